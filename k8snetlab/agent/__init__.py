@@ -1,0 +1,1 @@
+"""What runs for each node: the sync loop of its dataplane, and the kubelet that holds the pods' processes."""

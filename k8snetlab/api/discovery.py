@@ -1,0 +1,69 @@
+"""The kind of discovery.k8s.io/v1: EndpointSlice."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from k8snetlab.api.core import ObjectReference, Protocol
+from k8snetlab.api.meta import Object, Port, Value
+
+SERVICE_NAME = "kubernetes.io/service-name"
+"""Label: the Service an EndpointSlice belongs to."""
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+
+
+class EndpointConditions(Value):
+    """None means unknown: `ready` unknown counts as ready, `serving` unknown as `ready`, `terminating` as false."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class ForZone(Value):
+    name: str
+
+
+class ForNode(Value):
+    name: str
+
+
+class EndpointHints(Value):
+    forZones: tuple[ForZone, ...] = ()
+    forNodes: tuple[ForNode, ...] = ()
+
+
+class Endpoint(Value):
+    """Kubernetes uses the first of `addresses` only."""
+
+    addresses: tuple[str, ...]
+    conditions: EndpointConditions = EndpointConditions()
+    hostname: str | None = None
+    nodeName: str | None = None
+    zone: str | None = None
+    hints: EndpointHints | None = None
+    targetRef: ObjectReference | None = None
+
+
+class EndpointSlicePort(Value):
+    """`port` None means every port (and no rules)."""
+
+    name: str = ""
+    port: Port | None = None
+    protocol: Protocol = "TCP"
+    appProtocol: str | None = None
+
+
+class EndpointSlice(Object):
+    KIND: ClassVar[str] = "EndpointSlice"
+    API_VERSION: ClassVar[str] = "discovery.k8s.io/v1"
+
+    addressType: Literal["IPv4", "IPv6", "FQDN"] = "IPv4"
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[EndpointSlicePort, ...] = ()
+
+    @property
+    def service_key(self) -> tuple[str, str] | None:
+        """(namespace, name) of the Service this slice belongs to."""
+        service = self.metadata.labels.get(SERVICE_NAME)
+        return (self.namespace, service) if service else None

@@ -1,0 +1,80 @@
+"""The lab file: apiVersion k8snetlab/v1alpha1, kind Lab."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from k8snetlab.api.meta import Object, Port, Value
+
+
+class LabNode(Value):
+    """A node of the lab; `address` and `podCIDR` are allocated in order where left out.
+
+    `podCIDR` may hold one CIDR per family, separated by a comma.
+    """
+
+    name: str
+    address: str = ""
+    podCIDR: str = ""
+    labels: dict[str, str] = {}
+
+
+class Underlay(Value):
+    """The network the nodes stand in: `cidr` with the router at `router`, and beyond it one host at `outside`.
+
+    For dual-stack labs `cidr`, `router` and `outside` hold one value per family, separated by a comma.
+    """
+
+    cidr: str = "192.168.0.0/24"
+    router: str = ""
+    outside: str = "203.0.113.10/24"
+    mtu: Annotated[int, Meta(ge=576, le=65535)] = 1500
+
+
+class Network(Value):
+    """The overlay, with flannel's words: `vni`, `port` (UDP) and `mtu` of flannel.<vni>."""
+
+    backend: Literal["vxlan", "host-gw"] = "vxlan"
+    vni: Annotated[int, Meta(ge=1, le=16777215)] = 1
+    port: Port = 8472
+    mtu: Annotated[int, Meta(ge=576, le=65535)] | None = None
+    directRouting: bool = False
+    resolve: Literal["proactive", "on-miss"] = "proactive"
+    routes: Literal["per-node", "flat"] = "per-node"
+
+
+class Proxy(Value):
+    """kube-proxy on every node. `iptables` chooses the variant ("auto": whichever the host's `iptables` is)."""
+
+    iptables: Literal["auto", "nft", "legacy"] = "auto"
+    layout: Literal["current", "classic"] = "current"
+
+
+class StoreSpec(Value):
+    type: Literal["embedded", "etcd"] = "embedded"
+    endpoints: tuple[str, ...] = ()
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+class LabSpec(Value):
+    """`nodes` is a list, or a number N that stands for node1 … nodeN."""
+
+    nodes: tuple[LabNode, ...] | Annotated[int, Meta(ge=1, le=1000)] = 2
+    podCIDR: str = "10.244.0.0/16"
+    serviceCIDR: str = "10.96.0.0/12"
+    underlay: Underlay = Underlay()
+    network: Network = Network()
+    proxy: Proxy = Proxy()
+    store: StoreSpec = StoreSpec()
+
+
+class Lab(Object):
+    KIND: ClassVar[str] = "Lab"
+    API_VERSION: ClassVar[str] = "k8snetlab/v1alpha1"
+    namespaced: ClassVar[bool] = False
+
+    spec: LabSpec = LabSpec()

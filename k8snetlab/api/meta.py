@@ -1,0 +1,107 @@
+"""What every object carries: metadata, label selectors, owner references.
+
+Source: Kubernetes API conventions, meta/v1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Labels = Mapping[str, str]
+
+SOURCE = "k8snetlab/source"
+"""Annotation: where the object was written, "services.yaml:14"."""
+
+
+class Value(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Base of all API values: immutable, encoded without the fields that hold their default."""
+
+
+class OwnerReference(Value):
+    apiVersion: str
+    kind: str
+    name: str
+    uid: str = ""
+    controller: bool = False
+
+
+class ObjectMeta(Value):
+    """`resourceVersion` is the store's revision of the last change, as a string; "" before the object is stored."""
+
+    name: str = ""
+    namespace: str = ""
+    labels: Labels = {}
+    annotations: Mapping[str, str] = {}
+    uid: str = ""
+    resourceVersion: str = ""
+    generation: int = 0
+    creationTimestamp: str | None = None
+    deletionTimestamp: str | None = None
+    ownerReferences: tuple[OwnerReference, ...] = ()
+    generateName: str = ""
+
+
+class LabelSelectorRequirement(Value):
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class LabelSelector(Value):
+    """Source: meta/v1 LabelSelector; an empty one matches everything."""
+
+    matchLabels: Labels = {}
+    matchExpressions: tuple[LabelSelectorRequirement, ...] = ()
+
+    def matches(self, labels: Labels) -> bool:
+        if any(labels.get(k) != v for k, v in self.matchLabels.items()):
+            return False
+        return all(_requirement_holds(r, labels) for r in self.matchExpressions)
+
+
+def _requirement_holds(requirement: LabelSelectorRequirement, labels: Labels) -> bool:
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value in requirement.values
+        case "NotIn":
+            return value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+    return False
+
+
+class Object(Value):
+    """Base of all kinds. `namespaced` tells whether `metadata.namespace` names one ("default" where left out)."""
+
+    KIND: ClassVar[str]
+    API_VERSION: ClassVar[str]
+    namespaced: ClassVar[bool] = True
+
+    metadata: ObjectMeta = ObjectMeta()
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        """The namespace, "" for kinds that have none."""
+        return (self.metadata.namespace or "default") if self.namespaced else ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, name): unique within the kind."""
+        return (self.namespace, self.metadata.name)
+
+    @property
+    def source(self) -> str:
+        """Where a person wrote this object, "file:line", or ""."""
+        return self.metadata.annotations.get(SOURCE, "")

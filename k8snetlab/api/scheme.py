@@ -1,0 +1,96 @@
+"""Which kinds there are: their types, plural names, short names, REST paths and store keys.
+
+Source: the tables of `kubectl api-resources` and the key layout of kube-apiserver in etcd.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.kubeproxy import KubeProxyConfiguration
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """One kind. `registry` is the path of its keys in the store below /registry/."""
+
+    type: type[Object]
+    plural: str
+    short: tuple[str, ...] = ()
+    registry: str = ""
+
+    @property
+    def kind(self) -> str:
+        return self.type.KIND
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that `get` takes for this kind, lower case."""
+        return (self.plural, self.kind.lower(), *self.short)
+
+    def key(self, namespace: str, name: str) -> str:
+        return f"{self.prefix}{namespace}/{name}" if self.type.namespaced else f"{self.prefix}{name}"
+
+    @property
+    def prefix(self) -> str:
+        return f"/registry/{self.registry or self.plural}/"
+
+
+RESOURCES: tuple[Resource, ...] = (
+    Resource(Namespace, "namespaces", ("ns",)),
+    Resource(Node, "nodes", ("no",), "minions"),
+    Resource(Pod, "pods", ("po",)),
+    Resource(Service, "services", ("svc",), "services/specs"),
+    Resource(Endpoints, "endpoints", ("ep",), "services/endpoints"),
+    Resource(EndpointSlice, "endpointslices", ()),
+    Resource(Deployment, "deployments", ("deploy",)),
+    Resource(ReplicaSet, "replicasets", ("rs",)),
+    Resource(Lab, "labs", (), "k8snetlab/labs"),
+    Resource(KubeProxyConfiguration, "kubeproxyconfigurations", (), "k8snetlab/kubeproxyconfigurations"),
+)
+
+BY_KIND: dict[str, Resource] = {r.kind: r for r in RESOURCES}
+BY_NAME: dict[str, Resource] = {name: r for r in RESOURCES for name in r.names}
+BY_TYPE: dict[type[Object], Resource] = {r.type: r for r in RESOURCES}
+
+
+def resource_of(obj: Object) -> Resource:
+    return BY_TYPE[type(obj)]
+
+
+def store_key(obj: Object) -> str:
+    return resource_of(obj).key(obj.namespace, obj.name)
+
+
+_decoders: dict[type[Object], msgspec.json.Decoder[Any]] = {r.type: msgspec.json.Decoder(r.type) for r in RESOURCES}
+_encoder = msgspec.json.Encoder()
+
+
+def to_dict(obj: Object) -> dict[str, Any]:
+    """The object as JSON-like builtins with apiVersion and kind first, as kubectl prints it."""
+    return {"apiVersion": obj.API_VERSION, "kind": obj.KIND, **msgspec.to_builtins(obj)}
+
+
+def encode(obj: Object) -> bytes:
+    """The object as the JSON kept in the store."""
+    return _encoder.encode(to_dict(obj))
+
+
+def decode(type_: type[Object], data: bytes) -> Object:
+    """The object of `type_` in stored JSON; fields unknown to the type are dropped."""
+    obj: Object = _decoders[type_].decode(data)
+    return obj
+
+
+def resource_for_key(key: str) -> Resource | None:
+    """The kind a store key belongs to."""
+    for resource in RESOURCES:
+        if key.startswith(resource.prefix):
+            return resource
+    return None

@@ -1,0 +1,45 @@
+"""One network namespace and everything in it that the lab cares for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from k8snetlab.dataplane.links import Address, Link
+from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
+from k8snetlab.dataplane.rules import RuleSet
+
+Role = Literal["node", "pod", "router", "outside"]
+
+
+class Netns(msgspec.Struct, frozen=True):
+    """A namespace as desired, or as read from the kernel: both have this shape, so that `delta.diff` can compare them.
+
+    `name` is what `ip netns exec` takes; "" is the namespace of the process (a real machine that is a node).
+    `sysctls` maps "net.ipv4.ip_forward" to "1". `owned` names the devices whose routes and permanent neighbour and FDB
+    entries are all ours, so that leftovers on them are stale.
+    """
+
+    name: str
+    hostname: str = ""
+    role: Role = "node"
+    sysctls: Mapping[str, str] = {}
+    links: tuple[Link, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    fdb: tuple[FdbEntry, ...] = ()
+    owned: tuple[str, ...] = ()
+
+
+class NodeDataplane(msgspec.Struct, frozen=True):
+    """All that one node's agent makes: the node's namespace, its iptables rules, and a namespace for each pod on it.
+
+    The lab's own `router` (the underlay's bridge) with its `outside` host is one of these too.
+    """
+
+    node: Netns
+    rules: tuple[RuleSet, ...] = ()
+    pods: tuple[Netns, ...] = ()

@@ -1,0 +1,72 @@
+"""One step of a plan: an effect on one namespace, which prints itself as the command a person would type."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from k8snetlab.dataplane.links import Address, Link
+from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
+
+Verb = Literal["add", "replace", "set", "del"]
+Item: TypeAlias = Link | Address | Route | Neighbour | FdbEntry
+
+
+class NetnsOperation(msgspec.Struct, frozen=True, tag="netns"):
+    """Make or delete a named namespace."""
+
+    verb: Literal["add", "del"]
+    netns: str
+
+    def __str__(self) -> str:
+        return f"ip netns {self.verb} {self.netns}"
+
+
+class SysctlOperation(msgspec.Struct, frozen=True, tag="sysctl"):
+    """Set a sysctl inside a namespace."""
+
+    netns: str
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        prefix = f"ip netns exec {self.netns} " if self.netns else ""
+        return f"{prefix}sysctl -w {self.key}={self.value}"
+
+
+class ItemOperation(msgspec.Struct, frozen=True, tag="item"):
+    """Add, replace, set or delete a link, address, route, neighbour or FDB entry.
+
+    `set` is for links only: the device exists and takes the item's mtu, mac, master, hairpin flag and comes up.
+    """
+
+    verb: Verb
+    netns: str
+    item: Item
+
+    def __str__(self) -> str:
+        where = f"-n {self.netns} " if self.netns else ""
+        match self.item:
+            case FdbEntry():
+                verb = {"replace": "replace", "del": "del"}.get(self.verb, "append")
+                return f"bridge {where}fdb {verb} {self.item.words()}"
+            case Neighbour():
+                return f"ip {where}neigh {self.verb} {self._neighbour_words()}"
+            case Route():
+                return f"ip {where}route {self.verb} {self.item.words()}"
+            case Address():
+                verb = "add" if self.verb != "del" else "del"
+                return f"ip {where}addr {verb} {self.item.words()}"
+            case _:
+                if self.verb == "del":
+                    return f"ip {where}link del {self.item.name}"
+                verb = "set" if self.verb == "set" else "add"
+                return f"ip {where}link {verb} {self.item.words()}"
+
+    def _neighbour_words(self) -> str:
+        assert isinstance(self.item, Neighbour)
+        return self.item.words() if self.verb != "del" else f"{self.item.dst} dev {self.item.dev}"
+
+
+Operation: TypeAlias = NetnsOperation | SysctlOperation | ItemOperation

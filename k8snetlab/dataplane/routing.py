@@ -1,0 +1,61 @@
+"""Routes, neighbours and forwarding database entries, as values."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A route of the main table: `dst` is "default" or a CIDR; at least one of `dev` and `via` is set."""
+
+    dst: str
+    dev: str = ""
+    via: str = ""
+    onlink: bool = False
+    src: str = ""
+    metric: int = 0
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What the kernel tells routes apart by; two routes with one key replace each other."""
+        return (self.dst if self.dst != "default" or ":" not in self.via else "default6", self.metric)
+
+    def words(self) -> str:
+        text = self.dst
+        text += f" via {self.via}" if self.via else ""
+        text += f" dev {self.dev}" if self.dev else ""
+        text += " onlink" if self.onlink else ""
+        text += f" src {self.src}" if self.src else ""
+        text += f" metric {self.metric}" if self.metric else ""
+        return text
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """A neighbour (ARP or NDP) entry; `state` as `ip neigh` prints it."""
+
+    dev: str
+    dst: str
+    lladdr: str
+    state: str = "PERMANENT"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.dev, self.dst)
+
+    def words(self) -> str:
+        return f"{self.dst} lladdr {self.lladdr} dev {self.dev} nud {self.state.lower()}"
+
+
+class FdbEntry(msgspec.Struct, frozen=True):
+    """A VXLAN device's forwarding entry: frames for `lladdr` leave to the VTEP at outer address `dst`."""
+
+    dev: str
+    lladdr: str
+    dst: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.dev, self.lladdr)
+
+    def words(self) -> str:
+        return f"{self.lladdr} dev {self.dev} dst {self.dst} self permanent"

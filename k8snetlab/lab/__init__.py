@@ -1,0 +1,1 @@
+"""A lab's life on this machine: the daemon, its REST face, the ledger, up and down."""

@@ -1,0 +1,1 @@
+"""From objects to the dataplane of a node."""

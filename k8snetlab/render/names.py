@@ -1,0 +1,73 @@
+"""Every name k8snetlab generates comes from here.
+
+Linux limits: an interface name has at most 15 characters (IFNAMSIZ - 1), an iptables chain 28. Chain names follow
+kube-proxy (pkg/proxy/iptables: portProtoHash): base32(sha256(...)) cut to 16 characters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b32encode
+from ipaddress import ip_address
+
+BRIDGE = "cni0"
+"""The CNI bridge plugin's default bridge."""
+UNDERLAY_BRIDGE = "underlay0"
+ROUTER = "router"
+OUTSIDE = "outside"
+
+
+def node_netns(lab: str, node: str) -> str:
+    """`LAB.NODE`; router and outside host are named the same way."""
+    return f"{lab}.{node}"
+
+
+def pod_netns(lab: str, namespace: str, pod: str) -> str:
+    return f"{lab}.{namespace}.{pod}"
+
+
+def vxlan_device(vni: int) -> str:
+    """flannel's name: flannel.<vni>."""
+    return f"flannel.{vni}"
+
+
+def veth(namespace: str, pod: str, uid: str = "") -> str:
+    """The node's end of a pod's veth: "veth" and 8 hex digits, as the CNI bridge plugin's look.
+
+    The uid keeps a re-created pod from reusing the name, which the kernel refuses for a moment.
+    """
+    return "veth" + _hex(f"{namespace}/{pod}/{uid}", 8)
+
+
+def underlay_veth(node: str) -> str:
+    """The router's port to a node: the node's own name where it fits."""
+    return node if len(node) <= 15 and "/" not in node and ":" not in node else "veth" + _hex(node, 8)
+
+
+def pod_mac(ip: str) -> str:
+    """0a:58 and the IPv4 address, as the CNI bridge plugin made them; IPv6: the address's last four bytes."""
+    return "0a:58:" + ":".join(f"{b:02x}" for b in ip_address(ip).packed[-4:])
+
+
+def vtep_mac(lab: str, node: str) -> str:
+    """A locally administered unicast address that stays the same over restarts (flannel's are random and stored)."""
+    digest = hashlib.sha256(f"vtep/{lab}/{node}".encode()).digest()
+    return ":".join(f"{b:02x}" for b in (digest[0] & 0xFC | 0x02, *digest[1:6]))
+
+
+def service_chain(port_name: str, protocol: str, prefix: str = "KUBE-SVC-") -> str:
+    """`port_name` is "namespace/service[:port]"; the prefix is KUBE-SVC-, KUBE-SVL-, KUBE-EXT- or KUBE-FW-."""
+    return prefix + _hash16(port_name + protocol.lower())
+
+
+def endpoint_chain(port_name: str, protocol: str, endpoint: str) -> str:
+    """`endpoint` is "ip:port", or "[ip]:port" for IPv6."""
+    return "KUBE-SEP-" + _hash16(port_name + protocol.lower() + endpoint)
+
+
+def _hash16(text: str) -> str:
+    return b32encode(hashlib.sha256(text.encode()).digest()).decode()[:16]
+
+
+def _hex(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

@@ -1,0 +1,1 @@
+"""The shared store: one protocol, kept in SQLite inside the daemon or in etcd."""

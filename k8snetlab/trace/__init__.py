@@ -1,0 +1,1 @@
+"""The way of a packet through rendered or real rules and tables, without sending it."""
