@@ -26,9 +26,9 @@ def pod_netns(lab: str, namespace: str, pod: str) -> str:
     return f"{lab}.{namespace}.{pod}"
 
 
-def vxlan_device(vni: int) -> str:
-    """flannel's name: flannel.<vni>."""
-    return f"flannel.{vni}"
+def vxlan_device(vni: int, family: str = "ipv4") -> str:
+    """flannel's names: flannel.<vni> and, for IPv6, flannel-v6.<vni>."""
+    return f"flannel.{vni}" if family == "ipv4" else f"flannel-v6.{vni}"
 
 
 def veth(namespace: str, pod: str, uid: str = "") -> str:
@@ -47,12 +47,6 @@ def underlay_veth(node: str) -> str:
 def pod_mac(ip: str) -> str:
     """0a:58 and the IPv4 address, as the CNI bridge plugin made them; IPv6: the address's last four bytes."""
     return "0a:58:" + ":".join(f"{b:02x}" for b in ip_address(ip).packed[-4:])
-
-
-def vtep_mac(lab: str, node: str) -> str:
-    """A locally administered unicast address that stays the same over restarts (flannel's are random and stored)."""
-    digest = hashlib.sha256(f"vtep/{lab}/{node}".encode()).digest()
-    return ":".join(f"{b:02x}" for b in (digest[0] & 0xFC | 0x02, *digest[1:6]))
 
 
 def service_chain(port_name: str, protocol: str, prefix: str = "KUBE-SVC-") -> str:

@@ -1,0 +1,48 @@
+"""IP families: splitting the comma-separated pairs of dual-stack settings, and the addresses of a subnet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from k8snetlab.dataplane.rules import Family
+
+FAMILIES: tuple[Family, Family] = ("ipv4", "ipv6")
+
+
+@lru_cache(maxsize=65536)
+def family_of(address: str) -> Family:
+    """The family of an address or CIDR."""
+    return "ipv6" if ":" in address else "ipv4"
+
+
+def pick(values: str | Iterable[str], family: Family) -> str:
+    """The first of `values` (or of a comma-separated text) that is of `family`, or ""."""
+    items = values.split(",") if isinstance(values, str) else values
+    return next((v.strip() for v in items if v.strip() and family_of(v) == family), "")
+
+
+@lru_cache(maxsize=4096)
+def network(cidr: str) -> IPv4Network | IPv6Network:
+    return ip_network(cidr, strict=False)
+
+
+def base(subnet: str) -> str:
+    """The subnet's first address, "X.0": the address of a node's VTEP."""
+    return str(network(subnet).network_address)
+
+
+def gateway(subnet: str) -> str:
+    """The subnet's second address, "X.1": cni0's."""
+    return str(network(subnet).network_address + 1)
+
+
+def with_length(address: str, cidr: str) -> str:
+    """`address` with the prefix length of `cidr`: "172.30.76.4/24"."""
+    return f"{address}/{network(cidr).prefixlen}"
+
+
+def host(address: str) -> str:
+    """`address` as a network of one: "/32" or "/128"."""
+    return f"{address}/{ip_address(address).max_prefixlen}"

@@ -1,0 +1,38 @@
+"""flannel's iptables rules: pod traffic that leaves the cluster is masqueraded, traffic inside it is not.
+
+Source: flannel pkg/trafficmngr/iptables (masqRules, forwardRules).
+"""
+
+from __future__ import annotations
+
+from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleSet
+
+MULTICAST = {"ipv4": "224.0.0.0/4", "ipv6": "ff00::/8"}
+
+
+def render(cluster: str, subnet: str, family: Family) -> RuleSet:
+    """The rules of a node with pod subnet `subnet` in pod network `cluster`, for one family."""
+    masq = '-m comment --comment "flanneld masq"'
+    forward = '-m comment --comment "flanneld forward"'
+    return RuleSet(
+        family=family,
+        chains={
+            ChainKey("nat", "FLANNEL-POSTRTG"): (
+                f"-m mark --mark 0x4000/0x4000 {masq} -j RETURN",
+                f"-s {subnet} -d {cluster} {masq} -j RETURN",
+                f"-s {cluster} -d {subnet} {masq} -j RETURN",
+                f"! -s {cluster} -d {subnet} {masq} -j RETURN",
+                f"-s {cluster} ! -d {MULTICAST[family]} {masq} -j MASQUERADE --random-fully",
+                f"! -s {cluster} -d {cluster} {masq} -j MASQUERADE --random-fully",
+            ),
+            ChainKey("filter", "FLANNEL-FWD"): (
+                f"-s {cluster} {forward} -j ACCEPT",
+                f"-d {cluster} {forward} -j ACCEPT",
+            ),
+        },
+        hooks=(
+            Hook("nat", "POSTROUTING", f"{masq} -j FLANNEL-POSTRTG", prepend=False),
+            Hook("filter", "FORWARD", f"{forward} -j FLANNEL-FWD", prepend=False),
+        ),
+        prefixes=("FLANNEL-",),
+    )

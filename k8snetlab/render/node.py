@@ -1,0 +1,105 @@
+"""From a snapshot to all that one node's agent makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.kubeproxy import KubeProxyConfiguration
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.links import Address, Bridge, Device
+from k8snetlab.dataplane.netns import Netns, NodeDataplane
+from k8snetlab.dataplane.routing import Route
+from k8snetlab.dataplane.rules import RuleSet
+from k8snetlab.errors import NotFoundError
+from k8snetlab.render import masquerade, names, overlay, pods
+from k8snetlab.render.families import FAMILIES, gateway, pick, with_length
+
+UPLINK = "eth0"
+
+
+def render(snapshot: Snapshot, name: str) -> NodeDataplane:
+    """The namespace of node `name` with flannel's devices and rules, and the sandboxes of its pods.
+
+    kube-proxy's rules are not part of it: they come from `render.proxy`, as they come from another program on a real node.
+    """
+    node = snapshot.get(Node, name)
+    if node is None:
+        raise NotFoundError(f"node {name!r} not found", f"nodes: {', '.join(n for _, n in snapshot.all(Node))}")
+    lab = snapshot.lab
+    mine = [pod for pod in pods_of(snapshot, name) if not pod.spec.hostNetwork]
+    return NodeDataplane(
+        node=_namespace(lab, snapshot.proxy, node, snapshot.all(Node).values(), mine),
+        rules=tuple(_rules(lab, node)),
+        pods=tuple(pods.sandbox(lab, node, pod) for pod in mine),
+    )
+
+
+def pods_of(snapshot: Snapshot, node: str) -> list[Pod]:
+    """The pods on a node that have an address and have not ended."""
+    return [
+        pod
+        for pod in snapshot.all(Pod).values()
+        if pod.spec.nodeName == node and pod.ips and pod.status.phase not in ("Succeeded", "Failed")
+    ]
+
+
+def _namespace(
+    lab: Lab, proxy: KubeProxyConfiguration, node: Node, nodes: Iterable[Node], mine: Iterable[Pod]
+) -> Netns:
+    others = [other for other in nodes if other.name != node.name]
+    tunnel = overlay.render(lab, node, others, UPLINK)
+    mtu = overlay.pod_mtu(lab)
+    uplink, bridge, routes = [], [], []
+    for family in FAMILIES:
+        address, subnet = pick(node.addresses, family), pick(node.podCIDRs, family)
+        cidr, router = pick(lab.spec.underlay.cidr, family), pick(lab.spec.underlay.router, family)
+        if address and cidr:
+            uplink.append(Address(UPLINK, with_length(address, cidr), broadcast=family == "ipv4"))
+            routes.append(Route("default", dev=UPLINK, via=router or gateway(cidr)))
+        if subnet:
+            bridge.append(Address(names.BRIDGE, with_length(gateway(subnet), subnet), broadcast=family == "ipv4"))
+    first = pick(node.podCIDRs, "ipv4") or pick(node.podCIDRs, "ipv6")
+    return Netns(
+        name=names.node_netns(lab.name, node.name),
+        hostname=node.name,
+        role="node",
+        sysctls=_sysctls(proxy, ipv6=bool(pick(node.podCIDRs, "ipv6"))),
+        links=(
+            Device("lo"),
+            Device(UPLINK, mtu=lab.spec.underlay.mtu),
+            *((Bridge(names.BRIDGE, mac=names.pod_mac(gateway(first)), mtu=mtu),) if first else ()),
+            *tunnel.links,
+            *(pods.veth(lab, pod) for pod in mine),
+        ),
+        addresses=(*uplink, *bridge, *tunnel.addresses),
+        routes=(*routes, *tunnel.routes),
+        neighbours=tunnel.neighbours,
+        fdb=tunnel.fdb,
+        owned=(names.BRIDGE, *(link.name for link in tunnel.links)),
+    )
+
+
+def _sysctls(proxy: KubeProxyConfiguration, ipv6: bool) -> dict[str, str]:
+    """What kubelet, kube-proxy and the CNI plugins set on a node."""
+    sysctls = {
+        "net.ipv4.ip_forward": "1",
+        "net.ipv4.conf.all.rp_filter": "0",
+        "net.ipv4.conf.default.rp_filter": "0",
+        "net.bridge.bridge-nf-call-iptables": "1",
+    }
+    if proxy.iptables.localhostNodePorts is not False:
+        sysctls["net.ipv4.conf.all.route_localnet"] = "1"
+    if proxy.conntrack.tcpBeLiberal:
+        sysctls["net.netfilter.nf_conntrack_tcp_be_liberal"] = "1"
+    if not ipv6:
+        return pods.NO_IPV6 | sysctls
+    return sysctls | {"net.ipv6.conf.all.forwarding": "1", "net.bridge.bridge-nf-call-ip6tables": "1"}
+
+
+def _rules(lab: Lab, node: Node) -> Iterable[RuleSet]:
+    for family in FAMILIES:
+        cluster, subnet = pick(lab.spec.podCIDR, family), pick(node.podCIDRs, family)
+        if cluster and subnet:
+            yield masquerade.render(cluster, subnet, family)

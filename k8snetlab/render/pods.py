@@ -1,0 +1,57 @@
+"""A pod's sandbox: its own namespace, and the veth pair into cni0, as the CNI plugins bridge and host-local leave it."""
+
+from __future__ import annotations
+
+from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.lab import Lab
+from k8snetlab.dataplane.links import Address, Device, Veth
+from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dataplane.routing import Route
+from k8snetlab.render import names
+from k8snetlab.render.families import FAMILIES, gateway, pick, with_length
+from k8snetlab.render.overlay import pod_mtu
+
+
+def sandbox_name(lab: Lab, pod: Pod) -> str:
+    """The namespace a pod's processes live in: its own, or its node's with hostNetwork."""
+    if pod.spec.hostNetwork:
+        return names.node_netns(lab.name, pod.spec.nodeName)
+    return names.pod_netns(lab.name, pod.namespace, pod.name)
+
+
+def veth(lab: Lab, pod: Pod) -> Veth:
+    """The pair that joins a pod to its node's cni0, seen from the node."""
+    return Veth(
+        names.veth(pod.namespace, pod.name, pod.metadata.uid),
+        peer="eth0",
+        peer_netns=sandbox_name(lab, pod),
+        peer_mac=names.pod_mac(pod.ips[0]),
+        mtu=pod_mtu(lab),
+        master=names.BRIDGE,
+        hairpin=True,
+    )
+
+
+def sandbox(lab: Lab, node: Node, pod: Pod) -> Netns:
+    """What the pod itself sees. In each family: its address, a default route and one to the pod network via cni0."""
+    addresses, routes = [], []
+    for family in FAMILIES:
+        address, subnet = pick(pod.ips, family), pick(node.podCIDRs, family)
+        if not address or not subnet:
+            continue
+        addresses.append(Address("eth0", with_length(address, subnet), broadcast=family == "ipv4"))
+        routes.append(Route("default", dev="eth0", via=gateway(subnet)))
+        routes.append(Route(pick(lab.spec.podCIDR, family), dev="eth0", via=gateway(subnet)))
+    return Netns(
+        name=sandbox_name(lab, pod),
+        hostname=pod.hostname,
+        role="pod",
+        sysctls={} if pick(node.podCIDRs, "ipv6") else NO_IPV6,
+        links=(Device("lo"), Device("eth0", mtu=pod_mtu(lab))),
+        addresses=tuple(addresses),
+        routes=tuple(routes),
+    )
+
+
+NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
+"""Labs without IPv6 switch it off: devices come up twice as fast without duplicate address detection."""

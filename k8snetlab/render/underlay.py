@@ -1,0 +1,107 @@
+"""The network the nodes stand in: a bridge with a router's address, and one host beyond the router.
+
+The router stands for everything outside the cluster. It also carries the addresses that a cloud load balancer or a BGP
+speaker would lead to the cluster: externalIPs and load balancer IPs are routed to a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_interface
+
+from k8snetlab.api.core import Node, Service
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
+from k8snetlab.dataplane.netns import Netns, NodeDataplane
+from k8snetlab.dataplane.routing import Route
+from k8snetlab.render import names
+from k8snetlab.render.families import FAMILIES, family_of, gateway, host, pick, with_length
+from k8snetlab.render.pods import NO_IPV6
+
+
+def render(snapshot: Snapshot) -> NodeDataplane:
+    """The router's namespace, with the outside host's as its only "pod"."""
+    lab, underlay = snapshot.lab, snapshot.lab.spec.underlay
+    outside = [part.strip() for part in underlay.outside.split(",") if part.strip()]
+    nodes = tuple(snapshot.all(Node).values())
+    no_ipv6 = NO_IPV6 if not pick(underlay.cidr, "ipv6") else {}
+    bridge_addresses = tuple(
+        Address(names.UNDERLAY_BRIDGE, with_length(pick(underlay.router, f) or gateway(cidr), cidr), f == "ipv4")
+        for f in FAMILIES
+        if (cidr := pick(underlay.cidr, f))
+    )
+    router = Netns(
+        name=names.node_netns(lab.name, names.ROUTER),
+        hostname=names.ROUTER,
+        role="router",
+        sysctls=no_ipv6
+        | {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "0"}
+        | ({} if no_ipv6 else {"net.ipv6.conf.all.forwarding": "1"}),
+        links=(
+            Device("lo"),
+            Bridge(names.UNDERLAY_BRIDGE, mtu=underlay.mtu),
+            *(_port(lab, node) for node in nodes),
+            Veth(names.OUTSIDE, peer="eth0", peer_netns=names.node_netns(lab.name, names.OUTSIDE), mtu=underlay.mtu),
+        ),
+        addresses=(
+            *bridge_addresses,
+            *(Address(names.OUTSIDE, _gateway(a), family_of(a) == "ipv4") for a in outside),
+        ),
+        routes=tuple(_external_routes(snapshot, nodes)),
+    )
+    beyond = Netns(
+        name=names.node_netns(lab.name, names.OUTSIDE),
+        hostname=names.OUTSIDE,
+        role="outside",
+        sysctls=no_ipv6,
+        links=(Device("lo"), Device("eth0", mtu=underlay.mtu)),
+        addresses=tuple(Address("eth0", a, family_of(a) == "ipv4") for a in outside),
+        routes=tuple(Route("default", dev="eth0", via=_gateway(a).partition("/")[0]) for a in outside),
+    )
+    return NodeDataplane(node=router, pods=(beyond,))
+
+
+def _port(lab: Lab, node: Node) -> Veth:
+    return Veth(
+        names.underlay_veth(node.name),
+        peer="eth0",
+        peer_netns=names.node_netns(lab.name, node.name),
+        peer_mac=names.pod_mac(node.addresses[0]) if node.addresses else "",
+        mtu=lab.spec.underlay.mtu,
+        master=names.UNDERLAY_BRIDGE,
+    )
+
+
+def _gateway(outside: str) -> str:
+    """The router's own address in the outside host's network: the first one, or the second where that is the host's."""
+    interface = ip_interface(outside)
+    first = interface.network.network_address + 1
+    return f"{first if first != interface.ip else first + 1}/{interface.network.prefixlen}"
+
+
+def _external_routes(snapshot: Snapshot, nodes: tuple[Node, ...]) -> Iterator[Route]:
+    seen = set()
+    for service in snapshot.all(Service).values():
+        vips = [i.ip for i in service.status.loadBalancer.ingress if i.ip and i.ipMode == "VIP"]
+        for ip in (*service.spec.externalIPs, *vips):
+            node = _entry_node(snapshot, service, nodes)
+            via = pick(node.addresses, family_of(ip)) if node else ""
+            if via and ip not in seen:
+                seen.add(ip)
+                yield Route(host(ip), dev=names.UNDERLAY_BRIDGE, via=via)
+
+
+def _entry_node(snapshot: Snapshot, service: Service, nodes: tuple[Node, ...]) -> Node | None:
+    """Where a load balancer sends: with externalTrafficPolicy Local, to a node that has an endpoint."""
+    if service.spec.externalTrafficPolicy == "Local":
+        local = {
+            endpoint.nodeName
+            for slice_ in snapshot.all(EndpointSlice).values()
+            if slice_.service_key == service.key
+            for endpoint in slice_.endpoints
+            if endpoint.conditions.ready is not False
+        }
+        nodes = tuple(node for node in nodes if node.name in local) or nodes
+    return nodes[0] if nodes else None
