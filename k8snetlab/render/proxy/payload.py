@@ -1,0 +1,23 @@
+"""kube-proxy's rules as the text that it feeds to iptables-restore."""
+
+from __future__ import annotations
+
+from k8snetlab.dataplane.rules import ChainKey, RuleSet, restore_payload
+
+FIRST = ("KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL")
+FIRST_NAT = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ")
+
+
+def render_payload(ruleset: RuleSet) -> str:
+    """filter, then nat, in each the fixed chains before those of Services.
+
+    As in kube-proxy's own text there are no jumps from built-in chains and no chains it keeps empty for other reasons
+    (the canaries; KUBE-FIREWALL where it holds nothing): it makes those one by one.
+    """
+    order = [ChainKey("filter", name) for name in FIRST] + [ChainKey("nat", name) for name in FIRST_NAT]
+    ranks = {chain: rank for rank, chain in enumerate(order)}
+    chains = sorted(
+        (chain for chain, rules in ruleset.chains.items() if rules or chain in ranks),
+        key=lambda chain: (chain.table, ranks.get(chain, len(ranks))),
+    )
+    return restore_payload({chain: ruleset.chains[chain] for chain in chains})

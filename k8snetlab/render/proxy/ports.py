@@ -1,0 +1,105 @@
+"""A Service's ports, as kube-proxy reads them."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import msgspec
+
+from k8snetlab.api.core import Service
+from k8snetlab.dataplane.rules import Family
+from k8snetlab.render import names
+from k8snetlab.render.families import family_of
+
+PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+"""Label: another proxy serves this Service."""
+
+
+class Port(msgspec.Struct, frozen=True):
+    """One port of one Service in one IP family; addresses and CIDRs are in canonical form and of that family.
+
+    `name` is "namespace/service[:port]", `key` what an EndpointSlice's port must match, (name, protocol);
+    `affinity` is in seconds, 0 without session affinity.
+    """
+
+    name: str
+    key: tuple[str, str]
+    cluster_ip: str
+    port: int
+    node_port: int
+    external_ips: tuple[str, ...]
+    load_balancer_ips: tuple[str, ...]
+    source_ranges: tuple[str, ...]
+    health_check_node_port: int
+    external_local: bool
+    internal_local: bool
+    affinity: int
+
+    @property
+    def protocol(self) -> str:
+        return self.key[1].lower()
+
+    @property
+    def external(self) -> bool:
+        """Whether it is reached by anything but its cluster IP."""
+        return bool(self.node_port or self.external_ips or self.load_balancer_ips)
+
+    @property
+    def uses_cluster(self) -> bool:
+        """Whether traffic ever goes to endpoints anywhere: also with Local policy, for pods of this cluster."""
+        return not self.internal_local or self.external
+
+    @property
+    def uses_local(self) -> bool:
+        return self.internal_local or (self.external_local and self.external)
+
+    def chain(self, prefix: str) -> str:
+        return names.service_chain(self.name, self.protocol, prefix)
+
+    def endpoint_chain(self, endpoint: str) -> str:
+        return names.endpoint_chain(self.name, self.protocol, endpoint)
+
+
+def ports_of(service: Service, family: Family, classic: bool = False) -> list[Port]:
+    """The ports kube-proxy serves in `family`: none of headless, ExternalName, or another proxy's Services.
+
+    `classic` names an unnamed port "namespace/service:". Source: kube-proxy pkg/proxy, newBaseServiceInfo.
+    """
+    spec = service.spec
+    if spec.type == "ExternalName" or PROXY_NAME in service.metadata.labels:
+        return []
+    cluster_ip = next((ip for ip in service.clusterIPs if family_of(ip) == family), "")
+    if not cluster_ip:
+        return []
+    published = spec.type in ("NodePort", "LoadBalancer") or bool(spec.externalIPs)
+    external_local = published and spec.externalTrafficPolicy == "Local"
+    affinity = 0
+    if spec.sessionAffinity == "ClientIP":
+        affinity = spec.sessionAffinityConfig.clientIP.timeoutSeconds if spec.sessionAffinityConfig else 10800
+    ingress = service.status.loadBalancer.ingress
+    full_name = f"{service.namespace}/{service.name}"
+    return [
+        Port(
+            name=f"{full_name}:{port.name}" if port.name or classic else full_name,
+            key=(port.name, port.protocol),
+            cluster_ip=str(ip_address(cluster_ip)),
+            port=port.port,
+            node_port=port.nodePort,
+            external_ips=_addresses(spec.externalIPs, family),
+            load_balancer_ips=_addresses((i.ip for i in ingress if i.ip and i.ipMode == "VIP"), family),
+            source_ranges=tuple(
+                str(ip_network(cidr.strip(), strict=False))
+                for cidr in spec.loadBalancerSourceRanges
+                if family_of(cidr) == family
+            ),
+            health_check_node_port=spec.healthCheckNodePort if spec.type == "LoadBalancer" and external_local else 0,
+            external_local=external_local,
+            internal_local=spec.internalTrafficPolicy == "Local",
+            affinity=affinity,
+        )
+        for port in spec.ports
+    ]
+
+
+def _addresses(ips: object, family: Family) -> tuple[str, ...]:
+    return tuple(str(ip_address(ip)) for ip in ips if family_of(ip) == family)  # type: ignore[attr-defined]

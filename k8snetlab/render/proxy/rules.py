@@ -1,0 +1,213 @@
+"""All of kube-proxy's rules on one node for one IP family, kept current at the cost of what changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from k8snetlab.api.core import Service
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.meta import Object
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta, Rules, RuleSet
+from k8snetlab.render.proxy.layout import LAYOUTS, Layout
+from k8snetlab.render.proxy.service import ServiceRules, Slices
+from k8snetlab.render.proxy.settings import Settings
+from k8snetlab.render.proxy.shared import Shared
+
+LARGE_CLUSTER = 1000
+"""Above this many endpoints kube-proxy leaves out the comments of endpoints."""
+PREFIXES = ("KUBE-",)
+T = TypeVar("T", bound=Object)
+
+
+class ProxyRules(msgspec.Struct, frozen=True):
+    """A value: `update` gives a new one that shares all that stayed the same.
+
+    `services` are the rules of each Service by (namespace, name), `slices` the EndpointSlices of each by name,
+    `endpoints` the number of all endpoints, `chains` the chains of everything together.
+    """
+
+    snapshot: Snapshot
+    settings: Settings
+    shared: Shared
+    slices: Mapping[Key, Slices]
+    services: Mapping[Key, ServiceRules]
+    endpoints: int
+    chains: Mapping[ChainKey, Rules]
+
+    @staticmethod
+    def build(
+        snapshot: Snapshot, node_name: str, family: Family, counters: bool = False, shared: Shared | None = None
+    ) -> ProxyRules:
+        """The rules of kube-proxy on `node_name`.
+
+        `counters` writes the matches for nfacct counters, which must exist in the node's namespace. `shared` is
+        given where several nodes of a lab are rendered in one process, so that they hold equal rules once.
+        """
+        return _build(snapshot, Settings.of(snapshot, node_name, family, counters), shared or Shared())
+
+    @property
+    def brief(self) -> bool:
+        return self.endpoints > LARGE_CLUSTER
+
+    @property
+    def ruleset(self) -> RuleSet:
+        return RuleSet(self.settings.family, self.chains, self._layout.hooks, PREFIXES)
+
+    @property
+    def _layout(self) -> Layout:
+        return LAYOUTS[self.settings.layout]
+
+    def full_sync(self) -> RuleDelta:
+        """Everything, to be written to a node whose rules are not known.
+
+        As in every delta of `update`, a rule of a chain in `write` jumps only to chains before its own, and the chains
+        of one Service stand together: any run of them can be written by itself, the shared chains last, then `delete`.
+        """
+        write = self._layout.fixed_chains(self.settings)
+        for rules in self.services.values():
+            write.update(rules.chains)
+        write.update((chain, self.chains[chain]) for chain in self._layout.shared_chains)
+        return RuleDelta(self.settings.family, write, hooks=self._layout.hooks)
+
+    def update(self, snapshot: Snapshot) -> tuple[ProxyRules, RuleDelta]:
+        """The rules for a later snapshot, and the chains to write and to delete on the way there."""
+        settings = Settings.of(snapshot, self.settings.node, self.settings.family, self.settings.counters)
+        if settings != self.settings:
+            return self._replaced_by(_build(snapshot, settings, self.shared))
+        slices, touched = self._regroup(snapshot)
+        touched |= set(_changed(self.snapshot.all(Service), snapshot.all(Service)))
+        if not touched:
+            return msgspec.structs.replace(self, snapshot=snapshot, slices=slices), RuleDelta(settings.family, {})
+        anywhere = settings.anywhere
+        services = dict(self.services)
+        endpoints = self.endpoints
+        steps: list[tuple[ServiceRules, ServiceRules]] = []
+        for key in sorted(touched):
+            service = snapshot.get(Service, key[1], key[0])
+            old = services.pop(key, NOTHING) if service is None else services.get(key, NOTHING)
+            new = NOTHING
+            if service is not None:
+                new = self.shared.render(service, slices.get(key, ()), settings, anywhere, self.brief)
+                services[key] = new
+            endpoints += new.endpoints - old.endpoints
+            steps.append((old, new))
+        if (endpoints > LARGE_CLUSTER) != self.brief:
+            return self._replaced_by(_build(snapshot, settings, self.shared))
+        chains = dict(self.chains)
+        delta = _apply(steps, chains)
+        written = dict(delta.write)
+        order = snapshot.all(Service)
+        last = self._layout.last_rows(settings)
+        for chain in self._layout.shared_chains:
+            if any(old.rows.get(chain) != new.rows.get(chain) for old, new in steps):
+                written[chain] = chains[chain] = _gather(chain, services, order, last)
+        rules = ProxyRules(snapshot, settings, self.shared, slices, services, endpoints, chains)
+        return rules, RuleDelta(settings.family, written, delta.delete)
+
+    def _regroup(self, snapshot: Snapshot) -> tuple[Mapping[Key, Slices], set[Key]]:
+        """The slices by Service, and the Services whose slices changed."""
+        before, after = self.snapshot.all(EndpointSlice), snapshot.all(EndpointSlice)
+        changed = list(_changed(before, after))
+        if not changed:
+            return self.slices, set()
+        groups = dict(self.slices)
+        touched: set[Key] = set()
+        for key in changed:
+            old, new = before.get(key), after.get(key)
+            for piece in (old, new):
+                if piece is not None and piece.service_key:
+                    touched.add(piece.service_key)
+                    rest = [p for p in groups.get(piece.service_key, ()) if p.key != key]
+                    groups[piece.service_key] = _sorted([*rest, piece] if piece is new else rest)
+        return groups, touched
+
+    def _replaced_by(self, other: ProxyRules) -> tuple[ProxyRules, RuleDelta]:
+        full = other.full_sync()
+        write = {chain: rules for chain, rules in full.write.items() if self.chains.get(chain) != rules}
+        delete = tuple(chain for chain in self.chains if chain not in other.chains)
+        hooks = tuple(hook for hook in full.hooks if hook not in self._layout.hooks)
+        return other, RuleDelta(other.settings.family, write, delete, hooks)
+
+
+NOTHING = ServiceRules(Service(), (), {}, {}, 0, True)
+
+
+def _build(snapshot: Snapshot, settings: Settings, shared: Shared) -> ProxyRules:
+    layout = LAYOUTS[settings.layout]
+    groups: dict[Key, list[EndpointSlice]] = {}
+    for piece in snapshot.all(EndpointSlice).values():
+        if piece.service_key:
+            groups.setdefault(piece.service_key, []).append(piece)
+    slices = {key: _sorted(pieces) for key, pieces in groups.items()}
+    objects = snapshot.all(Service)
+    services = _render_all(objects, slices, settings, shared)
+    last = layout.last_rows(settings)
+    chains = layout.fixed_chains(settings)
+    for rules in services.values():
+        chains.update(rules.chains)
+    for chain in layout.shared_chains:
+        chains[chain] = _gather(chain, services, objects, last)
+    endpoints = sum(rules.endpoints for rules in services.values())
+    return ProxyRules(snapshot, settings, shared, slices, services, endpoints, chains)
+
+
+def _render_all(
+    objects: Mapping[Key, Service], slices: Mapping[Key, Slices], settings: Settings, shared: Shared
+) -> dict[Key, ServiceRules]:
+    """With comments of endpoints, unless they prove too many on the way."""
+    anywhere = settings.anywhere
+    for brief in (False, True):
+        services: dict[Key, ServiceRules] = {}
+        endpoints = 0
+        for key, service in objects.items():
+            services[key] = shared.render(service, slices.get(key, ()), settings, anywhere, brief)
+            endpoints += services[key].endpoints
+            if endpoints > LARGE_CLUSTER and not brief:
+                break
+        else:
+            return services
+    raise AssertionError("unreachable")
+
+
+def _apply(steps: Iterable[tuple[ServiceRules, ServiceRules]], chains: dict[ChainKey, Rules]) -> RuleDelta:
+    """Puts the new chains of each Service in place of its old ones in `chains`."""
+    write: dict[ChainKey, Rules] = {}
+    delete: list[ChainKey] = []
+    for old, new in steps:
+        for chain, rules in new.chains.items():
+            if chains.get(chain) != rules:
+                write[chain] = chains[chain] = rules
+        for chain in old.chains:
+            if chain not in new.chains:
+                del chains[chain]
+                delete.append(chain)
+    return RuleDelta("ipv4", write, tuple(delete))
+
+
+def _gather(
+    chain: ChainKey, services: Mapping[Key, ServiceRules], order: Iterable[Key], last: Mapping[ChainKey, Rules]
+) -> Rules:
+    rows: list[str] = []
+    for key in order:
+        rows += services[key].rows.get(chain, ())
+    return (*rows, *last.get(chain, ()))
+
+
+def _sorted(pieces: Iterable[EndpointSlice]) -> Slices:
+    return tuple(sorted(pieces, key=lambda piece: piece.name))
+
+
+def _changed(before: Mapping[Key, T], after: Mapping[Key, T]) -> Iterable[Key]:
+    """The keys whose object is another one, or is in one of the two only."""
+    if before is after:
+        return
+    for key, obj in after.items():
+        if before.get(key) is not obj:
+            yield key
+    for key in before:
+        if key not in after:
+            yield key
