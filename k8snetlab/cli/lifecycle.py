@@ -1,0 +1,139 @@
+"""doctor, up, down, status, pause, resume: the lab as a whole."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from k8snetlab.cli.options import (
+    LabOption,
+    OutputOption,
+    client_of,
+    complete_node,
+    complete_scenario,
+    example,
+    need_root,
+    print_json,
+)
+
+NodeArgument = Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node)]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=example("up business-manager"))(up)
+    app.command(epilog=example("down --all"))(down)
+    app.command(epilog=example("status -o json"))(status)
+    app.command(epilog=example("pause node1"))(pause)
+    app.command(epilog=example("resume node1"))(resume)
+    app.command(epilog=example("doctor"))(doctor)
+
+
+def up(
+    scenario: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SCENARIO|DIR|FILE",
+            autocompletion=complete_scenario,
+            help="Left out: the current directory if it has a lab.yaml, else business-manager.",
+        ),
+    ] = None,
+    lab: LabOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Build a lab, or bring a running one to what its files say now."""
+    from k8snetlab.cli import manifests, progress
+    from k8snetlab.lab import scenarios
+
+    objects = manifests.of(scenarios.find(scenario))
+    name = _named(objects, lab)
+    need_root("up")
+    from k8snetlab.lab.up import start
+
+    client = start(name)
+    outcome = progress.follow(client.up(objects), quiet=output is not None)
+    if output:
+        print_json({"lab": name, **outcome})
+        return
+    from k8snetlab.cli import summary
+
+    typer.echo(summary.of(name, client, outcome))
+
+
+def _named(objects: list[dict[str, Any]], lab: str | None) -> str:
+    """The lab's name: --lab, else its own, else "lab"; the Lab object is made to agree, or made where there is none."""
+    existing = next((obj for obj in objects if obj["kind"] == "Lab"), None)
+    if existing is None:
+        existing = {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab"}
+        objects.insert(0, existing)
+    metadata = existing.get("metadata", {})
+    name: str = lab or metadata.get("name") or "lab"
+    existing["metadata"] = {**metadata, "name": name}
+    return name
+
+
+def down(
+    all_labs: Annotated[bool, typer.Option("--all", help="Every lab of this machine.")] = False,
+    lab: LabOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Take a lab down; the machine is then what it was before `up`."""
+    need_root("down")
+    from k8snetlab.cli import progress
+    from k8snetlab.lab.down import down as take_down
+
+    outcome = progress.follow(take_down(lab, all_labs), quiet=output is not None)
+    if output:
+        print_json(outcome)
+        return
+    typer.echo(f"down in {outcome['seconds']:.1f} s")
+
+
+def status(lab: LabOption = None, output: OutputOption = None) -> None:
+    """Show nodes, pods, Services, the agents and what has drifted."""
+    state = client_of(lab).status()
+    if output:
+        print_json(state)
+        return
+    from k8snetlab.cli import summary
+
+    typer.echo(summary.status(state))
+
+
+def pause(node: NodeArgument, lab: LabOption = None, output: OutputOption = None) -> None:
+    """Stop a node's repairs. What you break there then stays broken."""
+    answer = client_of(lab).pause(node)
+    if output:
+        print_json(answer)
+        return
+    typer.echo(f"{node} is paused: nothing is repaired there until `k8snetlab resume {node}`")
+
+
+def resume(node: NodeArgument, lab: LabOption = None, output: OutputOption = None) -> None:
+    """Let a paused node's agent repair again."""
+    answer = client_of(lab).resume(node)
+    if output:
+        print_json(answer)
+        return
+    typer.echo(f"{node} is resumed: its agent repairs what differs")
+
+
+def doctor(output: OutputOption = None) -> None:
+    """Check what this machine offers. Says what each missing piece rules out, and how to get it."""
+    from k8snetlab.kernel import features
+
+    found = features.probe()
+    missing = [feature for feature in found if not feature.present]
+    if output:
+        keys = ("name", "present", "rules_out", "how_to_get")
+        print_json([{key: getattr(feature, key) for key in keys} for feature in found])
+    else:
+        for feature in found:
+            typer.echo(f"{'ok     ' if feature.present else 'MISSING'}  {feature.name}")
+            if not feature.present:
+                typer.echo(f"         rules out: {feature.rules_out}")
+                typer.echo(f"         get it:    {feature.how_to_get}")
+        typer.echo("")
+        typer.echo("this machine has everything" if not missing else f"{len(missing)} of {len(found)} are missing")
+    if missing:
+        raise typer.Exit(1)

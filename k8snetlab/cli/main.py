@@ -1,0 +1,100 @@
+"""The command line: its verbs, and what becomes of an error.
+
+Start-up is kept under 0.2 s: only typer is imported here, everything else inside the verb that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from k8snetlab import __version__
+from k8snetlab.cli import lifecycle, objects, pods, probe, render
+from k8snetlab.cli.options import complete_lab
+from k8snetlab.errors import K8sNetLabError
+
+app = typer.Typer(
+    name="k8snetlab",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Example: sudo k8snetlab up business-manager",
+)
+for room in (lifecycle, objects, pods, probe, render):
+    room.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"k8snetlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    lab: Annotated[
+        str | None,
+        typer.Option(
+            "--lab",
+            metavar="NAME",
+            envvar="K8SNETLAB_LAB",
+            autocompletion=complete_lab,
+            help="The lab meant, where several run.",
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The network of a Kubernetes cluster, built from real Linux kernel objects."""
+
+
+def main() -> NoReturn:
+    """Run one verb. Exit codes: 0 done, 1 the thing asked for is not so, 2 wrong input, 130 interrupted."""
+    try:
+        app(prog_name="k8snetlab")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+        if code == 130:
+            _say("interrupted: what was begun stays as it is", "the same command again finishes it; down removes it")
+    except KeyboardInterrupt:
+        code = 130
+    except K8sNetLabError as error:
+        if os.environ.get("K8SNETLAB_DEBUG"):
+            raise
+        _say(f"error: {error.message}", error.hint)
+        code = error.exit_code
+    except PermissionError as error:
+        if os.environ.get("K8SNETLAB_DEBUG"):
+            raise
+        _say(f"error: permission denied ({error.filename or error})", "run it as root: sudo k8snetlab …")
+        code = 2
+    except Exception as error:
+        if os.environ.get("K8SNETLAB_DEBUG"):
+            raise
+        _say(
+            f"error: this is a bug in k8snetlab: {type(error).__name__}: {error}",
+            f"please report it with {_keep_traceback()} and the daemon's log in /run/k8snetlab/LAB/",
+        )
+        code = 1
+    sys.exit(code)
+
+
+def _say(message: str, hint: str) -> None:
+    typer.echo(message, err=True)
+    if hint:
+        typer.echo(f"hint: {hint}", err=True)
+
+
+def _keep_traceback() -> str:
+    """Write the traceback of the error being handled to a file of its own; the file's path."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="k8snetlab-bug-", suffix=".log", delete=False) as file:
+        traceback.print_exc(file=file)
+    return file.name

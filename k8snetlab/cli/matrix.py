@@ -1,0 +1,82 @@
+"""The connectivity matrix: a row for each source, a column for each target, readable without colour."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import typer
+
+Result = Mapping[str, Any]
+Target = tuple[str, str, str, int, str]
+"""(kind, name, address, port, protocol)"""
+
+
+def draw(results: Sequence[Result], width: int | None = None) -> str:
+    """Numbered columns with a legend, in blocks as wide as the terminal; then every failure in a line of its own.
+
+    A cell is ✓ with the number of pods that answered where it is more than one, or ✗.
+    """
+    if not results:
+        return "nothing to probe: the lab has no pods"
+    cells: dict[tuple[str, Target], list[Result]] = {}
+    for result in results:
+        cells.setdefault((_source(result), _target(result)), []).append(result)
+    sources, targets = _unique(map(_source, results)), _unique(map(_target, results))
+    wide = max(map(len, sources))
+    cell = max(4, len(str(len(targets))) + 2)
+    room = max(1, ((width or shutil.get_terminal_size((120, 24)).columns) - wide) // cell)
+    lines = []
+    for start in range(0, len(targets), room):
+        block = list(enumerate(targets, 1))[start : start + room]
+        lines.append(" " * wide + "".join(str(number).rjust(cell) for number, _ in block))
+        for source in sources:
+            row = (_cell(cells.get((source, target), []), cell) for _, target in block)
+            lines.append(source.ljust(wide) + "".join(row))
+        lines.append("")
+    lines += [f"{number:>4}  {_describe(target)}" for number, target in enumerate(targets, 1)]
+    return "\n".join([*lines, "", *_totals(results)])
+
+
+def _cell(results: Sequence[Result], width: int) -> str:
+    if not results:
+        return "·".rjust(width)
+    if not all(result["ok"] for result in results):
+        return _colour("✗".rjust(width), "red")
+    pods = len({result["answeredBy"] for result in results})
+    return _colour(f"✓{pods if pods > 1 else ''}".rjust(width), "green")
+
+
+def _totals(results: Sequence[Result]) -> Iterable[str]:
+    failed = [result for result in results if not result["ok"]]
+    for result in failed:
+        yield (
+            f"✗ {_source(result)} → {result['to']} {result['address']}:{result['port']}"
+            f" {result['protocol'].lower()}: {result['error']}"
+        )
+    yield f"{len(results) - len(failed)} of {len(results)} probes were answered"
+
+
+def _source(result: Result) -> str:
+    node = result.get("fromNode")
+    return f"{result['from']} ({node})" if node and node != result["from"] else str(result["from"])
+
+
+def _target(result: Result) -> Target:
+    return (result["kind"], result["to"], result["address"], result["port"], result["protocol"])
+
+
+def _describe(target: Target) -> str:
+    kind, name, address, port, protocol = target
+    where = f"[{address}]" if ":" in str(address) else address
+    return f"{kind} {name} {where}:{port}/{protocol.lower()}"
+
+
+def _unique(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
+def _colour(text: str, colour: str) -> str:
+    return text if os.environ.get("NO_COLOR") else typer.style(text, fg=colour)

@@ -1,0 +1,235 @@
+"""apply, delete, get, scale: the verbs of kubectl."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from k8snetlab.cli.options import (
+    FilesOption,
+    LabOption,
+    NamespaceOption,
+    ObjectOutput,
+    Output,
+    OutputOption,
+    client_of,
+    complete_object,
+    example,
+    print_json,
+)
+from k8snetlab.errors import InputError
+
+if TYPE_CHECKING:
+    from k8snetlab.api.scheme import Resource
+    from k8snetlab.lab.client import Client
+
+TargetArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KIND [NAME]", autocompletion=complete_object, help="KIND NAME…, or KIND/NAME…"),
+]
+ALL = "pods,services,deployments,replicasets"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=example("apply -f services.yaml"))(apply)
+    app.command(epilog=example("delete service business-manager"))(delete)
+    app.command(epilog=example("get pods -o wide"))(get)
+    app.command(epilog=example("scale deployment/business-manager --replicas 5"))(scale)
+
+
+def apply(
+    filename: FilesOption = None,
+    lab: LabOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Create objects from manifests, or change those that differ."""
+    from k8snetlab.cli import manifests, progress
+
+    objects = manifests.load(filename, "apply")
+    outcome = progress.follow(client_of(lab).apply(objects), quiet=output is not None, changes=True)
+    if output:
+        print_json(outcome)
+
+
+def delete(
+    target: TargetArgument = None,
+    filename: FilesOption = None,
+    namespace: NamespaceOption = "default",
+    lab: LabOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Delete objects, named or listed in manifests."""
+    if bool(target) == bool(filename):
+        raise InputError("delete takes either KIND NAME or -f FILE", "k8snetlab delete pod client")
+    if filename:
+        from k8snetlab.cli import manifests, progress
+
+        objects = manifests.load(filename, "delete")
+        outcome = progress.follow(client_of(lab).delete(objects), quiet=output is not None, changes=True)
+        if output:
+            print_json(outcome)
+        return
+    named = [(resource, name) for resource, name in parse_targets(target or ()) if name]
+    if not named:
+        raise InputError(f"delete {' '.join(target or ())}: which one?", "k8snetlab delete KIND NAME")
+    client, gone = client_of(lab), []
+    for resource, name in named:
+        client.delete_object(resource.kind, name, namespace if resource.type.namespaced else None)
+        gone.append(f"{resource.kind.lower()}/{name}")
+        if not output:
+            typer.echo(f"{gone[-1]} deleted")
+    if output:
+        print_json({"deleted": gone})
+
+
+def get(
+    target: TargetArgument = None,
+    namespace: NamespaceOption = "default",
+    all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Those of every namespace.")] = False,
+    output: Annotated[ObjectOutput | None, typer.Option("-o", "--output", help="Another form than a table.")] = None,
+    lab: LabOption = None,
+) -> None:
+    """Show objects. Kinds as kubectl takes them: `get pods`, `get deploy,svc`, `get pod/client`, `get all`."""
+    wanted = parse_targets(target or ())
+    if not wanted:
+        raise InputError("get: which kind?", "kinds: " + ", ".join(_plurals()))
+    client = client_of(lab)
+    found = list(_fetch(client, wanted, namespace, all_namespaces))
+    named = any(name for _, name in wanted)
+    if output in (ObjectOutput.JSON, ObjectOutput.YAML):
+        _print_objects([obj for _, objects in found for obj in objects], single=named, as_yaml=output is ObjectOutput.YAML)
+        return
+    _print_tables(found, output, all_namespaces)
+    if not any(objects for _, objects in found):
+        everywhere = all_namespaces or not any(resource.type.namespaced for resource, _ in wanted)
+        typer.echo("No resources found" + ("" if everywhere else f" in {namespace} namespace."), err=True)
+
+
+def scale(
+    target: Annotated[
+        list[str],
+        typer.Argument(metavar="KIND/NAME", autocompletion=complete_object, help="A Deployment or ReplicaSet."),
+    ],
+    replicas: Annotated[int, typer.Option("--replicas", min=0, help="How many pods there shall be.")],
+    namespace: NamespaceOption = "default",
+    lab: LabOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Set the number of pods of a Deployment or ReplicaSet."""
+    wanted = [(resource, name) for resource, name in parse_targets(target) if name]
+    if len(wanted) != 1:
+        raise InputError("scale takes one KIND/NAME", "k8snetlab scale deployment/NAME --replicas 5")
+    [(resource, name)] = wanted
+    if resource.kind not in ("Deployment", "ReplicaSet"):
+        raise InputError(f"a {resource.kind} has no replicas", "scale a deployment or a replicaset")
+    scaled = client_of(lab).scale(resource.kind, name, namespace, replicas)
+    if output is Output.JSON:
+        print_json(scaled)
+        return
+    from k8snetlab.cli.views import qualified
+
+    typer.echo(f"{qualified(resource, name)} scaled to {replicas}")
+
+
+# --- KIND NAME, KIND/NAME, KIND,KIND --------------------------------------------------------------------------------
+
+
+def parse_targets(words: Sequence[str]) -> list[tuple[Resource, str | None]]:
+    """(kind, name or None for all of the kind) of the words kubectl takes."""
+    if any("/" in word for word in words):
+        wrong = next((word for word in words if word.count("/") != 1 or word.endswith("/")), None)
+        if wrong is not None:
+            raise InputError(f"{wrong!r} is not of the form KIND/NAME", "either all words are KIND/NAME, or none is")
+        return [(_resource(kind), name) for kind, name in (word.split("/") for word in words)]
+    if not words:
+        return []
+    kinds = (ALL if words[0] == "all" else words[0]).split(",")
+    resources = [_resource(kind) for kind in kinds if kind]
+    names: Sequence[str | None] = words[1:] or (None,)
+    return [(resource, name) for resource in resources for name in names]
+
+
+def _resource(kind: str) -> Resource:
+    from k8snetlab.api.scheme import BY_NAME
+
+    # "deployments.apps" is how kubectl prints a kind with its group
+    resource = BY_NAME.get(kind.lower().partition(".")[0])
+    if resource is None:
+        close = get_close_matches(kind.lower(), list(BY_NAME), 1)
+        raise InputError(
+            f"the lab has no kind {kind!r}", f"did you mean {close[0]}?" if close else f"kinds: {', '.join(_plurals())}"
+        )
+    return resource
+
+
+def _plurals() -> list[str]:
+    from k8snetlab.api.scheme import RESOURCES
+
+    return [resource.plural for resource in RESOURCES]
+
+
+# --- Fetching and printing -------------------------------------------------------------------------------------------
+
+Found = tuple["Resource", list[dict[str, Any]]]
+
+
+def _fetch(
+    client: Client, wanted: Sequence[tuple[Resource, str | None]], namespace: str, everywhere: bool
+) -> Iterator[Found]:
+    """The objects of each wanted kind, those of one kind together."""
+    by_kind: dict[str, Found] = {}
+    for resource, name in wanted:
+        within = namespace if resource.type.namespaced and not everywhere else None
+        _, objects = by_kind.setdefault(resource.kind, (resource, []))
+        if name is None:
+            objects += client.list(resource.kind, within)
+        elif everywhere and resource.type.namespaced:
+            raise InputError("a name and --all-namespaces do not go together", f"-n NAMESPACE {resource.plural} {name}")
+        else:
+            objects.append(client.get(resource.kind, name, within))
+    yield from by_kind.values()
+
+
+def _print_objects(objects: list[dict[str, Any]], *, single: bool, as_yaml: bool) -> None:
+    whole: dict[str, Any] = (
+        objects[0]
+        if single and len(objects) == 1
+        else {
+            "apiVersion": "v1",
+            "kind": "List",
+            "items": objects,
+        }
+    )
+    if not as_yaml:
+        print_json(whole)
+        return
+    import yaml
+
+    typer.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def _print_tables(found: Sequence[Found], output: ObjectOutput | None, with_namespace: bool) -> None:
+    from k8snetlab.cli import views
+
+    shown = [(resource, objects) for resource, objects in found if objects]
+    if output is ObjectOutput.NAME:
+        for resource, objects in shown:
+            for obj in objects:
+                typer.echo(views.qualified(resource, obj["metadata"]["name"]))
+        return
+    tables = (
+        views.objects(
+            resource,
+            objects,
+            wide=output is ObjectOutput.WIDE,
+            with_namespace=with_namespace,
+            with_kind=len(shown) > 1,
+        )
+        for resource, objects in shown
+    )
+    text = "\n\n".join(tables)
+    if text:
+        typer.echo(text)

@@ -1,0 +1,174 @@
+"""Options that several verbs share, and what the shell completes for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from k8snetlab.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from k8snetlab.lab.client import Client
+
+
+class Output(StrEnum):
+    """What `-o` takes where there is one machine-readable form."""
+
+    JSON = "json"
+
+
+class ObjectOutput(StrEnum):
+    """What `get -o` takes."""
+
+    YAML = "yaml"
+    JSON = "json"
+    WIDE = "wide"
+    NAME = "name"
+
+
+class Protocol(StrEnum):
+    """A transport protocol as the API writes it."""
+
+    TCP = "TCP"
+    UDP = "UDP"
+    SCTP = "SCTP"
+
+
+def example(command: str) -> str:
+    """The line that ends a verb's help."""
+    return f"Example: k8snetlab {command}"
+
+
+def client_of(lab: str | None) -> Client:
+    """The client of lab `lab`, or of the one that runs."""
+    from k8snetlab.lab.client import Client
+
+    return Client.find(lab)
+
+
+def need_root(verb: str) -> None:
+    if os.geteuid() != 0:
+        raise UnsupportedError(
+            f"k8snetlab {verb} needs root, to make and enter network namespaces (this is uid {os.geteuid()})",
+            f"sudo k8snetlab {verb} …",
+        )
+
+
+def print_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+# --- Completion: never an error, never a word on the terminal --------------------------------------------------------
+
+
+def complete_lab(incomplete: str) -> list[str]:
+    return _matching(_running, incomplete)
+
+
+def complete_node(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _matching(lambda: _names(ctx, "nodes"), incomplete)
+
+
+def complete_pod(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _matching(lambda: _names(ctx, "pods"), incomplete)
+
+
+def complete_place(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Where a command can run or a packet can start: pods, nodes, the outside host."""
+    return _matching(lambda: [*_names(ctx, "pods", "nodes"), "outside"], incomplete)
+
+
+def complete_target(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What a packet can be sent to: Services, pods, nodes."""
+    return _matching(lambda: [*_names(ctx, "services", "pods", "nodes"), "outside"], incomplete)
+
+
+def complete_kind(incomplete: str) -> list[str]:
+    return _matching(_kinds, incomplete)
+
+
+def complete_object(ctx: typer.Context, incomplete: str) -> list[str]:
+    """A kind, then the names of that kind; or KIND/NAME."""
+    kind, slash, _ = incomplete.partition("/")
+    if slash:
+        return _matching(lambda: [f"{kind}/{name}" for name in _of_kind(ctx, kind)], incomplete)
+    words = ctx.params.get("target") or []
+    if not words:
+        return complete_kind(incomplete)
+    return _matching(lambda: _of_kind(ctx, words[0]), incomplete)
+
+
+def complete_scenario(incomplete: str) -> list[str]:
+    return _matching(_scenarios, incomplete)
+
+
+def _matching(names: Any, incomplete: str) -> list[str]:
+    try:
+        found: Iterable[str] = names()
+    except Exception:  # the user is typing a command: whatever is wrong, that command will say it
+        return []
+    return [name for name in found if name.startswith(incomplete)]
+
+
+def _running() -> list[str]:
+    from k8snetlab.lab import labs
+
+    return labs.running()
+
+
+def _kinds() -> list[str]:
+    from k8snetlab.api.scheme import RESOURCES
+
+    return [resource.plural for resource in RESOURCES]
+
+
+def _scenarios() -> list[str]:
+    from k8snetlab.lab import scenarios
+
+    return scenarios.names()
+
+
+def _names(ctx: typer.Context, *groups: str) -> list[str]:
+    names = client_of(_lab(ctx)).names()
+    return [name for group in groups for name in names[group]]
+
+
+def _of_kind(ctx: typer.Context, kind: str) -> list[str]:
+    from k8snetlab.api.scheme import BY_NAME
+
+    resource = BY_NAME[kind.lower()]
+    namespace = (ctx.params.get("namespace") or "default") if resource.type.namespaced else None
+    return [obj["metadata"]["name"] for obj in client_of(_lab(ctx)).list(resource.kind, namespace)]
+
+
+def _lab(ctx: typer.Context) -> str | None:
+    lab: str | None = ctx.params.get("lab") or ctx.find_root().params.get("lab")
+    return lab
+
+
+# --- The options themselves ------------------------------------------------------------------------------------------
+
+
+def _or_global(ctx: typer.Context, value: str | None) -> str | None:
+    """`k8snetlab --lab NAME VERB` and `k8snetlab VERB --lab NAME` mean the same; the verb's own wins."""
+    return value or _lab(ctx)
+
+
+LabOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lab", metavar="NAME", callback=_or_global, autocompletion=complete_lab, help="The lab, where several run."
+    ),
+]
+NamespaceOption = Annotated[str, typer.Option("-n", "--namespace", help="The Kubernetes namespace.")]
+OutputOption = Annotated[Output | None, typer.Option("-o", "--output", help="For machines.")]
+FilesOption = Annotated[
+    list[str] | None,
+    typer.Option("-f", "--filename", metavar="FILE", help="A manifest, a directory of them, or - for stdin."),
+]

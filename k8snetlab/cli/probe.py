@@ -1,0 +1,97 @@
+"""probe: who reaches whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from k8snetlab.cli.options import (
+    LabOption,
+    OutputOption,
+    Protocol,
+    client_of,
+    complete_place,
+    complete_target,
+    example,
+    print_json,
+)
+from k8snetlab.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=example("probe client business-manager:80"))(probe)
+
+
+def probe(
+    source: Annotated[
+        str | None, typer.Argument(metavar="FROM", autocompletion=complete_place, help="A pod, a node or outside.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TO[:PORT]", autocompletion=complete_target, help="A pod, a Service, a node or an address."
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everyone asks everything, as a matrix.")] = False,
+    protocol: Annotated[
+        Protocol | None,
+        typer.Option("-p", "--protocol", case_sensitive=False, help="TCP where left out; with --all, TCP and UDP."),
+    ] = None,
+    lab: LabOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Send real packets and say who answered. The exit code is 1 when someone did not."""
+    if everything == (source is not None) or (source is None) != (target is None):
+        raise InputError("probe takes FROM and TO[:PORT], or --all alone", "k8snetlab probe client business-manager:80")
+    client = client_of(lab)
+    if source is None or target is None:
+        protocols = [protocol.value] if protocol else ["TCP", "UDP"]
+        answer = client.probe_all(protocols)
+    else:
+        to, port = split_target(target)
+        answer = client.probe(source, to, port, protocol.value if protocol else "TCP")
+    results = answer["results"]
+    if output:
+        print_json(answer)
+    elif everything:
+        from k8snetlab.cli import matrix
+
+        typer.echo(matrix.draw(results))
+    else:
+        for result in results:
+            typer.echo(line(result))
+    if not results or not all(result["ok"] for result in results):
+        raise typer.Exit(1)
+
+
+def split_target(text: str) -> tuple[str, int | None]:
+    """("client", 80) of "client:80"; an IPv6 address with a port stands in brackets, as in a URL."""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise InputError(f"{text!r}: the bracket is not closed", "write [fd00::1]:80")
+        port = rest[1:]
+    elif text.count(":") > 1:
+        return text, None
+    else:
+        host, _, port = text.partition(":")
+    if not host or (not port and text.endswith(":")):
+        raise InputError(f"{text!r} is not TO or TO:PORT", "k8snetlab probe client business-manager:80")
+    if port and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise InputError(f"{text!r}: port {port!r} is not a number from 1 to 65535", "ports are given as numbers here")
+    return host, int(port) if port else None
+
+
+def line(result: Mapping[str, Any]) -> str:
+    """One result in words."""
+    where = f"[{result['address']}]" if ":" in str(result["address"]) else result["address"]
+    head = f"{result['from']} → {result['to']} {where}:{result['port']} {str(result['protocol']).lower()}"
+    if not result["ok"]:
+        return f"{head}: no answer: {result['error']}"
+    node = f" ({result['answeredNode']})" if result.get("answeredNode") else ""
+    return (
+        f"{head}: answered by {result['answeredBy']}{node} in {result['milliseconds']:.1f} ms,"
+        f" saw client {result['client']}"
+    )

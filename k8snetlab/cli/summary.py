@@ -1,0 +1,124 @@
+"""A lab in a few lines: what `up` says at its end, and `status`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from k8snetlab.cli.views import age, duration, table
+
+if TYPE_CHECKING:
+    from k8snetlab.lab.client import Client
+
+Object = Mapping[str, Any]
+
+
+def of(name: str, client: Client, outcome: Mapping[str, Any]) -> str:
+    """What was made, and what to try next."""
+    nodes, pods, services = client.list("Node"), client.list("Pod"), client.list("Service")
+    counts = (len(outcome["created"]), len(outcome["updated"]), len(outcome["deleted"]))
+    changed = [f"{n} {word}" for n, word in zip(counts, ("created", "changed", "deleted"), strict=True) if n]
+    lines = [
+        f"lab {name} is up: {_count(nodes, 'node')}, {_count(pods, 'pod')}, {_count(services, 'Service')}"
+        f" in {outcome['seconds']:.2f} s ({', '.join(changed) or 'nothing to change'})"
+    ]
+    tries = _tries(nodes, pods, services)
+    if tries:
+        width = max(len(command) for command, _ in tries)
+        lines += ["", "try next:", *(f"  {command.ljust(width)}   {why}".rstrip() for command, why in tries)]
+    return "\n".join(lines)
+
+
+def _count(objects: Sequence[Object], noun: str) -> str:
+    return f"{len(objects)} {noun}{'' if len(objects) == 1 else 's'}"
+
+
+def _tries(nodes: Sequence[Object], pods: Sequence[Object], services: Sequence[Object]) -> list[tuple[str, str]]:
+    """(command, why) pairs that work in this very lab."""
+    source = _default(pods) or _default(nodes)
+    tries = []
+    for service in services:
+        address, ports = service["spec"].get("clusterIP", "None"), service["spec"].get("ports", ())
+        if service["spec"].get("selector") and source and address not in ("", "None") and ports:
+            target = f"{_label(service)}:{ports[0]['port']}"
+            tries.append((f"k8snetlab probe {source} {target}", f"a pod asks the ClusterIP {address}"))
+            break
+    node_ports = [(p["nodePort"], s) for s in services for p in s["spec"].get("ports", ()) if p.get("nodePort")]
+    addresses = [a["address"] for n in nodes for a in n.get("status", {}).get("addresses", ())]
+    if node_ports and addresses:
+        port, service = node_ports[0]
+        address = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
+        tries.append(
+            (f"k8snetlab probe outside {address}:{port}", f"from outside through {_label(service)}'s NodePort")
+        )
+    if source:
+        tries.append((f"k8snetlab shell {source}", "look around inside: ip addr, ip route"))
+    if nodes:
+        first = nodes[0]["metadata"]["name"]
+        tries.append((f"k8snetlab exec {first} -- iptables-save -t nat", "the rules kube-proxy would write"))
+    tries.append(("k8snetlab probe --all", "everyone asks everything"))
+    return tries
+
+
+def _default(objects: Sequence[Object]) -> str:
+    """The name of the first object, one that needs no namespace before it where there is one."""
+    plain = [_label(obj) for obj in objects if "/" not in _label(obj)]
+    return plain[0] if plain else ""
+
+
+def _label(obj: Object) -> str:
+    namespace = obj["metadata"].get("namespace", "default")
+    name = obj["metadata"]["name"]
+    return name if namespace in ("", "default") else f"{namespace}/{name}"
+
+
+# --- status ----------------------------------------------------------------------------------------------------------
+
+
+def status(state: Mapping[str, Any]) -> str:
+    """The text of `status`; the argument's shape is the daemon's answer to GET status."""
+    daemon, pods, store = state["daemon"], state["pods"], state.get("store") or {}
+    uptime = daemon.get("uptime")
+    facts = [
+        f"daemon {daemon['pid']} ({daemon['version']}{', up ' + duration(uptime) if uptime is not None else ''})",
+        f"kubelet {(state.get('kubelet') or {}).get('pid') or 'not running'}",
+        f"iptables {state['iptables']}",
+        "store " + (" ".join(str(value) for value in store.values()) or "unknown"),
+    ]
+    lines = [
+        f"lab {state['lab']}: {pods['running']} of {pods['total']} pods running, {state['services']} Services",
+        "   ".join(facts),
+        "",
+        _nodes(state["nodes"]),
+    ]
+    for node in state["nodes"]:
+        drift = node["agent"].get("drift") or []
+        if drift:
+            lines += ["", f"{node['name']} differs from what it should be in {len(drift)} places:"]
+            lines += [f"  {entry['operation']} {entry['object']}".rstrip() for entry in drift]
+        if node["agent"].get("error"):
+            lines += ["", f"{node['name']}: {node['agent']['error']}"]
+    if state.get("problems"):
+        lines += ["", "problems:", *(f"  {problem}" for problem in state["problems"])]
+    return "\n".join(lines)
+
+
+def _nodes(nodes: Sequence[Mapping[str, Any]]) -> str:
+    titles = ["NODE", "ADDRESS", "POD-CIDR", "STATUS", "PODS", "AGENT", "LAST-SYNC", "DRIFT"]
+    rows = []
+    for node in nodes:
+        agent = node["agent"]
+        doing = "paused" if node["paused"] else ("synced" if agent["synced"] else "syncing")
+        rows.append(
+            [
+                node["name"],
+                node["address"] or "<none>",
+                node["podCIDR"] or "<none>",
+                "Ready" if node["ready"] else "NotReady",
+                str(node["pods"]),
+                "failing" if agent.get("error") else doing,
+                age(agent.get("lastSync")),
+                str(len(agent.get("drift") or [])),
+            ]
+        )
+    return table(titles, rows)

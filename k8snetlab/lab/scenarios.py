@@ -1,0 +1,81 @@
+"""Where manifests come from: the scenarios that ship with k8snetlab, a directory, a file, or standard input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from k8snetlab.errors import InputError
+
+DEFAULT = "business-manager"
+SUFFIXES = (".yaml", ".yml", ".json")
+LAB_FILES = ("lab.yaml", "lab.yml")
+
+File = tuple[str, str]
+"""(name as the user would write it, text)"""
+
+
+def directory() -> Path:
+    """The scenarios of an installed k8snetlab (inside the package) or of a source checkout (beside it)."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "scenarios"
+    return inside if inside.is_dir() else package.parent / "scenarios"
+
+
+def names() -> list[str]:
+    """The scenarios that ship with k8snetlab."""
+    root = directory()
+    return sorted(p.name for p in root.iterdir() if p.is_dir() and _manifests(p)) if root.is_dir() else []
+
+
+def find(name: str | None = None) -> list[File]:
+    """The manifests of a directory, a file or a scenario, in that order of preference.
+
+    None stands for the current directory where it holds a lab file, else for the first scenario.
+    """
+    if name is None:
+        here = any(Path(lab).is_file() for lab in LAB_FILES)
+        return read(".") if here else find(DEFAULT)
+    if name == "-" or Path(name).exists():
+        return read(name)
+    if name in names():
+        return [_text(file, f"{name}/{file.name}") for file in _manifests(directory() / name)]
+    close = get_close_matches(name, names(), 1)
+    raise InputError(
+        f"no scenario, directory or file is called {name!r}",
+        f"did you mean {close[0]}?" if close else f"scenarios: {', '.join(names())}; or give a path",
+    )
+
+
+def read(path: str) -> list[File]:
+    """A manifest, all manifests of a directory (sorted, not those of its subdirectories), or "-" for stdin."""
+    if path == "-":
+        return [("stdin", sys.stdin.read())]
+    place = Path(path)
+    if place.is_dir():
+        files = _manifests(place)
+        if not files:
+            raise InputError(f"{path}: no manifest in this directory", f"manifests end in {', '.join(SUFFIXES)}")
+        return [_text(file, str(file)) for file in files]
+    if not place.exists():
+        raise InputError(f"{path}: no such file or directory", f"the current directory is {Path.cwd()}")
+    return [_text(place, path)]
+
+
+def read_all(paths: Iterable[str]) -> list[File]:
+    return [file for path in paths for file in read(path)]
+
+
+def _manifests(place: Path) -> list[Path]:
+    return sorted(file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file())
+
+
+def _text(file: Path, shown: str) -> File:
+    try:
+        return (shown, file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{shown}: not UTF-8 text (byte {error.start})", "save the manifest as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{shown}: {error.strerror}", "give a file that can be read") from None
