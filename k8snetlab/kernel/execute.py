@@ -1,0 +1,184 @@
+"""Carry out a plan: operations become netlink requests, sent in batches per namespace."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from types import TracebackType
+
+from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
+from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operation, SysctlOperation
+from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
+from k8snetlab.errors import KernelError, NotFoundError
+from k8snetlab.kernel import netns, sysctl
+from k8snetlab.kernel.messages import RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, Request, ifinfmsg
+from k8snetlab.kernel.netlink import Netlink, Refusal
+from k8snetlab.kernel.requests import requests
+
+_GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENXIO}
+"""What the kernel says of a thing to delete that is not there: FDB entry, route, link, address."""
+_OPEN_AT_ONCE = 200
+"""Descriptors of namespaces held for pending veths; a process may have 1,024 by default."""
+
+
+def execute(operations: Iterable[Operation]) -> None:
+    """Carry out the operations in their order; an operation whose effect is there already is no error.
+
+    Raises KernelError for the first one the kernel refuses, naming it; those sent together with it may have been
+    carried out, later ones have not. NotFoundError or UnsupportedError where a namespace or kernel feature is missing.
+    """
+    with _Execution() as execution:
+        for operation in operations:
+            execution.take(operation)
+        execution.flush()
+
+
+class _Execution:
+    """One run. Requests for one namespace collect in `_pending` until something needs their effect."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[str, Netlink] = {}
+        self._here = ""
+        self._pending: list[tuple[ItemOperation, list[Request]]] = []
+        self._unsettled: set[str] = set()
+        """Devices that a pending request creates or deletes: their ifindex is not known yet."""
+        self._descriptors: list[int] = []
+        """Of the namespaces that pending veth peers go to."""
+
+    def __enter__(self) -> _Execution:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._close_descriptors()
+        for socket in self._sockets.values():
+            socket.close()
+
+    def take(self, operation: Operation) -> None:
+        match operation:
+            case NetnsOperation():
+                self.flush()
+                if operation.verb == "add":
+                    netns.create(operation.netns)
+                else:
+                    if socket := self._sockets.pop(operation.netns, None):
+                        socket.close()
+                    netns.delete(operation.netns)
+            case SysctlOperation():
+                self.flush()
+                sysctl.write(operation.netns, {operation.key: operation.value})
+            case ItemOperation():
+                if operation.netns != self._here:
+                    self.flush()
+                    self._here = operation.netns
+                self._queue(operation)
+
+    def flush(self) -> None:
+        """Send what is pending. Raises KernelError."""
+        pending, self._pending = self._pending, []
+        self._unsettled.clear()
+        if not pending:
+            return
+        socket = self._socket()
+        refusals = iter(socket.batch([request for _, parts in pending for request in parts]))
+        self._close_descriptors()
+        failed: KernelError | None = None
+        for operation, parts in pending:
+            refusal = next((r for r in [next(refusals) for _ in parts] if r), None)
+            if refusal and not failed and not self._harmless(operation, refusal):
+                failed = KernelError(f"{operation}: {refusal}", _hint(operation, refusal), operation=str(operation))
+        if failed:
+            raise failed
+
+    def _queue(self, operation: ItemOperation) -> None:
+        item = operation.item
+        descriptor = -1
+        if isinstance(item, Veth) and operation.verb == "add" and item.peer_netns != operation.netns:
+            if len(self._descriptors) == _OPEN_AT_ONCE:
+                self.flush()
+            descriptor = self._open(item.peer_netns, operation)
+        try:
+            parts = requests(operation.verb, item, self._index, descriptor)
+        except _NoDevice as missing:
+            if operation.verb == "del":
+                return
+            where = operation.netns or "this namespace"
+            raise KernelError(
+                f"{operation}: there is no device {missing} in {where}", operation=str(operation)
+            ) from None
+        self._pending.append((operation, parts))
+        if isinstance(item, Bridge | Vxlan | Veth) and operation.verb != "set":
+            self._unsettled.add(item.name)
+
+    def _index(self, device: str) -> int:
+        if device in self._unsettled:
+            self.flush()
+        index = self._socket().index(device)
+        if not index:
+            self.flush()
+            index = self._socket().index(device)
+        if not index:
+            raise _NoDevice(device)
+        return index
+
+    def _socket(self) -> Netlink:
+        if self._here not in self._sockets:
+            self._sockets[self._here] = Netlink(self._here)
+        return self._sockets[self._here]
+
+    def _open(self, namespace: str, operation: ItemOperation) -> int:
+        file = netns.path(namespace) if namespace else "/proc/thread-self/ns/net"
+        try:
+            self._descriptors.append(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+        except FileNotFoundError:
+            raise NotFoundError(f"{operation}: there is no network namespace named {namespace}") from None
+        return self._descriptors[-1]
+
+    def _close_descriptors(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def _harmless(self, operation: ItemOperation, refusal: Refusal) -> bool:
+        """Whether the kernel only says that the effect is there already."""
+        if operation.verb == "del":
+            return refusal.errno in _GONE
+        if refusal.errno != errno.EEXIST:
+            return False
+        match operation.item:
+            case Address():
+                return True
+            case Bridge() | Veth() | Vxlan() if self._same_kind(operation.item):
+                again = requests("set", operation.item, self._index)
+                return not any(self._socket().batch(again))
+            case _:
+                return False
+
+    def _same_kind(self, link: Bridge | Veth | Vxlan) -> bool:
+        message = ifinfmsg()
+        message["attrs"] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
+        for found in self._socket().dump(Request(RTM_GETLINK, 0, message)):
+            if found.get_attr("IFLA_IFNAME") == link.name:
+                return bool(found.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") == type(link).__name__.lower())
+        return False
+
+
+class _NoDevice(Exception):
+    """A device that a request needs the ifindex of is missing."""
+
+
+def _hint(operation: ItemOperation, refusal: Refusal) -> str:
+    match operation.item, refusal.errno:
+        case _, errno.EPERM:
+            return "run as root (CAP_NET_ADMIN in that namespace)"
+        case Bridge() | Veth() | Vxlan(), errno.EOPNOTSUPP:
+            return f"load the kernel module: modprobe {type(operation.item).__name__.lower()}"
+        case Bridge() | Veth() | Vxlan(), errno.EEXIST:
+            return "a device of another kind has this name, or another VXLAN device this VNI and port: delete one of them"
+        case Veth(), errno.EXFULL:
+            return "a bridge has at most 1,023 ports: spread the pods over more nodes"
+        case Route(), errno.ENETUNREACH | errno.EINVAL:
+            return "the next hop is in no subnet of the device: give the device an address there, or set onlink"
+        case Device() | Address() | Neighbour() | FdbEntry(), errno.ENODEV:
+            return "the device went away in the meantime"
+        case _:
+            return ""

@@ -1,0 +1,185 @@
+"""A route netlink socket that stays in the namespace it was opened in.
+
+The transport is ours because pyroute2 0.9 opens its sockets per thread, in whatever namespace the using thread is;
+messages are encoded and decoded by pyroute2. Protocol: netlink(7), rtnetlink(7), Linux' Documentation/userspace-api/netlink.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from k8snetlab.errors import KernelError
+from k8snetlab.kernel import netns
+from k8snetlab.kernel.messages import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Request
+
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
+_SO_RCVBUFFORCE = 33
+_SIOCGIFINDEX = 0x8933
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_NLM_F_DUMP_INTR, _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x10, 0x100, 0x200
+_NLMSGERR_ATTR_MSG = 1
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+_AT_ONCE = 256
+"""Messages per send: their answers wait in the receive buffer, 0.8 kB of its memory for each."""
+_RECEIVE_BUFFER = 1 << 20
+_DUMP_TRIES = 20
+
+
+class Refusal(NamedTuple):
+    """Why the kernel refused a message: the errno and the kernel's own sentence, where it gave one."""
+
+    errno: int
+    extack: str
+
+    def __str__(self) -> str:
+        text = os.strerror(self.errno)
+        return f"{text} ({self.extack})" if self.extack else text
+
+
+class Netlink:
+    """Usable from any thread. Raises NotFoundError when there is no such namespace."""
+
+    def __init__(self, namespace: str = "") -> None:
+        self.namespace = namespace
+        self._lock = threading.Lock()
+        self._sequence = 0
+        with netns.inside(namespace):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+        for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK):
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        with contextlib.suppress(PermissionError):
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+
+    def __enter__(self) -> Netlink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def index(self, device: str) -> int:
+        """The ifindex of a device, 0 when there is none."""
+        try:
+            answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16si20x", device.encode(), 0))
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return 0
+            raise
+        return int(struct.unpack_from("i", answer, 16)[0])
+
+    def batch(self, requests: Sequence[Request]) -> list[Refusal | None]:
+        """Send all and wait: for each request None when done, else why not. The kernel goes on after a refusal."""
+        results: list[Refusal | None] = []
+        with self._lock:
+            for start in range(0, len(requests), _AT_ONCE):
+                results += self._exchange(requests[start : start + _AT_ONCE])
+        return results
+
+    def dump(self, request: Request) -> list[Any]:
+        """Every object the request asks for, as decoded messages of the request's class, in a consistent snapshot.
+
+        Raises KernelError.
+        """
+        decode = type(request.message)
+        with self._lock:
+            for _ in range(_DUMP_TRIES):
+                payloads = self._dump_once(request)
+                if payloads is not None:
+                    return [_decoded(decode, payload) for payload in payloads]
+        raise KernelError(
+            f"the kernel's tables in {self.namespace or 'this namespace'} changed during each of {_DUMP_TRIES} readings",
+            "try again when less is going on",
+        )
+
+    def _exchange(self, requests: Sequence[Request]) -> list[Refusal | None]:
+        first = self._sequence + 1
+        self._send([self._encode(request, NLM_F_ACK) for request in requests])
+        results: list[Refusal | None] = [None] * len(requests)
+        waiting = set(range(first, first + len(requests)))
+        while waiting:
+            for kind, flags, sequence, payload in self._receive():
+                if kind == _NLMSG_ERROR and sequence in waiting:
+                    waiting.discard(sequence)
+                    results[sequence - first] = _refusal(flags, payload)
+        return results
+
+    def _dump_once(self, request: Request) -> list[bytes] | None:
+        """The raw messages, or None when the kernel says that they are not of one moment."""
+        self._send([self._encode(request, NLM_F_DUMP)])
+        payloads: list[bytes] = []
+        interrupted = False
+        while True:
+            for kind, flags, sequence, payload in self._receive():
+                if sequence != self._sequence:
+                    continue
+                interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
+                if kind == _NLMSG_DONE or kind == _NLMSG_ERROR:
+                    refusal = _refusal(flags, payload)
+                    if refusal and refusal.errno == errno.EINTR:
+                        return None
+                    if refusal:
+                        raise KernelError(f"reading {self.namespace or 'the own namespace'}: {refusal}")
+                    return None if interrupted else payloads
+                payloads.append(_HEADER.pack(_HEADER.size + len(payload), kind, flags, sequence, 0) + payload)
+
+    def _encode(self, request: Request, flags: int) -> bytes:
+        self._sequence += 1
+        message = request.message
+        message["header"]["type"] = request.type
+        message["header"]["flags"] = request.flags | flags | NLM_F_REQUEST
+        message["header"]["sequence_number"] = self._sequence
+        message.encode()
+        return bytes(message.data)
+
+    def _send(self, messages: list[bytes]) -> None:
+        self._socket.send(b"".join(message + bytes(-len(message) % 4) for message in messages))
+
+    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+        return split(self._socket.recv(1 << 16))
+
+
+def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The messages of one datagram: type, flags, sequence number, payload."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        yield kind, flags, sequence, data[offset + _HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def _decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:
+    message = decode(data)
+    message.decode()
+    return message
+
+
+def _refusal(flags: int, payload: bytes) -> Refusal | None:
+    """What an NLMSG_ERROR (or a NLMSG_DONE) says; attributes follow the echoed header or the whole echoed request."""
+    number = -int(struct.unpack_from("=i", payload)[0]) if len(payload) >= 4 else 0
+    if number <= 0:
+        return None
+    extack = ""
+    if flags & _NLM_F_ACK_TLVS and len(payload) >= 4 + _HEADER.size:
+        echoed = _HEADER.size if flags & _NLM_F_CAPPED else _HEADER.unpack_from(payload, 4)[0]
+        offset = 4 + ((echoed + 3) & ~3)
+        while offset + _ATTRIBUTE.size <= len(payload):
+            length, kind = _ATTRIBUTE.unpack_from(payload, offset)
+            if length < _ATTRIBUTE.size:
+                break
+            if kind & 0x3FFF == _NLMSGERR_ATTR_MSG:
+                extack = payload[offset + _ATTRIBUTE.size : offset + length].rstrip(b"\0").decode(errors="replace")
+            offset += (length + 3) & ~3
+    return Refusal(number, extack)

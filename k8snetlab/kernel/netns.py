@@ -1,0 +1,171 @@
+"""Named network namespaces, kept as iproute2 keeps them, so that `ip netns exec NAME` works on each.
+
+A namespace is a bind mount of nsfs on a file below /run/netns (ip-netns(8); iproute2's ip/ipnetns.c).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from k8snetlab.errors import AlreadyExistsError, InputError, KernelError, NotFoundError, UnsupportedError
+from k8snetlab.kernel import syscalls
+
+DIRECTORY = Path("/run/netns")
+_OWN = "/proc/thread-self/ns/net"
+
+
+def path(name: str) -> Path:
+    """The file that a namespace of that name is mounted on. Raises InputError for what cannot be a file's name."""
+    if not name or "/" in name or "\0" in name or name in (".", "..") or len(name.encode()) > 255:
+        raise InputError(
+            f"{name!r} cannot name a network namespace", "use at most 255 characters, without a slash, and not . or .."
+        )
+    return DIRECTORY / name
+
+
+def names() -> list[str]:
+    """Every name that `ip netns list` shows, sorted."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(os.listdir(DIRECTORY))
+    return []
+
+
+def exists(name: str) -> bool:
+    """Whether a live namespace is mounted at that name; "" (the process's own) always exists."""
+    return not name or _mounted(path(name))
+
+
+def inode(name: str) -> int:
+    """The number that tells namespaces apart, the one in `net:[4026531840]`. Raises NotFoundError."""
+    if not name:
+        return os.stat(_OWN).st_ino
+    target = path(name)
+    if not _mounted(target):
+        raise _missing(name)
+    return target.stat().st_ino
+
+
+def create(name: str) -> None:
+    """Make a namespace. Raises AlreadyExistsError, UnsupportedError when not allowed to."""
+    target = path(name)
+    try:
+        make_directory()
+        _claim(target, name)
+        try:
+            with _returning():
+                syscalls.unshare(syscalls.CLONE_NEWNET)
+                syscalls.mount(_OWN, str(target), "none", syscalls.MS_BIND)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _refused(f"ip netns add {name}", error) from error
+
+
+def delete(name: str) -> None:
+    """Take the name away; the kernel frees the namespace once no process or socket is left in it. Idempotent."""
+    target = path(name)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if _mounted(target):
+                syscalls.umount(str(target))
+            target.unlink()
+    except OSError as error:
+        raise _refused(f"ip netns del {name}", error) from error
+
+
+@contextlib.contextmanager
+def inside(name: str) -> Iterator[None]:
+    """The calling thread is inside the namespace for the length of the block; "" changes nothing.
+
+    Sockets opened and processes started in the block belong to that namespace for good, wherever they are used later.
+    Never await inside the block: other tasks of the thread would find themselves in the namespace too.
+    Raises NotFoundError.
+    """
+    if not name:
+        yield
+        return
+    try:
+        target = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise _missing(name) from None
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, target)
+        stack.enter_context(_returning())
+        try:
+            syscalls.setns(target, syscalls.CLONE_NEWNET)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise _missing(name) from error
+            raise _refused(f"entering {name}", error) from error
+        yield
+
+
+def make_directory() -> bool:
+    """Make /run/netns a shared mount point as iproute2 does, so that every mount namespace sees new names and
+    deleted ones are freed everywhere. True when it was not one before, and `remove_directory` is then its undoing.
+    """
+    with contextlib.suppress(OSError):
+        syscalls.mount("", str(DIRECTORY), "none", syscalls.MS_SHARED | syscalls.MS_REC)
+        return False
+    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    syscalls.mount(str(DIRECTORY), str(DIRECTORY), "none", syscalls.MS_BIND | syscalls.MS_REC)
+    syscalls.mount("", str(DIRECTORY), "none", syscalls.MS_SHARED | syscalls.MS_REC)
+    return True
+
+
+def remove_directory() -> bool:
+    """Undo `make_directory` when no namespace is left; True when it did."""
+    if names() or not DIRECTORY.is_mount():
+        return False
+    syscalls.umount(str(DIRECTORY))
+    with contextlib.suppress(OSError):
+        DIRECTORY.rmdir()
+    return True
+
+
+def _claim(target: Path, name: str) -> None:
+    """Take the name. A bare file is what a killed `create` leaves behind: it holds no namespace and is taken over."""
+    for _ in range(2):
+        try:
+            os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+            return
+        except FileExistsError:
+            if _mounted(target):
+                break
+            target.unlink(missing_ok=True)
+    raise AlreadyExistsError(
+        f"a network namespace named {name} exists already", f"choose another name, or delete it: ip netns del {name}"
+    )
+
+
+def _mounted(target: Path) -> bool:
+    try:
+        return target.stat().st_dev == os.stat(_OWN).st_dev
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _returning() -> Iterator[None]:
+    """Whatever namespace the block goes to, the thread comes back."""
+    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        syscalls.setns(home, syscalls.CLONE_NEWNET)
+        os.close(home)
+
+
+def _missing(name: str) -> NotFoundError:
+    return NotFoundError(f"there is no network namespace named {name}", "ip netns list shows those that exist")
+
+
+def _refused(operation: str, error: OSError) -> KernelError | UnsupportedError:
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return UnsupportedError(f"{operation}: {error.strerror}", "run as root (CAP_SYS_ADMIN, CAP_NET_ADMIN)")
+    return KernelError(f"{operation}: {error.strerror}", operation=operation)

@@ -1,0 +1,150 @@
+"""Read a namespace into the same value that it is desired as, so that what was executed reads back equal."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
+from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
+from k8snetlab.kernel import sysctl
+from k8snetlab.kernel.messages import (
+    AF_BRIDGE,
+    IFF_UP,
+    NTF_SELF,
+    NUD,
+    RT_TABLE_MAIN,
+    RTEXT_FILTER_SKIP_STATS,
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETNEIGH,
+    RTM_GETROUTE,
+    RTN_UNICAST,
+    RTNH_F_ONLINK,
+    RTPROT_KERNEL,
+    RTPROT_RA,
+    Request,
+    ifaddrmsg,
+    ifinfmsg,
+    ndmsg,
+    rtmsg,
+)
+from k8snetlab.kernel.netlink import Netlink
+
+_STATES = {number: name for name, number in NUD.items()}
+_IPV6_METRIC = 1024
+"""What the kernel gives an IPv6 route that was added without a metric (IP6_RT_PRIO_USER)."""
+
+Names = Mapping[int, str]
+
+
+def read(namespace: str, sysctls: Iterable[str] = ()) -> Netns:
+    """What the namespace holds, with the values of those of `sysctls` that exist.
+
+    Left out is what the kernel makes by itself: the addresses of lo, link-local addresses and routes, routes of
+    addresses, multicast, NOARP neighbours, learned forwarding entries; and every table but main. A veth's `peer` and
+    `peer_netns` are unknown here ("").
+    Raises NotFoundError.
+    """
+    with Netlink(namespace) as netlink:
+        found = list(_dump(netlink, RTM_GETLINK, ifinfmsg(), ("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)))
+        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in found}
+        links = tuple(_link(link, names) for link in found)
+        addresses = tuple(_addresses(netlink, names))
+        routes = tuple(_routes(netlink, names))
+        neighbours = tuple(_neighbours(netlink, names))
+        tunnels = [link for link in found if isinstance(_link(link, names), Vxlan)]
+        fdb = tuple(entry for link in tunnels for entry in _fdb(netlink, link["index"], names))
+    values = sysctl.read(namespace, sysctls)
+    return Netns(namespace, "", "node", values, links, addresses, routes, neighbours, fdb)
+
+
+def _dump(netlink: Netlink, kind: int, message: Any, *attributes: tuple[str, Any]) -> list[Any]:
+    message["attrs"] = list(attributes)
+    return netlink.dump(Request(kind, 0, message))
+
+
+def _link(message: Any, names: Names) -> Link:
+    name, mtu = message.get_attr("IFLA_IFNAME"), message.get_attr("IFLA_MTU")
+    mac = message.get_attr("IFLA_ADDRESS") or ""
+    up = bool(message["flags"] & IFF_UP)
+    info = message.get_attr("IFLA_LINKINFO")
+    kind = info.get_attr("IFLA_INFO_KIND") if info else None
+    match kind:
+        case "bridge":
+            return Bridge(name, mac, mtu, up)
+        case "veth":
+            master = message.get_attr("IFLA_MASTER")
+            port = info.get_attr("IFLA_INFO_SLAVE_DATA") if master else None
+            hairpin = bool(port and port.get_attr("IFLA_BRPORT_MODE"))
+            return Veth(name, "", "", mac, "", mtu, names.get(master, ""), hairpin, up)
+        case "vxlan":
+            data = info.get_attr("IFLA_INFO_DATA")
+            return Vxlan(
+                name,
+                vni=data.get_attr("IFLA_VXLAN_ID"),
+                local=data.get_attr("IFLA_VXLAN_LOCAL") or data.get_attr("IFLA_VXLAN_LOCAL6") or "",
+                dev=names.get(data.get_attr("IFLA_VXLAN_LINK"), ""),
+                port=data.get_attr("IFLA_VXLAN_PORT"),
+                mac=mac,
+                mtu=mtu,
+                learning=bool(data.get_attr("IFLA_VXLAN_LEARNING")),
+                l2miss=bool(data.get_attr("IFLA_VXLAN_L2MISS")),
+                l3miss=bool(data.get_attr("IFLA_VXLAN_L3MISS")),
+                up=up,
+            )
+        case _:
+            return Device(name, mtu, mac, up)
+
+
+def _addresses(netlink: Netlink, names: Names) -> Iterator[Address]:
+    """Without those the kernel gave itself: it says so by IFA_PROTO since 5.18; before, link-local ones stay in."""
+    for message in _dump(netlink, RTM_GETADDR, ifaddrmsg()):
+        address = f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
+        dev = names.get(message["index"])
+        if not dev or message.get_attr("IFA_PROTO") or (dev == "lo" and address in ("127.0.0.1/8", "::1/128")):
+            continue
+        yield Address(dev, address, broadcast=message.get_attr("IFA_BROADCAST") is not None)
+
+
+def _routes(netlink: Netlink, names: Names) -> Iterator[Route]:
+    request = rtmsg()
+    request["family"] = socket.AF_UNSPEC
+    request["table"] = RT_TABLE_MAIN
+    for message in _dump(netlink, RTM_GETROUTE, request):
+        table = message.get_attr("RTA_TABLE") or message["table"]
+        if table != RT_TABLE_MAIN or message["type"] != RTN_UNICAST or message["proto"] in (RTPROT_KERNEL, RTPROT_RA):
+            continue
+        target = message.get_attr("RTA_DST")
+        dst = f"{target}/{message['dst_len']}" if message["dst_len"] else "default"
+        if dst.startswith(("fe80:", "ff00:")):
+            continue
+        metric = message.get_attr("RTA_PRIORITY") or 0
+        yield Route(
+            dst,
+            names.get(message.get_attr("RTA_OIF"), ""),
+            message.get_attr("RTA_GATEWAY") or "",
+            bool(message["flags"] & RTNH_F_ONLINK),
+            message.get_attr("RTA_PREFSRC") or "",
+            0 if message["family"] == socket.AF_INET6 and metric == _IPV6_METRIC else metric,
+        )
+
+
+def _neighbours(netlink: Netlink, names: Names) -> Iterator[Neighbour]:
+    for message in _dump(netlink, RTM_GETNEIGH, ndmsg()):
+        state = _STATES.get(message["state"])
+        if message["family"] in (socket.AF_INET, socket.AF_INET6) and state and state != "NOARP":
+            dev, lladdr = names.get(message["ifindex"], ""), message.get_attr("NDA_LLADDR") or ""
+            yield Neighbour(dev, message.get_attr("NDA_DST"), lladdr, state)
+
+
+def _fdb(netlink: Netlink, index: int, names: Names) -> Iterator[FdbEntry]:
+    request = ndmsg()
+    request["family"] = AF_BRIDGE
+    request["ifindex"] = index
+    for message in _dump(netlink, RTM_GETNEIGH, request):
+        dst = message.get_attr("NDA_DST")
+        if dst and message["flags"] & NTF_SELF and message["state"] & NUD["PERMANENT"]:
+            yield FdbEntry(names[index], message.get_attr("NDA_LLADDR"), dst)

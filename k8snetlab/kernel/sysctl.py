@@ -1,0 +1,55 @@
+"""Sysctls of a network namespace.
+
+/proc/sys/net shows the namespace of the thread that opens it (proc_sys_net(5)), so each file is opened inside.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from k8snetlab.errors import KernelError, UnsupportedError
+from k8snetlab.kernel import netns
+
+
+def path(key: str) -> Path:
+    """The file of a key; a dot inside a part is written as a slash, as sysctl(8) takes it: net.ipv4.conf.flannel/1.x."""
+    return Path("/proc/sys", *(part.replace("/", ".") for part in key.split(".")))
+
+
+def read(namespace: str, keys: Iterable[str]) -> dict[str, str]:
+    """The values of the keys that exist. Raises NotFoundError when there is no such namespace."""
+    values = {}
+    with netns.inside(namespace):
+        for key in keys:
+            try:
+                values[key] = path(key).read_text().strip()
+            except FileNotFoundError:
+                continue
+    return values
+
+
+def write(namespace: str, values: Mapping[str, str]) -> None:
+    """Set them in order. Raises KernelError (UnsupportedError where the machine has no such key or forbids it)."""
+    with netns.inside(namespace):
+        for key, value in values.items():
+            try:
+                path(key).write_text(value)
+            except OSError as error:
+                raise _refused(namespace, key, value, error) from error
+
+
+def _refused(namespace: str, key: str, value: str, error: OSError) -> KernelError | UnsupportedError:
+    where = f" in {namespace}" if namespace else ""
+    if error.errno == errno.ENOENT:
+        hint = (
+            "load the kernel module: modprobe br_netfilter"
+            if key.startswith("net.bridge.")
+            else "the device or the kernel feature it belongs to is missing"
+        )
+        return UnsupportedError(f"there is no sysctl {key}{where}", hint)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "run as root; in a container, run it privileged or with /proc/sys writable"
+        return UnsupportedError(f"sysctl {key}={value}{where}: {error.strerror}", hint)
+    return KernelError(f"sysctl {key}={value}{where}: {error.strerror}", operation=f"sysctl -w {key}={value}")
