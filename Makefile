@@ -1,0 +1,104 @@
+# `make lab` is the way in and `make test` checks everything; `make` alone lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+SCENARIO ?= business-manager
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+COMMAND := /usr/local/bin/k8snetlab
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q
+
+# A command (or file) that must exist, and the Debian package that brings it.
+# gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.
+LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc:gcc /usr/include/stdio.h:libc6-dev
+TEST_NEEDS := $(LAB_NEEDS) etcd:etcd-server
+missing = $(strip $(foreach need,$(1),$(if $(shell command -v $(firstword $(subst :, ,$(need))) || \
+	ls $(firstword $(subst :, ,$(need))) 2>/dev/null),,$(lastword $(subst :, ,$(need))))))
+venv_package = $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	$(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+
+# $(1): the packages that are missing. A service that a package would start is not wanted: the tests start their own etcd.
+define install
+$(if $(strip $(1)),\
+	$(APT) update && $(APT) install -y --no-install-recommends $(1)
+	$(if $(filter etcd-server,$(1)),if [ -d /run/systemd/system ]; then $(SUDO) systemctl disable --now etcd; fi))
+endef
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+.PHONY: lab
+lab: lab-system $(VENV)/.lab ## install what is missing, build the first lab, let a pod reach a Service
+	@$(SUDO) ln -sfn $(CURDIR)/$(BIN)/k8snetlab $(COMMAND)
+	$(SUDO) $(BIN)/k8snetlab up $(SCENARIO)
+	$(SUDO) $(BIN)/k8snetlab get pods,services
+	$(SUDO) $(BIN)/k8snetlab --lab business-manager probe client business-manager:80
+
+.PHONY: down
+down: ## take every lab of this machine down
+	$(SUDO) $(BIN)/k8snetlab down --all
+
+.PHONY: test
+test: test-system $(VENV)/.dev ## the whole test suite (root and real namespaces; sudo where needed)
+ifeq ($(SUDO),)
+	$(BIN)/pytest -m "not vm"
+else
+	$(BIN)/pytest -m "not root and not vm"
+	sudo env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m "root and not vm"
+endif
+
+.PHONY: test-fast
+test-fast: $(VENV)/.dev ## the tests that need no root: seconds
+	$(BIN)/pytest -q tests/unit --ignore tests/unit/test_house.py
+
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: lab-system $(VENV)/.dev ## the benchmarks, each beside its floor in the same run
+	$(SUDO) $(BIN)/python -m benchmarks
+
+.PHONY: lock
+lock: $(VENV)/.dev ## resolve the dependencies anew into requirements*.lock
+	$(BIN)/pip install -q uv
+	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --custom-compile-command "make lock" \
+		pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --custom-compile-command "make lock" \
+		--extra dev pyproject.toml -o requirements-dev.lock
+
+.PHONY: clean
+clean: ## remove what make made here (system packages stay)
+	$(SUDO) rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	if [ "$$(readlink $(COMMAND))" = $(CURDIR)/$(BIN)/k8snetlab ]; then $(SUDO) rm $(COMMAND); fi
+
+# --- what the targets stand on --------------------------------------------------------------------------------------
+
+.PHONY: lab-system test-system python
+lab-system: python
+	@$(call install,$(call missing,$(LAB_NEEDS)) $(venv_package))
+test-system: python
+	@$(call install,$(call missing,$(TEST_NEEDS)) $(venv_package))
+python:
+	@test -n "$(PYTHON)" || { echo "error: no Python >= 3.11 found" >&2; \
+		echo "hint: apt-get install python3 (Debian 12, Ubuntu 24.04), or make PYTHON=/path/to/python3" >&2; exit 2; }
+
+$(BIN)/pip: | python
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.lab: requirements.lock pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.lab
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
