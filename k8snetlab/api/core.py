@@ -106,6 +106,7 @@ class PodSpec(Value):
     containers: tuple[Container, ...] = ()
     nodeName: str = ""
     hostname: str = ""
+    subdomain: str = ""
     hostNetwork: bool = False
     nodeSelector: Mapping[str, str] = {}
     terminationGracePeriodSeconds: int = 30

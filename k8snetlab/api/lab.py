@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -18,7 +19,7 @@ class LabNode(Value):
     name: str
     address: str = ""
     podCIDR: str = ""
-    labels: dict[str, str] = {}
+    labels: Mapping[str, str] = {}
 
 
 class Underlay(Value):

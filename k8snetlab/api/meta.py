@@ -6,7 +6,7 @@ Source: Kubernetes API conventions, meta/v1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, dataclass_transform
 
 import msgspec
 from msgspec import Meta
@@ -18,7 +18,12 @@ SOURCE = "k8snetlab/source"
 """Annotation: where the object was written, "services.yaml:14"."""
 
 
-class Value(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class _ValueMeta(msgspec.StructMeta):
+    """Tells type checkers that what derives from a Value is frozen and keyword-only too."""
+
+
+class Value(msgspec.Struct, metaclass=_ValueMeta, frozen=True, omit_defaults=True, kw_only=True):
     """Base of all API values: immutable, encoded without the fields that hold their default."""
 
 

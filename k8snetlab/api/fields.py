@@ -1,0 +1,236 @@
+"""A value set against its type: every wrong field, and every field the type does not have.
+
+msgspec stops at the first wrong field and ignores unknown ones; a person wants to hear of all of them at once. The
+types are read from `msgspec.inspect`, so that the structs stay the one description of what is right.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Hashable
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from k8snetlab.api.known import known
+from k8snetlab.api.source import Path
+
+
+class Findings(msgspec.Struct):
+    """(path, what is wrong and what would be right), for errors and for unknown fields."""
+
+    wrong: list[tuple[Path, str]]
+    unknown: list[tuple[Path, str]]
+
+
+Check = Callable[[Any, Path, Findings], None]
+
+
+def check(value: Any, type_: type[Any]) -> Findings:
+    """What would keep `value` (plain YAML values) from being a `type_`."""
+    findings = Findings([], [])
+    _check_for(type_)(value, (), findings)
+    return findings
+
+
+def show(path: Path) -> str:
+    """A path as Kubernetes writes it: spec.ports[0].port."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part.replace("-", "").replace("_", "").isalnum():
+            text += f".{part}" if text else part
+        else:
+            text += f'["{shorten(part)}"]'
+    return text
+
+
+def shorten(text: str) -> str:
+    """One line of at most 60 characters, control characters escaped."""
+    text = text.encode("unicode_escape").decode() if not text.isprintable() else text
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def describe(value: Any) -> str:
+    """A value for an error message."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"the number {shorten(str(value))}"
+        case str():
+            return f'"{shorten(value)}"'
+        case dict():
+            return "a mapping"
+        case _:
+            return "a list"
+
+
+def did_you_mean(word: str, words: Any) -> str:
+    """'; did you mean "ports"?' where one of `words` is close, else ""."""
+    lower = {w.lower(): w for w in map(str, words)}
+    close = difflib.get_close_matches(word.lower()[:100], lower, n=1, cutoff=0.7)
+    return f'; did you mean "{lower[close[0]]}"?' if close else ""
+
+
+@cache
+def _check_for(type_: Hashable) -> Check:
+    return _compile(inspect.type_info(type_))
+
+
+def _compile(info: inspect.Type) -> Check:
+    match info:
+        case inspect.StructType():
+            return _struct(info)
+        case inspect.VarTupleType() | inspect.ListType():
+            return _list(_nested(info.item_type))
+        case inspect.DictType():
+            return _mapping(_nested(info.value_type))
+        case inspect.IntType():
+            return _int(info)
+        case inspect.StrType():
+            return _string
+        case inspect.BoolType():
+            return _bool
+        case inspect.LiteralType():
+            return _literal(info)
+        case inspect.UnionType():
+            return _union(info)
+    return lambda value, path, findings: None
+
+
+def _nested(info: inspect.Type) -> Check:
+    return _check_for(info.cls) if isinstance(info, inspect.StructType) else _compile(info)
+
+
+def _struct(info: inspect.StructType) -> Check:
+    fields = {field.encode_name: _nested(field.type) for field in info.fields}
+    required = [field.encode_name for field in info.fields if field.required]
+    silent = known(info.cls)
+
+    def check(value: Any, path: Path, findings: Findings) -> None:
+        if not isinstance(value, dict):
+            findings.wrong.append((path, f"expected a mapping with {_some(fields)}, got {describe(value)}"))
+            return
+        for key, item in value.items():
+            nested = fields.get(key)
+            if nested is not None:
+                nested(item, (*path, key), findings)
+            elif key not in silent:
+                hint = did_you_mean(key, [*fields, *silent])
+                findings.unknown.append(((*path, key), f"unknown field, ignored{hint}"))
+        for key in required:
+            if key not in value:
+                findings.wrong.append(((*path, key), "is missing and has no default"))
+
+    return check
+
+
+def _some(fields: dict[str, Check]) -> str:
+    names = list(fields)
+    return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
+
+
+def _list(item: Check) -> Check:
+    def check(value: Any, path: Path, findings: Findings) -> None:
+        if not isinstance(value, list):
+            findings.wrong.append((path, f'expected a list (items begin with "- "), got {describe(value)}'))
+            return
+        for number, element in enumerate(value):
+            item(element, (*path, number), findings)
+
+    return check
+
+
+def _mapping(item: Check) -> Check:
+    def check(value: Any, path: Path, findings: Findings) -> None:
+        if not isinstance(value, dict):
+            findings.wrong.append((path, f"expected a mapping of names to values, got {describe(value)}"))
+            return
+        for key, element in value.items():
+            item(element, (*path, key), findings)
+
+    return check
+
+
+def _int(info: inspect.IntType) -> Check:
+    low, high = info.ge, info.le
+    bounds = f" from {low} to {high}" if low is not None and high is not None else ""
+
+    def check(value: Any, path: Path, findings: Findings) -> None:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            quoted = isinstance(value, str) and value.isdecimal()
+            hint = ": write it without quotes" if quoted else ""
+            findings.wrong.append((path, f"expected a whole number{bounds}, got {describe(value)}{hint}"))
+        elif (low is not None and value < low) or (high is not None and value > high) or not -(2**63) <= value < 2**63:
+            findings.wrong.append((path, f"{shorten(str(value))} is out of range; use a whole number{bounds}"))
+
+    return check
+
+
+def _string(value: Any, path: Path, findings: Findings) -> None:
+    if isinstance(value, str):
+        return
+    hint = ""
+    if isinstance(value, bool):
+        hint = " (unquoted true, yes, on, y and their opposites are booleans): write it in quotes"
+    elif isinstance(value, int | float):
+        hint = f': write it in quotes, "{shorten(str(value))}"'
+    findings.wrong.append((path, f"expected a string, got {describe(value)}{hint}"))
+
+
+def _bool(value: Any, path: Path, findings: Findings) -> None:
+    if not isinstance(value, bool):
+        findings.wrong.append((path, f"expected true or false, got {describe(value)}"))
+
+
+def _literal(info: inspect.LiteralType) -> Check:
+    values = [str(v) for v in info.values]
+
+    def check(value: Any, path: Path, findings: Findings) -> None:
+        if not isinstance(value, str) or value not in values:
+            hint = did_you_mean(value, values) if isinstance(value, str) else ""
+            wanted = ", ".join(v for v in values if v)
+            findings.wrong.append((path, f"expected one of {wanted}, got {describe(value)}{hint}"))
+
+    return check
+
+
+def _union(info: inspect.UnionType) -> Check:
+    """The member of the value's own YAML type decides; where only one is left beside None, that one."""
+    members = [t for t in info.types if not isinstance(t, inspect.NoneType)]
+    if len(members) == 1:
+        only = _nested(members[0])
+        return lambda value, path, findings: None if value is None else only(value, path, findings)
+    nullable = len(members) < len(info.types)
+    kinds: dict[type[Any], Check] = {}
+    names = []
+    for member in members:
+        match member:
+            case inspect.VarTupleType():
+                kinds[list] = _nested(member)
+                names.append("a list")
+            case inspect.IntType():
+                kinds[int] = kinds[float] = _nested(member)
+                names.append("a whole number")
+            case inspect.StrType():
+                kinds[str] = _nested(member)
+                names.append("a string")
+            case _:
+                raise NotImplementedError(member)
+
+    def check(value: Any, path: Path, findings: Findings) -> None:
+        nested = kinds.get(type(value))
+        if nested is not None:
+            nested(value, path, findings)
+        elif value is not None or not nullable:
+            findings.wrong.append((path, f"expected {' or '.join(names)}, got {describe(value)}"))
+
+    return check

@@ -1,0 +1,139 @@
+"""How one kind's objects in two snapshots differ, and lookups that follow such differences.
+
+Finding what changed among 100,000 objects by comparing them costs milliseconds, and building a table over them costs
+more. A changed mapping therefore remembers its parent and the changed keys: two mappings of one family are compared by
+walking to their common ancestor, and a table is carried from one to the other by the keys met on that walk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from k8snetlab.api.meta import Object
+
+Key = tuple[str, str]
+T = TypeVar("T", bound=Object)
+Groups = Callable[[Any], Iterable[Hashable]]
+NONE: Mapping[Key, Any] = MappingProxyType({})
+MEMORY = 4096
+"""How many versions back a difference is known by heart; beyond that it is found by comparing."""
+
+
+class Version:
+    """A node in the family tree of one kind's mappings; `keys` differ from the parent's."""
+
+    __slots__ = ("depth", "keys", "parent")
+
+    def __init__(self, parent: Version | None = None, keys: tuple[Key, ...] = ()) -> None:
+        self.parent = parent
+        self.keys = keys
+        self.depth: int = parent.depth + 1 if parent else 0
+        if self.depth and self.depth % MEMORY == 0:
+            self._forget()
+
+    def _forget(self) -> None:
+        node: Version | None = self
+        for _ in range(MEMORY):
+            node = node.parent if node else None
+        if node is not None:
+            node.parent = None
+
+    def difference(self, other: Version) -> set[Key] | None:
+        """Keys that may differ between two versions, None when their common ancestor is not remembered."""
+        keys: set[Key] = set()
+        a: Version | None = self
+        b: Version | None = other
+        while a is not b:
+            if a is None or b is None:
+                return None
+            if a.depth >= b.depth:
+                keys.update(a.keys)
+                a = a.parent
+            else:
+                keys.update(b.keys)
+                b = b.parent
+        return keys
+
+
+class Objects(dict[Key, T]):
+    """One kind's objects by (namespace, name), in the order in which they were first stored. Never changed in place."""
+
+    __slots__ = ("tables", "version")
+
+    def __init__(self, objects: Mapping[Key, T] = NONE) -> None:
+        super().__init__(objects)
+        self.version = Version()
+        self.tables = Tables()
+
+    def changed(self, changes: Mapping[Key, T | None]) -> Objects[T]:
+        """A copy with each object put in, or taken out where it is None."""
+        child = Objects[T].__new__(Objects)
+        dict.__init__(child, self)
+        child.version = Version(self.version, tuple(changes))
+        child.tables = self.tables
+        for key, obj in changes.items():
+            if obj is None:
+                child.pop(key, None)
+            else:
+                child[key] = obj
+        return child
+
+
+class Tables:
+    """The lookup tables of a family of mappings, one for each grouping function."""
+
+    __slots__ = ("lock", "tables")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.tables: dict[Groups, Table] = {}
+
+    def select(self, objects: Objects[T], groups: Groups, group: Hashable) -> Mapping[Key, T]:
+        with self.lock:
+            table = self.tables.get(groups)
+            if table is None:
+                table = self.tables[groups] = Table(groups)
+            table.follow(objects)
+            return table.members.get(group, NONE)
+
+
+class Table:
+    """Objects by group, as they are in the mapping last followed. A group handed out never changes afterwards."""
+
+    __slots__ = ("groups", "members", "of", "version")
+
+    def __init__(self, groups: Groups) -> None:
+        self.groups = groups
+        self.version: Version | None = None
+        self.members: dict[Hashable, dict[Key, Any]] = {}
+        self.of: dict[Key, tuple[Hashable, ...]] = {}
+
+    def follow(self, objects: Objects[Any]) -> None:
+        if self.version is objects.version:
+            return
+        keys = objects.version.difference(self.version) if self.version else None
+        self.version = objects.version
+        if keys is None:
+            self.members, self.of = {}, {}
+            for key, obj in objects.items():
+                self.of[key] = groups = tuple(self.groups(obj))
+                for group in groups:
+                    self.members.setdefault(group, {})[key] = obj
+            return
+        for key in keys:
+            obj = objects.get(key)
+            before = self.of.pop(key, ())
+            after = () if obj is None else tuple(self.groups(obj))
+            if after:
+                self.of[key] = after
+            for group in set(before).difference(after):
+                rest = {k: o for k, o in self.members[group].items() if k != key}
+                if rest:
+                    self.members[group] = rest
+                else:
+                    del self.members[group]
+            for group in after:
+                self.members[group] = {**self.members.get(group, {}), key: obj}
