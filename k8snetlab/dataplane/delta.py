@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
@@ -15,43 +18,62 @@ def diff(desired: Netns, actual: Netns, previous: Netns | None = None) -> list[O
 
     What `actual` holds beyond that is left alone, unless it is ours and stale: an entry of `previous` (what this agent
     desired before), or, where `previous` is None (an agent that adopts), one on a device that `desired.owned` names.
+    New before old: a tunnel, route, neighbour or FDB entry that is no longer wanted goes when its successor stands.
+    A device of the kind `Device` that is not there yet is left out, with all that stands on it.
     """
     ns = desired.name
-    stale = _stale(desired, actual, previous)
+    early, late = _stale(desired, actual, previous)
+    links = _links(desired, actual)
+    fresh = links.fresh | _wrong_broadcast(desired, actual)
+    return [
+        *(ItemOperation("del", ns, item) for item in early),
+        *_sysctls(desired, actual, fresh, of_devices=False),
+        *links.operations,
+        *_sysctls(desired, actual, fresh, of_devices=True),
+        *_addresses(desired, actual, links),
+        # The FDB entry first, then the neighbour, then the route: at no time does a route lead to an address that
+        # cannot be resolved (flannel's order is neighbour, FDB, route; but a packet queued on an L3 miss is lost
+        # without the FDB entry).
+        *_missing(ns, desired.fdb, actual.fdb, fresh, links.usable),
+        *_missing(ns, desired.neighbours, actual.neighbours, fresh, links.usable),
+        *_missing(ns, desired.routes, actual.routes, fresh, links.usable),
+        *(ItemOperation("del", ns, item) for item in late),
+    ]
+
+
+class _Links(NamedTuple):
+    operations: list[Operation]
+    fresh: set[str]
+    """Devices that are made anew or get another MAC: the kernel drops what stood on them."""
+    usable: set[str]
+    """Devices that are there when the operations are done."""
+
+
+def _links(desired: Netns, actual: Netns) -> _Links:
     plan: list[Operation] = []
-    plan += [ItemOperation("del", ns, item) for item in stale if not isinstance(item, Bridge | Veth | Vxlan)]
-    plan += [ItemOperation("del", ns, item) for item in stale if isinstance(item, Bridge | Veth | Vxlan)]
-    recreated = set()
     present = {link.name: link for link in actual.links}
-    for link in _in_order(desired.links):
+    fresh: set[str] = set()
+    for link in sorted(desired.links, key=lambda link: _RANK[type(link)]):
         have = present.get(link.name)
-        if have is not None and _must_recreate(link, have):
-            plan.append(ItemOperation("del", ns, have))
+        if isinstance(link, Vxlan) and link.dev in fresh and have is not None:
+            have = None  # it went with the device it stood on
+        elif have is not None and _must_recreate(link, have):
+            plan.append(ItemOperation("del", desired.name, have))
             have = None
         if have is None:
             if isinstance(link, Device):
                 continue
-            recreated.add(link.name)
-            plan.append(ItemOperation("add", ns, link))
-        elif not _satisfied(link, have):
-            plan.append(ItemOperation("set", ns, link))
-    plan += [
-        SysctlOperation(ns, key, value) for key, value in desired.sysctls.items() if actual.sysctls.get(key) != value
-    ]
-    usable = set(present) | recreated
-    plan += _missing(ns, "add", desired.addresses, actual.addresses, recreated, usable)
-    # The FDB entry first, then the neighbour, then the route: at no time does a route lead to an address that cannot
-    # be resolved (flannel's order is neighbour, FDB, route; a packet queued on an L3 miss is lost without the FDB entry).
-    plan += _missing(ns, "replace", desired.fdb, actual.fdb, recreated, usable)
-    plan += _missing(ns, "replace", desired.neighbours, actual.neighbours, recreated, usable)
-    plan += _missing(ns, "replace", desired.routes, actual.routes, recreated, usable)
-    return plan
+            fresh.add(link.name)
+            plan.append(ItemOperation("add", desired.name, link))
+        elif not _satisfied(link, have) or (isinstance(link, Veth) and link.master in fresh):
+            if link.mac and link.mac != have.mac:
+                fresh.add(link.name)
+            plan.append(ItemOperation("set", desired.name, link))
+    return _Links(plan, fresh, set(present) | fresh)
 
 
-def _in_order(links: Iterable[Link]) -> list[Link]:
-    """Devices and bridges before what is plugged into them or stands on them."""
-    rank = {Device: 0, Bridge: 1, Vxlan: 2, Veth: 3}
-    return sorted(links, key=lambda link: rank[type(link)])
+_RANK: dict[object, int] = {Device: 0, Bridge: 1, Vxlan: 2, Veth: 3}
+"""Devices and bridges before what is plugged into them or stands on them."""
 
 
 def _must_recreate(want: Link, have: Link) -> bool:
@@ -67,7 +89,7 @@ def _must_recreate(want: Link, have: Link) -> bool:
 
 
 def _satisfied(want: Link, have: Link) -> bool:
-    if not have.up or (want.mtu and want.mtu != have.mtu):
+    if want.up != have.up or (want.mtu and want.mtu != have.mtu):
         return False
     if want.mac and want.mac != have.mac:
         return False
@@ -76,15 +98,47 @@ def _satisfied(want: Link, have: Link) -> bool:
     return True
 
 
+def _sysctls(desired: Netns, actual: Netns, fresh: set[str], of_devices: bool) -> Iterator[Operation]:
+    """Those of the namespace come before its devices, which start out with them; a device's own come after it."""
+    for key, value in desired.sysctls.items():
+        device = _device_of_sysctl(key)
+        if bool(device) == of_devices and (actual.sysctls.get(key) != value or device in fresh):
+            yield SysctlOperation(desired.name, key, value)
+
+
+def _device_of_sysctl(key: str) -> str:
+    """flannel.1 in net.ipv4.conf.flannel/1.forwarding; "" where the key is about no device."""
+    parts = key.split(".")
+    if len(parts) == 5 and parts[2] in ("conf", "neigh") and parts[3] not in ("all", "default"):
+        return parts[3].replace("/", ".")
+    return ""
+
+
+def _addresses(desired: Netns, actual: Netns, links: _Links) -> Iterator[Operation]:
+    for dev in sorted(_wrong_broadcast(desired, actual) - links.fresh):
+        wanted = {address.address: address for address in desired.addresses if address.dev == dev}
+        for have in actual.addresses:
+            if have.dev == dev and wanted.get(have.address, have) != have:
+                yield ItemOperation("del", desired.name, have)
+    for operation in _missing(desired.name, desired.addresses, actual.addresses, links.fresh, links.usable):
+        yield msgspec.structs.replace(operation, verb="add")
+
+
+def _wrong_broadcast(desired: Netns, actual: Netns) -> set[str]:
+    """Devices with an address that has to go and come again, because the kernel cannot change its broadcast address."""
+    wanted = {_identity(address): address for address in desired.addresses}
+    return {have.dev for have in actual.addresses if wanted.get(_identity(have), have) != have}
+
+
 def _missing(
-    ns: str, verb: str, desired: Iterable[Item], actual: Iterable[Item], recreated: set[str], usable: set[str]
-) -> list[Operation]:
+    ns: str, desired: Iterable[Item], actual: Iterable[Item], fresh: set[str], usable: set[str]
+) -> Iterator[ItemOperation]:
     held = set(actual)
-    return [
-        ItemOperation(verb, ns, item)  # type: ignore[arg-type]
-        for item in desired
-        if (item not in held or _device(item) in recreated) and (not _device(item) or _device(item) in usable)
-    ]
+    held |= {msgspec.structs.replace(item, dev="") for item in held if isinstance(item, Route)}
+    for item in desired:
+        device = _device(item)
+        if (item not in held or device in fresh) and (not device or device in usable):
+            yield ItemOperation("replace", ns, item)
 
 
 def _device(item: Item) -> str:
@@ -95,18 +149,25 @@ def _device(item: Item) -> str:
             return item.name
 
 
-def _stale(desired: Netns, actual: Netns, previous: Netns | None) -> list[Item]:
-    """Entries of ours in `actual` that `desired` no longer wants and that no desired entry replaces in place."""
-    kept: set[object] = {_identity(item) for item in _items(desired)}
+def _stale(desired: Netns, actual: Netns, previous: Netns | None) -> tuple[list[Item], list[Item]]:
+    """What is ours and no longer wanted: that which goes first (addresses and veths, to make room), and the rest."""
+    kept: set[object] = {_identity(item) for item in _items(desired)} | {("link", x.name) for x in desired.links}
+    held = {_identity(item): item for item in _items(actual)}
     if previous is not None:
-        ours = set(map(_identity, _items(previous)))
-        return [item for item in _items(actual) if _identity(item) in ours and _identity(item) not in kept]
-    devices = set(desired.owned)
-    return [
-        item
-        for item in _items(actual)
-        if _device(item) in devices and _identity(item) not in kept and not _kernel_made(item)
-    ]
+        ours = {_identity(item) for item in _items(previous)}
+        stale = [item for identity, item in held.items() if identity in ours - kept]
+    else:
+        devices = set(desired.owned)
+        stale = [
+            item
+            for identity, item in held.items()
+            if _device(item) in devices and identity not in kept and not _kernel_made(item)
+        ]
+    doomed = {item.name for item in stale if isinstance(item, Bridge | Veth | Vxlan)}
+    links = [item for item in stale if isinstance(item, Bridge | Veth | Vxlan)]
+    rest = [item for item in stale if not isinstance(item, Bridge | Veth | Vxlan) and _device(item) not in doomed]
+    early: list[Item] = [item for item in [*rest, *links] if isinstance(item, Address | Veth)]
+    return early, [item for item in [*rest, *links] if not isinstance(item, Address | Veth)]
 
 
 def _kernel_made(item: Item) -> bool:

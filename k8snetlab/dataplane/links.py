@@ -23,7 +23,7 @@ class Bridge(msgspec.Struct, frozen=True, tag="bridge"):
 class Veth(msgspec.Struct, frozen=True, tag="veth"):
     """A veth pair seen from the end that stays here; `peer` is the name of the other end inside `peer_netns`.
 
-    `master` is the bridge this end is a port of, `hairpin` the port flag that lets a frame leave by the port it came in.
+    `master` is the bridge this end is a port of; `hairpin` lets a frame leave by the port it came in.
     """
 
     name: str

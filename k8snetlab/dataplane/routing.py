@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import msgspec
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A route of the main table: `dst` is "default" or a CIDR; at least one of `dev` and `via` is set."""
+    """A route of the main table; at least one of `dev` and `via` is set.
+
+    Normal form, in which the kernel is read and which `destination` gives: `dst` is "default" or a CIDR with its
+    length, a host's route too ("10.0.0.1/32"). A `metric` of 0 is the kernel's default (1024 for IPv6).
+    """
 
     dst: str
     dev: str = ""
@@ -18,7 +24,7 @@ class Route(msgspec.Struct, frozen=True):
     @property
     def key(self) -> tuple[str, int]:
         """What the kernel tells routes apart by; two routes with one key replace each other."""
-        return (self.dst if self.dst != "default" or ":" not in self.via else "default6", self.metric)
+        return (self.dst if self.dst != "default" or ":" not in self.via + self.src else "default6", self.metric)
 
     def words(self) -> str:
         text = self.dst
@@ -28,6 +34,12 @@ class Route(msgspec.Struct, frozen=True):
         text += f" src {self.src}" if self.src else ""
         text += f" metric {self.metric}" if self.metric else ""
         return text
+
+
+def destination(text: str) -> str:
+    """The normal form of an address or CIDR as a route's `dst`. Raises ValueError."""
+    network = ip_network(text, strict=False)
+    return "default" if network.prefixlen == 0 else str(network)
 
 
 class Neighbour(msgspec.Struct, frozen=True):

@@ -173,7 +173,7 @@ def _hint(operation: ItemOperation, refusal: Refusal) -> str:
         case Bridge() | Veth() | Vxlan(), errno.EOPNOTSUPP:
             return f"load the kernel module: modprobe {type(operation.item).__name__.lower()}"
         case Bridge() | Veth() | Vxlan(), errno.EEXIST:
-            return "a device of another kind has this name, or another VXLAN device this VNI and port: delete one of them"
+            return "another kind of device has this name, or another VXLAN device this VNI and port: delete one"
         case Veth(), errno.EXFULL:
             return "a bridge has at most 1,023 ports: spread the pods over more nodes"
         case Route(), errno.ENETUNREACH | errno.EINVAL:

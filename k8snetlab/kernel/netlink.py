@@ -1,7 +1,7 @@
 """A route netlink socket that stays in the namespace it was opened in.
 
 The transport is ours because pyroute2 0.9 opens its sockets per thread, in whatever namespace the using thread is;
-messages are encoded and decoded by pyroute2. Protocol: netlink(7), rtnetlink(7), Linux' Documentation/userspace-api/netlink.
+messages are encoded and decoded by pyroute2. Protocol: netlink(7), rtnetlink(7), the kernel's userspace-api/netlink.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Netlink:
                 if payloads is not None:
                     return [_decoded(decode, payload) for payload in payloads]
         raise KernelError(
-            f"the kernel's tables in {self.namespace or 'this namespace'} changed during each of {_DUMP_TRIES} readings",
+            f"{self.namespace or 'this namespace'} changed during each of {_DUMP_TRIES} readings",
             "try again when less is going on",
         )
 
@@ -126,7 +126,7 @@ class Netlink:
                 if sequence != self._sequence:
                     continue
                 interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
-                if kind == _NLMSG_DONE or kind == _NLMSG_ERROR:
+                if kind in (_NLMSG_DONE, _NLMSG_ERROR):
                     refusal = _refusal(flags, payload)
                     if refusal and refusal.errno == errno.EINTR:
                         return None

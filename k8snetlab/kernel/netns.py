@@ -8,14 +8,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from k8snetlab.errors import AlreadyExistsError, InputError, KernelError, NotFoundError, UnsupportedError
 from k8snetlab.kernel import syscalls
 
 DIRECTORY = Path("/run/netns")
-_OWN = "/proc/thread-self/ns/net"
+_OWN = Path("/proc/thread-self/ns/net")
 
 
 def path(name: str) -> Path:
@@ -30,7 +32,7 @@ def path(name: str) -> Path:
 def names() -> list[str]:
     """Every name that `ip netns list` shows, sorted."""
     with contextlib.suppress(FileNotFoundError):
-        return sorted(os.listdir(DIRECTORY))
+        return sorted(file.name for file in DIRECTORY.iterdir())
     return []
 
 
@@ -42,7 +44,7 @@ def exists(name: str) -> bool:
 def inode(name: str) -> int:
     """The number that tells namespaces apart, the one in `net:[4026531840]`. Raises NotFoundError."""
     if not name:
-        return os.stat(_OWN).st_ino
+        return _OWN.stat().st_ino
     target = path(name)
     if not _mounted(target):
         raise _missing(name)
@@ -58,7 +60,7 @@ def create(name: str) -> None:
         try:
             with _returning():
                 syscalls.unshare(syscalls.CLONE_NEWNET)
-                syscalls.mount(_OWN, str(target), "none", syscalls.MS_BIND)
+                syscalls.mount(str(_OWN), str(target), "none", syscalls.MS_BIND)
         except BaseException:
             target.unlink(missing_ok=True)
             raise
@@ -105,6 +107,32 @@ def inside(name: str) -> Iterator[None]:
         yield
 
 
+def enter_and_exec(name: str, hostname: str, argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by `argv` inside the namespace, as `ip netns exec` does, and with a hostname of its own.
+
+    It sees the namespace's devices in /sys/class/net, and the files of /etc/netns/NAME/ in place of those in /etc.
+    Only for a process with a single thread. Raises NotFoundError; FileNotFoundError or PermissionError for the command.
+    """
+    if name:
+        try:
+            target = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise _missing(name) from None
+        try:
+            syscalls.setns(target, syscalls.CLONE_NEWNET)
+            syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
+            syscalls.mount("", "/", "none", syscalls.MS_SLAVE | syscalls.MS_REC)
+            with contextlib.suppress(OSError):
+                syscalls.umount("/sys")
+            syscalls.mount(name, "/sys", "sysfs", 0)
+            _bind_etc(name)
+            if hostname:
+                socket.sethostname(hostname)
+        except OSError as error:
+            raise _refused(f"ip netns exec {name}", error) from error
+    os.execvpe(argv[0], list(argv), dict(environment))
+
+
 def make_directory() -> bool:
     """Make /run/netns a shared mount point as iproute2 does, so that every mount namespace sees new names and
     deleted ones are freed everywhere. True when it was not one before, and `remove_directory` is then its undoing.
@@ -128,6 +156,13 @@ def remove_directory() -> bool:
     return True
 
 
+def _bind_etc(name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        for file in Path("/etc/netns", name).iterdir():
+            if (target := Path("/etc", file.name)).exists():
+                syscalls.mount(str(file), str(target), "none", syscalls.MS_BIND)
+
+
 def _claim(target: Path, name: str) -> None:
     """Take the name. A bare file is what a killed `create` leaves behind: it holds no namespace and is taken over."""
     for _ in range(2):
@@ -145,7 +180,7 @@ def _claim(target: Path, name: str) -> None:
 
 def _mounted(target: Path) -> bool:
     try:
-        return target.stat().st_dev == os.stat(_OWN).st_dev
+        return target.stat().st_dev == _OWN.stat().st_dev
     except FileNotFoundError:
         return False
 

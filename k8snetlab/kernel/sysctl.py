@@ -14,7 +14,7 @@ from k8snetlab.kernel import netns
 
 
 def path(key: str) -> Path:
-    """The file of a key; a dot inside a part is written as a slash, as sysctl(8) takes it: net.ipv4.conf.flannel/1.x."""
+    """The file of a key; a dot inside a part is written as a slash, as in sysctl(8): net.ipv4.conf.flannel/1.x."""
     return Path("/proc/sys", *(part.replace("/", ".") for part in key.split(".")))
 
 

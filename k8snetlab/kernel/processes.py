@@ -1,0 +1,70 @@
+"""The processes inside a namespace, and ending them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from k8snetlab.kernel import netns
+
+
+def pids_in(name: str) -> list[int]:
+    """The processes whose network namespace this is, in order. Raises NotFoundError when there is no such namespace."""
+    wanted = netns.inode(name)
+    return sorted(pid for pid in _all() if _inode(pid) == wanted)
+
+
+def terminate(pids: Iterable[int], grace: float) -> list[int]:
+    """SIGTERM, and SIGKILL to those that are left after `grace` seconds; returns those that had to be killed.
+
+    Each process is held by a pidfd meanwhile, so that a number which is given away again is not hit.
+    """
+    held: dict[int, int] = {}
+    try:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                held[pid] = os.pidfd_open(pid)
+        for fd in held.values():
+            _signal(fd, signal.SIGTERM)
+        stubborn = _await_end(held, grace)
+        for pid in stubborn:
+            _signal(held[pid], signal.SIGKILL)
+        _await_end({pid: held[pid] for pid in stubborn}, 5.0)
+        return stubborn
+    finally:
+        for fd in held.values():
+            os.close(fd)
+
+
+def _all() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _inode(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino
+    return 0
+
+
+def _signal(fd: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(fd, number)
+
+
+def _await_end(held: dict[int, int], seconds: float) -> list[int]:
+    """Those still running when the time is over; a pidfd becomes readable when its process ends."""
+    waiting = {fd: pid for pid, fd in held.items()}
+    poll = select.poll()
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
+    deadline = time.monotonic() + seconds
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        for fd, _ in poll.poll(left * 1000):
+            poll.unregister(fd)
+            waiting.pop(fd)
+    return sorted(waiting.values())

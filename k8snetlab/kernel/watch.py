@@ -1,0 +1,114 @@
+"""Hear when something in a namespace changes: a netlink multicast socket opened in it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+from typing import Literal
+
+from k8snetlab.kernel import netns
+from k8snetlab.kernel.messages import (
+    AF_BRIDGE,
+    NUD,
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELNEIGH,
+    RTM_DELROUTE,
+    RTM_GETNEIGH,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWNEIGH,
+    RTM_NEWROUTE,
+    Request,
+    ndmsg,
+)
+from k8snetlab.kernel.netlink import Netlink, split
+
+Kind = Literal["link", "address", "route", "neighbour"]
+EVERYTHING: frozenset[Kind] = frozenset(("link", "address", "route", "neighbour"))
+
+_KINDS: dict[int, Kind] = {
+    RTM_NEWLINK: "link",
+    RTM_DELLINK: "link",
+    RTM_NEWADDR: "address",
+    RTM_DELADDR: "address",
+    RTM_NEWROUTE: "route",
+    RTM_DELROUTE: "route",
+}
+_GROUPS = sum(1 << group - 1 for group in (1, 3, 5, 7, 9, 11))
+"""RTNLGRP_ LINK, NEIGH (with forwarding entries), IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE."""
+_NDMSG = struct.Struct("=B3xiHBB")
+_ATTRIBUTE = struct.Struct("=HH")
+_NDA_DST, _NDA_LLADDR = 1, 2
+
+
+class Monitor:
+    """Wakes whoever waits on `fileno()`; `drain` says what kinds of things changed since it was last asked.
+
+    Neighbours that the kernel resolves and forgets by itself are no change: only permanent entries count.
+    Raises NotFoundError when there is no such namespace.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        with netns.inside(namespace):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+        self._socket.bind((0, _GROUPS))
+        self._namespace = namespace
+        self._permanent: set[tuple[int, int, bytes]] = set()
+        with contextlib.closing(Netlink(namespace)) as netlink:
+            for family in (0, AF_BRIDGE):
+                message = ndmsg()
+                message["family"] = family
+                for found in netlink.dump(Request(RTM_GETNEIGH, 0, message)):
+                    self._note(bytes(found.data[16:]))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def drain(self) -> frozenset[Kind]:
+        """The kinds of what changed; empty when it was only noise. When events were lost, everything changed."""
+        changed: set[Kind] = set()
+        while True:
+            try:
+                data = self._socket.recv(1 << 16)
+            except BlockingIOError:
+                return frozenset(changed)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                changed |= EVERYTHING
+                continue
+            for kind, _, _, payload in split(data):
+                if kind in _KINDS:
+                    changed.add(_KINDS[kind])
+                elif kind in (RTM_NEWNEIGH, RTM_DELNEIGH) and self._note(payload, gone=kind == RTM_DELNEIGH):
+                    changed.add("neighbour")
+
+    def _note(self, payload: bytes, gone: bool = False) -> bool:
+        """Keep track of the permanent entries; whether one came, changed or went."""
+        family, index, state, _, _ = _NDMSG.unpack_from(payload)
+        attributes = _attributes(payload[_NDMSG.size :])
+        name = _NDA_LLADDR if family not in (socket.AF_INET, socket.AF_INET6) else _NDA_DST
+        key = (family, index, attributes.get(name, b""))
+        known = key in self._permanent
+        if state & NUD["PERMANENT"] and not gone:
+            self._permanent.add(key)
+            return True
+        self._permanent.discard(key)
+        return known
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found, offset = {}, 0
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & 0x3FFF] = data[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
