@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from k8snetlab.errors import NotFoundError
+from k8snetlab.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from k8snetlab.lab.client import Client
@@ -24,6 +24,8 @@ def enter(client: Client, place: str, namespace: str, argv: Sequence[str]) -> No
             f"{place}: no command {argv[0]!r} on this machine",
             "a pod sees the files of this machine: install the command here",
         ) from None
+    except PermissionError:
+        raise InputError(f"{place}: {argv[0]!r} cannot be executed", "name a program, not a directory") from None
 
 
 def own_shell() -> list[str]:

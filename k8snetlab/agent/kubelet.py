@@ -1,0 +1,114 @@
+"""The kubelet: the process that holds the pods' responders and supervises their commands.
+
+It is a process of its own so that a killed or restarted daemon never breaks an answer. The daemon talks to it over a unix
+socket, one JSON line each way (`workload.Request`, `workload.Response`); any number of daemons may come and go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+from pathlib import Path
+
+import msgspec
+
+from k8snetlab.agent.container import PodRunner
+from k8snetlab.agent.workload import PodState, Request, Response
+
+
+class Kubelet:
+    """All pods of one lab on this machine, by uid."""
+
+    def __init__(self) -> None:
+        self._pods: dict[str, PodRunner] = {}
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._encode = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder(Request).decode
+
+    async def serve(self, path: Path, stop: asyncio.Event) -> None:
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._connection, path, limit=1 << 26)
+        path.chmod(0o600)
+        await stop.wait()
+        server.close()
+        await asyncio.gather(*(pod.stop(grace=2.0) for pod in self._pods.values()))
+        for writer in self._writers:
+            writer.close()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            while line := await reader.readline():
+                request = self._decode(line)
+                if request.op == "stop":
+                    # Stopping takes as long as the pods' grace; the next request must not wait for it.
+                    task = asyncio.create_task(self._reply(writer, request))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                else:
+                    await self._reply(writer, request)
+        except (ConnectionError, asyncio.IncompleteReadError, msgspec.MsgspecError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _reply(self, writer: asyncio.StreamWriter, request: Request) -> None:
+        match request.op:
+            case "run":
+                states = tuple([await self._run(work.uid, PodRunner(work, self._changed)) for work in request.pods])
+            case "stop":
+                states = tuple(await asyncio.gather(*(self._stop(uid) for uid in request.uids)))
+            case "list":
+                states = tuple(pod.state for pod in self._pods.values())
+        self._send(writer, Response(id=request.id, states=states))
+
+    async def _run(self, uid: str, pod: PodRunner) -> PodState:
+        """Starts the pod; one that runs already is left as it is."""
+        if uid not in self._pods:
+            self._pods[uid] = pod
+            await pod.start()
+        return self._pods[uid].state
+
+    async def _stop(self, uid: str) -> PodState:
+        pod = self._pods.pop(uid, None)
+        if pod is None:
+            return PodState(uid, ())
+        await pod.stop()
+        return pod.state
+
+    def _changed(self, pod: PodRunner) -> None:
+        for writer in self._writers:
+            self._send(writer, Response(states=(pod.state,)))
+
+    def _send(self, writer: asyncio.StreamWriter, response: Response) -> None:
+        if not writer.is_closing():
+            writer.write(self._encode(response) + b"\n")
+
+
+async def _main(path: Path) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sig, stop.set)
+    await Kubelet().serve(path, stop)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="k8snetlab-kubelet")
+    parser.add_argument("--socket", type=Path, required=True)
+    arguments = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.umask(0o077)
+    asyncio.run(_main(arguments.socket))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Keeps a set of network namespaces as desired: makes them, reads what they hold, executes the difference, watches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from k8snetlab.dataplane import delta
+from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dataplane.operations import Operation
+from k8snetlab.errors import AlreadyExistsError, NotFoundError
+from k8snetlab.kernel import netns
+from k8snetlab.kernel.execute import execute
+from k8snetlab.kernel.read import read
+from k8snetlab.kernel.watch import Monitor
+
+
+class Owner(Protocol):
+    """The ledger: is told of each namespace before it is made and after it is deleted."""
+
+    namespaces: dict[str, None]
+
+    def own_namespaces(self, names: Iterable[str]) -> None: ...
+
+    def release_namespaces(self, names: Iterable[str]) -> None: ...
+
+
+class NamespaceKeeper:
+    """The namespaces of one node and its pods. Blocking; one call at a time, from any thread."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._made: dict[str, Netns] = {}
+        self._dirty: set[str] = set()
+        self._monitors: dict[str, Monitor] = {}
+        self.recreated: set[str] = set()
+        """Namespaces that were gone and had to be made again: what ran inside must be started again."""
+
+    @property
+    def monitors(self) -> dict[str, Monitor]:
+        """A monitor for each namespace kept; readable when something in it changed."""
+        return self._monitors
+
+    def mark(self, name: str) -> None:
+        """Something changed in this namespace: read it again at the next sync."""
+        self._dirty.add(name)
+
+    def mark_all(self) -> None:
+        self._dirty.update(self._made)
+
+    def prepare(self, wanted: Iterable[Netns]) -> None:
+        """Makes the namespaces that are not there, empty."""
+        missing = [state.name for state in wanted if state.name and not netns.exists(state.name)]
+        self._owner.own_namespaces(missing)
+        for name in missing:
+            self._drop_monitor(name)
+            netns.create(name)
+            if name in self._made:
+                self.recreated.add(name)
+                del self._made[name]
+        for state in wanted:
+            if state.name not in self._monitors:
+                if state.name and state.name not in self._owner.namespaces:
+                    raise AlreadyExistsError(
+                        f"network namespace {state.name} exists and is not this lab's",
+                        f"delete it (`ip netns del {state.name}`) or give the lab another name",
+                    )
+                self._monitors[state.name] = Monitor(state.name)
+
+    def sync(self, outer: Netns, inner: tuple[Netns, ...]) -> list[Operation]:
+        """Brings `outer` and then the namespaces that hang off it to the desired state; returns what was executed."""
+        wanted = {state.name: state for state in (outer, *inner)}
+        self.prepare(wanted.values())
+        executed = self._bring((outer,))
+        executed += self._bring(inner)
+        self.remove([name for name in self._made if name not in wanted])
+        return executed
+
+    def drift(self, outer: Netns, inner: tuple[Netns, ...]) -> list[Operation]:
+        """What a sync would execute now, without executing it."""
+        plan: list[Operation] = []
+        for state in (outer, *inner):
+            try:
+                plan += self._plan(state)
+            except NotFoundError:
+                plan += delta.diff(state, Netns(state.name))
+        return plan
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Deletes namespaces; what is inside goes with them."""
+        for name in list(names):
+            self._drop_monitor(name)
+            netns.delete(name)
+            self._made.pop(name, None)
+            self._dirty.discard(name)
+            self._owner.release_namespaces([name])
+
+    def close(self) -> None:
+        """Lets go of the namespaces without changing them."""
+        for name in list(self._monitors):
+            self._drop_monitor(name)
+
+    def _bring(self, states: Iterable[Netns]) -> list[Operation]:
+        todo = [s for s in states if s.name in self._dirty or self._made.get(s.name) != s]
+        plan: list[Operation] = []
+        for state in todo:
+            self._dirty.discard(state.name)
+            plan += self._plan(state)
+        try:
+            execute(plan)
+        except Exception:
+            self._dirty.update(state.name for state in todo)
+            raise
+        for state in todo:
+            self._made[state.name] = state
+        return plan
+
+    def _plan(self, state: Netns) -> list[Operation]:
+        return delta.diff(state, read(state.name, tuple(state.sysctls)), self._made.get(state.name))
+
+    def _drop_monitor(self, name: str) -> None:
+        monitor = self._monitors.pop(name, None)
+        if monitor is not None:
+            monitor.close()

@@ -1,0 +1,93 @@
+"""What the daemon asks the kubelet to run, and what the kubelet says of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from k8snetlab.api.core import Pod
+
+
+class ContainerWork(msgspec.Struct, frozen=True):
+    """A container: with a `command` a real process, else the built-in responder on `ports` (number, protocol)."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    ports: tuple[tuple[int, str], ...] = ()
+    env: dict[str, str] = {}
+    workingDir: str = ""
+
+
+class PodWork(msgspec.Struct, frozen=True):
+    """A pod to run in an existing namespace. `grace` is in seconds; logs go to `log_directory`/<container>.log."""
+
+    uid: str
+    namespace: str
+    name: str
+    node: str
+    netns: str
+    hostname: str
+    ips: tuple[str, ...]
+    containers: tuple[ContainerWork, ...]
+    log_directory: str
+    grace: float = 30.0
+
+    @staticmethod
+    def of(pod: Pod, netns: str, log_directory: str) -> PodWork:
+        return PodWork(
+            uid=pod.metadata.uid,
+            namespace=pod.namespace,
+            name=pod.name,
+            node=pod.spec.nodeName,
+            netns=netns,
+            hostname=pod.hostname if not pod.spec.hostNetwork else pod.spec.nodeName,
+            ips=pod.ips,
+            containers=tuple(
+                ContainerWork(
+                    c.name,
+                    command=(*c.command, *c.args) if c.command else (),
+                    ports=tuple((p.containerPort, p.protocol) for p in c.ports),
+                    env={e.name: e.value for e in c.env},
+                    workingDir=c.workingDir,
+                )
+                for c in pod.spec.containers
+            ),
+            log_directory=log_directory,
+            grace=float(pod.spec.terminationGracePeriodSeconds),
+        )
+
+
+class ContainerState(msgspec.Struct, frozen=True):
+    """`state` is Running, Waiting or Terminated; `message` says why it is not running."""
+
+    name: str
+    state: Literal["Running", "Waiting", "Terminated"]
+    restarts: int = 0
+    message: str = ""
+
+
+class PodState(msgspec.Struct, frozen=True):
+    uid: str
+    containers: tuple[ContainerState, ...]
+
+    @property
+    def ready(self) -> bool:
+        return all(c.state == "Running" for c in self.containers)
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line from the daemon: run these pods, stop the ones with these uids, or list what there is."""
+
+    id: int
+    op: Literal["run", "stop", "list"]
+    pods: tuple[PodWork, ...] = ()
+    uids: tuple[str, ...] = ()
+
+
+class Response(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line to the daemon: the answer to request `id`, or, with id 0, a change that happened by itself."""
+
+    id: int = 0
+    states: tuple[PodState, ...] = ()
+    error: str = ""

@@ -1,0 +1,230 @@
+"""The node agents of this machine: one for each node and one for the router, woken by objects, kernel events and time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from k8snetlab.agent.node import NodeAgent, Report, RouterAgent
+from k8snetlab.api.core import Node
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.errors import K8sNetLabError, KernelError
+from k8snetlab.kernel.watch import Monitor
+from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.render.proxy import Shared
+
+log = logging.getLogger(__name__)
+TICK = 1.0
+"""Seconds between two looks at the iptables generation; everything else is told by netlink."""
+BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before a sync that failed is tried again."""
+
+
+class AgentState(msgspec.Struct):
+    """What `status` says of an agent. `snapshot` is the last one that is fully in the kernel, taken from the cluster at
+    `began` (seconds, monotonic); `synced_at` is in epoch seconds.
+    """
+
+    snapshot: Snapshot | None = None
+    began: float = 0.0
+    synced_at: float = 0.0
+    seconds: float = 0.0
+    operations: int = 0
+    error: str = ""
+    hint: str = ""
+    operation: str = ""
+    failures: int = 0
+    paused: bool = False
+
+
+class AgentTask:
+    """Runs one agent: blocking work in a thread, one sync at a time, always with the newest snapshot."""
+
+    def __init__(self, agent: NodeAgent | RouterAgent, cluster: Cluster, synced: Callable[[AgentTask, Report], None]):
+        self.agent, self._cluster, self._synced = agent, cluster, synced
+        self.state = AgentState()
+        self._wake = asyncio.Event()
+        self._work = asyncio.Lock()
+        self._watched: dict[int, Monitor] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.agent.name
+
+    def has(self, snapshot: Snapshot) -> bool:
+        """Whether exactly these objects are in the kernel."""
+        return self.state.snapshot is not None and self.state.snapshot.objects is snapshot.objects
+
+    def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"agent {self.name}")
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        async with self._work:
+            self._unwatch()
+            self.agent.close()
+
+    async def remove(self) -> None:
+        """Stops and deletes the node's namespaces."""
+        await self.stop()
+        await asyncio.to_thread(self.agent.remove)
+
+    def pause(self) -> None:
+        self.state.paused = True
+
+    def resume(self) -> None:
+        self.state.paused = False
+        self.agent.suspect()
+        self.wake()
+
+    async def drift(self) -> list[str]:
+        """What differs from what is desired now, as the commands that would mend it."""
+        async with self._work:
+            return await asyncio.to_thread(self.agent.drift, self._cluster.snapshot)
+
+    async def sync(self) -> None:
+        """One sync with the newest snapshot; its outcome is in `state`."""
+        async with self._work:
+            snapshot = self._cluster.snapshot
+            began = time.monotonic()
+            try:
+                report = await asyncio.to_thread(self.agent.sync, snapshot)
+            except K8sNetLabError as error:
+                self._failed(error.message, error.hint, getattr(error, "operation", ""))
+                return
+            except Exception as error:
+                log.exception("agent %s", self.name)
+                self._failed(f"{type(error).__name__}: {error}", "this is a bug; the daemon's log has it whole", "")
+                return
+            finally:
+                self._watch()
+            self.state = AgentState(
+                snapshot=snapshot,
+                began=began,
+                synced_at=time.time(),
+                seconds=time.monotonic() - began,
+                operations=self.state.operations + report.operations,
+                paused=self.state.paused,
+            )
+        self._synced(self, report)
+
+    async def _run(self) -> None:
+        while True:
+            delay = BACKOFF[min(self.state.failures, len(BACKOFF)) - 1] if self.state.failures else TICK
+            try:
+                await asyncio.wait_for(self._wake.wait(), delay)
+            except TimeoutError:
+                if self.state.paused or (not self.state.failures and not await self._rules_changed()):
+                    continue
+            self._wake.clear()
+            if not self.state.paused:
+                await self.sync()
+
+    async def _rules_changed(self) -> bool:
+        async with self._work:
+            return await asyncio.to_thread(self.agent.rules_changed)
+
+    def _failed(self, message: str, hint: str, operation: str) -> None:
+        if message != self.state.error:
+            log.warning("agent %s: %s %s", self.name, message, operation)
+        self.state.error, self.state.hint, self.state.operation = message, hint, operation
+        self.state.failures += 1
+        self.agent.suspect()
+        self._synced(self, Report())
+
+    def _watch(self) -> None:
+        """Listens to the monitors the agent has now."""
+        loop = asyncio.get_running_loop()
+        monitors = {monitor.fileno(): (name, monitor) for name, monitor in self.agent.monitors.items()}
+        for fd in [fd for fd, monitor in self._watched.items() if fd not in monitors or monitors[fd][1] is not monitor]:
+            loop.remove_reader(fd)
+            del self._watched[fd]
+        for fd, (name, monitor) in monitors.items():
+            if fd not in self._watched:
+                self._watched[fd] = monitor
+                loop.add_reader(fd, self._kernel_event, name, monitor)
+
+    def _unwatch(self) -> None:
+        for fd in self._watched:
+            asyncio.get_running_loop().remove_reader(fd)
+        self._watched.clear()
+
+    def _kernel_event(self, name: str, monitor: Monitor) -> None:
+        if monitor.drain():
+            self.agent.mark(name)
+            self._wake.set()
+
+
+class Agents:
+    """One task per node, kept in step with the Node objects."""
+
+    def __init__(
+        self, cluster: Cluster, ledger: Ledger, paths: LabPaths, synced: Callable[[AgentTask, Report], None]
+    ) -> None:
+        self._cluster, self._ledger, self._paths, self._synced = cluster, ledger, paths, synced
+        self._shared = Shared()
+        self.router: AgentTask | None = None
+        self.nodes: dict[str, AgentTask] = {}
+
+    @property
+    def variant(self) -> str:
+        """The iptables variant of the nodes, "" before the first sync."""
+        return next((task.agent.variant for task in self.nodes.values() if isinstance(task.agent, NodeAgent)), "")
+
+    @property
+    def tasks(self) -> list[AgentTask]:
+        return [*([self.router] if self.router else []), *self.nodes.values()]
+
+    def node(self, name: str) -> AgentTask | None:
+        return self.nodes.get(name)
+
+    async def run(self) -> None:
+        async for snapshot in self._cluster.changes():
+            names = [name for _, name in snapshot.all(Node)]
+            if names or self.nodes:
+                await self._keep(snapshot, names)
+            for task in self.tasks:
+                task.wake()
+
+    def all_synced(self, snapshot: Snapshot, since: float) -> bool:
+        """Whether every agent that is not paused has `snapshot` in the kernel, or one taken later than `since`."""
+        return all(task.has(snapshot) or task.state.began >= since or task.state.paused for task in self.tasks)
+
+    async def close(self) -> None:
+        for task in self.tasks:
+            await task.stop()
+
+    async def _keep(self, snapshot: Snapshot, names: list[str]) -> None:
+        if self.router is None:
+            self.router = AgentTask(RouterAgent(self._ledger), self._cluster, self._synced)
+        new = [name for name in names if name not in self.nodes]
+        for name in [name for name in self.nodes if name not in names]:
+            await self.nodes.pop(name).remove()
+        for name in new:
+            self.nodes[name] = AgentTask(
+                NodeAgent(name, self._ledger, self._paths.xtables_locks, self._shared), self._cluster, self._synced
+            )
+        if new:
+            # The router plugs cables into the nodes' namespaces, and flannel.1 stands on such a cable: namespaces
+            # first, then the router, then the nodes.
+            try:
+                await asyncio.to_thread(lambda: [self.nodes[name].agent.prepare(snapshot) for name in new])
+            except KernelError as error:
+                log.warning("namespaces of %s: %s", new, error.message)
+            await self.router.sync()
+        self.router.start()
+        for task in self.nodes.values():
+            task.start()

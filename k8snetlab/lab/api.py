@@ -1,0 +1,292 @@
+"""The REST face of the daemon: Kubernetes' paths for objects, and the lab's own operations below /apis/k8snetlab/v1alpha1.
+
+Raw ASGI. Every error is a Kubernetes Status object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.load import decode
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import RESOURCES, Resource, to_dict
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
+from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.operations import Operations
+
+log = logging.getLogger(__name__)
+Json = dict[str, Any]
+Send = Callable[[Json], Awaitable[None]]
+OWN = "/apis/k8snetlab/v1alpha1"
+MAX_BODY = 256 << 20
+
+
+class Request(msgspec.Struct):
+    """`query` holds the last value of each parameter; `body` is decoded JSON or None."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+
+
+class Api:
+    """The ASGI application."""
+
+    def __init__(self, cluster: Cluster, operations: Operations) -> None:
+        self._cluster, self._operations = cluster, operations
+
+    async def __call__(self, scope: Json, receive: Callable[[], Awaitable[Json]], send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        answer = _Answer(send)
+        try:
+            request = await _request(scope, receive)
+            await self._route(request, answer)
+        except K8sNetLabError as error:
+            await answer.error(status(error), error.status)
+        except msgspec.MsgspecError as error:
+            await answer.error(status(InputError(f"the request's body is wrong: {error}")), 400)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("%s %s", scope.get("method"), scope.get("path"))
+            bug = K8sNetLabError(f"{type(error).__name__}: {error}", "this is a bug; the daemon's log has it whole")
+            await answer.error(status(bug), 500)
+
+    async def _route(self, request: Request, answer: _Answer) -> None:
+        if request.path.startswith(OWN + "/"):
+            result = await self._own(request, request.path[len(OWN) + 1 :].split("/"))
+        else:
+            result = await self._objects(request)
+        if isinstance(result, AsyncIterator):
+            await answer.stream(result)
+        else:
+            await answer.json(result, 201 if request.method == "POST" and "metadata" in result else 200)
+
+    # --- the lab's own operations ---
+
+    async def _own(self, request: Request, path: list[str]) -> Json | AsyncIterator[Any]:
+        operations, body = self._operations, request.body or {}
+        match (request.method, *path):
+            case ("GET", "status"):
+                return await operations.status()
+            case ("GET", "names"):
+                return operations.names()
+            case ("GET", "resolve", *name):
+                return operations.resolve("/".join(name), request.query.get("namespace", ""))
+            case ("POST", "up"):
+                return operations.up(body["objects"])
+            case ("POST", "apply"):
+                return operations.apply(body["objects"])
+            case ("POST", "delete"):
+                return operations.delete(body["objects"])
+            case ("POST", "probe"):
+                return await operations.probe(body)
+            case ("POST", "nodes", node, ("pause" | "resume") as verb):
+                return operations.pause(node, verb == "pause")
+            case ("GET", "pods", namespace, name, "log"):
+                follow = request.query.get("follow", "") == "true"
+                return operations.logs(namespace, name, request.query.get("container", ""), follow)
+            case ("POST", "stop"):
+                return operations.stop()
+        raise NotFoundError(f"{request.method} {request.path} is no operation of this lab")
+
+    # --- objects ---
+
+    async def _objects(self, request: Request) -> Json | AsyncIterator[Any]:
+        if request.path in ("/version", "/version/"):
+            return {"major": "1", "minor": "36", "gitVersion": "v1.36.0-k8snetlab"}
+        resource, namespace, name, subresource = _parse_path(request.path)
+        if not name:
+            match request.method:
+                case "GET" if request.query.get("watch") in ("1", "true"):
+                    return self._watch(resource, namespace)
+                case "GET":
+                    return self._list(resource, namespace, self._cluster.snapshot)
+                case "POST":
+                    return to_dict(await self._cluster.create(_decode(resource, namespace, "", request.body)))
+        else:
+            old = self._cluster.current(resource.type, name, namespace)
+            if subresource == "scale":
+                return await self._scale(request, old)
+            match request.method:
+                case "GET":
+                    return to_dict(old)
+                case "PUT":
+                    return to_dict(await self._cluster.replace(_decode(resource, namespace, name, request.body)))
+                case "PATCH":
+                    patched = merge_patch(to_dict(old), request.body)
+                    return to_dict(await self._cluster.replace(_decode(resource, namespace, name, patched)))
+                case "DELETE":
+                    force = request.query.get("gracePeriodSeconds") == "0"
+                    await self._cluster.delete(old, force)
+                    return to_dict(old)
+        raise NotFoundError(f"{request.method} is not possible on {request.path}")
+
+    def _list(self, resource: Resource, namespace: str, snapshot: Snapshot) -> Json:
+        items = [
+            to_dict(obj)
+            for obj in snapshot.all(resource.type).values()
+            if not namespace or not resource.type.namespaced or obj.namespace == namespace
+        ]
+        return {
+            "apiVersion": resource.type.API_VERSION,
+            "kind": f"{resource.kind}List",
+            "metadata": {"resourceVersion": str(snapshot.revision)},
+            "items": items,
+        }
+
+    async def _watch(self, resource: Resource, namespace: str) -> AsyncIterator[Json]:
+        """ADDED for what there is, then each change; one JSON line an event."""
+        known: dict[tuple[str, str], Object] = {}
+        async for snapshot in self._cluster.changes():
+            now = {
+                key: obj for key, obj in snapshot.all(resource.type).items() if not namespace or key[0] == namespace
+            }
+            for key, obj in now.items():
+                old = known.get(key)
+                if old is not obj:
+                    yield {"type": "MODIFIED" if old else "ADDED", "object": to_dict(obj)}
+            for key in known.keys() - now.keys():
+                yield {"type": "DELETED", "object": to_dict(known[key])}
+            known = now
+
+    async def _scale(self, request: Request, old: Object) -> Json:
+        if not isinstance(old, Deployment | ReplicaSet):
+            raise InputError(f"a {old.KIND} cannot be scaled", "scale a deployment or a replicaset")
+        if request.method in ("PUT", "PATCH"):
+            replicas = msgspec.convert(request.body["spec"]["replicas"], int)
+            if not 0 <= replicas <= 100_000:
+                raise InputError(f"replicas: {replicas} is not between 0 and 100000")
+            old = await self._cluster.edit(
+                old,
+                lambda stored: msgspec.structs.replace(
+                    stored,
+                    spec=msgspec.structs.replace(stored.spec, replicas=replicas),
+                ),
+            )
+        return {
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": {"name": old.name, "namespace": old.namespace},
+            "spec": {"replicas": old.spec.replicas},
+            "status": {"replicas": old.status.replicas},
+        }
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def status(error: K8sNetLabError) -> Json:
+    """The error as a Kubernetes Status; the hint and the exit code travel in `details`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Status",
+        "status": "Failure",
+        "message": error.message,
+        "reason": error.reason,
+        "code": error.status,
+        "details": {"hint": error.hint, "exitCode": error.exit_code, "operation": getattr(error, "operation", "")},
+    }
+
+
+_PATHS = {(r.type.API_VERSION, r.plural): r for r in RESOURCES}
+
+
+def _parse_path(path: str) -> tuple[Resource, str, str, str]:
+    """(resource, namespace, name, subresource) of /api/v1/… or /apis/GROUP/VERSION/…"""
+    parts = [part for part in path.split("/") if part]
+    version, rest = "", parts
+    if parts[:2] == ["api", "v1"]:
+        version, rest = "v1", parts[2:]
+    elif len(parts) >= 3 and parts[0] == "apis":
+        version, rest = f"{parts[1]}/{parts[2]}", parts[3:]
+    namespace = ""
+    if len(rest) >= 3 and rest[0] == "namespaces":
+        namespace, rest = rest[1], rest[2:]
+    resource = _PATHS.get((version, rest[0])) if rest else None
+    if resource is None or len(rest) > 3:
+        raise NotFoundError(f"the server could not find the requested resource {path}")
+    if not resource.type.namespaced:
+        namespace = ""
+    elif len(rest) > 1 and not namespace:
+        namespace = "default"
+    return resource, namespace, *(rest[1:] + ["", ""])[:2]  # type: ignore[return-value]
+
+
+def _decode(resource: Resource, namespace: str, name: str, body: Any) -> Object:
+    if not isinstance(body, dict):
+        raise InputError("the request has no object in its body")
+    obj = decode({"apiVersion": resource.type.API_VERSION, "kind": resource.kind, **body})
+    if type(obj) is not resource.type:
+        raise InputError(f"the body's kind is {obj.KIND}, the path's {resource.kind}")
+    if (name and obj.name != name) or (namespace and obj.namespace not in (namespace, "default")):
+        raise InputError("the body's name or namespace is not the path's")
+    if namespace and obj.metadata.namespace != namespace:
+        obj = msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, namespace=namespace))
+    return obj
+
+
+async def _request(scope: Json, receive: Callable[[], Awaitable[Json]]) -> Request:
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_BODY:
+            raise InputError("the request is too large")
+    query = {key: values[-1] for key, values in parse_qs(scope["query_string"].decode()).items()}
+    return Request(scope["method"], scope["path"], query, msgspec.json.decode(bytes(body)) if body else None)
+
+
+class _Answer:
+    """One response: whole, or JSON lines (bytes as they are) as they come; an error in a begun stream is its last line."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._begun = False
+
+    async def json(self, value: Any, code: int) -> None:
+        await self._start(code)
+        await self._send({"type": "http.response.body", "body": msgspec.json.encode(value)})
+
+    async def stream(self, lines: AsyncIterator[Any]) -> None:
+        async for line in lines:
+            if not self._begun:
+                await self._start(200)
+            data = line if isinstance(line, bytes) else msgspec.json.encode(line) + b"\n"
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        if not self._begun:
+            await self._start(200)
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def error(self, value: Json, code: int) -> None:
+        if not self._begun:
+            await self.json(value, code)
+            return
+        body = msgspec.json.encode({"type": "error", "status": value}) + b"\n"
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _start(self, code: int) -> None:
+        self._begun = True
+        headers = [(b"content-type", b"application/json")]
+        await self._send({"type": "http.response.start", "status": code, "headers": headers})

@@ -1,0 +1,194 @@
+"""The CLI's way to the daemon: Kubernetes-shaped REST over the lab's unix socket.
+
+Only the standard library, because it is part of every command's start.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from k8snetlab import errors
+from k8snetlab.lab import labs
+from k8snetlab.lab.paths import LabPaths
+
+Json = dict[str, Any]
+OWN = "/apis/k8snetlab/v1alpha1"
+
+
+class Client:
+    """One lab's daemon. Every method raises what the daemon refused, or DaemonError when it cannot be reached."""
+
+    def __init__(self, lab: str) -> None:
+        self.lab = lab
+        self._socket = str(LabPaths(lab).socket)
+
+    @staticmethod
+    def find(lab: str | None = None) -> Client:
+        """The lab of that name, or the only one there is."""
+        return Client(labs.choose(lab))
+
+    # --- objects ---
+
+    def list(self, kind: str, namespace: str | None = None) -> list[Json]:
+        """All objects of a kind, in one namespace or (None) in all."""
+        items: list[Json] = self._json("GET", self._path(kind, namespace))["items"]
+        return items
+
+    def get(self, kind: str, name: str, namespace: str = "default") -> Json:
+        return self._json("GET", self._path(kind, namespace, name))
+
+    def watch(self, kind: str, namespace: str | None = None) -> Iterator[Json]:
+        """Events {"type": "ADDED"|"MODIFIED"|"DELETED", "object": …}, for ever."""
+        return self._lines("GET", self._path(kind, namespace) + "?watch=1")
+
+    def delete_object(self, kind: str, name: str, namespace: str = "default", force: bool = False) -> Json:
+        query = "?gracePeriodSeconds=0" if force else ""
+        return self._json("DELETE", self._path(kind, namespace, name) + query)
+
+    def scale(self, kind: str, name: str, namespace: str, replicas: int) -> Json:
+        return self._json("PUT", self._path(kind, namespace, name) + "/scale", {"spec": {"replicas": replicas}})
+
+    # --- the lab ---
+
+    def up(self, objects: list[Json]) -> Iterator[Json]:
+        """Makes the lab hold these objects and nothing that an earlier `up` brought; yields events."""
+        return self._lines("POST", f"{OWN}/up", {"objects": objects})
+
+    def apply(self, objects: list[Json]) -> Iterator[Json]:
+        return self._lines("POST", f"{OWN}/apply", {"objects": objects})
+
+    def delete(self, objects: list[Json]) -> Iterator[Json]:
+        return self._lines("POST", f"{OWN}/delete", {"objects": objects})
+
+    def status(self) -> Json:
+        return self._json("GET", f"{OWN}/status")
+
+    def names(self) -> Json:
+        """Names for completion: {"nodes": […], "pods": […], "services": […]}."""
+        return self._json("GET", f"{OWN}/names")
+
+    def probe(self, source: str, target: str, port: int | None = None, protocol: str = "TCP") -> Json:
+        return self._json(
+            "POST", f"{OWN}/probe", {"from": source, "to": target, "port": port, "protocols": [protocol]}
+        )
+
+    def probe_all(self, protocols: list[str] | None = None) -> Json:
+        return self._json("POST", f"{OWN}/probe", {"protocols": protocols or ["TCP", "UDP"]})
+
+    def pause(self, node: str) -> Json:
+        return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/pause")
+
+    def resume(self, node: str) -> Json:
+        return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/resume")
+
+    def resolve(self, name: str, namespace: str = "") -> Json:
+        """Where a pod or node is: {"kind", "netns", "hostname", "namespace", "name", "node"}."""
+        return self._json("GET", f"{OWN}/resolve/{quote(name)}?{urlencode({'namespace': namespace})}")
+
+    def logs(self, namespace: str, pod: str, container: str = "", follow: bool = False) -> Iterator[bytes]:
+        query = urlencode({"container": container, "follow": str(follow).lower()})
+        path = f"{OWN}/pods/{quote(namespace, safe='')}/{quote(pod, safe='')}/log?{query}"
+        connection, response = self._request("GET", path, None)
+        try:
+            while data := response.read1(65536):
+                yield data
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Ends the daemon; what is in the kernel and the pods stay as they are."""
+        self._json("POST", f"{OWN}/stop")
+
+    # --- transport ---
+
+    @staticmethod
+    def _path(kind: str, namespace: str | None = None, name: str = "") -> str:
+        from k8snetlab.api.scheme import BY_NAME
+
+        resource = BY_NAME.get(kind.lower())
+        if resource is None:
+            raise errors.InputError(
+                f"the server doesn't have a resource type {kind!r}",
+                f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}",
+            )
+        version = resource.type.API_VERSION
+        path = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        if resource.type.namespaced and namespace:
+            path += f"/namespaces/{quote(namespace, safe='')}"
+        path += f"/{resource.plural}"
+        return path + (f"/{quote(name, safe='')}" if name else "")
+
+    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
+        connection, response = self._request(method, path, body)
+        try:
+            answer: Json = json.loads(response.read())
+        finally:
+            connection.close()
+        return answer
+
+    def _lines(self, method: str, path: str, body: Json | None = None) -> Iterator[Json]:
+        connection, response = self._request(method, path, body)
+        try:
+            while line := response.readline():
+                event = json.loads(line)
+                if event.get("type") == "error":
+                    raise _error(event["status"])
+                yield event
+        except (http.client.HTTPException, ConnectionError) as error:
+            raise self._lost(error) from error
+        finally:
+            connection.close()
+
+    def _request(
+        self, method: str, path: str, body: Json | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = _UnixConnection(self._socket)
+        try:
+            connection.request(method, path, json.dumps(body).encode() if body is not None else None)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._lost(error) from error
+        if response.status >= 400:
+            data = response.read()
+            connection.close()
+            try:
+                raise _error(json.loads(data))
+            except ValueError:
+                raise errors.DaemonError(data.decode(errors="replace") or response.reason) from None
+        return connection, response
+
+    def _lost(self, error: Exception) -> errors.DaemonError:
+        if isinstance(error, PermissionError):
+            return errors.DaemonError(f"lab {self.lab}: its daemon answers root only", "use sudo")
+        return errors.DaemonError(
+            f"lab {self.lab}: its daemon does not answer ({error})",
+            "traffic goes on without it; `k8snetlab up` starts it again",
+        )
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self._path)
+
+
+def _error(status: Json) -> errors.K8sNetLabError:
+    """The error that a Status stands for, with the exit code it had on the other side."""
+    details = status.get("details") or {}
+    types = {e.reason: e for e in errors.K8sNetLabError.__subclasses__() + errors.StoreError.__subclasses__()}
+    type_ = types.get(status.get("reason", ""), errors.K8sNetLabError)
+    error = type_(status.get("message", "refused"), details.get("hint", ""))
+    error.exit_code = details.get("exitCode", 1)
+    if operation := details.get("operation"):
+        error.hint = f"{error.hint}; the kernel refused: {operation}" if error.hint else f"refused: {operation}"
+    return error

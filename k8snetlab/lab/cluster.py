@@ -1,0 +1,208 @@
+"""The lab's objects: the one door through which they change, and the loop that runs the controllers over them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+
+import msgspec
+
+from k8snetlab.api.core import Pod
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import encode, resource_of, store_key
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.controllers import Write, reconcile
+from k8snetlab.controllers.admission import admit
+from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError
+from k8snetlab.store.informer import Informer
+from k8snetlab.store.protocol import Entry, Event, Store
+
+T = TypeVar("T", bound=Object)
+UP = "k8snetlab/up"
+"""Annotation: the object came with `up`, so that an `up` without it takes it away."""
+Outcome = Literal["created", "configured", "unchanged"]
+
+
+class Cluster:
+    """Objects in the store, as a Snapshot that is never older than this process's own writes."""
+
+    def __init__(self, store: Store, informer: Informer) -> None:
+        self._store, self._informer = store, informer
+        self._door = asyncio.Lock()
+        self._controlled: Snapshot | None = None
+        self._idle = asyncio.Event()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._informer.snapshot
+
+    @property
+    def informer(self) -> Informer:
+        return self._informer
+
+    # --- reading ---
+
+    async def changes(self) -> AsyncIterator[Snapshot]:
+        """The snapshot now, and again whenever it has changed; changes in between are folded into one."""
+        async for snapshot, _ in self._informer.changes():
+            yield snapshot
+
+    def current(self, type_: type[T], name: str, namespace: str = "") -> T:
+        obj = self.snapshot.get(type_, name, namespace)
+        if obj is None:
+            where = f" in namespace {namespace!r}" if namespace else ""
+            raise NotFoundError(f"{type_.KIND.lower()} {name!r} not found{where}")
+        return obj
+
+    # --- writing ---
+
+    async def create(self, obj: T) -> T:
+        async with self._door:
+            return await self._create(obj)
+
+    async def apply(self, obj: Object) -> tuple[Outcome, Object]:
+        """Creates the object, or makes the stored one like it; what the server allocated or observed is kept."""
+        async with self._door:
+            old = self.snapshot.get(type(obj), obj.name, obj.namespace)
+            if old is None:
+                return "created", await self._create(obj)
+            new = await self._replace(_inherit(obj, old), old)
+            return ("unchanged" if new is old else "configured"), new
+
+    async def edit(self, obj: T, change: Callable[[T], T]) -> T:
+        """Compare-and-swap until `change` of the stored object is stored; NotFoundError when it has gone."""
+        async with self._door:
+            while True:
+                old = self.current(type(obj), obj.name, obj.namespace)
+                try:
+                    return await self._replace(change(old), old)
+                except ConflictError:
+                    # Another daemon was quicker; look at what it wrote instead of waiting for the watch to tell.
+                    entry = await self._store.get(store_key(old))
+                    if entry is not None:
+                        self._informer.apply_local(entry)
+
+    async def replace(self, obj: T) -> T:
+        """Stores `obj` over the object with its name; ConflictError unless its resourceVersion is "" or the stored one."""
+        async with self._door:
+            old = self.current(type(obj), obj.name, obj.namespace)
+            if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
+                raise ConflictError(
+                    f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile", "get it again and repeat the change"
+                )
+            return await self._replace(obj, old)
+
+    async def delete(self, obj: Object, force: bool = False) -> None:
+        """Deletes an object; a pod that runs somewhere is marked first and ends when its agent has stopped it."""
+        async with self._door:
+            old = self.current(type(obj), obj.name, obj.namespace)
+            if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force:
+                if not old.metadata.deletionTimestamp:
+                    metadata = msgspec.structs.replace(old.metadata, deletionTimestamp=_now())
+                    await self._replace(msgspec.structs.replace(old, metadata=metadata), old)
+                return
+            key = store_key(old)
+            revision = await self._store.delete(key)
+            self._informer.apply_local(Event("delete", Entry(key, b"", 0, revision)))
+
+    async def _create(self, obj: T) -> T:
+        if self.snapshot.get(type(obj), obj.name, obj.namespace) is not None:
+            raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
+        metadata = msgspec.structs.replace(obj.metadata, resourceVersion="", creationTimestamp=_now(), generation=1)
+        admitted = admit(msgspec.structs.replace(obj, metadata=metadata), None, self.snapshot)
+        entry = await self._store.create(store_key(admitted), encode(_stored(admitted)))
+        return self._written(admitted, entry)
+
+    async def _replace(self, obj: T, old: T) -> T:
+        """Stores an admitted `obj` over `old`; `old` itself when nothing differs."""
+        admitted = admit(obj, old, self.snapshot)
+        if _stored(admitted) == _stored(old):
+            return old
+        if getattr(admitted, "spec", None) != getattr(old, "spec", None):
+            generation = old.metadata.generation + 1
+            metadata = msgspec.structs.replace(admitted.metadata, generation=generation)
+            admitted = msgspec.structs.replace(admitted, metadata=metadata)
+        entry = await self._store.update(
+            store_key(old), encode(_stored(admitted)), int(old.metadata.resourceVersion or 0)
+        )
+        return self._written(admitted, entry)
+
+    def _written(self, obj: T, entry: Entry) -> T:
+        """The object as the snapshot has it now that `entry` is stored."""
+        self._informer.apply_local(entry)
+        return self.snapshot.get(type(obj), obj.name, obj.namespace) or obj
+
+    # --- controllers ---
+
+    async def run_controllers(self) -> None:
+        """Runs the controllers whenever something changed, until they have nothing left to write."""
+        previous: Snapshot | None = None
+        async for snapshot in self.changes():
+            while previous is None or snapshot.objects is not previous.objects:
+                writes = reconcile(snapshot, previous)
+                previous = snapshot
+                for write in writes:
+                    # A lost race or an object that has gone is no failure: the next snapshot tells what is so.
+                    with contextlib.suppress(ConflictError, NotFoundError, AlreadyExistsError):
+                        await self._execute(write)
+                snapshot = self.snapshot
+            self._controlled = snapshot
+            self._idle.set()
+
+    async def settled(self) -> Snapshot:
+        """The snapshot once the controllers have nothing left to write."""
+        while self._controlled is None or self._controlled.objects is not self.snapshot.objects:
+            self._idle.clear()
+            await self._idle.wait()
+        return self.snapshot
+
+    async def _execute(self, write: Write) -> None:
+        match write.action:
+            case "create":
+                await self.create(write.object)
+            case "update":
+                await self.replace(write.object)
+            case "delete":
+                await self.delete(write.object)
+
+
+def _inherit(new: Object, old: Object) -> Object:
+    """`new` as a manifest meant for `old`: identity and status stay the stored object's."""
+    metadata = msgspec.structs.replace(
+        new.metadata,
+        uid=old.metadata.uid,
+        namespace=old.metadata.namespace,
+        resourceVersion=old.metadata.resourceVersion,
+        generation=old.metadata.generation,
+        creationTimestamp=old.metadata.creationTimestamp,
+        deletionTimestamp=old.metadata.deletionTimestamp,
+        ownerReferences=old.metadata.ownerReferences,
+        annotations={**_kept_annotations(old), **new.metadata.annotations},
+    )
+    new = msgspec.structs.replace(new, metadata=metadata)
+    status = getattr(old, "status", None)
+    given = getattr(new, "status", None)
+    if status is not None and given == type(given)():
+        new = msgspec.structs.replace(new, status=status)
+    return new
+
+
+def _kept_annotations(old: Object) -> dict[str, str]:
+    """Annotations that controllers wrote, which no manifest carries."""
+    return {
+        key: value
+        for key, value in old.metadata.annotations.items()
+        if key == "k8snetlab/last-reserved-ip" or key.startswith("flannel.alpha.coreos.com/")
+    }
+
+
+def _stored(obj: T) -> T:
+    """The object as it is kept: the resourceVersion is the store's to tell."""
+    return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, resourceVersion=""))
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,160 @@
+"""The daemon: one process per lab and machine with the store, the controllers, the node agents and the REST socket."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import IO
+
+import uvicorn
+
+from k8snetlab.agent.node import Report
+from k8snetlab.agent.workload import PodState
+from k8snetlab.kernel import netns
+from k8snetlab.lab.agents import Agents, AgentTask
+from k8snetlab.lab.api import Api
+from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.lifecycle import PodLifecycle
+from k8snetlab.lab.operations import Operations
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.processes import ProcessId
+from k8snetlab.store.embedded import EmbeddedStore
+from k8snetlab.store.informer import Informer
+
+log = logging.getLogger(__name__)
+
+
+class Daemon:
+    """Everything of one lab that lives in this process, and the order in which it begins and ends."""
+
+    def __init__(self, lab: str, paths: LabPaths) -> None:
+        self._lab, self._paths = lab, paths
+        self._ledger = Ledger(paths.ledger)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        process = ProcessId.of(os.getpid())
+        assert process is not None
+        self._ledger.own_process("daemon", process)
+        if netns.make_directory():
+            self._ledger.own_netns_directory()
+        kubelet = KubeletLink(self._paths, self._ledger, self._states_changed)
+        kubelet.start()
+        store = EmbeddedStore(self._paths.store)
+        informer = Informer(store)
+        await informer.start()
+        cluster = Cluster(store, informer)
+        agents = Agents(cluster, self._ledger, self._paths, self._synced)
+        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths)
+        operations = Operations(self._lab, cluster, agents, kubelet, self._paths, self._stop.set)
+        server = _server(Api(cluster, operations))
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sig, self._stop.set)
+        tasks = [
+            asyncio.create_task(_for_ever("controllers", cluster.run_controllers)),
+            asyncio.create_task(_for_ever("agents", agents.run)),
+            asyncio.create_task(_for_ever("kubelet", kubelet.run)),
+        ]
+        with _listen(self._paths) as listener:
+            serving = asyncio.create_task(server._serve([listener]))
+            await self._stop.wait()
+            server.should_exit = True
+            await asyncio.wait([serving], timeout=1)
+        for task in tasks:
+            task.cancel()
+        await self._lifecycle.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await agents.close()
+        await informer.close()
+        await store.close()
+        self._paths.socket.unlink(missing_ok=True)
+
+    def _synced(self, task: AgentTask, report: Report) -> None:
+        if not task.state.error and task.name != "router":
+            self._lifecycle.node_synced(task.name, report.recreated)
+
+    def _states_changed(self, states: tuple[PodState, ...]) -> None:
+        self._lifecycle.states_changed(states)
+
+
+def _server(app: Api) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http="h11",
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+def _listen(paths: LabPaths) -> socket.socket:
+    """The REST socket, for its owner only. It appears under its name when it is ready to answer."""
+    listener = socket.socket(socket.AF_UNIX)
+    fresh = paths.socket.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    listener.bind(str(fresh))
+    fresh.chmod(0o600)
+    listener.listen(128)
+    fresh.rename(paths.socket)
+    return listener
+
+
+async def _for_ever(what: str, run: Callable[[], Awaitable[None]]) -> None:
+    """A loop that a bug ends is begun anew: the lab goes on, the log has the traceback."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("%s failed; it is started again", what)
+        await asyncio.sleep(1)
+
+
+@contextlib.contextmanager
+def _only_daemon(paths: LabPaths):  # type: ignore[no-untyped-def]
+    lock: IO[bytes]
+    with paths.lock.open("ab") as lock:
+        for _ in range(50):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield
+                return
+            time.sleep(0.01)
+    sys.exit("the lab's daemon runs already")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="k8snetlab-daemon")
+    parser.add_argument("--lab", required=True)
+    arguments = parser.parse_args()
+    os.umask(0o077)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    paths = LabPaths(arguments.lab)
+    paths.create()
+    with _only_daemon(paths):
+        asyncio.run(Daemon(arguments.lab, paths).run())
+
+
+if __name__ == "__main__":
+    main()

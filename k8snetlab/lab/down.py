@@ -1,0 +1,54 @@
+"""Taking a lab down: by its ledger and by what the kernel holds, with or without its daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from k8snetlab.errors import UnsupportedError
+from k8snetlab.kernel import netns, processes
+from k8snetlab.lab import labs
+from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.paths import LabPaths, root
+
+GRACE = 2.0
+"""Seconds that processes get between SIGTERM and SIGKILL."""
+
+
+def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str, Any]]:
+    """Removes one lab, or all of this machine; yields progress events, and a last one of type "done" for each lab."""
+    if os.geteuid() != 0:
+        raise UnsupportedError("taking a lab down needs root", "use sudo")
+    for name in labs.running() if everything else [labs.choose(lab)]:
+        yield from _down(name)
+    with contextlib.suppress(OSError):
+        root().rmdir()
+
+
+def _down(lab: str) -> Iterator[dict[str, Any]]:
+    paths = LabPaths(lab)
+    ledger = Ledger(paths.ledger)
+    for role in ("daemon", "kubelet"):
+        process = ledger.processes.get(role)
+        if process is not None:
+            yield _progress("processes", role)
+            process.stop(GRACE)
+    # The daemon may have made a last namespace before it ended.
+    ledger.reload()
+    names = [name for name in ledger.namespaces if netns.exists(name)]
+    yield _progress("namespaces", f"{len(names)} namespaces")
+    pids = [pid for pid in processes.pids_in(names) if pid != os.getpid()]
+    processes.terminate(pids, GRACE)
+    for name in ledger.namespaces:
+        netns.delete(name)
+    if ledger.made_netns_directory:
+        netns.remove_directory()
+    shutil.rmtree(paths.directory, ignore_errors=True)
+    yield {"type": "done", "lab": lab, "namespaces": len(names), "processes": len(pids)}
+
+
+def _progress(phase: str, message: str) -> dict[str, Any]:
+    return {"type": "progress", "phase": phase, "done": 0, "total": 0, "message": message}

@@ -1,0 +1,125 @@
+"""The daemon's line to the kubelet: starts it where it does not run, asks it to run and stop pods, hears what changes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from k8snetlab.agent.workload import PodState, PodWork, Request, Response
+from k8snetlab.errors import DaemonError
+from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.processes import ProcessId
+
+
+class KubeletLink:
+    """`states` holds the last word on each pod, by uid; `changed` is called with what changes by itself."""
+
+    def __init__(self, paths: LabPaths, ledger: Ledger, changed: Callable[[tuple[PodState, ...]], None]) -> None:
+        self._paths, self._ledger, self._changed = paths, ledger, changed
+        self._process: subprocess.Popen[bytes] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._waiting: dict[int, asyncio.Future[tuple[PodState, ...]]] = {}
+        self._ids = itertools.count(1)
+        self._connected = asyncio.Event()
+        self.states: dict[str, PodState] = {}
+
+    @property
+    def pid(self) -> int | None:
+        process = self._ledger.processes.get("kubelet")
+        return process.pid if process is not None and process.alive else None
+
+    def start(self) -> None:
+        """Starts the process where none is alive; what an earlier one ran is gone with it."""
+        if self._process is not None:
+            self._process.poll()
+        if self.pid is not None:
+            return
+        self._paths.kubelet_socket.unlink(missing_ok=True)
+        with self._paths.kubelet_log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "k8snetlab.agent.kubelet", "--socket", str(self._paths.kubelet_socket)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+            )
+        process = ProcessId.of(self._process.pid)
+        if process is not None:
+            self._ledger.own_process("kubelet", process)
+
+    async def run(self) -> None:
+        """Keeps the line up for ever, starting the kubelet anew when it has died."""
+        while True:
+            self.start()
+            try:
+                reader, self._writer = await asyncio.open_unix_connection(self._paths.kubelet_socket, limit=1 << 26)
+            except OSError:
+                await asyncio.sleep(0.005)
+                continue
+            try:
+                await self._listen(reader)
+            finally:
+                self._hang_up()
+
+    async def request(self, op: str, pods: Iterable[PodWork] = (), uids: Iterable[str] = ()) -> tuple[PodState, ...]:
+        """Runs or stops pods and returns their states; waits for the line to come up. Raises DaemonError when it breaks."""
+        await self._connected.wait()
+        return await self._send(op, tuple(pods), tuple(uids))
+
+    async def _send(self, op: str, pods: tuple[PodWork, ...], uids: tuple[str, ...]) -> tuple[PodState, ...]:
+        assert self._writer is not None
+        number = next(self._ids)
+        answer: asyncio.Future[tuple[PodState, ...]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        request = Request(id=number, op=op, pods=pods, uids=uids)  # type: ignore[arg-type]
+        self._writer.write(msgspec.json.encode(request) + b"\n")
+        states = await answer
+        for state in states:
+            self.states[state.uid] = state
+        for uid in uids:
+            self.states.pop(uid, None)
+        return states
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        decode = msgspec.json.Decoder(Response).decode
+        first = asyncio.create_task(self._introduce())
+        try:
+            while line := await reader.readline():
+                response = decode(line)
+                if response.id:
+                    answer = self._waiting.pop(response.id, None)
+                    if answer is not None and not answer.done():
+                        answer.set_result(response.states)
+                else:
+                    self.states.update((state.uid, state) for state in response.states)
+                    self._changed(response.states)
+        finally:
+            first.cancel()
+            with contextlib.suppress(asyncio.CancelledError, DaemonError):
+                await first
+
+    async def _introduce(self) -> None:
+        """Asks what runs already: a daemon that comes back adopts it."""
+        self.states = {state.uid: state for state in await self._send("list", (), ())}
+        self._connected.set()
+
+    def _hang_up(self) -> None:
+        self._connected.clear()
+        gone = tuple(PodState(uid, ()) for uid in self.states)
+        self.states.clear()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(DaemonError("the kubelet went away", "it is started again by itself"))
+        self._waiting.clear()
+        self._changed(gone)

@@ -1,0 +1,98 @@
+"""The ledger: what a lab owns on this machine, written and fsynced before it is made.
+
+`down` works from the ledger and from what the kernel holds, never from YAML and never by a name pattern. One JSON value
+per line; a line that a crash cut short is ignored, as what it announced was never made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from k8snetlab.lab.processes import ProcessId
+
+
+class OwnedNetns(msgspec.Struct, frozen=True, tag="netns"):
+    name: str
+
+
+class OwnedProcess(msgspec.Struct, frozen=True, tag="process"):
+    """`role` is "daemon" or "kubelet"."""
+
+    role: str
+    process: ProcessId
+
+
+class Released(msgspec.Struct, frozen=True, tag="released"):
+    """A namespace that was deleted again."""
+
+    name: str
+
+
+class MadeNetnsDirectory(msgspec.Struct, frozen=True, tag="netns-directory"):
+    """/run/netns was not there before this lab: it goes when the last namespace goes."""
+
+
+_Line = OwnedNetns | OwnedProcess | Released | MadeNetnsDirectory
+
+
+class Ledger:
+    """Reads the file at opening; several processes may append, each line in one write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.namespaces: dict[str, None] = {}
+        self.processes: dict[str, ProcessId] = {}
+        self.made_netns_directory = False
+        self.reload()
+
+    def reload(self) -> None:
+        self.namespaces.clear()
+        self.processes.clear()
+        try:
+            lines = self._path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return
+        for line in lines:
+            try:
+                self._note(msgspec.json.decode(line, type=_Line))
+            except msgspec.MsgspecError:
+                continue
+
+    def own_namespaces(self, names: Iterable[str]) -> None:
+        self._append([OwnedNetns(name) for name in names if name not in self.namespaces])
+
+    def release_namespaces(self, names: Iterable[str]) -> None:
+        self._append([Released(name) for name in names if name in self.namespaces])
+
+    def own_process(self, role: str, process: ProcessId) -> None:
+        self._append([OwnedProcess(role, process)])
+
+    def own_netns_directory(self) -> None:
+        self._append([MadeNetnsDirectory()])
+
+    def _note(self, line: _Line) -> None:
+        match line:
+            case OwnedNetns():
+                self.namespaces[line.name] = None
+            case Released():
+                self.namespaces.pop(line.name, None)
+            case OwnedProcess():
+                self.processes[line.role] = line.process
+            case MadeNetnsDirectory():
+                self.made_netns_directory = True
+
+    def _append(self, lines: list[_Line]) -> None:
+        if not lines:
+            return
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(fd, b"".join(b"\n" + msgspec.json.encode(line) + b"\n" for line in lines))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        for line in lines:
+            self._note(line)

@@ -1,0 +1,160 @@
+"""A pod's life after its sandbox stands: run by the kubelet, reported ready, and in the end stopped and forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from k8snetlab.agent.workload import PodState, PodWork
+from k8snetlab.api.core import Condition, ContainerStatus, Node, Pod
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.errors import K8sNetLabError, NotFoundError
+from k8snetlab.lab.agents import Agents
+from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.render.node import pods_of
+from k8snetlab.render.pods import sandbox_name
+
+log = logging.getLogger(__name__)
+DRAIN = 5.0
+"""Seconds that a terminating pod at most waits for the rules of every node to stop naming it."""
+
+
+class PodLifecycle:
+    """Called after each sync of an agent; runs what has a sandbox, stops what is terminating, writes statuses."""
+
+    def __init__(self, cluster: Cluster, agents: Agents, kubelet: KubeletLink, paths: LabPaths) -> None:
+        self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy = asyncio.Lock()
+
+    def node_synced(self, node: str, recreated: Iterable[str]) -> None:
+        """A node's agent has brought its pods' sandboxes up; `recreated` names those that had to be made again."""
+        self._spawn(self._advance(node, frozenset(recreated)))
+
+    def states_changed(self, states: tuple[PodState, ...]) -> None:
+        """The kubelet says that containers ended or started by themselves."""
+        self._spawn(self._report(states))
+
+    async def close(self) -> None:
+        for task in [*self._tasks, *self._ending.values()]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._ending.values(), return_exceptions=True)
+
+    def _spawn(self, work: object) -> None:
+        task = asyncio.create_task(self._logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _logged(self, work: object) -> None:
+        try:
+            await work  # type: ignore[misc]
+        except K8sNetLabError as error:
+            log.warning("pods: %s", error.message)
+        except Exception:
+            log.exception("pods")
+
+    async def _advance(self, node: str, recreated: frozenset[str]) -> None:
+        snapshot = self._cluster.snapshot
+        async with self._busy:
+            await self._node_ready(node)
+            pods = pods_of(snapshot, node)
+            for pod in pods:
+                if pod.metadata.deletionTimestamp and pod.metadata.uid not in self._ending:
+                    self._ending[pod.metadata.uid] = asyncio.create_task(self._logged(self._end(pod)))
+            lab = snapshot.lab
+            again = [p.metadata.uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
+            if again:
+                await self._kubelet.request("stop", uids=again)
+            new = [
+                PodWork.of(pod, sandbox_name(lab, pod), str(self._paths.pod_logs / pod.namespace / pod.name))
+                for pod in pods
+                if pod.metadata.uid not in self._kubelet.states and not pod.metadata.deletionTimestamp
+            ]
+            if new:
+                await self._kubelet.request("run", pods=new)
+            await self._stop_unknown(snapshot)
+        for pod in pods:
+            state = self._kubelet.states.get(pod.metadata.uid)
+            if state is not None:
+                await self._write_status(pod, state)
+
+    async def _stop_unknown(self, snapshot: Snapshot) -> None:
+        """Stops what runs for no pod of the store (a pod deleted by force, or while no daemon was there)."""
+        known = {pod.metadata.uid for pod in self._cluster.snapshot.all(Pod).values()}
+        known |= {pod.metadata.uid for pod in snapshot.all(Pod).values()}
+        unknown = [uid for uid in self._kubelet.states if uid not in known and uid not in self._ending]
+        if unknown:
+            await self._kubelet.request("stop", uids=unknown)
+
+    async def _end(self, pod: Pod) -> None:
+        """Takes the pod out of every node's rules first, so that no connection is led to it, then stops and deletes it."""
+        try:
+            settled, since = await self._cluster.settled(), time.monotonic()
+            while not self._agents.all_synced(settled, since) and time.monotonic() < since + DRAIN:
+                await asyncio.sleep(0.01)
+            await self._kubelet.request("stop", uids=[pod.metadata.uid])
+            await self._cluster.delete(pod, force=True)
+        except NotFoundError:
+            pass
+        finally:
+            del self._ending[pod.metadata.uid]
+
+    async def _report(self, states: tuple[PodState, ...]) -> None:
+        pods = {pod.metadata.uid: pod for pod in self._cluster.snapshot.all(Pod).values()}
+        for state in states:
+            pod = pods.get(state.uid)
+            if pod is not None:
+                await self._write_status(pod, state)
+        for node in {pods[s.uid].spec.nodeName for s in states if s.uid in pods and not s.containers}:
+            # The kubelet died and lost these pods: they are run again.
+            self._spawn(self._advance(node, frozenset()))
+
+    async def _write_status(self, pod: Pod, state: PodState) -> None:
+        ready = state.ready and bool(state.containers)
+
+        def change(stored: Pod) -> Pod:
+            node = self._cluster.snapshot.get(Node, stored.spec.nodeName)
+            conditions = (
+                Condition(type="PodScheduled", status="True"),
+                Condition(type="Ready", status="True" if ready else "False"),
+            )
+            status = msgspec.structs.replace(
+                stored.status,
+                phase="Running" if state.containers else "Pending",
+                hostIP=node.addresses[0] if node and node.addresses else "",
+                conditions=conditions,
+                containerStatuses=tuple(
+                    ContainerStatus(name=c.name, ready=c.state == "Running", restartCount=c.restarts, state=c.state)
+                    for c in state.containers
+                ),
+                message="; ".join(c.message for c in state.containers if c.message),
+            )
+            return msgspec.structs.replace(stored, status=status)
+
+        try:
+            stored = self._cluster.current(Pod, pod.name, pod.namespace)
+            if stored.metadata.uid == pod.metadata.uid and change(stored) != stored:
+                await self._cluster.edit(stored, change)
+        except NotFoundError:
+            pass
+
+    async def _node_ready(self, name: str) -> None:
+        node = self._cluster.snapshot.get(Node, name)
+        ready = Condition(type="Ready", status="True", reason="KubeletReady")
+        if node is None or ready in node.status.conditions:
+            return
+
+        def change(stored: Node) -> Node:
+            others = tuple(c for c in stored.status.conditions if c.type != "Ready")
+            return msgspec.structs.replace(
+                stored, status=msgspec.structs.replace(stored.status, conditions=(*others, ready))
+            )
+
+        await self._cluster.edit(node, change)

@@ -1,0 +1,298 @@
+"""What the daemon does for the lab's own verbs: up, apply, delete, status, probe, pause, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from k8snetlab import __version__
+from k8snetlab.api.core import Namespace, Node, Pod, Service
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.load import decode
+from k8snetlab.api.meta import Object
+from k8snetlab.api.validate import Problem, validate
+from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
+from k8snetlab.lab import probe
+from k8snetlab.lab.agents import Agents, AgentTask
+from k8snetlab.lab.cluster import UP, Cluster
+from k8snetlab.lab.convergence import converge
+from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.paths import LabPaths
+
+Event = dict[str, Any]
+ORDER = {kind: n for n, kind in enumerate(("Lab", "KubeProxyConfiguration", "Namespace", "Node", "Service"))}
+"""Kinds that others refer to are stored first."""
+
+
+class Operations:
+    """The verbs, against one lab. Those that change objects yield events and end when the kernel has caught up."""
+
+    def __init__(
+        self, lab: str, cluster: Cluster, agents: Agents, kubelet: KubeletLink, paths: LabPaths, end: Callable[[], None]
+    ) -> None:
+        self._lab, self._cluster, self._agents, self._kubelet, self._paths = lab, cluster, agents, kubelet, paths
+        self._end = end
+        self._began = time.time()
+        self._one_at_a_time = asyncio.Lock()
+
+    # --- changing objects ---
+
+    async def up(self, bodies: list[Event]) -> AsyncIterator[Event]:
+        """Makes the store hold these objects and none that an earlier `up` brought, and waits for the kernel."""
+        began = time.monotonic()
+        objects = [_marked(obj) for obj in _decoded(bodies)]
+        async with self._one_at_a_time:
+            self._refuse_rebuilding(objects)
+            keep = {(type(obj), obj.key) for obj in objects}
+            gone = [
+                obj
+                for kind in self._cluster.snapshot.objects.values()
+                for obj in kind.values()
+                if UP in obj.metadata.annotations and (type(obj), obj.key) not in keep
+            ]
+            self._check(objects, without=gone)
+            changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
+            # Those that go first make room: their node ports and addresses may be given to the new ones.
+            async for event in self._remove(gone, changes):
+                yield event
+            async for event in self._store(objects, changes):
+                yield event
+            async for event in converge(self._cluster, self._agents):
+                yield event
+        yield {"type": "done", "seconds": round(time.monotonic() - began, 3), **changes}
+
+    async def apply(self, bodies: list[Event]) -> AsyncIterator[Event]:
+        """As `kubectl apply`: creates or changes these objects, leaves all others."""
+        began = time.monotonic()
+        objects = _decoded(bodies)
+        async with self._one_at_a_time:
+            self._refuse_rebuilding(objects)
+            self._check(objects)
+            changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
+            async for event in self._store(objects, changes):
+                yield event
+            async for event in converge(self._cluster, self._agents):
+                yield event
+        yield {"type": "done", "seconds": round(time.monotonic() - began, 3), **changes}
+
+    async def delete(self, bodies: list[Event]) -> AsyncIterator[Event]:
+        began = time.monotonic()
+        objects = _decoded(bodies)
+        async with self._one_at_a_time:
+            missing = [o for o in objects if self._cluster.snapshot.get(type(o), o.name, o.namespace) is None]
+            changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
+            async for event in self._remove([o for o in objects if o not in missing], changes):
+                yield event
+            async for event in converge(self._cluster, self._agents):
+                yield event
+        if missing:
+            raise NotFoundError("\n".join(f"{o.KIND.lower()} {o.name!r} not found" for o in missing))
+        yield {"type": "done", "seconds": round(time.monotonic() - began, 3), **changes}
+
+    async def _store(self, objects: list[Object], changes: dict[str, list[str]]) -> AsyncIterator[Event]:
+        for namespace in self._undeclared(objects):
+            yield {"type": "warning", "message": f"namespace {namespace.name!r} is not declared; it is created"}
+            await self._cluster.apply(namespace)
+        for obj in sorted(objects, key=lambda o: ORDER.get(o.KIND, len(ORDER))):
+            outcome, _ = await self._cluster.apply(obj)
+            if outcome != "unchanged":
+                changes["created" if outcome == "created" else "updated"].append(_title(obj))
+            yield {"type": "changed", "action": outcome, "kind": obj.KIND, "name": obj.name}
+            await asyncio.sleep(0)
+
+    async def _remove(self, objects: Iterable[Object], changes: dict[str, list[str]]) -> AsyncIterator[Event]:
+        for obj in objects:
+            await self._cluster.delete(obj)
+            changes["deleted"].append(_title(obj))
+            yield {"type": "changed", "action": "deleted", "kind": obj.KIND, "name": obj.name}
+
+    def _undeclared(self, objects: list[Object]) -> list[Namespace]:
+        known = {name for _, name in self._cluster.snapshot.all(Namespace)}
+        known |= {"default"} | {o.name for o in objects if isinstance(o, Namespace)}
+        wanted = dict.fromkeys(o.namespace for o in objects if o.namespaced and o.namespace not in known)
+        return [msgspec.convert({"metadata": {"name": name}}, Namespace) for name in wanted]
+
+    def _check(self, objects: list[Object], without: Iterable[Object] = ()) -> None:
+        """Refuses all of them when one does not go with the others or with what is stored."""
+        gone = ((type(o), o.key, None) for o in without)
+        existing = self._cluster.snapshot.changed(gone, self._cluster.snapshot.revision)
+        errors = [p for p in validate(objects, existing) if p.severity == "error"]
+        if errors:
+            raise ManifestError([str(p) for p in errors], _hint(errors))
+
+    def _refuse_rebuilding(self, objects: list[Object]) -> None:
+        """The addresses of a running lab stay; another plan of addresses is another lab."""
+        old = next(iter(self._cluster.snapshot.all(Lab).values()), None)
+        for new in objects:
+            if not isinstance(new, Lab) or old is None:
+                continue
+            for field in ("podCIDR", "serviceCIDR", "underlay"):
+                if getattr(new.spec, field) != getattr(old.spec, field):
+                    raise InputError(
+                        f"{new.source or 'Lab'}: spec.{field} cannot be changed while the lab runs",
+                        "`k8snetlab down` first, then `up`",
+                    )
+
+    # --- the life of agents ---
+
+    def pause(self, node: str, paused: bool) -> Event:
+        task = self._agents.node(node)
+        if task is None:
+            raise NotFoundError(f"node {node!r} not found", f"nodes: {', '.join(self._agents.nodes)}")
+        if paused:
+            task.pause()
+        else:
+            task.resume()
+        return {"node": node, "paused": paused}
+
+    def stop(self) -> Event:
+        self._end()
+        return {"stopping": True}
+
+    # --- showing ---
+
+    async def status(self) -> Event:
+        snapshot = self._cluster.snapshot
+        nodes = [await self._node_status(node) for node in snapshot.all(Node).values()]
+        router = self._agents.router
+        problems = [f"{n['name']}: {n['agent']['error']}" for n in nodes if n["agent"]["error"]]
+        if router is not None and router.state.error:
+            problems.append(f"router: {router.state.error}")
+        pods = list(snapshot.all(Pod).values())
+        problems += [f"pod {p.namespace}/{p.name}: {p.status.message}" for p in pods if p.status.message]
+        problems += [f"{key}: {problem}" for key, problem in self._cluster.informer.problems.items()]
+        return {
+            "lab": self._lab,
+            "nodes": nodes,
+            "pods": {"running": sum(p.ready for p in pods), "total": len(pods)},
+            "services": len(snapshot.all(Service)),
+            "daemon": {"pid": os.getpid(), "version": __version__, "uptime": round(time.time() - self._began, 1)},
+            "kubelet": {"pid": self._kubelet.pid},
+            "store": {"type": snapshot.lab.spec.store.type, "revision": snapshot.revision},
+            "iptables": self._agents.variant,
+            "problems": problems,
+        }
+
+    async def _node_status(self, node: Node) -> Event:
+        task = self._agents.node(node.name)
+        pods = [p for p in self._cluster.snapshot.all(Pod).values() if p.spec.nodeName == node.name]
+        return {
+            "name": node.name,
+            "address": ",".join(node.addresses),
+            "podCIDR": ",".join(node.podCIDRs),
+            "ready": any(c.type == "Ready" and c.status == "True" for c in node.status.conditions),
+            "paused": bool(task and task.state.paused),
+            "pods": len(pods),
+            "agent": await self._agent_status(task),
+        }
+
+    async def _agent_status(self, task: AgentTask | None) -> Event:
+        if task is None:
+            return {"synced": False, "revision": -1, "lastSync": 0.0, "error": "no agent", "drift": []}
+        state = task.state
+        try:
+            drift = await task.drift()
+        except K8sNetLabError as error:
+            drift = [error.message]
+        return {
+            "synced": task.has(self._cluster.snapshot) and not drift and not state.error,
+            "revision": state.snapshot.revision if state.snapshot else -1,
+            "lastSync": state.synced_at,
+            "seconds": round(state.seconds, 4),
+            "operations": state.operations,
+            "error": state.error,
+            "operation": state.operation,
+            "drift": drift,
+        }
+
+    def names(self) -> Event:
+        snapshot = self._cluster.snapshot
+
+        def short(key: tuple[str, str]) -> str:
+            return key[1] if key[0] == "default" else f"{key[0]}/{key[1]}"
+
+        return {
+            "nodes": [name for _, name in snapshot.all(Node)],
+            "pods": [short(key) for key in snapshot.all(Pod)],
+            "services": [short(key) for key in snapshot.all(Service)],
+        }
+
+    def resolve(self, name: str, namespace: str) -> Event:
+        """Where a command for `name` runs."""
+        snapshot = self._cluster.snapshot
+        wanted = f"{namespace}/{name}" if namespace and "/" not in name.removeprefix("pod/") else name
+        place = probe.find_place(snapshot, name if snapshot.get(Node, name) else wanted)
+        space, _, short = place.name.rpartition("/")
+        pod = snapshot.get(Pod, short, space or "default") if place.kind == "pod" else None
+        return {
+            "kind": place.kind,
+            "name": short,
+            "namespace": (space or "default") if pod else "",
+            "node": place.node,
+            "netns": place.netns,
+            "hostname": pod.hostname if pod and not pod.spec.hostNetwork else place.node or short,
+        }
+
+    async def probe(self, body: Event) -> Event:
+        snapshot = self._cluster.snapshot
+        protocols = [p.upper() for p in body.get("protocols") or ["TCP", "UDP"]]
+        if source := body.get("from"):
+            target = probe.find_targets(snapshot, body["to"], body.get("port"), protocols[0])
+            pairs = [(probe.find_place(snapshot, source), t) for t in target]
+        else:
+            targets = probe.targets(snapshot, protocols)
+            pairs = [(place, target) for place in probe.places(snapshot) for target in targets]
+        return {"results": msgspec.to_builtins(await probe.probe(snapshot, pairs))}
+
+    async def logs(self, namespace: str, name: str, container: str, follow: bool) -> AsyncIterator[bytes]:
+        pod = self._cluster.current(Pod, name, namespace)
+        containers = [c.name for c in pod.spec.containers]
+        if container and container not in containers:
+            raise NotFoundError(f"pod {name} has no container {container!r}", f"containers: {', '.join(containers)}")
+        chosen = next(c for c in pod.spec.containers if c.name == (container or containers[0]))
+        if not chosen.command:
+            yield b""
+            return
+        path = self._paths.pod_logs / namespace / name / f"{chosen.name}.log"
+        async for data in _tail(path, follow):
+            yield data
+
+
+async def _tail(path: Path, follow: bool) -> AsyncIterator[bytes]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield b""
+        return
+    with file:
+        while True:
+            while data := file.read(65536):
+                yield data
+            if not follow:
+                return
+            await asyncio.sleep(0.1)
+
+
+def _decoded(bodies: list[Event]) -> list[Object]:
+    return [decode(body) for body in bodies]
+
+
+def _marked(obj: Object) -> Object:
+    annotations = {**obj.metadata.annotations, UP: "true"}
+    return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
+
+
+def _title(obj: Object) -> str:
+    return f"{obj.KIND.lower()}/{obj.name}"
+
+
+def _hint(problems: list[Problem]) -> str:
+    return "nothing was changed; mend this and repeat" if len(problems) == 1 else "nothing was changed; mend these"
+
+

@@ -1,0 +1,32 @@
+"""Where a lab keeps its files: all below /run/k8snetlab/<lab>, on a tmpfs, as its namespaces do not outlive a boot either."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def root() -> Path:
+    """The directory of all labs of this machine; K8SNETLAB_RUN names another one."""
+    return Path(os.environ.get("K8SNETLAB_RUN", "/run/k8snetlab"))
+
+
+class LabPaths:
+    """The files of one lab."""
+
+    def __init__(self, lab: str) -> None:
+        self.directory = root() / lab
+        self.socket = self.directory / "api.sock"
+        self.kubelet_socket = self.directory / "kubelet.sock"
+        self.store = self.directory / "store.db"
+        self.ledger = self.directory / "ledger"
+        self.lock = self.directory / "lock"
+        self.daemon_log = self.directory / "daemon.log"
+        self.kubelet_log = self.directory / "kubelet.log"
+        self.pod_logs = self.directory / "pods"
+        self.xtables_locks = self.directory / "xtables"
+
+    def create(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.pod_logs.mkdir(exist_ok=True)
+        self.xtables_locks.mkdir(exist_ok=True)

@@ -1,0 +1,287 @@
+"""Connectivity by trying it: a real TCP connection or UDP datagram from one place of the lab to another."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
+from k8snetlab.kernel import netns
+from k8snetlab.render import names
+from k8snetlab.render.pods import sandbox_name
+
+TIMEOUT = 2.0
+"""Seconds a probe waits for an answer."""
+PARALLEL = 64
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a probe can start: a namespace. `kind` is pod, node or outside."""
+
+    name: str
+    kind: str
+    netns: str
+    node: str = ""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What a probe is sent to. `kind` is pod, clusterIP, nodePort, externalIP or address."""
+
+    name: str
+    kind: str
+    address: str
+    port: int
+    protocol: str
+
+
+class Result(msgspec.Struct, frozen=True, rename={"source": "from", "sourceNode": "fromNode", "target": "to"}):
+    """`reached` tells what happened, `expected` what a cluster without fault does, `ok` whether the two agree."""
+
+    source: str
+    sourceNode: str
+    target: str
+    kind: str
+    address: str
+    port: int
+    protocol: str
+    reached: bool
+    expected: bool
+    ok: bool
+    answeredBy: str = ""
+    answeredNode: str = ""
+    answeredIP: str = ""
+    client: str = ""
+    milliseconds: float = 0.0
+    error: str = ""
+
+
+def places(snapshot: Snapshot) -> list[Place]:
+    """Every pod, every node and the outside host."""
+    lab = snapshot.lab
+    found = [
+        Place(_pod_name(pod), "pod", sandbox_name(lab, pod), pod.spec.nodeName)
+        for pod in snapshot.all(Pod).values()
+        if pod.ready
+    ]
+    found += [Place(name, "node", names.node_netns(lab.name, name), name) for _, name in snapshot.all(Node)]
+    found.append(Place(names.OUTSIDE, "outside", names.node_netns(lab.name, names.OUTSIDE)))
+    return found
+
+
+def targets(snapshot: Snapshot, protocols: Iterable[str] = ("TCP", "UDP")) -> list[Target]:
+    """Every container port of every pod, every ClusterIP, NodePort on every node, and external IP."""
+    found: list[Target] = []
+    for pod in snapshot.all(Pod).values():
+        if pod.ready:
+            found += _pod_targets(pod)
+    for service in snapshot.all(Service).values():
+        found += _service_targets(snapshot, service)
+    wanted = {p.upper() for p in protocols}
+    return [target for target in found if target.protocol in wanted]
+
+
+def find_place(snapshot: Snapshot, name: str) -> Place:
+    """A place by name: "pod", "namespace/pod", a node, "router" or "outside"; a Deployment's name stands for its first pod."""
+    lab = snapshot.lab
+    if name in (names.ROUTER, names.OUTSIDE):
+        return Place(name, name, names.node_netns(lab.name, name))
+    if snapshot.get(Node, name) is not None:
+        return Place(name, "node", names.node_netns(lab.name, name), name)
+    pod = find_pod(snapshot, name)
+    return Place(_pod_name(pod), "pod", sandbox_name(lab, pod), pod.spec.nodeName)
+
+
+def find_pod(snapshot: Snapshot, name: str) -> Pod:
+    namespace, _, short = name.removeprefix("pod/").rpartition("/")
+    pods = [p for p in snapshot.all(Pod).values() if not namespace or p.namespace == namespace]
+    exact = [p for p in pods if p.name == short]
+    exact = [p for p in exact if p.namespace == "default"] or exact
+    owned = [p for p in pods if any(_belongs(snapshot, p, short))]
+    found = exact or sorted(owned, key=lambda p: p.name)
+    if not found:
+        raise NotFoundError(f"no pod or node is called {name!r}", "`k8snetlab get pods -A` lists the pods")
+    return found[0]
+
+
+def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str) -> list[Target]:
+    """What `name` means as a target: pod, Service, node (with a NodePort) or address."""
+    namespace, _, short = name.rpartition("/")
+    services = [
+        s
+        for s in snapshot.all(Service).values()
+        if s.name in (short, name.partition(".")[0]) and s.namespace in ((namespace,) if namespace else (s.namespace,))
+    ]
+    node = snapshot.get(Node, name)
+    if _is_address(name):
+        if port is None:
+            raise InputError(f"{name}: an address needs a port", f"{name}:80")
+        return [Target(name, "address", name, port, protocol)]
+    if node is not None:
+        if port is None:
+            raise InputError(f"{name}: a node needs a port", f"{name}:30080, a NodePort of a Service")
+        return [Target(name, "nodePort", node.addresses[0], port, protocol)]
+    if services and (not _exists(snapshot, name) or port is None):
+        return _service_choice(snapshot, services, port, protocol)
+    pod = find_pod(snapshot, name)
+    found = [t for t in _pod_targets(pod) if port in (None, t.port) and t.protocol == protocol]
+    if port is not None and not found:
+        return [Target(_pod_name(pod), "pod", pod.ips[0], port, protocol)]
+    if not found:
+        raise InputError(f"pod {pod.name} declares no {protocol} port", f"name one: {name}:80")
+    return found[:1]
+
+
+async def probe(snapshot: Snapshot, pairs: Iterable[tuple[Place, Target]]) -> list[Result]:
+    """Tries every pair, many at a time; the results are in the order of the pairs."""
+    limit = asyncio.Semaphore(PARALLEL)
+
+    async def one(place: Place, target: Target) -> Result:
+        async with limit:
+            return await _probe(place, target, snapshot)
+
+    return list(await asyncio.gather(*(one(place, target) for place, target in pairs)))
+
+
+async def _probe(place: Place, target: Target, snapshot: Snapshot) -> Result:
+    began = time.perf_counter()
+    error, answer = "", None
+    try:
+        answer = await asyncio.wait_for(_exchange(place.netns, target), TIMEOUT)
+    except TimeoutError:
+        error = f"no answer within {TIMEOUT:g} s"
+    except OSError as refused:
+        error = os.strerror(refused.errno).lower() if refused.errno else str(refused)
+    except K8sNetLabError as missing:
+        error = missing.message
+    reached = answer is not None
+    expected = place.kind not in ("outside", "router") or target.kind not in ("pod", "clusterIP")
+    said = answer or {}
+    return Result(
+        source=place.name,
+        sourceNode=place.node,
+        target=target.name,
+        kind=target.kind,
+        address=target.address,
+        port=target.port,
+        protocol=target.protocol,
+        reached=reached,
+        expected=expected,
+        ok=reached == expected,
+        answeredBy=str(said.get("pod", "")),
+        answeredNode=str(said.get("node", "")),
+        answeredIP=str(said.get("ip", "")),
+        client=str(said.get("client", "")),
+        milliseconds=round((time.perf_counter() - began) * 1000, 3),
+        error=error,
+    )
+
+
+async def _exchange(place: str, target: Target) -> dict[str, object]:
+    """Sends a request from namespace `place`; what the responder said, or {} from something that is none of ours."""
+    loop = asyncio.get_running_loop()
+    family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
+    kind = socket.SOCK_DGRAM if target.protocol == "UDP" else socket.SOCK_STREAM
+    with netns.inside(place):
+        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, 132 if target.protocol == "SCTP" else 0)
+    with sock:
+        await loop.sock_connect(sock, (target.address, target.port))
+        if target.protocol == "UDP":
+            await loop.sock_sendall(sock, b"k8snetlab probe")
+            return _parse(await loop.sock_recv(sock, 2048))
+        request = f"GET / HTTP/1.1\r\nHost: {target.address}\r\nUser-Agent: k8snetlab\r\nConnection: close\r\n\r\n"
+        await loop.sock_sendall(sock, request.encode())
+        return _parse(await _read_all(sock))
+
+
+async def _read_all(sock: socket.socket) -> bytes:
+    """What the other side says until it closes; the connection itself is the proof, so silence is no failure."""
+    loop = asyncio.get_running_loop()
+    data = b""
+    try:
+        async with asyncio.timeout(TIMEOUT / 4):
+            while len(data) < 65536 and (part := await loop.sock_recv(sock, 4096)):
+                data += part
+    except TimeoutError:
+        pass
+    except OSError as error:
+        if error.errno != errno.ECONNRESET or not data:
+            raise
+    return data
+
+
+def _parse(data: bytes) -> dict[str, object]:
+    body = data.partition(b"\r\n\r\n")[2] or data
+    try:
+        said = json.loads(body.splitlines()[0])
+    except (ValueError, IndexError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _pod_targets(pod: Pod) -> list[Target]:
+    return [
+        Target(_pod_name(pod), "pod", ip, port.containerPort, port.protocol)
+        for ip in pod.ips
+        for container in pod.spec.containers
+        for port in container.ports
+    ]
+
+
+def _service_targets(snapshot: Snapshot, service: Service) -> Iterator[Target]:
+    name = service.name if service.namespace == "default" else f"{service.namespace}/{service.name}"
+    vips = [i.ip for i in service.status.loadBalancer.ingress if i.ip and i.ipMode == "VIP"]
+    for port in service.spec.ports:
+        for ip in service.clusterIPs:
+            yield Target(name, "clusterIP", ip, port.port, port.protocol)
+        if port.nodePort:
+            for node in snapshot.all(Node).values():
+                for ip in node.addresses:
+                    yield Target(f"{name}@{node.name}", "nodePort", ip, port.nodePort, port.protocol)
+        for ip in (*service.spec.externalIPs, *vips):
+            yield Target(name, "externalIP", ip, port.port, port.protocol)
+
+
+def _service_choice(snapshot: Snapshot, services: list[Service], port: int | None, protocol: str) -> list[Target]:
+    service = next((s for s in services if s.namespace == "default"), services[0])
+    found = [t for t in _service_targets(snapshot, service) if t.kind == "clusterIP"]
+    chosen = [t for t in found if port in (None, t.port) and t.protocol == protocol]
+    chosen = chosen or ([t for t in found if port is None] if found else [])
+    if not chosen and port is not None and service.clusterIPs:
+        return [Target(service.name, "clusterIP", service.clusterIPs[0], port, protocol)]
+    if not chosen:
+        raise InputError(f"service {service.name} has no cluster IP", "probe one of its pods instead")
+    return chosen[:1]
+
+
+def _belongs(snapshot: Snapshot, pod: Pod, name: str) -> Iterator[bool]:
+    """Whether the pod is owned by a ReplicaSet of Deployment `name`, or by a ReplicaSet `name`."""
+    for owner in pod.metadata.ownerReferences:
+        yield owner.name == name or owner.name.rpartition("-")[0] == name
+
+
+def _exists(snapshot: Snapshot, name: str) -> bool:
+    namespace, _, short = name.removeprefix("pod/").rpartition("/")
+    return name.startswith("pod/") or snapshot.get(Pod, short, namespace or "default") is not None
+
+
+def _pod_name(pod: Pod) -> str:
+    return pod.name if pod.namespace == "default" else f"{pod.namespace}/{pod.name}"
+
+
+def _is_address(text: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, text)
+            return True
+        except OSError:
+            continue
+    return False

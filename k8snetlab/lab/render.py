@@ -1,0 +1,113 @@
+"""What a node would get, worked out from manifests alone: no root, no daemon, no kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from k8snetlab.api.core import Condition, Node, Pod
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.controllers import Write, reconcile
+from k8snetlab.controllers.admission import admit
+from k8snetlab.dataplane.delta import diff
+from k8snetlab.dataplane.links import Device
+from k8snetlab.dataplane.netns import Netns, NodeDataplane
+from k8snetlab.dataplane.operations import NetnsOperation, Operation
+from k8snetlab.dataplane.rules import Family, restore_payload
+from k8snetlab.errors import InputError
+from k8snetlab.render.node import render
+from k8snetlab.render.proxy import ProxyRules, render_payload
+
+ROUNDS = 100
+"""Far more rounds than any chain of controllers takes to come to rest."""
+
+
+def settle(objects: Iterable[Object]) -> Snapshot:
+    """The objects once the controllers have nothing left to write, every pod with an address taken as ready.
+
+    Objects without a lab are those of another cluster, as its API server holds them: they are not admitted again.
+    """
+    given = list(objects)
+    admitting = any(isinstance(obj, Lab) for obj in given)
+    snapshot = Snapshot()
+    for obj in given:
+        snapshot = _put(snapshot, admit(obj, None, snapshot) if admitting else obj)
+    previous: Snapshot | None = None
+    for _ in range(ROUNDS):
+        if snapshot is previous:
+            return snapshot
+        writes = reconcile(snapshot, previous)
+        previous = snapshot
+        for write in writes:
+            snapshot = _execute(snapshot, write)
+        snapshot = _pods_ready(snapshot)
+    raise AssertionError(f"the controllers do not come to rest in {ROUNDS} rounds")
+
+
+def dataplane(snapshot: Snapshot, node: str, family: Family = "ipv4") -> NodeDataplane:
+    """All that node `node` gets; raises NotFoundError. Without a Lab that is kube-proxy's rules alone."""
+    names = [name for _, name in snapshot.all(Node)]
+    if node not in names:
+        raise InputError(
+            f"no node is called {node!r}",
+            f"nodes: {', '.join(names)}" if names else "name them in a lab file or in Node manifests",
+        )
+    proxy = ProxyRules.build(snapshot, node, family).ruleset
+    if not snapshot.all(Lab):
+        return NodeDataplane(node=Netns(node), rules=(proxy,))
+    whole = render(snapshot, node)
+    own = tuple(rules for rules in whole.rules if rules.family == family)
+    return msgspec.structs.replace(whole, rules=(proxy, *own))
+
+
+def rules_text(node: NodeDataplane) -> str:
+    """The text for iptables-restore --noflush: kube-proxy's chains, then flannel's."""
+    proxy, *others = node.rules
+    return render_payload(proxy) + "".join(restore_payload(rules.chains) for rules in others)
+
+
+def hooks(node: NodeDataplane, family: Family) -> list[str]:
+    """The commands that make the built-in chains jump into ours."""
+    command = "iptables" if family == "ipv4" else "ip6tables"
+    return [
+        f"{command} -t {hook.table} {'-I' if hook.prepend else '-A'} {hook.chain} {hook.rule}"
+        for rules in node.rules
+        for hook in rules.hooks
+    ]
+
+
+def operations(node: NodeDataplane) -> list[Operation]:
+    """What makes the node's namespace and its pods' on a machine that has none of it."""
+    plan: list[Operation] = []
+    for netns in (node.node, *node.pods):
+        if netns.links:
+            plan.append(NetnsOperation("add", netns.name))
+    for netns in (node.node, *node.pods):
+        # The far ends of veth pairs and lo are brought by others: they are there, and down.
+        brought = tuple(Device(link.name, up=False) for link in netns.links if isinstance(link, Device))
+        plan += diff(netns, Netns(netns.name, links=brought))
+    return plan
+
+
+def _execute(snapshot: Snapshot, write: Write) -> Snapshot:
+    obj = write.object
+    if write.action == "delete":
+        return snapshot.changed([(type(obj), obj.key, None)], snapshot.revision + 1)
+    return _put(snapshot, obj)
+
+
+def _put(snapshot: Snapshot, obj: Object) -> Snapshot:
+    return snapshot.changed([(type(obj), obj.key, obj)], snapshot.revision + 1)
+
+
+def _pods_ready(snapshot: Snapshot) -> Snapshot:
+    """The kubelet's part: a pod that has an address runs and is ready."""
+    ready = Condition(type="Ready", status="True")
+    for pod in snapshot.all(Pod).values():
+        if pod.ips and not pod.ready and pod.status.phase not in ("Succeeded", "Failed"):
+            status = msgspec.structs.replace(pod.status, phase="Running", conditions=(*pod.status.conditions, ready))
+            snapshot = _put(snapshot, msgspec.structs.replace(pod, status=status))
+    return snapshot

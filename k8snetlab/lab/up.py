@@ -1,0 +1,71 @@
+"""Starting a lab's daemon."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+
+from k8snetlab.errors import DaemonError, UnsupportedError
+from k8snetlab.lab.client import Client
+from k8snetlab.lab.paths import LabPaths
+
+START = 20.0
+"""Seconds a daemon may take to open its socket."""
+
+
+def start(lab: str) -> Client:
+    """The lab's daemon, started where it does not run. Raises DaemonError with the end of its log when it cannot start."""
+    if os.geteuid() != 0:
+        raise UnsupportedError(
+            "making network namespaces needs root", "use sudo; `k8snetlab render` and `--help` work without"
+        )
+    paths = LabPaths(lab)
+    paths.create()
+    if _daemon_alive(paths) and paths.socket.exists():
+        return Client(lab)
+    log_begin = paths.daemon_log.stat().st_size if paths.daemon_log.exists() else 0
+    with paths.daemon_log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "k8snetlab.lab.daemon", "--lab", lab],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline:
+        if paths.socket.exists() and _answers(lab):
+            return Client(lab)
+        if process.poll() is not None and not _daemon_alive(paths):
+            break
+        time.sleep(0.005)
+    with paths.daemon_log.open("rb") as log:
+        log.seek(log_begin)
+        said = log.read().decode(errors="replace").strip().splitlines()
+    raise DaemonError(
+        f"the daemon of lab {lab} did not start" + (f": {said[-1]}" if said else ""), f"its log is {paths.daemon_log}"
+    )
+
+
+def _daemon_alive(paths: LabPaths) -> bool:
+    """The daemon holds a lock on a file for as long as it lives."""
+    try:
+        with paths.lock.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _answers(lab: str) -> bool:
+    try:
+        Client(lab).names()
+    except DaemonError:
+        return False
+    return True
