@@ -1,15 +1,17 @@
 """What every store can do.
 
-Semantics are etcd v3's (etcd API guarantees): one revision counter for the whole store, each write raises it by one, and
-a watch delivers every event after a revision exactly once and in order.
+Semantics are etcd v3's (etcd API guarantees): one revision counter for the whole store, which every write raises, and a
+watch delivers every event after a revision exactly once and in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Literal, Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
+
+from k8snetlab.errors import CompactedError, K8sNetLabError
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -30,10 +32,49 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A change. A deleted entry has an empty value and the deletion's revision as `mod_revision`."""
+    """A change. A deleted entry has an empty value, `create_revision` 0 and as `mod_revision` that of the deletion."""
 
     type: Literal["put", "delete"]
     entry: Entry
+
+
+class Create(msgspec.Struct, frozen=True):
+    """One write of `Store.write_many`; the fields are the arguments of `Store.create`."""
+
+    key: str
+    value: bytes
+    lease: int = 0
+
+
+class Update(msgspec.Struct, frozen=True):
+    """One write of `Store.write_many`; the fields are the arguments of `Store.update`."""
+
+    key: str
+    value: bytes
+    mod_revision: int
+    lease: int = 0
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """One write of `Store.write_many`; the fields are the arguments of `Store.delete`."""
+
+    key: str
+    mod_revision: int | None = None
+
+
+StoreWrite: TypeAlias = Create | Update | Delete
+
+
+class Health(msgspec.Struct, frozen=True):
+    """`age` is the seconds since the store last answered (None: never), `problem` why it does not answer now."""
+
+    healthy: bool
+    age: float | None
+    problem: str = ""
+
+
+class DataLostError(CompactedError):
+    """The store is not the one that was watched: it came back empty or from an old copy. List again, with care."""
 
 
 class Store(Protocol):
@@ -41,7 +82,9 @@ class Store(Protocol):
 
     async def get(self, key: str) -> Entry | None: ...
 
-    async def list(self, prefix: str) -> Listing: ...
+    async def list(self, prefix: str, revision: int = 0) -> Listing:
+        """As of `revision`, 0 for now; raises CompactedError when that revision is no longer kept."""
+        ...
 
     async def create(self, key: str, value: bytes, lease: int = 0) -> Entry:
         """Raises AlreadyExistsError when the key exists."""
@@ -55,18 +98,32 @@ class Store(Protocol):
         """The revision of the deletion; raises NotFoundError, or ConflictError when not at `mod_revision`."""
         ...
 
-    def watch(self, prefix: str, revision: int) -> AsyncIterator[tuple[Event, ...]]:
-        """Events after `revision`, in batches as they come, through reconnects; raises CompactedError: list again."""
+    async def write_many(self, writes: Sequence[StoreWrite]) -> Sequence[Event | K8sNetLabError]:
+        """Many writes in order, quicker than one by one; each is done or refused by itself, and answered with the
+        event it caused or the error that refused it. Raises StoreError when the store failed; some may be done then.
+        """
+        ...
+
+    def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Event, ...], None]:
+        """Events after `revision`, in batches as they come, through reconnects.
+
+        Raises CompactedError (list again) when events after `revision` are no longer kept, DataLostError when the
+        store never came to `revision`.
+        """
         ...
 
     async def grant(self, ttl: int) -> int:
-        """A lease of `ttl` seconds; its keys are deleted when it expires."""
+        """A lease of `ttl` seconds (a store may raise it, etcd to 2); its keys are deleted when it expires."""
         ...
 
     async def keep_alive(self, lease: int) -> int:
         """Seconds left after renewal; raises NotFoundError when the lease has expired."""
         ...
 
-    async def revoke(self, lease: int) -> None: ...
+    async def revoke(self, lease: int) -> None:
+        """End the lease and delete its keys; raises NotFoundError when it has ended already."""
+        ...
+
+    def health(self) -> Health: ...
 
     async def close(self) -> None: ...

@@ -1,0 +1,383 @@
+"""The store in the daemon itself: SQLite with etcd's semantics.
+
+The table `kv` is the log and the data at once: a row per write, and the state of a key at a revision is its last row up
+to there (a NULL value is a deletion). A write is durable against the death of the process when it returns, not
+against the machine's: the file lies in /run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from k8snetlab.errors import (
+    AlreadyExistsError,
+    CompactedError,
+    ConflictError,
+    K8sNetLabError,
+    NotFoundError,
+    StoreError,
+)
+from k8snetlab.store.protocol import Create, DataLostError, Delete, Entry, Event, Health, Listing, StoreWrite, Update
+
+log = logging.getLogger(__name__)
+
+_SCHEMA_VERSION = 1
+_SCHEMA = f"""
+BEGIN;
+CREATE TABLE kv (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, created INTEGER NOT NULL, lease INTEGER NOT NULL,
+                 value BLOB);
+CREATE INDEX kv_key ON kv (key, revision);
+CREATE INDEX kv_lease ON kv (lease) WHERE lease != 0;
+CREATE TABLE lease (id INTEGER PRIMARY KEY AUTOINCREMENT, ttl INTEGER NOT NULL);
+CREATE TABLE floor (revision INTEGER NOT NULL, compacted INTEGER NOT NULL);
+INSERT INTO floor VALUES (1, 0);
+PRAGMA user_version = {_SCHEMA_VERSION};
+COMMIT;
+"""
+_FIRST_REVISION = 1
+_COLUMNS = "key, value, created, revision, lease"
+_LAST_CHARACTER = "\U0010ffff"
+
+Events: TypeAlias = list[Event]
+Rows: TypeAlias = list[tuple[Any, ...]]
+
+
+class EmbeddedStore:
+    """A Store in the SQLite file `path` (":memory:": in no file), for one asyncio loop of one process.
+
+    Made inside the running loop. `history` is the number of revisions that watches and lists may go back; `clock`
+    gives the seconds by which leases expire. A re-opened store gives every lease its whole time again, as etcd does
+    after a change of leader. Raises StoreError when the file cannot be used or another process holds it.
+    """
+
+    def __init__(self, path: Path | str, *, history: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._history = history
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._watchers: set[_Watcher] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        try:
+            self._db = _open(path)
+            floor, self._compacted = self._rows("SELECT revision, compacted FROM floor")[0]
+            self._revision: int = self._rows("SELECT MAX(?, COALESCE(MAX(revision), 0)) FROM kv", floor)[0][0]
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        self._leases = {lease: _Lease(ttl, clock() + ttl) for lease, ttl in self._rows("SELECT id, ttl FROM lease")}
+        self._set_timer()
+
+    async def get(self, key: str) -> Entry | None:
+        return self._current(key)
+
+    async def list(self, prefix: str, revision: int = 0) -> Listing:
+        if revision > self._revision:
+            raise StoreError(f"revision {revision} has not happened yet: the store is at {self._revision}")
+        if revision and revision < self._compacted:
+            raise self._compacted_error(revision)
+        revision = revision or self._revision
+        rows = self._rows(
+            f"SELECT {_COLUMNS} FROM kv WHERE value IS NOT NULL AND revision IN ("
+            " SELECT MAX(revision) FROM kv WHERE key >= ? AND key < ? AND revision <= ? GROUP BY key) ORDER BY key",
+            prefix, prefix + _LAST_CHARACTER, revision,
+        )  # fmt: skip
+        return Listing(tuple(Entry(*row) for row in rows), revision)
+
+    async def create(self, key: str, value: bytes, lease: int = 0) -> Entry:
+        return (await self._write(Create(key, value, lease))).entry
+
+    async def update(self, key: str, value: bytes, mod_revision: int, lease: int = 0) -> Entry:
+        return (await self._write(Update(key, value, mod_revision, lease))).entry
+
+    async def delete(self, key: str, mod_revision: int | None = None) -> int:
+        return (await self._write(Delete(key, mod_revision))).entry.mod_revision
+
+    async def write_many(self, writes: Sequence[StoreWrite]) -> Sequence[Event | K8sNetLabError]:
+        results: list[Event | K8sNetLabError] = []
+        with self._transaction() as events:
+            for write in writes:
+                try:
+                    event = self._perform(write)
+                except StoreError:
+                    raise
+                except K8sNetLabError as refusal:
+                    results.append(refusal)
+                else:
+                    results.append(event)
+                    events.append(event)
+        self._compact_history()
+        return results
+
+    async def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Event, ...], None]:
+        if revision < self._compacted or revision > self._revision:
+            raise self._compacted_error(revision)
+        rows = self._rows(
+            f"SELECT {_COLUMNS} FROM kv WHERE revision > ? AND key >= ? AND key < ? ORDER BY revision",
+            revision, prefix, prefix + _LAST_CHARACTER,
+        )  # fmt: skip
+        watcher = _Watcher(prefix, [_event(row) for row in rows])
+        self._watchers.add(watcher)
+        try:
+            while True:
+                if self._closed:
+                    raise StoreError(f"the store {self._path} was closed")
+                if watcher.overrun:
+                    raise self._compacted_error(revision)
+                if watcher.pending:
+                    batch, watcher.pending = tuple(watcher.pending), []
+                    revision = batch[-1].entry.mod_revision
+                    yield batch
+                else:
+                    watcher.wake.clear()
+                    await watcher.wake.wait()
+        finally:
+            self._watchers.discard(watcher)
+
+    async def grant(self, ttl: int) -> int:
+        ttl = max(ttl, 1)
+        with self._transaction():
+            lease = self._db.execute("INSERT INTO lease (ttl) VALUES (?)", (ttl,)).lastrowid
+        assert lease is not None
+        self._leases[lease] = _Lease(ttl, self._clock() + ttl)
+        self._set_timer()
+        return lease
+
+    async def keep_alive(self, lease: int) -> int:
+        held = self._live_lease(lease)
+        held.deadline = self._clock() + held.ttl
+        return held.ttl
+
+    async def revoke(self, lease: int) -> None:
+        self._live_lease(lease)
+        self._end_lease(lease)
+
+    def expire_leases(self) -> None:
+        """End every lease whose time has passed by `clock`; the store's own timer does so when one is due."""
+        now = self._clock()
+        for lease in [lease for lease, held in self._leases.items() if held.deadline <= now]:
+            self._end_lease(lease)
+        self._set_timer()
+
+    async def compact(self, revision: int) -> None:
+        """Forget what was overwritten or deleted up to `revision`; older watches and lists get CompactedError."""
+        if revision > self._revision or revision <= self._compacted:
+            raise CompactedError(
+                f"the store cannot be compacted to revision {revision}: it is compacted to {self._compacted} already"
+                f" and at {self._revision}"
+            )
+        self._compact(revision)
+
+    def health(self) -> Health:
+        return Health(not self._closed, 0.0, "closed" if self._closed else "")
+
+    async def close(self) -> None:
+        """Watches that still run raise StoreError."""
+        self._closed = True
+        if self._timer:
+            self._timer.cancel()
+        for watcher in self._watchers:
+            watcher.wake.set()
+        self._db.close()
+
+    async def _write(self, write: StoreWrite) -> Event:
+        with self._transaction() as events:
+            event = self._perform(write)
+            events.append(event)
+        self._compact_history()
+        return event
+
+    def _perform(self, write: StoreWrite) -> Event:
+        have = self._current(write.key)
+        match write:
+            case Create(key, value, lease):
+                if have:
+                    raise AlreadyExistsError(f"{key} exists already")
+                return Event("put", self._append(key, value, 0, lease))
+            case Update(key, value, mod_revision, lease):
+                if not have or have.mod_revision != mod_revision:
+                    raise _conflict(key, mod_revision, have)
+                return Event("put", self._append(key, value, have.create_revision, lease))
+            case Delete(key, mod_revision):
+                if not have:
+                    raise NotFoundError(f"{key} does not exist")
+                if mod_revision not in (None, have.mod_revision):
+                    raise _conflict(key, mod_revision, have)
+                return Event("delete", self._append(key, None, 0, 0))
+
+    def _append(self, key: str, value: bytes | None, created: int, lease: int) -> Entry:
+        if lease:
+            self._live_lease(lease)
+        revision = self._revision + 1
+        if value is not None:
+            created = created or revision
+        self._db.execute("INSERT INTO kv VALUES (?, ?, ?, ?, ?)", (revision, key, created, lease, value))
+        self._revision = revision
+        return Entry(key, value or b"", created, revision, lease)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Events]:
+        """All or nothing; the events put into the list go to the watchers when it is done."""
+        before = self._revision
+        events: Events = []
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield events
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            self._revision = before
+            if not self._closed and self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise self._failure(error) from error
+            raise
+        for watcher in self._watchers:
+            watcher.take(events, self._history)
+
+    def _compact_history(self) -> None:
+        if self._revision - self._compacted <= self._history + self._history // 10:
+            return
+        try:
+            self._compact(self._revision - self._history)
+        except StoreError as error:
+            log.warning("old revisions could not be compacted, will try again: %s", error)
+
+    def _compact(self, revision: int) -> None:
+        old = self._compacted
+        with self._transaction():
+            self._db.execute("UPDATE floor SET revision = ?, compacted = ?", (self._revision, revision))
+            self._db.execute(
+                "DELETE FROM kv WHERE revision IN (SELECT older.revision FROM kv AS newer JOIN kv AS older"
+                " ON older.key = newer.key AND older.revision < newer.revision"
+                " WHERE newer.revision > ? AND newer.revision <= ?)",
+                (old, revision),
+            )
+            self._db.execute("DELETE FROM kv WHERE revision <= ? AND revision > ? AND value IS NULL", (revision, old))
+        self._compacted = revision
+
+    def _end_lease(self, lease: int) -> None:
+        with self._transaction() as events:
+            rows = self._rows("SELECT DISTINCT key FROM kv WHERE lease = ? ORDER BY key", lease)
+            for (key,) in rows:
+                have = self._current(key)
+                if have and have.lease == lease:
+                    events.append(Event("delete", self._append(key, None, 0, 0)))
+            self._db.execute("DELETE FROM lease WHERE id = ?", (lease,))
+        del self._leases[lease]
+        self._compact_history()
+
+    def _live_lease(self, lease: int) -> _Lease:
+        held = self._leases.get(lease)
+        if held is None or held.deadline <= self._clock():
+            raise NotFoundError(f"lease {lease} does not exist or has expired", "ask for a new one")
+        return held
+
+    def _set_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._leases:
+            due = min(held.deadline for held in self._leases.values())
+            self._timer = self._loop.call_later(max(0.0, due - self._clock()), self._timer_rings)
+
+    def _timer_rings(self) -> None:
+        try:
+            self.expire_leases()
+        except StoreError as error:
+            log.error("leases could not be ended, will try again: %s", error)
+            self._timer = self._loop.call_later(1.0, self._timer_rings)
+
+    def _current(self, key: str) -> Entry | None:
+        rows = self._rows(f"SELECT {_COLUMNS} FROM kv WHERE key = ? ORDER BY revision DESC LIMIT 1", key)
+        return Entry(*rows[0]) if rows and rows[0][1] is not None else None
+
+    def _rows(self, sql: str, *arguments: Any) -> Rows:
+        try:
+            return self._db.execute(sql, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _compacted_error(self, revision: int) -> CompactedError:
+        if revision > self._revision:
+            return DataLostError(f"the store is at revision {self._revision}, before {revision}: list again")
+        return CompactedError(f"what the store held at revision {revision} is no longer kept: list again")
+
+    def _failure(self, error: sqlite3.Error) -> StoreError:
+        if self._closed:
+            return StoreError(f"the store {self._path} was closed")
+        hint = ""
+        if "locked" in str(error):
+            hint = "another daemon of this lab has it open; end that one first"
+        elif "full" in str(error):
+            hint = f"make room on the file system of {self._path}"
+        elif isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+            hint = "move the file away; `k8snetlab up` makes a new one"
+        return StoreError(f"store {self._path}: {error}", hint)
+
+
+class _Lease:
+    """`deadline` is by the store's clock."""
+
+    def __init__(self, ttl: int, deadline: float) -> None:
+        self.ttl = ttl
+        self.deadline = deadline
+
+
+class _Watcher:
+    """Events for one running watch that its consumer has not taken yet."""
+
+    def __init__(self, prefix: str, pending: Events) -> None:
+        self.prefix = prefix
+        self.pending = pending
+        self.overrun = False
+        self.wake = asyncio.Event()
+
+    def take(self, events: Events, limit: int) -> None:
+        mine = [event for event in events if event.entry.key.startswith(self.prefix)]
+        if not mine:
+            return
+        self.pending += mine
+        if len(self.pending) > max(limit, len(mine)):
+            self.pending = []
+            self.overrun = True
+        self.wake.set()
+
+
+def _open(path: Path | str) -> sqlite3.Connection:
+    """The database, its tables made when the file is new. Exclusive: no other process may open it meanwhile."""
+    db = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute("PRAGMA journal_size_limit = 4000000")
+        db.execute("BEGIN EXCLUSIVE")
+        db.execute("COMMIT")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            db.executescript(_SCHEMA)
+        elif version != _SCHEMA_VERSION:
+            raise StoreError(
+                f"store {path} has layout {version}, this k8snetlab reads {_SCHEMA_VERSION}",
+                "take the lab down with the version that made it",
+            )
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    key, value, created, revision, lease = row
+    return Event("delete" if value is None else "put", Entry(key, value or b"", created, revision, lease))
+
+
+def _conflict(key: str, wanted: int | None, have: Entry | None) -> ConflictError:
+    state = f"is at revision {have.mod_revision}" if have else "is gone"
+    return ConflictError(f"{key} {state}, not at {wanted}: someone else changed it", "read it again and retry")

@@ -1,0 +1,372 @@
+"""The store in etcd v3, through its JSON gateway.
+
+Reads are linearizable (etcd's default). A write that was cut off is sent again: it is a compare-and-swap, so it happens
+once, and a key that then holds the very value of the write counts as written. Values that decide a race must therefore
+name their writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import httpx
+
+from k8snetlab.errors import (
+    AlreadyExistsError,
+    CompactedError,
+    ConflictError,
+    K8sNetLabError,
+    NotFoundError,
+    StoreError,
+)
+from k8snetlab.store.gateway import Gateway, Header, Message, Refusal, decode, raise_refusal
+from k8snetlab.store.protocol import Create, DataLostError, Delete, Entry, Event, Health, Listing, StoreWrite, Update
+
+_PAGE = 2_000
+"""Entries asked for at once in a list."""
+_TXN_WRITES = 100
+"""Writes sent in one transaction; etcd's --max-txn-ops is 128 by default."""
+_LOST = "etcd has lost its data (its revision {now} is before {seen}, which was seen): list again"
+
+Body: TypeAlias = dict[str, Any]
+
+
+class KeyValue(Message, frozen=True):
+    key: bytes = b""
+    value: bytes = b""
+    create_revision: int = 0
+    mod_revision: int = 0
+    lease: int = 0
+
+    def entry(self) -> Entry:
+        return Entry(self.key.decode(errors="replace"), self.value, self.create_revision, self.mod_revision, self.lease)
+
+
+class RangeResponse(Message, frozen=True):
+    header: Header = Header()
+    kvs: tuple[KeyValue, ...] = ()
+    more: bool = False
+
+
+class PutResponse(Message, frozen=True):
+    prev_kv: KeyValue = KeyValue()
+
+
+class DeleteResponse(Message, frozen=True):
+    deleted: int = 0
+
+
+class Response(Message, frozen=True):
+    response_range: RangeResponse = RangeResponse()
+    response_put: PutResponse = PutResponse()
+    response_delete_range: DeleteResponse = DeleteResponse()
+
+
+class TxnResponse(Message, frozen=True):
+    header: Header = Header()
+    succeeded: bool = False
+    responses: tuple[Response, ...] = ()
+
+
+class LeaseResponse(Message, frozen=True):
+    ID: int = 0
+    TTL: int = 0
+
+
+class LeaseMessage(Message, frozen=True):
+    result: LeaseResponse = LeaseResponse()
+    error: Refusal | None = None
+
+
+class WatchEvent(Message, frozen=True):
+    type: str = "PUT"
+    kv: KeyValue = KeyValue()
+
+
+class WatchResponse(Message, frozen=True):
+    header: Header = Header()
+    created: bool = False
+    canceled: bool = False
+    compact_revision: int = 0
+    cancel_reason: str = ""
+    events: tuple[WatchEvent, ...] = ()
+
+
+class WatchMessage(Message, frozen=True):
+    result: WatchResponse = WatchResponse()
+    error: Refusal | None = None
+
+
+class EtcdStore:
+    """A Store in the etcd cluster at `endpoints`; parameters and InputError as `gateway.Gateway`'s.
+
+    A watch that hears nothing for `patience` seconds asks its member for proof that it belongs to a working cluster,
+    and goes to another member without it.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        ca: str = "",
+        cert: str = "",
+        key: str = "",
+        timeout: float = 5.0,
+        patience: float = 4.0,
+    ) -> None:
+        self._gateway = Gateway(endpoints, ca=ca, cert=cert, key=key, timeout=timeout, patience=patience)
+
+    async def get(self, key: str) -> Entry | None:
+        answer = await self._gateway.call("/v3/kv/range", {"key": _text(key)})
+        kvs = answer.decode(RangeResponse).kvs
+        return kvs[0].entry() if kvs else None
+
+    async def list(self, prefix: str, revision: int = 0) -> Listing:
+        entries: list[Entry] = []
+        below = _below(prefix)
+        while True:
+            body = {**below, "limit": _PAGE, "revision": revision}
+            page = (await self._gateway.call("/v3/kv/range", body)).decode(RangeResponse)
+            revision = revision or page.header.revision
+            entries += [kv.entry() for kv in page.kvs]
+            if not page.more:
+                return Listing(tuple(entries), revision)
+            below["key"] = _base64(page.kvs[-1].key + b"\0")
+
+    async def create(self, key: str, value: bytes, lease: int = 0) -> Entry:
+        return (await self._write(Create(key, value, lease))).entry
+
+    async def update(self, key: str, value: bytes, mod_revision: int, lease: int = 0) -> Entry:
+        return (await self._write(Update(key, value, mod_revision, lease))).entry
+
+    async def delete(self, key: str, mod_revision: int | None = None) -> int:
+        return (await self._write(Delete(key, mod_revision))).entry.mod_revision
+
+    async def write_many(self, writes: Sequence[StoreWrite]) -> Sequence[Event | K8sNetLabError]:
+        """Transactions of up to 100 writes; one that is refused as a whole is done write by write."""
+        results: list[Event | K8sNetLabError] = []
+        for group in _groups(writes):
+            body: Body = {"compare": [], "success": []}
+            for write in group:
+                single = _txn(write)
+                body["compare"] += single["compare"]
+                body["success"] += single["success"]
+            reply = await self._gateway.call("/v3/kv/txn", body)
+            answer = reply.decode(TxnResponse)
+            if answer.succeeded:
+                done = zip(group, answer.responses, strict=True)
+                results += [_event(write, response, answer.header.revision) for write, response in done]
+            else:
+                results += [await self._write_or_refusal(write, reply.uncertain) for write in group]
+        return results
+
+    async def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Event, ...], None]:
+        pause = 0.05
+        cluster = ""
+        while True:
+            endpoint, opened = self._gateway.current, False
+            # From `revision` itself, not the one after it: etcd 3.4 answers a watch from exactly the compacted
+            # revision, whose deletions it has dropped already.
+            request = {**_below(prefix), "start_revision": max(revision, 1), "progress_notify": True}
+            try:
+                async with self._gateway.stream("/v3/watch", {"create_request": request}) as messages:
+                    async for line in messages:
+                        message = _watch_result(endpoint, line)
+                        if message.created:
+                            cluster = await self._same_data(endpoint, message.header, revision, cluster)
+                            opened = True
+                        elif not message.events:
+                            await self._ping(endpoint)
+                            revision = max(revision, message.header.revision)
+                        self._gateway.answered()
+                        pause = 0.05
+                        new = [event for event in message.events if event.kv.mod_revision > revision]
+                        if new:
+                            revision = new[-1].kv.mod_revision
+                            yield tuple(_watched(event) for event in new)
+                problem = StoreError(f"{endpoint}: the watch was ended")
+            except httpx.ReadTimeout:
+                problem = StoreError(f"{endpoint}: no answer in time")
+                try:
+                    await self._ping(endpoint)
+                    if opened:
+                        continue
+                except StoreError as error:
+                    problem = error
+            except CompactedError:
+                raise
+            except StoreError as error:
+                problem = error
+            if self._gateway.closed:
+                raise StoreError("the store was closed")
+            self._gateway.give_up(endpoint, problem)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0)
+
+    async def grant(self, ttl: int) -> int:
+        return (await self._gateway.call("/v3/lease/grant", {"TTL": ttl})).decode(LeaseResponse).ID
+
+    async def keep_alive(self, lease: int) -> int:
+        answer = (await self._gateway.call("/v3/lease/keepalive", {"ID": lease})).decode(LeaseMessage)
+        if answer.error:
+            raise_refusal(self._gateway.current, answer.error)
+            raise StoreError(f"{self._gateway.current}: {answer.error.message}")
+        if not answer.result.TTL:
+            raise NotFoundError(f"lease {lease} does not exist or has expired", "ask for a new one")
+        return answer.result.TTL
+
+    async def revoke(self, lease: int) -> None:
+        await self._gateway.call("/v3/lease/revoke", {"ID": lease})
+
+    async def compact(self, revision: int) -> None:
+        """Forget what was overwritten or deleted up to `revision`; raises CompactedError when that has been done."""
+        await self._gateway.call("/v3/kv/compaction", {"revision": revision})
+
+    def health(self) -> Health:
+        return self._gateway.health()
+
+    async def close(self) -> None:
+        """Watches that still run raise StoreError."""
+        await self._gateway.close()
+
+    async def _write(self, write: StoreWrite, uncertain: bool = False) -> Event:
+        """`uncertain`: an earlier attempt of this write may have been carried out."""
+        reply = await self._gateway.call("/v3/kv/txn", _txn(write))
+        answer = reply.decode(TxnResponse)
+        if answer.succeeded:
+            return _event(write, answer.responses[0], answer.header.revision)
+        kvs = answer.responses[0].response_range.kvs
+        have = kvs[0].entry() if kvs else None
+        if (uncertain or reply.uncertain) and _is_done(write, have):
+            return Event("put", have) if have else _deletion(write.key, answer.header.revision)
+        raise _refused(write, have)
+
+    async def _write_or_refusal(self, write: StoreWrite, uncertain: bool) -> Event | K8sNetLabError:
+        try:
+            return await self._write(write, uncertain)
+        except StoreError:
+            raise
+        except K8sNetLabError as refusal:
+            return refusal
+
+    async def _ping(self, endpoint: str) -> int:
+        """The cluster's revision by a read that needs a quorum."""
+        body = {"key": _text("\0"), "limit": 1, "keys_only": True}
+        return (await self._gateway.call("/v3/kv/range", body, endpoint)).decode(RangeResponse).header.revision
+
+    async def _same_data(self, endpoint: str, header: Header, seen: int, cluster: str) -> str:
+        """The id of the cluster that holds what was seen; a member that lags behind is no loss of data."""
+        if cluster and header.cluster_id != cluster:
+            raise DataLostError(f"{endpoint} is another etcd cluster than before: list again")
+        if header.revision < seen:
+            now = await self._ping(endpoint)
+            if now < seen:
+                raise DataLostError(_LOST.format(now=now, seen=seen))
+        return header.cluster_id
+
+
+def _txn(write: StoreWrite) -> Body:
+    """The transaction whose failure branch reads the key."""
+    key = _text(write.key)
+    read = [{"request_range": {"key": key}}]
+    compare: list[Body] = [{"key": key, "target": "CREATE", "result": "GREATER", "create_revision": 0}]
+    match write:
+        case Create(_, value, lease):
+            compare = [{"key": key, "target": "CREATE", "result": "EQUAL", "create_revision": 0}]
+            put = {"key": key, "value": _base64(value), "lease": lease}
+            return {"compare": compare, "success": [{"request_put": put}], "failure": read}
+        case Update(_, value, mod_revision, lease):
+            compare.append({"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": mod_revision})
+            put = {"key": key, "value": _base64(value), "lease": lease, "prev_kv": True}
+            return {"compare": compare, "success": [{"request_put": put}], "failure": read}
+        case Delete(_, mod_revision):
+            if mod_revision is not None:
+                compare.append({"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": mod_revision})
+            return {"compare": compare, "success": [{"request_delete_range": {"key": key}}], "failure": read}
+
+
+def _event(write: StoreWrite, response: Response, revision: int) -> Event:
+    """What a write that succeeded at `revision` did."""
+    match write:
+        case Create(key, value, lease):
+            return Event("put", Entry(key, value, revision, revision, lease))
+        case Update(key, value, _, lease):
+            return Event("put", Entry(key, value, response.response_put.prev_kv.create_revision, revision, lease))
+        case Delete(key):
+            return _deletion(key, revision)
+
+
+def _is_done(write: StoreWrite, have: Entry | None) -> bool:
+    """Whether the key is as an earlier attempt of `write` would have left it."""
+    match write:
+        case Create(_, value, lease):
+            same = have is not None and (have.value, have.lease) == (value, lease)
+            return same and have is not None and have.create_revision == have.mod_revision
+        case Update(_, value, mod_revision, lease):
+            return have is not None and (have.value, have.lease) == (value, lease) and have.mod_revision > mod_revision
+        case Delete():
+            return have is None
+
+
+def _refused(write: StoreWrite, have: Entry | None) -> K8sNetLabError:
+    if isinstance(write, Create):
+        return AlreadyExistsError(f"{write.key} exists already")
+    if isinstance(write, Delete) and have is None:
+        return NotFoundError(f"{write.key} does not exist")
+    state = f"is at revision {have.mod_revision}" if have else "is gone"
+    return ConflictError(
+        f"{write.key} {state}, not at {write.mod_revision}: someone else changed it", "read it again and retry"
+    )
+
+
+def _groups(writes: Sequence[StoreWrite]) -> Iterator[Sequence[StoreWrite]]:
+    """Runs of writes that fit one transaction: etcd takes a key once only."""
+    group: dict[str, StoreWrite] = {}
+    for write in writes:
+        if write.key in group or len(group) == _TXN_WRITES:
+            yield tuple(group.values())
+            group = {}
+        group[write.key] = write
+    if group:
+        yield tuple(group.values())
+
+
+def _watch_result(endpoint: str, line: bytes) -> WatchResponse:
+    """Raises CompactedError, or StoreError for every other way in which etcd ends a watch."""
+    message = decode(line, WatchMessage)
+    if message.error:
+        raise_refusal(endpoint, message.error)
+        raise StoreError(f"{endpoint}: {message.error.message}")
+    result = message.result
+    if result.compact_revision:
+        raise CompactedError(f"etcd keeps nothing before revision {result.compact_revision}: list again")
+    if result.canceled:
+        raise StoreError(f"{endpoint}: the watch was ended: {result.cancel_reason or 'no reason given'}")
+    return result
+
+
+def _watched(event: WatchEvent) -> Event:
+    return Event("delete" if event.type == "DELETE" else "put", event.kv.entry())
+
+
+def _deletion(key: str, revision: int) -> Event:
+    return Event("delete", Entry(key, b"", 0, revision))
+
+
+def _below(prefix: str) -> dict[str, str]:
+    """Key and range_end of all keys that begin with `prefix`. Source: etcd's clientv3 WithPrefix."""
+    start = prefix.encode()
+    head = start.rstrip(b"\xff")
+    end = head[:-1] + bytes([head[-1] + 1]) if head else b"\0"
+    return {"key": _base64(start or b"\0"), "range_end": _base64(end)}
+
+
+def _text(key: str) -> str:
+    return _base64(key.encode())
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode()

@@ -1,0 +1,312 @@
+"""etcd's JSON gateway over HTTP: requests to whichever member answers, and what its refusals mean.
+
+Source: etcd 3.4 `rpc.proto` and its grpc-gateway mapping. int64 arrive as strings, zero fields are left out, bytes are
+base64: msgspec decodes all three into the message types below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from enum import IntEnum
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from k8snetlab.errors import CompactedError, InputError, NotFoundError, StoreError
+from k8snetlab.store.protocol import Health
+
+T = TypeVar("T")
+
+
+class Code(IntEnum):
+    """gRPC's status codes, those that etcd's answers are told apart by."""
+
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    OUT_OF_RANGE = 11
+    UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
+
+
+_WANTS_USER = re.compile(r"user|auth|permission")
+_PASSING = re.compile(r"leader|stopped|deadline exceeded")
+"""Words of refusals that pass by themselves, whatever their code."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """Base of etcd's messages: a field that is left out has its zero value."""
+
+
+class Header(Message, frozen=True):
+    cluster_id: str = ""
+    revision: int = 0
+
+
+class Refusal(Message, frozen=True):
+    """An answer with HTTP status >= 400, or the `error` object inside a stream (there the code is `grpc_code`)."""
+
+    message: str = ""
+    error: str = ""
+    code: int = 0
+    grpc_code: int = 0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """`uncertain`: an earlier attempt of this request was cut off, so that etcd may have carried it out twice."""
+
+    body: bytes
+    uncertain: bool
+
+    def decode(self, type_: type[T]) -> T:
+        return decode(self.body, type_)
+
+
+def decode(data: bytes | str, type_: type[T]) -> T:
+    """Raises StoreError when the data is not such a message: no etcd answers there."""
+    try:
+        return msgspec.json.decode(data, type=type_, strict=False)
+    except msgspec.DecodeError as error:
+        raise StoreError(
+            f"what answers is no etcd v3 JSON gateway: {error}",
+            "check store.endpoints: the client port is usually 2379",
+        ) from error
+
+
+class Gateway:
+    """`endpoints` are URLs such as "https://10.0.0.5:2379"; `ca`, `cert` and `key` paths of PEM files, or "".
+
+    `timeout` is how long a request looks for a member that answers, in seconds; one member gets `patience` to begin to
+    answer, which must be more than a slow disk takes. No request lasts longer than `timeout` + 4 * `patience`.
+    Raises InputError when endpoints or files cannot be used.
+    """
+
+    def __init__(
+        self, endpoints: Sequence[str], *, ca: str = "", cert: str = "", key: str = "", timeout: float, patience: float
+    ) -> None:
+        self.endpoints = tuple(_checked(endpoint) for endpoint in endpoints)
+        if not self.endpoints:
+            raise InputError("store.endpoints is empty", 'name at least one, such as "http://127.0.0.1:2379"')
+        self._timeout = timeout
+        self._patience = patience
+        self._current = 0
+        self._last_contact: float | None = None
+        self._problem = "not asked yet"
+        secure = any(endpoint.startswith("https:") for endpoint in self.endpoints)
+        self._client = httpx.AsyncClient(
+            verify=_tls_context(ca, cert, key) if secure else False,
+            trust_env=False,
+            timeout=httpx.Timeout(patience, connect=min(patience, 2.0)),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        )
+
+    @property
+    def current(self) -> str:
+        """The endpoint that is asked first."""
+        return self.endpoints[self._current]
+
+    async def call(self, path: str, body: Mapping[str, Any], endpoint: str = "") -> Answer:
+        """The answer of the first member that gives one, or of `endpoint` only.
+
+        Raises StoreError when none did in time, or the error that the answer means.
+        """
+        deadline = time.monotonic() + self._timeout
+        content = msgspec.json.encode(body)
+        uncertain = False
+        problems: dict[str, StoreError] = {}
+        pause = 0.05
+        while True:
+            asked = endpoint or self.current
+            try:
+                async with asyncio.timeout(4 * self._patience):
+                    response = await self._client.post(asked + path, content=content)
+                if response.status_code == httpx.codes.OK:
+                    self.answered()
+                    return Answer(response.content, uncertain)
+                problems[asked] = _retryable(asked, response)
+                uncertain = True
+            except (httpx.TransportError, TimeoutError) as error:
+                problems[asked] = explain(asked, error)
+                uncertain |= not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            except RuntimeError as error:
+                raise self._closed_or(error) from error
+            if endpoint:
+                raise self.failed(problems[asked])
+            self._rotate(asked)
+            if len(problems) == len(self.endpoints):
+                refused = all(isinstance(problem, TlsRefusedError) for problem in problems.values())
+                if refused or time.monotonic() + pause > deadline:
+                    raise self.failed(_all_failed(problems))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 1.0)
+
+    @asynccontextmanager
+    async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+        """The messages of a server stream of the current endpoint, as JSON texts.
+
+        Raises StoreError when it cannot be had or breaks, and httpx.ReadTimeout after `patience` without a message.
+        """
+        endpoint = self.current
+        try:
+            content = msgspec.json.encode(body)
+            async with self._client.stream("POST", endpoint + path, content=content) as response:
+                if response.status_code != httpx.codes.OK:
+                    await response.aread()
+                    raise _retryable(endpoint, response)
+                async with aclosing(_lines(response)) as lines:
+                    yield lines
+        except httpx.ReadTimeout:
+            raise
+        except httpx.TransportError as error:
+            raise explain(endpoint, error) from error
+        except RuntimeError as error:
+            raise self._closed_or(error) from error
+
+    def give_up(self, endpoint: str, problem: StoreError) -> None:
+        """`endpoint` failed a watch: the next request asks another one first."""
+        self.failed(problem)
+        self._rotate(endpoint)
+
+    def answered(self) -> None:
+        self._last_contact = time.monotonic()
+        self._problem = ""
+
+    def failed(self, problem: StoreError) -> StoreError:
+        self._problem = problem.message
+        return problem
+
+    def health(self) -> Health:
+        age = None if self._last_contact is None else time.monotonic() - self._last_contact
+        return Health(not self._problem, age, self._problem)
+
+    @property
+    def closed(self) -> bool:
+        return self._client.is_closed
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    def _rotate(self, endpoint: str) -> None:
+        if endpoint == self.current:
+            self._current = (self._current + 1) % len(self.endpoints)
+
+    def _closed_or(self, error: RuntimeError) -> Exception:
+        return StoreError("the store was closed") if self.closed else error
+
+
+class TlsRefusedError(StoreError):
+    """One side did not accept the other's certificate: asking again does not help."""
+
+
+def explain(endpoint: str, error: Exception) -> StoreError:
+    """What a failed exchange with `endpoint` means to a person."""
+    tls = _tls_error(error)
+    if isinstance(tls, ssl.SSLCertVerificationError):
+        return TlsRefusedError(
+            f"{endpoint}: the server's certificate is not accepted: {tls.verify_message}",
+            "store.ca must be the CA that signed the server's certificate, and the certificate must name the endpoint's"
+            " host",
+        )
+    if tls is not None and "WRONG_VERSION_NUMBER" in str(tls):
+        return TlsRefusedError(f"{endpoint}: the server does not speak TLS", "write http:// in store.endpoints")
+    if tls is not None and "ALERT" in str(tls).upper():
+        return TlsRefusedError(
+            f"{endpoint}: the server refused the client certificate: {_alert(tls)}",
+            "store.cert and store.key must be a client certificate signed by the CA in etcd's --trusted-ca-file",
+        )
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return StoreError(f"{endpoint}: no answer in time")
+    return StoreError(f"{endpoint}: {error or type(error).__name__}")
+
+
+def raise_refusal(endpoint: str, refusal: Refusal) -> None:
+    """Raises the error that etcd's answer means, unless another attempt or member may answer better."""
+    text, code = refusal.message or refusal.error, refusal.code or refusal.grpc_code
+    match code:
+        case Code.NOT_FOUND if "lease" in text:
+            raise NotFoundError("the lease does not exist or has expired", "ask for a new one")
+        case Code.OUT_OF_RANGE if "compacted" in text:
+            raise CompactedError("what etcd held at that revision is no longer kept: list again")
+        case Code.RESOURCE_EXHAUSTED if "space" in text:
+            raise StoreError(
+                f"{endpoint}: etcd is full: {text}",
+                "`etcdctl compact`, `etcdctl defrag`, then `etcdctl alarm disarm`; or a larger --quota-backend-bytes",
+            )
+        case Code.RESOURCE_EXHAUSTED | Code.UNAVAILABLE:
+            return
+        case Code.UNAUTHENTICATED | Code.PERMISSION_DENIED | Code.INVALID_ARGUMENT if _WANTS_USER.search(text):
+            raise StoreError(f"{endpoint}: etcd wants a user: {text}", "give store.cert and store.key of one it knows")
+    if not _PASSING.search(text):
+        raise StoreError(f"{endpoint}: etcd refuses: {text}")
+
+
+def _retryable(endpoint: str, response: httpx.Response) -> StoreError:
+    """The problem of an answer that another attempt may mend; raises what is final."""
+    if b"HTTP request to an HTTPS server" in response.content:
+        return TlsRefusedError(f"{endpoint}: the server speaks TLS only", "write https:// in store.endpoints")
+    refusal = decode(response.content, Refusal)
+    raise_refusal(endpoint, refusal)
+    return StoreError(f"{endpoint}: {refusal.message or refusal.error}")
+
+
+def _all_failed(problems: Mapping[str, StoreError]) -> StoreError:
+    hints = [problem.hint for problem in problems.values() if problem.hint]
+    hint = hints[0] if hints else "is etcd running there, and can this machine reach it? traffic goes on meanwhile"
+    kind = TlsRefusedError if all(isinstance(p, TlsRefusedError) for p in problems.values()) else StoreError
+    return kind("etcd does not answer: " + "; ".join(problem.message for problem in problems.values()), hint)
+
+
+async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    rest = b""
+    async for chunk in response.aiter_raw():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+    if rest:
+        yield rest
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """The TLS failure somewhere beneath httpx's own exception."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _alert(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).lower().replace("_", " ")
+
+
+def _checked(endpoint: str) -> str:
+    try:
+        url = httpx.URL(endpoint)
+    except httpx.InvalidURL as error:
+        raise InputError(f"store.endpoints: {endpoint!r}: {error}", 'write "http://HOST:2379"') from error
+    if url.scheme not in ("http", "https") or not url.host or url.path not in ("", "/"):
+        raise InputError(f"store.endpoints: {endpoint!r} is no endpoint", 'write "http://HOST:2379" or "https://…"')
+    return endpoint.rstrip("/")
+
+
+def _tls_context(ca: str, cert: str, key: str) -> ssl.SSLContext:
+    if bool(cert) != bool(key):
+        raise InputError("store.cert and store.key go together: one is missing")
+    where = "store.ca"
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+        where = "store.cert, store.key"
+        if cert:
+            context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        names = ca if where == "store.ca" else f"{cert}, {key}"
+        raise InputError(f"{where}: {names}: {error.strerror or error}", "PEM files are wanted") from error
+    return context

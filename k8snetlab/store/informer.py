@@ -1,0 +1,234 @@
+"""A Snapshot that follows a Store: list once, then watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
+from typing import TypeAlias
+
+import msgspec
+
+from k8snetlab.api import scheme
+from k8snetlab.api.meta import Object
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.errors import CompactedError, StoreError
+from k8snetlab.store.protocol import DataLostError, Entry, Event, Health, Listing, Store
+
+log = logging.getLogger(__name__)
+
+PREFIX = "/registry/"
+_LABS = scheme.BY_KIND["Lab"].prefix
+_LOST = "the store has lost its data; the last known objects are kept. `k8snetlab up` puts them back"
+
+Change: TypeAlias = tuple[type[Object], Key, Object | None]
+Order: TypeAlias = tuple[int, str]
+"""Objects stand in a Snapshot in the order of their (create_revision, store key)."""
+
+
+class Informer:
+    """Keeps `snapshot` current from `start` to `close`, through whatever happens to the store.
+
+    Each object has its mod_revision as resourceVersion. A value that cannot be decoded is kept out (an object that
+    was good before stays as it was), logged once and found in `problems` by its key until it changes. Keys of kinds
+    that `api.scheme` does not know are passed over. `snapshot.revision` is the one up to which the watch has come.
+
+    A store that came back without its data does not empty the snapshot: `lost` is true and the objects stay until the
+    new store holds a Lab, which `up` therefore must write last, going by the store and not by this snapshot.
+    """
+
+    def __init__(self, store: Store, retry: float = 1.0) -> None:
+        self._store = store
+        self._retry = retry
+        self._held: dict[str, _Held] = {}
+        self._gone: dict[str, int] = {}
+        """Keys that `apply_local` deleted, at a revision that the watch has not come to yet."""
+        self._last: dict[type[Object], Order] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._tick = asyncio.Event()
+        self._problem = ""
+        self.snapshot = Snapshot()
+        self.problems: dict[str, str] = {}
+        self.lost = False
+
+    async def start(self) -> Snapshot:
+        """The first snapshot; raises StoreError when the store does not answer."""
+        self._take(await self._store.list(PREFIX))
+        self._task = asyncio.create_task(self._follow(), name="informer")
+        self._task.add_done_callback(lambda _: self._wake())
+        return self.snapshot
+
+    async def close(self) -> None:
+        """Iterations over `changes` end."""
+        task, self._task = self._task, None
+        if task:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._wake()
+
+    def health(self) -> Health:
+        """The store's own, or unhealthy for what keeps this informer from following it."""
+        problem = _LOST if self.lost else self._problem
+        health = self._store.health()
+        return msgspec.structs.replace(health, healthy=False, problem=problem) if problem else health
+
+    async def changes(self) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
+        """(snapshot, the one of the previous turn) whenever objects changed, at first against an empty one.
+
+        Changes that come while the consumer is busy are one turn. Ends when the informer is closed.
+        """
+        previous = Snapshot()
+        while self._runs():
+            current = self.snapshot
+            if current.objects is not previous.objects:
+                yield current, previous
+                previous = current
+            else:
+                await self._tick.wait()
+
+    async def reached(self, revision: int) -> Snapshot:
+        """The snapshot once the watch has delivered everything up to `revision`, that of a write below /registry/."""
+        while self.snapshot.revision < revision:
+            if not self._runs():
+                raise StoreError("the informer was closed")
+            await self._tick.wait()
+        return self.snapshot
+
+    def apply_local(self, *writes: Entry | Event) -> Snapshot:
+        """Put in what this process has just written (an Entry, or an Event for a deletion), before the watch says so.
+
+        In any order and any number of times: what is older than what the snapshot holds is ignored.
+        """
+        events = [Event("put", write) if isinstance(write, Entry) else write for write in writes]
+        seen = self.snapshot.revision
+        if not self.lost:
+            self._apply([event for event in events if event.entry.mod_revision > seen], seen)
+        return self.snapshot
+
+    async def _follow(self) -> None:
+        listed = True
+        while True:
+            try:
+                if not listed:
+                    self._take(await self._store.list(PREFIX))
+                    listed = True
+                self._problem = ""
+                async with aclosing(self._store.watch(PREFIX, self.snapshot.revision)) as batches:
+                    async for events in batches:
+                        if self.lost:
+                            break
+                        self._apply(events, events[-1].entry.mod_revision)
+                listed = False
+            except DataLostError as error:
+                log.warning("%s", error.message)
+                self.lost, listed = True, False
+            except CompactedError as error:
+                log.info("%s", error.message)
+                listed = False
+            except StoreError as error:
+                self._problem = error.message
+                await asyncio.sleep(self._retry)
+
+    def _take(self, listing: Listing) -> None:
+        """Make the snapshot what was listed."""
+        self.lost = self.lost or listing.revision < self.snapshot.revision
+        if self.lost:
+            if not any(entry.key.startswith(_LABS) for entry in listing.entries):
+                self.snapshot = Snapshot(listing.revision, self.snapshot.objects)
+                return
+            self.lost, self.snapshot = False, Snapshot()
+            for memory in (self._held, self._gone, self._last, self.problems):
+                memory.clear()
+        listed = {entry.key for entry in listing.entries}
+        events = [
+            Event("delete", Entry(key, b"", 0, listing.revision))
+            for key, held in self._held.items()
+            if key not in listed and held.modified <= listing.revision
+        ]
+        entries = sorted(listing.entries, key=lambda entry: (entry.create_revision, entry.key))
+        self._apply(events + [Event("put", entry) for entry in entries], listing.revision)
+
+    def _apply(self, events: Iterable[Event], revision: int) -> None:
+        """Put events into the snapshot, in order, each once; the snapshot then is at `revision`."""
+        changes: list[Change] = []
+        unordered: set[type[Object]] = set()
+        for event in events:
+            key, modified = event.entry.key, event.entry.mod_revision
+            resource = scheme.resource_for_key(key)
+            held = self._held.get(key)
+            if not resource or modified <= max(self._gone.get(key, 0), held.modified if held else 0):
+                continue
+            created = event.entry.create_revision
+            if held and (event.type == "delete" or created != held.created):
+                del self._held[key]
+                if held.key:
+                    changes.append((resource.type, held.key, None))
+                held = None
+            if event.type == "delete":
+                self._gone[key] = modified
+                self.problems.pop(key, None)
+                continue
+            obj = self._decode(resource, event.entry)
+            shown = obj.key if obj else held.key if held else None
+            if obj:
+                changes.append((resource.type, obj.key, obj))
+                if not held or not held.key:
+                    order = (created, key)
+                    if order < self._last.get(resource.type, order):
+                        unordered.add(resource.type)
+                    else:
+                        self._last[resource.type] = order
+            self._held[key] = _Held(created, modified, shown)
+        self._gone = {key: gone for key, gone in self._gone.items() if gone > revision}
+        snapshot = self.snapshot
+        snapshot = snapshot.changed(changes, revision) if changes else Snapshot(revision, snapshot.objects)
+        for type_ in unordered:
+            snapshot = self._in_order(snapshot, type_)
+        self.snapshot = snapshot
+        self._wake()
+
+    def _in_order(self, snapshot: Snapshot, type_: type[Object]) -> Snapshot:
+        """The snapshot with the objects of a kind in the order in which they were first stored."""
+        orders = {obj.key: self._order(obj) for obj in snapshot.all(type_).values()}
+        objects = sorted(snapshot.all(type_).values(), key=lambda obj: orders[obj.key])
+        changes: list[Change] = [(type_, obj.key, None) for obj in objects]
+        changes += [(type_, obj.key, obj) for obj in objects]
+        return snapshot.changed(changes, snapshot.revision)
+
+    def _order(self, obj: Object) -> Order:
+        key = scheme.store_key(obj)
+        return (self._held[key].created, key)
+
+    def _decode(self, resource: scheme.Resource, entry: Entry) -> Object | None:
+        try:
+            obj = scheme.decode(resource.type, entry.value)
+            if scheme.store_key(obj) != entry.key:
+                raise msgspec.ValidationError(f"the object names itself {scheme.store_key(obj)}")
+        except msgspec.DecodeError as error:
+            self.problems[entry.key] = str(error)
+            log.warning("%s at revision %d is kept out: %s", entry.key, entry.mod_revision, error)
+            return None
+        self.problems.pop(entry.key, None)
+        metadata = msgspec.structs.replace(obj.metadata, resourceVersion=str(entry.mod_revision))
+        return msgspec.structs.replace(obj, metadata=metadata)
+
+    def _runs(self) -> bool:
+        """Whether the watch goes on; raises what ended it, if anything did."""
+        if self._task and self._task.done():
+            self._task.result()
+        return self._task is not None
+
+    def _wake(self) -> None:
+        tick, self._tick = self._tick, asyncio.Event()
+        tick.set()
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """What is known of a stored key; `key` is that of its object in the snapshot, None when it was kept out."""
+
+    created: int
+    modified: int
+    key: Key | None

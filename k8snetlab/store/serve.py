@@ -1,0 +1,150 @@
+"""A local etcd: the shared store of a workshop, and of the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from k8snetlab.errors import StoreError, UnsupportedError
+
+
+class ServerTls(msgspec.Struct, frozen=True):
+    """PEM files of an etcd that speaks TLS to clients; with `ca`, clients must show a certificate signed by it."""
+
+    cert: str
+    key: str
+    ca: str = ""
+
+
+class EtcdProcess:
+    """A running etcd. `endpoint` is what clients are given; it writes its log to `etcd.log` in its directory."""
+
+    def __init__(self, process: subprocess.Popen[bytes], directory: Path, endpoint: str, health: str) -> None:
+        self._process = process
+        self._health = health
+        self.directory = directory
+        self.endpoint = endpoint
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_ready(self, timeout: float = 30.0) -> None:
+        """Until etcd has a leader and answers. Raises StoreError with the end of its log when it does not."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise StoreError(f"etcd ended with exit code {self._process.returncode}: {self._last_words()}")
+            if _is_healthy(self._health):
+                return
+            time.sleep(0.02)
+        raise StoreError(f"etcd at {self.endpoint} was not ready after {timeout:g} s: {self._last_words()}")
+
+    def wait(self) -> int:
+        """Until it ends; its exit code."""
+        return self._process.wait()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End it and wait for that; its data stays."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """As by a power cut."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def pause(self) -> None:
+        """Stop it from answering (SIGSTOP) until `resume`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def _last_words(self) -> str:
+        lines = (self.directory / "etcd.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+
+def serve(
+    directory: Path,
+    listen: str = "http://127.0.0.1:2379",
+    *,
+    advertise: str = "",
+    peer: str = "http://127.0.0.1:2380",
+    metrics: str = "http://127.0.0.1:2381",
+    name: str = "k8snetlab",
+    cluster: Mapping[str, str] | None = None,
+    tls: ServerTls | None = None,
+    quota: int = 0,
+) -> EtcdProcess:
+    """Start etcd with its data in `directory`; `wait_ready` tells when it answers.
+
+    `listen` is the URL for clients, `advertise` the one they are told where `listen` is a wildcard such as
+    "http://0.0.0.0:2379"; `peer` the URL for other members; `metrics` a loopback URL for the readiness check.
+    `cluster` maps the members' names to their peer URLs where there are several. `quota` is the size at which etcd is
+    full, in bytes (0: etcd's own 2 GB). Raises UnsupportedError when there is no etcd on this machine.
+    """
+    binary = shutil.which("etcd")
+    if binary is None:
+        raise UnsupportedError("there is no etcd on this machine", "apt-get install etcd-server etcd-client")
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    advertised = advertise or listen
+    if urlsplit(advertised).hostname in ("0.0.0.0", "::"):
+        raise StoreError(f"{listen} is no address that clients can use", "name one of this machine's with `advertise`")
+    options = {
+        "name": name,
+        "data-dir": str(directory / "data"),
+        "listen-client-urls": listen,
+        "advertise-client-urls": advertised,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": ",".join(f"{n}={url}" for n, url in (cluster or {name: peer}).items()),
+        "listen-metrics-urls": metrics,
+        "auto-compaction-mode": "revision",
+        "auto-compaction-retention": "10000",
+        "experimental-watch-progress-notify-interval": "3s",
+        "logger": "zap",
+        "log-outputs": "stderr",
+    }
+    if tls:
+        options |= {"cert-file": tls.cert, "key-file": tls.key}
+        if tls.ca:
+            options |= {"trusted-ca-file": tls.ca, "client-cert-auth": "true"}
+    if quota:
+        options["quota-backend-bytes"] = str(quota)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
+    with (directory / "etcd.log").open("ab") as log:
+        process = subprocess.Popen(
+            [binary, *(f"--{option}={value}" for option, value in options.items())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+        )
+    return EtcdProcess(process, directory, advertised, f"{metrics}/health")
+
+
+def _is_healthy(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2) as answer:
+            return bool(json.load(answer).get("health") == "true")
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
