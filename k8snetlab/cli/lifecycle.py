@@ -45,7 +45,7 @@ def up(
     from k8snetlab.cli import manifests, progress
     from k8snetlab.lab import scenarios
 
-    objects = manifests.of(scenarios.find(scenario))
+    objects = manifests.builtins(manifests.of(scenarios.find(scenario)))
     name = _named(objects, lab)
     need_root("up")
     from k8snetlab.lab.up import start
@@ -79,14 +79,22 @@ def down(
 ) -> None:
     """Take a lab down; the machine is then what it was before `up`."""
     need_root("down")
+    import time
+
     from k8snetlab.cli import progress
     from k8snetlab.lab.down import down as take_down
 
-    outcome = progress.follow(take_down(lab, all_labs), quiet=output is not None)
+    began, gone = time.monotonic(), []
+    for event in progress.shown(take_down(lab, all_labs), quiet=output is not None):
+        if event["type"] == "done":
+            gone.append({key: value for key, value in event.items() if key != "type"})
+    seconds = time.monotonic() - began
     if output:
-        print_json(outcome)
+        print_json({"labs": gone, "seconds": round(seconds, 3)})
         return
-    typer.echo(f"down in {outcome['seconds']:.1f} s")
+    for one in gone:
+        typer.echo(f"lab {one['lab']} is down: {one['namespaces']} namespaces removed")
+    typer.echo(f"{'nothing to take down' if not gone else 'done'} in {seconds:.2f} s")
 
 
 def status(lab: LabOption = None, output: OutputOption = None) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from k8snetlab.errors import InputError
 
+if TYPE_CHECKING:
+    from k8snetlab.api.meta import Object
 
-def load(paths: Sequence[str] | None, verb: str) -> list[dict[str, Any]]:
-    """The objects in files, directories or "-", as JSON-like builtins; warnings go to stderr."""
+
+def load(paths: Sequence[str] | None, verb: str) -> list[Object]:
+    """The objects in files, directories or "-"; warnings go to stderr."""
     from k8snetlab.lab import scenarios
 
     if not paths:
@@ -19,11 +22,18 @@ def load(paths: Sequence[str] | None, verb: str) -> list[dict[str, Any]]:
     return of(scenarios.read_all(paths))
 
 
-def of(files: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    from k8snetlab.api import load as manifest
-    from k8snetlab.api import scheme
+def of(files: list[tuple[str, str]]) -> list[Object]:
+    """The objects in (name, text) pairs."""
+    from k8snetlab.api.load import load
 
-    loaded = manifest.load(files)
+    loaded = load(files)
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    return [scheme.to_dict(obj) for obj in loaded.objects]
+    return list(loaded.objects)
+
+
+def builtins(objects: Sequence[Object]) -> list[dict[str, Any]]:
+    """The objects as the JSON-like values that the lab's API takes."""
+    from k8snetlab.api.scheme import to_dict
+
+    return [to_dict(obj) for obj in objects]

@@ -17,7 +17,8 @@ Target = tuple[str, str, str, int, str]
 def draw(results: Sequence[Result], width: int | None = None) -> str:
     """Numbered columns with a legend, in blocks as wide as the terminal; then every failure in a line of its own.
 
-    A cell is ✓ with the number of pods that answered where it is more than one, or ✗.
+    A cell is ✓ (with the number of pods that answered where it is more than one) or ✗; where no answer is right, as
+    from outside to a pod, it is - or, if there was one after all, !.
     """
     if not results:
         return "nothing to probe: the lab has no pods"
@@ -44,7 +45,9 @@ def _cell(results: Sequence[Result], width: int) -> str:
     if not results:
         return "·".rjust(width)
     if not all(result["ok"] for result in results):
-        return _colour("✗".rjust(width), "red")
+        return _colour(("!" if any(result["reached"] for result in results) else "✗").rjust(width), "red")
+    if not all(result["reached"] for result in results):
+        return "-".rjust(width)
     pods = len({result["answeredBy"] for result in results})
     return _colour(f"✓{pods if pods > 1 else ''}".rjust(width), "green")
 
@@ -54,9 +57,9 @@ def _totals(results: Sequence[Result]) -> Iterable[str]:
     for result in failed:
         yield (
             f"✗ {_source(result)} → {result['to']} {result['address']}:{result['port']}"
-            f" {result['protocol'].lower()}: {result['error']}"
+            f" {result['protocol'].lower()}: {result['error'] or 'answered, and should not be reachable from there'}"
         )
-    yield f"{len(results) - len(failed)} of {len(results)} probes were answered"
+    yield f"{len(results) - len(failed)} of {len(results)} probes went as they should"
 
 
 def _source(result: Result) -> str:

@@ -48,7 +48,7 @@ def apply(
     """Create objects from manifests, or change those that differ."""
     from k8snetlab.cli import manifests, progress
 
-    objects = manifests.load(filename, "apply")
+    objects = manifests.builtins(manifests.load(filename, "apply"))
     outcome = progress.follow(client_of(lab).apply(objects), quiet=output is not None, changes=True)
     if output:
         print_json(outcome)
@@ -67,7 +67,7 @@ def delete(
     if filename:
         from k8snetlab.cli import manifests, progress
 
-        objects = manifests.load(filename, "delete")
+        objects = manifests.builtins(manifests.load(filename, "delete"))
         outcome = progress.follow(client_of(lab).delete(objects), quiet=output is not None, changes=True)
         if output:
             print_json(outcome)
@@ -77,7 +77,7 @@ def delete(
         raise InputError(f"delete {' '.join(target or ())}: which one?", "k8snetlab delete KIND NAME")
     client, gone = client_of(lab), []
     for resource, name in named:
-        client.delete_object(resource.kind, name, namespace if resource.type.namespaced else None)
+        client.delete_object(resource.kind, name, namespace if resource.type.namespaced else "")
         gone.append(f"{resource.kind.lower()}/{name}")
         if not output:
             typer.echo(f"{gone[-1]} deleted")
@@ -100,7 +100,9 @@ def get(
     found = list(_fetch(client, wanted, namespace, all_namespaces))
     named = any(name for _, name in wanted)
     if output in (ObjectOutput.JSON, ObjectOutput.YAML):
-        _print_objects([obj for _, objects in found for obj in objects], single=named, as_yaml=output is ObjectOutput.YAML)
+        _print_objects(
+            [obj for _, objects in found for obj in objects], single=named, as_yaml=output is ObjectOutput.YAML
+        )
         return
     _print_tables(found, output, all_namespaces)
     if not any(objects for _, objects in found):
@@ -182,7 +184,7 @@ def _fetch(
     """The objects of each wanted kind, those of one kind together."""
     by_kind: dict[str, Found] = {}
     for resource, name in wanted:
-        within = namespace if resource.type.namespaced and not everywhere else None
+        within = namespace if resource.type.namespaced and not everywhere else ""
         _, objects = by_kind.setdefault(resource.kind, (resource, []))
         if name is None:
             objects += client.list(resource.kind, within)

@@ -52,7 +52,7 @@ def shell(place: PlaceArgument, namespace: NamespaceOption = "default", lab: Lab
 
 def logs(
     pod: Annotated[str, typer.Argument(metavar="POD", autocompletion=complete_pod)],
-    container: Annotated[str | None, typer.Option("-c", "--container", help="Which one, where there are more.")] = None,
+    container: Annotated[str, typer.Option("-c", "--container", help="Which one, where there are more.")] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
     namespace: NamespaceOption = "default",
     lab: LabOption = None,

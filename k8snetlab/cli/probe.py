@@ -45,13 +45,12 @@ def probe(
     """Send real packets and say who answered. The exit code is 1 when someone did not."""
     if everything == (source is not None) or (source is None) != (target is None):
         raise InputError("probe takes FROM and TO[:PORT], or --all alone", "k8snetlab probe client business-manager:80")
-    client = client_of(lab)
     if source is None or target is None:
         protocols = [protocol.value] if protocol else ["TCP", "UDP"]
-        answer = client.probe_all(protocols)
+        answer = client_of(lab).probe_all(protocols)
     else:
         to, port = split_target(target)
-        answer = client.probe(source, to, port, protocol.value if protocol else "TCP")
+        answer = client_of(lab).probe(source, to, port, protocol.value if protocol else "TCP")
     results = answer["results"]
     if output:
         print_json(answer)
@@ -62,7 +61,8 @@ def probe(
     else:
         for result in results:
             typer.echo(line(result))
-    if not results or not all(result["ok"] for result in results):
+    wanted = "ok" if everything else "reached"
+    if not results or not all(result[wanted] for result in results):
         raise typer.Exit(1)
 
 
@@ -88,10 +88,10 @@ def line(result: Mapping[str, Any]) -> str:
     """One result in words."""
     where = f"[{result['address']}]" if ":" in str(result["address"]) else result["address"]
     head = f"{result['from']} → {result['to']} {where}:{result['port']} {str(result['protocol']).lower()}"
-    if not result["ok"]:
+    if not result["reached"]:
         return f"{head}: no answer: {result['error']}"
-    node = f" ({result['answeredNode']})" if result.get("answeredNode") else ""
-    return (
-        f"{head}: answered by {result['answeredBy']}{node} in {result['milliseconds']:.1f} ms,"
-        f" saw client {result['client']}"
-    )
+    took = f"in {result['milliseconds']:.1f} ms"
+    if not result["answeredBy"]:
+        return f"{head}: answered {took}"
+    place = " on ".join(filter(None, (result["answeredIP"], result["answeredNode"])))
+    return f"{head}: answered by {result['answeredBy']} ({place}) {took}, saw client {result['client']}"

@@ -18,10 +18,7 @@ def follow(events: Iterable[Event], *, quiet: bool = False, changes: bool = Fals
     Progress and warnings go to stderr, changes to stdout.
     """
     outcome: Event = {"seconds": 0.0, "created": [], "updated": [], "deleted": [], "warnings": [], "changes": []}
-    shown = events
-    if not quiet:
-        shown = _bars(events) if sys.stderr.isatty() else _lines(events)
-    for event in shown:
+    for event in shown(events, quiet=quiet):
         match event["type"]:
             case "warning":
                 outcome["warnings"].append(event["message"])
@@ -34,6 +31,13 @@ def follow(events: Iterable[Event], *, quiet: bool = False, changes: bool = Fals
             case "done":
                 outcome |= {key: value for key, value in event.items() if key != "type"}
     return outcome
+
+
+def shown(events: Iterable[Event], *, quiet: bool = False) -> Iterable[Event]:
+    """The same events, each shown as it passes."""
+    if quiet:
+        return events
+    return _bars(events) if sys.stderr.isatty() else _lines(events)
 
 
 def _lines(events: Iterable[Event]) -> Iterator[Event]:
@@ -72,14 +76,16 @@ def _bars(events: Iterable[Event]) -> Iterator[Event]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, Any] = {}
         for event in events:
-            if event["type"] == "progress":
+            if event["type"] == "progress" and not event["total"]:
+                progress.console.print(f"{event['phase']:<14} {event['message']}", style="dim", markup=False)
+            elif event["type"] == "progress":
                 phase = event["phase"]
                 if phase not in tasks:
                     tasks[phase] = progress.add_task(phase, total=None, message="")
                 progress.update(
                     tasks[phase],
                     completed=event["done"],
-                    total=event["total"] or None,
+                    total=event["total"],
                     message=event.get("message", ""),
                 )
             yield event

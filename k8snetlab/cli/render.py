@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from enum import StrEnum
+from typing import Annotated
 
 import typer
 
 from k8snetlab.cli.options import FilesOption, example
-from k8snetlab.errors import InputError
 
-if TYPE_CHECKING:
-    from k8snetlab.dataplane.rules import Family
+
+class Family(StrEnum):
+    """An IP family: iptables or ip6tables."""
+
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
 
 
 def register(app: typer.Typer) -> None:
@@ -21,11 +25,26 @@ def render(
     node: Annotated[str, typer.Option("--node", metavar="NODE", help="The node to render.")],
     filename: FilesOption = None,
     rules: Annotated[bool, typer.Option("--rules", help="The text for iptables-restore --noflush.")] = False,
-    links: Annotated[bool, typer.Option("--links", help="The ip and bridge commands.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Both (what is shown when nothing is chosen).")] = False,
-    family: Annotated[
-        str, typer.Option("--family", metavar="ipv4|ipv6", help="Whose rules: iptables or ip6tables.")
-    ] = "ipv4",
+    links: Annotated[bool, typer.Option("--links", help="The ip and bridge commands, in order.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Both; so it is when nothing is chosen.")] = False,
+    family: Annotated[Family, typer.Option("--family", help="Rules for iptables or for ip6tables.")] = Family.IPV4,
 ) -> None:
     """Print what a node would get. Needs neither root nor a running lab."""
-    pass
+    from k8snetlab.cli import manifests
+
+    objects = manifests.load(filename, "render")
+    from k8snetlab.lab import render as rendering
+
+    plane = rendering.dataplane(rendering.settle(objects), node, family.value)
+    both = everything or rules == links
+    if both or links:
+        for operation in rendering.operations(plane):
+            typer.echo(str(operation))
+    if both:
+        typer.echo("\n# iptables-restore --noflush" if family is Family.IPV4 else "\n# ip6tables-restore --noflush")
+    if both or rules:
+        typer.echo(rendering.rules_text(plane), nl=False)
+    if both:
+        typer.echo("")
+        for command in rendering.hooks(plane, family.value):
+            typer.echo(command)

@@ -1,0 +1,71 @@
+"""A lab for the command line's own tests, in which nothing is claimed of the kernel or the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from k8snetlab.errors import NotFoundError
+
+Json = dict[str, Any]
+
+
+class ScriptedClient:
+    """Has the methods of `lab.client.Client`; holds objects, yields scripted events, and remembers what was asked."""
+
+    def __init__(self, lab: str = "demo") -> None:
+        self.lab = lab
+        self.objects: list[Json] = []
+        self.events: list[Json] = []
+        self.answers: dict[str, Json] = {}
+        self.asked: list[tuple[Any, ...]] = []
+
+    def list(self, kind: str, namespace: str | None = None) -> list[Json]:
+        return [
+            obj
+            for obj in self.objects
+            if obj["kind"] == kind and (not namespace or obj["metadata"].get("namespace", "default") == namespace)
+        ]
+
+    def get(self, kind: str, name: str, namespace: str = "default") -> Json:
+        for obj in self.list(kind, namespace):
+            if obj["metadata"]["name"] == name:
+                return obj
+        raise NotFoundError(f"{kind.lower()} {name!r} not found")
+
+    def delete_object(self, kind: str, name: str, namespace: str = "default", force: bool = False) -> Json:
+        found = self.get(kind, name, namespace)
+        self.objects.remove(found)
+        return found
+
+    def names(self) -> Json:
+        return {
+            "nodes": [o["metadata"]["name"] for o in self.list("Node")],
+            "pods": [o["metadata"]["name"] for o in self.list("Pod")],
+            "services": [o["metadata"]["name"] for o in self.list("Service")],
+        }
+
+    def _stream(self, *asked: Any) -> Iterator[Json]:
+        self.asked.append(asked)
+        yield from self.events
+
+    def up(self, objects: list[Json]) -> Iterator[Json]:
+        return self._stream("up", objects)
+
+    def apply(self, objects: list[Json]) -> Iterator[Json]:
+        return self._stream("apply", objects)
+
+    def delete(self, objects: list[Json]) -> Iterator[Json]:
+        return self._stream("delete", objects)
+
+    def logs(self, namespace: str, pod: str, container: str = "", follow: bool = False) -> Iterator[bytes]:
+        self.asked.append(("logs", namespace, pod, container, follow))
+        yield b"one\n"
+        yield b"two\n"
+
+    def __getattr__(self, verb: str) -> Callable[..., Json]:
+        def answer(*arguments: Any) -> Json:
+            self.asked.append((verb, *arguments))
+            return self.answers[verb]
+
+        return answer

@@ -1,0 +1,372 @@
+"""What each verb asks of the lab and what it prints."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from scripted import ScriptedClient
+from typer.testing import CliRunner, Result
+
+from k8snetlab.cli.main import app
+from k8snetlab.errors import InputError, NotFoundError
+
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "client", "namespace": "default", "creationTimestamp": "2020-01-01T00:00:00Z"},
+    "spec": {"nodeName": "node1", "containers": [{"name": "c", "ports": [{"containerPort": 8080}]}]},
+    "status": {
+        "phase": "Running",
+        "podIP": "10.244.1.2",
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{"name": "c", "ready": True, "restartCount": 2, "state": "Running"}],
+    },
+}
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "web", "namespace": "default"},
+    "spec": {
+        "type": "NodePort",
+        "clusterIP": "10.96.0.7",
+        "selector": {"app": "web"},
+        "ports": [{"port": 80, "nodePort": 30080}, {"port": 53, "protocol": "UDP", "name": "dns"}],
+    },
+}
+NODE = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "node1"},
+    "spec": {"podCIDR": "10.244.1.0/24"},
+    "status": {
+        "addresses": [{"type": "InternalIP", "address": "192.168.0.21"}],
+        "conditions": [{"type": "Ready", "status": "True"}],
+    },
+}
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def refusal(*arguments: str) -> BaseException:
+    result = call(*arguments)
+    assert result.exception is not None
+    return result.exception
+
+
+def rows(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+# --- get ---
+
+
+def test_get_pods_has_kubectls_columns(lab: ScriptedClient) -> None:
+    lab.objects = [POD]
+    header, row = rows(call("get", "pods").stdout)
+    assert header == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
+    assert row[:4] == ["client", "1/1", "Running", "2"]
+    assert row[4].endswith("d")
+    assert row[5:] == ["10.244.1.2", "node1"]
+
+
+@pytest.mark.parametrize("words", [("po",), ("pod", "client"), ("pods/client",), ("POD/client",)], ids=" ".join)
+def test_get_takes_every_spelling_of_kubectl(lab: ScriptedClient, words: tuple[str, ...]) -> None:
+    lab.objects = [POD]
+    assert rows(call("get", *words).stdout)[1][0] == "client"
+
+
+def test_get_of_several_kinds_names_the_kind(lab: ScriptedClient) -> None:
+    lab.objects = [POD, SERVICE]
+    pods, services = call("get", "po,svc").stdout.split("\n\n")
+    assert rows(pods)[1][0] == "pod/client"
+    assert rows(services)[1][0] == "service/web"
+    assert "80:30080/TCP,53/UDP" in services
+
+
+def test_get_keeps_to_the_namespace(lab: ScriptedClient) -> None:
+    other = {**POD, "metadata": {"name": "hidden", "namespace": "other"}}
+    lab.objects = [POD, other]
+    assert "hidden" not in call("get", "pods").stdout
+    assert "client" not in call("get", "pods", "-n", "other").stdout
+    table = rows(call("get", "pods", "-A").stdout)
+    assert [row[:2] for row in table] == [["NAMESPACE", "NAME"], ["default", "client"], ["other", "hidden"]]
+
+
+def test_get_nothing_says_so_and_is_no_failure(lab: ScriptedClient) -> None:
+    result = call("get", "pods", "-n", "empty")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "No resources found in empty namespace.\n"
+
+
+def test_get_a_name_that_is_not_there_fails(lab: ScriptedClient) -> None:
+    assert isinstance(refusal("get", "pod", "nobody"), NotFoundError)
+
+
+def test_get_json_of_one_is_the_object_of_many_a_list(lab: ScriptedClient) -> None:
+    lab.objects = [POD]
+    assert json.loads(call("get", "pod", "client", "-o", "json").stdout) == POD
+    many = json.loads(call("get", "pods", "-o", "json").stdout)
+    assert (many["kind"], many["items"]) == ("List", [POD])
+
+
+def test_get_yaml_is_a_manifest_again(lab: ScriptedClient) -> None:
+    import yaml
+
+    lab.objects = [SERVICE]
+    assert yaml.safe_load(call("get", "svc", "web", "-o", "yaml").stdout) == SERVICE
+
+
+def test_get_name_and_wide(lab: ScriptedClient) -> None:
+    lab.objects = [POD, SERVICE]
+    assert call("get", "pods,svc", "-o", "name").stdout == "pod/client\nservice/web\n"
+    assert "8080/TCP" in call("get", "pods", "-o", "wide").stdout
+    assert "app=web" in call("get", "svc", "-o", "wide").stdout
+
+
+def test_unknown_kind_suggests_the_near_one(lab: ScriptedClient) -> None:
+    error = refusal("get", "servces")
+    assert isinstance(error, InputError)
+    assert "services" in error.hint
+
+
+# --- apply, delete, scale ---
+
+
+MANIFEST = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+CHANGED = [
+    {"type": "progress", "phase": "objects", "done": 0, "total": 1, "message": ""},
+    {"type": "warning", "message": "look out"},
+    {"type": "changed", "action": "created", "kind": "Namespace", "name": "shop"},
+    {"type": "progress", "phase": "objects", "done": 1, "total": 1, "message": "shop"},
+    {"type": "done", "seconds": 0.1, "created": ["namespace/shop"], "updated": [], "deleted": []},
+]
+
+
+def test_apply_from_stdin_prints_what_changed(lab: ScriptedClient) -> None:
+    lab.events = CHANGED
+    result = CliRunner().invoke(app, ["apply", "-f", "-"], input=MANIFEST)
+    assert result.stdout == "namespace/shop created\n"
+    assert result.stderr == "warning: look out\nobjects 1/1  shop\n"
+    verb, [sent] = lab.asked[-1]
+    assert (verb, sent["kind"], sent["metadata"]["name"]) == ("apply", "Namespace", "shop")
+
+
+def test_apply_json_is_one_document(lab: ScriptedClient) -> None:
+    lab.events = CHANGED
+    result = CliRunner().invoke(app, ["apply", "-f", "-", "-o", "json"], input=MANIFEST)
+    outcome = json.loads(result.stdout)
+    assert outcome["created"] == ["namespace/shop"]
+    assert outcome["warnings"] == ["look out"]
+    assert outcome["changes"] == [{"action": "created", "kind": "Namespace", "name": "shop"}]
+
+
+def test_delete_by_name(lab: ScriptedClient) -> None:
+    lab.objects = [POD, SERVICE]
+    assert call("delete", "pod/client", "svc/web").stdout == "pod/client deleted\nservice/web deleted\n"
+    assert lab.objects == []
+
+
+def test_delete_by_file_asks_the_lab_once(lab: ScriptedClient) -> None:
+    lab.events = [{**CHANGED[2], "action": "deleted"}, CHANGED[-1]]
+    result = CliRunner().invoke(app, ["delete", "-f", "-"], input=MANIFEST)
+    assert result.stdout == "namespace/shop deleted\n"
+
+
+def test_scale(lab: ScriptedClient) -> None:
+    lab.answers["scale"] = {"spec": {"replicas": 5}}
+    result = call("scale", "deploy", "web", "--replicas", "5", "-n", "shop")
+    assert result.stdout == "deployment.apps/web scaled to 5\n"
+    assert lab.asked[-1] == ("scale", "Deployment", "web", "shop", 5)
+
+
+# --- probe ---
+
+
+def result_of(source: str, target: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "from": source,
+        "fromNode": "node1",
+        "to": target,
+        "kind": "clusterIP",
+        "address": "10.96.0.7",
+        "port": 80,
+        "protocol": "TCP",
+        "reached": True,
+        "expected": True,
+        "ok": True,
+        "answeredBy": "web-1",
+        "answeredNode": "node2",
+        "answeredIP": "10.244.2.9",
+        "client": "10.244.1.2:4711",
+        "milliseconds": 0.84,
+        "error": "",
+    } | changes
+
+
+def test_a_probe_is_one_line(lab: ScriptedClient) -> None:
+    lab.answers["probe"] = {"results": [result_of("client", "web")]}
+    result = call("probe", "client", "web:80")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "client → web 10.96.0.7:80 tcp: answered by web-1 (10.244.2.9 on node2) in 0.8 ms, saw client 10.244.1.2:4711\n"
+    )
+    assert lab.asked[-1] == ("probe", "client", "web", 80, "TCP")
+
+
+def test_a_probe_without_answer_fails(lab: ScriptedClient) -> None:
+    silent = result_of("client", "web", reached=False, ok=False, answeredBy="", error="connection refused")
+    lab.answers["probe"] = {"results": [silent]}
+    result = call("probe", "client", "[fd00::7]:80", "-p", "udp")
+    assert result.exit_code == 1
+    assert "no answer: connection refused" in result.stdout
+    assert lab.asked[-1] == ("probe", "client", "fd00::7", 80, "UDP")
+
+
+def test_an_address_not_reached_by_right_still_fails_the_single_probe(lab: ScriptedClient) -> None:
+    apart = result_of("outside", "client", reached=False, expected=False, ok=True, error="no route to host")
+    lab.answers["probe"] = {"results": [apart]}
+    assert call("probe", "outside", "client").exit_code == 1
+
+
+def test_the_matrix_has_a_row_for_each_source_and_a_column_for_each_target(lab: ScriptedClient) -> None:
+    fine = [result_of(s, t) for s in ("client", "server") for t in ("web", "db")]
+    fine.append(result_of("client", "web", answeredBy="web-2"))
+    fine.append(result_of("outside", "web", fromNode="", reached=False, expected=False))
+    lab.answers["probe_all"] = {"results": fine}
+    result = call("probe", "--all")
+    assert result.exit_code == 0
+    table = rows(result.stdout)
+    assert table[0] == ["1", "2"]
+    assert table[1] == ["client", "(node1)", "✓2", "✓"]
+    assert table[2] == ["server", "(node1)", "✓", "✓"]
+    assert table[3] == ["outside", "-", "·"]
+    assert "clusterIP web 10.96.0.7:80/tcp" in result.stdout
+    assert lab.asked[-1] == ("probe_all", ["TCP", "UDP"])
+
+
+def test_the_matrix_names_what_failed(lab: ScriptedClient) -> None:
+    results = [
+        result_of("client", "web"),
+        result_of("client", "db", ok=False, reached=False, error="no answer within 2 s"),
+        result_of("outside", "db", ok=False, expected=False),
+    ]
+    lab.answers["probe_all"] = {"results": results}
+    result = call("probe", "--all", "-p", "TCP")
+    assert result.exit_code == 1
+    assert "✗ client (node1) → db 10.96.0.7:80 tcp: no answer within 2 s" in result.stdout
+    assert "1 of 3 probes went as they should" in result.stdout
+    assert "!" in result.stdout
+
+
+def test_a_wide_matrix_is_cut_into_blocks_that_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    from k8snetlab.cli.matrix import draw
+
+    results = [result_of("client", f"web{n}") for n in range(25)]
+    text = draw(results, width=60)
+    grid = text.split("\n\n   1  ")[0]
+    assert max(map(len, grid.splitlines())) <= 60
+    assert grid.count("✓") == 25
+
+
+# --- the lab as a whole ---
+
+
+STATUS = {
+    "lab": "demo",
+    "nodes": [
+        {
+            "name": "node1",
+            "address": "192.168.0.21",
+            "podCIDR": "10.244.1.0/24",
+            "ready": True,
+            "paused": True,
+            "pods": 3,
+            "agent": {
+                "synced": True,
+                "revision": 7,
+                "lastSync": 0,
+                "error": "",
+                "drift": [{"operation": "replace", "object": "ip route replace 10.244.2.0/24"}],
+            },
+        }
+    ],
+    "pods": {"running": 3, "total": 4},
+    "services": 2,
+    "daemon": {"pid": 12, "version": "0.1.0", "uptime": 61},
+    "kubelet": {"pid": 13},
+    "store": {"type": "embedded", "revision": 7},
+    "iptables": "nft",
+    "problems": ["pod x: no room on any node"],
+}
+
+
+def test_status_shows_nodes_drift_and_problems(lab: ScriptedClient) -> None:
+    lab.answers["status"] = STATUS
+    text = call("status").stdout
+    assert "lab demo: 3 of 4 pods running, 2 Services" in text
+    assert ["node1", "192.168.0.21", "10.244.1.0/24", "Ready", "3", "paused", "<unknown>", "1"] in rows(text)
+    assert "ip route replace 10.244.2.0/24" in text
+    assert "no room on any node" in text
+    assert json.loads(call("status", "-o", "json").stdout) == STATUS
+
+
+def test_pause_and_resume_reach_the_node(lab: ScriptedClient) -> None:
+    lab.answers |= {"pause": {"paused": True}, "resume": {"paused": False}}
+    assert "k8snetlab resume node1" in call("pause", "node1").stdout
+    assert "resumed" in call("resume", "node1").stdout
+    assert [asked for asked in lab.asked if asked[0] != "find"] == [("pause", "node1"), ("resume", "node1")]
+
+
+@pytest.mark.parametrize("words", [("--lab", "b", "status"), ("status", "--lab", "b")], ids=" ".join)
+def test_the_lab_is_chosen_before_or_after_the_verb(lab: ScriptedClient, words: tuple[str, ...]) -> None:
+    lab.answers["status"] = STATUS
+    call(*words)
+    assert lab.asked[0] == ("find", "b")
+
+
+def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from k8snetlab.lab import up
+
+    monkeypatch.setattr(up, "start", lambda name: lab)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    lab.events, lab.objects = [CHANGED[-1]], [NODE, POD, SERVICE]
+    result = CliRunner().invoke(app, ["up", "--lab", "mine", "-"], input=MANIFEST)
+    assert result.exit_code == 0, result.output
+    _, sent = next(asked for asked in lab.asked if asked[0] == "up")
+    assert [obj["metadata"]["name"] for obj in sent if obj["kind"] == "Lab"] == ["mine"]
+    assert "lab mine is up: 1 node, 1 pod, 1 Service in 0.10 s (1 created)" in result.stdout
+    assert "k8snetlab probe client web:80 " in result.stdout
+    assert "k8snetlab probe outside 192.168.0.21:30080 " in result.stdout
+
+
+def test_logs_are_passed_through(lab: ScriptedClient) -> None:
+    assert call("logs", "pod/client", "-c", "main", "-f").stdout == "one\ntwo\n"
+    assert lab.asked[-1] == ("logs", "default", "client", "main", True)
+
+
+# --- completion ---
+
+
+def test_completion_offers_names_of_the_lab(lab: ScriptedClient) -> None:
+    from k8snetlab.cli import options
+
+    class Context:
+        params: dict[str, Any] = {}  # noqa: RUF012
+
+        def find_root(self) -> Context:
+            return self
+
+    lab.objects = [NODE, POD, SERVICE]
+    here: Any = Context()
+    assert options.complete_node(here, "n") == ["node1"]
+    assert options.complete_pod(here, "") == ["client"]
+    assert options.complete_place(here, "o") == ["outside"]
+    assert options.complete_target(here, "we") == ["web"]
+    assert options.complete_object(here, "svc/w") == ["svc/web"]
+    here.params = {"target": ["pods"]}
+    assert options.complete_object(here, "c") == ["client"]
