@@ -68,6 +68,8 @@ def _links(desired: Netns, actual: Netns) -> _Links:
         elif not _satisfied(link, have) or (isinstance(link, Veth) and link.master in fresh):
             if link.mac and link.mac != have.mac:
                 fresh.add(link.name)
+            elif link.mac:  # giving a device the MAC it has makes the kernel forget the device's neighbours
+                link = msgspec.structs.replace(link, mac="")
             plan.append(ItemOperation("set", desired.name, link))
     return _Links(plan, fresh, set(present) | fresh)
 

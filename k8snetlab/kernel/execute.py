@@ -92,12 +92,8 @@ class _Execution:
 
     def _queue(self, operation: ItemOperation) -> None:
         item = operation.item
-        descriptor = -1
-        if isinstance(item, Veth) and operation.verb == "add" and item.peer_netns != operation.netns:
-            if len(self._descriptors) == _OPEN_AT_ONCE:
-                self.flush()
-            descriptor = self._open(item.peer_netns, operation)
         try:
+            descriptor = self._peer_namespace(operation, item) if isinstance(item, Veth) else -1
             parts = requests(operation.verb, item, self._index, descriptor)
         except _NoDevice as missing:
             if operation.verb == "del":
@@ -126,12 +122,19 @@ class _Execution:
             self._sockets[self._here] = Netlink(self._here)
         return self._sockets[self._here]
 
-    def _open(self, namespace: str, operation: ItemOperation) -> int:
-        file = netns.path(namespace) if namespace else "/proc/thread-self/ns/net"
+    def _peer_namespace(self, operation: ItemOperation, veth: Veth) -> int:
+        """A descriptor of where a new veth's other end goes; -1 when it stays here."""
+        if operation.verb != "add" or veth.peer_netns == operation.netns:
+            return -1
+        if len(self._descriptors) == _OPEN_AT_ONCE:
+            self.flush()
+        if veth.master:
+            self._index(veth.master)  # may flush, which closes descriptors
+        file = netns.path(veth.peer_netns) if veth.peer_netns else "/proc/thread-self/ns/net"
         try:
             self._descriptors.append(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
         except FileNotFoundError:
-            raise NotFoundError(f"{operation}: there is no network namespace named {namespace}") from None
+            raise NotFoundError(f"{operation}: there is no network namespace named {veth.peer_netns}") from None
         return self._descriptors[-1]
 
     def _close_descriptors(self) -> None:

@@ -70,10 +70,15 @@ def requests(verb: Verb, item: Item, index: Index, peer_netns: int = -1) -> list
 
 def _created(link: Link, index: Index, peer_netns: int) -> list[Request]:
     attributes = [*_common(link), ("IFLA_LINKINFO", {"attrs": _kind(link, index, peer_netns)})]
+    after = _port(link)
+    if isinstance(link, Bridge) and link.mtu:
+        # An MTU given at creation does not count as set: the bridge takes its ports' smallest as soon as one goes.
+        attributes.remove(("IFLA_MTU", link.mtu))
+        after = [_link(RTM_NEWLINK, 0, ("IFLA_IFNAME", link.name), ("IFLA_MTU", link.mtu))]
     if isinstance(link, Veth) and link.master:
         attributes.append(("IFLA_MASTER", index(link.master)))
     created = _link(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, *attributes, up=link.up)
-    return [created, *_port(link)]
+    return [created, *after]
 
 
 def _changed(link: Link, index: Index) -> list[Request]:

@@ -1,0 +1,91 @@
+"""Kernel tests run in real namespaces with names of their own, and leave nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.kernel import netns, processes
+
+PREFIX = f"kt{os.getpid()}{secrets.token_hex(2)}"
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root: run `sudo make test`"))
+
+
+@pytest.fixture
+def name() -> Iterator[Callable[[str], str]]:
+    """Makes up names of namespaces that are unlike any other; whatever is made under them is deleted afterwards."""
+    given: list[str] = []
+
+    def make(part: str = "ns") -> str:
+        given.append(f"{PREFIX}.{next(_numbers)}.{part}")
+        return given[-1]
+
+    yield make
+    for one in given:
+        if netns.exists(one):
+            processes.terminate(processes.pids_in(one), 0.2)
+        netns.delete(one)
+
+
+@pytest.fixture
+def namespace(name: Callable[[str], str]) -> Callable[[str], str]:
+    """Makes an empty namespace and returns its name."""
+
+    def make(part: str = "ns") -> str:
+        made = name(part)
+        netns.create(made)
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fails the session when a namespace, device, mount or process of these tests is still there at its end."""
+    if os.geteuid() != 0:
+        yield
+        return
+    netns.make_directory()
+    before = _links(), _mounts(), _children()
+    yield
+    left = {
+        "namespaces": {one for one in netns.names() if one.startswith(PREFIX)},
+        "devices of the machine": _links() - before[0],
+        "mounts": {mount for mount in _mounts() - before[1] if PREFIX in mount},
+        "processes": _children() - before[2],
+    }
+    assert not any(left.values()), f"left behind: { {what: found for what, found in left.items() if found} }"
+
+
+def _links() -> set[str]:
+    return {entry.name for entry in Path("/sys/class/net").iterdir()}
+
+
+def _mounts() -> set[str]:
+    return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+
+
+def _children() -> set[str]:
+    """This process's descendants that are still alive, by pid and command."""
+    found: set[str] = set()
+    pending = [str(os.getpid())]
+    while pending:
+        for task in Path("/proc", pending.pop(), "task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                for child in task.read_text().split():
+                    command = Path("/proc", child, "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found.add(f"{child} {command}")
+                    pending.append(child)
+    return found
