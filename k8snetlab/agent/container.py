@@ -127,11 +127,11 @@ async def _exit_code(process: subprocess.Popen[bytes]) -> int:
     loop = asyncio.get_running_loop()
     fd = os.pidfd_open(process.pid)
     ended = loop.create_future()
-    loop.add_reader(fd, lambda: ended.done() or ended.set_result(None))
+    loop.add_reader(fd, ended.set_result, None)
+    ended.add_done_callback(lambda _: loop.remove_reader(fd))
     try:
         await ended
     finally:
-        loop.remove_reader(fd)
         os.close(fd)
     return process.wait()
 

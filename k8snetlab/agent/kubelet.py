@@ -1,7 +1,7 @@
 """The kubelet: the process that holds the pods' responders and supervises their commands.
 
-It is a process of its own so that a killed or restarted daemon never breaks an answer. The daemon talks to it over a unix
-socket, one JSON line each way (`workload.Request`, `workload.Response`); any number of daemons may come and go.
+It is a process of its own so that a killed or restarted daemon never breaks an answer. The daemon talks to it over a
+unix socket, one JSON line each way (`workload.Request`, `workload.Response`); any number of daemons may come and go.
 """
 
 from __future__ import annotations

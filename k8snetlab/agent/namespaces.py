@@ -1,4 +1,4 @@
-"""Keeps a set of network namespaces as desired: makes them, reads what they hold, executes the difference, watches them."""
+"""Keeps a set of network namespaces as desired: makes them, reads them, executes the difference, watches them."""
 
 from __future__ import annotations
 

@@ -50,6 +50,11 @@ class RouterAgent:
     def rules_changed(self) -> bool:
         return False
 
+    def prepare(self, snapshot: Snapshot) -> None:
+        """Makes the router's and the outside host's namespaces, empty."""
+        desired = underlay.render(snapshot)
+        self._keeper.prepare((desired.node, *desired.pods))
+
     def sync(self, snapshot: Snapshot) -> Report:
         desired = underlay.render(snapshot)
         return Report(len(self._keeper.sync(desired.node, desired.pods)))

@@ -1,7 +1,7 @@
 """The built-in workload: answers on a pod's ports with who answered and whom it saw.
 
-TCP: HTTP/1.1, any method and path; a client that speaks no HTTP gets the same line after its first bytes. UDP: the line and
-what was sent. The body is one JSON object: pod, namespace, node, ip (the address it was reached at), port, client.
+TCP: HTTP/1.1, any method and path; a client that speaks no HTTP gets the same line after its first bytes. UDP: the line
+and what was sent. The body is one JSON object: pod, namespace, node, ip (the address it was reached at), port, client.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class HttpResponder(asyncio.Protocol):
         body = self._line()
         self._transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: k8snetlab\r\n"
-            b"Content-Length: %d\r\n%s\r\n" % (len(body), b"Connection: close\r\n" if close else b"")
+            b"Content-Length: %d\r\n%s\r\n"
+            % (len(body), b"Connection: close\r\n" if close else b"")
             + (b"" if request.startswith(b"HEAD ") else body)
         )
         if close:

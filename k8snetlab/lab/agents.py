@@ -1,4 +1,4 @@
-"""The node agents of this machine: one for each node and one for the router, woken by objects, kernel events and time."""
+"""The node agents of this machine: one for each node and one for the router, woken by objects, kernel and time."""
 
 from __future__ import annotations
 

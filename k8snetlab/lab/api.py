@@ -1,4 +1,4 @@
-"""The REST face of the daemon: Kubernetes' paths for objects, and the lab's own operations below /apis/k8snetlab/v1alpha1.
+"""The daemon's REST face: Kubernetes' paths for objects, the lab's own operations below /apis/k8snetlab/v1alpha1.
 
 Raw ASGI. Every error is a Kubernetes Status object.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -25,6 +25,7 @@ from k8snetlab.lab.operations import Operations
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Send = Callable[[Json], Awaitable[None]]
+Workload = TypeVar("Workload", Deployment, ReplicaSet)
 OWN = "/apis/k8snetlab/v1alpha1"
 MAX_BODY = 256 << 20
 
@@ -149,9 +150,7 @@ class Api:
         """ADDED for what there is, then each change; one JSON line an event."""
         known: dict[tuple[str, str], Object] = {}
         async for snapshot in self._cluster.changes():
-            now = {
-                key: obj for key, obj in snapshot.all(resource.type).items() if not namespace or key[0] == namespace
-            }
+            now = {key: obj for key, obj in snapshot.all(resource.type).items() if not namespace or key[0] == namespace}
             for key, obj in now.items():
                 old = known.get(key)
                 if old is not obj:
@@ -160,6 +159,12 @@ class Api:
                 yield {"type": "DELETED", "object": to_dict(known[key])}
             known = now
 
+    async def _scale_to(self, workload: Workload, replicas: int) -> Workload:
+        def change(stored: Workload) -> Workload:
+            return msgspec.structs.replace(stored, spec=msgspec.structs.replace(stored.spec, replicas=replicas))
+
+        return await self._cluster.edit(workload, change)
+
     async def _scale(self, request: Request, old: Object) -> Json:
         if not isinstance(old, Deployment | ReplicaSet):
             raise InputError(f"a {old.KIND} cannot be scaled", "scale a deployment or a replicaset")
@@ -167,13 +172,7 @@ class Api:
             replicas = msgspec.convert(request.body["spec"]["replicas"], int)
             if not 0 <= replicas <= 100_000:
                 raise InputError(f"replicas: {replicas} is not between 0 and 100000")
-            old = await self._cluster.edit(
-                old,
-                lambda stored: msgspec.structs.replace(
-                    stored,
-                    spec=msgspec.structs.replace(stored.spec, replicas=replicas),
-                ),
-            )
+            old = await self._scale_to(old, replicas)
         return {
             "apiVersion": "autoscaling/v1",
             "kind": "Scale",
@@ -259,7 +258,7 @@ async def _request(scope: Json, receive: Callable[[], Awaitable[Json]]) -> Reque
 
 
 class _Answer:
-    """One response: whole, or JSON lines (bytes as they are) as they come; an error in a begun stream is its last line."""
+    """One response: whole, or JSON lines (bytes as they are) as they come; an error in a stream is its last line."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

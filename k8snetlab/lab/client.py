@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -34,9 +34,9 @@ class Client:
 
     # --- objects ---
 
-    def list(self, kind: str, namespace: str | None = None) -> list[Json]:
+    def list(self, kind: str, namespace: str | None = None) -> Sequence[Json]:
         """All objects of a kind, in one namespace or (None) in all."""
-        items: list[Json] = self._json("GET", self._path(kind, namespace))["items"]
+        items: Sequence[Json] = self._json("GET", self._path(kind, namespace))["items"]
         return items
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Json:
@@ -55,15 +55,15 @@ class Client:
 
     # --- the lab ---
 
-    def up(self, objects: list[Json]) -> Iterator[Json]:
+    def up(self, objects: Sequence[Json]) -> Iterator[Json]:
         """Makes the lab hold these objects and nothing that an earlier `up` brought; yields events."""
-        return self._lines("POST", f"{OWN}/up", {"objects": objects})
+        return self._lines("POST", f"{OWN}/up", {"objects": [*objects]})
 
-    def apply(self, objects: list[Json]) -> Iterator[Json]:
-        return self._lines("POST", f"{OWN}/apply", {"objects": objects})
+    def apply(self, objects: Sequence[Json]) -> Iterator[Json]:
+        return self._lines("POST", f"{OWN}/apply", {"objects": [*objects]})
 
-    def delete(self, objects: list[Json]) -> Iterator[Json]:
-        return self._lines("POST", f"{OWN}/delete", {"objects": objects})
+    def delete(self, objects: Sequence[Json]) -> Iterator[Json]:
+        return self._lines("POST", f"{OWN}/delete", {"objects": [*objects]})
 
     def status(self) -> Json:
         return self._json("GET", f"{OWN}/status")
@@ -73,12 +73,10 @@ class Client:
         return self._json("GET", f"{OWN}/names")
 
     def probe(self, source: str, target: str, port: int | None = None, protocol: str = "TCP") -> Json:
-        return self._json(
-            "POST", f"{OWN}/probe", {"from": source, "to": target, "port": port, "protocols": [protocol]}
-        )
+        return self._json("POST", f"{OWN}/probe", {"from": source, "to": target, "port": port, "protocols": [protocol]})
 
-    def probe_all(self, protocols: list[str] | None = None) -> Json:
-        return self._json("POST", f"{OWN}/probe", {"protocols": protocols or ["TCP", "UDP"]})
+    def probe_all(self, protocols: Sequence[str] | None = None) -> Json:
+        return self._json("POST", f"{OWN}/probe", {"protocols": [*(protocols or ("TCP", "UDP"))]})
 
     def pause(self, node: str) -> Json:
         return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/pause")

@@ -86,7 +86,7 @@ class Cluster:
                         self._informer.apply_local(entry)
 
     async def replace(self, obj: T) -> T:
-        """Stores `obj` over the object with its name; ConflictError unless its resourceVersion is "" or the stored one."""
+        """Stores `obj` over its namesake; ConflictError unless its resourceVersion is "" or the stored one."""
         async with self._door:
             old = self.current(type(obj), obj.name, obj.namespace)
             if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
@@ -183,10 +183,8 @@ def _inherit(new: Object, old: Object) -> Object:
         annotations={**_kept_annotations(old), **new.metadata.annotations},
     )
     new = msgspec.structs.replace(new, metadata=metadata)
-    status = getattr(old, "status", None)
-    given = getattr(new, "status", None)
-    if status is not None and given == type(given)():
-        new = msgspec.structs.replace(new, status=status)
+    if "status" in old.__struct_fields__ and not msgspec.to_builtins(getattr(new, "status", None)):
+        new = msgspec.structs.replace(new, status=getattr(old, "status", None))
     return new
 
 

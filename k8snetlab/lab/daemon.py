@@ -92,7 +92,7 @@ class Daemon:
 
 def _server(app: Api) -> uvicorn.Server:
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         http="h11",
         ws="none",
         lifespan="off",

@@ -94,7 +94,7 @@ class PodLifecycle:
             await self._kubelet.request("stop", uids=unknown)
 
     async def _end(self, pod: Pod) -> None:
-        """Takes the pod out of every node's rules first, so that no connection is led to it, then stops and deletes it."""
+        """Waits until no node's rules lead to the pod any more, then stops and deletes it."""
         try:
             settled, since = await self._cluster.settled(), time.monotonic()
             while not self._agents.all_synced(settled, since) and time.monotonic() < since + DRAIN:

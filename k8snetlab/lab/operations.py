@@ -294,5 +294,3 @@ def _title(obj: Object) -> str:
 
 def _hint(problems: list[Problem]) -> str:
     return "nothing was changed; mend this and repeat" if len(problems) == 1 else "nothing was changed; mend these"
-
-

@@ -1,4 +1,4 @@
-"""Where a lab keeps its files: all below /run/k8snetlab/<lab>, on a tmpfs, as its namespaces do not outlive a boot either."""
+"""Where a lab keeps its files: below /run/k8snetlab/<lab>, a tmpfs, as its namespaces do not outlive a boot either."""
 
 from __future__ import annotations
 

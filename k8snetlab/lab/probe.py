@@ -90,7 +90,7 @@ def targets(snapshot: Snapshot, protocols: Iterable[str] = ("TCP", "UDP")) -> li
 
 
 def find_place(snapshot: Snapshot, name: str) -> Place:
-    """A place by name: "pod", "namespace/pod", a node, "router" or "outside"; a Deployment's name stands for its first pod."""
+    """A place by name: "pod", "namespace/pod", a node, "router", "outside", or a Deployment for its first pod."""
     lab = snapshot.lab
     if name in (names.ROUTER, names.OUTSIDE):
         return Place(name, name, names.node_netns(lab.name, name))

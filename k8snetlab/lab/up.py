@@ -17,7 +17,7 @@ START = 20.0
 
 
 def start(lab: str) -> Client:
-    """The lab's daemon, started where it does not run. Raises DaemonError with the end of its log when it cannot start."""
+    """The lab's daemon, started where it does not run. Raises DaemonError with its last words when it cannot start."""
     if os.geteuid() != 0:
         raise UnsupportedError(
             "making network namespaces needs root", "use sudo; `k8snetlab render` and `--help` work without"

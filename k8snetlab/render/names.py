@@ -60,7 +60,7 @@ def endpoint_chain(port_name: str, protocol: str, endpoint: str) -> str:
 
 
 def _hash16(text: str) -> str:
-    return b32encode(hashlib.sha256(text.encode()).digest()).decode()[:16]
+    return b32encode(hashlib.sha256(text.encode()).digest()[:10]).decode()
 
 
 def _hex(text: str, length: int) -> str:

@@ -22,7 +22,7 @@ UPLINK = "eth0"
 def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     """The namespace of node `name` with flannel's devices and rules, and the sandboxes of its pods.
 
-    kube-proxy's rules are not part of it: they come from `render.proxy`, as they come from another program on a real node.
+    kube-proxy's rules are not part of it: they come from `render.proxy`, as on a real node from another program.
     """
     node = snapshot.get(Node, name)
     if node is None:

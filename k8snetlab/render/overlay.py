@@ -1,8 +1,8 @@
 """The pod network between nodes, as flannel's backends make it.
 
-Source: flannel pkg/backend/vxlan and pkg/backend/hostgw. vxlan: for each other node a PERMANENT FDB entry (its VTEP's MAC
-to its address), a PERMANENT neighbour (its subnet's X.0 to that MAC) and an onlink route through X.0. host-gw: a plain
-route through the node's address. directRouting: host-gw's route where the nodes share a link, vxlan elsewhere.
+Source: flannel pkg/backend/vxlan and pkg/backend/hostgw. vxlan: for each other node a PERMANENT FDB entry (its VTEP's
+MAC to its address), a PERMANENT neighbour (its subnet's X.0 to that MAC) and an onlink route through X.0. host-gw: a
+plain route through the node's address. directRouting: host-gw's route where the nodes share a link, vxlan elsewhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A pod's sandbox: its own namespace, and the veth pair into cni0, as the CNI plugins bridge and host-local leave it."""
+"""A pod's sandbox: its namespace and the veth pair into cni0, as the CNI plugins bridge and host-local leave them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,83 @@
+"""A lab under test: the real command line in processes of its own, a run directory and a name that no other lab has."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from k8snetlab.kernel import netns
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+
+
+class Lab:
+    """`k8snetlab` as a person would type it, for one lab."""
+
+    def __init__(self, directory: Path) -> None:
+        self.name = f"t{secrets.token_hex(3)}"
+        self.run_directory = directory / "run"
+        self.environment = {**os.environ, "K8SNETLAB_RUN": str(self.run_directory), "K8SNETLAB_LAB": self.name}
+        self.environment.pop("K8SNETLAB_DEBUG", None)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "k8snetlab", *words]
+
+    def run(self, *words: str, code: int = 0, stdin: str | None = None) -> str:
+        """Runs a verb and returns what it printed; fails with all that was said when the exit code is another."""
+        done = subprocess.run(
+            self.command(*words), env=self.environment, capture_output=True, text=True, input=stdin, timeout=90
+        )
+        assert done.returncode == code, (
+            f"k8snetlab {' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
+        )
+        return done.stdout + (done.stderr if code else "")
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        return json.loads(self.run(*words, "-o", "json", code=code))
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*words), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def probe(self, source: str, target: str, *words: str, code: int = 0) -> dict[str, Any]:
+        """The first result of a probe."""
+        result: dict[str, Any] = self.json("probe", source, target, *words, code=code)["results"][0]
+        return result
+
+    def netns(self, *parts: str) -> str:
+        return ".".join((self.name, *parts))
+
+    def shell(self, node: str, *command: str) -> str:
+        """A plain command of the machine inside a node, as a student would use it."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.netns(node), *command], capture_output=True, text=True, timeout=30
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def namespaces(self) -> list[str]:
+        return [name for name in netns.names() if name.startswith(self.name + ".")]
+
+    def pids(self) -> dict[str, int]:
+        status = self.json("status")
+        return {"daemon": status["daemon"]["pid"], "kubelet": status["kubelet"]["pid"]}
+
+    def logs(self) -> str:
+        directory = self.run_directory / self.name
+        return "".join(f"--- {file.name}\n{file.read_text()[-4000:]}" for file in sorted(directory.glob("*.log")))
+
+
+def eventually(what: Callable[[], object], seconds: float = 15.0) -> None:
+    """Waits until `what` is true; the time is generous, because the machine may be busy, and never the point."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, f"still not so after {seconds} s"
+        time.sleep(0.05)
