@@ -1,7 +1,7 @@
 """Addresses of a lab: comma-separated dual-stack values, node addresses in the underlay, subnets of the pod network.
 
-Source of the subnet sizes: flannel pkg/subnet/config.go (SubnetLen 24 where the network is /22 or wider, else network + 2;
-SubnetMin skips the first subnet) and, for IPv6, kube-controller-manager's --node-cidr-mask-size-ipv6 (64).
+Source of the subnet sizes: flannel pkg/subnet/config.go (SubnetLen 24 where the network is /22 or wider, else
+network + 2; SubnetMin skips the first subnet) and, for IPv6, kube-controller-manager's --node-cidr-mask-size-ipv6 (64).
 """
 
 from __future__ import annotations

@@ -25,7 +25,10 @@ VXLAN_OVERHEAD = {4: 50, 6: 70}
 
 
 def with_defaults(obj: T, lab_name: str = LAB) -> T:
-    """The object with every default written out; doing it twice changes nothing. `lab_name` is for a Lab without name."""
+    """The object with every default written out; doing it twice changes nothing.
+
+    `lab_name` is for a Lab without name.
+    """
     new: Object = obj
     if obj.namespaced and not obj.metadata.namespace:
         new = replace(new, metadata=replace(new.metadata, namespace="default"))
@@ -90,7 +93,9 @@ def expand(spec: LabSpec) -> LabSpec:
 
     What cannot be read as an address stays as it is: validation says what is wrong with it.
     """
-    nodes = tuple(LabNode(name=f"node{n + 1}") for n in range(spec.nodes)) if isinstance(spec.nodes, int) else spec.nodes
+    nodes = spec.nodes
+    if isinstance(nodes, int):
+        nodes = tuple(LabNode(name=f"node{n + 1}") for n in range(nodes))
     underlay = spec.underlay
     try:
         cidrs = networks(underlay.cidr)

@@ -7,9 +7,9 @@ types are read from `msgspec.inspect`, so that the structs stay the one descript
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import inspect
@@ -31,7 +31,7 @@ Check = Callable[[Any, Path, Findings], None]
 def check(value: Any, type_: type[Any]) -> Findings:
     """What would keep `value` (plain YAML values) from being a `type_`."""
     findings = Findings([], [])
-    _check_for(type_)(value, (), findings)
+    _check_for(cast(Any, type_))(value, (), findings)
     return findings
 
 
@@ -79,7 +79,7 @@ def did_you_mean(word: str, words: Any) -> str:
 
 
 @cache
-def _check_for(type_: Hashable) -> Check:
+def _check_for(type_: Any) -> Check:
     return _compile(inspect.type_info(type_))
 
 
@@ -163,8 +163,6 @@ def _int(info: inspect.IntType) -> Check:
     bounds = f" from {low} to {high}" if low is not None and high is not None else ""
 
     def check(value: Any, path: Path, findings: Findings) -> None:
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             quoted = isinstance(value, str) and value.isdecimal()
             hint = ": write it without quotes" if quoted else ""

@@ -318,7 +318,9 @@ def _plain(text: str) -> Any:
             return _integer(text)
         if len(text) <= 70 and _FLOAT.match(text):
             value = float(text)
-            return value if math.isfinite(value) else text
+            if not math.isfinite(value):
+                return text
+            return int(value) if value.is_integer() and abs(value) < 2**53 else value
     return text
 
 

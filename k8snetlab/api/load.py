@@ -1,0 +1,154 @@
+"""Manifests to objects: every wrong place is found before any is reported, and nothing of a wrong file is used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.core import Pod
+from k8snetlab.api.defaults import lab_name, with_defaults
+from k8snetlab.api.fields import check, describe, did_you_mean, shorten, show
+from k8snetlab.api.meta import SOURCE, Object
+from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.source import Document, Path, parse
+from k8snetlab.api.validate import validate
+from k8snetlab.errors import ManifestError
+
+_SERVERS_METADATA = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
+"""Written by a server, and meaningless in another cluster: a manifest may come from `kubectl get -o yaml`."""
+_SERVERS_STATUS: tuple[type[Object], ...] = (Pod, Deployment, ReplicaSet)
+_OWN_GROUP = re.compile(r"([a-z0-9]+|[a-z0-9.-]*\.k8s\.io|k8snetlab|kubeproxy\.config\.k8s\.io)/|v1\Z")
+"""API groups that are Kubernetes' own; another group may well have a kind of the same name."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Objects in the order in which they were written, with defaults, and warnings as `file:line: what`."""
+
+    objects: tuple[Object, ...]
+    warnings: tuple[str, ...]
+
+
+def load(files: Iterable[tuple[str, str]]) -> Loaded:
+    """The objects of (name, text) pairs; raises ManifestError with every wrong place of all of them."""
+    loader = _Loader()
+    for name, text in files:
+        documents, flaws = parse(text, name)
+        for flaw in flaws:
+            loader.problem(flaw.file, flaw.line, flaw.message)
+        for document in documents:
+            loader.add(document, document.value, ())
+    loader.validate()
+    if loader.errors:
+        count = len(loader.errors)
+        raise ManifestError(_texts(loader.errors), f"{count} problem{'s' * (count > 1)}; nothing was changed")
+    return Loaded(tuple(loader.objects), tuple(_texts(loader.warnings)))
+
+
+_Message = tuple[str, int, str]
+
+
+def _texts(messages: list[_Message]) -> list[str]:
+    files = {file: number for number, file in reversed(list(enumerate(file for file, _, _ in messages)))}
+    ordered = sorted(dict.fromkeys(messages), key=lambda m: (files[m[0]], m[1]))
+    return [f"{file}:{line}: {message}" for file, line, message in ordered]
+
+
+class _Loader:
+    def __init__(self) -> None:
+        self.objects: list[Object] = []
+        self.written: dict[int, tuple[Document, Path]] = {}
+        self.errors: list[_Message] = []
+        self.warnings: list[_Message] = []
+
+    def problem(self, file: str, line: int, message: str) -> None:
+        self.errors.append((file, line, message))
+
+    def add(self, document: Document, value: Any, at: Path) -> None:
+        """Takes in one object, or the items of a List; `at` is where it stands in its document."""
+        line = document.line(at)
+        if not isinstance(value, dict):
+            self.problem(document.file, line, f"expected an object with apiVersion and kind, got {describe(value)}")
+            return
+        kind, version = value.get("kind"), value.get("apiVersion")
+        if not isinstance(kind, str) or not isinstance(version, str):
+            for field, given, example in (("apiVersion", version, "v1"), ("kind", kind, "Service")):
+                if not isinstance(given, str):
+                    what = "is missing" if given is None else f"expected a string, got {describe(given)}"
+                    where = document.line((*at, field))
+                    self.problem(
+                        document.file, where, f"{show((*at, field))}: {what}; write it like {field}: {example}"
+                    )
+            return
+        if kind.endswith("List") and (kind == "List" or "items" in value):
+            self._list(document, value, at)
+        elif kind not in BY_KIND or not _OWN_GROUP.match(version):
+            self._unknown(document, value, kind, at)
+        else:
+            self._object(document, value, BY_KIND[kind].type, version, at)
+
+    def _list(self, document: Document, value: dict[str, Any], at: Path) -> None:
+        items = value.get("items", [])
+        if not isinstance(items, list):
+            where = document.line((*at, "items"))
+            self.problem(document.file, where, f"{show((*at, 'items'))}: expected a list, got {describe(items)}")
+            return
+        for number, item in enumerate(items):
+            self.add(document, item, (*at, "items", number))
+
+    def _unknown(self, document: Document, value: dict[str, Any], kind: str, at: Path) -> None:
+        metadata = value.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        hint = did_you_mean(kind, BY_KIND) if kind not in BY_KIND else ""
+        title = f"{shorten(kind)} {shorten(name)}" if isinstance(name, str) else shorten(kind)
+        message = f"{title}: this kind is not part of the lab's network, ignored{hint}"
+        self.warnings.append((document.file, document.line(at), message))
+
+    def _object(self, document: Document, value: dict[str, Any], type_: type[Object], version: str, at: Path) -> None:
+        if version != type_.API_VERSION:
+            where = document.line((*at, "apiVersion"))
+            message = f"apiVersion: a {type_.KIND} is of {type_.API_VERSION}, not {shorten(version)}"
+            self.problem(document.file, where, message)
+        value = _without_servers_fields(value, type_)
+        findings = check(value, type_)
+        for path, message in findings.unknown:
+            where = document.line((*at, *path))
+            self.warnings.append((document.file, where, f"{show((*at, *path))}: {message}"))
+        for path, message in findings.wrong:
+            where = document.line((*at, *path))
+            self.problem(document.file, where, f"{show((*at, *path))}: {message}")
+        if findings.wrong or version != type_.API_VERSION:
+            return
+        try:
+            obj: Object = msgspec.convert(value, type_)
+        except msgspec.ValidationError as error:
+            self.problem(document.file, document.line(at), str(error))
+            return
+        source = f"{document.file}:{document.line(at)}"
+        annotations = {**obj.metadata.annotations, SOURCE: source}
+        obj = replace(obj, metadata=replace(obj.metadata, annotations=annotations))
+        obj = with_defaults(obj, lab_name(document.file))
+        self.objects.append(obj)
+        self.written[id(obj)] = (document, at)
+
+    def validate(self) -> None:
+        for problem in validate(self.objects):
+            document, at = self.written[id(problem.object)]
+            where = document.line((*at, *problem.path))
+            message = f"{show((*at, *problem.path))}: {problem.message}"
+            messages = self.errors if problem.severity == "error" else self.warnings
+            messages.append((document.file, where, message))
+
+
+def _without_servers_fields(value: dict[str, Any], type_: type[Object]) -> dict[str, Any]:
+    value = {k: v for k, v in value.items() if k not in ("apiVersion", "kind")}
+    metadata = value.get("metadata")
+    if isinstance(metadata, dict):
+        value["metadata"] = {k: v for k, v in metadata.items() if k not in _SERVERS_METADATA}
+    if issubclass(type_, _SERVERS_STATUS):
+        value.pop("status", None)
+    return value

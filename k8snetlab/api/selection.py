@@ -1,0 +1,95 @@
+"""Which objects belong to which: the groupings that lookups in a Snapshot go by.
+
+Each function ending in `by_…` names the groups of one object, for `Snapshot.select`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.core import Endpoints, Node, Pod, Service
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.meta import Labels, Object
+from k8snetlab.api.snapshot import Snapshot
+
+Pair = tuple[str, str, str]
+"""A namespace and a label's key and value."""
+
+
+def pods_by_label(pod: Pod) -> Iterable[Pair]:
+    return [(pod.namespace, key, value) for key, value in pod.metadata.labels.items()]
+
+
+def templates_by_label(workload: Deployment | ReplicaSet) -> Iterable[Pair]:
+    labels = workload.spec.template.metadata.labels
+    return [(workload.namespace, key, value) for key, value in labels.items()]
+
+
+def services_by_label(service: Service) -> Iterable[Pair]:
+    """A single group, for one of the labels that the Service selects: enough to find it again from a pod."""
+    selector = service.spec.selector
+    if not selector:
+        return ()
+    key = max(selector, key=lambda k: (len(selector[k]), k))
+    return ((service.namespace, key, selector[key]),)
+
+
+def services_by_ip(service: Service) -> Iterable[str]:
+    return service.clusterIPs
+
+
+def services_by_node_port(service: Service) -> Iterable[tuple[str, int]]:
+    """(protocol, port); the health check's port is a TCP one."""
+    ports = [(port.protocol, port.nodePort) for port in service.spec.ports if port.nodePort]
+    if service.spec.healthCheckNodePort:
+        ports.append(("TCP", service.spec.healthCheckNodePort))
+    return ports
+
+
+def slices_by_service(slice_: EndpointSlice) -> Iterable[tuple[str, str]]:
+    key = slice_.service_key
+    return (key,) if key else ()
+
+
+def pods_by_node(pod: Pod) -> Iterable[str]:
+    return (pod.spec.nodeName,) if pod.spec.nodeName else ()
+
+
+def by_owner(obj: Object) -> Iterable[tuple[str, str, str]]:
+    """(kind, namespace, name) of every owner; owners of namespaced objects live in the same namespace or in none."""
+    return [(o.kind, obj.namespace, o.name) for o in obj.metadata.ownerReferences]
+
+
+def nodes_by_address(node: Node) -> Iterable[str]:
+    return node.addresses
+
+
+def selects(service: Service, labels: Labels) -> bool:
+    """Whether a Service selects what carries these labels; without a selector it selects nothing."""
+    selector = service.spec.selector
+    return bool(selector) and all(labels.get(key) == value for key, value in (selector or {}).items())
+
+
+def pods_of(service: Service, snapshot: Snapshot) -> list[Pod]:
+    """The pods a Service selects, sorted by name."""
+    pods: list[Pod] = []
+    for group in services_by_label(service):
+        found = snapshot.select(Pod, pods_by_label, group).values()
+        pods = sorted((p for p in found if selects(service, p.metadata.labels)), key=lambda p: p.name)
+    return pods
+
+
+def services_of(pod: Pod, snapshot: Snapshot) -> list[Service]:
+    """The Services that select a pod, sorted by name."""
+    found = {
+        service.name: service
+        for pair in pods_by_label(pod)
+        for service in snapshot.select(Service, services_by_label, pair).values()
+        if selects(service, pod.metadata.labels)
+    }
+    return [found[name] for name in sorted(found)]
+
+
+def endpoints_of(service: Service, snapshot: Snapshot) -> Endpoints | None:
+    return snapshot.get(Endpoints, service.name, service.namespace)

@@ -1,0 +1,242 @@
+"""What can be wrong with a Lab, a Node and a KubeProxyConfiguration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_interface
+
+from k8snetlab.api import addressing
+from k8snetlab.api.addressing import Address, Network, split
+from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.defaults import VXLAN_OVERHEAD
+from k8snetlab.api.kubeproxy import KubeProxyConfiguration
+from k8snetlab.api.lab import Lab, LabNode
+from k8snetlab.api.meta import Object
+from k8snetlab.api.problems import Report, dns_label, labels, place
+from k8snetlab.api.selection import nodes_by_address
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.source import Path
+
+RESERVED = {"router", "outside", "underlay0", "lo", "eth0", "all", "default"}
+"""Names that the lab's other namespaces, the router's interfaces and the kernel's sysctls have already."""
+
+
+def lab(report: Report, lab: Lab) -> None:
+    """Everything a Lab file can get wrong; `lab` has its defaults."""
+    if problem := dns_label(lab.name):
+        report.error(lab, ("metadata", "name"), problem)
+    spec = lab.spec
+    underlay = _networks(report, lab, ("spec", "underlay", "cidr"), spec.underlay.cidr)
+    pods = _networks(report, lab, ("spec", "podCIDR"), spec.podCIDR)
+    services = _networks(report, lab, ("spec", "serviceCIDR"), spec.serviceCIDR)
+    _outside(report, lab, underlay, pods, services)
+    for path, mine, others in (
+        (("spec", "serviceCIDR"), services, ((pods, "spec.podCIDR"), (underlay, "spec.underlay.cidr"))),
+        (("spec", "podCIDR"), pods, ((underlay, "spec.underlay.cidr"),)),
+    ):
+        for network in mine:
+            for other, name in ((o, name) for networks, name in others for o in networks if o.overlaps(network)):
+                report.error(lab, path, f"{network} overlaps {name} {other}; choose a range of its own")
+    for network in services:
+        if network.prefixlen < (12 if network.version == 4 else 108):
+            report.error(lab, ("spec", "serviceCIDR"), f"{network} is too large; at most a /12 (IPv6: a /108)")
+        if network.num_addresses < 8:
+            report.error(lab, ("spec", "serviceCIDR"), f"{network} is too small; at least a /29 (IPv6: a /125)")
+    for network in (*pods, *services):
+        if underlay and pods and not _of_family(underlay if network in pods else pods, network):
+            missing = "spec.underlay.cidr" if network in pods else "spec.podCIDR"
+            report.error(lab, ("spec",), f"{network} needs an IPv{network.version} range in {missing} too")
+    _nodes(report, lab, underlay, pods)
+    _mtu(report, lab, underlay)
+    _store(report, lab)
+
+
+def node(report: Report, node: Node, world: Snapshot) -> None:
+    for number, entry in enumerate(node.status.addresses):
+        if entry.type != "InternalIP":
+            continue
+        path: Path = ("status", "addresses", number, "address")
+        try:
+            addressing.address(entry.address)
+        except ValueError as error:
+            report.error(node, path, str(error))
+        for other in world.select(Node, nodes_by_address, entry.address).values():
+            if other.name != node.name:
+                report.error(node, path, f"{entry.address} is the address of {place(other)} too; give each its own")
+    for number, cidr in enumerate(node.podCIDRs):
+        path = ("spec", "podCIDRs", number) if node.spec.podCIDRs else ("spec", "podCIDR")
+        _networks(report, node, path, cidr)
+    if node.spec.podCIDR and node.spec.podCIDRs and node.spec.podCIDRs[0] != node.spec.podCIDR:
+        report.error(node, ("spec", "podCIDR"), f"must be the first of spec.podCIDRs, {node.spec.podCIDRs[0]}")
+    first, dot, rest = node.name.partition(".")
+    if dot and (pod := world.get(Pod, rest, first)):
+        message = f"the network namespace of {place(pod)} would have the same name; rename one"
+        report.error(node, ("metadata", "name"), message)
+
+
+def proxy(report: Report, config: KubeProxyConfiguration) -> None:
+    _networks(report, config, ("clusterCIDR",), config.clusterCIDR, required=False)
+    for number, text in enumerate(config.nodePortAddresses):
+        if text != "primary":
+            _networks(report, config, ("nodePortAddresses", number), text)
+    if config.detectLocalMode == "BridgeInterface":
+        _interface(report, config, "bridgeInterface", config.detectLocal.bridgeInterface)
+    if config.detectLocalMode == "InterfaceNamePrefix":
+        _interface(report, config, "interfaceNamePrefix", config.detectLocal.interfaceNamePrefix)
+
+
+def _interface(report: Report, config: KubeProxyConfiguration, field: str, name: str) -> None:
+    if not 1 <= len(name) <= 15 or not name.isascii() or not name.replace("-", "").replace(".", "").isalnum():
+        message = f"detectLocalMode {config.detectLocalMode} needs an interface name of 1 to 15 characters"
+        report.error(config, ("detectLocal", field), message)
+
+
+def _networks(report: Report, obj: Object, path: Path, text: str, required: bool = True) -> list[Network]:
+    """The networks of a field, at most one per family; none where anything is wrong with it."""
+    try:
+        networks = addressing.networks(text)
+    except ValueError as error:
+        report.error(obj, path, str(error))
+        return []
+    if len({n.version for n in networks}) < len(networks) or (required and not networks):
+        report.error(obj, path, "takes one network, or one IPv4 and one IPv6 network separated by a comma")
+        return []
+    for network in networks:
+        if network.is_loopback or network.is_multicast or network.is_link_local:
+            report.error(obj, path, f"{network} is reserved (loopback, link-local or multicast)")
+    return networks
+
+
+def _of_family(networks: Sequence[Network], like: Network | Address) -> Network | None:
+    return next((n for n in networks if n.version == like.version), None)
+
+
+# --- nodes ----------------------------------------------------------------------------------------------------------
+
+
+def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network]) -> None:
+    nodes = lab.spec.nodes
+    if isinstance(nodes, int):
+        nodes = ()
+    elif not nodes:
+        report.error(lab, ("spec", "nodes"), "a lab needs at least one node")
+    routers = _addresses(report, lab, ("spec", "underlay", "router"), lab.spec.underlay.router, underlay)
+    holders: dict[Address, str] = dict.fromkeys(routers, "the router")
+    names: set[str] = set()
+    subnets: list[tuple[Network, str]] = []
+    for number, entry in enumerate(nodes):
+        path: Path = ("spec", "nodes", number)
+        if problem := dns_label(entry.name):
+            report.error(lab, (*path, "name"), problem)
+        elif entry.name in RESERVED:
+            report.error(lab, (*path, "name"), f'"{entry.name}" is taken by the lab itself; choose another name')
+        if entry.name in names:
+            report.error(lab, (*path, "name"), f'"{entry.name}" names another node already')
+        names.add(entry.name)
+        labels(report, lab, (*path, "labels"), entry.labels)
+        if not entry.address:
+            if underlay and routers:
+                message = f"no address is left for {entry.name} (node {number + 1} of {len(nodes)}); use a wider range"
+                report.error(lab, ("spec", "underlay", "cidr"), message)
+            continue
+        for address in _addresses(report, lab, (*path, "address"), entry.address, underlay):
+            if address in holders:
+                message = f"{address} is the address of {holders[address]} already; give each its own"
+                report.error(lab, (*path, "address"), message)
+            holders[address] = entry.name
+        _subnet(report, lab, number, entry, pods, subnets)
+    for cidr in pods:
+        _room(report, lab, cidr, len(nodes))
+
+
+def _addresses(report: Report, lab: Lab, path: Path, text: str, underlay: list[Network]) -> list[Address]:
+    """The addresses of a field, one for each family of the underlay."""
+    try:
+        addresses = [addressing.address(part) for part in split(text)]
+    except ValueError as error:
+        report.error(lab, path, str(error))
+        return []
+    for address in addresses:
+        network = _of_family(underlay, address)
+        if underlay and (network is None or address not in network):
+            ranges = ",".join(map(str, underlay))
+            report.error(lab, path, f"{address} is not in spec.underlay.cidr {ranges}")
+        elif network and address in (network.network_address, network.broadcast_address):
+            report.error(lab, path, f"{address} is the network or broadcast address of {network}")
+    families = sorted(a.version for a in addresses)
+    if underlay and families != sorted(n.version for n in underlay):
+        wanted = " and one ".join(f"IPv{n.version}" for n in underlay)
+        report.error(lab, path, f"takes one {wanted} address, as spec.underlay.cidr has them")
+    return addresses
+
+
+def _subnet(
+    report: Report, lab: Lab, number: int, entry: LabNode, pods: list[Network], subnets: list[tuple[Network, str]]
+) -> None:
+    path: Path = ("spec", "nodes", number, "podCIDR")
+    for subnet in _networks(report, lab, path, entry.podCIDR, required=False):
+        whole = _of_family(pods, subnet)
+        if pods and (whole is None or not subnet.subnet_of(whole)):  # type: ignore[arg-type]
+            report.error(lab, path, f"{subnet} is not inside spec.podCIDR {','.join(map(str, pods))}")
+        if subnet.max_prefixlen - subnet.prefixlen < 2:
+            report.error(lab, path, f"{subnet} has no room for pods; use at least a /{subnet.max_prefixlen - 2}")
+        for other, name in subnets:
+            if other.overlaps(subnet):
+                report.error(lab, path, f"{subnet} overlaps {other} of {name}; give each node a subnet of its own")
+        subnets.append((subnet, entry.name))
+
+
+def _room(report: Report, lab: Lab, cidr: Network, nodes: int) -> None:
+    length = addressing.subnet_length(cidr)
+    if length > cidr.max_prefixlen - 2:
+        report.error(lab, ("spec", "podCIDR"), f"{cidr} is too small to be divided among nodes; use a /16")
+    elif not any(n.podCIDR for n in lab.spec.nodes if isinstance(lab.spec.nodes, tuple)):  # type: ignore[union-attr]
+        room = (1 << (length - cidr.prefixlen)) - 1
+        if room < nodes:
+            message = f"{cidr} has subnets (/{length}, the first is skipped) for {room} nodes, but there are {nodes}"
+            report.error(lab, ("spec", "podCIDR"), message)
+
+
+# --- underlay, overlay, store ---------------------------------------------------------------------------------------
+
+
+def _outside(report: Report, lab: Lab, underlay: list[Network], pods: list[Network], services: list[Network]) -> None:
+    path: Path = ("spec", "underlay", "outside")
+    for text in split(lab.spec.underlay.outside):
+        try:
+            if "/" not in text:
+                raise ValueError(f"{text!r} has no prefix length; write it like 203.0.113.10/24")
+            addressing.address(text.partition("/")[0])
+            interface = ip_interface(text)
+        except ValueError as error:
+            report.error(lab, path, str(error))
+            continue
+        for network in (*underlay, *pods, *services):
+            if network.overlaps(interface.network):
+                report.error(lab, path, f"{interface.network} overlaps {network}; the outside is another network")
+
+
+def _mtu(report: Report, lab: Lab, underlay: list[Network]) -> None:
+    spec = lab.spec
+    if spec.network.mtu is None or not underlay:
+        return
+    overhead = VXLAN_OVERHEAD[min(n.version for n in underlay)] if spec.network.backend == "vxlan" else 0
+    most = spec.underlay.mtu - overhead
+    if spec.network.mtu > most:
+        why = f" less the {overhead} bytes of VXLAN" if overhead else ""
+        message = f"{spec.network.mtu} is more than spec.underlay.mtu {spec.underlay.mtu}{why} carries; at most {most}"
+        report.error(lab, ("spec", "network", "mtu"), message)
+
+
+def _store(report: Report, lab: Lab) -> None:
+    store = lab.spec.store
+    if store.type == "embedded":
+        return
+    if not store.endpoints:
+        report.error(lab, ("spec", "store", "endpoints"), "etcd needs endpoints, like [http://192.168.0.10:2379]")
+    for number, url in enumerate(store.endpoints):
+        if not url.startswith(("http://", "https://")) or len(url.split("://")[1]) < 1:
+            message = f"{url!r} is no URL; write it like https://192.168.0.10:2379"
+            report.error(lab, ("spec", "store", "endpoints", number), message)
+    if bool(store.cert) != bool(store.key):
+        report.error(lab, ("spec", "store"), "cert and key belong together; give both or neither")

@@ -1,0 +1,143 @@
+"""What can be wrong with pods, and with the Deployments and ReplicaSets that make them."""
+
+from __future__ import annotations
+
+from k8snetlab.api import addressing
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.core import Container, Node, Pod, PodSpec
+from k8snetlab.api.fields import did_you_mean, shorten
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import LabelSelector, Object
+from k8snetlab.api.problems import Report, dns_label, labels, place, port_name
+from k8snetlab.api.selection import pods_by_node
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.source import Path
+
+MAX_NETNS = 255
+"""A network namespace is a file below /run/netns, LAB.NAMESPACE.POD."""
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+def pod(report: Report, pod: Pod, world: Snapshot) -> None:
+    pod_spec(report, pod, ("spec",), pod.spec, world)
+    length = len(f"{world.lab.name or 'lab'}.{pod.namespace}.{pod.name}")
+    if length > MAX_NETNS:
+        message = f"LAB.NAMESPACE.POD names the network namespace; of {length} characters only {MAX_NETNS} are allowed"
+        report.error(pod, ("metadata", "name"), message)
+    node = pod.spec.nodeName
+    if node and (wanted := dict(_host_ports(("spec",), pod.spec))):
+        for other in world.select(Pod, pods_by_node, node).values():
+            if other.key == pod.key:
+                continue
+            for host_port, _ in _host_ports(("spec",), other.spec):
+                if host_port in wanted:
+                    message = f"{host_port[1]} on {node} is taken by {place(other)}"
+                    report.error(pod, (*wanted[host_port], "hostPort"), message)
+
+
+def workload(report: Report, obj: Deployment | ReplicaSet, world: Snapshot) -> None:
+    path: Path = ("spec", "selector")
+    selector, template = obj.spec.selector, obj.spec.template.metadata.labels
+    labels(report, obj, ("spec", "template", "metadata", "labels"), template)
+    if not selector.matchLabels and not selector.matchExpressions:
+        wanted = ", ".join(f"{k}: {v}" for k, v in template.items()) or "app: NAME"
+        message = f"is missing; it names the labels of the template: matchLabels {{{wanted}}}"
+        report.error(obj, path, message)
+    else:
+        _selector(report, obj, path, selector)
+        if not selector.matches(template):
+            have = ", ".join(f"{k}={v}" for k, v in template.items()) or "none"
+            message = f"does not match the labels of the template ({shorten(have)}); make them the same"
+            report.error(obj, path, message)
+    pod_spec(report, obj, ("spec", "template", "spec"), obj.spec.template.spec, world)
+
+
+def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snapshot) -> None:
+    if not spec.containers:
+        report.error(obj, (*path, "containers"), "a pod needs at least one container")
+    names: set[str] = set()
+    ports: dict[str, str] = {}
+    for number, container in enumerate(spec.containers):
+        where: Path = (*path, "containers", number)
+        if problem := dns_label(container.name):
+            report.error(obj, (*where, "name"), problem)
+        if container.name in names:
+            report.error(obj, (*where, "name"), f'"{shorten(container.name)}" names another container already')
+        names.add(container.name)
+        _ports(report, obj, where, container, ports)
+    taken: set[tuple[str, int, str]] = set()
+    for host_port, at in _host_ports(path, spec):
+        if host_port in taken:
+            report.error(obj, (*at, "hostPort"), f"{host_port[1]}/{host_port[2]} appears twice in this pod")
+        taken.add(host_port)
+    if spec.hostname and (problem := dns_label(spec.hostname)):
+        report.error(obj, (*path, "hostname"), problem)
+    if spec.subdomain and (problem := dns_label(spec.subdomain)):
+        report.error(obj, (*path, "subdomain"), problem)
+    if spec.terminationGracePeriodSeconds < 0:
+        report.error(obj, (*path, "terminationGracePeriodSeconds"), "must not be negative")
+    labels(report, obj, (*path, "nodeSelector"), spec.nodeSelector)
+    if spec.nodeName:
+        _node(report, obj, (*path, "nodeName"), spec.nodeName, world)
+
+
+def node_names(world: Snapshot) -> set[str]:
+    """Nodes that exist, and those that the Lab will have."""
+    names = {node.name for node in world.all(Node).values()}
+    for lab in world.all(Lab).values():
+        if isinstance(lab.spec.nodes, tuple):
+            names |= {node.name for node in lab.spec.nodes}
+    return names
+
+
+def _node(report: Report, obj: Object, path: Path, name: str, world: Snapshot) -> None:
+    names = node_names(world)
+    if names and name not in names:
+        hint = did_you_mean(name, names) or f"; there are {shorten(', '.join(sorted(names)))}"
+        report.error(obj, path, f'there is no node "{shorten(name)}"{hint}')
+
+
+def _ports(report: Report, obj: Object, where: Path, container: Container, names: dict[str, str]) -> None:
+    numbers: set[tuple[int, str]] = set()
+    for number, port in enumerate(container.ports):
+        path: Path = (*where, "ports", number)
+        if port.name:
+            if problem := port_name(port.name):
+                report.error(obj, (*path, "name"), problem)
+            if port.name in names:
+                message = f'"{shorten(port.name)}" names a port of container {names[port.name]} already'
+                report.error(obj, (*path, "name"), message)
+            names[port.name] = container.name
+        if (port.containerPort, port.protocol) in numbers:
+            report.warn(obj, (*path, "containerPort"), f"{port.containerPort}/{port.protocol} appears twice")
+        numbers.add((port.containerPort, port.protocol))
+        if not 0 <= port.hostPort <= 65535:
+            report.error(obj, (*path, "hostPort"), f"{port.hostPort} is out of range; use 1 to 65535")
+        if port.hostIP:
+            try:
+                addressing.address(port.hostIP)
+            except ValueError as error:
+                report.error(obj, (*path, "hostIP"), str(error))
+
+
+def _host_ports(path: Path, spec: PodSpec) -> list[tuple[tuple[str, int, str], Path]]:
+    """((host IP, host port, protocol), where) of every host port."""
+    return [
+        ((port.hostIP, port.hostPort, port.protocol), (*path, "containers", c, "ports", p))
+        for c, container in enumerate(spec.containers)
+        for p, port in enumerate(container.ports)
+        if port.hostPort
+    ]
+
+
+def _selector(report: Report, obj: Object, path: Path, selector: LabelSelector) -> None:
+    labels(report, obj, (*path, "matchLabels"), selector.matchLabels)
+    for number, requirement in enumerate(selector.matchExpressions):
+        where: Path = (*path, "matchExpressions", number)
+        labels(report, obj, (*where, "key"), {requirement.key: ""})
+        if requirement.operator not in _OPERATORS:
+            message = f'"{shorten(requirement.operator)}" is no operator; use one of {", ".join(_OPERATORS)}'
+            report.error(obj, (*where, "operator"), message)
+        elif (requirement.operator in ("In", "NotIn")) != bool(requirement.values):
+            must = "needs at least one value" if not requirement.values else "takes no values"
+            report.error(obj, (*where, "values"), f"operator {requirement.operator} {must}")

@@ -1,0 +1,78 @@
+"""Everything that can be wrong with objects whose fields have the right types: the server's checks, and then some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from k8snetlab.api import valid_lab, valid_pod, valid_service
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.kubeproxy import KubeProxyConfiguration
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
+from k8snetlab.api.problems import Problem, Report, dns_label, dns_label_1035, dns_subdomain, labels, place
+from k8snetlab.api.snapshot import Key, Snapshot
+
+__all__ = ["Problem", "validate"]
+
+
+def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> list[Problem]:
+    """The problems of `objects` (with their defaults), as they would be together with those that exist already.
+
+    An object with the name of an existing one takes its place. Without `existing` the objects stand alone: what only a
+    lab can tell (its nodes, its serviceCIDR) is checked where a Lab is among them.
+    """
+    objects = list(objects)
+    report = Report()
+    world = (existing or Snapshot()).changed(((type(o), o.key, o) for o in objects), 0)
+    seen: dict[tuple[type[Object], Key], Object] = {}
+    for obj in objects:
+        _metadata(report, obj)
+        first = seen.setdefault((type(obj), obj.key), obj)
+        if first is not obj:
+            report.error(obj, ("metadata", "name"), f"{place(first)} has the same name; give each its own")
+        match obj:
+            case Lab():
+                valid_lab.lab(report, obj)
+                _single(report, obj, world)
+            case Node():
+                valid_lab.node(report, obj, world)
+            case KubeProxyConfiguration():
+                valid_lab.proxy(report, obj)
+                _single(report, obj, world)
+            case Pod():
+                valid_pod.pod(report, obj, world)
+            case Deployment() | ReplicaSet():
+                valid_pod.workload(report, obj, world)
+            case Service():
+                valid_service.service(report, obj, world)
+            case Endpoints():
+                valid_service.endpoints(report, obj)
+            case EndpointSlice():
+                valid_service.slice_(report, obj)
+    return report.problems
+
+
+def _metadata(report: Report, obj: Object) -> None:
+    path = ("metadata", "name")
+    if not obj.name:
+        hint = "; generateName is for kubectl create only" if obj.metadata.generateName else ""
+        report.error(obj, path, f"is missing{hint}")
+    else:
+        rule = {Service: dns_label_1035, Namespace: dns_label, Lab: dns_label}.get(type(obj), dns_subdomain)
+        if not isinstance(obj, Lab) and (problem := rule(obj.name)):
+            report.error(obj, path, problem)
+    if obj.namespaced and (problem := dns_label(obj.namespace)):
+        report.error(obj, ("metadata", "namespace"), problem)
+    if not obj.namespaced and obj.metadata.namespace:
+        report.error(obj, ("metadata", "namespace"), f"a {obj.KIND} is in no namespace; leave it out")
+    labels(report, obj, ("metadata", "labels"), obj.metadata.labels)
+    labels(report, obj, ("metadata", "annotations"), obj.metadata.annotations, keys_only=True)
+
+
+def _single(report: Report, obj: Object, world: Snapshot) -> None:
+    for other in world.all(type(obj)).values():
+        if other.key != obj.key:
+            report.error(obj, ("metadata", "name"), f"a lab has one {obj.KIND}; there is {place(other)} already")
+            return
