@@ -21,7 +21,8 @@ REFUSE_CLUSTER = ChainKey("filter", "KUBE-SERVICES")
 REFUSE_EXTERNAL = ChainKey("filter", "KUBE-EXTERNAL-SERVICES")
 HEALTH_CHECKS = ChainKey("filter", "KUBE-NODEPORTS")
 FIREWALL = ChainKey("filter", "KUBE-PROXY-FIREWALL")
-SHARED_CHAINS = (DISPATCH, NODE_PORTS, REFUSE_CLUSTER, REFUSE_EXTERNAL, HEALTH_CHECKS, FIREWALL)
+SHARED_CHAINS = (NODE_PORTS, DISPATCH, REFUSE_CLUSTER, REFUSE_EXTERNAL, HEALTH_CHECKS, FIREWALL)
+"""In the order in which they can be written: KUBE-SERVICES jumps to KUBE-NODEPORTS."""
 
 MASQUERADE = "-j KUBE-MARK-MASQ"
 
@@ -94,6 +95,7 @@ class _PortRules:
         self.proto = f"-m {port.protocol} -p {port.protocol}"
         self.internal = choice.any and (not port.internal_local or bool(choice.local))
         self.outside = choice.any and (not port.external_local or bool(choice.local))
+        self.endpoint_chains = {e.text: port.endpoint_chain(e.text) for e in choice.reachable}
 
     @property
     def firewalled(self) -> bool:
@@ -186,7 +188,7 @@ class _PortRules:
     def _endpoint_chains(self) -> None:
         comment = "" if self.brief else f"{self._comment('')} "
         for endpoint in self.choice.reachable:
-            chain = self.port.endpoint_chain(endpoint.text)
+            chain = self.endpoint_chains[endpoint.text]
             recent = f"-m recent --name {chain} --set " if self.port.affinity else ""
             self.draft.chains[ChainKey("nat", chain)] = (
                 f"{comment}-s {endpoint.ip} {MASQUERADE}",
@@ -209,8 +211,7 @@ class _PortRules:
 
     def _balance(self, endpoints: tuple[Endpoint, ...]) -> Iterable[str]:
         jumps = [
-            ("" if self.brief else f"{self._comment(f'-> {e.text}')} ", self.port.endpoint_chain(e.text))
-            for e in endpoints
+            ("" if self.brief else f"{self._comment(f'-> {e.text}')} ", self.endpoint_chains[e.text]) for e in endpoints
         ]
         if self.port.affinity:
             for comment, chain in jumps:
