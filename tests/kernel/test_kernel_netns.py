@@ -17,7 +17,7 @@ Make = Callable[..., str]
 
 
 def own() -> str:
-    return os.readlink("/proc/thread-self/ns/net")
+    return str(Path("/proc/thread-self/ns/net").readlink())
 
 
 def test_iproute2_knows_the_namespaces_we_make(namespace: Make) -> None:
