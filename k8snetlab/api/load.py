@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,8 +21,6 @@ from k8snetlab.errors import ManifestError
 _SERVERS_METADATA = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
 """Written by a server, and meaningless in another cluster: a manifest may come from `kubectl get -o yaml`."""
 _SERVERS_STATUS: tuple[type[Object], ...] = (Pod, Deployment, ReplicaSet)
-_OWN_GROUP = re.compile(r"([a-z0-9]+|[a-z0-9.-]*\.k8s\.io|k8snetlab|kubeproxy\.config\.k8s\.io)/|v1\Z")
-"""API groups that are Kubernetes' own; another group may well have a kind of the same name."""
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -79,14 +76,12 @@ class _Loader:
             for field, given, example in (("apiVersion", version, "v1"), ("kind", kind, "Service")):
                 if not isinstance(given, str):
                     what = "is missing" if given is None else f"expected a string, got {describe(given)}"
-                    where = document.line((*at, field))
-                    self.problem(
-                        document.file, where, f"{show((*at, field))}: {what}; write it like {field}: {example}"
-                    )
+                    message = f"{show((*at, field))}: {what}; write it like {field}: {example}"
+                    self.problem(document.file, document.line((*at, field)), message)
             return
         if kind.endswith("List") and (kind == "List" or "items" in value):
             self._list(document, value, at)
-        elif kind not in BY_KIND or not _OWN_GROUP.match(version):
+        elif kind not in BY_KIND or not _own_group(version):
             self._unknown(document, value, kind, at)
         else:
             self._object(document, value, BY_KIND[kind].type, version, at)
@@ -142,6 +137,12 @@ class _Loader:
             message = f"{show((*at, *problem.path))}: {problem.message}"
             messages = self.errors if problem.severity == "error" else self.warnings
             messages.append((document.file, where, message))
+
+
+def _own_group(version: str) -> bool:
+    """Whether an apiVersion is one of Kubernetes' own; another group may well have a kind of the same name."""
+    group, slash, _ = version.partition("/")
+    return not slash or "." not in group or group.endswith(".k8s.io")
 
 
 def _without_servers_fields(value: dict[str, Any], type_: type[Object]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from k8snetlab.api.selection import (
     services_by_ip,
     services_by_label,
     services_by_node_port,
+    slices_by_service,
     templates_by_label,
 )
 from k8snetlab.api.snapshot import Snapshot
@@ -246,17 +247,18 @@ def _selection(report: Report, service: Service, world: Snapshot) -> None:
             if selects(service, pod.metadata.labels):
                 found += 1
                 ports |= {port.name for container in pod.spec.containers for port in container.ports}
-        for type_ in (Deployment, ReplicaSet):
-            for workload in world.select(type_, templates_by_label, group).values():
-                template = workload.spec.template
-                if selects(service, template.metadata.labels):
-                    found += 1
-                    ports |= {port.name for container in template.spec.containers for port in container.ports}
-    if not found:
+        workloads: list[Deployment | ReplicaSet] = [
+            *world.select(Deployment, templates_by_label, group).values(),
+            *world.select(ReplicaSet, templates_by_label, group).values(),
+        ]
+        for template in (workload.spec.template for workload in workloads):
+            if selects(service, template.metadata.labels):
+                found += 1
+                ports |= {port.name for container in template.spec.containers for port in container.ports}
+    if not found and not world.select(EndpointSlice, slices_by_service, service.key):
         report.warn(service, ("spec", "selector"), _nothing(service, world))
-        return
     for number, port in enumerate(service.spec.ports):
-        if isinstance(port.targetPort, str) and port.targetPort not in ports:
+        if found and isinstance(port.targetPort, str) and port.targetPort not in ports:
             names = ", ".join(sorted(ports - {""})) or "none"
             message = f'no selected pod has a container port named "{port.targetPort}" (names there: {shorten(names)})'
             report.warn(service, ("spec", "ports", number, "targetPort"), message)
