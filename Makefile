@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+export PATH := $(PATH):/usr/sbin:/sbin
 
 SCENARIO ?= business-manager
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -17,8 +17,9 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout
 # gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.
 LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc:gcc /usr/include/stdio.h:libc6-dev
 TEST_NEEDS := $(LAB_NEEDS) etcd:etcd-server
-missing = $(strip $(foreach need,$(1),$(if $(shell command -v $(firstword $(subst :, ,$(need))) || \
-	ls $(firstword $(subst :, ,$(need))) 2>/dev/null),,$(lastword $(subst :, ,$(need))))))
+missing = $(strip $(foreach need,$(1),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin"; \
+	command -v $(firstword $(subst :, ,$(need))) || ls $(firstword $(subst :, ,$(need))) 2>/dev/null),,$(lastword \
+	$(subst :, ,$(need))))))
 venv_package = $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	$(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
 
@@ -82,16 +83,18 @@ clean: ## remove what make made here (system packages stay)
 
 # --- what the targets stand on --------------------------------------------------------------------------------------
 
-.PHONY: lab-system test-system python
-lab-system: python
+.PHONY: lab-system test-system able
+lab-system: able
 	@$(call install,$(call missing,$(LAB_NEEDS)) $(venv_package))
-test-system: python
+test-system: able
 	@$(call install,$(call missing,$(TEST_NEEDS)) $(venv_package))
-python:
+able:
+	@test -z "$(SUDO)" || command -v sudo >/dev/null || { echo "error: neither root nor sudo" >&2; \
+		echo "hint: run make as root" >&2; exit 2; }
 	@test -n "$(PYTHON)" || { echo "error: no Python >= 3.11 found" >&2; \
 		echo "hint: apt-get install python3 (Debian 12, Ubuntu 24.04), or make PYTHON=/path/to/python3" >&2; exit 2; }
 
-$(BIN)/pip: | python
+$(BIN)/pip: | able
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.lab: requirements.lock pyproject.toml | $(BIN)/pip
