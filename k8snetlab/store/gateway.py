@@ -132,7 +132,7 @@ class Gateway:
                     return Answer(response.content, uncertain)
                 problems[asked] = _retryable(asked, response)
                 uncertain = True
-            except (httpx.TransportError, TimeoutError) as error:
+            except (httpx.TransportError, OSError) as error:
                 problems[asked] = explain(asked, error)
                 uncertain |= not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             except RuntimeError as error:
@@ -164,7 +164,7 @@ class Gateway:
                     yield lines
         except httpx.ReadTimeout:
             raise
-        except httpx.TransportError as error:
+        except (httpx.TransportError, OSError) as error:
             raise explain(endpoint, error) from error
         except RuntimeError as error:
             raise self._closed_or(error) from error
@@ -223,6 +223,8 @@ def explain(endpoint: str, error: Exception) -> StoreError:
         )
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         return StoreError(f"{endpoint}: no answer in time")
+    if isinstance(error, httpx.RemoteProtocolError) and endpoint.startswith("http:"):
+        return StoreError(f"{endpoint}: {error}", "if this etcd speaks TLS, write https:// in store.endpoints")
     return StoreError(f"{endpoint}: {error or type(error).__name__}")
 
 
@@ -239,6 +241,8 @@ def raise_refusal(endpoint: str, refusal: Refusal) -> None:
                 f"{endpoint}: etcd is full: {text}",
                 "`etcdctl compact`, `etcdctl defrag`, then `etcdctl alarm disarm`; or a larger --quota-backend-bytes",
             )
+        case Code.RESOURCE_EXHAUSTED if "larger" in text:
+            raise StoreError(f"{endpoint}: etcd refuses a value of more than 1.5 MiB: {text}")
         case Code.RESOURCE_EXHAUSTED | Code.UNAVAILABLE:
             return
         case Code.UNAUTHENTICATED | Code.PERMISSION_DENIED | Code.INVALID_ARGUMENT if _WANTS_USER.search(text):
@@ -249,8 +253,6 @@ def raise_refusal(endpoint: str, refusal: Refusal) -> None:
 
 def _retryable(endpoint: str, response: httpx.Response) -> StoreError:
     """The problem of an answer that another attempt may mend; raises what is final."""
-    if b"HTTP request to an HTTPS server" in response.content:
-        return TlsRefusedError(f"{endpoint}: the server speaks TLS only", "write https:// in store.endpoints")
     refusal = decode(response.content, Refusal)
     raise_refusal(endpoint, refusal)
     return StoreError(f"{endpoint}: {refusal.message or refusal.error}")

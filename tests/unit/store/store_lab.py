@@ -50,19 +50,23 @@ async def take(watch: AsyncIterator[tuple[Event, ...]], count: int) -> list[Even
 
 
 class Proxy:
-    """A TCP relay to `port` of this machine that can be slow (`delay` seconds each way), silent, or cut."""
+    """A TCP relay to `port` of this machine that can be slow (`delay` seconds each way), silent, deaf or cut.
+
+    Silent, it carries nothing; deaf, it carries requests and loses the answers.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.delay = 0.0
         self.silent = False
+        self.deaf = False
         self.connections = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Proxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.endpoint = "http://127.0.0.1:{}".format(self._server.sockets[0].getsockname()[1])
+        self.endpoint = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -86,7 +90,7 @@ class Proxy:
         try:
             far_reader, far = await asyncio.open_connection("127.0.0.1", self.port)
             self._writers.add(far)
-            await asyncio.gather(self._relay(reader, far), self._relay(far_reader, writer))
+            await asyncio.gather(self._relay(reader, far), self._relay(far_reader, writer, back=True))
         except OSError:
             pass
         finally:
@@ -96,11 +100,11 @@ class Proxy:
                     end.transport.abort()
             self._tasks.discard(task)
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: bool = False) -> None:
         while data := await reader.read(65536):
             if self.delay:
                 await asyncio.sleep(self.delay)
-            if self.silent:
+            if self.silent or (self.deaf and back):
                 continue
             writer.write(data)
             await writer.drain()
