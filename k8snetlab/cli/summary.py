@@ -94,8 +94,11 @@ def status(state: Mapping[str, Any]) -> str:
     for node in state["nodes"]:
         drift = node["agent"].get("drift") or []
         if drift:
-            lines += ["", f"{node['name']} differs from what it should be in {len(drift)} places:"]
-            lines += [f"  {entry['operation']} {entry['object']}".rstrip() for entry in drift]
+            lines += [
+                "",
+                f"{node['name']} is not as it should be; this would mend it:",
+                *(f"  {step}" for step in drift),
+            ]
         if node["agent"].get("error"):
             lines += ["", f"{node['name']}: {node['agent']['error']}"]
     if state.get("problems"):
@@ -108,7 +111,8 @@ def _nodes(nodes: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for node in nodes:
         agent = node["agent"]
-        doing = "paused" if node["paused"] else ("synced" if agent["synced"] else "syncing")
+        drift = agent.get("drift") or []
+        doing = "paused" if node["paused"] else "synced" if agent["synced"] else "drifted" if drift else "syncing"
         rows.append(
             [
                 node["name"],
@@ -118,7 +122,7 @@ def _nodes(nodes: Sequence[Mapping[str, Any]]) -> str:
                 str(node["pods"]),
                 "failing" if agent.get("error") else doing,
                 age(agent.get("lastSync")),
-                str(len(agent.get("drift") or [])),
+                str(len(drift)),
             ]
         )
     return table(titles, rows)

@@ -291,7 +291,7 @@ STATUS = {
                 "revision": 7,
                 "lastSync": 0,
                 "error": "",
-                "drift": [{"operation": "replace", "object": "ip route replace 10.244.2.0/24"}],
+                "drift": ["ip -n demo.node1 route replace 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink"],
             },
         }
     ],
@@ -310,7 +310,7 @@ def test_status_shows_nodes_drift_and_problems(lab: ScriptedClient) -> None:
     text = call("status").stdout
     assert "lab demo: 3 of 4 pods running, 2 Services" in text
     assert ["node1", "192.168.0.21", "10.244.1.0/24", "Ready", "3", "paused", "<unknown>", "1"] in rows(text)
-    assert "ip route replace 10.244.2.0/24" in text
+    assert "\n  ip -n demo.node1 route replace 10.244.2.0/24" in text
     assert "no room on any node" in text
     assert json.loads(call("status", "-o", "json").stdout) == STATUS
 
