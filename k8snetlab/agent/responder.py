@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from typing import cast
 
 from k8snetlab.agent.workload import PodWork
 from k8snetlab.errors import KernelError, UnsupportedError
@@ -96,8 +97,8 @@ class EchoResponder(asyncio.DatagramProtocol):
         self._port = port
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # asyncio's own selector transport is no subclass of the type that its documentation promises.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         local = (self._pod.ips[0] if self._pod.ips else "", self._port)

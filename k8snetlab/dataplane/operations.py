@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from k8snetlab.dataplane.links import Address, Link
+from k8snetlab.dataplane.links import Address, Link, Veth
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 
 Verb = Literal["add", "replace", "set", "del"]
@@ -62,7 +62,9 @@ class ItemOperation(msgspec.Struct, frozen=True, tag="item"):
                 if self.verb == "del":
                     return f"ip {where}link del {self.item.name}"
                 verb = "set" if self.verb == "set" else "add"
-                return f"ip {where}link {verb} {self.item.words()}"
+                hairpin = f"\nip {where}link set {self.item.name} type bridge_slave hairpin on"
+                flagged = isinstance(self.item, Veth) and self.item.hairpin
+                return f"ip {where}link {verb} {self.item.words()}{hairpin if flagged else ''}"
 
     def _neighbour_words(self) -> str:
         assert isinstance(self.item, Neighbour)

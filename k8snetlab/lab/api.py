@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
-from k8snetlab.api.load import decode
+from k8snetlab.api.body import decode
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import RESOURCES, Resource, to_dict
 from k8snetlab.api.snapshot import Snapshot
@@ -172,7 +172,9 @@ class Api:
             replicas = msgspec.convert(request.body["spec"]["replicas"], int)
             if not 0 <= replicas <= 100_000:
                 raise InputError(f"replicas: {replicas} is not between 0 and 100000")
-            old = await self._scale_to(old, replicas)
+            old = await (
+                self._scale_to(old, replicas) if isinstance(old, Deployment) else self._scale_to(old, replicas)
+            )
         return {
             "apiVersion": "autoscaling/v1",
             "kind": "Scale",

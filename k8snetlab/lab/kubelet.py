@@ -70,7 +70,7 @@ class KubeletLink:
                 self._hang_up()
 
     async def request(self, op: str, pods: Iterable[PodWork] = (), uids: Iterable[str] = ()) -> tuple[PodState, ...]:
-        """Runs or stops pods; returns their states. Waits for the line to come up, raises DaemonError when it breaks."""
+        """Runs or stops pods; returns their states. Waits for the line, raises DaemonError when it breaks."""
         await self._connected.wait()
         return await self._send(op, tuple(pods), tuple(uids))
 

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from k8snetlab import __version__
+from k8snetlab.api.body import decode
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.load import decode
 from k8snetlab.api.meta import Object
-from k8snetlab.api.validate import Problem, validate
+from k8snetlab.api.validate import validate
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
 from k8snetlab.lab import probe
 from k8snetlab.lab.agents import Agents, AgentTask
@@ -124,7 +124,8 @@ class Operations:
         existing = self._cluster.snapshot.changed(gone, self._cluster.snapshot.revision)
         errors = [p for p in validate(objects, existing) if p.severity == "error"]
         if errors:
-            raise ManifestError([str(p) for p in errors], _hint(errors))
+            lines = [f"{p.object.source}: {p}" if p.object.source else str(p) for p in errors]
+            raise ManifestError(lines, "nothing was changed")
 
     def _refuse_rebuilding(self, objects: list[Object]) -> None:
         """The addresses of a running lab stay; another plan of addresses is another lab."""
@@ -290,7 +291,3 @@ def _marked(obj: Object) -> Object:
 
 def _title(obj: Object) -> str:
     return f"{obj.KIND.lower()}/{obj.name}"
-
-
-def _hint(problems: list[Problem]) -> str:
-    return "nothing was changed; mend this and repeat" if len(problems) == 1 else "nothing was changed; mend these"

@@ -1,0 +1,10 @@
+"""`make bench`: every benchmark, one after another."""
+
+from __future__ import annotations
+
+from benchmarks import bench_lab, bench_rules
+
+if __name__ == "__main__":
+    for module in (bench_lab, bench_rules):
+        print(f"\n== {module.__name__.removeprefix('benchmarks.')}: {(module.__doc__ or '').splitlines()[0]}")
+        module.main()

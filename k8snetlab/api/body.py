@@ -1,0 +1,30 @@
+"""The body of a request to an object: one object in the form of JSON, without a file to point at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from k8snetlab.api.defaults import with_defaults
+from k8snetlab.api.fields import check, did_you_mean, shorten, show
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.errors import InputError, ManifestError
+
+
+def decode(body: Any) -> Object:
+    """The object of `body` (a mapping with apiVersion and kind) with its defaults; raises InputError, ManifestError."""
+    if not isinstance(body, dict):
+        raise InputError("the body holds no object", "send one with apiVersion, kind and metadata")
+    kind, version = body.get("kind"), body.get("apiVersion")
+    resource = BY_KIND.get(kind) if isinstance(kind, str) else None
+    if resource is None:
+        raise InputError(f"no kind {shorten(str(kind))} in this lab{did_you_mean(str(kind), BY_KIND)}")
+    if version != resource.type.API_VERSION:
+        raise InputError(f"a {kind} is of {resource.type.API_VERSION}, not {shorten(str(version))}")
+    value = {key: field for key, field in body.items() if key not in ("apiVersion", "kind")}
+    if wrong := check(value, resource.type).wrong:
+        raise ManifestError([f"{kind}: {show(path)}: {message}" for path, message in wrong])
+    obj: Object = msgspec.convert(value, resource.type)
+    return with_defaults(obj)
