@@ -100,8 +100,9 @@ class Gateway:
         self._last_contact: float | None = None
         self._problem = "not asked yet"
         secure = any(endpoint.startswith("https:") for endpoint in self.endpoints)
+        self._tls = _tls_context(ca, cert, key) if secure else None
         self._client = httpx.AsyncClient(
-            verify=_tls_context(ca, cert, key) if secure else False,
+            verify=self._tls or False,
             trust_env=False,
             timeout=httpx.Timeout(patience, connect=min(patience, 2.0)),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
@@ -133,7 +134,7 @@ class Gateway:
                 problems[asked] = _retryable(asked, response)
                 uncertain = True
             except (httpx.TransportError, OSError) as error:
-                problems[asked] = explain(asked, error)
+                problems[asked] = explain(asked, await self._cause(asked, error))
                 uncertain |= not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             except RuntimeError as error:
                 raise self._closed_or(error) from error
@@ -165,7 +166,7 @@ class Gateway:
         except httpx.ReadTimeout:
             raise
         except (httpx.TransportError, OSError) as error:
-            raise explain(endpoint, error) from error
+            raise explain(endpoint, await self._cause(endpoint, error)) from error
         except RuntimeError as error:
             raise self._closed_or(error) from error
 
@@ -193,6 +194,24 @@ class Gateway:
     async def close(self) -> None:
         await self._client.aclose()
 
+    async def _cause(self, endpoint: str, error: Exception) -> Exception:
+        """`error`, or the TLS alert behind it: with TLS 1.3 a server refuses a client certificate after the handshake,
+        and the request that is written meanwhile breaks before the alert is read.
+        """
+        if not endpoint.startswith("https:") or not isinstance(error, httpx.NetworkError) or _tls_error(error):
+            return error
+        url = httpx.URL(endpoint)
+        try:
+            async with asyncio.timeout(1):
+                reader, writer = await asyncio.open_connection(url.host, url.port or 443, ssl=self._tls)
+                try:
+                    await reader.read(1)
+                finally:
+                    writer.transport.abort()
+        except OSError as closer:
+            return closer if _tls_error(closer) else error
+        return error
+
     def _rotate(self, endpoint: str) -> None:
         if endpoint == self.current:
             self._current = (self._current + 1) % len(self.endpoints)
@@ -214,8 +233,6 @@ def explain(endpoint: str, error: Exception) -> StoreError:
             "store.ca must be the CA that signed the server's certificate, and the certificate must name the endpoint's"
             " host",
         )
-    if tls is not None and "WRONG_VERSION_NUMBER" in str(tls):
-        return TlsRefusedError(f"{endpoint}: the server does not speak TLS", "write http:// in store.endpoints")
     if tls is not None and "ALERT" in str(tls).upper():
         return TlsRefusedError(
             f"{endpoint}: the server refused the client certificate: {_alert(tls)}",
@@ -223,6 +240,11 @@ def explain(endpoint: str, error: Exception) -> StoreError:
         )
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         return StoreError(f"{endpoint}: no answer in time")
+    if isinstance(error, httpx.ConnectError) and not str(error):
+        return StoreError(
+            f"{endpoint}: the server ended the TLS handshake",
+            "if etcd does not speak TLS, write http:// in store.endpoints",
+        )
     if isinstance(error, httpx.RemoteProtocolError) and endpoint.startswith("http:"):
         return StoreError(f"{endpoint}: {error}", "if this etcd speaks TLS, write https:// in store.endpoints")
     return StoreError(f"{endpoint}: {error or type(error).__name__}")

@@ -380,11 +380,11 @@ async def test_wrong_certificates_are_refused_clearly(
         ),
         (url, {"ca": certificates.ca}, "the server refused the client certificate", "store.cert"),
         (url.replace("https", "http"), {}, "disconnected", "https://"),
-        (plain.endpoint.replace("http", "https"), ours, "does not speak TLS", "http://"),
+        (plain.endpoint.replace("http", "https"), ours, "the server ended the TLS handshake", "http://"),
         (misnamed.endpoint, {"ca": elsewhere.ca}, "certificate is not accepted: IP address mismatch", "host"),
     ]
     for endpoint, files, message, hint in cases:
-        store = connect([endpoint], **files)
+        store = connect([endpoint], **files, timeout=0.2)
         with pytest.raises(StoreError, match=message) as caught:
             await store.get(KEY)
         assert endpoint in caught.value.message
