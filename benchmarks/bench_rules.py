@@ -76,7 +76,7 @@ def measure(services: int) -> str:
         rules, delta = rules.update(later)
         updates.append((time.perf_counter() - start) * 1000)
         assert len(delta.write) == 1 and len(delta.delete) == 1, delta
-    del rules, delta, chains
+    rules, delta, chains = ProxyRules.build(Snapshot(), "node1", "ipv4"), None, {}
     gc.collect()
     tracemalloc.start()
     shared = Shared()

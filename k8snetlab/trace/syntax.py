@@ -124,9 +124,8 @@ def _protocol(text: str) -> str:
 
 # --- words ----------------------------------------------------------------------------------------------------------
 
-MODULES = {"addrtype", "comment", "conntrack", "mark", "nfacct", "physdev", "recent", "state", "statistic"} | {
-    *("tcp", "udp", "sctp")
-}
+MODULES = {"addrtype", "comment", "conntrack", "mark", "nfacct", "physdev", "recent", "state", "statistic"}
+PROTOCOL_MODULES = {"tcp", "udp", "sctp"}
 
 MATCHES: dict[str, tuple[str, Callable[[str], str]]] = {
     **dict.fromkeys(("-s", "--source", "--src"), ("source", _cidr)),
@@ -193,7 +192,7 @@ class _Reader:
         match word:
             case "-m" | "--match":
                 module = self._value(word)
-                if module not in MODULES:
+                if module not in MODULES | PROTOCOL_MODULES:
                     raise RuleSyntaxError(self.rule, f"match `{module}` is not known")
             case "--comment":
                 self.comment = self._value(word)

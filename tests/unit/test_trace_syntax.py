@@ -43,8 +43,8 @@ def test_a_rule_of_kube_proxy() -> None:
             "-m recent --rcheck --seconds 60 --reap --name A --mask 255.255.255.255 --rsource -j X",
         ),
         (
-            "-m recent --name A --set -m tcp -p tcp -j DNAT --to-destination 1.0.0.1:8",
-            "-p tcp -m recent --set --name A --mask 255.255.255.255 --rsource -m tcp -j DNAT --to-destination 1.0.0.1:8",
+            "-m recent --name A --set -m tcp -p tcp -j DNAT --to-destination 1.1.1.1:8",
+            "-p tcp -m recent --set --name A --rsource -m tcp -j DNAT --to-destination 1.1.1.1:8",
         ),
         ("-m conntrack --ctstate RELATED,ESTABLISHED -j X", "-m conntrack --ctstate ESTABLISHED,RELATED -j X"),
         ("-m comment --comment default/web -j X", '-m comment --comment "default/web" -j X'),

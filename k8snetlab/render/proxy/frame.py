@@ -65,24 +65,25 @@ def last_rows(settings: Settings) -> dict[ChainKey, Rules]:
     return {DISPATCH: tuple(f"{LAST} -d {address} -j {NODE_PORTS.chain}" for address in usable)}
 
 
-def _jump(chain: str, to: ChainKey, comment: str, new: bool = False) -> Hook:
+def jump(chain: str, to: ChainKey, comment: str, new: bool = False) -> Hook:
+    """Into `to` from the built-in `chain`; `new` for the first packets of connections only."""
     state = "-m conntrack --ctstate NEW " if new else ""
     return Hook(to.table, chain, f'{state}-m comment --comment "{comment}" -j {to.chain}')
 
 
 HOOKS = (
-    _jump("INPUT", REFUSE_EXTERNAL, "kubernetes externally-visible service portals", new=True),
-    _jump("FORWARD", REFUSE_EXTERNAL, "kubernetes externally-visible service portals", new=True),
-    _jump("INPUT", HEALTH_CHECKS, "kubernetes health check service ports"),
-    _jump("FORWARD", REFUSE_CLUSTER, "kubernetes service portals", new=True),
-    _jump("OUTPUT", REFUSE_CLUSTER, "kubernetes service portals", new=True),
-    _jump("FORWARD", FORWARD, "kubernetes forwarding rules"),
-    _jump("INPUT", FIREWALL, "kubernetes load balancer firewall", new=True),
-    _jump("OUTPUT", FIREWALL, "kubernetes load balancer firewall", new=True),
-    _jump("FORWARD", FIREWALL, "kubernetes load balancer firewall", new=True),
-    _jump("OUTPUT", DISPATCH, "kubernetes service portals"),
-    _jump("PREROUTING", DISPATCH, "kubernetes service portals"),
-    _jump("POSTROUTING", POSTROUTING, "kubernetes postrouting rules"),
+    jump("INPUT", REFUSE_EXTERNAL, "kubernetes externally-visible service portals", new=True),
+    jump("FORWARD", REFUSE_EXTERNAL, "kubernetes externally-visible service portals", new=True),
+    jump("INPUT", HEALTH_CHECKS, "kubernetes health check service ports"),
+    jump("FORWARD", REFUSE_CLUSTER, "kubernetes service portals", new=True),
+    jump("OUTPUT", REFUSE_CLUSTER, "kubernetes service portals", new=True),
+    jump("FORWARD", FORWARD, "kubernetes forwarding rules"),
+    jump("INPUT", FIREWALL, "kubernetes load balancer firewall", new=True),
+    jump("OUTPUT", FIREWALL, "kubernetes load balancer firewall", new=True),
+    jump("FORWARD", FIREWALL, "kubernetes load balancer firewall", new=True),
+    jump("OUTPUT", DISPATCH, "kubernetes service portals"),
+    jump("PREROUTING", DISPATCH, "kubernetes service portals"),
+    jump("POSTROUTING", POSTROUTING, "kubernetes postrouting rules"),
     Hook("filter", "INPUT", "-j KUBE-FIREWALL"),
     Hook("filter", "OUTPUT", "-j KUBE-FIREWALL"),
 )

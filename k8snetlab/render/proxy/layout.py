@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from k8snetlab.api.core import Service
 from k8snetlab.dataplane.rules import ChainKey, Hook, Rules
-from k8snetlab.render.proxy import frame, service
+from k8snetlab.render.proxy import classic, frame, service
 from k8snetlab.render.proxy.service import ServiceRules, Slices
 from k8snetlab.render.proxy.settings import Settings
 
@@ -23,5 +23,6 @@ class Layout(NamedTuple):
 
 
 LAYOUTS: Mapping[str, Layout] = {
-    "current": Layout(service.render_service, frame.fixed_chains, service.SHARED_CHAINS, frame.last_rows, frame.HOOKS),
+    name: Layout(of.render_service, frame.fixed_chains, of.SHARED_CHAINS, frame.last_rows, frame.HOOKS)
+    for name, of, frame in (("current", service, frame), ("classic", classic, classic))
 }

@@ -78,8 +78,10 @@ class ProxyRules(msgspec.Struct, frozen=True):
         settings = Settings.of(snapshot, self.settings.node, self.settings.family, self.settings.counters)
         if settings != self.settings:
             return self._replaced_by(_build(snapshot, settings, self.shared))
+        order = snapshot.all(Service)
         slices, touched = self._regroup(snapshot)
-        touched |= set(_changed(self.snapshot.all(Service), snapshot.all(Service)))
+        touched |= set(_changed(self.snapshot.all(Service), order))
+        touched = {key for key in touched if key in order or key in self.services}
         if not touched:
             return msgspec.structs.replace(self, snapshot=snapshot, slices=slices), RuleDelta(settings.family, {})
         anywhere = settings.anywhere
@@ -87,7 +89,7 @@ class ProxyRules(msgspec.Struct, frozen=True):
         endpoints = self.endpoints
         steps: list[tuple[ServiceRules, ServiceRules]] = []
         for key in sorted(touched):
-            service = snapshot.get(Service, key[1], key[0])
+            service = order.get(key)
             old = services.pop(key, NOTHING) if service is None else services.get(key, NOTHING)
             new = NOTHING
             if service is not None:
@@ -98,15 +100,13 @@ class ProxyRules(msgspec.Struct, frozen=True):
         if (endpoints > LARGE_CLUSTER) != self.brief:
             return self._replaced_by(_build(snapshot, settings, self.shared))
         chains = dict(self.chains)
-        delta = _apply(steps, chains)
-        written = dict(delta.write)
-        order = snapshot.all(Service)
+        write, delete = _apply(steps, chains)
         last = self._layout.last_rows(settings)
         for chain in self._layout.shared_chains:
             if any(old.rows.get(chain) != new.rows.get(chain) for old, new in steps):
-                written[chain] = chains[chain] = _gather(chain, services, order, last)
+                write[chain] = chains[chain] = _gather(chain, services, order, last)
         rules = ProxyRules(snapshot, settings, self.shared, slices, services, endpoints, chains)
-        return rules, RuleDelta(settings.family, written, delta.delete)
+        return rules, RuleDelta(settings.family, write, delete)
 
     def _regroup(self, snapshot: Snapshot) -> tuple[Mapping[Key, Slices], set[Key]]:
         """The slices by Service, and the Services whose slices changed."""
@@ -173,8 +173,10 @@ def _render_all(
     raise AssertionError("unreachable")
 
 
-def _apply(steps: Iterable[tuple[ServiceRules, ServiceRules]], chains: dict[ChainKey, Rules]) -> RuleDelta:
-    """Puts the new chains of each Service in place of its old ones in `chains`."""
+def _apply(
+    steps: Iterable[tuple[ServiceRules, ServiceRules]], chains: dict[ChainKey, Rules]
+) -> tuple[dict[ChainKey, Rules], tuple[ChainKey, ...]]:
+    """Puts the new chains of each Service in place of its old ones in `chains`; what was written and deleted."""
     write: dict[ChainKey, Rules] = {}
     delete: list[ChainKey] = []
     for old, new in steps:
@@ -185,7 +187,7 @@ def _apply(steps: Iterable[tuple[ServiceRules, ServiceRules]], chains: dict[Chai
             if chain not in new.chains:
                 del chains[chain]
                 delete.append(chain)
-    return RuleDelta("ipv4", write, tuple(delete))
+    return write, tuple(delete)
 
 
 def _gather(

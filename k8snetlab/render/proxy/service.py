@@ -116,7 +116,7 @@ class _PortRules:
                 self._firewall_chain()
 
     def _comment(self, text: str) -> str:
-        return f"-m comment --comment {quote(f'{self.port.name} {text}' if text else self.port.name)}"
+        return about(f"{self.port.name} {text}" if text else self.port.name)
 
     def _to(self, address: str) -> str:
         return f"{self.proto} -d {address} --dport {self.port.port}"
@@ -223,16 +223,16 @@ class _PortRules:
         """KUBE-EXT: Cluster policy masquerades all; with Local, pods and the node itself still reach any endpoint."""
         name, cluster = self.port.name, self.cluster_chain
         if not self.port.external_local:
-            rules = [f"{_about(f'masquerade traffic for {name} external destinations')} {MASQUERADE}"]
+            rules = [f"{about(f'masquerade traffic for {name} external destinations')} {MASQUERADE}"]
         else:
             local = "-m addrtype --src-type LOCAL"
             rules = [
-                f"{_about(f'masquerade LOCAL traffic for {name} external destinations')} {local} {MASQUERADE}",
-                f"{_about(f'route LOCAL traffic for {name} external destinations')} {local} -j {cluster}",
+                f"{about(f'masquerade LOCAL traffic for {name} external destinations')} {local} {MASQUERADE}",
+                f"{about(f'route LOCAL traffic for {name} external destinations')} {local} -j {cluster}",
             ]
             if self.settings.from_pod:
-                about = _about(f"pod traffic for {name} external destinations")
-                rules.insert(0, f"{about} {self.settings.from_pod} -j {cluster}")
+                pods = about(f"pod traffic for {name} external destinations")
+                rules.insert(0, f"{pods} {self.settings.from_pod} -j {cluster}")
         if self.outside:
             rules.append(f"-j {self.local_chain if self.port.external_local else cluster}")
         self.draft.chain(self.external_chain, rules)
@@ -243,11 +243,12 @@ class _PortRules:
         sources = [*self.port.source_ranges]
         if any(_contains(cidr, self.settings.node_ip) for cidr in sources):
             sources += self.port.load_balancer_ips
-        rest = _about(f"other traffic to {self.port.name} will be dropped by KUBE-PROXY-FIREWALL")
+        rest = about(f"other traffic to {self.port.name} will be dropped by KUBE-PROXY-FIREWALL")
         self.draft.chain(self.firewall_chain, (*(f"{comment} -s {source} {target}" for source in sources), rest))
 
 
-def _about(text: str) -> str:
+def about(text: str) -> str:
+    """`text` as a rule's comment."""
     return f"-m comment --comment {quote(text)}"
 
 
