@@ -37,6 +37,17 @@ def umount(target: str, flags: int = MNT_DETACH) -> None:
     _checked(_libc.umount2(target.encode(), flags), target)
 
 
+def getsockopt(fd: int, level: int, option: int, given: bytes, size: int) -> bytearray:
+    """getsockopt(2) that also hands something in, and takes more than the 1,024 bytes of the socket module."""
+    buffer = bytearray(size)
+    buffer[: len(given)] = given
+    room = (ctypes.c_char * size).from_buffer(buffer)
+    length = ctypes.c_uint32(size)
+    _checked(_libc.getsockopt(fd, level, option, room, ctypes.byref(length)), "getsockopt")
+    del room
+    return buffer[: length.value]
+
+
 def _checked(result: int, what: str) -> None:
     if result < 0:
         number = ctypes.get_errno()

@@ -1,0 +1,60 @@
+"""iptables in both of its variants, one namespace and IP family at a time.
+
+`variant` says which one the machine uses; `open` gives a namespace's rules: `save`, `apply`, `counters`, `generation`.
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+from pathlib import Path
+
+from k8snetlab.dataplane.rules import Family
+from k8snetlab.errors import InputError, UnsupportedError
+from k8snetlab.kernel.iptables import command, legacy, saved
+from k8snetlab.kernel.iptables.legacy import LegacyIptables
+from k8snetlab.kernel.iptables.nft import NftIptables
+from k8snetlab.kernel.iptables.tables import Iptables, Variant
+
+__all__ = ["Iptables", "Variant", "mixed", "open", "variant"]
+
+
+def variant(wanted: str = "") -> Variant:
+    """The one asked for ("nft" or "legacy"), or that of the machine's `iptables` ("" or "auto"): it says so itself.
+
+    Raises UnsupportedError when there is no iptables.
+    """
+    match wanted:
+        case "nft" | "legacy":
+            return wanted
+        case "" | "auto" | "host":
+            return _of_this_machine()
+        case _:
+            raise InputError(f"{wanted!r} is no variant of iptables", "use nft, legacy or auto")
+
+
+def open(namespace: str, family: Family, variant: Variant, lockfile: Path) -> Iptables:
+    """The rules of a namespace; nothing is touched yet. `lockfile` is what legacy programs lock while they write."""
+    kind: type[Iptables] = NftIptables if variant == "nft" else LegacyIptables
+    return kind(namespace, family, lockfile)
+
+
+def mixed(namespace: str) -> bool:
+    """Whether both variants hold rules in one namespace: packets then pass through both, in an order few expect."""
+    families: tuple[Family, ...] = ("ipv4", "ipv6")
+    if not any(legacy.holds_rules(namespace, family) for family in families):
+        return False
+    for tool in ("iptables-nft-save", "ip6tables-nft-save"):
+        text = command.output(namespace, [tool], Path("/run/xtables.lock"))
+        if any(saved.chains(text).values()):
+            return True
+    return False
+
+
+@functools.cache
+def _of_this_machine() -> Variant:
+    try:
+        version = subprocess.run(["iptables", "--version"], capture_output=True, text=True, check=True).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        raise UnsupportedError("there is no iptables on this machine", "apt-get install iptables") from None
+    return "nft" if "nf_tables" in version else "legacy"

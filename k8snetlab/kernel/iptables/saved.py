@@ -1,0 +1,56 @@
+"""The text of iptables-save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from k8snetlab.dataplane.rules import ChainKey, Rules
+
+Counters = tuple[int, int]
+"""Packets and bytes."""
+
+
+class SavedRule(NamedTuple):
+    chain: ChainKey
+    rule: str
+    counters: Counters
+
+
+def chains(text: str) -> dict[ChainKey, Rules]:
+    """Every chain with its rules, empty and built-in ones too, in the order of the text."""
+    found: dict[ChainKey, list[str]] = {}
+    for key, saved in _lines(text):
+        rules = found.setdefault(key, [])
+        if saved:
+            rules.append(saved.rule)
+    return {key: tuple(rules) for key, rules in found.items()}
+
+
+def counters(text: str) -> dict[ChainKey, tuple[Counters, ...]]:
+    """The counters of each chain's rules; the text must be of `iptables-save -c`."""
+    found: dict[ChainKey, list[Counters]] = {}
+    for key, saved in _lines(text):
+        counted = found.setdefault(key, [])
+        if saved:
+            counted.append(saved.counters)
+    return {key: tuple(counted) for key, counted in found.items()}
+
+
+def _lines(text: str) -> Iterator[tuple[ChainKey, SavedRule | None]]:
+    """Chain headers (without a rule) and rules."""
+    table = ""
+    count: Counters = (0, 0)
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":"):
+            yield ChainKey(table, line[1:].split(" ", 1)[0]), None
+        elif line.startswith(("-A ", "[")):
+            if line.startswith("["):
+                counted, _, line = line.partition(" ")
+                packets, _, octets = counted[1:-1].partition(":")
+                count = (int(packets), int(octets))
+            _, chain, *rest = line.split(" ", 2)
+            key = ChainKey(table, chain)
+            yield key, SavedRule(key, rest[0] if rest else "", count)

@@ -1,0 +1,113 @@
+"""What both variants of iptables do alike: one namespace's rules of one IP family."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules
+from k8snetlab.kernel.iptables import command, saved
+from k8snetlab.kernel.iptables.payload import payload
+from k8snetlab.kernel.iptables.saved import Counters
+
+_JUMP = re.compile(r"(?:^| )-[jg] (\S+)")
+Variant = Literal["nft", "legacy"]
+
+
+class Iptables(ABC):
+    """The rules of `namespace`. Holds nothing open; usable from any thread, but one `apply` at a time."""
+
+    variant: ClassVar[Variant]
+    chunk: ClassVar[int]
+    """The chains of one transaction at most; 0 for no limit."""
+
+    def __init__(self, namespace: str, family: Family, lockfile: Path) -> None:
+        self.namespace = namespace
+        self.family: Family = family
+        self.lockfile = lockfile
+        self._tool = f"{'iptables' if family == 'ipv4' else 'ip6tables'}-{self.variant}"
+
+    def save(self) -> dict[ChainKey, Rules]:
+        """Every chain of every table in use, with its rules as iptables-save prints them after "-A CHAIN"."""
+        return saved.chains(command.output(self.namespace, [f"{self._tool}-save"], self.lockfile))
+
+    def apply(self, delta: RuleDelta) -> None:
+        """Carry the delta out with one iptables-restore. Foreign chains and rules stay as they are.
+
+        A jump that is there already is not put in again; of several that are prepended to one chain the last comes
+        first, as with kube-proxy. A chain that others still jump to loses those jumps before it is deleted.
+        Raises KernelError with the offending line; the rules of that table (nft, of more than 200 chains: of that block
+        and those after it) are then the old ones.
+        """
+        hooks = self._missing(delta.hooks)
+        try:
+            self._restore(payload(delta, hooks, self.chunk))
+        except command.RestoreRefused:
+            unhook = self._references(delta) if delta.delete else {}
+            if not unhook:
+                raise
+            self._restore(payload(delta, hooks, self.chunk, unhook))
+
+    def remove(self, prefixes: Iterable[str]) -> None:
+        """Delete the chains whose names begin so, and every jump to them."""
+        beginnings = tuple(prefixes)
+        doomed = tuple(key for key in self.save() if key.chain.startswith(beginnings))
+        if doomed:
+            delta = RuleDelta(self.family, {}, doomed)
+            self._restore(payload(delta, (), self.chunk, self._references(delta)))
+
+    def delete_rule(self, key: ChainKey, number: int) -> None:
+        """Delete one rule by its number in the chain, from 1, as `iptables -D CHAIN NUMBER`. Raises KernelError."""
+        command.output(self.namespace, [self._tool, "-w", "-t", key.table, "-D", key.chain, str(number)], self.lockfile)
+
+    @abstractmethod
+    def counters(self) -> Mapping[ChainKey, tuple[Counters, ...]]:
+        """Packets and bytes of each rule of each chain, in the order of `save`."""
+
+    @abstractmethod
+    def generation(self) -> Hashable:
+        """A token that is another one whenever someone changed rules of this family, and cheap to get."""
+
+    def _restore(self, text: str) -> None:
+        if text:
+            argv = [f"{self._tool}-restore", "-w", "5", "--noflush"]
+            command.restore(self.namespace, argv, self.lockfile, text)
+
+    def _missing(self, hooks: Iterable[Hook]) -> list[Hook]:
+        """The hooks that stand in no chain. Where words do not decide it, `iptables -C` does."""
+        hooks = list(hooks)
+        held = self.save() if hooks else {}
+        return [hook for hook in hooks if not self._stands(hook, held.get(ChainKey(hook.table, hook.chain), ()))]
+
+    def _stands(self, hook: Hook, rules: Rules) -> bool:
+        words = _words(hook.rule)
+        target = _target(hook.rule)
+        alike = [rule for rule in rules if _target(rule) == target]
+        if any(_words(rule) == words for rule in alike):
+            return True
+        argv = [self._tool, "-w", "-t", hook.table, "-C", hook.chain, *shlex.split(hook.rule)]
+        return bool(alike) and command.run(self.namespace, argv, self.lockfile).returncode == 0
+
+    def _references(self, delta: RuleDelta) -> dict[ChainKey, Rules]:
+        """The rules outside the delta that jump to a chain it deletes."""
+        doomed = set(delta.delete)
+        found = {}
+        for key, rules in self.save().items():
+            if key not in doomed and key not in delta.write:
+                jumps = tuple(rule for rule in rules if ChainKey(key.table, _target(rule)) in doomed)
+                if jumps:
+                    found[key] = jumps
+        return found
+
+
+def _words(rule: str) -> list[str]:
+    return sorted(shlex.split(rule))
+
+
+def _target(rule: str) -> str:
+    found = _JUMP.findall(rule)
+    return found[-1] if found else ""
