@@ -66,7 +66,7 @@ class Informer:
         if task:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await task
+                await task  # what ended it otherwise is raised here
         self._wake()
 
     def health(self) -> Health:
@@ -207,7 +207,7 @@ class Informer:
             obj = scheme.decode(resource.type, entry.value)
             if scheme.store_key(obj) != entry.key:
                 raise msgspec.ValidationError(f"the object names itself {scheme.store_key(obj)}")
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self.problems[entry.key] = str(error)
             log.warning("%s at revision %d is kept out: %s", entry.key, entry.mod_revision, error)
             return None

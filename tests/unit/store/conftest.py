@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store_lab import start_etcd
@@ -15,6 +16,7 @@ from k8snetlab.store.protocol import Delete, Store
 from k8snetlab.store.serve import EtcdProcess
 
 StartEtcd = Callable[..., EtcdProcess]
+Connect = Callable[..., EtcdStore]
 
 
 @pytest.fixture
@@ -51,6 +53,20 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdProcess]:
     finally:
         process.kill()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """EtcdStore; each is closed at the end."""
+    stores: list[EtcdStore] = []
+
+    def make(*arguments: Any, **options: Any) -> EtcdStore:
+        stores.append(EtcdStore(*arguments, **options))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        await store.close()
 
 
 @pytest.fixture(params=["embedded", "etcd"])

@@ -6,15 +6,13 @@ import asyncio
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import trustme
-from conftest import StartEtcd
+from conftest import Connect, StartEtcd
 from store_lab import Proxy, free_port, take
 
 from k8snetlab.errors import AlreadyExistsError, CompactedError, ConflictError, InputError, NotFoundError, StoreError
@@ -22,23 +20,8 @@ from k8snetlab.store.etcd import EtcdStore
 from k8snetlab.store.protocol import Create, DataLostError, Delete, Event
 from k8snetlab.store.serve import EtcdProcess, ServerTls
 
-Connect = Callable[..., EtcdStore]
 pytestmark = pytest.mark.anyio
 KEY = "/registry/pods/default/web"
-
-
-@pytest.fixture
-async def connect() -> AsyncIterator[Connect]:
-    """EtcdStore; each is closed at the end."""
-    stores: list[EtcdStore] = []
-
-    def make(*arguments: Any, **options: Any) -> EtcdStore:
-        stores.append(EtcdStore(*arguments, **options))
-        return stores[-1]
-
-    yield make
-    for store in stores:
-        await store.close()
 
 
 def port_of(process: EtcdProcess) -> int:
