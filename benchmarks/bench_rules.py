@@ -94,7 +94,7 @@ def measure(services: int) -> str:
 
 def main() -> None:
     for services in map(int, sys.argv[1:] or ("1000", "5000", "10000")):
-        print(measure(services), flush=True)  # noqa: T201
+        print(measure(services), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from unittest.mock import patch
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,6 +107,7 @@ def test_updating_is_building(changes: list[list[Change]]) -> None:
                 new, delta = old.update(snapshot)
                 anew = ProxyRules.build(snapshot, old.settings.node, "ipv4")
                 assert new.chains == anew.chains
+                assert new.slices == anew.slices
                 assert new.endpoints == anew.endpoints and new.settings == anew.settings
                 assert list(new.full_sync().write.items()) == list(anew.full_sync().write.items())
                 before = dict(old.chains)
@@ -132,8 +134,8 @@ def test_what_does_not_matter_changes_nothing() -> None:
     old = ProxyRules.build(snapshot, "node1", "ipv4")
     new, delta = old.update(snapshot.changed([_keyed(node("node2", "192.168.0.99")), _keyed(slice_of("none"))], 2))
     assert not delta and new.chains is old.chains
-    relabelled = service(metadata={"name": "web", "namespace": "default", "labels": {"a": "b"}})
-    assert relabelled != service()
+    labels = msgspec.structs.replace(service().metadata, labels={"a": "b"})
+    relabelled = msgspec.structs.replace(service(), metadata=labels)
     new, delta = new.update(snapshot.changed([_keyed(relabelled)], 3))
     assert not delta
 

@@ -2,12 +2,15 @@
 
 One idea a file: `settings` what one kube-proxy is told, `ports` and `endpoints` what it reads of Services and
 EndpointSlices, `service` the rules of one Service, `frame` the rules around all Services, `rules` the whole, kept
-current at the cost of the change, `payload` its text for iptables-restore.
+current at the cost of the change, `payload` its text for iptables-restore; `shared` lets nodes share, `layout` and
+`classic` are the two generations; `health` and `stale` say what else kube-proxy does with Services.
 """
 
+from k8snetlab.render.proxy.health import HealthCheck, health_checks
 from k8snetlab.render.proxy.payload import render_payload
 from k8snetlab.render.proxy.rules import ProxyRules
 from k8snetlab.render.proxy.settings import Settings
 from k8snetlab.render.proxy.shared import Shared
+from k8snetlab.render.proxy.stale import stale_udp
 
-__all__ = ["ProxyRules", "Settings", "Shared", "render_payload"]
+__all__ = ["HealthCheck", "ProxyRules", "Settings", "Shared", "health_checks", "render_payload", "stale_udp"]

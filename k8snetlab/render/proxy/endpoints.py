@@ -24,8 +24,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     text: str
     node: str
     ready: bool
-    draining: bool
-    """Terminating, but still serving."""
+    serving: bool
+    terminating: bool
     zone_hints: tuple[str, ...] = ()
     node_hints: tuple[str, ...] = ()
 
@@ -68,7 +68,8 @@ def endpoints_of(port: Port, slices: Iterable[EndpointSlice], settings: Settings
                     text,
                     node,
                     conditions.ready is not False,
-                    conditions.serving is not False and conditions.terminating is True,
+                    conditions.serving is not False,
+                    conditions.terminating is True,
                     tuple(z.name for z in hints.forZones) if hints else (),
                     tuple(n.name for n in hints.forNodes) if hints else (),
                 )
@@ -81,12 +82,13 @@ def _for_family(piece: EndpointSlice, family: Family) -> bool:
 
 
 def choose(port: Port, endpoints: tuple[Endpoint, ...], settings: Settings) -> Choice:
-    """The endpoints this node uses: ready ones; where none is ready, decided for each policy by itself, draining ones.
+    """The endpoints this node uses: the ready ones, or where none is, those that still serve while they terminate.
 
+    That is decided for each policy by itself.
     Source: kube-proxy pkg/proxy, CategorizeEndpoints.
     """
     ready = tuple(e for e in endpoints if e.ready)
-    draining = tuple(e for e in endpoints if not e.ready and e.draining)
+    draining = tuple(e for e in endpoints if not e.ready and e.serving and e.terminating)
     cluster = (_near(ready, settings) or draining) if port.uses_cluster else ()
     if not port.uses_local:
         return Choice(cluster, (), cluster, bool(cluster))

@@ -68,8 +68,8 @@ class ProxyRules(msgspec.Struct, frozen=True):
         of one Service stand together: any run of them can be written by itself, the shared chains last, then `delete`.
         """
         write = self._layout.fixed_chains(self.settings)
-        for rules in self.services.values():
-            write.update(rules.chains)
+        for key in self.snapshot.all(Service):
+            write.update(self.services[key].chains)
         write.update((chain, self.chains[chain]) for chain in self._layout.shared_chains)
         return RuleDelta(self.settings.family, write, hooks=self._layout.hooks)
 
@@ -123,6 +123,9 @@ class ProxyRules(msgspec.Struct, frozen=True):
                     touched.add(piece.service_key)
                     rest = [p for p in groups.get(piece.service_key, ()) if p.key != key]
                     groups[piece.service_key] = _sorted([*rest, piece] if piece is new else rest)
+        for owner in touched:
+            if not groups[owner]:
+                del groups[owner]
         return groups, touched
 
     def _replaced_by(self, other: ProxyRules) -> tuple[ProxyRules, RuleDelta]:
