@@ -1,0 +1,119 @@
+"""The tracer follows chains as the kernel does, and says so when it cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from k8snetlab.dataplane.rules import ChainKey, Rules
+from k8snetlab.render import masquerade
+from k8snetlab.trace.syntax import RuleSyntaxError
+from k8snetlab.trace.tracer import Host, Outcome, Packet, TraceError, assemble, trace
+
+HOST = Host(("192.168.0.21",))
+THROUGH = Packet("10.244.1.5", "10.244.2.5", dport=80, in_interface="cni0")
+
+
+def chains(**named: Rules) -> dict[ChainKey, Rules]:
+    """`filter_FORWARD=(…)` names table and chain."""
+    return {ChainKey(*name.split("_", 1)): rules for name, rules in named.items()}
+
+
+def only(outcomes: tuple[Outcome, ...]) -> Outcome:
+    (outcome,) = outcomes
+    return outcome
+
+
+def test_without_rules_packets_pass() -> None:
+    assert only(trace({}, THROUGH, HOST)).verdict == "sent"
+    assert only(trace({}, Packet("10.0.0.1", "192.168.0.21", in_interface="eth0"), HOST)).verdict == "delivered"
+    assert only(trace({}, Packet("192.168.0.21", "127.0.0.1"), HOST)).verdict == "delivered"
+
+
+def test_a_policy_decides_what_no_rule_does() -> None:
+    policies = {ChainKey("filter", "FORWARD"): "DROP"}
+    assert only(trace({}, THROUGH, HOST, policies)).verdict == "dropped"
+    accepting = chains(filter_FORWARD=("-s 10.244.0.0/16 -j ACCEPT",))
+    assert only(trace(accepting, THROUGH, HOST, policies)).verdict == "sent"
+    assert only(trace(chains(filter_FORWARD=("-j RETURN", "-j ACCEPT")), THROUGH, HOST, policies)).verdict == "dropped"
+
+
+def test_jumps_return_and_gotos_do_not() -> None:
+    inner = {ChainKey("filter", "A"): ("-p udp -j DROP", "-j RETURN", "-j DROP")}
+    jump = chains(filter_FORWARD=("-j A", "-j REJECT")) | inner
+    assert only(trace(jump, THROUGH, HOST)).verdict == "rejected"
+    goto = chains(filter_FORWARD=("-g A", "-j REJECT")) | inner
+    assert only(trace(goto, THROUGH, HOST)).verdict == "sent"
+
+
+def test_branches_add_up_to_one() -> None:
+    rules = tuple(f"-m statistic --mode random --probability {p} -j DROP" for p in ("0.25", "0.5", "0.1")) + (
+        "-j REJECT",
+    )
+    outcomes = trace(chains(filter_FORWARD=rules), THROUGH, HOST)
+    assert sum(o.probability for o in outcomes) == pytest.approx(1)
+    assert {o.verdict for o in outcomes} == {"dropped", "rejected"}
+    assert [o.probability for o in outcomes] == sorted((o.probability for o in outcomes), reverse=True)
+
+
+def test_tables_come_in_the_kernels_order_and_marks_stay() -> None:
+    rules = chains(
+        raw_PREROUTING=("-j MARK --set-mark 0x1",),
+        mangle_PREROUTING=("-m mark --mark 0x1 -j MARK --or-mark 0x2",),
+        nat_PREROUTING=("-m mark --mark 0x3 -j MARK --xor-mark 0x1",),
+        mangle_FORWARD=("-m mark --mark 0x2 -j MARK --or-mark 0x10",),
+        filter_FORWARD=("-m mark ! --mark 0x12 -j DROP",),
+        mangle_POSTROUTING=("-j MARK --and-mark 0x10",),
+        nat_POSTROUTING=("-m mark --mark 0x10 -j MASQUERADE",),
+    )
+    outcome = only(trace(rules, THROUGH, HOST))
+    assert outcome.verdict == "sent" and outcome.masqueraded and outcome.packet.mark == 0x10
+    assert outcome.packet.src == "192.168.0.21"
+    assert [step.table for step in outcome.steps] == ["raw", "mangle", "nat", "mangle", "mangle", "nat"]
+
+
+def test_nat_is_asked_for_new_connections_only() -> None:
+    rules = chains(nat_PREROUTING=("-p tcp -j DNAT --to-destination 10.244.3.1:8080",))
+    assert only(trace(rules, THROUGH, HOST)).endpoint == "10.244.3.1:8080"
+    established = Packet("10.244.1.5", "10.244.2.5", dport=80, in_interface="cni0", state="ESTABLISHED")
+    assert only(trace(rules, established, HOST)).endpoint == ""
+
+
+def test_a_translated_packet_is_routed_by_its_new_destination() -> None:
+    rules = chains(
+        nat_PREROUTING=("-p tcp -m tcp --dport 80 -j DNAT --to-destination 192.168.0.21:22",),
+        filter_INPUT=("-m conntrack --ctstate DNAT -j DROP",),
+    )
+    assert only(trace(rules, THROUGH, HOST)).verdict == "dropped"
+    redirect = chains(nat_PREROUTING=("-p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080",))
+    assert only(trace(redirect, THROUGH, HOST)).packet.dst == "192.168.0.21"
+    assert only(trace(redirect, THROUGH, HOST)).verdict == "delivered"
+
+
+def test_interfaces() -> None:
+    rules = chains(filter_FORWARD=("-i cni+ -o flannel.1 -j DROP",))
+    routed = Host(HOST.addresses, route=lambda dst: "flannel.1" if dst.startswith("10.244.2.") else "eth0")
+    assert only(trace(rules, THROUGH, routed)).verdict == "dropped"
+    assert only(trace(rules, Packet("10.244.1.5", "1.1.1.1", in_interface="cni0"), routed)).verdict == "sent"
+    with pytest.raises(TraceError, match="no routes are given"):
+        trace(rules, THROUGH, HOST)
+
+
+def test_what_cannot_be_followed_is_said() -> None:
+    with pytest.raises(TraceError, match="jumps to MISSING, which does not exist"):
+        trace(chains(filter_FORWARD=("-j MISSING",)), THROUGH, HOST)
+    with pytest.raises(TraceError, match="circle"):
+        trace(chains(filter_FORWARD=("-j A",), filter_A=("-j B",), filter_B=("-j A",)), THROUGH, HOST)
+    with pytest.raises(RuleSyntaxError, match="hashlimit"):
+        trace(chains(filter_FORWARD=("-m hashlimit --hashlimit-upto 3/s -j ACCEPT",)), THROUGH, HOST)
+
+
+def test_flannels_rules_masquerade_what_leaves_the_cluster() -> None:
+    rules = assemble(masquerade.render("10.244.0.0/16", "10.244.1.0/24", "ipv4"))
+    assert not only(trace(rules, THROUGH, HOST)).masqueraded
+    assert only(trace(rules, Packet("10.244.1.5", "1.1.1.1", in_interface="cni0"), HOST)).masqueraded
+    assert only(trace(rules, Packet("192.168.0.21", "10.244.2.5"), HOST)).masqueraded
+
+
+def test_hooks_are_put_first_or_last() -> None:
+    rules = assemble(masquerade.render("10.244.0.0/16", "10.244.1.0/24", "ipv4"))
+    assert rules[ChainKey("filter", "FORWARD")] == ('-m comment --comment "flanneld forward" -j FLANNEL-FWD',)
