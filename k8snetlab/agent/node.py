@@ -13,7 +13,7 @@ from k8snetlab.agent.namespaces import NamespaceKeeper, Owner
 from k8snetlab.agent.rules import RulesKeeper
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import NodeDataplane
-from k8snetlab.dataplane.rules import Family
+from k8snetlab.dataplane.rules import Family, RuleSet
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.watch import Monitor
 from k8snetlab.render import node as render_node
@@ -80,7 +80,13 @@ class NodeAgent:
         self._shared = shared or Shared()
         self._rules: dict[Family, RulesKeeper] = {}
         self._proxy: dict[Family, ProxyRules] = {}
-        self.variant = ""
+        self._flannel: dict[Family, tuple[RuleSet, ...]] = {}
+        self._chosen: iptables.Variant = "nft"
+
+    @property
+    def variant(self) -> str:
+        """The iptables variant in use, "" before the first sync."""
+        return self._chosen if self._rules else ""
 
     @property
     def monitors(self) -> dict[str, Monitor]:
@@ -133,30 +139,29 @@ class NodeAgent:
         self._keeper.remove(names)
 
     def _sync_rules(self, snapshot: Snapshot, desired: NodeDataplane) -> int:
-        variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
-        if variant != self.variant:
+        chosen = iptables.variant(snapshot.lab.spec.proxy.iptables)
+        if chosen != self._chosen:
             self._rules.clear()
-            self.variant = variant
-        count = 0
-        for family in FAMILIES:
-            if not pick(snapshot.lab.spec.podCIDR, family):
-                continue
-            keeper = self._keeper_of(desired.node.name, family)
-            for ruleset in desired.rules:
-                if ruleset.family == family:
-                    count += keeper.sync("flannel", ruleset, None)
-            old = self._proxy.get(family)
-            if old is None:
-                new, delta = ProxyRules.build(snapshot, self.name, family, shared=self._shared), None
-            else:
-                new, delta = old.update(snapshot)
-            self._proxy[family] = new
-            count += keeper.sync("kube-proxy", new.ruleset, delta)
-        return count
+            self._chosen = chosen
+        return sum(
+            self._sync_family(snapshot, desired, family)
+            for family in FAMILIES
+            if pick(snapshot.lab.spec.podCIDR, family)
+        )
 
-    def _keeper_of(self, namespace: str, family: Family) -> RulesKeeper:
+    def _sync_family(self, snapshot: Snapshot, desired: NodeDataplane, family: Family) -> int:
+        old, delta = self._proxy.get(family), None
+        if old is None:
+            proxy = ProxyRules.build(snapshot, self.name, family, shared=self._shared)
+        else:
+            proxy, delta = old.update(snapshot)
+        flannel = tuple(ruleset for ruleset in desired.rules if ruleset.family == family)
         keeper = self._rules.get(family)
+        if keeper is None or flannel != self._flannel.get(family):
+            delta = None
         if keeper is None:
-            table = iptables.open(namespace, family, self.variant, self._locks / namespace)
-            keeper = self._rules[family] = RulesKeeper(table, family)
-        return keeper
+            namespace = desired.node.name
+            table = iptables.open(namespace, family, self._chosen, self._locks / namespace)
+            keeper = self._rules[family] = RulesKeeper(table)
+        self._proxy[family], self._flannel[family] = proxy, flannel
+        return keeper.sync((*flannel, proxy.ruleset), delta)

@@ -1,8 +1,8 @@
-"""Keeps one namespace's iptables, for one IP family, as its owners (flannel, kube-proxy) want them."""
+"""Keeps one namespace's iptables, for one IP family, as flannel and kube-proxy want them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules, RuleSet
 from k8snetlab.errors import K8sNetLabError
@@ -13,12 +13,15 @@ from k8snetlab.trace.syntax import canonical
 class RulesKeeper:
     """What is written is remembered by the kernel's generation, so that a change by others is noticed cheaply."""
 
-    def __init__(self, iptables: Iptables, family: Family) -> None:
+    def __init__(self, iptables: Iptables) -> None:
         self._iptables = iptables
-        self._family = family
-        self._wanted: dict[str, RuleSet] = {}
-        self._generation: object = None
+        self._wanted: tuple[RuleSet, ...] = ()
+        self._generation: Hashable = None
         self._suspect = True
+
+    @property
+    def family(self) -> Family:
+        return self._iptables.family
 
     def suspect(self) -> None:
         """The kernel may hold anything: read it all at the next sync."""
@@ -28,31 +31,32 @@ class RulesKeeper:
         """Whether someone else touched the rules since this keeper last read or wrote them."""
         return self._suspect or self._iptables.generation() != self._generation
 
-    def sync(self, owner: str, wanted: RuleSet, delta: RuleDelta | None = None) -> int:
-        """Makes the rules of `owner` stand; returns the number of chains written or deleted.
+    def sync(self, wanted: tuple[RuleSet, ...], delta: RuleDelta | None = None) -> int:
+        """Makes the rules of all of `wanted` stand; returns the number of chains written or deleted and jumps put in.
 
-        `delta` leads from what this owner wanted last to `wanted`; without it, or when others meddled, the kernel is
-        read and the difference worked out.
+        `delta` leads from what was wanted last to `wanted`; without it, or when others meddled, the kernel is read and
+        the difference worked out.
         """
-        known = owner in self._wanted and delta is not None and not self.foreign_change()
-        self._wanted[owner] = wanted
-        if not known:
-            delta = self._difference(self._iptables.save())
-        assert delta is not None
+        self._wanted = wanted
+        held = None
+        if delta is None or self.foreign_change():
+            held = self._iptables.save()
+            delta = self._difference(held)
         if delta:
             try:
-                self._iptables.apply(delta)
+                self._iptables.apply(delta, held)
             except K8sNetLabError:
                 self._suspect = True
                 raise
-        self._generation = self._iptables.generation()
-        self._suspect = False
+        if delta or held is not None:
+            self._generation = self._iptables.generation()
+            self._suspect = False
         return len(delta.write) + len(delta.delete) + len(delta.hooks)
 
     def drift(self) -> list[str]:
         """What differs in the kernel, a line each."""
         delta = self._difference(self._iptables.save())
-        tool = "iptables" if self._family == "ipv4" else "ip6tables"
+        tool = "iptables" if self.family == "ipv4" else "ip6tables"
         return [
             *(f"{tool} -t {table}: chain {chain} is not as it should be" for table, chain in delta.write),
             *(f"{tool} -t {table}: chain {chain} should not be there" for table, chain in delta.delete),
@@ -60,20 +64,18 @@ class RulesKeeper:
         ]
 
     def _difference(self, held: Mapping[ChainKey, Rules]) -> RuleDelta:
-        """From what the kernel holds to what all owners want."""
+        """From what the kernel holds to what is wanted."""
         write: dict[ChainKey, Rules] = {}
         hooks: list[Hook] = []
-        wanted: set[ChainKey] = set()
-        for ruleset in self._wanted.values():
-            wanted.update(ruleset.chains)
-            for key, rules in ruleset.chains.items():
-                if not _same(rules, held.get(key)):
-                    write[key] = rules
+        for ruleset in self._wanted:
+            write |= {key: rules for key, rules in ruleset.chains.items() if not _same(rules, held.get(key))}
             hooks += [hook for hook in ruleset.hooks if not _stands(hook, held)]
         stale = tuple(
-            key for key in held if key not in wanted and any(r.owns(key.chain) for r in self._wanted.values())
+            key
+            for key in held
+            if any(r.owns(key.chain) for r in self._wanted) and not any(key in r.chains for r in self._wanted)
         )
-        return RuleDelta(self._family, write, stale, tuple(hooks))
+        return RuleDelta(self.family, write, stale, tuple(hooks))
 
 
 def _same(wanted: Rules, held: Rules | None) -> bool:
@@ -85,7 +87,6 @@ def _same(wanted: Rules, held: Rules | None) -> bool:
 
 
 def _stands(hook: Hook, held: Mapping[ChainKey, Rules]) -> bool:
-    meant = canonical(hook.rule)
     target = hook.rule.rpartition(" -j ")[2]
-    rules = held.get(ChainKey(hook.table, hook.chain), ())
-    return any(rule.endswith(f" -j {target}") and canonical(rule) == meant for rule in rules)
+    alike = [rule for rule in held.get(ChainKey(hook.table, hook.chain), ()) if rule.endswith(f" -j {target}")]
+    return bool(alike) and any(canonical(rule) == canonical(hook.rule) for rule in alike)

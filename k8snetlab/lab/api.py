@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -25,7 +25,6 @@ from k8snetlab.lab.operations import Operations
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Send = Callable[[Json], Awaitable[None]]
-Workload = TypeVar("Workload", Deployment, ReplicaSet)
 OWN = "/apis/k8snetlab/v1alpha1"
 MAX_BODY = 256 << 20
 
@@ -159,28 +158,25 @@ class Api:
                 yield {"type": "DELETED", "object": to_dict(known[key])}
             known = now
 
-    async def _scale_to(self, workload: Workload, replicas: int) -> Workload:
-        def change(stored: Workload) -> Workload:
-            return msgspec.structs.replace(stored, spec=msgspec.structs.replace(stored.spec, replicas=replicas))
-
-        return await self._cluster.edit(workload, change)
-
     async def _scale(self, request: Request, old: Object) -> Json:
         if not isinstance(old, Deployment | ReplicaSet):
             raise InputError(f"a {old.KIND} cannot be scaled", "scale a deployment or a replicaset")
+        workload: Any = old
         if request.method in ("PUT", "PATCH"):
             replicas = msgspec.convert(request.body["spec"]["replicas"], int)
             if not 0 <= replicas <= 100_000:
                 raise InputError(f"replicas: {replicas} is not between 0 and 100000")
-            old = await (
-                self._scale_to(old, replicas) if isinstance(old, Deployment) else self._scale_to(old, replicas)
-            )
+
+            def change(stored: Any) -> Any:
+                return msgspec.structs.replace(stored, spec=msgspec.structs.replace(stored.spec, replicas=replicas))
+
+            workload = await self._cluster.edit(old, change)
         return {
             "apiVersion": "autoscaling/v1",
             "kind": "Scale",
             "metadata": {"name": old.name, "namespace": old.namespace},
-            "spec": {"replicas": old.spec.replicas},
-            "status": {"replicas": old.status.replicas},
+            "spec": {"replicas": workload.spec.replicas},
+            "status": {"replicas": workload.status.replicas},
         }
 
 

@@ -166,7 +166,7 @@ class Cluster:
             case "update":
                 await self.replace(write.object)
             case "delete":
-                await self.delete(write.object)
+                await self.delete(write.object, write.force)
 
 
 def _inherit(new: Object, old: Object) -> Object:

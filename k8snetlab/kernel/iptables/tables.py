@@ -35,15 +35,16 @@ class Iptables(ABC):
         """Every chain of every table in use, with its rules as iptables-save prints them after "-A CHAIN"."""
         return saved.chains(command.output(self.namespace, [f"{self._tool}-save"], self.lockfile))
 
-    def apply(self, delta: RuleDelta) -> None:
+    def apply(self, delta: RuleDelta, held: Mapping[ChainKey, Rules] | None = None) -> None:
         """Carry the delta out with one iptables-restore. Foreign chains and rules stay as they are.
 
+        `held` is what `save` has just told, where the caller has asked already.
         A jump that is there already is not put in again; of several that are prepended to one chain the last comes
         first, as with kube-proxy. A chain that others still jump to loses those jumps before it is deleted.
         Raises KernelError with the offending line; the rules of that table (nft, of more than 200 chains: of that block
         and those after it) are then the old ones.
         """
-        hooks = self._missing(delta.hooks)
+        hooks = self._missing(delta.hooks, held)
         try:
             self._restore(payload(delta, hooks, self.chunk))
         except command.RestoreRefused:
@@ -77,10 +78,10 @@ class Iptables(ABC):
             argv = [f"{self._tool}-restore", "-w", "5", "--noflush"]
             command.restore(self.namespace, argv, self.lockfile, text)
 
-    def _missing(self, hooks: Iterable[Hook]) -> list[Hook]:
+    def _missing(self, hooks: Iterable[Hook], held: Mapping[ChainKey, Rules] | None) -> list[Hook]:
         """The hooks that stand in no chain. Where words do not decide it, `iptables -C` does."""
         hooks = list(hooks)
-        held = self.save() if hooks else {}
+        held = (held if held is not None else self.save()) if hooks else {}
         return [hook for hook in hooks if not self._stands(hook, held.get(ChainKey(hook.table, hook.chain), ()))]
 
     def _stands(self, hook: Hook, rules: Rules) -> bool:

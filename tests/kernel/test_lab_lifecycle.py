@@ -1,0 +1,204 @@
+"""Ups, downs and interruptions: what a lab leaves behind, and what it survives."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from labs import SCENARIOS, Lab, eventually
+
+pytestmark = pytest.mark.root
+
+SMALL = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+spec: {nodes: 2}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a, labels: {app: a}}
+spec: {nodeName: node1, containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b}
+spec: {nodeName: node2, containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: a}
+spec: {type: NodePort, selector: {app: a}, ports: [{port: 80, nodePort: 30080}]}
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    yield lab
+    if lab.run_directory.exists():
+        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    file = tmp_path / "small" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text(SMALL)
+    return file
+
+
+def machine() -> dict[str, str]:
+    """What the machine holds apart from all labs: links, namespaces, mounts, sysctls, rules."""
+
+    def said(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def rules(tool: str) -> str:
+        return "\n".join(line.partition(" [")[0] for line in said(tool).splitlines() if not line.startswith("#"))
+
+    return {
+        "links": said("ip", "-o", "link"),
+        "namespaces": said("ip", "netns", "list"),
+        "mounts": "\n".join(sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())),
+        "sysctls": said("sysctl", "net.ipv4.ip_forward", "net.ipv4.conf.all", "net.ipv6.conf.all", "net.bridge"),
+        "nft": rules("iptables-save"),
+        "legacy": rules("iptables-legacy-save"),
+    }
+
+
+def test_down_leaves_the_machine_as_it_was(lab: Lab, small: Path) -> None:
+    before = machine()
+    lab.run("up", str(small))
+    pids = lab.pids()
+    assert machine()["links"] == before["links"], "a lab makes no device outside its namespaces"
+    lab.run("down")
+    after = machine()
+    assert after == before
+    assert not lab.run_directory.exists()
+    assert not any(Path("/proc", str(pid)).exists() for pid in pids.values())
+
+
+def test_a_lab_of_one_line(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text("{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 2}}\n")
+    lab.run("up", str(file))
+    assert lab.probe("node1", "node2:1", code=1)["error"] == "connection refused"
+    assert [n["metadata"]["name"] for n in lab.json("get", "nodes")["items"]] == ["node1", "node2"]
+
+
+def test_an_edit_changes_only_the_difference(lab: Lab, small: Path) -> None:
+    lab.run("up", str(small))
+    veth = lab.shell("node1", "ip", "-o", "link", "show", "master", "cni0")
+    small.write_text(SMALL.replace("nodes: 2", "nodes: 3").replace("nodePort: 30080", "nodePort: 30081"))
+    done = lab.json("up", str(small))
+    assert (done["created"], sorted(done["updated"])) == ([], [f"lab/{lab.name}", "service/a"])
+    assert lab.shell("node1", "ip", "-o", "link", "show", "master", "cni0") == veth
+    assert lab.probe("outside", "node3:30081")["answeredBy"] == "a"
+    assert lab.probe("outside", "node1:30080", code=1)["reached"] is False
+    small.write_text(SMALL.replace("name: b", "name: b2"))
+    done = lab.json("up", str(small))
+    assert done["created"] == ["pod/b2"] and done["deleted"] == ["pod/b"]
+    assert lab.netns("default", "b") not in lab.namespaces() and lab.netns("node3") not in lab.namespaces()
+    assert all(r["ok"] for r in lab.json("probe", "--all")["results"])
+
+
+def test_a_refused_file_changes_nothing(lab: Lab, small: Path, tmp_path: Path) -> None:
+    lab.run("up", str(small))
+    before = lab.shell("node1", "iptables-save", "-t", "nat"), lab.namespaces()
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: good}\nspec: {containers: [{name: c}]}\n---\n"
+        "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec:\n  type: NodePort\n  ports:\n"
+        "  - {port: 80, nodePort: 30080}\n"
+    )
+    said = lab.run("apply", "-f", str(bad), code=2)
+    assert "30080" in said and "bad.yaml:6" in said
+    assert (lab.shell("node1", "iptables-save", "-t", "nat"), lab.namespaces()) == before
+    assert "not found" in lab.run("get", "pod", "good", code=1)
+
+
+def test_not_yaml_is_one_clear_sentence(lab: Lab, tmp_path: Path) -> None:
+    bad = tmp_path / "lab.yaml"
+    bad.write_text("a: [\n")
+    said = lab.run("up", str(bad), code=2)
+    assert "lab.yaml:2" in said and "Traceback" not in said
+    assert not lab.run_directory.exists()
+
+
+def test_two_labs_with_the_same_addresses_run_side_by_side(tmp_path: Path, small: Path) -> None:
+    labs = [Lab(tmp_path / "one"), Lab(tmp_path / "two")]
+    try:
+        for lab in labs:
+            lab.run("up", str(small))
+        for lab in labs:
+            assert lab.probe("b", "a:80")["answeredBy"] == "a"
+    finally:
+        for lab in labs:
+            lab.run("down")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_up_interrupted_at_any_moment_can_be_repeated_or_taken_down(lab: Lab, small: Path, seed: int) -> None:
+    """Ctrl-C or SIGKILL to the command line or SIGKILL to the daemon, after a random part of a second."""
+    chance = random.Random(seed)
+    before = machine()
+    command = lab.start("up", str(small))
+    time.sleep(chance.uniform(0.05, 0.9))
+    victim = chance.choice(["ctrl-c", "cli", "daemon"])
+    if victim == "daemon":
+        ledger = lab.run_directory / lab.name / "ledger"
+        for line in ledger.read_text().splitlines() if ledger.exists() else ():
+            if '"role":"daemon"' in line:
+                os.kill(int(line.partition('"pid":')[2].partition(",")[0]), signal.SIGKILL)
+    else:
+        command.send_signal(signal.SIGINT if victim == "ctrl-c" else signal.SIGKILL)
+    _, said = command.communicate(timeout=60)
+    assert "Traceback" not in said
+    if chance.random() < 0.7:
+        lab.run("up", str(small))
+        assert all(r["ok"] for r in lab.json("probe", "--all")["results"])
+    if lab.run_directory.exists() and any(lab.run_directory.glob("*/ledger")):
+        lab.run("down")
+    eventually(lambda: machine() == before)
+
+
+def test_a_stranger_with_our_names_is_left_alone(lab: Lab, small: Path) -> None:
+    name = lab.netns("node1")
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        said = lab.run("up", str(small), code=1)
+        assert name in said and "not this lab's" in said
+        lab.run("down")
+        assert lab.namespaces() == [name]
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def test_not_root_is_told_so(small: Path, tmp_path: Path) -> None:
+    """Runs as nobody, from a copy of nothing: only the command line's own refusal is looked at."""
+    done = subprocess.run(
+        [*Lab(tmp_path).command("up", str(small))],
+        env={**os.environ, "K8SNETLAB_RUN": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        cwd="/",
+    )
+    if "No module named" in done.stderr or "Permission denied" in done.stderr:
+        pytest.skip("nobody cannot read this checkout")
+    assert done.returncode == 2 and "root" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_small_scenario_works(lab: Lab) -> None:
+    lab.run("up", "two-nodes")
+    assert all(r["ok"] for r in lab.json("probe", "--all")["results"])
+    lines = (SCENARIOS / "two-nodes").glob("*.yaml")
+    assert sum(not line.lstrip().startswith("#") for file in lines for line in file.read_text().splitlines()) < 40
