@@ -1,15 +1,9 @@
-"""The store in the daemon itself: SQLite with etcd's semantics.
-
-The table `kv` is the log and the data at once: a row per write, and the state of a key at a revision is its last row up
-to there (a NULL value is a deletion). A write is durable against the death of the process when it returns, not
-against the machine's: the file lies in /run.
-"""
+"""The store in the daemon itself: SQLite with etcd's semantics."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,36 +11,31 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from k8snetlab.errors import (
-    AlreadyExistsError,
     CompactedError,
-    ConflictError,
     K8sNetLabError,
     NotFoundError,
     StoreError,
 )
-from k8snetlab.store.protocol import Create, DataLostError, Delete, Entry, Event, Health, Listing, StoreWrite, Update
+from k8snetlab.store.database import Database
+from k8snetlab.store.protocol import (
+    Create,
+    DataLostError,
+    Delete,
+    Entry,
+    Event,
+    Health,
+    Listing,
+    StoreWrite,
+    Update,
+    refusal,
+)
 
 log = logging.getLogger(__name__)
 
-_SCHEMA_VERSION = 1
-_SCHEMA = f"""
-BEGIN;
-CREATE TABLE kv (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, created INTEGER NOT NULL, lease INTEGER NOT NULL,
-                 value BLOB);
-CREATE INDEX kv_key ON kv (key, revision);
-CREATE INDEX kv_lease ON kv (lease) WHERE lease != 0;
-CREATE TABLE lease (id INTEGER PRIMARY KEY AUTOINCREMENT, ttl INTEGER NOT NULL);
-CREATE TABLE floor (revision INTEGER NOT NULL, compacted INTEGER NOT NULL);
-INSERT INTO floor VALUES (1, 0);
-PRAGMA user_version = {_SCHEMA_VERSION};
-COMMIT;
-"""
-_FIRST_REVISION = 1
 _COLUMNS = "key, value, created, revision, lease"
 _LAST_CHARACTER = "\U0010ffff"
 
 Events: TypeAlias = list[Event]
-Rows: TypeAlias = list[tuple[Any, ...]]
 
 
 class EmbeddedStore:
@@ -65,13 +54,10 @@ class EmbeddedStore:
         self._watchers: set[_Watcher] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        try:
-            self._db = _open(path)
-            floor, self._compacted = self._rows("SELECT revision, compacted FROM floor")[0]
-            self._revision: int = self._rows("SELECT MAX(?, COALESCE(MAX(revision), 0)) FROM kv", floor)[0][0]
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-        self._leases = {lease: _Lease(ttl, clock() + ttl) for lease, ttl in self._rows("SELECT id, ttl FROM lease")}
+        self._db = Database(path)
+        floor, self._compacted = self._db.rows("SELECT revision, compacted FROM floor")[0]
+        self._revision: int = self._db.rows("SELECT MAX(?, COALESCE(MAX(revision), 0)) FROM kv", floor)[0][0]
+        self._leases = {lease: _Lease(ttl, clock() + ttl) for lease, ttl in self._db.rows("SELECT id, ttl FROM lease")}
         self._set_timer()
 
     async def get(self, key: str) -> Entry | None:
@@ -83,7 +69,7 @@ class EmbeddedStore:
         if revision and revision < self._compacted:
             raise self._compacted_error(revision)
         revision = revision or self._revision
-        rows = self._rows(
+        rows = self._db.rows(
             f"SELECT {_COLUMNS} FROM kv WHERE value IS NOT NULL AND revision IN ("
             " SELECT MAX(revision) FROM kv WHERE key >= ? AND key < ? AND revision <= ? GROUP BY key) ORDER BY key",
             prefix, prefix + _LAST_CHARACTER, revision,
@@ -118,7 +104,7 @@ class EmbeddedStore:
     async def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Event, ...], None]:
         if revision < self._compacted or revision > self._revision:
             raise self._compacted_error(revision)
-        rows = self._rows(
+        rows = self._db.rows(
             f"SELECT {_COLUMNS} FROM kv WHERE revision > ? AND key >= ? AND key < ? ORDER BY revision",
             revision, prefix, prefix + _LAST_CHARACTER,
         )  # fmt: skip
@@ -143,8 +129,7 @@ class EmbeddedStore:
     async def grant(self, ttl: int) -> int:
         ttl = max(ttl, 1)
         with self._transaction():
-            lease = self._db.execute("INSERT INTO lease (ttl) VALUES (?)", (ttl,)).lastrowid
-        assert lease is not None
+            lease = self._db.execute("INSERT INTO lease (ttl) VALUES (?)", ttl)
         self._leases[lease] = _Lease(ttl, self._clock() + ttl)
         self._set_timer()
         return lease
@@ -195,21 +180,11 @@ class EmbeddedStore:
 
     def _perform(self, write: StoreWrite) -> Event:
         have = self._current(write.key)
-        match write:
-            case Create(key, value, lease):
-                if have:
-                    raise AlreadyExistsError(f"{key} exists already")
-                return Event("put", self._append(key, value, 0, lease))
-            case Update(key, value, mod_revision, lease):
-                if not have or have.mod_revision != mod_revision:
-                    raise _conflict(key, mod_revision, have)
-                return Event("put", self._append(key, value, have.create_revision, lease))
-            case Delete(key, mod_revision):
-                if not have:
-                    raise NotFoundError(f"{key} does not exist")
-                if mod_revision not in (None, have.mod_revision):
-                    raise _conflict(key, mod_revision, have)
-                return Event("delete", self._append(key, None, 0, 0))
+        if refused := refusal(write, have):
+            raise refused
+        if isinstance(write, Delete):
+            return Event("delete", self._append(write.key, None, 0, 0))
+        return Event("put", self._append(write.key, write.value, have.create_revision if have else 0, write.lease))
 
     def _append(self, key: str, value: bytes | None, created: int, lease: int) -> Entry:
         if lease:
@@ -217,7 +192,7 @@ class EmbeddedStore:
         revision = self._revision + 1
         if value is not None:
             created = created or revision
-        self._db.execute("INSERT INTO kv VALUES (?, ?, ?, ?, ?)", (revision, key, created, lease, value))
+        self._db.execute("INSERT INTO kv VALUES (?, ?, ?, ?, ?)", revision, key, created, lease, value)
         self._revision = revision
         return Entry(key, value or b"", created, revision, lease)
 
@@ -227,15 +202,10 @@ class EmbeddedStore:
         before = self._revision
         events: Events = []
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield events
-            self._db.execute("COMMIT")
-        except BaseException as error:
+            with self._db.transaction():
+                yield events
+        except BaseException:
             self._revision = before
-            if not self._closed and self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise self._failure(error) from error
             raise
         for watcher in self._watchers:
             watcher.take(events, self._history)
@@ -251,24 +221,24 @@ class EmbeddedStore:
     def _compact(self, revision: int) -> None:
         old = self._compacted
         with self._transaction():
-            self._db.execute("UPDATE floor SET revision = ?, compacted = ?", (self._revision, revision))
+            self._db.execute("UPDATE floor SET revision = ?, compacted = ?", self._revision, revision)
             self._db.execute(
-                "DELETE FROM kv WHERE revision IN (SELECT older.revision FROM kv AS newer JOIN kv AS older"
-                " ON older.key = newer.key AND older.revision < newer.revision"
-                " WHERE newer.revision > ? AND newer.revision <= ?)",
-                (old, revision),
-            )
-            self._db.execute("DELETE FROM kv WHERE revision <= ? AND revision > ? AND value IS NULL", (revision, old))
+                "DELETE FROM kv WHERE key IN (SELECT key FROM kv WHERE revision > ? AND revision <= ?) AND EXISTS"
+                " (SELECT 1 FROM kv AS newer"
+                " WHERE newer.key = kv.key AND newer.revision > kv.revision AND newer.revision <= ?)",
+                old, revision, revision,
+            )  # fmt: skip
+            self._db.execute("DELETE FROM kv WHERE revision <= ? AND revision > ? AND value IS NULL", revision, old)
         self._compacted = revision
 
     def _end_lease(self, lease: int) -> None:
         with self._transaction() as events:
-            rows = self._rows("SELECT DISTINCT key FROM kv WHERE lease = ? ORDER BY key", lease)
+            rows = self._db.rows("SELECT DISTINCT key FROM kv WHERE lease = ? ORDER BY key", lease)
             for (key,) in rows:
                 have = self._current(key)
                 if have and have.lease == lease:
                     events.append(Event("delete", self._append(key, None, 0, 0)))
-            self._db.execute("DELETE FROM lease WHERE id = ?", (lease,))
+            self._db.execute("DELETE FROM lease WHERE id = ?", lease)
         del self._leases[lease]
         self._compact_history()
 
@@ -294,31 +264,13 @@ class EmbeddedStore:
             self._timer = self._loop.call_later(1.0, self._timer_rings)
 
     def _current(self, key: str) -> Entry | None:
-        rows = self._rows(f"SELECT {_COLUMNS} FROM kv WHERE key = ? ORDER BY revision DESC LIMIT 1", key)
+        rows = self._db.rows(f"SELECT {_COLUMNS} FROM kv WHERE key = ? ORDER BY revision DESC LIMIT 1", key)
         return Entry(*rows[0]) if rows and rows[0][1] is not None else None
-
-    def _rows(self, sql: str, *arguments: Any) -> Rows:
-        try:
-            return self._db.execute(sql, arguments).fetchall()
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
 
     def _compacted_error(self, revision: int) -> CompactedError:
         if revision > self._revision:
             return DataLostError(f"the store is at revision {self._revision}, before {revision}: list again")
         return CompactedError(f"what the store held at revision {revision} is no longer kept: list again")
-
-    def _failure(self, error: sqlite3.Error) -> StoreError:
-        if self._closed:
-            return StoreError(f"the store {self._path} was closed")
-        hint = ""
-        if "locked" in str(error):
-            hint = "another daemon of this lab has it open; end that one first"
-        elif "full" in str(error):
-            hint = f"make room on the file system of {self._path}"
-        elif isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-            hint = "move the file away; `k8snetlab up` makes a new one"
-        return StoreError(f"store {self._path}: {error}", hint)
 
 
 class _Lease:
@@ -349,35 +301,6 @@ class _Watcher:
         self.wake.set()
 
 
-def _open(path: Path | str) -> sqlite3.Connection:
-    """The database, its tables made when the file is new. Exclusive: no other process may open it meanwhile."""
-    db = sqlite3.connect(path, timeout=0, isolation_level=None)
-    try:
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = OFF")
-        db.execute("PRAGMA journal_size_limit = 4000000")
-        db.execute("BEGIN EXCLUSIVE")
-        db.execute("COMMIT")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            db.executescript(_SCHEMA)
-        elif version != _SCHEMA_VERSION:
-            raise StoreError(
-                f"store {path} has layout {version}, this k8snetlab reads {_SCHEMA_VERSION}",
-                "take the lab down with the version that made it",
-            )
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
 def _event(row: tuple[Any, ...]) -> Event:
     key, value, created, revision, lease = row
     return Event("delete" if value is None else "put", Entry(key, value or b"", created, revision, lease))
-
-
-def _conflict(key: str, wanted: int | None, have: Entry | None) -> ConflictError:
-    state = f"is at revision {have.mod_revision}" if have else "is gone"
-    return ConflictError(f"{key} {state}, not at {wanted}: someone else changed it", "read it again and retry")

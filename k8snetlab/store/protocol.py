@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
-from k8snetlab.errors import CompactedError, K8sNetLabError
+from k8snetlab.errors import AlreadyExistsError, CompactedError, ConflictError, K8sNetLabError, NotFoundError
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -63,6 +63,20 @@ class Delete(msgspec.Struct, frozen=True):
 
 
 StoreWrite: TypeAlias = Create | Update | Delete
+
+
+def refusal(write: StoreWrite, have: Entry | None) -> K8sNetLabError | None:
+    """Why `write` must not be done to a key that holds `have`; None when it may."""
+    if isinstance(write, Create):
+        return AlreadyExistsError(f"{write.key} exists already") if have else None
+    if isinstance(write, Delete) and not have:
+        return NotFoundError(f"{write.key} does not exist")
+    if have and write.mod_revision in (None, have.mod_revision):
+        return None
+    state = f"is at revision {have.mod_revision}" if have else "is gone"
+    return ConflictError(
+        f"{write.key} {state}, not at {write.mod_revision}: someone else changed it", "read it again and retry"
+    )
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -176,7 +176,7 @@ async def test_a_watch_that_is_not_read_must_list_again() -> None:
 async def test_a_failed_bulk_write_leaves_nothing(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path / "store.db")
     before = await store.create("/w/0", b"")
-    store._db.execute("PRAGMA max_page_count = 40")
+    store._db.rows("PRAGMA max_page_count = 40")
     watch = store.watch("/w/", before.mod_revision)
     waiting = asyncio.ensure_future(take(watch, 1))
     await asyncio.sleep(0)
@@ -184,7 +184,7 @@ async def test_a_failed_bulk_write_leaves_nothing(tmp_path: Path) -> None:
         await store.write_many([Delete("/w/0")] + [Create(f"/w/{i}", b"x" * 10_000) for i in range(1, 100)])
     assert "make room" in caught.value.hint
     assert (await store.list("")).entries == (before,)
-    store._db.execute("PRAGMA max_page_count = 4000")
+    store._db.rows("PRAGMA max_page_count = 4000")
     after = await store.create("/w/1", b"")
     assert after.mod_revision == before.mod_revision + 1
     assert await waiting == [Event("put", after)]
