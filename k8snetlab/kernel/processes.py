@@ -13,10 +13,10 @@ from pathlib import Path
 from k8snetlab.kernel import netns
 
 
-def pids_in(name: str) -> list[int]:
-    """The processes whose network namespace this is, in order. Raises NotFoundError when there is no such namespace."""
-    wanted = netns.inode(name)
-    return sorted(pid for pid in _all() if _inode(pid) == wanted)
+def pids_in(names: str | Iterable[str]) -> list[int]:
+    """The processes whose network namespace is one of these, in order. Raises NotFoundError when a name has none."""
+    wanted = {netns.inode(name) for name in ([names] if isinstance(names, str) else names)}
+    return sorted(pid for pid in _all() if _inode(pid) in wanted) if wanted else []
 
 
 def terminate(pids: Iterable[int], grace: float) -> list[int]:

@@ -234,7 +234,7 @@ def test_a_big_delta_comes_and_goes(table: Iptables) -> None:
 def test_ipv6_has_tables_of_its_own(namespace: Make, tmp_path: Path) -> None:
     name = namespace()
     for variant in ("nft", "legacy"):
-        table = iptables.open(name, "ipv6", variant, tmp_path / "lock")  # type: ignore[arg-type]
+        table = iptables.open(name, "ipv6", variant, tmp_path / "lock")
         before = table.generation()
         rule = "-s fd00::/64 -p tcp -m tcp --dport 80 -j ACCEPT"
         key = ChainKey("filter", "KUBE-FORWARD")
@@ -301,7 +301,7 @@ def test_the_variant_is_the_machines_own_or_the_one_asked_for() -> None:
 
 def test_two_variants_in_one_namespace_are_noticed(namespace: Make, tmp_path: Path) -> None:
     name = namespace()
-    nft, legacy = (iptables.open(name, "ipv4", v, tmp_path / "lock") for v in ("nft", "legacy"))  # type: ignore[arg-type]
+    nft, legacy = (iptables.open(name, "ipv4", v, tmp_path / "lock") for v in ("nft", "legacy"))
     assert not iptables.mixed(name)
     legacy.apply(ALL)
     assert not iptables.mixed(name)

@@ -1,0 +1,178 @@
+"""What this machine offers, found by trying it in a namespace that is thrown away again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
+from k8snetlab.dataplane.operations import Item, ItemOperation
+from k8snetlab.dataplane.rules import ChainKey, RuleDelta
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel import iptables, netns, sysctl
+from k8snetlab.kernel.execute import execute
+
+MODULES = ("veth", "bridge", "vxlan", "br_netfilter", "nf_conntrack", "xt_statistic", "xt_recent", "xt_addrtype")
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+_NO_LAB = "every lab"
+_CHAIN = ChainKey("nat", "K8SNETLAB-PROBE")
+_RULES = {
+    "statistic": ("-m statistic --mode random --probability 0.5 -j ACCEPT", "Services with several endpoints"),
+    "recent": ("-m recent --name K8SNETLAB --rcheck --seconds 10 --reap -j ACCEPT", "session affinity (ClientIP)"),
+    "addrtype": ("-m addrtype --dst-type LOCAL -j ACCEPT", "NodePorts"),
+    "comment": ("-m comment --comment probe -j ACCEPT", "Services"),
+    "conntrack": ("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "Services"),
+    "mark": ("-m mark --mark 0x4000/0x4000 -j MARK --xor-mark 0x4000", "Services, masquerading"),
+    "MASQUERADE --random-fully": ("-j MASQUERADE --random-fully", "masquerading"),
+}
+_TOOLS = {
+    "ip": ("`ip netns exec` on the lab's namespaces", "apt-get install iproute2"),
+    "iptables-restore": ("Services, masquerading", "apt-get install iptables"),
+    "conntrack": ("forgetting UDP connections to endpoints that went", "apt-get install conntrack"),
+}
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One thing a lab needs: `rules_out` says what does not work without it, `how_to_get` what to type or change."""
+
+    name: str
+    present: bool
+    rules_out: str
+    how_to_get: str
+
+
+def probe() -> list[Feature]:
+    """Try everything. Leaves nothing behind, and loads no module that the kernel does not load by itself."""
+    found = [*_privileges(), *_tools()]
+    with _scratch() as name:
+        made = bool(name)
+        found.append(Feature("network namespaces", made, _NO_LAB, "run as root; in a container, run it privileged"))
+        found += _devices(name) if made else []
+        found += _sysctls(name) if made else []
+        found += _iptables(name) if made else []
+    return found
+
+
+def load_modules() -> list[str]:
+    """modprobe what labs use; returns those that could not be loaded."""
+    return [
+        module
+        for module in MODULES
+        if shutil.which("modprobe") is None
+        or subprocess.run(["modprobe", "-q", module], capture_output=True, check=False).returncode
+    ]
+
+
+def _privileges() -> Iterator[Feature]:
+    yield Feature("root", os.geteuid() == 0, _NO_LAB, "use sudo")
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    effective = int(status["CapEff"], 16)
+    for capability, bit in _CAPABILITIES.items():
+        yield Feature(
+            capability, bool(effective >> bit & 1), _NO_LAB, "use sudo; in a container, run it with --privileged"
+        )
+
+
+def _tools() -> Iterator[Feature]:
+    for tool, (rules_out, how_to_get) in _TOOLS.items():
+        yield Feature(f"{tool} (program)", shutil.which(tool) is not None, rules_out, how_to_get)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """The name of a namespace for the block, or "" when none can be made."""
+    name = f"k8snetlab-doctor-{os.getpid()}-{secrets.token_hex(2)}"
+    made_directory = False
+    try:
+        made_directory = netns.make_directory()
+        netns.create(name)
+    except (K8sNetLabError, OSError):
+        yield ""
+    else:
+        try:
+            yield name
+        finally:
+            netns.delete(name)
+    finally:
+        if made_directory:
+            netns.remove_directory()
+
+
+def _devices(name: str) -> Iterator[Feature]:
+    items: dict[str, tuple[Item, str]] = {
+        "veth": (Veth("probe0", "probe1", name), _NO_LAB),
+        "bridge": (Bridge("probe2"), _NO_LAB),
+        "vxlan": (Vxlan("probe3", 1, "192.0.2.1", "lo"), "the vxlan backend (host-gw works without)"),
+    }
+    for kind, (item, rules_out) in items.items():
+        how_to_get = f"modprobe {kind} (Debian: apt-get install linux-image-$(uname -r))"
+        yield Feature(kind, _can_add(name, item), rules_out, how_to_get)
+    works = _can_add(name, Device("lo")) and _can_add(name, Address("lo", "fd00::1/64"))
+    yield Feature("IPv6", works, "IPv6 and dual-stack labs", "boot without ipv6.disable=1")
+
+
+def _sysctls(name: str) -> Iterator[Feature]:
+    yield Feature(
+        "writable /proc/sys/net",
+        _works(lambda: sysctl.write(name, {"net.ipv4.ip_forward": "1"})),
+        _NO_LAB,
+        "in a container, run it with --privileged (or --security-opt systempaths=unconfined)",
+    )
+    key = "net.bridge.bridge-nf-call-iptables"
+    own = _works(lambda: sysctl.write(name, {key: "1"})) and _per_namespace(key, name)
+    yield Feature(
+        "br_netfilter per namespace",
+        own,
+        "Services whose endpoint is on the client's own bridge",
+        "modprobe br_netfilter (Linux 5.3 or newer)",
+    )
+
+
+def _per_namespace(key: str, name: str) -> bool:
+    """Whether setting the key in one namespace leaves it alone in another."""
+    before = sysctl.read("", [key])
+    sysctl.write(name, {key: "0"})
+    inside_zero = sysctl.read(name, [key])[key] == "0"
+    sysctl.write(name, {key: "1"})
+    return inside_zero and sysctl.read("", [key]) == before
+
+
+def _iptables(name: str) -> Iterator[Feature]:
+    lockfile = Path("/run", f"{name}.lock")
+    try:
+        for variant in ("nft", "legacy"):
+            table = iptables.open(name, "ipv4", variant, lockfile)
+            works = _takes(table, "-j RETURN")
+            how_to_get = "apt-get install iptables; a kernel with nf_tables or ip_tables"
+            yield Feature(f"iptables-{variant}", works, f"labs with proxy.iptables: {variant}", how_to_get)
+            if not works:
+                continue
+            for extension, (rule, rules_out) in _RULES.items():
+                how_to_get = f"modprobe xt_{extension.split()[0]}"
+                yield Feature(f"iptables-{variant}: {extension}", _takes(table, rule), rules_out, how_to_get)
+            table.remove((_CHAIN.chain,))
+    finally:
+        lockfile.unlink(missing_ok=True)
+
+
+def _can_add(name: str, item: Item) -> bool:
+    return _works(lambda: execute([ItemOperation("add", name, item)]))
+
+
+def _takes(table: iptables.Iptables, rule: str) -> bool:
+    return _works(lambda: table.apply(RuleDelta("ipv4", {_CHAIN: (rule,)})))
+
+
+def _works(attempt: Callable[[], None]) -> bool:
+    try:
+        attempt()
+    except (K8sNetLabError, OSError):
+        return False
+    return True
