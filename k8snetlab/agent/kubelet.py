@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from k8snetlab.agent.container import PodRunner
-from k8snetlab.agent.workload import PodState, Request, Response
+from k8snetlab.agent.health import HealthChecks
+from k8snetlab.agent.workload import HealthWork, PodState, Request, Response
 
 
 class Kubelet:
@@ -25,6 +26,7 @@ class Kubelet:
 
     def __init__(self) -> None:
         self._pods: dict[str, PodRunner] = {}
+        self._health: dict[str, HealthChecks] = {}
         self._writers: set[asyncio.StreamWriter] = set()
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(Request).decode
@@ -59,14 +61,26 @@ class Kubelet:
             writer.close()
 
     async def _reply(self, writer: asyncio.StreamWriter, request: Request) -> None:
+        error = ""
         match request.op:
             case "run":
                 states = tuple([await self._run(work.uid, PodRunner(work, self._changed)) for work in request.pods])
             case "stop":
                 states = tuple(await asyncio.gather(*(self._stop(uid) for uid in request.uids)))
+            case "health":
+                states, error = (), await self._answer_health(request.health)
             case "list":
                 states = tuple(pod.state for pod in self._pods.values())
-        self._send(writer, Response(id=request.id, states=states))
+        self._send(writer, Response(id=request.id, states=states, error=error))
+
+    async def _answer_health(self, work: HealthWork | None) -> str:
+        if work is None:
+            return ""
+        checks = self._health.setdefault(work.netns, HealthChecks())
+        problems = await checks.update(work)
+        if not work.ports:
+            self._health.pop(work.netns).close()
+        return "; ".join(problems)
 
     async def _run(self, uid: str, pod: PodRunner) -> PodState:
         """Starts the pod; one that runs already is left as it is."""

@@ -76,13 +76,23 @@ class PodState(msgspec.Struct, frozen=True):
         return all(c.state == "Running" for c in self.containers)
 
 
+class HealthWork(msgspec.Struct, frozen=True):
+    """The healthCheckNodePorts of a node: what is answered on each port, status and body."""
+
+    netns: str
+    ports: dict[int, tuple[int, str]]
+    ipv6: bool = False
+
+
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line from the daemon: run these pods, stop the ones with these uids, or list what there is."""
+    """One line from the daemon: run these pods, stop the ones with these uids, list what there is, or answer so on a
+    node's healthCheckNodePorts from now on."""
 
     id: int
-    op: Literal["run", "stop", "list"]
+    op: Literal["run", "stop", "list", "health"]
     pods: tuple[PodWork, ...] = ()
     uids: tuple[str, ...] = ()
+    health: HealthWork | None = None
 
 
 class Response(msgspec.Struct, frozen=True, omit_defaults=True):
