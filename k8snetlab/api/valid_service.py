@@ -29,6 +29,8 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.source import Path
 
 NODE_PORTS = range(30000, 32768)
+KUBERNETES = ("default", "kubernetes")
+"""The API server's own Service, which has the first address of the service network."""
 
 
 def service(report: Report, service: Service, world: Snapshot) -> None:
@@ -212,6 +214,8 @@ def _in_range(report: Report, service: Service, path: Path, address: Address, wo
         report.error(service, path, f"{address} is not in the lab's serviceCIDR {lab.spec.serviceCIDR}")
     elif address == network.network_address or (address.version == 4 and address == network.broadcast_address):
         report.error(service, path, f"{address} is the network or broadcast address of {network}")
+    elif address == network[1] and service.key != KUBERNETES:
+        report.error(service, path, f"{address} is reserved for the Service default/kubernetes; choose another")
 
 
 def _policies(report: Report, service: Service) -> None:

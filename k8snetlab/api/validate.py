@@ -25,7 +25,9 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
     """
     objects = list(objects)
     report = Report()
-    world = (existing or Snapshot()).changed(((type(o), o.key, o) for o in objects), 0)
+    world = existing or Snapshot()
+    if len(objects) > 1 or existing is None:
+        world = world.changed(((type(o), o.key, o) for o in objects), world.revision)
     seen: dict[tuple[type[Object], Key], Object] = {}
     for obj in objects:
         _metadata(report, obj)

@@ -41,21 +41,25 @@ class Version:
         if node is not None:
             node.parent = None
 
-    def difference(self, other: Version) -> set[Key] | None:
-        """Keys that may differ between two versions, None when their common ancestor is not remembered."""
-        keys: set[Key] = set()
+    def difference(self, other: Version) -> Iterable[Key] | None:
+        """Keys that may differ between two versions, those that changed first first.
+
+        None when their common ancestor is not remembered.
+        """
+        newer: list[Version] = []
+        older: list[Version] = []
         a: Version | None = self
         b: Version | None = other
         while a is not b:
             if a is None or b is None:
                 return None
             if a.depth >= b.depth:
-                keys.update(a.keys)
+                newer.append(a)
                 a = a.parent
             else:
-                keys.update(b.keys)
+                older.append(b)
                 b = b.parent
-        return keys
+        return dict.fromkeys(key for version in (*reversed(older), *reversed(newer)) for key in version.keys)
 
 
 class Objects(dict[Key, T]):
@@ -68,13 +72,14 @@ class Objects(dict[Key, T]):
         self.version = Version()
         self.tables = Tables()
 
-    def changed(self, changes: Mapping[Key, T | None]) -> Objects[T]:
-        """A copy with each object put in, or taken out where it is None."""
+    def changed(self, changes: Iterable[tuple[Key, T | None]]) -> Objects[T]:
+        """A copy with each object put in, or taken out where it is None, one after the other."""
+        changes = tuple(changes)
         child = Objects[T].__new__(Objects)
         dict.__init__(child, self)
-        child.version = Version(self.version, tuple(changes))
+        child.version = Version(self.version, tuple(dict.fromkeys(key for key, _ in changes)))
         child.tables = self.tables
-        for key, obj in changes.items():
+        for key, obj in changes:
             if obj is None:
                 child.pop(key, None)
             else:

@@ -1,0 +1,237 @@
+"""Admission: every write goes through here before it is stored, and is completed or refused.
+
+Source: Kubernetes pkg/registry/core/service (alloc.go, storage.go: patchAllocatedValues, dropTypeDependentFields) and
+pkg/apis/core/validation (ValidatePodUpdate); the wording of the refusals is Kubernetes' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar, cast
+
+from msgspec.structs import replace
+
+from k8snetlab.api import addressing
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.core import IPFamily, Pod, PodSpec, Service, ServicePort, ServiceSpec
+from k8snetlab.api.defaults import with_defaults
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.fields import show
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.validate import validate
+from k8snetlab.controllers import allocation, identity
+from k8snetlab.errors import ManifestError
+
+T = TypeVar("T", bound=Object)
+_POD_IMMUTABLE = (
+    "pod updates may not change fields other than the containers' image; delete it first, or use a Deployment"
+)
+
+
+def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
+    """`new` as it is to be stored in place of `old`: with defaults, uid, cluster IPs and node ports.
+
+    Raises ManifestError with every field that is wrong, immutable, or taken by another object of the snapshot.
+    """
+    obj: Object = with_defaults(new)
+    if old is not None:
+        obj = _kept(obj, old)
+        if _essence(obj) == _essence(old):
+            return cast(T, obj)
+    elif not obj.metadata.uid:
+        obj = replace(obj, metadata=replace(obj.metadata, uid=identity.uid(obj, snapshot.revision)))
+    problems = [] if old is None else _immutable(obj, old)
+    problems += [f"{show(p.path)}: {p.message}" for p in validate([obj], snapshot) if p.severity == "error"]
+    if not problems and isinstance(obj, Service):
+        obj, problems = _allocated(obj, snapshot)
+    if problems:
+        raise ManifestError([f'{obj.KIND} "{obj.name}" is invalid: {problem}' for problem in dict.fromkeys(problems)])
+    return cast(T, obj)
+
+
+def in_order(objects: Iterable[Object]) -> list[Object]:
+    """Objects of one `up` or `apply` in the order in which they are best admitted, else as written.
+
+    The Lab comes first, because ranges and nodes are its to tell; Services that name neither address nor node port come
+    last, so that what they are given is nothing that another one asks for.
+    """
+
+    def rank(obj: Object) -> int:
+        match obj:
+            case Lab():
+                return 0
+            case Service(spec=spec) if not spec.clusterIP and not any(port.nodePort for port in spec.ports):
+                return 2
+        return 1
+
+    return sorted(objects, key=rank)
+
+
+def _essence(obj: Object) -> dict[str, Any]:
+    """All of an object that admission looks at: not its status, and of its metadata only names, labels and keys."""
+    fields = {name: getattr(obj, name) for name in obj.__struct_fields__ if name not in ("metadata", "status")}
+    metadata = obj.metadata
+    fields["metadata"] = (metadata.name, metadata.namespace, metadata.uid, metadata.labels, set(metadata.annotations))
+    if isinstance(obj, Service):
+        fields["ingress"] = obj.status
+    return fields
+
+
+# --- updates --------------------------------------------------------------------------------------------------------
+
+
+def _kept(new: Object, old: Object) -> Object:
+    """`new` with what an update need not repeat: its uid, and what was allocated for it."""
+    if new.metadata.uid != old.metadata.uid:
+        new = replace(new, metadata=replace(new.metadata, uid=old.metadata.uid))
+    if isinstance(new, Service) and isinstance(old, Service):
+        return replace(new, spec=_kept_service(new.spec, old.spec))
+    if isinstance(new, Pod) and isinstance(old, Pod) and not new.spec.nodeName:
+        return replace(new, spec=replace(new.spec, nodeName=old.spec.nodeName))
+    return new
+
+
+def _kept_service(new: ServiceSpec, old: ServiceSpec) -> ServiceSpec:
+    changes: dict[str, Any] = {}
+    if new.type == "ExternalName":
+        if new.clusterIPs == old.clusterIPs:
+            changes.update(clusterIP="", clusterIPs=(), ipFamilies=(), ipFamilyPolicy=None)
+    elif old.type != "ExternalName":
+        if not new.clusterIP and not new.clusterIPs:
+            changes.update(clusterIP=old.clusterIP, clusterIPs=old.clusterIPs)
+        if not new.ipFamilies:
+            changes.update(ipFamilies=old.ipFamilies)
+        if new.ipFamilyPolicy is None:
+            changes.update(ipFamilyPolicy=old.ipFamilyPolicy)
+    had = {(port.port, port.protocol): port.nodePort for port in old.ports}
+    if new.type in ("NodePort", "LoadBalancer"):
+        taken = {(port.protocol, port.nodePort) for port in new.ports}
+        changes["ports"] = tuple(
+            replace(port, nodePort=given)
+            if not port.nodePort
+            and (given := had.get((port.port, port.protocol), 0))
+            and (port.protocol, given) not in taken
+            else port
+            for port in new.ports
+        )
+    else:
+        same = [port.nodePort == had.get((port.port, port.protocol)) for port in new.ports]
+        changes["ports"] = tuple(
+            replace(port, nodePort=0) if port.nodePort and equal else port
+            for port, equal in zip(new.ports, same, strict=True)
+        )
+    if _checks_health(new):
+        changes["healthCheckNodePort"] = new.healthCheckNodePort or old.healthCheckNodePort
+    elif new.healthCheckNodePort == old.healthCheckNodePort:
+        changes["healthCheckNodePort"] = 0
+    return replace(new, **changes)
+
+
+def _immutable(new: Object, old: Object) -> list[str]:
+    match new, old:
+        case Service(), Service():
+            had = old.spec.clusterIPs or ((old.spec.clusterIP,) if old.spec.clusterIP else ())
+            if had and new.spec.type != "ExternalName" and new.spec.clusterIPs[:1] != had[:1]:
+                value = new.spec.clusterIP
+                return [
+                    f'spec.clusterIPs[0]: Invalid value: "{value}": may not change once set; delete the Service first'
+                ]
+        case (Deployment(), Deployment()) | (ReplicaSet(), ReplicaSet()):
+            if cast(Deployment, new).spec.selector != cast(Deployment, old).spec.selector:
+                return [f"spec.selector: field is immutable; delete the {new.KIND} first"]
+        case Pod(), Pod():
+            if _fixed(new.spec, old.spec.nodeName) != _fixed(old.spec, new.spec.nodeName):
+                return [f"spec: Forbidden: {_POD_IMMUTABLE}"]
+        case EndpointSlice(), EndpointSlice() if new.addressType != old.addressType:
+            return ["addressType: field is immutable; delete the EndpointSlice first"]
+    return []
+
+
+def _fixed(spec: PodSpec, other_node: str) -> PodSpec:
+    """What may not change of a pod; binding one that has no node is no change."""
+    containers = tuple(replace(container, image="") for container in spec.containers)
+    node = spec.nodeName if other_node else ""
+    return replace(spec, containers=containers, terminationGracePeriodSeconds=0, nodeName=node)
+
+
+# --- allocation -----------------------------------------------------------------------------------------------------
+
+
+def _allocated(service: Service, snapshot: Snapshot) -> tuple[Service, list[str]]:
+    if service.spec.type == "ExternalName":
+        return service, []
+    networks = {_family(n): n for n in addressing.networks(snapshot.lab.spec.serviceCIDR)}
+    families, problems = _families(service.spec, list(networks))
+    if problems:
+        return service, problems
+    ips = list(service.spec.clusterIPs)
+    if service.spec.clusterIP != "None":
+        for family in families[len(ips) :]:
+            ip = allocation.cluster_ip(service, networks[family], snapshot)
+            if ip is None:
+                message = f"failed to allocate IP: range {networks[family]} is full; widen the lab's serviceCIDR"
+                return service, [f"spec.clusterIPs: {message}"]
+            ips.append(ip)
+    policy = service.spec.ipFamilyPolicy or ("SingleStack" if len(families) == 1 else "RequireDualStack")
+    spec = replace(
+        service.spec, clusterIP=ips[0], clusterIPs=tuple(ips), ipFamilies=tuple(families), ipFamilyPolicy=policy
+    )
+    return _with_node_ports(replace(service, spec=spec), snapshot)
+
+
+def _families(spec: ServiceSpec, available: list[IPFamily]) -> tuple[list[IPFamily], list[str]]:
+    """The families a Service is to have addresses of, in order, and what speaks against them."""
+    given: list[IPFamily] = ["IPv6" if ":" in ip else "IPv4" for ip in spec.clusterIPs if ip != "None"]
+    families = list(spec.ipFamilies) or given or available[:1]
+    if given != families[: len(given)]:
+        return families, ["spec.ipFamilies: do not fit the addresses in spec.clusterIPs"]
+    missing = [family for family in families if family not in available]
+    if missing:
+        return families, [f"spec.ipFamilies: Invalid value: {missing[0]}: not configured on this cluster (serviceCIDR)"]
+    if spec.ipFamilyPolicy == "SingleStack" and len(families) > 1:
+        return families, ["spec.ipFamilyPolicy: must be RequireDualStack or PreferDualStack with two IP families"]
+    if spec.ipFamilyPolicy in ("PreferDualStack", "RequireDualStack"):
+        families += [family for family in available if family not in families]
+    if spec.ipFamilyPolicy == "RequireDualStack" and len(families) < 2:
+        return families, ["spec.ipFamilyPolicy: this cluster is not configured for dual-stack services (serviceCIDR)"]
+    return families, []
+
+
+def _with_node_ports(service: Service, snapshot: Snapshot) -> tuple[Service, list[str]]:
+    spec = service.spec
+    wanted = spec.type == "NodePort" or (spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts)
+    taken = {port.nodePort for port in spec.ports} | {spec.healthCheckNodePort}
+    ports: list[ServicePort] = []
+    full = [f"spec.ports: failed to allocate a nodePort: all of them are taken"]
+    for port in spec.ports:
+        number: int | None = port.nodePort
+        if wanted and not number:
+            number = _twin(port, (*ports, *spec.ports)) or allocation.node_port(
+                service, f"{port.port}/{port.protocol}", taken, snapshot
+            )
+        if number is None:
+            return service, full
+        taken.add(number)
+        ports.append(replace(port, nodePort=number) if number != port.nodePort else port)
+    health: int | None = spec.healthCheckNodePort
+    if _checks_health(spec) and not health:
+        health = allocation.node_port(service, "healthCheckNodePort", taken, snapshot)
+    if health is None:
+        return service, full
+    return replace(service, spec=replace(spec, ports=tuple(ports), healthCheckNodePort=health)), []
+
+
+def _twin(port: ServicePort, ports: Iterable[ServicePort]) -> int:
+    """The node port of the same port with another protocol: DNS over UDP and TCP gets one number."""
+    same = [p for p in ports if p.port == port.port and p.nodePort]
+    return same[0].nodePort if same and all(p.protocol != port.protocol for p in same) else 0
+
+
+def _checks_health(spec: ServiceSpec) -> bool:
+    return spec.type == "LoadBalancer" and spec.externalTrafficPolicy == "Local"
+
+
+def _family(network: addressing.Network) -> IPFamily:
+    return "IPv4" if network.version == 4 else "IPv6"

@@ -1,0 +1,48 @@
+"""Garbage collection: what belongs to an owner that is no more, and pods on nodes that are no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import BY_KIND, RESOURCES
+from k8snetlab.api.selection import by_owner, pods_by_node
+from k8snetlab.api.snapshot import Change, Snapshot
+from k8snetlab.controllers.changes import remove
+
+_KINDS: list[type[Object]] = [r.type for r in RESOURCES]
+
+
+def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
+    doubtful: dict[tuple[type[Object], tuple[str, str]], Object] = {}
+    for type_ in _KINDS:
+        for key in now.changes(type_, before):
+            obj = now.all(type_).get(key)
+            if obj is not None and obj.metadata.ownerReferences:
+                doubtful[type_, key] = obj
+            if before is not None and (obj is None or _another(obj, before)):
+                for dependent in _KINDS:
+                    owned = now.select(dependent, by_owner, (type_.KIND, *key))
+                    doubtful.update({(dependent, k): o for k, o in owned.items()})
+    for obj in doubtful.values():
+        if all(_gone(obj, o.kind, o.name, o.uid, now) for o in obj.metadata.ownerReferences):
+            yield from remove(obj, now)
+    for _, name in now.changes(Node, before):
+        if before is not None and not now.get(Node, name):
+            for pod in now.select(Pod, pods_by_node, name).values():
+                yield from remove(pod, now)
+
+
+def _another(obj: Object, before: Snapshot) -> bool:
+    """Whether the object took the place of a deleted one of its name."""
+    old = before.all(type(obj)).get(obj.key)
+    return old is not None and old.metadata.uid != obj.metadata.uid
+
+
+def _gone(obj: Object, kind: str, name: str, uid: str, now: Snapshot) -> bool:
+    resource = BY_KIND.get(kind)
+    if resource is None:
+        return False
+    owner = now.all(resource.type).get((obj.namespace if resource.type.namespaced else "", name))
+    return owner is None or bool(uid and owner.metadata.uid and owner.metadata.uid != uid)

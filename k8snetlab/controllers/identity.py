@@ -1,0 +1,54 @@
+"""Names and uids that a real cluster draws at random, drawn here from hashes: the same lab looks the same everywhere.
+
+Source of the alphabet and the look: apimachinery pkg/util/rand (SafeEncodeString), controller_utils.ComputeHash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Container
+
+import msgspec
+
+from k8snetlab.api.core import PodTemplateSpec
+from k8snetlab.api.meta import Object, OwnerReference
+
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""No vowels and no 0, 1 and 3, so that no words come out."""
+MAX_GENERATED = 63
+
+
+def uid(obj: Object, revision: int) -> str:
+    """The uid of an object created at a revision: one that is created again gets another."""
+    digest = hashlib.sha256(f"{obj.KIND}/{obj.namespace}/{obj.name}/{revision}".encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
+
+
+def generated(base: str, taken: Container[str], seed: str = "") -> str:
+    """`base` and five characters, cut to a DNS label, that are not among the `taken` names."""
+    number = 0
+    while True:
+        digest = hashlib.sha256(f"{base}/{seed}/{number}".encode()).digest()
+        suffix = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:5])
+        name = f"{base}-"[: MAX_GENERATED - 5] + suffix
+        if name not in taken:
+            return name
+        number += 1
+
+
+def template_hash(template: PodTemplateSpec) -> str:
+    """The pod-template-hash of a template, ten characters or less, such as 5d4f8c7b9."""
+    digest = hashlib.sha256(msgspec.json.encode(template, order="deterministic")).digest()
+    number = str(int.from_bytes(digest[:4], "big"))
+    return "".join(_ALPHABET[ord(digit) % len(_ALPHABET)] for digit in number)
+
+
+def owned_by(owner: Object) -> OwnerReference:
+    return OwnerReference(
+        apiVersion=owner.API_VERSION, kind=owner.KIND, name=owner.name, uid=owner.metadata.uid, controller=True
+    )
+
+
+def controller_of(obj: Object) -> OwnerReference | None:
+    return next((o for o in obj.metadata.ownerReferences if o.controller), None)

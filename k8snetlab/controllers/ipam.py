@@ -1,0 +1,125 @@
+"""Addresses for pods, in the order of the CNI plugin host-local: round robin after the last one given.
+
+Source: containernetworking/plugins plugins/ipam/host-local/backend/allocator. A subnet's network address, its gateway
+(.1, on cni0) and, for IPv4, its broadcast address are never given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from k8snetlab.api.addressing import Network, address, network, split
+from k8snetlab.api.core import Node, Pod, PodIP
+from k8snetlab.api.selection import pods_by_node
+from k8snetlab.api.snapshot import Change, Snapshot
+from k8snetlab.controllers.changes import active, put
+
+LAST_RESERVED = "k8snetlab/last-reserved-ip"
+"""Annotation of a Node: the last address given in each of its subnets, separated by commas."""
+
+
+def without_address(pod: Pod) -> Iterable[str]:
+    return (pod.spec.nodeName,) if pod.spec.nodeName and not pod.ips and active(pod) else ()
+
+
+def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
+    pods = now.changes(Pod, before)
+    renewed = [name for _, name in now.changes(Node, before)]
+    for name in dict.fromkeys((*renewed, *_nodes_of(pods, now, before))):
+        node = now.get(Node, name)
+        waiting = list(now.select(Pod, without_address, name).values())
+        if node is None:
+            continue
+        if name in renewed:
+            waiting += _misplaced(node, now)
+        if waiting:
+            yield from _give(node, waiting, now)
+
+
+def _nodes_of(keys: Iterable[tuple[str, str]], now: Snapshot, before: Snapshot | None) -> Iterator[str]:
+    """Nodes with a changed pod: one that needs an address, or one that left its own to others."""
+    for key in keys:
+        for snapshot in (now, before):
+            pod = snapshot.all(Pod).get(key) if snapshot else None
+            if pod and pod.spec.nodeName:
+                yield pod.spec.nodeName
+
+
+def _misplaced(node: Node, now: Snapshot) -> list[Pod]:
+    """Pods whose addresses are none of their node's any more."""
+    subnets = [network(cidr) for cidr in node.podCIDRs]
+    return [
+        pod
+        for pod in now.select(Pod, pods_by_node, node.name).values()
+        if pod.ips
+        and active(pod)
+        and (
+            pod.ips != node.addresses
+            if pod.spec.hostNetwork
+            else not all(any(address(ip) in subnet for subnet in subnets) for ip in pod.ips)
+        )
+    ]
+
+
+def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Change]:
+    subnets = [network(cidr) for cidr in node.podCIDRs]
+    moving = {pod.key for pod in waiting}
+    used = {ip for pod in now.select(Pod, pods_by_node, node.name).values() if pod.key not in moving for ip in pod.ips}
+    last = {subnet: _last(node, subnet) for subnet in subnets}
+    for pod in waiting:
+        if pod.spec.hostNetwork:
+            yield from _addressed(pod, node.addresses, node)
+            continue
+        given = {subnet: _next(subnet, last[subnet], used) for subnet in subnets}
+        if not given or None in given.values():
+            full = ", ".join(str(subnet) for subnet, ip in given.items() if ip is None)
+            message = f"no free address in {full}" if full else f"{node.name} has no pod subnet"
+            if pod.status.message != message:
+                yield put(replace(pod, status=replace(pod.status, message=message)))
+            continue
+        last = {subnet: ip for subnet, ip in given.items() if ip is not None}
+        ips = tuple(str(subnet[offset]) for subnet, offset in last.items())
+        used.update(ips)
+        yield from _addressed(pod, ips, node)
+    reserved = ",".join(str(subnet[offset]) for subnet, offset in last.items() if offset)
+    if reserved and reserved != node.metadata.annotations.get(LAST_RESERVED):
+        annotations = {**node.metadata.annotations, LAST_RESERVED: reserved}
+        yield put(replace(node, metadata=replace(node.metadata, annotations=annotations)))
+
+
+def _addressed(pod: Pod, ips: tuple[str, ...], node: Node) -> Iterator[Change]:
+    if not ips:
+        return
+    status = replace(
+        pod.status,
+        podIP=ips[0],
+        podIPs=tuple(PodIP(ip=ip) for ip in ips),
+        hostIP=node.addresses[0] if node.addresses else "",
+        message="",
+    )
+    yield put(replace(pod, status=status))
+
+
+def _last(node: Node, subnet: Network) -> int:
+    """The offset in a subnet of the last address given there, 0 for none."""
+    for text in split(node.metadata.annotations.get(LAST_RESERVED, "")):
+        try:
+            ip = address(text)
+        except ValueError:
+            continue
+        if ip in subnet:
+            return int(ip) - int(subnet.network_address)
+    return 0
+
+
+def _next(subnet: Network, last: int, used: set[str]) -> int | None:
+    """The offset of the next free address; at most as many are in the way as are used."""
+    first, end = 2, subnet.num_addresses - (1 if subnet.version == 4 else 0)
+    offset = last
+    for _ in range(min(end - first, len(used) + 1)):
+        offset = offset + 1 if first <= offset + 1 < end else first
+        if str(subnet[offset]) not in used:
+            return offset
+    return None

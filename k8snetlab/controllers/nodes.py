@@ -1,0 +1,112 @@
+"""Nodes out of the Lab: addresses, pod subnets as flannel's subnet manager gives them, flannel's annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from msgspec.structs import replace
+
+from k8snetlab.api.addressing import Network, free_subnet, networks, split
+from k8snetlab.api.core import Node, NodeAddress, NodeSpec
+from k8snetlab.api.defaults import expand
+from k8snetlab.api.flannel import (
+    BACKEND_DATA,
+    BACKEND_TYPE,
+    KUBE_SUBNET_MANAGER,
+    PUBLIC_IP,
+    backend_data,
+    vtep_mac,
+    vtep_mac_of,
+)
+from k8snetlab.api.lab import Lab, LabNode
+from k8snetlab.api.meta import ObjectMeta
+from k8snetlab.api.snapshot import Change, Snapshot
+from k8snetlab.controllers.changes import put, remove
+from k8snetlab.controllers.identity import owned_by
+
+_FAMILY = {4: "ipv4", 6: "ipv6"}
+
+
+def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
+    if not (now.changes(Lab, before) or now.changes(Node, before)):
+        return
+    for lab in now.all(Lab).values():
+        wanted = expand(lab.spec).nodes
+        if isinstance(wanted, int):
+            continue
+        names = {entry.name for entry in wanted}
+        for node in now.all(Node).values():
+            if node.name not in names and any(o.kind == Lab.KIND for o in node.metadata.ownerReferences):
+                yield from remove(node, now)
+        yield from _nodes(lab, wanted, now)
+
+
+def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot) -> Iterator[Change]:
+    """Subnets written in the Lab come first, then those that nodes have, then free ones in order."""
+    cluster = networks(lab.spec.podCIDR)
+    fixed = {entry.name: networks(entry.podCIDR) for entry in wanted}
+    taken = [subnet for subnets in fixed.values() for subnet in subnets]
+    kept: dict[str, list[Network]] = {}
+    strangers = [n for n in now.all(Node).values() if n.name not in fixed]
+    taken += [subnet for node in strangers for cidr in node.podCIDRs for subnet in networks(cidr)]
+    for entry in wanted:
+        node = now.get(Node, entry.name)
+        had = [subnet for cidr in node.podCIDRs for subnet in networks(cidr)] if node else []
+        kept[entry.name] = [
+            subnet
+            for subnet in had
+            if not any(subnet.version == f.version for f in fixed[entry.name])
+            and any(subnet.version == c.version and subnet.subnet_of(c) for c in cluster)  # type: ignore[arg-type]
+            and not any(subnet.overlaps(t) for t in taken)
+        ]
+        taken += kept[entry.name]
+    for entry in wanted:
+        subnets = []
+        for whole in cluster:
+            own = [s for s in (*fixed[entry.name], *kept[entry.name]) if s.version == whole.version]
+            subnet = own[0] if own else free_subnet(whole, taken)
+            if subnet:
+                subnets.append(subnet)
+                taken.append(subnet)
+        old = now.get(Node, entry.name)
+        new = _node(lab, entry, subnets, old)
+        if new != old:
+            yield put(new)
+
+
+def _node(lab: Lab, entry: LabNode, subnets: list[Network], old: Node | None) -> Node:
+    """The node as the Lab wants it; conditions, cordons, and labels and annotations of others stay."""
+    node = old or Node(metadata=ObjectMeta(name=entry.name))
+    addresses = [NodeAddress(type="InternalIP", address=a) for a in split(entry.address)]
+    cidrs = tuple(map(str, subnets))
+    metadata = replace(
+        node.metadata,
+        labels={
+            **node.metadata.labels,
+            "kubernetes.io/hostname": entry.name,
+            "kubernetes.io/os": "linux",
+            **entry.labels,
+        },
+        annotations={**node.metadata.annotations, **_flannel(lab, entry, subnets, node)},
+        ownerReferences=node.metadata.ownerReferences or (owned_by(lab),),
+    )
+    return replace(
+        node,
+        metadata=metadata,
+        spec=NodeSpec(podCIDR=cidrs[0] if cidrs else "", podCIDRs=cidrs, unschedulable=node.spec.unschedulable),
+        status=replace(node.status, addresses=(*addresses, NodeAddress(type="Hostname", address=entry.name))),
+    )
+
+
+def _flannel(lab: Lab, entry: LabNode, subnets: list[Network], node: Node) -> dict[str, str]:
+    network = lab.spec.network
+    annotations = {BACKEND_TYPE: network.backend, KUBE_SUBNET_MANAGER: "true"}
+    public = {_FAMILY[ip_address(a).version]: a for a in split(entry.address)}
+    for family in (_FAMILY[subnet.version] for subnet in subnets):
+        known = BACKEND_DATA[family] in node.metadata.annotations
+        mac = vtep_mac_of(node, family) if known else vtep_mac(lab.name, entry.name, family)
+        annotations[BACKEND_DATA[family]] = backend_data(network.vni, mac) if network.backend == "vxlan" else "null"
+        if family in public:
+            annotations[PUBLIC_IP[family]] = public[family]
+    return annotations
