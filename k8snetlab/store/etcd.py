@@ -8,96 +8,47 @@ name their writer.
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Any, TypeAlias
 
 import httpx
 
-from k8snetlab.errors import (
-    AlreadyExistsError,
-    CompactedError,
-    ConflictError,
-    K8sNetLabError,
-    NotFoundError,
-    StoreError,
+from k8snetlab.errors import CompactedError, K8sNetLabError, NotFoundError, StoreError
+from k8snetlab.store.etcd_errors import raise_refusal
+from k8snetlab.store.etcd_messages import (
+    Body,
+    Header,
+    LeaseMessage,
+    LeaseResponse,
+    RangeResponse,
+    Response,
+    TxnResponse,
+    WatchEvent,
+    WatchMessage,
+    WatchResponse,
+    base64,
+    below,
+    decode,
+    txn,
 )
-from k8snetlab.store.gateway import Gateway, Header, Message, Refusal, decode, raise_refusal
-from k8snetlab.store.protocol import Create, DataLostError, Delete, Entry, Event, Health, Listing, StoreWrite, Update
+from k8snetlab.store.gateway import Gateway
+from k8snetlab.store.protocol import (
+    Create,
+    DataLostError,
+    Delete,
+    Entry,
+    Event,
+    Health,
+    Listing,
+    StoreWrite,
+    Update,
+    refusal,
+)
 
 _PAGE = 2_000
 """Entries asked for at once in a list."""
 _TXN_WRITES = 100
 """Writes sent in one transaction; etcd's --max-txn-ops is 128 by default."""
 _LOST = "etcd has lost its data (its revision {now} is before {seen}, which was seen): list again"
-
-Body: TypeAlias = dict[str, Any]
-
-
-class KeyValue(Message, frozen=True):
-    key: bytes = b""
-    value: bytes = b""
-    create_revision: int = 0
-    mod_revision: int = 0
-    lease: int = 0
-
-    def entry(self) -> Entry:
-        return Entry(self.key.decode(errors="replace"), self.value, self.create_revision, self.mod_revision, self.lease)
-
-
-class RangeResponse(Message, frozen=True):
-    header: Header = Header()
-    kvs: tuple[KeyValue, ...] = ()
-    more: bool = False
-
-
-class PutResponse(Message, frozen=True):
-    prev_kv: KeyValue = KeyValue()
-
-
-class DeleteResponse(Message, frozen=True):
-    deleted: int = 0
-
-
-class Response(Message, frozen=True):
-    response_range: RangeResponse = RangeResponse()
-    response_put: PutResponse = PutResponse()
-    response_delete_range: DeleteResponse = DeleteResponse()
-
-
-class TxnResponse(Message, frozen=True):
-    header: Header = Header()
-    succeeded: bool = False
-    responses: tuple[Response, ...] = ()
-
-
-class LeaseResponse(Message, frozen=True):
-    ID: int = 0
-    TTL: int = 0
-
-
-class LeaseMessage(Message, frozen=True):
-    result: LeaseResponse = LeaseResponse()
-    error: Refusal | None = None
-
-
-class WatchEvent(Message, frozen=True):
-    type: str = "PUT"
-    kv: KeyValue = KeyValue()
-
-
-class WatchResponse(Message, frozen=True):
-    header: Header = Header()
-    created: bool = False
-    canceled: bool = False
-    compact_revision: int = 0
-    cancel_reason: str = ""
-    events: tuple[WatchEvent, ...] = ()
-
-
-class WatchMessage(Message, frozen=True):
-    result: WatchResponse = WatchResponse()
-    error: Refusal | None = None
 
 
 class EtcdStore:
@@ -120,21 +71,29 @@ class EtcdStore:
         self._gateway = Gateway(endpoints, ca=ca, cert=cert, key=key, timeout=timeout, patience=patience)
 
     async def get(self, key: str) -> Entry | None:
-        answer = await self._gateway.call("/v3/kv/range", {"key": _text(key)})
+        answer = await self._gateway.call("/v3/kv/range", {"key": base64(key.encode())})
         kvs = answer.decode(RangeResponse).kvs
         return kvs[0].entry() if kvs else None
 
     async def list(self, prefix: str, revision: int = 0) -> Listing:
-        entries: list[Entry] = []
-        below = _below(prefix)
         while True:
-            body = {**below, "limit": _PAGE, "revision": revision}
+            try:
+                return await self._list(prefix, revision)
+            except CompactedError:
+                if revision:
+                    raise  # else a compaction came between two pages
+
+    async def _list(self, prefix: str, revision: int) -> Listing:
+        entries: list[Entry] = []
+        page_of = below(prefix)
+        while True:
+            body = {**page_of, "limit": _PAGE, "revision": revision}
             page = (await self._gateway.call("/v3/kv/range", body)).decode(RangeResponse)
             revision = revision or page.header.revision
             entries += [kv.entry() for kv in page.kvs]
             if not page.more:
                 return Listing(tuple(entries), revision)
-            below["key"] = _base64(page.kvs[-1].key + b"\0")
+            page_of["key"] = base64(page.kvs[-1].key + b"\0")
 
     async def create(self, key: str, value: bytes, lease: int = 0) -> Entry:
         return (await self._write(Create(key, value, lease))).entry
@@ -151,7 +110,7 @@ class EtcdStore:
         for group in _groups(writes):
             body: Body = {"compare": [], "success": []}
             for write in group:
-                single = _txn(write)
+                single = txn(write)
                 body["compare"] += single["compare"]
                 body["success"] += single["success"]
             reply = await self._gateway.call("/v3/kv/txn", body)
@@ -170,7 +129,7 @@ class EtcdStore:
             endpoint, opened = self._gateway.current, False
             # From `revision` itself, not the one after it: etcd 3.4 answers a watch from exactly the compacted
             # revision, whose deletions it has dropped already.
-            request = {**_below(prefix), "start_revision": max(revision, 1), "progress_notify": True}
+            request = {**below(prefix), "start_revision": max(revision, 1), "progress_notify": True}
             try:
                 async with self._gateway.stream("/v3/watch", {"create_request": request}) as messages:
                     async for line in messages:
@@ -234,7 +193,7 @@ class EtcdStore:
 
     async def _write(self, write: StoreWrite, uncertain: bool = False) -> Event:
         """`uncertain`: an earlier attempt of this write may have been carried out."""
-        reply = await self._gateway.call("/v3/kv/txn", _txn(write))
+        reply = await self._gateway.call("/v3/kv/txn", txn(write))
         answer = reply.decode(TxnResponse)
         if answer.succeeded:
             return _event(write, answer.responses[0], answer.header.revision)
@@ -242,7 +201,7 @@ class EtcdStore:
         have = kvs[0].entry() if kvs else None
         if (uncertain or reply.uncertain) and _is_done(write, have):
             return Event("put", have) if have else _deletion(write.key, answer.header.revision)
-        raise _refused(write, have)
+        raise refusal(write, have) or StoreError(f"etcd refused to write {write.key} without a reason")
 
     async def _write_or_refusal(self, write: StoreWrite, uncertain: bool) -> Event | K8sNetLabError:
         try:
@@ -254,7 +213,7 @@ class EtcdStore:
 
     async def _ping(self, endpoint: str) -> int:
         """The cluster's revision by a read that needs a quorum."""
-        body = {"key": _text("\0"), "limit": 1, "keys_only": True}
+        body = {"key": base64(b"\0"), "limit": 1, "keys_only": True}
         return (await self._gateway.call("/v3/kv/range", body, endpoint)).decode(RangeResponse).header.revision
 
     async def _same_data(self, endpoint: str, header: Header, seen: int, cluster: str) -> str:
@@ -266,26 +225,6 @@ class EtcdStore:
             if now < seen:
                 raise DataLostError(_LOST.format(now=now, seen=seen))
         return header.cluster_id
-
-
-def _txn(write: StoreWrite) -> Body:
-    """The transaction whose failure branch reads the key."""
-    key = _text(write.key)
-    read = [{"request_range": {"key": key}}]
-    compare: list[Body] = [{"key": key, "target": "CREATE", "result": "GREATER", "create_revision": 0}]
-    match write:
-        case Create(_, value, lease):
-            compare = [{"key": key, "target": "CREATE", "result": "EQUAL", "create_revision": 0}]
-            put = {"key": key, "value": _base64(value), "lease": lease}
-            return {"compare": compare, "success": [{"request_put": put}], "failure": read}
-        case Update(_, value, mod_revision, lease):
-            compare.append({"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": mod_revision})
-            put = {"key": key, "value": _base64(value), "lease": lease, "prev_kv": True}
-            return {"compare": compare, "success": [{"request_put": put}], "failure": read}
-        case Delete(_, mod_revision):
-            if mod_revision is not None:
-                compare.append({"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": mod_revision})
-            return {"compare": compare, "success": [{"request_delete_range": {"key": key}}], "failure": read}
 
 
 def _event(write: StoreWrite, response: Response, revision: int) -> Event:
@@ -309,17 +248,6 @@ def _is_done(write: StoreWrite, have: Entry | None) -> bool:
             return have is not None and (have.value, have.lease) == (value, lease) and have.mod_revision > mod_revision
         case Delete():
             return have is None
-
-
-def _refused(write: StoreWrite, have: Entry | None) -> K8sNetLabError:
-    if isinstance(write, Create):
-        return AlreadyExistsError(f"{write.key} exists already")
-    if isinstance(write, Delete) and have is None:
-        return NotFoundError(f"{write.key} does not exist")
-    state = f"is at revision {have.mod_revision}" if have else "is gone"
-    return ConflictError(
-        f"{write.key} {state}, not at {write.mod_revision}: someone else changed it", "read it again and retry"
-    )
 
 
 def _groups(writes: Sequence[StoreWrite]) -> Iterator[Sequence[StoreWrite]]:
@@ -354,19 +282,3 @@ def _watched(event: WatchEvent) -> Event:
 
 def _deletion(key: str, revision: int) -> Event:
     return Event("delete", Entry(key, b"", 0, revision))
-
-
-def _below(prefix: str) -> dict[str, str]:
-    """Key and range_end of all keys that begin with `prefix`. Source: etcd's clientv3 WithPrefix."""
-    start = prefix.encode()
-    head = start.rstrip(b"\xff")
-    end = head[:-1] + bytes([head[-1] + 1]) if head else b"\0"
-    return {"key": _base64(start or b"\0"), "range_end": _base64(end)}
-
-
-def _text(key: str) -> str:
-    return _base64(key.encode())
-
-
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode()

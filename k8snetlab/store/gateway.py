@@ -1,83 +1,33 @@
-"""etcd's JSON gateway over HTTP: requests to whichever member answers, and what its refusals mean.
-
-Source: etcd 3.4 `rpc.proto` and its grpc-gateway mapping. int64 arrive as strings, zero fields are left out, bytes are
-base64: msgspec decodes all three into the message types below.
-"""
+"""etcd's JSON gateway over HTTP: requests to whichever member answers."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from enum import IntEnum
 from typing import Any, TypeVar
 
 import httpx
 import msgspec
 
-from k8snetlab.errors import CompactedError, InputError, NotFoundError, StoreError
+from k8snetlab.errors import InputError, StoreError
+from k8snetlab.store.etcd_errors import TlsRefusedError, all_failed, explain, raise_refusal, tls_error
+from k8snetlab.store.etcd_messages import Refusal, decode
 from k8snetlab.store.protocol import Health
 
 T = TypeVar("T")
 
 
-class Code(IntEnum):
-    """gRPC's status codes, those that etcd's answers are told apart by."""
-
-    INVALID_ARGUMENT = 3
-    NOT_FOUND = 5
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    OUT_OF_RANGE = 11
-    UNAVAILABLE = 14
-    UNAUTHENTICATED = 16
-
-
-_WANTS_USER = re.compile(r"user|auth|permission")
-_PASSING = re.compile(r"leader|stopped|deadline exceeded")
-"""Words of refusals that pass by themselves, whatever their code."""
-
-
-class Message(msgspec.Struct, frozen=True):
-    """Base of etcd's messages: a field that is left out has its zero value."""
-
-
-class Header(Message, frozen=True):
-    cluster_id: str = ""
-    revision: int = 0
-
-
-class Refusal(Message, frozen=True):
-    """An answer with HTTP status >= 400, or the `error` object inside a stream (there the code is `grpc_code`)."""
-
-    message: str = ""
-    error: str = ""
-    code: int = 0
-    grpc_code: int = 0
-
-
 class Answer(msgspec.Struct, frozen=True):
-    """`uncertain`: an earlier attempt of this request was cut off, so that etcd may have carried it out twice."""
+    """`uncertain`: an earlier attempt of this request was cut off, and etcd may have carried that out."""
 
     body: bytes
     uncertain: bool
 
     def decode(self, type_: type[T]) -> T:
         return decode(self.body, type_)
-
-
-def decode(data: bytes | str, type_: type[T]) -> T:
-    """Raises StoreError when the data is not such a message: no etcd answers there."""
-    try:
-        return msgspec.json.decode(data, type=type_, strict=False)
-    except msgspec.DecodeError as error:
-        raise StoreError(
-            f"what answers is no etcd v3 JSON gateway: {error}",
-            "check store.endpoints: the client port is usually 2379",
-        ) from error
 
 
 class Gateway:
@@ -144,7 +94,7 @@ class Gateway:
             if len(problems) == len(self.endpoints):
                 refused = all(isinstance(problem, TlsRefusedError) for problem in problems.values())
                 if refused or time.monotonic() + pause > deadline:
-                    raise self.failed(_all_failed(problems))
+                    raise self.failed(all_failed(problems))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 1.0)
 
@@ -198,7 +148,7 @@ class Gateway:
         """`error`, or the TLS alert behind it: with TLS 1.3 a server refuses a client certificate after the handshake,
         and the request that is written meanwhile breaks before the alert is read.
         """
-        if not endpoint.startswith("https:") or not isinstance(error, httpx.NetworkError) or _tls_error(error):
+        if not endpoint.startswith("https:") or not isinstance(error, httpx.NetworkError) or tls_error(error):
             return error
         url = httpx.URL(endpoint)
         try:
@@ -209,7 +159,7 @@ class Gateway:
                 finally:
                     writer.transport.abort()
         except OSError as closer:
-            return closer if _tls_error(closer) else error
+            return closer if tls_error(closer) else error
         return error
 
     def _rotate(self, endpoint: str) -> None:
@@ -220,71 +170,11 @@ class Gateway:
         return StoreError("the store was closed") if self.closed else error
 
 
-class TlsRefusedError(StoreError):
-    """One side did not accept the other's certificate: asking again does not help."""
-
-
-def explain(endpoint: str, error: Exception) -> StoreError:
-    """What a failed exchange with `endpoint` means to a person."""
-    tls = _tls_error(error)
-    if isinstance(tls, ssl.SSLCertVerificationError):
-        return TlsRefusedError(
-            f"{endpoint}: the server's certificate is not accepted: {tls.verify_message}",
-            "store.ca must be the CA that signed the server's certificate, and the certificate must name the endpoint's"
-            " host",
-        )
-    if tls is not None and "ALERT" in str(tls).upper():
-        return TlsRefusedError(
-            f"{endpoint}: the server refused the client certificate: {_alert(tls)}",
-            "store.cert and store.key must be a client certificate signed by the CA in etcd's --trusted-ca-file",
-        )
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
-        return StoreError(f"{endpoint}: no answer in time")
-    if isinstance(error, httpx.ConnectError) and not str(error):
-        return StoreError(
-            f"{endpoint}: the server ended the TLS handshake",
-            "if etcd does not speak TLS, write http:// in store.endpoints",
-        )
-    if isinstance(error, httpx.RemoteProtocolError) and endpoint.startswith("http:"):
-        return StoreError(f"{endpoint}: {error}", "if this etcd speaks TLS, write https:// in store.endpoints")
-    return StoreError(f"{endpoint}: {error or type(error).__name__}")
-
-
-def raise_refusal(endpoint: str, refusal: Refusal) -> None:
-    """Raises the error that etcd's answer means, unless another attempt or member may answer better."""
-    text, code = refusal.message or refusal.error, refusal.code or refusal.grpc_code
-    match code:
-        case Code.NOT_FOUND if "lease" in text:
-            raise NotFoundError("the lease does not exist or has expired", "ask for a new one")
-        case Code.OUT_OF_RANGE if "compacted" in text:
-            raise CompactedError("what etcd held at that revision is no longer kept: list again")
-        case Code.RESOURCE_EXHAUSTED if "space" in text:
-            raise StoreError(
-                f"{endpoint}: etcd is full: {text}",
-                "`etcdctl compact`, `etcdctl defrag`, then `etcdctl alarm disarm`; or a larger --quota-backend-bytes",
-            )
-        case Code.RESOURCE_EXHAUSTED if "larger" in text:
-            raise StoreError(f"{endpoint}: etcd refuses a value of more than 1.5 MiB: {text}")
-        case Code.RESOURCE_EXHAUSTED | Code.UNAVAILABLE:
-            return
-        case Code.UNAUTHENTICATED | Code.PERMISSION_DENIED | Code.INVALID_ARGUMENT if _WANTS_USER.search(text):
-            raise StoreError(f"{endpoint}: etcd wants a user: {text}", "give store.cert and store.key of one it knows")
-    if not _PASSING.search(text):
-        raise StoreError(f"{endpoint}: etcd refuses: {text}")
-
-
 def _retryable(endpoint: str, response: httpx.Response) -> StoreError:
     """The problem of an answer that another attempt may mend; raises what is final."""
     refusal = decode(response.content, Refusal)
     raise_refusal(endpoint, refusal)
     return StoreError(f"{endpoint}: {refusal.message or refusal.error}")
-
-
-def _all_failed(problems: Mapping[str, StoreError]) -> StoreError:
-    hints = [problem.hint for problem in problems.values() if problem.hint]
-    hint = hints[0] if hints else "is etcd running there, and can this machine reach it? traffic goes on meanwhile"
-    kind = TlsRefusedError if all(isinstance(p, TlsRefusedError) for p in problems.values()) else StoreError
-    return kind("etcd does not answer: " + "; ".join(problem.message for problem in problems.values()), hint)
 
 
 async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
@@ -296,19 +186,6 @@ async def _lines(response: httpx.Response) -> AsyncGenerator[bytes, None]:
                 yield line
     if rest:
         yield rest
-
-
-def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    """The TLS failure somewhere beneath httpx's own exception."""
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _alert(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).lower().replace("_", " ")
 
 
 def _checked(endpoint: str) -> str:

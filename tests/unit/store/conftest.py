@@ -38,6 +38,7 @@ def run_etcd() -> Iterator[StartEtcd]:
     yield start
     for process in started:
         process.kill()
+        shutil.rmtree(process.directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
