@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from k8snetlab.api.core import Condition, Node, Pod
+from k8snetlab.api.core import Condition, Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
@@ -28,13 +28,13 @@ ROUNDS = 100
 def settle(objects: Iterable[Object]) -> Snapshot:
     """The objects once the controllers have nothing left to write, every pod with an address taken as ready.
 
-    Objects without a lab are those of another cluster, as its API server holds them: they are not admitted again.
+    A Service with a cluster IP and no lab around it is another cluster's, as its API server holds it: whether the
+    address lies in the serviceCIDR is not for us to say, and nothing is left to allocate.
     """
-    given = list(objects)
-    admitting = any(isinstance(obj, Lab) for obj in given)
     snapshot = Snapshot()
-    for obj in given:
-        snapshot = _put(snapshot, admit(obj, None, snapshot) if admitting else obj)
+    for obj in sorted(objects, key=_rank):
+        held = isinstance(obj, Service) and bool(obj.spec.clusterIP) and not snapshot.all(Lab)
+        snapshot = _put(snapshot, obj if held else admit(obj, None, snapshot))
     previous: Snapshot | None = None
     for _ in range(ROUNDS):
         if snapshot is previous:
@@ -90,6 +90,13 @@ def operations(node: NodeDataplane) -> list[Operation]:
         brought = tuple(Device(link.name, up=False) for link in netns.links if isinstance(link, Device))
         plan += diff(netns, Netns(netns.name, links=brought))
     return plan
+
+
+def _rank(obj: Object) -> int:
+    """The lab first; last the Services to which something is allocated, so that none takes what another asks for."""
+    if isinstance(obj, Service):
+        return 1 if obj.spec.clusterIP or any(port.nodePort for port in obj.spec.ports) else 2
+    return 0 if isinstance(obj, Lab) else 1
 
 
 def _execute(snapshot: Snapshot, write: Write) -> Snapshot:
