@@ -449,6 +449,26 @@ def test_no_name_leaves_its_word(name: str) -> None:
     assert rule.target is not None and rule.target.name.startswith("KUBE-SVC-")
 
 
+def test_an_endpoint_that_is_no_address_gets_no_rule() -> None:
+    hostile = endpoint("10.244.1.1 -j ACCEPT")
+    assert chains(cluster(*web(hostile, endpoint(POD1)))) == chains(cluster(*web(endpoint(POD1))))
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"clusterCIDR": "10.244.0.0/33"}, "10.244.0.0/33"),
+        ({"nodePortAddresses": ["eth0"]}, "eth0"),
+        ({"bindAddress": "here"}, "here"),
+        ({"detectLocalMode": "BridgeInterface"}, "bridgeInterface is empty"),
+        ({"detectLocalMode": "InterfaceNamePrefix"}, "interfaceNamePrefix is empty"),
+    ],
+)
+def test_a_configuration_without_sense_is_refused(config: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InputError, match=f"KubeProxyConfiguration.*{problem}"):
+        chains(cluster(proxy(**config)))
+
+
 def test_a_line_break_in_a_name_is_refused() -> None:
     port = {"name": "a\n-A INPUT -j ACCEPT", "port": 80}
     with pytest.raises(InputError, match="cannot stand in an iptables rule"):

@@ -133,7 +133,7 @@ def test_what_does_not_matter_changes_nothing() -> None:
     snapshot = cluster(*web())
     old = ProxyRules.build(snapshot, "node1", "ipv4")
     new, delta = old.update(snapshot.changed([_keyed(node("node2", "192.168.0.99")), _keyed(slice_of("none"))], 2))
-    assert not delta and new.chains is old.chains
+    assert not delta and new.services is old.services
     labels = msgspec.structs.replace(service().metadata, labels={"a": "b"})
     relabelled = msgspec.structs.replace(service(), metadata=labels)
     new, delta = new.update(snapshot.changed([_keyed(relabelled)], 3))

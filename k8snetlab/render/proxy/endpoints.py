@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 import msgspec
 
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.render.families import family_of
-from k8snetlab.render.proxy.ports import PROXY_NAME, Port
+from k8snetlab.render.proxy.ports import PROXY_NAME, Port, canonical
 from k8snetlab.render.proxy.settings import Settings
 
 HEADLESS = "service.kubernetes.io/headless"
@@ -55,9 +53,9 @@ def endpoints_of(port: Port, slices: Iterable[EndpointSlice], settings: Settings
         numbers = [p.port for p in piece.ports if (p.name, p.protocol) == port.key and p.port]
         for number in numbers:
             for item in piece.endpoints:
-                if not item.addresses or family_of(item.addresses[0]) != settings.family:
+                ip = canonical(item.addresses[0], settings.family) if item.addresses else ""
+                if not ip:
                     continue
-                ip = item.addresses[0] if settings.family == "ipv4" else str(ip_address(item.addresses[0]))
                 text = f"[{ip}]:{number}" if settings.family == "ipv6" else f"{ip}:{number}"
                 node = item.nodeName or ""
                 if text in found and node != settings.node:

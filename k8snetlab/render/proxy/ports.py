@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
 from k8snetlab.api.core import Service
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.render import names
-from k8snetlab.render.families import family_of
+from k8snetlab.render.families import family_of, network
 
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 """Label: another proxy serves this Service."""
@@ -68,7 +69,7 @@ def ports_of(service: Service, family: Family, classic: bool = False) -> list[Po
     spec = service.spec
     if spec.type == "ExternalName" or PROXY_NAME in service.metadata.labels:
         return []
-    cluster_ip = next((ip for ip in service.clusterIPs if family_of(ip) == family), "")
+    cluster_ip = next(iter(_addresses(service.clusterIPs, family)), "")
     if not cluster_ip:
         return []
     published = spec.type in ("NodePort", "LoadBalancer") or bool(spec.externalIPs)
@@ -82,15 +83,13 @@ def ports_of(service: Service, family: Family, classic: bool = False) -> list[Po
         Port(
             name=f"{full_name}:{port.name}" if port.name or classic else full_name,
             key=(port.name, port.protocol),
-            cluster_ip=str(ip_address(cluster_ip)),
+            cluster_ip=cluster_ip,
             port=port.port,
             node_port=port.nodePort,
             external_ips=_addresses(spec.externalIPs, family),
             load_balancer_ips=_addresses((i.ip for i in ingress if i.ip and i.ipMode == "VIP"), family),
             source_ranges=tuple(
-                str(ip_network(cidr.strip(), strict=False))
-                for cidr in spec.loadBalancerSourceRanges
-                if family_of(cidr) == family
+                str(network(cidr.strip())) for cidr in spec.loadBalancerSourceRanges if family_of(cidr) == family
             ),
             health_check_node_port=spec.healthCheckNodePort if spec.type == "LoadBalancer" and external_local else 0,
             external_local=external_local,
@@ -101,5 +100,13 @@ def ports_of(service: Service, family: Family, classic: bool = False) -> list[Po
     ]
 
 
-def _addresses(ips: object, family: Family) -> tuple[str, ...]:
-    return tuple(str(ip_address(ip)) for ip in ips if family_of(ip) == family)  # type: ignore[attr-defined]
+def _addresses(texts: Iterable[str], family: Family) -> tuple[str, ...]:
+    return tuple(address for address in (canonical(text, family) for text in texts) if address)
+
+
+def canonical(address: str, family: Family) -> str:
+    """`address` in the one form in which it stands in rules, "" where it is none of this family."""
+    try:
+        return str(IPv4Address(address) if family == "ipv4" else IPv6Address(address))
+    except ValueError:
+        return ""

@@ -12,6 +12,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta, Rules, RuleSet
+from k8snetlab.render.proxy.chains import Chains
 from k8snetlab.render.proxy.layout import LAYOUTS, Layout
 from k8snetlab.render.proxy.service import ServiceRules, Slices
 from k8snetlab.render.proxy.settings import Settings
@@ -26,8 +27,8 @@ T = TypeVar("T", bound=Object)
 class ProxyRules(msgspec.Struct, frozen=True):
     """A value: `update` gives a new one that shares all that stayed the same.
 
-    `services` are the rules of each Service by (namespace, name), `slices` the EndpointSlices of each by name,
-    `endpoints` the number of all endpoints, `chains` the chains of everything together.
+    `services` are the rules of each Service by (namespace, name), `slices` the EndpointSlices of each, `endpoints` the
+    number of all endpoints, `dispatch` the chains that all Services share.
     """
 
     snapshot: Snapshot
@@ -36,7 +37,8 @@ class ProxyRules(msgspec.Struct, frozen=True):
     slices: Mapping[Key, Slices]
     services: Mapping[Key, ServiceRules]
     endpoints: int
-    chains: Mapping[ChainKey, Rules]
+    dispatch: Mapping[ChainKey, Rules]
+    chains: Chains
 
     @staticmethod
     def build(
@@ -67,11 +69,7 @@ class ProxyRules(msgspec.Struct, frozen=True):
         As in every delta of `update`, a rule of a chain in `write` jumps only to chains before its own, and the chains
         of one Service stand together: any run of them can be written by itself, the shared chains last, then `delete`.
         """
-        write = self._layout.fixed_chains(self.settings)
-        for key in self.snapshot.all(Service):
-            write.update(self.services[key].chains)
-        write.update((chain, self.chains[chain]) for chain in self._layout.shared_chains)
-        return RuleDelta(self.settings.family, write, hooks=self._layout.hooks)
+        return RuleDelta(self.settings.family, dict(self.chains), hooks=self._layout.hooks)
 
     def update(self, snapshot: Snapshot) -> tuple[ProxyRules, RuleDelta]:
         """The rules for a later snapshot, and the chains to write and to delete on the way there."""
@@ -86,27 +84,22 @@ class ProxyRules(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(self, snapshot=snapshot, slices=slices), RuleDelta(settings.family, {})
         anywhere = settings.anywhere
         services = dict(self.services)
-        endpoints = self.endpoints
         steps: list[tuple[ServiceRules, ServiceRules]] = []
         for key in sorted(touched):
-            service = order.get(key)
-            old = services.pop(key, NOTHING) if service is None else services.get(key, NOTHING)
-            new = NOTHING
-            if service is not None:
-                new = self.shared.render(service, slices.get(key, ()), settings, anywhere, self.brief)
+            old, new = services.pop(key, NOTHING), NOTHING
+            if key in order:
+                new = self.shared.render(order[key], slices.get(key, ()), settings, anywhere, self.brief)
                 services[key] = new
-            endpoints += new.endpoints - old.endpoints
             steps.append((old, new))
+        endpoints = self.endpoints + sum(new.endpoints - old.endpoints for old, new in steps)
         if (endpoints > LARGE_CLUSTER) != self.brief:
             return self._replaced_by(_build(snapshot, settings, self.shared))
-        chains = dict(self.chains)
-        write, delete = _apply(steps, chains)
-        last = self._layout.last_rows(settings)
-        for chain in self._layout.shared_chains:
+        dispatch = dict(self.dispatch)
+        for chain in dispatch:
             if any(old.rows.get(chain) != new.rows.get(chain) for old, new in steps):
-                write[chain] = chains[chain] = _gather(chain, services, order, last)
-        rules = ProxyRules(snapshot, settings, self.shared, slices, services, endpoints, chains)
-        return rules, RuleDelta(settings.family, write, delete)
+                dispatch[chain] = _gather(chain, services, order, self._layout.last_rows(settings))
+        rules = _assemble(snapshot, settings, self.shared, slices, services, endpoints, dispatch)
+        return rules, RuleDelta(settings.family, *_difference(steps, self.dispatch, dispatch))
 
     def _regroup(self, snapshot: Snapshot) -> tuple[Mapping[Key, Slices], set[Key]]:
         """The slices by Service, and the Services whose slices changed."""
@@ -129,10 +122,9 @@ class ProxyRules(msgspec.Struct, frozen=True):
         return groups, touched
 
     def _replaced_by(self, other: ProxyRules) -> tuple[ProxyRules, RuleDelta]:
-        full = other.full_sync()
-        write = {chain: rules for chain, rules in full.write.items() if self.chains.get(chain) != rules}
+        write = {chain: rules for chain, rules in other.chains.items() if self.chains.get(chain) != rules}
         delete = tuple(chain for chain in self.chains if chain not in other.chains)
-        hooks = tuple(hook for hook in full.hooks if hook not in self._layout.hooks)
+        hooks = tuple(hook for hook in other._layout.hooks if hook not in self._layout.hooks)
         return other, RuleDelta(other.settings.family, write, delete, hooks)
 
 
@@ -149,13 +141,23 @@ def _build(snapshot: Snapshot, settings: Settings, shared: Shared) -> ProxyRules
     objects = snapshot.all(Service)
     services = _render_all(objects, slices, settings, shared)
     last = layout.last_rows(settings)
-    chains = layout.fixed_chains(settings)
-    for rules in services.values():
-        chains.update(rules.chains)
-    for chain in layout.shared_chains:
-        chains[chain] = _gather(chain, services, objects, last)
+    dispatch = {chain: _gather(chain, services, objects, last) for chain in layout.shared_chains}
     endpoints = sum(rules.endpoints for rules in services.values())
-    return ProxyRules(snapshot, settings, shared, slices, services, endpoints, chains)
+    return _assemble(snapshot, settings, shared, slices, services, endpoints, dispatch)
+
+
+def _assemble(
+    snapshot: Snapshot,
+    settings: Settings,
+    shared: Shared,
+    slices: Mapping[Key, Slices],
+    services: Mapping[Key, ServiceRules],
+    endpoints: int,
+    dispatch: Mapping[ChainKey, Rules],
+) -> ProxyRules:
+    fixed = LAYOUTS[settings.layout].fixed_chains(settings)
+    chains = Chains(fixed, services, snapshot.all(Service), dispatch)
+    return ProxyRules(snapshot, settings, shared, slices, services, endpoints, dispatch, chains)
 
 
 def _render_all(
@@ -176,20 +178,18 @@ def _render_all(
     raise AssertionError("unreachable")
 
 
-def _apply(
-    steps: Iterable[tuple[ServiceRules, ServiceRules]], chains: dict[ChainKey, Rules]
+def _difference(
+    steps: Iterable[tuple[ServiceRules, ServiceRules]],
+    before: Mapping[ChainKey, Rules],
+    after: Mapping[ChainKey, Rules],
 ) -> tuple[dict[ChainKey, Rules], tuple[ChainKey, ...]]:
-    """Puts the new chains of each Service in place of its old ones in `chains`; what was written and deleted."""
+    """What to write and to delete where Services change as in `steps`, the shared chains from `before` to `after`."""
     write: dict[ChainKey, Rules] = {}
     delete: list[ChainKey] = []
     for old, new in steps:
-        for chain, rules in new.chains.items():
-            if chains.get(chain) != rules:
-                write[chain] = chains[chain] = rules
-        for chain in old.chains:
-            if chain not in new.chains:
-                del chains[chain]
-                delete.append(chain)
+        write.update((chain, rules) for chain, rules in new.chains.items() if old.chains.get(chain) != rules)
+        delete += (chain for chain in old.chains if chain not in new.chains)
+    write.update((chain, rules) for chain, rules in after.items() if before[chain] is not rules)
     return write, tuple(delete)
 
 

@@ -13,6 +13,7 @@ from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import Family, quote
+from k8snetlab.errors import InputError
 from k8snetlab.render.families import base, family_of, gateway, host, network, pick
 
 ZONE = "topology.kubernetes.io/zone"
@@ -42,34 +43,45 @@ class Settings(msgspec.Struct, frozen=True):
 
     @staticmethod
     def of(snapshot: Snapshot, node_name: str, family: Family, counters: bool = False) -> Settings:
-        """Source: kube-proxy cmd/kube-proxy/app and pkg/proxy/iptables, NewBackend; a node need not exist yet."""
-        config = snapshot.proxy
-        node = snapshot.get(Node, node_name) or Node()
-        node_ip = _node_ip(config, node, family)
-        selected = _node_port_cidrs(config, node_ip, family)
-        return Settings(
-            family=family,
-            node=node_name,
-            zone=node.metadata.labels.get(ZONE, ""),
-            node_ip=node_ip,
-            from_pod=_from_pod(snapshot, node, family),
-            masquerade_all=config.iptables.masqueradeAll,
-            mark=f"0x{1 << (14 if config.iptables.masqueradeBit is None else config.iptables.masqueradeBit):08x}",
-            node_port_addresses=_selected_addresses(selected, node, family),
-            localhost_node_ports=(
-                family == "ipv4"
-                and config.iptables.localhostNodePorts is not False
-                and any(_reaches_loopback(cidr) for cidr in selected)
-            ),
-            tcp_be_liberal=config.conntrack.tcpBeLiberal,
-            counters=counters,
-            layout=snapshot.lab.spec.proxy.layout,
-        )
+        """The settings on a node, which need not exist yet; raises InputError where the configuration makes no sense.
+
+        Source: kube-proxy cmd/kube-proxy/app and pkg/proxy/iptables, NewBackend.
+        """
+        try:
+            return _settings(snapshot, node_name, family, counters)
+        except ValueError as error:
+            hint = "look at bindAddress, clusterCIDR and nodePortAddresses"
+            raise InputError(f"KubeProxyConfiguration: {error}", hint) from None
 
     @property
     def anywhere(self) -> Settings:
         """These settings without what tells this node from another that is configured alike."""
         return msgspec.structs.replace(self, node="", zone="", node_ip="", node_port_addresses=None)
+
+
+def _settings(snapshot: Snapshot, node_name: str, family: Family, counters: bool) -> Settings:
+    config = snapshot.proxy
+    node = snapshot.get(Node, node_name) or Node()
+    node_ip = _node_ip(config, node, family)
+    selected = _node_port_cidrs(config, node_ip, family)
+    return Settings(
+        family=family,
+        node=node_name,
+        zone=node.metadata.labels.get(ZONE, ""),
+        node_ip=node_ip,
+        from_pod=_from_pod(snapshot, node, family),
+        masquerade_all=config.iptables.masqueradeAll,
+        mark=f"0x{1 << (14 if config.iptables.masqueradeBit is None else config.iptables.masqueradeBit):08x}",
+        node_port_addresses=_selected_addresses(selected, node, family),
+        localhost_node_ports=(
+            family == "ipv4"
+            and config.iptables.localhostNodePorts is not False
+            and any(_reaches_loopback(cidr) for cidr in selected)
+        ),
+        tcp_be_liberal=config.conntrack.tcpBeLiberal,
+        counters=counters,
+        layout=snapshot.lab.spec.proxy.layout,
+    )
 
 
 def _node_ip(config: KubeProxyConfiguration, node: Node, family: Family) -> str:
@@ -87,14 +99,21 @@ def _from_pod(snapshot: Snapshot, node: Node, family: Family) -> str:
         case "NodeCIDR":
             cidr = pick(node.podCIDRs, family)
         case "BridgeInterface":
-            return f"-i {quote(config.detectLocal.bridgeInterface)}"
+            return f"-i {quote(_named(config.detectLocal.bridgeInterface, 'bridgeInterface'))}"
         case "InterfaceNamePrefix":
-            return f"-i {quote(config.detectLocal.interfaceNamePrefix + '+')}"
+            return f"-i {quote(_named(config.detectLocal.interfaceNamePrefix, 'interfaceNamePrefix') + '+')}"
         case _:
             # Only where a person wrote a configuration and no lab is the lab's default pod network not meant.
             bare = snapshot.all(KubeProxyConfiguration) and not snapshot.all(Lab)
             cidr = pick(config.clusterCIDR or ("" if bare else snapshot.lab.spec.podCIDR), family)
     return f"-s {network(cidr)}" if cidr else ""
+
+
+def _named(interface: str, field: str) -> str:
+    if not interface:
+        hint = "name the interface, or choose another detectLocalMode"
+        raise InputError(f"KubeProxyConfiguration: detectLocal.{field} is empty", hint)
+    return interface
 
 
 def _node_port_cidrs(config: KubeProxyConfiguration, node_ip: str, family: Family) -> list[str]:
