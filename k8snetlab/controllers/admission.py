@@ -204,7 +204,7 @@ def _with_node_ports(service: Service, snapshot: Snapshot) -> tuple[Service, lis
     wanted = spec.type == "NodePort" or (spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts)
     taken = {port.nodePort for port in spec.ports} | {spec.healthCheckNodePort}
     ports: list[ServicePort] = []
-    full = [f"spec.ports: failed to allocate a nodePort: all of them are taken"]
+    full = ["spec.ports: failed to allocate a nodePort: all of them are taken"]
     for port in spec.ports:
         number: int | None = port.nodePort
         if wanted and not number:
