@@ -6,12 +6,13 @@ Source: Kubernetes pkg/apis/core/v1/defaults.go and pkg/registry/core/service (w
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TypeVar, cast
 
 from msgspec.structs import replace
 
-from k8snetlab.api.addressing import address, networks, node_addresses, split
+from k8snetlab.api.addressing import Address, address, networks, node_addresses, split
 from k8snetlab.api.core import Pod, PodSpec, Service, SessionAffinityConfig
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
@@ -98,17 +99,29 @@ def expand(spec: LabSpec) -> LabSpec:
         nodes = tuple(LabNode(name=f"node{n + 1}") for n in range(nodes))
     underlay = spec.underlay
     try:
-        cidrs = networks(underlay.cidr)
-        if not underlay.router:
-            underlay = replace(underlay, router=",".join(str(cidr[1]) for cidr in cidrs))
-        taken = {address(a) for a in split(underlay.router)}
-        taken |= {address(a) for node in nodes for a in split(node.address)}
-        free = [node_addresses(cidr, taken) for cidr in cidrs]
-        nodes = tuple(n if n.address else replace(n, address=",".join(str(next(f)) for f in free)) for n in nodes)
-    except (ValueError, IndexError, RuntimeError):
+        cidrs = [cidr for cidr in networks(underlay.cidr) if cidr.num_addresses > 2]
+    except ValueError:
         return replace(spec, nodes=nodes)
+    if not underlay.router:
+        underlay = replace(underlay, router=",".join(str(cidr[1]) for cidr in cidrs))
+    taken = {ip for text in (underlay.router, *(node.address for node in nodes)) for ip in _readable(text)}
+    free = [node_addresses(cidr, taken) for cidr in cidrs]
+    nodes = tuple(n if n.address else replace(n, address=_next_of(free)) for n in nodes)
     network = spec.network
     if network.mtu is None:
         overhead = VXLAN_OVERHEAD[min(cidr.version for cidr in cidrs)] if cidrs and network.backend == "vxlan" else 0
         network = replace(network, mtu=max(underlay.mtu - overhead, 576))
     return replace(spec, nodes=nodes, underlay=underlay, network=network)
+
+
+def _readable(text: str) -> list[Address]:
+    try:
+        return [address(part) for part in split(text)]
+    except ValueError:
+        return []
+
+
+def _next_of(free: list[Iterator[Address]]) -> str:
+    """One free address of every family; "" when one has none left."""
+    found = [next(addresses, None) for addresses in free]
+    return "" if None in found else ",".join(map(str, found))

@@ -7,7 +7,7 @@ spaces or newlines, so they can stand in iptables comments and file names as the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -44,10 +44,16 @@ def place(obj: Object) -> str:
 
 
 class Report:
-    """Collects the problems of objects."""
+    """Collects the problems of objects that are looked at together, in the order given."""
 
-    def __init__(self) -> None:
+    def __init__(self, objects: Iterable[Object] = ()) -> None:
         self.problems: list[Problem] = []
+        self._order = {(type(obj), obj.key): number for number, obj in enumerate(objects)}
+
+    def earlier(self, other: Object, obj: Object) -> bool:
+        """Whether `other` is another object that had its name, address or port before `obj`: the later one is wrong."""
+        mine, others = self._order.get((type(obj), obj.key), 0), self._order.get((type(other), other.key), -1)
+        return other.key != obj.key and others < mine
 
     def error(self, obj: Object, path: Path, message: str) -> None:
         self.problems.append(Problem(obj, path, message))

@@ -61,7 +61,7 @@ def node(report: Report, node: Node, world: Snapshot) -> None:
         except ValueError as error:
             report.error(node, path, str(error))
         for other in world.select(Node, nodes_by_address, entry.address).values():
-            if other.name != node.name:
+            if report.earlier(other, node):
                 report.error(node, path, f"{entry.address} is the address of {place(other)} too; give each its own")
     for number, cidr in enumerate(node.podCIDRs):
         path = ("spec", "podCIDRs", number) if node.spec.podCIDRs else ("spec", "podCIDR")
@@ -134,11 +134,10 @@ def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network
             report.error(lab, (*path, "name"), f'"{entry.name}" names another node already')
         names.add(entry.name)
         labels(report, lab, (*path, "labels"), entry.labels)
-        if not entry.address:
-            if underlay and routers:
+        if not entry.address and underlay:
+            if not any(node.address == "" for node in nodes[:number]):
                 message = f"no address is left for {entry.name} (node {number + 1} of {len(nodes)}); use a wider range"
                 report.error(lab, ("spec", "underlay", "cidr"), message)
-            continue
         for address in _addresses(report, lab, (*path, "address"), entry.address, underlay):
             if address in holders:
                 message = f"{address} is the address of {holders[address]} already; give each its own"
@@ -164,7 +163,7 @@ def _addresses(report: Report, lab: Lab, path: Path, text: str, underlay: list[N
         elif network and address in (network.network_address, network.broadcast_address):
             report.error(lab, path, f"{address} is the network or broadcast address of {network}")
     families = sorted(a.version for a in addresses)
-    if underlay and families != sorted(n.version for n in underlay):
+    if underlay and addresses and families != sorted(n.version for n in underlay):
         wanted = " and one ".join(f"IPv{n.version}" for n in underlay)
         report.error(lab, path, f"takes one {wanted} address, as spec.underlay.cidr has them")
     return addresses

@@ -27,7 +27,7 @@ def pod(report: Report, pod: Pod, world: Snapshot) -> None:
     node = pod.spec.nodeName
     if node and (wanted := dict(_host_ports(("spec",), pod.spec))):
         for other in world.select(Pod, pods_by_node, node).values():
-            if other.key == pod.key:
+            if not report.earlier(other, pod):
                 continue
             for host_port, _ in _host_ports(("spec",), other.spec):
                 if host_port in wanted:

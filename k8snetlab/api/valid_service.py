@@ -155,7 +155,7 @@ def _node_port(report: Report, service: Service, number: int, port: ServicePort,
         message = f"{port.nodePort} is not in the valid range; use {NODE_PORTS[0]} to {NODE_PORTS[-1]}"
         report.error(service, path, message)
     for other in world.select(Service, services_by_node_port, (port.protocol, port.nodePort)).values():
-        if other.key != service.key:
+        if report.earlier(other, service):
             message = f"{port.nodePort}: provided port is already allocated, to {place(other)}; choose another"
             report.error(service, path, message)
 
@@ -192,7 +192,7 @@ def _cluster_ip(report: Report, service: Service, world: Snapshot) -> None:
         versions.append(address.version)
         _in_range(report, service, where, address, world)
         for other in world.select(Service, services_by_ip, text).values():
-            if other.key != service.key:
+            if report.earlier(other, service):
                 message = f"failed to allocate IP {text}: provided IP is already allocated, to {place(other)}"
                 report.error(service, where, message)
     if len(given) > 2 or len(set(versions)) < len(versions):

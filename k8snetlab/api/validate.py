@@ -24,7 +24,7 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
     lab can tell (its nodes, its serviceCIDR) is checked where a Lab is among them.
     """
     objects = list(objects)
-    report = Report()
+    report = Report(objects)
     world = existing or Snapshot()
     if len(objects) > 1 or existing is None:
         world = world.changed(((type(o), o.key, o) for o in objects), world.revision)
@@ -75,6 +75,6 @@ def _metadata(report: Report, obj: Object) -> None:
 
 def _single(report: Report, obj: Object, world: Snapshot) -> None:
     for other in world.all(type(obj)).values():
-        if other.key != obj.key:
+        if report.earlier(other, obj):
             report.error(obj, ("metadata", "name"), f"a lab has one {obj.KIND}; there is {place(other)} already")
             return
