@@ -24,12 +24,12 @@ def diff(desired: Netns, actual: Netns, previous: Netns | None = None) -> list[O
     ns = desired.name
     early, late = _stale(desired, actual, previous)
     links = _links(desired, actual)
-    fresh = links.fresh | _wrong_broadcast(desired, actual)
+    fresh = links.made | links.readdressed | _wrong_broadcast(desired, actual)
     return [
         *(ItemOperation("del", ns, item) for item in early),
-        *_sysctls(desired, actual, fresh, of_devices=False),
+        *_sysctls(desired, actual, links.made, of_devices=False),
         *links.operations,
-        *_sysctls(desired, actual, fresh, of_devices=True),
+        *_sysctls(desired, actual, links.made, of_devices=True),
         *_addresses(desired, actual, links),
         # The FDB entry first, then the neighbour, then the route: at no time does a route lead to an address that
         # cannot be resolved (flannel's order is neighbour, FDB, route; but a packet queued on an L3 miss is lost
@@ -43,8 +43,10 @@ def diff(desired: Netns, actual: Netns, previous: Netns | None = None) -> list[O
 
 class _Links(NamedTuple):
     operations: list[Operation]
-    fresh: set[str]
-    """Devices that are made anew or get another MAC: the kernel drops what stood on them."""
+    made: set[str]
+    """Devices that are made anew: nothing stands on them."""
+    readdressed: set[str]
+    """Devices that get another MAC: the kernel forgets their neighbours."""
     usable: set[str]
     """Devices that are there when the operations are done."""
 
@@ -52,10 +54,11 @@ class _Links(NamedTuple):
 def _links(desired: Netns, actual: Netns) -> _Links:
     plan: list[Operation] = []
     present = {link.name: link for link in actual.links}
-    fresh: set[str] = set()
+    made: set[str] = set()
+    readdressed: set[str] = set()
     for link in sorted(desired.links, key=lambda link: _RANK[type(link)]):
         have = present.get(link.name)
-        if isinstance(link, Vxlan) and link.dev in fresh and have is not None:
+        if isinstance(link, Vxlan) and link.dev in made and have is not None:
             have = None  # it went with the device it stood on
         elif have is not None and _must_recreate(link, have):
             plan.append(ItemOperation("del", desired.name, have))
@@ -63,15 +66,15 @@ def _links(desired: Netns, actual: Netns) -> _Links:
         if have is None:
             if isinstance(link, Device):
                 continue
-            fresh.add(link.name)
+            made.add(link.name)
             plan.append(ItemOperation("add", desired.name, link))
-        elif not _satisfied(link, have) or (isinstance(link, Veth) and link.master in fresh):
+        elif not _satisfied(link, have) or (isinstance(link, Veth) and link.master in made):
             if link.mac and link.mac != have.mac:
-                fresh.add(link.name)
+                readdressed.add(link.name)
             elif link.mac:  # giving a device the MAC it has makes the kernel forget the device's neighbours
                 link = msgspec.structs.replace(link, mac="")
             plan.append(ItemOperation("set", desired.name, link))
-    return _Links(plan, fresh, set(present) | fresh)
+    return _Links(plan, made, readdressed, set(present) | made)
 
 
 _RANK: dict[object, int] = {Device: 0, Bridge: 1, Vxlan: 2, Veth: 3}
@@ -100,11 +103,11 @@ def _satisfied(want: Link, have: Link) -> bool:
     return True
 
 
-def _sysctls(desired: Netns, actual: Netns, fresh: set[str], of_devices: bool) -> Iterator[Operation]:
+def _sysctls(desired: Netns, actual: Netns, made: set[str], of_devices: bool) -> Iterator[Operation]:
     """Those of the namespace come before its devices, which start out with them; a device's own come after it."""
     for key, value in desired.sysctls.items():
         device = _device_of_sysctl(key)
-        if bool(device) == of_devices and (actual.sysctls.get(key) != value or device in fresh):
+        if bool(device) == of_devices and (actual.sysctls.get(key) != value or device in made):
             yield SysctlOperation(desired.name, key, value)
 
 
@@ -117,12 +120,12 @@ def _device_of_sysctl(key: str) -> str:
 
 
 def _addresses(desired: Netns, actual: Netns, links: _Links) -> Iterator[Operation]:
-    for dev in sorted(_wrong_broadcast(desired, actual) - links.fresh):
+    for dev in sorted(_wrong_broadcast(desired, actual) - links.made):
         wanted = {address.address: address for address in desired.addresses if address.dev == dev}
         for have in actual.addresses:
             if have.dev == dev and wanted.get(have.address, have) != have:
                 yield ItemOperation("del", desired.name, have)
-    for operation in _missing(desired.name, desired.addresses, actual.addresses, links.fresh, links.usable):
+    for operation in _missing(desired.name, desired.addresses, actual.addresses, links.made, links.usable):
         yield msgspec.structs.replace(operation, verb="add")
 
 

@@ -91,10 +91,7 @@ def inside(name: str) -> Iterator[None]:
     if not name:
         yield
         return
-    try:
-        target = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise _missing(name) from None
+    target = _open(name)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, target)
         stack.enter_context(_returning())
@@ -114,10 +111,7 @@ def enter_and_exec(name: str, hostname: str, argv: Sequence[str], environment: M
     Only for a process with a single thread. Raises NotFoundError; FileNotFoundError or PermissionError for the command.
     """
     if name:
-        try:
-            target = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise _missing(name) from None
+        target = _open(name)
         try:
             syscalls.setns(target, syscalls.CLONE_NEWNET)
             syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
@@ -154,6 +148,15 @@ def remove_directory() -> bool:
     with contextlib.suppress(OSError):
         DIRECTORY.rmdir()
     return True
+
+
+def _open(name: str) -> int:
+    try:
+        return os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise _missing(name) from None
+    except OSError as error:
+        raise _refused(f"entering {name}", error) from error
 
 
 def _bind_etc(name: str) -> None:
