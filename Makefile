@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(PATH):/usr/sbin:/sbin
 
-SCENARIO ?= business-manager
+SCENARIO := business-manager
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 VENV := .venv
@@ -37,9 +37,9 @@ help: ## list the targets
 .PHONY: lab
 lab: lab-system $(VENV)/.lab ## install what is missing, build the first lab, let a pod reach a Service
 	@$(SUDO) ln -sfn $(CURDIR)/$(BIN)/k8snetlab $(COMMAND)
-	$(SUDO) $(BIN)/k8snetlab up $(SCENARIO)
-	$(SUDO) $(BIN)/k8snetlab get pods,services
-	$(SUDO) $(BIN)/k8snetlab --lab business-manager probe client business-manager:80
+	$(SUDO) $(BIN)/k8snetlab --lab $(SCENARIO) up $(SCENARIO)
+	$(SUDO) $(BIN)/k8snetlab --lab $(SCENARIO) get pods,services
+	$(SUDO) $(BIN)/k8snetlab --lab $(SCENARIO) probe client business-manager:80
 
 .PHONY: down
 down: ## take every lab of this machine down

@@ -42,9 +42,12 @@ def up(
     output: OutputOption = None,
 ) -> None:
     """Build a lab, or bring a running one to what its files say now."""
+    import time
+
     from k8snetlab.cli import manifests, progress
     from k8snetlab.lab import scenarios
 
+    began = time.monotonic()
     objects = manifests.builtins(manifests.of(scenarios.find(scenario)))
     name = _named(objects, lab)
     need_root("up")
@@ -57,7 +60,7 @@ def up(
         return
     from k8snetlab.cli import summary
 
-    typer.echo(summary.of(name, client, outcome))
+    typer.echo(summary.of(name, client, outcome, time.monotonic() - began))
 
 
 def _named(objects: list[dict[str, Any]], lab: str | None) -> str:

@@ -41,19 +41,22 @@ def shown(events: Iterable[Event], *, quiet: bool = False) -> Iterable[Event]:
 
 
 def _lines(events: Iterable[Event]) -> Iterator[Event]:
-    """A line for each phase, when it is finished or left."""
-    open_phase: Event | None = None
-    for event in events:
-        if event["type"] == "progress":
-            if open_phase is not None and open_phase["phase"] != event["phase"]:
-                _print_phase(open_phase)
-            finished = event["total"] and event["done"] >= event["total"]
-            if finished:
+    """A line for each phase, when it is finished for the first time; at the end, one for each that never was."""
+    latest: dict[str, Event] = {}
+    printed: set[str] = set()
+    try:
+        for event in events:
+            if event["type"] == "progress":
+                phase = event["phase"]
+                latest[phase] = event
+                if event["done"] >= event["total"] and phase not in printed:
+                    printed.add(phase)
+                    _print_phase(event)
+            yield event
+    finally:
+        for phase, event in latest.items():
+            if phase not in printed:
                 _print_phase(event)
-            open_phase = None if finished else event
-        yield event
-    if open_phase is not None:
-        _print_phase(open_phase)
 
 
 def _print_phase(event: Event) -> None:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 Object = Mapping[str, Any]
 
 
-def of(name: str, client: Client, outcome: Mapping[str, Any]) -> str:
-    """What was made, and what to try next."""
+def of(name: str, client: Client, outcome: Mapping[str, Any], seconds: float) -> str:
+    """What was made, and what to try next; `seconds` is the time the person waited."""
     nodes, pods, services = client.list("Node"), client.list("Pod"), client.list("Service")
     counts = (len(outcome["created"]), len(outcome["updated"]), len(outcome["deleted"]))
     changed = [f"{n} {word}" for n, word in zip(counts, ("created", "changed", "deleted"), strict=True) if n]
     lines = [
         f"lab {name} is up: {_count(nodes, 'node')}, {_count(pods, 'pod')}, {_count(services, 'Service')}"
-        f" in {outcome['seconds']:.2f} s ({', '.join(changed) or 'nothing to change'})"
+        f" in {seconds:.2f} s ({', '.join(changed) or 'nothing to change'})"
     ]
     tries = _tries(nodes, pods, services)
     if tries:
@@ -37,7 +37,7 @@ def _tries(nodes: Sequence[Object], pods: Sequence[Object], services: Sequence[O
     """(command, why) pairs that work in this very lab."""
     source = _default(pods) or _default(nodes)
     tries = []
-    for service in services:
+    for service in sorted(services, key=lambda service: service["spec"].get("type") != "NodePort"):
         address, ports = service["spec"].get("clusterIP", "None"), service["spec"].get("ports", ())
         if service["spec"].get("selector") and source and address not in ("", "None") and ports:
             target = f"{_label(service)}:{ports[0]['port']}"
