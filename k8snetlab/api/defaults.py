@@ -94,9 +94,7 @@ def expand(spec: LabSpec) -> LabSpec:
 
     What cannot be read as an address stays as it is: validation says what is wrong with it.
     """
-    nodes = spec.nodes
-    if isinstance(nodes, int):
-        nodes = tuple(LabNode(name=f"node{n + 1}") for n in range(nodes))
+    nodes = numbered(spec.nodes) if isinstance(spec.nodes, int) else spec.nodes
     underlay = spec.underlay
     try:
         cidrs = [cidr for cidr in networks(underlay.cidr) if cidr.num_addresses > 2]
@@ -112,6 +110,15 @@ def expand(spec: LabSpec) -> LabSpec:
         overhead = VXLAN_OVERHEAD[min(cidr.version for cidr in cidrs)] if cidrs and network.backend == "vxlan" else 0
         network = replace(network, mtu=max(underlay.mtu - overhead, 576))
     return replace(spec, nodes=nodes, underlay=underlay, network=network)
+
+
+def numbered(count: int) -> tuple[LabNode, ...]:
+    return tuple(LabNode(name=f"node{number}") for number in range(1, count + 1))
+
+
+def expanded_nodes(spec: LabSpec) -> tuple[LabNode, ...]:
+    nodes = expand(spec).nodes
+    return numbered(nodes) if isinstance(nodes, int) else nodes
 
 
 def _readable(text: str) -> list[Address]:

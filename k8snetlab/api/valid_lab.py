@@ -8,7 +8,7 @@ from ipaddress import ip_interface
 from k8snetlab.api import addressing
 from k8snetlab.api.addressing import Address, Network, split
 from k8snetlab.api.core import Node, Pod
-from k8snetlab.api.defaults import VXLAN_OVERHEAD
+from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab, LabNode
 from k8snetlab.api.meta import Object
@@ -115,10 +115,8 @@ def _of_family(networks: Sequence[Network], like: Network | Address) -> Network 
 
 
 def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network]) -> None:
-    nodes = lab.spec.nodes
-    if isinstance(nodes, int):
-        nodes = ()
-    elif not nodes:
+    nodes = expanded_nodes(lab.spec)
+    if not nodes:
         report.error(lab, ("spec", "nodes"), "a lab needs at least one node")
     routers = _addresses(report, lab, ("spec", "underlay", "router"), lab.spec.underlay.router, underlay)
     holders: dict[Address, str] = dict.fromkeys(routers, "the router")
@@ -145,7 +143,7 @@ def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network
             holders[address] = entry.name
         _subnet(report, lab, number, entry, pods, subnets)
     for cidr in pods:
-        _room(report, lab, cidr, len(nodes))
+        _room(report, lab, cidr, nodes)
 
 
 def _addresses(report: Report, lab: Lab, path: Path, text: str, underlay: list[Network]) -> list[Address]:
@@ -185,14 +183,15 @@ def _subnet(
         subnets.append((subnet, entry.name))
 
 
-def _room(report: Report, lab: Lab, cidr: Network, nodes: int) -> None:
+def _room(report: Report, lab: Lab, cidr: Network, nodes: tuple[LabNode, ...]) -> None:
     length = addressing.subnet_length(cidr)
     if length > cidr.max_prefixlen - 2:
         report.error(lab, ("spec", "podCIDR"), f"{cidr} is too small to be divided among nodes; use a /16")
-    elif not any(n.podCIDR for n in lab.spec.nodes if isinstance(lab.spec.nodes, tuple)):  # type: ignore[union-attr]
+    elif not any(node.podCIDR for node in nodes):
         room = (1 << (length - cidr.prefixlen)) - 1
-        if room < nodes:
-            message = f"{cidr} has subnets (/{length}, the first is skipped) for {room} nodes, but there are {nodes}"
+        if room < len(nodes):
+            there = f"but there are {len(nodes)}"
+            message = f"{cidr} has subnets (/{length}, the first is skipped) for {room} nodes, {there}"
             report.error(lab, ("spec", "podCIDR"), message)
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api.addressing import Network, free_subnet, networks, split
 from k8snetlab.api.core import Node, NodeAddress, NodeSpec
-from k8snetlab.api.defaults import expand
+from k8snetlab.api.defaults import expanded_nodes
 from k8snetlab.api.flannel import (
     BACKEND_DATA,
     BACKEND_TYPE,
@@ -32,9 +32,7 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
     if not (now.changes(Lab, before) or now.changes(Node, before)):
         return
     for lab in now.all(Lab).values():
-        wanted = expand(lab.spec).nodes
-        if isinstance(wanted, int):
-            continue
+        wanted = expanded_nodes(lab.spec)
         names = {entry.name for entry in wanted}
         for node in now.all(Node).values():
             if node.name not in names and any(o.kind == Lab.KIND for o in node.metadata.ownerReferences):
