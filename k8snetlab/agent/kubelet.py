@@ -12,6 +12,7 @@ import contextlib
 import os
 import resource
 import signal
+import sys
 from pathlib import Path
 
 import msgspec
@@ -114,9 +115,12 @@ async def _main(path: Path) -> None:
 
 
 def main() -> None:
+    """Begins when a byte comes on standard input: by then the ledger knows of this process."""
     parser = argparse.ArgumentParser(prog="k8snetlab-kubelet")
     parser.add_argument("--socket", type=Path, required=True)
     arguments = parser.parse_args()
+    if not sys.stdin.buffer.read(1):
+        return  # the daemon died before it could write this process into the ledger
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -11,6 +11,7 @@ import msgspec
 
 from k8snetlab.agent.namespaces import NamespaceKeeper, Owner
 from k8snetlab.agent.rules import RulesKeeper
+from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import NodeDataplane
 from k8snetlab.dataplane.rules import Family, RuleSet
@@ -67,6 +68,7 @@ class RouterAgent:
         self._keeper.close()
 
     def remove(self) -> None:
+        """Deletes the router and the outside host."""
         self._keeper.remove(list(self._keeper.monitors))
 
 
@@ -109,7 +111,12 @@ class NodeAgent:
         self._keeper.prepare((render_node.render(snapshot, self.name).node,))
 
     def sync(self, snapshot: Snapshot) -> Report:
-        """Brings the kernel to the snapshot. Raises KernelError; what was done by then stays and is found again."""
+        """Brings the kernel to the snapshot. Raises KernelError; what was done by then stays and is found again.
+
+        A node that is no longer in the snapshot is left as it is: `remove` is about to be called.
+        """
+        if snapshot.get(Node, self.name) is None:
+            return Report()
         desired = render_node.render(snapshot, self.name)
         count = len(self._keeper.sync(desired.node, desired.pods))
         recreated = tuple(self._keeper.recreated)
@@ -121,6 +128,8 @@ class NodeAgent:
 
     def drift(self, snapshot: Snapshot) -> list[str]:
         """What differs from what is desired, as the commands that would mend it."""
+        if snapshot.get(Node, self.name) is None:
+            return []
         desired = render_node.render(snapshot, self.name)
         lines = [str(operation) for operation in self._keeper.drift(desired.node, desired.pods)]
         for keeper in self._rules.values():

@@ -87,6 +87,6 @@ def _same(wanted: Rules, held: Rules | None) -> bool:
 
 
 def _stands(hook: Hook, held: Mapping[ChainKey, Rules]) -> bool:
-    target = hook.rule.rpartition(" -j ")[2]
-    alike = [rule for rule in held.get(ChainKey(hook.table, hook.chain), ()) if rule.endswith(f" -j {target}")]
+    jump = "-j " + hook.rule.rpartition("-j ")[2]
+    alike = [rule for rule in held.get(ChainKey(hook.table, hook.chain), ()) if rule.endswith(jump)]
     return bool(alike) and any(canonical(rule) == canonical(hook.rule) for rule in alike)

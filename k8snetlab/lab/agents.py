@@ -70,17 +70,21 @@ class AgentTask:
         self._wake.set()
 
     async def stop(self) -> None:
+        """Ends the task; the kernel stays as it is."""
+        await self._halt()
+        self.agent.close()
+
+    async def remove(self) -> None:
+        """Ends the task and deletes the node's namespaces."""
+        await self._halt()
+        await asyncio.to_thread(self.agent.remove)
+
+    async def _halt(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         async with self._work:
             self._unwatch()
-            self.agent.close()
-
-    async def remove(self) -> None:
-        """Stops and deletes the node's namespaces."""
-        await self.stop()
-        await asyncio.to_thread(self.agent.remove)
 
     def pause(self) -> None:
         self.state.paused = True
@@ -212,7 +216,8 @@ class Agents:
             self.router = AgentTask(RouterAgent(self._ledger), self._cluster, self._synced)
         new = [name for name in names if name not in self.nodes]
         for name in [name for name in self.nodes if name not in names]:
-            await self.nodes.pop(name).remove()
+            await self.nodes[name].remove()
+            del self.nodes[name]
         for name in new:
             self.nodes[name] = AgentTask(
                 NodeAgent(name, self._ledger, self._paths.xtables_locks, self._shared), self._cluster, self._synced

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from k8snetlab.api.core import Pod
+from k8snetlab.api.core import Node, Pod
 from k8snetlab.errors import DaemonError, K8sNetLabError, KernelError
 from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.cluster import Cluster
@@ -40,7 +40,8 @@ async def converge(cluster: Cluster, agents: Agents, timeout: float = TIMEOUT) -
             if task.state.failures >= PATIENCE:
                 raise KernelError(f"{task.name}: {task.state.error}", task.state.hint, task.state.operation)
         waiting = [pod for pod in pods if pod not in ready and pod not in stuck]
-        if len(synced) == len(tasks) and not waiting and not ending and cluster.snapshot.objects is snapshot.objects:
+        complete = agents.nodes.keys() == {name for _, name in snapshot.all(Node)} and len(synced) == len(tasks)
+        if complete and not waiting and not ending and cluster.snapshot.objects is snapshot.objects:
             for pod in stuck:
                 yield {"type": "warning", "message": f"pod {pod.namespace}/{pod.name}: {pod.status.message}"}
             return

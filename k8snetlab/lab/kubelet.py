@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -16,6 +17,9 @@ from k8snetlab.errors import DaemonError
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.processes import ProcessId
+
+
+log = logging.getLogger(__name__)
 
 
 class KubeletLink:
@@ -45,7 +49,7 @@ class KubeletLink:
         with self._paths.kubelet_log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "k8snetlab.agent.kubelet", "--socket", str(self._paths.kubelet_socket)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -54,6 +58,9 @@ class KubeletLink:
         process = ProcessId.of(self._process.pid)
         if process is not None:
             self._ledger.own_process("kubelet", process)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as permission:
+            permission.write(b"\n")
 
     async def run(self) -> None:
         """Keeps the line up for ever, starting the kubelet anew when it has died."""
@@ -66,6 +73,8 @@ class KubeletLink:
                 continue
             try:
                 await self._listen(reader)
+            except ConnectionError:
+                log.warning("the kubelet went away; it is started again")
             finally:
                 self._hang_up()
 

@@ -29,17 +29,20 @@ class Lab:
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "k8snetlab", *words]
 
-    def run(self, *words: str, code: int = 0, stdin: str | None = None) -> str:
-        """Runs a verb and returns what it printed; fails with all that was said when the exit code is another."""
+    def run(self, *words: str, code: int | None = 0, stdin: str | None = None) -> str:
+        """Runs a verb and returns what it printed; fails with all that was said when the exit code is another.
+
+        With code None any will do.
+        """
         done = subprocess.run(
             self.command(*words), env=self.environment, capture_output=True, text=True, input=stdin, timeout=90
         )
-        assert done.returncode == code, (
+        assert code is None or done.returncode == code, (
             f"k8snetlab {' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
         )
         return done.stdout + (done.stderr if code else "")
 
-    def json(self, *words: str, code: int = 0) -> Any:
+    def json(self, *words: str, code: int | None = 0) -> Any:
         return json.loads(self.run(*words, "-o", "json", code=code))
 
     def start(self, *words: str) -> subprocess.Popen[str]:
@@ -51,6 +54,13 @@ class Lab:
         """The first result of a probe."""
         result: dict[str, Any] = self.json("probe", source, target, *words, code=code)["results"][0]
         return result
+
+    def whole(self) -> bool:
+        """Whether every probe goes as it should, and every pod takes part."""
+        ready = [p for p in self.json("get", "pods", "-A")["items"] if p["status"].get("conditions")]
+        results = self.json("probe", "--all", code=None)["results"]
+        sources = {r["from"] for r in results if r["fromNode"] and r["from"] != r["fromNode"]}
+        return len(sources) == len(ready) and all(r["ok"] for r in results)
 
     def netns(self, *parts: str) -> str:
         return ".".join((self.name, *parts))

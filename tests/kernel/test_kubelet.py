@@ -52,7 +52,11 @@ class Kubelet:
 @pytest.fixture
 def kubelet(tmp_path: Path) -> Iterator[Kubelet]:
     path = tmp_path / "kubelet.sock"
-    process = subprocess.Popen([sys.executable, "-m", "k8snetlab.agent.kubelet", "--socket", str(path)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "k8snetlab.agent.kubelet", "--socket", str(path)], stdin=subprocess.PIPE
+    )
+    process.stdin.write(b"\n")
+    process.stdin.close()
     eventually(path.exists)
     connection = None
     with contextlib.suppress(FileNotFoundError):

@@ -106,7 +106,7 @@ def test_scale_up_and_down(lab: Lab) -> None:
     eventually(lambda: lab.shell("node1", "iptables-save").count('"default/business-manager') >= 5)
     lab.run("scale", "deployment/business-manager", "--replicas", "3")
     eventually(lambda: len(lab.namespaces()) == 2 + 2 + 7)
-    assert all(r["ok"] for r in lab.json("probe", "--all")["results"])
+    assert lab.whole()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_deleted_fdb_entry_and_a_pods_veth_are_repaired(lab: Lab) -> None:
     veth = next(link["ifname"] for link in json.loads(lab.shell("node1", "ip", "-j", "link", "show", "master", "cni0")))
     lab.shell("node1", "ip", "link", "del", veth)
     eventually(lambda: veth in lab.shell("node1", "ip", "link", "show", "master", "cni0"))
-    eventually(lambda: all(r["ok"] for r in lab.json("probe", "--all")["results"]))
+    eventually(lab.whole)
 
 
 def test_a_paused_node_stays_broken_until_it_is_resumed(lab: Lab) -> None:
@@ -178,7 +178,7 @@ def test_a_killed_daemon_stops_no_traffic_and_a_new_one_adopts_the_lab(lab: Lab)
 
 def test_a_killed_kubelet_is_started_again_with_its_pods(lab: Lab) -> None:
     os.kill(lab.pids()["kubelet"], signal.SIGKILL)
-    eventually(lambda: all(r["ok"] for r in lab.json("probe", "--all")["results"]))
+    eventually(lab.whole)
 
 
 def test_commands_logs_and_exec(lab: Lab, tmp_path: Path) -> None:
