@@ -17,12 +17,19 @@ def put(obj: Object) -> Change:
 
 
 def remove(obj: Object, snapshot: Snapshot) -> tuple[Change, ...]:
-    """The removal of an object; a pod on a node is only marked, because it lives until its node has ended it."""
-    if isinstance(obj, Pod) and obj.spec.nodeName and snapshot.get(Node, obj.spec.nodeName):
-        if obj.metadata.deletionTimestamp:
+    """The removal of an object; a pod is only marked, because it lives until its node has ended it (and because its
+    name must not be given again before it is gone)."""
+    if isinstance(obj, Pod):
+        if not obj.metadata.deletionTimestamp:
+            return (put(replace(obj, metadata=replace(obj.metadata, deletionTimestamp=DELETED))),)
+        if obj.metadata.deletionTimestamp == DELETED or not abandoned(obj, snapshot):
             return ()
-        return (put(replace(obj, metadata=replace(obj.metadata, deletionTimestamp=DELETED))),)
     return ((type(obj), obj.key, None),)
+
+
+def abandoned(pod: Pod, snapshot: Snapshot) -> bool:
+    """Whether there is no node that could end the pod."""
+    return snapshot.get(Node, pod.spec.nodeName) is None
 
 
 def active(pod: Pod) -> bool:

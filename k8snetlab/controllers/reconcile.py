@@ -8,9 +8,11 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers import endpoints, garbage, identity, ipam, namespaces, nodes, scheduler, workloads
+from k8snetlab.controllers.changes import DELETED, abandoned
 
 Controller = Callable[[Snapshot, Snapshot | None], Iterable[Change]]
 
@@ -75,6 +77,6 @@ def _write(snapshot: Snapshot, now: Snapshot, type_: type[Object], key: Key) -> 
         return (Write("create", new),) if new else ()
     if new is None:
         return (Write("delete", old, force=True),)
-    if new.metadata.deletionTimestamp and not old.metadata.deletionTimestamp:
-        return (Write("delete", old),)
+    if new.metadata.deletionTimestamp == DELETED:
+        return (Write("delete", old, force=isinstance(old, Pod) and abandoned(old, now)),)
     return (Write("update", new),) if new != old else ()

@@ -152,7 +152,7 @@ metadata: {name: %s}
 spec: {nodeName: %s, containers: [{name: a, ports: [{containerPort: 80, hostPort: 8080}]}]}
 """
     assert objects(LAB + pod % ("a", "node1") + pod % ("b", "node2"))
-    with pytest.raises(ManifestError, match=r"f.yaml:9: .*hostPort: 8080 on node1 is taken by Pod default/a"):
+    with pytest.raises(ManifestError, match=r"f.yaml:12: .*hostPort: 8080 on node1 is taken by Pod default/a"):
         objects(LAB + pod % ("a", "node1") + pod % ("b", "node1"))
 
 

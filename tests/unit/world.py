@@ -1,0 +1,117 @@
+"""A cluster without machines: objects, the controllers, and a kubelet that says pods are ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Condition, Pod
+from k8snetlab.api.load import load
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import RESOURCES, decode, encode
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.controllers import Write, reconcile
+from k8snetlab.controllers.admission import admit, in_order
+
+NOW = "2026-01-01T00:00:00Z"
+
+
+class World:
+    """Does with writes what the daemon does: admits them, stores them as JSON, marks pods before they go."""
+
+    def __init__(self, manifests: str = "") -> None:
+        self.snapshot = Snapshot()
+        self.previous: Snapshot | None = None
+        self.history: list[Write] = []
+        self.apply(manifests)
+
+    def apply(self, manifests: str) -> World:
+        for obj in in_order(load([("f.yaml", manifests)]).objects):
+            self.store(obj)
+        return self
+
+    def store(self, obj: Object) -> None:
+        old = self.snapshot.all(type(obj)).get(obj.key)
+        admitted = admit(obj, old, self.snapshot)
+        stored = decode(type(obj), encode(admitted))
+        assert stored == admitted, "what is stored must read back the same"
+        revision = self.snapshot.revision + 1
+        metadata = replace(stored.metadata, creationTimestamp=stored.metadata.creationTimestamp or NOW)
+        self.snapshot = self.snapshot.changed([(type(obj), obj.key, replace(stored, metadata=metadata))], revision)
+
+    def delete(self, obj: Object, force: bool = False) -> None:
+        if isinstance(obj, Pod) and obj.spec.nodeName and not force:
+            if not obj.metadata.deletionTimestamp:
+                self.store(replace(obj, metadata=replace(obj.metadata, deletionTimestamp=NOW)))
+            return
+        self.snapshot = self.snapshot.changed([(type(obj), obj.key, None)], self.snapshot.revision + 1)
+
+    def step(self) -> list[Write]:
+        """One call of the controllers; what they find must not depend on what they remember of the last call."""
+        writes = reconcile(self.snapshot, self.previous)
+        self.previous = self.snapshot
+        for write in writes:
+            if write.action == "delete":
+                self.delete(write.object, write.force)
+            else:
+                self.store(write.object)
+        self.history += writes
+        return writes
+
+    def settle(self) -> World:
+        for _ in range(50):
+            if not self.step():
+                assert reconcile(self.snapshot, None) == [], "a fresh controller must find nothing left to do either"
+                return self
+        raise AssertionError("the controllers do not come to rest")
+
+    def kubelet(self, ready: Callable[[Pod], bool] = lambda pod: True) -> World:
+        """Pods that are going go; pods with an address run, and are ready where `ready` says so."""
+        for pod in list(self.snapshot.all(Pod).values()):
+            if pod.metadata.deletionTimestamp:
+                self.delete(pod, force=True)
+            elif pod.ips and pod.status.phase in ("Pending", "Running") and pod.ready != ready(pod):
+                conditions = tuple(c for c in pod.status.conditions if c.type != "Ready")
+                new = Condition(type="Ready", status=str(ready(pod)))
+                self.store(replace(pod, status=replace(pod.status, phase="Running", conditions=(*conditions, new))))
+        return self
+
+    def run(self, ready: Callable[[Pod], bool] = lambda pod: True) -> World:
+        """Controllers and kubelet until nothing changes."""
+        for _ in range(50):
+            before = self.snapshot
+            self.settle().kubelet(ready)
+            if self.snapshot is before:
+                return self
+        raise AssertionError("the cluster does not come to rest")
+
+    def pods(self, prefix: str = "") -> list[Pod]:
+        return [p for p in self.snapshot.all(Pod).values() if p.name.startswith(prefix)]
+
+    def all(self) -> dict[tuple[str, str, str], Object]:
+        return {(r.kind, *key): obj for r in RESOURCES for key, obj in self.snapshot.all(r.type).items()}
+
+
+LAB = "---\n{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: %s}}\n"
+
+
+def deployment(
+    name: str, replicas: int = 3, image: str = "a", ports: str = "[{containerPort: 8080, name: http}]"
+) -> str:
+    return f"""---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec: {{containers: [{{name: c, image: {image}, ports: {ports}}}]}}
+"""
+
+
+def service(name: str, more: str = "", ports: str = "[{port: 80, targetPort: 8080}]") -> str:
+    spec = f"{{selector: {{app: {name}}}, ports: {ports}, {more}}}"
+    return f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {spec}\n"
