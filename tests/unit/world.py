@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from k8snetlab.api.apps import Deployment
 from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.load import load
 from k8snetlab.api.meta import Object
@@ -28,6 +29,9 @@ class World:
 
     def apply(self, manifests: str) -> World:
         for obj in in_order(load([("f.yaml", manifests)]).objects):
+            old = self.snapshot.all(type(obj)).get(obj.key)
+            if isinstance(obj, Pod | Deployment) and isinstance(old, Pod | Deployment):
+                obj = replace(obj, status=old.status)
             self.store(obj)
         return self
 
