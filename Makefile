@@ -16,7 +16,7 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout
 # A command (or file) that must exist, and the Debian package that brings it.
 # gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.
 LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc:gcc /usr/include/stdio.h:libc6-dev
-TEST_NEEDS := $(LAB_NEEDS) sysctl:procps etcd:etcd-server
+TEST_NEEDS := $(LAB_NEEDS) sysctl:procps etcd:etcd-server etcdctl:etcd-client
 missing = $(strip $(foreach need,$(1),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin"; \
 	command -v $(firstword $(subst :, ,$(need))) || ls $(firstword $(subst :, ,$(need))) 2>/dev/null),,$(lastword \
 	$(subst :, ,$(need))))))
