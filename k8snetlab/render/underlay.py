@@ -38,7 +38,9 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         role="router",
         sysctls=no_ipv6
         | {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "0"}
-        | ({} if no_ipv6 else {"net.ipv6.conf.all.forwarding": "1"}),
+        # It has no route to pods and Services, and says so each time instead of once a second.
+        | {"net.ipv4.icmp_ratelimit": "0"}
+        | ({} if no_ipv6 else {"net.ipv6.conf.all.forwarding": "1", "net.ipv6.icmp.ratelimit": "0"}),
         links=(
             Device("lo"),
             Bridge(names.UNDERLAY_BRIDGE, mtu=underlay.mtu),
