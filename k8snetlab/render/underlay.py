@@ -27,6 +27,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
     outside = [part.strip() for part in underlay.outside.split(",") if part.strip()]
     nodes = tuple(snapshot.all(Node).values())
     no_ipv6 = NO_IPV6 if not pick(underlay.cidr, "ipv6") else {}
+    external = tuple(_external_routes(snapshot, nodes))
     bridge_addresses = tuple(
         Address(names.UNDERLAY_BRIDGE, with_length(pick(underlay.router, f) or gateway(cidr), cidr), f == "ipv4")
         for f in FAMILIES
@@ -38,9 +39,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         role="router",
         sysctls=no_ipv6
         | {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "0"}
-        # It has no route to pods and Services, and says so each time instead of once a second.
-        | {"net.ipv4.icmp_ratelimit": "0"}
-        | ({} if no_ipv6 else {"net.ipv6.conf.all.forwarding": "1", "net.ipv6.icmp.ratelimit": "0"}),
+        | ({} if no_ipv6 else {"net.ipv6.conf.all.forwarding": "1"}),
         links=(
             Device("lo"),
             Bridge(names.UNDERLAY_BRIDGE, mtu=underlay.mtu),
@@ -51,7 +50,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
             *bridge_addresses,
             *(Address(names.OUTSIDE, _gateway(a), family_of(a) == "ipv4") for a in outside),
         ),
-        routes=tuple(_external_routes(snapshot, nodes)),
+        routes=external,
     )
     beyond = Netns(
         name=names.node_netns(lab.name, names.OUTSIDE),
@@ -60,7 +59,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         sysctls=no_ipv6,
         links=(Device("lo"), Device("eth0", mtu=underlay.mtu)),
         addresses=tuple(Address("eth0", a, family_of(a) == "ipv4") for a in outside),
-        routes=tuple(Route("default", dev="eth0", via=_gateway(a).partition("/")[0]) for a in outside),
+        routes=tuple(_routes_beyond(lab, external, outside)),
     )
     return NodeDataplane(node=router, pods=(beyond,))
 
@@ -81,6 +80,17 @@ def _gateway(outside: str) -> str:
     interface = ip_interface(outside)
     first = interface.network.network_address + 1
     return f"{first if first != interface.ip else first + 1}/{interface.network.prefixlen}"
+
+
+def _routes_beyond(lab: Lab, external: tuple[Route, ...], outside: list[str]) -> Iterator[Route]:
+    """What a host outside knows of the cluster: the nodes' network and addresses announced by load balancers.
+
+    Pods and Services are unknown to it, and it has no default route that would let it find out only by waiting.
+    """
+    for address in outside:
+        family, router = family_of(address), _gateway(address).partition("/")[0]
+        known = (pick(lab.spec.underlay.cidr, family), *(route.dst for route in external))
+        yield from (Route(dst, dev="eth0", via=router) for dst in known if dst and family_of(dst) == family)
 
 
 def _external_routes(snapshot: Snapshot, nodes: tuple[Node, ...]) -> Iterator[Route]:
