@@ -55,8 +55,8 @@ else
 endif
 
 .PHONY: test-fast
-test-fast: $(VENV)/.dev ## the tests that need no root: seconds
-	$(BIN)/pytest -q tests/unit --ignore tests/unit/test_house.py
+test-fast: $(VENV)/.dev ## what a developer runs all day: no root, no etcd, no linters
+	$(BIN)/pytest -q tests/unit --ignore tests/unit/test_house.py -k "not etcd"
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
