@@ -25,7 +25,8 @@ from k8snetlab.lab.operations import Operations
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Send = Callable[[Json], Awaitable[None]]
-OWN = "/apis/k8snetlab/v1alpha1"
+OWN_VERSION = "k8snetlab/v1alpha1"
+OWN = f"/apis/{OWN_VERSION}"
 MAX_BODY = 256 << 20
 
 
@@ -63,8 +64,9 @@ class Api:
             await answer.error(status(bug), 500)
 
     async def _route(self, request: Request, answer: _Answer) -> None:
-        if request.path.startswith(OWN + "/"):
-            result = await self._own(request, request.path[len(OWN) + 1 :].split("/"))
+        own = request.path.removeprefix(OWN + "/").split("/")
+        if request.path.startswith(OWN + "/") and (OWN_VERSION, own[0]) not in _PATHS:
+            result = await self._own(request, own)
         else:
             result = await self._objects(request)
         if isinstance(result, AsyncIterator):

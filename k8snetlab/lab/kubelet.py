@@ -18,7 +18,6 @@ from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.processes import ProcessId
 
-
 log = logging.getLogger(__name__)
 
 

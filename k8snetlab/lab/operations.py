@@ -244,8 +244,8 @@ class Operations:
         snapshot = self._cluster.snapshot
         protocols = [p.upper() for p in body.get("protocols") or ["TCP", "UDP"]]
         if source := body.get("from"):
-            target = probe.find_targets(snapshot, body["to"], body.get("port"), protocols[0])
-            pairs = [(probe.find_place(snapshot, source), t) for t in target]
+            place = probe.find_place(snapshot, source)
+            pairs = [(place, t) for t in probe.find_targets(snapshot, body["to"], body.get("port"), protocols[0])]
         else:
             targets = probe.targets(snapshot, protocols)
             pairs = [(place, target) for place in probe.places(snapshot) for target in targets]
