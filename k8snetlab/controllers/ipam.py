@@ -26,7 +26,7 @@ def without_address(pod: Pod) -> Iterable[str]:
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
     pods = now.changes(Pod, before)
-    renewed = [name for _, name in now.changes(Node, before)]
+    renewed = [name for _, name in now.changes(Node, before) if _moved(name, now, before)]
     for name in dict.fromkeys((*renewed, *_nodes_of(pods, now, before))):
         node = now.get(Node, name)
         waiting = list(now.select(Pod, without_address, name).values())
@@ -36,6 +36,12 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
             waiting += _misplaced(node, now)
         if waiting:
             yield from _give(node, waiting, now)
+
+
+def _moved(name: str, now: Snapshot, before: Snapshot | None) -> bool:
+    """Whether a node came, or its own address or its pods' subnets became others."""
+    new, old = now.get(Node, name), before.get(Node, name) if before else None
+    return new is not None and (old is None or (new.podCIDRs, new.addresses) != (old.podCIDRs, old.addresses))
 
 
 def _nodes_of(keys: Iterable[tuple[str, str]], now: Snapshot, before: Snapshot | None) -> Iterator[str]:
@@ -68,18 +74,20 @@ def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Change]:
     moving = {pod.key for pod in waiting}
     used = {ip for pod in now.select(Pod, pods_by_node, node.name).values() if pod.key not in moving for ip in pod.ips}
     last = {subnet: _last(node, subnet) for subnet in subnets}
+    message = "" if subnets else f"{node.name} has no pod subnet"
     for pod in waiting:
         if pod.spec.hostNetwork:
             yield from _addressed(pod, node.addresses, node)
             continue
-        given = {subnet: _next(subnet, last[subnet], used) for subnet in subnets}
-        if not given or None in given.values():
-            full = ", ".join(str(subnet) for subnet, ip in given.items() if ip is None)
-            message = f"no free address in {full}" if full else f"{node.name} has no pod subnet"
+        given = {} if message else {subnet: _next(subnet, last[subnet], used) for subnet in subnets}
+        if None in given.values():
+            full = ", ".join(str(subnet) for subnet, offset in given.items() if offset is None)
+            message = f"no free address in {full}"
+        if message:
             if pod.status.message != message:
                 yield put(replace(pod, status=replace(pod.status, message=message)))
             continue
-        last = {subnet: ip for subnet, ip in given.items() if ip is not None}
+        last = {subnet: offset for subnet, offset in given.items() if offset is not None}
         ips = tuple(str(subnet[offset]) for subnet, offset in last.items())
         used.update(ips)
         yield from _addressed(pod, ips, node)
