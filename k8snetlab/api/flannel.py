@@ -29,7 +29,7 @@ def backend_data(vni: int, mac: str) -> str:
 
 
 def vtep_mac_of(node: Node, family: str) -> str:
-    """The VTEP's MAC that the node announces; a made-up one where it announces none, as on a cluster without flannel."""
+    """The VTEP's MAC that the node announces; a made-up one where it announces none (a cluster without flannel)."""
     try:
         mac = json.loads(node.metadata.annotations.get(BACKEND_DATA[family], "{}")).get("VtepMAC", "")
     except (ValueError, AttributeError):

@@ -132,10 +132,9 @@ def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network
             report.error(lab, (*path, "name"), f'"{entry.name}" names another node already')
         names.add(entry.name)
         labels(report, lab, (*path, "labels"), entry.labels)
-        if not entry.address and underlay:
-            if not any(node.address == "" for node in nodes[:number]):
-                message = f"no address is left for {entry.name} (node {number + 1} of {len(nodes)}); use a wider range"
-                report.error(lab, ("spec", "underlay", "cidr"), message)
+        if not entry.address and underlay and not any(node.address == "" for node in nodes[:number]):
+            message = f"no address is left for {entry.name} (node {number + 1} of {len(nodes)}); use a wider range"
+            report.error(lab, ("spec", "underlay", "cidr"), message)
         for address in _addresses(report, lab, (*path, "address"), entry.address, underlay):
             if address in holders:
                 message = f"{address} is the address of {holders[address]} already; give each its own"
