@@ -143,13 +143,13 @@ class _Builder:
 
     def documents(self, events: Iterator[Any]) -> Iterator[Document]:
         for event in events:
-            if isinstance(event, yaml.DocumentStartEvent):
+            if isinstance(event, yaml.ScalarEvent):
+                self.scalar(event)
+            elif isinstance(event, yaml.DocumentStartEvent):
                 self.start()
             elif isinstance(event, yaml.DocumentEndEvent):
                 if self.root is not None and self.root is not _PENDING:
                     yield Document(self.file, self.root, self.lines)
-            elif isinstance(event, yaml.ScalarEvent):
-                self.scalar(event)
             elif isinstance(event, yaml.AliasEvent):
                 self.alias(event)
             elif isinstance(event, yaml.CollectionStartEvent):

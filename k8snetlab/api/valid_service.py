@@ -5,6 +5,7 @@ Source: Kubernetes pkg/apis/core/validation (ValidateService, ValidateEndpointIP
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import ip_interface
 
 from k8snetlab.api import addressing
@@ -271,14 +272,18 @@ def _selection(report: Report, service: Service, world: Snapshot) -> None:
 def _nothing(service: Service, world: Snapshot) -> str:
     wanted = ",".join(f"{k}={v}" for k, v in (service.spec.selector or {}).items())
     have: dict[str, None] = {}
-    for label_sets in _label_sets(service.namespace, world):
-        have[",".join(f"{k}={v}" for k, v in label_sets.items())] = None
+    for found in _label_sets(service.namespace, world):
+        have[",".join(f"{k}={v}" for k, v in found.items())] = None
         if len(have) >= 3:
             break
     there = f" (there are {shorten('; '.join(have))})" if have else ""
     return f"selects nothing: no Pod or Deployment in namespace {service.namespace} has labels {shorten(wanted)}{there}"
 
 
-def _label_sets(namespace: str, world: Snapshot) -> list[Labels]:
-    templates = [w.spec.template.metadata.labels for w in world.all(Deployment).values() if w.namespace == namespace]
-    return templates + [p.metadata.labels for p in world.all(Pod).values() if p.namespace == namespace]
+def _label_sets(namespace: str, world: Snapshot) -> Iterator[Labels]:
+    for pod in world.all(Pod).values():
+        if pod.namespace == namespace:
+            yield pod.metadata.labels
+    for workload in world.all(Deployment).values():
+        if workload.namespace == namespace:
+            yield workload.spec.template.metadata.labels
