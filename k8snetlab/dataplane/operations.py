@@ -59,16 +59,28 @@ class ItemOperation(msgspec.Struct, frozen=True, tag="item"):
                 verb = "add" if self.verb != "del" else "del"
                 return f"ip {where}addr {verb} {self.item.words()}"
             case _:
-                if self.verb == "del":
-                    return f"ip {where}link del {self.item.name}"
-                verb = "set" if self.verb == "set" else "add"
-                hairpin = f"\nip {where}link set {self.item.name} type bridge_slave hairpin on"
-                flagged = isinstance(self.item, Veth) and self.item.hairpin
-                return f"ip {where}link {verb} {self.item.words()}{hairpin if flagged else ''}"
+                return self._link(self.item, f"ip {where}link")
+
+    def _link(self, link: Link, command: str) -> str:
+        if self.verb == "del":
+            return f"{command} del {link.name}"
+        text = f"{command} add {link.words()}" if self.verb != "set" else f"{command} set {_settings(link)}"
+        if isinstance(link, Veth) and link.hairpin:
+            text += f"\n{command} set {link.name} type bridge_slave hairpin on"
+        return text
 
     def _neighbour_words(self) -> str:
         assert isinstance(self.item, Neighbour)
         return self.item.words() if self.verb != "del" else f"{self.item.dst} dev {self.item.dev}"
+
+
+def _settings(link: Link) -> str:
+    """What can be changed of a device that is there."""
+    text = link.name
+    text += f" mtu {link.mtu}" if link.mtu else ""
+    text += f" address {link.mac}" if link.mac else ""
+    text += f" master {link.master}" if isinstance(link, Veth) and link.master else ""
+    return f"{text} up"
 
 
 Operation: TypeAlias = NetnsOperation | SysctlOperation | ItemOperation

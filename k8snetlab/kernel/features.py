@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,10 +15,9 @@ from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.operations import Item, ItemOperation
 from k8snetlab.dataplane.rules import ChainKey, RuleDelta
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import iptables, netns, sysctl
+from k8snetlab.kernel import iptables, modules, netns, sysctl
 from k8snetlab.kernel.execute import execute
 
-MODULES = ("veth", "bridge", "vxlan", "br_netfilter", "nf_conntrack", "xt_statistic", "xt_recent", "xt_addrtype")
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 _NO_LAB = "every lab"
 _CHAIN = ChainKey("nat", "K8SNETLAB-PROBE")
@@ -40,34 +38,31 @@ _TOOLS = {
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """One thing a lab needs: `rules_out` says what does not work without it, `how_to_get` what to type or change."""
+    """One thing a lab uses: `rules_out` says what does not work without it, `how_to_get` what to type or change.
+
+    `needed` by every lab as this machine would build it; the others are needed by some labs only.
+    """
 
     name: str
     present: bool
     rules_out: str
     how_to_get: str
+    needed: bool = True
 
 
 def probe() -> list[Feature]:
-    """Try everything. Leaves nothing behind, and loads no module that the kernel does not load by itself."""
+    """Try everything. Leaves nothing behind; br_netfilter, which nothing loads by itself, is loaded for the time."""
     found = [*_privileges(), *_tools()]
+    loaded = os.geteuid() == 0 and modules.load_bridge_filter()
     with _scratch() as name:
         made = bool(name)
         found.append(Feature("network namespaces", made, _NO_LAB, "run as root; in a container, run it privileged"))
         found += _devices(name) if made else []
         found += _sysctls(name) if made else []
         found += _iptables(name) if made else []
+    if loaded:
+        modules.unload_bridge_filter()
     return found
-
-
-def load_modules() -> list[str]:
-    """modprobe what labs use; returns those that could not be loaded."""
-    return [
-        module
-        for module in MODULES
-        if shutil.which("modprobe") is None
-        or subprocess.run(["modprobe", "-q", module], capture_output=True, check=False).returncode
-    ]
 
 
 def _privileges() -> Iterator[Feature]:
@@ -82,7 +77,7 @@ def _privileges() -> Iterator[Feature]:
 
 def _tools() -> Iterator[Feature]:
     for tool, (rules_out, how_to_get) in _TOOLS.items():
-        yield Feature(f"{tool} (program)", shutil.which(tool) is not None, rules_out, how_to_get)
+        yield Feature(f"{tool} (program)", shutil.which(tool) is not None, rules_out, how_to_get, tool != "conntrack")
 
 
 @contextlib.contextmanager
@@ -115,7 +110,7 @@ def _devices(name: str) -> Iterator[Feature]:
         how_to_get = f"modprobe {kind} (Debian: apt-get install linux-image-$(uname -r))"
         yield Feature(kind, _can_add(name, item), rules_out, how_to_get)
     works = _can_add(name, Device("lo")) and _can_add(name, Address("lo", "fd00::1/64"))
-    yield Feature("IPv6", works, "IPv6 and dual-stack labs", "boot without ipv6.disable=1")
+    yield Feature("IPv6", works, "IPv6 and dual-stack labs", "boot without ipv6.disable=1", False)
 
 
 def _sysctls(name: str) -> Iterator[Feature]:
@@ -147,16 +142,22 @@ def _per_namespace(key: str, name: str) -> bool:
 def _iptables(name: str) -> Iterator[Feature]:
     lockfile = Path("/run", f"{name}.lock")
     try:
+        own = iptables.variant()
+    except K8sNetLabError:
+        own = "nft"
+    try:
         for variant in ("nft", "legacy"):
             table = iptables.open(name, "ipv4", variant, lockfile)
             works = _takes(table, "-j RETURN")
+            needed = variant == own
             how_to_get = "apt-get install iptables; a kernel with nf_tables or ip_tables"
-            yield Feature(f"iptables-{variant}", works, f"labs with proxy.iptables: {variant}", how_to_get)
+            yield Feature(f"iptables-{variant}", works, f"labs with proxy.iptables: {variant}", how_to_get, needed)
             if not works:
                 continue
             for extension, (rule, rules_out) in _RULES.items():
                 how_to_get = f"modprobe xt_{extension.split()[0]}"
-                yield Feature(f"iptables-{variant}: {extension}", _takes(table, rule), rules_out, how_to_get)
+                taken = _takes(table, rule)
+                yield Feature(f"iptables-{variant}: {extension}", taken, rules_out, how_to_get, needed)
             table.remove((_CHAIN.chain,))
     finally:
         lockfile.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ import uvicorn
 
 from k8snetlab.agent.node import Report
 from k8snetlab.agent.workload import PodState
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import modules, netns
 from k8snetlab.lab.agents import Agents, AgentTask
 from k8snetlab.lab.api import Api
 from k8snetlab.lab.cluster import Cluster
@@ -50,6 +50,8 @@ class Daemon:
         self._ledger.own_process("daemon", process)
         if netns.make_directory():
             self._ledger.own_netns_directory()
+        if modules.load_bridge_filter():
+            self._ledger.own_bridge_filter()
         kubelet = KubeletLink(self._paths, self._ledger, self._states_changed)
         kubelet.start()
         store = EmbeddedStore(self._paths.store)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from k8snetlab.errors import UnsupportedError
-from k8snetlab.kernel import netns, processes
+from k8snetlab.kernel import modules, netns, processes
 from k8snetlab.lab import labs
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths, root
@@ -44,10 +44,22 @@ def _down(lab: str) -> Iterator[dict[str, Any]]:
     processes.terminate(pids, GRACE)
     for name in ledger.namespaces:
         netns.delete(name)
-    if ledger.made_netns_directory:
-        netns.remove_directory()
     shutil.rmtree(paths.directory, ignore_errors=True)
+    _give_back(ledger)
     yield {"type": "done", "lab": lab, "namespaces": len(names), "processes": len(pids)}
+
+
+def _give_back(ledger: Ledger) -> None:
+    """What labs share, when this lab brought it and is the last; else the next one to use it inherits the duty."""
+    heirs = labs.running()
+    for brought, own, undo in (
+        (ledger.made_netns_directory, Ledger.own_netns_directory, netns.remove_directory),
+        (ledger.loaded_bridge_filter, Ledger.own_bridge_filter, modules.unload_bridge_filter),
+    ):
+        if brought and heirs:
+            own(Ledger(LabPaths(heirs[0]).ledger))
+        elif brought:
+            undo()
 
 
 def _progress(phase: str, message: str) -> dict[str, Any]:

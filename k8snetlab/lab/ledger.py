@@ -36,7 +36,11 @@ class MadeNetnsDirectory(msgspec.Struct, frozen=True, tag="netns-directory"):
     """/run/netns was not there before this lab: it goes when the last namespace goes."""
 
 
-_Line = OwnedNetns | OwnedProcess | Released | MadeNetnsDirectory
+class LoadedBridgeFilter(msgspec.Struct, frozen=True, tag="br_netfilter"):
+    """The kernel module br_netfilter was not loaded before this lab."""
+
+
+_Line = OwnedNetns | OwnedProcess | Released | MadeNetnsDirectory | LoadedBridgeFilter
 
 
 class Ledger:
@@ -47,6 +51,7 @@ class Ledger:
         self.namespaces: dict[str, None] = {}
         self.processes: dict[str, ProcessId] = {}
         self.made_netns_directory = False
+        self.loaded_bridge_filter = False
         self.reload()
 
     def reload(self) -> None:
@@ -74,6 +79,9 @@ class Ledger:
     def own_netns_directory(self) -> None:
         self._append([MadeNetnsDirectory()])
 
+    def own_bridge_filter(self) -> None:
+        self._append([LoadedBridgeFilter()])
+
     def _note(self, line: _Line) -> None:
         match line:
             case OwnedNetns():
@@ -84,6 +92,8 @@ class Ledger:
                 self.processes[line.role] = line.process
             case MadeNetnsDirectory():
                 self.made_netns_directory = True
+            case LoadedBridgeFilter():
+                self.loaded_bridge_filter = True
 
     def _append(self, lines: list[_Line]) -> None:
         if not lines:

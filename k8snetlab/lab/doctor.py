@@ -1,0 +1,36 @@
+"""What this machine offers a lab: the kernel's features, and whether its own addresses are the lab's too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+
+from k8snetlab.api.lab import Lab
+from k8snetlab.dataplane.netns import Netns
+from k8snetlab.kernel import features
+from k8snetlab.kernel.features import Feature
+from k8snetlab.kernel.read import read
+
+
+def examine(lab: Lab) -> list[Feature]:
+    """Every feature, tried, and the lab's networks set against the machine's."""
+    return [*features.probe(), *addresses(lab, read(""))]
+
+
+def addresses(lab: Lab, machine: Netns) -> Iterator[Feature]:
+    """One feature for each network of the lab: that the machine has no address or route in it."""
+    spec = lab.spec
+    own = [(a.dev, ip_network(a.address, strict=False)) for a in machine.addresses if a.dev != "lo"]
+    own += [(r.dev, ip_network(r.dst)) for r in machine.routes if r.dst != "default"]
+    for field, text in (("podCIDR", spec.podCIDR), ("serviceCIDR", spec.serviceCIDR), ("underlay", spec.underlay.cidr)):
+        for cidr in text.split(","):
+            network = ip_network(cidr.strip())
+            clash = next(((dev, n) for dev, n in own if n.version == network.version and n.overlaps(network)), None)
+            where = f"{clash[1]} on {clash[0]}" if clash else ""
+            yield Feature(
+                f"{field} {network} is free",
+                clash is None,
+                f"telling the lab's addresses from this machine's own: {where} overlaps; inside the lab all is well",
+                f"choose another {field} in lab.yaml",
+                needed=False,
+            )
