@@ -17,6 +17,7 @@ from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.validate import validate
+from k8snetlab.controllers.admission import in_order
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
 from k8snetlab.lab import probe
 from k8snetlab.lab.agents import Agents, AgentTask
@@ -26,8 +27,6 @@ from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.paths import LabPaths
 
 Event = dict[str, Any]
-ORDER = {kind: n for n, kind in enumerate(("Lab", "KubeProxyConfiguration", "Namespace", "Node", "Service"))}
-"""Kinds that others refer to are stored first."""
 
 
 class Operations:
@@ -99,7 +98,7 @@ class Operations:
         for namespace in self._undeclared(objects):
             yield {"type": "warning", "message": f"namespace {namespace.name!r} is not declared; it is created"}
             await self._cluster.apply(namespace)
-        for obj in sorted(objects, key=lambda o: ORDER.get(o.KIND, len(ORDER))):
+        for obj in in_order(objects):
             outcome, _ = await self._cluster.apply(obj)
             if outcome != "unchanged":
                 changes["created" if outcome == "created" else "updated"].append(_title(obj))

@@ -50,13 +50,17 @@ def explain(endpoint: str, error: Exception) -> StoreError:
         )
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         return StoreError(f"{endpoint}: no answer in time")
-    if isinstance(error, httpx.ConnectError) and not str(error):
+    ended = isinstance(tls, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    if isinstance(error, httpx.ConnectError) and (ended or not str(error)):
         return StoreError(
             f"{endpoint}: the server ended the TLS handshake",
             "if etcd does not speak TLS, write http:// in store.endpoints",
         )
-    if isinstance(error, httpx.RemoteProtocolError) and endpoint.startswith("http:"):
-        return StoreError(f"{endpoint}: {error}", "if this etcd speaks TLS, write https:// in store.endpoints")
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) and endpoint.startswith("http:"):
+        return StoreError(
+            f"{endpoint}: the server disconnected: {str(error) or 'connection reset'}",
+            "if this etcd speaks TLS, write https:// in store.endpoints",
+        )
     return StoreError(f"{endpoint}: {str(error) or type(error).__name__}")
 
 
