@@ -11,7 +11,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Write, reconcile
-from k8snetlab.controllers.admission import admit
+from k8snetlab.controllers.admission import admit, in_order
 from k8snetlab.dataplane.delta import diff
 from k8snetlab.dataplane.links import Device
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
@@ -32,7 +32,7 @@ def settle(objects: Iterable[Object]) -> Snapshot:
     address lies in the serviceCIDR is not for us to say, and nothing is left to allocate.
     """
     snapshot = Snapshot()
-    for obj in sorted(objects, key=_rank):
+    for obj in in_order(objects):
         held = isinstance(obj, Service) and bool(obj.spec.clusterIP) and not snapshot.all(Lab)
         snapshot = _put(snapshot, obj if held else admit(obj, None, snapshot))
     previous: Snapshot | None = None
@@ -90,13 +90,6 @@ def operations(node: NodeDataplane) -> list[Operation]:
         brought = tuple(Device(link.name, up=False) for link in netns.links if isinstance(link, Device))
         plan += diff(netns, Netns(netns.name, links=brought))
     return plan
-
-
-def _rank(obj: Object) -> int:
-    """The lab first; last the Services to which something is allocated, so that none takes what another asks for."""
-    if isinstance(obj, Service):
-        return 1 if obj.spec.clusterIP or any(port.nodePort for port in obj.spec.ports) else 2
-    return 0 if isinstance(obj, Lab) else 1
 
 
 def _execute(snapshot: Snapshot, write: Write) -> Snapshot:
