@@ -18,22 +18,23 @@ class HealthChecks:
 
     def __init__(self) -> None:
         self._replies: dict[int, Reply] = {}
-        self._servers: dict[int, asyncio.Server] = {}
+        self._servers: dict[tuple[str, int], asyncio.Server] = {}
 
     async def update(self, work: HealthWork) -> list[str]:
         """Answers as `work` says from now on; returns what is in the way (a port that another has), a sentence each."""
-        for port in self._servers.keys() - work.ports.keys():
-            self._servers.pop(port).close()
+        wanted = {(address, port) for address in work.addresses or ("",) for port in work.ports}
+        for end in self._servers.keys() - wanted:
+            self._servers.pop(end).close()
         self._replies = {port: _reply(status, body) for port, (status, body) in work.ports.items()}
         problems = []
-        for port in work.ports.keys() - self._servers.keys():
+        for address, port in sorted(wanted - self._servers.keys()):
             try:
-                sock = listen(work.netns, port, "TCP", work.ipv6)
+                sock = listen(work.netns, port, "TCP", ":" in address if address else work.ipv6, address)
             except OSError as error:
                 problems.append(f"{work.netns}: healthCheckNodePort {port}: {error.strerror}")
                 continue
             loop = asyncio.get_running_loop()
-            self._servers[port] = await loop.create_server(lambda: HttpResponder(self._answer), sock=sock)
+            self._servers[address, port] = await loop.create_server(lambda: HttpResponder(self._answer), sock=sock)
         return problems
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from k8snetlab.dataplane import delta
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Operation
 from k8snetlab.errors import AlreadyExistsError, NotFoundError
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import netns, sysctl
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.read import read
 from k8snetlab.kernel.watch import Monitor
@@ -47,6 +47,17 @@ class NamespaceKeeper:
 
     def mark_all(self) -> None:
         self._dirty.update(self._made)
+
+    def sysctls_changed(self, name: str) -> bool:
+        """Whether one is not as it was made, which no event tells; the next sync then reads the namespace."""
+        wanted = self._made[name].sysctls if name in self._made else {}
+        try:
+            changed = bool(wanted) and sysctl.read(name, wanted) != wanted
+        except NotFoundError:
+            changed = True
+        if changed:
+            self.mark(name)
+        return changed
 
     def prepare(self, wanted: Iterable[Netns]) -> None:
         """Makes the namespaces that are not there, empty."""

@@ -10,24 +10,32 @@ from pathlib import Path
 import msgspec
 
 from k8snetlab.agent.namespaces import NamespaceKeeper, Owner
-from k8snetlab.agent.rules import RulesKeeper
+from k8snetlab.agent.proxy import KubeProxy
+from k8snetlab.agent.variants import OtherVariant
+from k8snetlab.agent.workload import HealthWork
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import NodeDataplane
-from k8snetlab.dataplane.rules import Family, RuleSet
-from k8snetlab.kernel import iptables
+from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
+from k8snetlab.errors import KernelError
+from k8snetlab.kernel import iptables, nfacct
 from k8snetlab.kernel.watch import Monitor
 from k8snetlab.render import node as render_node
 from k8snetlab.render import underlay
 from k8snetlab.render.families import FAMILIES, pick
-from k8snetlab.render.proxy import ProxyRules, Shared
+from k8snetlab.render.proxy import COUNTERS, Shared
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a sync did: the number of operations and chains executed, and the sandboxes that had to be made again."""
+    """What a sync did: the number of operations and chains executed, and the sandboxes that had to be made again.
+
+    `failure` is about Services that the kernel refused while all else is done; `warnings` are a sentence each.
+    """
 
     operations: int = 0
     recreated: tuple[str, ...] = ()
+    failure: KernelError | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class RouterAgent:
@@ -48,8 +56,8 @@ class RouterAgent:
     def suspect(self) -> None:
         self._keeper.mark_all()
 
-    def rules_changed(self) -> bool:
-        return False
+    def noticed_change(self) -> bool:
+        return any(self._keeper.sysctls_changed(name) for name in self._keeper.monitors)
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Makes the router's and the outside host's namespaces, empty."""
@@ -80,15 +88,17 @@ class NodeAgent:
         self._keeper = NamespaceKeeper(owner)
         self._locks = locks
         self._shared = shared or Shared()
-        self._rules: dict[Family, RulesKeeper] = {}
-        self._proxy: dict[Family, ProxyRules] = {}
-        self._flannel: dict[Family, tuple[RuleSet, ...]] = {}
+        self._namespace = ""
+        self._proxies: dict[Family, KubeProxy] = {}
         self._chosen: iptables.Variant = "nft"
+        self._other: OtherVariant | None = None
+        self.health: HealthWork | None = None
+        """What the node's healthCheckNodePorts answer since the last sync."""
 
     @property
     def variant(self) -> str:
         """The iptables variant in use, "" before the first sync."""
-        return self._chosen if self._rules else ""
+        return self._chosen if self._proxies else ""
 
     @property
     def monitors(self) -> dict[str, Monitor]:
@@ -100,11 +110,16 @@ class NodeAgent:
     def suspect(self) -> None:
         """Whatever is remembered of the kernel may be wrong: read everything at the next sync."""
         self._keeper.mark_all()
-        for keeper in self._rules.values():
-            keeper.suspect()
+        for proxy in self._proxies.values():
+            proxy.suspect()
 
-    def rules_changed(self) -> bool:
-        return any(keeper.foreign_change() for keeper in self._rules.values())
+    def noticed_change(self) -> bool:
+        """Looks at what no event tells of: rules of either variant, and the node's sysctls."""
+        return (
+            self._keeper.sysctls_changed(self._namespace)
+            or any(proxy.foreign_change() for proxy in self._proxies.values())
+            or (self._other is not None and self._other.changed())
+        )
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Makes the node's own namespace, empty, so that the router can plug its cable in."""
@@ -122,9 +137,11 @@ class NodeAgent:
         recreated = tuple(self._keeper.recreated)
         self._keeper.recreated.clear()
         if desired.node.name in recreated:
-            self._rules.clear()
+            self._forget_rules()
+        self._namespace = desired.node.name
         count += self._sync_rules(snapshot, desired)
-        return Report(count, recreated)
+        failure = next((proxy.failure for proxy in self._proxies.values() if proxy.failure), None)
+        return Report(count, recreated, failure, self._other.warnings if self._other else ())
 
     def drift(self, snapshot: Snapshot) -> list[str]:
         """What differs from what is desired, as the commands that would mend it."""
@@ -132,45 +149,63 @@ class NodeAgent:
             return []
         desired = render_node.render(snapshot, self.name)
         lines = [str(operation) for operation in self._keeper.drift(desired.node, desired.pods)]
-        for keeper in self._rules.values():
-            lines += keeper.drift()
+        for proxy in self._proxies.values():
+            lines += proxy.drift()
         return lines
 
     def close(self) -> None:
         """Lets go of the kernel without changing it."""
         self._keeper.close()
-        self._rules.clear()
+        self._forget_rules()
 
     def remove(self) -> None:
         """Deletes the node and its pods."""
-        names = list(self._keeper.monitors)
-        self._rules.clear()
-        self._keeper.remove(names)
+        self._forget_rules()
+        self._keeper.remove(list(self._keeper.monitors))
+
+    def _forget_rules(self) -> None:
+        self._proxies.clear()
+        self._other = None
 
     def _sync_rules(self, snapshot: Snapshot, desired: NodeDataplane) -> int:
         chosen = iptables.variant(snapshot.lab.spec.proxy.iptables)
         if chosen != self._chosen:
-            self._rules.clear()
+            self._forget_rules()
             self._chosen = chosen
-        return sum(
-            self._sync_family(snapshot, desired, family)
-            for family in FAMILIES
-            if pick(snapshot.lab.spec.podCIDR, family)
+        families = [family for family in FAMILIES if pick(snapshot.lab.spec.podCIDR, family)]
+        for family in families:
+            if family not in self._proxies:
+                counters = self._has_counters(family)
+                self._proxies[family] = KubeProxy(self.name, self._iptables(family), self._shared, counters)
+        count = sum(
+            self._proxies[family].sync(snapshot, tuple(rules for rules in desired.rules if rules.family == family))
+            for family in families
         )
+        if self._other is None:
+            self._other = OtherVariant(self._namespace, chosen, self._locks / self._namespace)
+            self._other.clear()
+        if self._other.changed():
+            self._other.look()
+        checks = {port: check for proxy in reversed(self._proxies.values()) for port, check in proxy.checks.items()}
+        self.health = HealthWork(
+            self._namespace,
+            {port: (check.status, msgspec.json.encode(check.body).decode()) for port, check in checks.items()},
+            ipv6="ipv6" in families,
+            addresses=tuple(address for proxy in self._proxies.values() for address in proxy.addresses),
+        )
+        return count
 
-    def _sync_family(self, snapshot: Snapshot, desired: NodeDataplane, family: Family) -> int:
-        old, delta = self._proxy.get(family), None
-        if old is None:
-            proxy = ProxyRules.build(snapshot, self.name, family, shared=self._shared)
-        else:
-            proxy, delta = old.update(snapshot)
-        flannel = tuple(ruleset for ruleset in desired.rules if ruleset.family == family)
-        keeper = self._rules.get(family)
-        if keeper is None or flannel != self._flannel.get(family):
-            delta = None
-        if keeper is None:
-            namespace = desired.node.name
-            table = iptables.open(namespace, family, self._chosen, self._locks / namespace)
-            keeper = self._rules[family] = RulesKeeper(table)
-        self._proxy[family], self._flannel[family] = proxy, flannel
-        return keeper.sync((*flannel, proxy.ruleset), delta)
+    def _iptables(self, family: Family) -> iptables.Iptables:
+        return iptables.open(self._namespace, family, self._chosen, self._locks / self._namespace)
+
+    def _has_counters(self, family: Family) -> bool:
+        """Makes kube-proxy's nfacct counters, where kernel and iptables have what it takes."""
+        if not nfacct.ensure(self._namespace, COUNTERS):
+            return False
+        table, chain = self._iptables(family), ChainKey("filter", "KUBE-PROXY-NFACCT")
+        try:
+            table.apply(RuleDelta(family, {chain: (f"-m nfacct --nfacct-name {COUNTERS[0]}",)}))
+            table.apply(RuleDelta(family, {}, (chain,)))
+        except KernelError:
+            return False
+        return True

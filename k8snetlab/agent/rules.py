@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules, RuleSet
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel.iptables import Iptables
-from k8snetlab.trace.syntax import canonical
+from k8snetlab.trace.syntax import RuleSyntaxError, canonical
 
 
 class RulesKeeper:
@@ -32,35 +32,41 @@ class RulesKeeper:
         return self._suspect or self._iptables.generation() != self._generation
 
     def sync(self, wanted: tuple[RuleSet, ...], delta: RuleDelta | None = None) -> int:
-        """Makes the rules of all of `wanted` stand; returns the number of chains written or deleted and jumps put in.
+        """Makes the rules of all of `wanted` stand; returns the number of chains written or deleted and jumps put in
+        or taken out.
 
         `delta` leads from what was wanted last to `wanted`; without it, or when others meddled, the kernel is read and
-        the difference worked out.
+        the difference worked out. Raises RestoreRefused, KernelError; the next sync then reads the kernel.
         """
         self._wanted = wanted
-        held = None
+        held, obsolete = None, 0
         if delta is None or self.foreign_change():
             held = self._iptables.save()
             delta = self._difference(held)
-        if delta:
-            try:
+            obsolete = len(list(self._obsolete(held)))
+        try:
+            if delta:
                 self._iptables.apply(delta, held)
-            except K8sNetLabError:
-                self._suspect = True
-                raise
+            if obsolete:
+                self._take_out_obsolete()
+        except K8sNetLabError:
+            self._suspect = True
+            raise
         if delta or held is not None:
             self._generation = self._iptables.generation()
             self._suspect = False
-        return len(delta.write) + len(delta.delete) + len(delta.hooks)
+        return len(delta.write) + len(delta.delete) + len(delta.hooks) + obsolete
 
     def drift(self) -> list[str]:
         """What differs in the kernel, a line each."""
-        delta = self._difference(self._iptables.save())
+        held = self._iptables.save()
+        delta = self._difference(held)
         tool = "iptables" if self.family == "ipv4" else "ip6tables"
         return [
             *(f"{tool} -t {table}: chain {chain} is not as it should be" for table, chain in delta.write),
             *(f"{tool} -t {table}: chain {chain} should not be there" for table, chain in delta.delete),
             *(f"{tool} -t {h.table}: {h.chain} lacks the rule {h.rule}" for h in delta.hooks),
+            *(f"{tool} -t {key.table}: rule {n} of {key.chain} should not be there" for key, n in self._obsolete(held)),
         ]
 
     def _difference(self, held: Mapping[ChainKey, Rules]) -> RuleDelta:
@@ -69,7 +75,7 @@ class RulesKeeper:
         hooks: list[Hook] = []
         for ruleset in self._wanted:
             write |= {key: rules for key, rules in ruleset.chains.items() if not _same(rules, held.get(key))}
-            hooks += [hook for hook in ruleset.hooks if not _stands(hook, held)]
+            hooks += [hook for hook in ruleset.hooks if not _standing(hook, held)]
         stale = tuple(
             key
             for key in held
@@ -77,16 +83,36 @@ class RulesKeeper:
         )
         return RuleDelta(self.family, write, stale, tuple(hooks))
 
+    def _obsolete(self, held: Mapping[ChainKey, Rules]) -> Iterator[tuple[ChainKey, int]]:
+        """The jumps that must not stand, the last of a chain first: each by its number, counted from 1."""
+        hooks = [hook for ruleset in self._wanted for hook in ruleset.obsolete]
+        for chain in dict.fromkeys(ChainKey(hook.table, hook.chain) for hook in hooks):
+            numbers = {n for hook in hooks if ChainKey(hook.table, hook.chain) == chain for n in _standing(hook, held)}
+            yield from ((chain, number) for number in sorted(numbers, reverse=True))
+
+    def _take_out_obsolete(self) -> None:
+        for key, number in list(self._obsolete(self._iptables.save())):
+            self._iptables.delete_rule(key, number)
+
 
 def _same(wanted: Rules, held: Rules | None) -> bool:
     return (
         held is not None
         and len(wanted) == len(held)
-        and all(one == other or canonical(one) == canonical(other) for one, other in zip(wanted, held, strict=True))
+        and all(_alike(one, other) for one, other in zip(wanted, held, strict=True))
     )
 
 
-def _stands(hook: Hook, held: Mapping[ChainKey, Rules]) -> bool:
+def _alike(ours: str, held: str) -> bool:
+    """Whether they mean the same. What cannot be read is not ours."""
+    try:
+        return ours == held or canonical(ours) == canonical(held)
+    except RuleSyntaxError:
+        return False
+
+
+def _standing(hook: Hook, held: Mapping[ChainKey, Rules]) -> list[int]:
+    """The numbers of the rules that are this jump, counted from 1."""
     jump = "-j " + hook.rule.rpartition("-j ")[2]
-    alike = [rule for rule in held.get(ChainKey(hook.table, hook.chain), ()) if rule.endswith(jump)]
-    return bool(alike) and any(canonical(rule) == canonical(hook.rule) for rule in alike)
+    rules = enumerate(held.get(ChainKey(hook.table, hook.chain), ()), 1)
+    return [number for number, rule in rules if rule.endswith(jump) and _alike(hook.rule, rule)]

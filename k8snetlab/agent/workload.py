@@ -77,11 +77,15 @@ class PodState(msgspec.Struct, frozen=True):
 
 
 class HealthWork(msgspec.Struct, frozen=True):
-    """The healthCheckNodePorts of a node: what is answered on each port, status and body."""
+    """The healthCheckNodePorts of a node: what is answered on each port, status and body.
+
+    `addresses` are those it listens on, all where there are none.
+    """
 
     netns: str
     ports: dict[int, tuple[int, str]]
     ipv6: bool = False
+    addresses: tuple[str, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):

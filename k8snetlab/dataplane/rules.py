@@ -37,13 +37,15 @@ class RuleSet(msgspec.Struct, frozen=True):
     """What one namespace's iptables (or ip6tables) must hold of ours: whole chains, and jumps from built-in chains.
 
     `prefixes` are the beginnings of the chain names that belong to us alone: a chain so named and not in `chains` is
-    stale; every other chain is foreign and never touched.
+    stale; every other chain is foreign and never touched. `obsolete` are jumps that other layouts of ours put in: they
+    must not stand.
     """
 
     family: Family
     chains: Mapping[ChainKey, Rules]
     hooks: tuple[Hook, ...] = ()
     prefixes: tuple[str, ...] = ("KUBE-", "FLANNEL-")
+    obsolete: tuple[Hook, ...] = ()
 
     def owns(self, chain: str) -> bool:
         return chain.startswith(self.prefixes)

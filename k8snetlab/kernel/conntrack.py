@@ -1,41 +1,81 @@
 """Forgetting connections, as kube-proxy does when an endpoint or a Service goes.
 
-A UDP "connection" lives on as long as packets come, and keeps its old translation; kube-proxy deletes those (its
-pkg/proxy/conntrack). TCP's end by themselves.
+A UDP "connection" lives on as long as packets come, and keeps its old translation; TCP's end by themselves.
+Source: linux/netfilter/nfnetlink_conntrack.h.
 """
 
 from __future__ import annotations
 
-import subprocess
+import errno
+import socket
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
 
-from k8snetlab.errors import KernelError, UnsupportedError
-from k8snetlab.kernel import netns
+from k8snetlab.dataplane.rules import Family
+from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink, attribute, attributes
+
+_GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2
+"""NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET and _DELETE."""
+_ORIGINAL, _REPLY, _ID, _ZONE = 1, 2, 12, 18
+_IP, _PROTOCOL = 1, 2
+_SOURCE = {"ipv4": 1, "ipv6": 3}
+_DESTINATION = {"ipv4": 2, "ipv6": 4}
+_NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
+
+Destination = tuple[str, int]
+"""Address and port."""
 
 
-def flush(
-    namespace: str,
-    protocol: str = "udp",
-    destination: str = "",
-    port: int = 0,
-    endpoint: str = "",
-    family: str = "ipv4",
-) -> int:
-    """Delete the entries first sent to `destination` (a cluster, external or load balancer IP) and `port` (also a node
-    port alone), of those only the ones that were translated to `endpoint`; returns how many there were.
+class Connection(NamedTuple):
+    """`destination` is what the client sent to, `answers` the "ip:port" that replies come from; `identity` names the
+    entry to the kernel."""
 
-    Raises UnsupportedError when the conntrack program is missing, NotFoundError when the namespace is.
+    destination: Destination
+    answers: str
+    identity: bytes
+
+
+def udp(namespace: str, family: Family) -> list[Connection]:
+    """The UDP connections that conntrack knows in a namespace. Raises NotFoundError, KernelError."""
+    with Nfnetlink(namespace) as netfilter:
+        return list(_udp(netfilter, family))
+
+
+def forget_udp(namespace: str, family: Family, serving: Mapping[Destination, Collection[str]]) -> int:
+    """Deletes the UDP entries that were sent to a destination in `serving` and are answered by none of its "ip:port";
+    returns how many.
+
+    A destination with the address "" is a port on any address. Raises NotFoundError, KernelError.
     """
-    argv = ["conntrack", "-D", "-f", family, "-p", protocol.lower()]
-    argv += ["--orig-dst", destination] if destination else []
-    argv += ["--orig-port-dst", str(port)] if port else []
-    argv += ["--reply-src", endpoint] if endpoint else []
-    try:
-        with netns.inside(namespace):
-            process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    except FileNotFoundError:
-        raise UnsupportedError("there is no conntrack on this machine", "apt-get install conntrack") from None
-    with process:
-        out, err = process.communicate()
-    if process.returncode and "0 flow entries" not in err:
-        raise KernelError(f"{' '.join(argv)}: {err.strip()}", operation=" ".join(argv))
-    return len(out.splitlines())
+    with Nfnetlink(namespace) as netfilter:
+        stale = [c for c in _udp(netfilter, family) if _stale(c, serving)]
+        outcomes = [netfilter.request(_DELETE, c.identity, FAMILIES[family]) for c in stale]
+    return sum(outcome != errno.ENOENT for outcome in outcomes)
+
+
+def _stale(connection: Connection, serving: Mapping[Destination, Collection[str]]) -> bool:
+    address, port = connection.destination
+    held = (serving.get((address, port)), serving.get(("", port)))
+    return any(ends is not None and connection.answers not in ends for ends in held)
+
+
+def _udp(netfilter: Nfnetlink, family: Family) -> Iterator[Connection]:
+    for data in netfilter.dump(_GET, FAMILIES[family]):
+        entry = attributes(data)
+        original = attributes(entry[_ORIGINAL])
+        protocol = attributes(original[_PROTOCOL])
+        if protocol[_NUMBER][0] != socket.IPPROTO_UDP:
+            continue
+        reply = attributes(entry[_REPLY])
+        identity = attribute(_ORIGINAL, entry[_ORIGINAL], nested=True)
+        identity += b"".join(attribute(kind, entry[kind]) for kind in (_ID, _ZONE) if kind in entry)
+        destination = _end(attributes(original[_IP])[_DESTINATION[family]], protocol[_DESTINATION_PORT], family)
+        source = _end(attributes(reply[_IP])[_SOURCE[family]], attributes(reply[_PROTOCOL])[_SOURCE_PORT], family)
+        yield Connection(
+            destination, "[{}]:{}".format(*source) if family == "ipv6" else "{}:{}".format(*source), identity
+        )
+
+
+def _end(address: bytes, port: bytes, family: Family) -> Destination:
+    return socket.inet_ntop(FAMILIES[family], address), int(struct.unpack("!H", port)[0])

@@ -21,7 +21,7 @@ from k8snetlab.render.proxy import Shared
 
 log = logging.getLogger(__name__)
 TICK = 1.0
-"""Seconds between two looks at the iptables generation; everything else is told by netlink."""
+"""Seconds between two looks at iptables and sysctls; everything else is told by netlink."""
 BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a sync that failed is tried again."""
 
@@ -39,6 +39,7 @@ class AgentState(msgspec.Struct):
     error: str = ""
     hint: str = ""
     operation: str = ""
+    warnings: tuple[str, ...] = ()
     failures: int = 0
     paused: bool = False
 
@@ -53,6 +54,7 @@ class AgentTask:
         self._work = asyncio.Lock()
         self._watched: dict[int, Monitor] = {}
         self._task: asyncio.Task[None] | None = None
+        self._complaint = ""
 
     @property
     def name(self) -> str:
@@ -116,14 +118,19 @@ class AgentTask:
             finally:
                 self._watch()
             self.state = AgentState(
-                snapshot=snapshot,
+                snapshot=self.state.snapshot if report.failure else snapshot,
                 began=began,
                 synced_at=time.time(),
                 seconds=time.monotonic() - began,
                 operations=self.state.operations + report.operations,
+                warnings=report.warnings,
+                failures=self.state.failures if report.failure else 0,
                 paused=self.state.paused,
             )
+        # Services that the kernel refuses are in nobody's way: pods run, and only then this agent has failed.
         self._synced(self, report)
+        if report.failure:
+            self._failed(report.failure.message, report.failure.hint, report.failure.operation)
 
     async def _run(self) -> None:
         while True:
@@ -131,19 +138,23 @@ class AgentTask:
             try:
                 await asyncio.wait_for(self._wake.wait(), delay)
             except TimeoutError:
-                if self.state.paused or (not self.state.failures and not await self._rules_changed()):
+                if self.state.paused or (not self.state.failures and not await self._noticed_change()):
                     continue
             self._wake.clear()
             if not self.state.paused:
                 await self.sync()
 
-    async def _rules_changed(self) -> bool:
+    async def _noticed_change(self) -> bool:
         async with self._work:
-            return await asyncio.to_thread(self.agent.rules_changed)
+            try:
+                return await asyncio.to_thread(self.agent.noticed_change)
+            except K8sNetLabError:
+                return True
 
     def _failed(self, message: str, hint: str, operation: str) -> None:
-        if message != self.state.error:
+        if message != self._complaint:
             log.warning("agent %s: %s %s", self.name, message, operation)
+        self._complaint = message
         self.state.error, self.state.hint, self.state.operation = message, hint, operation
         self.state.failures += 1
         self.agent.suspect()

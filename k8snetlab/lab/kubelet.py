@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from k8snetlab.agent.workload import PodState, PodWork, Request, Response
+from k8snetlab.agent.workload import HealthWork, PodState, PodWork, Request, Response
 from k8snetlab.errors import DaemonError
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths
@@ -22,16 +22,21 @@ log = logging.getLogger(__name__)
 
 
 class KubeletLink:
-    """`states` holds the last word on each pod, by uid; `changed` is called with what changes by itself."""
+    """`states` holds the last word on each pod, by uid; `changed` is called with what changes by itself.
+
+    `problems` tells what keeps a node's health checks from being answered, by the node's namespace.
+    """
 
     def __init__(self, paths: LabPaths, ledger: Ledger, changed: Callable[[tuple[PodState, ...]], None]) -> None:
         self._paths, self._ledger, self._changed = paths, ledger, changed
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._waiting: dict[int, asyncio.Future[tuple[PodState, ...]]] = {}
+        self._waiting: dict[int, asyncio.Future[Response]] = {}
+        self._health: dict[str, HealthWork] = {}
         self._ids = itertools.count(1)
         self._connected = asyncio.Event()
         self.states: dict[str, PodState] = {}
+        self.problems: dict[str, str] = {}
 
     @property
     def pid(self) -> int | None:
@@ -80,21 +85,43 @@ class KubeletLink:
     async def request(self, op: str, pods: Iterable[PodWork] = (), uids: Iterable[str] = ()) -> tuple[PodState, ...]:
         """Runs or stops pods; returns their states. Waits for the line, raises DaemonError when it breaks."""
         await self._connected.wait()
-        return await self._send(op, tuple(pods), tuple(uids))
-
-    async def _send(self, op: str, pods: tuple[PodWork, ...], uids: tuple[str, ...]) -> tuple[PodState, ...]:
-        assert self._writer is not None
-        number = next(self._ids)
-        answer: asyncio.Future[tuple[PodState, ...]] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        request = Request(id=number, op=op, pods=pods, uids=uids)  # type: ignore[arg-type]
-        self._writer.write(msgspec.json.encode(request) + b"\n")
-        states = await answer
-        for state in states:
+        uids = tuple(uids)
+        answer = await self._send(Request(id=next(self._ids), op=op, pods=tuple(pods), uids=uids))  # type: ignore[arg-type]
+        for state in answer.states:
             self.states[state.uid] = state
         for uid in uids:
             self.states.pop(uid, None)
-        return states
+        return answer.states
+
+    async def answer_health(self, work: HealthWork) -> None:
+        """Has a node's healthCheckNodePorts answered so, from now on and by every later kubelet."""
+        if self._health.get(work.netns, HealthWork(work.netns, {})) != work:
+            self._health[work.netns] = work
+            if self._connected.is_set():
+                await self._send_health(work)
+
+    async def forget_health(self, namespace: str) -> None:
+        """Lets go of the sockets that the kubelet has in a node's namespace."""
+        await self.answer_health(HealthWork(namespace, {}))
+        self._health.pop(namespace, None)
+        self.problems.pop(namespace, None)
+
+    @property
+    def health_namespaces(self) -> frozenset[str]:
+        return frozenset(self._health)
+
+    async def _send_health(self, work: HealthWork) -> None:
+        answer = await self._send(Request(id=next(self._ids), op="health", health=work))
+        self.problems.pop(work.netns, None)
+        if answer.error:
+            self.problems[work.netns] = answer.error
+
+    async def _send(self, request: Request) -> Response:
+        assert self._writer is not None
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._waiting[request.id] = answer
+        self._writer.write(msgspec.json.encode(request) + b"\n")
+        return await answer
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         decode = msgspec.json.Decoder(Response).decode
@@ -105,7 +132,7 @@ class KubeletLink:
                 if response.id:
                     answer = self._waiting.pop(response.id, None)
                     if answer is not None and not answer.done():
-                        answer.set_result(response.states)
+                        answer.set_result(response)
                 else:
                     self.states.update((state.uid, state) for state in response.states)
                     self._changed(response.states)
@@ -115,9 +142,12 @@ class KubeletLink:
                 await first
 
     async def _introduce(self) -> None:
-        """Asks what runs already: a daemon that comes back adopts it."""
-        self.states = {state.uid: state for state in await self._send("list", (), ())}
+        """Asks what runs already: a daemon that comes back adopts it. A kubelet that comes back is told the rest."""
+        running = await self._send(Request(id=next(self._ids), op="list"))
+        self.states = {state.uid: state for state in running.states}
         self._connected.set()
+        for work in list(self._health.values()):
+            await self._send_health(work)
 
     def _hang_up(self) -> None:
         self._connected.clear()

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.workload import PodState, PodWork
 from k8snetlab.api.core import Condition, ContainerStatus, Node, Pod
 from k8snetlab.api.snapshot import Snapshot
@@ -26,7 +27,8 @@ DRAIN = 5.0
 
 
 class PodLifecycle:
-    """Called after each sync of an agent; runs what has a sandbox, stops what is terminating, writes statuses."""
+    """Called after each sync of an agent; runs what has a sandbox, stops what is terminating, writes statuses, and has
+    health checks answered."""
 
     def __init__(self, cluster: Cluster, agents: Agents, kubelet: KubeletLink, paths: LabPaths) -> None:
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
@@ -84,6 +86,17 @@ class PodLifecycle:
             state = self._kubelet.states.get(pod.metadata.uid)
             if state is not None:
                 await self._write_status(pod, state)
+        await self._answer_health(recreated)
+
+    async def _answer_health(self, recreated: frozenset[str]) -> None:
+        """Has the kubelet answer on healthCheckNodePorts as the agents found right; nodes that went need none."""
+        agents = [task.agent for task in self._agents.nodes.values() if isinstance(task.agent, NodeAgent)]
+        kept = {agent.health.netns for agent in agents if agent.health} - recreated
+        for namespace in self._kubelet.health_namespaces - kept:
+            await self._kubelet.forget_health(namespace)
+        for agent in agents:
+            if agent.health:
+                await self._kubelet.answer_health(agent.health)
 
     async def _stop_unknown(self, snapshot: Snapshot) -> None:
         """Stops what runs for no pod of the store (a pod deleted by force, or while no daemon was there)."""

@@ -164,6 +164,8 @@ class Operations:
         problems = [f"{n['name']}: {n['agent']['error']}" for n in nodes if n["agent"]["error"]]
         if router is not None and router.state.error:
             problems.append(f"router: {router.state.error}")
+        problems += [f"{task.name}: {warning}" for task in self._agents.tasks for warning in task.state.warnings]
+        problems += self._kubelet.problems.values()
         pods = list(snapshot.all(Pod).values())
         problems += [f"pod {p.namespace}/{p.name}: {p.status.message}" for p in pods if p.status.message]
         problems += [f"{key}: {problem}" for key, problem in self._cluster.informer.problems.items()]

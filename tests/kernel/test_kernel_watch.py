@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from k8snetlab.dataplane.links import Address, Bridge, Device, Vxlan
 from k8snetlab.dataplane.operations import Item, ItemOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import NotFoundError
-from k8snetlab.kernel import conntrack, features, netns
+from k8snetlab.kernel import features, netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.watch import EVERYTHING, Monitor
 
@@ -92,22 +90,6 @@ def test_another_namespace_is_not_heard(monitored: tuple[str, Monitor], namespac
     assert not readable(monitored[1])
     with pytest.raises(NotFoundError):
         Monitor(f"{monitored[0]}.nothing")
-
-
-@pytest.mark.skipif(shutil.which("conntrack") is None, reason="conntrack is not installed")
-def test_udp_connections_to_a_port_are_forgotten(namespace: Make) -> None:
-    name = namespace()
-    add(name, Device("lo"))
-    argv = ["ip", "netns", "exec", name, "iptables", "-A", "OUTPUT", "-m", "conntrack", "--ctstate", "NEW"]
-    subprocess.run(argv, check=True)
-    with netns.inside(name):
-        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with sender:
-        for port in (7001, 7002):
-            sender.sendto(b"x", ("127.0.0.1", port))
-        assert conntrack.flush(name, destination="127.0.0.1", port=7001) == 1
-        assert conntrack.flush(name, destination="127.0.0.1", port=7001) == 0
-        assert conntrack.flush(name, endpoint="127.0.0.1") == 1
 
 
 def test_the_doctor_finds_what_the_other_tests_use_and_leaves_nothing() -> None:

@@ -8,9 +8,19 @@ current at the cost of the change, `payload` its text for iptables-restore; `sha
 
 from k8snetlab.render.proxy.health import HealthCheck, health_checks
 from k8snetlab.render.proxy.payload import render_payload
-from k8snetlab.render.proxy.rules import ProxyRules
-from k8snetlab.render.proxy.settings import Settings
+from k8snetlab.render.proxy.rules import NOTHING, ProxyRules
+from k8snetlab.render.proxy.settings import COUNTERS, Settings
 from k8snetlab.render.proxy.shared import Shared
 from k8snetlab.render.proxy.stale import stale_udp
 
-__all__ = ["HealthCheck", "ProxyRules", "Settings", "Shared", "health_checks", "render_payload", "stale_udp"]
+__all__ = [
+    "COUNTERS",
+    "NOTHING",
+    "HealthCheck",
+    "ProxyRules",
+    "Settings",
+    "Shared",
+    "health_checks",
+    "render_payload",
+    "stale_udp",
+]

@@ -11,7 +11,7 @@ from k8snetlab.render.proxy.service import (
     REFUSE_CLUSTER,
     REFUSE_EXTERNAL,
 )
-from k8snetlab.render.proxy.settings import LOOPBACK, Settings
+from k8snetlab.render.proxy.settings import INVALID_DROPPED, LOOPBACK, Settings
 
 POSTROUTING = ChainKey("nat", "KUBE-POSTROUTING")
 MARK_MASQ = ChainKey("nat", "KUBE-MARK-MASQ")
@@ -25,7 +25,7 @@ LAST = '-m comment --comment "kubernetes service nodeports; NOTE: this must be t
 def fixed_chains(settings: Settings) -> dict[ChainKey, Rules]:
     """The chains that hold no Service, in the order in which they can be written."""
     mark = f"{settings.mark}/{settings.mark}"
-    invalid = "" if not settings.counters else " -m nfacct --nfacct-name ct_state_invalid_dropped_pkts"
+    invalid = "" if not settings.counters else f" -m nfacct --nfacct-name {INVALID_DROPPED}"
     forward = [
         f'-m comment --comment "kubernetes forwarding rules" -m mark --mark {mark} -j ACCEPT',
         '-m comment --comment "kubernetes forwarding conntrack rule"'

@@ -57,7 +57,9 @@ class ProxyRules(msgspec.Struct, frozen=True):
 
     @property
     def ruleset(self) -> RuleSet:
-        return RuleSet(self.settings.family, self.chains, self._layout.hooks, PREFIXES)
+        hooks = self._layout.hooks
+        obsolete = tuple(hook for layout in LAYOUTS.values() for hook in layout.hooks if hook not in hooks)
+        return RuleSet(self.settings.family, self.chains, hooks, PREFIXES, obsolete)
 
     @property
     def _layout(self) -> Layout:
@@ -100,6 +102,14 @@ class ProxyRules(msgspec.Struct, frozen=True):
                 dispatch[chain] = _gather(chain, services, order, self._layout.last_rows(settings))
         rules = _assemble(snapshot, settings, self.shared, slices, services, endpoints, dispatch)
         return rules, RuleDelta(settings.family, *_difference(steps, self.dispatch, dispatch))
+
+    def with_services(self, services: Mapping[Key, ServiceRules]) -> ProxyRules:
+        """The same, but for some Services, whose rules are these instead; with `NOTHING` a Service is left out."""
+        replaced = {**self.services, **services}
+        order, last = self.snapshot.all(Service), self._layout.last_rows(self.settings)
+        dispatch = {chain: _gather(chain, replaced, order, last) for chain in self.dispatch}
+        endpoints = sum(rules.endpoints for rules in replaced.values())
+        return _assemble(self.snapshot, self.settings, self.shared, self.slices, replaced, endpoints, dispatch)
 
     def _regroup(self, snapshot: Snapshot) -> tuple[Mapping[Key, Slices], set[Key]]:
         """The slices by Service, and the Services whose slices changed."""

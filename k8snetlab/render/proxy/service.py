@@ -13,7 +13,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.dataplane.rules import ChainKey, Rules, quote
 from k8snetlab.render.proxy.endpoints import Choice, Endpoint, choose, endpoints_of
 from k8snetlab.render.proxy.ports import Port, ports_of
-from k8snetlab.render.proxy.settings import Settings
+from k8snetlab.render.proxy.settings import LOCALHOST_ACCEPTED, Settings
 
 DISPATCH = ChainKey("nat", "KUBE-SERVICES")
 NODE_PORTS = ChainKey("nat", "KUBE-NODEPORTS")
@@ -167,7 +167,7 @@ class _PortRules:
             return
         if self.choice.any:
             if self.settings.counters and self.settings.localhost_node_ports:
-                counter = "-m nfacct --nfacct-name localhost_nps_accepted_pkts"
+                counter = f"-m nfacct --nfacct-name {LOCALHOST_ACCEPTED}"
                 match = f"{self.proto} -d 127.0.0.0/8 --dport {number} {counter}"
                 self.draft.row(NODE_PORTS, f"{self._comment('')} {match} -j {self.external_chain}")
             rule = f"{self._comment('')} {self.proto} --dport {number} -j {self.external_chain}"

@@ -19,6 +19,9 @@ from k8snetlab.render.families import base, family_of, gateway, host, network, p
 ZONE = "topology.kubernetes.io/zone"
 LOOPBACK: dict[Family, str] = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 
+INVALID_DROPPED, LOCALHOST_ACCEPTED = COUNTERS = ("ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts")
+"""kube-proxy's nfacct counters, of which its metrics are made."""
+
 
 class Settings(msgspec.Struct, frozen=True):
     """One kube-proxy on one node, for one IP family.

@@ -1,0 +1,84 @@
+"""netfilter's netlink: one socket in one namespace, messages as bytes.
+
+Protocol: netlink(7); linux/netfilter/nfnetlink.h: each message begins with family, version and a resource id.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+from k8snetlab.errors import KernelError
+from k8snetlab.kernel import netns
+from k8snetlab.kernel.netlink import split
+
+FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+_NETLINK_NETFILTER = 12
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_ERROR, _DONE = 2, 3
+_HEADER = struct.Struct("=IHHII")
+_GENERAL = struct.Struct("=BBH")
+_ATTRIBUTE = struct.Struct("=HH")
+_TYPE_MASK = 0x3FFF
+
+
+class Nfnetlink:
+    """`kind` of a message is subsystem << 8 | message. Raises NotFoundError when there is no such namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        with netns.inside(namespace):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        self._socket.bind((0, 0))
+
+    def __enter__(self) -> Nfnetlink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def request(self, kind: int, attributes: bytes = b"", family: int = socket.AF_UNSPEC, flags: int = 0) -> int:
+        """Has it done; returns 0 or the errno with which the kernel refuses."""
+        self._send(kind, attributes, family, flags | _ACK)
+        return next(self._answers(), (0, b""))[0]
+
+    def dump(self, kind: int, family: int = socket.AF_UNSPEC) -> Iterator[bytes]:
+        """The attributes of each object. Raises KernelError."""
+        self._send(kind, b"", family, _DUMP)
+        for number, attributes in self._answers():
+            if number:
+                raise KernelError(f"reading netfilter's tables: {os.strerror(number)}")
+            yield attributes
+
+    def _send(self, kind: int, attributes: bytes, family: int, flags: int) -> None:
+        payload = _GENERAL.pack(family, 0, 0) + attributes
+        self._socket.send(_HEADER.pack(_HEADER.size + len(payload), kind, flags | _REQUEST, 1, 0) + payload)
+
+    def _answers(self) -> Iterator[tuple[int, bytes]]:
+        while True:
+            for kind, _, _, payload in split(self._socket.recv(1 << 16)):
+                if kind == _DONE:
+                    return
+                if kind == _ERROR:
+                    yield -int(struct.unpack_from("=i", payload)[0]), b""
+                    return
+                yield 0, payload[_GENERAL.size :]
+
+
+def attribute(kind: int, data: bytes, nested: bool = False) -> bytes:
+    """One attribute, padded."""
+    head = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(data), kind | (0x8000 if nested else 0))
+    return head + data + bytes(-len(data) % 4)
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The values by kind; a nested one's value is attributes again."""
+    found, offset = {}, 0
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & _TYPE_MASK] = data[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
