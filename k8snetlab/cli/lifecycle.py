@@ -44,16 +44,19 @@ def up(
     """Build a lab, or bring a running one to what its files say now."""
     import time
 
+    from k8snetlab.api.lab import Lab
     from k8snetlab.cli import manifests, progress
     from k8snetlab.lab import scenarios
 
     began = time.monotonic()
-    objects = manifests.builtins(manifests.of(scenarios.find(scenario)))
+    loaded = manifests.of(scenarios.find(scenario))
+    objects = manifests.builtins(loaded)
     name = _named(objects, lab)
     need_root("up")
     from k8snetlab.lab.up import start
 
-    client = start(name)
+    store = next((obj.spec.store for obj in loaded if isinstance(obj, Lab)), None)
+    client = start(name, store)
     outcome = progress.follow(client.up(objects), quiet=output is not None)
     if output:
         print_json({"lab": name, **outcome})

@@ -75,6 +75,16 @@ def _label(obj: Object) -> str:
 # --- status ----------------------------------------------------------------------------------------------------------
 
 
+def _store(store: Mapping[str, Any]) -> str:
+    """ "store embedded at 38", "store etcd at 38, silent for 12s: no answer in time"."""
+    text = f"store {store.get('type', 'unknown')} at {store.get('revision', '?')}"
+    if store.get("healthy", True):
+        return text
+    age = store.get("age")
+    silent = f", silent for {duration(age)}" if age is not None else ""
+    return f"{text}{silent}: {store.get('problem', '')}"
+
+
 def status(state: Mapping[str, Any]) -> str:
     """The text of `status`; the argument's shape is the daemon's answer to GET status."""
     daemon, pods, store = state["daemon"], state["pods"], state.get("store") or {}
@@ -83,7 +93,7 @@ def status(state: Mapping[str, Any]) -> str:
         f"daemon {daemon['pid']} ({daemon['version']}{', up ' + duration(uptime) if uptime is not None else ''})",
         f"kubelet {(state.get('kubelet') or {}).get('pid') or 'not running'}",
         f"iptables {state['iptables']}",
-        "store " + (" ".join(str(value) for value in store.values()) or "unknown"),
+        _store(store),
     ]
     lines = [
         f"lab {state['lab']}: {pods['running']} of {pods['total']} pods running, {state['services']} Services",

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from k8snetlab.api.core import Pod
+from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
@@ -134,6 +135,18 @@ class Cluster:
         """The object as the snapshot has it now that `entry` is stored."""
         self._informer.apply_local(entry)
         return self.snapshot.get(type(obj), obj.name, obj.namespace) or obj
+
+    async def restore(self) -> None:
+        """Puts every object into a store that came back without its data, the Lab last: the informer waits for it."""
+        if not self._informer.lost:
+            return
+        objects = [obj for kind in self.snapshot.objects.values() for obj in kind.values()]
+        for obj in sorted(objects, key=lambda obj: isinstance(obj, Lab)):
+            with contextlib.suppress(AlreadyExistsError):
+                await self._store.create(store_key(obj), encode(_stored(obj)))
+        async for _ in self._informer.changes():
+            if not self._informer.lost:
+                return
 
     # --- controllers ---
 

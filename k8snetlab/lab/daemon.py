@@ -20,6 +20,7 @@ import uvicorn
 
 from k8snetlab.agent.node import Report
 from k8snetlab.agent.workload import PodState
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import modules, netns
 from k8snetlab.lab.agents import Agents, AgentTask
 from k8snetlab.lab.api import Api
@@ -30,8 +31,9 @@ from k8snetlab.lab.lifecycle import PodLifecycle
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.processes import ProcessId
-from k8snetlab.store.embedded import EmbeddedStore
+from k8snetlab.lab.storing import claim, read_spec
 from k8snetlab.store.informer import Informer
+from k8snetlab.store.open import open_store
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +56,10 @@ class Daemon:
             self._ledger.own_bridge_filter()
         kubelet = KubeletLink(self._paths, self._ledger, self._states_changed)
         kubelet.start()
-        store = EmbeddedStore(self._paths.store)
+        spec = read_spec(self._paths)
+        store = open_store(spec, self._paths.store)
         informer = Informer(store)
-        await informer.start()
+        claim(self._lab, spec, await informer.start())
         cluster = Cluster(store, informer)
         agents = Agents(cluster, self._ledger, self._paths, self._synced)
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths)
@@ -149,13 +152,17 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     paths = LabPaths(arguments.lab)
     paths.create()
     with _only_daemon(paths):
-        asyncio.run(Daemon(arguments.lab, paths).run())
+        try:
+            asyncio.run(Daemon(arguments.lab, paths).run())
+        except K8sNetLabError as error:
+            sys.exit(f"{error.message}\t{error.hint}")
 
 
 if __name__ == "__main__":

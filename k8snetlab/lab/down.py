@@ -13,6 +13,7 @@ from k8snetlab.kernel import modules, netns, processes
 from k8snetlab.lab import labs
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths, root
+from k8snetlab.lab.storing import forget, read_spec
 
 GRACE = 2.0
 """Seconds that processes get between SIGTERM and SIGKILL."""
@@ -36,6 +37,11 @@ def _down(lab: str) -> Iterator[dict[str, Any]]:
         if process is not None:
             yield _progress("processes", role)
             process.stop(GRACE)
+    spec = read_spec(paths)
+    if spec.type != "embedded":
+        yield _progress("store", ", ".join(spec.endpoints))
+        if not forget(lab, spec):
+            yield {"type": "warning", "message": "the store does not answer: the lab's objects stay in it"}
     # The daemon may have made a last namespace before it ended.
     ledger.reload()
     names = [name for name in ledger.namespaces if netns.exists(name)]

@@ -63,8 +63,12 @@ class PodLifecycle:
             log.exception("pods")
 
     async def _advance(self, node: str, recreated: frozenset[str]) -> None:
-        snapshot = self._cluster.snapshot
+        task = self._agents.node(node)
         async with self._busy:
+            # Not the newest snapshot: only what the agent has synced has sandboxes to run in.
+            snapshot = task.state.snapshot if task else None
+            if snapshot is None:
+                return
             await self._node_ready(node)
             pods = pods_of(snapshot, node)
             for pod in pods:

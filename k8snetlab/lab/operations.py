@@ -47,6 +47,7 @@ class Operations:
         began = time.monotonic()
         objects = [_marked(obj) for obj in _decoded(bodies)]
         async with self._one_at_a_time:
+            await self._cluster.restore()
             self._refuse_rebuilding(objects)
             keep = {(type(obj), obj.key) for obj in objects}
             gone = [
@@ -168,6 +169,9 @@ class Operations:
         problems += self._kubelet.problems.values()
         pods = list(snapshot.all(Pod).values())
         problems += [f"pod {p.namespace}/{p.name}: {p.status.message}" for p in pods if p.status.message]
+        health = self._cluster.informer.health()
+        if not health.healthy:
+            problems.append(f"store: {health.problem}; what is in the kernel stays as it is")
         problems += [f"{key}: {problem}" for key, problem in self._cluster.informer.problems.items()]
         return {
             "lab": self._lab,
@@ -176,7 +180,11 @@ class Operations:
             "services": len(snapshot.all(Service)),
             "daemon": {"pid": os.getpid(), "version": __version__, "uptime": round(time.time() - self._began, 1)},
             "kubelet": {"pid": self._kubelet.pid},
-            "store": {"type": snapshot.lab.spec.store.type, "revision": snapshot.revision},
+            "store": {
+                "type": snapshot.lab.spec.store.type,
+                "revision": snapshot.revision,
+                **msgspec.to_builtins(self._cluster.informer.health()),
+            },
             "iptables": self._agents.variant,
             "problems": problems,
         }

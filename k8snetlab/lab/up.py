@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 
+from k8snetlab.api.lab import StoreSpec
 from k8snetlab.errors import DaemonError, UnsupportedError
 from k8snetlab.lab.client import Client
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.storing import write_spec
 
 START = 20.0
 """Seconds a daemon may take to open its socket."""
 
 
-def start(lab: str) -> Client:
+def start(lab: str, store: StoreSpec | None = None) -> Client:
     """The lab's daemon, started where it does not run. Raises DaemonError with its last words when it cannot start."""
     if os.geteuid() != 0:
         raise UnsupportedError(
@@ -24,6 +26,8 @@ def start(lab: str) -> Client:
         )
     paths = LabPaths(lab)
     paths.create()
+    if store is not None:
+        write_spec(paths, store)
     if _daemon_alive(paths) and paths.socket.exists():
         return Client(lab)
     log_begin = paths.daemon_log.stat().st_size if paths.daemon_log.exists() else 0
@@ -46,8 +50,10 @@ def start(lab: str) -> Client:
     with paths.daemon_log.open("rb") as log:
         log.seek(log_begin)
         said = log.read().decode(errors="replace").strip().splitlines()
+    reason, _, hint = (said[-1] if said else "").partition("\t")
     raise DaemonError(
-        f"the daemon of lab {lab} did not start" + (f": {said[-1]}" if said else ""), f"its log is {paths.daemon_log}"
+        f"the daemon of lab {lab} did not start" + (f": {reason}" if reason else ""),
+        hint or f"its log is {paths.daemon_log}",
     )
 
 

@@ -1,0 +1,77 @@
+"""The store that a lab on this machine uses, and whose it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import msgspec
+
+from k8snetlab.api.lab import Lab, StoreSpec
+from k8snetlab.api.scheme import BY_TYPE, resource_for_key
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.errors import ConflictError, InputError, K8sNetLabError, NotFoundError
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.store.open import open_store
+
+PURGE = 10.0
+"""Seconds that `down` gives an etcd to forget the lab."""
+
+
+def read_spec(paths: LabPaths) -> StoreSpec:
+    """What `write_spec` has kept; the embedded store where nothing was."""
+    try:
+        return msgspec.json.decode(paths.store_spec.read_bytes(), type=StoreSpec)
+    except FileNotFoundError:
+        return StoreSpec()
+
+
+def write_spec(paths: LabPaths, spec: StoreSpec) -> None:
+    """Keeps the store of a lab for its daemon. Raises InputError when the lab runs on another one already."""
+    if paths.ledger.exists() and read_spec(paths) != spec:
+        raise InputError("spec.store cannot be changed while the lab runs", "`k8snetlab down` first, then `up`")
+    paths.store_spec.write_bytes(msgspec.json.encode(spec))
+
+
+def claim(lab: str, spec: StoreSpec, snapshot: Snapshot) -> None:
+    """Refuses a shared store that holds another lab, or a real cluster. Raises ConflictError."""
+    if spec.type == "embedded" or not any(snapshot.objects.values()):
+        return
+    labs = [name for _, name in snapshot.all(Lab)]
+    where = ", ".join(spec.endpoints)
+    if not labs:
+        raise ConflictError(
+            f"the store at {where} holds objects of no lab; it may be a real cluster's",
+            "nothing was touched; use an etcd of its own (`k8snetlab store serve`)",
+        )
+    if labs != [lab]:
+        raise ConflictError(
+            f"the store at {where} holds lab {labs[0]}", f"use --lab {labs[0]}, or an etcd of its own for {lab}"
+        )
+
+
+def forget(lab: str, spec: StoreSpec) -> bool:
+    """Deletes the lab's objects from a shared store; False when it does not answer, or holds another lab meanwhile."""
+    try:
+        asyncio.run(_forget(lab, spec))
+    except (TimeoutError, K8sNetLabError):
+        return False
+    return True
+
+
+async def _forget(lab: str, spec: StoreSpec) -> None:
+    """The Lab goes last, so that what is left half-way is known for the lab's."""
+    store = open_store(spec, Path())
+    try:
+        async with asyncio.timeout(PURGE):
+            listing = await store.list("/registry/")
+            keys = [entry.key for entry in listing.entries if resource_for_key(entry.key)]
+            own = BY_TYPE[Lab].key("", lab)
+            if own not in keys:
+                raise NotFoundError(f"no lab {lab} in this store")
+            for key in sorted(keys, key=lambda key: key == own):
+                with contextlib.suppress(NotFoundError):
+                    await store.delete(key)
+    finally:
+        await store.close()

@@ -1,0 +1,167 @@
+"""A lab whose store is an etcd: the same lab, and what becomes of it when the store stops, or loses everything."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from labs import Lab, eventually
+
+from k8snetlab.store.serve import EtcdProcess, serve
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(shutil.which("etcd") is None, reason="needs etcd (apt-get install etcd-server)"),
+]
+
+LAB = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+spec: {nodes: 2, store: {type: etcd, endpoints: ["%s"]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {nodeName: node1, containers: [{name: c}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def endpoint() -> str:
+    return f"http://127.0.0.1:{free_port()}"
+
+
+@pytest.fixture
+def etcd(tmp_path: Path, endpoint: str) -> Iterator[EtcdProcess]:
+    process = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
+    process.wait_ready()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, endpoint: str) -> Path:
+    file = tmp_path / "lab.yaml"
+    file.write_text(LAB % endpoint)
+    return file
+
+
+@pytest.fixture
+def lab(tmp_path: Path, etcd: EtcdProcess, manifest: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    lab.run("up", str(manifest))
+    yield lab
+    if lab.run_directory.exists():
+        lab.run("down")
+
+
+def keys(endpoint: str) -> list[str]:
+    command = ["etcdctl", "--endpoints", endpoint, "get", "--prefix", "/", "--keys-only"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"ETCDCTL_API": "3"})
+    return done.stdout.split()
+
+
+def test_a_lab_in_etcd_has_kubernetes_keys_and_takes_them_away(lab: Lab, endpoint: str) -> None:
+    assert lab.whole()
+    held = keys(endpoint)
+    for key in (
+        "/registry/minions/node1",
+        "/registry/pods/default/client",
+        "/registry/services/specs/default/web",
+        "/registry/services/endpoints/default/web",
+        f"/registry/k8snetlab/labs/{lab.name}",
+    ):
+        assert key in held
+    lab.run("scale", "deploy/web", "--replicas", "3")
+    eventually(lambda: len(lab.json("get", "pods")["items"]) == 4 and lab.whole())
+    lab.run("down")
+    assert keys(endpoint) == []
+
+
+def test_a_stopped_etcd_stops_no_traffic_and_is_said(
+    lab: Lab, etcd: EtcdProcess, endpoint: str, tmp_path: Path
+) -> None:
+    etcd.stop()
+    eventually(lambda: not lab.json("status")["store"]["healthy"], 30)
+    assert lab.probe("client", "web:80")["ok"]
+    assert any("store" in problem for problem in lab.json("status")["problems"])
+    assert "etcd does not answer" in lab.run("scale", "deploy/web", "--replicas", "3", code=1)
+    lab.shell("node1", "ip", "route", "del", "10.244.2.0/24")
+    eventually(lambda: "10.244.2.0/24" in lab.shell("node1", "ip", "route"))
+    again = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
+    try:
+        again.wait_ready()
+        eventually(lambda: lab.json("status")["store"]["healthy"], 30)
+        lab.run("scale", "deploy/web", "--replicas", "3")
+        eventually(lambda: len(lab.json("get", "pods")["items"]) == 4 and lab.whole(), 30)
+        lab.run("down")
+    finally:
+        again.stop()
+
+
+def test_a_lost_store_is_rebuilt_by_up(
+    lab: Lab, etcd: EtcdProcess, endpoint: str, tmp_path: Path, manifest: Path
+) -> None:
+    before = {p["metadata"]["name"]: p["status"]["podIP"] for p in lab.json("get", "pods")["items"]}
+    etcd.kill()
+    shutil.rmtree(tmp_path / "etcd")
+    again = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
+    try:
+        again.wait_ready()
+        eventually(lambda: "lost" in str(lab.json("status")["problems"]), 30)
+        assert lab.probe("client", "web:80")["ok"], "nothing is torn down"
+        lab.run("up", str(manifest))
+        assert lab.whole()
+        after = {p["metadata"]["name"]: p["status"]["podIP"] for p in lab.json("get", "pods")["items"]}
+        assert after == before
+        assert f"/registry/k8snetlab/labs/{lab.name}" in keys(endpoint)
+        lab.run("down")
+    finally:
+        again.stop()
+
+
+def test_an_etcd_of_someone_else_is_left_alone(
+    tmp_path: Path, etcd: EtcdProcess, endpoint: str, manifest: Path
+) -> None:
+    command = ["etcdctl", "--endpoints", endpoint, "put", "/registry/minions/real", '{"metadata":{"name":"real"}}']
+    subprocess.run(command, check=True, capture_output=True, env={"ETCDCTL_API": "3"})
+    lab = Lab(tmp_path)
+    said = lab.run("up", str(manifest), code=1)
+    assert "real cluster" in said
+    assert keys(endpoint) == ["/registry/minions/real"]
+    lab.run("down", code=None)
+    assert keys(endpoint) == ["/registry/minions/real"]
+    assert lab.namespaces() == []
+
+
+def test_no_etcd_at_all_is_one_clear_sentence(tmp_path: Path, endpoint: str, manifest: Path) -> None:
+    lab = Lab(tmp_path)
+    said = lab.run("up", str(manifest), code=1)
+    assert "etcd does not answer" in said and endpoint in said and "Traceback" not in said
+    lab.run("down", code=None)
+    assert lab.namespaces() == []
