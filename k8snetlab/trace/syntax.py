@@ -41,6 +41,10 @@ class Match(NamedTuple):
     negated: bool = False
 
 
+ANY_ADDRESS = frozenset(Match(option, cidr) for option in ("source", "destination") for cidr in ("0.0.0.0/0", "::/0"))
+"""Conditions that always hold; iptables forgets them."""
+
+
 class Target(NamedTuple):
     """`name` is a built-in target or a chain; `options` are sorted, in normal form; `goto` for -g."""
 
@@ -69,7 +73,8 @@ def parse(rule: str) -> ParsedRule:
 def canonical(rule: str) -> str:
     """The same text for every way to write one rule: what iptables-save prints equals what was loaded."""
     parsed = parse(rule)
-    words = [f"{'! ' if m.negated else ''}--{m.option} {m.value}".rstrip() for m in sorted(parsed.matches)]
+    matches = sorted(match for match in parsed.matches if match not in ANY_ADDRESS)
+    words = [f"{'! ' if m.negated else ''}--{m.option} {m.value}".rstrip() for m in matches]
     if parsed.comment:
         words.append(f"--comment {parsed.comment!r}")
     if parsed.target:

@@ -47,12 +47,14 @@ class Packet(msgspec.Struct, frozen=True):
 class Host(msgspec.Struct, frozen=True):
     """What the rules ask about the node: its own addresses (loopback is always one), and where a destination leaves.
 
-    `recent` names the `recent` lists that hold the packet's source: it was sent to these endpoints before.
+    `interfaces` are the addresses by interface: a masqueraded packet gets one of the interface it leaves by. `recent`
+    names the `recent` lists that hold the packet's source: it was sent to these endpoints before.
     """
 
     addresses: tuple[str, ...]
     route: Callable[[str], str] | None = None
     recent: frozenset[str] = frozenset()
+    interfaces: Mapping[str, tuple[str, ...]] = {}
 
     def owns(self, address: str) -> bool:
         return address in self.addresses or _address(address).is_loopback
@@ -235,7 +237,8 @@ class _Walker:
                 return [], [_translated(way, _join(here, _need(target, "to-ports")))]
             case "MASQUERADE" | "SNAT":
                 source = target.option("to-source") if target else None
-                changed = msgspec.structs.replace(packet, src=source or _first(self.host.addresses, packet.src))
+                own = (*self.host.interfaces.get(packet.out_interface, ()), *self.host.addresses)
+                changed = msgspec.structs.replace(packet, src=source or _first(own, packet.src))
                 return [], [msgspec.structs.replace(way, packet=changed, masqueraded=True, verdict="ACCEPT")]
             case name:
                 into = ChainKey(key.table, name)
