@@ -98,6 +98,10 @@ class Api:
             case ("GET", "pods", namespace, name, "log"):
                 follow = request.query.get("follow", "") == "true"
                 return operations.logs(namespace, name, request.query.get("container", ""), follow)
+            case ("GET", "store"):
+                return operations.store_status()
+            case ("GET", "store", "dump"):
+                return self._cluster.dump(request.query.get("prefix", "/"))
             case ("POST", "stop"):
                 return operations.stop()
         raise NotFoundError(f"{request.method} {request.path} is no operation of this lab")

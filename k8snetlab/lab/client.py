@@ -98,6 +98,14 @@ class Client:
         finally:
             connection.close()
 
+    def store_status(self) -> Json:
+        """{"type", "where", "healthy", "problem", "revision", "objects": {kind: number}}"""
+        return self._json("GET", f"{OWN}/store")
+
+    def store_dump(self, prefix: str) -> Iterator[Json]:
+        """{"key", "revision", "value"} of every key that begins so."""
+        return self._lines("GET", f"{OWN}/store/dump?{urlencode({'prefix': prefix})}")
+
     def stop(self) -> None:
         """Ends the daemon; what is in the kernel and the pods stay as they are."""
         self._json("POST", f"{OWN}/stop")

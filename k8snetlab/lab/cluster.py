@@ -58,6 +58,15 @@ class Cluster:
             raise NotFoundError(f"{type_.KIND.lower()} {name!r} not found{where}")
         return obj
 
+    async def dump(self, prefix: str) -> AsyncIterator[dict[str, object]]:
+        """Every key of the store that begins so, with its revision and its value as JSON (as text where it is none)."""
+        for entry in (await self._store.list(prefix)).entries:
+            try:
+                value = msgspec.json.decode(entry.value)
+            except msgspec.DecodeError:
+                value = entry.value.decode(errors="replace")
+            yield {"key": entry.key, "revision": entry.mod_revision, "value": value}
+
     # --- writing ---
 
     async def create(self, obj: T) -> T:

@@ -16,6 +16,7 @@ from k8snetlab.api.body import decode
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import BY_TYPE
 from k8snetlab.api.validate import validate
 from k8snetlab.controllers.admission import in_order
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
@@ -25,6 +26,7 @@ from k8snetlab.lab.cluster import UP, Cluster
 from k8snetlab.lab.convergence import converge
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.storing import read_spec
 
 Event = dict[str, Any]
 
@@ -36,6 +38,7 @@ class Operations:
         self, lab: str, cluster: Cluster, agents: Agents, kubelet: KubeletLink, paths: LabPaths, end: Callable[[], None]
     ) -> None:
         self._lab, self._cluster, self._agents, self._kubelet, self._paths = lab, cluster, agents, kubelet, paths
+        self._store_spec = read_spec(paths)
         self._end = end
         self._began = time.time()
         self._one_at_a_time = asyncio.Lock()
@@ -181,12 +184,22 @@ class Operations:
             "daemon": {"pid": os.getpid(), "version": __version__, "uptime": round(time.time() - self._began, 1)},
             "kubelet": {"pid": self._kubelet.pid},
             "store": {
-                "type": snapshot.lab.spec.store.type,
+                "type": self._store_spec.type,
                 "revision": snapshot.revision,
                 **msgspec.to_builtins(self._cluster.informer.health()),
             },
             "iptables": self._agents.variant,
             "problems": problems,
+        }
+
+    def store_status(self) -> Event:
+        snapshot, spec = self._cluster.snapshot, self._store_spec
+        return {
+            "type": spec.type,
+            "where": list(spec.endpoints) or [str(self._paths.store)],
+            "revision": snapshot.revision,
+            "objects": {BY_TYPE[type_].plural: len(objects) for type_, objects in snapshot.objects.items() if objects},
+            **msgspec.to_builtins(self._cluster.informer.health()),
         }
 
     async def _node_status(self, node: Node) -> Event:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -99,8 +101,28 @@ def test_a_lab_in_etcd_has_kubernetes_keys_and_takes_them_away(lab: Lab, endpoin
         assert key in held
     lab.run("scale", "deploy/web", "--replicas", "3")
     eventually(lambda: len(lab.json("get", "pods")["items"]) == 4 and lab.whole())
+    state = lab.json("store", "status")
+    assert (state["type"], state["where"], state["healthy"]) == ("etcd", [endpoint], True)
+    assert (state["objects"]["pods"], state["objects"]["nodes"]) == (4, 2)
+    (dumped,) = [
+        json.loads(line) for line in lab.run("store", "dump", "/registry/minions/node1", "-o", "json").split("\n")[:-1]
+    ]
+    assert dumped["key"] == "/registry/minions/node1" and dumped["value"]["spec"]["podCIDR"] == "10.244.1.0/24"
     lab.run("down")
     assert keys(endpoint) == []
+
+
+def test_store_serve_runs_until_ctrl_c(tmp_path: Path, endpoint: str) -> None:
+    directory = tmp_path / "served"
+    process = Lab(tmp_path).start("store", "serve", "--listen", endpoint, "--directory", str(directory))
+    assert process.stderr is not None
+    assert "etcd answers" in process.stderr.readline()
+    assert keys(endpoint) == []
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    with pytest.raises(subprocess.CalledProcessError):
+        keys(endpoint)
 
 
 def test_a_stopped_etcd_stops_no_traffic_and_is_said(
