@@ -104,9 +104,7 @@ def test_a_lab_in_etcd_has_kubernetes_keys_and_takes_them_away(lab: Lab, endpoin
     state = lab.json("store", "status")
     assert (state["type"], state["where"], state["healthy"]) == ("etcd", [endpoint], True)
     assert (state["objects"]["pods"], state["objects"]["nodes"]) == (4, 2)
-    (dumped,) = [
-        json.loads(line) for line in lab.run("store", "dump", "/registry/minions/node1", "-o", "json").split("\n")[:-1]
-    ]
+    dumped = json.loads(lab.run("store", "dump", "/registry/minions/node1", "-o", "json"))
     assert dumped["key"] == "/registry/minions/node1" and dumped["value"]["spec"]["podCIDR"] == "10.244.1.0/24"
     lab.run("down")
     assert keys(endpoint) == []
