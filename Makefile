@@ -17,6 +17,7 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout
 # gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.
 LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc:gcc /usr/include/stdio.h:libc6-dev
 TEST_NEEDS := $(LAB_NEEDS) sysctl:procps etcd:etcd-server etcdctl:etcd-client
+VM_NEEDS := git:git ip:iproute2 mmdebstrap:mmdebstrap mke2fs:e2fsprogs qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils
 missing = $(strip $(foreach need,$(1),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin"; \
 	command -v $(firstword $(subst :, ,$(need))) || ls $(firstword $(subst :, ,$(need))) 2>/dev/null),,$(lastword \
 	$(subst :, ,$(need))))))
@@ -54,6 +55,10 @@ else
 	sudo env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m "root and not vm"
 endif
 
+.PHONY: test-vm
+test-vm: vm-system $(VENV)/.dev ## the tests in QEMU machines with Debian's kernel (no KVM needed; builds their image once)
+	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m vm
+
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## what a developer runs all day: no root, no etcd, no linters
 	$(BIN)/pytest -q tests/unit --ignore tests/unit/test_house.py -k "not etcd"
@@ -83,11 +88,13 @@ clean: ## remove what make made here (system packages stay)
 
 # --- what the targets stand on --------------------------------------------------------------------------------------
 
-.PHONY: lab-system test-system able
+.PHONY: lab-system test-system vm-system able
 lab-system: able
 	@$(call install,$(call missing,$(LAB_NEEDS)) $(venv_package))
 test-system: able
 	@$(call install,$(call missing,$(TEST_NEEDS)) $(venv_package))
+vm-system: lab-system
+	@$(call install,$(call missing,$(VM_NEEDS)))
 able:
 	@test -z "$(SUDO)" || command -v sudo >/dev/null || { echo "error: neither root nor sudo" >&2; \
 		echo "hint: run make as root" >&2; exit 2; }

@@ -1,0 +1,130 @@
+"""A lab on one machine with Debian's own kernel, where nothing else runs: what the build machine cannot show."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Boot
+from .machine import Machine
+
+SCTP = """
+{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: sctp}, spec: {nodes: 2}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {nodeName: node1, containers: [{name: c}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: server, labels: {app: web}}
+spec: {nodeName: node2, containers: [{name: c, ports: [{containerPort: 9899, protocol: SCTP}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  clusterIP: 10.96.10.10
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 9899, nodePort: 30099, protocol: SCTP}]
+"""
+
+
+@pytest.fixture(scope="module")
+def node1(boot: Boot) -> Machine:
+    return boot(1)[0]
+
+
+@pytest.fixture(params=["nft", "legacy"])
+def variant(request: pytest.FixtureRequest, node1: Machine) -> str:
+    """What `iptables` is on the machine."""
+    for tool in ("iptables", "ip6tables"):
+        node1.run("update-alternatives", "--set", tool, f"/usr/sbin/{tool}-{request.param}")
+    return str(request.param)
+
+
+def state(machine: Machine) -> dict[str, set[str]]:
+    """All that a lab could leave behind, as lines of what plain tools print."""
+
+    def said(*command: str) -> set[str]:
+        return set(machine.run(*command).splitlines())
+
+    saves = [f"{tool}-{variant}-save" for tool in ("iptables", "ip6tables") for variant in ("nft", "legacy")]
+    return {
+        "links": said("ip", "-o", "link"),
+        "addresses": said("ip", "-o", "address"),
+        "routes": said("ip", "route", "show", "table", "all") | said("ip", "-6", "route", "show", "table", "all"),
+        "namespaces": said("ip", "netns", "list") | said("lsns", "-n", "-o", "NS,TYPE"),
+        "mounts": said("findmnt", "-rn", "-o", "TARGET,SOURCE,FSTYPE"),
+        "processes": {name for name in said("ps", "-e", "-o", "args=") if not name.startswith(("[", "ps "))},
+        "files": said("find", "/run", "/tmp", "/etc", "/var", "/root", "-xdev", "-not", "-name", "*.pyc"),
+        **{save: {line for line in said(save) if not line.startswith("#")} for save in saves},
+    }
+
+
+def sysctls(machine: Machine) -> dict[str, str]:
+    """net.* but for the kernel's own counts."""
+    lines = machine.run("sysctl", "-a", "-r", r"^net\.").splitlines()
+    settings = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    return {key: value for key, value in settings.items() if not key.endswith("_count")}
+
+
+def test_doctor_misses_nothing(node1: Machine) -> None:
+    found = node1.json("k8snetlab", "doctor", "-o", "json")
+    assert {feature["name"] for feature in found} >= {"vxlan", "iptables-nft", "iptables-legacy"}
+    assert [feature["name"] for feature in found if not feature["present"]] == []
+
+
+def test_a_lab_comes_works_and_goes_without_a_trace(node1: Machine, variant: str) -> None:
+    before, settings = state(node1), sysctls(node1)
+    node1.run("k8snetlab", "up", "business-manager")
+    try:
+        other = {"nft": "legacy", "legacy": "nft"}[variant]
+        in_node = ("ip", "netns", "exec", "business-manager.node1")
+        assert "-A KUBE-SERVICES" in node1.run(*in_node, f"iptables-{variant}-save", "-t", "nat")
+        assert "KUBE" not in node1.run(*in_node, f"iptables-{other}-save", "-t", "nat")
+        results = node1.json("k8snetlab", "probe", "--all", "-o", "json")["results"]
+        assert len(results) == 100 and all(result["ok"] for result in results)
+        assert sum(bool(result["reached"]) for result in results) == 92, "all but the outside host's to what is inside"
+        statuses = node1.json("k8snetlab", "status", "-o", "json")
+        assert statuses["iptables"] == variant
+    finally:
+        node1.run("k8snetlab", "down")
+    after = state(node1)
+    assert {what: after[what] ^ before[what] for what in before if after[what] != before[what]} == {}
+    now = sysctls(node1)
+    assert {key: (value, now.get(key)) for key, value in settings.items() if now.get(key) != value} == {}
+
+
+def test_kube_proxys_counters_are_the_kernels(node1: Machine, variant: str) -> None:
+    """nfnetlink_acct is a module of this kernel: the rule that drops invalid packets names its counter."""
+    node1.run("modprobe", "nfnetlink_acct")
+    node1.run("k8snetlab", "up", "two-nodes")
+    try:
+        rules = node1.run("ip", "netns", "exec", "two-nodes.node1", "iptables-save", "-t", "filter")
+    finally:
+        node1.run("k8snetlab", "down")
+    (drop,) = [rule for rule in rules.splitlines() if rule.startswith("-A KUBE-FORWARD -m conntrack --ctstate INVALID")]
+    assert drop.endswith("-m nfacct --nfacct-name  ct_state_invalid_dropped_pkts -j DROP"), drop
+
+
+def test_an_sctp_service(node1: Machine, variant: str) -> None:
+    node1.run("sh", "-c", "cat > /tmp/sctp.yaml", stdin=SCTP)
+    node1.run("k8snetlab", "up", "/tmp/sctp.yaml")
+    try:
+        for source, target in (("client", "web:80"), ("node2", "web:80"), ("outside", "node1:30099")):
+            (result,) = node1.json("k8snetlab", "probe", source, target, "--protocol", "sctp", "-o", "json")["results"]
+            assert result["answeredBy"] == "server", (source, target, result)
+    finally:
+        node1.run("k8snetlab", "down")
+    node1.run("rm", "/tmp/sctp.yaml")
+
+
+def test_make_lab_is_one_command(node1: Machine) -> None:
+    """README's first command, on a machine whose packages and environment are there: it has no network to fetch any."""
+    said = node1.run("make", "-C", "/opt/k8snetlab", "lab")
+    try:
+        assert "lab business-manager is up" in said and "answered" in said
+    finally:
+        node1.run("make", "-C", "/opt/k8snetlab", "down")
