@@ -33,10 +33,13 @@ def variant(wanted: str = "") -> Variant:
             raise InputError(f"{wanted!r} is no variant of iptables", "use nft, legacy or auto")
 
 
-def open(namespace: str, family: Family, variant: Variant, lockfile: Path) -> Iptables:
-    """The rules of a namespace; nothing is touched yet. `lockfile` is what legacy programs lock while they write."""
+def open(namespace: str, family: Family, variant: Variant, lockfile: Path, chunk: int | None = None) -> Iptables:
+    """The rules of a namespace; nothing is touched yet. `lockfile` is what legacy programs lock while they write.
+
+    `chunk`, if given, takes the place of the variant's own number of chains in one transaction.
+    """
     kind: type[Iptables] = NftIptables if variant == "nft" else LegacyIptables
-    return kind(namespace, family, lockfile)
+    return kind(namespace, family, lockfile, chunk)
 
 
 def mixed(namespace: str) -> bool:

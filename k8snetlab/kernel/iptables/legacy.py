@@ -37,7 +37,7 @@ class LegacyIptables(Iptables):
     """Each of its transactions replaces a whole table, so that there is no use in splitting them."""
 
     variant: ClassVar[Variant] = "legacy"
-    chunk: ClassVar[int] = 0
+    CHUNK: ClassVar[int] = 0
 
     def counters(self) -> Mapping[ChainKey, tuple[Counters, ...]]:
         found: dict[ChainKey, tuple[Counters, ...]] = {}

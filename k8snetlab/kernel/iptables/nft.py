@@ -24,7 +24,7 @@ class NftIptables(Iptables):
     """
 
     variant: ClassVar[Variant] = "nft"
-    chunk: ClassVar[int] = 200
+    CHUNK: ClassVar[int] = 200
 
     def counters(self) -> Mapping[ChainKey, tuple[Counters, ...]]:
         return saved.counters(command.output(self.namespace, [f"{self._tool}-save", "-c"], self.lockfile))

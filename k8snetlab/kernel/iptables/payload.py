@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
 from typing import TypeVar
 
 from k8snetlab.dataplane.rules import ChainKey, Hook, RuleDelta, Rules
@@ -60,12 +59,25 @@ def _block(table: str, chains: Iterable[str], lines: Iterable[str]) -> str:
 
 
 def _callees_first(write: Mapping[str, Rules]) -> list[str]:
-    """The chains in layers: those that jump to no other of them, those that jump only to these, and so on."""
-    calls = {chain: [c for c in _JUMP.findall("\n".join(rules)) if c in write] for chain, rules in write.items()}
-    try:
-        return list(TopologicalSorter(calls).static_order())
-    except CycleError:
-        return list(write)  # the kernel refuses it and says which
+    """The chains as given, but each after those it jumps to.
+
+    The chains of one Service so stay together, for which iptables-nft-restore needs half the time that it takes when
+    all endpoints come before all Services.
+    """
+    order: dict[str, None] = {}
+    begun: set[str] = set()
+
+    def visit(chain: str) -> None:
+        begun.add(chain)
+        for callee in _JUMP.findall("\n".join(write[chain])):
+            if callee in write and callee not in begun:
+                visit(callee)
+        order[chain] = None  # after a cycle too: the kernel refuses it and says which
+
+    for chain in write:
+        if chain not in begun:
+            visit(chain)
+    return list(order)
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

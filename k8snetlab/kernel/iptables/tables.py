@@ -22,13 +22,14 @@ class Iptables(ABC):
     """The rules of `namespace`. Holds nothing open; usable from any thread, but one `apply` at a time."""
 
     variant: ClassVar[Variant]
-    chunk: ClassVar[int]
+    CHUNK: ClassVar[int]
     """The chains of one transaction at most; 0 for no limit."""
 
-    def __init__(self, namespace: str, family: Family, lockfile: Path) -> None:
+    def __init__(self, namespace: str, family: Family, lockfile: Path, chunk: int | None = None) -> None:
         self.namespace = namespace
         self.family: Family = family
         self.lockfile = lockfile
+        self.chunk = self.CHUNK if chunk is None else chunk
         self._tool = f"{'iptables' if family == 'ipv4' else 'ip6tables'}-{self.variant}"
 
     def save(self) -> dict[ChainKey, Rules]:
