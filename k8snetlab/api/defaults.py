@@ -107,7 +107,7 @@ def expand(spec: LabSpec) -> LabSpec:
     nodes = tuple(n if n.address else replace(n, address=_next_of(free)) for n in nodes)
     network = spec.network
     if network.mtu is None:
-        overhead = VXLAN_OVERHEAD[min(cidr.version for cidr in cidrs)] if cidrs and network.backend == "vxlan" else 0
+        overhead = VXLAN_OVERHEAD[max(cidr.version for cidr in cidrs)] if cidrs and network.backend == "vxlan" else 0
         network = replace(network, mtu=max(underlay.mtu - overhead, 576))
     return replace(spec, nodes=nodes, underlay=underlay, network=network)
 

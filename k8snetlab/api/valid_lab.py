@@ -217,7 +217,7 @@ def _mtu(report: Report, lab: Lab, underlay: list[Network]) -> None:
     spec = lab.spec
     if spec.network.mtu is None or not underlay:
         return
-    overhead = VXLAN_OVERHEAD[min(n.version for n in underlay)] if spec.network.backend == "vxlan" else 0
+    overhead = VXLAN_OVERHEAD[max(n.version for n in underlay)] if spec.network.backend == "vxlan" else 0
     most = spec.underlay.mtu - overhead
     if spec.network.mtu > most:
         why = f" less the {overhead} bytes of VXLAN" if overhead else ""
