@@ -19,12 +19,15 @@ _NFT_MSG_GETGEN = 16
 
 
 class NftIptables(Iptables):
-    """Its restore slows down with the square of the chains in one transaction, hence small ones: 55,000 chains take
-    158 s at once and 4.4 s in blocks of 200 (DESIGN.md, 7).
+    """Its restore slows down with the square of the chains in one transaction, hence blocks; and the kernel walks all
+    rules that packets can reach in every transaction that adds a rule, hence not too many.
+
+    The 55,000 chains of 5,000 Services take 158 s at once; in blocks of 200 chains 2.4 s where they are new and 23 s
+    where they are in use already, in blocks of 1000 3.4 and 7.4 s (iptables 1.8.9, Linux 6.18).
     """
 
     variant: ClassVar[Variant] = "nft"
-    CHUNK: ClassVar[int] = 200
+    CHUNK: ClassVar[int] = 1000
 
     def counters(self) -> Mapping[ChainKey, tuple[Counters, ...]]:
         return saved.counters(command.output(self.namespace, [f"{self._tool}-save", "-c"], self.lockfile))

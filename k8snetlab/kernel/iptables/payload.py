@@ -44,12 +44,14 @@ def _blocks(
         body = [f"-A {chain} {rule}" for chain, rules in write.items() for rule in rules]
         yield _block(table, [*write, *delete], [*body, *jumps, *(f"-X {chain}" for chain in delete)])
         return
+    # iptables-nft-restore keeps the names in a list from A to Z that it walks from the front: from Z to A costs least.
     for part in _chunks(_callees_first(write), chunk):
-        yield _block(table, part, [f"-A {chain} {rule}" for chain in part for rule in write[chain]])
+        heads = sorted(part, reverse=True)
+        yield _block(table, heads, [f"-A {chain} {rule}" for chain in part for rule in write[chain]])
     if jumps:
         yield _block(table, [], jumps)
     for part in _chunks(delete, chunk):
-        yield _block(table, part, [])
+        yield _block(table, sorted(part, reverse=True), [])
     for part in _chunks(delete, chunk):
         yield _block(table, [], [f"-X {chain}" for chain in part])
 

@@ -42,8 +42,8 @@ class Iptables(ABC):
         `held` is what `save` has just told, where the caller has asked already.
         A jump that is there already is not put in again; of several that are prepended to one chain the last comes
         first, as with kube-proxy. A chain that others still jump to loses those jumps before it is deleted.
-        Raises KernelError with the offending line; the rules of that table (nft, of more than 200 chains: of that block
-        and those after it) are then the old ones.
+        Raises KernelError with the offending line; the rules of that table (nft, of more than 1000 chains: of that
+        block and those after it) are then the old ones.
         """
         hooks = self._missing(delta.hooks, held)
         try:
