@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
 
 import msgspec
 
@@ -21,7 +20,6 @@ from k8snetlab.render.proxy.shared import Shared
 LARGE_CLUSTER = 1000
 """Above this many endpoints kube-proxy leaves out the comments of endpoints."""
 PREFIXES = ("KUBE-",)
-T = TypeVar("T", bound=Object)
 
 
 class ProxyRules(msgspec.Struct, frozen=True):
@@ -80,7 +78,7 @@ class ProxyRules(msgspec.Struct, frozen=True):
             return self._replaced_by(_build(snapshot, settings, self.shared))
         order = snapshot.all(Service)
         slices, touched = self._regroup(snapshot)
-        touched |= set(_changed(self.snapshot.all(Service), order))
+        touched |= set(_changed(Service, self.snapshot, snapshot))
         touched = {key for key in touched if key in order or key in self.services}
         if not touched:
             return msgspec.structs.replace(self, snapshot=snapshot, slices=slices), RuleDelta(settings.family, {})
@@ -114,7 +112,7 @@ class ProxyRules(msgspec.Struct, frozen=True):
     def _regroup(self, snapshot: Snapshot) -> tuple[Mapping[Key, Slices], set[Key]]:
         """The slices by Service, and the Services whose slices changed."""
         before, after = self.snapshot.all(EndpointSlice), snapshot.all(EndpointSlice)
-        changed = list(_changed(before, after))
+        changed = _changed(EndpointSlice, self.snapshot, snapshot)
         if not changed:
             return self.slices, set()
         groups = dict(self.slices)
@@ -216,13 +214,7 @@ def _sorted(pieces: Iterable[EndpointSlice]) -> Slices:
     return tuple(sorted(pieces, key=lambda piece: piece.name))
 
 
-def _changed(before: Mapping[Key, T], after: Mapping[Key, T]) -> Iterable[Key]:
+def _changed(type_: type[Object], before: Snapshot, after: Snapshot) -> list[Key]:
     """The keys whose object is another one, or is in one of the two only."""
-    if before is after:
-        return
-    for key, obj in after.items():
-        if before.get(key) is not obj:
-            yield key
-    for key in before:
-        if key not in after:
-            yield key
+    old, new = before.all(type_), after.all(type_)
+    return [key for key in after.changes(type_, before) if old.get(key) is not new.get(key)]
