@@ -6,12 +6,13 @@ speaker would lead to the cluster: externalIPs and load balancer IPs are routed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_interface
 
 from k8snetlab.api.core import Node, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
@@ -93,9 +94,15 @@ def _routes_beyond(lab: Lab, external: tuple[Route, ...], outside: list[str]) ->
         yield from (Route(dst, dev="eth0", via=router) for dst in known if dst and family_of(dst) == family)
 
 
+def published(service: Service) -> Iterable[bool]:
+    """The group of the Services that are reached by addresses of no node."""
+    ingress = service.status.loadBalancer.ingress
+    return (True,) if service.spec.externalIPs or any(i.ip and i.ipMode == "VIP" for i in ingress) else ()
+
+
 def _external_routes(snapshot: Snapshot, nodes: tuple[Node, ...]) -> Iterator[Route]:
     seen = set()
-    for service in snapshot.all(Service).values():
+    for service in snapshot.select(Service, published, True).values():
         vips = [i.ip for i in service.status.loadBalancer.ingress if i.ip and i.ipMode == "VIP"]
         for ip in (*service.spec.externalIPs, *vips):
             node = _entry_node(snapshot, service, nodes)
@@ -110,8 +117,7 @@ def _entry_node(snapshot: Snapshot, service: Service, nodes: tuple[Node, ...]) -
     if service.spec.externalTrafficPolicy == "Local":
         local = {
             endpoint.nodeName
-            for slice_ in snapshot.all(EndpointSlice).values()
-            if slice_.service_key == service.key
+            for slice_ in snapshot.select(EndpointSlice, slices_by_service, service.key).values()
             for endpoint in slice_.endpoints
             if endpoint.conditions.ready is not False
         }
