@@ -49,8 +49,9 @@ class EchoResponder(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        local = (self._pod.ips[0] if self._pod.ips else "", self._port)
-        line = identity(self._pod, local, addr[:2])
+        six = ":" in _plain(addr[0])
+        reached = next((ip for ip in self._pod.ips if (":" in ip) == six), "")
+        line = identity(self._pod, (reached, self._port), addr[:2])
         self._transport.sendto(line + data[: 1200 - len(line)], addr)
 
 

@@ -78,7 +78,7 @@ def proxy(report: Report, config: KubeProxyConfiguration) -> None:
     _networks(report, config, ("clusterCIDR",), config.clusterCIDR, required=False)
     for number, text in enumerate(config.nodePortAddresses):
         if text != "primary":
-            _networks(report, config, ("nodePortAddresses", number), text)
+            _networks(report, config, ("nodePortAddresses", number), text, reserved=True)
     if config.detectLocalMode == "BridgeInterface":
         _interface(report, config, "bridgeInterface", config.detectLocal.bridgeInterface)
     if config.detectLocalMode == "InterfaceNamePrefix":
@@ -91,8 +91,11 @@ def _interface(report: Report, config: KubeProxyConfiguration, field: str, name:
         report.error(config, ("detectLocal", field), message)
 
 
-def _networks(report: Report, obj: Object, path: Path, text: str, required: bool = True) -> list[Network]:
-    """The networks of a field, at most one per family; none where anything is wrong with it."""
+def _networks(
+    report: Report, obj: Object, path: Path, text: str, required: bool = True, reserved: bool = False
+) -> list[Network]:
+    """The networks of a field, at most one per family; none where anything is wrong with it. With `reserved` loopback
+    and its like will do."""
     try:
         networks = addressing.networks(text)
     except ValueError as error:
@@ -101,7 +104,7 @@ def _networks(report: Report, obj: Object, path: Path, text: str, required: bool
     if len({n.version for n in networks}) < len(networks) or (required and not networks):
         report.error(obj, path, "takes one network, or one IPv4 and one IPv6 network separated by a comma")
         return []
-    for network in networks:
+    for network in () if reserved else networks:
         if network.is_loopback or network.is_multicast or network.is_link_local:
             report.error(obj, path, f"{network} is reserved (loopback, link-local or multicast)")
     return networks

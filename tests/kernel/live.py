@@ -21,14 +21,21 @@ from typing import Any, NamedTuple
 from labs import Lab
 
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules
-from k8snetlab.kernel import iptables, netns
+from k8snetlab.kernel import iptables, netns, sysctl
 from k8snetlab.trace.tracer import Host, Outcome, Packet, trace
 
-PATIENCE = 2.5
-"""Seconds without an answer after which a packet counts as lost."""
+PATIENCE, IMPATIENCE = 5.0, 0.6
+"""Seconds without an answer after which a packet counts as lost: where one is awaited, and where none is."""
 TRIES = 60
 """So many are sent at most until every endpoint that may answer has: one of three is missed by chance once in 10^10."""
 
+ALL_ICMP = {
+    "net.ipv4.icmp_ratelimit": "0",
+    "net.ipv4.icmp_msgs_per_sec": "100000",
+    "net.ipv4.icmp_msgs_burst": "100000",
+    "net.ipv6.icmp.ratelimit": "0",
+}
+"""Every refusal is told, however many there are."""
 HOPS = 8
 """Nodes that a packet may pass before it is taken to go in circles."""
 
@@ -87,9 +94,16 @@ class Live:
                 ips = tuple(ip["ip"] for ip in pod["status"]["podIPs"])
                 self.places[name] = Place(name, lab.netns("default", name), node, ips)
         self.places["outside"] = Place("outside", lab.netns("outside"), "", _all(_interfaces(lab.netns("outside"))))
-        self.pods = {
-            a: place.node for place in self.places.values() if place.name not in self.nodes for a in place.addresses
+        for place in self.places.values():
+            sysctl.write(place.netns, ALL_ICMP)
+        self.homes = {
+            address: place.node for place in self.places.values() if place.node for address in place.addresses
         }
+
+    def refresh(self) -> None:
+        """The rules and addresses have changed; nodes and pods are the same."""
+        _route.cache_clear()
+        self.nodes = {name: self._node(name) for name in self.nodes}
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -103,18 +117,16 @@ class Live:
         expected = self.predict(place, target)
         seen: set[Fate] = set()
         for _ in range(TRIES):
-            seen.add(self.ask(place, target))
+            seen.add(self.ask(place, target, IMPATIENCE if expected == {Fate("lost")} else PATIENCE))
             if seen >= expected or not seen <= expected:
                 break
         if seen == expected:
             return ""
         return f"{place} -> {target}: the tracer says {sorted(expected)}, seen was {sorted(seen)}"
 
-    def ask(self, place: str, target: Target, source_port: int = 0, patience: float = PATIENCE) -> Fate:
+    def ask(self, place: str, target: Target, patience: float = IMPATIENCE) -> Fate:
         """Sends one packet (or opens one connection) and tells what became of it."""
         with self._socket(self.places[place].netns, target) as sock:
-            if source_port:
-                sock.bind(("", source_port))
             sock.settimeout(patience)
             return exchange(sock, target)
 
@@ -145,7 +157,7 @@ class Live:
             return self._arrive(start.node, packet, "cni0", HOPS, bridged=True)
         if start.node:
             return self._trace(start.node, packet, HOPS)
-        return self._cross(self._router(target.address), packet, HOPS)
+        return self._cross(packet, HOPS)
 
     def _arrive(self, node: str, packet: Packet, interface: str, hops: int, bridged: bool = False) -> set[Fate]:
         if packet.src in self.nodes[node].addresses or not hops:
@@ -169,17 +181,18 @@ class Live:
             return {Fate("refused")}
         if outcome.verdict == "delivered":
             return {self._served(packet, self.nodes[node].netns)}
-        at = self.pods.get(packet.dst)
+        at = self.homes.get(packet.dst)
         if at == node:
             return {self._served(packet, self._place_of(packet.dst).netns)}
         if at:
             return self._arrive(at, packet, route(self.nodes[node].netns, packet.dst), hops)
-        return self._cross(self._router(packet.dst), packet, hops)
+        return self._cross(packet, hops)
 
-    def _cross(self, node: str, packet: Packet, hops: int) -> set[Fate]:
-        """Over the underlay, to the node that the router knows for the destination."""
-        if node:
-            return self._arrive(node, packet, "eth0", hops)
+    def _cross(self, packet: Packet, hops: int) -> set[Fate]:
+        """To the router, which knows a node for the destination, or not."""
+        via = _next_hop(self.lab.netns("router"), packet.dst) or packet.dst
+        if via in self.homes:
+            return self._arrive(self.homes[via], packet, "eth0", hops)
         if packet.dst in self.places["outside"].addresses:
             return {self._served(packet, self.places["outside"].netns)}
         return {Fate("lost")}
@@ -190,11 +203,6 @@ class Live:
 
     def _place_of(self, address: str) -> Place:
         return next(place for place in self.places.values() if address in place.addresses)
-
-    def _router(self, dst: str) -> str:
-        """The node that the router sends a packet to, "" where that is none."""
-        via = _next_hop(self.lab.netns("router"), dst)
-        return next((name for name, view in self.nodes.items() if via in view.addresses or dst in view.addresses), "")
 
     def _node(self, name: str) -> NodeView:
         namespace = self.lab.netns(name)
