@@ -17,7 +17,9 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout
 # gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.
 LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc:gcc /usr/include/stdio.h:libc6-dev
 TEST_NEEDS := $(LAB_NEEDS) sysctl:procps etcd:etcd-server etcdctl:etcd-client
-VM_NEEDS := git:git ip:iproute2 mmdebstrap:mmdebstrap mke2fs:e2fsprogs qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils
+IMAGE_NEEDS := git:git mmdebstrap:mmdebstrap mke2fs:e2fsprogs
+VM_NEEDS := $(IMAGE_NEEDS) ip:iproute2 qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils
+CONTAINER_NEEDS := $(IMAGE_NEEDS) podman:podman
 missing = $(strip $(foreach need,$(1),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin"; \
 	command -v $(firstword $(subst :, ,$(need))) || ls $(firstword $(subst :, ,$(need))) 2>/dev/null),,$(lastword \
 	$(subst :, ,$(need))))))
@@ -49,15 +51,19 @@ down: ## take every lab of this machine down
 .PHONY: test
 test: test-system $(VENV)/.dev ## the whole test suite (root and real namespaces; sudo where needed)
 ifeq ($(SUDO),)
-	$(BIN)/pytest -m "not vm"
+	$(BIN)/pytest -m "not vm and not container"
 else
-	$(BIN)/pytest -m "not root and not vm"
-	sudo env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m "root and not vm"
+	$(BIN)/pytest -m "not root and not vm and not container"
+	sudo env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m "root and not vm and not container"
 endif
 
 .PHONY: test-vm
 test-vm: vm-system $(VENV)/.dev ## the tests in QEMU machines with Debian's kernel (no KVM needed; builds their image once)
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m vm
+
+.PHONY: test-container
+test-container: container-system $(VENV)/.dev ## the kernel tests inside a privileged container
+	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m container
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## what a developer runs all day: no root, no etcd, no linters
@@ -88,13 +94,15 @@ clean: ## remove what make made here (system packages stay)
 
 # --- what the targets stand on --------------------------------------------------------------------------------------
 
-.PHONY: lab-system test-system vm-system able
+.PHONY: lab-system test-system vm-system container-system able
 lab-system: able
 	@$(call install,$(call missing,$(LAB_NEEDS)) $(venv_package))
 test-system: able
 	@$(call install,$(call missing,$(TEST_NEEDS)) $(venv_package))
 vm-system: lab-system
 	@$(call install,$(call missing,$(VM_NEEDS)))
+container-system: lab-system
+	@$(call install,$(call missing,$(CONTAINER_NEEDS)))
 able:
 	@test -z "$(SUDO)" || command -v sudo >/dev/null || { echo "error: neither root nor sudo" >&2; \
 		echo "hint: run make as root" >&2; exit 2; }

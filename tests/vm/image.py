@@ -153,9 +153,10 @@ def _remove_others(recipe: str) -> None:
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"PATH": _path()}
-    )
+    # with PYTHONDONTWRITEBYTECODE pip would compile nothing, and a guest on an emulated processor is slow at that
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    environment["PATH"] = _path()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)[:500]}: exit {done.returncode}\n{done.stdout[-4000:]}")
     return done.stdout
