@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from k8snetlab.agent.misses import MissResponder
 from k8snetlab.agent.namespaces import NamespaceKeeper, Owner
 from k8snetlab.agent.proxy import KubeProxy
 from k8snetlab.agent.variants import OtherVariant
@@ -72,6 +73,12 @@ class RouterAgent:
         desired = underlay.render(snapshot)
         return [str(operation) for operation in self._keeper.drift(desired.node, desired.pods)]
 
+    def pause(self) -> None:
+        """Nothing goes on by itself here."""
+
+    def resume(self) -> None:
+        """As `pause`."""
+
     def close(self) -> None:
         self._keeper.close()
 
@@ -83,9 +90,17 @@ class RouterAgent:
 class NodeAgent:
     """Keeps one node's namespace, its pods' sandboxes and its iptables."""
 
-    def __init__(self, name: str, owner: Owner, locks: Path, shared: Shared | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        owner: Owner,
+        locks: Path,
+        shared: Shared | None = None,
+        misses: MissResponder | None = None,
+    ) -> None:
         self.name = name
         self._keeper = NamespaceKeeper(owner)
+        self._misses = misses or MissResponder()
         self._locks = locks
         self._shared = shared or Shared()
         self._namespace = ""
@@ -133,6 +148,8 @@ class NodeAgent:
         if snapshot.get(Node, self.name) is None:
             return Report()
         desired = render_node.render(snapshot, self.name)
+        self._keeper.prepare((desired.node,))
+        self._misses.attend(self.name, desired.node)
         count = len(self._keeper.sync(desired.node, desired.pods))
         recreated = tuple(self._keeper.recreated)
         self._keeper.recreated.clear()
@@ -153,13 +170,22 @@ class NodeAgent:
             lines += proxy.drift()
         return lines
 
+    def pause(self) -> None:
+        """Misses are not answered either."""
+        self._misses.mute(self.name)
+
+    def resume(self) -> None:
+        self._misses.unmute(self.name)
+
     def close(self) -> None:
         """Lets go of the kernel without changing it."""
+        self._misses.leave(self.name)
         self._keeper.close()
         self._forget_rules()
 
     def remove(self) -> None:
         """Deletes the node and its pods."""
+        self._misses.leave(self.name)
         self._forget_rules()
         self._keeper.remove(list(self._keeper.monitors))
 
@@ -190,7 +216,6 @@ class NodeAgent:
         self.health = HealthWork(
             self._namespace,
             {port: (check.status, msgspec.json.encode(check.body).decode()) for port, check in checks.items()},
-            ipv6="ipv6" in families,
             addresses=tuple(address for proxy in self._proxies.values() for address in proxy.addresses),
         )
         return count

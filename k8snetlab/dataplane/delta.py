@@ -10,6 +10,7 @@ import msgspec
 from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Item, ItemOperation, Operation, SysctlOperation
+from k8snetlab.dataplane.resolution import Resolutions
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 
 
@@ -20,10 +21,13 @@ def diff(desired: Netns, actual: Netns, previous: Netns | None = None) -> list[O
     desired before), or, where `previous` is None (an agent that adopts), one on a device that `desired.owned` names.
     New before old: a tunnel, route, neighbour or FDB entry that is no longer wanted goes when its successor stands.
     A device of the kind `Device` that is not there yet is left out, with all that stands on it.
+    An entry with which a miss was answered is as good as desired, in the form in which it would be answered now.
     """
     ns = desired.name
-    early, late = _stale(desired, actual, previous)
     links = _links(desired, actual)
+    desired = _with_answers(desired, actual, links.made)
+    previous = _with_answers(previous, actual) if previous else None
+    early, late = _stale(desired, actual, previous, links.made)
     fresh = links.made | links.readdressed | _wrong_broadcast(desired, actual)
     return [
         *(ItemOperation("del", ns, item) for item in early),
@@ -135,6 +139,20 @@ def _wrong_broadcast(desired: Netns, actual: Netns) -> set[str]:
     return {have.dev for have in actual.addresses if wanted.get(_identity(have), have) != have}
 
 
+def _with_answers(state: Netns, actual: Netns, made: Iterable[str] = ()) -> Netns:
+    """`state` with those entries of `actual` that its resolutions answer misses with; a device made anew has none."""
+    if not state.resolutions:
+        return state
+    known = Resolutions(state.resolutions)
+    neighbours = [known.neighbour(have) for have in actual.neighbours if have.lladdr and have.dev not in made]
+    fdb = [known.fdb(have) for have in actual.fdb if have.dev not in made]
+    return msgspec.structs.replace(
+        state,
+        neighbours=(*state.neighbours, *filter(None, neighbours)),
+        fdb=(*state.fdb, *filter(None, fdb)),
+    )
+
+
 def _missing(
     ns: str, desired: Iterable[Item], actual: Iterable[Item], fresh: set[str], usable: set[str]
 ) -> Iterator[ItemOperation]:
@@ -154,8 +172,11 @@ def _device(item: Item) -> str:
             return item.name
 
 
-def _stale(desired: Netns, actual: Netns, previous: Netns | None) -> tuple[list[Item], list[Item]]:
-    """What is ours and no longer wanted: that which goes first (addresses and veths, to make room), and the rest."""
+def _stale(desired: Netns, actual: Netns, previous: Netns | None, made: set[str]) -> tuple[list[Item], list[Item]]:
+    """What is ours and no longer wanted: that which goes first (addresses and veths, to make room), and the rest.
+
+    What stood on a device goes with it.
+    """
     kept: set[object] = {_identity(item) for item in _items(desired)} | {("link", x.name) for x in desired.links}
     held = {_identity(item): item for item in _items(actual)}
     if previous is not None:
@@ -163,24 +184,28 @@ def _stale(desired: Netns, actual: Netns, previous: Netns | None) -> tuple[list[
         stale = [item for identity, item in held.items() if identity in ours - kept]
     else:
         devices = set(desired.owned)
+        answered = {resolution.dev for resolution in desired.resolutions}
         stale = [
             item
             for identity, item in held.items()
-            if _device(item) in devices and identity not in kept and not _kernel_made(item)
+            if _device(item) in devices and identity not in kept and not _kernel_made(item, answered)
         ]
-    doomed = {item.name for item in stale if isinstance(item, Bridge | Veth | Vxlan)}
+    doomed = made | {item.name for item in stale if isinstance(item, Bridge | Veth | Vxlan)}
     links = [item for item in stale if isinstance(item, Bridge | Veth | Vxlan)]
     rest = [item for item in stale if not isinstance(item, Bridge | Veth | Vxlan) and _device(item) not in doomed]
     early: list[Item] = [item for item in [*rest, *links] if isinstance(item, Address | Veth)]
     return early, [item for item in [*rest, *links] if not isinstance(item, Address | Veth)]
 
 
-def _kernel_made(item: Item) -> bool:
-    """Entries that come and go by themselves: link-local addresses, resolved neighbours."""
+def _kernel_made(item: Item, answered: set[str]) -> bool:
+    """Entries that come and go by themselves: link-local addresses, resolved neighbours.
+
+    On the devices `answered`, neighbours are what misses were answered with.
+    """
     if isinstance(item, Address):
         return item.address.startswith("fe80:")
     if isinstance(item, Neighbour):
-        return item.state != "PERMANENT"
+        return item.state != "PERMANENT" and not (item.dev in answered and item.lladdr)
     return False
 
 

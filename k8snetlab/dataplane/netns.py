@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from k8snetlab.dataplane.links import Address, Link
+from k8snetlab.dataplane.resolution import Resolution
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.dataplane.rules import RuleSet
 
@@ -19,7 +20,8 @@ class Netns(msgspec.Struct, frozen=True):
 
     `name` is what `ip netns exec` takes; "" is the namespace of the process (a real machine that is a node).
     `sysctls` maps "net.ipv4.ip_forward" to "1". `owned` names the devices whose routes and permanent neighbour and FDB
-    entries are all ours, so that leftovers on them are stale.
+    entries are all ours, so that leftovers on them are stale. With `resolutions` a miss is answered by an entry that
+    nobody desires; it may be there, but only as it would be answered now.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Netns(msgspec.Struct, frozen=True):
     neighbours: tuple[Neighbour, ...] = ()
     fdb: tuple[FdbEntry, ...] = ()
     owned: tuple[str, ...] = ()
+    resolutions: tuple[Resolution, ...] = ()
 
 
 class NodeDataplane(msgspec.Struct, frozen=True):

@@ -94,11 +94,15 @@ class Netlink:
         Raises KernelError.
         """
         decode = type(request.message)
+        return [_decoded(decode, message) for message in self.dump_raw(request)]
+
+    def dump_raw(self, request: Request) -> list[bytes]:
+        """As `dump`, each message as it came, with its 16 bytes of header."""
         with self._lock:
             for _ in range(_DUMP_TRIES):
-                payloads = self._dump_once(request)
-                if payloads is not None:
-                    return [_decoded(decode, payload) for payload in payloads]
+                messages = self._dump_once(request)
+                if messages is not None:
+                    return messages
         raise KernelError(
             f"{self.namespace or 'this namespace'} changed during each of {_DUMP_TRIES} readings",
             "try again when less is going on",
@@ -158,6 +162,18 @@ def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
         yield kind, flags, sequence, data[offset + _HEADER.size : offset + length]
         offset += (length + 3) & ~3
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """A message's attributes, by number; of those with one number, the last."""
+    found, offset = {}, 0
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & 0x3FFF] = data[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
 
 
 def _decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:

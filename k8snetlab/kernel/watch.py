@@ -24,7 +24,7 @@ from k8snetlab.kernel.messages import (
     Request,
     ndmsg,
 )
-from k8snetlab.kernel.netlink import Netlink, split
+from k8snetlab.kernel.netlink import Netlink, attributes, split
 
 Kind = Literal["link", "address", "route", "neighbour"]
 EVERYTHING: frozenset[Kind] = frozenset(("link", "address", "route", "neighbour"))
@@ -40,7 +40,6 @@ _KINDS: dict[int, Kind] = {
 _GROUPS = sum(1 << group - 1 for group in (1, 3, 5, 7, 9, 11))
 """RTNLGRP_ LINK, NEIGH (with forwarding entries), IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE."""
 _NDMSG = struct.Struct("=B3xiHBB")
-_ATTRIBUTE = struct.Struct("=HH")
 _NDA_DST, _NDA_LLADDR = 1, 2
 
 
@@ -92,23 +91,12 @@ class Monitor:
     def _note(self, payload: bytes, gone: bool = False) -> bool:
         """Keep track of the permanent entries; whether one came, changed or went."""
         family, index, state, _, _ = _NDMSG.unpack_from(payload)
-        attributes = _attributes(payload[_NDMSG.size :])
+        found = attributes(payload[_NDMSG.size :])
         name = _NDA_LLADDR if family not in (socket.AF_INET, socket.AF_INET6) else _NDA_DST
-        key = (family, index, attributes.get(name, b""))
+        key = (family, index, found.get(name, b""))
         known = key in self._permanent
         if state & NUD["PERMANENT"] and not gone:
             self._permanent.add(key)
             return True
         self._permanent.discard(key)
         return known
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found, offset = {}, 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind & 0x3FFF] = data[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3
-    return found

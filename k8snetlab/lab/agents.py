@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from k8snetlab.agent.misses import MissResponder
 from k8snetlab.agent.node import NodeAgent, Report, RouterAgent
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
@@ -90,9 +91,11 @@ class AgentTask:
 
     def pause(self) -> None:
         self.state.paused = True
+        self.agent.pause()
 
     def resume(self) -> None:
         self.state.paused = False
+        self.agent.resume()
         self.agent.suspect()
         self.wake()
 
@@ -191,6 +194,7 @@ class Agents:
     ) -> None:
         self._cluster, self._ledger, self._paths, self._synced = cluster, ledger, paths, synced
         self._shared = Shared()
+        self.misses = MissResponder()
         self.router: AgentTask | None = None
         self.nodes: dict[str, AgentTask] = {}
 
@@ -221,6 +225,7 @@ class Agents:
     async def close(self) -> None:
         for task in self.tasks:
             await task.stop()
+        self.misses.close()
 
     async def _keep(self, snapshot: Snapshot, names: list[str]) -> None:
         if self.router is None:
@@ -230,9 +235,8 @@ class Agents:
             await self.nodes[name].remove()
             del self.nodes[name]
         for name in new:
-            self.nodes[name] = AgentTask(
-                NodeAgent(name, self._ledger, self._paths.xtables_locks, self._shared), self._cluster, self._synced
-            )
+            agent = NodeAgent(name, self._ledger, self._paths.xtables_locks, self._shared, self.misses)
+            self.nodes[name] = AgentTask(agent, self._cluster, self._synced)
         if new:
             # The router plugs cables into the nodes' namespaces, and flannel.1 stands on such a cable: namespaces
             # first, then the router, then the nodes.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -25,6 +25,7 @@ from k8snetlab.lab.operations import Operations
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Send = Callable[[Json], Awaitable[None]]
+Receive = Callable[[], Awaitable[Json]]
 OWN_VERSION = "k8snetlab/v1alpha1"
 OWN = f"/apis/{OWN_VERSION}"
 MAX_BODY = 256 << 20
@@ -45,13 +46,13 @@ class Api:
     def __init__(self, cluster: Cluster, operations: Operations) -> None:
         self._cluster, self._operations = cluster, operations
 
-    async def __call__(self, scope: Json, receive: Callable[[], Awaitable[Json]], send: Send) -> None:
+    async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         answer = _Answer(send)
         try:
             request = await _request(scope, receive)
-            await self._route(request, answer)
+            await self._route(request, answer, receive)
         except K8sNetLabError as error:
             await answer.error(status(error), error.status)
         except msgspec.MsgspecError as error:
@@ -63,13 +64,15 @@ class Api:
             bug = K8sNetLabError(f"{type(error).__name__}: {error}", "this is a bug; the daemon's log has it whole")
             await answer.error(status(bug), 500)
 
-    async def _route(self, request: Request, answer: _Answer) -> None:
+    async def _route(self, request: Request, answer: _Answer, receive: Receive) -> None:
         own = request.path.removeprefix(OWN + "/").split("/")
         if request.path.startswith(OWN + "/") and (OWN_VERSION, own[0]) not in _PATHS:
             result = await self._own(request, own)
         else:
             result = await self._objects(request)
-        if isinstance(result, AsyncIterator):
+        if isinstance(result, AsyncIterator) and request.method == "GET":
+            await _while_heard(answer.stream(result), receive)
+        elif isinstance(result, AsyncIterator):
             await answer.stream(result)
         else:
             await answer.json(result, 201 if request.method == "POST" and "metadata" in result else 200)
@@ -91,6 +94,8 @@ class Api:
                 return operations.apply(body["objects"])
             case ("POST", "delete"):
                 return operations.delete(body["objects"])
+            case ("GET", "misses"):
+                return operations.misses(request.query.get("node", ""))
             case ("POST", "probe"):
                 return await operations.probe(body)
             case ("POST", "nodes", node, ("pause" | "resume") as verb):
@@ -249,7 +254,20 @@ def _decode(resource: Resource, namespace: str, name: str, body: Any) -> Object:
     return obj
 
 
-async def _request(scope: Json, receive: Callable[[], Awaitable[Json]]) -> Request:
+async def _while_heard(streaming: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Shows something that may have no end, until whoever asked for it has gone."""
+    stream, gone = asyncio.ensure_future(streaming), asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if stream.done():
+            stream.result()
+    finally:
+        for task in (stream, gone):
+            task.cancel()
+        await asyncio.gather(stream, gone, return_exceptions=True)
+
+
+async def _request(scope: Json, receive: Receive) -> Request:
     body, more = bytearray(), True
     while more:
         message = await receive()

@@ -78,6 +78,10 @@ class Client:
     def probe_all(self, protocols: Sequence[str] | None = None) -> Json:
         return self._json("POST", f"{OWN}/probe", {"protocols": [*(protocols or ("TCP", "UDP"))]})
 
+    def misses(self, node: str = "") -> Iterator[Json]:
+        """{"type": "listening", "nodes": […]}, then for ever {"type": "miss", …} with the fields of misses.Answer."""
+        return self._lines("GET", f"{OWN}/misses?{urlencode({'node': node})}")
+
     def pause(self, node: str) -> Json:
         return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/pause")
 

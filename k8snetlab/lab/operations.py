@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab import __version__
+from k8snetlab.agent.misses import Answer
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.lab import Lab
@@ -273,6 +275,24 @@ class Operations:
             pairs = [(place, target) for place in probe.places(snapshot) for target in targets]
         return {"results": msgspec.to_builtins(await probe.probe(snapshot, pairs))}
 
+    async def misses(self, node: str) -> AsyncIterator[Event]:
+        """What the kernel asks and is told from now on, on one node or ("") on all; first says that it listens."""
+        nodes, network = [name for _, name in self._cluster.snapshot.all(Node)], self._cluster.snapshot.lab.spec.network
+        if node and node not in nodes:
+            raise NotFoundError(f"node {node!r} not found", f"nodes: {', '.join(nodes)}")
+        if network.backend != "vxlan" or network.resolve != "on-miss":
+            raise NotFoundError(
+                f"the kernel asks nothing in lab {self._lab}: every entry is there already",
+                "set `network: {backend: vxlan, resolve: on-miss}` in the lab file, and `k8snetlab up` again",
+            )
+        loop, answers = asyncio.get_running_loop(), asyncio.Queue[Answer]()
+        with self._agents.misses.listening(lambda answer: _hand_over(loop, answers, answer)):
+            yield {"type": "listening", "nodes": [node] if node else nodes}
+            while True:
+                answer = await answers.get()
+                if node in ("", answer.node):
+                    yield {"type": "miss", **msgspec.to_builtins(answer)}
+
     async def logs(self, namespace: str, name: str, container: str, follow: bool) -> AsyncIterator[bytes]:
         pod = self._cluster.current(Pod, name, namespace)
         containers = [c.name for c in pod.spec.containers]
@@ -285,6 +305,12 @@ class Operations:
         path = self._paths.pod_logs / namespace / name / f"{chosen.name}.log"
         async for data in _tail(path, follow):
             yield data
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, answers: asyncio.Queue[Answer], answer: Answer) -> None:
+    """From the responder's thread to the loop's, which may be ending."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(answers.put_nowait, answer)
 
 
 async def _tail(path: Path, follow: bool) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.links import Address, Bridge, Device
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
@@ -15,6 +16,7 @@ from k8snetlab.dataplane.rules import RuleSet
 from k8snetlab.errors import NotFoundError
 from k8snetlab.render import masquerade, names, overlay, pods
 from k8snetlab.render.families import FAMILIES, gateway, pick, with_length
+from k8snetlab.render.overlay import Overlay
 
 UPLINK = "eth0"
 
@@ -30,7 +32,7 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     lab = snapshot.lab
     mine = [pod for pod in pods_of(snapshot, name) if not pod.spec.hostNetwork]
     return NodeDataplane(
-        node=_namespace(lab, snapshot.proxy, node, snapshot.all(Node).values(), mine),
+        node=_namespace(lab, snapshot.proxy, node, mine, _overlay(snapshot, node)),
         rules=tuple(_rules(lab, node)),
         pods=tuple(pods.sandbox(lab, node, pod) for pod in mine),
     )
@@ -40,16 +42,20 @@ def pods_of(snapshot: Snapshot, node: str) -> list[Pod]:
     """The pods on a node that have an address and have not ended."""
     return [
         pod
-        for pod in snapshot.all(Pod).values()
-        if pod.spec.nodeName == node and pod.ips and pod.status.phase not in ("Succeeded", "Failed")
+        for pod in snapshot.select(Pod, pods_by_node, node).values()
+        if pod.ips and pod.status.phase not in ("Succeeded", "Failed")
     ]
 
 
-def _namespace(
-    lab: Lab, proxy: KubeProxyConfiguration, node: Node, nodes: Iterable[Node], mine: Iterable[Pod]
-) -> Netns:
-    others = [other for other in nodes if other.name != node.name]
-    tunnel = overlay.render(lab, node, others, UPLINK)
+def _overlay(snapshot: Snapshot, node: Node) -> Overlay:
+    lab = snapshot.lab
+    others = [other for other in snapshot.all(Node).values() if other.name != node.name]
+    theirs = snapshot.all(Pod).values() if overlay.knows_pods(lab) else ()
+    living = (pod for pod in theirs if not pod.spec.hostNetwork and pod.status.phase not in ("Succeeded", "Failed"))
+    return overlay.render(lab, node, others, UPLINK, living)
+
+
+def _namespace(lab: Lab, proxy: KubeProxyConfiguration, node: Node, mine: Iterable[Pod], tunnel: Overlay) -> Netns:
     mtu = overlay.pod_mtu(lab)
     uplink, bridge, routes = [], [], []
     for family in FAMILIES:
@@ -65,7 +71,7 @@ def _namespace(
         name=names.node_netns(lab.name, node.name),
         hostname=node.name,
         role="node",
-        sysctls=_sysctls(proxy, ipv6=bool(pick(node.podCIDRs, "ipv6"))),
+        sysctls=_sysctls(proxy, ipv6=bool(pick(node.podCIDRs, "ipv6"))) | dict(tunnel.sysctls),
         links=(
             Device("lo"),
             Device(UPLINK, mtu=lab.spec.underlay.mtu),
@@ -77,7 +83,8 @@ def _namespace(
         routes=(*routes, *tunnel.routes),
         neighbours=tunnel.neighbours,
         fdb=tunnel.fdb,
-        owned=(names.BRIDGE, *(link.name for link in tunnel.links)),
+        owned=(names.BRIDGE, *overlay.tunnels(lab)),
+        resolutions=tunnel.resolutions,
     )
 
 

@@ -1,0 +1,53 @@
+"""misses: what the kernel asks of a tunnel, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from k8snetlab.cli.options import LabOption, OutputOption, client_of, complete_node, example
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=example("misses --node node1"))(misses)
+
+
+def misses(
+    node: Annotated[
+        str | None,
+        typer.Option("--node", metavar="NODE", autocompletion=complete_node, help="One node; all where left out."),
+    ] = None,
+    lab: LabOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Show live what the kernel asks for and is told, where `resolve: on-miss`. Ctrl-C ends it."""
+    for event in client_of(lab).misses(node or ""):
+        if event["type"] == "listening":
+            typer.echo(f"listening on {', '.join(event['nodes'])}; Ctrl-C ends it", err=True)
+        elif output:
+            import json
+
+            typer.echo(json.dumps({key: value for key, value in event.items() if key != "type"}, ensure_ascii=False))
+        else:
+            typer.echo(line(event))
+
+
+def line(event: Mapping[str, Any]) -> str:
+    """One question and its answer in words."""
+    from datetime import datetime
+
+    clock = datetime.fromtimestamp(event["time"]).strftime("%H:%M:%S.%f")[:-3]
+    again = " again" if event["state"] == "PROBE" else ""
+    question = f"{clock} {event['node']} {event['device']}: {event['miss']} miss, {_asked(event)}{again}?"
+    if not event["key"]:
+        return f"{question} nobody knows, no answer"
+    told = f"{event['lladdr']}, which is at {event['dst']}" if event["miss"] == "L3" else f"at {event['dst']}"
+    if event["error"]:
+        return f"{question} {told}, but the kernel refuses it: {event['error']}"
+    return f"{question} {told} ({event['key']}, {event['microseconds']:.0f} µs)"
+
+
+def _asked(event: Mapping[str, Any]) -> str:
+    return f"who has {event['address']}" if event["miss"] == "L3" else f"where is {event['address']}"
