@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -19,7 +19,7 @@ from k8snetlab.controllers import Write, reconcile
 from k8snetlab.controllers.admission import admit
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError
 from k8snetlab.store.informer import Informer
-from k8snetlab.store.protocol import Entry, Event, Store
+from k8snetlab.store.protocol import Create, Entry, Event, Store, Update
 
 T = TypeVar("T", bound=Object)
 UP = "k8snetlab/up"
@@ -75,12 +75,32 @@ class Cluster:
 
     async def apply(self, obj: Object) -> tuple[Outcome, Object]:
         """Creates the object, or makes the stored one like it; what the server allocated or observed is kept."""
+        outcome = (await self.apply_many([obj]))[0]
+        return outcome, self.current(type(obj), obj.name, obj.namespace)
+
+    async def apply_many(self, objects: Iterable[Object]) -> list[Outcome]:
+        """`apply` of each object, in order, in one go: others see the snapshot before it or after it.
+
+        Nothing is stored when one of them is refused.
+        """
         async with self._door:
-            old = self.snapshot.get(type(obj), obj.name, obj.namespace)
-            if old is None:
-                return "created", await self._create(obj)
-            new = await self._replace(_inherit(obj, old), old)
-            return ("unchanged" if new is old else "configured"), new
+            draft = self.snapshot
+            outcomes: list[Outcome] = []
+            writes: dict[str, Create | Update] = {}
+            for obj in objects:
+                old = draft.get(type(obj), obj.name, obj.namespace)
+                new = _new(obj, draft) if old is None else _changed(_inherit(obj, old), old, draft)
+                outcomes.append("created" if old is None else "unchanged" if new is old else "configured")
+                if new is not old:
+                    key = store_key(new)
+                    writes[key] = _write(key, new, self.snapshot.get(type(new), new.name, new.namespace))
+                    draft = draft.changed([(type(new), new.key, new)], draft.revision)
+            results = await self._store.write_many(list(writes.values()))
+            self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
+            for result in results:
+                if not isinstance(result, Event):
+                    raise result
+            return outcomes
 
     async def edit(self, obj: T, change: Callable[[T], T]) -> T:
         """Compare-and-swap until `change` of the stored object is stored; NotFoundError when it has gone."""
@@ -121,24 +141,16 @@ class Cluster:
     async def _create(self, obj: T) -> T:
         if self.snapshot.get(type(obj), obj.name, obj.namespace) is not None:
             raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
-        metadata = msgspec.structs.replace(obj.metadata, resourceVersion="", creationTimestamp=_now(), generation=1)
-        admitted = admit(msgspec.structs.replace(obj, metadata=metadata), None, self.snapshot)
-        entry = await self._store.create(store_key(admitted), encode(_stored(admitted)))
-        return self._written(admitted, entry)
+        new = _new(obj, self.snapshot)
+        return self._written(new, await self._store.create(store_key(new), encode(_stored(new))))
 
     async def _replace(self, obj: T, old: T) -> T:
         """Stores an admitted `obj` over `old`; `old` itself when nothing differs."""
-        admitted = admit(obj, old, self.snapshot)
-        if _stored(admitted) == _stored(old):
+        new = _changed(obj, old, self.snapshot)
+        if new is old:
             return old
-        if getattr(admitted, "spec", None) != getattr(old, "spec", None):
-            generation = old.metadata.generation + 1
-            metadata = msgspec.structs.replace(admitted.metadata, generation=generation)
-            admitted = msgspec.structs.replace(admitted, metadata=metadata)
-        entry = await self._store.update(
-            store_key(old), encode(_stored(admitted)), int(old.metadata.resourceVersion or 0)
-        )
-        return self._written(admitted, entry)
+        revision = int(old.metadata.resourceVersion or 0)
+        return self._written(new, await self._store.update(store_key(old), encode(_stored(new)), revision))
 
     def _written(self, obj: T, entry: Entry) -> T:
         """The object as the snapshot has it now that `entry` is stored."""
@@ -189,6 +201,29 @@ class Cluster:
                 await self.replace(write.object)
             case "delete":
                 await self.delete(write.object, write.force)
+
+
+def _new(obj: T, snapshot: Snapshot) -> T:
+    """The object as it is to be stored for the first time."""
+    metadata = msgspec.structs.replace(obj.metadata, resourceVersion="", creationTimestamp=_now(), generation=1)
+    return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot)
+
+
+def _changed(obj: T, old: T, snapshot: Snapshot) -> T:
+    """The object as it is to be stored over `old`; `old` itself when nothing differs."""
+    new = admit(obj, old, snapshot)
+    if _stored(new) == _stored(old):
+        return old
+    if getattr(new, "spec", None) == getattr(old, "spec", None):
+        return new
+    metadata = msgspec.structs.replace(new.metadata, generation=old.metadata.generation + 1)
+    return msgspec.structs.replace(new, metadata=metadata)
+
+
+def _write(key: str, new: Object, stored: Object | None) -> Create | Update:
+    if stored is None:
+        return Create(key, encode(_stored(new)))
+    return Update(key, encode(_stored(new)), int(stored.metadata.resourceVersion or 0))
 
 
 def _inherit(new: Object, old: Object) -> Object:

@@ -31,6 +31,8 @@ from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.storing import read_spec
 
 Event = dict[str, Any]
+BATCH = 200
+"""Objects stored in one go; the daemon answers others in between."""
 
 
 class Operations:
@@ -104,11 +106,12 @@ class Operations:
         for namespace in self._undeclared(objects):
             yield {"type": "warning", "message": f"namespace {namespace.name!r} is not declared; it is created"}
             await self._cluster.apply(namespace)
-        for obj in in_order(objects):
-            outcome, _ = await self._cluster.apply(obj)
-            if outcome != "unchanged":
-                changes["created" if outcome == "created" else "updated"].append(_title(obj))
-            yield {"type": "changed", "action": outcome, "kind": obj.KIND, "name": obj.name}
+        ordered = in_order(objects)
+        for batch in (ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)):
+            for obj, outcome in zip(batch, await self._cluster.apply_many(batch), strict=True):
+                if outcome != "unchanged":
+                    changes["created" if outcome == "created" else "updated"].append(_title(obj))
+                yield {"type": "changed", "action": outcome, "kind": obj.KIND, "name": obj.name}
             await asyncio.sleep(0)
 
     async def _remove(self, objects: Iterable[Object], changes: dict[str, list[str]]) -> AsyncIterator[Event]:
