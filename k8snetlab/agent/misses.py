@@ -18,7 +18,6 @@ from ipaddress import ip_address
 import msgspec
 
 from k8snetlab.agent.ear import Ear
-from k8snetlab.dataplane.links import Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.resolution import Found, Resolution, Resolutions
 from k8snetlab.errors import K8sNetLabError
@@ -74,7 +73,7 @@ class MissResponder:
 
         A namespace without a device that raises misses is left alone. Raises NotFoundError.
         """
-        devices = frozenset(link.name for link in desired.links if isinstance(link, Vxlan) and link.l2miss)
+        devices = desired.asking
         if not devices:
             self.leave(node)
             return

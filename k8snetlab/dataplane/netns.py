@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from k8snetlab.dataplane.links import Address, Link
+from k8snetlab.dataplane.links import Address, Link, Vxlan
 from k8snetlab.dataplane.resolution import Resolution
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.dataplane.rules import RuleSet
@@ -35,6 +35,11 @@ class Netns(msgspec.Struct, frozen=True):
     fdb: tuple[FdbEntry, ...] = ()
     owned: tuple[str, ...] = ()
     resolutions: tuple[Resolution, ...] = ()
+
+    @property
+    def asking(self) -> frozenset[str]:
+        """The devices that raise misses."""
+        return frozenset(link.name for link in self.links if isinstance(link, Vxlan) and link.l2miss)
 
 
 class NodeDataplane(msgspec.Struct, frozen=True):

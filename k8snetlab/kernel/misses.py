@@ -5,12 +5,11 @@ solved by user space (sysctl app_solicit); a re-probe of an entry that has grown
 NDA_LLADDR without NDA_DST, family AF_INET, one per packet, from a device made with l2miss.
 Sources: net/core/neighbour.c (neigh_app_ns), drivers/net/vxlan (vxlan_fdb_miss).
 
-Encoded and decoded with struct, because the first packet waits for the answer: 0.14 ms, with pyroute2 0.9 ms.
+Encoded and decoded with struct, because the first packet waits for the answer: 8 µs, with pyroute2 100 times that.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -18,7 +17,7 @@ import socket
 import struct
 from typing import Literal, NamedTuple
 
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import filter, netns
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
     NLM_F_CREATE,
@@ -35,7 +34,7 @@ from k8snetlab.kernel.messages import (
 from k8snetlab.kernel.netlink import Netlink, attributes
 
 _RTNLGRP_NEIGH = 3
-_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
+_SO_RCVBUFFORCE = 33
 _SIOCGIFNAME = 0x8910
 _RECEIVE_BUFFER = 1 << 20
 _HEADER = struct.Struct("=IHHII")
@@ -63,8 +62,9 @@ class Miss(NamedTuple):
 class Misses:
     """Hears and answers the misses of one namespace. Its sockets stay there; use it from one thread at a time.
 
-    One socket with NETLINK_LISTEN_ALL_NSID would hear every namespace, but each needs a socket of its own for the
-    answers, and a flood in one node would then overrun the ear of all; with a socket each it is as quick.
+    One socket with NETLINK_LISTEN_ALL_NSID would hear every namespace that has an id in its own, but each needs another
+    one for the answers, and a flood in one node would overrun the ear of all. It is no quicker: 12 µs from a packet to
+    its answer, with 20 namespaces, either way.
     Raises NotFoundError when there is no such namespace.
     """
 
@@ -74,7 +74,7 @@ class Misses:
             self._ear = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
             self._mouth = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
         self._dumps = Netlink(namespace)
-        self._only_questions()
+        filter.only_questions(self._ear)
         self._ear.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
         self._ear.bind((0, 1 << _RTNLGRP_NEIGH - 1))
         self._mouth.bind((0, 0))
@@ -143,22 +143,6 @@ class Misses:
         except OSError as error:
             reason = reason or os.strerror(error.errno or 0)
         return reason
-
-    def _only_questions(self) -> None:
-        """A filter in the kernel (classic BPF): of all that is told about neighbours, RTM_GETNEIGH alone wakes us."""
-        program = b"".join(
-            struct.pack("=HBBI", code, yes, no, value)
-            for code, yes, no, value in (
-                (0x28, 0, 0, 4),  # load the 2 bytes at 4: the message's type, in network byte order
-                (0x15, 0, 1, socket.htons(RTM_GETNEIGH)),  # another one: skip the next instruction
-                (0x06, 0, 0, 0xFFFF),  # accept
-                (0x06, 0, 0, 0),  # drop
-            )
-        )
-        room = ctypes.create_string_buffer(program, len(program))
-        self._ear.setsockopt(
-            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program) // 8, ctypes.addressof(room))
-        )
 
 
 class MissesLost(Exception):

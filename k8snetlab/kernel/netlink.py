@@ -72,13 +72,7 @@ class Netlink:
 
     def index(self, device: str) -> int:
         """The ifindex of a device, 0 when there is none."""
-        try:
-            answer = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16si20x", device.encode(), 0))
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                return 0
-            raise
-        return int(struct.unpack_from("i", answer, 16)[0])
+        return index(self._socket, device)
 
     def batch(self, requests: Sequence[Request]) -> list[Refusal | None]:
         """Send all and wait: for each request None when done, else why not. The kernel goes on after a refusal."""
@@ -153,6 +147,17 @@ class Netlink:
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         return split(self._socket.recv(1 << 16))
+
+
+def index(sock: socket.socket, device: str) -> int:
+    """The ifindex of a device in the namespace of any socket, 0 when there is none."""
+    try:
+        answer = fcntl.ioctl(sock, _SIOCGIFINDEX, struct.pack("16si20x", device.encode(), 0))
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return 0
+        raise
+    return int(struct.unpack_from("i", answer, 16)[0])
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -8,7 +8,7 @@ import socket
 import struct
 from typing import Literal
 
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import filter, netns
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
     NUD,
@@ -24,7 +24,7 @@ from k8snetlab.kernel.messages import (
     Request,
     ndmsg,
 )
-from k8snetlab.kernel.netlink import Netlink, attributes, split
+from k8snetlab.kernel.netlink import Netlink, attributes, index, split
 
 Kind = Literal["link", "address", "route", "neighbour"]
 EVERYTHING: frozenset[Kind] = frozenset(("link", "address", "route", "neighbour"))
@@ -56,12 +56,20 @@ class Monitor:
         self._socket.bind((0, _GROUPS))
         self._namespace = namespace
         self._permanent: set[tuple[int, int, bytes]] = set()
+        self._hushed: frozenset[str] = frozenset()
+        self._filter()
         with contextlib.closing(Netlink(namespace)) as netlink:
             for family in (0, AF_BRIDGE):
                 message = ndmsg()
                 message["family"] = family
                 for found in netlink.dump(Request(RTM_GETNEIGH, 0, message)):
                     self._note(bytes(found.data[16:]))
+
+    def hush(self, devices: frozenset[str]) -> None:
+        """On these devices neighbours come and go by the thousand: from now on only permanent ones are heard of."""
+        if devices != self._hushed:
+            self._hushed = devices
+            self._filter()
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -76,6 +84,8 @@ class Monitor:
             try:
                 data = self._socket.recv(1 << 16)
             except BlockingIOError:
+                if self._hushed and "link" in changed:
+                    self._filter()  # a device made anew has another ifindex
                 return frozenset(changed)
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
@@ -87,6 +97,10 @@ class Monitor:
                     changed.add(_KINDS[kind])
                 elif kind in (RTM_NEWNEIGH, RTM_DELNEIGH) and self._note(payload, gone=kind == RTM_DELNEIGH):
                     changed.add("neighbour")
+
+    def _filter(self) -> None:
+        found = [index(self._socket, device) for device in sorted(self._hushed)]
+        filter.without_passing_neighbours(self._socket, [ifindex for ifindex in found if ifindex])
 
     def _note(self, payload: bytes, gone: bool = False) -> bool:
         """Keep track of the permanent entries; whether one came, changed or went."""
