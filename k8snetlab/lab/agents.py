@@ -211,7 +211,8 @@ class Agents:
         return self.nodes.get(name)
 
     async def run(self) -> None:
-        async for snapshot in self._cluster.changes():
+        async for _ in self._cluster.changes():
+            snapshot = await self._cluster.whole()
             names = [name for _, name in snapshot.all(Node)]
             if names or self.nodes:
                 await self._keep(snapshot, names)

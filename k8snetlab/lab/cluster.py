@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -35,6 +35,8 @@ class Cluster:
         self._door = asyncio.Lock()
         self._controlled: Snapshot | None = None
         self._idle = asyncio.Event()
+        self._bulks = 0
+        self._whole = asyncio.Event()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -50,6 +52,13 @@ class Cluster:
         """The snapshot now, and again whenever it has changed; changes in between are folded into one."""
         async for snapshot, _ in self._informer.changes():
             yield snapshot
+
+    async def whole(self) -> Snapshot:
+        """The snapshot once no `bulk` is under way."""
+        while self._bulks:
+            self._whole.clear()
+            await self._whole.wait()
+        return self.snapshot
 
     def current(self, type_: type[T], name: str, namespace: str = "") -> T:
         obj = self.snapshot.get(type_, name, namespace)
@@ -68,6 +77,16 @@ class Cluster:
             yield {"key": entry.key, "revision": entry.mod_revision, "value": value}
 
     # --- writing ---
+
+    @contextlib.contextmanager
+    def bulk(self) -> Iterator[None]:
+        """While many objects are written: who waits for `whole` sees them all at once instead of bit by bit."""
+        self._bulks += 1
+        try:
+            yield
+        finally:
+            self._bulks -= 1
+            self._whole.set()
 
     async def create(self, obj: T) -> T:
         async with self._door:

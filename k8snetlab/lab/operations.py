@@ -19,16 +19,19 @@ from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_TYPE
+from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
 from k8snetlab.controllers.admission import in_order
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
-from k8snetlab.lab import probe
+from k8snetlab.lab import inspect, probe
 from k8snetlab.lab.agents import Agents, AgentTask
 from k8snetlab.lab.cluster import UP, Cluster
 from k8snetlab.lab.convergence import converge
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.storing import read_spec
+from k8snetlab.render import names
+from k8snetlab.render.families import FAMILIES
 
 Event = dict[str, Any]
 BATCH = 200
@@ -107,12 +110,13 @@ class Operations:
             yield {"type": "warning", "message": f"namespace {namespace.name!r} is not declared; it is created"}
             await self._cluster.apply(namespace)
         ordered = in_order(objects)
-        for batch in (ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)):
-            for obj, outcome in zip(batch, await self._cluster.apply_many(batch), strict=True):
-                if outcome != "unchanged":
-                    changes["created" if outcome == "created" else "updated"].append(_title(obj))
-                yield {"type": "changed", "action": outcome, "kind": obj.KIND, "name": obj.name}
-            await asyncio.sleep(0)
+        with self._cluster.bulk():
+            for batch in (ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)):
+                for obj, outcome in zip(batch, await self._cluster.apply_many(batch), strict=True):
+                    if outcome != "unchanged":
+                        changes["created" if outcome == "created" else "updated"].append(_title(obj))
+                    yield {"type": "changed", "action": outcome, "kind": obj.KIND, "name": obj.name}
+                await asyncio.sleep(0)
 
     async def _remove(self, objects: Iterable[Object], changes: dict[str, list[str]]) -> AsyncIterator[Event]:
         for obj in objects:
@@ -254,8 +258,7 @@ class Operations:
     def resolve(self, name: str, namespace: str) -> Event:
         """Where a command for `name` runs."""
         snapshot = self._cluster.snapshot
-        wanted = f"{namespace}/{name}" if namespace and "/" not in name.removeprefix("pod/") else name
-        place = probe.find_place(snapshot, name if snapshot.get(Node, name) else wanted)
+        place = _find_place(snapshot, name, namespace)
         space, _, short = place.name.rpartition("/")
         pod = snapshot.get(Pod, short, space or "default") if place.kind == "pod" else None
         return {
@@ -266,6 +269,20 @@ class Operations:
             "netns": place.netns,
             "hostname": pod.hostname if pod and not pod.spec.hostNetwork else place.node or short,
         }
+
+    async def rules(self, node: str, service: str, family: str, other: str) -> Event:
+        """A node's chains as a tree; with `other`, how the rules of two nodes differ."""
+        snapshot = self._cluster.snapshot
+        if family not in FAMILIES:
+            raise InputError(f"{family!r} is no IP family", "ipv4 or ipv6")
+        if other:
+            nodes = (node, other)
+            return await asyncio.to_thread(inspect.difference, snapshot, self._paths, nodes, service, family)
+        return await asyncio.to_thread(inspect.rules, snapshot, self._paths, node, service, family)
+
+    async def tables(self, place: str, namespace: str, kind: str) -> Event:
+        snapshot = self._cluster.snapshot
+        return await asyncio.to_thread(inspect.tables, snapshot, _find_place(snapshot, place, namespace), kind)
 
     async def probe(self, body: Event) -> Event:
         snapshot = self._cluster.snapshot
@@ -329,6 +346,13 @@ async def _tail(path: Path, follow: bool) -> AsyncIterator[bytes]:
             if not follow:
                 return
             await asyncio.sleep(0.1)
+
+
+def _find_place(snapshot: Snapshot, name: str, namespace: str) -> probe.Place:
+    """A node, the router or the outside host; else a pod, of `namespace` where the name does not say."""
+    alone = snapshot.get(Node, name) is not None or name in (names.ROUTER, names.OUTSIDE)
+    bare = "/" not in name.removeprefix("pod/")
+    return probe.find_place(snapshot, f"{namespace}/{name}" if namespace and bare and not alone else name)
 
 
 def _decoded(bodies: list[Event]) -> list[Object]:
