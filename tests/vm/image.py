@@ -90,7 +90,7 @@ def _build(directory: Path) -> None:
     _initramfs(image)
     for directory_of_mounts in ("opt/k8snetlab", "run/netns"):
         (image.root / directory_of_mounts).mkdir(parents=True, exist_ok=True)
-    _run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", str(image.root), str(image.disk), DISK)
+    _run("mke2fs", "-q", "-t", "ext4", "-d", str(image.root), str(image.disk), DISK)
     unfinished.rename(directory)
 
 
