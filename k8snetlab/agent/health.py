@@ -22,14 +22,14 @@ class HealthChecks:
 
     async def update(self, work: HealthWork) -> list[str]:
         """Answers as `work` says from now on; returns what is in the way (a port that another has), a sentence each."""
-        wanted = {(address, port) for address in work.addresses or ("",) for port in work.ports}
+        wanted = {(address, port) for address in work.addresses for port in work.ports}
         for end in self._servers.keys() - wanted:
             self._servers.pop(end).close()
         self._replies = {port: _reply(status, body) for port, (status, body) in work.ports.items()}
         problems = []
         for address, port in sorted(wanted - self._servers.keys()):
             try:
-                sock = listen(work.netns, port, "TCP", ":" in address if address else work.ipv6, address)
+                sock = listen(work.netns, port, "TCP", ":" in address, address)
             except OSError as error:
                 problems.append(f"{work.netns}: healthCheckNodePort {port}: {error.strerror}")
                 continue

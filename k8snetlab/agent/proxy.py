@@ -11,12 +11,14 @@ import msgspec
 
 from k8snetlab.agent.rules import RulesKeeper
 from k8snetlab.api.snapshot import Key, Snapshot
-from k8snetlab.dataplane.rules import RuleDelta, RuleSet
+from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import conntrack
 from k8snetlab.kernel.iptables import Iptables
 from k8snetlab.kernel.iptables.command import RestoreRefused
 from k8snetlab.render.proxy import NOTHING, HealthCheck, ProxyRules, Shared, health_checks, stale_udp
+
+ANY_ADDRESS: dict[Family, str] = {"ipv4": "0.0.0.0", "ipv6": "::"}
 
 
 class KubeProxy:
@@ -45,8 +47,9 @@ class KubeProxy:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where NodePorts and health checks listen; empty for everywhere."""
-        return (self._wanted.settings.node_port_addresses or ()) if self._wanted else ()
+        """Where NodePorts and health checks listen."""
+        held = self._wanted.settings.node_port_addresses if self._wanted else ()
+        return (ANY_ADDRESS[self._iptables.family],) if held is None else held
 
     def suspect(self) -> None:
         self._keeper.suspect()

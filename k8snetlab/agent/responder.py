@@ -91,7 +91,9 @@ class Listener:
 
 
 def listen(namespace: str, port: int, protocol: str, ipv6: bool, address: str = "") -> socket.socket:
-    """A listening socket inside a namespace, on every address of it or on one. Raises UnsupportedError, OSError."""
+    """A listening socket inside a namespace, on every address of both families or on one. Raises UnsupportedError,
+    OSError.
+    """
     family = socket.AF_INET6 if ipv6 else socket.AF_INET
     kind = socket.SOCK_DGRAM if protocol == "UDP" else socket.SOCK_STREAM
     try:
@@ -105,7 +107,7 @@ def listen(namespace: str, port: int, protocol: str, ipv6: bool, address: str = 
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if ipv6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, bool(address))
         sock.bind((address or ("::" if ipv6 else "0.0.0.0"), port))
         if protocol != "UDP":
             sock.listen(512)

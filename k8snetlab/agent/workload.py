@@ -77,15 +77,11 @@ class PodState(msgspec.Struct, frozen=True):
 
 
 class HealthWork(msgspec.Struct, frozen=True):
-    """The healthCheckNodePorts of a node: what is answered on each port, status and body.
-
-    `addresses` are those it listens on, all where there are none.
-    """
+    """The healthCheckNodePorts of a node: what is answered on each port (status and body), at these addresses."""
 
     netns: str
     ports: dict[int, tuple[int, str]]
-    ipv6: bool = False
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ("0.0.0.0",)
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,9 +14,8 @@ import msgspec
 
 from k8snetlab.agent.workload import HealthWork, PodState, PodWork, Request, Response
 from k8snetlab.errors import DaemonError
-from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.ledger import Ledger, let_begin
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.processes import ProcessId
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +39,8 @@ class KubeletLink:
 
     @property
     def pid(self) -> int | None:
-        process = self._ledger.processes.get("kubelet")
-        return process.pid if process is not None and process.alive else None
+        process = self._ledger.alive("kubelet")
+        return process.pid if process is not None else None
 
     def start(self) -> None:
         """Starts the process where none is alive; what an earlier one ran is gone with it."""
@@ -59,12 +58,7 @@ class KubeletLink:
                 start_new_session=True,
                 cwd="/",
             )
-        process = ProcessId.of(self._process.pid)
-        if process is not None:
-            self._ledger.own_process("kubelet", process)
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), self._process.stdin as permission:
-            permission.write(b"\n")
+        let_begin(self._process, self._ledger, "kubelet")
 
     async def run(self) -> None:
         """Keeps the line up for ever, starting the kubelet anew when it has died."""
@@ -115,6 +109,13 @@ class KubeletLink:
         self.problems.pop(work.netns, None)
         if answer.error:
             self.problems[work.netns] = answer.error
+            self._again = asyncio.create_task(self._try_again(work))
+
+    async def _try_again(self, work: HealthWork) -> None:
+        """Another program may let go of the port."""
+        await asyncio.sleep(1)
+        if self._health.get(work.netns) == work and self._connected.is_set():
+            await self._send_health(work)
 
     async def _send(self, request: Request) -> Response:
         assert self._writer is not None
