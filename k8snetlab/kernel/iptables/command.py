@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from k8snetlab.errors import KernelError, UnsupportedError
 from k8snetlab.kernel import netns
@@ -23,21 +27,14 @@ class RestoreRefused(KernelError):
         self.line = line
 
 
-def run(namespace: str, argv: Sequence[str], lockfile: Path, given: str = "") -> subprocess.CompletedProcess[str]:
+def run(namespace: str, argv: Sequence[str], lockfile: Path) -> subprocess.CompletedProcess[str]:
     """Start the program inside the namespace and wait for it; its exit code is the caller's to judge.
 
     `lockfile` takes the place of /run/xtables.lock, which all namespaces of the machine would share.
     Raises UnsupportedError when the program is missing, NotFoundError when the namespace is.
     """
-    environment = {**os.environ, "XTABLES_LOCKFILE": str(lockfile), "LC_ALL": "C"}
-    pipe = subprocess.PIPE
-    try:
-        with netns.inside(namespace):
-            process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
-    except FileNotFoundError:
-        raise UnsupportedError(f"there is no {argv[0]} on this machine", "apt-get install iptables") from None
-    with process:
-        out, err = process.communicate(given)
+    with _started(namespace, argv, lockfile, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        out, err = process.communicate()
     return subprocess.CompletedProcess(argv, process.returncode, out, err)
 
 
@@ -45,35 +42,80 @@ def output(namespace: str, argv: Sequence[str], lockfile: Path) -> str:
     """What the program prints. Raises KernelError when it fails."""
     done = run(namespace, argv, lockfile)
     if done.returncode:
-        raise KernelError(f"{' '.join(argv)}{_where(namespace)}: {_reason(done.stderr)}", operation=" ".join(argv))
+        raise _failed(namespace, argv, done.stderr)
     return done.stdout
 
 
-def restore(namespace: str, argv: Sequence[str], lockfile: Path, text: str) -> None:
-    """Feed `text` to iptables-restore. Raises RestoreRefused, with the offending line quoted."""
-    done = run(namespace, argv, lockfile, text)
-    if not done.returncode:
-        return
-    number, line = _offending(done.stderr, text.splitlines())
+@contextlib.contextmanager
+def lines(namespace: str, argv: Sequence[str], lockfile: Path) -> Iterator[Iterator[str]]:
+    """What the program prints, line by line while it runs. Raises KernelError when it fails."""
+    with tempfile.TemporaryFile("w+") as said:
+        with _started(namespace, argv, lockfile, stdout=subprocess.PIPE, stderr=said) as process:
+            assert process.stdout is not None
+            yield (line.rstrip("\n") for line in process.stdout)
+        if process.returncode:
+            said.seek(0)
+            raise _failed(namespace, argv, said.read())
+
+
+def restore(namespace: str, argv: Sequence[str], lockfile: Path, text: Iterable[str]) -> None:
+    """Feed the lines of `text` to iptables-restore as it takes them: 10,000 Services are 30 MB.
+
+    Raises RestoreRefused, with the offending line quoted, for which `text` is gone through again.
+    """
+    with tempfile.TemporaryFile("w+") as said:
+        with _started(namespace, argv, lockfile, subprocess.PIPE, subprocess.DEVNULL, said) as process:
+            assert process.stdin is not None
+            # A program that refuses a line reads no further; what it says is looked at below.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.writelines(f"{line}\n" for line in text)
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+        if not process.returncode:
+            return
+        said.seek(0)
+        stderr = said.read()
+    number, line = _offending(stderr, text)
     quoted = f", line {number}: {line}" if line else ""
     raise RestoreRefused(
-        f"{argv[0]}{_where(namespace)} refused{quoted}\n{_reason(done.stderr)}",
+        f"{argv[0]}{_where(namespace)} refused{quoted}\n{_reason(stderr)}",
         "the rules of that table are as they were before",
         " ".join(argv),
         line,
     )
 
 
-def _offending(stderr: str, lines: list[str]) -> tuple[int, str]:
+def _started(
+    namespace: str,
+    argv: Sequence[str],
+    lockfile: Path,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int | IO[str] = subprocess.DEVNULL,
+) -> subprocess.Popen[str]:
+    environment = {**os.environ, "XTABLES_LOCKFILE": str(lockfile), "LC_ALL": "C"}
+    try:
+        with netns.inside(namespace):
+            return subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, text=True, env=environment)
+    except FileNotFoundError:
+        raise UnsupportedError(f"there is no {argv[0]} on this machine", "apt-get install iptables") from None
+
+
+def _failed(namespace: str, argv: Sequence[str], stderr: str) -> KernelError:
+    return KernelError(f"{' '.join(argv)}{_where(namespace)}: {_reason(stderr)}", operation=" ".join(argv))
+
+
+def _offending(stderr: str, text: Iterable[str]) -> tuple[int, str]:
     """The line it stumbled over and its number; for a jump to a chain that is not there it only says so at the end."""
     if missing := _NO_CHAIN.search(stderr):
         jump = re.compile(rf"-A .*-[jg] {re.escape(missing[1])}(?: |$)")
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(text, 1):
             if jump.match(line):
                 return number, line
     found = _LINE.search(stderr)
     number = int(found[1]) if found else 0
-    return (number, lines[number - 1]) if 0 < number <= len(lines) else (0, "")
+    line = next(itertools.islice(text, number - 1, None), "") if number else ""
+    return (number, line) if line else (0, "")
 
 
 def _where(namespace: str) -> str:

@@ -4,60 +4,70 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+
+import msgspec
 
 from k8snetlab.dataplane.rules import ChainKey, Hook, RuleDelta, Rules
 
 _JUMP = re.compile(r"-[jg] (\S+)")
-T = TypeVar("T")
 
 
-def payload(
-    delta: RuleDelta, hooks: Iterable[Hook], chunk: int = 0, unhook: Mapping[ChainKey, Rules] | None = None
-) -> str:
-    """What to feed to `iptables-restore --noflush`; each `*table … COMMIT` block is one transaction.
+class Payload(msgspec.Struct, frozen=True):
+    """What to feed to `iptables-restore --noflush`, line by line; each `*table … COMMIT` block is one transaction.
 
     `hooks` are the jumps to put in, `unhook` rules to take out of other chains (they refer to chains to delete). With
     a `chunk`, tables with more chains than that are written in blocks of so many: chains that others jump to first, so
     that no rule ever leads to a chain that is not filled yet, and deletions when nothing refers to them any more.
     """
-    hooks = tuple(hooks)
-    unhook = unhook or {}
-    touched = [*(key.table for key in delta.write), *(hook.table for hook in hooks)]
-    touched += [*(key.table for key in unhook), *(key.table for key in delta.delete)]
-    tables = dict.fromkeys(touched)
-    return "".join(block for table in tables for block in _blocks(table, delta, hooks, chunk, unhook))
+
+    delta: RuleDelta
+    hooks: Sequence[Hook] = ()
+    chunk: int = 0
+    unhook: Mapping[ChainKey, Rules] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        touched = [*(key.table for key in self.delta.write), *(hook.table for hook in self.hooks)]
+        touched += [*(key.table for key in self.unhook), *(key.table for key in self.delta.delete)]
+        for table in dict.fromkeys(touched):
+            yield from self._lines(table)
+
+    def __str__(self) -> str:
+        return "".join(f"{line}\n" for line in self)
+
+    def _lines(self, table: str) -> Iterator[str]:
+        write = {key.chain: rules for key, rules in self.delta.write.items() if key.table == table}
+        delete = [key.chain for key in self.delta.delete if key.table == table]
+        jumps = [
+            f"-I {hook.chain} {hook.rule}" if hook.prepend else f"-A {hook.chain} {hook.rule}"
+            for hook in self.hooks
+            if hook.table == table
+        ]
+        jumps += [
+            f"-D {key.chain} {rule}" for key, rules in self.unhook.items() if key.table == table for rule in rules
+        ]
+        if not self.chunk or len(write) + len(delete) <= self.chunk:
+            yield from _block(table, [*write, *delete], write, [*jumps, *(f"-X {chain}" for chain in delete)])
+            return
+        # iptables-nft-restore walks its list of names, from A to Z, to the place of each: from Z to A costs least.
+        for part in _chunks(_callees_first(write), self.chunk):
+            yield from _block(table, sorted(part, reverse=True), {chain: write[chain] for chain in part})
+        if jumps:
+            yield from _block(table, (), {}, jumps)
+        for part in _chunks(delete, self.chunk):
+            yield from _block(table, sorted(part, reverse=True), {})
+        for part in _chunks(delete, self.chunk):
+            yield from _block(table, (), {}, [f"-X {chain}" for chain in part])
 
 
-def _blocks(
-    table: str, delta: RuleDelta, hooks: tuple[Hook, ...], chunk: int, unhook: Mapping[ChainKey, Rules]
-) -> Iterator[str]:
-    write = {key.chain: rules for key, rules in delta.write.items() if key.table == table}
-    delete = [key.chain for key in delta.delete if key.table == table]
-    jumps = [
-        f"-I {hook.chain} {hook.rule}" if hook.prepend else f"-A {hook.chain} {hook.rule}"
-        for hook in hooks
-        if hook.table == table
-    ]
-    jumps += [f"-D {key.chain} {rule}" for key, rules in unhook.items() if key.table == table for rule in rules]
-    if not chunk or len(write) + len(delete) <= chunk:
-        body = [f"-A {chain} {rule}" for chain, rules in write.items() for rule in rules]
-        yield _block(table, [*write, *delete], [*body, *jumps, *(f"-X {chain}" for chain in delete)])
-        return
-    # iptables-nft-restore keeps the names in a list from A to Z that it walks from the front: from Z to A costs least.
-    for part in _chunks(_callees_first(write), chunk):
-        heads = sorted(part, reverse=True)
-        yield _block(table, heads, [f"-A {chain} {rule}" for chain in part for rule in write[chain]])
-    if jumps:
-        yield _block(table, [], jumps)
-    for part in _chunks(delete, chunk):
-        yield _block(table, sorted(part, reverse=True), [])
-    for part in _chunks(delete, chunk):
-        yield _block(table, [], [f"-X {chain}" for chain in part])
-
-
-def _block(table: str, chains: Iterable[str], lines: Iterable[str]) -> str:
-    return "\n".join([f"*{table}", *(f":{chain} - [0:0]" for chain in chains), *lines, "COMMIT", ""])
+def _block(table: str, heads: Iterable[str], write: Mapping[str, Rules], others: Iterable[str] = ()) -> Iterator[str]:
+    yield f"*{table}"
+    for chain in heads:
+        yield f":{chain} - [0:0]"
+    for chain, rules in write.items():
+        for rule in rules:
+            yield f"-A {chain} {rule}"
+    yield from others
+    yield "COMMIT"
 
 
 def _callees_first(write: Mapping[str, Rules]) -> list[str]:
@@ -82,5 +92,5 @@ def _callees_first(write: Mapping[str, Rules]) -> list[str]:
     return list(order)
 
 
-def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _chunks(chains: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (chains[start : start + size] for start in range(0, len(chains), size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from k8snetlab.dataplane.rules import ChainKey, Rules
@@ -17,8 +17,8 @@ class SavedRule(NamedTuple):
     counters: Counters
 
 
-def chains(text: str) -> dict[ChainKey, Rules]:
-    """Every chain with its rules, empty and built-in ones too, in the order of the text."""
+def chains(text: str | Iterable[str]) -> dict[ChainKey, Rules]:
+    """Every chain with its rules, empty and built-in ones too, in the order of the text (whole, or its lines)."""
     found: dict[ChainKey, list[str]] = {}
     for key, saved in _lines(text):
         rules = found.setdefault(key, [])
@@ -37,11 +37,11 @@ def counters(text: str) -> dict[ChainKey, tuple[Counters, ...]]:
     return {key: tuple(counted) for key, counted in found.items()}
 
 
-def _lines(text: str) -> Iterator[tuple[ChainKey, SavedRule | None]]:
+def _lines(text: str | Iterable[str]) -> Iterator[tuple[ChainKey, SavedRule | None]]:
     """Chain headers (without a rule) and rules."""
     table = ""
     count: Counters = (0, 0)
-    for line in text.splitlines():
+    for line in text.splitlines() if isinstance(text, str) else text:
         if line.startswith("*"):
             table = line[1:]
         elif line.startswith(":"):

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules
 from k8snetlab.kernel.iptables import command, saved
-from k8snetlab.kernel.iptables.payload import payload
+from k8snetlab.kernel.iptables.payload import Payload
 from k8snetlab.kernel.iptables.saved import Counters
 
 _JUMP = re.compile(r"(?:^| )-[jg] (\S+)")
@@ -34,7 +34,8 @@ class Iptables(ABC):
 
     def save(self) -> dict[ChainKey, Rules]:
         """Every chain of every table in use, with its rules as iptables-save prints them after "-A CHAIN"."""
-        return saved.chains(command.output(self.namespace, [f"{self._tool}-save"], self.lockfile))
+        with command.lines(self.namespace, [f"{self._tool}-save"], self.lockfile) as lines:
+            return saved.chains(lines)
 
     def apply(self, delta: RuleDelta, held: Mapping[ChainKey, Rules] | None = None) -> None:
         """Carry the delta out with one iptables-restore. Foreign chains and rules stay as they are.
@@ -47,12 +48,12 @@ class Iptables(ABC):
         """
         hooks = self._missing(delta.hooks, held)
         try:
-            self._restore(payload(delta, hooks, self.chunk))
+            self._restore(Payload(delta, hooks, self.chunk))
         except command.RestoreRefused:
             unhook = self._references(delta) if delta.delete else {}
             if not unhook:
                 raise
-            self._restore(payload(delta, hooks, self.chunk, unhook))
+            self._restore(Payload(delta, hooks, self.chunk, unhook))
 
     def remove(self, prefixes: Iterable[str]) -> None:
         """Delete the chains whose names begin so, and every jump to them."""
@@ -60,11 +61,16 @@ class Iptables(ABC):
         doomed = tuple(key for key in self.save() if key.chain.startswith(beginnings))
         if doomed:
             delta = RuleDelta(self.family, {}, doomed)
-            self._restore(payload(delta, (), self.chunk, self._references(delta)))
+            self._restore(Payload(delta, (), self.chunk, self._references(delta)))
 
     def delete_rule(self, key: ChainKey, number: int) -> None:
         """Delete one rule by its number in the chain, from 1, as `iptables -D CHAIN NUMBER`. Raises KernelError."""
         command.output(self.namespace, [self._tool, "-w", "-t", key.table, "-D", key.chain, str(number)], self.lockfile)
+
+    def counted(self) -> tuple[dict[ChainKey, Rules], dict[ChainKey, tuple[Counters, ...]]]:
+        """`save` and `counters` of one moment, so that they fit each other."""
+        text = command.output(self.namespace, [f"{self._tool}-save", "-c"], self.lockfile)
+        return saved.chains(text), saved.counters(text)
 
     @abstractmethod
     def counters(self) -> Mapping[ChainKey, tuple[Counters, ...]]:
@@ -74,10 +80,10 @@ class Iptables(ABC):
     def generation(self) -> Hashable:
         """A token that is another one whenever someone changed rules of this family, and cheap to get."""
 
-    def _restore(self, text: str) -> None:
-        if text:
+    def _restore(self, payload: Payload) -> None:
+        if any(payload):
             argv = [f"{self._tool}-restore", "-w", "5", "--noflush"]
-            command.restore(self.namespace, argv, self.lockfile, text)
+            command.restore(self.namespace, argv, self.lockfile, payload)
 
     def _missing(self, hooks: Iterable[Hook], held: Mapping[ChainKey, Rules] | None) -> list[Hook]:
         """The hooks that stand in no chain. Where words do not decide it, `iptables -C` does."""
