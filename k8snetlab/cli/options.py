@@ -89,6 +89,10 @@ def complete_target(ctx: typer.Context, incomplete: str) -> list[str]:
     return _matching(lambda: [*_names(ctx, "services", "pods", "nodes"), "outside"], incomplete)
 
 
+def complete_service(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _matching(lambda: _names(ctx, "services"), incomplete)
+
+
 def complete_kind(incomplete: str) -> list[str]:
     return _matching(_kinds, incomplete)
 

@@ -103,6 +103,15 @@ class Api:
             case ("GET", "pods", namespace, name, "log"):
                 follow = request.query.get("follow", "") == "true"
                 return operations.logs(namespace, name, request.query.get("container", ""), follow)
+            case ("GET", "rules"):
+                query = request.query
+                family = query.get("family", "ipv4")
+                return await operations.rules(
+                    query.get("node", ""), query.get("service", ""), family, query.get("other", "")
+                )
+            case ("GET", "tables", *name):
+                query = request.query
+                return await operations.tables("/".join(name), query.get("namespace", ""), query.get("table", ""))
             case ("GET", "store"):
                 return operations.store_status()
             case ("GET", "store", "dump"):
@@ -276,7 +285,7 @@ async def _request(scope: Json, receive: Receive) -> Request:
         if len(body) > MAX_BODY:
             raise InputError("the request is too large")
     query = {key: values[-1] for key, values in parse_qs(scope["query_string"].decode()).items()}
-    return Request(scope["method"], scope["path"], query, msgspec.json.decode(bytes(body)) if body else None)
+    return Request(scope["method"], scope["path"], query, msgspec.json.decode(body) if body else None)
 
 
 class _Answer:

@@ -92,6 +92,20 @@ class Client:
         """Where a pod or node is: {"kind", "netns", "hostname", "namespace", "name", "node"}."""
         return self._json("GET", f"{OWN}/resolve/{quote(name)}?{urlencode({'namespace': namespace})}")
 
+    def rules(self, node: str = "", service: str = "", family: str = "ipv4") -> Json:
+        """A node's chains as a tree: {"node", "service", "family", "variant", "chains": […]}."""
+        return self._json("GET", f"{OWN}/rules?{urlencode({'node': node, 'service': service, 'family': family})}")
+
+    def rules_difference(self, node: str, other: str, service: str = "", family: str = "ipv4") -> Json:
+        """{"nodes", "service", "family", "variant", "differences": […]}"""
+        query = {"node": node, "other": other, "service": service, "family": family}
+        return self._json("GET", f"{OWN}/rules?{urlencode(query)}")
+
+    def tables(self, place: str, table: str = "", namespace: str = "") -> Json:
+        """{"place", "kind", "netns", "tables": [{"table", "command", "rows": [{"line", "owner", "meaning"}]}]}"""
+        query = urlencode({"table": table, "namespace": namespace})
+        return self._json("GET", f"{OWN}/tables/{quote(place)}?{query}")
+
     def logs(self, namespace: str, pod: str, container: str = "", follow: bool = False) -> Iterator[bytes]:
         query = urlencode({"container": container, "follow": str(follow).lower()})
         path = f"{OWN}/pods/{quote(namespace, safe='')}/{quote(pod, safe='')}/log?{query}"

@@ -1,0 +1,293 @@
+"""What a rule means, in one plain sentence: every kind that kube-proxy, kubelet and flannel write, in both layouts.
+
+A sentence is who (from the rule's matches), what (its target), and why where the chain it stands in tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from k8snetlab.dataplane.rules import ChainKey
+from k8snetlab.trace.syntax import RANDOM_UNIT, Match, ParsedRule, RuleSyntaxError, Target, parse
+
+MASQUERADE_MARK, DROP_MARK = "0x4000", "0x8000"
+"""The bits that kube-proxy and kubelet set by default; where another one is configured it is named by number only."""
+
+PURPOSES = {
+    "PREROUTING": "every packet that arrives",
+    "INPUT": "every packet for a process of the node",
+    "FORWARD": "every packet that passes through the node",
+    "OUTPUT": "every packet that a process of the node sends",
+    "POSTROUTING": "every packet that leaves",
+    "nat KUBE-SERVICES": "the addresses of all Services",
+    "nat KUBE-NODEPORTS": "the NodePorts of all Services",
+    "filter KUBE-SERVICES": "Services that nobody can answer for inside the cluster",
+    "filter KUBE-NODEPORTS": "health check ports",
+    "KUBE-EXTERNAL-SERVICES": "Services that nobody can answer for from outside",
+    "KUBE-PROXY-FIREWALL": "what loadBalancerSourceRanges keep out",
+    "KUBE-MARK-MASQ": "marks packets for masquerade",
+    "KUBE-MARK-DROP": "marks packets for KUBE-FIREWALL to drop",
+    "KUBE-POSTROUTING": "masquerades what was marked",
+    "KUBE-FORWARD": "lets Service traffic through the node",
+    "KUBE-FIREWALL": "drops what must not come in",
+    "KUBE-PROXY-CANARY": "empty: when it is gone, kube-proxy knows that someone flushed the rules",
+    "KUBE-SVC-": "the Service's endpoints on any node",
+    "KUBE-SVL-": "the Service's endpoints on this node",
+    "KUBE-EXT-": "the Service's traffic from outside",
+    "KUBE-XLB-": "the Service's traffic from outside, with externalTrafficPolicy Local",
+    "KUBE-FW-": "the Service's load balancer address",
+    "KUBE-SEP-": "one endpoint",
+    "FLANNEL-POSTRTG": "masquerades pods that talk to the world outside",
+    "FLANNEL-FWD": "lets pod traffic through the node",
+}
+"""What a chain is for, by "TABLE CHAIN", or by its name or the beginning of it."""
+
+_MARKED = "is marked for masquerade"
+_LEADS = {
+    "KUBE-MARK-MASQ": _MARKED,
+    "KUBE-MARK-DROP": "is marked to be dropped by KUBE-FIREWALL",
+}
+
+NO_POD = "because the answer to a client that is no pod must pass this node again"
+OWN_CLIENT = "because an endpoint that calls its own Service would see its own address as the client's"
+PODS_ANY = "because pods of the cluster may use every endpoint"
+
+WHY = (
+    # chain, target, a match it must have ("!" negated; "" any), why
+    ("KUBE-SEP-", "KUBE-MARK-MASQ", "source", OWN_CLIENT),
+    ("KUBE-SVC-", "KUBE-MARK-MASQ", "!source", NO_POD),
+    ("KUBE-SVL-", "KUBE-MARK-MASQ", "!source", NO_POD),
+    ("KUBE-SV", "KUBE-MARK-MASQ", "!in-interface", "because it comes from no pod of this node"),
+    ("KUBE-SV", "KUBE-MARK-MASQ", "", "because masqueradeAll is set"),
+    ("KUBE-SERVICES", "KUBE-MARK-MASQ", "!source", NO_POD),
+    ("KUBE-SERVICES", "KUBE-MARK-MASQ", "", "so that the answer passes this node again"),
+    ("KUBE-NODEPORTS", "KUBE-MARK-MASQ", "", "so that the answer passes this node again"),
+    ("KUBE-FW-", "KUBE-MARK-MASQ", "", "so that the answer passes this node again"),
+    ("KUBE-EXT-", "KUBE-MARK-MASQ", "src-type", "because an endpoint elsewhere has to answer to the node"),
+    ("KUBE-XLB-", "KUBE-MARK-MASQ", "src-type", "because an endpoint elsewhere has to answer to the node"),
+    ("KUBE-EXT-", "KUBE-MARK-MASQ", "", "so that the answer of an endpoint on any node passes this one again"),
+    ("KUBE-EXT-", "KUBE-SVC-", "source", PODS_ANY),
+    ("KUBE-EXT-", "KUBE-SVC-", "in-interface", PODS_ANY),
+    ("KUBE-EXT-", "KUBE-SVC-", "src-type", "because the node itself may use every endpoint"),
+    ("KUBE-XLB-", "KUBE-SVC-", "source", PODS_ANY),
+    ("KUBE-XLB-", "KUBE-SVC-", "in-interface", PODS_ANY),
+    ("KUBE-XLB-", "KUBE-SVC-", "src-type", "because the node itself may use every endpoint"),
+    ("KUBE-EXT-", "KUBE-SVL-", "", "as externalTrafficPolicy Local keeps the client's address"),
+    ("KUBE-XLB-", "KUBE-MARK-DROP", "", "as the Service has no endpoint on this node"),
+    ("KUBE-FW-", "KUBE-EXT-", "source", "as loadBalancerSourceRanges let it in"),
+    ("KUBE-FW-", "KUBE-SVC-", "source", "as loadBalancerSourceRanges let it in"),
+    ("KUBE-FW-", "KUBE-XLB-", "source", "as loadBalancerSourceRanges let it in"),
+    ("KUBE-FW-", "KUBE-MARK-DROP", "", "as loadBalancerSourceRanges do not name its source"),
+    ("KUBE-PROXY-FIREWALL", "DROP", "", "as loadBalancerSourceRanges do not name its source"),
+    ("KUBE-NODEPORTS", "ACCEPT", "", "so that load balancers can ask whether this node has an endpoint"),
+    ("KUBE-FORWARD", "DROP", "ctstate", "as it would reach the client untranslated, and make it reset the connection"),
+    ("KUBE-FORWARD", "ACCEPT", "mark", "whatever the FORWARD policy is"),
+    ("KUBE-FORWARD", "ACCEPT", "", "whatever the FORWARD policy is"),
+    ("KUBE-FIREWALL", "DROP", "destination", "as route_localnet would let neighbours reach the node's own localhost"),
+    ("KUBE-POSTROUTING", "RETURN", "!mark", "as nothing in KUBE-* asked for masquerade"),
+    ("KUBE-POSTROUTING", "MARK", "", "so that a packet that comes here again is not masqueraded twice"),
+    ("FLANNEL-POSTRTG", "RETURN", "mark", "as kube-proxy's rules deal with it"),
+    ("FLANNEL-POSTRTG", "RETURN", "!source", "so that pods of this node see who calls"),
+    ("FLANNEL-POSTRTG", "RETURN", "", "as pods see each other's own addresses"),
+    ("FLANNEL-POSTRTG", "MASQUERADE", "!destination", "as nobody outside the cluster knows the way back to a pod"),
+    ("FLANNEL-POSTRTG", "MASQUERADE", "!source", "so that pods of other nodes answer through this node"),
+    ("FLANNEL-FWD", "ACCEPT", "", "whatever the FORWARD policy is"),
+)
+"""The first row that fits tells why; rows for fewer chains stand before those for more."""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the rules do not say themselves: `endpoints` has the "ip:port" that a KUBE-SEP chain leads to, `known` what
+    an address or CIDR is ("pod default/client", "the pod network")."""
+
+    endpoints: Mapping[str, str] = {}
+    known: Mapping[str, str] = {}
+
+    def named(self, address: str) -> str:
+        """The address, and in brackets what it is."""
+        what = self.known.get(address.removesuffix("/32").removesuffix("/128"))
+        return f"{address.removesuffix('/32').removesuffix('/128')}{f' ({what})' if what else ''}"
+
+    def named_end(self, end: str) -> str:
+        """The same for "ip:port" and "[ip]:port"."""
+        what = self.known.get(end.rpartition(":")[0].strip("[]"))
+        return f"{end} ({what})" if what else end
+
+
+def purpose(key: ChainKey) -> str:
+    """What a chain is for; "" for one of a stranger."""
+    for name in (f"{key.table} {key.chain}", key.chain, key.chain[: key.chain.rfind("-") + 1]):
+        if name in PURPOSES:
+            return PURPOSES[name]
+    return ""
+
+
+def endpoints(chains: Mapping[ChainKey, tuple[str, ...]]) -> dict[str, str]:
+    """The "ip:port" of each chain that ends in a DNAT."""
+    return {
+        key.chain: rule.rpartition(" --to-destination ")[2].split(" ")[0]
+        for key, rules in chains.items()
+        for rule in rules
+        if key.table == "nat" and " --to-destination " in rule
+    }
+
+
+def meaning(key: ChainKey, rule: str, facts: Facts | None = None) -> str:
+    """The sentence for `rule` (as after `-A CHAIN`) in chain `key`. One that cannot be read is said to be so."""
+    try:
+        parsed = parse(rule)
+    except RuleSyntaxError:
+        return "Neither kube-proxy nor flannel writes such a rule; somebody else put it in."
+    facts = facts or Facts()
+    who = _who(key, parsed, facts)
+    why = _why(key, parsed)
+    sentence = f"{who} {_what(key, parsed, facts)}{', ' + why if why else ''}."
+    return sentence[0].upper() + sentence[1:]
+
+
+# --- who --------------------------------------------------------------------------------------------------------------
+
+
+def _who(key: ChainKey, rule: ParsedRule, facts: Facts) -> str:
+    protocol = next((m.value for m in rule.matches if m.option == "protocol" and not m.negated), "")
+    phrases = [phrase for match in rule.matches if (phrase := _phrase(match, facts))]
+    if any(m.option == "destination" for m in rule.matches):
+        phrases = [phrase.removeprefix("to ") if phrase.startswith("to port ") else phrase for phrase in phrases]
+    chance = next((m for m in rule.matches if m.option == "probability"), None)
+    what = {"": "everything", "ipv6-icmp": "ICMPv6"}.get(protocol, protocol.upper())
+    if chance:
+        what = f"{_share(chance)} of the {'' if what == 'everything' else f'{what} '}connections that get here"
+    elif key.chain.startswith(("KUBE-SVC-", "KUBE-SVL-", "KUBE-XLB-")) and not phrases and what == "everything":
+        what = "what is left"
+    return " ".join([what, *phrases])
+
+
+def _share(chance: Match) -> str:
+    part = int(chance.value) / RANDOM_UNIT
+    ones = 1 / part if part else 0.0
+    return f"one in {round(ones)}" if ones and abs(ones - round(ones)) < 0.005 * ones else f"{part:.1%}"
+
+
+def _phrase(match: Match, facts: Facts) -> str:
+    """One condition, as it stands after "everything" or "TCP"."""
+    negation = "not " if match.negated else ""
+    value = match.value
+    match match.option:
+        case "source":
+            return f"from {'outside ' if match.negated else ''}{facts.named(value)}"
+        case "destination":
+            return f"to {'anything but ' if match.negated else ''}{facts.named(value)}"
+        case "dport" | "sport":
+            return f"{negation}{'to' if match.option == 'dport' else 'from'} port {value.replace(':', ' to ')}"
+        case "in-interface":
+            return f"{negation}in by {_interface(value)}"
+        case "out-interface":
+            return f"{negation}out by {_interface(value)}"
+        case "src-type":
+            return "from the node itself" if not match.negated else "from another host"
+        case "dst-type":
+            return f"{negation}to an address of the node"
+        case "ctstate":
+            return _states(value, match.negated)
+        case "mark":
+            return f"{'that is not ' if match.negated else ''}marked {_bit(value)}"
+        case "rcheck":
+            name, _, seconds = value.partition(" ")
+            where = facts.endpoints.get(name)
+            return f"from a client that was sent {f'to {where}' if where else 'here'} in the last {seconds} seconds"
+        case "physdev-is-in":
+            return "that came in by no bridge port" if match.negated else "that came in by a bridge port"
+    return ""
+
+
+def _interface(name: str) -> str:
+    return f"an interface called {name[:-1]}…" if name.endswith("+") else name
+
+
+def _states(states: str, negated: bool) -> str:
+    match states:
+        case "NEW":
+            return "that belongs to a connection already" if negated else "that begins a connection"
+        case "INVALID":
+            return "that conntrack can place" if negated else "that conntrack cannot place"
+        case "ESTABLISHED,RELATED":
+            return "that belongs to no connection" if negated else "that belongs to a connection already"
+        case "DNAT,ESTABLISHED,RELATED":
+            return "that neither belongs to a connection nor was translated" if negated else "of a known connection"
+    return f"{'not ' if negated else ''}in state {states}"
+
+
+def _bit(mark: str) -> str:
+    value = mark.partition("/")[0]
+    meant = {MASQUERADE_MARK: " (for masquerade)", DROP_MARK: " (to be dropped)"}.get(value, "")
+    return value + meant
+
+
+# --- what -------------------------------------------------------------------------------------------------------------
+
+
+def _what(key: ChainKey, rule: ParsedRule, facts: Facts) -> str:
+    remembered = any(m.option == "set" for m in rule.matches)
+    memory = ", and its client is remembered for session affinity" if remembered else ""
+    return (_target(key, rule, rule.target, facts) if rule.target else _only_counts(rule)) + memory
+
+
+def _only_counts(rule: ParsedRule) -> str:
+    dropped = "will be dropped by KUBE-PROXY-FIREWALL" in rule.comment
+    return "goes back, and KUBE-PROXY-FIREWALL drops it" if dropped else "is only counted"
+
+
+def _target(key: ChainKey, rule: ParsedRule, target: Target, facts: Facts) -> str:
+    match target.name:
+        case "ACCEPT":
+            return "is let through"
+        case "DROP":
+            local = rule.comment.endswith("has no local endpoints")
+            return "is dropped without a word" + (", as this node has no endpoint of the Service" if local else "")
+        case "REJECT":
+            none = rule.comment.endswith("has no endpoints")
+            return "is refused at once" + (", as the Service has no endpoints" if none else "")
+        case "RETURN":
+            return "goes back to the chain it came from"
+        case "TRACE":
+            return "is shown rule by rule to xtables-monitor"
+        case "DNAT":
+            return f"gets {facts.named_end(target.option('to-destination') or '')} as its destination"
+        case "SNAT":
+            return f"gets {target.option('to-source')} as its source"
+        case "MASQUERADE":
+            return "gets the address of the interface it leaves by as its source"
+        case "REDIRECT":
+            return f"goes to port {target.option('to-ports')} of the node itself"
+        case "MARK":
+            return _set_mark(target.option("set-xmark") or "")
+    return _LEADS.get(target.name) or _leads(ChainKey(key.table, target.name), facts)
+
+
+def _set_mark(xmark: str) -> str:
+    value, _, mask = xmark.partition("/")
+    if mask == "0x0":
+        return f"loses the mark {_bit(value)} again"
+    return f"gets the mark {_bit(value)}" if value == mask else f"gets the mark {xmark}"
+
+
+def _leads(to: ChainKey, facts: Facts) -> str:
+    end = facts.endpoints.get(to.chain)
+    if end:
+        return f"goes to endpoint {facts.named_end(end)}"
+    what = purpose(to)
+    return f"goes on to {to.chain}{f' ({what})' if what else ''}"
+
+
+def _why(key: ChainKey, rule: ParsedRule) -> str:
+    target = rule.target.name if rule.target else ""
+    held = {""} | {f"{'!' if m.negated else ''}{m.option}" for m in rule.matches}
+    return next(_fitting(key.chain, target, held), "")
+
+
+def _fitting(chain: str, target: str, held: set[str]) -> Iterator[str]:
+    for beginning, leads, needed, why in WHY:
+        if chain.startswith(beginning) and target.startswith(leads) and needed in held:
+            yield why
