@@ -8,7 +8,7 @@ from typing import Protocol
 from k8snetlab.dataplane import delta
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Operation
-from k8snetlab.errors import AlreadyExistsError, NotFoundError
+from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError
 from k8snetlab.kernel import netns, sysctl
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.read import read
@@ -79,13 +79,23 @@ class NamespaceKeeper:
                 self._monitors[state.name] = Monitor(state.name)
             self._monitors[state.name].hush(state.asking)
 
-    def sync(self, outer: Netns, inner: tuple[Netns, ...]) -> list[Operation]:
-        """Brings `outer` and then the namespaces that hang off it to the desired state; returns what was executed."""
+    def sync(self, outer: Netns, inner: tuple[Netns, ...]) -> int:
+        """Brings `outer` and then the namespaces that hang off it to the desired state.
+
+        Returns the number of operations. What is refused stops nothing else, and is raised when all else is done.
+        """
         wanted = {state.name: state for state in (outer, *inner)}
         self.prepare(wanted.values())
-        executed = self._bring((outer,))
-        executed += self._bring(inner)
+        failures: list[K8sNetLabError] = []
+        executed = 0
+        for states in ((outer,), inner):
+            try:
+                executed += self._bring(states)
+            except K8sNetLabError as error:
+                failures.append(error)
         self.remove([name for name in self._made if name not in wanted])
+        if failures:
+            raise failures[0]
         return executed
 
     def drift(self, outer: Netns, inner: tuple[Netns, ...]) -> list[Operation]:
@@ -112,7 +122,7 @@ class NamespaceKeeper:
         for name in list(self._monitors):
             self._drop_monitor(name)
 
-    def _bring(self, states: Iterable[Netns]) -> list[Operation]:
+    def _bring(self, states: Iterable[Netns]) -> int:
         todo = [s for s in states if s.name in self._dirty or self._made.get(s.name) != s]
         plan: list[Operation] = []
         for state in todo:
@@ -125,7 +135,7 @@ class NamespaceKeeper:
             raise
         for state in todo:
             self._made[state.name] = state
-        return plan
+        return len(plan)
 
     def _plan(self, state: Netns) -> list[Operation]:
         return delta.diff(state, read(state.name, tuple(state.sysctls)), self._made.get(state.name))

@@ -30,7 +30,7 @@ from k8snetlab.render.proxy import COUNTERS, Shared
 class Report(msgspec.Struct, frozen=True):
     """What a sync did: the number of operations and chains executed, and the sandboxes that had to be made again.
 
-    `failure` is about Services that the kernel refused while all else is done; `warnings` are a sentence each.
+    `failure` is what the kernel refused while all else is done; `warnings` are a sentence each.
     """
 
     operations: int = 0
@@ -67,7 +67,7 @@ class RouterAgent:
 
     def sync(self, snapshot: Snapshot) -> Report:
         desired = underlay.render(snapshot)
-        return Report(len(self._keeper.sync(desired.node, desired.pods)))
+        return Report(self._keeper.sync(desired.node, desired.pods))
 
     def drift(self, snapshot: Snapshot) -> list[str]:
         desired = underlay.render(snapshot)
@@ -150,14 +150,18 @@ class NodeAgent:
         desired = render_node.render(snapshot, self.name)
         self._keeper.prepare((desired.node,))
         self._misses.attend(self.name, desired.node)
-        count = len(self._keeper.sync(desired.node, desired.pods))
+        count, refused = 0, None
+        try:
+            count = self._keeper.sync(desired.node, desired.pods)
+        except KernelError as error:
+            refused = error
         recreated = tuple(self._keeper.recreated)
         self._keeper.recreated.clear()
         if desired.node.name in recreated:
             self._forget_rules()
         self._namespace = desired.node.name
         count += self._sync_rules(snapshot, desired)
-        failure = next((proxy.failure for proxy in self._proxies.values() if proxy.failure), None)
+        failure = refused or next((proxy.failure for proxy in self._proxies.values() if proxy.failure), None)
         return Report(count, recreated, failure, self._other.warnings if self._other else ())
 
     def drift(self, snapshot: Snapshot) -> list[str]:

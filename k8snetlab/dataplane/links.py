@@ -91,11 +91,15 @@ Link: TypeAlias = Bridge | Veth | Vxlan | Device
 
 
 class Address(msgspec.Struct, frozen=True):
-    """An address on a device: `address` is "a.b.c.d/len"; `broadcast` adds the subnet's broadcast address."""
+    """An address on a device: `address` is "a.b.c.d/len"; `broadcast` adds the subnet's broadcast address.
+
+    `connected`: the kernel's own route to the address's network stands, as it does until somebody deletes it.
+    """
 
     dev: str
     address: str
     broadcast: bool = False
+    connected: bool = True
 
     def words(self) -> str:
         return f"{self.address}{' brd +' if self.broadcast else ''} dev {self.dev}"

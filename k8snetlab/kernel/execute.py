@@ -10,7 +10,7 @@ from types import TracebackType
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operation, SysctlOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
-from k8snetlab.errors import KernelError, NotFoundError
+from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import netns, sysctl
 from k8snetlab.kernel.messages import RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, Request, ifinfmsg
 from k8snetlab.kernel.netlink import Netlink, Refusal
@@ -25,13 +25,22 @@ _OPEN_AT_ONCE = 200
 def execute(operations: Iterable[Operation]) -> None:
     """Carry out the operations in their order; an operation whose effect is there already is no error.
 
-    Raises KernelError for the first one the kernel refuses, naming it; those sent together with it may have been
-    carried out, later ones have not. NotFoundError or UnsupportedError where a namespace or kernel feature is missing.
+    One that is refused stops none of the others: afterwards the first refusal is raised, as KernelError that names the
+    operation, or as NotFoundError or UnsupportedError where a namespace or kernel feature is missing.
     """
+    refused: list[K8sNetLabError] = []
     with _Execution() as execution:
         for operation in operations:
-            execution.take(operation)
-        execution.flush()
+            try:
+                execution.take(operation)
+            except K8sNetLabError as error:
+                refused.append(error)
+        try:
+            execution.flush()
+        except K8sNetLabError as error:
+            refused.append(error)
+    if refused:
+        raise refused[0]
 
 
 class _Execution:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from ipaddress import ip_interface
 from typing import Any
+
+import msgspec
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
@@ -52,8 +55,14 @@ def read(namespace: str, sysctls: Iterable[str] = ()) -> Netns:
         found = list(_dump(netlink, RTM_GETLINK, ifinfmsg(), ("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)))
         names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in found}
         links = tuple(_link(link, names) for link in found)
-        addresses = tuple(_addresses(netlink, names))
-        routes = tuple(_routes(netlink, names))
+        all_routes = tuple(_all_routes(netlink, names))
+        routes = tuple(route for route, own in all_routes if not own)
+        connected = {(route.dev, route.dst) for route, own in all_routes if own}
+        up = {link.name for link in links if link.up}
+        addresses = tuple(
+            msgspec.structs.replace(a, connected=_is_connected(a, connected) or a.dev not in up)
+            for a in _addresses(netlink, names)
+        )
         neighbours = tuple(_neighbours(netlink, names))
         tunnels = [link for link in found if isinstance(_link(link, names), Vxlan)]
         fdb = tuple(entry for link in tunnels for entry in _fdb(netlink, link["index"], names))
@@ -109,20 +118,31 @@ def _addresses(netlink: Netlink, names: Names) -> Iterator[Address]:
         yield Address(dev, address, broadcast=message.get_attr("IFA_BROADCAST") is not None)
 
 
-def _routes(netlink: Netlink, names: Names) -> Iterator[Route]:
+def _is_connected(address: Address, connected: Container[tuple[str, str]]) -> bool:
+    """Whether the kernel's route to the address's network is there; an address alone in its network has none.
+
+    IPv6's comes and goes with the carrier and is not asked for.
+    """
+    network = ip_interface(address.address).network
+    alone = network.num_addresses == 1 or address.dev == "lo"
+    return alone or network.version == 6 or (address.dev, str(network)) in connected
+
+
+def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, bool]]:
+    """Each with whether the kernel made it itself."""
     request = rtmsg()
     request["family"] = socket.AF_UNSPEC
     request["table"] = RT_TABLE_MAIN
     for message in _dump(netlink, RTM_GETROUTE, request):
         table = message.get_attr("RTA_TABLE") or message["table"]
-        if table != RT_TABLE_MAIN or message["type"] != RTN_UNICAST or message["proto"] in (RTPROT_KERNEL, RTPROT_RA):
+        if table != RT_TABLE_MAIN or message["type"] != RTN_UNICAST:
             continue
         target = message.get_attr("RTA_DST")
         dst = f"{target}/{message['dst_len']}" if message["dst_len"] else "default"
         if dst.startswith(("fe80:", "ff00:")):
             continue
         metric = message.get_attr("RTA_PRIORITY") or 0
-        yield Route(
+        route = Route(
             dst,
             names.get(message.get_attr("RTA_OIF"), ""),
             message.get_attr("RTA_GATEWAY") or "",
@@ -130,6 +150,7 @@ def _routes(netlink: Netlink, names: Names) -> Iterator[Route]:
             message.get_attr("RTA_PREFSRC") or "",
             0 if message["family"] == socket.AF_INET6 and metric == _IPV6_METRIC else metric,
         )
+        yield route, message["proto"] in (RTPROT_KERNEL, RTPROT_RA)
 
 
 def _neighbours(netlink: Netlink, names: Names) -> Iterator[Neighbour]:

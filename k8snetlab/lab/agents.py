@@ -27,12 +27,23 @@ BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a sync that failed is tried again."""
 
 
+PAUSED = "k8snetlab/paused"
+"""Annotation of a Node whose agent repairs nothing."""
+
+
+def with_pause(node: Node, paused: bool) -> Node:
+    others = {key: value for key, value in node.metadata.annotations.items() if key != PAUSED}
+    annotations = others | {PAUSED: "true"} if paused else others
+    return msgspec.structs.replace(node, metadata=msgspec.structs.replace(node.metadata, annotations=annotations))
+
+
 class AgentState(msgspec.Struct):
-    """What `status` says of an agent. `snapshot` is the last one that is fully in the kernel, taken from the cluster at
-    `began` (seconds, monotonic); `synced_at` is in epoch seconds.
+    """What `status` says of an agent. `snapshot` is the last one that is fully in the kernel, `sandboxes` the last whose
+    pods have theirs even if something else was refused, taken from the cluster at `began` (seconds, monotonic); `synced_at` is in epoch seconds.
     """
 
     snapshot: Snapshot | None = None
+    sandboxes: Snapshot | None = None
     began: float = 0.0
     synced_at: float = 0.0
     seconds: float = 0.0
@@ -89,15 +100,17 @@ class AgentTask:
         async with self._work:
             self._unwatch()
 
-    def pause(self) -> None:
-        self.state.paused = True
-        self.agent.pause()
-
-    def resume(self) -> None:
-        self.state.paused = False
-        self.agent.resume()
-        self.agent.suspect()
-        self.wake()
+    def keep_pause(self, paused: bool) -> None:
+        """Stops or starts the repairs, where that is new."""
+        if paused == self.state.paused:
+            return
+        self.state.paused = paused
+        if paused:
+            self.agent.pause()
+        else:
+            self.agent.resume()
+            self.agent.suspect()
+            self.wake()
 
     async def drift(self) -> list[str]:
         """What differs from what is desired now, as the commands that would mend it."""
@@ -122,6 +135,7 @@ class AgentTask:
                 self._watch()
             self.state = AgentState(
                 snapshot=self.state.snapshot if report.failure else snapshot,
+                sandboxes=snapshot,
                 began=began,
                 synced_at=time.time(),
                 seconds=time.monotonic() - began,
@@ -216,6 +230,9 @@ class Agents:
             names = [name for _, name in snapshot.all(Node)]
             if names or self.nodes:
                 await self._keep(snapshot, names)
+            for node in snapshot.all(Node).values():
+                if task := self.nodes.get(node.name):
+                    task.keep_pause(node.metadata.annotations.get(PAUSED) == "true")
             for task in self.tasks:
                 task.wake()
 

@@ -99,7 +99,7 @@ class Api:
             case ("POST", "probe"):
                 return await operations.probe(body)
             case ("POST", "nodes", node, ("pause" | "resume") as verb):
-                return operations.pause(node, verb == "pause")
+                return await operations.pause(node, verb == "pause")
             case ("GET", "pods", namespace, name, "log"):
                 follow = request.query.get("follow", "") == "true"
                 return operations.logs(namespace, name, request.query.get("container", ""), follow)

@@ -30,7 +30,6 @@ from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.lifecycle import PodLifecycle
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.processes import ProcessId
 from k8snetlab.lab.storing import claim, read_spec
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.open import open_store
@@ -47,9 +46,6 @@ class Daemon:
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        process = ProcessId.of(os.getpid())
-        assert process is not None
-        self._ledger.own_process("daemon", process)
         if netns.make_directory():
             self._ledger.own_netns_directory()
         if modules.load_bridge_filter():
@@ -145,9 +141,12 @@ def _only_daemon(paths: LabPaths):  # type: ignore[no-untyped-def]
 
 
 def main() -> None:
+    """Begins when a byte comes on standard input: by then the ledger knows of this process."""
     parser = argparse.ArgumentParser(prog="k8snetlab-daemon")
     parser.add_argument("--lab", required=True)
     arguments = parser.parse_args()
+    if not sys.stdin.buffer.read(1):
+        return  # whoever started this process died before the ledger knew of it
     os.umask(0o077)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"

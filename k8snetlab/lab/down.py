@@ -32,11 +32,10 @@ def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str,
 def _down(lab: str) -> Iterator[dict[str, Any]]:
     paths = LabPaths(lab)
     ledger = Ledger(paths.ledger)
-    for role in ("daemon", "kubelet"):
-        process = ledger.processes.get(role)
-        if process is not None:
-            yield _progress("processes", role)
-            process.stop(GRACE)
+    for owned in ledger.processes:
+        if owned.process.alive:
+            yield _progress("processes", owned.role)
+            owned.process.stop(GRACE)
     spec = read_spec(paths)
     if spec.type != "embedded":
         yield _progress("store", ", ".join(spec.endpoints))

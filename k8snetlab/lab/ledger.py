@@ -6,7 +6,9 @@ per line; a line that a crash cut short is ignored, as what it announced was nev
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,7 +51,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.namespaces: dict[str, None] = {}
-        self.processes: dict[str, ProcessId] = {}
+        self.processes: list[OwnedProcess] = []
         self.made_netns_directory = False
         self.loaded_bridge_filter = False
         self.reload()
@@ -66,6 +68,10 @@ class Ledger:
                 self._note(msgspec.json.decode(line, type=_Line))
             except msgspec.MsgspecError:
                 continue
+
+    def alive(self, role: str) -> ProcessId | None:
+        """The process of that role, where one lives."""
+        return next((p.process for p in reversed(self.processes) if p.role == role and p.process.alive), None)
 
     def own_namespaces(self, names: Iterable[str]) -> None:
         self._append([OwnedNetns(name) for name in names if name not in self.namespaces])
@@ -89,7 +95,7 @@ class Ledger:
             case Released():
                 self.namespaces.pop(line.name, None)
             case OwnedProcess():
-                self.processes[line.role] = line.process
+                self.processes.append(line)
             case MadeNetnsDirectory():
                 self.made_netns_directory = True
             case LoadedBridgeFilter():
@@ -106,3 +112,13 @@ class Ledger:
             os.close(fd)
         for line in lines:
             self._note(line)
+
+
+def let_begin(process: subprocess.Popen[bytes], ledger: Ledger, role: str) -> None:
+    """Writes the process into the ledger, and only then gives it the byte it waits for: `down` can always find it."""
+    identity = ProcessId.of(process.pid)
+    if identity is not None:
+        ledger.own_process(role, identity)
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as permission:
+        permission.write(b"\n")

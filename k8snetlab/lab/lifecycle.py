@@ -66,7 +66,7 @@ class PodLifecycle:
         task = self._agents.node(node)
         async with self._busy:
             # Not the newest snapshot: only what the agent has synced has sandboxes to run in.
-            snapshot = task.state.snapshot if task else None
+            snapshot = task.state.sandboxes if task else None
             if snapshot is None:
                 return
             await self._node_ready(node)

@@ -23,8 +23,9 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
 from k8snetlab.controllers.admission import in_order
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
+from k8snetlab.kernel import iptables
 from k8snetlab.lab import inspect, probe
-from k8snetlab.lab.agents import Agents, AgentTask
+from k8snetlab.lab.agents import Agents, AgentTask, with_pause
 from k8snetlab.lab.cluster import UP, Cluster
 from k8snetlab.lab.convergence import converge
 from k8snetlab.lab.kubelet import KubeletLink
@@ -67,6 +68,8 @@ class Operations:
                 if UP in obj.metadata.annotations and (type(obj), obj.key) not in keep
             ]
             self._check(objects, without=gone)
+            for lab in [obj for obj in objects if isinstance(obj, Lab)]:
+                iptables.variant(lab.spec.proxy.iptables)  # said now rather than with half a lab built
             changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
             # Those that go first make room: their node ports and addresses may be given to the new ones.
             async for event in self._remove(gone, changes):
@@ -75,6 +78,8 @@ class Operations:
                 yield event
             async for event in converge(self._cluster, self._agents):
                 yield event
+            for name in [task.name for task in self._agents.tasks if task.state.paused]:
+                yield {"type": "warning", "message": f"{name} is paused: nothing was changed there (resume {name})"}
         yield {"type": "done", "seconds": round(time.monotonic() - began, 3), **changes}
 
     async def apply(self, bodies: list[Event]) -> AsyncIterator[Event]:
@@ -110,6 +115,7 @@ class Operations:
             yield {"type": "warning", "message": f"namespace {namespace.name!r} is not declared; it is created"}
             await self._cluster.apply(namespace)
         ordered = in_order(objects)
+        objects.clear()  # the store has them now, and its snapshot
         with self._cluster.bulk():
             for batch in (ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)):
                 for obj, outcome in zip(batch, await self._cluster.apply_many(batch), strict=True):
@@ -154,15 +160,15 @@ class Operations:
 
     # --- the life of agents ---
 
-    def pause(self, node: str, paused: bool) -> Event:
-        task = self._agents.node(node)
-        if task is None:
-            raise NotFoundError(f"node {node!r} not found", f"nodes: {', '.join(self._agents.nodes)}")
-        if paused:
-            task.pause()
-        else:
-            task.resume()
-        return {"node": node, "paused": paused}
+    async def pause(self, name: str, paused: bool) -> Event:
+        """Kept with the Node, so that it outlives the daemon."""
+        node = self._cluster.snapshot.get(Node, name)
+        if node is None:
+            raise NotFoundError(f"node {name!r} not found", f"nodes: {', '.join(self._agents.nodes)}")
+        await self._cluster.edit(node, lambda stored: with_pause(stored, paused))
+        while (task := self._agents.node(name)) is not None and task.state.paused != paused:
+            await asyncio.sleep(0.005)
+        return {"node": name, "paused": paused}
 
     def stop(self) -> Event:
         self._end()
@@ -351,12 +357,18 @@ async def _tail(path: Path, follow: bool) -> AsyncIterator[bytes]:
 def _find_place(snapshot: Snapshot, name: str, namespace: str) -> probe.Place:
     """A node, the router or the outside host; else a pod, of `namespace` where the name does not say."""
     alone = snapshot.get(Node, name) is not None or name in (names.ROUTER, names.OUTSIDE)
-    bare = "/" not in name.removeprefix("pod/")
+    name = name.removeprefix("pod/")
+    bare = "/" not in name
     return probe.find_place(snapshot, f"{namespace}/{name}" if namespace and bare and not alone else name)
 
 
 def _decoded(bodies: list[Event]) -> list[Object]:
-    return [decode(body) for body in bodies]
+    """The objects, taken out of the list: as bodies they weigh far more, and the request is held to its end."""
+    bodies.reverse()
+    objects = []
+    while bodies:
+        objects.append(decode(bodies.pop()))
+    return objects
 
 
 def _marked(obj: Object) -> Object:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+from k8snetlab.errors import InputError
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def root() -> Path:
@@ -15,6 +20,8 @@ class LabPaths:
     """The files of one lab."""
 
     def __init__(self, lab: str) -> None:
+        if not _LABEL.fullmatch(lab):
+            raise InputError(f"{lab!r} cannot name a lab", "lower-case letters, digits and -, at most 63: a DNS label")
         self.directory = root() / lab
         self.socket = self.directory / "api.sock"
         self.kubelet_socket = self.directory / "kubelet.sock"

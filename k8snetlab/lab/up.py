@@ -11,6 +11,7 @@ import time
 from k8snetlab.api.lab import StoreSpec
 from k8snetlab.errors import DaemonError, UnsupportedError
 from k8snetlab.lab.client import Client
+from k8snetlab.lab.ledger import Ledger, let_begin
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.storing import write_spec
 
@@ -34,12 +35,13 @@ def start(lab: str, store: StoreSpec | None = None) -> Client:
     with paths.daemon_log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "k8snetlab.lab.daemon", "--lab", lab],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
             cwd="/",
         )
+    let_begin(process, Ledger(paths.ledger), "daemon")
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
         if paths.socket.exists() and _answers(lab):
