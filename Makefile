@@ -16,9 +16,11 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout
 # A command (or file) that must exist, and the Debian package that brings it.
 # gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.
 LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc:gcc /usr/include/stdio.h:libc6-dev
-TEST_NEEDS := $(LAB_NEEDS) sysctl:procps etcd:etcd-server etcdctl:etcd-client
+STORE_NEEDS := etcd:etcd-server etcdctl:etcd-client
+TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) sysctl:procps
 IMAGE_NEEDS := git:git mmdebstrap:mmdebstrap mke2fs:e2fsprogs
-VM_NEEDS := $(IMAGE_NEEDS) ip:iproute2 qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils
+VM_NEEDS := $(IMAGE_NEEDS) ip:iproute2 qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils vagrant:vagrant \
+	/usr/share/rubygems-integration/all/specifications/vagrant-libvirt-*.gemspec:vagrant-libvirt
 CONTAINER_NEEDS := $(IMAGE_NEEDS) podman:podman
 missing = $(strip $(foreach need,$(1),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin"; \
 	command -v $(firstword $(subst :, ,$(need))) || ls $(firstword $(subst :, ,$(need))) 2>/dev/null),,$(lastword \
@@ -35,14 +37,20 @@ endef
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-14s %s\n", $$1, $$2 }'
 
 .PHONY: lab
-lab: lab-system $(VENV)/.lab ## install what is missing, build the first lab, let a pod reach a Service
-	@$(SUDO) ln -sfn $(CURDIR)/$(BIN)/k8snetlab $(COMMAND)
+lab: install ## install what is missing, build the first lab, let a pod reach a Service
 	$(SUDO) $(BIN)/k8snetlab --lab $(SCENARIO) up $(SCENARIO)
 	$(SUDO) $(BIN)/k8snetlab --lab $(SCENARIO) get pods,services
 	$(SUDO) $(BIN)/k8snetlab --lab $(SCENARIO) probe client business-manager:80
+
+.PHONY: install
+install: lab-system $(VENV)/.lab ## install what is missing, and no more: k8snetlab is then at /usr/local/bin
+	@$(SUDO) ln -sfn $(CURDIR)/$(BIN)/k8snetlab $(COMMAND)
+
+.PHONY: install-store
+install-store: install store-system ## the same and etcd, for a store that several machines share
 
 .PHONY: down
 down: ## take every lab of this machine down
@@ -94,9 +102,11 @@ clean: ## remove what make made here (system packages stay)
 
 # --- what the targets stand on --------------------------------------------------------------------------------------
 
-.PHONY: lab-system test-system vm-system container-system able
+.PHONY: lab-system store-system test-system vm-system container-system able
 lab-system: able
 	@$(call install,$(call missing,$(LAB_NEEDS)) $(venv_package))
+store-system: able
+	@$(call install,$(call missing,$(STORE_NEEDS)))
 test-system: able
 	@$(call install,$(call missing,$(TEST_NEEDS)) $(venv_package))
 vm-system: lab-system
