@@ -13,8 +13,8 @@ from typing import Literal
 
 from k8snetlab.agent.responder import Listener
 from k8snetlab.agent.workload import ContainerState, ContainerWork, PodState, PodWork
-from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import launch
+from k8snetlab.errors import K8sNetLabError, NotFoundError
+from k8snetlab.kernel import launch, processes
 
 BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 """Seconds before each restart of a command that ended, as CrashLoopBackOff grows (kubelet: 10 s doubling to 5 min)."""
@@ -88,6 +88,7 @@ class _Container:
 
     async def _supervise(self) -> None:
         """Keeps the command running; what it prints is appended to the container's log."""
+        await asyncio.to_thread(self._end_leftovers)
         while True:
             began = asyncio.get_running_loop().time()
             try:
@@ -106,6 +107,15 @@ class _Container:
             await asyncio.sleep(BACKOFF[min(self._restarts, len(BACKOFF) - 1)])
             self._restarts += 1
 
+    def _end_leftovers(self) -> None:
+        """Ends what a kubelet that was killed left running of this container."""
+        with contextlib.suppress(NotFoundError):
+            processes.terminate(processes.with_environment(self._pod.netns, self._mark), 1.0)
+
+    @property
+    def _mark(self) -> str:
+        return f"K8SNETLAB_CONTAINER={self._pod.uid}/{self._work.name}"
+
     def _spawn(self) -> subprocess.Popen[bytes]:
         directory = Path(self._pod.log_directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -115,6 +125,7 @@ class _Container:
             "HOSTNAME": pod.hostname,
             "HOME": "/root",
             **self._work.env,
+            **dict([self._mark.split("=", 1)]),
         }
         with (directory / f"{self._work.name}.log").open("ab") as log:
             return launch.popen(

@@ -30,9 +30,12 @@ class Loaded(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-def load(files: Iterable[tuple[str, str]]) -> Loaded:
-    """The objects of (name, text) pairs; raises ManifestError with every wrong place of all of them."""
-    loader = _Loader()
+def load(files: Iterable[tuple[str, str]], whole: bool = True) -> Loaded:
+    """The objects of (name, text) pairs; raises ManifestError with every wrong place of all of them.
+
+    Not `whole`: other objects may stand beside these, so nothing is said of what is missing among them.
+    """
+    loader = _Loader(whole)
     for name, text in files:
         documents, flaws = parse(text, name)
         for flaw in flaws:
@@ -56,7 +59,8 @@ def _texts(messages: list[_Message]) -> list[str]:
 
 
 class _Loader:
-    def __init__(self) -> None:
+    def __init__(self, whole: bool) -> None:
+        self.whole = whole
         self.objects: list[Object] = []
         self.written: dict[int, tuple[Document, Path]] = {}
         self.errors: list[_Message] = []
@@ -132,6 +136,8 @@ class _Loader:
 
     def validate(self) -> None:
         for problem in validate(self.objects):
+            if problem.severity == "warning" and not self.whole:
+                continue
             document, at = self.written[id(problem.object)]
             where = document.line((*at, *problem.path))
             message = f"{show((*at, *problem.path))}: {problem.message}"

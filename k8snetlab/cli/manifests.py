@@ -19,14 +19,16 @@ def load(paths: Sequence[str] | None, verb: str) -> list[Object]:
 
     if not paths:
         raise InputError(f"{verb}: which manifest?", f"k8snetlab {verb} -f FILE (a directory and - for stdin are fine)")
-    return of(scenarios.read_all(paths))
+    return of(scenarios.read_all(paths), whole=verb == "render")
 
 
-def of(files: list[tuple[str, str]]) -> list[Object]:
-    """The objects in (name, text) pairs."""
+def of(files: list[tuple[str, str]], whole: bool = True) -> list[Object]:
+    """The objects in (name, text) pairs; `whole` where they are all there will be, and not an addition to a lab."""
     from k8snetlab.api.load import load
 
-    loaded = load(files)
+    loaded = load(files, whole)
+    if not loaded.objects:
+        raise InputError(f"{', '.join(name for name, _ in files)}: no object in it", "a manifest has a kind")
     for warning in loaded.warnings:
         typer.echo(f"warning: {warning}", err=True)
     return list(loaded.objects)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from k8snetlab.cli.options import FilesOption, example
+from k8snetlab.errors import InputError
 
 
 class Family(StrEnum):
@@ -36,6 +37,11 @@ def render(
     from k8snetlab.lab import render as rendering
 
     plane = rendering.dataplane(rendering.settle(objects), node, family.value)
+    if links and not rendering.has_links(plane):
+        raise InputError(
+            "without a lab file there are no links to print, only rules",
+            "add a file with kind: Lab, or ask for --rules",
+        )
     both = everything or rules == links
     if both or links:
         for operation in rendering.operations(plane):

@@ -19,6 +19,17 @@ def pids_in(names: str | Iterable[str]) -> list[int]:
     return sorted(pid for pid in _all() if _inode(pid) in wanted) if wanted else []
 
 
+def with_environment(names: str | Iterable[str], setting: str) -> list[int]:
+    """Of the processes in these network namespaces, those that were started with the setting "NAME=value"."""
+    wanted = setting.encode()
+    found = []
+    for pid in pids_in(names):
+        with contextlib.suppress(OSError):
+            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
+
+
 def terminate(pids: Iterable[int], grace: float) -> list[int]:
     """SIGTERM, and SIGKILL to those that are left after `grace` seconds; returns those that had to be killed.
 

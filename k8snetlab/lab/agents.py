@@ -38,8 +38,10 @@ def with_pause(node: Node, paused: bool) -> Node:
 
 
 class AgentState(msgspec.Struct):
-    """What `status` says of an agent. `snapshot` is the last one that is fully in the kernel, `sandboxes` the last whose
-    pods have theirs even if something else was refused, taken from the cluster at `began` (seconds, monotonic); `synced_at` is in epoch seconds.
+    """What `status` says of an agent.
+
+    `snapshot` is the last one that is fully in the kernel, `sandboxes` the last whose pods have theirs even if
+    something else was refused, taken from the cluster at `began` (seconds, monotonic); `synced_at` is in epoch seconds.
     """
 
     snapshot: Snapshot | None = None

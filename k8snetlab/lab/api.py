@@ -20,7 +20,7 @@ from k8snetlab.api.scheme import RESOURCES, Resource, to_dict
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
 from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.operations import Operations
+from k8snetlab.lab.operations import Operations, refuse_deletion
 
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
@@ -98,6 +98,8 @@ class Api:
                 return operations.misses(request.query.get("node", ""))
             case ("POST", "probe"):
                 return await operations.probe(body)
+            case ("POST", "trace"):
+                return await operations.trace(body)
             case ("POST", "nodes", node, ("pause" | "resume") as verb):
                 return await operations.pause(node, verb == "pause")
             case ("GET", "pods", namespace, name, "log"):
@@ -147,6 +149,7 @@ class Api:
                     patched = merge_patch(to_dict(old), request.body)
                     return to_dict(await self._cluster.replace(_decode(resource, namespace, name, patched)))
                 case "DELETE":
+                    refuse_deletion(old)
                     force = request.query.get("gracePeriodSeconds") == "0"
                     await self._cluster.delete(old, force)
                     return to_dict(old)

@@ -12,7 +12,7 @@ import msgspec
 
 from k8snetlab.api.core import Pod
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.meta import Object
+from k8snetlab.api.meta import SOURCE, Object
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Write, reconcile
@@ -108,7 +108,7 @@ class Cluster:
             writes: dict[str, Create | Update] = {}
             for obj in objects:
                 old = draft.get(type(obj), obj.name, obj.namespace)
-                new = _new(obj, draft) if old is None else _changed(_inherit(obj, old), old, draft)
+                new = _new(obj, draft) if old is None else _applied(obj, old, draft)
                 outcomes.append("created" if old is None else "unchanged" if new is old else "configured")
                 if new is not old:
                     key = store_key(new)
@@ -239,6 +239,17 @@ def _changed(obj: T, old: T, snapshot: Snapshot) -> T:
     return msgspec.structs.replace(new, metadata=metadata)
 
 
+def _applied(obj: Object, old: Object, snapshot: Snapshot) -> Object:
+    """The object as it is to be stored over `old`. That the same was written in another place is no difference."""
+    new = _changed(_inherit(obj, old), old, snapshot)
+    return new if new is old else _annotated(new, SOURCE, obj.source)
+
+
+def _annotated(obj: Object, key: str, value: str) -> Object:
+    annotations = {**obj.metadata.annotations, key: value} if value else obj.metadata.annotations
+    return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
+
+
 def _write(key: str, new: Object, stored: Object | None) -> Create | Update:
     if stored is None:
         return Create(key, encode(_stored(new)))
@@ -256,7 +267,7 @@ def _inherit(new: Object, old: Object) -> Object:
         creationTimestamp=old.metadata.creationTimestamp,
         deletionTimestamp=old.metadata.deletionTimestamp,
         ownerReferences=old.metadata.ownerReferences,
-        annotations={**_kept_annotations(old), **new.metadata.annotations},
+        annotations={**new.metadata.annotations, **_kept_annotations(old)},
     )
     new = msgspec.structs.replace(new, metadata=metadata)
     if "status" in old.__struct_fields__ and not msgspec.to_builtins(getattr(new, "status", None)):
@@ -265,12 +276,9 @@ def _inherit(new: Object, old: Object) -> Object:
 
 
 def _kept_annotations(old: Object) -> dict[str, str]:
-    """Annotations that controllers wrote, which no manifest carries."""
-    return {
-        key: value
-        for key, value in old.metadata.annotations.items()
-        if key == "k8snetlab/last-reserved-ip" or key.startswith("flannel.alpha.coreos.com/")
-    }
+    """Annotations that controllers and `up` wrote, which no manifest carries."""
+    own = ("k8snetlab/", "flannel.alpha.coreos.com/")
+    return {key: value for key, value in old.metadata.annotations.items() if key.startswith(own)}
 
 
 def _stored(obj: T) -> T:

@@ -21,10 +21,11 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_TYPE
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
+from k8snetlab.controllers import namespaces
 from k8snetlab.controllers.admission import in_order
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
 from k8snetlab.kernel import iptables
-from k8snetlab.lab import inspect, probe
+from k8snetlab.lab import inspect, probe, tracing
 from k8snetlab.lab.agents import Agents, AgentTask, with_pause
 from k8snetlab.lab.cluster import UP, Cluster
 from k8snetlab.lab.convergence import converge
@@ -88,7 +89,8 @@ class Operations:
         objects = _decoded(bodies)
         async with self._one_at_a_time:
             self._refuse_rebuilding(objects)
-            self._check(objects)
+            for warning in self._check(objects):
+                yield {"type": "warning", "message": warning}
             changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
             async for event in self._store(objects, changes):
                 yield event
@@ -99,6 +101,8 @@ class Operations:
     async def delete(self, bodies: list[Event]) -> AsyncIterator[Event]:
         began = time.monotonic()
         objects = _decoded(bodies)
+        for obj in objects:
+            refuse_deletion(obj)
         async with self._one_at_a_time:
             missing = [o for o in objects if self._cluster.snapshot.get(type(o), o.name, o.namespace) is None]
             changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
@@ -136,14 +140,17 @@ class Operations:
         wanted = dict.fromkeys(o.namespace for o in objects if o.namespaced and o.namespace not in known)
         return [msgspec.convert({"metadata": {"name": name}}, Namespace) for name in wanted]
 
-    def _check(self, objects: list[Object], without: Iterable[Object] = ()) -> None:
-        """Refuses all of them when one does not go with the others or with what is stored."""
+    def _check(self, objects: list[Object], without: Iterable[Object] = ()) -> list[str]:
+        """Refuses all of them when one does not go with the others or with what is stored; returns warnings."""
         gone = ((type(o), o.key, None) for o in without)
         existing = self._cluster.snapshot.changed(gone, self._cluster.snapshot.revision)
-        errors = [p for p in validate(objects, existing) if p.severity == "error"]
-        if errors:
-            lines = [f"{p.object.source}: {p}" if p.object.source else str(p) for p in errors]
-            raise ManifestError(lines, "nothing was changed")
+        said: dict[str, list[str]] = {"error": [], "warning": []}
+        for problem in validate(objects, existing):
+            source = problem.object.source
+            said[problem.severity].append(f"{source}: {problem}" if source else str(problem))
+        if said["error"]:
+            raise ManifestError(said["error"], "nothing was changed")
+        return said["warning"]
 
     def _refuse_rebuilding(self, objects: list[Object]) -> None:
         """The addresses of a running lab stay; another plan of addresses is another lab."""
@@ -319,6 +326,10 @@ class Operations:
                 if node in ("", answer.node):
                     yield {"type": "miss", **msgspec.to_builtins(answer)}
 
+    async def trace(self, body: Event) -> Event:
+        question = msgspec.convert(body, tracing.Question)
+        return await asyncio.to_thread(tracing.trace, self._cluster.snapshot, self._paths, question)
+
     async def logs(self, namespace: str, name: str, container: str, follow: bool) -> AsyncIterator[bytes]:
         pod = self._cluster.current(Pod, name, namespace)
         containers = [c.name for c in pod.spec.containers]
@@ -360,6 +371,16 @@ def _find_place(snapshot: Snapshot, name: str, namespace: str) -> probe.Place:
     name = name.removeprefix("pod/")
     bare = "/" not in name
     return probe.find_place(snapshot, f"{namespace}/{name}" if namespace and bare and not alone else name)
+
+
+def refuse_deletion(obj: Object) -> None:
+    """Raises InputError for what a controller would only bring back."""
+    if isinstance(obj, Lab):
+        raise InputError("a lab is not deleted among its objects", "`k8snetlab down` takes it down")
+    if isinstance(obj, Node):
+        raise InputError("a node comes and goes with the lab file", "take it out of spec.nodes and `up` again")
+    if isinstance(obj, Namespace) and obj.name in namespaces.SYSTEM:
+        raise InputError(f"namespaces {obj.name!r} is forbidden: this namespace may not be deleted")
 
 
 def _decoded(bodies: list[Event]) -> list[Object]:

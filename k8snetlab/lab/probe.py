@@ -113,23 +113,25 @@ def find_pod(snapshot: Snapshot, name: str) -> Pod:
 
 
 def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str) -> list[Target]:
-    """What `name` means as a target: pod, Service, node (with a NodePort) or address."""
-    namespace, _, short = name.rpartition("/")
-    services = [
-        s
-        for s in snapshot.all(Service).values()
-        if s.name in (short, name.partition(".")[0]) and s.namespace in ((namespace,) if namespace else (s.namespace,))
-    ]
+    """What `name` means as a target: an address, a node (with a NodePort), a Service or a pod.
+
+    A Service may be "name", "namespace/name", "name.namespace" (with or without .svc.cluster.local) or "svc/name".
+    """
     node = snapshot.get(Node, name)
     if _is_address(name):
         if port is None:
-            raise InputError(f"{name}: an address needs a port", f"{name}:80")
+            raise InputError(f"{name}: an address needs a port", f"[{name}]:80" if ":" in name else f"{name}:80")
         return [Target(name, "address", name, port, protocol)]
     if node is not None:
         if port is None:
             raise InputError(f"{name}: a node needs a port", f"{name}:30080, a NodePort of a Service")
         return [Target(name, "nodePort", node.addresses[0], port, protocol)]
-    if services and (not _exists(snapshot, name) or port is None):
+    kind, slash, rest = name.partition("/")
+    meant = bool(slash) and kind in ("svc", "service", "services")
+    services = _services(snapshot, rest if meant else name)
+    if meant and not services:
+        raise NotFoundError(f"no Service is called {rest!r}", "`k8snetlab get services -A` lists them")
+    if services and (meant or port is None or not _exists(snapshot, name)):
         return _service_choice(snapshot, services, port, protocol)
     pod = find_pod(snapshot, name)
     found = [t for t in _pod_targets(pod) if port in (None, t.port) and t.protocol == protocol]
@@ -163,7 +165,9 @@ async def _probe(place: Place, target: Target, snapshot: Snapshot) -> Result:
     except K8sNetLabError as missing:
         error = missing.message
     reached = answer is not None
-    expected = place.kind not in ("outside", "router") or target.kind not in ("pod", "clusterIP")
+    inside = place.kind not in ("outside", "router")
+    announced = any(target.address in node.addresses for node in snapshot.all(Node).values())
+    expected = inside or announced or target.kind not in ("pod", "clusterIP")
     said = answer or {}
     return Result(
         source=place.name,
@@ -248,6 +252,14 @@ def _service_targets(snapshot: Snapshot, service: Service) -> Iterator[Target]:
                     yield Target(f"{name}@{node.name}", "nodePort", ip, port.nodePort, port.protocol)
         for ip in (*service.spec.externalIPs, *vips):
             yield Target(name, "externalIP", ip, port.port, port.protocol)
+
+
+def _services(snapshot: Snapshot, name: str) -> list[Service]:
+    if "/" in name:
+        namespace, _, short = name.partition("/")
+    else:
+        short, namespace = (*name.split("."), "")[:2]
+    return [s for s in snapshot.all(Service).values() if s.name == short and namespace in ("", s.namespace)]
 
 
 def _service_choice(snapshot: Snapshot, services: list[Service], port: int | None, protocol: str) -> list[Target]:

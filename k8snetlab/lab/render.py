@@ -63,10 +63,22 @@ def dataplane(snapshot: Snapshot, node: str, family: Family = "ipv4") -> NodeDat
     return msgspec.structs.replace(whole, rules=(proxy, *own))
 
 
+def has_links(node: NodeDataplane) -> bool:
+    """Whether the node's namespace is known, or (objects without a Lab) its rules alone."""
+    return bool(node.node.links)
+
+
 def rules_text(node: NodeDataplane) -> str:
-    """The text for iptables-restore --noflush: kube-proxy's chains, then flannel's."""
+    """The text for iptables-restore: one block a table, kube-proxy's chains first, then flannel's."""
     proxy, *others = node.rules
-    return render_payload(proxy) + "".join(restore_payload(rules.chains) for rules in others)
+    text = render_payload(proxy)
+    for rules in others:
+        for block in restore_payload(rules.chains).split("COMMIT\n")[:-1]:
+            table, chains = block.split("\n", 1)
+            before, found, after = text.partition(f"{table}\n")
+            own, commit, rest = after.partition("COMMIT\n")
+            text = before + table + "\n" + own + chains + "COMMIT\n" + rest if found else text + block + commit
+    return text
 
 
 def hooks(node: NodeDataplane, family: Family) -> list[str]:

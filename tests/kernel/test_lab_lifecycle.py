@@ -55,8 +55,8 @@ def small(tmp_path: Path) -> Path:
     return file
 
 
-def machine() -> dict[str, str]:
-    """What the machine holds apart from all labs: links, namespaces, mounts, sysctls, rules."""
+def machine(lab: Lab) -> dict[str, str]:
+    """What the machine holds: links, sysctls, rules; of namespaces and mounts those that could be this lab's."""
 
     def said(*command: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -64,23 +64,25 @@ def machine() -> dict[str, str]:
     def rules(tool: str) -> str:
         return "\n".join(line.partition(" [")[0] for line in said(tool).splitlines() if not line.startswith("#"))
 
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    keys = r"^net\.(ipv4\.(ip_forward|conf\.all)|ipv6\.conf\.all|bridge)\.?"
     return {
         "links": said("ip", "-o", "link"),
-        "namespaces": said("ip", "netns", "list"),
-        "mounts": "\n".join(sorted(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())),
-        "sysctls": said("sysctl", "-a", "-r", r"^net\.(ipv4\.(ip_forward|conf\.all)|ipv6\.conf\.all|bridge)\.?"),
+        "namespaces": "\n".join(lab.namespaces()),
+        "mounts": "\n".join(sorted(mount for mount in mounts if lab.name in mount or "netns/" not in mount)),
+        "sysctls": said("sysctl", "-a", "-r", keys),
         "nft": rules("iptables-save"),
         "legacy": rules("iptables-legacy-save"),
     }
 
 
 def test_down_leaves_the_machine_as_it_was(lab: Lab, small: Path) -> None:
-    before = machine()
+    before = machine(lab)
     lab.run("up", str(small))
     pids = lab.pids()
-    assert machine()["links"] == before["links"], "a lab makes no device outside its namespaces"
+    assert machine(lab)["links"] == before["links"], "a lab makes no device outside its namespaces"
     lab.run("down")
-    after = machine()
+    after = machine(lab)
     assert after == before
     assert not lab.run_directory.exists()
     assert not any(ProcessId.of(pid) for pid in pids.values())
@@ -133,6 +135,67 @@ def test_not_yaml_is_one_clear_sentence(lab: Lab, tmp_path: Path) -> None:
     assert not lab.run_directory.exists()
 
 
+def test_a_lab_is_named_by_a_label_and_not_by_a_path(lab: Lab, small: Path, tmp_path: Path) -> None:
+    for name in ("../../evil", "a/b", "A", ".", "x" * 64):
+        said = lab.run("--lab", name, "up", str(small), code=2)
+        assert "Traceback" not in said
+    assert not lab.run_directory.exists() and not (tmp_path.parent / "evil").exists()
+
+
+def test_an_empty_file_is_no_lab(lab: Lab, small: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("# nothing\n")
+    lab.run("up", str(small))
+    assert "no object" in lab.run("up", str(empty), code=2)
+    assert lab.whole()
+
+
+def test_a_pause_outlives_the_daemon(lab: Lab, small: Path) -> None:
+    lab.run("up", str(small))
+    lab.run("pause", "node1")
+    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.shell("node1", "ip", "link", "set", "cni0", "down")
+    lab.run("up", str(small))
+    node1 = lab.json("status")["nodes"][0]
+    assert node1["paused"] and node1["agent"]["drift"]
+    lab.run("resume", "node1")
+    eventually(lab.whole)
+
+
+def test_a_flushed_routing_table_is_repaired_and_stops_nothing_else(lab: Lab, small: Path) -> None:
+    """The kernel's own routes to its networks go too, without which no other route can be put back."""
+    lab.run("up", str(small))
+    for place in (("node2",), ("default", "a")):
+        subprocess.run(["ip", "-n", lab.netns(*place), "route", "flush", "table", "main"], check=True)
+        subprocess.run(["ip", "netns", "del", lab.netns("default", "b")], check=True)
+        eventually(lab.whole)
+
+
+def test_a_killed_kubelet_leaves_no_command_running_twice(lab: Lab, small: Path) -> None:
+    small.write_text(
+        SMALL.replace("name: b}", "name: b}").replace(
+            "[{name: c, ports: [{containerPort: 80}]}]}\n---\napiVersion: v1\nkind: Service",
+            "[{name: c, command: [sh, -c, 'sleep 4321; true']}]}\n---\napiVersion: v1\nkind: Service",
+        )
+    )
+    lab.run("up", str(small))
+    sleeping = ["ip", "netns", "pids", lab.netns("default", "b")]
+    before = subprocess.run(sleeping, capture_output=True, text=True, check=True).stdout.split()
+    os.kill(lab.pids()["kubelet"], signal.SIGKILL)
+    eventually(lambda: set(subprocess.run(sleeping, capture_output=True, text=True).stdout.split()).isdisjoint(before))
+    eventually(lambda: len(subprocess.run(sleeping, capture_output=True, text=True).stdout.split()) == len(before))
+
+
+def test_the_same_manifest_from_another_place_is_unchanged(lab: Lab, small: Path, tmp_path: Path) -> None:
+    lab.run("up", str(small))
+    copy = tmp_path / "copy.yaml"
+    copy.write_text("---\n".join(SMALL.split("---\n")[1:]))
+    assert set(lab.run("apply", "-f", str(copy)).split()[1::2]) == {"unchanged"}
+    assert lab.json("get", "pod", "a")["metadata"]["annotations"]["k8snetlab/up"] == "true"
+    assert "lab file" in lab.run("delete", "node", "node1", code=2)
+    assert "forbidden" in lab.run("delete", "ns", "default", code=2)
+
+
 def test_two_labs_with_the_same_addresses_run_side_by_side(tmp_path: Path, small: Path) -> None:
     labs = [Lab(tmp_path / "one"), Lab(tmp_path / "two")]
     try:
@@ -149,7 +212,7 @@ def test_two_labs_with_the_same_addresses_run_side_by_side(tmp_path: Path, small
 def test_up_interrupted_at_any_moment_can_be_repeated_or_taken_down(lab: Lab, small: Path, seed: int) -> None:
     """Ctrl-C or SIGKILL to the command line or SIGKILL to the daemon, after a random part of a second."""
     chance = random.Random(seed)
-    before = machine()
+    before = machine(lab)
     command = lab.start("up", str(small))
     time.sleep(chance.uniform(0.05, 0.9))
     victim = chance.choice(["ctrl-c", "cli", "daemon"])
@@ -165,9 +228,12 @@ def test_up_interrupted_at_any_moment_can_be_repeated_or_taken_down(lab: Lab, sm
     if chance.random() < 0.7:
         lab.run("up", str(small))
         assert lab.whole()
-    if lab.run_directory.exists() and any(lab.run_directory.glob("*/ledger")):
+    ledger = lab.run_directory / lab.name / "ledger"
+    if ledger.exists():
         lab.run("down")
-    eventually(lambda: machine() == before)
+    eventually(lambda: machine(lab) == before)
+    time.sleep(0.5)
+    assert not ledger.exists(), "nothing was still on its way up"
 
 
 def test_a_stranger_with_our_names_is_left_alone(lab: Lab, small: Path) -> None:

@@ -332,7 +332,7 @@ def test_the_lab_is_chosen_before_or_after_the_verb(lab: ScriptedClient, words: 
 def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> None:
     from k8snetlab.lab import up
 
-    monkeypatch.setattr(up, "start", lambda name: lab)
+    monkeypatch.setattr(up, "start", lambda name, store: lab)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     lab.events, lab.objects = [CHANGED[-1]], [NODE, POD, SERVICE]
     result = CliRunner().invoke(app, ["up", "--lab", "mine", "-"], input=MANIFEST)
