@@ -32,7 +32,10 @@ def network(text: str) -> Network:
     address, _, length = text.partition("/")
     if not length.isdecimal() or str(int(length)) != length:
         raise ValueError(f"{length!r} is no prefix length; write it like 10.244.0.0/16")
-    parsed = ip_network((canonical(address), int(length)), strict=False)
+    ip = canonical(address)
+    if len(length) > 3 or int(length) > ip.max_prefixlen:
+        raise ValueError(f"/{length} is too long for IPv{ip.version}; at most /{ip.max_prefixlen}")
+    parsed = ip_network((ip, int(length)), strict=False)
     if str(parsed) != text:
         raise ValueError(f"{text!r} has bits set beyond its prefix; the network is {parsed}")
     return parsed

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from k8snetlab.cli.views import age, duration, table
+from k8snetlab.lab import labs
 
 if TYPE_CHECKING:
     from k8snetlab.lab.client import Client
@@ -16,17 +17,25 @@ Object = Mapping[str, Any]
 def of(name: str, client: Client, outcome: Mapping[str, Any], seconds: float) -> str:
     """What was made, and what to try next; `seconds` is the time the person waited."""
     nodes, pods, services = client.list("Node"), client.list("Pod"), client.list("Service")
+    running = [pod for pod in pods if _ready(pod)]
+    shown = _count(pods, "pod") if len(running) == len(pods) else f"{len(running)} of {_count(pods, 'pod')} running"
     counts = (len(outcome["created"]), len(outcome["updated"]), len(outcome["deleted"]))
     changed = [f"{n} {word}" for n, word in zip(counts, ("created", "changed", "deleted"), strict=True) if n]
     lines = [
-        f"lab {name} is up: {_count(nodes, 'node')}, {_count(pods, 'pod')}, {_count(services, 'Service')}"
+        f"lab {name} is up: {_count(nodes, 'node')}, {shown}, {_count(services, 'Service')}"
         f" in {seconds:.2f} s ({', '.join(changed) or 'nothing to change'})"
     ]
-    tries = _tries(nodes, pods, services)
+    command = "k8snetlab" if len(labs.running()) < 2 else f"k8snetlab --lab {name}"
+    tries = [(f"{command} {verb}", why) for verb, why in _tries(nodes, running, services)]
     if tries:
         width = max(len(command) for command, _ in tries)
         lines += ["", "try next:", *(f"  {command.ljust(width)}   {why}".rstrip() for command, why in tries)]
     return "\n".join(lines)
+
+
+def _ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _count(objects: Sequence[Object], noun: str) -> str:
@@ -34,29 +43,28 @@ def _count(objects: Sequence[Object], noun: str) -> str:
 
 
 def _tries(nodes: Sequence[Object], pods: Sequence[Object], services: Sequence[Object]) -> list[tuple[str, str]]:
-    """(command, why) pairs that work in this very lab."""
+    """(verb with arguments, why) pairs that work in this very lab."""
     source = _default(pods) or _default(nodes)
+    who = "a pod" if pods else "a node"
     tries = []
     for service in sorted(services, key=lambda service: service["spec"].get("type") != "NodePort"):
         address, ports = service["spec"].get("clusterIP", "None"), service["spec"].get("ports", ())
         if service["spec"].get("selector") and source and address not in ("", "None") and ports:
             target = f"{_label(service)}:{ports[0]['port']}"
-            tries.append((f"k8snetlab probe {source} {target}", f"a pod asks the ClusterIP {address}"))
+            tries.append((f"probe {source} {target}", f"{who} asks the ClusterIP {address}"))
             break
     node_ports = [(p["nodePort"], s) for s in services for p in s["spec"].get("ports", ()) if p.get("nodePort")]
     addresses = [a["address"] for n in nodes for a in n.get("status", {}).get("addresses", ())]
     if node_ports and addresses:
         port, service = node_ports[0]
         address = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
-        tries.append(
-            (f"k8snetlab probe outside {address}:{port}", f"from outside through {_label(service)}'s NodePort")
-        )
+        tries.append((f"probe outside {address}:{port}", f"from outside through {_label(service)}'s NodePort"))
     if source:
-        tries.append((f"k8snetlab shell {source}", "look around inside: ip addr, ip route"))
+        tries.append((f"shell {source}", "look around inside: ip addr, ip route"))
     if nodes:
         first = nodes[0]["metadata"]["name"]
-        tries.append((f"k8snetlab exec {first} -- iptables-save -t nat", "the rules kube-proxy would write"))
-    tries.append(("k8snetlab probe --all", "everyone asks everything"))
+        tries.append((f"exec {first} -- iptables-save -t nat", "the rules kube-proxy would write"))
+    tries.append(("probe --all", "everyone asks everything"))
     return tries
 
 

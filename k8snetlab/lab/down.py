@@ -8,11 +8,11 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from k8snetlab.errors import UnsupportedError
 from k8snetlab.kernel import modules, netns, processes
 from k8snetlab.lab import labs
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths, root
+from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.storing import forget, read_spec
 
 GRACE = 2.0
@@ -21,8 +21,7 @@ GRACE = 2.0
 
 def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str, Any]]:
     """Removes one lab, or all of this machine; yields progress events, and a last one of type "done" for each lab."""
-    if os.geteuid() != 0:
-        raise UnsupportedError("taking a lab down needs root", "use sudo")
+    need_capabilities()
     for name in labs.running() if everything else [labs.choose(lab)]:
         yield from _down(name)
     with contextlib.suppress(OSError):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import subprocess
 import sys
 import time
 
 from k8snetlab.api.lab import StoreSpec
-from k8snetlab.errors import DaemonError, UnsupportedError
+from k8snetlab.errors import DaemonError
 from k8snetlab.lab.client import Client
 from k8snetlab.lab.ledger import Ledger, let_begin
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.storing import write_spec
 
 START = 20.0
@@ -21,10 +21,7 @@ START = 20.0
 
 def start(lab: str, store: StoreSpec | None = None) -> Client:
     """The lab's daemon, started where it does not run. Raises DaemonError with its last words when it cannot start."""
-    if os.geteuid() != 0:
-        raise UnsupportedError(
-            "making network namespaces needs root", "use sudo; `k8snetlab render` and `--help` work without"
-        )
+    need_capabilities()
     paths = LabPaths(lab)
     paths.create()
     if store is not None:

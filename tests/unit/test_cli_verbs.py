@@ -330,9 +330,10 @@ def test_the_lab_is_chosen_before_or_after_the_verb(lab: ScriptedClient, words: 
 
 
 def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from k8snetlab.lab import up
+    from k8snetlab.lab import labs, up
 
     monkeypatch.setattr(up, "start", lambda name, store: lab)
+    monkeypatch.setattr(labs, "running", lambda: ["mine"])
     monkeypatch.setattr("os.geteuid", lambda: 0)
     lab.events, lab.objects = [CHANGED[-1]], [NODE, POD, SERVICE]
     result = CliRunner().invoke(app, ["up", "--lab", "mine", "-"], input=MANIFEST)
@@ -343,6 +344,9 @@ def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch:
     assert "(1 created)" in result.stdout.splitlines()[0]
     assert "k8snetlab probe client web:80 " in result.stdout
     assert "k8snetlab probe outside 192.168.0.21:30080 " in result.stdout
+    monkeypatch.setattr(labs, "running", lambda: ["mine", "yours"])
+    result = CliRunner().invoke(app, ["up", "--lab", "mine", "-"], input=MANIFEST)
+    assert "k8snetlab --lab mine probe client web:80 " in result.stdout
 
 
 def test_logs_are_passed_through(lab: ScriptedClient) -> None:
