@@ -198,6 +198,20 @@ def test_the_generation_changes_with_every_change_and_with_nothing_else(table: I
     assert len(set(seen)) == 5
 
 
+def test_where_a_look_at_all_rules_takes_long_their_number_tells_of_changes_at_once(
+    namespace: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k8snetlab.kernel.iptables.legacy.QUICK", 0.0)
+    monkeypatch.setattr("k8snetlab.kernel.iptables.legacy.PACE", 1e9)
+    table = iptables.open(namespace(), "ipv4", "legacy", tmp_path / "lock")
+    table.apply(ALL)
+    seen = table.generation()
+    by_hand(table, "-t", "nat", "-R", SEP.chain, "1", "-s", "172.30.76.3", "-j", "KUBE-MARK-MASQ")
+    assert table.generation() == seen
+    by_hand(table, "-t", "nat", "-F", SEP.chain)
+    assert table.generation() != seen
+
+
 def test_one_rule_is_deleted_by_its_number(table: Iptables) -> None:
     table.apply(ALL)
     table.delete_rule(SVC, 2)

@@ -7,18 +7,20 @@ stay in the namespace they were refreshed in, so that every use of it is inside 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import ipaddress
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from k8snetlab.dataplane.rules import ChainKey, Family, Rules
+from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta, Rules
 from k8snetlab.kernel import netns, syscalls
 from k8snetlab.kernel.iptables.saved import Counters
 from k8snetlab.kernel.iptables.tables import Iptables, Variant
@@ -26,11 +28,15 @@ from k8snetlab.kernel.iptables.tables import Iptables, Variant
 _IPTC = threading.Lock()
 _SO_GET_INFO, _SO_GET_ENTRIES = 64, 65
 _LEVEL = {"ipv4": 0, "ipv6": 41}
+_FAMILY = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _INFO = struct.Struct("=32sI5I5III")
 _ENTRIES_HEADER = 40
 _NEXT_OFFSET = {"ipv4": 90, "ipv6": 142}
 _COUNTERS = {"ipv4": 96, "ipv6": 152}
 """Where struct ipt_entry and ip6t_entry (linux/netfilter_ipv4/ip_tables.h and its like) have them."""
+
+QUICK, PACE = 0.02, 50.0
+"""A look at all rules that takes longer than QUICK seconds is taken again after PACE times as long."""
 
 
 class LegacyIptables(Iptables):
@@ -38,6 +44,13 @@ class LegacyIptables(Iptables):
 
     variant: ClassVar[Variant] = "legacy"
     CHUNK: ClassVar[int] = 0
+
+    def __init__(self, namespace: str, family: Family, lockfile: Path, chunk: int | None = None) -> None:
+        super().__init__(namespace, family, lockfile, chunk)
+        self._sizes: Mapping[str, tuple[Any, ...]] = {}
+        self._digest = b""
+        self._others = 0
+        self._due = 0.0
 
     def counters(self) -> Mapping[ChainKey, tuple[Counters, ...]]:
         found: dict[ChainKey, tuple[Counters, ...]] = {}
@@ -62,17 +75,36 @@ class LegacyIptables(Iptables):
             kind = iptc.Chain
             return tuple(_text(rule) for rule in kind(table, key.chain).rules)
 
-    def generation(self) -> bytes:
-        """A digest of all tables as the kernel holds them, less the counters."""
-        digest = hashlib.blake2b(digest_size=16)
-        names = tables(self.namespace, self.family)
-        family = socket.AF_INET if self.family == "ipv4" else socket.AF_INET6
+    def apply(self, delta: RuleDelta, held: Mapping[ChainKey, Rules] | None = None) -> None:
+        super().apply(delta, held)
+        self._digest = b""
+
+    def generation(self) -> Hashable:
+        """The number and size of the rules of each table, and how often they became others of the same number and size.
+
+        The latter needs all of them, 0.3 s for 160,000: where that takes long, it is looked at now and then only.
+        """
         with netns.inside(self.namespace):
-            asker = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
+            asker = socket.socket(_FAMILY[self.family], socket.SOCK_RAW, socket.IPPROTO_RAW)
         with asker:
-            for name in names:
-                digest.update(name.encode() + b"\0" + _entries(asker, name, self.family))
-        return digest.digest()
+            sizes = {name: _info(asker, name, self.family) for name in tables(self.namespace, self.family)}
+            if sizes != self._sizes:
+                self._sizes, self._digest = sizes, b""
+            began = time.monotonic()
+            # Whoever changes a table between the two questions about it is noticed the next time, by its size.
+            with contextlib.suppress(BlockingIOError):
+                if began >= self._due:
+                    self._look(asker, sizes)
+                    took = time.monotonic() - began
+                    self._due = began + (PACE * took if took > QUICK else 0)
+        return tuple(sizes.items()), self._others
+
+    def _look(self, asker: socket.socket, names: Iterable[str]) -> None:
+        digest = hashlib.blake2b(digest_size=16)
+        for name in names:
+            digest.update(_entries(asker, name, self.family))
+        self._others += self._digest not in (b"", digest.digest())
+        self._digest = digest.digest()
 
 
 def tables(namespace: str, family: Family) -> list[str]:
@@ -87,10 +119,9 @@ def tables(namespace: str, family: Family) -> list[str]:
 
 def holds_rules(namespace: str, family: Family) -> bool:
     """Whether there is more than the policies of built-in chains."""
-    family_number = socket.AF_INET if family == "ipv4" else socket.AF_INET6
     names = tables(namespace, family)
     with netns.inside(namespace):
-        asker = socket.socket(family_number, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        asker = socket.socket(_FAMILY[family], socket.SOCK_RAW, socket.IPPROTO_RAW)
     with asker:
         for name in names:
             info = _info(asker, name, family)
@@ -165,7 +196,7 @@ def _info(asker: socket.socket, name: str, family: Family) -> tuple[Any, ...]:
     return _INFO.unpack(raw)
 
 
-def _entries(asker: socket.socket, name: str, family: Family) -> bytes:
+def _entries(asker: socket.socket, name: str, family: Family) -> bytearray:
     """The kernel's own form of the table, its counters set to zero."""
     size = _info(asker, name, family)[-1]
     given = struct.pack("=32sI4x", name.encode(), size)
@@ -177,4 +208,4 @@ def _entries(asker: socket.socket, name: str, family: Family) -> bytes:
     while entry < len(blob):
         blob[entry + counters : entry + counters + 16] = nothing
         entry += length(blob, entry + next_offset)[0]
-    return bytes(blob)
+    return blob
