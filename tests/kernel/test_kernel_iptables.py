@@ -206,7 +206,8 @@ def test_where_a_look_at_all_rules_takes_long_their_number_tells_of_changes_at_o
     table = iptables.open(namespace(), "ipv4", "legacy", tmp_path / "lock")
     table.apply(ALL)
     seen = table.generation()
-    by_hand(table, "-t", "nat", "-R", SEP.chain, "1", "-s", "172.30.76.3", "-j", "KUBE-MARK-MASQ")
+    another = CHAINS[SEP][0].replace("172.30.76.2", "172.30.76.3").replace('"', "").split()
+    by_hand(table, "-t", "nat", "-R", SEP.chain, "1", *another)
     assert table.generation() == seen
     by_hand(table, "-t", "nat", "-F", SEP.chain)
     assert table.generation() != seen
