@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,3 +150,14 @@ def test_what_is_not_there_is_refused(lab: Lab) -> None:
     assert "service 'nobody' not found" in lab.run("rules", "nobody", code=1)
     assert "node 'node9' not found" in lab.run("rules", "web", "--node", "node9", code=1)
     assert "no pod or node is called" in lab.run("tables", "nobody", code=1)
+
+
+def test_the_picture_of_a_running_lab_is_that_of_its_manifests_with_the_real_addresses(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.run("graph", "-o", str(tmp_path / "lab.svg"))
+    drawn = (tmp_path / "lab.svg").read_text()
+    for pod in lab.json("get", "pods")["items"]:
+        assert pod["metadata"]["name"] in drawn and pod["status"]["podIP"] in drawn
+    assert "no endpoints" not in drawn
+    assert lab.run("graph").count("service0 --> node") == 2

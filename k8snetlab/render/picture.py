@@ -1,0 +1,147 @@
+"""A lab as a picture, before anybody draws it: what stands where, with its addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.selection import slices_by_service
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.render import names
+from k8snetlab.render.families import FAMILIES, base, gateway, pick, with_length
+
+
+class PodBox(msgspec.Struct, frozen=True):
+    """`services` are the places in `Picture.services` of those that it is an endpoint of, `host` tells that it
+    uses its node's network and addresses."""
+
+    name: str
+    addresses: tuple[str, ...]
+    services: tuple[int, ...] = ()
+    host: bool = False
+
+
+class NodeBox(msgspec.Struct, frozen=True):
+    """`bridge` are cni0's addresses, with lengths; `tunnel` the VXLAN devices with theirs ("flannel.1
+    172.30.76.0"), none where there is no tunnel."""
+
+    name: str
+    addresses: tuple[str, ...]
+    bridge: tuple[str, ...]
+    tunnel: tuple[str, ...]
+    pods: tuple[PodBox, ...]
+
+
+class ServiceBox(msgspec.Struct, frozen=True):
+    """`addresses` as "10.96.0.10:80/TCP", NodePorts as "NodePort 30080/TCP"; `endpoints` as "10.244.1.5:8080", those
+    that are no pod of the picture (`foreign`) among them."""
+
+    name: str
+    addresses: tuple[str, ...]
+    endpoints: tuple[str, ...]
+    foreign: tuple[str, ...] = ()
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """`backend` tells in a few words how pods of different nodes reach each other; `tunnelled` whether by tunnels."""
+
+    lab: str
+    outside: tuple[str, ...]
+    router: tuple[str, ...]
+    underlay: tuple[str, ...]
+    backend: str
+    tunnelled: bool
+    nodes: tuple[NodeBox, ...]
+    services: tuple[ServiceBox, ...]
+
+
+def picture(snapshot: Snapshot) -> Picture:
+    """What is to be drawn of a lab."""
+    spec = snapshot.lab.spec
+    vxlan = spec.network.backend == "vxlan"
+    services = tuple(snapshot.all(Service).values())
+    numbers = {service.key: number for number, service in enumerate(services)}
+    ends = {service.key: tuple(_endpoints(snapshot, service)) for service in services}
+    serving: dict[str, list[int]] = {}
+    for key, found in ends.items():
+        for address, _ in found:
+            serving.setdefault(address, []).append(numbers[key])
+    nodes = tuple(_node(snapshot, node, serving, vxlan) for node in snapshot.all(Node).values())
+    drawn = {address for node in nodes for pod in node.pods for address in pod.addresses}
+    cidrs = [cidr for family in FAMILIES if (cidr := pick(spec.underlay.cidr, family))]
+    routers = [pick(spec.underlay.router, f) or gateway(c) for f in FAMILIES if (c := pick(spec.underlay.cidr, f))]
+    return Picture(
+        lab=snapshot.lab.name,
+        outside=tuple(part.strip().partition("/")[0] for part in spec.underlay.outside.split(",") if part.strip()),
+        router=tuple(routers),
+        underlay=tuple(cidrs),
+        backend=_backend(vxlan, spec.network.vni, spec.network.port, spec.network.directRouting),
+        tunnelled=vxlan,
+        nodes=nodes,
+        services=tuple(_service(service, ends[service.key], drawn) for service in services),
+    )
+
+
+def _backend(vxlan: bool, vni: int, port: int, direct: bool) -> str:
+    if not vxlan:
+        return "host-gw: a route to every node, no tunnel"
+    return f"VXLAN {vni}, UDP {port}, between " + ("nodes that share no link" if direct else "every two nodes")
+
+
+def _node(snapshot: Snapshot, node: Node, serving: Mapping[str, list[int]], vxlan: bool) -> NodeBox:
+    pods = [pod for pod in snapshot.all(Pod).values() if pod.spec.nodeName == node.name]
+    vni = snapshot.lab.spec.network.vni
+    subnets = {family: subnet for family in FAMILIES if (subnet := pick(node.podCIDRs, family))}
+    tunnel = (f"{names.vxlan_device(vni, family)} {base(subnet)}" for family, subnet in subnets.items())
+    return NodeBox(
+        name=node.name,
+        addresses=node.addresses,
+        bridge=tuple(with_length(gateway(subnet), subnet) for subnet in subnets.values()),
+        tunnel=tuple(tunnel) if vxlan else (),
+        pods=tuple(_pod(pod, serving) for pod in pods if pod.status.phase not in ("Succeeded", "Failed")),
+    )
+
+
+def _pod(pod: Pod, serving: Mapping[str, list[int]]) -> PodBox:
+    found = sorted({number for address in pod.ips for number in serving.get(address, ())})
+    return PodBox(_short(pod.namespace, pod.name), pod.ips, tuple(found), pod.spec.hostNetwork)
+
+
+def _short(namespace: str, name: str) -> str:
+    return name if namespace in ("", "default") else f"{namespace}/{name}"
+
+
+def _service(service: Service, ends: tuple[tuple[str, str], ...], drawn: set[str]) -> ServiceBox:
+    spec = service.spec
+    vips = [*service.clusterIPs, *spec.externalIPs, *(i.ip for i in service.status.loadBalancer.ingress if i.ip)]
+    addresses = [f"{_bracketed(vip)}:{port.port}/{port.protocol}" for vip in vips for port in spec.ports]
+    addresses += [f"NodePort {port.nodePort}/{port.protocol}" for port in spec.ports if port.nodePort]
+    if spec.type == "ExternalName":
+        addresses.append(f"CNAME {spec.externalName}")
+    elif spec.clusterIP == "None":
+        addresses.append("headless: a name, no address")
+    return ServiceBox(
+        _short(service.namespace, service.name),
+        tuple(addresses),
+        tuple(dict.fromkeys(end for _, end in ends)),
+        tuple(dict.fromkeys(end for address, end in ends if address not in drawn)),
+    )
+
+
+def _endpoints(snapshot: Snapshot, service: Service) -> Iterator[tuple[str, str]]:
+    """(address, "address:port") of each endpoint that is ready."""
+    for piece in snapshot.select(EndpointSlice, slices_by_service, service.key).values():
+        for endpoint in piece.endpoints:
+            if endpoint.conditions.ready is False:
+                continue
+            for address in endpoint.addresses[:1]:
+                for port in piece.ports:
+                    if port.port:
+                        yield address, f"{_bracketed(address)}:{port.port}"
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,104 @@
+"""A picture as text for other programs to draw: Mermaid (GitHub, many wikis) and Graphviz's dot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from k8snetlab.render.picture import NodeBox, Picture, ServiceBox
+
+
+def mermaid(picture: Picture) -> str:
+    """A Mermaid flowchart; line ends within a label are <br/>."""
+
+    def label(lines: Iterable[str]) -> str:
+        return '"' + "<br/>".join(line.replace("&", "#amp;").replace('"', "#quot;") for line in lines) + '"'
+
+    text = ["flowchart TB"]
+    text.append(f"  outside[{label(('outside', *picture.outside))}] --- router[{label(_router(picture))}]")
+    for n, node in enumerate(picture.nodes):
+        text.append(f"  subgraph node{n}[{label((node.name,))}]")
+        text.append(f"    node{n}eth0[{label((_port(node),))}]")
+        text.append(f"    node{n}cni0[{label((_bridge(node),))}]")
+        if node.tunnel:
+            text.append(f"    node{n}tunnel[{label(node.tunnel)}]")
+            text += [f"    node{n}eth0 --- node{n}tunnel", f"    node{n}tunnel --- node{n}cni0"]
+        else:
+            text.append(f"    node{n}eth0 --- node{n}cni0")
+        for p, pod in enumerate(node.pods):
+            end = f"node{n}pod{p}([{label((pod.name, *pod.addresses))}])"
+            text.append(f"    {end}" if pod.host else f"    node{n}cni0 --- {end}")
+        text += ["  end", f"  router --- node{n}eth0"]
+    for one, other in _tunnels(picture):
+        text.append(f"  node{one}tunnel -. {label((picture.backend.partition(',')[0],))} .- node{other}tunnel")
+    for s, service in enumerate(picture.services):
+        text.append(f"  service{s}{{{{{label(_service(service))}}}}}")
+        text += [f"  service{s} --> {end}" for end in _serving(picture, s)]
+        text += [f"  service{s} --> service{s}end{i}[{label((end,))}]" for i, end in enumerate(service.foreign)]
+    return "\n".join(text) + "\n"
+
+
+def dot(picture: Picture) -> str:
+    """A graph for dot or fdp; every node is a cluster."""
+
+    def label(lines: Iterable[str]) -> str:
+        return '"' + "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in lines) + '"'
+
+    text = [f"graph {label((picture.lab,))} {{", "  node [shape=box, style=rounded];"]
+    text.append(f"  outside [label={label(('outside', *picture.outside))}];")
+    text.append(f"  router [label={label(_router(picture))}];")
+    text.append("  outside -- router;")
+    for n, node in enumerate(picture.nodes):
+        text.append(f"  subgraph cluster_node{n} {{")
+        text.append(f"    label={label((node.name,))};")
+        text.append(f"    node{n}eth0 [label={label((_port(node),))}];")
+        text.append(f"    node{n}cni0 [label={label((_bridge(node),))}];")
+        if node.tunnel:
+            text.append(f"    node{n}tunnel [label={label(node.tunnel)}];")
+            text.append(f"    node{n}eth0 -- node{n}tunnel -- node{n}cni0;")
+        else:
+            text.append(f"    node{n}eth0 -- node{n}cni0;")
+        for p, pod in enumerate(node.pods):
+            text.append(f"    node{n}pod{p} [label={label((pod.name, *pod.addresses))}];")
+            text += [] if pod.host else [f"    node{n}cni0 -- node{n}pod{p};"]
+        text += ["  }", f"  router -- node{n}eth0;"]
+    for one, other in _tunnels(picture):
+        words = label((picture.backend.partition(",")[0],))
+        text.append(f"  node{one}tunnel -- node{other}tunnel [style=dashed, constraint=false, label={words}];")
+    for s, service in enumerate(picture.services):
+        text.append(f"  service{s} [shape=hexagon, label={label(_service(service))}];")
+        text += [f"  service{s} -- {end} [dir=forward];" for end in _serving(picture, s)]
+        for i, end in enumerate(service.foreign):
+            text += [f"  service{s}end{i} [label={label((end,))}];", f"  service{s} -- service{s}end{i} [dir=forward];"]
+    return "\n".join([*text, "}"]) + "\n"
+
+
+def _router(picture: Picture) -> tuple[str, ...]:
+    return ("router", *picture.router, *picture.underlay)
+
+
+def _port(node: NodeBox) -> str:
+    return " ".join(["eth0", *node.addresses])
+
+
+def _bridge(node: NodeBox) -> str:
+    return " ".join(["cni0", *node.bridge])
+
+
+def _service(service: ServiceBox) -> tuple[str, ...]:
+    return (f"Service {service.name}", *service.addresses, *(() if service.endpoints else ("no endpoints",)))
+
+
+def _tunnels(picture: Picture) -> Iterator[tuple[int, int]]:
+    """Every two nodes that have a tunnel."""
+    ends = [n for n, node in enumerate(picture.nodes) if node.tunnel]
+    for place, one in enumerate(ends):
+        for other in ends[place + 1 :]:
+            yield one, other
+
+
+def _serving(picture: Picture, service: int) -> Iterator[str]:
+    """The pods that are endpoints of a Service."""
+    for n, node in enumerate(picture.nodes):
+        for p, pod in enumerate(node.pods):
+            if service in pod.services:
+                yield f"node{n}pod{p}"
