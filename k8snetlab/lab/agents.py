@@ -55,6 +55,7 @@ class AgentState(msgspec.Struct):
     operation: str = ""
     warnings: tuple[str, ...] = ()
     failures: int = 0
+    failed: float = 0.0
     paused: bool = False
 
 
@@ -127,11 +128,12 @@ class AgentTask:
             try:
                 report = await asyncio.to_thread(self.agent.sync, snapshot)
             except K8sNetLabError as error:
-                self._failed(error.message, error.hint, getattr(error, "operation", ""))
+                self._failed(began, error.message, error.hint, getattr(error, "operation", ""))
                 return
             except Exception as error:
                 log.exception("agent %s", self.name)
-                self._failed(f"{type(error).__name__}: {error}", "this is a bug; the daemon's log has it whole", "")
+                hint = "this is a bug; the daemon's log has it whole"
+                self._failed(began, f"{type(error).__name__}: {error}", hint, "")
                 return
             finally:
                 self._watch()
@@ -149,7 +151,7 @@ class AgentTask:
         # Services that the kernel refuses are in nobody's way: pods run, and only then this agent has failed.
         self._synced(self, report)
         if report.failure:
-            self._failed(report.failure.message, report.failure.hint, report.failure.operation)
+            self._failed(began, report.failure.message, report.failure.hint, report.failure.operation)
 
     async def _run(self) -> None:
         while True:
@@ -170,12 +172,13 @@ class AgentTask:
             except K8sNetLabError:
                 return True
 
-    def _failed(self, message: str, hint: str, operation: str) -> None:
+    def _failed(self, began: float, message: str, hint: str, operation: str) -> None:
         if message != self._complaint:
             log.warning("agent %s: %s %s", self.name, message, operation)
         self._complaint = message
         self.state.error, self.state.hint, self.state.operation = message, hint, operation
         self.state.failures += 1
+        self.state.failed = began
         self.agent.suspect()
         self._synced(self, Report())
 

@@ -18,7 +18,8 @@ PATIENCE = 3
 
 async def converge(cluster: Cluster, agents: Agents, timeout: float = TIMEOUT) -> AsyncIterator[dict[str, Any]]:
     """Yields progress events until every object is in the kernel and every pod runs; raises with what is in the way."""
-    deadline = asyncio.get_running_loop().time() + timeout
+    began = asyncio.get_running_loop().time()
+    deadline = began + timeout
     shown: list[dict[str, Any]] = []
     while True:
         snapshot = await cluster.settled()
@@ -37,7 +38,7 @@ async def converge(cluster: Cluster, agents: Agents, timeout: float = TIMEOUT) -
                 shown.append(event)
                 yield event
         for task in tasks:
-            if task.state.failures >= PATIENCE:
+            if task.state.failures >= PATIENCE and task.state.failed >= began:
                 raise KernelError(f"{task.name}: {task.state.error}", task.state.hint, task.state.operation)
         waiting = [pod for pod in pods if pod not in ready and pod not in stuck]
         complete = agents.nodes.keys() == {name for _, name in snapshot.all(Node)} and len(synced) == len(tasks)
