@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_interface
 
 from k8snetlab.api import addressing
@@ -48,7 +48,15 @@ def lab(report: Report, lab: Lab) -> None:
             report.error(lab, ("spec",), f"{network} needs an IPv{network.version} range in {missing} too")
     _nodes(report, lab, underlay, pods)
     _mtu(report, lab, underlay)
+    _backend(report, lab)
     _store(report, lab)
+
+
+def next_hops(report: Report, lab: Lab, others: Iterable[Node]) -> None:
+    """Nodes that this lab's host-gw could not route to, although nothing is wrong with them otherwise."""
+    for other in others:
+        for address in _off_link(lab, other):
+            report.error(lab, ("spec", "network", "backend"), _unreachable(lab, other, address))
 
 
 def node(report: Report, node: Node, world: Snapshot) -> None:
@@ -68,6 +76,8 @@ def node(report: Report, node: Node, world: Snapshot) -> None:
         _networks(report, node, path, cidr)
     if node.spec.podCIDR and node.spec.podCIDRs and node.spec.podCIDRs[0] != node.spec.podCIDR:
         report.error(node, ("spec", "podCIDR"), f"must be the first of spec.podCIDRs, {node.spec.podCIDRs[0]}")
+    for address in _off_link(world.lab, node):
+        report.error(node, ("status", "addresses"), _unreachable(world.lab, node, address))
     first, dot, rest = node.name.partition(".")
     if dot and (pod := world.get(Pod, rest, first)):
         message = f"the network namespace of {place(pod)} would have the same name; rename one"
@@ -226,6 +236,39 @@ def _mtu(report: Report, lab: Lab, underlay: list[Network]) -> None:
         why = f" less the {overhead} bytes of VXLAN" if overhead else ""
         message = f"{spec.network.mtu} is more than spec.underlay.mtu {spec.underlay.mtu}{why} carries; at most {most}"
         report.error(lab, ("spec", "network", "mtu"), message)
+
+
+def _backend(report: Report, lab: Lab) -> None:
+    network = lab.spec.network
+    if network.backend == "vxlan":
+        return
+    for field, value, default in (
+        ("directRouting", network.directRouting, False),
+        ("resolve", network.resolve, "proactive"),
+        ("routes", network.routes, "per-node"),
+    ):
+        if value != default:
+            report.warn(lab, ("spec", "network", field), f"means nothing with backend {network.backend}; vxlan has it")
+
+
+def _off_link(lab: Lab, node: Node) -> list[str]:
+    """The node's addresses that host-gw cannot use as next hops, because they are not on the nodes' own link."""
+    try:
+        link = addressing.networks(lab.spec.underlay.cidr)
+        addresses = [(text, addressing.address(text)) for text in node.addresses]
+    except ValueError:
+        return []  # reported as what it is
+    if lab.spec.network.backend != "host-gw":
+        return []
+    return [text for text, address in addresses if not any(address in n for n in link if n.version == address.version)]
+
+
+def _unreachable(lab: Lab, node: Node, address: str) -> str:
+    where = f"the nodes' link {lab.spec.underlay.cidr}"
+    return (
+        f"host-gw needs every node on one link, and next hop {address} ({place(node)}) is not on {where};"
+        " use backend vxlan, with directRouting for those that share the link"
+    )
 
 
 def _store(report: Report, lab: Lab) -> None:

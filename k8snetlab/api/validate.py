@@ -28,6 +28,8 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
     world = existing or Snapshot()
     if len(objects) > 1 or existing is None:
         world = world.changed(((type(o), o.key, o) for o in objects), world.revision)
+    stored = existing.all(Node).values() if existing else ()
+    applied = {obj.key for obj in objects if isinstance(obj, Node)}
     seen: dict[tuple[type[Object], Key], Object] = {}
     for obj in objects:
         _metadata(report, obj)
@@ -37,6 +39,7 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
         match obj:
             case Lab():
                 valid_lab.lab(report, obj)
+                valid_lab.next_hops(report, obj, [n for n in stored if n.key not in applied])
                 _single(report, obj, world)
             case Node():
                 valid_lab.node(report, obj, world)

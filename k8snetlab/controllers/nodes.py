@@ -102,7 +102,7 @@ def _flannel(lab: Lab, entry: LabNode, subnets: list[Network], node: Node) -> di
     annotations = {BACKEND_TYPE: network.backend, KUBE_SUBNET_MANAGER: "true"}
     public = {_FAMILY[ip_address(a).version]: a for a in split(entry.address)}
     for family in (_FAMILY[subnet.version] for subnet in subnets):
-        known = BACKEND_DATA[family] in node.metadata.annotations
+        known = node.metadata.annotations.get(BACKEND_DATA[family], "null") != "null"
         mac = vtep_mac_of(node, family) if known else vtep_mac(lab.name, entry.name, family)
         annotations[BACKEND_DATA[family]] = backend_data(network.vni, mac) if network.backend == "vxlan" else "null"
         if family in public:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +19,8 @@ def diff(desired: Netns, actual: Netns, previous: Netns | None = None) -> list[O
     """The operations that make `actual` hold all of `desired`, in an order in which the kernel accepts them.
 
     What `actual` holds beyond that is left alone, unless it is ours and stale: an entry of `previous` (what this agent
-    desired before), or, where `previous` is None (an agent that adopts), one on a device that `desired.owned` names.
+    desired before), or, where `previous` is None (an agent that adopts), one on a device that `desired.owned` names,
+    or a route into `desired.networks`.
     New before old: a tunnel, route, neighbour or FDB entry that is no longer wanted goes when its successor stands.
     A device of the kind `Device` that is not there yet is left out, with all that stands on it.
     An entry with which a miss was answered is as good as desired, in the form in which it would be answered now.
@@ -188,13 +190,25 @@ def _stale(desired: Netns, actual: Netns, previous: Netns | None, made: set[str]
         stale = [
             item
             for identity, item in held.items()
-            if _device(item) in devices and identity not in kept and not _kernel_made(item, answered)
+            if identity not in kept
+            and (_inside(item, desired.networks) or (_device(item) in devices and not _kernel_made(item, answered)))
         ]
     doomed = made | {item.name for item in stale if isinstance(item, Bridge | Veth | Vxlan)}
     links = [item for item in stale if isinstance(item, Bridge | Veth | Vxlan)]
     rest = [item for item in stale if not isinstance(item, Bridge | Veth | Vxlan) and _device(item) not in doomed]
     early: list[Item] = [item for item in [*rest, *links] if isinstance(item, Address | Veth)]
     return early, [item for item in [*rest, *links] if not isinstance(item, Address | Veth)]
+
+
+def _inside(item: Item, networks: Iterable[str]) -> bool:
+    """Whether it is a route to something in one of the networks."""
+    if not isinstance(item, Route) or item.dst == "default":
+        return False
+    return any(_within(ip_network(item.dst), ip_network(whole)) for whole in networks)
+
+
+def _within(part: IPv4Network | IPv6Network, whole: IPv4Network | IPv6Network) -> bool:
+    return part.version == whole.version and part.subnet_of(whole)  # type: ignore[arg-type]
 
 
 def _kernel_made(item: Item, answered: set[str]) -> bool:

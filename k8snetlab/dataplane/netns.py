@@ -20,8 +20,9 @@ class Netns(msgspec.Struct, frozen=True):
 
     `name` is what `ip netns exec` takes; "" is the namespace of the process (a real machine that is a node).
     `sysctls` maps "net.ipv4.ip_forward" to "1". `owned` names the devices whose routes and permanent neighbour and FDB
-    entries are all ours, so that leftovers on them are stale. With `resolutions` a miss is answered by an entry that
-    nobody desires; it may be there, but only as it would be answered now.
+    entries are all ours, so that leftovers on them are stale; so are those of routes into `networks`. With
+    `resolutions` a miss is answered by an entry that nobody desires; it may be there, but only as it would be answered
+    now.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Netns(msgspec.Struct, frozen=True):
     neighbours: tuple[Neighbour, ...] = ()
     fdb: tuple[FdbEntry, ...] = ()
     owned: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     resolutions: tuple[Resolution, ...] = ()
 
     @property

@@ -178,6 +178,11 @@ class _NoDevice(Exception):
     """A device that a request needs the ifindex of is missing."""
 
 
+def _next_hop(route: Route) -> str:
+    device = route.dev or "any device"
+    return f"next hop {route.via} cannot be reached: it is in no subnet of {device}" if route.via else "no next hop"
+
+
 def _hint(operation: ItemOperation, refusal: Refusal) -> str:
     match operation.item, refusal.errno:
         case _, errno.EPERM:
@@ -189,7 +194,7 @@ def _hint(operation: ItemOperation, refusal: Refusal) -> str:
         case Veth(), errno.EXFULL:
             return "a bridge has at most 1,023 ports: spread the pods over more nodes"
         case Route(), errno.ENETUNREACH | errno.EINVAL:
-            return "the next hop is in no subnet of the device: give the device an address there, or set onlink"
+            return f"{_next_hop(operation.item)}: give the device an address there, or set onlink"
         case Device() | Address() | Neighbour() | FdbEntry(), errno.ENODEV:
             return "the device went away in the meantime"
         case _:

@@ -84,6 +84,7 @@ def _namespace(lab: Lab, proxy: KubeProxyConfiguration, node: Node, mine: Iterab
         neighbours=tunnel.neighbours,
         fdb=tunnel.fdb,
         owned=(names.BRIDGE, *overlay.tunnels(lab)),
+        networks=tuple(whole for family in FAMILIES if (whole := pick(lab.spec.podCIDR, family))),
         resolutions=tunnel.resolutions,
     )
 
