@@ -7,20 +7,14 @@ dark. Which pods serve a Service is told by numbered dots, not by lines: they wo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 import msgspec
 
+from k8snetlab.render.canvas import ALARM, DOT, DOTS, LINE, PAD, SOFT, Box, Canvas, text_width
 from k8snetlab.render.picture import NodeBox, Picture, PodBox, ServiceBox
 
-SIZE = 12
-CHAR = SIZE * 0.61
-"""The width of a character of a monospaced font, generously."""
-LINE = 16
-PAD = 9
 GAP = 14
 MARGIN = 24
-DOT = 16
 RAIL = 18
 """The room to the left of a column of pods, where the line from the bridge runs."""
 LONGEST = 36
@@ -30,34 +24,10 @@ PODS_IN_A_COLUMN = 6
 PODS_DRAWN = 36
 ENDPOINTS_NAMED = 6
 
-INK, SOFT, WIRE, TUNNEL, ALARM = "#1f2937", "#4b5563", "#8391a5", "#d97706", "#b91c1c"
-FILLS = {"world": "#e5e7eb", "node": "#eef2ff", "chip": "#ffffff", "bridge": "#dbeafe", "tunnel": "#fef3c7"}
-FILLS |= {"pod": "#ecfdf5", "service": "#f9fafb"}
-DOTS = ("#2563eb", "#b45309", "#15803d", "#9333ea", "#be123c", "#0e7490", "#4d7c0f", "#a21caf")
-
 
 def svg(picture: Picture) -> str:
     """The whole file."""
     return _Drawing(picture).draw()
-
-
-class _Box(msgspec.Struct, frozen=True):
-    x: float
-    y: float
-    width: float
-    height: float
-
-    @property
-    def middle(self) -> float:
-        return self.x + self.width / 2
-
-    @property
-    def bottom(self) -> float:
-        return self.y + self.height
-
-    @property
-    def right(self) -> float:
-        return self.x + self.width
 
 
 class _Drawing:
@@ -65,59 +35,41 @@ class _Drawing:
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        self._lines: list[str] = []
-        self._boxes: list[str] = []
+        self._canvas = Canvas()
         pods = [pod for node in picture.nodes for pod in node.pods]
-        self._pod = _Box(
-            0, 0, _pod_width(pods), 2 * PAD + LINE * (1 + max((len(p.addresses) for p in pods), default=1))
-        )
+        self._pod = Box(0, 0, _pod_width(pods), 2 * PAD + LINE * (1 + max((len(p.addresses) for p in pods), default=1)))
         self._columns = max((_columns(node) for node in picture.nodes), default=1)
-        chips = [_width(_port(node)) + GAP + _width(_tunnel(node)) for node in picture.nodes]
+        chips = [text_width(_port(node)) + GAP + text_width(_tunnel(node)) for node in picture.nodes]
         rails = self._columns * RAIL + (self._columns - 1) * GAP
         inner = max(
-            [self._columns * self._pod.width + rails, *chips, *(_width(_bridge(node)) for node in picture.nodes)]
+            [self._columns * self._pod.width + rails, *chips, *(text_width(_bridge(node)) for node in picture.nodes)]
         )
         self._pod = msgspec.structs.replace(self._pod, width=(inner - rails) / self._columns)
         self._node_width = inner + 2 * GAP
         per_row = min(NODES_IN_A_ROW, max(1, len(picture.nodes)))
         nodes = per_row * self._node_width + (per_row - 1) * 2 * GAP + 4 * MARGIN
-        beside = max(map(_width, _router(picture))) / 2 + GAP + max(map(_width, _backend(picture))) + MARGIN
+        beside = max(map(text_width, _router(picture))) / 2 + GAP + max(map(text_width, _backend(picture))) + MARGIN
         self._width = max(nodes, 2 * beside)
-        self._label = _Box(0, 0, 0, 0)
+        self._label = Box(0, 0, 0, 0)
 
     def draw(self) -> str:
         bottom = self._services(self._nodes(self._world()))
-        head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self._width:.0f}" height="{bottom:.0f}" '
-            f'viewBox="0 0 {self._width:.0f} {bottom:.0f}" font-size="{SIZE}" '
-            "font-family=\"'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace\">"
-        )
-        title = f"<title>{escape(f'lab {self._picture.lab}')}</title>"
-        return "\n".join([head, title, *self._lines, *self._boxes, "</svg>"]) + "\n"
+        return self._canvas.text_of(f"lab {self._picture.lab}", self._width, bottom)
 
     # --- outside and router ---
 
     def _world(self) -> float:
         """Returns where the underlay's line runs."""
         picture, middle = self._picture, self._width / 2
-        outside = self._framed("world", middle, MARGIN, [("outside", True), *_plain(picture.outside)])
+        outside = self._canvas.framed("world", middle, MARGIN, [("outside", True), *_plain(picture.outside)])
         router = [("router", True), *_plain(_router(picture))]
-        box = self._framed("world", middle, outside.bottom + 24, router)
+        box = self._canvas.framed("world", middle, outside.bottom + 24, router)
         label = _plain(_backend(picture))
-        center = self._width - MARGIN - max(_width(text) for text, _ in label) / 2
-        self._label = self._framed("tunnel" if picture.tunnelled else "chip", center, outside.bottom + 24, label)
-        self._wire((middle, outside.bottom), (middle, box.y))
-        self._wire((middle, box.bottom), (middle, box.bottom + 20))
+        center = self._width - MARGIN - max(text_width(text) for text, _ in label) / 2
+        self._label = self._canvas.framed("tunnel" if picture.tunnelled else "chip", center, outside.bottom + 24, label)
+        self._canvas.wire((middle, outside.bottom), (middle, box.y))
+        self._canvas.wire((middle, box.bottom), (middle, box.bottom + 20))
         return box.bottom + 20
-
-    def _framed(self, kind: str, middle: float, y: float, lines: Sequence[tuple[str, bool]]) -> _Box:
-        """A box around centred lines (text, bold)."""
-        width = max(_width(text) for text, _ in lines)
-        box = _Box(middle - width / 2, y, width, 2 * PAD + LINE * len(lines) - 4)
-        self._rect(box, kind)
-        for number, (text, bold) in enumerate(lines):
-            self._text(middle, y + PAD + 10 + LINE * number, text, bold=bold, anchor="middle")
-        return box
 
     # --- nodes ---
 
@@ -138,44 +90,44 @@ class _Drawing:
                 x += self._node_width + 2 * GAP
             first, last = min(port for port, _ in ends), max(port for port, _ in ends)
             first, last = (left if len(rows) > 1 else first), max(last, self._width / 2)
-            self._wire((min(first, self._width / 2), y), (last, y), thick=True)
+            self._canvas.wire((min(first, self._width / 2), y), (last, y), thick=True)
             if self._picture.tunnelled:
                 end = right if len(rows) > 1 else max(ends[-1][1], self._label.x + GAP)
-                self._wire((ends[0][1], tunnel), (end, tunnel), tunnel=True)
+                self._canvas.wire((ends[0][1], tunnel), (end, tunnel), tunnel=True)
                 if row is rows[0]:
                     end = min(end, self._label.right - GAP)
-                    self._wire((end, self._label.bottom), (end, tunnel), tunnel=True)
+                    self._canvas.wire((end, self._label.bottom), (end, tunnel), tunnel=True)
             buses.append((y, tunnel))
             y = top + max(self._node_height(node) for node in row) + 34
         if len(rows) > 1:
-            self._wire((left, buses[0][0]), (left, buses[-1][0]), thick=True)
+            self._canvas.wire((left, buses[0][0]), (left, buses[-1][0]), thick=True)
             if self._picture.tunnelled:
-                self._wire((right, buses[0][1]), (right, buses[-1][1]), tunnel=True)
+                self._canvas.wire((right, buses[0][1]), (right, buses[-1][1]), tunnel=True)
         return y - 10
 
     def _node(self, node: NodeBox, x: float, y: float, bus: float, tunnel: float) -> tuple[float, float]:
         """Returns where its line meets the underlay's, and where its tunnel's does."""
-        box = _Box(x, y, self._node_width, self._node_height(node))
-        self._rect(box, "node")
-        self._text(box.middle, y + 20, node.name, bold=True, anchor="middle")
+        box = Box(x, y, self._node_width, self._node_height(node))
+        self._canvas.rect(box, "node")
+        self._canvas.text(box.middle, y + 20, node.name, bold=True, anchor="middle")
         inside, chips = x + GAP, y + 32
-        port = self._chip("chip", inside, chips, _port(node))
+        port = self._canvas.chip("chip", inside, chips, _port(node))
         ends = port.x + 14, 0.0
-        self._wire((ends[0], bus), (ends[0], y))
-        self._over((ends[0], y), (ends[0], port.y))
-        bridge = _Box(inside, chips + 24 + GAP, box.width - 2 * GAP, 24)
+        self._canvas.wire((ends[0], bus), (ends[0], y))
+        self._canvas.over((ends[0], y), (ends[0], port.y))
+        bridge = Box(inside, chips + 24 + GAP, box.width - 2 * GAP, 24)
         if self._picture.tunnelled:
             text = _tunnel(node)
-            device = self._chip("tunnel", box.right - GAP - _width(text), chips, text)
+            device = self._canvas.chip("tunnel", box.right - GAP - text_width(text), chips, text)
             ends = ends[0], device.right - 14
-            self._wire((ends[1], tunnel), (ends[1], y), tunnel=True)
-            self._over((ends[1], y), (ends[1], device.y), tunnel=True)
-            self._over((device.x, device.y + 12), (port.right, port.y + 12), tunnel=True)
-            self._over((device.middle, device.bottom), (device.middle, bridge.y))
+            self._canvas.wire((ends[1], tunnel), (ends[1], y), tunnel=True)
+            self._canvas.over((ends[1], y), (ends[1], device.y), tunnel=True)
+            self._canvas.over((device.x, device.y + 12), (port.right, port.y + 12), tunnel=True)
+            self._canvas.over((device.middle, device.bottom), (device.middle, bridge.y))
         else:
-            self._over((port.middle, port.bottom), (port.middle, bridge.y))
-        self._rect(bridge, "bridge")
-        self._text(bridge.middle, bridge.y + 16, _bridge(node), anchor="middle")
+            self._canvas.over((port.middle, port.bottom), (port.middle, bridge.y))
+        self._canvas.rect(bridge, "bridge")
+        self._canvas.text(bridge.middle, bridge.y + 16, _bridge(node), anchor="middle")
         self._pods(node, inside, bridge.bottom)
         return ends
 
@@ -190,23 +142,23 @@ class _Drawing:
             column, row = divmod(place, max(1, rows))
             left = x + column * (self._pod.width + RAIL + GAP) + RAIL
             top = y + 8 + row * (self._pod.height + 8)
-            box = _Box(left, top, self._pod.width, self._pod.height)
+            box = Box(left, top, self._pod.width, self._pod.height)
             if not pod.host:
-                self._over((left - RAIL / 2, y), (left - RAIL / 2, top + box.height / 2))
-                self._over((left - RAIL / 2, top + box.height / 2), (left, top + box.height / 2))
+                self._canvas.over((left - RAIL / 2, y), (left - RAIL / 2, top + box.height / 2))
+                self._canvas.over((left - RAIL / 2, top + box.height / 2), (left, top + box.height / 2))
             self._pod_box(pod, box)
         if len(node.pods) > PODS_DRAWN:
             low = y + 8 + rows * (self._pod.height + 8) + 12
-            self._text(x, low, f"and {len(node.pods) - PODS_DRAWN} more pods", soft=True)
+            self._canvas.text(x, low, f"and {len(node.pods) - PODS_DRAWN} more pods", soft=True)
 
-    def _pod_box(self, pod: PodBox, box: _Box) -> None:
-        self._rect(box, "pod", title=pod.name)
-        self._text(box.x + PAD, box.y + PAD + 10, _shortened(pod.name))
+    def _pod_box(self, pod: PodBox, box: Box) -> None:
+        self._canvas.rect(box, "pod", title=pod.name)
+        self._canvas.text(box.x + PAD, box.y + PAD + 10, _shortened(pod.name))
         addresses = ("the node's network",) if pod.host else pod.addresses or ("no address yet",)
         for number, address in enumerate(addresses, 1):
-            self._text(box.x + PAD, box.y + PAD + 10 + LINE * number, address, soft=True)
+            self._canvas.text(box.x + PAD, box.y + PAD + 10 + LINE * number, address, soft=True)
         for place, service in enumerate(pod.services):
-            self._dot(box.right - PAD - DOT / 2 - place * (DOT + 3), box.bottom - PAD - DOT / 2 + 3, service)
+            self._canvas.dot(box.right - PAD - DOT / 2 - place * (DOT + 3), box.bottom - PAD - DOT / 2 + 3, service)
 
     # --- Services ---
 
@@ -215,84 +167,22 @@ class _Drawing:
         x, lowest = 2.0 * MARGIN, y
         for number, service in enumerate(self._picture.services):
             lines = _service_lines(service)
-            width = max(_width(text) for text, _ in lines) + (DOT + 6)
+            width = max(text_width(text) for text, _ in lines) + (DOT + 6)
             if x > 2 * MARGIN and x + width > self._width - 2 * MARGIN:
                 x, y = 2.0 * MARGIN, lowest + GAP
-            box = _Box(x, y, width, 2 * PAD + LINE * len(lines) - 2)
-            self._rect(box, "service", stroke=DOTS[number % len(DOTS)])
-            self._dot(x + PAD + DOT / 2, y + PAD + DOT / 2 - 2, number)
+            box = Box(x, y, width, 2 * PAD + LINE * len(lines) - 2)
+            self._canvas.rect(box, "service", stroke=DOTS[number % len(DOTS)])
+            self._canvas.dot(x + PAD + DOT / 2, y + PAD + DOT / 2 - 2, number)
             for row, (text, colour) in enumerate(lines):
                 left = x + PAD + (DOT + 6)
-                self._text(left, y + PAD + 10 + LINE * row, text, bold=not row, colour=colour)
+                self._canvas.text(left, y + PAD + 10 + LINE * row, text, bold=not row, colour=colour)
             x, lowest = box.right + GAP, max(lowest, box.bottom)
             self._width = max(self._width, box.right + 2 * MARGIN)
         return lowest + MARGIN
 
-    # --- pencils ---
-
-    def _rect(self, box: _Box, kind: str, title: str = "", stroke: str = WIRE) -> None:
-        inner = f"<title>{escape(title)}</title>" if title else ""
-        self._boxes.append(
-            f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" rx="6" '
-            f'fill="{FILLS[kind]}" stroke="{stroke}">{inner}</rect>'
-        )
-
-    def _chip(self, kind: str, x: float, y: float, text: str) -> _Box:
-        box = _Box(x, y, _width(text), 24)
-        self._rect(box, kind)
-        self._text(box.middle, y + 16, text, anchor="middle")
-        return box
-
-    def _text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        *,
-        bold: bool = False,
-        soft: bool = False,
-        anchor: str = "start",
-        colour: str = "",
-    ) -> None:
-        weight = ' font-weight="bold"' if bold else ""
-        fill = colour or (SOFT if soft else INK)
-        self._boxes.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" text-anchor="{anchor}"{weight}>{escape(text)}</text>'
-        )
-
-    def _dot(self, x: float, y: float, service: int) -> None:
-        colour = DOTS[service % len(DOTS)]
-        self._boxes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT / 2}" fill="{colour}"/>')
-        self._boxes.append(
-            f'<text x="{x:.1f}" y="{y + 3.5:.1f}" fill="#ffffff" font-size="10" font-weight="bold" '
-            f'text-anchor="middle">{service + 1}</text>'
-        )
-
-    def _wire(
-        self, start: tuple[float, float], end: tuple[float, float], thick: bool = False, tunnel: bool = False
-    ) -> None:
-        """A line below all boxes."""
-        self._lines.append(_line(start, end, thick, tunnel))
-
-    def _over(self, start: tuple[float, float], end: tuple[float, float], tunnel: bool = False) -> None:
-        """A line inside a box that has been drawn already."""
-        self._boxes.append(_line(start, end, False, tunnel))
-
-
-def _line(start: tuple[float, float], end: tuple[float, float], thick: bool, tunnel: bool) -> str:
-    style = f'stroke="{TUNNEL}" stroke-dasharray="6 4"' if tunnel else f'stroke="{WIRE}"'
-    return (
-        f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" '
-        f'{style} stroke-width="{3 if thick else 2}" stroke-linecap="round"/>'
-    )
-
 
 def _plain(texts: Iterable[str]) -> list[tuple[str, bool]]:
     return [(text, False) for text in texts]
-
-
-def _width(text: str) -> float:
-    return len(text) * CHAR + 2 * PAD
 
 
 def _router(picture: Picture) -> list[str]:
@@ -327,8 +217,8 @@ def _columns(node: NodeBox) -> int:
 
 def _pod_width(pods: Sequence[PodBox]) -> float:
     """Wide enough for every name, and for every address with its pod's dots beside it."""
-    widths = [_width(_shortened(pod.name)) for pod in pods]
-    widths += [_width(a) + GAP + (DOT + 3) * len(pod.services) for pod in pods for a in pod.addresses]
+    widths = [text_width(_shortened(pod.name)) for pod in pods]
+    widths += [text_width(a) + GAP + (DOT + 3) * len(pod.services) for pod in pods for a in pod.addresses]
     return max([150.0, *widths])
 
 

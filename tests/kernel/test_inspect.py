@@ -16,7 +16,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture(scope="module", params=["nft", "legacy"])
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Two nodes, a Service with a pod on each; in each variant of iptables."""
+    """Two nodes, a Service with a pod on each, both IP families; in each variant of iptables."""
     lab = Lab(tmp_path_factory.mktemp("lab"))
     directory = tmp_path_factory.mktemp("manifests")
     (directory / "lab.yaml").write_text(MANIFEST.replace("VARIANT", request.param))
@@ -29,7 +29,12 @@ MANIFEST = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
 metadata: {name: x}
-spec: {nodes: 2, proxy: {iptables: VARIANT}}
+spec:
+  nodes: 2
+  podCIDR: 10.244.0.0/16,fd00:10:244::/56
+  serviceCIDR: 10.96.0.0/12,fd00:10:96::/112
+  underlay: {cidr: "192.168.0.0/24,fd00:168::/64", outside: "203.0.113.10/24,2001:db8::10/64"}
+  proxy: {iptables: VARIANT}
 ---
 apiVersion: v1
 kind: Pod
@@ -44,7 +49,11 @@ spec: {nodeName: node2, containers: [{name: c, ports: [{containerPort: 8080}]}]}
 apiVersion: v1
 kind: Service
 metadata: {name: web}
-spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}
+spec:
+  type: NodePort
+  ipFamilyPolicy: RequireDualStack
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
 """
 
 
@@ -75,6 +84,12 @@ def test_the_tree_of_a_service_counts_what_is_sent(lab: Lab) -> None:
     assert sum(after.values()) - sum(before.values()) == 5
     text = lab.run("rules", "web", "--node", "node1")
     assert "goes to endpoint" in text and "(pod default/two on node2)" in text
+
+
+def test_ip6tables_has_a_tree_of_its_own(lab: Lab) -> None:
+    rules = [r["rule"] for r in found(lab, "web", "--family", "ipv6") if "-j DNAT" in r["rule"]]
+    assert len(rules) == 2 and all("[fd00:10:244:" in rule for rule in rules)
+    assert not [r for r in found(lab, "--family", "ipv6") if r["meaning"].startswith("Neither")]
 
 
 def test_every_rule_of_the_frame_is_told_and_a_strangers_is_named(lab: Lab) -> None:
@@ -119,7 +134,7 @@ def test_tables_are_what_the_printed_commands_print(lab: Lab, place: str) -> Non
 def test_a_route_that_nobody_owns_is_named(lab: Lab) -> None:
     lab.shell("node2", "ip", "route", "add", "198.51.100.0/24", "via", "192.168.0.1")
     try:
-        [table] = lab.json("tables", "node2", "routes")["tables"]
+        table, _ = lab.json("tables", "node2", "routes")["tables"]
         assert [r["line"].split()[0] for r in table["rows"] if r["owner"] == "nobody"] == ["198.51.100.0/24"]
     finally:
         lab.shell("node2", "ip", "route", "del", "198.51.100.0/24")

@@ -14,8 +14,9 @@ from k8snetlab.api.load import load
 from k8snetlab.cli.main import app
 from k8snetlab.errors import InputError
 from k8snetlab.lab.render import settle
+from k8snetlab.render.canvas import CHAR, SIZE
 from k8snetlab.render.picture import Picture, picture
-from k8snetlab.render.picture_svg import CHAR, SIZE, svg
+from k8snetlab.render.picture_svg import svg
 from k8snetlab.render.picture_text import dot, mermaid
 
 SVG = "{http://www.w3.org/2000/svg}"
