@@ -82,6 +82,10 @@ class Client:
         """{"type": "listening", "nodes": […]}, then for ever {"type": "miss", …} with the fields of misses.Answer."""
         return self._lines("GET", f"{OWN}/misses?{urlencode({'node': node})}")
 
+    def trace(self, question: Json) -> Json:
+        """`question` as tracing.Question; the answer of `tracing.trace`."""
+        return self._json("POST", f"{OWN}/trace", question)
+
     def pause(self, node: str) -> Json:
         return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/pause")
 

@@ -1,0 +1,183 @@
+"""What one namespace holds that decides where a packet goes, as the kernel has it at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Protocol
+
+import msgspec
+
+from k8snetlab.dataplane.rules import ChainKey, Family, Rules
+
+TABLES = ("local", "main", "default")
+"""The routing tables every kernel asks, in this order (ip-rule(8))."""
+
+
+class Interface(msgspec.Struct, frozen=True):
+    """A device. `kind` is loopback, veth, bridge, vxlan or device; `peer` (namespace, name) the other end of a veth, if
+    it is in the lab. `running` is false without carrier. `vni`, `local` and `port` are of a vxlan device.
+    """
+
+    name: str
+    kind: str
+    mac: str = ""
+    mtu: int = 1500
+    up: bool = True
+    running: bool = True
+    master: str = ""
+    hairpin: bool = False
+    peer: tuple[str, str] | None = None
+    vni: int = 0
+    local: str = ""
+    port: int = 0
+    asks: bool = False
+    """A vxlan device whose misses are told to the agent (l3miss or app_solicit)."""
+
+
+class RouteEntry(msgspec.Struct, frozen=True):
+    """A route of any table; `kind` as `ip route` writes it, "unicast" where it writes nothing."""
+
+    dst: str
+    kind: str = "unicast"
+    dev: str = ""
+    via: str = ""
+    src: str = ""
+    metric: int = 0
+    table: str = "main"
+    kernel: bool = False
+    """Made by the kernel itself, for an address."""
+
+    def words(self) -> str:
+        text = self.dst if self.kind == "unicast" else f"{self.kind} {self.dst}"
+        text += f" via {self.via}" if self.via else ""
+        text += f" dev {self.dev}" if self.dev else ""
+        text += f" src {self.src}" if self.src else ""
+        text += f" metric {self.metric}" if self.metric else ""
+        return text + (f" table {self.table}" if self.table != "main" else "")
+
+
+class NeighbourEntry(msgspec.Struct, frozen=True):
+    dev: str
+    dst: str
+    lladdr: str
+    state: str
+
+    @property
+    def usable(self) -> bool:
+        return bool(self.lladdr) and self.state not in ("FAILED", "INCOMPLETE")
+
+    def words(self) -> str:
+        return f"{self.dst} dev {self.dev}{f' lladdr {self.lladdr}' if self.lladdr else ''} {self.state}"
+
+
+class Forwarding(msgspec.Struct, frozen=True):
+    """An entry of a forwarding database: a bridge's (`master` is the bridge, `dev` the port) or a vxlan device's."""
+
+    dev: str
+    lladdr: str
+    master: str = ""
+    dst: str = ""
+    permanent: bool = False
+
+    def words(self) -> str:
+        text = f"{self.lladdr} dev {self.dev}"
+        text += f" master {self.master}" if self.master else ""
+        text += f" dst {self.dst} self" if self.dst else ""
+        return text + (" permanent" if self.permanent else "")
+
+
+class View(msgspec.Struct, frozen=True):
+    """One namespace. `place` is what people call it; `kind` pod, node, router or outside.
+
+    `addresses` maps a device to its addresses. `chains` holds the rules of the family that was asked for, `policies`
+    those of built-in chains, `counters` packets and bytes per rule; `listening` (protocol, address, port), the address
+    "" for any; `recent` the names of `recent` lists by address held.
+    """
+
+    netns: str
+    place: str
+    kind: str
+    interfaces: Mapping[str, Interface] = {}
+    addresses: Mapping[str, tuple[str, ...]] = {}
+    routes: tuple[RouteEntry, ...] = ()
+    neighbours: tuple[NeighbourEntry, ...] = ()
+    forwarding: tuple[Forwarding, ...] = ()
+    sysctls: Mapping[str, str] = {}
+    chains: Mapping[ChainKey, Rules] = {}
+    policies: Mapping[ChainKey, str] = {}
+    counters: Mapping[ChainKey, tuple[tuple[int, int], ...]] = {}
+    listening: frozenset[tuple[str, str, int]] = frozenset()
+    recent: Mapping[str, frozenset[str]] = {}
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Every address of the namespace but loopback's."""
+        return tuple(address for held in self.addresses.values() for address in held)
+
+    def owns(self, address: str) -> bool:
+        return address in self.own or parsed(address).is_loopback
+
+    def sysctl(self, key: str, otherwise: str = "0") -> str:
+        return self.sysctls.get(key, otherwise)
+
+    def forwards(self, address: str) -> bool:
+        return self.sysctl("net.ipv6.conf.all.forwarding" if ":" in address else "net.ipv4.ip_forward") != "0"
+
+    def filters_bridged(self, address: str) -> bool:
+        return self.sysctl(f"net.bridge.bridge-nf-call-ip{'6' if ':' in address else ''}tables") != "0"
+
+    def route(self, dst: str) -> tuple[RouteEntry | None, tuple[RouteEntry, ...]]:
+        """The route that the kernel takes, and those that match as well but lose: a longer prefix, a lower metric or
+        an earlier table wins."""
+        address = parsed(dst)
+        matching = [r for r in self.routes if address in network(r.dst) and r.table in TABLES]
+        matching.sort(key=lambda r: (TABLES.index(r.table), -network(r.dst).prefixlen, r.metric))
+        return (matching[0], tuple(matching[1:])) if matching else (None, ())
+
+    def source(self, route: RouteEntry, dst: str) -> str:
+        """The address that a process's packet to `dst` gets by this route, "" for none."""
+        if route.kind == "local":
+            return dst
+        held = [a for a in self.addresses.get(route.dev, ()) if same_family(a, dst)]
+        return route.src or next(iter([*held, *(a for a in self.own if same_family(a, dst))]), "")
+
+    def neighbour(self, dev: str, address: str) -> NeighbourEntry | None:
+        return next((n for n in self.neighbours if (n.dev, n.dst) == (dev, address)), None)
+
+    def port(self, bridge: str, mac: str) -> Forwarding | None:
+        return next((f for f in self.forwarding if (f.master, f.lladdr) == (bridge, mac)), None)
+
+    def tunnel(self, dev: str, mac: str) -> Forwarding | None:
+        return next((f for f in self.forwarding if (f.dev, f.lladdr) == (dev, mac) and f.dst), None)
+
+    def listens(self, protocol: str, address: str, port: int) -> bool:
+        return bool({(protocol, address, port), (protocol, "", port)} & self.listening)
+
+
+class World(Protocol):
+    """The namespaces of a lab, each read when it is first asked for."""
+
+    def __getitem__(self, netns: str) -> View: ...
+
+    def home(self, address: str) -> str | None:
+        """The namespace that is said to hold an address: where to look first, never an answer by itself."""
+
+
+def family_of(address: str) -> Family:
+    return "ipv6" if ":" in address else "ipv4"
+
+
+def same_family(one: str, other: str) -> bool:
+    return (":" in one) == (":" in other)
+
+
+@lru_cache(maxsize=8192)
+def parsed(text: str) -> IPv4Address | IPv6Address:
+    return ip_address(text)
+
+
+@lru_cache(maxsize=8192)
+def network(text: str) -> IPv4Network | IPv6Network:
+    return ip_network(text, strict=False)

@@ -1,0 +1,273 @@
+"""Read all of a namespace that decides where a packet goes, at this moment: what a trace is predicted from.
+
+`read.read` gives what the lab desires in a shape that compares; this gives what the kernel obeys, its own entries too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from k8snetlab.dataplane.rules import ChainKey, Family
+from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
+from k8snetlab.kernel import netns, sysctl
+from k8snetlab.kernel.iptables import Variant, command, saved
+from k8snetlab.kernel.messages import (
+    AF_BRIDGE,
+    IFF_UP,
+    NUD,
+    RTEXT_FILTER_SKIP_STATS,
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETNEIGH,
+    RTM_GETROUTE,
+    RTPROT_KERNEL,
+    Request,
+    ifaddrmsg,
+    ifinfmsg,
+    ndmsg,
+    rtmsg,
+)
+from k8snetlab.kernel.netlink import Netlink, attributes
+
+IFF_LOOPBACK, IFF_LOWER_UP = 0x8, 0x10000
+_KINDS = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+_TABLES = {255: "local", 254: "main", 253: "default"}
+_STATES = {number: name for name, number in NUD.items()}
+_RTM_GETNSID, _NETNSA_NSID, _NETNSA_FD = 90, 1, 3
+_POLICY = re.compile(r"^:(\S+) (ACCEPT|DROP)")
+_PROTOCOLS = {"tcp": "0A", "udp": "07"}
+"""And the state of a socket that listens, as /proc/net writes it (TCP_LISTEN, TCP_CLOSE)."""
+
+
+def survey(
+    namespace: str, place: str, kind: str, family: Family, variant: Variant, lockfile: Path, others: Iterable[str]
+) -> View:
+    """The namespace as it is. `others` are the namespaces that its cables may lead to; `place` and `kind` go into the
+    answer. Raises NotFoundError, KernelError.
+    """
+    with Netlink(namespace) as netlink:
+        links = _dump(netlink, RTM_GETLINK, ifinfmsg(), ("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS))
+        names = {link["index"]: str(link.get_attr("IFLA_IFNAME")) for link in links}
+        addresses = _addresses(netlink, names)
+        routes = tuple(_routes(netlink, names, family))
+        neighbours = tuple(_neighbours(netlink, names))
+        forwarding = tuple(_forwarding(netlink, names))
+    cables = [link for link in links if link.get_attr("IFLA_LINK") and link.get_attr("IFLA_LINK_NETNSID") is not None]
+    behind = _peers(namespace, others) if cables else {}
+    six = family == "ipv6"
+    keys = ["net.ipv6.conf.all.forwarding" if six else "net.ipv4.ip_forward"]
+    keys.append(f"net.bridge.bridge-nf-call-ip{'6' if six else ''}tables")
+    devices = [name.replace(".", "/") for name in names.values()]
+    if not six:
+        keys += [f"net.ipv4.conf.{name}.rp_filter" for name in ("all", *devices)]
+    asks = [f"net.ipv{6 if six else 4}.neigh.{name}.app_solicit" for name in devices if name.startswith("flannel")]
+    values = sysctl.read(namespace, [*keys, *asks])
+    asking = {key.split(".", 3)[3].rpartition(".")[0].replace("/", ".") for key in asks if values.get(key, "0") != "0"}
+    text = _rules(namespace, family, variant, lockfile)
+    return View(
+        netns=namespace,
+        place=place,
+        kind=kind,
+        interfaces={name: _interface(link, names, behind, asking) for link in links if (name := names[link["index"]])},
+        addresses=addresses,
+        routes=routes,
+        neighbours=neighbours,
+        forwarding=forwarding,
+        sysctls=values,
+        chains=saved.chains(text),
+        policies=_policies(text),
+        counters=saved.counters(text),
+        listening=frozenset(_listening(namespace)),
+        recent=_recent(namespace),
+    )
+
+
+def _dump(netlink: Netlink, kind: int, message: Any, *attrs: tuple[str, Any]) -> list[Any]:
+    message["attrs"] = list(attrs)
+    return netlink.dump(Request(kind, 0, message))
+
+
+def _interface(
+    link: Any, names: Mapping[int, str], behind: Mapping[int, tuple[str, Mapping[int, str]]], asking: set[str]
+) -> Interface:
+    name = names[link["index"]]
+    info = link.get_attr("IFLA_LINKINFO")
+    kind = (info.get_attr("IFLA_INFO_KIND") if info else "") or ""
+    master = link.get_attr("IFLA_MASTER")
+    port = info.get_attr("IFLA_INFO_SLAVE_DATA") if info and master else None
+    data = info.get_attr("IFLA_INFO_DATA") if kind == "vxlan" else None
+    other, others = behind.get(link.get_attr("IFLA_LINK_NETNSID"), ("", {})) if kind == "veth" else ("", {})
+    peer = others.get(link.get_attr("IFLA_LINK") or 0, "")
+    return Interface(
+        name,
+        "loopback" if link["flags"] & IFF_LOOPBACK else kind if kind in ("veth", "bridge", "vxlan") else "device",
+        link.get_attr("IFLA_ADDRESS") or "",
+        link.get_attr("IFLA_MTU"),
+        up=bool(link["flags"] & IFF_UP),
+        running=bool(link["flags"] & IFF_LOWER_UP),
+        master=names.get(master, ""),
+        hairpin=bool(port and port.get_attr("IFLA_BRPORT_MODE")),
+        peer=(other, peer) if peer else None,
+        vni=data.get_attr("IFLA_VXLAN_ID") if data else 0,
+        local=(data.get_attr("IFLA_VXLAN_LOCAL") or data.get_attr("IFLA_VXLAN_LOCAL6") or "") if data else "",
+        port=data.get_attr("IFLA_VXLAN_PORT") if data else 0,
+        asks=bool(data and (data.get_attr("IFLA_VXLAN_L3MISS") or name in asking)),
+    )
+
+
+def _addresses(netlink: Netlink, names: Mapping[int, str]) -> dict[str, tuple[str, ...]]:
+    """Without loopback's and link-local ones."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for message in _dump(netlink, RTM_GETADDR, ifaddrmsg()):
+        address = str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+        if not address.startswith(("fe80:", "127.")) and address != "::1":
+            found[names.get(message["index"], "")].append(address)
+    return {dev: tuple(held) for dev, held in found.items()}
+
+
+def _routes(netlink: Netlink, names: Mapping[int, str], family: Family) -> Iterator[RouteEntry]:
+    request = rtmsg()
+    request["family"] = socket.AF_INET6 if family == "ipv6" else socket.AF_INET
+    everything = "::/0" if family == "ipv6" else "0.0.0.0/0"
+    for message in _dump(netlink, RTM_GETROUTE, request):
+        number = message.get_attr("RTA_TABLE") or message["table"]
+        kind, target = _KINDS.get(message["type"]), message.get_attr("RTA_DST")
+        if kind is None or (target or "").startswith(("fe80:", "ff00:")):
+            continue
+        yield RouteEntry(
+            f"{target}/{message['dst_len']}" if target else everything,
+            kind,
+            names.get(message.get_attr("RTA_OIF"), ""),
+            message.get_attr("RTA_GATEWAY") or "",
+            message.get_attr("RTA_PREFSRC") or "",
+            message.get_attr("RTA_PRIORITY") or 0,
+            _TABLES.get(number, str(number)),
+            kernel=message["proto"] == RTPROT_KERNEL,
+        )
+
+
+def _neighbours(netlink: Netlink, names: Mapping[int, str]) -> Iterator[NeighbourEntry]:
+    for message in _dump(netlink, RTM_GETNEIGH, ndmsg()):
+        state = _STATES.get(message["state"], "")
+        if message["family"] in (socket.AF_INET, socket.AF_INET6) and state != "NOARP":
+            dev, lladdr = names.get(message["ifindex"], ""), message.get_attr("NDA_LLADDR") or ""
+            yield NeighbourEntry(dev, str(message.get_attr("NDA_DST")), lladdr, state)
+
+
+def _forwarding(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Forwarding]:
+    """Unicast entries."""
+    request = ndmsg()
+    request["family"] = AF_BRIDGE
+    for message in _dump(netlink, RTM_GETNEIGH, request):
+        mac = message.get_attr("NDA_LLADDR") or ""
+        master, dst = names.get(message.get_attr("NDA_MASTER") or 0, ""), message.get_attr("NDA_DST") or ""
+        if mac and not int(mac[:2], 16) & 1 and (master or dst):
+            permanent = bool(message["state"] & NUD["PERMANENT"])
+            yield Forwarding(names.get(message["ifindex"], ""), mac, master, dst, permanent)
+
+
+def _peers(namespace: str, others: Iterable[str]) -> dict[int, tuple[str, Mapping[int, str]]]:
+    """The namespaces by the number that this one knows them by, each with the names of its devices.
+
+    Source: RTM_GETNSID, linux/net_namespace.h.
+    """
+    found: dict[int, tuple[str, Mapping[int, str]]] = {}
+    with netns.inside(namespace):
+        asker = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    with asker:
+        for other in others:
+            number = _nsid(asker, other)
+            if number >= 0:
+                found[number] = (other, _LazyNames(other))
+    return found
+
+
+def _nsid(asker: socket.socket, other: str) -> int:
+    """-1 for a namespace that it does not know, or that is gone."""
+    try:
+        fd = os.open(netns.path(other), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    try:
+        asker.send(struct.pack("=IHHIIB3xHHI", 28, _RTM_GETNSID, 1, 1, 0, 0, 8, _NETNSA_FD, fd))
+        answer = asker.recv(4096)
+    finally:
+        os.close(fd)
+    kind = struct.unpack_from("=H", answer, 4)[0]
+    number = attributes(answer[20:]).get(_NETNSA_NSID) if kind != 2 else None
+    return int(struct.unpack("=i", number)[0]) if number else -1
+
+
+class _LazyNames(dict[int, str]):
+    """Device names of a namespace, read when the first is asked for."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__()
+        self._namespace, self._read = namespace, False
+
+    def get(self, index: int, default: Any = None) -> Any:
+        if not self._read:
+            self._read = True
+            with netns.inside(self._namespace):
+                self.update(socket.if_nameindex())
+        return super().get(index, default)
+
+
+def _rules(namespace: str, family: Family, variant: Variant, lockfile: Path) -> str:
+    tool = f"{'iptables' if family == 'ipv4' else 'ip6tables'}-{variant}-save"
+    return command.output(namespace, [tool, "-c"], lockfile)
+
+
+def _policies(text: str) -> dict[ChainKey, str]:
+    found, table = {}, ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif policy := _POLICY.match(line):
+            found[ChainKey(table, policy[1])] = policy[2]
+    return found
+
+
+def _listening(namespace: str) -> Iterator[tuple[str, str, int]]:
+    with netns.inside(namespace):
+        texts = {}
+        for protocol in _PROTOCOLS:
+            for suffix in ("", "6"):
+                with contextlib.suppress(FileNotFoundError):
+                    texts[protocol, suffix] = Path(f"/proc/thread-self/net/{protocol}{suffix}").read_text()
+    for (protocol, _), text in texts.items():
+        for line in text.splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            if state == _PROTOCOLS[protocol]:
+                packed, _, port = local.rpartition(":")
+                yield protocol, _unpacked(packed), int(port, 16)
+
+
+def _unpacked(text: str) -> str:
+    """The address of /proc/net's words of 32 bits in the machine's order; "" for any."""
+    words = struct.pack(f"={len(text) // 8}I", *(int(text[i : i + 8], 16) for i in range(0, len(text), 8)))
+    if not any(words):
+        return ""
+    if words.startswith(bytes(10) + b"\xff\xff"):
+        words = words[12:]
+    return socket.inet_ntop(socket.AF_INET6 if len(words) == 16 else socket.AF_INET, words)
+
+
+def _recent(namespace: str) -> dict[str, frozenset[str]]:
+    """The `recent` lists that hold an address (xt_recent)."""
+    found: dict[str, set[str]] = defaultdict(set)
+    with netns.inside(namespace):
+        lists = Path("/proc/thread-self/net/xt_recent")
+        if lists.exists():
+            for file in lists.iterdir():
+                for address in re.findall(r"src=(\S+) ", file.read_text()):
+                    found[address].add(file.name)
+    return {address: frozenset(lists) for address, lists in found.items()}

@@ -1,0 +1,225 @@
+"""A packet followed through the lab: predicted from what the kernel holds, and one real packet watched. Blocking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.rules import Family
+from k8snetlab.dataplane.view import View, family_of
+from k8snetlab.errors import InputError, NotFoundError
+from k8snetlab.kernel import iptables, netns
+from k8snetlab.kernel.packets import Frame, Watch
+from k8snetlab.kernel.shot import shoot
+from k8snetlab.kernel.survey import survey
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.probe import Place, Target, find_place, find_targets
+from k8snetlab.lab.recognition import Recognition, flow_of
+from k8snetlab.render import names
+from k8snetlab.render.pods import sandbox_name
+from k8snetlab.trace.compare import Sighting, compare
+from k8snetlab.trace.owners import Owners
+from k8snetlab.trace.path import predict
+from k8snetlab.trace.way import Flow, Way
+
+PATIENCE = 0.5
+"""Seconds that an observed packet may take."""
+Json = dict[str, Any]
+
+
+class Question(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"}):
+    """What is asked. `protocol` is tcp, udp or icmp; `node`: enter a Service by its node port there; `endpoint`: of a
+    Service's ways show the one to this "ip" or "ip:port"."""
+
+    source: str
+    target: str
+    port: int | None = None
+    protocol: str = "tcp"
+    node: str = ""
+    endpoint: str = ""
+    predictOnly: bool = False
+
+
+class Kernel:
+    """The lab's namespaces as the kernel has them, each read once, when it is first asked for."""
+
+    def __init__(self, snapshot: Snapshot, paths: LabPaths, family: Family) -> None:
+        lab = snapshot.lab
+        self._family, self._locks = family, paths.xtables_locks
+        self._variant = iptables.variant(lab.spec.proxy.iptables)
+        self._views: dict[str, View] = {}
+        self._homes: dict[str, str] = {}
+        self.places: dict[str, tuple[str, str]] = {
+            names.node_netns(lab.name, name): (name, name) for name in (names.ROUTER, names.OUTSIDE)
+        }
+        for address in lab.spec.underlay.outside.split(","):
+            self._homes[address.strip().partition("/")[0]] = names.node_netns(lab.name, names.OUTSIDE)
+        for node in snapshot.all(Node).values():
+            own = names.node_netns(lab.name, node.name)
+            self.places[own] = (node.name, "node")
+            self._homes |= dict.fromkeys(node.addresses, own)
+        for pod in snapshot.all(Pod).values():
+            if pod.ips and not pod.spec.hostNetwork:
+                own = sandbox_name(lab, pod)
+                self.places[own] = (pod.name if pod.namespace == "default" else f"{pod.namespace}/{pod.name}", "pod")
+                self._homes |= dict.fromkeys(pod.ips, own)
+
+    def __getitem__(self, namespace: str) -> View:
+        if namespace not in self._views:
+            place, kind = self.places[namespace]
+            lock = self._locks / place.replace("/", ".")
+            self._views[namespace] = survey(
+                namespace, place, kind, self._family, self._variant, lock, self._beyond(namespace, kind)
+            )
+        return self._views[namespace]
+
+    def home(self, address: str) -> str | None:
+        return self._homes.get(address)
+
+    def _beyond(self, namespace: str, kind: str) -> Iterable[str]:
+        """Where cables lead: from a pod or the outside host to its node or router, from those anywhere."""
+        beyond = ("node", names.ROUTER) if kind in ("pod", names.OUTSIDE) else None
+        return [n for n, (_, other) in self.places.items() if n != namespace and (beyond is None or other in beyond)]
+
+    @property
+    def read(self) -> dict[str, View]:
+        return self._views
+
+
+def trace(snapshot: Snapshot, paths: LabPaths, question: Question) -> Json:
+    """{"from", "fromNode", "to", "kind", "address", "port", "protocol", "ways": [Way…], "chosen", "observed"}.
+
+    `chosen` is the number of the way that was taken, or that is shown; `observed` {"fate", "agrees", "differences",
+    "milliseconds", "error", "connections"} or None. Raises NotFoundError, InputError, KernelError.
+    """
+    if question.protocol not in ("tcp", "udp", "icmp"):
+        raise InputError(f"{question.protocol!r} cannot be traced", "use tcp, udp or icmp")
+    place = find_place(snapshot, question.source)
+    if not netns.exists(place.netns):
+        raise NotFoundError(f"{place.name} has no network namespace (yet)", "`k8snetlab status` tells what is wrong")
+    target = _target(snapshot, question)
+    kernel = Kernel(snapshot, paths, family_of(target.address))
+    ways = _predicted(snapshot, kernel, place, target, question.protocol)
+    chosen = _by_endpoint(ways, question.endpoint) if question.endpoint else 0
+    observed: Json | None = None
+    if not question.predictOnly:
+        ways, chosen, observed = _observed(kernel, place, target, question.protocol, ways)
+    return {
+        "from": place.name,
+        "fromNode": place.node,
+        "to": target.name,
+        "kind": target.kind,
+        "address": target.address,
+        "port": target.port,
+        "protocol": question.protocol,
+        "ways": msgspec.to_builtins(ways),
+        "chosen": chosen,
+        "observed": observed,
+    }
+
+
+def _predicted(snapshot: Snapshot, kernel: Kernel, place: Place, target: Target, protocol: str) -> tuple[Way, ...]:
+    source, destination = (0, 0) if protocol == "icmp" else (40000, target.port)
+    flow = Flow("", target.address, protocol, source, destination)
+    return predict(kernel, Owners(snapshot), place.netns, flow)
+
+
+def _target(snapshot: Snapshot, question: Question) -> Target:
+    name, port = question.target, question.port
+    if question.node:
+        return _node_port(snapshot, question)
+    if name == names.OUTSIDE:
+        address = snapshot.lab.spec.underlay.outside.split(",")[0].strip().partition("/")[0]
+        return Target(name, "address", address, port or 80, question.protocol.upper())
+    if question.protocol == "icmp":
+        found = find_targets(snapshot, name, port or 1, "TCP")[0]
+        return replace(found, port=0, protocol="ICMP")
+    return find_targets(snapshot, name, port, question.protocol.upper())[0]
+
+
+def _node_port(snapshot: Snapshot, question: Question) -> Target:
+    node = snapshot.get(Node, question.node)
+    if node is None:
+        raise NotFoundError(
+            f"node {question.node!r} not found", f"nodes: {', '.join(n for _, n in snapshot.all(Node))}"
+        )
+    namespace, _, name = question.target.rpartition("/")
+    service = snapshot.get(Service, name, namespace or "default")
+    ports = [
+        p.nodePort
+        for p in (service.spec.ports if service else ())
+        if p.nodePort and question.port in (None, p.port, p.nodePort) and p.protocol == question.protocol.upper()
+    ]
+    if not ports:
+        raise InputError(
+            f"{question.target} is no Service with a {question.protocol} node port",
+            "--node enters a Service of type NodePort or LoadBalancer by that node",
+        )
+    return Target(f"{question.target}@{node.name}", "nodePort", node.addresses[0], ports[0], question.protocol.upper())
+
+
+def _by_endpoint(ways: tuple[Way, ...], endpoint: str) -> int:
+    for number, way in enumerate(ways):
+        if endpoint in (way.endpoint, way.endpoint.rpartition(":")[0].strip("[]")):
+            return number
+    known = ", ".join(dict.fromkeys(way.endpoint for way in ways if way.endpoint))
+    raise InputError(f"no way leads to endpoint {endpoint}", f"endpoints: {known}" if known else "there are none")
+
+
+# --- observation ------------------------------------------------------------------------------------------------------
+
+
+def _observed(
+    kernel: Kernel, place: Place, target: Target, protocol: str, ways: tuple[Way, ...]
+) -> tuple[tuple[Way, ...], int, Json]:
+    passed = {hop.netns for way in ways for hop in way.hops} | {place.netns}
+    passed |= {namespace for namespace, (_, kind) in kernel.places.items() if kind != "pod"}
+    ports = {i.port for view in kernel.read.values() for i in view.interfaces.values() if i.kind == "vxlan"}
+    with Watch([n for n in passed if netns.exists(n)], ports or {8472}) as watch:
+        shot = shoot(place.netns, target.address, target.port, protocol, PATIENCE)
+        frames, made = watch.frames(), watch.connections()
+    found = Recognition(shot, place.netns, (target.address, target.port), protocol, made)
+    bridges = {(v.netns, i.name) for v in kernel.read.values() for i in v.interfaces.values() if i.kind == "bridge"}
+    verdict = compare(ways, _sightings(kernel, frames, found), shot.heard, bridges)
+    ways = (*ways[: verdict.chosen], verdict.way, *ways[verdict.chosen + 1 :])
+    return (
+        ways,
+        verdict.chosen,
+        {
+            "fate": shot.heard,
+            "agrees": not verdict.differences,
+            "differences": list(verdict.differences),
+            "milliseconds": round(shot.milliseconds, 3),
+            "error": shot.error,
+            "connections": [
+                {"place": kernel.places[c.netns][0], "original": list(c.original), "reply": list(c.reply)}
+                for c in found.connections(frames)
+            ],
+        },
+    )
+
+
+def _sightings(kernel: Kernel, frames: list[Frame], found: Recognition) -> Iterator[Sighting]:
+    began = 0
+    for frame, back in found.of(frames):
+        began = began or frame.nanoseconds
+        packet, outer = frame.packet.inner or frame.packet, frame.packet if frame.packet.inner else None
+        view = kernel.read.get(frame.netns)
+        device = view.interfaces.get(frame.interface) if view else None
+        yield Sighting(
+            netns=frame.netns,
+            place=kernel.places[frame.netns][0],
+            interface=frame.interface,
+            direction="out" if frame.outgoing else "in",
+            packet=flow_of(packet),
+            microseconds=round((frame.nanoseconds - began) / 1000, 1),
+            back=back,
+            outer=flow_of(outer) if outer else None,
+            vni=outer.vni if outer else 0,
+            astray=frame.astray and not (device and device.master),  # a bridge's port takes in frames for everyone
+        )

@@ -1,0 +1,150 @@
+"""A prediction set against what was seen: the way that was taken, and where the two part."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from k8snetlab.trace.way import Fate, Flow, Hop, Point, Way
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """The packet (`back`: its answer) at a device. `astray`: the device took in a frame that was for another one."""
+
+    netns: str
+    place: str
+    interface: str
+    direction: str
+    packet: Flow
+    microseconds: float
+    back: bool = False
+    outer: Flow | None = None
+    vni: int = 0
+    astray: bool = False
+
+    @property
+    def point(self) -> Point:
+        return (self.netns, self.interface, self.direction)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`way` is the predicted way that comes nearest, its hops marked with what was seen, and hops put in that were seen
+    without being predicted. `differences` are sentences, none when prediction and observation agree.
+    """
+
+    way: Way
+    chosen: int
+    differences: tuple[str, ...]
+
+
+def compare(
+    ways: Sequence[Way], sightings: Iterable[Sighting], heard: Fate, bridges: Collection[tuple[str, str]]
+) -> Verdict:
+    """`bridges` names (namespace, device) of bridges: whether a bridge itself shows a frame that it only passes on
+    depends on its caches, so such sightings are not held against a prediction."""
+    seen = list(_first(sightings))
+    if not ways:
+        raise ValueError("there is no prediction to compare with")
+    scored = [(_score(way, seen, heard), -number) for number, way in enumerate(ways)]
+    chosen = -max(scored)[1]
+    way = ways[chosen]
+    there, missed = _marked(way.there, [s for s in seen if not s.back], bridges, way.flooded)
+    back, missed_back = _marked(way.back, [s for s in seen if s.back], bridges, way.flooded)
+    differences = [*missed, *missed_back]
+    if way.fate != heard:
+        differences.append(f"predicted was {way.fate}, the sender heard: {heard}")
+    return Verdict(replace(way, there=there, back=back), chosen, tuple(differences))
+
+
+def _score(way: Way, seen: list[Sighting], heard: Fate) -> tuple[int, bool]:
+    """How much of what was seen the way explains."""
+    predicted = {(hop.point, *_addresses(hop.packet)) for hop in way.hops if hop.interface}
+    found = {(s.point, *_addresses(s.packet)) for s in seen}
+    return len(predicted & found) - len(predicted ^ found), way.fate == heard
+
+
+def _first(sightings: Iterable[Sighting]) -> Iterator[Sighting]:
+    """One of each: what is sent again says nothing new."""
+    known: set[tuple[object, ...]] = set()
+    for sighting in sightings:
+        key = (sighting.point, sighting.back, sighting.outer is None)
+        if key not in known:
+            known.add(key)
+            yield sighting
+
+
+def _marked(
+    hops: Sequence[Hop],
+    seen: list[Sighting],
+    bridges: Collection[tuple[str, str]],
+    flooded: Collection[tuple[str, str]],
+) -> tuple[tuple[Hop, ...], list[str]]:
+    left = {(s.point, s.outer is None): s for s in seen}
+    marked: list[Hop] = []
+    differences: list[str] = []
+    last: Hop | None = None
+    broken = False
+    for hop in hops:
+        sighting = left.pop((hop.point, hop.outer is None), None) if hop.interface else None
+        remark = ""
+        if not hop.interface:
+            marked.append(hop)
+            continue
+        if sighting is None:
+            if not broken:
+                remark = f"not seen here: {_cause(last, hop)}"
+                differences.append(f"{hop.place} {hop.interface} {hop.direction}: {remark}")
+            broken = True
+            marked.append(replace(hop, seen=False, remark=remark))
+            continue
+        if _addresses(sighting.packet) != _addresses(hop.packet):
+            remark = (
+                f"seen with {sighting.packet}: another rule or an older connection in conntrack translated it"
+                if not broken
+                else f"seen with {sighting.packet}"
+            )
+            differences.append(f"{hop.place} {hop.interface} {hop.direction}: {remark}")
+        last = replace(
+            hop,
+            packet=sighting.packet,
+            outer=sighting.outer,
+            seen=True,
+            microseconds=sighting.microseconds,
+            remark=remark,
+        )
+        marked.append(last)
+    for sighting in left.values():
+        stray = sighting.astray or (sighting.netns, sighting.interface) in bridges
+        if stray or any(sighting.netns == n for n, _ in flooded):
+            continue
+        text = "seen here, and not predicted"
+        differences.append(f"{sighting.place} {sighting.interface} {sighting.direction}: {text}")
+        at = next((i for i, h in enumerate(marked) if (h.microseconds or 0) > sighting.microseconds), len(marked))
+        marked.insert(at, _unforeseen(sighting, text))
+    return tuple(marked), differences
+
+
+def _unforeseen(s: Sighting, remark: str) -> Hop:
+    return Hop(
+        s.netns, s.place, s.interface, s.direction, s.packet, (), s.outer, s.vni, 0, True, s.microseconds, remark
+    )
+
+
+def _cause(last: Hop | None, hop: Hop) -> str:
+    """Where a packet stopped that was predicted to go on, in one sentence."""
+    if last is None:
+        return f"{hop.place} never sent it: its own rules, or an address that did not resolve"
+    if last.netns != hop.netns:
+        return f"it left {last.place} by {last.interface} and did not arrive: the cable, or a filter on it (tc, XDP)"
+    if hop.direction == "out":
+        return (
+            f"{last.place} took it in by {last.interface} and sent nothing: the neighbour did not answer, or a filter"
+            " outside iptables (nft, tc), or what the kernel holds has changed since it was read"
+        )
+    return f"{last.place} dropped it between {last.interface} and {hop.interface}"
+
+
+def _addresses(flow: Flow) -> tuple[str, str]:
+    return flow.src, flow.dst

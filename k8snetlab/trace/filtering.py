@@ -1,0 +1,170 @@
+"""A packet among one namespace's iptables rules and connections: what becomes of it, and which rules decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from k8snetlab.dataplane.rules import ChainKey
+from k8snetlab.dataplane.view import View
+from k8snetlab.trace.owners import Owners
+from k8snetlab.trace.syntax import RuleSyntaxError, parse
+from k8snetlab.trace.tracer import Host, Outcome, Packet, Step, TraceError, Verdict, trace
+from k8snetlab.trace.way import Decision, Flow
+
+BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK")
+
+
+class Tracked(msgspec.Struct, frozen=True):
+    """A connection that `netns` remembers: the packet as it came, and the answer it waits for."""
+
+    netns: str
+    original: Flow
+    reply: Flow
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """One way out of the rules: `flow` as it leaves, `routed` its destination when the route was chosen.
+
+    `before` and `after` are the decisions on either side of routing; `early`: it ended before. `reject` names the
+    answer of a REJECT; `translated` tells whether this is an answer that conntrack turned back.
+    """
+
+    flow: Flow
+    routed: str
+    verdict: Verdict
+    probability: float = 1.0
+    before: tuple[Decision, ...] = ()
+    after: tuple[Decision, ...] = ()
+    early: bool = False
+    reject: str = ""
+    endpoint: str = ""
+    tracked: Tracked | None = None
+
+
+def passages(
+    view: View, owners: Owners, flow: Flow, arrived: str, bridged: bool, known: Iterable[Tracked]
+) -> Iterator[Passed]:
+    """`arrived` is the device it came in by, "" for a packet of this namespace's own process."""
+    if not view.chains:
+        yield Passed(flow, flow.dst, "delivered" if view.owns(flow.dst) else "sent")
+        return
+    connection = next((t for t in known if t.netns == view.netns and _same(t.reply, flow)), None)
+    entering, state = flow, "NEW"
+    noted: tuple[Decision, ...] = ()
+    if connection:
+        back = connection.original.turned()
+        entering = msgspec.structs.replace(flow, dst=back.dst, dport=back.dport)
+        state, noted = "ESTABLISHED", tuple(_turned_back(connection, flow))
+    elif flow.inner is None and any(_same(t.original.turned(), flow) for t in known) and flow.protocol != "udp":
+        state = "INVALID"
+    packet = Packet(
+        entering.src, entering.dst, entering.protocol, entering.dport, entering.sport, arrived, "", state, 0, bridged
+    )
+    host = Host(view.own, lambda dst: _device(view, dst), view.recent.get(entering.src, frozenset()), view.addresses)
+    try:
+        outcomes = trace(view.chains, packet, host, view.policies)
+    except (RuleSyntaxError, TraceError) as error:
+        yield Passed(entering, entering.dst, "sent", before=(Decision("rule", f"not followed: {error.message}"),))
+        return
+    for outcome in outcomes:
+        yield _passed(view, owners, flow, outcome, connection, noted)
+
+
+def _passed(
+    view: View, owners: Owners, flow: Flow, outcome: Outcome, connection: Tracked | None, noted: tuple[Decision, ...]
+) -> Passed:
+    packet = outcome.packet
+    left = msgspec.structs.replace(flow, src=packet.src, dst=packet.dst, dport=packet.dport)
+    if connection:
+        back = connection.original.turned()
+        left = msgspec.structs.replace(left, src=back.src, sport=back.sport)
+    before, after = _decisions(view, owners, outcome)
+    last = next((s.chain for s in reversed(outcome.steps) if s.chain in BUILT_IN), "")
+    ended = outcome.verdict in ("dropped", "rejected")
+    if ended and not any(d.text.startswith(("DROP", "REJECT")) for d in (*before, *after)):
+        last = _policy(view, outcome)
+        after += (Decision("rule", f"DROP by the policy of {last}"),)
+    reject = parse(outcome.steps[-1].rule).target if outcome.verdict == "rejected" else None
+    return Passed(
+        flow=left,
+        routed=packet.dst,
+        verdict=outcome.verdict,
+        probability=outcome.probability,
+        before=noted + before,
+        after=after,
+        early=ended and last == "PREROUTING",
+        reject=(reject.option("reject-with") or "") if reject else "",
+        endpoint=outcome.endpoint,
+        tracked=None if connection else Tracked(view.netns, flow, left.turned()),
+    )
+
+
+def _policy(view: View, outcome: Outcome) -> str:
+    """The built-in chain whose policy dropped the packet: the first on its way that has one."""
+    forward = "INPUT" if view.owns(outcome.packet.dst) else "FORWARD"
+    hooks = ("PREROUTING", forward, "POSTROUTING") if outcome.packet.in_interface else ("OUTPUT", "POSTROUTING")
+    dropping = {key.chain for key, policy in view.policies.items() if policy == "DROP"}
+    return next((hook for hook in hooks if hook in dropping), "a built-in chain")
+
+
+def _decisions(view: View, owners: Owners, outcome: Outcome) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
+    """Those of PREROUTING and OUTPUT, and those of the later hooks: a decision for each rule that did something."""
+    before: list[Decision] = []
+    after: list[Decision] = []
+    stack: list[Step] = []
+    for step in outcome.steps:
+        while stack and (step.chain in BUILT_IN or _target(stack[-1]) != step.chain):
+            stack.pop()
+        stack.append(step)
+        target = _target(step)
+        if target in ACTING:
+            hook = stack[0].chain
+            (before if hook in ("PREROUTING", "OUTPUT") else after).append(_decision(view, owners, stack))
+    return tuple(before), tuple(after)
+
+
+def _decision(view: View, owners: Owners, stack: list[Step]) -> Decision:
+    step = stack[-1]
+    target = parse(step.rule).target
+    assert target is not None
+    options = " ".join(value for _, value in target.options if value)
+    chains = [s.chain for s in stack]
+    held = view.counters.get(ChainKey(step.table, step.chain), ())
+    return Decision(
+        what="rule",
+        text=f"{target.name}{f' {options}' if options else ''}: {step.table} {' > '.join(chains)}, rule {step.number}",
+        entry=f"-A {step.chain} {step.rule}",
+        owner=owners.of_rule(chains, [parse(s.rule).comment for s in reversed(stack)]),
+        counters=held[step.number - 1] if step.number <= len(held) else None,
+    )
+
+
+def _turned_back(connection: Tracked, flow: Flow) -> Iterator[Decision]:
+    back = connection.original.turned()
+    if not _same(back, flow):
+        yield Decision("conntrack", f"the answer is turned back: {flow} becomes {back}")
+
+
+def _target(step: Step) -> str:
+    target = parse(step.rule).target
+    return target.name if target else ""
+
+
+def _device(view: View, dst: str) -> str:
+    route, _ = view.route(dst)
+    if route is None:
+        return ""
+    return "lo" if route.kind == "local" else route.dev
+
+
+def _same(one: Flow, other: Flow) -> bool:
+    return (one.src, one.dst, one.protocol, one.sport, one.dport) == (
+        other.src,
+        other.dst,
+        other.protocol,
+        other.sport,
+        other.dport,
+    )

@@ -1,0 +1,80 @@
+"""One link-layer segment: who answers for an address, and by which port of a bridge a frame leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from k8snetlab.dataplane.view import Interface, View, World
+from k8snetlab.trace.owners import Owners
+from k8snetlab.trace.way import Decision
+
+
+def neighbour(world: World, owners: Owners, view: View, dev: Interface, address: str) -> tuple[str, Decision]:
+    """The MAC that a frame for `address` gets, "" when none can be found out."""
+    entry = view.neighbour(dev.name, address)
+    if entry and entry.usable:
+        owner = owners.of_address(address)
+        return entry.lladdr, Decision("neighbour", f"{address} is at {entry.lladdr}", entry.words(), owner)
+    if dev.kind == "vxlan":
+        mac = _vtep(world, address, dev.vni) if dev.asks else ""
+        if mac:
+            return mac, Decision("neighbour", f"no entry for {address}: the agent is asked (l3 miss) and says {mac}")
+        return "", Decision("neighbour", f"no neighbour entry for {address} on {dev.name}, and nobody can be asked")
+    mac = _answers(world, view, dev, address)
+    if mac:
+        return mac, Decision("neighbour", f"no entry yet: who has {address} is asked, and {mac} answers")
+    return "", Decision("neighbour", f"nobody on {dev.name} answers for {address}")
+
+
+def port_of(world: World, view: View, bridge: str, mac: str, dst: str) -> tuple[Interface | None, Decision]:
+    """The port that a frame for `mac` leaves by; what = "flood" when the bridge does not know and tries all."""
+    entry = view.port(bridge, mac)
+    if entry and entry.dev in view.interfaces and entry.dev != bridge:
+        return view.interfaces[entry.dev], Decision("port", f"{bridge} sends to port {entry.dev}", entry.words())
+    home = world.home(dst)
+    ports = [i for i in view.interfaces.values() if i.master == bridge and i.peer]
+    for port in sorted(ports, key=lambda p: p.peer is None or p.peer[0] != home):
+        assert port.peer is not None
+        station = world[port.peer[0]].interfaces.get(port.peer[1])
+        if station and mac in _macs(world[port.peer[0]], station):
+            text = f"{bridge} has to learn where {mac} is, or flood: {port.name} leads there"
+            return port, Decision("flood", text)
+    return None, Decision("flood", f"{bridge} does not know {mac} and floods; nobody takes it")
+
+
+def _answers(world: World, view: View, dev: Interface, address: str) -> str:
+    """The MAC of the station on `dev`'s segment that holds `address`."""
+    for netns, name in _stations(world, view, dev, address):
+        other = world[netns]
+        device = other.interfaces.get(name)
+        if device and device.up and address in other.own:
+            return other.interfaces[device.master].mac if device.master else device.mac
+    return ""
+
+
+def _stations(world: World, view: View, dev: Interface, address: str) -> Iterator[tuple[str, str]]:
+    """The devices worth asking: the other end of a cable, and beyond bridges where the address is said to be."""
+    home = world.home(address)
+    bridges = [(view, dev.name)] if dev.kind == "bridge" else []
+    if dev.peer:
+        yield dev.peer
+        other = world[dev.peer[0]]
+        if master := other.interfaces[dev.peer[1]].master:
+            bridges.append((other, master))
+    for at, bridge in bridges:
+        for port in at.interfaces.values():
+            if port.master == bridge and port.peer and port.peer[0] == home and port.running:
+                yield port.peer
+
+
+def _vtep(world: World, address: str, vni: int) -> str:
+    """The MAC of the tunnel end on the node that the pod with `address` is plugged into."""
+    home = world.home(address)
+    if home is None:
+        return ""
+    node = next((i.peer[0] for i in world[home].interfaces.values() if i.peer), home)
+    return next((i.mac for i in world[node].interfaces.values() if i.kind == "vxlan" and i.vni == vni), "")
+
+
+def _macs(view: View, station: Interface) -> set[str]:
+    return {station.mac} | ({view.interfaces[station.master].mac} if station.master in view.interfaces else set())

@@ -1,0 +1,247 @@
+"""The walk, over namespaces written down by hand: what decides, and where a packet ends when something is missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.rules import ChainKey
+from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
+from k8snetlab.trace.compare import Sighting, compare
+from k8snetlab.trace.owners import NOBODY, Owners
+from k8snetlab.trace.path import predict
+from k8snetlab.trace.way import Flow, Way
+
+CLIENT, NODE, SERVER = "lab.client", "lab.node1", "lab.server"
+VIP = "10.96.0.1"
+
+
+class World:
+    """One node with two pods on its bridge."""
+
+    def __init__(self, **changed: dict[str, Any]) -> None:
+        self.views = {
+            CLIENT: pod(CLIENT, "client", "10.244.1.2", "veth1"),
+            SERVER: pod(SERVER, "server", "10.244.1.3", "veth2"),
+            NODE: node(),
+        }
+        for name, fields in changed.items():
+            key = f"lab.{name}"
+            self.views[key] = msgspec.structs.replace(self.views[key], **fields)
+
+    def __getitem__(self, netns: str) -> View:
+        return self.views[netns]
+
+    def home(self, address: str) -> str | None:
+        return {"10.244.1.2": CLIENT, "10.244.1.3": SERVER}.get(address)
+
+
+def pod(netns: str, place: str, address: str, veth: str) -> View:
+    mac = f"0a:58:0a:f4:01:0{address[-1]}"
+    return View(
+        netns,
+        place,
+        "pod",
+        interfaces={
+            "lo": Interface("lo", "loopback"),
+            "eth0": Interface("eth0", "veth", mac, 1450, peer=(NODE, veth)),
+        },
+        addresses={"eth0": (address,)},
+        routes=(
+            RouteEntry("0.0.0.0/0", dev="eth0", via="10.244.1.1"),
+            RouteEntry("10.244.1.0/24", dev="eth0", src=address, kernel=True),
+        ),
+        listening=frozenset({("tcp", "", 8080)}),
+    )
+
+
+def node() -> View:
+    port = {"master": "cni0", "hairpin": True}
+    return View(
+        NODE,
+        "node1",
+        "node",
+        interfaces={
+            "lo": Interface("lo", "loopback"),
+            "cni0": Interface("cni0", "bridge", "0a:58:0a:f4:01:01", 1450),
+            "veth1": Interface("veth1", "veth", "02:00:00:00:00:01", 1450, peer=(CLIENT, "eth0"), **port),  # type: ignore[arg-type]
+            "veth2": Interface("veth2", "veth", "02:00:00:00:00:02", 1450, peer=(SERVER, "eth0"), **port),  # type: ignore[arg-type]
+        },
+        addresses={"cni0": ("10.244.1.1",)},
+        routes=(
+            RouteEntry("10.244.1.0/24", dev="cni0", src="10.244.1.1", kernel=True),
+            RouteEntry("10.244.1.1/32", "local", "cni0", src="10.244.1.1", table="local", kernel=True),
+        ),
+        forwarding=(
+            Forwarding("veth1", "0a:58:0a:f4:01:02", "cni0"),
+            Forwarding("veth2", "0a:58:0a:f4:01:03", "cni0"),
+        ),
+        sysctls={"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "1"},
+        chains=CHAINS,
+        counters={ChainKey("nat", "KUBE-SEP-A"): ((7, 420),)},
+    )
+
+
+CHAINS = {
+    ChainKey("nat", "PREROUTING"): ("-j KUBE-SERVICES",),
+    ChainKey("nat", "KUBE-SERVICES"): (f"-d {VIP}/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-A",),
+    ChainKey("nat", "KUBE-SVC-A"): ("-m comment --comment default/web -j KUBE-SEP-A",),
+    ChainKey("nat", "KUBE-SEP-A"): ("-p tcp -m tcp -j DNAT --to-destination 10.244.1.3:8080",),
+}
+
+
+def only(world: World, dst: str = "10.244.1.3", port: int = 8080, protocol: str = "tcp", src: str = CLIENT) -> Way:
+    (way,) = predict(world, Owners(Snapshot()), src, Flow("", dst, protocol, 40000, port))
+    return way
+
+
+def points(way: Way) -> list[str]:
+    return [f"{hop.place} {hop.interface} {hop.direction}" for hop in way.there if hop.interface]
+
+
+def test_on_one_bridge_the_node_only_passes_the_frame_on() -> None:
+    way = only(World())
+    assert way.fate == "answered"
+    assert points(way) == ["client eth0 out", "node1 veth1 in", "node1 veth2 out", "server eth0 in"]
+    assert way.there[0].packet == Flow("10.244.1.2", "10.244.1.3", "tcp", 40000, 8080)
+    route = way.there[0].decisions[0]
+    assert route.entry == "10.244.1.0/24 dev eth0 src 10.244.1.2"
+    assert route.lost == ("0.0.0.0/0 via 10.244.1.1 dev eth0",)
+
+
+def test_a_service_is_translated_and_the_answer_turned_back() -> None:
+    way = only(World(), VIP, 80)
+    assert (way.fate, way.endpoint, way.probability) == ("answered", "10.244.1.3:8080", 1)
+    assert points(way) == ["client eth0 out", "node1 veth1 in", "node1 veth2 out", "server eth0 in"]
+    dnat = next(d for hop in way.there for d in hop.decisions if d.what == "rule")
+    assert dnat.text == "DNAT 10.244.1.3:8080: nat PREROUTING > KUBE-SERVICES > KUBE-SVC-A > KUBE-SEP-A, rule 1"
+    assert (dnat.counters, dnat.owner) == ((7, 420), "kube-proxy")
+    assert [hop.packet.src for hop in way.back if hop.interface] == ["10.244.1.3", "10.244.1.3", VIP, VIP]
+
+
+def test_without_br_netfilter_the_answer_passes_conntrack_by() -> None:
+    off = {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "0"}
+    way = only(World(node1={"sysctls": off}), VIP, 80)
+    assert way.fate == "lost"
+    assert way.reason == "on the way back: the answer comes from 10.244.1.3:8080, and 10.96.0.1:80 was asked"
+
+
+@pytest.mark.parametrize("hairpin", [True, False])
+def test_a_pod_that_asks_itself_needs_hairpin_and_masquerade(hairpin: bool) -> None:
+    port = msgspec.structs.replace(node().interfaces["veth2"], hairpin=hairpin)
+    way = only(World(node1={"interfaces": {**node().interfaces, "veth2": port}}), VIP, 80, src=SERVER)
+    assert way.fate == "lost"
+    assert ("hairpin is off on veth2" in way.reason) is not hairpin
+    assert ("martian source" in way.reason) is hairpin
+
+
+@pytest.mark.parametrize(
+    ("changed", "fate", "reason"),
+    [
+        ({"client": {"routes": ()}}, "unreachable", "no route to 10.96.0.1 in client"),
+        ({"node1": {"routes": ()}}, "lost", "no route to 10.244.1.3 in node1"),
+        (
+            {"client": {"routes": (RouteEntry("0.0.0.0/0", "blackhole"),)}},
+            "unreachable",
+            "the route is blackhole in client",
+        ),
+        ({"node1": {"sysctls": {}}}, "lost", "forwarding is off in node1"),
+        ({"node1": {"interfaces": {**node().interfaces, "cni0": Interface("cni0", "bridge", up=False)}}}, "lost", ""),
+        (
+            {"node1": {"chains": {ChainKey("filter", "FORWARD"): (f"-d {VIP}/32 -p tcp -j REJECT",)}}},
+            "unreachable",
+            "no route to 10.96.0.1 in node1",
+        ),
+        (
+            {"node1": {"chains": {**CHAINS, ChainKey("filter", "FORWARD"): ("-p tcp -j REJECT",)}}},
+            "refused",
+            f"node1: REJECT: filter FORWARD, rule 1 ({NOBODY})",
+        ),
+        (
+            {"node1": {"chains": {**CHAINS, ChainKey("raw", "PREROUTING"): ("-j DROP",)}}},
+            "lost",
+            f"node1: DROP: raw PREROUTING, rule 1 ({NOBODY})",
+        ),
+        (
+            {"node1": {"policies": {ChainKey("filter", "FORWARD"): "DROP"}}},
+            "lost",
+            "node1: DROP by the policy of FORWARD",
+        ),
+        ({"server": {"listening": frozenset()}}, "refused", "nobody listens on tcp 10.244.1.3:8080"),
+    ],
+)
+def test_where_a_packet_ends(changed: dict[str, Any], fate: str, reason: str) -> None:
+    way = only(World(**changed), VIP, 80)
+    assert (way.fate, reason in way.reason) == (fate, True), way.reason
+
+
+def test_a_neighbour_entry_with_the_wrong_mac_sends_to_nobody() -> None:
+    entry = NeighbourEntry("eth0", "10.244.1.3", "02:99:00:00:00:00", "STALE")
+    way = only(World(client={"neighbours": (entry,)}))
+    assert way.fate == "lost"
+    assert way.reason == "node1: cni0 does not know 02:99:00:00:00:00 and floods; nobody takes it"
+    assert way.flooded == ((NODE, "cni0"),)
+
+
+def test_branches_of_a_service_add_up() -> None:
+    chains = {
+        **CHAINS,
+        ChainKey("nat", "KUBE-SVC-A"): (
+            "-m statistic --mode random --probability 0.25 -j KUBE-SEP-A",
+            "-j KUBE-SEP-B",
+        ),
+        ChainKey("nat", "KUBE-SEP-B"): ("-p tcp -m tcp -j DNAT --to-destination 10.244.1.2:8080",),
+    }
+    ways = predict(World(node1={"chains": chains}), Owners(Snapshot()), CLIENT, Flow("", VIP, "tcp", 40000, 80))
+    assert [(way.endpoint, way.probability) for way in ways] == [("10.244.1.2:8080", 0.75), ("10.244.1.3:8080", 0.25)]
+
+
+def test_rules_that_cannot_be_read_are_said_to_be_passed_over() -> None:
+    way = only(World(node1={"chains": {ChainKey("filter", "FORWARD"): ("-m strange -j DROP",)}}))
+    notes = [d.text for hop in way.there for d in hop.decisions if d.what == "rule"]
+    assert notes and notes[0].startswith("not followed: cannot read the iptables rule")
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+def seen(way: Way) -> list[Sighting]:
+    return [
+        Sighting(h.netns, h.place, h.interface, h.direction, h.packet, float(n), h in way.back)
+        for n, h in enumerate(way.hops)
+        if h.interface
+    ]
+
+
+def test_what_was_seen_as_predicted_differs_in_nothing() -> None:
+    way = only(World())
+    verdict = compare([way], seen(way), "answered", set())
+    assert verdict.differences == ()
+    assert [h.microseconds for h in verdict.way.there if h.interface] == [0, 1, 2, 3]
+
+
+def test_where_a_packet_stopped_is_marked_once() -> None:
+    way = only(World())
+    verdict = compare([way], seen(way)[:2], "lost", set())
+    assert [h.seen for h in verdict.way.there if h.interface] == [True, True, False, False]
+    told = [h.remark for h in verdict.way.hops if h.remark]
+    assert told[0].startswith("not seen here: node1 took it in by veth1 and sent nothing")
+    assert verdict.differences[-1] == "predicted was answered, the sender heard: lost"
+
+
+def test_another_address_and_another_device_are_differences() -> None:
+    way = only(World())
+    other = [msgspec.structs.replace(s, packet=msgspec.structs.replace(s.packet, src="9.9.9.9")) for s in seen(way)[:1]]
+    strange = Sighting(NODE, "node1", "eth9", "out", way.there[0].packet, 2.5)
+    verdict = compare([way], [*other, *seen(way)[1:], strange], "answered", set())
+    assert len(verdict.differences) == 2
+    assert "seen with 9.9.9.9:40000" in verdict.differences[0]
+    assert verdict.differences[1] == "node1 eth9 out: seen here, and not predicted"
+
+
+def test_the_way_that_was_taken_is_chosen() -> None:
+    near, far = only(World()), only(World(), VIP, 80)
+    assert compare([near, far], seen(far), "answered", set()).chosen == 1

@@ -1,0 +1,147 @@
+"""How a trace is told and drawn, and how packets are recognised, without a kernel."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+from k8snetlab.cli import sequence, story
+from k8snetlab.kernel.packets import ACK, RST, SYN, Connection, Frame, Packet, decode
+from k8snetlab.kernel.shot import Shot
+from k8snetlab.lab.recognition import Recognition
+
+
+def hop(place: str, device: str, direction: str, dst: str, **more: Any) -> dict[str, Any]:
+    packet = {"src": "10.0.0.1", "dst": dst, "protocol": "tcp", "sport": 1, "dport": 80, "inner": None}
+    base = {"netns": place, "place": place, "interface": device, "direction": direction, "packet": packet}
+    rest = {"decisions": [], "outer": None, "vni": 0, "mtu": 0, "seen": None, "microseconds": None, "remark": ""}
+    return base | rest | more
+
+
+def answer() -> dict[str, Any]:
+    rule = {
+        "what": "rule",
+        "text": "DNAT 10.0.0.9:80: nat PREROUTING > KUBE-SERVICES, rule 1",
+        "owner": "Service default/web, port 80, web.yaml:3",
+        "lost": [],
+        "counters": [5, 300],
+    }
+    outer = {"src": "192.168.0.1", "dst": "192.168.0.2", "sport": 0, "dport": 8472}
+    there = [
+        hop("a", "eth0", "out", "10.9.0.1", seen=True, microseconds=0.0),
+        hop("node1", "eth0", "out", "10.0.0.9", decisions=[rule], outer=outer, vni=1, seen=True, microseconds=8.25),
+        hop("b <b>", "eth0", "in", "10.0.0.9", seen=False, remark="not seen here: the cable"),
+    ]
+    way = {
+        "probability": 0.5,
+        "fate": "answered",
+        "there": there,
+        "back": [],
+        "endpoint": "10.0.0.9:80",
+        "reason": "",
+        "flooded": [],
+    }
+    observed = {
+        "fate": "lost",
+        "agrees": False,
+        "differences": ["b eth0 in: not seen here: the cable"],
+        "milliseconds": 500.0,
+        "error": "",
+        "connections": [],
+    }
+    return {
+        "from": "a",
+        "fromNode": "node1",
+        "to": "web",
+        "address": "10.9.0.1",
+        "port": 80,
+        "protocol": "tcp",
+        "ways": [way, way | {"probability": 0.5, "endpoint": "10.0.0.8:80"}],
+        "chosen": 0,
+        "observed": observed,
+    }
+
+
+def test_the_story_is_whole_without_colour() -> None:
+    told = [line.plain for line in story.lines(answer())]
+    assert told[0] == "a (node1) → web 10.9.0.1:80 tcp, endpoint 10.0.0.9:80 (50%)"
+    assert told[2].split() == ["a", "eth0", "out", "10.0.0.1:1", "→", "10.9.0.1:80", "✓", "0.0", "µs"]
+    assert "DNAT 10.0.0.9:80" in told[3] and "[Service default/web, port 80, web.yaml:3]" in told[3]
+    assert "(5 packets so far)" in told[3]
+    assert (
+        "(was 10.9.0.1:80)" in told[4] and "in VXLAN 1: 192.168.0.1 → 192.168.0.2" in told[4] and "✓ 8.2 µs" in told[4]
+    )
+    assert told[5].endswith("✗ not seen here: the cable")
+    assert "✗ b eth0 in: not seen here: the cable" in told
+    assert told[-1] == "other way: 50% to 10.0.0.8:80: answered"
+
+
+def test_pictures_name_every_place_and_mark_what_was_not_seen() -> None:
+    lines = sequence.mermaid(answer()).splitlines()
+    assert lines[:4] == [
+        "sequenceDiagram",
+        "    participant p0 as a",
+        "    participant p1 as node1",
+        "    participant p2 as b <b>",
+    ]
+    assert any(line.startswith("    p0->>p1: 10.0.0.1:1 → 10.9.0.1:80") for line in lines)
+    assert any(line.startswith("    p1-xp2: ") for line in lines)
+    assert "    Note over p1: DNAT 10.0.0.9:80 (Service default/web, port 80, web.yaml:3)" in lines
+    drawn = ElementTree.fromstring(sequence.svg(answer()))
+    texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"a", "node1", "b <b>", "eth0: not seen here: the cable"} <= set(texts)
+
+
+# --- packets ----------------------------------------------------------------------------------------------------------
+
+
+def ip(protocol: int, body: bytes, src: str = "10.0.0.1", dst: str = "10.0.0.2") -> bytes:
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0)
+    return head + socket.inet_aton(src) + socket.inet_aton(dst) + body
+
+
+def test_a_vxlan_packet_is_decoded_to_its_inside() -> None:
+    syn = ip(6, struct.pack("!HHIIBBHHH", 1234, 80, 99, 0, 0x50, SYN, 0, 0, 0))
+    vxlan = struct.pack("!BxxxI", 0x08, 7 << 8) + bytes(12) + b"\x08\x00" + syn
+    outer = decode(ip(17, struct.pack("!HHHH", 5555, 8472, 0, 0) + vxlan, "192.168.0.1", "192.168.0.2"))
+    assert outer and outer.inner
+    assert (outer.src, outer.dport, outer.vni) == ("192.168.0.1", 8472, 7)
+    assert outer.inner[:8] == ("10.0.0.1", "10.0.0.2", "tcp", 1234, 80, 99, 0, SYN)
+
+
+def test_icmp_errors_quote_and_rubbish_is_none() -> None:
+    udp = ip(17, struct.pack("!HHHH", 1, 2, 8, 0))
+    error = decode(ip(1, b"\x03\x03" + bytes(6) + udp))
+    assert error and error.quoted and (error.code, error.quoted.dport) == ((3, 3), 2)
+    assert decode(b"\x45\x00") is None
+    assert decode(b"\x00" * 40) is None
+
+
+def frame(netns: str, packet: Packet, outgoing: bool = True) -> Frame:
+    return Frame(netns, "eth0", outgoing, False, 1, packet)
+
+
+def test_a_tcp_packet_is_known_through_every_translation() -> None:
+    shot = Shot("answered", 4000, b"token", 1.0)
+    made = [Connection("n", "tcp", ("10.0.0.1", 4000, "10.9.0.1", 80), ("10.0.0.9", 8080, "10.0.0.254", 7))]
+    first = frame("n", Packet("10.0.0.254", "10.0.0.9", "tcp", 7, 8080, 99, 0, SYN))
+    later = frame("m", Packet("172.16.0.1", "10.0.0.9", "tcp", 9, 8080, 99, 0, SYN), False)
+    reply = frame("m", Packet("10.0.0.9", "172.16.0.1", "tcp", 8080, 9, 5, 100, SYN | ACK))
+    refusal = frame("n", Packet("10.0.0.9", "10.0.0.254", "tcp", 8080, 7, 0, 100, RST | ACK), False)
+    other = frame("n", Packet("10.0.0.1", "10.9.0.1", "tcp", 4001, 80, 98, 0, SYN))
+    known = Recognition(shot, "n", ("10.9.0.1", 80), "tcp", made)
+    frames = [other, reply, first, later, refusal]
+    assert list(known.of(frames)) == [(first, False), (reply, True), (later, False), (refusal, True)]
+    assert known.connections(frames) == made
+
+
+def test_a_datagram_is_known_by_its_token_and_an_echo_of_it_is_the_answer() -> None:
+    shot = Shot("answered", 4000, b"token", 1.0)
+    there = frame("n", Packet("10.0.0.1", "10.0.0.9", "udp", 4000, 53, payload=b"token"))
+    echo = frame("n", Packet("10.0.0.9", "10.0.0.1", "udp", 53, 4000, payload=b"token"), False)
+    strange = frame("n", Packet("10.0.0.9", "10.0.0.7", "udp", 53, 4000, payload=b"x"), False)
+    known = Recognition(shot, "n", ("10.0.0.9", 53), "udp")
+    assert list(known.of([echo, there, strange])) == [(there, False), (echo, True)]
+    assert list(known.of([echo, strange])) == []
