@@ -17,6 +17,7 @@ from k8snetlab.kernel import conntrack
 from k8snetlab.kernel.iptables import Iptables
 from k8snetlab.kernel.iptables.command import RestoreRefused
 from k8snetlab.render.proxy import NOTHING, HealthCheck, ProxyRules, Shared, health_checks, stale_udp
+from k8snetlab.render.proxy.service import ServiceRules
 
 ANY_ADDRESS: dict[Family, str] = {"ipv4": "0.0.0.0", "ipv6": "::"}
 
@@ -74,6 +75,8 @@ class KubeProxy:
             count = self._write(wanted, delta)
             self._refused = {}
         except RestoreRefused as refusal:
+            if not refusal.line:
+                raise  # no rule is to blame: it was killed, or found no memory
             count = self._write_apart(wanted, refusal)
         if self._checked is not wanted.services:
             self._checked, self.checks = wanted.services, health_checks(wanted)
@@ -88,13 +91,18 @@ class KubeProxy:
             conntrack.forget_udp(self._iptables.namespace, self._iptables.family, stale)
         return count
 
+    def _standing(self, wanted: ProxyRules) -> Mapping[Key, ServiceRules]:
+        """The Services that a new agent finds in the kernel: they work, and must go on."""
+        held = self._iptables.save()
+        return {key: rules for key, rules in wanted.services.items() if held.keys() >= rules.chains.keys()}
+
     def _write_apart(self, wanted: ProxyRules, refusal: RestoreRefused) -> int:
         """Writes what the kernel takes: first nothing new, then the new rules by halves of the Services, down to one.
 
         Those that were refused before come last, so that they are not in the way of the others again.
         """
         written = self._written
-        before = written.services if written and written.settings == wanted.settings else {}
+        before = written.services if written and written.settings == wanted.settings else self._standing(wanted)
         changed = [key for key, rules in wanted.services.items() if before.get(key) is not rules]
         suspects = [key for key in changed if key in self._refused]
         groups = [[key for key in changed if key not in self._refused], suspects]

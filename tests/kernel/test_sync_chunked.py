@@ -12,15 +12,18 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from k8snetlab.agent.rules import RulesKeeper
+from k8snetlab.agent.proxy import KubeProxy
+from k8snetlab.api.core import Service
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.iptables import Iptables
-from k8snetlab.render.proxy import ProxyRules
+from k8snetlab.render.proxy import ProxyRules, Settings, Shared
+from k8snetlab.render.proxy.service import DISPATCH, ServiceRules, Slices
 from tests.unit.proxied import NODE1, endpoint, lab, node, service, slice_of
 
 pytestmark = pytest.mark.root
@@ -125,7 +128,7 @@ class Traffic:
 
 
 @pytest.fixture
-def node1(namespace: Make) -> tuple[str, str, str]:
+def names(namespace: Make) -> tuple[str, str, str]:
     """A node with two pods, client and server, and no way to cluster IPs but its rules."""
     names = namespace("node"), namespace("client"), namespace("server")
     ip("-n", names[0], "link", "set", "lo", "up")
@@ -146,26 +149,26 @@ def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True)
 
 
-class Syncs:
-    """Syncs of one node's rules, which may be shot; afterwards `sync` or a keeper that knows nothing mends them."""
+class Node:
+    """kube-proxy of a node that is started again for every sync, and so knows nothing of what the last one did."""
 
     def __init__(self, table: Iptables) -> None:
         self.table = table
-        self.keeper = RulesKeeper(table)
         self.shot = 0
 
-    def sync(self, proxy: ProxyRules) -> None:
-        self.keeper.sync((proxy.ruleset,))
-        assert not self.keeper.drift()
+    def sync(self, snapshot: Snapshot) -> KubeProxy:
+        proxy = KubeProxy("node1", self.table, Refusing(), counters=False)
+        proxy.sync(snapshot, ())
+        return proxy
 
-    def shoot(self, proxy: ProxyRules, blocks: int) -> None:
-        """Begins a sync and kills the restore with SIGKILL when it has written so many blocks."""
+    def shoot(self, snapshot: Snapshot, blocks: int) -> None:
+        """Begins a sync and kills its iptables-restore with SIGKILL when that has written so many blocks."""
         begun = self.table.generation()
         refused: list[KernelError] = []
 
         def run() -> None:
             try:
-                self.keeper.sync((proxy.ruleset,))
+                self.sync(snapshot)
             except KernelError as error:
                 refused.append(error)
 
@@ -180,6 +183,19 @@ class Syncs:
         self.shot += len(refused)
 
 
+class Refusing(Shared):
+    """Gives every Service named "bad" a rule that no kernel takes."""
+
+    def render(
+        self, service: Service, slices: Slices, settings: Settings, anywhere: Settings, brief: bool
+    ) -> ServiceRules:
+        rules = super().render(service, slices, settings, anywhere, brief)
+        if service.name != "bad":
+            return rules
+        chains = {chain: (*held, "-m statistic --mode impossible") for chain, held in rules.chains.items()}
+        return msgspec.structs.replace(rules, chains=chains)
+
+
 def restores() -> Iterator[int]:
     """This process's children that are an iptables-restore."""
     for task in Path("/proc/self/task").iterdir():
@@ -190,20 +206,42 @@ def restores() -> Iterator[int]:
                         yield pid
 
 
-@pytest.mark.parametrize("variant", ["nft", "legacy"])
+@pytest.fixture(params=["nft", "legacy"])
+def table(request: pytest.FixtureRequest, names: tuple[str, str, str], tmp_path: Path) -> Iptables:
+    return iptables.open(names[0], "ipv4", request.param, tmp_path / "lock", CHUNK if request.param == "nft" else 0)
+
+
 def test_a_sync_in_blocks_breaks_nothing_even_when_it_dies_half_way(
-    variant: iptables.Variant, node1: tuple[str, str, str], tmp_path: Path
+    table: Iptables, names: tuple[str, str, str]
 ) -> None:
-    few, many = (ProxyRules.build(cluster(count), "node1", "ipv4") for count in (3, SERVICES))
-    assert not few.brief and many.brief  # so that the chains of `web` are written anew as well
-    syncs = Syncs(iptables.open(node1[0], "ipv4", variant, tmp_path / "lock", CHUNK if variant == "nft" else 0))
-    syncs.sync(few)
-    with Traffic(*node1[1:]) as traffic:
-        for proxy in (many, few):
+    few, many = cluster(3), cluster(SERVICES)
+    assert [ProxyRules.build(snapshot, "node1", "ipv4").brief for snapshot in (few, many)] == [False, True], (
+        "the comments of endpoints go, so that the chains of `web` are written anew among all the others"
+    )
+    node1 = Node(table)
+    node1.sync(few)
+    with Traffic(*names[1:]) as traffic:
+        for snapshot in (many, few):
             for blocks in (1, 20, 60):
-                syncs.shoot(proxy, blocks)
-                syncs.keeper = RulesKeeper(syncs.table)  # a daemon that starts again knows nothing either
-            syncs.sync(proxy)
-        assert syncs.shot >= 3
+                node1.shoot(snapshot, blocks)
+            assert not node1.sync(snapshot).drift()
+        assert node1.shot >= 3
         assert traffic.done > 100
     assert not traffic.failures
+
+
+def test_a_refused_service_takes_none_with_it_where_the_agent_has_just_begun(
+    table: Iptables, names: tuple[str, str, str]
+) -> None:
+    node1 = Node(table)
+    node1.sync(cluster(3))
+    bad = [service("bad", clusterIPs=["10.96.9.9"]), slice_of("bad", endpoint("10.244.9.9"))]
+    snapshot = cluster(5).changed([(type(obj), obj.key, obj) for obj in bad], 2)
+    with Traffic(*names[1:]) as traffic:
+        for _ in range(3):
+            failure = node1.sync(snapshot).failure
+            assert failure and "default/bad" in failure.message and "impossible" in failure.operation
+        held = table.save()
+        assert traffic.done
+    assert not traffic.failures
+    assert sum("cluster IP" in rule for rule in held[DISPATCH]) == 6  # web and five others
