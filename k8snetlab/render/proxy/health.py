@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from k8snetlab.api.core import Service
 from k8snetlab.api.snapshot import Key
 from k8snetlab.render.proxy.endpoints import endpoints_of
 from k8snetlab.render.proxy.ports import ports_of
@@ -33,12 +34,18 @@ class HealthCheck(msgspec.Struct, frozen=True):
         }
 
 
+def with_health_check(service: Service) -> Iterable[bool]:
+    """The group of the Services that have a healthCheckNodePort."""
+    return (True,) if service.spec.healthCheckNodePort else ()
+
+
 def health_checks(rules: ProxyRules) -> Mapping[int, HealthCheck]:
     """By port: each Service that has one, with the number of its ready endpoints' addresses on this node."""
     found: dict[int, HealthCheck] = {}
     settings = rules.settings
-    for key, held in rules.services.items():
-        if not held.service.spec.healthCheckNodePort:
+    for key in rules.snapshot.select(Service, with_health_check, True):
+        held = rules.services.get(key)
+        if held is None:
             continue
         ports = ports_of(held.service, settings.family)
         if ports and ports[0].health_check_node_port:

@@ -6,8 +6,10 @@ is gone or to none at all. Source: kube-proxy pkg/proxy/conntrack, CleanStaleEnt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from k8snetlab.api.core import Service
+from k8snetlab.api.snapshot import Key
 from k8snetlab.render.proxy.endpoints import endpoints_of
 from k8snetlab.render.proxy.ports import ports_of
 from k8snetlab.render.proxy.rules import ProxyRules
@@ -18,18 +20,28 @@ Destination = tuple[str, int]
 """Address and port that clients send to; address "" for a NodePort, on any address of the node."""
 
 
+def with_udp(service: Service) -> Iterable[bool]:
+    """The group of the Services that have a UDP port."""
+    return (True,) if any(port.protocol == "UDP" for port in service.spec.ports) else ()
+
+
 def stale_udp(before: ProxyRules, after: ProxyRules) -> Mapping[Destination, frozenset[str]]:
     """The destinations of changed UDP Services, each with the "ip:port" of the endpoints that still serve it.
 
     An entry of conntrack to one of them that was translated to anything else, or not at all, is to be deleted.
     """
     found: dict[Destination, frozenset[str]] = {}
-    for key in (*before.services, *(key for key in after.services if key not in before.services)):
+    for key in _keys(before, after):
         old, new = before.services.get(key), after.services.get(key)
         if old is not new:
             held = {} if old is None else _serving(old, before.settings)
             found |= dict.fromkeys(held, frozenset()) | ({} if new is None else _serving(new, after.settings))
     return found
+
+
+def _keys(before: ProxyRules, after: ProxyRules) -> Iterable[Key]:
+    held = (rules.snapshot.select(Service, with_udp, True) for rules in (before, after))
+    return dict.fromkeys(key for services in held for key in services)
 
 
 def _serving(rules: ServiceRules, settings: Settings) -> dict[Destination, frozenset[str]]:
