@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import select
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,8 +30,6 @@ BATCH = 128
 """Misses of one node that are looked at before it is the others' turn."""
 REST = 0.01
 """Seconds that a node is left alone after a whole batch that could not be answered: a flood gets no core of ours."""
-SWITCH = 0.0005
-"""Seconds that another thread of this process may keep the interpreter when an answer is due (Python's own: 5 ms)."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -136,7 +133,6 @@ class MissResponder:
             return
         self._poll, self._bell = select.epoll(), os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll.register(self._bell, select.EPOLLIN)
-        sys.setswitchinterval(min(SWITCH, sys.getswitchinterval()))
         self._thread = threading.Thread(target=self._run, args=(self._poll,), name="misses", daemon=True)
         self._thread.start()
 

@@ -77,7 +77,7 @@ class NamespaceKeeper:
                         f"delete it (`ip netns del {state.name}`) or give the lab another name",
                     )
                 self._monitors[state.name] = Monitor(state.name)
-            self._monitors[state.name].hush(state.asking)
+            self._monitors[state.name].hush(state.asking, state.resolutions)
 
     def sync(self, outer: Netns, inner: tuple[Netns, ...]) -> int:
         """Brings `outer` and then the namespaces that hang off it to the desired state.

@@ -43,7 +43,7 @@ class Resolutions:
         self._prefixes: dict[tuple[str, int], dict[int, dict[int, Found]]] = {}
         """By device and length of an address, then by number of host bits (the fewest first), then by network."""
         for resolution in resolutions:
-            found = Found(resolution, _mac(resolution.lladdr), ip_address(resolution.dst).packed)
+            found = Found(resolution, packed(resolution.lladdr), ip_address(resolution.dst).packed)
             self._vteps[resolution.dev, found.lladdr] = found
             network = ip_network(resolution.prefix)
             host = network.max_prefixlen - network.prefixlen
@@ -51,16 +51,16 @@ class Resolutions:
             lengths.setdefault(host, {})[int(network.network_address) >> host] = found
         self._prefixes = {key: dict(sorted(lengths.items())) for key, lengths in self._prefixes.items()}
 
-    def address(self, dev: str, packed: bytes) -> Found | None:
+    def address(self, dev: str, address: bytes) -> Found | None:
         """Who has this address (4 or 16 bytes)? The answer to an L3 miss."""
-        for host, networks in self._prefixes.get((dev, len(packed)), {}).items():
-            if found := networks.get(int.from_bytes(packed, "big") >> host):
+        for host, networks in self._prefixes.get((dev, len(address)), {}).items():
+            if found := networks.get(int.from_bytes(address, "big") >> host):
                 return found
         return None
 
-    def vtep(self, dev: str, packed: bytes) -> Found | None:
+    def vtep(self, dev: str, lladdr: bytes) -> Found | None:
         """Where is this MAC (6 bytes)? The answer to an L2 miss."""
-        return self._vteps.get((dev, packed))
+        return self._vteps.get((dev, lladdr))
 
     def neighbour(self, have: Neighbour) -> Neighbour | None:
         """The entry as it would be answered now; None where nothing is known of its address."""
@@ -71,9 +71,10 @@ class Resolutions:
 
     def fdb(self, have: FdbEntry) -> FdbEntry | None:
         """The entry as it would be answered now; None where nothing is known of its MAC."""
-        found = self.vtep(have.dev, _mac(have.lladdr))
+        found = self.vtep(have.dev, packed(have.lladdr))
         return found.resolution.fdb if found else None
 
 
-def _mac(text: str) -> bytes:
+def packed(text: str) -> bytes:
+    """The 6 bytes of a MAC."""
     return bytes.fromhex(text.replace(":", ""))

@@ -6,8 +6,11 @@ import contextlib
 import errno
 import socket
 import struct
+from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Literal
 
+from k8snetlab.dataplane.resolution import Resolution, packed
 from k8snetlab.kernel import filter, netns
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
@@ -57,6 +60,10 @@ class Monitor:
         self._namespace = namespace
         self._permanent: set[tuple[int, int, bytes]] = set()
         self._hushed: frozenset[str] = frozenset()
+        self._quiet: frozenset[int] = frozenset()
+        """The ifindexes of those that are hushed."""
+        self._resolutions: Sequence[Resolution] = ()
+        self._answers: set[tuple[bytes, bytes]] = set()
         self._filter()
         with contextlib.closing(Netlink(namespace)) as netlink:
             for family in (0, AF_BRIDGE):
@@ -65,8 +72,14 @@ class Monitor:
                 for found in netlink.dump(Request(RTM_GETNEIGH, 0, message)):
                     self._note(bytes(found.data[16:]))
 
-    def hush(self, devices: frozenset[str]) -> None:
-        """On these devices neighbours come and go by the thousand: from now on only permanent ones are heard of."""
+    def hush(self, devices: frozenset[str], resolutions: Sequence[Resolution]) -> None:
+        """On these devices entries come and go as misses are answered: only what is no such answer is a change now.
+
+        That is a permanent neighbour, or a forwarding entry that differs from the `resolutions`.
+        """
+        if resolutions != self._resolutions:
+            self._resolutions = resolutions
+            self._answers = {(packed(r.lladdr), ip_address(r.dst).packed) for r in resolutions}
         if devices != self._hushed:
             self._hushed = devices
             self._filter()
@@ -99,13 +112,16 @@ class Monitor:
                     changed.add("neighbour")
 
     def _filter(self) -> None:
-        found = [index(self._socket, device) for device in sorted(self._hushed)]
-        filter.without_passing_neighbours(self._socket, [ifindex for ifindex in found if ifindex])
+        self._quiet = frozenset(index(self._socket, device) for device in self._hushed) - {0}
+        filter.without_passing_neighbours(self._socket, sorted(self._quiet))
 
     def _note(self, payload: bytes, gone: bool = False) -> bool:
         """Keep track of the permanent entries; whether one came, changed or went."""
         family, index, state, _, _ = _NDMSG.unpack_from(payload)
         found = attributes(payload[_NDMSG.size :])
+        if family == AF_BRIDGE and index in self._quiet:
+            entry = (found.get(_NDA_LLADDR, b""), found.get(_NDA_DST, b""))
+            return not gone and entry not in self._answers
         name = _NDA_LLADDR if family not in (socket.AF_INET, socket.AF_INET6) else _NDA_DST
         key = (family, index, found.get(name, b""))
         known = key in self._permanent
