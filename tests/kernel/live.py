@@ -24,7 +24,7 @@ from k8snetlab.dataplane.rules import ChainKey, Family, Rules
 from k8snetlab.kernel import iptables, netns, sysctl
 from k8snetlab.trace.tracer import Host, Outcome, Packet, trace
 
-PATIENCE, IMPATIENCE = 5.0, 0.6
+PATIENCE, IMPATIENCE = 5.0, 0.3
 """Seconds without an answer after which a packet counts as lost: where one is awaited, and where none is."""
 TRIES = 60
 """So many are sent at most until every endpoint that may answer has: one of three is missed by chance once in 10^10."""
@@ -266,9 +266,7 @@ def exchange(sock: socket.socket, target: Target) -> Fate:
     try:
         if target.protocol == "udp":
             sock.connect((target.address, target.port))
-            with contextlib.suppress(PermissionError):  # of a refusal in OUTPUT too, which the ICMP message then tells
-                sock.send(b"x")
-            answer = sock.recv(2048)
+            answer = _repeated(sock)
         else:
             sock.connect((target.address, target.port))
             sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -285,6 +283,23 @@ def exchange(sock: socket.socket, target: Target) -> Fate:
         raise
     said = json.loads((answer.partition(b"\r\n\r\n")[2] or answer).splitlines()[0])
     return Fate("answered", said["ip"], said["client"])
+
+
+def _repeated(sock: socket.socket) -> bytes:
+    """The answer to a datagram, which is sent three times at most: labs share the machine's table of neighbours, and
+    where that is full the kernel drops a first packet."""
+    whole = sock.gettimeout() or PATIENCE
+    for _ in range(3):
+        sock.settimeout(whole / 3)
+        with contextlib.suppress(PermissionError):  # of a refusal in OUTPUT too, which the ICMP message then tells
+            sock.send(b"x")
+        try:
+            return sock.recv(2048)
+        except TimeoutError:
+            continue
+        finally:
+            sock.settimeout(whole)
+    raise TimeoutError
 
 
 def _line(ip: str, client: str) -> bytes:

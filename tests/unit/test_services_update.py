@@ -17,7 +17,8 @@ from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Key
 from k8snetlab.dataplane.rules import ChainKey, RuleDelta, Rules
-from k8snetlab.render.proxy import ProxyRules, Shared, rules
+from k8snetlab.render.proxy import NOTHING, ProxyRules, Shared, rules
+from k8snetlab.render.proxy.layout import LAYOUTS
 from k8snetlab.render.proxy.service import SHARED_CHAINS
 from k8snetlab.trace.syntax import parse
 
@@ -155,6 +156,23 @@ def test_another_layout_brings_its_hooks() -> None:
     _, delta = ProxyRules.build(snapshot, "node1", "ipv4").update(snapshot.changed([_keyed(lab("classic"))], 2))
     assert [hook.chain for hook in delta.hooks] == ["INPUT"]
     assert ChainKey("filter", "KUBE-PROXY-FIREWALL") in delta.delete
+
+
+def test_the_jumps_of_the_other_layout_must_not_stand() -> None:
+    current, classic = (ProxyRules.build(cluster(layout=name), "node1", "ipv4").ruleset for name in LAYOUTS)
+    for ours, other in ((current, classic), (classic, current)):
+        assert set(ours.obsolete) == set(other.hooks) - set(ours.hooks) != set()
+
+
+def test_services_can_be_held_back() -> None:
+    """One stays as it was, one is left out; all else is as wanted."""
+    before = cluster(*web(), service("db", clusterIPs=["10.96.0.77"]))
+    old = ProxyRules.build(before, "node1", "ipv4")
+    new, _ = old.update(before.changed([(Service, ("default", "web"), service(sessionAffinity="ClientIP"))], 2))
+    assert new.with_services({}).ruleset == new.ruleset
+    key = ("default", "web")
+    assert dict(new.with_services({key: old.services[key]}).chains) == dict(old.chains)
+    assert not [rule for rules in new.with_services({key: NOTHING}).chains.values() for rule in rules if "web" in rule]
 
 
 def test_nodes_hold_common_rules_once() -> None:

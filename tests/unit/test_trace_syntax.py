@@ -97,6 +97,12 @@ def test_the_unknown_is_refused(rule: str) -> None:
         parse(rule)
 
 
+def test_any_address_is_no_condition() -> None:
+    assert canonical("-s 0.0.0.0/0 -p tcp -j X") == canonical("-p tcp -j X")
+    assert canonical("-d ::/0 -j X") == canonical("-j X")
+    assert canonical("! -s 0.0.0.0/0 -j X") != canonical("-j X")
+
+
 def test_quotes_and_backslashes() -> None:
     assert parse(r'-m comment --comment "say \"hi\" \\ there" -j X').comment == 'say "hi" \\ there'
 

@@ -114,6 +114,13 @@ def test_flannels_rules_masquerade_what_leaves_the_cluster() -> None:
     assert only(trace(rules, Packet("192.168.0.21", "10.244.2.5"), HOST)).masqueraded
 
 
+def test_a_masqueraded_packet_gets_the_address_of_the_interface_it_leaves_by() -> None:
+    rules = chains(nat_POSTROUTING=("-j MASQUERADE",))
+    routed = Host(HOST.addresses, route=lambda _: "flannel.1", interfaces={"flannel.1": ("fd00::1", "10.244.1.0")})
+    assert only(trace(rules, THROUGH, routed)).packet.src == "10.244.1.0"
+    assert only(trace(rules, THROUGH, HOST)).packet.src == HOST.addresses[0]
+
+
 def test_hooks_are_put_first_or_last() -> None:
     rules = assemble(masquerade.render("10.244.0.0/16", "10.244.1.0/24", "ipv4"))
     assert rules[ChainKey("filter", "FORWARD")] == ('-m comment --comment "flanneld forward" -j FLANNEL-FWD',)
