@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.dataplane.view import View, family_of
+from k8snetlab.dataplane.view import View, family_of, network
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.packets import Frame, Watch
@@ -62,7 +62,8 @@ class Kernel:
         for node in snapshot.all(Node).values():
             own = names.node_netns(lab.name, node.name)
             self.places[own] = (node.name, "node")
-            self._homes |= dict.fromkeys(node.addresses, own)
+            tunnels = (str(network(cidr).network_address) for cidr in node.podCIDRs)
+            self._homes |= dict.fromkeys((*node.addresses, *tunnels), own)
         for pod in snapshot.all(Pod).values():
             if pod.ips and not pod.spec.hostNetwork:
                 own = sandbox_name(lab, pod)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.dataplane.view import Interface, RouteEntry, View, World
+from k8snetlab.dataplane.view import Interface, RouteEntry, View, World, same_family
 from k8snetlab.trace.filtering import Passed, Tracked, passages
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.segment import neighbour, port_of
@@ -221,7 +221,8 @@ class _Walk:
         return next((i.local for i in ends if i.mac == mac), "")
 
     def _decapsulate(self, trip: _Trip, view: View, flow: Flow, carried: Carried) -> Iterator[Way]:
-        ends = [i for i in view.interfaces.values() if i.kind == "vxlan" and i.port == flow.dport and i.up]
+        tunnels = (i for i in view.interfaces.values() if i.kind == "vxlan" and i.up and i.port == flow.dport)
+        ends = [i for i in tunnels if not i.local or same_family(i.local, flow.dst)]
         tunnel = next((i for i in ends if i.vni == carried.vni), None)
         if tunnel is None:
             what = f"VNI {carried.vni}" if ends else f"UDP port {flow.dport}"

@@ -16,7 +16,7 @@ def neighbour(world: World, owners: Owners, view: View, dev: Interface, address:
         owner = owners.of_address(address)
         return entry.lladdr, Decision("neighbour", f"{address} is at {entry.lladdr}", entry.words(), owner)
     if dev.kind == "vxlan":
-        mac = _vtep(world, address, dev.vni) if dev.asks else ""
+        mac = _vtep(world, address, dev) if dev.asks else ""
         if mac:
             return mac, Decision("neighbour", f"no entry for {address}: the agent is asked (l3 miss) and says {mac}")
         return "", Decision("neighbour", f"no neighbour entry for {address} on {dev.name}, and nobody can be asked")
@@ -67,13 +67,15 @@ def _stations(world: World, view: View, dev: Interface, address: str) -> Iterato
                 yield port.peer
 
 
-def _vtep(world: World, address: str, vni: int) -> str:
-    """The MAC of the tunnel end on the node that the pod with `address` is plugged into."""
+def _vtep(world: World, address: str, dev: Interface) -> str:
+    """The MAC of the tunnel's end on the node that holds `address`, or that the pod with it is plugged into."""
     home = world.home(address)
     if home is None:
         return ""
-    node = next((i.peer[0] for i in world[home].interfaces.values() if i.peer), home)
-    return next((i.mac for i in world[node].interfaces.values() if i.kind == "vxlan" and i.vni == vni), "")
+    if world[home].kind == "pod":
+        home = next((i.peer[0] for i in world[home].interfaces.values() if i.peer), home)
+    end = world[home].interfaces.get(dev.name)
+    return end.mac if end and end.kind == "vxlan" else ""
 
 
 def _macs(view: View, station: Interface) -> set[str]:

@@ -73,6 +73,34 @@ def test_prediction_equals_observation_for_every_pair(whole: Lab) -> None:
     assert problems == []
 
 
+BACKENDS = {
+    "host-gw": "{backend: host-gw}",
+    "direct routing": "{directRouting: true}",
+    "on-miss": "{resolve: on-miss}",
+    "on-miss, flat": "{resolve: on-miss, routes: flat}",
+    "another port and VNI": "{port: 4789, vni: 77}",
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_backend_is_predicted(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (SCENARIOS / "business-manager" / "lab.yaml").read_text()
+    text = re.sub(r"^  network:\n(    .*\n)*", f"  network: {BACKENDS[backend]}\n", text, flags=re.M)
+    for file in (SCENARIOS / "business-manager").glob("*.yaml"):
+        (tmp_path / file.name).write_text(text if file.name == "lab.yaml" else file.read_text())
+    lab = Lab(tmp_path)
+    monkeypatch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
+    try:
+        lab.run("up", str(tmp_path))
+        pods = [p["status"]["podIP"] for p in lab.json("get", "pods")["items"]]
+        answers = [trace(lab, "client", "business-manager", 80), trace(lab, "node1", "data-product", 50051)]
+        answers.append(trace(lab, "outside", "business-manager", None, node="node2"))
+        answers += [trace(lab, place, ip, None, "icmp") for place in ("client", "node1") for ip in pods]
+    finally:
+        lab.run("down")
+    assert [(taken(a)["fate"], a["observed"]["differences"]) for a in answers] == [("answered", [])] * len(answers)
+
+
 # --- broken labs ------------------------------------------------------------------------------------------------------
 
 IPTABLES = "ip netns exec {lab}.{node} iptables-{variant} -w {rule}"
