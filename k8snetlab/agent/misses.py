@@ -202,6 +202,7 @@ class MissResponder:
         for ifindex, lladdr in vteps:
             if found := ear.known.vtep(ear.misses.device(ifindex), lladdr):
                 ear.misses.answer(Miss("L2", ifindex, lladdr, ""), found.lladdr, found.dst)
+        ear.misses.refusal()  # a device that went meanwhile has taken its entries along
         ear.forget()
 
     def _consider(self, ear: Ear, miss: Miss) -> bool:
@@ -214,34 +215,36 @@ class MissResponder:
         found = find(device, miss.address)
         if found is None:
             if ear.wonders(miss):
-                self._tell(ear, device, miss, None, began, "")
+                self._tell(ear, device, miss)
             ear.note(f"{device} asks for {_text(miss.address)}, which no node has")
             return False
         if not ear.repeated(miss):
-            error = ear.misses.answer(miss, found.lladdr, found.dst)
-            self._tell(ear, device, miss, found, began, error)
+            ear.misses.answer(miss, found.lladdr, found.dst)
+            took = (time.perf_counter_ns() - began) / 1000
+            error = ear.misses.refusal()
+            self._tell(ear, device, miss, found, took, error)
             if error:
                 ear.note(f"{device} asks for {_text(miss.address)} and refuses the answer: {error}")
         return True
 
-    def _tell(self, ear: Ear, device: str, miss: Miss, found: Found | None, began: int, error: str) -> None:
+    def _tell(
+        self, ear: Ear, device: str, miss: Miss, found: Found | None = None, microseconds: float = 0.0, error: str = ""
+    ) -> None:
         if not self._listeners:
             return
-        microseconds = (time.perf_counter_ns() - began) / 1000 if found else 0.0
-        known = found.resolution if found else Resolution("", "", "", "", "")
-        address, state = _text(miss.address), miss.state
+        address, known = _text(miss.address), found.resolution if found else Resolution("", "", "", "", "")
         answer = Answer(
-            time.time(),
-            ear.node,
-            device,
-            miss.kind,
-            address,
-            state,
-            known.lladdr,
-            known.dst,
-            known.key,
-            microseconds,
-            error,
+            time=time.time(),
+            node=ear.node,
+            device=device,
+            miss=miss.kind,
+            address=address,
+            state=miss.state,
+            lladdr=known.lladdr,
+            dst=known.dst,
+            key=known.key,
+            microseconds=microseconds,
+            error=error,
         )
         for listener in self._listeners:
             listener(answer)

@@ -10,6 +10,7 @@ Encoded and decoded with struct, because the first packet waits for the answer: 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -70,6 +71,7 @@ class Misses:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
+        self._names: dict[int, str] = {}
         with netns.inside(namespace):
             self._ear = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
             self._mouth = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
@@ -107,42 +109,39 @@ class Misses:
         found = (decode(raw) for raw in self._dumps.dump_raw(Request(RTM_GETNEIGH, 0, message)))
         return [miss for miss in found if miss]
 
-    def device(self, index: int) -> str:
-        """The name of the device, "" when it has gone."""
-        try:
-            return fcntl.ioctl(self._ear, _SIOCGIFNAME, struct.pack("16si20x", b"", index))[:16].rstrip(b"\0").decode()
-        except OSError:
-            return ""
+    def device(self, ifindex: int) -> str:
+        """The name of the device, "" when it has gone; the name it had when it was first asked for."""
+        if ifindex not in self._names:
+            with contextlib.suppress(OSError):
+                named = fcntl.ioctl(self._ear, _SIOCGIFNAME, struct.pack("16si20x", b"", ifindex))
+                self._names[ifindex] = named[:16].rstrip(b"\0").decode()
+        return self._names.get(ifindex, "")
 
-    def answer(self, miss: Miss, lladdr: bytes, dst: bytes) -> str:
-        """Where it is: behind the VTEP with MAC `lladdr` at underlay address `dst` (4 or 16 bytes). Why not, or "".
+    def answer(self, miss: Miss, lladdr: bytes, dst: bytes) -> None:
+        """Where it is: behind the VTEP with MAC `lladdr` at underlay address `dst` (4 or 16 bytes).
 
         The forwarding entry goes first: the packets that wait for the neighbour leave with it, and would be lost
-        without. The neighbour is REACHABLE, so the kernel asks again when it has grown old.
+        without. The neighbour is REACHABLE, so the kernel asks again when it has grown old. Raises OSError.
         """
         message = _fdb(miss.ifindex, lladdr, dst)
         if miss.kind == "L3":
             message += _neighbour(RTM_NEWNEIGH, _NEW, miss, NUD["REACHABLE"], _LLADDR % lladdr)
-        return self._say(message)
+        self._mouth.send(message)  # the kernel has acted when this returns
+
+    def refusal(self) -> str:
+        """Why the kernel refused something it was told since the last time, or ""; it is silent about what it does."""
+        reason = ""
+        with contextlib.suppress(BlockingIOError):
+            while said := self._mouth.recv(1024):
+                reason = reason or os.strerror(-_ERROR.unpack_from(said, _HEADER.size)[0])
+        return reason
 
     def forget(self, misses: list[Miss]) -> None:
         """Delete the neighbours that are asked for; what waits for them is told that the host is unreachable."""
         for start in range(0, len(misses), 64):
             batch = misses[start : start + 64]
-            self._say(b"".join(_neighbour(RTM_DELNEIGH, NLM_F_REQUEST, miss, 0, b"") for miss in batch))
-
-    def _say(self, message: bytes) -> str:
-        """The kernel acts before `send` returns, and says something only where it refuses: the first reason, or ""."""
-        reason = ""
-        try:
-            self._mouth.send(message)
-            while refusal := self._mouth.recv(1024):
-                reason = reason or os.strerror(-_ERROR.unpack_from(refusal, _HEADER.size)[0])
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            reason = reason or os.strerror(error.errno or 0)
-        return reason
+            self._mouth.send(b"".join(_neighbour(RTM_DELNEIGH, NLM_F_REQUEST, miss, 0, b"") for miss in batch))
+        self.refusal()  # one that has gone by itself is none the worse
 
 
 class MissesLost(Exception):
