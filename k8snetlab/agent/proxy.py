@@ -92,9 +92,13 @@ class KubeProxy:
         return count
 
     def _standing(self, wanted: ProxyRules) -> Mapping[Key, ServiceRules]:
-        """The Services that a new agent finds in the kernel: they work, and must go on."""
+        """The Services that a new agent finds in the kernel: they work, and must go on as they are."""
         held = self._iptables.save()
-        return {key: rules for key, rules in wanted.services.items() if held.keys() >= rules.chains.keys()}
+        return {
+            key: msgspec.structs.replace(rules, chains={chain: tuple(held[chain]) for chain in rules.chains})
+            for key, rules in wanted.services.items()
+            if held.keys() >= rules.chains.keys()
+        }
 
     def _write_apart(self, wanted: ProxyRules, refusal: RestoreRefused) -> int:
         """Writes what the kernel takes: first nothing new, then the new rules by halves of the Services, down to one.
@@ -102,7 +106,10 @@ class KubeProxy:
         Those that were refused before come last, so that they are not in the way of the others again.
         """
         written = self._written
-        before = written.services if written and written.settings == wanted.settings else self._standing(wanted)
+        if written is None:
+            before = self._standing(wanted)
+        else:
+            before = written.services if written.settings == wanted.settings else {}
         changed = [key for key, rules in wanted.services.items() if before.get(key) is not rules]
         suspects = [key for key in changed if key in self._refused]
         groups = [[key for key in changed if key not in self._refused], suspects]

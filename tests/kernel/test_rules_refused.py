@@ -109,3 +109,19 @@ def test_another_layout_while_some_are_refused(
     proxy.sync(plain.changed(both, 2), ())
     assert proxy.failure is not None and "default/s3 and 3 more" in proxy.failure.message
     assert balanced(table) == set(range(40)) - set(STICKY)
+
+
+@pytest.mark.parametrize("variant", ["nft", "legacy"])
+def test_a_new_agent_leaves_what_works(
+    variant: iptables.Variant, extensions: Path, namespace: Make, tmp_path: Path
+) -> None:
+    """It knows nothing of how a refused Service was before, and still takes nothing away."""
+    (extensions / "libxt_recent.so").unlink()
+    table = iptables.open(namespace(), "ipv4", variant, tmp_path / "lock")
+    KubeProxy("node1", table, Shared(), counters=False).sync(many(()), ())
+    before = table.save()
+    again = KubeProxy("node1", table, Shared(), counters=False)
+    again.sync(many(), ())
+    assert again.failure is not None and "default/s3 and 3 more" in again.failure.message
+    assert balanced(table) == set(range(40))
+    assert table.save() == before
