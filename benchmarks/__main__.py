@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, one after another."""
+"""`make bench`: every benchmark, one after another; with BENCH_LARGE=1 those that take minutes too."""
 
 from __future__ import annotations
 

@@ -198,17 +198,20 @@ def test_the_generation_changes_with_every_change_and_with_nothing_else(table: I
     assert len(set(seen)) == 5
 
 
-def test_where_a_look_at_all_rules_takes_long_their_number_tells_of_changes_at_once(
-    namespace: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("pace", "noticed"), [(1e9, False), (0.0, True)])
+def test_of_many_rules_the_number_tells_at_once_and_the_words_in_their_time(
+    namespace: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: float, noticed: bool
 ) -> None:
-    monkeypatch.setattr("k8snetlab.kernel.iptables.legacy.QUICK", 0.0)
-    monkeypatch.setattr("k8snetlab.kernel.iptables.legacy.PACE", 1e9)
+    monkeypatch.setattr("k8snetlab.kernel.iptables.legacy.SMALL", 0)
+    monkeypatch.setattr("k8snetlab.kernel.iptables.legacy.PACE", pace)
     table = iptables.open(namespace(), "ipv4", "legacy", tmp_path / "lock")
     table.apply(ALL)
     seen = table.generation()
-    another = CHAINS[SEP][0].replace("172.30.76.2", "172.30.76.3").replace('"', "").split()
-    by_hand(table, "-t", "nat", "-R", SEP.chain, "1", *another)
     assert table.generation() == seen
+    same_size = CHAINS[SEP][0].replace("172.30.76.2", "172.30.76.3").replace('"', "").split()
+    by_hand(table, "-t", "nat", "-R", SEP.chain, "1", *same_size)
+    assert (table.generation() != seen) is noticed
+    seen = table.generation()
     by_hand(table, "-t", "nat", "-F", SEP.chain)
     assert table.generation() != seen
 

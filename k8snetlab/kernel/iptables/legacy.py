@@ -35,8 +35,8 @@ _NEXT_OFFSET = {"ipv4": 90, "ipv6": 142}
 _COUNTERS = {"ipv4": 96, "ipv6": 152}
 """Where struct ipt_entry and ip6t_entry (linux/netfilter_ipv4/ip_tables.h and its like) have them."""
 
-QUICK, PACE = 0.02, 50.0
-"""A look at all rules that takes longer than QUICK seconds is taken again after PACE times as long."""
+SMALL, PACE = 1 << 20, 15.0
+"""Tables of more than SMALL bytes (3,000 rules) are looked at as a whole only every PACE seconds."""
 
 
 class LegacyIptables(Iptables):
@@ -82,21 +82,20 @@ class LegacyIptables(Iptables):
     def generation(self) -> Hashable:
         """The number and size of the rules of each table, and how often they became others of the same number and size.
 
-        The latter needs all of them, 0.3 s for 160,000: where that takes long, it is looked at now and then only.
+        The latter needs all of them, 0.3 s for 160,000: where there are many, they are looked at now and then only.
         """
         with netns.inside(self.namespace):
             asker = socket.socket(_FAMILY[self.family], socket.SOCK_RAW, socket.IPPROTO_RAW)
         with asker:
             sizes = {name: _info(asker, name, self.family) for name in tables(self.namespace, self.family)}
+            now = time.monotonic()
             if sizes != self._sizes:
-                self._sizes, self._digest = sizes, b""
-            began = time.monotonic()
-            # Whoever changes a table between the two questions about it is noticed the next time, by its size.
-            with contextlib.suppress(BlockingIOError):
-                if began >= self._due:
+                self._sizes, self._digest, self._due = sizes, b"", now + PACE
+            if now >= self._due or sum(info[-1] for info in sizes.values()) <= SMALL:
+                # Whoever changes a table between the two questions about it is noticed the next time, by its size.
+                with contextlib.suppress(BlockingIOError):
                     self._look(asker, sizes)
-                    took = time.monotonic() - began
-                    self._due = began + (PACE * took if took > QUICK else 0)
+                    self._due = now + PACE
         return tuple(sizes.items()), self._others
 
     def _look(self, asker: socket.socket, names: Iterable[str]) -> None:
