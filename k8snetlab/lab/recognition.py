@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from k8snetlab.kernel.packets import ACK, RST, SYN, Connection, Frame, Packet
-from k8snetlab.kernel.shot import Shot
+from k8snetlab.kernel.shot import Heard, Shot
 from k8snetlab.trace.way import Flow
 
 End = tuple[str, int]
+_PORT_UNREACHABLE = ((3, 3), (1, 4))
+"""ICMP's and ICMPv6's type and code."""
 
 
 class Recognition:
@@ -51,6 +53,19 @@ class Recognition:
             (p.src, p.sport, p.dst, p.dport) for frame, back in self.of(frames) if not back and (p := _carried(frame))
         }
         return [c for c in self._made if c.original in tuples or c.original[1:] == self._asked]
+
+    def told(self, frames: Sequence[Frame]) -> Heard | None:
+        """What an ICMP error about the packet says, when one came back to its sender.
+
+        A process hears of it later: while connect(2) still holds the socket the kernel waits for the next error.
+        """
+        for frame in frames:
+            about = frame.packet.quoted
+            if not about or frame.netns != self._origin or frame.outgoing:
+                continue
+            if about.protocol == self._protocol and (about.sport, about.dst, about.dport) == self._asked:
+                return "refused" if frame.packet.code in _PORT_UNREACHABLE else "unreachable"
+        return None
 
     def _begins(self, frame: Frame) -> bool:
         packet = _carried(frame)

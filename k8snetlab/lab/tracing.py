@@ -186,13 +186,14 @@ def _observed(
         frames, made = watch.frames(), watch.connections()
     found = Recognition(shot, place.netns, (target.address, target.port), protocol, made)
     bridges = {(v.netns, i.name) for v in kernel.read.values() for i in v.interfaces.values() if i.kind == "bridge"}
-    verdict = compare(ways, _sightings(kernel, frames, found), shot.heard, bridges)
+    heard = (found.told(frames) if shot.heard == "lost" else None) or shot.heard
+    verdict = compare(ways, _sightings(kernel, frames, found), heard, bridges)
     ways = (*ways[: verdict.chosen], verdict.way, *ways[verdict.chosen + 1 :])
     return (
         ways,
         verdict.chosen,
         {
-            "fate": shot.heard,
+            "fate": heard,
             "agrees": not verdict.differences,
             "differences": list(verdict.differences),
             "milliseconds": round(shot.milliseconds, 3),

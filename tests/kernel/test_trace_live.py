@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import SCENARIOS, Lab
+from labs import SCENARIOS, Lab, eventually
 
 from k8snetlab.lab.client import Client
 
@@ -99,6 +100,30 @@ def test_every_backend_is_predicted(backend: str, tmp_path: Path, monkeypatch: p
     finally:
         lab.run("down")
     assert [(taken(a)["fate"], a["observed"]["differences"]) for a in answers] == [("answered", [])] * len(answers)
+
+
+def test_both_ip_families_are_predicted(variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dual.yaml").write_text((Path(__file__).parent / "dual.yaml").read_text().replace("VARIANT", variant))
+    lab = Lab(tmp_path)
+    monkeypatch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
+
+    def settled() -> bool:
+        """Duplicate address detection is over: until then a pod's first packets are lost."""
+        shown = (["ip", "-n", name, "-6", "addr"] for name in lab.namespaces())
+        return all("tentative" not in subprocess.run(c, capture_output=True, text=True).stdout for c in shown)
+
+    try:
+        lab.run("up", str(tmp_path / "dual.yaml"))
+        eventually(settled)
+        targets = {(r["address"], r["port"], r["protocol"]) for r in lab.json("probe", "--all", code=None)["results"]}
+        cases = [(p, *t) for p in ("web1", "node2", "outside") for t in sorted(targets) if ":" in t[0]]
+        answers = [trace(lab, place, address, port, protocol.lower()) for place, address, port, protocol in cases]
+    finally:
+        lab.run("down")
+    assert cases
+    different = [(c, a["observed"]) for c, a in zip(cases, answers, strict=True) if not a["observed"]["agrees"]]
+    assert different == []
+    assert {taken(a)["fate"] for a in answers} == {"answered", "refused", "unreachable", "lost"}
 
 
 # --- broken labs ------------------------------------------------------------------------------------------------------

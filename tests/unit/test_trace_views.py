@@ -145,3 +145,15 @@ def test_a_datagram_is_known_by_its_token_and_an_echo_of_it_is_the_answer() -> N
     known = Recognition(shot, "n", ("10.0.0.9", 53), "udp")
     assert list(known.of([echo, there, strange])) == [(there, False), (echo, True)]
     assert list(known.of([echo, strange])) == []
+
+
+def test_an_icmp_error_tells_before_the_process_hears_of_it() -> None:
+    shot = Shot("lost", 4000, b"token", 500.0)
+    known = Recognition(shot, "n", ("fd00::9", 80), "tcp")
+    about = Packet("fd00::1", "fd00::9", "tcp", 4000, 80, 99, 0, SYN)
+    refusal = Packet("fd00::ff", "fd00::1", "icmp", quoted=about, code=(1, 4))
+    assert known.told([frame("n", refusal, False)]) == "refused"
+    assert known.told([frame("n", refusal._replace(code=(1, 0)), False)]) == "unreachable"
+    assert known.told([frame("m", refusal, False), frame("n", refusal, True)]) is None
+    other = refusal._replace(quoted=about._replace(sport=4001))
+    assert known.told([frame("n", other, False)]) is None
