@@ -203,7 +203,7 @@ def test_every_probe_is_answered_and_nothing_drifts(asking: Asking) -> None:
 def test_entries_grow_old_and_live(asking: Asking) -> None:
     """flat: the kernel probes, nobody on the wire answers, it asks again. per-node: the other kernel answers."""
     namespace, prefix = asking.lab.netns("node1"), "net.ipv4.neigh.flannel/1."
-    quick = {"base_reachable_time_ms": "200", "delay_first_probe_time": "1", "retrans_time_ms": "50"}
+    quick = {"base_reachable_time_ms": "200", "delay_first_probe_time": "1", "retrans_time_ms": "400"}
     before = sysctl.read(namespace, [prefix + key for key in quick])
     asking.forget()
     with asking.misses("--node", "node1", "-o", "json") as process:
@@ -372,3 +372,36 @@ def test_both_families(tmp_path: Path, routes: str) -> None:
         assert asking.lab.whole()
     finally:
         asking.close()
+
+
+def test_the_story_of_the_scenario(tmp_path: Path) -> None:
+    """What its README lets a student see, and then do in flannel's place."""
+    lab = Lab(tmp_path)
+
+    def asked() -> dict[str, Any]:
+        return {e["dst"]: e for e in json.loads(lab.shell("node1", "ip", "-j", "neigh", "show", "dev", "flannel.1"))}
+
+    lab.run("up", "flannel-on-miss")
+    try:
+        assert asked() == {} and not lab.shell("node1", "bridge", "fdb", "show", "dev", "flannel.1").strip()
+        assert "172.30.0.0/16 dev flannel.1" in lab.shell("node1", "ip", "route")
+        assert lab.probe("client", "web-1:80")["answeredBy"] == "web-1"
+        assert asked().keys() == {"172.30.9.2"}
+        mac = json.loads(lab.shell("node2", "ip", "-j", "link", "show", "flannel.1"))[0]["address"]
+        assert f'\\"VtepMAC\\":\\"{mac}\\"' in lab.run("store", "dump", "/registry/minions/node2")
+        lab.run("pause", "node1")
+        lab.shell("node1", "ip", "neigh", "flush", "dev", "flannel.1")
+        lab.shell("node1", "bridge", "fdb", "del", mac, "dev", "flannel.1")
+        assert not lab.probe("client", "web-1:80", code=1)["reached"]
+        assert "lladdr" not in asked()["172.30.9.2"]
+        lab.shell(
+            "node1", "bridge", "fdb", "replace", mac, "dev", "flannel.1", "dst", "192.168.0.22", "self", "permanent"
+        )
+        lab.shell(
+            "node1", "ip", "neigh", "replace", "172.30.9.2", "lladdr", mac, "dev", "flannel.1", "nud", "reachable"
+        )
+        assert lab.probe("client", "web-1:80")["answeredBy"] == "web-1"
+        lab.run("resume", "node1")
+        assert lab.probe("client", "web-2:80")["answeredBy"] == "web-2"
+    finally:
+        lab.run("down")
