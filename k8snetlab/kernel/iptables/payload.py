@@ -48,20 +48,20 @@ class Payload(msgspec.Struct, frozen=True):
         if not self.chunk or len(write) + len(delete) <= self.chunk:
             yield from _block(table, [*write, *delete], write, [*jumps, *(f"-X {chain}" for chain in delete)])
             return
-        # iptables-nft-restore walks its list of names, from A to Z, to the place of each: from Z to A costs least.
         for part in _chunks(_callees_first(write), self.chunk):
-            yield from _block(table, sorted(part, reverse=True), {chain: write[chain] for chain in part})
+            yield from _block(table, part, {chain: write[chain] for chain in part})
         if jumps:
             yield from _block(table, (), {}, jumps)
         for part in _chunks(delete, self.chunk):
-            yield from _block(table, sorted(part, reverse=True), {})
+            yield from _block(table, part, {})
         for part in _chunks(delete, self.chunk):
             yield from _block(table, (), {}, [f"-X {chain}" for chain in part])
 
 
 def _block(table: str, heads: Iterable[str], write: Mapping[str, Rules], others: Iterable[str] = ()) -> Iterator[str]:
     yield f"*{table}"
-    for chain in heads:
+    # Both variants walk their list of names, from A to Z, to the place of each: from Z to A costs least.
+    for chain in sorted(heads, reverse=True):
         yield f":{chain} - [0:0]"
     for chain, rules in write.items():
         for rule in rules:
