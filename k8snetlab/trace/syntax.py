@@ -83,6 +83,24 @@ def canonical(rule: str) -> str:
     return " ".join(words)
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two rules mean the same; raises RuleSyntaxError on any word that is not known.
+
+    Most rules of a cluster differ from what iptables-save prints of them in little: they need not be parsed.
+    """
+    return one == other or _saved(one) == _saved(other) or canonical(one) == canonical(other)
+
+
+_PROTOCOL_FIRST = re.compile(r"-m (tcp|udp|sctp) -p \1(?= )")
+_DIGITS = re.compile(r"(--probability 0\.\d{8})\d*")
+
+
+def _saved(rule: str) -> str:
+    """Some of what iptables-save makes of a rule."""
+    rule = _PROTOCOL_FIRST.sub(r"-p \1 -m \1", rule.replace("/32 ", " ").replace("/128 ", " "))
+    return _DIGITS.sub(r"\1", rule) if "--probability" in rule else rule
+
+
 # --- normal forms of values -----------------------------------------------------------------------------------------
 
 

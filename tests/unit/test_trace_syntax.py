@@ -6,7 +6,7 @@ import pytest
 from golden import CASES, chains, snapshot
 
 from k8snetlab.render.proxy import ProxyRules
-from k8snetlab.trace.syntax import Match, RuleSyntaxError, Target, canonical, parse
+from k8snetlab.trace.syntax import Match, RuleSyntaxError, Target, canonical, parse, same
 
 
 def test_a_rule_of_kube_proxy() -> None:
@@ -101,6 +101,45 @@ def test_any_address_is_no_condition() -> None:
     assert canonical("-s 0.0.0.0/0 -p tcp -j X") == canonical("-p tcp -j X")
     assert canonical("-d ::/0 -j X") == canonical("-j X")
     assert canonical("! -s 0.0.0.0/0 -j X") != canonical("-j X")
+
+
+@pytest.mark.parametrize(
+    ("ours", "saved"),
+    [
+        ("-s 10.244.0.70 -j KUBE-MARK-MASQ", "-s 10.244.0.70/32 -j KUBE-MARK-MASQ"),
+        ("-s fd00::7 -j KUBE-MARK-MASQ", "-s fd00::7/128 -j KUBE-MARK-MASQ"),
+        ("-m tcp -p tcp -j DNAT --to-destination 10.0.0.1:80", "-p tcp -m tcp -j DNAT --to-destination 10.0.0.1:80"),
+        (
+            "-m statistic --mode random --probability 0.1111111111 -j X",
+            "-m statistic --mode random --probability 0.11111111101 -j X",
+        ),
+        (
+            '-m comment --comment "a b" -m udp -p udp -d 10.96.0.1 --dport 53 -j X',
+            '-d 10.96.0.1/32 -p udp -m comment --comment "a b" -m udp --dport 53 -j X',
+        ),
+    ],
+)
+def test_what_iptables_save_prints_is_the_same_rule(ours: str, saved: str) -> None:
+    assert canonical(ours) == canonical(saved)
+    assert same(ours, saved) and same(saved, ours)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("-s 10.244.0.70 -j X", "-s 10.244.0.7/32 -j X"),
+        ("-s 10.244.0.7 -j X", "-s 10.244.0.0/24 -j X"),
+        ("-s 10.244.0.7 ! -d 10.0.0.1 -j X", "! -s 10.244.0.7 -d 10.0.0.1 -j X"),
+        ("-m tcp -p tcp --dport 80 -j X", "-p udp -m udp --dport 80 -j X"),
+        (
+            "-m statistic --mode random --probability 0.3333333333 -j X",
+            "-m statistic --mode random --probability 0.25 -j X",
+        ),
+        ("-j X", "-g X"),
+    ],
+)
+def test_other_rules_are_not_the_same(one: str, other: str) -> None:
+    assert not same(one, other)
 
 
 def test_quotes_and_backslashes() -> None:
