@@ -115,7 +115,8 @@ def find_pod(snapshot: Snapshot, name: str) -> Pod:
 def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str) -> list[Target]:
     """What `name` means as a target: an address, a node (with a NodePort), a Service or a pod.
 
-    A Service may be "name", "namespace/name", "name.namespace" (with or without .svc.cluster.local) or "svc/name".
+    A Service may be "name", "namespace/name", "name.namespace" (with or without .svc.cluster.local) or "svc/name". Of a
+    pod and a Service of one name the pod is meant where it has the port, and where "pod/name" says so.
     """
     node = snapshot.get(Node, name)
     if _is_address(name):
@@ -131,7 +132,7 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
     services = _services(snapshot, rest if meant else name)
     if meant and not services:
         raise NotFoundError(f"no Service is called {rest!r}", "`k8snetlab get services -A` lists them")
-    if services and (meant or port is None or not _exists(snapshot, name)):
+    if services and (meant or port is None or not _pod_has(snapshot, name, port)):
         return _service_choice(snapshot, services, port, protocol)
     pod = find_pod(snapshot, name)
     found = [t for t in _pod_targets(pod) if port in (None, t.port) and t.protocol == protocol]
@@ -280,9 +281,12 @@ def _belongs(snapshot: Snapshot, pod: Pod, name: str) -> Iterator[bool]:
         yield owner.name == name or owner.name.rpartition("-")[0] == name
 
 
-def _exists(snapshot: Snapshot, name: str) -> bool:
+def _pod_has(snapshot: Snapshot, name: str, port: int) -> bool:
+    """Whether a pod of that name is meant explicitly, or has the port."""
     namespace, _, short = name.removeprefix("pod/").rpartition("/")
-    return name.startswith("pod/") or snapshot.get(Pod, short, namespace or "default") is not None
+    pod = snapshot.get(Pod, short, namespace or "default")
+    declared = [p.containerPort for container in pod.spec.containers for p in container.ports] if pod else []
+    return name.startswith("pod/") or port in declared
 
 
 def _pod_name(pod: Pod) -> str:
