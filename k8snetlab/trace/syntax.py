@@ -91,14 +91,19 @@ def same(one: str, other: str) -> bool:
     return one == other or _saved(one) == _saved(other) or canonical(one) == canonical(other)
 
 
-_PROTOCOL_FIRST = re.compile(r"-m (tcp|udp|sctp) -p \1(?= )")
-_DIGITS = re.compile(r"(--probability 0\.\d{8})\d*")
+_SAVED = (
+    ("/32 ", " "),
+    ("/128 ", " "),
+    *((f"-m {protocol} -p {protocol} ", f"-p {protocol} -m {protocol} ") for protocol in ("tcp", "udp", "sctp")),
+)
+_DIGITS = re.compile(r"(?<=--probability 0\.\d{8})\d+")
 
 
 def _saved(rule: str) -> str:
     """Some of what iptables-save makes of a rule."""
-    rule = _PROTOCOL_FIRST.sub(r"-p \1 -m \1", rule.replace("/32 ", " ").replace("/128 ", " "))
-    return _DIGITS.sub(r"\1", rule) if "--probability" in rule else rule
+    for ours, theirs in _SAVED:
+        rule = rule.replace(ours, theirs)
+    return _DIGITS.sub("", rule) if "--probability" in rule else rule
 
 
 # --- normal forms of values -----------------------------------------------------------------------------------------
