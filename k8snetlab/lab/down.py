@@ -31,10 +31,13 @@ def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str,
 def _down(lab: str) -> Iterator[dict[str, Any]]:
     paths = LabPaths(lab)
     ledger = Ledger(paths.ledger)
-    for owned in ledger.processes:
-        if owned.process.alive:
-            yield _progress("processes", owned.role)
-            owned.process.stop(GRACE)
+    # Daemons first, or they start a kubelet anew; and what they have started by then is in the ledger.
+    for others in (False, True):
+        for owned in ledger.processes:
+            if owned.process.alive and (owned.role != "daemon") == others:
+                yield _progress("processes", owned.role)
+                owned.process.stop(GRACE)
+        ledger.reload()
     spec = read_spec(paths)
     if spec.type != "embedded":
         yield _progress("store", ", ".join(spec.endpoints))

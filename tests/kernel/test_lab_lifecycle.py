@@ -267,3 +267,21 @@ def test_the_small_scenario_works(lab: Lab) -> None:
     assert lab.whole()
     lines = (SCENARIOS / "two-nodes").glob("*.yaml")
     assert sum(not line.lstrip().startswith("#") for file in lines for line in file.read_text().splitlines()) < 40
+
+
+def test_down_leaves_no_process_of_a_lab_whose_daemon_was_killed(lab: Lab, small: Path) -> None:
+    """The ledger then names the kubelet before the daemon that watches over it."""
+    lab.run("up", str(small))
+    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.run("up", str(small))
+    lab.run("down")
+    time.sleep(0.5)
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(lab.run_directory) in _text(path)]
+    assert left == []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
