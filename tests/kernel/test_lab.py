@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,21 +13,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
+from labs import SCENARIOS, Lab, eventually
 
 pytestmark = pytest.mark.root
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A running business-manager, shared by the tests of this file; each leaves it as it found it."""
-    lab = Lab(tmp_path_factory.mktemp("lab"))
-    lab.run("up", "business-manager")
+@pytest.fixture(scope="module", params=["nft", "legacy"])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusinessManager]:
+    """A running business-manager with each variant of iptables, shared by the tests of this file; each leaves it as it
+    found it."""
+    lab = BusinessManager(tmp_path_factory.mktemp("lab"), request.param)
+    lab.run("up", lab.scenario)
     yield lab
     lab.run("down")
 
 
-def test_every_probe_is_answered_as_in_a_real_cluster(lab: Lab) -> None:
+class BusinessManager(Lab):
+    """The scenario with its variant of iptables chosen; `iptables` begins the names of its tools."""
+
+    def __init__(self, directory: Path, variant: str) -> None:
+        super().__init__(directory)
+        self.iptables = f"iptables-{variant}"
+        self.scenario = str(shutil.copytree(SCENARIOS / "business-manager", directory / "business-manager"))
+        file = Path(self.scenario, "lab.yaml")
+        assert "proxy:" not in file.read_text()
+        file.write_text(f"{file.read_text().rstrip()}\n  proxy: {{iptables: {variant}}}\n")
+
+
+def test_every_probe_is_answered_as_in_a_real_cluster(lab: BusinessManager) -> None:
     results = lab.json("probe", "--all")["results"]
     assert results
     assert [r for r in results if not r["ok"]] == []
@@ -36,7 +50,7 @@ def test_every_probe_is_answered_as_in_a_real_cluster(lab: Lab) -> None:
     assert len(answered - {""}) == 3, "every endpoint answers now and then"
 
 
-def test_pods_have_the_addresses_of_the_reference(lab: Lab) -> None:
+def test_pods_have_the_addresses_of_the_reference(lab: BusinessManager) -> None:
     pods = {p["metadata"]["name"].rsplit("-", 2)[0]: [] for p in lab.json("get", "pods")["items"]}
     for pod in lab.json("get", "pods")["items"]:
         pods[pod["metadata"]["name"].rsplit("-", 2)[0]].append(pod["status"]["podIP"])
@@ -44,7 +58,7 @@ def test_pods_have_the_addresses_of_the_reference(lab: Lab) -> None:
     assert sorted(pods["data-product"]) == ["172.30.76.2", "172.30.76.3", "172.30.9.3"]
 
 
-def test_a_node_looks_as_flannel_leaves_it(lab: Lab) -> None:
+def test_a_node_looks_as_flannel_leaves_it(lab: BusinessManager) -> None:
     link = json.loads(lab.shell("node1", "ip", "-d", "-j", "link", "show", "flannel.1"))[0]
     data = link["linkinfo"]["info_data"]
     assert (link["mtu"], data["id"], data["port"], data["learning"]) == (1450, 1, 8472, False)
@@ -60,8 +74,8 @@ def test_a_node_looks_as_flannel_leaves_it(lab: Lab) -> None:
     assert lab.shell("node1", "sysctl", "-n", "net.ipv4.ip_forward").strip() == "1"
 
 
-def test_iptables_save_in_a_node_shows_the_rules(lab: Lab) -> None:
-    rules = lab.shell("node1", "iptables-save")
+def test_iptables_save_in_a_node_shows_the_rules(lab: BusinessManager) -> None:
+    rules = lab.shell("node1", f"{lab.iptables}-save")
     for text in (
         '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
         ":KUBE-SVC-45TXGSBX3LGQQRTB",
@@ -74,7 +88,7 @@ def test_iptables_save_in_a_node_shows_the_rules(lab: Lab) -> None:
         assert text in rules
 
 
-def test_traffic_to_the_outside_is_masqueraded_and_inside_the_cluster_is_not(lab: Lab) -> None:
+def test_traffic_to_the_outside_is_masqueraded_and_inside_the_cluster_is_not(lab: BusinessManager) -> None:
     assert lab.probe("client", "data-product:50051")["client"] == "172.30.9.2"
     with socket_in(lab.netns("outside"), ("0.0.0.0", 7777)) as listener:
         found = lab.probe("client", "203.0.113.10:7777", code=0)
@@ -84,26 +98,26 @@ def test_traffic_to_the_outside_is_masqueraded_and_inside_the_cluster_is_not(lab
         assert peer[1][0] == "192.168.0.22"
 
 
-def test_a_pod_reaches_itself_through_its_service(lab: Lab) -> None:
+def test_a_pod_reaches_itself_through_its_service(lab: BusinessManager) -> None:
     pod = next(p for p in lab.json("get", "pods")["items"] if p["metadata"]["name"].startswith("business-manager"))
     seen = {lab.probe(pod["metadata"]["name"], "business-manager:80")["answeredBy"] for _ in range(25)}
     assert pod["metadata"]["name"] in seen
 
 
-def test_up_again_changes_nothing(lab: Lab) -> None:
-    before = lab.shell("node1", "iptables-save"), lab.shell("node1", "ip", "route"), lab.pids()
-    done = lab.json("up", "business-manager")
+def test_up_again_changes_nothing(lab: BusinessManager) -> None:
+    before = lab.shell("node1", f"{lab.iptables}-save"), lab.shell("node1", "ip", "route"), lab.pids()
+    done = lab.json("up", lab.scenario)
     assert (done["created"], done["updated"], done["deleted"]) == ([], [], [])
-    after = lab.shell("node1", "iptables-save"), lab.shell("node1", "ip", "route"), lab.pids()
+    after = lab.shell("node1", f"{lab.iptables}-save"), lab.shell("node1", "ip", "route"), lab.pids()
     assert [_without_counters(x) for x in before[:1]] == [_without_counters(x) for x in after[:1]]
     assert before[1:] == after[1:]
 
 
-def test_scale_up_and_down(lab: Lab) -> None:
+def test_scale_up_and_down(lab: BusinessManager) -> None:
     lab.run("scale", "deployment/business-manager", "--replicas", "5")
     pods = [p for p in lab.json("get", "pods")["items"] if p["metadata"]["name"].startswith("business-manager")]
     assert len(pods) == 5
-    eventually(lambda: lab.shell("node1", "iptables-save").count('"default/business-manager') >= 5)
+    eventually(lambda: lab.shell("node1", f"{lab.iptables}-save").count('"default/business-manager') >= 5)
     lab.run("scale", "deployment/business-manager", "--replicas", "3")
     eventually(lambda: len(lab.namespaces()) == 2 + 2 + 7)
     assert lab.whole()
@@ -122,14 +136,14 @@ def test_scale_up_and_down(lab: Lab) -> None:
     ],
     ids=" ".join,
 )
-def test_damage_is_repaired(lab: Lab, damage: tuple[str, ...]) -> None:
+def test_damage_is_repaired(lab: BusinessManager, damage: tuple[str, ...]) -> None:
     state = _state(lab)
-    lab.shell("node1", *damage)
+    lab.shell("node1", *(lab.iptables if word == "iptables" else word for word in damage))
     eventually(lambda: _state(lab) == state)
     assert lab.probe("client", "business-manager:80")["ok"]
 
 
-def test_a_deleted_fdb_entry_and_a_pods_veth_are_repaired(lab: Lab) -> None:
+def test_a_deleted_fdb_entry_and_a_pods_veth_are_repaired(lab: BusinessManager) -> None:
     entry = lab.shell("node1", "bridge", "fdb", "show", "dev", "flannel.1").split()[0]
     lab.shell("node1", "bridge", "fdb", "del", entry, "dev", "flannel.1")
     eventually(lambda: entry in lab.shell("node1", "bridge", "fdb", "show", "dev", "flannel.1"))
@@ -139,7 +153,7 @@ def test_a_deleted_fdb_entry_and_a_pods_veth_are_repaired(lab: Lab) -> None:
     eventually(lab.whole)
 
 
-def test_a_paused_node_stays_broken_until_it_is_resumed(lab: Lab) -> None:
+def test_a_paused_node_stays_broken_until_it_is_resumed(lab: BusinessManager) -> None:
     lab.run("pause", "node1")
     lab.shell("node1", "ip", "route", "del", "172.30.9.0/24")
     time.sleep(2.5)
@@ -150,38 +164,38 @@ def test_a_paused_node_stays_broken_until_it_is_resumed(lab: Lab) -> None:
     eventually(lambda: "172.30.9.0/24" in lab.shell("node1", "ip", "route"))
 
 
-def test_foreign_rules_and_routes_are_never_touched(lab: Lab) -> None:
-    lab.shell("node1", "iptables", "-N", "MY-CHAIN")
-    lab.shell("node1", "iptables", "-A", "MY-CHAIN", "-s", "198.51.100.1", "-j", "DROP")
+def test_foreign_rules_and_routes_are_never_touched(lab: BusinessManager) -> None:
+    lab.shell("node1", lab.iptables, "-N", "MY-CHAIN")
+    lab.shell("node1", lab.iptables, "-A", "MY-CHAIN", "-s", "198.51.100.1", "-j", "DROP")
     lab.shell("node1", "ip", "route", "add", "198.51.100.0/24", "via", "192.168.0.1")
-    lab.shell("node1", "iptables", "-t", "nat", "-F", "KUBE-SERVICES")
+    lab.shell("node1", lab.iptables, "-t", "nat", "-F", "KUBE-SERVICES")
     eventually(
-        lambda: "KUBE-SVC-45TXGSBX3LGQQRTB" in lab.shell("node1", "iptables", "-t", "nat", "-S", "KUBE-SERVICES")
+        lambda: "KUBE-SVC-45TXGSBX3LGQQRTB" in lab.shell("node1", lab.iptables, "-t", "nat", "-S", "KUBE-SERVICES")
     )
-    assert "-A MY-CHAIN -s 198.51.100.1/32 -j DROP" in lab.shell("node1", "iptables-save")
+    assert "-A MY-CHAIN -s 198.51.100.1/32 -j DROP" in lab.shell("node1", f"{lab.iptables}-save")
     assert "198.51.100.0/24" in lab.shell("node1", "ip", "route")
-    lab.shell("node1", "iptables", "-F", "MY-CHAIN")
-    lab.shell("node1", "iptables", "-X", "MY-CHAIN")
+    lab.shell("node1", lab.iptables, "-F", "MY-CHAIN")
+    lab.shell("node1", lab.iptables, "-X", "MY-CHAIN")
     lab.shell("node1", "ip", "route", "del", "198.51.100.0/24")
 
 
-def test_a_killed_daemon_stops_no_traffic_and_a_new_one_adopts_the_lab(lab: Lab) -> None:
+def test_a_killed_daemon_stops_no_traffic_and_a_new_one_adopts_the_lab(lab: BusinessManager) -> None:
     before, kubelet = _state(lab), lab.pids()["kubelet"]
     os.kill(lab.pids()["daemon"], signal.SIGKILL)
     assert _fetch(lab.netns("default", "client"), ("10.254.80.22", 80)).startswith(b"HTTP/1.1 200")
     assert "does not answer" in lab.run("status", code=1)
-    done = lab.json("up", "business-manager")
+    done = lab.json("up", lab.scenario)
     assert (done["created"], done["updated"], done["deleted"]) == ([], [], [])
     assert lab.pids()["kubelet"] == kubelet
     assert _state(lab) == before
 
 
-def test_a_killed_kubelet_is_started_again_with_its_pods(lab: Lab) -> None:
+def test_a_killed_kubelet_is_started_again_with_its_pods(lab: BusinessManager) -> None:
     os.kill(lab.pids()["kubelet"], signal.SIGKILL)
     eventually(lab.whole)
 
 
-def test_commands_logs_and_exec(lab: Lab, tmp_path: Path) -> None:
+def test_commands_logs_and_exec(lab: BusinessManager, tmp_path: Path) -> None:
     manifest = tmp_path / "worker.yaml"
     manifest.write_text(
         """
@@ -211,10 +225,10 @@ spec:
         assert not Path("/proc", pid).exists()
 
 
-def _state(lab: Lab) -> list[str]:
+def _state(lab: BusinessManager) -> list[str]:
     """What node1 holds, without counters and in an order of its own."""
     return [
-        _without_counters(lab.shell("node1", "iptables-save")),
+        _without_counters(lab.shell("node1", f"{lab.iptables}-save")),
         lab.shell("node1", "ip", "route"),
         "\n".join(
             sorted(lab.shell("node1", "ip", "neigh", "show", "dev", "flannel.1", "nud", "permanent").splitlines())
