@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.snapshot import Key
 from k8snetlab.dataplane.links import Address, Device, Veth
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import Route
@@ -51,6 +54,29 @@ def sandbox(lab: Lab, node: Node, pod: Pod) -> Netns:
         addresses=tuple(addresses),
         routes=tuple(routes),
     )
+
+
+class Sandboxes:
+    """Sandboxes and veths as they were last rendered: where the pod is the very same object, so are they.
+
+    For whoever renders one node again and again: most changes of a lab are none of most pods.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[Key, tuple[Pod, Netns, Veth]] = {}
+        self._for: tuple[object, ...] = ()
+
+    def of(self, lab: Lab, node: Node, pods: Iterable[Pod]) -> tuple[tuple[Netns, ...], tuple[Veth, ...]]:
+        """Those of all pods of the node, in order."""
+        around = (lab.name, lab.spec, node.podCIDRs)
+        held = self._held if around == self._for else {}
+        self._held, self._for = {}, around
+        for pod in pods:
+            known = held.get(pod.key)
+            if known is None or known[0] is not pod:
+                known = (pod, sandbox(lab, node, pod), veth(lab, pod))
+            self._held[pod.key] = known
+        return tuple(one for _, one, _ in self._held.values()), tuple(one for _, _, one in self._held.values())
 
 
 NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
