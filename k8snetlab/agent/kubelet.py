@@ -22,6 +22,10 @@ from k8snetlab.agent.health import HealthChecks
 from k8snetlab.agent.workload import HealthWork, PodState, Request, Response
 
 
+LOOK = 2.0
+"""Seconds between two looks whether the lab is still there: a kubelet whose socket was taken away has none."""
+
+
 class Kubelet:
     """All pods of one lab on this machine, by uid."""
 
@@ -36,7 +40,9 @@ class Kubelet:
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(self._connection, path, limit=1 << 26)
         path.chmod(0o600)
-        await stop.wait()
+        while not stop.is_set() and path.exists():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK)
         server.close()
         await asyncio.gather(*(pod.stop(grace=2.0) for pod in self._pods.values()))
         for writer in self._writers:

@@ -52,7 +52,7 @@ def namespace(name: Callable[[str], str]) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fails the session when a namespace, device, mount or process of these tests is still there at its end."""
     if os.geteuid() != 0:
         yield
@@ -64,7 +64,7 @@ def nothing_left_behind() -> Iterator[None]:
         "namespaces": {one for one in netns.names() if one.startswith(PREFIX)},
         "devices of the machine": _links() - before[0],
         "mounts": {mount for mount in _mounts() - before[1] if PREFIX in mount},
-        "processes": _children() - before[2],
+        "processes": (_children() - before[2]) | _with_environment(str(tmp_path_factory.getbasetemp())),
     }
     assert not any(left.values()), f"left behind: { {what: found for what, found in left.items() if found} }"
 
@@ -75,6 +75,16 @@ def _links() -> set[str]:
 
 def _mounts() -> set[str]:
     return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+
+
+def _with_environment(text: str) -> set[str]:
+    """Processes, whosever children they are by now, that were started with a path below the tests' own directory."""
+    found: set[str] = set()
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if place.name != str(os.getpid()) and text.encode() in (place / "environ").read_bytes():
+                found.add(f"{place.name} {(place / 'cmdline').read_bytes().replace(bytes(1), b' ').decode()}")
+    return found
 
 
 def _children() -> set[str]:

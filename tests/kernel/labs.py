@@ -85,7 +85,7 @@ class Lab:
         return "".join(f"--- {file.name}\n{file.read_text()[-4000:]}" for file in sorted(directory.glob("*.log")))
 
 
-def eventually(what: Callable[[], object], seconds: float = 15.0) -> None:
+def eventually(what: Callable[[], object], seconds: float = 30.0) -> None:
     """Waits until `what` is true; the time is generous, because the machine may be busy, and never the point."""
     deadline = time.monotonic() + seconds
     while not what():

@@ -127,7 +127,7 @@ def test_a_stopped_etcd_stops_no_traffic_and_is_said(
     lab: Lab, etcd: EtcdProcess, endpoint: str, tmp_path: Path
 ) -> None:
     etcd.stop()
-    eventually(lambda: not lab.json("status")["store"]["healthy"], 30)
+    eventually(lambda: not lab.json("status")["store"]["healthy"], 60)
     assert lab.probe("client", "web:80")["ok"]
     assert any("store" in problem for problem in lab.json("status")["problems"])
     assert "etcd does not answer" in lab.run("scale", "deploy/web", "--replicas", "3", code=1)
@@ -136,9 +136,9 @@ def test_a_stopped_etcd_stops_no_traffic_and_is_said(
     again = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
     try:
         again.wait_ready()
-        eventually(lambda: lab.json("status")["store"]["healthy"], 30)
+        eventually(lambda: lab.json("status")["store"]["healthy"], 60)
         lab.run("scale", "deploy/web", "--replicas", "3")
-        eventually(lambda: len(lab.json("get", "pods")["items"]) == 4 and lab.whole(), 30)
+        eventually(lambda: len(lab.json("get", "pods")["items"]) == 4 and lab.whole(), 60)
         lab.run("down")
     finally:
         again.stop()
@@ -153,7 +153,7 @@ def test_a_lost_store_is_rebuilt_by_up(
     again = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
     try:
         again.wait_ready()
-        eventually(lambda: "lost" in str(lab.json("status")["problems"]), 30)
+        eventually(lambda: "lost" in str(lab.json("status")["problems"]), 60)
         assert lab.probe("client", "web:80")["ok"], "nothing is torn down"
         lab.run("up", str(manifest))
         assert lab.whole()
