@@ -39,8 +39,9 @@ class RulesKeeper:
         the difference worked out. Raises RestoreRefused, KernelError; the next sync then reads the kernel.
         """
         self._wanted = wanted
-        held, obsolete = None, 0
+        held, obsolete, seen = None, 0, None
         if delta is None or self.foreign_change():
+            seen = self._iptables.generation()
             held = self._iptables.save()
             delta = self._difference(held)
             obsolete = len(list(self._obsolete(held)))
@@ -52,9 +53,12 @@ class RulesKeeper:
         except K8sNetLabError:
             self._suspect = True
             raise
-        if delta or held is not None:
-            self._generation = self._iptables.generation()
+        if held is not None:
+            # What others do meanwhile must not pass for seen; where something was mended, the next look makes sure.
+            self._generation = None if delta or obsolete else seen
             self._suspect = False
+        elif delta:
+            self._generation = self._iptables.generation()
         return len(delta.write) + len(delta.delete) + len(delta.hooks) + obsolete
 
     def drift(self) -> list[str]:
