@@ -21,7 +21,6 @@ from k8snetlab.agent.container import PodRunner
 from k8snetlab.agent.health import HealthChecks
 from k8snetlab.agent.workload import HealthWork, PodState, Request, Response
 
-
 LOOK = 2.0
 """Seconds between two looks whether the lab is still there: a kubelet whose socket was taken away has none."""
 
