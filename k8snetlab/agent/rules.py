@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules, RuleSet
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel.iptables import Iptables
-from k8snetlab.trace.syntax import RuleSyntaxError, canonical
+from k8snetlab.trace.syntax import RuleSyntaxError, same
 
 
 class RulesKeeper:
@@ -62,7 +62,9 @@ class RulesKeeper:
         return len(delta.write) + len(delta.delete) + len(delta.hooks) + obsolete
 
     def drift(self) -> list[str]:
-        """What differs in the kernel, a line each."""
+        """What differs in the kernel, a line each; nothing is read where nobody else wrote since the last sync."""
+        if not self.foreign_change():
+            return []
         held = self._iptables.save()
         delta = self._difference(held)
         tool = "iptables" if self.family == "ipv4" else "ip6tables"
@@ -110,7 +112,7 @@ def _same(wanted: Rules, held: Rules | None) -> bool:
 def _alike(ours: str, held: str) -> bool:
     """Whether they mean the same. What cannot be read is not ours."""
     try:
-        return ours == held or canonical(ours) == canonical(held)
+        return same(ours, held)
     except RuleSyntaxError:
         return False
 
