@@ -105,9 +105,10 @@ class Machine:
             self._agent.close()
 
     def discard(self) -> None:
-        """Kill it and take its plug out of the network."""
+        """Kill it, take its plug out of the network and throw its disk away."""
         self.kill()
         self._network.unplug(self._tap)
+        self._disk.unlink()
 
     def ask(self, *argv: str, stdin: str = "") -> Future:
         """Begin a command; the result's `Finished` comes when it ends."""
