@@ -24,6 +24,7 @@ from k8snetlab.kernel.watch import Monitor
 from k8snetlab.render import node as render_node
 from k8snetlab.render import underlay
 from k8snetlab.render.families import FAMILIES, pick
+from k8snetlab.render.pods import Sandboxes
 from k8snetlab.render.proxy import COUNTERS, Shared
 
 
@@ -103,6 +104,7 @@ class NodeAgent:
         self._misses = misses or MissResponder()
         self._locks = locks
         self._shared = shared or Shared()
+        self._sandboxes = Sandboxes()
         self._namespace = ""
         self._proxies: dict[Family, KubeProxy] = {}
         self._chosen: iptables.Variant = "nft"
@@ -138,7 +140,7 @@ class NodeAgent:
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Makes the node's own namespace, empty, so that the router can plug its cable in."""
-        self._keeper.prepare((render_node.render(snapshot, self.name).node,))
+        self._keeper.prepare((render_node.render(snapshot, self.name, self._sandboxes).node,))
 
     def sync(self, snapshot: Snapshot) -> Report:
         """Brings the kernel to the snapshot. Raises KernelError; what was done by then stays and is found again.
@@ -147,7 +149,7 @@ class NodeAgent:
         """
         if snapshot.get(Node, self.name) is None:
             return Report()
-        desired = render_node.render(snapshot, self.name)
+        desired = render_node.render(snapshot, self.name, self._sandboxes)
         self._keeper.prepare((desired.node,))
         self._misses.attend(self.name, desired.node)
         count, refused = 0, None
@@ -168,7 +170,7 @@ class NodeAgent:
         """What differs from what is desired, as the commands that would mend it."""
         if snapshot.get(Node, self.name) is None:
             return []
-        desired = render_node.render(snapshot, self.name)
+        desired = render_node.render(snapshot, self.name, self._sandboxes)
         lines = [str(operation) for operation in self._keeper.drift(desired.node, desired.pods)]
         for proxy in self._proxies.values():
             lines += proxy.drift()

@@ -56,6 +56,10 @@ def pods_by_node(pod: Pod) -> Iterable[str]:
     return (pod.spec.nodeName,) if pod.spec.nodeName else ()
 
 
+def pods_by_uid(pod: Pod) -> Iterable[str]:
+    return (pod.metadata.uid,)
+
+
 def by_owner(obj: Object) -> Iterable[tuple[str, str, str]]:
     """(kind, namespace, name) of every owner; owners of namespaced objects live in the same namespace or in none."""
     return [(o.kind, obj.namespace, o.name) for o in obj.metadata.ownerReferences]

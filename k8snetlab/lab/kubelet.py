@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class KubeletLink:
-    """`states` holds the last word on each pod, by uid; `changed` is called with what changes by itself.
+    """`states` holds the last word on each pod, by uid; it is a new dict whenever the line breaks or comes back.
+    `changed` is called with what changes by itself.
 
     `problems` tells what keeps a node's health checks from being answered, by the node's namespace.
     """
@@ -153,7 +154,7 @@ class KubeletLink:
     def _hang_up(self) -> None:
         self._connected.clear()
         gone = tuple(PodState(uid, ()) for uid in self.states)
-        self.states.clear()
+        self.states = {}
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -12,7 +12,8 @@ import msgspec
 from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.workload import PodState, PodWork
 from k8snetlab.api.core import Condition, ContainerStatus, Node, Pod
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.selection import pods_by_uid
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.errors import K8sNetLabError, NotFoundError
 from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.cluster import Cluster
@@ -32,6 +33,7 @@ class PodLifecycle:
 
     def __init__(self, cluster: Cluster, agents: Agents, kubelet: KubeletLink, paths: LabPaths) -> None:
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
+        self._seen: dict[str, tuple[Snapshot, dict[str, PodState]]] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy = asyncio.Lock()
@@ -58,11 +60,14 @@ class PodLifecycle:
         try:
             await work  # type: ignore[misc]
         except K8sNetLabError as error:
+            self._seen = {}
             log.warning("pods: %s", error.message)
         except Exception:
+            self._seen = {}
             log.exception("pods")
 
     async def _advance(self, node: str, recreated: frozenset[str]) -> None:
+        """Looks at the pods that changed since the last time; at all of the node's where something was lost."""
         task = self._agents.node(node)
         async with self._busy:
             # Not the newest snapshot: only what the agent has synced has sandboxes to run in.
@@ -70,7 +75,12 @@ class PodLifecycle:
             if snapshot is None:
                 return
             await self._node_ready(node)
-            pods = pods_of(snapshot, node)
+            seen, states = self._seen, self._kubelet.states
+            previous, known = seen.get(node, (None, None))
+            if recreated or known is not states or not _same_node(node, snapshot, previous):
+                previous = None
+            changed = frozenset(snapshot.changes(Pod, previous))
+            pods = [pod for pod in pods_of(snapshot, node) if previous is None or pod.key in changed]
             for pod in pods:
                 if pod.metadata.deletionTimestamp and pod.metadata.uid not in self._ending:
                     self._ending[pod.metadata.uid] = asyncio.create_task(self._logged(self._end(pod)))
@@ -85,11 +95,12 @@ class PodLifecycle:
             ]
             if new:
                 await self._kubelet.request("run", pods=new)
-            await self._stop_unknown(snapshot)
+            await self._stop_unknown(snapshot, previous, changed)
         for pod in pods:
             state = self._kubelet.states.get(pod.metadata.uid)
             if state is not None:
                 await self._write_status(pod, state)
+        seen[node] = snapshot, states
         await self._answer_health(recreated)
 
     async def _answer_health(self, recreated: frozenset[str]) -> None:
@@ -102,11 +113,20 @@ class PodLifecycle:
             if agent.health:
                 await self._kubelet.answer_health(agent.health)
 
-    async def _stop_unknown(self, snapshot: Snapshot) -> None:
+    async def _stop_unknown(self, snapshot: Snapshot, previous: Snapshot | None, changed: Iterable[Key]) -> None:
         """Stops what runs for no pod of the store (a pod deleted by force, or while no daemon was there)."""
-        known = {pod.metadata.uid for pod in self._cluster.snapshot.all(Pod).values()}
-        known |= {pod.metadata.uid for pod in snapshot.all(Pod).values()}
-        unknown = [uid for uid in self._kubelet.states if uid not in known and uid not in self._ending]
+        states = self._kubelet.states
+        if previous is None:
+            uids = set(states)
+        else:
+            gone = (previous.get(Pod, name, namespace) for namespace, name in changed)
+            uids = {pod.metadata.uid for pod in gone if pod is not None and pod.metadata.uid in states}
+        stored = (self._cluster.snapshot, snapshot)
+        unknown = [
+            uid
+            for uid in uids.difference(self._ending)
+            if not any(objects.select(Pod, pods_by_uid, uid) for objects in stored)
+        ]
         if unknown:
             await self._kubelet.request("stop", uids=unknown)
 
@@ -124,12 +144,13 @@ class PodLifecycle:
             del self._ending[pod.metadata.uid]
 
     async def _report(self, states: tuple[PodState, ...]) -> None:
-        pods = {pod.metadata.uid: pod for pod in self._cluster.snapshot.all(Pod).values()}
+        lost: set[str] = set()
         for state in states:
-            pod = pods.get(state.uid)
-            if pod is not None:
+            for pod in self._cluster.snapshot.select(Pod, pods_by_uid, state.uid).values():
                 await self._write_status(pod, state)
-        for node in {pods[s.uid].spec.nodeName for s in states if s.uid in pods and not s.containers}:
+                if not state.containers:
+                    lost.add(pod.spec.nodeName)
+        for node in lost:
             # The kubelet died and lost these pods: they are run again.
             self._spawn(self._advance(node, frozenset()))
 
@@ -175,3 +196,7 @@ class PodLifecycle:
             )
 
         await self._cluster.edit(node, change)
+
+
+def _same_node(name: str, snapshot: Snapshot, previous: Snapshot | None) -> bool:
+    return previous is not None and snapshot.get(Node, name) is previous.get(Node, name)
