@@ -80,7 +80,7 @@ class PodLifecycle:
             if recreated or known is not states or not _same_node(node, snapshot, previous):
                 previous = None
             changed = frozenset(snapshot.changes(Pod, previous))
-            pods = [pod for pod in pods_of(snapshot, node) if previous is None or pod.key in changed]
+            pods = [pod for pod in pods_of(snapshot, node) if pod.key in changed]
             for pod in pods:
                 if pod.metadata.deletionTimestamp and pod.metadata.uid not in self._ending:
                     self._ending[pod.metadata.uid] = asyncio.create_task(self._logged(self._end(pod)))

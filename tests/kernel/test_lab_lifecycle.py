@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from labs import SCENARIOS, Lab, eventually
 
+from k8snetlab.lab.client import Client
 from k8snetlab.lab.processes import ProcessId
 
 pytestmark = pytest.mark.root
@@ -184,6 +185,26 @@ def test_a_killed_kubelet_leaves_no_command_running_twice(lab: Lab, small: Path)
     os.kill(lab.pids()["kubelet"], signal.SIGKILL)
     eventually(lambda: set(subprocess.run(sleeping, capture_output=True, text=True).stdout.split()).isdisjoint(before))
     eventually(lambda: len(subprocess.run(sleeping, capture_output=True, text=True).stdout.split()) == len(before))
+
+
+def test_a_pod_deleted_by_force_is_stopped(lab: Lab, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
+    waiting = "[{name: c, command: [sh, -c, 'trap \"\" TERM; sleep 4322; true']}], terminationGracePeriodSeconds: 1}"
+    pods = [
+        f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{containers: {waiting}}}" for name in "cd"
+    ]
+    small.write_text("\n---\n".join([SMALL, *pods]))
+    lab.run("up", str(small))
+
+    def processes(pod: str) -> list[str]:
+        told = subprocess.run(["ip", "netns", "pids", lab.netns("default", pod)], capture_output=True, text=True)
+        return told.stdout.split()
+
+    doomed, kept = processes("c"), processes("d")
+    assert doomed and kept
+    Client(lab.name).delete_object("pods", "c", force=True)
+    eventually(lambda: not any(Path("/proc", pid).exists() for pid in doomed))
+    assert processes("d") == kept and lab.whole()
 
 
 def test_the_same_manifest_from_another_place_is_unchanged(lab: Lab, small: Path, tmp_path: Path) -> None:
