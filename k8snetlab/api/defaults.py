@@ -94,7 +94,10 @@ def expand(spec: LabSpec) -> LabSpec:
 
     What cannot be read as an address stays as it is: validation says what is wrong with it.
     """
-    nodes = numbered(spec.nodes) if isinstance(spec.nodes, int) else spec.nodes
+    if isinstance(spec.nodes, int):
+        nodes = () if spec.machines else numbered(spec.nodes)
+    else:
+        nodes = spec.nodes
     underlay = spec.underlay
     try:
         cidrs = [cidr for cidr in networks(underlay.cidr) if cidr.num_addresses > 2]
@@ -104,7 +107,8 @@ def expand(spec: LabSpec) -> LabSpec:
         underlay = replace(underlay, router=",".join(str(cidr[1]) for cidr in cidrs))
     taken = {ip for text in (underlay.router, *(node.address for node in nodes)) for ip in _readable(text)}
     free = [node_addresses(cidr, taken) for cidr in cidrs]
-    nodes = tuple(n if n.address else replace(n, address=_next_of(free)) for n in nodes)
+    if not spec.machines:
+        nodes = tuple(n if n.address else replace(n, address=_next_of(free)) for n in nodes)
     network = spec.network
     if network.mtu is None:
         overhead = VXLAN_OVERHEAD[max(cidr.version for cidr in cidrs)] if cidrs and network.backend == "vxlan" else 0

@@ -62,9 +62,14 @@ class StoreSpec(Value):
 
 
 class LabSpec(Value):
-    """`nodes` is a list, or a number N that stands for node1 … nodeN."""
+    """`nodes` is a list, or a number N that stands for node1 … nodeN.
+
+    With `machines` the nodes are real machines, which join by themselves (`up --node`, `node join`); `nodes` then is a
+    list of what is known of some of them beforehand, and no number.
+    """
 
     nodes: tuple[LabNode, ...] | Annotated[int, Meta(ge=1, le=1000)] = 2
+    machines: bool = False
     podCIDR: str = "10.244.0.0/16"
     serviceCIDR: str = "10.96.0.0/12"
     underlay: Underlay = Underlay()

@@ -129,7 +129,7 @@ def _of_family(networks: Sequence[Network], like: Network | Address) -> Network 
 
 def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network]) -> None:
     nodes = expanded_nodes(lab.spec)
-    if not nodes:
+    if not nodes and not lab.spec.machines:
         report.error(lab, ("spec", "nodes"), "a lab needs at least one node")
     routers = _addresses(report, lab, ("spec", "underlay", "router"), lab.spec.underlay.router, underlay)
     holders: dict[Address, str] = dict.fromkeys(routers, "the router")

@@ -27,6 +27,7 @@ class LabPaths:
         self.kubelet_socket = self.directory / "kubelet.sock"
         self.store = self.directory / "store.db"
         self.store_spec = self.directory / "store.json"
+        self.machine = self.directory / "machine.json"
         self.ledger = self.directory / "ledger"
         self.lock = self.directory / "lock"
         self.daemon_log = self.directory / "daemon.log"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from ipaddress import ip_address
 
+from k8snetlab.api.lab import Lab
+
 BRIDGE = "cni0"
 """The CNI bridge plugin's default bridge."""
 UNDERLAY_BRIDGE = "underlay0"
@@ -19,6 +21,11 @@ OUTSIDE = "outside"
 def node_netns(lab: str, node: str) -> str:
     """`LAB.NODE`; router and outside host are named the same way."""
     return f"{lab}.{node}"
+
+
+def namespace_of(lab: Lab, node: str) -> str:
+    """The namespace of a node: one of its own, or, of a node that is a machine, the one that machine began with ("")."""
+    return "" if lab.spec.machines else node_netns(lab.name, node)
 
 
 def pod_netns(lab: str, namespace: str, pod: str) -> str:
