@@ -12,6 +12,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.defaults import lab_name, with_defaults
 from k8snetlab.api.fields import check, describe, did_you_mean, shorten, show
+from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import SOURCE, Object
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.source import Document, Path, parse
@@ -30,12 +31,13 @@ class Loaded(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-def load(files: Iterable[tuple[str, str]], whole: bool = True) -> Loaded:
+def load(files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = False) -> Loaded:
     """The objects of (name, text) pairs; raises ManifestError with every wrong place of all of them.
 
     Not `whole`: other objects may stand beside these, so nothing is said of what is missing among them.
+    `machines`: the nodes are to be machines, whatever the Lab says.
     """
-    loader = _Loader(whole)
+    loader = _Loader(whole, machines)
     for name, text in files:
         documents, flaws = parse(text, name)
         for flaw in flaws:
@@ -59,8 +61,8 @@ def _texts(messages: list[_Message]) -> list[str]:
 
 
 class _Loader:
-    def __init__(self, whole: bool) -> None:
-        self.whole = whole
+    def __init__(self, whole: bool, machines: bool) -> None:
+        self.whole, self.machines = whole, machines
         self.objects: list[Object] = []
         self.written: dict[int, tuple[Document, Path]] = {}
         self.errors: list[_Message] = []
@@ -130,6 +132,8 @@ class _Loader:
         source = f"{document.file}:{document.line(at)}"
         annotations = {**obj.metadata.annotations, SOURCE: source}
         obj = replace(obj, metadata=replace(obj.metadata, annotations=annotations))
+        if self.machines and isinstance(obj, Lab):
+            obj = replace(obj, spec=replace(obj.spec, machines=True))
         obj = with_defaults(obj, lab_name(document.file))
         self.objects.append(obj)
         self.written[id(obj)] = (document, at)

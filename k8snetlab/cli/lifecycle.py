@@ -7,6 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from k8snetlab.cli.options import (
+    STORE_HELP,
+    CaOption,
+    CertOption,
+    IfaceOption,
+    KeyOption,
     LabOption,
     OutputOption,
     client_of,
@@ -38,6 +43,14 @@ def up(
             help="Left out: the current directory if it has a lab.yaml, else business-manager.",
         ),
     ] = None,
+    node: Annotated[
+        str, typer.Option("--node", metavar="NAME", help="This machine itself becomes that node of the lab.")
+    ] = "",
+    store: Annotated[str, typer.Option("--store", metavar="URL,…", help=STORE_HELP)] = "",
+    iface: IfaceOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -46,17 +59,22 @@ def up(
 
     from k8snetlab.api.lab import Lab
     from k8snetlab.cli import manifests, progress
+    from k8snetlab.cli import node as nodes
     from k8snetlab.lab import scenarios
 
     began = time.monotonic()
-    loaded = manifests.of(scenarios.find(scenario))
+    files = scenarios.find(scenario)
+    loaded = manifests.of(files, machines=bool(node) or nodes.is_here(files, lab))
     objects = manifests.builtins(loaded)
     name = _named(objects, lab)
     need_root("up")
     from k8snetlab.lab.up import start
 
-    store = next((obj.spec.store for obj in loaded if isinstance(obj, Lab)), None)
-    client = start(name, store)
+    body = objects[0] if objects[0]["kind"] == "Lab" else next(obj for obj in objects if obj["kind"] == "Lab")
+    if place := nodes.place_of(body, node, iface, store, (ca, cert, key)):
+        client = nodes.begin(body, place)
+    else:
+        client = start(name, next((obj.spec.store for obj in loaded if isinstance(obj, Lab)), None))
     outcome = progress.follow(client.up(objects), quiet=output is not None)
     if output:
         print_json({"lab": name, **outcome})

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from k8snetlab import __version__
-from k8snetlab.cli import graph, inspect, lifecycle, misses, objects, pods, probe, render, store, trace
+from k8snetlab.cli import capture, graph, inspect, lifecycle, misses, node, objects, pods, probe, render, store, trace
 from k8snetlab.cli.options import complete_lab
 from k8snetlab.errors import K8sNetLabError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Example: sudo k8snetlab up business-manager",
 )
-for room in (lifecycle, objects, pods, probe, trace, inspect, graph, misses, render, store):
+for room in (lifecycle, objects, pods, probe, trace, capture, inspect, graph, misses, render, store, node):
     room.register(app)
 
 

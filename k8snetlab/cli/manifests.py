@@ -22,11 +22,12 @@ def load(paths: Sequence[str] | None, verb: str) -> list[Object]:
     return of(scenarios.read_all(paths), whole=verb == "render")
 
 
-def of(files: list[tuple[str, str]], whole: bool = True) -> list[Object]:
-    """The objects in (name, text) pairs; `whole` where they are all there will be, and not an addition to a lab."""
+def of(files: list[tuple[str, str]], whole: bool = True, machines: bool = False) -> list[Object]:
+    """The objects in (name, text) pairs; `whole` where they are all there will be, and not an addition to a lab;
+    `machines` where the nodes are to be machines whatever the Lab says."""
     from k8snetlab.api.load import load
 
-    loaded = load(files, whole)
+    loaded = load(files, whole, machines)
     if not loaded.objects:
         raise InputError(f"{', '.join(name for name, _ in files)}: no object in it", "a manifest has a kind")
     for warning in loaded.warnings:

@@ -84,6 +84,14 @@ def complete_place(ctx: typer.Context, incomplete: str) -> list[str]:
     return _matching(lambda: [*_names(ctx, "pods", "nodes"), "outside"], incomplete)
 
 
+def complete_point(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Where packets can be looked at: a place, and after a colon its devices."""
+    place, colon, _ = incomplete.partition(":")
+    if colon:
+        return _matching(lambda: [f"{place}:{device}" for device in _devices(ctx, place)], incomplete)
+    return _matching(lambda: [*_names(ctx, "pods", "nodes"), "outside", "router"], incomplete)
+
+
 def complete_target(ctx: typer.Context, incomplete: str) -> list[str]:
     """What a packet can be sent to: Services, pods, nodes."""
     return _matching(lambda: [*_names(ctx, "services", "pods", "nodes"), "outside"], incomplete)
@@ -143,6 +151,12 @@ def _names(ctx: typer.Context, *groups: str) -> list[str]:
     return [name for group in groups for name in names[group]]
 
 
+def _devices(ctx: typer.Context, place: str) -> list[str]:
+    from k8snetlab.kernel.capture import devices
+
+    return devices(client_of(_lab(ctx)).resolve(place)["netns"])
+
+
 def _of_kind(ctx: typer.Context, kind: str) -> list[str]:
     from k8snetlab.api.scheme import BY_NAME
 
@@ -176,3 +190,10 @@ FilesOption = Annotated[
     list[str] | None,
     typer.Option("-f", "--filename", metavar="FILE", help="A manifest, a directory of them, or - for stdin."),
 ]
+STORE_HELP = "The etcd that the lab's machines share, e.g. http://192.168.56.11:2379."
+IfaceOption = Annotated[
+    str, typer.Option("--iface", metavar="INTERFACE", help="This machine's device (or address) towards the others.")
+]
+CaOption = Annotated[str, typer.Option("--ca", metavar="FILE", help="Who signed the store's certificate.")]
+CertOption = Annotated[str, typer.Option("--cert", metavar="FILE", help="The certificate to show to the store.")]
+KeyOption = Annotated[str, typer.Option("--key", metavar="FILE", help="That certificate's key.")]

@@ -17,6 +17,7 @@ from k8snetlab.errors import K8sNetLabError, KernelError
 from k8snetlab.kernel.watch import Monitor
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.machine import Machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render.proxy import Shared
 
@@ -206,12 +207,18 @@ class AgentTask:
 
 
 class Agents:
-    """One task per node, kept in step with the Node objects."""
+    """One task per node of this machine, kept in step with the Node objects."""
 
     def __init__(
-        self, cluster: Cluster, ledger: Ledger, paths: LabPaths, synced: Callable[[AgentTask, Report], None]
+        self,
+        cluster: Cluster,
+        ledger: Ledger,
+        paths: LabPaths,
+        synced: Callable[[AgentTask, Report], None],
+        machine: Machine | None = None,
     ) -> None:
         self._cluster, self._ledger, self._paths, self._synced = cluster, ledger, paths, synced
+        self._machine = machine
         self._shared = Shared()
         self.misses = MissResponder()
         self.router: AgentTask | None = None
@@ -228,6 +235,10 @@ class Agents:
 
     def node(self, name: str) -> AgentTask | None:
         return self.nodes.get(name)
+
+    def local(self, snapshot: Snapshot) -> set[str]:
+        """The names of the nodes that this machine carries: all, or, as a machine among others, itself."""
+        return {name for _, name in snapshot.all(Node) if self._machine is None or name == self._machine.node}
 
     async def run(self) -> None:
         async for _ in self._cluster.changes():

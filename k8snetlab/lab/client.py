@@ -128,6 +128,14 @@ class Client:
         """{"key", "revision", "value"} of every key that begins so."""
         return self._lines("GET", f"{OWN}/store/dump?{urlencode({'prefix': prefix})}")
 
+    def joined(self) -> Json:
+        """{"node", "interface", "address", "podCIDR"} of this machine, once it is a node and all of it stands."""
+        return self._json("GET", f"{OWN}/machine")
+
+    def leave(self) -> None:
+        """Gives this machine's node back to the store, with its lease and its pods."""
+        self._json("POST", f"{OWN}/leave")
+
     def stop(self) -> None:
         """Ends the daemon; what is in the kernel and the pods stay as they are."""
         self._json("POST", f"{OWN}/stop")

@@ -24,6 +24,7 @@ async def converge(cluster: Cluster, agents: Agents, timeout: float = TIMEOUT) -
     while True:
         snapshot = await cluster.settled()
         pods = list(snapshot.all(Pod).values())
+        homeless = [pod for pod in pods if pod.spec.nodeName and snapshot.get(Node, pod.spec.nodeName) is None]
         stuck = [pod for pod in pods if pod.status.message and not pod.ready]
         ready = [pod for pod in pods if pod.ready]
         ending = [pod for pod in pods if pod.metadata.deletionTimestamp]
@@ -40,11 +41,17 @@ async def converge(cluster: Cluster, agents: Agents, timeout: float = TIMEOUT) -
         for task in tasks:
             if task.state.failures >= PATIENCE and task.state.failed >= began:
                 raise KernelError(f"{task.name}: {task.state.error}", task.state.hint, task.state.operation)
-        waiting = [pod for pod in pods if pod not in ready and pod not in stuck]
-        complete = agents.nodes.keys() == {name for _, name in snapshot.all(Node)} and len(synced) == len(tasks)
+        waiting = [pod for pod in pods if pod not in ready and pod not in stuck and pod not in homeless]
+        complete = agents.nodes.keys() == agents.local(snapshot) and len(synced) == len(tasks)
         if complete and not waiting and not ending and cluster.snapshot.objects is snapshot.objects:
             for pod in stuck:
                 yield {"type": "warning", "message": f"pod {pod.namespace}/{pod.name}: {pod.status.message}"}
+            for name in dict.fromkeys(pod.spec.nodeName for pod in homeless):
+                count = sum(pod.spec.nodeName == name for pod in homeless)
+                yield {
+                    "type": "warning",
+                    "message": f"{count} pod{'s wait' if count > 1 else ' waits'} for {name} to join",
+                }
             return
         if asyncio.get_running_loop().time() > deadline:
             raise _late(timeout, [p.name for p in waiting + ending], [t.name for t in tasks if t not in synced])

@@ -28,6 +28,7 @@ from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.lifecycle import PodLifecycle
+from k8snetlab.lab.machine import read as read_machine
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.storing import claim, read_spec
@@ -57,7 +58,8 @@ class Daemon:
         informer = Informer(store)
         claim(self._lab, spec, await informer.start())
         cluster = Cluster(store, informer)
-        agents = Agents(cluster, self._ledger, self._paths, self._synced)
+        machine = read_machine(self._paths)
+        agents = Agents(cluster, self._ledger, self._paths, self._synced, machine)
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths)
         operations = Operations(self._lab, cluster, agents, kubelet, self._paths, self._stop.set)
         server = _server(Api(cluster, operations))

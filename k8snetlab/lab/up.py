@@ -11,6 +11,8 @@ from k8snetlab.api.lab import StoreSpec
 from k8snetlab.errors import DaemonError
 from k8snetlab.lab.client import Client
 from k8snetlab.lab.ledger import Ledger, let_begin
+from k8snetlab.lab.machine import Machine
+from k8snetlab.lab.machine import write as write_machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.storing import write_spec
@@ -19,13 +21,18 @@ START = 20.0
 """Seconds a daemon may take to open its socket."""
 
 
-def start(lab: str, store: StoreSpec | None = None) -> Client:
-    """The lab's daemon, started where it does not run. Raises DaemonError with its last words when it cannot start."""
+def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = None) -> Client:
+    """The lab's daemon, started where it does not run; with `machine`, as that node of the lab.
+
+    Raises DaemonError with its last words when it cannot start.
+    """
     need_capabilities()
     paths = LabPaths(lab)
     paths.create()
     if store is not None:
         write_spec(paths, store)
+    if machine is not None:
+        write_machine(paths, machine)
     if _daemon_alive(paths) and paths.socket.exists():
         return Client(lab)
     log_begin = paths.daemon_log.stat().st_size if paths.daemon_log.exists() else 0

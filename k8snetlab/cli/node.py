@@ -1,0 +1,205 @@
+"""node join, node leave: this machine as a node of a lab that other machines share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from k8snetlab.cli.options import (
+    STORE_HELP,
+    CaOption,
+    CertOption,
+    IfaceOption,
+    KeyOption,
+    LabOption,
+    OutputOption,
+    client_of,
+    example,
+    need_root,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from k8snetlab.lab.client import Client
+    from k8snetlab.lab.joining import Place
+
+Json = dict[str, Any]
+
+
+def register(app: typer.Typer) -> None:
+    node = typer.Typer(
+        help="This machine as a node of a lab that several machines share.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        epilog=example("node join --store http://192.168.56.11:2379 --name node2"),
+    )
+    node.command(epilog=example("node join --store http://192.168.56.11:2379 --name node2 --iface eth1"))(join)
+    node.command(epilog=example("node leave"))(leave)
+    app.add_typer(node, name="node")
+
+
+def join(
+    store: Annotated[str, typer.Option("--store", metavar="URL,…", help=STORE_HELP)],
+    name: Annotated[str, typer.Option("--name", metavar="NODE", help="Left out: the machine's hostname.")] = "",
+    iface: IfaceOption = "",
+    ca: CaOption = "",
+    cert: CertOption = "",
+    key: KeyOption = "",
+    lab: LabOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Make this machine a node of the lab that the store holds."""
+    need_root("node join")
+    import time
+
+    from k8snetlab.errors import ConflictError, K8sNetLabError
+    from k8snetlab.lab import joining
+
+    began = time.monotonic()
+    spec = joining.shared_store(store, ca, cert, key)
+    found = joining.find_lab(spec)
+    if lab and lab != found.name:
+        raise ConflictError(f"the store holds lab {found.name}, not {lab}", f"--lab {found.name}")
+    place = joining.examine(found, name or _hostname(), iface, spec)
+    client = _begun(found.name, spec, place)
+    try:
+        joined = client.joined()
+    except (K8sNetLabError, KeyboardInterrupt):
+        if place.fresh:
+            _remove(found.name)
+        raise
+    if output:
+        print_json({"lab": found.name, **joined})
+        return
+    typer.echo(
+        f"{joined['node']} is a node of lab {found.name}: {joined['address']} by {joined['interface']}, "
+        f"pods in {joined['podCIDR']}, in {time.monotonic() - began:.2f} s"
+    )
+
+
+def leave(
+    force: Annotated[bool, typer.Option("--force", help="Even where the store does not answer.")] = False,
+    lab: LabOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Take this machine out of its lab; the machine is then what it was before, and the lab goes on without it."""
+    need_root("node leave")
+    import time
+
+    from k8snetlab.errors import InputError, K8sNetLabError
+    from k8snetlab.lab import labs, machine
+    from k8snetlab.lab.paths import LabPaths
+
+    began = time.monotonic()
+    name = labs.choose(lab)
+    known = machine.read(LabPaths(name))
+    if known is None:
+        raise InputError(f"this machine is no node of lab {name}: its nodes are namespaces", "`k8snetlab down`")
+    try:
+        client_of(name).leave()
+    except K8sNetLabError as error:
+        if not force:
+            error.hint = f"{error.hint}; `k8snetlab node leave --force` cleans this machine only"
+            raise
+        typer.echo(f"warning: {error.message}; the node stays in the store until its lease expires", err=True)
+    _remove(name)
+    if output:
+        print_json({"lab": name, "node": known.node, "seconds": round(time.monotonic() - began, 3)})
+        return
+    typer.echo(f"{known.node} has left lab {name} in {time.monotonic() - began:.2f} s")
+
+
+def is_here(files: list[tuple[str, str]], lab: str | None) -> bool:
+    """Whether the lab in these files is one whose node this machine is already."""
+    from k8snetlab.lab import labs, machine
+    from k8snetlab.lab.paths import LabPaths
+
+    ours = [name for name in labs.running() if machine.read(LabPaths(name))]
+    if not ours or lab:
+        return lab in ours
+    from k8snetlab.api.lab import Lab
+    from k8snetlab.api.load import load
+
+    return any(isinstance(obj, Lab) and obj.name in ours for obj in load(files, machines=True).objects)
+
+
+def place_of(body: Json, node: str, iface: str, store: str, files: tuple[str, str, str]) -> Place | None:
+    """Where `up` makes this machine a node: with --node, or where it is one already; `body`, the Lab, is made to agree.
+
+    None in a lab whose nodes are namespaces of this machine.
+    """
+    from k8snetlab.errors import InputError
+    from k8snetlab.lab import machine
+    from k8snetlab.lab.paths import LabPaths
+
+    known = machine.read(LabPaths(body["metadata"]["name"]))
+    spec = body.setdefault("spec", {})
+    if not (node or known or spec.get("machines")):
+        given = [option for option, value in (("--store", store), ("--iface", iface)) if value]
+        if given:
+            raise InputError(f"{given[0]} goes with --node", "--node NAME makes this machine that node of the lab")
+        return None
+    if not node and known is None:
+        raise InputError("the nodes of this lab are machines: which one is this?", "--node NAME --store URL")
+    return _place(body, node or (known.node if known else ""), iface, store, files)
+
+
+def _place(body: Json, node: str, iface: str, store: str, files: tuple[str, str, str]) -> Place:
+    import msgspec
+
+    from k8snetlab.api.body import decode
+    from k8snetlab.api.lab import Lab, StoreSpec
+    from k8snetlab.errors import InputError
+    from k8snetlab.lab import joining, storing
+    from k8snetlab.lab.paths import LabPaths
+
+    spec = body["spec"]
+    spec["machines"] = True
+    if isinstance(spec.get("nodes"), int):
+        spec["nodes"] = []
+    if store:
+        shared = joining.shared_store(store, *files)
+    else:
+        shared = msgspec.convert(spec.get("store", {}), StoreSpec)
+        if shared.type == "embedded":
+            shared = storing.read_spec(LabPaths(body["metadata"]["name"]))
+    if shared.type == "embedded":
+        raise InputError("machines share a lab through a store that all of them reach", "--store http://ADDRESS:2379")
+    spec["store"] = msgspec.to_builtins(shared)
+    lab = decode(body)
+    assert isinstance(lab, Lab)
+    return joining.examine(lab, node, iface, shared)
+
+
+def begin(body: Json, place: Place) -> Client:
+    """Starts the daemon of `up`; the lab's underlay is the network of the interface that was chosen."""
+    import msgspec
+
+    from k8snetlab.api.lab import StoreSpec
+
+    spec = body["spec"]
+    spec["underlay"] = {**spec.get("underlay", {}), "cidr": place.machine.network, "router": ""}
+    return _begun(body["metadata"]["name"], msgspec.convert(spec["store"], StoreSpec), place)
+
+
+def _begun(lab: str, store: Any, place: Place) -> Client:
+    from k8snetlab.lab import joining
+
+    for warning in place.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    return joining.begin(lab, store, place)
+
+
+def _remove(lab: str) -> None:
+    from k8snetlab.cli import progress
+    from k8snetlab.lab.down import remove_from_machine
+
+    for _ in progress.shown(remove_from_machine(lab), quiet=True):
+        pass
+
+
+def _hostname() -> str:
+    import socket
+
+    return socket.gethostname().partition(".")[0].lower()

@@ -1,0 +1,101 @@
+"""Making this machine a node of a lab whose store other machines share."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+
+from k8snetlab.api.lab import Lab, StoreSpec
+from k8snetlab.api.scheme import BY_TYPE, decode
+from k8snetlab.errors import ConflictError, InputError, NotFoundError
+from k8snetlab.lab import machine
+from k8snetlab.lab.client import Client
+from k8snetlab.lab.machine import Machine
+from k8snetlab.lab.occupied import refuse_occupied
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.rights import need_capabilities
+from k8snetlab.lab.up import start
+from k8snetlab.store.open import open_store
+
+PATIENCE = 10.0
+"""Seconds that a store gets to answer."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """This machine as it is to be a node; `warnings` are a sentence each, `fresh` says that it is none yet."""
+
+    machine: Machine
+    fresh: bool
+    warnings: tuple[str, ...] = ()
+
+
+def examine(lab: Lab, node: str, interface: str, store: StoreSpec) -> Place:
+    """What this machine would be as node `node` of `lab`; nothing is made.
+
+    Raises InputError, NotFoundError or ConflictError for a machine that cannot be it.
+    """
+    need_capabilities()
+    paths = LabPaths(lab.name)
+    known = machine.read(paths)
+    if known is None and paths.ledger.exists():
+        raise ConflictError(
+            f"lab {lab.name} runs on this machine already, with namespaces as its nodes",
+            f"`k8snetlab down --lab {lab.name}` first, or give this one another name with --lab",
+        )
+    if known is not None:
+        if known.node != node or (interface and interface not in (known.interface, *known.addresses)):
+            raise ConflictError(
+                f"this machine is {known.node} of lab {lab.name} already, by {known.interface}",
+                f"`k8snetlab node leave --lab {lab.name}` first",
+            )
+        return Place(known, fresh=False)
+    warnings = refuse_occupied(lab)
+    chosen = machine.choose(node, lab, interface, store.endpoints)
+    machine.refuse_overlap(lab, chosen)
+    return Place(chosen, fresh=True, warnings=tuple(warnings))
+
+
+def begin(lab: str, store: StoreSpec, place: Place) -> Client:
+    """Starts the daemon that makes this machine the node; it registers itself once the lab is in the store."""
+    return start(lab, store, place.machine)
+
+
+def shared_store(endpoints: str, ca: str, cert: str, key: str) -> StoreSpec:
+    """The store that options name; `endpoints` are URLs, separated by commas."""
+    urls = tuple(url.strip().rstrip("/") for url in endpoints.split(",") if url.strip())
+    urls = tuple(url if "://" in url else f"http{'s' if ca else ''}://{url}" for url in urls)
+    if not urls:
+        raise InputError("--store names no store", "--store http://192.168.56.11:2379")
+    files = (str(Path(file).resolve()) if file else "" for file in (ca, cert, key))
+    return StoreSpec("etcd", urls, *files)
+
+
+def find_lab(store: StoreSpec) -> Lab:
+    """The lab that the store holds. Raises NotFoundError when there is none, StoreError when it does not answer."""
+    return asyncio.run(_find_lab(store))
+
+
+async def _find_lab(spec: StoreSpec) -> Lab:
+    where = ", ".join(spec.endpoints)
+    store = open_store(spec, Path())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            listing = await store.list(BY_TYPE[Lab].prefix)
+    except TimeoutError:
+        raise NotFoundError(f"the store at {where} does not answer", "is etcd running there?") from None
+    finally:
+        await store.close()
+    if not listing.entries:
+        raise NotFoundError(
+            f"the store at {where} holds no lab", f"`k8snetlab up DIR --node NAME --store {where}` begins one"
+        )
+    lab = decode(Lab, listing.entries[0].value)
+    assert isinstance(lab, Lab)
+    if not lab.spec.machines:
+        raise ConflictError(
+            f"the nodes of lab {lab.name} are namespaces of one machine: no machine can join",
+            "a lab that machines join begins with `k8snetlab up DIR --node NAME --store URL`",
+        )
+    return lab
