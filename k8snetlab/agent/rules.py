@@ -39,26 +39,24 @@ class RulesKeeper:
         the difference worked out. Raises RestoreRefused, KernelError; the next sync then reads the kernel.
         """
         self._wanted = wanted
-        held, obsolete, seen = None, 0, None
+        held, obsolete = None, 0
         if delta is None or self.foreign_change():
-            seen = self._iptables.generation()
+            self._suspect = False
+            self._generation = self._iptables.generation()
             held = self._iptables.save()
             delta = self._difference(held)
             obsolete = len(list(self._obsolete(held)))
         try:
-            if delta:
-                self._iptables.apply(delta, held)
+            made = self._iptables.apply(delta, held) if delta else 0
             if obsolete:
                 self._take_out_obsolete()
         except K8sNetLabError:
             self._suspect = True
             raise
-        if held is not None:
-            # What others do meanwhile must not pass for seen; where something was mended, the next look makes sure.
-            self._generation = None if delta or obsolete else seen
-            self._suspect = False
-        elif delta:
-            self._generation = self._iptables.generation()
+        if delta or obsolete:
+            # What others do meanwhile must not pass for seen.
+            made = made if made is None else made + obsolete
+            self._generation = self._iptables.alone_since(self._generation, made)
         return len(delta.write) + len(delta.delete) + len(delta.hooks) + obsolete
 
     def drift(self) -> list[str]:

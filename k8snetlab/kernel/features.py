@@ -171,7 +171,7 @@ def _takes(table: iptables.Iptables, rule: str) -> bool:
     return _works(lambda: table.apply(RuleDelta("ipv4", {_CHAIN: (rule,)})))
 
 
-def _works(attempt: Callable[[], None]) -> bool:
+def _works(attempt: Callable[[], object]) -> bool:
     try:
         attempt()
     except (K8sNetLabError, OSError):

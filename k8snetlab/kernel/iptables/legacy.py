@@ -75,9 +75,9 @@ class LegacyIptables(Iptables):
             kind = iptc.Chain
             return tuple(_text(rule) for rule in kind(table, key.chain).rules)
 
-    def apply(self, delta: RuleDelta, held: Mapping[ChainKey, Rules] | None = None) -> None:
-        super().apply(delta, held)
+    def apply(self, delta: RuleDelta, held: Mapping[ChainKey, Rules] | None = None) -> int | None:
         self._digest = b""
+        return super().apply(delta, held)
 
     def generation(self) -> Hashable:
         """The number and size of the rules of each table, and how often they became others of the same number and size.
@@ -98,11 +98,16 @@ class LegacyIptables(Iptables):
                     self._due = now + PACE
         return tuple(sizes.items()), self._others
 
+    def alone_since(self, before: Hashable, transactions: int | None) -> Hashable | None:
+        """Nothing counts transactions here: where the next look at all rules is yet to come, that one will tell."""
+        now = self.generation()
+        return None if self._digest else now
+
     def _look(self, asker: socket.socket, names: Iterable[str]) -> None:
         digest = hashlib.blake2b(digest_size=16)
         for name in names:
             digest.update(_entries(asker, name, self.family))
-        self._others += self._digest not in (b"", digest.digest())
+        self._others += self._digest != digest.digest()
         self._digest = digest.digest()
 
 

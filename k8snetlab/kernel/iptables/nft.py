@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import ClassVar
 
 from k8snetlab.dataplane.rules import ChainKey
@@ -41,3 +41,7 @@ class NftIptables(Iptables):
             asker.send(struct.pack("=IHHII BBH", 20, kind, 1, 1, 0, socket.AF_UNSPEC, 0, 0))
             answer = asker.recv(4096)
         return int(struct.unpack_from(">I", answer, 24)[0])
+
+    def alone_since(self, before: Hashable, transactions: int | None) -> Hashable | None:
+        now = self.generation()
+        return now if isinstance(before, int) and transactions is not None and now == before + transactions else None

@@ -58,6 +58,35 @@ class Payload(msgspec.Struct, frozen=True):
             yield from _block(table, (), {}, [f"-X {chain}" for chain in part])
 
 
+class Transactions:
+    """The lines of a payload, and how many transactions they were: `count`, once the last line has been taken.
+
+    It is None when a block may only empty chains that are empty already: there the kernel finds nothing to do.
+    `held` are the chains that there were, if that is known.
+    """
+
+    def __init__(self, lines: Iterable[str], held: Mapping[ChainKey, Rules] | None = None) -> None:
+        self._lines, self._held = lines, held
+        self.count: int | None = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.count, certain, changing, table = 0, True, False, ""
+        for line in self._lines:
+            if line == "COMMIT":
+                self.count += 1
+                certain, changing = certain and changing, False
+            elif line.startswith("*"):
+                table = line[1:]
+            elif not changing:
+                changing = line.startswith("-") or self._changes(ChainKey(table, line[1:].partition(" ")[0]))
+            yield line
+        if not certain:
+            self.count = None
+
+    def _changes(self, key: ChainKey) -> bool:
+        return self._held is not None and self._held.get(key) != ()
+
+
 def _block(table: str, heads: Iterable[str], write: Mapping[str, Rules], others: Iterable[str] = ()) -> Iterator[str]:
     yield f"*{table}"
     # Both variants walk their list of names, from A to Z, to the place of each: from Z to A costs least.

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules
 from k8snetlab.kernel.iptables import command, saved
-from k8snetlab.kernel.iptables.payload import Payload
+from k8snetlab.kernel.iptables.payload import Payload, Transactions
 from k8snetlab.kernel.iptables.saved import Counters
 
 _JUMP = re.compile(r"(?:^| )-[jg] (\S+)")
@@ -37,8 +37,10 @@ class Iptables(ABC):
         with command.lines(self.namespace, [f"{self._tool}-save"], self.lockfile) as lines:
             return saved.chains(lines)
 
-    def apply(self, delta: RuleDelta, held: Mapping[ChainKey, Rules] | None = None) -> None:
+    def apply(self, delta: RuleDelta, held: Mapping[ChainKey, Rules] | None = None) -> int | None:
         """Carry the delta out with one iptables-restore. Foreign chains and rules stay as they are.
+
+        Returns the number of transactions it took, None where that is not certain.
 
         `held` is what `save` has just told, where the caller has asked already.
         A jump that is there already is not put in again; of several that are prepended to one chain the last comes
@@ -48,12 +50,13 @@ class Iptables(ABC):
         """
         hooks = self._missing(delta.hooks, held)
         try:
-            self._restore(Payload(delta, hooks, self.chunk))
+            return self._restore(Payload(delta, hooks, self.chunk), held)
         except command.RestoreRefused:
             unhook = self._references(delta) if delta.delete else {}
             if not unhook:
                 raise
             self._restore(Payload(delta, hooks, self.chunk, unhook))
+            return None
 
     def remove(self, prefixes: Iterable[str]) -> None:
         """Delete the chains whose names begin so, and every jump to them."""
@@ -80,10 +83,19 @@ class Iptables(ABC):
     def generation(self) -> Hashable:
         """A token that is another one whenever someone changed rules of this family, and cheap to get."""
 
-    def _restore(self, payload: Payload) -> None:
+    @abstractmethod
+    def alone_since(self, before: Hashable, transactions: int | None) -> Hashable | None:
+        """The generation now; None where others may have written since it was `before`.
+
+        `transactions` are those that the caller himself has made meanwhile.
+        """
+
+    def _restore(self, payload: Payload, held: Mapping[ChainKey, Rules] | None = None) -> int | None:
+        transactions = Transactions(payload, held)
         if any(payload):
             argv = [f"{self._tool}-restore", "-w", "5", "--noflush"]
-            command.restore(self.namespace, argv, self.lockfile, payload)
+            command.restore(self.namespace, argv, self.lockfile, transactions)
+        return transactions.count
 
     def _missing(self, hooks: Iterable[Hook], held: Mapping[ChainKey, Rules] | None) -> list[Hook]:
         """The hooks that stand in no chain. Where words do not decide it, `iptables -C` does."""
