@@ -167,7 +167,7 @@ def _place(body: Json, node: str, iface: str, store: str, files: tuple[str, str,
     if shared.type == "embedded":
         raise InputError("machines share a lab through a store that all of them reach", "--store http://ADDRESS:2379")
     spec["store"] = msgspec.to_builtins(shared)
-    lab = decode(body)
+    lab = decode(msgspec.json.decode(msgspec.json.encode(body)))
     assert isinstance(lab, Lab)
     return joining.examine(lab, node, iface, shared)
 

@@ -93,6 +93,8 @@ async def _find_lab(spec: StoreSpec) -> Lab:
         )
     lab = decode(Lab, listing.entries[0].value)
     assert isinstance(lab, Lab)
+    if lab.metadata.deletionTimestamp:
+        raise ConflictError(f"lab {lab.name} is being taken down", "wait until it is gone")
     if not lab.spec.machines:
         raise ConflictError(
             f"the nodes of lab {lab.name} are namespaces of one machine: no machine can join",

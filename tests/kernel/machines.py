@@ -1,0 +1,137 @@
+"""Machines of a lab under test: each a network namespace in which the real command line begins, all on one wire.
+
+To what runs in it, the namespace is the machine's own (""). Files are shared, but each has a run directory.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labs import Lab, eventually
+
+from k8snetlab.store.serve import EtcdProcess, serve
+
+NETWORK = "192.168.56"
+PORT = 2379
+
+
+class Machine(Lab):
+    """A machine: `run`, `json`, `probe` are its own k8snetlab; `here` runs any command on it.
+
+    Like a Vagrant machine it has eth0 with the NAT address that all have, and eth1 at 192.168.56.<10 + number>.
+    """
+
+    def __init__(self, lab: str, number: int, namespace: str, directory: Path) -> None:
+        super().__init__(directory / f"machine{number}")
+        self.name = lab
+        self.environment["K8SNETLAB_LAB"] = lab
+        self.node, self.namespace = f"node{number}", namespace
+        self.address = f"{NETWORK}.{10 + number}"
+
+    def command(self, *words: str) -> list[str]:
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *super().command(*words)]
+
+    def here(self, *command: str, code: int | None = 0) -> str:
+        argv = ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+        assert code is None or done.returncode == code, f"{self.node}: {command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def state(self) -> dict[str, str]:
+        """What the machine's own network looks like, in the words of its tools, without what only counts or ages."""
+        commands = {
+            "links": "ip -o link",
+            "addresses": "ip -o -4 address",
+            "routes": "ip route",
+            "routes6": "ip -6 route",
+            "rules": "ip rule",
+            "neighbours": "ip neigh show nud permanent",
+            "fdb": "bridge fdb",
+            "nft": "iptables-nft-save",
+            "nft6": "ip6tables-nft-save",
+            "legacy": "iptables-legacy-save",
+            "sysctls": "sysctl -a --pattern ^net\\.(ipv4\\.(ip_forward|conf)|ipv6\\.conf|bridge)",
+        }
+        found = {what: self.here(*command.split(), code=None) for what, command in commands.items()}
+        return {what: _lasting(text) for what, text in found.items()}
+
+
+def _lasting(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+
+
+class Wire:
+    """A switch in a namespace of its own, and the machines plugged into it."""
+
+    def __init__(self, namespace: Callable[[str], str], directory: Path) -> None:
+        self._namespace, self._directory = namespace, directory
+        self._switch = namespace("switch")
+        self.lab = f"t{secrets.token_hex(3)}"
+        self.machines: list[Machine] = []
+        _ip(self._switch, "link add wire type bridge", "link set wire up")
+
+    def machine(self) -> Machine:
+        number = len(self.machines) + 1
+        namespace = self._namespace(f"machine{number}")
+        one = Machine(self.lab, number, namespace, self._directory)
+        _ip(
+            self._switch,
+            f"link add port{number} master wire up type veth peer name eth1 netns {namespace}",
+            f"link add nat{number} up type veth peer name eth0 netns {namespace}",
+        )
+        _ip(
+            namespace,
+            *(f"link set {device} up" for device in ("lo", "eth0", "eth1")),
+            "address add 10.0.2.15/24 dev eth0",
+            "route add default via 10.0.2.2 dev eth0",
+            f"address add {one.address}/24 dev eth1",
+        )
+        self.machines.append(one)
+        return one
+
+    def cut(self, machine: Machine) -> None:
+        """Its cable to the others is pulled out."""
+        _ip(self._switch, f"link set port{self.machines.index(machine) + 1} down")
+
+    def mend(self, machine: Machine) -> None:
+        _ip(self._switch, f"link set port{self.machines.index(machine) + 1} up")
+
+
+@contextmanager
+def store_on(machine: Machine, directory: Path) -> Iterator[EtcdProcess]:
+    """A real etcd on the machine, for all the others."""
+    from k8snetlab.kernel import netns
+
+    with netns.inside(machine.namespace):
+        etcd = serve(directory / "etcd", f"http://{machine.address}:{PORT}")
+        etcd.wait_ready()
+    try:
+        yield etcd
+    finally:
+        etcd.kill()
+
+
+def url(machine: Machine) -> str:
+    return f"http://{machine.address}:{PORT}"
+
+
+def take_down(machines: list[Machine]) -> None:
+    """Every machine leaves, whatever state it is in."""
+    for machine in machines:
+        if (machine.run_directory / machine.name).exists():
+            machine.run("node", "leave", "--force")
+        assert not (machine.run_directory / machine.name).exists()
+
+
+def _ip(namespace: str, *lines: str) -> None:
+    subprocess.run(
+        ["ip", "-netns", namespace, "-batch", "-"], input="\n".join(lines), text=True, check=True, stdout=sys.stderr
+    )
+
+
+__all__ = ["Machine", "Wire", "eventually", "store_on", "take_down", "url"]

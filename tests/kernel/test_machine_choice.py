@@ -1,0 +1,110 @@
+"""Which interface of a machine is its node's, and which machines are refused before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from machines import Machine, Wire
+
+pytestmark = pytest.mark.root
+STORE = "http://192.168.56.99:2379"  # nobody answers there; all of this happens before anybody is asked
+UP = ("up", "machines", "--node", "node1", "--store", STORE)
+
+
+@pytest.fixture
+def machine(namespace: Callable[[str], str], tmp_path: Path) -> Machine:
+    return Wire(namespace, tmp_path).machine()
+
+
+def complaint(machine: Machine, *words: str, code: int = 2) -> str:
+    """What the refusal says; nothing has become of the machine."""
+    before = machine.state()
+    said = machine.run(*words, code=code)
+    assert machine.state() == before
+    assert not list(machine.run_directory.glob("*/ledger"))
+    assert "Traceback" not in said
+    return said
+
+
+def test_vagrants_nat_interface_is_refused_and_the_right_one_named(machine: Machine) -> None:
+    said = complaint(machine, *UP, "--iface", "eth0")
+    assert "10.0.2.15" in said
+    assert "NAT" in said
+    assert "eth1 (192.168.56.11/24)" in said
+    assert "eth0 (" not in said
+
+
+def test_a_machine_with_nothing_but_nat_is_told_what_it_lacks(machine: Machine) -> None:
+    machine.here("ip", "address", "del", "192.168.56.11/24", "dev", "eth1")
+    said = complaint(machine, *UP)
+    assert "10.0.2.15" in said
+    assert "private_network" in said
+
+
+def test_an_interface_that_is_not_there(machine: Machine) -> None:
+    said = complaint(machine, *UP, "--iface", "eth7", code=1)
+    assert "eth7" in said
+    assert "eth1 (192.168.56.11/24)" in said
+
+
+def test_two_candidates_and_nothing_that_tells(machine: Machine) -> None:
+    machine.here("ip", "link", "add", "eth2", "type", "veth", "peer", "name", "far")
+    machine.here("ip", "link", "set", "eth2", "up")
+    machine.here("ip", "address", "add", "172.16.5.1/24", "dev", "eth2")
+    said = complaint(machine, "up", "machines", "--node", "node1", "--store", "http://127.0.0.1:2379")
+    assert "eth1 (192.168.56.11/24)" in said
+    assert "eth2 (172.16.5.1/24)" in said
+    assert "--iface" in said
+
+
+def test_the_lab_file_may_name_the_address(machine: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(
+        "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec:\n"
+        "  machines: true\n  nodes: [{name: node1, address: 192.168.56.77}]\n"
+    )
+    said = complaint(machine, "up", str(file), *UP[2:], code=1)
+    assert "192.168.56.77" in said
+    assert "eth1 (192.168.56.11/24)" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("ip link add cni0 type bridge", "cni0"),
+        ("ip link add flannel.1 type vxlan id 1 dev eth1 dstport 8472", "flannel.1"),
+        ("iptables-nft -t nat -N KUBE-SERVICES", "nat/KUBE-SERVICES"),
+        ("iptables-legacy -t filter -N KUBE-FORWARD", "filter/KUBE-FORWARD"),
+        ("ip6tables-nft -t nat -N FLANNEL-POSTRTG", "nat/FLANNEL-POSTRTG"),
+        ("ip route add 10.244.3.0/24 via 192.168.56.12", "10.244.3.0/24"),
+    ],
+)
+def test_a_machine_of_another_cluster_is_recognised(machine: Machine, command: str, named: str) -> None:
+    machine.here(*command.split())
+    said = complaint(machine, *UP, code=1)
+    assert named in said
+    assert "already" in said
+
+
+def test_networks_that_overlap_the_machines_own(machine: Machine) -> None:
+    machine.here("ip", "address", "add", "10.100.0.7/24", "dev", "eth1")
+    said = complaint(machine, *UP)
+    assert "serviceCIDR 10.96.0.0/12 overlaps 10.100.0.7/24 on eth1" in said
+
+
+def test_an_interface_too_small_for_the_labs_packets(machine: Machine) -> None:
+    machine.here("ip", "link", "set", "eth1", "mtu", "1400")
+    assert "spec.underlay.mtu: 1400" in complaint(machine, *UP)
+
+
+def test_options_that_belong_together(machine: Machine) -> None:
+    assert "--node" in complaint(machine, "up", "two-nodes", "--iface", "eth1")
+    assert "--node NAME" in complaint(machine, "up", "machines")
+    assert "--store" in complaint(machine, "up", "machines", "--node", "node1")
+
+
+def test_a_store_that_does_not_answer(machine: Machine) -> None:
+    said = complaint(machine, "node", "join", "--store", "http://192.168.56.11:1", "--name", "node2", code=1)
+    assert "192.168.56.11:1" in said
