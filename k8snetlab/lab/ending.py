@@ -50,7 +50,7 @@ async def end(cluster: Cluster, machine: Machine) -> AsyncIterator[dict[str, Any
 
 
 async def leave_when_ended(lab: str, cluster: Cluster, machine: Machine) -> None:
-    """Lets this machine leave once `down` was said on another one. Returns never: the process that it starts ends us."""
+    """Lets this machine leave once `down` was said on another one. Never returns: what it starts ends this process."""
     async for snapshot in cluster.changes():
         for one in snapshot.all(Lab).values():
             if one.metadata.deletionTimestamp and one.metadata.annotations.get(ENDED_BY, machine.node) != machine.node:
