@@ -21,6 +21,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.operations import Operations, refuse_deletion
+from k8snetlab.lab.status import status
 
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
@@ -214,19 +215,6 @@ def merge_patch(target: Any, patch: Any) -> Any:
         else:
             merged[key] = merge_patch(merged.get(key), value)
     return merged
-
-
-def status(error: K8sNetLabError) -> Json:
-    """The error as a Kubernetes Status; the hint and the exit code travel in `details`."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Status",
-        "status": "Failure",
-        "message": error.message,
-        "reason": error.reason,
-        "code": error.status,
-        "details": {"hint": error.hint, "exitCode": error.exit_code, "operation": getattr(error, "operation", "")},
-    }
 
 
 _PATHS = {(r.type.API_VERSION, r.plural): r for r in RESOURCES}

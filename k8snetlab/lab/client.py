@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 from k8snetlab import errors
 from k8snetlab.lab import labs
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.status import error_of
 
 Json = dict[str, Any]
 OWN = "/apis/k8snetlab/v1alpha1"
@@ -173,7 +174,7 @@ class Client:
             while line := response.readline():
                 event = json.loads(line)
                 if event.get("type") == "error":
-                    raise _error(event["status"])
+                    raise error_of(event["status"])
                 yield event
         except (http.client.HTTPException, ConnectionError) as error:
             raise self._lost(error) from error
@@ -194,7 +195,7 @@ class Client:
             data = response.read()
             connection.close()
             try:
-                raise _error(json.loads(data))
+                raise error_of(json.loads(data))
             except ValueError:
                 raise errors.DaemonError(data.decode(errors="replace") or response.reason) from None
         return connection, response
@@ -216,15 +217,3 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.connect(self._path)
-
-
-def _error(status: Json) -> errors.K8sNetLabError:
-    """The error that a Status stands for, with the exit code it had on the other side."""
-    details = status.get("details") or {}
-    types = {e.reason: e for e in errors.K8sNetLabError.__subclasses__() + errors.StoreError.__subclasses__()}
-    type_ = types.get(status.get("reason", ""), errors.K8sNetLabError)
-    error = type_(status.get("message", "refused"), details.get("hint", ""))
-    error.exit_code = details.get("exitCode", 1)
-    if operation := details.get("operation"):
-        error.hint = f"{error.hint}; the kernel refused: {operation}" if error.hint else f"refused: {operation}"
-    return error
