@@ -1,4 +1,4 @@
-"""doctor, up, down, status, pause, resume: the lab as a whole."""
+"""up, down, status, pause, resume: the lab as a whole."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=example("status -o json"))(status)
     app.command(epilog=example("pause node1"))(pause)
     app.command(epilog=example("resume node1"))(resume)
-    app.command(epilog=example("doctor"))(doctor)
 
 
 def up(
@@ -148,47 +147,3 @@ def resume(node: NodeArgument, lab: LabOption = None, output: OutputOption = Non
         print_json(answer)
         return
     typer.echo(f"{node} is resumed: its agent repairs what differs")
-
-
-def doctor(
-    scenario: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[SCENARIO|DIR|FILE]",
-            autocompletion=complete_scenario,
-            help="The lab whose addresses are compared with this machine's.",
-        ),
-    ] = None,
-    output: OutputOption = None,
-) -> None:
-    """Check what this machine offers. Says what each missing piece rules out, and how to get it."""
-    from k8snetlab.api.defaults import with_defaults
-    from k8snetlab.api.lab import Lab
-    from k8snetlab.cli import manifests
-    from k8snetlab.lab import scenarios
-    from k8snetlab.lab.doctor import examine
-
-    objects = manifests.of(scenarios.find(scenario)) if scenario else []
-    lab = next((obj for obj in objects if isinstance(obj, Lab)), with_defaults(Lab()))
-    found = examine(lab)
-    missing = [feature for feature in found if not feature.present]
-    if output:
-        keys = ("name", "present", "rules_out", "how_to_get", "needed")
-        print_json([{key: getattr(feature, key) for key in keys} for feature in found])
-    else:
-        for feature in found:
-            mark = "ok" if feature.present else "MISSING" if feature.needed else "lacking"
-            typer.echo(f"{mark:<7}  {feature.name}")
-            if not feature.present:
-                typer.echo(f"         rules out: {feature.rules_out}")
-                typer.echo(f"         get it:    {feature.how_to_get}")
-        typer.echo("")
-        typer.echo(_verdict(len(found), sum(f.needed for f in missing), sum(not f.needed for f in missing)))
-    if any(feature.needed for feature in missing):
-        raise typer.Exit(1)
-
-
-def _verdict(count: int, needed: int, wanted: int) -> str:
-    if needed:
-        return f"{needed} of {count} are missing: no lab will work as it should"
-    return "this machine has everything" if not wanted else f"labs work here; {wanted} of {count} would be good to have"

@@ -12,7 +12,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from k8snetlab import __version__
-from k8snetlab.cli import capture, graph, inspect, lifecycle, misses, node, objects, pods, probe, render, store, trace
+from k8snetlab.cli import (
+    capture,
+    doctor,
+    graph,
+    inspect,
+    lifecycle,
+    misses,
+    node,
+    objects,
+    pods,
+    probe,
+    render,
+    store,
+    trace,
+)
 from k8snetlab.cli.options import complete_lab
 from k8snetlab.errors import K8sNetLabError
 
@@ -23,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Example: sudo k8snetlab up business-manager",
 )
-for room in (lifecycle, objects, pods, probe, trace, capture, inspect, graph, misses, render, store, node):
+for room in (lifecycle, doctor, objects, pods, probe, trace, capture, inspect, graph, misses, render, store, node):
     room.register(app)
 
 
@@ -55,12 +69,15 @@ def root(
 def main() -> NoReturn:
     """Run one verb. Exit codes: 0 done, 1 the thing asked for is not so, 2 wrong input, 130 interrupted."""
     try:
-        app(prog_name="k8snetlab")
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
+        done = app(prog_name="k8snetlab", standalone_mode=False)
+        code = done if isinstance(done, int) else 0
         if code == 130:
             _say("interrupted: what was begun stays as it is", "the same command again finishes it; down removes it")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except typer.TyperException as error:
+        _misused(error)
+        code = 2
     except KeyboardInterrupt:
         code = 130
     except K8sNetLabError as error:
@@ -82,6 +99,16 @@ def main() -> NoReturn:
         )
         code = 1
     sys.exit(code)
+
+
+def _misused(error: typer.TyperException) -> None:
+    """Says what typer found wrong with the command line; a group without a verb gets its help."""
+    message, context = str(getattr(error, "format_message", error.__str__)()), getattr(error, "ctx", None)
+    if message.startswith("Usage: "):
+        typer.echo(message, err=True)
+        return
+    command = context.command_path if context else "k8snetlab"
+    _say(f"error: {message[:1].lower()}{message[1:].rstrip('.')}", f"{command} -h shows what it takes")
 
 
 def _say(message: str, hint: str) -> None:

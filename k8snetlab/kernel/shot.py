@@ -72,7 +72,7 @@ def _echo(sock: socket.socket, address: str, identifier: int, token: bytes, dead
     six = sock.family == socket.AF_INET6
     request = struct.pack("!BBHHH", _ECHO6 if six else _ECHO, 0, 0, identifier, 1) + token
     if not six:
-        request = request[:2] + struct.pack("!H", _checksum(request)) + request[4:]
+        request = request[:2] + struct.pack("!H", checksum(request)) + request[4:]
     sock.connect((address, 0))
     sock.send(request)
     while True:
@@ -83,7 +83,8 @@ def _echo(sock: socket.socket, address: str, identifier: int, token: bytes, dead
             return
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
     total = sum(int.from_bytes(data[i : i + 2].ljust(2, b"\0"), "big") for i in range(0, len(data), 2))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
