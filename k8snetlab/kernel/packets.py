@@ -12,40 +12,16 @@ import struct
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
+from k8snetlab.dataplane.packet import IPV4, IPV6, NAMES, TUNNEL_PORTS, Packet, decode
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.netlink import split
 from k8snetlab.kernel.nfnetlink import attributes
 
 _ETH_P_ALL, _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 0x0003, 35, 33
 _OUTGOING, _OTHERHOST = 4, 3
-_IPV4, _IPV6 = 0x0800, 0x86DD
 _NETLINK_NETFILTER, _NEW_CONNECTIONS = 12, 1
 _SNAP = 512
 _BUFFER = 4 << 20
-_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 132: "sctp"}
-SYN, RST, ACK = 0x02, 0x04, 0x10
-_ERRORS = {4: (3, 11, 12), 6: (1, 2, 3, 4)}
-"""ICMP's and ICMPv6's types that quote the packet they are about."""
-
-
-class Packet(NamedTuple):
-    """`sequence`, `acknowledged` and `flags` are TCP's. `identifier` is an echo's. `inner` is what VXLAN carries,
-    `quoted` the packet that an ICMP error is about, `code` its type and code."""
-
-    src: str
-    dst: str
-    protocol: str
-    sport: int = 0
-    dport: int = 0
-    sequence: int = 0
-    acknowledged: int = 0
-    flags: int = 0
-    identifier: int = 0
-    payload: bytes = b""
-    vni: int = 0
-    inner: Packet | None = None
-    quoted: Packet | None = None
-    code: tuple[int, int] = (0, 0)
 
 
 class Frame(NamedTuple):
@@ -72,7 +48,7 @@ class Connection(NamedTuple):
 class Watch:
     """Sees from its making on; `frames` and `connections` empty it. Raises NotFoundError."""
 
-    def __init__(self, namespaces: Iterable[str], tunnel_ports: Collection[int] = (8472, 4789)) -> None:
+    def __init__(self, namespaces: Iterable[str], tunnel_ports: Collection[int] = TUNNEL_PORTS) -> None:
         self._ports = frozenset(tunnel_ports)
         self._packets: dict[str, socket.socket] = {}
         self._events: dict[str, socket.socket] = {}
@@ -106,7 +82,7 @@ class Watch:
         with contextlib.suppress(BlockingIOError):
             while True:
                 data, ancillary, _, address = packets.recvmsg(_SNAP, 64)
-                packet = decode(data, self._ports) if address[1] in (_IPV4, _IPV6) else None
+                packet = decode(data, self._ports) if address[1] in (IPV4, IPV6) else None
                 if packet:
                     time = next((struct.unpack("=qq", d[:16]) for _, k, d in ancillary if k == _SO_TIMESTAMPNS), (0, 0))
                     way = address[2]
@@ -118,46 +94,6 @@ class Watch:
                         time[0] * 1_000_000_000 + time[1],
                         packet,
                     )
-
-
-def decode(data: bytes, tunnel_ports: Collection[int] = (8472, 4789)) -> Packet | None:
-    """An IP packet from its first octet on; None for what is none or too short."""
-    try:
-        return _ip(data, tunnel_ports)
-    except (struct.error, IndexError, ValueError):
-        return None
-
-
-def _ip(data: bytes, tunnel_ports: Collection[int]) -> Packet | None:
-    version = data[0] >> 4
-    if version == 4:
-        number, body = data[9], data[(data[0] & 15) * 4 :]
-        src, dst = (socket.inet_ntop(socket.AF_INET, data[i : i + 4]) for i in (12, 16))
-    elif version == 6:
-        number, body = data[6], data[40:]
-        src, dst = (socket.inet_ntop(socket.AF_INET6, data[i : i + 16]) for i in (8, 24))
-    else:
-        return None
-    protocol = _NAMES.get(number, str(number))
-    if protocol == "tcp":
-        sport, dport, sequence, acknowledged, _, flags = struct.unpack_from("!HHIIBB", body)
-        return Packet(src, dst, protocol, sport, dport, sequence, acknowledged, flags)
-    if protocol == "udp":
-        sport, dport = struct.unpack_from("!HH", body)
-        packet = Packet(src, dst, protocol, sport, dport, payload=body[8:])
-        if dport in tunnel_ports and len(body) >= 30 and body[8] & 0x08:
-            inner = decode(body[30:], tunnel_ports)
-            return packet._replace(vni=int.from_bytes(body[12:15], "big"), inner=inner)
-        return packet
-    if protocol == "icmp":
-        if body[0] in _ERRORS[version]:
-            quoted = decode(body[8:], ())
-            return Packet(src, dst, protocol, quoted=quoted, code=(body[0], body[1]))
-        identifier = struct.unpack_from("!H", body, 4)[0]
-        return Packet(src, dst, protocol, identifier=identifier, payload=body[8:], code=(body[0], body[1]))
-    if protocol == "sctp":
-        return Packet(src, dst, protocol, *struct.unpack_from("!HH", body))
-    return Packet(src, dst, protocol)
 
 
 def _packet_socket() -> socket.socket:
@@ -194,4 +130,4 @@ def _tuple(data: bytes) -> tuple[str, tuple[str, int, str, int]]:
     family = socket.AF_INET6 if six else socket.AF_INET
     src, dst = (socket.inet_ntop(family, addresses[kind]) for kind in ((3, 4) if six else (1, 2)))
     ports = [int.from_bytes(protocol[kind], "big") if kind in protocol else 0 for kind in (2, 3)]
-    return _NAMES.get(protocol[1][0], str(protocol[1][0])), (src, ports[0], dst, ports[1])
+    return NAMES.get(protocol[1][0], str(protocol[1][0])), (src, ports[0], dst, ports[1])

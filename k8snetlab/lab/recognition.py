@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from k8snetlab.kernel.packets import ACK, RST, SYN, Connection, Frame, Packet
+from k8snetlab.dataplane.packet import ACK, RST, SYN, Packet
+from k8snetlab.kernel.packets import Connection, Frame
 from k8snetlab.kernel.shot import Heard, Shot
 from k8snetlab.trace.way import Flow
 

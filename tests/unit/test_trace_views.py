@@ -8,7 +8,8 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 from k8snetlab.cli import sequence, story
-from k8snetlab.kernel.packets import ACK, RST, SYN, Connection, Frame, Packet, decode
+from k8snetlab.dataplane.packet import ACK, RST, SYN, Packet, decode
+from k8snetlab.kernel.packets import Connection, Frame
 from k8snetlab.kernel.shot import Shot
 from k8snetlab.lab.recognition import Recognition
 
