@@ -75,8 +75,16 @@ def complete_node(ctx: typer.Context, incomplete: str) -> list[str]:
     return _matching(lambda: _names(ctx, "nodes"), incomplete)
 
 
-def complete_pod(ctx: typer.Context, incomplete: str) -> list[str]:
-    return _matching(lambda: _names(ctx, "pods"), incomplete)
+def complete_namespace(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _matching(lambda: _of_kind(ctx, "namespaces"), incomplete)
+
+
+def complete_logged(ctx: typer.Context, incomplete: str) -> list[str]:
+    """A pod; after a kind and a slash what selects pods."""
+    kind, slash, _ = incomplete.partition("/")
+    if slash:
+        return _matching(lambda: [f"{kind}/{name}" for name in _of_kind(ctx, kind)], incomplete)
+    return _matching(lambda: [*_names(ctx, "pods"), "deploy/", "rs/", "svc/"], incomplete)
 
 
 def complete_place(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -147,8 +155,15 @@ def _scenarios() -> list[str]:
 
 
 def _names(ctx: typer.Context, *groups: str) -> list[str]:
+    """Names as the verb takes them: NAMESPACE/NAME outside default, or, where it has a -n, those of that namespace."""
     names = client_of(_lab(ctx)).names()
-    return [name for group in groups for name in names[group]]
+    found = [name for group in groups for name in names[group]]
+    if all(parameter.name != "namespace" for parameter in ctx.command.params):
+        return found
+    namespace = ctx.params.get("namespace") or "default"
+    asked = "" if namespace == "default" else namespace
+    places = ((name, *name.rpartition("/")) for name in found)
+    return [short for name, space, _, short in places if space == asked or name in names["nodes"]]
 
 
 def _devices(ctx: typer.Context, place: str) -> list[str]:
@@ -184,7 +199,9 @@ LabOption = Annotated[
         "--lab", metavar="NAME", callback=_or_global, autocompletion=complete_lab, help="The lab, where several run."
     ),
 ]
-NamespaceOption = Annotated[str, typer.Option("-n", "--namespace", help="The Kubernetes namespace.")]
+NamespaceOption = Annotated[
+    str, typer.Option("-n", "--namespace", autocompletion=complete_namespace, help="The Kubernetes namespace.")
+]
 OutputOption = Annotated[Output | None, typer.Option("-o", "--output", help="For machines.")]
 FilesOption = Annotated[
     list[str] | None,

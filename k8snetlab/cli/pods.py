@@ -11,8 +11,8 @@ from k8snetlab.cli.options import (
     LabOption,
     NamespaceOption,
     client_of,
+    complete_logged,
     complete_place,
-    complete_pod,
     example,
     need_root,
 )
@@ -51,13 +51,23 @@ def shell(place: PlaceArgument, namespace: NamespaceOption = "default", lab: Lab
 
 
 def logs(
-    pod: Annotated[str, typer.Argument(metavar="POD", autocompletion=complete_pod)],
+    pod: Annotated[
+        str,
+        typer.Argument(metavar="POD", autocompletion=complete_logged, help="Or deploy/NAME, rs/NAME, svc/NAME."),
+    ],
     container: Annotated[str, typer.Option("-c", "--container", help="Which one, where there are more.")] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
+    tail: Annotated[int, typer.Option("--tail", metavar="N", min=-1, help="The last N lines; -1: all.")] = -1,
     namespace: NamespaceOption = "default",
     lab: LabOption = None,
 ) -> None:
-    """Print what a pod's containers wrote."""
-    for chunk in client_of(lab).logs(namespace, pod.removeprefix("pod/"), container, follow):
+    """Print what a pod's container wrote."""
+    from k8snetlab.lab.choice import pods_of
+
+    client = client_of(lab)
+    first, *others = pods_of(client, pod, namespace)
+    if others:
+        typer.echo(f"{pod} has {len(others) + 1} pods; this is {first}", err=True)
+    for chunk in client.logs(namespace, first, container, follow, tail):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()

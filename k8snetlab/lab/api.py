@@ -104,8 +104,9 @@ class Api:
             case ("POST", "nodes", node, ("pause" | "resume") as verb):
                 return await operations.pause(node, verb == "pause")
             case ("GET", "pods", namespace, name, "log"):
-                follow = request.query.get("follow", "") == "true"
-                return operations.logs(namespace, name, request.query.get("container", ""), follow)
+                query = request.query
+                follow, last = query.get("follow", "") == "true", int(query.get("tailLines", "-1"))
+                return operations.logs(namespace, name, query.get("container", ""), follow, last)
             case ("GET", "rules"):
                 query = request.query
                 family = query.get("family", "ipv4")

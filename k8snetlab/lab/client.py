@@ -111,8 +111,11 @@ class Client:
         query = urlencode({"table": table, "namespace": namespace})
         return self._json("GET", f"{OWN}/tables/{quote(place)}?{query}")
 
-    def logs(self, namespace: str, pod: str, container: str = "", follow: bool = False) -> Iterator[bytes]:
-        query = urlencode({"container": container, "follow": str(follow).lower()})
+    def logs(
+        self, namespace: str, pod: str, container: str = "", follow: bool = False, last: int = -1
+    ) -> Iterator[bytes]:
+        """What a container wrote: its `last` lines, or (negative) all."""
+        query = urlencode({"container": container, "follow": str(follow).lower(), "tailLines": last})
         path = f"{OWN}/pods/{quote(namespace, safe='')}/{quote(pod, safe='')}/log?{query}"
         connection, response = self._request("GET", path, None)
         try:

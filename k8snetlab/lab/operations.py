@@ -7,7 +7,6 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,7 +24,7 @@ from k8snetlab.controllers import namespaces
 from k8snetlab.controllers.admission import in_order
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
 from k8snetlab.kernel import iptables
-from k8snetlab.lab import inspect, probe, tracing
+from k8snetlab.lab import inspect, logs, probe, tracing
 from k8snetlab.lab.agents import Agents, AgentTask, with_pause
 from k8snetlab.lab.cluster import UP, Cluster
 from k8snetlab.lab.convergence import converge
@@ -330,7 +329,7 @@ class Operations:
         question = msgspec.convert(body, tracing.Question)
         return await asyncio.to_thread(tracing.trace, self._cluster.snapshot, self._paths, question)
 
-    async def logs(self, namespace: str, name: str, container: str, follow: bool) -> AsyncIterator[bytes]:
+    async def logs(self, namespace: str, name: str, container: str, follow: bool, last: int) -> AsyncIterator[bytes]:
         pod = self._cluster.current(Pod, name, namespace)
         containers = [c.name for c in pod.spec.containers]
         if container and container not in containers:
@@ -340,7 +339,7 @@ class Operations:
             yield b""
             return
         path = self._paths.pod_logs / namespace / name / f"{chosen.name}.log"
-        async for data in _tail(path, follow):
+        async for data in logs.read(path, follow, last):
             yield data
 
 
@@ -348,21 +347,6 @@ def _hand_over(loop: asyncio.AbstractEventLoop, answers: asyncio.Queue[Answer], 
     """From the responder's thread to the loop's, which may be ending."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(answers.put_nowait, answer)
-
-
-async def _tail(path: Path, follow: bool) -> AsyncIterator[bytes]:
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        yield b""
-        return
-    with file:
-        while True:
-            while data := file.read(65536):
-                yield data
-            if not follow:
-                return
-            await asyncio.sleep(0.1)
 
 
 def _find_place(snapshot: Snapshot, name: str, namespace: str) -> probe.Place:

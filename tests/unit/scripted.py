@@ -39,11 +39,12 @@ class ScriptedClient:
         return found
 
     def names(self) -> Json:
-        return {
-            "nodes": [o["metadata"]["name"] for o in self.list("Node")],
-            "pods": [o["metadata"]["name"] for o in self.list("Pod")],
-            "services": [o["metadata"]["name"] for o in self.list("Service")],
-        }
+        def short(obj: Json) -> str:
+            space = obj["metadata"].get("namespace", "default")
+            return obj["metadata"]["name"] if space == "default" else f"{space}/{obj['metadata']['name']}"
+
+        kinds = {"nodes": "Node", "pods": "Pod", "services": "Service"}
+        return {group: [short(obj) for obj in self.list(kind)] for group, kind in kinds.items()}
 
     def _stream(self, *asked: Any) -> Iterator[Json]:
         self.asked.append(asked)
@@ -58,8 +59,10 @@ class ScriptedClient:
     def delete(self, objects: list[Json]) -> Iterator[Json]:
         return self._stream("delete", objects)
 
-    def logs(self, namespace: str, pod: str, container: str = "", follow: bool = False) -> Iterator[bytes]:
-        self.asked.append(("logs", namespace, pod, container, follow))
+    def logs(
+        self, namespace: str, pod: str, container: str = "", follow: bool = False, last: int = -1
+    ) -> Iterator[bytes]:
+        self.asked.append(("logs", namespace, pod, container, follow, last))
         yield b"one\n"
         yield b"two\n"
 

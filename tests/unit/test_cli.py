@@ -89,7 +89,7 @@ def test_version() -> None:
 def test_wrong_input_is_refused_in_words(arguments: tuple[str, ...], nowhere: dict[str, str]) -> None:
     done = run(*arguments, **nowhere)
     assert done.returncode == 2, done.stderr
-    assert "rror: " in done.stderr
+    assert done.stderr.startswith("error: ") and "\nhint: " in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -351,7 +352,32 @@ def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch:
 
 def test_logs_are_passed_through(lab: ScriptedClient) -> None:
     assert call("logs", "pod/client", "-c", "main", "-f").stdout == "one\ntwo\n"
-    assert lab.asked[-1] == ("logs", "default", "client", "main", True)
+    assert lab.asked[-1] == ("logs", "default", "client", "main", True, -1)
+
+
+def test_logs_of_a_deployment_are_those_of_a_ready_pod_and_it_is_said_which(lab: ScriptedClient) -> None:
+    def pod(name: str, ready: str, app: str = "web") -> dict[str, Any]:
+        metadata = {"name": name, "namespace": "shop", "labels": {"app": app}}
+        return {**POD, "metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+
+    selector = {"matchLabels": {"app": "web"}}
+    deployment = {
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"selector": selector},
+    }
+    service = {**SERVICE, "metadata": {"name": "web", "namespace": "shop"}}
+    empty = {"kind": "Service", "metadata": {"name": "out", "namespace": "shop"}, "spec": {}}
+    pods = [pod("a", "False"), pod("b", "True"), pod("c", "True", "other")]
+    lab.objects = [deployment, service, empty, *pods]
+    for target in ("deploy/web", "deployments.apps/web", "svc/web"):
+        result = call("logs", target, "-n", "shop", "--tail", "5")
+        assert (result.stdout, result.stderr) == ("one\ntwo\n", f"{target} has 2 pods; this is b\n")
+        assert lab.asked[-1] == ("logs", "shop", "b", "", False, 5)
+    assert isinstance(refusal("logs", "svc/out", "-n", "shop"), NotFoundError)
+    assert isinstance(refusal("logs", "deploy/no", "-n", "shop"), NotFoundError)
+    assert isinstance(refusal("logs", "node/node1"), InputError)
+    assert call("logs", "a", "--tail", "-2").exit_code == 2
 
 
 # --- completion ---
@@ -362,6 +388,7 @@ def test_completion_offers_names_of_the_lab(lab: ScriptedClient) -> None:
 
     class Context:
         params: dict[str, Any] = {}  # noqa: RUF012
+        command = SimpleNamespace(params=())
 
         def find_root(self) -> Context:
             return self
@@ -369,12 +396,40 @@ def test_completion_offers_names_of_the_lab(lab: ScriptedClient) -> None:
     lab.objects = [NODE, POD, SERVICE]
     here: Any = Context()
     assert options.complete_node(here, "n") == ["node1"]
-    assert options.complete_pod(here, "") == ["client"]
+    assert options.complete_logged(here, "cl") == ["client"]
+    assert options.complete_logged(here, "svc/") == ["svc/web"]
+    assert options.complete_logged(here, "d") == ["deploy/"]
     assert options.complete_place(here, "o") == ["outside"]
     assert options.complete_target(here, "we") == ["web"]
     assert options.complete_object(here, "svc/w") == ["svc/web"]
     here.params = {"target": ["pods"]}
     assert options.complete_object(here, "c") == ["client"]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("exec ", ["client", "node1", "outside"]),
+        ("exec -n shop ", ["cart", "node1", "outside"]),
+        ("exec --namespace=shop c", ["cart"]),
+        ("logs -n shop c", ["cart"]),
+        ("logs c", ["client"]),
+        ("tables -n shop c", ["cart"]),
+        ("probe ", ["client", "shop/cart", "node1", "outside"]),
+        ("get -n shop pods ", ["cart"]),
+        ("exec -n s", ["shop"]),
+    ],
+)
+def test_completion_respects_the_namespace(
+    lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch, words: str, offered: list[str]
+) -> None:
+    cart = {**POD, "metadata": {"name": "cart", "namespace": "shop"}}
+    shop = {"kind": "Namespace", "metadata": {"name": "shop"}}
+    lab.objects = [NODE, POD, cart, SERVICE, shop]
+    line = f"k8snetlab {words}"
+    asked = {"_K8SNETLAB_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    result = CliRunner().invoke(app, [], env=asked, prog_name="k8snetlab")
+    assert result.stdout.split() == offered
 
 
 def test_each_phase_is_one_line_also_where_phases_interleave(lab: ScriptedClient) -> None:
