@@ -20,6 +20,10 @@ BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 """Seconds before each restart of a command that ended, as CrashLoopBackOff grows (kubelet: 10 s doubling to 5 min)."""
 
 
+LOGS = "K8SNETLAB_LOGS"
+"""In the environment of every command: the directory of its pod's logs, by which a lab knows its own."""
+
+
 class PodRunner:
     """One pod's containers; `changed` is called with this runner when a container's state changes by itself."""
 
@@ -125,6 +129,7 @@ class _Container:
             "HOSTNAME": pod.hostname,
             "HOME": "/root",
             **self._work.env,
+            LOGS: pod.log_directory,
             **dict([self._mark.split("=", 1)]),
         }
         with (directory / f"{self._work.name}.log").open("ab") as log:

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
+import msgspec
+
+from k8snetlab.agent import additions, noting
+from k8snetlab.agent.additions import Owner
+from k8snetlab.agent.removal import remove_cables
 from k8snetlab.dataplane import delta
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Operation
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError
 from k8snetlab.kernel import netns, sysctl
 from k8snetlab.kernel.execute import execute
-from k8snetlab.kernel.read import read
+from k8snetlab.kernel.read import cables, read
 from k8snetlab.kernel.watch import Monitor
 
 
-class Owner(Protocol):
-    """The ledger: is told of each namespace before it is made and after it is deleted."""
-
-    namespaces: dict[str, None]
-
-    def own_namespaces(self, names: Iterable[str]) -> None: ...
-
-    def release_namespaces(self, names: Iterable[str]) -> None: ...
-
-
 class NamespaceKeeper:
-    """The namespaces of one node and its pods. Blocking; one call at a time, from any thread."""
+    """The namespaces of one node and its pods. Blocking; one call at a time, from any thread.
+
+    The node's may be the machine's own (""): that one is never made nor deleted, and what is added to it is noted.
+    """
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -109,13 +106,18 @@ class NamespaceKeeper:
         return plan
 
     def remove(self, names: Iterable[str]) -> None:
-        """Deletes namespaces; what is inside goes with them."""
-        for name in list(names):
+        """Deletes namespaces; what is inside goes with them. The machine's own is let go of."""
+        names = list(names)
+        ends = cables(name for name in names if name) if "" in self._monitors else ()
+        for name in names:
             self._drop_monitor(name)
-            netns.delete(name)
             self._made.pop(name, None)
             self._dirty.discard(name)
-            self._owner.release_namespaces([name])
+            if name:
+                netns.delete(name)
+                self._owner.release_namespaces([name])
+        if "" in names:
+            remove_cables(ends)
 
     def close(self) -> None:
         """Lets go of the namespaces without changing them."""
@@ -127,7 +129,8 @@ class NamespaceKeeper:
         plan: list[Operation] = []
         for state in todo:
             self._dirty.discard(state.name)
-            plan += self._plan(state)
+            steps = self._plan(state)
+            plan += steps if state.name else self._noted(steps)
         try:
             execute(plan)
         except Exception:
@@ -138,7 +141,18 @@ class NamespaceKeeper:
         return len(plan)
 
     def _plan(self, state: Netns) -> list[Operation]:
+        if not state.name:
+            # A machine may have devices of any name and routes into any network: only what was noted can be stale.
+            noted = self._owner.additions
+            state = msgspec.structs.replace(state, owned=additions.devices(noted), networks=additions.routes(noted))
         return delta.diff(state, read(state.name, tuple(state.sysctls)), self._made.get(state.name))
+
+    def _noted(self, plan: list[Operation]) -> list[Operation]:
+        """The plan for the machine's own namespace, once what it adds there is in the ledger."""
+        plan = noting.careful(plan)
+        if plan:
+            self._owner.own_additions(noting.of_plan(plan, read(""), self._owner.additions))
+        return plan
 
     def _drop_monitor(self, name: str) -> None:
         monitor = self._monitors.pop(name, None)

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import msgspec
 
+from k8snetlab.agent import noting, removal
+from k8snetlab.agent.additions import AddedAddresses, AddedCounters, AddedRules, Owner
 from k8snetlab.agent.misses import MissResponder
-from k8snetlab.agent.namespaces import NamespaceKeeper, Owner
+from k8snetlab.agent.namespaces import NamespaceKeeper
 from k8snetlab.agent.proxy import KubeProxy
 from k8snetlab.agent.variants import OtherVariant
 from k8snetlab.agent.workload import HealthWork
+from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node
+from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import NodeDataplane
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
@@ -100,6 +104,7 @@ class NodeAgent:
         misses: MissResponder | None = None,
     ) -> None:
         self.name = name
+        self._owner = owner
         self._keeper = NamespaceKeeper(owner)
         self._misses = misses or MissResponder()
         self._locks = locks
@@ -190,10 +195,12 @@ class NodeAgent:
         self._forget_rules()
 
     def remove(self) -> None:
-        """Deletes the node and its pods."""
+        """Deletes the node and its pods; a machine that was the node is as it was before."""
         self._misses.leave(self.name)
         self._forget_rules()
         self._keeper.remove(list(self._keeper.monitors))
+        removal.remove(self._owner.additions)
+        self._owner.release_additions()
 
     def _forget_rules(self) -> None:
         self._proxies.clear()
@@ -205,6 +212,8 @@ class NodeAgent:
             self._forget_rules()
             self._chosen = chosen
         families = [family for family in FAMILIES if pick(snapshot.lab.spec.podCIDR, family)]
+        if not self._namespace:
+            self._note_rules(snapshot.lab)
         for family in families:
             if family not in self._proxies:
                 counters = self._has_counters(family)
@@ -215,7 +224,8 @@ class NodeAgent:
         )
         if self._other is None:
             self._other = OtherVariant(self._namespace, chosen, self._locks / self._namespace)
-            self._other.clear()
+            if self._namespace or self._noted(self._other.variant):
+                self._other.clear()
         if self._other.changed():
             self._other.look()
         checks = {port: check for proxy in reversed(self._proxies.values()) for port, check in proxy.checks.items()}
@@ -229,8 +239,21 @@ class NodeAgent:
     def _iptables(self, family: Family) -> iptables.Iptables:
         return iptables.open(self._namespace, family, self._chosen, self._locks / self._namespace)
 
+    def _note_rules(self, lab: Lab) -> None:
+        """Before rules are written into the machine's own namespace."""
+        if not self._noted(self._chosen):
+            self._owner.own_additions([noting.of_rules(self._chosen)])
+        networks = tuple(split(f"{lab.spec.podCIDR},{lab.spec.serviceCIDR}"))
+        if (addresses := AddedAddresses(networks)) not in self._owner.additions:
+            self._owner.own_additions([addresses])
+
+    def _noted(self, variant: iptables.Variant) -> bool:
+        return any(isinstance(one, AddedRules) and one.variant == variant for one in self._owner.additions)
+
     def _has_counters(self, family: Family) -> bool:
         """Makes kube-proxy's nfacct counters, where kernel and iptables have what it takes."""
+        if not self._namespace and (missing := tuple(sorted({*COUNTERS} - nfacct.held("")))):
+            self._owner.own_additions([AddedCounters(missing)])
         if not nfacct.ensure(self._namespace, COUNTERS):
             return False
         table, chain = self._iptables(family), ChainKey("filter", "KUBE-PROXY-NFACCT")

@@ -16,7 +16,7 @@ class OtherVariant:
 
     def __init__(self, namespace: str, chosen: iptables.Variant, lockfile: Path) -> None:
         other: iptables.Variant = "legacy" if chosen == "nft" else "nft"
-        self._namespace, self._chosen, self._variant = namespace, chosen, other
+        self._namespace, self._chosen, self.variant = namespace, chosen, other
         self._tables = [iptables.open(namespace, family, other, lockfile) for family in FAMILIES]
         self._seen: Hashable = None
         self.warnings: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class OtherVariant:
         mixed = iptables.mixed(self._namespace)
         self.warnings = (
             (
-                f"both variants of iptables hold rules: this node uses {self._chosen}, `iptables-{self._variant}-save` "
+                f"both variants of iptables hold rules: this node uses {self._chosen}, `iptables-{self.variant}-save` "
                 "and its ip6tables twin show the others; packets pass through both",
             )
             if mixed

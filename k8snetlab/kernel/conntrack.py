@@ -10,6 +10,7 @@ import errno
 import socket
 import struct
 from collections.abc import Collection, Iterator, Mapping
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from k8snetlab.dataplane.rules import Family
@@ -54,6 +55,33 @@ def forget_udp(namespace: str, family: Family, serving: Mapping[Destination, Col
     return sum(outcome != errno.ENOENT for outcome in outcomes)
 
 
+def forget_within(namespace: str, family: Family, networks: Collection[str]) -> int:
+    """Deletes every entry with an end, before or after translation, in one of the networks; returns how many.
+
+    Raises NotFoundError, KernelError.
+    """
+    whole = [network for network in map(ip_network, networks) if f"ipv{network.version}" == family]
+    with Nfnetlink(namespace) as netfilter:
+        stale = [
+            _identity(entry)
+            for entry in map(attributes, list(netfilter.dump(_GET, FAMILIES[family])))
+            if any(ip_address(end) in network for end in _ends(entry, family) for network in whole)
+        ]
+        outcomes = [netfilter.request(_DELETE, identity, FAMILIES[family]) for identity in stale]
+    return sum(outcome != errno.ENOENT for outcome in outcomes)
+
+
+def _ends(entry: Mapping[int, bytes], family: Family) -> Iterator[bytes]:
+    for direction in (_ORIGINAL, _REPLY):
+        addresses = attributes(attributes(entry[direction])[_IP])
+        yield from (addresses[_SOURCE[family]], addresses[_DESTINATION[family]])
+
+
+def _identity(entry: Mapping[int, bytes]) -> bytes:
+    identity = attribute(_ORIGINAL, entry[_ORIGINAL], nested=True)
+    return identity + b"".join(attribute(kind, entry[kind]) for kind in (_ID, _ZONE) if kind in entry)
+
+
 def _stale(connection: Connection, serving: Mapping[Destination, Collection[str]]) -> bool:
     address, port = connection.destination
     held = (serving.get((address, port)), serving.get(("", port)))
@@ -68,12 +96,10 @@ def _udp(netfilter: Nfnetlink, family: Family) -> Iterator[Connection]:
         if protocol[_NUMBER][0] != socket.IPPROTO_UDP:
             continue
         reply = attributes(entry[_REPLY])
-        identity = attribute(_ORIGINAL, entry[_ORIGINAL], nested=True)
-        identity += b"".join(attribute(kind, entry[kind]) for kind in (_ID, _ZONE) if kind in entry)
         destination = _end(attributes(original[_IP])[_DESTINATION[family]], protocol[_DESTINATION_PORT], family)
         source = _end(attributes(reply[_IP])[_SOURCE[family]], attributes(reply[_PROTOCOL])[_SOURCE_PORT], family)
         yield Connection(
-            destination, "[{}]:{}".format(*source) if family == "ipv6" else "{}:{}".format(*source), identity
+            destination, "[{}]:{}".format(*source) if family == "ipv6" else "{}:{}".format(*source), _identity(entry)
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import netns
@@ -18,6 +18,7 @@ FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _NETLINK_NETFILTER = 12
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
+_BATCH_BEGIN, _BATCH_END = 16, 17
 _HEADER = struct.Struct("=IHHII")
 _GENERAL = struct.Struct("=BBH")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -51,9 +52,30 @@ class Nfnetlink:
                 raise KernelError(f"reading netfilter's tables: {os.strerror(number)}")
             yield attributes
 
+    def batch(self, subsystem: int, messages: Sequence[tuple[int, bytes]], family: int, flags: int = 0) -> int:
+        """Has all of it done or nothing: each message is a number within the subsystem, and its attributes.
+
+        Returns 0, or the errno with which the kernel refuses.
+        """
+        frame = (subsystem & 0xFF) << 8 | subsystem >> 8
+        parts = [_message(_BATCH_BEGIN, b"", socket.AF_UNSPEC, 0, 1, frame)]
+        for number, (kind, attributes) in enumerate(messages, 2):
+            parts.append(_message(subsystem << 8 | kind, attributes, family, flags | _ACK, number))
+        parts.append(_message(_BATCH_END, b"", socket.AF_UNSPEC, 0, len(messages) + 2, frame))
+        self._socket.send(b"".join(parts))
+        waiting, refused = len(messages), 0
+        while waiting:
+            for kind, _, sequence, payload in split(self._socket.recv(1 << 16)):
+                if kind != _ERROR:
+                    continue
+                refused = refused or -int(struct.unpack_from("=i", payload)[0])
+                if sequence == 1:
+                    return refused
+                waiting -= 1
+        return refused
+
     def _send(self, kind: int, attributes: bytes, family: int, flags: int) -> None:
-        payload = _GENERAL.pack(family, 0, 0) + attributes
-        self._socket.send(_HEADER.pack(_HEADER.size + len(payload), kind, flags | _REQUEST, 1, 0) + payload)
+        self._socket.send(_message(kind, attributes, family, flags, 1))
 
     def _answers(self) -> Iterator[tuple[int, bytes]]:
         while True:
@@ -64,6 +86,11 @@ class Nfnetlink:
                     yield -int(struct.unpack_from("=i", payload)[0]), b""
                     return
                 yield 0, payload[_GENERAL.size :]
+
+
+def _message(kind: int, attributes: bytes, family: int, flags: int, sequence: int, resource: int = 0) -> bytes:
+    payload = _GENERAL.pack(family, 0, resource) + attributes
+    return _HEADER.pack(_HEADER.size + len(payload), kind, flags | _REQUEST, sequence, 0) + payload
 
 
 def attribute(kind: int, data: bytes, nested: bool = False) -> bytes:

@@ -19,13 +19,17 @@ def pids_in(names: str | Iterable[str]) -> list[int]:
     return sorted(pid for pid in _all() if _inode(pid) in wanted) if wanted else []
 
 
-def with_environment(names: str | Iterable[str], setting: str) -> list[int]:
-    """Of the processes in these network namespaces, those that were started with the setting "NAME=value"."""
+def with_environment(names: str | Iterable[str], setting: str, below: bool = False) -> list[int]:
+    """Of the processes in these network namespaces, those that were started with the setting "NAME=value".
+
+    `below`: the value is a directory, and anything below it will do.
+    """
     wanted = setting.encode()
     found = []
     for pid in pids_in(names):
         with contextlib.suppress(OSError):
-            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            settings = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if wanted in settings or (below and any(one.startswith(wanted + b"/") for one in settings)):
                 found.append(pid)
     return found
 

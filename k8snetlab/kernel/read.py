@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Container, Iterable, Iterator, Mapping
 from ipaddress import ip_interface
@@ -12,6 +13,7 @@ import msgspec
 from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
+from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import sysctl
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
@@ -68,6 +70,26 @@ def read(namespace: str, sysctls: Iterable[str] = ()) -> Netns:
         fdb = tuple(entry for link in tunnels for entry in _fdb(netlink, link["index"], names))
     values = sysctl.read(namespace, sysctls)
     return Netns(namespace, "", "node", values, links, addresses, routes, neighbours, fdb)
+
+
+def cables(namespaces: Iterable[str]) -> tuple[str, ...]:
+    """The veths of the machine's own namespace ("") whose other ends are in `namespaces`, as far as these exist."""
+    ends: set[tuple[int, int]] = set()
+    for name in namespaces:
+        with contextlib.suppress(NotFoundError), Netlink(name) as netlink:
+            ends |= {(outer, inner) for _, inner, outer in _veths(netlink)}
+    if not ends:
+        return ()
+    with Netlink("") as netlink:
+        return tuple(name for name, outer, inner in _veths(netlink) if (outer, inner) in ends)
+
+
+def _veths(netlink: Netlink) -> Iterator[tuple[str, int, int]]:
+    """Name and index of each veth that leads to another namespace, and the index of its peer there."""
+    for link in _dump(netlink, RTM_GETLINK, ifinfmsg(), ("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)):
+        info = link.get_attr("IFLA_LINKINFO")
+        if info and info.get_attr("IFLA_INFO_KIND") == "veth" and link.get_attr("IFLA_LINK_NETNSID") is not None:
+            yield link.get_attr("IFLA_IFNAME"), link["index"], link.get_attr("IFLA_LINK")
 
 
 def _dump(netlink: Netlink, kind: int, message: Any, *attributes: tuple[str, Any]) -> list[Any]:

@@ -30,6 +30,14 @@ def read(namespace: str, keys: Iterable[str]) -> dict[str, str]:
     return values
 
 
+def matching(namespace: str, pattern: str) -> dict[str, str]:
+    """The values of all keys that a pattern ("net.ipv4.conf.*.forwarding") stands for. Raises NotFoundError."""
+    before, _, after = pattern.partition("*")
+    with netns.inside(namespace):
+        parts = [place.name for place in path(before.rstrip(".")).iterdir()]
+    return read(namespace, [f"{before}{part.replace('.', '/')}{after}" for part in sorted(parts)])
+
+
 def write(namespace: str, values: Mapping[str, str]) -> None:
     """Set them in order. Raises KernelError (UnsupportedError where the machine has no such key or forbids it)."""
     with netns.inside(namespace):

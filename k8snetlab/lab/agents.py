@@ -1,4 +1,5 @@
-"""The node agents of this machine: one for each node and one for the router, woken by objects, kernel and time."""
+"""The node agents of this machine, one for each node on it, and one for the router, where the nodes are namespaces:
+woken by objects, kernel and time."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import msgspec
 from k8snetlab.agent.misses import MissResponder
 from k8snetlab.agent.node import NodeAgent, Report, RouterAgent
 from k8snetlab.api.core import Node
+from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import K8sNetLabError, KernelError
 from k8snetlab.kernel.watch import Monitor
@@ -238,12 +240,15 @@ class Agents:
 
     def local(self, snapshot: Snapshot) -> set[str]:
         """The names of the nodes that this machine carries: all, or, as a machine among others, itself."""
-        return {name for _, name in snapshot.all(Node) if self._machine is None or name == self._machine.node}
+        names = {name for _, name in snapshot.all(Node)}
+        if not any(lab.spec.machines for lab in snapshot.all(Lab).values()):
+            return names if self._machine is None else set()
+        return names & {self._machine.node} if self._machine else set()
 
     async def run(self) -> None:
         async for _ in self._cluster.changes():
             snapshot = await self._cluster.whole()
-            names = [name for _, name in snapshot.all(Node)]
+            names = sorted(self.local(snapshot))
             if names or self.nodes:
                 await self._keep(snapshot, names)
             for node in snapshot.all(Node).values():
@@ -262,7 +267,7 @@ class Agents:
         self.misses.close()
 
     async def _keep(self, snapshot: Snapshot, names: list[str]) -> None:
-        if self.router is None:
+        if self.router is None and self._machine is None:
             self.router = AgentTask(RouterAgent(self._ledger), self._cluster, self._synced)
         new = [name for name in names if name not in self.nodes]
         for name in [name for name in self.nodes if name not in names]:
@@ -278,7 +283,7 @@ class Agents:
                 await asyncio.to_thread(lambda: [self.nodes[name].agent.prepare(snapshot) for name in new])
             except KernelError as error:
                 log.warning("namespaces of %s: %s", new, error.message)
-            await self.router.sync()
-        self.router.start()
-        for task in self.nodes.values():
+            if self.router:
+                await self.router.sync()
+        for task in self.tasks:
             task.start()

@@ -8,7 +8,10 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+from k8snetlab.agent import removal
+from k8snetlab.agent.container import LOGS
 from k8snetlab.kernel import modules, netns, processes
+from k8snetlab.kernel.read import cables
 from k8snetlab.lab import labs
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths, root
@@ -30,30 +33,56 @@ def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str,
 
 def _down(lab: str) -> Iterator[dict[str, Any]]:
     paths = LabPaths(lab)
+    yield from _end_processes(Ledger(paths.ledger))
+    spec = read_spec(paths)
+    if spec.type != "embedded":
+        yield _progress("store", ", ".join(spec.endpoints))
+        if not forget(lab, spec):
+            yield {"type": "warning", "message": "the store does not answer: the lab's objects stay in it"}
+    yield from remove_from_machine(lab)
+
+
+def remove_from_machine(lab: str) -> Iterator[dict[str, Any]]:
+    """All of the lab that is on this machine, with or without a daemon or a store; yields events as `down` does.
+
+    What cannot be undone is raised at the end; the ledger then stays, and it can be tried again.
+    """
+    paths = LabPaths(lab)
     ledger = Ledger(paths.ledger)
-    # Daemons first, or they start a kubelet anew; and what they have started by then is in the ledger.
+    yield from _end_processes(ledger)
+    names = [name for name in ledger.namespaces if netns.exists(name)]
+    yield _progress("namespaces", f"{len(names)} namespaces")
+    pids = _workloads(paths, ledger, names)
+    processes.terminate(pids, GRACE)
+    ends = cables(names) if ledger.additions else ()
+    for name in ledger.namespaces:
+        netns.delete(name)
+    if ledger.additions:
+        yield _progress("machine", "devices, routes, rules and sysctls of the machine itself")
+        removal.remove_cables(ends)
+        removal.remove(ledger.additions)
+        ledger.release_additions()
+    shutil.rmtree(paths.directory, ignore_errors=True)
+    _give_back(ledger)
+    yield {"type": "done", "lab": lab, "namespaces": len(names), "processes": len(pids)}
+
+
+def _end_processes(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """Daemons first, or they start a kubelet anew; and what they have started by then is in the ledger."""
     for others in (False, True):
         for owned in ledger.processes:
             if owned.process.alive and (owned.role != "daemon") == others:
                 yield _progress("processes", owned.role)
                 owned.process.stop(GRACE)
         ledger.reload()
-    spec = read_spec(paths)
-    if spec.type != "embedded":
-        yield _progress("store", ", ".join(spec.endpoints))
-        if not forget(lab, spec):
-            yield {"type": "warning", "message": "the store does not answer: the lab's objects stay in it"}
-    # The daemon may have made a last namespace before it ended.
-    ledger.reload()
-    names = [name for name in ledger.namespaces if netns.exists(name)]
-    yield _progress("namespaces", f"{len(names)} namespaces")
-    pids = [pid for pid in processes.pids_in(names) if pid != os.getpid()]
-    processes.terminate(pids, GRACE)
-    for name in ledger.namespaces:
-        netns.delete(name)
-    shutil.rmtree(paths.directory, ignore_errors=True)
-    _give_back(ledger)
-    yield {"type": "done", "lab": lab, "namespaces": len(names), "processes": len(pids)}
+
+
+def _workloads(paths: LabPaths, ledger: Ledger, names: list[str]) -> list[int]:
+    """The processes in the lab's namespaces; on a machine, the commands of pods that share its own."""
+    found = processes.pids_in(names)
+    if ledger.additions:
+        found += processes.with_environment("", f"{LOGS}={paths.pod_logs}", below=True)
+    return [pid for pid in found if pid != os.getpid()]
 
 
 def _give_back(ledger: Ledger) -> None:

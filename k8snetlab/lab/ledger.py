@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from k8snetlab.agent.additions import AddedFile, Addition
+from k8snetlab.errors import AlreadyExistsError
 from k8snetlab.lab.processes import ProcessId
 
 
@@ -42,7 +44,11 @@ class LoadedBridgeFilter(msgspec.Struct, frozen=True, tag="br_netfilter"):
     """The kernel module br_netfilter was not loaded before this lab."""
 
 
-_Line = OwnedNetns | OwnedProcess | Released | MadeNetnsDirectory | LoadedBridgeFilter
+class Undone(msgspec.Struct, frozen=True, tag="undone"):
+    """All additions to the machine's own namespace so far were undone."""
+
+
+_Line = OwnedNetns | OwnedProcess | Released | MadeNetnsDirectory | LoadedBridgeFilter | Addition | Undone
 
 
 class Ledger:
@@ -52,6 +58,8 @@ class Ledger:
         self._path = path
         self.namespaces: dict[str, None] = {}
         self.processes: list[OwnedProcess] = []
+        self.additions: list[Addition] = []
+        """What is to be undone in the machine's own namespace."""
         self.made_netns_directory = False
         self.loaded_bridge_filter = False
         self.reload()
@@ -59,6 +67,7 @@ class Ledger:
     def reload(self) -> None:
         self.namespaces.clear()
         self.processes.clear()
+        self.additions.clear()
         try:
             lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -78,6 +87,22 @@ class Ledger:
 
     def release_namespaces(self, names: Iterable[str]) -> None:
         self._append([Released(name) for name in names if name in self.namespaces])
+
+    def own_additions(self, additions: Iterable[Addition]) -> None:
+        self._append([addition for addition in additions if addition not in self.additions])
+
+    def release_additions(self) -> None:
+        self._append([Undone()] if self.additions else [])
+
+    def own_file(self, path: Path) -> None:
+        """To be called before a file outside of the lab's directory is written for the first time, and its directory
+        made. Raises AlreadyExistsError when it is somebody else's."""
+        if any(isinstance(one, AddedFile) and one.path == str(path) for one in self.additions):
+            return
+        if path.exists():
+            raise AlreadyExistsError(f"{path} exists and is not this lab's", "another tool on this machine writes it")
+        missing = [str(directory) for directory in reversed(path.parents) if not directory.exists()]
+        self._append([AddedFile(str(path), tuple(missing))])
 
     def own_process(self, role: str, process: ProcessId) -> None:
         self._append([OwnedProcess(role, process)])
@@ -100,6 +125,10 @@ class Ledger:
                 self.made_netns_directory = True
             case LoadedBridgeFilter():
                 self.loaded_bridge_filter = True
+            case Undone():
+                self.additions.clear()
+            case _:
+                self.additions.append(line)
 
     def _append(self, lines: list[_Line]) -> None:
         if not lines:

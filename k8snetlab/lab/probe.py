@@ -65,15 +65,16 @@ class Result(msgspec.Struct, frozen=True, rename={"source": "from", "sourceNode"
 
 
 def places(snapshot: Snapshot) -> list[Place]:
-    """Every pod, every node and the outside host."""
+    """Every pod, every node and, where nodes are namespaces, the outside host."""
     lab = snapshot.lab
     found = [
         Place(_pod_name(pod), "pod", sandbox_name(lab, pod), pod.spec.nodeName)
         for pod in snapshot.all(Pod).values()
         if pod.ready
     ]
-    found += [Place(name, "node", names.node_netns(lab.name, name), name) for _, name in snapshot.all(Node)]
-    found.append(Place(names.OUTSIDE, "outside", names.node_netns(lab.name, names.OUTSIDE)))
+    found += [Place(name, "node", names.namespace_of(lab, name), name) for _, name in snapshot.all(Node)]
+    if not lab.spec.machines:
+        found.append(Place(names.OUTSIDE, "outside", names.node_netns(lab.name, names.OUTSIDE)))
     return found
 
 
@@ -92,10 +93,12 @@ def targets(snapshot: Snapshot, protocols: Iterable[str] = ("TCP", "UDP")) -> li
 def find_place(snapshot: Snapshot, name: str) -> Place:
     """A place by name: "pod", "namespace/pod", a node, "router", "outside", or a Deployment for its first pod."""
     lab = snapshot.lab
+    if name in (names.ROUTER, names.OUTSIDE) and lab.spec.machines:
+        raise NotFoundError(f"there is no {name} in a lab of machines", "name a pod or a node")
     if name in (names.ROUTER, names.OUTSIDE):
         return Place(name, name, names.node_netns(lab.name, name))
     if snapshot.get(Node, name) is not None:
-        return Place(name, "node", names.node_netns(lab.name, name), name)
+        return Place(name, "node", names.namespace_of(lab, name), name)
     pod = find_pod(snapshot, name)
     return Place(_pod_name(pod), "pod", sandbox_name(lab, pod), pod.spec.nodeName)
 

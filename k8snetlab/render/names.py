@@ -24,7 +24,7 @@ def node_netns(lab: str, node: str) -> str:
 
 
 def namespace_of(lab: Lab, node: str) -> str:
-    """The namespace of a node: one of its own, or, of a node that is a machine, the one that machine began with ("")."""
+    """The namespace of a node: one of its own, or, of a node that is a machine, the one it began with ("")."""
     return "" if lab.spec.machines else node_netns(lab.name, node)
 
 

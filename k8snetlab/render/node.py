@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.machines import interface_of
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
@@ -50,62 +51,73 @@ def pods_of(snapshot: Snapshot, node: str) -> list[Pod]:
     ]
 
 
+def uplink(lab: Lab, node: Node) -> str:
+    """The device by which a node reaches the others. Raises NotFoundError for a machine that does not say it."""
+    if not lab.spec.machines:
+        return UPLINK
+    device = interface_of(node)
+    if not device:
+        raise NotFoundError(
+            f"node {node.name} does not say by which interface the others reach it",
+            "a machine becomes a node by `k8snetlab node join` on it",
+        )
+    return device
+
+
 def _overlay(snapshot: Snapshot, node: Node) -> Overlay:
     lab = snapshot.lab
     others = [other for other in snapshot.all(Node).values() if other.name != node.name]
     theirs = snapshot.all(Pod).values() if overlay.knows_pods(lab) else ()
     living = (pod for pod in theirs if not pod.spec.hostNetwork and pod.status.phase not in ("Succeeded", "Failed"))
-    return overlay.render(lab, node, others, UPLINK, living)
+    return overlay.render(lab, node, others, uplink(lab, node), living)
 
 
 def _namespace(lab: Lab, proxy: KubeProxyConfiguration, node: Node, veths: Iterable[Veth], tunnel: Overlay) -> Netns:
-    mtu = overlay.pod_mtu(lab)
-    uplink, bridge, routes = [], [], []
+    """A machine's own devices, addresses and routes are its own: none of them is desired, and so none is touched."""
+    mtu, machine = overlay.pod_mtu(lab), lab.spec.machines
+    outer, bridge, routes = [], [], []
     for family in FAMILIES:
         address, subnet = pick(node.addresses, family), pick(node.podCIDRs, family)
         cidr, router = pick(lab.spec.underlay.cidr, family), pick(lab.spec.underlay.router, family)
-        if address and cidr:
-            uplink.append(Address(UPLINK, with_length(address, cidr), broadcast=family == "ipv4"))
+        if address and cidr and not machine:
+            outer.append(Address(UPLINK, with_length(address, cidr), broadcast=family == "ipv4"))
             routes.append(Route("default", dev=UPLINK, via=router or gateway(cidr)))
         if subnet:
             bridge.append(Address(names.BRIDGE, with_length(gateway(subnet), subnet), broadcast=family == "ipv4"))
     first = pick(node.podCIDRs, "ipv4") or pick(node.podCIDRs, "ipv6")
     return Netns(
-        name=names.node_netns(lab.name, node.name),
+        name=names.namespace_of(lab, node.name),
         hostname=node.name,
         role="node",
-        sysctls=_sysctls(proxy, ipv6=bool(pick(node.podCIDRs, "ipv6"))) | dict(tunnel.sysctls),
+        sysctls=_sysctls(proxy, ipv6=bool(pick(node.podCIDRs, "ipv6")), machine=machine) | dict(tunnel.sysctls),
         links=(
-            Device("lo"),
-            Device(UPLINK, mtu=lab.spec.underlay.mtu),
+            *(() if machine else (Device("lo"), Device(UPLINK, mtu=lab.spec.underlay.mtu))),
             *((Bridge(names.BRIDGE, mac=names.pod_mac(gateway(first)), mtu=mtu),) if first else ()),
             *tunnel.links,
             *veths,
         ),
-        addresses=(*uplink, *bridge, *tunnel.addresses),
+        addresses=(*outer, *bridge, *tunnel.addresses),
         routes=(*routes, *tunnel.routes),
         neighbours=tunnel.neighbours,
         fdb=tunnel.fdb,
         owned=(names.BRIDGE, *overlay.tunnels(lab)),
-        networks=tuple(whole for family in FAMILIES if (whole := pick(lab.spec.podCIDR, family))),
+        networks=() if machine else tuple(whole for family in FAMILIES if (whole := pick(lab.spec.podCIDR, family))),
         resolutions=tunnel.resolutions,
     )
 
 
-def _sysctls(proxy: KubeProxyConfiguration, ipv6: bool) -> dict[str, str]:
-    """What kubelet, kube-proxy and the CNI plugins set on a node."""
-    sysctls = {
-        "net.ipv4.ip_forward": "1",
-        "net.ipv4.conf.all.rp_filter": "0",
-        "net.ipv4.conf.default.rp_filter": "0",
-        "net.bridge.bridge-nf-call-iptables": "1",
-    }
+def _sysctls(proxy: KubeProxyConfiguration, ipv6: bool, machine: bool) -> dict[str, str]:
+    """What kubelet, kube-proxy and the CNI plugins set on a node; on a machine that is more than this node, not more
+    than it needs."""
+    sysctls = {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "1"}
+    if not machine:
+        sysctls |= {"net.ipv4.conf.all.rp_filter": "0", "net.ipv4.conf.default.rp_filter": "0"}
     if proxy.iptables.localhostNodePorts is not False:
         sysctls["net.ipv4.conf.all.route_localnet"] = "1"
     if proxy.conntrack.tcpBeLiberal:
         sysctls["net.netfilter.nf_conntrack_tcp_be_liberal"] = "1"
     if not ipv6:
-        return pods.NO_IPV6 | sysctls
+        return sysctls if machine else pods.NO_IPV6 | sysctls
     return sysctls | {"net.ipv6.conf.all.forwarding": "1", "net.bridge.bridge-nf-call-ip6tables": "1"}
 
 

@@ -18,7 +18,7 @@ from k8snetlab.render.overlay import pod_mtu
 def sandbox_name(lab: Lab, pod: Pod) -> str:
     """The namespace a pod's processes live in: its own, or its node's with hostNetwork."""
     if pod.spec.hostNetwork:
-        return names.node_netns(lab.name, pod.spec.nodeName)
+        return names.namespace_of(lab, pod.spec.nodeName)
     return names.pod_netns(lab.name, pod.namespace, pod.name)
 
 

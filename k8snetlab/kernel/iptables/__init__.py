@@ -16,6 +16,7 @@ from k8snetlab.kernel.iptables.legacy import LegacyIptables
 from k8snetlab.kernel.iptables.nft import NftIptables
 from k8snetlab.kernel.iptables.tables import Iptables, Variant
 
+LOCKFILE = Path("/run/xtables.lock")
 __all__ = ["Iptables", "Variant", "mixed", "open", "variant"]
 
 
@@ -34,12 +35,13 @@ def variant(wanted: str = "") -> Variant:
 
 
 def open(namespace: str, family: Family, variant: Variant, lockfile: Path, chunk: int | None = None) -> Iptables:
-    """The rules of a namespace; nothing is touched yet. `lockfile` is what legacy programs lock while they write.
+    """The rules of a namespace; nothing is touched yet. `lockfile` is what legacy programs lock while they write;
+    in the machine's own namespace ("") that is the one that every other program there locks.
 
     `chunk`, if given, takes the place of the variant's own number of chains in one transaction.
     """
     kind: type[Iptables] = NftIptables if variant == "nft" else LegacyIptables
-    return kind(namespace, family, lockfile, chunk)
+    return kind(namespace, family, lockfile if namespace else LOCKFILE, chunk)
 
 
 def mixed(namespace: str) -> bool:
@@ -48,7 +50,7 @@ def mixed(namespace: str) -> bool:
     if not any(legacy.holds_rules(namespace, family) for family in families):
         return False
     for tool in ("iptables-nft-save", "ip6tables-nft-save"):
-        text = command.output(namespace, [tool], Path("/run/xtables.lock"))
+        text = command.output(namespace, [tool], LOCKFILE)
         if any(saved.chains(text).values()):
             return True
     return False

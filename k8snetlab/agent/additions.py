@@ -1,0 +1,87 @@
+"""What a lab adds to, or changes in, the machine's own network namespace: noted before it is done (`noting`), so that
+exactly that can be undone (`removal`). Namespaces of the lab's own need none of it: what is inside goes with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
+
+from k8snetlab.dataplane.rules import Family
+
+
+class ChangedSysctl(msgspec.Struct, frozen=True, tag="sysctl"):
+    """`key` was `before` and becomes `value`. `along` holds, as they were, those that the kernel changes with it."""
+
+    key: str
+    before: str
+    value: str
+    along: Mapping[str, str] = {}
+
+
+class AddedDevice(msgspec.Struct, frozen=True, tag="device"):
+    name: str
+
+
+class AddedRoute(msgspec.Struct, frozen=True, tag="route"):
+    """A route by a device that is not the lab's: `dst` is a CIDR."""
+
+    dst: str
+    device: str
+
+
+class AddedRules(msgspec.Struct, frozen=True, tag="rules"):
+    """KUBE- and FLANNEL- chains in one variant of iptables; `tables` and `chains` (with their table) of nf_tables were
+    there before."""
+
+    variant: Literal["nft", "legacy"]
+    tables: tuple[tuple[Family, str], ...] = ()
+    chains: tuple[tuple[tuple[Family, str], str], ...] = ()
+
+
+class AddedCounters(msgspec.Struct, frozen=True, tag="counters"):
+    """Counters of nfacct."""
+
+    names: tuple[str, ...]
+
+
+class AddedAddresses(msgspec.Struct, frozen=True, tag="addresses"):
+    """The networks (CIDRs) of pods and Services: conntrack knows connections with them."""
+
+    networks: tuple[str, ...]
+
+
+class AddedFile(msgspec.Struct, frozen=True, tag="file"):
+    """`directories` were not there either, the outermost first."""
+
+    path: str
+    directories: tuple[str, ...] = ()
+
+
+Addition: TypeAlias = ChangedSysctl | AddedDevice | AddedRoute | AddedRules | AddedCounters | AddedAddresses | AddedFile
+
+
+class Owner(Protocol):
+    """The ledger: is told of each namespace before it is made and after it is deleted, and of every addition."""
+
+    namespaces: dict[str, None]
+    additions: list[Addition]
+
+    def own_namespaces(self, names: Iterable[str]) -> None: ...
+
+    def release_namespaces(self, names: Iterable[str]) -> None: ...
+
+    def own_additions(self, additions: Iterable[Addition]) -> None: ...
+
+    def release_additions(self) -> None: ...
+
+
+def devices(known: Iterable[Addition]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.name for one in known if isinstance(one, AddedDevice)))
+
+
+def routes(known: Iterable[Addition]) -> tuple[str, ...]:
+    """The destinations of routes by the machine's own devices."""
+    return tuple(dict.fromkeys(one.dst for one in known if isinstance(one, AddedRoute)))

@@ -1,0 +1,96 @@
+"""Tells, before a plan is executed in the machine's own namespace, what it adds there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from k8snetlab.agent.additions import AddedDevice, AddedRoute, AddedRules, Addition, ChangedSysctl, devices
+from k8snetlab.dataplane.links import Bridge, Vxlan
+from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dataplane.operations import ItemOperation, Operation, SysctlOperation
+from k8snetlab.dataplane.routing import Route
+from k8snetlab.errors import AlreadyExistsError
+from k8snetlab.kernel import nftables, sysctl
+from k8snetlab.kernel.iptables import Variant
+
+FORWARDING = {
+    "net.ipv4.ip_forward": "net.ipv4.conf.*.forwarding",
+    "net.ipv6.conf.all.forwarding": "net.ipv6.conf.*.forwarding",
+}
+"""What the kernel sets to the same value when one of these is written (inet_forward_change, addrconf_fixup_forwarding);
+IPv4's turns the acceptance of redirects the other way as well."""
+REDIRECTS = "net.ipv4.conf.all.accept_redirects"
+ADVERTISEMENTS = "net.ipv6.conf.*.accept_ra"
+
+
+def careful(plan: Sequence[Operation]) -> list[Operation]:
+    """The plan, for a machine that learns its IPv6 routes from router advertisements (accept_ra 1): one that forwards
+    would take no more of them, and forget its default route, unless accept_ra is 2 beforehand."""
+    forwards = SysctlOperation("", "net.ipv6.conf.all.forwarding", "1")
+    if forwards not in plan:
+        return list(plan)
+    listening = [key for key, value in sysctl.matching("", ADVERTISEMENTS).items() if value == "1"]
+    listening = [key for key in listening if key.split(".")[3] not in ("all", "default", "lo")]
+    return [*(SysctlOperation("", key, "2") for key in listening), *plan]
+
+
+def of_plan(plan: Iterable[Operation], actual: Netns, known: Sequence[Addition]) -> Iterator[Addition]:
+    """What executing the plan would add to the machine beyond what is `known`; `actual` is the machine as read.
+
+    Raises AlreadyExistsError where the plan would change what is not the lab's.
+    """
+    plan = list(plan)
+    made = (op.item.name for op in plan if isinstance(op, ItemOperation) and isinstance(op.item, Bridge | Vxlan))
+    own = {*devices(known), *made}
+    for operation in plan:
+        match operation:
+            case SysctlOperation():
+                if not any(f".{device.replace('.', '/')}." in operation.key for device in own):
+                    yield _changed(operation)
+            case ItemOperation(item=Bridge() | Vxlan()):
+                yield from _device(operation, actual, known)
+            case ItemOperation(verb="replace", item=Route() as route) if route.dev not in own:
+                yield from _route(route, actual, known)
+
+
+def of_rules(variant: Variant) -> AddedRules:
+    """What is noted before the first rule is written."""
+    if variant == "legacy":
+        return AddedRules(variant)
+    tables, chains = nftables.read("")
+    return AddedRules(variant, tables, tuple((chain.table, chain.name) for chain in chains))
+
+
+def _changed(operation: SysctlOperation) -> ChangedSysctl:
+    key, along = operation.key, {}
+    before = sysctl.read("", [key]).get(key, "")
+    if key in FORWARDING:
+        along = sysctl.matching("", FORWARDING[key])
+        along |= sysctl.read("", [REDIRECTS]) if key == "net.ipv4.ip_forward" else {}
+        along.pop(key, None)
+    return ChangedSysctl(key, before, operation.value, along)
+
+
+def _device(operation: ItemOperation, actual: Netns, known: Sequence[Addition]) -> Iterator[AddedDevice]:
+    assert isinstance(operation.item, Bridge | Vxlan)
+    name = operation.item.name
+    if AddedDevice(name) in known:
+        return
+    if any(link.name == name for link in actual.links):
+        raise AlreadyExistsError(
+            f"the device {name} exists on this machine and is not this lab's",
+            f"`ip -d link show {name}` tells what it is; delete it, or use a machine of its own",
+        )
+    yield AddedDevice(name)
+
+
+def _route(route: Route, actual: Netns, known: Sequence[Addition]) -> Iterator[AddedRoute]:
+    addition = AddedRoute(route.dst, route.dev)
+    if addition in known:
+        return
+    if there := next((held for held in actual.routes if held.key == route.key), None):
+        raise AlreadyExistsError(
+            f"the route {there.words()} exists on this machine and is not this lab's",
+            f"`ip route del {there.dst}`, or give the lab another podCIDR",
+        )
+    yield addition

@@ -1,0 +1,135 @@
+"""Undoing what a lab has added to the machine's own network namespace: that and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from k8snetlab.agent.additions import (
+    AddedAddresses,
+    AddedCounters,
+    AddedDevice,
+    AddedFile,
+    AddedRoute,
+    AddedRules,
+    Addition,
+    ChangedSysctl,
+)
+from k8snetlab.agent.noting import REDIRECTS
+from k8snetlab.dataplane.links import Bridge, Vxlan
+from k8snetlab.dataplane.operations import ItemOperation
+from k8snetlab.errors import K8sNetLabError, KernelError
+from k8snetlab.kernel import conntrack, iptables, nfacct, nftables, sysctl
+from k8snetlab.kernel.execute import execute
+from k8snetlab.kernel.netlink import Netlink
+from k8snetlab.kernel.read import read
+from k8snetlab.render.families import FAMILIES
+
+PREFIXES = ("KUBE-", "FLANNEL-")
+PATIENCE = 2.0
+"""Seconds that a deleted namespace may take to be gone: it lives as long as a process holds one of its sockets."""
+
+
+def remove_cables(names: Sequence[str]) -> None:
+    """Waits until these veths are gone: those to deleted namespaces go with them, if a moment later."""
+    deadline = time.monotonic() + PATIENCE
+    with Netlink("") as netlink:
+        while left := [name for name in names if netlink.index(name)]:
+            if time.monotonic() > deadline:
+                execute(ItemOperation("del", "", link) for link in read("").links if link.name in left)
+                return
+            time.sleep(0.005)
+
+
+def remove(additions: Sequence[Addition]) -> None:
+    """Undoes them. What is undone already, or was changed by others since, stays as it is.
+
+    One that fails stops none of the others; the first failure is raised then.
+    """
+    failures: list[K8sNetLabError] = []
+    for undo in _steps(additions):
+        try:
+            undo()
+        except K8sNetLabError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def _steps(additions: Sequence[Addition]) -> list[Callable[[], None]]:
+    """One for each addition, in an order in which nothing is in use that goes."""
+    latest = {_subject(addition): addition for addition in additions}
+    return [partial(_UNDO[kind], one) for kind in _UNDO for one in reversed(latest.values()) if type(one) is kind]
+
+
+def _subject(addition: Addition) -> object:
+    """Of two additions with one subject the later counts."""
+    match addition:
+        case ChangedSysctl():
+            return addition.key
+        case AddedRules():
+            return addition.variant
+        case _:
+            return addition
+
+
+def _route(added: AddedRoute) -> None:
+    held = read("").routes
+    execute(ItemOperation("del", "", r) for r in held if (r.dst, r.dev) == (added.dst, added.device))
+
+
+def _device(added: AddedDevice) -> None:
+    links = [link for link in read("").links if link.name == added.name and isinstance(link, Bridge | Vxlan)]
+    execute(ItemOperation("del", "", link) for link in links)
+
+
+def _rules(added: AddedRules) -> None:
+    for family in FAMILIES:
+        if added.variant == "nft" or iptables.legacy.tables("", family):
+            iptables.open("", family, added.variant, iptables.LOCKFILE).remove(PREFIXES)
+    if added.variant == "nft":
+        nftables.remove_idle("", added.tables, added.chains)
+
+
+def _counters(added: AddedCounters) -> None:
+    nfacct.delete("", added.names)
+
+
+def _addresses(added: AddedAddresses) -> None:
+    for family in FAMILIES:
+        with contextlib.suppress(KernelError):  # a kernel without conntrack
+            conntrack.forget_within("", family, added.networks)
+
+
+def _sysctl(changed: ChangedSysctl) -> None:
+    """Puts it back where it still is what the lab made it; and so with those that the kernel changed along."""
+    if sysctl.read("", [changed.key]).get(changed.key) != changed.value:
+        return
+    now = sysctl.read("", changed.along)
+    sysctl.write("", {changed.key: changed.before})
+    ours = {key: "0" if key == REDIRECTS else changed.value for key in changed.along}
+    wanted = {key: changed.along[key] if value == ours[key] else value for key, value in now.items()}
+    after = sysctl.read("", wanted)
+    sysctl.write("", {key: value for key, value in wanted.items() if after.get(key) != value})
+
+
+def _file(added: AddedFile) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        Path(added.path).unlink()
+    with contextlib.suppress(OSError):  # somebody else has a file there
+        for directory in reversed(added.directories):
+            Path(directory).rmdir()
+
+
+_UNDO: dict[type, Callable[..., None]] = {
+    AddedRoute: _route,
+    AddedDevice: _device,
+    AddedRules: _rules,
+    AddedCounters: _counters,
+    AddedAddresses: _addresses,
+    ChangedSysctl: _sysctl,
+    AddedFile: _file,
+}
