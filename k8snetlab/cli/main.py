@@ -14,6 +14,7 @@ import typer
 from k8snetlab import __version__
 from k8snetlab.cli import (
     capture,
+    diagnose,
     doctor,
     graph,
     inspect,
@@ -37,7 +38,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Example: sudo k8snetlab up business-manager",
 )
-for room in (lifecycle, doctor, objects, pods, probe, trace, capture, inspect, graph, misses, render, store, node):
+for room in (
+    lifecycle,
+    doctor,
+    objects,
+    pods,
+    probe,
+    trace,
+    diagnose,
+    capture,
+    inspect,
+    graph,
+    misses,
+    render,
+    store,
+    node,
+):
     room.register(app)
 
 

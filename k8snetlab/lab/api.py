@@ -101,6 +101,8 @@ class Api:
                 return await operations.probe(body)
             case ("POST", "trace"):
                 return await operations.trace(body)
+            case ("POST", "diagnose"):
+                return operations.diagnose(body)
             case ("POST", "nodes", node, ("pause" | "resume") as verb):
                 return await operations.pause(node, verb == "pause")
             case ("GET", "pods", namespace, name, "log"):

@@ -87,6 +87,10 @@ class Client:
         """`question` as tracing.Question; the answer of `tracing.trace`."""
         return self._json("POST", f"{OWN}/trace", question)
 
+    def diagnose(self, question: Json) -> Iterator[Json]:
+        """`question` as diagnosing.Question; progress events, then {"type": "done"} with the answer's fields."""
+        return self._lines("POST", f"{OWN}/diagnose", question)
+
     def pause(self, node: str) -> Json:
         return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/pause")
 

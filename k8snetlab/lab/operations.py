@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,16 +24,18 @@ from k8snetlab.controllers import namespaces
 from k8snetlab.controllers.admission import in_order
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
 from k8snetlab.kernel import iptables
-from k8snetlab.lab import inspect, logs, probe, tracing
+from k8snetlab.lab import diagnosing, inspect, logs, probe, tracing
 from k8snetlab.lab.agents import Agents, AgentTask, with_pause
 from k8snetlab.lab.cluster import UP, Cluster
 from k8snetlab.lab.convergence import converge
+from k8snetlab.lab.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.storing import read_spec
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES
 
+T = TypeVar("T")
 Event = dict[str, Any]
 BATCH = 200
 """Objects stored in one go; the daemon answers others in between."""
@@ -329,6 +331,40 @@ class Operations:
         question = msgspec.convert(body, tracing.Question)
         return await asyncio.to_thread(tracing.trace, self._cluster.snapshot, self._paths, question)
 
+    async def diagnose(self, body: Event) -> AsyncIterator[Event]:
+        """{"type": "progress", …}, and at last {"type": "done", …} with the answer of `diagnosing.diagnose`."""
+        question = msgspec.convert(body, diagnosing.Question)
+        loop, events = asyncio.get_running_loop(), asyncio.Queue[Event]()
+
+        def tell(phase: str, done: int, total: int) -> None:
+            event = {"type": "progress", "phase": phase, "done": done, "total": total, "message": ""}
+            _hand_over(loop, events, event)
+
+        work = asyncio.ensure_future(asyncio.to_thread(diagnosing.diagnose, self._desired, self._paths, question, tell))
+        work.add_done_callback(lambda _: events.put_nowait({}))
+        while event := await events.get():
+            yield event
+        yield {"type": "done", **work.result()}
+
+    def _desired(self) -> Desired:
+        """May be called from any thread: what it reads is replaced as a whole, never changed."""
+        health, lost = self._cluster.informer.health(), gone(self._paths)
+        agents = {
+            task.name: AgentNow(task.state.paused, task.state.error, task.state.hint, task.state.operation)
+            for task in list(self._agents.tasks)
+        }
+        kubelet, _ = state_of(self._paths, "kubelet")
+        return Desired(
+            self._cluster.snapshot,
+            agents,
+            "runs",
+            kubelet,
+            os.getpid(),
+            where(self._paths),
+            lost if health.healthy else health.problem,
+            dict(self._cluster.informer.problems),
+        )
+
     async def logs(self, namespace: str, name: str, container: str, follow: bool, last: int) -> AsyncIterator[bytes]:
         pod = self._cluster.current(Pod, name, namespace)
         containers = [c.name for c in pod.spec.containers]
@@ -343,8 +379,8 @@ class Operations:
             yield data
 
 
-def _hand_over(loop: asyncio.AbstractEventLoop, answers: asyncio.Queue[Answer], answer: Answer) -> None:
-    """From the responder's thread to the loop's, which may be ending."""
+def _hand_over(loop: asyncio.AbstractEventLoop, answers: asyncio.Queue[T], answer: T) -> None:
+    """From another thread to the loop's, which may be ending."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(answers.put_nowait, answer)
 

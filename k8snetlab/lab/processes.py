@@ -31,6 +31,14 @@ class ProcessId(msgspec.Struct, frozen=True):
     def alive(self) -> bool:
         return ProcessId.of(self.pid) == self
 
+    @property
+    def halted(self) -> bool:
+        """Whether a signal or a debugger has stopped it (SIGSTOP): it lives and does nothing."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+        except OSError:
+            return False
+
     def stop(self, grace: float) -> None:
         """SIGTERM, and SIGKILL after `grace` seconds; returns when the process is gone."""
         try:

@@ -1,0 +1,115 @@
+"""diagnose: what is wrong, the likeliest cause first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from k8snetlab.cli.options import LabOption, OutputOption, client_of, complete_node, example, need_root, print_json
+from k8snetlab.errors import DaemonError
+
+PATIENCE = 1.0
+"""Seconds after which progress is shown."""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=example("diagnose --node node1"))(diagnose)
+
+
+def diagnose(
+    node: Annotated[
+        str,
+        typer.Option("--node", metavar="NODE", autocompletion=complete_node, help="Only what concerns NODE."),
+    ] = "",
+    predict_only: Annotated[bool, typer.Option("--predict-only", help="Send no packet.")] = False,
+    lab: LabOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Compare kernel, desired state and store, walk the usual paths, and name what is broken, likeliest cause first.
+
+    Nothing is mended. The exit code is 1 when something is wrong. It works without the lab's daemon too.
+    """
+    client = client_of(lab)
+    answer = _answer(client.lab, {"node": node, "predictOnly": predict_only})
+    if output:
+        print_json(answer)
+    else:
+        typer.echo("\n".join(lines(answer)))
+    if answer["findings"]:
+        raise typer.Exit(1)
+
+
+def _answer(lab: str, question: dict[str, Any]) -> dict[str, Any]:
+    from k8snetlab.lab.client import Client
+    from k8snetlab.lab.ledger import Ledger
+    from k8snetlab.lab.paths import LabPaths
+
+    began = time.monotonic()
+    process = Ledger(LabPaths(lab).ledger).alive("daemon")
+    if process is None or process.halted:
+        return _without_daemon(lab, question, began)
+    try:
+        for event in Client(lab).diagnose(question):
+            if event["type"] == "done":
+                return {key: value for key, value in event.items() if key != "type"}
+            _progress(event["phase"], event["done"], event["total"], began)
+    except DaemonError:
+        if process.alive and not process.halted:
+            raise
+        return _without_daemon(lab, question, began)
+    raise DaemonError(f"lab {lab}: its daemon ended while it looked", "try again")
+
+
+def _without_daemon(lab: str, question: dict[str, Any], began: float) -> dict[str, Any]:
+    need_root("diagnose")
+    from k8snetlab.lab import desired, diagnosing
+    from k8snetlab.lab.paths import LabPaths
+
+    paths = LabPaths(lab)
+    return diagnosing.diagnose(
+        lambda: desired.without_daemon(paths),
+        paths,
+        diagnosing.Question(question["node"], question["predictOnly"]),
+        lambda phase, done, total: _progress(phase, done, total, began),
+    )
+
+
+def _progress(phase: str, done: int, total: int, began: float) -> None:
+    """A line that the next one takes the place of; nothing for who is not there to see it, or is soon answered."""
+    import sys
+
+    if sys.stderr.isatty() and time.monotonic() - began > PATIENCE:
+        typer.echo(f"\r\x1b[K{phase} {done}/{total}\r" if total else f"\r\x1b[K{phase}\r", err=True, nl=False)
+
+
+def lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    """The answer in words."""
+    findings, paths = answer["findings"], answer["paths"]
+    for number, finding in enumerate(findings, 1):
+        if number > 1:
+            yield ""
+        yield f"{number}. {finding['message']}"
+        yield f"   so: {finding['consequence']}"
+        for told in finding["explains"][:5]:
+            yield f"   with it: {told}"
+        if len(finding["explains"]) > 5:
+            yield f"   with it: {len(finding['explains']) - 5} things more"
+        for path in finding["paths"][:3]:
+            yield f"   broken: {path}"
+        if len(finding["paths"]) > 3:
+            yield f"   broken: {len(finding['paths']) - 3} paths more"
+        if finding["owner"]:
+            yield f"   from: {finding['owner']}"
+        yield f"   see:  {finding['show']}"
+        for command in finding["mend"].splitlines():
+            yield f"   mend: {command}"
+    for note in answer["notes"]:
+        yield f"note: {note}"
+    walked = f"{paths['walked']} usual paths walked" + (f", {paths['tried']} tried" if paths["tried"] else "")
+    if not findings:
+        yield f"nothing is wrong: {walked} in {answer['seconds']:.1f} s"
+    else:
+        yield f"{walked}, {paths['broken']} ways broken"

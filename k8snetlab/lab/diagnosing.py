@@ -1,0 +1,342 @@
+"""What is wrong with a lab, the likeliest cause first: kernel, desired state and store compared, usual paths walked.
+
+Blocking; reads the kernel as it is now and mends nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.netns import Netns, NodeDataplane
+from k8snetlab.dataplane.rules import ChainKey, Family
+from k8snetlab.errors import K8sNetLabError, NotFoundError
+from k8snetlab.kernel import conntrack, iptables
+from k8snetlab.kernel.read import read
+from k8snetlab.lab.desired import Desired
+from k8snetlab.lab.observing import observed
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.tracing import Kernel
+from k8snetlab.lab.usual import usual_paths
+from k8snetlab.render import names, underlay
+from k8snetlab.render import node as render_node
+from k8snetlab.render.families import FAMILIES, pick
+from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp
+from k8snetlab.trace import diagnose_objects, diagnose_rules, diagnose_tables, diagnose_ways
+from k8snetlab.trace.diagnose import attributed, notes_on_agents, processes, store
+from k8snetlab.trace.diagnose_ways import Broken
+from k8snetlab.trace.finding import Finding, Where, ordered
+from k8snetlab.trace.owners import Owners
+from k8snetlab.trace.path import predict
+
+Json = dict[str, Any]
+Tell = Callable[[str, int, int], None]
+"""Is told a phase, how much of it is done, and how much there is."""
+SETTLE = 1.3
+"""Seconds in which an agent that works has mended what it can: what is still so then is a finding."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """`node` "" means all; `predictOnly`: no packet is sent."""
+
+    node: str = ""
+    predictOnly: bool = False
+
+
+def diagnose(desired: Callable[[], Desired], paths: LabPaths, question: Question, tell: Tell) -> Json:
+    """{"findings": […], "notes": [sentences], "paths": {"walked", "broken", "tried"}, "seconds"}.
+
+    A finding has "kind", "fault", "node", "object", "message", "consequence", "show", "mend", "owner", "source",
+    "explains", "paths". `desired` is asked again for a second look, which a lab under repair gets.
+    """
+    began = time.monotonic()
+    now = desired()
+    if question.node and now.snapshot and now.snapshot.get(Node, question.node) is None:
+        known = ", ".join(name for _, name in now.snapshot.all(Node))
+        raise NotFoundError(f"node {question.node!r} not found", f"nodes: {known}")
+    look = _Look(now, paths, question, tell).done()
+    if look.findings and any(agent.works and not agent.paused for agent in now.agents.values()):
+        tell("a second look", 0, 0)
+        time.sleep(SETTLE)
+        first = {finding.identity for finding in look.findings}
+        look = _Look(desired(), paths, question, tell).done()
+        look.findings = [finding for finding in look.findings if finding.identity in first]
+    return {
+        "findings": [_shown(finding) for finding in look.findings],
+        "notes": look.notes,
+        "paths": {"walked": look.walked, "broken": look.broken, "tried": look.tried},
+        "seconds": round(time.monotonic() - began, 3),
+    }
+
+
+def _shown(finding: Finding) -> Json:
+    fields = ("kind", "fault", "node", "object", "message", "consequence", "show", "mend", "owner", "source")
+    return {field: getattr(finding, field) for field in fields} | {
+        "explains": list(finding.explains),
+        "paths": list(finding.broken),
+    }
+
+
+class _Look:
+    """One look at everything."""
+
+    def __init__(self, desired: Desired, paths: LabPaths, question: Question, tell: Tell) -> None:
+        self.desired, self.paths, self.question, self.tell = desired, paths, question, tell
+        self.findings: list[Finding] = []
+        self.notes: list[str] = []
+        self.walked = self.broken = self.tried = 0
+
+    def done(self) -> _Look:
+        desired = self.desired
+        beside = [*processes(desired.daemon, desired.daemon_pid, desired.kubelet, self._up()), *self._store()]
+        beside += self._agents()
+        if desired.snapshot is not None and self._nodes_here(desired.snapshot):
+            beside = self._lab(desired.snapshot, beside)
+        self.findings = [f for f in ordered(beside) if self.question.node in ("", f.node) or not f.node]
+        return self
+
+    def _nodes_here(self, snapshot: Snapshot) -> bool:
+        return bool(snapshot.all(Node))
+
+    def _up(self) -> str:
+        lab = self.desired.snapshot.lab if self.desired.snapshot else None
+        file = lab.source.rpartition(":")[0] if lab else ""
+        return f"k8snetlab up {file.rpartition('/')[0] or file}".strip()
+
+    def _store(self) -> Iterator[Finding]:
+        yield from store(self.desired.store, self.desired.where, self.desired.problems)
+
+    def _agents(self) -> Iterator[Finding]:
+        self.notes += notes_on_agents({n: a.paused for n, a in self.desired.agents.items()}, self._on_miss())
+        for name, agent in self.desired.agents.items():
+            if agent.error and not agent.paused:
+                yield Finding(
+                    "agent",
+                    "refused",
+                    name,
+                    name,
+                    f"{name}: its agent fails: {agent.error}",
+                    "what it was about to change is not as desired",
+                    "k8snetlab status",
+                    agent.operation,
+                )
+
+    def _on_miss(self) -> bool:
+        snapshot = self.desired.snapshot
+        return bool(snapshot and snapshot.lab.spec.network.resolve == "on-miss")
+
+    # --- what the kernel holds --------------------------------------------------------------------------------------
+
+    def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
+        kernel = _World(snapshot, self.paths)
+        found = [*beside, *self._namespaces(snapshot, kernel)]
+        found += self._rules(snapshot, kernel)
+        found += [*diagnose_objects.services(snapshot), *diagnose_objects.pods(snapshot)]
+        self.notes += diagnose_objects.lonely(snapshot)
+        broken = self._walk(snapshot, kernel)
+        self.broken = len(broken)
+        found, met = attributed(found, broken, kernel.wheres, kernel.rule_of, lambda b: _unheard(snapshot, b))
+        self._note_strangers(kernel, met)
+        if not self.question.predictOnly and not any(f.broken for f in found):
+            found += self._tried(snapshot)
+        return found
+
+    def _namespaces(self, snapshot: Snapshot, kernel: _World) -> Iterator[Finding]:
+        """Links, addresses, routes … of every namespace; and addresses that two of them have."""
+        planes = [(names.ROUTER, underlay.render(snapshot))]
+        planes += [(n.name, render_node.render(snapshot, n.name)) for n in snapshot.all(Node).values()]
+        wanted: dict[str, Netns] = {}
+        held: dict[str, Netns] = {}
+        states = [(node, state) for node, plane in planes for state in _states(plane)]
+        for node, state in states:
+            kernel.wheres.setdefault(state.name, _where(state, node, kernel))
+        words = diagnose_tables.Names(kernel.owners, {n: w.place for n, w in kernel.wheres.items()})
+        for number, (_, state) in enumerate(states):
+            self.tell("namespaces", number, len(states))
+            where = kernel.wheres[state.name]
+            try:
+                actual = read(state.name, tuple(state.sysctls))
+            except NotFoundError:
+                yield _gone(where)
+                continue
+            wanted[state.name], held[state.name] = state, actual
+            found = [*diagnose_tables.drift(where, state, actual, words)]
+            if any(f.kind == "route" and f.fault == "missing" for f in found):
+                entries = [e for family in kernel.families for e in kernel[family][state.name].routes]
+                found = [*diagnose_tables.drift(where, state, actual, words, entries)]
+            yield from found
+        yield from diagnose_tables.duplicates(held, wanted, kernel.wheres)
+
+    def _rules(self, snapshot: Snapshot, kernel: _World) -> Iterator[Finding]:
+        """kube-proxy's and flannel's rules, policies, the other variant, and UDP connections to what has gone."""
+        shared, nodes = Shared(), list(snapshot.all(Node).values())
+        for number, node in enumerate(nodes):
+            self.tell("rules", number, len(nodes))
+            where = kernel.wheres[names.node_netns(snapshot.lab.name, node.name)]
+            flannel = render_node.render(snapshot, node.name).rules
+            for family in kernel.families:
+                with contextlib.suppress(NotFoundError):
+                    view = kernel[family][where.netns]
+                    counted = any("nfacct" in rule for rules in view.chains.values() for rule in rules)
+                    proxy = ProxyRules.build(snapshot, node.name, family, counted, shared)
+                    wanted = (*(r for r in flannel if r.family == family), proxy.ruleset)
+                    yield from diagnose_rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners)
+                    for key in _dropping(view.policies):
+                        command = diagnose_rules.Iptables(where.netns, family, kernel.variant)
+                        yield diagnose_ways.of_policy(key, where, command)
+                    yield from _connections(where, proxy, family)
+            with contextlib.suppress(NotFoundError):
+                if iptables.mixed(where.netns):
+                    yield _mixed(where, kernel.variant)
+
+    # --- what packets do --------------------------------------------------------------------------------------------
+
+    def _walk(self, snapshot: Snapshot, kernel: _World) -> list[Broken]:
+        broken: list[Broken] = []
+        paths = [(family, path) for family in kernel.families for path in usual_paths(snapshot, family)]
+        for number, (family, path) in enumerate(paths):
+            self.tell("usual paths", number, len(paths))
+            with contextlib.suppress(K8sNetLabError, KeyError):  # a namespace that has gone is a finding already
+                ways = predict(kernel[family], kernel.owners, path.origin, path.flow)
+                broken += diagnose_ways.judge(path, ways)
+                self.walked += 1
+        return broken
+
+    def _note_strangers(self, kernel: _World, met: set[tuple[str, str]]) -> None:
+        """Strangers' rules that no usual path meets are worth a note."""
+        for where in kernel.wheres.values():
+            if where.kind not in ("node", "router"):
+                continue
+            for family in kernel.families:
+                with contextlib.suppress(NotFoundError):
+                    for key, number, rule in diagnose_ways.strangers(kernel[family][where.netns]):
+                        if (where.netns, rule) not in met:
+                            self.notes.append(
+                                f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's, and no "
+                                f"usual path meets it: {rule}"
+                            )
+
+    def _tried(self, snapshot: Snapshot) -> list[Finding]:
+        """Real packets, where no reason is known why one should not arrive."""
+        families = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
+        paths = [path for family in families for path in usual_paths(snapshot, family)]
+        found, self.tried, notes = observed(snapshot, self.paths, paths, self.tell)
+        self.notes += notes
+        return found
+
+
+class _World:
+    """The kernel for both families, with what people call each namespace."""
+
+    def __init__(self, snapshot: Snapshot, paths: LabPaths) -> None:
+        self.families: list[Family] = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
+        self._kernels = {family: Kernel(snapshot, paths, family) for family in self.families}
+        self.variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
+        self.owners = Owners(snapshot)
+        self.pods = {p.key: p for p in snapshot.all(Pod).values()}
+        self.wheres: dict[str, Where] = {}
+        self.places = next(iter(self._kernels.values())).places
+
+    def __getitem__(self, family: Family) -> Kernel:
+        return self._kernels[family]
+
+    def rule_of(self, broken: Broken) -> Finding | None:
+        """The finding on the stranger's rule that is to blame."""
+        if broken.blamed is None:
+            return None
+        netns, decision = broken.blamed
+        family: Family = "ipv6" if ":" in broken.path.flow.dst else "ipv4"
+        where = self.wheres.get(netns) or Where(netns, netns, "pod", "")
+        return diagnose_ways.of_rule(netns, decision, self[family][netns], where, family, self.variant)
+
+
+def _states(plane: NodeDataplane) -> tuple[Netns, ...]:
+    return (plane.node, *plane.pods)
+
+
+def _where(state: Netns, node: str, kernel: _World) -> Where:
+    place, kind = kernel.places.get(state.name, (state.hostname or state.name, state.role))
+    kind = kind if kind not in (names.ROUTER, names.OUTSIDE) else state.role
+    place = f"pod {place if '/' in place else f'default/{place}'}" if state.role == "pod" else place
+    return Where(state.name, place, kind, node)
+
+
+def _gone(where: Where) -> Finding:
+    return Finding(
+        "namespace",
+        "missing",
+        where.node,
+        where.netns,
+        f"{where.place}: its network namespace {where.netns} is gone",
+        f"{where.place} has no network at all, and its processes none that anybody reaches",
+        f"ip netns list | grep {where.netns}",
+        f"k8snetlab resume {where.node}" if where.node != names.ROUTER else "",
+        netns=where.netns,
+    )
+
+
+def _dropping(policies: Any) -> Iterable[ChainKey]:
+    return [key for key, policy in policies.items() if policy == "DROP"]
+
+
+def _mixed(where: Where, variant: str) -> Finding:
+    other = "legacy" if variant == "nft" else "nft"
+    return Finding(
+        "variant",
+        "mixed",
+        where.node,
+        f"iptables-{other}",
+        f"{where.place}: both variants of iptables hold rules; this node uses {variant}, and iptables-{other} has some",
+        "packets pass through both, and what one accepts or translates the other may drop or translate again",
+        f"ip netns exec {where.netns} iptables-{other}-save",
+        "\n".join(
+            f"ip netns exec {where.netns} {tool}-{other} -t {table} {what}"
+            for tool in ("iptables", "ip6tables")
+            for table in ("filter", "nat", "mangle")
+            for what in ("-F", "-X")
+        ),
+        netns=where.netns,
+    )
+
+
+def _connections(where: Where, proxy: ProxyRules, family: Family) -> Iterator[Finding]:
+    """UDP connections that lead to endpoints which are none any more: they live as long as the client goes on."""
+    serving = stale_udp(replace(proxy, services={}), proxy)
+    if not serving:
+        return
+    for connection in conntrack.udp(where.netns, family):
+        address, port = connection.destination
+        ends = serving.get((address, port))
+        if ends is None or connection.answers in ends:
+            continue
+        tool = f"ip netns exec {where.netns} conntrack"
+        match = f"-p udp --orig-dst {address} --orig-port-dst {port}"
+        six = " -f ipv6" if family == "ipv6" else ""
+        yield Finding(
+            "conntrack",
+            "stale",
+            where.node,
+            f"udp {address}:{port} -> {connection.answers}",
+            f"{where.place}: conntrack still leads UDP from a client of {address}:{port} to {connection.answers}, "
+            "which is no endpoint (any more)",
+            "datagrams of that client are lost for as long as it goes on sending from the same port",
+            f"{tool} -L{six} {match}",
+            f"{tool} -D{six} {match}",
+            owner=Owners(proxy.snapshot).of_address(address),
+            netns=where.netns,
+        )
+
+
+def _unheard(snapshot: Snapshot, broken: Broken) -> Finding | None:
+    endpoint = broken.way.endpoint
+    if not endpoint:
+        flow = broken.path.flow
+        endpoint = f"[{flow.dst}]:{flow.dport}" if ":" in flow.dst else f"{flow.dst}:{flow.dport}"
+    return diagnose_objects.unheard(snapshot, broken.path.service, endpoint, "")

@@ -1,0 +1,209 @@
+"""The usual paths of a lab, walked: what is wrong with a way, and whose rule is to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from k8snetlab.dataplane.rules import ChainKey, Family
+from k8snetlab.dataplane.view import View
+from k8snetlab.trace.diagnose_rules import BUILT_IN, Iptables
+from k8snetlab.trace.finding import Finding, Where
+from k8snetlab.trace.owners import NOBODY
+from k8snetlab.trace.syntax import RuleSyntaxError, parse
+from k8snetlab.trace.way import Decision, Flow, Hop, Way
+
+_SHOW = {
+    "route": "ip -n {netns}{six} route get {dst}",
+    "neighbour": "ip -n {netns} neigh show dev {device}",
+    "fdb": "bridge -n {netns} fdb show dev {device}",
+}
+
+
+class UsualPath(msgspec.Struct, frozen=True):
+    """A packet that must be answered. `words` are what `k8snetlab trace` takes for it.
+
+    `endpoints` are the "ip:port" that a Service's address may become, () for a packet that nobody translates;
+    `keeps_source`: whoever is asked must see who asks. `service` is "namespace/name" or "".
+    """
+
+    origin: str
+    flow: Flow
+    words: str
+    endpoints: tuple[str, ...] = ()
+    keeps_source: bool = False
+    service: str = ""
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """What is wrong with one way of a path: a sentence. `blamed` is the stranger's rule that it meets, (namespace,
+    decision)."""
+
+    path: UsualPath
+    way: Way
+    reason: str
+    blamed: tuple[str, Decision] | None = None
+
+    @property
+    def words(self) -> str:
+        share = f" ({self.way.probability:.0%} of its connections)" if self.way.probability < 0.995 else ""
+        return f"{self.path.words}{share}: {self.reason}"
+
+    @property
+    def passed(self) -> set[str]:
+        return {hop.netns for hop in self.way.hops} | {self.path.origin}
+
+    @property
+    def unheard(self) -> bool:
+        """Whether it arrived, and only no process listens."""
+        return self.way.fate == "refused" and self.reason.startswith("nobody listens")
+
+
+def judge(path: UsualPath, ways: tuple[Way, ...]) -> Iterator[Broken]:
+    """What is wrong with the ways of a path; nothing where all is well."""
+    for way in ways:
+        if reason := _wrong(path, way):
+            yield Broken(path, way, reason, _blamed(path, way))
+
+
+def _wrong(path: UsualPath, way: Way) -> str:
+    arrived = way.there[-1].packet if way.there else path.flow
+    if path.endpoints and way.endpoint and way.endpoint not in path.endpoints:
+        return f"it is led to {way.endpoint}, which is no endpoint of {path.service}"
+    if not path.endpoints and way.endpoint:
+        return f"it is led to {way.endpoint} instead of {path.flow.dst}"
+    if way.fate != "answered":
+        return way.reason or way.fate
+    first = next((hop.packet for hop in way.there), path.flow)
+    if path.keeps_source and arrived.src != first.src:
+        return f"{arrived.dst} sees {arrived.src} and not {first.src}, who asks"
+    return ""
+
+
+def _blamed(path: UsualPath, way: Way) -> tuple[str, Decision] | None:
+    """The stranger's rule that decided; of several the last that dropped, else the first that changed anything."""
+    found = [(hop.netns, d) for hop in way.hops for d in hop.decisions if d.what == "rule" and _strange(hop, d)]
+    dropping = [one for one in found if one[1].text.startswith(("DROP", "REJECT"))]
+    changing = [one for one in found if not one[1].text.startswith("ACCEPT: filter")]
+    return next(iter((*dropping[-1:], *changing)), None)
+
+
+def _strange(hop: Hop, decision: Decision) -> bool:
+    return decision.owner == NOBODY or (not decision.owner and decision.text.startswith("DROP by the policy"))
+
+
+def of_rule(netns: str, decision: Decision, view: View, where: Where, family: Family, variant: str) -> Finding | None:
+    """The finding on a stranger's rule or policy; None where it is not in the view any more."""
+    command = Iptables(netns, family, variant)
+    if decision.text.startswith("DROP by the policy of "):
+        return of_policy(ChainKey("filter", decision.text.rpartition(" ")[2]), where, command)
+    place = _place(decision.entry, view)
+    if place is None:
+        return None
+    key, number = place
+    rule = view.chains[key][number - 1]
+    return Finding(
+        "rule",
+        "foreign",
+        where.node,
+        f"{key.table} {key.chain} {number}",
+        f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's: {rule}",
+        _done(rule),
+        command(f"-t {key.table} -S {key.chain}"),
+        command(f"-t {key.table} -D {key.chain} {rule}"),
+        netns=netns,
+    )
+
+
+def of_policy(key: ChainKey, where: Where, command: Iptables) -> Finding:
+    return Finding(
+        "policy",
+        "drop",
+        where.node,
+        f"{key.table} {key.chain}",
+        f"{where.place}: the policy of {key.chain} (table {key.table}) is DROP",
+        "what no rule accepts is dropped; pods' packets pass only as long as FLANNEL-FWD accepts them"
+        if key.chain == "FORWARD"
+        else "what no rule accepts is dropped, the tunnel's UDP packets and connections to NodePorts among it",
+        command(f"-t {key.table} -S {key.chain}"),
+        command(f"-t {key.table} -P {key.chain} ACCEPT"),
+        netns=where.netns,
+    )
+
+
+def strangers(view: View) -> Iterator[tuple[ChainKey, int, str]]:
+    """The rules in built-in chains that lead nowhere of kube-proxy's or flannel's: table and chain, number, rule."""
+    for key, rules in view.chains.items():
+        if key.chain not in BUILT_IN:
+            continue
+        for number, rule in enumerate(rules, 1):
+            target = rule.rpartition("-j ")[2].partition(" ")[0]
+            if not target.startswith(("KUBE-", "FLANNEL-")):
+                yield key, number, rule
+
+
+def of_stop(broken: Broken, where: Where) -> Finding:
+    """The finding on a way that ends where nothing known is wrong: what decided last is named."""
+    last = broken.way.hops[-1] if broken.way.hops else None
+    decisions = [d for d in (last.decisions if last else ()) if d.what != "stop"]
+    decision = decisions[-1] if decisions else None
+    kind = decision.what if decision and decision.what in _SHOW else "path"
+    if decision and kind != "path" and not decision.entry:
+        kind = "path"
+    device = next(
+        (hop.interface for hop in reversed(broken.way.hops) if hop.netns == where.netns and hop.interface), ""
+    )
+    flow = last.packet if last else broken.path.flow
+    show = f"k8snetlab trace {broken.path.words}"
+    if kind in _SHOW and decision:
+        words = decision.entry.split()
+        device = words[words.index("dev") + 1] if "dev" in words else device
+        six = " -6" if ":" in flow.dst else ""
+        show = _SHOW[kind].format(netns=where.netns, device=device, dst=flow.dst, six=six)
+    return Finding(
+        kind,
+        "wrong" if kind != "path" else "broken",
+        where.node,
+        (decision.entry if decision and kind != "path" else "") or broken.path.words,
+        broken.reason if broken.reason.startswith(where.place) else f"{where.place}: {broken.reason}",
+        f"{broken.path.words} is not answered",
+        show,
+        owner=decision.owner if decision and decision.owner != NOBODY else "",
+        netns=where.netns,
+        broken=(broken.words,),
+    )
+
+
+def _place(entry: str, view: View) -> tuple[ChainKey, int] | None:
+    """Where a rule "-A CHAIN …" stands."""
+    _, _, rest = entry.partition(" ")
+    chain, _, rule = rest.partition(" ")
+    for key, rules in view.chains.items():
+        if key.chain == chain and rule in rules:
+            return key, rules.index(rule) + 1
+    return None
+
+
+def _done(rule: str) -> str:
+    try:
+        target = parse(rule).target
+    except RuleSyntaxError:
+        return "what it does to packets cannot be told"
+    match target.name if target else "":
+        case "DROP":
+            return "packets that match it are lost"
+        case "REJECT":
+            return "packets that match it are refused"
+        case "DNAT" | "REDIRECT":
+            return "connections that match it are led elsewhere, before kube-proxy's rules are asked"
+        case "SNAT" | "MASQUERADE":
+            return (
+                "packets that match it lose their source address: whoever is asked sees a node, not the pod that asks"
+            )
+        case "ACCEPT":
+            return "packets that match it never come to the rules that follow, kube-proxy's among them"
+        case "MARK":
+            return "packets that match it are marked, and treated as if kube-proxy had meant them"
+        case _:
+            return "packets that match it are not treated as the lab's rules would"

@@ -1,0 +1,135 @@
+"""What a diagnosis says: something that is not as it should be, what follows from it, how to see and how to mend it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+_SOURCE = re.compile(r", (\S+:\d+)$")
+TIERS = (
+    "namespace",
+    "link",
+    "address",
+    "sysctl",
+    "qdisc",
+    "route",
+    "neighbour",
+    "fdb",
+    "variant",
+    "policy",
+    "table",
+    "hook",
+    "rule",
+    "chain",
+    "endpoint",
+    "conntrack",
+    "service",
+    "pod",
+    "path",
+    "kubelet",
+    "agent",
+    "daemon",
+    "store",
+)
+"""The kinds of things that a finding is about; causes before what they bring about."""
+MOST_COMMANDS = 12
+
+
+class Where(msgspec.Struct, frozen=True):
+    """A namespace: `place` is what people call it, `kind` pod, node, router or outside, `node` the node it is on."""
+
+    netns: str
+    place: str
+    kind: str
+    node: str
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """`kind` is one of TIERS, `fault` what is the matter with it (missing, wrong, down, foreign, stale …), `object` its
+    name as ip, bridge and iptables write it. `show` and `mend` are commands, a line each.
+
+    `owner` is who brought the object, with the manifest's line. `device` is the device that the object stands on,
+    `beyond` (namespace, device) the other end of a cable that is cut. `explains` are sentences on what goes wrong for
+    this reason, `broken` the usual paths that do not work for it.
+    """
+
+    kind: str
+    fault: str
+    node: str
+    object: str
+    message: str
+    consequence: str
+    show: str
+    mend: str = ""
+    owner: str = ""
+    netns: str = ""
+    device: str = ""
+    beyond: tuple[str, str] | None = None
+    explains: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """The line of the manifest, "services.yaml:14", or ""."""
+        found = _SOURCE.search(self.owner)
+        return found[1] if found else ""
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return (self.kind, self.fault, self.netns, self.node, self.object)
+
+    def explaining(self, other: Finding) -> Finding:
+        """This one as the reason of the other: mending it mends both."""
+        told = (other.message, *other.explains)
+        return replace(
+            self,
+            explains=(*self.explains, *(t for t in told if t != self.message)),
+            mend=_joined(self.mend, other.mend),
+            broken=tuple(dict.fromkeys((*self.broken, *other.broken))),
+        )
+
+
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """Causes that explain others taken together with them; those that break usual paths first, then by `TIERS`."""
+    unique = {finding.identity: finding for finding in findings}
+    roots: list[Finding] = []
+    for finding in sorted(unique.values(), key=_tier):
+        for number, root in enumerate(roots):
+            if _causes(root, finding):
+                roots[number] = root.explaining(finding)
+                break
+        else:
+            roots.append(finding)
+    return sorted(roots, key=lambda finding: (not finding.broken, _tier(finding), -len(finding.broken)))
+
+
+def _tier(finding: Finding) -> int:
+    return TIERS.index(finding.kind)
+
+
+def _causes(cause: Finding, effect: Finding) -> bool:
+    """Whether `effect` went with `cause`: what stands on a device goes with it, a pod's end with the node's."""
+    if cause.beyond and cause.beyond[0] == effect.netns and effect.kind in ("link", "address", "route"):
+        return cause.fault in ("down", "missing", "wrong") and effect.device in ("", cause.beyond[1])
+    if cause.netns != effect.netns:
+        return False
+    match cause.kind:
+        case "namespace":
+            return True
+        case "link":
+            stands = effect.kind in ("address", "route", "neighbour", "fdb") and effect.device == cause.device
+            return stands and cause.fault in ("down", "missing", "wrong")
+        case "address":
+            stands = effect.kind in ("route", "neighbour", "address") and effect.device == cause.device
+            return stands and cause.fault == "missing"
+        case "table":
+            return effect.kind in ("hook", "rule", "chain", "endpoint") and effect.object.startswith(cause.object)
+        case _:
+            return False
+
+
+def _joined(one: str, other: str) -> str:
+    return "\n".join(dict.fromkeys(line for line in (*one.splitlines(), *other.splitlines()) if line))
