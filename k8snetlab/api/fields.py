@@ -6,6 +6,7 @@ types are read from `msgspec.inspect`, so that the structs stay the one descript
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable
 from functools import cache
@@ -19,10 +20,14 @@ from k8snetlab.api.source import Path
 
 
 class Findings(msgspec.Struct):
-    """(path, what is wrong and what would be right), for errors and for unknown fields."""
+    """(path, what is wrong and what would be right), for errors and for unknown fields.
 
-    wrong: list[tuple[Path, str]]
-    unknown: list[tuple[Path, str]]
+    `meant` holds what was plainly meant at a wrong path (80 for "80"), so that the rest can be looked at all the same.
+    """
+
+    wrong: list[tuple[Path, str]] = []
+    unknown: list[tuple[Path, str]] = []
+    meant: dict[Path, Any] = {}
 
 
 Check = Callable[[Any, Path, Findings], None]
@@ -30,9 +35,22 @@ Check = Callable[[Any, Path, Findings], None]
 
 def check(value: Any, type_: type[Any]) -> Findings:
     """What would keep `value` (plain YAML values) from being a `type_`."""
-    findings = Findings([], [])
+    findings = Findings()
     _check_for(cast(Any, type_))(value, (), findings)
     return findings
+
+
+def as_meant(value: Any, findings: Findings) -> Any:
+    """`value` with everything that is wrong as it was meant; None where that cannot be told of each."""
+    if any(path not in findings.meant for path, _ in findings.wrong):
+        return None
+    value = copy.deepcopy(value)
+    for path, right in findings.meant.items():
+        parent = value
+        for part in path[:-1]:
+            parent = parent[part]
+        parent[path[-1]] = right
+    return value
 
 
 def show(path: Path) -> str:
@@ -166,9 +184,13 @@ def _int(info: inspect.IntType) -> Check:
         if isinstance(value, bool) or not isinstance(value, int):
             quoted = isinstance(value, str) and value.isdecimal()
             hint = ": write it without quotes" if quoted else ""
+            if quoted:
+                findings.meant[path] = int(value)
             findings.wrong.append((path, f"expected a whole number{bounds}, got {describe(value)}{hint}"))
         elif (low is not None and value < low) or (high is not None and value > high) or not -(2**63) <= value < 2**63:
             findings.wrong.append((path, f"{shorten(str(value))} is out of range; use a whole number{bounds}"))
+            if low is not None and high is not None:
+                findings.meant[path] = min(max(value, low), high)
 
     return check
 
@@ -181,6 +203,8 @@ def _string(value: Any, path: Path, findings: Findings) -> None:
         hint = " (unquoted true, yes, on, y and their opposites are booleans): write it in quotes"
     elif isinstance(value, int | float):
         hint = f': write it in quotes, "{shorten(str(value))}"'
+    if hint:
+        findings.meant[path] = str(value).lower()
     findings.wrong.append((path, f"expected a string, got {describe(value)}{hint}"))
 
 
@@ -195,6 +219,8 @@ def _literal(info: inspect.LiteralType) -> Check:
     def check(value: Any, path: Path, findings: Findings) -> None:
         if not isinstance(value, str) or value not in values:
             hint = did_you_mean(value, values) if isinstance(value, str) else ""
+            if hint:
+                findings.meant[path] = next(right for right in values if hint.endswith(f'"{right}"?'))
             wanted = ", ".join(v for v in values if v)
             findings.wrong.append((path, f"expected one of {wanted}, got {describe(value)}{hint}"))
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.defaults import lab_name, with_defaults
-from k8snetlab.api.fields import check, describe, did_you_mean, shorten, show
+from k8snetlab.api.fields import as_meant, check, describe, did_you_mean, shorten, show
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import SOURCE, Object
 from k8snetlab.api.scheme import BY_KIND
@@ -67,6 +67,7 @@ class _Loader:
         self.written: dict[int, tuple[Document, Path]] = {}
         self.errors: list[_Message] = []
         self.warnings: list[_Message] = []
+        self.reported: set[tuple[int, Path]] = set()
 
     def problem(self, file: str, line: int, message: str) -> None:
         self.errors.append((file, line, message))
@@ -122,7 +123,9 @@ class _Loader:
         for path, message in findings.wrong:
             where = document.line((*at, *path))
             self.problem(document.file, where, f"{show((*at, *path))}: {message}")
-        if findings.wrong or version != type_.API_VERSION:
+        # An object in which it is plain what was meant is looked at with all others, though it will not be used.
+        value = as_meant(value, findings) if findings.wrong else value
+        if value is None:
             return
         try:
             obj: Object = msgspec.convert(value, type_)
@@ -137,10 +140,13 @@ class _Loader:
         obj = with_defaults(obj, lab_name(document.file))
         self.objects.append(obj)
         self.written[id(obj)] = (document, at)
+        self.reported |= {(id(obj), path) for path, _ in findings.wrong}
 
     def validate(self) -> None:
         for problem in validate(self.objects):
             if problem.severity == "warning" and not self.whole:
+                continue
+            if (id(problem.object), problem.path) in self.reported:
                 continue
             document, at = self.written[id(problem.object)]
             where = document.line((*at, *problem.path))

@@ -46,7 +46,7 @@ def test_there_are_golden_errors() -> None:
 def test_every_problem_of_every_file_is_told_in_order() -> None:
     with pytest.raises(ManifestError) as caught:
         load([("b.yaml", "- 1"), ("a.yaml", "x\n---\napiVersion: v1\nkind: Service\nmetadata: {name: 7}\n")])
-    assert [p.split(": ")[0] for p in caught.value.problems] == ["b.yaml:1", "a.yaml:1", "a.yaml:5"]
+    assert [p.split(": ")[0] for p in caught.value.problems] == ["b.yaml:1", "a.yaml:1", "a.yaml:3", "a.yaml:5"]
 
 
 # Fields as they stand in the tasks and concepts pages of kubernetes.io.
@@ -360,3 +360,29 @@ def test_what_loads_can_be_stored_and_read_back() -> None:
 
     for obj in one(KUBERNETES_DOCS).objects:
         assert decode(type(obj), encode(obj)) == obj
+
+
+def test_what_is_plainly_meant_does_not_hide_what_else_is_wrong_and_is_never_used() -> None:
+    text = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, labels: {version: 2}}
+spec: {type: Nodeport, selector: {app: 1}, ports: [{port: "80", nodePort: 99999}], clusterIP: 10.0.0.300}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ports: [{port: 80}]}
+"""
+    with pytest.raises(ManifestError) as caught:
+        load([("f.yaml", text)])
+    fields = [problem.split(": ")[1] for problem in caught.value.problems]
+    assert sorted(fields) == [
+        "metadata.labels.version",
+        "metadata.name",
+        "spec.clusterIP",
+        "spec.ports[0].nodePort",
+        "spec.ports[0].port",
+        "spec.selector.app",
+        "spec.type",
+    ]
