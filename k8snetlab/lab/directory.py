@@ -8,6 +8,7 @@ import msgspec
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.flannel import vtep_mac_of
+from k8snetlab.api.machines import is_machine
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, base, gateway, network, pick
@@ -41,7 +42,8 @@ class Directory(msgspec.Struct, frozen=True):
         nodes: dict[str, str] = {}
         for node in snapshot.all(Node).values():
             known |= dict(_of_node(node))
-            macs |= {names.pod_mac(address): f"{node.name}'s eth0" for address in node.addresses[:1]}
+            if not is_machine(node):
+                macs |= {names.pod_mac(address): f"{node.name}'s eth0" for address in node.addresses[:1]}
             macs |= {names.pod_mac(gateway(subnet)): f"{node.name}'s cni0" for subnet in node.podCIDRs[:1]}
             macs |= {vtep_mac_of(node, family): f"{node.name}'s VTEP" for family in FAMILIES}
             nodes |= dict.fromkeys(node.addresses, node.name)
@@ -65,8 +67,9 @@ def _networks(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
                 yield str(network(cidr)), what
         if cidr := pick(spec.underlay.cidr, family):
             yield str(network(cidr)), "the nodes' network"
-            yield pick(spec.underlay.router, family) or gateway(cidr), "the router"
-        if outside := pick(spec.underlay.outside, family):
+            if not spec.machines:
+                yield pick(spec.underlay.router, family) or gateway(cidr), "the router"
+        if (outside := pick(spec.underlay.outside, family)) and not spec.machines:
             yield str(network(outside)), "the world outside"
             yield outside.partition("/")[0], "the host outside"
 

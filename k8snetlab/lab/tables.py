@@ -14,10 +14,11 @@ from k8snetlab.kernel.connections import Entry
 from k8snetlab.lab.directory import Directory
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, network, pick
+from k8snetlab.render.node import UPLINK
 
 Kind = Literal["routes", "neigh", "fdb", "links", "conntrack"]
 KINDS: tuple[Kind, ...] = ("links", "routes", "neigh", "fdb", "conntrack")
-NOBODY = "nobody"
+NOBODY, MACHINE = "nobody", "machine"
 KERNEL, FLANNEL, CNI, LAB = "kernel", "flannel", "CNI bridge", "k8snetlab"
 
 STATES = {
@@ -33,7 +34,8 @@ STATES = {
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A line as the command prints it, who put it there ("nobody": neither the lab nor the kernel), what it does."""
+    """A line as the command prints it, who put it there ("nobody": neither the lab nor the kernel; "machine": what a
+    machine that is a node has of its own), what it does."""
 
     line: str
     owner: str
@@ -49,10 +51,14 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Reader:
-    """Explains lines of one namespace of the lab: that of a node or pod, of the router or of the host outside."""
+    """Explains lines of one namespace of the lab: that of a node or pod, of the router or of the host outside.
 
-    def __init__(self, lab: Lab, directory: Directory, role: Role) -> None:
-        self._lab, self._directory, self._role = lab, directory, role
+    `uplink` is the device by which the node reaches the others.
+    """
+
+    def __init__(self, lab: Lab, directory: Directory, role: Role, uplink: str = UPLINK) -> None:
+        self._lab, self._directory, self._role, self._uplink = lab, directory, role, uplink
+        self._foreign = MACHINE if lab.spec.machines and role == "node" else NOBODY
         self._tunnels = tuple(names.vxlan_device(lab.spec.network.vni, family) for family in FAMILIES)
 
     # --- routes ---
@@ -73,7 +79,7 @@ class Reader:
             meant = "everything else" if dst == "default" else what or dst
             return Row(line, CNI if known else NOBODY, f"{meant}: to the node, {hop}")
         if dst == "default":
-            return Row(line, LAB, f"everything else: to {hop}")
+            return Row(line, MACHINE if self._foreign == MACHINE else LAB, f"everything else: to {hop}")
         if dev in self._tunnels and what == "the pod network":
             return Row(line, FLANNEL, "pods of all other nodes: into the tunnel; each address needs a neighbour entry")
         if dev in self._tunnels and what.startswith("pods of "):
@@ -81,7 +87,7 @@ class Reader:
             return Row(line, FLANNEL, f"{what}: into the tunnel, to {hop}{onlink}")
         if what.startswith("pods of "):
             return Row(line, FLANNEL, f"{what}: straight to {hop}, without a tunnel")
-        return Row(line, NOBODY, f"{what or dst}: {f'to {hop}' if via else f'directly on {dev}'}")
+        return Row(line, self._foreign, f"{what or dst}: {f'to {hop}' if via else f'directly on {dev}'}")
 
     # --- neighbours ---
 
@@ -152,16 +158,20 @@ class Reader:
         if behind:
             return CNI, f"the node's end of the veth pair to {behind}"
         if name in self._tunnels:
-            return FLANNEL, "the VXLAN tunnel endpoint (VTEP): what is routed here leaves in UDP packets by eth0"
+            return FLANNEL, "the VXLAN tunnel endpoint (VTEP): what is routed here leaves in UDP packets by "
+            f"{self._uplink}"
         if name == names.BRIDGE and kind == "bridge":
             return CNI, "the bridge that joins this node's pods; its address is their gateway"
         if name == names.UNDERLAY_BRIDGE and self._role == "router":
             return LAB, "the network that the nodes stand in; its address is the router's"
         if self._role == "router" and kind == "veth":
             return LAB, f"the router's port to {name}"
-        if name == "eth0":
-            whose = {"pod": "the pod's end of the veth pair to its node", "node": "the node's card"}
-            return (CNI if self._role == "pod" else LAB), whose.get(self._role, "the card towards the router")
+        if name == "eth0" and self._role == "pod":
+            return CNI, "the pod's end of the veth pair to its node"
+        if self._foreign == MACHINE:
+            return MACHINE, "the card towards the other nodes" if name == self._uplink else "the machine's own"
+        if name == UPLINK:
+            return LAB, "the node's card" if self._role == "node" else "the card towards the router"
         return NOBODY, "neither the lab nor the kernel made it"
 
     # --- connections ---

@@ -12,6 +12,7 @@ from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, base, gateway, pick, with_length
+from k8snetlab.render.node import uplink
 
 
 class PodBox(msgspec.Struct, frozen=True):
@@ -25,10 +26,11 @@ class PodBox(msgspec.Struct, frozen=True):
 
 
 class NodeBox(msgspec.Struct, frozen=True):
-    """`bridge` are cni0's addresses, with lengths; `tunnel` the VXLAN devices with theirs ("flannel.1
-    172.30.76.0"), none where there is no tunnel."""
+    """`uplink` is the device towards the other nodes; `bridge` are cni0's addresses, with lengths; `tunnel` the VXLAN
+    devices with theirs ("flannel.1 172.30.76.0"), none where there is no tunnel."""
 
     name: str
+    uplink: str
     addresses: tuple[str, ...]
     bridge: tuple[str, ...]
     tunnel: tuple[str, ...]
@@ -46,7 +48,8 @@ class ServiceBox(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """`backend` tells in a few words how pods of different nodes reach each other; `tunnelled` whether by tunnels."""
+    """`outside` and `router` are empty where the nodes are machines. `backend` tells in a few words how pods of
+    different nodes reach each other; `tunnelled` whether by tunnels."""
 
     lab: str
     outside: tuple[str, ...]
@@ -73,10 +76,11 @@ def picture(snapshot: Snapshot) -> Picture:
     drawn = {address for node in nodes for pod in node.pods for address in pod.addresses}
     cidrs = [cidr for family in FAMILIES if (cidr := pick(spec.underlay.cidr, family))]
     routers = [pick(spec.underlay.router, f) or gateway(c) for f in FAMILIES if (c := pick(spec.underlay.cidr, f))]
+    outside = [part.strip().partition("/")[0] for part in spec.underlay.outside.split(",") if part.strip()]
     return Picture(
         lab=snapshot.lab.name,
-        outside=tuple(part.strip().partition("/")[0] for part in spec.underlay.outside.split(",") if part.strip()),
-        router=tuple(routers),
+        outside=() if spec.machines else tuple(outside),
+        router=() if spec.machines else tuple(routers),
         underlay=tuple(cidrs),
         backend=_backend(vxlan, spec.network.vni, spec.network.port, spec.network.directRouting),
         tunnelled=vxlan,
@@ -98,6 +102,7 @@ def _node(snapshot: Snapshot, node: Node, serving: Mapping[str, list[int]], vxla
     tunnel = (f"{names.vxlan_device(vni, family)} {base(subnet)}" for family, subnet in subnets.items())
     return NodeBox(
         name=node.name,
+        uplink=uplink(snapshot.lab, node),
         addresses=node.addresses,
         bridge=tuple(with_length(gateway(subnet), subnet) for subnet in subnets.values()),
         tunnel=tuple(tunnel) if vxlan else (),

@@ -60,14 +60,16 @@ class _Drawing:
 
     def _world(self) -> float:
         """Returns where the underlay's line runs."""
-        picture, middle = self._picture, self._width / 2
-        outside = self._canvas.framed("world", middle, MARGIN, [("outside", True), *_plain(picture.outside)])
-        router = [("router", True), *_plain(_router(picture))]
-        box = self._canvas.framed("world", middle, outside.bottom + 24, router)
+        picture, middle, top = self._picture, self._width / 2, float(MARGIN)
+        if picture.outside:
+            outside = self._canvas.framed("world", middle, top, [("outside", True), *_plain(picture.outside)])
+            top = outside.bottom + 24
+            self._canvas.wire((middle, outside.bottom), (middle, top))
+        router = [("router" if picture.router else "network", True), *_plain(_router(picture))]
+        box = self._canvas.framed("world", middle, top, router)
         label = _plain(_backend(picture))
         center = self._width - MARGIN - max(text_width(text) for text, _ in label) / 2
-        self._label = self._canvas.framed("tunnel" if picture.tunnelled else "chip", center, outside.bottom + 24, label)
-        self._canvas.wire((middle, outside.bottom), (middle, box.y))
+        self._label = self._canvas.framed("tunnel" if picture.tunnelled else "chip", center, top, label)
         self._canvas.wire((middle, box.bottom), (middle, box.bottom + 20))
         return box.bottom + 20
 
@@ -196,7 +198,7 @@ def _backend(picture: Picture) -> list[str]:
 
 
 def _port(node: NodeBox) -> str:
-    return " ".join(["eth0", *node.addresses])
+    return " ".join([node.uplink, *node.addresses])
 
 
 def _tunnel(node: NodeBox) -> str:

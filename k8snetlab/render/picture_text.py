@@ -14,7 +14,8 @@ def mermaid(picture: Picture) -> str:
         return '"' + "<br/>".join(line.replace("&", "#amp;").replace('"', "#quot;") for line in lines) + '"'
 
     text = ["flowchart TB"]
-    text.append(f"  outside[{label(('outside', *picture.outside))}] --- router[{label(_router(picture))}]")
+    world = f"outside[{label(('outside', *picture.outside))}] --- " if picture.outside else ""
+    text.append(f"  {world}router[{label(_router(picture))}]")
     for n, node in enumerate(picture.nodes):
         text.append(f"  subgraph node{n}[{label((node.name,))}]")
         text.append(f"    node{n}eth0[{label((_port(node),))}]")
@@ -44,9 +45,9 @@ def dot(picture: Picture) -> str:
         return '"' + "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in lines) + '"'
 
     text = [f"graph {label((picture.lab,))} {{", "  node [shape=box, style=rounded];"]
-    text.append(f"  outside [label={label(('outside', *picture.outside))}];")
     text.append(f"  router [label={label(_router(picture))}];")
-    text.append("  outside -- router;")
+    if picture.outside:
+        text += [f"  outside [label={label(('outside', *picture.outside))}];", "  outside -- router;"]
     for n, node in enumerate(picture.nodes):
         text.append(f"  subgraph cluster_node{n} {{")
         text.append(f"    label={label((node.name,))};")
@@ -73,11 +74,12 @@ def dot(picture: Picture) -> str:
 
 
 def _router(picture: Picture) -> tuple[str, ...]:
-    return ("router", *picture.router, *picture.underlay)
+    """What joins the nodes."""
+    return ("router" if picture.router else "network", *picture.router, *picture.underlay)
 
 
 def _port(node: NodeBox) -> str:
-    return " ".join(["eth0", *node.addresses])
+    return " ".join([node.uplink, *node.addresses])
 
 
 def _bridge(node: NodeBox) -> str:
