@@ -26,6 +26,8 @@ def misses(
     for event in client_of(lab).misses(node or ""):
         if event["type"] == "listening":
             typer.echo(f"listening on {', '.join(event['nodes'])}; Ctrl-C ends it", err=True)
+        elif event["type"] == "warning":
+            typer.echo(f"warning: {event['message']}", err=True)
         elif output:
             import json
 

@@ -47,7 +47,7 @@ def shell(place: PlaceArgument, namespace: NamespaceOption = "default", lab: Lab
     need_root("shell")
     from k8snetlab.lab.exec import enter, own_shell
 
-    enter(client_of(lab), place, namespace, own_shell())
+    enter(client_of(lab), place, namespace, own_shell(), terminal=True)
 
 
 def logs(

@@ -28,15 +28,20 @@ def popen(
     What hinders the command itself (not found) is written to the log; the exit code is then 127 or 126, as a shell's.
     Raises NotFoundError when there is no such namespace.
     """
-    netns.inode(name)
     return subprocess.Popen(
-        [sys.executable, "-I", "-m", "k8snetlab.kernel.launch", name, hostname, directory, *argv],
+        command(name, hostname, argv, directory),
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         start_new_session=True,
     )
+
+
+def command(name: str, hostname: str, argv: Sequence[str], directory: str = "/") -> list[str]:
+    """The command line of a process that enters the namespace and becomes `argv`. Raises NotFoundError."""
+    netns.inode(name)
+    return [sys.executable, "-I", "-m", "k8snetlab.kernel.launch", name, hostname, directory, *argv]
 
 
 def _main(name: str, hostname: str, directory: str, *argv: str) -> None:

@@ -40,6 +40,10 @@ def with_pause(node: Node, paused: bool) -> Node:
     return msgspec.structs.replace(node, metadata=msgspec.structs.replace(node.metadata, annotations=annotations))
 
 
+def is_paused(node: Node) -> bool:
+    return node.metadata.annotations.get(PAUSED) == "true"
+
+
 class AgentState(msgspec.Struct):
     """What `status` says of an agent.
 
@@ -253,7 +257,7 @@ class Agents:
                 await self._keep(snapshot, names)
             for node in snapshot.all(Node).values():
                 if task := self.nodes.get(node.name):
-                    task.keep_pause(node.metadata.annotations.get(PAUSED) == "true")
+                    task.keep_pause(is_paused(node))
             for task in self.tasks:
                 task.wake()
 

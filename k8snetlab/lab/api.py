@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import msgspec
 
@@ -20,6 +20,7 @@ from k8snetlab.api.scheme import RESOURCES, Resource, to_dict
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
 from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.operations import Operations, refuse_deletion
 from k8snetlab.lab.status import status
 
@@ -30,30 +31,36 @@ Receive = Callable[[], Awaitable[Json]]
 OWN_VERSION = "k8snetlab/v1alpha1"
 OWN = f"/apis/{OWN_VERSION}"
 MAX_BODY = 256 << 20
+MAX_STDIN = 64 << 20
 
 
 class Request(msgspec.Struct):
-    """`query` holds the last value of each parameter; `body` is decoded JSON or None."""
+    """`target` is path and query as they came; `query` holds the last value of each parameter; `body` is decoded JSON
+    or None. `alone`: another machine's daemon asks for what this one knows, and asks the others itself."""
 
     method: str
     path: str
+    target: str
     query: dict[str, str]
     body: Any
+    alone: bool = False
 
 
 class Api:
     """The ASGI application."""
 
-    def __init__(self, cluster: Cluster, operations: Operations) -> None:
-        self._cluster, self._operations = cluster, operations
+    def __init__(self, cluster: Cluster, operations: Operations, everywhere: Everywhere | None = None) -> None:
+        self._cluster, self._operations, self._everywhere = cluster, operations, everywhere
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         answer = _Answer(send)
         try:
-            request = await _request(scope, receive)
-            await self._route(request, answer, receive)
+            if scope["path"].startswith(f"{OWN}/exec/"):
+                await self._execute(scope, answer, receive)
+            else:
+                await self._route(await _request(scope, receive), answer, receive)
         except K8sNetLabError as error:
             await answer.error(status(error), error.status)
         except msgspec.MsgspecError as error:
@@ -67,16 +74,41 @@ class Api:
 
     async def _route(self, request: Request, answer: _Answer, receive: Receive) -> None:
         own = request.path.removeprefix(OWN + "/").split("/")
+        result: Json | AsyncIterator[Any] | None = None
         if request.path.startswith(OWN + "/") and (OWN_VERSION, own[0]) not in _PATHS:
-            result = await self._own(request, own)
+            everywhere = None if request.alone else self._everywhere
+            what = (request.method, own, request.query, request.body)
+            if everywhere and (node := everywhere.elsewhere(*what)):
+                body = b"" if request.body is None else msgspec.json.encode(request.body)
+                told = everywhere.forward(node, request.method, request.target, body)
+                await _while_heard(answer.stream(told), receive())
+                return
+            result = await everywhere.answer(*what) if everywhere else None
+            result = await self._own(request, own) if result is None else result
         else:
             result = await self._objects(request)
         if isinstance(result, AsyncIterator) and request.method == "GET":
-            await _while_heard(answer.stream(result), receive)
+            await _while_heard(answer.stream(result), receive())
         elif isinstance(result, AsyncIterator):
             await answer.stream(result)
         else:
             await answer.json(result, 201 if request.method == "POST" and "metadata" in result else 200)
+
+    async def _execute(self, scope: Json, answer: _Answer, receive: Receive) -> None:
+        """POST exec/<place>?command=…&command=…&namespace=…: the body is the command's standard input as it comes."""
+        target, query = _target(scope)
+        name = scope["path"].removeprefix(f"{OWN}/exec/")
+        if scope["method"] != "POST" or not query.get("command"):
+            raise InputError("exec is a POST with a command", "exec/<place>?command=ip&command=route")
+        namespace, body = query.get("namespace", [""])[-1], _Body(receive)
+        everywhere = None if scope.get("alone") else self._everywhere
+        node = everywhere.elsewhere("POST", ["exec", name], {"namespace": namespace}, None) if everywhere else ""
+        events: AsyncIterator[Any]
+        if everywhere and node:
+            events = everywhere.forward(node, "POST", target, body.pieces())
+        else:
+            events = self._operations.execute(name, namespace, query["command"], body.pieces())
+        await _while_heard(answer.stream(events), body.read())
 
     # --- the lab's own operations ---
 
@@ -112,9 +144,14 @@ class Api:
             case ("GET", "rules"):
                 query = request.query
                 family = query.get("family", "ipv4")
-                return await operations.rules(
-                    query.get("node", ""), query.get("service", ""), family, query.get("other", "")
-                )
+                if not query.get("other"):
+                    return await operations.rules(query.get("node", ""), query.get("service", ""), family)
+                nodes = query.get("node", ""), query["other"]
+                sides = (await operations.chains(nodes[0], family), await operations.chains(nodes[1], family))
+                return await operations.difference(sides, query.get("service", ""), family)
+            case ("GET", "chains"):
+                held = await operations.chains(request.query.get("node", ""), request.query.get("family", "ipv4"))
+                return held.told()
             case ("GET", "tables", *name):
                 query = request.query
                 return await operations.tables("/".join(name), query.get("namespace", ""), query.get("table", ""))
@@ -257,9 +294,9 @@ def _decode(resource: Resource, namespace: str, name: str, body: Any) -> Object:
     return obj
 
 
-async def _while_heard(streaming: Coroutine[Any, Any, None], receive: Receive) -> None:
+async def _while_heard(streaming: Coroutine[Any, Any, None], leaving: Awaitable[Any]) -> None:
     """Shows something that may have no end, until whoever asked for it has gone."""
-    stream, gone = asyncio.ensure_future(streaming), asyncio.ensure_future(receive())
+    stream, gone = asyncio.ensure_future(streaming), asyncio.ensure_future(leaving)
     try:
         await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
         if stream.done():
@@ -278,8 +315,41 @@ async def _request(scope: Json, receive: Receive) -> Request:
         more = message.get("more_body", False)
         if len(body) > MAX_BODY:
             raise InputError("the request is too large")
-    query = {key: values[-1] for key, values in parse_qs(scope["query_string"].decode()).items()}
-    return Request(scope["method"], scope["path"], query, msgspec.json.decode(body) if body else None)
+    target, query = _target(scope)
+    last = {key: values[-1] for key, values in query.items()}
+    said = msgspec.json.decode(body) if body else None
+    return Request(scope["method"], scope["path"], target, last, said, scope.get("alone", False))
+
+
+def _target(scope: Json) -> tuple[str, dict[str, list[str]]]:
+    query = scope["query_string"].decode()
+    return quote(scope["path"]) + (f"?{query}" if query else ""), parse_qs(query)
+
+
+class _Body:
+    """A request's body that is used while it still comes."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._come: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def read(self) -> None:
+        """Takes in what comes, until whoever sends it has gone."""
+        size, more = 0, True
+        while (message := await self._receive())["type"] != "http.disconnect":
+            if more:
+                piece, more = message.get("body", b""), message.get("more_body", False)
+                size += len(piece)
+                if piece:
+                    self._come.put_nowait(piece)
+                if not more:
+                    self._come.put_nowait(b"")
+            if size > MAX_STDIN:
+                raise InputError(f"standard input of more than {MAX_STDIN >> 20} MiB goes to no other machine")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        while piece := await self._come.get():
+            yield piece
 
 
 class _Answer:
@@ -294,11 +364,15 @@ class _Answer:
         await self._send({"type": "http.response.body", "body": msgspec.json.encode(value)})
 
     async def stream(self, lines: AsyncIterator[Any]) -> None:
-        async for line in lines:
-            if not self._begun:
-                await self._start(200)
-            data = line if isinstance(line, bytes) else msgspec.json.encode(line) + b"\n"
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        try:
+            async for line in lines:
+                if not self._begun:
+                    await self._start(200)
+                data = line if isinstance(line, bytes) else msgspec.json.encode(line) + b"\n"
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        finally:
+            if isinstance(lines, AsyncGenerator):
+                await lines.aclose()
         if not self._begun:
             await self._start(200)
         await self._send({"type": "http.response.body", "body": b""})

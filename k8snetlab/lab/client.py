@@ -5,9 +5,12 @@ Only the standard library, because it is part of every command's start.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import os
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -98,8 +101,27 @@ class Client:
         return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/resume")
 
     def resolve(self, name: str, namespace: str = "") -> Json:
-        """Where a pod or node is: {"kind", "netns", "hostname", "namespace", "name", "node"}."""
+        """Where a pod or node is: {"kind", "netns", "hostname", "namespace", "name", "node", "machine"}.
+
+        `machine` is the other machine that it is on, in words, or "" for this one.
+        """
         return self._json("GET", f"{OWN}/resolve/{quote(name)}?{urlencode({'namespace': namespace})}")
+
+    def execute(self, place: str, namespace: str, argv: Sequence[str], stdin: int | None) -> Iterator[Json]:
+        """Runs a command in a place of another machine, with what comes from descriptor `stdin`; yields
+        {"type": "stdout"|"stderr", "data": base64}, and {"type": "exit", "code"} at last."""
+        query = urlencode({"namespace": namespace, "command": list(argv)}, doseq=True)
+        connection = _UnixConnection(self._socket)
+        try:
+            connection.putrequest("POST", f"{OWN}/exec/{quote(place)}?{query}")
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders()
+            threading.Thread(target=_send_chunks, args=(connection.sock, stdin), daemon=True).start()
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._lost(error) from error
+        yield from self._events(connection, self._accepted(connection, response))
 
     def rules(self, node: str = "", service: str = "", family: str = "ipv4") -> Json:
         """A node's chains as a tree: {"node", "service", "family", "variant", "chains": […]}."""
@@ -176,7 +198,9 @@ class Client:
         return answer
 
     def _lines(self, method: str, path: str, body: Json | None = None) -> Iterator[Json]:
-        connection, response = self._request(method, path, body)
+        yield from self._events(*self._request(method, path, body))
+
+    def _events(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Iterator[Json]:
         try:
             while line := response.readline():
                 event = json.loads(line)
@@ -198,14 +222,21 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._lost(error) from error
-        if response.status >= 400:
-            data = response.read()
-            connection.close()
-            try:
-                raise error_of(json.loads(data))
-            except ValueError:
-                raise errors.DaemonError(data.decode(errors="replace") or response.reason) from None
-        return connection, response
+        return connection, self._accepted(connection, response)
+
+    @staticmethod
+    def _accepted(
+        connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+    ) -> http.client.HTTPResponse:
+        """The response; raises the error that it means."""
+        if response.status < 400:
+            return response
+        data = response.read()
+        connection.close()
+        try:
+            raise error_of(json.loads(data))
+        except ValueError:
+            raise errors.DaemonError(data.decode(errors="replace") or response.reason) from None
 
     def _lost(self, error: Exception) -> errors.DaemonError:
         if isinstance(error, PermissionError):
@@ -214,6 +245,14 @@ class Client:
             f"lab {self.lab}: its daemon does not answer ({error})",
             "traffic goes on without it; `k8snetlab up` starts it again",
         )
+
+
+def _send_chunks(sock: socket.socket, source: int | None) -> None:
+    """A request's body in chunks (RFC 9112, 7.1): what can be read from `source`, until its end."""
+    with contextlib.suppress(OSError):
+        while source is not None and (data := os.read(source, 65536)):
+            sock.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+        sock.sendall(b"0\r\n\r\n")
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import IO
 
 import uvicorn
@@ -25,12 +26,14 @@ from k8snetlab.kernel import modules, netns
 from k8snetlab.lab.agents import Agents, AgentTask
 from k8snetlab.lab.api import Api
 from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.lifecycle import PodLifecycle
 from k8snetlab.lab.machine import read as read_machine
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.remote import Remote
 from k8snetlab.lab.storing import claim, read_spec
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.open import open_store
@@ -62,7 +65,9 @@ class Daemon:
         agents = Agents(cluster, self._ledger, self._paths, self._synced, machine)
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths)
         operations = Operations(self._lab, cluster, agents, kubelet, self._paths, self._stop.set)
-        server = _server(Api(cluster, operations))
+        remote = Remote(store, machine.node) if machine else None
+        api = Api(cluster, operations, Everywhere(cluster, operations, remote) if remote else None)
+        server = _server(api)
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._stop.set)
@@ -71,6 +76,8 @@ class Daemon:
             asyncio.create_task(_for_ever("agents", agents.run)),
             asyncio.create_task(_for_ever("kubelet", kubelet.run)),
         ]
+        if remote:
+            tasks.append(asyncio.create_task(_for_ever("requests of other machines", partial(remote.run, api))))
         with _listen(self._paths) as listener:
             serving = asyncio.create_task(server._serve([listener]))
             await self._stop.wait()

@@ -19,6 +19,7 @@ from k8snetlab.lab.probe import Place
 from k8snetlab.lab.tables import KINDS, Kind, Reader, Row, Table
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, pick
+from k8snetlab.render.node import UPLINK, uplink
 from k8snetlab.render.proxy.ports import ports_of
 from k8snetlab.trace import branches
 
@@ -28,26 +29,50 @@ Json = dict[str, Any]
 # --- rules ------------------------------------------------------------------------------------------------------------
 
 
+class Held(msgspec.Struct, frozen=True):
+    """A node's chains of one family, with what each rule has counted, as `variant` holds them."""
+
+    node: str
+    variant: str
+    chains: Mapping[ChainKey, Rules]
+    counters: branches.Counters
+
+    def told(self) -> Json:
+        """As JSON, for another machine: `of` reads it."""
+        chains = [[*key, rules, self.counters.get(key, ())] for key, rules in self.chains.items()]
+        return {"node": self.node, "variant": self.variant, "chains": chains}
+
+    @staticmethod
+    def of(told: Json) -> Held:
+        rows = msgspec.convert(told["chains"], list[tuple[str, str, Rules, tuple[tuple[int, int], ...]]])
+        chains = {ChainKey(table, chain): rules for table, chain, rules, _ in rows}
+        counters = {ChainKey(table, chain): counted for table, chain, _, counted in rows}
+        return Held(told["node"], told["variant"], chains, counters)
+
+
 def rules(snapshot: Snapshot, paths: LabPaths, node: str, service: str, family: Family) -> Json:
     """{"node", "service", "family", "variant", "chains": [branches.Chain…]}: the tree of "namespace/name", or the
     whole frame where `service` is "". Raises NotFoundError."""
     node = node or next((name for _, name in snapshot.all(Node)), "")
     wanted = _service(snapshot, service) if service else None
-    held, counters, variant = _held(snapshot, paths, node, family)
+    found = held(snapshot, paths, node, family)
     known = Directory.of(snapshot).known
     if wanted:
-        tree = branches.of_service(held, counters, _title(wanted), _own_chains(snapshot, wanted, family), known)
+        own = _own_chains(snapshot, wanted, family)
+        tree = branches.of_service(found.chains, found.counters, _title(wanted), own, known)
     else:
-        tree = branches.whole(held, counters, known)
-    return _answer(node, wanted, family, variant) | {"chains": msgspec.to_builtins(tree)}
+        tree = branches.whole(found.chains, found.counters, known)
+    return _answer(node, wanted, family, found.variant) | {"chains": msgspec.to_builtins(tree)}
 
 
-def difference(snapshot: Snapshot, paths: LabPaths, nodes: tuple[str, str], service: str, family: Family) -> Json:
+def difference(snapshot: Snapshot, sides: tuple[Held, Held], service: str, family: Family) -> Json:
     """{"nodes", "service", "family", "variant", "differences": [branches.Difference…]}. Raises NotFoundError."""
     wanted = _service(snapshot, service) if service else None
-    one, other = (_held(snapshot, paths, node, family) for node in nodes)
-    found = branches.differences(one[0], other[0], Directory.of(snapshot).known, _title(wanted) if wanted else "")
-    return _answer("", wanted, family, one[2]) | {"nodes": list(nodes), "differences": msgspec.to_builtins(found)}
+    one, other = sides
+    title = _title(wanted) if wanted else ""
+    found = branches.differences(one.chains, other.chains, Directory.of(snapshot).known, title)
+    answer = _answer("", wanted, family, one.variant)
+    return answer | {"nodes": [one.node, other.node], "differences": msgspec.to_builtins(found)}
 
 
 def _answer(node: str, service: Service | None, family: Family, variant: str) -> Json:
@@ -58,15 +83,14 @@ def _title(service: Service) -> str:
     return f"{service.namespace}/{service.name}"
 
 
-def _held(
-    snapshot: Snapshot, paths: LabPaths, node: str, family: Family
-) -> tuple[Mapping[ChainKey, Rules], branches.Counters, str]:
+def held(snapshot: Snapshot, paths: LabPaths, node: str, family: Family) -> Held:
+    """What a node of this machine holds now. Raises NotFoundError."""
     if snapshot.get(Node, node) is None:
         raise NotFoundError(f"node {node!r} not found", f"nodes: {', '.join(n for _, n in snapshot.all(Node))}")
     variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
-    netns = names.node_netns(snapshot.lab.name, node)
-    held, counters = iptables.open(netns, family, variant, paths.xtables_locks / node).counted()
-    return held, counters, variant
+    netns = names.namespace_of(snapshot.lab, node)
+    chains, counters = iptables.open(netns, family, variant, paths.xtables_locks / node).counted()
+    return Held(node, variant, chains, counters)
 
 
 def _service(snapshot: Snapshot, name: str) -> Service:
@@ -111,12 +135,13 @@ class _Tables:
     """The tables of one namespace."""
 
     def __init__(self, snapshot: Snapshot, place: Place) -> None:
-        lab = snapshot.lab
+        lab, node = snapshot.lab, snapshot.get(Node, place.node)
         role: Role = "pod"
-        if place.kind in ("node", "router", "outside") or place.netns == names.node_netns(lab.name, place.node):
+        if place.kind in ("node", "router", "outside") or place.netns == names.namespace_of(lab, place.node):
             role = "node" if place.node else "router" if place.kind == "router" else "outside"
         self._netns, self._role = place.netns, role
-        self._reader = Reader(lab, Directory.of(snapshot), role)
+        self._there = ["-n", place.netns] if place.netns else []
+        self._reader = Reader(lab, Directory.of(snapshot), role, uplink(lab, node) if node else UPLINK)
         self._families = [family for family in FAMILIES if pick(lab.spec.underlay.cidr, family)]
 
     def of(self, kind: Kind) -> Iterator[Table]:
@@ -128,7 +153,7 @@ class _Tables:
                 for family in self._families:
                     yield self._lines(kind, self._ip(family, "neigh", "show"), self._reader.neighbour)
             case "links":
-                command = ["ip", "-n", self._netns, "-d", "addr", "show"]
+                command = ["ip", *self._there, "-d", "addr", "show"]
                 found = listing.objects(self._netns, ["ip", "-d", "-j", "addr", "show"])
                 yield Table(kind, " ".join(command), tuple(self._reader.link(link) for link in found))
             case "fdb":
@@ -141,7 +166,7 @@ class _Tables:
         return ["ip", *(("-6",) if family == "ipv6" else ("-4",)), *words]
 
     def _lines(self, kind: Kind, argv: list[str], explain: Callable[[str], Row]) -> Table:
-        typed = [argv[0], "-n", self._netns, *(word for word in argv[1:] if word != "-4")]
+        typed = [argv[0], *self._there, *(word for word in argv[1:] if word != "-4")]
         return Table(kind, " ".join(typed), tuple(explain(line) for line in listing.lines(self._netns, argv)))
 
     def _forwarding(self) -> Iterator[Table]:
@@ -152,11 +177,11 @@ class _Tables:
                 words = ["fdb", "show", which, dev]
                 found = listing.lines(self._netns, ["bridge", *words])
                 rows = [self._reader.forwarding(line, dev) for line in found if not but or but not in line.split()]
-                typed = ["bridge", "-n", self._netns, *words, *(("|", "grep", "-v", but) if but else ())]
+                typed = ["bridge", *self._there, *words, *(("|", "grep", "-v", but) if but else ())]
                 yield Table("fdb", " ".join(typed), tuple(rows))
 
     def _connections(self, family: Family) -> Table:
         found = connections.entries(self._netns, family)
         rows = tuple(self._reader.connection(entry) for entry in found)
         listed = "conntrack -L" + (" -f ipv6" if family == "ipv6" else "")
-        return Table("conntrack", f"ip netns exec {self._netns} {listed}", rows)
+        return Table("conntrack", f"{f'ip netns exec {self._netns} ' if self._netns else ''}{listed}", rows)

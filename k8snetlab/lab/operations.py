@@ -16,23 +16,25 @@ from k8snetlab.agent.misses import Answer
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.machines import MACHINE
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_TYPE
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
 from k8snetlab.controllers import namespaces
 from k8snetlab.controllers.admission import in_order
+from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
 from k8snetlab.kernel import iptables
-from k8snetlab.lab import diagnosing, inspect, logs, probe, tracing
-from k8snetlab.lab.agents import Agents, AgentTask, with_pause
+from k8snetlab.lab import commands, diagnosing, inspect, logs, probe, tracing
+from k8snetlab.lab.agents import Agents, AgentTask, is_paused, with_pause
 from k8snetlab.lab.cluster import UP, Cluster
+from k8snetlab.lab.concern import place_of
 from k8snetlab.lab.convergence import converge
 from k8snetlab.lab.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.storing import read_spec
-from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES
 
 T = TypeVar("T")
@@ -226,21 +228,26 @@ class Operations:
         }
 
     async def _node_status(self, node: Node) -> Event:
-        task = self._agents.node(node.name)
+        task, here = self._agents.node(node.name), node.name not in self._afar(self._cluster.snapshot)
         pods = [p for p in self._cluster.snapshot.all(Pod).values() if p.spec.nodeName == node.name]
         return {
             "name": node.name,
             "address": ",".join(node.addresses),
             "podCIDR": ",".join(node.podCIDRs),
             "ready": any(c.type == "Ready" and c.status == "True" for c in node.status.conditions),
-            "paused": bool(task and task.state.paused),
+            "paused": bool(task and task.state.paused) if here else is_paused(node),
             "pods": len(pods),
-            "agent": await self._agent_status(task),
+            "answers": here,
+            "agent": await self._agent_status(task, "no agent" if here else ""),
         }
 
-    async def _agent_status(self, task: AgentTask | None) -> Event:
+    def _afar(self, snapshot: Snapshot) -> set[str]:
+        """The nodes that are other machines."""
+        return {name for _, name in snapshot.all(Node)} - self._agents.local(snapshot)
+
+    async def _agent_status(self, task: AgentTask | None, why: str) -> Event:
         if task is None:
-            return {"synced": False, "revision": -1, "lastSync": 0.0, "error": "no agent", "drift": []}
+            return {"synced": False, "revision": -1, "lastSync": 0.0, "error": why, "drift": []}
         state = task.state
         try:
             drift = await task.drift()
@@ -272,7 +279,7 @@ class Operations:
     def resolve(self, name: str, namespace: str) -> Event:
         """Where a command for `name` runs."""
         snapshot = self._cluster.snapshot
-        place = _find_place(snapshot, name, namespace)
+        place = place_of(snapshot, name, namespace)
         space, _, short = place.name.rpartition("/")
         pod = snapshot.get(Pod, short, space or "default") if place.kind == "pod" else None
         return {
@@ -280,23 +287,40 @@ class Operations:
             "name": short,
             "namespace": (space or "default") if pod else "",
             "node": place.node,
+            "machine": self._machine_of(place.node),
             "netns": place.netns,
             "hostname": pod.hostname if pod and not pod.spec.hostNetwork else place.node or short,
         }
 
-    async def rules(self, node: str, service: str, family: str, other: str) -> Event:
-        """A node's chains as a tree; with `other`, how the rules of two nodes differ."""
+    def _machine_of(self, name: str) -> str:
+        """How to come to the other machine that a node is: its hostname and address; "" for a node of this one."""
         snapshot = self._cluster.snapshot
-        if family not in FAMILIES:
-            raise InputError(f"{family!r} is no IP family", "ipv4 or ipv6")
-        if other:
-            nodes = (node, other)
-            return await asyncio.to_thread(inspect.difference, snapshot, self._paths, nodes, service, family)
-        return await asyncio.to_thread(inspect.rules, snapshot, self._paths, node, service, family)
+        node = snapshot.get(Node, name)
+        if node is None or name not in self._afar(snapshot):
+            return ""
+        return f"{node.metadata.annotations.get(MACHINE, name)} ({', '.join(node.addresses)})"
+
+    async def rules(self, node: str, service: str, family: str) -> Event:
+        """A node's chains as a tree."""
+        snapshot = self._cluster.snapshot
+        return await asyncio.to_thread(inspect.rules, snapshot, self._paths, node, service, _family(family))
+
+    async def chains(self, node: str, family: str) -> inspect.Held:
+        """A node's chains."""
+        return await asyncio.to_thread(inspect.held, self._cluster.snapshot, self._paths, node, _family(family))
+
+    async def difference(self, sides: tuple[inspect.Held, inspect.Held], service: str, family: str) -> Event:
+        """How the rules of two nodes differ."""
+        return await asyncio.to_thread(inspect.difference, self._cluster.snapshot, sides, service, _family(family))
 
     async def tables(self, place: str, namespace: str, kind: str) -> Event:
         snapshot = self._cluster.snapshot
-        return await asyncio.to_thread(inspect.tables, snapshot, _find_place(snapshot, place, namespace), kind)
+        return await asyncio.to_thread(inspect.tables, snapshot, place_of(snapshot, place, namespace), kind)
+
+    def execute(self, name: str, namespace: str, argv: list[str], stdin: AsyncIterator[bytes]) -> AsyncIterator[Event]:
+        """`commands.run` in a pod or node of this machine."""
+        place = self.resolve(name, namespace)
+        return commands.run(place["netns"], place["hostname"], argv, stdin)
 
     async def probe(self, body: Event) -> Event:
         snapshot = self._cluster.snapshot
@@ -305,8 +329,9 @@ class Operations:
             place = probe.find_place(snapshot, source)
             pairs = [(place, t) for t in probe.find_targets(snapshot, body["to"], body.get("port"), protocols[0])]
         else:
-            targets = probe.targets(snapshot, protocols)
-            pairs = [(place, target) for place in probe.places(snapshot) for target in targets]
+            targets, afar = probe.targets(snapshot, protocols), self._afar(snapshot)
+            places = [place for place in probe.places(snapshot) if place.node not in afar]
+            pairs = [(place, target) for place in places for target in targets]
         return {"results": msgspec.to_builtins(await probe.probe(snapshot, pairs))}
 
     async def misses(self, node: str) -> AsyncIterator[Event]:
@@ -321,7 +346,8 @@ class Operations:
             )
         loop, answers = asyncio.get_running_loop(), asyncio.Queue[Answer]()
         with self._agents.misses.listening(lambda answer: _hand_over(loop, answers, answer)):
-            yield {"type": "listening", "nodes": [node] if node else nodes}
+            afar = self._afar(self._cluster.snapshot)
+            yield {"type": "listening", "nodes": [node] if node else [name for name in nodes if name not in afar]}
             while True:
                 answer = await answers.get()
                 if node in ("", answer.node):
@@ -385,12 +411,11 @@ def _hand_over(loop: asyncio.AbstractEventLoop, answers: asyncio.Queue[T], answe
         loop.call_soon_threadsafe(answers.put_nowait, answer)
 
 
-def _find_place(snapshot: Snapshot, name: str, namespace: str) -> probe.Place:
-    """A node, the router or the outside host; else a pod, of `namespace` where the name does not say."""
-    alone = snapshot.get(Node, name) is not None or name in (names.ROUTER, names.OUTSIDE)
-    name = name.removeprefix("pod/")
-    bare = "/" not in name
-    return probe.find_place(snapshot, f"{namespace}/{name}" if namespace and bare and not alone else name)
+def _family(name: str) -> Family:
+    for family in FAMILIES:
+        if family == name:
+            return family
+    raise InputError(f"{name!r} is no IP family", "ipv4 or ipv6")
 
 
 def refuse_deletion(obj: Object) -> None:

@@ -157,6 +157,25 @@ async def probe(snapshot: Snapshot, pairs: Iterable[tuple[Place, Target]]) -> li
     return list(await asyncio.gather(*(one(place, target) for place, target in pairs)))
 
 
+def untried(place: Place, target: Target, why: str) -> dict[str, object]:
+    """The result, as builtins, of a probe that nobody could send."""
+    result = Result(
+        source=place.name,
+        sourceNode=place.node,
+        target=target.name,
+        kind=target.kind,
+        address=target.address,
+        port=target.port,
+        protocol=target.protocol,
+        reached=False,
+        expected=True,
+        ok=False,
+        error=f"not tried: {why}",
+    )
+    said: dict[str, object] = msgspec.to_builtins(result)
+    return said
+
+
 async def _probe(place: Place, target: Target, snapshot: Snapshot) -> Result:
     began = time.perf_counter()
     error, answer = "", None

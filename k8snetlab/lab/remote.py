@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 from urllib.parse import unquote
@@ -76,6 +76,34 @@ class Remote:
         async with aclosing(self.forward(node, method, path, sent, patience)) as parts:
             return msgspec.json.decode(b"".join([part async for part in parts]))
 
+    async def ask_all(
+        self, nodes: Sequence[str], method: str, path: str, body: Any = None, within: float | None = None
+    ) -> dict[str, Any]:
+        """What each of the nodes' daemons answers, at once; a K8sNetLabError for one that does not, or not in time."""
+
+        async def one(node: str) -> Any:
+            try:
+                async with asyncio.timeout(within):
+                    return await self.ask(node, method, path, body, within or PATIENCE)
+            except TimeoutError:
+                return _silent(node, within or PATIENCE)
+            except K8sNetLabError as error:
+                return error
+
+        return dict(zip(nodes, await asyncio.gather(*(one(node) for node in nodes)), strict=True))
+
+    async def lines(self, node: str, method: str, path: str) -> AsyncGenerator[Json, None]:
+        """`forward` for an answer of JSON lines; raises the error that the last one may be."""
+        rest = b""
+        async with aclosing(self.forward(node, method, path)) as chunks:
+            async for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    event = msgspec.json.decode(line)
+                    if event.get("type") == "error":
+                        raise error_of(event["status"])
+                    yield event
+
     async def _parts(self, node: str, id_: str, revision: int, patience: float) -> AsyncGenerator[bytes, None]:
         taken, begun, refusal = f"{RESPONSES}{id_}/taken", False, b""
         async with aclosing(self._store.watch(f"{RESPONSES}{id_}/", revision)) as batches:
@@ -113,7 +141,7 @@ class Remote:
     # --- answering ----------------------------------------------------------------------------------------------------
 
     async def run(self, app: App) -> None:
-        """Answers what is asked of this machine, by `app` (ASGI), for ever. `scope["local"]` is true there: what is
+        """Answers what is asked of this machine, by `app` (ASGI), for ever. `scope["alone"]` is true there: what is
         asked is not to be asked of others again."""
         staying = asyncio.create_task(self._stay())
         try:
@@ -258,7 +286,7 @@ def _scope(request: Request) -> Json:
         "path": unquote(path),
         "query_string": query.encode(),
         "headers": [],
-        "local": True,
+        "alone": True,
     }
 
 

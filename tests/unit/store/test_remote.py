@@ -31,7 +31,7 @@ class App:
 
     async def __call__(self, scope: Json, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         self.asked.append((scope["method"], scope["path"], scope["query_string"].decode()))
-        assert scope["local"]
+        assert scope["alone"]
         self.running += 1
         try:
             await getattr(self, scope["path"].strip("/"))(receive, send)

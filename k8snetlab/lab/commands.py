@@ -1,0 +1,83 @@
+"""A command inside a pod or node for someone on another machine: no terminal, but everything else comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any
+
+from k8snetlab.kernel import launch
+
+GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL for a command whose asker has gone."""
+Json = dict[str, Any]
+
+
+async def run(
+    netns: str, hostname: str, argv: Sequence[str], stdin: AsyncIterator[bytes]
+) -> AsyncGenerator[Json, None]:
+    """Yields {"type": "stdout"|"stderr", "data": base64} as it comes, and at last {"type": "exit", "code"}.
+
+    A command that a signal ended has the code 128 + its number, one that is not there 127, as in a shell. Closing the
+    generator ends the command and what it has started in its session. Raises NotFoundError where there is no such
+    namespace.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *launch.command(netns, hostname, argv),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        umask=0o022,
+    )
+    assert process.stdin and process.stdout and process.stderr
+    said: asyncio.Queue[Json | None] = asyncio.Queue(8)
+    tasks = [
+        asyncio.create_task(_give(process.stdin, stdin)),
+        asyncio.create_task(_take("stdout", process.stdout, said)),
+        asyncio.create_task(_take("stderr", process.stderr, said)),
+    ]
+    ended = False
+    try:
+        open_ones = 2
+        while open_ones:
+            event = await said.get()
+            if event is None:
+                open_ones -= 1
+            else:
+                yield event
+        code = await process.wait()
+        ended = True
+        yield {"type": "exit", "code": code if code >= 0 else 128 - code}
+    finally:
+        for task in tasks:
+            task.cancel()
+        if not ended:
+            await _end(process)
+
+
+async def _give(pipe: asyncio.StreamWriter, stdin: AsyncIterator[bytes]) -> None:
+    with contextlib.suppress(ConnectionError):
+        async for data in stdin:
+            pipe.write(data)
+            await pipe.drain()
+        pipe.close()
+
+
+async def _take(name: str, pipe: asyncio.StreamReader, said: asyncio.Queue[Json | None]) -> None:
+    while data := await pipe.read(65536):
+        await said.put({"type": name, "data": base64.b64encode(data).decode()})
+    await said.put(None)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                await process.wait()
