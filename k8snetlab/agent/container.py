@@ -22,6 +22,8 @@ BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 
 LOGS = "K8SNETLAB_LOGS"
 """In the environment of every command: the directory of its pod's logs, by which a lab knows its own."""
+SETTLED = 0.2
+"""Seconds after which a command that has not ended counts as running: one that cannot start never does."""
 
 
 class PodRunner:
@@ -100,16 +102,26 @@ class _Container:
             except (K8sNetLabError, OSError) as error:
                 self._set("Waiting", f"RunContainerError: {error}")
             else:
-                self._set("Running", "")
-                if self._restarts:
-                    self._changed()
-                code = await _exit_code(self._process)
+                staying = asyncio.create_task(self._stay(self._process))
+                try:
+                    code = await _exit_code(self._process)
+                finally:
+                    staying.cancel()
                 self._set("Waiting", f"CrashLoopBackOff: exited with {code}")
             self._changed()
             if asyncio.get_running_loop().time() - began > 60:
                 self._restarts = 0
             await asyncio.sleep(BACKOFF[min(self._restarts, len(BACKOFF) - 1)])
             self._restarts += 1
+
+    async def _stay(self, process: subprocess.Popen[bytes]) -> None:
+        """Says that the command runs when it has not ended for a while."""
+        await asyncio.sleep(SETTLED)
+        while launch.under_way(process.pid):
+            await asyncio.sleep(SETTLED)
+        self._set("Running", "")
+        if self._restarts:
+            self._changed()
 
     def _end_leftovers(self) -> None:
         """Ends what a kubelet that was killed left running of this container."""

@@ -70,7 +70,8 @@ class Kubelet:
         error = ""
         match request.op:
             case "run":
-                states = tuple([await self._run(work.uid, PodRunner(work, self._changed)) for work in request.pods])
+                runs = (self._run(work.uid, PodRunner(work, self._changed)) for work in request.pods)
+                states = tuple(await asyncio.gather(*runs))
             case "stop":
                 states = tuple(await asyncio.gather(*(self._stop(uid) for uid in request.uids)))
             case "health":

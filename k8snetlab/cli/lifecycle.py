@@ -21,6 +21,7 @@ from k8snetlab.cli.options import (
     need_root,
     print_json,
 )
+from k8snetlab.errors import DaemonError
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node)]
 
@@ -77,10 +78,20 @@ def up(
     outcome = progress.follow(client.up(objects), quiet=output is not None)
     if output:
         print_json({"lab": name, **outcome})
-        return
-    from k8snetlab.cli import summary
+    else:
+        from k8snetlab.cli import summary
 
-    typer.echo(summary.of(name, client, outcome, time.monotonic() - began))
+        typer.echo(summary.of(name, client, outcome, time.monotonic() - began))
+    if outcome["failed"]:
+        raise _not_running(outcome["failed"])
+
+
+def _not_running(pods: list[dict[str, Any]]) -> DaemonError:
+    """All else stands; pods that fail are tried again and again, as on a real node."""
+    first = pods[0]
+    where = "" if first["namespace"] == "default" else f" -n {first['namespace']}"
+    what = "1 pod does" if len(pods) == 1 else f"{len(pods)} pods do"
+    return DaemonError(f"{what} not run", f"k8snetlab logs {first['name']}{where}")
 
 
 def _named(objects: list[dict[str, Any]], lab: str | None) -> str:

@@ -12,16 +12,21 @@ Event = dict[str, Any]
 
 
 def follow(events: Iterable[Event], *, quiet: bool = False, changes: bool = False) -> Event:
-    """Show events as they come, and sum them up: {"seconds", "created", "updated", "deleted", "warnings", "changes"}.
+    """Show events as they come, and sum them up: {"seconds", "created", "updated", "deleted", "warnings", "changes",
+    "failed"}; the latter are pods that do not run, {"namespace", "name", "message"}.
 
     `quiet` shows warnings only (the sum is printed as JSON later); `changes` prints a line for each changed object.
     Progress and warnings go to stderr, changes to stdout.
     """
-    outcome: Event = {"seconds": 0.0, "created": [], "updated": [], "deleted": [], "warnings": [], "changes": []}
+    lists = ("created", "updated", "deleted", "warnings", "changes", "failed")
+    outcome: Event = {"seconds": 0.0} | {name: [] for name in lists}
     for event in shown(events, quiet=quiet):
         match event["type"]:
             case "warning":
                 outcome["warnings"].append(event["message"])
+                typer.echo(f"warning: {event['message']}", err=True)
+            case "failed":
+                outcome["failed"].append({key: event[key] for key in ("namespace", "name", "message")})
                 typer.echo(f"warning: {event['message']}", err=True)
             case "changed":
                 change = {key: event[key] for key in ("action", "kind", "name")}

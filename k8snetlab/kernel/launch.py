@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import netns
@@ -42,6 +43,14 @@ def command(name: str, hostname: str, argv: Sequence[str], directory: str = "/")
     """The command line of a process that enters the namespace and becomes `argv`. Raises NotFoundError."""
     netns.inode(name)
     return [sys.executable, "-I", "-m", "k8snetlab.kernel.launch", name, hostname, directory, *argv]
+
+
+def under_way(pid: int) -> bool:
+    """Whether the started process has yet to become its command."""
+    try:
+        return __name__.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def _main(name: str, hostname: str, directory: str, *argv: str) -> None:

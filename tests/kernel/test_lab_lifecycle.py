@@ -187,6 +187,24 @@ def test_a_killed_kubelet_leaves_no_command_running_twice(lab: Lab, small: Path)
     eventually(lambda: len(subprocess.run(sleeping, capture_output=True, text=True).stdout.split()) == len(before))
 
 
+def test_up_with_a_pod_that_cannot_run_does_all_else_and_ends_with_1(lab: Lab, small: Path) -> None:
+    broken = "{apiVersion: v1, kind: Pod, metadata: {name: c}, spec: {containers: [{name: c, command: [/none/such]}]}}"
+    small.write_text(f"{SMALL}---\n{broken}\n")
+    said = lab.run("up", str(small), code=1)
+    assert "warning: pod default/c: CrashLoopBackOff: exited with 127" in said
+    assert "/none/such: command not found" in lab.run("logs", "c")
+    assert "is up: 2 nodes, 2 of 3 pods running" in said
+    assert said.endswith("error: 1 pod does not run\nhint: k8snetlab logs c\n")
+    assert lab.probe("b", "a:80")["answeredBy"] == "a"
+    more = small.with_name("more.yaml")
+    more.write_text(broken.replace("name: c}", "name: d}"))
+    lab.run("apply", "-f", str(more))  # as kubectl: it is stored, and status says the rest
+    assert "default/d" in lab.run("status")
+    small.write_text(SMALL)
+    lab.run("delete", "-f", str(more))
+    lab.run("up", str(small))
+
+
 def test_a_pod_deleted_by_force_is_stopped(lab: Lab, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
     waiting = "[{name: c, command: [sh, -c, 'trap \"\" TERM; sleep 4322; true']}], terminationGracePeriodSeconds: 1}"

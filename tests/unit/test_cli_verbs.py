@@ -11,7 +11,7 @@ from scripted import ScriptedClient
 from typer.testing import CliRunner, Result
 
 from k8snetlab.cli.main import app
-from k8snetlab.errors import InputError, NotFoundError
+from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
 
 POD = {
     "apiVersion": "v1",
@@ -348,6 +348,28 @@ def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch:
     monkeypatch.setattr(labs, "running", lambda: ["mine", "yours"])
     result = CliRunner().invoke(app, ["up", "--lab", "mine", "-"], input=MANIFEST)
     assert "k8snetlab --lab mine probe client web:80 " in result.stdout
+
+
+def test_up_with_a_pod_that_fails_says_all_else_and_ends_with_1(
+    lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from k8snetlab.lab import labs, up
+
+    monkeypatch.setattr(up, "start", lambda name, store: lab)
+    monkeypatch.setattr(labs, "running", lambda: ["mine"])
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    message = "pod shop/cart: CrashLoopBackOff: exited with 3"
+    failed = {"namespace": "shop", "name": "cart", "message": message}
+    lab.events, lab.objects = [{"type": "failed", **failed}, CHANGED[-1]], [NODE, POD]
+    result = CliRunner().invoke(app, ["up", "--lab", "mine", "-"], input=MANIFEST)
+    assert result.stderr == f"warning: {message}\n"
+    assert result.stdout.startswith("lab mine is up: ")
+    assert isinstance(result.exception, K8sNetLabError)
+    assert (result.exception.message, result.exception.exit_code) == ("1 pod does not run", 1)
+    assert result.exception.hint == "k8snetlab logs cart -n shop"
+    result = CliRunner().invoke(app, ["up", "--lab", "mine", "-", "-o", "json"], input=MANIFEST)
+    assert json.loads(result.stdout)["failed"] == [failed] and result.exit_code == 1
+    assert CliRunner().invoke(app, ["apply", "-f", "-"], input=MANIFEST).exit_code == 0
 
 
 def test_logs_are_passed_through(lab: ScriptedClient) -> None:
