@@ -17,7 +17,8 @@ PATIENCE = 3
 
 
 async def converge(cluster: Cluster, agents: Agents, timeout: float = TIMEOUT) -> AsyncIterator[dict[str, Any]]:
-    """Yields progress events until every object is in the kernel and every pod runs; raises with what is in the way."""
+    """Yields progress events until every object is in the kernel and every pod runs or has failed (then, last, an event
+    for each of those); raises with what is in the way."""
     began = asyncio.get_running_loop().time()
     deadline = began + timeout
     shown: list[dict[str, Any]] = []
@@ -45,7 +46,8 @@ async def converge(cluster: Cluster, agents: Agents, timeout: float = TIMEOUT) -
         complete = agents.nodes.keys() == agents.local(snapshot) and len(synced) == len(tasks)
         if complete and not waiting and not ending and cluster.snapshot.objects is snapshot.objects:
             for pod in stuck:
-                yield {"type": "warning", "message": f"pod {pod.namespace}/{pod.name}: {pod.status.message}"}
+                message = f"pod {pod.namespace}/{pod.name}: {pod.status.message}"
+                yield {"type": "failed", "namespace": pod.namespace, "name": pod.name, "message": message}
             for name in dict.fromkeys(pod.spec.nodeName for pod in homeless):
                 count = sum(pod.spec.nodeName == name for pod in homeless)
                 yield {
