@@ -149,6 +149,8 @@ class Api:
                 nodes = query.get("node", ""), query["other"]
                 sides = (await operations.chains(nodes[0], family), await operations.chains(nodes[1], family))
                 return await operations.difference(sides, query.get("service", ""), family)
+            case ("GET", "agents"):
+                return await operations.pace(int(request.query.get("revision", "0")))
             case ("GET", "chains"):
                 held = await operations.chains(request.query.get("node", ""), request.query.get("family", "ipv4"))
                 return held.told()

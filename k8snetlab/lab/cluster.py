@@ -28,10 +28,14 @@ Outcome = Literal["created", "configured", "unchanged"]
 
 
 class Cluster:
-    """Objects in the store, as a Snapshot that is never older than this process's own writes."""
+    """Objects in the store, as a Snapshot that is never older than this process's own writes.
 
-    def __init__(self, store: Store, informer: Informer) -> None:
-        self._store, self._informer = store, informer
+    `shared`: other machines' daemons write to the store too, and one of theirs may run the controllers.
+    """
+
+    def __init__(self, store: Store, informer: Informer, shared: bool = False) -> None:
+        self._store, self._informer, self._shared = store, informer, shared
+        self._controlling = False
         self._door = asyncio.Lock()
         self._controlled: Snapshot | None = None
         self._idle = asyncio.Event()
@@ -192,6 +196,14 @@ class Cluster:
 
     async def run_controllers(self) -> None:
         """Runs the controllers whenever something changed, until they have nothing left to write."""
+        self._controlling = True
+        try:
+            await self._control()
+        finally:
+            self._controlling = False
+            self._idle.set()
+
+    async def _control(self) -> None:
         previous: Snapshot | None = None
         async for snapshot in self.changes():
             while previous is None or snapshot.objects is not previous.objects:
@@ -206,8 +218,10 @@ class Cluster:
             self._idle.set()
 
     async def settled(self) -> Snapshot:
-        """The snapshot once the controllers have nothing left to write."""
-        while self._controlled is None or self._controlled.objects is not self.snapshot.objects:
+        """The snapshot once the controllers have nothing left to write; at once where another machine runs them."""
+        while self._controlling or not self._shared:
+            if self._controlled is not None and self._controlled.objects is self.snapshot.objects:
+                break
             self._idle.clear()
             await self._idle.wait()
         return self.snapshot

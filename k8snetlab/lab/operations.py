@@ -33,12 +33,16 @@ from k8snetlab.lab.concern import place_of
 from k8snetlab.lab.convergence import converge
 from k8snetlab.lab.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.pace import Agent, Said
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.remote import Remote
 from k8snetlab.lab.storing import read_spec
 from k8snetlab.render.families import FAMILIES
 
 T = TypeVar("T")
 Event = dict[str, Any]
+WAIT = 1.0
+"""Seconds for which another machine's question how far this one is may be left open."""
 BATCH = 200
 """Objects stored in one go; the daemon answers others in between."""
 
@@ -47,9 +51,17 @@ class Operations:
     """The verbs, against one lab. Those that change objects yield events and end when the kernel has caught up."""
 
     def __init__(
-        self, lab: str, cluster: Cluster, agents: Agents, kubelet: KubeletLink, paths: LabPaths, end: Callable[[], None]
+        self,
+        lab: str,
+        cluster: Cluster,
+        agents: Agents,
+        kubelet: KubeletLink,
+        paths: LabPaths,
+        end: Callable[[], None],
+        remote: Remote | None = None,
     ) -> None:
         self._lab, self._cluster, self._agents, self._kubelet, self._paths = lab, cluster, agents, kubelet, paths
+        self._remote = remote
         self._store_spec = read_spec(paths)
         self._end = end
         self._began = time.time()
@@ -80,7 +92,7 @@ class Operations:
                 yield event
             async for event in self._store(objects, changes):
                 yield event
-            async for event in converge(self._cluster, self._agents):
+            async for event in converge(self._cluster, self._agents, self._remote):
                 yield event
             for name in [task.name for task in self._agents.tasks if task.state.paused]:
                 yield {"type": "warning", "message": f"{name} is paused: nothing was changed there (resume {name})"}
@@ -97,7 +109,7 @@ class Operations:
             changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
             async for event in self._store(objects, changes):
                 yield event
-            async for event in converge(self._cluster, self._agents):
+            async for event in converge(self._cluster, self._agents, self._remote):
                 yield event
         yield {"type": "done", "seconds": round(time.monotonic() - began, 3), **changes}
 
@@ -111,7 +123,7 @@ class Operations:
             changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
             async for event in self._remove([o for o in objects if o not in missing], changes):
                 yield event
-            async for event in converge(self._cluster, self._agents):
+            async for event in converge(self._cluster, self._agents, self._remote):
                 yield event
         if missing:
             raise NotFoundError("\n".join(f"{o.KIND.lower()} {o.name!r} not found" for o in missing))
@@ -179,6 +191,29 @@ class Operations:
         while (task := self._agents.node(name)) is not None and task.state.paused != paused:
             await asyncio.sleep(0.005)
         return {"node": name, "paused": paused}
+
+    async def pace(self, revision: int) -> Event:
+        """`pace.Said` of this machine, as soon as all up to `revision` is in its kernel, or after WAIT seconds."""
+        deadline = time.monotonic() + WAIT
+        while True:
+            settled = asyncio.ensure_future(self._cluster.settled())
+            await asyncio.wait({settled}, timeout=max(0.0, deadline - time.monotonic()))
+            snapshot, tasks = self._cluster.snapshot, self._agents.tasks
+            synced = settled.done() and snapshot.revision >= revision
+            synced = synced and self._agents.nodes.keys() == self._agents.local(snapshot)
+            synced = synced and all(task.has(snapshot) or task.state.paused for task in tasks)
+            settled.cancel()
+            if synced or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.01)
+        failing = [
+            Agent(task.name, state.failures, state.error, state.hint, state.operation)
+            for task in tasks
+            if (state := task.state).failures
+        ]
+        written = self._cluster.informer.written
+        said: Event = msgspec.to_builtins(Said(revision, synced, written, tuple(failing)))
+        return said
 
     def stop(self) -> Event:
         self._end()

@@ -12,6 +12,7 @@ from k8snetlab.api.lab import Lab, StoreSpec
 from k8snetlab.api.scheme import BY_TYPE, resource_for_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import ConflictError, InputError, K8sNetLabError, NotFoundError
+from k8snetlab.lab import parts
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.store.open import open_store
 
@@ -65,8 +66,8 @@ async def _forget(lab: str, spec: StoreSpec) -> None:
     store = open_store(spec, Path())
     try:
         async with asyncio.timeout(PURGE):
-            listing = await store.list("/registry/")
-            keys = [entry.key for entry in listing.entries if resource_for_key(entry.key)]
+            keys = [e.key for e in (await store.list("/registry/")).entries if resource_for_key(e.key)]
+            keys += [e.key for e in (await store.list(parts.PREFIX)).entries]
             own = BY_TYPE[Lab].key("", lab)
             if own not in keys:
                 raise NotFoundError(f"no lab {lab} in this store")

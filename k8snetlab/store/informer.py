@@ -52,6 +52,8 @@ class Informer:
         self.snapshot = Snapshot()
         self.problems: dict[str, str] = {}
         self.lost = False
+        self.written = 0
+        """The newest revision that `apply_local` was told of."""
 
     async def start(self) -> Snapshot:
         """The first snapshot; raises StoreError when the store does not answer."""
@@ -104,6 +106,7 @@ class Informer:
         """
         events = [Event("put", write) if isinstance(write, Entry) else write for write in writes]
         seen = self.snapshot.revision
+        self.written = max([self.written, *(event.entry.mod_revision for event in events)])
         if not self.lost:
             self._apply([event for event in events if event.entry.mod_revision > seen], seen)
         return self.snapshot
@@ -139,7 +142,7 @@ class Informer:
             if not any(entry.key.startswith(_LABS) for entry in listing.entries):
                 self.snapshot = Snapshot(listing.revision, self.snapshot.objects)
                 return
-            self.lost, self.snapshot = False, Snapshot()
+            self.lost, self.snapshot, self.written = False, Snapshot(), 0
             for memory in (self._held, self._gone, self._last, self.problems):
                 memory.clear()
         listed = {entry.key for entry in listing.entries}
