@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -83,34 +83,37 @@ def _build(directory: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     image = Image(unfinished)
-    kernel_hook = ["--customize-hook", str(HERE / "guest" / "kernel")]
-    include = ",".join(PACKAGES)
-    _run("mmdebstrap", "-q", "--variant=minbase", f"--include={include}", *kernel_hook, SUITE, str(image.root))
+    debian(image.root, PACKAGES)
     _python_packages(image.root)
-    _initramfs(image)
+    kernel(image.root, unfinished)
     for directory_of_mounts in ("opt/k8snetlab", "run/netns"):
         (image.root / directory_of_mounts).mkdir(parents=True, exist_ok=True)
-    _run("mke2fs", "-q", "-t", "ext4", "-d", str(image.root), str(image.disk), DISK)
+    run("mke2fs", "-q", "-t", "ext4", "-d", str(image.root), str(image.disk), DISK)
     unfinished.rename(directory)
 
 
-def _python_packages(root: Path) -> None:
-    """What requirements-dev.lock names, for the guest's Python, in /opt/venv; k8snetlab is found in its checkout.
+def debian(root: Path, packages: Iterable[str]) -> None:
+    """A minimal Debian with these packages and the cloud kernel's modules; the kernel itself is left at /vmlinuz."""
+    kernel_hook = ["--customize-hook", str(HERE / "guest" / "kernel")]
+    run("mmdebstrap", "-q", "--variant=minbase", f"--include={','.join(packages)}", *kernel_hook, SUITE, str(root))
 
-    The wheels are fetched here, with this machine's pip settings; the guest sees no network.
-    """
-    wheels = root / "wheels"
+
+def wheels(directory: Path, *what: str) -> None:
+    """What pip's words `what` name, for the guest's Python. Fetched here, with this machine's pip settings."""
     platforms = [word for platform in PLATFORMS for word in ("--platform", platform)]
-    download = ["-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-    _run(
-        sys.executable, *download, "--python-version", PYTHON, *platforms, "-d", str(wheels), "-r", str(LOCK),
-    )  # fmt: skip
+    download = ["-m", "pip", "download", "-q", "--disable-pip-version-check", "--python-version", PYTHON, *platforms]
+    run(sys.executable, *download, "-d", str(directory), *what)
+
+
+def _python_packages(root: Path) -> None:
+    """What requirements-dev.lock names, in /opt/venv; k8snetlab is found in its checkout."""
+    wheels(root / "wheels", "--no-deps", "--require-hashes", "-r", str(LOCK))
     in_root = ["chroot", str(root)]
-    _run(*in_root, "python3", "-m", "venv", "/opt/venv")
+    run(*in_root, "python3", "-m", "venv", "/opt/venv")
     # python-iptables is published as source; setuptools and wheel are what the guest's own venv brings
-    _run(*in_root, "/opt/venv/bin/pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation",
-         *sorted(f"/wheels/{wheel.name}" for wheel in wheels.iterdir()))  # fmt: skip
-    shutil.rmtree(wheels)
+    run(*in_root, "/opt/venv/bin/pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation",
+        *sorted(f"/wheels/{wheel.name}" for wheel in (root / "wheels").iterdir()))  # fmt: skip
+    shutil.rmtree(root / "wheels")
     (root / f"opt/venv/lib/python{PYTHON}/site-packages/k8snetlab.pth").write_text("/opt/k8snetlab\n")
     script = root / "opt/venv/bin/k8snetlab"
     script.write_text("#!/opt/venv/bin/python\nfrom k8snetlab.cli.main import main\nmain()\n")
@@ -120,25 +123,27 @@ def _python_packages(root: Path) -> None:
     (root / "usr/local/bin/k8snetlab").symlink_to("/opt/venv/bin/k8snetlab")
 
 
-def _initramfs(image: Image) -> None:
-    """busybox, the modules that the root file system's disk needs, and guest/initramfs to load and mount them."""
-    version = next((image.root / "lib/modules").iterdir()).name
-    staging = image.root / "initramfs"
+def kernel(root: Path, directory: Path) -> None:
+    """Puts `vmlinuz` and `initramfs` into the directory: busybox, the modules that the root file system's disk needs,
+    and guest/initramfs to load and mount them.
+    """
+    version = next((root / "lib/modules").iterdir()).name
+    staging = root / "initramfs"
     for name in ("bin", "dev", "modules", "root"):
         (staging / name).mkdir(parents=True)
     wanted: dict[str, None] = {}
     for module in MODULES:
-        shown = _run("chroot", str(image.root), "modprobe", "-S", version, "--show-depends", module)
+        shown = run("chroot", str(root), "modprobe", "-S", version, "--show-depends", module)
         wanted |= {line.split()[1]: None for line in shown.splitlines() if line.startswith("insmod ")}
     for number, file in enumerate(wanted):
-        shutil.copy(image.root / file.lstrip("/"), staging / "modules" / f"{number:02}-{Path(file).name}")
-    shutil.copy(image.root / "bin/busybox", staging / "bin/busybox")
+        shutil.copy(root / file.lstrip("/"), staging / "modules" / f"{number:02}-{Path(file).name}")
+    shutil.copy(root / "bin/busybox", staging / "bin/busybox")
     shutil.copy(HERE / "guest" / "initramfs", staging / "init")
     pack = "cd /initramfs && find . | cpio -o -H newc --quiet | gzip -1 > /initramfs.gz"
-    _run("chroot", str(image.root), "sh", "-c", pack)
+    run("chroot", str(root), "sh", "-c", pack)
     shutil.rmtree(staging)
-    (image.root / "initramfs.gz").rename(image.initramfs)
-    (image.root / "vmlinuz").rename(image.kernel)
+    (root / "initramfs.gz").rename(directory / "initramfs")
+    (root / "vmlinuz").rename(directory / "vmlinuz")
 
 
 def _remove_others(recipe: str) -> None:
@@ -152,7 +157,7 @@ def _remove_others(recipe: str) -> None:
             lock_file.unlink()
 
 
-def _run(*command: str) -> str:
+def run(*command: str) -> str:
     # with PYTHONDONTWRITEBYTECODE pip would compile nothing, and a guest on an emulated processor is slow at that
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     environment["PATH"] = _path()

@@ -6,6 +6,7 @@ import pytest
 
 from .conftest import Boot
 from .machine import Machine
+from .state import settings, state
 
 SCTP = """
 {apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: sctp}, spec: {nodes: 2}}
@@ -44,32 +45,6 @@ def variant(request: pytest.FixtureRequest, node1: Machine) -> str:
     return str(request.param)
 
 
-def state(machine: Machine) -> dict[str, set[str]]:
-    """All that a lab could leave behind, as lines of what plain tools print."""
-
-    def said(*command: str) -> set[str]:
-        return set(machine.run(*command).splitlines())
-
-    saves = [f"{tool}-{variant}-save" for tool in ("iptables", "ip6tables") for variant in ("nft", "legacy")]
-    return {
-        "links": said("ip", "-o", "link"),
-        "addresses": said("ip", "-o", "address"),
-        "routes": said("ip", "route", "show", "table", "all") | said("ip", "-6", "route", "show", "table", "all"),
-        "namespaces": said("ip", "netns", "list") | said("lsns", "-n", "-o", "NS,TYPE"),
-        "mounts": said("findmnt", "-rn", "-o", "TARGET,SOURCE,FSTYPE"),
-        "processes": {name for name in said("ps", "-e", "-o", "args=") if not name.startswith(("[", "ps "))},
-        "files": said("find", "/run", "/tmp", "/etc", "/var", "/root", "-xdev", "-not", "-name", "*.pyc"),
-        **{save: {line for line in said(save) if not line.startswith("#")} for save in saves},
-    }
-
-
-def sysctls(machine: Machine) -> dict[str, str]:
-    """net.* but for the kernel's own counts."""
-    lines = machine.run("sysctl", "-a", "-r", r"^net\.").splitlines()
-    settings = dict(line.split(" = ", 1) for line in lines if " = " in line)
-    return {key: value for key, value in settings.items() if not key.endswith("_count")}
-
-
 def test_doctor_misses_nothing(node1: Machine) -> None:
     found = node1.json("k8snetlab", "doctor", "-o", "json")
     assert {feature["name"] for feature in found} >= {"vxlan", "iptables-nft", "iptables-legacy"}
@@ -77,7 +52,7 @@ def test_doctor_misses_nothing(node1: Machine) -> None:
 
 
 def test_a_lab_comes_works_and_goes_without_a_trace(node1: Machine, variant: str) -> None:
-    before, settings = state(node1), sysctls(node1)
+    before, set_to = state(node1), settings(node1)
     node1.run("k8snetlab", "up", "business-manager")
     try:
         other = {"nft": "legacy", "legacy": "nft"}[variant]
@@ -93,8 +68,8 @@ def test_a_lab_comes_works_and_goes_without_a_trace(node1: Machine, variant: str
         node1.run("k8snetlab", "down")
     after = state(node1)
     assert {what: after[what] ^ before[what] for what in before if after[what] != before[what]} == {}
-    now = sysctls(node1)
-    assert {key: (value, now.get(key)) for key, value in settings.items() if now.get(key) != value} == {}
+    now = settings(node1)
+    assert {key: (value, now.get(key)) for key, value in set_to.items() if now.get(key) != value} == {}
 
 
 def test_kube_proxys_counters_are_the_kernels(node1: Machine, variant: str) -> None:
