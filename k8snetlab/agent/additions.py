@@ -13,7 +13,7 @@ from k8snetlab.dataplane.rules import Family
 
 
 class ChangedSysctl(msgspec.Struct, frozen=True, tag="sysctl"):
-    """`key` was `before` and becomes `value`. `along` holds, as they were, those that the kernel changes with it."""
+    """`key` was `before` and is to be `value`. `along` holds, as they were, those that the kernel changes with it."""
 
     key: str
     before: str

@@ -130,7 +130,7 @@ class NamespaceKeeper:
         for state in todo:
             self._dirty.discard(state.name)
             steps = self._plan(state)
-            plan += steps if state.name else self._noted(steps)
+            plan += steps if state.name else self._noted(steps, state)
         try:
             execute(plan)
         except Exception:
@@ -147,11 +147,11 @@ class NamespaceKeeper:
             state = msgspec.structs.replace(state, owned=additions.devices(noted), networks=additions.routes(noted))
         return delta.diff(state, read(state.name, tuple(state.sysctls)), self._made.get(state.name))
 
-    def _noted(self, plan: list[Operation]) -> list[Operation]:
+    def _noted(self, plan: list[Operation], desired: Netns) -> list[Operation]:
         """The plan for the machine's own namespace, once what it adds there is in the ledger."""
         plan = noting.careful(plan)
         if plan:
-            self._owner.own_additions(noting.of_plan(plan, read(""), self._owner.additions))
+            self._owner.own_additions(noting.of_plan(plan, desired, self._owner.additions))
         return plan
 
     def _drop_monitor(self, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from k8snetlab.agent.additions import AddedDevice, AddedRoute, AddedRules, Addition, ChangedSysctl, devices
 from k8snetlab.dataplane.links import Bridge, Vxlan
@@ -12,6 +12,7 @@ from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import AlreadyExistsError
 from k8snetlab.kernel import nftables, sysctl
 from k8snetlab.kernel.iptables import Variant
+from k8snetlab.kernel.read import read
 
 FORWARDING = {
     "net.ipv4.ip_forward": "net.ipv4.conf.*.forwarding",
@@ -34,19 +35,20 @@ def careful(plan: Sequence[Operation]) -> list[Operation]:
     return [*(SysctlOperation("", key, "2") for key in listening), *plan]
 
 
-def of_plan(plan: Iterable[Operation], actual: Netns, known: Sequence[Addition]) -> Iterator[Addition]:
-    """What executing the plan would add to the machine beyond what is `known`; `actual` is the machine as read.
+def of_plan(plan: Sequence[Operation], desired: Netns, known: Sequence[Addition]) -> Iterator[Addition]:
+    """What executing the plan, which leads to `desired`, would add to the machine beyond what is `known`.
 
     Raises AlreadyExistsError where the plan would change what is not the lab's.
     """
-    plan = list(plan)
+    actual = read("")
     made = (op.item.name for op in plan if isinstance(op, ItemOperation) and isinstance(op.item, Bridge | Vxlan))
     own = {*devices(known), *made}
+    sysctls = dict(desired.sysctls) | {op.key: op.value for op in plan if isinstance(op, SysctlOperation)}
+    for key, value in sysctls.items():
+        if not any(f".{device.replace('.', '/')}." in key for device in own):
+            yield from _changed(key, value, known)
     for operation in plan:
         match operation:
-            case SysctlOperation():
-                if not any(f".{device.replace('.', '/')}." in operation.key for device in own):
-                    yield _changed(operation)
             case ItemOperation(item=Bridge() | Vxlan()):
                 yield from _device(operation, actual, known)
             case ItemOperation(verb="replace", item=Route() as route) if route.dev not in own:
@@ -61,14 +63,16 @@ def of_rules(variant: Variant) -> AddedRules:
     return AddedRules(variant, tables, tuple((chain.table, chain.name) for chain in chains))
 
 
-def _changed(operation: SysctlOperation) -> ChangedSysctl:
-    key, along = operation.key, {}
-    before = sysctl.read("", [key]).get(key, "")
+def _changed(key: str, value: str, known: Sequence[Addition]) -> Iterator[ChangedSysctl]:
+    """One that has its value already is noted too: others may change it yet, and the lab then changes it back."""
+    before, along = sysctl.read("", [key]).get(key), {}
+    if before is None or any(isinstance(one, ChangedSysctl) and one.key == key for one in known):
+        return
     if key in FORWARDING:
         along = sysctl.matching("", FORWARDING[key])
         along |= sysctl.read("", [REDIRECTS]) if key == "net.ipv4.ip_forward" else {}
         along.pop(key, None)
-    return ChangedSysctl(key, before, operation.value, along)
+    yield ChangedSysctl(key, before, value, along)
 
 
 def _device(operation: ItemOperation, actual: Netns, known: Sequence[Addition]) -> Iterator[AddedDevice]:

@@ -61,19 +61,7 @@ def remove(additions: Sequence[Addition]) -> None:
 
 def _steps(additions: Sequence[Addition]) -> list[Callable[[], None]]:
     """One for each addition, in an order in which nothing is in use that goes."""
-    latest = {_subject(addition): addition for addition in additions}
-    return [partial(_UNDO[kind], one) for kind in _UNDO for one in reversed(latest.values()) if type(one) is kind]
-
-
-def _subject(addition: Addition) -> object:
-    """Of two additions with one subject the later counts."""
-    match addition:
-        case ChangedSysctl():
-            return addition.key
-        case AddedRules():
-            return addition.variant
-        case _:
-            return addition
+    return [partial(_UNDO[kind], one) for kind in _UNDO for one in reversed(additions) if type(one) is kind]
 
 
 def _route(added: AddedRoute) -> None:
