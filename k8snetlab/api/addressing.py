@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+import msgspec
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -89,15 +91,69 @@ def subnet_length(cidr: Network) -> int:
     return 64 if cidr.prefixlen <= 62 else cidr.prefixlen + 2
 
 
-def free_subnet(cidr: Network, taken: Iterable[Network]) -> Network | None:
-    """The first subnet of a node's size that overlaps none of `taken`; the first of all is skipped, as flannel does."""
-    length = subnet_length(cidr)
-    if length > cidr.max_prefixlen:
+class SubnetRange(msgspec.Struct, frozen=True):
+    """Which subnets of `network` nodes may get: those of `length`, from the one that begins at `first` to the one that
+    begins at `last`; flannel's SubnetLen, SubnetMin and SubnetMax."""
+
+    network: Network
+    length: int
+    first: Address
+    last: Address
+
+    @property
+    def size(self) -> int:
+        """The number of addresses in one subnet."""
+        return 1 << (self.network.max_prefixlen - self.length)
+
+    @property
+    def room(self) -> int:
+        """For how many nodes there are subnets."""
+        return max(0, (int(self.last) - int(self.first)) // self.size + 1)
+
+    def has(self, subnet: Network) -> bool:
+        """Whether `subnet` is one of them."""
+        same = subnet.version == self.network.version and subnet.prefixlen == self.length
+        return same and int(self.first) <= int(subnet.network_address) <= int(self.last)
+
+
+def subnet_range(cidr: Network, length: int | None = None, first: str = "", last: str = "") -> SubnetRange:
+    """The subnets of `cidr`, by flannel's defaults where nothing is said. Raises ValueError, saying what is wrong."""
+    longest = cidr.max_prefixlen - 2
+    if length is None:
+        length = subnet_length(cidr)
+        if length > longest:
+            raise ValueError(f"{cidr} is too small to be divided among nodes; use a /16")
+    if not cidr.prefixlen + 2 <= length <= longest:
+        raise ValueError(
+            f"{cidr} cannot be divided into /{length}: take /{cidr.prefixlen + 2} (the first subnet is not used) to"
+            f" /{longest} (a subnet needs room for pods)"
+        )
+    size = 1 << (cidr.max_prefixlen - length)
+    lowest = address(first) if first else cidr[size]
+    highest = address(last) if last else cidr[cidr.num_addresses - size]
+    for end in (lowest, highest):
+        if end.version != cidr.version or end not in cidr:
+            raise ValueError(f"{end} is not in {cidr}")
+        if int(end) % size:
+            raise ValueError(f"no /{length} begins at {end}; the one around it begins at {_base(end, length)}")
+    if int(lowest) > int(highest):
+        raise ValueError(f"the subnets end at {highest}, before they begin at {lowest}")
+    return SubnetRange(cidr, length, lowest, highest)
+
+
+def free_subnet(subnets: SubnetRange, taken: Iterable[Network]) -> Network | None:
+    """The first of `subnets` that overlaps none of `taken`."""
+    candidate, size = int(subnets.first), subnets.size
+    used = [(int(t.network_address), int(t.broadcast_address)) for t in taken if t.version == subnets.network.version]
+    for start, end in sorted(used):
+        if start >= candidate + size:
+            break
+        if end >= candidate:
+            candidate = (end // size + 1) * size
+    if candidate > int(subnets.last):
         return None
-    step = 1 << (cidr.max_prefixlen - length)
-    used = [t for t in taken if t.version == cidr.version]
-    for number in range(1, min(cidr.num_addresses // step, 1 << 16)):
-        candidate = ip_network((int(cidr.network_address) + number * step, length))
-        if not any(candidate.overlaps(t) for t in used):
-            return candidate
-    return None
+    return type(subnets.network)((candidate, subnets.length))
+
+
+def _base(address: Address, length: int) -> Address:
+    return ip_network((address, length), strict=False).network_address

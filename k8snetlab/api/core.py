@@ -69,6 +69,11 @@ class Node(Object):
     def podCIDRs(self) -> tuple[str, ...]:
         return self.spec.podCIDRs or ((self.spec.podCIDR,) if self.spec.podCIDR else ())
 
+    @property
+    def network_available(self) -> bool:
+        """False when the lease of its pod subnet has expired: other nodes then lead nothing to it."""
+        return not any(c.type == "NetworkUnavailable" and c.status == "True" for c in self.status.conditions)
+
 
 # --- Pod ------------------------------------------------------------------------------------------------------------
 
@@ -124,7 +129,10 @@ class ContainerStatus(Value):
 
 
 class PodStatus(Value):
-    """`phase` is Pending, Running, Succeeded or Failed; the condition of type Ready decides over endpoints."""
+    """`phase` is Pending, Running, Succeeded or Failed; the condition of type Ready decides over endpoints.
+
+    `reason` is "NodeLost" while nobody hears of the pod's node.
+    """
 
     phase: str = "Pending"
     podIP: str = ""
@@ -132,6 +140,7 @@ class PodStatus(Value):
     hostIP: str = ""
     conditions: tuple[Condition, ...] = ()
     containerStatuses: tuple[ContainerStatus, ...] = ()
+    reason: str = ""
     message: str = ""
 
 

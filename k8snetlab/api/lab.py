@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
+from k8snetlab.api import addressing
 from k8snetlab.api.meta import Object, Port, Value
 
 
@@ -35,7 +36,12 @@ class Underlay(Value):
 
 
 class Network(Value):
-    """The overlay, with flannel's words: `vni`, `port` (UDP) and `mtu` of flannel.<vni>."""
+    """The overlay, with flannel's words: `vni`, `port` (UDP) and `mtu` of flannel.<vni>.
+
+    Nodes get subnets of the pod network with prefix length `subnetLen`, from the one at `subnetMin` to the one at
+    `subnetMax`; by default a /24 each (IPv6: a /64), from the second subnet to the last. They hold them by leases of
+    `leaseTTL` seconds.
+    """
 
     backend: Literal["vxlan", "host-gw"] = "vxlan"
     vni: Annotated[int, Meta(ge=1, le=16777215)] = 1
@@ -44,6 +50,19 @@ class Network(Value):
     directRouting: bool = False
     resolve: Literal["proactive", "on-miss"] = "proactive"
     routes: Literal["per-node", "flat"] = "per-node"
+    subnetLen: int | None = None
+    subnetMin: str = ""
+    subnetMax: str = ""
+    ipv6SubnetLen: int | None = None
+    ipv6SubnetMin: str = ""
+    ipv6SubnetMax: str = ""
+    leaseTTL: Annotated[int, Meta(ge=2, le=31_536_000)] = 86_400
+
+    def subnets(self, cidr: addressing.Network) -> addressing.SubnetRange:
+        """What nodes get of the pod network `cidr`. Raises ValueError, saying what is wrong."""
+        if cidr.version == 4:
+            return addressing.subnet_range(cidr, self.subnetLen, self.subnetMin, self.subnetMax)
+        return addressing.subnet_range(cidr, self.ipv6SubnetLen, self.ipv6SubnetMin, self.ipv6SubnetMax)
 
 
 class Proxy(Value):

@@ -156,6 +156,7 @@ def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network
         _subnet(report, lab, number, entry, pods, subnets)
     for cidr in pods:
         _room(report, lab, cidr, nodes)
+    _ranges(report, lab, pods)
 
 
 def _addresses(report: Report, lab: Lab, path: Path, text: str, underlay: list[Network]) -> list[Address]:
@@ -167,7 +168,7 @@ def _addresses(report: Report, lab: Lab, path: Path, text: str, underlay: list[N
         return []
     for address in addresses:
         network = _of_family(underlay, address)
-        if underlay and (network is None or address not in network):
+        if underlay and not lab.spec.machines and (network is None or address not in network):
             ranges = ",".join(map(str, underlay))
             report.error(lab, path, f"{address} is not in spec.underlay.cidr {ranges}")
         elif network and address in (network.network_address, network.broadcast_address):
@@ -196,15 +197,31 @@ def _subnet(
 
 
 def _room(report: Report, lab: Lab, cidr: Network, nodes: tuple[LabNode, ...]) -> None:
-    length = addressing.subnet_length(cidr)
-    if length > cidr.max_prefixlen - 2:
-        report.error(lab, ("spec", "podCIDR"), f"{cidr} is too small to be divided among nodes; use a /16")
-    elif not any(node.podCIDR for node in nodes):
-        room = (1 << (length - cidr.prefixlen)) - 1
-        if room < len(nodes):
-            there = f"but there are {len(nodes)}"
-            message = f"{cidr} has subnets (/{length}, the first is skipped) for {room} nodes, {there}"
-            report.error(lab, ("spec", "podCIDR"), message)
+    """Whether the pod network can be divided as the lab asks, among all nodes without a subnet of their own."""
+    network, prefix = lab.spec.network, "subnet" if cidr.version == 4 else "ipv6Subnet"
+    length: int | None = getattr(network, f"{prefix}Len")
+    first, last = str(getattr(network, f"{prefix}Min")), str(getattr(network, f"{prefix}Max"))
+    for field, arguments in (("Len", (length,)), ("Min", (length, first)), ("Max", (length, first, last))):
+        try:
+            subnets = addressing.subnet_range(cidr, *arguments)
+        except ValueError as error:
+            path = ("spec", "podCIDR") if arguments == (None,) else ("spec", "network", f"{prefix}{field}")
+            report.error(lab, path, str(error))
+            return
+    count = sum(not any((":" in part) == (cidr.version == 6) for part in split(node.podCIDR)) for node in nodes)
+    if subnets.room < count:
+        why = "" if first else ", the first is skipped"
+        message = f"{cidr} has subnets (/{subnets.length}{why}) for {subnets.room} nodes, but there are {count}"
+        report.error(lab, ("spec", "podCIDR"), message)
+
+
+def _ranges(report: Report, lab: Lab, pods: list[Network]) -> None:
+    """Settings for a family that the pod network does not have."""
+    for prefix, version in (("subnet", 4), ("ipv6Subnet", 6)):
+        for field in ("Len", "Min", "Max"):
+            if getattr(lab.spec.network, f"{prefix}{field}") and pods and not any(n.version == version for n in pods):
+                message = f"means nothing here: spec.podCIDR has no IPv{version} network"
+                report.error(lab, ("spec", "network", f"{prefix}{field}"), message)
 
 
 # --- underlay, overlay, store ---------------------------------------------------------------------------------------

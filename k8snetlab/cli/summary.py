@@ -26,11 +26,17 @@ def of(name: str, client: Client, outcome: Mapping[str, Any], seconds: float) ->
         f" in {seconds:.2f} s ({', '.join(changed) or 'nothing to change'})"
     ]
     command = "k8snetlab" if len(labs.running()) < 2 else f"k8snetlab --lab {name}"
-    tries = [(f"{command} {verb}", why) for verb, why in _tries(nodes, running, services)]
+    tries = [(f"{command} {verb}", why) for verb, why in _tries(nodes, running, services, not _machines(nodes))]
     if tries:
         width = max(len(command) for command, _ in tries)
         lines += ["", "try next:", *(f"  {command.ljust(width)}   {why}".rstrip() for command, why in tries)]
     return "\n".join(lines)
+
+
+def _machines(nodes: Sequence[Object]) -> bool:
+    from k8snetlab.api.machines import MACHINE
+
+    return any(MACHINE in node["metadata"].get("annotations", {}) for node in nodes)
 
 
 def _ready(pod: Object) -> bool:
@@ -42,7 +48,9 @@ def _count(objects: Sequence[Object], noun: str) -> str:
     return f"{len(objects)} {noun}{'' if len(objects) == 1 else 's'}"
 
 
-def _tries(nodes: Sequence[Object], pods: Sequence[Object], services: Sequence[Object]) -> list[tuple[str, str]]:
+def _tries(
+    nodes: Sequence[Object], pods: Sequence[Object], services: Sequence[Object], outside: bool
+) -> list[tuple[str, str]]:
     """(verb with arguments, why) pairs that work in this very lab."""
     source = _default(pods) or _default(nodes)
     who = "a pod" if pods else "a node"
@@ -55,7 +63,7 @@ def _tries(nodes: Sequence[Object], pods: Sequence[Object], services: Sequence[O
             break
     node_ports = [(p["nodePort"], s) for s in services for p in s["spec"].get("ports", ()) if p.get("nodePort")]
     addresses = [a["address"] for n in nodes for a in n.get("status", {}).get("addresses", ())]
-    if node_ports and addresses:
+    if outside and node_ports and addresses:
         port, service = node_ports[0]
         address = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
         tries.append((f"probe outside {address}:{port}", f"from outside through {_label(service)}'s NodePort"))

@@ -116,8 +116,11 @@ def _pod_ready(pod: Pod) -> str:
 
 
 def _pod_status(pod: Pod) -> str:
+    lost = pod.status.reason == "NodeLost"
     if pod.metadata.deletionTimestamp:
-        return "Terminating"
+        return "Unknown" if lost else "Terminating"
+    if lost:
+        return pod.status.reason
     states = [s.state for s in pod.status.containerStatuses if s.state not in ("", "Running")]
     return states[0] if states else pod.status.phase
 

@@ -1,8 +1,11 @@
-"""Nodes out of the Lab: addresses, pod subnets as flannel's subnet manager gives them, flannel's annotations."""
+"""Nodes out of the Lab: addresses, pod subnets as flannel's subnet manager gives them, flannel's annotations.
+
+In a lab of machines each machine makes its own Node (lab/registration.py), described by `described`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from msgspec.structs import replace
@@ -32,6 +35,8 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
     if not (now.changes(Lab, before) or now.changes(Node, before)):
         return
     for lab in now.all(Lab).values():
+        if lab.spec.machines:
+            continue
         wanted = expanded_nodes(lab.spec)
         names = {entry.name for entry in wanted}
         for node in now.all(Node).values():
@@ -63,18 +68,24 @@ def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot) -> Iterator[Cha
         subnets = []
         for whole in cluster:
             own = [s for s in (*fixed[entry.name], *kept[entry.name]) if s.version == whole.version]
-            subnet = own[0] if own else free_subnet(whole, taken)
+            subnet = own[0] if own else free_subnet(lab.spec.network.subnets(whole), taken)
             if subnet:
                 subnets.append(subnet)
                 taken.append(subnet)
         old = now.get(Node, entry.name)
-        new = _node(lab, entry, subnets, old)
+        new = described(lab, entry, subnets, old)
+        if not new.metadata.ownerReferences:
+            new = replace(new, metadata=replace(new.metadata, ownerReferences=(owned_by(lab),)))
         if new != old:
             yield put(new)
 
 
-def _node(lab: Lab, entry: LabNode, subnets: list[Network], old: Node | None) -> Node:
-    """The node as the Lab wants it; conditions, cordons, and labels and annotations of others stay."""
+def described(lab: Lab, entry: LabNode, subnets: Iterable[Network], old: Node | None) -> Node:
+    """The node as the Lab wants it; conditions, cordons, and labels and annotations of others stay.
+
+    `entry` has the node's addresses, `subnets` one pod subnet of each family.
+    """
+    subnets = list(subnets)
     node = old or Node(metadata=ObjectMeta(name=entry.name))
     addresses = [NodeAddress(type="InternalIP", address=a) for a in split(entry.address)]
     cidrs = tuple(map(str, subnets))
@@ -87,7 +98,6 @@ def _node(lab: Lab, entry: LabNode, subnets: list[Network], old: Node | None) ->
             **entry.labels,
         },
         annotations={**node.metadata.annotations, **_flannel(lab, entry, subnets, node)},
-        ownerReferences=node.metadata.ownerReferences or (owned_by(lab),),
     )
     return replace(
         node,

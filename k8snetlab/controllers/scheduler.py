@@ -55,6 +55,8 @@ def _misfit(pod: Pod, node: Node) -> str:
         return "node(s) were unschedulable"
     if any(c.type == "Ready" and c.status != "True" for c in node.status.conditions):
         return "node(s) were not ready"
+    if not node.network_available:
+        return "node(s) had untolerated taint {node.kubernetes.io/network-unavailable: }"
     if any(node.metadata.labels.get(k) != v for k, v in pod.spec.nodeSelector.items()):
         return "node(s) didn't match Pod's node affinity/selector"
     return ""

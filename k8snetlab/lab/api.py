@@ -21,6 +21,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.everywhere import Everywhere
+from k8snetlab.lab.membership import Membership
 from k8snetlab.lab.operations import Operations, refuse_deletion
 from k8snetlab.lab.status import status
 
@@ -49,8 +50,11 @@ class Request(msgspec.Struct):
 class Api:
     """The ASGI application."""
 
-    def __init__(self, cluster: Cluster, operations: Operations, everywhere: Everywhere | None = None) -> None:
-        self._cluster, self._operations, self._everywhere = cluster, operations, everywhere
+    def __init__(
+        self, cluster: Cluster, operations: Operations, membership: Membership, everywhere: Everywhere | None = None
+    ) -> None:
+        self._cluster, self._operations = cluster, operations
+        self._membership, self._everywhere = membership, everywhere
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -135,6 +139,13 @@ class Api:
                 return await operations.trace(body)
             case ("POST", "diagnose"):
                 return operations.diagnose(body)
+            case ("GET", "machine"):
+                return await self._membership.joined()
+            case ("POST", "leave"):
+                await self._membership.leave()
+                return {}
+            case ("POST", "end"):
+                return self._membership.end(float(body["patience"]))
             case ("POST", "nodes", node, ("pause" | "resume") as verb):
                 return await operations.pause(node, verb == "pause")
             case ("GET", "pods", namespace, name, "log"):

@@ -162,6 +162,10 @@ class Client:
         """{"node", "interface", "address", "podCIDR"} of this machine, once it is a node and all of it stands."""
         return self._json("GET", f"{OWN}/machine")
 
+    def end(self, patience: float) -> Iterator[Json]:
+        """Lets every other machine leave the lab; yields progress events until they have, or for `patience` seconds."""
+        return self._lines("POST", f"{OWN}/end", {"patience": patience})
+
     def leave(self) -> None:
         """Gives this machine's node back to the store, with its lease and its pods."""
         self._json("POST", f"{OWN}/leave")

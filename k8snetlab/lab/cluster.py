@@ -154,7 +154,7 @@ class Cluster:
             old = self.current(type(obj), obj.name, obj.namespace)
             if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force:
                 if not old.metadata.deletionTimestamp:
-                    metadata = msgspec.structs.replace(old.metadata, deletionTimestamp=_now())
+                    metadata = msgspec.structs.replace(old.metadata, deletionTimestamp=now())
                     await self._replace(msgspec.structs.replace(old, metadata=metadata), old)
                 return
             key = store_key(old)
@@ -238,7 +238,7 @@ class Cluster:
 
 def _new(obj: T, snapshot: Snapshot) -> T:
     """The object as it is to be stored for the first time."""
-    metadata = msgspec.structs.replace(obj.metadata, resourceVersion="", creationTimestamp=_now(), generation=1)
+    metadata = msgspec.structs.replace(obj.metadata, resourceVersion="", creationTimestamp=now(), generation=1)
     return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot)
 
 
@@ -300,5 +300,6 @@ def _stored(obj: T) -> T:
     return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, resourceVersion=""))
 
 
-def _now() -> str:
+def now() -> str:
+    """RFC 3339, in seconds, as Kubernetes writes timestamps."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

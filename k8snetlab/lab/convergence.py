@@ -31,7 +31,9 @@ async def converge(
             yield event
 
 
-async def followed(cluster: Cluster, agents: Agents, pace: Pace | None, timeout: float) -> AsyncIterator[dict[str, Any]]:
+async def followed(
+    cluster: Cluster, agents: Agents, pace: Pace | None, timeout: float
+) -> AsyncIterator[dict[str, Any]]:
     """Yields progress events until every object is in the kernel and every pod runs or has failed (then, last, an event
     for each of those); raises with what is in the way."""
     began = asyncio.get_running_loop().time()

@@ -26,11 +26,14 @@ from k8snetlab.kernel import modules, netns
 from k8snetlab.lab.agents import Agents, AgentTask
 from k8snetlab.lab.api import Api
 from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.ending import leave_when_ended
 from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.leases import Leases
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.lifecycle import PodLifecycle
 from k8snetlab.lab.machine import read as read_machine
+from k8snetlab.lab.membership import Membership
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.remote import Remote
@@ -65,18 +68,24 @@ class Daemon:
         agents = Agents(cluster, self._ledger, self._paths, self._synced, machine)
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths)
         remote = Remote(store, machine.node) if machine else None
-        operations = Operations(self._lab, cluster, agents, kubelet, self._paths, self._stop.set, remote)
-        api = Api(cluster, operations, Everywhere(cluster, operations, remote) if remote else None)
+        leases = Leases(store, cluster, machine, self._paths)
+        membership = Membership(cluster, agents, leases, machine)
+        operations = Operations(self._lab, cluster, agents, kubelet, self._paths, leases, self._stop.set, remote)
+        everywhere = Everywhere(cluster, operations, remote) if remote else None
+        api = Api(cluster, operations, membership, everywhere)
         server = _server(api)
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._stop.set)
         tasks = [
-            asyncio.create_task(_for_ever("controllers", cluster.run_controllers)),
+            asyncio.create_task(_for_ever("leases", leases.run)),
+            asyncio.create_task(_for_ever("controllers", partial(leases.while_leading, cluster.run_controllers))),
             asyncio.create_task(_for_ever("agents", agents.run)),
             asyncio.create_task(_for_ever("kubelet", kubelet.run)),
         ]
-        if remote:
+        if remote and machine:
+            ended = partial(leave_when_ended, self._lab, cluster, machine)
+            tasks.append(asyncio.create_task(_for_ever("the end of the lab", ended)))
             tasks.append(asyncio.create_task(_for_ever("requests of other machines", partial(remote.run, api))))
         with _listen(self._paths) as listener:
             serving = asyncio.create_task(server._serve([listener]))

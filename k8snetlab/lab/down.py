@@ -10,14 +10,18 @@ from typing import Any
 
 from k8snetlab.agent import removal
 from k8snetlab.agent.container import LOGS
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import modules, netns, processes
 from k8snetlab.kernel.read import cables
-from k8snetlab.lab import labs
+from k8snetlab.lab import labs, machine
+from k8snetlab.lab.client import Client
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths, root
 from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.storing import forget, read_spec
 
+PATIENCE = 30.0
+"""Seconds that the other machines of a lab get to leave it."""
 GRACE = 2.0
 """Seconds that processes get between SIGTERM and SIGKILL."""
 
@@ -33,6 +37,8 @@ def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str,
 
 def _down(lab: str) -> Iterator[dict[str, Any]]:
     paths = LabPaths(lab)
+    if machine.read(paths):
+        yield from _end_others(lab)
     yield from _end_processes(Ledger(paths.ledger))
     spec = read_spec(paths)
     if spec.type != "embedded":
@@ -40,6 +46,20 @@ def _down(lab: str) -> Iterator[dict[str, Any]]:
         if not forget(lab, spec):
             yield {"type": "warning", "message": "the store does not answer: the lab's objects stay in it"}
     yield from remove_from_machine(lab)
+
+
+def _end_others(lab: str) -> Iterator[dict[str, Any]]:
+    """Lets the other machines of the lab leave first, for as long as they seem to be about it."""
+    left = ["the other machines"]
+    try:
+        for event in Client(lab).end(PATIENCE):
+            left = event["nodes"]
+            yield event
+    except K8sNetLabError as error:
+        yield {"type": "warning", "message": error.message}
+    if left:
+        message = f"{', '.join(left)} did not leave: `k8snetlab node leave --force` there takes the rest away"
+        yield {"type": "warning", "message": message}
 
 
 def remove_from_machine(lab: str) -> Iterator[dict[str, Any]]:

@@ -172,6 +172,7 @@ class PodLifecycle:
                     ContainerStatus(name=c.name, ready=c.state == "Running", restartCount=c.restarts, state=c.state)
                     for c in state.containers
                 ),
+                reason="",
                 message="; ".join(c.message for c in state.containers if c.message),
             )
             return msgspec.structs.replace(stored, status=status)

@@ -33,6 +33,7 @@ from k8snetlab.lab.concern import place_of
 from k8snetlab.lab.convergence import converge
 from k8snetlab.lab.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.leases import Leases
 from k8snetlab.lab.pace import Agent, Said
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.remote import Remote
@@ -57,11 +58,12 @@ class Operations:
         agents: Agents,
         kubelet: KubeletLink,
         paths: LabPaths,
+        leases: Leases,
         end: Callable[[], None],
         remote: Remote | None = None,
     ) -> None:
         self._lab, self._cluster, self._agents, self._kubelet, self._paths = lab, cluster, agents, kubelet, paths
-        self._remote = remote
+        self._leases, self._remote = leases, remote
         self._store_spec = read_spec(paths)
         self._end = end
         self._began = time.time()
@@ -92,6 +94,7 @@ class Operations:
                 yield event
             async for event in self._store(objects, changes):
                 yield event
+            await self._leases.registered()
             async for event in converge(self._cluster, self._agents, self._remote):
                 yield event
             for name in [task.name for task in self._agents.tasks if task.state.paused]:
@@ -173,7 +176,7 @@ class Operations:
         for new in objects:
             if not isinstance(new, Lab) or old is None:
                 continue
-            for field in ("podCIDR", "serviceCIDR", "underlay"):
+            for field in ("podCIDR", "serviceCIDR", "machines", "underlay")[: 3 if new.spec.machines else 4]:
                 if getattr(new.spec, field) != getattr(old.spec, field):
                     raise InputError(
                         f"{new.source or 'Lab'}: spec.{field} cannot be changed while the lab runs",
@@ -236,6 +239,7 @@ class Operations:
         if not health.healthy:
             problems.append(f"store: {health.problem}; what is in the kernel stays as it is")
         problems += [f"{key}: {problem}" for key, problem in self._cluster.informer.problems.items()]
+        problems += self._leases.problems.values()
         return {
             "lab": self._lab,
             "nodes": nodes,

@@ -97,7 +97,8 @@ def _family(
     peers = [
         _Peer(subnet, address, vtep_mac_of(peer, family), peer)
         for peer in others
-        if (subnet := pick(peer.podCIDRs, family)) and (address := pick(peer.addresses, family))
+        if peer.network_available
+        and (subnet := pick(peer.podCIDRs, family)) and (address := pick(peer.addresses, family))
     ]
     if lab.spec.network.backend == "host-gw":
         return Overlay(routes=tuple(Route(peer.subnet, dev=device, via=peer.address) for peer in peers))

@@ -139,6 +139,9 @@ class EmbeddedStore:
         held.deadline = self._clock() + held.ttl
         return held.ttl
 
+    async def time_to_live(self, lease: int) -> float:
+        return self._live_lease(lease).deadline - self._clock()
+
     async def revoke(self, lease: int) -> None:
         self._live_lease(lease)
         self._end_lease(lease)

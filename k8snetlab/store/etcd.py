@@ -177,6 +177,12 @@ class EtcdStore:
             raise NotFoundError(f"lease {lease} does not exist or has expired", "ask for a new one")
         return answer.result.TTL
 
+    async def time_to_live(self, lease: int) -> float:
+        answer = (await self._gateway.call("/v3/lease/timetolive", {"ID": lease})).decode(LeaseResponse)
+        if answer.TTL < 0:
+            raise NotFoundError(f"lease {lease} does not exist or has expired", "ask for a new one")
+        return answer.TTL
+
     async def revoke(self, lease: int) -> None:
         await self._gateway.call("/v3/lease/revoke", {"ID": lease})
 

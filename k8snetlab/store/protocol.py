@@ -134,6 +134,10 @@ class Store(Protocol):
         """Seconds left after renewal; raises NotFoundError when the lease has expired."""
         ...
 
+    async def time_to_live(self, lease: int) -> float:
+        """Seconds left without renewal; raises NotFoundError when the lease has expired."""
+        ...
+
     async def revoke(self, lease: int) -> None:
         """End the lease and delete its keys; raises NotFoundError when it has ended already."""
         ...
