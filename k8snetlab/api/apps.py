@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -26,11 +26,27 @@ class WorkloadStatus(Value):
     observedGeneration: int = 0
 
 
+class RollingUpdate(Value):
+    """How many pods, or how many of a hundred ("25%"), there may be too many or too few meanwhile."""
+
+    maxSurge: int | str = "25%"
+    maxUnavailable: int | str = "25%"
+
+
+class Strategy(Value):
+    type: Literal["RollingUpdate", "Recreate"] = "RollingUpdate"
+    rollingUpdate: RollingUpdate | None = None
+
+
+class DeploymentSpec(WorkloadSpec):
+    strategy: Strategy = Strategy()
+
+
 class Deployment(Object):
     KIND: ClassVar[str] = "Deployment"
     API_VERSION: ClassVar[str] = "apps/v1"
 
-    spec: WorkloadSpec = WorkloadSpec()
+    spec: DeploymentSpec = DeploymentSpec()
     status: WorkloadStatus = WorkloadStatus()
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 from msgspec.structs import replace
 
 from k8snetlab.api.addressing import Address, address, networks, node_addresses, split
+from k8snetlab.api.apps import Deployment, RollingUpdate, Strategy
 from k8snetlab.api.core import Pod, PodSpec, Service, SessionAffinityConfig
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
@@ -38,6 +39,8 @@ def with_defaults(obj: T, lab_name: str = LAB) -> T:
             new = _service(new)
         case Pod():
             new = replace(new, spec=_pod_spec(new.spec))
+        case Deployment() if new.spec.strategy == Strategy():
+            new = replace(new, spec=replace(new.spec, strategy=Strategy(rollingUpdate=RollingUpdate())))
         case EndpointSlice():
             new = replace(new, ports=tuple(new.ports))
         case Lab():
@@ -94,10 +97,8 @@ def expand(spec: LabSpec) -> LabSpec:
 
     What cannot be read as an address stays as it is: validation says what is wrong with it.
     """
-    if isinstance(spec.nodes, int):
-        nodes = () if spec.machines else numbered(spec.nodes)
-    else:
-        nodes = spec.nodes
+    counted = () if spec.machines or not isinstance(spec.nodes, int) else numbered(spec.nodes)
+    nodes = counted if isinstance(spec.nodes, int) else spec.nodes
     underlay = spec.underlay
     try:
         cidrs = [cidr for cidr in networks(underlay.cidr) if cidr.num_addresses > 2]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from k8snetlab.api.apps import WorkloadSpec
+from k8snetlab.api.apps import DeploymentSpec, WorkloadSpec
 from k8snetlab.api.core import (
     Condition,
     Container,
@@ -42,7 +42,7 @@ _POD = _words(
     runtimeClassName schedulerName schedulingGates securityContext serviceAccount serviceAccountName
     setHostnameAsFQDN shareProcessNamespace tolerations topologySpreadConstraints volumes"""
 )
-_WORKLOAD = _words("minReadySeconds paused progressDeadlineSeconds revisionHistoryLimit strategy")
+_WORKLOAD = _words("minReadySeconds paused progressDeadlineSeconds revisionHistoryLimit")
 _NODE_STATUS = _words(
     """allocatable capacity config daemonEndpoints declaredFeatures features images nodeInfo phase runtimeHandlers
     volumesAttached volumesInUse"""
@@ -62,6 +62,7 @@ KNOWN: dict[type[Any], frozenset[str]] = {
     EnvVar: _words("valueFrom"),
     PodSpec: _POD,
     WorkloadSpec: _WORKLOAD,
+    DeploymentSpec: _WORKLOAD,
     Condition: _words("lastHeartbeatTime lastUpdateTime lastProbeTime observedGeneration"),
     Namespace: _words("spec status"),
     NodeSpec: _words("configSource externalID providerID taints"),

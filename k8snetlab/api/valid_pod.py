@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from k8snetlab.api import addressing
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Container, Node, Pod, PodSpec
@@ -15,6 +17,7 @@ from k8snetlab.api.source import Path
 
 MAX_NETNS = 255
 """A network namespace is a file below /run/netns, LAB.NAMESPACE.POD."""
+_PERCENT = re.compile(r"[0-9]{1,9}%")
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -50,6 +53,28 @@ def workload(report: Report, obj: Deployment | ReplicaSet, world: Snapshot) -> N
             message = f"does not match the labels of the template ({shorten(have)}); make them the same"
             report.error(obj, path, message)
     pod_spec(report, obj, ("spec", "template", "spec"), obj.spec.template.spec, world)
+    if isinstance(obj, Deployment):
+        _strategy(report, obj)
+
+
+def _strategy(report: Report, deployment: Deployment) -> None:
+    path: Path = ("spec", "strategy", "rollingUpdate")
+    strategy = deployment.spec.strategy
+    roll = strategy.rollingUpdate
+    if roll is None:
+        return
+    if strategy.type == "Recreate":
+        report.error(deployment, path, "may not be set when type is Recreate")
+        return
+    limits = {"maxSurge": roll.maxSurge, "maxUnavailable": roll.maxUnavailable}
+    for field, limit in limits.items():
+        number = limit if isinstance(limit, int) else int(limit[:-1]) if _PERCENT.fullmatch(limit) else -1
+        if number < 0:
+            report.error(deployment, (*path, field), f'"{shorten(str(limit))}" is no number of pods; write 1 or "25%"')
+        elif field == "maxUnavailable" and isinstance(limit, str) and number > 100:
+            report.error(deployment, (*path, field), f'"{limit}" is more than all pods; "100%" is the most')
+    if all(limit in (0, "0%") for limit in limits.values()):
+        report.error(deployment, (*path, "maxUnavailable"), "may not be 0 when maxSurge is 0: no pod could be replaced")
 
 
 def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snapshot) -> None:

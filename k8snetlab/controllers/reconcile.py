@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Change, Key, Snapshot
-from k8snetlab.controllers import endpoints, garbage, identity, ipam, namespaces, nodes, scheduler, workloads
+from k8snetlab.controllers import deployments, endpoints, garbage, identity, ipam, namespaces, nodes, replica_sets, scheduler
 from k8snetlab.controllers.changes import DELETED, abandoned
 
 Controller = Callable[[Snapshot, Snapshot | None], Iterable[Change]]
@@ -20,8 +20,8 @@ CONTROLLERS: tuple[Controller, ...] = (
     namespaces.reconcile,
     nodes.reconcile,
     garbage.reconcile,
-    workloads.deployments,
-    workloads.replica_sets,
+    deployments.reconcile,
+    replica_sets.reconcile,
     scheduler.reconcile,
     ipam.reconcile,
     endpoints.reconcile,

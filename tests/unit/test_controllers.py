@@ -8,13 +8,14 @@ import pytest
 from msgspec.structs import replace
 from world import LAB, World, deployment, service
 
-from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.apps import Deployment, DeploymentSpec, ReplicaSet, RollingUpdate, Strategy
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import reconcile
+from k8snetlab.controllers.deployments import fenceposts
 from k8snetlab.controllers.ipam import LAST_RESERVED
 from k8snetlab.render.names import service_chain
 
@@ -241,6 +242,97 @@ def test_an_update_that_never_becomes_ready_leaves_the_old_pods_serving() -> Non
         rs.metadata.annotations["deployment.kubernetes.io/revision"] for rs in world.snapshot.all(ReplicaSet).values()
     }
     assert revisions == {"2", "3"}
+
+
+def with_strategy(manifest: str, strategy: str) -> str:
+    return manifest.replace("spec:\n", f"spec:\n  strategy: {strategy}\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "most", "least"),
+    [
+        ("{rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}", 10, 9),
+        ("{rollingUpdate: {maxSurge: 3, maxUnavailable: 0}}", 13, 10),
+        ('{rollingUpdate: {maxSurge: "100%", maxUnavailable: "50%"}}', 15, 5),
+        ('{rollingUpdate: {maxSurge: "15%"}}', 12, 8),
+        ("{type: RollingUpdate}", 13, 8),
+        ("{type: Recreate}", 10, 0),
+    ],
+)
+def test_a_rollout_keeps_to_its_strategy_and_uses_all_of_it(strategy: str, most: int, least: int) -> None:
+    world = World(LAB % 3 + with_strategy(deployment("web", 10), strategy)).run()
+    world.apply(with_strategy(deployment("web", 10, image="b"), strategy))
+    alive, ready, mixed = [], [], False
+    for _ in range(100):
+        world.settle()
+        live = [p for p in world.pods() if not p.metadata.deletionTimestamp]
+        alive.append(len(live))
+        ready.append(sum(p.ready for p in live))
+        mixed |= len({p.spec.containers[0].image for p in world.pods()}) > 1
+        waiting = next((p for p in live if not p.ready), None)
+        world.kubelet(lambda pod, one=waiting: pod.ready or pod.name == (one.name if one else ""))  # type: ignore[misc]
+    assert (max(alive), min(ready)) == (most, least)
+    assert {p.spec.containers[0].image for p in world.pods()} == {"b"} and ready[-1] == 10
+    assert mixed is ("Recreate" not in strategy)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "surge", "unavailable", "expected"),
+    [(1, "25%", "25%", (1, 0)), (4, "25%", "25%", (1, 1)), (3, "0%", "25%", (0, 1)), (10, 2, "33%", (2, 3))],
+)
+def test_percentages_are_rounded_as_kubernetes_rounds_them(
+    replicas: int, surge: int | str, unavailable: int | str, expected: tuple[int, int]
+) -> None:
+    roll = RollingUpdate(maxSurge=surge, maxUnavailable=unavailable)
+    assert fenceposts(DeploymentSpec(replicas=replicas, strategy=Strategy(rollingUpdate=roll))) == expected
+
+
+REPLICA_SET = """---
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}, matchExpressions: [{key: tier, operator: NotIn, values: [db]}]}
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c}]}}
+"""
+ORPHAN = "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s, labels: {app: %s}}, spec: {containers: [{name: c}]}}\n"
+
+
+def owner(pod: Pod) -> str:
+    return next((one.name for one in pod.metadata.ownerReferences if one.controller), "")
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["pods-first", "set-first"])
+def test_a_replica_set_adopts_the_pods_that_fit_it_and_belong_to_nobody(before: bool) -> None:
+    fitting, other = ORPHAN % ("mine", "web"), ORPHAN % ("other", "shop")
+    world = World(LAB % 2 + (fitting + other if before else "")).run()
+    world.apply(REPLICA_SET).run()
+    if not before:
+        world.apply(fitting + other).run()
+    assert {p.name: owner(p) for p in world.pods() if p.name in ("mine", "other")}.get("other") == ""
+    mine = world.pods("mine")
+    assert [owner(p) for p in mine] == (["web"] if before else [])  # one too many: the youngest of three goes
+    assert sum(owner(p) == "web" for p in world.pods()) == 2
+
+
+def test_a_pod_whose_label_is_changed_is_let_go_and_another_takes_its_place() -> None:
+    world = World(LAB % 2 + REPLICA_SET).run()
+    pod = world.pods()[0]
+    world.store(replace(pod, metadata=replace(pod.metadata, labels={"app": "web", "tier": "db"})))
+    world.run()
+    assert [owner(p) for p in world.pods() if p.name == pod.name] == [""]
+    assert sum(owner(p) == "web" for p in world.pods()) == 2
+    freed = next(p for p in world.pods() if p.name == pod.name)
+    world.store(replace(freed, metadata=replace(freed.metadata, labels={"app": "web"})))
+    world.run()
+    assert len(world.pods()) == 2 and all(owner(p) == "web" for p in world.pods())
+
+
+def test_of_two_sets_that_both_fit_a_pod_one_gets_it() -> None:
+    world = World(LAB % 2 + ORPHAN % ("mine", "web")).run()
+    world.apply(REPLICA_SET + REPLICA_SET.replace("name: web}", "name: two}", 1)).run()
+    assert sorted(map(owner, world.pods())) == ["two", "two", "web", "web"]
 
 
 def test_old_replica_sets_are_kept_up_to_ten() -> None:

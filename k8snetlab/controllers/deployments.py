@@ -1,0 +1,152 @@
+"""Deployments make ReplicaSets, and roll from one to the next.
+
+Source: Kubernetes pkg/controller/deployment (rolling.go, recreate.go, util.ResolveFenceposts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from k8snetlab.api.apps import Deployment, DeploymentSpec, ReplicaSet, RollingUpdate, WorkloadSpec, WorkloadStatus
+from k8snetlab.api.core import Pod
+from k8snetlab.api.meta import LabelSelector, ObjectMeta
+from k8snetlab.api.selection import by_owner
+from k8snetlab.api.snapshot import Change, Key, Snapshot
+from k8snetlab.controllers.changes import owners_changed, put, remove
+from k8snetlab.controllers.identity import controller_of, owned_by, template_hash
+
+TEMPLATE_HASH = "pod-template-hash"
+REVISION = "deployment.kubernetes.io/revision"
+HISTORY = 10
+"""How many ReplicaSets of the past a Deployment keeps (revisionHistoryLimit)."""
+
+
+def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
+    keys = dict.fromkeys((*owners_changed(Deployment, ReplicaSet, now, before), *_with_pods_gone(now, before)))
+    for key in keys:
+        deployment = now.all(Deployment).get(key)
+        if deployment is not None:
+            yield from _rollout(deployment, now)
+
+
+def _with_pods_gone(now: Snapshot, before: Snapshot | None) -> Iterator[Key]:
+    """The Deployments that lost a pod for good, for which one with strategy Recreate may be waiting."""
+    for key in now.changes(Pod, before) if before else ():
+        pod = before.all(Pod).get(key) if before and key not in now.all(Pod) else None
+        owner = controller_of(pod) if pod else None
+        replica_set = now.get(ReplicaSet, owner.name, key[0]) if owner else None
+        if replica_set and (owner := controller_of(replica_set)):
+            yield key[0], owner.name
+
+
+def _rollout(deployment: Deployment, now: Snapshot) -> Iterator[Change]:
+    owned = now.select(ReplicaSet, by_owner, (Deployment.KIND, *deployment.key))
+    sets = sorted(owned.values(), key=lambda rs: (_revision(rs), rs.name))
+    hash_ = template_hash(deployment.spec.template)
+    current = next((rs for rs in sets if rs.metadata.labels.get(TEMPLATE_HASH) == hash_), None)
+    latest = max(map(_revision, sets), default=0)
+    if current is None:
+        current = _new_set(deployment, hash_, latest + 1)
+        sets.append(current)
+    elif _revision(current) < latest:
+        annotations = {**current.metadata.annotations, REVISION: str(latest + 1)}
+        current = _update(sets, current, replace(current, metadata=replace(current.metadata, annotations=annotations)))
+    old = [rs for rs in sets if rs.name != current.name]
+    if deployment.spec.strategy.type == "Recreate" and any(_alive(rs, now) for rs in old):
+        sets = [*(_scaled(rs, 0) for rs in old), current]
+    elif any(rs.spec.replicas for rs in old):
+        sets = _roll(deployment.spec, current, old)
+    else:
+        _update(sets, current, _scaled(current, deployment.spec.replicas))
+    for rs in sets:
+        if owned.get(rs.key) != rs:
+            yield put(rs)
+    finished = [rs for rs in old if not rs.spec.replicas and not rs.status.replicas]
+    for rs in finished[:-HISTORY]:
+        yield from remove(rs, now)
+    status = WorkloadStatus(
+        replicas=sum(rs.status.replicas for rs in sets),
+        readyReplicas=sum(rs.status.readyReplicas for rs in sets),
+        availableReplicas=sum(rs.status.availableReplicas for rs in sets),
+        updatedReplicas=next(rs.status.replicas for rs in sets if rs.name == current.name),
+        observedGeneration=deployment.metadata.generation,
+    )
+    if status != deployment.status:
+        yield put(replace(deployment, status=status))
+
+
+def _alive(rs: ReplicaSet, now: Snapshot) -> bool:
+    """Whether it has pods, on their way out too, or is about to make some."""
+    return bool(rs.spec.replicas or now.select(Pod, by_owner, (ReplicaSet.KIND, *rs.key)))
+
+
+def fenceposts(spec: DeploymentSpec) -> tuple[int, int]:
+    """How many pods a rolling update may have too many, and how many too few."""
+    roll = spec.strategy.rollingUpdate or RollingUpdate()
+    surge, unavailable = (_share(limit, spec.replicas) for limit in (roll.maxSurge, roll.maxUnavailable))
+    # Percentages of few pods may both come to nothing, with which no update would ever move.
+    return (-(-surge // 100), unavailable // 100) if surge >= 1 or unavailable >= 100 else (0, 1)
+
+
+def _share(limit: int | str, replicas: int) -> int:
+    """In hundredths of a pod, to be rounded up or down."""
+    return limit * 100 if isinstance(limit, int) else int(limit.removesuffix("%")) * replicas
+
+
+def _roll(spec: DeploymentSpec, current: ReplicaSet, old: list[ReplicaSet]) -> list[ReplicaSet]:
+    """One step of a rolling update: the new set grows as far as the surge allows, the old ones shrink as far as enough
+    pods stay available (pods that are not available go first)."""
+    wanted, (surge, unavailable) = spec.replicas, fenceposts(spec)
+    total = current.spec.replicas + sum(rs.spec.replicas for rs in old)
+    grown = min(wanted, current.spec.replicas + max(0, wanted + surge - total))
+    total += grown - current.spec.replicas
+    spare = total - (wanted - unavailable) - max(0, grown - current.status.availableReplicas)
+    after = []
+    for rs in old:
+        broken = min(spare, max(0, rs.spec.replicas - rs.status.availableReplicas))
+        spare -= max(broken, 0)
+        after.append(_scaled(rs, rs.spec.replicas - max(broken, 0)))
+    available = current.status.availableReplicas + sum(min(r.spec.replicas, r.status.availableReplicas) for r in after)
+    spare = min(spare, available - (wanted - unavailable))
+    for number, rs in enumerate(after):
+        drop = min(max(spare, 0), rs.spec.replicas)
+        spare -= drop
+        after[number] = _scaled(rs, rs.spec.replicas - drop)
+    return [*after, _scaled(current, grown)]
+
+
+def _update(sets: list[ReplicaSet], old: ReplicaSet, new: ReplicaSet) -> ReplicaSet:
+    sets[sets.index(old)] = new
+    return new
+
+
+def _scaled(rs: ReplicaSet, replicas: int) -> ReplicaSet:
+    return rs if rs.spec.replicas == replicas else replace(rs, spec=replace(rs.spec, replicas=replicas))
+
+
+def _revision(rs: ReplicaSet) -> int:
+    text = rs.metadata.annotations.get(REVISION, "0")
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def _new_set(deployment: Deployment, hash_: str, revision: int) -> ReplicaSet:
+    template, selector = deployment.spec.template, deployment.spec.selector
+    labels = {**template.metadata.labels, TEMPLATE_HASH: hash_}
+    return ReplicaSet(
+        metadata=ObjectMeta(
+            name=f"{deployment.name}-{hash_}",
+            namespace=deployment.namespace,
+            labels=labels,
+            annotations={REVISION: str(revision)},
+            ownerReferences=(owned_by(deployment),),
+        ),
+        spec=WorkloadSpec(
+            replicas=0,
+            selector=LabelSelector(
+                matchLabels={**selector.matchLabels, TEMPLATE_HASH: hash_}, matchExpressions=selector.matchExpressions
+            ),
+            template=replace(template, metadata=replace(template.metadata, labels=labels)),
+        ),
+    )
