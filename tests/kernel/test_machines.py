@@ -1,0 +1,123 @@
+"""A lab of several machines through the real command line: joining, leaving, taking it down, and what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from machines import Machine, Wire, eventually, store_on, take_down, url
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def wire(namespace: Callable[[str], str], tmp_path: Path) -> Wire:
+    return Wire(namespace, tmp_path)
+
+
+@pytest.fixture
+def two(wire: Wire, tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
+    """Two machines; the first serves the store."""
+    machines = (wire.machine(), wire.machine())
+    before = [machine.state() for machine in machines]
+    with ExitStack() as stack:
+        stack.enter_context(store_on(machines[0], tmp_path))
+        stack.callback(lambda: [_compare(m, b) for m, b in zip(machines, before, strict=True)])
+        stack.callback(take_down, [*machines])
+        yield machines
+
+
+def _compare(machine: Machine, before: dict[str, str]) -> None:
+    after = machine.state()
+    assert after == before, {what: (before[what], text) for what, text in after.items() if before[what] != text}
+
+
+@pytest.fixture
+def lab(two: tuple[Machine, Machine]) -> tuple[Machine, Machine]:
+    """The scenario `machines` on both."""
+    one, other = two
+    one.run("up", "machines", "--node", "node1", "--store", url(one))
+    other.run("node", "join", "--store", url(one), "--name", "node2")
+    eventually(lambda: one.whole() and len(ready(one)) == 3)
+    return two
+
+
+def ready(machine: Machine) -> list[str]:
+    pods = machine.json("get", "pods", "-A")["items"]
+    return [
+        pod["metadata"]["name"]
+        for pod in pods
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
+    ]
+
+
+def test_two_machines_make_one_lab(lab: tuple[Machine, Machine]) -> None:
+    """Everyone reaches everyone, seen from both; a machine has what a node of a real cluster has, in its own
+    namespace, and by the interface that the others reach it by."""
+    for machine, other in (lab, lab[::-1]):
+        assert machine.whole()
+        link = machine.here("ip", "-d", "link", "show", "flannel.1")
+        assert f"local {machine.address} dev eth1" in link
+        assert f"dst {other.address}" in machine.here("bridge", "fdb", "show", "dev", "flannel.1")
+        assert "KUBE-SERVICES" in machine.here("iptables-save", "-t", "nat")
+        assert "cni0" in machine.here("ip", "-o", "-4", "address")
+    nodes = {node["metadata"]["name"]: node for node in lab[1].json("get", "nodes")["items"]}
+    for machine in lab:
+        annotations = nodes[machine.node]["metadata"]["annotations"]
+        assert annotations["flannel.alpha.coreos.com/public-ip"] == machine.address
+        assert annotations["k8snetlab/interface"] == "eth1"
+
+
+def test_up_said_again_on_either_machine_changes_nothing(lab: tuple[Machine, Machine]) -> None:
+    for machine in lab:
+        outcome = machine.json("up", "machines")
+        assert (outcome["created"], outcome["updated"], outcome["deleted"]) == ([], [], [])
+
+
+def test_a_machine_that_leaves_is_what_it_was_and_the_lab_goes_on(
+    two: tuple[Machine, Machine], lab: tuple[Machine, Machine]
+) -> None:
+    one, other = lab
+    other.run("node", "leave")
+    assert not other.run_directory.exists() or not list(other.run_directory.iterdir())
+    assert [node["metadata"]["name"] for node in one.json("get", "nodes")["items"]] == ["node1"]
+    eventually(lambda: other.address not in one.here("bridge", "fdb", "show", "dev", "flannel.1"))
+    assert "10.244.2.0/24" not in one.here("ip", "route")
+    other.run("node", "join", "--store", url(one), "--name", "node2")
+    eventually(lambda: one.whole() and len(ready(one)) == 3)
+
+
+def test_down_on_one_machine_is_heard_on_all(lab: tuple[Machine, Machine]) -> None:
+    one, other = lab
+    other.run("down")
+    eventually(lambda: not (one.run_directory / one.name).exists())
+    assert one.here("ip", "netns", "list").count(one.name) == 0
+
+
+def test_a_name_or_an_address_that_another_machine_has_is_refused(wire: Wire, lab: tuple[Machine, Machine]) -> None:
+    one, _ = lab
+    third = wire.machine()
+    before = third.state()
+    said = third.run("node", "join", "--store", url(one), "--name", "node2", code=1)
+    assert "node2" in said
+    assert "--name" in said
+    assert third.state() == before
+    assert not (third.run_directory / third.name).exists()
+    assert one.whole()
+
+
+def test_joining_before_the_lab_is_there(two: tuple[Machine, Machine]) -> None:
+    one, other = two
+    said = other.run("node", "join", "--store", url(one), "--name", "node2", code=1)
+    assert "holds no lab" in said
+    assert f"--store {url(one)}" in said
+
+
+def test_a_machine_is_in_one_lab_only(lab: tuple[Machine, Machine]) -> None:
+    one, _ = lab
+    one.environment["K8SNETLAB_LAB"] = "another"
+    said = one.run("up", "machines", "--node", "node1", "--store", url(one), code=1)
+    assert f"a node of lab {one.name} already" in said
+    one.environment["K8SNETLAB_LAB"] = one.name
