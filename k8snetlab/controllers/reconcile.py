@@ -11,7 +11,17 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Change, Key, Snapshot
-from k8snetlab.controllers import deployments, endpoints, garbage, identity, ipam, namespaces, nodes, replica_sets, scheduler
+from k8snetlab.controllers import (
+    deployments,
+    endpoints,
+    garbage,
+    identity,
+    ipam,
+    namespaces,
+    nodes,
+    replica_sets,
+    scheduler,
+)
 from k8snetlab.controllers.changes import DELETED, abandoned
 
 Controller = Callable[[Snapshot, Snapshot | None], Iterable[Change]]
