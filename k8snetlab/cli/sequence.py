@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from k8snetlab.cli.story import flow
 
 Json = Mapping[str, Any]
-TELLING = ("rule", "conntrack", "encapsulate", "decapsulate", "deliver", "stop")
+TELLING = ("mixed", "rule", "conntrack", "encapsulate", "decapsulate", "deliver", "stop")
 """The decisions that a picture shows; routes and neighbours are left to the story."""
 COLUMN, ROW, TOP = 250, 26, 70
 

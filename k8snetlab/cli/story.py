@@ -17,6 +17,7 @@ _COLOURS = {
     "decapsulate": "cyan",
     "fdb": "cyan",
     "flood": "yellow",
+    "mixed": "bold yellow",
 }
 _FATES = {
     "answered": "answered",
@@ -104,6 +105,8 @@ def _ending(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
         seen = Text("observed:  ")
         seen.append(_FATES[observed["fate"]], style="green" if observed["fate"] == "answered" else "bold red")
         seen.append(f" after {observed['milliseconds']:.2f} ms")
+        if observed["remark"]:
+            seen.append(f"; {observed['remark']}")
         yield seen
         for made in observed["connections"]:
             yield Text(f"conntrack of {made['place']}: {_tuple(made['original'])}, answered as {_tuple(made['reply'])}")

@@ -28,6 +28,7 @@ class Traced(StrEnum):
     TCP = "tcp"
     UDP = "udp"
     ICMP = "icmp"
+    SCTP = "sctp"
 
 
 def register(app: typer.Typer) -> None:

@@ -24,6 +24,11 @@ class ChainKey(NamedTuple):
     chain: str
 
 
+def beside(table: str, variant: str) -> str:
+    """What `table` of the variant of iptables is called that holds rules as well as the one in use: "nat (legacy)"."""
+    return f"{table} ({variant})"
+
+
 class Hook(msgspec.Struct, frozen=True):
     """A rule that must stand in a built-in chain: `rule` in `chain` of `table`, put first or appended."""
 

@@ -93,7 +93,9 @@ class View(msgspec.Struct, frozen=True):
 
     `addresses` maps a device to its addresses. `chains` holds the rules of the family that was asked for, `policies`
     those of built-in chains, `counters` packets and bytes per rule; `listening` (protocol, address, port), the address
-    "" for any; `recent` the names of `recent` lists by address held.
+    "" for any; `recent` the names of `recent` lists by address held. `beside` is the variant of iptables that holds
+    rules as well as the lab's own ("" for none): they are among the others, in tables named by `rules.beside`. `sctp`:
+    the kernel has that protocol.
     """
 
     netns: str
@@ -110,6 +112,8 @@ class View(msgspec.Struct, frozen=True):
     counters: Mapping[ChainKey, tuple[tuple[int, int], ...]] = {}
     listening: frozenset[tuple[str, str, int]] = frozenset()
     recent: Mapping[str, frozenset[str]] = {}
+    beside: str = ""
+    sctp: bool = False
 
     @property
     def own(self) -> tuple[str, ...]:

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from k8snetlab.errors import NotFoundError, UnsupportedError
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import netns, stamps
 
-_ETH_P_ALL, _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 0x0003, 35, 33
+_ETH_P_ALL, _SO_RCVBUFFORCE = 0x0003, 33
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _OUTGOING = 4
 _ETHERNET_TYPES = (1, 772)
@@ -62,6 +62,7 @@ class Capture:
                 self._taps[tap.socket.fileno()] = tap
                 self._numbered.append(tap)
                 self._poll.register(tap.socket, select.POLLIN)
+            stamps.begun()
         except BaseException:
             self.close()
             raise
@@ -137,7 +138,7 @@ class Capture:
                 if error.errno != errno.ENETDOWN:  # the device went down, and may come up again
                     raise
                 continue
-            tap.latest = next((_time(data) for _, kind, data in ancillary if kind == _SO_TIMESTAMPNS), time.time_ns())
+            tap.latest = stamps.of(ancillary) or time.time_ns()
             data = bytes(memoryview(self._buffer)[:size])
             framed = address[3] in _ETHERNET_TYPES
             seen = Seen(tap.latest, tap.number, address[0] or "?", address[2] == _OUTGOING, framed, size, data)
@@ -161,7 +162,7 @@ class _Tap:
             raise UnsupportedError("packets can be captured by root only", "use sudo") from error
         try:
             self.socket.setblocking(False)
-            self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            stamps.ask(self.socket)
             with contextlib.suppress(PermissionError):
                 self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
             if device:
@@ -188,8 +189,3 @@ def devices(namespace: str) -> list[str]:
     """The names of its devices."""
     with netns.inside(namespace):
         return [name for _, name in socket.if_nameindex()]
-
-
-def _time(data: bytes) -> int:
-    seconds, nanoseconds = struct.unpack("=qq", data[:16])
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from k8snetlab.dataplane.packet import IPV4, IPV6, NAMES, TUNNEL_PORTS, Packet, decode
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import netns, stamps
 from k8snetlab.kernel.netlink import split
 from k8snetlab.kernel.nfnetlink import attributes
 
-_ETH_P_ALL, _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 0x0003, 35, 33
+_ETH_P_ALL, _SO_RCVBUFFORCE = 0x0003, 33
 _OUTGOING, _OTHERHOST = 4, 3
 _NETLINK_NETFILTER, _NEW_CONNECTIONS = 12, 1
 _SNAP = 512
@@ -57,6 +56,7 @@ class Watch:
                 with netns.inside(namespace):
                     self._packets[namespace] = _packet_socket()
                     self._events[namespace] = _event_socket()
+            stamps.begun()
         except BaseException:
             self.close()
             raise
@@ -84,21 +84,20 @@ class Watch:
                 data, ancillary, _, address = packets.recvmsg(_SNAP, 64)
                 packet = decode(data, self._ports) if address[1] in (IPV4, IPV6) else None
                 if packet:
-                    time = next((struct.unpack("=qq", d[:16]) for _, k, d in ancillary if k == _SO_TIMESTAMPNS), (0, 0))
                     way = address[2]
                     yield Frame(
                         namespace,
                         address[0],
                         way == _OUTGOING,
                         way == _OTHERHOST,
-                        time[0] * 1_000_000_000 + time[1],
+                        stamps.of(ancillary),
                         packet,
                     )
 
 
 def _packet_socket() -> socket.socket:
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
-    opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    stamps.ask(opened)
     with contextlib.suppress(PermissionError):
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
     opened.setblocking(False)

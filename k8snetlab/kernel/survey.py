@@ -13,11 +13,11 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from k8snetlab.dataplane.rules import ChainKey, Family
+from k8snetlab.dataplane.rules import ChainKey, Family, beside
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
-from k8snetlab.kernel import netns, sysctl
+from k8snetlab.kernel import iptables, netns, sysctl
 from k8snetlab.kernel.iptables import Variant, command, saved
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
@@ -37,6 +37,7 @@ from k8snetlab.kernel.messages import (
 )
 from k8snetlab.kernel.netlink import Netlink, attributes
 
+_Held = TypeVar("_Held")
 IFF_LOOPBACK, IFF_LOWER_UP = 0x8, 0x10000
 _KINDS = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 _TABLES = {255: "local", 254: "main", 253: "default"}
@@ -72,6 +73,8 @@ def survey(
     values = sysctl.read(namespace, [*keys, *asks])
     asking = {key.split(".", 3)[3].rpartition(".")[0].replace("/", ".") for key in asks if values.get(key, "0") != "0"}
     text = _rules(namespace, family, variant, lockfile)
+    associations = _sctp(namespace)
+    other, more = iptables.beside(namespace, family, variant)
     return View(
         netns=namespace,
         place=place,
@@ -82,10 +85,12 @@ def survey(
         neighbours=neighbours,
         forwarding=forwarding,
         sysctls=values,
-        chains=saved.chains(text),
-        policies=_policies(text),
-        counters=saved.counters(text),
-        listening=frozenset(_listening(namespace)),
+        chains=saved.chains(text) | _beside(saved.chains(more), other),
+        policies=_policies(text) | _beside(_policies(more), other),
+        counters=saved.counters(text) | _beside(saved.counters(more), other),
+        beside=other if more else "",
+        listening=frozenset((*_listening(namespace), *(associations or ()))),
+        sctp=associations is not None,
         recent=_recent(namespace),
     )
 
@@ -226,6 +231,10 @@ def _rules(namespace: str, family: Family, variant: Variant, lockfile: Path) -> 
     return command.output(namespace, [tool, "-c"], lockfile)
 
 
+def _beside(found: Mapping[ChainKey, _Held], variant: Variant) -> dict[ChainKey, _Held]:
+    return {ChainKey(beside(key.table, variant), key.chain): held for key, held in found.items()}
+
+
 def _policies(text: str) -> dict[ChainKey, str]:
     found, table = {}, ""
     for line in text.splitlines():
@@ -249,6 +258,25 @@ def _listening(namespace: str) -> Iterator[tuple[str, str, int]]:
             if state == _PROTOCOLS[protocol]:
                 packed, _, port = local.rpartition(":")
                 yield protocol, _unpacked(packed), int(port, 16)
+
+
+def _sctp(namespace: str) -> list[tuple[str, str, int]] | None:
+    """Endpoints that listen, as `_listening` has them; None where the kernel has no SCTP (or has not loaded it)."""
+    with netns.inside(namespace):
+        try:
+            text = Path("/proc/thread-self/net/sctp/eps").read_text()
+        except FileNotFoundError:
+            return None
+    return list(endpoints(text))
+
+
+def endpoints(text: str) -> Iterator[tuple[str, str, int]]:
+    """Of /proc/net/sctp/eps: columns ENDPT SOCK STY SST HBKT LPORT UID INODE LADDRS; state 10 listens."""
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        if words[3] == "10":
+            for address in words[8:]:
+                yield "sctp", "" if address in ("0.0.0.0", "::") else address.lower(), int(words[5])
 
 
 def _unpacked(text: str) -> str:

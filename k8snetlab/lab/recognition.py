@@ -64,9 +64,16 @@ class Recognition:
             about = frame.packet.quoted
             if not about or frame.netns != self._origin or frame.outgoing:
                 continue
-            if about.protocol == self._protocol and (about.sport, about.dst, about.dport) == self._asked:
+            own = about.identifier if self._protocol == "icmp" else about.sport
+            if about.protocol == self._protocol and (own, about.dst, about.dport) == self._asked:
                 return "refused" if frame.packet.code in _PORT_UNREACHABLE else "unreachable"
         return None
+
+    def silenced(self, frames: Sequence[Frame]) -> bool:
+        """Whether no ICMP error about the packet was seen anywhere: a kernel sends few of them (icmp_ratelimit)."""
+        ends = {(p.dst, p.dport) for frame, back in self.of(frames) if not back and (p := _carried(frame))}
+        errors = (_carried(frame).quoted for frame in frames)
+        return not any(e and e.protocol == self._protocol and (e.dst, e.dport) in ends for e in errors)
 
     def _begins(self, frame: Frame) -> bool:
         packet = _carried(frame)

@@ -29,11 +29,12 @@ from k8snetlab.trace.way import Flow, Way
 
 PATIENCE = 0.5
 """Seconds that an observed packet may take."""
+PROTOCOLS = ("tcp", "udp", "icmp", "sctp")
 Json = dict[str, Any]
 
 
 class Question(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"}):
-    """What is asked. `protocol` is tcp, udp or icmp; `node`: enter a Service by its node port there; `endpoint`: of a
+    """What is asked. `protocol` is one of PROTOCOLS; `node`: enter a Service by its node port there; `endpoint`: of a
     Service's ways show the one to this "ip" or "ip:port"."""
 
     source: str
@@ -96,10 +97,10 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question) -> Json:
     """{"from", "fromNode", "to", "kind", "address", "port", "protocol", "ways": [Way…], "chosen", "observed"}.
 
     `chosen` is the number of the way that was taken, or that is shown; `observed` {"fate", "agrees", "differences",
-    "milliseconds", "error", "connections"} or None. Raises NotFoundError, InputError, KernelError.
+    "remark", "milliseconds", "error", "connections"} or None. Raises NotFoundError, InputError, KernelError.
     """
-    if question.protocol not in ("tcp", "udp", "icmp"):
-        raise InputError(f"{question.protocol!r} cannot be traced", "use tcp, udp or icmp")
+    if question.protocol not in PROTOCOLS:
+        raise InputError(f"{question.protocol!r} cannot be traced", f"use {', '.join(PROTOCOLS)}")
     place = find_place(snapshot, question.source)
     if not netns.exists(place.netns):
         raise NotFoundError(f"{place.name} has no network namespace (yet)", "`k8snetlab status` tells what is wrong")
@@ -109,7 +110,7 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question) -> Json:
     chosen = _by_endpoint(ways, question.endpoint) if question.endpoint else 0
     observed: Json | None = None
     if not question.predictOnly:
-        ways, chosen, observed = _observed(kernel, place, target, question.protocol, ways)
+        ways, chosen, observed = _observed(snapshot, kernel, place, target, question.protocol, ways)
     return {
         "from": place.name,
         "fromNode": place.node,
@@ -124,8 +125,10 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question) -> Json:
     }
 
 
-def _predicted(snapshot: Snapshot, kernel: Kernel, place: Place, target: Target, protocol: str) -> tuple[Way, ...]:
-    source, destination = (0, 0) if protocol == "icmp" else (40000, target.port)
+def _predicted(
+    snapshot: Snapshot, kernel: Kernel, place: Place, target: Target, protocol: str, port: int = 40000
+) -> tuple[Way, ...]:
+    source, destination = (0, 0) if protocol == "icmp" else (port, target.port)
     flow = Flow("", target.address, protocol, source, destination)
     return predict(kernel, Owners(snapshot), place.netns, flow)
 
@@ -176,7 +179,7 @@ def _by_endpoint(ways: tuple[Way, ...], endpoint: str) -> int:
 
 
 def _observed(
-    kernel: Kernel, place: Place, target: Target, protocol: str, ways: tuple[Way, ...]
+    snapshot: Snapshot, kernel: Kernel, place: Place, target: Target, protocol: str, ways: tuple[Way, ...]
 ) -> tuple[tuple[Way, ...], int, Json]:
     passed = {hop.netns for way in ways for hop in way.hops} | {place.netns}
     passed |= {namespace for namespace, (_, kind) in kernel.places.items() if kind != "pod"}
@@ -187,7 +190,14 @@ def _observed(
     found = Recognition(shot, place.netns, (target.address, target.port), protocol, made)
     bridges = {(v.netns, i.name) for v in kernel.read.values() for i in v.interfaces.values() if i.kind == "bridge"}
     heard = (found.told(frames) if shot.heard == "lost" else None) or shot.heard
-    verdict = compare(ways, _sightings(kernel, frames, found), heard, bridges)
+    if shot.sport and protocol != "icmp":
+        ways = _predicted(snapshot, kernel, place, target, protocol, shot.sport)
+    sightings = list(_sightings(kernel, frames, found))
+    verdict, remark = compare(ways, sightings, heard, bridges), ""
+    told = verdict.way.fate
+    if heard == "lost" and told in ("refused", "unreachable") and sightings and found.silenced(frames):
+        remark = "nobody said so: a kernel sends few ICMP errors, one a second to each address (icmp_ratelimit)"
+        verdict = compare(ways, sightings, told, bridges)
     ways = (*ways[: verdict.chosen], verdict.way, *ways[verdict.chosen + 1 :])
     return (
         ways,
@@ -196,6 +206,7 @@ def _observed(
             "fate": heard,
             "agrees": not verdict.differences,
             "differences": list(verdict.differences),
+            "remark": remark,
             "milliseconds": round(shot.milliseconds, 3),
             "error": shot.error,
             "connections": [

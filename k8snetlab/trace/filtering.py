@@ -14,15 +14,18 @@ from k8snetlab.trace.tracer import Host, Outcome, Packet, Step, TraceError, Verd
 from k8snetlab.trace.way import Decision, Flow
 
 BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+EARLY = ("PREROUTING", "OUTPUT")
 ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK")
 
 
 class Tracked(msgspec.Struct, frozen=True):
-    """A connection that `netns` remembers: the packet as it came, and the answer it waits for."""
+    """A connection that `netns` remembers: the packet as it came, the answer it waits for, and who owns the rule that
+    translated it."""
 
     netns: str
     original: Flow
     reply: Flow
+    owner: str = ""
 
 
 class Passed(msgspec.Struct, frozen=True):
@@ -65,10 +68,13 @@ def passages(
     )
     host = Host(view.own, lambda dst: _device(view, dst), view.recent.get(entering.src, frozenset()), view.addresses)
     try:
-        outcomes = trace(view.chains, packet, host, view.policies)
+        outcomes = trace(view.chains, packet, host, view.policies, view.beside)
     except (RuleSyntaxError, TraceError) as error:
         yield Passed(entering, entering.dst, "sent", before=(Decision("rule", f"not followed: {error.message}"),))
         return
+    if view.beside:
+        text = f"both variants of iptables hold rules in {view.place}: those of iptables-{view.beside} are asked first"
+        noted = (Decision("mixed", text), *noted)
     for outcome in outcomes:
         yield _passed(view, owners, flow, outcome, connection, noted)
 
@@ -98,8 +104,14 @@ def _passed(
         early=ended and last == "PREROUTING",
         reject=(reject.option("reject-with") or "") if reject else "",
         endpoint=outcome.endpoint,
-        tracked=None if connection else Tracked(view.netns, flow, left.turned()),
+        tracked=None if connection else Tracked(view.netns, flow, left.turned(), _translator(before + after)),
     )
+
+
+def _translator(decisions: Iterable[Decision]) -> str:
+    """Who owns the first rule that changed an address."""
+    changing = (d for d in decisions if d.text.startswith(("DNAT", "REDIRECT", "SNAT", "MASQUERADE")))
+    return next((d.owner for d in changing), "")
 
 
 def _policy(view: View, outcome: Outcome) -> str:
@@ -112,21 +124,28 @@ def _policy(view: View, outcome: Outcome) -> str:
 
 def _decisions(view: View, owners: Owners, outcome: Outcome) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
     """Those of PREROUTING and OUTPUT, and those of the later hooks: a decision for each rule that did something."""
-    before: list[Decision] = []
-    after: list[Decision] = []
+    found: dict[bool, list[Decision]] = {True: [], False: []}
+    entered: dict[tuple[str, str], list[str]] = {}
     stack: list[Step] = []
     for step in outcome.steps:
         while stack and (step.chain in BUILT_IN or _target(stack[-1]) != step.chain):
             stack.pop()
         stack.append(step)
-        target = _target(step)
+        hook, target = (step.table, stack[0].chain), _target(step)
+        passed = entered.setdefault(hook, [])
         if target in ACTING:
-            hook = stack[0].chain
-            (before if hook in ("PREROUTING", "OUTPUT") else after).append(_decision(view, owners, stack))
-    return tuple(before), tuple(after)
+            passed.append("")
+            found[hook[1] in EARLY].append(_decision(view, owners, stack, outcome.probability))
+        elif ChainKey(step.table, target) in view.chains and target not in passed:
+            passed.append(target)
+    for (table, hook_chain), passed in entered.items():
+        if passed and "" not in passed:
+            text = f"{table} {hook_chain} > {', '.join(passed)}: no rule there decides"
+            found[hook_chain in EARLY].append(Decision("chains", text))
+    return tuple(found[True]), tuple(found[False])
 
 
-def _decision(view: View, owners: Owners, stack: list[Step]) -> Decision:
+def _decision(view: View, owners: Owners, stack: list[Step], chance: float) -> Decision:
     step = stack[-1]
     target = parse(step.rule).target
     assert target is not None
@@ -135,7 +154,8 @@ def _decision(view: View, owners: Owners, stack: list[Step]) -> Decision:
     held = view.counters.get(ChainKey(step.table, step.chain), ())
     return Decision(
         what="rule",
-        text=f"{target.name}{f' {options}' if options else ''}: {step.table} {' > '.join(chains)}, rule {step.number}",
+        text=f"{target.name}{f' {options}' if options else ''}: {step.table} {' > '.join(chains)}, rule {step.number}"
+        + (f", by chance ({chance:.0%})" if target.name == "DNAT" and chance < 1 else ""),
         entry=f"-A {step.chain} {step.rule}",
         owner=owners.of_rule(chains, [parse(s.rule).comment for s in reversed(stack)]),
         counters=held[step.number - 1] if step.number <= len(held) else None,
@@ -145,7 +165,7 @@ def _decision(view: View, owners: Owners, stack: list[Step]) -> Decision:
 def _turned_back(connection: Tracked, flow: Flow) -> Iterator[Decision]:
     back = connection.original.turned()
     if not _same(back, flow):
-        yield Decision("conntrack", f"the answer is turned back: {flow} becomes {back}")
+        yield Decision("conntrack", f"the answer is turned back: {flow} becomes {back}", owner=connection.owner)
 
 
 def _target(step: Step) -> str:

@@ -165,9 +165,15 @@ class _Walk:
         if trip.turn is not None:
             yield self._returned(trip, view, flow)
             return
+        if flow.protocol == "sctp" and not view.sctp:
+            reason = f"the kernel of {view.place} has no SCTP, and says so by ICMP (protocol unreachable)"
+            trip = trip.note(Decision("stop", reason)).appear(view, None, "", flow)
+            yield self._way(replace(trip, turn=len(trip.hops)), "unreachable", reason)
+            return
         refusal = flow.protocol != "icmp" and not view.listens(flow.protocol, flow.dst, flow.dport)
         heard = "nobody listens on" if refusal else "delivered to"
-        trip = trip.note(Decision("deliver", f"{heard} {end(flow.dst, flow.dport)} in {view.place}"))
+        text = f"{heard} {end(flow.dst, flow.dport)} in {view.place}"
+        trip = trip.note(Decision("deliver", text, owner=self.owners.of_address(flow.dst)))
         trip = trip.appear(view, None, "", flow)
         trip = replace(trip, turn=len(trip.hops), refusal=refusal)
         if refusal and flow.protocol == "udp":
@@ -210,7 +216,7 @@ class _Walk:
             Decision(
                 "fdb", f"{mac} is behind {remote}" + ("" if entry else " (l2 miss: the agent says)"), known, owner
             ),
-            Decision("encapsulate", text),
+            Decision("encapsulate", text, owner=self.owners.of_tunnel()),
         )
         yield from self.send(trip, view, outer)
 
@@ -228,7 +234,8 @@ class _Walk:
             what = f"VNI {carried.vni}" if ends else f"UDP port {flow.dport}"
             yield self._stop(trip, view, flow, "lost", f"{view.place} has no tunnel for {what}")
             return
-        trip = trip.note(Decision("decapsulate", f"{tunnel.name} takes VNI {carried.vni}: {carried.flow}"))
+        text = f"{tunnel.name} takes VNI {carried.vni}: {carried.flow}"
+        trip = trip.note(Decision("decapsulate", text, owner=self.owners.of_tunnel()))
         trip = trip.appear(view, tunnel, "in", carried.flow)
         if carried.mac != tunnel.mac:
             reason = f"{view.place}: the inner frame is for {carried.mac}, and {tunnel.name} is {tunnel.mac}"
@@ -320,7 +327,7 @@ class _Walk:
             yield from self._switch(trip.note(*passed.after), view, bridge, port.name, mac, passed.flow)
 
     def _switch(self, trip: _Trip, view: View, bridge: Interface, came_by: str, mac: str, flow: Flow) -> Iterator[Way]:
-        port, decision = port_of(self.world, view, bridge.name, mac, flow.dst)
+        port, decision = port_of(self.world, self.owners, view, bridge.name, mac, flow.dst)
         if decision.what == "flood":
             trip = replace(trip, flooded=(*trip.flooded, (view.netns, bridge.name)))
         trip = trip.note(decision)

@@ -11,26 +11,31 @@ from k8snetlab.trace.way import Decision
 
 def neighbour(world: World, owners: Owners, view: View, dev: Interface, address: str) -> tuple[str, Decision]:
     """The MAC that a frame for `address` gets, "" when none can be found out."""
-    entry = view.neighbour(dev.name, address)
+    entry, owner = view.neighbour(dev.name, address), owners.of_address(address)
     if entry and entry.usable:
-        owner = owners.of_address(address)
-        return entry.lladdr, Decision("neighbour", f"{address} is at {entry.lladdr}", entry.words(), owner)
+        text = f"{address} is at {entry.lladdr} ({entry.state.lower()})"
+        return entry.lladdr, Decision("neighbour", text, entry.words(), owner)
     if dev.kind == "vxlan":
         mac = _vtep(world, address, dev) if dev.asks else ""
         if mac:
-            return mac, Decision("neighbour", f"no entry for {address}: the agent is asked (l3 miss) and says {mac}")
+            text = f"no entry for {address}: the agent is asked (l3 miss) and says {mac}"
+            return mac, Decision("neighbour", text, owner=owner)
         return "", Decision("neighbour", f"no neighbour entry for {address} on {dev.name}, and nobody can be asked")
     mac = _answers(world, view, dev, address)
     if mac:
-        return mac, Decision("neighbour", f"no entry yet: who has {address} is asked, and {mac} answers")
+        text = f"no entry yet: who has {address} is asked, and {mac} answers"
+        return mac, Decision("neighbour", text, owner=owner)
     return "", Decision("neighbour", f"nobody on {dev.name} answers for {address}")
 
 
-def port_of(world: World, view: View, bridge: str, mac: str, dst: str) -> tuple[Interface | None, Decision]:
+def port_of(
+    world: World, owners: Owners, view: View, bridge: str, mac: str, dst: str
+) -> tuple[Interface | None, Decision]:
     """The port that a frame for `mac` leaves by; what = "flood" when the bridge does not know and tries all."""
-    entry = view.port(bridge, mac)
+    entry, owner = view.port(bridge, mac), owners.of_address(dst)
     if entry and entry.dev in view.interfaces and entry.dev != bridge:
-        return view.interfaces[entry.dev], Decision("port", f"{bridge} sends to port {entry.dev}", entry.words())
+        text = f"{bridge} sends to port {entry.dev}"
+        return view.interfaces[entry.dev], Decision("port", text, entry.words(), owner)
     home = world.home(dst)
     ports = [i for i in view.interfaces.values() if i.master == bridge and i.peer]
     for port in sorted(ports, key=lambda p: p.peer is None or p.peer[0] != home):
@@ -38,7 +43,7 @@ def port_of(world: World, view: View, bridge: str, mac: str, dst: str) -> tuple[
         station = world[port.peer[0]].interfaces.get(port.peer[1])
         if station and mac in _macs(world[port.peer[0]], station):
             text = f"{bridge} has to learn where {mac} is, or flood: {port.name} leads there"
-            return port, Decision("flood", text)
+            return port, Decision("flood", text, owner=owner)
     return None, Decision("flood", f"{bridge} does not know {mac} and floods; nobody takes it")
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from k8snetlab.dataplane.rules import ChainKey, Rules, RuleSet
+from k8snetlab.dataplane.rules import ChainKey, Rules, RuleSet, beside
 from k8snetlab.errors import UnsupportedError
 from k8snetlab.trace.syntax import RANDOM_UNIT, Match, Target, parse
 
@@ -105,21 +105,28 @@ def assemble(*rulesets: RuleSet) -> dict[ChainKey, Rules]:
 
 
 def trace(
-    chains: Mapping[ChainKey, Rules], packet: Packet, host: Host, policies: Mapping[ChainKey, str] | None = None
+    chains: Mapping[ChainKey, Rules],
+    packet: Packet,
+    host: Host,
+    policies: Mapping[ChainKey, str] | None = None,
+    variant: str = "",
 ) -> tuple[Outcome, ...]:
     """Every way `packet` can go through `chains`, the likeliest first; their probabilities add up to 1.
 
-    Built-in chains that are missing are empty; a policy is ACCEPT unless `policies` says DROP. Raises RuleSyntaxError
-    or TraceError.
+    Built-in chains that are missing are empty; a policy is ACCEPT unless `policies` says DROP. `variant` is the other
+    variant of iptables whose tables are among the chains too (`rules.beside`), "" for none. Raises RuleSyntaxError or
+    TraceError.
     """
-    walker = _Walker(chains, host, policies or {})
+    walker = _Walker(chains, host, policies or {}, variant)
     outcomes = walker.local(_Way(packet)) if not packet.in_interface else walker.arriving(_Way(packet))
     return tuple(sorted(outcomes, key=lambda outcome: -outcome.probability))
 
 
 class _Walker:
-    def __init__(self, chains: Mapping[ChainKey, Rules], host: Host, policies: Mapping[ChainKey, str]) -> None:
-        self.chains, self.host, self.policies = chains, host, policies
+    def __init__(
+        self, chains: Mapping[ChainKey, Rules], host: Host, policies: Mapping[ChainKey, str], variant: str
+    ) -> None:
+        self.chains, self.host, self.policies, self.variant = chains, host, policies, variant
 
     # --- the way through the hooks ----------------------------------------------------------------------------------
 
@@ -170,13 +177,24 @@ class _Walker:
         return Outcome(way.probability, verdict, way.packet, way.endpoint, way.masqueraded, way.steps)
 
     def _hook(self, chain: str, tables: Iterable[str], way: _Way) -> list[_Way]:
-        """The ways after the built-in `chain` of each table; nat is asked for new connections only."""
+        """The ways after the built-in `chain` of each table; nat is asked for new connections only.
+
+        At one hook the kernel asks of two variants first the one that was put in later, which is the other one here;
+        and of nat no more once an address has changed.
+        """
         ways = [way]
         for table in tables:
             if table == "nat" and way.packet.state != "NEW":
                 continue
+            if self.variant:
+                key = ChainKey(beside(table, self.variant), chain)
+                ways = [after for before in ways for after in self._built_in(key, before)]
             key = ChainKey(table, chain)
-            ways = [after for before in ways for after in self._built_in(key, before)]
+            ways = [
+                after
+                for before in ways
+                for after in ([before] if table == "nat" and _changed(way, before) else self._built_in(key, before))
+            ]
         return ways
 
     def _built_in(self, key: ChainKey, way: _Way) -> Iterator[_Way]:
@@ -302,6 +320,11 @@ def _translated(way: _Way, endpoint: str) -> _Way:
     address, _, port = endpoint.rpartition(":")
     packet = msgspec.structs.replace(way.packet, dst=address.strip("[]"), dport=int(port))
     return msgspec.structs.replace(way, packet=packet, endpoint=endpoint, verdict="ACCEPT")
+
+
+def _changed(before: _Way, after: _Way) -> bool:
+    one, other = before.packet, after.packet
+    return (one.src, one.dst, one.sport, one.dport) != (other.src, other.dst, other.sport, other.dport)
 
 
 def _need(target: Target | None, option: str) -> str:

@@ -39,9 +39,11 @@ class Carried(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that decided: `what` is send, route, neighbour, port, rule, rewrite, conntrack, fdb, encapsulate,
-    decapsulate, deliver or stop; `entry` the route, rule or entry as ip, bridge and iptables-save print it; `lost` the
-    entries that matched and did not win; `counters` packets and bytes of a rule.
+    """Something that decided: `what` is route, neighbour, port, flood, mixed (both variants of iptables hold rules),
+    rule, chains (entered, and no rule of theirs decided), conntrack, fdb, encapsulate, decapsulate, deliver or stop.
+
+    `entry` is the route, rule or entry as ip, bridge and iptables-save print it; `lost` the entries that matched and
+    did not win; `counters` packets and bytes of a rule.
     """
 
     what: str

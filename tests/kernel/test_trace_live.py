@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -102,24 +103,33 @@ def test_every_backend_is_predicted(backend: str, tmp_path: Path, monkeypatch: p
     assert [(taken(a)["fate"], a["observed"]["differences"]) for a in answers] == [("answered", [])] * len(answers)
 
 
-def test_both_ip_families_are_predicted(variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "dual.yaml").write_text((Path(__file__).parent / "dual.yaml").read_text().replace("VARIANT", variant))
-    lab = Lab(tmp_path)
-    monkeypatch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
+@contextlib.contextmanager
+def dual(variant: str, directory: Path, more: str = "") -> Iterator[Lab]:
+    """A lab with both IP families."""
+    text = (Path(__file__).parent / "dual.yaml").read_text().replace("VARIANT", variant) + more
+    (directory / "dual.yaml").write_text(text)
+    lab = Lab(directory)
 
     def settled() -> bool:
         """Duplicate address detection is over: until then a pod's first packets are lost."""
         shown = (["ip", "-n", name, "-6", "addr"] for name in lab.namespaces())
         return all("tentative" not in subprocess.run(c, capture_output=True, text=True).stdout for c in shown)
 
-    try:
-        lab.run("up", str(tmp_path / "dual.yaml"))
-        eventually(settled)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
+        try:
+            lab.run("up", str(directory / "dual.yaml"))
+            eventually(settled)
+            yield lab
+        finally:
+            lab.run("down")
+
+
+def test_both_ip_families_are_predicted(variant: str, tmp_path: Path) -> None:
+    with dual(variant, tmp_path) as lab:
         targets = {(r["address"], r["port"], r["protocol"]) for r in lab.json("probe", "--all", code=None)["results"]}
         cases = [(p, *t) for p in ("web1", "node2", "outside") for t in sorted(targets) if ":" in t[0]]
         answers = [trace(lab, place, address, port, protocol.lower()) for place, address, port, protocol in cases]
-    finally:
-        lab.run("down")
     assert cases
     different = [(c, a["observed"]) for c, a in zip(cases, answers, strict=True) if not a["observed"]["agrees"]]
     assert different == []
@@ -308,6 +318,28 @@ BROKEN = {
         ("{one}", "{service}", 80),
         ("unreachable", "no route to 10.254.80.22 in router"),
     ),
+    "another variant's DNAT": (
+        IPTABLES.format(
+            lab="{lab}",
+            node="node1",
+            variant="{other}",
+            rule="-t nat -A PREROUTING -d 10.254.80.22 -p tcp --dport 80 -j DNAT --to-destination {farIP}:9",
+        ),
+        IPTABLES.format(
+            lab="{lab}",
+            node="node1",
+            variant="{other}",
+            rule="-t nat -D PREROUTING -d 10.254.80.22 -p tcp --dport 80 -j DNAT --to-destination {farIP}:9",
+        ),
+        ("{one}", "{service}", 80),
+        ("refused", "nobody listens on tcp {farIP}:9"),
+    ),
+    "another variant's DROP": (
+        IPTABLES.format(lab="{lab}", node="node1", variant="{other}", rule="-A FORWARD -p tcp --dport 8080 -j DROP"),
+        IPTABLES.format(lab="{lab}", node="node1", variant="{other}", rule="-D FORWARD -p tcp --dport 8080 -j DROP"),
+        ("{one}", "{service}", 80),
+        ("lost", "node1: DROP: filter ({other}) FORWARD, rule 1 (nobody owns it)"),
+    ),
     "nobody listens": ("true", "true", ("{one}", "{farIP}", 9), ("refused", "nobody listens on tcp {farIP}:9")),
 }
 
@@ -319,7 +351,7 @@ def shell(lab: Lab, line: str) -> None:
 
 @pytest.mark.parametrize("damage", BROKEN)
 def test_a_broken_lab_is_predicted_as_it_behaves(paused: Lab, variant: str, damage: str) -> None:
-    known = facts(paused) | {"variant": variant}
+    known = facts(paused) | {"variant": variant, "other": "legacy" if variant == "nft" else "nft"}
     break_it, mend_it, (source, target, port), (fate, reason) = BROKEN[damage]
     shell(paused, break_it.format(**known))
     try:
@@ -380,6 +412,35 @@ def test_every_kind_of_packet_is_watched(paused: Lab) -> None:
     assert (taken(enter)["fate"], enter["observed"]["differences"]) == ("answered", [])
     times = [hop["microseconds"] for hop in taken(enter)["there"] if hop["interface"]]
     assert None not in times and times[0] == 0
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_sctp_is_predicted_and_asked_for_real(variant: str, family: int, tmp_path: Path) -> None:
+    """Without SCTP in the kernel an INIT is what can be sent, and that there is no SCTP is the true answer."""
+    with dual(
+        variant, tmp_path, SCTP.format(address={4: "10.96.0.40", 6: "fd00:10:96::40"}[family], family=family)
+    ) as lab:
+        answer = trace(lab, "client1", "assoc", 7, "sctp")
+        direct = trace(lab, "client1", answer["ways"][0]["endpoint"].rpartition(":")[0].strip("[]"), 8080, "sctp")
+    assert [w["probability"] for w in answer["ways"]] == pytest.approx([0.5, 0.5])
+    assert answer["observed"]["connections"][0]["original"][2:] == [answer["address"], 7]
+    expected = ("answered", "refused") if Path("/proc/net/sctp").exists() else ("unreachable",)
+    for found in (answer, direct):
+        assert (taken(found)["fate"], found["observed"]["differences"]) == (found["observed"]["fate"], [])
+        assert found["observed"]["fate"] in expected
+
+
+SCTP = """
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: assoc}}
+spec:
+  clusterIP: "{address}"
+  ipFamilies: [IPv{family}]
+  selector: {{app: web}}
+  ports: [{{port: 7, targetPort: 8080, protocol: SCTP}}]
+"""
 
 
 def test_the_verb_tells_a_story_and_draws(paused: Lab, tmp_path: Path) -> None:

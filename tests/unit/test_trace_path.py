@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
+import world
 
+from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
@@ -245,3 +247,27 @@ def test_another_address_and_another_device_are_differences() -> None:
 def test_the_way_that_was_taken_is_chosen() -> None:
     near, far = only(World()), only(World(), VIP, 80)
     assert compare([near, far], seen(far), "answered", set()).chosen == 1
+
+
+def test_every_step_names_its_object_and_its_line() -> None:
+    cluster = world.World(
+        """\
+kind: Lab
+apiVersion: k8snetlab/v1alpha1
+metadata: {name: lab}
+spec: {nodes: 1, underlay: {outside: 203.0.113.10/24}}
+---
+kind: Deployment
+apiVersion: apps/v1
+metadata: {name: web}
+spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c}]}}}
+"""
+    ).run()
+    owners = Owners(cluster.snapshot)
+    (pod,), (node,) = cluster.snapshot.all(Pod).values(), cluster.snapshot.all(Node).values()
+    assert owners.of_address(pod.ips[0]) == f"Pod default/{pod.name} of Deployment default/web, f.yaml:7"
+    assert owners.of_address(node.addresses[0]) == "Node node1 of Lab lab, f.yaml:2"
+    assert owners.of_address("192.168.0.1") == owners.of_address("203.0.113.1") == "the router of Lab lab, f.yaml:2"
+    assert owners.of_address("203.0.113.10") == "the host outside of Lab lab, f.yaml:2"
+    assert owners.of_tunnel() == "the network of Lab lab, f.yaml:2"
+    assert owners.of_address("8.8.8.8") == NOBODY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from k8snetlab.dataplane.rules import ChainKey, Rules
@@ -124,3 +125,21 @@ def test_a_masqueraded_packet_gets_the_address_of_the_interface_it_leaves_by() -
 def test_hooks_are_put_first_or_last() -> None:
     rules = assemble(masquerade.render("10.244.0.0/16", "10.244.1.0/24", "ipv4"))
     assert rules[ChainKey("filter", "FORWARD")] == ('-m comment --comment "flanneld forward" -j FLANNEL-FWD',)
+
+
+def test_of_two_variants_the_other_is_asked_first_and_an_address_changes_once() -> None:
+    """Measured on Linux 6.18: at one hook and priority what was registered later comes first."""
+    other = {
+        ChainKey("nat (legacy)", "PREROUTING"): ("-p tcp --dport 80 -j DNAT --to-destination 10.0.0.1:1",),
+        ChainKey("filter (legacy)", "FORWARD"): ("-p udp -j DROP",),
+    }
+    own = chains(nat_PREROUTING=("-p tcp -j DNAT --to-destination 10.0.0.2:2",), filter_FORWARD=("-p udp -j REJECT",))
+    first = only(trace(own | other, THROUGH, HOST, variant="legacy"))
+    assert (first.endpoint, [s.table for s in first.steps]) == ("10.0.0.1:1", ["nat (legacy)"])
+    second = only(trace(own | other, msgspec.structs.replace(THROUGH, dport=81), HOST, variant="legacy"))
+    assert (second.endpoint, [s.table for s in second.steps]) == ("10.0.0.2:2", ["nat"])
+    datagram = msgspec.structs.replace(THROUGH, protocol="udp")
+    assert only(trace(own | other, datagram, HOST, variant="legacy")).verdict == "dropped"
+    assert only(trace(own | other, datagram, HOST)).verdict == "rejected"
+    policy = {ChainKey("filter (legacy)", "FORWARD"): "DROP"}
+    assert only(trace(own, THROUGH, HOST, policy, "legacy")).verdict == "dropped"

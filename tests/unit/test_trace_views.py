@@ -48,6 +48,7 @@ def answer() -> dict[str, Any]:
         "fate": "lost",
         "agrees": False,
         "differences": ["b eth0 in: not seen here: the cable"],
+        "remark": "",
         "milliseconds": 500.0,
         "error": "",
         "connections": [],

@@ -17,7 +17,9 @@ from k8snetlab.kernel.iptables.nft import NftIptables
 from k8snetlab.kernel.iptables.tables import Iptables, Variant
 
 LOCKFILE = Path("/run/xtables.lock")
-__all__ = ["Iptables", "Variant", "mixed", "open", "variant"]
+_UNTOUCHED = 1
+"""nf_tables' generation in a new namespace."""
+__all__ = ["Iptables", "Variant", "beside", "mixed", "open", "variant"]
 
 
 def variant(wanted: str = "") -> Variant:
@@ -54,6 +56,18 @@ def mixed(namespace: str) -> bool:
         if any(saved.chains(text).values()):
             return True
     return False
+
+
+def beside(namespace: str, family: Family, chosen: Variant) -> tuple[Variant, str]:
+    """The variant that is not `chosen`, and what its `iptables-save -c` prints, "" where it holds no rules."""
+    tool = "iptables" if family == "ipv4" else "ip6tables"
+    if chosen == "nft":
+        held = legacy.holds_rules(namespace, family)
+        return "legacy", command.output(namespace, [f"{tool}-legacy-save", "-c"], LOCKFILE) if held else ""
+    if open(namespace, family, "nft", LOCKFILE).generation() == _UNTOUCHED:
+        return "nft", ""
+    text = command.output(namespace, [f"{tool}-nft-save", "-c"], LOCKFILE)
+    return "nft", text if any(saved.chains(text).values()) else ""
 
 
 @functools.cache
