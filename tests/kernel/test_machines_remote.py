@@ -1,0 +1,319 @@
+"""Every verb from any of a lab's machines: two machines on one wire, a real etcd, the real command line on each."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from machines import Machine, Wire, eventually, store_on, take_down, url
+
+from k8snetlab.kernel import netns, processes
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(shutil.which("etcd") is None, reason="needs etcd (apt-get install etcd-server)"),
+]
+
+LAB = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+spec: {machines: true, network: {resolve: on-miss}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: near}
+spec: {nodeName: node1, containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: far}
+spec: {nodeName: node2, containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: clock}
+spec:
+  nodeName: node2
+  containers: [{name: c, command: [sh, -c, "n=0; while true; do n=$((n+1)); echo tick $n; sleep 0.1; done"]}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, selector: {app: web}, ports: [{port: 80}]}
+"""
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: %s}
+spec: {clusterIP: 10.96.77.%d, selector: {app: web}, ports: [{port: 80}]}
+"""
+
+
+@contextmanager
+def namespaces() -> Iterator[Callable[[str], str]]:
+    made: list[str] = []
+
+    def make(part: str) -> str:
+        made.append(f"kr{secrets.token_hex(3)}.{part}")
+        netns.create(made[-1])
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for name in made:
+            processes.terminate(processes.pids_in(name), 0.2)
+            netns.delete(name)
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, Machine]]:
+    directory = tmp_path_factory.mktemp("remote")
+    with namespaces() as namespace:
+        wire = Wire(namespace, directory)
+        one, two = wire.machine(), wire.machine()
+        file = directory / "lab.yaml"
+        file.write_text(LAB)
+        with store_on(one, directory):
+            try:
+                two_joins = ("node", "join", "--store", url(one), "--name", "node2", "--iface", "eth1")
+                one.run("up", str(file), "--node", "node1", "--store", url(one), "--iface", "eth1")
+                two.run(*two_joins)
+                eventually(lambda: all("synced" in row for row in nodes(one)))
+                eventually(lambda: one.whole())
+                yield one, two
+            finally:
+                take_down([two, one])
+
+
+def nodes(machine: Machine) -> list[str]:
+    return [line for line in machine.run("status").splitlines() if line.startswith("node")]
+
+
+def conversations(machine: Machine) -> list[str]:
+    """What the machines' conversations have left in the store."""
+    return [json.loads(line)["key"] for line in machine.run("store", "dump", "/k8snetlab/", "-o", "json").splitlines()]
+
+
+def commands_of(machine: Machine, text: str) -> list[int]:
+    """The processes in a namespace of the machine's pods, or on the machine, with `text` in their command line."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if text in (place / "cmdline").read_text() and "k8snetlab\0" not in (place / "cmdline").read_text():
+                found.append(int(place.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_status_shows_all_machines_on_each(machines: tuple[Machine, Machine]) -> None:
+    pids = set()
+    for machine in machines:
+        status = machine.json("status")
+        assert [(n["name"], n["answers"], n["agent"]["synced"], n["ready"]) for n in status["nodes"]] == [
+            ("node1", True, True, True),
+            ("node2", True, True, True),
+        ]
+        assert set(status["machines"]) == {"node1", "node2"} and status["problems"] == []
+        pids.add(tuple(status["machines"][node]["daemon"]["pid"] for node in ("node1", "node2")))
+    assert len(pids) == 1 and len(set(pids.pop())) == 2
+
+
+def test_probe_all_is_the_same_from_each(machines: tuple[Machine, Machine]) -> None:
+    one, two = (machine.json("probe", "--all")["results"] for machine in machines)
+    assert [(r["from"], r["address"], r["port"], r["protocol"]) for r in one] == [
+        (r["from"], r["address"], r["port"], r["protocol"]) for r in two
+    ]
+    assert {r["fromNode"] for r in one} == {"node1", "node2"} and all(r["ok"] for r in (*one, *two))
+
+
+def test_a_probe_begins_in_a_pod_of_the_other_machine(machines: tuple[Machine, Machine]) -> None:
+    one, two = machines
+    assert one.probe("far", "near:80")["client"].startswith(one.json("get", "pod", "far")["status"]["podIP"])
+    assert two.probe("near", "far:80")["answeredNode"] == "node2"
+    assert one.probe("node2", "web:80")["fromNode"] == "node2"
+    refused = one.run("probe", "far", "10.96.200.1:80", code=1)
+    assert "far → 10.96.200.1" in refused
+
+
+def test_logs_of_a_pod_elsewhere(machines: tuple[Machine, Machine]) -> None:
+    one, two = machines
+    assert one.run("logs", "clock").splitlines()[:2] == ["tick 1", "tick 2"]
+    assert one.run("logs", "clock").splitlines()[:9] == two.run("logs", "clock").splitlines()[:9]
+    follower = one.start("logs", "clock", "-f")
+    assert follower.stdout
+    lines = [follower.stdout.readline() for _ in range(30)]
+    assert lines == [f"tick {n}\n" for n in range(1, 31)]
+    assert conversations(one)
+    follower.send_signal(signal.SIGINT)
+    follower.communicate(timeout=30)
+    eventually(lambda: not conversations(one))
+    assert "no container" in one.run("logs", "clock", "-c", "other", code=1)
+
+
+def test_exec_on_the_other_machine(machines: tuple[Machine, Machine]) -> None:
+    one, two = machines
+    address = one.json("get", "pod", "far")["status"]["podIP"]
+    assert address in one.run("exec", "far", "--", "ip", "-4", "addr")
+    assert two.address in one.run("exec", "node2", "--", "ip", "-4", "addr")
+    assert one.address in two.run("exec", "node1", "--", "ip", "-4", "addr")
+    argv = one.command("exec", "far", "--", "sh", "-c", "echo out; echo err >&2; hostname; exit 7")
+    done = subprocess.run(argv, env=one.environment, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("out\nfar\n", "err\n", 7)
+    assert "command not found" in one.run("exec", "far", "--", "no-such-command", code=127)
+    assert one.run("exec", "far", "--", "sh", "-c", "kill -TERM $$", code=143) == ""
+    assert one.run("exec", "far", "--", "printf", "%s|", "a b", "$HOME;", "'") == "a b|$HOME;|'|"
+
+
+def test_what_is_piped_into_exec_arrives(machines: tuple[Machine, Machine]) -> None:
+    one, _ = machines
+    text = "".join(f"line {n} é\n" for n in range(50_000))
+    assert one.run("exec", "far", "--", "cat", stdin=text) == text
+    assert one.run("exec", "far", "--", "head", "-n", "1", stdin=text) == "line 0 é\n"
+    assert one.run("exec", "far", "--", "cat", stdin="") == ""
+    eventually(lambda: not conversations(one))
+
+
+def test_a_command_elsewhere_ends_with_its_asker(machines: tuple[Machine, Machine]) -> None:
+    one, _ = machines
+    mark = f"86{secrets.randbelow(10**6)}"
+    asker = one.start("exec", "far", "--", "sh", "-c", f"sleep {mark} & echo begun; sleep {mark}")
+    assert asker.stdout and asker.stdout.readline() == "begun\n"
+    assert commands_of(one, f"sleep\0{mark}")
+    asker.send_signal(signal.SIGINT)
+    asker.communicate(timeout=30)
+    eventually(lambda: not commands_of(one, f"sleep\0{mark}"))
+    eventually(lambda: not conversations(one))
+
+
+def test_a_shell_needs_a_terminal_there(machines: tuple[Machine, Machine]) -> None:
+    one, two = machines
+    said = one.run("shell", "far", code=2)
+    assert "on another machine" in said and two.address in said and "ssh " in said
+    assert "k8snetlab shell far" in said
+
+
+def test_pause_and_resume_of_the_other_machine(machines: tuple[Machine, Machine]) -> None:
+    one, two = machines
+    one.run("pause", "node2")
+    try:
+        two.here("ip", "route", "del", one.json("get", "node", "node1")["spec"]["podCIDR"])
+        state = next(n for n in one.json("status")["nodes"] if n["name"] == "node2")
+        assert state["paused"] and any("route" in step for step in state["agent"]["drift"])
+        assert not one.probe("far", "near:80", code=1)["reached"]
+    finally:
+        one.run("resume", "node2")
+    eventually(lambda: one.json("probe", "far", "near:80", code=None)["results"][0]["reached"])
+    assert "node 'node3' not found" in one.run("pause", "node3", code=1)
+
+
+def test_rules_and_tables_of_the_other_machine(machines: tuple[Machine, Machine]) -> None:
+    one, two = machines
+    for machine in machines:
+        assert machine.json("rules", "web", "--node", "node2")["node"] == "node2"
+        assert machine.json("rules", "web")["node"] == machine.node
+        differing = machine.json("rules", "--diff", "node1", "node2")["differences"]
+        assert {d["chain"] for d in differing} == {"FLANNEL-POSTRTG"}
+        routes = machine.json("tables", "node2", "routes")["tables"][0]["rows"]
+        assert any(two.address in row["line"] for row in routes)
+        assert machine.json("tables", "far", "links")["place"] == "far"
+    two.here("iptables", "-t", "nat", "-N", "STRANGE")
+    try:
+        assert "STRANGE" in json.dumps(one.json("rules", "--node", "node2"))
+        assert "STRANGE" not in json.dumps(one.json("rules", "--node", "node1"))
+    finally:
+        two.here("iptables", "-t", "nat", "-X", "STRANGE")
+
+
+def test_misses_of_all_machines_in_one_stream(machines: tuple[Machine, Machine]) -> None:
+    one, _ = machines
+    listener = one.start("misses", "-o", "json")
+    assert listener.stderr and listener.stdout
+    assert "listening on node1, node2" in listener.stderr.readline()
+    for machine in machines:
+        machine.here("ip", "neigh", "flush", "dev", "flannel.1")
+        machine.here("ip", "neigh", "flush", "dev", "flannel.1", "nud", "permanent")
+    assert one.probe("near", "far:80")["reached"]
+    asked = {json.loads(listener.stdout.readline())["node"] for _ in range(2)}
+    assert asked == {"node1", "node2"}
+    listener.send_signal(signal.SIGINT)
+    listener.communicate(timeout=30)
+    alone = one.start("misses", "--node", "node2", "-o", "json")
+    assert alone.stderr and "listening on node2;" in alone.stderr.readline()
+    alone.send_signal(signal.SIGINT)
+    alone.communicate(timeout=30)
+    eventually(lambda: not conversations(one))
+
+
+def test_what_was_applied_is_in_every_kernel_when_apply_returns(
+    machines: tuple[Machine, Machine], tmp_path: Path
+) -> None:
+    one, two = machines
+    for number, (here, there) in enumerate([(one, two), (two, one)] * 3):
+        file = tmp_path / f"service{number}.yaml"
+        file.write_text(SERVICE % (f"extra{number}", number + 1))
+        here.run("apply", "-f", str(file))
+        assert f"10.96.77.{number + 1}/32" in there.here("iptables-save", "-t", "nat")
+        assert f"10.96.77.{number + 1}/32" in here.here("iptables-save", "-t", "nat")
+        here.run("delete", "service", f"extra{number}")
+        assert f"10.96.77.{number + 1}/32" not in there.here("iptables-save", "-t", "nat")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_scale_from_either_machine(machines: tuple[Machine, Machine], number: int) -> None:
+    """One of them runs the controllers, the other does not."""
+    machines[number].run("scale", "deployment/web", "--replicas", str(4 + number))
+
+    def ready() -> list[int]:
+        return [m.json("get", "deployment", "web")["status"].get("readyReplicas") for m in machines]
+
+    eventually(lambda: ready() == [4 + number] * 2)
+
+
+def test_a_machine_that_does_not_answer_holds_up_nobody(machines: tuple[Machine, Machine], tmp_path: Path) -> None:
+    one, two = machines
+    daemon = two.json("status")["daemon"]["pid"]
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        status = one.json("status")
+        state = next(n for n in status["nodes"] if n["name"] == "node2")
+        assert not state["answers"] and state["address"] == two.address and state["pods"] >= 2
+        assert any("node2: its daemon does not answer (no answer within 3 s)" in p for p in status["problems"])
+        said = one.run("exec", "far", "--", "true", code=1)
+        assert "error: node2: its daemon does not answer (no answer within 5 s)" in said and "hint:" in said
+        results = one.json("probe", "--all", code=1)["results"]
+        tried = {r["fromNode"]: "not tried" in r["error"] for r in results}
+        assert tried == {"node1": False, "node2": True}
+        file = tmp_path / "service.yaml"
+        file.write_text(SERVICE % ("late", 99))
+        argv = one.command("apply", "-f", str(file))
+        done = subprocess.run(argv, env=one.environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and "warning: node2" in done.stderr and "not waited for" in done.stderr
+        assert "10.96.77.99/32" in one.here("iptables-save", "-t", "nat")
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    eventually(lambda: "10.96.77.99/32" in two.here("iptables-save", "-t", "nat"))
+    eventually(lambda: one.json("status")["nodes"][1]["answers"])
+    one.run("delete", "service", "late")
+    eventually(lambda: one.whole())
+    eventually(lambda: not conversations(one))
