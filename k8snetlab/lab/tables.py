@@ -158,8 +158,8 @@ class Reader:
         if behind:
             return CNI, f"the node's end of the veth pair to {behind}"
         if name in self._tunnels:
-            return FLANNEL, "the VXLAN tunnel endpoint (VTEP): what is routed here leaves in UDP packets by "
-            f"{self._uplink}"
+            packets = f"what is routed here leaves in UDP packets by {self._uplink}"
+            return FLANNEL, f"the VXLAN tunnel endpoint (VTEP): {packets}"
         if name == names.BRIDGE and kind == "bridge":
             return CNI, "the bridge that joins this node's pods; its address is their gateway"
         if name == names.UNDERLAY_BRIDGE and self._role == "router":

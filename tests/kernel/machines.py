@@ -79,6 +79,8 @@ class Wire:
         number = len(self.machines) + 1
         namespace = self._namespace(f"machine{number}")
         one = Machine(self.lab, number, namespace, self._directory)
+        # Addresses are there at once, instead of after a second in which nobody else claimed them.
+        one.here("sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0")
         _ip(
             self._switch,
             f"link add port{number} master wire up type veth peer name eth1 netns {namespace}",

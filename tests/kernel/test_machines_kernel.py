@@ -84,7 +84,7 @@ def state(machine: Machine) -> list[str]:
         "ip neigh show nud permanent",
         "bridge fdb",
         *(f"{tool}-{variant}-save" for tool in ("iptables", "ip6tables") for variant in VARIANTS),
-        "nft list ruleset",
+        "nft -s list ruleset",
         "sysctl -a --pattern ^net\\.",
     )
     eventually(lambda: "tentative" not in machine.here("ip", "-6", "address"))
