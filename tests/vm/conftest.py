@@ -25,6 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         item.add_marker(pytest.mark.vm)
         item.add_marker(pytest.mark.timeout(900))
+        if "boot" not in getattr(item, "fixturenames", ()):
+            continue
         if os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs root: run `sudo make test-vm`"))
         elif lacking:
