@@ -20,6 +20,8 @@ from k8snetlab.store.protocol import Store
 log = logging.getLogger(__name__)
 DURATION = 15
 """Seconds for which a leader that nobody hears of any more still is one."""
+_LOOK = 0.2
+"""Seconds between two looks at whether a leader's time has run out."""
 _RELEASE = 1.0
 """Seconds that a daemon which ends gives the store to hear that the leadership is free."""
 
@@ -46,7 +48,8 @@ class Election:
         """Waits until this is the leader, or is it no more."""
         while self.leader != leader:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._turn.wait(), 0.2 if self.leader else None)
+                async with asyncio.timeout(_LOOK if self.leader else None):
+                    await self._turn.wait()
 
     async def run(self) -> None:
         """Runs for leader for ever; lets go of it when cancelled."""
@@ -55,7 +58,8 @@ class Election:
                 await self._once()
         finally:
             with contextlib.suppress(StoreError, TimeoutError):
-                await asyncio.wait_for(self._leased.release(), _RELEASE)
+                async with asyncio.timeout(_RELEASE):
+                    await self._leased.release()
 
     async def _once(self) -> None:
         self._wake.clear()
@@ -67,7 +71,8 @@ class Election:
             pause = RETRY
         self._say()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), pause)
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
         self._say()
 
     def _say(self) -> None:

@@ -143,7 +143,8 @@ class Leases:
     async def _pause(self, seconds: float) -> None:
         """Waits for a change, or for `seconds`; what changes in quick succession is one change."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
             await asyncio.sleep(FOLD)
         self._changed.clear()
 

@@ -94,7 +94,8 @@ class Registration:
             except K8sNetLabError as error:
                 self._say(error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     async def leave(self) -> None:
         """Gives everything back: the pods go (their controllers make others elsewhere), then the Node, then its leases.
