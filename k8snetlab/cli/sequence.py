@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from html import escape
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from k8snetlab.cli.story import flow
+from k8snetlab.cli.story import FATES, flow, title
+from k8snetlab.render.canvas import ALARM, INK, LINE, PAD, SOFT, WIRE, Box, Canvas, text_width
 
 Json = Mapping[str, Any]
 TELLING = ("mixed", "rule", "conntrack", "encapsulate", "decapsulate", "deliver", "stop")
-"""The decisions that a picture shows; routes and neighbours are left to the story."""
-COLUMN, ROW, TOP = 250, 26, 70
+"""The decisions that a picture shows; routes, neighbours and chains that decide nothing are left to the story."""
+LONGEST = 30
+"""Characters of a line in the drawing; longer ones go on below."""
+ARROW, GAP = 26, 12
+"""Pixels that an arrow shows on either side of its label, and between two rows."""
 
 
 class Event(NamedTuple):
-    """`to` is "" for a note in the lane of `place`. `kind` is there, back, note, stop or unseen."""
+    """`to` is "" for a note in the lane of `place`. `kind` is there, back, unseen, note or stop; `lines` are texts."""
 
     place: str
     to: str
-    text: str
+    lines: tuple[str, ...]
     kind: str
 
 
@@ -29,72 +33,138 @@ def events(answer: Json) -> Iterator[Event]:
         last: Json | None = None
         for hop in way[leg]:
             if last is not None and hop["place"] != last["place"]:
-                inside = f" in VXLAN {last['outer']['src']} → {last['outer']['dst']}" if last["outer"] else ""
-                seen = f" {hop['microseconds']:.0f} µs" if hop["microseconds"] is not None else ""
-                kind = "unseen" if hop["seen"] is False else leg
-                yield Event(last["place"], hop["place"], f"{flow(last['packet'])}{inside}{seen}", kind)
+                yield Event(last["place"], hop["place"], tuple(_label(last, hop)), "unseen" if _unseen(hop) else leg)
             for decision in hop["decisions"]:
                 if decision["what"] in TELLING:
-                    text = decision["text"].partition(": ")[0] if decision["what"] == "rule" else decision["text"]
-                    owner = f" ({decision['owner']})" if decision["what"] == "rule" and decision.get("owner") else ""
                     kind = "stop" if decision["what"] == "stop" else "note"
-                    yield Event(hop["place"], "", f"{text}{owner}", kind)
+                    yield Event(hop["place"], "", tuple(_note(decision)), kind)
             if hop["remark"]:
-                yield Event(hop["place"], "", f"{hop['interface']}: {hop['remark']}", "stop")
+                yield Event(hop["place"], "", (f"{hop['interface']}: {hop['remark']}",), "stop")
             last = hop
 
 
 def mermaid(answer: Json) -> str:
     """Text that GitHub, GitLab and mermaid.live draw."""
-    found = list(events(answer))
     names = {place: f"p{number}" for number, place in enumerate(_places(answer))}
-    out = ["sequenceDiagram"]
+    out = ["sequenceDiagram", f"    title {_plain(title(answer))}"]
     out += [f"    participant {name} as {_plain(place)}" for place, name in names.items()]
     arrows = {"there": "->>", "back": "-->>", "unseen": "-x"}
-    for event in found:
+    for event in events(answer):
+        text = "<br/>".join(_plain(line) for line in event.lines)
         if event.to:
-            out.append(f"    {names[event.place]}{arrows[event.kind]}{names[event.to]}: {_plain(event.text)}")
+            out.append(f"    {names[event.place]}{arrows[event.kind]}{names[event.to]}: {text}")
         else:
-            out.append(f"    Note over {names[event.place]}: {_plain(event.text)}")
-    return "\n".join(out)
+            out.append(f"    Note over {names[event.place]}: {text}")
+    lanes = list(names.values())
+    across = ",".join(dict.fromkeys((lanes[0], lanes[-1])))
+    return "\n".join([*out, f"    Note over {across}: {'<br/>'.join(map(_plain, _end(answer)))}"])
 
 
 def svg(answer: Json) -> str:
-    """A drawing that needs nothing but a browser."""
-    found, places = list(events(answer)), _places(answer)
-    middle = {place: COLUMN * number + COLUMN // 2 for number, place in enumerate(places)}
-    width, height = COLUMN * len(places), TOP + ROW * (len(found) + 1)
-    title = f"{answer['from']} → {answer['to']} {answer['address']} {answer['protocol']}"
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="11">',
-        f"<title>{escape(title)}</title>",
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        '<defs><marker id="a" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-        '<path d="M0 0 8 4 0 8z"/></marker></defs>',
-        f'<text x="10" y="18" font-size="14" font-weight="bold">{escape(title)}</text>',
-    ]
-    for place, x in middle.items():
-        out.append(f'<line x1="{x}" y1="50" x2="{x}" y2="{height - 8}" stroke="#bbb"/>')
-        out.append(f'<text x="{x}" y="42" text-anchor="middle" font-weight="bold">{escape(place)}</text>')
-    for number, event in enumerate(found):
-        out += _drawn(event, middle, TOP + ROW * number)
-    return "\n".join([*out, "</svg>", ""])
+    """A drawing that needs nothing but a browser; it can be read on white and on dark."""
+    return _Drawing(answer).draw()
 
 
-def _drawn(event: Event, middle: Mapping[str, int], y: int) -> Iterator[str]:
-    x = middle[event.place]
-    text = escape(event.text)
-    if event.to:
-        to = middle[event.to]
-        dashes = {"there": "", "back": ' stroke-dasharray="6 3"', "unseen": ' stroke-dasharray="2 4"'}[event.kind]
-        colour = "#c00" if event.kind == "unseen" else "black"
-        yield f'<line x1="{x}" y1="{y}" x2="{to}" y2="{y}" stroke="{colour}"{dashes} marker-end="url(#a)"/>'
-        yield f'<text x="{(x + to) // 2}" y="{y - 4}" text-anchor="middle">{text}</text>'
-        return
-    colour = "#c00" if event.kind == "stop" else "#555"
-    yield f'<circle cx="{x}" cy="{y - 4}" r="3" fill="{colour}"/>'
-    yield f'<text x="{x + 7}" y="{y}" fill="{colour}">{text}</text>'
+class _Drawing:
+    """A lane for each place; from top to bottom what happens, arrows between lanes and notes on them."""
+
+    def __init__(self, answer: Json) -> None:
+        self._answer, self._canvas = answer, Canvas()
+        places = _places(answer)
+        widest = max([LONGEST * 7.4 + 2 * PAD, *map(text_width, places)])
+        self._pitch = widest + 2 * ARROW
+        self._middle = {place: self._pitch * (number + 0.5) for number, place in enumerate(places)}
+        self._width = max(self._pitch * len(places), text_width(title(answer)) + 2 * GAP)
+
+    def draw(self) -> str:
+        head = self._canvas.framed("world", self._width / 2, GAP, [(title(self._answer), True)])
+        y = top = head.bottom + GAP
+        for place, x in self._middle.items():
+            y = self._canvas.framed("node", x, top, [(place, True)]).bottom
+        y += GAP
+        for event in _merged(events(self._answer)):
+            y = (self._arrow(event, y) if event.to else self._note(event, y)) + GAP
+        for x in self._middle.values():
+            self._canvas.wire((x, top), (x, y))
+        foot = self._canvas.framed("world", self._width / 2, y, [(line, False) for line in _end(self._answer)])
+        return self._canvas.text_of(title(self._answer), self._width, foot.bottom + GAP)
+
+    def _arrow(self, event: Event, y: float) -> float:
+        start, end = self._middle[event.place], self._middle[event.to]
+        lines = _wrapped(event.lines)
+        tunnel = any(line.startswith("in VXLAN") for line in event.lines)
+        near = start + (self._pitch if end > start else -self._pitch)
+        box = self._box((start + near) / 2, y, lines, "tunnel" if tunnel else "chip", WIRE, INK)
+        colour = ALARM if event.kind == "unseen" else SOFT
+        middle = y + box.height / 2
+        self._canvas.arrow((start, middle), (end, middle), event.kind != "there", colour)
+        return box.bottom
+
+    def _note(self, event: Event, y: float) -> float:
+        stop = event.kind == "stop"
+        x = self._middle[event.place]
+        return self._box(
+            x, y, _wrapped(event.lines), "service", ALARM if stop else WIRE, ALARM if stop else SOFT
+        ).bottom
+
+    def _box(self, middle: float, y: float, lines: Sequence[str], kind: str, stroke: str, colour: str) -> Box:
+        width = max(map(text_width, lines))
+        box = Box(middle - width / 2, y, width, 2 * PAD + LINE * len(lines) - 4)
+        self._canvas.rect(box, kind, stroke=stroke)
+        for number, line in enumerate(lines):
+            self._canvas.text(middle, y + PAD + 10 + LINE * number, line, anchor="middle", colour=colour)
+        return box
+
+
+def _merged(found: Iterator[Event]) -> Iterator[Event]:
+    """Notes that follow each other in one lane as one."""
+    last: Event | None = None
+    for event in found:
+        if last and not event.to and not last.to and (last.place, last.kind) == (event.place, event.kind):
+            last = last._replace(lines=(*last.lines, *event.lines))
+            continue
+        if last:
+            yield last
+        last = event
+    if last:
+        yield last
+
+
+def _label(last: Json, hop: Json) -> Iterator[str]:
+    source, target = flow(last["packet"]).split(" → ")
+    yield source
+    yield f"→ {target}"
+    if last["outer"]:
+        yield f"in VXLAN {last['vni']}: {last['outer']['src']}"
+        yield f"→ {last['outer']['dst']}"
+    if hop["microseconds"] is not None:
+        yield f"{hop['microseconds']:.0f} µs"
+
+
+def _note(decision: Json) -> Iterator[str]:
+    rule = decision["what"] == "rule"
+    yield decision["text"].partition(": ")[0] if rule else decision["text"]
+    if rule and decision.get("owner"):
+        yield f"({decision['owner']})"
+
+
+def _end(answer: Json) -> list[str]:
+    way, observed = answer["ways"][answer["chosen"]], answer["observed"]
+    lines = [f"predicted: {FATES[way['fate']]}"]
+    if way["reason"]:
+        lines.append(way["reason"])
+    if observed:
+        agrees = "as predicted" if observed["agrees"] else "not as predicted"
+        lines.append(f"observed: {FATES[observed['fate']]}, {agrees}")
+    return lines
+
+
+def _unseen(hop: Json) -> bool:
+    return hop["seen"] is False
+
+
+def _wrapped(lines: Sequence[str]) -> list[str]:
+    return [part for line in lines for part in textwrap.wrap(line, LONGEST, break_on_hyphens=False) or [""]]
 
 
 def _places(answer: Json) -> list[str]:

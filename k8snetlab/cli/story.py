@@ -19,7 +19,7 @@ _COLOURS = {
     "flood": "yellow",
     "mixed": "bold yellow",
 }
-_FATES = {
+FATES = {
     "answered": "answered",
     "refused": "refused (a reset or ICMP port unreachable)",
     "unreachable": "unreachable (no route, or told so by ICMP)",
@@ -35,17 +35,19 @@ def tell(answer: Json, console: Console | None = None) -> None:
 
 def lines(answer: Json) -> Iterator[Text]:
     way, observed = answer["ways"][answer["chosen"]], answer["observed"]
-    yield Text(_title(answer, way), style="bold")
+    yield Text(title(answer), style="bold")
     widths = _widths([*way["there"], *way["back"]])
-    for title, hops in (("there", way["there"]), ("back", way["back"])):
+    for leg, hops in (("there", way["there"]), ("back", way["back"])):
         if hops:
-            yield Text(f"\n{title}", style="bold")
+            yield Text(f"\n{leg}", style="bold")
             yield from _leg(hops, widths, observed is not None)
     yield Text("")
     yield from _ending(answer, way, observed)
 
 
-def _title(answer: Json, way: Json) -> str:
+def title(answer: Json) -> str:
+    """From where to where, and by which endpoint."""
+    way = answer["ways"][answer["chosen"]]
     where = end(answer["address"], answer["port"])
     source = (
         f"{answer['from']} ({answer['fromNode']})" if answer["fromNode"] not in ("", answer["from"]) else answer["from"]
@@ -97,13 +99,13 @@ def _mark(hop: Json) -> str:
 def _ending(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
     others = [w for number, w in enumerate(answer["ways"]) if number != answer["chosen"]]
     fate = Text("predicted: ")
-    fate.append(_FATES[way["fate"]], style="green" if way["fate"] == "answered" else "bold red")
+    fate.append(FATES[way["fate"]], style="green" if way["fate"] == "answered" else "bold red")
     if way["reason"]:
         fate.append(f"; {way['reason']}")
     yield fate
     if observed:
         seen = Text("observed:  ")
-        seen.append(_FATES[observed["fate"]], style="green" if observed["fate"] == "answered" else "bold red")
+        seen.append(FATES[observed["fate"]], style="green" if observed["fate"] == "answered" else "bold red")
         seen.append(f" after {observed['milliseconds']:.2f} ms")
         if observed["remark"]:
             seen.append(f"; {observed['remark']}")
@@ -116,7 +118,7 @@ def _ending(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
             yield Text(f"✗ {difference}", style="bold red")
     for other in others:
         to = f"to {other['endpoint']}" if other["endpoint"] else "without an endpoint"
-        yield Text(f"other way: {other['probability']:.0%} {to}: {_FATES[other['fate']]}", style="dim")
+        yield Text(f"other way: {other['probability']:.0%} {to}: {FATES[other['fate']]}", style="dim")
 
 
 def _widths(hops: Sequence[Json]) -> tuple[int, int]:

@@ -113,13 +113,22 @@ class Canvas:
         """A line below all boxes."""
         self._lines.append(_line(start, end, thick, tunnel))
 
+    def arrow(self, start: Point, end: Point, dashed: bool = False, colour: str = WIRE) -> None:
+        """A level line below all boxes, with a head at its end."""
+        self._lines.append(_line(start, end, False, False, colour, "6 4" if dashed else ""))
+        back = end[0] - 9 if end[0] > start[0] else end[0] + 9
+        head = f"{end[0]:.1f},{end[1]:.1f} {back:.1f},{end[1] - 4.5:.1f} {back:.1f},{end[1] + 4.5:.1f}"
+        self._lines.append(f'<polygon points="{head}" fill="{colour}"/>')
+
     def over(self, start: Point, end: Point, tunnel: bool = False) -> None:
         """A line inside a box that has been drawn already."""
         self._boxes.append(_line(start, end, False, tunnel))
 
 
-def _line(start: Point, end: Point, thick: bool, tunnel: bool) -> str:
-    style = f'stroke="{TUNNEL}" stroke-dasharray="6 4"' if tunnel else f'stroke="{WIRE}"'
+def _line(start: Point, end: Point, thick: bool, tunnel: bool, colour: str = WIRE, dashes: str = "") -> str:
+    style = f'stroke="{TUNNEL if tunnel else colour}"'
+    if dashes or tunnel:
+        style += f' stroke-dasharray="{dashes or "6 4"}"'
     return (
         f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" '
         f'{style} stroke-width="{3 if thick else 2}" stroke-linecap="round"/>'

@@ -265,9 +265,9 @@ spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, s
     ).run()
     owners = Owners(cluster.snapshot)
     (pod,), (node,) = cluster.snapshot.all(Pod).values(), cluster.snapshot.all(Node).values()
-    assert owners.of_address(pod.ips[0]) == f"Pod default/{pod.name} of Deployment default/web, f.yaml:7"
-    assert owners.of_address(node.addresses[0]) == "Node node1 of Lab lab, f.yaml:2"
-    assert owners.of_address("192.168.0.1") == owners.of_address("203.0.113.1") == "the router of Lab lab, f.yaml:2"
-    assert owners.of_address("203.0.113.10") == "the host outside of Lab lab, f.yaml:2"
-    assert owners.of_tunnel() == "the network of Lab lab, f.yaml:2"
+    assert owners.of_address(pod.ips[0]) == f"Pod default/{pod.name} of Deployment default/web, f.yaml:6"
+    assert owners.of_address(node.addresses[0]) == "Node node1 of Lab lab, f.yaml:1"
+    assert owners.of_address("192.168.0.1") == owners.of_address("203.0.113.1") == "the router of Lab lab, f.yaml:1"
+    assert owners.of_address("203.0.113.10") == "the host outside of Lab lab, f.yaml:1"
+    assert owners.of_tunnel() == "the network of Lab lab, f.yaml:1"
     assert owners.of_address("8.8.8.8") == NOBODY

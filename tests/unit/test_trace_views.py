@@ -82,18 +82,24 @@ def test_the_story_is_whole_without_colour() -> None:
 
 def test_pictures_name_every_place_and_mark_what_was_not_seen() -> None:
     lines = sequence.mermaid(answer()).splitlines()
-    assert lines[:4] == [
+    assert lines[:5] == [
         "sequenceDiagram",
+        "    title a (node1) → web 10.9.0.1:80 tcp, endpoint 10.0.0.9:80 (50%)",
         "    participant p0 as a",
         "    participant p1 as node1",
         "    participant p2 as b <b>",
     ]
-    assert any(line.startswith("    p0->>p1: 10.0.0.1:1 → 10.9.0.1:80") for line in lines)
+    assert any(line == "    p0->>p1: 10.0.0.1:1<br/>→ 10.9.0.1:80<br/>8 µs" for line in lines)
     assert any(line.startswith("    p1-xp2: ") for line in lines)
-    assert "    Note over p1: DNAT 10.0.0.9:80 (Service default/web, port 80, web.yaml:3)" in lines
+    assert "    Note over p1: DNAT 10.0.0.9:80<br/>(Service default/web, port 80, web.yaml:3)" in lines
+    assert lines[-1] == (
+        "    Note over p0,p2: predicted: answered<br/>observed: lost: nothing is heard of it, not as predicted"
+    )
     drawn = ElementTree.fromstring(sequence.svg(answer()))
     texts = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"a", "node1", "b <b>", "eth0: not seen here: the cable"} <= set(texts)
+    assert {"a", "node1", "b <b>", "eth0: not seen here: the cable", "in VXLAN 1: 192.168.0.1"} <= set(texts)
+    red = [e for e in drawn.iter("{http://www.w3.org/2000/svg}rect") if e.get("stroke") == "#b91c1c"]
+    assert len(red) == 1, "the note that says where it was not seen"
 
 
 # --- packets ----------------------------------------------------------------------------------------------------------
