@@ -33,9 +33,9 @@ def diff(desired: Netns, actual: Netns, previous: Netns | None = None) -> list[O
     fresh = links.made | links.readdressed | _wrong_broadcast(desired, actual)
     return [
         *(ItemOperation("del", ns, item) for item in early),
-        *_sysctls(desired, actual, links.made, of_devices=False),
+        *_sysctls(desired, actual, links),
         *links.operations,
-        *_sysctls(desired, actual, links.made, of_devices=True),
+        *_sysctls_of_made(desired, links),
         *_addresses(desired, actual, links),
         # The FDB entry first, then the neighbour, then the route: at no time does a route lead to an address that
         # cannot be resolved (flannel's order is neighbour, FDB, route; but a packet queued on an L3 miss is lost
@@ -109,11 +109,17 @@ def _satisfied(want: Link, have: Link) -> bool:
     return True
 
 
-def _sysctls(desired: Netns, actual: Netns, made: set[str], of_devices: bool) -> Iterator[Operation]:
-    """Those of the namespace come before its devices, which start out with them; a device's own come after it."""
+def _sysctls(desired: Netns, actual: Netns, links: _Links) -> Iterator[Operation]:
+    """Those of the namespace, with which its devices start out, and of devices that are there, before they come up."""
     for key, value in desired.sysctls.items():
         device = _device_of_sysctl(key)
-        if bool(device) == of_devices and (actual.sysctls.get(key) != value or device in made):
+        if actual.sysctls.get(key) != value and (not device or device in links.usable - links.made):
+            yield SysctlOperation(desired.name, key, value)
+
+
+def _sysctls_of_made(desired: Netns, links: _Links) -> Iterator[Operation]:
+    for key, value in desired.sysctls.items():
+        if _device_of_sysctl(key) in links.made:
             yield SysctlOperation(desired.name, key, value)
 
 

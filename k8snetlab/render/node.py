@@ -118,7 +118,8 @@ def _sysctls(proxy: KubeProxyConfiguration, ipv6: bool, machine: bool) -> dict[s
         sysctls["net.netfilter.nf_conntrack_tcp_be_liberal"] = "1"
     if not ipv6:
         return sysctls if machine else pods.NO_IPV6 | sysctls
-    return sysctls | {"net.ipv6.conf.all.forwarding": "1", "net.bridge.bridge-nf-call-ip6tables": "1"}
+    sysctls |= {"net.ipv6.conf.all.forwarding": "1", "net.bridge.bridge-nf-call-ip6tables": "1"}
+    return sysctls if machine else pods.NO_DAD | sysctls
 
 
 def _rules(lab: Lab, node: Node) -> Iterable[RuleSet]:

@@ -49,7 +49,7 @@ def sandbox(lab: Lab, node: Node, pod: Pod) -> Netns:
         name=sandbox_name(lab, pod),
         hostname=pod.hostname,
         role="pod",
-        sysctls={} if pick(node.podCIDRs, "ipv6") else NO_IPV6,
+        sysctls=NO_DAD if pick(node.podCIDRs, "ipv6") else NO_IPV6,
         links=(Device("lo"), Device("eth0", mtu=pod_mtu(lab))),
         addresses=tuple(addresses),
         routes=tuple(routes),
@@ -81,3 +81,7 @@ class Sandboxes:
 
 NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
 """Labs without IPv6 switch it off: devices come up twice as fast without duplicate address detection."""
+DAD = "net.ipv6.conf.{}.accept_dad"
+NO_DAD = {DAD.format(device): "0" for device in ("default", "eth0")}
+"""Nobody else has the addresses that the lab gives; detection of duplicates would lose the packets of its first two
+seconds. The CNI plugin bridge switches it off in pods too (`enabledad`)."""

@@ -19,7 +19,7 @@ from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, family_of, gateway, host, pick, with_length
-from k8snetlab.render.pods import NO_IPV6
+from k8snetlab.render.pods import DAD, NO_DAD, NO_IPV6
 
 
 def render(snapshot: Snapshot) -> NodeDataplane:
@@ -40,7 +40,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         role="router",
         sysctls=no_ipv6
         | {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "0"}
-        | ({} if no_ipv6 else {"net.ipv6.conf.all.forwarding": "1"}),
+        | ({} if no_ipv6 else {DAD.format("default"): "0", "net.ipv6.conf.all.forwarding": "1"}),
         links=(
             Device("lo"),
             Bridge(names.UNDERLAY_BRIDGE, mtu=underlay.mtu),
@@ -57,7 +57,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         name=names.node_netns(lab.name, names.OUTSIDE),
         hostname=names.OUTSIDE,
         role="outside",
-        sysctls=no_ipv6,
+        sysctls=no_ipv6 or NO_DAD,
         links=(Device("lo"), Device("eth0", mtu=underlay.mtu)),
         addresses=tuple(Address("eth0", a, family_of(a) == "ipv4") for a in outside),
         routes=tuple(_routes_beyond(lab, external, outside)),

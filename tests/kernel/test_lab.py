@@ -46,8 +46,15 @@ def test_every_probe_is_answered_as_in_a_real_cluster(lab: BusinessManager) -> N
     assert [r for r in results if not r["ok"]] == []
     kinds = {(r["kind"], r["reached"]) for r in results if r["from"] == "outside"}
     assert kinds == {("pod", False), ("clusterIP", False), ("nodePort", True)}
-    answered = {r["answeredBy"] for r in results if r["kind"] == "clusterIP" and r["to"] == "business-manager"}
-    assert len(answered - {""}) == 3, "every endpoint answers now and then"
+    to_service = [r for r in results if r["kind"] == "clusterIP" and r["to"] == "business-manager"]
+    answered = {r["answeredBy"] for r in to_service} - {""}
+
+    def by_all() -> bool:
+        """Chance decides who answers: nine questions leave one of three out in every thirteenth run."""
+        answered.add(lab.probe("client", "business-manager:80")["answeredBy"])
+        return len(answered) == 3
+
+    eventually(by_all)
 
 
 def test_pods_have_the_addresses_of_the_reference(lab: BusinessManager) -> None:
