@@ -20,10 +20,11 @@ from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.links import Veth
 from k8snetlab.dataplane.netns import NodeDataplane
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
 from k8snetlab.errors import KernelError
-from k8snetlab.kernel import iptables, nfacct
+from k8snetlab.kernel import iptables, netns, nfacct
 from k8snetlab.kernel.watch import Monitor
 from k8snetlab.render import node as render_node
 from k8snetlab.render import underlay
@@ -71,8 +72,12 @@ class RouterAgent:
         self._keeper.prepare((desired.node, *desired.pods))
 
     def sync(self, snapshot: Snapshot) -> Report:
+        """Cables to nodes whose namespaces are still to be made are left to the sync that follows their making."""
         desired = underlay.render(snapshot)
-        return Report(self._keeper.sync(desired.node, desired.pods))
+        cables = tuple(
+            link for link in desired.node.links if not isinstance(link, Veth) or netns.exists(link.peer_netns)
+        )
+        return Report(self._keeper.sync(msgspec.structs.replace(desired.node, links=cables), desired.pods))
 
     def drift(self, snapshot: Snapshot) -> list[str]:
         desired = underlay.render(snapshot)
