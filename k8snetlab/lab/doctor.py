@@ -7,14 +7,32 @@ from ipaddress import ip_network
 
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.netns import Netns
-from k8snetlab.kernel import features
+from k8snetlab.kernel import features, netns
 from k8snetlab.kernel.features import Feature
+from k8snetlab.kernel.neighbours import Fullness, fullness
 from k8snetlab.kernel.read import read
+
+NEARLY = 0.8
+"""Of a table's limit: from here on it is called nearly full."""
 
 
 def examine(lab: Lab) -> list[Feature]:
-    """Every feature, tried, and the lab's networks set against the machine's."""
-    return [*features.probe(), *addresses(lab, read(""))]
+    """Every feature, tried, the lab's networks set against the machine's, and room for its neighbours."""
+    full = fullness(["", *netns.names()])
+    return [*features.probe(), *addresses(lab, read("")), *(room(one) for one in full)]
+
+
+def room(table: Fullness) -> Feature:
+    """That the machine's table of neighbours is not nearly full."""
+    key = f"net.{table.family}.neigh.default.gc_thresh"
+    most = table.limit * 4
+    return Feature(
+        f"room for {table.family} neighbours: {table.entries} of {table.limit}",
+        table.entries < table.limit * NEARLY,
+        "first packets in every lab, once the table that all namespaces share is full: no address is resolved then",
+        f"sysctl -w {key}1={most // 4} {key}2={most // 2} {key}3={most}",
+        needed=False,
+    )
 
 
 def addresses(lab: Lab, machine: Netns) -> Iterator[Feature]:

@@ -15,7 +15,7 @@ from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Item, ItemOperation, NetnsOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import AlreadyExistsError, KernelError, NotFoundError
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import neighbours, netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import read
@@ -336,3 +336,22 @@ def test_a_netlink_socket_stays_in_its_namespace(namespace: Make) -> None:
         thread.join()
         found.append(netlink.index("not-there"))
     assert found[0] > 1 and found[1] == 0
+
+
+def test_neighbours_are_counted_but_for_those_that_stay(namespace: Make) -> None:
+    name = namespace()
+    before = neighbours.counted(name)
+    for command in (
+        "link add d type dummy",
+        "link set d up",
+        *(f"neigh add 192.0.2.{n} lladdr 02:00:00:00:00:0{n} nud stale dev d" for n in range(1, 4)),
+        *(f"neigh add 192.0.2.1{n} lladdr 02:00:00:00:01:0{n} nud permanent dev d" for n in range(1, 6)),
+        "neigh add 192.0.2.20 lladdr 02:00:00:00:02:00 nud stale extern_learn dev d",
+        "neigh add fd00::1 lladdr 02:00:00:00:00:01 nud stale dev d",
+    ):
+        subprocess.run(["ip", "-n", name, *command.split()], check=True)
+    assert neighbours.counted(name)["ipv4"] - before["ipv4"] == 3
+    assert neighbours.counted(name)["ipv6"] - before["ipv6"] >= 1  # and what the kernel keeps for its own multicast
+    tables = neighbours.fullness([name])
+    assert [one.family for one in tables] in ([], ["ipv4", "ipv6"])  # in a container the limits are not to be seen
+    assert all(one.entries >= 1 and one.limit > 0 for one in tables)

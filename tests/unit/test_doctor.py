@@ -7,7 +7,8 @@ from k8snetlab.api.lab import Lab, LabSpec
 from k8snetlab.dataplane.links import Address
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import Route
-from k8snetlab.lab.doctor import addresses
+from k8snetlab.kernel.neighbours import Fullness
+from k8snetlab.lab.doctor import addresses, room
 
 LAB = with_defaults(Lab(spec=LabSpec(podCIDR="172.30.0.0/16,fd00::/56", serviceCIDR="10.254.0.0/16")))
 
@@ -28,3 +29,11 @@ def test_an_address_and_a_route_of_the_machine_in_the_labs_networks_are_named() 
     ]
     assert "172.30.9.0/24 on wg0" in found["podCIDR 172.30.0.0/16 is free"].rules_out
     assert not any(feature.needed for feature in found.values())
+
+
+def test_a_nearly_full_neighbour_table_is_named_with_what_to_type() -> None:
+    assert room(Fullness("ipv4", 819, 1024)).present
+    full = room(Fullness("ipv6", 820, 1024))
+    assert not full.present and not full.needed
+    assert full.name == "room for ipv6 neighbours: 820 of 1024"
+    assert full.how_to_get.endswith("net.ipv6.neigh.default.gc_thresh3=4096")

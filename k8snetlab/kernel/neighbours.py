@@ -1,0 +1,52 @@
+"""How full the kernel's neighbour tables are: one for each family, shared by all namespaces of the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from k8snetlab.dataplane.rules import Family
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel.messages import NUD, RTM_GETNEIGH, Request, ndmsg
+from k8snetlab.kernel.netlink import Netlink
+
+_FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
+_NTF_EXT_LEARNED = 0x10
+
+
+class Fullness(NamedTuple):
+    """With `limit` entries (gc_thresh3) the table takes no more, in whatever namespace."""
+
+    family: Family
+    entries: int
+    limit: int
+
+
+def fullness(namespaces: Iterable[str]) -> list[Fullness]:
+    """Of both families, as far as the entries are in these namespaces; nothing where the limits cannot be seen, which
+    is so in every namespace but the machine's first."""
+    limits: dict[Family, int] = {}
+    for family in _FAMILIES.values():
+        with contextlib.suppress(OSError):
+            file = Path(f"/proc/sys/net/{family}/neigh/default/gc_thresh3")
+            limits[family] = int(file.read_text())
+    found: Counter[Family] = Counter()
+    for name in namespaces if limits else ():
+        with contextlib.suppress(K8sNetLabError, OSError):
+            found += counted(name)
+    return [Fullness(family, found[family], limit) for family, limit in limits.items()]
+
+
+def counted(namespace: str) -> Counter[Family]:
+    """The entries of a namespace that count: permanent ones and those of a routing daemon do not."""
+    found: Counter[Family] = Counter()
+    with Netlink(namespace) as netlink:
+        for message in netlink.dump(Request(RTM_GETNEIGH, 0, ndmsg())):
+            lasting = message["state"] & NUD["PERMANENT"] or message["flags"] & _NTF_EXT_LEARNED
+            if message["family"] in _FAMILIES and not lasting:
+                found[_FAMILIES[message["family"]]] += 1
+    return found
