@@ -72,7 +72,7 @@ def remove_from_machine(lab: str) -> Iterator[dict[str, Any]]:
     yield from _end_processes(ledger)
     names = [name for name in ledger.namespaces if netns.exists(name)]
     yield _progress("namespaces", f"{len(names)} namespaces")
-    pids = _workloads(paths, ledger, names)
+    pids = _workloads(paths, names)
     processes.terminate(pids, GRACE)
     ends = cables(names) if ledger.additions else ()
     for name in ledger.namespaces:
@@ -97,10 +97,10 @@ def _end_processes(ledger: Ledger) -> Iterator[dict[str, Any]]:
         ledger.reload()
 
 
-def _workloads(paths: LabPaths, ledger: Ledger, names: list[str]) -> list[int]:
+def _workloads(paths: LabPaths, names: list[str]) -> list[int]:
     """The processes in the lab's namespaces; on a machine, the commands of pods that share its own."""
     found = processes.pids_in(names)
-    if ledger.additions:
+    if machine.read(paths):
         found += processes.with_environment("", f"{LOGS}={paths.pod_logs}", below=True)
     return [pid for pid in found if pid != os.getpid()]
 

@@ -1,0 +1,116 @@
+"""Machines as nodes when things die or are broken: traffic goes on, what the lab owns is adopted and mended, and what a
+machine was before it is again after all."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from machines import Machine, Wire, eventually, store_on, take_down, url
+
+from k8snetlab.kernel import processes
+
+pytestmark = pytest.mark.root
+HOST = """
+apiVersion: v1
+kind: Pod
+metadata: {name: host}
+spec:
+  nodeName: node2
+  hostNetwork: true
+  containers:
+    - {name: answers, image: x, ports: [{containerPort: 8099}]}
+    - {name: works, image: x, command: [sleep, "86400"]}
+"""
+
+
+@pytest.fixture
+def machines(namespace: Callable[[str], str], tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
+    """The scenario `machines` on two of them; afterwards each is what it was."""
+    wire = Wire(namespace, tmp_path)
+    one, other = wire.machine(), wire.machine()
+    before = state(one), state(other)
+    with ExitStack() as stack:
+        stack.enter_context(store_on(one, tmp_path))
+        stack.callback(take_down, [one, other])
+        one.run("up", "machines", "--node", "node1", "--store", url(one))
+        other.run("node", "join", "--store", url(one), "--name", "node2")
+        eventually(lambda: len(ready(one)) == 3 and one.whole())
+        yield one, other
+    assert [state(one), state(other)] == [*before]
+
+
+def state(machine: Machine) -> dict[str, list[str]]:
+    """In no order: a device that was down has its IPv6 routes after the others'."""
+    return {what: sorted(text.splitlines()) for what, text in machine.state().items()}
+
+
+def ready(machine: Machine) -> list[str]:
+    pods = machine.json("get", "pods", "-A")["items"]
+    conditions = {pod["metadata"]["name"]: pod["status"].get("conditions", ()) for pod in pods}
+    return [name for name, all_ in conditions.items() if {"type": "Ready", "status": "True"}.items() <= _ready(all_)]
+
+
+def _ready(conditions: list[dict[str, str]]) -> set[tuple[str, str]]:
+    return {item for one in conditions if one["type"] == "Ready" for item in one.items()}
+
+
+def kill(machine: Machine, *roles: str) -> None:
+    pids = machine.pids()
+    for role in roles:
+        os.kill(pids[role], signal.SIGKILL)
+
+
+def identity(machine: Machine) -> list[str]:
+    """What another daemon must leave as it finds it: devices with their numbers and MACs, and every rule."""
+    return [machine.here("ip", "-o", "link"), machine.here("iptables-save"), machine.here("ip", "route")]
+
+
+def test_another_daemon_takes_over_and_nobody_notices(machines: tuple[Machine, Machine]) -> None:
+    one, other = machines
+    found = _without_counters(identity(other))
+    kill(other, "daemon")
+    assert one.probe("client", "web")["answeredNode"] == "node2"
+    other.run("node", "join", "--store", url(one), "--name", "node2")
+    eventually(lambda: one.whole() and other.whole())
+    assert _without_counters(identity(other)) == found
+
+
+def _without_counters(texts: list[str]) -> list[str]:
+    lines = [line for text in texts for line in text.splitlines() if not line.startswith("#")]
+    return [line.partition(" [")[0] if line.startswith(":") else line for line in lines]
+
+
+def test_a_machine_whose_processes_were_killed_can_still_leave(machines: tuple[Machine, Machine]) -> None:
+    one, other = machines
+    one.run("apply", "-f", "-", stdin=HOST)
+    working = f"K8SNETLAB_LOGS={other.run_directory / other.name}/pods/default/host"
+    assert len(processes.with_environment(other.namespace, working)) == 1
+    assert one.probe("client", f"{other.address}:8099")["answeredBy"] == "host"
+    kill(other, "kubelet", "daemon")
+    other.run("node", "leave", "--force")
+    assert processes.with_environment(other.namespace, working) == []
+    assert "KUBE-" not in other.here("iptables-save")
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        "ip link del cni0",
+        "ip link del flannel.1",
+        "ip route del 10.244.1.0/24",
+        "sysctl -qw net.ipv4.ip_forward=0",
+        "iptables -t nat -F KUBE-SERVICES",
+        "ip link set eth1 down",
+    ],
+)
+def test_what_is_broken_on_a_machine_is_mended(machines: tuple[Machine, Machine], break_it: str) -> None:
+    one, other = machines
+    other.here(*break_it.split())
+    if "eth1" in break_it:
+        other.here("ip", "link", "set", "eth1", "up")
+    eventually(lambda: not other.json("status")["problems"] and one.whole())
