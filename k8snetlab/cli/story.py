@@ -90,6 +90,8 @@ def _decision(decision: Json) -> Text:
 
 
 def _mark(hop: Json) -> str:
+    if hop["seen"] is None:
+        return f"  ? {hop['remark']}"
     if not hop["seen"]:
         return f"  ✗ {hop['remark'] or 'not seen'}"
     time = f"  {'!' if hop['remark'] else '✓'} {hop['microseconds']:.1f} µs"

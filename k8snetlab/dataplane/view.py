@@ -34,6 +34,9 @@ class Interface(msgspec.Struct, frozen=True):
     port: int = 0
     asks: bool = False
     """A vxlan device whose misses are told to the agent (l3miss or app_solicit)."""
+    beyond: Mapping[str, tuple[str, str]] = {}
+    """Of a machine's own device, to a network that is no part of the lab: the ends (namespace, name) of the machines
+    there, by their addresses."""
 
 
 class RouteEntry(msgspec.Struct, frozen=True):

@@ -36,6 +36,11 @@ def names() -> list[str]:
     return []
 
 
+def opened(name: str) -> int:
+    """A file descriptor of the namespace, the caller's to close. Raises NotFoundError."""
+    return _open(name) if name else os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def exists(name: str) -> bool:
     """Whether a live namespace is mounted at that name; "" (the process's own) always exists."""
     return not name or _mounted(path(name))

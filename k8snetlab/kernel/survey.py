@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from k8snetlab.dataplane.rules import ChainKey, Family, beside
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
+from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import iptables, netns, sysctl
 from k8snetlab.kernel.iptables import Variant, command, saved
 from k8snetlab.kernel.messages import (
@@ -198,8 +199,8 @@ def _peers(namespace: str, others: Iterable[str]) -> dict[int, tuple[str, Mappin
 def _nsid(asker: socket.socket, other: str) -> int:
     """-1 for a namespace that it does not know, or that is gone."""
     try:
-        fd = os.open(netns.path(other), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        fd = netns.opened(other)
+    except NotFoundError:
         return -1
     try:
         asker.send(struct.pack("=IHHIIB3xHHI", 28, _RTM_GETNSID, 1, 1, 0, 0, 8, _NETNSA_FD, fd))

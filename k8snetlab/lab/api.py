@@ -61,8 +61,8 @@ class Api:
             return
         answer = _Answer(send)
         try:
-            if scope["path"].startswith(f"{OWN}/exec/"):
-                await self._execute(scope, answer, receive)
+            if scope["path"].startswith((f"{OWN}/exec/", f"{OWN}/watch")):
+                await self._converse(scope, answer, receive)
             else:
                 await self._route(await _request(scope, receive), answer, receive)
         except K8sNetLabError as error:
@@ -98,13 +98,23 @@ class Api:
         else:
             await answer.json(result, 201 if request.method == "POST" and "metadata" in result else 200)
 
-    async def _execute(self, scope: Json, answer: _Answer, receive: Receive) -> None:
-        """POST exec/<place>?command=…&command=…&namespace=…: the body is the command's standard input as it comes."""
+    async def _converse(self, scope: Json, answer: _Answer, receive: Receive) -> None:
+        """Requests whose body comes while they are answered already.
+
+        POST exec/<place>?command=…&command=…&namespace=…: the body is the command's standard input.
+        POST watch?namespace=…&port=…: it ends with the body.
+        """
         target, query = _target(scope)
+        body = _Body(receive)
+        if scope["path"] == f"{OWN}/watch":
+            ports = {int(port) for port in query.get("port", ())}
+            watching = self._operations.watch(query.get("namespace", []), ports, body.pieces())
+            await _while_heard(answer.stream(watching), body.read())
+            return
         name = scope["path"].removeprefix(f"{OWN}/exec/")
         if scope["method"] != "POST" or not query.get("command"):
             raise InputError("exec is a POST with a command", "exec/<place>?command=ip&command=route")
-        namespace, body = query.get("namespace", [""])[-1], _Body(receive)
+        namespace = query.get("namespace", [""])[-1]
         everywhere = None if scope.get("alone") else self._everywhere
         node = everywhere.elsewhere("POST", ["exec", name], {"namespace": namespace}, None) if everywhere else ""
         events: AsyncIterator[Any]
@@ -162,6 +172,9 @@ class Api:
                 return await operations.difference(sides, query.get("service", ""), family)
             case ("GET", "agents"):
                 return await operations.pace(int(request.query.get("revision", "0")))
+            case ("GET", "survey"):
+                query = request.query
+                return operations.survey(query.get("namespace", ""), query.get("family", "ipv4"))
             case ("GET", "chains"):
                 held = await operations.chains(request.query.get("node", ""), request.query.get("family", "ipv4"))
                 return held.told()

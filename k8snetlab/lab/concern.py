@@ -28,7 +28,7 @@ def node_of(snapshot: Snapshot, method: str, path: Sequence[str], query: Mapping
             return query.get("node", "")
         case ("GET", "tables", *name) | ("POST", "exec", *name):
             return place_of(snapshot, "/".join(name), query.get("namespace", "")).node
-        case ("POST", "probe") if isinstance(body, dict) and body.get("from"):
+        case ("POST", "probe" | "trace") if isinstance(body, dict) and body.get("from"):
             return find_place(snapshot, body["from"]).node
     return ""
 

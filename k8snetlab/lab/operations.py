@@ -26,7 +26,9 @@ from k8snetlab.controllers.admission import in_order
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
 from k8snetlab.kernel import iptables
+from k8snetlab.kernel.packets import Watch
 from k8snetlab.lab import commands, diagnosing, inspect, logs, probe, tracing
+from k8snetlab.lab.afar import Afar
 from k8snetlab.lab.agents import Agents, AgentTask, is_paused, with_pause
 from k8snetlab.lab.cluster import UP, Cluster
 from k8snetlab.lab.concern import place_of
@@ -394,7 +396,30 @@ class Operations:
 
     async def trace(self, body: Event) -> Event:
         question = msgspec.convert(body, tracing.Question)
-        return await asyncio.to_thread(tracing.trace, self._cluster.snapshot, self._paths, question)
+        return await asyncio.to_thread(tracing.trace, self._cluster.snapshot, self._paths, question, self._beyond())
+
+    def _beyond(self) -> Afar | None:
+        """The other machines, for a thread."""
+        return Afar(self._remote, asyncio.get_running_loop()) if self._remote else None
+
+    async def survey(self, namespace: str, family: str) -> AsyncIterator[bytes]:
+        """For another machine's trace: a namespace of this one, as MessagePack of a `View`."""
+        here = self._remote.node if self._remote else ""
+        kernel = tracing.Kernel(self._cluster.snapshot, self._paths, _family(family), here)
+        if namespace not in kernel.places or kernel.node_of(namespace):
+            raise NotFoundError(f"{namespace} is no namespace of this machine")
+        yield msgspec.msgpack.encode(await asyncio.to_thread(kernel.__getitem__, namespace))
+
+    async def watch(self, namespaces: list[str], ports: set[int], until: AsyncIterator[bytes]) -> AsyncIterator[Event]:
+        """For another machine's trace: {"type": "watching"}, and when `until` ends {"type": "seen"} and `afar.Seen`."""
+        here = self._remote.node if self._remote else ""
+        kernel = tracing.Kernel(self._cluster.snapshot, self._paths, "ipv4", here)
+        with await asyncio.to_thread(Watch, tracing.present(kernel, namespaces), ports) as watch:
+            yield {"type": "watching"}
+            async for _ in until:
+                pass
+            seen = tracing.seen_here(kernel, watch)
+        yield {"type": "seen", **msgspec.to_builtins(seen)}
 
     async def diagnose(self, body: Event) -> AsyncIterator[Event]:
         """{"type": "progress", …}, and at last {"type": "done", …} with the answer of `diagnosing.diagnose`."""

@@ -92,10 +92,12 @@ class Remote:
 
         return dict(zip(nodes, await asyncio.gather(*(one(node) for node in nodes)), strict=True))
 
-    async def lines(self, node: str, method: str, path: str) -> AsyncGenerator[Json, None]:
+    async def lines(
+        self, node: str, method: str, path: str, body: bytes | AsyncIterator[bytes] = b""
+    ) -> AsyncGenerator[Json, None]:
         """`forward` for an answer of JSON lines; raises the error that the last one may be."""
         rest = b""
-        async with aclosing(self.forward(node, method, path)) as chunks:
+        async with aclosing(self.forward(node, method, path, body)) as chunks:
             async for chunk in chunks:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:

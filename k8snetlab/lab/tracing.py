@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -9,14 +10,16 @@ import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.machines import interface_of, is_machine
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.dataplane.view import View, family_of, network
+from k8snetlab.dataplane.view import Interface, View, family_of, network
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.packets import Frame, Watch
 from k8snetlab.kernel.shot import shoot
 from k8snetlab.kernel.survey import survey
+from k8snetlab.lab.afar import Afar, Seen, aligned
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.probe import Place, Target, find_place, find_targets
 from k8snetlab.lab.recognition import Recognition, flow_of
@@ -47,38 +50,79 @@ class Question(msgspec.Struct, frozen=True, rename={"source": "from", "target": 
 
 
 class Kernel:
-    """The lab's namespaces as the kernel has them, each read once, when it is first asked for."""
+    """The lab's namespaces as the kernel has them, each read once, when it is first asked for.
 
-    def __init__(self, snapshot: Snapshot, paths: LabPaths, family: Family) -> None:
+    A namespace goes by one name on all machines: that of a node that is a machine is LAB.NODE here, though for its own
+    daemon it is "". `afar` reads those of other machines; without it, and in a lab of namespaces, all are read here.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, paths: LabPaths, family: Family, here: str = "", afar: Afar | None = None
+    ) -> None:
         lab = snapshot.lab
-        self._family, self._locks = family, paths.xtables_locks
+        self._here, self._afar = names.node_netns(lab.name, here) if here else "", afar
+        self._nodes: dict[str, str] = {}
+        self._ends: dict[str, tuple[str, str]] = {}
+        self._lab, self._family, self._locks = lab.name, family, paths.xtables_locks
         self._variant = iptables.variant(lab.spec.proxy.iptables)
         self._views: dict[str, View] = {}
         self._homes: dict[str, str] = {}
-        self.places: dict[str, tuple[str, str]] = {
-            names.node_netns(lab.name, name): (name, name) for name in (names.ROUTER, names.OUTSIDE)
-        }
-        for address in lab.spec.underlay.outside.split(","):
+        self.places: dict[str, tuple[str, str]] = {}
+        for name in () if lab.spec.machines else (names.ROUTER, names.OUTSIDE):
+            self.places[names.node_netns(lab.name, name)] = (name, name)
+        for address in () if lab.spec.machines else lab.spec.underlay.outside.split(","):
             self._homes[address.strip().partition("/")[0]] = names.node_netns(lab.name, names.OUTSIDE)
         for node in snapshot.all(Node).values():
             own = names.node_netns(lab.name, node.name)
             self.places[own] = (node.name, "node")
+            self._nodes[own] = node.name
+            if is_machine(node):
+                self._ends |= dict.fromkeys(node.addresses, (own, interface_of(node)))
             tunnels = (str(network(cidr).network_address) for cidr in node.podCIDRs)
             self._homes |= dict.fromkeys((*node.addresses, *tunnels), own)
         for pod in snapshot.all(Pod).values():
             if pod.ips and not pod.spec.hostNetwork:
                 own = sandbox_name(lab, pod)
                 self.places[own] = (pod.name if pod.namespace == "default" else f"{pod.namespace}/{pod.name}", "pod")
+                self._nodes[own] = pod.spec.nodeName
                 self._homes |= dict.fromkeys(pod.ips, own)
 
     def __getitem__(self, namespace: str) -> View:
-        if namespace not in self._views:
-            place, kind = self.places[namespace]
-            lock = self._locks / place.replace("/", ".")
-            self._views[namespace] = survey(
-                namespace, place, kind, self._family, self._variant, lock, self._beyond(namespace, kind)
-            )
-        return self._views[namespace]
+        name = self.name_of(namespace)
+        if name not in self._views:
+            self._views[name] = self._survey(name)
+        return self._views[name]
+
+    def node_of(self, namespace: str) -> str:
+        """The other machine, by its node, that a namespace is on; "" of one of this machine."""
+        node = self._nodes.get(namespace, "")
+        return node if self._here and names.node_netns(self._lab, node) != self._here else ""
+
+    def name_of(self, namespace: str) -> str:
+        """The name here of a namespace of this machine."""
+        return namespace or self._here
+
+    def own_name(self, namespace: str) -> str:
+        """What this machine's kernel knows a namespace of its own by."""
+        return "" if namespace == self._here else namespace
+
+    def _survey(self, namespace: str) -> View:
+        place, kind = self.places[namespace]
+        if self._afar and (node := self.node_of(namespace)):
+            return self._afar.survey(node, namespace, self._family)
+        lock, others = self._locks / place.replace("/", "."), [*map(self.own_name, self._beyond(namespace, kind))]
+        view = survey(self.own_name(namespace), place, kind, self._family, self._variant, lock, others)
+        if not self._here:
+            return view
+        held = {name: self._cabled(namespace, interface) for name, interface in view.interfaces.items()}
+        return replace(view, netns=namespace, interfaces=held)
+
+    def _cabled(self, namespace: str, interface: Interface) -> Interface:
+        if interface.peer:
+            return replace(interface, peer=(self.name_of(interface.peer[0]), interface.peer[1]))
+        wired = any(end == (namespace, interface.name) for end in self._ends.values())
+        beyond = {address: end for address, end in self._ends.items() if end[0] != namespace}
+        return replace(interface, beyond=beyond) if wired else interface
 
     def home(self, address: str) -> str | None:
         return self._homes.get(address)
@@ -86,18 +130,20 @@ class Kernel:
     def _beyond(self, namespace: str, kind: str) -> Iterable[str]:
         """Where cables lead: from a pod or the outside host to its node or router, from those anywhere."""
         beyond = ("node", names.ROUTER) if kind in ("pod", names.OUTSIDE) else None
-        return [n for n, (_, other) in self.places.items() if n != namespace and (beyond is None or other in beyond)]
+        here = {n: other for n, (_, other) in self.places.items() if n != namespace and not self.node_of(n)}
+        return [n for n, other in here.items() if beyond is None or other in beyond]
 
     @property
     def read(self) -> dict[str, View]:
         return self._views
 
 
-def trace(snapshot: Snapshot, paths: LabPaths, question: Question) -> Json:
+def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | None = None) -> Json:
     """{"from", "fromNode", "to", "kind", "address", "port", "protocol", "ways": [Way…], "chosen", "observed"}.
 
     `chosen` is the number of the way that was taken, or that is shown; `observed` {"fate", "agrees", "differences",
-    "remark", "milliseconds", "error", "connections"} or None. Raises NotFoundError, InputError, KernelError.
+    "remark", "milliseconds", "error", "connections", "unwatched"} or None; `unwatched` says of machines why they did
+    not watch. `afar` are the other machines of a lab that has them. Raises NotFoundError, InputError, KernelError.
     """
     if question.protocol not in PROTOCOLS:
         raise InputError(f"{question.protocol!r} cannot be traced", f"use {', '.join(PROTOCOLS)}")
@@ -105,12 +151,12 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question) -> Json:
     if not netns.exists(place.netns):
         raise NotFoundError(f"{place.name} has no network namespace (yet)", "`k8snetlab status` tells what is wrong")
     target = _target(snapshot, question)
-    kernel = Kernel(snapshot, paths, family_of(target.address))
+    kernel = Kernel(snapshot, paths, family_of(target.address), afar.here if afar else "", afar)
     ways = _predicted(snapshot, kernel, place, target, question.protocol)
     chosen = _by_endpoint(ways, question.endpoint) if question.endpoint else 0
     observed: Json | None = None
     if not question.predictOnly:
-        ways, chosen, observed = _observed(snapshot, kernel, place, target, question.protocol, ways)
+        ways, chosen, observed = _observed(snapshot, kernel, place, target, question.protocol, ways, afar)
     return {
         "from": place.name,
         "fromNode": place.node,
@@ -130,7 +176,7 @@ def _predicted(
 ) -> tuple[Way, ...]:
     source, destination = (0, 0) if protocol == "icmp" else (port, target.port)
     flow = Flow("", target.address, protocol, source, destination)
-    return predict(kernel, Owners(snapshot), place.netns, flow)
+    return predict(kernel, Owners(snapshot), kernel.name_of(place.netns), flow)
 
 
 def _target(snapshot: Snapshot, question: Question) -> Target:
@@ -179,25 +225,42 @@ def _by_endpoint(ways: tuple[Way, ...], endpoint: str) -> int:
 
 
 def _observed(
-    snapshot: Snapshot, kernel: Kernel, place: Place, target: Target, protocol: str, ways: tuple[Way, ...]
+    snapshot: Snapshot,
+    kernel: Kernel,
+    place: Place,
+    target: Target,
+    protocol: str,
+    ways: tuple[Way, ...],
+    afar: Afar | None,
 ) -> tuple[tuple[Way, ...], int, Json]:
-    passed = {hop.netns for way in ways for hop in way.hops} | {place.netns}
+    passed = {hop.netns for way in ways for hop in way.hops} | {kernel.name_of(place.netns)}
     passed |= {namespace for namespace, (_, kind) in kernel.places.items() if kind != "pod"}
-    ports = {i.port for view in kernel.read.values() for i in view.interfaces.values() if i.kind == "vxlan"}
-    with Watch([n for n in passed if netns.exists(n)], ports or {8472}) as watch:
-        shot = shoot(place.netns, target.address, target.port, protocol, PATIENCE)
-        frames, made = watch.frames(), watch.connections()
-    found = Recognition(shot, place.netns, (target.address, target.port), protocol, made)
+    ports = {i.port for view in kernel.read.values() for i in view.interfaces.values() if i.kind == "vxlan"} or {8472}
+    distant: dict[str, list[str]] = {}
+    for namespace in passed:
+        if node := kernel.node_of(namespace):
+            distant.setdefault(node, []).append(namespace)
+    unwatched: dict[str, str] = {}
+    with afar.watch(distant, ports) if afar and distant else contextlib.nullcontext() as watching:
+        with Watch(present(kernel, passed), ports) as watch:
+            shot = shoot(place.netns, target.address, target.port, protocol, PATIENCE)
+            here = seen_here(kernel, watch)
+        there = watching.seen() if watching else {}
+        unwatched = watching.failed if watching else {}
+    frames = aligned({"": here.frames} | {node: seen.frames for node, seen in there.items()}, "")
+    made = [c for seen in (here, *there.values()) for c in seen.connections]
+    blind = {namespace for namespace in passed if kernel.node_of(namespace) in unwatched}
+    found = Recognition(shot, kernel.name_of(place.netns), (target.address, target.port), protocol, made)
     bridges = {(v.netns, i.name) for v in kernel.read.values() for i in v.interfaces.values() if i.kind == "bridge"}
     heard = (found.told(frames) if shot.heard == "lost" else None) or shot.heard
     if shot.sport and protocol != "icmp":
         ways = _predicted(snapshot, kernel, place, target, protocol, shot.sport)
     sightings = list(_sightings(kernel, frames, found))
-    verdict, remark = compare(ways, sightings, heard, bridges), ""
+    verdict, remark = compare(ways, sightings, heard, bridges, blind), ""
     told = verdict.way.fate
     if heard == "lost" and told in ("refused", "unreachable") and sightings and found.silenced(frames):
         remark = "nobody said so: a kernel sends few ICMP errors, one a second to each address (icmp_ratelimit)"
-        verdict = compare(ways, sightings, told, bridges)
+        verdict = compare(ways, sightings, told, bridges, blind)
     ways = (*ways[: verdict.chosen], verdict.way, *ways[verdict.chosen + 1 :])
     return (
         ways,
@@ -213,8 +276,21 @@ def _observed(
                 {"place": kernel.places[c.netns][0], "original": list(c.original), "reply": list(c.reply)}
                 for c in found.connections(frames)
             ],
+            "unwatched": list(unwatched.values()),
         },
     )
+
+
+def present(kernel: Kernel, namespaces: Iterable[str]) -> list[str]:
+    """Those of this machine that are there, as its kernel knows them."""
+    own = [kernel.own_name(n) for n in namespaces if not kernel.node_of(n)]
+    return [n for n in own if netns.exists(n)]
+
+
+def seen_here(kernel: Kernel, watch: Watch) -> Seen:
+    """What `watch` has seen, by the names that namespaces have on all machines."""
+    frames = [f._replace(netns=kernel.name_of(f.netns)) for f in watch.frames()]
+    return Seen(tuple(frames), tuple(c._replace(netns=kernel.name_of(c.netns)) for c in watch.connections()))
 
 
 def _sightings(kernel: Kernel, frames: list[Frame], found: Recognition) -> Iterator[Sighting]:

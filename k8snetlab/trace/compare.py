@@ -9,6 +9,9 @@ from msgspec.structs import replace
 
 from k8snetlab.trace.way import Fate, Flow, Hop, Point, Way
 
+UNWATCHED = "not watched"
+"""The remark at a hop where nobody could look."""
+
 
 class Sighting(msgspec.Struct, frozen=True):
     """The packet (`back`: its answer) at a device. `astray`: the device took in a frame that was for another one."""
@@ -40,13 +43,21 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def compare(
-    ways: Sequence[Way], sightings: Iterable[Sighting], heard: Fate, bridges: Collection[tuple[str, str]]
+    ways: Sequence[Way],
+    sightings: Iterable[Sighting],
+    heard: Fate,
+    bridges: Collection[tuple[str, str]],
+    unwatched: Collection[str] = (),
 ) -> Verdict:
-    """`bridges` names (namespace, device) of bridges: whether a bridge itself shows a frame that it only passes on
-    depends on its caches, so such sightings are not held against a prediction."""
+    """What passes in the namespaces `unwatched` could not be seen.
+
+    `bridges` names (namespace, device) of bridges: whether a bridge itself shows a frame that it only passes on depends
+    on its caches, so such sightings are not held against a prediction.
+    """
     seen = list(_first(sightings))
     if not ways:
         raise ValueError("there is no prediction to compare with")
+    ways = [replace(way, there=_open(way.there, unwatched), back=_open(way.back, unwatched)) for way in ways]
     scored = [(_score(way, seen, heard), -number) for number, way in enumerate(ways)]
     chosen = -max(scored)[1]
     way = ways[chosen]
@@ -58,9 +69,13 @@ def compare(
     return Verdict(replace(way, there=there, back=back), chosen, tuple(differences))
 
 
+def _open(hops: Sequence[Hop], unwatched: Collection[str]) -> tuple[Hop, ...]:
+    return tuple(replace(hop, remark=UNWATCHED) if hop.interface and hop.netns in unwatched else hop for hop in hops)
+
+
 def _score(way: Way, seen: list[Sighting], heard: Fate) -> tuple[int, bool]:
     """How much of what was seen the way explains."""
-    predicted = {(hop.point, *_addresses(hop.packet)) for hop in way.hops if hop.interface}
+    predicted = {(hop.point, *_addresses(hop.packet)) for hop in way.hops if hop.interface and not hop.remark}
     found = {(s.point, *_addresses(s.packet)) for s in seen}
     return len(predicted & found) - len(predicted ^ found), way.fate == heard
 
@@ -89,7 +104,7 @@ def _marked(
     for hop in hops:
         sighting = left.pop((hop.point, hop.outer is None), None) if hop.interface else None
         remark = ""
-        if not hop.interface:
+        if not hop.interface or hop.remark == UNWATCHED:
             marked.append(hop)
             continue
         if sighting is None:

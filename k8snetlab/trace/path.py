@@ -260,12 +260,21 @@ class _Walk:
             yield self._stop(trip, view, flow, "lost", f"{view.place}: {decision.text}")
             return
         trip = trip.appear(view, device, "out", flow)
+        if device.beyond and not device.peer:
+            device, mac = self._across(device, route.via or flow.dst, flow, mac)
         if device.kind == "bridge":
             yield from self._switch(trip, view, device, "", mac, flow)
         elif device.kind == "vxlan":
             yield from self._encapsulate(trip, view, device, mac, flow)
         else:
             yield from self._cable(trip, view, device, mac, flow)
+
+    def _across(self, device: Interface, hop: str, flow: Flow, mac: str) -> tuple[Interface, str]:
+        """The machine's device as if a cable led to the machine that is meant. Routers between them are nobody's to
+        read: what they are given, they are believed to deliver."""
+        peer = device.beyond.get(hop) or device.beyond.get(flow.dst)
+        end = self.world[peer[0]].interfaces.get(peer[1]) if peer else None
+        return replace(device, peer=peer), end.mac if end and hop not in device.beyond else mac
 
     def _cable(self, trip: _Trip, view: View, device: Interface, mac: str, flow: Flow) -> Iterator[Way]:
         """To the other end of a veth."""

@@ -61,6 +61,8 @@ def _stations(world: World, view: View, dev: Interface, address: str) -> Iterato
     """The devices worth asking: the other end of a cable, and beyond bridges where the address is said to be."""
     home = world.home(address)
     bridges = [(view, dev.name)] if dev.kind == "bridge" else []
+    if address in dev.beyond:
+        yield dev.beyond[address]
     if dev.peer:
         yield dev.peer
         other = world[dev.peer[0]]

@@ -265,6 +265,43 @@ def test_misses_of_all_machines_in_one_stream(machines: tuple[Machine, Machine])
     eventually(lambda: not conversations(one))
 
 
+def test_a_trace_goes_through_both_machines(machines: tuple[Machine, Machine]) -> None:
+    """Predicted from both kernels and seen on both, in the order of the way."""
+    one, two = machines
+    for asker in machines:
+        for words in (
+            ("near", "far:80"),
+            ("far", "near:80"),
+            ("node2", "far:80"),
+            ("near", "node2", "--proto", "icmp"),
+        ):
+            answer = asker.json("trace", *words)
+            way, observed = answer["ways"][answer["chosen"]], answer["observed"]
+            assert observed["fate"] == "answered" and observed["agrees"], (asker.node, words, observed)
+            hops = [hop for hop in (*way["there"], *way["back"]) if hop["interface"]]
+            assert hops and all(hop["seen"] for hop in hops) and observed["unwatched"] == []
+            times = [hop["microseconds"] for hop in hops]
+            assert times == sorted(times)
+    passed = [(hop["place"], hop["interface"]) for hop in one.json("trace", "near", "far:80")["ways"][0]["there"]]
+    wire = passed.index(("node1", "eth1"))
+    assert passed[wire + 1] == ("node2", "eth1") and passed[-1][0] == "far"
+    service = two.json("trace", "near", "web:80")
+    assert service["observed"]["agrees"] and service["fromNode"] == "node1"
+    assert {c["place"] for c in service["observed"]["connections"]} >= {"node1"}
+
+
+def test_a_trace_names_what_is_wrong_on_the_other_machine(machines: tuple[Machine, Machine]) -> None:
+    one, two = machines
+    two.here("iptables", "-I", "FORWARD", "-p", "tcp", "--dport", "80", "-j", "DROP")
+    try:
+        answer = one.json("trace", "near", "far:80", code=1)
+    finally:
+        two.here("iptables", "-D", "FORWARD", "-p", "tcp", "--dport", "80", "-j", "DROP")
+    way, observed = answer["ways"][answer["chosen"]], answer["observed"]
+    assert observed["fate"] == way["fate"] == "lost" and observed["agrees"]
+    assert "node2" in way["reason"] and "DROP" in way["reason"]
+
+
 def test_what_was_applied_is_in_every_kernel_when_apply_returns(
     machines: tuple[Machine, Machine], tmp_path: Path
 ) -> None:
@@ -304,6 +341,8 @@ def test_a_machine_that_does_not_answer_holds_up_nobody(machines: tuple[Machine,
         results = one.json("probe", "--all", code=1)["results"]
         tried = {r["fromNode"]: "not tried" in r["error"] for r in results}
         assert tried == {"node1": False, "node2": True}
+        said = one.run("trace", "near", "far:80", code=1)
+        assert "node2: its daemon does not answer" in said
         file = tmp_path / "service.yaml"
         file.write_text(SERVICE % ("late", 99))
         argv = one.command("apply", "-f", str(file))
