@@ -11,7 +11,8 @@ import struct
 import msgspec
 
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink, attributes
+from k8snetlab.kernel.netlink import attributes
+from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink
 
 _GET = 1 << 8 | 1
 _ORIGINAL, _REPLY, _STATUS, _PROTOINFO, _TIMEOUT, _MARK = 1, 2, 3, 4, 7, 8

@@ -14,7 +14,8 @@ from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink, attribute, attributes
+from k8snetlab.kernel.netlink import attributes
+from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink, attribute
 
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2
 """NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET and _DELETE."""

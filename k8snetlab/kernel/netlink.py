@@ -170,7 +170,7 @@ def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """A message's attributes, by number; of those with one number, the last."""
+    """A message's attributes by number: of those with one number the last; a nested one's value is attributes again."""
     found, offset = {}, 0
     while offset + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)

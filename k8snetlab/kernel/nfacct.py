@@ -6,7 +6,8 @@ import errno
 from collections.abc import Iterable
 
 from k8snetlab.errors import KernelError
-from k8snetlab.kernel.nfnetlink import Nfnetlink, attribute, attributes
+from k8snetlab.kernel.netlink import attributes
+from k8snetlab.kernel.nfnetlink import Nfnetlink, attribute
 
 _NEW, _GET, _DELETE = 7 << 8, 7 << 8 | 1, 7 << 8 | 3
 """NFNL_SUBSYS_ACCT, NFNL_MSG_ACCT_NEW, _GET and _DEL."""

@@ -22,7 +22,6 @@ _BATCH_BEGIN, _BATCH_END = 16, 17
 _HEADER = struct.Struct("=IHHII")
 _GENERAL = struct.Struct("=BBH")
 _ATTRIBUTE = struct.Struct("=HH")
-_TYPE_MASK = 0x3FFF
 
 
 class Nfnetlink:
@@ -97,15 +96,3 @@ def attribute(kind: int, data: bytes, nested: bool = False) -> bytes:
     """One attribute, padded."""
     head = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(data), kind | (0x8000 if nested else 0))
     return head + data + bytes(-len(data) % 4)
-
-
-def attributes(data: bytes) -> dict[int, bytes]:
-    """The values by kind; a nested one's value is attributes again."""
-    found, offset = {}, 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind & _TYPE_MASK] = data[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3
-    return found

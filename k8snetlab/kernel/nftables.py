@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeAlias
 
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import KernelError
-from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink, attribute, attributes
+from k8snetlab.kernel.netlink import attributes
+from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink, attribute
 
 _SUBSYSTEM = 10
 _GET_TABLE, _DELETE_TABLE, _GET_CHAIN, _DELETE_CHAIN = 1, 2, 4, 5

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from k8snetlab.dataplane.packet import IPV4, IPV6, NAMES, TUNNEL_PORTS, Packet, decode
 from k8snetlab.kernel import netns, stamps
-from k8snetlab.kernel.netlink import split
-from k8snetlab.kernel.nfnetlink import attributes
+from k8snetlab.kernel.netlink import attributes, split
 
 _ETH_P_ALL, _SO_RCVBUFFORCE = 0x0003, 33
 _OUTGOING, _OTHERHOST = 4, 3

@@ -13,6 +13,7 @@ from labs import Lab
 from live import Fate, Live, Responder, Target
 
 from k8snetlab.kernel import netns
+from k8snetlab.kernel.shot import crc32c
 from k8snetlab.trace.tracer import Host, Packet, trace
 
 pytestmark = pytest.mark.root
@@ -246,13 +247,4 @@ def _init_chunk(source_port: int, port: int) -> bytes:
     """An SCTP packet that begins an association (RFC 9260, 3.3.2)."""
     chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 1, 65536, 1, 1, 1)
     head = struct.pack("!HHI", source_port, port, 0)
-    return head + struct.pack("<I", _crc32c(head + bytes(4) + chunk)) + chunk
-
-
-def _crc32c(data: bytes) -> int:
-    crc = 0xFFFFFFFF
-    for octet in data:
-        crc ^= octet
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
+    return head + struct.pack("<I", crc32c(head + bytes(4) + chunk)) + chunk
