@@ -26,6 +26,9 @@ from k8snetlab.render.proxy import Shared
 log = logging.getLogger(__name__)
 TICK = 1.0
 """Seconds between two looks at iptables and sysctls; everything else is told by netlink."""
+REST, LONGEST_REST = 10, 1.0
+"""A look at a machine's own namespace that found nothing to do is followed by a rest of so many times its length, and
+of that many seconds at most: most of what happens there is not the lab's, and may happen all the time."""
 BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a sync that failed is tried again."""
 
@@ -77,6 +80,8 @@ class AgentTask:
         self._watched: dict[int, Monitor] = {}
         self._task: asyncio.Task[None] | None = None
         self._complaint = ""
+        self._rests_until = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def name(self) -> str:
@@ -107,6 +112,8 @@ class AgentTask:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._alarm is not None:
+            self._alarm.cancel()
         async with self._work:
             self._unwatch()
 
@@ -155,6 +162,8 @@ class AgentTask:
                 failures=self.state.failures if report.failure else 0,
                 paused=self.state.paused,
             )
+        rest = 0.0 if report.operations else min(REST * self.state.seconds, LONGEST_REST)
+        self._rests_until = asyncio.get_running_loop().time() + rest
         # Services that the kernel refuses are in nobody's way: pods run, and only then this agent has failed.
         self._synced(self, report)
         if report.failure:
@@ -207,9 +216,18 @@ class AgentTask:
         self._watched.clear()
 
     def _kernel_event(self, name: str, monitor: Monitor) -> None:
-        if monitor.drain():
-            self.agent.mark(name)
+        if not monitor.drain():
+            return
+        self.agent.mark(name)
+        loop = asyncio.get_running_loop()
+        if name or loop.time() >= self._rests_until:
             self._wake.set()
+        elif self._alarm is None:
+            self._alarm = loop.call_at(self._rests_until, self._rested)
+
+    def _rested(self) -> None:
+        self._alarm = None
+        self._wake.set()
 
 
 class Agents:

@@ -1,0 +1,92 @@
+"""When an agent looks at the kernel: at once, but not all the time where others have their doings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from k8snetlab.agent.node import Report
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.lab.agents import AgentTask
+
+LOOK = 0.02
+
+
+class Monitor:
+    """Tells of a change for as long as nobody has drained it."""
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def happen(self) -> None:
+        os.eventfd_write(self._fd, 1)
+
+    def drain(self) -> frozenset[str]:
+        os.eventfd_read(self._fd)
+        return frozenset({"route"})
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Agent:
+    """Takes LOOK seconds for a sync, which finds `operations` to do."""
+
+    name = "node1"
+
+    def __init__(self, namespace: str, operations: int) -> None:
+        self.monitors = {namespace: Monitor()}
+        self.marked: list[str] = []
+        self.syncs = 0
+        self._operations = operations
+
+    def mark(self, namespace: str) -> None:
+        self.marked.append(namespace)
+
+    def noticed_change(self) -> bool:
+        return False
+
+    def sync(self, snapshot: Snapshot) -> Report:
+        time.sleep(LOOK)
+        self.marked.clear()
+        self.syncs += 1
+        return Report(self._operations)
+
+    def close(self) -> None:
+        for monitor in self.monitors.values():
+            monitor.close()
+
+
+def storm(namespace: str, operations: int = 0, events: int = 100) -> int:
+    """The number of syncs while something happens every 5 ms; the last event is heard as well."""
+
+    async def run() -> int:
+        agent: Any = Agent(namespace, operations)
+        cluster: Any = SimpleNamespace(snapshot=Snapshot())
+        task = AgentTask(agent, cluster, lambda *_: None)
+        await task.sync()
+        task.start()
+        for _ in range(events):
+            agent.monitors[namespace].happen()
+            await asyncio.sleep(0.005)
+        during = int(agent.syncs)
+        while agent.marked:
+            await asyncio.sleep(0.005)
+        assert agent.syncs > 1
+        await task.stop()
+        return during
+
+    return asyncio.run(run())
+
+
+def test_a_storm_in_a_machines_own_namespace_is_looked_at_now_and_then() -> None:
+    """A namespace of the lab's own is looked at all the time, and so is a machine's where there is much to mend."""
+    rests = storm("")
+    assert rests * 2 < storm("lab.node1")
+    assert rests * 2 < storm("", operations=1)
