@@ -173,7 +173,9 @@ class AgentTask:
         while True:
             delay = BACKOFF[min(self.state.failures, len(BACKOFF)) - 1] if self.state.failures else TICK
             try:
-                await asyncio.wait_for(self._wake.wait(), delay)
+                # Not wait_for: that of Python 3.11 forgets a cancellation that comes together with the event.
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
             except TimeoutError:
                 if self.state.paused or (not self.state.failures and not await self._noticed_change()):
                     continue
