@@ -213,14 +213,16 @@ spec:
   nodeName: node1
   containers:
   - name: main
-    command: [sh, -c, 'echo "I am $(hostname) $GREETING"; exec sleep 1000']
+    command: [sh, -c, 'echo first; echo "I am $(hostname) $GREETING"; exec sleep 1000']
     env: [{name: GREETING, value: hello}]
   - name: web
     ports: [{containerPort: 9000}]
 """
     )
     lab.run("apply", "-f", str(manifest))
-    eventually(lambda: "I am worker hello" in lab.run("logs", "worker"))
+    eventually(lambda: lab.run("logs", "worker") == "first\nI am worker hello\n")
+    assert lab.run("logs", "pod/worker", "--tail", "1") == "I am worker hello\n"
+    assert lab.run("logs", "deploy/business-manager") == ""  # answered by the kubelet itself: there is nothing to write
     assert lab.run("exec", "worker", "--", "hostname").strip() == "worker"
     assert "eth0" in lab.run("exec", "worker", "--", "ls", "/sys/class/net")
     assert lab.probe("client", "worker:9000")["answeredBy"] == "worker"
