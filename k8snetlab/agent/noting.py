@@ -35,24 +35,27 @@ def careful(plan: Sequence[Operation]) -> list[Operation]:
     return [*(SysctlOperation("", key, "2") for key in listening), *plan]
 
 
-def of_plan(plan: Sequence[Operation], desired: Netns, known: Sequence[Addition]) -> Iterator[Addition]:
+def of_plan(plan: Sequence[Operation], desired: Netns, known: Sequence[Addition]) -> list[Addition]:
     """What executing the plan, which leads to `desired`, would add to the machine beyond what is `known`.
 
     Raises AlreadyExistsError where the plan would change what is not the lab's.
     """
-    actual = read("")
-    made = (op.item.name for op in plan if isinstance(op, ItemOperation) and isinstance(op.item, Bridge | Vxlan))
+    items = [operation for operation in plan if isinstance(operation, ItemOperation)]
+    made = tuple(dict.fromkeys(op.item.name for op in items if isinstance(op.item, Bridge | Vxlan)))
     own = {*devices(known), *made}
+    routes = [op.item for op in items if isinstance(op.item, Route) and op.verb == "replace" and op.item.dev not in own]
+    added: list[Addition] = [AddedDevice(name) for name in made if AddedDevice(name) not in known]
+    added += [addition for route in routes if (addition := AddedRoute(route.dst, route.dev)) not in known]
+    if added:
+        _refuse_strangers(read(""), added, routes)
     sysctls = dict(desired.sysctls) | {op.key: op.value for op in plan if isinstance(op, SysctlOperation)}
-    for key, value in sysctls.items():
-        if not any(f".{device.replace('.', '/')}." in key for device in own):
-            yield from _changed(key, value, known)
-    for operation in plan:
-        match operation:
-            case ItemOperation(item=Bridge() | Vxlan()):
-                yield from _device(operation, actual, known)
-            case ItemOperation(verb="replace", item=Route() as route) if route.dev not in own:
-                yield from _route(route, actual, known)
+    added += [
+        change
+        for key, value in sysctls.items()
+        if not any(f".{device.replace('.', '/')}." in key for device in own)
+        for change in _changed(key, value, known)
+    ]
+    return added
 
 
 def of_rules(variant: Variant) -> AddedRules:
@@ -65,8 +68,10 @@ def of_rules(variant: Variant) -> AddedRules:
 
 def _changed(key: str, value: str, known: Sequence[Addition]) -> Iterator[ChangedSysctl]:
     """One that has its value already is noted too: others may change it yet, and the lab then changes it back."""
+    if any(isinstance(one, ChangedSysctl) and one.key == key for one in known):
+        return
     before, along = sysctl.read("", [key]).get(key), {}
-    if before is None or any(isinstance(one, ChangedSysctl) and one.key == key for one in known):
+    if before is None:
         return
     if key in FORWARDING:
         along = sysctl.matching("", FORWARDING[key])
@@ -75,26 +80,17 @@ def _changed(key: str, value: str, known: Sequence[Addition]) -> Iterator[Change
     yield ChangedSysctl(key, before, value, along)
 
 
-def _device(operation: ItemOperation, actual: Netns, known: Sequence[Addition]) -> Iterator[AddedDevice]:
-    assert isinstance(operation.item, Bridge | Vxlan)
-    name = operation.item.name
-    if AddedDevice(name) in known:
-        return
-    if any(link.name == name for link in actual.links):
-        raise AlreadyExistsError(
-            f"the device {name} exists on this machine and is not this lab's",
-            f"`ip -d link show {name}` tells what it is; delete it, or use a machine of its own",
-        )
-    yield AddedDevice(name)
-
-
-def _route(route: Route, actual: Netns, known: Sequence[Addition]) -> Iterator[AddedRoute]:
-    addition = AddedRoute(route.dst, route.dev)
-    if addition in known:
-        return
-    if there := next((held for held in actual.routes if held.key == route.key), None):
-        raise AlreadyExistsError(
-            f"the route {there.words()} exists on this machine and is not this lab's",
-            f"`ip route del {there.dst}`, or give the lab another podCIDR",
-        )
-    yield addition
+def _refuse_strangers(actual: Netns, added: Sequence[Addition], routes: Sequence[Route]) -> None:
+    for link in actual.links:
+        if AddedDevice(link.name) in added:
+            raise AlreadyExistsError(
+                f"the device {link.name} exists on this machine and is not this lab's",
+                f"`ip -d link show {link.name}` tells what it is; delete it, or use a machine of its own",
+            )
+    fresh = {route.key for route in routes if AddedRoute(route.dst, route.dev) in added}
+    for held in actual.routes:
+        if held.key in fresh:
+            raise AlreadyExistsError(
+                f"the route {held.words()} exists on this machine and is not this lab's",
+                f"`ip route del {held.dst}`, or give the lab another podCIDR",
+            )

@@ -76,7 +76,8 @@ def _device(added: AddedDevice) -> None:
 
 def _rules(added: AddedRules) -> None:
     for family in FAMILIES:
-        if added.variant == "nft" or iptables.legacy.tables("", family):
+        nft = any(table[0] == family for table in nftables.read("")[0])
+        if nft if added.variant == "nft" else iptables.legacy.tables("", family):
             iptables.open("", family, added.variant, iptables.LOCKFILE).remove(PREFIXES)
     if added.variant == "nft":
         nftables.remove_idle("", added.tables, added.chains)

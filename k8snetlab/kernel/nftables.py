@@ -14,6 +14,9 @@ from k8snetlab.errors import KernelError
 from k8snetlab.kernel.netlink import attributes
 from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink, attribute
 
+TABLES = frozenset({"filter", "nat", "mangle"})
+CHAINS = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
+"""What iptables-nft makes before it writes a rule there."""
 _SUBSYSTEM = 10
 _GET_TABLE, _DELETE_TABLE, _GET_CHAIN, _DELETE_CHAIN = 1, 2, 4, 5
 _TABLE_NAME = 1
@@ -55,16 +58,17 @@ def read(namespace: str) -> tuple[tuple[Table, ...], tuple[Chain, ...]]:
 
 
 def remove_idle(namespace: str, but_tables: Collection[Table], but_chains: Collection[tuple[Table, str]]) -> None:
-    """Deletes idle base chains and the tables that are then empty, other than those named.
+    """Deletes idle base chains of iptables and those of its tables that are then empty, other than those named.
 
     What somebody begins to use meanwhile stays. Raises NotFoundError.
     """
     tables, chains = read(namespace)
+    tables = tuple(table for table in tables if table[1] in TABLES)
     with Nfnetlink(namespace) as netfilter:
         for table in tables:
             family, name = table
             own = [chain for chain in chains if chain.table == table]
-            doomed = [c for c in own if c.idle and (table, c.name) not in but_chains]
+            doomed = [c for c in own if c.idle and c.name in CHAINS and (table, c.name) not in but_chains]
             batch = [
                 (_DELETE_CHAIN, attribute(_TABLE, _packed(name)) + attribute(_NAME, _packed(chain.name)))
                 for chain in doomed

@@ -289,7 +289,9 @@ def test_the_others_interface_is_as_it_was_while_the_lab_stands(agent: Callable[
 
 @pytest.mark.parametrize("network", BACKENDS, ids=["vxlan", "host-gw", "direct"])
 def test_two_machines_reach_each_others_pods(agent: Callable[[], Agent], network: Json) -> None:
+    """Docker on one of them lets nothing be forwarded but its own."""
     agents = [agent(), agent()]
+    crowd(agents[0].machine, "nft")
     lab = lab_of(agents[0], network=network)
     for one in agents:
         assert one.sync(lab.snapshot).failure is None
@@ -420,6 +422,26 @@ def test_a_sysctl_that_others_set_since_stays_theirs(agent: Callable[[], Agent])
     one.clean_up()
     keys = ("net.ipv4.conf.all.route_localnet", "net.ipv4.conf.eth0.forwarding", "net.ipv4.ip_forward")
     assert one.machine.here("sysctl", "-n", *keys).split() == ["0", "0", "0"]
+
+
+def test_what_others_begin_meanwhile_stays(agent: Callable[[], Agent]) -> None:
+    one = agent()
+    one.sync(lab_of(one).snapshot)
+    for line in (
+        "iptables-nft -t mangle -A FORWARD -j ACCEPT",
+        "iptables-nft -t filter -P INPUT DROP",
+        "nft add table ip administrators",
+        "nft add chain ip administrators empty { type filter hook input priority 0 ; }",
+    ):
+        one.machine.here(*line.split())
+    one.clean_up()
+    left = one.machine.here("nft", "list", "ruleset")
+    assert "KUBE" not in left
+    assert "table ip nat" not in left
+    assert "table ip administrators {\n\tchain empty {" in left
+    saved = one.machine.here("iptables-nft-save")
+    assert "-A FORWARD -j ACCEPT" in saved
+    assert ":INPUT DROP" in saved
 
 
 def test_rules_that_others_write_all_the_time_make_no_loop(agent: Callable[[], Agent]) -> None:
