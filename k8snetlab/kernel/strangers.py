@@ -22,7 +22,9 @@ IPTABLES = {"nat", "filter", "mangle", "raw", "security"}
 
 
 class Stranger(msgspec.Struct, frozen=True):
-    """`kind` is qdisc, nftables or "ip rule"; `text` what the tool prints of it, `mend` takes it away."""
+    """`kind` is qdisc, nftables or "ip rule"; `text` what the tool prints of it, `mend` takes it away.
+    `drops`: it is there to lose packets.
+    """
 
     kind: str
     name: str
@@ -30,6 +32,7 @@ class Stranger(msgspec.Struct, frozen=True):
     text: str
     show: str
     mend: str
+    drops: bool = False
 
 
 def qdiscs(namespace: str) -> Iterator[Stranger]:
@@ -47,6 +50,7 @@ def qdiscs(namespace: str) -> Iterator[Stranger]:
             f"{kind} {options}".strip(),
             f"tc -n {namespace} qdisc show dev {device}",
             f"tc -n {namespace} qdisc del dev {device} {place}",
+            drops=kind == "blackhole" or "loss" in options or "corrupt" in options,
         )
 
 
@@ -68,9 +72,9 @@ def others(namespace: str) -> Iterator[Stranger]:
             if priority not in USUAL_RULES:
                 words = " ".join(f"{key} {value}" for key, value in found.items() if value not in ("", None))
                 command = " ".join(("ip", "-n", namespace, *six, "rule"))
-                yield Stranger(
-                    "ip rule", str(priority), "", words, f"{command} show", f"{command} del priority {priority}"
-                )
+                mend = f"{command} del priority {priority}"
+                drops = found.get("action") in ("blackhole", "unreachable", "prohibit")
+                yield Stranger("ip rule", str(priority), "", words, f"{command} show", mend, drops)
 
 
 def _objects(namespace: str, argv: Sequence[str]) -> list[dict[str, Any]]:

@@ -62,7 +62,7 @@ def diagnose(desired: Callable[[], Desired], paths: LabPaths, question: Question
         known = ", ".join(name for _, name in now.snapshot.all(Node))
         raise NotFoundError(f"node {question.node!r} not found", f"nodes: {known}")
     look = _Look(now, paths, question, tell).done()
-    if look.findings and any(agent.works and not agent.paused for agent in now.agents.values()):
+    if any(_unsettled(finding, now) for finding in look.findings):
         tell("a second look", 0, 0)
         time.sleep(SETTLE)
         first = {finding.identity for finding in look.findings}
@@ -74,6 +74,14 @@ def diagnose(desired: Callable[[], Desired], paths: LabPaths, question: Question
         "paths": {"walked": look.walked, "broken": look.broken, "tried": look.tried},
         "seconds": round(time.monotonic() - began, 3),
     }
+
+
+def _unsettled(finding: Finding, now: Desired) -> bool:
+    """Whether somebody works who may be about to mend it: a node's agent, or who runs pods."""
+    agent = now.agents.get(finding.node)
+    if agent is not None:
+        return agent.works and not agent.paused
+    return now.daemon == "runs" and finding.kind not in ("service", "store")
 
 
 def _shown(finding: Finding) -> Json:
@@ -171,7 +179,7 @@ class _Look:
             if any(f.kind == "route" and f.fault == "missing" for f in found):
                 entries = [e for family in kernel.families for e in kernel[family][state.name].routes]
                 found = [*diagnose_tables.drift(where, state, actual, words, entries)]
-            yield from found
+            yield from (_with_peer(finding, kernel) for finding in found)
         yield from diagnose_tables.duplicates(held, wanted, kernel.wheres)
 
     def _rules(self, snapshot: Snapshot, kernel: _World) -> Iterator[Finding]:
@@ -205,7 +213,7 @@ class _Look:
             self.tell("usual paths", number, len(paths))
             with contextlib.suppress(K8sNetLabError, KeyError):  # a namespace that has gone is a finding already
                 ways = predict(kernel[family], kernel.owners, path.origin, path.flow)
-                broken += diagnose_ways.judge(path, ways)
+                broken += diagnose_ways.judge(path, ways, kernel[family])
                 self.walked += 1
         return broken
 
@@ -255,6 +263,14 @@ class _World:
         family: Family = "ipv6" if ":" in broken.path.flow.dst else "ipv4"
         where = self.wheres.get(netns) or Where(netns, netns, "pod", "")
         return diagnose_ways.of_rule(netns, decision, self[family][netns], where, family, self.variant)
+
+
+def _with_peer(finding: Finding, kernel: _World) -> Finding:
+    """A link's finding with the other end of its cable, where the kernel has one."""
+    if finding.kind != "link" or finding.beyond:
+        return finding
+    device = kernel[kernel.families[0]][finding.netns].interfaces.get(finding.object)
+    return replace(finding, beyond=device.peer) if device and device.peer else finding
 
 
 def _states(plane: NodeDataplane) -> tuple[Netns, ...]:

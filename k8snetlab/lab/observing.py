@@ -47,7 +47,7 @@ def observed(
     for node, where, stranger in shaping:
         if stranger.name in blamed:
             continue
-        if stranger.kind == "qdisc" and "loss" in stranger.text:
+        if stranger.drops:
             found.append(_of_stranger(node, where, stranger, ()))
         else:
             notes.append(f"{node}: {stranger.kind} `{stranger.text}` is nobody's")
@@ -70,16 +70,20 @@ def _shaping(snapshot: Snapshot) -> Iterator[tuple[str, str, Stranger]]:
     for name in (names.ROUTER, *(node.name for node in snapshot.all(Node).values())):
         namespace = names.node_netns(snapshot.lab.name, name)
         if netns.exists(namespace):
-            for stranger in (*strangers.qdiscs(namespace), *strangers.others(namespace)):
-                yield name, namespace, stranger
+            yield from ((name, namespace, stranger) for stranger in _strangers(namespace))
+
+
+def _strangers(namespace: str) -> list[Stranger]:
+    return [*strangers.qdiscs(namespace), *strangers.others(namespace)]
 
 
 def _watched(snapshot: Snapshot, paths: LabPaths, path: UsualPath, shaping: list[tuple[str, str, Stranger]]) -> Finding:
     """Where a packet gets to, and what stands there."""
     source = path.words.split(" ", 1)[0]
     question = tracing.Question(source, path.flow.dst, path.flow.dport or None, path.flow.protocol)
-    place, device, message = source, "", f"{path.words} is not answered, though all that is known says it should be"
+    place, message = source, f"{path.words} is not answered, though all that is known says it should be"
     stops: list[str] = []
+    devices: list[str] = []
     with contextlib.suppress(K8sNetLabError, KeyError):
         answer = tracing.trace(snapshot, paths, question)
         way = answer["ways"][answer["chosen"]]
@@ -89,17 +93,18 @@ def _watched(snapshot: Snapshot, paths: LabPaths, path: UsualPath, shaping: list
             before = hops[max(missed - 1, 0)]
             stops = [before["netns"], hops[missed]["netns"]]
             place, device = hops[missed]["place"], hops[missed]["interface"]
+            devices = [before["interface"], device]
             message = (
                 f"{place}: a packet is not seen at {device} ({hops[missed]['direction']}), though it was at "
                 f"{before['place']} {before['interface']}"
             )
     suspects = [one for one in shaping if one[1] in stops]
-    suspects.sort(key=lambda one: (one[2].device != device, one[2].kind != "qdisc"))
+    read = {namespace for _, namespace, _ in shaping}
+    suspects += [(place, ns, s) for ns in stops if ns not in read for s in _strangers(ns)]
+    suspects = [one for one in suspects if one[2].device in ("", *devices)]
     if suspects:
-        return _of_stranger(*suspects[0], (f"{path.words}: {message}",))
-    found = [one for namespace in stops for one in (*strangers.qdiscs(namespace), *strangers.others(namespace))]
-    if found:
-        return _of_stranger(place, stops[0], found[0], (f"{path.words}: {message}",))
+        first = min(suspects, key=lambda one: one[2].kind != "qdisc")
+        return _of_stranger(*first, (f"{path.words}: {message}",))
     return Finding(
         "path",
         "lost",

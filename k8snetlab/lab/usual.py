@@ -41,6 +41,8 @@ class _Paths:
             living = pod.ready and not pod.metadata.deletionTimestamp and not pod.spec.hostNetwork
             if living and pick(pod.ips, family) and pod.spec.nodeName in self.pods:
                 self.pods[pod.spec.nodeName].append(pod)
+        self.nodes_own = {address for node in self.nodes for address in node.addresses}
+        self.share = max(1, MOST_PODS // max(1, len(self.nodes)))
         self.addresses = {ip for pod in snapshot.all(Pod).values() if pod.ready for ip in pod.ips}
 
     def all(self) -> Iterator[UsualPath]:
@@ -57,18 +59,17 @@ class _Paths:
             if len(self.nodes) > ALL_PAIRS:
                 others = [self.nodes[(number + 1) % len(self.nodes)]]
             for other in others:
+                for pod in self.pods[node.name][:1]:
+                    yield from (self._to_pod(pod, target) for target in self.pods[other.name][: self.share])
                 for target in self.pods[other.name][:1]:
-                    for pod in self.pods[node.name][:1]:
-                        yield self._to_pod(pod, target)
                     yield self._echo(node.name, names.node_netns(self.lab.name, node.name), target)
 
     def _within_nodes(self) -> Iterator[UsualPath]:
-        share = max(1, MOST_PODS // max(1, len(self.nodes)))
         for node in self.nodes:
             pods = self.pods[node.name]
             if len(pods) > 1:
                 yield self._to_pod(pods[0], pods[1])
-            for pod in pods[:share]:
+            for pod in pods[: self.share]:
                 yield self._echo(node.name, names.node_netns(self.lab.name, node.name), pod)
 
     def _outward(self) -> Iterator[UsualPath]:
@@ -117,8 +118,8 @@ class _Paths:
         flow = Flow("", port.cluster_ip, port.protocol, CLIENT_PORT, port.port)
         words = f"{end(port.cluster_ip, port.port)}{_protocol(port.protocol)}"
         if choice.local or not port.internal_local:
-            kept = settings.from_pod.startswith("-s") and not settings.masquerade_all
             own = {e.ip for e in endpoints}
+            kept = settings.from_pod.startswith("-s") and not settings.masquerade_all and not own & self.nodes_own
             client = next((p for p in self.pods[node.name] if pick(p.ips, self.family) not in own), None)
             itself = next((p for p in self.pods[node.name] if pick(p.ips, self.family) in own), None)
             if client:

@@ -48,7 +48,7 @@ def attributed(
         reasons = _reasons(findings, one)
         for number in reasons:
             findings[number] = _breaking(findings[number], one)
-        if not reasons:
+        if not reasons and not one.meant:
             last = one.way.hops[-1].netns if one.way.hops else one.path.origin
             where = wheres.get(last) or Where(last, last, "pod", "")
             _add(more, (unheard(one) if one.unheard else None) or of_stop(one, where), one)
@@ -66,13 +66,25 @@ def _breaking(finding: Finding, one: Broken) -> Finding:
 def _reasons(findings: list[Finding], one: Broken) -> list[int]:
     """The findings that may be why: those known to concern this path, else all on its way."""
     if one.unheard:
-        return [n for n, f in enumerate(findings) if f.kind == "kubelet"]
-    able = [n for n, f in enumerate(findings) if f.netns in one.passed and f.netns and _can(f, one)]
+        return [n for n, f in enumerate(findings) if f.kind == "kubelet" or _usurped(f, one)]
+    able = [n for n, f in enumerate(findings) if _passes(f, one) and _can(f, one)]
     return [n for n in able if _concerns(findings[n], one)] or able
 
 
+def _usurped(finding: Finding, one: Broken) -> bool:
+    """Whether it arrived at somebody who has another one's address."""
+    asked = {one.path.flow.dst, one.way.endpoint.rpartition(":")[0].strip("[]")}
+    return finding.fault == "duplicate" and finding.object in asked
+
+
+def _passes(finding: Finding, one: Broken) -> bool:
+    """Whether the way leads through the place of the finding, or begins or ends at a cable that is cut there."""
+    places = {finding.netns, finding.beyond[0] if finding.beyond else ""} - {""}
+    return bool(places & one.passed)
+
+
 def _can(finding: Finding, one: Broken) -> bool:
-    if finding.kind in _NEVER or finding.fault == "mtu":
+    if finding.kind in _NEVER or finding.fault == "mtu" or (finding.kind, finding.fault) == ("link", "stale"):
         return False
     for part, words in _ONLY.items():
         if part in (finding.fault, *finding.object.split(".")) or (part in finding.object and finding.kind == "sysctl"):
@@ -82,7 +94,9 @@ def _can(finding: Finding, one: Broken) -> bool:
 
 def _concerns(finding: Finding, one: Broken) -> bool:
     if finding.kind == "link" and finding.beyond:
-        return finding.beyond[0] in one.passed or finding.object in one.reason
+        ends = ((finding.netns, finding.object), finding.beyond)
+        crossed = any((hop.netns, hop.interface) in ends for hop in one.way.hops)
+        return crossed or one.path.origin == finding.beyond[0] or any(f"{name} " in one.reason for _, name in ends)
     if finding.owner.startswith("Service "):
         return finding.owner.startswith((f"Service {one.path.service},", f"Service {one.path.service} "))
     return True

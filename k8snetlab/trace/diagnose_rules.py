@@ -113,7 +113,7 @@ class _Compared:
             f"{title} has been flushed: nothing of kube-proxy's and flannel's is left in it",
             told.get(table, "what its rules did is not done"),
             self.command(f"-t {table} -S"),
-            "",
+            f"k8snetlab resume {self.where.node}",
         )
 
     def _hook(self, hook: Hook) -> Finding:
@@ -230,7 +230,8 @@ class _Compared:
         return (found or _MEANINGS.get(chain, "what the chain did is not done")).format(what=what)
 
     def _written(self, keys: Iterable[ChainKey]) -> str:
-        """The commands that make chains what they should be, those jumped to first; "" where they are too many."""
+        """The commands that make chains what they should be, those jumped to first; where they are too many, the one
+        that has the agent do it."""
         lines: list[str] = []
         late: list[str] = []
         for key in sorted(keys, key=lambda k: (not k.chain.startswith("KUBE-SEP-"), k.chain.startswith("KUBE-EXT-"))):
@@ -249,7 +250,7 @@ class _Compared:
                     case _:
                         lines.append(f"{at} -R {key.chain} {number} {rule}")
         commands = [self.command(line) for line in (*lines, *late)]
-        return "\n".join(commands) if len(commands) <= MOST_COMMANDS else ""
+        return "\n".join(commands) if len(commands) <= MOST_COMMANDS else f"k8snetlab resume {self.where.node}"
 
     def _finding(
         self, kind: str, fault: str, name: str, message: str, told: str, show: str, mend: str, owner: str = ""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from k8snetlab.dataplane import delta
 from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
@@ -44,6 +46,10 @@ def drift(
 ) -> Iterator[Finding]:
     """A finding for each thing in which `actual` is not `desired`; `entries` are routes of every kind, as of a View."""
     explain = _Explain(where, desired, actual, names, tuple(entries))
+    present = {link.name for link in actual.links}
+    # A device that something else brings stands for itself here, so that what is to stand on it is not forgotten.
+    absent = [replace(d, up=False) for d in desired.links if isinstance(d, Device) and d.name not in present]
+    actual = replace(actual, links=(*actual.links, *absent))
     recreated: dict[str, Operation] = {}
     for operation in delta.diff(desired, actual):
         match operation:
@@ -87,10 +93,10 @@ class _Explain:
     def link(self, operation: ItemOperation, want: Link, recreated: Operation | None) -> Finding:
         have = self.links.get(want.name)
         if operation.verb == "del":
-            message, fault = f"{want.name} should not be there{self._peer_words(want)}", "stale"
+            message, fault = f"{want.name}{self._peer_words(want)} should not be there", "stale"
             told = "what is plugged into it takes part though nobody wants it to"
         elif have is None:
-            message, fault = f"{want.name} is missing{self._peer_words(want)}", "missing"
+            message, fault = f"{want.name}{self._peer_words(want)} is missing", "missing"
             told = self._cut(want)
         else:
             fault, words, told = self._difference(self._desired(want.name), have)
@@ -225,6 +231,7 @@ class _Explain:
         held = next((r for r in self.actual.routes if r.key == item.key), None)
         same = (e for e in self.entries if _destination(e) == _normal(item) and e.table == "main")
         other = next((e for e in same if e.kind not in ("unicast", "local")), None)
+        six = " -6" if "::" in _normal(item) else ""
         what = f"route {item.dst}"
         if operation.verb == "del":
             fault, message = "foreign", f"route {item.words()} should not be there"
@@ -237,10 +244,10 @@ class _Explain:
         return self._finding(
             "route",
             fault,
-            item.dst,
+            item.dst if item.dst != "default" or not six else "::/0",
             message,
             self._astray(item, fault, held, other),
-            f"ip -n {self.where.netns}{_six(item.dst)} route show {item.dst}",
+            f"ip -n {self.where.netns}{six} route show {item.dst}",
             str(operation),
             owner=self.names.owners.of_route(RouteEntry(_normal(item), dev=item.dev, via=item.via)),
             device=item.dev,
@@ -356,10 +363,6 @@ def _destination(entry: RouteEntry) -> str:
 
 def _way(route: Route) -> str:
     return route.words().partition(" ")[2]
-
-
-def _six(dst: str) -> str:
-    return " -6" if ":" in dst else ""
 
 
 def duplicates(

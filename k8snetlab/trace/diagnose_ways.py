@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from k8snetlab.dataplane.rules import ChainKey, Family
-from k8snetlab.dataplane.view import View
+from k8snetlab.dataplane.view import View, World
 from k8snetlab.trace.diagnose_rules import BUILT_IN, Iptables
 from k8snetlab.trace.finding import Finding, Where
 from k8snetlab.trace.owners import NOBODY
@@ -38,12 +38,13 @@ class UsualPath(msgspec.Struct, frozen=True):
 
 class Broken(msgspec.Struct, frozen=True):
     """What is wrong with one way of a path: a sentence. `blamed` is the stranger's rule that it meets, (namespace,
-    decision)."""
+    decision); `homes` are the namespaces that it was to reach, whether it did or not."""
 
     path: UsualPath
     way: Way
     reason: str
     blamed: tuple[str, Decision] | None = None
+    homes: frozenset[str] = frozenset()
 
     @property
     def words(self) -> str:
@@ -52,19 +53,29 @@ class Broken(msgspec.Struct, frozen=True):
 
     @property
     def passed(self) -> set[str]:
-        return {hop.netns for hop in self.way.hops} | {self.path.origin}
+        return {hop.netns for hop in self.way.hops} | {self.path.origin} | self.homes
+
+    @property
+    def meant(self) -> bool:
+        """Whether a rule of kube-proxy's or flannel's ended it: where those are as they should be, it is their will."""
+        last = next((d for hop in reversed(self.way.hops) for d in reversed(hop.decisions) if d.what == "rule"), None)
+        ended = last is not None and last.text.startswith(("DROP:", "REJECT:"))
+        return bool(ended and last and last.owner != NOBODY and last.text.split(",")[0] in self.reason)
 
     @property
     def unheard(self) -> bool:
         """Whether it arrived, and only no process listens."""
-        return self.way.fate == "refused" and self.reason.startswith("nobody listens")
+        translated = bool(self.way.endpoint) or not self.path.endpoints
+        return translated and self.way.fate == "refused" and self.reason.startswith("nobody listens")
 
 
-def judge(path: UsualPath, ways: tuple[Way, ...]) -> Iterator[Broken]:
+def judge(path: UsualPath, ways: tuple[Way, ...], world: World) -> Iterator[Broken]:
     """What is wrong with the ways of a path; nothing where all is well."""
     for way in ways:
         if reason := _wrong(path, way):
-            yield Broken(path, way, reason, _blamed(path, way))
+            ends = (path.flow.dst, way.endpoint.rpartition(":")[0].strip("[]"))
+            homes = frozenset(home for address in ends if address and (home := world.home(address)))
+            yield Broken(path, way, reason, _blamed(path, way), homes)
 
 
 def _wrong(path: UsualPath, way: Way) -> str:
@@ -155,6 +166,8 @@ def of_stop(broken: Broken, where: Where) -> Finding:
         (hop.interface for hop in reversed(broken.way.hops) if hop.netns == where.netns and hop.interface), ""
     )
     flow = last.packet if last else broken.path.flow
+    short, _, rest = broken.reason.partition(": ")
+    reason = rest if where.place.rpartition("/")[2] == short else broken.reason
     show = f"k8snetlab trace {broken.path.words}"
     if kind in _SHOW and decision:
         words = decision.entry.split()
@@ -165,8 +178,8 @@ def of_stop(broken: Broken, where: Where) -> Finding:
         kind,
         "wrong" if kind != "path" else "broken",
         where.node,
-        (decision.entry if decision and kind != "path" else "") or broken.path.words,
-        broken.reason if broken.reason.startswith(where.place) else f"{where.place}: {broken.reason}",
+        (decision.entry if decision and kind != "path" else "") or broken.reason,
+        f"{where.place}: {reason}",
         f"{broken.path.words} is not answered",
         show,
         owner=decision.owner if decision and decision.owner != NOBODY else "",

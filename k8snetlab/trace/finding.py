@@ -125,6 +125,8 @@ def _causes(cause: Finding, effect: Finding) -> bool:
         case "address":
             stands = effect.kind in ("route", "neighbour", "address") and effect.device == cause.device
             return stands and cause.fault == "missing"
+        case "endpoint":
+            return effect.kind == "conntrack" and effect.object.rpartition(" ")[2] in cause.message
         case "table":
             return effect.kind in ("hook", "rule", "chain", "endpoint") and effect.object.startswith(cause.object)
         case _:
