@@ -111,9 +111,16 @@ def status(state: Mapping[str, Any]) -> str:
         f"iptables {state['iptables']}",
         _store(store),
     ]
+    others = [
+        f"{node}: daemon {said['daemon']['pid']}   kubelet {said['kubelet']['pid'] or 'not running'}   "
+        f"iptables {said['iptables']}   {_store(said['store'])}"
+        for node, said in (state.get("machines") or {}).items()
+        if said["daemon"] != daemon
+    ]
     lines = [
         f"lab {state['lab']}: {pods['running']} of {pods['total']} pods running, {state['services']} Services",
         "   ".join(facts),
+        *others,
         "",
         _nodes(state["nodes"]),
     ]
@@ -139,6 +146,7 @@ def _nodes(nodes: Sequence[Mapping[str, Any]]) -> str:
         agent = node["agent"]
         drift = agent.get("drift") or []
         doing = "paused" if node["paused"] else "synced" if agent["synced"] else "drifted" if drift else "syncing"
+        doing = doing if node.get("answers", True) else "unknown"
         rows.append(
             [
                 node["name"],
@@ -146,7 +154,7 @@ def _nodes(nodes: Sequence[Mapping[str, Any]]) -> str:
                 node["podCIDR"] or "<none>",
                 "Ready" if node["ready"] else "NotReady",
                 str(node["pods"]),
-                "failing" if agent.get("error") else doing,
+                "failing" if agent.get("error") and node.get("answers", True) else doing,
                 age(agent.get("lastSync")),
                 str(len(drift)),
             ]

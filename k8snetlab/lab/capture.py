@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from k8snetlab.dataplane.packet import TUNNEL_PORTS, Packet, decode, ethernet
-from k8snetlab.errors import NotFoundError
+from k8snetlab.errors import NotFoundError, UnsupportedError
 from k8snetlab.kernel.capture import Capture, Seen, devices
 from k8snetlab.render import names
 from k8snetlab.trace import expression
@@ -63,7 +63,7 @@ class Count(msgspec.Struct):
 def find_points(client: Client, words: Sequence[str], namespace: str) -> list[Point]:
     """Of words as `node1`, `node1:flannel.1`, `default/client:eth0`. A place named whole takes its single devices in.
 
-    Raises NotFoundError.
+    Raises NotFoundError, UnsupportedError for a place of another machine.
     """
     found: dict[tuple[str, str], Point] = {}
     for word in words:
@@ -75,6 +75,12 @@ def find_points(client: Client, words: Sequence[str], namespace: str) -> list[Po
                 "POINT... FILTER: a filter begins with a word as tcp, host or port; `k8snetlab get pods -A` lists pods"
             )
             raise NotFoundError(error.message, hint) from None
+        if place["machine"]:
+            raise UnsupportedError(
+                f"{name} is on another machine, {place['machine']}: its packets are seen there only",
+                f"`ssh {place['machine'].partition(' ')[0]}`, then `k8snetlab capture {word}`; "
+                f"`k8snetlab exec {name} -- tcpdump -l -ni {device or 'any'}` shows it from here",
+            )
         short, space = place["name"], place["namespace"]
         title = short if space in ("", "default") else f"{space}/{short}"
         known = devices(place["netns"])

@@ -66,8 +66,8 @@ class Daemon:
         machine = read_machine(self._paths)
         cluster = Cluster(store, informer, shared=machine is not None)
         agents = Agents(cluster, self._ledger, self._paths, self._synced, machine)
-        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths)
         remote = Remote(store, machine.node) if machine else None
+        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, remote)
         leases = Leases(store, cluster, machine, self._paths)
         membership = Membership(cluster, agents, leases, machine)
         operations = Operations(self._lab, cluster, agents, kubelet, self._paths, leases, self._stop.set, remote)

@@ -18,7 +18,9 @@ from k8snetlab.errors import K8sNetLabError, NotFoundError
 from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.pace import Pace
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.remote import Remote
 from k8snetlab.render.node import pods_of
 from k8snetlab.render.pods import sandbox_name
 
@@ -31,8 +33,11 @@ class PodLifecycle:
     """Called after each sync of an agent; runs what has a sandbox, stops what is terminating, writes statuses, and has
     health checks answered."""
 
-    def __init__(self, cluster: Cluster, agents: Agents, kubelet: KubeletLink, paths: LabPaths) -> None:
+    def __init__(
+        self, cluster: Cluster, agents: Agents, kubelet: KubeletLink, paths: LabPaths, remote: Remote | None = None
+    ) -> None:
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
+        self._remote, self._draining, self._drained = remote, asyncio.Lock(), 0
         self._seen: dict[str, tuple[Snapshot, dict[str, PodState]]] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -136,12 +141,22 @@ class PodLifecycle:
             settled, since = await self._cluster.settled(), time.monotonic()
             while not self._agents.all_synced(settled, since) and time.monotonic() < since + DRAIN:
                 await asyncio.sleep(0.01)
+            if self._remote:
+                await self._drained_elsewhere(self._remote, int(pod.metadata.resourceVersion))
             await self._kubelet.request("stop", uids=[pod.metadata.uid])
             await self._cluster.delete(pod, force=True)
         except NotFoundError:
             pass
         finally:
             del self._ending[pod.metadata.uid]
+
+    async def _drained_elsewhere(self, remote: Remote, revision: int) -> None:
+        """Waits until other machines' kernels have all up to `revision`, and what the controllers made of it."""
+        async with self._draining:
+            if self._drained < revision:
+                async with Pace(self._cluster, remote, revision) as pace:
+                    await pace.caught_up(DRAIN)
+                    self._drained = pace.needed
 
     async def _report(self, states: tuple[PodState, ...]) -> None:
         lost: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import secrets
@@ -98,15 +99,15 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine
                 two_joins = ("node", "join", "--store", url(one), "--name", "node2", "--iface", "eth1")
                 one.run("up", str(file), "--node", "node1", "--store", url(one), "--iface", "eth1")
                 two.run(*two_joins)
-                eventually(lambda: all("synced" in row for row in nodes(one)))
+                eventually(lambda: synced(one))
                 eventually(lambda: one.whole())
                 yield one, two
             finally:
                 take_down([two, one])
 
 
-def nodes(machine: Machine) -> list[str]:
-    return [line for line in machine.run("status").splitlines() if line.startswith("node")]
+def synced(machine: Machine) -> bool:
+    return all(node["agent"]["synced"] for node in machine.json("status")["nodes"])
 
 
 def conversations(machine: Machine) -> list[str]:
@@ -136,6 +137,8 @@ def test_status_shows_all_machines_on_each(machines: tuple[Machine, Machine]) ->
         ]
         assert set(status["machines"]) == {"node1", "node2"} and status["problems"] == []
         pids.add(tuple(status["machines"][node]["daemon"]["pid"] for node in ("node1", "node2")))
+        (other,) = {"node1", "node2"} - {machine.node}
+        assert f"{other}: daemon {status['machines'][other]['daemon']['pid']} " in machine.run("status")
     assert len(pids) == 1 and len(set(pids.pop())) == 2
 
 
@@ -211,6 +214,45 @@ def test_a_shell_needs_a_terminal_there(machines: tuple[Machine, Machine]) -> No
     said = one.run("shell", "far", code=2)
     assert "on another machine" in said and two.address in said and "ssh " in said
     assert "k8snetlab shell far" in said
+
+
+def test_capture_elsewhere_says_where(machines: tuple[Machine, Machine]) -> None:
+    one, two = machines
+    said = one.run("capture", "node2:eth1", code=2)
+    assert "another machine" in said and two.address in said and "k8snetlab exec node2 -- tcpdump" in said
+
+
+def test_a_pod_goes_when_no_machine_leads_to_it_any_more(machines: tuple[Machine, Machine]) -> None:
+    """Connections through the Service never fail while its pods are replaced, one machine's after the other's."""
+    one, two = machines
+    before = one.json("get", "deployment", "web")["spec"]["replicas"]
+    address = one.json("get", "service", "web")["spec"]["clusterIP"]
+    askers = [machine.start("exec", machine.node, "--", "python3", "-c", ASK, address, "4") for machine in machines]
+    for number in (before + 3, 1, before):
+        two.run("scale", "deployment/web", "--replicas", str(number))
+        eventually(functools.partial(_has_pods, one, number))
+    for asker in askers:
+        tried, *failed = asker.communicate(timeout=60)[0].splitlines()
+        assert int(tried) > 10 and not failed
+
+
+def _has_pods(machine: Machine, number: int) -> bool:
+    pods = machine.json("get", "pods")["items"]
+    return sum(p["metadata"]["name"].startswith("web-") for p in pods) == number
+
+
+ASK = """
+import socket, sys, time
+end, tried, failed = time.time() + float(sys.argv[2]), 0, []
+while time.time() < end:
+    time.sleep(0.005)
+    tried += 1
+    try:
+        socket.create_connection((sys.argv[1], 80), 5).close()
+    except OSError as error:
+        failed.append(error)
+print(tried, *failed, sep="\\n")
+"""
 
 
 def test_pause_and_resume_of_the_other_machine(machines: tuple[Machine, Machine]) -> None:
