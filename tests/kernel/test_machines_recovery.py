@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from machines import Machine, Wire, eventually, store_on, take_down, url
+from strangers import VARIANTS, crowd
+from strangers import state as everything
 
 from k8snetlab.kernel import processes
 
@@ -114,3 +116,40 @@ def test_what_is_broken_on_a_machine_is_mended(machines: tuple[Machine, Machine]
     if "eth1" in break_it:
         other.here("ip", "link", "set", "eth1", "up")
     eventually(lambda: not other.json("status")["problems"] and one.whole())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_down_leaves_a_machine_that_others_use_as_it_was(
+    namespace: Callable[[str], str], tmp_path: Path, variant: str
+) -> None:
+    """By the ledger alone: nothing of the lab lives when `down` is said, and its store neither."""
+    wire, scenario = Wire(namespace, tmp_path), tmp_path / "scenario"
+    one, other = wire.machine(), wire.machine()
+    scenario.mkdir()
+    (scenario / "lab.yaml").write_text(LAB.replace("VARIANT", variant))
+    crowd(other, variant)
+    before = everything(other)
+    with store_on(one, tmp_path):
+        other.run("up", str(scenario), "--node", "node2", "--store", url(one))
+        assert other.probe("node2", "web")["answeredNode"] == "node2"
+        kill(other, "daemon", "kubelet")
+    other.run("down")
+    assert everything(other) == before
+
+
+LAB = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+metadata: {name: ours}
+spec: {machines: true, podCIDR: 10.200.0.0/16, proxy: {iptables: VARIANT}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {containers: [{name: c, image: x, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, type: NodePort, ports: [{port: 80, nodePort: 30080}]}
+"""
