@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.core import Node, Service
+from k8snetlab.api.machines import interface_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import Role
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules
@@ -19,7 +20,7 @@ from k8snetlab.lab.probe import Place
 from k8snetlab.lab.tables import KINDS, Kind, Reader, Row, Table
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, pick
-from k8snetlab.render.node import UPLINK, uplink
+from k8snetlab.render.node import UPLINK
 from k8snetlab.render.proxy.ports import ports_of
 from k8snetlab.trace import branches
 
@@ -141,7 +142,7 @@ class _Tables:
             role = "node" if place.node else "router" if place.kind == "router" else "outside"
         self._netns, self._role = place.netns, role
         self._there = ["-n", place.netns] if place.netns else []
-        self._reader = Reader(lab, Directory.of(snapshot), role, uplink(lab, node) if node else UPLINK)
+        self._reader = Reader(lab, Directory.of(snapshot), role, (interface_of(node) if node else "") or UPLINK)
         self._families = [family for family in FAMILIES if pick(lab.spec.underlay.cidr, family)]
 
     def of(self, kind: Kind) -> Iterator[Table]:

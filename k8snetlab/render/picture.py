@@ -8,11 +8,12 @@ import msgspec
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.machines import interface_of
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, base, gateway, pick, with_length
-from k8snetlab.render.node import uplink
+from k8snetlab.render.node import UPLINK
 
 
 class PodBox(msgspec.Struct, frozen=True):
@@ -102,7 +103,7 @@ def _node(snapshot: Snapshot, node: Node, serving: Mapping[str, list[int]], vxla
     tunnel = (f"{names.vxlan_device(vni, family)} {base(subnet)}" for family, subnet in subnets.items())
     return NodeBox(
         name=node.name,
-        uplink=uplink(snapshot.lab, node),
+        uplink=interface_of(node) or UPLINK,
         addresses=node.addresses,
         bridge=tuple(with_length(gateway(subnet), subnet) for subnet in subnets.values()),
         tunnel=tuple(tunnel) if vxlan else (),
