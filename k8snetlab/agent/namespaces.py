@@ -108,7 +108,7 @@ class NamespaceKeeper:
     def remove(self, names: Iterable[str]) -> None:
         """Deletes namespaces; what is inside goes with them. The machine's own is let go of."""
         names = list(names)
-        ends = cables(name for name in names if name) if "" in self._monitors else ()
+        ends = cables(name for name in names if name) if "" in names else ()
         for name in names:
             self._drop_monitor(name)
             self._made.pop(name, None)
@@ -128,8 +128,9 @@ class NamespaceKeeper:
         todo = [s for s in states if s.name in self._dirty or self._made.get(s.name) != s]
         plan: list[Operation] = []
         for state in todo:
+            known = self._known(state)
             self._dirty.discard(state.name)
-            steps = self._plan(state)
+            steps = delta.diff(state, known, known) if known else self._plan(state)
             plan += steps if state.name else self._noted(steps, state)
         try:
             execute(plan)
@@ -139,6 +140,17 @@ class NamespaceKeeper:
         for state in todo:
             self._made[state.name] = state
         return len(plan)
+
+    def _known(self, state: Netns) -> Netns | None:
+        """What the namespace holds of ours, where nothing has changed it since it was made so; None: to be read.
+
+        Reading takes a node of a hundred 20 ms, what is written for one more of them 1. What is written is heard of
+        like all else, so that the next sync reads it.
+        """
+        made = self._made.get(state.name)
+        if not state.name or made is None or state.name in self._dirty or self._monitors[state.name].waiting():
+            return None
+        return None if made.asking or made.resolutions or state.asking or state.resolutions else made
 
     def _plan(self, state: Netns) -> list[Operation]:
         if not state.name:

@@ -188,8 +188,8 @@ def _stale(desired: Netns, actual: Netns, previous: Netns | None, made: set[str]
     kept: set[object] = {_identity(item) for item in _items(desired)} | {("link", x.name) for x in desired.links}
     held = {_identity(item): item for item in _items(actual)}
     if previous is not None:
-        ours = {_identity(item) for item in _items(previous)}
-        stale = [item for identity, item in held.items() if identity in ours - kept]
+        unwanted = {_identity(item) for item in _items(previous)} - kept
+        stale = [item for identity, item in held.items() if identity in unwanted]
     else:
         devices = set(desired.owned)
         answered = {resolution.dev for resolution in desired.resolutions}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -89,6 +90,12 @@ class Monitor:
 
     def close(self) -> None:
         self._socket.close()
+
+    def waiting(self) -> bool:
+        """Whether there is something that `drain` has not told yet."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def drain(self) -> frozenset[Kind]:
         """The kinds of what changed; empty when it was only noise. When events were lost, everything changed."""
