@@ -145,8 +145,9 @@ class _Container:
             **dict([self._mark.split("=", 1)]),
         }
         with (directory / f"{self._work.name}.log").open("ab") as log:
+            work = self._work
             return launch.popen(
-                pod.netns, pod.hostname, self._work.command, environment, log.fileno(), self._work.workingDir or "/"
+                pod.netns, pod.hostname, work.command, environment, log.fileno(), work.workingDir or "/", pod.flannel
             )
 
 

@@ -20,7 +20,8 @@ class ContainerWork(msgspec.Struct, frozen=True):
 
 
 class PodWork(msgspec.Struct, frozen=True):
-    """A pod to run in an existing namespace. `grace` is in seconds; logs go to `log_directory`/<container>.log."""
+    """A pod to run in an existing namespace. `grace` is in seconds; logs go to `log_directory`/<container>.log; its
+    commands see the directory `flannel`, where one is given, as /run/flannel."""
 
     uid: str
     namespace: str
@@ -32,9 +33,10 @@ class PodWork(msgspec.Struct, frozen=True):
     containers: tuple[ContainerWork, ...]
     log_directory: str
     grace: float = 30.0
+    flannel: str = ""
 
     @staticmethod
-    def of(pod: Pod, netns: str, log_directory: str) -> PodWork:
+    def of(pod: Pod, netns: str, log_directory: str, flannel: str = "") -> PodWork:
         return PodWork(
             uid=pod.metadata.uid,
             namespace=pod.namespace,
@@ -55,6 +57,7 @@ class PodWork(msgspec.Struct, frozen=True):
             ),
             log_directory=log_directory,
             grace=float(pod.spec.terminationGracePeriodSeconds),
+            flannel=flannel if pod.spec.hostNetwork else "",
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from k8snetlab.cli import leases
 from k8snetlab.cli.options import (
     FilesOption,
     LabOption,
@@ -92,7 +93,13 @@ def get(
     output: Annotated[ObjectOutput | None, typer.Option("-o", "--output", help="Another form than a table.")] = None,
     lab: LabOption = None,
 ) -> None:
-    """Show objects. Kinds as kubectl takes them: `get pods`, `get deploy,svc`, `get pod/client`, `get all`."""
+    """Show objects. Kinds as kubectl takes them: `get pods`, `get deploy,svc`, `get pod/client`, `get all`.
+
+    `get lease [NODE]` shows which pod subnet a node holds, and its /run/flannel/subnet.env.
+    """
+    if (node := leases.node_of(target or ())) is not None:
+        leases.show(lab, node, output)
+        return
     wanted = parse_targets(target or ())
     if not wanted:
         raise InputError("get: which kind?", "kinds: " + ", ".join(_plurals()))

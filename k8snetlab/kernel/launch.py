@@ -23,6 +23,7 @@ def popen(
     environment: Mapping[str, str],
     log: int,
     directory: str = "/",
+    flannel: str = "",
 ) -> subprocess.Popen[bytes]:
     """The started process, leader of a session of its own, with its output on descriptor `log`.
 
@@ -30,7 +31,7 @@ def popen(
     Raises NotFoundError when there is no such namespace.
     """
     return subprocess.Popen(
-        command(name, hostname, argv, directory),
+        command(name, hostname, argv, directory, flannel),
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -39,10 +40,10 @@ def popen(
     )
 
 
-def command(name: str, hostname: str, argv: Sequence[str], directory: str = "/") -> list[str]:
+def command(name: str, hostname: str, argv: Sequence[str], directory: str = "/", flannel: str = "") -> list[str]:
     """The command line of a process that enters the namespace and becomes `argv`. Raises NotFoundError."""
     netns.inode(name)
-    return [sys.executable, "-I", "-m", "k8snetlab.kernel.launch", name, hostname, directory, *argv]
+    return [sys.executable, "-I", "-m", "k8snetlab.kernel.launch", name, hostname, directory, flannel, *argv]
 
 
 def under_way(pid: int) -> bool:
@@ -53,13 +54,13 @@ def under_way(pid: int) -> bool:
         return False
 
 
-def _main(name: str, hostname: str, directory: str, *argv: str) -> None:
+def _main(name: str, hostname: str, directory: str, flannel: str, *argv: str) -> None:
     try:
         os.chdir(directory)
     except OSError as error:
         sys.exit(_said(126, f"working directory {directory}: {error.strerror}"))
     try:
-        netns.enter_and_exec(name, hostname, argv, os.environ)
+        netns.enter_and_exec(name, hostname, argv, os.environ, flannel)
     except FileNotFoundError:
         sys.exit(_said(127, f"{argv[0]}: command not found"))
     except OSError as error:

@@ -109,10 +109,13 @@ def inside(name: str) -> Iterator[None]:
         yield
 
 
-def enter_and_exec(name: str, hostname: str, argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+def enter_and_exec(
+    name: str, hostname: str, argv: Sequence[str], environment: Mapping[str, str], flannel: str = ""
+) -> NoReturn:
     """Replace this process by `argv` inside the namespace, as `ip netns exec` does, and with a hostname of its own.
 
-    It sees the namespace's devices in /sys/class/net, and the files of /etc/netns/NAME/ in place of those in /etc.
+    It sees the namespace's devices in /sys/class/net, the files of /etc/netns/NAME/ in place of those in /etc, and the
+    directory `flannel`, where one is given, as /run/flannel.
     Only for a process with a single thread. Raises NotFoundError; FileNotFoundError or PermissionError for the command.
     """
     if name:
@@ -125,6 +128,8 @@ def enter_and_exec(name: str, hostname: str, argv: Sequence[str], environment: M
                 syscalls.umount("/sys")
             syscalls.mount(name, "/sys", "sysfs", 0)
             _bind_etc(name)
+            if flannel:
+                _bind_flannel(flannel)
             if hostname:
                 socket.sethostname(hostname)
         except OSError as error:
@@ -169,6 +174,36 @@ def _bind_etc(name: str) -> None:
         for file in Path("/etc/netns", name).iterdir():
             if (target := Path("/etc", file.name)).exists():
                 syscalls.mount(str(file), str(target), "none", syscalls.MS_BIND)
+
+
+def _bind_flannel(directory: str) -> None:
+    """Where the machine has no /run/flannel, this process sees a /run that has it beside all that is there."""
+    with contextlib.suppress(FileNotFoundError):
+        wanted = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        if not Path("/run/flannel").is_dir():
+            _cover_run()
+        syscalls.mount(f"/proc/self/fd/{wanted}", "/run/flannel", "none", syscalls.MS_BIND)
+        os.close(wanted)
+
+
+def _cover_run() -> None:
+    run = os.open("/run", os.O_PATH | os.O_DIRECTORY)
+    entries = list(os.scandir("/run"))
+    syscalls.mount("run", "/run", "tmpfs", 0)
+    Path("/run").chmod(0o755)
+    for entry in entries:
+        target, source = Path("/run", entry.name), f"/proc/self/fd/{run}/{entry.name}"
+        if entry.is_symlink():
+            target.symlink_to(os.readlink(entry.name, dir_fd=run))
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            target.mkdir()
+        else:
+            target.touch()
+        with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+            syscalls.mount(source, str(target), "none", syscalls.MS_BIND | syscalls.MS_REC)
+    Path("/run/flannel").mkdir()
+    os.close(run)
 
 
 def _claim(target: Path, name: str) -> None:

@@ -135,6 +135,8 @@ class Api:
                 return operations.names()
             case ("GET", "resolve", *name):
                 return operations.resolve("/".join(name), request.query.get("namespace", ""))
+            case ("GET", "leases"):
+                return {"items": await operations.leases(request.query.get("node", ""))}
             case ("POST", "up"):
                 return operations.up(body["objects"])
             case ("POST", "apply"):
@@ -175,6 +177,8 @@ class Api:
             case ("GET", "survey"):
                 query = request.query
                 return operations.survey(query.get("namespace", ""), query.get("family", "ipv4"))
+            case ("GET", "findings"):
+                return operations.findings()
             case ("GET", "chains"):
                 held = await operations.chains(request.query.get("node", ""), request.query.get("family", "ipv4"))
                 return held.told()

@@ -123,6 +123,11 @@ class Client:
             raise self._lost(error) from error
         yield from self._events(connection, self._accepted(connection, response))
 
+    def leases(self, node: str = "") -> Sequence[Json]:
+        """Subnet leases of all nodes, or of one: [{"node", "subnets", "key", "holder", "left", "env"}]."""
+        items: Sequence[Json] = self._json("GET", f"{OWN}/leases?{urlencode({'node': node})}")["items"]
+        return items
+
     def rules(self, node: str = "", service: str = "", family: str = "ipv4") -> Json:
         """A node's chains as a tree: {"node", "service", "family", "variant", "chains": […]}."""
         return self._json("GET", f"{OWN}/rules?{urlencode({'node': node, 'service': service, 'family': family})}")

@@ -62,7 +62,7 @@ class Daemon:
         spec = read_spec(self._paths)
         store = open_store(spec, self._paths.store)
         informer = Informer(store)
-        claim(self._lab, spec, await informer.start())
+        await claim(self._lab, spec, await informer.start(), store)
         machine = read_machine(self._paths)
         cluster = Cluster(store, informer, shared=machine is not None)
         agents = Agents(cluster, self._ledger, self._paths, self._synced, machine)

@@ -14,7 +14,7 @@ from k8snetlab.api import leases
 from k8snetlab.errors import StoreError
 from k8snetlab.lab.cluster import now
 from k8snetlab.lab.following import RETRY, Followed
-from k8snetlab.lab.leased import Leased
+from k8snetlab.lab.leased import SOON, Leased
 from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Election:
         try:
             if not self.leader:
                 self._value = leases.coordination_lease(leases.LEADER, self.identity, self._duration, now())
-            pause = RETRY if (await self._leased.hold({leases.LEADER: self._value})).pending else self._leased.due
+            pause = SOON if (await self._leased.hold({leases.LEADER: self._value})).pending else self._leased.due
         except StoreError:
             pause = RETRY
         self._say()

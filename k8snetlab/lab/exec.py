@@ -50,7 +50,7 @@ def _become(found: Mapping[str, str], place: str, argv: Sequence[str]) -> NoRetu
     from k8snetlab.kernel import netns
 
     try:
-        netns.enter_and_exec(found["netns"], found["hostname"], list(argv), dict(os.environ))
+        netns.enter_and_exec(found["netns"], found["hostname"], list(argv), dict(os.environ), found["flannel"])
     except FileNotFoundError:
         raise NotFoundError(
             f"{place}: no command {argv[0]!r} on this machine",

@@ -48,6 +48,7 @@ class Followed:
 
     def note(self, results: Iterable[Event | K8sNetLabError]) -> None:
         """Takes in what happened: what the watch tells, or what this process has just written. Each counts once."""
+        news = False
         for event in results:
             if not isinstance(event, Event):
                 continue
@@ -56,13 +57,15 @@ class Followed:
             seen = held.mod_revision if held else self._gone.get(key, (0.0, 0))[1]
             if entry.mod_revision <= seen:
                 continue
+            news = True
             if event.type == "put":
                 self.entries[key] = entry
                 self._gone.pop(key, None)
             elif held is not None:
                 del self.entries[key]
                 self._gone[key] = time.monotonic(), entry.mod_revision
-        self._changed()
+        if news:
+            self._changed()
 
     def absent(self, key: str) -> tuple[float, bool] | None:
         """For how many seconds the key has not been there, and whether the store told of its deletion; None while it is

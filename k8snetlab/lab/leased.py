@@ -12,10 +12,13 @@ from k8snetlab.errors import AlreadyExistsError, ConflictError, K8sNetLabError, 
 from k8snetlab.lab.following import Followed
 from k8snetlab.store.protocol import Create, Delete, Entry, Store, StoreWrite, Update
 
+SOON = 0.05
+"""Seconds after which a race that was lost is looked at again, where nothing tells of its end before."""
+
 
 class Holding(msgspec.Struct, frozen=True):
-    """Of the keys that are wanted: those that were held and went (deleted by someone, or with the lease), those that
-    another holds, and those that are not held yet: a race was lost, look again."""
+    """The keys that were held and are no more (deleted or taken by someone, or gone with the lease); and of those that
+    are wanted now: what another holds, and what is not held yet: a race was lost, look again."""
 
     lost: frozenset[str]
     others: frozenset[str]
@@ -54,7 +57,7 @@ class Leased:
         """
         await self._renew()
         entries = self._followed.entries
-        lost = {key for key in self._kept if key in wanted and not self._holds(entries.get(key))}
+        lost = {key for key in self._kept if not self._holds(entries.get(key))}
         others: set[str] = set()
         writes: list[StoreWrite] = []
         for key, value in wanted.items():

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from k8snetlab.api import leases
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import Lab
@@ -20,10 +22,13 @@ from k8snetlab.errors import K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.lab.cluster import Cluster, now
 from k8snetlab.lab.election import DURATION, Election
 from k8snetlab.lab.following import RETRY, Followed
+from k8snetlab.lab.leased import SOON
 from k8snetlab.lab.machine import Machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.registration import HEARTBEAT, Registration
+from k8snetlab.lab.subnet_files import SubnetFiles
 from k8snetlab.lab.subnets import SubnetManager, lease_of
+from k8snetlab.render.subnet_env import subnet_env, text
 from k8snetlab.store.protocol import Entry, Store
 
 log = logging.getLogger(__name__)
@@ -50,10 +55,11 @@ class Leases:
         heartbeat: int = HEARTBEAT,
         election: int = DURATION,
     ) -> None:
-        self._store, self._cluster, self._machine, self._paths = store, cluster, machine, paths
+        self._store, self._cluster = store, cluster
         self._wakers: list[Callable[[], None]] = []
         self._network = Followed(store, leases.NETWORK, self._wake)
         self._living = Followed(store, leases.KUBERNETES, self._wake)
+        self._files = SubnetFiles(paths)
         self._subnets = SubnetManager(store, self._network)
         self._heartbeat = heartbeat
         self._trusted = time.monotonic()
@@ -62,7 +68,9 @@ class Leases:
         self._registration: Registration | None = None
         self._election: Election | None = None
         if machine is not None:
-            self._registration = Registration(store, cluster, machine, self._subnets, self._living, heartbeat)
+            self._registration = Registration(
+                store, cluster, machine, self._subnets, self._living, self._files, heartbeat
+            )
             self._election = Election(store, self._living, machine.node, election)
             self._wakers += [self._registration.wake, self._election.wake]
 
@@ -151,7 +159,7 @@ class Leases:
     # --- in a lab of namespaces ---------------------------------------------------------------------------------------
 
     async def _mirror(self) -> None:
-        values: dict[str, tuple[Node, str, bytes]] = {}
+        values: dict[str, _Mirrored] = {}
         lab: Lab | None = None
         while True:
             snapshot = await self._cluster.whole()
@@ -160,20 +168,20 @@ class Leases:
                 continue
             if snapshot.lab is not lab:
                 lab, values = snapshot.lab, {}
+            nodes = [node for node in snapshot.all(Node).values() if node.podCIDRs]
             values = {
-                node.name: old
-                if (old := values.get(node.name)) and old[0] is node
-                else (node, lease_of(node), leases.subnet_value(lab, node))
-                for node in snapshot.all(Node).values()
-                if node.podCIDRs
+                node.name: old if (old := values.get(node.name)) and old.node is node else _Mirrored.of(lab, node)
+                for node in nodes
             }
+            self._files.write({name: one.env for name, one in values.items()})
             try:
                 await self._subnets.write_config(snapshot)
-                wanted = {name: (key, value) for name, (_, key, value) in values.items()}
+                wanted = {name: (one.key, one.value) for name, one in values.items()}
                 settled = await self._subnets.mirror(snapshot, wanted)
             except StoreError:
-                settled = False
-            await self._pause(self._subnets.due if settled else RETRY)
+                await self._pause(RETRY)
+                continue
+            await self._pause(self._subnets.due if settled else SOON)
 
     # --- in a lab of machines, as leader ------------------------------------------------------------------------------
 
@@ -250,6 +258,19 @@ class Leases:
         with contextlib.suppress(StoreError, NotFoundError):
             return await self._store.time_to_live(entry.lease) if entry.lease else None
         return None
+
+
+class _Mirrored(msgspec.Struct, frozen=True):
+    """What a node's lease and its subnet.env hold, for as long as the Node stays as it is."""
+
+    node: Node
+    key: str
+    value: bytes
+    env: str
+
+    @staticmethod
+    def of(lab: Lab, node: Node) -> _Mirrored:
+        return _Mirrored(node, lease_of(node), leases.subnet_value(lab, node), text(subnet_env(lab, node)))
 
 
 def _judged(node: Node, silent: set[str], unleased: set[str], moment: str) -> Node:

@@ -94,7 +94,12 @@ class PodLifecycle:
             if again:
                 await self._kubelet.request("stop", uids=again)
             new = [
-                PodWork.of(pod, sandbox_name(lab, pod), str(self._paths.pod_logs / pod.namespace / pod.name))
+                PodWork.of(
+                    pod,
+                    sandbox_name(lab, pod),
+                    str(self._paths.pod_logs / pod.namespace / pod.name),
+                    str(self._paths.flannel(node)),
+                )
                 for pod in pods
                 if pod.metadata.uid not in self._kubelet.states and not pod.metadata.deletionTimestamp
             ]

@@ -7,6 +7,8 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,7 +18,7 @@ from k8snetlab.agent.misses import Answer
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.machines import MACHINE
+from k8snetlab.api.machines import MACHINE, is_machine
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_TYPE
 from k8snetlab.api.snapshot import Snapshot
@@ -41,9 +43,15 @@ from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.remote import Remote
 from k8snetlab.lab.storing import read_spec
 from k8snetlab.render.families import FAMILIES
+from k8snetlab.render.subnet_env import subnet_env
 
 T = TypeVar("T")
 Event = dict[str, Any]
+PLAN = (
+    *("underlay", "podCIDR", "serviceCIDR", "machines"),
+    *(f"network.{family}{end}" for family in ("subnet", "ipv6Subnet") for end in ("Len", "Min", "Max")),
+)
+"""Fields of a Lab's spec by which addresses are given; machines bring the first one."""
 WAIT = 1.0
 """Seconds for which another machine's question how far this one is may be left open."""
 BATCH = 200
@@ -178,8 +186,9 @@ class Operations:
         for new in objects:
             if not isinstance(new, Lab) or old is None:
                 continue
-            for field in ("podCIDR", "serviceCIDR", "machines", "underlay")[: 3 if new.spec.machines else 4]:
-                if getattr(new.spec, field) != getattr(old.spec, field):
+            for field in PLAN[1:] if new.spec.machines else PLAN:
+                value = attrgetter(field)
+                if value(new.spec) != value(old.spec):
                     raise InputError(
                         f"{new.source or 'Lab'}: spec.{field} cannot be changed while the lab runs",
                         "`k8snetlab down` first, then `up`",
@@ -331,7 +340,18 @@ class Operations:
             "machine": self._machine_of(place.node),
             "netns": place.netns,
             "hostname": pod.hostname if pod and not pod.spec.hostNetwork else place.node or short,
+            "flannel": str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
         }
+
+    async def leases(self, node: str) -> list[Event]:
+        """`Leases.listing`, of one node or ("") of all, each with "env", the variables of its subnet.env."""
+        snapshot = self._cluster.snapshot
+        if node and snapshot.get(Node, node) is None:
+            raise NotFoundError(f"node {node!r} not found", f"nodes: {', '.join(n for _, n in snapshot.all(Node))}")
+        found = [lease for lease in await self._leases.listing() if node in ("", lease["node"])]
+        for lease in found:
+            lease["env"] = subnet_env(snapshot.lab, self._cluster.current(Node, lease["node"]))
+        return found
 
     def _machine_of(self, name: str) -> str:
         """How to come to the other machine that a node is: its hostname and address; "" for a node of this one."""
@@ -430,11 +450,17 @@ class Operations:
             event = {"type": "progress", "phase": phase, "done": done, "total": total, "message": ""}
             _hand_over(loop, events, event)
 
-        work = asyncio.ensure_future(asyncio.to_thread(diagnosing.diagnose, self._desired, self._paths, question, tell))
+        look = partial(diagnosing.diagnose, self._desired, self._paths, question, tell, self._beyond())
+        work = asyncio.ensure_future(asyncio.to_thread(look))
         work.add_done_callback(lambda _: events.put_nowait({}))
         while event := await events.get():
             yield event
         yield {"type": "done", **work.result()}
+
+    async def findings(self) -> AsyncIterator[bytes]:
+        """For another machine's diagnosis: MessagePack of `diagnosing.findings_here`."""
+        found = await asyncio.to_thread(diagnosing.findings_here, self._desired(), self._paths)
+        yield msgspec.msgpack.encode(found)
 
     def _desired(self) -> Desired:
         """May be called from any thread: what it reads is replaced as a whole, never changed."""
@@ -443,9 +469,11 @@ class Operations:
             task.name: AgentNow(task.state.paused, task.state.error, task.state.hint, task.state.operation)
             for task in list(self._agents.tasks)
         }
+        snapshot = self._cluster.snapshot
+        agents |= {name: AgentNow(is_paused(self._cluster.current(Node, name))) for name in self._afar(snapshot)}
         kubelet, _ = state_of(self._paths, "kubelet")
         return Desired(
-            self._cluster.snapshot,
+            snapshot,
             agents,
             "runs",
             kubelet,
@@ -486,7 +514,10 @@ def refuse_deletion(obj: Object) -> None:
     """Raises InputError for what a controller would only bring back."""
     if isinstance(obj, Lab):
         raise InputError("a lab is not deleted among its objects", "`k8snetlab down` takes it down")
-    if isinstance(obj, Node):
+    if isinstance(obj, Node) and is_machine(obj):
+        if all(c.status != "Unknown" for c in obj.status.conditions if c.type == "Ready"):
+            raise InputError(f"{obj.name} is a machine that lives", "`k8snetlab node leave` on it takes it out")
+    elif isinstance(obj, Node):
         raise InputError("a node comes and goes with the lab file", "take it out of spec.nodes and `up` again")
     if isinstance(obj, Namespace) and obj.name in namespaces.SYSTEM:
         raise InputError(f"namespaces {obj.name!r} is forbidden: this namespace may not be deleted")

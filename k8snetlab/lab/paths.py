@@ -35,6 +35,10 @@ class LabPaths:
         self.pod_logs = self.directory / "pods"
         self.xtables_locks = self.directory / "xtables"
 
+    def flannel(self, node: str) -> Path:
+        """What a node that is a namespace sees as /run/flannel."""
+        return self.directory / "flannel" / node
+
     def create(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.pod_logs.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -22,9 +23,11 @@ from k8snetlab.controllers.nodes import described
 from k8snetlab.errors import AlreadyExistsError, ConflictError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.lab.cluster import Cluster, now
 from k8snetlab.lab.following import RETRY, Followed
-from k8snetlab.lab.leased import Leased
+from k8snetlab.lab.leased import SOON, Leased
 from k8snetlab.lab.machine import Machine
+from k8snetlab.lab.subnet_files import SubnetFiles
 from k8snetlab.lab.subnets import SubnetManager
+from k8snetlab.render.subnet_env import subnet_env, text
 from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -48,8 +51,10 @@ class Registration:
         machine: Machine,
         subnets: SubnetManager,
         heartbeats: Followed,
+        files: SubnetFiles,
         duration: int = HEARTBEAT,
     ) -> None:
+        self._files = files
         self._cluster, self._machine, self._subnets, self._heartbeats = cluster, machine, subnets, heartbeats
         self._identity = f"{machine.hostname} {','.join(machine.addresses)}"
         self._key = leases.NODE_LEASES + machine.node
@@ -130,20 +135,20 @@ class Registration:
         if beat.others:
             raise self._name_taken()
         if beat.pending:
-            return 0.01
-        subnets = await self._subnets.acquire(snapshot, self._wanted(snapshot, None))
-        if subnets is None:
-            return 0.01
-        await self._write(self._wanted(self._cluster.snapshot, subnets))
+            return SOON
+        node = await self._subnets.acquire(snapshot, self._machine.node, partial(self._described, snapshot))
+        if node is None:
+            return SOON
+        await self._write(node)
         return min(self._beat.due, self._subnets.due)
 
-    def _wanted(self, snapshot: Snapshot, subnets: list[Network] | None) -> Node:
-        """The Node as it ought to be; without `subnets`, before it has any."""
+    def _described(self, snapshot: Snapshot, subnets: list[Network]) -> Node:
+        """The Node as it ought to be with these subnets."""
         lab, machine = snapshot.lab, self._machine
         old = snapshot.get(Node, machine.node)
         known = next((n for n in expanded_nodes(lab.spec) if n.name == machine.node), LabNode(name=machine.node))
         entry = replace(known, address=",".join(machine.addresses))
-        node = described(lab, entry, subnets or [], old)
+        node = described(lab, entry, subnets, old)
         annotations = {**node.metadata.annotations, MACHINE: machine.hostname, INTERFACE: machine.interface}
         node = replace(node, metadata=replace(node.metadata, annotations=annotations))
         return network_up(node, now()) if subnets else node
@@ -159,6 +164,7 @@ class Registration:
         if self._node is None:
             log.info("registered as %s, pods in %s", node.name, ", ".join(node.podCIDRs))
         self._node = node
+        self._files.write_own(node.name, text(subnet_env(self._cluster.snapshot.lab, node)))
 
     def _address_taken(self, snapshot: Snapshot) -> ConflictError | None:
         """Two nodes with one address cannot both be reached: the one that came first keeps it. (Nodes stand in a

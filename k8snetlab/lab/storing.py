@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from k8snetlab.api import leases
 from k8snetlab.api.lab import Lab, StoreSpec
 from k8snetlab.api.scheme import BY_TYPE, resource_for_key
 from k8snetlab.api.snapshot import Snapshot
@@ -15,6 +16,7 @@ from k8snetlab.errors import ConflictError, InputError, K8sNetLabError, NotFound
 from k8snetlab.lab import parts
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.store.open import open_store
+from k8snetlab.store.protocol import Store
 
 PURGE = 10.0
 """Seconds that `down` gives an etcd to forget the lab."""
@@ -35,12 +37,19 @@ def write_spec(paths: LabPaths, spec: StoreSpec) -> None:
     paths.store_spec.write_bytes(msgspec.json.encode(spec))
 
 
-def claim(lab: str, spec: StoreSpec, snapshot: Snapshot) -> None:
-    """Refuses a shared store that holds another lab, or a real cluster. Raises ConflictError."""
-    if spec.type == "embedded" or not any(snapshot.objects.values()):
+async def claim(lab: str, spec: StoreSpec, snapshot: Snapshot, store: Store) -> None:
+    """Refuses a shared store that holds another lab, a real cluster or a real flannel. Raises ConflictError."""
+    if spec.type == "embedded":
         return
     labs = [name for _, name in snapshot.all(Lab)]
     where = ", ".join(spec.endpoints)
+    if not labs and (await store.list(leases.NETWORK)).entries:
+        raise ConflictError(
+            f"the store at {where} holds leases of no lab below {leases.NETWORK}; they may be a real flannel's",
+            "nothing was touched; use an etcd of its own (`k8snetlab store serve`)",
+        )
+    if not any(snapshot.objects.values()):
+        return
     if not labs:
         raise ConflictError(
             f"the store at {where} holds objects of no lab; it may be a real cluster's",
@@ -67,7 +76,8 @@ async def _forget(lab: str, spec: StoreSpec) -> None:
     try:
         async with asyncio.timeout(PURGE):
             keys = [e.key for e in (await store.list("/registry/")).entries if resource_for_key(e.key)]
-            keys += [e.key for e in (await store.list(parts.PREFIX)).entries]
+            for prefix in (leases.NETWORK, leases.NODE_LEASES, leases.LEADER, parts.PREFIX):
+                keys += [e.key for e in (await store.list(prefix)).entries]
             own = BY_TYPE[Lab].key("", lab)
             if own not in keys:
                 raise NotFoundError(f"no lab {lab} in this store")

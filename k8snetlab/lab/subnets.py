@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping
-
-from msgspec.structs import replace
+from collections.abc import Callable, Mapping
 
 from k8snetlab.api import leases
 from k8snetlab.api.addressing import Network, networks
@@ -72,42 +70,40 @@ class SubnetManager:
         for name, (key, _) in wanted.items():
             if key in holding.others:
                 self.problems[name] = self._taken(key)
-            elif key in holding.lost:
-                log.warning("%s: its lease %s was deleted or has expired; it is taken again", name, key)
+            if key in holding.lost:
+                log.warning("%s: its lease %s was %s", name, key, self._fate(key, key))
         return not holding.pending
 
-    async def acquire(self, snapshot: Snapshot, node: Node) -> list[Network] | None:
-        """The subnets that `node` (as it is to be: with its addresses) has a lease of; None: look again soon.
+    async def acquire(self, snapshot: Snapshot, name: str, described: Callable[[list[Network]], Node]) -> Node | None:
+        """The Node `name` with the subnets that it has a lease of; None: look again soon.
 
-        Raises ConflictError when none is free.
+        `described` makes the Node of its subnets. Raises ConflictError when none is free.
         """
         found = self.leases
-        own = subnets.own_leases(snapshot, node.name, node.addresses, found)
-        chosen = subnets.choose(snapshot, node.name, own, found)
+        own = subnets.own_leases(snapshot, name, described([]).addresses, found)
+        chosen = subnets.choose(snapshot, name, own, found)
         if chosen is None:
             raise ConflictError(
-                f"no pod subnet is left for {node.name}: all of {snapshot.lab.spec.podCIDR} are leased",
+                f"no pod subnet is left for {name}: all of {snapshot.lab.spec.podCIDR} are leased",
                 "`k8snetlab node leave` of a node that is gone for good frees its subnet",
             )
-        key = leases.subnet_key(chosen)
-        cidrs = tuple(map(str, chosen))
-        value = leases.subnet_value(snapshot.lab, _with_subnets(node, cidrs))
+        key, node = leases.subnet_key(chosen), described(chosen)
         self._mine = set(own)
         known = key in own and self._leased is not None
-        holding = await self._lease(snapshot).hold({key: value})
-        if key in holding.lost:
-            log.warning("%s: its lease %s was deleted or has expired; it is taken again", node.name, key)
+        holding = await self._lease(snapshot).hold({key: leases.subnet_value(snapshot.lab, node)})
+        for gone in holding.lost:
+            log.warning("%s: its lease %s was %s", name, gone, self._fate(gone, key))
         if holding.pending or holding.others:
             return None
         if not known and not await self._is_oldest(key, chosen):
             await self._lease(snapshot).hold({})
             return None
         for stale in [k for k in own if k != key and k in self._followed.entries]:
-            log.info("%s: lets go of its former lease %s", node.name, stale)
+            log.info("%s: lets go of its former lease %s", name, stale)
             with contextlib.suppress(NotFoundError, ConflictError):
                 await self._store.delete(stale, self._followed.entries[stale].mod_revision)
         self.problems = {}
-        return chosen
+        return node
 
     async def release(self) -> None:
         """Gives the leases back."""
@@ -135,14 +131,19 @@ class SubnetManager:
         return self._leased
 
     def _taken(self, key: str) -> str:
+        return f"the lease of its pod subnet, {key}, is held by {self._holder(key)}; delete it if it is nobody's"
+
+    def _fate(self, gone: str, wanted: str) -> str:
+        """What became of a lease that was held, before it was tried to hold `wanted`."""
+        if holder := self._holder(gone):
+            return f"taken by {holder}" if gone == wanted else f"taken by {holder}; it takes {wanted}"
+        return "deleted, or has expired; it is taken again"
+
+    def _holder(self, key: str) -> str:
+        """The addresses of another holder of a lease, "" where there is none."""
         entry = self._followed.entries.get(key)
-        lease = leases.subnet_lease(key, entry.value) if entry else None
-        who = ", ".join(lease.addresses) if lease else "someone"
-        return f"the lease of its pod subnet, {key}, is held by {who}; delete that key if it is nobody's"
-
-
-def _with_subnets(node: Node, cidrs: tuple[str, ...]) -> Node:
-    return replace(node, spec=replace(node.spec, podCIDR=cidrs[0], podCIDRs=cidrs))
+        lease = leases.subnet_lease(key, entry.value) if entry and key not in self._mine else None
+        return ", ".join(lease.addresses) or "someone" if lease else ""
 
 
 def lease_of(node: Node) -> str:

@@ -1,0 +1,58 @@
+"""get lease: which node holds which pod subnet, and what its /run/flannel/subnet.env says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+from k8snetlab.cli.options import ObjectOutput, client_of, print_json
+from k8snetlab.errors import InputError
+
+NAMES = ("lease", "leases")
+
+
+def node_of(words: Sequence[str]) -> str | None:
+    """The node that `get`'s words ask the lease of, "" for all nodes; None where they ask for something else."""
+    kind, slash, name = words[0].partition("/") if words else ("", "", "")
+    if kind.lower() not in NAMES:
+        return None
+    if len(words) > 2 or (slash and len(words) > 1):
+        raise InputError("get lease takes one node, or none for all", "k8snetlab get lease node1")
+    return name if slash else words[1] if len(words) > 1 else ""
+
+
+def show(lab: str | None, node: str, output: ObjectOutput | None) -> None:
+    items = client_of(lab).leases(node)
+    if output is ObjectOutput.JSON:
+        print_json(items[0] if node else {"items": list(items)})
+    elif output is ObjectOutput.YAML:
+        import yaml
+
+        typer.echo(yaml.safe_dump(items[0] if node else {"items": list(items)}, sort_keys=False), nl=False)
+    elif output is ObjectOutput.NAME:
+        typer.echo("\n".join(f"lease/{item['node']}" for item in items))
+    else:
+        typer.echo("\n\n".join(_text(item) for item in items))
+    if not items:
+        typer.echo("No resources found", err=True)
+
+
+def _text(item: Mapping[str, Any]) -> str:
+    """subnet.env as it is, below a comment with the lease."""
+    lines = [f"# {item['node']}: {item['key']}", f"# {_state(item)}"]
+    return "\n".join([*lines, *(f"{name}={value}" for name, value in item["env"].items())])
+
+
+def _state(item: Mapping[str, Any]) -> str:
+    from k8snetlab.cli.views import duration
+
+    if not item["holder"]:
+        return "nobody holds it: the lease has expired, or is not taken yet"
+    if item["left"] is None:
+        return f"held by {item['holder']}; when it expires the store does not say"
+    expires = datetime.fromtimestamp(time.time() + item["left"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"held by {item['holder']} for another {duration(item['left'])}, until {expires} unless renewed"

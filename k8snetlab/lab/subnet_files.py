@@ -1,0 +1,58 @@
+"""/run/flannel/subnet.env of every node: of one that is a namespace, and of the machine that is one."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from k8snetlab.errors import AlreadyExistsError
+from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.paths import LabPaths
+
+log = logging.getLogger(__name__)
+FILE = "subnet.env"
+RUN = Path("/run/flannel")
+
+
+class SubnetFiles:
+    """Writes what changed. What runs in a node's namespace finds its directory (`LabPaths.flannel`) at /run/flannel."""
+
+    def __init__(self, paths: LabPaths) -> None:
+        self._paths = paths
+        self._written: dict[str, str] = {}
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """The text of each node's file; nodes that are not named have none."""
+        for node in self._written.keys() - files.keys():
+            shutil.rmtree(self._paths.flannel(node), ignore_errors=True)
+            del self._written[node]
+        for node, text in files.items():
+            if self._written.get(node) != text:
+                directory = self._paths.flannel(node)
+                directory.mkdir(parents=True, exist_ok=True)
+                _replace(directory / FILE, text)
+                self._written[node] = text
+
+    def write_own(self, node: str, text: str) -> None:
+        """The file of the node that this machine is. One that somebody else has written stays as it is."""
+        if self._written.get(node) == text:
+            return
+        self._written[node] = text
+        try:
+            Ledger(self._paths.ledger).own_file(RUN / FILE)
+        except AlreadyExistsError as error:
+            log.warning("%s; it stays as it is", error.message)
+            return
+        RUN.mkdir(exist_ok=True)
+        _replace(RUN / FILE, text)
+
+
+def _replace(file: Path, text: str) -> None:
+    """Everybody may read it, and whoever does reads the old text or the new one."""
+    file.parent.chmod(0o755)
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.write_text(text)
+    fresh.chmod(0o644)
+    fresh.rename(file)
