@@ -19,6 +19,8 @@ _COLOURS = {
     "flood": "yellow",
     "mixed": "bold yellow",
 }
+CONNECTIONS = 6
+"""What conntrack made of the packet, in lines: a packet that goes in circles makes dozens."""
 FATES = {
     "answered": "answered",
     "refused": "refused (a reset or ICMP port unreachable)",
@@ -112,8 +114,10 @@ def _ending(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
         if observed["remark"]:
             seen.append(f"; {observed['remark']}")
         yield seen
-        for made in observed["connections"]:
+        for made in observed["connections"][:CONNECTIONS]:
             yield Text(f"conntrack of {made['place']}: {_tuple(made['original'])}, answered as {_tuple(made['reply'])}")
+        if len(observed["connections"]) > CONNECTIONS:
+            yield Text(f"and {len(observed['connections']) - CONNECTIONS} more connections")
         if observed["agrees"]:
             yield Text("prediction and observation agree", style="green")
         for difference in observed["differences"]:

@@ -19,7 +19,7 @@ from k8snetlab.dataplane.rules import ChainKey, Family, beside
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
 from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import iptables, netns, sysctl
-from k8snetlab.kernel.iptables import Variant, command, saved
+from k8snetlab.kernel.iptables import Variant, saved
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
     IFF_UP,
@@ -73,7 +73,7 @@ def survey(
     asks = [f"net.ipv{6 if six else 4}.neigh.{name}.app_solicit" for name in devices if name.startswith("flannel")]
     values = sysctl.read(namespace, [*keys, *asks])
     asking = {key.split(".", 3)[3].rpartition(".")[0].replace("/", ".") for key in asks if values.get(key, "0") != "0"}
-    text = _rules(namespace, family, variant, lockfile)
+    text = iptables.held(namespace, family, variant, lockfile)
     associations = _sctp(namespace)
     other, more = iptables.beside(namespace, family, variant)
     return View(
@@ -225,11 +225,6 @@ class _LazyNames(dict[int, str]):
             with netns.inside(self._namespace):
                 self.update(socket.if_nameindex())
         return super().get(index, default)
-
-
-def _rules(namespace: str, family: Family, variant: Variant, lockfile: Path) -> str:
-    tool = f"{'iptables' if family == 'ipv4' else 'ip6tables'}-{variant}-save"
-    return command.output(namespace, [tool, "-c"], lockfile)
 
 
 def _beside(found: Mapping[ChainKey, _Held], variant: Variant) -> dict[ChainKey, _Held]:

@@ -81,10 +81,10 @@ def _score(way: Way, seen: list[Sighting], heard: Fate) -> tuple[int, bool]:
 
 
 def _first(sightings: Iterable[Sighting]) -> Iterator[Sighting]:
-    """One of each: what is sent again says nothing new."""
+    """One of each: what is sent again says nothing new; what passes a point a second time may have other addresses."""
     known: set[tuple[object, ...]] = set()
     for sighting in sightings:
-        key = (sighting.point, sighting.back, sighting.outer is None)
+        key = (sighting.point, sighting.back, sighting.outer is None, _addresses(sighting.packet))
         if key not in known:
             known.add(key)
             yield sighting
@@ -96,13 +96,19 @@ def _marked(
     bridges: Collection[tuple[str, str]],
     flooded: Collection[tuple[str, str]],
 ) -> tuple[tuple[Hop, ...], list[str]]:
-    left = {(s.point, s.outer is None): s for s in seen}
+    there: dict[tuple[Point, bool], list[Sighting]] = {}
+    for s in seen:
+        there.setdefault((s.point, s.outer is None), []).append(s)
+    left = {at: found[0] for at, found in there.items()}
     marked: list[Hop] = []
     differences: list[str] = []
     last: Hop | None = None
     broken = False
     for hop in hops:
-        sighting = left.pop((hop.point, hop.outer is None), None) if hop.interface else None
+        left.pop((hop.point, hop.outer is None), None)
+        known = there.get((hop.point, hop.outer is None), []) if hop.interface else []
+        same = (s for s in known if _addresses(s.packet) == _addresses(hop.packet))
+        sighting = next(same, known[0] if known else None)
         remark = ""
         if not hop.interface or hop.remark == UNWATCHED:
             marked.append(hop)

@@ -14,7 +14,7 @@ from k8snetlab.dataplane.view import Interface, RouteEntry, View, World, same_fa
 from k8snetlab.trace.filtering import Passed, Tracked, passages
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.segment import neighbour, port_of
-from k8snetlab.trace.way import Carried, Decision, Fate, Flow, Hop, Way, end
+from k8snetlab.trace.way import Carried, Decision, Fate, Flow, Hop, Point, Way, end
 
 MAX_HOPS = 64
 VXLAN_OVERHEAD = {False: 50, True: 70}
@@ -52,6 +52,12 @@ class _Trip(msgspec.Struct, frozen=True):
             mtu=device.mtu if device else 0,
         )
         return replace(self, hops=(*self.hops, hop), pending=())
+
+    def was_at(self, point: Point, flow: Flow) -> bool:
+        """Whether the same packet, on its way there or back, has been at this point before."""
+        carried, outer = (flow.inner.flow, flow) if flow.inner else (flow, None)
+        leg = self.hops[self.turn or 0 :]
+        return any(h.point == point and h.packet == carried and h.outer == outer for h in leg)
 
     def after(self, passed: Passed) -> _Trip:
         return replace(
@@ -138,11 +144,14 @@ class _Walk:
             yield from self._transmit(trip.note(*passed.after), view, passed.flow, route)
 
     def _disbelieved(self, view: View, device: Interface, src: str) -> str:
+        """Of IPv4 only: IPv6 asks for no way back."""
+        if ":" in src:
+            return ""
         if view.owns(src) and device.kind != "loopback":
             return f"{view.place} has the address {src} itself and takes none from outside (martian source)"
         key = "net.ipv4.conf.{}.rp_filter"
         mode = max(int(view.sysctl(key.format(name))) for name in ("all", device.name.replace(".", "/")))
-        if not mode or ":" in src:
+        if not mode:
             return ""
         back, _ = view.route(src)
         if back is None or (mode == 1 and back.dev != device.name):
@@ -253,6 +262,12 @@ class _Walk:
         if not (device.up and device.running):
             what = "has no carrier" if device.up else "is down"
             yield self._stop(trip, view, flow, "lost", f"{view.place}: {device.name} {what}")
+            return
+        if trip.was_at((view.netns, device.name, "out"), flow):
+            reason = f"the packet goes in circles, again through {view.place}, until its hop limit is used up"
+            # An address that is translated on every round is never translated back as often: no ICMP error returns.
+            same = (flow.src, flow.dst) == (trip.asked.src, trip.asked.dst)
+            yield self._stop(trip, view, flow, "unreachable" if same else "lost", reason)
             return
         mac, decision = neighbour(self.world, self.owners, view, device, route.via or flow.dst)
         trip = trip.note(decision)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from k8snetlab.dataplane.view import Interface, View, World
-from k8snetlab.trace.owners import Owners
+from k8snetlab.trace.owners import NOBODY, Owners
 from k8snetlab.trace.way import Decision
 
 
@@ -33,6 +33,7 @@ def port_of(
 ) -> tuple[Interface | None, Decision]:
     """The port that a frame for `mac` leaves by; what = "flood" when the bridge does not know and tries all."""
     entry, owner = view.port(bridge, mac), owners.of_address(dst)
+    owner = "the kernel, which learns" if owner == NOBODY else owner
     if entry and entry.dev in view.interfaces and entry.dev != bridge:
         text = f"{bridge} sends to port {entry.dev}"
         return view.interfaces[entry.dev], Decision("port", text, entry.words(), owner)

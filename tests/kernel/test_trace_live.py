@@ -50,59 +50,6 @@ def variant(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module", params=["two-nodes", "business-manager"])
-def whole(request: pytest.FixtureRequest, variant: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab that nobody breaks."""
-    lab = start(tmp_path_factory.mktemp("whole"), request.param, variant)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
-        yield lab
-    lab.run("down")
-
-
-def test_prediction_equals_observation_for_every_pair(whole: Lab) -> None:
-    problems = []
-    results = whole.json("probe", "--all", code=None)["results"]
-    assert results
-    for result in results:
-        answer = trace(whole, result["from"], result["address"], result["port"], result["protocol"].lower())
-        heard = answer["observed"]["fate"] == "answered"
-        if heard != result["reached"] or not answer["observed"]["agrees"]:
-            problems.append(
-                (result["from"], result["address"], result["port"], taken(answer)["fate"], answer["observed"])
-            )
-        assert sum(way["probability"] for way in answer["ways"]) == pytest.approx(1)
-    assert problems == []
-
-
-BACKENDS = {
-    "host-gw": "{backend: host-gw}",
-    "direct routing": "{directRouting: true}",
-    "on-miss": "{resolve: on-miss}",
-    "on-miss, flat": "{resolve: on-miss, routes: flat}",
-    "another port and VNI": "{port: 4789, vni: 77}",
-}
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_every_backend_is_predicted(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (SCENARIOS / "business-manager" / "lab.yaml").read_text()
-    text = re.sub(r"^  network:\n(    .*\n)*", f"  network: {BACKENDS[backend]}\n", text, flags=re.M)
-    for file in (SCENARIOS / "business-manager").glob("*.yaml"):
-        (tmp_path / file.name).write_text(text if file.name == "lab.yaml" else file.read_text())
-    lab = Lab(tmp_path)
-    monkeypatch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
-    try:
-        lab.run("up", str(tmp_path))
-        pods = [p["status"]["podIP"] for p in lab.json("get", "pods")["items"]]
-        answers = [trace(lab, "client", "business-manager", 80), trace(lab, "node1", "data-product", 50051)]
-        answers.append(trace(lab, "outside", "business-manager", None, node="node2"))
-        answers += [trace(lab, place, ip, None, "icmp") for place in ("client", "node1") for ip in pods]
-    finally:
-        lab.run("down")
-    assert [(taken(a)["fate"], a["observed"]["differences"]) for a in answers] == [("answered", [])] * len(answers)
-
-
 @contextlib.contextmanager
 def dual(variant: str, directory: Path, more: str = "") -> Iterator[Lab]:
     """A lab with both IP families."""
@@ -123,17 +70,6 @@ def dual(variant: str, directory: Path, more: str = "") -> Iterator[Lab]:
             yield lab
         finally:
             lab.run("down")
-
-
-def test_both_ip_families_are_predicted(variant: str, tmp_path: Path) -> None:
-    with dual(variant, tmp_path) as lab:
-        targets = {(r["address"], r["port"], r["protocol"]) for r in lab.json("probe", "--all", code=None)["results"]}
-        cases = [(p, *t) for p in ("web1", "node2", "outside") for t in sorted(targets) if ":" in t[0]]
-        answers = [trace(lab, place, address, port, protocol.lower()) for place, address, port, protocol in cases]
-    assert cases
-    different = [(c, a["observed"]) for c, a in zip(cases, answers, strict=True) if not a["observed"]["agrees"]]
-    assert different == []
-    assert {taken(a)["fate"] for a in answers} == {"answered", "refused", "unreachable", "lost"}
 
 
 # --- broken labs ------------------------------------------------------------------------------------------------------

@@ -271,3 +271,15 @@ spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, s
     assert owners.of_address("203.0.113.10") == "the host outside of Lab lab, f.yaml:1"
     assert owners.of_tunnel() == "the network of Lab lab, f.yaml:1"
     assert owners.of_address("8.8.8.8") == NOBODY
+
+
+def test_a_packet_in_circles_ends_with_its_hop_limit() -> None:
+    """The server sends what is not its own back to the node, which sent it there."""
+    routes = (*node().routes, RouteEntry("10.99.0.0/24", dev="cni0", via="10.244.1.3"))
+    world = World(server={"sysctls": {"net.ipv4.ip_forward": "1"}}, node1={"routes": routes})
+    (way,) = predict(world, Owners(Snapshot()), CLIENT, Flow("", "10.99.0.1", "tcp", 40000, 80))
+    assert way.fate == "unreachable"
+    assert way.reason == "the packet goes in circles, again through node1, until its hop limit is used up"
+    once = list({s.point: s for s in reversed(seen(way))}.values())
+    assert len(once) < len(seen(way)) and (SERVER, "eth0", "out") in [s.point for s in once]
+    assert compare([way], reversed(once), "unreachable", set()).differences == ()

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.errors import InputError, UnsupportedError
+from k8snetlab.errors import InputError, KernelError, UnsupportedError
 from k8snetlab.kernel.iptables import command, legacy, saved
 from k8snetlab.kernel.iptables.legacy import LegacyIptables
 from k8snetlab.kernel.iptables.nft import NftIptables
@@ -19,7 +19,7 @@ from k8snetlab.kernel.iptables.tables import Iptables, Variant
 LOCKFILE = Path("/run/xtables.lock")
 _UNTOUCHED = 1
 """nf_tables' generation in a new namespace."""
-__all__ = ["Iptables", "Variant", "beside", "mixed", "open", "variant"]
+__all__ = ["Iptables", "Variant", "beside", "held", "mixed", "open", "variant"]
 
 
 def variant(wanted: str = "") -> Variant:
@@ -58,16 +58,26 @@ def mixed(namespace: str) -> bool:
     return False
 
 
-def beside(namespace: str, family: Family, chosen: Variant) -> tuple[Variant, str]:
-    """The variant that is not `chosen`, and what its `iptables-save -c` prints, "" where it holds no rules."""
+def held(namespace: str, family: Family, variant: Variant, lockfile: Path) -> str:
+    """What `iptables-save -c` prints, without starting it ("") where the namespace never had a table."""
+    if variant == "nft":
+        never = open(namespace, family, variant, lockfile).generation() == _UNTOUCHED
+    else:
+        never = not legacy.tables(namespace, family)
     tool = "iptables" if family == "ipv4" else "ip6tables"
-    if chosen == "nft":
-        held = legacy.holds_rules(namespace, family)
-        return "legacy", command.output(namespace, [f"{tool}-legacy-save", "-c"], LOCKFILE) if held else ""
-    if open(namespace, family, "nft", LOCKFILE).generation() == _UNTOUCHED:
-        return "nft", ""
-    text = command.output(namespace, [f"{tool}-nft-save", "-c"], LOCKFILE)
-    return "nft", text if any(saved.chains(text).values()) else ""
+    return "" if never else command.output(namespace, [f"{tool}-{variant}-save", "-c"], lockfile)
+
+
+def beside(namespace: str, family: Family, chosen: Variant) -> tuple[Variant, str]:
+    """The variant that is not `chosen`, and what `held` says of it, "" where it holds no rules or cannot be read."""
+    other: Variant = "legacy" if chosen == "nft" else "nft"
+    if other == "legacy" and not legacy.holds_rules(namespace, family):
+        return other, ""
+    try:
+        text = held(namespace, family, other, LOCKFILE)
+    except (KernelError, UnsupportedError):
+        return other, ""
+    return other, text if any(saved.chains(text).values()) else ""
 
 
 @functools.cache
