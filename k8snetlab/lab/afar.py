@@ -13,10 +13,11 @@ import msgspec
 
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
-from k8snetlab.errors import K8sNetLabError
+from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.kernel.packets import Connection, Frame
 from k8snetlab.lab.client import OWN
 from k8snetlab.lab.remote import Remote
+from k8snetlab.trace.finding import Finding
 
 T = TypeVar("T")
 PATIENCE = 10.0
@@ -35,12 +36,20 @@ class Afar:
 
     def __init__(self, remote: Remote, loop: asyncio.AbstractEventLoop) -> None:
         self._remote, self._loop = remote, loop
+        self._silent: dict[str, DaemonError] = {}
         self.here = remote.node
 
     def survey(self, node: str, namespace: str, family: Family) -> View:
-        """A namespace of another machine as its kernel has it. Raises what is wrong there, DaemonError, StoreError."""
+        """A namespace of another machine as its kernel has it. Raises what is wrong there, DaemonError, StoreError.
+
+        A machine that did not answer is not asked again.
+        """
         path = f"{OWN}/survey?{urlencode({'namespace': namespace, 'family': family})}"
-        return msgspec.msgpack.decode(self._wait(self._whole(node, path)), type=View)
+        return msgspec.msgpack.decode(self._get(node, path), type=View)
+
+    def findings(self, node: str) -> list[Finding]:
+        """What another machine's daemon finds wrong on its node. Raises as `survey` does."""
+        return msgspec.msgpack.decode(self._get(node, f"{OWN}/findings"), type=list[Finding])
 
     @contextlib.contextmanager
     def watch(self, namespaces: Mapping[str, Sequence[str]], ports: Collection[int]) -> Iterator[Watching]:
@@ -54,6 +63,15 @@ class Afar:
             yield watching
         finally:
             self._wait(watching.close())
+
+    def _get(self, node: str, path: str) -> bytes:
+        if node in self._silent:
+            raise self._silent[node]
+        try:
+            return self._wait(self._whole(node, path))
+        except DaemonError as error:
+            self._silent[node] = error
+            raise
 
     async def _whole(self, node: str, path: str) -> bytes:
         async with aclosing(self._remote.forward(node, "GET", path)) as parts:

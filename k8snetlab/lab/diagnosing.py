@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -20,7 +20,9 @@ from k8snetlab.dataplane.rules import ChainKey, Family
 from k8snetlab.errors import K8sNetLabError, NotFoundError
 from k8snetlab.kernel import conntrack, iptables
 from k8snetlab.kernel.read import read
+from k8snetlab.lab.afar import Afar
 from k8snetlab.lab.desired import Desired
+from k8snetlab.lab.machine import read as read_machine
 from k8snetlab.lab.observing import observed
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.tracing import Kernel
@@ -50,26 +52,29 @@ class Question(msgspec.Struct, frozen=True):
     predictOnly: bool = False
 
 
-def diagnose(desired: Callable[[], Desired], paths: LabPaths, question: Question, tell: Tell) -> Json:
+def diagnose(
+    desired: Callable[[], Desired], paths: LabPaths, question: Question, tell: Tell, afar: Afar | None = None
+) -> Json:
     """{"findings": […], "notes": [sentences], "paths": {"walked", "broken", "tried"}, "seconds"}.
 
     A finding has "kind", "fault", "node", "object", "message", "consequence", "show", "mend", "owner", "source",
-    "explains", "paths". `desired` is asked again for a second look, which a lab under repair gets.
+    "explains", "paths". `desired` is asked again for a second look, which a lab under repair gets. `afar` are the other
+    machines of a lab that has them.
     """
     began = time.monotonic()
     now = desired()
     if question.node and now.snapshot and now.snapshot.get(Node, question.node) is None:
         known = ", ".join(name for _, name in now.snapshot.all(Node))
         raise NotFoundError(f"node {question.node!r} not found", f"nodes: {known}")
-    look = _Look(now, paths, question, tell).done()
+    look = _Look(now, paths, question, tell, afar).done()
     if any(_unsettled(finding, now) for finding in look.findings):
         tell("a second look", 0, 0)
         time.sleep(SETTLE)
         first = {finding.identity for finding in look.findings}
-        look = _Look(desired(), paths, question, tell).done()
+        look = _Look(desired(), paths, question, tell, afar).done()
         look.findings = [finding for finding in look.findings if finding.identity in first]
     return {
-        "findings": [_shown(finding) for finding in look.findings],
+        "findings": [_shown(finding, look.machines) for finding in look.findings],
         "notes": look.notes,
         "paths": {"walked": look.walked, "broken": look.broken, "tried": look.tried},
         "seconds": round(time.monotonic() - began, 3),
@@ -84,9 +89,19 @@ def _unsettled(finding: Finding, now: Desired) -> bool:
     return now.daemon == "runs" and finding.kind not in ("service", "store")
 
 
-def _shown(finding: Finding) -> Json:
+def findings_here(desired: Desired, paths: LabPaths) -> list[Finding]:
+    """For the diagnosis of another machine: what is wrong on this one, before any path is walked."""
+    return _Look(desired, paths, Question(), lambda *_: None).here()
+
+
+def _shown(finding: Finding, machines: Collection[str]) -> Json:
+    """`machines` are the names of namespaces that are no such thing on their own machines, where commands are typed."""
     fields = ("kind", "fault", "node", "object", "message", "consequence", "show", "mend", "owner", "source")
-    return {field: getattr(finding, field) for field in fields} | {
+    shown = {field: getattr(finding, field) for field in fields}
+    for name in machines:
+        for command in ("show", "mend"):
+            shown[command] = shown[command].replace(f"ip netns exec {name} ", "").replace(f" -n {name} ", " ")
+    return shown | {
         "explains": list(finding.explains),
         "paths": list(finding.broken),
     }
@@ -95,11 +110,24 @@ def _shown(finding: Finding) -> Json:
 class _Look:
     """One look at everything."""
 
-    def __init__(self, desired: Desired, paths: LabPaths, question: Question, tell: Tell) -> None:
-        self.desired, self.paths, self.question, self.tell = desired, paths, question, tell
+    def __init__(
+        self, desired: Desired, paths: LabPaths, question: Question, tell: Tell, afar: Afar | None = None
+    ) -> None:
+        self.desired, self.paths, self.question, self.tell, self.afar = desired, paths, question, tell, afar
+        self.machines: list[str] = []
         self.findings: list[Finding] = []
         self.notes: list[str] = []
         self.walked = self.broken = self.tried = 0
+
+    def here(self) -> list[Finding]:
+        """Without what is wrong with the store, which whoever asks sees as well."""
+        snapshot = self.desired.snapshot
+        found = [*processes(self.desired.daemon, self.desired.daemon_pid, self.desired.kubelet, self._up())]
+        found += self._agents()
+        if snapshot is not None and self._nodes_here(snapshot):
+            kernel = _World(snapshot, self.paths, None)
+            found += [*self._namespaces(snapshot, kernel), *self._rules(snapshot, kernel)]
+        return found
 
     def done(self) -> _Look:
         desired = self.desired
@@ -143,9 +171,11 @@ class _Look:
     # --- what the kernel holds --------------------------------------------------------------------------------------
 
     def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
-        kernel = _World(snapshot, self.paths)
+        kernel = _World(snapshot, self.paths, self.afar)
+        self.machines = kernel.machines
         found = [*beside, *self._namespaces(snapshot, kernel)]
         found += self._rules(snapshot, kernel)
+        found += self._elsewhere(kernel)
         found += [*diagnose_objects.services(snapshot), *diagnose_objects.pods(snapshot)]
         self.notes += diagnose_objects.lonely(snapshot)
         broken = self._walk(snapshot, kernel)
@@ -153,16 +183,34 @@ class _Look:
         found, met = attributed(found, broken, kernel.wheres, kernel.rule_of, lambda b: _unheard(snapshot, b))
         self._note_strangers(kernel, met)
         if not self.question.predictOnly and not any(f.broken for f in found):
-            found += self._tried(snapshot)
+            found += self._tried(snapshot, kernel)
         return found
+
+    def _elsewhere(self, kernel: _World) -> Iterator[Finding]:
+        """What other machines find on their nodes."""
+        for node in kernel.elsewhere if self.afar else ():
+            assert self.afar is not None
+            try:
+                yield from self.afar.findings(node)
+            except K8sNetLabError as error:
+                yield Finding(
+                    "daemon",
+                    "silent",
+                    node,
+                    node,
+                    error.message,
+                    f"what the kernel of {node} holds is not known, and nobody changes it",
+                    "k8snetlab status",
+                )
 
     def _namespaces(self, snapshot: Snapshot, kernel: _World) -> Iterator[Finding]:
         """Links, addresses, routes … of every namespace; and addresses that two of them have."""
-        planes = [(names.ROUTER, underlay.render(snapshot))]
-        planes += [(n.name, render_node.render(snapshot, n.name)) for n in snapshot.all(Node).values()]
+        planes = [] if snapshot.lab.spec.machines else [(names.ROUTER, underlay.render(snapshot))]
+        planes += [(name, render_node.render(snapshot, name)) for name in kernel.nodes]
         wanted: dict[str, Netns] = {}
         held: dict[str, Netns] = {}
-        states = [(node, state) for node, plane in planes for state in _states(plane)]
+        rendered = [(node, state) for node, plane in planes for state in _states(plane)]
+        states = [(node, replace(state, name=kernel.name_of(state.name))) for node, state in rendered]
         for node, state in states:
             kernel.wheres.setdefault(state.name, _where(state, node, kernel))
         words = diagnose_tables.Names(kernel.owners, {n: w.place for n, w in kernel.wheres.items()})
@@ -170,7 +218,8 @@ class _Look:
             self.tell("namespaces", number, len(states))
             where = kernel.wheres[state.name]
             try:
-                actual = read(state.name, tuple(state.sysctls))
+                actual = read(kernel.own_name(state.name), tuple(state.sysctls))
+                actual = replace(actual, name=state.name)
             except NotFoundError:
                 yield _gone(where)
                 continue
@@ -184,24 +233,24 @@ class _Look:
 
     def _rules(self, snapshot: Snapshot, kernel: _World) -> Iterator[Finding]:
         """kube-proxy's and flannel's rules, policies, the other variant, and UDP connections to what has gone."""
-        shared, nodes = Shared(), list(snapshot.all(Node).values())
+        shared, nodes = Shared(), kernel.nodes
         for number, node in enumerate(nodes):
             self.tell("rules", number, len(nodes))
-            where = kernel.wheres[names.node_netns(snapshot.lab.name, node.name)]
-            flannel = render_node.render(snapshot, node.name).rules
+            where = kernel.wheres[names.node_netns(snapshot.lab.name, node)]
+            flannel = render_node.render(snapshot, node).rules
             for family in kernel.families:
                 with contextlib.suppress(NotFoundError):
                     view = kernel[family][where.netns]
                     counted = any("nfacct" in rule for rules in view.chains.values() for rule in rules)
-                    proxy = ProxyRules.build(snapshot, node.name, family, counted, shared)
+                    proxy = ProxyRules.build(snapshot, node, family, counted, shared)
                     wanted = (*(r for r in flannel if r.family == family), proxy.ruleset)
                     yield from diagnose_rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners)
                     for key in _dropping(view.policies):
                         command = diagnose_rules.Iptables(where.netns, family, kernel.variant)
                         yield diagnose_ways.of_policy(key, where, command)
-                    yield from _connections(where, proxy, family)
+                    yield from _connections(where, kernel.own_name(where.netns), proxy, family)
             with contextlib.suppress(NotFoundError):
-                if iptables.mixed(where.netns):
+                if iptables.mixed(kernel.own_name(where.netns)):
                     yield _mixed(where, kernel.variant)
 
     # --- what packets do --------------------------------------------------------------------------------------------
@@ -223,7 +272,7 @@ class _Look:
             if where.kind not in ("node", "router"):
                 continue
             for family in kernel.families:
-                with contextlib.suppress(NotFoundError):
+                with contextlib.suppress(K8sNetLabError):
                     for key, number, rule in diagnose_ways.strangers(kernel[family][where.netns]):
                         if (where.netns, rule) not in met:
                             self.notes.append(
@@ -231,11 +280,14 @@ class _Look:
                                 f"usual path meets it: {rule}"
                             )
 
-    def _tried(self, snapshot: Snapshot) -> list[Finding]:
+    def _tried(self, snapshot: Snapshot, kernel: _World) -> list[Finding]:
         """Real packets, where no reason is known why one should not arrive."""
         families = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
         paths = [path for family in families for path in usual_paths(snapshot, family)]
-        found, self.tried, notes = observed(snapshot, self.paths, paths, self.tell)
+        paths = [replace(p, origin=kernel.own_name(p.origin)) for p in paths if not kernel.is_elsewhere(p.origin)]
+        routers = [] if snapshot.lab.spec.machines else [names.ROUTER]
+        places = [(name, kernel.own_name(names.node_netns(snapshot.lab.name, name))) for name in routers + kernel.nodes]
+        found, self.tried, notes = observed(snapshot, self.paths, paths, places, self.tell, self.afar)
         self.notes += notes
         return found
 
@@ -243,14 +295,27 @@ class _Look:
 class _World:
     """The kernel for both families, with what people call each namespace."""
 
-    def __init__(self, snapshot: Snapshot, paths: LabPaths) -> None:
+    def __init__(self, snapshot: Snapshot, paths: LabPaths, afar: Afar | None) -> None:
+        machine = read_machine(paths)
+        here = machine.node if machine else ""
         self.families: list[Family] = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
-        self._kernels = {family: Kernel(snapshot, paths, family) for family in self.families}
+        self._kernels = {family: Kernel(snapshot, paths, family, here, afar) for family in self.families}
         self.variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
         self.owners = Owners(snapshot)
         self.pods = {p.key: p for p in snapshot.all(Pod).values()}
         self.wheres: dict[str, Where] = {}
-        self.places = next(iter(self._kernels.values())).places
+        known = next(iter(self._kernels.values()))
+        self.places, self.name_of, self.own_name = known.places, known.name_of, known.own_name
+        self.is_elsewhere = known.node_of
+        homes = {name: names.node_netns(snapshot.lab.name, name) for _, name in snapshot.all(Node)}
+        self.elsewhere = [name for name, home in homes.items() if known.node_of(home)]
+        self.nodes = [name for name in homes if name not in self.elsewhere]
+        self.machines = [*homes.values()] if machine else []
+        for name in self.elsewhere:
+            self.wheres[homes[name]] = Where(homes[name], name, "node", name)
+        for key, (place, kind) in self.places.items():
+            if kind == "pod" and (node := known.node_of(key)):
+                self.wheres[key] = Where(key, f"pod {place if '/' in place else f'default/{place}'}", kind, node)
 
     def __getitem__(self, family: Family) -> Kernel:
         return self._kernels[family]
@@ -322,12 +387,12 @@ def _mixed(where: Where, variant: str) -> Finding:
     )
 
 
-def _connections(where: Where, proxy: ProxyRules, family: Family) -> Iterator[Finding]:
+def _connections(where: Where, netns: str, proxy: ProxyRules, family: Family) -> Iterator[Finding]:
     """UDP connections that lead to endpoints which are none any more: they live as long as the client goes on."""
     serving = stale_udp(replace(proxy, services={}), proxy)
     if not serving:
         return
-    for connection in conntrack.udp(where.netns, family):
+    for connection in conntrack.udp(netns, family):
         address, port = connection.destination
         ends = serving.get((address, port))
         if ends is None or connection.answers in ends:

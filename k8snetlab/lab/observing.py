@@ -13,8 +13,8 @@ from k8snetlab.kernel import netns, strangers
 from k8snetlab.kernel.shot import shoot
 from k8snetlab.kernel.strangers import Stranger
 from k8snetlab.lab import tracing
+from k8snetlab.lab.afar import Afar
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.render import names
 from k8snetlab.trace.diagnose_ways import UsualPath
 from k8snetlab.trace.finding import Finding
 
@@ -28,12 +28,20 @@ MOST = 60
 
 
 def observed(
-    snapshot: Snapshot, paths: LabPaths, usual: list[UsualPath], tell: Callable[[str, int, int], None]
+    snapshot: Snapshot,
+    paths: LabPaths,
+    usual: list[UsualPath],
+    places: list[tuple[str, str]],
+    tell: Callable[[str, int, int], None],
+    afar: Afar | None = None,
 ) -> tuple[list[Finding], int, list[str]]:
-    """What real packets show that prediction did not; the number of paths tried; and notes on who shapes packets."""
+    """What real packets show that prediction did not; the number of paths tried; and notes on who shapes packets.
+
+    `usual` begin on this machine, whose nodes and router are `places` (name, namespace).
+    """
     found: list[Finding] = []
     tried = 0
-    shaping = list(_shaping(snapshot))
+    shaping = list(_shaping(places))
     usual = usual[:: max(1, -(-len(usual) // MOST))]
     for number, path in enumerate(usual):
         tell("packets", number, len(usual))
@@ -41,7 +49,7 @@ def observed(
             break
         tried += 1
         if not _heard(path):
-            found.append(_watched(snapshot, paths, path, shaping))
+            found.append(_watched(snapshot, paths, path, shaping, afar))
     blamed = {f.object for f in found}
     notes: list[str] = []
     for node, where, stranger in shaping:
@@ -65,10 +73,9 @@ def _heard(path: UsualPath) -> bool:
     return False
 
 
-def _shaping(snapshot: Snapshot) -> Iterator[tuple[str, str, Stranger]]:
+def _shaping(places: list[tuple[str, str]]) -> Iterator[tuple[str, str, Stranger]]:
     """What stands on nodes and router that is read by no prediction: (node, namespace, what)."""
-    for name in (names.ROUTER, *(node.name for node in snapshot.all(Node).values())):
-        namespace = names.node_netns(snapshot.lab.name, name)
+    for name, namespace in places:
         if netns.exists(namespace):
             yield from ((name, namespace, stranger) for stranger in _strangers(namespace))
 
@@ -77,7 +84,13 @@ def _strangers(namespace: str) -> list[Stranger]:
     return [*strangers.qdiscs(namespace), *strangers.others(namespace)]
 
 
-def _watched(snapshot: Snapshot, paths: LabPaths, path: UsualPath, shaping: list[tuple[str, str, Stranger]]) -> Finding:
+def _watched(
+    snapshot: Snapshot,
+    paths: LabPaths,
+    path: UsualPath,
+    shaping: list[tuple[str, str, Stranger]],
+    afar: Afar | None,
+) -> Finding:
     """Where a packet gets to, and what stands there."""
     source = path.words.split(" ", 1)[0]
     question = tracing.Question(source, path.flow.dst, path.flow.dport or None, path.flow.protocol)
@@ -85,7 +98,7 @@ def _watched(snapshot: Snapshot, paths: LabPaths, path: UsualPath, shaping: list
     stops: list[str] = []
     devices: list[str] = []
     with contextlib.suppress(K8sNetLabError, KeyError):
-        answer = tracing.trace(snapshot, paths, question)
+        answer = tracing.trace(snapshot, paths, question, afar)
         way = answer["ways"][answer["chosen"]]
         hops = [hop for hop in (*way["there"], *way["back"]) if hop["interface"]]
         missed = next((number for number, hop in enumerate(hops) if hop["seen"] is False), None)

@@ -14,7 +14,7 @@ from k8snetlab.api.machines import interface_of, is_machine
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import Interface, View, family_of, network
-from k8snetlab.errors import InputError, NotFoundError
+from k8snetlab.errors import DaemonError, InputError, NotFoundError
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.packets import Frame, Watch
 from k8snetlab.kernel.shot import shoot
@@ -108,7 +108,9 @@ class Kernel:
 
     def _survey(self, namespace: str) -> View:
         place, kind = self.places[namespace]
-        if self._afar and (node := self.node_of(namespace)):
+        if node := self.node_of(namespace):
+            if self._afar is None:
+                raise DaemonError(f"{place} is on {node}, another machine: only this one's daemon could ask for it")
             return self._afar.survey(node, namespace, self._family)
         lock, others = self._locks / place.replace("/", "."), [*map(self.own_name, self._beyond(namespace, kind))]
         view = survey(self.own_name(namespace), place, kind, self._family, self._variant, lock, others)

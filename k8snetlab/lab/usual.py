@@ -41,6 +41,7 @@ class _Paths:
             living = pod.ready and not pod.metadata.deletionTimestamp and not pod.spec.hostNetwork
             if living and pick(pod.ips, family) and pod.spec.nodeName in self.pods:
                 self.pods[pod.spec.nodeName].append(pod)
+        self.outside = "" if self.lab.spec.machines else pick(self.lab.spec.underlay.outside, family).partition("/")[0]
         self.nodes_own = {address for node in self.nodes for address in node.addresses}
         self.share = max(1, MOST_PODS // max(1, len(self.nodes)))
         self.addresses = {ip for pod in snapshot.all(Pod).values() if pod.ready for ip in pod.ips}
@@ -73,10 +74,9 @@ class _Paths:
                 yield self._echo(node.name, names.node_netns(self.lab.name, node.name), pod)
 
     def _outward(self) -> Iterator[UsualPath]:
-        outside = pick(self.lab.spec.underlay.outside, self.family).partition("/")[0]
-        for pods in self.pods.values() if outside else ():
+        for pods in self.pods.values() if self.outside else ():
             for pod in pods[:1]:
-                flow = Flow("", outside, "icmp")
+                flow = Flow("", self.outside, "icmp")
                 yield UsualPath(sandbox_name(self.lab, pod), flow, f"{_name(pod)} outside --proto icmp")
 
     def _to_pod(self, pod: Pod, target: Pod) -> UsualPath:
@@ -137,7 +137,7 @@ class _Paths:
         self, port: Port, node: Node, settings: Settings, texts: tuple[str, ...], title: str
     ) -> Iterator[UsualPath]:
         origin, protocol = names.node_netns(self.lab.name, names.OUTSIDE), _protocol(port.protocol)
-        if not pick(self.lab.spec.underlay.outside, self.family):
+        if not self.outside:
             return
         address = pick(node.addresses, self.family)
         if port.node_port and (settings.node_port_addresses is None or address in settings.node_port_addresses):

@@ -344,6 +344,26 @@ def test_a_trace_names_what_is_wrong_on_the_other_machine(machines: tuple[Machin
     assert "node2" in way["reason"] and "DROP" in way["reason"]
 
 
+def test_diagnose_finds_the_same_from_each(machines: tuple[Machine, Machine]) -> None:
+    one, two = machines
+    for machine in machines:
+        well = machine.json("diagnose")
+        assert well["findings"] == [] and well["paths"]["walked"] > 4 and well["paths"]["tried"] > 1
+    subnet = one.json("get", "node", "node1")["spec"]["podCIDR"]
+    one.run("pause", "node2")
+    two.here("ip", "route", "del", subnet)
+    try:
+        for machine in machines:
+            (found,) = machine.json("diagnose", code=1)["findings"]
+            assert (found["kind"], found["fault"], found["node"]) == ("route", "missing", "node2")
+            assert found["paths"] and f"ip route show {subnet}" == found["show"]
+            assert "node2: its agent is paused" in machine.run("diagnose", code=1)
+        two.here(*found["mend"].split())
+        assert one.json("diagnose")["findings"] == []
+    finally:
+        one.run("resume", "node2")
+
+
 def test_what_was_applied_is_in_every_kernel_when_apply_returns(
     machines: tuple[Machine, Machine], tmp_path: Path
 ) -> None:
@@ -385,6 +405,8 @@ def test_a_machine_that_does_not_answer_holds_up_nobody(machines: tuple[Machine,
         assert tried == {"node1": False, "node2": True}
         said = one.run("trace", "near", "far:80", code=1)
         assert "node2: its daemon does not answer" in said
+        found = one.json("diagnose", "--predict-only", code=1)["findings"]
+        assert ("daemon", "silent", "node2") in {(f["kind"], f["fault"], f["node"]) for f in found}
         file = tmp_path / "service.yaml"
         file.write_text(SERVICE % ("late", 99))
         argv = one.command("apply", "-f", str(file))
