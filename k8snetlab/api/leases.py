@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from ipaddress import ip_network
 
 import msgspec
 
-from k8snetlab.api.addressing import Network, networks
+from k8snetlab.api.addressing import Network, network, networks
 from k8snetlab.api.core import Node
 from k8snetlab.api.flannel import vtep_mac_of
 from k8snetlab.api.lab import Lab
@@ -49,7 +48,7 @@ def subnet_key(subnets: Iterable[Network]) -> str:
 def subnet_lease(key: str, value: bytes) -> SubnetLease | None:
     """What a key below SUBNETS says; None for what is no lease (flannel too passes over it)."""
     try:
-        subnets = tuple(ip_network(part.replace("-", "/")) for part in key.removeprefix(SUBNETS).split("&"))
+        subnets = tuple(network(part.replace("-", "/")) for part in key.removeprefix(SUBNETS).split("&"))
         attributes = msgspec.json.decode(value, type=_Attributes)
     except (ValueError, msgspec.DecodeError):
         return None
@@ -58,17 +57,17 @@ def subnet_lease(key: str, value: bytes) -> SubnetLease | None:
 
 def subnet_value(lab: Lab, node: Node) -> bytes:
     """The value of a node's lease, JSON."""
-    network = lab.spec.network
+    overlay = lab.spec.network
     data = {}
-    if network.backend == "vxlan":
+    if overlay.backend == "vxlan":
         data = {
-            field: {"VNI": network.vni, "VtepMAC": vtep_mac_of(node, family)}
+            field: {"VNI": overlay.vni, "VtepMAC": vtep_mac_of(node, family)}
             for version, field, family in ((4, "BackendData", "ipv4"), (6, "BackendV6Data", "ipv6"))
             if any(subnet.version == version for cidr in node.podCIDRs for subnet in networks(cidr))
         }
     ipv4 = next((a for a in node.addresses if ":" not in a), None)
     ipv6 = next((a for a in node.addresses if ":" in a), None)
-    value = {"PublicIP": ipv4, "PublicIPv6": ipv6, "BackendType": network.backend, **data}
+    value = {"PublicIP": ipv4, "PublicIPv6": ipv6, "BackendType": overlay.backend, **data}
     return json.dumps(value, separators=(",", ":")).encode()
 
 
