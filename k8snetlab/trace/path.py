@@ -241,7 +241,9 @@ class _Walk:
         tunnel = next((i for i in ends if i.vni == carried.vni), None)
         if tunnel is None:
             what = f"VNI {carried.vni}" if ends else f"UDP port {flow.dport}"
-            yield self._stop(trip, view, flow, "lost", f"{view.place} has no tunnel for {what}")
+            down = [i.name for i in view.interfaces.values() if (i.kind, i.vni, i.up) == ("vxlan", carried.vni, False)]
+            but = f": {' and '.join(down)} is down" if down else ""
+            yield self._stop(trip, view, flow, "lost", f"{view.place} has no tunnel for {what}{but}")
             return
         text = f"{tunnel.name} takes VNI {carried.vni}: {carried.flow}"
         trip = trip.note(Decision("decapsulate", text, owner=self.owners.of_tunnel()))

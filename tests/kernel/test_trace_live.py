@@ -108,6 +108,7 @@ def facts(lab: Lab) -> dict[str, str]:
         "far": far["metadata"]["name"],
         "farIP": far["status"]["podIP"],
         "farMAC": next(e["mac"] for e in fdb if e.get("dst") == "192.168.0.22"),
+        "nearMAC": json.loads(lab.shell("node1", "ip", "-j", "link", "show", "flannel.1"))[0]["address"],
         "veths": " ".join(veths),
         "service": "10.254.80.22",
     }
@@ -157,6 +158,14 @@ BROKEN = {
         "bridge -n {lab}.node1 fdb del 02:00:00:00:00:02 dev flannel.1",
         ("{one}", "{farIP}", 8080),
         ("lost", "the inner frame is for 02:00:00:00:00:02, and flannel.1 is {farMAC}"),
+    ),
+    "tunnel down there": (
+        "ip -n {lab}.node2 link set flannel.1 down",
+        "ip -n {lab}.node2 link set flannel.1 up && "
+        "ip -n {lab}.node2 route replace 172.30.76.0/24 via 172.30.76.0 dev flannel.1 onlink && "
+        "ip -n {lab}.node2 neigh replace 172.30.76.0 lladdr {nearMAC} dev flannel.1 nud permanent",
+        ("{one}", "{farIP}", 8080),
+        ("lost", "node2 has no tunnel for UDP port 8472: flannel.1 is down"),
     ),
     "forwarding off here": (
         SYSCTL.format(lab="{lab}", node="node1", setting="net.ipv4.ip_forward=0"),
