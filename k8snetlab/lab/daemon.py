@@ -68,7 +68,7 @@ class Daemon:
         agents = Agents(cluster, self._ledger, self._paths, self._synced, machine)
         remote = Remote(store, machine.node) if machine else None
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, remote)
-        leases = Leases(store, cluster, machine, self._paths)
+        leases = Leases(store, cluster, machine, self._paths, self._ledger)
         membership = Membership(cluster, agents, leases, machine)
         operations = Operations(self._lab, cluster, agents, kubelet, self._paths, leases, self._stop.set, remote)
         everywhere = Everywhere(cluster, operations, remote) if remote else None

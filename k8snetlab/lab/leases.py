@@ -23,6 +23,7 @@ from k8snetlab.lab.cluster import Cluster, now
 from k8snetlab.lab.election import DURATION, Election
 from k8snetlab.lab.following import RETRY, Followed
 from k8snetlab.lab.leased import SOON
+from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.machine import Machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.registration import HEARTBEAT, Registration
@@ -51,6 +52,7 @@ class Leases:
         cluster: Cluster,
         machine: Machine | None,
         paths: LabPaths,
+        ledger: Ledger,
         *,
         heartbeat: int = HEARTBEAT,
         election: int = DURATION,
@@ -59,7 +61,7 @@ class Leases:
         self._wakers: list[Callable[[], None]] = []
         self._network = Followed(store, leases.NETWORK, self._wake)
         self._living = Followed(store, leases.KUBERNETES, self._wake)
-        self._files = SubnetFiles(paths)
+        self._files = SubnetFiles(paths, ledger)
         self._subnets = SubnetManager(store, self._network)
         self._heartbeat = heartbeat
         self._trusted = time.monotonic()

@@ -19,8 +19,8 @@ RUN = Path("/run/flannel")
 class SubnetFiles:
     """Writes what changed. What runs in a node's namespace finds its directory (`LabPaths.flannel`) at /run/flannel."""
 
-    def __init__(self, paths: LabPaths) -> None:
-        self._paths = paths
+    def __init__(self, paths: LabPaths, ledger: Ledger) -> None:
+        self._paths, self._ledger = paths, ledger
         self._written: dict[str, str] = {}
 
     def write(self, files: Mapping[str, str]) -> None:
@@ -37,11 +37,11 @@ class SubnetFiles:
 
     def write_own(self, node: str, text: str) -> None:
         """The file of the node that this machine is. One that somebody else has written stays as it is."""
-        if self._written.get(node) == text:
+        if self._written.get(node) == text and (RUN / FILE).exists():
             return
         self._written[node] = text
         try:
-            Ledger(self._paths.ledger).own_file(RUN / FILE)
+            self._ledger.own_file(RUN / FILE)
         except AlreadyExistsError as error:
             log.warning("%s; it stays as it is", error.message)
             return

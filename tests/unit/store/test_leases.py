@@ -24,6 +24,7 @@ from k8snetlab.errors import ConflictError
 from k8snetlab.lab import subnet_files
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.leases import Leases
+from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.machine import Machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render import node as render_node
@@ -65,7 +66,9 @@ class Daemon:
         await self.informer.start()
         self.cluster = Cluster(self.store, self.informer, shared=True)
         self.leases = Leases(
-            self.store, self.cluster, self.machine, LabPaths("lab"), heartbeat=self.heartbeat, election=2
+            *(self.store, self.cluster, self.machine, LabPaths("lab"), Ledger(LabPaths("lab").ledger)),
+            heartbeat=self.heartbeat,
+            election=2,
         )
         self._task = asyncio.create_task(self.leases.run())
         return self
