@@ -13,26 +13,26 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.netns import Netns, NodeDataplane
+from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.rules import ChainKey, Family
 from k8snetlab.errors import K8sNetLabError, NotFoundError
 from k8snetlab.kernel import conntrack, iptables
 from k8snetlab.kernel.read import read
 from k8snetlab.lab.afar import Afar
+from k8snetlab.lab.both_families import World, namespaces_of, where_of, with_peer
 from k8snetlab.lab.desired import Desired
-from k8snetlab.lab.machine import read as read_machine
 from k8snetlab.lab.observing import observed
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.tracing import Kernel
 from k8snetlab.lab.usual import usual_paths
 from k8snetlab.render import names, underlay
 from k8snetlab.render import node as render_node
 from k8snetlab.render.families import FAMILIES, pick
 from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp
-from k8snetlab.trace import diagnose_objects, diagnose_rules, diagnose_tables, diagnose_ways
+from k8snetlab.trace import diagnose_objects, diagnose_rules, diagnose_strangers, diagnose_tables, diagnose_ways
 from k8snetlab.trace.diagnose import attributed, notes_on_agents, processes, store
+from k8snetlab.trace.diagnose_links import Names
 from k8snetlab.trace.diagnose_ways import Broken
 from k8snetlab.trace.finding import Finding, Where, ordered
 from k8snetlab.trace.owners import Owners
@@ -125,7 +125,7 @@ class _Look:
         found = [*processes(self.desired.daemon, self.desired.daemon_pid, self.desired.kubelet, self._up())]
         found += self._agents()
         if snapshot is not None and self._nodes_here(snapshot):
-            kernel = _World(snapshot, self.paths, None)
+            kernel = World(snapshot, self.paths, None)
             found += [*self._namespaces(snapshot, kernel), *self._rules(snapshot, kernel)]
         return found
 
@@ -171,7 +171,7 @@ class _Look:
     # --- what the kernel holds --------------------------------------------------------------------------------------
 
     def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
-        kernel = _World(snapshot, self.paths, self.afar)
+        kernel = World(snapshot, self.paths, self.afar)
         self.machines = kernel.machines
         found = [*beside, *self._namespaces(snapshot, kernel)]
         found += self._rules(snapshot, kernel)
@@ -186,7 +186,7 @@ class _Look:
             found += self._tried(snapshot, kernel)
         return found
 
-    def _elsewhere(self, kernel: _World) -> Iterator[Finding]:
+    def _elsewhere(self, kernel: World) -> Iterator[Finding]:
         """What other machines find on their nodes."""
         for node in kernel.elsewhere if self.afar else ():
             assert self.afar is not None
@@ -203,17 +203,17 @@ class _Look:
                     "k8snetlab status",
                 )
 
-    def _namespaces(self, snapshot: Snapshot, kernel: _World) -> Iterator[Finding]:
+    def _namespaces(self, snapshot: Snapshot, kernel: World) -> Iterator[Finding]:
         """Links, addresses, routes … of every namespace; and addresses that two of them have."""
         planes = [] if snapshot.lab.spec.machines else [(names.ROUTER, underlay.render(snapshot))]
         planes += [(name, render_node.render(snapshot, name)) for name in kernel.nodes]
         wanted: dict[str, Netns] = {}
         held: dict[str, Netns] = {}
-        rendered = [(node, state) for node, plane in planes for state in _states(plane)]
+        rendered = [(node, state) for node, plane in planes for state in namespaces_of(plane)]
         states = [(node, replace(state, name=kernel.name_of(state.name))) for node, state in rendered]
         for node, state in states:
-            kernel.wheres.setdefault(state.name, _where(state, node, kernel))
-        words = diagnose_tables.Names(kernel.owners, {n: w.place for n, w in kernel.wheres.items()})
+            kernel.wheres.setdefault(state.name, where_of(state, node, kernel))
+        words = Names(kernel.owners, {n: w.place for n, w in kernel.wheres.items()})
         for number, (_, state) in enumerate(states):
             self.tell("namespaces", number, len(states))
             where = kernel.wheres[state.name]
@@ -228,10 +228,10 @@ class _Look:
             if any(f.kind == "route" and f.fault == "missing" for f in found):
                 entries = [e for family in kernel.families for e in kernel[family][state.name].routes]
                 found = [*diagnose_tables.drift(where, state, actual, words, entries)]
-            yield from (_with_peer(finding, kernel) for finding in found)
+            yield from (with_peer(finding, kernel) for finding in found)
         yield from diagnose_tables.duplicates(held, wanted, kernel.wheres)
 
-    def _rules(self, snapshot: Snapshot, kernel: _World) -> Iterator[Finding]:
+    def _rules(self, snapshot: Snapshot, kernel: World) -> Iterator[Finding]:
         """kube-proxy's and flannel's rules, policies, the other variant, and UDP connections to what has gone."""
         shared, nodes = Shared(), kernel.nodes
         for number, node in enumerate(nodes):
@@ -247,15 +247,15 @@ class _Look:
                     yield from diagnose_rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners)
                     for key in _dropping(view.policies):
                         command = diagnose_rules.Iptables(where.netns, family, kernel.variant)
-                        yield diagnose_ways.of_policy(key, where, command)
+                        yield diagnose_strangers.of_policy(key, where, command)
                     yield from _connections(where, kernel.own_name(where.netns), proxy, family)
             with contextlib.suppress(NotFoundError):
                 if iptables.mixed(kernel.own_name(where.netns)):
-                    yield _mixed(where, kernel.variant)
+                    yield diagnose_strangers.mixed(where, kernel.variant)
 
     # --- what packets do --------------------------------------------------------------------------------------------
 
-    def _walk(self, snapshot: Snapshot, kernel: _World) -> list[Broken]:
+    def _walk(self, snapshot: Snapshot, kernel: World) -> list[Broken]:
         broken: list[Broken] = []
         paths = [(family, path) for family in kernel.families for path in usual_paths(snapshot, family)]
         for number, (family, path) in enumerate(paths):
@@ -266,21 +266,21 @@ class _Look:
                 self.walked += 1
         return broken
 
-    def _note_strangers(self, kernel: _World, met: set[tuple[str, str]]) -> None:
+    def _note_strangers(self, kernel: World, met: set[tuple[str, str]]) -> None:
         """Strangers' rules that no usual path meets are worth a note."""
         for where in kernel.wheres.values():
             if where.kind not in ("node", "router"):
                 continue
             for family in kernel.families:
                 with contextlib.suppress(K8sNetLabError):
-                    for key, number, rule in diagnose_ways.strangers(kernel[family][where.netns]):
+                    for key, number, rule in diagnose_strangers.strangers(kernel[family][where.netns]):
                         if (where.netns, rule) not in met:
                             self.notes.append(
                                 f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's, and no "
                                 f"usual path meets it: {rule}"
                             )
 
-    def _tried(self, snapshot: Snapshot, kernel: _World) -> list[Finding]:
+    def _tried(self, snapshot: Snapshot, kernel: World) -> list[Finding]:
         """Real packets, where no reason is known why one should not arrive."""
         families = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
         paths = [path for family in families for path in usual_paths(snapshot, family)]
@@ -290,63 +290,6 @@ class _Look:
         found, self.tried, notes = observed(snapshot, self.paths, paths, places, self.tell, self.afar)
         self.notes += notes
         return found
-
-
-class _World:
-    """The kernel for both families, with what people call each namespace."""
-
-    def __init__(self, snapshot: Snapshot, paths: LabPaths, afar: Afar | None) -> None:
-        machine = read_machine(paths)
-        here = machine.node if machine else ""
-        self.families: list[Family] = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
-        self._kernels = {family: Kernel(snapshot, paths, family, here, afar) for family in self.families}
-        self.variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
-        self.owners = Owners(snapshot)
-        self.pods = {p.key: p for p in snapshot.all(Pod).values()}
-        self.wheres: dict[str, Where] = {}
-        known = next(iter(self._kernels.values()))
-        self.places, self.name_of, self.own_name = known.places, known.name_of, known.own_name
-        self.is_elsewhere = known.node_of
-        homes = {name: names.node_netns(snapshot.lab.name, name) for _, name in snapshot.all(Node)}
-        self.elsewhere = [name for name, home in homes.items() if known.node_of(home)]
-        self.nodes = [name for name in homes if name not in self.elsewhere]
-        self.machines = [*homes.values()] if machine else []
-        for name in self.elsewhere:
-            self.wheres[homes[name]] = Where(homes[name], name, "node", name)
-        for key, (place, kind) in self.places.items():
-            if kind == "pod" and (node := known.node_of(key)):
-                self.wheres[key] = Where(key, f"pod {place if '/' in place else f'default/{place}'}", kind, node)
-
-    def __getitem__(self, family: Family) -> Kernel:
-        return self._kernels[family]
-
-    def rule_of(self, broken: Broken) -> Finding | None:
-        """The finding on the stranger's rule that is to blame."""
-        if broken.blamed is None:
-            return None
-        netns, decision = broken.blamed
-        family: Family = "ipv6" if ":" in broken.path.flow.dst else "ipv4"
-        where = self.wheres.get(netns) or Where(netns, netns, "pod", "")
-        return diagnose_ways.of_rule(netns, decision, self[family][netns], where, family, self.variant)
-
-
-def _with_peer(finding: Finding, kernel: _World) -> Finding:
-    """A link's finding with the other end of its cable, where the kernel has one."""
-    if finding.kind != "link" or finding.beyond:
-        return finding
-    device = kernel[kernel.families[0]][finding.netns].interfaces.get(finding.object)
-    return replace(finding, beyond=device.peer) if device and device.peer else finding
-
-
-def _states(plane: NodeDataplane) -> tuple[Netns, ...]:
-    return (plane.node, *plane.pods)
-
-
-def _where(state: Netns, node: str, kernel: _World) -> Where:
-    place, kind = kernel.places.get(state.name, (state.hostname or state.name, state.role))
-    kind = kind if kind not in (names.ROUTER, names.OUTSIDE) else state.role
-    place = f"pod {place if '/' in place else f'default/{place}'}" if state.role == "pod" else place
-    return Where(state.name, place, kind, node)
 
 
 def _gone(where: Where) -> Finding:
@@ -365,26 +308,6 @@ def _gone(where: Where) -> Finding:
 
 def _dropping(policies: Any) -> Iterable[ChainKey]:
     return [key for key, policy in policies.items() if policy == "DROP"]
-
-
-def _mixed(where: Where, variant: str) -> Finding:
-    other = "legacy" if variant == "nft" else "nft"
-    return Finding(
-        "variant",
-        "mixed",
-        where.node,
-        f"iptables-{other}",
-        f"{where.place}: both variants of iptables hold rules; this node uses {variant}, and iptables-{other} has some",
-        "packets pass through both, and what one accepts or translates the other may drop or translate again",
-        f"ip netns exec {where.netns} iptables-{other}-save",
-        "\n".join(
-            f"ip netns exec {where.netns} {tool}-{other} -t {table} {what}"
-            for tool in ("iptables", "ip6tables")
-            for table in ("filter", "nat", "mangle")
-            for what in ("-F", "-X")
-        ),
-        netns=where.netns,
-    )
 
 
 def _connections(where: Where, netns: str, proxy: ProxyRules, family: Family) -> Iterator[Finding]:
@@ -420,4 +343,4 @@ def _unheard(snapshot: Snapshot, broken: Broken) -> Finding | None:
     if not endpoint:
         flow = broken.path.flow
         endpoint = f"[{flow.dst}]:{flow.dport}" if ":" in flow.dst else f"{flow.dst}:{flow.dport}"
-    return diagnose_objects.unheard(snapshot, broken.path.service, endpoint, "")
+    return diagnose_objects.unheard(snapshot, broken.path.service, endpoint)

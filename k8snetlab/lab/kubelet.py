@@ -70,12 +70,16 @@ class KubeletLink:
             except OSError:
                 await asyncio.sleep(0.005)
                 continue
+            ending = False
             try:
                 await self._listen(reader)
             except ConnectionError:
                 log.warning("the kubelet went away; it is started again")
+            except asyncio.CancelledError:
+                ending = True
+                raise
             finally:
-                self._hang_up()
+                self._hang_up(ending)
 
     async def request(self, op: str, pods: Iterable[PodWork] = (), uids: Iterable[str] = ()) -> tuple[PodState, ...]:
         """Runs or stops pods; returns their states. Waits for the line, raises DaemonError when it breaks."""
@@ -151,7 +155,8 @@ class KubeletLink:
         for work in list(self._health.values()):
             await self._send_health(work)
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, ending: bool) -> None:
+        """`ending`: it is this daemon that goes, and the pods run on; else they have gone with the kubelet."""
         self._connected.clear()
         gone = tuple(PodState(uid, ()) for uid in self.states)
         self.states = {}
@@ -162,4 +167,5 @@ class KubeletLink:
             if not answer.done():
                 answer.set_exception(DaemonError("the kubelet went away", "it is started again by itself"))
         self._waiting.clear()
-        self._changed(gone)
+        if not ending:
+            self._changed(gone)

@@ -60,7 +60,7 @@ def pods(snapshot: Snapshot) -> Iterator[Finding]:
             )
 
 
-def unheard(snapshot: Snapshot, service: str, endpoint: str, node: str) -> Finding | None:
+def unheard(snapshot: Snapshot, service: str, endpoint: str) -> Finding | None:
     """Nobody listens where a Service leads: is the number of the port wrong? `endpoint` is "ip:port"."""
     namespace, _, name = service.partition("/")
     found = snapshot.get(Service, name, namespace)

@@ -1,4 +1,4 @@
-"""Links, addresses, sysctls, routes, neighbours and forwarding entries that are not as desired, as findings.
+"""A namespace that is not as desired, as findings: sysctls, addresses, routes, neighbours, forwarding entries.
 
 Built on the operations that would bring a namespace to what is desired: each is explained, not executed.
 """
@@ -6,18 +6,17 @@ Built on the operations that would bring a namespace to what is desired: each is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from k8snetlab.dataplane import delta
-from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
+from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Item, ItemOperation, Operation, SysctlOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.dataplane.view import RouteEntry, network
+from k8snetlab.trace.diagnose_links import Explanation, Links, Names
 from k8snetlab.trace.finding import Finding, Where
-from k8snetlab.trace.owners import Owners
 
 _SYSCTLS = {
     "forward": "{place} passes on no packet: pods reach neither other nodes nor, through it, Services",
@@ -31,21 +30,14 @@ _SYSCTLS = {
     "disable_ipv6": "devices come up more slowly, and answer IPv6 that nobody expects",
     "be_liberal": "conntrack drops TCP segments that it takes for out of window",
 }
-_FIXED = {"vni": "VNI", "port": "UDP port", "local": "local address", "dev": "device", "learning": "learning"}
-
-
-class Names(NamedTuple):
-    """Who is who: owners of addresses, and what people call a namespace."""
-
-    owners: Owners
-    places: Mapping[str, str]
 
 
 def drift(
     where: Where, desired: Netns, actual: Netns, names: Names, entries: Iterable[RouteEntry] = ()
 ) -> Iterator[Finding]:
     """A finding for each thing in which `actual` is not `desired`; `entries` are routes of every kind, as of a View."""
-    explain = _Explain(where, desired, actual, names, tuple(entries))
+    explain, links = _Entries(where, desired, actual, names), Links(where, desired, actual, names)
+    explain.entries = tuple(entries)
     present = {link.name for link in actual.links}
     # A device that something else brings stands for itself here, so that what is to stand on it is not forgotten.
     absent = [replace(d, up=False) for d in desired.links if isinstance(d, Device) and d.name not in present]
@@ -58,27 +50,22 @@ def drift(
             case ItemOperation(verb="del", item=Bridge() | Veth() | Vxlan() as link) if explain.wanted(link.name):
                 recreated[link.name] = operation
             case ItemOperation(item=Bridge() | Veth() | Vxlan() | Device() as link):
-                yield explain.link(operation, link, recreated.get(link.name))
+                yield links.link(operation, link, recreated.get(link.name))
             case ItemOperation():
                 yield from explain.entry(operation, operation.item)
 
 
-class _Explain:
-    def __init__(
-        self, where: Where, desired: Netns, actual: Netns, names: Names, entries: tuple[RouteEntry, ...]
-    ) -> None:
-        self.where, self.desired, self.actual, self.names, self.entries = where, desired, actual, names, entries
-        self.links = {link.name: link for link in actual.links}
+class _Entries(Explanation):
+    """Explains operations on sysctls and on what stands on devices."""
 
-    def wanted(self, name: str) -> bool:
-        return any(link.name == name for link in self.desired.links)
+    entries: tuple[RouteEntry, ...] = ()
 
     # --- sysctls ----------------------------------------------------------------------------------------------------
 
     def sysctl(self, operation: SysctlOperation) -> Finding:
         key, have = operation.key, self.actual.sysctls.get(operation.key)
         told = next((text for part, text in _SYSCTLS.items() if part in key), "the node does not behave as a node does")
-        return self._finding(
+        return self.finding(
             "sysctl",
             "wrong" if have is not None else "missing",
             key,
@@ -87,90 +74,6 @@ class _Explain:
             f"ip netns exec {self.where.netns} sysctl {key}",
             str(operation),
         )
-
-    # --- links ------------------------------------------------------------------------------------------------------
-
-    def link(self, operation: ItemOperation, want: Link, recreated: Operation | None) -> Finding:
-        have = self.links.get(want.name)
-        if operation.verb == "del":
-            message, fault = f"{want.name}{self._peer_words(want)} should not be there", "stale"
-            told = "what is plugged into it takes part though nobody wants it to"
-        elif have is None:
-            message, fault = f"{want.name}{self._peer_words(want)} is missing", "missing"
-            told = self._cut(want)
-        else:
-            fault, words, told = self._difference(self._desired(want.name), have)
-            message = f"{want.name}{self._peer_words(want)} {words}"
-        mend = f"{recreated}\n{operation}" if recreated else str(operation)
-        peer = self._desired(want.name) if self.wanted(want.name) else want
-        return self._finding(
-            "link",
-            fault,
-            want.name,
-            message,
-            told,
-            f"ip -n {self.where.netns} -d link show dev {want.name}",
-            mend,
-            device=want.name,
-            beyond=(peer.peer_netns, peer.peer) if isinstance(peer, Veth) and peer.peer_netns else None,
-        )
-
-    def _desired(self, name: str) -> Link:
-        return next(link for link in self.desired.links if link.name == name)
-
-    def _difference(self, want: Link, have: Link) -> tuple[str, str, str]:
-        """What is the matter, in a word and in words, and what follows; the gravest thing decides."""
-        cut = self._cut(want)
-        if type(want) is not type(have) and not isinstance(want, Device):
-            return "wrong", f"is a {type(have).__name__.lower()}, not a {type(want).__name__.lower()}", cut
-        if isinstance(want, Vxlan) and isinstance(have, Vxlan):
-            for field, title in _FIXED.items():
-                if getattr(want, field) != getattr(have, field):
-                    return "wrong", f"has {title} {getattr(have, field)}, not {getattr(want, field)}", cut
-            if (want.l2miss, want.l3miss) != (have.l2miss, have.l3miss):
-                told = "pods of other nodes are found as the lab's backend does not find them"
-                return "wrong", f"has l2miss and l3miss {'off' if want.l2miss else 'on'}", told
-        if want.up and not have.up:
-            return "down", "is down", cut
-        if isinstance(want, Veth) and isinstance(have, Veth) and want.master != have.master:
-            return "wrong", f"is a port of {have.master}" if have.master else f"is no port of {want.master}", cut
-        if want.mac and want.mac != have.mac:
-            told = f"frames for {want.mac} are not taken by {want.name}"
-            return "wrong", f"has MAC {have.mac}, not {want.mac}", f"{told}: {cut}" if isinstance(want, Vxlan) else told
-        if want.mtu and want.mtu != have.mtu:
-            return "mtu", f"has MTU {have.mtu}, not {want.mtu}", self._too_big(want, have)
-        pod = self._peer(want) or "the pod behind it"
-        told = f"{pod} does not reach itself through a Service: {want.name} sends no frame back where it came from"
-        return "hairpin", "has hairpin off", told
-
-    def _too_big(self, want: Link, have: Link) -> str:
-        if have.mtu > want.mtu:
-            return f"packets of more than {want.mtu} octets leave by it and are too big for what follows: they are lost"
-        return f"packets of more than {have.mtu} octets do not pass; where senders are not told, connections hang"
-
-    def _cut(self, link: Link) -> str:
-        """What does not work without the device."""
-        match link:
-            case Vxlan():
-                return f"packets to and from pods of other nodes are dropped at {link.name}"
-            case Bridge() if self.where.kind == "node":
-                return f"no pod of {self.where.place} reaches anything"
-            case Bridge():
-                return "no node reaches another"
-            case Veth():
-                return f"{self._peer(link) or 'what is behind it'} is cut off"
-            case _ if link.name == "lo":
-                return f"{self.where.place} does not reach itself"
-            case _:
-                return f"{self.where.place} is cut off"
-
-    def _peer(self, link: Link) -> str:
-        want = self._desired(link.name) if self.wanted(link.name) else link
-        return self.names.places.get(want.peer_netns, "") if isinstance(want, Veth) else ""
-
-    def _peer_words(self, link: Link) -> str:
-        peer = self._peer(link)
-        return f" (to {peer})" if peer else ""
 
     # --- what stands on devices -------------------------------------------------------------------------------------
 
@@ -206,7 +109,7 @@ class _Explain:
         mend = str(operation)
         if fault == "wrong":
             mend = f"{ItemOperation('del', self.where.netns, item)}\n{mend}"
-        yield self._finding(
+        yield self.finding(
             "address",
             fault,
             item.address,
@@ -241,7 +144,7 @@ class _Explain:
             fault, message = "wrong", f"{what} is a {other.kind}, not {_way(item)}"
         else:
             fault, message = "missing", f"{what} {_way(item)} is missing"
-        return self._finding(
+        return self.finding(
             "route",
             fault,
             item.dst if item.dst != "default" or not six else "::/0",
@@ -280,7 +183,7 @@ class _Explain:
         else:
             fault, message = "wrong", f"neighbour {item.dst} is {held.state}, not {item.state}"
             told = f"{packets} stop when it is forgotten"
-        return self._finding(
+        return self.finding(
             "neighbour",
             fault,
             item.dst,
@@ -304,7 +207,7 @@ class _Explain:
         else:
             fault, message = "wrong", f"FDB entry {item.lladdr} leads to {held.dst}, not {item.dst}"
             told = f"{packets} are sent to {held.dst}, where no tunnel waits for them"
-        return self._finding(
+        return self.finding(
             "fdb",
             fault,
             item.lladdr,
@@ -320,35 +223,6 @@ class _Explain:
         """The packets that need the tunnel's end behind any of the addresses `gateways`."""
         subnets = [route.dst for route in self.desired.routes if route.via in gateways]
         return f"cross-node packets to {', '.join(subnets or sorted(gateways) or [otherwise])}"
-
-    def _finding(
-        self,
-        kind: str,
-        fault: str,
-        name: str,
-        message: str,
-        consequence: str,
-        show: str,
-        mend: str,
-        owner: str = "",
-        device: str = "",
-        beyond: tuple[str, str] | None = None,
-    ) -> Finding:
-        where = self.where
-        return Finding(
-            kind,
-            fault,
-            where.node,
-            name,
-            f"{where.place}: {message}",
-            consequence,
-            show,
-            mend,
-            owner,
-            where.netns,
-            device,
-            beyond,
-        )
 
 
 def _normal(route: Route) -> str:

@@ -96,7 +96,7 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """Causes that explain others taken together with them; those that break usual paths first, then by `TIERS`."""
     unique = {finding.identity: finding for finding in findings}
     roots: list[Finding] = []
-    for finding in sorted(unique.values(), key=_tier):
+    for finding in sorted(unique.values(), key=lambda f: (_tier(f), f.beyond is None)):
         for number, root in enumerate(roots):
             if _causes(root, finding):
                 roots[number] = root.explaining(finding)

@@ -56,6 +56,12 @@ def test_a_dead_daemon_is_said_and_does_not_hide_what_is_broken(lab: Lab) -> Non
     assert lab.json("diagnose")["findings"] == []
 
 
+def test_a_daemon_that_ends_in_order_leaves_its_pods_ready(lab: Lab) -> None:
+    kill(lab.pids()["daemon"], signal.SIGTERM)
+    eventually(lambda: named(lab) == [("daemon", "dead")])
+    assert lab.json("diagnose", code=1)["paths"]["walked"], "the pods are ready, as the store says"
+
+
 def test_a_halted_daemon_and_kubelet(lab: Lab) -> None:
     pids = lab.pids()
     for role in ("daemon", "kubelet"):

@@ -10,7 +10,20 @@ from pathlib import Path
 import pytest
 
 VERBS = ["doctor", "up", "down", "status", "apply", "delete", "get", "scale"]
-VERBS += ["exec", "shell", "logs", "probe", "trace", "rules", "tables", "graph", "pause", "resume", "render"]
+VERBS += [
+    "exec",
+    "shell",
+    "logs",
+    "probe",
+    "trace",
+    "diagnose",
+    "rules",
+    "tables",
+    "graph",
+    "pause",
+    "resume",
+    "render",
+]
 HEAVY = ("pyroute2", "iptc", "yaml", "msgspec", "httpx", "uvicorn", "asyncio", "rich", "http.client", "ssl")
 
 

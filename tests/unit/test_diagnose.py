@@ -1,0 +1,296 @@
+"""Diagnosis without a kernel: what differs as findings, causes before effects, the faults of manifests, the words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import world
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Node, Service
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cli.diagnose import lines
+from k8snetlab.dataplane.links import Device, Veth, Vxlan
+from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dataplane.rules import ChainKey, Rules, RuleSet
+from k8snetlab.lab.usual import usual_paths
+from k8snetlab.render import node as render_node
+from k8snetlab.render.proxy import ProxyRules
+from k8snetlab.trace import diagnose_objects
+from k8snetlab.trace.diagnose import processes, store
+from k8snetlab.trace.diagnose_links import Names
+from k8snetlab.trace.diagnose_rules import rules
+from k8snetlab.trace.diagnose_tables import drift, duplicates
+from k8snetlab.trace.finding import Finding, Where, ordered
+from k8snetlab.trace.owners import Owners
+from k8snetlab.trace.tracer import assemble
+
+NODE1 = Where("lab.node1", "node1", "node", "node1")
+
+
+@dataclass
+class Lab:
+    snapshot: Snapshot
+    node: Netns
+    pods: tuple[Netns, ...]
+    names: Names
+    rulesets: tuple[RuleSet, ...]
+    held: dict[ChainKey, Rules]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    text = world.LAB % 2 + world.deployment("web", 3) + world.service("web", "type: NodePort")
+    snapshot = world.World(text).run().snapshot
+    plane = render_node.render(snapshot, "node1")
+    rulesets = (*(r for r in plane.rules if r.family == "ipv4"), ProxyRules.build(snapshot, "node1", "ipv4").ruleset)
+    places = {pod.name: f"pod {pod.name.partition('.')[2].replace('.', '/')}" for pod in plane.pods}
+    names = Names(Owners(snapshot), places)
+    return Lab(snapshot, plane.node, plane.pods, names, rulesets, assemble(*rulesets))
+
+
+def found(lab: Lab, **changed: object) -> list[Finding]:
+    """The findings where node1 is as desired but for `changed`."""
+    return ordered(drift(NODE1, lab.node, replace(lab.node, **changed), lab.names))
+
+
+def told(findings: list[Finding]) -> list[tuple[str, str, str]]:
+    return [(f.kind, f.fault, f.object) for f in findings]
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_as_desired_is_no_finding(lab: Lab) -> None:
+    assert found(lab) == []
+
+
+def test_every_noun_is_missed(lab: Lab) -> None:
+    for field in ("routes", "neighbours", "fdb", "addresses"):
+        for item in getattr(lab.node, field):
+            one = found(lab, **{field: tuple(i for i in getattr(lab.node, field) if i != item)})
+            assert len(one) == 1 and one[0].fault == "missing" and one[0].mend and one[0].show, item
+    for key in lab.node.sysctls:
+        one = found(lab, sysctls=lab.node.sysctls | {key: "7"})
+        assert told(one) == [("sysctl", "wrong", key)] and " is 7, not " in one[0].message
+
+
+def test_the_sentence_of_the_issue(lab: Lab) -> None:
+    entry = lab.node.fdb[0]
+    (one,) = found(lab, fdb=())
+    assert one.message == f"node1: FDB entry {entry.lladdr} → {entry.dst} is missing"
+    assert one.consequence == "cross-node packets to 10.244.2.0/24 are dropped at flannel.1"
+    assert one.show == "bridge -n lab.node1 fdb show dev flannel.1"
+    assert one.mend == f"bridge -n lab.node1 fdb replace {entry.lladdr} dev flannel.1 dst {entry.dst} self permanent"
+
+
+def test_what_stood_on_a_device_goes_with_it(lab: Lab) -> None:
+    links = tuple(replace(k, up=False) if isinstance(k, Vxlan) else k for k in lab.node.links)
+    kept = tuple(r for r in lab.node.routes if r.dev != "flannel.1")
+    (one,) = found(lab, links=links, routes=kept, neighbours=())
+    assert (one.kind, one.fault, one.object) == ("link", "down", "flannel.1")
+    assert len(one.explains) == 2 and len(one.mend.splitlines()) == 3
+    without = tuple(k for k in lab.node.links if not isinstance(k, Vxlan))
+    address = tuple(a for a in lab.node.addresses if a.dev != "flannel.1")
+    (one,) = found(lab, links=without, addresses=address, routes=kept, neighbours=(), fdb=())
+    assert (one.kind, one.fault, one.object) == ("link", "missing", "flannel.1")
+    other = tuple(replace(k, vni=9) if isinstance(k, Vxlan) else k for k in lab.node.links)
+    (one,) = found(lab, links=other)
+    assert "has VNI 9, not 1" in one.message and one.mend.startswith("ip -n lab.node1 link del flannel.1")
+
+
+def test_a_pods_end_goes_with_the_nodes(lab: Lab) -> None:
+    veth = next(k for k in lab.node.links if isinstance(k, Veth))
+    pod = next(p for p in lab.pods if p.name == veth.peer_netns)
+    bare = replace(pod, links=(Device("lo"),), addresses=(), routes=())
+    where = Where(pod.name, f"pod {pod.name}", "pod", "node1")
+    gone = [*drift(where, pod, bare, lab.names)]
+    assert {f.kind for f in gone} == {"link", "address", "route"}
+    node = drift(NODE1, lab.node, replace(lab.node, links=tuple(k for k in lab.node.links if k != veth)), lab.names)
+    (one,) = ordered([*gone, *node])
+    assert one.object == veth.name and f"(to {lab.names.places[pod.name]}) is missing" in one.message
+    assert all(str(f.mend) in one.mend for f in gone), "one command after the other puts all of it back"
+
+
+def test_an_address_that_two_have(lab: Lab) -> None:
+    one, other = lab.pods[:2]
+    places = {p.name: Where(p.name, p.name, "pod", "node1") for p in (one, other)}
+    wanted = {one.name: one, other.name: other}
+    assert [*duplicates(wanted, wanted, places)] == []
+    both = replace(other, addresses=(*other.addresses, one.addresses[0]))
+    (finding,) = duplicates({one.name: one, other.name: both}, wanted, places)
+    assert finding.netns == other.name and one.name in finding.message and " addr del " in finding.mend
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+def of_rules(lab: Lab, held: dict[ChainKey, Rules]) -> list[Finding]:
+    return ordered(rules(NODE1, lab.rulesets, held, "nft", lab.names.owners))
+
+
+def test_rules_as_they_should_be_are_no_finding(lab: Lab) -> None:
+    assert of_rules(lab, lab.held) == []
+
+
+def test_each_chain_is_missed_by_its_own_name(lab: Lab) -> None:
+    for key, held in lab.held.items():
+        if not held or not key.chain.startswith(("KUBE-", "FLANNEL-")):
+            continue
+        (one,) = of_rules(lab, lab.held | {key: ()})
+        assert (one.kind, one.fault, one.object) == ("chain", "empty", f"{key.table} {key.chain}")
+        (one,) = of_rules(lab, lab.held | {key: ("-s 192.0.2.1 -j DROP", *held)})
+        assert (one.kind, one.fault, one.object) == ("rule", "foreign", f"{key.table} {key.chain} 1")
+        (one,) = of_rules(lab, lab.held | {key: held[1:]} if len(held) > 1 else lab.held | {key: ()})
+        assert one.fault in ("missing", "empty")
+
+
+def test_each_jump_is_missed(lab: Lab) -> None:
+    for ruleset in lab.rulesets:
+        for hook in ruleset.hooks:
+            key = ChainKey(hook.table, hook.chain)
+            held = lab.held | {key: tuple(r for r in lab.held[key] if r != hook.rule)}
+            (one,) = of_rules(lab, held)
+            assert (one.kind, one.object.split()[:2]) == ("hook", [hook.table, hook.chain])
+
+
+def test_a_flushed_table_is_one_finding(lab: Lab) -> None:
+    held = {key: () if key.table == "nat" else r for key, r in lab.held.items()}
+    (one,) = of_rules(lab, held)
+    assert (one.kind, one.fault, one.object, one.mend) == ("table", "flushed", "nat", "k8snetlab resume node1")
+
+
+@given(st.data())
+def test_the_commands_lead_from_what_is_held_to_what_is_wanted(data: st.DataObject) -> None:
+    """Whatever was done to a chain: -I, -D and -R, done one after the other, put it right."""
+    rule = st.sampled_from([f"-s 10.0.0.{n} -j ACCEPT" for n in range(6)])
+    wanted, held = data.draw(st.lists(rule, max_size=7)), data.draw(st.lists(rule, max_size=7))
+    key = ChainKey("nat", "KUBE-X")
+    ruleset = RuleSet("ipv4", {key: tuple(wanted)}, prefixes=("KUBE-",))
+    findings = [*rules(NODE1, [ruleset], {key: tuple(held)}, "nft", Owners(Snapshot()))]
+    assert bool(findings) == (wanted != held)
+    for finding in findings:
+        for line in finding.mend.splitlines():
+            if line.startswith("k8snetlab"):
+                return
+            words = line.split()
+            verb, number, text = words[7], int(words[9]), " ".join(words[10:])
+            if verb == "-I":
+                held.insert(number - 1, text)
+            elif verb == "-R":
+                held[number - 1] = text
+            else:
+                assert verb == "-D"
+                del held[number - 1]
+    assert held == wanted
+
+
+def test_endpoints_that_have_gone_or_come(lab: Lab) -> None:
+    fewer = world.World(world.LAB % 2 + world.deployment("web", 2) + world.service("web", "type: NodePort")).run()
+    older = ProxyRules.build(fewer.snapshot, "node1", "ipv4").ruleset
+    held = assemble(lab.rulesets[0], older)
+    (one,) = of_rules(lab, held)
+    assert (one.kind, one.fault) == ("endpoint", "missing") and "an endpoint of Service default/web" in one.message
+    assert one.source.startswith("f.yaml:")
+    back = [*rules(NODE1, (lab.rulesets[0], older), lab.held, "nft", Owners(fewer.snapshot))]
+    assert [(f.kind, f.fault) for f in ordered(back)] == [("endpoint", "stale")]
+
+
+# --- objects ----------------------------------------------------------------------------------------------------------
+
+
+def judged(text: str, nodes: int = 2) -> tuple[list[tuple[str, str]], list[str]]:
+    snapshot = world.World(world.LAB % nodes + text).run().snapshot
+    findings = [*diagnose_objects.services(snapshot), *diagnose_objects.pods(snapshot)]
+    assert all(f.source.startswith("f.yaml:") for f in findings)
+    return [(f.fault, f.object) for f in findings], [*diagnose_objects.lonely(snapshot)]
+
+
+def test_a_service_that_leads_somewhere_is_no_finding() -> None:
+    assert judged(world.deployment("web") + world.service("web")) == ([], [])
+    assert judged(world.deployment("web") + world.service("web", ports="[{port: 80, targetPort: http}]")) == ([], [])
+
+
+def test_a_selector_that_meant_pods_is_a_finding_one_without_any_a_note() -> None:
+    web = world.deployment("web")
+    assert judged(web + world.service("wbe"))[0] == [("selector", "default/wbe")]
+    assert judged(web + world.service("web") + world.service("wbe"))[0] == [("selector", "default/wbe")]
+    found, notes = judged(web + world.service("web") + world.service("database"))
+    assert found == [] and len(notes) == 1 and "no pod has the labels app=database" in notes[0]
+    found, notes = judged(world.deployment("web", 0) + world.service("web"))
+    assert found == [] and "Deployment default/web has no pods" in notes[0]
+
+
+def test_a_port_name_that_nobody_has() -> None:
+    ports = "[{port: 80, targetPort: htpp}]"
+    assert judged(world.deployment("web") + world.service("web", ports=ports))[0] == [("targetPort", "default/web:80")]
+
+
+def test_a_port_number_where_nobody_listens() -> None:
+    text = world.LAB % 1 + world.deployment("web", 1) + world.service("web", ports="[{port: 80, targetPort: 81}]")
+    snapshot = world.World(text).run().snapshot
+    ip = world.World(text).run().pods()[0].ips[0]
+    one = diagnose_objects.unheard(snapshot, "default/web", f"{ip}:81")
+    assert one and (one.kind, one.fault, one.object) == ("service", "targetPort", "default/web:80")
+    other = diagnose_objects.unheard(snapshot, "default/web", f"{ip}:8080")
+    assert other and (other.kind, other.fault) == ("pod", "silent"), "the pod is to blame for what it declares"
+    assert diagnose_objects.unheard(snapshot, "default/web", "192.0.2.1:81") is None
+
+
+def test_local_policy_and_nodes_without_an_endpoint() -> None:
+    web = world.deployment("web", 1)
+    assert [w for w, _ in judged(web + world.service("web", "type: NodePort, externalTrafficPolicy: Local"))[0]] == [
+        "local"
+    ]
+    assert judged(web + world.service("web", "type: LoadBalancer, externalTrafficPolicy: Local"))[0] == []
+    assert judged(web + world.service("web", "type: NodePort"))[0] == []
+    assert judged(web + world.service("web", "type: NodePort, externalTrafficPolicy: Local"), nodes=1)[0] == []
+
+
+def test_usual_paths_are_those_that_must_work() -> None:
+    text = world.deployment("web", 4) + world.service("web", "type: NodePort") + world.service("none")
+    snapshot = world.World(world.LAB % 2 + text).run().snapshot
+    paths = usual_paths(snapshot, "ipv4")
+    services = [p for p in paths if p.service]
+    assert {p.service for p in services} == {"default/web"}
+    assert {p.origin for p in services if p.origin == "lab.outside"} and all(len(p.endpoints) == 4 for p in services)
+    (service,) = (s for s in snapshot.all(Service).values() if s.name == "web")
+    ports = {p.flow.dport for p in services}
+    assert ports == {80, service.spec.ports[0].nodePort}
+    many = world.World(world.LAB % 30 + text).run().snapshot
+    assert len(many.all(Node)) == 30 and len(usual_paths(many, "ipv4")) < 300
+    assert usual_paths(snapshot, "ipv6") == []
+
+
+# --- order and words --------------------------------------------------------------------------------------------------
+
+
+def test_what_breaks_paths_comes_before_what_does_not() -> None:
+    dead = [*processes("dead", 0, "runs", "k8snetlab up x"), *store("it is gone", ("http://127.0.0.1:1",), {})]
+    kubelet = [*processes("runs", 1, "dead", "k8snetlab up x")]
+    route = Finding("route", "missing", "node1", "r", "m", "c", "s", broken=("a b: lost",))
+    mtu = Finding("link", "mtu", "node1", "eth0", "m", "c", "s")
+    assert [f.kind for f in ordered([*dead, mtu, route])] == ["route", "link", "daemon", "store"]
+    assert [f.kind for f in ordered([*dead, *kubelet])] == ["kubelet", "daemon", "store"]
+    assert ordered([route, route]) == [route]
+
+
+def test_the_answer_in_words() -> None:
+    finding = {
+        "message": "node1: route x is missing",
+        "consequence": "packets go astray",
+        "explains": [f"thing {n}" for n in range(7)],
+        "paths": [f"path {n}" for n in range(5)],
+        "owner": "Node node2, lab.yaml:3",
+        "show": "ip route",
+        "mend": "ip route add x\nip route add y",
+    }
+    paths = {"walked": 9, "broken": 5, "tried": 0}
+    answer = {"findings": [finding, finding], "notes": ["n"], "paths": paths, "seconds": 0.1}
+    text = [*lines(answer)]
+    assert text[0] == "1. node1: route x is missing" and text.count("   mend: ip route add y") == 2
+    assert "   with it: 2 things more" in text and "   broken: 2 paths more" in text and text[-2] == "note: n"
+    assert [*lines(answer | {"findings": [], "notes": []})] == ["nothing is wrong: 9 usual paths walked in 0.1 s"]
