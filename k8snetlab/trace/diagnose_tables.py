@@ -73,6 +73,7 @@ class _Entries(Explanation):
             told.format(place=self.where.place),
             f"ip netns exec {self.where.netns} sysctl {key}",
             str(operation),
+            device=_device(key),
         )
 
     # --- what stands on devices -------------------------------------------------------------------------------------
@@ -223,6 +224,13 @@ class _Entries(Explanation):
         """The packets that need the tunnel's end behind any of the addresses `gateways`."""
         subnets = [route.dst for route in self.desired.routes if route.via in gateways]
         return f"cross-node packets to {', '.join(subnets or sorted(gateways) or [otherwise])}"
+
+
+def _device(key: str) -> str:
+    """eth0 in net.ipv6.conf.eth0.accept_dad; "" where the key is about no device."""
+    parts = key.split(".")
+    own = len(parts) == 5 and parts[3] not in ("all", "default")
+    return parts[3].replace("/", ".") if own else ""
 
 
 def _normal(route: Route) -> str:

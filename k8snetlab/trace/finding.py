@@ -112,15 +112,15 @@ def _tier(finding: Finding) -> int:
 
 def _causes(cause: Finding, effect: Finding) -> bool:
     """Whether `effect` went with `cause`: what stands on a device goes with it, a pod's end with the node's."""
-    if cause.beyond and cause.beyond[0] == effect.netns and effect.kind in ("link", "address", "route"):
-        return cause.fault in ("down", "missing", "wrong") and effect.device in ("", cause.beyond[1])
+    if cause.beyond and cause.beyond[0] == effect.netns and effect.kind in ("link", "address", "route", "sysctl"):
+        return cause.fault in ("down", "missing", "wrong") and effect.device == cause.beyond[1]
     if cause.netns != effect.netns:
         return False
     match cause.kind:
         case "namespace":
             return True
         case "link":
-            stands = effect.kind in ("address", "route", "neighbour", "fdb") and effect.device == cause.device
+            stands = effect.kind in ("address", "route", "neighbour", "fdb", "sysctl") and effect.device == cause.device
             return stands and cause.fault in ("down", "missing", "wrong")
         case "address":
             stands = effect.kind in ("route", "neighbour", "address") and effect.device == cause.device
