@@ -14,7 +14,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import subnets
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError
 from k8snetlab.lab.following import Followed
-from k8snetlab.lab.leased import Leased
+from k8snetlab.lab.leased import Holding, Leased
 from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class SubnetManager:
             if key in holding.others:
                 self.problems[name] = self._taken(key)
             if key in holding.lost:
-                log.warning("%s: its lease %s was %s", name, key, self._fate(key, key))
+                log.warning("%s: its lease %s was %s", name, key, self._fate(key, key, holding))
         return not holding.pending
 
     async def acquire(self, snapshot: Snapshot, name: str, described: Callable[[list[Network]], Node]) -> Node | None:
@@ -92,7 +92,7 @@ class SubnetManager:
         known = key in own and self._leased is not None
         holding = await self._lease(snapshot).hold({key: leases.subnet_value(snapshot.lab, node)})
         for gone in holding.lost:
-            log.warning("%s: its lease %s was %s", name, gone, self._fate(gone, key))
+            log.warning("%s: its lease %s was %s", name, gone, self._fate(gone, key, holding))
         if holding.pending or holding.others:
             return None
         if not known and not await self._is_oldest(key, chosen):
@@ -133,10 +133,12 @@ class SubnetManager:
     def _taken(self, key: str) -> str:
         return f"the lease of its pod subnet, {key}, is held by {self._holder(key)}; delete it if it is nobody's"
 
-    def _fate(self, gone: str, wanted: str) -> str:
-        """What became of a lease that was held, before it was tried to hold `wanted`."""
-        if holder := self._holder(gone):
-            return f"taken by {holder}" if gone == wanted else f"taken by {holder}; it takes {wanted}"
+    def _fate(self, gone: str, wanted: str, holding: Holding) -> str:
+        """What became of a lease that was held, now that it was tried to hold `wanted`."""
+        if gone in holding.others:
+            return f"taken by {self._holder(gone)}"
+        if gone != wanted:
+            return f"taken by {self._holder(gone) or 'someone'}; it takes {wanted}"
         return "deleted, or has expired; it is taken again"
 
     def _holder(self, key: str) -> str:

@@ -1,0 +1,152 @@
+"""Leases of a lab of namespaces: flannel's keys in the store, and /run/flannel/subnet.env in each node's view."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from labs import Lab, eventually
+
+from k8snetlab.store.serve import serve
+
+pytestmark = pytest.mark.root
+
+LAB = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+spec: {nodes: 2, network: {subnetLen: 26, subnetMin: 10.244.5.64}%s}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pod}
+spec: {nodeName: node2, containers: [{name: c}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: host}
+spec:
+  nodeName: node2
+  hostNetwork: true
+  containers: [{name: c, command: [sh, -c, "cat /run/flannel/subnet.env; exec sleep 86400"]}]
+"""
+ENV = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.5.%d/26\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
+KEY = "/coreos.com/network/subnets/10.244.5.%d-26"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def etcdctl(endpoint: str, *words: str) -> str:
+    done = subprocess.run(
+        ["etcdctl", "--endpoints", endpoint, *words],
+        capture_output=True, text=True, check=True, env={**os.environ, "ETCDCTL_API": "3"},
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.fixture(params=["embedded", "etcd"])
+def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Lab, str]]:
+    """A lab, and its etcd's endpoint."""
+    with ExitStack() as stack:
+        endpoint = ""
+        if request.param == "etcd":
+            if shutil.which("etcd") is None:
+                pytest.skip("etcd is not installed (apt-get install etcd-server)")
+            endpoint = f"http://127.0.0.1:{free_port()}"
+            etcd = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
+            stack.callback(etcd.stop)
+            etcd.wait_ready()
+        lab = Lab(tmp_path)
+        store = f", store: {{type: etcd, endpoints: ['{endpoint}']}}" if endpoint else ""
+        (tmp_path / "lab.yaml").write_text(LAB % store)
+        lab.run("up", str(tmp_path / "lab.yaml"))
+        stack.callback(lambda: lab.run_directory.exists() and lab.run("down"))
+        yield lab, endpoint
+
+
+def machine_files() -> list[str]:
+    return sorted(file.name for file in Path("/run").iterdir())
+
+
+def keys(lab: Lab) -> dict[str, str]:
+    """The holder of each lease."""
+    return {lease["key"]: lease["holder"] for lease in lab.json("get", "lease")["items"]}
+
+
+def test_nodes_have_leases_as_flannel_keeps_them(up: tuple[Lab, str]) -> None:
+    lab, endpoint = up
+    eventually(lambda: keys(lab) == {KEY % 64: "192.168.0.21", KEY % 128: "192.168.0.22"})
+    lease = lab.json("get", "leases", "node2")
+    assert (lease["node"], lease["subnets"]) == ("node2", ["10.244.5.128/26"])
+    assert 86_000 < lease["left"] <= 86_400
+    assert lab.run("get", "lease/node1").endswith(ENV % 65)
+    assert "held by 192.168.0.21 for another 23h" in lab.run("get", "lease", "node1")
+    assert "node 'node9' not found" in lab.run("get", "lease", "node9", code=1)
+    stored = json.loads(lab.run("store", "dump", KEY % 64, "-o", "json"))["value"]
+    mac = lab.json("get", "node", "node1")["metadata"]["annotations"]["flannel.alpha.coreos.com/backend-data"]
+    device = json.loads(lab.shell("node1", "ip", "-j", "link", "show", "flannel.1"))[0]
+    assert stored["BackendData"] == json.loads(mac) and stored["BackendData"]["VtepMAC"] == device["address"]
+    if endpoint:
+        etcdctl(endpoint, "del", KEY % 64)
+        eventually(lambda: KEY % 64 in etcdctl(endpoint, "get", "--prefix", "/coreos.com", "--keys-only"))
+        assert f"its lease {KEY % 64} was deleted" in lab.logs()
+        etcdctl(endpoint, "put", KEY % 128, '{"PublicIP": "10.9.9.9"}')
+        eventually(lambda: any("is held by 10.9.9.9" in problem for problem in lab.json("status")["problems"]))
+        assert lab.json("get", "node", "node2")["spec"]["podCIDR"] == "10.244.5.128/26", "nothing is torn down"
+        etcdctl(endpoint, "del", KEY % 128)
+        eventually(lambda: keys(lab)[KEY % 128] == "192.168.0.22" and not lab.json("status")["problems"])
+        lab.run("down")
+        assert etcdctl(endpoint, "get", "--prefix", "/", "--keys-only").split() == []
+
+
+def test_each_node_sees_its_own_subnet_env_and_the_machine_none(up: tuple[Lab, str]) -> None:
+    lab, _ = up
+    run = machine_files()
+    assert lab.run("exec", "node1", "--", "cat", "/run/flannel/subnet.env") == ENV % 65
+    assert lab.run("exec", "node2", "--", "cat", "/run/flannel/subnet.env") == ENV % 129
+    assert lab.run("exec", "host", "--", "cat", "/run/flannel/subnet.env") == ENV % 129
+    eventually(lambda: lab.run("logs", "host") == ENV % 129)
+    assert lab.run("exec", "node1", "--", "ls", "/run").split() == sorted({*run, "flannel"})
+    assert lab.run("exec", "node1", "--", "ip", "netns", "exec", lab.netns("node2"), "hostname") != ""
+    seen = lab.run("exec", "pod", "--", "ls", "/run").split()
+    assert ("flannel" in seen) == ("flannel" in run), "a pod sees what the machine has"
+    assert machine_files() == run
+
+
+def test_a_restarted_daemon_keeps_the_leases(up: tuple[Lab, str], tmp_path: Path) -> None:
+    lab, _ = up
+    eventually(lambda: set(keys(lab).values()) == {"192.168.0.21", "192.168.0.22"})
+    os.kill(lab.pids()["daemon"], 9)
+    lab.run("up", str(tmp_path / "lab.yaml"))
+    eventually(lambda: keys(lab) == {KEY % 64: "192.168.0.21", KEY % 128: "192.168.0.22"})
+    assert "was deleted" not in lab.logs()
+
+
+def test_another_flannels_etcd_is_left_alone(tmp_path: Path) -> None:
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed (apt-get install etcd-server)")
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    etcd = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
+    lab = Lab(tmp_path)
+    try:
+        etcd.wait_ready()
+        etcdctl(endpoint, "put", "/coreos.com/network/config", '{"Network": "10.1.0.0/16"}')
+        (tmp_path / "lab.yaml").write_text(LAB % f", store: {{type: etcd, endpoints: ['{endpoint}']}}")
+        said = lab.run("up", str(tmp_path / "lab.yaml"), code=1)
+        assert "may be a real flannel's" in said and "Traceback" not in said
+        lab.run("down", code=None)
+        assert etcdctl(endpoint, "get", "/coreos.com/network/config", "--print-value-only").strip() == (
+            '{"Network": "10.1.0.0/16"}'
+        )
+    finally:
+        etcd.stop()

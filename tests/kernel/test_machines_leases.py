@@ -1,0 +1,196 @@
+"""Machines whose leases end: what the others then say and do, and how all of it comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from machines import Machine, Wire, eventually, store_on, take_down, url
+
+pytestmark = pytest.mark.root
+
+LAB = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+metadata: {name: %s}
+spec: {network: {leaseTTL: 5}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {nodeName: node1, containers: [{name: c}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+"""
+
+
+class Three:
+    """Three machines of one lab, each with a web pod; the store is on the first one, which also has the client."""
+
+    def __init__(self, wire: Wire, directory: Path) -> None:
+        self.wire = wire
+        self.one, self.two, self.three = self.all = [wire.machine() for _ in range(3)]
+        self.files = directory / "lab.yaml"
+        self.files.write_text(LAB % wire.lab)
+
+    def join(self, machine: Machine) -> None:
+        machine.run("node", "join", "--store", url(self.one), "--name", machine.node)
+
+    def pods(self) -> dict[str, dict[str, Any]]:
+        """Of each node the status of its web pod, as the first machine has it."""
+        items = self.one.json("get", "pods")["items"]
+        return {p["spec"]["nodeName"]: p["status"] for p in items if p["metadata"]["name"].startswith("web")}
+
+    def condition(self, node: str, type_: str) -> str:
+        conditions = self.one.json("get", "node", node)["status"]["conditions"]
+        return next((c["status"] + " " + c.get("reason", "") for c in conditions if c["type"] == type_), "")
+
+    def entries(self, machine: Machine, to: Machine) -> int:
+        """How many routes, neighbours and forwarding entries of the overlay lead from one machine to another."""
+        subnet = next(
+            lease["subnets"][0] for lease in self.one.json("get", "lease")["items"] if lease["node"] == to.node
+        )
+        said = [
+            machine.here("ip", "route", "show", subnet),
+            machine.here("ip", "neigh", "show", subnet.replace("/24", ""), "dev", "flannel.1"),
+            *(line for line in machine.here("bridge", "fdb").splitlines() if f"dst {to.address} " in line),
+        ]
+        return sum(bool(text.strip()) for text in said)
+
+
+@pytest.fixture
+def three(namespace: Callable[[str], str], tmp_path: Path) -> Iterator[Three]:
+    three = Three(Wire(namespace, tmp_path), tmp_path)
+    with ExitStack() as stack:
+        stack.enter_context(store_on(three.one, tmp_path))
+        stack.callback(take_down, three.all)
+        three.one.run("up", str(three.files), "--node", "node1", "--store", url(three.one))
+        three.join(three.two)
+        three.join(three.three)
+        three.one.run("scale", "deploy/web", "--replicas", "0")
+        eventually(lambda: not three.pods())
+        three.one.run("scale", "deploy/web", "--replicas", "3")
+        eventually(lambda: len(three.pods()) == 3 and three.one.whole(), 60)
+        yield three
+
+
+def kill(machine: Machine, *roles: str) -> None:
+    pids = machine.pids()
+    for role in roles:
+        os.kill(pids[role], signal.SIGKILL)
+
+
+def store_keys(machine: Machine, prefix: str) -> list[str]:
+    command = ["nsenter", f"--net=/run/netns/{machine.namespace}", "etcdctl", "--endpoints", url(machine)]
+    done = subprocess.run(
+        [*command, "get", "--prefix", prefix, "--keys-only"],
+        capture_output=True, text=True, check=True, env={**os.environ, "ETCDCTL_API": "3"},
+    )  # fmt: skip
+    return done.stdout.split()
+
+
+@pytest.mark.timeout(300)
+def test_a_dead_machine_is_lost_to_the_others_and_found_again(three: Three) -> None:
+    one, two, third = three.all
+    assert three.entries(one, two) == three.entries(third, two) == 3
+    had = two.json("get", "lease", "node2")["subnets"]
+    kill(two, "daemon", "kubelet")
+    three.wire.cut(two)
+    eventually(lambda: three.condition("node2", "NetworkUnavailable") == "True FlannelLeaseExpired", 60)
+    eventually(lambda: three.entries(one, two) == three.entries(third, two) == 0)
+    assert three.entries(one, third) == 3, "and only those"
+    assert "nobody holds it" in one.run("get", "lease", "node2")
+    eventually(lambda: three.condition("node2", "Ready") == "Unknown NodeStatusUnknown", 90)
+    eventually(lambda: three.pods()["node2"].get("reason") == "NodeLost")
+    rows = {line.split()[-1]: line for line in one.run("get", "pods").splitlines() if line.startswith("web")}
+    assert "NodeLost" in rows["node2"] and "Running" in rows["node1"]
+    assert "Unknown" in next(line for line in one.run("get", "nodes").splitlines() if line.startswith("node2"))
+    assert any("node2 which was running" in problem for problem in one.json("status")["problems"])
+    eventually(lambda: one.run("get", "endpoints", "web").count(":80") == 2)
+    answered = {one.probe("client", "web")["answeredNode"] for _ in range(20)}
+    assert answered == {"node1", "node3"}
+
+    three.wire.mend(two)
+    three.join(two)
+    assert two.json("get", "lease", "node2")["subnets"] == had
+    eventually(lambda: three.condition("node2", "NetworkUnavailable") == "False FlannelIsUp")
+    eventually(lambda: three.condition("node2", "Ready") == "True KubeletReady")
+    eventually(lambda: three.entries(one, two) == three.entries(third, two) == 3)
+    eventually(lambda: one.whole() and two.whole(), 60)
+    assert "reason" not in three.pods()["node2"]
+
+
+@pytest.mark.timeout(300)
+def test_a_machine_that_was_cut_off_comes_back_by_itself(three: Three) -> None:
+    """Its daemon lives all the while, and tears nothing down: it does not know better than the store."""
+    one, two, _ = three.all
+    three.wire.cut(two)
+    eventually(lambda: three.pods()["node2"].get("reason") == "NodeLost", 90)
+    assert three.entries(two, one) == 3, "what it had it keeps"
+    assert three.entries(one, two) == 0
+    three.wire.mend(two)
+    eventually(lambda: three.condition("node2", "Ready") == "True KubeletReady", 60)
+    eventually(lambda: three.entries(one, two) == 3)
+    eventually(lambda: one.whole() and two.whole(), 60)
+
+
+@pytest.mark.timeout(300)
+def test_when_the_leader_dies_another_runs_the_controllers(three: Three) -> None:
+    one = three.one
+
+    def leader() -> str:
+        command = [
+            "nsenter",
+            f"--net=/run/netns/{one.namespace}",
+            "etcdctl",
+            "--endpoints",
+            url(one),
+            "get",
+            "/registry/leases/kube-system/kube-controller-manager",
+            "--print-value-only",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "ETCDCTL_API": "3"})
+        return str(json.loads(done.stdout)["spec"]["holderIdentity"]).partition("_")[0] if done.stdout else ""
+
+    first = leader()
+    dead = next(machine for machine in three.all if machine.node == first)
+    alive = [machine for machine in three.all if machine is not dead]
+    kill(dead, "daemon")
+    alive[0].run("scale", "deploy/web", "--replicas", "6", code=None)
+    eventually(lambda: leader() not in ("", first), 60)
+    eventually(lambda: len([p for p in alive[1].json("get", "pods")["items"] if p["status"].get("podIP")]) == 7, 60)
+
+
+@pytest.mark.timeout(300)
+def test_who_leaves_takes_everything_along(three: Three) -> None:
+    one, two, _ = three.all
+    key = next(lease["key"] for lease in one.json("get", "lease")["items"] if lease["node"] == "node2")
+    assert {key, "/registry/leases/kube-node-lease/node2"} < {
+        *store_keys(one, "/coreos"),
+        *store_keys(one, "/registry"),
+    }
+    two.run("node", "leave")
+    held = {*store_keys(one, "/coreos"), *store_keys(one, "/registry")}
+    assert not {key, "/registry/leases/kube-node-lease/node2", "/registry/minions/node2"} & held
+    eventually(lambda: len(three.pods()) == 2 and one.whole(), 60)
+    assert len(one.json("get", "pods")["items"]) == 4, "its pod runs elsewhere"
