@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from k8snetlab.store.protocol import Store
 PREFIX = "/k8snetlab/"
 REQUESTS = f"{PREFIX}requests/"
 RESPONSES = f"{PREFIX}responses/"
+TTL = 9
+"""Seconds after which what a daemon that died has left in the store is gone."""
 CHUNK = 512 << 10
 """Bytes in one key: in base64, twice, still less than etcd's limit of 1.5 MiB for a request."""
 WINDOW = 4
@@ -106,6 +109,37 @@ class Answer:
             if not self._buffer:
                 self._more.clear()
             await self._writer.put(Part(chunk, last, self._status))
+
+
+class Chores:
+    """Work that nobody waits for, and whose failure is nobody's; `close` ends it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Awaitable[Any]) -> asyncio.Task[None]:
+        async def done() -> None:
+            with contextlib.suppress(K8sNetLabError):
+                await work
+
+        task = asyncio.create_task(done())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def renew(store: Store, lease: int) -> None:
+    """Keeps a lease of TTL seconds for as long as there is such a lease."""
+    with contextlib.suppress(NotFoundError):
+        while True:
+            await asyncio.sleep(TTL / 3)
+            with contextlib.suppress(StoreError):
+                await store.keep_alive(lease)
 
 
 async def drop(store: Store, key: str) -> None:

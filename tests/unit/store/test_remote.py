@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from k8snetlab.errors import DaemonError, NotFoundError, StoreError
-from k8snetlab.lab import parts, remote
+from k8snetlab.lab import parts
 from k8snetlab.lab.remote import Remote
 from k8snetlab.lab.status import status
 from k8snetlab.store.informer import Informer
@@ -163,12 +163,12 @@ async def test_the_other_stops_when_nobody_wants_more(store: Store) -> None:
 
 
 async def test_the_other_stops_when_the_asker_has_died(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "TTL", 2)
+    monkeypatch.setattr(parts, "TTL", 2)
     async with serving(store, "node2") as app:
         asker = Remote(store, "node1")
         chunks = asker.forward("node2", "GET", "/endless")
         assert await anext(chunks)
-        for task in asker._tasks:  # as if its process had been killed: nothing is renewed, nothing is revoked
+        for task in asker._chores._tasks:  # as if its process had been killed: nothing is renewed, nothing is revoked
             task.cancel()
         async with asyncio.timeout(30):
             while app.running:
