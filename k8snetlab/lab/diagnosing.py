@@ -28,12 +28,11 @@ from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.usual import usual_paths
 from k8snetlab.render import names, underlay
 from k8snetlab.render import node as render_node
-from k8snetlab.render.families import FAMILIES, pick
 from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp
 from k8snetlab.trace import diagnose_objects, diagnose_rules, diagnose_strangers, diagnose_tables, diagnose_ways
 from k8snetlab.trace.diagnose import attributed, notes_on_agents, processes, store
 from k8snetlab.trace.diagnose_links import Names
-from k8snetlab.trace.diagnose_ways import Broken
+from k8snetlab.trace.diagnose_ways import Broken, UsualPath
 from k8snetlab.trace.finding import Finding, Where, ordered
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.path import predict
@@ -117,6 +116,8 @@ class _Look:
         self.machines: list[str] = []
         self.findings: list[Finding] = []
         self.notes: list[str] = []
+        self.promising: list[UsualPath] = []
+        """The paths that should work, as far as the walk tells."""
         self.walked = self.broken = self.tried = 0
 
     def here(self) -> list[Finding]:
@@ -262,8 +263,10 @@ class _Look:
             self.tell("usual paths", number, len(paths))
             with contextlib.suppress(K8sNetLabError, KeyError):  # a namespace that has gone is a finding already
                 ways = predict(kernel[family], kernel.owners, path.origin, path.flow)
-                broken += diagnose_ways.judge(path, ways, kernel[family])
+                wrong = [*diagnose_ways.judge(path, ways, kernel[family])]
+                broken += wrong
                 self.walked += 1
+                self.promising += [] if wrong else [path]
         return broken
 
     def _note_strangers(self, kernel: World, met: set[tuple[str, str]]) -> None:
@@ -282,9 +285,8 @@ class _Look:
 
     def _tried(self, snapshot: Snapshot, kernel: World) -> list[Finding]:
         """Real packets, where no reason is known why one should not arrive."""
-        families = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
-        paths = [path for family in families for path in usual_paths(snapshot, family)]
-        paths = [replace(p, origin=kernel.own_name(p.origin)) for p in paths if not kernel.is_elsewhere(p.origin)]
+        here = [path for path in self.promising if not kernel.is_elsewhere(path.origin)]
+        paths = [replace(path, origin=kernel.own_name(path.origin)) for path in here]
         routers = [] if snapshot.lab.spec.machines else [names.ROUTER]
         places = [(name, kernel.own_name(names.node_netns(snapshot.lab.name, name))) for name in routers + kernel.nodes]
         found, self.tried, notes = observed(snapshot, self.paths, paths, places, self.tell, self.afar)

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import K8sNetLabError, NotFoundError
@@ -59,7 +61,18 @@ def observed(
             found.append(_of_stranger(node, where, stranger, ()))
         else:
             notes.append(f"{node}: {stranger.kind} `{stranger.text}` is nobody's")
-    return found, tried, notes
+    return _laid_to_strangers(found), tried, notes
+
+
+def _laid_to_strangers(found: list[Finding]) -> list[Finding]:
+    """A path that failed once and worked when it was watched (chance gave it another endpoint) is laid to the stranger
+    that stopped others."""
+    known = {finding.identity: finding for finding in found if finding.fault == "foreign"}
+    if not known:
+        return found
+    first, *others = known.values()
+    lost = tuple(path for finding in found if finding.fault != "foreign" for path in finding.broken)
+    return [replace(first, broken=(*first.broken, *lost)), *others]
 
 
 def _heard(path: UsualPath) -> bool:

@@ -38,14 +38,17 @@ _MEANINGS = {
 
 
 class Iptables:
-    """How a person would type commands for one namespace's rules of one family and variant."""
+    """How a person would type commands for one namespace's rules of one family; `variant` is the node's own."""
 
     def __init__(self, netns: str, family: Family, variant: str) -> None:
-        self._tool = f"{'iptables' if family == 'ipv4' else 'ip6tables'}-{variant}"
-        self._netns = netns
+        self._tool = "iptables" if family == "ipv4" else "ip6tables"
+        self._netns, self._variant = netns, variant
 
-    def __call__(self, words: str) -> str:
-        return f"ip netns exec {self._netns} {self._tool} {words}"
+    def __call__(self, table: str, words: str) -> str:
+        """`table` may be one of the other variant, as `dataplane.rules.beside` names it."""
+        plain, _, other = table.partition(" (")
+        variant = other.rstrip(")") or self._variant
+        return f"ip netns exec {self._netns} {self._tool}-{variant} -t {plain} {words}"
 
 
 def rules(
@@ -69,7 +72,8 @@ class _Compared:
         command: Iptables,
         owners: Owners,
     ) -> None:
-        self.where, self.held, self.command, self.owners = where, held, command, owners
+        self.where, self.command, self.owners = where, command, owners
+        self.held = {key: r for key, r in held.items() if " (" not in key.table}  # the other variant's are not compared
         self.wanted: dict[ChainKey, Rules] = {key: r for ruleset in wanted for key, r in ruleset.chains.items()}
         self.hooks = [hook for ruleset in wanted for hook in ruleset.hooks]
         self.prefixes = tuple(prefix for ruleset in wanted for prefix in ruleset.prefixes)
@@ -112,7 +116,7 @@ class _Compared:
             table,
             f"{title} has been flushed: nothing of kube-proxy's and flannel's is left in it",
             told.get(table, "what its rules did is not done"),
-            self.command(f"-t {table} -S"),
+            self.command(table, "-S"),
             f"k8snetlab resume {self.where.node}",
         )
 
@@ -126,8 +130,8 @@ class _Compared:
             f"{hook.table} {hook.chain} -> {target}",
             f"the jump from {hook.chain} to {target} is missing in table {hook.table}",
             f"packets of {hook.chain} never meet {target}: {self._meaning(target, 'every Service')}",
-            self.command(f"-t {hook.table} -S {hook.chain}"),
-            self.command(f"-t {hook.table} {verb} {hook.rule}"),
+            self.command(hook.table, f"-S {hook.chain}"),
+            self.command(hook.table, f"{verb} {hook.rule}"),
             self.owners.of_rule([target], []),
         )
 
@@ -174,7 +178,7 @@ class _Compared:
             sorted(gone or new)[0],
             f"the rules {' and '.join(told)}",
             lost,
-            self.command(f"-t {chain.table} -S {chain.chain}"),
+            self.command(chain.table, f"-S {chain.chain}"),
             self._written(keys),
             service,
         )
@@ -195,7 +199,7 @@ class _Compared:
             )
         else:
             return self._edited(key, wanted, held, owner, meaning)
-        show, mend = self.command(f"-t {key.table} -S {key.chain}"), self._written([key])
+        show, mend = self.command(key.table, f"-S {key.chain}"), self._written([key])
         return self._finding("chain", fault, name, message, meaning, show, mend, owner)
 
     def _edited(self, key: ChainKey, wanted: Rules, held: Rules, owner: str, meaning: str) -> Finding:
@@ -220,7 +224,7 @@ class _Compared:
             f"{name} {number}",
             f"{message} (table {key.table})",
             meaning,
-            self.command(f"-t {key.table} -S {key.chain}"),
+            self.command(key.table, f"-S {key.chain}"),
             self._written([key]),
             owner,
         )
@@ -232,24 +236,24 @@ class _Compared:
     def _written(self, keys: Iterable[ChainKey]) -> str:
         """The commands that make chains what they should be, those jumped to first; where they are too many, the one
         that has the agent do it."""
-        lines: list[str] = []
-        late: list[str] = []
+        lines: list[tuple[str, str]] = []
+        late: list[tuple[str, str]] = []
         for key in sorted(keys, key=lambda k: (not k.chain.startswith("KUBE-SEP-"), k.chain.startswith("KUBE-EXT-"))):
-            wanted, held, at = self.wanted.get(key), self.held.get(key), f"-t {key.table}"
+            wanted, held, table = self.wanted.get(key), self.held.get(key), key.table
             if wanted is None:
-                late += [f"{at} -F {key.chain}", f"{at} -X {key.chain}"]
+                late += [(table, f"-F {key.chain}"), (table, f"-X {key.chain}")]
                 continue
-            lines += [f"{at} -N {key.chain}"] if held is None else []
+            lines += [(table, f"-N {key.chain}")] if held is None else []
             # The numbers are those of the moment: what was put in or taken out before has moved the rest.
             for fault, number, rule, _ in _edits(wanted, held or ()):
                 match fault:
                     case "missing":
-                        lines.append(f"{at} -I {key.chain} {number} {rule}")
+                        lines.append((table, f"-I {key.chain} {number} {rule}"))
                     case "foreign":
-                        lines.append(f"{at} -D {key.chain} {number}")
+                        lines.append((table, f"-D {key.chain} {number}"))
                     case _:
-                        lines.append(f"{at} -R {key.chain} {number} {rule}")
-        commands = [self.command(line) for line in (*lines, *late)]
+                        lines.append((table, f"-R {key.chain} {number} {rule}"))
+        commands = [self.command(table, line) for table, line in (*lines, *late)]
         return "\n".join(commands) if len(commands) <= MOST_COMMANDS else f"k8snetlab resume {self.where.node}"
 
     def _finding(

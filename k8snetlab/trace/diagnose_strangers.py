@@ -29,8 +29,8 @@ def of_rule(netns: str, decision: Decision, view: View, where: Where, family: Fa
         f"{key.table} {key.chain} {number}",
         f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's: {rule}",
         _done(rule),
-        command(f"-t {key.table} -S {key.chain}"),
-        command(f"-t {key.table} -D {key.chain} {rule}"),
+        command(key.table, f"-S {key.chain}"),
+        command(key.table, f"-D {key.chain} {rule}"),
         netns=netns,
     )
 
@@ -45,8 +45,8 @@ def of_policy(key: ChainKey, where: Where, command: Iptables) -> Finding:
         "what no rule accepts is dropped; pods' packets pass only as long as FLANNEL-FWD accepts them"
         if key.chain == "FORWARD"
         else "what no rule accepts is dropped, the tunnel's UDP packets and connections to NodePorts among it",
-        command(f"-t {key.table} -S {key.chain}"),
-        command(f"-t {key.table} -P {key.chain} ACCEPT"),
+        command(key.table, f"-S {key.chain}"),
+        command(key.table, f"-P {key.chain} ACCEPT"),
         netns=where.netns,
     )
 
@@ -54,7 +54,7 @@ def of_policy(key: ChainKey, where: Where, command: Iptables) -> Finding:
 def strangers(view: View) -> Iterator[tuple[ChainKey, int, str]]:
     """The rules in built-in chains that lead nowhere of kube-proxy's or flannel's: table and chain, number, rule."""
     for key, rules in view.chains.items():
-        if key.chain not in BUILT_IN:
+        if key.chain not in BUILT_IN or " (" in key.table:
             continue
         for number, rule in enumerate(rules, 1):
             target = rule.rpartition("-j ")[2].partition(" ")[0]
