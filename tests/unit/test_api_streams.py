@@ -18,7 +18,7 @@ class Asked:
         self.sent: list[dict[str, Any]] = []
         self.gone = asyncio.Event()
         self._begun = False
-        self._api = Api(cast(Any, None), cast(Any, SimpleNamespace(misses=stream)))
+        self._api = Api(cast(Any, None), cast(Any, SimpleNamespace(misses=stream)), cast(Any, None))
 
     async def run(self) -> None:
         path = "/apis/k8snetlab/v1alpha1/misses"
