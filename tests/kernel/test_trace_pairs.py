@@ -20,6 +20,7 @@ Json = dict[str, Any]
 DUAL = Path(__file__).parent / "dual.yaml"
 AT_ONCE = 8
 
+DEFAULTS: Json = {"backend": "vxlan", "vni": 1, "port": 8472}
 NETWORKS: dict[str, Json] = {
     "vxlan": {},
     "another port and VNI": {"port": 4789, "vni": 77},
@@ -37,7 +38,13 @@ PROXIES: dict[str, Json] = {
 }
 SCENES = {path.parent.name: path.parent for path in SCENARIOS.glob("*/lab.yaml")} | {"dual": DUAL.parent}
 PRODUCT = ("two-nodes",)
-"""Scenes on which every backend meets every variant; on the others each is tried with the first of the other kind."""
+"""Scenes on which every pair meets every backend with every variant.
+
+On the others every pair meets every variant with the scene's own backend, and the other backends with the first variant
+one place of each kind on each node: what is left out differs in nothing but addresses, and takes minutes.
+"""
+OTHERS = {"dual": ("flat", "on-miss", "host-gw")}
+"""Where not all backends are tried."""
 
 
 def cases() -> Iterator[tuple[str, str]]:
@@ -58,9 +65,11 @@ def documents(scene: str) -> list[Json]:
 
 def networks(scene: str, proxy: str) -> Iterator[tuple[str, Json]]:
     """The scene's own first."""
-    yield "its own", lab_of(scene)["spec"].get("network", {})
+    own = DEFAULTS | lab_of(scene)["spec"].get("network", {})
+    yield "its own", own
     if proxy == next(iter(PROXIES)) or scene in PRODUCT:
-        yield from NETWORKS.items()
+        others = ((name, DEFAULTS | NETWORKS[name]) for name in OTHERS.get(scene, NETWORKS))
+        yield from ((name, network) for name, network in others if network != own)
 
 
 @pytest.mark.parametrize(("scene", "proxy"), [*cases()])
@@ -73,7 +82,7 @@ def test_prediction_equals_observation_for_every_pair(
     try:
         for name, network in networks(scene, proxy):
             up(lab, scene, PROXIES[proxy], network, tmp_path / "scene.yaml")
-            asked, different = compared(lab, scene)
+            asked, different = compared(lab, scene, name == "its own" or scene in PRODUCT)
             assert asked and different == [], (scene, proxy, name)
     finally:
         lab.run("down")
@@ -96,14 +105,17 @@ def settled(lab: Lab) -> bool:
     )
 
 
-def compared(lab: Lab, scene: str) -> tuple[int, list[object]]:
+def compared(lab: Lab, scene: str, whole: bool) -> tuple[int, list[object]]:
     """How many packets were asked for, and what of them was otherwise than predicted."""
     probed = [r for r in lab.json("probe", "--all", code=None)["results"] if scene != "dual" or six(r)]
+    first = dict(sorted({(r["fromNode"], r["from"]) for r in probed if r["from"] != r["fromNode"]}, reverse=True))
+    some = {*first.values(), *first}
+    probed = [r for r in probed if whole or r["from"] in some]
     questions = [(r["from"], r["address"], r["port"], r["protocol"].lower()) for r in probed]
-    echoes = {(r["fromNode"], r["from"]) for r in probed if r["fromNode"]}
-    first = dict(sorted(echoes, reverse=True)).values()
     pods = sorted({r["address"] for r in probed if r["kind"] == "pod"})
-    questions += [(source, address, None, "icmp") for source in first for address in pods]
+    questions += [
+        (source, address, None, "icmp") for source in first.values() if source != "outside" for address in pods
+    ]
     client = Client(lab.name)
 
     def ask(question: tuple[str, str, int | None, str]) -> Json:
@@ -115,7 +127,11 @@ def compared(lab: Lab, scene: str) -> tuple[int, list[object]]:
     reached = [r["reached"] for r in probed] + [True] * (len(questions) - len(probed))
     for question, answer, arrived in zip(questions, answers, reached, strict=True):
         observed = answer["observed"]
-        if (observed["fate"] == "answered") != arrived or not observed["agrees"]:
+        heard = observed["fate"] == "answered"
+        if heard and not arrived:  # a lab that has only just changed may lose a first packet: asked once more
+            source, address, port, protocol = question
+            arrived = client.probe(source, address, port, protocol.upper())["results"][0]["reached"]
+        if heard != arrived or not observed["agrees"]:
             different.append((question, arrived, observed))
         assert sum(way["probability"] for way in answer["ways"]) == pytest.approx(1)
     return len(questions), different
