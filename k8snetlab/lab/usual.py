@@ -22,7 +22,10 @@ ALL_PAIRS = 6
 """Up to so many nodes each is tried with every other; beyond, each with the next one."""
 MANY = 200
 """Beyond so many pairs of node and Service each Service is tried from one node only, in turn."""
+FEW = 20
+"""A Service of more endpoints is tried from one node only too: every endpoint is a way of its own."""
 MOST_PODS = 64
+"""Pods that are tried one by one, from their own node and from others."""
 CLIENT_PORT = 40000
 
 
@@ -61,7 +64,8 @@ class _Paths:
                 others = [self.nodes[(number + 1) % len(self.nodes)]]
             for other in others:
                 for pod in self.pods[node.name][:1]:
-                    yield from (self._to_pod(pod, target) for target in self.pods[other.name][: self.share])
+                    share = max(1, self.share // max(1, len(others)))
+                    yield from (self._to_pod(pod, target) for target in self.pods[other.name][:share])
                 for target in self.pods[other.name][:1]:
                     yield self._echo(node.name, names.node_netns(self.lab.name, node.name), target)
 
@@ -102,7 +106,9 @@ class _Paths:
         many = len(services) * len(self.nodes) > MANY
         settings = {node.name: Settings.of(self.snapshot, node.name, self.family) for node in self.nodes}
         for number, service in enumerate(services):
-            tried = [self.nodes[number % len(self.nodes)]] if many and self.nodes else self.nodes
+            slices = self.snapshot.select(EndpointSlice, slices_by_service, service.key).values()
+            crowded = many or sum(len(slice_.endpoints) for slice_ in slices) > FEW
+            tried = [self.nodes[number % len(self.nodes)]] if crowded and self.nodes else self.nodes
             for port in ports_of(service, self.family):
                 if port.protocol != "sctp":
                     for node in tried:
