@@ -152,9 +152,12 @@ def make_directory() -> bool:
 
 def remove_directory() -> bool:
     """Undo `make_directory` when no namespace is left; True when it did."""
-    if names() or not DIRECTORY.is_mount():
+    if names():
         return False
-    syscalls.umount(str(DIRECTORY))
+    try:  # Path.is_mount does not see a mount of a file system below itself
+        syscalls.umount(str(DIRECTORY))
+    except OSError:
+        return False
     with contextlib.suppress(OSError):
         DIRECTORY.rmdir()
     return True

@@ -17,8 +17,8 @@ from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.storing import write_spec
 
-START = 20.0
-"""Seconds a daemon may take to open its socket."""
+START = 60.0
+"""Seconds a daemon may take to open its socket; a machine that has just booted, on an emulated processor, takes 20."""
 
 
 def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = None) -> Client:

@@ -141,15 +141,15 @@ def test_two_machines_become_one_lab(node1: Machine, node2: Machine) -> None:
     assert whole(node2)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_a_network_of_every_kind(node1: Machine, node2: Machine, network: str) -> None:
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_network_of_every_kind(node1: Machine, node2: Machine, kind: str) -> None:
     """From one to the next by `up`: everybody reaches everybody, and no route or entry of the last one is left."""
-    write_lab(node1, NETWORKS[network])
+    write_lab(node1, NETWORKS[kind])
     k8snetlab(node1, *UP)
     eventually(lambda: whole(node1))
     assert whole(node2)
     for machine in (node1, node2):
-        eventually(lambda machine=machine: as_it_should_be(network, machine))  # type: ignore[misc]
+        eventually(lambda machine=machine: as_it_should_be(kind, machine))  # type: ignore[misc]
 
 
 def as_it_should_be(network: str, machine: Machine) -> bool:
@@ -175,15 +175,13 @@ def as_it_should_be(network: str, machine: Machine) -> bool:
 def test_verbs_from_either_machine(node1: Machine, node2: Machine) -> None:
     pods = node2.json("k8snetlab", "get", "pods", "-o", "json")["items"]
     web = next(pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"].startswith("web-"))
-    for machine in (node1, node2):
-        for pod in ("client", web):
-            assert "eth0" in k8snetlab(machine, "exec", pod, "--", "ip", "-brief", "address")
-            k8snetlab(machine, "logs", pod)
-        for source, target in (("client", "web:80"), ("node2", "web:80"), (web, "client:8080"), ("node1", web)):
-            k8snetlab(machine, "probe", source, target)
-        for node in ("node1", "node2"):
-            assert "flannel.1" in k8snetlab(machine, "tables", node, "routes")
-            assert "KUBE-SVC" in k8snetlab(machine, "rules", "web", "--node", node)
+    for machine, pod, node in ((node1, web, "node2"), (node2, "client", "node1")):
+        assert "eth0" in k8snetlab(machine, "exec", pod, "--", "ip", "-brief", "address")
+        k8snetlab(machine, "logs", pod)
+        k8snetlab(machine, "probe", node, "web:80")
+        k8snetlab(machine, "probe", web, "client:8080")
+        assert "flannel.1" in k8snetlab(machine, "tables", node, "routes")
+        assert "KUBE-SVC" in k8snetlab(machine, "rules", "web", "--node", node)
         hops = k8snetlab(machine, "trace", "client", "web:80")
         assert web in hops and "flannel.1" in hops
     k8snetlab(node2, "scale", "deploy/web", "--replicas", "3")

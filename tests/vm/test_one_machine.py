@@ -45,10 +45,12 @@ def variant(request: pytest.FixtureRequest, node1: Machine) -> str:
     return str(request.param)
 
 
-def test_doctor_misses_nothing(node1: Machine) -> None:
+def test_doctor_misses_nothing_and_leaves_nothing(node1: Machine) -> None:
+    before = state(node1)
     found = node1.json("k8snetlab", "doctor", "-o", "json")
     assert {feature["name"] for feature in found} >= {"vxlan", "iptables-nft", "iptables-legacy"}
     assert [feature["name"] for feature in found if not feature["present"]] == []
+    assert {what: now ^ before[what] for what, now in state(node1).items() if now != before[what]} == {}
 
 
 def test_a_lab_comes_works_and_goes_without_a_trace(node1: Machine, variant: str) -> None:
