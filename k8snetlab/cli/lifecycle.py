@@ -76,6 +76,8 @@ def up(
     else:
         client = start(name, next((obj.spec.store for obj in loaded if isinstance(obj, Lab)), None))
     outcome = progress.follow(client.up(objects), quiet=output is not None)
+    if place:
+        client.joined()
     if output:
         print_json({"lab": name, **outcome})
     else:

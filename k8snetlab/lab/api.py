@@ -18,7 +18,7 @@ from k8snetlab.api.body import decode
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import RESOURCES, Resource, to_dict
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
+from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, NotFoundError
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.membership import Membership
@@ -86,6 +86,10 @@ class Api:
                 body = b"" if request.body is None else msgspec.json.encode(request.body)
                 told = everywhere.forward(node, request.method, request.target, body)
                 await _while_heard(answer.stream(told), receive())
+                return
+            leaders = everywhere.allocating(request.method, own, request.target, request.body) if everywhere else None
+            if leaders and (begun := await _begun(leaders)):
+                await answer.stream(begun)
                 return
             result = await everywhere.answer(*what) if everywhere else None
             result = await self._own(request, own) if result is None else result
@@ -322,6 +326,21 @@ def _decode(resource: Resource, namespace: str, name: str, body: Any) -> Object:
     if namespace and obj.metadata.namespace != namespace:
         obj = msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, namespace=namespace))
     return obj
+
+
+async def _begun(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes] | None:
+    """The same, with its first part there already; None when whoever was asked does not answer."""
+    try:
+        first = await anext(parts, b"")
+    except DaemonError:
+        return None
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for part in parts:
+            yield part
+
+    return whole()
 
 
 async def _while_heard(streaming: Coroutine[Any, Any, None], leaving: Awaitable[Any]) -> None:

@@ -71,7 +71,7 @@ class Daemon:
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
         membership = Membership(cluster, agents, leases, machine)
         operations = Operations(self._lab, cluster, agents, kubelet, self._paths, leases, self._stop.set, remote)
-        everywhere = Everywhere(cluster, operations, remote) if remote else None
+        everywhere = Everywhere(cluster, operations, remote, lambda: leases.leading_node) if remote else None
         api = Api(cluster, operations, membership, everywhere)
         server = _server(api)
         loop = asyncio.get_running_loop()

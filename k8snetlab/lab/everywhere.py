@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
+
+import msgspec
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.machines import is_machine
@@ -20,6 +22,8 @@ from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.remote import Remote
 
 Json = dict[str, Any]
+ALLOCATING = ("up", "apply")
+"""Operations that may give an object an address or a port of its own."""
 LOOK = 3.0
 """Seconds that `status` waits for other machines, whatever is the matter with them."""
 
@@ -27,8 +31,8 @@ LOOK = 3.0
 class Everywhere:
     """The lab's machines, seen from the one whose daemon this is: `operations` are what it does itself."""
 
-    def __init__(self, cluster: Cluster, operations: Operations, remote: Remote) -> None:
-        self._cluster, self._operations, self._remote = cluster, operations, remote
+    def __init__(self, cluster: Cluster, operations: Operations, remote: Remote, leader: Callable[[], str]) -> None:
+        self._cluster, self._operations, self._remote, self._leader = cluster, operations, remote, leader
 
     @property
     def others(self) -> list[str]:
@@ -40,6 +44,14 @@ class Everywhere:
         """The node of another machine that one of the lab's own operations concerns, and none but that; else ""."""
         node = node_of(self._cluster.snapshot, method, path, query, body)
         return node if node in self.others else ""
+
+    def allocating(self, method: str, path: Sequence[str], target: str, body: Any) -> AsyncIterator[bytes] | None:
+        """The leader's answer to an operation that allocates, where another machine's daemon is the leader: no two
+        machines then give one address to two Services. Where it does not answer, DaemonError comes before anything."""
+        node = self._leader() if method == "POST" and path[0] in ALLOCATING else ""
+        if node not in self.others:
+            return None
+        return self._remote.forward(node, method, target, msgspec.json.encode(body))
 
     def forward(
         self, node: str, method: str, target: str, body: bytes | AsyncIterator[bytes]

@@ -82,6 +82,12 @@ class Leases:
         return self._election is None or self._election.leader
 
     @property
+    def leading_node(self) -> str:
+        """The node whose machine runs the controllers, as far as the store has told; "" for none."""
+        entry = self._living.entries.get(leases.LEADER)
+        return leases.holder_of(entry.value).identity.rpartition("_")[0] if entry else ""
+
+    @property
     def problems(self) -> dict[str, str]:
         """What `status` has to say: a sentence for each node, or other matter."""
         return dict(self._registration.problems if self._registration else self._subnets.problems)

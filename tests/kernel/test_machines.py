@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -113,6 +115,43 @@ def test_joining_before_the_lab_is_there(two: tuple[Machine, Machine]) -> None:
     said = other.run("node", "join", "--store", url(one), "--name", "node2", code=1)
     assert "holds no lab" in said
     assert f"--store {url(one)}" in said
+
+
+SERVICES = """
+apiVersion: v1
+kind: Service
+metadata: {{name: {0}-{1}}}
+spec: {{type: NodePort, selector: {{app: web}}, ports: [{{port: 80}}]}}
+---
+"""
+
+
+def test_what_two_machines_apply_at_once_has_addresses_of_its_own(lab: tuple[Machine, Machine], tmp_path: Path) -> None:
+    applying = []
+    for machine in lab:
+        file = tmp_path / f"{machine.node}.yaml"
+        file.write_text("".join(SERVICES.format(machine.node, number) for number in range(40)))
+        applying.append(machine.start("apply", "-f", str(file)))
+    for process in applying:
+        said = process.communicate(timeout=90)
+        assert process.returncode == 0, said
+    specs = [service["spec"] for service in lab[0].json("get", "services")["items"]]
+    assert len(specs) == 81
+    assert len({spec["clusterIP"] for spec in specs}) == 81
+    assert len({spec["ports"][0]["nodePort"] for spec in specs}) == 81
+
+
+def test_up_where_the_leaders_daemon_does_not_answer(lab: tuple[Machine, Machine], tmp_path: Path) -> None:
+    one, other = lab
+    pid = one.json("status")["machines"]["node1"]["daemon"]["pid"]
+    file = tmp_path / "service.yaml"
+    file.write_text(SERVICES.format("late", 1))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        other.run("apply", "-f", str(file), code=None)
+        assert other.json("get", "service", "late-1")["spec"]["clusterIP"]
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_machine_is_in_one_lab_only(lab: tuple[Machine, Machine]) -> None:
