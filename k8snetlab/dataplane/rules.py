@@ -78,7 +78,7 @@ def quote(text: str) -> str:
     """
     if "\n" in text or "\r" in text or "\0" in text:
         raise InputError(f"{text!r} cannot stand in an iptables rule", "remove the line break or NUL")
-    if text and not any(c in ' "\\\'\t' for c in text):
+    if text and not any(c in " \"\\'\t" for c in text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -98,7 +98,8 @@ def _family(
         _Peer(subnet, address, vtep_mac_of(peer, family), peer)
         for peer in others
         if peer.network_available
-        and (subnet := pick(peer.podCIDRs, family)) and (address := pick(peer.addresses, family))
+        and (subnet := pick(peer.podCIDRs, family))
+        and (address := pick(peer.addresses, family))
     ]
     if lab.spec.network.backend == "host-gw":
         return Overlay(routes=tuple(Route(peer.subnet, dev=device, via=peer.address) for peer in peers))
