@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 from machines import Machine, Wire, eventually, store_on, take_down, url
+
+from k8snetlab.store.serve import EtcdProcess
 
 pytestmark = pytest.mark.root
 
@@ -46,6 +49,8 @@ spec: {selector: {app: web}, ports: [{port: 80}]}
 
 class Three:
     """Three machines of one lab, each with a web pod; the store is on the first one, which also has the client."""
+
+    etcd: EtcdProcess
 
     def __init__(self, wire: Wire, directory: Path) -> None:
         self.wire = wire
@@ -82,7 +87,7 @@ class Three:
 def three(namespace: Callable[[str], str], tmp_path: Path) -> Iterator[Three]:
     three = Three(Wire(namespace, tmp_path), tmp_path)
     with ExitStack() as stack:
-        stack.enter_context(store_on(three.one, tmp_path))
+        three.etcd = stack.enter_context(store_on(three.one, tmp_path))
         stack.callback(take_down, three.all)
         three.one.run("up", str(three.files), "--node", "node1", "--store", url(three.one))
         three.join(three.two)
@@ -179,6 +184,25 @@ def test_when_the_leader_dies_another_runs_the_controllers(three: Three) -> None
     alive[0].run("scale", "deploy/web", "--replicas", "6", code=None)
     eventually(lambda: leader() not in ("", first), 60)
     eventually(lambda: len([p for p in alive[1].json("get", "pods")["items"] if p["status"].get("podIP")]) == 7, 60)
+
+
+@pytest.mark.timeout(300)
+def test_a_store_that_lost_everything_is_no_expiry(three: Three, tmp_path: Path) -> None:
+    """Nothing is torn down, nobody is lost; `up` puts everything back, and every node has the subnet it had."""
+    one, two, third = three.all
+    had = {lease["node"]: lease["key"] for lease in one.json("get", "lease")["items"]}
+    three.etcd.kill()
+    shutil.rmtree(tmp_path / "etcd")
+    with store_on(one, tmp_path):
+        eventually(lambda: "lost" in str(one.json("status")["problems"]), 60)
+        assert one.probe("client", "web")["ok"]
+        assert three.entries(one, two) == three.entries(two, third) == 3
+        one.run("up", str(three.files), "--node", "node1", "--store", url(one))
+        eventually(lambda: set(store_keys(one, "/coreos.com/network/subnets/")) == set(had.values()), 60)
+        assert {lease["node"]: lease["key"] for lease in two.json("get", "lease")["items"]} == had
+        eventually(lambda: one.whole() and two.whole(), 60)
+        assert three.entries(one, two) == three.entries(two, third) == 3
+        take_down(three.all)
 
 
 @pytest.mark.timeout(300)

@@ -262,6 +262,7 @@ async def test_an_expired_lease_deletes_its_keys(store: Store) -> None:
 async def test_a_lease_is_kept_alive_and_revoked(store: Store) -> None:
     lease = await store.grant(60)
     assert await store.keep_alive(lease) == 60
+    assert 58 <= await store.time_to_live(lease) <= 60
     first = await store.create("/l/1", b"1", lease)
     second = await store.create("/l/2", b"2", lease)
     freed = await store.update("/l/2", b"22", second.mod_revision)
@@ -269,7 +270,10 @@ async def test_a_lease_is_kept_alive_and_revoked(store: Store) -> None:
     await store.revoke(lease)
     assert (await store.list("/l/")).entries == (freed,)
     assert first.lease == lease
-    for refused in (store.keep_alive(lease), store.revoke(lease), store.create("/l/3", b"3", lease)):
+    for refused in (
+        *(store.keep_alive(lease), store.time_to_live(lease), store.revoke(lease)),
+        store.create("/l/3", b"3", lease),
+    ):
         with pytest.raises(NotFoundError):
             await refused
 
