@@ -31,8 +31,6 @@ def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str,
     need_capabilities()
     for name in labs.running() if everything else [labs.choose(lab)]:
         yield from _down(name)
-    with contextlib.suppress(OSError):
-        root().rmdir()
 
 
 def _down(lab: str) -> Iterator[dict[str, Any]]:
@@ -83,6 +81,8 @@ def remove_from_machine(lab: str) -> Iterator[dict[str, Any]]:
         removal.remove(ledger.additions)
         ledger.release_additions()
     shutil.rmtree(paths.directory, ignore_errors=True)
+    with contextlib.suppress(OSError):  # other labs are in it
+        root().rmdir()
     _give_back(ledger)
     yield {"type": "done", "lab": lab, "namespaces": len(names), "processes": len(pids)}
 

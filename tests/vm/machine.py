@@ -18,6 +18,7 @@ from typing import Any
 
 from .image import Image
 from .network import Network
+from .waiting import eventually
 
 NEEDS = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "setpriv": "util-linux", "ip": "iproute2"}
 BOOT = 300.0
@@ -91,6 +92,7 @@ class Machine:
             address add {self._interface} dev eth1
         """
         self.run("ip", "-batch", "-", stdin=settings)
+        eventually(lambda: self.run("ip", "-6", "address", "show", "tentative") == "")
 
     def start(self) -> None:
         self.begin()

@@ -14,7 +14,7 @@ def state(machine: Machine) -> dict[str, set[str]]:
     saves = [f"{tool}-{variant}-save" for tool in ("iptables", "ip6tables") for variant in ("nft", "legacy")]
     return {
         "links": said("ip", "-o", "link"),
-        "addresses": {line.replace(" tentative", "") for line in said("ip", "-o", "address")},
+        "addresses": said("ip", "-o", "address"),
         "routes": said("ip", "route", "show", "table", "all") | said("ip", "-6", "route", "show", "table", "all"),
         "namespaces": said("ip", "netns", "list") | said("lsns", "-n", "-o", "NS,TYPE"),
         "mounts": said("findmnt", "-rn", "-o", "TARGET,SOURCE,FSTYPE"),
