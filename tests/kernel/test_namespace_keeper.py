@@ -1,0 +1,122 @@
+"""What an agent reads before it writes: nothing, where nobody else has written since it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from k8snetlab.agent import namespaces
+from k8snetlab.agent.namespaces import NamespaceKeeper
+from k8snetlab.dataplane.links import Address, Bridge, Vxlan
+from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dataplane.operations import ItemOperation
+from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
+from k8snetlab.kernel.execute import execute
+from k8snetlab.kernel.read import read
+from k8snetlab.lab.ledger import Ledger
+
+pytestmark = pytest.mark.root
+
+
+def node(name: str, *others: int) -> Netns:
+    """A node with a tunnel to others."""
+    return Netns(
+        name,
+        links=(Bridge("eth0"), Vxlan("flannel.1", 1, "192.168.0.1", "eth0", mac="02:00:00:00:00:01")),
+        addresses=(Address("eth0", "192.168.0.1/24"), Address("flannel.1", "10.244.1.0/32")),
+        routes=tuple(Route(f"10.244.{n}.0/24", "flannel.1", f"10.244.{n}.0", onlink=True) for n in others),
+        neighbours=tuple(Neighbour("flannel.1", f"10.244.{n}.0", f"02:00:00:00:00:{n:02x}") for n in others),
+        fdb=tuple(FdbEntry("flannel.1", f"02:00:00:00:00:{n:02x}", f"192.168.0.{n}") for n in others),
+        owned=("eth0", "flannel.1"),
+    )
+
+
+class Reads:
+    """Counts what is read."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, namespace: str, sysctls: tuple[str, ...] = ()) -> Netns:
+        self.count += 1
+        return read(namespace, sysctls)
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> NamespaceKeeper:
+    return NamespaceKeeper(Ledger(tmp_path / "ledger"))
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    reads = Reads()
+    monkeypatch.setattr(namespaces, "read", reads)
+    return reads
+
+
+def hear(keeper: NamespaceKeeper, name: str) -> None:
+    """As the daemon does when the monitor has something to tell."""
+    if keeper.monitors[name].drain():
+        keeper.mark(name)
+
+
+def routes(name: str) -> set[str]:
+    return {route.dst for route in read(name).routes}
+
+
+def test_one_more_node_is_written_without_reading(
+    keeper: NamespaceKeeper, reads: Reads, name: Callable[[str], str]
+) -> None:
+    one = name("node1")
+    keeper.sync(node(one, 2, 3), ())
+    hear(keeper, one)
+    keeper.sync(node(one, 2, 3), ())
+    assert reads.count == 2, "what was written is read once more"
+    assert keeper.sync(node(one, 2, 3, 4), ()) == 3
+    assert reads.count == 2
+    hear(keeper, one)
+    assert keeper.sync(node(one, 2, 3, 4), ()) == 0
+    assert reads.count == 3
+    assert keeper.sync(node(one, 2, 4), ()) == 3
+    assert reads.count == 3
+    held = read(one)
+    assert {route.dst for route in held.routes} == {"10.244.2.0/24", "10.244.4.0/24"}
+    assert {entry.dst for entry in held.fdb} == {"192.168.0.2", "192.168.0.4"}
+    assert {n.dst for n in held.neighbours if n.state == "PERMANENT"} == {"10.244.2.0", "10.244.4.0"}
+    keeper.remove([one])
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the monitor was asked", "it was not yet asked"])
+def test_what_others_change_is_read_and_mended(
+    keeper: NamespaceKeeper, reads: Reads, name: Callable[[str], str], told: bool
+) -> None:
+    one = name("node1")
+    keeper.sync(node(one, 2, 3), ())
+    hear(keeper, one)
+    keeper.sync(node(one, 2, 3), ())
+    execute([ItemOperation("del", one, node(one, 2).routes[0])])
+    if told:
+        hear(keeper, one)
+    assert keeper.sync(node(one, 2, 3, 4), ()) == 4
+    assert routes(one) == {"10.244.2.0/24", "10.244.3.0/24", "10.244.4.0/24"}
+    keeper.remove([one])
+
+
+def test_a_device_that_must_be_made_anew_takes_its_entries_along(
+    keeper: NamespaceKeeper, reads: Reads, name: Callable[[str], str]
+) -> None:
+    one = name("node1")
+    keeper.sync(node(one, 2), ())
+    hear(keeper, one)
+    keeper.sync(node(one, 2), ())
+    before = reads.count
+    links = (Bridge("eth0"), Vxlan("flannel.1", 42, "192.168.0.1", "eth0", mac="02:00:00:00:00:01"))
+    keeper.sync(msgspec.structs.replace(node(one, 2), links=links), ())
+    assert reads.count == before
+    held = read(one)
+    assert (len(held.routes), len(held.fdb)) == (1, 1)
+    assert [n.dst for n in held.neighbours if n.state == "PERMANENT"] == ["10.244.2.0"]
+    keeper.remove([one])
