@@ -14,6 +14,9 @@ from k8snetlab.errors import DaemonError
 PATIENCE = 1.0
 """Seconds after which progress is shown."""
 
+ENDING = 5.0
+"""Seconds that a daemon which does not answer any more may take to end."""
+
 
 def register(app: typer.Typer) -> None:
     app.command(epilog=example("diagnose --node node1"))(diagnose)
@@ -56,11 +59,14 @@ def _answer(lab: str, question: dict[str, Any]) -> dict[str, Any]:
             if event["type"] == "done":
                 return {key: value for key, value in event.items() if key != "type"}
             _progress(event["phase"], event["done"], event["total"], began)
+        raise DaemonError(f"lab {lab}: its daemon ended while it looked", "try again")
     except DaemonError:
-        if process.alive and not process.halted:
-            raise
+        deadline = time.monotonic() + ENDING
+        while process.alive and not process.halted:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
         return _without_daemon(lab, question, began)
-    raise DaemonError(f"lab {lab}: its daemon ended while it looked", "try again")
 
 
 def _without_daemon(lab: str, question: dict[str, Any], began: float) -> dict[str, Any]:
