@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api import leases
-from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.machines import is_machine
 from k8snetlab.api.snapshot import Snapshot
@@ -26,7 +26,7 @@ from k8snetlab.lab.leased import SOON
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.machine import Machine
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.registration import HEARTBEAT, Registration
+from k8snetlab.lab.registration import FOLD, HEARTBEAT, Registration
 from k8snetlab.lab.subnet_files import SubnetFiles
 from k8snetlab.lab.subnets import SubnetManager, lease_of
 from k8snetlab.render.subnet_env import subnet_env, text
@@ -35,8 +35,6 @@ from k8snetlab.store.protocol import Entry, Store
 log = logging.getLogger(__name__)
 SETTLE = 1.0
 """Seconds for which a key must be gone before its node counts as lost: one that lives puts it back at once."""
-FOLD = 0.1
-"""Seconds in which changes are one change."""
 
 
 class Leases:
@@ -152,7 +150,7 @@ class Leases:
     async def _follow_objects(self) -> None:
         before: Snapshot | None = None
         async for snapshot in self._cluster.changes():
-            if any(True for kind in (Lab, Node, Pod) for _ in snapshot.changes(kind, before)):
+            if any(True for kind in (Lab, Node) for _ in snapshot.changes(kind, before)):
                 self._wake()
             before = snapshot
 

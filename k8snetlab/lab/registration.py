@@ -33,6 +33,8 @@ from k8snetlab.store.protocol import Store
 log = logging.getLogger(__name__)
 HEARTBEAT = 40
 """Seconds after which a node that nobody hears of is lost; kubelet's nodeLeaseDurationSeconds."""
+FOLD = 0.1
+"""Seconds in which changes are one change."""
 DRAIN = 15.0
 """Seconds that the pods of a node that leaves get to end."""
 
@@ -101,6 +103,7 @@ class Registration:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
+                await asyncio.sleep(FOLD if self._node else 0)
 
     async def leave(self) -> None:
         """Gives everything back: the pods go (their controllers make others elsewhere), then the Node, then its leases.

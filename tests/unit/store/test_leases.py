@@ -287,6 +287,21 @@ async def test_a_lease_is_renewed_and_a_dead_machines_expires(store: Store) -> N
         assert one.condition("node1", "NetworkUnavailable")[0] == "False"
 
 
+async def test_another_ttl_is_taken_while_the_lab_runs(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    await store_lab(store, ttl=600)
+    daemon = Daemon(store, 1)
+    async with running(daemon):
+        lab = daemon.cluster.snapshot.lab
+        network = replace(lab.spec.network, leaseTTL=60)
+        await daemon.cluster.edit(lab, lambda one: replace(one, spec=replace(one.spec, network=network)))
+        while True:
+            (entry,) = (await store.list(keys.SUBNETS)).entries
+            if await store.time_to_live(entry.lease) <= 60:
+                break
+            await asyncio.sleep(0.02)
+    assert "its lease" not in caplog.text
+
+
 @pytest.mark.parametrize("stolen", [False, True])
 async def test_a_lost_lease_is_said_and_taken_again(
     store: Store, caplog: pytest.LogCaptureFixture, stolen: bool
