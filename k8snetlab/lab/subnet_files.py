@@ -22,6 +22,7 @@ class SubnetFiles:
     def __init__(self, paths: LabPaths, ledger: Ledger) -> None:
         self._paths, self._ledger = paths, ledger
         self._written: dict[str, str] = {}
+        self._foreign = False
 
     def write(self, files: Mapping[str, str]) -> None:
         """The text of each node's file; nodes that are not named have none."""
@@ -37,12 +38,13 @@ class SubnetFiles:
 
     def write_own(self, node: str, text: str) -> None:
         """The file of the node that this machine is. One that somebody else has written stays as it is."""
-        if self._written.get(node) == text and (RUN / FILE).exists():
+        if self._written.get(node) == text and (self._foreign or (RUN / FILE).exists()):
             return
         self._written[node] = text
         try:
             self._ledger.own_file(RUN / FILE)
         except AlreadyExistsError as error:
+            self._foreign = True
             log.warning("%s; it stays as it is", error.message)
             return
         RUN.mkdir(exist_ok=True)

@@ -494,3 +494,16 @@ async def test_who_leaves_takes_its_pods_and_leases_along(store: Store) -> None:
         assert await store.get(keys.NODE_LEASES + name) is None
         await asyncio.sleep(1.5)
         assert one.cluster.snapshot.get(Node, name) is None, "it does not come back by itself"
+
+
+async def test_a_strangers_subnet_env_stays_as_it_is(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "flannel").mkdir()
+    file = tmp_path / "flannel" / "subnet.env"
+    file.write_text("FLANNEL_NETWORK=10.1.0.0/16\n")
+    await store_lab(store)
+    async with running(Daemon(store, 1)):
+        await eventually(lambda: "it stays as it is" in caplog.text)
+    assert file.read_text() == "FLANNEL_NETWORK=10.1.0.0/16\n"
+    assert Ledger(LabPaths("lab").ledger).additions == []
