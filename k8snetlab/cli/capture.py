@@ -22,8 +22,8 @@ from k8snetlab.cli.options import (
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
-    from k8snetlab.lab.capture import Count, Point, Sight
     from k8snetlab.lab.client import Client
+    from k8snetlab.lab.explain.capture import Count, Point, Sight
 
 LONGEST = 262_144
 """Octets of a packet that fit into a file, as with tcpdump."""
@@ -69,7 +69,7 @@ def capture(
     named, wanted = split(words)
     if not named:
         raise InputError("capture needs a place to look at", EXAMPLES.join(("k8snetlab ", "")))
-    from k8snetlab.lab import capture as room
+    from k8snetlab.lab.explain import capture as room
     from k8snetlab.trace import expression
 
     test = expression.parse(wanted)
@@ -180,7 +180,7 @@ class _File:
 def _sink(
     file: str | None, json: bool, client: Client, points: Sequence[Point], wanted: str, snaplen: int
 ) -> Iterator[_Lines | _File]:
-    from k8snetlab.lab import capture as room
+    from k8snetlab.lab.explain import capture as room
 
     devices = room.devices_of(points)
     if file is None:

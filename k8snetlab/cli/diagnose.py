@@ -71,7 +71,7 @@ def _answer(lab: str, question: dict[str, Any]) -> dict[str, Any]:
 
 def _without_daemon(lab: str, question: dict[str, Any], began: float) -> dict[str, Any]:
     need_root("diagnose")
-    from k8snetlab.lab import desired, diagnosing
+    from k8snetlab.lab.explain import desired, diagnosing
     from k8snetlab.lab.paths import LabPaths
 
     paths = LabPaths(lab)

@@ -22,7 +22,7 @@ from k8snetlab.cli.options import (
 
 if TYPE_CHECKING:
     from k8snetlab.lab.client import Client
-    from k8snetlab.lab.joining import Place
+    from k8snetlab.lab.machines.joining import Place
 
 Json = dict[str, Any]
 
@@ -54,7 +54,7 @@ def join(
     import time
 
     from k8snetlab.errors import ConflictError, K8sNetLabError
-    from k8snetlab.lab import joining
+    from k8snetlab.lab.machines import joining
 
     began = time.monotonic()
     spec = joining.shared_store(store, ca, cert, key)
@@ -88,7 +88,8 @@ def leave(
     import time
 
     from k8snetlab.errors import InputError, K8sNetLabError
-    from k8snetlab.lab import labs, machine
+    from k8snetlab.lab import labs
+    from k8snetlab.lab.machines import machine
     from k8snetlab.lab.paths import LabPaths
 
     began = time.monotonic()
@@ -112,7 +113,8 @@ def leave(
 
 def is_here(files: list[tuple[str, str]], lab: str | None) -> bool:
     """Whether the lab in these files is one whose node this machine is already."""
-    from k8snetlab.lab import labs, machine
+    from k8snetlab.lab import labs
+    from k8snetlab.lab.machines import machine
     from k8snetlab.lab.paths import LabPaths
 
     ours = [name for name in labs.running() if machine.read(LabPaths(name))]
@@ -130,7 +132,7 @@ def place_of(body: Json, node: str, iface: str, store: str, files: tuple[str, st
     None in a lab whose nodes are namespaces of this machine.
     """
     from k8snetlab.errors import InputError
-    from k8snetlab.lab import machine
+    from k8snetlab.lab.machines import machine
     from k8snetlab.lab.paths import LabPaths
 
     known = machine.read(LabPaths(body["metadata"]["name"]))
@@ -151,7 +153,8 @@ def _place(body: Json, node: str, iface: str, store: str, files: tuple[str, str,
     from k8snetlab.api.body import decode
     from k8snetlab.api.lab import Lab, StoreSpec
     from k8snetlab.errors import InputError
-    from k8snetlab.lab import joining, storing
+    from k8snetlab.lab import storing
+    from k8snetlab.lab.machines import joining
     from k8snetlab.lab.paths import LabPaths
 
     spec = body["spec"]
@@ -184,7 +187,7 @@ def begin(body: Json, place: Place) -> Client:
 
 
 def _begun(lab: str, store: Any, place: Place) -> Client:
-    from k8snetlab.lab import joining
+    from k8snetlab.lab.machines import joining
 
     for warning in place.warnings:
         typer.echo(f"warning: {warning}", err=True)

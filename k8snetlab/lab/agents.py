@@ -19,7 +19,7 @@ from k8snetlab.errors import K8sNetLabError, KernelError
 from k8snetlab.kernel.watch import Monitor
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.machine import Machine
+from k8snetlab.lab.machines.machine import Machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render.proxy import Shared
 

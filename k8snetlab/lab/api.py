@@ -19,9 +19,9 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import RESOURCES, Resource, to_dict
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, NotFoundError
+from k8snetlab.lab.across.everywhere import Everywhere
 from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.everywhere import Everywhere
-from k8snetlab.lab.membership import Membership
+from k8snetlab.lab.machines.membership import Membership
 from k8snetlab.lab.operations import Operations, refuse_deletion
 from k8snetlab.lab.status import status
 

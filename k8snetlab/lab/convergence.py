@@ -8,10 +8,10 @@ from typing import Any
 
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.errors import DaemonError, K8sNetLabError, KernelError
+from k8snetlab.lab.across.pace import Pace
+from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.pace import Pace
-from k8snetlab.lab.remote import Remote
 
 TIMEOUT = 120.0
 PATIENCE = 3

@@ -23,20 +23,20 @@ from k8snetlab.agent.node import Report
 from k8snetlab.agent.workload import PodState
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import modules, netns
+from k8snetlab.lab.across.everywhere import Everywhere
+from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents, AgentTask
 from k8snetlab.lab.api import Api
 from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.ending import leave_when_ended
-from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.kubelet import KubeletLink
-from k8snetlab.lab.leases import Leases
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.lifecycle import PodLifecycle
-from k8snetlab.lab.machine import read as read_machine
-from k8snetlab.lab.membership import Membership
+from k8snetlab.lab.machines.ending import leave_when_ended
+from k8snetlab.lab.machines.leases import Leases
+from k8snetlab.lab.machines.machine import read as read_machine
+from k8snetlab.lab.machines.membership import Membership
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.remote import Remote
 from k8snetlab.lab.storing import claim, read_spec
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.open import open_store

@@ -13,9 +13,10 @@ from k8snetlab.agent.container import LOGS
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import modules, netns, processes
 from k8snetlab.kernel.read import cables
-from k8snetlab.lab import labs, machine
+from k8snetlab.lab import labs
 from k8snetlab.lab.client import Client
 from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.machines import machine
 from k8snetlab.lab.paths import LabPaths, root
 from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.storing import forget, read_spec

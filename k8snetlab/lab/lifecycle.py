@@ -15,12 +15,12 @@ from k8snetlab.api.core import Condition, ContainerStatus, Node, Pod
 from k8snetlab.api.selection import pods_by_uid
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.errors import K8sNetLabError, NotFoundError
+from k8snetlab.lab.across.pace import Pace
+from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.kubelet import KubeletLink
-from k8snetlab.lab.pace import Pace
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.remote import Remote
 from k8snetlab.render.node import pods_of
 from k8snetlab.render.pods import sandbox_name
 

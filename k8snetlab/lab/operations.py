@@ -29,18 +29,19 @@ from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError, NotFoundError
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.packets import Watch
-from k8snetlab.lab import commands, diagnosing, inspect, logs, probe, tracing
-from k8snetlab.lab.afar import Afar
+from k8snetlab.lab import commands, logs, probe
+from k8snetlab.lab.across.afar import Afar
+from k8snetlab.lab.across.concern import place_of
+from k8snetlab.lab.across.pace import Agent, Said
+from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents, AgentTask, is_paused, with_pause
 from k8snetlab.lab.cluster import UP, Cluster
-from k8snetlab.lab.concern import place_of
 from k8snetlab.lab.convergence import converge
-from k8snetlab.lab.desired import AgentNow, Desired, gone, state_of, where
+from k8snetlab.lab.explain import diagnosing, inspect, tracing
+from k8snetlab.lab.explain.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.lab.kubelet import KubeletLink
-from k8snetlab.lab.leases import Leases
-from k8snetlab.lab.pace import Agent, Said
+from k8snetlab.lab.machines.leases import Leases
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.remote import Remote
 from k8snetlab.lab.storing import read_spec
 from k8snetlab.render.families import FAMILIES
 from k8snetlab.render.subnet_env import subnet_env

@@ -13,7 +13,7 @@ from k8snetlab.api.lab import Lab, StoreSpec
 from k8snetlab.api.scheme import BY_TYPE, resource_for_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import ConflictError, InputError, K8sNetLabError, NotFoundError
-from k8snetlab.lab import parts
+from k8snetlab.lab.across import parts
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.store.open import open_store
 from k8snetlab.store.protocol import Store

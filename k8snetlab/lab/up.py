@@ -11,8 +11,8 @@ from k8snetlab.api.lab import StoreSpec
 from k8snetlab.errors import DaemonError
 from k8snetlab.lab.client import Client
 from k8snetlab.lab.ledger import Ledger, let_begin
-from k8snetlab.lab.machine import Machine
-from k8snetlab.lab.machine import write as write_machine
+from k8snetlab.lab.machines.machine import Machine
+from k8snetlab.lab.machines.machine import write as write_machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.storing import write_spec

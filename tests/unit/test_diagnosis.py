@@ -16,7 +16,7 @@ from k8snetlab.cli.diagnose import lines
 from k8snetlab.dataplane.links import Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.rules import ChainKey, Rules, RuleSet
-from k8snetlab.lab.usual import usual_paths
+from k8snetlab.lab.explain.usual import usual_paths
 from k8snetlab.render import node as render_node
 from k8snetlab.render.proxy import ProxyRules
 from k8snetlab.trace import diagnose_objects

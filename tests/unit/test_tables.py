@@ -12,9 +12,9 @@ from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import Role
 from k8snetlab.kernel.connections import Entry, Tuple
-from k8snetlab.lab.directory import Directory
+from k8snetlab.lab.explain.directory import Directory
+from k8snetlab.lab.explain.tables import Reader
 from k8snetlab.lab.render import settle
-from k8snetlab.lab.tables import Reader
 
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1

@@ -21,11 +21,11 @@ from k8snetlab.api.core import Condition, Node, Pod
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.load import load
 from k8snetlab.errors import ConflictError
-from k8snetlab.lab import subnet_files
 from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.leases import Leases
 from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.machine import Machine
+from k8snetlab.lab.machines import subnet_files
+from k8snetlab.lab.machines.leases import Leases
+from k8snetlab.lab.machines.machine import Machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render import node as render_node
 from k8snetlab.store.etcd import EtcdStore

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from k8snetlab.errors import DaemonError, NotFoundError, StoreError
-from k8snetlab.lab import parts
-from k8snetlab.lab.remote import Remote
+from k8snetlab.lab.across import parts
+from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.status import status
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Store

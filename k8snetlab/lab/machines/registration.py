@@ -22,11 +22,11 @@ from k8snetlab.controllers.lost import network_up
 from k8snetlab.controllers.nodes import described
 from k8snetlab.errors import AlreadyExistsError, ConflictError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.lab.cluster import Cluster, now
-from k8snetlab.lab.following import RETRY, Followed
-from k8snetlab.lab.leased import SOON, Leased
-from k8snetlab.lab.machine import Machine
-from k8snetlab.lab.subnet_files import SubnetFiles
-from k8snetlab.lab.subnets import SubnetManager
+from k8snetlab.lab.machines.following import RETRY, Followed
+from k8snetlab.lab.machines.leased import SOON, Leased
+from k8snetlab.lab.machines.machine import Machine
+from k8snetlab.lab.machines.subnet_files import SubnetFiles
+from k8snetlab.lab.machines.subnets import SubnetManager
 from k8snetlab.render.subnet_env import subnet_env, text
 from k8snetlab.store.protocol import Store
 

@@ -20,12 +20,12 @@ from k8snetlab.dataplane.rules import ChainKey, Family
 from k8snetlab.errors import K8sNetLabError, NotFoundError
 from k8snetlab.kernel import conntrack, iptables
 from k8snetlab.kernel.read import read
-from k8snetlab.lab.afar import Afar
-from k8snetlab.lab.both_families import World, namespaces_of, where_of, with_peer
-from k8snetlab.lab.desired import Desired
-from k8snetlab.lab.observing import observed
+from k8snetlab.lab.across.afar import Afar
+from k8snetlab.lab.explain.both_families import World, namespaces_of, where_of, with_peer
+from k8snetlab.lab.explain.desired import Desired
+from k8snetlab.lab.explain.observing import observed
+from k8snetlab.lab.explain.usual import usual_paths
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.usual import usual_paths
 from k8snetlab.render import names, underlay
 from k8snetlab.render import node as render_node
 from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp

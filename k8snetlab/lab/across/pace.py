@@ -10,9 +10,9 @@ import msgspec
 from k8snetlab.api.core import Node
 from k8snetlab.api.machines import is_machine
 from k8snetlab.errors import DaemonError, K8sNetLabError
+from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.client import OWN
 from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.remote import Remote
 
 PATIENCE = 3.0
 """Seconds in which another machine must begin to answer."""

@@ -9,11 +9,11 @@ from typing import Any
 
 from k8snetlab.api.core import Node
 from k8snetlab.errors import ConflictError, DaemonError, InputError
-from k8snetlab.lab import ending
 from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.leases import Leases
-from k8snetlab.lab.machine import Machine
+from k8snetlab.lab.machines import ending
+from k8snetlab.lab.machines.leases import Leases
+from k8snetlab.lab.machines.machine import Machine
 
 TIMEOUT = 60.0
 """Seconds that registration and the first sync together may take."""

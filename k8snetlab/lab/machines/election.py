@@ -13,8 +13,8 @@ import uuid
 from k8snetlab.api import leases
 from k8snetlab.errors import StoreError
 from k8snetlab.lab.cluster import now
-from k8snetlab.lab.following import RETRY, Followed
-from k8snetlab.lab.leased import SOON, Leased
+from k8snetlab.lab.machines.following import RETRY, Followed
+from k8snetlab.lab.machines.leased import SOON, Leased
 from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)

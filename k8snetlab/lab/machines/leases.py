@@ -20,15 +20,15 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import lost
 from k8snetlab.errors import K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.lab.cluster import Cluster, now
-from k8snetlab.lab.election import DURATION, Election
-from k8snetlab.lab.following import RETRY, Followed
-from k8snetlab.lab.leased import SOON
 from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.machine import Machine
+from k8snetlab.lab.machines.election import DURATION, Election
+from k8snetlab.lab.machines.following import RETRY, Followed
+from k8snetlab.lab.machines.leased import SOON
+from k8snetlab.lab.machines.machine import Machine
+from k8snetlab.lab.machines.registration import FOLD, HEARTBEAT, Registration
+from k8snetlab.lab.machines.subnet_files import SubnetFiles
+from k8snetlab.lab.machines.subnets import SubnetManager, lease_of
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.registration import FOLD, HEARTBEAT, Registration
-from k8snetlab.lab.subnet_files import SubnetFiles
-from k8snetlab.lab.subnets import SubnetManager, lease_of
 from k8snetlab.render.subnet_env import subnet_env, text
 from k8snetlab.store.protocol import Entry, Store
 

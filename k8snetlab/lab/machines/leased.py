@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from k8snetlab.errors import AlreadyExistsError, ConflictError, K8sNetLabError, NotFoundError
-from k8snetlab.lab.following import Followed
+from k8snetlab.lab.machines.following import Followed
 from k8snetlab.store.protocol import Create, Delete, Entry, Store, StoreWrite, Update
 
 SOON = 0.05

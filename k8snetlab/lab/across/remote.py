@@ -20,9 +20,9 @@ from typing import Any
 import msgspec
 
 from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
-from k8snetlab.lab import parts
-from k8snetlab.lab.answering import Answering, App
-from k8snetlab.lab.parts import CHUNK, REQUESTS, RESPONSES, Chores, Part, Request, Writer, drop, renew
+from k8snetlab.lab.across import parts
+from k8snetlab.lab.across.answering import Answering, App
+from k8snetlab.lab.across.parts import CHUNK, REQUESTS, RESPONSES, Chores, Part, Request, Writer, drop, renew
 from k8snetlab.lab.status import error_of
 from k8snetlab.store.protocol import Event, Store
 

@@ -15,8 +15,8 @@ from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.kernel.packets import Connection, Frame
+from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.client import OWN
-from k8snetlab.lab.remote import Remote
 from k8snetlab.trace.finding import Finding
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import legacy
 from k8snetlab.kernel.read import read
 from k8snetlab.lab import labs
-from k8snetlab.lab.machine import read as read_machine
+from k8snetlab.lab.machines.machine import read as read_machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render import names, overlay
 from k8snetlab.render.families import FAMILIES

@@ -19,10 +19,10 @@ from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.packets import Frame, Watch
 from k8snetlab.kernel.shot import shoot
 from k8snetlab.kernel.survey import survey
-from k8snetlab.lab.afar import Afar, Seen, aligned
+from k8snetlab.lab.across.afar import Afar, Seen, aligned
+from k8snetlab.lab.explain.recognition import Recognition, flow_of
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.probe import Place, Target, find_place, find_targets
-from k8snetlab.lab.recognition import Recognition, flow_of
 from k8snetlab.render import names
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.trace.compare import Sighting, compare

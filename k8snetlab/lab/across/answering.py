@@ -14,8 +14,8 @@ from urllib.parse import unquote
 import msgspec
 
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError, StoreError
-from k8snetlab.lab import parts
-from k8snetlab.lab.parts import REQUESTS, RESPONSES, Answer, Chores, Part, Request, Writer, drop, renew
+from k8snetlab.lab.across import parts
+from k8snetlab.lab.across.parts import REQUESTS, RESPONSES, Answer, Chores, Part, Request, Writer, drop, renew
 from k8snetlab.store.protocol import Entry, Event, Store
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ import msgspec
 from k8snetlab.api.lab import Lab, StoreSpec
 from k8snetlab.api.scheme import BY_TYPE, decode
 from k8snetlab.errors import ConflictError, InputError, NotFoundError
-from k8snetlab.lab import machine
 from k8snetlab.lab.client import Client
-from k8snetlab.lab.machine import Machine
-from k8snetlab.lab.occupied import refuse_occupied
+from k8snetlab.lab.machines import machine
+from k8snetlab.lab.machines.machine import Machine
+from k8snetlab.lab.machines.occupied import refuse_occupied
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.up import start

@@ -9,10 +9,10 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.kernel import iptables
-from k8snetlab.lab.afar import Afar
-from k8snetlab.lab.machine import read as read_machine
+from k8snetlab.lab.across.afar import Afar
+from k8snetlab.lab.explain.tracing import Kernel
+from k8snetlab.lab.machines.machine import read as read_machine
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.tracing import Kernel
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, pick
 from k8snetlab.trace import diagnose_strangers

@@ -14,7 +14,7 @@ import msgspec
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.machine import Machine
+from k8snetlab.lab.machines.machine import Machine
 
 ENDED_BY = "k8snetlab/ended-by"
 """Annotation of a Lab that is being taken down: the node on which `down` was said."""

@@ -13,8 +13,8 @@ from k8snetlab.api.leases import SubnetLease
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import subnets
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError
-from k8snetlab.lab.following import Followed
-from k8snetlab.lab.leased import Holding, Leased
+from k8snetlab.lab.machines.following import Followed
+from k8snetlab.lab.machines.leased import Holding, Leased
 from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ from k8snetlab.dataplane.netns import Role
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.kernel import connections, iptables, listing
-from k8snetlab.lab.directory import Directory
+from k8snetlab.lab.explain.directory import Directory
+from k8snetlab.lab.explain.tables import KINDS, Kind, Reader, Row, Table
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.probe import Place
-from k8snetlab.lab.tables import KINDS, Kind, Reader, Row, Table
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, pick
 from k8snetlab.render.node import UPLINK

@@ -14,12 +14,12 @@ from k8snetlab.api.machines import is_machine
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.lab import probe
+from k8snetlab.lab.across.concern import node_of
+from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.client import OWN
 from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.concern import node_of
-from k8snetlab.lab.inspect import Held
+from k8snetlab.lab.explain.inspect import Held
 from k8snetlab.lab.operations import Operations
-from k8snetlab.lab.remote import Remote
 
 Json = dict[str, Any]
 ALLOCATING = ("up", "apply")

@@ -14,8 +14,8 @@ from k8snetlab.errors import K8sNetLabError, NotFoundError
 from k8snetlab.kernel import netns, strangers
 from k8snetlab.kernel.shot import shoot
 from k8snetlab.kernel.strangers import Stranger
-from k8snetlab.lab import tracing
-from k8snetlab.lab.afar import Afar
+from k8snetlab.lab.across.afar import Afar
+from k8snetlab.lab.explain import tracing
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.trace.diagnose_ways import UsualPath
 from k8snetlab.trace.finding import Finding

@@ -11,7 +11,7 @@ import msgspec
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.netns import Role
 from k8snetlab.kernel.connections import Entry
-from k8snetlab.lab.directory import Directory
+from k8snetlab.lab.explain.directory import Directory
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, network, pick
 from k8snetlab.render.node import UPLINK

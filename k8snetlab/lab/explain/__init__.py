@@ -1,0 +1,1 @@
+"""Showing and explaining: tables, rules, packets predicted and watched, and what is broken."""
