@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from k8snetlab.agent.additions import AddedDevice, AddedRoute, AddedRules, Addition, ChangedSysctl, devices
 from k8snetlab.dataplane.links import Bridge, Vxlan
@@ -47,7 +47,7 @@ def of_plan(plan: Sequence[Operation], desired: Netns, known: Sequence[Addition]
     added: list[Addition] = [AddedDevice(name) for name in made if AddedDevice(name) not in known]
     added += [addition for route in routes if (addition := AddedRoute(route.dst, route.dev)) not in known]
     if added:
-        _refuse_strangers(read(""), added, routes)
+        _refuse_strangers(read(""), added, routes, devices(known))
     sysctls = dict(desired.sysctls) | {op.key: op.value for op in plan if isinstance(op, SysctlOperation)}
     added += [
         change
@@ -80,7 +80,8 @@ def _changed(key: str, value: str, known: Sequence[Addition]) -> Iterator[Change
     yield ChangedSysctl(key, before, value, along)
 
 
-def _refuse_strangers(actual: Netns, added: Sequence[Addition], routes: Sequence[Route]) -> None:
+def _refuse_strangers(actual: Netns, added: Sequence[Addition], routes: Sequence[Route], own: Collection[str]) -> None:
+    """`own` are the lab's devices: a route by one of them (by the tunnel, when the backend changes) is its own, too."""
     for link in actual.links:
         if AddedDevice(link.name) in added:
             raise AlreadyExistsError(
@@ -89,7 +90,7 @@ def _refuse_strangers(actual: Netns, added: Sequence[Addition], routes: Sequence
             )
     fresh = {route.key for route in routes if AddedRoute(route.dst, route.dev) in added}
     for held in actual.routes:
-        if held.key in fresh:
+        if held.key in fresh and held.dev not in own:
             raise AlreadyExistsError(
                 f"the route {held.words()} exists on this machine and is not this lab's",
                 f"`ip route del {held.dst}`, or give the lab another podCIDR",

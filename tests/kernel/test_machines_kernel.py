@@ -238,6 +238,18 @@ def test_two_machines_reach_each_others_pods(agent: Callable[[], Agent], network
     assert not [name for name in netns.names() if name.startswith(f"{lab.name}.")]
 
 
+def test_a_machine_goes_from_backend_to_backend(agent: Callable[[], Agent]) -> None:
+    """Its routes to the others then leave by the tunnel, by its own device, and by the tunnel again."""
+    one = agent()
+    before = state(one.machine)
+    for network in (*BACKENDS, *reversed(BACKENDS)):
+        assert one.sync(lab_of(one, network=network).snapshot).failure is None
+        (route,) = one.machine.here("ip", "route", "show", "10.244.2.0/24").splitlines()
+        assert ("flannel.1" in route) == (network == {"backend": "vxlan"})
+    one.leave()
+    assert same(before, state(one.machine))
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_another_daemon_adopts_what_the_ledger_has(agent: Callable[[], Agent], variant: str) -> None:
     one = agent()
