@@ -66,11 +66,14 @@ def join(name: str, client: Client, others: int) -> float:
 
 
 def be_quiet(client: Client) -> None:
-    """Until the daemon has done what the last node brought: less than 5 % of a core in half a second."""
+    """Until the daemon has done what the last node brought, but for its looks once a second (a third of a core)."""
     pid, used = client.status()["daemon"]["pid"], 0.0
-    while (now := cpu(pid)) - used > 0.025:
+    for _ in range(30):
+        now = cpu(pid)
+        if now - used < 0.5:
+            return
         used = now
-        time.sleep(0.5)
+        time.sleep(1)
 
 
 def cpu(pid: int) -> float:
