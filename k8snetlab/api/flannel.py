@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 
 from k8snetlab.api.core import Node
 
@@ -30,8 +31,14 @@ def backend_data(vni: int, mac: str) -> str:
 
 def vtep_mac_of(node: Node, family: str) -> str:
     """The VTEP's MAC that the node announces; a made-up one where it announces none (a cluster without flannel)."""
+    return _mac(node.metadata.annotations.get(BACKEND_DATA[family], "{}")) or vtep_mac("", node.name, family)
+
+
+@lru_cache(maxsize=4096)
+def _mac(data: str) -> str:
+    """The MAC in a backend-data annotation, "" where it has none: every node reads those of all others."""
     try:
-        mac = json.loads(node.metadata.annotations.get(BACKEND_DATA[family], "{}")).get("VtepMAC", "")
+        mac = json.loads(data).get("VtepMAC", "")
     except (ValueError, AttributeError):
-        mac = ""
-    return mac if isinstance(mac, str) and mac else vtep_mac("", node.name, family)
+        return ""
+    return mac if isinstance(mac, str) else ""

@@ -28,11 +28,13 @@ def network(cidr: str) -> IPv4Network | IPv6Network:
     return ip_network(cidr, strict=False)
 
 
+@lru_cache(maxsize=4096)
 def base(subnet: str) -> str:
     """The subnet's first address, "X.0": the address of a node's VTEP."""
     return str(network(subnet).network_address)
 
 
+@lru_cache(maxsize=4096)
 def gateway(subnet: str) -> str:
     """The subnet's second address, "X.1": cni0's."""
     return str(network(subnet).network_address + 1)
