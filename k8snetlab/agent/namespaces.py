@@ -77,12 +77,11 @@ class NamespaceKeeper:
             self._monitors[state.name].hush(state.asking, state.resolutions)
 
     def sync(self, outer: Netns, inner: tuple[Netns, ...]) -> int:
-        """Brings `outer` and then the namespaces that hang off it to the desired state.
+        """Brings `outer` and then the namespaces that hang off it, all of them prepared, to the desired state.
 
         Returns the number of operations. What is refused stops nothing else, and is raised when all else is done.
         """
-        wanted = {state.name: state for state in (outer, *inner)}
-        self.prepare(wanted.values())
+        wanted = {state.name for state in (outer, *inner)}
         failures: list[K8sNetLabError] = []
         executed = 0
         for states in ((outer,), inner):
@@ -131,9 +130,11 @@ class NamespaceKeeper:
             known = self._known(state)
             self._dirty.discard(state.name)
             steps = delta.diff(state, known, known) if known else self._plan(state)
-            plan += steps if state.name else self._noted(steps, state)
+            steps = steps if state.name else self._noted(steps, state)
+            self._monitors[state.name].expect(steps)
+            plan += steps
         try:
-            execute(plan)
+            execute(plan, {name: monitor.netlink for name, monitor in self._monitors.items()})
         except Exception:
             self._dirty.update(state.name for state in todo)
             raise
@@ -144,8 +145,8 @@ class NamespaceKeeper:
     def _known(self, state: Netns) -> Netns | None:
         """What the namespace holds of ours, where nothing has changed it since it was made so; None: to be read.
 
-        Reading takes a node of a hundred 20 ms, what is written for one more of them 1. What is written is heard of
-        like all else, so that the next sync reads it.
+        Reading takes a node of a hundred 20 ms, what is written for one more of them 1. Devices and addresses that were
+        written are heard of like all else, and read by the next sync: what the kernel does along with them is its own.
         """
         made = self._made.get(state.name)
         if not state.name or made is None or state.name in self._dirty or self._monitors[state.name].waiting():

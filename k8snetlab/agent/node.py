@@ -71,12 +71,13 @@ class RouterAgent:
         desired = underlay.render(snapshot)
         self._keeper.prepare((desired.node, *desired.pods))
 
-    def sync(self, snapshot: Snapshot) -> Report:
+    def sync(self, snapshot: Snapshot, trusting: bool = False) -> Report:
         """Cables to nodes whose namespaces are still to be made are left to the sync that follows their making."""
         desired = underlay.render(snapshot)
         cables = tuple(
             link for link in desired.node.links if not isinstance(link, Veth) or netns.exists(link.peer_netns)
         )
+        self._keeper.prepare((desired.node, *desired.pods))
         return Report(self._keeper.sync(msgspec.structs.replace(desired.node, links=cables), desired.pods))
 
     def drift(self, snapshot: Snapshot) -> list[str]:
@@ -152,15 +153,16 @@ class NodeAgent:
         """Makes the node's own namespace, empty, so that the router can plug its cable in."""
         self._keeper.prepare((render_node.render(snapshot, self.name, self._sandboxes).node,))
 
-    def sync(self, snapshot: Snapshot) -> Report:
+    def sync(self, snapshot: Snapshot, trusting: bool = False) -> Report:
         """Brings the kernel to the snapshot. Raises KernelError; what was done by then stays and is found again.
 
+        `trusting` that nobody else has changed rules, they are not looked at where none is to be written.
         A node that is no longer in the snapshot is left as it is: `remove` is about to be called.
         """
         if snapshot.get(Node, self.name) is None:
             return Report()
         desired = render_node.render(snapshot, self.name, self._sandboxes)
-        self._keeper.prepare((desired.node,))
+        self._keeper.prepare((desired.node, *desired.pods))
         self._misses.attend(self.name, desired.node)
         count, refused = 0, None
         try:
@@ -172,7 +174,7 @@ class NodeAgent:
         if desired.node.name in recreated:
             self._forget_rules()
         self._namespace = desired.node.name
-        count += self._sync_rules(snapshot, desired)
+        count += self._sync_rules(snapshot, desired, trusting)
         failure = refused or next((proxy.failure for proxy in self._proxies.values() if proxy.failure), None)
         return Report(count, recreated, failure, self._other.warnings if self._other else ())
 
@@ -211,7 +213,7 @@ class NodeAgent:
         self._proxies.clear()
         self._other = None
 
-    def _sync_rules(self, snapshot: Snapshot, desired: NodeDataplane) -> int:
+    def _sync_rules(self, snapshot: Snapshot, desired: NodeDataplane, trusting: bool) -> int:
         chosen = iptables.variant(snapshot.lab.spec.proxy.iptables)
         if chosen != self._chosen:
             self._forget_rules()
@@ -224,14 +226,15 @@ class NodeAgent:
                 counters = self._has_counters(family)
                 self._proxies[family] = KubeProxy(self.name, self._iptables(family), self._shared, counters)
         count = sum(
-            self._proxies[family].sync(snapshot, tuple(rules for rules in desired.rules if rules.family == family))
+            self._proxies[family].sync(snapshot, tuple(r for r in desired.rules if r.family == family), trusting)
             for family in families
         )
         if self._other is None:
             self._other = OtherVariant(self._namespace, chosen, self._locks / self._namespace)
             if self._namespace or self._noted(self._other.variant):
                 self._other.clear()
-        if self._other.changed():
+            self._other.look()
+        elif not trusting and self._other.changed():
             self._other.look()
         checks = {port: check for proxy in reversed(self._proxies.values()) for port, check in proxy.checks.items()}
         self.health = HealthWork(

@@ -61,7 +61,7 @@ class KubeProxy:
     def drift(self) -> list[str]:
         return self._keeper.drift()
 
-    def sync(self, snapshot: Snapshot, flannel: tuple[RuleSet, ...]) -> int:
+    def sync(self, snapshot: Snapshot, flannel: tuple[RuleSet, ...], trusting: bool = False) -> int:
         """Returns the number of chains and jumps that were changed. Raises KernelError when no Service is to blame."""
         old, delta = self._wanted, None
         if old is None:
@@ -72,7 +72,7 @@ class KubeProxy:
                 delta = None
         self._wanted, self._flannel = wanted, flannel
         try:
-            count = self._write(wanted, delta)
+            count = self._write(wanted, delta, trusting)
             self._refused = {}
         except RestoreRefused as refusal:
             if not refusal.line:
@@ -82,8 +82,8 @@ class KubeProxy:
             self._checked, self.checks = wanted.services, health_checks(wanted)
         return count
 
-    def _write(self, rules: ProxyRules, delta: RuleDelta | None = None) -> int:
-        count = self._keeper.sync((*self._flannel, rules.ruleset), delta)
+    def _write(self, rules: ProxyRules, delta: RuleDelta | None = None, trusting: bool = False) -> int:
+        count = self._keeper.sync((*self._flannel, rules.ruleset), delta, trusting)
         # A new agent knows nothing of what went before it: every UDP Service is looked at, as kube-proxy does.
         before = self._written or msgspec.structs.replace(rules, services={})
         self._written = rules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
@@ -22,14 +22,16 @@ _OPEN_AT_ONCE = 200
 """Descriptors of namespaces held for pending veths; a process may have 1,024 by default."""
 
 
-def execute(operations: Iterable[Operation]) -> None:
+def execute(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = None) -> None:
     """Carry out the operations in their order; an operation whose effect is there already is no error.
+
+    They are asked for `by` these sockets in the namespaces that have one there, and by new ones elsewhere.
 
     One that is refused stops none of the others: afterwards the first refusal is raised, as KernelError that names the
     operation, or as NotFoundError or UnsupportedError where a namespace or kernel feature is missing.
     """
     refused: list[K8sNetLabError] = []
-    with _Execution() as execution:
+    with _Execution(by or {}) as execution:
         for operation in operations:
             try:
                 execution.take(operation)
@@ -46,7 +48,8 @@ def execute(operations: Iterable[Operation]) -> None:
 class _Execution:
     """One run. Requests for one namespace collect in `_pending` until something needs their effect."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Mapping[str, Netlink]) -> None:
+        self._given = given
         self._sockets: dict[str, Netlink] = {}
         self._here = ""
         self._pending: list[tuple[ItemOperation, list[Request]]] = []
@@ -127,6 +130,8 @@ class _Execution:
         return index
 
     def _socket(self) -> Netlink:
+        if given := self._given.get(self._here):
+            return given
         if self._here not in self._sockets:
             self._sockets[self._here] = Netlink(self._here)
         return self._sockets[self._here]

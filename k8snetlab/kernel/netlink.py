@@ -70,6 +70,11 @@ class Netlink:
     def close(self) -> None:
         self._socket.close()
 
+    @property
+    def port(self) -> int:
+        """Its netlink address, which is told along with some of what it asks for to all who listen."""
+        return int(self._socket.getsockname()[0])
+
     def index(self, device: str) -> int:
         """The ifindex of a device, 0 when there is none."""
         return index(self._socket, device)
@@ -108,7 +113,7 @@ class Netlink:
         results: list[Refusal | None] = [None] * len(requests)
         waiting = set(range(first, first + len(requests)))
         while waiting:
-            for kind, flags, sequence, payload in self._receive():
+            for kind, flags, sequence, _, payload in self._receive():
                 if kind == _NLMSG_ERROR and sequence in waiting:
                     waiting.discard(sequence)
                     results[sequence - first] = _refusal(flags, payload)
@@ -120,7 +125,7 @@ class Netlink:
         payloads: list[bytes] = []
         interrupted = False
         while True:
-            for kind, flags, sequence, payload in self._receive():
+            for kind, flags, sequence, _, payload in self._receive():
                 if sequence != self._sequence:
                     continue
                 interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
@@ -145,7 +150,7 @@ class Netlink:
     def _send(self, messages: list[bytes]) -> None:
         self._socket.send(b"".join(message + bytes(-len(message) % 4) for message in messages))
 
-    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+    def _receive(self) -> Iterator[tuple[int, int, int, int, bytes]]:
         return split(self._socket.recv(1 << 16))
 
 
@@ -160,12 +165,12 @@ def index(sock: socket.socket, device: str) -> int:
     return int(struct.unpack_from("i", answer, 16)[0])
 
 
-def split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """The messages of one datagram: type, flags, sequence number, payload."""
+def split(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """The messages of one datagram: type, flags, sequence number, port, payload."""
     offset = 0
     while offset + _HEADER.size <= len(data):
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
-        yield kind, flags, sequence, data[offset + _HEADER.size : offset + length]
+        length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
+        yield kind, flags, sequence, port, data[offset + _HEADER.size : offset + length]
         offset += (length + 3) & ~3
 
 

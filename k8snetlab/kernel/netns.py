@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -226,9 +227,15 @@ def _claim(target: Path, name: str) -> None:
 
 def _mounted(target: Path) -> bool:
     try:
-        return target.stat().st_dev == _OWN.stat().st_dev
+        return target.stat().st_dev == _nsfs()
     except FileNotFoundError:
         return False
+
+
+@functools.cache
+def _nsfs() -> int:
+    """The number of the file system that all namespaces are on."""
+    return _OWN.stat().st_dev
 
 
 @contextlib.contextmanager

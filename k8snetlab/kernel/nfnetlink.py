@@ -64,7 +64,7 @@ class Nfnetlink:
         self._socket.send(b"".join(parts))
         waiting, refused = len(messages), 0
         while waiting:
-            for kind, _, sequence, payload in split(self._socket.recv(1 << 16)):
+            for kind, _, sequence, _, payload in split(self._socket.recv(1 << 16)):
                 if kind != _ERROR:
                     continue
                 refused = refused or -int(struct.unpack_from("=i", payload)[0])
@@ -78,7 +78,7 @@ class Nfnetlink:
 
     def _answers(self) -> Iterator[tuple[int, bytes]]:
         while True:
-            for kind, _, _, payload in split(self._socket.recv(1 << 16)):
+            for kind, _, _, _, payload in split(self._socket.recv(1 << 16)):
                 if kind == _DONE:
                     return
                 if kind == _ERROR:

@@ -117,7 +117,7 @@ def _connections(namespace: str, events: socket.socket) -> Iterator[Connection]:
     """Source: linux/netfilter/nfnetlink_conntrack.h."""
     with contextlib.suppress(BlockingIOError):
         while True:
-            for _, _, _, payload in split(events.recv(1 << 16)):
+            for _, _, _, _, payload in split(events.recv(1 << 16)):
                 entry = attributes(payload[4:])
                 if 1 in entry and 2 in entry:
                     protocol, original = _tuple(entry[1])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import select
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Literal
 
+from k8snetlab.dataplane.operations import ItemOperation, Operation
 from k8snetlab.dataplane.resolution import Resolution, packed
+from k8snetlab.dataplane.routing import FdbEntry
 from k8snetlab.kernel import filter, netns
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
@@ -31,6 +32,8 @@ from k8snetlab.kernel.messages import (
 from k8snetlab.kernel.netlink import Netlink, attributes, index, split
 
 Kind = Literal["link", "address", "route", "neighbour"]
+_TOLD = frozenset((RTM_NEWROUTE, RTM_DELROUTE))
+"""Of these the kernel says by which port they were asked for (so it does of neighbours); of links as of Linux 6."""
 EVERYTHING: frozenset[Kind] = frozenset(("link", "address", "route", "neighbour"))
 
 _KINDS: dict[int, Kind] = {
@@ -50,7 +53,8 @@ _NDA_DST, _NDA_LLADDR = 1, 2
 class Monitor:
     """Wakes whoever waits on `fileno()`; `drain` says what kinds of things changed since it was last asked.
 
-    Neighbours that the kernel resolves and forgets by itself are no change: only permanent entries count.
+    Neighbours that the kernel resolves and forgets by itself are no change: only permanent entries count. Nor are
+    routes and neighbours that were asked for by `netlink`, nor forwarding entries that were said to be about to be.
     Raises NotFoundError when there is no such namespace.
     """
 
@@ -65,13 +69,16 @@ class Monitor:
         """The ifindexes of those that are hushed."""
         self._resolutions: Sequence[Resolution] = ()
         self._answers: set[tuple[bytes, bytes]] = set()
+        self._expected: set[tuple[bool, int, bytes, bytes]] = set()
+        """Forwarding entries: whether it goes, ifindex, MAC, VTEP."""
         self._filter()
-        with contextlib.closing(Netlink(namespace)) as netlink:
-            for family in (0, AF_BRIDGE):
-                message = ndmsg()
-                message["family"] = family
-                for found in netlink.dump(Request(RTM_GETNEIGH, 0, message)):
-                    self._note(bytes(found.data[16:]))
+        self.netlink = Netlink(namespace)
+        self._port = self.netlink.port
+        for family in (0, AF_BRIDGE):
+            message = ndmsg()
+            message["family"] = family
+            for found in self.netlink.dump(Request(RTM_GETNEIGH, 0, message)):
+                self._note(bytes(found.data[16:]))
 
     def hush(self, devices: frozenset[str], resolutions: Sequence[Resolution]) -> None:
         """On these devices entries come and go as misses are answered: only what is no such answer is a change now.
@@ -85,11 +92,24 @@ class Monitor:
             self._hushed = devices
             self._filter()
 
+    def expect(self, operations: Iterable[Operation]) -> None:
+        """These are about to be asked for by `netlink`: of forwarding entries the kernel does not tell who did.
+
+        What was expected before is so no longer.
+        """
+        steps = [step for step in operations if isinstance(step, ItemOperation)]
+        entries = [(step.verb == "del", step.item) for step in steps if isinstance(step.item, FdbEntry)]
+        indexes = {device: self.netlink.index(device) for device in {entry.dev for _, entry in entries}}
+        self._expected = {
+            (gone, indexes[entry.dev], packed(entry.lladdr), ip_address(entry.dst).packed) for gone, entry in entries
+        }
+
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def close(self) -> None:
         self._socket.close()
+        self.netlink.close()
 
     def waiting(self) -> bool:
         """Whether there is something that `drain` has not told yet."""
@@ -112,11 +132,12 @@ class Monitor:
                     raise
                 changed |= EVERYTHING
                 continue
-            for kind, _, _, payload in split(data):
-                if kind in _KINDS:
+            for kind, _, _, port, payload in split(data):
+                if kind in (RTM_NEWNEIGH, RTM_DELNEIGH):
+                    if self._note(payload, gone=kind == RTM_DELNEIGH) and port != self._port:
+                        changed.add("neighbour")
+                elif kind in _KINDS and (port != self._port or kind not in _TOLD):
                     changed.add(_KINDS[kind])
-                elif kind in (RTM_NEWNEIGH, RTM_DELNEIGH) and self._note(payload, gone=kind == RTM_DELNEIGH):
-                    changed.add("neighbour")
 
     def _filter(self) -> None:
         self._quiet = frozenset(index(self._socket, device) for device in self._hushed) - {0}
@@ -132,8 +153,15 @@ class Monitor:
         name = _NDA_LLADDR if family not in (socket.AF_INET, socket.AF_INET6) else _NDA_DST
         key = (family, index, found.get(name, b""))
         known = key in self._permanent
-        if state & NUD["PERMANENT"] and not gone:
+        if lasts := state & NUD["PERMANENT"] and not gone:
             self._permanent.add(key)
-            return True
-        self._permanent.discard(key)
-        return known
+        else:
+            self._permanent.discard(key)
+        return bool(known or lasts) and not (family == AF_BRIDGE and self._was_expected(gone, index, found))
+
+    def _was_expected(self, gone: bool, index: int, found: Mapping[int, bytes]) -> bool:
+        entry = (gone, index, found.get(_NDA_LLADDR, b""), found.get(_NDA_DST, b""))
+        if entry not in self._expected:
+            return False
+        self._expected.discard(entry)
+        return True

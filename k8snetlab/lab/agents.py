@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -81,6 +82,8 @@ class AgentTask:
         self._task: asyncio.Task[None] | None = None
         self._complaint = ""
         self._rests_until = 0.0
+        self._looked = -math.inf
+        """When the rules were last seen to be as they were left (seconds, monotonic)."""
         self._alarm: asyncio.TimerHandle | None = None
 
     @property
@@ -126,7 +129,7 @@ class AgentTask:
             self.agent.pause()
         else:
             self.agent.resume()
-            self.agent.suspect()
+            self._suspect()
             self.wake()
 
     async def drift(self) -> list[str]:
@@ -139,8 +142,9 @@ class AgentTask:
         async with self._work:
             snapshot = self._cluster.snapshot
             began = time.monotonic()
+            trusting = began - self._looked < TICK
             try:
-                report = await asyncio.to_thread(self.agent.sync, snapshot)
+                report = await asyncio.to_thread(self.agent.sync, snapshot, trusting)
             except K8sNetLabError as error:
                 self._failed(began, error.message, error.hint, getattr(error, "operation", ""))
                 return
@@ -151,6 +155,8 @@ class AgentTask:
                 return
             finally:
                 self._watch()
+            if not trusting:
+                self._looked = began
             self.state = AgentState(
                 snapshot=self.state.snapshot if report.failure else snapshot,
                 sandboxes=snapshot,
@@ -185,10 +191,17 @@ class AgentTask:
 
     async def _noticed_change(self) -> bool:
         async with self._work:
+            began = time.monotonic()
             try:
-                return await asyncio.to_thread(self.agent.noticed_change)
+                changed = await asyncio.to_thread(self.agent.noticed_change)
             except K8sNetLabError:
-                return True
+                changed = True
+            self._looked = -math.inf if changed else began
+            return changed
+
+    def _suspect(self) -> None:
+        self.agent.suspect()
+        self._looked = -math.inf
 
     def _failed(self, began: float, message: str, hint: str, operation: str) -> None:
         if message != self._complaint:
@@ -197,7 +210,7 @@ class AgentTask:
         self.state.error, self.state.hint, self.state.operation = message, hint, operation
         self.state.failures += 1
         self.state.failed = began
-        self.agent.suspect()
+        self._suspect()
         self._synced(self, Report())
 
     def _watch(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from k8snetlab.dataplane.operations import Operation
 from k8snetlab.errors import AlreadyExistsError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
+from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import cables
 from k8snetlab.lab.ledger import Ledger
 
@@ -311,10 +312,10 @@ def test_a_crash_between_any_two_steps_leaves_nothing_behind(
     for steps in range(0, 60, 5):
         left = steps
 
-        def some(plan: list[Operation]) -> None:
+        def some(plan: list[Operation], by: Mapping[str, Netlink]) -> None:
             nonlocal left
             taken, left = plan[:left], max(0, left - len(plan))
-            execute(taken)
+            execute(taken, by)
             if len(taken) < len(plan):
                 raise Crash
 

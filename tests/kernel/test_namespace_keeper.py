@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     return reads
 
 
+def bring(keeper: NamespaceKeeper, state: Netns) -> int:
+    """As an agent does."""
+    keeper.prepare((state,))
+    return keeper.sync(state, ())
+
+
 def hear(keeper: NamespaceKeeper, name: str) -> None:
     """As the daemon does when the monitor has something to tell."""
     if keeper.monitors[name].drain():
@@ -71,21 +78,47 @@ def test_one_more_node_is_written_without_reading(
     keeper: NamespaceKeeper, reads: Reads, name: Callable[[str], str]
 ) -> None:
     one = name("node1")
-    keeper.sync(node(one, 2, 3), ())
+    bring(keeper, node(one, 2, 3))
     hear(keeper, one)
-    keeper.sync(node(one, 2, 3), ())
-    assert reads.count == 2, "what was written is read once more"
-    assert keeper.sync(node(one, 2, 3, 4), ()) == 3
-    assert reads.count == 2
-    hear(keeper, one)
-    assert keeper.sync(node(one, 2, 3, 4), ()) == 0
-    assert reads.count == 3
-    assert keeper.sync(node(one, 2, 4), ()) == 3
-    assert reads.count == 3
+    bring(keeper, node(one, 2, 3))
+    assert reads.count == 2, "devices that were made are read once more"
+    for others in ((2, 3, 4), (2, 4), (2, 4, 5, 6)):
+        assert bring(keeper, node(one, *others)) > 0
+        hear(keeper, one)
+        assert bring(keeper, node(one, *others)) == 0
+    assert reads.count == 2, "entries are known to be as they were asked for"
+    bring(keeper, node(one, 2, 4))
     held = read(one)
     assert {route.dst for route in held.routes} == {"10.244.2.0/24", "10.244.4.0/24"}
     assert {entry.dst for entry in held.fdb} == {"192.168.0.2", "192.168.0.4"}
     assert {n.dst for n in held.neighbours if n.state == "PERMANENT"} == {"10.244.2.0", "10.244.4.0"}
+    keeper.remove([one])
+
+
+UNDOINGS = {
+    "route": "ip -n {ns} route del 10.244.4.0/24",
+    "neighbour": "ip -n {ns} neigh del 10.244.4.0 dev flannel.1",
+    "forwarding entry": "bridge -n {ns} fdb del 02:00:00:00:00:04 dev flannel.1 dst 192.168.0.4 self",
+}
+
+
+@pytest.mark.parametrize("undoing", UNDOINGS)
+@pytest.mark.parametrize("meanwhile", [True, False], ids=["before the agent's own writing is heard", "after it"])
+def test_what_others_undo_is_heard(
+    keeper: NamespaceKeeper, reads: Reads, name: Callable[[str], str], undoing: str, meanwhile: bool
+) -> None:
+    one = name("node1")
+    for _ in range(2):
+        bring(keeper, node(one, 2, 3))
+        hear(keeper, one)
+    before = reads.count
+    bring(keeper, node(one, 2, 3, 4))
+    if not meanwhile:
+        hear(keeper, one)
+    subprocess.run(UNDOINGS[undoing].format(ns=one).split(), check=True)
+    hear(keeper, one)
+    assert bring(keeper, node(one, 2, 3, 4)) == 1
+    assert reads.count == before + 1
     keeper.remove([one])
 
 
@@ -94,13 +127,13 @@ def test_what_others_change_is_read_and_mended(
     keeper: NamespaceKeeper, reads: Reads, name: Callable[[str], str], told: bool
 ) -> None:
     one = name("node1")
-    keeper.sync(node(one, 2, 3), ())
+    bring(keeper, node(one, 2, 3))
     hear(keeper, one)
-    keeper.sync(node(one, 2, 3), ())
+    bring(keeper, node(one, 2, 3))
     execute([ItemOperation("del", one, node(one, 2).routes[0])])
     if told:
         hear(keeper, one)
-    assert keeper.sync(node(one, 2, 3, 4), ()) == 4
+    assert bring(keeper, node(one, 2, 3, 4)) == 4
     assert routes(one) == {"10.244.2.0/24", "10.244.3.0/24", "10.244.4.0/24"}
     keeper.remove([one])
 
@@ -109,12 +142,12 @@ def test_a_device_that_must_be_made_anew_takes_its_entries_along(
     keeper: NamespaceKeeper, reads: Reads, name: Callable[[str], str]
 ) -> None:
     one = name("node1")
-    keeper.sync(node(one, 2), ())
+    bring(keeper, node(one, 2))
     hear(keeper, one)
-    keeper.sync(node(one, 2), ())
+    bring(keeper, node(one, 2))
     before = reads.count
     links = (Bridge("eth0"), Vxlan("flannel.1", 42, "192.168.0.1", "eth0", mac="02:00:00:00:00:01"))
-    keeper.sync(msgspec.structs.replace(node(one, 2), links=links), ())
+    bring(keeper, msgspec.structs.replace(node(one, 2), links=links))
     assert reads.count == before
     held = read(one)
     assert (len(held.routes), len(held.fdb)) == (1, 1)

@@ -8,8 +8,12 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from k8snetlab.agent.node import Report
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.errors import KernelError
+from k8snetlab.lab import agents
 from k8snetlab.lab.agents import AgentTask
 
 LOOK = 0.02
@@ -43,8 +47,10 @@ class Agent:
     def __init__(self, namespace: str, operations: int) -> None:
         self.monitors = {namespace: Monitor()}
         self.marked: list[str] = []
+        self.trusted: list[bool] = []
         self.syncs = 0
         self._operations = operations
+        self.failing = False
 
     def mark(self, namespace: str) -> None:
         self.marked.append(namespace)
@@ -52,11 +58,17 @@ class Agent:
     def noticed_change(self) -> bool:
         return False
 
-    def sync(self, snapshot: Snapshot) -> Report:
+    def sync(self, snapshot: Snapshot, trusting: bool) -> Report:
         time.sleep(LOOK)
         self.marked.clear()
+        self.trusted.append(trusting)
         self.syncs += 1
+        if self.failing:
+            raise KernelError("refused")
         return Report(self._operations)
+
+    def suspect(self) -> None:
+        """What failed is read anew."""
 
     def close(self) -> None:
         for monitor in self.monitors.values():
@@ -90,3 +102,28 @@ def test_a_storm_in_a_machines_own_namespace_is_looked_at_now_and_then() -> None
     rests = storm("")
     assert rests * 2 < storm("lab.node1")
     assert rests * 2 < storm("", operations=1)
+
+
+def test_rules_are_looked_at_for_the_first_time_after_a_failure_and_once_in_a_tick(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However often something else wakes the agent."""
+    monkeypatch.setattr(agents, "TICK", 20 * LOOK)
+
+    async def run() -> list[bool]:
+        agent: Any = Agent("lab.node1", 0)
+        cluster: Any = SimpleNamespace(snapshot=Snapshot())
+        task = AgentTask(agent, cluster, lambda *_: None)
+        began = time.monotonic()
+        while time.monotonic() - began < 3 * agents.TICK:
+            await task.sync()
+        agent.failing = True
+        await task.sync()
+        agent.failing = False
+        await task.sync()
+        agent.close()
+        return list(agent.trusted)
+
+    *often, _, after = asyncio.run(run())
+    assert not often[0] and not after
+    assert 2 <= often.count(False) <= 4 < often.count(True)
