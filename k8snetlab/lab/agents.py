@@ -30,6 +30,9 @@ TICK = 1.0
 REST, LONGEST_REST = 10, 1.0
 """A look at a machine's own namespace that found nothing to do is followed by a rest of so many times its length, and
 of that many seconds at most: most of what happens there is not the lab's, and may happen all the time."""
+HEAD_START = 0.5
+"""Seconds that new nodes have before the others hear of them: who asks for the address of one that does not have it yet
+asks again after a whole second (net.ipv4.neigh.*.retrans_time_ms)."""
 BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a sync that failed is tried again."""
 
@@ -262,6 +265,8 @@ class Agents:
         self.misses = MissResponder()
         self.router: AgentTask | None = None
         self.nodes: dict[str, AgentTask] = {}
+        self._late: set[asyncio.Task[None]] = set()
+        """First syncs of new nodes that were not done when the others went on."""
 
     @property
     def variant(self) -> str:
@@ -324,3 +329,6 @@ class Agents:
                 await self.router.sync()
         for task in self.tasks:
             task.start()
+        if 0 < len(new) < len(self.nodes):
+            first = {asyncio.create_task(self.nodes[name].sync()) for name in new}
+            _, self._late = await asyncio.wait(first, timeout=HEAD_START)
