@@ -7,65 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.dataplane.view import Interface, RouteEntry, View, World, same_family
-from k8snetlab.trace.filtering import Passed, Tracked, passages
+from k8snetlab.trace.filtering import Passed, passages
 from k8snetlab.trace.owners import Owners
-from k8snetlab.trace.segment import neighbour, port_of
-from k8snetlab.trace.way import Carried, Decision, Fate, Flow, Hop, Point, Way, end
+from k8snetlab.trace.segment import far_end, neighbour, port_of
+from k8snetlab.trace.trip import Trip
+from k8snetlab.trace.way import Carried, Decision, Flow, Way, end
 
 MAX_HOPS = 64
 VXLAN_OVERHEAD = {False: 50, True: 70}
 """Octets that the outer headers take: with IPv4, with IPv6 underneath."""
-
-
-class _Trip(msgspec.Struct, frozen=True):
-    """A branch under way. `turn` is the number of hops of the way there, once the packet has arrived."""
-
-    origin: str
-    asked: Flow
-    hops: tuple[Hop, ...] = ()
-    pending: tuple[Decision, ...] = ()
-    tracked: tuple[Tracked, ...] = ()
-    probability: float = 1.0
-    endpoint: str = ""
-    turn: int | None = None
-    refusal: bool = False
-    flooded: tuple[tuple[str, str], ...] = ()
-
-    def note(self, *decisions: Decision) -> _Trip:
-        return replace(self, pending=(*self.pending, *decisions))
-
-    def appear(self, view: View, device: Interface | None, direction: str, flow: Flow) -> _Trip:
-        inner = flow.inner
-        hop = Hop(
-            netns=view.netns,
-            place=view.place,
-            interface=device.name if device else "",
-            direction=direction,
-            packet=inner.flow if inner else flow,
-            decisions=self.pending,
-            outer=flow if inner else None,
-            vni=inner.vni if inner else 0,
-            mtu=device.mtu if device else 0,
-        )
-        return replace(self, hops=(*self.hops, hop), pending=())
-
-    def was_at(self, point: Point, flow: Flow) -> bool:
-        """Whether the same packet, on its way there or back, has been at this point before."""
-        carried, outer = (flow.inner.flow, flow) if flow.inner else (flow, None)
-        leg = self.hops[self.turn or 0 :]
-        return any(h.point == point and h.packet == carried and h.outer == outer for h in leg)
-
-    def after(self, passed: Passed) -> _Trip:
-        return replace(
-            self,
-            probability=self.probability * passed.probability,
-            endpoint=self.endpoint or passed.endpoint,
-            tracked=(*self.tracked, passed.tracked) if passed.tracked else self.tracked,
-        )
 
 
 def predict(world: World, owners: Owners, origin: str, target: Flow) -> tuple[Way, ...]:
@@ -76,7 +29,7 @@ def predict(world: World, owners: Owners, origin: str, target: Flow) -> tuple[Wa
     view = world[origin]
     route, _ = view.route(target.dst)
     flow = target if target.src or route is None else replace(target, src=view.source(route, target.dst))
-    ways = _Walk(world, owners).send(_Trip(origin, flow), view, flow)
+    ways = _Walk(world, owners).send(Trip(origin, flow), view, flow)
     return tuple(sorted(ways, key=lambda way: -way.probability))
 
 
@@ -86,22 +39,22 @@ class _Walk:
 
     # --- the network layer ------------------------------------------------------------------------------------------
 
-    def send(self, trip: _Trip, view: View, flow: Flow) -> Iterator[Way]:
+    def send(self, trip: Trip, view: View, flow: Flow) -> Iterator[Way]:
         """A packet of the namespace's own: a process's, the kernel's answer, or a tunnel's outer one."""
         route, trip = self._route(trip, view, flow.dst)
         if route is None or route.kind not in ("unicast", "local"):
             what = f"the route is {route.kind}" if route else f"no route to {flow.dst}"
-            yield self._stop(trip, view, flow, "unreachable", f"{what} in {view.place}")
+            yield trip.stop(view, flow, "unreachable", f"{what} in {view.place}")
             return
         for passed in passages(view, self.owners, flow, "", False, trip.tracked):
             on = trip.after(passed).note(*passed.before)
             if passed.verdict in ("dropped", "rejected"):
-                yield self._refused(on, view, passed)
+                yield on.refuse(view, passed)
                 continue
             if view.owns(passed.routed):
                 lo = view.interfaces.get("lo")
                 if lo is None or not lo.up:
-                    yield self._stop(on, view, passed.flow, "lost", f"lo is down in {view.place}")
+                    yield on.stop(view, passed.flow, "lost", f"lo is down in {view.place}")
                     continue
                 on = on.note(*passed.after).appear(view, lo, "out", passed.flow).appear(view, lo, "in", passed.flow)
                 yield from self._deliver(on, view, passed.flow)
@@ -111,35 +64,35 @@ class _Walk:
                 again, on = self._route(on, view, passed.routed)
             yield from self._transmit(on.note(*passed.after), view, passed.flow, again)
 
-    def _input(self, trip: _Trip, view: View, device: Interface, flow: Flow) -> Iterator[Way]:
+    def _input(self, trip: Trip, view: View, device: Interface, flow: Flow) -> Iterator[Way]:
         for passed in passages(view, self.owners, flow, device.name, False, trip.tracked):
             yield from self._routed(trip.after(passed).note(*passed.before), view, device, flow, passed)
 
-    def _routed(self, trip: _Trip, view: View, device: Interface, flow: Flow, passed: Passed) -> Iterator[Way]:
+    def _routed(self, trip: Trip, view: View, device: Interface, flow: Flow, passed: Passed) -> Iterator[Way]:
         """After PREROUTING: is the packet believed, is it for this namespace, and where does it go?"""
         if passed.early:
-            yield self._refused(trip, view, passed)
+            yield trip.refuse(view, passed)
             return
         if doubt := self._disbelieved(view, device, flow.src):
-            yield self._stop(trip, view, flow, "lost", doubt)
+            yield trip.stop(view, flow, "lost", doubt)
             return
         if view.owns(passed.routed):
             if passed.verdict in ("dropped", "rejected"):
-                yield self._refused(trip, view, passed)
+                yield trip.refuse(view, passed)
             else:
                 yield from self._deliver(trip.note(*passed.after), view, passed.flow)
             return
         if not view.forwards(passed.routed):
-            yield self._stop(trip, view, flow, "lost", f"forwarding is off in {view.place}")
+            yield trip.stop(view, flow, "lost", f"forwarding is off in {view.place}")
             return
         route, trip = self._route(trip, view, passed.routed)
         if route is None or route.kind not in ("unicast", "blackhole"):
             what = f"the route is {route.kind}" if route else f"no route to {passed.routed}"
-            yield self._stop(trip, view, flow, "unreachable", f"{what} in {view.place}")
+            yield trip.stop(view, flow, "unreachable", f"{what} in {view.place}")
         elif route.kind == "blackhole":
-            yield self._stop(trip, view, flow, "lost", f"the route is a blackhole in {view.place}")
+            yield trip.stop(view, flow, "lost", f"the route is a blackhole in {view.place}")
         elif passed.verdict in ("dropped", "rejected"):
-            yield self._refused(trip, view, passed)
+            yield trip.refuse(view, passed)
         else:
             yield from self._transmit(trip.note(*passed.after), view, passed.flow, route)
 
@@ -159,7 +112,7 @@ class _Walk:
             return f"rp_filter={mode} in {view.place}: it came by {device.name}, and {where}"
         return ""
 
-    def _route(self, trip: _Trip, view: View, dst: str) -> tuple[RouteEntry | None, _Trip]:
+    def _route(self, trip: Trip, view: View, dst: str) -> tuple[RouteEntry | None, Trip]:
         route, losers = view.route(dst)
         if route is None:
             return None, trip
@@ -167,75 +120,44 @@ class _Walk:
         text = f"{dst} by {route.words()}"
         return route, trip.note(Decision("route", text, route.words(), self.owners.of_route(route), lost))
 
-    def _deliver(self, trip: _Trip, view: View, flow: Flow) -> Iterator[Way]:
+    def _deliver(self, trip: Trip, view: View, flow: Flow) -> Iterator[Way]:
         if flow.inner:
             yield from self._decapsulate(trip, view, flow, flow.inner)
             return
         if trip.turn is not None:
-            yield self._returned(trip, view, flow)
+            yield trip.come_back(view, flow)
             return
         if flow.protocol == "sctp" and not view.sctp:
             reason = f"the kernel of {view.place} has no SCTP, and says so by ICMP (protocol unreachable)"
-            trip = trip.note(Decision("stop", reason)).appear(view, None, "", flow)
-            yield self._way(replace(trip, turn=len(trip.hops)), "unreachable", reason)
+            yield trip.arrive(view, Decision("stop", reason), flow).end("unreachable", reason)
             return
         refusal = flow.protocol != "icmp" and not view.listens(flow.protocol, flow.dst, flow.dport)
         heard = "nobody listens on" if refusal else "delivered to"
         text = f"{heard} {end(flow.dst, flow.dport)} in {view.place}"
-        trip = trip.note(Decision("deliver", text, owner=self.owners.of_address(flow.dst)))
-        trip = trip.appear(view, None, "", flow)
-        trip = replace(trip, turn=len(trip.hops), refusal=refusal)
+        decision = Decision("deliver", text, owner=self.owners.of_address(flow.dst))
+        trip = trip.arrive(view, decision, flow, refusal)
         if refusal and flow.protocol == "udp":
             reason = f"nobody listens on udp {end(flow.dst, flow.dport)} in {view.place}"
-            yield self._way(trip, "refused", reason)
+            yield trip.end("refused", reason)
             return
         yield from self.send(trip, view, flow.turned())
 
-    def _returned(self, trip: _Trip, view: View, flow: Flow) -> Way:
-        awaited = trip.asked.turned()
-        if view.netns != trip.origin:
-            return self._stop(trip, view, flow, "lost", f"the answer is taken by {view.place}, which never asked")
-        if flow != awaited:
-            reason = (
-                f"the answer comes from {end(flow.src, flow.sport)}, and {end(awaited.src, awaited.sport)} was asked"
-            )
-            return self._stop(trip, view, flow, "lost", reason)
-        trip = trip.note(Decision("deliver", f"the {'refusal' if trip.refusal else 'answer'} is back in {view.place}"))
-        asked = trip.hops[(trip.turn or 1) - 1].packet
-        reason = f"nobody listens on {asked.protocol} {end(asked.dst, asked.dport)}" if trip.refusal else ""
-        return self._way(trip.appear(view, None, "", flow), "refused" if trip.refusal else "answered", reason)
-
     # --- tunnels ----------------------------------------------------------------------------------------------------
 
-    def _encapsulate(self, trip: _Trip, view: View, tunnel: Interface, mac: str, flow: Flow) -> Iterator[Way]:
-        entry = view.tunnel(tunnel.name, mac)
-        remote = entry.dst if entry else self._asked(tunnel, mac, flow)
+    def _encapsulate(self, trip: Trip, view: View, tunnel: Interface, mac: str, flow: Flow) -> Iterator[Way]:
+        remote, decision = far_end(self.world, self.owners, view, tunnel, mac, flow.dst)
         if not remote:
-            reason = f"{view.place}: {tunnel.name} has no FDB entry for {mac}, so it does not know where to send"
-            yield self._stop(trip, view, flow, "lost", reason)
+            yield trip.stop(view, flow, "lost", f"{view.place}: {decision.text}")
             return
-        owner = self.owners.of_address(remote)
-        known = entry.words() if entry else ""
         outer = Flow(tunnel.local, remote, "udp", 0, tunnel.port, Carried(flow, mac, tunnel.vni))
         under, _ = view.route(remote)
         device = view.interfaces.get(under.dev) if under else None
         room = device.mtu - VXLAN_OVERHEAD[":" in remote] if device else 0
         text = f"{tunnel.local} → {remote} udp {tunnel.port}, VNI {tunnel.vni}; {room} octets are left for the packet"
-        trip = trip.note(
-            Decision(
-                "fdb", f"{mac} is behind {remote}" + ("" if entry else " (l2 miss: the agent says)"), known, owner
-            ),
-            Decision("encapsulate", text, owner=self.owners.of_tunnel()),
-        )
+        trip = trip.note(decision, Decision("encapsulate", text, owner=self.owners.of_tunnel()))
         yield from self.send(trip, view, outer)
 
-    def _asked(self, tunnel: Interface, mac: str, flow: Flow) -> str:
-        home = self.world.home(flow.dst) if tunnel.asks else None
-        nodes = {home} | {i.peer[0] for i in self.world[home].interfaces.values() if i.peer} if home else set()
-        ends = (i for n in nodes if n for i in self.world[n].interfaces.values() if i.kind == "vxlan")
-        return next((i.local for i in ends if i.mac == mac), "")
-
-    def _decapsulate(self, trip: _Trip, view: View, flow: Flow, carried: Carried) -> Iterator[Way]:
+    def _decapsulate(self, trip: Trip, view: View, flow: Flow, carried: Carried) -> Iterator[Way]:
         tunnels = (i for i in view.interfaces.values() if i.kind == "vxlan" and i.up and i.port == flow.dport)
         ends = [i for i in tunnels if not i.local or same_family(i.local, flow.dst)]
         tunnel = next((i for i in ends if i.vni == carried.vni), None)
@@ -243,38 +165,38 @@ class _Walk:
             what = f"VNI {carried.vni}" if ends else f"UDP port {flow.dport}"
             down = [i.name for i in view.interfaces.values() if (i.kind, i.vni, i.up) == ("vxlan", carried.vni, False)]
             but = f": {' and '.join(down)} is down" if down else ""
-            yield self._stop(trip, view, flow, "lost", f"{view.place} has no tunnel for {what}{but}")
+            yield trip.stop(view, flow, "lost", f"{view.place} has no tunnel for {what}{but}")
             return
         text = f"{tunnel.name} takes VNI {carried.vni}: {carried.flow}"
         trip = trip.note(Decision("decapsulate", text, owner=self.owners.of_tunnel()))
         trip = trip.appear(view, tunnel, "in", carried.flow)
         if carried.mac != tunnel.mac:
             reason = f"{view.place}: the inner frame is for {carried.mac}, and {tunnel.name} is {tunnel.mac}"
-            yield self._stop(trip, view, carried.flow, "lost", reason)
+            yield trip.stop(view, carried.flow, "lost", reason)
             return
         yield from self._input(trip, view, tunnel, carried.flow)
 
     # --- the link layer ---------------------------------------------------------------------------------------------
 
-    def _transmit(self, trip: _Trip, view: View, flow: Flow, route: RouteEntry | None) -> Iterator[Way]:
+    def _transmit(self, trip: Trip, view: View, flow: Flow, route: RouteEntry | None) -> Iterator[Way]:
         device = view.interfaces.get(route.dev) if route else None
         if route is None or device is None:
-            yield self._stop(trip, view, flow, "unreachable", f"no route to {flow.dst} in {view.place}")
+            yield trip.stop(view, flow, "unreachable", f"no route to {flow.dst} in {view.place}")
             return
         if not (device.up and device.running):
             what = "has no carrier" if device.up else "is down"
-            yield self._stop(trip, view, flow, "lost", f"{view.place}: {device.name} {what}")
+            yield trip.stop(view, flow, "lost", f"{view.place}: {device.name} {what}")
             return
         if trip.was_at((view.netns, device.name, "out"), flow):
             reason = f"the packet goes in circles, again through {view.place}, until its hop limit is used up"
             # An address that is translated on every round is never translated back as often: no ICMP error returns.
             same = (flow.src, flow.dst) == (trip.asked.src, trip.asked.dst)
-            yield self._stop(trip, view, flow, "unreachable" if same else "lost", reason)
+            yield trip.stop(view, flow, "unreachable" if same else "lost", reason)
             return
         mac, decision = neighbour(self.world, self.owners, view, device, route.via or flow.dst)
         trip = trip.note(decision)
         if not mac:
-            yield self._stop(trip, view, flow, "lost", f"{view.place}: {decision.text}")
+            yield trip.stop(view, flow, "lost", f"{view.place}: {decision.text}")
             return
         trip = trip.appear(view, device, "out", flow)
         if device.beyond and not device.peer:
@@ -293,32 +215,32 @@ class _Walk:
         end = self.world[peer[0]].interfaces.get(peer[1]) if peer else None
         return replace(device, peer=peer), end.mac if end and hop not in device.beyond else mac
 
-    def _cable(self, trip: _Trip, view: View, device: Interface, mac: str, flow: Flow) -> Iterator[Way]:
+    def _cable(self, trip: Trip, view: View, device: Interface, mac: str, flow: Flow) -> Iterator[Way]:
         """To the other end of a veth."""
         other = self.world[device.peer[0]] if device.peer else None
         arrived = other.interfaces.get(device.peer[1]) if other and device.peer else None
         if other is None or arrived is None:
-            yield self._stop(trip, view, flow, "lost", f"{view.place}: {device.name} leads out of the lab")
+            yield trip.stop(view, flow, "lost", f"{view.place}: {device.name} leads out of the lab")
             return
         if len(trip.hops) > MAX_HOPS:
-            yield self._stop(trip, view, flow, "lost", "the packet goes in circles")
+            yield trip.stop(view, flow, "lost", "the packet goes in circles")
             return
         trip = trip.appear(other, arrived, "in", flow)
         if arrived.master:
             yield from self._bridge(trip, other, arrived, mac, flow)
         elif mac != arrived.mac:
             reason = f"{other.place}: the frame is for {mac}, and {arrived.name} is {arrived.mac}"
-            yield self._stop(trip, other, flow, "lost", reason)
+            yield trip.stop(other, flow, "lost", reason)
         else:
             yield from self._input(trip, other, arrived, flow)
 
-    def _bridge(self, trip: _Trip, view: View, port: Interface, mac: str, flow: Flow) -> Iterator[Way]:
+    def _bridge(self, trip: Trip, view: View, port: Interface, mac: str, flow: Flow) -> Iterator[Way]:
         """A frame comes in by a bridge port; br_netfilter may show it to iptables before the bridge decides."""
         bridge = view.interfaces[port.master]
         known = view.port(bridge.name, mac)
         ours = mac == bridge.mac or bool(known and known.permanent)
         if not bridge.up:
-            yield self._stop(trip, view, flow, "lost", f"{view.place}: {bridge.name} is down")
+            yield trip.stop(view, flow, "lost", f"{view.place}: {bridge.name} is down")
         elif not view.filters_bridged(flow.dst):
             if ours:
                 yield from self._input(trip.appear(view, bridge, "in", flow), view, bridge, flow)
@@ -330,7 +252,7 @@ class _Walk:
                 yield from self._bridged(on, view, bridge, port, mac if not ours else "", flow, passed)
 
     def _bridged(
-        self, trip: _Trip, view: View, bridge: Interface, port: Interface, mac: str, flow: Flow, passed: Passed
+        self, trip: Trip, view: View, bridge: Interface, port: Interface, mac: str, flow: Flow, passed: Passed
     ) -> Iterator[Way]:
         """`mac` is "" for a frame to the bridge itself. One whose destination changed goes where its route says: back
         over the bridge if it leads there, else up."""
@@ -338,12 +260,12 @@ class _Walk:
         changed = passed.routed != flow.dst
         across = bool(route and route.kind == "unicast" and route.dev == bridge.name)
         if passed.early:
-            yield self._refused(trip, view, passed)
+            yield trip.refuse(view, passed)
         elif (changed and not across) or (not changed and not mac):
             turned = replace(flow, dst=passed.routed, dport=passed.flow.dport if changed else flow.dport)
             yield from self._routed(trip.appear(view, bridge, "in", turned), view, bridge, flow, passed)
         elif passed.verdict in ("dropped", "rejected"):
-            yield self._refused(trip, view, passed)
+            yield trip.refuse(view, passed)
         else:
             if changed:
                 assert route is not None
@@ -352,41 +274,17 @@ class _Walk:
                 trip = trip.note(decision)
             yield from self._switch(trip.note(*passed.after), view, bridge, port.name, mac, passed.flow)
 
-    def _switch(self, trip: _Trip, view: View, bridge: Interface, came_by: str, mac: str, flow: Flow) -> Iterator[Way]:
+    def _switch(self, trip: Trip, view: View, bridge: Interface, came_by: str, mac: str, flow: Flow) -> Iterator[Way]:
         port, decision = port_of(self.world, self.owners, view, bridge.name, mac, flow.dst)
         if decision.what == "flood":
-            trip = replace(trip, flooded=(*trip.flooded, (view.netns, bridge.name)))
+            trip = trip.flood(view, bridge)
         trip = trip.note(decision)
         if port is None:
-            yield self._stop(trip, view, flow, "lost", f"{view.place}: {decision.text}")
+            yield trip.stop(view, flow, "lost", f"{view.place}: {decision.text}")
         elif port.name == came_by and not port.hairpin:
             reason = f"{view.place}: hairpin is off on {port.name}, so the frame may not leave where it came in"
-            yield self._stop(trip, view, flow, "lost", reason)
+            yield trip.stop(view, flow, "lost", reason)
         elif not (port.up and port.running):
-            yield self._stop(trip, view, flow, "lost", f"{view.place}: {port.name} is down or without carrier")
+            yield trip.stop(view, flow, "lost", f"{view.place}: {port.name} is down or without carrier")
         else:
             yield from self._cable(trip.appear(view, port, "out", flow), view, port, mac, flow)
-
-    # --- ends -------------------------------------------------------------------------------------------------------
-
-    def _refused(self, trip: _Trip, view: View, passed: Passed) -> Way:
-        trip = trip.note(*(d for d in passed.after))
-        rule = next((d for d in reversed(trip.pending) if d.what == "rule"), None)
-        told = rule.text if rule else "a rule"
-        reason = f"{view.place}: {told}" + (f" ({rule.owner})" if rule and rule.owner else "")
-        if passed.verdict == "dropped":
-            return self._stop(trip, view, passed.flow, "lost", reason)
-        port = passed.reject in ("", "tcp-reset")
-        return self._stop(trip, view, passed.flow, "refused" if port else "unreachable", reason)
-
-    def _stop(self, trip: _Trip, view: View, flow: Flow, fate: Fate, reason: str) -> Way:
-        """It ends here. The asking process hears nothing when an answer or a tunnel's packet ends, or when the one that
-        would tell it has no way to it."""
-        told = view.netns == trip.origin or view.route(flow.src)[0] is not None
-        heard: Fate = fate if trip.turn is None and flow.inner is None and told else "lost"
-        trip = trip.note(Decision("stop", reason)).appear(view, None, "", flow)
-        return self._way(trip, heard, reason if trip.turn is None else f"on the way back: {reason}")
-
-    def _way(self, trip: _Trip, fate: Fate, reason: str) -> Way:
-        turn = len(trip.hops) if trip.turn is None else trip.turn
-        return Way(trip.probability, fate, trip.hops[:turn], trip.hops[turn:], trip.endpoint, reason, trip.flooded)

@@ -1,4 +1,4 @@
-"""One link-layer segment: who answers for an address, and by which port of a bridge a frame leaves."""
+"""One link-layer segment: who answers for an address, and where a bridge or a tunnel sends a frame."""
 
 from __future__ import annotations
 
@@ -48,6 +48,16 @@ def port_of(
     return None, Decision("flood", f"{bridge} does not know {mac} and floods; nobody takes it")
 
 
+def far_end(world: World, owners: Owners, view: View, tunnel: Interface, mac: str, dst: str) -> tuple[str, Decision]:
+    """The underlay address that a tunnel sends frames for `mac` to, "" when none can be found out."""
+    entry = view.tunnel(tunnel.name, mac)
+    remote = entry.dst if entry else _told(world, tunnel, mac, dst)
+    if not remote:
+        return "", Decision("fdb", f"{tunnel.name} has no FDB entry for {mac}, so it does not know where to send")
+    text = f"{mac} is behind {remote}" + ("" if entry else " (l2 miss: the agent says)")
+    return remote, Decision("fdb", text, entry.words() if entry else "", owners.of_address(remote))
+
+
 def _answers(world: World, view: View, dev: Interface, address: str) -> str:
     """The MAC of the station on `dev`'s segment that holds `address`."""
     for netns, name in _stations(world, view, dev, address):
@@ -67,8 +77,9 @@ def _stations(world: World, view: View, dev: Interface, address: str) -> Iterato
     if dev.peer:
         yield dev.peer
         other = world[dev.peer[0]]
-        if master := other.interfaces[dev.peer[1]].master:
-            bridges.append((other, master))
+        end = other.interfaces.get(dev.peer[1])
+        if end and end.master:
+            bridges.append((other, end.master))
     for at, bridge in bridges:
         for port in at.interfaces.values():
             if port.master == bridge and port.peer and port.peer[0] == home and port.running:
@@ -84,6 +95,14 @@ def _vtep(world: World, address: str, dev: Interface) -> str:
         home = next((i.peer[0] for i in world[home].interfaces.values() if i.peer), home)
     end = world[home].interfaces.get(dev.name)
     return end.mac if end and end.kind == "vxlan" else ""
+
+
+def _told(world: World, tunnel: Interface, mac: str, dst: str) -> str:
+    """What the agent says: the address of the tunnel's end with this MAC, on the node of `dst`."""
+    home = world.home(dst) if tunnel.asks else None
+    nodes = {home} | {i.peer[0] for i in world[home].interfaces.values() if i.peer} if home else set()
+    ends = (i for n in nodes if n for i in world[n].interfaces.values() if i.kind == "vxlan")
+    return next((i.local for i in ends if i.mac == mac), "")
 
 
 def _macs(view: View, station: Interface) -> set[str]:

@@ -188,6 +188,13 @@ def test_a_neighbour_entry_with_the_wrong_mac_sends_to_nobody() -> None:
     assert way.flooded == ((NODE, "cni0"),)
 
 
+def test_a_cable_whose_other_end_went_meanwhile_leads_to_nobody() -> None:
+    """Namespaces are read one after the other: what the first says of the second may be over by then."""
+    interfaces = {name: device for name, device in node().interfaces.items() if name != "veth1"}
+    way = only(World(node1={"interfaces": interfaces}))
+    assert (way.fate, way.reason) == ("lost", "client: nobody on eth0 answers for 10.244.1.3")
+
+
 def test_branches_of_a_service_add_up() -> None:
     chains = {
         **CHAINS,
