@@ -6,6 +6,7 @@ network + 2; SubnetMin skips the first subnet) and, for IPv6, kube-controller-ma
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -28,7 +29,9 @@ def networks(text: str) -> list[Network]:
     return [network(part) for part in split(text)]
 
 
+@functools.lru_cache(maxsize=4096)
 def network(text: str) -> Network:
+    """As `networks`, of one."""
     if "/" not in text:
         raise ValueError(f"{text!r} has no prefix length; write it like 10.244.0.0/16")
     address, _, length = text.partition("/")

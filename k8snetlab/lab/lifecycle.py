@@ -111,17 +111,19 @@ class PodLifecycle:
             if state is not None:
                 await self._write_status(pod, state)
         seen[node] = snapshot, states
-        await self._answer_health(recreated)
+        await self._answer_health(node, recreated)
 
-    async def _answer_health(self, recreated: frozenset[str]) -> None:
-        """Has the kubelet answer on healthCheckNodePorts as the agents found right; nodes that went need none."""
-        agents = [task.agent for task in self._agents.nodes.values() if isinstance(task.agent, NodeAgent)]
-        kept = {agent.health.netns for agent in agents if agent.health} - recreated
-        for namespace in self._kubelet.health_namespaces - kept:
+    async def _answer_health(self, node: str, recreated: frozenset[str]) -> None:
+        """Has the kubelet answer on healthCheckNodePorts as the node's agent found right; nodes that went need none."""
+        works = {
+            name: task.agent.health
+            for name, task in self._agents.nodes.items()
+            if isinstance(task.agent, NodeAgent) and task.agent.health
+        }
+        for namespace in self._kubelet.health_namespaces - ({work.netns for work in works.values()} - recreated):
             await self._kubelet.forget_health(namespace)
-        for agent in agents:
-            if agent.health:
-                await self._kubelet.answer_health(agent.health)
+        if node in works:
+            await self._kubelet.answer_health(works[node])
 
     async def _stop_unknown(self, snapshot: Snapshot, previous: Snapshot | None, changed: Iterable[Key]) -> None:
         """Stops what runs for no pod of the store (a pod deleted by force, or while no daemon was there)."""
