@@ -18,25 +18,13 @@ packet too. Not here: other offsets into the packet, arithmetic, names of hosts 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 
-from k8snetlab.dataplane.packet import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Packet
+from k8snetlab.dataplane.packet import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 from k8snetlab.errors import InputError
-
-
-class Subject(NamedTuple):
-    """What is asked about: a packet and those inside it, its direction, and its length in octets."""
-
-    layers: tuple[Packet, ...]
-    outgoing: bool
-    length: int
-
-
-Test = Callable[[Subject], bool]
-_Match = Callable[[Packet], bool]
+from k8snetlab.trace import predicates
+from k8snetlab.trace.predicates import CARRIERS, Side, Test, anywhere
 
 PROTOCOLS = ("ip", "ip6", "arp", "tcp", "udp", "icmp", "icmp6", "sctp")
 KEYWORDS = frozenset(
@@ -52,7 +40,8 @@ FLAGS = {
 }
 _DEEPEST = 50
 _TOKEN = re.compile(r"\s*(?:([\w.:/-]+)|(&&|\|\||[!=]=|[][()!&|=])|(\S))")
-_CARRIERS, _NETWORKS, _TYPES = ("tcp", "udp", "sctp"), ("ip", "ip6", "arp"), ("host", "net", "port", "portrange")
+_NETWORKS, _TYPES = ("ip", "ip6", "arp"), ("host", "net", "port", "portrange")
+_SIDES: dict[str, Side] = {"src": "src", "dst": "dst"}
 
 
 class Token(NamedTuple):
@@ -63,10 +52,10 @@ class Token(NamedTuple):
 
 
 class _Qualifiers(NamedTuple):
-    """What stands before a value: a protocol ("" for any), src, dst, "and" (both) or "or" (either), and a type."""
+    """What stands before a value: a protocol ("" for any), which end, and a type."""
 
     protocol: str
-    side: str
+    side: Side
     type: str
 
 
@@ -81,11 +70,6 @@ def parse(text: str) -> Test:
     return found
 
 
-def layers(packet: Packet) -> tuple[Packet, ...]:
-    """The packet and those inside it, the outermost first."""
-    return (packet, *layers(packet.inner)) if packet.inner else (packet,)
-
-
 class _Parser:
     def __init__(self, text: str) -> None:
         self._tokens = [_token(found) for found in _TOKEN.finditer(text.rstrip())]
@@ -98,10 +82,11 @@ class _Parser:
         return self._tokens[self._at] if self._at < len(self._tokens) else None
 
     def expression(self) -> Test:
-        found = self._term()
+        first = self._term()
+        rest: list[tuple[bool, Test]] = []
         while word := self._take("and", "&&", "or", "||"):
-            found = (_both if word.text in ("and", "&&") else _either)(found, self._term())
-        return found
+            rest.append((word.text in ("and", "&&"), self._term()))
+        return predicates.joined(first, rest) if rest else first
 
     def _term(self) -> Test:
         opened = self._take("not", "!", "(")
@@ -111,7 +96,7 @@ class _Parser:
         if self._depth > _DEEPEST:
             raise _wrong(opened, "this is nested too deeply", f"at most {_DEEPEST} times")
         if opened.text != "(":
-            found = _not(self._term())
+            found = predicates.negated(self._term())
         else:
             found = self.expression()
             if not self._take(")"):
@@ -124,14 +109,14 @@ class _Parser:
         if start is None:
             raise _wrong(self._end, "a condition is missing", "tcp port 80 and host 10.1.2.3")
         if self._take("inbound", "outbound"):
-            return lambda subject, outgoing=start.text == "outbound": subject.outgoing == outgoing  # type: ignore[misc]
+            return predicates.going(start.text == "outbound")
         if self._take("less", "greater"):
             octets = self._number("a number of octets", 1 << 31)
-            return (lambda s: s.length <= octets) if start.text == "less" else (lambda s: s.length >= octets)
+            return predicates.shorter(octets) if start.text == "less" else predicates.longer(octets)
         if self._take("vxlan"):
             following = self.peek()
             vni = self._number("a VNI", 1 << 24) if following and following.text.isdecimal() else None
-            return _any(lambda p: p.inner is not None and vni in (None, p.vni))
+            return anywhere(predicates.vxlan(vni))
         if self._take("ether"):
             return self._station()
         return self._qualified(start)
@@ -142,9 +127,7 @@ class _Parser:
         if not re.fullmatch(r"[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}", value.text):
             raise _wrong(value, f"{value.text!r} is no MAC address", "ether host 96:8f:2d:49:c5:31")
         mac = ":".join(part.zfill(2).lower() for part in value.text.split(":"))
-        if side is None or side.text == "host":
-            return _any(lambda p: mac in (p.smac, p.dmac))
-        return _any(lambda p: p.smac == mac) if side.text == "src" else _any(lambda p: p.dmac == mac)
+        return anywhere(predicates.station(_SIDES.get(side.text if side else "", "or"), mac))
 
     def _qualified(self, start: Token) -> Test:
         protocol = self._take(*PROTOCOLS)
@@ -153,13 +136,13 @@ class _Parser:
         side = self._side()
         type_ = self._take(*_TYPES)
         if protocol and not side and not type_ and not _is_value(self.peek()):
-            return _any(_is(protocol.text))
+            return anywhere(predicates.protocol(protocol.text))
         if not (protocol or side or type_):
             if self._last is None or (start.text[:1].isalpha() and not _is_address(start.text)):
                 return self._bare(start)
             wanted = self._last
         else:
-            wanted = _Qualifiers(protocol.text if protocol else "", side, type_.text if type_ else "")
+            wanted = _Qualifiers(protocol.text if protocol else "", side or "or", type_.text if type_ else "")
         found = self._valued(wanted, protocol or start)
         self._last = wanted
         return found
@@ -167,23 +150,23 @@ class _Parser:
     def _bare(self, start: Token) -> Test:
         if not _is_address(start.text):
             raise _wrong(start, f"{start.text!r} is unknown here", "a condition begins with one of: " + _known())
-        self._last = _Qualifiers("", "", "")
+        self._last = _Qualifiers("", "or", "")
         return self._valued(self._last, start)
 
-    def _side(self) -> str:
+    def _side(self) -> Side | None:
         first = self._take("src", "dst")
         if not first:
-            return ""
+            return None
         other = {"src": "dst", "dst": "src"}[first.text]
         joined, after = self.peek(), self._tokens[self._at + 1 : self._at + 2]
         if joined and joined.text in ("and", "&&", "or", "||") and after and after[0].text == other:
             self._at += 2
-            return "and" if joined.text in ("and", "&&") else ""
-        return first.text
+            return "and" if joined.text in ("and", "&&") else "or"
+        return _SIDES[first.text]
 
     def _valued(self, wanted: _Qualifiers, at: Token) -> Test:
         if wanted.type in ("port", "portrange"):
-            if wanted.protocol not in ("", *_CARRIERS):
+            if wanted.protocol not in ("", *CARRIERS):
                 raise _wrong(at, f"{wanted.protocol} has no ports", "tcp, udp or sctp")
             return self._port(wanted)
         if wanted.protocol not in ("", *_NETWORKS):
@@ -191,13 +174,7 @@ class _Parser:
             raise _wrong(at, f"{wanted.protocol} goes before `port` only", hint)
         value = self._value("an address")
         network = _network(value, wanted.type)
-        right = _is(wanted.protocol) if wanted.protocol else _always
-
-        def within(address: str) -> bool:
-            version, number = _number_of(address)
-            return version == network.version and number & int(network.netmask) == int(network.network_address)
-
-        return _any(_sided(wanted.side, right, lambda p: within(p.src), lambda p: within(p.dst)))
+        return anywhere(predicates.address(wanted.side, wanted.protocol, network))
 
     def _port(self, wanted: _Qualifiers) -> Test:
         value = self._value("a port")
@@ -208,15 +185,8 @@ class _Parser:
                 value, f"{value.text!r} is no {'range of ports' if wanted.type == 'portrange' else 'port'}", hint
             )
         low, high = sorted((int(first), int(last or first)))
-        carriers = (wanted.protocol,) if wanted.protocol else _CARRIERS
-        return _any(
-            _sided(
-                wanted.side,
-                lambda p: p.protocol in carriers and not p.fragment,
-                lambda p: low <= p.sport <= high,
-                lambda p: low <= p.dport <= high,
-            )
-        )
+        carriers = (wanted.protocol,) if wanted.protocol else CARRIERS
+        return anywhere(predicates.port(wanted.side, carriers, low, high))
 
     def _flags(self) -> Test:
         """After `tcp[`."""
@@ -228,7 +198,7 @@ class _Parser:
         if compared is None:
             raise _wrong(self.peek() or self._end, "= or != is missing", "tcp[tcpflags] & tcp-syn != 0")
         bits, same = self._bits(), compared.text != "!="
-        return _any(lambda p: p.protocol == "tcp" and not p.fragment and (p.flags & mask == bits) is same)
+        return anywhere(predicates.tcp_flags(mask, bits, same))
 
     def _bits(self) -> int:
         """tcp-syn, 0x12, tcp-syn|tcp-ack, (tcp-syn|tcp-ack)"""
@@ -268,52 +238,6 @@ class _Parser:
         if not token.text.isdecimal() or int(token.text) >= below:
             raise _wrong(token, f"{token.text!r} is not {what}")
         return int(token.text)
-
-
-# --- what is tested ---------------------------------------------------------------------------------------------------
-
-
-def _any(match: _Match) -> Test:
-    return lambda subject: any(map(match, subject.layers))
-
-
-def _both(one: Test, other: Test) -> Test:
-    return lambda subject: one(subject) and other(subject)
-
-
-def _either(one: Test, other: Test) -> Test:
-    return lambda subject: one(subject) or other(subject)
-
-
-def _not(one: Test) -> Test:
-    return lambda subject: not one(subject)
-
-
-def _sided(side: str, right: _Match, source: _Match, target: _Match) -> _Match:
-    match side:
-        case "src":
-            return lambda p: right(p) and source(p)
-        case "dst":
-            return lambda p: right(p) and target(p)
-        case "and":
-            return lambda p: right(p) and source(p) and target(p)
-    return lambda p: right(p) and (source(p) or target(p))
-
-
-def _always(_: Packet) -> bool:
-    return True
-
-
-def _is(protocol: str) -> _Match:
-    match protocol:
-        case "ip":
-            return lambda p: p.protocol != "arp" and "." in p.src
-        case "ip6":
-            return lambda p: p.six
-        case "icmp" | "icmp6":
-            six = protocol == "icmp6"
-            return lambda p: p.protocol == "icmp" and p.six is six
-    return lambda p: p.protocol == protocol
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -358,15 +282,6 @@ def _known() -> str:
     return ", ".join(
         [*PROTOCOLS, "src, dst, host, net, port, portrange, ether, vxlan, inbound, outbound, less, greater"]
     )
-
-
-@lru_cache(4096)
-def _number_of(address: str) -> tuple[int, int]:
-    """Its IP version and the address as a number; version 0 where there is no address."""
-    if not address:
-        return 0, 0
-    parsed = ip_address(address)
-    return parsed.version, int(parsed)
 
 
 def _wrong(token: Token, message: str, hint: str = "") -> InputError:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from k8snetlab.dataplane.packet import ethernet
 from k8snetlab.errors import InputError
 from k8snetlab.trace import pcapng
-from k8snetlab.trace.expression import FLAGS, Subject, layers, parse
+from k8snetlab.trace.expression import FLAGS, parse
+from k8snetlab.trace.predicates import Subject, layers
 
 INNER = octets.ip("172.30.9.2", "172.30.76.4", 6, octets.tcp(40000, 8080, 2))
 TUNNELLED = octets.ip("192.168.0.22", "192.168.0.21", 17, octets.udp(50391, 8472, octets.vxlan(1, INNER)))
@@ -48,6 +49,7 @@ def passes(expression: str, frame: bytes, outgoing: bool = True) -> bool:
         "10.1.2.3",
         "src host 10.1.2.3 and dst net 10.244.0.0/24",
         "src and dst net 10.0.0.0/8",
+        "src or dst 10.1.2.3",
         "udp or tcp and host 10.1.2.3",
     ],
 )
@@ -104,6 +106,7 @@ def test_both_families_of_icmp_are_told_apart() -> None:
         ("tcp and and udp", 9, "'and' is unknown here"),
         ("(tcp or udp", 12, "a ) is missing"),
         ("tcp)", 4, "')' is not expected here"),
+        ("tcp src or dst", 1, "tcp goes before `port` only"),
         ("tcp udp", 1, "tcp goes before `port` only"),
         ("ip6 port 80", 1, "ip6 has no ports"),
         ("frobnicate", 1, "'frobnicate' is unknown here"),
@@ -120,6 +123,10 @@ def test_what_is_wrong_is_told_with_its_column(expression: str, column: int, sai
     with pytest.raises(InputError) as caught:
         parse(expression)
     assert caught.value.message.startswith(f"filter, column {column}: ") and said in caught.value.message
+
+
+def test_a_filter_may_be_as_long_as_a_script_makes_it() -> None:
+    assert passes(" or ".join(f"port {number}" for number in range(5000)), ANSWER)
 
 
 @given(st.text(alphabet="tcpudhos 10.:/[]()!&|=-xnrg", max_size=40))

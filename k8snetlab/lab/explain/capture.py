@@ -19,7 +19,7 @@ from k8snetlab.dataplane.packet import TUNNEL_PORTS, Packet, decode, ethernet
 from k8snetlab.errors import NotFoundError, UnsupportedError
 from k8snetlab.kernel.capture import Capture, Seen, devices
 from k8snetlab.render import names
-from k8snetlab.trace import expression
+from k8snetlab.trace.predicates import Subject, Test, layers
 
 if TYPE_CHECKING:
     from k8snetlab.lab.client import Client
@@ -101,7 +101,7 @@ class Wish(msgspec.Struct, frozen=True):
     of VXLAN. `output` is the file descriptor whose reader may go away, -1 for none. Without `reading` a packet is only
     kept, not read, which is quicker: `test` must let all through then."""
 
-    test: expression.Test
+    test: Test
     ports: frozenset[int]
     octets: int
     most: int | None = None
@@ -144,8 +144,7 @@ def _matching(points: Sequence[Point], found: Sequence[Seen], wish: Wish, count:
         count.seen += 1
         read = ethernet if seen.framed else decode
         packet = read(seen.data, wish.ports) if wish.reading else None
-        layers = expression.layers(packet) if packet else ()
-        if wish.test(expression.Subject(layers, seen.outgoing, seen.length)):
+        if wish.test(Subject(layers(packet) if packet else (), seen.outgoing, seen.length)):
             count.shown += 1
             point = points[seen.tap]
             yield Sight(f"{point.place}:{seen.device}", point.netns, seen, packet)
