@@ -13,6 +13,9 @@ COMMAND := /usr/local/bin/k8snetlab
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q
 
+# A file of tests stays with one worker: what its tests share is made once.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
+
 # A command (or file) that must exist, and the Debian package that brings it.
 # gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.
 LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc:gcc /usr/include/stdio.h:libc6-dev
@@ -59,10 +62,10 @@ down: ## take every lab of this machine down
 .PHONY: test
 test: test-system $(VENV)/.dev ## the whole test suite (root and real namespaces; sudo where needed)
 ifeq ($(SUDO),)
-	$(BIN)/pytest -m "not vm and not container"
+	$(BIN)/pytest $(WORKERS) -m "not vm and not container"
 else
-	$(BIN)/pytest -m "not root and not vm and not container"
-	sudo env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m "root and not vm and not container"
+	$(BIN)/pytest $(WORKERS) -m "not root and not vm and not container"
+	sudo env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest $(WORKERS) -p no:cacheprovider -m "root and not vm and not container"
 endif
 
 .PHONY: test-vm

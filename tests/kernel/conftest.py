@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     yield
     left = {
         "namespaces": {one for one in netns.names() if one.startswith(PREFIX)},
-        "devices of the machine": _links() - before[0],
+        "devices of the machine": _stay(_links() - before[0]),
         "mounts": {mount for mount in _mounts() - before[1] if PREFIX in mount},
         "processes": (_children() - before[2]) | _with_environment(str(tmp_path_factory.getbasetemp())),
     }
@@ -71,6 +72,15 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 def _links() -> set[str]:
     return {entry.name for entry in Path("/sys/class/net").iterdir()}
+
+
+def _stay(devices: set[str]) -> set[str]:
+    """Those of the devices that are no other worker's (pytest-xdist), which are gone when its test is."""
+    deadline = time.monotonic() + 20
+    while devices and time.monotonic() < deadline:
+        time.sleep(0.2)
+        devices &= _links()
+    return devices
 
 
 def _mounts() -> set[str]:
