@@ -26,7 +26,6 @@ from k8snetlab.kernel import modules, netns
 from k8snetlab.lab.across.everywhere import Everywhere
 from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents, AgentTask
-from k8snetlab.lab.api import Api
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.ledger import Ledger
@@ -36,7 +35,15 @@ from k8snetlab.lab.machines.leases import Leases
 from k8snetlab.lab.machines.machine import read as read_machine
 from k8snetlab.lab.machines.membership import Membership
 from k8snetlab.lab.operations import Operations
+from k8snetlab.lab.operations.changing import Changing
+from k8snetlab.lab.operations.explaining import Explaining
+from k8snetlab.lab.operations.places import Places
+from k8snetlab.lab.operations.standing import Standing
+from k8snetlab.lab.operations.tables import Tables
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.rest.app import Api
+from k8snetlab.lab.rest.objects import ObjectRoutes
+from k8snetlab.lab.rest.verbs import VerbRoutes
 from k8snetlab.lab.storing import claim, read_spec
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.open import open_store
@@ -70,9 +77,16 @@ class Daemon:
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, remote)
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
         membership = Membership(cluster, agents, leases, machine)
-        operations = Operations(self._lab, cluster, agents, kubelet, self._paths, leases, self._stop.set, remote)
+        operations = Operations(
+            Changing(cluster, agents, leases, remote),
+            Explaining(self._lab, cluster, agents, self._paths, remote),
+            Places(cluster, agents, self._paths),
+            Standing(self._lab, cluster, agents, kubelet, leases, self._paths),
+            Tables(cluster, leases, self._paths),
+        )
         everywhere = Everywhere(cluster, operations, remote, lambda: leases.leading_node) if remote else None
-        api = Api(cluster, operations, membership, everywhere)
+        verbs = VerbRoutes(cluster, operations, membership, self._stop.set)
+        api = Api(ObjectRoutes(cluster), verbs, operations, everywhere)
         server = _server(api)
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGTERM, signal.SIGINT):

@@ -7,6 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from k8snetlab.dataplane.rules import Family
+from k8snetlab.errors import InputError
 
 FAMILIES: tuple[Family, Family] = ("ipv4", "ipv6")
 
@@ -15,6 +16,14 @@ FAMILIES: tuple[Family, Family] = ("ipv4", "ipv6")
 def family_of(address: str) -> Family:
     """The family of an address or CIDR."""
     return "ipv6" if ":" in address else "ipv4"
+
+
+def family_named(name: str) -> Family:
+    """Raises InputError for what is no family's name."""
+    for family in FAMILIES:
+        if family == name:
+            return family
+    raise InputError(f"{name!r} is no IP family", "ipv4 or ipv6")
 
 
 def pick(values: str | Iterable[str], family: Family) -> str:

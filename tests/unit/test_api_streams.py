@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from k8snetlab.errors import NotFoundError
-from k8snetlab.lab.api import Api
+from k8snetlab.lab.rest.app import Api
+from k8snetlab.lab.rest.verbs import VerbRoutes
 
 
 class Asked:
@@ -18,7 +19,8 @@ class Asked:
         self.sent: list[dict[str, Any]] = []
         self.gone = asyncio.Event()
         self._begun = False
-        self._api = Api(cast(Any, None), cast(Any, SimpleNamespace(misses=stream)), cast(Any, None))
+        operations, nothing = cast(Any, SimpleNamespace(explaining=SimpleNamespace(misses=stream))), cast(Any, None)
+        self._api = Api(nothing, VerbRoutes(nothing, operations, nothing, nothing), operations)
 
     async def run(self) -> None:
         path = "/apis/k8snetlab/v1alpha1/misses"

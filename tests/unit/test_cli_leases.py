@@ -15,7 +15,7 @@ from k8snetlab.api.machines import MACHINE
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.cli.main import app
 from k8snetlab.errors import InputError
-from k8snetlab.lab.operations import refuse_deletion
+from k8snetlab.lab.operations.changing import refuse_deletion
 
 LEASE: dict[str, Any] = {
     "node": "node1",

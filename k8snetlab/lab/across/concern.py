@@ -7,6 +7,7 @@ from typing import Any
 
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.probe import Place, find_place
 from k8snetlab.render import names
 
@@ -31,6 +32,11 @@ def node_of(snapshot: Snapshot, method: str, path: Sequence[str], query: Mapping
         case ("POST", "probe" | "trace") if isinstance(body, dict) and body.get("from"):
             return find_place(snapshot, body["from"]).node
     return ""
+
+
+def afar(snapshot: Snapshot, agents: Agents) -> set[str]:
+    """The nodes that are other machines."""
+    return {name for _, name in snapshot.all(Node)} - agents.local(snapshot)
 
 
 def place_of(snapshot: Snapshot, name: str, namespace: str) -> Place:

@@ -73,16 +73,16 @@ class Everywhere:
             case ("GET", "rules"):
                 family, node = query.get("family", "ipv4"), query.get("node") or self._remote.node
                 if not query.get("other"):
-                    return await self._operations.rules(node, query.get("service", ""), family)
+                    return await self._operations.tables.rules(node, query.get("service", ""), family)
                 sides = (await self._held(node, family), await self._held(query["other"], family))
-                return await self._operations.difference(sides, query.get("service", ""), family)
+                return await self._operations.tables.difference(sides, query.get("service", ""), family)
         return None
 
     # --- the verbs ----------------------------------------------------------------------------------------------------
 
     async def _status(self) -> Json:
         """The status with every machine's nodes and problems, and `machines`: what each said of its processes."""
-        health, own = self._cluster.informer.health(), self._operations.status()
+        health, own = self._cluster.informer.health(), self._operations.standing.status()
         if health.healthy:
             mine, answers = await asyncio.gather(own, self._ask("GET", "status", within=LOOK))
         else:
@@ -108,7 +108,7 @@ class Everywhere:
     async def _probe(self, body: Json) -> list[Json]:
         """Every machine probes from its own places; the results stand as if one had done it all."""
         snapshot = self._cluster.snapshot
-        mine, answers = await asyncio.gather(self._operations.probe(body), self._ask("POST", "probe", body))
+        mine, answers = await asyncio.gather(self._operations.explaining.probe(body), self._ask("POST", "probe", body))
         results: list[Json] = mine["results"]
         for node, one in answers.items():
             results += _untried(snapshot, node, body, one) if isinstance(one, K8sNetLabError) else one["results"]
@@ -120,7 +120,7 @@ class Everywhere:
         hear, and {"type": "warning", "message"} for a machine that does not answer, or no longer."""
         heard: asyncio.Queue[Json | K8sNetLabError] = asyncio.Queue()
         streams = [self._remote.lines(node, "GET", f"{OWN}/misses") for node in self.others]
-        tasks = [asyncio.create_task(_pour(self._operations.misses(""), heard, needed=True))]
+        tasks = [asyncio.create_task(_pour(self._operations.explaining.misses(""), heard, needed=True))]
         tasks += [asyncio.create_task(_pour(stream, heard)) for stream in streams]
         listening: list[str] = []
         early: list[Json] = []
@@ -143,7 +143,7 @@ class Everywhere:
 
     async def _held(self, node: str, family: str) -> Held:
         if node not in self.others:
-            return await self._operations.chains(node, family)
+            return await self._operations.tables.chains(node, family)
         path = f"{OWN}/chains?{urlencode({'node': node, 'family': family})}"
         return Held.of(await self._remote.ask(node, "GET", path))
 

@@ -1,0 +1,145 @@
+"""The network tried, followed and explained: probe, misses, trace, diagnose, and the parts other machines ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from k8snetlab.agent.misses import Answer
+from k8snetlab.api.core import Node
+from k8snetlab.errors import NotFoundError
+from k8snetlab.kernel.packets import Watch
+from k8snetlab.lab import probe
+from k8snetlab.lab.across.afar import Afar
+from k8snetlab.lab.across.concern import afar
+from k8snetlab.lab.across.remote import Remote
+from k8snetlab.lab.agents import Agents, is_paused
+from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.explain import diagnosing, tracing
+from k8snetlab.lab.explain.desired import AgentNow, Desired, gone, state_of, where
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.render.families import family_named
+
+T = TypeVar("T")
+Event = dict[str, Any]
+
+
+class Explaining:
+    """Looks at what the kernel does with packets, from this machine, in threads where it takes long."""
+
+    def __init__(self, lab: str, cluster: Cluster, agents: Agents, paths: LabPaths, remote: Remote | None) -> None:
+        self._lab, self._cluster, self._agents, self._paths, self._remote = lab, cluster, agents, paths, remote
+
+    async def probe(self, body: Event) -> Event:
+        snapshot = self._cluster.snapshot
+        protocols = [p.upper() for p in body.get("protocols") or ["TCP", "UDP"]]
+        if source := body.get("from"):
+            place = probe.find_place(snapshot, source)
+            pairs = [(place, t) for t in probe.find_targets(snapshot, body["to"], body.get("port"), protocols[0])]
+        else:
+            targets, others = probe.targets(snapshot, protocols), afar(snapshot, self._agents)
+            places = [place for place in probe.places(snapshot) if place.node not in others]
+            pairs = [(place, target) for place in places for target in targets]
+        return {"results": msgspec.to_builtins(await probe.probe(snapshot, pairs))}
+
+    async def misses(self, node: str) -> AsyncIterator[Event]:
+        """What the kernel asks and is told from now on, on one node or ("") on all; first says that it listens."""
+        nodes, network = [name for _, name in self._cluster.snapshot.all(Node)], self._cluster.snapshot.lab.spec.network
+        if node and node not in nodes:
+            raise NotFoundError(f"node {node!r} not found", f"nodes: {', '.join(nodes)}")
+        if network.backend != "vxlan" or network.resolve != "on-miss":
+            raise NotFoundError(
+                f"the kernel asks nothing in lab {self._lab}: every entry is there already",
+                "set `network: {backend: vxlan, resolve: on-miss}` in the lab file, and `k8snetlab up` again",
+            )
+        loop, answers = asyncio.get_running_loop(), asyncio.Queue[Answer]()
+        with self._agents.misses.listening(lambda answer: _hand_over(loop, answers, answer)):
+            others = afar(self._cluster.snapshot, self._agents)
+            yield {"type": "listening", "nodes": [node] if node else [name for name in nodes if name not in others]}
+            while True:
+                answer = await answers.get()
+                if node in ("", answer.node):
+                    yield {"type": "miss", **msgspec.to_builtins(answer)}
+
+    async def trace(self, body: Event) -> Event:
+        question = msgspec.convert(body, tracing.Question)
+        return await asyncio.to_thread(tracing.trace, self._cluster.snapshot, self._paths, question, self._beyond())
+
+    async def survey(self, namespace: str, family: str) -> AsyncIterator[bytes]:
+        """For another machine's trace: a namespace of this one, as MessagePack of a `View`."""
+        here = self._remote.node if self._remote else ""
+        kernel = tracing.Kernel(self._cluster.snapshot, self._paths, family_named(family), here)
+        if namespace not in kernel.places or kernel.node_of(namespace):
+            raise NotFoundError(f"{namespace} is no namespace of this machine")
+        yield msgspec.msgpack.encode(await asyncio.to_thread(kernel.__getitem__, namespace))
+
+    async def watch(self, namespaces: list[str], ports: set[int], until: AsyncIterator[bytes]) -> AsyncIterator[Event]:
+        """For another machine's trace: {"type": "watching"}, and when `until` ends {"type": "seen"} and `afar.Seen`."""
+        here = self._remote.node if self._remote else ""
+        kernel = tracing.Kernel(self._cluster.snapshot, self._paths, "ipv4", here)
+        with await asyncio.to_thread(Watch, tracing.present(kernel, namespaces), ports) as watch:
+            yield {"type": "watching"}
+            async for _ in until:
+                pass
+            seen = tracing.seen_here(kernel, watch)
+        yield {"type": "seen", **msgspec.to_builtins(seen)}
+
+    async def diagnose(self, body: Event) -> AsyncIterator[Event]:
+        """{"type": "progress", …}, and at last {"type": "done", …} with the answer of `diagnosing.diagnose`."""
+        question = msgspec.convert(body, diagnosing.Question)
+        loop, events = asyncio.get_running_loop(), asyncio.Queue[Event]()
+
+        def tell(phase: str, done: int, total: int) -> None:
+            event = {"type": "progress", "phase": phase, "done": done, "total": total, "message": ""}
+            _hand_over(loop, events, event)
+
+        look = partial(diagnosing.diagnose, self._desired, self._paths, question, tell, self._beyond())
+        work = asyncio.ensure_future(asyncio.to_thread(look))
+        work.add_done_callback(lambda _: events.put_nowait({}))
+        while event := await events.get():
+            yield event
+        yield {"type": "done", **work.result()}
+
+    async def findings(self) -> AsyncIterator[bytes]:
+        """For another machine's diagnosis: MessagePack of `diagnosing.findings_here`."""
+        found = await asyncio.to_thread(diagnosing.findings_here, self._desired(), self._paths)
+        yield msgspec.msgpack.encode(found)
+
+    def _beyond(self) -> Afar | None:
+        """The other machines, for a thread."""
+        return Afar(self._remote, asyncio.get_running_loop()) if self._remote else None
+
+    def _desired(self) -> Desired:
+        """May be called from any thread: what it reads is replaced as a whole, never changed."""
+        health, lost = self._cluster.informer.health(), gone(self._paths)
+        agents = {
+            task.name: AgentNow(task.state.paused, task.state.error, task.state.hint, task.state.operation)
+            for task in list(self._agents.tasks)
+        }
+        snapshot = self._cluster.snapshot
+        agents |= {
+            name: AgentNow(is_paused(self._cluster.current(Node, name))) for name in afar(snapshot, self._agents)
+        }
+        kubelet, _ = state_of(self._paths, "kubelet")
+        return Desired(
+            snapshot,
+            agents,
+            "runs",
+            kubelet,
+            os.getpid(),
+            where(self._paths),
+            lost if health.healthy else health.problem,
+            dict(self._cluster.informer.problems),
+        )
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, answers: asyncio.Queue[T], answer: T) -> None:
+    """From another thread to the loop's, which may be ending."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(answers.put_nowait, answer)

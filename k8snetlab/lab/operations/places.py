@@ -1,0 +1,79 @@
+"""Pods and nodes by name: where each one is, a command run in it, what its containers wrote."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.machines import MACHINE
+from k8snetlab.errors import NotFoundError
+from k8snetlab.lab import commands, logs
+from k8snetlab.lab.across.concern import afar, place_of
+from k8snetlab.lab.agents import Agents
+from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.paths import LabPaths
+
+Json = dict[str, Any]
+
+
+class Places:
+    """The places of a lab; commands and logs are those of this machine."""
+
+    def __init__(self, cluster: Cluster, agents: Agents, paths: LabPaths) -> None:
+        self._cluster, self._agents, self._paths = cluster, agents, paths
+
+    def names(self) -> Json:
+        snapshot = self._cluster.snapshot
+
+        def short(key: tuple[str, str]) -> str:
+            return key[1] if key[0] == "default" else f"{key[0]}/{key[1]}"
+
+        return {
+            "nodes": [name for _, name in snapshot.all(Node)],
+            "pods": [short(key) for key in snapshot.all(Pod)],
+            "services": [short(key) for key in snapshot.all(Service)],
+        }
+
+    def resolve(self, name: str, namespace: str) -> Json:
+        """Where a command for `name` runs."""
+        snapshot = self._cluster.snapshot
+        place = place_of(snapshot, name, namespace)
+        space, _, short = place.name.rpartition("/")
+        pod = snapshot.get(Pod, short, space or "default") if place.kind == "pod" else None
+        return {
+            "kind": place.kind,
+            "name": short,
+            "namespace": (space or "default") if pod else "",
+            "node": place.node,
+            "machine": self._machine_of(place.node),
+            "netns": place.netns,
+            "hostname": pod.hostname if pod and not pod.spec.hostNetwork else place.node or short,
+            "flannel": str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
+        }
+
+    def execute(self, name: str, namespace: str, argv: list[str], stdin: AsyncIterator[bytes]) -> AsyncIterator[Json]:
+        """`commands.run` in a pod or node of this machine."""
+        place = self.resolve(name, namespace)
+        return commands.run(place["netns"], place["hostname"], argv, stdin)
+
+    async def logs(self, namespace: str, name: str, container: str, follow: bool, last: int) -> AsyncIterator[bytes]:
+        pod = self._cluster.current(Pod, name, namespace)
+        containers = [c.name for c in pod.spec.containers]
+        if container and container not in containers:
+            raise NotFoundError(f"pod {name} has no container {container!r}", f"containers: {', '.join(containers)}")
+        chosen = next(c for c in pod.spec.containers if c.name == (container or containers[0]))
+        if not chosen.command:
+            yield b""
+            return
+        path = self._paths.pod_logs / namespace / name / f"{chosen.name}.log"
+        async for data in logs.read(path, follow, last):
+            yield data
+
+    def _machine_of(self, name: str) -> str:
+        """How to come to the other machine that a node is: its hostname and address; "" for a node of this one."""
+        snapshot = self._cluster.snapshot
+        node = snapshot.get(Node, name)
+        if node is None or name not in afar(snapshot, self._agents):
+            return ""
+        return f"{node.metadata.annotations.get(MACHINE, name)} ({', '.join(node.addresses)})"

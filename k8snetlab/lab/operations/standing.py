@@ -1,0 +1,137 @@
+"""How far a lab is: its status, that of its store, and, for other machines, what is in the kernel already."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import msgspec
+
+from k8snetlab import __version__
+from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.scheme import BY_TYPE
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.lab.across.concern import afar
+from k8snetlab.lab.across.pace import Agent, Said
+from k8snetlab.lab.agents import Agents, AgentTask, is_paused
+from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.machines.leases import Leases
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.storing import read_spec
+
+Json = dict[str, Any]
+WAIT = 1.0
+"""Seconds for which another machine's question how far this one is may be left open."""
+
+
+class Standing:
+    """What this machine's daemon knows of the lab and of its own work."""
+
+    def __init__(
+        self, lab: str, cluster: Cluster, agents: Agents, kubelet: KubeletLink, leases: Leases, paths: LabPaths
+    ) -> None:
+        self._lab, self._cluster, self._agents, self._kubelet = lab, cluster, agents, kubelet
+        self._leases, self._paths = leases, paths
+        self._store_spec = read_spec(paths)
+        self._began = time.time()
+
+    async def status(self) -> Json:
+        snapshot = self._cluster.snapshot
+        nodes = [await self._node_status(node) for node in snapshot.all(Node).values()]
+        router = self._agents.router
+        problems = [f"{n['name']}: {n['agent']['error']}" for n in nodes if n["agent"]["error"]]
+        if router is not None and router.state.error:
+            problems.append(f"router: {router.state.error}")
+        problems += [f"{task.name}: {warning}" for task in self._agents.tasks for warning in task.state.warnings]
+        problems += self._kubelet.problems.values()
+        pods = list(snapshot.all(Pod).values())
+        problems += [f"pod {p.namespace}/{p.name}: {p.status.message}" for p in pods if p.status.message]
+        health = self._cluster.informer.health()
+        if not health.healthy:
+            problems.append(f"store: {health.problem}; what is in the kernel stays as it is")
+        problems += [f"{key}: {problem}" for key, problem in self._cluster.informer.problems.items()]
+        problems += self._leases.problems.values()
+        return {
+            "lab": self._lab,
+            "nodes": nodes,
+            "pods": {"running": sum(p.ready for p in pods), "total": len(pods)},
+            "services": len(snapshot.all(Service)),
+            "daemon": {"pid": os.getpid(), "version": __version__, "uptime": round(time.time() - self._began, 1)},
+            "kubelet": {"pid": self._kubelet.pid},
+            "store": {
+                "type": self._store_spec.type,
+                "revision": snapshot.revision,
+                **msgspec.to_builtins(self._cluster.informer.health()),
+            },
+            "iptables": self._agents.variant,
+            "problems": problems,
+        }
+
+    def store_status(self) -> Json:
+        snapshot, spec = self._cluster.snapshot, self._store_spec
+        return {
+            "type": spec.type,
+            "where": list(spec.endpoints) or [str(self._paths.store)],
+            "revision": snapshot.revision,
+            "objects": {BY_TYPE[type_].plural: len(objects) for type_, objects in snapshot.objects.items() if objects},
+            **msgspec.to_builtins(self._cluster.informer.health()),
+        }
+
+    async def pace(self, revision: int) -> Json:
+        """`pace.Said` of this machine, as soon as all up to `revision` is in its kernel, or after WAIT seconds."""
+        deadline = time.monotonic() + WAIT
+        while True:
+            settled = asyncio.ensure_future(self._cluster.settled())
+            await asyncio.wait({settled}, timeout=max(0.0, deadline - time.monotonic()))
+            snapshot, tasks = self._cluster.snapshot, self._agents.tasks
+            synced = settled.done() and snapshot.revision >= revision
+            synced = synced and self._agents.nodes.keys() == self._agents.local(snapshot)
+            synced = synced and all(task.has(snapshot) or task.state.paused for task in tasks)
+            settled.cancel()
+            if synced or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.01)
+        failing = [
+            Agent(task.name, state.failures, state.error, state.hint, state.operation)
+            for task in tasks
+            if (state := task.state).failures
+        ]
+        written = self._cluster.informer.written
+        said: Json = msgspec.to_builtins(Said(revision, synced, written, tuple(failing)))
+        return said
+
+    async def _node_status(self, node: Node) -> Json:
+        task, here = self._agents.node(node.name), node.name not in afar(self._cluster.snapshot, self._agents)
+        pods = [p for p in self._cluster.snapshot.all(Pod).values() if p.spec.nodeName == node.name]
+        return {
+            "name": node.name,
+            "address": ",".join(node.addresses),
+            "podCIDR": ",".join(node.podCIDRs),
+            "ready": any(c.type == "Ready" and c.status == "True" for c in node.status.conditions),
+            "paused": bool(task and task.state.paused) if here else is_paused(node),
+            "pods": len(pods),
+            "answers": here,
+            "agent": await self._agent_status(task, "no agent" if here else ""),
+        }
+
+    async def _agent_status(self, task: AgentTask | None, why: str) -> Json:
+        if task is None:
+            return {"synced": False, "revision": -1, "lastSync": 0.0, "error": why, "drift": []}
+        state = task.state
+        try:
+            drift = await task.drift()
+        except K8sNetLabError as error:
+            drift = [error.message]
+        return {
+            "synced": task.has(self._cluster.snapshot) and not drift and not state.error,
+            "revision": state.snapshot.revision if state.snapshot else -1,
+            "lastSync": state.synced_at,
+            "seconds": round(state.seconds, 4),
+            "operations": state.operations,
+            "error": state.error,
+            "operation": state.operation,
+            "drift": drift,
+        }

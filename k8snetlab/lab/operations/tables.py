@@ -1,0 +1,53 @@
+"""Nodes' tables, each line explained: iptables' chains, what ip and bridge print, flannel's leases."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from k8snetlab.api.core import Node
+from k8snetlab.errors import NotFoundError
+from k8snetlab.lab.across.concern import place_of
+from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.explain import inspect
+from k8snetlab.lab.machines.leases import Leases
+from k8snetlab.lab.paths import LabPaths
+from k8snetlab.render.families import family_named
+from k8snetlab.render.subnet_env import subnet_env
+
+Json = dict[str, Any]
+
+
+class Tables:
+    """Reads them, those of the kernel in a thread."""
+
+    def __init__(self, cluster: Cluster, leases: Leases, paths: LabPaths) -> None:
+        self._cluster, self._leases, self._paths = cluster, leases, paths
+
+    async def rules(self, node: str, service: str, family: str) -> Json:
+        """A node's chains as a tree."""
+        snapshot = self._cluster.snapshot
+        return await asyncio.to_thread(inspect.rules, snapshot, self._paths, node, service, family_named(family))
+
+    async def chains(self, node: str, family: str) -> inspect.Held:
+        """A node's chains."""
+        return await asyncio.to_thread(inspect.held, self._cluster.snapshot, self._paths, node, family_named(family))
+
+    async def difference(self, sides: tuple[inspect.Held, inspect.Held], service: str, family: str) -> Json:
+        """How the rules of two nodes differ."""
+        return await asyncio.to_thread(inspect.difference, self._cluster.snapshot, sides, service, family_named(family))
+
+    async def of(self, place: str, namespace: str, kind: str) -> Json:
+        """What ip and bridge print inside a place: one kind of table, or ("") all."""
+        snapshot = self._cluster.snapshot
+        return await asyncio.to_thread(inspect.tables, snapshot, place_of(snapshot, place, namespace), kind)
+
+    async def leases(self, node: str) -> list[Json]:
+        """`Leases.listing`, of one node or ("") of all, each with "env", the variables of its subnet.env."""
+        snapshot = self._cluster.snapshot
+        if node and snapshot.get(Node, node) is None:
+            raise NotFoundError(f"node {node!r} not found", f"nodes: {', '.join(n for _, n in snapshot.all(Node))}")
+        found = [lease for lease in await self._leases.listing() if node in ("", lease["node"])]
+        for lease in found:
+            lease["env"] = subnet_env(snapshot.lab, self._cluster.current(Node, lease["node"]))
+        return found

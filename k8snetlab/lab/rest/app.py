@@ -1,0 +1,131 @@
+"""The daemon's REST face: Kubernetes' paths for objects, the lab's own operations below /apis/k8snetlab/v1alpha1.
+
+Every error is a Kubernetes Status object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from k8snetlab.errors import DaemonError, InputError, K8sNetLabError
+from k8snetlab.lab.across.everywhere import Everywhere
+from k8snetlab.lab.client import OWN
+from k8snetlab.lab.operations import Operations
+from k8snetlab.lab.rest.objects import PATHS, ObjectRoutes
+from k8snetlab.lab.rest.transport import (
+    Answer,
+    Body,
+    Json,
+    Receive,
+    Request,
+    Send,
+    read_request,
+    target_of,
+    while_heard,
+)
+from k8snetlab.lab.rest.verbs import VerbRoutes
+from k8snetlab.lab.status import status
+
+log = logging.getLogger(__name__)
+OWN_VERSION = OWN.removeprefix("/apis/")
+
+
+class Api:
+    """The ASGI application: who answers a request, this machine, another one's daemon, or (`everywhere`) all."""
+
+    def __init__(
+        self, objects: ObjectRoutes, verbs: VerbRoutes, operations: Operations, everywhere: Everywhere | None = None
+    ) -> None:
+        self._objects, self._verbs, self._operations, self._everywhere = objects, verbs, operations, everywhere
+
+    async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        answer = Answer(send)
+        try:
+            if scope["path"].startswith((f"{OWN}/exec/", f"{OWN}/watch")):
+                await self._converse(scope, answer, receive)
+            else:
+                await self._route(await read_request(scope, receive), answer, receive)
+        except K8sNetLabError as error:
+            await answer.error(status(error), error.status)
+        except msgspec.MsgspecError as error:
+            await answer.error(status(InputError(f"the request's body is wrong: {error}")), 400)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("%s %s", scope.get("method"), scope.get("path"))
+            bug = K8sNetLabError(f"{type(error).__name__}: {error}", "this is a bug; the daemon's log has it whole")
+            await answer.error(status(bug), 500)
+
+    async def _route(self, request: Request, answer: Answer, receive: Receive) -> None:
+        own = request.path.removeprefix(OWN + "/").split("/")
+        result: Json | AsyncIterator[Any] | None = None
+        if request.path.startswith(OWN + "/") and (OWN_VERSION, own[0]) not in PATHS:
+            everywhere = None if request.alone else self._everywhere
+            what = (request.method, own, request.query, request.body)
+            if everywhere and (node := everywhere.elsewhere(*what)):
+                body = b"" if request.body is None else msgspec.json.encode(request.body)
+                told = everywhere.forward(node, request.method, request.target, body)
+                await while_heard(answer.stream(told), receive())
+                return
+            leaders = everywhere.allocating(request.method, own, request.target, request.body) if everywhere else None
+            if leaders and (begun := await _begun(leaders)):
+                await answer.stream(begun)
+                return
+            result = await everywhere.answer(*what) if everywhere else None
+            result = await self._verbs.answer(request, own) if result is None else result
+        else:
+            result = await self._objects.answer(request)
+        if isinstance(result, AsyncIterator) and request.method == "GET":
+            await while_heard(answer.stream(result), receive())
+        elif isinstance(result, AsyncIterator):
+            await answer.stream(result)
+        else:
+            await answer.json(result, 201 if request.method == "POST" and "metadata" in result else 200)
+
+    async def _converse(self, scope: Json, answer: Answer, receive: Receive) -> None:
+        """Requests whose body comes while they are answered already.
+
+        POST exec/<place>?command=…&command=…&namespace=…: the body is the command's standard input.
+        POST watch?namespace=…&port=…: it ends with the body.
+        """
+        target, query = target_of(scope)
+        body = Body(receive)
+        if scope["path"] == f"{OWN}/watch":
+            ports = {int(port) for port in query.get("port", ())}
+            watching = self._operations.explaining.watch(query.get("namespace", []), ports, body.pieces())
+            await while_heard(answer.stream(watching), body.read())
+            return
+        name = scope["path"].removeprefix(f"{OWN}/exec/")
+        if scope["method"] != "POST" or not query.get("command"):
+            raise InputError("exec is a POST with a command", "exec/<place>?command=ip&command=route")
+        namespace = query.get("namespace", [""])[-1]
+        everywhere = None if scope.get("alone") else self._everywhere
+        node = everywhere.elsewhere("POST", ["exec", name], {"namespace": namespace}, None) if everywhere else ""
+        events: AsyncIterator[Any]
+        if everywhere and node:
+            events = everywhere.forward(node, "POST", target, body.pieces())
+        else:
+            events = self._operations.places.execute(name, namespace, query["command"], body.pieces())
+        await while_heard(answer.stream(events), body.read())
+
+
+async def _begun(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes] | None:
+    """The same, with its first part there already; None when whoever was asked does not answer."""
+    try:
+        first = await anext(parts, b"")
+    except DaemonError:
+        return None
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for part in parts:
+            yield part
+
+    return whole()
