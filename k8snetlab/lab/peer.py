@@ -16,8 +16,9 @@ from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.kernel.iptables import Variant
 from k8snetlab.kernel.knock import Heard, knock
 from k8snetlab.kernel.survey import survey
+from k8snetlab.trace.matching import Host, Packet, TraceError
 from k8snetlab.trace.syntax import TARGETS, RuleSyntaxError, Target, parse
-from k8snetlab.trace.tracer import Host, Outcome, Packet, TraceError, trace
+from k8snetlab.trace.tracer import Outcome, trace
 
 State = Literal["open", "arrives", "blocked", "unreachable", "silent", "not shown"]
 LOCK = Path("/run/xtables.lock")

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from k8snetlab.trace.diagnose_ways import Broken, of_stop
 from k8snetlab.trace.finding import Finding, Where
+from k8snetlab.trace.way import parted
 
 _NEVER = ("conntrack", "variant", "policy", "store", "daemon", "qdisc", "agent")
 """Kinds that no walk can show as the reason: they concern packets that it does not send."""
@@ -73,7 +74,7 @@ def _reasons(findings: list[Finding], one: Broken) -> list[int]:
 
 def _usurped(finding: Finding, one: Broken) -> bool:
     """Whether it arrived at somebody who has another one's address."""
-    asked = {one.path.flow.dst, one.way.endpoint.rpartition(":")[0].strip("[]")}
+    asked = {one.path.flow.dst, parted(one.way.endpoint)[0]}
     return finding.fault == "duplicate" and finding.object in asked
 
 

@@ -16,7 +16,7 @@ from k8snetlab.api.selection import pods_of, selects, services_of, slices_by_ser
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.view import network, parsed, same_family
 from k8snetlab.trace.finding import Finding
-from k8snetlab.trace.way import end
+from k8snetlab.trace.way import end, parted
 
 ALIKE = 0.6
 """Two names of this likeness (difflib's ratio) may be one mistyped."""
@@ -64,16 +64,15 @@ def unheard(snapshot: Snapshot, service: str, endpoint: str) -> Finding | None:
     """Nobody listens where a Service leads: is the number of the port wrong? `endpoint` is "ip:port"."""
     namespace, _, name = service.partition("/")
     found = snapshot.get(Service, name, namespace)
-    address, _, number = endpoint.rpartition(":")
-    pod = next((p for p in snapshot.all(Pod).values() if address.strip("[]") in p.ips and _inside(p)), None)
+    address, number = parted(endpoint)
+    pod = next((p for p in snapshot.all(Pod).values() if address in p.ips and _inside(p)), None)
     if found is None or pod is None:
         return None
     declared = [p for container in pod.spec.containers for p in container.ports]
-    if any(p.containerPort == int(number) for p in declared):
-        return _silent(snapshot, pod, int(number))
-    if not declared or not _all_built_in(pod.spec.containers):
-        return _silent(snapshot, pod, int(number))
-    port = next((p for p in found.spec.ports if str(_number(p)) == number), found.spec.ports[0])
+    known = {p.containerPort for p in declared}
+    if number in known or not known or not _all_built_in(pod.spec.containers):
+        return _silent(snapshot, pod, number)
+    port = next((p for p in found.spec.ports if _number(p) == number), found.spec.ports[0])
     listening = ", ".join(str(p.containerPort) for p in declared)
     meant = next((p.containerPort for p in declared if p.protocol == port.protocol), declared[0].containerPort)
     return Finding(

@@ -9,7 +9,7 @@ import msgspec
 from k8snetlab.dataplane.view import World
 from k8snetlab.trace.finding import Finding, Where
 from k8snetlab.trace.owners import NOBODY
-from k8snetlab.trace.way import Decision, Flow, Hop, Way
+from k8snetlab.trace.way import Decision, Flow, Hop, Way, parted
 
 _SHOW = {
     "route": "ip -n {netns}{six} route get {dst}",
@@ -70,7 +70,7 @@ def judge(path: UsualPath, ways: tuple[Way, ...], world: World) -> Iterator[Brok
     """What is wrong with the ways of a path; nothing where all is well."""
     for way in ways:
         if reason := _wrong(path, way):
-            ends = (path.flow.dst, way.endpoint.rpartition(":")[0].strip("[]"))
+            ends = (path.flow.dst, parted(way.endpoint)[0])
             homes = frozenset(home for address in ends if address and (home := world.home(address)))
             yield Broken(path, way, reason, _blamed(path, way), homes)
 

@@ -11,6 +11,7 @@ import msgspec
 
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.trace.syntax import RANDOM_UNIT, Match, ParsedRule, RuleSyntaxError, Target, parse
+from k8snetlab.trace.way import parted
 
 MASQUERADE_MARK, DROP_MARK = "0x4000", "0x8000"
 """The bits that kube-proxy and kubelet set by default; where another one is configured it is named by number only."""
@@ -112,7 +113,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     def named_end(self, end: str) -> str:
         """The same for "ip:port" and "[ip]:port"."""
-        what = self.known.get(end.rpartition(":")[0].strip("[]"))
+        what = self.known.get(parted(end)[0])
         return f"{end} ({what})" if what else end
 
 

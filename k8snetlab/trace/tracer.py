@@ -5,59 +5,19 @@ Pure: rules, packet and node are values. Source: the order of hooks and tables i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import msgspec
 
-from k8snetlab.dataplane.rules import ChainKey, Rules, RuleSet, beside
-from k8snetlab.errors import UnsupportedError
-from k8snetlab.trace.syntax import RANDOM_UNIT, Match, Target, parse
+from k8snetlab.dataplane.rules import ChainKey, Rules, beside
+from k8snetlab.trace.matching import Host, Packet, TraceError, chance
+from k8snetlab.trace.syntax import Target, parse
+from k8snetlab.trace.way import end, parted
 
 Verdict = Literal["delivered", "sent", "dropped", "rejected"]
 """Delivered to a process of the node, sent on by one of its interfaces, or neither."""
 MAX_DEPTH = 32
-
-
-class TraceError(UnsupportedError):
-    """The rules cannot be followed: they jump in a circle or to a chain that does not exist, or ask the unknown."""
-
-
-class Packet(msgspec.Struct, frozen=True):
-    """The first packet of a connection, unless `state` says ESTABLISHED, RELATED or INVALID.
-
-    `in_interface` "" means that a process of the node sends it. `bridged`: it came in by a bridge port, and bridged
-    frames are shown to iptables.
-    """
-
-    src: str
-    dst: str
-    protocol: str = "tcp"
-    dport: int = 0
-    sport: int = 40000
-    in_interface: str = ""
-    out_interface: str = ""
-    state: str = "NEW"
-    mark: int = 0
-    bridged: bool = False
-
-
-class Host(msgspec.Struct, frozen=True):
-    """What the rules ask about the node: its own addresses (loopback is always one), and where a destination leaves.
-
-    `interfaces` are the addresses by interface: a masqueraded packet gets one of the interface it leaves by. `recent`
-    names the `recent` lists that hold the packet's source: it was sent to these endpoints before.
-    """
-
-    addresses: tuple[str, ...]
-    route: Callable[[str], str] | None = None
-    recent: frozenset[str] = frozenset()
-    interfaces: Mapping[str, tuple[str, ...]] = {}
-
-    def owns(self, address: str) -> bool:
-        return address in self.addresses or _address(address).is_loopback
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -90,18 +50,6 @@ class _Way(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...] = ()
     verdict: str = ""
     """Of the chain just walked: "" fell through, ACCEPT, DROP, REJECT."""
-
-
-def assemble(*rulesets: RuleSet) -> dict[ChainKey, Rules]:
-    """The chains of rule sets with the built-in chains that their hooks make, put in one after the other."""
-    chains: dict[ChainKey, Rules] = {}
-    for ruleset in rulesets:
-        chains.update(ruleset.chains)
-        for hook in ruleset.hooks:
-            key = ChainKey(hook.table, hook.chain)
-            held = chains.get(key, ())
-            chains[key] = (hook.rule, *held) if hook.prepend else (*held, hook.rule)
-    return chains
 
 
 def trace(
@@ -217,13 +165,13 @@ class _Walker:
             parsed = parse(rule)
             following: list[_Way] = []
             for here in inside:
-                chance = self._chance(parsed.matches, here)
-                if chance < 1:
-                    following.append(msgspec.structs.replace(here, probability=here.probability * (1 - chance)))
-                if chance > 0:
+                likely = chance(parsed.matches, here.packet, self.host, bool(here.endpoint))
+                if likely < 1:
+                    following.append(msgspec.structs.replace(here, probability=here.probability * (1 - likely)))
+                if likely > 0:
                     hit = msgspec.structs.replace(
                         here,
-                        probability=here.probability * chance,
+                        probability=here.probability * likely,
                         steps=(*here.steps, Step(key.table, key.chain, number, rule)),
                     )
                     stay, leave = self._apply(key, parsed.target, hit, depth)
@@ -237,89 +185,52 @@ class _Walker:
     def _apply(self, key: ChainKey, target: Target | None, way: _Way, depth: int) -> tuple[list[_Way], list[_Way]]:
         """The ways that go on with the next rule of this chain, and those that leave it."""
         packet = way.packet
-        match target.name if target else "":
-            case "" | "TRACE":
+        if target is None:
+            return [way], []
+        match target.name:
+            case "TRACE":
                 return [way], []
             case "RETURN":
                 return [], [way]
             case "ACCEPT" | "DROP" | "REJECT" as verdict:
                 return [], [msgspec.structs.replace(way, verdict=verdict)]
             case "MARK":
-                value, mask = (int(part, 16) for part in (_need(target, "set-xmark")).split("/"))
+                value, mask = (int(part, 16) for part in (target.option("set-xmark") or "").split("/"))
                 marked = msgspec.structs.replace(packet, mark=packet.mark & ~mask ^ value)
                 return [msgspec.structs.replace(way, packet=marked)], []
             case "DNAT":
-                return [], [_translated(way, _need(target, "to-destination"))]
+                address, port = parted(_only(target, "to-destination"))
+                return [], [_translated(way, address or packet.dst, port or packet.dport)]
             case "REDIRECT":
-                here = packet.dst if not packet.in_interface else _first(self.host.addresses, packet.dst)
-                return [], [_translated(way, _join(here, _need(target, "to-ports")))]
-            case "MASQUERADE" | "SNAT":
-                source = target.option("to-source") if target else None
+                port = int(_only(target, "to-ports") or packet.dport)
+                return [], [_translated(way, self._redirected(packet), port)]
+            case "SNAT":
+                address, _ = parted(_only(target, "to-source"))
+                return [], [_masqueraded(way, address or packet.src)]
+            case "MASQUERADE":
                 own = (*self.host.interfaces.get(packet.out_interface, ()), *self.host.addresses)
-                changed = msgspec.structs.replace(packet, src=source or _first(own, packet.src))
-                return [], [msgspec.structs.replace(way, packet=changed, masqueraded=True, verdict="ACCEPT")]
+                return [], [_masqueraded(way, _first(own, packet.src))]
             case name:
                 into = ChainKey(key.table, name)
                 if into not in self.chains:
                     raise TraceError(f"chain {key.chain} of table {key.table} jumps to {name}, which does not exist")
                 out = self._chain(into, way, depth + 1)
                 ended, fell = [w for w in out if w.verdict], [w for w in out if not w.verdict]
-                return ([], out) if target and target.goto else (fell, ended)
+                return ([], out) if target.goto else (fell, ended)
 
-    def _chance(self, matches: Iterable[Match], way: _Way) -> float:
-        chance = 1.0
-        for match in matches:
-            holds = self._holds(match, way)
-            chance *= 1 - holds if match.negated else holds
-            if not chance:
-                break
-        return chance
+    def _redirected(self, packet: Packet) -> str:
+        """The node's own address that REDIRECT gives: loopback's to its processes, else that of where it came in.
 
-    def _holds(self, match: Match, way: _Way) -> float:
-        packet, value = way.packet, match.value
-        match match.option:
-            case "source":
-                return _address(packet.src) in _network(value)
-            case "destination":
-                return _address(packet.dst) in _network(value)
-            case "protocol":
-                return packet.protocol == value
-            case "sport":
-                return _in_range(packet.sport, value)
-            case "dport":
-                return _in_range(packet.dport, value)
-            case "in-interface":
-                return _is_interface(packet.in_interface, value)
-            case "out-interface":
-                if self.host.route is None:
-                    raise TraceError(f"a rule asks for the interface {value} and no routes are given")
-                return _is_interface(packet.out_interface, value)
-            case "ctstate":
-                states = {packet.state} | ({"DNAT"} if way.endpoint else set())
-                return bool(states & set(value.split(",")))
-            case "mark":
-                wanted, mask = (int(part, 16) for part in value.split("/"))
-                return packet.mark & mask == wanted
-            case "src-type":
-                return self.host.owns(packet.src)
-            case "dst-type":
-                return self.host.owns(packet.dst)
-            case "probability":
-                return int(value) / RANDOM_UNIT
-            case "rcheck":
-                return value.split()[0] in self.host.recent
-            case "set" | "nfacct":
-                return True
-            case "physdev-is-in":
-                return packet.bridged
-            case option:
-                raise TraceError(f"the match {option} cannot be decided")
+        Source: nf_nat_redirect.c.
+        """
+        if not packet.in_interface:
+            return "::1" if ":" in packet.dst else "127.0.0.1"
+        return _first((*self.host.interfaces.get(packet.in_interface, ()), *self.host.addresses), packet.dst)
 
 
-def _translated(way: _Way, endpoint: str) -> _Way:
-    address, _, port = endpoint.rpartition(":")
-    packet = msgspec.structs.replace(way.packet, dst=address.strip("[]"), dport=int(port))
-    return msgspec.structs.replace(way, packet=packet, endpoint=endpoint, verdict="ACCEPT")
+def _translated(way: _Way, address: str, port: int) -> _Way:
+    packet = msgspec.structs.replace(way.packet, dst=address, dport=port)
+    return msgspec.structs.replace(way, packet=packet, endpoint=end(address, port), verdict="ACCEPT")
 
 
 def _changed(before: _Way, after: _Way) -> bool:
@@ -327,36 +238,19 @@ def _changed(before: _Way, after: _Way) -> bool:
     return (one.src, one.dst, one.sport, one.dport) != (other.src, other.dst, other.sport, other.dport)
 
 
-def _need(target: Target | None, option: str) -> str:
-    value = target.option(option) if target else None
-    if value is None:
-        raise TraceError(f"{target.name if target else 'the rule'} lacks --{option}")
+def _masqueraded(way: _Way, source: str) -> _Way:
+    packet = msgspec.structs.replace(way.packet, src=source)
+    return msgspec.structs.replace(way, packet=packet, masqueraded=True, verdict="ACCEPT")
+
+
+def _only(target: Target, option: str) -> str:
+    """What a packet gets, "" where it keeps its own."""
+    value = target.option(option) or ""
+    if "-" in value:
+        raise TraceError(f"{target.name} to one of {value}: which one cannot be told")
     return value
-
-
-def _join(address: str, port: str) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _first(addresses: Iterable[str], like: str) -> str:
     """The node's first address of the family of `like`; `like` itself where there is none."""
     return next((a for a in addresses if (":" in a) == (":" in like)), like)
-
-
-def _in_range(port: int, ports: str) -> bool:
-    first, _, last = ports.partition(":")
-    return int(first) <= port <= int(last or first)
-
-
-def _is_interface(name: str, pattern: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern
-
-
-@lru_cache(maxsize=4096)
-def _address(text: str) -> IPv4Address | IPv6Address:
-    return ip_address(text)
-
-
-@lru_cache(maxsize=4096)
-def _network(text: str) -> IPv4Network | IPv6Network:
-    return ip_network(text)

@@ -22,7 +22,8 @@ from labs import Lab
 
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules
 from k8snetlab.kernel import iptables, netns, sysctl
-from k8snetlab.trace.tracer import Host, Outcome, Packet, trace
+from k8snetlab.trace.matching import Host, Packet
+from k8snetlab.trace.tracer import Outcome, trace
 
 PATIENCE, IMPATIENCE = 5.0, 0.3
 """Seconds without an answer after which a packet counts as lost: where one is awaited, and where none is."""

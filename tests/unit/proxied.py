@@ -12,9 +12,10 @@ from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.rules import ChainKey, Family, Rules
+from k8snetlab.dataplane.rules import ChainKey, Family, Rules, RuleSet
 from k8snetlab.render.proxy import ProxyRules
-from k8snetlab.trace.tracer import Host, Outcome, Packet, assemble, trace
+from k8snetlab.trace.matching import Host, Packet
+from k8snetlab.trace.tracer import Outcome, trace
 
 NODE1, NODE2, OUTSIDE = "192.168.0.21", "192.168.0.22", "203.0.113.10"
 POD1, POD2, POD3 = "10.244.1.5", "10.244.2.5", "10.244.2.6"
@@ -98,6 +99,18 @@ def chains(snapshot: Snapshot, node: str = "node1", family: Family = "ipv4") -> 
 
 def rows(snapshot: Snapshot, table: str, chain: str, node: str = "node1", family: Family = "ipv4") -> Rules:
     return chains(snapshot, node, family)[ChainKey(table, chain)]
+
+
+def assemble(*rulesets: RuleSet) -> dict[ChainKey, Rules]:
+    """The chains of rule sets with the built-in chains that their hooks make, put in one after the other."""
+    chains: dict[ChainKey, Rules] = {}
+    for ruleset in rulesets:
+        chains.update(ruleset.chains)
+        for hook in ruleset.hooks:
+            key = ChainKey(hook.table, hook.chain)
+            held = chains.get(key, ())
+            chains[key] = (hook.rule, *held) if hook.prepend else (*held, hook.rule)
+    return chains
 
 
 def send(

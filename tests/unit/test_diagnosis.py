@@ -9,6 +9,7 @@ import world
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from proxied import assemble
 
 from k8snetlab.api.core import Node, Service
 from k8snetlab.api.snapshot import Snapshot
@@ -26,7 +27,6 @@ from k8snetlab.trace.diagnose_rules import rules
 from k8snetlab.trace.diagnose_tables import drift, duplicates
 from k8snetlab.trace.finding import Finding, Where, ordered
 from k8snetlab.trace.owners import Owners
-from k8snetlab.trace.tracer import assemble
 
 NODE1 = Where("lab.node1", "node1", "node", "node1")
 

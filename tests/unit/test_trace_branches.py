@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from proxied import cluster, endpoint, service, slice_of, web
+from proxied import assemble, cluster, endpoint, service, slice_of, web
 
 from k8snetlab.dataplane.rules import ChainKey, Rules
 from k8snetlab.render.proxy import ProxyRules
 from k8snetlab.trace import branches
-from k8snetlab.trace.tracer import assemble
 
 TWO = [
     *web(type="NodePort", ports=[{"name": "http", "port": 80, "nodePort": 30080}]),

@@ -6,14 +6,13 @@ import itertools
 from typing import Any
 
 import pytest
-from proxied import cluster, endpoint, proxy, web
+from proxied import assemble, cluster, endpoint, proxy, web
 
 from k8snetlab.api.meta import Object
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.render import masquerade
 from k8snetlab.render.proxy import ProxyRules
 from k8snetlab.trace.meaning import Facts, endpoints, meaning, purpose
-from k8snetlab.trace.tracer import assemble
 
 UNREADABLE = "Neither kube-proxy nor flannel"
 SERVICES: dict[str, list[Object]] = {

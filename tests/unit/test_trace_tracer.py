@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from proxied import assemble
 
 from k8snetlab.dataplane.rules import ChainKey, Rules
 from k8snetlab.render import masquerade
+from k8snetlab.trace.matching import Host, Packet, TraceError
 from k8snetlab.trace.syntax import RuleSyntaxError
-from k8snetlab.trace.tracer import Host, Outcome, Packet, TraceError, assemble, trace
+from k8snetlab.trace.tracer import Outcome, trace
+from k8snetlab.trace.way import end, parted
 
 HOST = Host(("192.168.0.21",))
 THROUGH = Packet("10.244.1.5", "10.244.2.5", dport=80, in_interface="cni0")
@@ -88,6 +91,42 @@ def test_a_translated_packet_is_routed_by_its_new_destination() -> None:
     redirect = chains(nat_PREROUTING=("-p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080",))
     assert only(trace(redirect, THROUGH, HOST)).packet.dst == "192.168.0.21"
     assert only(trace(redirect, THROUGH, HOST)).verdict == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("rule", "packet", "arrives"),
+    [
+        ("DNAT --to-destination 10.9.0.1", THROUGH, ("10.9.0.1", 80)),
+        ("DNAT --to-destination :8080", THROUGH, ("10.244.2.5", 8080)),
+        ("DNAT --to-destination fd00::9", Packet("fd00::1", "fd00::2", dport=80, in_interface="eth0"), ("fd00::9", 80)),
+        ("DNAT --to-destination [fd00::9]:81", Packet("fd00::1", "fd00::2", dport=80), ("fd00::9", 81)),
+        ("REDIRECT --to-ports 8080", Packet("192.168.0.21", "10.244.2.5", dport=80), ("127.0.0.1", 8080)),
+        ("REDIRECT", Packet("fd00::1", "fd00::2", dport=80), ("::1", 80)),
+        ("REDIRECT", THROUGH, ("10.244.1.1", 80)),
+    ],
+)
+def test_what_a_translation_does_not_name_stays(rule: str, packet: Packet, arrives: tuple[str, int]) -> None:
+    """As Linux 6.18 does it: to processes of the node itself REDIRECT gives loopback's address."""
+    host = Host(HOST.addresses, interfaces={"cni0": ("10.244.1.1",)})
+    at = {ChainKey("nat", hook): (f"-p tcp -j {rule}",) for hook in ("PREROUTING", "OUTPUT")}
+    outcome = only(trace(at, packet, host))
+    assert (outcome.packet.dst, outcome.packet.dport) == arrives
+    assert outcome.endpoint == end(*arrives) and parted(outcome.endpoint) == arrives
+
+
+def test_one_of_several_addresses_is_not_guessed() -> None:
+    for target in ("DNAT --to-destination 10.0.0.1-10.0.0.9", "REDIRECT --to-ports 80-90"):
+        with pytest.raises(TraceError, match="which one cannot be told"):
+            trace(chains(nat_PREROUTING=(f"-p tcp -j {target}",)), THROUGH, HOST)
+    source = only(trace(chains(nat_POSTROUTING=("-p tcp -j SNAT --to-source 10.0.0.1:99",)), THROUGH, HOST))
+    assert source.packet.src == "10.0.0.1"
+
+
+def test_icmp_has_another_number_in_ipv6() -> None:
+    rules = chains(filter_FORWARD=("-p icmp -j DROP", "-p ipv6-icmp -j REJECT"))
+    echo = msgspec.structs.replace(THROUGH, protocol="icmp")
+    assert only(trace(rules, echo, HOST)).verdict == "dropped"
+    assert only(trace(rules, msgspec.structs.replace(echo, src="fd00::1", dst="fd00::2"), HOST)).verdict == "rejected"
 
 
 def test_interfaces() -> None:

@@ -36,6 +36,7 @@ from k8snetlab.trace.diagnose_ways import Broken, UsualPath
 from k8snetlab.trace.finding import Finding, Where, ordered
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.path import predict
+from k8snetlab.trace.way import end
 
 Json = dict[str, Any]
 Tell = Callable[[str, int, int], None]
@@ -341,8 +342,6 @@ def _connections(where: Where, netns: str, proxy: ProxyRules, family: Family) ->
 
 
 def _unheard(snapshot: Snapshot, broken: Broken) -> Finding | None:
-    endpoint = broken.way.endpoint
-    if not endpoint:
-        flow = broken.path.flow
-        endpoint = f"[{flow.dst}]:{flow.dport}" if ":" in flow.dst else f"{flow.dst}:{flow.dport}"
+    flow = broken.path.flow
+    endpoint = broken.way.endpoint or end(flow.dst, flow.dport)
     return diagnose_objects.unheard(snapshot, broken.path.service, endpoint)

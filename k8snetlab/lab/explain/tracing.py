@@ -28,7 +28,7 @@ from k8snetlab.render.pods import sandbox_name
 from k8snetlab.trace.compare import Sighting, compare
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.path import predict
-from k8snetlab.trace.way import Flow, Way
+from k8snetlab.trace.way import Flow, Way, parted
 
 PATIENCE = 0.5
 """Seconds that an observed packet may take."""
@@ -217,7 +217,7 @@ def _node_port(snapshot: Snapshot, question: Question) -> Target:
 
 def _by_endpoint(ways: tuple[Way, ...], endpoint: str) -> int:
     for number, way in enumerate(ways):
-        if endpoint in (way.endpoint, way.endpoint.rpartition(":")[0].strip("[]")):
+        if endpoint in (way.endpoint, parted(way.endpoint)[0]):
             return number
     known = ", ".join(dict.fromkeys(way.endpoint for way in ways if way.endpoint))
     raise InputError(f"no way leads to endpoint {endpoint}", f"endpoints: {known}" if known else "there are none")
