@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules, RuleSet
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel.iptables import Iptables
-from k8snetlab.trace.syntax import RuleSyntaxError, same
+from k8snetlab.trace.patch import standing, stands
 
 
 class RulesKeeper:
@@ -81,8 +81,8 @@ class RulesKeeper:
         write: dict[ChainKey, Rules] = {}
         hooks: list[Hook] = []
         for ruleset in self._wanted:
-            write |= {key: rules for key, rules in ruleset.chains.items() if not _same(rules, held.get(key))}
-            hooks += [hook for hook in ruleset.hooks if not _standing(hook, held)]
+            write |= {key: rules for key, rules in ruleset.chains.items() if not stands(rules, held.get(key))}
+            hooks += [hook for hook in ruleset.hooks if not standing(hook, held)]
         stale = tuple(
             key
             for key in held
@@ -94,32 +94,9 @@ class RulesKeeper:
         """The jumps that must not stand, the last of a chain first: each by its number, counted from 1."""
         hooks = [hook for ruleset in self._wanted for hook in ruleset.obsolete]
         for chain in dict.fromkeys(ChainKey(hook.table, hook.chain) for hook in hooks):
-            numbers = {n for hook in hooks if ChainKey(hook.table, hook.chain) == chain for n in _standing(hook, held)}
+            numbers = {n for hook in hooks if ChainKey(hook.table, hook.chain) == chain for n in standing(hook, held)}
             yield from ((chain, number) for number in sorted(numbers, reverse=True))
 
     def _take_out_obsolete(self) -> None:
         for key, number in list(self._obsolete(self._iptables.save())):
             self._iptables.delete_rule(key, number)
-
-
-def _same(wanted: Rules, held: Rules | None) -> bool:
-    return (
-        held is not None
-        and len(wanted) == len(held)
-        and all(_alike(one, other) for one, other in zip(wanted, held, strict=True))
-    )
-
-
-def _alike(ours: str, held: str) -> bool:
-    """Whether they mean the same. What cannot be read is not ours."""
-    try:
-        return same(ours, held)
-    except RuleSyntaxError:
-        return False
-
-
-def _standing(hook: Hook, held: Mapping[ChainKey, Rules]) -> list[int]:
-    """The numbers of the rules that are this jump, counted from 1."""
-    jump = "-j " + hook.rule.rpartition("-j ")[2]
-    rules = enumerate(held.get(ChainKey(hook.table, hook.chain), ()), 1)
-    return [number for number, rule in rules if rule.endswith(jump) and _alike(hook.rule, rule)]

@@ -15,6 +15,8 @@ from k8snetlab.errors import InputError
 
 Family = Literal["ipv4", "ipv6"]
 Rules = tuple[str, ...]
+BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+"""The kernel's own chains, one for each hook."""
 
 
 class ChainKey(NamedTuple):

@@ -7,12 +7,11 @@ from typing import Literal
 
 import msgspec
 
-from k8snetlab.dataplane.rules import ChainKey, Rules
+from k8snetlab.dataplane.rules import BUILT_IN, ChainKey, Rules
 from k8snetlab.trace.meaning import Facts, endpoints, meaning, purpose
 from k8snetlab.trace.syntax import RuleSyntaxError, canonical, parse
 
 Counters = Mapping[ChainKey, tuple[tuple[int, int], ...]]
-BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 SHARED = (
     ChainKey("nat", "KUBE-SERVICES"),
     ChainKey("nat", "KUBE-NODEPORTS"),
@@ -111,7 +110,7 @@ def differences(
     facts = [Facts(endpoints(chains), known) for chains in (one, other)]
     found: list[Difference] = []
     for key in dict.fromkeys((*sides[0], *sides[1])):
-        held = [{_normal(rule): rule for rule in side.get(key, ())} for side in sides]
+        held = [{canonical(rule): rule for rule in side.get(key, ())} for side in sides]
         for first in (True, False):
             mine, theirs = held if first else held[::-1]
             about = facts[0 if first else 1]
@@ -193,10 +192,3 @@ def _leads(rule: str) -> str:
     except RuleSyntaxError:
         return ""
     return target.name if target else ""
-
-
-def _normal(rule: str) -> str:
-    try:
-        return canonical(rule)
-    except RuleSyntaxError:
-        return rule

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
 
-from k8snetlab.dataplane.rules import ChainKey, Family, Hook, Rules, RuleSet
+from k8snetlab.dataplane.rules import ChainKey, Hook, Rules, RuleSet
 from k8snetlab.trace.finding import MOST_COMMANDS, Finding, Where
 from k8snetlab.trace.owners import NOBODY, Owners
-from k8snetlab.trace.syntax import RuleSyntaxError, canonical, parse, same
+from k8snetlab.trace.patch import Iptables, commands, standing, stands, steps
+from k8snetlab.trace.syntax import RuleSyntaxError, parse
 
-BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 _DNAT = re.compile(r"--to-destination (\S+)")
 _HASHED = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-EXT-", "KUBE-XLB-", "KUBE-FW-")
 _MEANINGS = {
@@ -35,20 +34,6 @@ _MEANINGS = {
     "KUBE-XLB-": "{what} is not reached from outside",
     "KUBE-FW-": "the load balancer's source ranges of {what} are not kept",
 }
-
-
-class Iptables:
-    """How a person would type commands for one namespace's rules of one family; `variant` is the node's own."""
-
-    def __init__(self, netns: str, family: Family, variant: str) -> None:
-        self._tool = "iptables" if family == "ipv4" else "ip6tables"
-        self._netns, self._variant = netns, variant
-
-    def __call__(self, table: str, words: str) -> str:
-        """`table` may be one of the other variant, as `dataplane.rules.beside` names it."""
-        plain, _, other = table.partition(" (")
-        variant = other.rstrip(")") or self._variant
-        return f"ip netns exec {self._netns} {self._tool}-{variant} -t {plain} {words}"
 
 
 def rules(
@@ -85,7 +70,7 @@ class _Compared:
         for hook in self.hooks:
             if hook.table not in flushed and not standing(hook, self.held):
                 yield self._hook(hook)
-        differing = [key for key, r in self.wanted.items() if not _all_same(r, self.held.get(key))]
+        differing = [key for key, r in self.wanted.items() if not stands(r, self.held.get(key))]
         stale = [key for key in self.held if key.chain.startswith(self.prefixes) and key not in self.wanted]
         groups: dict[str, list[ChainKey]] = {}
         for key in (*differing, *stale):
@@ -204,24 +189,18 @@ class _Compared:
 
     def _edited(self, key: ChainKey, wanted: Rules, held: Rules, owner: str, meaning: str) -> Finding:
         """The first rule in which a chain differs, and how to put all of them right."""
-        edits = list(_edits(wanted, held))
-        fault, number, rule, instead = edits[0]
-        name = f"{key.table} {key.chain}"
-        match fault:
-            case "missing":
-                message = f"rule {number} of {key.chain} is missing: {rule}"
-            case "foreign":
-                message = f"rule {number} of {key.chain} is nobody's: {rule}"
-            case _:
-                message = f"rule {number} of {key.chain} is `{instead}`, not `{rule}`"
-        if len(edits) > 1:
-            message += f" (and {len(edits) - 1} more)"
+        first, *others = steps(wanted, held)
+        fault, number, rule, instead = first
+        told = {"missing": f"missing: {rule}", "foreign": f"nobody's: {rule}", "wrong": f"`{instead}`, not `{rule}`"}
+        message = f"rule {number} of {key.chain} is {told[fault]}"
+        if others:
+            message += f" (and {len(others)} more)"
         if comment := next((c for c in (_comment(rule), _comment(instead)) if c), ""):
             owner = self.owners.of_rule([key.chain], [comment])
         return self._finding(
             "rule",
             fault,
-            f"{name} {number}",
+            f"{key.table} {key.chain} {number}",
             f"{message} (table {key.table})",
             meaning,
             self.command(key.table, f"-S {key.chain}"),
@@ -234,27 +213,9 @@ class _Compared:
         return (found or _MEANINGS.get(chain, "what the chain did is not done")).format(what=what)
 
     def _written(self, keys: Iterable[ChainKey]) -> str:
-        """The commands that make chains what they should be, those jumped to first; where they are too many, the one
-        that has the agent do it."""
-        lines: list[tuple[str, str]] = []
-        late: list[tuple[str, str]] = []
-        for key in sorted(keys, key=lambda k: (not k.chain.startswith("KUBE-SEP-"), k.chain.startswith("KUBE-EXT-"))):
-            wanted, held, table = self.wanted.get(key), self.held.get(key), key.table
-            if wanted is None:
-                late += [(table, f"-F {key.chain}"), (table, f"-X {key.chain}")]
-                continue
-            lines += [(table, f"-N {key.chain}")] if held is None else []
-            # The numbers are those of the moment: what was put in or taken out before has moved the rest.
-            for fault, number, rule, _ in _edits(wanted, held or ()):
-                match fault:
-                    case "missing":
-                        lines.append((table, f"-I {key.chain} {number} {rule}"))
-                    case "foreign":
-                        lines.append((table, f"-D {key.chain} {number}"))
-                    case _:
-                        lines.append((table, f"-R {key.chain} {number} {rule}"))
-        commands = [self.command(table, line) for table, line in (*lines, *late)]
-        return "\n".join(commands) if len(commands) <= MOST_COMMANDS else f"k8snetlab resume {self.where.node}"
+        """The commands; where they are too many, the one that has the agent do it."""
+        found = commands(keys, self.wanted, self.held, self.command)
+        return "\n".join(found) if len(found) <= MOST_COMMANDS else f"k8snetlab resume {self.where.node}"
 
     def _finding(
         self, kind: str, fault: str, name: str, message: str, told: str, show: str, mend: str, owner: str = ""
@@ -268,60 +229,11 @@ class _Compared:
 _GRAVITY = ("missing", "empty", "wrong", "foreign", "stale")
 
 
-def _edits(wanted: Rules, held: Rules) -> Iterator[tuple[str, int, str, str]]:
-    """(fault, number, rule, what stands there instead): steps from `held` to `wanted`, done in this order.
-
-    The number is the rule's place when the steps before it are done; "foreign": the rule there goes.
-    """
-    place = 1
-    matcher = SequenceMatcher(None, [_plain(r) for r in held], [_plain(r) for r in wanted], autojunk=False)
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-        if tag == "equal":
-            place += i2 - i1
-            continue
-        replaced = min(i2 - i1, j2 - j1)
-        for offset in range(replaced):
-            yield "wrong", place, wanted[j1 + offset], held[i1 + offset]
-            place += 1
-        for rule in wanted[j1 + replaced : j2]:
-            yield "missing", place, rule, ""
-            place += 1
-        for rule in held[i1 + replaced : i2]:
-            yield "foreign", place, rule, ""
-
-
-def _plain(rule: str) -> str:
-    try:
-        return canonical(rule)
-    except RuleSyntaxError:
-        return rule
-
-
 def _comment(rule: str) -> str:
     try:
         return parse(rule).comment if rule else ""
     except RuleSyntaxError:
         return ""
-
-
-def alike(ours: str, held: str) -> bool:
-    """Whether they mean the same; what cannot be read is not ours."""
-    try:
-        return same(ours, held)
-    except RuleSyntaxError:
-        return False
-
-
-def _all_same(wanted: Rules, held: Rules | None) -> bool:
-    return held is not None and len(wanted) == len(held) and all(map(alike, wanted, held))
-
-
-def standing(hook: Hook, held: Mapping[ChainKey, Rules]) -> bool:
-    """Whether the jump is in its chain."""
-    jump = "-j " + hook.rule.rpartition("-j ")[2]
-    return any(
-        rule.endswith(jump) and alike(hook.rule, rule) for rule in held.get(ChainKey(hook.table, hook.chain), ())
-    )
 
 
 def _endpoints(rules: Rules) -> list[str]:

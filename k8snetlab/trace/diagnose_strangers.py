@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from k8snetlab.dataplane.rules import ChainKey, Family
+from k8snetlab.dataplane.rules import BUILT_IN, ChainKey, Family
 from k8snetlab.dataplane.view import View
-from k8snetlab.trace.diagnose_rules import BUILT_IN, Iptables
 from k8snetlab.trace.finding import Finding, Where
+from k8snetlab.trace.patch import Iptables
 from k8snetlab.trace.syntax import RuleSyntaxError, parse
 from k8snetlab.trace.way import Decision
 

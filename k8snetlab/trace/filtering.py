@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from k8snetlab.dataplane.rules import ChainKey
+from k8snetlab.dataplane.rules import BUILT_IN, ChainKey
 from k8snetlab.dataplane.view import View
 from k8snetlab.trace.matching import Host, Packet, TraceError
 from k8snetlab.trace.owners import Owners
@@ -14,7 +14,6 @@ from k8snetlab.trace.syntax import RuleSyntaxError, parse
 from k8snetlab.trace.tracer import Outcome, Step, Verdict, trace
 from k8snetlab.trace.way import Decision, Flow
 
-BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 EARLY = ("PREROUTING", "OUTPUT")
 ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK")
 

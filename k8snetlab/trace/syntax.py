@@ -71,8 +71,12 @@ def parse(rule: str) -> ParsedRule:
 
 
 def canonical(rule: str) -> str:
-    """The same text for every way to write one rule: what iptables-save prints equals what was loaded."""
-    parsed = parse(rule)
+    """The same text for every way to write one rule: what iptables-save prints equals what was loaded. A rule that
+    cannot be read stays as it is written."""
+    try:
+        parsed = parse(rule)
+    except RuleSyntaxError:
+        return rule
     matches = sorted(match for match in parsed.matches if match not in ANY_ADDRESS)
     words = [f"{'! ' if m.negated else ''}--{m.option} {m.value}".rstrip() for m in matches]
     if parsed.comment:
@@ -84,7 +88,7 @@ def canonical(rule: str) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two rules mean the same; raises RuleSyntaxError on any word that is not known.
+    """Whether two rules mean the same; one that cannot be read does only if it is written the same.
 
     Most rules of a cluster differ from what iptables-save prints of them in little: they need not be parsed.
     """

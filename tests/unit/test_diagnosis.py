@@ -27,6 +27,7 @@ from k8snetlab.trace.diagnose_rules import rules
 from k8snetlab.trace.diagnose_tables import drift, duplicates
 from k8snetlab.trace.finding import Finding, Where, ordered
 from k8snetlab.trace.owners import Owners
+from k8snetlab.trace.patch import Iptables, commands
 
 NODE1 = Where("lab.node1", "node1", "node", "node1")
 
@@ -186,6 +187,15 @@ def test_the_commands_lead_from_what_is_held_to_what_is_wanted(data: st.DataObje
                 assert verb == "-D"
                 del held[number - 1]
     assert held == wanted
+
+
+def test_chains_that_should_not_be_there_are_emptied_before_they_are_deleted() -> None:
+    """iptables deletes no chain that a rule jumps to."""
+    ruleset = RuleSet("ipv4", {ChainKey("nat", "KUBE-SERVICES"): ()})
+    stale = {ChainKey("nat", "KUBE-SEP-A"): ("-j ACCEPT",), ChainKey("nat", "KUBE-SVC-A"): ("-j KUBE-SEP-A",)}
+    mended = commands(stale, ruleset.chains, stale, Iptables("x", "ipv4", "nft"))
+    words = [command.partition(" -t nat ")[2] for command in mended]
+    assert words == ["-F KUBE-SEP-A", "-F KUBE-SVC-A", "-X KUBE-SEP-A", "-X KUBE-SVC-A"]
 
 
 def test_endpoints_that_have_gone_or_come(lab: Lab) -> None:

@@ -142,6 +142,12 @@ def test_other_rules_are_not_the_same(one: str, other: str) -> None:
     assert not same(one, other)
 
 
+def test_a_rule_that_cannot_be_read_is_only_like_itself() -> None:
+    unknown = "-m hashlimit --hashlimit-upto 3/s -j ACCEPT"
+    assert canonical(unknown) == unknown and same(unknown, unknown)
+    assert not same(unknown, "-j ACCEPT") and not same("-j ACCEPT", unknown)
+
+
 def test_quotes_and_backslashes() -> None:
     assert parse(r'-m comment --comment "say \"hi\" \\ there" -j X').comment == 'say "hi" \\ there'
 

@@ -35,6 +35,7 @@ from k8snetlab.trace.diagnose_links import Names
 from k8snetlab.trace.diagnose_ways import Broken, UsualPath
 from k8snetlab.trace.finding import Finding, Where, ordered
 from k8snetlab.trace.owners import Owners
+from k8snetlab.trace.patch import Iptables
 from k8snetlab.trace.path import predict
 from k8snetlab.trace.way import end
 
@@ -248,7 +249,7 @@ class _Look:
                     wanted = (*(r for r in flannel if r.family == family), proxy.ruleset)
                     yield from diagnose_rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners)
                     for key in _dropping(view.policies):
-                        command = diagnose_rules.Iptables(where.netns, family, kernel.variant)
+                        command = Iptables(where.netns, family, kernel.variant)
                         yield diagnose_strangers.of_policy(key, where, command)
                     yield from _connections(where, kernel.own_name(where.netns), proxy, family)
             with contextlib.suppress(NotFoundError):
