@@ -160,6 +160,11 @@ class Pod(Object):
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
     @property
+    def ended(self) -> bool:
+        """Whether it has run and will not again: it has no namespace any more."""
+        return self.status.phase in ("Succeeded", "Failed")
+
+    @property
     def hostname(self) -> str:
         return self.spec.hostname or self.metadata.name
 

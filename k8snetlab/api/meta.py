@@ -107,6 +107,11 @@ class Object(Value):
         return (self.namespace, self.metadata.name)
 
     @property
+    def short_name(self) -> str:
+        """As people say it and commands take it: the name, with "namespace/" before it unless that is default."""
+        return self.name if self.namespace in ("", "default") else f"{self.namespace}/{self.name}"
+
+    @property
     def source(self) -> str:
         """Where a person wrote this object, "file:line", or ""."""
         return self.metadata.annotations.get(SOURCE, "")

@@ -7,10 +7,12 @@ from typing import TypeVar
 
 import msgspec
 
+from k8snetlab.api.core import Node
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.versions import NONE, Groups, Key, Objects
+from k8snetlab.errors import NotFoundError
 
 __all__ = ["Change", "Key", "Snapshot"]
 
@@ -33,6 +35,13 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     def get(self, type_: type[T], name: str, namespace: str = "") -> T | None:
         return self.all(type_).get((namespace, name))
+
+    def node(self, name: str) -> Node:
+        """Raises NotFoundError, which says what nodes there are."""
+        found = self.get(Node, name)
+        if found is None:
+            raise NotFoundError(f"node {name!r} not found", f"nodes: {', '.join(n for _, n in self.all(Node))}")
+        return found
 
     def select(self, type_: type[T], groups: Groups, group: Hashable) -> Mapping[Key, T]:
         """The objects of a kind for which `groups(object)` has `group` among its values, oldest members first.

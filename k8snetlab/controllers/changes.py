@@ -48,4 +48,4 @@ def abandoned(pod: Pod, snapshot: Snapshot) -> bool:
 
 def active(pod: Pod) -> bool:
     """Neither on its way out nor at its end."""
-    return not pod.metadata.deletionTimestamp and pod.status.phase not in ("Succeeded", "Failed")
+    return not pod.metadata.deletionTimestamp and not pod.ended

@@ -58,7 +58,7 @@ _CONDITIONS = {
 
 
 def sync(service: Service, now: Snapshot) -> Iterator[Change]:
-    pods = [pod for pod in pods_of(service, now) if pod.ips and pod.status.phase not in ("Succeeded", "Failed")]
+    pods = [pod for pod in pods_of(service, now) if pod.ips and not pod.ended]
     yield from _slices(service, pods, now)
     yield from _endpoints(service, pods, now)
 

@@ -91,7 +91,7 @@ def _condition(node: Node, type_: str) -> Condition | None:
 
 def _running(node: Node, snapshot: Snapshot) -> Iterator[Pod]:
     for pod in snapshot.select(Pod, pods_by_node, node.name).values():
-        if pod.status.phase not in ("Succeeded", "Failed"):
+        if not pod.ended:
             yield pod
 
 

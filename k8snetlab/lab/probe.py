@@ -68,7 +68,7 @@ def places(snapshot: Snapshot) -> list[Place]:
     """Every pod, every node and, where nodes are namespaces, the outside host."""
     lab = snapshot.lab
     found = [
-        Place(_pod_name(pod), "pod", sandbox_name(lab, pod), pod.spec.nodeName)
+        Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName)
         for pod in snapshot.all(Pod).values()
         if pod.ready
     ]
@@ -100,7 +100,7 @@ def find_place(snapshot: Snapshot, name: str) -> Place:
     if snapshot.get(Node, name) is not None:
         return Place(name, "node", names.namespace_of(lab, name), name)
     pod = find_pod(snapshot, name)
-    return Place(_pod_name(pod), "pod", sandbox_name(lab, pod), pod.spec.nodeName)
+    return Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName)
 
 
 def find_pod(snapshot: Snapshot, name: str) -> Pod:
@@ -139,8 +139,10 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
         return _service_choice(snapshot, services, port, protocol)
     pod = find_pod(snapshot, name)
     found = [t for t in _pod_targets(pod) if port in (None, t.port) and t.protocol == protocol]
+    if not pod.ips:
+        raise NotFoundError(f"pod {pod.short_name} has no address (yet)", "`k8snetlab get pods -A` shows its state")
     if port is not None and not found:
-        return [Target(_pod_name(pod), "pod", pod.ips[0], port, protocol)]
+        return [Target(pod.short_name, "pod", pod.ips[0], port, protocol)]
     if not found:
         raise InputError(f"pod {pod.name} declares no {protocol} port", f"name one: {name}:80")
     return found[:1]
@@ -256,7 +258,7 @@ def _parse(data: bytes) -> dict[str, object]:
 
 def _pod_targets(pod: Pod) -> list[Target]:
     return [
-        Target(_pod_name(pod), "pod", ip, port.containerPort, port.protocol)
+        Target(pod.short_name, "pod", ip, port.containerPort, port.protocol)
         for ip in pod.ips
         for container in pod.spec.containers
         for port in container.ports
@@ -264,7 +266,7 @@ def _pod_targets(pod: Pod) -> list[Target]:
 
 
 def _service_targets(snapshot: Snapshot, service: Service) -> Iterator[Target]:
-    name = service.name if service.namespace == "default" else f"{service.namespace}/{service.name}"
+    name = service.short_name
     vips = [i.ip for i in service.status.loadBalancer.ingress if i.ip and i.ipMode == "VIP"]
     for port in service.spec.ports:
         for ip in service.clusterIPs:
@@ -309,10 +311,6 @@ def _pod_has(snapshot: Snapshot, name: str, port: int) -> bool:
     pod = snapshot.get(Pod, short, namespace or "default")
     declared = [p.containerPort for container in pod.spec.containers for p in container.ports] if pod else []
     return name.startswith("pod/") or port in declared
-
-
-def _pod_name(pod: Pod) -> str:
-    return pod.name if pod.namespace == "default" else f"{pod.namespace}/{pod.name}"
 
 
 def _is_address(text: str) -> bool:

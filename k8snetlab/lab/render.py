@@ -119,7 +119,7 @@ def _pods_ready(snapshot: Snapshot) -> Snapshot:
     """The kubelet's part: a pod that has an address runs and is ready."""
     ready = Condition(type="Ready", status="True")
     for pod in snapshot.all(Pod).values():
-        if pod.ips and not pod.ready and pod.status.phase not in ("Succeeded", "Failed"):
+        if pod.ips and not pod.ready and not pod.ended:
             status = msgspec.structs.replace(pod.status, phase="Running", conditions=(*pod.status.conditions, ready))
             snapshot = _put(snapshot, msgspec.structs.replace(pod, status=status))
     return snapshot

@@ -29,9 +29,7 @@ def render(snapshot: Snapshot, name: str, sandboxes: Sandboxes | None = None) ->
     kube-proxy's rules are not part of it: they come from `render.proxy`, as on a real node from another program.
     `sandboxes`, if given, remember those of the last time: 500 pods then cost 0.3 ms instead of 10.
     """
-    node = snapshot.get(Node, name)
-    if node is None:
-        raise NotFoundError(f"node {name!r} not found", f"nodes: {', '.join(n for _, n in snapshot.all(Node))}")
+    node = snapshot.node(name)
     lab = snapshot.lab
     mine = [pod for pod in pods_of(snapshot, name) if not pod.spec.hostNetwork]
     inner, veths = (sandboxes or Sandboxes()).of(lab, node, mine)
@@ -44,11 +42,7 @@ def render(snapshot: Snapshot, name: str, sandboxes: Sandboxes | None = None) ->
 
 def pods_of(snapshot: Snapshot, node: str) -> list[Pod]:
     """The pods on a node that have an address and have not ended."""
-    return [
-        pod
-        for pod in snapshot.select(Pod, pods_by_node, node).values()
-        if pod.ips and pod.status.phase not in ("Succeeded", "Failed")
-    ]
+    return [pod for pod in snapshot.select(Pod, pods_by_node, node).values() if pod.ips and not pod.ended]
 
 
 def uplink(lab: Lab, node: Node) -> str:
@@ -68,7 +62,7 @@ def _overlay(snapshot: Snapshot, node: Node) -> Overlay:
     lab = snapshot.lab
     others = [other for other in snapshot.all(Node).values() if other.name != node.name]
     theirs = snapshot.all(Pod).values() if overlay.knows_pods(lab) else ()
-    living = (pod for pod in theirs if not pod.spec.hostNetwork and pod.status.phase not in ("Succeeded", "Failed"))
+    living = (pod for pod in theirs if not pod.spec.hostNetwork and not pod.ended)
     return overlay.render(lab, node, others, uplink(lab, node), living)
 
 

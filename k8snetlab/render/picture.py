@@ -107,7 +107,7 @@ def _node(snapshot: Snapshot, node: Node, serving: Mapping[str, list[int]], vxla
         addresses=node.addresses,
         bridge=tuple(with_length(gateway(subnet), subnet) for subnet in subnets.values()),
         tunnel=tuple(tunnel) if vxlan else (),
-        pods=tuple(_pod(pod, serving) for pod in pods if pod.status.phase not in ("Succeeded", "Failed")),
+        pods=tuple(_pod(pod, serving) for pod in pods if not pod.ended),
     )
 
 

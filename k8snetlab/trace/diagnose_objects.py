@@ -260,7 +260,7 @@ def _nodes(snapshot: Snapshot) -> list[Node]:
 
 
 def _inside(pod: Pod) -> bool:
-    return not pod.spec.hostNetwork and pod.status.phase not in ("Succeeded", "Failed")
+    return not pod.spec.hostNetwork and not pod.ended
 
 
 def _all_built_in(containers: tuple[Container, ...]) -> bool:

@@ -10,7 +10,7 @@ from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.kernel import iptables
 from k8snetlab.lab.across.afar import Afar
-from k8snetlab.lab.explain.tracing import Kernel
+from k8snetlab.lab.explain.namespaces import Namespaces
 from k8snetlab.lab.machines.machine import read as read_machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render import names
@@ -28,7 +28,7 @@ class World:
         machine = read_machine(paths)
         here = machine.node if machine else ""
         self.families: list[Family] = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
-        self._kernels = {family: Kernel(snapshot, paths, family, here, afar) for family in self.families}
+        self._kernels = {family: Namespaces(snapshot, paths, family, here, afar) for family in self.families}
         self.variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
         self.owners = Owners(snapshot)
         self.wheres: dict[str, Where] = {}
@@ -45,7 +45,7 @@ class World:
             if kind == "pod" and (node := known.node_of(key)):
                 self.wheres[key] = Where(key, f"pod {place if '/' in place else f'default/{place}'}", kind, node)
 
-    def __getitem__(self, family: Family) -> Kernel:
+    def __getitem__(self, family: Family) -> Namespaces:
         return self._kernels[family]
 
     def rule_of(self, broken: Broken) -> Finding | None:

@@ -64,9 +64,8 @@ def diagnose(
     """
     began = time.monotonic()
     now = desired()
-    if question.node and now.snapshot and now.snapshot.get(Node, question.node) is None:
-        known = ", ".join(name for _, name in now.snapshot.all(Node))
-        raise NotFoundError(f"node {question.node!r} not found", f"nodes: {known}")
+    if question.node and now.snapshot:
+        now.snapshot.node(question.node)
     look = _Look(now, paths, question, tell, afar).done()
     if any(_unsettled(finding, now) for finding in look.findings):
         tell("a second look", 0, 0)

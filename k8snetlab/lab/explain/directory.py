@@ -84,7 +84,7 @@ def _services(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
 
 def _pods(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     for pod in snapshot.all(Pod).values():
-        if pod.ips and not pod.spec.hostNetwork and pod.status.phase not in ("Succeeded", "Failed"):
+        if pod.ips and not pod.spec.hostNetwork and not pod.ended:
             for ip in pod.ips:
                 yield ip, f"pod {pod.namespace}/{pod.name} on {pod.spec.nodeName}"
 

@@ -86,8 +86,7 @@ def _title(service: Service) -> str:
 
 def held(snapshot: Snapshot, paths: LabPaths, node: str, family: Family) -> Held:
     """What a node of this machine holds now. Raises NotFoundError."""
-    if snapshot.get(Node, node) is None:
-        raise NotFoundError(f"node {node!r} not found", f"nodes: {', '.join(n for _, n in snapshot.all(Node))}")
+    snapshot.node(node)
     variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
     netns = names.namespace_of(snapshot.lab, node)
     chains, counters = iptables.open(netns, family, variant, paths.xtables_locks / node).counted()

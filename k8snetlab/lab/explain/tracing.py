@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api.core import Node, Pod, Service
-from k8snetlab.api.machines import interface_of, is_machine
+from k8snetlab.api.addressing import split
+from k8snetlab.api.core import Service
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.rules import Family
-from k8snetlab.dataplane.view import Interface, View, family_of, network
-from k8snetlab.errors import DaemonError, InputError, NotFoundError
-from k8snetlab.kernel import iptables, netns
+from k8snetlab.dataplane.view import family_of
+from k8snetlab.errors import InputError, NotFoundError
+from k8snetlab.kernel import netns
 from k8snetlab.kernel.packets import Frame, Watch
 from k8snetlab.kernel.shot import shoot
-from k8snetlab.kernel.survey import survey
-from k8snetlab.lab.across.afar import Afar, Seen, aligned
+from k8snetlab.lab.across.afar import Afar, aligned
+from k8snetlab.lab.explain.namespaces import Namespaces
 from k8snetlab.lab.explain.recognition import Recognition, flow_of
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.probe import Place, Target, find_place, find_targets
 from k8snetlab.render import names
-from k8snetlab.render.pods import sandbox_name
 from k8snetlab.trace.compare import Sighting, compare
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.path import predict
@@ -49,97 +47,6 @@ class Question(msgspec.Struct, frozen=True, rename={"source": "from", "target": 
     predictOnly: bool = False
 
 
-class Kernel:
-    """The lab's namespaces as the kernel has them, each read once, when it is first asked for.
-
-    A namespace goes by one name on all machines: that of a node that is a machine is LAB.NODE here, though for its own
-    daemon it is "". `afar` reads those of other machines; without it, and in a lab of namespaces, all are read here.
-    """
-
-    def __init__(
-        self, snapshot: Snapshot, paths: LabPaths, family: Family, here: str = "", afar: Afar | None = None
-    ) -> None:
-        lab = snapshot.lab
-        self._here, self._afar = names.node_netns(lab.name, here) if here else "", afar
-        self._nodes: dict[str, str] = {}
-        self._ends: dict[str, tuple[str, str]] = {}
-        self._lab, self._family, self._locks = lab.name, family, paths.xtables_locks
-        self._variant = iptables.variant(lab.spec.proxy.iptables)
-        self._views: dict[str, View] = {}
-        self._homes: dict[str, str] = {}
-        self.places: dict[str, tuple[str, str]] = {}
-        for name in () if lab.spec.machines else (names.ROUTER, names.OUTSIDE):
-            self.places[names.node_netns(lab.name, name)] = (name, name)
-        for address in () if lab.spec.machines else lab.spec.underlay.outside.split(","):
-            self._homes[address.strip().partition("/")[0]] = names.node_netns(lab.name, names.OUTSIDE)
-        for node in snapshot.all(Node).values():
-            own = names.node_netns(lab.name, node.name)
-            self.places[own] = (node.name, "node")
-            self._nodes[own] = node.name
-            if is_machine(node):
-                self._ends |= dict.fromkeys(node.addresses, (own, interface_of(node)))
-            tunnels = (str(network(cidr).network_address) for cidr in node.podCIDRs)
-            self._homes |= dict.fromkeys((*node.addresses, *tunnels), own)
-        for pod in snapshot.all(Pod).values():
-            if pod.ips and not pod.spec.hostNetwork:
-                own = sandbox_name(lab, pod)
-                self.places[own] = (pod.name if pod.namespace == "default" else f"{pod.namespace}/{pod.name}", "pod")
-                self._nodes[own] = pod.spec.nodeName
-                self._homes |= dict.fromkeys(pod.ips, own)
-
-    def __getitem__(self, namespace: str) -> View:
-        name = self.name_of(namespace)
-        if name not in self._views:
-            self._views[name] = self._survey(name)
-        return self._views[name]
-
-    def node_of(self, namespace: str) -> str:
-        """The other machine, by its node, that a namespace is on; "" of one of this machine."""
-        node = self._nodes.get(namespace, "")
-        return node if self._here and names.node_netns(self._lab, node) != self._here else ""
-
-    def name_of(self, namespace: str) -> str:
-        """The name here of a namespace of this machine."""
-        return namespace or self._here
-
-    def own_name(self, namespace: str) -> str:
-        """What this machine's kernel knows a namespace of its own by."""
-        return "" if namespace == self._here else namespace
-
-    def _survey(self, namespace: str) -> View:
-        place, kind = self.places[namespace]
-        if node := self.node_of(namespace):
-            if self._afar is None:
-                raise DaemonError(f"{place} is on {node}, another machine: only this one's daemon could ask for it")
-            return self._afar.survey(node, namespace, self._family)
-        lock, others = self._locks / place.replace("/", "."), [*map(self.own_name, self._beyond(namespace, kind))]
-        view = survey(self.own_name(namespace), place, kind, self._family, self._variant, lock, others)
-        if not self._here:
-            return view
-        held = {name: self._cabled(namespace, interface) for name, interface in view.interfaces.items()}
-        return replace(view, netns=namespace, interfaces=held)
-
-    def _cabled(self, namespace: str, interface: Interface) -> Interface:
-        if interface.peer:
-            return replace(interface, peer=(self.name_of(interface.peer[0]), interface.peer[1]))
-        wired = any(end == (namespace, interface.name) for end in self._ends.values())
-        beyond = {address: end for address, end in self._ends.items() if end[0] != namespace}
-        return replace(interface, beyond=beyond) if wired else interface
-
-    def home(self, address: str) -> str | None:
-        return self._homes.get(address)
-
-    def _beyond(self, namespace: str, kind: str) -> Iterable[str]:
-        """Where cables lead: from a pod or the outside host to its node or router, from those anywhere."""
-        beyond = ("node", names.ROUTER) if kind in ("pod", names.OUTSIDE) else None
-        here = {n: other for n, (_, other) in self.places.items() if n != namespace and not self.node_of(n)}
-        return [n for n, other in here.items() if beyond is None or other in beyond]
-
-    @property
-    def read(self) -> dict[str, View]:
-        return self._views
-
-
 def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | None = None) -> Json:
     """{"from", "fromNode", "to", "kind", "address", "port", "protocol", "ways": [Way…], "chosen", "observed"}.
 
@@ -149,11 +56,10 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | 
     """
     if question.protocol not in PROTOCOLS:
         raise InputError(f"{question.protocol!r} cannot be traced", f"use {', '.join(PROTOCOLS)}")
-    place = find_place(snapshot, question.source)
+    place, target = find_place(snapshot, question.source), _target(snapshot, question)
     if not netns.exists(place.netns):
         raise NotFoundError(f"{place.name} has no network namespace (yet)", "`k8snetlab status` tells what is wrong")
-    target = _target(snapshot, question)
-    kernel = Kernel(snapshot, paths, family_of(target.address), afar.here if afar else "", afar)
+    kernel = Namespaces(snapshot, paths, family_of(target.address), afar.here if afar else "", afar)
     ways = _predicted(snapshot, kernel, place, target, question.protocol)
     chosen = _by_endpoint(ways, question.endpoint) if question.endpoint else 0
     observed: Json | None = None
@@ -174,7 +80,7 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | 
 
 
 def _predicted(
-    snapshot: Snapshot, kernel: Kernel, place: Place, target: Target, protocol: str, port: int = 40000
+    snapshot: Snapshot, kernel: Namespaces, place: Place, target: Target, protocol: str, port: int = 40000
 ) -> tuple[Way, ...]:
     source, destination = (0, 0) if protocol == "icmp" else (port, target.port)
     flow = Flow("", target.address, protocol, source, destination)
@@ -186,8 +92,10 @@ def _target(snapshot: Snapshot, question: Question) -> Target:
     if question.node:
         return _node_port(snapshot, question)
     if name == names.OUTSIDE:
-        address = snapshot.lab.spec.underlay.outside.split(",")[0].strip().partition("/")[0]
-        return Target(name, "address", address, port or 80, question.protocol.upper())
+        outside = split(snapshot.lab.spec.underlay.outside)
+        if snapshot.lab.spec.machines or not outside:
+            raise NotFoundError("this lab has no host outside", "name an address: 203.0.113.10:80")
+        return Target(name, "address", outside[0].partition("/")[0], port or 80, question.protocol.upper())
     if question.protocol == "icmp":
         found = find_targets(snapshot, name, port or 1, "TCP")[0]
         return replace(found, port=0, protocol="ICMP")
@@ -195,11 +103,7 @@ def _target(snapshot: Snapshot, question: Question) -> Target:
 
 
 def _node_port(snapshot: Snapshot, question: Question) -> Target:
-    node = snapshot.get(Node, question.node)
-    if node is None:
-        raise NotFoundError(
-            f"node {question.node!r} not found", f"nodes: {', '.join(n for _, n in snapshot.all(Node))}"
-        )
+    node = snapshot.node(question.node)
     namespace, _, name = question.target.rpartition("/")
     service = snapshot.get(Service, name, namespace or "default")
     ports = [
@@ -228,7 +132,7 @@ def _by_endpoint(ways: tuple[Way, ...], endpoint: str) -> int:
 
 def _observed(
     snapshot: Snapshot,
-    kernel: Kernel,
+    kernel: Namespaces,
     place: Place,
     target: Target,
     protocol: str,
@@ -244,9 +148,9 @@ def _observed(
             distant.setdefault(node, []).append(namespace)
     unwatched: dict[str, str] = {}
     with afar.watch(distant, ports) if afar and distant else contextlib.nullcontext() as watching:
-        with Watch(present(kernel, passed), ports) as watch:
+        with Watch(kernel.present(passed), ports) as watch:
             shot = shoot(place.netns, target.address, target.port, protocol, PATIENCE)
-            here = seen_here(kernel, watch)
+            here = kernel.seen(watch)
         there = watching.seen() if watching else {}
         unwatched = watching.failed if watching else {}
     frames = aligned({"": here.frames} | {node: seen.frames for node, seen in there.items()}, "")
@@ -283,19 +187,7 @@ def _observed(
     )
 
 
-def present(kernel: Kernel, namespaces: Iterable[str]) -> list[str]:
-    """Those of this machine that are there, as its kernel knows them."""
-    own = [kernel.own_name(n) for n in namespaces if not kernel.node_of(n)]
-    return [n for n in own if netns.exists(n)]
-
-
-def seen_here(kernel: Kernel, watch: Watch) -> Seen:
-    """What `watch` has seen, by the names that namespaces have on all machines."""
-    frames = [f._replace(netns=kernel.name_of(f.netns)) for f in watch.frames()]
-    return Seen(tuple(frames), tuple(c._replace(netns=kernel.name_of(c.netns)) for c in watch.connections()))
-
-
-def _sightings(kernel: Kernel, frames: list[Frame], found: Recognition) -> Iterator[Sighting]:
+def _sightings(kernel: Namespaces, frames: list[Frame], found: Recognition) -> Iterator[Sighting]:
     began = 0
     for frame, back in found.of(frames):
         began = began or frame.nanoseconds

@@ -81,22 +81,22 @@ class _Paths:
         for pods in self.pods.values() if self.outside else ():
             for pod in pods[:1]:
                 flow = Flow("", self.outside, "icmp")
-                yield UsualPath(sandbox_name(self.lab, pod), flow, f"{_name(pod)} outside --proto icmp")
+                yield UsualPath(sandbox_name(self.lab, pod), flow, f"{pod.short_name} outside --proto icmp")
 
     def _to_pod(self, pod: Pod, target: Pod) -> UsualPath:
         """With the first port that the target declares, else an echo."""
         address, origin = pick(target.ips, self.family), sandbox_name(self.lab, pod)
         ports = [p for c in target.spec.containers for p in c.ports if p.protocol != "SCTP" and not c.command]
         if not ports:
-            return self._echo(_name(pod), origin, target, keeps_source=True)
+            return self._echo(pod.short_name, origin, target, keeps_source=True)
         port, protocol = ports[0].containerPort, ports[0].protocol.lower()
         flow = Flow("", address, protocol, CLIENT_PORT, port)
-        return UsualPath(origin, flow, f"{_name(pod)} {end(address, port)}{_protocol(protocol)}", keeps_source=True)
+        return UsualPath(origin, flow, f"{pod.short_name} {end(address, port)}{_protocol(protocol)}", keeps_source=True)
 
     def _echo(self, name: str, origin: str, target: Pod, keeps_source: bool = False) -> UsualPath:
         address = pick(target.ips, self.family)
         return UsualPath(
-            origin, Flow("", address, "icmp"), f"{name} pod/{_name(target)} --proto icmp", (), keeps_source
+            origin, Flow("", address, "icmp"), f"{name} pod/{target.short_name} --proto icmp", (), keeps_source
         )
 
     # --- Services ---------------------------------------------------------------------------------------------------
@@ -128,14 +128,11 @@ class _Paths:
             kept = settings.from_pod.startswith("-s") and not settings.masquerade_all and not own & self.nodes_own
             client = next((p for p in self.pods[node.name] if pick(p.ips, self.family) not in own), None)
             itself = next((p for p in self.pods[node.name] if pick(p.ips, self.family) in own), None)
-            if client:
-                origin = sandbox_name(self.lab, client)
-                yield UsualPath(origin, flow, f"{_name(client)} {words}", texts, kept, title)
-            if itself:
-                yield UsualPath(sandbox_name(self.lab, itself), flow, f"{_name(itself)} {words}", texts, False, title)
-            yield UsualPath(
-                names.node_netns(self.lab.name, node.name), flow, f"{node.name} {words}", texts, False, title
-            )
+            asking = [(sandbox_name(self.lab, client), client.short_name, kept)] if client else []
+            asking += [(sandbox_name(self.lab, itself), itself.short_name, False)] if itself else []
+            asking.append((names.node_netns(self.lab.name, node.name), node.name, False))
+            for origin, name, keeps_source in asking:
+                yield UsualPath(origin, flow, f"{name} {words}", texts, keeps_source, title)
         if choice.local or not port.external_local:
             yield from self._from_outside(port, node, settings, texts, title)
 
@@ -159,7 +156,3 @@ class _Paths:
 
 def _protocol(protocol: str) -> str:
     return f" --proto {protocol}" if protocol != "tcp" else ""
-
-
-def _name(pod: Pod) -> str:
-    return pod.name if pod.namespace == "default" else f"{pod.namespace}/{pod.name}"

@@ -23,6 +23,7 @@ from k8snetlab.lab.agents import Agents, is_paused
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.explain import diagnosing, tracing
 from k8snetlab.lab.explain.desired import AgentNow, Desired, gone, state_of, where
+from k8snetlab.lab.explain.namespaces import Namespaces
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render.families import family_named
 
@@ -51,8 +52,8 @@ class Explaining:
     async def misses(self, node: str) -> AsyncIterator[Event]:
         """What the kernel asks and is told from now on, on one node or ("") on all; first says that it listens."""
         nodes, network = [name for _, name in self._cluster.snapshot.all(Node)], self._cluster.snapshot.lab.spec.network
-        if node and node not in nodes:
-            raise NotFoundError(f"node {node!r} not found", f"nodes: {', '.join(nodes)}")
+        if node:
+            self._cluster.snapshot.node(node)
         if network.backend != "vxlan" or network.resolve != "on-miss":
             raise NotFoundError(
                 f"the kernel asks nothing in lab {self._lab}: every entry is there already",
@@ -74,7 +75,7 @@ class Explaining:
     async def survey(self, namespace: str, family: str) -> AsyncIterator[bytes]:
         """For another machine's trace: a namespace of this one, as MessagePack of a `View`."""
         here = self._remote.node if self._remote else ""
-        kernel = tracing.Kernel(self._cluster.snapshot, self._paths, family_named(family), here)
+        kernel = Namespaces(self._cluster.snapshot, self._paths, family_named(family), here)
         if namespace not in kernel.places or kernel.node_of(namespace):
             raise NotFoundError(f"{namespace} is no namespace of this machine")
         yield msgspec.msgpack.encode(await asyncio.to_thread(kernel.__getitem__, namespace))
@@ -82,12 +83,12 @@ class Explaining:
     async def watch(self, namespaces: list[str], ports: set[int], until: AsyncIterator[bytes]) -> AsyncIterator[Event]:
         """For another machine's trace: {"type": "watching"}, and when `until` ends {"type": "seen"} and `afar.Seen`."""
         here = self._remote.node if self._remote else ""
-        kernel = tracing.Kernel(self._cluster.snapshot, self._paths, "ipv4", here)
-        with await asyncio.to_thread(Watch, tracing.present(kernel, namespaces), ports) as watch:
+        kernel = Namespaces(self._cluster.snapshot, self._paths, "ipv4", here)
+        with await asyncio.to_thread(Watch, kernel.present(namespaces), ports) as watch:
             yield {"type": "watching"}
             async for _ in until:
                 pass
-            seen = tracing.seen_here(kernel, watch)
+            seen = kernel.seen(watch)
         yield {"type": "seen", **msgspec.to_builtins(seen)}
 
     async def diagnose(self, body: Event) -> AsyncIterator[Event]:

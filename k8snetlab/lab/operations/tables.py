@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 from k8snetlab.api.core import Node
-from k8snetlab.errors import NotFoundError
 from k8snetlab.lab.across.concern import place_of
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.explain import inspect
@@ -45,8 +44,8 @@ class Tables:
     async def leases(self, node: str) -> list[Json]:
         """`Leases.listing`, of one node or ("") of all, each with "env", the variables of its subnet.env."""
         snapshot = self._cluster.snapshot
-        if node and snapshot.get(Node, node) is None:
-            raise NotFoundError(f"node {node!r} not found", f"nodes: {', '.join(n for _, n in snapshot.all(Node))}")
+        if node:
+            snapshot.node(node)
         found = [lease for lease in await self._leases.listing() if node in ("", lease["node"])]
         for lease in found:
             lease["env"] = subnet_env(snapshot.lab, self._cluster.current(Node, lease["node"]))
