@@ -37,17 +37,17 @@ def execute(
 ) -> None:
     """Run a command inside a pod or node. The exit code is the command's."""
     need_root("exec")
-    from k8snetlab.lab.exec import enter
+    from k8snetlab.lab.exec.asking import enter
 
     enter(client_of(lab), place, namespace, command)
 
 
 def shell(place: PlaceArgument, namespace: NamespaceOption = "default", lab: LabOption = None) -> None:
-    """Open your shell inside a pod or node."""
+    """Open a shell inside a pod or node: your own, on another machine that of its root."""
     need_root("shell")
-    from k8snetlab.lab.exec import enter, own_shell
+    from k8snetlab.lab.exec.asking import enter
 
-    enter(client_of(lab), place, namespace, own_shell(), terminal=True)
+    enter(client_of(lab), place, namespace)
 
 
 def logs(

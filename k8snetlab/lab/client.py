@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -107,16 +106,22 @@ class Client:
         """
         return self._json("GET", f"{OWN}/resolve/{quote(name)}?{urlencode({'namespace': namespace})}")
 
-    def execute(self, place: str, namespace: str, argv: Sequence[str], stdin: int | None) -> Iterator[Json]:
-        """Runs a command in a place of another machine, with what comes from descriptor `stdin`; yields
-        {"type": "stdout"|"stderr", "data": base64}, and {"type": "exit", "code"} at last."""
-        query = urlencode({"namespace": namespace, "command": list(argv)}, doseq=True)
+    def execute(
+        self, place: str, namespace: str, argv: Sequence[str], body: Iterable[bytes], terminal: Mapping[str, str]
+    ) -> Iterator[Json]:
+        """Runs a command (a shell, where there is none) in a place of another machine; yields
+        {"type": "stdout"|"stderr", "data": base64}, and {"type": "exit", "code"} at last.
+
+        `body`, read in a thread of its own, is its standard input. With a `terminal` (`Terminal.query`), else {}, it is
+        what `channels` makes.
+        """
+        query = urlencode({"namespace": namespace, "command": list(argv), **terminal}, doseq=True)
         connection = _UnixConnection(self._socket)
         try:
             connection.putrequest("POST", f"{OWN}/exec/{quote(place)}?{query}")
             connection.putheader("Transfer-Encoding", "chunked")
             connection.endheaders()
-            threading.Thread(target=_send_chunks, args=(connection.sock, stdin), daemon=True).start()
+            threading.Thread(target=_send_chunks, args=(connection.sock, body), daemon=True).start()
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -256,10 +261,10 @@ class Client:
         )
 
 
-def _send_chunks(sock: socket.socket, source: int | None) -> None:
-    """A request's body in chunks (RFC 9112, 7.1): what can be read from `source`, until its end."""
+def _send_chunks(sock: socket.socket, body: Iterable[bytes]) -> None:
+    """A request's body in chunks (RFC 9112, 7.1)."""
     with contextlib.suppress(OSError):
-        while source is not None and (data := os.read(source, 65536)):
+        for data in body:
             sock.sendall(b"%x\r\n%s\r\n" % (len(data), data))
         sock.sendall(b"0\r\n\r\n")
 

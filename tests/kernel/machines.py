@@ -5,6 +5,7 @@ To what runs in it, the namespace is the machine's own (""). Files are shared, b
 
 from __future__ import annotations
 
+import json
 import secrets
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from labs import Lab, eventually
 
+from k8snetlab.kernel import netns, processes
 from k8snetlab.store.serve import EtcdProcess, serve
 
 NETWORK = "192.168.56"
@@ -107,8 +109,6 @@ class Wire:
 @contextmanager
 def store_on(machine: Machine, directory: Path) -> Iterator[EtcdProcess]:
     """A real etcd on the machine, for all the others."""
-    from k8snetlab.kernel import netns
-
     with netns.inside(machine.namespace):
         etcd = serve(directory / "etcd", f"http://{machine.address}:{PORT}")
         etcd.wait_ready()
@@ -130,10 +130,78 @@ def take_down(machines: list[Machine]) -> None:
         assert not (machine.run_directory / machine.name).exists()
 
 
+@contextmanager
+def pair(objects: str, directory: Path) -> Iterator[tuple[Machine, Machine]]:
+    """Two machines of a lab with these objects, node1 (which has the store) and node2, both in step."""
+    with namespaces() as namespace:
+        wire = Wire(namespace, directory)
+        one, two = wire.machine(), wire.machine()
+        file = directory / "lab.yaml"
+        file.write_text(objects)
+        with store_on(one, directory):
+            try:
+                one.run("up", str(file), "--node", "node1", "--store", url(one), "--iface", "eth1")
+                two.run("node", "join", "--store", url(one), "--name", "node2", "--iface", "eth1")
+                eventually(lambda: _synced(one))
+                yield one, two
+            finally:
+                take_down([two, one])
+
+
+@contextmanager
+def namespaces() -> Iterator[Callable[[str], str]]:
+    """Makes namespaces, each called after a part."""
+    made: list[str] = []
+
+    def make(part: str) -> str:
+        made.append(f"kr{secrets.token_hex(3)}.{part}")
+        netns.create(made[-1])
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for name in made:
+            processes.terminate(processes.pids_in(name), 0.2)
+            netns.delete(name)
+
+
+def _synced(machine: Machine) -> bool:
+    return all(node["agent"]["synced"] for node in machine.json("status")["nodes"])
+
+
+def conversations(machine: Machine) -> list[str]:
+    """What the machines' conversations have left in the store."""
+    return [json.loads(line)["key"] for line in machine.run("store", "dump", "/k8snetlab/", "-o", "json").splitlines()]
+
+
+def commands_of(text: str) -> list[int]:
+    """The processes with `text` in their command line."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if text in (place / "cmdline").read_text() and "k8snetlab\0" not in (place / "cmdline").read_text():
+                found.append(int(place.name))
+        except OSError:
+            continue
+    return found
+
+
 def _ip(namespace: str, *lines: str) -> None:
     subprocess.run(
         ["ip", "-netns", namespace, "-batch", "-"], input="\n".join(lines), text=True, check=True, stdout=sys.stderr
     )
 
 
-__all__ = ["Machine", "Wire", "eventually", "store_on", "take_down", "url"]
+__all__ = [
+    "Machine",
+    "Wire",
+    "commands_of",
+    "conversations",
+    "eventually",
+    "namespaces",
+    "pair",
+    "store_on",
+    "take_down",
+    "url",
+]

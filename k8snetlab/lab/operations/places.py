@@ -8,10 +8,12 @@ from typing import Any
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.machines import MACHINE
 from k8snetlab.errors import NotFoundError
-from k8snetlab.lab import commands, logs
+from k8snetlab.lab import logs
 from k8snetlab.lab.across.concern import afar, place_of
 from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.exec import console, piped
+from k8snetlab.lab.exec.channels import Terminal
 from k8snetlab.lab.paths import LabPaths
 
 Json = dict[str, Any]
@@ -52,10 +54,14 @@ class Places:
             "flannel": str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
         }
 
-    def execute(self, name: str, namespace: str, argv: list[str], stdin: AsyncIterator[bytes]) -> AsyncIterator[Json]:
-        """`commands.run` in a pod or node of this machine."""
-        place = self.resolve(name, namespace)
-        return commands.run(place["netns"], place["hostname"], argv, stdin)
+    def execute(
+        self, name: str, namespace: str, argv: list[str], terminal: Terminal | None, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[Json]:
+        """`piped.run`, or at a terminal `console.run`, in a place of this machine; without `argv` root's shell."""
+        place, argv = self.resolve(name, namespace), argv or [console.root_shell()]
+        if terminal:
+            return console.run(place["netns"], place["hostname"], argv, terminal, body)
+        return piped.run(place["netns"], place["hostname"], argv, body)
 
     async def logs(self, namespace: str, name: str, container: str, follow: bool, last: int) -> AsyncIterator[bytes]:
         pod = self._cluster.current(Pod, name, namespace)

@@ -15,6 +15,7 @@ import msgspec
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError
 from k8snetlab.lab.across.everywhere import Everywhere
 from k8snetlab.lab.client import OWN
+from k8snetlab.lab.exec.channels import terminal_of
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.rest.objects import PATHS, ObjectRoutes
 from k8snetlab.lab.rest.transport import (
@@ -92,7 +93,8 @@ class Api:
     async def _converse(self, scope: Json, answer: Answer, receive: Receive) -> None:
         """Requests whose body comes while they are answered already.
 
-        POST exec/<place>?command=…&command=…&namespace=…: the body is the command's standard input.
+        POST exec/<place>?command=…&command=…&namespace=…: the body is the command's standard input; with
+        tty=true&rows=…&columns=…&term=… it is what `channels` makes. Without a command it is a shell.
         POST watch?namespace=…&port=…: it ends with the body.
         """
         target, query = target_of(scope)
@@ -103,8 +105,8 @@ class Api:
             await while_heard(answer.stream(watching), body.read())
             return
         name = scope["path"].removeprefix(f"{OWN}/exec/")
-        if scope["method"] != "POST" or not query.get("command"):
-            raise InputError("exec is a POST with a command", "exec/<place>?command=ip&command=route")
+        if scope["method"] != "POST":
+            raise InputError("exec is a POST", "exec/<place>?command=ip&command=route")
         namespace = query.get("namespace", [""])[-1]
         everywhere = None if scope.get("alone") else self._everywhere
         node = everywhere.elsewhere("POST", ["exec", name], {"namespace": namespace}, None) if everywhere else ""
@@ -112,7 +114,8 @@ class Api:
         if everywhere and node:
             events = everywhere.forward(node, "POST", target, body.pieces())
         else:
-            events = self._operations.places.execute(name, namespace, query["command"], body.pieces())
+            argv, terminal = query.get("command", []), terminal_of(query)
+            events = self._operations.places.execute(name, namespace, argv, terminal, body.pieces())
         await while_heard(answer.stream(events), body.read())
 
 

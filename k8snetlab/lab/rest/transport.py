@@ -48,7 +48,7 @@ async def read_request(scope: Json, receive: Receive) -> Request:
 def target_of(scope: Json) -> tuple[str, dict[str, list[str]]]:
     """Path and query as they came, and all values of each parameter."""
     query = scope["query_string"].decode()
-    return quote(scope["path"]) + (f"?{query}" if query else ""), parse_qs(query)
+    return quote(scope["path"]) + (f"?{query}" if query else ""), parse_qs(query, keep_blank_values=True)
 
 
 class Body:

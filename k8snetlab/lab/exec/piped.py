@@ -1,19 +1,17 @@
-"""A command inside a pod or node for someone on another machine: no terminal, but everything else comes and goes."""
+"""A command inside a pod or node for someone on another machine who sits at no terminal: three pipes."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import contextlib
-import os
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 from k8snetlab.kernel import launch
+from k8snetlab.lab.exec import session
 
-GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL for a command whose asker has gone."""
 Json = dict[str, Any]
 
 
@@ -57,7 +55,7 @@ async def run(
         for task in tasks:
             task.cancel()
         if not ended:
-            await _end(process)
+            await session.end(process.pid, signal.SIGTERM)
 
 
 async def _give(pipe: asyncio.StreamWriter, stdin: AsyncIterator[bytes]) -> None:
@@ -72,12 +70,3 @@ async def _take(name: str, pipe: asyncio.StreamReader, said: asyncio.Queue[Json 
     while data := await pipe.read(65536):
         await said.put({"type": name, "data": base64.b64encode(data).decode()})
     await said.put(None)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE):
-                await process.wait()
