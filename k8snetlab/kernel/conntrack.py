@@ -51,8 +51,8 @@ def forget_udp(namespace: str, family: Family, serving: Mapping[Destination, Col
     A destination with the address "" is a port on any address. Raises NotFoundError, KernelError.
     """
     with Nfnetlink(namespace) as netfilter:
-        stale = [c for c in _udp(netfilter, family) if _stale(c, serving)]
-        outcomes = [netfilter.request(_DELETE, c.identity, FAMILIES[family]) for c in stale]
+        old = [c for c in _udp(netfilter, family) if stale(c, serving)]
+        outcomes = [netfilter.request(_DELETE, c.identity, FAMILIES[family]) for c in old]
     return sum(outcome != errno.ENOENT for outcome in outcomes)
 
 
@@ -83,7 +83,8 @@ def _identity(entry: Mapping[int, bytes]) -> bytes:
     return identity + b"".join(attribute(kind, entry[kind]) for kind in (_ID, _ZONE) if kind in entry)
 
 
-def _stale(connection: Connection, serving: Mapping[Destination, Collection[str]]) -> bool:
+def stale(connection: Connection, serving: Mapping[Destination, Collection[str]]) -> bool:
+    """Whether it leads to a destination in `serving` and is answered by none of its "ip:port"; as in `forget_udp`."""
     address, port = connection.destination
     held = (serving.get((address, port)), serving.get(("", port)))
     return any(ends is not None and connection.answers not in ends for ends in held)

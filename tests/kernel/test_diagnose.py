@@ -366,6 +366,12 @@ DAMAGE: dict[str, tuple[str, tuple[str, str, str, str], str]] = {
         ("conntrack", "stale", "node1", "udp 10.96.0.11:53 -> 10.244.2.99:5353"),
         "still leads UDP from a client of 10.96.0.11:53 to 10.244.2.99:5353",
     ),
+    "a UDP connection of a NodePort to an endpoint that has gone": (
+        "ip netns exec {n1} conntrack -I -p udp -s 203.0.113.10 -d 192.168.0.21 --sport 5001 --dport 30053"
+        " -r 10.244.2.99 -q 192.168.0.21 --reply-port-src 5353 --reply-port-dst 5001 -t 300 -u SEEN_REPLY",
+        ("conntrack", "stale", "node1", "udp 192.168.0.21:30053 -> 10.244.2.99:5353"),
+        "still leads UDP from a client of 192.168.0.21:30053 to 10.244.2.99:5353",
+    ),
     "a table of nftables drops": (
         "ip netns exec {n1} nft 'add table inet mine;"
         " add chain inet mine c {{ type filter hook forward priority 10; }}; add rule inet mine c tcp dport 8080 drop'",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -15,33 +15,24 @@ from msgspec.structs import replace
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.netns import Netns
-from k8snetlab.dataplane.rules import ChainKey, Family
-from k8snetlab.errors import K8sNetLabError, NotFoundError
-from k8snetlab.kernel import conntrack, iptables
-from k8snetlab.kernel.read import read
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab.across.afar import Afar
-from k8snetlab.lab.explain.both_families import World, namespaces_of, where_of, with_peer
+from k8snetlab.lab.explain import drift
+from k8snetlab.lab.explain.both_families import World
 from k8snetlab.lab.explain.desired import Desired
+from k8snetlab.lab.explain.drift import Tell
 from k8snetlab.lab.explain.observing import observed
 from k8snetlab.lab.explain.usual import usual_paths
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.render import names, underlay
-from k8snetlab.render import node as render_node
-from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp
-from k8snetlab.trace import diagnose_objects, diagnose_rules, diagnose_strangers, diagnose_tables, diagnose_ways
+from k8snetlab.render import names
+from k8snetlab.trace import diagnose_objects, diagnose_strangers, diagnose_ways
 from k8snetlab.trace.diagnose import attributed, notes_on_agents, processes, store
-from k8snetlab.trace.diagnose_links import Names
 from k8snetlab.trace.diagnose_ways import Broken, UsualPath
-from k8snetlab.trace.finding import Finding, Where, ordered
-from k8snetlab.trace.owners import Owners
-from k8snetlab.trace.patch import Iptables
+from k8snetlab.trace.finding import Finding, ordered
 from k8snetlab.trace.path import predict
 from k8snetlab.trace.way import end
 
 Json = dict[str, Any]
-Tell = Callable[[str, int, int], None]
-"""Is told a phase, how much of it is done, and how much there is."""
 SETTLE = 1.3
 """Seconds in which an agent that works has mended what it can: what is still so then is a finding."""
 
@@ -128,7 +119,7 @@ class _Look:
         found += self._agents()
         if snapshot is not None and self._nodes_here(snapshot):
             kernel = World(snapshot, self.paths, None)
-            found += [*self._namespaces(snapshot, kernel), *self._rules(snapshot, kernel)]
+            found += [*drift.of_namespaces(snapshot, kernel, self.tell), *drift.of_rules(snapshot, kernel, self.tell)]
         return found
 
     def done(self) -> _Look:
@@ -175,8 +166,8 @@ class _Look:
     def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
         kernel = World(snapshot, self.paths, self.afar)
         self.machines = kernel.machines
-        found = [*beside, *self._namespaces(snapshot, kernel)]
-        found += self._rules(snapshot, kernel)
+        found = [*beside, *drift.of_namespaces(snapshot, kernel, self.tell)]
+        found += drift.of_rules(snapshot, kernel, self.tell)
         found += self._elsewhere(kernel)
         found += [*diagnose_objects.services(snapshot), *diagnose_objects.pods(snapshot)]
         self.notes += diagnose_objects.lonely(snapshot)
@@ -204,56 +195,6 @@ class _Look:
                     f"what the kernel of {node} holds is not known, and nobody changes it",
                     "k8snetlab status",
                 )
-
-    def _namespaces(self, snapshot: Snapshot, kernel: World) -> Iterator[Finding]:
-        """Links, addresses, routes … of every namespace; and addresses that two of them have."""
-        planes = [] if snapshot.lab.spec.machines else [(names.ROUTER, underlay.render(snapshot))]
-        planes += [(name, render_node.render(snapshot, name)) for name in kernel.nodes]
-        wanted: dict[str, Netns] = {}
-        held: dict[str, Netns] = {}
-        rendered = [(node, state) for node, plane in planes for state in namespaces_of(plane)]
-        states = [(node, replace(state, name=kernel.name_of(state.name))) for node, state in rendered]
-        for node, state in states:
-            kernel.wheres.setdefault(state.name, where_of(state, node, kernel))
-        words = Names(kernel.owners, {n: w.place for n, w in kernel.wheres.items()})
-        for number, (_, state) in enumerate(states):
-            self.tell("namespaces", number, len(states))
-            where = kernel.wheres[state.name]
-            try:
-                actual = read(kernel.own_name(state.name), tuple(state.sysctls))
-                actual = replace(actual, name=state.name)
-            except NotFoundError:
-                yield _gone(where)
-                continue
-            wanted[state.name], held[state.name] = state, actual
-            found = [*diagnose_tables.drift(where, state, actual, words)]
-            if any(f.kind == "route" and f.fault == "missing" for f in found):
-                entries = [e for family in kernel.families for e in kernel[family][state.name].routes]
-                found = [*diagnose_tables.drift(where, state, actual, words, entries)]
-            yield from (with_peer(finding, kernel) for finding in found)
-        yield from diagnose_tables.duplicates(held, wanted, kernel.wheres)
-
-    def _rules(self, snapshot: Snapshot, kernel: World) -> Iterator[Finding]:
-        """kube-proxy's and flannel's rules, policies, the other variant, and UDP connections to what has gone."""
-        shared, nodes = Shared(), kernel.nodes
-        for number, node in enumerate(nodes):
-            self.tell("rules", number, len(nodes))
-            where = kernel.wheres[names.node_netns(snapshot.lab.name, node)]
-            flannel = render_node.render(snapshot, node).rules
-            for family in kernel.families:
-                with contextlib.suppress(NotFoundError):
-                    view = kernel[family][where.netns]
-                    counted = any("nfacct" in rule for rules in view.chains.values() for rule in rules)
-                    proxy = ProxyRules.build(snapshot, node, family, counted, shared)
-                    wanted = (*(r for r in flannel if r.family == family), proxy.ruleset)
-                    yield from diagnose_rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners)
-                    for key in _dropping(view.policies):
-                        command = Iptables(where.netns, family, kernel.variant)
-                        yield diagnose_strangers.of_policy(key, where, command)
-                    yield from _connections(where, kernel.own_name(where.netns), proxy, family)
-            with contextlib.suppress(NotFoundError):
-                if iptables.mixed(kernel.own_name(where.netns)):
-                    yield diagnose_strangers.mixed(where, kernel.variant)
 
     # --- what packets do --------------------------------------------------------------------------------------------
 
@@ -293,52 +234,6 @@ class _Look:
         found, self.tried, notes = observed(snapshot, self.paths, paths, places, self.tell, self.afar)
         self.notes += notes
         return found
-
-
-def _gone(where: Where) -> Finding:
-    return Finding(
-        "namespace",
-        "missing",
-        where.node,
-        where.netns,
-        f"{where.place}: its network namespace {where.netns} is gone",
-        f"{where.place} has no network at all, and its processes none that anybody reaches",
-        f"ip netns list | grep {where.netns}",
-        f"k8snetlab resume {where.node}" if where.node != names.ROUTER else "",
-        netns=where.netns,
-    )
-
-
-def _dropping(policies: Any) -> Iterable[ChainKey]:
-    return [key for key, policy in policies.items() if policy == "DROP"]
-
-
-def _connections(where: Where, netns: str, proxy: ProxyRules, family: Family) -> Iterator[Finding]:
-    """UDP connections that lead to endpoints which are none any more: they live as long as the client goes on."""
-    serving = stale_udp(replace(proxy, services={}), proxy)
-    if not serving:
-        return
-    for connection in conntrack.udp(netns, family):
-        address, port = connection.destination
-        ends = serving.get((address, port))
-        if ends is None or connection.answers in ends:
-            continue
-        tool = f"ip netns exec {where.netns} conntrack"
-        match = f"-p udp --orig-dst {address} --orig-port-dst {port}"
-        six = " -f ipv6" if family == "ipv6" else ""
-        yield Finding(
-            "conntrack",
-            "stale",
-            where.node,
-            f"udp {address}:{port} -> {connection.answers}",
-            f"{where.place}: conntrack still leads UDP from a client of {address}:{port} to {connection.answers}, "
-            "which is no endpoint (any more)",
-            "datagrams of that client are lost for as long as it goes on sending from the same port",
-            f"{tool} -L{six} {match}",
-            f"{tool} -D{six} {match}",
-            owner=Owners(proxy.snapshot).of_address(address),
-            netns=where.netns,
-        )
 
 
 def _unheard(snapshot: Snapshot, broken: Broken) -> Finding | None:

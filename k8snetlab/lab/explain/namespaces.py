@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -21,10 +20,11 @@ from k8snetlab.lab.across.afar import Afar, Seen
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render import names
 from k8snetlab.render.pods import sandbox_name
+from k8snetlab.trace.finding import Where
 
 
 class Namespaces:
-    """Each is read once, when it is first asked for. `places` are their names and kinds, as of a `View`.
+    """Each is read once, when it is first asked for. `places` are those that there should be.
 
     A namespace goes by one name on all machines: that of a node that is a machine is LAB.NODE here, though for its own
     daemon it is "". `afar` reads those of other machines; without it, and in a lab of namespaces, all are read here.
@@ -39,12 +39,10 @@ class Namespaces:
         self._variant = iptables.variant(lab.spec.proxy.iptables)
         self._views: dict[str, View] = {}
         self._homes: dict[str, str] = {}
-        self._nodes: dict[str, str] = {}
-        self.places: dict[str, tuple[str, str]] = {}
-        for place in _places(snapshot):
-            self.places[place.netns] = (place.name, place.kind)
-            self._nodes[place.netns] = place.node
-            self._homes |= dict.fromkeys(place.addresses, place.netns)
+        self.places: dict[str, Where] = {}
+        for where, addresses in _places(snapshot):
+            self.places[where.netns] = where
+            self._homes |= dict.fromkeys(addresses, where.netns)
         self._ends: dict[str, tuple[str, str]] = {}
         for node in filter(is_machine, snapshot.all(Node).values()):
             card = (names.node_netns(lab.name, node.name), interface_of(node))
@@ -58,7 +56,7 @@ class Namespaces:
 
     def node_of(self, namespace: str) -> str:
         """The other machine, by its node, that a namespace is on; "" of one of this machine."""
-        node = self._nodes.get(namespace, "")
+        node = self.places[namespace].node if namespace in self.places else ""
         return node if self._here and names.node_netns(self._lab, node) != self._here else ""
 
     def name_of(self, namespace: str) -> str:
@@ -70,13 +68,15 @@ class Namespaces:
         return "" if namespace == self._here else namespace
 
     def _survey(self, namespace: str) -> View:
-        place, kind = self.places[namespace]
+        where = self.places[namespace]
         if node := self.node_of(namespace):
             if self._afar is None:
-                raise DaemonError(f"{place} is on {node}, another machine: only this one's daemon could ask for it")
+                raise DaemonError(
+                    f"{where.place} is on {node}, another machine: only this one's daemon could ask for it"
+                )
             return self._afar.survey(node, namespace, self._family)
-        lock, others = self._locks / place.replace("/", "."), [*map(self.own_name, self._beyond(namespace, kind))]
-        view = survey(self.own_name(namespace), place, kind, self._family, self._variant, lock, others)
+        lock, others = self._locks / where.place.replace("/", "."), [*map(self.own_name, self._beyond(where))]
+        view = survey(self.own_name(namespace), where.place, where.kind, self._family, self._variant, lock, others)
         if not self._here:
             return view
         held = {name: self._cabled(namespace, interface) for name, interface in view.interfaces.items()}
@@ -92,11 +92,11 @@ class Namespaces:
     def home(self, address: str) -> str | None:
         return self._homes.get(address)
 
-    def _beyond(self, namespace: str, kind: str) -> Iterable[str]:
+    def _beyond(self, where: Where) -> list[str]:
         """Where cables lead: from a pod or the outside host to its node or router, from those anywhere."""
-        beyond = ("node", names.ROUTER) if kind in ("pod", names.OUTSIDE) else None
-        here = {n: other for n, (_, other) in self.places.items() if n != namespace and not self.node_of(n)}
-        return [n for n, other in here.items() if beyond is None or other in beyond]
+        beyond = ("node", names.ROUTER) if where.kind in ("pod", names.OUTSIDE) else None
+        here = [w for n, w in self.places.items() if w is not where and not self.node_of(n)]
+        return [w.netns for w in here if beyond is None or w.kind in beyond]
 
     @property
     def read(self) -> Mapping[str, View]:
@@ -116,25 +116,17 @@ class Namespaces:
         return Seen(tuple(frames), tuple(c._replace(netns=self.name_of(c.netns)) for c in watch.connections()))
 
 
-class _Place(NamedTuple):
-    netns: str
-    name: str
-    kind: str
-    node: str = ""
-    addresses: tuple[str, ...] = ()
-
-
-def _places(snapshot: Snapshot) -> Iterator[_Place]:
-    """The namespaces that there should be, with the addresses that are said to be in them."""
+def _places(snapshot: Snapshot) -> Iterator[tuple[Where, tuple[str, ...]]]:
+    """The namespaces that there should be, each with the addresses that are said to be in it."""
     lab = snapshot.lab
     if not lab.spec.machines:
         outside = tuple(part.partition("/")[0] for part in split(lab.spec.underlay.outside))
-        yield _Place(names.node_netns(lab.name, names.ROUTER), names.ROUTER, names.ROUTER)
-        yield _Place(names.node_netns(lab.name, names.OUTSIDE), names.OUTSIDE, names.OUTSIDE, "", outside)
+        for name, addresses in ((names.ROUTER, ()), (names.OUTSIDE, outside)):
+            yield Where(names.node_netns(lab.name, name), name, name, names.ROUTER), addresses
     for node in snapshot.all(Node).values():
         tunnels = (str(network(cidr).network_address) for cidr in node.podCIDRs)
         own = names.node_netns(lab.name, node.name)
-        yield _Place(own, node.name, "node", node.name, (*node.addresses, *tunnels))
+        yield Where(own, node.name, "node", node.name), (*node.addresses, *tunnels)
     for pod in snapshot.all(Pod).values():
         if pod.ips and not pod.spec.hostNetwork and not pod.ended:
-            yield _Place(sandbox_name(lab, pod), pod.short_name, "pod", pod.spec.nodeName, pod.ips)
+            yield Where(sandbox_name(lab, pod), pod.short_name, "pod", pod.spec.nodeName), pod.ips

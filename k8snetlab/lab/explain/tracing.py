@@ -140,7 +140,7 @@ def _observed(
     afar: Afar | None,
 ) -> tuple[tuple[Way, ...], int, Json]:
     passed = {hop.netns for way in ways for hop in way.hops} | {kernel.name_of(place.netns)}
-    passed |= {namespace for namespace, (_, kind) in kernel.places.items() if kind != "pod"}
+    passed |= {where.netns for where in kernel.places.values() if where.kind != "pod"}
     ports = {i.port for view in kernel.read.values() for i in view.interfaces.values() if i.kind == "vxlan"} or {8472}
     distant: dict[str, list[str]] = {}
     for namespace in passed:
@@ -179,7 +179,7 @@ def _observed(
             "milliseconds": round(shot.milliseconds, 3),
             "error": shot.error,
             "connections": [
-                {"place": kernel.places[c.netns][0], "original": list(c.original), "reply": list(c.reply)}
+                {"place": kernel.places[c.netns].place, "original": list(c.original), "reply": list(c.reply)}
                 for c in found.connections(frames)
             ],
             "unwatched": list(unwatched.values()),
@@ -196,7 +196,7 @@ def _sightings(kernel: Namespaces, frames: list[Frame], found: Recognition) -> I
         device = view.interfaces.get(frame.interface) if view else None
         yield Sighting(
             netns=frame.netns,
-            place=kernel.places[frame.netns][0],
+            place=kernel.places[frame.netns].place,
             interface=frame.interface,
             direction="out" if frame.outgoing else "in",
             packet=flow_of(packet),
