@@ -64,6 +64,12 @@ class Cluster:
             await self._whole.wait()
         return self.snapshot
 
+    async def reached(self, revision: int, seconds: float) -> None:
+        """Until the snapshot has all up to a revision, for `seconds` at most: the store may have fallen silent."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._informer.reached(revision)
+
     def current(self, type_: type[T], name: str, namespace: str = "") -> T:
         obj = self.snapshot.get(type_, name, namespace)
         if obj is None:

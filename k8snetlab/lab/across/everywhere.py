@@ -15,7 +15,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.lab import probe
 from k8snetlab.lab.across.concern import node_of
-from k8snetlab.lab.across.remote import Remote
+from k8snetlab.lab.across.remote import Remote, SilentError
 from k8snetlab.lab.client import OWN
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.explain.inspect import Held
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 ALLOCATING = ("up", "apply")
 """Operations that may give an object an address or a port of its own."""
 LOOK = 3.0
-"""Seconds that `status` waits for other machines, whatever is the matter with them."""
+"""Seconds that `status` waits for other machines, and a write for the store to tell of it, whatever is the matter."""
 
 
 class Everywhere:
@@ -52,6 +52,19 @@ class Everywhere:
         if node not in self.others:
             return None
         return self._remote.forward(node, method, target, msgspec.json.encode(body))
+
+    async def written(self, method: str, target: str, body: Any) -> Json | None:
+        """As `allocating` for one object: the leader's answer, once this machine's snapshot has what was written; None
+        where this machine is to write it."""
+        node = self._leader()
+        if node not in self.others:
+            return None
+        try:
+            obj: Json = await self._remote.ask(node, method, target, body)
+        except SilentError:
+            return None
+        await self._cluster.reached(int(obj["metadata"]["resourceVersion"]), LOOK)
+        return obj
 
     def forward(
         self, node: str, method: str, target: str, body: bytes | AsyncIterator[bytes]

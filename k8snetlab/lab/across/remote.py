@@ -32,6 +32,10 @@ PATIENCE = 5.0
 """Seconds in which another daemon must begin with a request."""
 
 
+class SilentError(DaemonError):
+    """A daemon has not begun with a request, and will not."""
+
+
 class Remote:
     """The conversations of this machine's daemon, that of node `node`, with the others."""
 
@@ -64,10 +68,10 @@ class Remote:
         id_ = f"{self.node}:{secrets.token_hex(8)}"
         key = f"{REQUESTS}{node}/{id_}"
         async with self._leased() as lease, self._told(id_, patience) as events:
-            whole = body if isinstance(body, bytes) else b""
-            request = Request(method, path, lease, whole, goes_on=whole is not body)
+            whole = body if isinstance(body, bytes) and len(body) <= CHUNK else None
+            request = Request(method, path, lease, whole or b"", goes_on=whole is None)
             await self._store.create(key, msgspec.json.encode(request), lease)
-            feeding = None if isinstance(body, bytes) else self._chores.start(self._feed(f"{key}/", lease, body))
+            feeding = None if whole is not None else self._chores.start(self._feed(f"{key}/", lease, body))
             try:
                 async with aclosing(self._parts(node, events, patience)) as pieces:
                     async for part in pieces:
@@ -173,10 +177,10 @@ class Remote:
                     queue.put_nowait(error)
             await asyncio.sleep(1)
 
-    async def _feed(self, prefix: str, lease: int, body: AsyncIterator[bytes]) -> None:
+    async def _feed(self, prefix: str, lease: int, body: bytes | AsyncIterator[bytes]) -> None:
         """Sends a body after its request, as it comes."""
         writer = Writer(self._store, prefix, lease)
-        async for piece in body:
+        async for piece in _one(body) if isinstance(body, bytes) else body:
             for start in range(0, len(piece), CHUNK):
                 await writer.put(Part(piece[start : start + CHUNK], last=False))
         await writer.put(Part(b"", last=True))
@@ -195,8 +199,12 @@ class Remote:
 _HINT = "traffic goes on without it; `k8snetlab up` or `node join` on that machine starts it again"
 
 
-def _silent(node: str, patience: float) -> DaemonError:
-    return DaemonError(f"{node}: its daemon does not answer (no answer within {patience:g} s)", _HINT)
+async def _one(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece
+
+
+def _silent(node: str, patience: float) -> SilentError:
+    return SilentError(f"{node}: its daemon does not answer (no answer within {patience:g} s)", _HINT)
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

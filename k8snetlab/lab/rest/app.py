@@ -82,7 +82,9 @@ class Api:
             result = await everywhere.answer(*what) if everywhere else None
             result = await self._verbs.answer(request, own) if result is None else result
         else:
-            result = await self._objects.answer(request)
+            if self._everywhere and not request.alone and self._objects.allocates(request):
+                result = await self._everywhere.written(request.method, request.target, request.body)
+            result = await self._objects.answer(request) if result is None else result
         if isinstance(result, AsyncIterator) and request.method == "GET":
             await while_heard(answer.stream(result), receive())
         elif isinstance(result, AsyncIterator):

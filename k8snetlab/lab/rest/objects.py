@@ -9,8 +9,9 @@ import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.body import decode
+from k8snetlab.api.core import Service
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import RESOURCES, Resource, to_dict
+from k8snetlab.api.scheme import RESOURCES, Resource, encode, to_dict
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.lab.cluster import Cluster
@@ -46,7 +47,7 @@ class ObjectRoutes:
                 case "PUT":
                     return to_dict(await self._cluster.replace(_decode(resource, namespace, name, request.body)))
                 case "PATCH":
-                    patched = merge_patch(to_dict(old), request.body)
+                    patched = merge_patch(msgspec.json.decode(encode(old)), request.body)
                     return to_dict(await self._cluster.replace(_decode(resource, namespace, name, patched)))
                 case "DELETE":
                     refuse_deletion(old)
@@ -54,6 +55,12 @@ class ObjectRoutes:
                     await self._cluster.delete(old, force)
                     return to_dict(old)
         raise NotFoundError(f"{request.method} is not possible on {request.path}")
+
+    @staticmethod
+    def allocates(request: Request) -> bool:
+        """Whether it may give an object an address or a port of its own: of all kinds only Services get any when they
+        are written (`admission`)."""
+        return request.method in ("POST", "PUT", "PATCH") and parse_path(request.path)[0].type is Service
 
     def _list(self, resource: Resource, namespace: str, snapshot: Snapshot) -> Json:
         items = [

@@ -135,6 +135,15 @@ async def test_a_body_that_goes_on(store: Store) -> None:
         await nothing_left(store)
 
 
+async def test_a_body_larger_than_the_store_takes(store: Store) -> None:
+    """As that of an `up` with many objects."""
+    text = "é" * (2 << 20)
+    async with serving(store, "node2"):
+        answer = await Remote(store, "node1").ask("node2", "POST", "/echo", text)
+        assert msgspec.json.decode(answer["body"]) == text
+        await nothing_left(store)
+
+
 async def test_a_refusal_is_the_same_error_here(store: Store) -> None:
     async with serving(store, "node2"):
         with pytest.raises(NotFoundError, match="no such pod") as caught:
