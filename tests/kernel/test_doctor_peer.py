@@ -164,6 +164,17 @@ def test_a_policy_that_drops_and_a_rule_that_cannot_be_followed(sides: tuple[Sid
     assert here.ask(THERE)["back"]["state"] == "not shown", "it may be let in: nothing is claimed"
 
 
+@pytest.mark.parametrize("target", ["DNAT --to-destination :8472", "DNAT --to-destination 192.0.2.2", "REDIRECT"])
+def test_a_rule_that_translates_in_part_is_followed(sides: tuple[Side, Side], target: str) -> None:
+    """What it does not name the packet keeps; the rules after it see the device that was chosen before it."""
+    here, _ = sides
+    here.run("iptables", "-t", "nat", "-A", "OUTPUT", *VXLAN, "-j", *target.split())
+    here.run("iptables", "-A", "OUTPUT", "-p", "udp", "-o", "eth1", "--dport", "8472", "-j", "DROP")
+    found = here.ask(THERE, "--wait", "1", code=1)
+    assert found["there"]["state"] == "blocked"
+    assert found["there"]["rule"] == "-A OUTPUT -o eth1 -p udp -m udp --dport 8472 -j DROP (table filter)"
+
+
 def test_what_the_peer_sees_of_a_firewall_here(sides: tuple[Side, Side]) -> None:
     """Both ask; ours comes in there, theirs does not come in here."""
     here, there = sides
