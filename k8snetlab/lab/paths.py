@@ -16,6 +16,11 @@ def root() -> Path:
     return Path(os.environ.get("K8SNETLAB_RUN", "/run/k8snetlab"))
 
 
+def machine_flannel() -> Path:
+    """flannel's directory of a machine that is a node: /run/flannel, beside the labs' own."""
+    return root().parent / "flannel"
+
+
 class LabPaths:
     """The files of one lab."""
 

@@ -82,7 +82,10 @@ def test_a_machine_that_leaves_is_what_it_was_and_the_lab_goes_on(
     two: tuple[Machine, Machine], lab: tuple[Machine, Machine]
 ) -> None:
     one, other = lab
+    files = [machine.run_directory.parent / "flannel" / "subnet.env" for machine in lab]
+    eventually(lambda: ["FLANNEL_SUBNET=10.244.2.1/24" in file.read_text() for file in files] == [False, True])
     other.run("node", "leave")
+    assert [file.exists() for file in files] == [True, False]
     assert not other.run_directory.exists() or not list(other.run_directory.iterdir())
     assert [node["metadata"]["name"] for node in one.json("get", "nodes")["items"]] == ["node1"]
     eventually(lambda: other.address not in one.here("bridge", "fdb", "show", "dev", "flannel.1"))

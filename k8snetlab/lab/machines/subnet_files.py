@@ -9,11 +9,10 @@ from pathlib import Path
 
 from k8snetlab.errors import AlreadyExistsError
 from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.paths import LabPaths, machine_flannel
 
 log = logging.getLogger(__name__)
 FILE = "subnet.env"
-RUN = Path("/run/flannel")
 
 
 class SubnetFiles:
@@ -22,6 +21,7 @@ class SubnetFiles:
     def __init__(self, paths: LabPaths, ledger: Ledger) -> None:
         self._paths, self._ledger = paths, ledger
         self._written: dict[str, str] = {}
+        self._run = machine_flannel()
         self._foreign = False
 
     def write(self, files: Mapping[str, str]) -> None:
@@ -38,17 +38,17 @@ class SubnetFiles:
 
     def write_own(self, node: str, text: str) -> None:
         """The file of the node that this machine is. One that somebody else has written stays as it is."""
-        if self._written.get(node) == text and (self._foreign or (RUN / FILE).exists()):
+        if self._written.get(node) == text and (self._foreign or (self._run / FILE).exists()):
             return
         self._written[node] = text
         try:
-            self._ledger.own_file(RUN / FILE)
+            self._ledger.own_file(self._run / FILE)
         except AlreadyExistsError as error:
             self._foreign = True
             log.warning("%s; it stays as it is", error.message)
             return
-        RUN.mkdir(exist_ok=True)
-        _replace(RUN / FILE, text)
+        self._run.mkdir(exist_ok=True)
+        _replace(self._run / FILE, text)
 
 
 def _replace(file: Path, text: str) -> None:
