@@ -238,6 +238,8 @@ def _outside(report: Report, lab: Lab, underlay: list[Network], pods: list[Netwo
         except ValueError as error:
             report.error(lab, path, str(error))
             continue
+        if interface.network.num_addresses == 1:
+            report.error(lab, path, f"{text} leaves no address for the router beside it; write it like 203.0.113.10/24")
         for network in (*underlay, *pods, *services):
             if network.overlaps(interface.network):
                 report.error(lab, path, f"{interface.network} overlaps {network}; the outside is another network")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.machines import interface_of
@@ -77,7 +78,7 @@ def picture(snapshot: Snapshot) -> Picture:
     drawn = {address for node in nodes for pod in node.pods for address in pod.addresses}
     cidrs = [cidr for family in FAMILIES if (cidr := pick(spec.underlay.cidr, family))]
     routers = [pick(spec.underlay.router, f) or gateway(c) for f in FAMILIES if (c := pick(spec.underlay.cidr, f))]
-    outside = [part.strip().partition("/")[0] for part in spec.underlay.outside.split(",") if part.strip()]
+    outside = [part.partition("/")[0] for part in split(spec.underlay.outside)]
     return Picture(
         lab=snapshot.lab.name,
         outside=() if spec.machines else tuple(outside),
@@ -113,11 +114,7 @@ def _node(snapshot: Snapshot, node: Node, serving: Mapping[str, list[int]], vxla
 
 def _pod(pod: Pod, serving: Mapping[str, list[int]]) -> PodBox:
     found = sorted({number for address in pod.ips for number in serving.get(address, ())})
-    return PodBox(_short(pod.namespace, pod.name), pod.ips, tuple(found), pod.spec.hostNetwork)
-
-
-def _short(namespace: str, name: str) -> str:
-    return name if namespace in ("", "default") else f"{namespace}/{name}"
+    return PodBox(pod.short_name, pod.ips, tuple(found), pod.spec.hostNetwork)
 
 
 def _service(service: Service, ends: tuple[tuple[str, str], ...], drawn: set[str]) -> ServiceBox:
@@ -130,7 +127,7 @@ def _service(service: Service, ends: tuple[tuple[str, str], ...], drawn: set[str
     elif spec.clusterIP == "None":
         addresses.append("headless: a name, no address")
     return ServiceBox(
-        _short(service.namespace, service.name),
+        service.short_name,
         tuple(addresses),
         tuple(dict.fromkeys(end for _, end in ends)),
         tuple(dict.fromkeys(end for address, end in ends if address not in drawn)),

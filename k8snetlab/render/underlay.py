@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_interface
 
+from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab
@@ -25,7 +26,7 @@ from k8snetlab.render.pods import DAD, NO_DAD, NO_IPV6
 def render(snapshot: Snapshot) -> NodeDataplane:
     """The router's namespace, with the outside host's as its only "pod"."""
     lab, underlay = snapshot.lab, snapshot.lab.spec.underlay
-    outside = [part.strip() for part in underlay.outside.split(",") if part.strip()]
+    outside = split(underlay.outside)
     nodes = tuple(snapshot.all(Node).values())
     no_ipv6 = NO_IPV6 if not pick(underlay.cidr, "ipv6") else {}
     external = tuple(_external_routes(snapshot, nodes))

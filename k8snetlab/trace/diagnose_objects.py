@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 
+from k8snetlab.api.addressing import split
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Container, Node, Pod, Service, ServicePort
 from k8snetlab.api.discovery import Endpoint, EndpointSlice
 from k8snetlab.api.meta import Object
+from k8snetlab.api.problems import title
 from k8snetlab.api.selection import pods_of, selects, services_of, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.view import network, parsed, same_family
 from k8snetlab.trace.finding import Finding
+from k8snetlab.trace.owners import Owners, at
 from k8snetlab.trace.way import end, parted
 
 ALIKE = 0.6
@@ -39,12 +42,13 @@ def lonely(snapshot: Snapshot) -> Iterator[str]:
         if not service.spec.selector or pods_of(service, snapshot) or any(_selection(snapshot, service)):
             continue
         workload = next(iter(_meant(snapshot, service)), None)
-        why = f"{_title(workload)} has no pods" if workload else f"no pod has the labels {_labels(service)}"
-        yield f"{_title(service)}{_at(service)} has no endpoints: {why}; connections to it are refused"
+        why = f"{title(workload)} has no pods" if workload else f"no pod has the labels {_labels(service)}"
+        yield f"{title(service)}{at(service)} has no endpoints: {why}; connections to it are refused"
 
 
 def pods(snapshot: Snapshot) -> Iterator[Finding]:
     """Pods that say why they do not run."""
+    owners = Owners(snapshot)
     for pod in snapshot.all(Pod).values():
         if pod.status.message and not pod.ready and not pod.metadata.deletionTimestamp:
             name = f"{pod.namespace}/{pod.name}"
@@ -56,7 +60,7 @@ def pods(snapshot: Snapshot) -> Iterator[Finding]:
                 f"pod {name}: {pod.status.message}",
                 "it is no endpoint of any Service, and whoever asks it hears nothing",
                 f"k8snetlab get pods {pod.name} -n {pod.namespace}",
-                owner=_owned(snapshot, pod),
+                owner=owners.of(pod),
             )
 
 
@@ -80,11 +84,11 @@ def unheard(snapshot: Snapshot, service: str, endpoint: str) -> Finding | None:
         "targetPort",
         "",
         f"{service}:{port.port}",
-        f"{_title(found)} sends port {port.port} to port {number}, where nobody listens; its pods do on {listening}",
-        f"connections to {_title(found)}, port {port.port}, are refused by its pods",
+        f"{title(found)} sends port {port.port} to port {number}, where nobody listens; its pods do on {listening}",
+        f"connections to {title(found)}, port {port.port}, are refused by its pods",
         f"k8snetlab get service {found.name} -n {found.namespace} -o yaml",
         f"# targetPort: {meant} in the manifest, then `k8snetlab apply -f`",
-        owner=f"{_title(found)}, port {port.port}{_at(found)}",
+        owner=f"{title(found)}, port {port.port}{at(found)}",
     )
 
 
@@ -98,7 +102,7 @@ def _silent(snapshot: Snapshot, pod: Pod, number: int) -> Finding:
         f"pod {name}: nobody listens on port {number}",
         f"connections to {end(pod.ips[0], number)} are refused",
         f"k8snetlab exec {pod.name} -n {pod.namespace} -- ss -lntu",
-        owner=_owned(snapshot, pod),
+        owner=Owners(snapshot).of(pod),
     )
 
 
@@ -115,7 +119,7 @@ def _selection(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
             yield _of_service(
                 service,
                 "selector",
-                f"{_title(service)} selects {_labels(service)}, which no pod has; {meant[0]} has {labels}",
+                f"{title(service)} selects {_labels(service)}, which no pod has; {meant[0]} has {labels}",
                 "it has no endpoints: connections to it are refused",
                 f"k8snetlab get pods -n {service.namespace} -o yaml",
                 f"# selector: {labels.replace('=', ': ')} in the manifest, then `k8snetlab apply -f`",
@@ -127,7 +131,7 @@ def _selection(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
             yield _of_service(
                 service,
                 "targetPort",
-                f"{_title(service)} sends port {port.port} to the port named {port.targetPort}, which no pod of it has"
+                f"{title(service)} sends port {port.port} to the port named {port.targetPort}, which no pod of it has"
                 f" (names: {', '.join(known) or 'none'})",
                 f"port {port.port} has no endpoints: connections to it are refused",
                 f"k8snetlab get service {service.name} -n {service.namespace} -o yaml",
@@ -184,7 +188,7 @@ def _number(port: ServicePort) -> int | str:
 
 def _strays(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
     """Endpoints in the pod network that no pod has: somebody wrote them by hand, or a pod went and they stayed."""
-    cluster = [network(part.strip()) for part in snapshot.lab.spec.podCIDR.split(",") if part.strip()]
+    cluster = [network(part) for part in split(snapshot.lab.spec.podCIDR)]
     held = {ip for pod in snapshot.all(Pod).values() for ip in pod.ips}
     held |= {
         str(network(cidr).network_address + offset)
@@ -201,10 +205,10 @@ def _strays(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
                     "stale",
                     "",
                     address,
-                    f"{_title(service)} has the endpoint {address}, an address that no pod has",
+                    f"{title(service)} has the endpoint {address}, an address that no pod has",
                     "connections that chance gives to it are lost",
                     f"k8snetlab get endpointslices {slice_.name} -n {slice_.namespace} -o yaml",
-                    owner=f"{_title(slice_)}{_at(slice_) or _at(service)}",
+                    owner=f"{title(slice_)}{at(slice_) or at(service)}",
                 )
 
 
@@ -220,7 +224,7 @@ def _without_local(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
             finding = _of_service(
                 service,
                 "local",
-                f"{node.name}: NodePort {ports} of {_title(service)} leads nowhere: externalTrafficPolicy is Local, "
+                f"{node.name}: NodePort {ports} of {title(service)} leads nowhere: externalTrafficPolicy is Local, "
                 f"and none of its endpoints is on {node.name}",
                 f"what comes from outside to {node.addresses[0] if node.addresses else node.name}:{ports} is dropped",
                 f"k8snetlab get endpointslices -n {service.namespace} -o yaml",
@@ -251,7 +255,7 @@ def _of_service(
         told,
         show,
         mend,
-        owner=f"{_title(service)}{number}{_at(service)}",
+        owner=f"{title(service)}{number}{at(service)}",
     )
 
 
@@ -267,24 +271,5 @@ def _all_built_in(containers: tuple[Container, ...]) -> bool:
     return not any(container.command for container in containers)
 
 
-def _owned(snapshot: Snapshot, pod: Pod) -> str:
-    """The pod with the line it was written on: its own, or that of the Deployment it comes from."""
-    owner: Object | None = pod
-    for kind in (ReplicaSet, Deployment):
-        references = owner.metadata.ownerReferences if owner else ()
-        for reference in references:
-            if reference.kind == kind.KIND:
-                owner = snapshot.get(kind, reference.name, pod.namespace) or owner
-    return f"{_title(pod)}{_at(owner or pod)}"
-
-
 def _labels(service: Service) -> str:
     return ", ".join(f"{key}={value}" for key, value in (service.spec.selector or {}).items())
-
-
-def _title(obj: Object) -> str:
-    return f"{obj.KIND} {obj.namespace}/{obj.name}" if obj.namespace else f"{obj.KIND} {obj.name}"
-
-
-def _at(obj: Object) -> str:
-    return f", {obj.source}" if obj.source else ""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from k8snetlab.api.addressing import split
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.problems import title
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.view import RouteEntry, network, parsed, same_family
 
@@ -32,47 +34,47 @@ class Owners:
     def of_address(self, address: str) -> str:
         """The pod or node of an address, or the node whose pod network it is in."""
         if found := self._addresses.get(address):
-            return self._of(found)
+            return self.of(found)
         if underlay := self._underlay(address):
             return underlay
         for node in self._snapshot.all(Node).values():
             if any(same_family(cidr, address) and parsed(address) in network(cidr) for cidr in node.podCIDRs):
-                return self._of(node)
+                return self.of(node)
         return NOBODY
 
     def of_tunnel(self) -> str:
         """What says which tunnel there is."""
-        return f"the network of Lab {self._lab.name}{_at(self._lab)}" if self._lab else NOBODY
+        return f"the network of Lab {self._lab.name}{at(self._lab)}" if self._lab else NOBODY
 
     def of_route(self, route: RouteEntry) -> str:
         if route.kernel:
             return f"the kernel, for the address {route.src or route.dst}"
         cidr, lab = network(route.dst), self._snapshot.lab
         if cidr.prefixlen == 0:
-            return f"the default route of Lab {lab.name}{_at(lab)}"
+            return f"the default route of Lab {lab.name}{at(lab)}"
         for node in self._snapshot.all(Node).values():
             if any(network(subnet) == cidr for subnet in node.podCIDRs):
-                return self._of(node)
-        if any(network(part) == cidr for part in _parts(lab.spec.podCIDR)):
-            return f"the pod network of Lab {lab.name}{_at(lab)}"
-        if any(network(part) == cidr for part in _parts(lab.spec.underlay.cidr)):
-            return f"the underlay of Lab {lab.name}{_at(lab)}"
+                return self.of(node)
+        if any(network(part) == cidr for part in split(lab.spec.podCIDR)):
+            return f"the pod network of Lab {lab.name}{at(lab)}"
+        if any(network(part) == cidr for part in split(lab.spec.underlay.cidr)):
+            return f"the underlay of Lab {lab.name}{at(lab)}"
         for service in self._snapshot.all(Service).values():
             vips = [ingress.ip for ingress in service.status.loadBalancer.ingress]
             if cidr.num_addresses == 1 and str(cidr.network_address) in (*service.spec.externalIPs, *vips):
-                return _title(service)
+                return _titled(service)
         return self.of_address(str(cidr.network_address))
 
-    def _of(self, obj: Object) -> str:
+    def of(self, obj: Object) -> str:
         """The object, and where it was written: a node in the lab, a pod perhaps as its Deployment's template."""
         if obj.source or not (isinstance(obj, Pod) or self._lab):
-            return _title(obj)
+            return _titled(obj)
         if isinstance(obj, Node) and self._lab:
-            return f"{_title(obj)} of Lab {self._lab.name}{_at(self._lab)}"
+            return f"{_titled(obj)} of Lab {self._lab.name}{at(self._lab)}"
         above: Object | None = obj
         while above is not None and not above.source:
             above = self._above(above)
-        return f"{_title(obj)} of {_title(above)}" if above else _title(obj)
+        return f"{_titled(obj)} of {_titled(above)}" if above else _titled(obj)
 
     def _above(self, obj: Object) -> Object | None:
         """Its controller."""
@@ -88,13 +90,13 @@ class Owners:
         if lab is None:
             return ""
         underlay = lab.spec.underlay
-        routers = {*_parts(underlay.router)}
-        routers |= {str(network(cidr)[1]) for cidr in (*_parts(underlay.cidr), *_parts(underlay.outside))}
+        routers = {*split(underlay.router)}
+        routers |= {str(network(cidr)[1]) for cidr in (*split(underlay.cidr), *split(underlay.outside))}
         places = {
-            "the host outside": {part.partition("/")[0] for part in _parts(underlay.outside)},
+            "the host outside": {part.partition("/")[0] for part in split(underlay.outside)},
             "the router": routers,
         }
-        return next((f"{place} of Lab {lab.name}{_at(lab)}" for place, own in places.items() if address in own), "")
+        return next((f"{place} of Lab {lab.name}{at(lab)}" for place, own in places.items() if address in own), "")
 
     def of_rule(self, chains: Iterable[str], comments: Iterable[str]) -> str:
         """`chains` lead to the rule, `comments` are of the rule and of those that jumped to it, the nearest first."""
@@ -103,7 +105,7 @@ class Owners:
                 namespace, name, port = found.groups()
                 service = self._snapshot.get(Service, name, namespace)
                 if service is not None:
-                    return _title(service, port)
+                    return _titled(service, port)
         for chain in reversed([*chains]):
             if chain.startswith("KUBE-"):
                 return "kube-proxy"
@@ -112,19 +114,15 @@ class Owners:
         return NOBODY
 
 
-def _title(obj: Object, port: str | None = None) -> str:
-    name = f"{obj.namespace}/{obj.name}" if obj.namespace else obj.name
+def at(obj: Object) -> str:
+    """ ", lab.yaml:3": the line that an object was written on, as the end of a sentence; "" where nobody wrote it."""
+    return f", {obj.source}" if obj.source else ""
+
+
+def _titled(obj: Object, port: str | None = None) -> str:
+    """With the line; a Service with the number of its port of that name, else of its first."""
     number = ""
     if isinstance(obj, Service):
         ports = [p for p in obj.spec.ports if p.name == (port or "")] or list(obj.spec.ports)
         number = f", port {ports[0].port}" if ports else ""
-    return f"{obj.KIND} {name}{number}{_at(obj)}"
-
-
-def _parts(text: str) -> list[str]:
-    """Of a setting for both families."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _at(obj: Object) -> str:
-    return f", {obj.source}" if obj.source else ""
+    return f"{title(obj)}{number}{at(obj)}"

@@ -181,3 +181,10 @@ def test_nothing_that_can_break_out_of_a_rule_is_accepted() -> None:
     for bad in ('a"b', "a\nb", "a b", "a'b", "a;b", "a\\b", "a\n"):
         obj = Service(metadata=ObjectMeta(name=bad, namespace=bad))
         assert {p.path for p in validate([obj])} >= {("metadata", "name"), ("metadata", "namespace")}
+
+
+@pytest.mark.parametrize("outside", ["203.0.113.10/32", "203.0.113.10/24,fd00:2::10/128"])
+def test_the_host_outside_needs_a_router_beside_it(outside: str) -> None:
+    text = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 1, underlay: {outside: '%s'}}}"
+    with pytest.raises(ManifestError, match="leaves no address for the router beside it"):
+        objects(text % outside)
