@@ -51,6 +51,13 @@ class App:
             await send({"type": "http.response.body", "body": bytes([number]) * 100_000, "more_body": True})
         await send({"type": "http.response.body", "body": b"end"})
 
+    async def lines(self, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for number in range(10_000):
+            line = msgspec.json.encode({"type": "line", "number": number, "text": "x" * 777}) + b"\n"
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
     async def endless(self, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while True:
@@ -217,6 +224,18 @@ async def test_more_than_the_limit_is_refused(store: Store, monkeypatch: pytest.
         with pytest.raises(StoreError, match="will not go through the store"):
             async for _ in Remote(store, "node1").forward("node2", "GET", "/large"):
                 pass
+        await nothing_left(store)
+
+
+async def test_an_error_comes_after_a_whole_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "LIMIT", 2 << 20)
+    async with serving(store, "node2"):
+        got = b""
+        with pytest.raises(StoreError, match="will not go through the store"):
+            async for piece in Remote(store, "node1").forward("node2", "GET", "/lines"):
+                got += piece
+        numbers = [msgspec.json.decode(line)["number"] for line in got.splitlines()]
+        assert got.endswith(b"\n") and len(got) > 1 << 20 and numbers == list(range(len(numbers)))
         await nothing_left(store)
 
 
