@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, Rules
-from k8snetlab.trace.syntax import canonical, same
+from k8snetlab.trace.syntax import canonical
 
 Chains = Mapping[ChainKey, Rules]
+_SAVED = (
+    ("/32 ", " "),
+    ("/128 ", " "),
+    *((f"-m {protocol} -p {protocol} ", f"-p {protocol} -m {protocol} ") for protocol in ("tcp", "udp", "sctp")),
+)
+_DIGITS = re.compile(r"(?<=--probability 0\.\d{8})\d+")
 
 
 class Step(NamedTuple):
@@ -34,6 +41,21 @@ class Iptables:
         plain, _, other = table.partition(" (")
         variant = other.rstrip(")") or self._variant
         return f"ip netns exec {self._netns} {self._tool}-{variant} -t {plain} {words}"
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two rules mean the same; one that cannot be read does only if it is written the same.
+
+    Most rules of a cluster differ from what iptables-save prints of them in little: they need not be parsed.
+    """
+    return one == other or _saved(one) == _saved(other) or canonical(one) == canonical(other)
+
+
+def _saved(rule: str) -> str:
+    """Some of what iptables-save makes of a rule."""
+    for ours, theirs in _SAVED:
+        rule = rule.replace(ours, theirs)
+    return _DIGITS.sub("", rule) if "--probability" in rule else rule
 
 
 def stands(wanted: Rules, held: Rules | None) -> bool:

@@ -87,29 +87,6 @@ def canonical(rule: str) -> str:
     return " ".join(words)
 
 
-def same(one: str, other: str) -> bool:
-    """Whether two rules mean the same; one that cannot be read does only if it is written the same.
-
-    Most rules of a cluster differ from what iptables-save prints of them in little: they need not be parsed.
-    """
-    return one == other or _saved(one) == _saved(other) or canonical(one) == canonical(other)
-
-
-_SAVED = (
-    ("/32 ", " "),
-    ("/128 ", " "),
-    *((f"-m {protocol} -p {protocol} ", f"-p {protocol} -m {protocol} ") for protocol in ("tcp", "udp", "sctp")),
-)
-_DIGITS = re.compile(r"(?<=--probability 0\.\d{8})\d+")
-
-
-def _saved(rule: str) -> str:
-    """Some of what iptables-save makes of a rule."""
-    for ours, theirs in _SAVED:
-        rule = rule.replace(ours, theirs)
-    return _DIGITS.sub("", rule) if "--probability" in rule else rule
-
-
 # --- normal forms of values -----------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,8 @@ import pytest
 from golden import CASES, chains, snapshot
 
 from k8snetlab.render.proxy import ProxyRules
-from k8snetlab.trace.syntax import Match, RuleSyntaxError, Target, canonical, parse, same
+from k8snetlab.trace.patch import same
+from k8snetlab.trace.syntax import Match, RuleSyntaxError, Target, canonical, parse
 
 
 def test_a_rule_of_kube_proxy() -> None:
