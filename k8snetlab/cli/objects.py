@@ -62,28 +62,25 @@ def delete(
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Delete objects, named or listed in manifests."""
+    """Delete objects, named or listed in manifests, and wait until no kernel has anything of them."""
+    from k8snetlab.cli import progress
+
     if bool(target) == bool(filename):
         raise InputError("delete takes either KIND NAME or -f FILE", "k8snetlab delete pod client")
     if filename:
-        from k8snetlab.cli import manifests, progress
+        from k8snetlab.cli import manifests
 
         objects = manifests.builtins(manifests.load(filename, "delete"))
-        outcome = progress.follow(client_of(lab).delete(objects), quiet=output is not None, changes=True)
-        if output:
-            print_json(outcome)
-        return
-    named = [(resource, name) for resource, name in parse_targets(target or ()) if name]
-    if not named:
-        raise InputError(f"delete {' '.join(target or ())}: which one?", "k8snetlab delete KIND NAME")
-    client, gone = client_of(lab), []
-    for resource, name in named:
-        client.delete_object(resource.kind, name, namespace if resource.type.namespaced else "")
-        gone.append(f"{resource.kind.lower()}/{name}")
-        if not output:
-            typer.echo(f"{gone[-1]} deleted")
+        client = client_of(lab)
+    else:
+        named = [(resource, name) for resource, name in parse_targets(target or ()) if name]
+        if not named:
+            raise InputError(f"delete {' '.join(target or ())}: which one?", "k8snetlab delete KIND NAME")
+        client = client_of(lab)
+        objects = [client.get(r.kind, name, namespace if r.type.namespaced else "") for r, name in named]
+    outcome = progress.follow(client.delete(objects), quiet=output is not None, changes=True)
     if output:
-        print_json({"deleted": gone})
+        print_json(outcome)
 
 
 def get(

@@ -33,11 +33,6 @@ class ScriptedClient:
                 return obj
         raise NotFoundError(f"{kind.lower()} {name!r} not found")
 
-    def delete_object(self, kind: str, name: str, namespace: str = "default", force: bool = False) -> Json:
-        found = self.get(kind, name, namespace)
-        self.objects.remove(found)
-        return found
-
     def names(self) -> Json:
         def short(obj: Json) -> str:
             space = obj["metadata"].get("namespace", "default")

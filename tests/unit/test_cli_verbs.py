@@ -167,8 +167,12 @@ def test_apply_json_is_one_document(lab: ScriptedClient) -> None:
 
 def test_delete_by_name(lab: ScriptedClient) -> None:
     lab.objects = [POD, SERVICE]
-    assert call("delete", "pod/client", "svc/web").stdout == "pod/client deleted\nservice/web deleted\n"
-    assert lab.objects == []
+    lab.events = [{**CHANGED[2], "action": "deleted"}, CHANGED[-1]]
+    assert call("delete", "pod/client", "svc/web").stdout == "namespace/shop deleted\n"
+    deletions = [asked for asked in lab.asked if asked[0] == "delete"]
+    assert deletions == [("delete", [POD, SERVICE])]
+    assert "'nobody' not found" in str(refusal("delete", "pod/client", "pod/nobody"))
+    assert [asked for asked in lab.asked if asked[0] == "delete"] == deletions, "nothing is deleted then"
 
 
 def test_delete_by_file_asks_the_lab_once(lab: ScriptedClient) -> None:
