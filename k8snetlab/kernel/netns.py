@@ -9,7 +9,9 @@ import contextlib
 import errno
 import functools
 import os
+import signal
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +21,8 @@ from k8snetlab.kernel import syscalls
 
 DIRECTORY = Path("/run/netns")
 _OWN = Path("/proc/thread-self/ns/net")
+_DELETION = 0.02
+"""Seconds that `ip netns del` has between unmounting a namespace and unlinking its file."""
 
 
 def path(name: str) -> Path:
@@ -135,6 +139,7 @@ def enter_and_exec(
                 socket.sethostname(hostname)
         except OSError as error:
             raise _refused(f"ip netns exec {name}", error) from error
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would too
     os.execvpe(argv[0], list(argv), dict(environment))
 
 
@@ -211,12 +216,15 @@ def _cover_run() -> None:
 
 
 def _claim(target: Path, name: str) -> None:
-    """Take the name. A bare file is what a killed `create` leaves behind: it holds no namespace and is taken over."""
+    """Take the name. A bare file holds no namespace: somebody is just deleting it, or a killed `create` left it behind,
+    and it is taken over."""
     for _ in range(2):
         try:
             os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
             return
         except FileExistsError:
+            if not _mounted(target):
+                time.sleep(_DELETION)
             if _mounted(target):
                 break
             target.unlink(missing_ok=True)

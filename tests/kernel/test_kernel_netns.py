@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from k8snetlab.errors import AlreadyExistsError, InputError, NotFoundError
-from k8snetlab.kernel import launch, netns, processes, sysctl
+from k8snetlab.kernel import launch, netns, processes, syscalls, sysctl
 
 pytestmark = pytest.mark.root
 Make = Callable[..., str]
@@ -49,6 +49,17 @@ def test_create_refuses_a_taken_name_and_delete_is_idempotent(namespace: Make) -
     netns.delete(name)
     netns.delete(name)
     assert not netns.exists(name)
+
+
+def test_what_somebody_is_just_deleting_is_not_taken_from_his_hands(namespace: Make) -> None:
+    """`ip netns del` unmounts it, and unlinks the file a moment later, which must not hold another by then."""
+    name = namespace()
+    syscalls.umount(str(netns.path(name)))
+    unlinking = threading.Timer(0.005, netns.path(name).unlink)
+    unlinking.start()
+    netns.create(name)
+    unlinking.join()
+    assert netns.exists(name)
 
 
 def test_a_killed_create_leaves_a_bare_file_that_the_next_one_takes_over(name: Make) -> None:
@@ -140,6 +151,16 @@ def test_a_launched_command_runs_in_its_own_namespaces(namespace: Make, tmp_path
         str(process.pid),
     ]
     assert socket.gethostname() != "pod-a"
+
+
+def test_a_launched_command_ends_when_nobody_reads_it(namespace: Make, tmp_path: Path) -> None:
+    """As any other does, and unlike Python, which ignores SIGPIPE."""
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        command = ["sh", "-c", "yes | head -n 1"]
+        process = launch.popen(namespace(), "pod-a", command, {"PATH": os.environ["PATH"]}, out.fileno())
+    assert process.wait(timeout=20) == 0
+    assert log.read_text() == "y\n"
 
 
 def test_a_command_that_does_not_exist_says_so_in_the_log(namespace: Make, tmp_path: Path) -> None:

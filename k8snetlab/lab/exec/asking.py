@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -62,7 +61,6 @@ def _read(descriptor: int) -> Iterator[bytes]:
 def _become(found: Mapping[str, str], place: str, argv: Sequence[str]) -> NoReturn:
     from k8snetlab.kernel import netns
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would too
     try:
         netns.enter_and_exec(found["netns"], found["hostname"], list(argv), dict(os.environ), found["flannel"])
     except FileNotFoundError:
