@@ -106,12 +106,13 @@ def kill(machine: Machine, *roles: str) -> None:
 
 
 def store_keys(machine: Machine, prefix: str) -> list[str]:
+    return etcdctl(machine, "get", "--prefix", prefix, "--keys-only").split()
+
+
+def etcdctl(machine: Machine, *words: str) -> str:
     command = ["nsenter", f"--net=/run/netns/{machine.namespace}", "etcdctl", "--endpoints", url(machine)]
-    done = subprocess.run(
-        [*command, "get", "--prefix", prefix, "--keys-only"],
-        capture_output=True, text=True, check=True, env={**os.environ, "ETCDCTL_API": "3"},
-    )  # fmt: skip
-    return done.stdout.split()
+    environment = {**os.environ, "ETCDCTL_API": "3"}
+    return subprocess.run([*command, *words], capture_output=True, text=True, check=True, env=environment).stdout
 
 
 @pytest.mark.timeout(300)
@@ -218,3 +219,18 @@ def test_who_leaves_takes_everything_along(three: Three) -> None:
     assert not {key, "/registry/leases/kube-node-lease/node2", "/registry/minions/node2"} & held
     eventually(lambda: len(three.pods()) == 2 and one.whole(), 60)
     assert len(one.json("get", "pods")["items"]) == 4, "its pod runs elsewhere"
+
+
+@pytest.mark.timeout(300)
+def test_who_cannot_leave_stays(three: Three) -> None:
+    one, two, _ = three.all
+    beat = "/registry/leases/kube-node-lease/node2"
+    assert three.etcd
+    three.etcd.pause()
+    assert "--force" in two.run("node", "leave", code=1)
+    three.etcd.resume()
+    etcdctl(one, "del", beat)
+    eventually(lambda: beat in store_keys(one, beat), 60)
+    node = next(node for node in one.json("get", "nodes")["items"] if node["metadata"]["name"] == "node2")
+    assert not node["spec"].get("unschedulable")
+    eventually(lambda: len(three.pods()) == 3 and one.whole(), 60)

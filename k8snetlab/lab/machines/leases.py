@@ -116,12 +116,12 @@ class Leases:
 
     async def registered(self) -> Node | None:
         """This machine's Node once it is registered; None at once in a lab of namespaces. Raises ConflictError when
-        another machine has the name or the address, or no subnet is left."""
+        another machine has the name or the address, or no subnet is left, InputError when it can be no Node."""
         return await self._registration.registered() if self._registration else None
 
     async def leave(self) -> None:
         """Takes this machine's node out of the lab: pods, Node, leases. Raises StoreError when the store does not
-        answer."""
+        answer; it is in the lab then as before."""
         if self._registration is not None:
             await self._registration.leave()
 

@@ -20,7 +20,7 @@ from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers.lost import network_up
 from k8snetlab.controllers.nodes import described
-from k8snetlab.errors import AlreadyExistsError, ConflictError, K8sNetLabError, NotFoundError, StoreError
+from k8snetlab.errors import AlreadyExistsError, ConflictError, InputError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.lab.cluster import Cluster, now
 from k8snetlab.lab.machines.following import RETRY, Followed
 from k8snetlab.lab.machines.leased import SOON, Leased
@@ -66,7 +66,7 @@ class Registration:
         self._wake, self._turn = asyncio.Event(), asyncio.Event()
         self._node: Node | None = None
         self._refusal: K8sNetLabError | None = None
-        self._leaving = False
+        self._leaving = self._cordoned = False
         self._busy = asyncio.Lock()
 
     @property
@@ -80,7 +80,7 @@ class Registration:
     async def registered(self) -> Node:
         """The Node, once it is registered. Raises what it was refused with."""
         while self._node is None:
-            if isinstance(self._refusal, ConflictError):
+            if isinstance(self._refusal, ConflictError | InputError):
                 raise self._refusal
             turn = self._turn
             await turn.wait()
@@ -108,18 +108,29 @@ class Registration:
     async def leave(self) -> None:
         """Gives everything back: the pods go (their controllers make others elsewhere), then the Node, then its leases.
 
-        Raises StoreError when the store does not answer; nothing is registered anew afterwards.
+        Nothing is registered anew afterwards. Raises StoreError when the store does not answer: this machine then stays
+        the node that it was.
         """
         self._leaving = True
+        try:
+            await self._give_back()
+        except BaseException:
+            self._leaving = False
+            self.wake()
+            raise
+
+    async def _give_back(self) -> None:
         async with self._busy:
             name = self._machine.node
-            with contextlib.suppress(NotFoundError):
-                await self._drain(name)
-                await self._cluster.delete(self._cluster.current(Node, name))
-            for pod in self._pods_of(name):
-                # Made meanwhile because their template names this very node: their successors wait for it.
+            beat = self._heartbeats.entries.get(self._key)
+            if beat is None or self._is_ours(beat.value):
                 with contextlib.suppress(NotFoundError):
-                    await self._cluster.delete(pod, force=True)
+                    await self._drain(name)
+                    await self._cluster.delete(self._cluster.current(Node, name))
+                for pod in self._pods_of(name):
+                    # Made meanwhile because their template names this very node: their successors wait for it.
+                    with contextlib.suppress(NotFoundError):
+                        await self._cluster.delete(pod, force=True)
             self._node = None
             await self._subnets.release()
             await self._beat.release()
@@ -152,6 +163,8 @@ class Registration:
         known = next((n for n in expanded_nodes(lab.spec) if n.name == machine.node), LabNode(name=machine.node))
         entry = replace(known, address=",".join(machine.addresses))
         node = described(lab, entry, subnets, old)
+        if self._cordoned:  # it was to leave, and could not
+            node = replace(node, spec=replace(node.spec, unschedulable=False))
         annotations = {**node.metadata.annotations, MACHINE: machine.hostname, INTERFACE: machine.interface}
         node = replace(node, metadata=replace(node.metadata, annotations=annotations))
         return network_up(node, now()) if subnets else node
@@ -166,7 +179,7 @@ class Registration:
                 node = await self._cluster.replace(node)
         if self._node is None:
             log.info("registered as %s, pods in %s", node.name, ", ".join(node.podCIDRs))
-        self._node = node
+        self._node, self._cordoned = node, False
         self._files.write_own(node.name, text(subnet_env(self._cluster.snapshot.lab, node)))
 
     def _address_taken(self, snapshot: Snapshot) -> ConflictError | None:
@@ -206,6 +219,7 @@ class Registration:
     async def _drain(self, name: str) -> None:
         """Ends the pods that the node has now; the scheduler binds no more to it."""
         node = self._cluster.current(Node, name)
+        self._cordoned = self._cordoned or not node.spec.unschedulable
         await self._cluster.edit(node, lambda n: replace(n, spec=replace(n.spec, unschedulable=True)))
         until, doomed = time.monotonic() + DRAIN, {pod.metadata.uid for pod in self._pods_of(name)}
         while pods := [pod for pod in self._pods_of(name) if pod.metadata.uid in doomed]:
