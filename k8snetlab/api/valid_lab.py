@@ -52,6 +52,13 @@ def lab(report: Report, lab: Lab) -> None:
     _store(report, lab)
 
 
+def node_name(name: str) -> str:
+    """Why a node of a lab cannot have that name, or ""."""
+    if name in RESERVED:
+        return f'"{name}" is taken by the lab itself; choose another name'
+    return dns_label(name)
+
+
 def next_hops(report: Report, lab: Lab, others: Iterable[Node]) -> None:
     """Nodes that this lab's host-gw could not route to, although nothing is wrong with them otherwise."""
     for other in others:
@@ -137,10 +144,8 @@ def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network
     subnets: list[tuple[Network, str]] = []
     for number, entry in enumerate(nodes):
         path: Path = ("spec", "nodes", number)
-        if problem := dns_label(entry.name):
+        if problem := node_name(entry.name):
             report.error(lab, (*path, "name"), problem)
-        elif entry.name in RESERVED:
-            report.error(lab, (*path, "name"), f'"{entry.name}" is taken by the lab itself; choose another name')
         if entry.name in names:
             report.error(lab, (*path, "name"), f'"{entry.name}" names another node already')
         names.add(entry.name)

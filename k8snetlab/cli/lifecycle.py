@@ -21,7 +21,7 @@ from k8snetlab.cli.options import (
     need_root,
     print_json,
 )
-from k8snetlab.errors import DaemonError
+from k8snetlab.errors import ConflictError, DaemonError, InputError
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node)]
 
@@ -75,9 +75,14 @@ def up(
         client = nodes.begin(body, place)
     else:
         client = start(name, next((obj.spec.store for obj in loaded if isinstance(obj, Lab)), None))
-    outcome = progress.follow(client.up(objects), quiet=output is not None)
-    if place:
-        client.joined()
+    try:
+        outcome = progress.follow(client.up(objects), quiet=output is not None)
+        if place:
+            client.joined()
+    except (ConflictError, InputError):
+        if place and place.fresh:
+            nodes.withdraw(name, client)
+        raise
     if output:
         print_json({"lab": name, **outcome})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -67,7 +68,7 @@ def join(
         joined = client.joined()
     except (K8sNetLabError, KeyboardInterrupt):
         if place.fresh:
-            _remove(found.name)
+            withdraw(found.name, client)
         raise
     if output:
         print_json({"lab": found.name, **joined})
@@ -192,6 +193,17 @@ def _begun(lab: str, store: Any, place: Place) -> Client:
     for warning in place.warnings:
         typer.echo(f"warning: {warning}", err=True)
     return joining.begin(lab, store, place)
+
+
+def withdraw(lab: str, client: Client) -> None:
+    """Undoes what making this machine a node had begun, here and as far as it goes in the store."""
+    from k8snetlab.errors import K8sNetLabError
+
+    try:
+        with contextlib.suppress(K8sNetLabError):
+            client.leave()
+    finally:
+        _remove(lab)
 
 
 def _remove(lab: str) -> None:

@@ -10,6 +10,7 @@ import time
 from k8snetlab.api.lab import StoreSpec
 from k8snetlab.errors import DaemonError
 from k8snetlab.lab.client import Client
+from k8snetlab.lab.down import remove_from_machine
 from k8snetlab.lab.ledger import Ledger, let_begin
 from k8snetlab.lab.machines.machine import Machine
 from k8snetlab.lab.machines.machine import write as write_machine
@@ -24,10 +25,25 @@ START = 60.0
 def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = None) -> Client:
     """The lab's daemon, started where it does not run; with `machine`, as that node of the lab.
 
-    Raises DaemonError with its last words when it cannot start.
+    Raises DaemonError with its last words when it cannot start; where there was no lab before there is none then.
     """
     need_capabilities()
     paths = LabPaths(lab)
+    fresh = not paths.ledger.exists()
+    try:
+        return _started(lab, paths, store, machine)
+    except (RefusedError, KeyboardInterrupt):
+        if fresh:
+            for _ in remove_from_machine(lab):
+                pass
+        raise
+
+
+class RefusedError(DaemonError):
+    """The daemon says itself why it cannot run: its log has no more to tell."""
+
+
+def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machine | None) -> Client:
     paths.create()
     if store is not None:
         write_spec(paths, store)
@@ -56,11 +72,9 @@ def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = No
     with paths.daemon_log.open("rb") as log:
         log.seek(log_begin)
         said = log.read().decode(errors="replace").strip().splitlines()
-    reason, _, hint = (said[-1] if said else "").partition("\t")
-    raise DaemonError(
-        f"the daemon of lab {lab} did not start" + (f": {reason}" if reason else ""),
-        hint or f"its log is {paths.daemon_log}",
-    )
+    reason, refused, hint = (said[-1] if said else "").partition("\t")
+    message = f"the daemon of lab {lab} did not start" + (f": {reason}" if reason else "")
+    raise RefusedError(message, hint) if refused else DaemonError(message, f"its log is {paths.daemon_log}")
 
 
 def _daemon_alive(paths: LabPaths) -> bool:

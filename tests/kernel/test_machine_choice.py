@@ -108,3 +108,17 @@ def test_options_that_belong_together(machine: Machine) -> None:
 def test_a_store_that_does_not_answer(machine: Machine) -> None:
     said = complaint(machine, "node", "join", "--store", "http://192.168.56.11:1", "--name", "node2", code=1)
     assert "192.168.56.11:1" in said
+
+
+@pytest.mark.parametrize("store", ["http://192.168.56.11:1", "https://192.168.56.11:1"])
+def test_a_lab_whose_store_does_not_answer_has_not_begun(machine: Machine, store: str) -> None:
+    said = complaint(machine, "up", "machines", "--node", "node1", "--store", store, code=1)
+    assert store in said
+    assert not list(machine.run_directory.glob("*"))
+
+
+@pytest.mark.parametrize("node", ["Bad Name", "-x", "router", "a\nb", "ü", "n" * 64])
+def test_names_that_no_node_can_have(machine: Machine, node: str) -> None:
+    said = complaint(machine, "up", "machines", f"--node={node}", "--store", STORE)
+    assert "the node's name" in said
+    assert "--name NAME" in said

@@ -110,6 +110,11 @@ def test_a_name_or_an_address_that_another_machine_has_is_refused(wire: Wire, la
     assert "--name" in said
     assert third.state() == before
     assert not (third.run_directory / third.name).exists()
+    said = third.run("up", "machines", "--node", "node2", "--store", url(one), code=1)
+    assert "another machine is node node2 already" in said
+    assert third.state() == before
+    assert not (third.run_directory / third.name).exists()
+    assert {node["metadata"]["name"] for node in one.json("get", "nodes")["items"]} == {"node1", "node2"}
     assert one.whole()
 
 

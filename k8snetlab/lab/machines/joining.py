@@ -9,6 +9,7 @@ import msgspec
 
 from k8snetlab.api.lab import Lab, StoreSpec
 from k8snetlab.api.scheme import BY_TYPE, decode
+from k8snetlab.api.valid_lab import node_name
 from k8snetlab.errors import ConflictError, InputError, NotFoundError
 from k8snetlab.lab.client import Client
 from k8snetlab.lab.machines import machine
@@ -37,6 +38,8 @@ def examine(lab: Lab, node: str, interface: str, store: StoreSpec) -> Place:
     Raises InputError, NotFoundError or ConflictError for a machine that cannot be it.
     """
     need_capabilities()
+    if problem := node_name(node):
+        raise InputError(f"the node's name {problem}", "`up --node NAME`, `node join --name NAME`")
     paths = LabPaths(lab.name)
     known = machine.read(paths)
     if known is None and paths.ledger.exists():
