@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -87,8 +88,8 @@ def serve(
     listen: str = "http://127.0.0.1:2379",
     *,
     advertise: str = "",
-    peer: str = "http://127.0.0.1:2380",
-    metrics: str = "http://127.0.0.1:2381",
+    peer: str = "",
+    metrics: str = "",
     name: str = "k8snetlab",
     cluster: Mapping[str, str] | None = None,
     tls: ServerTls | None = None,
@@ -97,7 +98,8 @@ def serve(
     """Start etcd with its data in `directory`; `wait_ready` tells when it answers.
 
     `listen` is the URL for clients, `advertise` the one they are told where `listen` is a wildcard such as
-    "http://0.0.0.0:2379"; `peer` the URL for other members; `metrics` a loopback URL for the readiness check.
+    "http://0.0.0.0:2379"; `peer` the URL for other members; `metrics` one for the readiness check; left out, both are
+    free ports of the loopback address, since there may be another etcd (kubeadm's has 2380 and 2381).
     `cluster` maps the members' names to their peer URLs where there are several. `quota` is the size at which etcd is
     full, in bytes (0: etcd's own 2 GB). Raises UnsupportedError when there is no etcd on this machine.
     """
@@ -108,6 +110,7 @@ def serve(
     advertised = advertise or listen
     if urlsplit(advertised).hostname in ("0.0.0.0", "::"):
         raise StoreError(f"{listen} is no address that clients can use", "name one of this machine's with `advertise`")
+    peer, metrics = peer or _free_url(), metrics or _free_url()
     options = {
         "name": name,
         "data-dir": str(directory / "data"),
@@ -139,6 +142,11 @@ def serve(
             env=environment,
         )
     return EtcdProcess(process, directory, advertised, f"{metrics}/health")
+
+
+def _free_url() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 def _is_healthy(url: str) -> bool:

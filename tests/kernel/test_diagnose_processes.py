@@ -102,7 +102,7 @@ def test_an_etcd_that_has_stopped(tmp_path: Path) -> None:
             return port
 
     endpoint = f"http://127.0.0.1:{free()}"
-    etcd = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free()}")
+    etcd = serve(tmp_path / "etcd", endpoint)
     lab = Lab(tmp_path)
     file = tmp_path / "lab.yaml"
     pods = (SCENARIOS / "two-nodes" / "pods.yaml").read_text()

@@ -60,7 +60,7 @@ def endpoint() -> str:
 
 @pytest.fixture
 def etcd(tmp_path: Path, endpoint: str) -> Iterator[EtcdProcess]:
-    process = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
+    process = serve(tmp_path / "etcd", endpoint)
     process.wait_ready()
     yield process
     process.stop()
@@ -123,6 +123,18 @@ def test_store_serve_runs_until_ctrl_c(tmp_path: Path, endpoint: str) -> None:
         keys(endpoint)
 
 
+def test_store_serve_beside_another(tmp_path: Path, etcd: EtcdProcess) -> None:
+    """Whose ports for members and metrics are taken."""
+    listen = f"http://127.0.0.1:{free_port()}"
+    process = Lab(tmp_path).start("store", "serve", "--listen", listen, "--directory", str(tmp_path / "second"))
+    assert process.stderr is not None
+    assert "etcd answers" in process.stderr.readline()
+    assert keys(listen) == []
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
 def test_a_stopped_etcd_stops_no_traffic_and_is_said(
     lab: Lab, etcd: EtcdProcess, endpoint: str, tmp_path: Path
 ) -> None:
@@ -133,7 +145,7 @@ def test_a_stopped_etcd_stops_no_traffic_and_is_said(
     assert "etcd does not answer" in lab.run("scale", "deploy/web", "--replicas", "3", code=1)
     lab.shell("node1", "ip", "route", "del", "10.244.2.0/24")
     eventually(lambda: "10.244.2.0/24" in lab.shell("node1", "ip", "route"))
-    again = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
+    again = serve(tmp_path / "etcd", endpoint)
     try:
         again.wait_ready()
         eventually(lambda: lab.json("status")["store"]["healthy"], 60)
@@ -150,7 +162,7 @@ def test_a_lost_store_is_rebuilt_by_up(
     before = {p["metadata"]["name"]: p["status"]["podIP"] for p in lab.json("get", "pods")["items"]}
     etcd.kill()
     shutil.rmtree(tmp_path / "etcd")
-    again = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
+    again = serve(tmp_path / "etcd", endpoint)
     try:
         again.wait_ready()
         eventually(lambda: "lost" in str(lab.json("status")["problems"]), 60)

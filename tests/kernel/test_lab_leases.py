@@ -63,7 +63,7 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Lab, st
             if shutil.which("etcd") is None:
                 pytest.skip("etcd is not installed (apt-get install etcd-server)")
             endpoint = f"http://127.0.0.1:{free_port()}"
-            etcd = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
+            etcd = serve(tmp_path / "etcd", endpoint)
             stack.callback(etcd.stop)
             etcd.wait_ready()
         lab = Lab(tmp_path)
@@ -135,7 +135,7 @@ def test_another_flannels_etcd_is_left_alone(tmp_path: Path) -> None:
     if shutil.which("etcd") is None:
         pytest.skip("etcd is not installed (apt-get install etcd-server)")
     endpoint = f"http://127.0.0.1:{free_port()}"
-    etcd = serve(tmp_path / "etcd", endpoint, peer=f"http://127.0.0.1:{free_port()}")
+    etcd = serve(tmp_path / "etcd", endpoint)
     lab = Lab(tmp_path)
     try:
         etcd.wait_ready()

@@ -49,11 +49,12 @@ class Recognition:
                 yield frame, True
 
     def connections(self, frames: Sequence[Frame]) -> list[Connection]:
-        """Those that conntrack made for this packet, on every node."""
-        tuples = {
-            (p.src, p.sport, p.dst, p.dport) for frame, back in self.of(frames) if not back and (p := _carried(frame))
-        }
-        return [c for c in self._made if c.original in tuples or c.original[1:] == self._asked]
+        """Those that conntrack made for this packet, on every node, in the order in which it came to them."""
+        going = [(frame.netns, _carried(frame)) for frame, back in self.of(frames) if not back]
+        tuples = {(p.src, p.sport, p.dst, p.dport) for _, p in going}
+        order = {netns: number for number, netns in enumerate(dict.fromkeys(netns for netns, _ in going))}
+        made = [c for c in self._made if c.original in tuples or c.original[1:] == self._asked]
+        return sorted(made, key=lambda c: order.get(c.netns, len(order)))
 
     def told(self, frames: Sequence[Frame]) -> Heard | None:
         """What an ICMP error about the packet says, when one came back to its sender.

@@ -23,7 +23,6 @@ from k8snetlab.api.load import load
 from k8snetlab.errors import ConflictError
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.machines import subnet_files
 from k8snetlab.lab.machines.leases import Leases
 from k8snetlab.lab.machines.machine import Machine
 from k8snetlab.lab.paths import LabPaths
@@ -44,8 +43,7 @@ spec: {machines: true, nodes: [], underlay: {cidr: "%s"}, podCIDR: "%s", network
 
 @pytest.fixture(autouse=True)
 def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path))
-    monkeypatch.setattr(subnet_files, "RUN", tmp_path / "flannel")
+    monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path / "labs"))
     LabPaths("lab").create()
 
 
