@@ -59,13 +59,14 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
         return
     netns.make_directory()
-    before = _links(), _mounts(), _children()
+    own = str(tmp_path_factory.getbasetemp())
+    before = _links(), _mounts(), _children() | _with_environment(own)
     yield
     left = {
         "namespaces": {one for one in netns.names() if one.startswith(PREFIX)},
         "devices of the machine": _stay(_links() - before[0]),
         "mounts": {mount for mount in _mounts() - before[1] if PREFIX in mount},
-        "processes": (_children() - before[2]) | _with_environment(str(tmp_path_factory.getbasetemp())),
+        "processes": (_children() | _with_environment(own)) - before[2],
     }
     assert not any(left.values()), f"left behind: { {what: found for what, found in left.items() if found} }"
 
