@@ -31,6 +31,11 @@ from k8snetlab.cli import (
 from k8snetlab.cli.options import complete_lab
 from k8snetlab.errors import K8sNetLabError
 
+CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node"})
+"""Verbs that, interrupted, have done a part of their work."""
+_verb: list[str] = []
+"""The verb that the command line names, once it has been read so far."""
+
 app = typer.Typer(
     name="k8snetlab",
     rich_markup_mode=None,
@@ -65,6 +70,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     lab: Annotated[
         str | None,
         typer.Option(
@@ -80,6 +86,7 @@ def root(
     ] = False,
 ) -> None:
     """The network of a Kubernetes cluster, built from real Linux kernel objects."""
+    _verb[:] = [context.invoked_subcommand or ""]
 
 
 def main() -> NoReturn:
@@ -87,8 +94,10 @@ def main() -> NoReturn:
     try:
         done = app(prog_name="k8snetlab", standalone_mode=False)
         code = done if isinstance(done, int) else 0
-        if code == 130:
+        if code == 130 and CHANGING.intersection(_verb):
             _say("interrupted: what was begun stays as it is", "the same command again finishes it; down removes it")
+        elif code == 130:
+            _say("interrupted", "")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except typer.TyperException as error:
@@ -123,7 +132,7 @@ def _misused(error: typer.TyperException) -> None:
     if message.startswith("Usage: "):
         typer.echo(message, err=True)
         return
-    command = context.command_path if context else "k8snetlab"
+    command = context.command_path if context else " ".join(("k8snetlab", *_verb))
     _say(f"error: {message[:1].lower()}{message[1:].rstrip('.')}", f"{command} -h shows what it takes")
 
 

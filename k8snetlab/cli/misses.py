@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -23,17 +24,22 @@ def misses(
     output: OutputOption = None,
 ) -> None:
     """Show live what the kernel asks for and is told, where `resolve: on-miss`. Ctrl-C ends it."""
-    for event in client_of(lab).misses(node or ""):
-        if event["type"] == "listening":
-            typer.echo(f"listening on {', '.join(event['nodes'])}; Ctrl-C ends it", err=True)
-        elif event["type"] == "warning":
-            typer.echo(f"warning: {event['message']}", err=True)
-        elif output:
-            import json
+    with contextlib.suppress(KeyboardInterrupt):
+        for event in client_of(lab).misses(node or ""):
+            _show(event, output is not None)
 
-            typer.echo(json.dumps({key: value for key, value in event.items() if key != "type"}, ensure_ascii=False))
-        else:
-            typer.echo(line(event))
+
+def _show(event: Mapping[str, Any], as_json: bool) -> None:
+    if event["type"] == "listening":
+        typer.echo(f"listening on {', '.join(event['nodes'])}; Ctrl-C ends it", err=True)
+    elif event["type"] == "warning":
+        typer.echo(f"warning: {event['message']}", err=True)
+    elif as_json:
+        import json
+
+        typer.echo(json.dumps({key: value for key, value in event.items() if key != "type"}, ensure_ascii=False))
+    else:
+        typer.echo(line(event))
 
 
 def line(event: Mapping[str, Any]) -> str:

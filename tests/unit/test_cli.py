@@ -153,17 +153,27 @@ def test_a_bug_is_called_one_and_kept(tmp_path: Path, nowhere: dict[str, str]) -
     assert "ZeroDivisionError" in debugged.stderr
 
 
-def test_interruption_is_said_and_ends_with_130() -> None:
+@pytest.mark.parametrize(("verb", "changes"), [(("status",), False), (("scale", "deploy/web", "--replicas=1"), True)])
+def test_interruption_is_said_and_ends_with_130(verb: tuple[str, ...], changes: bool) -> None:
+    """How to go on, or back, is said only where something was begun: `down` would end the lab that was looked at."""
     script = (
         "from k8snetlab.cli import main\n"
         "from k8snetlab.lab import client\n"
         "def interrupted(lab): raise KeyboardInterrupt\n"
         "client.Client.find = staticmethod(interrupted)\n"
-        "import sys; sys.argv = ['k8snetlab', 'status']; main.main()"
+        f"import sys; sys.argv = ['k8snetlab', *{verb!r}]; main.main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert done.stderr.startswith("interrupted")
+    assert ("down removes it" in done.stderr) == changes
+
+
+def test_a_wrong_option_is_explained_by_the_verbs_own_help() -> None:
+    words = [sys.executable, "-m", "k8snetlab", "rules", "--diff", "node1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "k8snetlab rules -h" in done.stderr
 
 
 @pytest.mark.parametrize("verb", [("down",), ("shell", "node1"), ("exec", "node1", "--", "true")], ids=" ".join)
