@@ -89,7 +89,8 @@ def line(result: Mapping[str, Any]) -> str:
     where = f"[{result['address']}]" if ":" in str(result["address"]) else result["address"]
     head = f"{result['from']} → {result['to']} {where}:{result['port']} {str(result['protocol']).lower()}"
     if not result["reached"]:
-        return f"{head}: no answer: {result['error']}"
+        error = str(result["error"])
+        return f"{head}: {error}" if error.startswith("no answer") else f"{head}: no answer: {error}"
     took = f"in {result['milliseconds']:.1f} ms"
     if not result["answeredBy"]:
         return f"{head}: answered {took}"

@@ -117,8 +117,9 @@ def status(state: Mapping[str, Any]) -> str:
         for node, said in (state.get("machines") or {}).items()
         if said["daemon"] != daemon
     ]
+    services = f"{state['services']} Service{'' if state['services'] == 1 else 's'}"
     lines = [
-        f"lab {state['lab']}: {pods['running']} of {pods['total']} pods running, {state['services']} Services",
+        f"lab {state['lab']}: {pods['running']} of {pods['total']} pods running, {services}",
         "   ".join(facts),
         *others,
         "",
@@ -132,8 +133,9 @@ def status(state: Mapping[str, Any]) -> str:
                 f"{node['name']} is not as it should be; this would mend it:",
                 *(f"  {step}" for step in drift),
             ]
-        if node["agent"].get("error"):
-            lines += ["", f"{node['name']}: {node['agent']['error']}"]
+        error = f"{node['name']}: {node['agent'].get('error')}"
+        if node["agent"].get("error") and error not in state.get("problems", ()):
+            lines += ["", error]
     if state.get("problems"):
         lines += ["", "problems:", *(f"  {problem}" for problem in state["problems"])]
     return "\n".join(lines)

@@ -137,7 +137,11 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
         raise NotFoundError(f"no Service is called {rest!r}", "`k8snetlab get services -A` lists them")
     if services and (meant or port is None or not _pod_has(snapshot, name, port)):
         return _service_choice(snapshot, services, port, protocol)
-    pod = find_pod(snapshot, name)
+    try:
+        pod = find_pod(snapshot, name)
+    except NotFoundError:
+        hint = "`k8snetlab get pods,services -A` lists what there is"
+        raise NotFoundError(f"no pod, Service or node is called {name!r}", hint) from None
     found = [t for t in _pod_targets(pod) if port in (None, t.port) and t.protocol == protocol]
     if not pod.ips:
         raise NotFoundError(f"pod {pod.short_name} has no address (yet)", "`k8snetlab get pods -A` shows its state")

@@ -231,6 +231,12 @@ def test_a_probe_without_answer_fails(lab: ScriptedClient) -> None:
     assert lab.asked[-1] == ("probe", "client", "fd00::7", 80, "UDP")
 
 
+def test_a_probe_that_nobody_answers_says_so_once(lab: ScriptedClient) -> None:
+    late = result_of("client", "db", ok=False, reached=False, error="no answer within 2 s")
+    lab.answers["probe"] = {"results": [late]}
+    assert call("probe", "client", "db").stdout.count("no answer") == 1
+
+
 def test_an_address_not_reached_by_right_still_fails_the_single_probe(lab: ScriptedClient) -> None:
     apart = result_of("outside", "client", reached=False, expected=False, ok=True, error="no route to host")
     lab.answers["probe"] = {"results": [apart]}
@@ -318,6 +324,14 @@ def test_status_shows_nodes_drift_and_problems(lab: ScriptedClient) -> None:
     assert "\n  ip -n demo.node1 route replace 10.244.2.0/24" in text
     assert "no room on any node" in text
     assert json.loads(call("status", "-o", "json").stdout) == STATUS
+
+
+def test_status_says_each_problem_once(lab: ScriptedClient) -> None:
+    node = {**STATUS["nodes"][0], "answers": False, "agent": {"synced": False, "lastSync": 0.0, "error": "away"}}
+    lab.answers["status"] = {**STATUS, "nodes": [node], "problems": ["node1: away"], "services": 1}
+    text = call("status").stdout
+    assert text.count("away") == 1
+    assert "1 Service\n" in text
 
 
 def test_pause_and_resume_reach_the_node(lab: ScriptedClient) -> None:
