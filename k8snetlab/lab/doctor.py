@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
+from k8snetlab.agent.additions import Addition, devices, routes
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.netns import Netns
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import features, netns
 from k8snetlab.kernel.features import Feature
 from k8snetlab.kernel.neighbours import Fullness, fullness
 from k8snetlab.kernel.read import read
+from k8snetlab.lab import labs
+from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.paths import LabPaths
 
 NEARLY = 0.8
 """Of a table's limit: from here on it is called nearly full."""
@@ -19,7 +25,16 @@ NEARLY = 0.8
 def examine(lab: Lab) -> list[Feature]:
     """Every feature, tried, the lab's networks set against the machine's, and room for its neighbours."""
     full = fullness(["", *netns.names()])
-    return [*features.probe(), *addresses(lab, read("")), *(room(one) for one in full)]
+    return [*features.probe(), *addresses(lab, read(""), _ours()), *(room(one) for one in full)]
+
+
+def _ours() -> list[Addition]:
+    """What the labs that run here have added to this machine."""
+    found: list[Addition] = []
+    with contextlib.suppress(OSError, K8sNetLabError):  # root's only
+        for name in labs.running():
+            found += Ledger(LabPaths(name).ledger).additions
+    return found
 
 
 def room(table: Fullness) -> Feature:
@@ -35,11 +50,17 @@ def room(table: Fullness) -> Feature:
     )
 
 
-def addresses(lab: Lab, machine: Netns) -> Iterator[Feature]:
-    """One feature for each network of the lab: that the machine has no address or route in it."""
-    spec = lab.spec
-    own = [(a.dev, ip_network(a.address, strict=False)) for a in machine.addresses if a.dev != "lo"]
-    own += [(r.dev, ip_network(r.dst)) for r in machine.routes if r.dst != "default"]
+def addresses(lab: Lab, machine: Netns, ours: Iterable[Addition] = ()) -> Iterator[Feature]:
+    """One feature for each network of the lab: that the machine has no address or route in it, but for those of labs'
+    own (`ours`)."""
+    spec, known = lab.spec, tuple(ours)
+    skipped = {"lo", *devices(known)}
+    own = [(a.dev, ip_network(a.address, strict=False)) for a in machine.addresses if a.dev not in skipped]
+    own += [
+        (r.dev, ip_network(r.dst))
+        for r in machine.routes
+        if r.dst != "default" and r.dev not in skipped and r.dst not in routes(known)
+    ]
     for field, text in (("podCIDR", spec.podCIDR), ("serviceCIDR", spec.serviceCIDR), ("underlay", spec.underlay.cidr)):
         for cidr in text.split(","):
             network = ip_network(cidr.strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from k8snetlab.agent.additions import AddedDevice, AddedRoute
 from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.lab import Lab, LabSpec
 from k8snetlab.dataplane.links import Address
@@ -29,6 +30,13 @@ def test_an_address_and_a_route_of_the_machine_in_the_labs_networks_are_named() 
     ]
     assert "172.30.9.0/24 on wg0" in found["podCIDR 172.30.0.0/16 is free"].rules_out
     assert not any(feature.needed for feature in found.values())
+
+
+def test_what_a_lab_has_added_to_the_machine_is_no_clash() -> None:
+    machine = Netns("", addresses=(Address("cni0", "172.30.1.1/24"),), routes=(Route("172.30.2.0/24", dev="eth1"),))
+    ours = [AddedDevice("cni0"), AddedRoute("172.30.2.0/24", "eth1")]
+    assert all(feature.present for feature in addresses(LAB, machine, ours))
+    assert not all(feature.present for feature in addresses(LAB, machine, ours[:1]))
 
 
 def test_a_nearly_full_neighbour_table_is_named_with_what_to_type() -> None:
