@@ -47,6 +47,7 @@ def test_an_interface_that_is_not_there(machine: Machine) -> None:
     said = complaint(machine, *UP, "--iface", "eth7", code=1)
     assert "eth7" in said
     assert "eth1 (192.168.56.11/24)" in said
+    assert "10.0.2.15" not in said
 
 
 def test_two_candidates_and_nothing_that_tells(machine: Machine) -> None:

@@ -205,7 +205,9 @@ def test_pause_and_resume_of_the_other_machine(machines: tuple[Machine, Machine]
     finally:
         one.run("resume", "node2")
     eventually(lambda: one.json("probe", "far", "near:80", code=None)["results"][0]["reached"])
-    assert "node 'node3' not found" in one.run("pause", "node3", code=1)
+    said = one.run("pause", "node3", code=1)
+    assert "node 'node3' not found" in said
+    assert "node1, node2" in said
 
 
 def test_rules_and_tables_of_the_other_machine(machines: tuple[Machine, Machine]) -> None:

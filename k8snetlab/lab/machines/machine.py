@@ -119,7 +119,7 @@ def _interface(node: str, lab: Lab, wanted: str, endpoints: Iterable[str], found
             f"no interface of this machine has {', '.join(given)}, the address of {node} in the lab file",
             _hint(found, "correct the lab file, the --node, or choose by --iface"),
         )
-    usable = {name: held for name, held in found.items() if not any(_host(a) in NAT for a in held)}
+    usable = _usable(found)
     towards = [owner for url in endpoints if (owner := _owner(_source(url), found))]
     for owner in towards:
         if owner in usable:
@@ -144,7 +144,9 @@ def _wanted(wanted: str, found: Mapping[str, tuple[str, ...]]) -> str:
         return wanted
     if owner := _owner(wanted, found):
         return owner
-    raise NotFoundError(f"this machine has no interface {wanted!r} with an address", _hint(found, "--iface INTERFACE"))
+    raise NotFoundError(
+        f"this machine has no interface {wanted!r} with an address", _hint(_usable(found), "--iface INTERFACE")
+    )
 
 
 def _addresses(state: Netns) -> dict[str, tuple[str, ...]]:
@@ -155,6 +157,10 @@ def _addresses(state: Netns) -> dict[str, tuple[str, ...]]:
         if held.dev in up and not ip_interface(held.address).is_link_local:
             found.setdefault(held.dev, []).append(held.address)
     return {name: tuple(addresses) for name, addresses in found.items()}
+
+
+def _usable(found: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {name: held for name, held in found.items() if not any(_host(a) in NAT for a in held)}
 
 
 def _owner(address: str, found: Mapping[str, tuple[str, ...]]) -> str:

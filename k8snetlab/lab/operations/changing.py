@@ -108,7 +108,8 @@ class Changing:
         """Kept with the Node, so that it outlives the daemon."""
         node = self._cluster.snapshot.get(Node, name)
         if node is None:
-            raise NotFoundError(f"node {name!r} not found", f"nodes: {', '.join(self._agents.nodes)}")
+            nodes = ", ".join(other for _, other in self._cluster.snapshot.all(Node))
+            raise NotFoundError(f"node {name!r} not found", f"nodes: {nodes}")
         await self._cluster.edit(node, lambda stored: with_pause(stored, paused))
         while (task := self._agents.node(name)) is not None and task.state.paused != paused:
             await asyncio.sleep(0.005)
