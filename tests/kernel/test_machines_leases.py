@@ -222,6 +222,20 @@ def test_who_leaves_takes_everything_along(three: Three) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_a_silent_store_is_asked_once_not_for_each_thing(three: Three) -> None:
+    """Each question takes as long as the store is waited for; a verb that asked for each node or way would not end."""
+    assert three.etcd
+    three.etcd.pause()
+    try:
+        eventually(lambda: not three.two.json("status")["store"]["healthy"], 60)
+        findings = three.two.json("diagnose", "--predict-only", code=1)["findings"]
+        assert {finding["kind"] for finding in findings} >= {"store", "daemon"}
+        assert [lease["left"] for lease in three.two.json("get", "lease")["items"]] == [None] * 3
+    finally:
+        three.etcd.resume()
+
+
+@pytest.mark.timeout(300)
 def test_who_cannot_leave_stays(three: Three) -> None:
     one, two, _ = three.all
     beat = "/registry/leases/kube-node-lease/node2"

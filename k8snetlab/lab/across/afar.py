@@ -13,7 +13,7 @@ import msgspec
 
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
-from k8snetlab.errors import DaemonError, K8sNetLabError
+from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
 from k8snetlab.kernel.packets import Connection, Frame
 from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.client import OWN
@@ -36,13 +36,13 @@ class Afar:
 
     def __init__(self, remote: Remote, loop: asyncio.AbstractEventLoop) -> None:
         self._remote, self._loop = remote, loop
-        self._silent: dict[str, DaemonError] = {}
+        self._silent: dict[str, K8sNetLabError] = {}
         self.here = remote.node
 
     def survey(self, node: str, namespace: str, family: Family) -> View:
         """A namespace of another machine as its kernel has it. Raises what is wrong there, DaemonError, StoreError.
 
-        A machine that did not answer is not asked again.
+        A machine that did not answer is not asked again, and none when the store that carries questions did not.
         """
         path = f"{OWN}/survey?{urlencode({'namespace': namespace, 'family': family})}"
         return msgspec.msgpack.decode(self._get(node, path), type=View)
@@ -65,12 +65,15 @@ class Afar:
             self._wait(watching.close())
 
     def _get(self, node: str, path: str) -> bytes:
-        if node in self._silent:
-            raise self._silent[node]
+        if silent := self._silent.get(node) or self._silent.get(""):
+            raise silent
         try:
             return self._wait(self._whole(node, path))
         except DaemonError as error:
             self._silent[node] = error
+            raise
+        except StoreError as error:
+            self._silent[""] = error
             raise
 
     async def _whole(self, node: str, path: str) -> bytes:

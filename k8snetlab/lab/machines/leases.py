@@ -30,7 +30,7 @@ from k8snetlab.lab.machines.subnet_files import SubnetFiles
 from k8snetlab.lab.machines.subnets import SubnetManager, lease_of
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render.subnet_env import subnet_env, text
-from k8snetlab.store.protocol import Entry, Store
+from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)
 SETTLE = 1.0
@@ -240,29 +240,29 @@ class Leases:
         (seconds until the lease expires, null while the store does not say)}."""
         snapshot = self._cluster.snapshot
         found = []
-        left: dict[int, float | None] = {}
-        for node in snapshot.all(Node).values():
-            if not node.podCIDRs:
-                continue
+        nodes = [node for node in snapshot.all(Node).values() if node.podCIDRs]
+        held = {entry.lease for node in nodes if (entry := self._network.entries.get(lease_of(node)))}
+        left = dict(zip(held, await asyncio.gather(*map(self._left, held)), strict=True))
+        for node in nodes:
             key = lease_of(node)
             entry = self._network.entries.get(key)
             lease = leases.subnet_lease(key, entry.value) if entry else None
-            if entry and entry.lease not in left:
-                left[entry.lease] = await self._left(entry)
             found.append(
                 {
                     "node": node.name,
                     "subnets": list(node.podCIDRs),
                     "key": key,
                     "holder": ",".join(lease.addresses) if lease else "",
-                    "left": left[entry.lease] if entry else None,
+                    "left": left.get(entry.lease) if entry else None,
                 }
             )
         return found
 
-    async def _left(self, entry: Entry) -> float | None:
+    async def _left(self, lease: int) -> float | None:
+        if not lease or not self._cluster.informer.health().healthy:
+            return None
         with contextlib.suppress(StoreError, NotFoundError):
-            return await self._store.time_to_live(entry.lease) if entry.lease else None
+            return await self._store.time_to_live(lease)
         return None
 
 
