@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -64,15 +63,18 @@ def serve(
     directory: Annotated[Path, typer.Option("--directory", metavar="DIR", help="Where it keeps its data.")] = DIRECTORY,
 ) -> None:
     """Run an etcd for a workshop until Ctrl-C. Labs on other machines name it in spec.store.endpoints."""
+    import signal
+
     from k8snetlab.store.serve import serve as start
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     process = start(directory, listen)
     try:
         process.wait_ready()
         typer.echo(f"etcd answers at {listen}, its data is in {directory}; Ctrl-C ends it", err=True)
-        code = process.wait()
+        if process.wait():
+            raise process.ended()
     except KeyboardInterrupt:
-        code = 0
+        pass
     finally:
         process.stop()
-    sys.exit(1 if code else 0)

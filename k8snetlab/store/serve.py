@@ -13,11 +13,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from k8snetlab.errors import StoreError, UnsupportedError
+from k8snetlab.errors import InputError, StoreError, UnsupportedError
+
+LOG = "etcd.log"
 
 
 class ServerTls(msgspec.Struct, frozen=True):
@@ -46,7 +49,7 @@ class EtcdProcess:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise StoreError(f"etcd ended with exit code {self._process.returncode}: {self._last_words()}")
+                raise self.ended()
             if _is_healthy(self._health):
                 return
             time.sleep(0.02)
@@ -55,6 +58,11 @@ class EtcdProcess:
     def wait(self) -> int:
         """Until it ends; its exit code."""
         return self._process.wait()
+
+    def ended(self) -> StoreError:
+        """Why it ended by itself, in its own words."""
+        code = self._process.returncode
+        return StoreError(f"etcd ended with exit code {code}: {self._last_words()}", f"its log is {self._log}")
 
     def stop(self, timeout: float = 5.0) -> None:
         """End it and wait for that; its data stays."""
@@ -79,8 +87,17 @@ class EtcdProcess:
         self._process.send_signal(signal.SIGCONT)
 
     def _last_words(self) -> str:
-        lines = (self.directory / "etcd.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        last = lines[-1] if lines else "it said nothing"
+        try:
+            said = msgspec.json.decode(last, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return last
+        return str(said.get("error") or said.get("msg") or last)
+
+    @property
+    def _log(self) -> Path:
+        return self.directory / LOG
 
 
 def serve(
@@ -101,15 +118,20 @@ def serve(
     "http://0.0.0.0:2379"; `peer` the URL for other members; `metrics` one for the readiness check; left out, both are
     free ports of the loopback address, since there may be another etcd (kubeadm's has 2380 and 2381).
     `cluster` maps the members' names to their peer URLs where there are several. `quota` is the size at which etcd is
-    full, in bytes (0: etcd's own 2 GB). Raises UnsupportedError when there is no etcd on this machine.
+    full, in bytes (0: etcd's own 2 GB). Raises UnsupportedError when there is no etcd on this machine, InputError for a
+    `listen` that is no URL for clients, StoreError for a `directory` that cannot be used.
     """
     binary = shutil.which("etcd")
     if binary is None:
         raise UnsupportedError("there is no etcd on this machine", "apt-get install etcd-server etcd-client")
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _refuse(listen, tls)
     advertised = advertise or listen
     if urlsplit(advertised).hostname in ("0.0.0.0", "::"):
-        raise StoreError(f"{listen} is no address that clients can use", "name one of this machine's with `advertise`")
+        raise InputError(f"{listen} is no address that clients can use", "name one of this machine's own addresses")
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(f"{directory}: {error.strerror}", "a directory for etcd's data is wanted") from error
     peer, metrics = peer or _free_url(), metrics or _free_url()
     options = {
         "name": name,
@@ -133,7 +155,7 @@ def serve(
     if quota:
         options["quota-backend-bytes"] = str(quota)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
-    with (directory / "etcd.log").open("ab") as log:
+    with (directory / LOG).open("ab") as log:
         process = subprocess.Popen(
             [binary, *(f"--{option}={value}" for option, value in options.items())],
             stdin=subprocess.DEVNULL,
@@ -142,6 +164,19 @@ def serve(
             env=environment,
         )
     return EtcdProcess(process, directory, advertised, f"{metrics}/health")
+
+
+def _refuse(listen: str, tls: ServerTls | None) -> None:
+    """Raises InputError for what etcd could not listen at; it would say so with all of its options."""
+    try:
+        url = urlsplit(listen)
+        right = url.scheme in ("http", "https") and url.hostname and url.port and listen.isprintable()
+    except ValueError:
+        right = False
+    if not right:
+        raise InputError(f"{listen!r} is no URL for clients", "write http://ADDRESS:2379")
+    if url.scheme == "https" and tls is None:
+        raise InputError(f"{listen}: etcd needs a certificate for TLS", "http://, or run etcd itself with --cert-file")
 
 
 def _free_url() -> str:

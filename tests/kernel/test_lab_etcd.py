@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -110,13 +111,14 @@ def test_a_lab_in_etcd_has_kubernetes_keys_and_takes_them_away(lab: Lab, endpoin
     assert keys(endpoint) == []
 
 
-def test_store_serve_runs_until_ctrl_c(tmp_path: Path, endpoint: str) -> None:
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_store_serve_runs_until_it_is_ended(tmp_path: Path, endpoint: str, end: signal.Signals) -> None:
     directory = tmp_path / "served"
     process = Lab(tmp_path).start("store", "serve", "--listen", endpoint, "--directory", str(directory))
     assert process.stderr is not None
     assert "etcd answers" in process.stderr.readline()
     assert keys(endpoint) == []
-    process.send_signal(signal.SIGINT)
+    process.send_signal(end)
     process.communicate(timeout=30)
     assert process.returncode == 0
     with pytest.raises(subprocess.CalledProcessError):
@@ -133,6 +135,42 @@ def test_store_serve_beside_another(tmp_path: Path, etcd: EtcdProcess) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("listen", "said", "code"),
+    [
+        ("127.0.0.1:2379", "is no URL for clients", 2),
+        ("http://127.0.0.1", "is no URL for clients", 2),
+        ("http://127.0.0.1:99999", "is no URL for clients", 2),
+        ("http://127.0.0.1:2379\n--name=x", "is no URL for clients", 2),
+        ("", "is no URL for clients", 2),
+        ("https://127.0.0.1:2379", "needs a certificate for TLS", 2),
+        ("http://0.0.0.0:2379", "no address that clients can use", 2),
+        ("http://192.0.2.1:2379", "cannot assign requested address", 1),
+    ],
+)
+def test_store_serve_says_what_it_cannot_do(tmp_path: Path, listen: str, said: str, code: int) -> None:
+    words = ("store", "serve", "--listen", listen, "--directory", str(tmp_path / "served"))
+    text = Lab(tmp_path).run(*words, code=code)
+    assert said in text and "hint:" in text
+    assert "etcd answers" not in text and "stacktrace" not in text
+
+
+def test_store_serve_where_no_directory_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "file exists" in Lab(tmp_path).run("store", "serve", "--directory", str(tmp_path / "file"), code=1).lower()
+
+
+def test_store_serve_tells_when_its_etcd_dies(tmp_path: Path, endpoint: str) -> None:
+    process = Lab(tmp_path).start("store", "serve", "--listen", endpoint, "--directory", str(tmp_path / "served"))
+    assert process.stderr is not None
+    assert "etcd answers" in process.stderr.readline()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "etcd ended" in said
 
 
 def test_a_stopped_etcd_stops_no_traffic_and_is_said(
