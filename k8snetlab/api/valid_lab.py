@@ -150,7 +150,8 @@ def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network
             report.error(lab, (*path, "name"), f'"{entry.name}" names another node already')
         names.add(entry.name)
         labels(report, lab, (*path, "labels"), entry.labels)
-        if not entry.address and underlay and not any(node.address == "" for node in nodes[:number]):
+        lacking = not entry.address and underlay and not lab.spec.machines  # machines bring theirs along
+        if lacking and not any(node.address == "" for node in nodes[:number]):
             message = f"no address is left for {entry.name} (node {number + 1} of {len(nodes)}); use a wider range"
             report.error(lab, ("spec", "underlay", "cidr"), message)
         for address in _addresses(report, lab, (*path, "address"), entry.address, underlay):

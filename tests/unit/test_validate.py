@@ -188,3 +188,11 @@ def test_the_host_outside_needs_a_router_beside_it(outside: str) -> None:
     text = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 1, underlay: {outside: '%s'}}}"
     with pytest.raises(ManifestError, match="leaves no address for the router beside it"):
         objects(text % outside)
+
+
+def test_of_machines_a_lab_may_know_less_than_the_address() -> None:
+    lab = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {%snodes: [{name: node1}, {name: node2}]}\n"
+    (machines,) = (obj for obj in objects(lab % "machines: true, ") if isinstance(obj, Lab))
+    assert isinstance(machines.spec.nodes, tuple) and [node.address for node in machines.spec.nodes] == ["", ""]
+    with pytest.raises(ManifestError, match="no address is left"):
+        objects(lab % "underlay: {cidr: 192.168.0.0/30}, ")
