@@ -94,10 +94,8 @@ def main() -> NoReturn:
     try:
         done = app(prog_name="k8snetlab", standalone_mode=False)
         code = done if isinstance(done, int) else 0
-        if code == 130 and CHANGING.intersection(_verb):
-            _say("interrupted: what was begun stays as it is", "the same command again finishes it; down removes it")
-        elif code == 130:
-            _say("interrupted", "")
+        if code == 130:
+            _interrupted()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except typer.TyperException as error:
@@ -124,6 +122,15 @@ def main() -> NoReturn:
         )
         code = 1
     sys.exit(code)
+
+
+def _interrupted() -> None:
+    """`down` would take the lab from everybody: it is the way back from `up` only."""
+    if CHANGING.isdisjoint(_verb):
+        _say("interrupted", "")
+    else:
+        back = "; down removes it" if "up" in _verb else ""
+        _say("interrupted: what was begun stays as it is", f"the same command again finishes it{back}")
 
 
 def _misused(error: typer.TyperException) -> None:

@@ -155,7 +155,7 @@ def test_a_bug_is_called_one_and_kept(tmp_path: Path, nowhere: dict[str, str]) -
 
 @pytest.mark.parametrize(("verb", "changes"), [(("status",), False), (("scale", "deploy/web", "--replicas=1"), True)])
 def test_interruption_is_said_and_ends_with_130(verb: tuple[str, ...], changes: bool) -> None:
-    """How to go on, or back, is said only where something was begun: `down` would end the lab that was looked at."""
+    """How to go on is said only where something was begun; that `down` goes back only of `up`: it ends the whole lab."""
     script = (
         "from k8snetlab.cli import main\n"
         "from k8snetlab.lab import client\n"
@@ -166,7 +166,8 @@ def test_interruption_is_said_and_ends_with_130(verb: tuple[str, ...], changes: 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert done.stderr.startswith("interrupted")
-    assert ("down removes it" in done.stderr) == changes
+    assert ("the same command again" in done.stderr) == changes
+    assert "down" not in done.stderr
 
 
 def test_a_wrong_option_is_explained_by_the_verbs_own_help() -> None:
