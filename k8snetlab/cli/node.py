@@ -95,11 +95,14 @@ def leave(
 
     began = time.monotonic()
     name = labs.choose(lab)
-    known = machine.read(LabPaths(name))
+    paths = LabPaths(name)
+    known = machine.read(paths)
     if known is None:
         raise InputError(f"this machine is no node of lab {name}: its nodes are namespaces", "`k8snetlab down`")
     try:
-        client_of(name).leave()
+        if not paths.left.exists():
+            client_of(name).leave()
+            paths.left.touch()  # should this be interrupted from here on, there is nobody to be asked again
     except K8sNetLabError as error:
         if not force:
             error.hint = f"{error.hint}; `k8snetlab node leave --force` cleans this machine only"

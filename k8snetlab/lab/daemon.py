@@ -163,7 +163,7 @@ async def _for_ever(what: str, run: Callable[[], Awaitable[None]]) -> None:
 def _only_daemon(paths: LabPaths):  # type: ignore[no-untyped-def]
     lock: IO[bytes]
     with paths.lock.open("ab") as lock:
-        for _ in range(50):
+        for _ in range(500):  # the former one may be ending
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 yield

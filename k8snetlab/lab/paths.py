@@ -33,6 +33,7 @@ class LabPaths:
         self.store = self.directory / "store.db"
         self.store_spec = self.directory / "store.json"
         self.machine = self.directory / "machine.json"
+        self.left = self.directory / "left"
         self.ledger = self.directory / "ledger"
         self.lock = self.directory / "lock"
         self.daemon_log = self.directory / "daemon.log"

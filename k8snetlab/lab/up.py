@@ -49,6 +49,7 @@ def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machin
         write_spec(paths, store)
     if machine is not None:
         write_machine(paths, machine)
+        paths.left.unlink(missing_ok=True)
     if _daemon_alive(paths) and paths.socket.exists():
         return Client(lab)
     log_begin = paths.daemon_log.stat().st_size if paths.daemon_log.exists() else 0

@@ -99,6 +99,20 @@ def test_a_machine_whose_processes_were_killed_can_still_leave(machines: tuple[M
     assert "KUBE-" not in other.here("iptables-save")
 
 
+def test_a_leave_that_was_interrupted_is_finished_by_another(machines: tuple[Machine, Machine]) -> None:
+    """Also when the store has been told already, and the daemon that told it is gone."""
+    _, other = machines
+    directory = other.run_directory / other.name
+    leaving = other.start("node", "leave")
+    while (directory / "api.sock").exists() and leaving.poll() is None:
+        pass  # what comes after it does not last long
+    leaving.send_signal(signal.SIGINT)
+    leaving.communicate(timeout=30)
+    if directory.exists():
+        other.run("node", "leave")
+    assert not directory.exists()
+
+
 @pytest.mark.parametrize(
     "break_it",
     [
