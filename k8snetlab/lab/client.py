@@ -255,9 +255,11 @@ class Client:
     def _lost(self, error: Exception) -> errors.DaemonError:
         if isinstance(error, PermissionError):
             return errors.DaemonError(f"lab {self.lab}: its daemon answers root only", "use sudo")
+        ended = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+        what = "does not run" if ended else f"does not answer ({error})"
         return errors.DaemonError(
-            f"lab {self.lab}: its daemon does not answer ({error})",
-            "traffic goes on without it; `k8snetlab up` starts it again",
+            f"lab {self.lab}: its daemon {what}",
+            "traffic goes on without it; `k8snetlab up` with the lab's files starts it again",
         )
 
 
