@@ -155,7 +155,7 @@ def test_a_bug_is_called_one_and_kept(tmp_path: Path, nowhere: dict[str, str]) -
 
 @pytest.mark.parametrize(("verb", "changes"), [(("status",), False), (("scale", "deploy/web", "--replicas=1"), True)])
 def test_interruption_is_said_and_ends_with_130(verb: tuple[str, ...], changes: bool) -> None:
-    """How to go on is said only where something was begun; that `down` goes back only of `up`: it ends the whole lab."""
+    """How to go on is said only where something was begun, and `down`, which ends the whole lab, of `up` only."""
     script = (
         "from k8snetlab.cli import main\n"
         "from k8snetlab.lab import client\n"
