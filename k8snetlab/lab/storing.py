@@ -38,7 +38,10 @@ def write_spec(paths: LabPaths, spec: StoreSpec) -> None:
 
 
 async def claim(lab: str, spec: StoreSpec, snapshot: Snapshot, store: Store) -> None:
-    """Refuses a shared store that holds another lab, a real cluster or a real flannel. Raises ConflictError."""
+    """Refuses a shared store that holds another lab, a real cluster or a real flannel. Raises ConflictError.
+
+    The keys are looked at, not the snapshot: a real cluster's values are Protocol Buffers, which no snapshot has.
+    """
     if spec.type == "embedded":
         return
     labs = [name for _, name in snapshot.all(Lab)]
@@ -48,14 +51,15 @@ async def claim(lab: str, spec: StoreSpec, snapshot: Snapshot, store: Store) -> 
             f"the store at {where} holds leases of no lab below {leases.NETWORK}; they may be a real flannel's",
             "nothing was touched; use an etcd of its own (`k8snetlab store serve`)",
         )
-    if not any(snapshot.objects.values()):
-        return
     if not labs:
-        raise ConflictError(
-            f"the store at {where} holds objects of no lab; it may be a real cluster's",
-            "nothing was touched; use an etcd of its own (`k8snetlab store serve`)",
-        )
-    if labs != [lab]:
+        held = (entry.key for entry in (await store.list("/registry/")).entries)
+        strangers = [key for key in held if not key.startswith(leases.KUBERNETES)]  # machines put their leases back
+        if strangers:
+            raise ConflictError(
+                f"the store at {where} holds {strangers[0]}, which is no lab's; it may be a real cluster's",
+                "nothing was touched; use an etcd of its own (`k8snetlab store serve`)",
+            )
+    elif labs != [lab]:
         raise ConflictError(
             f"the store at {where} holds lab {labs[0]}", f"use --lab {labs[0]}, or an etcd of its own for {lab}"
         )

@@ -131,7 +131,17 @@ def test_a_restarted_daemon_keeps_the_leases(up: tuple[Lab, str], tmp_path: Path
     assert "was deleted" not in lab.logs()
 
 
-def test_another_flannels_etcd_is_left_alone(tmp_path: Path) -> None:
+CLUSTER = (
+    ("/coreos.com/network/config", '{"Network": "10.1.0.0/16"}', "may be a real flannel's"),
+    ("/registry/pods/kube-system/etcd-m", "k8s\n\x0b\n\x02v1\x12\x05Pod", "may be a real cluster's"),
+    ("/registry/secrets/default/x", "k8s\n", "may be a real cluster's"),
+    ("/registry/minions/node9", '{"kind": "Node"}', "may be a real cluster's"),
+    ("/registry/k8snetlab/labs/lab", '{"spec": {"nodes": "x"}}', "labs/lab, which is no lab's"),
+)
+
+
+@pytest.mark.parametrize(("key", "value", "why"), CLUSTER, ids=[key for key, _, _ in CLUSTER])
+def test_anothers_etcd_is_left_alone(tmp_path: Path, key: str, value: str, why: str) -> None:
     if shutil.which("etcd") is None:
         pytest.skip("etcd is not installed (apt-get install etcd-server)")
     endpoint = f"http://127.0.0.1:{free_port()}"
@@ -139,13 +149,13 @@ def test_another_flannels_etcd_is_left_alone(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     try:
         etcd.wait_ready()
-        etcdctl(endpoint, "put", "/coreos.com/network/config", '{"Network": "10.1.0.0/16"}')
+        etcdctl(endpoint, "put", key, value)
         (tmp_path / "lab.yaml").write_text(LAB % f", store: {{type: etcd, endpoints: ['{endpoint}']}}")
         said = lab.run("up", str(tmp_path / "lab.yaml"), code=1)
-        assert "may be a real flannel's" in said and "Traceback" not in said
+        assert why in said and "Traceback" not in said
         lab.run("down", code=None)
-        assert etcdctl(endpoint, "get", "/coreos.com/network/config", "--print-value-only").strip() == (
-            '{"Network": "10.1.0.0/16"}'
-        )
+        said = lab.run("node", "join", "--store", endpoint, "--name", "node2", code=1)
+        assert "no lab" in said and "this is a bug" not in said
+        assert etcdctl(endpoint, "get", "--prefix", "/").strip() == f"{key}\n{value}".strip()
     finally:
         etcd.stop()

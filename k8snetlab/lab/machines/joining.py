@@ -94,7 +94,13 @@ async def _find_lab(spec: StoreSpec) -> Lab:
         raise NotFoundError(
             f"the store at {where} holds no lab", f"`k8snetlab up DIR --node NAME --store {where}` begins one"
         )
-    lab = decode(Lab, listing.entries[0].value)
+    try:
+        lab = decode(Lab, listing.entries[0].value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConflictError(
+            f"the store at {where} holds {listing.entries[0].key}, which is no lab of this version: {error}",
+            "nothing was touched; `k8snetlab --version` must be the same on all machines",
+        ) from None
     assert isinstance(lab, Lab)
     if lab.metadata.deletionTimestamp:
         raise ConflictError(f"lab {lab.name} is being taken down", "wait until it is gone")
