@@ -6,9 +6,12 @@ and nothing but exec is safe after fork in a process with threads.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -40,10 +43,16 @@ def popen(
     )
 
 
-def command(name: str, hostname: str, argv: Sequence[str], directory: str = "/", flannel: str = "") -> list[str]:
-    """The command line of a process that enters the namespace and becomes `argv`. Raises NotFoundError."""
+def command(
+    name: str, hostname: str, argv: Sequence[str], directory: str = "/", flannel: str = "", terminal: bool = False
+) -> list[str]:
+    """The command line of a process that enters the namespace and becomes `argv`. Raises NotFoundError.
+
+    With a `terminal` on standard input, which it then takes for its controlling one, it must lead a session.
+    """
     netns.inode(name)
-    return [sys.executable, "-I", "-m", "k8snetlab.kernel.launch", name, hostname, directory, flannel, *argv]
+    how = "terminal" if terminal else ""
+    return [sys.executable, "-I", "-m", "k8snetlab.kernel.launch", name, hostname, directory, flannel, how, *argv]
 
 
 def under_way(pid: int) -> bool:
@@ -54,7 +63,10 @@ def under_way(pid: int) -> bool:
         return False
 
 
-def _main(name: str, hostname: str, directory: str, flannel: str, *argv: str) -> None:
+def _main(name: str, hostname: str, directory: str, flannel: str, terminal: str, *argv: str) -> None:
+    if terminal:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # who started us may ignore Ctrl-C; the command does not
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     try:
         os.chdir(directory)
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import time
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import SCENARIOS, Lab, eventually
+from labs import SCENARIOS, Lab, eventually, needs_etcd
 
 from k8snetlab.store.serve import serve
 
@@ -94,7 +93,7 @@ def test_nothing_is_left_in_the_way_of_a_new_daemon(lab: Lab) -> None:
     assert lab.whole()
 
 
-@pytest.mark.skipif(shutil.which("etcd") is None, reason="needs etcd (apt-get install etcd-server)")
+@needs_etcd
 def test_an_etcd_that_has_stopped(tmp_path: Path) -> None:
     def free() -> int:
         with socket.create_server(("127.0.0.1", 0)) as sock:

@@ -12,14 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
+from labs import Lab, eventually, needs_etcd
 
 from k8snetlab.store.serve import EtcdProcess, serve
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(shutil.which("etcd") is None, reason="needs etcd (apt-get install etcd-server)"),
-]
+pytestmark = [pytest.mark.root, needs_etcd]
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1

@@ -6,7 +6,6 @@ import http.client
 import itertools
 import json
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -16,6 +15,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from labs import needs_etcd
 from machines import Machine, conversations, eventually, pair
 
 from k8snetlab.api.core import Service
@@ -23,10 +23,7 @@ from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import allocation
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(shutil.which("etcd") is None, reason="needs etcd (apt-get install etcd-server)"),
-]
+pytestmark = [pytest.mark.root, needs_etcd]
 NETWORK = "10.96.0.0/24"
 LAB = f"""
 apiVersion: k8snetlab/v1alpha1

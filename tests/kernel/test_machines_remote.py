@@ -6,19 +6,16 @@ import functools
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from labs import needs_etcd
 from machines import Machine, commands_of, conversations, eventually, pair
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(shutil.which("etcd") is None, reason="needs etcd (apt-get install etcd-server)"),
-]
+pytestmark = [pytest.mark.root, needs_etcd]
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1

@@ -7,7 +7,6 @@ import os
 import pty
 import secrets
 import select
-import shutil
 import signal
 import subprocess
 import termios
@@ -17,14 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from labs import needs_etcd
 from machines import Machine, commands_of, conversations, eventually, pair
 
-from k8snetlab.lab.exec import controlling
+from k8snetlab.kernel import launch
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(shutil.which("etcd") is None, reason="needs etcd (apt-get install etcd-server)"),
-]
+pytestmark = [pytest.mark.root, needs_etcd]
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
@@ -52,7 +49,7 @@ class Person:
         self.resize(24, 80)
         self.before = self.attributes()
         self.process = subprocess.Popen(
-            controlling.command(machine.command(*words)),
+            launch.command("", "", machine.command(*words), str(Path.cwd()), terminal=True),
             **{"stdin": self._keys, "stdout": self._keys, "stderr": self._keys, **streams},
             env={**machine.environment, "TERM": "vt100"},
             start_new_session=True,

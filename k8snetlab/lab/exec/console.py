@@ -15,7 +15,7 @@ from typing import Any
 
 from k8snetlab.errors import UnsupportedError
 from k8snetlab.kernel import launch
-from k8snetlab.lab.exec import channels, controlling, session
+from k8snetlab.lab.exec import channels, session
 from k8snetlab.lab.exec.channels import Size, Terminal
 
 Json = dict[str, Any]
@@ -63,7 +63,7 @@ async def _start(
     netns: str, hostname: str, argv: Sequence[str], terminal: Terminal
 ) -> tuple[int, asyncio.subprocess.Process]:
     """Our end of a new terminal, which does not block, and the command that has the other one."""
-    begin = launch.command(netns, hostname, controlling.command(argv))
+    begin = launch.command(netns, hostname, argv, terminal=True)
     try:
         pty, theirs = os.openpty()
     except OSError as error:

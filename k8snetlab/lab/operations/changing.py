@@ -106,10 +106,7 @@ class Changing:
 
     async def pause(self, name: str, paused: bool) -> Event:
         """Kept with the Node, so that it outlives the daemon."""
-        node = self._cluster.snapshot.get(Node, name)
-        if node is None:
-            nodes = ", ".join(other for _, other in self._cluster.snapshot.all(Node))
-            raise NotFoundError(f"node {name!r} not found", f"nodes: {nodes}")
+        node = self._cluster.snapshot.node(name)
         await self._cluster.edit(node, lambda stored: with_pause(stored, paused))
         while (task := self._agents.node(name)) is not None and task.state.paused != paused:
             await asyncio.sleep(0.005)

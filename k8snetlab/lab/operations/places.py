@@ -27,14 +27,10 @@ class Places:
 
     def names(self) -> Json:
         snapshot = self._cluster.snapshot
-
-        def short(key: tuple[str, str]) -> str:
-            return key[1] if key[0] == "default" else f"{key[0]}/{key[1]}"
-
         return {
-            "nodes": [name for _, name in snapshot.all(Node)],
-            "pods": [short(key) for key in snapshot.all(Pod)],
-            "services": [short(key) for key in snapshot.all(Service)],
+            "nodes": [node.name for node in snapshot.all(Node).values()],
+            "pods": [pod.short_name for pod in snapshot.all(Pod).values()],
+            "services": [service.short_name for service in snapshot.all(Service).values()],
         }
 
     def resolve(self, name: str, namespace: str) -> Json:
