@@ -105,16 +105,28 @@ class Container(Value):
     ports: tuple[ContainerPort, ...] = ()
     env: tuple[EnvVar, ...] = ()
     workingDir: str = ""
+    restartPolicy: Literal["Always", "OnFailure", "Never"] | None = None
 
 
 class PodSpec(Value):
     containers: tuple[Container, ...] = ()
+    initContainers: tuple[Container, ...] = ()
     nodeName: str = ""
     hostname: str = ""
     subdomain: str = ""
     hostNetwork: bool = False
     nodeSelector: Mapping[str, str] = {}
     terminationGracePeriodSeconds: int = 30
+
+    @property
+    def sidecars(self) -> tuple[Container, ...]:
+        """Init containers that go on running: those with restartPolicy Always."""
+        return tuple(c for c in self.initContainers if c.restartPolicy == "Always")
+
+    @property
+    def serving_containers(self) -> tuple[Container, ...]:
+        """Whatever runs while the pod does, in the order in which Kubernetes looks for a named port."""
+        return self.containers + self.sidecars
 
 
 class PodIP(Value):

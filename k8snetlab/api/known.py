@@ -31,13 +31,13 @@ def _words(text: str) -> frozenset[str]:
 
 
 _CONTAINER = _words(
-    """envFrom imagePullPolicy lifecycle livenessProbe readinessProbe resizePolicy resources restartPolicy
+    """envFrom imagePullPolicy lifecycle livenessProbe readinessProbe resizePolicy resources
     restartPolicyRules securityContext startupProbe stdin stdinOnce terminationMessagePath terminationMessagePolicy
     tty volumeDevices volumeMounts"""
 )
 _POD = _words(
     """activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks
-    ephemeralContainers hostAliases hostIPC hostPID hostUsers hostnameOverride imagePullSecrets initContainers os
+    ephemeralContainers hostAliases hostIPC hostPID hostUsers hostnameOverride imagePullSecrets os
     overhead preemptionPolicy priority priorityClassName readinessGates resourceClaims resources restartPolicy
     runtimeClassName schedulerName schedulingGates securityContext serviceAccount serviceAccountName
     setHostnameAsFQDN shareProcessNamespace tolerations topologySpreadConstraints volumes"""

@@ -251,7 +251,7 @@ def _selection(report: Report, service: Service, world: Snapshot) -> None:
         for pod in world.select(Pod, pods_by_label, group).values():
             if selects(service, pod.metadata.labels):
                 found += 1
-                ports |= {port.name for container in pod.spec.containers for port in container.ports}
+                ports |= {port.name for container in pod.spec.serving_containers for port in container.ports}
         workloads: list[Deployment | ReplicaSet] = [
             *world.select(Deployment, templates_by_label, group).values(),
             *world.select(ReplicaSet, templates_by_label, group).values(),
@@ -259,7 +259,7 @@ def _selection(report: Report, service: Service, world: Snapshot) -> None:
         for template in (workload.spec.template for workload in workloads):
             if selects(service, template.metadata.labels):
                 found += 1
-                ports |= {port.name for container in template.spec.containers for port in container.ports}
+                ports |= {port.name for container in template.spec.serving_containers for port in container.ports}
     if not found and not world.select(EndpointSlice, slices_by_service, service.key):
         report.warn(service, ("spec", "selector"), _nothing(service, world))
     for number, port in enumerate(service.spec.ports):

@@ -110,7 +110,7 @@ def _shortened(values: Sequence[str]) -> str:
 
 
 def _pod_ready(pod: Pod) -> str:
-    total = len(pod.spec.containers)
+    total = len(pod.spec.serving_containers)
     ready = sum(s.ready for s in pod.status.containerStatuses) if pod.status.containerStatuses else total * pod.ready
     return f"{ready}/{total}"
 
@@ -130,7 +130,7 @@ def _restarts(pod: Pod) -> str:
 
 
 def _container_ports(template: Pod | PodTemplateSpec) -> str:
-    return _some(f"{p.containerPort}/{p.protocol}" for c in template.spec.containers for p in c.ports)
+    return _some(f"{p.containerPort}/{p.protocol}" for c in template.spec.serving_containers for p in c.ports)
 
 
 def _node_status(node: Node) -> str:

@@ -170,7 +170,7 @@ def target(port: ServicePort, pod: Pod) -> int | None:
     """The number of a pod's port that a Service's port leads to; None where its name is none of the pod's."""
     if not isinstance(port.targetPort, str):
         return port.targetPort or port.port
-    for container in pod.spec.containers:
+    for container in pod.spec.serving_containers:
         for candidate in container.ports:
             if candidate.name == port.targetPort and candidate.protocol == port.protocol:
                 return candidate.containerPort

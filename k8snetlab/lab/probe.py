@@ -264,7 +264,7 @@ def _pod_targets(pod: Pod) -> list[Target]:
     return [
         Target(pod.short_name, "pod", ip, port.containerPort, port.protocol)
         for ip in pod.ips
-        for container in pod.spec.containers
+        for container in pod.spec.serving_containers
         for port in container.ports
     ]
 
@@ -313,7 +313,7 @@ def _pod_has(snapshot: Snapshot, name: str, port: int) -> bool:
     """Whether a pod of that name is meant explicitly, or has the port."""
     namespace, _, short = name.removeprefix("pod/").rpartition("/")
     pod = snapshot.get(Pod, short, namespace or "default")
-    declared = [p.containerPort for container in pod.spec.containers for p in container.ports] if pod else []
+    declared = [p.containerPort for container in pod.spec.serving_containers for p in container.ports] if pod else []
     return name.startswith("pod/") or port in declared
 
 

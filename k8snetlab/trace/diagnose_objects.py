@@ -72,9 +72,9 @@ def unheard(snapshot: Snapshot, service: str, endpoint: str) -> Finding | None:
     pod = next((p for p in snapshot.all(Pod).values() if address in p.ips and _inside(p)), None)
     if found is None or pod is None:
         return None
-    declared = [p for container in pod.spec.containers for p in container.ports]
+    declared = [p for container in pod.spec.serving_containers for p in container.ports]
     known = {p.containerPort for p in declared}
-    if number in known or not known or not _all_built_in(pod.spec.containers):
+    if number in known or not known or not _all_built_in(pod.spec.serving_containers):
         return _silent(snapshot, pod, number)
     port = next((p for p in found.spec.ports if _number(p) == number), found.spec.ports[0])
     listening = ", ".join(str(p.containerPort) for p in declared)
@@ -127,7 +127,7 @@ def _selection(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
         return
     for port in service.spec.ports:
         if isinstance(port.targetPort, str) and not any(_has_port(pod, port) for pod in chosen):
-            known = sorted({p.name for pod in chosen for c in pod.spec.containers for p in c.ports if p.name})
+            known = sorted({p.name for pod in chosen for c in pod.spec.serving_containers for p in c.ports if p.name})
             yield _of_service(
                 service,
                 "targetPort",
@@ -174,7 +174,7 @@ def _has_port(pod: Pod, port: ServicePort) -> bool:
     wanted = _number(port)
     return any(
         p.protocol == port.protocol and wanted in (p.containerPort, p.name)
-        for container in pod.spec.containers
+        for container in pod.spec.serving_containers
         for p in container.ports
     )
 

@@ -61,10 +61,10 @@ class Places:
 
     async def logs(self, namespace: str, name: str, container: str, follow: bool, last: int) -> AsyncIterator[bytes]:
         pod = self._cluster.current(Pod, name, namespace)
-        containers = [c.name for c in pod.spec.containers]
+        containers = [c.name for c in pod.spec.serving_containers]
         if container and container not in containers:
             raise NotFoundError(f"pod {name} has no container {container!r}", f"containers: {', '.join(containers)}")
-        chosen = next(c for c in pod.spec.containers if c.name == (container or containers[0]))
+        chosen = next(c for c in pod.spec.serving_containers if c.name == (container or containers[0]))
         if not chosen.command:
             yield b""
             return
