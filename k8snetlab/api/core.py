@@ -96,7 +96,10 @@ class ProbeAction(Value):
 
 
 class Container(Value):
-    """Without `command` and `args`, the built-in responder answers on every one of `ports`."""
+    """Without `command` and `args`, the built-in responder answers on every one of `ports`.
+
+    `restartPolicy` is for init containers: "Always" makes one a sidecar, which runs beside the others.
+    """
 
     name: str
     image: str = ""
@@ -109,8 +112,11 @@ class Container(Value):
 
 
 class PodSpec(Value):
+    """Of `initContainers` only sidecars are run: those with a restartPolicy Always."""
+
     containers: tuple[Container, ...] = ()
     initContainers: tuple[Container, ...] = ()
+    restartPolicy: Literal["Always", "OnFailure", "Never"] = "Always"
     nodeName: str = ""
     hostname: str = ""
     subdomain: str = ""
@@ -133,11 +139,50 @@ class PodIP(Value):
     ip: str
 
 
+class ContainerStateWaiting(Value):
+    """Why it does not run yet, or not again: ContainerCreating, CrashLoopBackOff, RunContainerError, …"""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerStateRunning(Value):
+    startedAt: str | None = None
+
+
+class ContainerStateTerminated(Value):
+    """`reason` is Completed, Error, StartError or ContainerStatusUnknown; of one that a signal ended `exitCode` is 128
+    and the signal's number, as containerd says it."""
+
+    exitCode: int = 0
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    startedAt: str | None = None
+    finishedAt: str | None = None
+    containerID: str = ""
+
+
+class ContainerState(Value):
+    """Exactly one of the three is set; all None is read as waiting."""
+
+    waiting: ContainerStateWaiting | None = None
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None
+
+
 class ContainerStatus(Value):
+    """`lastState` is how it ended before it was started for the last time."""
+
     name: str
+    state: ContainerState = ContainerState()
+    lastState: ContainerState = ContainerState()
     ready: bool = False
     restartCount: int = 0
-    state: str = ""
+    image: str = ""
+    imageID: str = ""
+    containerID: str = ""
+    started: bool | None = None
 
 
 class PodStatus(Value):
@@ -150,7 +195,9 @@ class PodStatus(Value):
     podIP: str = ""
     podIPs: tuple[PodIP, ...] = ()
     hostIP: str = ""
+    startTime: str | None = None
     conditions: tuple[Condition, ...] = ()
+    initContainerStatuses: tuple[ContainerStatus, ...] = ()
     containerStatuses: tuple[ContainerStatus, ...] = ()
     reason: str = ""
     message: str = ""

@@ -38,7 +38,7 @@ _CONTAINER = _words(
 _POD = _words(
     """activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks
     ephemeralContainers hostAliases hostIPC hostPID hostUsers hostnameOverride imagePullSecrets os
-    overhead preemptionPolicy priority priorityClassName readinessGates resourceClaims resources restartPolicy
+    overhead preemptionPolicy priority priorityClassName readinessGates resourceClaims resources
     runtimeClassName schedulerName schedulingGates securityContext serviceAccount serviceAccountName
     setHostnameAsFQDN shareProcessNamespace tolerations topologySpreadConstraints volumes"""
 )

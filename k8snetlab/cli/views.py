@@ -14,6 +14,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object
+from k8snetlab.api.pod_state import last_restart, restart_count, shown_ready, shown_status
 from k8snetlab.api.scheme import Resource
 
 
@@ -109,24 +110,9 @@ def _shortened(values: Sequence[str]) -> str:
     return _some(values[:3]) + more
 
 
-def _pod_ready(pod: Pod) -> str:
-    total = len(pod.spec.serving_containers)
-    ready = sum(s.ready for s in pod.status.containerStatuses) if pod.status.containerStatuses else total * pod.ready
-    return f"{ready}/{total}"
-
-
-def _pod_status(pod: Pod) -> str:
-    lost = pod.status.reason == "NodeLost"
-    if pod.metadata.deletionTimestamp:
-        return "Unknown" if lost else "Terminating"
-    if lost:
-        return pod.status.reason
-    states = [s.state for s in pod.status.containerStatuses if s.state not in ("", "Running")]
-    return states[0] if states else pod.status.phase
-
-
 def _restarts(pod: Pod) -> str:
-    return str(sum(s.restartCount for s in pod.status.containerStatuses))
+    count, last = restart_count(pod), last_restart(pod)
+    return f"{count} ({age(last)} ago)" if count and last else str(count)
 
 
 def _container_ports(template: Pod | PodTemplateSpec) -> str:
@@ -188,8 +174,8 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
     ),
     Pod: (
         NAME,
-        Column("READY", _pod_ready),
-        Column("STATUS", _pod_status),
+        Column("READY", shown_ready),
+        Column("STATUS", shown_status),
         Column("RESTARTS", _restarts),
         AGE,
         Column("IP", lambda p: _some(p.ips)),

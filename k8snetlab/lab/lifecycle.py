@@ -11,7 +11,15 @@ import msgspec
 
 from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.workload import PodState, PodWork
-from k8snetlab.api.core import Condition, ContainerStatus, Node, Pod
+from k8snetlab.api.core import (
+    Condition,
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStateWaiting,
+    ContainerStatus,
+    Node,
+    Pod,
+)
 from k8snetlab.api.selection import pods_by_uid
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.errors import K8sNetLabError, NotFoundError
@@ -191,7 +199,15 @@ class PodLifecycle:
                 hostIP=node.addresses[0] if node and node.addresses else "",
                 conditions=conditions,
                 containerStatuses=tuple(
-                    ContainerStatus(name=c.name, ready=c.state == "Running", restartCount=c.restarts, state=c.state)
+                    ContainerStatus(
+                        name=c.name,
+                        ready=c.state == "Running",
+                        restartCount=c.restarts,
+                        state=ContainerState(
+                            running=ContainerStateRunning() if c.state == "Running" else None,
+                            waiting=ContainerStateWaiting(message=c.message) if c.state == "Waiting" else None,
+                        ),
+                    )
                     for c in state.containers
                 ),
                 reason="",

@@ -22,7 +22,7 @@ POD = {
         "phase": "Running",
         "podIP": "10.244.1.2",
         "conditions": [{"type": "Ready", "status": "True"}],
-        "containerStatuses": [{"name": "c", "ready": True, "restartCount": 2, "state": "Running"}],
+        "containerStatuses": [{"name": "c", "ready": True, "restartCount": 2, "state": {"running": {}}}],
     },
 }
 SERVICE = {

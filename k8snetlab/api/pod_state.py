@@ -1,0 +1,168 @@
+"""What the states of a pod's containers add up to: its phase, its conditions, and what `get pods` says of it.
+
+Source: Kubernetes pkg/kubelet/kubelet_pods.go (getPhase), pkg/kubelet/status/generate.go (GeneratePodReadyCondition)
+and pkg/printers/internalversion/printers.go (printPod).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from k8snetlab.api.core import Condition, ContainerStatus, Pod, PodSpec
+
+UNREACHABLE = "NodeLost"
+
+
+def phase(spec: PodSpec, statuses: Iterable[ContainerStatus]) -> str:
+    """Pending, Running, Succeeded or Failed, of the statuses of all containers that are run, sidecars among them."""
+    by_name = {status.name: status for status in statuses}
+    counted = dict.fromkeys(("unknown", "running", "waiting", "stopped", "succeeded"), 0)
+    begun = any(_begun(by_name[c.name]) for c in spec.containers if c.name in by_name)
+    for container in spec.sidecars:
+        status = by_name.get(container.name)
+        if status is None:
+            counted["unknown"] += 1
+        elif status.state.running:
+            counted["running"] += 1
+        elif not status.state.terminated and not status.lastState.terminated:
+            counted["waiting"] += 1
+        if status is not None and not begun and not status.started:
+            counted["waiting"] += 1
+    for container in spec.containers:
+        status = by_name.get(container.name)
+        ended = status and (status.state.terminated or (not status.state.running and status.lastState.terminated))
+        if status is None:
+            counted["unknown"] += 1
+        elif status.state.running:
+            counted["running"] += 1
+        elif ended:
+            counted["stopped"] += 1
+            counted["succeeded"] += bool(status.state.terminated and status.state.terminated.exitCode == 0)
+        else:
+            counted["waiting"] += 1
+    if counted["waiting"] or counted["unknown"]:
+        return "Pending"
+    if counted["running"]:
+        return "Running"
+    if not counted["stopped"]:
+        return "Pending"
+    if spec.restartPolicy == "Always":
+        return "Running"
+    if counted["stopped"] == counted["succeeded"]:
+        return "Succeeded"
+    return "Failed" if spec.restartPolicy == "Never" else "Running"
+
+
+def _begun(status: ContainerStatus) -> bool:
+    return bool(status.state.running or status.state.terminated or status.lastState.terminated)
+
+
+def restarts(spec: PodSpec, exit_code: int) -> bool:
+    """Whether a container that ended so is started again."""
+    return spec.restartPolicy == "Always" or (spec.restartPolicy == "OnFailure" and exit_code != 0)
+
+
+def conditions(spec: PodSpec, phase: str, statuses: Iterable[ContainerStatus]) -> tuple[Condition, ...]:
+    """PodScheduled, Initialized, ContainersReady and Ready, without times."""
+    by_name = {status.name: status for status in statuses}
+    wanted = [c.name for c in spec.serving_containers]
+    unready = [name for name in wanted if name not in by_name or not by_name[name].ready]
+    ready = Condition(type="Ready", status="True")
+    if phase == "Succeeded":
+        ready = Condition(type="Ready", status="False", reason="PodCompleted")
+    elif phase == "Failed":
+        ready = Condition(type="Ready", status="False", reason="PodFailed")
+    elif unready or not by_name:
+        names = " ".join(unready)
+        ready = Condition(
+            type="Ready",
+            status="False",
+            reason="ContainersNotReady",
+            message=f"containers with unready status: [{names}]",
+        )
+    started = all((s := by_name.get(c.name)) is not None and bool(s.started or _begun(s)) for c in spec.sidecars)
+    return (
+        Condition(type="PodScheduled", status="True"),
+        Condition(
+            type="Initialized",
+            status="True" if started else "False",
+            reason="PodCompleted" if phase == "Succeeded" else "" if started else "ContainersNotInitialized",
+        ),
+        Condition(type="ContainersReady", status=ready.status, reason=ready.reason, message=ready.message),
+        ready,
+    )
+
+
+# --- what `get pods` prints -------------------------------------------------------------------------------------------
+
+
+def shown_status(pod: Pod) -> str:
+    """The column STATUS."""
+    status = pod.status
+    shown = status.reason or status.phase
+    initializing = _initializing(pod)
+    if initializing:
+        shown = initializing
+    else:
+        running = False
+        for container in reversed(status.containerStatuses):
+            state = container.state
+            if state.waiting is not None and state.waiting.reason:
+                shown = state.waiting.reason
+            elif state.terminated is not None:
+                shown = _ended(container)
+            elif state.running is not None and container.ready:
+                running = True
+        if shown == "Completed" and running:
+            shown = "Running" if pod.ready else "NotReady"
+    if pod.metadata.deletionTimestamp and status.reason == UNREACHABLE:
+        return "Unknown"
+    if pod.metadata.deletionTimestamp and not pod.ended:
+        return "Terminating"
+    return UNREACHABLE if status.reason == UNREACHABLE else shown
+
+
+def shown_ready(pod: Pod) -> str:
+    """The column READY: containers that are, of those there are."""
+    statuses = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
+    total = len(pod.spec.serving_containers)
+    ready = sum(s.ready for s in statuses) if statuses else total * pod.ready
+    return f"{ready}/{total}"
+
+
+def restart_count(pod: Pod) -> int:
+    return sum(s.restartCount for s in (*pod.status.initContainerStatuses, *pod.status.containerStatuses))
+
+
+def last_restart(pod: Pod) -> str | None:
+    """When a container that was started again had ended, the last time; an RFC 3339 timestamp."""
+    ends = [
+        s.lastState.terminated.finishedAt
+        for s in (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
+        if s.lastState.terminated and s.lastState.terminated.finishedAt
+    ]
+    return max(ends, key=datetime.fromisoformat, default=None)
+
+
+def _initializing(pod: Pod) -> str:
+    """ "Init:…" while a sidecar keeps the others from starting, else ""."""
+    total = len(pod.status.initContainerStatuses)
+    if any(c.type == "Initialized" and c.status == "True" for c in pod.status.conditions):
+        return ""
+    for number, status in enumerate(pod.status.initContainerStatuses):
+        state = status.state
+        if status.started or (state.terminated and state.terminated.exitCode == 0):
+            continue
+        if state.terminated:
+            return f"Init:{_ended(status)}"
+        if state.waiting and state.waiting.reason not in ("", "PodInitializing"):
+            return f"Init:{state.waiting.reason}"
+        return f"Init:{number}/{total}"
+    return ""
+
+
+def _ended(status: ContainerStatus) -> str:
+    ended = status.state.terminated
+    assert ended is not None
+    return ended.reason or (f"Signal:{ended.signal}" if ended.signal else f"ExitCode:{ended.exitCode}")
