@@ -316,6 +316,9 @@ class ObjectReference(Value):
     name: str = ""
     namespace: str = ""
     uid: str = ""
+    apiVersion: str = ""
+    resourceVersion: str = ""
+    fieldPath: str = ""
 
 
 class EndpointAddress(Value):

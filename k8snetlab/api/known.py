@@ -17,11 +17,11 @@ from k8snetlab.api.core import (
     Namespace,
     NodeSpec,
     NodeStatus,
-    ObjectReference,
     PodSpec,
     ServiceSpec,
     ServiceStatus,
 )
+from k8snetlab.api.events import Event
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.meta import Object, ObjectMeta, OwnerReference
 
@@ -57,7 +57,7 @@ KNOWN: dict[type[Any], frozenset[str]] = {
     Object: _words("apiVersion kind"),
     ObjectMeta: _words("managedFields finalizers selfLink deletionGracePeriodSeconds clusterName"),
     OwnerReference: _words("blockOwnerDeletion"),
-    ObjectReference: _words("apiVersion resourceVersion fieldPath"),
+    Event: _words("action related series"),
     Container: _CONTAINER,
     EnvVar: _words("valueFrom"),
     PodSpec: _POD,

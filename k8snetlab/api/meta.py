@@ -84,10 +84,15 @@ def _requirement_holds(requirement: LabelSelectorRequirement, labels: Labels) ->
 
 
 class Object(Value):
-    """Base of all kinds. `namespaced` tells whether `metadata.namespace` names one ("default" where left out)."""
+    """Base of all kinds. `namespaced` tells whether `metadata.namespace` names one ("default" where left out).
+
+    `TELLS`: objects of the kind only tell what happened, as Events do. Nothing follows from them, so a Snapshot keeps
+    them apart from the others, and nobody who waits for a change of the others is woken.
+    """
 
     KIND: ClassVar[str]
     API_VERSION: ClassVar[str]
+    TELLS: ClassVar[bool] = False
     namespaced: ClassVar[bool] = True
 
     metadata: ObjectMeta = ObjectMeta()

@@ -12,6 +12,7 @@ import msgspec
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.events import Event
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -51,6 +52,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(EndpointSlice, "endpointslices", ()),
     Resource(Deployment, "deployments", ("deploy",)),
     Resource(ReplicaSet, "replicasets", ("rs",)),
+    Resource(Event, "events", ("ev",)),
     Resource(Lab, "labs", (), "k8snetlab/labs"),
     Resource(KubeProxyConfiguration, "kubeproxyconfigurations", (), "k8snetlab/kubeproxyconfigurations"),
 )

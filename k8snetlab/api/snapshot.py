@@ -24,14 +24,21 @@ Change = tuple[type[Object], Key, Object | None]
 class Snapshot(msgspec.Struct, frozen=True):
     """`objects` maps a type to its objects by (namespace, name). A changed snapshot is a new value that shares the
     mappings of every kind without a change, so identity tells cheaply what is unchanged.
+
+    `told` holds the objects of kinds that only tell (Events) in the same way. Two snapshots with the same `objects` ask
+    for the same of controllers and kernels, whatever has been told in between.
     """
 
     revision: int = 0
     objects: Mapping[type[Object], Mapping[Key, Object]] = {}
+    told: Mapping[type[Object], Mapping[Key, Object]] = {}
+
+    def _of(self, type_: type[Object]) -> Mapping[Key, Object]:
+        return (self.told if type_.TELLS else self.objects).get(type_, NONE)
 
     def all(self, type_: type[T]) -> Mapping[Key, T]:
         """Every object of a kind, by (namespace, name), in the order in which they were first stored."""
-        return self.objects.get(type_, NONE)  # type: ignore[return-value]
+        return self._of(type_)  # type: ignore[return-value]
 
     def get(self, type_: type[T], name: str, namespace: str = "") -> T | None:
         return self.all(type_).get((namespace, name))
@@ -49,7 +56,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         `groups` must be a module's function (the table made with it is kept and follows the changes), so that a lookup
         among 100,000 objects costs microseconds.
         """
-        objects = self.objects.get(type_)
+        objects = self._of(type_)
         if not objects:
             return NONE
         if isinstance(objects, Objects):
@@ -61,17 +68,22 @@ class Snapshot(msgspec.Struct, frozen=True):
         by_type: dict[type[Object], list[tuple[Key, Object | None]]] = {}
         for type_, key, obj in changes:
             by_type.setdefault(type_, []).append((key, obj))
-        objects = dict(self.objects)
+        objects, told = self.objects, self.told
+        if any(not type_.TELLS for type_ in by_type):
+            objects = dict(objects)
+        if any(type_.TELLS for type_ in by_type):
+            told = dict(told)
         for type_, changed in by_type.items():
-            have = objects.get(type_, NONE)
-            objects[type_] = (have if isinstance(have, Objects) else Objects(have)).changed(changed)
-        return Snapshot(revision, objects)
+            kinds: dict[type[Object], Mapping[Key, Object]] = told if type_.TELLS else objects  # type: ignore[assignment]
+            have = kinds.get(type_, NONE)
+            kinds[type_] = (have if isinstance(have, Objects) else Objects(have)).changed(changed)
+        return Snapshot(revision, objects, told)
 
     def changes(self, type_: type[Object], previous: Snapshot | None) -> Iterable[Key]:
         """Keys of a kind whose objects differ from those of `previous` (all keys when that is None), in the order in
         which they changed; nothing is compared when one snapshot came from the other, so some may turn out equal."""
-        now = self.objects.get(type_, NONE)
-        before = previous.objects.get(type_, NONE) if previous else NONE
+        now = self._of(type_)
+        before = previous._of(type_) if previous else NONE
         if now is before:
             return ()
         if isinstance(now, Objects) and isinstance(before, Objects):

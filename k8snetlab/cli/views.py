@@ -11,6 +11,7 @@ import msgspec
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, PodTemplateSpec, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.events import Event
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object
@@ -37,9 +38,11 @@ def objects(
     """The table of objects of one kind, as JSON-like builtins."""
     columns = [c for c in COLUMNS[resource.type] if wide or not c.wide]
     typed = [msgspec.convert(item, resource.type) for item in items]
+    if resource.type is Event:
+        typed.sort(key=_seen)
     rows = [[column.cell(obj) for column in columns] for obj in typed]
     titles = [column.title for column in columns]
-    if with_kind:
+    if with_kind and titles[0] == NAME.title:
         rows = [[qualified(resource, row[0]), *row[1:]] for row in rows]
     if with_namespace and resource.type.namespaced:
         titles = ["NAMESPACE", *titles]
@@ -155,6 +158,18 @@ def _deployment_ready(deployment: Deployment) -> str:
     return f"{deployment.status.readyReplicas}/{deployment.spec.replicas}"
 
 
+def _seen(event: Any) -> str:
+    return str(event.seen)
+
+
+def _event_object(event: Event) -> str:
+    return f"{event.involvedObject.kind.lower()}/{event.involvedObject.name}"
+
+
+def _event_source(event: Event) -> str:
+    return ", ".join(word for word in (event.origin.component, event.origin.host) if word) or event.reportingComponent
+
+
 def _lab_nodes(lab: Lab) -> str:
     nodes = lab.spec.nodes
     return str(nodes) if isinstance(nodes, int) else _some(n.name for n in nodes)
@@ -217,6 +232,18 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         Column("READY", lambda r: str(r.status.readyReplicas)),
         AGE,
         Column("SELECTOR", lambda r: _selector(r.spec.selector), wide=True),
+    ),
+    Event: (
+        Column("LAST SEEN", lambda e: age(e.seen)),
+        Column("TYPE", lambda e: e.type),
+        Column("REASON", lambda e: e.reason),
+        Column("OBJECT", _event_object),
+        Column("SUBOBJECT", lambda e: e.involvedObject.fieldPath, wide=True),
+        Column("SOURCE", _event_source, wide=True),
+        Column("MESSAGE", lambda e: " ".join(e.message.split())),
+        Column("FIRST SEEN", lambda e: age(e.firstTimestamp), wide=True),
+        Column("COUNT", lambda e: str(e.count), wide=True),
+        Column("NAME", _name, wide=True),
     ),
     Lab: (
         NAME,

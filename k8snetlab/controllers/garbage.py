@@ -11,7 +11,7 @@ from k8snetlab.api.selection import by_owner, pods_by_node
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.controllers.changes import remove
 
-_KINDS: list[type[Object]] = [r.type for r in RESOURCES]
+_KINDS: list[type[Object]] = [r.type for r in RESOURCES if not r.type.TELLS]
 
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:

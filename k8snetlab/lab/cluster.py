@@ -17,7 +17,9 @@ from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Write, reconcile
 from k8snetlab.controllers.admission import admit
+from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError
+from k8snetlab.lab.events import EventRecorder
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Create, Entry, Event, Store, Update
 
@@ -41,6 +43,7 @@ class Cluster:
         self._idle = asyncio.Event()
         self._bulks = 0
         self._whole = asyncio.Event()
+        self._events = EventRecorder(store, informer)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -52,9 +55,10 @@ class Cluster:
 
     # --- reading ---
 
-    async def changes(self) -> AsyncIterator[Snapshot]:
-        """The snapshot now, and again whenever it has changed; changes in between are folded into one."""
-        async for snapshot, _ in self._informer.changes():
+    async def changes(self, told: bool = False) -> AsyncIterator[Snapshot]:
+        """The snapshot now, and again whenever it has changed; changes in between are folded into one. An Event changes
+        nothing: only who asks for what is `told` hears of it."""
+        async for snapshot, _ in self._informer.changes(told):
             yield snapshot
 
     async def whole(self) -> Snapshot:
@@ -85,6 +89,31 @@ class Cluster:
             except msgspec.DecodeError:
                 value = entry.value.decode(errors="replace")
             yield {"key": entry.key, "revision": entry.mod_revision, "value": value}
+
+    # --- telling ---
+
+    def record(
+        self,
+        obj: Object,
+        type_: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        *,
+        component: str,
+        host: str = "",
+        field_path: str = "",
+    ) -> None:
+        """Tells in an Event what happened to an object; the same again raises its count.
+
+        To be called in the loop's thread; it never waits, fails or wakes anybody. `component` is who tells it, in
+        Kubernetes' words (kubelet, with the node as `host`; replicaset-controller), `field_path` the part of the object
+        that it concerns: spec.containers{web}.
+        """
+        self._events.record(Note(obj, type_, reason, message, component, host, field_path))
+
+    async def close(self) -> None:
+        """Events that wait are written. The store is still needed for that."""
+        await self._events.close()
 
     # --- writing ---
 

@@ -111,6 +111,7 @@ class Daemon:
         await self._lifecycle.close()
         await asyncio.gather(*tasks, return_exceptions=True)
         await agents.close()
+        await cluster.close()
         await informer.close()
         await store.close()
         self._paths.socket.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "/registry/"
 _LABS = scheme.BY_KIND["Lab"].prefix
+_TELLING = tuple(resource.prefix for resource in scheme.RESOURCES if resource.type.TELLS)
 _LOST = "the store has lost its data; the last known objects are kept. `k8snetlab up` puts them back"
 
 Change: TypeAlias = tuple[type[Object], Key, Object | None]
@@ -53,7 +54,7 @@ class Informer:
         self.problems: dict[str, str] = {}
         self.lost = False
         self.written = 0
-        """The newest revision that `apply_local` was told of."""
+        """The newest revision of an object that shapes the lab which `apply_local` was told of."""
 
     async def start(self) -> Snapshot:
         """The first snapshot; raises StoreError when the store does not answer."""
@@ -77,15 +78,16 @@ class Informer:
         health = self._store.health()
         return msgspec.structs.replace(health, healthy=False, problem=problem) if problem else health
 
-    async def changes(self) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
-        """(snapshot, the one of the previous turn) whenever objects changed, at first against an empty one.
+    async def changes(self, told: bool = False) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
+        """(snapshot, the one of the previous turn) whenever objects changed, at first against an empty one; with
+        `told` also when no more than something was told.
 
         Changes that come while the consumer is busy are one turn. Ends when the informer is closed.
         """
         previous = Snapshot()
         while self._runs():
             current = self.snapshot
-            if current.objects is not previous.objects:
+            if current.objects is not previous.objects or (told and current.told is not previous.told):
                 yield current, previous
                 previous = current
             else:
@@ -106,7 +108,8 @@ class Informer:
         """
         events = [Event("put", write) if isinstance(write, Entry) else write for write in writes]
         seen = self.snapshot.revision
-        self.written = max([self.written, *(event.entry.mod_revision for event in events)])
+        shaping = [event.entry for event in events if not event.entry.key.startswith(_TELLING)]
+        self.written = max([self.written, *(entry.mod_revision for entry in shaping)])
         if not self.lost:
             self._apply([event for event in events if event.entry.mod_revision > seen], seen)
         return self.snapshot
@@ -140,7 +143,7 @@ class Informer:
         self.lost = self.lost or listing.revision < self.snapshot.revision
         if self.lost:
             if not any(entry.key.startswith(_LABS) for entry in listing.entries):
-                self.snapshot = Snapshot(listing.revision, self.snapshot.objects)
+                self.snapshot = msgspec.structs.replace(self.snapshot, revision=listing.revision)
                 return
             self.lost, self.snapshot, self.written = False, Snapshot(), 0
             for memory in (self._held, self._gone, self._last, self.problems):
@@ -187,7 +190,7 @@ class Informer:
             self._held[key] = _Held(created, modified, shown)
         self._gone = {key: gone for key, gone in self._gone.items() if gone > revision}
         snapshot = self.snapshot
-        snapshot = snapshot.changed(changes, revision) if changes else Snapshot(revision, snapshot.objects)
+        snapshot = snapshot.changed(changes, revision)
         for type_ in unordered:
             snapshot = self._in_order(snapshot, type_)
         self.snapshot = snapshot

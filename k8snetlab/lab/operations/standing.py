@@ -11,7 +11,7 @@ import msgspec
 
 from k8snetlab import __version__
 from k8snetlab.api.core import Node, Pod, Service
-from k8snetlab.api.scheme import BY_TYPE
+from k8snetlab.api.scheme import RESOURCES
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab.across.concern import afar
 from k8snetlab.lab.across.pace import Agent, Said
@@ -76,7 +76,9 @@ class Standing:
             "type": spec.type,
             "where": list(spec.endpoints) or [str(self._paths.store)],
             "revision": snapshot.revision,
-            "objects": {BY_TYPE[type_].plural: len(objects) for type_, objects in snapshot.objects.items() if objects},
+            "objects": {
+                resource.plural: count for resource in RESOURCES if (count := len(snapshot.all(resource.type)))
+            },
             **msgspec.to_builtins(self._cluster.informer.health()),
         }
 

@@ -78,7 +78,7 @@ class ObjectRoutes:
     async def _watch(self, resource: Resource, namespace: str) -> AsyncIterator[Json]:
         """ADDED for what there is, then each change; one JSON line an event."""
         known: dict[tuple[str, str], Object] = {}
-        async for snapshot in self._cluster.changes():
+        async for snapshot in self._cluster.changes(resource.type.TELLS):
             now = {key: obj for key, obj in snapshot.all(resource.type).items() if not namespace or key[0] == namespace}
             for key, obj in now.items():
                 old = known.get(key)
