@@ -13,10 +13,12 @@ import typer
 from k8snetlab.cli.options import (
     LabOption,
     NamespaceOption,
-    OutputOption,
+    OldProtocolOption,
+    Protocol,
     client_of,
     complete_point,
     example,
+    form_of,
     need_root,
 )
 from k8snetlab.errors import InputError
@@ -49,13 +51,21 @@ def capture(
         str | None,
         typer.Option("-w", "--write", metavar="FILE", help="Write a pcapng for Wireshark; - is standard output."),
     ] = None,
-    count: Annotated[int | None, typer.Option("-c", "--count", min=1, help="End after so many packets.")] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="End after so many packets.")] = None,
+    old_count: Annotated[int | None, typer.Option("-c", min=1, hidden=True)] = None,
+    protocol: Annotated[
+        Protocol | None, typer.Option("-p", "--protocol", case_sensitive=False, help="Only packets of it.")
+    ] = None,
+    proto: OldProtocolOption = None,
     snaplen: Annotated[
         int, typer.Option("-s", "--snaplen", min=14, max=LONGEST, help="Octets to keep of each packet, with -w.")
     ] = LONGEST,
     namespace: NamespaceOption = "default",
     lab: LabOption = None,
-    output: OutputOption = None,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FORM|FILE", help="json, an object a line; FILE.pcapng: as -w."),
+    ] = None,
 ) -> None:
     """Show packets as they pass, a line each, with those that VXLAN carries; or write them into a file.
 
@@ -66,7 +76,14 @@ def capture(
     need_root("capture")
     if file and output:
         raise InputError("-w and -o are two forms of output", "choose one")
+    count = count or old_count
+    form = form_of(output, ("json", "pcapng")) if output else None
+    if form and form.name == "pcapng":
+        file, form = str(form.file or "-"), None
     named, wanted = split(words)
+    if chosen := protocol or proto:
+        only = "( icmp or icmp6 )" if chosen is Protocol.ICMP else chosen.value.lower()
+        wanted = f"{only} and ( {wanted} )" if wanted else only
     if not named:
         raise InputError("capture needs a place to look at", EXAMPLES.join(("k8snetlab ", "")))
     from k8snetlab.lab.explain import capture as room
@@ -79,7 +96,7 @@ def capture(
     ports = room.tunnel_ports(client)
     wish = room.Wish(test, ports, max(snaplen, HEADERS) if file else HEADERS, count, reader, not file or bool(wanted))
     counted = room.Count()
-    with _sink(file, bool(output), client, points, wanted, snaplen) as sink:
+    with _sink(file, bool(form), client, points, wanted, snaplen) as sink:
         for number, sights in enumerate(room.watch(points, wish, counted)):
             if number == 0:
                 typer.echo(f"listening at {', '.join(p.title for p in points)}; Ctrl-C ends it", err=True)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from k8snetlab.cli.options import FilesOption, LabOption, client_of, example
-from k8snetlab.errors import InputError
+from k8snetlab.cli.options import Form, LabOption, ScenarioFilesOption, client_of, example, form_of, print_json, write
 
 if TYPE_CHECKING:
     from k8snetlab.api.snapshot import Snapshot
     from k8snetlab.lab.client import Client
 
-SUFFIXES = (".svg", ".mmd", ".dot")
+FORMS = ("svg", "mermaid", "dot", "json")
 
 
 def register(app: typer.Typer) -> None:
@@ -23,30 +21,35 @@ def register(app: typer.Typer) -> None:
 
 def graph(
     output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="FILE.svg, .mmd (Mermaid) or .dot; left out: Mermaid."),
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FORM|FILE",
+            help="svg, mermaid, dot or json; FILE.svg, .mmd or .dot writes FILE. Left out: mermaid.",
+        ),
     ] = None,
-    filename: FilesOption = None,
+    filename: ScenarioFilesOption = None,
     lab: LabOption = None,
 ) -> None:
     """Draw the lab: nodes, bridges, pods, addresses, tunnels, Services. With -f no lab needs to run."""
-    if output and output.suffix not in SUFFIXES:
-        raise InputError(f"{output}: what kind of picture?", f"end the file's name in {', '.join(SUFFIXES)}")
+    form = form_of(output, FORMS) if output else Form("mermaid")
     snapshot = _settled(filename) if filename else _running(client_of(lab))
+    import msgspec
+
     from k8snetlab.render.picture import picture
     from k8snetlab.render.picture_svg import svg
     from k8snetlab.render.picture_text import dot, mermaid
 
-    drawers = {".svg": svg, ".dot": dot, ".mmd": mermaid}
-    text = drawers[output.suffix if output else ".mmd"](picture(snapshot))
-    if output is None:
-        typer.echo(text, nl=False)
+    drawn = picture(snapshot)
+    if form.name == "json":
+        print_json(msgspec.to_builtins(drawn))
         return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{output} cannot be written: {error.strerror}") from None
-    typer.echo(f"{output} written", err=True)
+    text = {"svg": svg, "dot": dot, "mermaid": mermaid}[form.name](drawn)
+    if form.file:
+        write(form.file, text)
+    else:
+        typer.echo(text, nl=False)
 
 
 def _settled(paths: list[str]) -> Snapshot:

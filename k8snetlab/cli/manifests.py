@@ -19,7 +19,9 @@ def load(paths: Sequence[str] | None, verb: str) -> list[Object]:
 
     if not paths:
         raise InputError(f"{verb}: which manifest?", f"k8snetlab {verb} -f FILE (a directory and - for stdin are fine)")
-    return of(scenarios.read_all(paths), whole=verb == "render")
+    drawn = verb in ("render", "graph")
+    files = [file for path in paths for file in scenarios.find(path)] if drawn else scenarios.read_all(paths)
+    return of(files, whole=drawn)
 
 
 def of(files: list[tuple[str, str]], whole: bool = True, machines: bool = False) -> list[Object]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from k8snetlab.cli.probe import end
+
 Result = Mapping[str, Any]
 Target = tuple[str, str, str, int, str]
 """(kind, name, address, port, protocol)"""
@@ -56,8 +58,8 @@ def _totals(results: Sequence[Result]) -> Iterable[str]:
     failed = [result for result in results if not result["ok"]]
     for result in failed:
         yield (
-            f"✗ {_source(result)} → {result['to']} {result['address']}:{result['port']}"
-            f" {result['protocol'].lower()}: {result['error'] or 'answered, and should not be reachable from there'}"
+            f"✗ {_source(result)} → {result['to']} {end(result)} {result['protocol'].lower()}: "
+            f"{result['error'] or 'answered, and should not be reachable from there'}"
         )
     yield f"{len(results) - len(failed)} of {len(results)} probes went as they should"
 
@@ -73,8 +75,8 @@ def _target(result: Result) -> Target:
 
 def _describe(target: Target) -> str:
     kind, name, address, port, protocol = target
-    where = f"[{address}]" if ":" in str(address) else address
-    return f"{kind} {name} {where}:{port}/{protocol.lower()}"
+    where = end({"address": address, "port": port, "protocol": protocol})
+    return f"{kind} {name} {where}/{protocol.lower()}"
 
 
 def _unique(values: Iterable[Any]) -> list[Any]:

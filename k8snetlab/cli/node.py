@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
 def join(
     store: Annotated[str, typer.Option("--store", metavar="URL,…", help=STORE_HELP)],
     name: Annotated[str, typer.Option("--name", metavar="NODE", help="Left out: the machine's hostname.")] = "",
+    node: Annotated[str, typer.Option("--node", hidden=True)] = "",
     iface: IfaceOption = "",
     ca: CaOption = "",
     cert: CertOption = "",
@@ -62,7 +63,7 @@ def join(
     found = joining.find_lab(spec)
     if lab and lab != found.name:
         raise ConflictError(f"the store holds lab {found.name}, not {lab}", f"--lab {found.name}")
-    place = joining.examine(found, name or _hostname(), iface, spec)
+    place = joining.examine(found, name or node or _hostname(), iface, spec)
     client = _begun(found.name, spec, place)
     try:
         joined = client.joined()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from k8snetlab.errors import UnsupportedError
+from k8snetlab.errors import InputError, UnsupportedError, nearest
 
 if TYPE_CHECKING:
     from k8snetlab.lab.client import Client
@@ -31,11 +32,56 @@ class ObjectOutput(StrEnum):
 
 
 class Protocol(StrEnum):
-    """A transport protocol as the API writes it."""
+    """What a packet can be, as the API writes it; ICMP's is an echo request."""
 
     TCP = "TCP"
     UDP = "UDP"
     SCTP = "SCTP"
+    ICMP = "ICMP"
+
+
+class Form(NamedTuple):
+    """What `-o` asks for: a form, and the file it goes into; None is standard output."""
+
+    name: str
+    file: Path | None = None
+
+
+SUFFIXES = {
+    ".svg": "svg",
+    ".mmd": "mermaid",
+    ".mermaid": "mermaid",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".json": "json",
+    ".pcapng": "pcapng",
+}
+"""Which form a file's name asks for."""
+
+
+def form_of(text: str, forms: Sequence[str]) -> Form:
+    """`-o svg` prints that form, `-o lab.svg` writes it into a file: the one rule of every verb that draws."""
+    if text.lower() in forms:
+        return Form(text.lower())
+    file = Path(text)
+    if SUFFIXES.get(file.suffix.lower()) in forms:
+        return Form(SUFFIXES[file.suffix.lower()], file)
+    endings = ", ".join(suffix for suffix, form in SUFFIXES.items() if form in forms)
+    raise InputError(
+        f"-o {text}: neither a form nor a file of one",
+        nearest(text, forms) or f"forms: {', '.join(forms)}; or a FILE that ends in {endings}",
+    )
+
+
+def write(file: Path, text: str) -> None:
+    """Writes what `-o FILE` asks for, and says so."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be written: {error.strerror}", "name a file in a directory that exists and is yours"
+        ) from None
+    typer.echo(f"{file} written", err=True)
 
 
 def example(command: str) -> str:
@@ -158,9 +204,10 @@ def _names(ctx: typer.Context, *groups: str) -> list[str]:
     """Names as the verb takes them: NAMESPACE/NAME outside default, or, where it has a -n, those of that namespace."""
     names = client_of(_lab(ctx)).names()
     found = [name for group in groups for name in names[group]]
-    if all(parameter.name != "namespace" for parameter in ctx.command.params):
+    default = next((parameter.default for parameter in ctx.command.params if parameter.name == "namespace"), "")
+    namespace = ctx.params.get("namespace") or default
+    if not namespace:
         return found
-    namespace = ctx.params.get("namespace") or "default"
     asked = "" if namespace == "default" else namespace
     places = ((name, *name.rpartition("/")) for name in found)
     return [short for name, space, _, short in places if space == asked or name in names["nodes"]]
@@ -203,9 +250,33 @@ NamespaceOption = Annotated[
     str, typer.Option("-n", "--namespace", autocompletion=complete_namespace, help="The Kubernetes namespace.")
 ]
 OutputOption = Annotated[Output | None, typer.Option("-o", "--output", help="For machines.")]
+AnyNamespaceOption = Annotated[
+    str,
+    typer.Option(
+        "-n",
+        "--namespace",
+        autocompletion=complete_namespace,
+        help="The Kubernetes namespace of names without one; left out: default's first, then any other's.",
+    ),
+]
+ProtocolOption = Annotated[
+    Protocol | None, typer.Option("-p", "--protocol", case_sensitive=False, help="TCP where left out.")
+]
+OldProtocolOption = Annotated[Protocol | None, typer.Option("--proto", case_sensitive=False, hidden=True)]
+"""What `--protocol` was called in `trace`."""
 FilesOption = Annotated[
     list[str] | None,
     typer.Option("-f", "--filename", metavar="FILE", help="A manifest, a directory of them, or - for stdin."),
+]
+ScenarioFilesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-f",
+        "--filename",
+        metavar="SCENARIO|DIR|FILE",
+        autocompletion=complete_scenario,
+        help="A manifest, a directory of them, a scenario's name, or - for stdin.",
+    ),
 ]
 STORE_HELP = "The etcd that the lab's machines share, e.g. http://192.168.56.11:2379."
 IfaceOption = Annotated[

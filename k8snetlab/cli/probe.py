@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from k8snetlab.cli.options import (
+    AnyNamespaceOption,
     LabOption,
+    OldProtocolOption,
     OutputOption,
     Protocol,
     client_of,
@@ -39,10 +41,16 @@ def probe(
         Protocol | None,
         typer.Option("-p", "--protocol", case_sensitive=False, help="TCP where left out; with --all, TCP and UDP."),
     ] = None,
+    proto: OldProtocolOption = None,
+    namespace: AnyNamespaceOption = "",
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Send real packets and say who answered. The exit code is 1 when someone did not."""
+    """Send real packets and say who answered. The exit code is 1 when someone did not.
+
+    With --protocol ICMP it is a ping, which needs no port.
+    """
+    protocol = protocol or proto
     if everything == (source is not None) or (source is None) != (target is None):
         raise InputError("probe takes FROM and TO[:PORT], or --all alone", "k8snetlab probe client business-manager:80")
     if source is None or target is None:
@@ -50,7 +58,9 @@ def probe(
         answer = client_of(lab).probe_all(protocols)
     else:
         to, port = split_target(target)
-        answer = client_of(lab).probe(source, to, port, protocol.value if protocol else "TCP")
+        wanted = protocol or Protocol.TCP
+        within = (namespace,) if namespace else ()
+        answer = client_of(lab).probe(source, to, port, wanted.value, *within)
     results = answer["results"]
     if output:
         print_json(answer)
@@ -61,8 +71,8 @@ def probe(
     else:
         for result in results:
             typer.echo(line(result))
-    wanted = "ok" if everything else "reached"
-    if not results or not all(result[wanted] for result in results):
+    good = "ok" if everything else "reached"
+    if not results or not all(result[good] for result in results):
         raise typer.Exit(1)
 
 
@@ -86,8 +96,7 @@ def split_target(text: str) -> tuple[str, int | None]:
 
 def line(result: Mapping[str, Any]) -> str:
     """One result in words."""
-    where = f"[{result['address']}]" if ":" in str(result["address"]) else result["address"]
-    head = f"{result['from']} → {result['to']} {where}:{result['port']} {str(result['protocol']).lower()}"
+    head = f"{result['from']} → {result['to']} {end(result)} {str(result['protocol']).lower()}"
     if not result["reached"]:
         error = str(result["error"])
         return f"{head}: {error}" if error.startswith("no answer") else f"{head}: no answer: {error}"
@@ -95,4 +104,13 @@ def line(result: Mapping[str, Any]) -> str:
     if not result["answeredBy"]:
         return f"{head}: answered {took}"
     place = " on ".join(filter(None, (result["answeredIP"], result["answeredNode"])))
-    return f"{head}: answered by {result['answeredBy']} ({place}) {took}, saw client {result['client']}"
+    saw = f", saw client {result['client']}" if result["client"] else ""
+    return f"{head}: answered by {result['answeredBy']} ({place}) {took}{saw}"
+
+
+def end(result: Mapping[str, Any]) -> str:
+    """Address and port of what was asked; a ping has no port."""
+    address = str(result["address"])
+    if str(result["protocol"]).upper() == "ICMP":
+        return address
+    return f"[{address}]:{result['port']}" if ":" in address else f"{address}:{result['port']}"

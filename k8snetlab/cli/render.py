@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from k8snetlab.cli.options import FilesOption, example
+from k8snetlab.cli.options import ScenarioFilesOption, example
 from k8snetlab.errors import InputError
 
 
@@ -19,12 +19,12 @@ class Family(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=example("render -f scenarios/business-manager --node node1 --rules"))(render)
+    app.command(epilog=example("render -f business-manager --node node1 --rules"))(render)
 
 
 def render(
     node: Annotated[str, typer.Option("--node", metavar="NODE", help="The node to render.")],
-    filename: FilesOption = None,
+    filename: ScenarioFilesOption = None,
     rules: Annotated[bool, typer.Option("--rules", help="The text for iptables-restore --noflush.")] = False,
     links: Annotated[bool, typer.Option("--links", help="The ip and bridge commands, in order.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Both; so it is when nothing is chosen.")] = False,

@@ -29,7 +29,7 @@ FATES = {
 }
 
 
-def tell(answer: Json, console: Console | None = None) -> None:
+def tell(answer: Json, console: Console | None = None, verbose: bool = False) -> None:
     console = console or Console(highlight=False, soft_wrap=True)
     for line in lines(answer):
         console.print(line)
@@ -107,6 +107,8 @@ def _ending(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
     if way["reason"]:
         fate.append(f"; {way['reason']}")
     yield fate
+    if answer.get("note"):
+        yield Text(f"note: {answer['note']}")
     if observed:
         seen = Text("observed:  ")
         seen.append(FATES[observed["fate"]], style="green" if observed["fate"] == "answered" else "bold red")

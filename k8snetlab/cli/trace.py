@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from k8snetlab.cli.options import (
+    AnyNamespaceOption,
+    Form,
     LabOption,
-    OutputOption,
+    OldProtocolOption,
+    Protocol,
+    ProtocolOption,
     client_of,
     complete_node,
     complete_place,
     complete_target,
     example,
+    form_of,
     print_json,
+    write,
 )
 from k8snetlab.cli.probe import split_target
 from k8snetlab.errors import InputError
 
-
-class Traced(StrEnum):
-    """The protocols that a packet can be traced of."""
-
-    TCP = "tcp"
-    UDP = "udp"
-    ICMP = "icmp"
-    SCTP = "sctp"
+FORMS = ("json", "svg", "mermaid")
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +45,8 @@ def trace(
             help="A pod, a Service, a node, an address or outside.",
         ),
     ],
-    protocol: Annotated[Traced, typer.Option("--proto", case_sensitive=False, help="What is sent.")] = Traced.TCP,
+    protocol: ProtocolOption = None,
+    proto: OldProtocolOption = None,
     node: Annotated[
         str,
         typer.Option("--node", metavar="NODE", autocompletion=complete_node, help="Enter the Service by NODE's port."),
@@ -56,10 +55,19 @@ def trace(
         str, typer.Option("--endpoint", metavar="IP[:PORT]", help="Of a Service's ways show the one to this endpoint.")
     ] = "",
     predict_only: Annotated[bool, typer.Option("--predict-only", help="Send no packet.")] = False,
-    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw it into FILE.")] = None,
-    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print it as a Mermaid sequence diagram.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Also all that decided between the hops, and who put it there.")
+    ] = False,
+    namespace: AnyNamespaceOption = "",
     lab: LabOption = None,
-    output: OutputOption = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FORM|FILE", help="json, svg or mermaid; FILE.svg or .mmd draws it into FILE."
+        ),
+    ] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", hidden=True)] = None,
+    mermaid: Annotated[bool, typer.Option("--mermaid", hidden=True)] = False,
 ) -> None:
     """Follow a packet and its answer hop by hop: predicted from what the kernel holds, then watched for real.
 
@@ -69,36 +77,40 @@ def trace(
         raise InputError("a real packet goes where chance sends it", "use --endpoint with --predict-only")
     if mermaid and output:
         raise InputError("--mermaid and -o are two forms of output", "choose one")
+    form = form_of(output, FORMS) if output else Form("mermaid" if mermaid else "text")
     name, port = split_target(target)
-    answer = client_of(lab).trace(
-        {
-            "from": source,
-            "to": name,
-            "port": port,
-            "protocol": protocol.value,
-            "node": node,
-            "endpoint": endpoint,
-            "predictOnly": predict_only,
-        }
-    )
-    if svg is not None:
-        from k8snetlab.cli import sequence
-
-        try:
-            svg.write_text(sequence.svg(answer))
-        except OSError as error:
-            raise InputError(f"cannot write {svg}: {error.strerror}") from error
-    if output:
-        print_json(answer)
-    elif mermaid:
-        from k8snetlab.cli import sequence
-
-        typer.echo(sequence.mermaid(answer))
-    else:
+    sent = (protocol or proto or Protocol.TCP).value.lower()
+    question = {
+        "from": source,
+        "to": name,
+        "port": port,
+        "protocol": sent,
+        "node": node,
+        "endpoint": endpoint,
+        "predictOnly": predict_only,
+    }
+    answer = client_of(lab).trace(question | ({"namespace": namespace} if namespace else {}))
+    for file in filter(None, (svg, form.file)):
+        write(file, _drawn(answer, "svg" if file is svg else form.name))
+    if form.file or form.name == "text":
         from k8snetlab.cli import story
 
-        story.tell(answer)
+        story.tell(answer, verbose=verbose)
+    elif form.name == "json":
+        print_json(answer)
+    else:
+        typer.echo(_drawn(answer, form.name))
     observed = answer["observed"]
     fate = observed["fate"] if observed else answer["ways"][answer["chosen"]]["fate"]
     if fate != "answered" or (observed and not observed["agrees"]):
         raise typer.Exit(1)
+
+
+def _drawn(answer: dict[str, Any], form: str) -> str:
+    from k8snetlab.cli import sequence
+
+    if form == "json":
+        import json
+
+        return json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
+    return sequence.svg(answer) if form == "svg" else sequence.mermaid(answer)

@@ -75,8 +75,12 @@ class Client:
         """Names for completion: {"nodes": […], "pods": […], "services": […]}."""
         return self._json("GET", f"{OWN}/names")
 
-    def probe(self, source: str, target: str, port: int | None = None, protocol: str = "TCP") -> Json:
-        return self._json("POST", f"{OWN}/probe", {"from": source, "to": target, "port": port, "protocols": [protocol]})
+    def probe(
+        self, source: str, target: str, port: int | None = None, protocol: str = "TCP", namespace: str = ""
+    ) -> Json:
+        """`namespace` is that of names which do not say theirs; "": default's first, then any other's."""
+        body = {"from": source, "to": target, "port": port, "protocols": [protocol], "namespace": namespace}
+        return self._json("POST", f"{OWN}/probe", body)
 
     def probe_all(self, protocols: Sequence[str] | None = None) -> Json:
         return self._json("POST", f"{OWN}/probe", {"protocols": [*(protocols or ("TCP", "UDP"))]})

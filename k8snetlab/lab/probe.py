@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -14,14 +15,18 @@ import msgspec
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
+from k8snetlab.errors import InputError, K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import netns
+from k8snetlab.kernel.shot import shoot
 from k8snetlab.render import names
 from k8snetlab.render.pods import sandbox_name
 
+ICMP = "ICMP"
 TIMEOUT = 2.0
 """Seconds a probe waits for an answer."""
 PARALLEL = 64
+POD_WORDS, SERVICE_WORDS = ("pod", "pods", "po"), ("svc", "service", "services")
+"""What may stand before a slash, where a name alone could be another kind's."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -34,7 +39,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a probe is sent to. `kind` is pod, clusterIP, nodePort, externalIP or address."""
+    """What a probe is sent to. `kind` is pod, clusterIP, nodePort, externalIP, node or address."""
 
     name: str
     kind: str
@@ -87,7 +92,21 @@ def targets(snapshot: Snapshot, protocols: Iterable[str] = ("TCP", "UDP")) -> li
     for service in snapshot.all(Service).values():
         found += _service_targets(snapshot, service)
     wanted = {p.upper() for p in protocols}
+    if ICMP in wanted:
+        found += _pingable(snapshot)
     return [target for target in found if target.protocol in wanted]
+
+
+def within(snapshot: Snapshot, name: str, namespace: str) -> str:
+    """The name as one of `namespace` ("": of any), where it is no node's, no address, and does not say it itself."""
+    kind, slash, rest = name.partition("/")
+    prefix, bare = (f"{kind}/", rest) if slash and kind in (*POD_WORDS, *SERVICE_WORDS) else ("", name)
+    alone = not prefix and (snapshot.get(Node, name) is not None or name in (names.ROUTER, names.OUTSIDE))
+    if not namespace or alone or "/" in bare or _is_address(bare):
+        return name
+    if "." in bare and not any(snapshot.get(named, bare, namespace) for named in (Pod, Service)):
+        return name  # NAME.NAMESPACE, as the cluster's DNS has it
+    return f"{prefix}{namespace}/{bare}"
 
 
 def find_place(snapshot: Snapshot, name: str) -> Place:
@@ -104,7 +123,7 @@ def find_place(snapshot: Snapshot, name: str) -> Place:
 
 
 def find_pod(snapshot: Snapshot, name: str) -> Pod:
-    namespace, _, short = name.removeprefix("pod/").rpartition("/")
+    namespace, _, short = _without_kind(name, POD_WORDS).rpartition("/")
     pods = [p for p in snapshot.all(Pod).values() if not namespace or p.namespace == namespace]
     exact = [p for p in pods if p.name == short]
     exact = [p for p in exact if p.namespace == "default"] or exact
@@ -121,6 +140,8 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
     A Service may be "name", "namespace/name", "name.namespace" (with or without .svc.cluster.local) or "svc/name". Of a
     pod and a Service of one name the pod is meant where it has the port, and where "pod/name" says so.
     """
+    if protocol == ICMP:
+        return [_pinged(snapshot, name)]
     node = snapshot.get(Node, name)
     if _is_address(name):
         if port is None:
@@ -131,7 +152,7 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
             raise InputError(f"{name}: a node needs a port", f"{name}:30080, a NodePort of a Service")
         return [Target(name, "nodePort", node.addresses[0], port, protocol)]
     kind, slash, rest = name.partition("/")
-    meant = bool(slash) and kind in ("svc", "service", "services")
+    meant = bool(slash) and kind in SERVICE_WORDS
     services = _services(snapshot, rest if meant else name)
     if meant and not services:
         raise NotFoundError(f"no Service is called {rest!r}", "`k8snetlab get services -A` lists them")
@@ -186,13 +207,18 @@ async def _probe(place: Place, target: Target, snapshot: Snapshot) -> Result:
     began = time.perf_counter()
     error, answer = "", None
     try:
-        answer = await asyncio.wait_for(_exchange(place.netns, target), TIMEOUT)
+        if target.protocol == ICMP:
+            answer = await _ping(place.netns, target.address, snapshot)
+        else:
+            answer = await asyncio.wait_for(_exchange(place.netns, target), TIMEOUT)
     except TimeoutError:
         error = f"no answer within {TIMEOUT:g} s"
     except OSError as refused:
         error = os.strerror(refused.errno).lower() if refused.errno else str(refused)
     except K8sNetLabError as missing:
         error = missing.message
+    if error and target.protocol == ICMP:
+        error = no_echo(snapshot, target.address) or error
     reached = answer is not None
     inside = place.kind not in ("outside", "router")
     announced = any(target.address in node.addresses for node in snapshot.all(Node).values())
@@ -260,6 +286,58 @@ def _parse(data: bytes) -> dict[str, object]:
     return said if isinstance(said, dict) else {}
 
 
+def _pinged(snapshot: Snapshot, name: str) -> Target:
+    """What an echo request for `name` goes to; it has no port, and whose address it is may be a Service's."""
+    node = snapshot.get(Node, name)
+    if node is not None and node.addresses:
+        return Target(name, "node", node.addresses[0], 0, ICMP)
+    if _is_address(name):
+        return Target(name, "address", name, 0, ICMP)
+    plain = _without_kind(name, POD_WORDS)
+    namespace, _, short = plain.rpartition("/")
+    if plain == name and snapshot.get(Pod, short, namespace or "default") is None:
+        with contextlib.suppress(NotFoundError):
+            return msgspec.structs.replace(find_targets(snapshot, name, None, "TCP")[0], port=0, protocol=ICMP)
+    pod = find_pod(snapshot, name)
+    if not pod.ips:
+        raise NotFoundError(f"pod {pod.short_name} has no address (yet)", "`k8snetlab get pods -A` shows its state")
+    return Target(pod.short_name, "pod", pod.ips[0], 0, ICMP)
+
+
+def _pingable(snapshot: Snapshot) -> Iterator[Target]:
+    """Every pod and every node: what has its address on a device."""
+    for pod in snapshot.all(Pod).values():
+        if pod.ready and not pod.spec.hostNetwork:
+            for ip in pod.ips:
+                yield Target(pod.short_name, "pod", ip, 0, ICMP)
+    for node in snapshot.all(Node).values():
+        for ip in node.addresses:
+            yield Target(node.name, "node", ip, 0, ICMP)
+
+
+async def _ping(place: str, address: str, snapshot: Snapshot) -> dict[str, object]:
+    """One echo request; its answer says nothing of who gave it, but the lab's objects do."""
+    shot = await asyncio.to_thread(shoot, place, address, 0, "icmp", TIMEOUT)
+    if shot.heard == "lost":
+        raise TimeoutError
+    if shot.heard != "answered":
+        raise KernelError(shot.error)
+    for pod in snapshot.all(Pod).values():
+        if address in pod.ips and not pod.spec.hostNetwork:
+            return {"pod": pod.short_name, "node": pod.spec.nodeName, "ip": address}
+    node = next((node.name for node in snapshot.all(Node).values() if address in node.addresses), "")
+    return {"pod": node, "ip": address}
+
+
+def no_echo(snapshot: Snapshot, address: str) -> str:
+    """Why nobody answers a ping of a Service's address, "" of another one."""
+    for service in snapshot.all(Service).values():
+        ingress = [i.ip for i in service.status.loadBalancer.ingress]
+        if address in (*service.clusterIPs, *ingress):
+            return f"a Service cannot be pinged: {address} is on no device, only in rules for its ports"
+    return ""
+
+
 def _pod_targets(pod: Pod) -> list[Target]:
     return [
         Target(pod.short_name, "pod", ip, port.containerPort, port.protocol)
@@ -311,10 +389,17 @@ def _belongs(snapshot: Snapshot, pod: Pod, name: str) -> Iterator[bool]:
 
 def _pod_has(snapshot: Snapshot, name: str, port: int) -> bool:
     """Whether a pod of that name is meant explicitly, or has the port."""
-    namespace, _, short = name.removeprefix("pod/").rpartition("/")
+    plain = _without_kind(name, POD_WORDS)
+    namespace, _, short = plain.rpartition("/")
     pod = snapshot.get(Pod, short, namespace or "default")
     declared = [p.containerPort for container in pod.spec.serving_containers for p in container.ports] if pod else []
-    return name.startswith("pod/") or port in declared
+    return plain != name or port in declared
+
+
+def _without_kind(name: str, words: tuple[str, ...]) -> str:
+    """ "other/web" of "pod/other/web", where `words` has pod."""
+    kind, slash, rest = name.partition("/")
+    return rest if slash and kind in words else name
 
 
 def _is_address(text: str) -> bool:

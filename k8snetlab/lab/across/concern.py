@@ -8,8 +8,7 @@ from typing import Any
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.lab.agents import Agents
-from k8snetlab.lab.probe import Place, find_place
-from k8snetlab.render import names
+from k8snetlab.lab.probe import Place, find_place, within
 
 
 def node_of(snapshot: Snapshot, method: str, path: Sequence[str], query: Mapping[str, str], body: Any) -> str:
@@ -30,7 +29,7 @@ def node_of(snapshot: Snapshot, method: str, path: Sequence[str], query: Mapping
         case ("GET", "tables", *name) | ("POST", "exec", *name):
             return place_of(snapshot, "/".join(name), query.get("namespace", "")).node
         case ("POST", "probe" | "trace") if isinstance(body, dict) and body.get("from"):
-            return find_place(snapshot, body["from"]).node
+            return place_of(snapshot, body["from"], body.get("namespace") or "").node
     return ""
 
 
@@ -41,7 +40,4 @@ def afar(snapshot: Snapshot, agents: Agents) -> set[str]:
 
 def place_of(snapshot: Snapshot, name: str, namespace: str) -> Place:
     """A node, the router or the outside host; else a pod, of `namespace` where the name does not say."""
-    alone = snapshot.get(Node, name) is not None or name in (names.ROUTER, names.OUTSIDE)
-    name = name.removeprefix("pod/")
-    bare = "/" not in name
-    return find_place(snapshot, f"{namespace}/{name}" if namespace and bare and not alone else name)
+    return find_place(snapshot, within(snapshot, name, namespace))

@@ -21,7 +21,7 @@ from k8snetlab.lab.across.afar import Afar, aligned
 from k8snetlab.lab.explain.namespaces import Namespaces
 from k8snetlab.lab.explain.recognition import Recognition, flow_of
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.probe import Place, Target, find_place, find_targets
+from k8snetlab.lab.probe import ICMP, Place, Target, find_place, find_targets, no_echo, within
 from k8snetlab.render import names
 from k8snetlab.trace.compare import Sighting, compare
 from k8snetlab.trace.owners import Owners
@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 class Question(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"}):
     """What is asked. `protocol` is one of PROTOCOLS; `node`: enter a Service by its node port there; `endpoint`: of a
-    Service's ways show the one to this "ip" or "ip:port"."""
+    Service's ways show the one to this "ip" or "ip:port"; `namespace`: that of names without one."""
 
     source: str
     target: str
@@ -45,10 +45,11 @@ class Question(msgspec.Struct, frozen=True, rename={"source": "from", "target": 
     node: str = ""
     endpoint: str = ""
     predictOnly: bool = False
+    namespace: str = ""
 
 
 def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | None = None) -> Json:
-    """{"from", "fromNode", "to", "kind", "address", "port", "protocol", "ways": [Way…], "chosen", "observed"}.
+    """{"from", "fromNode", "to", "kind", "address", "port", "protocol", "ways": [Way…], "chosen", "observed", "note"}.
 
     `chosen` is the number of the way that was taken, or that is shown; `observed` {"fate", "agrees", "differences",
     "remark", "milliseconds", "error", "connections", "unwatched"} or None; `unwatched` says of machines why they did
@@ -56,6 +57,11 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | 
     """
     if question.protocol not in PROTOCOLS:
         raise InputError(f"{question.protocol!r} cannot be traced", f"use {', '.join(PROTOCOLS)}")
+    question = replace(
+        question,
+        source=within(snapshot, question.source, question.namespace),
+        target=within(snapshot, question.target, question.namespace),
+    )
     place, target = find_place(snapshot, question.source), _target(snapshot, question)
     if not netns.exists(place.netns):
         raise NotFoundError(f"{place.name} has no network namespace (yet)", "`k8snetlab status` tells what is wrong")
@@ -76,6 +82,7 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | 
         "ways": msgspec.to_builtins(ways),
         "chosen": chosen,
         "observed": observed,
+        "note": no_echo(snapshot, target.address) if target.protocol == ICMP else "",
     }
 
 
@@ -95,10 +102,10 @@ def _target(snapshot: Snapshot, question: Question) -> Target:
         outside = split(snapshot.lab.spec.underlay.outside)
         if snapshot.lab.spec.machines or not outside:
             raise NotFoundError("this lab has no host outside", "name an address: 203.0.113.10:80")
-        return Target(name, "address", outside[0].partition("/")[0], port or 80, question.protocol.upper())
+        where, protocol = outside[0].partition("/")[0], question.protocol.upper()
+        return Target(name, "address", where, 0 if protocol == ICMP else port or 80, protocol)
     if question.protocol == "icmp":
-        found = find_targets(snapshot, name, port or 1, "TCP")[0]
-        return replace(found, port=0, protocol="ICMP")
+        return find_targets(snapshot, name, None, ICMP)[0]
     return find_targets(snapshot, name, port, question.protocol.upper())[0]
 
 

@@ -17,7 +17,7 @@ from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel.packets import Watch
 from k8snetlab.lab import probe
 from k8snetlab.lab.across.afar import Afar
-from k8snetlab.lab.across.concern import afar
+from k8snetlab.lab.across.concern import afar, place_of
 from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents, is_paused
 from k8snetlab.lab.cluster import Cluster
@@ -41,8 +41,9 @@ class Explaining:
         snapshot = self._cluster.snapshot
         protocols = [p.upper() for p in body.get("protocols") or ["TCP", "UDP"]]
         if source := body.get("from"):
-            place = probe.find_place(snapshot, source)
-            pairs = [(place, t) for t in probe.find_targets(snapshot, body["to"], body.get("port"), protocols[0])]
+            namespace = body.get("namespace") or ""
+            place, to = place_of(snapshot, source, namespace), probe.within(snapshot, body["to"], namespace)
+            pairs = [(place, t) for t in probe.find_targets(snapshot, to, body.get("port"), protocols[0])]
         else:
             targets, others = probe.targets(snapshot, protocols), afar(snapshot, self._agents)
             places = [place for place in probe.places(snapshot) if place.node not in others]
