@@ -73,11 +73,21 @@ class Proxy(Value):
 
 
 class StoreSpec(Value):
+    """`endpoints` are URLs of etcd's members, `ca`, `cert` and `key` PEM files. `insecure` admits plain http: whoever
+    reaches such a store can write to the lab, and a Pod's command runs as root.
+    """
+
     type: Literal["embedded", "etcd"] = "embedded"
     endpoints: tuple[str, ...] = ()
     ca: str = ""
     cert: str = ""
     key: str = ""
+    insecure: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether anybody who reaches one of the endpoints is let in."""
+        return any(url.startswith("http://") for url in self.endpoints)
 
 
 class LabSpec(Value):

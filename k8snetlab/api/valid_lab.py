@@ -306,5 +306,12 @@ def _store(report: Report, lab: Lab) -> None:
         if not url.startswith(("http://", "https://")) or len(url.split("://")[1]) < 1:
             message = f"{url!r} is no URL; write it like https://192.168.0.10:2379"
             report.error(lab, ("spec", "store", "endpoints", number), message)
+    if store.open and not store.insecure:
+        report.error(
+            lab,
+            ("spec", "store", "endpoints"),
+            "plain http lets anybody who reaches the store write to the lab, and a Pod's command runs as root; "
+            "use https with ca, cert and key, or say `insecure: true`",
+        )
     if bool(store.cert) != bool(store.key):
         report.error(lab, ("spec", "store"), "cert and key belong together; give both or neither")

@@ -11,6 +11,7 @@ from k8snetlab.cli.options import (
     CaOption,
     CertOption,
     IfaceOption,
+    InsecureOption,
     KeyOption,
     LabOption,
     OutputOption,
@@ -51,6 +52,7 @@ def up(
     ca: CaOption = "",
     cert: CertOption = "",
     key: KeyOption = "",
+    insecure: InsecureOption = False,
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -71,7 +73,7 @@ def up(
     from k8snetlab.lab.up import start
 
     body = objects[0] if objects[0]["kind"] == "Lab" else next(obj for obj in objects if obj["kind"] == "Lab")
-    if place := nodes.place_of(body, node, iface, store, (ca, cert, key)):
+    if place := nodes.place_of(body, node, iface, nodes.Shared(store, ca, cert, key, insecure)):
         client = nodes.begin(body, place)
     else:
         client = start(name, next((obj.spec.store for obj in loaded if isinstance(obj, Lab)), None))

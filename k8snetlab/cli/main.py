@@ -26,12 +26,13 @@ from k8snetlab.cli import (
     probe,
     render,
     store,
+    token,
     trace,
 )
 from k8snetlab.cli.options import complete_lab
 from k8snetlab.errors import K8sNetLabError
 
-CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node"})
+CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node", "token"})
 """Verbs that, interrupted, have done a part of their work."""
 _verb: list[str] = []
 """The verb that the command line names, once it has been read so far."""
@@ -57,6 +58,7 @@ for room in (
     misses,
     render,
     store,
+    token,
     node,
 ):
     room.register(app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -12,6 +12,7 @@ from k8snetlab.cli.options import (
     CaOption,
     CertOption,
     IfaceOption,
+    InsecureOption,
     KeyOption,
     LabOption,
     OutputOption,
@@ -22,6 +23,7 @@ from k8snetlab.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from k8snetlab.api.lab import StoreSpec
     from k8snetlab.lab.client import Client
     from k8snetlab.lab.machines.joining import Place
 
@@ -33,38 +35,87 @@ def register(app: typer.Typer) -> None:
         help="This machine as a node of a lab that several machines share.",
         no_args_is_help=True,
         rich_markup_mode=None,
-        epilog=example("node join --store http://192.168.56.11:2379 --name node2"),
+        epilog=example("node join 192.168.56.11:2378 --token TOKEN --discovery-token-ca-cert-hash HASH"),
     )
-    node.command(epilog=example("node join --store http://192.168.56.11:2379 --name node2 --iface eth1"))(join)
+    node.command(epilog=example("node join 192.168.56.11:2378 --token TOKEN --discovery-token-ca-cert-hash HASH"))(join)
     node.command(epilog=example("node leave"))(leave)
     app.add_typer(node, name="node")
 
 
+class Shared(NamedTuple):
+    """The store that options name; `urls` is "" where they name none."""
+
+    urls: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    insecure: bool = False
+
+    @property
+    def spec(self) -> StoreSpec:
+        from k8snetlab.lab.machines import joining
+
+        return joining.shared_store(self.urls, self.ca, self.cert, self.key, self.insecure)
+
+
 def join(
-    store: Annotated[str, typer.Option("--store", metavar="URL,…", help=STORE_HELP)],
+    address: Annotated[
+        str, typer.Argument(metavar="[ADDRESS]", help="Where the store gives certificates: `k8snetlab token create`.")
+    ] = "",
+    token: Annotated[str, typer.Option("--token", metavar="TOKEN", help="What lets this machine in, once.")] = "",
+    ca_hash: Annotated[
+        str,
+        typer.Option("--discovery-token-ca-cert-hash", metavar="HASH", help="Which CA is the store's: sha256:…"),
+    ] = "",
+    unpinned: Annotated[
+        bool,
+        typer.Option("--discovery-token-unsafe-skip-ca-verification", help="Go by the token alone, without that hash."),
+    ] = False,
+    store: Annotated[str, typer.Option("--store", metavar="URL,…", help=f"Without a token. {STORE_HELP}")] = "",
     name: Annotated[str, typer.Option("--name", metavar="NODE", help="Left out: the machine's hostname.")] = "",
     node: Annotated[str, typer.Option("--node", hidden=True)] = "",
     iface: IfaceOption = "",
     ca: CaOption = "",
     cert: CertOption = "",
     key: KeyOption = "",
+    insecure: InsecureOption = False,
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Make this machine a node of the lab that the store holds."""
+    """Make this machine a node of the lab that the store holds.
+
+    With what `k8snetlab token create` prints on the store's machine, or with --store and a certificate of your own.
+    """
     need_root("node join")
+    from k8snetlab.errors import InputError
+    from k8snetlab.lab.machines import fetching
+
+    if bool(address or token) == bool(store):
+        raise InputError(
+            "a token or a store: one of them says where to join",
+            "`k8snetlab token create` on the store's machine prints the whole command",
+        )
+    if store:
+        _join(Shared(store, ca, cert, key, insecure).spec, name or node, iface, lab, output)
+        return
+    if not (address and token):
+        raise InputError("ADDRESS and --token go together", "`k8snetlab token create` prints the whole command")
+    with fetching.fetched(address, token, ca_hash, name or node or _hostname(), unpinned) as spec:
+        _join(spec, name or node, iface, lab, output)
+
+
+def _join(spec: StoreSpec, name: str, iface: str, lab: str | None, output: Any) -> None:
     import time
 
     from k8snetlab.errors import ConflictError, K8sNetLabError
-    from k8snetlab.lab.machines import joining
+    from k8snetlab.lab.machines import fetching, joining
 
     began = time.monotonic()
-    spec = joining.shared_store(store, ca, cert, key)
     found = joining.find_lab(spec)
     if lab and lab != found.name:
         raise ConflictError(f"the store holds lab {found.name}, not {lab}", f"--lab {found.name}")
-    place = joining.examine(found, name or node or _hostname(), iface, spec)
-    client = _begun(found.name, spec, place)
+    place = joining.examine(found, name or _hostname(), iface, spec)
+    client = _begun(found.name, fetching.kept(spec, found.name), place)
     try:
         joined = client.joined()
     except (K8sNetLabError, KeyboardInterrupt):
@@ -131,7 +182,7 @@ def is_here(files: list[tuple[str, str]], lab: str | None) -> bool:
     return any(isinstance(obj, Lab) and obj.name in ours for obj in load(files, machines=True).objects)
 
 
-def place_of(body: Json, node: str, iface: str, store: str, files: tuple[str, str, str]) -> Place | None:
+def place_of(body: Json, node: str, iface: str, store: Shared) -> Place | None:
     """Where `up` makes this machine a node: with --node, or where it is one already; `body`, the Lab, is made to agree.
 
     None in a lab whose nodes are namespaces of this machine.
@@ -143,16 +194,16 @@ def place_of(body: Json, node: str, iface: str, store: str, files: tuple[str, st
     known = machine.read(LabPaths(body["metadata"]["name"]))
     spec = body.setdefault("spec", {})
     if not (node or known or spec.get("machines")):
-        given = [option for option, value in (("--store", store), ("--iface", iface)) if value]
+        given = [option for option, value in (("--store", store.urls), ("--iface", iface)) if value]
         if given:
             raise InputError(f"{given[0]} goes with --node", "--node NAME makes this machine that node of the lab")
         return None
     if not node and known is None:
         raise InputError("the nodes of this lab are machines: which one is this?", "--node NAME --store URL")
-    return _place(body, node or (known.node if known else ""), iface, store, files)
+    return _place(body, node or (known.node if known else ""), iface, store)
 
 
-def _place(body: Json, node: str, iface: str, store: str, files: tuple[str, str, str]) -> Place:
+def _place(body: Json, node: str, iface: str, store: Shared) -> Place:
     import msgspec
 
     from k8snetlab.api.body import decode
@@ -166,14 +217,14 @@ def _place(body: Json, node: str, iface: str, store: str, files: tuple[str, str,
     spec["machines"] = True
     if isinstance(spec.get("nodes"), int):
         spec["nodes"] = []
-    if store:
-        shared = joining.shared_store(store, *files)
+    if store.urls:
+        shared = store.spec
     else:
         shared = msgspec.convert(spec.get("store", {}), StoreSpec)
         if shared.type == "embedded":
             shared = storing.read_spec(LabPaths(body["metadata"]["name"]))
     if shared.type == "embedded":
-        raise InputError("machines share a lab through a store that all of them reach", "--store http://ADDRESS:2379")
+        raise InputError("machines share a lab through a store that all of them reach", "--store https://ADDRESS:2379")
     spec["store"] = msgspec.to_builtins(shared)
     lab = decode(msgspec.json.decode(msgspec.json.encode(body)))
     assert isinstance(lab, Lab)

@@ -278,7 +278,12 @@ ScenarioFilesOption = Annotated[
         help="A manifest, a directory of them, a scenario's name, or - for stdin.",
     ),
 ]
-STORE_HELP = "The etcd that the lab's machines share, e.g. http://192.168.56.11:2379."
+STORE_HELP = "The etcd that the lab's machines share, e.g. https://192.168.56.11:2379."
+OPEN_STORE = "is open: whoever reaches it can write Pods whose commands run as root"
+InsecureOption = Annotated[
+    bool,
+    typer.Option("--insecure", help="Plain http: whoever reaches the store can run commands as root."),
+]
 IfaceOption = Annotated[
     str, typer.Option("--iface", metavar="INTERFACE", help="This machine's device (or address) towards the others.")
 ]

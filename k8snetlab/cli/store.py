@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from k8snetlab.cli.options import LabOption, OutputOption, client_of, example, print_json
+from k8snetlab.cli.options import OPEN_STORE, InsecureOption, LabOption, OutputOption, client_of, example, print_json
 
 DIRECTORY = Path("/var/lib/k8snetlab/etcd")
+DirectoryOption = Annotated[Path, typer.Option("--directory", metavar="DIR", help="Where the store keeps its data.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +22,7 @@ def register(app: typer.Typer) -> None:
     )
     store.command(epilog=example("store status"))(status)
     store.command(epilog=example("store dump /registry/services"))(dump)
-    store.command(epilog=example("store serve --listen http://192.168.56.11:2379"))(serve)
+    store.command(epilog=example("store serve --listen https://192.168.56.11:2379"))(serve)
     app.add_typer(store, name="store")
 
 
@@ -32,6 +33,8 @@ def status(lab: LabOption = None, output: OutputOption = None) -> None:
         print_json(state)
     else:
         typer.echo(f"{state['type']} at {', '.join(state['where'])}")
+        if state.get("insecure"):
+            typer.secho(f"the store {OPEN_STORE}", fg="red")
         typer.echo("answers" if state["healthy"] else f"does not answer: {state['problem']}")
         typer.echo(f"revision {state['revision']}")
         for kind, count in state["objects"].items():
@@ -58,23 +61,40 @@ def dump(
 
 def serve(
     listen: Annotated[str, typer.Option("--listen", metavar="URL", help="The address for clients.")] = (
-        "http://127.0.0.1:2379"
+        "https://127.0.0.1:2379"
     ),
-    directory: Annotated[Path, typer.Option("--directory", metavar="DIR", help="Where it keeps its data.")] = DIRECTORY,
+    join_port: Annotated[
+        int,
+        typer.Option(
+            "--join-port",
+            min=0,
+            max=65535,
+            help="Where machines with a token get their certificate [default: the port below --listen's].",
+        ),
+    ] = 0,
+    directory: DirectoryOption = DIRECTORY,
+    insecure: InsecureOption = False,
 ) -> None:
-    """Run an etcd for a workshop until Ctrl-C. Labs on other machines name it in spec.store.endpoints."""
+    """Run an etcd for a workshop until Ctrl-C, with mutual TLS and a CA of its own.
+
+    `k8snetlab token create` prints the command by which another machine joins. Plain http only with --insecure: then
+    whoever reaches the store, any user of this machine among them, can run commands as root.
+    """
     import signal
 
-    from k8snetlab.store.serve import serve as start
+    from k8snetlab.store import serving
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    process = start(directory, listen)
+    served = serving.start(directory, listen, join_port, insecure, lambda line: typer.echo(line, err=True))
     try:
-        process.wait_ready()
+        served.wait_ready()
         typer.echo(f"etcd answers at {listen}, its data is in {directory}; Ctrl-C ends it", err=True)
-        if process.wait():
-            raise process.ended()
+        if insecure:
+            typer.secho(f"warning: it {OPEN_STORE}", fg="red", err=True)
+        else:
+            typer.echo("`k8snetlab token create` prints how other machines join", err=True)
+        served.wait()
     except KeyboardInterrupt:
         pass
     finally:
-        process.stop()
+        served.stop()

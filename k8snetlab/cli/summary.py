@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from k8snetlab.cli.options import OPEN_STORE
 from k8snetlab.cli.views import age, duration, table
 from k8snetlab.lab import labs
 
@@ -118,6 +121,8 @@ def status(state: Mapping[str, Any]) -> str:
         if said["daemon"] != daemon
     ]
     services = f"{state['services']} Service{'' if state['services'] == 1 else 's'}"
+    if store.get("insecure"):
+        others.append(typer.style(f"the store {OPEN_STORE} (--insecure)", fg="red"))
     lines = [
         f"lab {state['lab']}: {pods['running']} of {pods['total']} pods running, {services}",
         "   ".join(facts),

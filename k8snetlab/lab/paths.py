@@ -32,6 +32,7 @@ class LabPaths:
         self.kubelet_socket = self.directory / "kubelet.sock"
         self.store = self.directory / "store.db"
         self.store_spec = self.directory / "store.json"
+        self.pki = self.directory / "pki"
         self.machine = self.directory / "machine.json"
         self.left = self.directory / "left"
         self.ledger = self.directory / "ledger"

@@ -32,9 +32,14 @@ def read_spec(paths: LabPaths) -> StoreSpec:
 
 def write_spec(paths: LabPaths, spec: StoreSpec) -> None:
     """Keeps the store of a lab for its daemon. Raises InputError when the lab runs on another one already."""
-    if paths.ledger.exists() and read_spec(paths) != spec:
+    if paths.ledger.exists() and _place(read_spec(paths)) != _place(spec):
         raise InputError("spec.store cannot be changed while the lab runs", "`k8snetlab down` first, then `up`")
     paths.store_spec.write_bytes(msgspec.json.encode(spec))
+
+
+def _place(spec: StoreSpec) -> StoreSpec:
+    """Which store it is, whatever is thought of it."""
+    return msgspec.structs.replace(spec, insecure=False)
 
 
 async def claim(lab: str, spec: StoreSpec, snapshot: Snapshot, store: Store) -> None:

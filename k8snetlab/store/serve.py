@@ -24,7 +24,8 @@ LOG = "etcd.log"
 
 
 class ServerTls(msgspec.Struct, frozen=True):
-    """PEM files of an etcd that speaks TLS to clients; with `ca`, clients must show a certificate signed by it."""
+    """PEM files of an etcd that speaks TLS; with `ca`, clients (and other members, where no `peer` is given) must
+    show a certificate signed by it."""
 
     cert: str
     key: str
@@ -124,7 +125,9 @@ def serve(
     binary = shutil.which("etcd")
     if binary is None:
         raise UnsupportedError("there is no etcd on this machine", "apt-get install etcd-server etcd-client")
-    _refuse(listen, tls)
+    refuse_url(listen)
+    if urlsplit(listen).scheme == "https" and tls is None:
+        raise InputError(f"{listen}: etcd needs a certificate for TLS", "http://, or `k8snetlab store serve`")
     advertised = advertise or listen
     if urlsplit(advertised).hostname in ("0.0.0.0", "::"):
         raise InputError(f"{listen} is no address that clients can use", "name one of this machine's own addresses")
@@ -132,7 +135,9 @@ def serve(
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StoreError(f"{directory}: {error.strerror}", "a directory for etcd's data is wanted") from error
-    peer, metrics = peer or _free_url(), metrics or _free_url()
+    secure_peers = bool(tls and tls.ca and not peer)
+    peer = peer or _free_url("https" if secure_peers else "http")
+    metrics = metrics or _free_url("http")
     options = {
         "name": name,
         "data-dir": str(directory / "data"),
@@ -152,6 +157,9 @@ def serve(
         options |= {"cert-file": tls.cert, "key-file": tls.key}
         if tls.ca:
             options |= {"trusted-ca-file": tls.ca, "client-cert-auth": "true"}
+        if secure_peers:
+            options |= {"peer-cert-file": tls.cert, "peer-key-file": tls.key, "peer-trusted-ca-file": tls.ca}
+            options["peer-client-cert-auth"] = "true"
     if quota:
         options["quota-backend-bytes"] = str(quota)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
@@ -166,7 +174,7 @@ def serve(
     return EtcdProcess(process, directory, advertised, f"{metrics}/health")
 
 
-def _refuse(listen: str, tls: ServerTls | None) -> None:
+def refuse_url(listen: str) -> None:
     """Raises InputError for what etcd could not listen at; it would say so with all of its options."""
     try:
         url = urlsplit(listen)
@@ -174,14 +182,12 @@ def _refuse(listen: str, tls: ServerTls | None) -> None:
     except ValueError:
         right = False
     if not right:
-        raise InputError(f"{listen!r} is no URL for clients", "write http://ADDRESS:2379")
-    if url.scheme == "https" and tls is None:
-        raise InputError(f"{listen}: etcd needs a certificate for TLS", "http://, or run etcd itself with --cert-file")
+        raise InputError(f"{listen!r} is no URL for clients", "write https://ADDRESS:2379")
 
 
-def _free_url() -> str:
+def _free_url(scheme: str) -> str:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"http://127.0.0.1:{server.getsockname()[1]}"
+        return f"{scheme}://127.0.0.1:{server.getsockname()[1]}"
 
 
 def _is_healthy(url: str) -> bool:

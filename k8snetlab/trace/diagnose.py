@@ -148,7 +148,7 @@ def store(trouble: str, where: tuple[str, ...], problems: Mapping[str, str]) -> 
             f"the store at {', '.join(where)} is not usable: {trouble}",
             "what is in the kernel stays as it is, but no object can be changed, and a new daemon would not start",
             "k8snetlab store status",
-            f"k8snetlab store serve --listen {where[0]}" if etcd else "k8snetlab down, and up again",
+            _serve(where[0]) if etcd else "k8snetlab down, and up again",
         )
     for key, problem in problems.items():
         yield Finding(
@@ -170,3 +170,7 @@ def notes_on_agents(paused: Mapping[str, bool], on_miss: bool) -> list[str]:
         for name, is_paused in paused.items()
         if is_paused
     ]
+
+
+def _serve(url: str) -> str:
+    return f"k8snetlab store serve --listen {url}{' --insecure' if url.startswith('http://') else ''}"

@@ -140,8 +140,8 @@ def pair(objects: str, directory: Path) -> Iterator[tuple[Machine, Machine]]:
         file.write_text(objects)
         with store_on(one, directory):
             try:
-                one.run("up", str(file), "--node", "node1", "--store", url(one), "--iface", "eth1")
-                two.run("node", "join", "--store", url(one), "--name", "node2", "--iface", "eth1")
+                one.run("up", str(file), "--node", "node1", "--store", url(one), "--insecure", "--iface", "eth1")
+                two.run("node", "join", "--store", url(one), "--insecure", "--name", "node2", "--iface", "eth1")
                 eventually(lambda: _synced(one))
                 yield one, two
             finally:

@@ -106,7 +106,8 @@ def test_an_etcd_that_has_stopped(tmp_path: Path) -> None:
     file = tmp_path / "lab.yaml"
     pods = (SCENARIOS / "two-nodes" / "pods.yaml").read_text()
     head = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\n"
-    file.write_text(f'{head}spec: {{nodes: 2, store: {{type: etcd, endpoints: ["{endpoint}"]}}}}\n---\n{pods}')
+    store = f'{{type: etcd, endpoints: ["{endpoint}"], insecure: true}}'
+    file.write_text(f"{head}spec: {{nodes: 2, store: {store}}}\n---\n{pods}")
     try:
         etcd.wait_ready()
         lab.run("up", str(file))
@@ -115,7 +116,8 @@ def test_an_etcd_that_has_stopped(tmp_path: Path) -> None:
         eventually(lambda: not lab.json("status")["store"]["healthy"], 60)
         found = lab.json("diagnose", code=1)["findings"]
         assert [(f["kind"], f["object"]) for f in found] == [("store", endpoint)]
-        assert endpoint in found[0]["message"] and found[0]["mend"] == f"k8snetlab store serve --listen {endpoint}"
+        assert endpoint in found[0]["message"]
+        assert found[0]["mend"] == f"k8snetlab store serve --listen {endpoint} --insecure"
         lab.run("pause", "node1", code=None)
         kill(lab.pids()["daemon"])
         assert named(lab) == [("daemon", "dead"), ("store", "gone")]

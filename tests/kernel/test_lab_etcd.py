@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.root, needs_etcd]
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2, store: {type: etcd, endpoints: ["%s"]}}
+spec: {nodes: 2, store: {type: etcd, endpoints: ["%s"], insecure: true}}
 ---
 apiVersion: v1
 kind: Pod
@@ -80,6 +80,11 @@ def lab(tmp_path: Path, etcd: EtcdProcess, manifest: Path) -> Iterator[Lab]:
         lab.run("down")
 
 
+def serving(directory: Path, listen: str, name: str = "served") -> subprocess.Popen[str]:
+    words = ("store", "serve", "--insecure", "--listen", listen, "--directory", str(directory / name))
+    return Lab(directory).start(*words)
+
+
 def keys(endpoint: str) -> list[str]:
     command = ["etcdctl", "--endpoints", endpoint, "get", "--prefix", "/", "--keys-only"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={"ETCDCTL_API": "3"})
@@ -110,8 +115,7 @@ def test_a_lab_in_etcd_has_kubernetes_keys_and_takes_them_away(lab: Lab, endpoin
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_store_serve_runs_until_it_is_ended(tmp_path: Path, endpoint: str, end: signal.Signals) -> None:
-    directory = tmp_path / "served"
-    process = Lab(tmp_path).start("store", "serve", "--listen", endpoint, "--directory", str(directory))
+    process = serving(tmp_path, endpoint)
     assert process.stderr is not None
     assert "etcd answers" in process.stderr.readline()
     assert keys(endpoint) == []
@@ -125,7 +129,7 @@ def test_store_serve_runs_until_it_is_ended(tmp_path: Path, endpoint: str, end: 
 def test_store_serve_beside_another(tmp_path: Path, etcd: EtcdProcess) -> None:
     """Whose ports for members and metrics are taken."""
     listen = f"http://127.0.0.1:{free_port()}"
-    process = Lab(tmp_path).start("store", "serve", "--listen", listen, "--directory", str(tmp_path / "second"))
+    process = serving(tmp_path, listen, "second")
     assert process.stderr is not None
     assert "etcd answers" in process.stderr.readline()
     assert keys(listen) == []
@@ -142,13 +146,13 @@ def test_store_serve_beside_another(tmp_path: Path, etcd: EtcdProcess) -> None:
         ("http://127.0.0.1:99999", "is no URL for clients", 2),
         ("http://127.0.0.1:2379\n--name=x", "is no URL for clients", 2),
         ("", "is no URL for clients", 2),
-        ("https://127.0.0.1:2379", "needs a certificate for TLS", 2),
+        ("https://127.0.0.1:2379", "--insecure goes with http://", 2),
         ("http://0.0.0.0:2379", "no address that clients can use", 2),
         ("http://192.0.2.1:2379", "cannot assign requested address", 1),
     ],
 )
 def test_store_serve_says_what_it_cannot_do(tmp_path: Path, listen: str, said: str, code: int) -> None:
-    words = ("store", "serve", "--listen", listen, "--directory", str(tmp_path / "served"))
+    words = ("store", "serve", "--insecure", "--listen", listen, "--directory", str(tmp_path / "served"))
     text = Lab(tmp_path).run(*words, code=code)
     assert said in text and "hint:" in text
     assert "etcd answers" not in text and "stacktrace" not in text
@@ -160,7 +164,7 @@ def test_store_serve_where_no_directory_can_be(tmp_path: Path) -> None:
 
 
 def test_store_serve_tells_when_its_etcd_dies(tmp_path: Path, endpoint: str) -> None:
-    process = Lab(tmp_path).start("store", "serve", "--listen", endpoint, "--directory", str(tmp_path / "served"))
+    process = serving(tmp_path, endpoint)
     assert process.stderr is not None
     assert "etcd answers" in process.stderr.readline()
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

@@ -67,7 +67,7 @@ def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Lab, st
             stack.callback(etcd.stop)
             etcd.wait_ready()
         lab = Lab(tmp_path)
-        store = f", store: {{type: etcd, endpoints: ['{endpoint}']}}" if endpoint else ""
+        store = f", store: {{type: etcd, endpoints: ['{endpoint}'], insecure: true}}" if endpoint else ""
         (tmp_path / "lab.yaml").write_text(LAB % store)
         lab.run("up", str(tmp_path / "lab.yaml"))
         stack.callback(lambda: lab.run_directory.exists() and lab.run("down"))
@@ -150,11 +150,11 @@ def test_anothers_etcd_is_left_alone(tmp_path: Path, key: str, value: str, why: 
     try:
         etcd.wait_ready()
         etcdctl(endpoint, "put", key, value)
-        (tmp_path / "lab.yaml").write_text(LAB % f", store: {{type: etcd, endpoints: ['{endpoint}']}}")
+        (tmp_path / "lab.yaml").write_text(LAB % f", store: {{type: etcd, endpoints: ['{endpoint}'], insecure: true}}")
         said = lab.run("up", str(tmp_path / "lab.yaml"), code=1)
         assert why in said and "Traceback" not in said
         lab.run("down", code=None)
-        said = lab.run("node", "join", "--store", endpoint, "--name", "node2", code=1)
+        said = lab.run("node", "join", "--store", endpoint, "--insecure", "--name", "node2", code=1)
         assert "no lab" in said and "this is a bug" not in said
         assert etcdctl(endpoint, "get", "--prefix", "/").strip() == f"{key}\n{value}".strip()
     finally:

@@ -10,7 +10,8 @@ from machines import Machine, Wire
 
 pytestmark = pytest.mark.root
 STORE = "http://192.168.56.99:2379"  # nobody answers there; all of this happens before anybody is asked
-UP = ("up", "machines", "--node", "node1", "--store", STORE)
+CA = "/etc/ssl/certs/ca-certificates.crt"
+UP = ("up", "machines", "--node", "node1", "--store", STORE, "--insecure")
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_two_candidates_and_nothing_that_tells(machine: Machine) -> None:
     machine.here("ip", "link", "add", "eth2", "type", "veth", "peer", "name", "far")
     machine.here("ip", "link", "set", "eth2", "up")
     machine.here("ip", "address", "add", "172.16.5.1/24", "dev", "eth2")
-    said = complaint(machine, "up", "machines", "--node", "node1", "--store", "http://127.0.0.1:2379")
+    said = complaint(machine, "up", "machines", "--node", "node1", "--store", "http://127.0.0.1:2379", "--insecure")
     assert "eth1 (192.168.56.11/24)" in said
     assert "eth2 (172.16.5.1/24)" in said
     assert "--iface" in said
@@ -107,19 +108,35 @@ def test_options_that_belong_together(machine: Machine) -> None:
 
 
 def test_a_store_that_does_not_answer(machine: Machine) -> None:
-    said = complaint(machine, "node", "join", "--store", "http://192.168.56.11:1", "--name", "node2", code=1)
+    words = ("--store", "http://192.168.56.11:1", "--insecure", "--name", "node2")
+    said = complaint(machine, "node", "join", *words, code=1)
     assert "192.168.56.11:1" in said
 
 
-@pytest.mark.parametrize("store", ["http://192.168.56.11:1", "https://192.168.56.11:1"])
-def test_a_lab_whose_store_does_not_answer_has_not_begun(machine: Machine, store: str) -> None:
-    said = complaint(machine, "up", "machines", "--node", "node1", "--store", store, code=1)
-    assert store in said
+@pytest.mark.parametrize("words", [("http://192.168.56.11:1", "--insecure"), ("https://192.168.56.11:1", "--ca", CA)])
+def test_a_lab_whose_store_does_not_answer_has_not_begun(machine: Machine, words: tuple[str, ...]) -> None:
+    said = complaint(machine, "up", "machines", "--node", "node1", "--store", *words, code=1)
+    assert words[0] in said
+    assert not list(machine.run_directory.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("http://192.168.56.11:2379",), "plain http lets anybody who reaches the store"),
+        (("https://192.168.56.11:2379",), "wants a certificate of this machine's"),
+        (("https://192.168.56.11:2379", "--insecure", "--ca", CA), "--insecure is for http://"),
+        (("http://192.168.56.11:2379", "--insecure", "--ca", CA), "--ca, --cert and --key are for https://"),
+    ],
+)
+def test_a_store_is_open_only_when_that_is_said(machine: Machine, words: tuple[str, ...], said: str) -> None:
+    assert said in complaint(machine, "node", "join", "--name", "node2", "--store", *words)
+    assert said in complaint(machine, "up", "machines", "--node", "node2", "--store", *words)
     assert not list(machine.run_directory.glob("*"))
 
 
 @pytest.mark.parametrize("node", ["Bad Name", "-x", "router", "a\nb", "ü", "n" * 64])
 def test_names_that_no_node_can_have(machine: Machine, node: str) -> None:
-    said = complaint(machine, "up", "machines", f"--node={node}", "--store", STORE)
+    said = complaint(machine, "up", "machines", f"--node={node}", "--store", STORE, "--insecure")
     assert "the node's name" in said
     assert "--name NAME" in said

@@ -40,8 +40,8 @@ def _compare(machine: Machine, before: dict[str, str]) -> None:
 def lab(two: tuple[Machine, Machine]) -> tuple[Machine, Machine]:
     """The scenario `machines` on both."""
     one, other = two
-    one.run("up", "machines", "--node", "node1", "--store", url(one))
-    other.run("node", "join", "--store", url(one), "--name", "node2")
+    one.run("up", "machines", "--node", "node1", "--store", url(one), "--insecure")
+    other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
     eventually(lambda: one.whole() and len(ready(one)) == 3)
     return two
 
@@ -90,7 +90,7 @@ def test_a_machine_that_leaves_is_what_it_was_and_the_lab_goes_on(
     assert [node["metadata"]["name"] for node in one.json("get", "nodes")["items"]] == ["node1"]
     eventually(lambda: other.address not in one.here("bridge", "fdb", "show", "dev", "flannel.1"))
     assert "10.244.2.0/24" not in one.here("ip", "route")
-    other.run("node", "join", "--store", url(one), "--name", "node2")
+    other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
     eventually(lambda: one.whole() and len(ready(one)) == 3)
 
 
@@ -105,12 +105,12 @@ def test_a_name_or_an_address_that_another_machine_has_is_refused(wire: Wire, la
     one, _ = lab
     third = wire.machine()
     before = third.state()
-    said = third.run("node", "join", "--store", url(one), "--name", "node2", code=1)
+    said = third.run("node", "join", "--store", url(one), "--insecure", "--name", "node2", code=1)
     assert "node2" in said
     assert "--name" in said
     assert third.state() == before
     assert not (third.run_directory / third.name).exists()
-    said = third.run("up", "machines", "--node", "node2", "--store", url(one), code=1)
+    said = third.run("up", "machines", "--node", "node2", "--store", url(one), "--insecure", code=1)
     assert "another machine is node node2 already" in said
     assert third.state() == before
     assert not (third.run_directory / third.name).exists()
@@ -120,7 +120,7 @@ def test_a_name_or_an_address_that_another_machine_has_is_refused(wire: Wire, la
 
 def test_joining_before_the_lab_is_there(two: tuple[Machine, Machine]) -> None:
     one, other = two
-    said = other.run("node", "join", "--store", url(one), "--name", "node2", code=1)
+    said = other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2", code=1)
     assert "holds no lab" in said
     assert f"--store {url(one)}" in said
 
@@ -165,6 +165,6 @@ def test_up_where_the_leaders_daemon_does_not_answer(lab: tuple[Machine, Machine
 def test_a_machine_is_in_one_lab_only(lab: tuple[Machine, Machine]) -> None:
     one, _ = lab
     one.environment["K8SNETLAB_LAB"] = "another"
-    said = one.run("up", "machines", "--node", "node1", "--store", url(one), code=1)
+    said = one.run("up", "machines", "--node", "node1", "--store", url(one), "--insecure", code=1)
     assert f"a node of lab {one.name} already" in said
     one.environment["K8SNETLAB_LAB"] = one.name

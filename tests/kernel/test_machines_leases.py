@@ -59,7 +59,7 @@ class Three:
         self.files.write_text(LAB % wire.lab)
 
     def join(self, machine: Machine) -> None:
-        machine.run("node", "join", "--store", url(self.one), "--name", machine.node)
+        machine.run("node", "join", "--store", url(self.one), "--insecure", "--name", machine.node)
 
     def pods(self) -> dict[str, dict[str, Any]]:
         """Of each node the status of its web pod, as the first machine has it."""
@@ -89,7 +89,7 @@ def three(namespace: Callable[[str], str], tmp_path: Path) -> Iterator[Three]:
     with ExitStack() as stack:
         three.etcd = stack.enter_context(store_on(three.one, tmp_path))
         stack.callback(take_down, three.all)
-        three.one.run("up", str(three.files), "--node", "node1", "--store", url(three.one))
+        three.one.run("up", str(three.files), "--node", "node1", "--store", url(three.one), "--insecure")
         three.join(three.two)
         three.join(three.three)
         three.one.run("scale", "deploy/web", "--replicas", "0")
@@ -198,7 +198,7 @@ def test_a_store_that_lost_everything_is_no_expiry(three: Three, tmp_path: Path)
         eventually(lambda: "lost" in str(one.json("status")["problems"]), 60)
         assert one.probe("client", "web")["ok"]
         assert three.entries(one, two) == three.entries(two, third) == 3
-        one.run("up", str(three.files), "--node", "node1", "--store", url(one))
+        one.run("up", str(three.files), "--node", "node1", "--store", url(one), "--insecure")
         eventually(lambda: set(store_keys(one, "/coreos.com/network/subnets/")) == set(had.values()), 60)
         assert {lease["node"]: lease["key"] for lease in two.json("get", "lease")["items"]} == had
         eventually(lambda: one.whole() and two.whole(), 60)

@@ -39,8 +39,8 @@ def machines(namespace: Callable[[str], str], tmp_path: Path) -> Iterator[tuple[
     with ExitStack() as stack:
         stack.enter_context(store_on(one, tmp_path))
         stack.callback(take_down, [one, other])
-        one.run("up", "machines", "--node", "node1", "--store", url(one))
-        other.run("node", "join", "--store", url(one), "--name", "node2")
+        one.run("up", "machines", "--node", "node1", "--store", url(one), "--insecure")
+        other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
         eventually(lambda: len(ready(one)) == 3 and one.whole())
         yield one, other
     assert [state(one), state(other)] == [*before]
@@ -77,7 +77,7 @@ def test_another_daemon_takes_over_and_nobody_notices(machines: tuple[Machine, M
     found = _without_counters(identity(other))
     kill(other, "daemon")
     assert one.probe("client", "web")["answeredNode"] == "node2"
-    other.run("node", "join", "--store", url(one), "--name", "node2")
+    other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
     eventually(lambda: one.whole() and other.whole())
     assert _without_counters(identity(other)) == found
 
@@ -144,7 +144,7 @@ def test_down_leaves_a_machine_that_others_use_as_it_was(
     crowd(other, variant)
     before = everything(other)
     with store_on(one, tmp_path):
-        other.run("up", str(scenario), "--node", "node2", "--store", url(one))
+        other.run("up", str(scenario), "--node", "node2", "--store", url(one), "--insecure")
         assert other.probe("node2", "web")["answeredNode"] == "node2"
         kill(other, "daemon", "kubelet")
     other.run("down")

@@ -12,9 +12,18 @@ from .machine import Machine
 from .state import settings, state
 from .waiting import eventually
 
-STORE = "http://192.168.56.11:2379"
+STORE = "https://192.168.56.11:2379"
+TOKEN = "abcdef.0123456789abcdef"
+PKI = "/var/lib/k8snetlab/etcd/pki"
+ETCDCTL = (
+    *("etcdctl", "--endpoints", STORE, "--cacert", f"{PKI}/ca.crt"),
+    *("--cert", f"{PKI}/client.crt", "--key", f"{PKI}/client.key"),
+)
 UP = ("up", "/root/machines", "--node", "node1", "--store", STORE)
-JOIN = ("node", "join", "--store", STORE, "--name", "node2")
+JOIN = (
+    *("node", "join", "192.168.56.11:2378", "--token", TOKEN),
+    *("--discovery-token-unsafe-skip-ca-verification", "--name", "node2"),
+)
 NETWORKS = {
     "vxlan, proactive": {"backend": "vxlan", "resolve": "proactive"},
     "vxlan, on-miss": {"backend": "vxlan", "resolve": "on-miss"},
@@ -119,7 +128,7 @@ def assert_as_before(machine: Machine, before: Before) -> None:
 
 def serve(machine: Machine) -> None:
     machine.ask("k8snetlab", "store", "serve", "--listen", STORE)
-    eventually(lambda: machine.attempt("etcdctl", "--endpoints", STORE, "endpoint", "health").code == 0)
+    eventually(lambda: machine.attempt("k8snetlab", "token", "create", TOKEN, "--ttl", "0").code == 0)
 
 
 def test_vagrants_nat_interface_is_refused(node1: Machine, before: object) -> None:
@@ -260,4 +269,4 @@ def test_down_leaves_nothing_behind_on_any_machine(node1: Machine, node2: Machin
     assert_as_before(node1, before)
     eventually(lambda: node2.attempt("ls", "/run/k8snetlab/machines").code != 0)
     assert_as_before(node2, before)
-    assert node1.run("etcdctl", "--endpoints", STORE, "get", "--prefix", "/", "--keys-only").split() == []
+    assert node1.run(*ETCDCTL, "get", "--prefix", "/", "--keys-only").split() == []

@@ -16,7 +16,7 @@ LAB = f"""
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
 metadata: {{name: afar}}
-spec: {{nodes: 2, store: {{type: etcd, endpoints: ["{STORE}"]}}}}
+spec: {{nodes: 2, store: {{type: etcd, endpoints: ["{STORE}"], insecure: true}}}}
 ---
 apiVersion: v1
 kind: Pod
@@ -65,7 +65,7 @@ def node2(machines: list[Machine], store: Machine) -> Iterator[Machine]:
 
 
 def serve(machine: Machine) -> None:
-    machine.ask("k8snetlab", "store", "serve", "--listen", STORE)
+    machine.ask("k8snetlab", "store", "serve", "--insecure", "--listen", STORE)
     eventually(lambda: machine.attempt("etcdctl", "--endpoints", STORE, "endpoint", "health").code == 0)
 
 

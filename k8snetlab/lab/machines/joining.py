@@ -19,6 +19,7 @@ from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.up import start
 from k8snetlab.store.open import open_store
+from k8snetlab.store.served import Directory
 
 PATIENCE = 10.0
 """Seconds that a store gets to answer."""
@@ -65,14 +66,35 @@ def begin(lab: str, store: StoreSpec, place: Place) -> Client:
     return start(lab, store, place.machine)
 
 
-def shared_store(endpoints: str, ca: str, cert: str, key: str) -> StoreSpec:
-    """The store that options name; `endpoints` are URLs, separated by commas."""
+def shared_store(endpoints: str, ca: str, cert: str, key: str, insecure: bool = False) -> StoreSpec:
+    """The store that options name; `endpoints` are URLs, separated by commas.
+
+    Without `ca`, `cert` and `key` a store that this machine serves itself is used with its own.
+    """
     urls = tuple(url.strip().rstrip("/") for url in endpoints.split(",") if url.strip())
-    urls = tuple(url if "://" in url else f"http{'s' if ca else ''}://{url}" for url in urls)
+    urls = tuple(url if "://" in url else f"http{'' if insecure else 's'}://{url}" for url in urls)
     if not urls:
-        raise InputError("--store names no store", "--store http://192.168.56.11:2379")
-    files = (str(Path(file).resolve()) if file else "" for file in (ca, cert, key))
-    return StoreSpec("etcd", urls, *files)
+        raise InputError("--store names no store", "--store https://192.168.56.11:2379")
+    given = any((ca, cert, key))
+    if not given and len(urls) == 1:
+        ca, cert, key = Directory().client_files(urls[0])
+    ca, cert, key = (str(Path(file).resolve()) if file else "" for file in (ca, cert, key))
+    spec = StoreSpec("etcd", urls, ca, cert, key, insecure)
+    if spec.open and not insecure:
+        raise InputError(
+            "plain http lets anybody who reaches the store write to the lab, and a Pod's command runs as root",
+            "join with what `k8snetlab token create` prints; https:// with --ca, --cert and --key; or --insecure",
+        )
+    if insecure and not spec.open:
+        raise InputError("--insecure is for http://", "leave it out")
+    if spec.open and given:
+        raise InputError("--ca, --cert and --key are for https://", "leave them out, or write https://")
+    if not spec.open and not given and not ca:
+        raise InputError(
+            f"{urls[0]} wants a certificate of this machine's",
+            "join with what `k8snetlab token create` prints there, or give --ca, --cert and --key",
+        )
+    return spec
 
 
 def find_lab(store: StoreSpec) -> Lab:

@@ -63,6 +63,7 @@ class Standing:
             "kubelet": {"pid": self._kubelet.pid},
             "store": {
                 "type": self._store_spec.type,
+                "insecure": self._store_spec.open,
                 "revision": snapshot.revision,
                 **msgspec.to_builtins(self._cluster.informer.health()),
             },
@@ -74,6 +75,7 @@ class Standing:
         snapshot, spec = self._cluster.snapshot, self._store_spec
         return {
             "type": spec.type,
+            "insecure": spec.open,
             "where": list(spec.endpoints) or [str(self._paths.store)],
             "revision": snapshot.revision,
             "objects": {
