@@ -7,15 +7,16 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from k8snetlab.api.core import PodTemplateSpec
-from k8snetlab.api.meta import LabelSelector, Object, Value
+from k8snetlab.api.meta import LabelSelector, Object, Value, always
 
 Replicas = Annotated[int, Meta(ge=0, le=100_000)]
 
 
 class WorkloadSpec(Value):
-    replicas: Replicas = 1
-    selector: LabelSelector = LabelSelector()
-    template: PodTemplateSpec = PodTemplateSpec()
+    replicas: Replicas = always(1)
+    minReadySeconds: int = 0
+    selector: LabelSelector = always(LabelSelector())
+    template: PodTemplateSpec = always(PodTemplateSpec())
 
 
 class WorkloadStatus(Value):
@@ -26,33 +27,42 @@ class WorkloadStatus(Value):
     observedGeneration: int = 0
 
 
+class ReplicaSetStatus(WorkloadStatus):
+    replicas: int = always(0)
+
+
 class RollingUpdate(Value):
     """How many pods, or how many of a hundred ("25%"), there may be too many or too few meanwhile."""
 
-    maxSurge: int | str = "25%"
-    maxUnavailable: int | str = "25%"
+    maxSurge: int | str = always("25%")
+    maxUnavailable: int | str = always("25%")
 
 
 class Strategy(Value):
-    type: Literal["RollingUpdate", "Recreate"] = "RollingUpdate"
+    type: Literal["RollingUpdate", "Recreate"] = always("RollingUpdate")
     rollingUpdate: RollingUpdate | None = None
 
 
 class DeploymentSpec(WorkloadSpec):
-    strategy: Strategy = Strategy()
+    strategy: Strategy = always(Strategy())
+    revisionHistoryLimit: int = always(10)
+    progressDeadlineSeconds: int = always(600)
+    paused: bool = False
 
 
 class Deployment(Object):
     KIND: ClassVar[str] = "Deployment"
     API_VERSION: ClassVar[str] = "apps/v1"
+    counted: ClassVar[bool] = True
 
-    spec: DeploymentSpec = DeploymentSpec()
-    status: WorkloadStatus = WorkloadStatus()
+    spec: DeploymentSpec = always(DeploymentSpec())
+    status: WorkloadStatus = always(WorkloadStatus())
 
 
 class ReplicaSet(Object):
     KIND: ClassVar[str] = "ReplicaSet"
     API_VERSION: ClassVar[str] = "apps/v1"
+    counted: ClassVar[bool] = True
 
-    spec: WorkloadSpec = WorkloadSpec()
-    status: WorkloadStatus = WorkloadStatus()
+    spec: WorkloadSpec = always(WorkloadSpec())
+    status: ReplicaSetStatus = always(ReplicaSetStatus())

@@ -1,26 +1,38 @@
 """Kinds of the core group, v1: Namespace, Node, Pod, Service, Endpoints.
 
-Only the fields that shape the network are typed; others are named in a warning when a manifest is loaded.
+What shapes the network is typed, and so is what the API server fills in; fields that are only handed on hold plain
+values (`Any`); others are named in a warning when a manifest is loaded.
 Source: Kubernetes API reference, core/v1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
-from k8snetlab.api.meta import Object, ObjectMeta, Port, Value
+from k8snetlab.api.meta import Object, ObjectMeta, Port, Value, always
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
 IPFamily = Literal["IPv4", "IPv6"]
+
+
+class NamespaceSpec(Value):
+    finalizers: tuple[str, ...] = always(("kubernetes",))
+
+
+class NamespaceStatus(Value):
+    phase: Literal["Active", "Terminating"] = always("Active")
 
 
 class Namespace(Object):
     KIND: ClassVar[str] = "Namespace"
     API_VERSION: ClassVar[str] = "v1"
     namespaced: ClassVar[bool] = False
+
+    spec: NamespaceSpec = always(NamespaceSpec())
+    status: NamespaceStatus = always(NamespaceStatus())
 
 
 # --- Node -----------------------------------------------------------------------------------------------------------
@@ -31,12 +43,20 @@ class NodeAddress(Value):
     address: str
 
 
+class Taint(Value):
+    key: str
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+    value: str = ""
+    timeAdded: str | None = None
+
+
 class NodeSpec(Value):
     """`podCIDRs` holds at most one CIDR per IP family; `podCIDR` is the first of them."""
 
     podCIDR: str = ""
     podCIDRs: tuple[str, ...] = ()
     unschedulable: bool = False
+    taints: tuple[Taint, ...] = ()
 
 
 class Condition(Value):
@@ -47,9 +67,38 @@ class Condition(Value):
     lastTransitionTime: str | None = None
 
 
+class NodeSystemInfo(Value):
+    """What kubelet tells of its machine; `kubeProxyVersion` is empty since 1.33."""
+
+    architecture: str = always("")
+    bootID: str = always("")
+    containerRuntimeVersion: str = always("")
+    kernelVersion: str = always("")
+    kubeProxyVersion: str = always("")
+    kubeletVersion: str = always("")
+    machineID: str = always("")
+    operatingSystem: str = always("")
+    osImage: str = always("")
+    systemUUID: str = always("")
+
+
+class DaemonEndpoint(Value):
+    Port: int = always(0)
+
+
+class NodeDaemonEndpoints(Value):
+    kubeletEndpoint: DaemonEndpoint = always(DaemonEndpoint())
+
+
 class NodeStatus(Value):
+    """`capacity` and `allocatable` are quantities as Kubernetes writes them: {"cpu": "2", "memory": "4Gi"}."""
+
     addresses: tuple[NodeAddress, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    capacity: Mapping[str, str] = {}
+    allocatable: Mapping[str, str] = {}
+    daemonEndpoints: NodeDaemonEndpoints = always(NodeDaemonEndpoints())
+    nodeInfo: NodeSystemInfo = always(NodeSystemInfo())
 
 
 class Node(Object):
@@ -57,8 +106,8 @@ class Node(Object):
     API_VERSION: ClassVar[str] = "v1"
     namespaced: ClassVar[bool] = False
 
-    spec: NodeSpec = NodeSpec()
-    status: NodeStatus = NodeStatus()
+    spec: NodeSpec = always(NodeSpec())
+    status: NodeStatus = always(NodeStatus())
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -81,7 +130,7 @@ class Node(Object):
 class ContainerPort(Value):
     containerPort: Port
     name: str = ""
-    protocol: Protocol = "TCP"
+    protocol: Protocol = always("TCP")
     hostPort: int = 0
     hostIP: str = ""
 
@@ -109,6 +158,18 @@ class Container(Value):
     env: tuple[EnvVar, ...] = ()
     workingDir: str = ""
     restartPolicy: Literal["Always", "OnFailure", "Never"] | None = None
+    imagePullPolicy: Literal["", "Always", "IfNotPresent", "Never"] = ""
+    resources: Mapping[str, Any] = always({})
+    terminationMessagePath: str = always("/dev/termination-log")
+    terminationMessagePolicy: Literal["File", "FallbackToLogsOnError"] = always("File")
+
+
+class Toleration(Value):
+    key: str = ""
+    operator: Literal["", "Exists", "Equal", "Lt", "Gt"] = ""
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    tolerationSeconds: int | None = None
 
 
 class PodSpec(Value):
@@ -116,13 +177,22 @@ class PodSpec(Value):
 
     containers: tuple[Container, ...] = ()
     initContainers: tuple[Container, ...] = ()
-    restartPolicy: Literal["Always", "OnFailure", "Never"] = "Always"
+    restartPolicy: Literal["Always", "OnFailure", "Never"] = always("Always")
     nodeName: str = ""
     hostname: str = ""
     subdomain: str = ""
     hostNetwork: bool = False
     nodeSelector: Mapping[str, str] = {}
-    terminationGracePeriodSeconds: int = 30
+    terminationGracePeriodSeconds: int = always(30)
+    dnsPolicy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] = always("ClusterFirst")
+    enableServiceLinks: bool | None = None
+    preemptionPolicy: Literal["PreemptLowerPriority", "Never"] | None = None
+    priority: int | None = None
+    schedulerName: str = always("default-scheduler")
+    securityContext: Mapping[str, Any] = always({})
+    serviceAccount: str = ""
+    serviceAccountName: str = ""
+    tolerations: tuple[Toleration, ...] = ()
 
     @property
     def sidecars(self) -> tuple[Container, ...]:
@@ -147,19 +217,19 @@ class ContainerStateWaiting(Value):
 
 
 class ContainerStateRunning(Value):
-    startedAt: str | None = None
+    startedAt: str | None = always(None)
 
 
 class ContainerStateTerminated(Value):
     """`reason` is Completed, Error, StartError or ContainerStatusUnknown; of one that a signal ended `exitCode` is 128
     and the signal's number, as containerd says it."""
 
-    exitCode: int = 0
+    exitCode: int = always(0)
     signal: int = 0
     reason: str = ""
     message: str = ""
-    startedAt: str | None = None
-    finishedAt: str | None = None
+    startedAt: str | None = always(None)
+    finishedAt: str | None = always(None)
     containerID: str = ""
 
 
@@ -171,16 +241,25 @@ class ContainerState(Value):
     terminated: ContainerStateTerminated | None = None
 
 
+class HostIP(Value):
+    ip: str
+
+
+class PodCondition(Condition):
+    lastProbeTime: str | None = always(None)
+    observedGeneration: int = 0
+
+
 class ContainerStatus(Value):
     """`lastState` is how it ended before it was started for the last time."""
 
     name: str
-    state: ContainerState = ContainerState()
-    lastState: ContainerState = ContainerState()
-    ready: bool = False
-    restartCount: int = 0
-    image: str = ""
-    imageID: str = ""
+    state: ContainerState = always(ContainerState())
+    lastState: ContainerState = always(ContainerState())
+    ready: bool = always(False)
+    restartCount: int = always(0)
+    image: str = always("")
+    imageID: str = always("")
     containerID: str = ""
     started: bool | None = None
 
@@ -191,11 +270,14 @@ class PodStatus(Value):
     `reason` is "NodeLost" while nobody hears of the pod's node.
     """
 
-    phase: str = "Pending"
+    phase: str = always("Pending")
     podIP: str = ""
     podIPs: tuple[PodIP, ...] = ()
     hostIP: str = ""
     startTime: str | None = None
+    hostIPs: tuple[HostIP, ...] = ()
+    qosClass: Literal["", "Guaranteed", "Burstable", "BestEffort"] = ""
+    observedGeneration: int = 0
     conditions: tuple[Condition, ...] = ()
     initContainerStatuses: tuple[ContainerStatus, ...] = ()
     containerStatuses: tuple[ContainerStatus, ...] = ()
@@ -206,9 +288,10 @@ class PodStatus(Value):
 class Pod(Object):
     KIND: ClassVar[str] = "Pod"
     API_VERSION: ClassVar[str] = "v1"
+    counted: ClassVar[bool] = True
 
-    spec: PodSpec = PodSpec()
-    status: PodStatus = PodStatus()
+    spec: PodSpec = always(PodSpec())
+    status: PodStatus = always(PodStatus())
 
     @property
     def ips(self) -> tuple[str, ...]:
@@ -229,8 +312,8 @@ class Pod(Object):
 
 
 class PodTemplateSpec(Value):
-    metadata: ObjectMeta = ObjectMeta()
-    spec: PodSpec = PodSpec()
+    metadata: ObjectMeta = always(ObjectMeta())
+    spec: PodSpec = always(PodSpec())
 
 
 # --- Service --------------------------------------------------------------------------------------------------------
@@ -241,18 +324,18 @@ class ServicePort(Value):
 
     port: Port
     name: str = ""
-    protocol: Protocol = "TCP"
+    protocol: Protocol = always("TCP")
     targetPort: int | str | None = None
     nodePort: int = 0
     appProtocol: str | None = None
 
 
 class ClientIPConfig(Value):
-    timeoutSeconds: Annotated[int, Meta(ge=1, le=86400)] = 10800
+    timeoutSeconds: Annotated[int, Meta(ge=1, le=86400)] = always(10800)
 
 
 class SessionAffinityConfig(Value):
-    clientIP: ClientIPConfig = ClientIPConfig()
+    clientIP: ClientIPConfig = always(ClientIPConfig())
 
 
 class ServiceSpec(Value):
@@ -260,7 +343,7 @@ class ServiceSpec(Value):
 
     ports: tuple[ServicePort, ...] = ()
     selector: Mapping[str, str] | None = None
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = always("ClusterIP")
     clusterIP: str = ""
     clusterIPs: tuple[str, ...] = ()
     ipFamilies: tuple[IPFamily, ...] = ()
@@ -268,14 +351,14 @@ class ServiceSpec(Value):
     externalIPs: tuple[str, ...] = ()
     externalName: str = ""
     externalTrafficPolicy: Literal["", "Cluster", "Local"] = ""
-    internalTrafficPolicy: Literal["Cluster", "Local"] = "Cluster"
+    internalTrafficPolicy: Literal["Cluster", "Local"] | None = None
     healthCheckNodePort: int = 0
     loadBalancerIP: str = ""
     loadBalancerSourceRanges: tuple[str, ...] = ()
     loadBalancerClass: str | None = None
-    allocateLoadBalancerNodePorts: bool = True
+    allocateLoadBalancerNodePorts: bool | None = None
     publishNotReadyAddresses: bool = False
-    sessionAffinity: Literal["None", "ClientIP"] = "None"
+    sessionAffinity: Literal["None", "ClientIP"] = always("None")
     sessionAffinityConfig: SessionAffinityConfig | None = None
     trafficDistribution: str | None = None
 
@@ -283,7 +366,12 @@ class ServiceSpec(Value):
 class LoadBalancerIngress(Value):
     ip: str = ""
     hostname: str = ""
-    ipMode: Literal["VIP", "Proxy"] = "VIP"
+    ipMode: Literal["VIP", "Proxy"] | None = None
+
+    @property
+    def here(self) -> str:
+        """The address that nodes themselves answer for, "" where there is none."""
+        return self.ip if self.ipMode != "Proxy" else ""
 
 
 class LoadBalancerStatus(Value):
@@ -291,15 +379,15 @@ class LoadBalancerStatus(Value):
 
 
 class ServiceStatus(Value):
-    loadBalancer: LoadBalancerStatus = LoadBalancerStatus()
+    loadBalancer: LoadBalancerStatus = always(LoadBalancerStatus())
 
 
 class Service(Object):
     KIND: ClassVar[str] = "Service"
     API_VERSION: ClassVar[str] = "v1"
 
-    spec: ServiceSpec = ServiceSpec()
-    status: ServiceStatus = ServiceStatus()
+    spec: ServiceSpec = always(ServiceSpec())
+    status: ServiceStatus = always(ServiceStatus())
 
     @property
     def clusterIPs(self) -> tuple[str, ...]:
@@ -331,7 +419,7 @@ class EndpointAddress(Value):
 class EndpointPort(Value):
     port: Port
     name: str = ""
-    protocol: Protocol = "TCP"
+    protocol: Protocol = always("TCP")
 
 
 class EndpointSubset(Value):

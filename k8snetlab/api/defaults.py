@@ -1,6 +1,9 @@
 """What the API server fills in where a manifest says nothing, and what a Lab fills in.
 
-Source: Kubernetes pkg/apis/core/v1/defaults.go and pkg/registry/core/service (what is allocated is admission's work).
+Defaults that depend on nothing stand at the types' fields. What is allocated is admission's work.
+
+Source: Kubernetes pkg/apis/core/v1/defaults.go, pkg/apis/apps/v1/defaults.go, and the admission plugins
+DefaultTolerationSeconds, Priority and ServiceAccount.
 """
 
 from __future__ import annotations
@@ -13,9 +16,18 @@ from typing import TypeVar, cast
 from msgspec.structs import replace
 
 from k8snetlab.api.addressing import Address, address, networks, node_addresses, split
-from k8snetlab.api.apps import Deployment, RollingUpdate, Strategy
-from k8snetlab.api.core import Pod, PodSpec, Service, SessionAffinityConfig
-from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.apps import Deployment, ReplicaSet, RollingUpdate
+from k8snetlab.api.core import (
+    Container,
+    LoadBalancerStatus,
+    Namespace,
+    Pod,
+    PodSpec,
+    PodStatus,
+    Service,
+    SessionAffinityConfig,
+    Toleration,
+)
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab, LabNode, LabSpec
 from k8snetlab.api.meta import Object
@@ -24,6 +36,13 @@ T = TypeVar("T", bound=Object)
 LAB = "lab"
 VXLAN_OVERHEAD = {4: 50, 6: 70}
 """Bytes of outer IP, UDP, VXLAN and inner Ethernet headers."""
+TOLERATION = 300
+"""Seconds that pods tolerate a node that is not ready or not reachable, where they do not say otherwise."""
+_UNAVAILABLE = tuple(
+    Toleration(key=f"node.kubernetes.io/{taint}", operator="Exists", effect="NoExecute", tolerationSeconds=TOLERATION)
+    for taint in ("not-ready", "unreachable")
+)
+METADATA_NAME = "kubernetes.io/metadata.name"
 
 
 def with_defaults(obj: T, lab_name: str = LAB) -> T:
@@ -38,11 +57,12 @@ def with_defaults(obj: T, lab_name: str = LAB) -> T:
         case Service():
             new = _service(new)
         case Pod():
-            new = replace(new, spec=_pod_spec(new.spec))
-        case Deployment() if new.spec.strategy == Strategy():
-            new = replace(new, spec=replace(new.spec, strategy=Strategy(rollingUpdate=RollingUpdate())))
-        case EndpointSlice():
-            new = replace(new, ports=tuple(new.ports))
+            new = _pod(new)
+        case Deployment() | ReplicaSet():
+            new = _workload(new)
+        case Namespace() if new.name and new.metadata.labels.get(METADATA_NAME) != new.name:
+            labels = {**new.metadata.labels, METADATA_NAME: new.name}
+            new = replace(new, metadata=replace(new.metadata, labels=labels))
         case Lab():
             new = _lab(new, lab_name)
         case KubeProxyConfiguration() if not new.name:
@@ -63,10 +83,22 @@ def _service(service: Service) -> Service:
         ports = tuple(replace(p, targetPort=p.port) if p.targetPort in (None, "", 0) else p for p in spec.ports)
         if ports != spec.ports:
             changes["ports"] = ports
-    if not spec.externalTrafficPolicy and (spec.type in ("NodePort", "LoadBalancer")):
+        if spec.internalTrafficPolicy is None:
+            changes["internalTrafficPolicy"] = "Cluster"
+    outer = spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and spec.externalIPs)
+    if not spec.externalTrafficPolicy and outer:
         changes["externalTrafficPolicy"] = "Cluster"
     if spec.sessionAffinity == "ClientIP" and spec.sessionAffinityConfig is None:
         changes["sessionAffinityConfig"] = SessionAffinityConfig()
+    if spec.type == "LoadBalancer":
+        if spec.allocateLoadBalancerNodePorts is None:
+            changes["allocateLoadBalancerNodePorts"] = True
+        if any(one.ip and one.ipMode is None for one in service.status.loadBalancer.ingress):
+            ingress = tuple(
+                replace(one, ipMode="VIP") if one.ip and one.ipMode is None else one
+                for one in service.status.loadBalancer.ingress
+            )
+            service = replace(service, status=replace(service.status, loadBalancer=LoadBalancerStatus(ingress=ingress)))
     if spec.clusterIP and not spec.clusterIPs:
         changes["clusterIPs"] = (spec.clusterIP,)
     elif spec.clusterIPs and not spec.clusterIP:
@@ -74,13 +106,88 @@ def _service(service: Service) -> Service:
     return replace(service, spec=replace(spec, **changes)) if changes else service
 
 
+def _pod(pod: Pod) -> Pod:
+    spec = _pod_spec(pod.spec)
+    changes: dict[str, object] = {}
+    if spec.enableServiceLinks is None:
+        changes["enableServiceLinks"] = True
+    if spec.preemptionPolicy is None:
+        changes["preemptionPolicy"] = "PreemptLowerPriority"
+    if spec.priority is None:
+        changes["priority"] = 0
+    if not spec.serviceAccountName:
+        changes["serviceAccountName"] = changes["serviceAccount"] = spec.serviceAccount or "default"
+    if missing := tuple(t for t in _UNAVAILABLE if not any(_tolerates(own, t.key) for own in spec.tolerations)):
+        changes["tolerations"] = (*spec.tolerations, *missing)
+    if spec.hostNetwork and any(not port.hostPort for container in spec.containers for port in container.ports):
+        changes["containers"] = tuple(_host_ports(container) for container in spec.containers)
+    if changes:
+        spec = replace(spec, **changes)
+    return pod if spec is pod.spec else replace(pod, spec=spec)
+
+
+def _tolerates(toleration: Toleration, key: str) -> bool:
+    return toleration.key in ("", key) and toleration.effect in ("", "NoExecute")
+
+
+def _host_ports(container: Container) -> Container:
+    ports = tuple(port if port.hostPort else replace(port, hostPort=port.containerPort) for port in container.ports)
+    return replace(container, ports=ports)
+
+
 def _pod_spec(spec: PodSpec) -> PodSpec:
-    if not spec.hostNetwork:
-        return spec
-    containers = tuple(
-        replace(c, ports=tuple(replace(p, hostPort=p.containerPort) for p in c.ports)) for c in spec.containers
-    )
-    return replace(spec, containers=containers)
+    """Of a pod or a template of pods."""
+    changes: dict[str, object] = {}
+    if any(not container.imagePullPolicy for container in spec.containers):
+        changes["containers"] = tuple(_container(container) for container in spec.containers)
+    if spec.serviceAccountName != spec.serviceAccount and (account := spec.serviceAccountName or spec.serviceAccount):
+        changes["serviceAccountName"] = changes["serviceAccount"] = account
+    return replace(spec, **changes) if changes else spec
+
+
+def _container(container: Container) -> Container:
+    if container.imagePullPolicy:
+        return container
+    name, at, _ = container.image.partition("@")
+    _, colon, tag = name.rpartition("/")[2].partition(":")
+    latest = bool(name) and not at and (not colon or tag == "latest")
+    return replace(container, imagePullPolicy="Always" if latest else "IfNotPresent")
+
+
+def qos_class(spec: PodSpec) -> str:
+    """Guaranteed, Burstable or BestEffort, as the containers' resources say (pkg/apis/core/v1/helper/qos)."""
+    requests: list[dict[str, str]] = []
+    limits: list[dict[str, str]] = []
+    for container in spec.containers:
+        for found, kind in ((requests, "requests"), (limits, "limits")):
+            given = container.resources.get(kind)
+            given = given if isinstance(given, dict) else {}
+            found.append({k: str(v) for k, v in given.items() if k in ("cpu", "memory") and str(v).strip("0.") != ""})
+    if not any(requests) and not any(limits):
+        return "BestEffort"
+    whole = all(set(limit) == {"cpu", "memory"} for limit in limits)
+    same = all({**limit, **request} == limit for request, limit in zip(requests, limits, strict=True))
+    return "Guaranteed" if whole and same else "Burstable"
+
+
+def with_status(pod: Pod) -> Pod:
+    """The pod with what its status tells from its creation on."""
+    if pod.status.qosClass:
+        return pod
+    status: PodStatus = replace(pod.status, qosClass=qos_class(pod.spec))
+    return replace(pod, status=status)
+
+
+def _workload(workload: Deployment | ReplicaSet) -> Deployment | ReplicaSet:
+    changes: dict[str, object] = {}
+    template = workload.spec.template
+    if (pods := _pod_spec(template.spec)) is not template.spec:
+        changes["template"] = replace(template, spec=pods)
+    if isinstance(workload, Deployment):
+        strategy = workload.spec.strategy
+        if strategy.type == "RollingUpdate" and strategy.rollingUpdate is None:
+            changes["strategy"] = replace(strategy, rollingUpdate=RollingUpdate())
+    return replace(workload, spec=replace(workload.spec, **changes)) if changes else workload
 
 
 # --- Lab ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from k8snetlab.api.core import ObjectReference, Protocol
-from k8snetlab.api.meta import Object, Port, Value
+from k8snetlab.api.meta import Object, Port, Value, always
 
 SERVICE_NAME = "kubernetes.io/service-name"
 """Label: the Service an EndpointSlice belongs to."""
@@ -37,7 +37,7 @@ class Endpoint(Value):
     """Kubernetes uses the first of `addresses` only."""
 
     addresses: tuple[str, ...]
-    conditions: EndpointConditions = EndpointConditions()
+    conditions: EndpointConditions = always(EndpointConditions())
     hostname: str | None = None
     nodeName: str | None = None
     zone: str | None = None
@@ -48,19 +48,20 @@ class Endpoint(Value):
 class EndpointSlicePort(Value):
     """`port` None means every port (and no rules)."""
 
-    name: str = ""
+    name: str = always("")
     port: Port | None = None
-    protocol: Protocol = "TCP"
+    protocol: Protocol = always("TCP")
     appProtocol: str | None = None
 
 
 class EndpointSlice(Object):
     KIND: ClassVar[str] = "EndpointSlice"
     API_VERSION: ClassVar[str] = "discovery.k8s.io/v1"
+    counted: ClassVar[bool] = True
 
-    addressType: Literal["IPv4", "IPv6", "FQDN"] = "IPv4"
-    endpoints: tuple[Endpoint, ...] = ()
-    ports: tuple[EndpointSlicePort, ...] = ()
+    addressType: Literal["IPv4", "IPv6", "FQDN"] = always("IPv4")
+    endpoints: tuple[Endpoint, ...] = always(())
+    ports: tuple[EndpointSlicePort, ...] = always(())
 
     @property
     def service_key(self) -> tuple[str, str] | None:

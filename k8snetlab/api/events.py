@@ -12,7 +12,7 @@ from typing import ClassVar
 import msgspec
 
 from k8snetlab.api.core import ObjectReference
-from k8snetlab.api.meta import Object, Value
+from k8snetlab.api.meta import Object, Value, always
 
 NORMAL, WARNING = "Normal", "Warning"
 
@@ -30,17 +30,17 @@ class Event(Object):
     API_VERSION: ClassVar[str] = "v1"
     TELLS: ClassVar[bool] = True
 
-    involvedObject: ObjectReference = ObjectReference()
+    involvedObject: ObjectReference = always(ObjectReference())
     reason: str = ""
     message: str = ""
-    origin: EventSource = msgspec.field(default=EventSource(), name="source")
-    firstTimestamp: str | None = None
-    lastTimestamp: str | None = None
+    origin: EventSource = msgspec.field(default_factory=EventSource, name="source")
+    firstTimestamp: str | None = always(None)
+    lastTimestamp: str | None = always(None)
     count: int = 0
     type: str = ""
-    eventTime: str | None = None
-    reportingComponent: str = ""
-    reportingInstance: str = ""
+    eventTime: str | None = always(None)
+    reportingComponent: str = always("")
+    reportingInstance: str = always("")
 
     @property
     def seen(self) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from k8snetlab.api import addressing
-from k8snetlab.api.meta import Object, Port, Value
+from k8snetlab.api.meta import Object, Port, Value, always
 
 
 class LabNode(Value):
@@ -29,10 +29,10 @@ class Underlay(Value):
     For dual-stack labs `cidr`, `router` and `outside` hold one value per family, separated by a comma.
     """
 
-    cidr: str = "192.168.0.0/24"
+    cidr: str = always("192.168.0.0/24")
     router: str = ""
-    outside: str = "203.0.113.10/24"
-    mtu: Annotated[int, Meta(ge=576, le=65535)] = 1500
+    outside: str = always("203.0.113.10/24")
+    mtu: Annotated[int, Meta(ge=576, le=65535)] = always(1500)
 
 
 class Network(Value):
@@ -43,20 +43,20 @@ class Network(Value):
     `leaseTTL` seconds.
     """
 
-    backend: Literal["vxlan", "host-gw"] = "vxlan"
-    vni: Annotated[int, Meta(ge=1, le=16777215)] = 1
-    port: Port = 8472
+    backend: Literal["vxlan", "host-gw"] = always("vxlan")
+    vni: Annotated[int, Meta(ge=1, le=16777215)] = always(1)
+    port: Port = always(8472)
     mtu: Annotated[int, Meta(ge=576, le=65535)] | None = None
     directRouting: bool = False
-    resolve: Literal["proactive", "on-miss"] = "proactive"
-    routes: Literal["per-node", "flat"] = "per-node"
+    resolve: Literal["proactive", "on-miss"] = always("proactive")
+    routes: Literal["per-node", "flat"] = always("per-node")
     subnetLen: int | None = None
     subnetMin: str = ""
     subnetMax: str = ""
     ipv6SubnetLen: int | None = None
     ipv6SubnetMin: str = ""
     ipv6SubnetMax: str = ""
-    leaseTTL: Annotated[int, Meta(ge=2, le=31_536_000)] = 86_400
+    leaseTTL: Annotated[int, Meta(ge=2, le=31_536_000)] = always(86_400)
 
     def subnets(self, cidr: addressing.Network) -> addressing.SubnetRange:
         """What nodes get of the pod network `cidr`. Raises ValueError, saying what is wrong."""
@@ -68,8 +68,8 @@ class Network(Value):
 class Proxy(Value):
     """kube-proxy on every node. `iptables` chooses the variant ("auto": whichever the host's `iptables` is)."""
 
-    iptables: Literal["auto", "nft", "legacy"] = "auto"
-    layout: Literal["current", "classic"] = "current"
+    iptables: Literal["auto", "nft", "legacy"] = always("auto")
+    layout: Literal["current", "classic"] = always("current")
 
 
 class StoreSpec(Value):
@@ -77,7 +77,7 @@ class StoreSpec(Value):
     reaches such a store can write to the lab, and a Pod's command runs as root.
     """
 
-    type: Literal["embedded", "etcd"] = "embedded"
+    type: Literal["embedded", "etcd"] = always("embedded")
     endpoints: tuple[str, ...] = ()
     ca: str = ""
     cert: str = ""
@@ -97,14 +97,14 @@ class LabSpec(Value):
     list of what is known of some of them beforehand, and no number.
     """
 
-    nodes: tuple[LabNode, ...] | Annotated[int, Meta(ge=1, le=1000)] = 2
+    nodes: tuple[LabNode, ...] | Annotated[int, Meta(ge=1, le=1000)] = always(2)
     machines: bool = False
-    podCIDR: str = "10.244.0.0/16"
-    serviceCIDR: str = "10.96.0.0/12"
-    underlay: Underlay = Underlay()
-    network: Network = Network()
-    proxy: Proxy = Proxy()
-    store: StoreSpec = StoreSpec()
+    podCIDR: str = always("10.244.0.0/16")
+    serviceCIDR: str = always("10.96.0.0/12")
+    underlay: Underlay = always(Underlay())
+    network: Network = always(Network())
+    proxy: Proxy = always(Proxy())
+    store: StoreSpec = always(StoreSpec())
 
 
 class Lab(Object):
@@ -112,4 +112,4 @@ class Lab(Object):
     API_VERSION: ClassVar[str] = "k8snetlab/v1alpha1"
     namespaced: ClassVar[bool] = False
 
-    spec: LabSpec = LabSpec()
+    spec: LabSpec = always(LabSpec())

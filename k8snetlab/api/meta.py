@@ -6,7 +6,7 @@ Source: Kubernetes API conventions, meta/v1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, dataclass_transform
+from typing import Annotated, ClassVar, TypeVar, dataclass_transform
 
 import msgspec
 from msgspec import Meta
@@ -18,21 +18,32 @@ SOURCE = "k8snetlab/source"
 """Annotation: where the object was written, "services.yaml:14"."""
 
 
+T = TypeVar("T")
+
+
+def always(default: T) -> T:
+    """The default of a field that is written out even where it holds that: one that Kubernetes' server fills in, or
+    that its Go type has no `omitempty` for (a struct, a required field). Every other field is left out then."""
+    value: T = msgspec.field(default_factory=lambda: default)  # a factory's product is never taken for the default
+    return value
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class _ValueMeta(msgspec.StructMeta):
     """Tells type checkers that what derives from a Value is frozen and keyword-only too."""
 
 
 class Value(msgspec.Struct, metaclass=_ValueMeta, frozen=True, omit_defaults=True, kw_only=True):
-    """Base of all API values: immutable, encoded without the fields that hold their default."""
+    """Base of all API values: immutable, encoded without the fields that hold their default (but for `always`)."""
 
 
 class OwnerReference(Value):
     apiVersion: str
     kind: str
     name: str
-    uid: str = ""
+    uid: str = always("")
     controller: bool = False
+    blockOwnerDeletion: bool = False
 
 
 class ObjectMeta(Value):
@@ -84,7 +95,8 @@ def _requirement_holds(requirement: LabelSelectorRequirement, labels: Labels) ->
 
 
 class Object(Value):
-    """Base of all kinds. `namespaced` tells whether `metadata.namespace` names one ("default" where left out).
+    """Base of all kinds. `namespaced` tells whether `metadata.namespace` names one ("default" where left out),
+    `counted` whether `metadata.generation` counts the changes of its spec.
 
     `TELLS`: objects of the kind only tell what happened, as Events do. Nothing follows from them, so a Snapshot keeps
     them apart from the others, and nobody who waits for a change of the others is woken.
@@ -94,8 +106,9 @@ class Object(Value):
     API_VERSION: ClassVar[str]
     TELLS: ClassVar[bool] = False
     namespaced: ClassVar[bool] = True
+    counted: ClassVar[bool] = False
 
-    metadata: ObjectMeta = ObjectMeta()
+    metadata: ObjectMeta = always(ObjectMeta())
 
     @property
     def name(self) -> str:

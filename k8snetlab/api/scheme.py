@@ -11,11 +11,13 @@ import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
+from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.older import renewed
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -75,19 +77,30 @@ _encoder = msgspec.json.Encoder()
 
 
 def to_dict(obj: Object) -> dict[str, Any]:
-    """The object as JSON-like builtins with apiVersion and kind first, as kubectl prints it."""
-    return {"apiVersion": obj.API_VERSION, "kind": obj.KIND, **msgspec.to_builtins(obj)}
+    """The object as JSON-like builtins with apiVersion and kind first, as the API server answers it."""
+    value = {"apiVersion": obj.API_VERSION, "kind": obj.KIND, **msgspec.to_builtins(obj)}
+    if isinstance(obj, EndpointSlice):
+        value["endpoints"], value["ports"] = value["endpoints"] or None, value["ports"] or None
+    return value
 
 
 def encode(obj: Object) -> bytes:
     """The object as the JSON kept in the store."""
-    return _encoder.encode(to_dict(obj))
+    return _encoder.encode({"apiVersion": obj.API_VERSION, "kind": obj.KIND, **msgspec.to_builtins(obj)})
 
 
 def decode(type_: type[Object], data: bytes) -> Object:
-    """The object of `type_` in stored JSON; fields unknown to the type are dropped."""
-    obj: Object = _decoders[type_].decode(data)
-    return obj
+    """The object of `type_` in stored JSON with its defaults, which an older version may have left out; fields unknown
+    to the type are dropped."""
+    try:
+        obj: Object = _decoders[type_].decode(data)
+    except msgspec.ValidationError:
+        value = msgspec.json.decode(data)
+        if not renewed(type_, value):
+            raise
+        obj = msgspec.convert(value, type_)
+    obj = with_defaults(obj)
+    return with_status(obj) if isinstance(obj, Pod) else obj
 
 
 def resource_for_key(key: str) -> Resource | None:

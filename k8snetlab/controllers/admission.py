@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from k8snetlab.api import addressing
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import IPFamily, Pod, PodSpec, Service, ServicePort, ServiceSpec
-from k8snetlab.api.defaults import with_defaults
+from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.fields import show
 from k8snetlab.api.lab import Lab
@@ -36,6 +36,8 @@ def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
     Raises ManifestError with every field that is wrong, immutable, or taken by another object of the snapshot.
     """
     obj: Object = with_defaults(new)
+    if isinstance(obj, Pod):
+        obj = with_status(obj)
     if old is not None:
         obj = _kept(obj, old)
         if _essence(obj) == _essence(old):
@@ -122,6 +124,14 @@ def _kept_service(new: ServiceSpec, old: ServiceSpec) -> ServiceSpec:
             replace(port, nodePort=0) if port.nodePort and equal else port
             for port, equal in zip(new.ports, same, strict=True)
         )
+    if new.sessionAffinity == "None" and new.sessionAffinityConfig == old.sessionAffinityConfig:
+        changes["sessionAffinityConfig"] = None
+    if not _reached_from_outside(new) and new.externalTrafficPolicy == old.externalTrafficPolicy:
+        changes["externalTrafficPolicy"] = ""
+    if new.type != "LoadBalancer" and new.loadBalancerClass == old.loadBalancerClass:
+        changes["loadBalancerClass"] = None
+    if new.type != "LoadBalancer" and new.allocateLoadBalancerNodePorts == old.allocateLoadBalancerNodePorts:
+        changes["allocateLoadBalancerNodePorts"] = None
     if _checks_health(new):
         changes["healthCheckNodePort"] = new.healthCheckNodePort or old.healthCheckNodePort
     elif new.healthCheckNodePort == old.healthCheckNodePort:
@@ -227,6 +237,10 @@ def _twin(port: ServicePort, ports: Iterable[ServicePort]) -> int:
     """The node port of the same port with another protocol: DNS over UDP and TCP gets one number."""
     same = [p for p in ports if p.port == port.port and p.nodePort]
     return same[0].nodePort if same and all(p.protocol != port.protocol for p in same) else 0
+
+
+def _reached_from_outside(spec: ServiceSpec) -> bool:
+    return spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and bool(spec.externalIPs))
 
 
 def _checks_health(spec: ServiceSpec) -> bool:

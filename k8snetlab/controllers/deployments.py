@@ -19,8 +19,6 @@ from k8snetlab.controllers.identity import controller_of, owned_by, template_has
 
 TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
-HISTORY = 10
-"""How many ReplicaSets of the past a Deployment keeps (revisionHistoryLimit)."""
 
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
@@ -45,7 +43,7 @@ def _rollout(deployment: Deployment, now: Snapshot) -> Iterator[Change]:
     owned = now.select(ReplicaSet, by_owner, (Deployment.KIND, *deployment.key))
     sets = sorted(owned.values(), key=lambda rs: (_revision(rs), rs.name))
     hash_ = template_hash(deployment.spec.template)
-    current = next((rs for rs in sets if rs.metadata.labels.get(TEMPLATE_HASH) == hash_), None)
+    current = next((rs for rs in sets if _same_template(rs, deployment)), None)
     latest = max(map(_revision, sets), default=0)
     if current is None:
         current = _new_set(deployment, hash_, latest + 1)
@@ -64,7 +62,7 @@ def _rollout(deployment: Deployment, now: Snapshot) -> Iterator[Change]:
         if owned.get(rs.key) != rs:
             yield put(rs)
     finished = [rs for rs in old if not rs.spec.replicas and not rs.status.replicas]
-    for rs in finished[:-HISTORY]:
+    for rs in finished[: max(0, len(finished) - deployment.spec.revisionHistoryLimit)]:
         yield from remove(rs, now)
     status = WorkloadStatus(
         replicas=sum(rs.status.replicas for rs in sets),
@@ -75,6 +73,13 @@ def _rollout(deployment: Deployment, now: Snapshot) -> Iterator[Change]:
     )
     if status != deployment.status:
         yield put(replace(deployment, status=status))
+
+
+def _same_template(rs: ReplicaSet, deployment: Deployment) -> bool:
+    """Told by the templates themselves (EqualIgnoreHash): how a hash comes about may differ between versions."""
+    template = rs.spec.template
+    labels = {key: value for key, value in template.metadata.labels.items() if key != TEMPLATE_HASH}
+    return replace(template, metadata=replace(template.metadata, labels=labels)) == deployment.spec.template
 
 
 def _alive(rs: ReplicaSet, now: Snapshot) -> bool:

@@ -46,7 +46,12 @@ def template_hash(template: PodTemplateSpec) -> str:
 
 def owned_by(owner: Object) -> OwnerReference:
     return OwnerReference(
-        apiVersion=owner.API_VERSION, kind=owner.KIND, name=owner.name, uid=owner.metadata.uid, controller=True
+        apiVersion=owner.API_VERSION,
+        kind=owner.KIND,
+        name=owner.name,
+        uid=owner.metadata.uid,
+        controller=True,
+        blockOwnerDeletion=True,
     )
 
 

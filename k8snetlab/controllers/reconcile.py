@@ -77,7 +77,7 @@ def _identified(change: Change, snapshot: Snapshot) -> Change:
     type_, key, obj = change
     if obj is None or obj.metadata.uid or key in snapshot.all(type_):
         return change
-    metadata = replace(obj.metadata, uid=identity.uid(obj, snapshot.revision), generation=1)
+    metadata = replace(obj.metadata, uid=identity.uid(obj, snapshot.revision), generation=int(obj.counted))
     return type_, key, replace(obj, metadata=metadata)
 
 

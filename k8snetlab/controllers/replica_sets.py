@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from k8snetlab.api.apps import ReplicaSet, WorkloadStatus
-from k8snetlab.api.core import Pod, PodStatus
+from k8snetlab.api.apps import ReplicaSet, ReplicaSetStatus
+from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.selection import by_owner, pods_by_label, templates_by_label
 from k8snetlab.api.snapshot import Change, Key, Snapshot
@@ -83,7 +83,7 @@ def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot) -> Iterator[Cha
         pod = _new_pod(rs, taken, now)
         taken.add(pod.name)
         yield put(pod)
-    status = WorkloadStatus(
+    status = ReplicaSetStatus(
         replicas=len(pods) + len(taken),
         readyReplicas=ready,
         availableReplicas=ready,
@@ -115,7 +115,6 @@ def _new_pod(rs: ReplicaSet, taken: set[str], now: Snapshot) -> Pod:
             ownerReferences=(owned_by(rs),),
         ),
         spec=template.spec,
-        status=PodStatus(phase="Pending"),
     )
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from k8snetlab.api.core import Pod
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.meta import SOURCE, Object
+from k8snetlab.api.meta import SOURCE, Object, ObjectMeta
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Write, reconcile
@@ -273,7 +273,9 @@ class Cluster:
 
 def _new(obj: T, snapshot: Snapshot) -> T:
     """The object as it is to be stored for the first time."""
-    metadata = msgspec.structs.replace(obj.metadata, resourceVersion="", creationTimestamp=now(), generation=1)
+    metadata = msgspec.structs.replace(
+        obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
+    )
     return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot)
 
 
@@ -282,10 +284,15 @@ def _changed(obj: T, old: T, snapshot: Snapshot) -> T:
     new = admit(obj, old, snapshot)
     if _stored(new) == _stored(old):
         return old
-    if getattr(new, "spec", None) == getattr(old, "spec", None):
+    if not new.counted or _asked(new) == _asked(old):
         return new
     metadata = msgspec.structs.replace(new.metadata, generation=old.metadata.generation + 1)
     return msgspec.structs.replace(new, metadata=metadata)
+
+
+def _asked(obj: Object) -> object:
+    """What a person asks for with an object: its spec, or where its kind has none, all but metadata."""
+    return obj.spec if hasattr(obj, "spec") else msgspec.structs.replace(obj, metadata=ObjectMeta())
 
 
 def _applied(obj: Object, old: Object, snapshot: Snapshot) -> Object:
@@ -319,8 +326,9 @@ def _inherit(new: Object, old: Object) -> Object:
         annotations={**new.metadata.annotations, **_kept_annotations(old)},
     )
     new = msgspec.structs.replace(new, metadata=metadata)
-    if "status" in old.__struct_fields__ and not msgspec.to_builtins(getattr(new, "status", None)):
-        new = msgspec.structs.replace(new, status=getattr(old, "status", None))
+    status = getattr(old, "status", None)
+    if status is not None and getattr(new, "status", None) == type(status)():
+        new = msgspec.structs.replace(new, status=status)
     return new
 
 

@@ -349,7 +349,7 @@ def _pod_targets(pod: Pod) -> list[Target]:
 
 def _service_targets(snapshot: Snapshot, service: Service) -> Iterator[Target]:
     name = service.short_name
-    vips = [i.ip for i in service.status.loadBalancer.ingress if i.ip and i.ipMode == "VIP"]
+    vips = [i.ip for i in service.status.loadBalancer.ingress if i.here]
     for port in service.spec.ports:
         for ip in service.clusterIPs:
             yield Target(name, "clusterIP", ip, port.port, port.protocol)

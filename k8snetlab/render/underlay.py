@@ -98,13 +98,13 @@ def _routes_beyond(lab: Lab, external: tuple[Route, ...], outside: list[str]) ->
 def published(service: Service) -> Iterable[bool]:
     """The group of the Services that are reached by addresses of no node."""
     ingress = service.status.loadBalancer.ingress
-    return (True,) if service.spec.externalIPs or any(i.ip and i.ipMode == "VIP" for i in ingress) else ()
+    return (True,) if service.spec.externalIPs or any(i.here for i in ingress) else ()
 
 
 def _external_routes(snapshot: Snapshot, nodes: tuple[Node, ...]) -> Iterator[Route]:
     seen = set()
     for service in snapshot.select(Service, published, True).values():
-        vips = [i.ip for i in service.status.loadBalancer.ingress if i.ip and i.ipMode == "VIP"]
+        vips = [i.ip for i in service.status.loadBalancer.ingress if i.here]
         for ip in (*service.spec.externalIPs, *vips):
             node = _entry_node(snapshot, service, nodes)
             via = pick(node.addresses, family_of(ip)) if node else ""

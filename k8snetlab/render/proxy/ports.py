@@ -92,7 +92,7 @@ def ports_of(service: Service, family: Family, classic: bool = False) -> list[Po
             port=port.port,
             node_port=port.nodePort,
             external_ips=_addresses(spec.externalIPs, family),
-            load_balancer_ips=_addresses((i.ip for i in ingress if i.ip and i.ipMode == "VIP"), family),
+            load_balancer_ips=_addresses((i.ip for i in ingress if i.here), family),
             source_ranges=tuple(
                 str(network(cidr.strip())) for cidr in spec.loadBalancerSourceRanges if family_of(cidr) == family
             ),
