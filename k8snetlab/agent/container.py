@@ -155,12 +155,12 @@ async def _exit_code(process: subprocess.Popen[bytes]) -> int:
     """Waits for the process without a thread or a signal handler: its pidfd becomes readable."""
     loop = asyncio.get_running_loop()
     fd = os.pidfd_open(process.pid)
-    ended = loop.create_future()
-    loop.add_reader(fd, ended.set_result, None)
-    ended.add_done_callback(lambda _: loop.remove_reader(fd))
+    ended = asyncio.Event()
+    loop.add_reader(fd, ended.set)
     try:
-        await ended
+        await ended.wait()
     finally:
+        loop.remove_reader(fd)  # before it is closed: its number may be another's at once
         os.close(fd)
     return process.wait()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import signal
@@ -19,6 +20,7 @@ import msgspec
 
 from k8snetlab.agent.container import PodRunner
 from k8snetlab.agent.health import HealthChecks
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.agent.workload import HealthWork, PodState, Request, Response
 
 LOOK = 2.0
@@ -117,6 +119,7 @@ async def _main(path: Path) -> None:
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sig, stop.set)
+    loop.set_exception_handler(Supervisor().unseen)
     await Kubelet().serve(path, stop)
 
 
@@ -131,6 +134,9 @@ def main() -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.umask(0o077)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
     asyncio.run(_main(arguments.socket))
 
 

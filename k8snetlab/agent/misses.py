@@ -17,6 +17,7 @@ from ipaddress import ip_address
 import msgspec
 
 from k8snetlab.agent.ear import Ear
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.resolution import Found, Resolution, Resolutions
 from k8snetlab.errors import K8sNetLabError
@@ -56,7 +57,8 @@ class Answer(msgspec.Struct, frozen=True):
 class MissResponder:
     """Answers the misses of those nodes that it attends to. Every method may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, supervisor: Supervisor | None = None) -> None:
+        self._supervisor = supervisor or Supervisor()
         self._lock = threading.Lock()
         self._ears: dict[str, Ear] = {}
         self._muted: set[str] = set()
@@ -139,15 +141,23 @@ class MissResponder:
     def _run(self, poll: select.epoll) -> None:
         wait: float | None = None
         while self._thread is threading.current_thread():
-            ready = {fd for fd, _ in poll.poll(wait)}
-            if self._bell in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(self._bell)
-            with self._lock:
-                for ear in list(self._ears.values()):
-                    if ear.fd in ready:
-                        self._guarded(self._hear, ear)
-                wait = self._overdue()
+            try:
+                wait = self._turn(poll, wait)
+            except Exception as error:
+                self._supervisor.note("miss responder", error)
+                time.sleep(RETRY)
+                wait = 0.0
+
+    def _turn(self, poll: select.epoll, wait: float | None) -> float | None:
+        ready = {fd for fd, _ in poll.poll(wait)}
+        if self._bell in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._bell)
+        with self._lock:
+            for ear in list(self._ears.values()):
+                if ear.fd in ready:
+                    self._guarded(self._hear, ear)
+            return self._overdue()
 
     def _overdue(self) -> float | None:
         """What is to be done by the clock; the seconds until there is more of it."""

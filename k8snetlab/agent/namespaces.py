@@ -15,8 +15,8 @@ from k8snetlab.dataplane.operations import Operation
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError
 from k8snetlab.kernel import netns, sysctl
 from k8snetlab.kernel.execute import execute
+from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.kernel.read import cables, read
-from k8snetlab.kernel.watch import Monitor
 
 
 class NamespaceKeeper:
@@ -29,13 +29,13 @@ class NamespaceKeeper:
         self._owner = owner
         self._made: dict[str, Netns] = {}
         self._dirty: set[str] = set()
-        self._monitors: dict[str, Monitor] = {}
+        self._monitors = Monitors()
         self.recreated: set[str] = set()
         """Namespaces that were gone and had to be made again: what ran inside must be started again."""
 
     @property
-    def monitors(self) -> dict[str, Monitor]:
-        """A monitor for each namespace kept; readable when something in it changed."""
+    def monitors(self) -> Monitors:
+        """A monitor for each namespace kept."""
         return self._monitors
 
     def mark(self, name: str) -> None:
@@ -61,7 +61,7 @@ class NamespaceKeeper:
         missing = [state.name for state in wanted if state.name and not netns.exists(state.name)]
         self._owner.own_namespaces(missing)
         for name in missing:
-            self._drop_monitor(name)
+            self._monitors.drop(name)
             netns.create(name)
             if name in self._made:
                 self.recreated.add(name)
@@ -73,7 +73,7 @@ class NamespaceKeeper:
                         f"network namespace {state.name} exists and is not this lab's",
                         f"delete it (`ip netns del {state.name}`) or give the lab another name",
                     )
-                self._monitors[state.name] = Monitor(state.name)
+                self._monitors.add(state.name)
             self._monitors[state.name].hush(state.asking, state.resolutions)
 
     def sync(self, outer: Netns, inner: tuple[Netns, ...]) -> int:
@@ -89,7 +89,10 @@ class NamespaceKeeper:
                 executed += self._bring(states)
             except K8sNetLabError as error:
                 failures.append(error)
-        self.remove([name for name in self._made if name not in wanted])
+        try:
+            self.remove([name for name in self._made if name not in wanted])
+        except K8sNetLabError as error:
+            failures.append(error)
         if failures:
             raise failures[0]
         return executed
@@ -105,23 +108,32 @@ class NamespaceKeeper:
         return plan
 
     def remove(self, names: Iterable[str]) -> None:
-        """Deletes namespaces; what is inside goes with them. The machine's own is let go of."""
+        """Deletes namespaces; what is inside goes with them. The machine's own is let go of.
+
+        One that cannot be deleted is kept, stops none of the others, and is raised when they are gone.
+        """
         names = list(names)
         ends = cables(name for name in names if name) if "" in names else ()
+        failures: list[K8sNetLabError] = []
         for name in names:
-            self._drop_monitor(name)
+            try:
+                if name:
+                    netns.delete(name)
+                    self._owner.release_namespaces([name])
+            except K8sNetLabError as error:
+                failures.append(error)
+                continue
+            self._monitors.drop(name)
             self._made.pop(name, None)
             self._dirty.discard(name)
-            if name:
-                netns.delete(name)
-                self._owner.release_namespaces([name])
         if "" in names:
             remove_cables(ends)
+        if failures:
+            raise failures[0]
 
     def close(self) -> None:
-        """Lets go of the namespaces without changing them."""
-        for name in list(self._monitors):
-            self._drop_monitor(name)
+        """Lets go of the namespaces without changing them; nobody waits for its monitors any more."""
+        self._monitors.close()
 
     def _bring(self, states: Iterable[Netns]) -> int:
         todo = [s for s in states if s.name in self._dirty or self._made.get(s.name) != s]
@@ -166,8 +178,3 @@ class NamespaceKeeper:
         if plan:
             self._owner.own_additions(noting.of_plan(plan, desired, self._owner.additions))
         return plan
-
-    def _drop_monitor(self, name: str) -> None:
-        monitor = self._monitors.pop(name, None)
-        if monitor is not None:
-            monitor.close()

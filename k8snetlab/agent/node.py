@@ -25,7 +25,7 @@ from k8snetlab.dataplane.netns import NodeDataplane
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import iptables, netns, nfacct
-from k8snetlab.kernel.watch import Monitor
+from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.render import node as render_node
 from k8snetlab.render import underlay
 from k8snetlab.render.families import FAMILIES, pick
@@ -54,7 +54,7 @@ class RouterAgent:
         self._keeper = NamespaceKeeper(owner)
 
     @property
-    def monitors(self) -> dict[str, Monitor]:
+    def monitors(self) -> Monitors:
         return self._keeper.monitors
 
     def mark(self, namespace: str) -> None:
@@ -129,7 +129,7 @@ class NodeAgent:
         return self._chosen if self._proxies else ""
 
     @property
-    def monitors(self) -> dict[str, Monitor]:
+    def monitors(self) -> Monitors:
         return self._keeper.monitors
 
     def mark(self, namespace: str) -> None:

@@ -6,6 +6,7 @@ import errno
 import select
 import socket
 import struct
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Literal
@@ -62,6 +63,8 @@ class Monitor:
         with netns.inside(namespace):
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
         self._socket.bind((0, _GROUPS))
+        self._open = threading.Lock()
+        """Held while the socket is read or closed: the number of a closed one may be another thread's next."""
         self._namespace = namespace
         self._permanent: set[tuple[int, int, bytes]] = set()
         self._hushed: frozenset[str] = frozenset()
@@ -108,7 +111,8 @@ class Monitor:
         return self._socket.fileno()
 
     def close(self) -> None:
-        self._socket.close()
+        with self._open:
+            self._socket.close()
         self.netlink.close()
 
     def waiting(self) -> bool:
@@ -118,7 +122,12 @@ class Monitor:
         return bool(poll.poll(0))
 
     def drain(self) -> frozenset[Kind]:
-        """The kinds of what changed; empty when it was only noise. When events were lost, everything changed."""
+        """The kinds of what changed; empty when it was only noise, or when this is closed. When events were lost,
+        everything changed."""
+        with self._open:
+            return self._drained() if self._socket.fileno() >= 0 else frozenset()
+
+    def _drained(self) -> frozenset[Kind]:
         changed: set[Kind] = set()
         while True:
             try:

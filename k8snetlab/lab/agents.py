@@ -8,16 +8,17 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from k8snetlab.agent.misses import MissResponder
 from k8snetlab.agent.node import NodeAgent, Report, RouterAgent
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.errors import K8sNetLabError, KernelError
-from k8snetlab.kernel.watch import Monitor
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.machines.machine import Machine
@@ -76,12 +77,18 @@ class AgentState(msgspec.Struct):
 class AgentTask:
     """Runs one agent: blocking work in a thread, one sync at a time, always with the newest snapshot."""
 
-    def __init__(self, agent: NodeAgent | RouterAgent, cluster: Cluster, synced: Callable[[AgentTask, Report], None]):
+    def __init__(
+        self,
+        agent: NodeAgent | RouterAgent,
+        cluster: Cluster,
+        synced: Callable[[AgentTask, Report], None],
+        supervisor: Supervisor,
+    ) -> None:
         self.agent, self._cluster, self._synced = agent, cluster, synced
         self.state = AgentState()
+        self._supervisor = supervisor
         self._wake = asyncio.Event()
         self._work = asyncio.Lock()
-        self._watched: dict[int, Monitor] = {}
         self._task: asyncio.Task[None] | None = None
         self._complaint = ""
         self._rests_until = 0.0
@@ -99,7 +106,8 @@ class AgentTask:
 
     def start(self) -> None:
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=f"agent {self.name}")
+            asyncio.get_running_loop().add_reader(self.agent.monitors.fileno(), self._kernel_event)
+            self._task = self._supervisor.keep(f"agent {self.name}", self._run)
 
     def wake(self) -> None:
         self._wake.set()
@@ -110,18 +118,25 @@ class AgentTask:
         self.agent.close()
 
     async def remove(self) -> None:
-        """Ends the task and deletes the node's namespaces."""
+        """Ends the task and deletes the node's namespaces; may be tried again when it is refused (K8sNetLabError)."""
         await self._halt()
-        await asyncio.to_thread(self.agent.remove)
+        try:
+            async with self._work:
+                await asyncio.to_thread(self.agent.remove)
+        except K8sNetLabError as error:
+            self._failed(time.monotonic(), error.message, error.hint, getattr(error, "operation", ""))
+            raise
 
     async def _halt(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        task, self._task = self._task, None
+        if task is not None:
+            asyncio.get_running_loop().remove_reader(self.agent.monitors.fileno())
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         if self._alarm is not None:
             self._alarm.cancel()
         async with self._work:
-            self._unwatch()
+            pass  # a sync that was begun ends
 
     def keep_pause(self, paused: bool) -> None:
         """Stops or starts the repairs, where that is new."""
@@ -156,8 +171,6 @@ class AgentTask:
                 hint = "this is a bug; the daemon's log has it whole"
                 self._failed(began, f"{type(error).__name__}: {error}", hint, "")
                 return
-            finally:
-                self._watch()
             if not trusting:
                 self._looked = began
             self.state = AgentState(
@@ -216,26 +229,11 @@ class AgentTask:
         self._suspect()
         self._synced(self, Report())
 
-    def _watch(self) -> None:
-        """Listens to the monitors the agent has now."""
-        loop = asyncio.get_running_loop()
-        monitors = {monitor.fileno(): (name, monitor) for name, monitor in self.agent.monitors.items()}
-        for fd in [fd for fd, monitor in self._watched.items() if fd not in monitors or monitors[fd][1] is not monitor]:
-            loop.remove_reader(fd)
-            del self._watched[fd]
-        for fd, (name, monitor) in monitors.items():
-            if fd not in self._watched:
-                self._watched[fd] = monitor
-                loop.add_reader(fd, self._kernel_event, name, monitor)
+    def _kernel_event(self) -> None:
+        for name in self.agent.monitors.changed():
+            self._changed(name)
 
-    def _unwatch(self) -> None:
-        for fd in self._watched:
-            asyncio.get_running_loop().remove_reader(fd)
-        self._watched.clear()
-
-    def _kernel_event(self, name: str, monitor: Monitor) -> None:
-        if not monitor.drain():
-            return
+    def _changed(self, name: str) -> None:
         self.agent.mark(name)
         loop = asyncio.get_running_loop()
         if name or loop.time() >= self._rests_until:
@@ -257,16 +255,18 @@ class Agents:
         ledger: Ledger,
         paths: LabPaths,
         synced: Callable[[AgentTask, Report], None],
+        supervisor: Supervisor,
         machine: Machine | None = None,
     ) -> None:
         self._cluster, self._ledger, self._paths, self._synced = cluster, ledger, paths, synced
-        self._machine = machine
+        self._supervisor, self._machine = supervisor, machine
         self._shared = Shared()
-        self.misses = MissResponder()
+        self.misses = MissResponder(supervisor)
         self.router: AgentTask | None = None
         self.nodes: dict[str, AgentTask] = {}
-        self._late: set[asyncio.Task[None]] = set()
-        """First syncs of new nodes that were not done when the others went on."""
+        """Those of nodes that are going too, until they have gone."""
+        self._going: set[str] = set()
+        self._keeping = asyncio.Lock()
 
     @property
     def variant(self) -> str:
@@ -289,12 +289,17 @@ class Agents:
 
     async def run(self) -> None:
         async for _ in self._cluster.changes():
+            await self._follow()
+
+    async def _follow(self) -> None:
+        """Keeps the agents in step with the snapshot, and wakes them."""
+        async with self._keeping:
             snapshot = await self._cluster.whole()
             names = sorted(self.local(snapshot))
             if names or self.nodes:
                 await self._keep(snapshot, names)
             for node in snapshot.all(Node).values():
-                if task := self.nodes.get(node.name):
+                if (task := self.nodes.get(node.name)) and node.name not in self._going:
                     task.keep_pause(is_paused(node))
             for task in self.tasks:
                 task.wake()
@@ -310,25 +315,40 @@ class Agents:
 
     async def _keep(self, snapshot: Snapshot, names: list[str]) -> None:
         if self.router is None and self._machine is None:
-            self.router = AgentTask(RouterAgent(self._ledger), self._cluster, self._synced)
+            self.router = self._task(RouterAgent(self._ledger))
         new = [name for name in names if name not in self.nodes]
-        for name in [name for name in self.nodes if name not in names]:
-            await self.nodes[name].remove()
-            del self.nodes[name]
+        for name in [name for name in self.nodes if name not in names and name not in self._going]:
+            self._going.add(name)
+            self._supervisor.finish(f"removal of node {name}", partial(self._remove, name))
         for name in new:
             agent = NodeAgent(name, self._ledger, self._paths.xtables_locks, self._shared, self.misses)
-            self.nodes[name] = AgentTask(agent, self._cluster, self._synced)
+            self.nodes[name] = self._task(agent)
         if new:
             # The router plugs cables into the nodes' namespaces, and flannel.1 stands on such a cable: namespaces
             # first, then the router, then the nodes.
-            try:
-                await asyncio.to_thread(lambda: [self.nodes[name].agent.prepare(snapshot) for name in new])
-            except KernelError as error:
-                log.warning("namespaces of %s: %s", new, error.message)
+            await asyncio.to_thread(self._prepare, new, snapshot)
             if self.router:
                 await self.router.sync()
-        for task in self.tasks:
-            task.start()
+        for name, task in [*([("", self.router)] if self.router else []), *self.nodes.items()]:
+            if name not in self._going:
+                task.start()
         if 0 < len(new) < len(self.nodes):
-            first = {asyncio.create_task(self.nodes[name].sync()) for name in new}
-            _, self._late = await asyncio.wait(first, timeout=HEAD_START)
+            first = {self._supervisor.finish(f"first sync of {name}", self.nodes[name].sync) for name in new}
+            await asyncio.wait(first, timeout=HEAD_START)
+
+    def _task(self, agent: NodeAgent | RouterAgent) -> AgentTask:
+        return AgentTask(agent, self._cluster, self._synced, self._supervisor)
+
+    def _prepare(self, names: list[str], snapshot: Snapshot) -> None:
+        for name in names:
+            try:
+                self.nodes[name].agent.prepare(snapshot)
+            except K8sNetLabError as error:  # its first sync says so
+                log.warning("namespace of %s: %s", name, error.message)
+
+    async def _remove(self, name: str) -> None:
+        """One that cannot be removed is no other's trouble; if it comes back meanwhile, it is made anew afterwards."""
+        await self.nodes[name].remove()
+        del self.nodes[name]
+        self._going.discard(name)
+        await self._follow()

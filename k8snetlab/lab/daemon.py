@@ -13,13 +13,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import IO
 
 import uvicorn
 
 from k8snetlab.agent.node import Report
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.agent.workload import PodState
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import modules, netns
@@ -58,63 +58,65 @@ class Daemon:
         self._lab, self._paths = lab, paths
         self._ledger = Ledger(paths.ledger)
         self._stop = asyncio.Event()
+        self._supervisor = Supervisor()
 
     async def run(self) -> None:
         if netns.make_directory():
             self._ledger.own_netns_directory()
         if modules.load_bridge_filter():
             self._ledger.own_bridge_filter()
-        kubelet = KubeletLink(self._paths, self._ledger, self._states_changed)
+        supervisor, loop = self._supervisor, asyncio.get_running_loop()
+        loop.set_exception_handler(supervisor.unseen)
+        kubelet = KubeletLink(self._paths, self._ledger, self._states_changed, supervisor)
         kubelet.start()
         spec = read_spec(self._paths)
         store = open_store(spec, self._paths.store)
-        informer = Informer(store)
+        informer = Informer(store, begin=supervisor.keep)
         await claim(self._lab, spec, await informer.start(), store)
         machine = read_machine(self._paths)
         cluster = Cluster(store, informer, shared=machine is not None)
-        agents = Agents(cluster, self._ledger, self._paths, self._synced, machine)
-        remote = Remote(store, machine.node) if machine else None
-        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, remote)
+        agents = Agents(cluster, self._ledger, self._paths, self._synced, supervisor, machine)
+        remote = Remote(store, machine.node, supervisor) if machine else None
+        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, remote)
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
         membership = Membership(cluster, agents, leases, machine)
         operations = Operations(
             Changing(cluster, agents, leases, remote),
-            Explaining(self._lab, cluster, agents, self._paths, remote),
+            Explaining(self._lab, cluster, agents, self._paths, supervisor, remote),
             Places(cluster, agents, self._paths),
-            Standing(self._lab, cluster, agents, kubelet, leases, self._paths),
+            Standing(self._lab, cluster, agents, kubelet, leases, supervisor, self._paths),
             Tables(cluster, leases, self._paths),
         )
         everywhere = Everywhere(cluster, operations, remote, lambda: leases.leading_node) if remote else None
         verbs = VerbRoutes(cluster, operations, membership, self._stop.set)
         api = Api(ObjectRoutes(cluster), verbs, operations, everywhere)
-        server = _server(api)
-        loop = asyncio.get_running_loop()
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._stop.set)
-        tasks = [
-            asyncio.create_task(_for_ever("leases", leases.run)),
-            asyncio.create_task(_for_ever("controllers", partial(leases.while_leading, cluster.run_controllers))),
-            asyncio.create_task(_for_ever("agents", agents.run)),
-            asyncio.create_task(_for_ever("kubelet", kubelet.run)),
-        ]
+        for name, work in leases.work.items():
+            supervisor.keep(name, work)
+        supervisor.keep("controllers", partial(leases.while_leading, cluster.run_controllers))
+        supervisor.keep("agents", agents.run)
+        supervisor.keep("line to the kubelet", kubelet.run)
         if remote and machine:
-            ended = partial(leave_when_ended, self._lab, cluster, machine)
-            tasks.append(asyncio.create_task(_for_ever("the end of the lab", ended)))
-            tasks.append(asyncio.create_task(_for_ever("requests of other machines", partial(remote.run, api))))
-        with _listen(self._paths) as listener:
-            serving = asyncio.create_task(server._serve([listener]))
-            await self._stop.wait()
-            server.should_exit = True
-            await asyncio.wait([serving], timeout=1)
-        for task in tasks:
-            task.cancel()
-        await self._lifecycle.close()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            supervisor.keep("end of the lab", partial(leave_when_ended, self._lab, cluster, machine))
+            supervisor.keep("requests of other machines", partial(remote.run, api))
+        serving = supervisor.keep("REST socket", partial(self._serve, api))
+        await self._stop.wait()
+        self._server.should_exit = True
+        await asyncio.wait([serving], timeout=1)
+        await supervisor.close()
         await agents.close()
         await cluster.close()
         await informer.close()
         await store.close()
         self._paths.socket.unlink(missing_ok=True)
+
+    async def _serve(self, api: Api) -> None:
+        self._server = _server(api)
+        with _listen(self._paths) as listener:
+            await self._server._serve([listener])
+            if self._stop.is_set():
+                await asyncio.Event().wait()
 
     def _synced(self, task: AgentTask, report: Report) -> None:
         if not task.state.error and task.name != "router":
@@ -148,16 +150,6 @@ def _listen(paths: LabPaths) -> socket.socket:
     listener.listen(128)
     fresh.rename(paths.socket)
     return listener
-
-
-async def _for_ever(what: str, run: Callable[[], Awaitable[None]]) -> None:
-    """A loop that a bug ends is begun anew: the lab goes on, the log has the traceback."""
-    while True:
-        try:
-            await run()
-        except Exception:
-            log.exception("%s failed; it is started again", what)
-        await asyncio.sleep(1)
 
 
 @contextlib.contextmanager

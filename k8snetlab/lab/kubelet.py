@@ -9,9 +9,11 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.agent.workload import HealthWork, PodState, PodWork, Request, Response
 from k8snetlab.errors import DaemonError
 from k8snetlab.lab.ledger import Ledger, let_begin
@@ -27,8 +29,10 @@ class KubeletLink:
     `problems` tells what keeps a node's health checks from being answered, by the node's namespace.
     """
 
-    def __init__(self, paths: LabPaths, ledger: Ledger, changed: Callable[[tuple[PodState, ...]], None]) -> None:
-        self._paths, self._ledger, self._changed = paths, ledger, changed
+    def __init__(
+        self, paths: LabPaths, ledger: Ledger, changed: Callable[[tuple[PodState, ...]], None], supervisor: Supervisor
+    ) -> None:
+        self._paths, self._ledger, self._changed, self._supervisor = paths, ledger, changed, supervisor
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[int, asyncio.Future[Response]] = {}
@@ -114,7 +118,7 @@ class KubeletLink:
         self.problems.pop(work.netns, None)
         if answer.error:
             self.problems[work.netns] = answer.error
-            self._again = asyncio.create_task(self._try_again(work))
+            self._supervisor.finish(f"health checks of {work.netns}", partial(self._try_again, work))
 
     async def _try_again(self, work: HealthWork) -> None:
         """Another program may let go of the port."""
@@ -132,6 +136,7 @@ class KubeletLink:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         decode = msgspec.json.Decoder(Response).decode
         first = asyncio.create_task(self._introduce())
+        first.add_done_callback(self._introduced)
         try:
             while line := await reader.readline():
                 response = decode(line)
@@ -146,6 +151,11 @@ class KubeletLink:
             first.cancel()
             with contextlib.suppress(asyncio.CancelledError, DaemonError):
                 await first
+
+    def _introduced(self, first: asyncio.Task[None]) -> None:
+        """What went wrong with it is raised by `_listen`, which has nothing more to hear."""
+        if not first.cancelled() and first.exception() is not None and self._writer is not None:
+            self._writer.close()
 
     async def _introduce(self) -> None:
         """Asks what runs already: a daemon that comes back adopts it. A kubelet that comes back is told the rest."""

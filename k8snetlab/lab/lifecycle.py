@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable
+from functools import partial
 
 import msgspec
 
 from k8snetlab.agent.node import NodeAgent
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.agent.workload import PodState, PodWork
 from k8snetlab.api.core import (
     Condition,
@@ -22,7 +23,7 @@ from k8snetlab.api.core import (
 )
 from k8snetlab.api.selection import pods_by_uid
 from k8snetlab.api.snapshot import Key, Snapshot
-from k8snetlab.errors import K8sNetLabError, NotFoundError
+from k8snetlab.errors import NotFoundError
 from k8snetlab.lab.across.pace import Pace
 from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents
@@ -32,7 +33,6 @@ from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render.node import pods_of
 from k8snetlab.render.pods import sandbox_name
 
-log = logging.getLogger(__name__)
 DRAIN = 5.0
 """Seconds that a terminating pod at most waits for the rules of every node to stop naming it."""
 
@@ -42,42 +42,45 @@ class PodLifecycle:
     health checks answered."""
 
     def __init__(
-        self, cluster: Cluster, agents: Agents, kubelet: KubeletLink, paths: LabPaths, remote: Remote | None = None
+        self,
+        cluster: Cluster,
+        agents: Agents,
+        kubelet: KubeletLink,
+        paths: LabPaths,
+        supervisor: Supervisor,
+        remote: Remote | None = None,
     ) -> None:
+        self._supervisor = supervisor
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
         self._remote, self._draining, self._drained = remote, asyncio.Lock(), 0
         self._seen: dict[str, tuple[Snapshot, dict[str, PodState]]] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._due: dict[str, set[str]] = {}
+        """Nodes whose pods are to be looked at, with the namespaces that had to be made again."""
+        self._advancing: set[str] = set()
         self._busy = asyncio.Lock()
 
     def node_synced(self, node: str, recreated: Iterable[str]) -> None:
         """A node's agent has brought its pods' sandboxes up; `recreated` names those that had to be made again."""
-        self._spawn(self._advance(node, frozenset(recreated)))
+        self._due.setdefault(node, set()).update(recreated)
+        if node not in self._advancing:
+            self._advancing.add(node)
+            self._supervisor.finish(f"pods of {node}", partial(self._advance_due, node))
 
     def states_changed(self, states: tuple[PodState, ...]) -> None:
         """The kubelet says that containers ended or started by themselves."""
-        self._spawn(self._report(states))
+        self._supervisor.finish("states of pods", partial(self._report, states))
 
-    async def close(self) -> None:
-        for task in [*self._tasks, *self._ending.values()]:
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._ending.values(), return_exceptions=True)
-
-    def _spawn(self, work: object) -> None:
-        task = asyncio.create_task(self._logged(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _logged(self, work: object) -> None:
-        try:
-            await work  # type: ignore[misc]
-        except K8sNetLabError as error:
-            self._seen = {}
-            log.warning("pods: %s", error.message)
-        except Exception:
-            self._seen = {}
-            log.exception("pods")
+    async def _advance_due(self, node: str) -> None:
+        while node in self._due:
+            recreated = self._due.pop(node)
+            try:
+                await self._advance(node, frozenset(recreated))
+            except BaseException:
+                self._due.setdefault(node, set()).update(recreated)
+                self._seen = {}
+                raise
+        self._advancing.discard(node)
 
     async def _advance(self, node: str, recreated: frozenset[str]) -> None:
         """Looks at the pods that changed since the last time; at all of the node's where something was lost."""
@@ -96,7 +99,9 @@ class PodLifecycle:
             pods = [pod for pod in pods_of(snapshot, node) if pod.key in changed]
             for pod in pods:
                 if pod.metadata.deletionTimestamp and pod.metadata.uid not in self._ending:
-                    self._ending[pod.metadata.uid] = asyncio.create_task(self._logged(self._end(pod)))
+                    self._ending[pod.metadata.uid] = self._supervisor.finish(
+                        f"end of pod {pod.namespace}/{pod.name}", partial(self._end, pod)
+                    )
             lab = snapshot.lab
             again = [p.metadata.uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
             if again:
@@ -162,8 +167,7 @@ class PodLifecycle:
             await self._cluster.delete(pod, force=True)
         except NotFoundError:
             pass
-        finally:
-            del self._ending[pod.metadata.uid]
+        self._ending.pop(pod.metadata.uid, None)
 
     async def _drained_elsewhere(self, remote: Remote, revision: int) -> None:
         """Waits until other machines' kernels have all up to `revision`, and what the controllers made of it."""
@@ -177,12 +181,12 @@ class PodLifecycle:
         lost: set[str] = set()
         for state in states:
             for pod in self._cluster.snapshot.select(Pod, pods_by_uid, state.uid).values():
-                await self._write_status(pod, state)
+                await self._write_status(pod, self._kubelet.states.get(state.uid, state))
                 if not state.containers:
                     lost.add(pod.spec.nodeName)
         for node in lost:
             # The kubelet died and lost these pods: they are run again.
-            self._spawn(self._advance(node, frozenset()))
+            self.node_synced(node, ())
 
     async def _write_status(self, pod: Pod, state: PodState) -> None:
         ready = state.ready and bool(state.containers)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -24,6 +24,7 @@ _LABS = scheme.BY_KIND["Lab"].prefix
 _TELLING = tuple(resource.prefix for resource in scheme.RESOURCES if resource.type.TELLS)
 _LOST = "the store has lost its data; the last known objects are kept. `k8snetlab up` puts them back"
 
+Begin: TypeAlias = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], "asyncio.Task[None]"]
 Change: TypeAlias = tuple[type[Object], Key, Object | None]
 Order: TypeAlias = tuple[int, str]
 """Objects stand in a Snapshot in the order of their (create_revision, store key)."""
@@ -40,8 +41,10 @@ class Informer:
     new store holds a Lab, which `up` therefore must write last, going by the store and not by this snapshot.
     """
 
-    def __init__(self, store: Store, retry: float = 1.0) -> None:
+    def __init__(self, store: Store, retry: float = 1.0, begin: Begin | None = None) -> None:
+        """`begin` starts the task that follows the store, under a name, and begins it again when it fails."""
         self._store = store
+        self._begin = begin or (lambda name, run: asyncio.create_task(run(), name=name))
         self._retry = retry
         self._held: dict[str, _Held] = {}
         self._gone: dict[str, int] = {}
@@ -50,6 +53,8 @@ class Informer:
         self._task: asyncio.Task[None] | None = None
         self._tick = asyncio.Event()
         self._problem = ""
+        self._fresh = False
+        """Whether the snapshot is what `start` has just listed."""
         self.snapshot = Snapshot()
         self.problems: dict[str, str] = {}
         self.lost = False
@@ -59,7 +64,8 @@ class Informer:
     async def start(self) -> Snapshot:
         """The first snapshot; raises StoreError when the store does not answer."""
         self._take(await self._store.list(PREFIX))
-        self._task = asyncio.create_task(self._follow(), name="informer")
+        self._fresh = True
+        self._task = self._begin("informer", self._follow)
         self._task.add_done_callback(lambda _: self._wake())
         return self.snapshot
 
@@ -115,7 +121,7 @@ class Informer:
         return self.snapshot
 
     async def _follow(self) -> None:
-        listed = True
+        listed, self._fresh = self._fresh, False
         while True:
             try:
                 if not listed:

@@ -136,6 +136,21 @@ def processes(
         )
 
 
+def failing(failures: Mapping[str, str]) -> Iterator[Finding]:
+    """Tasks of the daemon that end though they should not: their names, a sentence for each."""
+    for name, failure in failures.items():
+        yield Finding(
+            "daemon",
+            "failing",
+            "",
+            name,
+            f"in the lab's daemon {failure}",
+            "until it runs, what it does for the lab is not done",
+            "k8snetlab status",
+            "",
+        )
+
+
 def store(trouble: str, where: tuple[str, ...], problems: Mapping[str, str]) -> Iterator[Finding]:
     """`trouble` is what is wrong with the store, in a sentence, `problems` what is wrong with values in it, by key."""
     if trouble:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.lab.across import parts
 from k8snetlab.lab.across.parts import REQUESTS, RESPONSES, Answer, Chores, Part, Request, Writer, drop, renew
@@ -26,8 +27,8 @@ App = Callable[[Json, Callable[[], Awaitable[Json]], Callable[[Json], Awaitable[
 class Answering:
     """Executes what is asked of node `node`, this machine, each request in a task of its own."""
 
-    def __init__(self, store: Store, node: str) -> None:
-        self._store, self._node = store, node
+    def __init__(self, store: Store, node: str, supervisor: Supervisor) -> None:
+        self._store, self._node, self._supervisor = store, node, supervisor
         self._name = secrets.token_hex(8).encode()
         self._lease, self._living = 0, asyncio.Event()
         self._serving: dict[str, tuple[asyncio.Task[None], asyncio.Queue[Part]]] = {}
@@ -36,7 +37,7 @@ class Answering:
     async def run(self, app: App) -> None:
         """Answers what is asked of this machine, by `app` (ASGI), for ever. `scope["alone"]` is true there: what is
         asked is not to be asked of others again."""
-        staying = asyncio.create_task(self._stay())
+        staying = self._supervisor.keep("lease of this daemon", self._stay)
         try:
             while True:
                 try:

@@ -112,8 +112,9 @@ class Pace:
                 path = f"{OWN}/agents?revision={wanted}"
                 answer: Any = await self._remote.ask(node, "GET", path, patience=PATIENCE)
                 self._said[node] = said = msgspec.convert(answer, Said)
-            except K8sNetLabError as error:
-                self._said[node] = error
+            except (K8sNetLabError, msgspec.ValidationError) as error:
+                strange = DaemonError(f"{node}: its daemon answers strangely: {error}", "is it of the same version?")
+                self._said[node] = error if isinstance(error, K8sNetLabError) else strange
                 await asyncio.sleep(1)
                 continue
             while said.synced and self.needed == wanted:

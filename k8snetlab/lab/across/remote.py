@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
 from k8snetlab.lab.across import parts
 from k8snetlab.lab.across.answering import Answering, App
@@ -39,9 +40,10 @@ class SilentError(DaemonError):
 class Remote:
     """The conversations of this machine's daemon, that of node `node`, with the others."""
 
-    def __init__(self, store: Store, node: str) -> None:
+    def __init__(self, store: Store, node: str, supervisor: Supervisor | None = None) -> None:
         self._store, self.node = store, node
-        self._answering = Answering(store, node)
+        self._supervisor = supervisor or Supervisor()
+        self._answering = Answering(store, node, self._supervisor)
         self._chores = Chores()
         self._asked: dict[str, asyncio.Queue[Event | StoreError]] = {}
         self._ear: asyncio.Task[None] | None = None
@@ -148,7 +150,7 @@ class Remote:
     async def _told(self, id_: str, patience: float) -> AsyncIterator[asyncio.Queue[Event | StoreError]]:
         """What the store tells of a conversation's answer."""
         if self._ear is None or self._ear.done():
-            self._ear = asyncio.create_task(self._hear(), name="answers of other machines")
+            self._ear = self._supervisor.keep("answers of other machines", self._hear)
         self._asked[id_] = asyncio.Queue()
         try:
             if not await _within(patience, self._hearing):
@@ -171,10 +173,13 @@ class Remote:
                             id_ = event.entry.key.removeprefix(RESPONSES).partition("/")[0]
                             if id_ in self._asked:
                                 self._asked[id_].put_nowait(event)
-            except StoreError as error:
+            except Exception as error:
                 self._hearing.clear()
+                told = error if isinstance(error, StoreError) else StoreError(f"{type(error).__name__}: {error}")
                 for queue in self._asked.values():
-                    queue.put_nowait(error)
+                    queue.put_nowait(told)
+                if told is not error:
+                    raise
             await asyncio.sleep(1)
 
     async def _feed(self, prefix: str, lease: int, body: bytes | AsyncIterator[bytes]) -> None:

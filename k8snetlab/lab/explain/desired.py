@@ -38,7 +38,8 @@ class AgentNow(msgspec.Struct, frozen=True):
 
 class Desired(msgspec.Struct, frozen=True):
     """`snapshot` None: the store could not be read. `store` says in a sentence what is wrong with it, `where` is its
-    file or its endpoints; `problems` are stored values that cannot be read, by key."""
+    file or its endpoints; `problems` are stored values that cannot be read, by key; `failures` are the
+    daemon's tasks that fail, by name, with a sentence each."""
 
     snapshot: Snapshot | None
     agents: Mapping[str, AgentNow]
@@ -48,6 +49,7 @@ class Desired(msgspec.Struct, frozen=True):
     where: tuple[str, ...]
     store: str = ""
     problems: Mapping[str, str] = {}
+    failures: Mapping[str, str] = {}
 
 
 def state_of(paths: LabPaths, role: str) -> tuple[State, int]:

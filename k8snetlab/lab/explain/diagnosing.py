@@ -26,7 +26,7 @@ from k8snetlab.lab.explain.usual import usual_paths
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render import names
 from k8snetlab.trace import diagnose_objects, diagnose_strangers, diagnose_ways
-from k8snetlab.trace.diagnose import attributed, notes_on_agents, processes, store
+from k8snetlab.trace.diagnose import attributed, failing, notes_on_agents, processes, store
 from k8snetlab.trace.diagnose_ways import Broken, UsualPath
 from k8snetlab.trace.finding import Finding, ordered
 from k8snetlab.trace.path import predict
@@ -143,6 +143,7 @@ class _Look:
         yield from store(self.desired.store, self.desired.where, self.desired.problems)
 
     def _agents(self) -> Iterator[Finding]:
+        yield from failing(self.desired.failures)
         self.notes += notes_on_agents({n: a.paused for n, a in self.desired.agents.items()}, self._on_miss())
         for name, agent in self.desired.agents.items():
             if agent.error and not agent.paused:

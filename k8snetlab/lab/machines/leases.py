@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -125,23 +125,19 @@ class Leases:
         if self._registration is not None:
             await self._registration.leave()
 
-    async def run(self) -> None:
-        """For ever: registers this machine once the Lab is there, keeps what it leases, notices what is lost."""
-        work: list[Awaitable[None]] = [self._network.run(), self._follow_objects()]
+    @property
+    def work(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """What is to run for ever, by name: registers this machine once the Lab is there, keeps what it leases, notices
+        what is lost."""
+        work = {"leases of subnets": self._network.run, "changes of nodes": self._follow_objects}
         if self._registration is None or self._election is None:
-            work += [self._mirror()]
-        else:
-            work += [self._living.run(), self._registration.run(), self._election.run()]
-            work += [self.while_leading(self._lead)]
-        tasks = [asyncio.ensure_future(one) for one in work]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            return work | {"mirror of subnets": self._mirror}
+        return work | {
+            "leases of nodes": self._living.run,
+            "registration": self._registration.run,
+            "election": self._election.run,
+            "lost nodes": partial(self.while_leading, self._lead),
+        }
 
     def _wake(self) -> None:
         for wake in self._wakers:

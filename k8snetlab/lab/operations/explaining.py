@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from k8snetlab.agent.misses import Answer
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.api.core import Node
 from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel.packets import Watch
@@ -34,7 +35,16 @@ Event = dict[str, Any]
 class Explaining:
     """Looks at what the kernel does with packets, from this machine, in threads where it takes long."""
 
-    def __init__(self, lab: str, cluster: Cluster, agents: Agents, paths: LabPaths, remote: Remote | None) -> None:
+    def __init__(
+        self,
+        lab: str,
+        cluster: Cluster,
+        agents: Agents,
+        paths: LabPaths,
+        supervisor: Supervisor,
+        remote: Remote | None,
+    ) -> None:
+        self._supervisor = supervisor
         self._lab, self._cluster, self._agents, self._paths, self._remote = lab, cluster, agents, paths, remote
 
     async def probe(self, body: Event) -> Event:
@@ -138,6 +148,7 @@ class Explaining:
             where(self._paths),
             lost if health.healthy else health.problem,
             dict(self._cluster.informer.problems),
+            {failure.name: str(failure) for failure in self._supervisor.failures},
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab import __version__
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.scheme import RESOURCES
 from k8snetlab.errors import K8sNetLabError
@@ -31,8 +32,16 @@ class Standing:
     """What this machine's daemon knows of the lab and of its own work."""
 
     def __init__(
-        self, lab: str, cluster: Cluster, agents: Agents, kubelet: KubeletLink, leases: Leases, paths: LabPaths
+        self,
+        lab: str,
+        cluster: Cluster,
+        agents: Agents,
+        kubelet: KubeletLink,
+        leases: Leases,
+        supervisor: Supervisor,
+        paths: LabPaths,
     ) -> None:
+        self._supervisor = supervisor
         self._lab, self._cluster, self._agents, self._kubelet = lab, cluster, agents, kubelet
         self._leases, self._paths = leases, paths
         self._store_spec = read_spec(paths)
@@ -54,6 +63,8 @@ class Standing:
             problems.append(f"store: {health.problem}; what is in the kernel stays as it is")
         problems += [f"{key}: {problem}" for key, problem in self._cluster.informer.problems.items()]
         problems += self._leases.problems.values()
+        failures = self._supervisor.failures
+        problems += map(str, failures)
         return {
             "lab": self._lab,
             "nodes": nodes,
@@ -68,6 +79,7 @@ class Standing:
                 **msgspec.to_builtins(self._cluster.informer.health()),
             },
             "iptables": self._agents.variant,
+            "failures": msgspec.to_builtins(failures),
             "problems": problems,
         }
 

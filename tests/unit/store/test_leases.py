@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.api import leases as keys
 from k8snetlab.api.core import Condition, Node, Pod
 from k8snetlab.api.lab import Lab
@@ -68,13 +69,15 @@ class Daemon:
             heartbeat=self.heartbeat,
             election=2,
         )
-        self._task = asyncio.create_task(self.leases.run())
+        self._supervisor = Supervisor()
+        for name, run in self.leases.work.items():
+            self._supervisor.keep(name, run)
         return self
 
     async def kill(self) -> None:
         """As the process dies: nothing is given back but what the store takes by itself."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        assert not self._supervisor.failures
+        await self._supervisor.close()
         await self.informer.close()
 
     @property

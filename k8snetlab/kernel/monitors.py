@@ -1,0 +1,62 @@
+"""The monitors of several namespaces, heard by one descriptor that outlives each of them.
+
+Whoever waits in one thread while another makes and closes monitors must not wait for the monitors themselves: a number
+that one thread closes is given to something else before the other has stopped to watch it. The epoll that is waited
+for here forgets what is closed by itself (epoll(7), Q6).
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterator, Mapping
+
+from k8snetlab.kernel.watch import Monitor
+
+
+class Monitors(Mapping[str, Monitor]):
+    """By namespace. `changed` may be called from one thread while another adds and drops."""
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        self._held: dict[str, Monitor] = {}
+        self._names: dict[int, str] = {}
+
+    def __getitem__(self, name: str) -> Monitor:
+        return self._held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._held))
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def fileno(self) -> int:
+        """Readable when there is something that `changed` has not told yet. Never to be closed but by `close`."""
+        return self._poll.fileno()
+
+    def add(self, name: str) -> Monitor:
+        """Raises NotFoundError when there is no such namespace."""
+        monitor = Monitor(name)
+        self._held[name] = monitor
+        self._names[monitor.fileno()] = name
+        self._poll.register(monitor.fileno(), select.EPOLLIN)
+        return monitor
+
+    def drop(self, name: str) -> None:
+        """Lets go of a namespace, if it is held."""
+        monitor = self._held.pop(name, None)
+        if monitor is not None:
+            self._names.pop(monitor.fileno(), None)
+            monitor.close()
+
+    def changed(self) -> list[str]:
+        """The namespaces in which something changed since this was asked last."""
+        heard = (self._names.get(fd) for fd, _ in self._poll.poll(0))
+        monitors = [(name, self._held.get(name)) for name in heard if name is not None]
+        return [name for name, monitor in monitors if monitor is not None and monitor.drain()]
+
+    def close(self) -> None:
+        """After nobody waits for `fileno` any more."""
+        for name in self:
+            self.drop(name)
+        self._poll.close()

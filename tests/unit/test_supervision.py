@@ -1,0 +1,118 @@
+"""No task ends unseen: what fails is told, and begun again."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+
+import pytest
+
+from k8snetlab.agent.supervision import Supervisor
+from k8snetlab.errors import KernelError
+
+pytestmark = pytest.mark.anyio
+QUICK = (0.001, 0.002)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def until(supervisor: Supervisor, name: str, times: int) -> str:
+    async with asyncio.timeout(20):
+        while True:
+            for failure in supervisor.failures:
+                if failure.name == name and failure.times >= times:
+                    return failure.cause
+            await asyncio.sleep(0.001)
+
+
+async def test_whatever_ends_a_task_it_is_begun_again_with_its_cause_known(caplog: pytest.LogCaptureFixture) -> None:
+    async def refused() -> None:
+        raise KernelError("no room")
+
+    async def bug() -> None:
+        raise RuntimeError("fd 12 is used by a transport")
+
+    async def returns() -> None:
+        await asyncio.sleep(0)
+
+    async def cancelled() -> None:
+        inner = asyncio.create_task(asyncio.sleep(9))
+        inner.cancel()
+        await inner
+
+    supervisor = Supervisor(QUICK)
+    for run in (refused, bug, returns, cancelled):
+        supervisor.keep(run.__name__, run)
+    causes = {name: await until(supervisor, name, 3) for name in ("refused", "bug", "returns", "cancelled")}
+    await supervisor.close()
+    assert causes == {
+        "refused": "no room",
+        "bug": "RuntimeError: fd 12 is used by a transport",
+        "returns": "it ended by itself",
+        "cancelled": "what it waited for was cancelled",
+    }
+    whole = [record for record in caplog.records if record.exc_info and "bug failed" in record.message]
+    assert len(whole) == 1, "the traceback is in the log, once"
+
+
+async def test_a_failure_is_forgotten_when_the_task_has_run_for_a_while() -> None:
+    failed = asyncio.Event()
+
+    async def once() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise ValueError("once")
+        await asyncio.Event().wait()
+
+    supervisor = Supervisor(QUICK, quiet=0.2)
+    supervisor.keep("once", once)
+    await until(supervisor, "once", 1)
+    async with asyncio.timeout(20):
+        while supervisor.failures:
+            await asyncio.sleep(0.01)
+    await supervisor.close()
+
+
+async def test_work_is_tried_until_it_is_done_and_then_it_has_not_failed() -> None:
+    tries = 0
+
+    async def work() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise KernelError("not yet")
+
+    supervisor = Supervisor(QUICK)
+    await supervisor.finish("work", work)
+    assert (tries, supervisor.failures) == (4, [])
+
+
+async def test_a_supervisor_that_closes_ends_what_runs_and_what_waits_to_be_begun_again() -> None:
+    async def fails() -> None:
+        raise ValueError("again")
+
+    supervisor = Supervisor((3600.0,))
+    tasks = [supervisor.keep("fails", fails), supervisor.keep("runs", asyncio.Event().wait)]
+    await until(supervisor, "fails", 1)
+    await supervisor.close()
+    assert all(task.cancelled() for task in tasks)
+
+
+async def test_a_task_that_nobody_has_asked_is_told_of_too(caplog: pytest.LogCaptureFixture) -> None:
+    async def forgotten() -> None:
+        raise ValueError("nobody looks")
+
+    supervisor, loop = Supervisor(QUICK), asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(supervisor.unseen)
+    task = asyncio.create_task(forgotten(), name="chore")
+    await asyncio.wait([task])
+    with caplog.at_level(logging.ERROR):
+        del task
+        gc.collect()
+    loop.set_exception_handler(before)
+    assert [(f.name, f.cause) for f in supervisor.failures] == [("chore", "ValueError: nobody looks")]
