@@ -50,7 +50,7 @@ def subnet_lease(key: str, value: bytes) -> SubnetLease | None:
     try:
         subnets = tuple(network(part.replace("-", "/")) for part in key.removeprefix(SUBNETS).split("&"))
         attributes = msgspec.json.decode(value, type=_Attributes)
-    except (ValueError, msgspec.DecodeError):
+    except (ValueError, msgspec.DecodeError, RecursionError):
         return None
     return SubnetLease(key, subnets, tuple(ip for ip in (attributes.PublicIP, attributes.PublicIPv6) if ip))
 
@@ -121,7 +121,7 @@ def holder_of(value: bytes) -> Holder:
     """Who holds a coordination Lease; nobody, where the value is none."""
     try:
         lease = msgspec.json.decode(value, type=_Coordination)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Holder()
     return Holder(lease.spec.holderIdentity, lease.metadata.annotations.get(MACHINE, ""))
 

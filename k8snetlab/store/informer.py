@@ -14,6 +14,7 @@ import msgspec
 from k8snetlab.api import scheme
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.stored import problem_of
 from k8snetlab.errors import CompactedError, StoreError
 from k8snetlab.store.protocol import DataLostError, Entry, Event, Health, Listing, Store
 
@@ -33,9 +34,10 @@ Order: TypeAlias = tuple[int, str]
 class Informer:
     """Keeps `snapshot` current from `start` to `close`, through whatever happens to the store.
 
-    Each object has its mod_revision as resourceVersion. A value that cannot be decoded is kept out (an object that
-    was good before stays as it was), logged once and found in `problems` by its key until it changes. Keys of kinds
-    that `api.scheme` does not know are passed over. `snapshot.revision` is the one up to which the watch has come.
+    Each object has its mod_revision as resourceVersion. A value that cannot be decoded, or holds what no object can
+    (`api.stored`), is kept out (an object that was good before stays as it was), logged once and found in `problems` by
+    its key until it changes. Keys of kinds that `api.scheme` does not know are passed over.
+    `snapshot.revision` is the one up to which the watch has come.
 
     A store that came back without its data does not empty the snapshot: `lost` is true and the objects stay until the
     new store holds a Lab, which `up` therefore must write last, going by the store and not by this snapshot.
@@ -218,10 +220,12 @@ class Informer:
         try:
             obj = scheme.decode(resource.type, entry.value)
             if scheme.store_key(obj) != entry.key:
-                raise msgspec.ValidationError(f"the object names itself {scheme.store_key(obj)}")
+                raise msgspec.ValidationError(f"the object names itself {scheme.store_key(obj)!r}")
+            if problem := problem_of(obj):
+                raise msgspec.ValidationError(problem)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self.problems[entry.key] = str(error)
-            log.warning("%s at revision %d is kept out: %s", entry.key, entry.mod_revision, error)
+            log.warning("%r at revision %d is kept out: %s", entry.key, entry.mod_revision, error)
             return None
         self.problems.pop(entry.key, None)
         metadata = msgspec.structs.replace(obj.metadata, resourceVersion=str(entry.mod_revision))

@@ -11,12 +11,22 @@ from contextlib import aclosing
 from typing import Any
 from urllib.parse import unquote
 
-import msgspec
-
 from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.lab.across import parts
-from k8snetlab.lab.across.parts import REQUESTS, RESPONSES, Answer, Chores, Part, Request, Writer, drop, renew
+from k8snetlab.lab.across.parts import (
+    REQUESTS,
+    RESPONSES,
+    Answer,
+    Chores,
+    GarbledError,
+    Part,
+    Request,
+    Writer,
+    drop,
+    read,
+    renew,
+)
 from k8snetlab.store.protocol import Entry, Event, Store
 
 log = logging.getLogger(__name__)
@@ -76,7 +86,10 @@ class Answering:
             if task and not number:
                 task.cancel()
         elif number and pieces:
-            pieces.put_nowait(msgspec.json.decode(event.entry.value, type=Part))
+            try:
+                pieces.put_nowait(read(event.entry.key, event.entry.value, Part))
+            except GarbledError as error:
+                log.warning("%s", error.message)
             self._chores.start(drop(self._store, event.entry.key))
         elif not number and not task:
             pieces = asyncio.Queue()
@@ -85,7 +98,12 @@ class Answering:
             task.add_done_callback(lambda _: self._serving.pop(id_, None))
 
     async def _answer(self, app: App, id_: str, entry: Entry, pieces: asyncio.Queue[Part]) -> None:
-        request = msgspec.json.decode(entry.value, type=Request)
+        try:
+            request = read(entry.key, entry.value, Request)
+        except GarbledError as error:
+            log.warning("%s", error.message)
+            await drop(self._store, entry.key)
+            return
         taken = f"{RESPONSES}{id_}/taken"
         try:
             await self._say_taken(taken)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ from k8snetlab.errors import K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.lab.status import status
 from k8snetlab.store.protocol import Store
 
+T = TypeVar("T")
 PREFIX = "/k8snetlab/"
 REQUESTS = f"{PREFIX}requests/"
 RESPONSES = f"{PREFIX}responses/"
@@ -43,6 +44,18 @@ class Part(msgspec.Struct, frozen=True):
     body: bytes
     last: bool
     status: int = 200
+
+
+def read(key: str, value: bytes, type_: type[T]) -> T:
+    """A value that another machine wrote. Raises GarbledError for what is none, whoever did."""
+    try:
+        return msgspec.json.decode(value, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise GarbledError(f"{key!r} in the store cannot be read: {error}", "who else writes to this store?") from error
+
+
+class GarbledError(StoreError):
+    """What is in the store is no part of a conversation."""
 
 
 class Writer:

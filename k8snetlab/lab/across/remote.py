@@ -23,7 +23,7 @@ from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
 from k8snetlab.lab.across import parts
 from k8snetlab.lab.across.answering import Answering, App
-from k8snetlab.lab.across.parts import CHUNK, REQUESTS, RESPONSES, Chores, Part, Request, Writer, drop, renew
+from k8snetlab.lab.across.parts import CHUNK, REQUESTS, RESPONSES, Chores, Part, Request, Writer, drop, read, renew
 from k8snetlab.lab.status import error_of
 from k8snetlab.store.protocol import Event, Store
 
@@ -86,7 +86,7 @@ class Remote:
         """`forward` for what is JSON."""
         sent = b"" if body is None else msgspec.json.encode(body)
         async with aclosing(self.forward(node, method, path, sent, patience)) as pieces:
-            return msgspec.json.decode(b"".join([part async for part in pieces]))
+            return read(path, b"".join([part async for part in pieces]), Any)
 
     async def ask_all(
         self, nodes: Sequence[str], method: str, path: str, body: Any = None, within: float | None = None
@@ -113,7 +113,7 @@ class Remote:
             async for chunk in chunks:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    event = msgspec.json.decode(line)
+                    event = read(path, line, dict[str, Any])
                     if event.get("type") == "error":
                         raise error_of(event["status"])
                     yield event
@@ -135,11 +135,11 @@ class Remote:
                     raise DaemonError(f"{node}: its daemon went away while it answered", _HINT)
                 begun = True
             elif event.type == "put":
-                part = msgspec.json.decode(event.entry.value, type=Part)
+                part = read(event.entry.key, event.entry.value, Part)
                 if part.status >= 400:
                     refusal += part.body
                     if part.last:
-                        raise error_of(msgspec.json.decode(refusal))
+                        raise error_of(read(event.entry.key, refusal, dict[str, Any]))
                 elif part.body:
                     yield part.body
                 if part.last:

@@ -249,3 +249,11 @@ async def test_an_informer_does_not_hear_of_it(store: Store) -> None:
         assert informer.snapshot.objects is before.objects and not informer.problems
     finally:
         await informer.close()
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"[]", b'{"method": 1}', b"[" * 100_000])
+async def test_what_is_no_request_is_dropped_and_the_next_one_answered(store: Store, value: bytes) -> None:
+    async with serving(store, "node2"):
+        for key in ("node2/x", "node2/x/000001", "node2/../y", "node2"):
+            await store.create(f"{parts.REQUESTS}{key}", value)
+        assert await Remote(store, "node1").ask("node2", "POST", "/echo", "again") == {"body": '"again"'}

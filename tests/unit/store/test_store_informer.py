@@ -281,3 +281,29 @@ async def test_start_tells_that_the_store_does_not_answer(connect: Connect) -> N
     with pytest.raises(StoreError, match="etcd does not answer"):
         await Informer(store).start()
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("/registry/pods/default/x", b"\xff\x00garbage"),
+        ("/registry/pods/default/x", b"[" * 100_000),
+        ("/registry/pods/default/x", b'{"metadata": {"name": "y", "namespace": "default"}}'),
+        ("/registry/pods/../../etc/x", b'{"metadata": {"name": "../etc/x", "namespace": ".."}}'),
+        ("/registry/pods/default/a\nb", b'{"metadata": {"name": "a\\nb", "namespace": "default"}}'),
+        ('/registry/services/specs/default/a"b', b'{"metadata": {"name": "a\\"b", "namespace": "default"}}'),
+        ("/registry/minions/x", b'{"metadata": {"name": "x"}, "spec": {"podCIDR": "everything"}}'),
+    ],
+)
+async def test_what_is_no_object_is_named_and_passed_over(
+    store: Store, informer: Informer, key: str, value: bytes
+) -> None:
+    entry = await store.create(key, value)
+    last = await put(store, pod("bee"))
+    await informer.reached(last.mod_revision)
+    assert names(informer) == ["zebra", "ant", "bee"]
+    assert set(informer.problems) == {key}
+    await store.delete(key, entry.mod_revision)
+    last = await put(store, pod("cat"))
+    await informer.reached(last.mod_revision)
+    assert informer.problems == {}
