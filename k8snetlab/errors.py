@@ -6,33 +6,6 @@ Every one carries what went wrong (with where), a hint that says what to do, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-LONGEST = 100
-"""Characters of a word that are compared with what is known."""
-
-
-def near(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """The one of `known` that `word` was most likely meant to be, "" where none is near.
-
-    Capitals do not count; what the word is the beginning of is near.
-    """
-    import difflib
-
-    spelled: dict[str, str] = {}
-    for one in known:
-        spelled.setdefault(one.lower(), one)
-    asked = word.lower()[:LONGEST]
-    begun = [one for one in spelled if asked and one.startswith(asked)]
-    close = [min(begun, key=len)] if begun and len(asked) > 2 else difflib.get_close_matches(asked, spelled, 1, cutoff)
-    return spelled[close[0]] if close else ""
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The hint "did you mean client?", or ""."""
-    found = near(word, known)
-    return f"did you mean {found}?" if found and found != word else ""
-
 
 class K8sNetLabError(Exception):
     """Root of every error meant for a person; anything else that escapes is a bug."""

@@ -7,7 +7,6 @@ types are read from `msgspec.inspect`, so that the structs stay the one descript
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
@@ -17,6 +16,7 @@ from msgspec import inspect
 
 from k8snetlab.api.known import known
 from k8snetlab.api.source import Path
+from k8snetlab.wording import near
 
 
 class Findings(msgspec.Struct):
@@ -91,9 +91,8 @@ def describe(value: Any) -> str:
 
 def did_you_mean(word: str, words: Any) -> str:
     """'; did you mean "ports"?' where one of `words` is close, else ""."""
-    lower = {w.lower(): w for w in map(str, words)}
-    close = difflib.get_close_matches(word.lower()[:100], lower, n=1, cutoff=0.7)
-    return f'; did you mean "{lower[close[0]]}"?' if close else ""
+    close = near(word, map(str, words), cutoff=0.7)
+    return f'; did you mean "{close}"?' if close else ""
 
 
 @cache

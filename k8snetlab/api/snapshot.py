@@ -13,12 +13,17 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.versions import NONE, Groups, Key, Objects
 from k8snetlab.errors import NotFoundError
+from k8snetlab.wording import nearest
 
 __all__ = ["Change", "Key", "Snapshot"]
 
 T = TypeVar("T", bound=Object)
 Change = tuple[type[Object], Key, Object | None]
 """A kind, (namespace, name), and the new object, or None for deleted."""
+
+
+ALIKE = 0.85
+"""node9 is not node1 mistyped, nod1 is."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -47,7 +52,9 @@ class Snapshot(msgspec.Struct, frozen=True):
         """Raises NotFoundError, which says what nodes there are."""
         found = self.get(Node, name)
         if found is None:
-            raise NotFoundError(f"node {name!r} not found", f"nodes: {', '.join(n for _, n in self.all(Node))}")
+            nodes = [n for _, n in self.all(Node)]
+            known = f"nodes: {', '.join(nodes)}" if nodes else "the lab has no nodes (yet)"
+            raise NotFoundError(f"node {name!r} not found", nearest(name, nodes, known, ALIKE))
         return found
 
     def select(self, type_: type[T], groups: Groups, group: Hashable) -> Mapping[Key, T]:

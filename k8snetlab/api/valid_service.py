@@ -272,7 +272,7 @@ def _selection(report: Report, service: Service, world: Snapshot) -> None:
 def _nothing(service: Service, world: Snapshot) -> str:
     wanted = ",".join(f"{k}={v}" for k, v in (service.spec.selector or {}).items())
     have: dict[str, None] = {}
-    for found in _label_sets(service.namespace, world):
+    for found in filter(None, _label_sets(service.namespace, world)):
         have[",".join(f"{k}={v}" for k, v in found.items())] = None
         if len(have) >= 3:
             break

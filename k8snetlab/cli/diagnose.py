@@ -10,6 +10,7 @@ import typer
 
 from k8snetlab.cli.options import LabOption, OutputOption, client_of, complete_node, example, need_root, print_json
 from k8snetlab.errors import DaemonError
+from k8snetlab.wording import counted
 
 PATIENCE = 1.0
 """Seconds after which progress is shown."""
@@ -102,11 +103,11 @@ def lines(answer: Mapping[str, Any]) -> Iterator[str]:
         for told in finding["explains"][:5]:
             yield f"   with it: {told}"
         if len(finding["explains"]) > 5:
-            yield f"   with it: {len(finding['explains']) - 5} things more"
+            yield f"   with it: {counted(len(finding['explains']) - 5, 'thing')} more"
         for path in finding["paths"][:3]:
             yield f"   broken: {path}"
         if len(finding["paths"]) > 3:
-            yield f"   broken: {len(finding['paths']) - 3} paths more"
+            yield f"   broken: {counted(len(finding['paths']) - 3, 'path')} more"
         if finding["owner"]:
             yield f"   from: {finding['owner']}"
         yield f"   see:  {finding['show']}"
@@ -114,8 +115,10 @@ def lines(answer: Mapping[str, Any]) -> Iterator[str]:
             yield f"   mend: {command}"
     for note in answer["notes"]:
         yield f"note: {note}"
-    walked = f"{paths['walked']} usual paths walked" + (f", {paths['tried']} tried" if paths["tried"] else "")
+    walked = f"{counted(paths['walked'], 'usual path')} walked" + (
+        f", {paths['tried']} tried" if paths["tried"] else ""
+    )
     if not findings:
         yield f"nothing is wrong: {walked} in {answer['seconds']:.1f} s"
     else:
-        yield f"{walked}, {paths['broken']} ways broken"
+        yield f"{walked}, {counted(paths['broken'], 'way')} broken"

@@ -23,6 +23,7 @@ from k8snetlab.cli.options import (
     print_json,
 )
 from k8snetlab.errors import ConflictError, DaemonError, InputError
+from k8snetlab.wording import counted
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node)]
 
@@ -99,8 +100,12 @@ def _not_running(pods: list[dict[str, Any]]) -> DaemonError:
     """All else stands; pods that fail are tried again and again, as on a real node."""
     first = pods[0]
     where = "" if first["namespace"] == "default" else f" -n {first['namespace']}"
-    what = "1 pod does" if len(pods) == 1 else f"{len(pods)} pods do"
-    return DaemonError(f"{what} not run", f"k8snetlab logs {first['name']}{where}")
+    what = f"{counted(len(pods), 'pod')} {'does' if len(pods) == 1 else 'do'}"
+    if "nodes are available" in first["message"]:
+        hint = f"`k8snetlab get nodes -o wide` shows why no node fits pod {first['name']}: labels and states"
+    else:
+        hint = f"k8snetlab logs {first['name']}{where}"
+    return DaemonError(f"{what} not run", hint)
 
 
 def _named(objects: list[dict[str, Any]], lab: str | None) -> str:
@@ -136,7 +141,7 @@ def down(
         print_json({"labs": gone, "seconds": round(seconds, 3)})
         return
     for one in gone:
-        typer.echo(f"lab {one['lab']} is down: {one['namespaces']} namespaces removed")
+        typer.echo(f"lab {one['lab']} is down: {counted(one['namespaces'], 'namespace')} removed")
     typer.echo(f"{'nothing to take down' if not gone else 'done'} in {seconds:.2f} s")
 
 

@@ -6,8 +6,9 @@ Start-up is kept under 0.2 s: only typer is imported here, everything else insid
 from __future__ import annotations
 
 import os
+import re
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -31,6 +32,7 @@ from k8snetlab.cli import (
 )
 from k8snetlab.cli.options import complete_lab
 from k8snetlab.errors import K8sNetLabError
+from k8snetlab.wording import nearest
 
 CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node", "token"})
 """Verbs that, interrupted, have done a part of their work."""
@@ -142,7 +144,24 @@ def _misused(error: typer.TyperException) -> None:
         typer.echo(message, err=True)
         return
     command = context.command_path if context else " ".join(("k8snetlab", *_verb))
-    _say(f"error: {message[:1].lower()}{message[1:].rstrip('.')}", f"{command} -h shows what it takes")
+    hint = _meant(message, context) or f"{command} -h shows what it takes"
+    message = re.sub(r"\.? ?(\(Possible options: .*\)|Did you mean .*\?)$", "", message)
+    _say(f"error: {message[:1].lower()}{message[1:].rstrip('.')}", hint)
+
+
+def _meant(message: str, context: Any) -> str:
+    """The verb, option or value that is nearest to the one that typer does not know."""
+    if found := re.search(r"No such command '(.*?)'", message):
+        known = list(getattr(context.command, "commands", ())) if context else []
+    elif found := re.search(r"No such option: (\S+)", message):
+        known = (
+            [name for option in context.command.params if not option.hidden for name in option.opts] if context else []
+        )
+    elif found := re.search(r"'([^']*)' is not one of (.*)", message):
+        known = re.findall(r"'([^']*)'", found[2])
+    else:
+        return ""
+    return nearest(found[1], known)
 
 
 def _say(message: str, hint: str) -> None:

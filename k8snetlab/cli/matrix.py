@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from k8snetlab.cli.probe import end
+from k8snetlab.wording import counted
 
 Result = Mapping[str, Any]
 Target = tuple[str, str, str, int, str]
@@ -61,7 +62,7 @@ def _totals(results: Sequence[Result]) -> Iterable[str]:
             f"✗ {_source(result)} → {result['to']} {end(result)} {result['protocol'].lower()}: "
             f"{result['error'] or 'answered, and should not be reachable from there'}"
         )
-    yield f"{len(results) - len(failed)} of {len(results)} probes went as they should"
+    yield f"{len(results) - len(failed)} of {counted(len(results), 'probe')} went as they should"
 
 
 def _source(result: Result) -> str:

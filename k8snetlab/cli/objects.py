@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +21,7 @@ from k8snetlab.cli.options import (
     print_json,
 )
 from k8snetlab.errors import InputError
+from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
     from k8snetlab.api.scheme import Resource
@@ -112,6 +112,11 @@ def get(
     if not any(objects for _, objects in found):
         everywhere = all_namespaces or not any(resource.type.namespaced for resource, _ in wanted)
         typer.echo("No resources found" + ("" if everywhere else f" in {namespace} namespace."), err=True)
+        if not everywhere and namespace != "default":
+            known = [space["metadata"]["name"] for space in client.list("Namespace")]
+            if known and namespace not in known:
+                there = nearest(namespace, known, f"namespaces: {', '.join(known)}")
+                typer.echo(f"hint: there is no namespace {namespace}; {there}", err=True)
 
 
 def scale(
@@ -164,10 +169,8 @@ def _resource(kind: str) -> Resource:
     # "deployments.apps" is how kubectl prints a kind with its group
     resource = BY_NAME.get(kind.lower().partition(".")[0])
     if resource is None:
-        close = get_close_matches(kind.lower(), list(BY_NAME), 1)
-        raise InputError(
-            f"the lab has no kind {kind!r}", f"did you mean {close[0]}?" if close else f"kinds: {', '.join(_plurals())}"
-        )
+        hint = nearest(kind, (*BY_NAME, "leases", "all"), f"kinds: {', '.join(_plurals())}")
+        raise InputError(f"the lab has no kind {kind!r}", hint)
     return resource
 
 

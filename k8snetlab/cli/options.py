@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from k8snetlab.errors import InputError, UnsupportedError, nearest
+from k8snetlab.errors import InputError, UnsupportedError
+from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
     from k8snetlab.lab.client import Client
@@ -69,7 +70,7 @@ def form_of(text: str, forms: Sequence[str]) -> Form:
     endings = ", ".join(suffix for suffix, form in SUFFIXES.items() if form in forms)
     raise InputError(
         f"-o {text}: neither a form nor a file of one",
-        nearest(text, forms) or f"forms: {', '.join(forms)}; or a FILE that ends in {endings}",
+        nearest(text, forms, f"forms: {', '.join(forms)}; or a FILE that ends in {endings}"),
     )
 
 

@@ -90,7 +90,10 @@ def split_target(text: str) -> tuple[str, int | None]:
     if not host or (not port and text.endswith(":")):
         raise InputError(f"{text!r} is not TO or TO:PORT", "k8snetlab probe client business-manager:80")
     if port and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise InputError(f"{text!r}: port {port!r} is not a number from 1 to 65535", "ports are given as numbers here")
+        raise InputError(
+            f"{text!r}: port {port!r} is not a number from 1 to 65535",
+            "a port is a number here; `k8snetlab get services` shows them",
+        )
     return host, int(port) if port else None
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from k8snetlab.wording import counted
+
 Json = Mapping[str, Any]
 _COLOURS = {
     "stop": "bold red",
@@ -85,7 +87,7 @@ def _decision(decision: Json) -> Text:
     if decision.get("lost"):
         line.append(f"; not by {', '.join(decision['lost'])}", style="dim")
     if decision.get("counters"):
-        line.append(f" ({decision['counters'][0]} packets so far)", style="dim")
+        line.append(f" ({counted(decision['counters'][0], 'packet')} so far)", style="dim")
     if decision.get("owner"):
         line.append(f"  [{decision['owner']}]", style="blue")
     return line
@@ -119,7 +121,7 @@ def _ending(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
         for made in observed["connections"][:CONNECTIONS]:
             yield Text(f"conntrack of {made['place']}: {_tuple(made['original'])}, answered as {_tuple(made['reply'])}")
         if len(observed["connections"]) > CONNECTIONS:
-            yield Text(f"and {len(observed['connections']) - CONNECTIONS} more connections")
+            yield Text(f"and {counted(len(observed['connections']) - CONNECTIONS, 'more connection')}")
         if observed["agrees"]:
             yield Text("prediction and observation agree", style="green")
         for difference in observed["differences"]:

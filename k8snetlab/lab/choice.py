@@ -29,7 +29,9 @@ def pods_of(client: Client, target: str, namespace: str) -> list[str]:
     selector = _selector(client.get(resource.kind, name, namespace))
     pods = [pod for pod in client.list("Pod", namespace) if selector.matches(pod["metadata"].get("labels", {}))]
     if not pods:
-        raise NotFoundError(f"{resource.kind.lower()} {name!r} has no pods", "k8snetlab get pods")
+        wanted = ",".join(f"{k}={v}" for k, v in selector.matchLabels.items() if k)
+        hint = f"it selects {wanted}; `k8snetlab get pods -o wide` shows labels" if wanted else "it has no selector"
+        raise NotFoundError(f"{resource.kind.lower()} {name!r} has no pods", hint)
     return [pod["metadata"]["name"] for pod in sorted(pods, key=_rank)]
 
 

@@ -18,6 +18,7 @@ from k8snetlab import errors
 from k8snetlab.lab import labs
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.status import error_of
+from k8snetlab.wording import nearest
 
 Json = dict[str, Any]
 OWN = "/apis/k8snetlab/v1alpha1"
@@ -198,7 +199,7 @@ class Client:
         if resource is None:
             raise errors.InputError(
                 f"the server doesn't have a resource type {kind!r}",
-                f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}",
+                nearest(kind, BY_NAME, f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}"),
             )
         version = resource.type.API_VERSION
         path = f"/api/{version}" if "/" not in version else f"/apis/{version}"

@@ -19,6 +19,7 @@ from k8snetlab.controllers import Write, reconcile
 from k8snetlab.controllers.admission import admit
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError
+from k8snetlab.lab import nearby
 from k8snetlab.lab.events import EventRecorder
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Create, Entry, Event, Store, Update
@@ -78,7 +79,8 @@ class Cluster:
         obj = self.snapshot.get(type_, name, namespace)
         if obj is None:
             where = f" in namespace {namespace!r}" if namespace else ""
-            raise NotFoundError(f"{type_.KIND.lower()} {name!r} not found{where}")
+            hint = nearby.hint(self.snapshot, f"{namespace}/{name}" if namespace else name, (type_,))
+            raise NotFoundError(f"{type_.KIND.lower()} {name!r} not found{where}", hint)
         return obj
 
     async def dump(self, prefix: str) -> AsyncIterator[dict[str, object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.lab import paths
+from k8snetlab.wording import nearest
 
 
 def running() -> list[str]:
@@ -22,7 +23,7 @@ def choose(lab: str | None) -> str:
     found = running()
     if lab is not None:
         if lab not in found:
-            raise NotFoundError(f"no lab {lab!r} runs here", _hint(found))
+            raise NotFoundError(f"no lab {lab!r} runs here", nearest(lab, found, _hint(found)))
         return lab
     if len(found) == 1:
         return found[0]

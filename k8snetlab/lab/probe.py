@@ -18,6 +18,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import InputError, K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.shot import shoot
+from k8snetlab.lab import nearby
 from k8snetlab.render import names
 from k8snetlab.render.pods import sandbox_name
 
@@ -130,7 +131,9 @@ def find_pod(snapshot: Snapshot, name: str) -> Pod:
     owned = [p for p in pods if any(_belongs(snapshot, p, short))]
     found = exact or sorted(owned, key=lambda p: p.name)
     if not found:
-        raise NotFoundError(f"no pod or node is called {name!r}", "`k8snetlab get pods -A` lists the pods")
+        raise NotFoundError(
+            f"no pod or node is called {name!r}", nearby.place(snapshot, _without_kind(name, POD_WORDS))
+        )
     return found[0]
 
 
@@ -155,13 +158,14 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
     meant = bool(slash) and kind in SERVICE_WORDS
     services = _services(snapshot, rest if meant else name)
     if meant and not services:
-        raise NotFoundError(f"no Service is called {rest!r}", "`k8snetlab get services -A` lists them")
+        known = nearby.hint(snapshot, rest, (Service,), "`k8snetlab get services -A` lists them")
+        raise NotFoundError(f"no Service is called {rest!r}", known)
     if services and (meant or port is None or not _pod_has(snapshot, name, port)):
         return _service_choice(snapshot, services, port, protocol)
     try:
         pod = find_pod(snapshot, name)
     except NotFoundError:
-        hint = "`k8snetlab get pods,services -A` lists what there is"
+        hint = nearby.target(snapshot, _without_kind(name, POD_WORDS))
         raise NotFoundError(f"no pod, Service or node is called {name!r}", hint) from None
     found = [t for t in _pod_targets(pod) if port in (None, t.port) and t.protocol == protocol]
     if not pod.ips:
@@ -219,6 +223,8 @@ async def _probe(place: Place, target: Target, snapshot: Snapshot) -> Result:
         error = missing.message
     if error and target.protocol == ICMP:
         error = no_echo(snapshot, target.address) or error
+    elif error and (instead := nearby.port(snapshot, target.address, target.port, target.protocol)):
+        error = f"{error}: {instead}"
     reached = answer is not None
     inside = place.kind not in ("outside", "router")
     announced = any(target.address in node.addresses for node in snapshot.all(Node).values())

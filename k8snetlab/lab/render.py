@@ -9,7 +9,7 @@ import msgspec
 from k8snetlab.api.core import Condition, Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import ALIKE, Snapshot
 from k8snetlab.controllers import Write, reconcile
 from k8snetlab.controllers.admission import admit, in_order
 from k8snetlab.dataplane.delta import diff
@@ -20,6 +20,7 @@ from k8snetlab.dataplane.rules import Family, restore_payload
 from k8snetlab.errors import InputError
 from k8snetlab.render.node import render
 from k8snetlab.render.proxy import ProxyRules, render_payload
+from k8snetlab.wording import nearest
 
 ROUNDS = 100
 """Far more rounds than any chain of controllers takes to come to rest."""
@@ -53,7 +54,9 @@ def dataplane(snapshot: Snapshot, node: str, family: Family = "ipv4") -> NodeDat
     if node not in names:
         raise InputError(
             f"no node is called {node!r}",
-            f"nodes: {', '.join(names)}" if names else "name them in a lab file or in Node manifests",
+            nearest(node, names, f"nodes: {', '.join(names)}", ALIKE)
+            if names
+            else "name them in a lab file or in Node manifests",
         )
     proxy = ProxyRules.build(snapshot, node, family).ruleset
     if not snapshot.all(Lab):

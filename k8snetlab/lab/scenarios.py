@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 
 from k8snetlab.errors import InputError
+from k8snetlab.wording import nearest
 
 DEFAULT = "business-manager"
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -42,10 +42,9 @@ def find(name: str | None = None) -> list[File]:
         return read(name)
     if name in names():
         return [_text(file, f"{name}/{file.name}") for file in _manifests(directory() / name)]
-    close = get_close_matches(name, names(), 1)
     raise InputError(
         f"no scenario, directory or file is called {name!r}",
-        f"did you mean {close[0]}?" if close else f"scenarios: {', '.join(names())}; or give a path",
+        nearest(name, names(), f"scenarios: {', '.join(names())}; or give a path"),
     )
 
 
@@ -60,7 +59,9 @@ def read(path: str) -> list[File]:
             raise InputError(f"{path}: no manifest in this directory", f"manifests end in {', '.join(SUFFIXES)}")
         return [_text(file, str(file)) for file in files]
     if not place.exists():
-        raise InputError(f"{path}: no such file or directory", f"the current directory is {Path.cwd()}")
+        beside = [str(place.parent / one.name) for one in place.parent.iterdir()] if place.parent.is_dir() else []
+        hint = nearest(path, beside, f"the current directory is {Path.cwd()}")
+        raise InputError(f"{path}: no such file or directory", hint)
     return [_text(place, path)]
 
 

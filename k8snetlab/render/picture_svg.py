@@ -12,6 +12,7 @@ import msgspec
 
 from k8snetlab.render.canvas import ALARM, DOT, DOTS, LINE, PAD, SOFT, Box, Canvas, text_width
 from k8snetlab.render.picture import NodeBox, Picture, PodBox, ServiceBox
+from k8snetlab.wording import counted
 
 GAP = 14
 MARGIN = 24
@@ -151,7 +152,7 @@ class _Drawing:
             self._pod_box(pod, box)
         if len(node.pods) > PODS_DRAWN:
             low = y + 8 + rows * (self._pod.height + 8) + 12
-            self._canvas.text(x, low, f"and {len(node.pods) - PODS_DRAWN} more pods", soft=True)
+            self._canvas.text(x, low, f"and {counted(len(node.pods) - PODS_DRAWN, 'more pod')}", soft=True)
 
     def _pod_box(self, pod: PodBox, box: Box) -> None:
         self._canvas.rect(box, "pod", title=pod.name)

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from k8snetlab.api.snapshot import ALIKE
 from k8snetlab.dataplane.packet import TUNNEL_PORTS, Packet, decode, ethernet
 from k8snetlab.errors import NotFoundError, UnsupportedError
 from k8snetlab.kernel.capture import Capture, Seen, devices
 from k8snetlab.render import names
+from k8snetlab.trace.expression import KEYWORDS
 from k8snetlab.trace.predicates import Subject, Test, layers
+from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
     from k8snetlab.lab.client import Client
@@ -71,10 +74,11 @@ def find_points(client: Client, words: Sequence[str], namespace: str) -> list[Po
         try:
             place = client.resolve(name, "" if "/" in name else namespace)
         except NotFoundError as error:
-            hint = (
-                "POINT... FILTER: a filter begins with a word as tcp, host or port; `k8snetlab get pods -A` lists pods"
-            )
-            raise NotFoundError(error.message, hint) from None
+            filters = "a filter begins with a word as tcp, host or port; `k8snetlab get pods -A` lists pods"
+            hint = nearest(name, sorted(KEYWORDS)) or error.hint
+            raise NotFoundError(
+                error.message, f"{hint}; {filters}" if hint else f"POINT... FILTER: {filters}"
+            ) from None
         if place["machine"]:
             raise UnsupportedError(
                 f"{name} is on another machine, {place['machine']}: its packets are seen there only",
@@ -85,7 +89,8 @@ def find_points(client: Client, words: Sequence[str], namespace: str) -> list[Po
         title = short if space in ("", "default") else f"{space}/{short}"
         known = devices(place["netns"])
         if device and device not in known:
-            raise NotFoundError(f"{title} has no device {device!r}", f"its devices: {', '.join(known)}")
+            hint = nearest(device, known, f"its devices: {', '.join(known)}", ALIKE)
+            raise NotFoundError(f"{title} has no device {device!r}", hint)
         found.setdefault((place["netns"], device), Point(title, place["netns"], device))
     return [point for (inside, device), point in found.items() if not device or (inside, "") not in found]
 

@@ -14,6 +14,7 @@ from k8snetlab.dataplane.netns import Role
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.kernel import connections, iptables, listing
+from k8snetlab.lab import nearby
 from k8snetlab.lab.explain.directory import Directory
 from k8snetlab.lab.explain.tables import KINDS, Kind, Reader, Row, Table
 from k8snetlab.lab.paths import LabPaths
@@ -99,7 +100,9 @@ def _service(snapshot: Snapshot, name: str) -> Service:
     found = [s for s in snapshot.all(Service).values() if s.name == short and namespace in ("", s.namespace)]
     found = [s for s in found if s.namespace == (namespace or "default")] or found
     if not found:
-        raise NotFoundError(f"service {name!r} not found", "`k8snetlab get services -A` lists them")
+        plain = name.removeprefix("service/").removeprefix("svc/")
+        known = nearby.hint(snapshot, plain, (Service,), "`k8snetlab get services -A` lists them")
+        raise NotFoundError(f"service {name!r} not found", known)
     if len(found) > 1:
         several = ", ".join(_title(s) for s in found)
         raise InputError(f"several Services are called {short!r}", f"choose one: {several}")

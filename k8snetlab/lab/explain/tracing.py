@@ -17,6 +17,7 @@ from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.packets import Frame, Watch
 from k8snetlab.kernel.shot import shoot
+from k8snetlab.lab import nearby
 from k8snetlab.lab.across.afar import Afar, aligned
 from k8snetlab.lab.explain.namespaces import Namespaces
 from k8snetlab.lab.explain.recognition import Recognition, flow_of
@@ -27,6 +28,7 @@ from k8snetlab.trace.compare import Sighting, compare
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.path import predict
 from k8snetlab.trace.way import Flow, Way, parted
+from k8snetlab.wording import nearest
 
 PATIENCE = 0.5
 """Seconds that an observed packet may take."""
@@ -82,8 +84,15 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | 
         "ways": msgspec.to_builtins(ways),
         "chosen": chosen,
         "observed": observed,
-        "note": no_echo(snapshot, target.address) if target.protocol == ICMP else "",
+        "note": _note(snapshot, target),
     }
+
+
+def _note(snapshot: Snapshot, target: Target) -> str:
+    """Why it cannot be answered, where the target alone tells it."""
+    if target.protocol == ICMP:
+        return no_echo(snapshot, target.address)
+    return nearby.port(snapshot, target.address, target.port, target.protocol)
 
 
 def _predicted(
@@ -121,7 +130,8 @@ def _node_port(snapshot: Snapshot, question: Question) -> Target:
     if not ports:
         raise InputError(
             f"{question.target} is no Service with a {question.protocol} node port",
-            "--node enters a Service of type NodePort or LoadBalancer by that node",
+            nearest(name, (s.name for s in snapshot.all(Service).values()))
+            or "--node enters a Service of type NodePort or LoadBalancer by that node",
         )
     return Target(f"{question.target}@{node.name}", "nodePort", node.addresses[0], ports[0], question.protocol.upper())
 
@@ -131,7 +141,10 @@ def _by_endpoint(ways: tuple[Way, ...], endpoint: str) -> int:
         if endpoint in (way.endpoint, parted(way.endpoint)[0]):
             return number
     known = ", ".join(dict.fromkeys(way.endpoint for way in ways if way.endpoint))
-    raise InputError(f"no way leads to endpoint {endpoint}", f"endpoints: {known}" if known else "there are none")
+    raise InputError(
+        f"no way leads to endpoint {endpoint}",
+        f"endpoints: {known}" if known else "no way has one: leave --endpoint out",
+    )
 
 
 # --- observation ------------------------------------------------------------------------------------------------------

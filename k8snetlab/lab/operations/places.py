@@ -7,7 +7,7 @@ from typing import Any
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.machines import MACHINE
-from k8snetlab.errors import NotFoundError
+from k8snetlab.errors import ConflictError, NotFoundError
 from k8snetlab.lab import logs
 from k8snetlab.lab.across.concern import afar, place_of
 from k8snetlab.lab.agents import Agents
@@ -15,6 +15,7 @@ from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.exec import console, piped
 from k8snetlab.lab.exec.channels import Terminal
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.wording import nearest
 
 Json = dict[str, Any]
 
@@ -63,12 +64,17 @@ class Places:
         pod = self._cluster.current(Pod, name, namespace)
         containers = [c.name for c in pod.spec.serving_containers]
         if container and container not in containers:
-            raise NotFoundError(f"pod {name} has no container {container!r}", f"containers: {', '.join(containers)}")
+            hint = nearest(container, containers, f"containers: {', '.join(containers)}")
+            raise NotFoundError(f"pod {name} has no container {container!r}", hint)
+        if not pod.spec.nodeName:
+            raise unscheduled(pod)
         chosen = next(c for c in pod.spec.serving_containers if c.name == (container or containers[0]))
         if not chosen.command:
             yield b""
             return
         path = self._paths.pod_logs / namespace / name / f"{chosen.name}.log"
+        if pod.status.phase == "Pending" and not path.exists():
+            raise _waiting(pod, chosen.name)
         async for data in logs.read(path, follow, last):
             yield data
 
@@ -79,3 +85,22 @@ class Places:
         if node is None or name not in afar(snapshot, self._agents):
             return ""
         return f"{node.metadata.annotations.get(MACHINE, name)} ({', '.join(node.addresses)})"
+
+
+def unscheduled(pod: Pod) -> ConflictError:
+    """Why a pod that is on no node has written nothing, and what is to be looked at."""
+    said = [c.message or c.reason for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"]
+    why = said[0] if said and said[0] else "the scheduler has not come to it yet"
+    return ConflictError(
+        f"pod {pod.short_name} has not started, no node has been found for it: {why}",
+        "`k8snetlab get nodes -o wide` shows the nodes' labels and states; the pod's nodeSelector must match one",
+    )
+
+
+def _waiting(pod: Pod, container: str) -> ConflictError:
+    states = [s.state.waiting for s in pod.status.containerStatuses if s.name == container]
+    told = next((w.message or w.reason for w in states if w), "") or pod.status.message
+    return ConflictError(
+        f"container {container} of pod {pod.short_name} is waiting to start" + (f": {told}" if told else ""),
+        "`k8snetlab diagnose` says what keeps it",
+    )
