@@ -36,6 +36,17 @@ class ManifestError(InputError):
         self.problems = problems
 
 
+class RequestError(InputError):
+    """A request that the API does not take, in the words and with the HTTP code that Kubernetes has for it."""
+
+    reason = "BadRequest"
+    status = 400
+
+    def __init__(self, message: str, hint: str = "", reason: str = "BadRequest", status: int = 400) -> None:
+        super().__init__(message, hint)
+        self.reason, self.status = reason, status
+
+
 class NotFoundError(K8sNetLabError):
     """The named lab, object or namespace does not exist."""
 

@@ -23,8 +23,21 @@ def decode(body: Any) -> Object:
         raise InputError(f"no kind {shorten(str(kind))} in this lab{did_you_mean(str(kind), BY_KIND)}")
     if version != resource.type.API_VERSION:
         raise InputError(f"a {kind} is of {resource.type.API_VERSION}, not {shorten(str(version))}")
-    value = {key: field for key, field in body.items() if key not in ("apiVersion", "kind")}
+    value = without_nulls({key: field for key, field in body.items() if key not in ("apiVersion", "kind")})
     if wrong := check(value, resource.type).wrong:
         raise ManifestError([f"{kind}: {show(path)}: {message}" for path, message in wrong])
     obj: Object = msgspec.convert(value, resource.type)
     return with_defaults(obj)
+
+
+def without_nulls(value: Any) -> Any:
+    """The value with every field left out that is null: in Kubernetes the two are the same."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def unknown_fields(body: dict[str, Any], type_: type[Object]) -> list[str]:
+    """The paths of a body's fields that the kind does not have, as `spec.ports[0].prot`."""
+    value = {key: field for key, field in body.items() if key not in ("apiVersion", "kind")}
+    return [show(path) for path, _ in check(value, type_).unknown]

@@ -133,6 +133,13 @@ class Cluster:
         async with self._door:
             return await self._create(obj)
 
+    def tried(self, obj: T, old: T | None = None) -> T:
+        """The object as `create`, or where there is an `old` one `edit`, would store it now; nothing is stored."""
+        if old is not None:
+            return _changed(obj, old, self.snapshot)
+        self._refuse_namesake(obj)
+        return _new(obj, self.snapshot)
+
     async def apply(self, obj: Object) -> tuple[Outcome, Object]:
         """Creates the object, or makes the stored one like it; what the server allocated or observed is kept."""
         outcome = (await self.apply_many([obj]))[0]
@@ -185,10 +192,12 @@ class Cluster:
                 )
             return await self._replace(obj, old)
 
-    async def delete(self, obj: Object, force: bool = False) -> None:
-        """Deletes an object; a pod that runs somewhere is marked first and ends when its agent has stopped it."""
+    async def delete(self, obj: Object, force: bool = False, refuse: Callable[[Object], None] = lambda _: None) -> None:
+        """Deletes an object; a pod that runs somewhere is marked first and ends when its agent has stopped it. `refuse`
+        may raise, of the object as it is stored."""
         async with self._door:
             old = self.current(type(obj), obj.name, obj.namespace)
+            refuse(old)
             if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force:
                 if not old.metadata.deletionTimestamp:
                     metadata = msgspec.structs.replace(old.metadata, deletionTimestamp=now())
@@ -199,10 +208,13 @@ class Cluster:
             self._informer.apply_local(Event("delete", Entry(key, b"", 0, revision)))
 
     async def _create(self, obj: T) -> T:
-        if self.snapshot.get(type(obj), obj.name, obj.namespace) is not None:
-            raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
+        self._refuse_namesake(obj)
         new = _new(obj, self.snapshot)
         return self._written(new, await self._store.create(store_key(new), encode(_stored(new))))
+
+    def _refuse_namesake(self, obj: Object) -> None:
+        if self.snapshot.get(type(obj), obj.name, obj.namespace) is not None:
+            raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
 
     async def _replace(self, obj: T, old: T) -> T:
         """Stores an admitted `obj` over `old`; `old` itself when nothing differs."""

@@ -12,8 +12,9 @@ Json = dict[str, Any]
 def status(error: errors.K8sNetLabError) -> Json:
     """The error as a Status; the hint and the exit code travel in `details`."""
     return {
-        "apiVersion": "v1",
         "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
         "status": "Failure",
         "message": error.message,
         "reason": error.reason,
@@ -25,7 +26,12 @@ def status(error: errors.K8sNetLabError) -> Json:
 def error_of(said: Json) -> errors.K8sNetLabError:
     """The error that a Status stands for, with the exit code it had on the other side."""
     details = said.get("details") or {}
-    types = {e.reason: e for e in errors.K8sNetLabError.__subclasses__() + errors.StoreError.__subclasses__()}
+    known: list[type[errors.K8sNetLabError]] = [
+        *errors.K8sNetLabError.__subclasses__(),
+        *errors.StoreError.__subclasses__(),
+        errors.RequestError,
+    ]
+    types: dict[str, type[errors.K8sNetLabError]] = {e.reason: e for e in known}
     error = types.get(said.get("reason", ""), errors.K8sNetLabError)(
         said.get("message", "refused"), details.get("hint", "")
     )

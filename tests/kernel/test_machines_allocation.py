@@ -55,7 +55,8 @@ class Socket(http.client.HTTPConnection):
 def ask(machine: Machine, method: str, path: str, body: Any = None) -> tuple[int, Any]:
     connection = Socket(machine)
     try:
-        connection.request(method, path, None if body is None else json.dumps(body))
+        form = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": form})
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:

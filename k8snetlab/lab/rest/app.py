@@ -12,19 +12,23 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.errors import DaemonError, InputError, K8sNetLabError
+from k8snetlab.errors import DaemonError, K8sNetLabError, RequestError
 from k8snetlab.lab.across.everywhere import Everywhere
 from k8snetlab.lab.client import OWN
 from k8snetlab.lab.exec.channels import terminal_of
 from k8snetlab.lab.operations import Operations
-from k8snetlab.lab.rest.objects import PATHS, ObjectRoutes
+from k8snetlab.lab.rest.objects import LARGEST_OBJECT, PATHS, ObjectRoutes, not_allowed
+from k8snetlab.lab.rest.query import boolean, number, refuse_unknown
 from k8snetlab.lab.rest.transport import (
+    MAX_BODY,
     Answer,
     Body,
     Json,
     Receive,
+    Reply,
     Request,
     Send,
+    decoded,
     read_request,
     target_of,
     while_heard,
@@ -52,11 +56,14 @@ class Api:
             if scope["path"].startswith((f"{OWN}/exec/", f"{OWN}/watch")):
                 await self._converse(scope, answer, receive)
             else:
-                await self._route(await read_request(scope, receive), answer, receive)
+                limit = MAX_BODY if scope["path"].startswith(f"{OWN}/") else LARGEST_OBJECT
+                await self._route(*await read_request(scope, receive, limit), answer, receive)
         except K8sNetLabError as error:
             await answer.error(status(error), error.status)
         except msgspec.MsgspecError as error:
-            await answer.error(status(InputError(f"the request's body is wrong: {error}")), 400)
+            await answer.error(status(RequestError(f"the request is wrong: {error}")), 400)
+        except RecursionError:
+            await answer.error(status(RequestError("the request's body is nested too deeply")), 400)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -64,33 +71,36 @@ class Api:
             bug = K8sNetLabError(f"{type(error).__name__}: {error}", "this is a bug; the daemon's log has it whole")
             await answer.error(status(bug), 500)
 
-    async def _route(self, request: Request, answer: Answer, receive: Receive) -> None:
+    async def _route(self, request: Request, body: bytes, answer: Answer, receive: Receive) -> None:
         own = request.path.removeprefix(OWN + "/").split("/")
-        result: Json | AsyncIterator[Any] | None = None
-        if request.path.startswith(OWN + "/") and (OWN_VERSION, own[0]) not in PATHS:
-            everywhere = None if request.alone else self._everywhere
-            what = (request.method, own, request.query, request.body)
-            if everywhere and (node := everywhere.elsewhere(*what)):
-                body = b"" if request.body is None else msgspec.json.encode(request.body)
-                told = everywhere.forward(node, request.method, request.target, body)
-                await while_heard(answer.stream(told), receive())
+        if not request.path.startswith(OWN + "/") or (OWN_VERSION, own[0]) in PATHS:
+            await self._object(request, body, answer, receive)
+            return
+        self._verbs.check(request, own)
+        request.body = decoded(body)
+        everywhere = None if request.alone else self._everywhere
+        what = (request.method, own, request.query, request.body)
+        if everywhere and (node := everywhere.elsewhere(*what)):
+            told = everywhere.forward(node, request.method, request.target, body)
+            await while_heard(answer.stream(told), receive())
+            return
+        leaders = everywhere.allocating(request.method, own, request.target, request.body) if everywhere else None
+        if leaders and (begun := await _begun(leaders)):
+            await answer.stream(begun)
+            return
+        result = await everywhere.answer(*what) if everywhere else None
+        result = await self._verbs.answer(request, own) if result is None else result
+        await _sent(Reply(result), request, answer, receive)
+
+    async def _object(self, request: Request, body: bytes, answer: Answer, receive: Receive) -> None:
+        target = self._objects.check(request)
+        request.body = decoded(body)
+        if self._everywhere and not request.alone and self._objects.allocates(request, target):
+            written = await self._everywhere.written(request.method, request.target, request.body)
+            if written is not None:
+                await answer.json(written, 201 if request.method == "POST" else 200)
                 return
-            leaders = everywhere.allocating(request.method, own, request.target, request.body) if everywhere else None
-            if leaders and (begun := await _begun(leaders)):
-                await answer.stream(begun)
-                return
-            result = await everywhere.answer(*what) if everywhere else None
-            result = await self._verbs.answer(request, own) if result is None else result
-        else:
-            if self._everywhere and not request.alone and self._objects.allocates(request):
-                result = await self._everywhere.written(request.method, request.target, request.body)
-            result = await self._objects.answer(request) if result is None else result
-        if isinstance(result, AsyncIterator) and request.method == "GET":
-            await while_heard(answer.stream(result), receive())
-        elif isinstance(result, AsyncIterator):
-            await answer.stream(result)
-        else:
-            await answer.json(result, 201 if request.method == "POST" and "metadata" in result else 200)
+        await _sent(await self._objects.answer(request, target), request, answer, receive)
 
     async def _converse(self, scope: Json, answer: Answer, receive: Receive) -> None:
         """Requests whose body comes while they are answered already.
@@ -102,13 +112,15 @@ class Api:
         target, query = target_of(scope)
         body = Body(receive)
         if scope["path"] == f"{OWN}/watch":
-            ports = {int(port) for port in query.get("port", ())}
+            refuse_unknown(query, ("namespace", "port"), ("namespace", "port"))
+            ports = {number({"port": [port]}, "port", 0, 65535) or 0 for port in query.get("port", ())}
             watching = self._operations.explaining.watch(query.get("namespace", []), ports, body.pieces())
             await while_heard(answer.stream(watching), body.read())
             return
         name = scope["path"].removeprefix(f"{OWN}/exec/")
         if scope["method"] != "POST":
-            raise InputError("exec is a POST", "exec/<place>?command=ip&command=route")
+            raise not_allowed(scope["method"], ("POST",))
+        refuse_unknown(query, ("namespace", "command", "tty", "rows", "columns", "term"), ("command",))
         namespace = query.get("namespace", [""])[-1]
         everywhere = None if scope.get("alone") else self._everywhere
         node = everywhere.elsewhere("POST", ["exec", name], {"namespace": namespace}, None) if everywhere else ""
@@ -119,6 +131,15 @@ class Api:
             argv, terminal = query.get("command", []), terminal_of(query)
             events = self._operations.places.execute(name, namespace, argv, terminal, body.pieces())
         await while_heard(answer.stream(events), body.read())
+
+
+async def _sent(reply: Reply, request: Request, answer: Answer, receive: Receive) -> None:
+    if not isinstance(reply.value, AsyncIterator):
+        await answer.json(reply.value, reply.code, reply.warnings, boolean(request.values, "pretty"))
+    elif request.method == "GET":
+        await while_heard(answer.stream(reply.value), receive())
+    else:
+        await answer.stream(reply.value)
 
 
 async def _begun(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes] | None:

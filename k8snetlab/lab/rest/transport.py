@@ -3,52 +3,97 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 from urllib.parse import parse_qs, quote
 
 import msgspec
 
-from k8snetlab.errors import InputError
+from k8snetlab.errors import InputError, RequestError
 
 Json = dict[str, Any]
 Send = Callable[[Json], Awaitable[None]]
 Receive = Callable[[], Awaitable[Json]]
 MAX_BODY = 256 << 20
 MAX_STDIN = 64 << 20
+MAX_FIELDS = 1000
+"""Parameters of a query."""
 
 
 class Request(msgspec.Struct):
-    """`target` is path and query as they came; `query` holds the last value of each parameter; `body` is decoded JSON
-    or None. `alone`: another machine's daemon asks for what this one knows, and asks the others itself."""
+    """`target` is path and query as they came; `query` holds the last value of each parameter, `values` all; `body` is
+    decoded JSON or None, `size` its bytes. `alone`: another machine's daemon asks for what this one knows, and asks the
+    others itself."""
 
     method: str
     path: str
     target: str
     query: dict[str, str]
+    values: dict[str, list[str]]
     body: Any
+    size: int = 0
+    accept: str = ""
+    content_type: str = ""
     alone: bool = False
 
 
-async def read_request(scope: Json, receive: Receive) -> Request:
-    """The request with all of its body."""
+class Reply(msgspec.Struct, frozen=True):
+    """What is answered: one value, or events as they come; `warnings` go into headers."""
+
+    value: Json | AsyncIterator[Any]
+    code: int = 200
+    warnings: tuple[str, ...] = ()
+
+
+async def read_request(scope: Json, receive: Receive, limit: int = MAX_BODY) -> tuple[Request, bytes]:
+    """The request, its body not decoded yet, and that. Raises RequestError."""
     body, more = bytearray(), True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestError("the request broke off before its end")
         body += message.get("body", b"")
         more = message.get("more_body", False)
-        if len(body) > MAX_BODY:
-            raise InputError("the request is too large")
+        if len(body) > limit:
+            raise RequestError(f"Request entity too large: limit is {limit}", "", "RequestEntityTooLarge", 413)
     target, query = target_of(scope)
-    last = {key: values[-1] for key, values in query.items()}
-    said = msgspec.json.decode(body) if body else None
-    return Request(scope["method"], scope["path"], target, last, said, scope.get("alone", False))
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope.get("headers", ()):
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    return Request(
+        scope["method"],
+        scope["path"],
+        target,
+        {key: values[-1] for key, values in query.items()},
+        query,
+        None,
+        len(body),
+        headers.get(b"accept", b"").decode("latin-1"),
+        headers.get(b"content-type", b"").decode("latin-1"),
+        scope.get("alone", False),
+    ), bytes(body)
+
+
+def decoded(body: bytes) -> Any:
+    """The JSON in a request's body, None where there is none; raises RequestError."""
+    if not body.strip():
+        return None
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RequestError(f"the body of the request is no JSON: {what}") from error
 
 
 def target_of(scope: Json) -> tuple[str, dict[str, list[str]]]:
-    """Path and query as they came, and all values of each parameter."""
-    query = scope["query_string"].decode()
-    return quote(scope["path"]) + (f"?{query}" if query else ""), parse_qs(query, keep_blank_values=True)
+    """Path and query as they came, and all values of each parameter. Raises RequestError."""
+    raw: bytes = scope["query_string"]
+    try:
+        query = raw.decode("ascii")
+        values = parse_qs(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise RequestError("the query of the request is not of the form name=value&name=value, or not UTF-8") from error
+    return quote(scope["path"]) + (f"?{query}" if query else ""), values
 
 
 class Body:
@@ -84,9 +129,11 @@ class Answer:
         self._send = send
         self._begun = False
 
-    async def json(self, value: Any, code: int) -> None:
-        await self._start(code)
-        await self._send({"type": "http.response.body", "body": msgspec.json.encode(value)})
+    async def json(self, value: Any, code: int, warnings: Iterable[str] = (), pretty: bool = False) -> None:
+        data = msgspec.json.encode(value)
+        await self._start(code, warnings)
+        body = msgspec.json.format(data, indent=2) + b"\n" if pretty else data
+        await self._send({"type": "http.response.body", "body": body})
 
     async def stream(self, lines: AsyncIterator[Any]) -> None:
         try:
@@ -109,9 +156,13 @@ class Answer:
         body = msgspec.json.encode({"type": "error", "status": value}) + b"\n"
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _start(self, code: int) -> None:
+    async def _start(self, code: int, warnings: Iterable[str] = ()) -> None:
         self._begun = True
         headers = [(b"content-type", b"application/json")]
+        for text in warnings:
+            safe = text.encode("ascii", "backslashreplace").decode().replace("\\", "\\\\").replace('"', '\\"')
+            printable = "".join(letter if letter.isprintable() else "?" for letter in safe)
+            headers.append((b"warning", f'299 - "{printable}"'.encode()))
         await self._send({"type": "http.response.start", "status": code, "headers": headers})
 
 

@@ -5,11 +5,44 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from k8snetlab.errors import NotFoundError
+from k8snetlab.api.fields import describe, shorten
+from k8snetlab.errors import NotFoundError, RequestError
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.machines.membership import Membership
 from k8snetlab.lab.operations import Operations
+from k8snetlab.lab.rest.negotiation import JSON, TEXT, check_accepted, check_body
+from k8snetlab.lab.rest.objects import not_allowed
+from k8snetlab.lab.rest.query import boolean, number, refuse_unknown
 from k8snetlab.lab.rest.transport import Json, Request
+
+WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("GET", "status"): (),
+    ("GET", "names"): (),
+    ("GET", "resolve", "*"): ("namespace",),
+    ("GET", "leases"): ("node",),
+    ("POST", "up"): (),
+    ("POST", "apply"): (),
+    ("POST", "delete"): (),
+    ("GET", "misses"): ("node",),
+    ("POST", "probe"): (),
+    ("POST", "trace"): (),
+    ("POST", "diagnose"): (),
+    ("GET", "machine"): (),
+    ("POST", "leave"): (),
+    ("POST", "end"): (),
+    ("POST", "nodes", "*"): (),
+    ("GET", "pods", "*"): ("container", "follow", "tailLines", "limitBytes"),
+    ("GET", "rules"): ("node", "service", "family", "other"),
+    ("GET", "agents"): ("revision",),
+    ("GET", "survey"): ("namespace", "family"),
+    ("GET", "findings"): (),
+    ("GET", "chains"): ("node", "family"),
+    ("GET", "tables", "*"): ("namespace", "table"),
+    ("GET", "store"): (),
+    ("GET", "store", "dump"): ("prefix",),
+    ("POST", "stop"): (),
+}
+"""The query words that each operation knows; "*" stands for all that follows."""
 
 
 class VerbRoutes:
@@ -20,8 +53,28 @@ class VerbRoutes:
     ) -> None:
         self._cluster, self._operations, self._membership, self._end = cluster, operations, membership, end
 
+    @staticmethod
+    def check(request: Request, path: list[str]) -> None:
+        """Raises what an operation's path, method, query words or headers are refused with."""
+        asked = [
+            key
+            for key in WORDS
+            if list(key[1:]) == path or (key[-1] == "*" and list(key[1:-1]) == path[: len(key) - 2])
+        ]
+        if not asked:
+            raise NotFoundError(f"{shorten(request.path)} is no operation of this lab")
+        key = next((key for key in asked if key[0] == request.method), None)
+        if key is None:
+            raise not_allowed(request.method, tuple(key[0] for key in asked))
+        refuse_unknown(request.values, (*WORDS[key], "pretty"))
+        check_accepted(request.accept, (JSON, TEXT))
+        if request.size and not request.alone:
+            check_body(request.method, request.content_type)
+
     async def answer(self, request: Request, path: list[str]) -> Json | AsyncIterator[Any]:
-        operations, body = self._operations, request.body or {}
+        operations, body = self._operations, {} if request.body is None else request.body
+        if not isinstance(body, dict):
+            raise RequestError(f"the body of the request is to be an object, got {describe(body)}")
         match (request.method, *path):
             case ("GET", "status"):
                 return await operations.standing.status()
@@ -32,11 +85,11 @@ class VerbRoutes:
             case ("GET", "leases"):
                 return {"items": await operations.tables.leases(request.query.get("node", ""))}
             case ("POST", "up"):
-                return operations.changing.up(body["objects"])
+                return operations.changing.up(_objects(body))
             case ("POST", "apply"):
-                return operations.changing.apply(body["objects"])
+                return operations.changing.apply(_objects(body))
             case ("POST", "delete"):
-                return operations.changing.delete(body["objects"])
+                return operations.changing.delete(_objects(body))
             case ("GET", "misses"):
                 return operations.explaining.misses(request.query.get("node", ""))
             case ("POST", "probe"):
@@ -51,13 +104,19 @@ class VerbRoutes:
                 await self._membership.leave()
                 return {}
             case ("POST", "end"):
-                return self._membership.end(float(body["patience"]))
+                patience = body.get("patience", 0.0)
+                if isinstance(patience, bool) or not isinstance(patience, int | float) or not 0 <= patience < 10**9:
+                    raise RequestError(f"patience: expected seconds, got {describe(patience)}")
+                return self._membership.end(float(patience))
             case ("POST", "nodes", node, ("pause" | "resume") as verb):
                 return await operations.changing.pause(node, verb == "pause")
             case ("GET", "pods", namespace, name, "log"):
-                query = request.query
-                follow, last = query.get("follow", "") == "true", int(query.get("tailLines", "-1"))
-                return operations.places.logs(namespace, name, query.get("container", ""), follow, last)
+                query, values = request.query, request.values
+                follow, last = boolean(values, "follow"), number(values, "tailLines", low=-1)
+                last = -1 if last is None else last
+                limit = number(values, "limitBytes", low=1)
+                written = operations.places.logs(namespace, name, query.get("container", ""), follow, last)
+                return written if limit is None else _limited(written, limit)
             case ("GET", "rules"):
                 query = request.query
                 family = query.get("family", "ipv4")
@@ -70,7 +129,7 @@ class VerbRoutes:
                 )
                 return await operations.tables.difference(sides, query.get("service", ""), family)
             case ("GET", "agents"):
-                return await operations.standing.pace(int(request.query.get("revision", "0")))
+                return await operations.standing.pace(number(request.values, "revision") or 0)
             case ("GET", "survey"):
                 query = request.query
                 return operations.explaining.survey(query.get("namespace", ""), query.get("family", "ipv4"))
@@ -92,3 +151,25 @@ class VerbRoutes:
                 self._end()
                 return {"stopping": True}
         raise NotFoundError(f"{request.method} {request.path} is no operation of this lab")
+
+
+def _objects(body: Json) -> list[Json]:
+    objects = body.get("objects")
+    if not isinstance(objects, list):
+        raise RequestError(f"objects: expected a list of objects, got {describe(objects)}")
+    return objects
+
+
+def _names(pattern: tuple[str, ...], path: list[str]) -> bool:
+    if pattern[-1] == "*":
+        return list(pattern[:-1]) == path[: len(pattern) - 1]
+    return list(pattern) == path
+
+
+async def _limited(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """The first `limit` bytes."""
+    async for piece in pieces:
+        yield piece[:limit]
+        limit -= len(piece)
+        if limit <= 0:
+            return

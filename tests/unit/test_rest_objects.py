@@ -1,0 +1,365 @@
+"""The REST face answers as kube-apiserver does, and refuses what it does not do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from face import PODS, SERVICES, Face, pod, service, with_face
+
+from k8snetlab.lab.rest.negotiation import check_accepted
+from k8snetlab.lab.rest.reading import INITIAL_END
+
+NODES = "/api/v1/nodes"
+
+
+async def three_pods(face: Face) -> None:
+    for name, labels in (("a", {"app": "web", "tier": "1"}), ("b", {"app": "web"}), ("c", {"app": "db"})):
+        assert (await face.ask("POST", PODS, pod(name, **labels))).code == 201
+
+
+# --- selectors ---
+
+
+def test_a_delete_by_selector_deletes_what_it_selects() -> None:
+    async def test(face: Face) -> None:
+        await three_pods(face)
+        assert (await face.ask("DELETE", PODS + "?labelSelector=app=none")).names == []
+        assert (await face.ask("GET", PODS)).names == ["a", "b", "c"]
+        assert (await face.ask("DELETE", PODS + "?labelSelector=app=web,!tier&dryRun=All")).names == ["b"]
+        assert (await face.ask("GET", PODS)).names == ["a", "b", "c"]
+        assert (await face.ask("DELETE", PODS + "?labelSelector=app in (web, x),!tier")).names == ["b"]
+        assert (await face.ask("DELETE", PODS + "?fieldSelector=metadata.name=c")).names == ["c"]
+        assert (await face.ask("GET", PODS)).names == ["a"]
+        assert (await face.ask("DELETE", "/api/v1/pods")).code == 405
+        assert (await face.ask("DELETE", PODS)).names == ["a"]
+        assert (await face.ask("GET", PODS)).names == []
+
+    with_face(test)
+
+
+def test_lists_are_narrowed_by_both_selectors() -> None:
+    async def test(face: Face) -> None:
+        await three_pods(face)
+        assert (await face.ask("GET", "/api/v1/pods?labelSelector=app=web")).names == ["a", "b"]
+        assert (await face.ask("GET", PODS + "?labelSelector=app!=web")).names == ["c"]
+        assert (await face.ask("GET", PODS + "?labelSelector=tier>0")).names == ["a"]
+        assert (await face.ask("GET", PODS + "?fieldSelector=metadata.name!=a,status.phase=Pending")).names == [
+            "b",
+            "c",
+        ]
+        assert (await face.ask("GET", PODS + "?labelSelector=app&fieldSelector=spec.nodeName=n")).names == []
+        for wrong in ("labelSelector=a in", "labelSelector=a b", "fieldSelector=spec.no=1", "fieldSelector=a"):
+            said = await face.ask("GET", f"{PODS}?{wrong}")
+            assert (said.code, said.json["reason"]) == (400, "BadRequest"), wrong
+
+    with_face(test)
+
+
+def test_a_forbidden_one_keeps_all_from_being_deleted() -> None:
+    async def test(face: Face) -> None:
+        await face.ask("POST", NODES, {"metadata": {"name": "n"}})
+        said = await face.ask("DELETE", NODES)
+        assert (said.code, said.json["reason"]) == (422, "Invalid")
+        assert (await face.ask("GET", NODES)).names == ["n"]
+
+    with_face(test)
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code", "reason"),
+    [
+        ("GET", PODS + "?labelSelectr=app=web", 400, "BadRequest"),
+        ("GET", PODS + "?limit=1&limit=2", 400, "BadRequest"),
+        ("GET", PODS + "?limit=x", 400, "BadRequest"),
+        ("GET", PODS + "?limit=-1", 400, "BadRequest"),
+        ("GET", PODS + "?limit=1&continue=nonsense", 400, "BadRequest"),
+        ("GET", PODS + "?resourceVersion=x", 400, "BadRequest"),
+        ("GET", PODS + "?resourceVersion=999999", 504, "Timeout"),
+        ("GET", PODS + "?resourceVersionMatch=Exact", 400, "BadRequest"),
+        ("GET", PODS + "?resourceVersion=1&resourceVersionMatch=Exact", 410, "Expired"),
+        ("GET", PODS + "?watch=perhaps", 400, "BadRequest"),
+        ("GET", PODS + "?watch=1&sendInitialEvents=true", 400, "BadRequest"),
+        ("GET", PODS + "/a?watch=1", 400, "BadRequest"),
+        ("GET", PODS + "/none", 404, "NotFound"),
+        ("GET", "/api/v1/nothing", 404, "NotFound"),
+        ("GET", "/apis/apps/v1/namespaces//deployments", 404, "NotFound"),
+        ("GET", PODS + "/a/nothing", 404, "NotFound"),
+        ("GET", PODS + "/a/scale", 404, "NotFound"),
+        ("GET", "/", 404, "NotFound"),
+        ("POST", "/api/v1/pods", 405, "MethodNotAllowed"),
+        ("POST", PODS + "/a", 405, "MethodNotAllowed"),
+        ("PUT", PODS, 405, "MethodNotAllowed"),
+        ("OPTIONS", PODS, 405, "MethodNotAllowed"),
+        ("DELETE", "/api/v1/namespaces", 405, "MethodNotAllowed"),
+        ("DELETE", PODS + "?labelSelector=app in", 400, "BadRequest"),
+        ("DELETE", PODS + "?watch=1", 400, "BadRequest"),
+        ("DELETE", PODS + "/a?dryRun=Some", 422, "Invalid"),
+        ("DELETE", PODS + "/a?propagationPolicy=Foreground", 400, "BadRequest"),
+        ("DELETE", PODS + "/a?propagationPolicy=Up", 422, "Invalid"),
+        ("DELETE", PODS + "/a?gracePeriodSeconds=5", 400, "BadRequest"),
+        ("DELETE", PODS + "/a?gracePeriodSeconds=-5", 400, "BadRequest"),
+        ("GET", "/apis/k8snetlab/v1alpha1/pods/default/a/log?tailLines=x", 400, "BadRequest"),
+        ("GET", "/apis/k8snetlab/v1alpha1/pods/default/a/log?sinceSeconds=3", 400, "BadRequest"),
+        ("GET", "/apis/k8snetlab/v1alpha1/status?x=1", 400, "BadRequest"),
+        ("GET", "/apis/k8snetlab/v1alpha1/nothing", 404, "NotFound"),
+        ("GET", "/apis/k8snetlab/v1alpha1/up", 405, "MethodNotAllowed"),
+    ],
+)
+def test_what_is_not_done_is_refused(method: str, path: str, code: int, reason: str) -> None:
+    async def test(face: Face) -> None:
+        assert (await face.ask("POST", PODS, pod("a"))).code == 201
+        said = await face.ask(method, path)
+        assert (said.code, said.json["reason"]) == (code, reason), said.json
+        assert (said.json["kind"], said.json["status"], said.json["code"]) == ("Status", "Failure", code)
+        assert (await face.ask("GET", PODS)).names == ["a"]
+
+    with_face(test)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "content_type", "code"),
+    [
+        ("POST", PODS, b'{"kind": "Pod"', None, 400),
+        ("POST", PODS, b"[" * 100_000, None, 400),
+        ("POST", PODS, b'{"spec": {"x": ' + b"1" * 5000 + b"}}", None, 400),
+        ("POST", PODS, b"\xff\xfe", None, 400),
+        ("POST", PODS, b"", None, 400),
+        ("POST", PODS, [], None, 400),
+        ("POST", PODS, {"kind": "Service"}, None, 400),
+        ("POST", PODS, {"metadata": {"name": "x"}, "spec": {"containers": {"a": 1}}}, None, 400),
+        ("POST", PODS, {"metadata": {}, "spec": pod("x")["spec"]}, None, 400),
+        ("POST", PODS, {"metadata": {"name": "x", "namespace": "other"}, "spec": pod("x")["spec"]}, None, 400),
+        ("POST", PODS, pod("a"), None, 409),
+        ("POST", PODS, pod("B_"), None, 422),
+        ("POST", PODS, pod("x"), "application/vnd.kubernetes.protobuf", 415),
+        ("POST", PODS, pod("x"), "application/yaml", 415),
+        ("PATCH", PODS + "/a", {"metadata": {"labels": {"x": "y"}}}, "application/strategic-merge-patch+json", 415),
+        ("PATCH", PODS + "/a", [], "application/json-patch+json", 415),
+        ("PATCH", PODS + "/a", {}, "application/apply-patch+yaml", 415),
+        ("PATCH", PODS + "/a", {}, None, 415),
+        ("PATCH", PODS + "/a", [], "application/merge-patch+json", 400),
+        ("PATCH", PODS + "/a", {"metadata": {"name": "b"}}, "application/merge-patch+json", 400),
+        ("PATCH", PODS + "/a", {"metadata": {"resourceVersion": "1"}}, "application/merge-patch+json", 409),
+        ("PATCH", PODS + "/a", {"metadata": {"uid": "1"}}, "application/merge-patch+json", 409),
+        ("PUT", PODS + "/a", pod("b"), None, 400),
+        ("PUT", PODS + "/a", {**pod("a"), "metadata": {"name": "a", "resourceVersion": "1"}}, None, 409),
+        ("DELETE", PODS + "/a", {"preconditions": {"uid": "other"}}, None, 409),
+        ("DELETE", PODS + "/a", {"preconditions": {"resourceVersion": "0"}}, None, 409),
+        ("DELETE", PODS + "/a", {"gracePeriodSecond": 0}, None, 400),
+        ("DELETE", PODS + "/a", {"kind": "Pod"}, None, 400),
+        ("DELETE", PODS + "/a", {"dryRun": ["Some"]}, None, 422),
+        ("DELETE", PODS + "/a", {"gracePeriodSeconds": -1}, None, 422),
+        ("POST", PODS, b" " * (4 << 20), None, 413),
+    ],
+)
+def test_wrong_bodies_change_nothing(method: str, path: str, body: Any, content_type: str | None, code: int) -> None:
+    async def test(face: Face) -> None:
+        assert (await face.ask("POST", PODS, pod("a"))).code == 201
+        before = (await face.ask("GET", PODS)).body
+        said = await face.ask(method, path, body, content_type=content_type)
+        assert (said.code, said.json["kind"]) == (code, "Status"), said.json
+        assert (await face.ask("GET", PODS)).body == before
+
+    with_face(test)
+
+
+def test_what_cannot_be_served_is_not_acceptable() -> None:
+    async def test(face: Face) -> None:
+        table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+        assert (await face.ask("GET", PODS, accept=f"{table},application/json")).code == 200
+        for accept in (table, "application/yaml", "application/vnd.kubernetes.protobuf", "application/json;q=0"):
+            said = await face.ask("GET", PODS, accept=accept)
+            assert (said.code, said.json["reason"]) == (406, "NotAcceptable")
+
+    with_face(test)
+    for accepted in ("", "*/*", "application/*;q=0.5", "application/json;stream=watch", "text/html, */*;q=0.8"):
+        check_accepted(accepted)
+
+
+# --- writes ---
+
+
+def test_dry_run_changes_nothing() -> None:
+    async def test(face: Face) -> None:
+        made = await face.ask("POST", SERVICES + "?dryRun=All", service("s"))
+        assert (made.code, made.json["spec"]["type"]) == (201, "ClusterIP")
+        assert made.json["spec"]["clusterIP"]
+        assert (await face.ask("GET", SERVICES)).names == []
+        await face.ask("POST", SERVICES, service("s"))
+        before = (await face.ask("GET", f"{SERVICES}/s")).body
+        patch = {"spec": {"type": "NodePort"}}
+        said = await face.patch(f"{SERVICES}/s?dryRun=All", patch)
+        assert said.json["spec"]["ports"][0]["nodePort"] >= 30000
+        assert (await face.ask("DELETE", f"{SERVICES}/s", {"dryRun": ["All"]})).code == 200
+        assert (await face.ask("GET", f"{SERVICES}/s")).body == before
+
+    with_face(test)
+
+
+def test_field_validation() -> None:
+    async def test(face: Face) -> None:
+        typo = service("s", selectr={"app": "x"})
+        strict = await face.ask("POST", SERVICES + "?fieldValidation=Strict", typo)
+        assert strict.code == 400
+        assert 'strict decoding error: unknown field "spec.selectr"' in strict.json["message"]
+        warned = await face.ask("POST", SERVICES + "?fieldValidation=Warn&fieldManager=kubectl", typo)
+        assert (b"warning", b'299 - "unknown field \\"spec.selectr\\""') in warned.headers
+        assert (await face.ask("POST", SERVICES + "?fieldValidation=Maybe", service("t"))).code == 422
+        quiet = await face.ask("PUT", f"{SERVICES}/s?fieldValidation=Ignore", typo)
+        assert quiet.code == 200
+        assert all(name != b"warning" for name, _ in quiet.headers)
+
+    with_face(test)
+
+
+def test_spec_and_status_are_written_apart() -> None:
+    async def test(face: Face) -> None:
+        await face.ask("POST", PODS, {**pod("a"), "status": {"phase": "Running", "podIP": "1.2.3.4"}})
+        stored = (await face.ask("GET", f"{PODS}/a")).json
+        assert (stored["status"]["phase"], stored["metadata"]["generation"]) == ("Pending", 1)
+        said = await face.patch(f"{PODS}/a", {"status": {"phase": "Failed"}, "metadata": {"labels": {"x": "y"}}})
+        assert (said.json["status"]["phase"], said.json["metadata"]["labels"]) == ("Pending", {"x": "y"})
+        said = await face.patch(f"{PODS}/a/status", {"status": {"phase": "Failed"}, "spec": {"nodeName": "n"}})
+        assert (said.json["status"]["phase"], said.json["spec"].get("nodeName")) == ("Failed", None)
+        assert (await face.ask("PUT", f"{PODS}/a/status", said.json)).code == 200
+        assert (await face.ask("GET", f"{SERVICES}/a/status")).code == 404
+
+    with_face(test)
+
+
+def test_names_are_generated() -> None:
+    async def test(face: Face) -> None:
+        body = pod("")
+        body["metadata"] = {"generateName": "web-"}
+        names = [(await face.ask("POST", PODS, body)).json["metadata"]["name"] for _ in range(3)]
+        assert len(set(names)) == 3
+        assert all(name.startswith("web-") and len(name) == 9 for name in names)
+
+    with_face(test)
+
+
+def test_scale() -> None:
+    async def test(face: Face) -> None:
+        path = "/apis/apps/v1/namespaces/default/deployments"
+        template = {"metadata": {"labels": {"app": "w"}}, "spec": pod("x")["spec"]}
+        spec = {"selector": {"matchLabels": {"app": "w"}}, "template": template}
+        await face.ask("POST", path, {"metadata": {"name": "w"}, "spec": spec})
+        said = (await face.ask("GET", f"{path}/w/scale")).json
+        assert (said["spec"], said["status"]) == ({"replicas": 1}, {"replicas": 0, "selector": "app=w"})
+        assert (await face.ask("PUT", f"{path}/w/scale", {**said, "spec": {"replicas": 3}})).json["spec"][
+            "replicas"
+        ] == 3
+        assert (await face.ask("PUT", f"{path}/w/scale", said)).code == 409
+        assert (await face.patch(f"{path}/w/scale", {"spec": {"replicas": 0}})).json["spec"] == {}
+        for wrong in ({"spec": {"replicas": "x"}}, {"spec": {"replicas": -1}}, {"spec": {"replicas": True}}, [], None):
+            assert (await face.ask("PUT", f"{path}/w/scale", wrong)).code in (400, 422)
+        assert (await face.ask("GET", f"{path}/w")).json["metadata"]["generation"] == 3
+
+    with_face(test)
+
+
+def test_what_is_read_may_be_written_again() -> None:
+    async def test(face: Face) -> None:
+        slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+        made = await face.ask("POST", slices, {"metadata": {"name": "s"}, "addressType": "IPv4"})
+        assert (made.json["endpoints"], made.json["ports"]) == (None, None)
+        again = await face.ask("PUT", f"{slices}/s?fieldValidation=Strict", made.json)
+        assert (again.code, again.json) == (200, made.json)
+
+    with_face(test)
+
+
+# --- lists in chunks, watches ---
+
+
+def test_a_list_in_chunks_is_one_list() -> None:
+    async def test(face: Face) -> None:
+        await three_pods(face)
+        first = await face.ask("GET", PODS + "?limit=2")
+        assert (first.names, first.json["metadata"]["remainingItemCount"]) == (["a", "b"], 1)
+        token = first.json["metadata"]["continue"]
+        assert (await face.ask("DELETE", PODS + "/c")).code == 200
+        rest = await face.ask("GET", f"{PODS}?limit=2&continue={token}")
+        assert (rest.names, "continue" in rest.json["metadata"]) == (["c"], False)
+        assert rest.json["metadata"]["resourceVersion"] == first.json["metadata"]["resourceVersion"]
+        exact = f"{PODS}?resourceVersion={first.json['metadata']['resourceVersion']}&resourceVersionMatch=Exact"
+        assert (await face.ask("GET", exact)).names == ["a", "b", "c"]
+
+    with_face(test)
+
+
+def events(said: Any) -> list[tuple[str, str]]:
+    return [(line["type"], line["object"]["metadata"].get("name", "")) for line in said.lines]
+
+
+def test_a_watch_goes_on_where_a_list_ended() -> None:
+    async def test(face: Face) -> None:
+        await three_pods(face)
+        revision = (await face.ask("GET", PODS)).json["metadata"]["resourceVersion"]
+        await face.ask("DELETE", PODS + "/a")
+        await face.patch(PODS + "/b", {"metadata": {"labels": {"app": "db"}}})
+        await face.patch(PODS + "/c", {"metadata": {"labels": {"app": "web"}}})
+        await face.ask("POST", SERVICES, service("s"))
+        for query, wanted in {
+            "": [("DELETED", "a"), ("MODIFIED", "b"), ("MODIFIED", "c")],
+            "&labelSelector=app=web": [("DELETED", "a"), ("DELETED", "b"), ("ADDED", "c")],
+            "&fieldSelector=metadata.name=c": [("MODIFIED", "c")],
+        }.items():
+            path = f"{PODS}?watch=1&resourceVersion={revision}&timeoutSeconds=1{query}"
+            assert sorted(events(await face.ask("GET", path))) == sorted(wanted)
+        said = await face.ask("GET", PODS + "?watch=1", until=lambda said: len(said.lines) == 2)
+        assert events(said) == [("ADDED", "b"), ("ADDED", "c")]
+
+    with_face(test)
+
+
+def test_a_watch_hears_what_happens_and_ends_in_time() -> None:
+    async def test(face: Face) -> None:
+        revision = (await face.ask("GET", PODS)).json["metadata"]["resourceVersion"]
+        path = f"{PODS}?watch=true&resourceVersion={revision}&timeoutSeconds=1&allowWatchBookmarks=true"
+        watching = asyncio.ensure_future(face.ask("GET", path))
+        await asyncio.sleep(0)
+        await three_pods(face)
+        await face.ask("DELETE", PODS + "/a")
+        await face.ask("POST", PODS, pod("a"))
+        assert (await face.ask("GET", PODS + "?watch=1&resourceVersion=999999")).code == 504
+        said = await watching
+        assert (said.code, said.pieces[0]) == (200, b"")
+        heard = events(said)
+        assert [name for _, name in heard if name in "bc"] == ["b", "c"]
+        assert heard[-1] == ("ADDED", "a")
+
+    with_face(test)
+
+
+def test_a_watch_list_ends_with_a_bookmark() -> None:
+    async def test(face: Face) -> None:
+        await three_pods(face)
+        query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        said = await face.ask("GET", f"{PODS}?{query}", until=lambda said: b"BOOKMARK" in said.body)
+        assert events(said) == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c"), ("BOOKMARK", "")]
+        mark = said.lines[-1]["object"]
+        assert (mark["kind"], mark["metadata"]["annotations"]) == ("Pod", {INITIAL_END: "true"})
+
+    with_face(test)
+
+
+def test_a_watch_from_too_long_ago_has_to_list_again() -> None:
+    async def test(face: Face) -> None:
+        await face.ask("GET", PODS)
+        history = face._api._objects._reading._history
+        history._remembered = 2
+        revision = history.revision
+        for number in range(6):
+            await face.ask("POST", PODS, pod(f"p{number}"))
+            await face.ask("GET", PODS)
+        said = await face.ask("GET", f"{PODS}?watch=1&resourceVersion={revision}")
+        assert (said.code, said.json["reason"]) == (410, "Expired")
+        assert (await face.ask("GET", f"{PODS}?watch=1&resourceVersion=1")).code == 410
+
+    with_face(test)
