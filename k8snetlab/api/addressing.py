@@ -12,6 +12,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import msgspec
 
+from k8snetlab.api.words import shorten
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -52,6 +54,61 @@ def address(text: str) -> Address:
     if str(parsed) != text:
         raise ValueError(f"{text!r} is not the usual way to write {parsed}")
     return parsed
+
+
+def api_address(text: str) -> Address:
+    """An address as the API server takes it: IPv6 in any spelling, but no leading zeros, no IPv4 in IPv6's clothes.
+
+    Raises ValueError in its words. Source: apimachinery pkg/util/validation (IsValidIP, strict since 1.36).
+    """
+    try:
+        parsed = canonical(text)
+    except ValueError as error:
+        if "leading zeros" in str(error):
+            raise ValueError(f'Invalid value: "{text}": must not have leading 0s') from None
+        raise ValueError(
+            f'Invalid value: "{shorten(text)}": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'
+        ) from None
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
+        raise ValueError(f'Invalid value: "{text}": must not be an IPv4-mapped IPv6 address')
+    return parsed
+
+
+def api_network(text: str, strict: bool = True) -> Network:
+    """A network as the API server takes it; not `strict`, as kube-proxy reads its configuration, which masks host bits.
+
+    Raises ValueError in their words.
+    """
+    address, slash, length = text.partition("/")
+    try:
+        if not slash or not length.isascii() or not length.isdecimal() or len(length) > 3:
+            raise ValueError
+        parsed = canonical(address)
+        network = ip_network((parsed, int(length)), strict=False)
+    except ValueError as error:
+        if "leading zeros" in str(error):
+            raise ValueError(f'Invalid value: "{text}": must not have leading 0s in IP') from None
+        raise ValueError(
+            f'Invalid value: "{shorten(text)}": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)'
+        ) from None
+    if strict and str(int(length)) != length:
+        raise ValueError(f'Invalid value: "{text}": must not have leading 0s in prefix length')
+    if strict and isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
+        raise ValueError(f'Invalid value: "{text}": must not have an IPv4-mapped IPv6 address')
+    if strict and parsed != network.network_address:
+        raise ValueError(f'Invalid value: "{text}": must not have bits set beyond the prefix length; write {network}')
+    return network
+
+
+@functools.lru_cache(maxsize=65536)
+def same(text: str) -> str:
+    """The one form of an address, however it is written; what is no address stays as it is."""
+    if ":" not in text:
+        return text
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text
 
 
 def canonical(text: str) -> Address:

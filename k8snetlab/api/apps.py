@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from k8snetlab.api.core import PodTemplateSpec
-from k8snetlab.api.meta import LabelSelector, Object, Value, always
+from k8snetlab.api.meta import LabelSelector, Object, OrBlank, Value, always
 
 Replicas = Annotated[int, Meta(ge=0, le=100_000)]
 
@@ -39,7 +39,7 @@ class RollingUpdate(Value):
 
 
 class Strategy(Value):
-    type: Literal["RollingUpdate", "Recreate"] = always("RollingUpdate")
+    type: Annotated[Literal["RollingUpdate", "Recreate"], OrBlank] = always("RollingUpdate")
     rollingUpdate: RollingUpdate | None = None
 
 

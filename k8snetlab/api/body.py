@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.defaults import with_defaults
-from k8snetlab.api.fields import check, did_you_mean, shorten, show
+from k8snetlab.api.fields import check, usable
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.unread import unread
+from k8snetlab.api.words import did_you_mean, shorten, show
 from k8snetlab.errors import InputError, ManifestError
 
 
@@ -24,9 +26,10 @@ def decode(body: Any) -> Object:
     if version != resource.type.API_VERSION:
         raise InputError(f"a {kind} is of {resource.type.API_VERSION}, not {shorten(str(version))}")
     value = without_nulls({key: field for key, field in body.items() if key not in ("apiVersion", "kind")})
-    if wrong := check(value, resource.type).wrong:
+    findings = check(value, resource.type)
+    if wrong := [*findings.wrong, *unread(value, resource.type)]:
         raise ManifestError([f"{kind}: {show(path)}: {message}" for path, message in wrong])
-    obj: Object = msgspec.convert(value, resource.type)
+    obj: Object = msgspec.convert(usable(value, findings), resource.type)
     return with_defaults(obj)
 
 

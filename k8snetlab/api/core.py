@@ -12,10 +12,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
-from k8snetlab.api.meta import Object, ObjectMeta, Port, Value, always
+from k8snetlab.api.meta import Object, ObjectMeta, OrBlank, Port, Value, always
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
 IPFamily = Literal["IPv4", "IPv6"]
+DNSPolicy = Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]
 
 
 class NamespaceSpec(Value):
@@ -130,7 +131,7 @@ class Node(Object):
 class ContainerPort(Value):
     containerPort: Port
     name: str = ""
-    protocol: Protocol = always("TCP")
+    protocol: Annotated[Protocol, OrBlank] = always("TCP")
     hostPort: int = 0
     hostIP: str = ""
 
@@ -160,8 +161,8 @@ class Container(Value):
     restartPolicy: Literal["Always", "OnFailure", "Never"] | None = None
     imagePullPolicy: Literal["", "Always", "IfNotPresent", "Never"] = ""
     resources: Mapping[str, Any] = always({})
-    terminationMessagePath: str = always("/dev/termination-log")
-    terminationMessagePolicy: Literal["File", "FallbackToLogsOnError"] = always("File")
+    terminationMessagePath: Annotated[str, OrBlank] = always("/dev/termination-log")
+    terminationMessagePolicy: Annotated[Literal["File", "FallbackToLogsOnError"], OrBlank] = always("File")
 
 
 class Toleration(Value):
@@ -177,18 +178,18 @@ class PodSpec(Value):
 
     containers: tuple[Container, ...] = ()
     initContainers: tuple[Container, ...] = ()
-    restartPolicy: Literal["Always", "OnFailure", "Never"] = always("Always")
+    restartPolicy: Annotated[Literal["Always", "OnFailure", "Never"], OrBlank] = always("Always")
     nodeName: str = ""
     hostname: str = ""
     subdomain: str = ""
     hostNetwork: bool = False
     nodeSelector: Mapping[str, str] = {}
     terminationGracePeriodSeconds: int = always(30)
-    dnsPolicy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] = always("ClusterFirst")
+    dnsPolicy: Annotated[DNSPolicy, OrBlank] = always("ClusterFirst")
     enableServiceLinks: bool | None = None
     preemptionPolicy: Literal["PreemptLowerPriority", "Never"] | None = None
     priority: int | None = None
-    schedulerName: str = always("default-scheduler")
+    schedulerName: Annotated[str, OrBlank] = always("default-scheduler")
     securityContext: Mapping[str, Any] = always({})
     serviceAccount: str = ""
     serviceAccountName: str = ""
@@ -324,7 +325,7 @@ class ServicePort(Value):
 
     port: Port
     name: str = ""
-    protocol: Protocol = always("TCP")
+    protocol: Annotated[Protocol, OrBlank] = always("TCP")
     targetPort: int | str | None = None
     nodePort: int = 0
     appProtocol: str | None = None
@@ -343,7 +344,7 @@ class ServiceSpec(Value):
 
     ports: tuple[ServicePort, ...] = ()
     selector: Mapping[str, str] | None = None
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = always("ClusterIP")
+    type: Annotated[Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"], OrBlank] = always("ClusterIP")
     clusterIP: str = ""
     clusterIPs: tuple[str, ...] = ()
     ipFamilies: tuple[IPFamily, ...] = ()
@@ -358,9 +359,9 @@ class ServiceSpec(Value):
     loadBalancerClass: str | None = None
     allocateLoadBalancerNodePorts: bool | None = None
     publishNotReadyAddresses: bool = False
-    sessionAffinity: Literal["None", "ClientIP"] = always("None")
+    sessionAffinity: Annotated[Literal["None", "ClientIP"], OrBlank] = always("None")
     sessionAffinityConfig: SessionAffinityConfig | None = None
-    trafficDistribution: str | None = None
+    trafficDistribution: Literal["PreferClose", "PreferSameZone", "PreferSameNode"] | None = None
 
 
 class LoadBalancerIngress(Value):
@@ -419,7 +420,7 @@ class EndpointAddress(Value):
 class EndpointPort(Value):
     port: Port
     name: str = ""
-    protocol: Protocol = always("TCP")
+    protocol: Annotated[Protocol, OrBlank] = always("TCP")
 
 
 class EndpointSubset(Value):

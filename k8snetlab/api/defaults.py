@@ -1,6 +1,8 @@
 """What the API server fills in where a manifest says nothing, and what a Lab fills in.
 
-Defaults that depend on nothing stand at the types' fields. What is allocated is admission's work.
+Defaults that depend on nothing stand at the types' fields; empty strings that stand for one are taken out before
+(`meta.OrBlank`). What is allocated is admission's work. IPv6 addresses get their usual spelling, in which everybody
+compares them; the API server keeps what was written.
 
 Source: Kubernetes pkg/apis/core/v1/defaults.go, pkg/apis/apps/v1/defaults.go, and the admission plugins
 DefaultTolerationSeconds, Priority and ServiceAccount.
@@ -15,10 +17,12 @@ from typing import TypeVar, cast
 
 from msgspec.structs import replace
 
-from k8snetlab.api.addressing import Address, address, networks, node_addresses, split
+from k8snetlab.api.addressing import Address, address, networks, node_addresses, same, split
 from k8snetlab.api.apps import Deployment, ReplicaSet, RollingUpdate
 from k8snetlab.api.core import (
     Container,
+    Endpoints,
+    EndpointSubset,
     LoadBalancerStatus,
     Namespace,
     Pod,
@@ -28,6 +32,7 @@ from k8snetlab.api.core import (
     SessionAffinityConfig,
     Toleration,
 )
+from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab, LabNode, LabSpec
 from k8snetlab.api.meta import Object
@@ -51,8 +56,9 @@ def with_defaults(obj: T, lab_name: str = LAB) -> T:
     `lab_name` is for a Lab without name.
     """
     new: Object = obj
-    if obj.namespaced and not obj.metadata.namespace:
-        new = replace(new, metadata=replace(new.metadata, namespace="default"))
+    if obj.namespaced != bool(obj.metadata.namespace):
+        # Of an object that is in no namespace the API server drops the one it names.
+        new = replace(new, metadata=replace(new.metadata, namespace="default" if obj.namespaced else ""))
     match new:
         case Service():
             new = _service(new)
@@ -63,6 +69,12 @@ def with_defaults(obj: T, lab_name: str = LAB) -> T:
         case Namespace() if new.name and new.metadata.labels.get(METADATA_NAME) != new.name:
             labels = {**new.metadata.labels, METADATA_NAME: new.name}
             new = replace(new, metadata=replace(new.metadata, labels=labels))
+        case Endpoints():
+            new = _endpoints(new)
+        case EndpointSlice() if new.addressType == "IPv6":
+            if any(ip != same(ip) for endpoint in new.endpoints for ip in endpoint.addresses):
+                endpoints = tuple(replace(e, addresses=tuple(map(same, e.addresses))) for e in new.endpoints)
+                new = replace(new, endpoints=endpoints)
         case Lab():
             new = _lab(new, lab_name)
         case KubeProxyConfiguration() if not new.name:
@@ -79,15 +91,16 @@ def lab_name(file: str) -> str:
 def _service(service: Service) -> Service:
     spec = service.spec
     changes: dict[str, object] = {}
-    if spec.type != "ExternalName":
-        ports = tuple(replace(p, targetPort=p.port) if p.targetPort in (None, "", 0) else p for p in spec.ports)
-        if ports != spec.ports:
-            changes["ports"] = ports
-        if spec.internalTrafficPolicy is None:
-            changes["internalTrafficPolicy"] = "Cluster"
+    ports = tuple(replace(p, targetPort=p.port) if p.targetPort in (None, "", 0) else p for p in spec.ports)
+    if ports != spec.ports:
+        changes["ports"] = ports
+    if spec.type != "ExternalName" and spec.internalTrafficPolicy is None:
+        changes["internalTrafficPolicy"] = "Cluster"
     outer = spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and spec.externalIPs)
     if not spec.externalTrafficPolicy and outer:
         changes["externalTrafficPolicy"] = "Cluster"
+    if spec.sessionAffinity == "None" and spec.sessionAffinityConfig is not None:
+        changes["sessionAffinityConfig"] = None
     if spec.sessionAffinity == "ClientIP" and spec.sessionAffinityConfig is None:
         changes["sessionAffinityConfig"] = SessionAffinityConfig()
     if spec.type == "LoadBalancer":
@@ -99,11 +112,30 @@ def _service(service: Service) -> Service:
                 for one in service.status.loadBalancer.ingress
             )
             service = replace(service, status=replace(service.status, loadBalancer=LoadBalancerStatus(ingress=ingress)))
-    if spec.clusterIP and not spec.clusterIPs:
-        changes["clusterIPs"] = (spec.clusterIP,)
-    elif spec.clusterIPs and not spec.clusterIP:
-        changes["clusterIP"] = spec.clusterIPs[0]
+    given = (spec.clusterIP,) if spec.clusterIP and not spec.clusterIPs else spec.clusterIPs
+    if (ips := tuple(map(same, given))) != spec.clusterIPs:
+        changes["clusterIPs"] = ips
+    first = same(spec.clusterIP) if spec.clusterIP else (ips[0] if ips else "")
+    if first != spec.clusterIP:
+        changes["clusterIP"] = first
+    if any(ip != same(ip) for ip in spec.externalIPs):
+        changes["externalIPs"] = tuple(map(same, spec.externalIPs))
+    if any(one.ip != same(one.ip) for one in service.status.loadBalancer.ingress):
+        ingress = tuple(replace(one, ip=same(one.ip)) for one in service.status.loadBalancer.ingress)
+        service = replace(service, status=replace(service.status, loadBalancer=LoadBalancerStatus(ingress=ingress)))
     return replace(service, spec=replace(spec, **changes)) if changes else service
+
+
+def _endpoints(endpoints: Endpoints) -> Endpoints:
+    def usual(subset: EndpointSubset) -> EndpointSubset:
+        return replace(
+            subset,
+            addresses=tuple(replace(a, ip=same(a.ip)) for a in subset.addresses),
+            notReadyAddresses=tuple(replace(a, ip=same(a.ip)) for a in subset.notReadyAddresses),
+        )
+
+    subsets = tuple(map(usual, endpoints.subsets))
+    return endpoints if subsets == endpoints.subsets else replace(endpoints, subsets=subsets)
 
 
 def _pod(pod: Pod) -> Pod:
@@ -119,8 +151,6 @@ def _pod(pod: Pod) -> Pod:
         changes["serviceAccountName"] = changes["serviceAccount"] = spec.serviceAccount or "default"
     if missing := tuple(t for t in _UNAVAILABLE if not any(_tolerates(own, t.key) for own in spec.tolerations)):
         changes["tolerations"] = (*spec.tolerations, *missing)
-    if spec.hostNetwork and any(not port.hostPort for container in spec.containers for port in container.ports):
-        changes["containers"] = tuple(_host_ports(container) for container in spec.containers)
     if changes:
         spec = replace(spec, **changes)
     return pod if spec is pod.spec else replace(pod, spec=spec)
@@ -138,8 +168,16 @@ def _host_ports(container: Container) -> Container:
 def _pod_spec(spec: PodSpec) -> PodSpec:
     """Of a pod or a template of pods."""
     changes: dict[str, object] = {}
-    if any(not container.imagePullPolicy for container in spec.containers):
-        changes["containers"] = tuple(_container(container) for container in spec.containers)
+    for field in ("containers", "initContainers"):
+        containers: tuple[Container, ...] = getattr(spec, field)
+        if any(not container.imagePullPolicy for container in containers):
+            containers = tuple(_container(container) for container in containers)
+        if spec.hostNetwork and any(not port.hostPort for container in containers for port in container.ports):
+            containers = tuple(_host_ports(container) for container in containers)
+        if containers is not getattr(spec, field):
+            changes[field] = containers
+    if spec.terminationGracePeriodSeconds < 0:
+        changes["terminationGracePeriodSeconds"] = 1
     if spec.serviceAccountName != spec.serviceAccount and (account := spec.serviceAccountName or spec.serviceAccount):
         changes["serviceAccountName"] = changes["serviceAccount"] = account
     return replace(spec, **changes) if changes else spec

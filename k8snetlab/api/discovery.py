@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from k8snetlab.api.core import ObjectReference, Protocol
-from k8snetlab.api.meta import Object, Port, Value, always
+from k8snetlab.api.meta import Object, Port, Required, Value, always
 
 SERVICE_NAME = "kubernetes.io/service-name"
 """Label: the Service an EndpointSlice belongs to."""
@@ -59,7 +59,7 @@ class EndpointSlice(Object):
     API_VERSION: ClassVar[str] = "discovery.k8s.io/v1"
     counted: ClassVar[bool] = True
 
-    addressType: Literal["IPv4", "IPv6", "FQDN"] = always("IPv4")
+    addressType: Annotated[Literal["IPv4", "IPv6", "FQDN"], Required] = always("IPv4")
     endpoints: tuple[Endpoint, ...] = always(())
     ports: tuple[EndpointSlicePort, ...] = always(())
 

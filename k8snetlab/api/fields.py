@@ -14,85 +14,63 @@ from typing import Any, cast
 import msgspec
 from msgspec import inspect
 
-from k8snetlab.api.known import known
+from k8snetlab.api import reference
+from k8snetlab.api.meta import Object
+from k8snetlab.api.shape import held, shape, silent
 from k8snetlab.api.source import Path
-from k8snetlab.wording import near
+from k8snetlab.api.words import describe, did_you_mean, shorten, show, unsupported
 
 
 class Findings(msgspec.Struct):
     """(path, what is wrong and what would be right), for errors and for unknown fields.
 
     `meant` holds what was plainly meant at a wrong path (80 for "80"), so that the rest can be looked at all the same.
+    `blank` are fields whose empty string stands for their default. `ignored` are those that Kubernetes knows and that
+    nobody acts on here, as far as they say anything.
     """
 
     wrong: list[tuple[Path, str]] = []
     unknown: list[tuple[Path, str]] = []
     meant: dict[Path, Any] = {}
+    blank: list[Path] = []
+    ignored: list[Path] = []
+
+    def say_wrong(self, path: Path, message: str) -> None:
+        self.wrong.append((path, message))
+
+    def say_unknown(self, path: Path, hint: str) -> None:
+        self.unknown.append((path, f'unknown field "{show(path)}"{hint}'))
 
 
-Check = Callable[[Any, Path, Findings], None]
+Check = Callable[[Any, Path, Findings, str], None]
+"""Looks at a value at a path; the last argument is its type in `reference`, "" where that has none."""
 
 
 def check(value: Any, type_: type[Any]) -> Findings:
-    """What would keep `value` (plain YAML values) from being a `type_`."""
+    """What would keep `value` (plain YAML values) from being a `type_`, which is a kind or a part of one."""
     findings = Findings()
-    _check_for(cast(Any, type_))(value, (), findings)
+    _check_for(cast(Any, type_))(value, (), findings, getattr(type_, "KIND", ""))
     return findings
 
 
-def as_meant(value: Any, findings: Findings) -> Any:
-    """`value` with everything that is wrong as it was meant; None where that cannot be told of each."""
+def usable(value: Any, findings: Findings) -> Any:
+    """`value` without its blanks and with all that is wrong as it was meant; None where that cannot be told of each."""
     if any(path not in findings.meant for path, _ in findings.wrong):
         return None
+    if not findings.meant and not findings.blank:
+        return value
     value = copy.deepcopy(value)
     for path, right in findings.meant.items():
-        parent = value
-        for part in path[:-1]:
-            parent = parent[part]
-        parent[path[-1]] = right
+        _parent(value, path)[path[-1]] = right
+    for path in findings.blank:
+        _parent(value, path).pop(path[-1], None)
     return value
 
 
-def show(path: Path) -> str:
-    """A path as Kubernetes writes it: spec.ports[0].port."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif part.replace("-", "").replace("_", "").isalnum():
-            text += f".{part}" if text else part
-        else:
-            text += f'["{shorten(part)}"]'
-    return text
-
-
-def shorten(text: str) -> str:
-    """One line of at most 60 characters, control characters escaped."""
-    text = text.encode("unicode_escape").decode() if not text.isprintable() else text
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def describe(value: Any) -> str:
-    """A value for an error message."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return str(value).lower()
-        case int() | float():
-            return f"the number {shorten(str(value))}"
-        case str():
-            return f'"{shorten(value)}"'
-        case dict():
-            return "a mapping"
-        case _:
-            return "a list"
-
-
-def did_you_mean(word: str, words: Any) -> str:
-    """'; did you mean "ports"?' where one of `words` is close, else ""."""
-    close = near(word, map(str, words), cutoff=0.7)
-    return f'; did you mean "{close}"?' if close else ""
+def _parent(value: Any, path: Path) -> Any:
+    for part in path[:-1]:
+        value = value[part]
+    return value
 
 
 @cache
@@ -118,7 +96,10 @@ def _compile(info: inspect.Type) -> Check:
             return _literal(info)
         case inspect.UnionType():
             return _union(info)
-    return lambda value, path, findings: None
+        case inspect.Metadata():
+            inner = _nested(info.type)
+            return _blank(inner) if "blank" in (info.extra or {}) else inner
+    return lambda value, path, findings, ref: None
 
 
 def _nested(info: inspect.Type) -> Check:
@@ -127,23 +108,50 @@ def _nested(info: inspect.Type) -> Check:
 
 def _struct(info: inspect.StructType) -> Check:
     fields = {field.encode_name: _nested(field.type) for field in info.fields}
-    required = [field.encode_name for field in info.fields if field.required]
-    silent = known(info.cls)
+    required = [field.encode_name for field in info.fields if field.required or _demanded(field.type)]
+    kind = issubclass(info.cls, Object)
 
-    def check(value: Any, path: Path, findings: Findings) -> None:
+    def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
         if not isinstance(value, dict):
             findings.wrong.append((path, f"expected a mapping with {_some(fields)}, got {describe(value)}"))
             return
+        theirs = reference.fields(ref)
         for key, item in value.items():
             nested = fields.get(key)
             if nested is not None:
-                nested(item, (*path, key), findings)
-            elif key not in silent:
-                hint = did_you_mean(key, [*fields, *silent])
-                findings.unknown.append(((*path, key), f"unknown field, ignored{hint}"))
+                nested(item, (*path, key), findings, theirs.get(key, ""))
+                if held(ref, key):
+                    _ignored(item, (*path, key), findings, ref, key)
+            elif key in theirs:
+                _ignored(item, (*path, key), findings, ref, key)
+            elif not (kind and key in ("apiVersion", "kind")):
+                findings.say_unknown((*path, key), did_you_mean(key, [*fields, *theirs]))
         for key in required:
             if key not in value:
-                findings.wrong.append(((*path, key), "is missing and has no default"))
+                findings.wrong.append(((*path, key), "Required value: it is missing and has no default"))
+
+    return check
+
+
+def _demanded(info: inspect.Type) -> bool:
+    return isinstance(info, inspect.Metadata) and "required" in (info.extra or {})
+
+
+def _ignored(value: Any, path: Path, findings: Findings, type_: str, field: str) -> None:
+    if type_.endswith(("Status", "Condition")) or field in ("status", "managedFields"):
+        return  # the server's, whatever it is
+    kind, allowed = reference.fields(type_)[field], reference.enumeration(type_, field)
+    shape(value, path, kind, findings.say_wrong, findings.say_unknown, allowed)
+    if not silent(type_, field, value) and path not in findings.blank:
+        findings.ignored.append(path)
+
+
+def _blank(inner: Check) -> Check:
+    def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
+        if value == "":
+            findings.blank.append(path)
+        else:
+            inner(value, path, findings, ref)
 
     return check
 
@@ -154,23 +162,23 @@ def _some(fields: dict[str, Check]) -> str:
 
 
 def _list(item: Check) -> Check:
-    def check(value: Any, path: Path, findings: Findings) -> None:
+    def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
         if not isinstance(value, list):
             findings.wrong.append((path, f'expected a list (items begin with "- "), got {describe(value)}'))
             return
         for number, element in enumerate(value):
-            item(element, (*path, number), findings)
+            item(element, (*path, number), findings, ref[1:-1])
 
     return check
 
 
 def _mapping(item: Check) -> Check:
-    def check(value: Any, path: Path, findings: Findings) -> None:
+    def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
         if not isinstance(value, dict):
             findings.wrong.append((path, f"expected a mapping of names to values, got {describe(value)}"))
             return
         for key, element in value.items():
-            item(element, (*path, key), findings)
+            item(element, (*path, key), findings, ref[1:-1])
 
     return check
 
@@ -179,7 +187,7 @@ def _int(info: inspect.IntType) -> Check:
     low, high = info.ge, info.le
     bounds = f" from {low} to {high}" if low is not None and high is not None else ""
 
-    def check(value: Any, path: Path, findings: Findings) -> None:
+    def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
         if isinstance(value, bool) or not isinstance(value, int):
             quoted = isinstance(value, str) and value.isdecimal()
             hint = ": write it without quotes" if quoted else ""
@@ -194,7 +202,7 @@ def _int(info: inspect.IntType) -> Check:
     return check
 
 
-def _string(value: Any, path: Path, findings: Findings) -> None:
+def _string(value: Any, path: Path, findings: Findings, ref: str) -> None:
     if isinstance(value, str):
         return
     hint = ""
@@ -207,7 +215,7 @@ def _string(value: Any, path: Path, findings: Findings) -> None:
     findings.wrong.append((path, f"expected a string, got {describe(value)}{hint}"))
 
 
-def _bool(value: Any, path: Path, findings: Findings) -> None:
+def _bool(value: Any, path: Path, findings: Findings, ref: str) -> None:
     if not isinstance(value, bool):
         findings.wrong.append((path, f"expected true or false, got {describe(value)}"))
 
@@ -215,13 +223,16 @@ def _bool(value: Any, path: Path, findings: Findings) -> None:
 def _literal(info: inspect.LiteralType) -> Check:
     values = [str(v) for v in info.values]
 
-    def check(value: Any, path: Path, findings: Findings) -> None:
+    def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
         if not isinstance(value, str) or value not in values:
-            hint = did_you_mean(value, values) if isinstance(value, str) else ""
-            if hint:
-                findings.meant[path] = next(right for right in values if hint.endswith(f'"{right}"?'))
-            wanted = ", ".join(v for v in values if v)
-            findings.wrong.append((path, f"expected one of {wanted}, got {describe(value)}{hint}"))
+            if isinstance(value, str):
+                hint = did_you_mean(value, values)
+                if hint:
+                    findings.meant[path] = next(right for right in values if hint.endswith(f'"{right}"?'))
+                findings.wrong.append((path, unsupported(value, values)))
+            else:
+                wanted = ", ".join(v for v in values if v)
+                findings.wrong.append((path, f"expected one of {wanted}, got {describe(value)}"))
 
     return check
 
@@ -231,7 +242,7 @@ def _union(info: inspect.UnionType) -> Check:
     members = [t for t in info.types if not isinstance(t, inspect.NoneType)]
     if len(members) == 1:
         only = _nested(members[0])
-        return lambda value, path, findings: None if value is None else only(value, path, findings)
+        return lambda value, path, findings, ref: None if value is None else only(value, path, findings, ref)
     nullable = len(members) < len(info.types)
     kinds: dict[type[Any], Check] = {}
     names = []
@@ -249,10 +260,10 @@ def _union(info: inspect.UnionType) -> Check:
             case _:
                 raise NotImplementedError(member)
 
-    def check(value: Any, path: Path, findings: Findings) -> None:
+    def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
         nested = kinds.get(type(value))
         if nested is not None:
-            nested(value, path, findings)
+            nested(value, path, findings, ref)
         elif value is not None or not nullable:
             findings.wrong.append((path, f"expected {' or '.join(names)}, got {describe(value)}"))
 

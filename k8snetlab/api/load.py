@@ -11,12 +11,16 @@ from msgspec.structs import replace
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.defaults import lab_name, with_defaults
-from k8snetlab.api.fields import as_meant, check, describe, did_you_mean, shorten, show
+from k8snetlab.api.fields import check, usable
+from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import SOURCE, Object
+from k8snetlab.api.passed import Passed
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.source import Document, Path, parse
+from k8snetlab.api.unread import unread
 from k8snetlab.api.validate import validate
+from k8snetlab.api.words import describe, did_you_mean, shorten, show
 from k8snetlab.errors import ManifestError
 
 _SERVERS_METADATA = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
@@ -29,6 +33,8 @@ class Loaded(msgspec.Struct, frozen=True):
 
     objects: tuple[Object, ...]
     warnings: tuple[str, ...]
+    others: bool = False
+    """Whether there were objects of kinds that are none of a lab's."""
 
 
 def load(files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = False) -> Loaded:
@@ -48,7 +54,8 @@ def load(files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = 
     if loader.errors:
         count = len(loader.errors)
         raise ManifestError(_texts(loader.errors), f"{count} problem{'s' * (count > 1)}; nothing was changed")
-    return Loaded(tuple(loader.objects), tuple(_texts(loader.warnings)))
+    warnings = [*loader.warnings, *loader.passed.messages()]
+    return Loaded(tuple(loader.objects), tuple(_texts(warnings)), bool(loader.passed.kinds))
 
 
 _Message = tuple[str, int, str]
@@ -68,6 +75,7 @@ class _Loader:
         self.errors: list[_Message] = []
         self.warnings: list[_Message] = []
         self.reported: set[tuple[int, Path]] = set()
+        self.passed = Passed()
 
     def problem(self, file: str, line: int, message: str) -> None:
         self.errors.append((file, line, message))
@@ -106,9 +114,7 @@ class _Loader:
         metadata = value.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         hint = did_you_mean(kind, BY_KIND) if kind not in BY_KIND else ""
-        title = f"{shorten(kind)} {shorten(name)}" if isinstance(name, str) else shorten(kind)
-        message = f"{title}: this kind is not part of the lab's network, ignored{hint}"
-        self.warnings.append((document.file, document.line(at), message))
+        self.passed.kind(document.file, document.line(at), kind, name if isinstance(name, str) else "", hint)
 
     def _object(self, document: Document, value: dict[str, Any], type_: type[Object], version: str, at: Path) -> None:
         if version != type_.API_VERSION:
@@ -117,14 +123,15 @@ class _Loader:
             self.problem(document.file, where, message)
         value = _without_servers_fields(value, type_)
         findings = check(value, type_)
+        # kube-proxy itself goes on after a warning ("lenient decoding"), the API server does not.
+        unknown = self.warnings if type_ is KubeProxyConfiguration else self.errors
         for path, message in findings.unknown:
-            where = document.line((*at, *path))
-            self.warnings.append((document.file, where, f"{show((*at, *path))}: {message}"))
+            unknown.append((document.file, document.line((*at, *path)), message))
         for path, message in findings.wrong:
             where = document.line((*at, *path))
             self.problem(document.file, where, f"{show((*at, *path))}: {message}")
         # An object in which it is plain what was meant is looked at with all others, though it will not be used.
-        value = as_meant(value, findings) if findings.wrong else value
+        given, value = value, usable(value, findings)
         if value is None:
             return
         try:
@@ -137,10 +144,19 @@ class _Loader:
         obj = replace(obj, metadata=replace(obj.metadata, annotations=annotations))
         if self.machines and isinstance(obj, Lab):
             obj = replace(obj, spec=replace(obj.spec, machines=True))
+        if not obj.namespaced and obj.metadata.namespace:
+            where = document.line((*at, "metadata", "namespace"))
+            message = f"{show((*at, 'metadata', 'namespace'))}: a {obj.KIND} is in no namespace; ignored"
+            self.warnings.append((document.file, where, message))
         obj = with_defaults(obj, lab_name(document.file))
         self.objects.append(obj)
         self.written[id(obj)] = (document, at)
         self.reported |= {(id(obj), path) for path, _ in findings.wrong}
+        for path in (*findings.ignored, *_not_run(obj)):
+            self.passed.field(document.file, document.line((*at, *path)), type_.KIND, obj.short_name, path)
+        for path, message in unread(given, type_):
+            where = document.line((*at, *path))
+            self.problem(document.file, where, f"{show((*at, *path))}: {message}")
 
     def validate(self) -> None:
         for problem in validate(self.objects):
@@ -153,6 +169,24 @@ class _Loader:
             message = f"{show((*at, *problem.path))}: {problem.message}"
             messages = self.errors if problem.severity == "error" else self.warnings
             messages.append((document.file, where, message))
+
+
+def _not_run(obj: Object) -> list[Path]:
+    """Containers that will not be run as they are written, as the fields that say so."""
+    path: Path = ("spec",)
+    if isinstance(obj, Deployment | ReplicaSet):
+        path, spec = ("spec", "template", "spec"), obj.spec.template.spec
+    elif isinstance(obj, Pod):
+        spec = obj.spec
+    else:
+        return []
+    found: list[Path] = []
+    if len(spec.sidecars) < len(spec.initContainers):
+        found.append((*path, "initContainers"))
+    for number, container in enumerate(spec.containers):
+        if container.restartPolicy not in (None, spec.restartPolicy):
+            found.append((*path, "containers", number, "restartPolicy"))
+    return found
 
 
 def _own_group(version: str) -> bool:

@@ -14,6 +14,11 @@ from msgspec import Meta
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Labels = Mapping[str, str]
 
+OrBlank = Meta(extra={"blank": True})
+"""In a manifest the empty string stands for the field's default; it never comes as far as an object."""
+Required = Meta(extra={"required": True})
+"""A manifest must have the field, although the type has a default."""
+
 SOURCE = "k8snetlab/source"
 """Annotation: where the object was written, "services.yaml:14"."""
 

@@ -12,9 +12,11 @@ from typing import Literal
 
 import msgspec
 
-from k8snetlab.api.fields import shorten, show
 from k8snetlab.api.meta import Object
 from k8snetlab.api.source import Path
+from k8snetlab.api.words import shorten, show
+
+MAX_ANNOTATIONS = 256 * 1024
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -23,7 +25,8 @@ class Problem(msgspec.Struct, frozen=True):
     object: Object
     path: Path
     message: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Literal["error", "warning", "notice"] = "error"
+    """A warning may come to nothing where other objects stand beside these; a notice holds in any case."""
 
     @property
     def where(self) -> str:
@@ -61,11 +64,13 @@ class Report:
     def warn(self, obj: Object, path: Path, message: str) -> None:
         self.problems.append(Problem(obj, path, message, "warning"))
 
+    def notice(self, obj: Object, path: Path, message: str) -> None:
+        self.problems.append(Problem(obj, path, message, "notice"))
+
 
 # --- names ----------------------------------------------------------------------------------------------------------
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
-_LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*\Z")
@@ -78,14 +83,6 @@ def dns_label(name: str) -> str:
     if not _LABEL.match(name):
         return f'"{shorten(name)}" is no DNS label; use lower case letters, digits and, between them, "-"'
     return ""
-
-
-def dns_label_1035(name: str) -> str:
-    """Why a name is no RFC 1035 label (which begins with a letter), or ""."""
-    problem = dns_label(name)
-    if not problem and not _LABEL_1035.match(name):
-        return f'"{name}" must begin with a letter'
-    return problem
 
 
 def dns_subdomain(name: str) -> str:
@@ -104,17 +101,29 @@ def port_name(name: str) -> str:
     return ""
 
 
+def label_value(value: str) -> str:
+    """Why a text is no label value, or ""."""
+    if value and (len(value) > 63 or not _QUALIFIED.match(value)):
+        return f'"{shorten(value)}" is no label value; use at most 63 letters, digits, "-", "_" and "."'
+    return ""
+
+
+def qualified_name(key: str) -> str:
+    """Why a text is no qualified name, as the keys of labels are, or ""."""
+    prefix, slash, name = key.rpartition("/")
+    if not name or len(name) > 63 or not _QUALIFIED.match(name) or (slash and dns_subdomain(prefix)):
+        return f'"{shorten(key)}" is no qualified name; use a name like app or example.com/app'
+    return ""
+
+
 def labels(report: Report, obj: Object, path: Path, values: Mapping[str, str], keys_only: bool = False) -> None:
     """Reports keys and values that Kubernetes refuses as labels; annotations have such keys, and any text as value."""
     for key, value in values.items():
-        prefix, slash, name = key.rpartition("/")
-        if not name or len(name) > 63 or not _QUALIFIED.match(name) or (slash and dns_subdomain(prefix.lower())):
+        if qualified_name(key.lower() if keys_only else key):
             what = "annotation" if keys_only else "label"
             message = f'"{shorten(key)}" is no {what} key; use a name like app or example.com/app'
             report.error(obj, (*path, key), message)
-        if not keys_only and value and (len(value) > 63 or not _QUALIFIED.match(value)):
-            report.error(
-                obj,
-                (*path, key),
-                f'"{shorten(value)}" is no label value; use at most 63 letters, digits, "-", "_" and "."',
-            )
+        if not keys_only and (problem := label_value(value)):
+            report.error(obj, (*path, key), problem)
+    if keys_only and sum(len(k.encode()) + len(v.encode()) for k, v in values.items()) > MAX_ANNOTATIONS:
+        report.error(obj, path, f"Too long: may not be more than {MAX_ANNOTATIONS} bytes")

@@ -14,11 +14,11 @@ from typing import Any
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Node, Pod, PodSpec, Service
 from k8snetlab.api.discovery import EndpointSlice
-from k8snetlab.api.fields import shorten
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import dns_label, dns_subdomain, port_name
+from k8snetlab.api.words import shorten
 
 Problems = Iterator[str]
 PORTS = range(65536)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from k8snetlab.api import addressing
 from k8snetlab.api.apps import Deployment, ReplicaSet
-from k8snetlab.api.core import Container, Node, Pod, PodSpec
-from k8snetlab.api.fields import did_you_mean, shorten
+from k8snetlab.api.core import Container, ContainerPort, Node, Pod, PodSpec
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object
 from k8snetlab.api.problems import Report, dns_label, labels, place, port_name
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.source import Path
+from k8snetlab.api.words import did_you_mean, shorten, show
 
 MAX_NETNS = 255
 """A network namespace is a file below /run/netns, LAB.NAMESPACE.POD."""
 _PERCENT = re.compile(r"[0-9]{1,9}%")
+_ENV_NAME = "a valid environment variable name must consist only of printable ASCII characters other than '='"
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -81,15 +83,15 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
     if not spec.containers:
         report.error(obj, (*path, "containers"), "a pod needs at least one container")
     names: set[str] = set()
-    ports: dict[str, str] = {}
-    for number, container in enumerate(spec.containers):
-        where: Path = (*path, "containers", number)
+    for where, container in _containers(path, spec):
         if problem := dns_label(container.name):
             report.error(obj, (*where, "name"), problem)
         if container.name in names:
             report.error(obj, (*where, "name"), f'"{shorten(container.name)}" names another container already')
         names.add(container.name)
-        _ports(report, obj, where, container, ports)
+        _ports(report, obj, where, container, spec.hostNetwork)
+        _process(report, obj, where, container)
+    _twice(report, obj, path, spec)
     taken: set[tuple[str, int, str]] = set()
     for host_port, at in _host_ports(path, spec):
         if host_port in taken:
@@ -99,11 +101,65 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
         report.error(obj, (*path, "hostname"), problem)
     if spec.subdomain and (problem := dns_label(spec.subdomain)):
         report.error(obj, (*path, "subdomain"), problem)
-    if spec.terminationGracePeriodSeconds < 0:
-        report.error(obj, (*path, "terminationGracePeriodSeconds"), "must not be negative")
     labels(report, obj, (*path, "nodeSelector"), spec.nodeSelector)
     if spec.nodeName:
         _node(report, obj, (*path, "nodeName"), spec.nodeName, world)
+
+
+def _containers(path: Path, spec: PodSpec) -> Iterator[tuple[Path, Container]]:
+    for kind, containers in (("containers", spec.containers), ("initContainers", spec.initContainers)):
+        for number, container in enumerate(containers):
+            yield (*path, kind, number), container
+
+
+def _process(report: Report, obj: Object, where: Path, container: Container) -> None:
+    """What no process can be started with. Source: IsRelaxedEnvVarName; the kernel ends every string at a NUL."""
+    for number, variable in enumerate(container.env):
+        path: Path = (*where, "env", number, "name")
+        if not variable.name:
+            report.error(obj, path, "Required value")
+        elif not all(" " <= c <= "~" and c != "=" for c in variable.name):
+            report.error(obj, path, f'Invalid value: "{shorten(variable.name)}": {_ENV_NAME}')
+        _no_nul(report, obj, (*where, "env", number, "value"), variable.value)
+    for field, words in (("command", container.command), ("args", container.args)):
+        for number, word in enumerate(words):
+            _no_nul(report, obj, (*where, field, number), word)
+    _no_nul(report, obj, (*where, "workingDir"), container.workingDir)
+    if container.workingDir and not container.workingDir.startswith("/"):
+        message = f'"{shorten(container.workingDir)}" is no absolute path: a container runtime does not start there'
+        report.error(obj, (*where, "workingDir"), message)
+
+
+def _no_nul(report: Report, obj: Object, path: Path, text: str) -> None:
+    if "\0" in text:
+        report.error(obj, path, f'"{shorten(text)}" has a NUL in it, with which no process can be started')
+
+
+def _twice(report: Report, obj: Object, path: Path, spec: PodSpec) -> None:
+    """What kube-apiserver warns of: ports and names that a pod has twice. Source: pkg/api/pod/warnings.go."""
+    named: dict[str, str] = {}
+    numbered: dict[tuple[int, str], list[tuple[str, ContainerPort]]] = {}
+    for where, container in _containers(path, spec):
+        for number, port in enumerate(container.ports):
+            at = (*where, "ports", number)
+            if port.name:
+                first = named.setdefault(port.name, show(at))
+                if first != show(at) and not first.startswith(show(where)):
+                    message = (
+                        f'duplicate port name "{shorten(port.name)}" with {first}, services and probes that select'
+                    )
+                    report.notice(obj, at, f"{message} ports by name will use {first}")
+            if port.hostIP and not port.hostPort:
+                report.notice(obj, at, "hostIP set without hostPort")
+            others = numbered.setdefault((port.containerPort, port.protocol), [])
+            for other, earlier in others:
+                if port.hostPort == earlier.hostPort and port.hostIP == earlier.hostIP:
+                    report.notice(obj, at, f"duplicate port definition with {other}")
+                elif not port.hostPort or not earlier.hostPort:
+                    report.notice(obj, at, f"overlapping port definition with {other}")
+                elif port.hostPort == earlier.hostPort and bool(port.hostIP) != bool(earlier.hostIP):
+                    report.notice(obj, at, f"dangerously ambiguous port definition with {other}")
+            others.append((show(at), port))
 
 
 def node_names(world: Snapshot) -> set[str]:
@@ -122,25 +178,24 @@ def _node(report: Report, obj: Object, path: Path, name: str, world: Snapshot) -
         report.error(obj, path, f'there is no node "{shorten(name)}"{hint}')
 
 
-def _ports(report: Report, obj: Object, where: Path, container: Container, names: dict[str, str]) -> None:
-    numbers: set[tuple[int, str]] = set()
+def _ports(report: Report, obj: Object, where: Path, container: Container, host_network: bool) -> None:
+    names: set[str] = set()
     for number, port in enumerate(container.ports):
         path: Path = (*where, "ports", number)
         if port.name:
             if problem := port_name(port.name):
                 report.error(obj, (*path, "name"), problem)
             if port.name in names:
-                message = f'"{shorten(port.name)}" names a port of container {names[port.name]} already'
-                report.error(obj, (*path, "name"), message)
-            names[port.name] = container.name
-        if (port.containerPort, port.protocol) in numbers:
-            report.warn(obj, (*path, "containerPort"), f"{port.containerPort}/{port.protocol} appears twice")
-        numbers.add((port.containerPort, port.protocol))
+                report.error(obj, (*path, "name"), f'Duplicate value: "{shorten(port.name)}"')
+            names.add(port.name)
         if not 0 <= port.hostPort <= 65535:
             report.error(obj, (*path, "hostPort"), f"{port.hostPort} is out of range; use 1 to 65535")
+        elif host_network and port.hostPort != port.containerPort:
+            message = f"Invalid value: {port.hostPort}: must match `containerPort` when `hostNetwork` is true"
+            report.error(obj, (*path, "hostPort"), message)
         if port.hostIP:
             try:
-                addressing.address(port.hostIP)
+                addressing.api_address(port.hostIP)
             except ValueError as error:
                 report.error(obj, (*path, "hostIP"), str(error))
 
@@ -148,9 +203,10 @@ def _ports(report: Report, obj: Object, where: Path, container: Container, names
 def _host_ports(path: Path, spec: PodSpec) -> list[tuple[tuple[str, int, str], Path]]:
     """((host IP, host port, protocol), where) of every host port."""
     return [
-        ((port.hostIP, port.hostPort, port.protocol), (*path, "containers", c, "ports", p))
-        for c, container in enumerate(spec.containers)
-        for p, port in enumerate(container.ports)
+        ((port.hostIP, port.hostPort, port.protocol), (*where, "ports", number))
+        for where, container in _containers(path, spec)
+        if container in spec.serving_containers
+        for number, port in enumerate(container.ports)
         if port.hostPort
     ]
 

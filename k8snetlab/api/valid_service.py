@@ -5,18 +5,26 @@ Source: Kubernetes pkg/apis/core/validation (ValidateService, ValidateEndpointIP
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import ip_interface
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
 
 from k8snetlab.api import addressing
-from k8snetlab.api.addressing import Address, split
+from k8snetlab.api.addressing import Address
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Pod, Service, ServicePort
-from k8snetlab.api.discovery import SERVICE_NAME, EndpointSlice
-from k8snetlab.api.fields import shorten
+from k8snetlab.api.discovery import SERVICE_NAME, Endpoint, EndpointSlice
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Labels, Object
-from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, place, port_name
+from k8snetlab.api.problems import (
+    Report,
+    dns_label,
+    dns_subdomain,
+    label_value,
+    labels,
+    place,
+    port_name,
+    qualified_name,
+)
 from k8snetlab.api.selection import (
     pods_by_label,
     selects,
@@ -28,8 +36,13 @@ from k8snetlab.api.selection import (
 )
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.source import Path
+from k8snetlab.api.words import shorten
 
 NODE_PORTS = range(30000, 32768)
+MAX_ENDPOINTS = 1000
+MAX_HINTS = 8
+SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+KUBELET_PORT = 10250
 KUBERNETES = ("default", "kubernetes")
 """The API server's own Service, which has the first address of the service network."""
 
@@ -41,31 +54,43 @@ def service(report: Report, service: Service, world: Snapshot) -> None:
     _policies(report, service)
     for number, text in enumerate(spec.externalIPs):
         outside_address(report, service, ("spec", "externalIPs", number), text)
-    for number, text in enumerate(spec.loadBalancerSourceRanges):
-        path: Path = ("spec", "loadBalancerSourceRanges", number)
+    ranges, written = _source_ranges(service)
+    for number, text in enumerate(ranges):
+        path: Path = (*written, number) if written[0] == "spec" else written
         if spec.type != "LoadBalancer":
-            report.error(service, path, "only a Service of type LoadBalancer has source ranges")
+            report.error(service, path, "Forbidden: may only be used when `type` is 'LoadBalancer'")
         try:
-            if "/" not in text:
-                raise ValueError
-            ip_interface(text.strip())
-        except ValueError:
-            report.error(service, path, f'"{shorten(text)}" is no range of addresses; write it like 203.0.113.0/24')
+            addressing.api_network(text.strip())
+        except ValueError as error:
+            report.error(service, path, str(error))
     for number, ingress in enumerate(service.status.loadBalancer.ingress):
+        where: Path = ("status", "loadBalancer", "ingress", number)
         if ingress.ip:
-            _address(report, service, ("status", "loadBalancer", "ingress", number, "ip"), ingress.ip)
+            _address(report, service, (*where, "ip"), ingress.ip)
+        if ingress.hostname and (problem := dns_subdomain(ingress.hostname)):
+            report.error(service, (*where, "hostname"), problem)
     if spec.selector:
         labels(report, service, ("spec", "selector"), spec.selector)
         _selection(report, service, world)
+
+
+def _source_ranges(service: Service) -> tuple[Sequence[str], Path]:
+    """The source ranges and where they are written: in the field, else in the annotation that was before it."""
+    if service.spec.loadBalancerSourceRanges or SOURCE_RANGES not in service.metadata.annotations:
+        return service.spec.loadBalancerSourceRanges, ("spec", "loadBalancerSourceRanges")
+    text = service.metadata.annotations[SOURCE_RANGES].strip()
+    return text.split(",") if text else (), ("metadata", "annotations", SOURCE_RANGES)
 
 
 def endpoints(report: Report, endpoints: Endpoints) -> None:
     for s, subset in enumerate(endpoints.subsets):
         for field, addresses in (("addresses", subset.addresses), ("notReadyAddresses", subset.notReadyAddresses)):
             for a, address in enumerate(addresses):
-                outside_address(report, endpoints, ("subsets", s, field, a, "ip"), address.ip)
+                where: Path = ("subsets", s, field, a)
+                outside_address(report, endpoints, (*where, "ip"), address.ip)
+                _of_node(report, endpoints, where, address.hostname, address.nodeName)
         if not subset.addresses and not subset.notReadyAddresses:
-            report.error(endpoints, ("subsets", s), "has no addresses")
+            report.error(endpoints, ("subsets", s), "Required value: must specify `addresses` or `notReadyAddresses`")
         names: set[str] = set()
         for p, port in enumerate(subset.ports):
             _name_in_list(report, endpoints, ("subsets", s, "ports", p, "name"), port.name, names, len(subset.ports))
@@ -77,14 +102,24 @@ def slice_(report: Report, slice_: EndpointSlice) -> None:
     names: set[str] = set()
     for number, port in enumerate(slice_.ports):
         _name_in_list(report, slice_, ("ports", number, "name"), port.name, names, 1)
+        _app_protocol(report, slice_, ("ports", number, "appProtocol"), port.appProtocol)
+    if not slice_.addressType:
+        report.error(slice_, ("addressType",), "Required value: IPv4, IPv6 or FQDN")
+    if len(slice_.endpoints) > MAX_ENDPOINTS:
+        message = f"Too many: {len(slice_.endpoints)}: must have at most {MAX_ENDPOINTS} items"
+        report.error(slice_, ("endpoints",), message)
     version = {"IPv4": 4, "IPv6": 6}.get(slice_.addressType)
     for number, endpoint in enumerate(slice_.endpoints):
         path: Path = ("endpoints", number, "addresses")
+        _of_node(report, slice_, ("endpoints", number), endpoint.hostname, endpoint.nodeName)
+        if endpoint.zone and (problem := label_value(endpoint.zone)):
+            report.error(slice_, ("endpoints", number, "zone"), problem)
+        _hints(report, slice_, number, endpoint)
         if not 1 <= len(endpoint.addresses) <= 100:
             report.error(slice_, path, f"takes 1 to 100 addresses, not {len(endpoint.addresses)}")
         for a, text in enumerate(endpoint.addresses):
             if version is None:
-                if problem := dns_subdomain(text):
+                if slice_.addressType and (problem := dns_subdomain(text)):
                     report.error(slice_, (*path, a), problem)
                 continue
             address = outside_address(report, slice_, (*path, a), text)
@@ -92,18 +127,61 @@ def slice_(report: Report, slice_: EndpointSlice) -> None:
                 report.error(slice_, (*path, a), f"{text} is no {slice_.addressType} address, as addressType says")
 
 
+def _hints(report: Report, slice_: EndpointSlice, number: int, endpoint: Endpoint) -> None:
+    """At most eight zones, and eight nodes, each once."""
+    hints = endpoint.hints
+    for field, names in (
+        ("forZones", tuple(z.name for z in hints.forZones) if hints else ()),
+        ("forNodes", tuple(n.name for n in hints.forNodes) if hints else ()),
+    ):
+        path: Path = ("endpoints", number, "hints", field)
+        if len(names) > MAX_HINTS:
+            report.error(slice_, path, f"Too many: {len(names)}: must have at most {MAX_HINTS} items")
+        for n, name in enumerate(names):
+            if name in names[:n]:
+                report.error(slice_, (*path, n, "name"), f'Duplicate value: "{shorten(name)}"')
+            if problem := label_value(name) if field == "forZones" else dns_subdomain(name):
+                report.error(slice_, (*path, n, "name"), problem)
+
+
+def _of_node(report: Report, obj: Object, path: Path, hostname: str | None, node: str | None) -> None:
+    if hostname and (problem := dns_label(hostname)):
+        report.error(obj, (*path, "hostname"), problem)
+    if node is not None and (problem := dns_subdomain(node)):
+        report.error(obj, (*path, "nodeName"), problem)
+
+
+def _app_protocol(report: Report, obj: Object, path: Path, name: str | None) -> None:
+    if name is not None and (problem := qualified_name(name)):
+        report.error(obj, path, problem)
+
+
 def outside_address(report: Report, obj: Object, path: Path, text: str) -> Address | None:
-    """An address that packets can be sent on to: not loopback, link-local, multicast or unspecified."""
+    """An address that packets can be sent on to. Source: ValidateNonSpecialIP, whose words these are."""
     address = _address(report, obj, path, text)
-    if address and (address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified):
-        what = "loopback" if address.is_loopback else "link-local, multicast or unspecified"
-        report.error(obj, path, f"{text} is {what}; packets cannot be sent on to it from a node")
+    if address is None:
+        return None
+    message = ""
+    if address.is_unspecified:
+        message = "may not be unspecified (0.0.0.0 or ::)"
+    elif address.is_loopback:
+        message = "may not be in the loopback range (127.0.0.0/8, ::1/128)"
+    elif address.is_link_local:
+        message = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+    elif any(address in network for network in _LINK_LOCAL_MULTICAST if network.version == address.version):
+        message = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+    if message:
+        report.error(obj, path, f'Invalid value: "{text}": {message}')
     return address
+
+
+_LINK_LOCAL_MULTICAST = (ip_network("224.0.0.0/24"), ip_network("ff02::/16"))
+"""ff02::/16 is what is looked at, whatever the sentence says (Go's IsLinkLocalMulticast)."""
 
 
 def _address(report: Report, obj: Object, path: Path, text: str) -> Address | None:
     try:
-        return addressing.address(text)
+        return addressing.api_address(text)
     except ValueError as error:
         report.error(obj, path, str(error))
         return None
@@ -140,6 +218,12 @@ def _ports(report: Report, service: Service, world: Snapshot) -> None:
             report.error(service, (*path, "targetPort"), f"{port.targetPort} is out of range; use 1 to 65535")
         if isinstance(port.targetPort, str) and (problem := port_name(port.targetPort)):
             report.error(service, (*path, "targetPort"), problem)
+        _app_protocol(report, service, (*path, "appProtocol"), port.appProtocol)
+        if spec.type == "LoadBalancer" and port.port == KUBELET_PORT:
+            message = (
+                f"Invalid value: {port.port}: may not expose port {port.port} externally since it is used by kubelet"
+            )
+            report.error(service, (*path, "port"), message)
         if port.nodePort:
             if (port.protocol, port.nodePort) in node_ports:
                 report.error(service, (*path, "nodePort"), f"{port.nodePort}/{port.protocol} appears twice")
@@ -232,11 +316,18 @@ def _policies(report: Report, service: Service) -> None:
         if spec.healthCheckNodePort not in NODE_PORTS:
             message = f"{spec.healthCheckNodePort} is not in the valid range {NODE_PORTS[0]} to {NODE_PORTS[-1]}"
             report.error(service, ("spec", "healthCheckNodePort"), message)
-    if spec.sessionAffinity == "None" and spec.sessionAffinityConfig is not None:
-        message = "must not be set when sessionAffinity is None; set sessionAffinity: ClientIP"
-        report.error(service, ("spec", "sessionAffinityConfig"), message)
-    for text in split(spec.loadBalancerIP):
-        _address(report, service, ("spec", "loadBalancerIP"), text)
+    only = "Forbidden: may only be used when `type` is 'LoadBalancer'"
+    if spec.loadBalancerClass is not None:
+        path: Path = ("spec", "loadBalancerClass")
+        if problem := qualified_name(spec.loadBalancerClass):
+            report.error(service, path, problem)
+        if spec.type != "LoadBalancer":
+            report.error(service, path, only)
+    if spec.allocateLoadBalancerNodePorts is not None and spec.type != "LoadBalancer":
+        report.error(service, ("spec", "allocateLoadBalancerNodePorts"), only)
+    if spec.externalIPs:
+        message = "externalIPs are deprecated since Kubernetes 1.36 and will stop working in a later release"
+        report.notice(service, ("spec", "externalIPs"), message)
 
 
 # --- what a selector finds ------------------------------------------------------------------------------------------

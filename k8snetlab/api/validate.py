@@ -11,7 +11,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
-from k8snetlab.api.problems import Problem, Report, dns_label, dns_label_1035, dns_subdomain, labels, place
+from k8snetlab.api.problems import Problem, Report, dns_label, dns_subdomain, labels, place
 from k8snetlab.api.snapshot import Key, Snapshot
 
 __all__ = ["Problem", "validate"]
@@ -65,13 +65,12 @@ def _metadata(report: Report, obj: Object) -> None:
         hint = "; generateName is for kubectl create only" if obj.metadata.generateName else ""
         report.error(obj, path, f"is missing{hint}")
     else:
-        rule = {Service: dns_label_1035, Namespace: dns_label, Lab: dns_label}.get(type(obj), dns_subdomain)
+        # 1.36 lets Services begin with a digit (RelaxedServiceNameValidation).
+        rule = {Service: dns_label, Namespace: dns_label, Lab: dns_label}.get(type(obj), dns_subdomain)
         if not isinstance(obj, Lab) and (problem := rule(obj.name)):
             report.error(obj, path, problem)
     if obj.namespaced and (problem := dns_label(obj.namespace)):
         report.error(obj, ("metadata", "namespace"), problem)
-    if not obj.namespaced and obj.metadata.namespace:
-        report.error(obj, ("metadata", "namespace"), f"a {obj.KIND} is in no namespace; leave it out")
     labels(report, obj, ("metadata", "labels"), obj.metadata.labels)
     labels(report, obj, ("metadata", "annotations"), obj.metadata.annotations, keys_only=True)
 

@@ -50,7 +50,8 @@ def apply(
     from k8snetlab.cli import manifests, progress
 
     objects = manifests.builtins(manifests.load(filename, "apply"))
-    outcome = progress.follow(client_of(lab).apply(objects), quiet=output is not None, changes=True)
+    events = client_of(lab).apply(objects) if objects else iter(())
+    outcome = progress.follow(events, quiet=output is not None, changes=True)
     if output:
         print_json(outcome)
 
@@ -78,7 +79,7 @@ def delete(
             raise InputError(f"delete {' '.join(target or ())}: which one?", "k8snetlab delete KIND NAME")
         client = client_of(lab)
         objects = [client.get(r.kind, name, namespace if r.type.namespaced else "") for r, name in named]
-    outcome = progress.follow(client.delete(objects), quiet=output is not None, changes=True)
+    outcome = progress.follow(client.delete(objects) if objects else iter(()), quiet=output is not None, changes=True)
     if output:
         print_json(outcome)
 

@@ -16,11 +16,11 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import IPFamily, Pod, PodSpec, Service, ServicePort, ServiceSpec
 from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.discovery import EndpointSlice
-from k8snetlab.api.fields import show
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
+from k8snetlab.api.words import show
 from k8snetlab.controllers import allocation, identity
 from k8snetlab.errors import ManifestError
 
@@ -211,7 +211,8 @@ def _families(spec: ServiceSpec, available: list[IPFamily]) -> tuple[list[IPFami
 
 def _with_node_ports(service: Service, snapshot: Snapshot) -> tuple[Service, list[str]]:
     spec = service.spec
-    wanted = spec.type == "NodePort" or (spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts)
+    balanced = spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts is not False
+    wanted = balanced or spec.type == "NodePort"
     taken = {port.nodePort for port in spec.ports} | {spec.healthCheckNodePort}
     ports: list[ServicePort] = []
     full = ["spec.ports: failed to allocate a nodePort: all of them are taken"]

@@ -11,6 +11,8 @@ from k8snetlab.wording import nearest
 
 DEFAULT = "business-manager"
 SUFFIXES = (".yaml", ".yml", ".json")
+MAX = 1 << 26
+"""Characters of one manifest: 50,000 Services with their endpoints have a third of them."""
 LAB_FILES = ("lab.yaml", "lab.yml")
 
 File = tuple[str, str]
@@ -51,7 +53,7 @@ def find(name: str | None = None) -> list[File]:
 def read(path: str) -> list[File]:
     """A manifest, all manifests of a directory (sorted, not those of its subdirectories), or "-" for stdin."""
     if path == "-":
-        return [("stdin", sys.stdin.read())]
+        return [("stdin", _limited("stdin", sys.stdin.read(MAX + 1)))]
     place = Path(path)
     if place.is_dir():
         files = _manifests(place)
@@ -75,8 +77,15 @@ def _manifests(place: Path) -> list[Path]:
 
 def _text(file: Path, shown: str) -> File:
     try:
-        return (shown, file.read_text(encoding="utf-8"))
+        with file.open(encoding="utf-8") as opened:
+            return (shown, _limited(shown, opened.read(MAX + 1)))
     except UnicodeDecodeError as error:
         raise InputError(f"{shown}: not UTF-8 text (byte {error.start})", "save the manifest as UTF-8") from None
     except OSError as error:
         raise InputError(f"{shown}: {error.strerror}", "give a file that can be read") from None
+
+
+def _limited(shown: str, text: str) -> str:
+    if len(text) > MAX:
+        raise InputError(f"{shown}: more than {MAX >> 20} MiB of text", "is this the right file?")
+    return text

@@ -187,6 +187,7 @@ apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: by-hand, labels: {kubernetes.io/service-name: web}}
 ports: [{port: 8080}]
+addressType: IPv4
 endpoints: [{addresses: [198.51.100.7]}]
 """
     world = World(LAB % 1 + deployment("web", 1) + service("web") + by_hand).run()

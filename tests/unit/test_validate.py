@@ -56,6 +56,7 @@ spec:
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: web-1, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
 endpoints: []
 """
     )
@@ -68,7 +69,8 @@ def test_a_target_port_that_no_pod_names_is_a_warning() -> None:
 
 
 def test_a_slice_without_a_service_is_a_warning() -> None:
-    (warning,) = warnings("{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: a}, endpoints: []}")
+    text = "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: a}, addressType: IPv4}"
+    (warning,) = warnings(text)
     assert "belongs to no Service without the label kubernetes.io/service-name" in warning
 
 
@@ -81,7 +83,7 @@ def test_a_slice_without_a_service_is_a_warning() -> None:
                 "{port: 53, name: t, nodePort: 30053}]"),
         service("a", "type: NodePort", "[{port: 53, protocol: UDP, nodePort: 30053}]")
         + service("b", "type: NodePort", "[{port: 53, nodePort: 30053}]"),
-        service("a", "type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.1/8]"),
+        service("a", "type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/8]"),
         service("a", "externalIPs: [198.51.100.7], externalTrafficPolicy: Local"),
         service("a", "sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}"),
     ],
@@ -93,17 +95,17 @@ def test_services_that_kubernetes_accepts(fine: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (service("1a"), "must begin with a letter"),
+        (service("a.b"), "is no DNS label"),
         (service("a" * 64), "has 64 characters; at most 63"),
         (service("a", "healthCheckNodePort: 31000"), "may only be set when type is LoadBalancer"),
         (service("a", "type: NodePort, clusterIP: None"), "may not be None when type is NodePort"),
         (service("a", "clusterIPs: [10.0.0.9, 10.0.0.10]"), "takes one address, or one IPv4 and one IPv6"),
         (service("a", "clusterIP: 10.0.0.8, clusterIPs: [10.0.0.9]"), "must be the same as spec.clusterIP"),
         (service("a", "externalIPs: [169.254.0.1]"), "link-local"),
-        (service("a", "sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}"), "must not be set when"),
+        (service("a", "sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}"), "of range"),
         (service("a", "", "[{port: 80, targetPort: 0x1ffff}]"), "131071 is out of range"),
         (service("a", "", "[{port: 80, targetPort: this-name-is-too-long}]"), "is no port name"),
-        (service("a", "type: LoadBalancer, loadBalancerSourceRanges: [1.2.3.4]"), "is no range of addresses"),
+        (service("a", "type: LoadBalancer, loadBalancerSourceRanges: [1.2.3.4]"), "must be a valid CIDR value"),
         (service("a", "selector: {'a b': c}"), "is no label key"),
         (service("a", "selector: {a: 'b c'}"), "is no label value"),
     ],

@@ -10,9 +10,9 @@ import contextlib
 import msgspec
 
 from k8snetlab.api.core import Namespace, Pod, Service
-from k8snetlab.api.fields import shorten
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import RESOURCES, Resource, to_dict
+from k8snetlab.api.words import shorten
 from k8snetlab.errors import NotFoundError, RequestError
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.operations.changing import refuse_deletion

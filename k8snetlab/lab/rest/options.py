@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.core import Pod
-from k8snetlab.api.fields import check, shorten, show
+from k8snetlab.api.fields import check
 from k8snetlab.api.meta import Object
+from k8snetlab.api.words import shorten, show
 from k8snetlab.errors import InputError, RequestError
 from k8snetlab.lab.rest.query import Query, boolean, dry_run, number, text
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from k8snetlab.api.fields import did_you_mean, shorten
 from k8snetlab.api.meta import Object
 from k8snetlab.api.selectors import FieldRequirements, LabelRequirements, parse_fields, parse_labels
+from k8snetlab.api.words import did_you_mean, shorten
 from k8snetlab.errors import InputError, RequestError
 
 Query = Mapping[str, Sequence[str]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from k8snetlab.api.fields import describe, shorten
+from k8snetlab.api.words import describe, shorten
 from k8snetlab.errors import NotFoundError, RequestError
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.machines.membership import Membership

@@ -1,0 +1,172 @@
+"""A value that is not acted on, set against Kubernetes' reference: what the API server could not read or would refuse.
+
+What it says of a wrong value is said here too, so that a field means the same whether we act on it or not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from k8snetlab.api import reference
+from k8snetlab.api.source import Path
+from k8snetlab.api.words import describe, did_you_mean, nothing, shorten, unsupported
+
+Say = Callable[[Path, str], None]
+
+_QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([EPTGMk]i?|Ki|m|u|n|[eE][+-]?[0-9]+)?\Z")
+_DURATION = re.compile(r"[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(h|ms|us|µs|μs|ns|m|s))+\Z|[+-]?0\Z")
+_WORDS = {
+    "i": "a whole number",
+    "n": "a number",
+    "b": "true or false",
+    "s": "a string",
+    "q": "a quantity",
+    "x": "a whole number or a string",
+    "d": "a duration",
+}
+
+
+def shape(value: Any, path: Path, type_: str, wrong: Say, unknown: Say, allowed: Iterable[str] = ()) -> None:
+    """Calls `wrong` and `unknown` with each place of `value` that is no `type_` of the reference."""
+    if type_.startswith("["):
+        if not isinstance(value, list):
+            wrong(path, f'expected a list (items begin with "- "), got {describe(value)}')
+            return
+        for number, item in enumerate(value):
+            shape(item, (*path, number), type_[1:-1], wrong, unknown, allowed)
+    elif type_.startswith("{"):
+        if not isinstance(value, dict):
+            wrong(path, f"expected a mapping of names to values, got {describe(value)}")
+            return
+        for key, item in value.items():
+            shape(item, (*path, key), type_[1:-1], wrong, unknown)
+    elif len(type_) == 1:
+        scalar(value, path, type_, wrong)
+        if allowed and isinstance(value, str) and value not in allowed:
+            wrong(path, unsupported(value, allowed))
+    elif not isinstance(value, dict):
+        wrong(path, f"expected a mapping, got {describe(value)}")
+    else:
+        _mapping(value, path, type_, wrong, unknown)
+
+
+def _mapping(value: dict[str, Any], path: Path, type_: str, wrong: Say, unknown: Say) -> None:
+    fields = reference.fields(type_)
+    for key, item in value.items():
+        if key not in fields:
+            unknown((*path, key), did_you_mean(key, fields))
+        elif item is not None:
+            shape(item, (*path, key), fields[key], wrong, unknown, reference.enumeration(type_, key))
+    for key in reference.required(type_):
+        if value.get(key) is None:
+            wrong((*path, key), "Required value: it is missing and has no default")
+
+
+def scalar(value: Any, path: Path, type_: str, wrong: Say) -> None:
+    """One of the reference's one-letter types."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    right = {
+        "s": isinstance(value, str),
+        "i": number and isinstance(value, int) and -(2**63) <= value < 2**63,
+        "n": number,
+        "b": isinstance(value, bool),
+        "q": number or (isinstance(value, str) and len(value) < 100 and bool(_QUANTITY.match(value))),
+        "x": isinstance(value, str) or (number and isinstance(value, int) and -(2**31) <= value < 2**31),
+        "d": isinstance(value, str) and len(value) < 100 and bool(_DURATION.match(value)),
+        "o": True,
+    }[type_]
+    if right:
+        return
+    hint = ""
+    if type_ == "s" and isinstance(value, bool):
+        hint = " (unquoted true, yes, on, y and their opposites are booleans): write it in quotes"
+    elif type_ == "s" and number:
+        hint = f': write it in quotes, "{shorten(str(value))}"'
+    elif type_ in "in" and isinstance(value, str) and value.isdecimal():
+        hint = ": write it without quotes"
+    elif type_ == "q":
+        hint = ': write it like 500m, 1.5 or "128Mi"'
+    elif type_ == "d":
+        hint = ': write it like "30s" or "1m30s"'
+    wrong(path, f"expected {_WORDS[type_]}, got {describe(value)}{hint}")
+
+
+# Where writing a field says the same as leaving it out, nothing is lost by not acting on it.
+_DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("PodSpec", "dnsPolicy"): ("ClusterFirst",),
+    ("PodSpec", "restartPolicy"): ("Always",),
+    ("PodSpec", "schedulerName"): ("default-scheduler",),
+    ("PodSpec", "enableServiceLinks"): (True,),
+    ("PodSpec", "preemptionPolicy"): ("PreemptLowerPriority",),
+    ("PodSpec", "priority"): (0,),
+    ("PodSpec", "serviceAccount"): ("default",),
+    ("PodSpec", "serviceAccountName"): ("default",),
+    ("PodSpec", "hostPID"): (False,),
+    ("PodSpec", "hostIPC"): (False,),
+    ("PodSpec", "hostUsers"): (True,),
+    ("PodSpec", "shareProcessNamespace"): (False,),
+    ("PodSpec", "setHostnameAsFQDN"): (False,),
+    ("Container", "terminationMessagePath"): ("/dev/termination-log",),
+    ("Container", "terminationMessagePolicy"): ("File",),
+    ("Container", "stdin"): (False,),
+    ("Container", "stdinOnce"): (False,),
+    ("Container", "tty"): (False,),
+    ("DeploymentSpec", "paused"): (False,),
+    ("DeploymentSpec", "minReadySeconds"): (0,),
+    ("DeploymentSpec", "progressDeadlineSeconds"): (600,),
+    ("DeploymentSpec", "revisionHistoryLimit"): (10,),
+    ("ReplicaSetSpec", "minReadySeconds"): (0,),
+    ("NamespaceSpec", "finalizers"): (["kubernetes"],),
+}
+# Read, kept and answered again, since a real server does, but without an effect.
+_HELD = {
+    "PodSpec": (
+        "dnsPolicy enableServiceLinks preemptionPolicy priority schedulerName securityContext serviceAccount"
+        " serviceAccountName tolerations"
+    ),
+    "Container": "resources terminationMessagePath terminationMessagePolicy",
+    "DeploymentSpec": "minReadySeconds paused progressDeadlineSeconds",
+    "ReplicaSetSpec": "minReadySeconds",
+    "NamespaceSpec": "finalizers",
+    "NodeSpec": "taints",
+}
+
+
+def held(type_: str, field: str) -> bool:
+    """Whether nobody acts on a field that a type of ours has."""
+    return field in _HELD.get(type_, "").split()
+
+
+# The server's own, which `kubectl get -o yaml` shows and nobody writes.
+_UNAVAILABLE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_SERVERS = {
+    ("ObjectMeta", "managedFields"),
+    ("ObjectMeta", "selfLink"),
+    ("ObjectMeta", "deletionGracePeriodSeconds"),
+    ("OwnerReference", "blockOwnerDeletion"),
+    ("ObjectReference", "apiVersion"),
+    ("ObjectReference", "resourceVersion"),
+    ("ObjectReference", "fieldPath"),
+    ("NodeSpec", "externalID"),
+    ("NodeSpec", "providerID"),
+}
+
+
+def silent(type_: str, field: str, value: Any) -> bool:
+    """Whether a field that is not acted on need not be named: it says nothing, or what the server says by itself."""
+    if nothing(value) or (type_, field) in _SERVERS or type_.endswith(("Status", "Condition")) or field == "status":
+        return True
+    if (type_, field) == ("PodSpec", "tolerations") and isinstance(value, list):
+        return all(isinstance(one, dict) and one.get("key") in _UNAVAILABLE for one in value)
+    if type_.startswith("Proxy") or type_ == "KubeProxyConfiguration":
+        return empty(value)
+    return any(value == default and type(value) is type(default) for default in _DEFAULTS.get((type_, field), ()))
+
+
+def empty(value: Any) -> bool:
+    """Whether kube-proxy would put its default in: zero, or nothing but zeros. kubeadm writes all of them out."""
+    if isinstance(value, dict):
+        return all(empty(item) for item in value.values())
+    return nothing(value) or value in (0, False, "0s", "0")
