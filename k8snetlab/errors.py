@@ -54,6 +54,13 @@ class NotFoundError(K8sNetLabError):
     status = 404
 
 
+class ForbiddenError(K8sNetLabError):
+    """Whoever asks may not."""
+
+    reason = "Forbidden"
+    status = 403
+
+
 class AlreadyExistsError(K8sNetLabError):
     """An object with that name exists already."""
 

@@ -10,19 +10,16 @@ import logging
 import os
 import resource
 import signal
-import socket
 import sys
 import time
 from functools import partial
 from typing import IO
 
-import uvicorn
-
 from k8snetlab.agent.node import Report
 from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.agent.workload import PodState
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import modules, netns
+from k8snetlab.kernel import capabilities, modules, netns
 from k8snetlab.lab.across.everywhere import Everywhere
 from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents, AgentTask
@@ -43,6 +40,7 @@ from k8snetlab.lab.operations.tables import Tables
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.rest.app import Api
 from k8snetlab.lab.rest.objects import ObjectRoutes
+from k8snetlab.lab.rest.server import listen, server
 from k8snetlab.lab.rest.verbs import VerbRoutes
 from k8snetlab.lab.storing import claim, read_spec
 from k8snetlab.store.informer import Informer
@@ -112,8 +110,8 @@ class Daemon:
         self._paths.socket.unlink(missing_ok=True)
 
     async def _serve(self, api: Api) -> None:
-        self._server = _server(api)
-        with _listen(self._paths) as listener:
+        self._server = server(api)
+        with listen(self._paths) as listener:
             await self._server._serve([listener])
             if self._stop.is_set():
                 await asyncio.Event().wait()
@@ -124,32 +122,6 @@ class Daemon:
 
     def _states_changed(self, states: tuple[PodState, ...]) -> None:
         self._lifecycle.states_changed(states)
-
-
-def _server(app: Api) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        loop="asyncio",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
-    return uvicorn.Server(config)
-
-
-def _listen(paths: LabPaths) -> socket.socket:
-    """The REST socket, for its owner only. It appears under its name when it is ready to answer."""
-    listener = socket.socket(socket.AF_UNIX)
-    fresh = paths.socket.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    listener.bind(str(fresh))
-    fresh.chmod(0o600)
-    listener.listen(128)
-    fresh.rename(paths.socket)
-    return listener
 
 
 @contextlib.contextmanager
@@ -180,6 +152,7 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    capabilities.keep_only(capabilities.BITS)
     paths = LabPaths(arguments.lab)
     paths.create()
     with _only_daemon(paths):

@@ -48,5 +48,12 @@ class LabPaths:
 
     def create(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.pod_logs.mkdir(exist_ok=True)
-        self.xtables_locks.mkdir(exist_ok=True)
+        self.pod_logs.mkdir(mode=0o700, exist_ok=True)
+        self.xtables_locks.mkdir(mode=0o700, exist_ok=True)
+        self.daemon_log.touch(mode=0o600)
+
+
+def write_private(file: Path, data: bytes) -> None:
+    """A small file for root's eyes only, whatever the umask is."""
+    file.touch(mode=0o600)
+    file.write_bytes(data)

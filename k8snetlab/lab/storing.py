@@ -14,7 +14,7 @@ from k8snetlab.api.scheme import BY_TYPE, resource_for_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import ConflictError, InputError, K8sNetLabError, NotFoundError
 from k8snetlab.lab.across import parts
-from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.paths import LabPaths, write_private
 from k8snetlab.store.open import open_store
 from k8snetlab.store.protocol import Store
 
@@ -34,7 +34,7 @@ def write_spec(paths: LabPaths, spec: StoreSpec) -> None:
     """Keeps the store of a lab for its daemon. Raises InputError when the lab runs on another one already."""
     if paths.ledger.exists() and _place(read_spec(paths)) != _place(spec):
         raise InputError("spec.store cannot be changed while the lab runs", "`k8snetlab down` first, then `up`")
-    paths.store_spec.write_bytes(msgspec.json.encode(spec))
+    write_private(paths.store_spec, msgspec.json.encode(spec))
 
 
 def _place(spec: StoreSpec) -> StoreSpec:

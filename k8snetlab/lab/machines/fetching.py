@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hmac
 import http.client
-import os
 import shutil
 import ssl
 import tempfile
@@ -18,7 +17,7 @@ import msgspec
 
 from k8snetlab.api.lab import StoreSpec
 from k8snetlab.errors import ConflictError, InputError, StoreError
-from k8snetlab.lab.paths import LabPaths, root
+from k8snetlab.lab.paths import LabPaths, root, write_private
 from k8snetlab.store import tokens
 from k8snetlab.store.bootstrap import CA, LIMIT, SIGN, Grant, Offer, Refusal, Request
 
@@ -67,7 +66,7 @@ def fetched(address: str, token: str, pin: str, node: str, trusting: bool = Fals
     directory = Path(tempfile.mkdtemp(prefix=".join-", dir=root()))
     try:
         for name, data in zip(FILES, (ca, grant.certificate.encode(), key), strict=True):
-            _write(directory / name, data)
+            write_private(directory / name, data)
         yield _spec(grant.endpoints, directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -86,7 +85,7 @@ def kept(spec: StoreSpec, lab: str) -> StoreSpec:
     paths.create()
     paths.pki.mkdir(mode=0o700, exist_ok=True)
     for name, file in zip(FILES, (spec.ca, spec.cert, spec.key), strict=True):
-        _write(paths.pki / name, Path(file).read_bytes())
+        write_private(paths.pki / name, Path(file).read_bytes())
     return _spec(spec.endpoints, paths.pki)
 
 
@@ -126,9 +125,3 @@ def _asked(
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"what answers at {where} is no `k8snetlab store serve`") from error
     raise ConflictError(f"{where}: {refusal.message}", refusal.hint)
-
-
-def _write(file: Path, data: bytes) -> None:
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(data)

@@ -15,7 +15,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.kernel.read import read as read_namespace
-from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.paths import LabPaths, write_private
 from k8snetlab.render.families import FAMILIES, family_of, pick
 
 NAT = frozenset({"10.0.2.15", "fd00::5054:ff:fe12:3456"})
@@ -44,7 +44,7 @@ def read(paths: LabPaths) -> Machine | None:
 
 
 def write(paths: LabPaths, machine: Machine) -> None:
-    paths.machine.write_bytes(msgspec.json.encode(machine))
+    write_private(paths.machine, msgspec.json.encode(machine))
 
 
 def choose(node: str, lab: Lab, wanted: str = "", endpoints: Iterable[str] = ()) -> Machine:

@@ -17,8 +17,10 @@ from k8snetlab.lab.across.everywhere import Everywhere
 from k8snetlab.lab.client import OWN
 from k8snetlab.lab.exec.channels import terminal_of
 from k8snetlab.lab.operations import Operations
+from k8snetlab.lab.rest.access import refuse
 from k8snetlab.lab.rest.objects import LARGEST_OBJECT, PATHS, ObjectRoutes, not_allowed
 from k8snetlab.lab.rest.query import boolean, number, refuse_unknown
+from k8snetlab.lab.rest.server import caller_of
 from k8snetlab.lab.rest.transport import (
     MAX_BODY,
     Answer,
@@ -53,6 +55,9 @@ class Api:
             return
         answer = Answer(send)
         try:
+            own = scope["path"].startswith(OWN + "/")
+            path = tuple(scope["path"].removeprefix(OWN + "/").split("/")) if own else ("objects",)
+            refuse(caller_of(scope), scope["method"], path)
             if scope["path"].startswith((f"{OWN}/exec/", f"{OWN}/watch")):
                 await self._converse(scope, answer, receive)
             else:
