@@ -75,6 +75,14 @@ class ConflictError(K8sNetLabError):
     status = 409
 
 
+class UnconfirmedError(K8sNetLabError):
+    """More would be lost than is likely meant; the same request with a word of consent goes on."""
+
+    exit_code = 2
+    reason = "ConfirmationRequired"
+    status = 409
+
+
 class UnsupportedError(K8sNetLabError):
     """The machine lacks a kernel feature, capability or tool."""
 

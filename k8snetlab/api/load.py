@@ -29,12 +29,16 @@ _SERVERS_STATUS: tuple[type[Object], ...] = (Pod, Deployment, ReplicaSet)
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """Objects in the order in which they were written, with defaults, and warnings as `file:line: what`."""
+    """Objects in the order in which they were written, with defaults, and warnings as `file:line: what`.
+
+    `named` is where a Lab's name is written (`file:line`), "" where it only follows from the directory's, or no Lab is.
+    """
 
     objects: tuple[Object, ...]
     warnings: tuple[str, ...]
     others: bool = False
     """Whether there were objects of kinds that are none of a lab's."""
+    named: str = ""
 
 
 def load(files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = False) -> Loaded:
@@ -55,7 +59,7 @@ def load(files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = 
         count = len(loader.errors)
         raise ManifestError(_texts(loader.errors), f"{count} problem{'s' * (count > 1)}; nothing was changed")
     warnings = [*loader.warnings, *loader.passed.messages()]
-    return Loaded(tuple(loader.objects), tuple(_texts(warnings)), bool(loader.passed.kinds))
+    return Loaded(tuple(loader.objects), tuple(_texts(warnings)), bool(loader.passed.kinds), loader.named)
 
 
 _Message = tuple[str, int, str]
@@ -76,6 +80,7 @@ class _Loader:
         self.warnings: list[_Message] = []
         self.reported: set[tuple[int, Path]] = set()
         self.passed = Passed()
+        self.named = ""
 
     def problem(self, file: str, line: int, message: str) -> None:
         self.errors.append((file, line, message))
@@ -142,6 +147,8 @@ class _Loader:
         source = f"{document.file}:{document.line(at)}"
         annotations = {**obj.metadata.annotations, SOURCE: source}
         obj = replace(obj, metadata=replace(obj.metadata, annotations=annotations))
+        if isinstance(obj, Lab) and obj.name:
+            self.named = f"{document.file}:{document.line((*at, 'metadata', 'name'))}"
         if self.machines and isinstance(obj, Lab):
             obj = replace(obj, spec=replace(obj.spec, machines=True))
         if not obj.namespaced and obj.metadata.namespace:

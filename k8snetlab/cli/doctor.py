@@ -50,7 +50,7 @@ def doctor(
     from k8snetlab.lab import scenarios
     from k8snetlab.lab.doctor import examine
 
-    objects = manifests.of(scenarios.find(scenario)) if scenario else []
+    objects = list(manifests.of(scenarios.find(scenario)).objects) if scenario else []
     lab = next((obj for obj in objects if isinstance(obj, Lab)), with_defaults(Lab()))
     if peer is not None:
         network = lab.spec.network

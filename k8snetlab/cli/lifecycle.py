@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from k8snetlab.cli.options import (
     STORE_HELP,
+    TIMEOUT,
     CaOption,
     CertOption,
     IfaceOption,
@@ -15,6 +16,9 @@ from k8snetlab.cli.options import (
     KeyOption,
     LabOption,
     OutputOption,
+    TimeoutOption,
+    Wait,
+    WaitOption,
     client_of,
     complete_node,
     complete_scenario,
@@ -22,8 +26,11 @@ from k8snetlab.cli.options import (
     need_root,
     print_json,
 )
-from k8snetlab.errors import ConflictError, DaemonError, InputError
+from k8snetlab.errors import ConflictError, InputError, UnconfirmedError
 from k8snetlab.wording import counted
+
+if TYPE_CHECKING:
+    from k8snetlab.lab.client import Client
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node)]
 
@@ -54,6 +61,11 @@ def up(
     cert: CertOption = "",
     key: KeyOption = "",
     insecure: InsecureOption = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Go on where more objects would be deleted than are kept.")
+    ] = False,
+    timeout: TimeoutOption = TIMEOUT,
+    wait: WaitOption = Wait.TRUE,
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -68,21 +80,28 @@ def up(
     began = time.monotonic()
     files = scenarios.find(scenario)
     loaded = manifests.of(files, machines=bool(node) or nodes.is_here(files, lab))
-    objects = manifests.builtins(loaded)
+    if lab:
+        chosen = manifests.chosen_by(lab)
+        hint = f"the lab's own name, with {chosen} left out; or another name in the file, or none"
+        manifests.refuse_other_name(loaded, lab, f"{chosen} says {lab}", hint)
+    objects = manifests.builtins(loaded.objects)
     name = _named(objects, lab)
     need_root("up")
     from k8snetlab.lab.up import start
 
     body = objects[0] if objects[0]["kind"] == "Lab" else next(obj for obj in objects if obj["kind"] == "Lab")
-    if place := nodes.place_of(body, node, iface, nodes.Shared(store, ca, cert, key, insecure)):
-        client = nodes.begin(body, place)
-    else:
-        client = start(name, next((obj.spec.store for obj in loaded if isinstance(obj, Lab)), None))
-    try:
-        outcome = progress.follow(client.up(objects), quiet=output is not None)
+    place = nodes.place_of(body, node, iface, nodes.Shared(store, ca, cert, key, insecure))
+    with progress.patient("the lab's daemon, which starts", quiet=output is not None):
         if place:
-            client.joined()
-    except (ConflictError, InputError):
+            client = nodes.begin(body, place)
+        else:
+            client = start(name, next((obj.spec.store for obj in loaded.objects if isinstance(obj, Lab)), None))
+    try:
+        outcome = _brought(client, objects, quiet=output is not None, yes=yes, timeout=timeout, wait=wait is Wait.TRUE)
+        if place and wait is Wait.TRUE:
+            with progress.patient("this machine, which is to be a node", quiet=output is not None):
+                client.joined()
+    except (ConflictError, InputError, UnconfirmedError):
         if place and place.fresh:
             nodes.withdraw(name, client)
         raise
@@ -92,20 +111,27 @@ def up(
         from k8snetlab.cli import summary
 
         typer.echo(summary.of(name, client, outcome, time.monotonic() - began))
-    if outcome["failed"]:
-        raise _not_running(outcome["failed"])
+    progress.refuse_failed(outcome)
 
 
-def _not_running(pods: list[dict[str, Any]]) -> DaemonError:
-    """All else stands; pods that fail are tried again and again, as on a real node."""
-    first = pods[0]
-    where = "" if first["namespace"] == "default" else f" -n {first['namespace']}"
-    what = f"{counted(len(pods), 'pod')} {'does' if len(pods) == 1 else 'do'}"
-    if "nodes are available" in first["message"]:
-        hint = f"`k8snetlab get nodes -o wide` shows why no node fits pod {first['name']}: labels and states"
-    else:
-        hint = f"k8snetlab logs {first['name']}{where}"
-    return DaemonError(f"{what} not run", hint)
+def _brought(
+    client: Client, objects: list[dict[str, Any]], *, quiet: bool, yes: bool, timeout: float, wait: bool
+) -> dict[str, Any]:
+    """The outcome of `up`; where it would delete more than it keeps, whoever sits there is asked first."""
+    import sys
+
+    from k8snetlab.cli import progress
+
+    try:
+        return progress.follow(client.up(objects, yes=yes, timeout=timeout, wait=wait), quiet=quiet)
+    except UnconfirmedError as error:
+        error.message = f"lab {client.lab}: {error.message}"
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        typer.echo(error.message, err=True)
+        if not typer.confirm("continue?", default=False, err=True):
+            raise UnconfirmedError("nothing was changed") from None
+    return progress.follow(client.up(objects, yes=True, timeout=timeout, wait=wait), quiet=quiet)
 
 
 def _named(objects: list[dict[str, Any]], lab: str | None) -> str:
@@ -158,7 +184,12 @@ def status(lab: LabOption = None, output: OutputOption = None) -> None:
 
 def pause(node: NodeArgument, lab: LabOption = None, output: OutputOption = None) -> None:
     """Stop a node's repairs. What you break there then stays broken."""
-    answer = client_of(lab).pause(node)
+    from k8snetlab.cli import progress
+
+    with progress.patient(f"{node}, where a repair is under way", quiet=output is not None):
+        answer = client_of(lab).pause(node)
+    if warning := answer.get("warning"):
+        typer.echo(f"warning: {warning}", err=True)
     if output:
         print_json(answer)
         return

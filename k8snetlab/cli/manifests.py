@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,17 @@ import typer
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
+    from k8snetlab.api.load import Loaded
     from k8snetlab.api.meta import Object
 
 
 def load(paths: Sequence[str] | None, verb: str) -> list[Object]:
     """The objects in files, directories or "-"; warnings go to stderr. None where all are of kinds that no lab has."""
+    return list(loaded(paths, verb).objects)
+
+
+def loaded(paths: Sequence[str] | None, verb: str) -> Loaded:
+    """As `load`, with where the name of a Lab is written."""
     from k8snetlab.lab import scenarios
 
     if not paths:
@@ -24,7 +32,19 @@ def load(paths: Sequence[str] | None, verb: str) -> list[Object]:
     return of(files, whole=drawn, others=verb in ("apply", "delete"))
 
 
-def of(files: list[tuple[str, str]], whole: bool = True, machines: bool = False, others: bool = False) -> list[Object]:
+def for_lab(loaded: Loaded, verb: str, lab: str, given: str | None) -> list[dict[str, Any]]:
+    """`builtins` for the running lab `lab`, which was chosen by the word `given` or is the only one. A Lab among the
+    objects is that lab; raises InputError where another name is written."""
+    chosen = f"{chosen_by(given)} says {lab}" if given else f"the lab that runs is {lab}"
+    refuse_other_name(loaded, lab, chosen, f"`k8snetlab {verb} --lab NAME` chooses another lab")
+    objects = builtins(loaded.objects)
+    for obj in objects:
+        if obj["kind"] == "Lab":
+            obj["metadata"]["name"] = lab
+    return objects
+
+
+def of(files: list[tuple[str, str]], whole: bool = True, machines: bool = False, others: bool = False) -> Loaded:
     """The objects in (name, text) pairs; `whole` where they are all there will be, and not an addition to a lab;
     `machines` where the nodes are to be machines whatever the Lab says; `others` where objects of kinds that no lab
     has are reason enough for a manifest."""
@@ -37,7 +57,22 @@ def of(files: list[tuple[str, str]], whole: bool = True, machines: bool = False,
         typer.echo(f"warning: {warning}", err=True)
     if not loaded.objects:
         typer.echo("nothing was changed: no object here is of a kind that a lab has", err=True)
-    return list(loaded.objects)
+    return loaded
+
+
+def refuse_other_name(loaded: Loaded, lab: str, chosen: str, hint: str) -> None:
+    """Raises InputError where a Lab's name is written, and it is not `lab`; `chosen` says where that one comes from."""
+    written = next((obj.name for obj in loaded.objects if obj.KIND == "Lab"), lab)
+    if loaded.named and written != lab:
+        raise InputError(
+            f"{loaded.named}: metadata.name: this is the file of lab {written}, but {chosen}; nothing was changed", hint
+        )
+
+
+def chosen_by(lab: str) -> str:
+    """How the user chose this lab: by the option or by the environment."""
+    by_option = any(word == "--lab" or word.startswith("--lab=") for word in sys.argv[1:])
+    return "K8SNETLAB_LAB" if not by_option and os.environ.get("K8SNETLAB_LAB") == lab else "--lab"
 
 
 def builtins(objects: Sequence[Object]) -> list[dict[str, Any]]:

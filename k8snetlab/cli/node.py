@@ -115,9 +115,13 @@ def _join(spec: StoreSpec, name: str, iface: str, lab: str | None, output: Any) 
     if lab and lab != found.name:
         raise ConflictError(f"the store holds lab {found.name}, not {lab}", f"--lab {found.name}")
     place = joining.examine(found, name or _hostname(), iface, spec)
-    client = _begun(found.name, fetching.kept(spec, found.name), place)
+    from k8snetlab.cli import progress
+
+    with progress.patient("the lab's daemon, which starts", quiet=output is not None):
+        client = _begun(found.name, fetching.kept(spec, found.name), place)
     try:
-        joined = client.joined()
+        with progress.patient("this machine, which is to be a node", quiet=output is not None):
+            joined = client.joined()
     except (K8sNetLabError, KeyboardInterrupt):
         if place.fresh:
             withdraw(found.name, client)
@@ -140,6 +144,7 @@ def leave(
     need_root("node leave")
     import time
 
+    from k8snetlab.cli import progress
     from k8snetlab.errors import InputError, K8sNetLabError
     from k8snetlab.lab import labs
     from k8snetlab.lab.machines import machine
@@ -153,7 +158,8 @@ def leave(
         raise InputError(f"this machine is no node of lab {name}: its nodes are namespaces", "`k8snetlab down`")
     try:
         if not paths.left.exists():
-            client_of(name).leave()
+            with progress.patient("the node's pods, which end", quiet=output is not None):
+                client_of(name).leave()
             paths.left.touch()  # should this be interrupted from here on, there is nobody to be asked again
     except K8sNetLabError as error:
         if not force:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from k8snetlab.cli import leases
 from k8snetlab.cli.options import (
+    TIMEOUT,
     FilesOption,
     LabOption,
     NamespaceOption,
     ObjectOutput,
     Output,
     OutputOption,
+    TimeoutOption,
+    Wait,
+    WaitOption,
     client_of,
     complete_object,
     example,
@@ -43,14 +47,20 @@ def register(app: typer.Typer) -> None:
 
 def apply(
     filename: FilesOption = None,
+    timeout: TimeoutOption = TIMEOUT,
+    wait: WaitOption = Wait.TRUE,
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Create objects from manifests, or change those that differ."""
+    """Create objects from manifests, or change those that differ, and wait until they are in the kernels."""
     from k8snetlab.cli import manifests, progress
 
-    objects = manifests.builtins(manifests.load(filename, "apply"))
-    events = client_of(lab).apply(objects) if objects else iter(())
+    loaded = manifests.loaded(filename, "apply")
+    events: Iterable[dict[str, Any]] = ()
+    if loaded.objects:
+        client = client_of(lab)
+        objects = manifests.for_lab(loaded, "apply", client.lab, lab)
+        events = client.apply(objects, timeout=timeout, wait=wait is Wait.TRUE)
     outcome = progress.follow(events, quiet=output is not None, changes=True)
     if output:
         print_json(outcome)
@@ -60,6 +70,8 @@ def delete(
     target: TargetArgument = None,
     filename: FilesOption = None,
     namespace: NamespaceOption = "default",
+    timeout: TimeoutOption = TIMEOUT,
+    wait: WaitOption = Wait.TRUE,
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -71,15 +83,17 @@ def delete(
     if filename:
         from k8snetlab.cli import manifests
 
-        objects = manifests.builtins(manifests.load(filename, "delete"))
+        loaded = manifests.loaded(filename, "delete")
         client = client_of(lab)
+        objects = manifests.for_lab(loaded, "delete", client.lab, lab)
     else:
         named = [(resource, name) for resource, name in parse_targets(target or ()) if name]
         if not named:
             raise InputError(f"delete {' '.join(target or ())}: which one?", "k8snetlab delete KIND NAME")
         client = client_of(lab)
         objects = [client.get(r.kind, name, namespace if r.type.namespaced else "") for r, name in named]
-    outcome = progress.follow(client.delete(objects) if objects else iter(()), quiet=output is not None, changes=True)
+    events = client.delete(objects, timeout=timeout, wait=wait is Wait.TRUE) if objects else iter(())
+    outcome = progress.follow(events, quiet=output is not None, changes=True)
     if output:
         print_json(outcome)
 
@@ -127,23 +141,35 @@ def scale(
     ],
     replicas: Annotated[int, typer.Option("--replicas", min=0, help="How many pods there shall be.")],
     namespace: NamespaceOption = "default",
+    timeout: TimeoutOption = TIMEOUT,
+    wait: WaitOption = Wait.TRUE,
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Set the number of pods of a Deployment or ReplicaSet."""
+    """Set the number of pods of a Deployment or ReplicaSet, and wait until they run or are gone."""
+    from k8snetlab.cli import progress
+    from k8snetlab.cli.views import qualified
+
     wanted = [(resource, name) for resource, name in parse_targets(target) if name]
     if len(wanted) != 1:
         raise InputError("scale takes one KIND/NAME", "k8snetlab scale deployment/NAME --replicas 5")
     [(resource, name)] = wanted
     if resource.kind not in ("Deployment", "ReplicaSet"):
         raise InputError(f"a {resource.kind} has no replicas", "scale a deployment or a replicaset")
-    scaled = client_of(lab).scale(resource.kind, name, namespace, replicas)
-    if output is Output.JSON:
-        print_json(scaled)
-        return
-    from k8snetlab.cli.views import qualified
+    client, said = client_of(lab), dict[str, Any]()
 
-    typer.echo(f"{qualified(resource, name)} scaled to {replicas}")
+    def told() -> Iterator[dict[str, Any]]:
+        for event in client.scale(resource.kind, name, namespace, replicas, timeout=timeout, wait=wait is Wait.TRUE):
+            if event["type"] == "changed":
+                said.update(event["scale"])
+                if output is None:
+                    typer.echo(f"{qualified(resource, name)} scaled to {replicas}")
+            yield event
+
+    outcome = progress.follow(told(), quiet=output is not None)
+    if output is Output.JSON:
+        print_json(said)
+    progress.refuse_failed(outcome)
 
 
 # --- KIND NAME, KIND/NAME, KIND,KIND --------------------------------------------------------------------------------

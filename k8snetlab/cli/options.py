@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +31,13 @@ class ObjectOutput(StrEnum):
     JSON = "json"
     WIDE = "wide"
     NAME = "name"
+
+
+class Wait(StrEnum):
+    """What kubectl's --wait takes."""
+
+    TRUE = "true"
+    FALSE = "false"
 
 
 class Protocol(StrEnum):
@@ -109,6 +117,28 @@ def print_json(value: Any) -> None:
     import json
 
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+TIMEOUT = 120.0
+"""Seconds that a change waits for the kernels, when nothing else is said."""
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|h|m|s)")
+
+
+def duration(text: str | float) -> float:
+    """Seconds of 2m, 90s, 1h30m, or of a number of them, as kubectl takes them. Raises BadParameter."""
+    if isinstance(text, float):
+        return text
+    parts = _DURATION.findall(text)
+    if "".join(number + unit for number, unit in parts) == text and parts:
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    elif re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+        seconds = float(text)
+    else:
+        raise typer.BadParameter(f"{text[:40]!r} is no duration: 30s, 2m, 1h30m")
+    if not 0 < seconds <= 7 * 86400:
+        raise typer.BadParameter("more than 0, and a week at most; --wait=false does not wait at all")
+    return seconds
 
 
 # --- Completion: never an error, never a word on the terminal --------------------------------------------------------
@@ -269,6 +299,11 @@ FilesOption = Annotated[
     list[str] | None,
     typer.Option("-f", "--filename", metavar="FILE", help="A manifest, a directory of them, or - for stdin."),
 ]
+TimeoutOption = Annotated[
+    float,
+    typer.Option("--timeout", metavar="DURATION", parser=duration, help="How long to wait at most: 30s, 2m, 1h30m."),
+]
+WaitOption = Annotated[Wait, typer.Option("--wait", help="Whether to wait until the kernels have it.")]
 ScenarioFilesOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -44,13 +44,22 @@ def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
             return cast(T, obj)
     elif not obj.metadata.uid:
         obj = replace(obj, metadata=replace(obj.metadata, uid=identity.uid(obj, snapshot.revision)))
-    problems = [] if old is None else _immutable(obj, old)
+    problems = _another_lab(obj, snapshot) if old is None else _immutable(obj, old)
     problems += [f"{show(p.path)}: {p.message}" for p in validate([obj], snapshot) if p.severity == "error"]
     if not problems and isinstance(obj, Service):
         obj, problems = _allocated(obj, snapshot)
     if problems:
         raise ManifestError([f'{obj.KIND} "{obj.name}" is invalid: {problem}' for problem in dict.fromkeys(problems)])
     return cast(T, obj)
+
+
+def _another_lab(obj: Object, snapshot: Snapshot) -> list[str]:
+    """A store holds one lab: an object of another name is meant for another one."""
+    if not isinstance(obj, Lab):
+        return []
+    return [
+        f"metadata.name: this is lab {other.name}" for other in snapshot.all(Lab).values() if other.name != obj.name
+    ]
 
 
 def in_order(objects: Iterable[Object]) -> list[Object]:

@@ -4,6 +4,7 @@ woken by objects, kernel and time."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -149,6 +150,13 @@ class AgentTask:
             self.agent.resume()
             self._suspect()
             self.wake()
+
+    async def rests(self, seconds: float) -> bool:
+        """Whether no work is under way, or ends within `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._work:
+                return True
+        return False
 
     async def drift(self) -> list[str]:
         """What differs from what is desired now, as the commands that would mend it."""

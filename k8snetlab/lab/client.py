@@ -22,6 +22,10 @@ from k8snetlab.wording import nearest
 
 Json = dict[str, Any]
 OWN = "/apis/k8snetlab/v1alpha1"
+TIMEOUT = 120.0
+"""Seconds that a change waits for the kernel, when nothing else is said."""
+ANSWER, LONG = 60.0, 600.0
+"""Seconds for which the daemon may say nothing: when it is asked what it knows, and when it has to try the network."""
 
 
 class Client:
@@ -54,20 +58,33 @@ class Client:
         query = "?gracePeriodSeconds=0" if force else ""
         return self._json("DELETE", self._path(kind, namespace, name) + query)
 
-    def scale(self, kind: str, name: str, namespace: str, replicas: int) -> Json:
-        return self._json("PUT", self._path(kind, namespace, name) + "/scale", {"spec": {"replicas": replicas}})
-
     # --- the lab ---
 
-    def up(self, objects: Sequence[Json]) -> Iterator[Json]:
-        """Makes the lab hold these objects and nothing that an earlier `up` brought; yields events."""
-        return self._lines("POST", f"{OWN}/up", {"objects": [*objects]})
+    def up(
+        self, objects: Sequence[Json], *, timeout: float = TIMEOUT, wait: bool = True, yes: bool = False
+    ) -> Iterator[Json]:
+        """Makes the lab hold these objects and nothing that an earlier `up` brought; yields events.
 
-    def apply(self, objects: Sequence[Json]) -> Iterator[Json]:
-        return self._lines("POST", f"{OWN}/apply", {"objects": [*objects]})
+        Raises UnconfirmedError, with nothing changed, where more would go than stay, unless `yes`.
+        """
+        return self._work("up", {"objects": [*objects], "timeout": timeout, "wait": wait, "yes": yes})
 
-    def delete(self, objects: Sequence[Json]) -> Iterator[Json]:
-        return self._lines("POST", f"{OWN}/delete", {"objects": [*objects]})
+    def apply(self, objects: Sequence[Json], *, timeout: float = TIMEOUT, wait: bool = True) -> Iterator[Json]:
+        return self._work("apply", {"objects": [*objects], "timeout": timeout, "wait": wait})
+
+    def delete(self, objects: Sequence[Json], *, timeout: float = TIMEOUT, wait: bool = True) -> Iterator[Json]:
+        return self._work("delete", {"objects": [*objects], "timeout": timeout, "wait": wait})
+
+    def scale(
+        self, kind: str, name: str, namespace: str, replicas: int, *, timeout: float = TIMEOUT, wait: bool = True
+    ) -> Iterator[Json]:
+        """The event of type "changed" has the Scale in `scale`."""
+        path = self._path(kind, namespace, name)
+        scale = self._json("PUT", f"{path}/scale", {"spec": {"replicas": replicas}})
+        yield {"type": "changed", "action": "scaled", "kind": kind, "name": name, "scale": scale}
+        if wait:
+            objects = [{"kind": kind, "name": name, "namespace": namespace}]
+            yield from self._work("wait", {"objects": objects, "timeout": timeout})
 
     def status(self) -> Json:
         return self._json("GET", f"{OWN}/status")
@@ -81,10 +98,10 @@ class Client:
     ) -> Json:
         """`namespace` is that of names which do not say theirs; "": default's first, then any other's."""
         body = {"from": source, "to": target, "port": port, "protocols": [protocol], "namespace": namespace}
-        return self._json("POST", f"{OWN}/probe", body)
+        return self._json("POST", f"{OWN}/probe", body, LONG)
 
     def probe_all(self, protocols: Sequence[str] | None = None) -> Json:
-        return self._json("POST", f"{OWN}/probe", {"protocols": [*(protocols or ("TCP", "UDP"))]})
+        return self._json("POST", f"{OWN}/probe", {"protocols": [*(protocols or ("TCP", "UDP"))]}, LONG)
 
     def misses(self, node: str = "") -> Iterator[Json]:
         """{"type": "listening", "nodes": […]}, then for ever {"type": "miss", …} with the fields of misses.Answer."""
@@ -92,7 +109,7 @@ class Client:
 
     def trace(self, question: Json) -> Json:
         """`question` as tracing.Question; the answer of `tracing.trace`."""
-        return self._json("POST", f"{OWN}/trace", question)
+        return self._json("POST", f"{OWN}/trace", question, LONG)
 
     def diagnose(self, question: Json) -> Iterator[Json]:
         """`question` as diagnosing.Question; progress events, then {"type": "done"} with the answer's fields."""
@@ -175,15 +192,15 @@ class Client:
 
     def joined(self) -> Json:
         """{"node", "interface", "address", "podCIDR"} of this machine, once it is a node and all of it stands."""
-        return self._json("GET", f"{OWN}/machine")
+        return self._json("GET", f"{OWN}/machine", silence=LONG)
 
     def end(self, patience: float) -> Iterator[Json]:
         """Lets every other machine leave the lab; yields progress events until they have, or for `patience` seconds."""
-        return self._lines("POST", f"{OWN}/end", {"patience": patience})
+        return self._lines("POST", f"{OWN}/end", {"patience": patience}, patience + ANSWER)
 
     def leave(self) -> None:
         """Gives this machine's node back to the store, with its lease and its pods."""
-        self._json("POST", f"{OWN}/leave")
+        self._json("POST", f"{OWN}/leave", silence=LONG)
 
     def stop(self) -> None:
         """Ends the daemon; what is in the kernel and the pods stay as they are."""
@@ -208,16 +225,30 @@ class Client:
         path += f"/{resource.plural}"
         return path + (f"/{quote(name, safe='')}" if name else "")
 
-    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
-        connection, response = self._request(method, path, body)
+    def _json(self, method: str, path: str, body: Json | None = None, silence: float = ANSWER) -> Json:
+        connection, response = self._request(method, path, body, silence)
         try:
             answer: Json = json.loads(response.read())
+        except (http.client.HTTPException, OSError) as error:
+            raise self._lost(error) from error
         finally:
             connection.close()
         return answer
 
-    def _lines(self, method: str, path: str, body: Json | None = None) -> Iterator[Json]:
-        yield from self._events(*self._request(method, path, body))
+    def _lines(self, method: str, path: str, body: Json | None = None, silence: float | None = None) -> Iterator[Json]:
+        """JSON lines; nothing may come for `silence` seconds, or (None) for ever."""
+        yield from self._events(*self._request(method, path, body, silence))
+
+    def _work(self, verb: str, body: Json) -> Iterator[Json]:
+        """The events of a change: at least one a second, the last one of type "done"."""
+        event: Json = {}
+        for event in self._lines("POST", f"{OWN}/{verb}", body, ANSWER):
+            yield event
+        if event.get("type") != "done":
+            raise errors.DaemonError(
+                f"lab {self.lab}: its daemon ended before this was done",
+                "did somebody take the lab down? `k8snetlab up` with its files brings it back",
+            )
 
     def _events(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Iterator[Json]:
         try:
@@ -226,15 +257,15 @@ class Client:
                 if event.get("type") == "error":
                     raise error_of(event["status"])
                 yield event
-        except (http.client.HTTPException, ConnectionError) as error:
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
             raise self._lost(error) from error
         finally:
             connection.close()
 
     def _request(
-        self, method: str, path: str, body: Json | None
+        self, method: str, path: str, body: Json | None, silence: float | None = None
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        connection = _UnixConnection(self._socket)
+        connection = _UnixConnection(self._socket, silence)
         try:
             connection.request(method, path, json.dumps(body).encode() if body is not None else None)
             response = connection.getresponse()
@@ -261,7 +292,13 @@ class Client:
         if isinstance(error, PermissionError):
             return errors.DaemonError(f"lab {self.lab}: its daemon answers root only", "use sudo")
         ended = isinstance(error, FileNotFoundError | ConnectionRefusedError)
-        what = "does not run" if ended else f"does not answer ({error})"
+        silent = isinstance(error, TimeoutError)
+        what = "does not run" if ended else "does not answer" if silent else f"does not answer ({error})"
+        if silent:
+            return errors.DaemonError(
+                f"lab {self.lab}: its daemon {what}",
+                f"is it stopped, or the machine too busy? {LabPaths(self.lab).daemon_log} may tell",
+            )
         return errors.DaemonError(
             f"lab {self.lab}: its daemon {what}",
             "traffic goes on without it; `k8snetlab up` with the lab's files starts it again",
@@ -277,10 +314,11 @@ def _send_chunks(sock: socket.socket, body: Iterable[bytes]) -> None:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
+    def __init__(self, path: str, silence: float | None = None) -> None:
+        super().__init__("localhost", timeout=silence)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)

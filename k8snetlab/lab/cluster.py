@@ -18,7 +18,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Write, reconcile
 from k8snetlab.controllers.admission import admit
 from k8snetlab.controllers.correlation import Note
-from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError
+from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError, StoreError
 from k8snetlab.lab import nearby
 from k8snetlab.lab.events import EventRecorder
 from k8snetlab.store.informer import Informer
@@ -27,6 +27,8 @@ from k8snetlab.store.protocol import Create, Entry, Event, Store, Update
 T = TypeVar("T", bound=Object)
 UP = "k8snetlab/up"
 """Annotation: the object came with `up`, so that an `up` without it takes it away."""
+RESTORING = 30.0
+"""Seconds in which the store has to tell of the objects that were put back into it."""
 Outcome = Literal["created", "configured", "unchanged"]
 
 
@@ -237,9 +239,14 @@ class Cluster:
         for obj in sorted(objects, key=lambda obj: isinstance(obj, Lab)):
             with contextlib.suppress(AlreadyExistsError):
                 await self._store.create(store_key(obj), encode(_stored(obj)))
-        async for _ in self._informer.changes():
-            if not self._informer.lost:
-                return
+        try:
+            async with asyncio.timeout(RESTORING):
+                async for _ in self._informer.changes():
+                    if not self._informer.lost:
+                        return
+        except TimeoutError:
+            health = self._informer.health()
+            raise StoreError(f"the store does not tell of what was put back: {health.problem}", "`up` again") from None
 
     # --- controllers ---
 
@@ -273,6 +280,13 @@ class Cluster:
                 break
             self._idle.clear()
             await self._idle.wait()
+        return self.snapshot
+
+    async def settled_within(self, seconds: float) -> Snapshot:
+        """`settled`, or, when that lasts longer, the snapshot as it is then."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self.settled()
         return self.snapshot
 
     async def _execute(self, write: Write) -> None:

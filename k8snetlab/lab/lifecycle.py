@@ -158,7 +158,7 @@ class PodLifecycle:
     async def _end(self, pod: Pod) -> None:
         """Waits until no node's rules lead to the pod any more, then stops and deletes it."""
         try:
-            settled, since = await self._cluster.settled(), time.monotonic()
+            settled, since = await self._cluster.settled_within(DRAIN), time.monotonic()
             while not self._agents.all_synced(settled, since) and time.monotonic() < since + DRAIN:
                 await asyncio.sleep(0.01)
             if self._remote:

@@ -28,7 +28,6 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-metadata: {name: x}
 spec:
   nodes: 2
   podCIDR: 10.244.0.0/16,fd00:10:244::/56

@@ -45,14 +45,19 @@ class ScriptedClient:
         self.asked.append(asked)
         yield from self.events
 
-    def up(self, objects: list[Json]) -> Iterator[Json]:
+    def up(self, objects: list[Json], **terms: Any) -> Iterator[Json]:
         return self._stream("up", objects)
 
-    def apply(self, objects: list[Json]) -> Iterator[Json]:
+    def apply(self, objects: list[Json], **terms: Any) -> Iterator[Json]:
         return self._stream("apply", objects)
 
-    def delete(self, objects: list[Json]) -> Iterator[Json]:
+    def delete(self, objects: list[Json], **terms: Any) -> Iterator[Json]:
         return self._stream("delete", objects)
+
+    def scale(self, kind: str, name: str, namespace: str, replicas: int, **terms: Any) -> Iterator[Json]:
+        scale = {"kind": "Scale", "spec": {"replicas": replicas}}
+        self.events = [{"type": "changed", "action": "scaled", "kind": kind, "name": name, "scale": scale}]
+        return self._stream("scale", kind, name, namespace, replicas)
 
     def logs(
         self, namespace: str, pod: str, container: str = "", follow: bool = False, last: int = -1

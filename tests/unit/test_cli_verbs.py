@@ -182,7 +182,6 @@ def test_delete_by_file_asks_the_lab_once(lab: ScriptedClient) -> None:
 
 
 def test_scale(lab: ScriptedClient) -> None:
-    lab.answers["scale"] = {"spec": {"replicas": 5}}
     result = call("scale", "deploy", "web", "--replicas", "5", "-n", "shop")
     assert result.stdout == "deployment.apps/web scaled to 5\n"
     assert lab.asked[-1] == ("scale", "Deployment", "web", "shop", 5)

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import aclosing
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from k8snetlab.api.body import decode
-from k8snetlab.api.core import Namespace, Node
+from k8snetlab.api.core import Namespace, Node, ObjectReference
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.machines import is_machine
 from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import BY_NAME
 from k8snetlab.api.validate import validate
 from k8snetlab.controllers import namespaces
 from k8snetlab.controllers.admission import in_order
-from k8snetlab.errors import InputError, ManifestError, NotFoundError
+from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, ManifestError, NotFoundError, UnconfirmedError
 from k8snetlab.kernel import iptables
 from k8snetlab.lab.across.remote import Remote
-from k8snetlab.lab.agents import Agents, with_pause
+from k8snetlab.lab.agents import Agents, is_paused, with_pause
 from k8snetlab.lab.cluster import UP, Cluster
-from k8snetlab.lab.convergence import converge
+from k8snetlab.lab.convergence import BEAT, TIMEOUT, converge
 from k8snetlab.lab.machines.leases import Leases
+from k8snetlab.lab.own import Own
 
+T = TypeVar("T")
 Event = dict[str, Any]
+Tell = Callable[[Event], None]
+Changes = dict[str, list[str]]
+"""Titles of objects that were "created", "updated", "deleted"."""
 PLAN = (
     *("underlay", "podCIDR", "serviceCIDR", "machines"),
     *(f"network.{family}{end}" for family in ("subnet", "ipv6Subnet") for end in ("Len", "Min", "Max")),
@@ -34,103 +42,214 @@ PLAN = (
 """Fields of a Lab's spec by which addresses are given; machines bring the first one."""
 BATCH = 200
 """Objects stored in one go; the daemon answers others in between."""
+SHOWN = 10
+"""So many objects are named before "and more"."""
+STOPPING = 10.0
+"""Seconds that `pause` waits for a sync that is under way."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How a request is to be done: `timeout` in seconds for all waiting, `wait` or not, `yes` to a large deletion."""
+
+    timeout: float = TIMEOUT
+    wait: bool = True
+    yes: bool = False
 
 
 class Changing:
-    """Each yields events and ends when the kernel has caught up."""
+    """Each yields events and ends when the kernel has caught up. What is checked and written is so by one request after
+    the other; nobody waits for another one's kernel."""
 
     def __init__(self, cluster: Cluster, agents: Agents, leases: Leases, remote: Remote | None) -> None:
         self._cluster, self._agents, self._leases, self._remote = cluster, agents, leases, remote
         self._one_at_a_time = asyncio.Lock()
+        self._writing: set[asyncio.Task[Any]] = set()
 
-    async def up(self, bodies: list[Event]) -> AsyncIterator[Event]:
+    async def up(self, bodies: list[Event], terms: Terms) -> AsyncIterator[Event]:
         """Makes the store hold these objects and none that an earlier `up` brought, and waits for the kernel."""
-        began = time.monotonic()
+        began, own, changes = time.monotonic(), Own(), _no_changes()
         objects = [_marked(obj) for obj in _decoded(bodies)]
-        async with self._one_at_a_time:
+
+        async def write(tell: Tell) -> None:
             await self._cluster.restore()
             self._refuse_rebuilding(objects)
             keep = {(type(obj), obj.key) for obj in objects}
-            gone = [
-                obj
-                for kind in self._cluster.snapshot.objects.values()
-                for obj in kind.values()
-                if UP in obj.metadata.annotations and (type(obj), obj.key) not in keep
-            ]
+            stored = [obj for kind in self._cluster.snapshot.objects.values() for obj in kind.values()]
+            brought = [obj for obj in stored if UP in obj.metadata.annotations]
+            gone = [obj for obj in brought if (type(obj), obj.key) not in keep]
             self._check(objects, without=gone)
+            if not terms.yes:
+                refuse_emptying(gone, len(brought))
             for lab in [obj for obj in objects if isinstance(obj, Lab)]:
                 iptables.variant(lab.spec.proxy.iptables)  # said now rather than with half a lab built
-            changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
             # Those that go first make room: their node ports and addresses may be given to the new ones.
-            async for event in self._remove(gone, changes):
-                yield event
-            async for event in self._store(objects, changes):
-                yield event
-            await self._leases.registered()
-            async for event in converge(self._cluster, self._agents, self._remote):
-                yield event
-            for name in [task.name for task in self._agents.tasks if task.state.paused]:
-                yield {"type": "warning", "message": f"{name} is paused: nothing was changed there (resume {name})"}
-        yield {"type": "done", "seconds": round(time.monotonic() - began, 3), **changes}
+            await self._remove(gone, changes, own, tell)
+            await self._store(objects, changes, own, tell)
 
-    async def apply(self, bodies: list[Event]) -> AsyncIterator[Event]:
+        async for event in self._written(write, terms):
+            yield event
+        async for event in self._joined(terms):
+            yield event
+        async for event in self._converged(own, began, changes, terms):
+            yield event
+
+    async def apply(self, bodies: list[Event], terms: Terms) -> AsyncIterator[Event]:
         """As `kubectl apply`: creates or changes these objects, leaves all others."""
-        began = time.monotonic()
+        began, own, changes = time.monotonic(), Own(), _no_changes()
         objects = _decoded(bodies)
-        async with self._one_at_a_time:
+
+        async def write(tell: Tell) -> None:
             self._refuse_rebuilding(objects)
             for warning in self._check(objects):
-                yield {"type": "warning", "message": warning}
-            changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
-            async for event in self._store(objects, changes):
-                yield event
-            async for event in converge(self._cluster, self._agents, self._remote):
-                yield event
-        yield {"type": "done", "seconds": round(time.monotonic() - began, 3), **changes}
+                tell({"type": "warning", "message": warning})
+            await self._store(objects, changes, own, tell)
 
-    async def delete(self, bodies: list[Event]) -> AsyncIterator[Event]:
-        began = time.monotonic()
-        objects = _decoded(bodies)
+        async for event in self._written(write, terms):
+            yield event
+        async for event in self._converged(own, began, changes, terms):
+            yield event
+
+    async def delete(self, bodies: list[Event], terms: Terms) -> AsyncIterator[Event]:
+        began, own, changes = time.monotonic(), Own(), _no_changes()
+        objects, missing = _decoded(bodies), list[Object]()
         for obj in objects:
             refuse_deletion(obj)
-        async with self._one_at_a_time:
-            missing = [o for o in objects if self._cluster.snapshot.get(type(o), o.name, o.namespace) is None]
-            changes: dict[str, list[str]] = {"created": [], "updated": [], "deleted": []}
-            async for event in self._remove([o for o in objects if o not in missing], changes):
-                yield event
-            async for event in converge(self._cluster, self._agents, self._remote):
-                yield event
-        if missing:
-            raise NotFoundError("\n".join(f"{o.KIND.lower()} {o.name!r} not found" for o in missing))
-        yield {"type": "done", "seconds": round(time.monotonic() - began, 3), **changes}
+
+        async def write(tell: Tell) -> None:
+            there: list[Object] = []
+            for obj in objects:
+                found = self._cluster.snapshot.get(type(obj), obj.name, obj.namespace)
+                (there if found else missing).append(obj)
+            await self._remove(there, changes, own, tell)
+
+        async for event in self._written(write, terms):
+            yield event
+        absent = "\n".join(f"{o.KIND.lower()} {o.name!r} not found" for o in missing)
+        async for event in self._converged(own, began, changes, terms, NotFoundError(absent) if missing else None):
+            yield event
+
+    async def wait(self, named: list[Event], terms: Terms) -> AsyncIterator[Event]:
+        """Waits for what was changed already: objects by {"kind", "name", "namespace"}."""
+        began, own = time.monotonic(), Own()
+        for one in named:
+            reference = msgspec.convert(one, ObjectReference)
+            resource = BY_NAME.get(reference.kind.lower())
+            if resource is None:
+                raise InputError(f"no kind {reference.kind!r} in this lab")
+            namespace = reference.namespace if resource.type.namespaced else ""
+            own.comes(self._cluster.current(resource.type, reference.name, namespace))
+        async for event in self._converged(own, began, _no_changes(), terms):
+            yield event
 
     async def pause(self, name: str, paused: bool) -> Event:
-        """Kept with the Node, so that it outlives the daemon."""
+        """Kept with the Node, so that it outlives the daemon; an agent of this machine has stopped when this returns.
+
+        Waits for nobody's request, and for no longer than STOPPING for a sync that is under way.
+        """
         node = self._cluster.snapshot.node(name)
         await self._cluster.edit(node, lambda stored: with_pause(stored, paused))
-        while (task := self._agents.node(name)) is not None and task.state.paused != paused:
-            await asyncio.sleep(0.005)
-        return {"node": name, "paused": paused}
+        answer: Event = {"node": name, "paused": paused}
+        if task := self._agents.node(name):
+            stored = self._cluster.snapshot.get(Node, name)
+            task.keep_pause(is_paused(stored) if stored else paused)
+            if paused and not await task.rests(STOPPING):
+                answer["warning"] = f"{name}: a repair that had begun before is still under way"
+        return answer
 
-    async def _store(self, objects: list[Object], changes: dict[str, list[str]]) -> AsyncIterator[Event]:
+    async def _converged(
+        self, own: Own, since: float, changes: Changes, terms: Terms, refused: K8sNetLabError | None = None
+    ) -> AsyncIterator[Event]:
+        """The end of a request: the kernel has caught up, `refused` is said, or what was done."""
+        if terms.wait:
+            if not any(changes.values()):
+                for task in self._agents.tasks:  # nothing else makes them look whether all is as it should be
+                    task.wake()
+            left = terms.timeout - (time.monotonic() - since)
+            waiting = converge(self._cluster, self._agents, self._remote, own, since=since, timeout=left)
+            async with aclosing(waiting) as events:
+                async for event in events:
+                    yield event
+        if refused:
+            raise refused
+        yield {"type": "done", "seconds": round(time.monotonic() - since, 3), **changes}
+
+    async def _written(self, write: Callable[[Tell], Awaitable[None]], terms: Terms) -> AsyncIterator[Event]:
+        """What `write` tells. It runs when no other one does, and never waits for who listens; when that one goes, it
+        ends with the write to the store that is under way."""
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        began, reason = time.monotonic(), "another request, which is writing"
+
+        async def in_turn() -> None:
+            nonlocal reason
+            async with self._one_at_a_time:
+                reason = "the store, which is being written to"
+                await write(events.put_nowait)
+
+        work = asyncio.ensure_future(in_turn())
+        work.add_done_callback(lambda _: events.put_nowait(None))
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(BEAT):
+                        event = await events.get()
+                except TimeoutError:
+                    seconds = time.monotonic() - began
+                    if seconds > terms.timeout:
+                        raise DaemonError(f"after {terms.timeout:g} s still waiting for {reason}") from None
+                    event = {"type": "waiting", "seconds": round(seconds, 1), "for": [reason]}
+                if event is None:
+                    break
+                yield event
+            work.result()
+        finally:
+            work.cancel()
+
+    async def _joined(self, terms: Terms) -> AsyncIterator[Event]:
+        """Until this machine, where it is to be a node, is registered."""
+        began = time.monotonic()
+        work = asyncio.ensure_future(self._leases.registered())
+        try:
+            while not (await asyncio.wait({work}, timeout=BEAT))[0]:
+                seconds = time.monotonic() - began
+                reasons = list(self._leases.problems.values()) or ["this machine is not registered yet"]
+                if seconds > terms.timeout:
+                    raise DaemonError(f"after {terms.timeout:g} s still waiting: {'; '.join(reasons)}")
+                yield {"type": "waiting", "seconds": round(seconds, 1), "for": reasons}
+            work.result()
+        finally:
+            work.cancel()
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """A write that has begun comes to its end even when whoever asked for it has gone."""
+        task = asyncio.ensure_future(work)
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return await asyncio.shield(task)
+
+    async def _store(self, objects: list[Object], changes: Changes, own: Own, tell: Tell) -> None:
         for namespace in self._undeclared(objects):
-            yield {"type": "warning", "message": f"namespace {namespace.name!r} is not declared; it is created"}
-            await self._cluster.apply(namespace)
+            tell({"type": "warning", "message": f"namespace {namespace.name!r} is not declared; it is created"})
+            await self._whole(self._cluster.apply(namespace))
         ordered = in_order(objects)
         objects.clear()  # the store has them now, and its snapshot
         with self._cluster.bulk():
             for batch in (ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)):
-                for obj, outcome in zip(batch, await self._cluster.apply_many(batch), strict=True):
+                for obj, outcome in zip(batch, await self._whole(self._cluster.apply_many(batch)), strict=True):
+                    own.comes(obj)
                     if outcome != "unchanged":
                         changes["created" if outcome == "created" else "updated"].append(_title(obj))
-                    yield {"type": "changed", "action": outcome, "kind": obj.KIND, "name": obj.name}
+                    tell({"type": "changed", "action": outcome, "kind": obj.KIND, "name": obj.name})
                 await asyncio.sleep(0)
 
-    async def _remove(self, objects: Iterable[Object], changes: dict[str, list[str]]) -> AsyncIterator[Event]:
+    async def _remove(self, objects: Iterable[Object], changes: Changes, own: Own, tell: Tell) -> None:
         for obj in objects:
-            await self._cluster.delete(obj)
+            stored = self._cluster.snapshot.get(type(obj), obj.name, obj.namespace)
+            if stored is not None:  # else a controller took it along with its owner
+                own.goes(stored, self._cluster.snapshot)
+                with contextlib.suppress(NotFoundError):
+                    await self._whole(self._cluster.delete(stored))
             changes["deleted"].append(_title(obj))
-            yield {"type": "changed", "action": "deleted", "kind": obj.KIND, "name": obj.name}
+            tell({"type": "changed", "action": "deleted", "kind": obj.KIND, "name": obj.name})
 
     def _undeclared(self, objects: list[Object]) -> list[Namespace]:
         known = {name for _, name in self._cluster.snapshot.all(Namespace)}
@@ -165,6 +284,18 @@ class Changing:
                     )
 
 
+def refuse_emptying(gone: list[Object], brought: int) -> None:
+    """Raises UnconfirmedError where `up` would take away more objects than it leaves of those that it once brought."""
+    if len(gone) <= brought - len(gone):
+        return
+    names = [_title(obj) for obj in gone]
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    raise UnconfirmedError(
+        f"this deletes {len(gone)} of the {brought} objects that `up` brought: {shown}",
+        "--yes if that is meant; nothing was changed",
+    )
+
+
 def refuse_deletion(obj: Object) -> None:
     """Raises InputError for what a controller would only bring back."""
     if isinstance(obj, Lab):
@@ -190,6 +321,10 @@ def _decoded(bodies: list[Event]) -> list[Object]:
 def _marked(obj: Object) -> Object:
     annotations = {**obj.metadata.annotations, UP: "true"}
     return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
+
+
+def _no_changes() -> Changes:
+    return {"created": [], "updated": [], "deleted": []}
 
 
 def _title(obj: Object) -> str:

@@ -91,7 +91,7 @@ class Api:
             return
         leaders = everywhere.allocating(request.method, own, request.target, request.body) if everywhere else None
         if leaders and (begun := await _begun(leaders)):
-            await answer.stream(begun)
+            await while_heard(answer.stream(begun), receive())
             return
         result = await everywhere.answer(*what) if everywhere else None
         result = await self._verbs.answer(request, own) if result is None else result
@@ -141,10 +141,9 @@ class Api:
 async def _sent(reply: Reply, request: Request, answer: Answer, receive: Receive) -> None:
     if not isinstance(reply.value, AsyncIterator):
         await answer.json(reply.value, reply.code, reply.warnings, boolean(request.values, "pretty"))
-    elif request.method == "GET":
-        await while_heard(answer.stream(reply.value), receive())
     else:
-        await answer.stream(reply.value)
+        # Whoever asked may go: what is being written then is written, and nothing more is done.
+        await while_heard(answer.stream(reply.value), receive())
 
 
 async def _begun(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes] | None:

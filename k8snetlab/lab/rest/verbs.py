@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+
+import msgspec
 
 from k8snetlab.api.words import describe, shorten
 from k8snetlab.errors import NotFoundError, RequestError
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.machines.membership import Membership
 from k8snetlab.lab.operations import Operations
+from k8snetlab.lab.operations.changing import Terms
 from k8snetlab.lab.rest.negotiation import JSON, TEXT, check_accepted, check_body
 from k8snetlab.lab.rest.objects import not_allowed
 from k8snetlab.lab.rest.query import boolean, number, refuse_unknown
@@ -23,6 +27,7 @@ WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("POST", "up"): (),
     ("POST", "apply"): (),
     ("POST", "delete"): (),
+    ("POST", "wait"): (),
     ("GET", "misses"): ("node",),
     ("POST", "probe"): (),
     ("POST", "trace"): (),
@@ -85,11 +90,13 @@ class VerbRoutes:
             case ("GET", "leases"):
                 return {"items": await operations.tables.leases(request.query.get("node", ""))}
             case ("POST", "up"):
-                return operations.changing.up(_objects(body))
+                return operations.changing.up(_objects(body), _terms(body))
             case ("POST", "apply"):
-                return operations.changing.apply(_objects(body))
+                return operations.changing.apply(_objects(body), _terms(body))
             case ("POST", "delete"):
-                return operations.changing.delete(_objects(body))
+                return operations.changing.delete(_objects(body), _terms(body))
+            case ("POST", "wait"):
+                return operations.changing.wait(_objects(body), _terms(body))
             case ("GET", "misses"):
                 return operations.explaining.misses(request.query.get("node", ""))
             case ("POST", "probe"):
@@ -158,6 +165,14 @@ def _objects(body: Json) -> list[Json]:
     if not isinstance(objects, list):
         raise RequestError(f"objects: expected a list of objects, got {describe(objects)}")
     return objects
+
+
+def _terms(body: Json) -> Terms:
+    """On which terms a change is to be made; what the body holds beside them is passed over."""
+    terms = msgspec.convert({key: value for key, value in body.items() if key != "objects"}, Terms)
+    if not 0 < terms.timeout < math.inf:
+        raise RequestError(f"timeout: expected seconds, more than 0, got {describe(terms.timeout)}")
+    return terms
 
 
 def _names(pattern: tuple[str, ...], path: list[str]) -> bool:

@@ -1,0 +1,113 @@
+"""What a verb waits for: the objects of its request and what follows from them, never a stranger's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.core import Namespace, Pod
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.selection import by_owner, services_of
+from k8snetlab.api.snapshot import Key, Snapshot
+
+T = TypeVar("T", bound=Object)
+Owner = tuple[str, str, str]
+"""Kind, namespace and name."""
+_OF_ONE_NODE = (Pod, Deployment, ReplicaSet, Namespace)
+"""Kinds that by themselves are in no other kernel than that of their pods' nodes."""
+
+
+class Own:
+    """The objects of one request. Each `look` follows owner references further, and what was once followed stays: the
+    pods of a deleted Deployment are found when their ReplicaSet is gone already."""
+
+    def __init__(self, objects: Iterable[Object] = ()) -> None:
+        self._pods: dict[Key, str] = {}
+        """Pods of the request, with the uid that is to go ("" for one that is to come)."""
+        self._owners: dict[Owner, set[str]] = {}
+        """Owners of pods, with the uids of those that are to go; no uid where it is to come."""
+        self._namespaces: set[str] = set()
+        self._seen: dict[Key, Pod] = {}
+        self._everywhere = False
+        for obj in objects:
+            self.comes(obj)
+
+    def comes(self, obj: Object) -> None:
+        """The object is created or changed."""
+        self._everywhere = self._everywhere or not isinstance(obj, _OF_ONE_NODE)
+        if isinstance(obj, Pod):
+            self._pods[obj.key] = ""
+        elif isinstance(obj, Deployment | ReplicaSet):
+            self._owners.setdefault((obj.KIND, *obj.key), set())
+
+    def goes(self, obj: Object, snapshot: Snapshot) -> None:
+        """The object, which is in the snapshot, is deleted."""
+        self._everywhere = self._everywhere or not isinstance(obj, _OF_ONE_NODE)
+        if isinstance(obj, Pod):
+            self._pods[obj.key] = obj.metadata.uid
+        elif isinstance(obj, Namespace):
+            self._namespaces.add(obj.name)
+        elif isinstance(obj, Deployment | ReplicaSet):
+            self._owners.setdefault((obj.KIND, *obj.key), set()).add(obj.metadata.uid)
+        self.look(snapshot)
+
+    def look(self, snapshot: Snapshot) -> list[Pod]:
+        """The pods that are there and are the request's own."""
+        found: dict[Key, Pod] = {}
+        for key, uid in self._pods.items():
+            pod = snapshot.all(Pod).get(key)
+            if pod is not None and uid in ("", pod.metadata.uid):
+                found[key] = pod
+        owners = list(self._owners)
+        for owner in owners:  # grows meanwhile
+            for set_ in self._owned(snapshot, ReplicaSet, owner):
+                key_of_set = (set_.KIND, *set_.key)
+                if key_of_set not in self._owners:
+                    owners.append(key_of_set)
+                uids = self._owners.setdefault(key_of_set, set())
+                if self._owners[owner]:
+                    uids.add(set_.metadata.uid)
+            found.update((pod.key, pod) for pod in self._owned(snapshot, Pod, owner))
+        if self._namespaces:
+            pods = snapshot.all(Pod).values()
+            found.update((pod.key, pod) for pod in pods if pod.namespace in self._namespaces)
+        self._seen.update(found)
+        return list(found.values())
+
+    def short(self, snapshot: Snapshot) -> list[str]:
+        """The request's workloads for which fewer pods were made than they ask for, a few words each."""
+        lines = []
+        for kind, namespace, name in self._owners:
+            workload = snapshot.all(BY_KIND[kind].type).get((namespace, name))
+            if not isinstance(workload, Deployment | ReplicaSet) or workload.metadata.ownerReferences:
+                continue
+            if workload.metadata.uid in self._owners[kind, namespace, name]:
+                continue  # it is about to go
+            pods = {pod.key: pod for pod in self._pods_of(snapshot, (kind, namespace, name))}
+            made = sum(not pod.metadata.deletionTimestamp and not pod.ended for pod in pods.values())
+            if made < workload.spec.replicas:
+                what = f"{kind.lower()} {namespace}/{name}"
+                lines.append(f"{what}: {made} of {workload.spec.replicas} pods are made")
+        return lines
+
+    def nodes(self, snapshot: Snapshot) -> frozenset[str] | None:
+        """The nodes whose kernels have something of the request; None stands for all."""
+        if self._everywhere or any(services_of(pod, snapshot) for pod in self._seen.values()):
+            return None
+        return frozenset(pod.spec.nodeName for pod in self._seen.values())
+
+    def _pods_of(self, snapshot: Snapshot, owner: Owner) -> Iterator[Pod]:
+        yield from self._owned(snapshot, Pod, owner)
+        for set_ in self._owned(snapshot, ReplicaSet, owner):
+            yield from self._owned(snapshot, Pod, (set_.KIND, *set_.key))
+
+    def _owned(self, snapshot: Snapshot, type_: type[T], owner: Owner) -> Iterator[T]:
+        """The objects that name this owner; of one that is to go only those of its own."""
+        kind, namespace, name = owner
+        uids = self._owners.get(owner, set())
+        for obj in snapshot.select(type_, by_owner, (kind, namespace, name)).values():
+            references = [o.uid for o in obj.metadata.ownerReferences if (o.kind, o.name) == (kind, name)]
+            if not uids or any(uid in uids or not uid for uid in references):
+                yield obj
