@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from k8snetlab.api.core import PodTemplateSpec
+from k8snetlab.api.core import Condition, PodTemplateSpec
 from k8snetlab.api.meta import LabelSelector, Object, OrBlank, Value, always
 
 Replicas = Annotated[int, Meta(ge=0, le=100_000)]
@@ -25,6 +25,7 @@ class WorkloadStatus(Value):
     availableReplicas: int = 0
     updatedReplicas: int = 0
     observedGeneration: int = 0
+    conditions: tuple[Condition, ...] = ()
 
 
 class ReplicaSetStatus(WorkloadStatus):

@@ -173,6 +173,33 @@ class Toleration(Value):
     tolerationSeconds: int | None = None
 
 
+class NodeSelectorRequirement(Value):
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
+    values: tuple[str, ...] = ()
+
+
+class NodeSelectorTerm(Value):
+    """All of its requirements are to hold: on a node's labels, and (`matchFields`) on its metadata.name."""
+
+    matchExpressions: tuple[NodeSelectorRequirement, ...] = ()
+    matchFields: tuple[NodeSelectorRequirement, ...] = ()
+
+
+class NodeSelector(Value):
+    """One of its terms is to hold."""
+
+    nodeSelectorTerms: tuple[NodeSelectorTerm, ...] = always(())
+
+
+class NodeAffinity(Value):
+    requiredDuringSchedulingIgnoredDuringExecution: NodeSelector | None = None
+
+
+class Affinity(Value):
+    nodeAffinity: NodeAffinity | None = None
+
+
 class PodSpec(Value):
     """Of `initContainers` only sidecars are run: those with a restartPolicy Always."""
 
@@ -184,6 +211,7 @@ class PodSpec(Value):
     subdomain: str = ""
     hostNetwork: bool = False
     nodeSelector: Mapping[str, str] = {}
+    affinity: Affinity | None = None
     terminationGracePeriodSeconds: int = always(30)
     dnsPolicy: Annotated[DNSPolicy, OrBlank] = always("ClusterFirst")
     enableServiceLinks: bool | None = None

@@ -10,9 +10,12 @@ from msgspec import Meta
 from k8snetlab.api import addressing
 from k8snetlab.api.meta import Object, Port, Value, always
 
+MaxPods = Annotated[int, Meta(ge=1, le=1023)]
+"""A bridge has 1,023 ports."""
+
 
 class LabNode(Value):
-    """A node of the lab; `address` and `podCIDR` are allocated in order where left out.
+    """A node of the lab; `address` and `podCIDR` are allocated in order where left out, `maxPods` is the lab's.
 
     `podCIDR` may hold one CIDR per family, separated by a comma.
     """
@@ -21,6 +24,7 @@ class LabNode(Value):
     address: str = ""
     podCIDR: str = ""
     labels: Mapping[str, str] = {}
+    maxPods: MaxPods | None = None
 
 
 class Underlay(Value):
@@ -94,7 +98,7 @@ class LabSpec(Value):
     """`nodes` is a list, or a number N that stands for node1 … nodeN.
 
     With `machines` the nodes are real machines, which join by themselves (`up --node`, `node join`); `nodes` then is a
-    list of what is known of some of them beforehand, and no number.
+    list of what is known of some of them beforehand, and no number. A node takes `maxPods` pods, as kubelet has it.
     """
 
     nodes: tuple[LabNode, ...] | Annotated[int, Meta(ge=1, le=1000)] = always(2)
@@ -105,6 +109,7 @@ class LabSpec(Value):
     network: Network = always(Network())
     proxy: Proxy = always(Proxy())
     store: StoreSpec = always(StoreSpec())
+    maxPods: MaxPods = always(110)
 
 
 class Lab(Object):

@@ -10,10 +10,10 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Container, ContainerPort, Node, Pod, PodSpec
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object
-from k8snetlab.api.problems import Report, dns_label, labels, place, port_name
-from k8snetlab.api.selection import pods_by_node
+from k8snetlab.api.problems import Report, dns_label, labels, port_name
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.source import Path
+from k8snetlab.api.valid_affinity import affinity
 from k8snetlab.api.words import did_you_mean, shorten, show
 
 MAX_NETNS = 255
@@ -29,15 +29,6 @@ def pod(report: Report, pod: Pod, world: Snapshot) -> None:
     if length > MAX_NETNS:
         message = f"LAB.NAMESPACE.POD names the network namespace; of {length} characters only {MAX_NETNS} are allowed"
         report.error(pod, ("metadata", "name"), message)
-    node = pod.spec.nodeName
-    if node and (wanted := dict(_host_ports(("spec",), pod.spec))):
-        for other in world.select(Pod, pods_by_node, node).values():
-            if not report.earlier(other, pod):
-                continue
-            for host_port, _ in _host_ports(("spec",), other.spec):
-                if host_port in wanted:
-                    message = f"{host_port[1]} on {node} is taken by {place(other)}"
-                    report.error(pod, (*wanted[host_port], "hostPort"), message)
 
 
 def workload(report: Report, obj: Deployment | ReplicaSet, world: Snapshot) -> None:
@@ -102,6 +93,7 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
     if spec.subdomain and (problem := dns_label(spec.subdomain)):
         report.error(obj, (*path, "subdomain"), problem)
     labels(report, obj, (*path, "nodeSelector"), spec.nodeSelector)
+    affinity(report, obj, (*path, "affinity"), spec.affinity)
     if spec.nodeName:
         _node(report, obj, (*path, "nodeName"), spec.nodeName, world)
 

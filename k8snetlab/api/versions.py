@@ -128,17 +128,24 @@ class Table:
                 for group in groups:
                     self.members.setdefault(group, {})[key] = obj
             return
+        fresh: dict[Hashable, dict[Key, Any]] = {}
         for key in keys:
             obj = objects.get(key)
             before = self.of.pop(key, ())
             after = () if obj is None else tuple(self.groups(obj))
             if after:
                 self.of[key] = after
-            for group in set(before).difference(after):
-                rest = {k: o for k, o in self.members[group].items() if k != key}
-                if rest:
-                    self.members[group] = rest
+            for group in dict.fromkeys((*before, *after)):
+                # A group of many members is copied once, however many of them have changed.
+                members = fresh.get(group)
+                if members is None:
+                    members = fresh[group] = dict(self.members.get(group, NONE))
+                if group in after:
+                    members[key] = obj
                 else:
-                    del self.members[group]
-            for group in after:
-                self.members[group] = {**self.members.get(group, {}), key: obj}
+                    members.pop(key, None)
+        for group, members in fresh.items():
+            if members:
+                self.members[group] = members
+            else:
+                self.members.pop(group, None)

@@ -1,5 +1,6 @@
 """Controllers as pure functions: from a Snapshot to the writes to make. No clock, no randomness, no I/O."""
 
-from k8snetlab.controllers.reconcile import Write, reconcile
+from k8snetlab.controllers.changes import Context
+from k8snetlab.controllers.reconcile import Bug, Outcome, Write, reconcile, work_out
 
-__all__ = ["Write", "reconcile"]
+__all__ = ["Bug", "Context", "Outcome", "Write", "reconcile", "work_out"]

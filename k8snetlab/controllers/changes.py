@@ -1,22 +1,86 @@
-"""What a controller answers: objects to put, objects to remove."""
+"""What a controller answers: objects to put, objects to remove, what is to be told, and what it failed at."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.core import Condition, Node, Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Change, Key, Snapshot
+from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.identity import controller_of
 
+T = TypeVar("T")
 DELETED = "deleted"
 """Stands for the deletionTimestamp that only the server, which has a clock, can give."""
 
 
+class Told(msgspec.Struct, frozen=True):
+    """A note that is true once the change of the object `of` (type and key) is stored."""
+
+    note: Note
+    of: tuple[type[Object], Key]
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """A bug of a controller, met at one object (None: it is not known which)."""
+
+    object: Object | None
+    error: Exception
+
+
+Answer = Change | Told | Failed
+Failures = Mapping[tuple[str, str, str], str]
+"""(kind, namespace, name) of objects for which a write was refused that is not tried again yet, and why."""
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What controllers are told that no object says. `architecture` is the machine's, as Go names it."""
+
+    architecture: str = "amd64"
+    failures: Failures = {}
+
+
+NOTHING = Context()
+
+
+def each(
+    things: Iterable[T], work: Callable[[T], Iterable[Answer]], about: Callable[[T], Object | None]
+) -> Iterator[Answer]:
+    """The work on each thing; one that fails is passed over, and `about` says which object that concerns."""
+    for thing in things:
+        try:
+            answers = list(work(thing))
+        except Exception as error:
+            yield Failed(about(thing), error)
+        else:
+            yield from answers
+
+
 def put(obj: Object) -> Change:
     return type(obj), obj.key, obj
+
+
+def told(
+    of: Object, about: Object, type_: Literal["Normal", "Warning"], reason: str, message: str, component: str
+) -> Told:
+    return Told(Note(about, type_, reason, message, component), (type(of), of.key))
+
+
+def with_condition(conditions: tuple[Condition, ...], condition: Condition) -> tuple[Condition, ...]:
+    """The conditions with this one in the place of that of its type; one that says the same stays as it is."""
+    for old in conditions:
+        if old.type == condition.type and replace(old, lastTransitionTime=None) == condition:
+            return conditions
+    return (*(c for c in conditions if c.type != condition.type), condition)
+
+
+def without_condition(conditions: tuple[Condition, ...], type_: str) -> tuple[Condition, ...]:
+    return tuple(c for c in conditions if c.type != type_)
 
 
 def remove(obj: Object, snapshot: Snapshot) -> tuple[Change, ...]:

@@ -10,23 +10,32 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from k8snetlab.api.apps import Deployment, DeploymentSpec, ReplicaSet, RollingUpdate, WorkloadSpec, WorkloadStatus
-from k8snetlab.api.core import Pod
+from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.meta import LabelSelector, ObjectMeta
 from k8snetlab.api.selection import by_owner
-from k8snetlab.api.snapshot import Change, Key, Snapshot
-from k8snetlab.controllers.changes import owners_changed, put, remove
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.controllers.changes import (
+    Answer,
+    each,
+    owners_changed,
+    put,
+    remove,
+    told,
+    with_condition,
+    without_condition,
+)
 from k8snetlab.controllers.identity import controller_of, owned_by, template_hash
+from k8snetlab.controllers.replica_sets import FAILURE
 
+COMPONENT = "deployment-controller"
 TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 
 
-def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
+def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
     keys = dict.fromkeys((*owners_changed(Deployment, ReplicaSet, now, before), *_with_pods_gone(now, before)))
-    for key in keys:
-        deployment = now.all(Deployment).get(key)
-        if deployment is not None:
-            yield from _rollout(deployment, now)
+    found = [deployment for key in keys if (deployment := now.all(Deployment).get(key))]
+    yield from each(found, lambda deployment: _rollout(deployment, now), lambda deployment: deployment)
 
 
 def _with_pods_gone(now: Snapshot, before: Snapshot | None) -> Iterator[Key]:
@@ -39,7 +48,7 @@ def _with_pods_gone(now: Snapshot, before: Snapshot | None) -> Iterator[Key]:
             yield key[0], owner.name
 
 
-def _rollout(deployment: Deployment, now: Snapshot) -> Iterator[Change]:
+def _rollout(deployment: Deployment, now: Snapshot) -> Iterator[Answer]:
     owned = now.select(ReplicaSet, by_owner, (Deployment.KIND, *deployment.key))
     sets = sorted(owned.values(), key=lambda rs: (_revision(rs), rs.name))
     hash_ = template_hash(deployment.spec.template)
@@ -61,6 +70,7 @@ def _rollout(deployment: Deployment, now: Snapshot) -> Iterator[Change]:
     for rs in sets:
         if owned.get(rs.key) != rs:
             yield put(rs)
+            yield from _scaling(deployment, owned.get(rs.key), rs)
     finished = [rs for rs in old if not rs.spec.replicas and not rs.status.replicas]
     for rs in finished[: max(0, len(finished) - deployment.spec.revisionHistoryLimit)]:
         yield from remove(rs, now)
@@ -70,9 +80,51 @@ def _rollout(deployment: Deployment, now: Snapshot) -> Iterator[Change]:
         availableReplicas=sum(rs.status.availableReplicas for rs in sets),
         updatedReplicas=next(rs.status.replicas for rs in sets if rs.name == current.name),
         observedGeneration=deployment.metadata.generation,
+        conditions=deployment.status.conditions,
     )
+    status = replace(status, conditions=_conditions(deployment, status, sets, current.name))
     if status != deployment.status:
         yield put(replace(deployment, status=status))
+
+
+def _scaling(deployment: Deployment, old: ReplicaSet | None, new: ReplicaSet) -> Iterator[Answer]:
+    before, after = old.spec.replicas if old else 0, new.spec.replicas
+    if before != after:
+        message = f"Scaled {'up' if after > before else 'down'} replica set {new.name} from {before} to {after}"
+        yield told(new, deployment, "Normal", "ScalingReplicaSet", message, COMPONENT)
+
+
+def _conditions(
+    deployment: Deployment, status: WorkloadStatus, sets: list[ReplicaSet], current: str
+) -> tuple[Condition, ...]:
+    """Available, Progressing, and ReplicaFailure where a ReplicaSet cannot make its pods (conditions in
+    deployment/sync.go, progress.go). Whether a deadline has passed is for somebody with a clock."""
+    wanted = deployment.spec.replicas
+    available = status.availableReplicas >= wanted - fenceposts(deployment.spec)[1]
+    conditions = with_condition(
+        status.conditions,
+        Condition(
+            type="Available",
+            status=str(available),
+            reason=f"MinimumReplicas{'A' if available else 'Una'}vailable",
+            message=f"Deployment {'has' if available else 'does not have'} minimum availability.",
+        ),
+    )
+    complete = status.updatedReplicas == status.replicas == status.availableReplicas == wanted
+    reason, what = ("NewReplicaSetAvailable", "has successfully progressed") if complete else ("", "is progressing")
+    progress = Condition(
+        type="Progressing",
+        status="True",
+        reason=reason or "ReplicaSetUpdated",
+        message=f'ReplicaSet "{current}" {what}.',
+    )
+    conditions = with_condition(conditions, progress)
+    # The new ReplicaSet's failure says more than an old one's.
+    for rs in sorted(sets, key=lambda rs: rs.name != current):
+        for failure in rs.status.conditions:
+            if failure.type == FAILURE:
+                return with_condition(conditions, replace(failure, lastTransitionTime=None))
+    return without_condition(conditions, FAILURE)
 
 
 def _same_template(rs: ReplicaSet, deployment: Deployment) -> bool:

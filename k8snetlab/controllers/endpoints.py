@@ -12,15 +12,15 @@ from k8snetlab.api.discovery import MANAGED_BY, EndpointSlice
 from k8snetlab.api.selection import pods_by_node, services_of, slices_by_service
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers import endpoint_slices, mirroring
-from k8snetlab.controllers.changes import remove
+from k8snetlab.controllers.changes import Answer, each, remove
 from k8snetlab.controllers.endpoint_slices import ZONE
 
 ENDPOINTS_MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 _OURS = (endpoint_slices.MANAGER, mirroring.MANAGER)
 
 
-def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
-    for key in _services(now, before):
+def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
+    def work(key: Key) -> Iterator[Answer]:
         service = now.all(Service).get(key)
         if service is None or service.spec.type == "ExternalName":
             yield from _orphans(key, now, before)
@@ -30,6 +30,8 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
         else:
             yield from _without(key, now, endpoint_slices.MANAGER)
             yield from mirroring.sync(service, now)
+
+    yield from each(_services(now, before), work, now.all(Service).get)
 
 
 def _services(now: Snapshot, before: Snapshot | None) -> dict[Key, None]:

@@ -8,13 +8,13 @@ from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_KIND, RESOURCES
 from k8snetlab.api.selection import by_owner, pods_by_node
-from k8snetlab.api.snapshot import Change, Snapshot
-from k8snetlab.controllers.changes import remove
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.controllers.changes import Answer, each, remove
 
 _KINDS: list[type[Object]] = [r.type for r in RESOURCES if not r.type.TELLS]
 
 
-def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
+def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
     doubtful: dict[tuple[type[Object], tuple[str, str]], Object] = {}
     for type_ in _KINDS:
         for key in now.changes(type_, before):
@@ -25,13 +25,16 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
                 for dependent in _KINDS:
                     owned = now.select(dependent, by_owner, (type_.KIND, *key))
                     doubtful.update({(dependent, k): o for k, o in owned.items()})
-    for obj in doubtful.values():
-        if all(_gone(obj, o.kind, o.name, o.uid, now) for o in obj.metadata.ownerReferences):
-            yield from remove(obj, now)
+    yield from each(doubtful.values(), lambda obj: _collected(obj, now), lambda obj: obj)
     for _, name in now.changes(Node, before):
         if before is not None and not now.get(Node, name):
             for pod in now.select(Pod, pods_by_node, name).values():
                 yield from remove(pod, now)
+
+
+def _collected(obj: Object, now: Snapshot) -> Iterator[Answer]:
+    if all(_gone(obj, o.kind, o.name, o.uid, now) for o in obj.metadata.ownerReferences):
+        yield from remove(obj, now)
 
 
 def _another(obj: Object, before: Snapshot) -> bool:

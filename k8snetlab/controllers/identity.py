@@ -5,9 +5,11 @@ Source of the alphabet and the look: apimachinery pkg/util/rand (SafeEncodeStrin
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import uuid
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 import msgspec
 
@@ -25,16 +27,21 @@ def uid(obj: Object, revision: int) -> str:
     return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
+def names(base: str, seed: str = "") -> Iterator[str]:
+    """`base` and five characters, cut to a DNS label, without an end and always in the same order."""
+    return (_name(base, seed, number) for number in itertools.count())
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _name(base: str, seed: str, number: int) -> str:
+    digest = hashlib.sha256(f"{base}/{seed}/{number}".encode()).digest()
+    suffix = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:5])
+    return f"{base}-"[: MAX_GENERATED - 5] + suffix
+
+
 def generated(base: str, taken: Container[str], seed: str = "") -> str:
-    """`base` and five characters, cut to a DNS label, that are not among the `taken` names."""
-    number = 0
-    while True:
-        digest = hashlib.sha256(f"{base}/{seed}/{number}".encode()).digest()
-        suffix = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:5])
-        name = f"{base}-"[: MAX_GENERATED - 5] + suffix
-        if name not in taken:
-            return name
-        number += 1
+    """The first of `names` that is not among the `taken` ones. For many of one base, walk along `names`."""
+    return next(name for name in names(base, seed) if name not in taken)
 
 
 def template_hash(template: PodTemplateSpec) -> str:

@@ -14,7 +14,7 @@ from k8snetlab.api.addressing import Network, address, network, split
 from k8snetlab.api.core import Node, Pod, PodIP
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Change, Snapshot
-from k8snetlab.controllers.changes import active, put
+from k8snetlab.controllers.changes import Answer, active, each, put
 
 LAST_RESERVED = "k8snetlab/last-reserved-ip"
 """Annotation of a Node: the last address given in each of its subnets, separated by commas."""
@@ -24,18 +24,19 @@ def without_address(pod: Pod) -> Iterable[str]:
     return (pod.spec.nodeName,) if pod.spec.nodeName and not pod.ips and active(pod) else ()
 
 
-def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
+def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
     pods = now.changes(Pod, before)
     renewed = [name for _, name in now.changes(Node, before) if _moved(name, now, before)]
-    for name in dict.fromkeys((*renewed, *_nodes_of(pods, now, before))):
-        node = now.get(Node, name)
-        waiting = list(now.select(Pod, without_address, name).values())
-        if node is None:
-            continue
-        if name in renewed:
+
+    def work(node: Node) -> Iterator[Answer]:
+        waiting = list(now.select(Pod, without_address, node.name).values())
+        if node.name in renewed:
             waiting += _misplaced(node, now)
         if waiting:
             yield from _give(node, waiting, now)
+
+    names = dict.fromkeys((*renewed, *_nodes_of(pods, now, before)))
+    yield from each([node for name in names if (node := now.get(Node, name))], work, lambda node: node)
 
 
 def _moved(name: str, now: Snapshot, before: Snapshot | None) -> bool:

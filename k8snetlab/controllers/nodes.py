@@ -24,14 +24,14 @@ from k8snetlab.api.flannel import (
 )
 from k8snetlab.api.lab import Lab, LabNode
 from k8snetlab.api.meta import ObjectMeta
-from k8snetlab.api.snapshot import Change, Snapshot
-from k8snetlab.controllers.changes import put, remove
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.controllers.changes import NOTHING, Answer, Context, put, remove
 from k8snetlab.controllers.identity import owned_by
 
 _FAMILY = {4: "ipv4", 6: "ipv6"}
 
 
-def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
+def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
     if not (now.changes(Lab, before) or now.changes(Node, before)):
         return
     for lab in now.all(Lab).values():
@@ -42,10 +42,10 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
         for node in now.all(Node).values():
             if node.name not in names and any(o.kind == Lab.KIND for o in node.metadata.ownerReferences):
                 yield from remove(node, now)
-        yield from _nodes(lab, wanted, now)
+        yield from _nodes(lab, wanted, now, context.architecture)
 
 
-def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot) -> Iterator[Change]:
+def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, architecture: str) -> Iterator[Answer]:
     """Subnets written in the Lab come first, then those that nodes have, then free ones in order."""
     cluster = networks(lab.spec.podCIDR)
     fixed = {entry.name: networks(entry.podCIDR) for entry in wanted}
@@ -73,17 +73,20 @@ def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot) -> Iterator[Cha
                 subnets.append(subnet)
                 taken.append(subnet)
         old = now.get(Node, entry.name)
-        new = described(lab, entry, subnets, old)
+        new = described(lab, entry, subnets, old, architecture)
         if not new.metadata.ownerReferences:
             new = replace(new, metadata=replace(new.metadata, ownerReferences=(owned_by(lab),)))
         if new != old:
             yield put(new)
 
 
-def described(lab: Lab, entry: LabNode, subnets: Iterable[Network], old: Node | None) -> Node:
+def described(
+    lab: Lab, entry: LabNode, subnets: Iterable[Network], old: Node | None, architecture: str = "amd64"
+) -> Node:
     """The node as the Lab wants it; conditions, cordons, and labels and annotations of others stay.
 
-    `entry` has the node's addresses, `subnets` one pod subnet of each family.
+    `entry` has the node's addresses, `subnets` one pod subnet of each family; `architecture` is Go's word for the
+    machine's. Labels that a kubelet gives its node are there unless the lab file says otherwise.
     """
     subnets = list(subnets)
     node = old or Node(metadata=ObjectMeta(name=entry.name))
@@ -93,17 +96,26 @@ def described(lab: Lab, entry: LabNode, subnets: Iterable[Network], old: Node | 
         node.metadata,
         labels={
             **node.metadata.labels,
+            "beta.kubernetes.io/arch": architecture,
+            "beta.kubernetes.io/os": "linux",
+            "kubernetes.io/arch": architecture,
             "kubernetes.io/hostname": entry.name,
             "kubernetes.io/os": "linux",
             **entry.labels,
         },
         annotations={**node.metadata.annotations, **_flannel(lab, entry, subnets, node)},
     )
+    pods = {"pods": str(entry.maxPods or lab.spec.maxPods)}
     return replace(
         node,
         metadata=metadata,
         spec=NodeSpec(podCIDR=cidrs[0] if cidrs else "", podCIDRs=cidrs, unschedulable=node.spec.unschedulable),
-        status=replace(node.status, addresses=(*addresses, NodeAddress(type="Hostname", address=entry.name))),
+        status=replace(
+            node.status,
+            addresses=(*addresses, NodeAddress(type="Hostname", address=entry.name)),
+            capacity={**node.status.capacity, **pods},
+            allocatable={**node.status.allocatable, **pods},
+        ),
     )
 
 

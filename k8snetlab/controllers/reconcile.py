@@ -19,57 +19,112 @@ from k8snetlab.controllers import (
     ipam,
     namespaces,
     nodes,
+    rejection,
     replica_sets,
     scheduler,
 )
-from k8snetlab.controllers.changes import DELETED, abandoned
+from k8snetlab.controllers.changes import DELETED, NOTHING, Answer, Context, Failed, Told, abandoned
+from k8snetlab.controllers.correlation import Note
 
-Controller = Callable[[Snapshot, Snapshot | None], Iterable[Change]]
+Run = Callable[[Snapshot, Snapshot | None, Context], Iterable[Answer]]
 
-CONTROLLERS: tuple[Controller, ...] = (
-    namespaces.reconcile,
-    nodes.reconcile,
-    garbage.reconcile,
-    deployments.reconcile,
-    replica_sets.reconcile,
-    scheduler.reconcile,
-    ipam.reconcile,
-    endpoints.reconcile,
-)
+CONTROLLERS: dict[str, Run] = {
+    "namespace-controller": lambda now, before, _: namespaces.reconcile(now, before),
+    "node-controller": nodes.reconcile,
+    "garbage-collector-controller": lambda now, before, _: garbage.reconcile(now, before),
+    "deployment-controller": lambda now, before, _: deployments.reconcile(now, before),
+    "replicaset-controller": replica_sets.reconcile,
+    "default-scheduler": lambda now, before, _: scheduler.reconcile(now, before),
+    "kubelet": lambda now, before, _: rejection.reconcile(now, before),
+    "host-local": lambda now, before, _: ipam.reconcile(now, before),
+    "endpoint-slice-controller": lambda now, before, _: endpoints.reconcile(now, before),
+}
+"""By the name that their Events have as source, in the order in which they depend on each other."""
 ROUNDS = 20
 """Controllers answer each other in a handful of rounds; what is left then waits for the next snapshot."""
+ENOUGH = 500
+"""Writes after which no other round is begun: what follows from them is worked out when they are stored."""
 
 
 class Write(msgspec.Struct, frozen=True):
     """What to do with an object. `object` is complete but for what the server gives: creationTimestamp,
     deletionTimestamp, resourceVersion and generation. For "update" and "delete" its resourceVersion is that of the
-    snapshot, for compare and swap. `force`: a pod is to be removed at once, as its node is no more.
+    snapshot, for compare and swap. `force`: a pod is to be removed at once, as its node is no more. `by` names the
+    controller, `notes` become true with the write.
     """
 
     action: Literal["create", "update", "delete"]
     object: Object
     force: bool = False
+    by: str = ""
+    notes: tuple[Note, ...] = ()
 
 
-def reconcile(snapshot: Snapshot, previous: Snapshot | None = None) -> list[Write]:
+class Bug(msgspec.Struct, frozen=True):
+    """A controller that failed at an object (None: it is not known at which)."""
+
+    by: str
+    object: Object | None
+    error: Exception
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    writes: tuple[Write, ...]
+    bugs: tuple[Bug, ...]
+
+
+def reconcile(snapshot: Snapshot, previous: Snapshot | None = None, context: Context = NOTHING) -> list[Write]:
+    """The writes of `work_out`; raises what a controller failed with."""
+    outcome = work_out(snapshot, previous, context)
+    for bug in outcome.bugs:
+        raise bug.error
+    return list(outcome.writes)
+
+
+def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) -> Outcome:
     """The writes of all controllers, one for each object, in the order in which they depend on each other.
 
     `previous` is the snapshot of the last call: only what changed since then is looked at (everything for None). A
     write that loses a race needs no retry: whoever won it changed the object, so the next call looks at it again.
+    A controller that fails at an object goes on with the others, and the others go on without it.
     """
     now, before = snapshot, previous
-    touched: dict[tuple[type[Object], Key], None] = {}
+    touched: dict[tuple[type[Object], Key], str] = {}
+    notes: dict[tuple[type[Object], Key], dict[str, Note]] = {}
+    bugs: dict[tuple[str, type[Object] | None, Key], Bug] = {}
     for _ in range(ROUNDS):
         start = now
-        for controller in CONTROLLERS:
-            changes = [_identified(change, now) for change in controller(now, before)]
+        for name, run in CONTROLLERS.items():
+            changes: list[Change] = []
+            for answer in _answers(run, now, before, context):
+                match answer:
+                    case Told():
+                        notes.setdefault(answer.of, {})[answer.note.component] = answer.note
+                    case Failed(object=obj, error=error):
+                        bugs[name, type(obj) if obj else None, obj.key if obj else ("", "")] = Bug(name, obj, error)
+                    case _:
+                        changes.append(_identified(answer, now))
             if changes:
-                touched.update(dict.fromkeys((type_, key) for type_, key, _ in changes))
+                for type_, key, _obj in changes:
+                    touched.setdefault((type_, key), name)
                 now = now.changed(changes, now.revision)
-        if now is start:
+        if now is start or len(touched) >= ENOUGH:
             break
         before = start
-    return [write for type_, key in touched for write in _write(snapshot, now, type_, key)]
+    writes = tuple(
+        replace(write, by=name, notes=tuple(notes.get((type_, key), {}).values()))
+        for (type_, key), name in touched.items()
+        for write in _write(snapshot, now, type_, key)
+    )
+    return Outcome(writes, tuple(bugs.values()))
+
+
+def _answers(run: Run, now: Snapshot, before: Snapshot | None, context: Context) -> Iterable[Answer]:
+    """What the controller answers until it fails."""
+    try:
+        yield from run(now, before, context)
+    except Exception as error:
+        yield Failed(None, error)
 
 
 def _identified(change: Change, snapshot: Snapshot) -> Change:

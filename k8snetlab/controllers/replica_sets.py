@@ -6,30 +6,52 @@ controller_utils.ActivePodsWithRanks.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
 from msgspec.structs import replace
 
 from k8snetlab.api.apps import ReplicaSet, ReplicaSetStatus
-from k8snetlab.api.core import Pod
+from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.selection import by_owner, pods_by_label, templates_by_label
-from k8snetlab.api.snapshot import Change, Key, Snapshot
-from k8snetlab.controllers.changes import active, owners_changed, put, remove
-from k8snetlab.controllers.identity import controller_of, generated, owned_by
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.controllers.changes import (
+    NOTHING,
+    Answer,
+    Context,
+    active,
+    each,
+    owners_changed,
+    put,
+    remove,
+    told,
+    with_condition,
+    without_condition,
+)
+from k8snetlab.controllers.identity import controller_of, names, owned_by
+from k8snetlab.controllers.rejection import REJECTIONS
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
-def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
+COMPONENT = "replicaset-controller"
+FAILURE = "ReplicaFailure"
+BURST = 500
+"""Pods that one ReplicaSet makes at most before others have their turn (burstReplicas)."""
+
+
+def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
     taken: set[Key] = set()
-    for key in dict.fromkeys((*owners_changed(ReplicaSet, Pod, now, before), *_fitting(now, before))):
-        replica_set = now.all(ReplicaSet).get(key)
-        if replica_set is not None:
-            orphans = [pod for pod in _orphans(replica_set, now) if pod.key not in taken]
-            taken |= {pod.key for pod in orphans}
-            yield from _replicas(replica_set, orphans, now)
+
+    def work(rs: ReplicaSet) -> Iterator[Answer]:
+        orphans = [pod for pod in _orphans(rs, now) if pod.key not in taken]
+        taken.update(pod.key for pod in orphans)
+        return _replicas(rs, orphans, now, context.failures.get((rs.KIND, *rs.key), ""))
+
+    keys = dict.fromkeys((*owners_changed(ReplicaSet, Pod, now, before), *_fitting(now, before)))
+    yield from each([rs for key in keys if (rs := now.all(ReplicaSet).get(key))], work, lambda rs: rs)
 
 
 def _fitting(now: Snapshot, before: Snapshot | None) -> Iterator[Key]:
@@ -58,10 +80,11 @@ def _orphans(rs: ReplicaSet, now: Snapshot) -> list[Pod]:
     ]
 
 
-def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot) -> Iterator[Change]:
-    pods = []
+def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -> Iterator[Answer]:
+    """`failure`: why a pod of it was refused a moment ago; no other is made meanwhile."""
+    pods: list[Pod] = []
     for pod in now.select(Pod, by_owner, (ReplicaSet.KIND, *rs.key)).values():
-        if active(pod) and rs.spec.selector.matches(pod.metadata.labels):
+        if (active(pod) or _rejected(pod)) and rs.spec.selector.matches(pod.metadata.labels):
             pods.append(pod)
         elif active(pod):
             others = tuple(one for one in pod.metadata.ownerReferences if one != controller_of(pod))
@@ -75,39 +98,45 @@ def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot) -> Iterator[Cha
         leaving = _first_to_go(rs, pods)[:-missing]
         for pod in leaving:
             yield from remove(pod, now)
-        names = {pod.name for pod in leaving}
-        pods = [pod for pod in pods if pod.name not in names]
+            yield told(pod, rs, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT)
+        gone = {pod.name for pod in leaving}
+        pods = [pod for pod in pods if pod.name not in gone]
+    conditions = without_condition(rs.status.conditions, FAILURE)
+    made = 0
+    if failure and missing > 0:
+        refused = Condition(type=FAILURE, status="True", reason="FailedCreate", message=failure)
+        conditions = with_condition(rs.status.conditions, refused)
+    elif missing > 0:
+        stored = now.all(Pod)
+        free = (name for name in names(rs.name) if (rs.namespace, name) not in stored)
+        for name in itertools.islice(free, min(missing, BURST)):
+            pod = _new_pod(rs, name)
+            made += 1
+            yield put(pod)
+            yield told(pod, rs, "Normal", "SuccessfulCreate", f"Created pod: {name}", COMPONENT)
     ready = sum(pod.ready for pod in pods)
-    taken: set[str] = set()
-    for _ in range(missing):
-        pod = _new_pod(rs, taken, now)
-        taken.add(pod.name)
-        yield put(pod)
     status = ReplicaSetStatus(
-        replicas=len(pods) + len(taken),
+        replicas=len(pods) + made,
         readyReplicas=ready,
         availableReplicas=ready,
         observedGeneration=rs.metadata.generation,
+        conditions=conditions,
     )
     if status != rs.status:
         yield put(replace(rs, status=status))
 
 
-class _Taken:
-    """Names of pods that exist, and of those about to."""
-
-    def __init__(self, namespace: str, taken: set[str], now: Snapshot) -> None:
-        self.namespace, self.taken, self.pods = namespace, taken, now.all(Pod)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.taken or (self.namespace, name) in self.pods
+def _rejected(pod: Pod) -> bool:
+    """Whether its node's kubelet did not take it. It keeps its place: a real ReplicaSet makes the next one at once,
+    which is rejected too, and so on without an end."""
+    return pod.status.phase == "Failed" and pod.status.reason in REJECTIONS and not pod.metadata.deletionTimestamp
 
 
-def _new_pod(rs: ReplicaSet, taken: set[str], now: Snapshot) -> Pod:
+def _new_pod(rs: ReplicaSet, name: str) -> Pod:
     template = rs.spec.template
     return Pod(
         metadata=ObjectMeta(
-            name=generated(rs.name, _Taken(rs.namespace, taken, now)),
+            name=name,
             generateName=f"{rs.name}-",
             namespace=rs.namespace,
             labels=template.metadata.labels,
@@ -122,13 +151,13 @@ def _first_to_go(rs: ReplicaSet, pods: list[Pod]) -> list[Pod]:
     """Pods in the order in which a ReplicaSet gives them up: those not on a node, not running or not ready first, then
     the cheapest, those with most siblings on their node, and the youngest."""
     siblings = Counter(pod.spec.nodeName for pod in pods)
-    birth = {name: number for number, name in enumerate(_names(rs, len(pods) + 100))}
+    birth = {name: number for number, name in enumerate(itertools.islice(names(rs.name), len(pods) + 100))}
     phases = {"Pending": 0, "Unknown": 1, "Running": 2}
 
     def rank(pod: Pod) -> tuple[bool, int, bool, int, int]:
         cost = pod.metadata.annotations.get(DELETION_COST, "0")
         return (
-            bool(pod.spec.nodeName),
+            bool(pod.spec.nodeName) and not pod.ended,
             phases.get(pod.status.phase, 0),
             pod.ready,
             int(cost) if cost.lstrip("-").isdecimal() and len(cost) < 12 else 0,
@@ -139,12 +168,3 @@ def _first_to_go(rs: ReplicaSet, pods: list[Pod]) -> list[Pod]:
         pods, key=lambda p: (p.metadata.creationTimestamp or "9999", birth.get(p.name, 0), p.name), reverse=True
     )
     return sorted(youngest, key=rank)
-
-
-def _names(rs: ReplicaSet, count: int) -> Iterator[str]:
-    """The names of a ReplicaSet's pods in the order in which they are given."""
-    taken: set[str] = set()
-    for _ in range(count):
-        name = generated(rs.name, taken)
-        taken.add(name)
-        yield name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -15,20 +15,24 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import SOURCE, Object, ObjectMeta
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.controllers import Write, reconcile
+from k8snetlab.controllers import Write
 from k8snetlab.controllers.admission import admit
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError, StoreError
 from k8snetlab.lab import nearby
+from k8snetlab.lab.controlling import ControllerLoop, Failing
 from k8snetlab.lab.events import EventRecorder
 from k8snetlab.store.informer import Informer
-from k8snetlab.store.protocol import Create, Entry, Event, Store, Update
+from k8snetlab.store.protocol import Create, Delete, Entry, Event, Store, StoreWrite, Update
 
 T = TypeVar("T", bound=Object)
 UP = "k8snetlab/up"
 """Annotation: the object came with `up`, so that an `up` without it takes it away."""
 RESTORING = 30.0
 """Seconds in which the store has to tell of the objects that were put back into it."""
+SETTLING = 0.01
+"""Seconds between two looks whether the controllers have begun."""
+_RACES = (ConflictError, NotFoundError, AlreadyExistsError)
 Outcome = Literal["created", "configured", "unchanged"]
 
 
@@ -40,10 +44,8 @@ class Cluster:
 
     def __init__(self, store: Store, informer: Informer, shared: bool = False) -> None:
         self._store, self._informer, self._shared = store, informer, shared
-        self._controlling = False
+        self._controllers: ControllerLoop | None = None
         self._door = asyncio.Lock()
-        self._controlled: Snapshot | None = None
-        self._idle = asyncio.Event()
         self._bulks = 0
         self._whole = asyncio.Event()
         self._events = EventRecorder(store, informer)
@@ -113,7 +115,11 @@ class Cluster:
         Kubernetes' words (kubelet, with the node as `host`; replicaset-controller), `field_path` the part of the object
         that it concerns: spec.containers{web}.
         """
-        self._events.record(Note(obj, type_, reason, message, component, host, field_path))
+        self.tell(Note(obj, type_, reason, message, component, host, field_path))
+
+    def tell(self, note: Note) -> None:
+        """`record` of what is worded already."""
+        self._events.record(note)
 
     async def close(self) -> None:
         """Events that wait are written. The store is still needed for that."""
@@ -200,14 +206,12 @@ class Cluster:
         async with self._door:
             old = self.current(type(obj), obj.name, obj.namespace)
             refuse(old)
-            if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force:
-                if not old.metadata.deletionTimestamp:
-                    metadata = msgspec.structs.replace(old.metadata, deletionTimestamp=now())
-                    await self._replace(msgspec.structs.replace(old, metadata=metadata), old)
-                return
-            key = store_key(old)
-            revision = await self._store.delete(key)
-            self._informer.apply_local(Event("delete", Entry(key, b"", 0, revision)))
+            deletion = _deletion(old, force)
+            if isinstance(deletion, Update):
+                self._written(old, await self._store.update(deletion.key, deletion.value, deletion.mod_revision))
+            elif deletion is not None:
+                revision = await self._store.delete(deletion.key)
+                self._informer.apply_local(Event("delete", Entry(deletion.key, b"", 0, revision)))
 
     async def _create(self, obj: T) -> T:
         self._refuse_namesake(obj)
@@ -250,36 +254,65 @@ class Cluster:
 
     # --- controllers ---
 
+    async def write_batch(self, writes: Sequence[Write]) -> list[Exception | None]:
+        """What controllers ask for, in one go; each is done or refused by itself; notes are told once it is done.
+
+        A lost race, or an object that has gone, is no failure: the next snapshot tells what is so. Raises StoreError.
+        """
+        async with self._door:
+            snapshot = self.snapshot
+            outcomes: list[Exception | None] = [None] * len(writes)
+            planned: list[tuple[int, StoreWrite]] = []
+            for number, write in enumerate(writes):
+                try:
+                    if (what := _planned(write, snapshot)) is not None:
+                        planned.append((number, what))
+                except _RACES:
+                    continue
+                except Exception as error:
+                    outcomes[number] = error
+            results = await self._store.write_many([what for _, what in planned])
+            self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
+        for (number, _), result in zip(planned, results, strict=True):
+            if isinstance(result, Event):
+                for note in writes[number].notes:
+                    self._events.record(note)
+            elif not isinstance(result, _RACES):
+                outcomes[number] = result
+        return outcomes
+
+    def refusal(self, write: Write) -> Exception | None:
+        """What the write would be refused with now."""
+        try:
+            _planned(write, self.snapshot)
+        except _RACES:
+            return None
+        except Exception as error:
+            return error
+        return None
+
     async def run_controllers(self) -> None:
         """Runs the controllers whenever something changed, until they have nothing left to write."""
-        self._controlling = True
+        self._controllers = ControllerLoop(self)
         try:
-            await self._control()
+            await self._controllers.run()
         finally:
-            self._controlling = False
-            self._idle.set()
+            self._controllers.end()
+            self._controllers = None
 
-    async def _control(self) -> None:
-        previous: Snapshot | None = None
-        async for snapshot in self.changes():
-            while previous is None or snapshot.objects is not previous.objects:
-                writes = reconcile(snapshot, previous)
-                previous = snapshot
-                for write in writes:
-                    # A lost race or an object that has gone is no failure: the next snapshot tells what is so.
-                    with contextlib.suppress(ConflictError, NotFoundError, AlreadyExistsError):
-                        await self._execute(write)
-                snapshot = self.snapshot
-            self._controlled = snapshot
-            self._idle.set()
+    @property
+    def failing(self) -> tuple[Failing, ...]:
+        """What controllers fail at now, and try again; nothing where another machine runs them."""
+        return self._controllers.failing if self._controllers else ()
 
     async def settled(self) -> Snapshot:
-        """The snapshot once the controllers have nothing left to write; at once where another machine runs them."""
-        while self._controlling or not self._shared:
-            if self._controlled is not None and self._controlled.objects is self.snapshot.objects:
+        """The snapshot once the controllers have nothing left to write that they can; at once where another machine
+        runs them."""
+        while self._controllers or not self._shared:
+            if self._controllers is None:
+                await asyncio.sleep(SETTLING)  # they are about to begin
+            elif await self._controllers.rested():
                 break
-            self._idle.clear()
-            await self._idle.wait()
         return self.snapshot
 
     async def settled_within(self, seconds: float) -> Snapshot:
@@ -289,14 +322,34 @@ class Cluster:
                 return await self.settled()
         return self.snapshot
 
-    async def _execute(self, write: Write) -> None:
-        match write.action:
-            case "create":
-                await self.create(write.object)
-            case "update":
-                await self.replace(write.object)
-            case "delete":
-                await self.delete(write.object, write.force)
+
+def _planned(write: Write, snapshot: Snapshot) -> StoreWrite | None:
+    """What to do to the store, admitted; None when nothing differs. Raises what refuses it."""
+    obj = write.object
+    old = snapshot.get(type(obj), obj.name, obj.namespace)
+    if write.action == "create":
+        if old is not None:
+            raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
+        new = _new(obj, snapshot)
+        return Create(store_key(new), encode(_stored(new)))
+    if old is None:
+        raise NotFoundError(f"{obj.KIND.lower()} {obj.name!r} not found")
+    if write.action == "delete":
+        return _deletion(old, write.force)
+    if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
+        raise ConflictError(f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile")
+    new = _changed(obj, old, snapshot)
+    return None if new is old else _write(store_key(new), new, old)
+
+
+def _deletion(old: Object, force: bool) -> StoreWrite | None:
+    """A pod that runs somewhere is marked first, and ends when its agent has stopped it; None when it is marked."""
+    if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force:
+        if old.metadata.deletionTimestamp:
+            return None
+        metadata = msgspec.structs.replace(old.metadata, deletionTimestamp=now())
+        return _write(store_key(old), msgspec.structs.replace(old, metadata=metadata), old)
+    return Delete(store_key(old))
 
 
 def _new(obj: T, snapshot: Snapshot) -> T:

@@ -9,8 +9,8 @@ import msgspec
 from k8snetlab.api.core import Condition, Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
-from k8snetlab.api.snapshot import ALIKE, Snapshot
-from k8snetlab.controllers import Write, reconcile
+from k8snetlab.api.snapshot import ALIKE, Change, Snapshot
+from k8snetlab.controllers import Context, Write, reconcile
 from k8snetlab.controllers.admission import admit, in_order
 from k8snetlab.dataplane.delta import diff
 from k8snetlab.dataplane.links import Device
@@ -18,11 +18,12 @@ from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.operations import NetnsOperation, Operation
 from k8snetlab.dataplane.rules import Family, restore_payload
 from k8snetlab.errors import InputError
+from k8snetlab.lab.controlling import architecture
 from k8snetlab.render.node import render
 from k8snetlab.render.proxy import ProxyRules, render_payload
 from k8snetlab.wording import nearest
 
-ROUNDS = 100
+ROUNDS = 10_000
 """Far more rounds than any chain of controllers takes to come to rest."""
 
 
@@ -37,14 +38,13 @@ def settle(objects: Iterable[Object]) -> Snapshot:
         held = isinstance(obj, Service) and bool(obj.spec.clusterIP) and not snapshot.all(Lab)
         snapshot = _put(snapshot, obj if held else admit(obj, None, snapshot))
     previous: Snapshot | None = None
+    context = Context(architecture())
     for _ in range(ROUNDS):
         if snapshot is previous:
             return snapshot
-        writes = reconcile(snapshot, previous)
-        previous = snapshot
-        for write in writes:
-            snapshot = _execute(snapshot, write)
-        snapshot = _pods_ready(snapshot)
+        writes = reconcile(snapshot, previous, context)
+        seen, previous = previous and snapshot, snapshot
+        snapshot = _pods_ready(_executed(snapshot, writes), seen)
     raise AssertionError(f"the controllers do not come to rest in {ROUNDS} rounds")
 
 
@@ -107,22 +107,22 @@ def operations(node: NodeDataplane) -> list[Operation]:
     return plan
 
 
-def _execute(snapshot: Snapshot, write: Write) -> Snapshot:
-    obj = write.object
-    if write.action == "delete":
-        return snapshot.changed([(type(obj), obj.key, None)], snapshot.revision + 1)
-    return _put(snapshot, obj)
+def _executed(snapshot: Snapshot, writes: Iterable[Write]) -> Snapshot:
+    changes: list[Change] = [(type(w.object), w.object.key, None if w.action == "delete" else w.object) for w in writes]
+    return snapshot.changed(changes, snapshot.revision + 1) if changes else snapshot
 
 
 def _put(snapshot: Snapshot, obj: Object) -> Snapshot:
     return snapshot.changed([(type(obj), obj.key, obj)], snapshot.revision + 1)
 
 
-def _pods_ready(snapshot: Snapshot) -> Snapshot:
-    """The kubelet's part: a pod that has an address runs and is ready."""
+def _pods_ready(snapshot: Snapshot, previous: Snapshot | None) -> Snapshot:
+    """The kubelet's part: a pod with an address runs and is ready; what changed since `previous` is looked at."""
     ready = Condition(type="Ready", status="True")
-    for pod in snapshot.all(Pod).values():
-        if pod.ips and not pod.ready and not pod.ended:
+    running: list[Change] = []
+    for key in snapshot.changes(Pod, previous):
+        pod = snapshot.all(Pod).get(key)
+        if pod is not None and pod.ips and not pod.ready and not pod.ended:
             status = msgspec.structs.replace(pod.status, phase="Running", conditions=(*pod.status.conditions, ready))
-            snapshot = _put(snapshot, msgspec.structs.replace(pod, status=status))
-    return snapshot
+            running.append((Pod, key, msgspec.structs.replace(pod, status=status)))
+    return snapshot.changed(running, snapshot.revision + 1) if running else snapshot

@@ -81,7 +81,7 @@ def test_several_ports_share_a_slice() -> None:
 
 
 def test_slices_hold_a_hundred_endpoints_and_keep_them_where_they_are() -> None:
-    world = World(LAB % 2 + deployment("web", 250) + service("web")).run()
+    world = World(LAB % 3 + deployment("web", 250) + service("web")).run()
     assert sorted(len(s.endpoints) for s in slices(world)) == [50, 100, 100]
     before = {s.name: {e.addresses for e in s.endpoints} for s in slices(world)}
     world.apply(deployment("web", 240)).run()

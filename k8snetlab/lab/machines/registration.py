@@ -22,6 +22,7 @@ from k8snetlab.controllers.lost import network_up
 from k8snetlab.controllers.nodes import described
 from k8snetlab.errors import AlreadyExistsError, ConflictError, InputError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.lab.cluster import Cluster, now
+from k8snetlab.lab.controlling import architecture
 from k8snetlab.lab.machines.following import RETRY, Followed
 from k8snetlab.lab.machines.leased import SOON, Leased
 from k8snetlab.lab.machines.machine import Machine
@@ -162,7 +163,7 @@ class Registration:
         old = snapshot.get(Node, machine.node)
         known = next((n for n in expanded_nodes(lab.spec) if n.name == machine.node), LabNode(name=machine.node))
         entry = replace(known, address=",".join(machine.addresses))
-        node = described(lab, entry, subnets, old)
+        node = described(lab, entry, subnets, old, architecture())
         if self._cordoned:  # it was to leave, and could not
             node = replace(node, spec=replace(node.spec, unschedulable=False))
         annotations = {**node.metadata.annotations, MACHINE: machine.hostname, INTERFACE: machine.interface}

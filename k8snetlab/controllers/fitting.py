@@ -1,0 +1,122 @@
+"""Whether a node takes a pod: the filters of the scheduler, which kubelet asks again before it runs a pod.
+
+Source: Kubernetes pkg/scheduler/framework/plugins (nodeunschedulable, tainttoleration, nodeaffinity, nodeports,
+noderesources), component-helpers scheduling/corev1/nodeaffinity, pkg/scheduler/framework/types.go (HostPortInfo).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from k8snetlab.api.core import Node, NodeSelector, NodeSelectorRequirement, Pod
+
+UNSCHEDULABLE = "node(s) were unschedulable"
+TAINTED = "node(s) had untolerated taint(s)"
+AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+PORTS = "node(s) didn't have free ports for the requested pod ports"
+TOO_MANY = "Too many pods"
+MAX_PODS = 110
+"""kubelet's maxPods, where nothing else is said."""
+ANY_IP = "0.0.0.0"
+
+HostPort = tuple[str, str, int]
+"""(host IP, protocol, port); the IP is ANY_IP where none is given."""
+
+
+def host_ports(pod: Pod) -> tuple[HostPort, ...]:
+    """The ports of its node that a pod needs; in the node's own network those are all that its containers name."""
+    return tuple(
+        (port.hostIP or ANY_IP, port.protocol, number)
+        for container in pod.spec.serving_containers
+        for port in container.ports
+        if (number := port.hostPort or (port.containerPort if pod.spec.hostNetwork else 0))
+    )
+
+
+class Room:
+    """What is taken of one node: by pods that have not ended, also by those on their way out."""
+
+    def __init__(self, node: Node, pods: Iterable[Pod] = ()) -> None:
+        self.node = node
+        self.limit = _limit(node)
+        self.count = 0
+        self._ips: dict[tuple[str, int], set[str]] = {}
+        for pod in pods:
+            self.add(pod)
+
+    def add(self, pod: Pod) -> None:
+        if pod.ended:
+            return
+        self.count += 1
+        for ip, protocol, number in host_ports(pod):
+            self._ips.setdefault((protocol, number), set()).add(ip)
+
+    def has_ports(self, pod: Pod) -> bool:
+        for ip, protocol, number in host_ports(pod):
+            taken = self._ips.get((protocol, number), ())
+            if taken and (ip == ANY_IP or ip in taken or ANY_IP in taken):
+                return False
+        return True
+
+    def misfit(self, pod: Pod) -> str:
+        """Why the scheduler does not put the pod here, in its words; "" where it may."""
+        node = self.node
+        if node.spec.unschedulable:
+            return UNSCHEDULABLE
+        if not node.network_available or any(c.type == "Ready" and c.status != "True" for c in node.status.conditions):
+            return TAINTED  # node.kubernetes.io/network-unavailable, not-ready, unreachable
+        if not wanted(pod, node):
+            return AFFINITY
+        if not self.has_ports(pod):
+            return PORTS
+        return TOO_MANY if self.count >= self.limit else ""
+
+
+def wanted(pod: Pod, node: Node) -> bool:
+    """Whether the node is one that the pod asks for, by nodeSelector and required node affinity."""
+    labels = node.metadata.labels
+    if any(labels.get(key) != value for key, value in pod.spec.nodeSelector.items()):
+        return False
+    affinity = pod.spec.affinity.nodeAffinity if pod.spec.affinity else None
+    required = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity else None
+    return required is None or _selected(required, node)
+
+
+def _selected(selector: NodeSelector, node: Node) -> bool:
+    """One term is enough; a term without any requirement selects nothing."""
+    return any(
+        (term.matchExpressions or term.matchFields)
+        and all(_holds(one, node.metadata.labels) for one in term.matchExpressions)
+        and all(_holds(one, {"metadata.name": node.name}) for one in term.matchFields)
+        for term in selector.nodeSelectorTerms
+    )
+
+
+def _holds(requirement: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value in requirement.values
+        case "NotIn":
+            return value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+    if value is None or len(requirement.values) != 1:
+        return False
+    have, limit = _integer(value), _integer(requirement.values[0])
+    if have is None or limit is None:
+        return False
+    return have > limit if requirement.operator == "Gt" else have < limit
+
+
+def _integer(text: str) -> int | None:
+    """As Go's ParseInt reads it, in 64 bits."""
+    digits = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
+    return int(text) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else None
+
+
+def _limit(node: Node) -> int:
+    text = node.status.allocatable.get("pods", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else MAX_PODS
