@@ -5,6 +5,7 @@ Source: kube-proxy's configuration API v1alpha1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
@@ -37,6 +38,10 @@ class ConntrackConfiguration(Value):
     udpStreamTimeout: str | None = None
 
 
+EXTERNAL_IPS = "AllowServiceExternalIPs"
+"""The one gate of kube-proxy 1.36 that changes its rules or its choice of endpoints and is not locked."""
+
+
 class KubeProxyConfiguration(Object):
     """An empty `clusterCIDR` means the lab's podCIDR; `mode` must be "" or "iptables"."""
 
@@ -51,5 +56,11 @@ class KubeProxyConfiguration(Object):
     detectLocalMode: DetectLocalMode = ""
     detectLocal: DetectLocal = DetectLocal()
     nodePortAddresses: tuple[str, ...] = ()
+    featureGates: Mapping[str, bool] = {}
     iptables: IptablesConfiguration = IptablesConfiguration()
     conntrack: ConntrackConfiguration = ConntrackConfiguration()
+
+    @property
+    def external_ips(self) -> bool:
+        """Whether Services' externalIPs are served (KEP-5707; on by default until 1.40)."""
+        return self.featureGates.get(EXTERNAL_IPS, True)

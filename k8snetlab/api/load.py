@@ -12,7 +12,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.defaults import lab_name, with_defaults
 from k8snetlab.api.fields import check, usable
-from k8snetlab.api.kubeproxy import KubeProxyConfiguration
+from k8snetlab.api.kubeproxy import EXTERNAL_IPS, KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import SOURCE, Object
 from k8snetlab.api.passed import Passed
@@ -179,8 +179,10 @@ class _Loader:
 
 
 def _not_run(obj: Object) -> list[Path]:
-    """Containers that will not be run as they are written, as the fields that say so."""
+    """Containers that will not be run as they are written, as the fields that say so; gates that change nothing."""
     path: Path = ("spec",)
+    if isinstance(obj, KubeProxyConfiguration):
+        return [("featureGates", gate) for gate in obj.featureGates if gate != EXTERNAL_IPS]
     if isinstance(obj, Deployment | ReplicaSet):
         path, spec = ("spec", "template", "spec"), obj.spec.template.spec
     elif isinstance(obj, Pod):

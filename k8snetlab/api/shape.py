@@ -119,6 +119,16 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("DeploymentSpec", "revisionHistoryLimit"): (10,),
     ("ReplicaSetSpec", "minReadySeconds"): (0,),
     ("NamespaceSpec", "finalizers"): (["kubernetes"],),
+    ("KubeProxyConfiguration", "healthzBindAddress"): ("0.0.0.0:10256", "[::]:10256"),
+    ("KubeProxyConfiguration", "metricsBindAddress"): ("127.0.0.1:10249", "[::1]:10249"),
+    ("KubeProxyConfiguration", "configSyncPeriod"): ("15m0s", "15m"),
+    ("KubeProxyConfiguration", "oomScoreAdj"): (-999,),
+    ("ProxyIPTables", "minSyncPeriod"): ("1s",),
+    ("ProxyIPTables", "syncPeriod"): ("30s",),
+    ("ProxyConntrack", "maxPerCore"): (32768,),
+    ("ProxyConntrack", "min"): (131072,),
+    ("ProxyConntrack", "tcpEstablishedTimeout"): ("24h0m0s", "24h"),
+    ("ProxyConntrack", "tcpCloseWaitTimeout"): ("1h0m0s", "1h"),
 }
 # Read, kept and answered again, since a real server does, but without an effect.
 _HELD = {
@@ -131,6 +141,9 @@ _HELD = {
     "ReplicaSetSpec": "minReadySeconds",
     "NamespaceSpec": "finalizers",
     "NodeSpec": "taints",
+    "KubeProxyConfiguration": "hostnameOverride",
+    "ProxyIPTables": "minSyncPeriod syncPeriod",
+    "ProxyConntrack": "maxPerCore min tcpCloseWaitTimeout tcpEstablishedTimeout udpStreamTimeout udpTimeout",
 }
 
 
@@ -161,7 +174,7 @@ def silent(type_: str, field: str, value: Any) -> bool:
     if (type_, field) == ("PodSpec", "tolerations") and isinstance(value, list):
         return all(isinstance(one, dict) and one.get("key") in _UNAVAILABLE for one in value)
     if type_.startswith("Proxy") or type_ == "KubeProxyConfiguration":
-        return empty(value)
+        return empty(value) or value in _DEFAULTS.get((type_, field), ())
     return any(value == default and type(value) is type(default) for default in _DEFAULTS.get((type_, field), ()))
 
 

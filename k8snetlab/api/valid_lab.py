@@ -1,4 +1,4 @@
-"""What can be wrong with a Lab, a Node and a KubeProxyConfiguration."""
+"""What can be wrong with a Lab and a Node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from k8snetlab.api import addressing
 from k8snetlab.api.addressing import Address, Network, split
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
-from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab, LabNode
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, dns_label, labels, place
@@ -91,28 +90,8 @@ def node(report: Report, node: Node, world: Snapshot) -> None:
         report.error(node, ("metadata", "name"), message)
 
 
-def proxy(report: Report, config: KubeProxyConfiguration) -> None:
-    _networks(report, config, ("clusterCIDR",), config.clusterCIDR, required=False)
-    for number, text in enumerate(config.nodePortAddresses):
-        if text != "primary":
-            _networks(report, config, ("nodePortAddresses", number), text, reserved=True)
-    if config.detectLocalMode == "BridgeInterface":
-        _interface(report, config, "bridgeInterface", config.detectLocal.bridgeInterface)
-    if config.detectLocalMode == "InterfaceNamePrefix":
-        _interface(report, config, "interfaceNamePrefix", config.detectLocal.interfaceNamePrefix)
-
-
-def _interface(report: Report, config: KubeProxyConfiguration, field: str, name: str) -> None:
-    if not 1 <= len(name) <= 15 or not name.isascii() or not name.replace("-", "").replace(".", "").isalnum():
-        message = f"detectLocalMode {config.detectLocalMode} needs an interface name of 1 to 15 characters"
-        report.error(config, ("detectLocal", field), message)
-
-
-def _networks(
-    report: Report, obj: Object, path: Path, text: str, required: bool = True, reserved: bool = False
-) -> list[Network]:
-    """The networks of a field, at most one per family; none where anything is wrong with it. With `reserved` loopback
-    and its like will do."""
+def _networks(report: Report, obj: Object, path: Path, text: str, required: bool = True) -> list[Network]:
+    """The networks of a field, at most one per family; none where anything is wrong with it."""
     try:
         networks = addressing.networks(text)
     except ValueError as error:
@@ -121,7 +100,7 @@ def _networks(
     if len({n.version for n in networks}) < len(networks) or (required and not networks):
         report.error(obj, path, "takes one network, or one IPv4 and one IPv6 network separated by a comma")
         return []
-    for network in () if reserved else networks:
+    for network in networks:
         if network.is_loopback or network.is_multicast or network.is_link_local:
             report.error(obj, path, f"{network} is reserved (loopback, link-local or multicast)")
     return networks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from k8snetlab.api import valid_lab, valid_pod, valid_service
+from k8snetlab.api import valid_lab, valid_pod, valid_proxy, valid_service
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
@@ -44,7 +44,7 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
             case Node():
                 valid_lab.node(report, obj, world)
             case KubeProxyConfiguration():
-                valid_lab.proxy(report, obj)
+                valid_proxy.proxy(report, obj)
                 _single(report, obj, world)
             case Pod():
                 valid_pod.pod(report, obj, world)

@@ -363,7 +363,7 @@ def _service_targets(snapshot: Snapshot, service: Service) -> Iterator[Target]:
             for node in snapshot.all(Node).values():
                 for ip in node.addresses:
                     yield Target(f"{name}@{node.name}", "nodePort", ip, port.nodePort, port.protocol)
-        for ip in (*service.spec.externalIPs, *vips):
+        for ip in (*(service.spec.externalIPs if snapshot.proxy.external_ips else ()), *vips):
             yield Target(name, "externalIP", ip, port.port, port.protocol)
 
 

@@ -105,7 +105,7 @@ def _external_routes(snapshot: Snapshot, nodes: tuple[Node, ...]) -> Iterator[Ro
     seen = set()
     for service in snapshot.select(Service, published, True).values():
         vips = [i.ip for i in service.status.loadBalancer.ingress if i.here]
-        for ip in (*service.spec.externalIPs, *vips):
+        for ip in (*(service.spec.externalIPs if snapshot.proxy.external_ips else ()), *vips):
             node = _entry_node(snapshot, service, nodes)
             via = pick(node.addresses, family_of(ip)) if node else ""
             if via and ip not in seen:

@@ -282,3 +282,68 @@ def test_kinds_of_others_are_counted() -> None:
 )  # fmt: skip
 def test_scalars_are_read_as_kubernetes_yaml_reader_does(text: str, value: object) -> None:
     assert parse(text, "f")[0][0].value.get("a") == value
+
+
+# --- kube-proxy's configuration ---------------------------------------------------------------------------------------
+
+PROXY = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+KUBEADM = """bindAddress: 0.0.0.0
+bindAddressHardFail: false
+clientConnection: {acceptContentTypes: "", burst: 0, contentType: "", kubeconfig: "", qps: 0}
+clusterCIDR: 10.244.7.9/16
+configSyncPeriod: 0s
+conntrack: {maxPerCore: null, min: null, tcpBeLiberal: false, tcpCloseWaitTimeout: null, tcpEstablishedTimeout: null,
+  udpStreamTimeout: 0s, udpTimeout: 0s}
+detectLocal: {bridgeInterface: "", interfaceNamePrefix: ""}
+detectLocalMode: ""
+enableProfiling: false
+healthzBindAddress: ""
+hostnameOverride: ""
+iptables: {localhostNodePorts: null, masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
+ipvs: {excludeCIDRs: null, minSyncPeriod: 0s, scheduler: "", strictARP: false, syncPeriod: 0s, tcpFinTimeout: 0s,
+  tcpTimeout: 0s, udpTimeout: 0s}
+logging: {flushFrequency: 0, options: {json: {infoBufferSize: "0"}, text: {infoBufferSize: "0"}}, verbosity: 0}
+metricsBindAddress: ""
+mode: ""
+nftables: {masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
+nodePortAddresses: null
+oomScoreAdj: null
+portRange: ""
+showHiddenMetricsForVersion: ""
+winkernel: {enableDSR: false, forwardHealthCheckVip: false, networkName: "", rootHnsEndpointName: "", sourceVip: ""}
+"""
+
+
+def test_what_kubeadm_writes_for_kube_proxy_loads_without_a_word() -> None:
+    assert loaded(PROXY + KUBEADM).warnings == ()
+
+
+def test_what_kube_proxy_would_heed_and_nobody_does_here_is_named() -> None:
+    text = "iptables: {syncPeriod: 5s}\nfeatureGates: {AllowServiceExternalIPs: false, AllAlpha: true}\nmetricsBindAddress: 0.0.0.0:1\n"
+    assert loaded(PROXY + text).warnings == (
+        "f.yaml:3: KubeProxyConfiguration kube-proxy has fields that nothing here acts on: iptables.syncPeriod,"
+        " metricsBindAddress, featureGates.AllAlpha",
+    )
+    (unknown,) = loaded(PROXY + "clusterCIDRs: 10.0.0.0/8\n").warnings
+    assert unknown == 'f.yaml:3: unknown field "clusterCIDRs"; did you mean "clusterCIDR"?'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("mode: ipvs", 'mode: Unsupported value: "ipvs": supported values: "iptables"'),
+        ("bindAddress: here", "not a valid textual representation of an IP address"),
+        ("clusterCIDR: 10.0.0.0/8,10.1.0.0/16", "must be a valid DualStack CIDR"),
+        ("clusterCIDR: 10.0.0.0", "must be a valid CIDR value"),
+        ("nodePortAddresses: [primary, 10.0.0.0/8]", 'Invalid value: "primary"'),
+        ("iptables: {masqueradeBit: 32}", "32 is out of range"),
+        ("featureGates: {AllowServiceExternalIPs: 'no'}", "expected true or false"),
+        ("conntrack: {min: -1}", "must be greater than or equal to 0"),
+        ("ipvs: {syncPeriod: soon}", "expected a duration"),
+        ("iptables: {syncPeriod: soon}", "expected a duration"),
+        ("detectLocalMode: Bridge", 'Unsupported value: "Bridge"'),
+    ],
+)
+def test_configurations_that_kube_proxy_refuses(text: str, said: str) -> None:
+    problems = refused(PROXY + text)
+    assert any(said in problem for problem in problems), problems

@@ -140,6 +140,27 @@ def test_endpoints_are_sorted_as_text_and_counted_once() -> None:
     assert targets == ["10.244.1.100:8080", "10.244.1.10:8080", "10.244.1.9:8080"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        ({"node": "node1"}, {"node": "node2"}, "node2"),
+        ({"node": "node2"}, {"node": "node1"}, "node1"),
+        ({"node": "node1"}, {"node": "node2", "terminating": True}, "node1"),
+        ({"node": "node1", "terminating": True}, {"node": "node2"}, "node2"),
+    ],
+    ids=["later", "later is local", "later terminates", "earlier terminates"],
+)
+@pytest.mark.parametrize("slices", [1, 2])
+def test_of_an_address_that_stands_twice_the_later_holds_that_does_not_terminate(
+    first: dict[str, Any], second: dict[str, Any], kept: str, slices: int
+) -> None:
+    one, two = endpoint(POD1, **first), endpoint(POD1, **second)
+    pieces = [slice_of("web", one, two)] if slices == 1 else [slice_of("web", one), slice_of("web", two, name="z")]
+    snapshot = cluster(service(internalTrafficPolicy="Local"), *pieces)
+    local = ChainKey("nat", SVL) in chains(snapshot, "node1")
+    assert local == (kept == "node1")
+
+
 def test_probabilities_rise_so_that_all_are_equal() -> None:
     endpoints = [endpoint(f"10.244.1.{i}") for i in range(1, 5)]
     chances = [rule.split("--probability ")[1].split()[0] for rule in own(cluster(*web(*endpoints)), SVC)[1:-1]]
@@ -299,6 +320,22 @@ def test_source_ranges() -> None:
     assert rows(snapshot, "filter", "KUBE-PROXY-FIREWALL") == (
         f'-m comment --comment "default/web:http traffic not accepted by {FW}" -m tcp -p tcp'
         " -d 198.51.100.9 --dport 80 -j DROP",
+    )
+
+
+@pytest.mark.parametrize("ranges", [["0.0.0.0/0"], ["203.0.113.0/24", "0.0.0.0/0"], ["0.0.0.0/0", "::/0"]])
+def test_a_source_range_of_everybody_is_none(ranges: list[str]) -> None:
+    spec = {"type": "LoadBalancer", "ingress": ["198.51.100.9"]}
+    assert chains(cluster(*web(**spec, loadBalancerSourceRanges=ranges))) == chains(cluster(*web(**spec)))
+
+
+def test_external_ips_are_served_as_the_gate_says() -> None:
+    objects = web(externalIPs=["198.51.100.1"])
+    assert any("198.51.100.1" in rule for rule in rows(cluster(*objects), "nat", "KUBE-SERVICES"))
+    off = cluster(*objects, proxy(featureGates={"AllowServiceExternalIPs": False}))
+    assert chains(off) == chains(cluster(*web()))
+    assert chains(cluster(*objects, proxy(featureGates={"AllowServiceExternalIPs": True, "Other": False}))) == chains(
+        cluster(*objects)
     )
 
 

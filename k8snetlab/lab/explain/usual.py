@@ -109,7 +109,7 @@ class _Paths:
             slices = self.snapshot.select(EndpointSlice, slices_by_service, service.key).values()
             crowded = many or sum(len(slice_.endpoints) for slice_ in slices) > FEW
             tried = [self.nodes[number % len(self.nodes)]] if crowded and self.nodes else self.nodes
-            for port in ports_of(service, self.family):
+            for port in ports_of(service, self.family, external_ips=self.snapshot.proxy.external_ips):
                 if port.protocol != "sctp":
                     for node in tried:
                         yield from self._service(service, port, node, settings[node.name])

@@ -41,7 +41,7 @@ def render_service(service: Service, slices: Slices, settings: Settings, brief: 
     draft = Draft()
     count = 0
     everywhere = True
-    for port in ports_of(service, settings.family, classic=True):
+    for port in ports_of(service, settings.family, classic=True, external_ips=settings.external_ips):
         endpoints = endpoints_of(port, slices, settings)
         count += len(endpoints)
         _ClassicPort(port, tuple(e for e in endpoints if e.ready), settings, brief, draft).render()

@@ -43,8 +43,8 @@ class Choice(msgspec.Struct, frozen=True):
 def endpoints_of(port: Port, slices: Iterable[EndpointSlice], settings: Settings) -> tuple[Endpoint, ...]:
     """Every endpoint of a port in its slices, sorted by "ip:port" as text.
 
-    One that several slices hold counts once: the first, or the last that is on this node. A slice's port without a
-    number is passed over. Source: kube-proxy pkg/proxy, EndpointSliceCache.
+    An address that stands there twice counts once: the last that does not terminate, else the first. A slice's port
+    without a number is passed over. Source: kube-proxy 1.36 pkg/proxy, EndpointSliceCache.
     """
     found: dict[str, Endpoint] = {}
     for piece in slices:
@@ -58,9 +58,9 @@ def endpoints_of(port: Port, slices: Iterable[EndpointSlice], settings: Settings
                     continue
                 text = f"[{ip}]:{number}" if settings.family == "ipv6" else f"{ip}:{number}"
                 node = item.nodeName or ""
-                if text in found and node != settings.node:
-                    continue
                 conditions, hints = item.conditions, item.hints
+                if text in found and conditions.terminating:
+                    continue
                 found[text] = Endpoint(
                     ip,
                     text,

@@ -66,10 +66,11 @@ class Port(msgspec.Struct, frozen=True):
         return names.endpoint_chain(self.name, self.protocol, endpoint)
 
 
-def ports_of(service: Service, family: Family, classic: bool = False) -> list[Port]:
+def ports_of(service: Service, family: Family, classic: bool = False, external_ips: bool = True) -> list[Port]:
     """The ports kube-proxy serves in `family`: none of headless, ExternalName, or another proxy's Services.
 
-    `classic` names an unnamed port "namespace/service:". Source: kube-proxy pkg/proxy, newBaseServiceInfo.
+    `classic` names an unnamed port "namespace/service:", without `external_ips` a Service has none.
+    Source: kube-proxy pkg/proxy, newBaseServiceInfo.
     """
     spec = service.spec
     if spec.type == "ExternalName" or PROXY_NAME in service.metadata.labels:
@@ -82,6 +83,9 @@ def ports_of(service: Service, family: Family, classic: bool = False) -> list[Po
     affinity = 0
     if spec.sessionAffinity == "ClientIP":
         affinity = spec.sessionAffinityConfig.clientIP.timeoutSeconds if spec.sessionAffinityConfig else 10800
+    ranges = [network(cidr.strip()) for cidr in spec.loadBalancerSourceRanges if family_of(cidr) == family]
+    everyone = not classic and any(cidr.prefixlen == 0 for cidr in ranges)
+    source_ranges = () if everyone else tuple(map(str, ranges))
     ingress = service.status.loadBalancer.ingress
     full_name = f"{service.namespace}/{service.name}"
     return [
@@ -91,11 +95,9 @@ def ports_of(service: Service, family: Family, classic: bool = False) -> list[Po
             cluster_ip=cluster_ip,
             port=port.port,
             node_port=port.nodePort,
-            external_ips=_addresses(spec.externalIPs, family),
+            external_ips=_addresses(spec.externalIPs, family) if external_ips else (),
             load_balancer_ips=_addresses((i.ip for i in ingress if i.here), family),
-            source_ranges=tuple(
-                str(network(cidr.strip())) for cidr in spec.loadBalancerSourceRanges if family_of(cidr) == family
-            ),
+            source_ranges=source_ranges,
             health_check_node_port=spec.healthCheckNodePort if spec.type == "LoadBalancer" and external_local else 0,
             external_local=external_local,
             internal_local=spec.internalTrafficPolicy == "Local",

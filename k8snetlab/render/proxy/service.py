@@ -69,7 +69,7 @@ def render_service(service: Service, slices: Slices, settings: Settings, brief: 
     draft = Draft()
     count = 0
     everywhere = True
-    for port in ports_of(service, settings.family):
+    for port in ports_of(service, settings.family, external_ips=settings.external_ips):
         endpoints = endpoints_of(port, slices, settings)
         count += len(endpoints)
         _PortRules(port, choose(port, endpoints, settings), settings, brief, draft).render()

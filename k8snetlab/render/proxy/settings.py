@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True):
     node_port_addresses: tuple[str, ...] | None
     localhost_node_ports: bool
     tcp_be_liberal: bool
+    external_ips: bool
     counters: bool
     layout: Literal["current", "classic"]
 
@@ -82,6 +83,7 @@ def _settings(snapshot: Snapshot, node_name: str, family: Family, counters: bool
             and any(_reaches_loopback(cidr) for cidr in selected)
         ),
         tcp_be_liberal=config.conntrack.tcpBeLiberal,
+        external_ips=config.external_ips,
         counters=counters,
         layout=snapshot.lab.spec.proxy.layout,
     )

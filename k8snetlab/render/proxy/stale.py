@@ -46,7 +46,7 @@ def _keys(before: ProxyRules, after: ProxyRules) -> Iterable[Key]:
 
 def _serving(rules: ServiceRules, settings: Settings) -> dict[Destination, frozenset[str]]:
     found: dict[Destination, frozenset[str]] = {}
-    for port in ports_of(rules.service, settings.family):
+    for port in ports_of(rules.service, settings.family, external_ips=settings.external_ips):
         if port.protocol == "udp":
             ends = frozenset(e.text for e in endpoints_of(port, rules.slices, settings) if e.serving)
             for address in (port.cluster_ip, *port.external_ips, *port.load_balancer_ips):
