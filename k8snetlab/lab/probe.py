@@ -413,6 +413,6 @@ def _is_address(text: str) -> bool:
         try:
             socket.inet_pton(family, text)
             return True
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in it
             continue
     return False

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import quote
 
+from k8snetlab.agent.supervision import Supervisor
+from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.machines.leases import Leases
+from k8snetlab.lab.machines.membership import Membership
+from k8snetlab.lab.operations import Operations
+from k8snetlab.lab.operations.changing import Changing
+from k8snetlab.lab.operations.explaining import Explaining
+from k8snetlab.lab.operations.places import Places
+from k8snetlab.lab.operations.standing import Standing
+from k8snetlab.lab.operations.tables import Tables
+from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.rest.app import Api
 from k8snetlab.lab.rest.objects import ObjectRoutes
 from k8snetlab.lab.rest.verbs import VerbRoutes
@@ -50,10 +64,8 @@ class Said:
 
 
 class Face:
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        nothing = cast(Any, SimpleNamespace())
-        self._api = Api(ObjectRoutes(cluster), VerbRoutes(cluster, nothing, nothing, nothing), nothing)
+    def __init__(self, cluster: Cluster, api: Api) -> None:
+        self.cluster, self._api = cluster, api
 
     async def ask(
         self,
@@ -64,12 +76,17 @@ class Face:
         content_type: str | None = None,
         accept: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
+        query: str | None = None,
+        patience: float | None = None,
         until: Callable[[Said], bool] = lambda said: False,
     ) -> Said:
-        """`until`: whoever asks goes away once this is true of what has come; `body`: bytes as they are, else JSON."""
+        """`until`: whoever asks goes away once this is true of what has come, or after `patience` seconds; `body`:
+        bytes as they are, else JSON; `query`: as it is on the wire."""
         said, gone, given = Said(), asyncio.Event(), False
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        path, _, query = path.partition("?")
+        if query is None:
+            path, _, words = path.partition("?")
+            query = quote(words, safe="=&%,!()<>;+/ ").replace(" ", "%20")
         for name, value in ((b"content-type", content_type), (b"accept", accept)):
             headers += ((name, value.encode()),) if value is not None else ()
 
@@ -93,29 +110,59 @@ class Face:
             "type": "http",
             "method": method,
             "path": path,
-            "query_string": quote(query, safe="=&%,!()<>;+/ ").replace(" ", "%20").encode(),
+            "query_string": query.encode(),
             "headers": list(headers),
         }
+        leaving = asyncio.get_running_loop().call_later(patience, gone.set) if patience is not None else None
         async with asyncio.timeout(30):
             await self._api(scope, receive, send)
+        if leaving:
+            leaving.cancel()
         return said
 
     async def patch(self, path: str, body: Any) -> Said:
         return await self.ask("PATCH", path, body, content_type="application/merge-patch+json")
 
 
+@asynccontextmanager
+async def face_of(whole: bool = False) -> AsyncIterator[Face]:
+    """A lab in memory, without a kernel; `whole`: with the lab's own operations, in the directory of K8SNETLAB_RUN."""
+    store = EmbeddedStore(":memory:")
+    informer = Informer(store)
+    await informer.start()
+    cluster = Cluster(store, informer)
+    nothing = cast(Any, SimpleNamespace())
+    operations, membership = _operations(store, cluster) if whole else (nothing, nothing)
+    verbs = VerbRoutes(cluster, operations, membership, lambda: None)
+    face = Face(cluster, Api(ObjectRoutes(cluster), verbs, operations))
+    assert (await face.ask("POST", "/apis/k8snetlab/v1alpha1/labs", LAB)).code == 201
+    yield face
+    await cluster.close()
+    await informer.close()
+    await store.close()
+
+
+def _operations(store: EmbeddedStore, cluster: Cluster) -> tuple[Operations, Membership]:
+    paths = LabPaths("l")
+    paths.create()
+    ledger, supervisor = Ledger(paths.ledger), Supervisor()
+    kubelet = KubeletLink(paths, ledger, lambda states: None, supervisor)
+    agents = Agents(cluster, ledger, paths, lambda task, report: None, supervisor)
+    leases = Leases(store, cluster, None, paths, ledger)
+    operations = Operations(
+        Changing(cluster, agents, leases, None),
+        Explaining("l", cluster, agents, paths, supervisor, None),
+        Places(cluster, agents, paths),
+        Standing("l", cluster, agents, kubelet, leases, supervisor, paths),
+        Tables(cluster, leases, paths),
+    )
+    return operations, Membership(cluster, agents, leases, None)
+
+
 def with_face(test: Callable[[Face], Coroutine[Any, Any, None]]) -> None:
     async def run() -> None:
-        store = EmbeddedStore(":memory:")
-        informer = Informer(store)
-        await informer.start()
-        cluster = Cluster(store, informer)
-        face = Face(cluster)
-        assert (await face.ask("POST", "/apis/k8snetlab/v1alpha1/labs", LAB)).code == 201
-        await test(face)
-        await cluster.close()
-        await informer.close()
-        await store.close()
+        async with face_of() as face:
+            await test(face)
 
     asyncio.run(run())
 

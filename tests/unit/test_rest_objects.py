@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
-from face import PODS, SERVICES, Face, pod, service, with_face
+from face import PODS, SERVICES, Face, Said, pod, service, with_face
 
 from k8snetlab.lab.rest.negotiation import check_accepted
 from k8snetlab.lab.rest.reading import INITIAL_END
@@ -297,6 +298,10 @@ def events(said: Any) -> list[tuple[str, str]]:
     return [(line["type"], line["object"]["metadata"].get("name", "")) for line in said.lines]
 
 
+def _has(lines: int, said: Said) -> bool:
+    return len(said.lines) >= lines
+
+
 def test_a_watch_goes_on_where_a_list_ended() -> None:
     async def test(face: Face) -> None:
         await three_pods(face)
@@ -310,8 +315,9 @@ def test_a_watch_goes_on_where_a_list_ended() -> None:
             "&labelSelector=app=web": [("DELETED", "a"), ("DELETED", "b"), ("ADDED", "c")],
             "&fieldSelector=metadata.name=c": [("MODIFIED", "c")],
         }.items():
-            path = f"{PODS}?watch=1&resourceVersion={revision}&timeoutSeconds=1{query}"
-            assert sorted(events(await face.ask("GET", path))) == sorted(wanted)
+            path = f"{PODS}?watch=1&resourceVersion={revision}{query}"
+            said = await face.ask("GET", path, until=partial(_has, len(wanted)))
+            assert sorted(events(said)) == sorted(wanted)
         said = await face.ask("GET", PODS + "?watch=1", until=lambda said: len(said.lines) == 2)
         assert events(said) == [("ADDED", "b"), ("ADDED", "c")]
 

@@ -83,6 +83,7 @@ class Api:
             return
         self._verbs.check(request, own)
         request.body = decoded(body)
+        self._verbs.check_said(request, own)
         everywhere = None if request.alone else self._everywhere
         what = (request.method, own, request.query, request.body)
         if everywhere and (node := everywhere.elsewhere(*what)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -50,6 +50,20 @@ WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
 """The query words that each operation knows; "*" stands for all that follows."""
 
 
+class Said(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"}):
+    """What a question about packets may say; each operation says more of it."""
+
+    source: str = ""
+    target: str = ""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
+    protocol: str = ""
+    protocols: tuple[str, ...] | None = None
+    namespace: str | None = None
+    node: str = ""
+    endpoint: str = ""
+    predictOnly: bool = False
+
+
 class VerbRoutes:
     """Answers them for this machine; `end` ends its daemon."""
 
@@ -61,11 +75,7 @@ class VerbRoutes:
     @staticmethod
     def check(request: Request, path: list[str]) -> None:
         """Raises what an operation's path, method, query words or headers are refused with."""
-        asked = [
-            key
-            for key in WORDS
-            if list(key[1:]) == path or (key[-1] == "*" and list(key[1:-1]) == path[: len(key) - 2])
-        ]
+        asked = [key for key in WORDS if _names(key[1:], path)]
         if not asked:
             raise NotFoundError(f"{shorten(request.path)} is no operation of this lab")
         key = next((key for key in asked if key[0] == request.method), None)
@@ -76,10 +86,18 @@ class VerbRoutes:
         if request.size and not request.alone:
             check_body(request.method, request.content_type)
 
+    @staticmethod
+    def check_said(request: Request, path: list[str]) -> None:
+        """Raises RequestError, msgspec.ValidationError for a body that says what nothing can be done with."""
+        if request.body is not None and not isinstance(request.body, dict):
+            raise RequestError(f"the body of the request is to be an object, got {describe(request.body)}")
+        if request.method == "POST" and path[0] in ("probe", "trace", "diagnose"):
+            said = msgspec.convert(request.body or {}, Said)
+            if said.source and not said.target and path[0] != "diagnose":
+                raise RequestError("to: is missing", "name what is to be reached")
+
     async def answer(self, request: Request, path: list[str]) -> Json | AsyncIterator[Any]:
-        operations, body = self._operations, {} if request.body is None else request.body
-        if not isinstance(body, dict):
-            raise RequestError(f"the body of the request is to be an object, got {describe(body)}")
+        operations, body = self._operations, request.body or {}
         match (request.method, *path):
             case ("GET", "status"):
                 return await operations.standing.status()

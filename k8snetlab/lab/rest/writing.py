@@ -62,8 +62,11 @@ class Writing:
 
         def patched(stored: Object) -> Object:
             merged = merge_patch(msgspec.json.decode(encode(stored)), body)
-            if not isinstance(body.get("metadata"), dict) or "resourceVersion" not in body["metadata"]:
-                merged.setdefault("metadata", {})["resourceVersion"] = ""
+            metadata = body.get("metadata", {})
+            if not isinstance(metadata, dict):
+                raise RequestError(f"metadata: expected a mapping, got {describe(metadata)}")
+            if "resourceVersion" not in metadata:
+                merged["metadata"]["resourceVersion"] = ""
             new, warnings[:] = self._decoded(resource, stored.namespace, stored.name, merged, wish)
             return _updated(new, stored, only_status)
 

@@ -1,0 +1,274 @@
+"""Whatever a client sends, the REST face has an answer that is no 500, and every refusal is a Status.
+
+`K8SNETLAB_FUZZ` is how many requests are made, `K8SNETLAB_SEED` where they begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from face import LAB, Face, face_of, pod, service
+
+from k8snetlab.api.scheme import RESOURCES, Resource, decode, encode
+from k8snetlab.lab.operations import standing
+from k8snetlab.lab.rest import query as words
+from k8snetlab.lab.rest.verbs import WORDS
+
+REQUESTS = int(os.environ.get("K8SNETLAB_FUZZ", "3000"))
+SEED = int(os.environ.get("K8SNETLAB_SEED", "10"))
+OWN = "/apis/k8snetlab/v1alpha1"
+METHODS = ("GET", "HEAD", "OPTIONS", "BREW", "")
+NAMES = ("a", "b", "web", "n1", "default", "kube-system", "l", "..", ".", "%2e", "a b", "ä", "\x00", "x" * 300, "", "*")
+VALUES = (
+    *(
+        "",
+        "true",
+        "false",
+        "1",
+        "0",
+        "-1",
+        "2",
+        "999999999999999999999999",
+        "x",
+        "All",
+        "Background",
+        "Orphan",
+        "Strict",
+    ),
+    *("app=web", "app in (a, b", "!a,b notin (c)", "a=b=c", "metadata.name=a", "spec.nodeName=", "a\\,b=c", "(", ")"),
+    *("NotOlderThan", "Exact", "ä", "\x00\x1b[31m", "1e9", "+1", " 1", "٣", "9" * 5000, "eyJydiI6MX0=", "ipv6", "None"),
+)
+QUERY = sorted(
+    {*words.LIST, *words.WRITE, *words.DELETE, *(w for known in WORDS.values() for w in known), "x", "ä", ""}
+)
+FORMS = (
+    *(None, None, "application/json", "application/json; charset=utf-8", "application/merge-patch+json"),
+    *("application/strategic-merge-patch+json", "application/yaml", "text/plain", "\x00", "application/json,a"),
+)
+ACCEPTS = (
+    None,
+    None,
+    None,
+    "*/*",
+    "application/json",
+    "application/yaml",
+    "application/json;as=Table",
+    ";;,,q=",
+    "a/b;q=x",
+)
+JUNK: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 2**63, 2**70, 1.5, 1e308, "", "x", "\x00", "ä" * 300, "..", "1", [], {}, [[]], [None]),
+    *({"": ""}, {"a": {"b": {"c": []}}}, ["a", 1, None], "10.96.0.1", "fd00::1", "Always", -(2**63)),
+)
+OBJECTS: tuple[dict[str, Any], ...] = (
+    pod("a", app="web"),
+    service("web", type="LoadBalancer", externalTrafficPolicy="Local"),
+    service("b", clusterIP="None"),
+    LAB,
+    {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {"podCIDR": "10.244.1.0/24"}},
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n1"}},
+    {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1"}]},
+        "spec": {
+            "replicas": 2,
+            "strategy": {"rollingUpdate": {"maxSurge": "30%"}},
+            "selector": {
+                "matchLabels": {"app": "web"},
+                "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}],
+            },
+            "template": {"metadata": {"labels": {"app": "web", "a": "b"}}, "spec": pod("x")["spec"]},
+        },
+    },
+    {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "a", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.244.1.2"], "conditions": {"ready": True}, "targetRef": {"kind": "Pod"}}],
+        "ports": [{"name": "", "port": 80}],
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "web"},
+        "subsets": [{"addresses": [{"ip": "10.1.1.1"}], "ports": [{"port": 80}]}],
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "a.1"},
+        "involvedObject": {"kind": "Pod", "name": "a"},
+        "reason": "Failed",
+        "count": 3,
+    },
+    {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {"name": "a"}, "spec": {"replicas": 1}},
+    {"kind": "DeleteOptions", "preconditions": {"uid": "1"}, "dryRun": ["All"], "gracePeriodSeconds": 0},
+    {"from": "a", "to": "web:80", "port": 80, "protocols": ["TCP"], "predictOnly": True, "namespace": "default"},
+    {"node": "n1", "predictOnly": True, "patience": 1},
+)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [at]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        found += places(item, (*at, key))
+    return found
+
+
+def mutated(value: Any, dice: random.Random) -> Any:
+    """The value with junk in one to three places."""
+    value = copy.deepcopy(value)
+    for _ in range(dice.choice((0, 1, 1, 2, 3))):
+        at = dice.choice(places(value))
+        junk = copy.deepcopy(dice.choice(JUNK))
+        if not at:
+            return junk
+        parent = value
+        for key in at[:-1]:
+            parent = parent[key]
+        if dice.random() < 0.2 and isinstance(parent, dict):
+            parent[dice.choice(("x", "spec", "status", "metadata", "name", "ports", "ä"))] = junk
+        else:
+            parent[at[-1]] = junk
+    return value
+
+
+def body_of(dice: random.Random, kind: str, method: str) -> bytes:
+    """Mostly something of the kind, a little mutated; of a patch a part."""
+    fitting = [obj for obj in OBJECTS if obj.get("kind", "") == kind]
+    obj: Any = dice.choice(fitting) if fitting and dice.random() < 0.9 else dice.choice(OBJECTS)
+    if method in ("PUT", "POST") and isinstance(obj, dict) and "metadata" in obj and dice.random() < 0.5:
+        obj = {**obj, "metadata": {**obj["metadata"], "name": dice.choice(NAMES[:6])}}
+    obj = mutated(obj, dice)
+    if method == "PATCH" and isinstance(obj, dict) and obj:
+        obj = {key: obj[key] for key in obj if dice.random() < 0.5}
+    data = json.dumps(obj).encode()
+    match dice.randrange(40):
+        case 0:
+            return b""
+        case 1:
+            return data[: dice.randrange(len(data) + 1)]
+        case 2:
+            return bytes(dice.randrange(256) for _ in range(dice.randrange(40)))
+        case 3:
+            return dice.choice((b"[" * 5000, b'{"a":' * 5000, b"1" * 5000, b"\x00", b"null", b'"\\ud800"'))
+    return data
+
+
+def own_path(dice: random.Random) -> tuple[str, str]:
+    """Method and path of one of the lab's own operations."""
+    pattern = dice.choice(list(WORDS))
+    verb = [dice.choice(NAMES) if part == "*" else part for part in pattern[1:]]
+    if pattern[1] == "nodes":
+        verb += [dice.choice(("pause", "resume", "x"))]
+    if pattern[1] == "pods":
+        verb = ["pods", "default", dice.choice(NAMES), dice.choice(("log", "log", "x"))]
+    return pattern[0], "/".join((OWN, *verb))
+
+
+def object_path(dice: random.Random, resource: Resource) -> tuple[str, str]:
+    """Method and path of objects of a kind, or of one."""
+    version = resource.type.API_VERSION
+    parts = ["api" if "/" not in version else "apis", version]
+    if resource.type.namespaced and dice.random() < 0.9:
+        parts += ["namespaces", dice.choice(("default", "default", "default", "default", "default", *NAMES))]
+    parts.append(resource.plural)
+    methods = ["GET", "GET", "POST", "POST", "POST", "DELETE"]
+    if dice.random() < 0.6:
+        mine = [obj["metadata"]["name"] for obj in OBJECTS if obj.get("kind") == resource.kind]
+        parts.append(dice.choice(mine) if mine and dice.random() < 0.8 else dice.choice(NAMES))
+        methods = ["GET", "PUT", "PUT", "PATCH", "PATCH", "PATCH", "DELETE"]
+        if dice.random() < 0.3:
+            parts.append(dice.choice(("scale", "status", "status", "log", "x")))
+    if dice.random() < 0.05:
+        parts[dice.randrange(len(parts))] = dice.choice(NAMES)
+    return dice.choice(methods), "/" + "/".join(parts)
+
+
+def query_of(dice: random.Random, method: str, path: str) -> str:
+    if dice.random() < 0.6:
+        return ""
+    fitting = {"GET": words.LIST, "DELETE": (*words.DELETE, "labelSelector", "fieldSelector")}.get(method, words.WRITE)
+    if path.startswith(OWN + "/"):
+        fitting = [w for key, known in WORDS.items() if key[1] in path for w in known] or fitting
+    known = [
+        dice.choice(fitting) if dice.random() < 0.9 else dice.choice(QUERY) for _ in range(dice.choice((1, 1, 2, 3)))
+    ]
+    text = "&".join(f"{quote(key)}={quote(dice.choice(VALUES))}" for key in known)
+    return text + dice.choice(("", "", "", "", "", "", "&", "&&=", "%ff", "%", ";x"))
+
+
+async def fuzz(face: Face, dice: random.Random, number: int) -> str:
+    """One request; what was wrong with its answer, "" for nothing."""
+    resource = dice.choice(RESOURCES)
+    method, path = own_path(dice) if dice.random() < 0.25 else object_path(dice, resource)
+    query = query_of(dice, method, path)
+    method = method if dice.random() < 0.97 else dice.choice(METHODS)
+    kind = "" if path.startswith(OWN + "/") and resource.kind != "Lab" else resource.kind
+    kind = "Scale" if path.endswith("/scale") else "DeleteOptions" if method == "DELETE" else kind
+    body = body_of(dice, kind, method) if method not in ("GET", "HEAD") or dice.random() < 0.03 else b""
+    if path.removeprefix(OWN) in ("/up", "/apply", "/delete") and method == "POST":
+        body = json.dumps({"objects": [dice.choice(JUNK)]}).encode()  # a good one would wait for a kernel
+    if path.endswith("/diagnose"):
+        body = json.dumps({"node": dice.choice(JUNK[1:])}).encode()
+    form = "application/merge-patch+json" if method == "PATCH" else None
+    form = dice.choice(FORMS) if dice.random() < 0.05 else form
+    accept = dice.choice(ACCEPTS) if dice.random() < 0.05 else None
+    said = await face.ask(
+        method,
+        path,
+        body,
+        query=query,
+        content_type=form,
+        accept=accept,
+        patience=0.01,
+    )
+    where = f"{number}: {method} {path}?{query} {form} {accept} {body[:300]!r}: {said.code} {said.body[:300]!r}"
+    if said.code >= 500 and said.code != 504:
+        return where
+    if said.code >= 400:
+        try:
+            status = said.json
+        except ValueError:
+            return where
+        if not isinstance(status, dict) or status.get("kind") != "Status" or status.get("code") != said.code:
+            return where
+    for line in said.body.splitlines() if said.code == 200 else ():
+        if b'"type":"error"' in line and b'"code":500' in line:
+            return where
+    return ""
+
+
+def test_no_request_is_answered_with_a_500(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path))
+    monkeypatch.setattr(standing, "WAIT", 0.0)
+    dice = random.Random(SEED)
+    wrong: list[str] = []
+
+    async def main() -> None:
+        async with face_of(whole=True) as face:
+            for number in range(REQUESTS):
+                if problem := await fuzz(face, dice, number):
+                    wrong.append(problem)
+            assert not face.cluster.informer.problems
+            for kind in face.cluster.snapshot.objects.values():
+                for obj in kind.values():
+                    decode(type(obj), encode(obj))
+            for resource in RESOURCES:
+                version = resource.type.API_VERSION
+                path = f"/api{'s' if '/' in version else ''}/{version}/{resource.plural}"
+                assert (await face.ask("GET", path)).code == 200
+
+    asyncio.run(main())
+    assert not wrong, "\n".join(wrong[:20])
