@@ -1,176 +1,327 @@
-"""Running one pod: its responders, and its commands restarted when they end, as restartPolicy Always asks."""
+"""One container: its command, or the built-in responder in its place; started again as its restartPolicy asks.
+
+Whatever goes wrong with it is in its status, and nowhere else: another try follows, later and later.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import signal
-import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
+from msgspec.structs import replace
+
+from k8snetlab.agent.backoff import RELIST, BackOff
+from k8snetlab.agent.instance import Exit, Instance
 from k8snetlab.agent.responder import Listener
-from k8snetlab.agent.workload import ContainerState, ContainerWork, PodState, PodWork
-from k8snetlab.errors import K8sNetLabError, NotFoundError
-from k8snetlab.kernel import launch, processes
-
-BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
-"""Seconds before each restart of a command that ended, as CrashLoopBackOff grows (kubelet: 10 s doubling to 5 min)."""
-
+from k8snetlab.agent.rotation import LogKeeper
+from k8snetlab.agent.workload import ContainerWork, Happening, PodWork
+from k8snetlab.api.core import (
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStateTerminated,
+    ContainerStateWaiting,
+    ContainerStatus,
+)
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel import cgroups, launch, processes
 
 LOGS = "K8SNETLAB_LOGS"
 """In the environment of every command: the directory of its pod's logs, by which a lab knows its own."""
 SETTLED = 0.2
-"""Seconds after which a command that has not ended counts as running: one that cannot start never does."""
+"""Seconds for which one waits whether a command that has begun ends at once."""
+START_ERROR = 128
+"""The exit code of a container that could not be started, as containerd gives it."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class PodRunner:
-    """One pod's containers; `changed` is called with this runner when a container's state changes by itself."""
+class Container:
+    """`changed` is called when its status has changed by itself; `tell` with what an Event should say."""
 
-    def __init__(self, pod: PodWork, changed: Callable[[PodRunner], None]) -> None:
-        self._containers = [_Container(pod, work, lambda: changed(self)) for work in pod.containers]
-        self._pod = pod
-
-    @property
-    def state(self) -> PodState:
-        return PodState(self._pod.uid, tuple(container.state for container in self._containers))
-
-    async def start(self) -> None:
-        for container in self._containers:
-            await container.start()
-
-    async def stop(self, grace: float | None = None) -> None:
-        """Ends all containers; commands get SIGTERM and `grace` seconds (the pod's own by default)."""
-        grace = self._pod.grace if grace is None else min(grace, self._pod.grace)
-        await asyncio.gather(*(container.stop(grace) for container in self._containers))
-
-
-class _Container:
-    def __init__(self, pod: PodWork, work: ContainerWork, changed: Callable[[], None]) -> None:
-        self._pod, self._work, self._changed = pod, work, changed
+    def __init__(
+        self,
+        pod: PodWork,
+        work: ContainerWork,
+        logs: LogKeeper,
+        changed: Callable[[], None],
+        tell: Callable[[Happening], None],
+    ) -> None:
+        self._pod, self._work, self._logs, self._changed, self._tell = pod, work, logs, changed, tell
         self._listeners: list[Listener] = []
-        self._process: subprocess.Popen[bytes] | None = None
+        self._instance: Instance | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._started = asyncio.Event()
-        self._restarts = 0
-        self._state: Literal["Running", "Waiting", "Terminated"] = "Waiting"
-        self._message = "ContainerCreating"
+        self._settled = asyncio.Event()
+        self.runs = asyncio.Event()
+        """Set once it has run, for those that wait for a sidecar."""
+        self.done = asyncio.Event()
+        """Set when it has ended and is not started again."""
+        self._stopping = False
+        creating = ContainerState(waiting=ContainerStateWaiting(reason="ContainerCreating"))
+        known = next((s for s in pod.statuses if s.name == work.name), None)
+        self.status = ContainerStatus(
+            name=work.name,
+            image=work.image,
+            started=False,
+            state=creating,
+            restartCount=known.restartCount if known else 0,
+            lastState=known.lastState if known else ContainerState(),
+        )
+        self._resumed = self._taken_up(known) if known else False
 
-    @property
-    def state(self) -> ContainerState:
-        return ContainerState(self._work.name, self._state, self._restarts, self._message)
+    # --- what was before ---
+
+    def _taken_up(self, known: ContainerStatus) -> bool:
+        """Goes on from what is known of it; True when it has ended for good. What was running is gone with the kubelet
+        or the sandbox that it ran in."""
+        ended = known.state.terminated
+        if ended is None and known.state.running is not None and self._work.command:
+            ended = ContainerStateTerminated(
+                exitCode=137,
+                reason="ContainerStatusUnknown",
+                message="The container could not be located when the pod was run again",
+                startedAt=known.state.running.startedAt,
+                finishedAt=_now(),
+            )
+        if ended is None:
+            return False
+        if not self._again(ended.exitCode):
+            self.status = replace(self.status, state=ContainerState(terminated=ended))
+            return True
+        self.status = replace(
+            self.status, restartCount=known.restartCount + 1, lastState=ContainerState(terminated=ended)
+        )
+        return False
+
+    def _again(self, code: int) -> bool:
+        policy = "Always" if self._work.sidecar else self._pod.restart
+        return not self._stopping and (policy == "Always" or (policy == "OnFailure" and code != 0))
+
+    # --- its life ---
 
     async def start(self) -> None:
-        if self._work.command:
-            self._supervisor = asyncio.create_task(self._supervise())
-            await self._started.wait()
+        """Returns when it runs, cannot be started, or has ended again."""
+        if self._resumed:
+            if self._work.command:
+                await asyncio.to_thread(self._end_leftovers)
+            self._conclude()
             return
-        problems = []
-        for port, protocol in self._work.ports:
-            listener = Listener(self._pod, port, protocol)
-            try:
-                await listener.start()
-                self._listeners.append(listener)
-            except (K8sNetLabError, OSError) as error:
-                problems.append(str(error))
-        self._set("Waiting" if problems else "Running", "; ".join(problems))
+        if not self._work.command and await self._listen() is None:
+            self._running()
+            return
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"{self._pod.name}/{self._work.name}")
+        self._supervisor.add_done_callback(lambda _: self._settled.set())
+        await self._settled.wait()
 
     async def stop(self, grace: float) -> None:
-        for listener in self._listeners:
-            listener.close()
+        """Ends it; a command gets SIGTERM and `grace` seconds."""
+        self._stopping = True
         if self._supervisor is not None:
             self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
-        if self._process is not None:
-            await _end(self._process, grace)
-        self._set("Terminated", "")
-
-    def _set(self, state: Literal["Running", "Waiting", "Terminated"], message: str) -> None:
-        self._state, self._message = state, message
-        self._started.set()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
+        self._silence()
+        ended: ContainerStateTerminated | None = None
+        running = self.status.state.running
+        if self._instance is not None:
+            self._event("Killing", f"Stopping container {self._work.name}")
+            ended = self._ended(await self._instance.end(grace))
+            self._instance = None
+            self._logs.forget(self._log)
+        elif running is not None:
+            ended = _terminated(0, "Completed", running.startedAt)
+        if ended is not None:
+            self.status = replace(self.status, state=ContainerState(terminated=ended), ready=False, started=False)
+        self._conclude()
 
     async def _supervise(self) -> None:
-        """Keeps the command running; what it prints is appended to the container's log."""
-        await asyncio.to_thread(self._end_leftovers)
+        backoff, loop = BackOff(), asyncio.get_running_loop()
+        if self._work.command:
+            await asyncio.to_thread(self._end_leftovers)
         while True:
-            began = asyncio.get_running_loop().time()
             try:
-                self._process = self._spawn()
-            except (K8sNetLabError, OSError) as error:
-                self._set("Waiting", f"RunContainerError: {error}")
-            else:
-                staying = asyncio.create_task(self._stay(self._process))
-                try:
-                    code = await _exit_code(self._process)
-                finally:
-                    staying.cancel()
-                self._set("Waiting", f"CrashLoopBackOff: exited with {code}")
-            self._changed()
-            if asyncio.get_running_loop().time() - began > 60:
-                self._restarts = 0
-            await asyncio.sleep(BACKOFF[min(self._restarts, len(BACKOFF) - 1)])
-            self._restarts += 1
+                ended = await self._once()
+            except Exception as error:  # one container's trouble is that container's
+                ended = self._not_started(_words(error))
+            self._silence()
+            if not self._again(ended.exitCode):
+                self.status = replace(self.status, state=ContainerState(terminated=ended), ready=False, started=False)
+                self._conclude()
+                self._changed()
+                return
+            wait = backoff.ended(loop.time())
+            self._waits(ended, wait)
+            await asyncio.sleep(max(wait, RELIST))
+            backoff.restarted(loop.time())
+            self.status = replace(
+                self.status,
+                restartCount=self.status.restartCount + 1,
+                lastState=ContainerState(terminated=ended),
+            )
 
-    async def _stay(self, process: subprocess.Popen[bytes]) -> None:
-        """Says that the command runs when it has not ended for a while."""
-        await asyncio.sleep(SETTLED)
-        while launch.under_way(process.pid):
-            await asyncio.sleep(SETTLED)
-        self._set("Running", "")
-        if self._restarts:
-            self._changed()
+    async def _once(self) -> ContainerStateTerminated:
+        """Starts it and waits for its end."""
+        if not self._work.command:
+            problem = await self._listen()
+            if problem is None:
+                self._running()
+                self._changed()
+                await asyncio.Event().wait()
+            return _terminated(1, "Error", _now(), problem or "")
+        self._instance = instance = Instance.start(*self._launch(), self._log)
+        self._logs.keep(self._log, self._pod.log_size, self._pod.log_files)
+        try:
+            if (hindrance := await instance.begun()) is not None:
+                await instance.ended()
+                return self._not_started(_explained(hindrance, self._work.command[0]))
+            self._event("Started", "Container started")
+            self._running(settled=False)
+            ending = asyncio.create_task(instance.ended())
+            try:
+                await asyncio.wait({ending}, timeout=SETTLED)
+                if not ending.done():
+                    self._settled.set()
+                    self._changed()
+                return self._ended(await asyncio.shield(ending))
+            finally:
+                ending.cancel()
+        finally:
+            if not self._stopping:
+                self._instance = None
+                self._logs.forget(self._log)
 
-    def _end_leftovers(self) -> None:
-        """Ends what a kubelet that was killed left running of this container."""
-        with contextlib.suppress(NotFoundError):
-            processes.terminate(processes.with_environment(self._pod.netns, self._mark), 1.0)
+    async def _listen(self) -> str | None:
+        """Opens the responder's ports, all or none; what is in the way where one cannot be had."""
+        try:
+            for port, protocol in self._work.ports:
+                listener = Listener(self._pod, port, protocol)
+                await listener.start()
+                self._listeners.append(listener)
+        except Exception as error:
+            self._silence()
+            return _words(error)
+        return None
+
+    def _silence(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    # --- what is said of it ---
+
+    def _running(self, settled: bool = True) -> None:
+        state = ContainerState(running=ContainerStateRunning(startedAt=_now()))
+        self.status = replace(self.status, state=state, ready=True, started=True)
+        self.runs.set()
+        if settled:
+            self._settled.set()
+
+    def _conclude(self) -> None:
+        self.done.set()
+        self._settled.set()
+
+    def _waits(self, ended: ContainerStateTerminated, wait: float) -> None:
+        """Between two runs: as it ended, and from the second time on as what waits to be started again."""
+        state = ContainerState(terminated=ended)
+        where = f"{self._pod.name}_{self._pod.namespace}({self._pod.uid})"
+        if wait:
+            message = f"back-off {_duration(wait)} restarting failed container={self._work.name} pod={where}"
+            state = ContainerState(waiting=ContainerStateWaiting(reason="CrashLoopBackOff", message=message))
+            self._event("BackOff", f"Back-off restarting failed container {self._work.name} in pod {where}", True)
+        elif ended.reason == "StartError":
+            waiting = ContainerStateWaiting(reason="RunContainerError", message=ended.message)
+            state = ContainerState(waiting=waiting)
+        last = self.status.lastState if state.terminated else ContainerState(terminated=ended)
+        self.status = replace(self.status, state=state, lastState=last, ready=False, started=False)
+        self._settled.set()
+        self._changed()
+
+    def _ended(self, exit: Exit) -> ContainerStateTerminated:
+        running = self.status.state.running
+        reason = "Completed" if exit.code == 0 else "Error"
+        return replace(_terminated(exit.code, reason, running.startedAt if running else _now()), signal=exit.signal)
+
+    def _not_started(self, message: str) -> ContainerStateTerminated:
+        self._event("Failed", f"Error: {message}", True)
+        with contextlib.suppress(OSError):
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("a", errors="replace") as log:
+                log.write(f"k8snetlab: {message}\n")
+        return _terminated(START_ERROR, "StartError", _now(), message)
+
+    def _event(self, reason: str, message: str, warning: bool = False) -> None:
+        self._tell(Happening(self._work.name, reason, message, warning))
+
+    # --- how it is started ---
+
+    @property
+    def _log(self) -> Path:
+        return log_file(Path(self._pod.log_directory), self._work.name, self.status.restartCount)
 
     @property
     def _mark(self) -> str:
-        return f"K8SNETLAB_CONTAINER={self._pod.uid}/{self._work.name}"
+        return f"{self._pod.uid}/{self._work.name}"
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        directory = Path(self._pod.log_directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        pod = self._pod
+    @property
+    def _group(self) -> str:
+        return f"{self._pod.cgroup}/{self._work.name}" if self._pod.cgroup else ""
+
+    def _launch(self) -> tuple[launch.Setting, tuple[str, ...], dict[str, str]]:
+        pod, work = self._pod, self._work
         environment = {
-            "PATH": os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            "PATH": os.environ.get("PATH", PATH),
             "HOSTNAME": pod.hostname,
             "HOME": "/root",
-            **self._work.env,
+            **work.env,
             LOGS: pod.log_directory,
-            **dict([self._mark.split("=", 1)]),
+            "K8SNETLAB_CONTAINER": self._mark,
         }
-        with (directory / f"{self._work.name}.log").open("ab") as log:
-            work = self._work
-            return launch.popen(
-                pod.netns, pod.hostname, work.command, environment, log.fileno(), work.workingDir or "/", pod.flannel
-            )
+        setting = launch.Setting(pod.netns, pod.hostname, work.workingDir or "/", pod.flannel, self._group)
+        return setting, work.command, environment
+
+    def _end_leftovers(self) -> None:
+        """Ends what a kubelet that was killed left running of this container."""
+        if self._group:
+            with contextlib.suppress(OSError, ValueError):
+                cgroups.end(Path(self._group))
+        with contextlib.suppress(K8sNetLabError, OSError, ValueError):
+            mark = f"K8SNETLAB_CONTAINER={self._mark}"
+            processes.terminate(processes.with_environment(self._pod.netns, mark), 1.0)
 
 
-async def _exit_code(process: subprocess.Popen[bytes]) -> int:
-    """Waits for the process without a thread or a signal handler: its pidfd becomes readable."""
-    loop = asyncio.get_running_loop()
-    fd = os.pidfd_open(process.pid)
-    ended = asyncio.Event()
-    loop.add_reader(fd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(fd)  # before it is closed: its number may be another's at once
-        os.close(fd)
-    return process.wait()
+def log_file(directory: Path, container: str, restarts: int) -> Path:
+    """Where a container's output goes that has been started again so many times."""
+    return directory / container / f"{restarts}.log"
 
 
-async def _end(process: subprocess.Popen[bytes], grace: float) -> None:
-    """SIGTERM to the process's session, SIGKILL after the grace."""
-    for sig, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sig)
-        with contextlib.suppress(TimeoutError, ProcessLookupError):
-            await asyncio.wait_for(_exit_code(process), seconds)
+def _terminated(code: int, reason: str, started: str | None, message: str = "") -> ContainerStateTerminated:
+    return ContainerStateTerminated(exitCode=code, reason=reason, message=message, startedAt=started, finishedAt=_now())
+
+
+def _explained(hindrance: launch.Hindrance, program: str) -> str:
+    if not hindrance.missing:
+        return hindrance.message
+    shown = program if len(program) <= 100 else program[:99] + "…"
+    return (
+        f"{hindrance.message}; {shown} is not on this machine, where a container's command runs: "
+        "without `command` the built-in stand-in would answer"
+    )
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, K8sNetLabError):
+        return error.message
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) if isinstance(error, ValueError | OverflowError) else f"{type(error).__name__}: {error}"
+
+
+def _duration(seconds: float) -> str:
+    """As Go prints it: 10s, 1m20s, 5m0s."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -18,10 +18,13 @@ from pathlib import Path
 
 import msgspec
 
-from k8snetlab.agent.container import PodRunner
 from k8snetlab.agent.health import HealthChecks
+from k8snetlab.agent.rotation import LogKeeper
+from k8snetlab.agent.runner import PodRunner
 from k8snetlab.agent.supervision import Supervisor
-from k8snetlab.agent.workload import HealthWork, PodState, Request, Response
+from k8snetlab.agent.workload import HealthWork, PodState, PodWork, Request, Response
+
+log = logging.getLogger(__name__)
 
 LOOK = 2.0
 """Seconds between two looks whether the lab is still there: a kubelet whose socket was taken away has none."""
@@ -34,6 +37,7 @@ class Kubelet:
         self._pods: dict[str, PodRunner] = {}
         self._health: dict[str, HealthChecks] = {}
         self._writers: set[asyncio.StreamWriter] = set()
+        self._logs = LogKeeper()
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(Request).decode
 
@@ -45,7 +49,8 @@ class Kubelet:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOOK)
         server.close()
-        await asyncio.gather(*(pod.stop(grace=2.0) for pod in self._pods.values()))
+        await asyncio.gather(*(pod.stop(grace=2.0) for pod in self._pods.values()), return_exceptions=True)
+        self._logs.close()
         for writer in self._writers:
             writer.close()
 
@@ -69,17 +74,20 @@ class Kubelet:
             writer.close()
 
     async def _reply(self, writer: asyncio.StreamWriter, request: Request) -> None:
-        error = ""
-        match request.op:
-            case "run":
-                runs = (self._run(work.uid, PodRunner(work, self._changed)) for work in request.pods)
-                states = tuple(await asyncio.gather(*runs))
-            case "stop":
-                states = tuple(await asyncio.gather(*(self._stop(uid) for uid in request.uids)))
-            case "health":
-                states, error = (), await self._answer_health(request.health)
-            case "list":
-                states = tuple(pod.state for pod in self._pods.values())
+        error, states = "", tuple[PodState, ...]()
+        try:
+            match request.op:
+                case "run":
+                    states = tuple(await asyncio.gather(*(self._run(work) for work in request.pods)))
+                case "stop":
+                    states = tuple(await asyncio.gather(*(self._stop(uid, request.keep) for uid in request.uids)))
+                case "health":
+                    error = await self._answer_health(request.health)
+                case "list":
+                    states = tuple(pod.state for pod in self._pods.values())
+        except Exception as problem:  # whoever asks hears of it; the next request is answered as ever
+            log.exception("%s", request.op)
+            error = f"{type(problem).__name__}: {problem}"
         self._send(writer, Response(id=request.id, states=states, error=error))
 
     async def _answer_health(self, work: HealthWork | None) -> str:
@@ -91,23 +99,33 @@ class Kubelet:
             self._health.pop(work.netns).close()
         return "; ".join(problems)
 
-    async def _run(self, uid: str, pod: PodRunner) -> PodState:
+    async def _run(self, work: PodWork) -> PodState:
         """Starts the pod; one that runs already is left as it is."""
-        if uid not in self._pods:
-            self._pods[uid] = pod
-            await pod.start()
-        return self._pods[uid].state
+        pod = self._pods.get(work.uid)
+        if pod is None:
+            pod = self._pods[work.uid] = PodRunner(work, self._logs, self._changed)
+            try:
+                await pod.start()
+            except Exception:
+                log.exception("pod %s/%s", work.namespace, work.name)
+        return pod.take()
 
-    async def _stop(self, uid: str) -> PodState:
+    async def _stop(self, uid: str, keep: bool) -> PodState:
         pod = self._pods.pop(uid, None)
         if pod is None:
             return PodState(uid, ())
-        await pod.stop()
-        return pod.state
+        try:
+            await pod.stop(keep=keep)
+        except Exception:
+            log.exception("pod %s", uid)
+        return pod.take()
 
     def _changed(self, pod: PodRunner) -> None:
+        if self._pods.get(pod.uid) is not pod:
+            return  # it is being stopped: the answer to that tells the rest
+        state = pod.take() if self._writers else pod.state
         for writer in self._writers:
-            self._send(writer, Response(states=(pod.state,)))
+            self._send(writer, Response(states=(state,)))
 
     def _send(self, writer: asyncio.StreamWriter, response: Response) -> None:
         if not writer.is_closing():

@@ -71,7 +71,7 @@ class Listener:
             sock = listen(pod.netns, self._port, self._protocol, ipv6=any(":" in ip for ip in pod.ips))
         except OSError as error:
             raise KernelError(
-                f"pod {pod.namespace}/{pod.name} cannot listen on {self._protocol} port {self._port}: {error.strerror}",
+                f"cannot listen on {self._protocol} port {self._port}: {error.strerror}",
                 "two containers of one pod share the ports",
             ) from error
         if self._protocol == "UDP":

@@ -6,7 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from k8snetlab.api.core import Pod
+from k8snetlab.api.core import ContainerStatus, Pod
+
+LOG_SIZE, LOG_FILES = 10 << 20, 5
+"""kubelet's containerLogMaxSize (bytes) and containerLogMaxFiles: what is kept of a container's output."""
 
 
 class ContainerWork(msgspec.Struct, frozen=True):
@@ -17,11 +20,17 @@ class ContainerWork(msgspec.Struct, frozen=True):
     ports: tuple[tuple[int, str], ...] = ()
     env: dict[str, str] = {}
     workingDir: str = ""
+    image: str = ""
+    sidecar: bool = False
 
 
 class PodWork(msgspec.Struct, frozen=True):
-    """A pod to run in an existing namespace. `grace` is in seconds; logs go to `log_directory`/<container>.log; its
-    commands see the directory `flannel`, where one is given, as /run/flannel."""
+    """A pod to run in an existing namespace. `grace` is in seconds; logs go to `log_directory`/<container>/<n>.log,
+    where n counts its restarts; its commands see the directory `flannel`, where one is given, as /run/flannel.
+
+    `containers` begins with the sidecars. `cgroup` is the control group for its processes, "" where there are none.
+    `statuses` are its containers' as they were last known, of one that has been run before.
+    """
 
     uid: str
     namespace: str
@@ -34,49 +43,65 @@ class PodWork(msgspec.Struct, frozen=True):
     log_directory: str
     grace: float = 30.0
     flannel: str = ""
+    restart: Literal["Always", "OnFailure", "Never"] = "Always"
+    cgroup: str = ""
+    statuses: tuple[ContainerStatus, ...] = ()
+    log_size: int = LOG_SIZE
+    log_files: int = LOG_FILES
 
     @staticmethod
-    def of(pod: Pod, netns: str, log_directory: str, flannel: str = "") -> PodWork:
+    def of(pod: Pod, netns: str, log_directory: str, flannel: str = "", cgroup: str = "") -> PodWork:
+        spec = pod.spec
         return PodWork(
             uid=pod.metadata.uid,
             namespace=pod.namespace,
             name=pod.name,
-            node=pod.spec.nodeName,
+            node=spec.nodeName,
             netns=netns,
-            hostname=pod.hostname if not pod.spec.hostNetwork else pod.spec.nodeName,
+            hostname=pod.hostname if not spec.hostNetwork else spec.nodeName,
             ips=pod.ips,
             containers=tuple(
                 ContainerWork(
                     c.name,
                     command=(*c.command, *c.args) if c.command else (),
-                    ports=tuple((p.containerPort, p.protocol) for p in c.ports),
+                    # Two names, or two ports of the node's, may be one port of the container's.
+                    ports=tuple(dict.fromkeys((p.containerPort, p.protocol) for p in c.ports)),
                     env={e.name: e.value for e in c.env},
                     workingDir=c.workingDir,
+                    image=c.image,
+                    sidecar=sidecar,
                 )
-                for c in pod.spec.containers
+                for sidecar, c in [*((True, c) for c in spec.sidecars), *((False, c) for c in spec.containers)]
             ),
             log_directory=log_directory,
-            grace=float(pod.spec.terminationGracePeriodSeconds),
-            flannel=flannel if pod.spec.hostNetwork else "",
+            grace=float(spec.terminationGracePeriodSeconds),
+            flannel=flannel if spec.hostNetwork else "",
+            restart=spec.restartPolicy,
+            cgroup=cgroup,
+            statuses=(*pod.status.initContainerStatuses, *pod.status.containerStatuses),
         )
 
 
-class ContainerState(msgspec.Struct, frozen=True):
-    """`state` is Running, Waiting or Terminated; `message` says why it is not running."""
+class Happening(msgspec.Struct, frozen=True):
+    """What an Event is to tell of a container, in kubelet's words."""
 
-    name: str
-    state: Literal["Running", "Waiting", "Terminated"]
-    restarts: int = 0
-    message: str = ""
+    container: str
+    reason: str
+    message: str
+    warning: bool = False
 
 
 class PodState(msgspec.Struct, frozen=True):
+    """The statuses of a pod's containers, sidecars first, and what happened since the last time; no containers: the
+    kubelet has lost it."""
+
     uid: str
-    containers: tuple[ContainerState, ...]
+    containers: tuple[ContainerStatus, ...]
+    happened: tuple[Happening, ...] = ()
 
     @property
     def ready(self) -> bool:
-        return all(c.state == "Running" for c in self.containers)
+        return all(c.ready for c in self.containers)
 
 
 class HealthWork(msgspec.Struct, frozen=True):
@@ -95,6 +120,8 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     op: Literal["run", "stop", "list", "health"]
     pods: tuple[PodWork, ...] = ()
     uids: tuple[str, ...] = ()
+    keep: bool = False
+    """Whether what stopped pods have written stays: they are to be run again."""
     health: HealthWork | None = None
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from k8snetlab.api.core import Condition, ContainerStatus, Pod, PodSpec
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Condition, ContainerStateTerminated, ContainerStatus, Pod, PodSpec
 
 UNREACHABLE = "NodeLost"
 
@@ -92,6 +94,69 @@ def conditions(spec: PodSpec, phase: str, statuses: Iterable[ContainerStatus]) -
         Condition(type="ContainersReady", status=ready.status, reason=ready.reason, message=ready.message),
         ready,
     )
+
+
+def observed(pod: Pod, statuses: tuple[ContainerStatus, ...], host: str, now: str) -> Pod:
+    """The pod with what its kubelet sees of it: the statuses of its containers, sidecars first. A pod that has ended
+    stays ended, and with no statuses (its kubelet has lost it) its containers are as they were, and not ready. `now` is
+    an RFC 3339 timestamp."""
+    if not statuses:
+        if pod.ended:
+            return pod
+        known = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
+        statuses = tuple(replace(status, ready=False) for status in known)
+    at = pod.status.phase if pod.ended else phase(pod.spec, statuses)
+    sidecars = {container.name for container in pod.spec.sidecars}
+    status = replace(
+        pod.status,
+        phase=at,
+        hostIP=host,
+        startTime=pod.status.startTime or now,
+        conditions=_since(conditions(pod.spec, at, statuses), pod.status.conditions, now),
+        initContainerStatuses=tuple(s for s in statuses if s.name in sidecars),
+        containerStatuses=tuple(s for s in statuses if s.name not in sidecars),
+        reason="",
+        message="",
+    )
+    return replace(pod, status=status)
+
+
+def _since(new: tuple[Condition, ...], old: tuple[Condition, ...], now: str) -> tuple[Condition, ...]:
+    """Conditions with the times of their last change."""
+    before = {condition.type: condition for condition in old}
+    return tuple(
+        replace(
+            condition,
+            lastTransitionTime=had.lastTransitionTime or now
+            if (had := before.get(condition.type)) and had.status == condition.status
+            else now,
+        )
+        for condition in new
+    )
+
+
+def trouble(pod: Pod) -> str:
+    """Why a pod does not run, or has failed; "" where nothing is known to be wrong with it."""
+    said = []
+    for status in (*pod.status.initContainerStatuses, *pod.status.containerStatuses):
+        state, last = status.state, status.lastState.terminated
+        why = ""
+        if state.waiting and state.waiting.reason not in ("", "ContainerCreating", "PodInitializing"):
+            why = f"{state.waiting.reason}: {_how(last) if last else state.waiting.message}"
+        elif state.terminated and not pod.ended:
+            if restarts(pod.spec, state.terminated.exitCode):
+                why = f"{state.terminated.reason}: {_how(state.terminated)}"
+        elif state.terminated and state.terminated.exitCode:
+            why = f"{state.terminated.reason}: {_how(state.terminated)}"
+        if why and why not in said:
+            said.append(why)
+    return "; ".join(said) if said and pod.status.phase != "Succeeded" else pod.status.message
+
+
+def _how(ended: ContainerStateTerminated) -> str:
+    if ended.message:
+        return ended.message
+    return f"ended by signal {ended.signal}" if ended.signal else f"exited with {ended.exitCode}"
 
 
 # --- what `get pods` prints -------------------------------------------------------------------------------------------

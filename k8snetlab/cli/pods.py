@@ -58,6 +58,7 @@ def logs(
     container: Annotated[str, typer.Option("-c", "--container", help="Which one, where there are more.")] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
     tail: Annotated[int, typer.Option("--tail", metavar="N", min=-1, help="The last N lines; -1: all.")] = -1,
+    previous: Annotated[bool, typer.Option("-p", "--previous", help="Of the run before the last restart.")] = False,
     namespace: NamespaceOption = "default",
     lab: LabOption = None,
 ) -> None:
@@ -68,6 +69,6 @@ def logs(
     first, *others = pods_of(client, pod, namespace)
     if others:
         typer.echo(f"{pod} has {len(others) + 1} pods; this is {first}", err=True)
-    for chunk in client.logs(namespace, first, container, follow, tail):
+    for chunk in client.logs(namespace, first, container, follow, tail, previous):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()

@@ -2,11 +2,17 @@
 
 A fresh Python enters the namespaces and becomes the command (15 ms): a mount namespace is entered by a whole process,
 and nothing but exec is safe after fork in a process with threads.
+
+Whatever the command starts stays in the control group that it was started in. Where there is none, it gets a pid
+namespace: when its first process ends, the kernel ends all others.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -14,76 +20,179 @@ import sys
 import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
+
+import msgspec
 
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import cgroups, netns, syscalls
+
+_PR_SET_PDEATHSIG = 1
+TEXT_LIMIT = 4096
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """Where a command runs: a namespace ("" for the machine's own), its hostname, the directory it begins in, what it
+    sees as /run/flannel, and the control group that holds it ("" for a pid namespace instead). What is not `held` is
+    in neither: what it leaves behind goes on.
+    """
+
+    netns: str
+    hostname: str = ""
+    directory: str = "/"
+    flannel: str = ""
+    cgroup: str = ""
+    held: bool = True
+
+
+class Hindrance(msgspec.Struct, frozen=True):
+    """Why a command did not begin; `missing` says that there is no such program."""
+
+    message: str
+    missing: bool = False
 
 
 def popen(
-    name: str,
-    hostname: str,
-    argv: Sequence[str],
-    environment: Mapping[str, str],
-    log: int,
-    directory: str = "/",
-    flannel: str = "",
-) -> subprocess.Popen[bytes]:
-    """The started process, leader of a session of its own, with its output on descriptor `log`.
+    setting: Setting, argv: Sequence[str], environment: Mapping[str, str], log: int
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The started process, leader of a session of its own, with its output on descriptor `log`; and a descriptor that
+    ends when the command has begun, after a Hindrance where it cannot (`hindrance` reads it). The caller closes it.
 
-    What hinders the command itself (not found) is written to the log; the exit code is then 127 or 126, as a shell's.
-    Raises NotFoundError when there is no such namespace.
+    Raises NotFoundError when there is no such namespace, OSError and ValueError for what no process can be made of.
     """
-    return subprocess.Popen(
-        command(name, hostname, argv, directory, flannel),
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
+    said, say = os.pipe()
+    try:
+        process = subprocess.Popen(
+            command(setting, argv, report=say),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(say,),
+            umask=0o022,
+        )
+    except BaseException:
+        os.close(said)
+        raise
+    finally:
+        os.close(say)
+    return process, said
 
 
-def command(
-    name: str, hostname: str, argv: Sequence[str], directory: str = "/", flannel: str = "", terminal: bool = False
-) -> list[str]:
+def hindrance(said: bytes) -> Hindrance | None:
+    """What a command's descriptor told until its end; None when the command began."""
+    return msgspec.json.decode(said, type=Hindrance) if said else None
+
+
+def command(setting: Setting, argv: Sequence[str], terminal: bool = False, report: int = -1) -> list[str]:
     """The command line of a process that enters the namespace and becomes `argv`. Raises NotFoundError.
 
     With a `terminal` on standard input, which it then takes for its controlling one, it must lead a session.
     """
-    netns.inode(name)
-    how = "terminal" if terminal else ""
-    return [sys.executable, "-I", "-m", "k8snetlab.kernel.launch", name, hostname, directory, flannel, how, *argv]
+    netns.inode(setting.netns)
+    how = json.dumps({**msgspec.structs.asdict(setting), "terminal": terminal, "report": report})
+    return [sys.executable, "-I", "-m", "k8snetlab.kernel.launch", how, *argv]
 
 
-def under_way(pid: int) -> bool:
-    """Whether the started process has yet to become its command."""
-    try:
-        return __name__.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
+def become(setting: Setting, argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replaces this process, which has a single thread, by the command. Raises OSError, NotFoundError.
+
+    Without a control group it stays, as the parent of the pid namespace, and ends with the command's exit code.
+    """
+    if setting.held and not _joined(setting.cgroup):
+        _in_pid_namespace()
+    netns.enter_and_exec(setting.netns, setting.hostname, argv, environment, setting.flannel)
 
 
-def _main(name: str, hostname: str, directory: str, flannel: str, terminal: str, *argv: str) -> None:
+def _joined(group: str) -> bool:
+    if group:
+        with contextlib.suppress(OSError):
+            cgroups.join(Path(group))
+            return True
+    return False
+
+
+def _in_pid_namespace() -> None:
+    """Returns in a new process, the second of a new pid namespace; its ancestors wait and pass on its exit code."""
+    syscalls.unshare(syscalls.CLONE_NEWPID)
+    first = os.fork()
+    if first:
+        _wait_for(first)
+    syscalls.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount("", "/", "none", syscalls.MS_SLAVE | syscalls.MS_REC)
+        syscalls.mount("proc", "/proc", "proc", 0)
+    second = os.fork()
+    if second:
+        _wait_for(second)
+
+
+def _wait_for(child: int) -> NoReturn:
+    """As an init does: orphans are reaped, what ends others does not end this one first."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, lambda *_: None)
+    os.closerange(3, 1 << 20)  # who reads what the command reports waits for its end
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+
+
+def _main(how: str, *argv: str) -> None:
+    given = json.loads(how)
+    terminal, report = given.pop("terminal"), given.pop("report")
+    setting = Setting(**given)
+    if report >= 0:
+        os.set_inheritable(report, False)
     if terminal:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # who started us may ignore Ctrl-C; the command does not
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     try:
-        os.chdir(directory)
+        os.chdir(setting.directory)
     except OSError as error:
-        sys.exit(_said(126, f"working directory {directory}: {error.strerror}"))
+        shown = setting.directory if len(setting.directory) <= 200 else setting.directory[:199] + "…"
+        _give_up(126, Hindrance(f'chdir to cwd ("{shown}") failed: {_words(error)}'), report)
+    except ValueError as error:
+        _give_up(126, Hindrance(f"chdir to cwd failed: {error}"), report)
     try:
-        netns.enter_and_exec(name, hostname, argv, os.environ, flannel)
-    except FileNotFoundError:
-        sys.exit(_said(127, f"{argv[0]}: command not found"))
+        become(setting, argv, os.environ)
+    except FileNotFoundError as error:
+        _give_up(127, Hindrance(refusal(argv[0], error), missing=True), report)
     except OSError as error:
-        sys.exit(_said(126, f"{argv[0]}: {error.strerror}"))
+        _give_up(126, Hindrance(refusal(argv[0], error)), report)
     except K8sNetLabError as error:
-        sys.exit(_said(126, error.message))
+        _give_up(126, Hindrance(error.message), report)
+    except (ValueError, IndexError) as error:  # a NUL, an empty name
+        _give_up(126, Hindrance(f"{argv[0]!r:.200}: {error}"), report)
 
 
-def _said(code: int, text: str) -> int:
-    sys.stderr.write(f"k8snetlab: {text}\n")
-    return code
+def refusal(program: str, error: OSError) -> str:
+    """Why a program cannot be executed, in runc's words."""
+    shown = program if len(program) <= 200 else program[:199] + "…"
+    if isinstance(error, FileNotFoundError):
+        why = f"stat {shown}: no such file or directory" if "/" in program else "executable file not found in $PATH"
+        if "/" in program and Path(program).exists():
+            why = "no such file or directory"  # it is there: what its first line names is not
+    else:
+        why = _words(error)
+    return f'exec: "{shown}": {why}: unknown'
+
+
+def _words(error: OSError) -> str:
+    """An error as Go prints it: in small letters."""
+    text = os.strerror(error.errno) if error.errno else str(error)
+    return "argument list too long" if error.errno == errno.E2BIG else text[:1].lower() + text[1:]
+
+
+def _give_up(code: int, why: Hindrance, report: int) -> NoReturn:
+    if report >= 0:
+        os.write(report, msgspec.json.encode(msgspec.structs.replace(why, message=why.message[:TEXT_LIMIT])))
+    else:
+        sys.stderr.write(f"k8snetlab: {why.message}\n")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

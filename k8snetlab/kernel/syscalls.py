@@ -7,12 +7,16 @@ import os
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
+CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_SLAVE = 0x80000
 MS_SHARED = 0x100000
 MNT_DETACH = 2
+FALLOC_FL_PUNCH_HOLE = 3
+"""PUNCH_HOLE with KEEP_SIZE, without which it is refused."""
+IN_MODIFY_ONCE = 0x80000002
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -37,6 +41,27 @@ def umount(target: str, flags: int = MNT_DETACH) -> None:
     _checked(_libc.umount2(target.encode(), flags), target)
 
 
+def prctl(option: int, argument: int) -> None:
+    """prctl(2) with one argument. Raises OSError."""
+    _checked(_libc.prctl(option, ctypes.c_ulong(argument), 0, 0, 0), "prctl")
+
+
+def punch(fd: int, offset: int, length: int) -> None:
+    """Gives back the room of a part of a file, which then reads as zeros; the rest stays. Raises OSError."""
+    result = _libc.fallocate(fd, FALLOC_FL_PUNCH_HOLE, ctypes.c_int64(offset), ctypes.c_int64(length))
+    _checked(result, "fallocate")
+
+
+def inotify() -> int:
+    """A descriptor that becomes readable as files change, the caller's to close. Raises OSError."""
+    return _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify_init1")
+
+
+def await_write(fd: int, path: str) -> int:
+    """Has `inotify` tell once that a file was written to; returns the watch's number. Raises OSError."""
+    return _checked(_libc.inotify_add_watch(fd, os.fsencode(path), ctypes.c_uint32(IN_MODIFY_ONCE)), path)
+
+
 def getsockopt(fd: int, level: int, option: int, given: bytes, size: int) -> bytearray:
     """getsockopt(2) that also hands something in, and takes more than the 1,024 bytes of the socket module."""
     buffer = bytearray(size)
@@ -48,7 +73,8 @@ def getsockopt(fd: int, level: int, option: int, given: bytes, size: int) -> byt
     return buffer[: length.value]
 
 
-def _checked(result: int, what: str) -> None:
+def _checked(result: int, what: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), what)
+    return result

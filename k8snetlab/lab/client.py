@@ -170,10 +170,17 @@ class Client:
         return self._json("GET", f"{OWN}/tables/{quote(place)}?{query}")
 
     def logs(
-        self, namespace: str, pod: str, container: str = "", follow: bool = False, last: int = -1
+        self,
+        namespace: str,
+        pod: str,
+        container: str = "",
+        follow: bool = False,
+        last: int = -1,
+        previous: bool = False,
     ) -> Iterator[bytes]:
-        """What a container wrote: its `last` lines, or (negative) all."""
-        query = urlencode({"container": container, "follow": str(follow).lower(), "tailLines": last})
+        """What a container wrote: its `last` lines, or (negative) all; or, `previous`, what its run before wrote."""
+        asked = {"container": container, "follow": str(follow).lower(), "tailLines": last}
+        query = urlencode(asked | ({"previous": "true"} if previous else {}))
         path = f"{OWN}/pods/{quote(namespace, safe='')}/{quote(pod, safe='')}/log?{query}"
         connection, response = self._request("GET", path, None)
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.pod_state import trouble
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import DaemonError, KernelError
 from k8snetlab.lab.across.pace import Agent, Pace
@@ -29,8 +30,6 @@ HOPELESS = 2.0
 """Seconds after which a pod that fits no node is given up, when nothing is ending that may make room for it."""
 BEAT = 1.0
 """Seconds between two words about what is waited for."""
-BEGINNING = ("", "ContainerCreating", "PodInitializing")
-"""Reasons of a container that waits for nothing but its start."""
 LINES = 8
 """So many reasons are told at once."""
 
@@ -92,6 +91,8 @@ class _Look(msgspec.Struct):
     progress: list[Event]
     reasons: list[str]
     failed: list[Pod]
+    over: list[Pod]
+    """Pods that have failed and are not started again, as their restartPolicy asks."""
     homeless: list[Pod]
     failing: list[AgentTask]
     paused: dict[str, list[Pod]]
@@ -118,7 +119,7 @@ class _Waiting:
         failing = [t for t in tasks if t.state.failures >= PATIENCE and t.state.failed >= self._since]
         refusing = [agent.name for agent in self._failing_afar()]
         broken = {*refusing, *(task.name for task in failing)}
-        look = _Look(snapshot, None, [], [], [], [], failing, {})
+        look = _Look(snapshot, None, [], [], [], [], [], failing, {})
         ready, misfits = 0, []
         for pod in pods:
             node = snapshot.get(Node, pod.spec.nodeName) if pod.spec.nodeName else None
@@ -134,7 +135,10 @@ class _Waiting:
                 ready += 1
             elif _unschedulable(pod):
                 misfits.append(pod)
-            elif pod.ended or pod.status.message or _troubles(pod):
+            elif pod.ended:
+                ready += 1
+                look.over.append(pod)
+            elif trouble(pod):
                 look.failed.append(pod)
             else:
                 look.reasons.append(f"pod {pod.namespace}/{pod.name}: {_doing(pod)}")
@@ -142,7 +146,7 @@ class _Waiting:
             look.failed += misfits
         else:
             look.reasons += [f"pod {pod.namespace}/{pod.name}: {_why(pod)}" for pod in misfits]
-        pending = [f"{pod.namespace}/{pod.name}" for pod in pods if not pod.ready]
+        pending = [f"{pod.namespace}/{pod.name}" for pod in pods if not pod.ready and not pod.ended]
         if settled:
             look.reasons += self._own.short(snapshot)
         else:
@@ -182,6 +186,7 @@ class _Waiting:
                 events.append(_warning(_of_paused(task.name, look.paused.get(task.name, []))))
         here = {task.name for task in self._agents.tasks}
         events += [_warning(_of_paused(name, pods)) for name, pods in look.paused.items() if name not in here]
+        events += [_warning(f"pod {pod.namespace}/{pod.name} has failed: {_why(pod)}") for pod in look.over]
         for pod in look.failed:
             message = f"pod {pod.namespace}/{pod.name}: {_why(pod)}"
             events.append({"type": "failed", "namespace": pod.namespace, "name": pod.name, "message": message})
@@ -247,20 +252,8 @@ def _doing(pod: Pod) -> str:
 
 
 def _why(pod: Pod) -> str:
-    said = [pod.status.message, *_troubles(pod), *(c.message for c in pod.status.conditions if c.status == "False")]
+    said = [trouble(pod), *(c.message for c in pod.status.conditions if c.status == "False")]
     return next((message for message in said if message), pod.status.reason or pod.status.phase)
-
-
-def _troubles(pod: Pod) -> list[str]:
-    """What keeps containers from running, as kubelet says it."""
-    lines = []
-    for container in (*pod.status.initContainerStatuses, *pod.status.containerStatuses):
-        waiting, ended = container.state.waiting, container.state.terminated
-        if waiting and waiting.reason not in BEGINNING:
-            lines.append(": ".join(filter(None, (waiting.reason, waiting.message))))
-        elif ended and ended.exitCode:
-            lines.append(": ".join(filter(None, (ended.reason, ended.message or f"exited with {ended.exitCode}"))))
-    return lines
 
 
 def _of_paused(name: str, pods: list[Pod]) -> str:

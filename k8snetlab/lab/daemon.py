@@ -13,13 +13,14 @@ import signal
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import IO
 
 from k8snetlab.agent.node import Report
 from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.agent.workload import PodState
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import capabilities, modules, netns
+from k8snetlab.kernel import capabilities, cgroups, modules, netns
 from k8snetlab.lab.across.everywhere import Everywhere
 from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents, AgentTask
@@ -52,8 +53,8 @@ log = logging.getLogger(__name__)
 class Daemon:
     """Everything of one lab that lives in this process, and the order in which it begins and ends."""
 
-    def __init__(self, lab: str, paths: LabPaths) -> None:
-        self._lab, self._paths = lab, paths
+    def __init__(self, lab: str, paths: LabPaths, groups: Path | None = None) -> None:
+        self._lab, self._paths, self._groups = lab, paths, groups
         self._ledger = Ledger(paths.ledger)
         self._stop = asyncio.Event()
         self._supervisor = Supervisor()
@@ -75,13 +76,14 @@ class Daemon:
         cluster = Cluster(store, informer, shared=machine is not None)
         agents = Agents(cluster, self._ledger, self._paths, self._synced, supervisor, machine)
         remote = Remote(store, machine.node, supervisor) if machine else None
-        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, remote)
+        group = self._cgroup()
+        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, remote, group)
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
         membership = Membership(cluster, agents, leases, machine)
         operations = Operations(
             Changing(cluster, agents, leases, remote),
             Explaining(self._lab, cluster, agents, self._paths, supervisor, remote),
-            Places(cluster, agents, self._paths),
+            Places(cluster, agents, self._paths, group),
             Standing(self._lab, cluster, agents, kubelet, leases, supervisor, self._paths),
             Tables(cluster, leases, self._paths),
         )
@@ -115,6 +117,12 @@ class Daemon:
             await self._server._serve([listener])
             if self._stop.is_set():
                 await asyncio.Event().wait()
+
+    def _cgroup(self) -> Path | None:
+        """The control group for what runs in the lab, in the ledger before it is made; None where none can be made."""
+        if not self._ledger.cgroup and self._groups:
+            self._ledger.own_cgroup(str(self._groups / cgroups.PARENT / self._lab))
+        return Path(self._ledger.cgroup) if self._ledger.cgroup else None
 
     def _synced(self, task: AgentTask, report: Report) -> None:
         if not task.state.error and task.name != "router":
@@ -152,12 +160,13 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    groups = cgroups.hierarchy()
     capabilities.keep_only(capabilities.BITS)
     paths = LabPaths(arguments.lab)
     paths.create()
     with _only_daemon(paths):
         try:
-            asyncio.run(Daemon(arguments.lab, paths).run())
+            asyncio.run(Daemon(arguments.lab, paths, groups).run())
         except K8sNetLabError as error:
             sys.exit(f"{error.message}\t{error.hint}")
 

@@ -6,12 +6,13 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from k8snetlab.agent import removal
 from k8snetlab.agent.container import LOGS
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import modules, netns, processes
+from k8snetlab.kernel import cgroups, modules, netns, processes
 from k8snetlab.kernel.read import cables
 from k8snetlab.lab import labs
 from k8snetlab.lab.client import Client
@@ -73,6 +74,12 @@ def remove_from_machine(lab: str) -> Iterator[dict[str, Any]]:
     yield _progress("namespaces", f"{len(names)} namespaces")
     pids = _workloads(paths, names)
     processes.terminate(pids, GRACE)
+    if ledger.cgroup:
+        group = Path(ledger.cgroup)
+        cgroups.leave(group)
+        cgroups.terminate(group)
+        cgroups.end(group)
+        cgroups.remove_parent(group)
     ends = cables(names) if ledger.additions else ()
     for name in ledger.namespaces:
         netns.delete(name)

@@ -85,16 +85,25 @@ class KubeletLink:
             finally:
                 self._hang_up(ending)
 
-    async def request(self, op: str, pods: Iterable[PodWork] = (), uids: Iterable[str] = ()) -> tuple[PodState, ...]:
+    async def request(
+        self, op: str, pods: Iterable[PodWork] = (), uids: Iterable[str] = (), keep: bool = False
+    ) -> tuple[PodState, ...]:
         """Runs or stops pods; returns their states. Waits for the line, raises DaemonError when it breaks."""
         await self._connected.wait()
         uids = tuple(uids)
-        answer = await self._send(Request(id=next(self._ids), op=op, pods=tuple(pods), uids=uids))  # type: ignore[arg-type]
-        for state in answer.states:
-            self.states[state.uid] = state
+        request = Request(id=next(self._ids), op=op, pods=tuple(pods), uids=uids, keep=keep)  # type: ignore[arg-type]
+        answer = await self._send(request)
+        if answer.error:
+            log.warning("kubelet: %s: %s", op, answer.error)
+        self._note(answer.states)
         for uid in uids:
             self.states.pop(uid, None)
         return answer.states
+
+    def _note(self, states: Iterable[PodState]) -> None:
+        """What happened is told once, by whoever is given the states."""
+        for state in states:
+            self.states[state.uid] = PodState(state.uid, state.containers)
 
     async def answer_health(self, work: HealthWork) -> None:
         """Has a node's healthCheckNodePorts answered so, from now on and by every later kubelet."""
@@ -145,7 +154,7 @@ class KubeletLink:
                     if answer is not None and not answer.done():
                         answer.set_result(response)
                 else:
-                    self.states.update((state.uid, state) for state in response.states)
+                    self._note(response.states)
                     self._changed(response.states)
         finally:
             first.cancel()

@@ -44,11 +44,17 @@ class LoadedBridgeFilter(msgspec.Struct, frozen=True, tag="br_netfilter"):
     """The kernel module br_netfilter was not loaded before this lab."""
 
 
+class OwnedCgroup(msgspec.Struct, frozen=True, tag="cgroup"):
+    """The control group of all that the lab's pods and `exec` start; made when the first of them is."""
+
+    path: str
+
+
 class Undone(msgspec.Struct, frozen=True, tag="undone"):
     """All additions to the machine's own namespace so far were undone."""
 
 
-_Line = OwnedNetns | OwnedProcess | Released | MadeNetnsDirectory | LoadedBridgeFilter | Addition | Undone
+_Line = OwnedNetns | OwnedProcess | Released | MadeNetnsDirectory | LoadedBridgeFilter | OwnedCgroup | Addition | Undone
 
 
 class Ledger:
@@ -62,6 +68,7 @@ class Ledger:
         """What is to be undone in the machine's own namespace."""
         self.made_netns_directory = False
         self.loaded_bridge_filter = False
+        self.cgroup = ""
         self.reload()
 
     def reload(self) -> None:
@@ -107,6 +114,9 @@ class Ledger:
     def own_process(self, role: str, process: ProcessId) -> None:
         self._append([OwnedProcess(role, process)])
 
+    def own_cgroup(self, path: str) -> None:
+        self._append([OwnedCgroup(path)] if path != self.cgroup else [])
+
     def own_netns_directory(self) -> None:
         self._append([MadeNetnsDirectory()])
 
@@ -125,6 +135,8 @@ class Ledger:
                 self.made_netns_directory = True
             case LoadedBridgeFilter():
                 self.loaded_bridge_filter = True
+            case OwnedCgroup():
+                self.cgroup = line.path
             case Undone():
                 self.additions.clear()
             case _:

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
 from k8snetlab.agent.node import NodeAgent
+from k8snetlab.agent.runner import forget_logs
 from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.agent.workload import PodState, PodWork
-from k8snetlab.api.core import (
-    Condition,
-    ContainerState,
-    ContainerStateRunning,
-    ContainerStateWaiting,
-    ContainerStatus,
-    Node,
-    Pod,
-)
-from k8snetlab.api.selection import pods_by_uid
+from k8snetlab.api.core import Condition, Node, Pod
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.pod_state import observed
+from k8snetlab.api.selection import pods_by_node, pods_by_uid
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.errors import NotFoundError
 from k8snetlab.lab.across.pace import Pace
 from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents
-from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.cluster import Cluster, now
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.paths import LabPaths
-from k8snetlab.render.node import pods_of
 from k8snetlab.render.pods import sandbox_name
 
+log = logging.getLogger(__name__)
 DRAIN = 5.0
 """Seconds that a terminating pod at most waits for the rules of every node to stop naming it."""
 
@@ -49,9 +47,11 @@ class PodLifecycle:
         paths: LabPaths,
         supervisor: Supervisor,
         remote: Remote | None = None,
+        group: Path | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
+        self._group = group
         self._remote, self._draining, self._drained = remote, asyncio.Lock(), 0
         self._seen: dict[str, tuple[Snapshot, dict[str, PodState]]] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -96,7 +96,8 @@ class PodLifecycle:
             if recreated or known is not states or not _same_node(node, snapshot, previous):
                 previous = None
             changed = frozenset(snapshot.changes(Pod, previous))
-            pods = [pod for pod in pods_of(snapshot, node) if pod.key in changed]
+            mine = snapshot.select(Pod, pods_by_node, node).values()
+            pods = [pod for pod in mine if pod.key in changed and (pod.ips or pod.ended)]
             for pod in pods:
                 if pod.metadata.deletionTimestamp and pod.metadata.uid not in self._ending:
                     self._ending[pod.metadata.uid] = self._supervisor.finish(
@@ -105,26 +106,53 @@ class PodLifecycle:
             lab = snapshot.lab
             again = [p.metadata.uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
             if again:
-                await self._kubelet.request("stop", uids=again)
-            new = [
-                PodWork.of(
-                    pod,
-                    sandbox_name(lab, pod),
-                    str(self._paths.pod_logs / pod.namespace / pod.name),
-                    str(self._paths.flannel(node)),
-                )
-                for pod in pods
-                if pod.metadata.uid not in self._kubelet.states and not pod.metadata.deletionTimestamp
-            ]
+                await self._kubelet.request("stop", uids=again, keep=True)
+            new = []
+            for pod in pods:
+                if (
+                    pod.metadata.uid not in self._kubelet.states
+                    and not pod.metadata.deletionTimestamp
+                    and not pod.ended
+                ):
+                    with self._apart(pod):
+                        new.append(self._work(pod, lab, node))
             if new:
-                await self._kubelet.request("run", pods=new)
+                by_uid = {pod.metadata.uid: pod for pod in pods}
+                for state in await self._kubelet.request("run", pods=new):
+                    self._tell(by_uid[state.uid], state)
             await self._stop_unknown(snapshot, previous, changed)
         for pod in pods:
-            state = self._kubelet.states.get(pod.metadata.uid)
-            if state is not None:
-                await self._write_status(pod, state)
+            latest = self._kubelet.states.get(pod.metadata.uid)
+            if latest is not None:
+                with self._apart(pod):
+                    await self._write_status(pod, latest)
         seen[node] = snapshot, states
         await self._answer_health(node, recreated)
+
+    def _work(self, pod: Pod, lab: Lab, node: str) -> PodWork:
+        return PodWork.of(
+            pod,
+            sandbox_name(lab, pod),
+            str(self._paths.logs_of(pod)),
+            str(self._paths.flannel(node)),
+            str(self._group / f"pod{pod.metadata.uid}") if self._group else "",
+        )
+
+    @contextlib.contextmanager
+    def _apart(self, pod: Pod) -> Iterator[None]:
+        """One pod's trouble is its own: the others go on."""
+        try:
+            yield
+        except (OSError, ValueError, TypeError) as error:
+            log.exception("pod %s/%s", pod.namespace, pod.name)
+            self._cluster.record(
+                pod,
+                "Warning",
+                "FailedSync",
+                f"error syncing pod: {error}",
+                component="kubelet",
+                host=pod.spec.nodeName,
+            )
 
     async def _answer_health(self, node: str, recreated: frozenset[str]) -> None:
         """Has the kubelet answer on healthCheckNodePorts as the node's agent found right; nodes that went need none."""
@@ -158,12 +186,15 @@ class PodLifecycle:
     async def _end(self, pod: Pod) -> None:
         """Waits until no node's rules lead to the pod any more, then stops and deletes it."""
         try:
-            settled, since = await self._cluster.settled_within(DRAIN), time.monotonic()
-            while not self._agents.all_synced(settled, since) and time.monotonic() < since + DRAIN:
-                await asyncio.sleep(0.01)
-            if self._remote:
-                await self._drained_elsewhere(self._remote, int(pod.metadata.resourceVersion))
-            await self._kubelet.request("stop", uids=[pod.metadata.uid])
+            if not pod.ended:
+                settled, since = await self._cluster.settled_within(DRAIN), time.monotonic()
+                while not self._agents.all_synced(settled, since) and time.monotonic() < since + DRAIN:
+                    await asyncio.sleep(0.01)
+                if self._remote:
+                    await self._drained_elsewhere(self._remote, int(pod.metadata.resourceVersion))
+            for state in await self._kubelet.request("stop", uids=[pod.metadata.uid]):
+                self._tell(pod, state)
+            await asyncio.to_thread(forget_logs, self._paths.logs_of(pod))
             await self._cluster.delete(pod, force=True)
         except NotFoundError:
             pass
@@ -181,43 +212,20 @@ class PodLifecycle:
         lost: set[str] = set()
         for state in states:
             for pod in self._cluster.snapshot.select(Pod, pods_by_uid, state.uid).values():
-                await self._write_status(pod, self._kubelet.states.get(state.uid, state))
-                if not state.containers:
+                with self._apart(pod):
+                    await self._write_status(pod, self._kubelet.states.get(state.uid, state))
+                self._tell(pod, state)
+                if not state.containers and not pod.ended:
                     lost.add(pod.spec.nodeName)
         for node in lost:
             # The kubelet died and lost these pods: they are run again.
             self.node_synced(node, ())
 
     async def _write_status(self, pod: Pod, state: PodState) -> None:
-        ready = state.ready and bool(state.containers)
-
         def change(stored: Pod) -> Pod:
             node = self._cluster.snapshot.get(Node, stored.spec.nodeName)
-            conditions = (
-                Condition(type="PodScheduled", status="True"),
-                Condition(type="Ready", status="True" if ready else "False"),
-            )
-            status = msgspec.structs.replace(
-                stored.status,
-                phase="Running" if state.containers else "Pending",
-                hostIP=node.addresses[0] if node and node.addresses else "",
-                conditions=conditions,
-                containerStatuses=tuple(
-                    ContainerStatus(
-                        name=c.name,
-                        ready=c.state == "Running",
-                        restartCount=c.restarts,
-                        state=ContainerState(
-                            running=ContainerStateRunning() if c.state == "Running" else None,
-                            waiting=ContainerStateWaiting(message=c.message) if c.state == "Waiting" else None,
-                        ),
-                    )
-                    for c in state.containers
-                ),
-                reason="",
-                message="; ".join(c.message for c in state.containers if c.message),
-            )
-            return msgspec.structs.replace(stored, status=status)
+            host = node.addresses[0] if node and node.addresses else ""
+            return observed(stored, state.containers, host, now())
 
         try:
             stored = self._cluster.current(Pod, pod.name, pod.namespace)
@@ -225,6 +233,21 @@ class PodLifecycle:
                 await self._cluster.edit(stored, change)
         except NotFoundError:
             pass
+
+    def _tell(self, pod: Pod, state: PodState) -> None:
+        """What happened to the pod's containers, as Events."""
+        sidecars = {container.name for container in pod.spec.sidecars}
+        for one in state.happened:
+            kind = "initContainers" if one.container in sidecars else "containers"
+            self._cluster.record(
+                pod,
+                "Warning" if one.warning else "Normal",
+                one.reason,
+                one.message,
+                component="kubelet",
+                host=pod.spec.nodeName,
+                field_path=f"spec.{kind}{{{one.container}}}",
+            )
 
     async def _node_ready(self, name: str) -> None:
         node = self._cluster.snapshot.get(Node, name)

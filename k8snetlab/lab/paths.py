@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from k8snetlab.api.core import Pod
 from k8snetlab.errors import InputError
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -45,6 +46,10 @@ class LabPaths:
     def flannel(self, node: str) -> Path:
         """What a node that is a namespace sees as /run/flannel."""
         return self.directory / "flannel" / node
+
+    def logs_of(self, pod: Pod) -> Path:
+        """Of this very pod: one of the same name that comes after it has a directory of its own."""
+        return self.pod_logs / pod.namespace / pod.name / (pod.metadata.uid or "-")
 
     def create(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

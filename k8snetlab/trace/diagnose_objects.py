@@ -13,6 +13,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Container, Node, Pod, Service, ServicePort
 from k8snetlab.api.discovery import Endpoint, EndpointSlice
 from k8snetlab.api.meta import Object
+from k8snetlab.api.pod_state import trouble
 from k8snetlab.api.problems import title
 from k8snetlab.api.selection import pods_of, selects, services_of, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
@@ -50,14 +51,14 @@ def pods(snapshot: Snapshot) -> Iterator[Finding]:
     """Pods that say why they do not run."""
     owners = Owners(snapshot)
     for pod in snapshot.all(Pod).values():
-        if pod.status.message and not pod.ready and not pod.metadata.deletionTimestamp:
+        if (why := trouble(pod)) and not pod.ready and not pod.metadata.deletionTimestamp:
             name = f"{pod.namespace}/{pod.name}"
             yield Finding(
                 "pod",
                 "waiting",
                 pod.spec.nodeName,
                 name,
-                f"pod {name}: {pod.status.message}",
+                f"pod {name}: {why}",
                 "it is no endpoint of any Service, and whoever asks it hears nothing",
                 f"k8snetlab get pods {pod.name} -n {pod.namespace}",
                 owner=owners.of(pod),

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from labs import eventually
 
 from k8snetlab.errors import AlreadyExistsError, InputError, NotFoundError
-from k8snetlab.kernel import launch, netns, processes, syscalls, sysctl
+from k8snetlab.kernel import cgroups, launch, netns, processes, syscalls, sysctl
 
 pytestmark = pytest.mark.root
 Make = Callable[..., str]
@@ -133,42 +135,92 @@ def test_sysctls_are_those_of_the_namespace(namespace: Make) -> None:
     assert sysctl.read("", ["net.ipv4.ip_forward"]) == outside
 
 
-def test_a_launched_command_runs_in_its_own_namespaces(namespace: Make, tmp_path: Path) -> None:
+def launched(
+    name: str, argv: list[str], log: Path, path: str = os.environ["PATH"], group: str = "", **more: str
+) -> tuple[int, launch.Hindrance | None, int]:
+    """The exit code, what hindered the command, and the pid of what was started."""
+    setting = launch.Setting(name, "pod-a", more.pop("directory", "/"), cgroup=group)
+    with log.open("wb") as out:
+        process, report = launch.popen(setting, argv, {"PATH": path, **more}, out.fileno())
+    with os.fdopen(report, "rb") as said:
+        hindrance = launch.hindrance(said.read())
+    return process.wait(timeout=20), hindrance, process.pid
+
+
+@pytest.fixture(params=["cgroup", "pid namespace"])
+def group(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A control group for a command, or none: both ways to hold what it starts."""
+    mount = cgroups.hierarchy()
+    if request.param != "cgroup":
+        yield ""
+        return
+    if mount is None:
+        pytest.skip("this machine lets nobody make control groups")
+    path = mount / f"k8snetlab-test-{os.getpid()}" / "pod"
+    yield str(path)
+    assert cgroups.end(path.parent)
+
+
+def test_a_launched_command_runs_in_its_own_namespaces(namespace: Make, tmp_path: Path, group: str) -> None:
     name, log = namespace(), tmp_path / "log"
     script = (
-        'readlink /proc/self/ns/net; hostname; ls /sys/class/net; echo "$GREETING"; pwd; ps -o sid= -p $$ | tr -d " "'
+        'readlink /proc/self/ns/net; hostname; ls /sys/class/net; echo "$GREETING"; pwd; umask; '
+        'ps -o sid= -p $$ | tr -d " "'
     )
-    environment = {"PATH": os.environ["PATH"], "GREETING": "hello; $(world)"}
-    with log.open("wb") as out:
-        process = launch.popen(name, "pod-a", ["sh", "-c", script], environment, out.fileno(), str(tmp_path))
-    assert process.wait(timeout=20) == 0
+    code, hindrance, pid = launched(
+        name, ["sh", "-c", script], log, group=group, GREETING="hello; $(world)", directory=str(tmp_path)
+    )
+    assert (code, hindrance) == (0, None)
     assert log.read_text().splitlines() == [
         f"net:[{netns.inode(name)}]",
         "pod-a",
         "lo",
         "hello; $(world)",
         str(tmp_path),
-        str(process.pid),
+        "0022",
+        str(pid) if group else "0",
     ]
     assert socket.gethostname() != "pod-a"
 
 
-def test_a_launched_command_ends_when_nobody_reads_it(namespace: Make, tmp_path: Path) -> None:
+def test_a_launched_command_ends_when_nobody_reads_it(namespace: Make, tmp_path: Path, group: str) -> None:
     """As any other does, and unlike Python, which ignores SIGPIPE."""
-    log = tmp_path / "log"
-    with log.open("wb") as out:
-        command = ["sh", "-c", "yes | head -n 1"]
-        process = launch.popen(namespace(), "pod-a", command, {"PATH": os.environ["PATH"]}, out.fileno())
-    assert process.wait(timeout=20) == 0
-    assert log.read_text() == "y\n"
+    assert launched(namespace(), ["sh", "-c", "yes | head -n 1"], tmp_path / "log", group=group)[:2] == (0, None)
+    assert (tmp_path / "log").read_text() == "y\n"
 
 
-def test_a_command_that_does_not_exist_says_so_in_the_log(namespace: Make, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with log.open("wb") as out:
-        process = launch.popen(namespace(), "pod-a", ["no-such-command"], {"PATH": "/bin"}, out.fileno())
-    assert process.wait(timeout=20) == 127
-    assert "no-such-command: command not found" in log.read_text()
+def test_what_hinders_a_command_is_told_in_runcs_words(namespace: Make, tmp_path: Path, group: str) -> None:
+    name, log = namespace(), tmp_path / "log"
+    for file, text, mode in (("text", "x", 0o644), ("binary", "\x7fELF", 0o755), ("script", "#!/no/such\n", 0o755)):
+        (tmp_path / file).write_text(text)
+        (tmp_path / file).chmod(mode)
+    for argv, more, said, missing in (
+        (["no-such-command"], {}, 'exec: "no-such-command": executable file not found in $PATH: unknown', True),
+        (["/app"], {}, 'exec: "/app": stat /app: no such file or directory: unknown', True),
+        ([str(tmp_path / "text")], {}, f'exec: "{tmp_path}/text": permission denied: unknown', False),
+        ([str(tmp_path / "binary")], {}, f'exec: "{tmp_path}/binary": exec format error: unknown', False),
+        ([str(tmp_path / "script")], {}, f'exec: "{tmp_path}/script": no such file or directory: unknown', True),
+        (["true"], {"directory": "/none"}, 'chdir to cwd ("/none") failed: no such file or directory', False),
+    ):
+        code, hindrance, _ = launched(name, argv, log, group=group, **more)
+        assert code in (126, 127)
+        assert hindrance == launch.Hindrance(said, missing)
+
+
+def test_nothing_that_a_command_starts_outlives_its_hold(namespace: Make, tmp_path: Path, group: str) -> None:
+    """Not what left its session, its parent, its environment and its network namespace."""
+    mark = tmp_path / "alive"
+    away = f"exec setsid env -i PATH=/usr/bin:/bin unshare -n sh -c 'while :; do date +%N > {mark}; sleep 0.05; done'"
+    script = f"({away}) & ({away}) & while [ ! -s {mark} ]; do sleep 0.02; done"
+    assert launched(namespace(), ["sh", "-c", script], tmp_path / "log", group=group)[:2] == (0, None)
+    if group:
+        assert cgroups.members(Path(group))
+        assert cgroups.end(Path(group))
+        assert not Path(group).exists()
+    before = mark.read_text()
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: mark.read_text() != before, seconds=0.5)
+    assert mark.read_text() == before
 
 
 def test_files_of_etc_netns_replace_those_of_etc(namespace: Make, tmp_path: Path) -> None:
@@ -178,9 +230,7 @@ def test_files_of_etc_netns_replace_those_of_etc(namespace: Make, tmp_path: Path
     directory.mkdir(parents=True)
     try:
         (directory / "hosts").write_text("10.0.0.1 only-in-the-pod\n")
-        with log.open("wb") as out:
-            process = launch.popen(name, "pod-a", ["cat", "/etc/hosts"], {"PATH": "/bin"}, out.fileno())
-        assert process.wait(timeout=20) == 0
+        assert launched(name, ["cat", "/etc/hosts"], log, "/bin")[:2] == (0, None)
         assert log.read_text() == "10.0.0.1 only-in-the-pod\n"
         assert "only-in-the-pod" not in Path("/etc/hosts").read_text()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -16,11 +17,13 @@ import msgspec
 import pytest
 from labs import eventually
 
-from k8snetlab.agent.workload import ContainerWork, PodState, PodWork, Request, Response
+from k8snetlab.agent.workload import ContainerWork, Happening, PodState, PodWork, Request, Response
+from k8snetlab.api.core import ContainerState, ContainerStateRunning, ContainerStatus
 from k8snetlab.dataplane.links import Device
 from k8snetlab.dataplane.operations import ItemOperation
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import cgroups, netns
 from k8snetlab.kernel.execute import execute
+from k8snetlab.lab import logs
 
 pytestmark = pytest.mark.root
 
@@ -34,13 +37,15 @@ class Kubelet:
         self._socket.connect(str(path))
         self._file = self._socket.makefile("rwb")
         self._id = 0
+        self.happened: list[tuple[str, Happening]] = []
 
-    def ask(self, op: str, *pods: PodWork, uids: tuple[str, ...] = ()) -> tuple[PodState, ...]:
+    def ask(self, op: str, *pods: PodWork, uids: tuple[str, ...] = (), keep: bool = False) -> tuple[PodState, ...]:
         self._id += 1
-        self._file.write(msgspec.json.encode(Request(self._id, op, pods, uids)) + b"\n")  # type: ignore[arg-type]
+        self._file.write(msgspec.json.encode(Request(self._id, op, pods, uids, keep)) + b"\n")  # type: ignore[arg-type]
         self._file.flush()
         while True:
             response = msgspec.json.decode(self._file.readline(), type=Response)
+            self.happened += [(state.uid, one) for state in response.states for one in state.happened]
             if response.id == self._id:
                 return response.states
 
@@ -77,8 +82,33 @@ def sandbox(namespace: Callable[[str], str]) -> str:
     return name
 
 
-def work(sandbox: str, logs: Path, *containers: ContainerWork) -> PodWork:
-    return PodWork("uid-1", "default", "web", "node1", sandbox, "web", ("127.0.0.1",), containers, str(logs), 5.0)
+@pytest.fixture(params=["cgroup", "pid namespace"])
+def group(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The control group of a pod, or none: both ways in which a pod's processes are held."""
+    mount = cgroups.hierarchy()
+    if request.param != "cgroup":
+        yield ""
+        return
+    if mount is None:
+        pytest.skip("this machine lets nobody make control groups")
+    path = mount / f"k8snetlab-test-{os.getpid()}"
+    yield str(path / "pod")
+    assert not (path / "pod").exists()
+    assert cgroups.end(path)
+
+
+def work(sandbox: str, logs: Path, *containers: ContainerWork, **more: object) -> PodWork:
+    pod = PodWork("uid-1", "default", "web", "node1", sandbox, "web", ("127.0.0.1",), containers, str(logs), 5.0)
+    return msgspec.structs.replace(pod, **more)
+
+
+def shell(script: str, name: str = "c", **more: object) -> ContainerWork:
+    return msgspec.structs.replace(ContainerWork(name, command=("sh", "-c", script)), **more)
+
+
+def only(states: tuple[PodState, ...]) -> ContainerStatus:
+    ((status,),) = [state.containers for state in states]
+    return status
 
 
 def connect(sandbox: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
@@ -123,31 +153,199 @@ def test_garbage_does_not_hurt_a_responder(kubelet: Kubelet, sandbox: str, tmp_p
 
 
 def test_a_command_runs_in_the_namespace_is_restarted_and_stopped(
-    kubelet: Kubelet, sandbox: str, tmp_path: Path
+    kubelet: Kubelet, sandbox: str, tmp_path: Path, group: str
 ) -> None:
     script = 'echo "$HOSTNAME $(hostname) $GREETING" $(ls /sys/class/net); exec sleep 1000'
-    pod = work(sandbox, tmp_path, ContainerWork("c", command=("sh", "-c", script), env={"GREETING": "hi"}))
+    pod = work(sandbox, tmp_path, shell(script, env={"GREETING": "hi"}), cgroup=group)
     assert kubelet.ask("run", pod)[0].ready
-    log = tmp_path / "c.log"
-    eventually(lambda: log.exists() and "web web hi lo" in log.read_text())
+    log = tmp_path / "c" / "0.log"
+    eventually(lambda: log.exists() and log.read_text() == "web web hi lo\n")
     (pid,) = _pids(sandbox)
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: len(log.read_text().splitlines()) == 2)
-    assert kubelet.ask("list")[0].containers[0].restarts == 1
+    again = log.with_name("1.log")
+    eventually(lambda: again.exists() and again.read_text() == "web web hi lo\n")
+    status = only(kubelet.ask("list"))
+    assert (status.restartCount, status.ready) == (1, True)
+    assert status.lastState.terminated and status.lastState.terminated.exitCode == 137
+    assert log.read_text() == "web web hi lo\n"
     assert [s.uid for s in kubelet.ask("stop", uids=("uid-1",))] == ["uid-1"]
     assert _pids(sandbox) == []
     assert kubelet.ask("list") == ()
+    assert not tmp_path.exists() or not (tmp_path / "c").exists()
+
+
+def test_a_pods_end_is_the_end_of_all_that_it_started(
+    kubelet: Kubelet, sandbox: str, tmp_path: Path, group: str
+) -> None:
+    mark = tmp_path.with_name("alive")
+    away = f"exec setsid env -i PATH=/usr/bin:/bin unshare -n sh -c 'while :; do date +%N > {mark}; sleep 0.05; done'"
+    kubelet.ask("run", work(sandbox, tmp_path, shell(f"({away}) & exec sleep 1000"), cgroup=group))
+    eventually(lambda: mark.exists() and mark.read_text())
+    kubelet.ask("stop", uids=("uid-1",))
+    before = mark.read_text()
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: mark.read_text() != before, seconds=0.5)
+    assert mark.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("policy", "script", "reason", "runs"),
+    [
+        ("Never", "echo once >> $OUT; exit 0", "Completed", 1),
+        ("Never", "echo once >> $OUT; exit 3", "Error", 1),
+        ("OnFailure", "echo once >> $OUT; exit 0", "Completed", 1),
+        ("OnFailure", "echo once >> $OUT; [ $(wc -l < $OUT) = 2 ]", "Completed", 2),
+    ],
+)
+def test_what_has_ended_for_good_is_not_run_again(
+    kubelet: Kubelet, sandbox: str, tmp_path: Path, policy: str, script: str, reason: str, runs: int
+) -> None:
+    out = tmp_path / "out"
+    pod = work(sandbox, tmp_path / "logs", shell(script, env={"OUT": str(out)}), restart=policy)
+    kubelet.ask("run", pod)
+    eventually(lambda: (t := only(kubelet.ask("list")).state.terminated) and t.reason == reason)
+    ended = only(kubelet.ask("list"))
+    assert ended.restartCount == runs - 1
+    # Neither by a kubelet that was asked again, nor by one that only has the file of the one before it.
+    kubelet.ask("stop", uids=("uid-1",), keep=True)
+    assert only(kubelet.ask("run", pod)).state == ended.state
+    assert out.read_text() == "once\n" * runs
+
+
+def test_a_command_whose_kubelet_died_is_not_run_twice_where_it_must_not(
+    kubelet: Kubelet, sandbox: str, tmp_path: Path
+) -> None:
+    running = ContainerStatus(name="c", state=ContainerState(running=ContainerStateRunning(startedAt="x")))
+    mark = tmp_path / "mark"
+    never = work(sandbox, tmp_path / "a", shell(f"echo > {mark}"), restart="Never", statuses=(running,))
+    ended = only(kubelet.ask("run", never)).state.terminated
+    assert ended and (ended.exitCode, ended.reason) == (137, "ContainerStatusUnknown")
+    assert not mark.exists()
+    kubelet.ask("stop", uids=("uid-1",))
+    always = work(sandbox, tmp_path / "b", shell("exec sleep 1000"), statuses=(running,))
+    assert only(kubelet.ask("run", always)).restartCount == 1
 
 
 def test_what_cannot_run_says_why(kubelet: Kubelet, sandbox: str, tmp_path: Path) -> None:
-    missing = ContainerWork("c", command=("no-such-command-anywhere",))
-    kubelet.ask("run", work(sandbox, tmp_path, missing))
-    eventually(lambda: "exited with 127" in kubelet.ask("list")[0].containers[0].message)
-    assert "command not found" in (tmp_path / "c.log").read_text()
-    kubelet.ask("stop", uids=("uid-1",))
+    (state,) = kubelet.ask("run", work(sandbox, tmp_path, ContainerWork("c", command=("/app", "-x"))))
+    (status,) = state.containers
+    assert status.state.waiting and status.state.waiting.reason == "RunContainerError"
+    assert 'exec: "/app": stat /app: no such file or directory' in status.state.waiting.message
+    assert "/app is not on this machine" in status.state.waiting.message
+    assert [(h.reason, h.warning) for _, h in kubelet.happened] == [("Failed", True)]
+    eventually(lambda: (w := only(kubelet.ask("list")).state.waiting) and w.reason == "CrashLoopBackOff")
+    status = only(kubelet.ask("list"))
+    assert status.state.waiting and "back-off 10s restarting failed container=c" in status.state.waiting.message
+    assert status.lastState.terminated and status.lastState.terminated.exitCode == 128
+    assert "/app is not on this machine" in (tmp_path / "c" / "0.log").read_text()
+
+
+def test_two_containers_on_one_port_the_second_fails(kubelet: Kubelet, sandbox: str, tmp_path: Path) -> None:
     twice = (ContainerWork("a", ports=((80, "TCP"),)), ContainerWork("b", ports=((80, "TCP"),)))
     (state,) = kubelet.ask("run", work(sandbox, tmp_path, *twice))
-    assert not state.ready and "cannot listen on TCP port 80" in state.containers[1].message
+    first, second = state.containers
+    assert first.ready and not second.ready
+    assert second.lastState.terminated or second.state.terminated
+    assert "cannot listen on TCP port 80: Address already in use" in str(second)
+    with connect(sandbox, 80) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_sidecars_start_first_and_end_last(kubelet: Kubelet, sandbox: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    said = f"trap 'echo side ends >> {out}; exit 0' TERM; echo side >> {out}; while :; do sleep 0.05; done"
+    side = shell(said, "side", sidecar=True)
+    main = shell(f"echo main >> {out}; sleep 0.5; echo main ends >> {out}", "main")
+    kubelet.ask("run", work(sandbox, tmp_path / "logs", side, main, restart="Never"))
+    eventually(lambda: all(c.state.terminated for c in kubelet.ask("list")[0].containers))
+    assert out.read_text().split("\n")[:-1] == ["side", "main", "main ends", "side ends"]
+
+
+ODD: list[dict[str, object]] = [
+    {"env": {"A=B": "x"}},
+    {"env": {"": "x"}},
+    {"env": {"A": "x\0y"}},
+    {"env": {"A": "x" * 200_000}},
+    {"command": ("true\0",)},
+    {"command": ("",)},
+    {"command": ("true", "x" * 200_000)},
+    {"command": ("/",)},
+    {"command": ("/etc/passwd",)},
+    {"command": ("x" * 5000,)},
+    {"workingDir": "/none"},
+    {"workingDir": "/etc/passwd"},
+    {"workingDir": "a\0b"},
+    {"workingDir": "x" * 5000},
+    {"name": "x" * 300},
+    {"command": (), "ports": ((70000, "TCP"),)},
+    {"command": (), "ports": ((80, "SCTP"), (80, "nonsense"))},
+]
+
+
+def test_one_pods_trouble_is_that_pods(kubelet: Kubelet, sandbox: str, tmp_path: Path) -> None:
+    """Each of these made the kubelet answer for no pod of any node, or might."""
+    good = work(sandbox, tmp_path / "good", ContainerWork("c", ports=((8080, "TCP"),)), uid="good")
+    plain = ContainerWork("c", command=("true",))
+    odd = [
+        work(sandbox, tmp_path / str(n), msgspec.structs.replace(plain, **one), uid=str(n)) for n, one in enumerate(ODD)
+    ]
+    odd.append(work("no-such-namespace", tmp_path / "none", plain, uid="none"))
+    odd.append(work("../..", tmp_path / "path", plain, uid="path"))
+    odd.append(work(sandbox, Path("/proc/none"), plain, uid="nowhere"))
+    states = kubelet.ask("run", *odd, good)
+    assert len(states) == len(odd) + 1
+    assert states[-1].ready
+    for state in states[:-1]:
+        (status,) = state.containers
+        assert not status.ready, state
+        assert status.state.waiting or status.state.terminated, state
+    with connect(sandbox, 8080) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+    assert len(kubelet.ask("stop", uids=tuple(state.uid for state in states))) == len(states)
+
+
+def test_a_log_is_kept_to_its_size_while_it_is_written(kubelet: Kubelet, sandbox: str, tmp_path: Path) -> None:
+    """`yes` filled /run. What is read is one row of lines, none lost from where it begins, and none twice."""
+    count = 'i=0; while [ $i -lt 60000 ]; do i=$((i+1)); echo "line $i"; done; exec sleep 1000'
+    size = 1 << 16
+    kubelet.ask("run", work(sandbox, tmp_path, shell(count), log_size=size, log_files=3))
+    path = tmp_path / "c" / "0.log"
+    read: list[bytes] = []
+
+    async def follow() -> None:
+        async for data in logs.read(path, follow=True, ended=lambda: b"line 60000\n" in b"".join(read[-2:])):
+            read.append(data)
+
+    asyncio.run(asyncio.wait_for(follow(), 60))
+    lines = b"".join(read).split(b"\n")[1:-1]
+    assert lines[-1] == b"line 60000"
+    eventually(lambda: _room(path.parent) <= 4 * size)
+    kept = asyncio.run(_all(path))
+    lines = kept.split(b"\n")[:-1]
+    first = int(lines[1].split()[1])
+    assert lines[1:] == [b"line %d" % n for n in range(first, 60001)]
+    assert 2 * size <= len(kept) <= 4 * size
+    assert asyncio.run(_all(path, 3)) == b"line 59998\nline 59999\nline 60000\n"
+
+
+def test_a_flood_does_not_fill_the_disk(kubelet: Kubelet, sandbox: str, tmp_path: Path) -> None:
+    kubelet.ask("run", work(sandbox, tmp_path, shell("exec yes"), log_size=1 << 20, log_files=3))
+    path = tmp_path / "c" / "0.log"
+    eventually(lambda: path.stat().st_size > 400 << 20)
+    assert _room(path.parent) < 400 << 20
+    kubelet.ask("stop", uids=("uid-1",), keep=True)
+    assert _room(path.parent) <= 4 << 20
+
+
+async def _all(path: Path, last: int = -1) -> bytes:
+    return b"".join([data async for data in logs.read(path, last=last)])
+
+
+def _room(directory: Path) -> int:
+    """Bytes that files take, holes not counted."""
+    return sum(file.stat().st_blocks * 512 for file in directory.iterdir())
 
 
 def _pids(sandbox: str) -> list[int]:

@@ -191,8 +191,9 @@ def test_up_with_a_pod_that_cannot_run_does_all_else_and_ends_with_1(lab: Lab, s
     broken = "{apiVersion: v1, kind: Pod, metadata: {name: c}, spec: {containers: [{name: c, command: [/none/such]}]}}"
     small.write_text(f"{SMALL}---\n{broken}\n")
     said = lab.run("up", str(small), code=1)
-    assert "warning: pod default/c: CrashLoopBackOff: exited with 127" in said
-    assert "/none/such: command not found" in lab.run("logs", "c")
+    assert 'warning: pod default/c: RunContainerError: exec: "/none/such": stat /none/such: no such file' in said
+    assert "/none/such is not on this machine, where a container's command runs" in said
+    assert "stat /none/such: no such file or directory" in lab.run("logs", "c")
     assert "is up: 2 nodes, 2 of 3 pods running" in said
     assert said.endswith("error: 1 pod does not run\nhint: k8snetlab logs c\n")
     assert lab.probe("b", "a:80")["answeredBy"] == "a"

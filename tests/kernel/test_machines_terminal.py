@@ -49,7 +49,9 @@ class Person:
         self.resize(24, 80)
         self.before = self.attributes()
         self.process = subprocess.Popen(
-            launch.command("", "", machine.command(*words), str(Path.cwd()), terminal=True),
+            launch.command(
+                launch.Setting("", directory=str(Path.cwd()), held=False), machine.command(*words), terminal=True
+            ),
             **{"stdin": self._keys, "stdout": self._keys, "stderr": self._keys, **streams},
             env={**machine.environment, "TERM": "vt100"},
             start_new_session=True,

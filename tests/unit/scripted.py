@@ -60,9 +60,15 @@ class ScriptedClient:
         return self._stream("scale", kind, name, namespace, replicas)
 
     def logs(
-        self, namespace: str, pod: str, container: str = "", follow: bool = False, last: int = -1
+        self,
+        namespace: str,
+        pod: str,
+        container: str = "",
+        follow: bool = False,
+        last: int = -1,
+        previous: bool = False,
     ) -> Iterator[bytes]:
-        self.asked.append(("logs", namespace, pod, container, follow, last))
+        self.asked.append(("logs", namespace, pod, container, follow, last, previous))
         yield b"one\n"
         yield b"two\n"
 

@@ -391,7 +391,9 @@ def test_up_with_a_pod_that_fails_says_all_else_and_ends_with_1(
 
 def test_logs_are_passed_through(lab: ScriptedClient) -> None:
     assert call("logs", "pod/client", "-c", "main", "-f").stdout == "one\ntwo\n"
-    assert lab.asked[-1] == ("logs", "default", "client", "main", True, -1)
+    assert lab.asked[-1] == ("logs", "default", "client", "main", True, -1, False)
+    call("logs", "client", "--previous")
+    assert lab.asked[-1] == ("logs", "default", "client", "", False, -1, True)
 
 
 def test_logs_of_a_deployment_are_those_of_a_ready_pod_and_it_is_said_which(lab: ScriptedClient) -> None:
@@ -412,7 +414,7 @@ def test_logs_of_a_deployment_are_those_of_a_ready_pod_and_it_is_said_which(lab:
     for target in ("deploy/web", "deployments.apps/web", "svc/web"):
         result = call("logs", target, "-n", "shop", "--tail", "5")
         assert (result.stdout, result.stderr) == ("one\ntwo\n", f"{target} has 2 pods; this is b\n")
-        assert lab.asked[-1] == ("logs", "shop", "b", "", False, 5)
+        assert lab.asked[-1] == ("logs", "shop", "b", "", False, 5, False)
     assert isinstance(refusal("logs", "svc/out", "-n", "shop"), NotFoundError)
     assert isinstance(refusal("logs", "deploy/no", "-n", "shop"), NotFoundError)
     assert isinstance(refusal("logs", "node/node1"), InputError)

@@ -14,8 +14,8 @@ from k8snetlab.cli.main import app
 from k8snetlab.cli.options import Form, form_of
 from k8snetlab.errors import InputError
 
-AS_KUBECTL_HAS_IT = {"-f": {"--filename", "--follow"}}
-"""The one letter that means two things, because it does so in kubectl: `apply -f FILE`, `logs -f`."""
+AS_KUBECTL_HAS_IT = {"-f": {"--filename", "--follow"}, "-p": {"--previous", "--protocol"}}
+"""The letters that mean two things, because they do so in kubectl: `apply -f FILE`, `logs -f`; `logs -p`."""
 MEANINGS = {
     "what is sent": ("--protocol", {"probe", "trace", "capture"}),
     "another form of the output": ("--output", {"get", "status", "probe", "trace", "graph", "capture", "diagnose"}),

@@ -59,10 +59,17 @@ def _read(descriptor: int) -> Iterator[bytes]:
 
 
 def _become(found: Mapping[str, str], place: str, argv: Sequence[str]) -> NoReturn:
-    from k8snetlab.kernel import netns
+    from k8snetlab.kernel import launch
 
+    setting = launch.Setting(
+        found["netns"],
+        found["hostname"],
+        flannel=found["flannel"],
+        cgroup=found["cgroup"],
+        held=bool(found["netns"] or found["cgroup"]),
+    )
     try:
-        netns.enter_and_exec(found["netns"], found["hostname"], list(argv), dict(os.environ), found["flannel"])
+        launch.become(setting, list(argv), dict(os.environ))
     except FileNotFoundError:
         raise NotFoundError(
             f"{place}: no command {argv[0]!r} on this machine",

@@ -22,13 +22,13 @@ Json = dict[str, Any]
 
 
 async def run(
-    netns: str, hostname: str, argv: Sequence[str], terminal: Terminal, body: AsyncIterator[bytes]
+    setting: launch.Setting, argv: Sequence[str], terminal: Terminal, body: AsyncIterator[bytes]
 ) -> AsyncGenerator[Json, None]:
     """Yields {"type": "stdout", "data": base64} as the terminal shows it, and at last {"type": "exit", "code"}.
 
     `body` is as `channels.read` takes it. Codes, closing and errors are those of `piped.run`; closing hangs up first.
     """
-    pty, process = await _start(netns, hostname, argv, terminal)
+    pty, process = await _start(setting, argv, terminal)
     typing = asyncio.create_task(_type(pty, body))
     ending = asyncio.create_task(process.wait())
     ended = False
@@ -60,10 +60,10 @@ def root_shell() -> str:
 
 
 async def _start(
-    netns: str, hostname: str, argv: Sequence[str], terminal: Terminal
+    setting: launch.Setting, argv: Sequence[str], terminal: Terminal
 ) -> tuple[int, asyncio.subprocess.Process]:
     """Our end of a new terminal, which does not block, and the command that has the other one."""
-    begin = launch.command(netns, hostname, argv, terminal=True)
+    begin = launch.command(setting, argv, terminal=True)
     try:
         pty, theirs = os.openpty()
     except OSError as error:

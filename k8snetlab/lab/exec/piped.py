@@ -15,9 +15,7 @@ from k8snetlab.lab.exec import session
 Json = dict[str, Any]
 
 
-async def run(
-    netns: str, hostname: str, argv: Sequence[str], stdin: AsyncIterator[bytes]
-) -> AsyncGenerator[Json, None]:
+async def run(setting: launch.Setting, argv: Sequence[str], stdin: AsyncIterator[bytes]) -> AsyncGenerator[Json, None]:
     """Yields {"type": "stdout"|"stderr", "data": base64} as it comes, and at last {"type": "exit", "code"}.
 
     A command that a signal ended has the code 128 + its number, one that is not there 127, as in a shell. Closing the
@@ -25,7 +23,7 @@ async def run(
     namespace.
     """
     process = await asyncio.create_subprocess_exec(
-        *launch.command(netns, hostname, argv),
+        *launch.command(setting, argv),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

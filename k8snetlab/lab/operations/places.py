@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.machines import MACHINE
 from k8snetlab.errors import ConflictError, NotFoundError
+from k8snetlab.kernel.launch import Setting
 from k8snetlab.lab import logs
 from k8snetlab.lab.across.concern import afar, place_of
 from k8snetlab.lab.agents import Agents
@@ -23,8 +25,8 @@ Json = dict[str, Any]
 class Places:
     """The places of a lab; commands and logs are those of this machine."""
 
-    def __init__(self, cluster: Cluster, agents: Agents, paths: LabPaths) -> None:
-        self._cluster, self._agents, self._paths = cluster, agents, paths
+    def __init__(self, cluster: Cluster, agents: Agents, paths: LabPaths, group: Path | None = None) -> None:
+        self._cluster, self._agents, self._paths, self._group = cluster, agents, paths, group
 
     def names(self) -> Json:
         snapshot = self._cluster.snapshot
@@ -48,6 +50,7 @@ class Places:
             "machine": self._machine_of(place.node),
             "netns": place.netns,
             "hostname": pod.hostname if pod and not pod.spec.hostNetwork else place.node or short,
+            "cgroup": self._group_of(place.netns, place.node or short, pod),
             "flannel": str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
         }
 
@@ -56,11 +59,17 @@ class Places:
     ) -> AsyncIterator[Json]:
         """`piped.run`, or at a terminal `console.run`, in a place of this machine; without `argv` root's shell."""
         place, argv = self.resolve(name, namespace), argv or [console.root_shell()]
+        setting = Setting(
+            place["netns"], place["hostname"], cgroup=place["cgroup"], held=bool(place["netns"] or place["cgroup"])
+        )
         if terminal:
-            return console.run(place["netns"], place["hostname"], argv, terminal, body)
-        return piped.run(place["netns"], place["hostname"], argv, body)
+            return console.run(setting, argv, terminal, body)
+        return piped.run(setting, argv, body)
 
-    async def logs(self, namespace: str, name: str, container: str, follow: bool, last: int) -> AsyncIterator[bytes]:
+    async def logs(
+        self, namespace: str, name: str, container: str, follow: bool, last: int, previous: bool = False
+    ) -> AsyncIterator[bytes]:
+        """What a container wrote in its last run, or in the one before; with `follow` until that run ends."""
         pod = self._cluster.current(Pod, name, namespace)
         containers = [c.name for c in pod.spec.serving_containers]
         if container and container not in containers:
@@ -69,14 +78,36 @@ class Places:
         if not pod.spec.nodeName:
             raise unscheduled(pod)
         chosen = next(c for c in pod.spec.serving_containers if c.name == (container or containers[0]))
-        if not chosen.command:
+        directory = self._paths.logs_of(pod) / chosen.name
+        kept = logs.runs(directory)
+        if previous and (len(kept) < 2):
+            raise NotFoundError(
+                f'previous terminated container "{chosen.name}" in pod "{name}" not found',
+                "it has not been started again yet: `k8snetlab logs` without --previous",
+            )
+        if not kept:
+            if chosen.command and pod.status.phase == "Pending":
+                raise _waiting(pod, chosen.name)
             yield b""
             return
-        path = self._paths.pod_logs / namespace / name / f"{chosen.name}.log"
-        if pod.status.phase == "Pending" and not path.exists():
-            raise _waiting(pod, chosen.name)
-        async for data in logs.read(path, follow, last):
+        run = kept[-2 if previous else -1]
+
+        def ended() -> bool:
+            now = self._cluster.snapshot.get(Pod, name, namespace)
+            if now is None or now.metadata.uid != pod.metadata.uid or logs.runs(directory)[-1:] != [run]:
+                return True
+            statuses = (*now.status.initContainerStatuses, *now.status.containerStatuses)
+            status = next((s for s in statuses if s.name == chosen.name), None)
+            return status is not None and not status.state.running and status.restartCount >= run
+
+        async for data in logs.read(directory / f"{run}.log", follow and not previous, last, ended):
             yield data
+
+    def _group_of(self, netns: str, node: str, pod: Pod | None) -> str:
+        """Where what `exec` starts goes, so that it ends with the pod, or with the lab; "" where it ends by itself."""
+        if self._group is None or (pod is None and not netns):
+            return ""
+        return str(self._group / (f"pod{pod.metadata.uid}/exec" if pod else f"node/{node}"))
 
     def _machine_of(self, name: str) -> str:
         """How to come to the other machine that a node is: its hostname and address; "" for a node of this one."""

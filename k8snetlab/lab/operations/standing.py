@@ -12,6 +12,7 @@ import msgspec
 from k8snetlab import __version__
 from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.pod_state import trouble
 from k8snetlab.api.scheme import RESOURCES
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab.across.concern import afar
@@ -57,7 +58,7 @@ class Standing:
         problems += [f"{task.name}: {warning}" for task in self._agents.tasks for warning in task.state.warnings]
         problems += self._kubelet.problems.values()
         pods = list(snapshot.all(Pod).values())
-        problems += [f"pod {p.namespace}/{p.name}: {p.status.message}" for p in pods if p.status.message]
+        problems += [f"pod {p.namespace}/{p.name}: {why}" for p in pods if (why := trouble(p))]
         health = self._cluster.informer.health()
         if not health.healthy:
             problems.append(f"store: {health.problem}; what is in the kernel stays as it is")

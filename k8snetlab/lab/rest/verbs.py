@@ -36,7 +36,7 @@ WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("POST", "leave"): (),
     ("POST", "end"): (),
     ("POST", "nodes", "*"): (),
-    ("GET", "pods", "*"): ("container", "follow", "tailLines", "limitBytes"),
+    ("GET", "pods", "*"): ("container", "follow", "previous", "tailLines", "limitBytes"),
     ("GET", "rules"): ("node", "service", "family", "other"),
     ("GET", "agents"): ("revision",),
     ("GET", "survey"): ("namespace", "family"),
@@ -139,8 +139,9 @@ class VerbRoutes:
                 query, values = request.query, request.values
                 follow, last = boolean(values, "follow"), number(values, "tailLines", low=-1)
                 last = -1 if last is None else last
+                container, previous = query.get("container", ""), boolean(values, "previous")
                 limit = number(values, "limitBytes", low=1)
-                written = operations.places.logs(namespace, name, query.get("container", ""), follow, last)
+                written = operations.places.logs(namespace, name, container, follow, last, previous)
                 return written if limit is None else _limited(written, limit)
             case ("GET", "rules"):
                 query = request.query

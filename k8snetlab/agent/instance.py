@@ -1,0 +1,113 @@
+"""One run of a container's command: begun, waited for, ended with all that it started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from k8snetlab.kernel import cgroups, launch
+
+MAX_REPORT = 1 << 16
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How a command ended; `hindrance` says why it did not even begin."""
+
+    code: int = 0
+    signal: int = 0
+    hindrance: launch.Hindrance | None = None
+
+
+class Instance:
+    """A started command. All of its processes are in its control group, where it has one, or in its pid namespace."""
+
+    def __init__(self, process: subprocess.Popen[bytes], report: int, group: str) -> None:
+        self._process, self._report, self._group = process, report, group
+
+    @classmethod
+    def start(cls, setting: launch.Setting, argv: Sequence[str], environment: dict[str, str], log: Path) -> Instance:
+        """Raises K8sNetLabError, OSError, ValueError: whatever hinders a process from being made."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            process, report = launch.popen(setting, argv, environment, file.fileno())
+        return cls(process, report, setting.cgroup)
+
+    async def begun(self) -> launch.Hindrance | None:
+        """Returns once the command has begun, or with why it cannot."""
+        loop, said = asyncio.get_running_loop(), b""
+        os.set_blocking(self._report, False)
+        try:
+            while len(said) < MAX_REPORT:
+                await _readable(loop, self._report)
+                with contextlib.suppress(BlockingIOError):
+                    data = os.read(self._report, MAX_REPORT)
+                    if not data:
+                        break
+                    said += data
+        finally:
+            os.close(self._report)
+            self._report = -1
+        return launch.hindrance(said)
+
+    async def ended(self) -> Exit:
+        """Waits for the command's end, and then ends whatever it has left behind, as a container's end does."""
+        code = await _exit_code(self._process)
+        await self._end_rest()
+        return Exit(code) if code >= 0 else Exit(128 - code, -code)
+
+    async def end(self, grace: float) -> Exit:
+        """SIGTERM to the command and its group of processes, SIGKILL to all after `grace` seconds."""
+        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+            if self._process.poll() is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, number)
+                with contextlib.suppress(TimeoutError, ProcessLookupError):
+                    await asyncio.wait_for(_exit_code(self._process), seconds)
+        await self._end_rest()
+        if self._report >= 0:
+            os.close(self._report)
+            self._report = -1
+        code = self._process.poll()
+        return Exit(0 if code is None else code) if code is None or code >= 0 else Exit(128 - code, -code)
+
+    async def _end_rest(self) -> None:
+        if self._group:
+            await asyncio.to_thread(cgroups.end, Path(self._group))
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, fd: int) -> None:
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, _settle, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+async def _exit_code(process: subprocess.Popen[bytes]) -> int:
+    """Waits for the process without a thread or a signal handler: its pidfd becomes readable."""
+    if (code := process.poll()) is not None:
+        return code
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError:  # no descriptor is left
+        while (code := process.poll()) is None:
+            await asyncio.sleep(0.1)
+        return code
+    try:
+        await _readable(asyncio.get_running_loop(), fd)
+    finally:
+        os.close(fd)
+    return process.wait()
