@@ -139,7 +139,8 @@ def _identified(change: Change, snapshot: Snapshot) -> Change:
 def _write(snapshot: Snapshot, now: Snapshot, type_: type[Object], key: Key) -> Iterable[Write]:
     old, new = snapshot.all(type_).get(key), now.all(type_).get(key)
     if old is None:
-        return (Write("create", new),) if new else ()
+        # What was made and given up again on the way was never there.
+        return (Write("create", new),) if new and new.metadata.deletionTimestamp != DELETED else ()
     if new is None:
         return (Write("delete", old, force=True),)
     if new.metadata.deletionTimestamp == DELETED:

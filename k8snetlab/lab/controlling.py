@@ -62,12 +62,15 @@ class Failing(msgspec.Struct, frozen=True):
     since: float
     tries: int
 
-    def __str__(self) -> str:
-        where = "/".join(word for word in (self.namespace, self.name) if word)
-        return f"{self.controller}: {self.kind} {where}: {self.message}" if self.kind else self._of_all()
+    @property
+    def concerned(self) -> str:
+        """ "ReplicaSet default/web-5d4f8c7b9", "" for all of the controller's work."""
+        return f"{self.kind} {'/'.join(word for word in (self.namespace, self.name) if word)}".strip()
 
-    def _of_all(self) -> str:
-        return f"{self.controller}: {self.message}"
+    def __str__(self) -> str:
+        what = f"{self.controller}: {self.concerned}: " if self.kind else f"{self.controller}: "
+        times = "once" if self.tries == 1 else f"{self.tries} times"
+        return f"{what}{self.message} (tried {times} since {time.strftime('%H:%M:%S', time.localtime(self.since))})"
 
 
 class Door(Protocol):
@@ -173,7 +176,7 @@ class ControllerLoop:
                         lacking.add((write.object.KIND, *write.object.key))
             await asyncio.sleep(0)
         for key in [key for key, held in self._held.items() if held.tried]:
-            log.info("%s: it goes on", self._held.pop(key).failing)
+            log.info("it goes on: %s", self._held.pop(key).failing)
 
     # --- failures ---
 

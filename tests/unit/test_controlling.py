@@ -110,6 +110,17 @@ def test_a_refused_pod_is_its_replica_sets_alone() -> None:
     in_cluster(test)
 
 
+def test_pods_of_a_node_that_goes() -> None:
+    async def test(cluster: Cluster) -> None:
+        await apply(cluster, LAB % 2 + PINNED)
+        await apply(cluster, LAB % 1)
+        await until(cluster, lambda: bool(cluster.failing))
+        assert not (await cluster.settled()).all(Pod)
+        assert replica_set(cluster, "pinned").status.replicas == 0
+
+    in_cluster(test)
+
+
 def test_tries_write_nothing() -> None:
     async def test(cluster: Cluster) -> None:
         await apply(cluster, LAB % 2 + PINNED)
@@ -180,7 +191,9 @@ def test_a_controller_that_fails_as_a_whole_stops_no_other(monkeypatch: pytest.M
         (pod,) = cluster.snapshot.all(Pod).values()
         assert not pod.spec.nodeName and cluster.snapshot.all(Node)
         (failing,) = cluster.failing
-        assert (str(failing), failing.kind) == ("default-scheduler: RuntimeError: oops (a bug)", "")
+        assert (
+            str(failing).startswith("default-scheduler: RuntimeError: oops (a bug) (tried ") and not failing.concerned
+        )
         monkeypatch.undo()
         await until(cluster, lambda: not cluster.failing)
         (pod,) = (await cluster.settled()).all(Pod).values()

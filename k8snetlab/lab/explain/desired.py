@@ -15,6 +15,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab.agents import PAUSED
+from k8snetlab.lab.controlling import Failing
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.storing import read_spec
@@ -39,7 +40,7 @@ class AgentNow(msgspec.Struct, frozen=True):
 class Desired(msgspec.Struct, frozen=True):
     """`snapshot` None: the store could not be read. `store` says in a sentence what is wrong with it, `where` is its
     file or its endpoints; `problems` are stored values that cannot be read, by key; `failures` are the
-    daemon's tasks that fail, by name, with a sentence each."""
+    daemon's tasks that fail, by name, with a sentence each; `failing` is what controllers fail at."""
 
     snapshot: Snapshot | None
     agents: Mapping[str, AgentNow]
@@ -50,6 +51,7 @@ class Desired(msgspec.Struct, frozen=True):
     store: str = ""
     problems: Mapping[str, str] = {}
     failures: Mapping[str, str] = {}
+    failing: tuple[Failing, ...] = ()
 
 
 def state_of(paths: LabPaths, role: str) -> tuple[State, int]:

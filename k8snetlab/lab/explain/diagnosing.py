@@ -144,6 +144,17 @@ class _Look:
 
     def _agents(self) -> Iterator[Finding]:
         yield from failing(self.desired.failures)
+        for one in self.desired.failing:
+            where = f" -n {one.namespace}" if one.namespace else ""
+            yield Finding(
+                "daemon",
+                "refused",
+                "",
+                one.concerned or one.controller,
+                str(one),
+                "what is asked for with it is not done; all else goes on, and this is tried again",
+                f"k8snetlab get events{where}",
+            )
         self.notes += notes_on_agents({n: a.paused for n, a in self.desired.agents.items()}, self._on_miss())
         for name, agent in self.desired.agents.items():
             if agent.error and not agent.paused:

@@ -149,6 +149,7 @@ class Explaining:
             lost if health.healthy else health.problem,
             dict(self._cluster.informer.problems),
             {failure.name: str(failure) for failure in self._supervisor.failures},
+            self._cluster.failing,
         )
 
 

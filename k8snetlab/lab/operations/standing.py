@@ -14,6 +14,7 @@ from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.pod_state import trouble
 from k8snetlab.api.scheme import RESOURCES
+from k8snetlab.api.selection import pods_by_node
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab.across.concern import afar
 from k8snetlab.lab.across.pace import Agent, Said
@@ -66,6 +67,7 @@ class Standing:
         problems += self._leases.problems.values()
         failures = self._supervisor.failures
         problems += map(str, failures)
+        problems += map(str, self._cluster.failing)
         return {
             "lab": self._lab,
             "nodes": nodes,
@@ -81,6 +83,7 @@ class Standing:
             },
             "iptables": self._agents.variant,
             "failures": msgspec.to_builtins(failures),
+            "controllers": msgspec.to_builtins(self._cluster.failing),
             "problems": problems,
         }
 
@@ -122,7 +125,7 @@ class Standing:
 
     async def _node_status(self, node: Node) -> Json:
         task, here = self._agents.node(node.name), node.name not in afar(self._cluster.snapshot, self._agents)
-        pods = [p for p in self._cluster.snapshot.all(Pod).values() if p.spec.nodeName == node.name]
+        pods = self._cluster.snapshot.select(Pod, pods_by_node, node.name)
         return {
             "name": node.name,
             "address": ",".join(node.addresses),
