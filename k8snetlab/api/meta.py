@@ -80,9 +80,10 @@ class LabelSelector(Value):
     matchExpressions: tuple[LabelSelectorRequirement, ...] = ()
 
     def matches(self, labels: Labels) -> bool:
-        if any(labels.get(k) != v for k, v in self.matchLabels.items()):
-            return False
-        return all(_requirement_holds(r, labels) for r in self.matchExpressions)
+        for key, value in self.matchLabels.items():  # a loop: this is asked of every pod of every ReplicaSet
+            if labels.get(key) != value:
+                return False
+        return not self.matchExpressions or all(_requirement_holds(r, labels) for r in self.matchExpressions)
 
 
 def _requirement_holds(requirement: LabelSelectorRequirement, labels: Labels) -> bool:

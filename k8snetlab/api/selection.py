@@ -21,6 +21,16 @@ def pods_by_label(pod: Pod) -> Iterable[Pair]:
     return [(pod.namespace, key, value) for key, value in pod.metadata.labels.items()]
 
 
+def addressed_by_label(pod: Pod) -> Iterable[Pair]:
+    """`pods_by_label` of those that can be endpoints: they have an address and have not ended."""
+    return pods_by_label(pod) if pod.ips and not pod.ended else ()
+
+
+def unowned(pod: Pod) -> Iterable[str]:
+    """The namespace of a pod that no controller has."""
+    return () if any(owner.controller for owner in pod.metadata.ownerReferences) else (pod.namespace,)
+
+
 def templates_by_label(workload: Deployment | ReplicaSet) -> Iterable[Pair]:
     labels = workload.spec.template.metadata.labels
     return [(workload.namespace, key, value) for key, value in labels.items()]
@@ -80,6 +90,15 @@ def pods_of(service: Service, snapshot: Snapshot) -> list[Pod]:
     pods: list[Pod] = []
     for group in services_by_label(service):
         found = snapshot.select(Pod, pods_by_label, group).values()
+        pods = sorted((p for p in found if selects(service, p.metadata.labels)), key=lambda p: p.name)
+    return pods
+
+
+def addressed_pods_of(service: Service, snapshot: Snapshot) -> list[Pod]:
+    """Those of `pods_of` that can be endpoints; that thousands wait beside them costs nothing."""
+    pods: list[Pod] = []
+    for group in services_by_label(service):
+        found = snapshot.select(Pod, addressed_by_label, group).values()
         pods = sorted((p for p in found if selects(service, p.metadata.labels)), key=lambda p: p.name)
     return pods
 

@@ -35,7 +35,7 @@ from k8snetlab.api.discovery import (
     ForZone,
 )
 from k8snetlab.api.meta import Labels, Object, ObjectMeta
-from k8snetlab.api.selection import pods_of, slices_by_service
+from k8snetlab.api.selection import addressed_pods_of, slices_by_service
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.controllers.changes import put, remove
 from k8snetlab.controllers.identity import generated, owned_by
@@ -58,7 +58,7 @@ _CONDITIONS = {
 
 
 def sync(service: Service, now: Snapshot) -> Iterator[Change]:
-    pods = [pod for pod in pods_of(service, now) if pod.ips and not pod.ended]
+    pods = addressed_pods_of(service, now)
     yield from _slices(service, pods, now)
     yield from _endpoints(service, pods, now)
 

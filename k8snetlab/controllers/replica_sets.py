@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from k8snetlab.api.apps import ReplicaSet, ReplicaSetStatus
 from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.meta import ObjectMeta
-from k8snetlab.api.selection import by_owner, pods_by_label, templates_by_label
+from k8snetlab.api.selection import by_owner, pods_by_label, templates_by_label, unowned
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.controllers.changes import (
     NOTHING,
@@ -67,17 +67,8 @@ def _fitting(now: Snapshot, before: Snapshot | None) -> Iterator[Key]:
 
 def _orphans(rs: ReplicaSet, now: Snapshot) -> list[Pod]:
     """Pods that belong to nobody and fit the selector."""
-    labels = rs.spec.selector.matchLabels.items()
-    groups = [now.select(Pod, pods_by_label, (rs.namespace, *pair)) for pair in labels]
-    candidates = min(groups, key=len) if groups else now.all(Pod)
-    return [
-        pod
-        for pod in candidates.values()
-        if pod.namespace == rs.namespace
-        and active(pod)
-        and not controller_of(pod)
-        and rs.spec.selector.matches(pod.metadata.labels)
-    ]
+    candidates = now.select(Pod, unowned, rs.namespace).values()
+    return [pod for pod in candidates if active(pod) and rs.spec.selector.matches(pod.metadata.labels)]
 
 
 def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -> Iterator[Answer]:
