@@ -337,7 +337,8 @@ class Pod(Object):
 
     @property
     def hostname(self) -> str:
-        return self.spec.hostname or self.metadata.name
+        """At most 63 characters, as kubelet cuts it: the kernel takes 64."""
+        return (self.spec.hostname or self.metadata.name)[:63].rstrip("-.")
 
 
 class PodTemplateSpec(Value):

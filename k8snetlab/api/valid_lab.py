@@ -7,14 +7,15 @@ from ipaddress import ip_interface
 
 from k8snetlab.api import addressing
 from k8snetlab.api.addressing import Address, Network, split
-from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.core import Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
 from k8snetlab.api.lab import Lab, LabNode
 from k8snetlab.api.meta import Object
-from k8snetlab.api.problems import Report, dns_label, labels, place
+from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, place
 from k8snetlab.api.selection import nodes_by_address
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.source import Path
+from k8snetlab.api.words import shorten
 
 RESERVED = {"router", "outside", "underlay0", "lo", "eth0", "all", "default"}
 """Names that the lab's other namespaces, the router's interfaces and the kernel's sysctls have already."""
@@ -55,7 +56,9 @@ def node_name(name: str) -> str:
     """Why a node of a lab cannot have that name, or ""."""
     if name in RESERVED:
         return f'"{name}" is taken by the lab itself; choose another name'
-    return dns_label(name)
+    if len(name) > 63:
+        return f'"{shorten(name)}" has {len(name)} characters; 63 is what its label kubernetes.io/hostname takes'
+    return dns_subdomain(name)
 
 
 def next_hops(report: Report, lab: Lab, others: Iterable[Node]) -> None:
@@ -84,10 +87,6 @@ def node(report: Report, node: Node, world: Snapshot) -> None:
         report.error(node, ("spec", "podCIDR"), f"must be the first of spec.podCIDRs, {node.spec.podCIDRs[0]}")
     for address in _off_link(world.lab, node):
         report.error(node, ("status", "addresses"), _unreachable(world.lab, node, address))
-    first, dot, rest = node.name.partition(".")
-    if dot and (pod := world.get(Pod, rest, first)):
-        message = f"the network namespace of {place(pod)} would have the same name; rename one"
-        report.error(node, ("metadata", "name"), message)
 
 
 def _networks(report: Report, obj: Object, path: Path, text: str, required: bool = True) -> list[Network]:

@@ -136,7 +136,7 @@ def enter_and_exec(
             if flannel:
                 _bind_flannel(flannel)
             if hostname:
-                socket.sethostname(hostname)
+                socket.sethostname(hostname[:63].rstrip("-."))
         except OSError as error:
             raise _refused(f"ip netns exec {name}", error) from error
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would too

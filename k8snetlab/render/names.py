@@ -19,8 +19,12 @@ OUTSIDE = "outside"
 
 
 def node_netns(lab: str, node: str) -> str:
-    """`LAB.NODE`; router and outside host are named the same way."""
-    return f"{lab}.{node}"
+    """`LAB.NODE`; router and outside host are named the same way.
+
+    A node's name may have dots, as EKS' do: they become "_", which no name of Kubernetes has, so that nothing that is
+    named like this is ever a pod's LAB.NAMESPACE.POD.
+    """
+    return f"{lab}.{node.replace('.', '_')}"
 
 
 def namespace_of(lab: Lab, node: str) -> str:
@@ -46,8 +50,9 @@ def veth(namespace: str, pod: str, uid: str = "") -> str:
 
 
 def underlay_veth(node: str) -> str:
-    """The router's port to a node: the node's own name where it fits."""
-    return node if len(node) <= 15 and "/" not in node and ":" not in node else "veth" + _hex(node, 8)
+    """The router's port to a node: the node's own name where it fits and has no dot, which sysctl has for a slash."""
+    fits = len(node) <= 15 and not set("/:.") & set(node)
+    return node if fits else "veth" + _hex(node, 8)
 
 
 def pod_mac(ip: str) -> str:
