@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import (
     LabOption,
     NamespaceOption,
@@ -99,7 +100,7 @@ def capture(
     with _sink(file, bool(form), client, points, wanted, snaplen) as sink:
         for number, sights in enumerate(room.watch(points, wish, counted)):
             if number == 0:
-                typer.echo(f"listening at {', '.join(p.title for p in points)}; Ctrl-C ends it", err=True)
+                screen.say(f"listening at {', '.join(p.title for p in points)}; Ctrl-C ends it", err=True)
             sink.write(sights)
     if not counted.unread:
         _summary(counted, file, ports)
@@ -120,15 +121,15 @@ def split(words: Sequence[str]) -> tuple[list[str], str]:
 
 def _summary(count: Count, file: str | None, ports: Collection[int]) -> None:
     for place in count.gone:
-        typer.echo(f"{place} was taken down meanwhile", err=True)
+        screen.say(f"{place} was taken down meanwhile", err=True)
     where = f" written to {file}" if file and file != "-" else ""
     text = f"{_packets(count.shown)}{where}"
     if count.shown != count.seen:
         text += f" of {count.seen} seen"
-    typer.echo(f"{text}; {count.dropped or 'none'} dropped by the kernel", err=True)
+    screen.say(f"{text}; {count.dropped or 'none'} dropped by the kernel", err=True)
     if where:
         own = "".join(f" -d udp.port=={port},vxlan" for port in sorted(ports) if port != 4789)
-        typer.echo(f"wireshark{own} {file}", err=True)
+        screen.say(f"wireshark{own} {file}", err=True)
 
 
 def _packets(number: int) -> str:
@@ -144,6 +145,7 @@ class _Lines:
     def __init__(self, json: bool, devices: Sequence[str]) -> None:
         self._json = json
         self._width = max(map(len, devices))
+        self._screen = screen.columns()
 
     def write(self, sights: Sequence[Sight]) -> None:
         from k8snetlab.cli import packets
@@ -154,7 +156,8 @@ class _Lines:
 
                 sys.stdout.write(json.dumps(packets.fields(sight), ensure_ascii=False) + "\n")
             else:
-                sys.stdout.write(packets.line(sight, self._width) + "\n")
+                line = packets.line(sight, self._width)
+                sys.stdout.write("\n".join(screen.fold(line, self._screen, 4)) + "\n")
         sys.stdout.flush()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import LabOption, OutputOption, client_of, complete_node, example, need_root, print_json
 from k8snetlab.errors import DaemonError
 from k8snetlab.wording import counted
@@ -15,6 +16,8 @@ from k8snetlab.wording import counted
 PATIENCE = 1.0
 """Seconds after which progress is shown."""
 
+COMMAND = 9
+"""Columns before a command."""
 ENDING = 5.0
 """Seconds that a daemon which does not answer any more may take to end."""
 
@@ -41,7 +44,7 @@ def diagnose(
     if output:
         print_json(answer)
     else:
-        typer.echo("\n".join(lines(answer)))
+        typer.echo("\n".join(folded(lines(answer))))
     if answer["findings"]:
         raise typer.Exit(1)
 
@@ -99,6 +102,17 @@ def _progress(phase: str, done: int, total: int, began: float) -> None:
 
     if sys.stderr.isatty() and time.monotonic() - began > PATIENCE:
         typer.echo(f"\r\x1b[K{phase} {done}/{total}\r" if total else f"\r\x1b[K{phase}\r", err=True, nl=False)
+
+
+def folded(told: Iterable[str]) -> Iterator[str]:
+    """The lines as they fit on the terminal; commands can be copied as they stand there."""
+    width = screen.columns()
+    for line in told:
+        head, shell = line[:COMMAND], line[COMMAND:]
+        if head in ("   see:  ", "   mend: "):
+            yield from screen.command(shell, width, " " * COMMAND, head)
+        else:
+            yield from screen.fold(line, width, 6 if line.startswith("   ") else 3)
 
 
 def lines(answer: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import OutputOption, complete_scenario, example, need_root, print_json
 
 
@@ -64,12 +65,12 @@ def doctor(
     else:
         for feature in found:
             mark = "ok" if feature.present else "MISSING" if feature.needed else "lacking"
-            typer.echo(f"{mark:<7}  {feature.name}")
+            screen.say(f"{mark:<7}  {feature.name}")
             if not feature.present:
-                typer.echo(f"         rules out: {feature.rules_out}")
-                typer.echo(f"         get it:    {feature.how_to_get}")
-        typer.echo("")
-        typer.echo(_verdict(len(found), sum(f.needed for f in missing), sum(not f.needed for f in missing)))
+                screen.say(f"         rules out: {feature.rules_out}")
+                screen.say(f"         get it:    {feature.how_to_get}")
+        screen.say("")
+        screen.say(_verdict(len(found), sum(f.needed for f in missing), sum(not f.needed for f in missing)))
     if any(feature.needed for feature in missing):
         raise typer.Exit(1)
 
@@ -91,8 +92,8 @@ def _peer(address: str, port: int, vni: int, wait: float, output: Any) -> None:
         print_json({**msgspec.to_builtins(found), "ok": found.ok})
     else:
         for name, way in (("there", found.there), ("back", found.back)):
-            typer.echo(f"{name:<5}  {way.state}: {way.why}")
+            screen.say(f"{name:<5}  {way.state}: {way.why}")
             if way.hint:
-                typer.echo(f"       {way.hint}")
+                screen.say(f"       {way.hint}")
     if not found.ok:
         raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from enum import StrEnum
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import (
     LabOption,
     NamespaceOption,
@@ -107,11 +107,34 @@ def _watch(client: Client, node: str, service: str, family: str) -> None:
     from k8snetlab.cli import trees
 
     first: dict[trees.Place, int] | None = None
-    with contextlib.suppress(KeyboardInterrupt):
+    drawn = sys.stdout.isatty()
+    try:
         while True:
             answer: dict[str, Any] = client.rules(node, service, family)
             counted = trees.packets(answer)
             first = counted if first is None else first
-            text = "\n".join(trees.rules(answer, first))
-            typer.echo(f"\x1b[H\x1b[2J{text}" if sys.stdout.isatty() else f"{text}\n")
+            if drawn:
+                sys.stdout.write(_picture(answer, first, screen.lines_high()))
+                sys.stdout.flush()
+            else:
+                typer.echo("\n".join(trees.rules(answer, first)) + "\n")
             time.sleep(PERIOD)
+    except KeyboardInterrupt:
+        if drawn:
+            typer.echo("")
+
+
+def _picture(answer: dict[str, Any], first: dict[tuple[str, str, int], int], height: int) -> str:
+    """The tree from the top of the window, as much of it as there is room for, and without the rules' texts where it is
+    too high with them. What the last look left behind is cleared."""
+    from k8snetlab.cli import trees
+
+    room = max(height - 1, 2)
+    lines = list(trees.rules(answer, first))
+    if len(lines) > room:
+        lines = list(trees.rules(answer, first, texts=False))
+    if len(lines) > room:
+        rest = len(lines) - room + 1
+        lines = [*lines[: room - 1], f"… {rest} more lines: a higher window, or one Service, shows them"]
+    clear = "\x1b[K"
+    return "\x1b[H" + "".join(f"{line}{clear}\n" for line in lines) + "\x1b[J"

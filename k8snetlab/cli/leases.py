@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import ObjectOutput, client_of, print_json
 from k8snetlab.errors import InputError
 
@@ -36,9 +37,9 @@ def show(lab: str | None, node: str, output: ObjectOutput | None) -> None:
     elif output is ObjectOutput.NAME:
         typer.echo("\n".join(f"lease/{item['node']}" for item in items))
     else:
-        typer.echo("\n\n".join(_text(item) for item in items))
+        screen.say("\n\n".join(_text(item) for item in items))
     if not items:
-        typer.echo("No resources found", err=True)
+        screen.say("No resources found", err=True)
 
 
 def _text(item: Mapping[str, Any]) -> str:

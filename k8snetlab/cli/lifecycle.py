@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import (
     STORE_HELP,
     TIMEOUT,
@@ -110,7 +111,7 @@ def up(
     else:
         from k8snetlab.cli import summary
 
-        typer.echo(summary.of(name, client, outcome, time.monotonic() - began))
+        screen.say(summary.of(name, client, outcome, time.monotonic() - began))
     progress.refuse_failed(outcome)
 
 
@@ -128,7 +129,7 @@ def _brought(
         error.message = f"lab {client.lab}: {error.message}"
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
-        typer.echo(error.message, err=True)
+        screen.say(error.message, err=True)
         if not typer.confirm("continue?", default=False, err=True):
             raise UnconfirmedError("nothing was changed") from None
     return progress.follow(client.up(objects, yes=True, timeout=timeout, wait=wait), quiet=quiet)
@@ -167,8 +168,8 @@ def down(
         print_json({"labs": gone, "seconds": round(seconds, 3)})
         return
     for one in gone:
-        typer.echo(f"lab {one['lab']} is down: {counted(one['namespaces'], 'namespace')} removed")
-    typer.echo(f"{'nothing to take down' if not gone else 'done'} in {seconds:.2f} s")
+        screen.say(f"lab {one['lab']} is down: {counted(one['namespaces'], 'namespace')} removed")
+    screen.say(f"{'nothing to take down' if not gone else 'done'} in {seconds:.2f} s")
 
 
 def status(lab: LabOption = None, output: OutputOption = None) -> None:
@@ -179,7 +180,7 @@ def status(lab: LabOption = None, output: OutputOption = None) -> None:
         return
     from k8snetlab.cli import summary
 
-    typer.echo(summary.status(state))
+    screen.say(summary.status(state))
 
 
 def pause(node: NodeArgument, lab: LabOption = None, output: OutputOption = None) -> None:
@@ -189,11 +190,11 @@ def pause(node: NodeArgument, lab: LabOption = None, output: OutputOption = None
     with progress.patient(f"{node}, where a repair is under way", quiet=output is not None):
         answer = client_of(lab).pause(node)
     if warning := answer.get("warning"):
-        typer.echo(f"warning: {warning}", err=True)
+        screen.say(f"warning: {warning}", err=True)
     if output:
         print_json(answer)
         return
-    typer.echo(f"{node} is paused: nothing is repaired there until `k8snetlab resume {node}`")
+    screen.say(f"{node} is paused: nothing is repaired there until `k8snetlab resume {node}`")
 
 
 def resume(node: NodeArgument, lab: LabOption = None, output: OutputOption = None) -> None:
@@ -202,4 +203,4 @@ def resume(node: NodeArgument, lab: LabOption = None, output: OutputOption = Non
     if output:
         print_json(answer)
         return
-    typer.echo(f"{node} is resumed: its agent repairs what differs")
+    screen.say(f"{node} is resumed: its agent repairs what differs")

@@ -26,6 +26,7 @@ from k8snetlab.cli import (
     pods,
     probe,
     render,
+    screen,
     store,
     token,
     trace,
@@ -165,9 +166,9 @@ def _meant(message: str, context: Any) -> str:
 
 
 def _say(message: str, hint: str) -> None:
-    typer.echo(message, err=True)
+    screen.say(message, err=True)
     if hint:
-        typer.echo(f"hint: {hint}", err=True)
+        screen.say(f"hint: {hint}", err=True)
 
 
 def _keep_traceback() -> str:

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from k8snetlab.cli import screen
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,9 +53,9 @@ def of(files: list[tuple[str, str]], whole: bool = True, machines: bool = False,
     if not loaded.objects and not (others and loaded.others):
         raise InputError(f"{', '.join(name for name, _ in files)}: no object in it", "a manifest has a kind")
     for warning in loaded.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        screen.say(f"warning: {warning}", err=True)
     if not loaded.objects:
-        typer.echo("nothing was changed: no object here is of a kind that a lab has", err=True)
+        screen.say("nothing was changed: no object here is of a kind that a lab has", err=True)
     return loaded
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.probe import end
 from k8snetlab.wording import counted
 
+WIDE = 120
+"""Columns of a matrix that nobody looks at on a terminal."""
 Result = Mapping[str, Any]
 Target = tuple[str, str, str, int, str]
 """(kind, name, address, port, protocol)"""
@@ -31,17 +33,27 @@ def draw(results: Sequence[Result], width: int | None = None) -> str:
     sources, targets = _unique(map(_source, results)), _unique(map(_target, results))
     wide = max(map(len, sources))
     cell = max(4, len(str(len(targets))) + 2)
-    room = max(1, ((width or shutil.get_terminal_size((120, 24)).columns) - wide) // cell)
-    lines = []
+    width = width or screen.columns() or WIDE
+    above = wide > width // 2  # such names stand above their row
+    margin = 2 if above else wide
+    room = max(1, (width - margin) // cell)
+    lines: list[str] = []
     for start in range(0, len(targets), room):
         block = list(enumerate(targets, 1))[start : start + room]
-        lines.append(" " * wide + "".join(str(number).rjust(cell) for number, _ in block))
+        lines.append(" " * margin + "".join(str(number).rjust(cell) for number, _ in block))
         for source in sources:
             row = (_cell(cells.get((source, target), []), cell) for _, target in block)
-            lines.append(source.ljust(wide) + "".join(row))
+            lines += (
+                [*screen.fold(source, width), " " * margin + "".join(row)]
+                if above
+                else [source.ljust(wide) + "".join(row)]
+            )
         lines.append("")
-    lines += [f"{number:>4}  {_describe(target)}" for number, target in enumerate(targets, 1)]
-    return "\n".join([*lines, "", *_totals(results)])
+    for number, target in enumerate(targets, 1):
+        lines += screen.fold(f"{number:>4}  {_describe(target)}", screen.columns(), 6)
+    for line in ("", *_totals(results)):
+        lines += screen.fold(line, screen.columns(), 2)
+    return "\n".join(lines)
 
 
 def _cell(results: Sequence[Result], width: int) -> str:

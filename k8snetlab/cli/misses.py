@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import LabOption, OutputOption, client_of, complete_node, example
 
 
@@ -31,15 +32,15 @@ def misses(
 
 def _show(event: Mapping[str, Any], as_json: bool) -> None:
     if event["type"] == "listening":
-        typer.echo(f"listening on {', '.join(event['nodes'])}; Ctrl-C ends it", err=True)
+        screen.say(f"listening on {', '.join(event['nodes'])}; Ctrl-C ends it", err=True)
     elif event["type"] == "warning":
-        typer.echo(f"warning: {event['message']}", err=True)
+        screen.say(f"warning: {event['message']}", err=True)
     elif as_json:
         import json
 
         typer.echo(json.dumps({key: value for key, value in event.items() if key != "type"}, ensure_ascii=False))
     else:
-        typer.echo(line(event))
+        screen.say(line(event))
 
 
 def line(event: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import (
     STORE_HELP,
     CaOption,
@@ -129,7 +130,7 @@ def _join(spec: StoreSpec, name: str, iface: str, lab: str | None, output: Any) 
     if output:
         print_json({"lab": found.name, **joined})
         return
-    typer.echo(
+    screen.say(
         f"{joined['node']} is a node of lab {found.name}: {joined['address']} by {joined['interface']}, "
         f"pods in {joined['podCIDR']}, in {time.monotonic() - began:.2f} s"
     )
@@ -165,12 +166,12 @@ def leave(
         if not force:
             error.hint = f"{error.hint}; `k8snetlab node leave --force` cleans this machine only"
             raise
-        typer.echo(f"warning: {error.message}; the node stays in the store until its lease expires", err=True)
+        screen.say(f"warning: {error.message}; the node stays in the store until its lease expires", err=True)
     _remove(name)
     if output:
         print_json({"lab": name, "node": known.node, "seconds": round(time.monotonic() - began, 3)})
         return
-    typer.echo(f"{known.node} has left lab {name} in {time.monotonic() - began:.2f} s")
+    screen.say(f"{known.node} has left lab {name} in {time.monotonic() - began:.2f} s")
 
 
 def is_here(files: list[tuple[str, str]], lab: str | None) -> bool:
@@ -252,7 +253,7 @@ def _begun(lab: str, store: Any, place: Place) -> Client:
     from k8snetlab.lab.machines import joining
 
     for warning in place.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        screen.say(f"warning: {warning}", err=True)
     return joining.begin(lab, store, place)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from k8snetlab.cli import leases
+from k8snetlab.cli import leases, screen
 from k8snetlab.cli.options import (
     TIMEOUT,
     FilesOption,
@@ -126,12 +126,12 @@ def get(
     _print_tables(found, output, all_namespaces)
     if not any(objects for _, objects in found):
         everywhere = all_namespaces or not any(resource.type.namespaced for resource, _ in wanted)
-        typer.echo("No resources found" + ("" if everywhere else f" in {namespace} namespace."), err=True)
+        screen.say("No resources found" + ("" if everywhere else f" in {namespace} namespace."), err=True)
         if not everywhere and namespace != "default":
             known = [space["metadata"]["name"] for space in client.list("Namespace")]
             if known and namespace not in known:
                 there = nearest(namespace, known, f"namespaces: {', '.join(known)}")
-                typer.echo(f"hint: there is no namespace {namespace}; {there}", err=True)
+                screen.say(f"hint: there is no namespace {namespace}; {there}", err=True)
 
 
 def scale(
@@ -163,7 +163,7 @@ def scale(
             if event["type"] == "changed":
                 said.update(event["scale"])
                 if output is None:
-                    typer.echo(f"{qualified(resource, name)} scaled to {replicas}")
+                    screen.say(f"{qualified(resource, name)} scaled to {replicas}")
             yield event
 
     outcome = progress.follow(told(), quiet=output is not None)

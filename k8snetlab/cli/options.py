@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.errors import InputError, UnsupportedError
 from k8snetlab.wording import nearest
 
@@ -90,7 +91,7 @@ def write(file: Path, text: str) -> None:
         raise InputError(
             f"{file} cannot be written: {error.strerror}", "name a file in a directory that exists and is yours"
         ) from None
-    typer.echo(f"{file} written", err=True)
+    screen.say(f"{file} written", err=True)
 
 
 def example(command: str) -> str:

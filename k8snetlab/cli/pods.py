@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import (
     LabOption,
     NamespaceOption,
@@ -68,7 +69,7 @@ def logs(
     client = client_of(lab)
     first, *others = pods_of(client, pod, namespace)
     if others:
-        typer.echo(f"{pod} has {len(others) + 1} pods; this is {first}", err=True)
+        screen.say(f"{pod} has {len(others) + 1} pods; this is {first}", err=True)
     for chunk in client.logs(namespace, first, container, follow, tail, previous):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()

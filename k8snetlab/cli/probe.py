@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import (
     AnyNamespaceOption,
     LabOption,
@@ -70,7 +71,7 @@ def probe(
         typer.echo(matrix.draw(results))
     else:
         for result in results:
-            typer.echo(line(result))
+            screen.say(line(result))
     good = "ok" if everything else "reached"
     if not results or not all(result[good] for result in results):
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.errors import DaemonError
 from k8snetlab.wording import counted
 
@@ -38,14 +39,14 @@ def follow(events: Iterable[Event], *, quiet: bool = False, changes: bool = Fals
             match event["type"]:
                 case "warning":
                     outcome["warnings"].append(event["message"])
-                    typer.echo(f"warning: {event['message']}", err=True)
+                    screen.say(f"warning: {event['message']}", err=True)
                 case "failed":
                     outcome["failed"].append({key: event[key] for key in ("namespace", "name", "message")})
                 case "changed":
                     change = {key: event[key] for key in ("action", "kind", "name")}
                     outcome["changes"].append(change)
                     if changes and not quiet:
-                        typer.echo("{kind}/{name} {action}".format(**{**change, "kind": event["kind"].lower()}))
+                        screen.say("{kind}/{name} {action}".format(**{**change, "kind": event["kind"].lower()}))
                 case "done":
                     outcome |= {key: value for key, value in event.items() if key != "type"}
     finally:
@@ -75,9 +76,9 @@ def _print_failed(pods: list[Event]) -> None:
         by_reason.setdefault(pod["message"].partition(": ")[2], []).append(pod)
     for alike in by_reason.values():
         for pod in alike[:SHOWN]:
-            typer.echo(f"warning: {pod['message']}", err=True)
+            screen.say(f"warning: {pod['message']}", err=True)
         if len(alike) > SHOWN:
-            typer.echo(f"warning: and {len(alike) - SHOWN} more pods like this", err=True)
+            screen.say(f"warning: and {len(alike) - SHOWN} more pods like this", err=True)
 
 
 def shown(events: Iterable[Event], *, quiet: bool = False) -> Iterable[Event]:
@@ -105,7 +106,7 @@ def _lines(events: Iterable[Event]) -> Iterator[Event]:
                 text = _reasons(event["for"])
                 if text != told or event["seconds"] >= again:
                     told, again = text, event["seconds"] * GROWTH
-                    typer.echo(f"waiting {event['seconds']:.0f} s  {text}", err=True)
+                    screen.say(f"waiting {event['seconds']:.0f} s  {text}", err=True)
             yield event
     finally:
         for phase, event in latest.items():
@@ -123,7 +124,7 @@ def _print_phase(event: Event) -> None:
         return  # there was nothing of the kind
     count = f" {event['done']}/{event['total']}" if event.get("total") else ""
     message = f"  {event['message']}" if event.get("message") else ""
-    typer.echo(f"{event['phase']}{count}{message}", err=True)
+    screen.say(f"{event['phase']}{count}{message}", err=True)
 
 
 def _bars(events: Iterable[Event]) -> Iterator[Event]:
@@ -191,6 +192,6 @@ def _tell(what: str, over: threading.Event) -> None:
             typer.echo("\r" + f"waiting {seconds:.0f} s  {what}"[:width], err=True, nl=False)
         elif seconds >= again:
             again = seconds * GROWTH
-            typer.echo(f"waiting {seconds:.0f} s  {what}", err=True)
+            screen.say(f"waiting {seconds:.0f} s  {what}", err=True)
     if terminal and time.monotonic() - began > BEAT:
         typer.echo("\r" + " " * width + "\r", err=True, nl=False)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import OPEN_STORE, InsecureOption, LabOption, OutputOption, client_of, example, print_json
 
 DIRECTORY = Path("/var/lib/k8snetlab/etcd")
@@ -32,13 +33,13 @@ def status(lab: LabOption = None, output: OutputOption = None) -> None:
     if output:
         print_json(state)
     else:
-        typer.echo(f"{state['type']} at {', '.join(state['where'])}")
+        screen.say(f"{state['type']} at {', '.join(state['where'])}")
         if state.get("insecure"):
             typer.secho(f"the store {OPEN_STORE}", fg="red")
-        typer.echo("answers" if state["healthy"] else f"does not answer: {state['problem']}")
-        typer.echo(f"revision {state['revision']}")
+        screen.say("answers" if state["healthy"] else f"does not answer: {state['problem']}")
+        screen.say(f"revision {state['revision']}")
         for kind, count in state["objects"].items():
-            typer.echo(f"  {count:>6} {kind}")
+            screen.say(f"  {count:>6} {kind}")
     if not state["healthy"]:
         raise typer.Exit(1)
 
@@ -88,7 +89,7 @@ def serve(
     served = serving.start(directory, listen, join_port, insecure, lambda line: typer.echo(line, err=True))
     try:
         served.wait_ready()
-        typer.echo(f"etcd answers at {listen}, its data is in {directory}; Ctrl-C ends it", err=True)
+        screen.say(f"etcd answers at {listen}, its data is in {directory}; Ctrl-C ends it", err=True)
         if insecure:
             typer.secho(f"warning: it {OPEN_STORE}", fg="red", err=True)
         else:

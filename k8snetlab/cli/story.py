@@ -1,13 +1,15 @@
-"""A trace as a story on the terminal: one line a hop, what decided above it; no colour without a word or sign."""
+"""A trace as a story on the terminal, all of it: what decided, then the hop; no colour without a word or sign."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
+from k8snetlab.cli import screen
 from k8snetlab.wording import counted
 
 Json = Mapping[str, Any]
@@ -21,6 +23,8 @@ _COLOURS = {
     "flood": "yellow",
     "mixed": "bold yellow",
 }
+DECISION = 16
+"""Columns before what a decision says."""
 CONNECTIONS = 6
 """What conntrack made of the packet, in lines: a packet that goes in circles makes dozens."""
 FATES = {
@@ -31,22 +35,34 @@ FATES = {
 }
 
 
-def tell(answer: Json, console: Console | None = None, verbose: bool = False) -> None:
-    console = console or Console(highlight=False, soft_wrap=True)
+def tell(answer: Json, verbose: bool = False) -> None:
+    """Prints the story, in short or whole."""
+    from k8snetlab.cli import summed
+
+    console, width = Console(highlight=False, soft_wrap=True), screen.columns()
+    for line, hang in lines_hung(answer) if verbose else summed.lines(answer):
+        with console.capture() as caught:
+            console.print(line, end="")
+        for part in screen.fold(caught.get(), width, hang):
+            typer.echo(part)
+
+
+def lines_hung(answer: Json) -> Iterator[tuple[Text, int]]:
+    """Each line, and how far in it goes on where it is folded."""
     for line in lines(answer):
-        console.print(line)
+        yield line, DECISION if line.plain.startswith("    ") else 4
 
 
 def lines(answer: Json) -> Iterator[Text]:
     way, observed = answer["ways"][answer["chosen"]], answer["observed"]
     yield Text(title(answer), style="bold")
-    widths = _widths([*way["there"], *way["back"]])
+    widths, told = _widths([*way["there"], *way["back"]]), set[str]()
     for leg, hops in (("there", way["there"]), ("back", way["back"])):
         if hops:
             yield Text(f"\n{leg}", style="bold")
-            yield from _leg(hops, widths, observed is not None)
+            yield from _leg(hops, widths, observed is not None, told)
     yield Text("")
-    yield from _ending(answer, way, observed)
+    yield from ending(answer, way, observed)
 
 
 def title(answer: Json) -> str:
@@ -61,11 +77,11 @@ def title(answer: Json) -> str:
     return f"{source} → {to}{where} {answer['protocol']}{chance}"
 
 
-def _leg(hops: Sequence[Json], widths: tuple[int, int], watched: bool) -> Iterator[Text]:
+def _leg(hops: Sequence[Json], widths: tuple[int, int], watched: bool, told: set[str]) -> Iterator[Text]:
     before: Json | None = None
     for hop in hops:
         for decision in hop["decisions"]:
-            yield _decision(decision)
+            yield _decision(decision, told)
         if not hop["interface"]:
             continue
         line = Text(f"{hop['place']:<{widths[0]}}  {hop['interface']:<{widths[1]}}  {hop['direction']:<3}  ")
@@ -80,7 +96,8 @@ def _leg(hops: Sequence[Json], widths: tuple[int, int], watched: bool) -> Iterat
         before = hop["packet"]
 
 
-def _decision(decision: Json) -> Text:
+def _decision(decision: Json, told: set[str]) -> Text:
+    """An owner is told whole once, with its place in the manifests; `told` are those that were."""
     line = Text("    ")
     line.append(f"{decision['what']:<11} ", style=_COLOURS.get(decision["what"], "dim"))
     line.append(decision["text"])
@@ -88,9 +105,15 @@ def _decision(decision: Json) -> Text:
         line.append(f"; not by {', '.join(decision['lost'])}", style="dim")
     if decision.get("counters"):
         line.append(f" ({counted(decision['counters'][0], 'packet')} so far)", style="dim")
-    if decision.get("owner"):
-        line.append(f"  [{decision['owner']}]", style="blue")
+    if owner := decision.get("owner", ""):
+        line.append(f"  [{named(owner) if owner in told else owner}]", style="blue")
+        told.add(owner)
     return line
+
+
+def named(owner: str) -> str:
+    """An owner without the place in the manifests: "Service default/web, port 80, web.yaml:3" is a Service's."""
+    return owner.partition(", ")[0]
 
 
 def _mark(hop: Json) -> str:
@@ -102,15 +125,25 @@ def _mark(hop: Json) -> str:
     return f"{time} {hop['remark']}".rstrip()
 
 
-def _ending(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
-    others = [w for number, w in enumerate(answer["ways"]) if number != answer["chosen"]]
+def ending(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
+    yield from verdict(answer, way, observed)
+    for made in observed["connections"][:CONNECTIONS] if observed else ():
+        yield Text(f"conntrack of {made['place']}: {_tuple(made['original'])}, answered as {_tuple(made['reply'])}")
+    if observed and len(observed["connections"]) > CONNECTIONS:
+        yield Text(f"and {counted(len(observed['connections']) - CONNECTIONS, 'more connection')}")
+    yield from comparison(observed)
+    for other in (w for number, w in enumerate(answer["ways"]) if number != answer["chosen"]):
+        to = f"to {other['endpoint']}" if other["endpoint"] else "without an endpoint"
+        yield Text(f"other way: {other['probability']:.0%} {to}: {FATES[other['fate']]}", style="dim")
+
+
+def verdict(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
+    """What was predicted, and what came of it."""
     fate = Text("predicted: ")
     fate.append(FATES[way["fate"]], style="green" if way["fate"] == "answered" else "bold red")
     if way["reason"]:
         fate.append(f"; {way['reason']}")
     yield fate
-    if answer.get("note"):
-        yield Text(f"note: {answer['note']}")
     if observed:
         seen = Text("observed:  ")
         seen.append(FATES[observed["fate"]], style="green" if observed["fate"] == "answered" else "bold red")
@@ -118,17 +151,15 @@ def _ending(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
         if observed["remark"]:
             seen.append(f"; {observed['remark']}")
         yield seen
-        for made in observed["connections"][:CONNECTIONS]:
-            yield Text(f"conntrack of {made['place']}: {_tuple(made['original'])}, answered as {_tuple(made['reply'])}")
-        if len(observed["connections"]) > CONNECTIONS:
-            yield Text(f"and {counted(len(observed['connections']) - CONNECTIONS, 'more connection')}")
-        if observed["agrees"]:
-            yield Text("prediction and observation agree", style="green")
-        for difference in observed["differences"]:
-            yield Text(f"✗ {difference}", style="bold red")
-    for other in others:
-        to = f"to {other['endpoint']}" if other["endpoint"] else "without an endpoint"
-        yield Text(f"other way: {other['probability']:.0%} {to}: {FATES[other['fate']]}", style="dim")
+    if answer.get("note"):
+        yield Text(f"note: {answer['note']}")
+
+
+def comparison(observed: Json | None) -> Iterator[Text]:
+    if observed and observed["agrees"]:
+        yield Text("prediction and observation agree", style="green")
+    for difference in observed["differences"] if observed else ():
+        yield Text(f"✗ {difference}", style="bold red")
 
 
 def _widths(hops: Sequence[Json]) -> tuple[int, int]:

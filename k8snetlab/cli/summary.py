@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import OPEN_STORE
 from k8snetlab.cli.views import age, duration, table
 from k8snetlab.lab import labs
@@ -32,7 +33,11 @@ def of(name: str, client: Client, outcome: Mapping[str, Any], seconds: float) ->
     tries = [(f"{command} {verb}", why) for verb, why in _tries(nodes, running, services, not _machines(nodes))]
     if tries:
         width = max(len(command) for command, _ in tries)
-        lines += ["", "try next:", *(f"  {command.ljust(width)}   {why}".rstrip() for command, why in tries)]
+        lines += ["", "try next:"]
+        room = screen.columns()
+        beside = room is None or all(2 + width + 3 + len(why) <= room for _, why in tries)
+        for command, why in tries:
+            lines += [f"  {command.ljust(width)}   {why}".rstrip()] if beside else [f"  {why}:", f"    {command}"]
     return "\n".join(lines)
 
 
@@ -125,7 +130,7 @@ def status(state: Mapping[str, Any]) -> str:
         others.append(typer.style(f"the store {OPEN_STORE} (--insecure)", fg="red"))
     lines = [
         f"lab {state['lab']}: {pods['running']} of {pods['total']} pods running, {services}",
-        "   ".join(facts),
+        *_packed(facts),
         *others,
         "",
         _nodes(state["nodes"]),
@@ -136,7 +141,7 @@ def status(state: Mapping[str, Any]) -> str:
             lines += [
                 "",
                 f"{node['name']} is not as it should be; this would mend it:",
-                *(f"  {step}" for step in drift),
+                *(part for step in drift for part in screen.command(step, screen.columns(), "  ")),
             ]
         error = f"{node['name']}: {node['agent'].get('error')}"
         if node["agent"].get("error") and error not in state.get("problems", ()):
@@ -144,6 +149,18 @@ def status(state: Mapping[str, Any]) -> str:
     if state.get("problems"):
         lines += ["", "problems:", *(f"  {problem}" for problem in state["problems"])]
     return "\n".join(lines)
+
+
+def _packed(facts: Sequence[str]) -> list[str]:
+    """As many facts in a line as fit, none of them cut where it is not too long by itself."""
+    width, found = screen.columns(), [facts[0]]
+    for fact in facts[1:]:
+        longer = f"{found[-1]}   {fact}"
+        if width is None or screen.cells(longer) <= width:
+            found[-1] = longer
+        else:
+            found.append(f"  {fact}")
+    return found
 
 
 def _nodes(nodes: Sequence[Mapping[str, Any]]) -> str:

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import os
-import shutil
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
 
+from k8snetlab.cli import screen
+from k8snetlab.wording import counted
+
 Json = Mapping[str, Any]
 Place = tuple[str, str, int]
 """Table, chain and number of a rule."""
+LONGEST = 140
+"""Columns beyond which a sentence is not easier to read."""
 TOOL = {"ipv4": "iptables", "ipv6": "ip6tables"}
 
 
-def rules(answer: Json, before: Mapping[Place, int]) -> Iterator[str]:
-    """The tree of `GET rules`. `before` are packets counted earlier: what came since is shown as +N."""
+def rules(answer: Json, before: Mapping[Place, int], texts: bool = True) -> Iterator[str]:
+    """The tree of `GET rules`, with the rules' own texts or without. `before` are packets counted earlier: what came
+    since is shown as +N."""
     tool = TOOL[answer["family"]]
     what = f"service {answer['service']}" if answer["service"] else "all chains"
-    yield f"{what} on {answer['node']}, {tool} ({answer['variant']})"
+    yield from screen.fold(f"{what} on {answer['node']}, {tool} ({answer['variant']})", _width())
     if not answer["chains"]:
-        yield "no rule: the Service has neither cluster IP nor rows (a headless one, an ExternalName, another family?)"
+        none = (
+            "no rule: the Service has neither cluster IP nor endpoints here (headless, ExternalName, another family?)"
+        )
+        yield from screen.fold(none, _width())
     for chain in answer["chains"]:
         purpose = f"  {chain['purpose']}" if chain["purpose"] else ""
         yield ""
-        yield f"{_bold(chain['table'] + ' ' + chain['chain'])}{purpose}"
-        yield from _branches(chain["table"], chain["chain"], chain["rules"], "", before)
+        yield from screen.fold(f"{_bold(chain['table'] + ' ' + chain['chain'])}{purpose}", _width())
+        yield from _branches((chain["table"], chain["chain"]), chain["rules"], "", before, texts)
 
 
 def packets(answer: Json) -> dict[Place, int]:
@@ -48,7 +55,8 @@ def difference(answer: Json) -> Iterator[str]:
     """Chain by chain, what stands on one node only."""
     one, other = answer["nodes"]
     what = f"service {answer['service']}" if answer["service"] else "all chains"
-    yield f"{what}, {TOOL[answer['family']]} ({answer['variant']}): - on {one} only, + on {other} only"
+    told = f"{what}, {TOOL[answer['family']]} ({answer['variant']}): - on {one} only, + on {other} only"
+    yield from screen.fold(told, _width())
     if not answer["differences"]:
         yield "no difference"
     last = ("", "")
@@ -59,8 +67,8 @@ def difference(answer: Json) -> Iterator[str]:
             yield _bold(" ".join(chain))
             last = chain
         sign, colour = ("-", "red") if found["first"] else ("+", "green")
-        yield _coloured(f"{sign} {found['rule']}", colour)
-        yield from _wrapped(found["meaning"], "    ")
+        yield from (_coloured(part, colour) for part in screen.fold(f"{sign} {found['rule']}", _width()))
+        yield from screen.fold("    " + found["meaning"], _width(), 4)
 
 
 def tables(answer: Json) -> Iterator[str]:
@@ -68,46 +76,52 @@ def tables(answer: Json) -> Iterator[str]:
     for index, table in enumerate(answer["tables"]):
         if index:
             yield ""
-        yield _bold(f"# {table['command']}")
+        yield from map(_bold, screen.command(table["command"], _width(), "# ", "# "))
         if not table["rows"]:
             yield _dim("  nothing")
         owners = max((len(row["owner"]) for row in table["rows"]), default=0)
         for row in table["rows"]:
-            yield row["line"]
-            first, *rest = _wrapped(row["meaning"], " " * (owners + 4))
+            yield from screen.fold(row["line"], _width(), 4)
             owner = row["owner"].ljust(owners)
-            marked = _coloured(owner, "red") if row["owner"] == "nobody" else _coloured(owner, "cyan")
-            yield f"  {marked}  {first.lstrip()}"
-            yield from rest
+            marked = _coloured(owner, "red" if row["owner"] == "nobody" else "cyan")
+            yield from screen.fold(f"  {marked}  {row['meaning']}", _width(), owners + 4)
     if not answer["tables"]:
         yield f"{answer['place']} has no such table"
 
 
-def _branches(table: str, chain: str, held: Sequence[Json], indent: str, before: Mapping[Place, int]) -> Iterator[str]:
+def _branches(
+    where: tuple[str, str], held: Sequence[Json], indent: str, before: Mapping[Place, int], texts: bool
+) -> Iterator[str]:
+    width = _width()
     for rule in held:
         last = rule is held[-1]
         head, below = indent + ("└─ " if last else "├─ "), indent + ("   " if last else "│  ")
-        chain = {"above": " (above)", "empty": " (it is empty)"}.get(rule["chain"], "")
-        text = f"{rule['number']}. {rule['meaning']}{chain}"
-        counted = _count(rule, rule["packets"] - before.get((table, chain, rule["number"]), rule["packets"]))
-        lines = [*_wrapped(text, ""), counted + _dim(rule["rule"])]
-        bar = "│" if rule["rules"] else " "
-        yield head + lines[0]
-        for line in lines[1:]:
-            yield f"{below}{bar}  {line}"
-        yield from _branches(table, rule["leads"], rule["rules"], below, before)
+        stands = {"above": " (above)", "empty": " (it is empty)"}.get(rule["chain"], "")
+        counts = _count(rule, rule["packets"] - before.get((*where, rule["number"]), rule["packets"]))
+        number = f"{rule['number']}. "
+        bar = below + ("│  " if rule["rules"] else "   ")
+        room = width and width - len(bar)
+        told = f"{rule['meaning']}{stands}"
+        lines = screen.fold(told if texts else f"{told} {counts}", room, 0)
+        yield head + number + lines[0]
+        yield from (bar + line for line in lines[1:])
+        if texts:
+            first, *rest = screen.fold(f"{counts} {rule['rule']}", room, 2)
+            yield bar + first[: len(counts) + 1] + _dim(first[len(counts) + 1 :])
+            yield from (bar + _dim(line) for line in rest)
+        yield from _branches((where[0], rule["leads"]), rule["rules"], below, before, texts)
 
 
 def _count(rule: Json, since: int) -> str:
-    number = f"{rule['packets']} packet{'' if rule['packets'] == 1 else 's'}"
     more = _coloured(f" +{since}", "green") if since else ""
+    number = counted(rule["packets"], "packet")
     shown = f"{number}, {rule['bytes']} bytes" if rule["packets"] else number
-    return f"[{shown}{more}] "
+    return f"[{shown}{more}]"
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    width = max(60, min(shutil.get_terminal_size((120, 24)).columns, 140) - 24)
-    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+def _width() -> int | None:
+    width = screen.columns()
+    return min(width, LONGEST) if width else None
 
 
 def _bold(text: str) -> str:

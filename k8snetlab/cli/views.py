@@ -17,6 +17,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object
 from k8snetlab.api.pod_state import last_restart, restart_count, shown_ready, shown_status
 from k8snetlab.api.scheme import Resource
+from k8snetlab.cli import screen
 
 
 class Column(NamedTuple):
@@ -51,11 +52,8 @@ def objects(
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Left-aligned columns, three spaces apart, never cut to the terminal's width."""
-    lines = [list(titles), *(list(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = ("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-    return "\n".join(line.rstrip() for line in padded)
+    """Left-aligned columns, three spaces apart; on a terminal they fit into its width."""
+    return screen.table(titles, rows, screen.columns())
 
 
 def qualified(resource: Resource, name: str) -> str:
