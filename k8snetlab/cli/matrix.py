@@ -14,6 +14,8 @@ from k8snetlab.wording import counted
 
 WIDE = 120
 """Columns of a matrix that nobody looks at on a terminal."""
+NAMED, LISTED = 10, 3
+"""Failures that are named each, and names in a line that sums them up."""
 Result = Mapping[str, Any]
 Target = tuple[str, str, str, int, str]
 """(kind, name, address, port, protocol)"""
@@ -68,13 +70,46 @@ def _cell(results: Sequence[Result], width: int) -> str:
 
 
 def _totals(results: Sequence[Result]) -> Iterable[str]:
+    """What failed, summed up by cause where it is much, and where to go on from here."""
     failed = [result for result in results if not result["ok"]]
-    for result in failed:
+    closed = sum(1 for result in results if result["ok"] and not result["expected"])
+    for result in failed[:NAMED]:
         yield (
             f"✗ {_source(result)} → {result['to']} {end(result)} {result['protocol'].lower()}: "
             f"{result['error'] or 'answered, and should not be reachable from there'}"
         )
-    yield f"{len(results) - len(failed)} of {counted(len(results), 'probe')} went as they should"
+    if len(failed) > NAMED:
+        yield f"✗ … and {len(failed) - NAMED} more"
+    if failed:
+        yield ""
+        yield "failed, by cause:"
+        yield from _causes(failed)
+        yield ""
+    told = f", {closed} of them by not being answered" if closed else ""
+    yield f"{len(results) - len(failed)} of {counted(len(results), 'probe')} went as they should{told}"
+    if failed:
+        yield "`k8snetlab diagnose` names what is broken and how to mend it"
+
+
+def _causes(failed: Sequence[Result]) -> Iterable[str]:
+    """A line for each cause, the one with the most failures first: how many, from where, to what."""
+    causes: dict[str, list[Result]] = {}
+    for result in failed:
+        causes.setdefault(cause(result), []).append(result)
+    for why, alike in sorted(causes.items(), key=lambda pair: -len(pair[1])):
+        sources = _unique(result.get("fromNode") or result["from"] for result in alike)
+        targets = _unique(str(result["to"]) for result in alike)
+        yield f"{len(alike):>5}  {why}: from {_listed(sources)} to {_listed(targets)}"
+
+
+def cause(result: Result) -> str:
+    """Why a probe failed: what the daemon found out, else what the sender heard."""
+    return str(result.get("why") or result["error"] or "answered, and should not be reachable from there")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def _source(result: Result) -> str:

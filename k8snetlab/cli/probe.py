@@ -56,7 +56,11 @@ def probe(
         raise InputError("probe takes FROM and TO[:PORT], or --all alone", "k8snetlab probe client business-manager:80")
     if source is None or target is None:
         protocols = [protocol.value] if protocol else ["TCP", "UDP"]
-        answer = client_of(lab).probe_all(protocols)
+        from k8snetlab.cli import progress
+
+        client = client_of(lab)
+        with progress.patient("everyone asks everything", quiet=output is not None):
+            answer = client.probe_all(protocols)
     else:
         to, port = split_target(target)
         wanted = protocol or Protocol.TCP

@@ -33,8 +33,12 @@ _RULES = {
 _TOOLS = {
     "ip": ("`ip netns exec` on the lab's namespaces", "apt-get install iproute2"),
     "iptables-restore": ("Services, masquerading", "apt-get install iptables"),
-    "conntrack": ("forgetting UDP connections to endpoints that went", "apt-get install conntrack"),
+    "conntrack": ("forgetting UDP connections to endpoints that went; looking at them", "apt-get install conntrack"),
+    "ping": ("`exec POD -- ping`; `probe -p icmp` needs none", "apt-get install iputils-ping"),
+    "curl": ("`exec POD -- curl`; `probe` needs none", "apt-get install curl"),
+    "tcpdump": ("`exec NODE -- tcpdump`; `capture` needs none", "apt-get install tcpdump"),
 }
+_NEEDED_TOOLS = ("ip", "iptables-restore")
 
 
 class Feature(msgspec.Struct, frozen=True):
@@ -77,7 +81,7 @@ def _privileges() -> Iterator[Feature]:
 
 def _tools() -> Iterator[Feature]:
     for tool, (rules_out, how_to_get) in _TOOLS.items():
-        yield Feature(f"{tool} (program)", shutil.which(tool) is not None, rules_out, how_to_get, tool != "conntrack")
+        yield Feature(f"{tool} (program)", shutil.which(tool) is not None, rules_out, how_to_get, tool in _NEEDED_TOOLS)
 
 
 @contextlib.contextmanager

@@ -272,6 +272,20 @@ def test_the_matrix_names_what_failed(lab: ScriptedClient) -> None:
     assert "!" in result.stdout
 
 
+def test_many_failures_are_summed_up_by_cause(lab: ScriptedClient) -> None:
+    lost = {"ok": False, "reached": False, "error": "no answer within 2 s"}
+    results = [result_of("client", f"web{n}", **lost, why="flannel.1 of node1 is down") for n in range(30)]
+    results += [result_of("other", "db", ok=False, reached=False, error="connection refused", fromNode="node2")]
+    lab.answers["probe_all"] = {"results": [*results, result_of("outside", "web", reached=False, expected=False)]}
+    said = call("probe", "--all").stdout
+    assert said.count("✗ client") == 10 and "✗ … and 21 more" in said
+    assert "   30  flannel.1 of node1 is down: from node1 to web0, web1, web2 and 27 more" in said
+    assert "    1  connection refused: from node2 to db" in said
+    assert said.index("flannel.1 of node1 is down: from") < said.index("connection refused: from")
+    assert "1 of 32 probes went as they should, 1 of them by not being answered" in said
+    assert said.rstrip().endswith("`k8snetlab diagnose` names what is broken and how to mend it")
+
+
 def test_a_wide_matrix_is_cut_into_blocks_that_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     from k8snetlab.cli.matrix import draw
