@@ -102,7 +102,7 @@ class _Loader:
         if kind.endswith("List") and (kind == "List" or "items" in value):
             self._list(document, value, at)
         elif kind not in BY_KIND or not _own_group(version):
-            self._unknown(document, value, kind, at)
+            self._unknown(document, value, kind, version, at)
         else:
             self._object(document, value, BY_KIND[kind].type, version, at)
 
@@ -115,10 +115,11 @@ class _Loader:
         for number, item in enumerate(items):
             self.add(document, item, (*at, "items", number))
 
-    def _unknown(self, document: Document, value: dict[str, Any], kind: str, at: Path) -> None:
+    def _unknown(self, document: Document, value: dict[str, Any], kind: str, version: str, at: Path) -> None:
         metadata = value.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
-        hint = did_you_mean(kind, BY_KIND) if kind not in BY_KIND else ""
+        same = [name for name, resource in BY_KIND.items() if version == resource.type.API_VERSION]
+        hint = did_you_mean(kind, same) if kind not in BY_KIND else ""
         self.passed.kind(document.file, document.line(at), kind, name if isinstance(name, str) else "", hint)
 
     def _object(self, document: Document, value: dict[str, Any], type_: type[Object], version: str, at: Path) -> None:

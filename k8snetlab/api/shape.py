@@ -141,6 +141,7 @@ _HELD = {
     "ReplicaSetSpec": "minReadySeconds",
     "NamespaceSpec": "finalizers",
     "NodeSpec": "taints",
+    "ServiceSpec": "externalName loadBalancerClass loadBalancerIP",
     "KubeProxyConfiguration": "hostnameOverride",
     "ProxyIPTables": "minSyncPeriod syncPeriod",
     "ProxyConntrack": "maxPerCore min tcpCloseWaitTimeout tcpEstablishedTimeout udpStreamTimeout udpTimeout",
