@@ -29,6 +29,10 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
     yield from each(nodes, lambda node: _admit(node, now), lambda node: node)
 
 
+def rejected(pod: Pod) -> bool:
+    return pod.status.phase == "Failed" and pod.status.reason in REJECTIONS
+
+
 def _comes(pod: Pod) -> bool:
     return bool(pod.spec.nodeName) and not pod.ips and active(pod)
 

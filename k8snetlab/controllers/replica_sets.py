@@ -31,7 +31,7 @@ from k8snetlab.controllers.changes import (
     without_condition,
 )
 from k8snetlab.controllers.identity import controller_of, names, owned_by
-from k8snetlab.controllers.rejection import REJECTIONS
+from k8snetlab.controllers.rejection import rejected
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -39,7 +39,7 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 COMPONENT = "replicaset-controller"
 FAILURE = "ReplicaFailure"
 BURST = 500
-"""Pods that one ReplicaSet makes at most before others have their turn (burstReplicas)."""
+"""Pods that one ReplicaSet makes or gives up at most before others have their turn (burstReplicas)."""
 
 
 def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
@@ -75,7 +75,9 @@ def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -
     """`failure`: why a pod of it was refused a moment ago; no other is made meanwhile."""
     pods: list[Pod] = []
     for pod in now.select(Pod, by_owner, (ReplicaSet.KIND, *rs.key)).values():
-        if (active(pod) or _rejected(pod)) and rs.spec.selector.matches(pod.metadata.labels):
+        # What its node rejected keeps its place: a real ReplicaSet makes the next one at once, which is rejected too,
+        # and so on without an end.
+        if (active(pod) or _kept(pod)) and rs.spec.selector.matches(pod.metadata.labels):
             pods.append(pod)
         elif active(pod):
             others = tuple(one for one in pod.metadata.ownerReferences if one != controller_of(pod))
@@ -86,7 +88,7 @@ def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -
         yield put(pods[-1])
     missing = rs.spec.replicas - len(pods)
     if missing < 0:
-        leaving = _first_to_go(rs, pods)[:-missing]
+        leaving = _first_to_go(rs, pods)[: min(-missing, BURST)]
         for pod in leaving:
             yield from remove(pod, now)
             yield told(pod, rs, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT)
@@ -117,10 +119,8 @@ def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -
         yield put(replace(rs, status=status))
 
 
-def _rejected(pod: Pod) -> bool:
-    """Whether its node's kubelet did not take it. It keeps its place: a real ReplicaSet makes the next one at once,
-    which is rejected too, and so on without an end."""
-    return pod.status.phase == "Failed" and pod.status.reason in REJECTIONS and not pod.metadata.deletionTimestamp
+def _kept(pod: Pod) -> bool:
+    return rejected(pod) and not pod.metadata.deletionTimestamp
 
 
 def _new_pod(rs: ReplicaSet, name: str) -> Pod:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from k8snetlab.api.core import Namespace, Node
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_KIND
@@ -134,6 +135,9 @@ class ControllerLoop:
             previous: Snapshot | None = None
             while not listening.done():
                 snapshot = self._door.snapshot
+                if previous is not None and _frame(snapshot) != _frame(previous):
+                    for held in self._held.values():
+                        held.due = 0.0  # most refusals have to do with these
                 again = self._due(snapshot)
                 if previous is None or snapshot.objects is not previous.objects or again is not None:
                     base = _without(previous, again)
@@ -295,6 +299,11 @@ def _version(owner: Object | None) -> tuple[str, int]:
         return ("", 0)
     meta = owner.metadata
     return (meta.uid, meta.generation if owner.counted else int(meta.resourceVersion or 0))
+
+
+def _frame(snapshot: Snapshot) -> tuple[object, ...]:
+    """What all objects stand in: the lab as it is asked for, its nodes and its namespaces."""
+    return (snapshot.lab.spec, tuple(snapshot.all(Node)), tuple(snapshot.all(Namespace)))
 
 
 def _without(previous: Snapshot | None, again: Iterable[Concerned] | None) -> Snapshot | None:

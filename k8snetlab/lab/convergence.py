@@ -13,7 +13,8 @@ import msgspec
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.pod_state import trouble
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.errors import DaemonError, KernelError
+from k8snetlab.controllers.rejection import rejected
+from k8snetlab.errors import DaemonError, K8sNetLabError, KernelError
 from k8snetlab.lab.across.pace import Agent, Pace
 from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents, AgentTask, is_paused
@@ -135,6 +136,8 @@ class _Waiting:
                 ready += 1
             elif _unschedulable(pod):
                 misfits.append(pod)
+            elif rejected(pod):
+                look.failed.append(pod)
             elif pod.ended:
                 ready += 1
                 look.over.append(pod)
@@ -176,7 +179,7 @@ class _Waiting:
         ]
         return look
 
-    def ending(self, look: _Look) -> tuple[list[Event], KernelError | None]:
+    def ending(self, look: _Look) -> tuple[list[Event], K8sNetLabError | None]:
         """What is to be said when nothing is waited for any more, and what was refused of the request's own."""
         events = [
             _warning(f"{why}; it was not waited for") for why in (self._pace.silent if self._pace else {}).values()
@@ -199,7 +202,9 @@ class _Waiting:
             if task in look.failing or task.state.failures >= PATIENCE
         ]
         failures += [(a.name, a.error, a.hint, a.operation, True) for a in self._failing_afar()]
-        refused: KernelError | None = None
+        refused: K8sNetLabError | None = None
+        for why in self._own.refused(look.snapshot):
+            refused = refused or DaemonError(why, "`k8snetlab get events` shows it; it is tried again")
         for name, error, hint, operation, awaited in failures:
             if refused is None and awaited and (look.nodes is None or name in look.nodes):
                 refused = KernelError(f"{name}: {error}", hint, operation)

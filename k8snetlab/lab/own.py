@@ -11,6 +11,8 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.selection import by_owner, services_of
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.controllers.rejection import rejected
+from k8snetlab.controllers.replica_sets import FAILURE
 
 T = TypeVar("T", bound=Object)
 Owner = tuple[str, str, str]
@@ -77,20 +79,30 @@ class Own:
         return list(found.values())
 
     def short(self, snapshot: Snapshot) -> list[str]:
-        """The request's workloads for which fewer pods were made than they ask for, a few words each."""
+        """The request's workloads for which fewer pods were made than they ask for, a few words each; without those
+        that are `refused` theirs."""
         lines = []
+        for workload in self._workloads(snapshot):
+            if _failure(workload):
+                continue
+            pods = {pod.key: pod for pod in self._pods_of(snapshot, (workload.KIND, *workload.key))}
+            made = sum(not pod.metadata.deletionTimestamp and (not pod.ended or rejected(pod)) for pod in pods.values())
+            if made < workload.spec.replicas:
+                lines.append(f"{_what(workload)}: {made} of {workload.spec.replicas} pods are made")
+        return lines
+
+    def refused(self, snapshot: Snapshot) -> list[str]:
+        """The request's workloads whose pods cannot be made, and why."""
+        return [f"{_what(one)}: {why}" for one in self._workloads(snapshot) if (why := _failure(one))]
+
+    def _workloads(self, snapshot: Snapshot) -> Iterator[Deployment | ReplicaSet]:
+        """Those that are not about to go, and not another one's."""
         for kind, namespace, name in self._owners:
             workload = snapshot.all(BY_KIND[kind].type).get((namespace, name))
             if not isinstance(workload, Deployment | ReplicaSet) or workload.metadata.ownerReferences:
                 continue
-            if workload.metadata.uid in self._owners[kind, namespace, name]:
-                continue  # it is about to go
-            pods = {pod.key: pod for pod in self._pods_of(snapshot, (kind, namespace, name))}
-            made = sum(not pod.metadata.deletionTimestamp and not pod.ended for pod in pods.values())
-            if made < workload.spec.replicas:
-                what = f"{kind.lower()} {namespace}/{name}"
-                lines.append(f"{what}: {made} of {workload.spec.replicas} pods are made")
-        return lines
+            if workload.metadata.uid not in self._owners[kind, namespace, name]:
+                yield workload
 
     def nodes(self, snapshot: Snapshot) -> frozenset[str] | None:
         """The nodes whose kernels have something of the request; None stands for all."""
@@ -111,3 +123,11 @@ class Own:
             references = [o.uid for o in obj.metadata.ownerReferences if (o.kind, o.name) == (kind, name)]
             if not uids or any(uid in uids or not uid for uid in references):
                 yield obj
+
+
+def _what(workload: Deployment | ReplicaSet) -> str:
+    return f"{workload.KIND.lower()} {workload.namespace}/{workload.name}"
+
+
+def _failure(workload: Deployment | ReplicaSet) -> str:
+    return next((c.message for c in workload.status.conditions if (c.type, c.status) == (FAILURE, "True")), "")

@@ -17,6 +17,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import endpoint_slices, reconcile
 from k8snetlab.lab import controlling, events
 from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.own import Own
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
 from tests.unit.world import LAB, deployment, service
@@ -93,6 +94,12 @@ def test_a_refused_pod_is_its_replica_sets_alone() -> None:
             "ReplicaSet",
             replica_set(cluster, "pinned").name,
         )
+        own = Own([stuck])
+        own.look(cluster.snapshot)
+        assert own.short(cluster.snapshot) == []
+        (why,) = own.refused(cluster.snapshot)
+        assert why.startswith("deployment default/pinned: ") and 'there is no node "node2"' in why
+        assert Own([cluster.current(Deployment, "web", "default")]).refused(cluster.snapshot) == []
         before = failing.tries
         await until(cluster, lambda: cluster.failing[0].tries > before)
         await until(cluster, lambda: any(e.reason == "FailedCreate" for e in cluster.snapshot.all(Event).values()))
