@@ -4,6 +4,7 @@ exactly that can be undone (`removal`). Namespaces of the lab's own need none of
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Literal, Protocol, TypeAlias
 
@@ -63,13 +64,27 @@ class AddedFile(msgspec.Struct, frozen=True, tag="file"):
 Addition: TypeAlias = ChangedSysctl | AddedDevice | AddedRoute | AddedRules | AddedCounters | AddedAddresses | AddedFile
 
 
-class Owner(Protocol):
-    """The ledger: is told of each namespace before it is made and after it is deleted, and of every addition."""
+class OwnedNetns(msgspec.Struct, frozen=True, tag="netns"):
+    """A namespace of the lab's: `uid` of the Node or Pod it was made for, `node` whose agent made it; "" where a ledger
+    of an earlier version does not say."""
 
-    namespaces: dict[str, None]
+    name: str
+    uid: str = ""
+    node: str = ""
+
+
+class Owner(Protocol):
+    """The ledger: is told of each namespace before it is made and after it is deleted, and of every addition.
+
+    `lock` is held where what it says of a namespace and what is done to that must not come apart: a pod may leave one
+    node while another of its name comes to a second one.
+    """
+
+    lock: threading.Lock
+    namespaces: dict[str, OwnedNetns]
     additions: list[Addition]
 
-    def own_namespaces(self, names: Iterable[str]) -> None: ...
+    def own_namespaces(self, owned: Iterable[OwnedNetns]) -> None: ...
 
     def release_namespaces(self, names: Iterable[str]) -> None: ...
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Container, Iterable, Iterator
 
 import msgspec
 
 from k8snetlab.agent import additions, noting
-from k8snetlab.agent.additions import Owner
+from k8snetlab.agent.additions import OwnedNetns, Owner
 from k8snetlab.agent.removal import remove_cables
 from k8snetlab.dataplane import delta
+from k8snetlab.dataplane.links import Device, Veth
 from k8snetlab.dataplane.netns import Netns
-from k8snetlab.dataplane.operations import Operation
+from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operation
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError
 from k8snetlab.kernel import netns, sysctl
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.monitors import Monitors
-from k8snetlab.kernel.read import cables, read
+from k8snetlab.kernel.netlink import Netlink
+from k8snetlab.kernel.read import cables, peers, read
 
 
 class NamespaceKeeper:
@@ -25,13 +28,17 @@ class NamespaceKeeper:
     The node's may be the machine's own (""): that one is never made nor deleted, and what is added to it is noted.
     """
 
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
+    def __init__(self, owner: Owner, node: str) -> None:
+        """`node` is whose agent this is, as it stands in the ledger."""
+        self._owner, self._node = owner, node
         self._made: dict[str, Netns] = {}
         self._dirty: set[str] = set()
         self._monitors = Monitors()
         self.recreated: set[str] = set()
         """Namespaces that were gone and had to be made again: what ran inside must be started again."""
+        self.lacking: set[str] = set()
+        """Namespaces that, when last read, had not the devices that others bring: ends of veths made elsewhere."""
+        self._refused: set[str] = set()
 
     @property
     def monitors(self) -> Monitors:
@@ -56,25 +63,37 @@ class NamespaceKeeper:
             self.mark(name)
         return changed
 
+    def moved(self) -> bool:
+        """Whether a name stands for another namespace than the watched one, or for none; no event tells of it."""
+        moved = [name for name, monitor in self._monitors.items() if name and netns.number(name) != monitor.number]
+        self._dirty.update(moved)
+        return bool(moved)
+
     def prepare(self, wanted: Iterable[Netns]) -> None:
-        """Makes the namespaces that are not there, empty."""
-        missing = [state.name for state in wanted if state.name and not netns.exists(state.name)]
-        self._owner.own_namespaces(missing)
-        for name in missing:
-            self._monitors.drop(name)
-            netns.create(name)
-            if name in self._made:
-                self.recreated.add(name)
-                del self._made[name]
+        """Makes the namespaces that are not there, empty; those of an earlier Node or Pod of the same name go first.
+
+        A stranger's of that name is passed over: `sync` leaves it out, and says so.
+        """
+        wanted = list(wanted)
+        self._refused = {state.name for state in wanted if state.name and self._is_strange(state.name)}
+        wanted = [state for state in wanted if state.name not in self._refused]
         for state in wanted:
-            if state.name not in self._monitors:
-                if state.name and state.name not in self._owner.namespaces:
-                    raise AlreadyExistsError(
-                        f"network namespace {state.name} exists and is not this lab's",
-                        f"delete it (`ip netns del {state.name}`) or give the lab another name",
-                    )
-                self._monitors.add(state.name)
-            self._monitors[state.name].hush(state.asking, state.resolutions)
+            self._outdate(state)
+        missing = [state for state in wanted if state.name and not netns.exists(state.name)]
+        with self._owner.lock:
+            self.recreated.update(state.name for state in missing if state.name in self._owner.namespaces)
+            self._owner.own_namespaces(OwnedNetns(s.name, s.uid, self._node) for s in wanted if s.name)
+        for state in missing:
+            self._monitors.drop(state.name)
+            netns.create(state.name)
+        for state in wanted:
+            monitor = self._monitors.get(state.name)
+            if monitor is None or (state.name and monitor.number != netns.number(state.name)):
+                if monitor is not None:  # somebody has given the name to another namespace
+                    self.recreated.add(state.name)
+                self._forget(state.name)
+                monitor = self._monitors.add(state.name)
+            monitor.hush(state.asking, state.resolutions)
 
     def sync(self, outer: Netns, inner: tuple[Netns, ...]) -> int:
         """Brings `outer` and then the namespaces that hang off it, all of them prepared, to the desired state.
@@ -82,20 +101,32 @@ class NamespaceKeeper:
         Returns the number of operations. What is refused stops nothing else, and is raised when all else is done.
         """
         wanted = {state.name for state in (outer, *inner)}
-        failures: list[K8sNetLabError] = []
-        executed = 0
-        for states in ((outer,), inner):
-            try:
-                executed += self._bring(states)
-            except K8sNetLabError as error:
-                failures.append(error)
+        failures: list[K8sNetLabError] = [_strange(name) for name in sorted(self._refused & wanted)]
+        if outer.name in self._refused:
+            raise failures[0]
+        if self._refused:
+            inner = tuple(state for state in inner if state.name not in self._refused)
+            links = tuple(x for x in outer.links if not (isinstance(x, Veth) and x.peer_netns in self._refused))
+            outer = msgspec.structs.replace(outer, links=links)
+        names = {state.name for state in inner}
+        if self.recreated & names:
+            self._dirty.add(outer.name)  # what led to the namespaces before leads nowhere now
+        executed = self._bring_all(outer, inner, failures)
+        if cut := self.lacking & names:
+            self._dirty |= {outer.name, *cut}
+            executed += self._bring_all(outer, tuple(state for state in inner if state.name in cut), failures)
+        self._dirty |= self.lacking
         try:
-            self.remove([name for name in self._made if name not in wanted])
+            self.remove([name for name in {*self._made, *self.owned()} if name not in wanted])
         except K8sNetLabError as error:
             failures.append(error)
         if failures:
             raise failures[0]
         return executed
+
+    def owned(self) -> list[str]:
+        """The namespaces that this node's agent, or one before it, has made."""
+        return [owned.name for owned in list(self._owner.namespaces.values()) if owned.node == self._node]
 
     def drift(self, outer: Netns, inner: tuple[Netns, ...]) -> list[Operation]:
         """What a sync would execute now, without executing it."""
@@ -104,7 +135,7 @@ class NamespaceKeeper:
             try:
                 plan += self._plan(state)
             except NotFoundError:
-                plan += delta.diff(state, Netns(state.name))
+                plan += [NetnsOperation("add", state.name), *delta.diff(state, Netns(state.name))]
         return plan
 
     def remove(self, names: Iterable[str]) -> None:
@@ -118,14 +149,11 @@ class NamespaceKeeper:
         for name in names:
             try:
                 if name:
-                    netns.delete(name)
-                    self._owner.release_namespaces([name])
+                    self._delete(name)
             except K8sNetLabError as error:
                 failures.append(error)
                 continue
-            self._monitors.drop(name)
-            self._made.pop(name, None)
-            self._dirty.discard(name)
+            self._forget(name)
         if "" in names:
             remove_cables(ends)
         if failures:
@@ -134,6 +162,45 @@ class NamespaceKeeper:
     def close(self) -> None:
         """Lets go of the namespaces without changing them; nobody waits for its monitors any more."""
         self._monitors.close()
+
+    def _is_strange(self, name: str) -> bool:
+        return name not in self._owner.namespaces and netns.exists(name)
+
+    def _outdate(self, state: Netns) -> None:
+        """Takes away what was made for another Node or Pod of this name (a daemon died before it could)."""
+        owned = self._owner.namespaces.get(state.name)
+        if owned is None or not owned.uid or not state.uid or owned.uid == state.uid:
+            return
+        with self._owner.lock:
+            _unplug(state.name)
+            netns.delete(state.name)
+        self._forget(state.name)
+
+    def _delete(self, name: str) -> None:
+        """Unless another node's agent has made one of this name meanwhile."""
+        with self._owner.lock:
+            owned = self._owner.namespaces.get(name)
+            if owned is None or owned.node not in ("", self._node):
+                return
+            if name not in self._made:
+                _unplug(name)
+            netns.delete(name)
+            self._owner.release_namespaces([name])
+
+    def _forget(self, name: str) -> None:
+        self._monitors.drop(name)
+        self._made.pop(name, None)
+        self._dirty.discard(name)
+        self.lacking.discard(name)
+
+    def _bring_all(self, outer: Netns, inner: tuple[Netns, ...], failures: list[K8sNetLabError]) -> int:
+        executed = 0
+        for states in ((outer,), inner):
+            try:
+                executed += self._bring(states)
+            except K8sNetLabError as error:
+                failures.append(error)
+        return executed
 
     def _bring(self, states: Iterable[Netns]) -> int:
         todo = [s for s in states if s.name in self._dirty or self._made.get(s.name) != s]
@@ -170,7 +237,51 @@ class NamespaceKeeper:
             # A machine may have devices of any name and routes into any network: only what was noted can be stale.
             noted = self._owner.additions
             state = msgspec.structs.replace(state, owned=additions.devices(noted), networks=additions.routes(noted))
-        return delta.diff(state, read(state.name, tuple(state.sysctls)), self._made.get(state.name))
+        actual = read(state.name, tuple(state.sysctls))
+        present = {link.name for link in actual.links}
+        lacks = any(isinstance(link, Device) and link.name not in present for link in state.links)
+        (self.lacking.add if lacks else self.lacking.discard)(state.name)
+        cut = self._cut(state, present)
+        if cut:
+            actual = msgspec.structs.replace(actual, links=tuple(x for x in actual.links if x.name not in cut))
+        plan = delta.diff(state, actual, self._made.get(state.name))
+        return [*(ItemOperation("del", state.name, Device(name)) for name in cut), *self._with_room(plan)]
+
+    def _cut(self, state: Netns, present: Container[str]) -> list[str]:
+        """The veths whose other ends are not where they should be, or have another name: they are made anew."""
+        veths = [link for link in state.links if isinstance(link, Veth) and link.name in present]
+        if not veths:
+            return []
+        with self._netlink(state.name) as netlink:
+            ends = peers(netlink)
+        found = [(veth.name, self._index(veth.peer_netns, veth.peer)) for veth in veths]
+        return [name for name, index in found if index is not None and index != ends.get(name)]
+
+    def _with_room(self, plan: Iterable[Operation]) -> Iterator[Operation]:
+        """The plan; where a new veth's other end is to be, what has its name goes first."""
+        for operation in plan:
+            if isinstance(operation, ItemOperation) and operation.verb == "add" and isinstance(operation.item, Veth):
+                veth = operation.item
+                if self._index(veth.peer_netns, veth.peer):
+                    yield ItemOperation("del", veth.peer_netns, Device(veth.peer))
+            yield operation
+
+    def _index(self, name: str, device: str) -> int | None:
+        """Of a device in any of the lab's namespaces, 0 where there is none; None where there is no such namespace."""
+        try:
+            with self._netlink(name) as netlink:
+                return netlink.index(device)
+        except NotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def _netlink(self, name: str) -> Iterator[Netlink]:
+        monitor = self._monitors.get(name)
+        if monitor is not None and monitor.number == netns.number(name):
+            yield monitor.netlink
+            return
+        with Netlink(name) as netlink:
+            yield netlink
 
     def _noted(self, plan: list[Operation], desired: Netns) -> list[Operation]:
         """The plan for the machine's own namespace, once what it adds there is in the ledger."""
@@ -178,3 +289,16 @@ class NamespaceKeeper:
         if plan:
             self._owner.own_additions(noting.of_plan(plan, desired, self._owner.additions))
         return plan
+
+
+def _unplug(name: str) -> None:
+    """Deletes a namespace's veths, which go with it only when nothing is left in it: a process may be, or a socket."""
+    with contextlib.suppress(NotFoundError), Netlink(name) as netlink:
+        execute((ItemOperation("del", name, Device(end)) for end in peers(netlink)), {name: netlink})
+
+
+def _strange(name: str) -> AlreadyExistsError:
+    return AlreadyExistsError(
+        f"network namespace {name} exists and is not this lab's",
+        f"delete it (`ip netns del {name}`) or give the lab another name",
+    )

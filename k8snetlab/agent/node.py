@@ -26,8 +26,8 @@ from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import iptables, netns, nfacct
 from k8snetlab.kernel.monitors import Monitors
+from k8snetlab.render import names, underlay
 from k8snetlab.render import node as render_node
-from k8snetlab.render import underlay
 from k8snetlab.render.families import FAMILIES, pick
 from k8snetlab.render.pods import Sandboxes
 from k8snetlab.render.proxy import COUNTERS, Shared
@@ -43,6 +43,8 @@ class Report(msgspec.Struct, frozen=True):
     recreated: tuple[str, ...] = ()
     failure: KernelError | None = None
     warnings: tuple[str, ...] = ()
+    unplugged: bool = False
+    """The cable to the router is cut: its agent is to plug it in again."""
 
 
 class RouterAgent:
@@ -51,7 +53,7 @@ class RouterAgent:
     name = "router"
 
     def __init__(self, owner: Owner) -> None:
-        self._keeper = NamespaceKeeper(owner)
+        self._keeper = NamespaceKeeper(owner, names.ROUTER)
 
     @property
     def monitors(self) -> Monitors:
@@ -64,7 +66,8 @@ class RouterAgent:
         self._keeper.mark_all()
 
     def noticed_change(self) -> bool:
-        return any(self._keeper.sysctls_changed(name) for name in self._keeper.monitors)
+        changed = [self._keeper.sysctls_changed(name) for name in self._keeper.monitors]
+        return self._keeper.moved() or any(changed) or bool(self._keeper.lacking)
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Makes the router's and the outside host's namespaces, empty."""
@@ -78,7 +81,10 @@ class RouterAgent:
             link for link in desired.node.links if not isinstance(link, Veth) or netns.exists(link.peer_netns)
         )
         self._keeper.prepare((desired.node, *desired.pods))
-        return Report(self._keeper.sync(msgspec.structs.replace(desired.node, links=cables), desired.pods))
+        try:
+            return Report(self._keeper.sync(msgspec.structs.replace(desired.node, links=cables), desired.pods))
+        finally:
+            self._keeper.recreated.clear()
 
     def drift(self, snapshot: Snapshot) -> list[str]:
         desired = underlay.render(snapshot)
@@ -95,7 +101,7 @@ class RouterAgent:
 
     def remove(self) -> None:
         """Deletes the router and the outside host."""
-        self._keeper.remove(list(self._keeper.monitors))
+        self._keeper.remove({*self._keeper.monitors, *self._keeper.owned()})
 
 
 class NodeAgent:
@@ -111,7 +117,7 @@ class NodeAgent:
     ) -> None:
         self.name = name
         self._owner = owner
-        self._keeper = NamespaceKeeper(owner)
+        self._keeper = NamespaceKeeper(owner, name)
         self._misses = misses or MissResponder()
         self._locks = locks
         self._shared = shared or Shared()
@@ -142,9 +148,12 @@ class NodeAgent:
             proxy.suspect()
 
     def noticed_change(self) -> bool:
-        """Looks at what no event tells of: rules of either variant, and the node's sysctls."""
+        """Looks at what no event tells of: whether names still stand for the namespaces that were made, rules of either
+        variant, and the node's sysctls."""
         return (
-            self._keeper.sysctls_changed(self._namespace)
+            self._keeper.moved()
+            or bool(self._keeper.lacking)
+            or self._keeper.sysctls_changed(self._namespace)
             or any(proxy.foreign_change() for proxy in self._proxies.values())
             or (self._other is not None and self._other.changed())
         )
@@ -171,12 +180,13 @@ class NodeAgent:
             refused = error
         recreated = tuple(self._keeper.recreated)
         self._keeper.recreated.clear()
+        unplugged = not {desired.node.name}.isdisjoint({*recreated, *self._keeper.lacking})
         if desired.node.name in recreated:
             self._forget_rules()
         self._namespace = desired.node.name
         count += self._sync_rules(snapshot, desired, trusting)
         failure = refused or next((proxy.failure for proxy in self._proxies.values() if proxy.failure), None)
-        return Report(count, recreated, failure, self._other.warnings if self._other else ())
+        return Report(count, recreated, failure, self._other.warnings if self._other else (), unplugged)
 
     def drift(self, snapshot: Snapshot) -> list[str]:
         """What differs from what is desired, as the commands that would mend it."""
@@ -184,6 +194,8 @@ class NodeAgent:
             return []
         desired = render_node.render(snapshot, self.name, self._sandboxes)
         lines = [str(operation) for operation in self._keeper.drift(desired.node, desired.pods)]
+        if desired.node.name in self._keeper.lacking:
+            lines += [str(operation) for operation in underlay.plugging(snapshot, self.name)]
         for proxy in self._proxies.values():
             lines += proxy.drift()
         return lines
@@ -205,7 +217,7 @@ class NodeAgent:
         """Deletes the node and its pods; a machine that was the node is as it was before."""
         self._misses.leave(self.name)
         self._forget_rules()
-        self._keeper.remove(list(self._keeper.monitors))
+        self._keeper.remove({*self._keeper.monitors, *self._keeper.owned()})
         removal.remove(self._owner.additions)
         self._owner.release_additions()
 

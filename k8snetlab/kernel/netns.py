@@ -51,6 +51,15 @@ def exists(name: str) -> bool:
     return not name or _mounted(path(name))
 
 
+def number(name: str) -> int:
+    """As `inode`, 0 where there is no namespace at that name: one system call, for those who ask often."""
+    try:
+        found = (DIRECTORY / name if name else _OWN).stat()
+    except FileNotFoundError:
+        return 0
+    return found.st_ino if found.st_dev == _nsfs() else 0
+
+
 def inode(name: str) -> int:
     """The number that tells namespaces apart, the one in `net:[4026531840]`. Raises NotFoundError."""
     if not name:

@@ -50,6 +50,7 @@ _RTMSG, _NDMSG, _IFINFOMSG = struct.Struct("=8BI"), struct.Struct("=B3xiHBx"), s
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 6, 7, 15
 NDA_DST, NDA_LLADDR = 1, 2
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
+IFLA_LINK, IFLA_LINK_NETNSID = 5, 37
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_MODE = 1, 2, 5, 4
 IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT = 1, 3, 4, 17, 15
 IFLA_VXLAN_LEARNING, IFLA_VXLAN_L2MISS, IFLA_VXLAN_L3MISS = 7, 13, 14
@@ -104,12 +105,17 @@ def cables(namespaces: Iterable[str]) -> tuple[str, ...]:
         return tuple(name for name, outer, inner in _veths(netlink) if (outer, inner) in ends)
 
 
+def peers(netlink: Netlink) -> dict[str, int]:
+    """The veths that lead out of the namespace, and the index that the other end of each has where it is."""
+    return {name: inner for name, _, inner in _veths(netlink)}
+
+
 def _veths(netlink: Netlink) -> Iterator[tuple[str, int, int]]:
     """Name and index of each veth that leads to another namespace, and the index of its peer there."""
-    for link in _dump(netlink, RTM_GETLINK, ifinfmsg(), ("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)):
-        info = link.get_attr("IFLA_LINKINFO")
-        if info and info.get_attr("IFLA_INFO_KIND") == "veth" and link.get_attr("IFLA_LINK_NETNSID") is not None:
-            yield link.get_attr("IFLA_IFNAME"), link["index"], link.get_attr("IFLA_LINK")
+    for index, link in _links(netlink).items():
+        info = attributes(link.given.get(IFLA_LINKINFO, b""))
+        if _text(info.get(IFLA_INFO_KIND, b"")) == "veth" and IFLA_LINK_NETNSID in link.given:
+            yield link.name, index, _number(link.given, IFLA_LINK)
 
 
 def _dump(netlink: Netlink, kind: int, message: Any, *attributes: tuple[str, Any]) -> list[Any]:

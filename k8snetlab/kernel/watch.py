@@ -62,6 +62,8 @@ class Monitor:
     def __init__(self, namespace: str) -> None:
         with netns.inside(namespace):
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+            self.number = netns.number("")
+            """Of the namespace that is watched, whatever its name is given to meanwhile (`netns.number`)."""
         self._socket.bind((0, _GROUPS))
         self._open = threading.Lock()
         """Held while the socket is read or closed: the number of a closed one may be another thread's next."""

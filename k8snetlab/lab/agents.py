@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import msgspec
@@ -24,6 +24,7 @@ from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.machines.machine import Machine
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.render.names import ROUTER
 from k8snetlab.render.proxy import Shared
 
 log = logging.getLogger(__name__)
@@ -274,6 +275,7 @@ class Agents:
         self.nodes: dict[str, AgentTask] = {}
         """Those of nodes that are going too, until they have gone."""
         self._going: set[str] = set()
+        self._adopted = False
         self._keeping = asyncio.Lock()
 
     @property
@@ -304,6 +306,9 @@ class Agents:
         async with self._keeping:
             snapshot = await self._cluster.whole()
             names = sorted(self.local(snapshot))
+            if not self._adopted and snapshot.all(Lab):
+                self._adopted = True
+                self._adopt(names)
             if names or self.nodes:
                 await self._keep(snapshot, names)
             for node in snapshot.all(Node).values():
@@ -329,8 +334,7 @@ class Agents:
             self._going.add(name)
             self._supervisor.finish(f"removal of node {name}", partial(self._remove, name))
         for name in new:
-            agent = NodeAgent(name, self._ledger, self._paths.xtables_locks, self._shared, self.misses)
-            self.nodes[name] = self._task(agent)
+            self.nodes[name] = self._task(self._agent(name))
         if new:
             # The router plugs cables into the nodes' namespaces, and flannel.1 stands on such a cable: namespaces
             # first, then the router, then the nodes.
@@ -345,7 +349,22 @@ class Agents:
             await asyncio.wait(first, timeout=HEAD_START)
 
     def _task(self, agent: NodeAgent | RouterAgent) -> AgentTask:
-        return AgentTask(agent, self._cluster, self._synced, self._supervisor)
+        return AgentTask(agent, self._cluster, self._told, self._supervisor)
+
+    def _agent(self, name: str) -> NodeAgent:
+        return NodeAgent(name, self._ledger, self._paths.xtables_locks, self._shared, self.misses)
+
+    def _adopt(self, names: Iterable[str]) -> None:
+        """Nodes that an earlier daemon made, and that went from the store when it could not unmake them, are to go."""
+        made = {owned.node for owned in self._ledger.namespaces.values()} - {"", ROUTER, *names}
+        if self._machine is None:
+            self.nodes |= {name: self._task(self._agent(name)) for name in sorted(made)}
+
+    def _told(self, task: AgentTask, report: Report) -> None:
+        if report.unplugged and self.router is not None:
+            self.router.agent.suspect()
+            self.router.wake()
+        self._synced(task, report)
 
     def _prepare(self, names: list[str], snapshot: Snapshot) -> None:
         for name in names:

@@ -9,18 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
-from k8snetlab.agent.additions import AddedFile, Addition
+from k8snetlab.agent.additions import AddedFile, Addition, OwnedNetns
 from k8snetlab.errors import AlreadyExistsError
 from k8snetlab.lab.processes import ProcessId
-
-
-class OwnedNetns(msgspec.Struct, frozen=True, tag="netns"):
-    name: str
 
 
 class OwnedProcess(msgspec.Struct, frozen=True, tag="process"):
@@ -62,7 +59,8 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.namespaces: dict[str, None] = {}
+        self.lock = threading.Lock()
+        self.namespaces: dict[str, OwnedNetns] = {}
         self.processes: list[OwnedProcess] = []
         self.additions: list[Addition] = []
         """What is to be undone in the machine's own namespace."""
@@ -89,8 +87,8 @@ class Ledger:
         """The process of that role, where one lives."""
         return next((p.process for p in reversed(self.processes) if p.role == role and p.process.alive), None)
 
-    def own_namespaces(self, names: Iterable[str]) -> None:
-        self._append([OwnedNetns(name) for name in names if name not in self.namespaces])
+    def own_namespaces(self, owned: Iterable[OwnedNetns]) -> None:
+        self._append([one for one in owned if self.namespaces.get(one.name) != one])
 
     def release_namespaces(self, names: Iterable[str]) -> None:
         self._append([Released(name) for name in names if name in self.namespaces])
@@ -126,7 +124,7 @@ class Ledger:
     def _note(self, line: _Line) -> None:
         match line:
             case OwnedNetns():
-                self.namespaces[line.name] = None
+                self.namespaces[line.name] = line
             case Released():
                 self.namespaces.pop(line.name, None)
             case OwnedProcess():

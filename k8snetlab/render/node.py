@@ -97,6 +97,7 @@ def _namespace(lab: Lab, proxy: KubeProxyConfiguration, node: Node, veths: Itera
         owned=(names.BRIDGE, *overlay.tunnels(lab)),
         networks=() if machine else tuple(whole for family in FAMILIES if (whole := pick(lab.spec.podCIDR, family))),
         resolutions=tunnel.resolutions,
+        uid=node.metadata.uid,
     )
 
 

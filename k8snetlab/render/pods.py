@@ -53,6 +53,7 @@ def sandbox(lab: Lab, node: Node, pod: Pod) -> Netns:
         links=(Device("lo"), Device("eth0", mtu=pod_mtu(lab))),
         addresses=tuple(addresses),
         routes=tuple(routes),
+        uid=pod.metadata.uid,
     )
 
 

@@ -17,6 +17,7 @@ from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
+from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, family_of, gateway, host, pick, with_length
@@ -64,6 +65,12 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         routes=tuple(_routes_beyond(lab, external, outside)),
     )
     return NodeDataplane(node=router, pods=(beyond,))
+
+
+def plugging(snapshot: Snapshot, node: str) -> tuple[ItemOperation, ...]:
+    """How a node's cable to the router is plugged in."""
+    lab = snapshot.lab
+    return (ItemOperation("add", names.node_netns(lab.name, names.ROUTER), _port(lab, snapshot.node(node))),)
 
 
 def _port(lab: Lab, node: Node) -> Veth:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from labs import Lab, eventually
 
+from k8snetlab.dataplane.links import Veth
 from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel.read import read
 from k8snetlab.lab.client import Client
 
 pytestmark = pytest.mark.root
@@ -77,3 +83,117 @@ def test_agents_outlive_pods_that_come_and_go_beside_clients(
     lab.shell("node1", "ip", "link", "set", "cni0", "down")
     eventually(lambda: "UP" in lab.shell("node1", "ip", "link", "show", "cni0").partition(">")[0])
     assert lab.probe("a", "b")["ok"]
+
+
+def held(lab: Lab, *names: str) -> dict[str, tuple[list[object], ...]]:
+    """What is in the namespaces, without what the kernel gives each device anew: indexes and, of some, addresses."""
+    states = {name: read(lab.netns(*name.split("."))) for name in names}
+    return {
+        name: (
+            sorted((type(x).__name__, x.name, x.mtu, x.up, getattr(x, "master", "")) for x in state.links),
+            sorted((a.dev, a.address) for a in state.addresses),
+            sorted((r.dst, r.dev, r.via, r.onlink) for r in state.routes),
+            sorted((n.dev, n.dst) for n in state.neighbours if n.state == "PERMANENT"),
+            sorted((f.dev, f.lladdr, f.dst) for f in state.fdb),
+        )
+        for name, state in states.items()
+    }
+
+
+WHERE = ("node1", "node2", "router", "outside", "default.a", "default.b", "default.c")
+UNDOINGS = {
+    "a pod's namespace deleted": "ip netns del {ns}.default.a",
+    "a node's namespace deleted": "ip netns del {ns}.node2",
+    "the router's namespace deleted": "ip netns del {ns}.router",
+    "a pod's namespace unmounted": "umount /run/netns/{ns}.default.b",
+    "a pod's namespace replaced": "ip netns del {ns}.default.a && ip netns add {ns}.default.a",
+    "a pod's eth0 deleted": "ip -n {ns}.default.a link del eth0",
+    "a pod's eth0 renamed": "ip -n {ns}.default.b link set eth0 name ethx",
+    "a pod's eth0 moved": "ip -n {ns}.default.b link set eth0 netns {ns}.outside name lost",
+    "a pod's veth moved": "ip -n {ns}.node1 link set $veth netns {ns}.node2",
+    "a pod's veth renamed": "ip -n {ns}.node1 link set $veth name mine",
+    "a pod's eth0 is another device": r"printf 'l del eth0\nl add eth0 type dummy' | ip -n {ns}.default.c -b -; true",
+    "a node's eth0 renamed": "ip -n {ns}.node2 link set eth0 name ethx",
+    "a node's eth0 deleted": "ip -n {ns}.node2 link del eth0",
+    "the router's port renamed": "ip -n {ns}.router link set node1 name mine",
+    "the outside host's eth0 renamed": "ip -n {ns}.outside link set eth0 name ethx",
+}
+
+
+def test_what_others_take_away_is_put_back(lab: Lab) -> None:
+    for undoing, command in UNDOINGS.items():
+        before = held(lab, *WHERE)
+        ports = [x.name for x in read(lab.netns("node1")).links if isinstance(x, Veth) and x.master == "cni0"]
+        command = command.format(ns=lab.name).replace("$veth", ports[0])
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, f"{undoing}: {done.stderr}"
+        try:
+            eventually(partial(whole, lab, before))
+        except AssertionError:
+            pytest.fail(f"{undoing}: {lab.json('status')['problems']}\n{lab.logs()}")
+    eventually(lambda: lab.whole())
+    eventually(lambda: not lab.json("status")["problems"])
+
+
+def whole(lab: Lab, before: object) -> bool:
+    with contextlib.suppress(K8sNetLabError):
+        return held(lab, *WHERE) == before
+    return False
+
+
+@pytest.mark.parametrize("moment", [0.2, 0.3, 0.4, 0.5])
+def test_a_daemon_killed_amid_a_deletion_leaves_nothing_in_the_way(lab: Lab, pods: Path, moment: float) -> None:
+    before = shape(lab)
+    pid = lab.pids()["daemon"]
+    deleting = lab.start("delete", "-f", str(pods))
+    time.sleep(moment)
+    os.kill(pid, signal.SIGKILL)
+    deleting.communicate(timeout=60)
+    lab.run("up", str(pods.parent / "lab.yaml"))
+    assert shape(lab) == before
+    assert lab.whole()
+    assert lab.json("status")["problems"] == []
+
+
+def test_a_pod_deleted_by_force_while_its_node_was_paused_and_the_daemon_died(
+    lab: Lab, pods: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
+    before = shape(lab)
+    lab.run("pause", "node1")
+    Client(lab.name).delete_object("Pod", "a", force=True)
+    Client(lab.name).delete_object("Pod", "b", force=True)
+    pid = lab.pids()["daemon"]
+    os.kill(pid, signal.SIGKILL)
+    up = lab.start("up", str(pods.parent / "lab.yaml"))
+    try:
+        eventually(lambda: lab.run("status", code=None) and lab.pids()["daemon"] != pid)
+        lab.run("resume", "node1")
+    finally:
+        up.communicate(timeout=60)
+    eventually(lambda: lab.whole())
+    assert shape(lab) == before
+    assert lab.json("status")["problems"] == []
+
+
+def test_a_node_that_went_while_its_daemon_died_is_unmade(lab: Lab, pods: Path) -> None:
+    """With its pods; and it comes back clean under its name."""
+    before = shape(lab)
+    file = pods.parent / "small.yaml"
+    file.write_text(LAB.replace("nodes: 2", "nodes: [{name: node1}]") + POD % "a")
+    pid = lab.pids()["daemon"]
+    up = lab.start("up", "--yes", str(file)) if "--yes" in lab.run("up", "--help") else lab.start("up", str(file))
+    time.sleep(0.4)
+    os.kill(pid, signal.SIGKILL)
+    up.communicate(timeout=60)
+    lab.run(*up.args[3:])
+    assert lab.namespaces() == [lab.netns(*name) for name in (("default", "a"), ("node1",), ("outside",), ("router",))]
+    lab.run("up", str(pods.parent / "lab.yaml"))
+    assert shape(lab) == before
+    assert lab.whole()
+
+
+def shape(lab: Lab) -> dict[str, object]:
+    """What is in the namespaces, as far as pods that are made anew have the same: how many addresses, not which."""
+    found = held(lab, *WHERE)
+    return {name: tuple(len(part) for part in parts) for name, parts in found.items()}  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ class Reads:
 
 @pytest.fixture
 def keeper(tmp_path: Path) -> NamespaceKeeper:
-    return NamespaceKeeper(Ledger(tmp_path / "ledger"))
+    return NamespaceKeeper(Ledger(tmp_path / "ledger"), "node1")
 
 
 @pytest.fixture
