@@ -18,6 +18,7 @@ from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.agent.workload import PodState, PodWork
 from k8snetlab.api.core import Condition, Node, Pod
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
 from k8snetlab.api.pod_state import observed
 from k8snetlab.api.selection import pods_by_node, pods_by_uid
 from k8snetlab.api.snapshot import Key, Snapshot
@@ -195,7 +196,7 @@ class PodLifecycle:
             for state in await self._kubelet.request("stop", uids=[pod.metadata.uid]):
                 self._tell(pod, state)
             await asyncio.to_thread(forget_logs, self._paths.logs_of(pod))
-            await self._cluster.delete(pod, force=True)
+            await self._cluster.delete(pod, force=True, refuse=partial(_refuse_another, pod))
         except NotFoundError:
             pass
         self._ending.pop(pod.metadata.uid, None)
@@ -266,3 +267,9 @@ class PodLifecycle:
 
 def _same_node(name: str, snapshot: Snapshot, previous: Snapshot | None) -> bool:
     return previous is not None and snapshot.get(Node, name) is previous.get(Node, name)
+
+
+def _refuse_another(pod: Pod, stored: Object) -> None:
+    """A pod of the same name may have come meanwhile."""
+    if stored.metadata.uid != pod.metadata.uid:
+        raise NotFoundError(f"pod {pod.name!r} has gone")
