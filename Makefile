@@ -78,7 +78,11 @@ test-container: container-system $(VENV)/.dev ## the kernel tests inside a privi
 
 .PHONY: test-fast
 test-fast: $(VENV)/.dev ## what a developer runs all day: no root, no etcd, no linters
-	$(BIN)/pytest -q tests/unit --ignore tests/unit/test_house.py -k "not etcd"
+	FUZZ=400 $(BIN)/pytest -q tests/unit --ignore tests/unit/test_house.py -k "not etcd"
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## 100,000 manifests and 50,000 stored values with hostile fields (no root; FUZZ=N for another number)
+	FUZZ=$(or $(FUZZ),100000) $(BIN)/pytest -q -n auto tests/unit/test_hostile.py
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter

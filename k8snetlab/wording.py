@@ -18,7 +18,7 @@ def near(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     import difflib
 
     spelled: dict[str, str] = {}
-    for one in known:
+    for one in filter(str.isprintable, known):
         spelled.setdefault(one.lower(), one)
     asked = word.lower()[:LONGEST]
     if asked in spelled:

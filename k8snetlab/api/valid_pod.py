@@ -10,7 +10,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Container, ContainerPort, Node, Pod, PodSpec
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object
-from k8snetlab.api.problems import Report, dns_label, labels, port_name
+from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, port_name
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.source import Path
 from k8snetlab.api.valid_affinity import affinity
@@ -94,7 +94,9 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
         report.error(obj, (*path, "subdomain"), problem)
     labels(report, obj, (*path, "nodeSelector"), spec.nodeSelector)
     affinity(report, obj, (*path, "affinity"), spec.affinity)
-    if spec.nodeName:
+    if spec.nodeName and (problem := dns_subdomain(spec.nodeName)):
+        report.error(obj, (*path, "nodeName"), problem)
+    elif spec.nodeName:
         _node(report, obj, (*path, "nodeName"), spec.nodeName, world)
 
 

@@ -14,6 +14,7 @@ import typer
 
 from k8snetlab import __version__
 from k8snetlab.cli import (
+    audit,
     capture,
     diagnose,
     doctor,
@@ -63,6 +64,7 @@ for room in (
     store,
     token,
     node,
+    audit,
 ):
     room.register(app)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from k8snetlab.agent import removal
 from k8snetlab.agent.container import LOGS
-from k8snetlab.errors import K8sNetLabError
+from k8snetlab.errors import K8sNetLabError, KernelError
 from k8snetlab.kernel import cgroups, modules, netns, processes
+from k8snetlab.kernel.inventory import Thing
 from k8snetlab.kernel.read import cables
 from k8snetlab.lab import labs
+from k8snetlab.lab.audit import left_of
 from k8snetlab.lab.client import Client
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.machines import machine
@@ -31,8 +34,24 @@ GRACE = 2.0
 def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str, Any]]:
     """Removes one lab, or all of this machine; yields progress events, and a last one of type "done" for each lab."""
     need_capabilities()
+    left: list[str] = []
     for name in labs.running() if everything else [labs.choose(lab)]:
         yield from _down(name)
+        left += [f"{thing.kind} {thing.name}" for thing in _left_of(name)]
+    if left:
+        raise KernelError(
+            f"what looks like the lab's is still there, and no ledger has it: {'; '.join(left)}",
+            "`k8snetlab audit` lists it; it was not touched",
+        )
+
+
+def _left_of(lab: str) -> Sequence[Thing]:
+    """A process that has just been killed is gone a moment later."""
+    for _ in range(10):
+        if not (left := left_of(lab)):
+            return left
+        time.sleep(0.05)
+    return left
 
 
 def _down(lab: str) -> Iterator[dict[str, Any]]:
