@@ -1,4 +1,4 @@
-"""A lab whose names try what names can: nodes with dots, beside pods that would have the same namespace."""
+"""Manifests that are ordinary in clusters, as a lab: nodes with dots, ports and containers with the names of others."""
 
 from __future__ import annotations
 
@@ -28,6 +28,27 @@ metadata: {name: b.c.d, labels: {app: x}}
 spec: {nodeName: ip-10-0-11-22.ec2.internal, containers: [{name: c, ports: [{containerPort: 80}]}]}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: 1st}, spec: {type: NodePort, selector: {app: x}, ports: [{port: 80}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: busy, labels: {app: busy}}
+spec:
+  initContainers: [{name: three, restartPolicy: Always, ports: [{containerPort: 82, name: metrics}]}]
+  containers:
+  - {name: one, ports: [{containerPort: 81, name: http}, {containerPort: 81, name: web}]}
+  - {name: two, ports: [{containerPort: 80, name: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: busy}
+spec:
+  type: ""
+  sessionAffinity: ""
+  selector: {app: busy}
+  ports:
+  - {name: named, port: 443, targetPort: http, protocol: ""}
+  - {name: web, port: 444, targetPort: web}
+  - {name: sidecar, port: 445, targetPort: metrics}
 """
 
 
@@ -41,6 +62,11 @@ def test_nodes_with_dots_are_nodes_like_others(tmp_path: Path) -> None:
         assert lab.run("exec", "ip-10-0-11-22.ec2.internal", "--", "hostname").strip() == "ip-10-0-11-22.ec2.internal"
         assert lab.probe("a.b", "1st:80")["answeredNode"] == "ip-10-0-11-22.ec2.internal"
         assert {lab.netns("a_b"), lab.netns("a", "b"), lab.netns("ip-10-0-11-22_ec2_internal")} <= set(lab.namespaces())
+        found = lab.json("get", "endpointslices")["items"]
+        slices = {s["metadata"]["labels"]["kubernetes.io/service-name"]: s for s in found}
+        assert {p["name"]: p["port"] for p in slices["busy"]["ports"]} == {"named": 81, "web": 81, "sidecar": 82}
+        for port in (443, 444, 445):
+            assert lab.probe("a.b", f"busy:{port}")["answeredBy"] == "busy"
         before = lab.json("get", "pods", "-A")["items"]
         lab.run("apply", "-f", str(policy))  # a kind that no lab has: named, and nothing is changed
         assert lab.json("get", "pods", "-A")["items"] == before

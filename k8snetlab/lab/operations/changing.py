@@ -258,10 +258,12 @@ class Changing:
         return [msgspec.convert({"metadata": {"name": name}}, Namespace) for name in wanted]
 
     def _check(self, objects: list[Object], without: Iterable[Object] = ()) -> list[str]:
-        """Refuses all of them when one does not go with the others or with what is stored; returns warnings."""
+        """Refuses all of them when one does not go with the others or with what is stored; returns warnings.
+
+        Notices concern a manifest by itself: who has read it has said them."""
         gone = ((type(o), o.key, None) for o in without)
         existing = self._cluster.snapshot.changed(gone, self._cluster.snapshot.revision)
-        said: dict[str, list[str]] = {"error": [], "warning": []}
+        said: dict[str, list[str]] = {"error": [], "warning": [], "notice": []}
         for problem in validate(objects, existing):
             source = problem.object.source
             said[problem.severity].append(f"{source}: {problem}" if source else str(problem))
