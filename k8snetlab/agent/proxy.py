@@ -16,6 +16,8 @@ from k8snetlab.errors import KernelError
 from k8snetlab.kernel import conntrack
 from k8snetlab.kernel.iptables import Iptables
 from k8snetlab.kernel.iptables.command import RestoreRefused
+from k8snetlab.render import hostports
+from k8snetlab.render.node import pods_of
 from k8snetlab.render.proxy import NOTHING, HealthCheck, ProxyRules, Shared, health_checks, stale_udp
 from k8snetlab.render.proxy.service import ServiceRules
 
@@ -33,6 +35,7 @@ class KubeProxy:
         self._written: ProxyRules | None = None
         self._refused: dict[Key, RestoreRefused] = {}
         self._checked: object = None
+        self._udp: Mapping[tuple[str, int], frozenset[str]] = {}
         self.checks: Mapping[int, HealthCheck] = {}
         """What the healthCheckNodePorts answer, by port."""
 
@@ -78,12 +81,19 @@ class KubeProxy:
             if not refusal.line:
                 raise  # no rule is to blame: it was killed, or found no memory
             count = self._write_apart(wanted, refusal)
+        udp = hostports.serving_udp(pods_of(snapshot, self._node), self._iptables.family)
+        if new := {port: ends for port, ends in udp.items() if self._udp.get(port) != ends}:
+            conntrack.forget_udp(self._iptables.namespace, self._iptables.family, new)
+        self._udp = udp
         if self._checked is not wanted.services:
             self._checked, self.checks = wanted.services, health_checks(wanted)
         return count
 
     def _write(self, rules: ProxyRules, delta: RuleDelta | None = None, trusting: bool = False) -> int:
-        count = self._keeper.sync((*self._flannel, rules.ruleset), delta, trusting)
+        # A pod comes when kube-proxy is there already: portmap's jumps are put in last.
+        late = [one for one in self._flannel if one.prefixes == hostports.PREFIXES]
+        wanted = (*(one for one in self._flannel if one not in late), rules.ruleset, *late)
+        count = self._keeper.sync(wanted, delta, trusting)
         # A new agent knows nothing of what went before it: every UDP Service is looked at, as kube-proxy does.
         before = self._written or msgspec.structs.replace(rules, services={})
         self._written = rules

@@ -28,7 +28,7 @@ from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import read
 from k8snetlab.render.families import FAMILIES
 
-PREFIXES = ("KUBE-", "FLANNEL-")
+PREFIXES = ("KUBE-", "FLANNEL-", "CNI-HOSTPORT-", "CNI-DN-")
 PATIENCE = 2.0
 """Seconds that a deleted namespace may take to be gone: it lives as long as a process holds one of its sockets."""
 

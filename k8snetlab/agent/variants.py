@@ -8,7 +8,7 @@ from pathlib import Path
 from k8snetlab.kernel import iptables
 from k8snetlab.render.families import FAMILIES
 
-PREFIXES = ("KUBE-", "FLANNEL-")
+PREFIXES = ("KUBE-", "FLANNEL-", "CNI-HOSTPORT-", "CNI-DN-")
 
 
 class OtherVariant:

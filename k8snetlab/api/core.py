@@ -7,6 +7,7 @@ Source: Kubernetes API reference, core/v1.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -339,6 +340,11 @@ class Pod(Object):
     def hostname(self) -> str:
         """At most 63 characters, as kubelet cuts it: the kernel takes 64."""
         return (self.spec.hostname or self.metadata.name)[:63].rstrip("-.")
+
+    @property
+    def sandbox_id(self) -> str:
+        """What a container runtime calls the pod's sandbox: 64 hex digits, the same for as long as the pod lives."""
+        return hashlib.sha256(self.metadata.uid.encode()).hexdigest()
 
 
 class PodTemplateSpec(Value):

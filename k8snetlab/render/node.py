@@ -15,7 +15,7 @@ from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import RuleSet
 from k8snetlab.errors import NotFoundError
-from k8snetlab.render import masquerade, names, overlay, pods
+from k8snetlab.render import hostports, masquerade, names, overlay, pods
 from k8snetlab.render.families import FAMILIES, gateway, pick, with_length
 from k8snetlab.render.overlay import Overlay
 from k8snetlab.render.pods import Sandboxes
@@ -34,8 +34,8 @@ def render(snapshot: Snapshot, name: str, sandboxes: Sandboxes | None = None) ->
     mine = [pod for pod in pods_of(snapshot, name) if not pod.spec.hostNetwork]
     inner, veths = (sandboxes or Sandboxes()).of(lab, node, mine)
     return NodeDataplane(
-        node=_namespace(lab, snapshot.proxy, node, veths, _overlay(snapshot, node)),
-        rules=tuple(_rules(lab, node)),
+        node=_namespace(lab, snapshot.proxy, node, veths, _overlay(snapshot, node), _localnet(node, mine)),
+        rules=tuple(_rules(lab, node, mine)),
         pods=inner,
     )
 
@@ -66,7 +66,14 @@ def _overlay(snapshot: Snapshot, node: Node) -> Overlay:
     return overlay.render(lab, node, others, uplink(lab, node), living)
 
 
-def _namespace(lab: Lab, proxy: KubeProxyConfiguration, node: Node, veths: Iterable[Veth], tunnel: Overlay) -> Netns:
+def _namespace(
+    lab: Lab,
+    proxy: KubeProxyConfiguration,
+    node: Node,
+    veths: Iterable[Veth],
+    tunnel: Overlay,
+    localnet: dict[str, str],
+) -> Netns:
     """A machine's own devices, addresses and routes are its own: none of them is desired, and so none is touched."""
     mtu, machine = overlay.pod_mtu(lab), lab.spec.machines
     outer, bridge, routes = [], [], []
@@ -83,7 +90,9 @@ def _namespace(lab: Lab, proxy: KubeProxyConfiguration, node: Node, veths: Itera
         name=names.namespace_of(lab, node.name),
         hostname=node.name,
         role="node",
-        sysctls=_sysctls(proxy, ipv6=bool(pick(node.podCIDRs, "ipv6")), machine=machine) | dict(tunnel.sysctls),
+        sysctls=_sysctls(proxy, ipv6=bool(pick(node.podCIDRs, "ipv6")), machine=machine)
+        | dict(tunnel.sysctls)
+        | localnet,
         links=(
             *(() if machine else (Device("lo"), Device(UPLINK, mtu=lab.spec.underlay.mtu))),
             *((Bridge(names.BRIDGE, mac=names.pod_mac(gateway(first)), mtu=mtu),) if first else ()),
@@ -99,6 +108,13 @@ def _namespace(lab: Lab, proxy: KubeProxyConfiguration, node: Node, veths: Itera
         resolutions=tunnel.resolutions,
         uid=node.metadata.uid,
     )
+
+
+def _localnet(node: Node, mine: list[Pod]) -> dict[str, str]:
+    """portmap lets packets from 127.0.0.1 leave for a pod with a hostPort."""
+    if pick(node.podCIDRs, "ipv4") and any(hostports.ports_of(pod) for pod in mine):
+        return {f"net.ipv4.conf.{names.BRIDGE}.route_localnet": "1"}
+    return {}
 
 
 def _sysctls(proxy: KubeProxyConfiguration, ipv6: bool, machine: bool) -> dict[str, str]:
@@ -117,8 +133,9 @@ def _sysctls(proxy: KubeProxyConfiguration, ipv6: bool, machine: bool) -> dict[s
     return sysctls if machine else pods.NO_DAD | sysctls
 
 
-def _rules(lab: Lab, node: Node) -> Iterable[RuleSet]:
+def _rules(lab: Lab, node: Node, mine: list[Pod]) -> Iterable[RuleSet]:
     for family in FAMILIES:
         cluster, subnet = pick(lab.spec.podCIDR, family), pick(node.podCIDRs, family)
         if cluster and subnet:
             yield masquerade.render(cluster, subnet, family)
+            yield hostports.render(node, mine, family)

@@ -33,6 +33,10 @@ _MEANINGS = {
     "KUBE-EXT-": "{what} is not reached from outside",
     "KUBE-XLB-": "{what} is not reached from outside",
     "KUBE-FW-": "the load balancer's source ranges of {what} are not kept",
+    "CNI-HOSTPORT-DNAT": "connections to hostPorts are not translated: no pod answers there",
+    "CNI-HOSTPORT-MASQ": "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
+    "CNI-HOSTPORT-SETMARK": "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
+    "CNI-DN-": "connections to this pod's hostPorts do not reach it",
 }
 
 

@@ -58,7 +58,7 @@ def strangers(view: View) -> Iterator[tuple[ChainKey, int, str]]:
             continue
         for number, rule in enumerate(rules, 1):
             target = rule.rpartition("-j ")[2].partition(" ")[0]
-            if not target.startswith(("KUBE-", "FLANNEL-")):
+            if not target.startswith(("KUBE-", "FLANNEL-", "CNI-HOSTPORT-", "CNI-DN-")):
                 yield key, number, rule
 
 

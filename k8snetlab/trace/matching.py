@@ -76,6 +76,8 @@ def _holds(match: Match, packet: Packet, host: Host, translated: bool) -> float:
             return _in_range(packet.sport, value)
         case "dport":
             return _in_range(packet.dport, value)
+        case "dports":
+            return any(_in_range(packet.dport, ports) for ports in value.split(","))
         case "in-interface":
             return _is_interface(packet.in_interface, value)
         case "out-interface":

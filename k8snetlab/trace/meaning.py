@@ -42,12 +42,17 @@ PURPOSES = {
     "KUBE-SEP-": "one endpoint",
     "FLANNEL-POSTRTG": "masquerades pods that talk to the world outside",
     "FLANNEL-FWD": "lets pod traffic through the node",
+    "CNI-HOSTPORT-DNAT": "the hostPorts of all pods on this node",
+    "CNI-HOSTPORT-SETMARK": "marks packets for masquerade by CNI-HOSTPORT-MASQ",
+    "CNI-HOSTPORT-MASQ": "masquerades what was marked on its way to a hostPort",
+    "CNI-DN-": "one pod's hostPorts",
 }
 """What a chain is for, by "TABLE CHAIN", or by its name or the beginning of it."""
 
 _MARKED = "is marked for masquerade"
 _LEADS = {
     "KUBE-MARK-MASQ": _MARKED,
+    "CNI-HOSTPORT-SETMARK": _MARKED,
     "KUBE-MARK-DROP": "is marked to be dropped by KUBE-FIREWALL",
 }
 
@@ -94,6 +99,7 @@ WHY = (
     ("FLANNEL-POSTRTG", "RETURN", "", "as pods see each other's own addresses"),
     ("FLANNEL-POSTRTG", "MASQUERADE", "!destination", "as nobody outside the cluster knows the way back to a pod"),
     ("FLANNEL-POSTRTG", "MASQUERADE", "!source", "so that pods of other nodes answer through this node"),
+    ("CNI-DN-", "CNI-HOSTPORT-SETMARK", "source", "because the answer must pass this node again"),
     ("FLANNEL-FWD", "ACCEPT", "", "whatever the FORWARD policy is"),
 )
 """The first row that fits tells why; rows for fewer chains stand before those for more."""
@@ -126,12 +132,12 @@ def purpose(key: ChainKey) -> str:
 
 
 def endpoints(chains: Mapping[ChainKey, tuple[str, ...]]) -> dict[str, str]:
-    """The "ip:port" of each chain that ends in a DNAT."""
+    """The "ip:port" of each chain that ends in a DNAT; a pod's hostPorts lead to more than one."""
     return {
         key.chain: rule.rpartition(" --to-destination ")[2].split(" ")[0]
         for key, rules in chains.items()
         for rule in rules
-        if key.table == "nat" and " --to-destination " in rule
+        if key.table == "nat" and " --to-destination " in rule and not key.chain.startswith("CNI-")
     }
 
 
@@ -182,6 +188,9 @@ def _phrase(match: Match, facts: Facts) -> str:
             return f"to {'anything but ' if match.negated else ''}{facts.named(value)}"
         case "dport" | "sport":
             return f"{negation}{'to' if match.option == 'dport' else 'from'} port {value.replace(':', ' to ')}"
+        case "dports":
+            ports = value.replace(":", " to ").split(",")
+            return f"{negation}to port{'s' if len(ports) > 1 else ''} {' or '.join(ports)}"
         case "in-interface":
             return f"{negation}in by {_interface(value)}"
         case "out-interface":

@@ -17,6 +17,9 @@ from k8snetlab.dataplane.view import RouteEntry, network, parsed, same_family
 NOBODY = "nobody owns it"
 _SERVICE = re.compile(r"^([a-z0-9.-]+)/([a-z0-9.-]+)(?::(\S+))?(?:\s|$)")
 
+_SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
+"""portmap's comment on what leads to a pod's hostPorts."""
+
 
 class Owners:
     """Looks entries up among the objects of a snapshot."""
@@ -106,11 +109,17 @@ class Owners:
                 service = self._snapshot.get(Service, name, namespace)
                 if service is not None:
                     return _titled(service, port)
+            if found := _SANDBOX.match(comment):
+                for pod in self._snapshot.all(Pod).values():
+                    if pod.sandbox_id == found.group(1):
+                        return self.of(pod)
         for chain in reversed([*chains]):
             if chain.startswith("KUBE-"):
                 return "kube-proxy"
             if chain.startswith("FLANNEL-"):
                 return "flannel"
+            if chain.startswith("CNI-"):
+                return "portmap"
         return NOBODY
 
 

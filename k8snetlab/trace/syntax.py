@@ -1,7 +1,8 @@
 """The meaning of an iptables rule's text.
 
-Reads what kube-proxy, kubelet and flannel write and what iptables-save (nft and legacy) makes of it, and refuses
-loudly what it does not know: a match passed over would be a wrong answer. Source: iptables(8), iptables-extensions(8).
+Reads what kube-proxy, kubelet, flannel and portmap write and what iptables-save (nft and legacy) makes of it, and
+refuses loudly what it does not know: a match passed over would be a wrong answer. Source: iptables(8),
+iptables-extensions(8).
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ class Match(NamedTuple):
     """One condition: `option` is iptables' long name without dashes, `value` in one normal form.
 
     source, destination: CIDR; protocol: name; in-interface, out-interface: name or prefix+; sport, dport: "80" or
-    "80:90"; ctstate: states sorted; mark: "0x4000/0x4000"; probability: parts of 2**31; src-type, dst-type;
-    rcheck, set: the name of a `recent` list, with seconds after a space; nfacct: a counter; physdev-is-in: "".
+    "80:90"; dports: some of these, with commas; ctstate: states sorted; mark: "0x4000/0x4000"; probability: parts of
+    2**31; src-type, dst-type; rcheck, set: the name of a `recent` list, with seconds after a space; nfacct: a counter;
+    physdev-is-in: "".
     """
 
     option: str
@@ -100,6 +102,10 @@ def _port(text: str) -> str:
     return str(ports[0]) if ports[0] == ports[1] else f"{ports[0]}:{ports[1]}"
 
 
+def _ports(text: str) -> str:
+    return ",".join(_port(part) for part in text.split(","))
+
+
 def _states(text: str) -> str:
     known = {"NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED", "SNAT", "DNAT"}
     states = text.upper().split(",")
@@ -133,7 +139,7 @@ def _protocol(text: str) -> str:
 
 # --- words ----------------------------------------------------------------------------------------------------------
 
-MODULES = {"addrtype", "comment", "conntrack", "mark", "nfacct", "physdev", "recent", "state", "statistic"}
+MODULES = {"addrtype", "comment", "conntrack", "mark", "multiport", "nfacct", "physdev", "recent", "state", "statistic"}
 PROTOCOL_MODULES = {"tcp", "udp", "sctp"}
 
 MATCHES: dict[str, tuple[str, Callable[[str], str]]] = {
@@ -144,6 +150,7 @@ MATCHES: dict[str, tuple[str, Callable[[str], str]]] = {
     **dict.fromkeys(("-o", "--out-interface"), ("out-interface", str)),
     **dict.fromkeys(("--sport", "--source-port"), ("sport", _port)),
     **dict.fromkeys(("--dport", "--destination-port"), ("dport", _port)),
+    **dict.fromkeys(("--dports", "--destination-ports"), ("dports", _ports)),
     **dict.fromkeys(("--ctstate", "--state"), ("ctstate", _states)),
     "--mark": ("mark", _mark),
     "--probability": ("probability", _probability),

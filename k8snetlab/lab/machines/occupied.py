@@ -19,7 +19,7 @@ from k8snetlab.render import names, overlay
 from k8snetlab.render.families import FAMILIES
 
 LOCK = Path("/run/xtables.lock")
-CHAINS = ("KUBE-", "FLANNEL-", "cali-")
+CHAINS = ("KUBE-", "FLANNEL-", "CNI-HOSTPORT-", "CNI-DN-", "cali-")
 
 
 def refuse_occupied(lab: Lab) -> list[str]:

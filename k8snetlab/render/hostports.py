@@ -1,0 +1,109 @@
+"""hostPorts: the rules that the CNI plugin portmap writes for pods with ports of their node's.
+
+Source: containernetworking/plugins plugins/meta/portmap (portmap_iptables.go, chain.go), pkg/utils
+(MustFormatChainNameWithPrefix), and flannel's cni-conf.json: {"name": "cbr0", … "type": "portmap"}, snat by default.
+A pod with hostNetwork has none: it listens on the node itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+
+from k8snetlab.api.core import ContainerPort, Node, Pod
+from k8snetlab.dataplane.rules import ChainKey, Family, Hook, Rules, RuleSet, quote
+from k8snetlab.render.families import pick, with_length
+
+NETWORK = "cbr0"
+"""The name of the network in flannel's conflist."""
+PREFIXES = ("CNI-HOSTPORT-", "CNI-DN-")
+MARK = "0x2000/0x2000"
+MULTIPORT = 15
+"""Ports that one match of iptables' multiport takes."""
+DNAT = ChainKey("nat", "CNI-HOSTPORT-DNAT")
+SET_MARK = ChainKey("nat", "CNI-HOSTPORT-SETMARK")
+MASQUERADE = ChainKey("nat", "CNI-HOSTPORT-MASQ")
+_LOCAL = f"-m addrtype --dst-type LOCAL -j {DNAT.chain}"
+HOOKS = (
+    Hook("nat", "PREROUTING", _LOCAL, prepend=False),
+    Hook("nat", "OUTPUT", _LOCAL, prepend=False),
+    Hook("nat", "POSTROUTING", f'-m comment --comment "CNI portfwd requiring masquerade" -j {MASQUERADE.chain}'),
+)
+
+
+def render(node: Node, pods: Iterable[Pod], family: Family) -> RuleSet:
+    """The rules of one node and family; of `pods`, those that it runs. Without a hostPort nothing stands."""
+    entries: list[str] = []
+    own: dict[ChainKey, Rules] = {}
+    for pod in pods:
+        address, subnet = pick(pod.ips, family), pick(node.podCIDRs, family)
+        if not address or not subnet or not (ports := ports_of(pod)):
+            continue
+        chain = chain_of(pod)
+        own[ChainKey("nat", chain)] = tuple(_translations(ports, address, subnet, family))
+        entries += _entries(pod, ports, chain)
+    if not own:
+        return RuleSet(family, {}, (), PREFIXES)
+    chains: dict[ChainKey, Rules] = {
+        SET_MARK: (f'-m comment --comment "CNI portfwd masquerade mark" -j MARK --set-xmark {MARK}',),
+        MASQUERADE: (f"-m mark --mark {MARK} -j MASQUERADE",),
+        **own,
+        DNAT: tuple(entries),
+    }
+    return RuleSet(family, chains, HOOKS, PREFIXES)
+
+
+def ports_of(pod: Pod) -> list[ContainerPort]:
+    if pod.spec.hostNetwork:
+        return []
+    return [port for container in pod.spec.serving_containers for port in container.ports if port.hostPort]
+
+
+def chain_of(pod: Pod) -> str:
+    """The pod's own chain, named after the network and its sandbox."""
+    return ("CNI-DN-" + hashlib.sha512(f"{NETWORK}{pod.sandbox_id}".encode()).hexdigest())[:28]
+
+
+def serving_udp(pods: Iterable[Pod], family: Family) -> dict[tuple[str, int], frozenset[str]]:
+    """The UDP hostPorts, on any address of the node, and the "ip:port" that answers for each: connections that
+    conntrack holds to one of them and that lead elsewhere are stale."""
+    found: dict[tuple[str, int], frozenset[str]] = {}
+    for pod in pods:
+        address = pick(pod.ips, family)
+        for port in ports_of(pod):
+            if address and port.protocol == "UDP":
+                ends = found.get(("", port.hostPort), frozenset())
+                found["", port.hostPort] = ends | {_end(address, port.containerPort)}
+    return found
+
+
+def _entries(pod: Pod, ports: list[ContainerPort], chain: str) -> Iterator[str]:
+    """Into the pod's chain, by protocol, fifteen ports a rule."""
+    comment = quote(f'dnat name: "{NETWORK}" id: "{pod.sandbox_id}"')
+    for protocol in sorted({port.protocol.lower() for port in ports}):
+        numbers = [str(port.hostPort) for port in ports if port.protocol.lower() == protocol]
+        for start in range(0, len(numbers), MULTIPORT):
+            listed = ",".join(numbers[start : start + MULTIPORT])
+            match = f"-m comment --comment {comment} -m multiport -p {protocol} --destination-ports {listed}"
+            yield f"{match} -j {chain}"
+
+
+def _translations(ports: list[ContainerPort], address: str, subnet: str, family: Family) -> Iterator[str]:
+    """Masquerade for who calls from the pods' network or, in IPv4, from the node's own 127.0.0.1; then the DNAT."""
+    for port in ports:
+        to = ""
+        if port.hostIP:
+            host = ip_address(port.hostIP)
+            if host.version != (4 if family == "ipv4" else 6):
+                continue
+            to = "" if host.is_unspecified else f" -d {host}"
+        match = f"-p {port.protocol.lower()} --dport {port.hostPort}{to}"
+        yield f"{match} -s {with_length(address, subnet)} -j {SET_MARK.chain}"
+        if family == "ipv4":
+            yield f"{match} -s 127.0.0.1 -j {SET_MARK.chain}"
+        yield f"{match} -j DNAT --to-destination {_end(address, port.containerPort)}"
+
+
+def _end(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
