@@ -34,6 +34,18 @@ def nearest(word: str, known: Iterable[str], otherwise: str = "", cutoff: float 
     return f"did you mean {found}?" if found and found != word else otherwise
 
 
+def whole(text: str, below: int = 1 << 64) -> int | None:
+    """The number that ASCII digits write; None where it is none, or not less than `below`.
+
+    Python's int() refuses more than 4,300 digits, and takes long for fewer.
+    """
+    digits = text.lstrip("0") or text[:1]
+    if not (text.isascii() and text.isdecimal()) or len(digits) > 20:
+        return None
+    number = int(digits)
+    return number if number < below else None
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """ "1 packet", "2 packets", "0 addresses"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"

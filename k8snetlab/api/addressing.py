@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import msgspec
 
 from k8snetlab.api.words import shorten
+from k8snetlab.wording import whole
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -37,8 +38,8 @@ def network(text: str) -> Network:
     if "/" not in text:
         raise ValueError(f"{text!r} has no prefix length; write it like 10.244.0.0/16")
     address, _, length = text.partition("/")
-    if not length.isdecimal() or str(int(length)) != length:
-        raise ValueError(f"{length!r} is no prefix length; write it like 10.244.0.0/16")
+    if str(whole(length)) != length:
+        raise ValueError(f"{shorten(length)!r} is no prefix length; write it like 10.244.0.0/16")
     ip = canonical(address)
     if len(length) > 3 or int(length) > ip.max_prefixlen:
         raise ValueError(f"/{length} is too long for IPv{ip.version}; at most /{ip.max_prefixlen}")

@@ -19,6 +19,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.shape import held, shape, silent
 from k8snetlab.api.source import Path
 from k8snetlab.api.words import describe, did_you_mean, shorten, show, unsupported
+from k8snetlab.wording import whole
 
 
 class Findings(msgspec.Struct):
@@ -189,10 +190,10 @@ def _int(info: inspect.IntType) -> Check:
 
     def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
         if isinstance(value, bool) or not isinstance(value, int):
-            quoted = isinstance(value, str) and value.isdecimal()
-            hint = ": write it without quotes" if quoted else ""
-            if quoted:
-                findings.meant[path] = int(value)
+            number = whole(value) if isinstance(value, str) else None
+            hint = ": write it without quotes" if number is not None else ""
+            if number is not None:
+                findings.meant[path] = number
             findings.wrong.append((path, f"expected a whole number{bounds}, got {describe(value)}{hint}"))
         elif (low is not None and value < low) or (high is not None and value > high) or not -(2**63) <= value < 2**63:
             findings.wrong.append((path, f"{shorten(str(value))} is out of range; use a whole number{bounds}"))

@@ -154,15 +154,18 @@ def down(
 ) -> None:
     """Take a lab down; the machine is then what it was before `up`."""
     need_root("down")
+    import sys
     import time
 
     from k8snetlab.cli import progress
     from k8snetlab.lab.down import down as take_down
 
     began, gone = time.monotonic(), []
-    for event in progress.shown(take_down(lab, all_labs), quiet=output is not None):
-        if event["type"] == "done":
-            gone.append({key: value for key, value in event.items() if key != "type"})
+    drawn = sys.stderr.isatty()  # progress has the screen then
+    with progress.patient("the lab's processes and namespaces, which go", quiet=drawn or output is not None):
+        for event in progress.shown(take_down(lab, all_labs), quiet=output is not None):
+            if event["type"] == "done":
+                gone.append({key: value for key, value in event.items() if key != "type"})
     seconds = time.monotonic() - began
     if output:
         print_json({"labs": gone, "seconds": round(seconds, 3)})

@@ -24,6 +24,7 @@ from k8snetlab.cli import (
     misses,
     node,
     objects,
+    outlet,
     pods,
     probe,
     render,
@@ -38,6 +39,8 @@ from k8snetlab.wording import nearest
 
 CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node", "token"})
 """Verbs that, interrupted, have done a part of their work."""
+_LONG = re.compile(r"(\S{120})\S{200,}")
+"""Words that nobody reads to their end."""
 _verb: list[str] = []
 """The verb that the command line names, once it has been read so far."""
 
@@ -94,10 +97,13 @@ def root(
 ) -> None:
     """The network of a Kubernetes cluster, built from real Linux kernel objects."""
     _verb[:] = [context.invoked_subcommand or ""]
+    if not CHANGING.isdisjoint(_verb):
+        outlet.keep_working()
 
 
 def main() -> NoReturn:
     """Run one verb. Exit codes: 0 done, 1 the thing asked for is not so, 2 wrong input, 130 interrupted."""
+    outlet.install()
     try:
         done = app(prog_name="k8snetlab", standalone_mode=False)
         code = done if isinstance(done, int) else 0
@@ -121,6 +127,8 @@ def main() -> NoReturn:
         _say(f"error: permission denied ({error.filename or error})", "run it as root: sudo k8snetlab …")
         code = 2
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in outlet.OUTPUT and not error.filename:
+            sys.exit(outlet.finish(1))
         if os.environ.get("K8SNETLAB_DEBUG"):
             raise
         _say(
@@ -128,7 +136,7 @@ def main() -> NoReturn:
             f"please report it with {_keep_traceback()} and the daemon's log in /run/k8snetlab/LAB/",
         )
         code = 1
-    sys.exit(code)
+    sys.exit(outlet.finish(code))
 
 
 def _interrupted() -> None:
@@ -168,7 +176,7 @@ def _meant(message: str, context: Any) -> str:
 
 
 def _say(message: str, hint: str) -> None:
-    screen.say(message, err=True)
+    screen.say(_LONG.sub(r"\1…", message), err=True)
     if hint:
         screen.say(f"hint: {hint}", err=True)
 

@@ -21,6 +21,7 @@ from k8snetlab.cli.options import (
     print_json,
 )
 from k8snetlab.errors import InputError
+from k8snetlab.wording import whole
 
 
 def register(app: typer.Typer) -> None:
@@ -94,7 +95,7 @@ def split_target(text: str) -> tuple[str, int | None]:
         host, _, port = text.partition(":")
     if not host or (not port and text.endswith(":")):
         raise InputError(f"{text!r} is not TO or TO:PORT", "k8snetlab probe client business-manager:80")
-    if port and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+    if port and not whole(port, 65536):
         raise InputError(
             f"{text!r}: port {port!r} is not a number from 1 to 65535",
             "a port is a number here; `k8snetlab get services` shows them",

@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import IO, Any, cast
 
 import typer
 
 from k8snetlab.cli import screen
+from k8snetlab.cli.outlet import Canvas, printable
 from k8snetlab.errors import DaemonError
 from k8snetlab.wording import counted
 
@@ -138,14 +139,14 @@ def _bars(events: Iterable[Event]) -> Iterator[Event]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[message]}", style="dim", markup=False),
     )
-    console = Console(stderr=True)
+    console = Console(file=cast(IO[str], Canvas(sys.stderr)))
     with Progress(*columns, console=console) as progress:
         tasks: dict[str, Any] = {}
         waiting = progress.add_task("waiting", total=None, message="", visible=False)
         room = max(20, console.width - 55)
         for event in events:
             if event["type"] == "progress" and not event["total"]:
-                progress.console.print(f"{event['phase']:<14} {event['message']}", style="dim", markup=False)
+                progress.console.print(printable(f"{event['phase']:<14} {event['message']}"), style="dim", markup=False)
             elif event["type"] == "progress":
                 phase = event["phase"]
                 if phase not in tasks:
@@ -154,14 +155,14 @@ def _bars(events: Iterable[Event]) -> Iterator[Event]:
                     tasks[phase],
                     completed=event["done"],
                     total=event["total"],
-                    message=event.get("message", ""),
+                    message=printable(event.get("message", "")),
                 )
             elif event["type"] == "waiting":
                 first, *others = event["for"] or [""]
                 more = f" (+{len(others)})" if others else ""
                 text = first if len(first) + len(more) <= room else first[: room - len(more) - 1] + "…"
                 description = f"waiting {event['seconds']:.0f} s"
-                progress.update(waiting, visible=True, description=description, message=text + more)
+                progress.update(waiting, visible=True, description=description, message=printable(text + more))
             yield event
         progress.update(waiting, visible=False)
 

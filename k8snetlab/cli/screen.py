@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import typer
 
+from k8snetlab.cli.outlet import printable
+
 NARROWEST = 40
 """Columns below which nothing is folded any further."""
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -100,6 +102,7 @@ def command(text: str, width: int | None, indent: str = "", first: str | None = 
 def say(text: str, err: bool = False, hang: int | None = None) -> None:
     """Prints the text, each of its lines folded."""
     width = columns(err)
+    text = printable(text) if err else text  # messages have no colours
     folded = "\n".join(part for line in text.split("\n") for part in fold(line, width, hang))
     # sys's own, which bars that are being drawn have put themselves before
     typer.echo(folded, file=sys.stderr if err else sys.stdout)

@@ -46,7 +46,7 @@ async def converge(
 ) -> AsyncGenerator[Event, None]:
     """Yields events until the request's own objects are in every kernel they concern, and its pods run, have failed (an
     event of type "failed" for each) or have gone. `since` (seconds, monotonic) is when the request came: agents must
-    have looked at their kernels later than that.
+    have looked at their kernels later than that, and the `timeout` counts from there.
 
     Events are {"type": "progress", …}, at least once a second {"type": "waiting", "seconds", "for": [reason, …]}, and
     at the end warnings that name what was not waited for: nodes that are paused, machines that do not answer, agents
@@ -55,7 +55,8 @@ async def converge(
     began = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
         pace = await stack.enter_async_context(Pace(cluster, remote)) if remote else None
-        waiting = _Waiting(cluster, agents, pace, own, began if since is None else since)
+        asked = began if since is None else since
+        waiting = _Waiting(cluster, agents, pace, own, asked)
         shown: list[Event] = []
         said = began
         while True:
@@ -68,7 +69,7 @@ async def converge(
             if not look.reasons:
                 break
             now = time.monotonic()
-            if now - began > timeout:
+            if now - asked > timeout:
                 raise DaemonError(
                     f"after {timeout:g} s still waiting for {_listed(look.reasons)}",
                     "`k8snetlab status` says what each of them is doing; --timeout gives it longer",

@@ -24,6 +24,7 @@ from k8snetlab.lab.machines import machine
 from k8snetlab.lab.paths import LabPaths, root
 from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.storing import forget, read_spec
+from k8snetlab.lab.turn import turn
 
 PATIENCE = 30.0
 """Seconds that the other machines of a lab get to leave it."""
@@ -56,6 +57,14 @@ def _left_of(lab: str) -> Sequence[Thing]:
 
 def _down(lab: str) -> Iterator[dict[str, Any]]:
     paths = LabPaths(lab)
+    with turn(paths, create=False):
+        if paths.ledger.exists():
+            yield from _taken_down(lab, paths)
+        else:  # somebody else did it meanwhile
+            yield {"type": "done", "lab": lab, "namespaces": 0, "processes": 0}
+
+
+def _taken_down(lab: str, paths: LabPaths) -> Iterator[dict[str, Any]]:
     if machine.read(paths):
         yield from _end_others(lab)
     yield from _end_processes(Ledger(paths.ledger))
@@ -64,7 +73,7 @@ def _down(lab: str) -> Iterator[dict[str, Any]]:
         yield _progress("store", ", ".join(spec.endpoints))
         if not forget(lab, spec):
             yield {"type": "warning", "message": "the store does not answer: the lab's objects stay in it"}
-    yield from remove_from_machine(lab)
+    yield from remove(lab)
 
 
 def _end_others(lab: str) -> Iterator[dict[str, Any]]:
@@ -86,6 +95,12 @@ def remove_from_machine(lab: str) -> Iterator[dict[str, Any]]:
 
     What cannot be undone is raised at the end; the ledger then stays, and it can be tried again.
     """
+    with turn(LabPaths(lab), create=False):
+        yield from remove(lab)
+
+
+def remove(lab: str) -> Iterator[dict[str, Any]]:
+    """`remove_from_machine`, for who has the `turn`."""
     paths = LabPaths(lab)
     ledger = Ledger(paths.ledger)
     yield from _end_processes(ledger)

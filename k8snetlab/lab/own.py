@@ -97,12 +97,11 @@ class Own:
 
     def _workloads(self, snapshot: Snapshot) -> Iterator[Deployment | ReplicaSet]:
         """Those that are not about to go, and not another one's."""
-        for kind, namespace, name in self._owners:
+        for (kind, namespace, name), going in self._owners.items():
             workload = snapshot.all(BY_KIND[kind].type).get((namespace, name))
-            if not isinstance(workload, Deployment | ReplicaSet) or workload.metadata.ownerReferences:
+            if going or not isinstance(workload, Deployment | ReplicaSet) or workload.metadata.ownerReferences:
                 continue
-            if workload.metadata.uid not in self._owners[kind, namespace, name]:
-                yield workload
+            yield workload
 
     def nodes(self, snapshot: Snapshot) -> frozenset[str] | None:
         """The nodes whose kernels have something of the request; None stands for all."""

@@ -10,13 +10,14 @@ import time
 from k8snetlab.api.lab import StoreSpec
 from k8snetlab.errors import DaemonError
 from k8snetlab.lab.client import Client
-from k8snetlab.lab.down import remove_from_machine
+from k8snetlab.lab.down import remove
 from k8snetlab.lab.ledger import Ledger, let_begin
 from k8snetlab.lab.machines.machine import Machine
 from k8snetlab.lab.machines.machine import write as write_machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.storing import write_spec
+from k8snetlab.lab.turn import turn
 
 START = 60.0
 """Seconds a daemon may take to open its socket; a machine that has just booted, on an emulated processor, takes 20."""
@@ -29,14 +30,15 @@ def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = No
     """
     need_capabilities()
     paths = LabPaths(lab)
-    fresh = not paths.ledger.exists()
-    try:
-        return _started(lab, paths, store, machine)
-    except (RefusedError, KeyboardInterrupt):
-        if fresh:
-            for _ in remove_from_machine(lab):
-                pass
-        raise
+    with turn(paths, create=True):
+        fresh = not paths.ledger.exists()
+        try:
+            return _started(lab, paths, store, machine)
+        except (RefusedError, KeyboardInterrupt):
+            if fresh:
+                for _ in remove(lab):
+                    pass
+            raise
 
 
 class RefusedError(DaemonError):

@@ -25,6 +25,7 @@ from k8snetlab.dataplane.packet import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 from k8snetlab.errors import InputError
 from k8snetlab.trace import predicates
 from k8snetlab.trace.predicates import CARRIERS, Side, Test, anywhere
+from k8snetlab.wording import whole
 
 PROTOCOLS = ("ip", "ip6", "arp", "tcp", "udp", "icmp", "icmp6", "sctp")
 KEYWORDS = frozenset(
@@ -208,7 +209,7 @@ class _Parser:
             word = self._value("TCP flags")
             if word.text in FLAGS:
                 bits |= FLAGS[word.text]
-            elif re.fullmatch(r"0x[0-9a-fA-F]+|\d+", word.text):
+            elif re.fullmatch(r"0x[0-9a-fA-F]{1,8}|\d{1,8}", word.text):
                 bits |= int(word.text, 0 if word.text.startswith("0x") else 10)
             else:
                 raise _wrong(word, f"{word.text!r} is no TCP flag", f"flags: {', '.join(FLAGS)}")
@@ -235,9 +236,10 @@ class _Parser:
 
     def _number(self, what: str, below: int) -> int:
         token = self._value(what)
-        if not token.text.isdecimal() or int(token.text) >= below:
+        number = whole(token.text, below)
+        if number is None:
             raise _wrong(token, f"{token.text!r} is not {what}")
-        return int(token.text)
+        return number
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -264,7 +266,7 @@ def _is_address(text: str) -> bool:
 
 
 def _is_port(text: str) -> bool:
-    return text.isdecimal() and int(text) < 1 << 16
+    return whole(text, 1 << 16) is not None
 
 
 def _network(value: Token, type_: str) -> IPv4Network | IPv6Network:

@@ -11,7 +11,8 @@ from scripted import ScriptedClient
 from typer.testing import CliRunner, Result
 
 from k8snetlab.cli.main import app
-from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
+from k8snetlab.cli.options import duration
+from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnconfirmedError
 
 POD = {
     "apiVersion": "v1",
@@ -495,3 +496,80 @@ def test_each_phase_is_one_line_also_where_phases_interleave(lab: ScriptedClient
     lab.events = [step(*event) for event in steps]
     result = CliRunner().invoke(app, ["apply", "-f", "-"], input=MANIFEST)
     assert result.stderr == "nodes 2/2\npods 1/3\n"
+
+
+# --- whose lab, and what would be lost ---
+
+
+LAB_FILE = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata:\n  name: shop\nspec: {nodes: 1}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "chosen"),
+    [
+        (["up", "-"], "demo", "K8SNETLAB_LAB says demo"),
+        (["--lab", "demo", "up", "-"], None, "--lab says demo"),
+        (["apply", "-f", "-"], None, "the lab that runs is demo"),
+        (["apply", "-f", "-"], "demo", "K8SNETLAB_LAB says demo"),
+        (["delete", "-f", "-"], None, "the lab that runs is demo"),
+    ],
+)
+def test_a_written_name_of_another_lab_is_refused(
+    lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch, words: list[str], environment: str | None, chosen: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["k8snetlab", *words])
+    if environment:
+        monkeypatch.setenv("K8SNETLAB_LAB", environment)
+    result = CliRunner().invoke(app, words, input=LAB_FILE)
+    assert isinstance(result.exception, InputError)
+    assert result.exception.message.startswith("stdin:4: metadata.name: this is the file of lab shop, but " + chosen)
+    assert result.exception.hint and not {"up", "apply", "delete"} & {asked[0] for asked in lab.asked}
+
+
+def test_a_name_that_is_not_written_is_that_of_the_lab(lab: ScriptedClient) -> None:
+    lab.events = [CHANGED[-1]]
+    text = LAB_FILE.replace("metadata:\n  name: shop\n", "")
+    assert CliRunner().invoke(app, ["apply", "-f", "-"], input=text).exit_code == 0
+    assert [obj["metadata"]["name"] for obj in lab.asked[-1][1]] == ["demo"]
+
+
+def test_up_asks_nobody_where_nobody_sits(lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from k8snetlab.lab import labs, up
+
+    monkeypatch.setattr(up, "start", lambda name, store: lab)
+    monkeypatch.setattr(labs, "running", lambda: ["demo"])
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+    def refused(objects: list[Any], yes: bool, **terms: Any) -> Any:
+        lab.asked.append(("up", yes))
+        if not yes:
+            raise UnconfirmedError("this deletes 5 of the 7 objects that `up` brought: pod/a", "--yes if that is meant")
+        return iter([CHANGED[-1]])
+
+    monkeypatch.setattr(lab, "up", refused)
+    result = CliRunner().invoke(app, ["up", "--lab", "demo", "-"], input=MANIFEST)
+    assert isinstance(result.exception, UnconfirmedError) and result.exception.exit_code == 2
+    assert "5 of the 7" in result.exception.message and "--yes" in result.exception.hint
+    assert CliRunner().invoke(app, ["up", "--lab", "demo", "-y", "-", "-o", "json"], input=MANIFEST).exit_code == 0
+    assert lab.asked[:2] == [("up", False), ("up", True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("2m", 120.0), ("90s", 90.0), ("1h30m", 5400.0), ("500ms", 0.5), ("7", 7.0), ("1.5m", 90.0)]
+)
+def test_durations_are_kubectls(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "m", "-1s", "2 m", "2x", "1h1", "inf", "9" * 4301, "99999999h"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    assert call("delete", "pod", "x", f"--timeout={text}").exit_code == 2
+
+
+def test_what_is_waited_for_is_told_in_lines(lab: ScriptedClient) -> None:
+    reasons = [f"pod default/p{number}: ContainerCreating on node1" for number in range(5)]
+    lab.events = [{"type": "waiting", "seconds": float(second), "for": reasons} for second in range(1, 9)]
+    lab.objects = [POD]
+    said = call("delete", "pod", "client").stderr.splitlines()
+    assert [line.split("  ")[0] for line in said] == ["waiting 1 s", "waiting 2 s", "waiting 4 s", "waiting 8 s"]
+    assert said[0].endswith("p2: ContainerCreating on node1; and 2 more")

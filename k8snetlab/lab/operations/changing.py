@@ -164,8 +164,7 @@ class Changing:
             if not any(changes.values()):
                 for task in self._agents.tasks:  # nothing else makes them look whether all is as it should be
                     task.wake()
-            left = terms.timeout - (time.monotonic() - since)
-            waiting = converge(self._cluster, self._agents, self._remote, own, since=since, timeout=left)
+            waiting = converge(self._cluster, self._agents, self._remote, own, since=since, timeout=terms.timeout)
             async with aclosing(waiting) as events:
                 async for event in events:
                     yield event

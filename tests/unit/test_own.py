@@ -1,0 +1,97 @@
+"""What a request waits for: its own objects and what follows from them, and no stranger's."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.core import Namespace, Node, Pod, Service
+from k8snetlab.api.meta import Object, OwnerReference
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.lab.own import Own
+
+
+def made(type_: type, name: str, owner: Object | None = None, uid: str = "", **more: object) -> Object:
+    """An object of the namespace default with a uid, and an owner."""
+    obj: Object = msgspec.convert({"metadata": {"name": name, "namespace": "default"}, **more}, type_)
+    owners = (
+        (OwnerReference(apiVersion=owner.API_VERSION, kind=owner.KIND, name=owner.name, uid=owner.metadata.uid),)
+        if owner
+        else ()
+    )
+    metadata = msgspec.structs.replace(obj.metadata, uid=uid or f"uid-{type_.__name__}-{name}", ownerReferences=owners)
+    return msgspec.structs.replace(obj, metadata=metadata)
+
+
+WEB = made(Deployment, "web", spec={"replicas": 2})
+SET = made(ReplicaSet, "web-1", WEB, spec={"replicas": 2})
+PODS = [made(Pod, f"web-1-{name}", SET, spec={"nodeName": "node1"}) for name in "ab"]
+STRANGER = made(Pod, "stranger", spec={"nodeName": "node2"})
+WORLD = Snapshot.of([WEB, SET, *PODS, STRANGER])
+
+
+def names(pods: list[Pod]) -> list[str]:
+    return sorted(pod.name for pod in pods)
+
+
+@pytest.mark.parametrize("obj", [WEB, SET], ids=["Deployment", "ReplicaSet"])
+def test_the_pods_of_a_workload_are_its_requests_own(obj: Object) -> None:
+    own = Own([obj])
+    assert names(own.look(WORLD)) == ["web-1-a", "web-1-b"]
+    assert own.nodes(WORLD) == {"node1"}
+
+
+def test_a_service_concerns_every_node_and_no_pod() -> None:
+    own = Own([made(Service, "web")])
+    assert own.look(WORLD) == [] and own.nodes(WORLD) is None
+
+
+def test_a_pod_that_a_service_selects_concerns_every_node() -> None:
+    pod = msgspec.structs.replace(STRANGER, metadata=msgspec.structs.replace(STRANGER.metadata, labels={"app": "web"}))
+    world = Snapshot.of([pod, made(Service, "web", spec={"selector": {"app": "web"}})])
+    own = Own([pod])
+    own.look(world)
+    assert own.nodes(world) is None
+
+
+def test_pods_of_a_deleted_deployment_are_followed_when_their_owners_are_gone() -> None:
+    own = Own()
+    own.goes(WEB, WORLD)
+    left = WORLD.changed([(Deployment, WEB.key, None), (ReplicaSet, SET.key, None)], 2)
+    assert names(own.look(left)) == ["web-1-a", "web-1-b"]
+    gone = left.changed([(Pod, pod.key, None) for pod in PODS], 3)
+    assert own.look(gone) == [] and own.nodes(gone) == {"node1"}
+
+
+def test_who_takes_the_name_of_a_deleted_pod_is_a_stranger() -> None:
+    own = Own()
+    own.goes(STRANGER, WORLD)
+    again = made(Pod, "stranger", uid="another")
+    assert own.look(WORLD.changed([(Pod, again.key, again)], 2)) == []
+
+
+def test_who_takes_the_name_of_a_deleted_deployment_has_pods_of_its_own() -> None:
+    own = Own()
+    own.goes(WEB, WORLD)
+    other = made(ReplicaSet, "web-2", made(Deployment, "web", uid="another"))
+    pod = made(Pod, "web-2-a", other)
+    world = Snapshot.of([made(Deployment, "web", uid="another"), other, pod])
+    assert own.look(world) == [] and own.short(world) == []
+
+
+def test_a_deleted_namespace_takes_its_pods_along() -> None:
+    own = Own()
+    own.goes(Namespace(metadata=msgspec.convert({"name": "default"}, type(STRANGER.metadata))), WORLD)
+    assert len(own.look(WORLD)) == 3
+
+
+def test_pods_that_are_not_made_are_missed() -> None:
+    own = Own([WEB])
+    fewer = WORLD.changed([(Pod, PODS[0].key, None)], 2)
+    assert own.short(WORLD) == []
+    assert own.short(fewer) == ["deployment default/web: 1 of 2 pods are made"]
+
+
+def test_a_node_concerns_all() -> None:
+    assert Own([Node()]).nodes(WORLD) is None
