@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
 import msgspec
 
-from k8snetlab.api.core import Pod
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.meta import SOURCE, Object, ObjectMeta
+from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Write
-from k8snetlab.controllers.admission import admit
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError, StoreError
-from k8snetlab.lab import nearby
-from k8snetlab.lab.controlling import ControllerLoop, Failing
+from k8snetlab.lab import admitted, nearby
+from k8snetlab.lab.controlling import ControllerLoop
 from k8snetlab.lab.events import EventRecorder
+from k8snetlab.lab.failing import Failing
 from k8snetlab.store.informer import Informer
-from k8snetlab.store.protocol import Create, Delete, Entry, Event, Store, StoreWrite, Update
+from k8snetlab.store.protocol import Create, Entry, Event, Store, StoreWrite, Update
 
 T = TypeVar("T", bound=Object)
 UP = "k8snetlab/up"
@@ -144,9 +142,9 @@ class Cluster:
     def tried(self, obj: T, old: T | None = None) -> T:
         """The object as `create`, or where there is an `old` one `edit`, would store it now; nothing is stored."""
         if old is not None:
-            return _changed(obj, old, self.snapshot)
+            return admitted.changed(obj, old, self.snapshot)
         self._refuse_namesake(obj)
-        return _new(obj, self.snapshot)
+        return admitted.created(obj, self.snapshot)
 
     async def apply(self, obj: Object) -> tuple[Outcome, Object]:
         """Creates the object, or makes the stored one like it; what the server allocated or observed is kept."""
@@ -164,11 +162,11 @@ class Cluster:
             writes: dict[str, Create | Update] = {}
             for obj in objects:
                 old = draft.get(type(obj), obj.name, obj.namespace)
-                new = _new(obj, draft) if old is None else _applied(obj, old, draft)
+                new = admitted.created(obj, draft) if old is None else admitted.applied(obj, old, draft)
                 outcomes.append("created" if old is None else "unchanged" if new is old else "configured")
                 if new is not old:
                     key = store_key(new)
-                    writes[key] = _write(key, new, self.snapshot.get(type(new), new.name, new.namespace))
+                    writes[key] = admitted.put(key, new, self.snapshot.get(type(new), new.name, new.namespace))
                     draft = draft.changed([(type(new), new.key, new)], draft.revision)
             results = await self._store.write_many(list(writes.values()))
             self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
@@ -206,7 +204,7 @@ class Cluster:
         async with self._door:
             old = self.current(type(obj), obj.name, obj.namespace)
             refuse(old)
-            deletion = _deletion(old, force)
+            deletion = admitted.deletion(old, force)
             if isinstance(deletion, Update):
                 self._written(old, await self._store.update(deletion.key, deletion.value, deletion.mod_revision))
             elif deletion is not None:
@@ -215,8 +213,8 @@ class Cluster:
 
     async def _create(self, obj: T) -> T:
         self._refuse_namesake(obj)
-        new = _new(obj, self.snapshot)
-        return self._written(new, await self._store.create(store_key(new), encode(_stored(new))))
+        new = admitted.created(obj, self.snapshot)
+        return self._written(new, await self._store.create(store_key(new), encode(admitted.stored(new))))
 
     def _refuse_namesake(self, obj: Object) -> None:
         if self.snapshot.get(type(obj), obj.name, obj.namespace) is not None:
@@ -224,11 +222,11 @@ class Cluster:
 
     async def _replace(self, obj: T, old: T) -> T:
         """Stores an admitted `obj` over `old`; `old` itself when nothing differs."""
-        new = _changed(obj, old, self.snapshot)
+        new = admitted.changed(obj, old, self.snapshot)
         if new is old:
             return old
         revision = int(old.metadata.resourceVersion or 0)
-        return self._written(new, await self._store.update(store_key(old), encode(_stored(new)), revision))
+        return self._written(new, await self._store.update(store_key(old), encode(admitted.stored(new)), revision))
 
     def _written(self, obj: T, entry: Entry) -> T:
         """The object as the snapshot has it now that `entry` is stored."""
@@ -242,7 +240,7 @@ class Cluster:
         objects = [obj for kind in self.snapshot.objects.values() for obj in kind.values()]
         for obj in sorted(objects, key=lambda obj: isinstance(obj, Lab)):
             with contextlib.suppress(AlreadyExistsError):
-                await self._store.create(store_key(obj), encode(_stored(obj)))
+                await self._store.create(store_key(obj), encode(admitted.stored(obj)))
         try:
             async with asyncio.timeout(RESTORING):
                 async for _ in self._informer.changes():
@@ -265,7 +263,7 @@ class Cluster:
             planned: list[tuple[int, StoreWrite]] = []
             for number, write in enumerate(writes):
                 try:
-                    if (what := _planned(write, snapshot)) is not None:
+                    if (what := admitted.planned(write, snapshot)) is not None:
                         planned.append((number, what))
                 except _RACES:
                     continue
@@ -284,7 +282,7 @@ class Cluster:
     def refusal(self, write: Write) -> Exception | None:
         """What the write would be refused with now."""
         try:
-            _planned(write, self.snapshot)
+            admitted.planned(write, self.snapshot)
         except _RACES:
             return None
         except Exception as error:
@@ -321,109 +319,3 @@ class Cluster:
             async with asyncio.timeout(seconds):
                 return await self.settled()
         return self.snapshot
-
-
-def _planned(write: Write, snapshot: Snapshot) -> StoreWrite | None:
-    """What to do to the store, admitted; None when nothing differs. Raises what refuses it."""
-    obj = write.object
-    old = snapshot.get(type(obj), obj.name, obj.namespace)
-    if write.action == "create":
-        if old is not None:
-            raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
-        new = _new(obj, snapshot)
-        return Create(store_key(new), encode(_stored(new)))
-    if old is None:
-        raise NotFoundError(f"{obj.KIND.lower()} {obj.name!r} not found")
-    if write.action == "delete":
-        return _deletion(old, write.force)
-    if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
-        raise ConflictError(f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile")
-    new = _changed(obj, old, snapshot)
-    return None if new is old else _write(store_key(new), new, old)
-
-
-def _deletion(old: Object, force: bool) -> StoreWrite | None:
-    """A pod that runs somewhere is marked first, and ends when its agent has stopped it; None when it is marked."""
-    if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force:
-        if old.metadata.deletionTimestamp:
-            return None
-        metadata = msgspec.structs.replace(old.metadata, deletionTimestamp=now())
-        return _write(store_key(old), msgspec.structs.replace(old, metadata=metadata), old)
-    return Delete(store_key(old))
-
-
-def _new(obj: T, snapshot: Snapshot) -> T:
-    """The object as it is to be stored for the first time."""
-    metadata = msgspec.structs.replace(
-        obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
-    )
-    return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot)
-
-
-def _changed(obj: T, old: T, snapshot: Snapshot) -> T:
-    """The object as it is to be stored over `old`; `old` itself when nothing differs."""
-    new = admit(obj, old, snapshot)
-    if _stored(new) == _stored(old):
-        return old
-    if not new.counted or _asked(new) == _asked(old):
-        return new
-    metadata = msgspec.structs.replace(new.metadata, generation=old.metadata.generation + 1)
-    return msgspec.structs.replace(new, metadata=metadata)
-
-
-def _asked(obj: Object) -> object:
-    """What a person asks for with an object: its spec, or where its kind has none, all but metadata."""
-    return obj.spec if hasattr(obj, "spec") else msgspec.structs.replace(obj, metadata=ObjectMeta())
-
-
-def _applied(obj: Object, old: Object, snapshot: Snapshot) -> Object:
-    """The object as it is to be stored over `old`. That the same was written in another place is no difference."""
-    new = _changed(_inherit(obj, old), old, snapshot)
-    return new if new is old else _annotated(new, SOURCE, obj.source)
-
-
-def _annotated(obj: Object, key: str, value: str) -> Object:
-    annotations = {**obj.metadata.annotations, key: value} if value else obj.metadata.annotations
-    return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
-
-
-def _write(key: str, new: Object, stored: Object | None) -> Create | Update:
-    if stored is None:
-        return Create(key, encode(_stored(new)))
-    return Update(key, encode(_stored(new)), int(stored.metadata.resourceVersion or 0))
-
-
-def _inherit(new: Object, old: Object) -> Object:
-    """`new` as a manifest meant for `old`: identity and status stay the stored object's."""
-    metadata = msgspec.structs.replace(
-        new.metadata,
-        uid=old.metadata.uid,
-        namespace=old.metadata.namespace,
-        resourceVersion=old.metadata.resourceVersion,
-        generation=old.metadata.generation,
-        creationTimestamp=old.metadata.creationTimestamp,
-        deletionTimestamp=old.metadata.deletionTimestamp,
-        ownerReferences=old.metadata.ownerReferences,
-        annotations={**new.metadata.annotations, **_kept_annotations(old)},
-    )
-    new = msgspec.structs.replace(new, metadata=metadata)
-    status = getattr(old, "status", None)
-    if status is not None and getattr(new, "status", None) == type(status)():
-        new = msgspec.structs.replace(new, status=status)
-    return new
-
-
-def _kept_annotations(old: Object) -> dict[str, str]:
-    """Annotations that controllers and `up` wrote, which no manifest carries."""
-    own = ("k8snetlab/", "flannel.alpha.coreos.com/")
-    return {key: value for key, value in old.metadata.annotations.items() if key.startswith(own)}
-
-
-def _stored(obj: T) -> T:
-    """The object as it is kept: the resourceVersion is the store's to tell."""
-    return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, resourceVersion=""))
-
-
-def now() -> str:
-    """RFC 3339, in seconds, as Kubernetes writes timestamps."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -11,27 +11,22 @@ import contextlib
 import logging
 import platform
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
-import msgspec
-
-from k8snetlab.api.core import Namespace, Node
-from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import BY_KIND
-from k8snetlab.api.snapshot import Change, Snapshot
+from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Bug, Context, Write, work_out
 from k8snetlab.controllers.correlation import Note
-from k8snetlab.controllers.identity import controller_of
 from k8snetlab.errors import K8sNetLabError
+from k8snetlab.lab import failing
+from k8snetlab.lab.failing import Concerned, Failing
 
 log = logging.getLogger(__name__)
 FIRST, LONGEST = 0.005, 30.0
 """Seconds before a failure is tried again for the first time, and at most."""
 BATCH = 100
 """Writes in one go; reads are answered in between."""
-MESSAGE = 512
 
 _ARCHITECTURES = {
     "x86_64": "amd64",
@@ -42,36 +37,12 @@ _ARCHITECTURES = {
     "armv6l": "arm",
     "loongarch64": "loong64",
 }
-Concerned = tuple[str, str, str]
-"""(kind, namespace, name)"""
 
 
 def architecture() -> str:
     """This machine's, as Go and the label kubernetes.io/arch name it."""
     machine = platform.machine()
     return _ARCHITECTURES.get(machine, machine)
-
-
-class Failing(msgspec.Struct, frozen=True):
-    """What a controller fails at: the object it concerns ("": all of its work), why, and since when (epoch seconds)."""
-
-    controller: str
-    kind: str
-    namespace: str
-    name: str
-    message: str
-    since: float
-    tries: int
-
-    @property
-    def concerned(self) -> str:
-        """ "ReplicaSet default/web-5d4f8c7b9", "" for all of the controller's work."""
-        return f"{self.kind} {'/'.join(word for word in (self.namespace, self.name) if word)}".strip()
-
-    def __str__(self) -> str:
-        what = f"{self.controller}: {self.concerned}: " if self.kind else f"{self.controller}: "
-        times = "once" if self.tries == 1 else f"{self.tries} times"
-        return f"{what}{self.message} (tried {times} since {time.strftime('%H:%M:%S', time.localtime(self.since))})"
 
 
 class Door(Protocol):
@@ -93,9 +64,9 @@ class _Held:
     """A failure between two tries. `write` is what was refused, None for a controller's bug. While it is `tried` again
     it is not in the controllers' way; a try that does not fail ends it."""
 
-    def __init__(self, failing: Failing, owner: Object | None, write: Write | None, due: float) -> None:
-        self.failing, self.write, self.due = failing, write, due
-        self.owner, self.version = owner, _version(owner)
+    def __init__(self, said: Failing, owner: Object | None, write: Write | None, due: float) -> None:
+        self.failing, self.write, self.due = said, write, due
+        self.owner, self.version = owner, failing.version(owner)
         self.tried = False
 
 
@@ -135,12 +106,12 @@ class ControllerLoop:
             previous: Snapshot | None = None
             while not listening.done():
                 snapshot = self._door.snapshot
-                if previous is not None and _frame(snapshot) != _frame(previous):
+                if previous is not None and failing.frame(snapshot) != failing.frame(previous):
                     for held in self._held.values():
                         held.due = 0.0  # most refusals have to do with these
                 again = self._due(snapshot)
                 if previous is None or snapshot.objects is not previous.objects or again is not None:
-                    base = _without(previous, again)
+                    base = failing.without(previous, again)
                     previous = snapshot
                     await self._once(snapshot, base)
                     continue
@@ -172,7 +143,7 @@ class ControllerLoop:
         lacking = {(write.object.KIND, *write.object.key) for write in waiting if write.action == "create"}
         todo = [write for write in outcome.writes if write not in waiting] if waiting else outcome.writes
         for start in range(0, len(todo), BATCH):
-            batch = [write for write in todo[start : start + BATCH] if not _depends(write, lacking)]
+            batch = [write for write in todo[start : start + BATCH] if not failing.depends(write, lacking)]
             for write, error in zip(batch, await self._door.write_batch(batch), strict=True):
                 if error is not None:
                     self._refuse(write, error)
@@ -194,8 +165,8 @@ class ControllerLoop:
 
     def _waits(self, write: Write) -> bool:
         """Whether this very write was refused and is not to be tried yet."""
-        held = self._held.get((write.by, _concerned(write)))
-        return held is not None and not held.tried and held.write is not None and _same(held.write, write)
+        held = self._held.get((write.by, failing.concerned(write)))
+        return held is not None and not held.tried and held.write is not None and failing.same(held.write, write)
 
     def _due(self, snapshot: Snapshot) -> list[Concerned] | None:
         """The objects to look at again; None when there are none."""
@@ -203,12 +174,12 @@ class ControllerLoop:
         now = time.monotonic()
         for key, held in list(self._held.items()):
             _, concerned = key
-            owner = _find(concerned, snapshot)
+            owner = failing.find(concerned, snapshot)
             if concerned[0] and owner is None and held.owner is not None:
                 del self._held[key]
-            elif _version(owner) != held.version:
+            elif failing.version(owner) != held.version:
                 # Somebody has asked for something else, which may mend it.
-                held.version, held.tried = _version(owner), True
+                held.version, held.tried = failing.version(owner), True
                 again.append(concerned)
             elif held.due <= now:
                 again += self._try(key, held, owner, snapshot)
@@ -223,8 +194,10 @@ class ControllerLoop:
             held.tried = True
             return [concerned]
         context = Context(self._architecture, {k: v for k, v in self._refused().items() if k != concerned})
-        wanted = work_out(snapshot, _without(snapshot, [concerned]), context).writes
-        write = next((w for w in wanted if (w.by, w.action, _concerned(w)) == (by, held.write.action, concerned)), None)
+        wanted = work_out(snapshot, failing.without(snapshot, [concerned]), context).writes
+        sought = (by, held.write.action, concerned)
+        sought = (by, held.write.action, concerned)
+        write = next((w for w in wanted if (w.by, w.action, failing.concerned(w)) == sought), None)
         if write is not None and (error := self._door.refusal(write)) is not None:
             self._hold(key, write, error, owner)
             return []
@@ -242,10 +215,10 @@ class ControllerLoop:
             log.error("%s failed at %s", bug.by, "/".join(concerned), exc_info=bug.error)
         elif not held.tried:
             return
-        self._hold((bug.by, concerned), None, bug.error, _find(concerned, snapshot))
+        self._hold((bug.by, concerned), None, bug.error, failing.find(concerned, snapshot))
 
     def _refuse(self, write: Write, error: Exception) -> None:
-        concerned = _concerned(write)
+        concerned = failing.concerned(write)
         if (write.by, concerned) not in self._held:
             known = isinstance(error, K8sNetLabError)
             log.warning(
@@ -253,85 +226,16 @@ class ControllerLoop:
                 *(write.by, write.action, "/".join((write.object.KIND, *write.object.key)), error),
                 exc_info=None if known else error,
             )
-        self._hold((write.by, concerned), write, error, _find(concerned, self._door.snapshot))
+        self._hold((write.by, concerned), write, error, failing.find(concerned, self._door.snapshot))
         self._look.append(concerned)
 
     def _hold(self, key: tuple[str, Concerned], write: Write | None, error: Exception, owner: Object | None) -> None:
         by, concerned = key
         old = self._held.get(key)
         tries = old.failing.tries + 1 if old else 1
-        message = _message(error)
-        failing = Failing(by, *concerned, message, old.failing.since if old else time.time(), tries)
+        message = failing.message(error)
+        said = Failing(by, *concerned, message, old.failing.since if old else time.time(), tries)
         due = time.monotonic() + min(LONGEST, FIRST * 2 ** min(tries - 1, 30))
-        self._held[key] = _Held(failing, owner, write, due)
+        self._held[key] = _Held(said, owner, write, due)
         if owner is not None:
-            self._door.tell(_note(owner, by, write, message))
-
-
-def _concerned(write: Write) -> Concerned:
-    """Whom a refused write concerns: the object, or the owner that wanted it made (that Services want slices changed is
-    theirs too)."""
-    obj = write.object
-    owner = controller_of(obj) if write.action == "create" or isinstance(obj, EndpointSlice) else None
-    if owner is not None and (resource := BY_KIND.get(owner.kind)):
-        return (owner.kind, obj.namespace if resource.type.namespaced else "", owner.name)
-    return (obj.KIND, *obj.key)
-
-
-def _same(one: Write, other: Write) -> bool:
-    return (one.action, one.object) == (other.action, other.object)
-
-
-def _depends(write: Write, lacking: set[Concerned]) -> bool:
-    """Whether it is the creation of something whose owner could not be created."""
-    return bool(lacking) and write.action == "create" and _concerned(write) in lacking
-
-
-def _find(concerned: Concerned, snapshot: Snapshot) -> Object | None:
-    kind, *key = concerned
-    resource = BY_KIND.get(kind)
-    return snapshot.all(resource.type).get((key[0], key[1])) if resource else None
-
-
-def _version(owner: Object | None) -> tuple[str, int]:
-    """What differs once somebody has asked for something else (or, of kinds that nobody asks of, changed them)."""
-    if owner is None:
-        return ("", 0)
-    meta = owner.metadata
-    return (meta.uid, meta.generation if owner.counted else int(meta.resourceVersion or 0))
-
-
-def _frame(snapshot: Snapshot) -> tuple[object, ...]:
-    """What all objects stand in: the lab as it is asked for, its nodes and its namespaces."""
-    return (snapshot.lab.spec, tuple(snapshot.all(Node)), tuple(snapshot.all(Namespace)))
-
-
-def _without(previous: Snapshot | None, again: Iterable[Concerned] | None) -> Snapshot | None:
-    """A snapshot in which these objects were not there yet, so that they are looked at; None when it is not known
-    which."""
-    if previous is None or again is None:
-        return previous
-    changes = list(_forgotten(again, previous))
-    return None if any(change is None for change in changes) else previous.changed(filter(None, changes), 0)
-
-
-def _forgotten(again: Iterable[Concerned], previous: Snapshot) -> Iterator[Change | None]:
-    for concerned in again:
-        found = _find(concerned, previous)
-        yield (type(found), found.key, None) if found else None
-
-
-def _message(error: Exception) -> str:
-    text = error.message if isinstance(error, K8sNetLabError) else f"{type(error).__name__}: {error} (a bug)"
-    text = " ".join(text.split())
-    return text if len(text) <= MESSAGE else text[: MESSAGE - 3] + "..."
-
-
-def _note(owner: Object, by: str, write: Write | None, message: str) -> Note:
-    if write is None:
-        return Note(owner, "Warning", "FailedSync", f"Error syncing: {message}", by)
-    if by == "endpoint-slice-controller":
-        text = f"Error updating Endpoint Slices for Service {owner.namespace}/{owner.name}: {message}"
-        return Note(owner, "Warning", "FailedToUpdateEndpointSlices", text, by)
-    doing = {"create": "creating", "update": "updating", "delete": "deleting"}[write.action]
-    return Note(owner, "Warning", f"Failed{write.action.capitalize()}", f"Error {doing}: {message}", by)
+            self._door.tell(failing.note(owner, by, write, message))

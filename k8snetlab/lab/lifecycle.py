@@ -25,8 +25,9 @@ from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.errors import NotFoundError
 from k8snetlab.lab.across.pace import Pace
 from k8snetlab.lab.across.remote import Remote
+from k8snetlab.lab.admitted import now
 from k8snetlab.lab.agents import Agents
-from k8snetlab.lab.cluster import Cluster, now
+from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render.pods import sandbox_name

@@ -15,7 +15,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab.agents import PAUSED
-from k8snetlab.lab.controlling import Failing
+from k8snetlab.lab.failing import Failing
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.storing import read_spec

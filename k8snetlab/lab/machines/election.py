@@ -12,7 +12,7 @@ import uuid
 
 from k8snetlab.api import leases
 from k8snetlab.errors import StoreError
-from k8snetlab.lab.cluster import now
+from k8snetlab.lab.admitted import now
 from k8snetlab.lab.machines.following import RETRY, Followed
 from k8snetlab.lab.machines.leased import SOON, Leased
 from k8snetlab.store.protocol import Store

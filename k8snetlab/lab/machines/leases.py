@@ -19,7 +19,8 @@ from k8snetlab.api.machines import is_machine
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import lost
 from k8snetlab.errors import K8sNetLabError, NotFoundError, StoreError
-from k8snetlab.lab.cluster import Cluster, now
+from k8snetlab.lab.admitted import now
+from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.machines.election import DURATION, Election
 from k8snetlab.lab.machines.following import RETRY, Followed

@@ -21,7 +21,8 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers.lost import network_up
 from k8snetlab.controllers.nodes import described
 from k8snetlab.errors import AlreadyExistsError, ConflictError, InputError, K8sNetLabError, NotFoundError, StoreError
-from k8snetlab.lab.cluster import Cluster, now
+from k8snetlab.lab.admitted import now
+from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.controlling import architecture
 from k8snetlab.lab.machines.following import RETRY, Followed
 from k8snetlab.lab.machines.leased import SOON, Leased

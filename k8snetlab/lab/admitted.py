@@ -1,0 +1,125 @@
+"""Objects on their way into the store: admitted, stamped with what only a server gives, and encoded."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from k8snetlab.api.core import Pod
+from k8snetlab.api.meta import SOURCE, Object, ObjectMeta
+from k8snetlab.api.scheme import encode, resource_of, store_key
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.controllers import Write
+from k8snetlab.controllers.admission import admit
+from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError
+from k8snetlab.store.protocol import Create, Delete, StoreWrite, Update
+
+T = TypeVar("T", bound=Object)
+
+
+def planned(write: Write, snapshot: Snapshot) -> StoreWrite | None:
+    """What to do to the store, admitted; None when nothing differs. Raises what refuses it."""
+    obj = write.object
+    old = snapshot.get(type(obj), obj.name, obj.namespace)
+    if write.action == "create":
+        if old is not None:
+            raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
+        new = created(obj, snapshot)
+        return Create(store_key(new), encode(stored(new)))
+    if old is None:
+        raise NotFoundError(f"{obj.KIND.lower()} {obj.name!r} not found")
+    if write.action == "delete":
+        return deletion(old, write.force)
+    if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
+        raise ConflictError(f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile")
+    new = changed(obj, old, snapshot)
+    return None if new is old else put(store_key(new), new, old)
+
+
+def deletion(old: Object, force: bool) -> StoreWrite | None:
+    """A pod that runs somewhere is marked first, and ends when its agent has stopped it; None when it is marked."""
+    if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force:
+        if old.metadata.deletionTimestamp:
+            return None
+        metadata = msgspec.structs.replace(old.metadata, deletionTimestamp=now())
+        return put(store_key(old), msgspec.structs.replace(old, metadata=metadata), old)
+    return Delete(store_key(old))
+
+
+def created(obj: T, snapshot: Snapshot) -> T:
+    """The object as it is to be stored for the first time."""
+    metadata = msgspec.structs.replace(
+        obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
+    )
+    return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot)
+
+
+def changed(obj: T, old: T, snapshot: Snapshot) -> T:
+    """The object as it is to be stored over `old`; `old` itself when nothing differs."""
+    new = admit(obj, old, snapshot)
+    if stored(new) == stored(old):
+        return old
+    if not new.counted or _asked(new) == _asked(old):
+        return new
+    metadata = msgspec.structs.replace(new.metadata, generation=old.metadata.generation + 1)
+    return msgspec.structs.replace(new, metadata=metadata)
+
+
+def _asked(obj: Object) -> object:
+    """What a person asks for with an object: its spec, or where its kind has none, all but metadata."""
+    return obj.spec if hasattr(obj, "spec") else msgspec.structs.replace(obj, metadata=ObjectMeta())
+
+
+def applied(obj: Object, old: Object, snapshot: Snapshot) -> Object:
+    """The object as it is to be stored over `old`. That the same was written in another place is no difference."""
+    new = changed(_inherit(obj, old), old, snapshot)
+    return new if new is old else _annotated(new, SOURCE, obj.source)
+
+
+def _annotated(obj: Object, key: str, value: str) -> Object:
+    annotations = {**obj.metadata.annotations, key: value} if value else obj.metadata.annotations
+    return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
+
+
+def put(key: str, new: Object, old: Object | None) -> Create | Update:
+    if old is None:
+        return Create(key, encode(stored(new)))
+    return Update(key, encode(stored(new)), int(old.metadata.resourceVersion or 0))
+
+
+def _inherit(new: Object, old: Object) -> Object:
+    """`new` as a manifest meant for `old`: identity and status stay the stored object's."""
+    metadata = msgspec.structs.replace(
+        new.metadata,
+        uid=old.metadata.uid,
+        namespace=old.metadata.namespace,
+        resourceVersion=old.metadata.resourceVersion,
+        generation=old.metadata.generation,
+        creationTimestamp=old.metadata.creationTimestamp,
+        deletionTimestamp=old.metadata.deletionTimestamp,
+        ownerReferences=old.metadata.ownerReferences,
+        annotations={**new.metadata.annotations, **_kept_annotations(old)},
+    )
+    new = msgspec.structs.replace(new, metadata=metadata)
+    status = getattr(old, "status", None)
+    if status is not None and getattr(new, "status", None) == type(status)():
+        new = msgspec.structs.replace(new, status=status)
+    return new
+
+
+def _kept_annotations(old: Object) -> dict[str, str]:
+    """Annotations that controllers and `up` wrote, which no manifest carries."""
+    own = ("k8snetlab/", "flannel.alpha.coreos.com/")
+    return {key: value for key, value in old.metadata.annotations.items() if key.startswith(own)}
+
+
+def stored(obj: T) -> T:
+    """The object as it is kept: the resourceVersion is the store's to tell."""
+    return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, resourceVersion=""))
+
+
+def now() -> str:
+    """RFC 3339, in seconds, as Kubernetes writes timestamps."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
