@@ -12,6 +12,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.defaults import lab_name, with_defaults
 from k8snetlab.api.fields import check, usable
+from k8snetlab.api.ignored import Ignored, remembered
 from k8snetlab.api.kubeproxy import EXTERNAL_IPS, KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import SOURCE, Object
@@ -39,6 +40,8 @@ class Loaded(msgspec.Struct, frozen=True):
     others: bool = False
     """Whether there were objects of kinds that are none of a lab's."""
     named: str = ""
+    ignored: tuple[Ignored, ...] = ()
+    """What is of kinds that no lab has and would make pods or lead to Services."""
 
 
 def load(files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = False) -> Loaded:
@@ -59,7 +62,8 @@ def load(files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = 
         count = len(loader.errors)
         raise ManifestError(_texts(loader.errors), f"{count} problem{'s' * (count > 1)}; nothing was changed")
     warnings = [*loader.warnings, *loader.passed.messages()]
-    return Loaded(tuple(loader.objects), tuple(_texts(warnings)), bool(loader.passed.kinds), loader.named)
+    objects, ignored = tuple(loader.objects), tuple(loader.ignored.values())
+    return Loaded(objects, tuple(_texts(warnings)), bool(loader.passed.kinds), loader.named, ignored)
 
 
 _Message = tuple[str, int, str]
@@ -81,6 +85,7 @@ class _Loader:
         self.reported: set[tuple[int, Path]] = set()
         self.passed = Passed()
         self.named = ""
+        self.ignored: dict[str, Ignored] = {}
 
     def problem(self, file: str, line: int, message: str) -> None:
         self.errors.append((file, line, message))
@@ -101,7 +106,7 @@ class _Loader:
             return
         if kind.endswith("List") and (kind == "List" or "items" in value):
             self._list(document, value, at)
-        elif kind not in BY_KIND or not _own_group(version):
+        elif kind not in BY_KIND or kind == Ignored.KIND or not _own_group(version):
             self._unknown(document, value, kind, version, at)
         else:
             self._object(document, value, BY_KIND[kind].type, version, at)
@@ -116,6 +121,8 @@ class _Loader:
             self.add(document, item, (*at, "items", number))
 
     def _unknown(self, document: Document, value: dict[str, Any], kind: str, version: str, at: Path) -> None:
+        if record := remembered(value, f"{document.file}:{document.line(at)}"):
+            self.ignored[record.name] = record
         metadata = value.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         same = [name for name, resource in BY_KIND.items() if version == resource.type.API_VERSION]

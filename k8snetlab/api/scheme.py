@@ -14,6 +14,7 @@ from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
+from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -35,7 +36,7 @@ class Resource(msgspec.Struct, frozen=True):
     @property
     def names(self) -> tuple[str, ...]:
         """All that `get` takes for this kind, lower case."""
-        return (self.plural, self.kind.lower(), *self.short)
+        return tuple(dict.fromkeys((self.plural, self.kind.lower(), *self.short)))
 
     def key(self, namespace: str, name: str) -> str:
         return f"{self.prefix}{namespace}/{name}" if self.type.namespaced else f"{self.prefix}{name}"
@@ -56,6 +57,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(ReplicaSet, "replicasets", ("rs",)),
     Resource(Event, "events", ("ev",)),
     Resource(Lab, "labs", (), "k8snetlab/labs"),
+    Resource(Ignored, "ignored", (), "k8snetlab/ignored"),
     Resource(KubeProxyConfiguration, "kubeproxyconfigurations", (), "k8snetlab/kubeproxyconfigurations"),
 )
 

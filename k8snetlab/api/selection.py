@@ -66,6 +66,10 @@ def pods_by_node(pod: Pod) -> Iterable[str]:
     return (pod.spec.nodeName,) if pod.spec.nodeName else ()
 
 
+def pods_by_ip(pod: Pod) -> Iterable[str]:
+    return pod.ips
+
+
 def pods_by_uid(pod: Pod) -> Iterable[str]:
     return (pod.metadata.uid,)
 

@@ -136,6 +136,8 @@ def lines(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"   see:  {finding['show']}"
         for command in finding["mend"].splitlines():
             yield f"   mend: {command}"
+    for finding in answer["closed"]:
+        yield f"closed on purpose: {finding['message']}"
     for note in answer["notes"]:
         yield f"note: {note}"
     walked = f"{counted(paths['walked'], 'usual path')} walked" + (

@@ -85,7 +85,7 @@ def up(
         chosen = manifests.chosen_by(lab)
         hint = f"the lab's own name, with {chosen} left out; or another name in the file, or none"
         manifests.refuse_other_name(loaded, lab, f"{chosen} says {lab}", hint)
-    objects = manifests.builtins(loaded.objects)
+    objects = manifests.builtins((*loaded.objects, *loaded.ignored))
     name = _named(objects, lab)
     need_root("up")
     from k8snetlab.lab.up import start

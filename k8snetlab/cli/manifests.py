@@ -36,7 +36,7 @@ def for_lab(loaded: Loaded, verb: str, lab: str, given: str | None) -> list[dict
     objects is that lab; raises InputError where another name is written."""
     chosen = f"{chosen_by(given)} says {lab}" if given else f"the lab that runs is {lab}"
     refuse_other_name(loaded, lab, chosen, f"`k8snetlab {verb} --lab NAME` chooses another lab")
-    objects = builtins(loaded.objects)
+    objects = builtins((*loaded.objects, *loaded.ignored))
     for obj in objects:
         if obj["kind"] == "Lab":
             obj["metadata"]["name"] = lab

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -72,11 +73,11 @@ def _cell(results: Sequence[Result], width: int) -> str:
 def _totals(results: Sequence[Result]) -> Iterable[str]:
     """What failed, summed up by cause where it is much, and where to go on from here."""
     failed = [result for result in results if not result["ok"]]
-    closed = sum(1 for result in results if result["ok"] and not result["expected"])
+    closed = [result["why"] for result in results if result.get("verdict") == "closed on purpose"]
     for result in failed[:NAMED]:
         yield (
             f"✗ {_source(result)} → {result['to']} {end(result)} {result['protocol'].lower()}: "
-            f"{result['error'] or 'answered, and should not be reachable from there'}"
+            f"{result['error'] or result.get('why') or 'answered, and should not be reachable from there'}"
         )
     if len(failed) > NAMED:
         yield f"✗ … and {len(failed) - NAMED} more"
@@ -85,7 +86,11 @@ def _totals(results: Sequence[Result]) -> Iterable[str]:
         yield "failed, by cause:"
         yield from _causes(failed)
         yield ""
-    told = f", {closed} of them by not being answered" if closed else ""
+    if closed:
+        yield "closed on purpose:"
+        yield from (f"{count:>5}  {why}" for why, count in Counter(closed).most_common())
+        yield ""
+    told = f", {len(closed)} of them by not being answered" if closed else ""
     yield f"{len(results) - len(failed)} of {counted(len(results), 'probe')} went as they should{told}"
     if failed:
         yield "`k8snetlab diagnose` names what is broken and how to mend it"

@@ -57,7 +57,7 @@ def apply(
 
     loaded = manifests.loaded(filename, "apply")
     events: Iterable[dict[str, Any]] = ()
-    if loaded.objects:
+    if loaded.objects or loaded.ignored:
         client = client_of(lab)
         objects = manifests.for_lab(loaded, "apply", client.lab, lab)
         events = client.apply(objects, timeout=timeout, wait=wait is Wait.TRUE)

@@ -51,11 +51,14 @@ class RouteEntry(msgspec.Struct, frozen=True):
     table: str = "main"
     kernel: bool = False
     """Made by the kernel itself, for an address."""
+    protocol: str = "boot"
+    """Who added it, as `ip route` writes it: "boot", which it leaves out, of what named itself no other."""
 
     def words(self) -> str:
         text = self.dst if self.kind == "unicast" else f"{self.kind} {self.dst}"
         text += f" via {self.via}" if self.via else ""
         text += f" dev {self.dev}" if self.dev else ""
+        text += f" proto {self.protocol}" if self.protocol not in ("boot", "kernel") else ""
         text += f" src {self.src}" if self.src else ""
         text += f" metric {self.metric}" if self.metric else ""
         return text + (f" table {self.table}" if self.table != "main" else "")
@@ -96,9 +99,9 @@ class View(msgspec.Struct, frozen=True):
 
     `addresses` maps a device to its addresses. `chains` holds the rules of the family that was asked for, `policies`
     those of built-in chains, `counters` packets and bytes per rule; `listening` (protocol, address, port), the address
-    "" for any; `recent` the names of `recent` lists by address held. `beside` is the variant of iptables that holds
-    rules as well as the lab's own ("" for none): they are among the others, in tables named by `rules.beside`. `sctp`:
-    the kernel has that protocol.
+    "" for any, "0.0.0.0" and "::" for any of one family; `recent` the names of `recent` lists by address held. `beside`
+    is the variant of iptables that holds rules as well as the lab's own ("" for none): they are among the others, in
+    tables named by `rules.beside`. `sctp`: the kernel has that protocol.
     """
 
     netns: str
@@ -160,7 +163,8 @@ class View(msgspec.Struct, frozen=True):
         return next((f for f in self.forwarding if (f.dev, f.lladdr) == (dev, mac) and f.dst), None)
 
     def listens(self, protocol: str, address: str, port: int) -> bool:
-        return bool({(protocol, address, port), (protocol, "", port)} & self.listening)
+        anywhere = "::" if ":" in address else "0.0.0.0"
+        return bool({(protocol, held, port) for held in (address, anywhere, "")} & self.listening)
 
 
 class World(Protocol):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import socket
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 from k8snetlab.dataplane.rules import ChainKey, Family, beside
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
 from k8snetlab.errors import NotFoundError
-from k8snetlab.kernel import iptables, netns, sysctl
+from k8snetlab.kernel import iptables, listeners, netns, sysctl
 from k8snetlab.kernel.iptables import Variant, saved
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
@@ -42,11 +41,13 @@ _Held = TypeVar("_Held")
 IFF_LOOPBACK, IFF_LOWER_UP = 0x8, 0x10000
 _KINDS = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 _TABLES = {255: "local", 254: "main", 253: "default"}
+PROTOCOLS = {0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8: "gated", 9: "ra", 10: "mrt"}
+PROTOCOLS |= {11: "zebra", 12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 17: "mrouted", 42: "babel"}
+PROTOCOLS |= {186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp"}
+"""Who added a route, as `ip route` writes it. Source: linux/rtnetlink.h."""
 _STATES = {number: name for name, number in NUD.items()}
 _RTM_GETNSID, _NETNSA_NSID, _NETNSA_FD = 90, 1, 3
 _POLICY = re.compile(r"^:(\S+) (ACCEPT|DROP)")
-_PROTOCOLS = {"tcp": "0A", "udp": "07"}
-"""And the state of a socket that listens, as /proc/net writes it (TCP_LISTEN, TCP_CLOSE)."""
 
 
 def survey(
@@ -90,7 +91,7 @@ def survey(
         policies=_policies(text) | _beside(_policies(more), other),
         counters=saved.counters(text) | _beside(saved.counters(more), other),
         beside=other if more else "",
-        listening=frozenset((*_listening(namespace), *(associations or ()))),
+        listening=listeners.read(namespace).union(associations or ()),
         sctp=associations is not None,
         recent=_recent(namespace),
     )
@@ -157,6 +158,7 @@ def _routes(netlink: Netlink, names: Mapping[int, str], family: Family) -> Itera
             message.get_attr("RTA_PRIORITY") or 0,
             _TABLES.get(number, str(number)),
             kernel=message["proto"] == RTPROT_KERNEL,
+            protocol=PROTOCOLS.get(message["proto"], str(message["proto"])),
         )
 
 
@@ -241,23 +243,8 @@ def _policies(text: str) -> dict[ChainKey, str]:
     return found
 
 
-def _listening(namespace: str) -> Iterator[tuple[str, str, int]]:
-    with netns.inside(namespace):
-        texts = {}
-        for protocol in _PROTOCOLS:
-            for suffix in ("", "6"):
-                with contextlib.suppress(FileNotFoundError):
-                    texts[protocol, suffix] = Path(f"/proc/thread-self/net/{protocol}{suffix}").read_text()
-    for (protocol, _), text in texts.items():
-        for line in text.splitlines()[1:]:
-            _, local, _, state, *_ = line.split()
-            if state == _PROTOCOLS[protocol]:
-                packed, _, port = local.rpartition(":")
-                yield protocol, _unpacked(packed), int(port, 16)
-
-
 def _sctp(namespace: str) -> list[tuple[str, str, int]] | None:
-    """Endpoints that listen, as `_listening` has them; None where the kernel has no SCTP (or has not loaded it)."""
+    """Endpoints that listen, as `listeners.read` has them; None where the kernel has no SCTP (or has not loaded it)."""
     with netns.inside(namespace):
         try:
             text = Path("/proc/thread-self/net/sctp/eps").read_text()
@@ -273,16 +260,6 @@ def endpoints(text: str) -> Iterator[tuple[str, str, int]]:
         if words[3] == "10":
             for address in words[8:]:
                 yield "sctp", "" if address in ("0.0.0.0", "::") else address.lower(), int(words[5])
-
-
-def _unpacked(text: str) -> str:
-    """The address of /proc/net's words of 32 bits in the machine's order; "" for any."""
-    words = struct.pack(f"={len(text) // 8}I", *(int(text[i : i + 8], 16) for i in range(0, len(text), 8)))
-    if not any(words):
-        return ""
-    if words.startswith(bytes(10) + b"\xff\xff"):
-        words = words[12:]
-    return socket.inet_ntop(socket.AF_INET6 if len(words) == 16 else socket.AF_INET, words)
 
 
 def _recent(namespace: str) -> dict[str, frozenset[str]]:

@@ -19,6 +19,11 @@ from k8snetlab.errors import InputError, K8sNetLabError, KernelError, NotFoundEr
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.shot import shoot
 from k8snetlab.lab import nearby
+from k8snetlab.lab.intended import Intents
+from k8snetlab.lab.probed import Place as Place
+from k8snetlab.lab.probed import Result as Result
+from k8snetlab.lab.probed import Target as Target
+from k8snetlab.lab.verdicts import judged, seen
 from k8snetlab.render import names
 from k8snetlab.render.pods import sandbox_name
 
@@ -30,51 +35,11 @@ POD_WORDS, SERVICE_WORDS = ("pod", "pods", "po"), ("svc", "service", "services")
 """What may stand before a slash, where a name alone could be another kind's."""
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a probe can start: a namespace. `kind` is pod, node or outside."""
-
-    name: str
-    kind: str
-    netns: str
-    node: str = ""
-
-
-class Target(msgspec.Struct, frozen=True):
-    """What a probe is sent to. `kind` is pod, clusterIP, nodePort, externalIP, node or address."""
-
-    name: str
-    kind: str
-    address: str
-    port: int
-    protocol: str
-
-
-class Result(msgspec.Struct, frozen=True, rename={"source": "from", "sourceNode": "fromNode", "target": "to"}):
-    """`reached` tells what happened, `expected` what a cluster without fault does, `ok` whether the two agree."""
-
-    source: str
-    sourceNode: str
-    target: str
-    kind: str
-    address: str
-    port: int
-    protocol: str
-    reached: bool
-    expected: bool
-    ok: bool
-    answeredBy: str = ""
-    answeredNode: str = ""
-    answeredIP: str = ""
-    client: str = ""
-    milliseconds: float = 0.0
-    error: str = ""
-
-
 def places(snapshot: Snapshot) -> list[Place]:
     """Every pod, every node and, where nodes are namespaces, the outside host."""
     lab = snapshot.lab
     found = [
-        Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName)
+        Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName, pod.ips)
         for pod in snapshot.all(Pod).values()
         if pod.ready
     ]
@@ -120,7 +85,7 @@ def find_place(snapshot: Snapshot, name: str) -> Place:
     if snapshot.get(Node, name) is not None:
         return Place(name, "node", names.namespace_of(lab, name), name)
     pod = find_pod(snapshot, name)
-    return Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName)
+    return Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName, pod.ips)
 
 
 def find_pod(snapshot: Snapshot, name: str) -> Pod:
@@ -177,13 +142,14 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
     return found[:1]
 
 
-async def probe(snapshot: Snapshot, pairs: Iterable[tuple[Place, Target]]) -> list[Result]:
-    """Tries every pair, many at a time; the results are in the order of the pairs."""
-    limit = asyncio.Semaphore(PARALLEL)
+async def probe(snapshot: Snapshot, pairs: Iterable[tuple[Place, Target]], timeout: float = TIMEOUT) -> list[Result]:
+    """Tries every pair, many at a time; the results are in the order of the pairs, each with a verdict."""
+    limit, intents = asyncio.Semaphore(PARALLEL), Intents(snapshot)
 
     async def one(place: Place, target: Target) -> Result:
         async with limit:
-            return await _probe(place, target, snapshot)
+            result = await _probe(place, target, snapshot, timeout)
+            return judged(snapshot, place, target, result, intents.of(place, target))
 
     return list(await asyncio.gather(*(one(place, target) for place, target in pairs)))
 
@@ -199,24 +165,26 @@ def untried(place: Place, target: Target, why: str) -> dict[str, object]:
         port=target.port,
         protocol=target.protocol,
         reached=False,
-        expected=True,
+        seen="not tried",
+        verdict="broken",
         ok=False,
+        why=why,
         error=f"not tried: {why}",
     )
     said: dict[str, object] = msgspec.to_builtins(result)
     return said
 
 
-async def _probe(place: Place, target: Target, snapshot: Snapshot) -> Result:
+async def _probe(place: Place, target: Target, snapshot: Snapshot, timeout: float) -> Result:
     began = time.perf_counter()
     error, answer = "", None
     try:
         if target.protocol == ICMP:
             answer = await _ping(place.netns, target.address, snapshot)
         else:
-            answer = await asyncio.wait_for(_exchange(place.netns, target), TIMEOUT)
+            answer = await asyncio.wait_for(_exchange(place.netns, target), timeout)
     except TimeoutError:
-        error = f"no answer within {TIMEOUT:g} s"
+        error = f"no answer within {timeout:g} s"
     except OSError as refused:
         error = os.strerror(refused.errno).lower() if refused.errno else str(refused)
     except K8sNetLabError as missing:
@@ -226,9 +194,6 @@ async def _probe(place: Place, target: Target, snapshot: Snapshot) -> Result:
     elif error and (instead := nearby.port(snapshot, target.address, target.port, target.protocol)):
         error = f"{error}: {instead}"
     reached = answer is not None
-    inside = place.kind not in ("outside", "router")
-    announced = any(target.address in node.addresses for node in snapshot.all(Node).values())
-    expected = inside or announced or target.kind not in ("pod", "clusterIP")
     said = answer or {}
     return Result(
         source=place.name,
@@ -239,8 +204,7 @@ async def _probe(place: Place, target: Target, snapshot: Snapshot) -> Result:
         port=target.port,
         protocol=target.protocol,
         reached=reached,
-        expected=expected,
-        ok=reached == expected,
+        seen=seen(reached, error),
         answeredBy=str(said.get("pod", "")),
         answeredNode=str(said.get("node", "")),
         answeredIP=str(said.get("ip", "")),
@@ -356,12 +320,13 @@ def _pod_targets(pod: Pod) -> list[Target]:
 def _service_targets(snapshot: Snapshot, service: Service) -> Iterator[Target]:
     name = service.short_name
     vips = [i.ip for i in service.status.loadBalancer.ingress if i.here]
+    six = {":" in ip for ip in service.clusterIPs}
     for port in service.spec.ports:
         for ip in service.clusterIPs:
             yield Target(name, "clusterIP", ip, port.port, port.protocol)
         if port.nodePort:
             for node in snapshot.all(Node).values():
-                for ip in node.addresses:
+                for ip in [a for a in node.addresses if (":" in a) in six]:
                     yield Target(f"{name}@{node.name}", "nodePort", ip, port.nodePort, port.protocol)
         for ip in (*(service.spec.externalIPs if snapshot.proxy.external_ips else ()), *vips):
             yield Target(name, "externalIP", ip, port.port, port.protocol)

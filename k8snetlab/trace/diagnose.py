@@ -28,10 +28,11 @@ def attributed(
     broken: Iterable[Broken],
     wheres: Mapping[str, Where],
     rule_of: Callable[[Broken], Finding | None],
-    unheard: Callable[[Broken], Finding | None],
+    blamed: Callable[[Broken], Finding | None],
 ) -> tuple[list[Finding], set[tuple[str, str]]]:
     """`found` and what else the broken paths show, each with the paths that it breaks; and the strangers' rules among
-    them, (namespace, rule). A path that nothing explains becomes a finding itself.
+    them, (namespace, rule). `blamed` knows the process or the endpoint that a path failed at. A path that nothing
+    explains becomes a finding itself.
     """
     findings = list(found)
     more: dict[tuple[str, ...], Finding] = {}
@@ -52,7 +53,12 @@ def attributed(
         if not reasons and not one.meant:
             last = one.way.hops[-1].netns if one.way.hops else one.path.origin
             where = wheres.get(last) or Where(last, last, "pod", "")
-            _add(more, (unheard(one) if one.unheard else None) or of_stop(one, where), one)
+            finding = blamed(one) or of_stop(one, where)
+            known = next((n for n, f in enumerate(findings) if f.identity == finding.identity), None)
+            if known is not None:
+                findings[known] = _breaking(findings[known], one)
+            else:
+                _add(more, finding, one)
     return [*findings, *more.values()], met
 
 

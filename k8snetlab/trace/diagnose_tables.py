@@ -153,7 +153,7 @@ class _Entries(Explanation):
             self._astray(item, fault, held, other),
             f"ip -n {self.where.netns}{six} route show {item.dst}",
             str(operation),
-            owner=self.names.owners.of_route(RouteEntry(_normal(item), dev=item.dev, via=item.via)),
+            owner=self.names.owners.of_route(RouteEntry(_normal(item), dev=item.dev, via=item.via), self.where.netns),
             device=item.dev,
         )
 

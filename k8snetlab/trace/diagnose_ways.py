@@ -22,7 +22,8 @@ class UsualPath(msgspec.Struct, frozen=True):
     """A packet that must be answered. `words` are what `k8snetlab trace` takes for it.
 
     `endpoints` are the "ip:port" that a Service's address may become, () for a packet that nobody translates;
-    `keeps_source`: whoever is asked must see who asks. `service` is "namespace/name" or "".
+    `keeps_source`: whoever is asked must see who asks. `service` is "namespace/name" or "". `written` are those of the
+    endpoints that a person wrote, no pod's.
     """
 
     origin: str
@@ -31,6 +32,7 @@ class UsualPath(msgspec.Struct, frozen=True):
     endpoints: tuple[str, ...] = ()
     keeps_source: bool = False
     service: str = ""
+    written: tuple[str, ...] = ()
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -63,7 +65,7 @@ class Broken(msgspec.Struct, frozen=True):
     def unheard(self) -> bool:
         """Whether it arrived, and only no process listens."""
         translated = bool(self.way.endpoint) or not self.path.endpoints
-        return translated and self.way.fate == "refused" and self.reason.startswith("nobody listens")
+        return translated and self.way.unheard
 
 
 def judge(path: UsualPath, ways: tuple[Way, ...], world: World) -> Iterator[Broken]:

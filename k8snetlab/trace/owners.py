@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 
 from k8snetlab.api.addressing import split
 from k8snetlab.api.apps import Deployment, ReplicaSet
@@ -15,6 +15,11 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.view import RouteEntry, network, parsed, same_family
 
 NOBODY = "nobody owns it"
+MACHINE = "the machine's own"
+Line = tuple[str, str, str]
+"""Destination, next hop and device of a route: by these the lab knows its own."""
+UNNAMED = ("boot", "kernel")
+"""The protocols of routes that no routing daemon named its own: those of flannel and the CNI plugins are boot's."""
 _SERVICE = re.compile(r"^([a-z0-9.-]+)/([a-z0-9.-]+)(?::(\S+))?(?:\s|$)")
 
 _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
@@ -22,10 +27,11 @@ _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
 
 
 class Owners:
-    """Looks entries up among the objects of a snapshot."""
+    """Looks entries up among the objects of a snapshot. `wanted` are the routes that the lab brings to a namespace;
+    without it a route is known by its destination and protocol alone."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+    def __init__(self, snapshot: Snapshot, wanted: Callable[[str], Container[Line]] | None = None) -> None:
+        self._snapshot, self._wanted = snapshot, wanted
         self._addresses: dict[str, Object] = {}
         self._lab = next(iter(snapshot.all(Lab).values()), None)
         for node in snapshot.all(Node).values():
@@ -49,10 +55,13 @@ class Owners:
         """What says which tunnel there is."""
         return f"the network of Lab {self._lab.name}{at(self._lab)}" if self._lab else NOBODY
 
-    def of_route(self, route: RouteEntry) -> str:
+    def of_route(self, route: RouteEntry, netns: str) -> str:
+        """Whoever wrote it, not whoever its destination belongs to: a routing daemon's is nobody's of the lab."""
         if route.kernel:
             return f"the kernel, for the address {route.src or route.dst}"
         cidr, lab = network(route.dst), self._snapshot.lab
+        if not self._is_ours(route, netns):
+            return MACHINE if lab.spec.machines and cidr.prefixlen == 0 and route.table == "main" else NOBODY
         if cidr.prefixlen == 0:
             return f"the default route of Lab {lab.name}{at(lab)}"
         for node in self._snapshot.all(Node).values():
@@ -67,6 +76,11 @@ class Owners:
             if cidr.num_addresses == 1 and str(cidr.network_address) in (*service.spec.externalIPs, *vips):
                 return _titled(service)
         return self.of_address(str(cidr.network_address))
+
+    def _is_ours(self, route: RouteEntry, netns: str) -> bool:
+        if route.protocol not in UNNAMED or route.table != "main" or route.kind != "unicast":
+            return False
+        return self._wanted is None or (str(network(route.dst)), route.via, route.dev) in self._wanted(netns)
 
     def of(self, obj: Object) -> str:
         """The object, and where it was written: a node in the lab, a pod perhaps as its Deployment's template."""

@@ -14,6 +14,7 @@ from k8snetlab.trace.filtering import Passed, passages
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.segment import far_end, neighbour, port_of
 from k8snetlab.trace.trip import Trip
+from k8snetlab.trace.unheard import unheard
 from k8snetlab.trace.way import Carried, Decision, Flow, Way, end
 
 MAX_HOPS = 64
@@ -118,7 +119,7 @@ class _Walk:
             return None, trip
         lost = tuple(r.words() for r in losers)
         text = f"{dst} by {route.words()}"
-        return route, trip.note(Decision("route", text, route.words(), self.owners.of_route(route), lost))
+        return route, trip.note(Decision("route", text, route.words(), self.owners.of_route(route, view.netns), lost))
 
     def _deliver(self, trip: Trip, view: View, flow: Flow) -> Iterator[Way]:
         if flow.inner:
@@ -132,13 +133,12 @@ class _Walk:
             yield trip.arrive(view, Decision("stop", reason), flow).end("unreachable", reason)
             return
         refusal = flow.protocol != "icmp" and not view.listens(flow.protocol, flow.dst, flow.dport)
-        heard = "nobody listens on" if refusal else "delivered to"
-        text = f"{heard} {end(flow.dst, flow.dport)} in {view.place}"
-        decision = Decision("deliver", text, owner=self.owners.of_address(flow.dst))
-        trip = trip.arrive(view, decision, flow, refusal)
+        why = unheard(view, flow.protocol, flow.dst, flow.dport) if refusal else ""
+        text = why or f"delivered to {end(flow.dst, flow.dport)}"
+        decision = Decision("deliver", f"{text} in {view.place}", owner=self.owners.of_address(flow.dst))
+        trip = trip.arrive(view, decision, flow, why)
         if refusal and flow.protocol == "udp":
-            reason = f"nobody listens on udp {end(flow.dst, flow.dport)} in {view.place}"
-            yield trip.end("refused", reason)
+            yield trip.end("refused", f"{why} in {view.place}")
             return
         yield from self.send(trip, view, flow.turned())
 

@@ -14,7 +14,7 @@ class Trip(msgspec.Struct, frozen=True):
     """One branch under way from namespace `origin`, whose process sent `asked`.
 
     `pending` are the decisions since the last of `hops`; `tracked` the connections made on the way. `turn` is the
-    number of hops of the way there, once the packet has arrived; `refusal`: what comes back is a refusal.
+    number of hops of the way there, once the packet has arrived; `refusal`: why what comes back is one.
     """
 
     origin: str
@@ -25,7 +25,7 @@ class Trip(msgspec.Struct, frozen=True):
     probability: float = 1.0
     endpoint: str = ""
     turn: int | None = None
-    refusal: bool = False
+    refusal: str = ""
     flooded: tuple[tuple[str, str], ...] = ()
 
     def was_at(self, point: Point, flow: Flow) -> bool:
@@ -66,7 +66,7 @@ class Trip(msgspec.Struct, frozen=True):
     def flood(self, view: View, bridge: Interface) -> Trip:
         return replace(self, flooded=(*self.flooded, (view.netns, bridge.name)))
 
-    def arrive(self, view: View, decision: Decision, flow: Flow, refusal: bool = False) -> Trip:
+    def arrive(self, view: View, decision: Decision, flow: Flow, refusal: str = "") -> Trip:
         """Where it was sent: what follows is the way back."""
         there = self.note(decision).appear(view, None, "", flow)
         return replace(there, turn=len(there.hops), refusal=refusal)
@@ -75,7 +75,8 @@ class Trip(msgspec.Struct, frozen=True):
 
     def end(self, fate: Fate, reason: str = "") -> Way:
         turn = len(self.hops) if self.turn is None else self.turn
-        return Way(self.probability, fate, self.hops[:turn], self.hops[turn:], self.endpoint, reason, self.flooded)
+        there, back, unheard = self.hops[:turn], self.hops[turn:], bool(self.refusal) and fate == "refused"
+        return Way(self.probability, fate, there, back, self.endpoint, reason, self.flooded, unheard)
 
     def stop(self, view: View, flow: Flow, fate: Fate, reason: str) -> Way:
         """It ends in `view`. The asking process hears nothing when an answer or a tunnel's packet ends, or when the one
@@ -110,5 +111,4 @@ class Trip(msgspec.Struct, frozen=True):
         home = self.note(told).appear(view, None, "", flow)
         if not self.refusal:
             return home.end("answered")
-        asked = self.hops[(self.turn or 1) - 1].packet
-        return home.end("refused", f"nobody listens on {asked.protocol} {end(asked.dst, asked.dport)}")
+        return home.end("refused", self.refusal)

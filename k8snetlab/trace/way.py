@@ -81,7 +81,8 @@ class Hop(msgspec.Struct, frozen=True):
 class Way(msgspec.Struct, frozen=True):
     """One way there and back. `endpoint` is what a Service's address became; `reason` says why it did not arrive.
 
-    `flooded` names the bridges (namespace, device) that send the packet out of all ports, not knowing which.
+    `flooded` names the bridges (namespace, device) that send the packet out of all ports, not knowing which. `unheard`:
+    it arrived, and no process takes it.
     """
 
     probability: float
@@ -91,6 +92,7 @@ class Way(msgspec.Struct, frozen=True):
     endpoint: str = ""
     reason: str = ""
     flooded: tuple[tuple[str, str], ...] = ()
+    unheard: bool = False
 
     @property
     def hops(self) -> tuple[Hop, ...]:

@@ -449,12 +449,6 @@ WRITTEN: dict[str, tuple[str, tuple[str, str, str, str], str]] = {
         ("service", "selector", "", "default/web"),
         "Service default/web selects app=wbe, which no pod has; web1 has app=web",
     ),
-    "NodePort Local without a local endpoint": (
-        SERVICE + "  selector: {app: web, side: far}\n  externalTrafficPolicy: Local\n"
-        "  ports: [{name: tcp, port: 80, targetPort: 8080, nodePort: 30080}]",
-        ("service", "local", "node1", "default/web"),
-        "node1: NodePort 30080 of Service default/web leads nowhere: externalTrafficPolicy is Local",
-    ),
     "an endpoint that nobody is": (
         """
 apiVersion: v1

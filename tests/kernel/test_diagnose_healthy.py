@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,15 @@ def test_two_families_and_services_of_every_kind(tmp_path: Path, variant: str) -
     try:
         lab.run("up", str(tmp_path / "dual.yaml"))
         eventually(settled)
-        notes = silent(lab)["notes"]
+        (database,) = lab.json("diagnose", code=1)["findings"]
+        assert database["object"] == "default/database 203.0.113.10:5432", "nobody there answers"
+        outside = ["ip", "netns", "exec", lab.netns("outside"), sys.executable, "-m", "http.server", "5432"]
+        with subprocess.Popen(outside, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+            try:
+                eventually(lambda: not lab.json("diagnose", code=None)["findings"])
+                notes = silent(lab)["notes"]
+            finally:
+                server.kill()
         assert len(notes) == 1 and "Service default/none" in notes[0], notes
     finally:
         lab.run("down")
@@ -137,13 +146,14 @@ def test_two_families_and_services_of_every_kind(tmp_path: Path, variant: str) -
 
 @pytest.mark.parametrize("layout", ["current", "classic"])
 def test_the_services_of_the_conformance_test(tmp_path: Path, layout: str) -> None:
-    """Those that lead nowhere on a node, by their policy, are findings; nothing else is."""
+    """Those that lead nowhere on a node, by their policy, are named, and no fault."""
     lab = Lab(tmp_path)
     text = (Path(__file__).parent / "services.yaml").read_text().replace("VARIANT", "nft").replace("LAYOUT", layout)
     (tmp_path / "services.yaml").write_text(text)
     try:
         lab.run("up", str(tmp_path / "services.yaml"))
-        found = lab.json("diagnose", code=None)["findings"]
-        assert {(f["kind"], f["fault"]) for f in found} <= {("service", "local")}, found
+        answer = lab.json("diagnose", code=1)
+        assert [f["object"] for f in answer["findings"]] == ["default/mysql 203.0.113.10:3306"], "nobody is there"
+        assert {(f["kind"], f["fault"]) for f in answer["closed"]} == {("service", "local"), ("service", "ranges")}
     finally:
         lab.run("down")

@@ -20,7 +20,7 @@ from k8snetlab.dataplane.rules import ChainKey, Rules, RuleSet
 from k8snetlab.lab.explain.usual import usual_paths
 from k8snetlab.render import node as render_node
 from k8snetlab.render.proxy import ProxyRules
-from k8snetlab.trace import diagnose_objects
+from k8snetlab.trace import diagnose_objects, diagnose_pods
 from k8snetlab.trace.diagnose import processes, store
 from k8snetlab.trace.diagnose_links import Names
 from k8snetlab.trace.diagnose_rules import rules
@@ -214,7 +214,7 @@ def test_endpoints_that_have_gone_or_come(lab: Lab) -> None:
 
 def judged(text: str, nodes: int = 2) -> tuple[list[tuple[str, str]], list[str]]:
     snapshot = world.World(world.LAB % nodes + text).run().snapshot
-    findings = [*diagnose_objects.services(snapshot), *diagnose_objects.pods(snapshot)]
+    findings = [*diagnose_objects.services(snapshot), *diagnose_pods.pods(snapshot)]
     assert all(f.source.startswith("f.yaml:") for f in findings)
     return [(f.fault, f.object) for f in findings], [*diagnose_objects.lonely(snapshot)]
 
@@ -243,21 +243,32 @@ def test_a_port_number_where_nobody_listens() -> None:
     text = world.LAB % 1 + world.deployment("web", 1) + world.service("web", ports="[{port: 80, targetPort: 81}]")
     snapshot = world.World(text).run().snapshot
     ip = world.World(text).run().pods()[0].ips[0]
-    one = diagnose_objects.unheard(snapshot, "default/web", f"{ip}:81")
+    one = diagnose_objects.unheard(snapshot, "default/web", f"{ip}:81", "nobody listens")
     assert one and (one.kind, one.fault, one.object) == ("service", "targetPort", "default/web:80")
-    other = diagnose_objects.unheard(snapshot, "default/web", f"{ip}:8080")
+    other = diagnose_objects.unheard(snapshot, "default/web", f"{ip}:8080", "nobody listens")
     assert other and (other.kind, other.fault) == ("pod", "silent"), "the pod is to blame for what it declares"
-    assert diagnose_objects.unheard(snapshot, "default/web", "192.0.2.1:81") is None
+    assert diagnose_objects.unheard(snapshot, "default/web", "192.0.2.1:81", "nobody listens") is None
 
 
 def test_local_policy_and_nodes_without_an_endpoint() -> None:
-    web = world.deployment("web", 1)
-    assert [w for w, _ in judged(web + world.service("web", "type: NodePort, externalTrafficPolicy: Local"))[0]] == [
-        "local"
-    ]
-    assert judged(web + world.service("web", "type: LoadBalancer, externalTrafficPolicy: Local"))[0] == []
-    assert judged(web + world.service("web", "type: NodePort"))[0] == []
-    assert judged(web + world.service("web", "type: NodePort, externalTrafficPolicy: Local"), nodes=1)[0] == []
+    def told(more: str, nodes: int = 2) -> list[str]:
+        text = world.deployment("web", 1) + world.service("web", more)
+        snapshot = world.World(world.LAB % nodes + text).run().snapshot
+        assert [*diagnose_objects.services(snapshot)] == [], "what a manifest closes is no fault"
+        found = [*diagnose_objects.closed(snapshot)]
+        assert all((f.kind, f.fault, f.object) == ("service", "local", "default/web") for f in found)
+        return [f.message for f in found]
+
+    (one,) = told("type: NodePort, externalTrafficPolicy: Local")
+    assert "is closed on node2: externalTrafficPolicy is Local, and none of its endpoints is there" in one
+    (one,) = told("internalTrafficPolicy: Local", 3)
+    assert one.startswith(
+        "Service default/web is closed to node2, node3 and their pods: internalTrafficPolicy is Local"
+    )
+    assert len(told("type: NodePort, externalTrafficPolicy: Local, internalTrafficPolicy: Local")) == 2
+    assert told("type: LoadBalancer, externalTrafficPolicy: Local") == []
+    assert told("type: NodePort") == []
+    assert told("type: NodePort, externalTrafficPolicy: Local", nodes=1) == []
 
 
 def test_usual_paths_are_those_that_must_work() -> None:
@@ -299,7 +310,7 @@ def test_the_answer_in_words() -> None:
         "mend": "ip route add x\nip route add y",
     }
     paths = {"walked": 9, "broken": 5, "tried": 0}
-    answer = {"findings": [finding, finding], "notes": ["n"], "paths": paths, "seconds": 0.1}
+    answer = {"findings": [finding, finding], "closed": [], "notes": ["n"], "paths": paths, "seconds": 0.1}
     text = [*lines(answer)]
     assert text[0] == "1. node1: route x is missing" and text.count("   mend: ip route add y") == 2
     assert "   with it: 2 things more" in text and "   broken: 2 paths more" in text and text[-2] == "note: n"

@@ -14,6 +14,7 @@ from k8snetlab.dataplane.netns import Role
 from k8snetlab.kernel.connections import Entry, Tuple
 from k8snetlab.lab.explain.directory import Directory
 from k8snetlab.lab.explain.tables import Reader
+from k8snetlab.lab.explain.wanted import Wanted
 from k8snetlab.lab.render import settle
 
 MANIFEST = """
@@ -72,6 +73,12 @@ def mac(snapshot: Snapshot, node: str) -> str:
             "kernel",
             "pods of node1: directly on cni0, because cni0 has the address 172.30.76.1",
         ),
+        ("node", "172.30.9.0/24 via 192.168.0.22 dev eth0 proto bird", "nobody", "pods of node2: to 192.168.0.22"),
+        ("node", "172.30.9.0/24 via 172.30.9.0 dev flannel.1 proto static onlink", "nobody", "pods of node2: to"),
+        ("node", "172.30.0.0/16 dev flannel.1 proto 157", "nobody", "the pod network: directly on flannel.1, by 157"),
+        ("node", "default via 192.168.0.1 dev eth0 proto dhcp", "nobody", "default: to 192.168.0.1 (the router), by"),
+        ("node", "blackhole 172.30.9.0/24", "nobody", "pods of node2: dropped here"),
+        ("pod", "default via 172.30.9.1 dev eth0 proto ra", "nobody", "default: to"),
         ("pod", "default via 172.30.9.1 dev eth0", "CNI bridge", "everything else: to the node, 172.30.9.1"),
         ("pod", "172.30.0.0/16 via 172.30.9.1 dev eth0", "CNI bridge", "the pod network: to the node"),
         ("pod", "10.0.0.0/8 via 172.30.9.1 dev eth0", "nobody", "10.0.0.0/8"),
@@ -82,6 +89,28 @@ def test_routes(snapshot: Snapshot, role: Role, line: str, owner: str, said: str
     row = reader(snapshot, role).route(line)
     assert (row.line, row.owner) == (line, owner)
     assert row.meaning.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("place", "role", "line", "owner"),
+    [
+        ("node1", "node", "172.30.9.0/24 via 172.30.9.0 dev flannel.1 onlink", "flannel"),
+        ("node1", "node", "172.30.9.0/24 via 192.168.0.22 dev eth0", "nobody"),
+        ("node1", "node", "172.30.9.0/24 via 172.30.10.0 dev flannel.1 onlink", "nobody"),
+        ("node1", "node", "172.30.9.2 via 192.168.0.23 dev eth0", "nobody"),
+        ("node1", "node", "172.30.0.0/16 dev flannel.1", "nobody"),
+        ("node1", "node", "default via 192.168.0.1 dev eth0", "k8snetlab"),
+        ("node1", "node", "default via 192.168.0.99 dev eth0", "nobody"),
+        ("router", "router", "172.30.9.0/24 via 192.168.0.22 dev underlay0", "nobody"),
+        ("default.a", "pod", "default via 172.30.76.1 dev eth0", "CNI bridge"),
+        ("default.a", "pod", "default via 172.30.76.3 dev eth0", "nobody"),
+    ],
+)
+def test_a_route_is_the_labs_when_all_of_it_is(
+    snapshot: Snapshot, place: str, role: Role, line: str, owner: str
+) -> None:
+    wanted = Wanted(snapshot)(f"demo.{place}")
+    assert Reader(snapshot.lab, Directory.of(snapshot), role, wanted=wanted).route(line).owner == owner
 
 
 def test_a_neighbour_on_the_tunnel_is_flannels_only_with_the_right_mac(snapshot: Snapshot) -> None:

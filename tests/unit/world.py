@@ -28,7 +28,8 @@ class World:
         self.apply(manifests)
 
     def apply(self, manifests: str) -> World:
-        for obj in in_order(load([("f.yaml", manifests)]).objects):
+        loaded = load([("f.yaml", manifests)])
+        for obj in in_order([*loaded.objects, *loaded.ignored]):
             old = self.snapshot.all(type(obj)).get(obj.key)
             if isinstance(obj, Pod | Deployment) and isinstance(old, Pod | Deployment):
                 obj = replace(obj, status=old.status)

@@ -10,6 +10,7 @@ from k8snetlab.dataplane.rules import Family
 from k8snetlab.kernel import iptables
 from k8snetlab.lab.across.afar import Afar
 from k8snetlab.lab.explain.namespaces import Namespaces
+from k8snetlab.lab.explain.wanted import Wanted
 from k8snetlab.lab.machines.machine import read as read_machine
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render import names
@@ -29,7 +30,7 @@ class World:
         self.families: list[Family] = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
         self._kernels = {family: Namespaces(snapshot, paths, family, here, afar) for family in self.families}
         self.variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
-        self.owners = Owners(snapshot)
+        self.owners = Owners(snapshot, Wanted(snapshot))
         known = next(iter(self._kernels.values()))
         self.name_of, self.own_name = known.name_of, known.own_name
         self.wheres = {key: _spoken(where) for key, where in known.places.items()}

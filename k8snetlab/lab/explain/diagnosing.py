@@ -17,7 +17,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab.across.afar import Afar
-from k8snetlab.lab.explain import drift
+from k8snetlab.lab.explain import drift, listening, matrix
 from k8snetlab.lab.explain.both_families import World
 from k8snetlab.lab.explain.desired import Desired
 from k8snetlab.lab.explain.drift import Tell
@@ -25,7 +25,7 @@ from k8snetlab.lab.explain.observing import observed
 from k8snetlab.lab.explain.usual import usual_paths
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render import names
-from k8snetlab.trace import diagnose_objects, diagnose_strangers, diagnose_ways
+from k8snetlab.trace import diagnose_objects, diagnose_pods, diagnose_strangers, diagnose_ways
 from k8snetlab.trace.diagnose import attributed, failing, notes_on_agents, processes, store
 from k8snetlab.trace.diagnose_ways import Broken, UsualPath
 from k8snetlab.trace.finding import Finding, ordered
@@ -47,8 +47,9 @@ class Question(msgspec.Struct, frozen=True):
 def diagnose(
     desired: Callable[[], Desired], paths: LabPaths, question: Question, tell: Tell, afar: Afar | None = None
 ) -> Json:
-    """{"findings": […], "notes": [sentences], "paths": {"walked", "broken", "tried"}, "seconds"}.
+    """{"findings": […], "closed": […], "notes": [sentences], "paths": {"walked", "broken", "tried"}, "seconds"}.
 
+    `closed` is what manifests close on purpose, in the form of findings.
     A finding has "kind", "fault", "node", "object", "message", "consequence", "show", "mend", "owner", "source",
     "explains", "paths". `desired` is asked again for a second look, which a lab under repair gets. `afar` are the other
     machines of a lab that has them.
@@ -66,6 +67,7 @@ def diagnose(
         look.findings = [finding for finding in look.findings if finding.identity in first]
     return {
         "findings": [_shown(finding, look.machines) for finding in look.findings],
+        "closed": [_shown(finding, look.machines) for finding in look.closed],
         "notes": look.notes,
         "paths": {"walked": look.walked, "broken": look.broken, "tried": look.tried},
         "seconds": round(time.monotonic() - began, 3),
@@ -107,6 +109,7 @@ class _Look:
         self.desired, self.paths, self.question, self.tell, self.afar = desired, paths, question, tell, afar
         self.machines: list[str] = []
         self.findings: list[Finding] = []
+        self.closed: list[Finding] = []
         self.notes: list[str] = []
         self.promising: list[UsualPath] = []
         """The paths that should work, as far as the walk tells."""
@@ -120,6 +123,7 @@ class _Look:
         if snapshot is not None and self._nodes_here(snapshot):
             kernel = World(snapshot, self.paths, None)
             found += [*drift.of_namespaces(snapshot, kernel, self.tell), *drift.of_rules(snapshot, kernel, self.tell)]
+            found += self._deaf(snapshot, kernel)
         return found
 
     def done(self) -> _Look:
@@ -180,16 +184,26 @@ class _Look:
         self.machines = kernel.machines
         found = [*beside, *drift.of_namespaces(snapshot, kernel, self.tell)]
         found += drift.of_rules(snapshot, kernel, self.tell)
+        found += self._deaf(snapshot, kernel)
         found += self._elsewhere(kernel)
-        found += [*diagnose_objects.services(snapshot), *diagnose_objects.pods(snapshot)]
+        found += [*diagnose_objects.services(snapshot), *diagnose_pods.pods(snapshot)]
+        self.closed += diagnose_objects.closed(snapshot)
         self.notes += diagnose_objects.lonely(snapshot)
         broken = self._walk(snapshot, kernel)
         self.broken = len(broken)
-        found, met = attributed(found, broken, kernel.wheres, kernel.rule_of, lambda b: _unheard(snapshot, b))
+        found, met = attributed(found, broken, kernel.wheres, kernel.rule_of, lambda b: _blamed(snapshot, b))
         self._note_strangers(kernel, met)
         if not self.question.predictOnly and not any(f.broken for f in found):
             found += self._tried(snapshot, kernel)
+        if not self.question.predictOnly and not any(f.broken for f in found):
+            more, tried = matrix.broken(snapshot, kernel.elsewhere.__contains__, self.tell)
+            found += more
+            self.tried += tried
         return found
+
+    def _deaf(self, snapshot: Snapshot, kernel: World) -> Iterator[Finding]:
+        """Pods that do not listen, where it is not the kubelet that they lack."""
+        return listening.silent(snapshot, kernel) if self.desired.kubelet == "runs" else iter(())
 
     def _elsewhere(self, kernel: World) -> Iterator[Finding]:
         """What other machines find on their nodes."""
@@ -248,7 +262,14 @@ class _Look:
         return found
 
 
-def _unheard(snapshot: Snapshot, broken: Broken) -> Finding | None:
-    flow = broken.path.flow
-    endpoint = broken.way.endpoint or end(flow.dst, flow.dport)
-    return diagnose_objects.unheard(snapshot, broken.path.service, endpoint)
+def _blamed(snapshot: Snapshot, broken: Broken) -> Finding | None:
+    """The process or the endpoint that is to blame for a path, where the objects tell."""
+    flow, way = broken.path.flow, broken.way
+    endpoint = way.endpoint or end(flow.dst, flow.dport)
+    if broken.unheard:
+        found = diagnose_objects.unheard(snapshot, broken.path.service, endpoint, broken.reason)
+        if found:
+            return found
+    if broken.path.service and endpoint in broken.path.written:
+        return diagnose_objects.astray(snapshot, broken.path.service, endpoint, broken.reason, broken.path.words)
+    return None

@@ -17,6 +17,7 @@ from k8snetlab.kernel import connections, iptables, listing
 from k8snetlab.lab import nearby
 from k8snetlab.lab.explain.directory import Directory
 from k8snetlab.lab.explain.tables import KINDS, Kind, Reader, Row, Table
+from k8snetlab.lab.explain.wanted import Wanted
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.probe import Place
 from k8snetlab.render import names
@@ -144,7 +145,10 @@ class _Tables:
             role = "node" if place.node else "router" if place.kind == "router" else "outside"
         self._netns, self._role = place.netns, role
         self._there = ["-n", place.netns] if place.netns else []
-        self._reader = Reader(lab, Directory.of(snapshot), role, (interface_of(node) if node else "") or UPLINK)
+        home = names.node_netns(lab.name, place.node) if role == "node" else place.netns
+        wanted = Wanted(snapshot)(home)
+        uplink = (interface_of(node) if node else "") or UPLINK
+        self._reader = Reader(lab, Directory.of(snapshot), role, uplink, wanted)
         self._families = [family for family in FAMILIES if pick(lab.spec.underlay.cidr, family)]
 
     def of(self, kind: Kind) -> Iterator[Table]:

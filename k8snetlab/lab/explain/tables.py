@@ -3,7 +3,7 @@ connections."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -15,11 +15,20 @@ from k8snetlab.lab.explain.directory import Directory
 from k8snetlab.render import names
 from k8snetlab.render.families import FAMILIES, network, pick
 from k8snetlab.render.node import UPLINK
+from k8snetlab.trace.owners import UNNAMED, Line
 
 Kind = Literal["routes", "neigh", "fdb", "links", "conntrack"]
 KINDS: tuple[Kind, ...] = ("links", "routes", "neigh", "fdb", "conntrack")
 NOBODY, MACHINE = "nobody", "machine"
 KERNEL, FLANNEL, CNI, LAB = "kernel", "flannel", "CNI bridge", "k8snetlab"
+
+ENDING = {
+    "blackhole": "dropped here, and nobody is told",
+    "unreachable": "refused here",
+    "prohibit": "refused here",
+    "throw": "not looked for in this table",
+}
+"""Kinds of routes that lead nowhere, as `ip route` writes them before the destination."""
 
 STATES = {
     "PERMANENT": "put in for good, never asked for",
@@ -53,11 +62,19 @@ class Table(msgspec.Struct, frozen=True):
 class Reader:
     """Explains lines of one namespace of the lab: that of a node or pod, of the router or of the host outside.
 
-    `uplink` is the device by which the node reaches the others.
+    `uplink` is the device by which the node reaches the others. `wanted` are the routes that the lab brings here;
+    without it a route is known by its destination and protocol alone.
     """
 
-    def __init__(self, lab: Lab, directory: Directory, role: Role, uplink: str = UPLINK) -> None:
-        self._lab, self._directory, self._role, self._uplink = lab, directory, role, uplink
+    def __init__(
+        self,
+        lab: Lab,
+        directory: Directory,
+        role: Role,
+        uplink: str = UPLINK,
+        wanted: Container[Line] | None = None,
+    ) -> None:
+        self._lab, self._directory, self._role, self._uplink, self._wanted = lab, directory, role, uplink, wanted
         self._foreign = MACHINE if lab.spec.machines and role == "node" else NOBODY
         self._tunnels = tuple(names.vxlan_device(lab.spec.network.vni, family) for family in FAMILIES)
 
@@ -67,10 +84,16 @@ class Reader:
         """A line of `ip route show`."""
         words = _Words(line)
         dst, via, dev = words.first, words.after("via"), words.after("dev")
+        if dst in ENDING and len(words.all) > 1:
+            dst = words.all[1]
+            return Row(line, self._foreign, f"{self._directory.what(dst) or dst}: {ENDING[words.first]}")
         what, hop = self._directory.what(dst), self._directory.named(via)
         if words.after("proto") == "kernel":
             because = f", because {dev} has the address {words.after('src')}" if words.after("src") else ""
             return Row(line, KERNEL, f"{what or dst}: directly on {dev}{because}")
+        if not self._is_wanted(dst, via, dev, words.after("proto")):
+            by = f", by {words.after('proto')}" if words.after("proto") else ""
+            return Row(line, self._foreign, f"{what or dst}: {f'to {hop}' if via else f'directly on {dev}'}{by}")
         if self._role in ("router", "outside"):
             owner = LAB if what else NOBODY
             return Row(line, owner, f"{what or dst}: to {hop}, as a load balancer or BGP would lead it")
@@ -88,6 +111,15 @@ class Reader:
         if what.startswith("pods of "):
             return Row(line, FLANNEL, f"{what}: straight to {hop}, without a tunnel")
         return Row(line, self._foreign, f"{what or dst}: {f'to {hop}' if via else f'directly on {dev}'}")
+
+    def _is_wanted(self, dst: str, via: str, dev: str, protocol: str) -> bool:
+        """Whether the lab brought the line, and no routing daemon or person another one to the same place."""
+        if protocol not in ("", *UNNAMED):
+            return False
+        if self._wanted is None:
+            return True
+        cidr = ("::/0" if ":" in via else "0.0.0.0/0") if dst == "default" else str(network(dst))
+        return (cidr, via, dev) in self._wanted
 
     # --- neighbours ---
 

@@ -21,6 +21,7 @@ from k8snetlab.lab import nearby
 from k8snetlab.lab.across.afar import Afar, aligned
 from k8snetlab.lab.explain.namespaces import Namespaces
 from k8snetlab.lab.explain.recognition import Recognition, flow_of
+from k8snetlab.lab.explain.wanted import Wanted
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.probe import ICMP, Place, Target, find_place, find_targets, no_echo, within
 from k8snetlab.render import names
@@ -100,7 +101,7 @@ def _predicted(
 ) -> tuple[Way, ...]:
     source, destination = (0, 0) if protocol == "icmp" else (port, target.port)
     flow = Flow("", target.address, protocol, source, destination)
-    return predict(kernel, Owners(snapshot), kernel.name_of(place.netns), flow)
+    return predict(kernel, Owners(snapshot, Wanted(snapshot)), kernel.name_of(place.netns), flow)
 
 
 def _target(snapshot: Snapshot, question: Question) -> Target:

@@ -48,6 +48,7 @@ class _Paths:
         self.nodes_own = {address for node in self.nodes for address in node.addresses}
         self.share = max(1, MOST_PODS // max(1, len(self.nodes)))
         self.addresses = {ip for pod in snapshot.all(Pod).values() if pod.ready for ip in pod.ips}
+        self.held = {ip for pod in snapshot.all(Pod).values() for ip in pod.ips}
 
     def all(self) -> Iterator[UsualPath]:
         yield from self._between_nodes()
@@ -81,7 +82,7 @@ class _Paths:
         for pods in self.pods.values() if self.outside else ():
             for pod in pods[:1]:
                 flow = Flow("", self.outside, "icmp")
-                yield UsualPath(sandbox_name(self.lab, pod), flow, f"{pod.short_name} outside --proto icmp")
+                yield UsualPath(sandbox_name(self.lab, pod), flow, f"{pod.short_name} outside --protocol icmp")
 
     def _to_pod(self, pod: Pod, target: Pod) -> UsualPath:
         """With the first port that the target declares, else an echo."""
@@ -96,7 +97,7 @@ class _Paths:
     def _echo(self, name: str, origin: str, target: Pod, keeps_source: bool = False) -> UsualPath:
         address = pick(target.ips, self.family)
         return UsualPath(
-            origin, Flow("", address, "icmp"), f"{name} pod/{target.short_name} --proto icmp", (), keeps_source
+            origin, Flow("", address, "icmp"), f"{name} pod/{target.short_name} --protocol icmp", (), keeps_source
         )
 
     # --- Services ---------------------------------------------------------------------------------------------------
@@ -109,35 +110,67 @@ class _Paths:
             slices = self.snapshot.select(EndpointSlice, slices_by_service, service.key).values()
             crowded = many or sum(len(slice_.endpoints) for slice_ in slices) > FEW
             tried = [self.nodes[number % len(self.nodes)]] if crowded and self.nodes else self.nodes
+            if service.spec.clusterIP == "None" and not self.lab.spec.machines:
+                yield from self._headless(service, list(slices))
             for port in ports_of(service, self.family, external_ips=self.snapshot.proxy.external_ips):
                 if port.protocol != "sctp":
                     for node in tried:
                         yield from self._service(service, port, node, settings[node.name])
 
+    def _headless(self, service: Service, slices: list[EndpointSlice]) -> Iterator[UsualPath]:
+        """What a name leads to that is no pod's: a person wrote it."""
+        client = next((pods[0] for pods in self.pods.values() if pods), None)
+        for slice_ in slices if client else ():
+            assert client is not None
+            for port in slice_.ports:
+                for endpoint in slice_.endpoints[:FEW]:
+                    address = next((a for a in endpoint.addresses if a not in self.held), "")
+                    known = slice_.addressType != "FQDN" and address and family_of(address) == self.family
+                    if known and port.port and port.protocol != "SCTP" and endpoint.conditions.ready is not False:
+                        protocol, text = port.protocol.lower(), end(address, port.port)
+                        flow = Flow("", address, protocol, CLIENT_PORT, port.port)
+                        words = f"{client.short_name} {text}{_protocol(protocol)}"
+                        title = f"{service.namespace}/{service.name}"
+                        yield UsualPath(sandbox_name(self.lab, client), flow, words, (), False, title, (text,))
+
     def _service(self, service: Service, port: Port, node: Node, settings: Settings) -> Iterator[UsualPath]:
         slices = tuple(self.snapshot.select(EndpointSlice, slices_by_service, service.key).values())
         endpoints = endpoints_of(port, slices, settings)
         choice = choose(port, endpoints, settings)
-        if not choice.any or not {e.ip for e in endpoints} <= self.addresses:
+        written = tuple(e.text for e in endpoints if e.ip not in self.held)
+        if not {e.ip for e in endpoints} & self.held <= self.addresses:
+            return
+        if not choice.any or (written and self.lab.spec.machines):  # what is beyond real machines no table here tells
             return
         texts, title = tuple(e.text for e in endpoints), f"{service.namespace}/{service.name}"
         flow = Flow("", port.cluster_ip, port.protocol, CLIENT_PORT, port.port)
         words = f"{end(port.cluster_ip, port.port)}{_protocol(port.protocol)}"
         if choice.local or not port.internal_local:
             own = {e.ip for e in endpoints}
-            kept = settings.from_pod.startswith("-s") and not settings.masquerade_all and not own & self.nodes_own
+            kept = (
+                settings.from_pod.startswith("-s")
+                and not settings.masquerade_all
+                and not own & self.nodes_own
+                and not written
+            )
             client = next((p for p in self.pods[node.name] if pick(p.ips, self.family) not in own), None)
             itself = next((p for p in self.pods[node.name] if pick(p.ips, self.family) in own), None)
             asking = [(sandbox_name(self.lab, client), client.short_name, kept)] if client else []
             asking += [(sandbox_name(self.lab, itself), itself.short_name, False)] if itself else []
             asking.append((names.node_netns(self.lab.name, node.name), node.name, False))
             for origin, name, keeps_source in asking:
-                yield UsualPath(origin, flow, f"{name} {words}", texts, keeps_source, title)
+                yield UsualPath(origin, flow, f"{name} {words}", texts, keeps_source, title, written)
         if choice.local or not port.external_local:
-            yield from self._from_outside(port, node, settings, texts, title)
+            yield from self._from_outside(port, node, settings, texts, title, written)
 
     def _from_outside(
-        self, port: Port, node: Node, settings: Settings, texts: tuple[str, ...], title: str
+        self,
+        port: Port,
+        node: Node,
+        settings: Settings,
+        texts: tuple[str, ...],
+        title: str,
+        written: tuple[str, ...],
     ) -> Iterator[UsualPath]:
         origin, protocol = names.node_netns(self.lab.name, names.OUTSIDE), _protocol(port.protocol)
         if not self.outside:
@@ -145,14 +178,18 @@ class _Paths:
         address = pick(node.addresses, self.family)
         if port.node_port and (settings.node_port_addresses is None or address in settings.node_port_addresses):
             flow = Flow("", address, port.protocol, CLIENT_PORT, port.node_port)
-            yield UsualPath(origin, flow, f"outside {end(address, port.node_port)}{protocol}", texts, False, title)
+            yield UsualPath(
+                origin, flow, f"outside {end(address, port.node_port)}{protocol}", texts, False, title, written
+            )
         if node is self.nodes[0]:
             guarded = port.load_balancer_ips if not port.source_ranges else ()
             for external in (*port.external_ips, *guarded):
                 if family_of(external) == self.family:
                     flow = Flow("", external, port.protocol, CLIENT_PORT, port.port)
-                    yield UsualPath(origin, flow, f"outside {end(external, port.port)}{protocol}", texts, False, title)
+                    yield UsualPath(
+                        origin, flow, f"outside {end(external, port.port)}{protocol}", texts, False, title, written
+                    )
 
 
 def _protocol(protocol: str) -> str:
-    return f" --proto {protocol}" if protocol != "tcp" else ""
+    return f" --protocol {protocol}" if protocol != "tcp" else ""

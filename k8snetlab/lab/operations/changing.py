@@ -14,6 +14,7 @@ import msgspec
 
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Namespace, Node, ObjectReference
+from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.machines import is_machine
 from k8snetlab.api.meta import Object
@@ -79,7 +80,8 @@ class Changing:
             gone = [obj for obj in brought if (type(obj), obj.key) not in keep]
             self._check(objects, without=gone)
             if not terms.yes:
-                refuse_emptying(gone, len(brought))
+                own_kinds = [[o for o in some if not isinstance(o, Ignored)] for some in (gone, brought)]
+                refuse_emptying(own_kinds[0], len(own_kinds[1]))
             for lab in [obj for obj in objects if isinstance(obj, Lab)]:
                 iptables.variant(lab.spec.proxy.iptables)  # said now rather than with half a lab built
             # Those that go first make room: their node ports and addresses may be given to the new ones.
@@ -119,7 +121,8 @@ class Changing:
             there: list[Object] = []
             for obj in objects:
                 found = self._cluster.snapshot.get(type(obj), obj.name, obj.namespace)
-                (there if found else missing).append(obj)
+                if found or not isinstance(obj, Ignored):
+                    (there if found else missing).append(obj)
             await self._remove(there, changes, own, tell)
 
         async for event in self._written(write, terms):
@@ -234,6 +237,8 @@ class Changing:
         with self._cluster.bulk():
             for batch in (ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)):
                 for obj, outcome in zip(batch, await self._whole(self._cluster.apply_many(batch)), strict=True):
+                    if isinstance(obj, Ignored):
+                        continue  # no kernel has anything of it
                     own.comes(obj)
                     if outcome != "unchanged":
                         changes["created" if outcome == "created" else "updated"].append(_title(obj))
@@ -247,6 +252,8 @@ class Changing:
                 own.goes(stored, self._cluster.snapshot)
                 with contextlib.suppress(NotFoundError):
                     await self._whole(self._cluster.delete(stored))
+            if isinstance(obj, Ignored):
+                continue
             changes["deleted"].append(_title(obj))
             tell({"type": "changed", "action": "deleted", "kind": obj.KIND, "name": obj.name})
 

@@ -1,0 +1,38 @@
+"""Why nobody takes what arrives at a port: is it bound elsewhere, for the other protocol, or is another one meant?"""
+
+from __future__ import annotations
+
+from k8snetlab.dataplane.view import View
+from k8snetlab.trace.way import end
+
+MOST = 6
+"""Ports that are named where another one may be meant."""
+
+
+def unheard(view: View, protocol: str, address: str, port: int) -> str:
+    """A part of a sentence; `view` does not listen there."""
+    bound = {held for what, held, number in view.listening if (what, number) == (protocol, port)}
+    if bound:
+        return f"{protocol} port {port} is bound to {' and '.join(_named(held) for held in sorted(bound))} only"
+    others = sorted({what for what, held, number in view.listening if number == port and _takes(held, address)})
+    if others:
+        return f"nobody listens on {protocol} {end(address, port)}: port {port} is open for {' and '.join(others)} only"
+    heard = sorted({number for what, held, number in view.listening if what == protocol and _takes(held, address)})
+    return f"nobody listens on {protocol} {end(address, port)}{_instead(protocol, heard)}"
+
+
+def _named(held: str) -> str:
+    if held in ("::", "0.0.0.0"):
+        return f"{'IPv6' if held == '::' else 'IPv4'} ({'[::]' if held == '::' else held})"
+    return held
+
+
+def _takes(held: str, address: str) -> bool:
+    return held in ("", address, "::" if ":" in address else "0.0.0.0")
+
+
+def _instead(protocol: str, ports: list[int]) -> str:
+    if not ports:
+        return ""
+    more = f" and {len(ports) - MOST} more" if len(ports) > MOST else ""
+    return f" (but on {protocol} {', '.join(map(str, ports[:MOST]))}{more})"

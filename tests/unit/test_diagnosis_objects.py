@@ -1,0 +1,208 @@
+"""What a diagnosis reads in objects: ignored kinds, named ports, endpoints written by hand, pods that do not run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import world
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Condition, Pod, Service
+from k8snetlab.api.ignored import Ignored
+from k8snetlab.api.load import load
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.lab.explain.usual import usual_paths
+from k8snetlab.trace import diagnose_objects, diagnose_pods
+from k8snetlab.trace.emptiness import empty
+
+
+def snapshot_of(text: str, ready: Callable[[Pod], bool] = lambda pod: True) -> Snapshot:
+    return world.World(world.LAB % 2 + text).settle().kubelet(ready).settle().snapshot
+
+
+def said(snapshot: Snapshot) -> list[str]:
+    return [f.message for f in (*diagnose_objects.services(snapshot), *diagnose_pods.pods(snapshot))]
+
+
+# --- kinds that are ignored -------------------------------------------------------------------------------------------
+
+TEMPLATE = "template: {metadata: {labels: {app: agent, tier: x}}, spec: {containers: [{name: c, image: i}]}}"
+KINDS = {
+    "DaemonSet": ("apps/v1", f"{{selector: {{matchLabels: {{app: agent}}}}, {TEMPLATE}}}"),
+    "StatefulSet": ("apps/v1", f"{{serviceName: agent, {TEMPLATE}}}"),
+    "Job": ("batch/v1", f"{{{TEMPLATE}}}"),
+    "CronJob": ("batch/v1", f"{{schedule: '* * * * *', jobTemplate: {{spec: {{{TEMPLATE}}}}}}}"),
+    "ReplicationController": ("v1", f"{{replicas: 2, selector: {{app: agent}}, {TEMPLATE}}}"),
+    "Rollout": ("argoproj.io/v1alpha1", f"{{{TEMPLATE}}}"),
+}
+NEAR = """
+---
+{apiVersion: v1, kind: Pod, metadata: {name: other, labels: {app: agents, tier: x}},
+ spec: {containers: [{name: c, ports: [{containerPort: 8080}]}]}}
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pods_that_an_ignored_kind_would_make_are_said_to_be_its(kind: str) -> None:
+    version, spec = KINDS[kind]
+    maker = f"---\n{{apiVersion: {version}, kind: {kind}, metadata: {{name: shipper}}, spec: {spec}}}\n"
+    service = world.service("agent", ports="[{port: 80, targetPort: 8080}]")
+    with_it, without = snapshot_of(maker + NEAR + service), snapshot_of(NEAR + service)
+    assert [f.fault for f in diagnose_objects.services(without)] == ["selector"], "else the near pod is meant"
+    assert said(with_it) == []
+    (note,) = diagnose_objects.lonely(with_it)
+    assert f"its pods would be those of {kind} shipper (f.yaml:" in note and "a kind that is ignored here" in note
+
+
+def test_an_ignored_kind_of_another_namespace_or_with_other_labels_explains_nothing() -> None:
+    version, spec = KINDS["DaemonSet"]
+    for changed in ("namespace: other, name: shipper", "name: shipper"):
+        labels = spec if "other" in changed else spec.replace("app: agent", "app: elsewhere")
+        maker = f"---\n{{apiVersion: {version}, kind: DaemonSet, metadata: {{{changed}}}, spec: {labels}}}\n"
+        snapshot = snapshot_of(maker + NEAR + world.service("agent", ports="[{port: 80, targetPort: 8080}]"))
+        assert [f.fault for f in diagnose_objects.services(snapshot)] == ["selector"], changed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{apiVersion: apps/v1, kind: DaemonSet, metadata: [], spec: 3}",
+        "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: [x]}, spec: {template: {metadata: {labels: {a: b}}}}}",
+        "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: x, namespace: 7}, spec: {template: {}}}",
+        "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: x}, spec: {template: [1]}}",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {a: b}}",
+    ],
+)
+def test_what_is_no_proper_object_is_not_remembered(text: str) -> None:
+    assert load([("f.yaml", text)], whole=False).ignored == ()
+
+
+def test_a_record_has_a_name_that_any_store_takes() -> None:
+    text = (
+        '{apiVersion: a/v1, kind: "Job", metadata: {name: "../A b\\n"}, spec: {template: {metadata: {labels: {a: 1}}}}}'
+    )
+    (record,) = load([("f.yaml", text)], whole=False).ignored
+    assert (record.name, record.spec.podLabels) == ("job.default.a-b", {}), "labels are texts"
+    assert load([("f.yaml", f"apiVersion: {Ignored.API_VERSION}\nkind: Ignored\nmetadata: {{name: x}}")]).objects == ()
+
+
+# --- names of ports ---------------------------------------------------------------------------------------------------
+
+
+def pod(name: str, ports: str, labels: str = "app: web") -> str:
+    return (
+        f"---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{{labels}}}}}, "
+        f"spec: {{nodeName: node1, containers: [{{name: c, ports: {ports}}}]}}}}\n"
+    )
+
+
+def test_a_pod_without_the_named_port_gets_nothing() -> None:
+    named = "[{port: 80, targetPort: http}]"
+    both = pod("one", "[{name: http, containerPort: 80}]") + pod("two", "[{name: htpp, containerPort: 80}]")
+    (message,) = said(snapshot_of(both + world.service("web", ports=named)))
+    assert message == (
+        "Pod default/two is selected by Service default/web but gets nothing of port 80: it has no TCP port named http "
+        "(names: htpp)"
+    )
+    udp = pod("one", "[{name: http, containerPort: 80}]") + pod(
+        "two", "[{name: http, containerPort: 80, protocol: UDP}]"
+    )
+    (message,) = said(snapshot_of(udp + world.service("web", ports=named)))
+    assert "its port of that name is a UDP one" in message
+
+
+@pytest.mark.parametrize(("own", "asked"), [("UDP", "TCP"), ("TCP", "UDP"), ("SCTP", "TCP")])
+def test_a_named_port_of_another_protocol(own: str, asked: str) -> None:
+    text = pod("dns", f"[{{name: dns, containerPort: 53, protocol: {own}}}]")
+    ports = f"[{{port: 53, protocol: {asked}, targetPort: dns}}]"
+    (found,) = diagnose_objects.services(snapshot_of(text + world.service("web", ports=ports)))
+    assert f"sends {asked} port 53 to the port named dns, which is a {own} port of its pods" in found.message
+    assert f"protocol: {own}" in found.mend
+
+
+# --- endpoints that a person wrote ------------------------------------------------------------------------------------
+
+
+def written(addresses: str, port: str = "{port: 80}", ready: str = "true") -> str:
+    return (
+        "---\n{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {ports: [{port: 80}]}}\n"
+        "---\n{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, "
+        "metadata: {name: db-1, labels: {kubernetes.io/service-name: db}}, "
+        f"ports: [{port}], endpoints: [{{addresses: [{addresses}], conditions: {{ready: {ready}}}}}]}}\n"
+    )
+
+
+def test_written_endpoints_are_walked_to() -> None:
+    client = pod("client", "[]", "app: client")
+    snapshot = snapshot_of(client + written("198.18.0.254"))
+    paths = [p for p in usual_paths(snapshot, "ipv4") if p.service == "default/db"]
+    assert paths and all(p.written == ("198.18.0.254:80",) for p in paths)
+    one = diagnose_objects.astray(snapshot, "default/db", "198.18.0.254:80", "no route", "client db:80")
+    assert one and one.message == (
+        "Service default/db has the endpoint 198.18.0.254:80, which does not answer: no route"
+    )
+    inside = snapshot_of(client + written("10.244.1.77"))
+    one = diagnose_objects.astray(inside, "default/db", "10.244.1.77:80", "nobody answers", "client db:80")
+    assert one and one.fault == "stale" and one in [*diagnose_objects.services(inside)], "it is one finding, not two"
+
+
+def test_a_headless_name_that_leads_to_written_addresses_is_walked_to() -> None:
+    text = pod("client", "[]", "app: client") + written("198.18.0.254").replace("spec: {", "spec: {clusterIP: None, ")
+    (path,) = [p for p in usual_paths(snapshot_of(text), "ipv4") if p.service == "default/db"]
+    assert (path.flow.dst, path.written, path.endpoints) == ("198.18.0.254", ("198.18.0.254:80",), ())
+
+
+def test_written_endpoints_that_no_port_leads_to() -> None:
+    (message,) = said(snapshot_of(written("198.18.0.254", "{name: sql, port: 80}")))
+    assert message.endswith("its EndpointSlices have no TCP port without a name (ports: sql (TCP))")
+    (message,) = said(snapshot_of(written("198.18.0.254", "{port: 80, protocol: UDP}")))
+    assert "(ports: unnamed (UDP))" in message
+    snapshot = snapshot_of(written("198.18.0.254", ready="false"))
+    assert said(snapshot) == [] and "written as not ready" in next(diagnose_objects.lonely(snapshot))
+    alone = "---\n{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {ports: [{port: 80}]}}\n"
+    (note,) = diagnose_objects.lonely(snapshot_of(alone))
+    assert "it has no selector, and nobody wrote endpoints for it" in note
+    lost = written("198.18.0.254").partition("---\n{apiVersion: discovery")
+    (note,) = diagnose_objects.lonely(snapshot_of("---\n{apiVersion: discovery" + lost[2]))
+    assert "is of Service default/db, which there is not" in note
+
+
+def test_an_alias_of_a_service_that_is_not_there() -> None:
+    alias = "---\n{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {type: ExternalName, externalName: %s}}\n"
+    (message,) = said(snapshot_of(alias % "db.prod.svc.cluster.local"))
+    assert message.endswith("stands for db.prod.svc.cluster.local, and there is no Service prod/db")
+    assert said(snapshot_of(alias % "example.org")) == []
+
+
+# --- pods -------------------------------------------------------------------------------------------------------------
+
+
+def test_pods_that_are_not_ready_are_named_and_why() -> None:
+    web = pod("web", "[{containerPort: 80}]")
+    snapshot = snapshot_of(web + world.service("web", ports="[{port: 80}]"), ready=lambda pod: False)
+    (found,) = diagnose_pods.pods(snapshot)
+    assert found.message == "pod default/web: is Pending"
+    assert "no endpoint of Service default/web" in found.consequence
+    assert [*diagnose_objects.services(snapshot)] == [], "the pod is the reason"
+    picky = (
+        "---\n{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {nodeSelector: {a: b}, containers: [{name: c}]}}\n"
+    )
+    (found,) = diagnose_pods.pods(snapshot_of(picky))
+    assert (found.fault, found.object) == ("pending", "default/p")
+    assert "is Pending: 0/2 nodes are available" in found.message
+
+
+@pytest.mark.parametrize(("phase", "meant"), [("Succeeded", True), ("Failed", False)])
+def test_pods_that_have_ended_behind_a_service(phase: str, meant: bool) -> None:
+    snapshot = snapshot_of(pod("once", "[{containerPort: 80}]") + world.service("web", ports="[{port: 80}]"))
+    (once,) = snapshot.all(Pod).values()
+    status = replace(once.status, phase=phase, conditions=(Condition(type="Ready", status="False"),))
+    ended = world.World("")
+    ended.snapshot = snapshot.changed([(Pod, once.key, replace(once, status=status))], snapshot.revision + 1)
+    snapshot = ended.settle().snapshot
+    (service,) = (s for s in snapshot.all(Service).values() if s.name == "web")
+    reason = empty(snapshot, service, service.spec.ports[0])
+    assert reason and reason.meant == meant and f"its pods have ended: once ({phase})" in reason.why
+    assert bool(said(snapshot)) != meant
+    assert bool([*diagnose_objects.lonely(snapshot)]) == meant

@@ -1,0 +1,140 @@
+"""What the manifests ask of each pair of a probe, and what is said of what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import world
+from msgspec.structs import replace
+
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.lab.explain.matrix import MOST, chosen
+from k8snetlab.lab.intended import Intent, Intents
+from k8snetlab.lab.probe import places, targets
+from k8snetlab.lab.probed import Place, Result, Target
+from k8snetlab.lab.verdicts import judged, seen
+
+
+def pod(name: str, node: str, labels: str = "app: web") -> str:
+    return (
+        f"---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{{labels}}}}}, "
+        f"spec: {{nodeName: {node}, containers: [{{name: c, ports: [{{containerPort: 80}}]}}]}}}}\n"
+    )
+
+
+PODS = pod("client", "node1", "app: client") + pod("web", "node2")
+
+
+def snapshot_of(more: str = "", selector: str = "app: web", beside: str = "") -> Snapshot:
+    service = (
+        "---\n{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: LoadBalancer, "
+        f"ports: [{{port: 80, nodePort: 30080}}], selector: {{{selector}}}{more}}}, "
+        "status: {loadBalancer: {ingress: [{ip: 198.51.100.7}]}}}\n"
+    )
+    return world.World(world.LAB % 2 + PODS + beside + service).settle().kubelet().settle().snapshot
+
+
+def intents(snapshot: Snapshot) -> dict[tuple[str, str], Intent]:
+    asked = Intents(snapshot)
+    pairs = ((place, target) for place in places(snapshot) for target in targets(snapshot))
+    return {(p.name, f"{t.kind} {t.name}"): asked.of(p, t) for p, t in pairs}
+
+
+def closed(found: dict[tuple[str, str], Intent]) -> set[tuple[str, str]]:
+    return {pair for pair, intent in found.items() if intent.expected == "closed"}
+
+
+ALWAYS = {("outside", "pod client"), ("outside", "pod web"), ("outside", "clusterIP web")}
+
+
+@pytest.mark.parametrize(
+    ("more", "shut", "either"),
+    [
+        ("", set(), set()),
+        (
+            ", internalTrafficPolicy: Local",
+            {("client", "clusterIP web"), ("node1", "clusterIP web")},
+            set(),
+        ),
+        (
+            ", externalTrafficPolicy: Local",
+            {("outside", "nodePort web@node1")},
+            {(name, "nodePort web@node1") for name in ("client", "web", "node1", "node2")},
+        ),
+        (
+            ", loadBalancerSourceRanges: [10.244.1.0/24]",
+            {("web", "externalIP web"), ("outside", "externalIP web")},
+            {("node1", "externalIP web"), ("node2", "externalIP web")},
+        ),
+        (
+            ", loadBalancerSourceRanges: [203.0.113.0/24]",
+            {("web", "externalIP web"), ("client", "externalIP web")},
+            {("node1", "externalIP web"), ("node2", "externalIP web")},
+        ),
+    ],
+)
+def test_what_a_manifest_closes(more: str, shut: set[tuple[str, str]], either: set[tuple[str, str]]) -> None:
+    found = intents(snapshot_of(more))
+    assert closed(found) == ALWAYS | shut
+    assert {pair for pair, intent in found.items() if intent.expected == "either"} == either
+    assert all(found[pair].why for pair in shut | either)
+
+
+def test_a_service_without_endpoints_is_closed_where_that_is_meant() -> None:
+    found = intents(snapshot_of(selector="app: zero", beside=world.deployment("zero", 0)))
+    assert {pair for pair in found if pair[1].endswith(" web") or "@" in pair[1]} - closed(found) <= {
+        (name, "pod web") for name in ("client", "web", "node1", "node2")
+    }
+    near = intents(snapshot_of(selector="app: wbe"))
+    assert closed(near) == ALWAYS, "a selector with a typing error is no will"
+    assert "has no endpoints: no pod has the labels app=wbe" in near["client", "clusterIP web"].why
+
+
+def result(**changes: Any) -> Result:
+    return Result("client", "node1", "web", "clusterIP", "10.96.0.1", 80, "TCP", True, "answered", **changes)
+
+
+@pytest.mark.parametrize(
+    ("reached", "answered", "intent", "verdict", "words"),
+    [
+        (True, "web", Intent("answered", "", frozenset({"WEB"})), "as intended", ""),
+        (
+            True,
+            "client",
+            Intent("answered", "", frozenset({"WEB"})),
+            "broken",
+            "is answered by client, which is no end",
+        ),
+        (True, "", Intent("answered", "", frozenset({"WEB"})), "as intended", ""),
+        (True, "", Intent("closed", "because"), "broken", "answered, though it is closed: because"),
+        (True, "", Intent("either", "because"), "as intended", ""),
+        (False, "", Intent("closed", "because"), "closed on purpose", "because"),
+        (False, "", Intent("either", "because"), "closed on purpose", "because"),
+        (False, "", Intent("answered", "because"), "broken", "because"),
+        (False, "", Intent("answered"), "broken", "no answer within 2 s at Service web, port 80"),
+    ],
+)
+def test_verdicts(reached: bool, answered: str, intent: Intent, verdict: str, words: str) -> None:
+    snapshot = snapshot_of()
+    web = next(p for p in places(snapshot) if p.name == "web")
+    if intent.endpoints:
+        intent = replace(intent, endpoints=frozenset(web.ips))
+    one = replace(result(answeredBy=answered), reached=reached, error="" if reached else "no answer within 2 s")
+    asked = Target("web", "clusterIP", "10.96.0.1", 80, "TCP")
+    found = judged(snapshot, Place("client", "pod", "x", "node1"), asked, one, intent)
+    assert (found.verdict, found.expected, found.ok) == (verdict, intent.expected, verdict != "broken")
+    assert words in found.why and bool(found.why) == (verdict != "as intended")
+
+
+def test_what_the_kernel_said_in_a_word() -> None:
+    told = [seen(False, error) for error in ("connection refused", "no route to host", "no answer within 2 s", "what?")]
+    assert told == ["refused", "unreachable", "silent", "silent"] and seen(True, "") == "answered"
+
+
+def test_of_a_large_lab_every_target_is_asked_and_every_place_asks() -> None:
+    some = [Place(f"p{n}", "pod", f"n{n}") for n in range(90)]
+    asked = [Target(f"t{n}", "pod", "10.0.0.1", n + 1, "TCP") for n in range(90)]
+    pairs = [*chosen(some, asked)]
+    assert len(pairs) <= MOST and {t for _, t in pairs} == set(asked) and {p for p, _ in pairs} == set(some)
+    assert len([*chosen(some[:20], asked[:20])]) == 400
