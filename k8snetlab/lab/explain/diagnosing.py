@@ -197,7 +197,7 @@ class _Look:
             found += self._tried(snapshot, kernel)
         if not self.question.predictOnly and not any(f.broken for f in found):
             more, tried = matrix.broken(snapshot, kernel.elsewhere.__contains__, self.tell)
-            found += more
+            found = matrix.laid(found, more)
             self.tried += tried
         return found
 

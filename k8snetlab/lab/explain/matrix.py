@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Iterator
+
+from msgspec.structs import replace
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.lab import probe
@@ -19,6 +22,8 @@ PATIENCE = 0.7
 """Seconds that a door which should be closed is knocked at."""
 AT_ONCE = 160
 """Pairs between two words of progress."""
+
+_NAMED = re.compile(r"(?:Service|pod) ([a-z0-9.-]+/[a-z0-9.-]+)")
 
 Pair = tuple[Place, Target]
 
@@ -50,6 +55,20 @@ def chosen(places: list[Place], targets: list[Target]) -> Iterator[Pair]:
     for number, target in enumerate(kept):
         turn = number * share
         yield from ((places[(turn + step) % len(places)], target) for step in range(min(share, len(places))))
+
+
+def laid(found: list[Finding], more: list[Finding]) -> list[Finding]:
+    """`found` with the paths of those of `more` that concern the same Service or pod, and the others."""
+    for new in more:
+        named = set(_NAMED.findall(new.message))
+        for number, finding in enumerate(found):
+            told = {*_NAMED.findall(f"{finding.message} {finding.consequence}"), finding.object.split(" ")[0]}
+            if named & told:
+                found[number] = replace(finding, broken=(*finding.broken, *new.broken))
+                break
+        else:
+            found.append(new)
+    return found
 
 
 def _tried(snapshot: Snapshot, pairs: Iterable[Pair], timeout: float) -> list[Result]:
