@@ -201,8 +201,11 @@ def result_of(source: str, target: str, **changes: Any) -> dict[str, Any]:
         "port": 80,
         "protocol": "TCP",
         "reached": True,
-        "expected": True,
+        "seen": "answered",
+        "expected": "answered",
+        "verdict": "as intended",
         "ok": True,
+        "why": "",
         "answeredBy": "web-1",
         "answeredNode": "node2",
         "answeredIP": "10.244.2.9",
@@ -277,12 +280,15 @@ def test_many_failures_are_summed_up_by_cause(lab: ScriptedClient) -> None:
     lost = {"ok": False, "reached": False, "error": "no answer within 2 s"}
     results = [result_of("client", f"web{n}", **lost, why="flannel.1 of node1 is down") for n in range(30)]
     results += [result_of("other", "db", ok=False, reached=False, error="connection refused", fromNode="node2")]
-    lab.answers["probe_all"] = {"results": [*results, result_of("outside", "web", reached=False, expected=False)]}
+    meant = {"expected": "closed", "verdict": "closed on purpose", "why": "known to nodes only"}
+    shut = result_of("outside", "web", reached=False, **meant)
+    lab.answers["probe_all"] = {"results": [*results, shut]}
     said = call("probe", "--all").stdout
     assert said.count("✗ client") == 10 and "✗ … and 21 more" in said
     assert "   30  flannel.1 of node1 is down: from node1 to web0, web1, web2 and 27 more" in said
     assert "    1  connection refused: from node2 to db" in said
     assert said.index("flannel.1 of node1 is down: from") < said.index("connection refused: from")
+    assert "closed on purpose:\n    1  known to nodes only\n" in said
     assert "1 of 32 probes went as they should, 1 of them by not being answered" in said
     assert said.rstrip().endswith("`k8snetlab diagnose` names what is broken and how to mend it")
 
