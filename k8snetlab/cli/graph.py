@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import Form, LabOption, ScenarioFilesOption, client_of, example, form_of, print_json, write
 
 if TYPE_CHECKING:
     from k8snetlab.api.snapshot import Snapshot
     from k8snetlab.lab.client import Client
+    from k8snetlab.render.picture import Alarm
 
 FORMS = ("svg", "mermaid", "dot", "json")
 
@@ -34,14 +38,15 @@ def graph(
 ) -> None:
     """Draw the lab: nodes, bridges, pods, addresses, tunnels, Services. With -f no lab needs to run."""
     form = form_of(output, FORMS) if output else Form("mermaid")
-    snapshot = _settled(filename) if filename else _running(client_of(lab))
+    client = None if filename else client_of(lab)
+    snapshot = _running(client) if client else _settled(filename or [])
     import msgspec
 
     from k8snetlab.render.picture import picture
     from k8snetlab.render.picture_svg import svg
     from k8snetlab.render.picture_text import dot, mermaid
 
-    drawn = picture(snapshot)
+    drawn = picture(snapshot, _alarms(client) if client else ())
     if form.name == "json":
         print_json(msgspec.to_builtins(drawn))
         return
@@ -50,6 +55,40 @@ def graph(
         write(form.file, text)
     else:
         typer.echo(text, nl=False)
+
+
+def _alarms(client: Client) -> list[Alarm]:
+    """What `diagnose` finds broken, without sending a packet: each thing that is in the picture."""
+    from k8snetlab.cli import progress
+    from k8snetlab.errors import K8sNetLabError
+
+    found: list[Alarm] = []
+    try:
+        with progress.patient("looking for what is broken"):
+            for event in client.diagnose({"node": "", "predictOnly": True}):
+                if event["type"] == "done":
+                    found = [alarm_of(finding, client.lab) for finding in event["findings"]]
+    except K8sNetLabError as error:
+        screen.say(f"warning: what is broken is not drawn: {error.message}", err=True)
+    return found
+
+
+def alarm_of(finding: Mapping[str, Any], lab: str) -> Alarm:
+    """Where a finding of `diagnose` is in the picture: a device by the namespace that its command looks into."""
+    from k8snetlab.render.picture import Alarm
+
+    message, node, named = finding["message"], finding["node"], finding["object"]
+    if finding["kind"] in ("pod", "service"):
+        return Alarm(message, node, object=named)
+    namespace = re.search(r"(?: -n | netns exec )(\S+)", f" {finding['show']}")
+    inside = namespace[1].removeprefix(f"{lab}.") if namespace else ""
+    if inside and inside != node and "." in inside:
+        space, _, pod = inside.partition(".")
+        return Alarm(message, node, object=f"{space}/{pod}")
+    device = named if finding["kind"] == "link" else ""
+    if not device and (stands := re.search(r"\bdev (\S+)", finding["show"])):
+        device = stands[1]
+    return Alarm(message, node, device if device.startswith(("eth", "cni", "flannel", "en")) else "")
 
 
 def _settled(paths: list[str]) -> Snapshot:

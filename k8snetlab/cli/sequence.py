@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from k8snetlab.cli.story import FATES, flow, title
-from k8snetlab.render.canvas import ALARM, INK, LINE, PAD, SOFT, WIRE, Box, Canvas, text_width
+from k8snetlab.render.canvas import ALARM, GOOD, INK, LINE, PAD, SOFT, WIRE, Box, Canvas, text_width
 
 Json = Mapping[str, Any]
 TELLING = ("mixed", "rule", "conntrack", "encapsulate", "decapsulate", "deliver", "stop")
 """The decisions that a picture shows; routes, neighbours and chains that decide nothing are left to the story."""
+PASSING = ("ACCEPT", "MARK", "NOTRACK")
+"""How rules begin that leave the packet as it is."""
 LONGEST = 30
 """Characters of a line in the drawing; longer ones go on below."""
 ARROW, GAP = 26, 12
@@ -35,7 +37,7 @@ def events(answer: Json) -> Iterator[Event]:
             if last is not None and hop["place"] != last["place"]:
                 yield Event(last["place"], hop["place"], tuple(_label(last, hop)), "unseen" if _unseen(hop) else leg)
             for decision in hop["decisions"]:
-                if decision["what"] in TELLING:
+                if decision["what"] in TELLING and not decision["text"].startswith(PASSING):
                     kind = "stop" if decision["what"] == "stop" else "note"
                     yield Event(hop["place"], "", tuple(_note(decision)), kind)
             if hop["remark"]:
@@ -61,7 +63,7 @@ def mermaid(answer: Json) -> str:
 
 
 def svg(answer: Json) -> str:
-    """A drawing that needs nothing but a browser; it can be read on white and on dark."""
+    """A drawing that needs nothing but a browser; it can be read in a dark viewer too."""
     return _Drawing(answer).draw()
 
 
@@ -71,7 +73,11 @@ class _Drawing:
     def __init__(self, answer: Json) -> None:
         self._answer, self._canvas = answer, Canvas()
         places = _places(answer)
-        widest = max([LONGEST * 7.4 + 2 * PAD, *map(text_width, places)])
+        self._events = list(_merged(events(answer)))
+        words = [word for event in self._events for line in event.lines for word in line.split()]
+        self._longest = max([LONGEST, *map(len, words)])
+        told = [line for event in self._events for line in self._wrapped(event.lines)]
+        widest = max([LONGEST * 7.4 + 2 * PAD, *map(text_width, (*places, *told))])
         self._pitch = widest + 2 * ARROW
         self._middle = {place: self._pitch * (number + 0.5) for number, place in enumerate(places)}
         self._width = max(self._pitch * len(places), text_width(title(answer)) + 2 * GAP)
@@ -82,30 +88,40 @@ class _Drawing:
         for place, x in self._middle.items():
             y = self._canvas.framed("node", x, top, [(place, True)]).bottom
         y += GAP
-        for event in _merged(events(self._answer)):
+        for event in self._events:
             y = (self._arrow(event, y) if event.to else self._note(event, y)) + GAP
         for x in self._middle.values():
             self._canvas.wire((x, top), (x, y))
-        foot = self._canvas.framed("world", self._width / 2, y, [(line, False) for line in _end(self._answer)])
+        colour = GOOD if _good(self._answer) else ALARM
+        lines = [(line, not row) for row, line in enumerate(_end(self._answer))]
+        kind, stroke = ("world", GOOD) if colour == GOOD else ("broken", WIRE)
+        foot = self._canvas.framed(kind, self._width / 2, y, lines, stroke, colour)
+        self._width = max(self._width, foot.width + 2 * GAP)
         return self._canvas.text_of(title(self._answer), self._width, foot.bottom + GAP)
 
     def _arrow(self, event: Event, y: float) -> float:
         start, end = self._middle[event.place], self._middle[event.to]
-        lines = _wrapped(event.lines)
+        lines = self._wrapped(event.lines)
         tunnel = any(line.startswith("in VXLAN") for line in event.lines)
         near = start + (self._pitch if end > start else -self._pitch)
         box = self._box((start + near) / 2, y, lines, "tunnel" if tunnel else "chip", WIRE, INK)
         colour = ALARM if event.kind == "unseen" else SOFT
         middle = y + box.height / 2
-        self._canvas.arrow((start, middle), (end, middle), event.kind != "there", colour)
+        over = [x for x in self._middle.values() if min(start, end) < x < max(start, end)]
+        self._canvas.arrow((start, middle), (end, middle), event.kind != "there", colour, over)
         return box.bottom
 
     def _note(self, event: Event, y: float) -> float:
         stop = event.kind == "stop"
         x = self._middle[event.place]
         return self._box(
-            x, y, _wrapped(event.lines), "service", ALARM if stop else WIRE, ALARM if stop else SOFT
+            x, y, self._wrapped(event.lines), "service", ALARM if stop else WIRE, ALARM if stop else SOFT
         ).bottom
+
+    def _wrapped(self, lines: Sequence[str]) -> list[str]:
+        """Cut between words; a name is never cut, however long it is, and then the others need not be either."""
+        wrapped = (textwrap.wrap(line, self._longest, break_on_hyphens=False, break_long_words=False) for line in lines)
+        return [part for parts in wrapped for part in parts or [""]]
 
     def _box(self, middle: float, y: float, lines: Sequence[str], kind: str, stroke: str, colour: str) -> Box:
         width = max(map(text_width, lines))
@@ -159,12 +175,16 @@ def _end(answer: Json) -> list[str]:
     return lines
 
 
+def _good(answer: Json) -> bool:
+    """Whether the packet is answered, and went as predicted where it was watched."""
+    way, observed = answer["ways"][answer["chosen"]], answer["observed"]
+    if observed:
+        return bool(observed["fate"] == "answered" and observed["agrees"])
+    return bool(way["fate"] == "answered")
+
+
 def _unseen(hop: Json) -> bool:
     return hop["seen"] is False
-
-
-def _wrapped(lines: Sequence[str]) -> list[str]:
-    return [part for line in lines for part in textwrap.wrap(line, LONGEST, break_on_hyphens=False) or [""]]
 
 
 def _places(answer: Json) -> list[str]:

@@ -1,6 +1,6 @@
 """SVG by the pen: boxes, texts in them, lines below them. Sizes are in pixels.
 
-Every text belongs into a box, which is light: the background is whatever the picture lies on.
+The background is light as the boxes are, so that lines and arrows can be seen in a dark viewer too.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ LINE = 16
 PAD = 9
 DOT = 16
 
-INK, SOFT, WIRE, TUNNEL, ALARM = "#1f2937", "#4b5563", "#8391a5", "#d97706", "#b91c1c"
+INK, SOFT, WIRE, TUNNEL, ALARM, GOOD = "#1f2937", "#4b5563", "#8391a5", "#d97706", "#b91c1c", "#15803d"
+PAPER = "#ffffff"
+HOP = 7
+"""The radius of the arc by which an arrow passes over a lifeline that is none of its ends."""
 FILLS = {"world": "#e5e7eb", "node": "#eef2ff", "chip": "#ffffff", "bridge": "#dbeafe", "tunnel": "#fef3c7"}
-FILLS |= {"pod": "#ecfdf5", "service": "#f9fafb"}
+FILLS |= {"pod": "#ecfdf5", "service": "#f9fafb", "broken": "#fee2e2"}
 DOTS = ("#2563eb", "#b45309", "#15803d", "#9333ea", "#be123c", "#0e7490", "#4d7c0f", "#a21caf")
 FONT = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 
@@ -60,15 +63,24 @@ class Canvas:
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
             f'viewBox="0 0 {width:.0f} {height:.0f}" font-size="{SIZE}" font-family="{FONT}">'
         )
-        return "\n".join([head, f"<title>{escape(title)}</title>", *self._lines, *self._boxes, "</svg>"]) + "\n"
+        paper = f'<rect x="0" y="0" width="{width:.0f}" height="{height:.0f}" fill="{PAPER}"/>'
+        return "\n".join([head, f"<title>{escape(title)}</title>", paper, *self._lines, *self._boxes, "</svg>"]) + "\n"
 
-    def framed(self, kind: str, middle: float, y: float, lines: Sequence[tuple[str, bool]]) -> Box:
+    def framed(
+        self,
+        kind: str,
+        middle: float,
+        y: float,
+        lines: Sequence[tuple[str, bool]],
+        stroke: str = WIRE,
+        colour: str = "",
+    ) -> Box:
         """A box around centred lines (text, bold)."""
         width = max(text_width(text) for text, _ in lines)
         box = Box(middle - width / 2, y, width, 2 * PAD + LINE * len(lines) - 4)
-        self.rect(box, kind)
+        self.rect(box, kind, stroke=colour or WIRE)
         for number, (text, bold) in enumerate(lines):
-            self.text(middle, y + PAD + 10 + LINE * number, text, bold=bold, anchor="middle")
+            self.text(middle, y + PAD + 10 + LINE * number, text, bold=bold, anchor="middle", colour=colour)
         return box
 
     def rect(self, box: Box, kind: str, title: str = "", stroke: str = WIRE) -> None:
@@ -78,10 +90,10 @@ class Canvas:
             f'fill="{FILLS[kind]}" stroke="{stroke}">{inner}</rect>'
         )
 
-    def chip(self, kind: str, x: float, y: float, text: str) -> Box:
+    def chip(self, kind: str, x: float, y: float, text: str, broken: bool = False) -> Box:
         box = Box(x, y, text_width(text), 24)
-        self.rect(box, kind)
-        self.text(box.middle, y + 16, text, anchor="middle")
+        self.rect(box, "broken" if broken else kind, stroke=ALARM if broken else WIRE)
+        self.text(box.middle, y + 16, text, anchor="middle", colour=ALARM if broken else "")
         return box
 
     def text(
@@ -113,9 +125,20 @@ class Canvas:
         """A line below all boxes."""
         self._lines.append(_line(start, end, thick, tunnel))
 
-    def arrow(self, start: Point, end: Point, dashed: bool = False, colour: str = WIRE) -> None:
-        """A level line below all boxes, with a head at its end."""
-        self._lines.append(_line(start, end, False, False, colour, "6 4" if dashed else ""))
+    def arrow(
+        self, start: Point, end: Point, dashed: bool = False, colour: str = WIRE, over: Sequence[float] = ()
+    ) -> None:
+        """A level line below all boxes, with a head at its end; it passes in an arc over what stands at `over`."""
+        step = HOP if end[0] > start[0] else -HOP
+        arcs = "".join(
+            f" H {x - step:.1f} A {HOP} {HOP} 0 0 {1 if step > 0 else 0} {x + step:.1f} {start[1]:.1f}"
+            for x in sorted(over, reverse=step < 0)
+        )
+        dashes = ' stroke-dasharray="6 4"' if dashed else ""
+        self._lines.append(
+            f'<path d="M {start[0]:.1f} {start[1]:.1f}{arcs} H {end[0]:.1f}" fill="none" stroke="{colour}"{dashes} '
+            f'stroke-width="2" stroke-linecap="round"/>'
+        )
         back = end[0] - 9 if end[0] > start[0] else end[0] + 9
         head = f"{end[0]:.1f},{end[1]:.1f} {back:.1f},{end[1] - 4.5:.1f} {back:.1f},{end[1] + 4.5:.1f}"
         self._lines.append(f'<polygon points="{head}" fill="{colour}"/>')
@@ -125,10 +148,8 @@ class Canvas:
         self._boxes.append(_line(start, end, False, tunnel))
 
 
-def _line(start: Point, end: Point, thick: bool, tunnel: bool, colour: str = WIRE, dashes: str = "") -> str:
-    style = f'stroke="{TUNNEL if tunnel else colour}"'
-    if dashes or tunnel:
-        style += f' stroke-dasharray="{dashes or "6 4"}"'
+def _line(start: Point, end: Point, thick: bool, tunnel: bool) -> str:
+    style = f'stroke="{TUNNEL if tunnel else WIRE}"' + (' stroke-dasharray="6 4"' if tunnel else "")
     return (
         f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" '
         f'{style} stroke-width="{3 if thick else 2}" stroke-linecap="round"/>'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from ipaddress import ip_address
 
 import msgspec
 
@@ -10,6 +11,7 @@ from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.machines import interface_of
+from k8snetlab.api.pod_state import shown_status
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.render import names
@@ -19,17 +21,18 @@ from k8snetlab.render.node import UPLINK
 
 class PodBox(msgspec.Struct, frozen=True):
     """`services` are the places in `Picture.services` of those that it is an endpoint of, `host` tells that it
-    uses its node's network and addresses."""
+    uses its node's network and addresses, `broken` in a word or two that it does not run ("Pending")."""
 
     name: str
     addresses: tuple[str, ...]
     services: tuple[int, ...] = ()
     host: bool = False
+    broken: str = ""
 
 
 class NodeBox(msgspec.Struct, frozen=True):
     """`uplink` is the device towards the other nodes; `bridge` are cni0's addresses, with lengths; `tunnel` the VXLAN
-    devices with theirs ("flannel.1 172.30.76.0"), none where there is no tunnel."""
+    devices with theirs ("flannel.1 172.30.76.0"), none where there is no tunnel; `broken` the devices that are."""
 
     name: str
     uplink: str
@@ -37,6 +40,11 @@ class NodeBox(msgspec.Struct, frozen=True):
     bridge: tuple[str, ...]
     tunnel: tuple[str, ...]
     pods: tuple[PodBox, ...]
+    broken: tuple[str, ...] = ()
+
+    def is_broken(self, device: str) -> bool:
+        """Whether this device of the node is ("" stands for the node itself)."""
+        return device in self.broken
 
 
 class ServiceBox(msgspec.Struct, frozen=True):
@@ -47,6 +55,16 @@ class ServiceBox(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
     endpoints: tuple[str, ...]
     foreign: tuple[str, ...] = ()
+    broken: bool = False
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Something that is broken: a device of a node ("" for the node itself), a pod or a Service ("namespace/name")."""
+
+    message: str
+    node: str = ""
+    device: str = ""
+    object: str = ""
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -61,10 +79,11 @@ class Picture(msgspec.Struct, frozen=True):
     tunnelled: bool
     nodes: tuple[NodeBox, ...]
     services: tuple[ServiceBox, ...]
+    alarms: tuple[str, ...] = ()
 
 
-def picture(snapshot: Snapshot) -> Picture:
-    """What is to be drawn of a lab."""
+def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
+    """What is to be drawn of a lab, with what is broken in it."""
     spec = snapshot.lab.spec
     vxlan = spec.network.backend == "vxlan"
     services = tuple(snapshot.all(Service).values())
@@ -74,7 +93,9 @@ def picture(snapshot: Snapshot) -> Picture:
     for key, found in ends.items():
         for address, _ in found:
             serving.setdefault(address, []).append(numbers[key])
-    nodes = tuple(_node(snapshot, node, serving, vxlan) for node in snapshot.all(Node).values())
+    nodes = tuple(_node(snapshot, node, serving, vxlan, alarms) for node in snapshot.all(Node).values())
+    hurt = {alarm.object for alarm in alarms}
+    order = _order(snapshot)
     drawn = {address for node in nodes for pod in node.pods for address in pod.addresses}
     cidrs = [cidr for family in FAMILIES if (cidr := pick(spec.underlay.cidr, family))]
     routers = [pick(spec.underlay.router, f) or gateway(c) for f in FAMILIES if (c := pick(spec.underlay.cidr, f))]
@@ -87,7 +108,10 @@ def picture(snapshot: Snapshot) -> Picture:
         backend=_backend(vxlan, spec.network.vni, spec.network.port, spec.network.directRouting),
         tunnelled=vxlan,
         nodes=nodes,
-        services=tuple(_service(service, ends[service.key], drawn) for service in services),
+        services=tuple(
+            _service(service, tuple(sorted(ends[service.key], key=order)), drawn, hurt) for service in services
+        ),
+        alarms=tuple(dict.fromkeys([*(alarm.message for alarm in alarms), *_homeless(snapshot)])),
     )
 
 
@@ -97,7 +121,36 @@ def _backend(vxlan: bool, vni: int, port: int, direct: bool) -> str:
     return f"VXLAN {vni}, UDP {port}, between " + ("nodes that share no link" if direct else "every two nodes")
 
 
-def _node(snapshot: Snapshot, node: Node, serving: Mapping[str, list[int]], vxlan: bool) -> NodeBox:
+def _homeless(snapshot: Snapshot) -> Iterator[str]:
+    """Pods that no node has, and so no place in the picture."""
+    for pod in snapshot.all(Pod).values():
+        if not pod.spec.nodeName and not pod.ended:
+            yield f"pod {pod.short_name} is on no node: {shown_status(pod)}"
+
+
+def _order(snapshot: Snapshot) -> Callable[[tuple[str, str]], tuple[int, int, int, str]]:
+    """Endpoints as the nodes stand in the picture, then by address."""
+    places = {name: number for number, (_, name) in enumerate(snapshot.all(Node))}
+    homes = {ip: places.get(pod.spec.nodeName, len(places)) for pod in snapshot.all(Pod).values() for ip in pod.ips}
+
+    def key(end: tuple[str, str]) -> tuple[int, int, int, str]:
+        address, text = end
+        return (homes.get(address, len(places) + 1), *_number(address), text)
+
+    return key
+
+
+def _number(address: str) -> tuple[int, int]:
+    """By which addresses are put in order, those of version 4 first."""
+    ip = ip_address(address)
+    return ip.version, int(ip)
+
+
+def _node(
+    snapshot: Snapshot, node: Node, serving: Mapping[str, list[int]], vxlan: bool, alarms: Sequence[Alarm]
+) -> NodeBox:
+    unready = any(c.type == "Ready" and c.status != "True" for c in node.status.conditions)
+    broken = [alarm.device for alarm in alarms if alarm.node == node.name and not alarm.object]
     pods = [pod for pod in snapshot.all(Pod).values() if pod.spec.nodeName == node.name]
     vni = snapshot.lab.spec.network.vni
     subnets = {family: subnet for family in FAMILIES if (subnet := pick(node.podCIDRs, family))}
@@ -108,16 +161,24 @@ def _node(snapshot: Snapshot, node: Node, serving: Mapping[str, list[int]], vxla
         addresses=node.addresses,
         bridge=tuple(with_length(gateway(subnet), subnet) for subnet in subnets.values()),
         tunnel=tuple(tunnel) if vxlan else (),
-        pods=tuple(_pod(pod, serving) for pod in pods if not pod.ended),
+        pods=tuple(_pod(pod, serving, alarms) for pod in sorted(pods, key=_by_address) if not pod.ended),
+        broken=tuple(dict.fromkeys((*broken, *([""] if unready else ())))),
     )
 
 
-def _pod(pod: Pod, serving: Mapping[str, list[int]]) -> PodBox:
+def _by_address(pod: Pod) -> tuple[bool, tuple[int, int], str]:
+    return not pod.ips, _number(pod.ips[0]) if pod.ips else (0, 0), pod.short_name
+
+
+def _pod(pod: Pod, serving: Mapping[str, list[int]], alarms: Sequence[Alarm]) -> PodBox:
     found = sorted({number for address in pod.ips for number in serving.get(address, ())})
-    return PodBox(pod.short_name, pod.ips, tuple(found), pod.spec.hostNetwork)
+    hurt = any(alarm.object == f"{pod.namespace}/{pod.name}" for alarm in alarms)
+    state = shown_status(pod)
+    broken = "" if pod.ready and not hurt else "broken" if pod.ready or state == "Running" else state
+    return PodBox(pod.short_name, pod.ips, tuple(found), pod.spec.hostNetwork, broken)
 
 
-def _service(service: Service, ends: tuple[tuple[str, str], ...], drawn: set[str]) -> ServiceBox:
+def _service(service: Service, ends: tuple[tuple[str, str], ...], drawn: set[str], hurt: Collection[str]) -> ServiceBox:
     spec = service.spec
     vips = [*service.clusterIPs, *spec.externalIPs, *(i.ip for i in service.status.loadBalancer.ingress if i.ip)]
     addresses = [f"{_bracketed(vip)}:{port.port}/{port.protocol}" for vip in vips for port in spec.ports]
@@ -131,6 +192,7 @@ def _service(service: Service, ends: tuple[tuple[str, str], ...], drawn: set[str
         tuple(addresses),
         tuple(dict.fromkeys(end for _, end in ends)),
         tuple(dict.fromkeys(end for address, end in ends if address not in drawn)),
+        f"{service.namespace}/{service.name}" in {name.partition(":")[0] for name in hurt},
     )
 
 

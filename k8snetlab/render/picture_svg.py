@@ -1,7 +1,7 @@
 """A picture as SVG, laid out by simple rules: outside and router on top, nodes in rows below, Services at the foot.
 
-The background is transparent and every text stands in a light box of its own, so that it can be read on white and on
-dark. Which pods serve a Service is told by numbered dots, not by lines: they would cross everything.
+Background and boxes are light, so that it can be read in a dark viewer too; what is broken is red. Which pods serve a
+Service is told by numbered dots, not by lines: they would cross everything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from k8snetlab.render.canvas import ALARM, DOT, DOTS, LINE, PAD, SOFT, Box, Canvas, text_width
+from k8snetlab.render.canvas import ALARM, DOT, DOTS, LINE, PAD, SOFT, WIRE, Box, Canvas, text_width
 from k8snetlab.render.picture import NodeBox, Picture, PodBox, ServiceBox
 from k8snetlab.wording import counted
 
@@ -18,12 +18,11 @@ GAP = 14
 MARGIN = 24
 RAIL = 18
 """The room to the left of a column of pods, where the line from the bridge runs."""
-LONGEST = 36
-"""Characters of a name; longer ones lose their middle, and keep it as the box's title."""
 NODES_IN_A_ROW = 3
 PODS_IN_A_COLUMN = 6
 PODS_DRAWN = 36
 ENDPOINTS_NAMED = 6
+ALARMS_NAMED, ALARM_LENGTH = 6, 140
 
 
 def svg(picture: Picture) -> str:
@@ -54,7 +53,7 @@ class _Drawing:
         self._label = Box(0, 0, 0, 0)
 
     def draw(self) -> str:
-        bottom = self._services(self._nodes(self._world()))
+        bottom = self._alarms(self._services(self._nodes(self._world())))
         return self._canvas.text_of(f"lab {self._picture.lab}", self._width, bottom)
 
     # --- outside and router ---
@@ -111,17 +110,20 @@ class _Drawing:
     def _node(self, node: NodeBox, x: float, y: float, bus: float, tunnel: float) -> tuple[float, float]:
         """Returns where its line meets the underlay's, and where its tunnel's does."""
         box = Box(x, y, self._node_width, self._node_height(node))
-        self._canvas.rect(box, "node")
-        self._canvas.text(box.middle, y + 20, node.name, bold=True, anchor="middle")
+        hurt = node.is_broken("")
+        self._canvas.rect(box, "node", stroke=ALARM if hurt else WIRE)
+        name = f"{node.name} (broken)" if hurt else node.name
+        self._canvas.text(box.middle, y + 20, name, bold=True, anchor="middle", colour=ALARM if hurt else "")
         inside, chips = x + GAP, y + 32
-        port = self._canvas.chip("chip", inside, chips, _port(node))
+        port = self._canvas.chip("chip", inside, chips, _port(node), node.is_broken(node.uplink))
         ends = port.x + 14, 0.0
         self._canvas.wire((ends[0], bus), (ends[0], y))
         self._canvas.over((ends[0], y), (ends[0], port.y))
         bridge = Box(inside, chips + 24 + GAP, box.width - 2 * GAP, 24)
         if self._picture.tunnelled:
             text = _tunnel(node)
-            device = self._canvas.chip("tunnel", box.right - GAP - text_width(text), chips, text)
+            down = any(node.is_broken(tunnel.split()[0]) for tunnel in node.tunnel)
+            device = self._canvas.chip("tunnel", box.right - GAP - text_width(text), chips, text, down)
             ends = ends[0], device.right - 14
             self._canvas.wire((ends[1], tunnel), (ends[1], y), tunnel=True)
             self._canvas.over((ends[1], y), (ends[1], device.y), tunnel=True)
@@ -129,8 +131,9 @@ class _Drawing:
             self._canvas.over((device.middle, device.bottom), (device.middle, bridge.y))
         else:
             self._canvas.over((port.middle, port.bottom), (port.middle, bridge.y))
-        self._canvas.rect(bridge, "bridge")
-        self._canvas.text(bridge.middle, bridge.y + 16, _bridge(node), anchor="middle")
+        down = node.is_broken("cni0")
+        self._canvas.rect(bridge, "broken" if down else "bridge", stroke=ALARM if down else WIRE)
+        self._canvas.text(bridge.middle, bridge.y + 16, _bridge(node), anchor="middle", colour=ALARM if down else "")
         self._pods(node, inside, bridge.bottom)
         return ends
 
@@ -155,8 +158,9 @@ class _Drawing:
             self._canvas.text(x, low, f"and {counted(len(node.pods) - PODS_DRAWN, 'more pod')}", soft=True)
 
     def _pod_box(self, pod: PodBox, box: Box) -> None:
-        self._canvas.rect(box, "pod", title=pod.name)
-        self._canvas.text(box.x + PAD, box.y + PAD + 10, _shortened(pod.name))
+        kind, stroke = ("broken", ALARM) if pod.broken else ("pod", WIRE)
+        self._canvas.rect(box, kind, title=pod.name, stroke=stroke)
+        self._canvas.text(box.x + PAD, box.y + PAD + 10, _pod_title(pod), colour=ALARM if pod.broken else "")
         addresses = ("the node's network",) if pod.host else pod.addresses or ("no address yet",)
         for number, address in enumerate(addresses, 1):
             self._canvas.text(box.x + PAD, box.y + PAD + 10 + LINE * number, address, soft=True)
@@ -174,7 +178,8 @@ class _Drawing:
             if x > 2 * MARGIN and x + width > self._width - 2 * MARGIN:
                 x, y = 2.0 * MARGIN, lowest + GAP
             box = Box(x, y, width, 2 * PAD + LINE * len(lines) - 2)
-            self._canvas.rect(box, "service", stroke=DOTS[number % len(DOTS)])
+            kind, stroke = ("broken", ALARM) if service.broken else ("service", DOTS[number % len(DOTS)])
+            self._canvas.rect(box, kind, stroke=stroke)
             self._canvas.dot(x + PAD + DOT / 2, y + PAD + DOT / 2 - 2, number)
             for row, (text, colour) in enumerate(lines):
                 left = x + PAD + (DOT + 6)
@@ -182,6 +187,27 @@ class _Drawing:
             x, lowest = box.right + GAP, max(lowest, box.bottom)
             self._width = max(self._width, box.right + 2 * MARGIN)
         return lowest + MARGIN
+
+    def _alarms(self, y: float) -> float:
+        """What is broken, in words; returns the picture's height."""
+        alarms = self._picture.alarms[:ALARMS_NAMED]
+        if not alarms:
+            return y
+        told = [("broken:", True), *((f"{n}. {text}", False) for n, text in enumerate(_wrapped(alarms), 1))]
+        if len(self._picture.alarms) > len(alarms):
+            told.append((f"and {len(self._picture.alarms) - len(alarms)} more", False))
+        width = max(text_width(text) for text, _ in told)
+        box = Box(2 * MARGIN, y - GAP, width, 2 * PAD + LINE * len(told) - 2)
+        self._canvas.rect(box, "broken", stroke=ALARM)
+        for row, (text, bold) in enumerate(told):
+            self._canvas.text(box.x + PAD, box.y + PAD + 10 + LINE * row, text, bold=bold, colour=ALARM)
+        self._width = max(self._width, box.right + 2 * MARGIN)
+        return box.bottom + MARGIN
+
+
+def _wrapped(alarms: Sequence[str]) -> list[str]:
+    """Each in one line, not wider than a picture may be."""
+    return [text if len(text) <= ALARM_LENGTH else f"{text[:ALARM_LENGTH]}…" for text in alarms]
 
 
 def _plain(texts: Iterable[str]) -> list[tuple[str, bool]]:
@@ -220,20 +246,18 @@ def _columns(node: NodeBox) -> int:
 
 def _pod_width(pods: Sequence[PodBox]) -> float:
     """Wide enough for every name, and for every address with its pod's dots beside it."""
-    widths = [text_width(_shortened(pod.name)) for pod in pods]
+    widths = [text_width(_pod_title(pod)) for pod in pods]
     widths += [text_width(a) + GAP + (DOT + 3) * len(pod.services) for pod in pods for a in pod.addresses]
     return max([150.0, *widths])
 
 
-def _shortened(name: str) -> str:
-    if len(name) <= LONGEST:
-        return name
-    return f"{name[: LONGEST - 16]}…{name[-15:]}"
+def _pod_title(pod: PodBox) -> str:
+    return f"{pod.name} ({pod.broken})" if pod.broken else pod.name
 
 
 def _service_lines(service: ServiceBox) -> list[tuple[str, str]]:
     """Text and colour of each line of a Service's box."""
-    lines = [(f"Service {_shortened(service.name)}", ""), *((text, "") for text in service.addresses)]
+    lines = [(f"Service {service.name}", ""), *((text, "") for text in service.addresses)]
     named = service.endpoints[:ENDPOINTS_NAMED]
     lines += [(f"→ {end}{' (no pod)' if end in service.foreign else ''}", SOFT) for end in named]
     if len(service.endpoints) > len(named):

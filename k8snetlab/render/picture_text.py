@@ -31,6 +31,8 @@ def mermaid(picture: Picture) -> str:
         text += ["  end", f"  router --- node{n}eth0"]
     for one, other in _tunnels(picture):
         text.append(f"  node{one}tunnel -. {label((picture.backend.partition(',')[0],))} .- node{other}tunnel")
+    if broken := list(_broken(picture)):
+        text += ["  classDef broken fill:#fee2e2,stroke:#b91c1c,color:#b91c1c", f"  class {','.join(broken)} broken"]
     for s, service in enumerate(picture.services):
         text.append(f"  service{s}{{{{{label(_service(service))}}}}}")
         text += [f"  service{s} --> {end}" for end in _serving(picture, s)]
@@ -65,12 +67,26 @@ def dot(picture: Picture) -> str:
     for one, other in _tunnels(picture):
         words = label((picture.backend.partition(",")[0],))
         text.append(f"  node{one}tunnel -- node{other}tunnel [style=dashed, constraint=false, label={words}];")
+    red = 'style=filled, fillcolor="#fee2e2", color="#b91c1c", fontcolor="#b91c1c"'
+    text += [f"  {name} [{red}];" for name in _broken(picture) if name.lstrip("node").strip("0123456789")]
     for s, service in enumerate(picture.services):
         text.append(f"  service{s} [shape=hexagon, label={label(_service(service))}];")
         text += [f"  service{s} -- {end} [dir=forward];" for end in _serving(picture, s)]
         for i, end in enumerate(service.foreign):
             text += [f"  service{s}end{i} [label={label((end,))}];", f"  service{s} -- service{s}end{i} [dir=forward];"]
     return "\n".join([*text, "}"]) + "\n"
+
+
+def _broken(picture: Picture) -> Iterator[str]:
+    """The names, in the text, of what is broken."""
+    for n, node in enumerate(picture.nodes):
+        for device, name in (("", ""), (node.uplink, "eth0"), ("cni0", "cni0")):
+            if node.is_broken(device):
+                yield f"node{n}{name}"
+        if any(node.is_broken(tunnel.split()[0]) for tunnel in node.tunnel):
+            yield f"node{n}tunnel"
+        yield from (f"node{n}pod{p}" for p, pod in enumerate(node.pods) if pod.broken)
+    yield from (f"service{s}" for s, service in enumerate(picture.services) if service.broken)
 
 
 def _router(picture: Picture) -> tuple[str, ...]:
