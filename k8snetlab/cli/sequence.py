@@ -95,7 +95,6 @@ class _Drawing:
         colour = GOOD if _good(self._answer) else ALARM
         lines = [(line, not row) for row, line in enumerate(_end(self._answer))]
         kind, stroke = ("world", GOOD) if colour == GOOD else ("broken", WIRE)
-        kind, stroke = ("world", GOOD) if colour == GOOD else ("broken", WIRE)
         foot = self._canvas.framed(kind, self._width / 2, y, lines, stroke, colour)
         self._width = max(self._width, foot.width + 2 * GAP)
         return self._canvas.text_of(title(self._answer), self._width, foot.bottom + GAP)

@@ -78,7 +78,7 @@ class Canvas:
         """A box around centred lines (text, bold)."""
         width = max(text_width(text) for text, _ in lines)
         box = Box(middle - width / 2, y, width, 2 * PAD + LINE * len(lines) - 4)
-        self.rect(box, kind, stroke=colour or WIRE)
+        self.rect(box, kind, stroke=stroke)
         for number, (text, bold) in enumerate(lines):
             self.text(middle, y + PAD + 10 + LINE * number, text, bold=bold, anchor="middle", colour=colour)
         return box

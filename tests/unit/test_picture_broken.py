@@ -87,7 +87,7 @@ def test_a_trace_picture_breaks_no_name_and_shows_its_verdict() -> None:
     bad, good = answer(), answer()
     name = "a-pod-with-a-name-that-is-longer-than-a-line-of-a-note-579bbbb48b-l2q49"
     bad["ways"][0]["there"][1]["decisions"][0]["owner"] = f"Pod default/{name}"
-    assert f"default/{name})" in sequence.svg(bad) and f'stroke="{ALARM}"' in sequence.svg(bad)
+    assert f"default/{name})" in sequence.svg(bad) and 'fill="#fee2e2"' in sequence.svg(bad)
     for place in good["ways"][0]["there"]:
         place |= {"seen": True, "microseconds": 1.0, "remark": ""}
     good["observed"] |= {"fate": "answered", "agrees": True, "differences": []}
