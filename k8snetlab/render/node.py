@@ -94,7 +94,7 @@ def _namespace(
         | dict(tunnel.sysctls)
         | localnet,
         links=(
-            *(() if machine else (Device("lo"), Device(UPLINK, mtu=lab.spec.underlay.mtu))),
+            *(() if machine else (Device("lo"), Device(UPLINK, mtu=lab.spec.underlay.mtu, mac=_mac(node)))),
             *((Bridge(names.BRIDGE, mac=names.pod_mac(gateway(first)), mtu=mtu),) if first else ()),
             *tunnel.links,
             *veths,
@@ -115,6 +115,11 @@ def _localnet(node: Node, mine: list[Pod]) -> dict[str, str]:
     if pick(node.podCIDRs, "ipv4") and any(hostports.ports_of(pod) for pod in mine):
         return {f"net.ipv4.conf.{names.BRIDGE}.route_localnet": "1"}
     return {}
+
+
+def _mac(node: Node) -> str:
+    """The address of a node's uplink, as the router makes it."""
+    return names.pod_mac(node.addresses[0]) if node.addresses else ""
 
 
 def _sysctls(proxy: KubeProxyConfiguration, ipv6: bool, machine: bool) -> dict[str, str]:

@@ -50,7 +50,7 @@ def sandbox(lab: Lab, node: Node, pod: Pod) -> Netns:
         hostname=pod.hostname,
         role="pod",
         sysctls=NO_DAD if pick(node.podCIDRs, "ipv6") else NO_IPV6,
-        links=(Device("lo"), Device("eth0", mtu=pod_mtu(lab))),
+        links=(Device("lo"), Device("eth0", mtu=pod_mtu(lab), mac=names.pod_mac(pod.ips[0]))),
         addresses=tuple(addresses),
         routes=tuple(routes),
         uid=pod.metadata.uid,

@@ -42,12 +42,22 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         role="router",
         sysctls=no_ipv6
         | {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "0"}
-        | ({} if no_ipv6 else {DAD.format("default"): "0", "net.ipv6.conf.all.forwarding": "1"}),
+        | {f"net.ipv4.conf.{names.UNDERLAY_BRIDGE}.arp_notify": "1"}
+        | ({} if no_ipv6 else {DAD.format("default"): "0", "net.ipv6.conf.all.forwarding": "1"})
+        | ({} if no_ipv6 else {f"net.ipv6.conf.{names.UNDERLAY_BRIDGE}.ndisc_notify": "1"}),
         links=(
             Device("lo"),
-            Bridge(names.UNDERLAY_BRIDGE, mtu=underlay.mtu),
+            # Without an address of its own a bridge takes its lowest port's, and another one when that port goes: who
+            # knows it by the old one reaches nothing for up to a minute. The CNI plugin bridge sets cni0's for this.
+            Bridge(names.UNDERLAY_BRIDGE, mac=_mac(bridge_addresses), mtu=underlay.mtu),
             *(_port(lab, node) for node in nodes),
-            Veth(names.OUTSIDE, peer="eth0", peer_netns=names.node_netns(lab.name, names.OUTSIDE), mtu=underlay.mtu),
+            Veth(
+                names.OUTSIDE,
+                peer="eth0",
+                peer_netns=names.node_netns(lab.name, names.OUTSIDE),
+                peer_mac=next((names.pod_mac(address.partition("/")[0]) for address in outside), ""),
+                mtu=underlay.mtu,
+            ),
         ),
         addresses=(
             *bridge_addresses,
@@ -65,6 +75,11 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         routes=tuple(_routes_beyond(lab, external, outside)),
     )
     return NodeDataplane(node=router, pods=(beyond,))
+
+
+def _mac(addresses: Iterable[Address]) -> str:
+    """Of the bridge with these addresses: it has no neighbour with the same, as they would share an address too."""
+    return next((names.pod_mac(one.address.partition("/")[0]) for one in addresses), "")
 
 
 def plugging(snapshot: Snapshot, node: str) -> tuple[ItemOperation, ...]:

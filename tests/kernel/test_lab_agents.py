@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ from labs import Lab, eventually
 
 from k8snetlab.dataplane.links import Veth
 from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel import netns
 from k8snetlab.kernel.read import read
 from k8snetlab.lab.client import Client
 
@@ -90,7 +92,10 @@ def held(lab: Lab, *names: str) -> dict[str, tuple[list[object], ...]]:
     states = {name: read(lab.netns(*name.split("."))) for name in names}
     return {
         name: (
-            sorted((type(x).__name__, x.name, x.mtu, x.up, getattr(x, "master", "")) for x in state.links),
+            sorted(
+                (type(x).__name__, x.name, x.mtu, x.up, getattr(x, "master", ""), x.mac if x.name in FIXED else "")
+                for x in state.links
+            ),
             sorted((a.dev, a.address) for a in state.addresses),
             sorted((r.dst, r.dev, r.via, r.onlink) for r in state.routes),
             sorted((n.dev, n.dst) for n in state.neighbours if n.state == "PERMANENT"),
@@ -100,6 +105,7 @@ def held(lab: Lab, *names: str) -> dict[str, tuple[list[object], ...]]:
     }
 
 
+FIXED = ("eth0", "cni0", "underlay0", "flannel.1")
 WHERE = ("node1", "node2", "router", "outside", "default.a", "default.b", "default.c")
 UNDOINGS = {
     "a pod's namespace deleted": "ip netns del {ns}.default.a",
@@ -115,6 +121,9 @@ UNDOINGS = {
     "a pod's eth0 is another device": r"printf 'l del eth0\nl add eth0 type dummy' | ip -n {ns}.default.c -b -; true",
     "a node's eth0 renamed": "ip -n {ns}.node2 link set eth0 name ethx",
     "a node's eth0 deleted": "ip -n {ns}.node2 link del eth0",
+    "the router's address changed": "ip -n {ns}.router link set underlay0 address 02:00:00:00:00:01",
+    "a node's address changed": "ip -n {ns}.node1 link set eth0 address 02:00:00:00:00:02",
+    "a pod's address changed": "ip -n {ns}.default.a link set eth0 address 02:00:00:00:00:03",
     "the router's port renamed": "ip -n {ns}.router link set node1 name mine",
     "the outside host's eth0 renamed": "ip -n {ns}.outside link set eth0 name ethx",
 }
@@ -178,7 +187,12 @@ def test_a_pod_deleted_by_force_while_its_node_was_paused_and_the_daemon_died(
 
 def test_a_node_that_went_while_its_daemon_died_is_unmade(lab: Lab, pods: Path) -> None:
     """With its pods; and it comes back clean under its name."""
-    before = shape(lab)
+
+    def mac() -> str:
+        return next(link.mac for link in read(lab.netns("router")).links if link.name == "underlay0")
+
+    before, fixed = shape(lab), mac()
+    assert fixed.startswith("0a:58:"), "as the CNI plugins make addresses: locally administered"
     file = pods.parent / "small.yaml"
     file.write_text(LAB.replace("nodes: 2", "nodes: [{name: node1}]") + POD % "a")
     pid = lab.pids()["daemon"]
@@ -187,10 +201,27 @@ def test_a_node_that_went_while_its_daemon_died_is_unmade(lab: Lab, pods: Path) 
     os.kill(pid, signal.SIGKILL)
     up.communicate(timeout=60)
     lab.run(*up.args[3:])
+    assert mac() == fixed, "whichever port goes"
+    assert reaches_outside(lab)
     assert lab.namespaces() == [lab.netns(*name) for name in (("default", "a"), ("node1",), ("outside",), ("router",))]
     lab.run("up", str(pods.parent / "lab.yaml"))
+    assert mac() == fixed
+    assert reaches_outside(lab)
     assert shape(lab) == before
     assert lab.whole()
+
+
+def reaches_outside(lab: Lab) -> bool:
+    """At once, from pod a: nobody listens there, and the host says so."""
+    with netns.inside(lab.netns("default", "a")), socket.socket() as sock:
+        sock.settimeout(2)
+        try:
+            sock.connect(("203.0.113.10", 9))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def shape(lab: Lab) -> dict[str, object]:
