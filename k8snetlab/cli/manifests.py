@@ -22,12 +22,14 @@ def load(paths: Sequence[str] | None, verb: str) -> list[Object]:
 
 def loaded(paths: Sequence[str] | None, verb: str) -> Loaded:
     """As `load`, with where the name of a Lab is written."""
+    from k8snetlab.cli import progress
     from k8snetlab.lab import scenarios
 
     if not paths:
         raise InputError(f"{verb}: which manifest?", f"k8snetlab {verb} -f FILE (a directory and - for stdin are fine)")
     drawn = verb in ("render", "graph")
-    files = [file for path in paths for file in scenarios.find(path)] if drawn else scenarios.read_all(paths)
+    with progress.patient(f"{', '.join(paths)}, to be read", quiet="-" in paths):  # a pipe may have no writer yet
+        files = [file for path in paths for file in scenarios.find(path)] if drawn else scenarios.read_all(paths)
     return of(files, whole=drawn, others=verb in ("apply", "delete"))
 
 

@@ -192,6 +192,33 @@ def test_twenty_clients_at_once_all_end(lab: Lab) -> None:
     eventually(lambda: all(node["agent"]["synced"] for node in lab.json("status")["nodes"]))
 
 
+def test_down_goes_on_when_nobody_reads_of_it(tmp_path: Path) -> None:
+    other = Lab(tmp_path)
+    (tmp_path / "lab.yaml").write_text(LAB + POD % ("one", "one", ""))
+    other.run("up", str(tmp_path / "lab.yaml"))
+    process = other.start("down")
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(60) == 1  # not all of it could be said
+    assert other.namespaces() == [] and not (other.run_directory / other.name).exists()
+
+
+def test_up_and_down_take_turns(tmp_path: Path) -> None:
+    other = Lab(tmp_path)
+    (tmp_path / "lab.yaml").write_text(LAB)
+    for turn in range(4):
+        together = [
+            other.start(*words) for words in (["up", str(tmp_path / "lab.yaml")], ["down"], ["down"])[turn % 2 :]
+        ]
+        for process in together:
+            said = "".join(process.communicate(timeout=90))
+            assert process.returncode in (0, 1) and "Traceback" not in said and "bug" not in said, said
+            assert process.returncode == 0 or "error: no lab" in said or "its daemon" in said, said
+    other.run("down", code=None)
+    assert other.namespaces() == [] and not (other.run_directory / other.name).exists()
+
+
 def lab_process(lab: Lab, words: list[str], text: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         lab.command(*words),

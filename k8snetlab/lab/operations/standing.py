@@ -26,6 +26,8 @@ from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.storing import read_spec
 
 Json = dict[str, Any]
+LOOK = 0.5
+"""Seconds that `status` waits for an agent that is at work."""
 WAIT = 1.0
 """Seconds for which another machine's question how far this one is may be left open."""
 
@@ -142,7 +144,8 @@ class Standing:
             return {"synced": False, "revision": -1, "lastSync": 0.0, "error": why, "drift": []}
         state = task.state
         try:
-            drift = await task.drift()
+            # While a long sync is under way nobody can look: what it is about is not drift.
+            drift = await task.drift() if await task.rests(LOOK) else []
         except K8sNetLabError as error:
             drift = [error.message]
         return {
