@@ -131,7 +131,9 @@ def _brought(
             raise
         screen.say(error.message, err=True)
         if not typer.confirm("continue?", default=False, err=True):
-            raise UnconfirmedError("nothing was changed") from None
+            declined = UnconfirmedError("nothing was changed")
+            declined.exit_code = 1
+            raise declined from None
     return progress.follow(client.up(objects, yes=True, timeout=timeout, wait=wait), quiet=quiet)
 
 

@@ -145,7 +145,10 @@ def _bars(events: Iterable[Event]) -> Iterator[Event]:
         waiting = progress.add_task("waiting", total=None, message="", visible=False)
         room = max(20, console.width - 55)
         for event in events:
-            if event["type"] == "progress" and not event["total"]:
+            if event["type"] == "progress" and not event["total"] and event["phase"] not in tasks:
+                if not event["message"]:
+                    yield event  # there is nothing of the kind
+                    continue
                 progress.console.print(printable(f"{event['phase']:<14} {event['message']}"), style="dim", markup=False)
             elif event["type"] == "progress":
                 phase = event["phase"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Literal, TypeVar
 
@@ -26,6 +27,8 @@ from k8snetlab.store.protocol import Create, Entry, Event, Store, StoreWrite, Up
 T = TypeVar("T", bound=Object)
 UP = "k8snetlab/up"
 """Annotation: the object came with `up`, so that an `up` without it takes it away."""
+EDITS = 100
+"""Times that an object is looked at anew before a change to it is given up."""
 RESTORING = 30.0
 """Seconds in which the store has to tell of the objects that were put back into it."""
 SETTLING = 0.01
@@ -176,17 +179,21 @@ class Cluster:
             return outcomes
 
     async def edit(self, obj: T, change: Callable[[T], T]) -> T:
-        """Compare-and-swap until `change` of the stored object is stored; NotFoundError when it has gone."""
+        """Compare-and-swap until `change` of the stored object is stored; NotFoundError when it has gone, ConflictError
+        when others were quicker again and again."""
         async with self._door:
-            while True:
+            for attempt in itertools.count(1):
                 old = self.current(type(obj), obj.name, obj.namespace)
                 try:
                     return await self._replace(change(old), old)
                 except ConflictError:
+                    if attempt == EDITS:
+                        raise
                     # Another daemon was quicker; look at what it wrote instead of waiting for the watch to tell.
                     entry = await self._store.get(store_key(old))
                     if entry is not None:
                         self._informer.apply_local(entry)
+        raise AssertionError("the loop above has no end of its own")
 
     async def replace(self, obj: T) -> T:
         """Stores `obj` over its namesake; ConflictError unless its resourceVersion is "" or the stored one."""
