@@ -20,13 +20,18 @@ _MOUNTS = Path("/proc/self/mounts")
 
 def hierarchy() -> Path | None:
     """Where groups can be made: the mount point of cgroup v2, else of v1's freezer; None without either."""
+    return next(iter(hierarchies().values()), None)
+
+
+def hierarchies() -> dict[str, Path]:
+    """Mount points where groups can be made, by "cgroup2" and "cgroup" (v1's freezer), in this order."""
     found: dict[str, Path] = {}
     for line in _MOUNTS.read_text().splitlines():
         _, at, kind, options, *_ = line.split(" ")
         words = options.split(",")
         if kind == "cgroup2" or (kind == "cgroup" and "freezer" in words):
             found.setdefault(kind, Path(at.encode().decode("unicode_escape")))
-    return next((found[kind] for kind in ("cgroup2", "cgroup") if kind in found and _writable(found[kind])), None)
+    return {kind: found[kind] for kind in ("cgroup2", "cgroup") if kind in found and _writable(found[kind])}
 
 
 def _writable(mount: Path) -> bool:

@@ -19,6 +19,7 @@ from k8snetlab.kernel.read import cables
 from k8snetlab.lab import labs
 from k8snetlab.lab.audit import left_of
 from k8snetlab.lab.client import Client
+from k8snetlab.lab.exec import held
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.machines import machine
 from k8snetlab.lab.paths import LabPaths, root
@@ -108,6 +109,7 @@ def remove(lab: str) -> Iterator[dict[str, Any]]:
     yield _progress("namespaces", f"{len(names)} namespaces")
     pids = _workloads(paths, names)
     processes.terminate(pids, GRACE)
+    held.end(paths.directory / "exec")
     if ledger.cgroup:
         group = Path(ledger.cgroup)
         cgroups.leave(group)

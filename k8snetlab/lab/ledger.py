@@ -7,10 +7,11 @@ per line; a line that a crash cut short is ignored, as what it announced was nev
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import subprocess
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -54,6 +55,10 @@ class Undone(msgspec.Struct, frozen=True, tag="undone"):
 _Line = OwnedNetns | OwnedProcess | Released | MadeNetnsDirectory | LoadedBridgeFilter | OwnedCgroup | Addition | Undone
 
 
+COMPACT = 512
+"""Lines that a ledger has before it is worth writing it anew."""
+
+
 class Ledger:
     """Reads the file at opening; several processes may append, each line in one write."""
 
@@ -67,6 +72,7 @@ class Ledger:
         self.made_netns_directory = False
         self.loaded_bridge_filter = False
         self.cgroup = ""
+        self._released = 0
         self.reload()
 
     def reload(self) -> None:
@@ -91,7 +97,12 @@ class Ledger:
         self._append([one for one in owned if self.namespaces.get(one.name) != one])
 
     def release_namespaces(self, names: Iterable[str]) -> None:
-        self._append([Released(name) for name in names if name in self.namespaces])
+        gone: list[_Line] = [Released(name) for name in names if name in self.namespaces]
+        self._append(gone)
+        self._released += len(gone)
+        if self._released >= COMPACT // 2:
+            self._released = 0
+            self.compact()
 
     def own_additions(self, additions: Iterable[Addition]) -> None:
         self._append([addition for addition in additions if addition not in self.additions])
@@ -140,17 +151,58 @@ class Ledger:
             case _:
                 self.additions.append(line)
 
+    def compact(self) -> None:
+        """Writes anew what counts, when it has become few of many lines: pods come and go, and each leaves two."""
+        with self._held() as fd:
+            lines = [line for line in self._path.read_bytes().split(b"\n") if line]
+            if len(lines) < COMPACT:
+                return
+            self.reload()
+            kept = self._kept()
+            if len(kept) * 2 > len(lines):
+                return
+            fresh = self._path.with_suffix(".new")
+            fresh.write_bytes(_encoded(kept))
+            fresh.chmod(0o600)
+            with fresh.open("rb") as file:
+                os.fsync(file.fileno())
+            fresh.rename(self._path)
+            os.fsync(fd)
+
+    def _kept(self) -> list[_Line]:
+        """What the lines come to, in an order in which they may be read again."""
+        once: list[_Line] = [MadeNetnsDirectory()] if self.made_netns_directory else []
+        once += [LoadedBridgeFilter()] if self.loaded_bridge_filter else []
+        once += [OwnedCgroup(self.cgroup)] if self.cgroup else []
+        alive = [owned for owned in self.processes if owned.process.alive]
+        return [*once, *self.namespaces.values(), *self.additions, *alive]
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[int]:
+        """The file for appending, while no other process appends to it or writes it anew."""
+        while True:
+            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                with contextlib.suppress(FileNotFoundError):
+                    if os.fstat(fd).st_ino == self._path.stat().st_ino:
+                        yield fd
+                        return
+            finally:
+                os.close(fd)
+
     def _append(self, lines: list[_Line]) -> None:
         if not lines:
             return
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(fd, b"".join(b"\n" + msgspec.json.encode(line) + b"\n" for line in lines))
+        with self._held() as fd:
+            os.write(fd, _encoded(lines))
             os.fsync(fd)
-        finally:
-            os.close(fd)
         for line in lines:
             self._note(line)
+
+
+def _encoded(lines: Iterable[_Line]) -> bytes:
+    return b"".join(b"\n" + msgspec.json.encode(line) + b"\n" for line in lines)
 
 
 def let_begin(process: subprocess.Popen[bytes], ledger: Ledger, role: str) -> None:

@@ -28,6 +28,7 @@ from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.admitted import now
 from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.exec import held
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render.pods import sandbox_name
@@ -196,6 +197,7 @@ class PodLifecycle:
                     await self._drained_elsewhere(self._remote, int(pod.metadata.resourceVersion))
             for state in await self._kubelet.request("stop", uids=[pod.metadata.uid]):
                 self._tell(pod, state)
+            await asyncio.to_thread(held.end, self._paths.held(pod))
             await asyncio.to_thread(forget_logs, self._paths.logs_of(pod))
             await self._cluster.delete(pod, force=True, refuse=partial(_refuse_another, pod))
         except NotFoundError:

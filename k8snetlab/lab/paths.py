@@ -47,6 +47,10 @@ class LabPaths:
         """What a node that is a namespace sees as /run/flannel."""
         return self.directory / "flannel" / node
 
+    def held(self, pod: Pod | None, node: str = "") -> Path:
+        """Where `exec` notes what it begins in a pod or a node, without control groups."""
+        return self.directory / "exec" / (f"pod.{pod.metadata.uid}" if pod else f"node.{node}")
+
     def logs_of(self, pod: Pod) -> Path:
         """Of this very pod: one of the same name that comes after it has a directory of its own."""
         return self.pod_logs / pod.namespace / pod.name / (pod.metadata.uid or "-")

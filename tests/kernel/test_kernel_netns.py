@@ -147,15 +147,15 @@ def launched(
     return process.wait(timeout=20), hindrance, process.pid
 
 
-@pytest.fixture(params=["cgroup", "pid namespace"])
+@pytest.fixture(params=["cgroup2", "cgroup", "pid namespace"])
 def group(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A control group for a command, or none: both ways to hold what it starts."""
-    mount = cgroups.hierarchy()
-    if request.param != "cgroup":
+    """A control group for a command, of either version, or none: the ways to hold what it starts."""
+    if request.param == "pid namespace":
         yield ""
         return
+    mount = cgroups.hierarchies().get(request.param)
     if mount is None:
-        pytest.skip("this machine lets nobody make control groups")
+        pytest.skip(f"this machine lets nobody make groups of {request.param}")
     path = mount / f"k8snetlab-test-{os.getpid()}" / "pod"
     yield str(path)
     assert cgroups.end(path.parent)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from labs import eventually
 
 from k8snetlab.agent.workload import ContainerWork, Happening, PodState, PodWork, Request, Response
@@ -304,6 +307,38 @@ def test_one_pods_trouble_is_that_pods(kubelet: Kubelet, sandbox: str, tmp_path:
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
     assert len(kubelet.ask("stop", uids=tuple(state.uid for state in states))) == len(states)
+
+
+WORDS = st.text(st.characters(codec="utf-8"), max_size=40)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    st.builds(
+        ContainerWork,
+        name=WORDS.map(lambda word: "c" + word.replace("/", "")),
+        command=st.lists(WORDS, max_size=3).map(lambda words: tuple(f"/none/{word}" for word in words)),
+        ports=st.lists(st.tuples(st.integers(-1, 70000), st.sampled_from(["TCP", "UDP", "SCTP", "x"])), max_size=3).map(
+            tuple
+        ),
+        env=st.dictionaries(WORDS, WORDS, max_size=3),
+        workingDir=WORDS,
+        sidecar=st.booleans(),
+    ),
+    st.sampled_from(["Always", "OnFailure", "Never"]),
+)
+def test_no_value_stops_the_kubelet(
+    kubelet: Kubelet, sandbox: str, tmp_path: Path, container: ContainerWork, policy: str
+) -> None:
+    """Also where neither the API server nor validation would let it through: the store is open to others."""
+    pod = work(sandbox, tmp_path / "odd", container, uid=secrets.token_hex(4), restart=policy)
+    (state,) = kubelet.ask("run", pod)
+    assert len(state.containers) == 1
+    assert state.ready == bool(state.containers[0].state.running)
+    assert [one.uid for one in kubelet.ask("stop", uids=(pod.uid,))] == [pod.uid]
+    assert kubelet.ask("list") == ()
 
 
 def test_a_log_is_kept_to_its_size_while_it_is_written(kubelet: Kubelet, sandbox: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import base64
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from k8snetlab.errors import DaemonError, InputError, NotFoundError
@@ -60,6 +61,7 @@ def _read(descriptor: int) -> Iterator[bytes]:
 
 def _become(found: Mapping[str, str], place: str, argv: Sequence[str]) -> NoReturn:
     from k8snetlab.kernel import launch
+    from k8snetlab.lab.exec import held
 
     setting = launch.Setting(
         found["netns"],
@@ -68,6 +70,8 @@ def _become(found: Mapping[str, str], place: str, argv: Sequence[str]) -> NoRetu
         cgroup=found["cgroup"],
         held=bool(found["netns"] or found["cgroup"]),
     )
+    if setting.held and not setting.cgroup:
+        held.note(Path(found["held"]))
     try:
         launch.become(setting, list(argv), dict(os.environ))
     except FileNotFoundError:

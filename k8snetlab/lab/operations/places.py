@@ -42,6 +42,11 @@ class Places:
         place = place_of(snapshot, name, namespace)
         space, _, short = place.name.rpartition("/")
         pod = snapshot.get(Pod, short, space or "default") if place.kind == "pod" else None
+        if pod is not None and pod.ended:
+            raise ConflictError(
+                f"cannot exec into a container in a completed pod; current phase is {pod.status.phase}",
+                f"`k8snetlab logs {pod.name}` shows what it wrote",
+            )
         return {
             "kind": place.kind,
             "name": short,
@@ -51,6 +56,7 @@ class Places:
             "netns": place.netns,
             "hostname": pod.hostname if pod and not pod.spec.hostNetwork else place.node or short,
             "cgroup": self._group_of(place.netns, place.node or short, pod),
+            "held": str(self._paths.held(pod, place.node or short)),
             "flannel": str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
         }
 
