@@ -15,7 +15,9 @@ from k8snetlab.api.meta import LabelSelector, ObjectMeta
 from k8snetlab.api.selection import by_owner
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.controllers.changes import (
+    NOTHING,
     Answer,
+    Context,
     each,
     owners_changed,
     put,
@@ -28,14 +30,19 @@ from k8snetlab.controllers.identity import controller_of, owned_by, template_has
 from k8snetlab.controllers.replica_sets import FAILURE
 
 COMPONENT = "deployment-controller"
+SET_FAILURE = "ReplicaSetCreateError"
 TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 
 
-def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
+def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
     keys = dict.fromkeys((*owners_changed(Deployment, ReplicaSet, now, before), *_with_pods_gone(now, before)))
     found = [deployment for key in keys if (deployment := now.all(Deployment).get(key))]
-    yield from each(found, lambda deployment: _rollout(deployment, now), lambda deployment: deployment)
+
+    def work(deployment: Deployment) -> Iterator[Answer]:
+        return _rollout(deployment, now, context.failures.get((deployment.KIND, *deployment.key), ""))
+
+    yield from each(found, work, lambda deployment: deployment)
 
 
 def _with_pods_gone(now: Snapshot, before: Snapshot | None) -> Iterator[Key]:
@@ -48,12 +55,16 @@ def _with_pods_gone(now: Snapshot, before: Snapshot | None) -> Iterator[Key]:
             yield key[0], owner.name
 
 
-def _rollout(deployment: Deployment, now: Snapshot) -> Iterator[Answer]:
+def _rollout(deployment: Deployment, now: Snapshot, failure: str) -> Iterator[Answer]:
+    """`failure`: why a ReplicaSet of it was refused a moment ago; nothing moves meanwhile."""
     owned = now.select(ReplicaSet, by_owner, (Deployment.KIND, *deployment.key))
     sets = sorted(owned.values(), key=lambda rs: (_revision(rs), rs.name))
     hash_ = template_hash(deployment.spec.template)
     current = next((rs for rs in sets if _same_template(rs, deployment)), None)
     latest = max(map(_revision, sets), default=0)
+    if current is None and failure:
+        yield from _without_set(deployment, sets, failure)
+        return
     if current is None:
         current = _new_set(deployment, hash_, latest + 1)
         sets.append(current)
@@ -74,17 +85,30 @@ def _rollout(deployment: Deployment, now: Snapshot) -> Iterator[Answer]:
     finished = [rs for rs in old if not rs.spec.replicas and not rs.status.replicas]
     for rs in finished[: max(0, len(finished) - deployment.spec.revisionHistoryLimit)]:
         yield from remove(rs, now)
-    status = WorkloadStatus(
-        replicas=sum(rs.status.replicas for rs in sets),
-        readyReplicas=sum(rs.status.readyReplicas for rs in sets),
-        availableReplicas=sum(rs.status.availableReplicas for rs in sets),
-        updatedReplicas=next(rs.status.replicas for rs in sets if rs.name == current.name),
-        observedGeneration=deployment.metadata.generation,
-        conditions=deployment.status.conditions,
-    )
+    updated = next(rs.status.replicas for rs in sets if rs.name == current.name)
+    status = replace(_counted(deployment, sets), updatedReplicas=updated)
     status = replace(status, conditions=_conditions(deployment, status, sets, current.name))
     if status != deployment.status:
         yield put(replace(deployment, status=status))
+
+
+def _without_set(deployment: Deployment, sets: list[ReplicaSet], failure: str) -> Iterator[Answer]:
+    """What a Deployment says whose new ReplicaSet cannot be made (getNewReplicaSet)."""
+    status = replace(_counted(deployment, sets), updatedReplicas=0)
+    condition = Condition(type="Progressing", status="False", reason=SET_FAILURE, message=failure)
+    status = replace(status, conditions=with_condition(_conditions(deployment, status, sets, ""), condition))
+    if status != deployment.status:
+        yield put(replace(deployment, status=status))
+
+
+def _counted(deployment: Deployment, sets: list[ReplicaSet]) -> WorkloadStatus:
+    return WorkloadStatus(
+        replicas=sum(rs.status.replicas for rs in sets),
+        readyReplicas=sum(rs.status.readyReplicas for rs in sets),
+        availableReplicas=sum(rs.status.availableReplicas for rs in sets),
+        observedGeneration=deployment.metadata.generation,
+        conditions=deployment.status.conditions,
+    )
 
 
 def _scaling(deployment: Deployment, old: ReplicaSet | None, new: ReplicaSet) -> Iterator[Answer]:

@@ -32,7 +32,7 @@ CONTROLLERS: dict[str, Run] = {
     "namespace-controller": lambda now, before, _: namespaces.reconcile(now, before),
     "node-controller": nodes.reconcile,
     "garbage-collector-controller": lambda now, before, _: garbage.reconcile(now, before),
-    "deployment-controller": lambda now, before, _: deployments.reconcile(now, before),
+    "deployment-controller": deployments.reconcile,
     "replicaset-controller": replica_sets.reconcile,
     "default-scheduler": lambda now, before, _: scheduler.reconcile(now, before),
     "kubelet": lambda now, before, _: rejection.reconcile(now, before),

@@ -142,8 +142,8 @@ class ControllerLoop:
         waiting = [write for write in outcome.writes if self._waits(write)]
         lacking = {(write.object.KIND, *write.object.key) for write in waiting if write.action == "create"}
         todo = [write for write in outcome.writes if write not in waiting] if waiting else outcome.writes
-        for start in range(0, len(todo), BATCH):
-            batch = [write for write in todo[start : start + BATCH] if not failing.depends(write, lacking)]
+        for some in failing.batches(todo, BATCH):
+            batch = [write for write in some if not failing.depends(write, lacking)]
             for write, error in zip(batch, await self._door.write_batch(batch), strict=True):
                 if error is not None:
                     self._refuse(write, error)

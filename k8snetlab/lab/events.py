@@ -25,6 +25,7 @@ from k8snetlab.store import protocol
 from k8snetlab.store.informer import Informer
 
 log = logging.getLogger(__name__)
+FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 TTL = 3600
 """Seconds that an Event is kept after it last happened."""
 REUSE = 60.0
@@ -141,13 +142,12 @@ class _Bucket:
 
 
 def _oldest(draft: Snapshot, touched: dict[str, Event]) -> list[protocol.Delete]:
-    """The Events that are too many."""
-    events = draft.all(Event)
-    excess = len(events) - LIMIT
-    if excess <= 0:
-        return []
-    others = (event for event in events.values() if store_key(event) not in touched)
-    return [protocol.Delete(store_key(event)) for event in sorted(others, key=lambda event: event.seen)[:excess]]
+    """The Events that are too many, or too old (those that others have written have no lease)."""
+    others = [event for event in draft.all(Event).values() if store_key(event) not in touched]
+    excess = max(0, len(others) + len(touched) - LIMIT)
+    others.sort(key=lambda event: event.seen)
+    ended = datetime.fromtimestamp(time.time() - TTL - REUSE, UTC).strftime(FORMAT)
+    return [protocol.Delete(store_key(e)) for number, e in enumerate(others) if number < excess or e.seen < ended]
 
 
 def _with(event: Event, **metadata: str) -> Event:
@@ -155,4 +155,4 @@ def _with(event: Event, **metadata: str) -> Event:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(UTC).strftime(FORMAT)

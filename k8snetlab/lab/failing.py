@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from k8snetlab.api.apps import ReplicaSet
 from k8snetlab.api.core import Namespace, Node
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.meta import Object
@@ -14,6 +15,7 @@ from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.controllers import Write
 from k8snetlab.controllers.correlation import Note
+from k8snetlab.controllers.deployments import SET_FAILURE
 from k8snetlab.controllers.identity import controller_of
 from k8snetlab.errors import K8sNetLabError
 
@@ -63,6 +65,21 @@ def depends(write: Write, lacking: set[Concerned]) -> bool:
     return bool(lacking) and write.action == "create" and concerned(write) in lacking
 
 
+def batches(writes: Iterable[Write], size: int) -> Iterator[list[Write]]:
+    """In order; what is to be created is never in one batch with its owner, of which it is then known whether it is."""
+    batch: list[Write] = []
+    made: set[Concerned] = set()
+    for write in writes:
+        if len(batch) == size or depends(write, made):
+            yield batch
+            batch, made = [], set()
+        batch.append(write)
+        if write.action == "create":
+            made.add((write.object.KIND, *write.object.key))
+    if batch:
+        yield batch
+
+
 def find(concerned: Concerned, snapshot: Snapshot) -> Object | None:
     kind, *key = concerned
     resource = BY_KIND.get(kind)
@@ -109,5 +126,8 @@ def note(owner: Object, by: str, write: Write | None, message: str) -> Note:
     if by == "endpoint-slice-controller":
         text = f"Error updating Endpoint Slices for Service {owner.namespace}/{owner.name}: {message}"
         return Note(owner, "Warning", "FailedToUpdateEndpointSlices", text, by)
+    if write.action == "create" and isinstance(write.object, ReplicaSet):
+        text = f'Failed to create new replica set "{write.object.name}": {message}'
+        return Note(owner, "Warning", SET_FAILURE, text, by)
     doing = {"create": "creating", "update": "updating", "delete": "deleting"}[write.action]
     return Note(owner, "Warning", f"Failed{write.action.capitalize()}", f"Error {doing}: {message}", by)

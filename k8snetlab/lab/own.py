@@ -11,6 +11,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.selection import by_owner, services_of
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.controllers.deployments import SET_FAILURE
 from k8snetlab.controllers.rejection import rejected
 from k8snetlab.controllers.replica_sets import FAILURE
 
@@ -129,4 +130,6 @@ def _what(workload: Deployment | ReplicaSet) -> str:
 
 
 def _failure(workload: Deployment | ReplicaSet) -> str:
-    return next((c.message for c in workload.status.conditions if (c.type, c.status) == (FAILURE, "True")), "")
+    conditions = workload.status.conditions
+    refused = (c.message for c in conditions if (c.type, c.status) == (FAILURE, "True") or c.reason == SET_FAILURE)
+    return next(refused, "")

@@ -128,6 +128,31 @@ def test_pods_of_a_node_that_goes() -> None:
     in_cluster(test)
 
 
+def test_a_replica_set_that_cannot_be_made() -> None:
+    async def test(cluster: Cluster) -> None:
+        name = "a" * 250
+
+        def long() -> Deployment:
+            return cluster.current(Deployment, name, "default")
+
+        await apply(cluster, LAB % 1 + deployment("web", 1) + deployment(name, 3).replace(f"app: {name}", "app: long"))
+        await until(cluster, lambda: any(c.reason == "ReplicaSetCreateError" for c in long().status.conditions))
+        said = {c.type: (c.status, c.reason) for c in long().status.conditions}
+        assert said["Progressing"] == ("False", "ReplicaSetCreateError")
+        assert said["Available"] == ("False", "MinimumReplicasUnavailable")
+        assert long().status.replicas == 0
+        assert [pod.name[:3] for pod in (await cluster.settled()).all(Pod).values()] == ["web"]
+        assert len(Own([long()]).refused(cluster.snapshot)) == 1
+        (failing,) = cluster.failing
+        assert (failing.controller, failing.kind, failing.name) == ("deployment-controller", "Deployment", name)
+        await until(
+            cluster, lambda: "ReplicaSetCreateError" in {e.reason for e in cluster.snapshot.all(Event).values()}
+        )
+        assert not [e for e in cluster.snapshot.all(Event).values() if e.involvedObject.name.startswith(name + "-")]
+
+    in_cluster(test)
+
+
 def test_tries_write_nothing() -> None:
     async def test(cluster: Cluster) -> None:
         await apply(cluster, LAB % 2 + PINNED)

@@ -137,6 +137,17 @@ def test_flood_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     in_cluster(test)
 
 
+def test_old_events_of_others_go() -> None:
+    async def test(cluster: Cluster) -> None:
+        old = correlated(note("old"), [], MINUTE[0], 1)
+        await cluster.create(old)
+        cluster.record(POD, "Normal", "Started", "yes", component="kubelet")
+        await cluster.close()
+        assert [event.reason for event in cluster.snapshot.all(Event).values()] == ["Started"]
+
+    in_cluster(test)
+
+
 def test_a_store_that_fails_harms_nobody() -> None:
     async def test(cluster: Cluster) -> None:
         async def fail(_: int) -> int:
