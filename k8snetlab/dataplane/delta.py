@@ -73,6 +73,7 @@ def _links(desired: Netns, actual: Netns) -> _Links:
             if isinstance(link, Device):
                 continue
             made.add(link.name)
+            plan += [ItemOperation("del", desired.name, rival) for rival in _rivals(link, desired, actual)]
             plan.append(ItemOperation("add", desired.name, link))
         elif not _satisfied(link, have) or (isinstance(link, Veth) and link.master in made):
             if link.mac and link.mac != have.mac:
@@ -85,6 +86,15 @@ def _links(desired: Netns, actual: Netns) -> _Links:
 
 _RANK: dict[object, int] = {Device: 0, Bridge: 1, Vxlan: 2, Veth: 3}
 """Devices and bridges before what is plugged into them or stands on them."""
+
+
+def _rivals(want: Link, desired: Netns, actual: Netns) -> list[Link]:
+    """Tunnels that have the VNI and port of a new one: ours under another name. On a machine they may be others'."""
+    if not desired.name or not isinstance(want, Vxlan):
+        return []
+    others = [link for link in actual.links if isinstance(link, Vxlan) and link.name != want.name]
+    wanted = {link.name for link in desired.links}
+    return [link for link in others if (link.vni, link.port) == (want.vni, want.port) and link.name not in wanted]
 
 
 def _must_recreate(want: Link, have: Link) -> bool:
@@ -106,6 +116,8 @@ def _satisfied(want: Link, have: Link) -> bool:
         return False
     if isinstance(want, Veth) and isinstance(have, Veth):
         return want.master == have.master and want.hairpin == have.hairpin
+    if isinstance(want, Bridge) and isinstance(have, Bridge):
+        return want.snooping == have.snooping
     return True
 
 

@@ -8,16 +8,17 @@ import msgspec
 
 
 class Bridge(msgspec.Struct, frozen=True, tag="bridge"):
-    """A Linux bridge, e.g. cni0. `mac` "" lets the kernel choose."""
+    """A Linux bridge, e.g. cni0. `mac` "" lets the kernel choose. `snooping`: it looks at who wants which multicast."""
 
     name: str
     mac: str = ""
     mtu: int = 1500
     up: bool = True
+    snooping: bool = False
 
     def words(self) -> str:
         mac = f" address {self.mac}" if self.mac else ""
-        return f"{self.name} mtu {self.mtu}{mac} up type bridge mcast_snooping 0"
+        return f"{self.name} mtu {self.mtu}{mac} up type bridge mcast_snooping {int(self.snooping)}"
 
 
 class Veth(msgspec.Struct, frozen=True, tag="veth"):

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from k8snetlab.dataplane.links import Address, Link, Veth
+from k8snetlab.dataplane.links import Address, Bridge, Link, Veth
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 
 Verb = Literal["add", "replace", "set", "del"]
@@ -80,7 +80,8 @@ def _settings(link: Link) -> str:
     text += f" mtu {link.mtu}" if link.mtu else ""
     text += f" address {link.mac}" if link.mac else ""
     text += f" master {link.master}" if isinstance(link, Veth) and link.master else ""
-    return f"{text} up"
+    text += " up"
+    return f"{text} type bridge mcast_snooping {int(link.snooping)}" if isinstance(link, Bridge) else text
 
 
 Operation: TypeAlias = NetnsOperation | SysctlOperation | ItemOperation

@@ -52,6 +52,7 @@ NDA_DST, NDA_LLADDR = 1, 2
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
 IFLA_LINK, IFLA_LINK_NETNSID = 5, 37
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_MODE = 1, 2, 5, 4
+IFLA_BR_MCAST_SNOOPING = 23
 IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT = 1, 3, 4, 17, 15
 IFLA_VXLAN_LEARNING, IFLA_VXLAN_L2MISS, IFLA_VXLAN_L3MISS = 7, 13, 14
 
@@ -141,7 +142,8 @@ def _link(found: _Link, names: Names) -> Link:
     info = attributes(given.get(IFLA_LINKINFO, b""))
     match _text(info.get(IFLA_INFO_KIND, b"")):
         case "bridge":
-            return Bridge(name, mac, mtu, up)
+            snooping = bool(attributes(info.get(IFLA_INFO_DATA, b"")).get(IFLA_BR_MCAST_SNOOPING, b"\0")[0])
+            return Bridge(name, mac, mtu, up, snooping)
         case "veth":
             master = _number(given, IFLA_MASTER)
             port = attributes(info.get(IFLA_INFO_SLAVE_DATA, b"")) if master else {}

@@ -85,6 +85,8 @@ def _changed(link: Link, index: Index) -> list[Request]:
     attributes = _common(link)
     if isinstance(link, Veth):
         attributes.append(("IFLA_MASTER", index(link.master) if link.master else 0))
+    if isinstance(link, Bridge):
+        attributes.append(("IFLA_LINKINFO", {"attrs": _kind(link, index, -1)}))
     return [_link(RTM_NEWLINK, 0, *attributes, up=link.up), *_port(link)]
 
 
@@ -110,7 +112,7 @@ def _kind(link: Link, index: Index, peer_netns: int) -> list[tuple[str, Any]]:
     data: list[tuple[str, Any]]
     match link:
         case Bridge():
-            kind, data = "bridge", [("IFLA_BR_MCAST_SNOOPING", 0)]
+            kind, data = "bridge", [("IFLA_BR_MCAST_SNOOPING", int(link.snooping))]
         case Veth():
             peer: list[tuple[str, Any]] = [("IFLA_IFNAME", link.peer)]
             peer += [("IFLA_MTU", link.mtu)] if link.mtu else []

@@ -92,6 +92,9 @@ def _namespace(
         role="node",
         sysctls=_sysctls(proxy, ipv6=bool(pick(node.podCIDRs, "ipv6")), machine=machine)
         | dict(tunnel.sysctls)
+        | _forwarding(
+            [*(() if machine else (UPLINK,)), *([names.BRIDGE] if first else []), *(x.name for x in tunnel.links)]
+        )
         | localnet,
         links=(
             *(() if machine else (Device("lo"), Device(UPLINK, mtu=lab.spec.underlay.mtu, mac=_mac(node)))),
@@ -115,6 +118,11 @@ def _localnet(node: Node, mine: list[Pod]) -> dict[str, str]:
     if pick(node.podCIDRs, "ipv4") and any(hostports.ports_of(pod) for pod in mine):
         return {f"net.ipv4.conf.{names.BRIDGE}.route_localnet": "1"}
     return {}
+
+
+def _forwarding(devices: Iterable[str]) -> dict[str, str]:
+    """As the node's own ip_forward leaves it; but each device's can be changed alone."""
+    return {f"net.ipv4.conf.{device.replace('.', '/')}.forwarding": "1" for device in devices}
 
 
 def _mac(node: Node) -> str:
