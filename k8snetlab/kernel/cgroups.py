@@ -94,9 +94,12 @@ def leave(group: Path) -> None:
 
 
 def remove_parent(group: Path) -> None:
-    """Takes away the group of all labs once the last lab's is gone."""
+    """Takes away the groups above, up to that of all labs, once nothing is in them."""
     with contextlib.suppress(OSError):
-        group.parent.rmdir()
+        for above in group.parents:
+            above.rmdir()
+            if above.name == PARENT:
+                return
 
 
 def _kill(group: Path) -> None:

@@ -121,7 +121,7 @@ class Daemon:
     def _cgroup(self) -> Path | None:
         """The control group for what runs in the lab, in the ledger before it is made; None where none can be made."""
         if not self._ledger.cgroup and self._groups:
-            self._ledger.own_cgroup(str(self._groups / cgroups.PARENT / self._lab))
+            self._ledger.own_cgroup(str(self._groups / cgroups.PARENT / self._paths.group))
         return Path(self._ledger.cgroup) if self._ledger.cgroup else None
 
     def _synced(self, task: AgentTask, report: Report) -> None:

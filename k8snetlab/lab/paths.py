@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 from k8snetlab.api.core import Pod
 from k8snetlab.errors import InputError
 
+DEFAULT = Path("/run/k8snetlab")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def root() -> Path:
     """The directory of all labs of this machine; K8SNETLAB_RUN names another one."""
-    return Path(os.environ.get("K8SNETLAB_RUN", "/run/k8snetlab"))
+    return Path(os.environ.get("K8SNETLAB_RUN", DEFAULT))
 
 
 def machine_flannel() -> Path:
@@ -42,6 +44,11 @@ class LabPaths:
         self.kubelet_log = self.directory / "kubelet.log"
         self.pod_logs = self.directory / "pods"
         self.xtables_locks = self.directory / "xtables"
+        self.group = Path(lab)
+        """Below the control group of all labs. A lab of another run directory, such as one that plays another machine,
+        may have the same name."""
+        if root() != DEFAULT:
+            self.group /= hashlib.sha256(os.fsencode(root())).hexdigest()[:8]
 
     def flannel(self, node: str) -> Path:
         """What a node that is a namespace sees as /run/flannel."""

@@ -126,7 +126,7 @@ def test_exec_on_the_other_machine(machines: tuple[Machine, Machine]) -> None:
     argv = one.command("exec", "far", "--", "sh", "-c", "echo out; echo err >&2; hostname; exit 7")
     done = subprocess.run(argv, env=one.environment, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr, done.returncode) == ("out\nfar\n", "err\n", 7)
-    assert "command not found" in one.run("exec", "far", "--", "no-such-command", code=127)
+    assert "executable file not found in $PATH" in one.run("exec", "far", "--", "no-such-command", code=127)
     assert one.run("exec", "far", "--", "sh", "-c", "kill -TERM $$", code=143) == ""
     assert one.run("exec", "far", "--", "printf", "%s|", "a b", "", "$HOME;", "'") == "a b||$HOME;|'|"
 

@@ -155,7 +155,7 @@ def test_exec_at_a_terminal(machines: tuple[Machine, Machine], sits_at: Callable
     waits.type("\x03")
     assert waits.ends() == 130
     missing = sits_at(one, "exec", "far", "--", "no-such-command")
-    assert missing.ends() == 127 and "command not found" in missing.seen
+    assert missing.ends() == 127 and "executable file not found in $PATH" in missing.seen
     assert all(person.attributes() == person.before for person in (asks, counts, waits, missing))
 
 
