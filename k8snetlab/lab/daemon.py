@@ -82,7 +82,9 @@ class Daemon:
         membership = Membership(cluster, agents, leases, machine)
         operations = Operations(
             Changing(cluster, agents, leases, remote),
-            Explaining(self._lab, cluster, agents, self._paths, supervisor, remote),
+            Explaining(
+                self._lab, cluster, agents, self._paths, supervisor, remote, lambda: leases.problems | kubelet.problems
+            ),
             Places(cluster, agents, self._paths, group),
             Standing(self._lab, cluster, agents, kubelet, leases, supervisor, self._paths),
             Tables(cluster, leases, self._paths),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from k8snetlab.dataplane.rules import BUILT_IN, ChainKey, Family
 from k8snetlab.dataplane.view import View
@@ -60,6 +60,32 @@ def strangers(view: View) -> Iterator[tuple[ChainKey, int, str]]:
             target = rule.rpartition("-j ")[2].partition(" ")[0]
             if not target.startswith(("KUBE-", "FLANNEL-", "CNI-HOSTPORT-", "CNI-DN-")):
                 yield key, number, rule
+
+
+def plugged(view: View, where: Where, bridge: str, wanted: Container[str], reached: bool) -> Iterator[Finding]:
+    """Ports of a node's bridge that nobody of the lab plugged in. `reached`: other nodes lead to every address of this
+    node's subnet, and so to what is behind such a port; else it needs an entry of its own on each."""
+    for device in view.interfaces.values():
+        if device.master != bridge or device.name in wanted:
+            continue
+        macs = {f.lladdr for f in view.forwarding if f.dev == device.name and not f.permanent}
+        held = sorted(n.dst for n in view.neighbours if n.dev == bridge and n.lladdr in macs)
+        behind = f" (behind it {', '.join(held)})" if held else ""
+        yield Finding(
+            "link",
+            "foreign",
+            where.node,
+            device.name,
+            f"{where.place}: {device.name}{behind} is a port of {bridge}, and nobody of the lab made it",
+            "what is behind it takes part in this node's pod network, and no object knows of it"
+            if reached
+            else "what is behind it is reached on this node only: with routes: flat other nodes have a neighbour entry "
+            "for each pod, and none for this address",
+            f"bridge -n {where.netns} fdb show br {bridge} | grep {device.name}",
+            f"ip -n {where.netns} link set {device.name} nomaster",
+            netns=where.netns,
+            device=device.name,
+        )
 
 
 def _place(entry: str, view: View) -> tuple[ChainKey, int] | None:

@@ -151,7 +151,7 @@ def _operations(store: EmbeddedStore, cluster: Cluster) -> tuple[Operations, Mem
     leases = Leases(store, cluster, None, paths, ledger)
     operations = Operations(
         Changing(cluster, agents, leases, None),
-        Explaining("l", cluster, agents, paths, supervisor, None),
+        Explaining("l", cluster, agents, paths, supervisor, None, dict),
         Places(cluster, agents, paths),
         Standing("l", cluster, agents, kubelet, leases, supervisor, paths),
         Tables(cluster, leases, paths),

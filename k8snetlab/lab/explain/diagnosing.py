@@ -185,6 +185,9 @@ class _Look:
         found = [*beside, *drift.of_namespaces(snapshot, kernel, self.tell)]
         found += drift.of_rules(snapshot, kernel, self.tell)
         found += self._deaf(snapshot, kernel)
+        strange, notes = drift.plugged(snapshot, kernel)
+        found += strange
+        self.notes += notes
         found += self._elsewhere(kernel)
         found += [*diagnose_objects.services(snapshot), *diagnose_pods.pods(snapshot)]
         self.closed += diagnose_objects.closed(snapshot)

@@ -49,6 +49,27 @@ def of_namespaces(snapshot: Snapshot, kernel: World, tell: Tell) -> Iterator[Fin
     yield from diagnose_tables.duplicates(held, wanted, kernel.wheres)
 
 
+def plugged(snapshot: Snapshot, kernel: World) -> tuple[list[Finding], list[str]]:
+    """What is plugged into the bridges of this machine's nodes by nobody of the lab: findings where other nodes do not
+    reach it, else sentences."""
+    findings: list[Finding] = []
+    notes: list[str] = []
+    network = snapshot.lab.spec.network
+    flat = network.backend == "vxlan" and network.routes == "flat"
+    for node in kernel.nodes:
+        where = kernel.wheres[names.node_netns(snapshot.lab.name, node)]
+        with contextlib.suppress(NotFoundError):
+            wanted = {link.name for link in render_node.render(snapshot, node).node.links}
+            found = [
+                *diagnose_strangers.plugged(
+                    kernel[kernel.families[0]][where.netns], where, names.BRIDGE, wanted, not flat
+                )
+            ]
+            findings += found if flat else []
+            notes += [] if flat else [finding.message for finding in found]
+    return findings, notes
+
+
 def of_rules(snapshot: Snapshot, kernel: World, tell: Tell) -> Iterator[Finding]:
     """kube-proxy's and flannel's rules, policies, the other variant, and UDP connections to what has gone."""
     shared, nodes = Shared(), kernel.nodes

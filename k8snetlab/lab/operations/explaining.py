@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -43,8 +43,10 @@ class Explaining:
         paths: LabPaths,
         supervisor: Supervisor,
         remote: Remote | None,
+        troubles: Callable[[], dict[str, str]],
     ) -> None:
-        self._supervisor = supervisor
+        """`troubles` are what leases and the kubelet fail at, by name."""
+        self._supervisor, self._troubles = supervisor, troubles
         self._lab, self._cluster, self._agents, self._paths, self._remote = lab, cluster, agents, paths, remote
 
     async def probe(self, body: Event) -> Event:
@@ -148,7 +150,7 @@ class Explaining:
             where(self._paths),
             lost if health.healthy else health.problem,
             dict(self._cluster.informer.problems),
-            {failure.name: str(failure) for failure in self._supervisor.failures},
+            {failure.name: str(failure) for failure in self._supervisor.failures} | self._troubles(),
             self._cluster.failing,
         )
 

@@ -24,6 +24,7 @@ from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.machines.leases import Leases
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.lab.storing import read_spec
+from k8snetlab.trace.told import warnings
 
 Json = dict[str, Any]
 LOOK = 0.5
@@ -70,6 +71,7 @@ class Standing:
         failures = self._supervisor.failures
         problems += map(str, failures)
         problems += map(str, self._cluster.failing)
+        problems += [told for told in warnings(snapshot) if not any(_repeats(told, known) for known in problems)]
         return {
             "lab": self._lab,
             "nodes": nodes,
@@ -158,3 +160,9 @@ class Standing:
             "operation": state.operation,
             "drift": drift,
         }
+
+
+def _repeats(told: str, known: str) -> bool:
+    """Whether a problem says already what an Event tells of the same object."""
+    about, _, rest = told.partition(": ")
+    return about in known and rest.partition(": ")[2] in known
