@@ -62,6 +62,11 @@ def _another_lab(obj: Object, snapshot: Snapshot) -> list[str]:
     ]
 
 
+def is_another(new: Object, old: Object) -> bool:
+    """Whether `new` differs from its namesake in what no update can change: only a deletion makes room for it."""
+    return bool(_immutable(_kept(with_defaults(new), old), old))
+
+
 def in_order(objects: Iterable[Object]) -> list[Object]:
     """Objects of one `up` or `apply` in the order in which they are best admitted, else as written.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from k8snetlab.agent import removal
 from k8snetlab.agent.container import LOGS
-from k8snetlab.errors import K8sNetLabError, KernelError
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import cgroups, modules, netns, processes
 from k8snetlab.kernel.inventory import Thing
 from k8snetlab.kernel.read import cables
@@ -41,10 +41,8 @@ def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str,
         yield from _down(name)
         left += [f"{thing.kind} {thing.name}" for thing in _left_of(name)]
     if left:
-        raise KernelError(
-            f"what looks like the lab's is still there, and no ledger has it: {'; '.join(left)}",
-            "`k8snetlab audit` lists it; it was not touched",
-        )
+        message = f"not touched, since no ledger has it, but it looks like the lab's: {'; '.join(left)}"
+        yield {"type": "warning", "message": f"{message} (`k8snetlab audit`)"}
 
 
 def _left_of(lab: str) -> Sequence[Thing]:

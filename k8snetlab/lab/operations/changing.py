@@ -21,7 +21,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME
 from k8snetlab.api.validate import validate
 from k8snetlab.controllers import namespaces
-from k8snetlab.controllers.admission import in_order
+from k8snetlab.controllers.admission import in_order, is_another
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, ManifestError, NotFoundError, UnconfirmedError
 from k8snetlab.kernel import iptables
 from k8snetlab.lab.across.remote import Remote
@@ -78,7 +78,8 @@ class Changing:
             stored = [obj for kind in self._cluster.snapshot.objects.values() for obj in kind.values()]
             brought = [obj for obj in stored if UP in obj.metadata.annotations]
             gone = [obj for obj in brought if (type(obj), obj.key) not in keep]
-            self._check(objects, without=gone)
+            anew = self._to_make_anew(objects)
+            self._check(objects, without=[*gone, *anew])
             if not terms.yes:
                 own_kinds = [[o for o in some if not isinstance(o, Ignored)] for some in (gone, brought)]
                 refuse_emptying(own_kinds[0], len(own_kinds[1]))
@@ -86,6 +87,11 @@ class Changing:
                 iptables.variant(lab.spec.proxy.iptables)  # said now rather than with half a lab built
             # Those that go first make room: their node ports and addresses may be given to the new ones.
             await self._remove(gone, changes, own, tell)
+            for obj in anew:
+                tell(
+                    {"type": "warning", "message": f"{_title(obj)} is made anew: what changed of it cannot be updated"}
+                )
+            await self._remove(anew, changes, own, tell, force=True)
             await self._store(objects, changes, own, tell)
 
         async for event in self._written(write, terms):
@@ -245,13 +251,15 @@ class Changing:
                     tell({"type": "changed", "action": outcome, "kind": obj.KIND, "name": obj.name})
                 await asyncio.sleep(0)
 
-    async def _remove(self, objects: Iterable[Object], changes: Changes, own: Own, tell: Tell) -> None:
+    async def _remove(
+        self, objects: Iterable[Object], changes: Changes, own: Own, tell: Tell, force: bool = False
+    ) -> None:
         for obj in objects:
             stored = self._cluster.snapshot.get(type(obj), obj.name, obj.namespace)
             if stored is not None:  # else a controller took it along with its owner
                 own.goes(stored, self._cluster.snapshot)
                 with contextlib.suppress(NotFoundError):
-                    await self._whole(self._cluster.delete(stored))
+                    await self._whole(self._cluster.delete(stored, force))
             if isinstance(obj, Ignored):
                 continue
             changes["deleted"].append(_title(obj))
@@ -276,6 +284,11 @@ class Changing:
         if said["error"]:
             raise ManifestError(said["error"], "nothing was changed")
         return said["warning"]
+
+    def _to_make_anew(self, objects: Iterable[Object]) -> list[Object]:
+        """What an `up` brought and this one wants otherwise, in what no update can change."""
+        stored = ((new, self._cluster.snapshot.get(type(new), new.name, new.namespace)) for new in objects)
+        return [old for new, old in stored if old and UP in old.metadata.annotations and is_another(new, old)]
 
     def _refuse_rebuilding(self, objects: list[Object]) -> None:
         """The addresses of a running lab stay; another plan of addresses is another lab."""
