@@ -5,11 +5,18 @@ SHELL := /bin/bash
 export PATH := $(PATH):/usr/sbin:/sbin
 
 SCENARIO := business-manager
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+# The system's own first: one in a home directory (pyenv) is of no use to other users.
+PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 COMMAND := /usr/local/bin/k8snetlab
+# Where `make install` puts k8snetlab: what every user can read, wherever this checkout is.
+HOME_OF := /usr/local/lib/k8snetlab
+SOURCES := $(shell find k8snetlab scenarios -type f -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
+# What pip says is shown where it fails.
+PIP = pip_quiet() { out=$$("$$@" 2>&1) || { echo "$$out" >&2; return 1; }; }; \
+	export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore; pip_quiet
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q
 
@@ -31,6 +38,8 @@ missing = $(strip $(foreach need,$(1),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin"
 venv_package = $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	$(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
 
+pip_package = $(shell $(PYTHON) -m pip --version >/dev/null 2>&1 || echo python3-pip)
+
 # $(1): the packages that are missing. A service that a package would start is not wanted: the tests start their own etcd.
 define install
 $(if $(strip $(1)),\
@@ -44,20 +53,28 @@ help: ## list the targets
 
 .PHONY: lab
 lab: install ## install what is missing, build the first lab, let a pod reach a Service
-	$(SUDO) $(BIN)/k8snetlab --lab $(SCENARIO) up $(SCENARIO)
-	$(SUDO) $(BIN)/k8snetlab --lab $(SCENARIO) get pods,services
-	$(SUDO) $(BIN)/k8snetlab --lab $(SCENARIO) probe client business-manager:80
+	$(SUDO) $(COMMAND) --lab $(SCENARIO) up $(SCENARIO)
+	$(SUDO) $(COMMAND) --lab $(SCENARIO) get pods,services
+	$(SUDO) $(COMMAND) --lab $(SCENARIO) probe client business-manager:80
 
 .PHONY: install
-install: lab-system $(VENV)/.lab ## install what is missing, and no more: k8snetlab is then at /usr/local/bin
+install: lab-system $(HOME_OF)/.lab ## install what is missing, and no more: k8snetlab is then at /usr/local/bin, for all
+	@$(SUDO) ln -sfn $(HOME_OF)/bin/k8snetlab $(COMMAND)
+
+.PHONY: develop
+develop: lab-system $(VENV)/.lab ## the same from this checkout as it is: what is changed here holds at once
 	@$(SUDO) ln -sfn $(CURDIR)/$(BIN)/k8snetlab $(COMMAND)
 
 .PHONY: install-store
 install-store: install store-system ## the same and etcd, for a store that several machines share
 
+.PHONY: image
+image: image-system ## a container image with k8snetlab in build/image (with podman: localhost/k8snetlab), no registry needed
+	$(SUDO) env PYTHON=$(PYTHON) tools/image build/image
+
 .PHONY: down
 down: ## take every lab of this machine down
-	$(SUDO) $(BIN)/k8snetlab down --all
+	$(SUDO) $(COMMAND) down --all
 
 .PHONY: test
 test: test-system $(VENV)/.dev ## the whole test suite (root and real namespaces; sudo where needed)
@@ -105,11 +122,13 @@ lock: $(VENV)/.dev ## resolve the dependencies anew into requirements*.lock
 .PHONY: clean
 clean: ## remove what make made here (system packages stay)
 	$(SUDO) rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	if [ "$$(readlink $(COMMAND))" = $(CURDIR)/$(BIN)/k8snetlab ]; then $(SUDO) rm $(COMMAND); fi
+	case "$$(readlink $(COMMAND))" in \
+		$(CURDIR)/$(BIN)/k8snetlab | $(HOME_OF)/bin/k8snetlab) $(SUDO) rm $(COMMAND) ;; esac
+	$(SUDO) rm -rf $(HOME_OF) build/image
 
 # --- what the targets stand on --------------------------------------------------------------------------------------
 
-.PHONY: lab-system store-system test-system vm-system container-system able
+.PHONY: image-system lab-system store-system test-system vm-system container-system able
 lab-system: able
 	@$(call install,$(call missing,$(LAB_NEEDS)) $(venv_package))
 store-system: able
@@ -118,6 +137,8 @@ test-system: able
 	@$(call install,$(call missing,$(TEST_NEEDS)) $(venv_package))
 vm-system: lab-system
 	@$(call install,$(call missing,$(VM_NEEDS)))
+image-system: able
+	@$(call install,$(call missing,mmdebstrap:mmdebstrap) $(pip_package))
 container-system: lab-system
 	@$(call install,$(call missing,$(CONTAINER_NEEDS)))
 able:
@@ -129,11 +150,24 @@ able:
 $(BIN)/pip: | able
 	$(PYTHON) -m venv $(VENV)
 
+# The wheel is built as whoever runs make, and installed as root: pip leaves nothing of root's in the checkout.
+$(HOME_OF)/.lab: requirements.lock $(SOURCES) | able
+	@echo "installing k8snetlab in $(HOME_OF)"
+	@umask 022; set -e; \
+	case "$$(readlink -f $(PYTHON))" in /root/* | /home/*) \
+		echo "warning: $(PYTHON) is in a home directory: other users cannot run it (apt-get install python3)" >&2 ;; esac; \
+	$(SUDO) $(PYTHON) -m venv --clear $(HOME_OF); \
+	$(PIP) $(SUDO) $(HOME_OF)/bin/pip install -q --require-hashes -r requirements.lock; \
+	built=$$(mktemp -d); trap 'rm -rf "$$built"' EXIT; \
+	pip_quiet $(HOME_OF)/bin/pip wheel -q --no-deps -w "$$built" .; \
+	pip_quiet $(SUDO) $(HOME_OF)/bin/pip install -q --no-deps "$$built"/*.whl; \
+	$(SUDO) touch $@
+
 $(VENV)/.lab: requirements.lock pyproject.toml | $(BIN)/pip
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@$(PIP) $(BIN)/pip install -q --require-hashes -r requirements.lock
+	@$(PIP) $(BIN)/pip install -q --no-deps -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.lab
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(PIP) $(BIN)/pip install -q --require-hashes -r requirements-dev.lock
 	@touch $@

@@ -86,7 +86,9 @@ def _tries(
 
 def _default(objects: Sequence[Object]) -> str:
     """The name of the first object, one that needs no namespace before it where there is one."""
-    plain = [_label(obj) for obj in objects if "/" not in _label(obj)]
+    # one that stands alone comes first: a client, rather than one of a Service's own endpoints
+    first = sorted(objects, key=lambda obj: bool(obj["metadata"].get("ownerReferences")))
+    plain = [_label(obj) for obj in first if "/" not in _label(obj)]
     return plain[0] if plain else ""
 
 

@@ -77,6 +77,7 @@ class Chroot:
         mount -t sysfs sysfs sys
         mount -t cgroup2 cgroup2 sys/fs/cgroup
         mount -t tmpfs run run
+        mkdir -p opt/k8snetlab
         mount --bind "$checkout" opt/k8snetlab
         exec chroot . sh -c 'cd /opt/k8snetlab && exec "$@"' sh "$@"
     """

@@ -121,6 +121,7 @@ def _python_packages(root: Path) -> None:
     for stamp in (".lab", ".dev"):
         (root / "opt/venv" / stamp).touch()
     (root / "usr/local/bin/k8snetlab").symlink_to("/opt/venv/bin/k8snetlab")
+    (root / "usr/local/lib/k8snetlab").symlink_to("/opt/venv")  # where `make install` finds it up to date
 
 
 def kernel(root: Path, directory: Path) -> None:

@@ -1,0 +1,39 @@
+"""`make image`: what it builds runs a lab, in podman where that runs, else the same by hand."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .runtime import Chroot, Podman, Runtime
+
+REPOSITORY = Path(__file__).parents[2]
+LAB = """
+k8snetlab up two-nodes && k8snetlab status && k8snetlab probe --all && k8snetlab down && k8snetlab doctor
+"""
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    place = tmp_path_factory.mktemp("image")
+    done = subprocess.run(
+        [REPOSITORY / "tools/image", place], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode and "mmdebstrap" in done.stderr:
+        pytest.skip(f"no root file system can be made here: {done.stderr[-300:]}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (place / "k8snetlab.tar").stat().st_size > 1 << 20
+    empty, state = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("container")
+    podman = Podman(place / "root", empty, state)
+    yield podman if podman.works() else Chroot(place / "root", empty, state)
+    shutil.rmtree(place)
+
+
+def test_a_lab_lives_and_ends_in_the_image(product: Runtime) -> None:
+    done = product.run("sh", "-ec", LAB)
+    assert done.returncode == 0, done.stdout
+    assert "went as they should" in done.stdout and "lab two-nodes is down" in done.stdout
