@@ -36,16 +36,16 @@ def networks(text: str) -> list[Network]:
 def network(text: str) -> Network:
     """As `networks`, of one."""
     if "/" not in text:
-        raise ValueError(f"{text!r} has no prefix length; write it like 10.244.0.0/16")
+        raise ValueError(f"{shorten(text)!r} has no prefix length; write it like 10.244.0.0/16")
     address, _, length = text.partition("/")
     if str(whole(length)) != length:
         raise ValueError(f"{shorten(length)!r} is no prefix length; write it like 10.244.0.0/16")
     ip = canonical(address)
-    if len(length) > 3 or int(length) > ip.max_prefixlen:
+    if int(length) > ip.max_prefixlen:
         raise ValueError(f"/{length} is too long for IPv{ip.version}; at most /{ip.max_prefixlen}")
     parsed = ip_network((ip, int(length)), strict=False)
     if str(parsed) != text:
-        raise ValueError(f"{text!r} has bits set beyond its prefix; the network is {parsed}")
+        raise ValueError(f"{shorten(text)!r} has bits set beyond its prefix; the network is {parsed}")
     return parsed
 
 
@@ -53,7 +53,7 @@ def address(text: str) -> Address:
     """Raises ValueError, saying why, for what is no address or not written the canonical way."""
     parsed = canonical(text)
     if str(parsed) != text:
-        raise ValueError(f"{text!r} is not the usual way to write {parsed}")
+        raise ValueError(f"{shorten(text)!r} is not the usual way to write {parsed}")
     return parsed
 
 
@@ -119,10 +119,10 @@ def canonical(text: str) -> Address:
         return ip_address(text)
     except ValueError:
         octets = text.split(".")
-        if len(octets) == 4 and all(o.isdecimal() and int(o) < 256 for o in octets if len(o) < 9):
+        if len(octets) == 4 and all(len(o) < 9 and o.isascii() and o.isdecimal() and int(o) < 256 for o in octets):
             plain = ".".join(str(int(o)) for o in octets)
             raise ValueError(f"{text!r} has leading zeros (read as octal by some programs); write {plain}") from None
-        raise ValueError(f"{text!r} is no IP address") from None
+        raise ValueError(f"{shorten(text)!r} is no IP address") from None
 
 
 def node_addresses(cidr: Network, taken: Iterable[Address]) -> Iterator[Address]:

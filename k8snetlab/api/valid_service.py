@@ -257,7 +257,7 @@ def _cluster_ip(report: Report, service: Service, world: Snapshot) -> None:
             report.error(service, path, "may not be set when type is ExternalName")
         if not spec.externalName:
             report.error(service, ("spec", "externalName"), "is missing; name the host, like db.example.com")
-        elif problem := dns_subdomain(spec.externalName.rstrip(".").lower()):
+        elif problem := dns_subdomain(spec.externalName.removesuffix(".")):
             report.error(service, ("spec", "externalName"), problem)
         return
     if "None" in given:

@@ -234,6 +234,19 @@ def _admitted(obj: Object) -> None:
     admit(obj, None, Snapshot())
 
 
+@pytest.mark.parametrize("digits", ["9" * 4301, "9" * 20, "٣"])
+def test_numbers_without_end_are_refused_like_others(digits: str) -> None:
+    for text in (
+        service(f"{{ports: [{{port: '{digits}'}}]}}"),
+        service(f"{{ports: [{{port: {digits}}}]}}"),
+        service(f"{{type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/{digits}], ports: [{{port: 1}}]}}"),
+        f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {{podCIDR: '10.0.0.0/{digits}'}}\n",
+        container(f"resources: {{limits: {{cpu: '{digits}x'}}}}"),
+        deployment("{containers: [{name: c}]}", f"strategy: {{rollingUpdate: {{maxSurge: '{digits}%'}}}}, "),
+    ):
+        assert all(len(problem) < 400 for problem in refused(text))
+
+
 # --- named ------------------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +283,16 @@ def test_kinds_of_others_are_counted() -> None:
     assert found.warnings == ("f.yaml:1: NetworkPolicy p: this kind is not part of the lab's network, ignored",)
     assert loaded(f"{policy}---\n{policy}---\n{policy}").warnings == (
         "f.yaml:1: NetworkPolicy: 3 objects: this kind is not part of the lab's network, ignored",
+    )
+
+
+def test_a_service_of_a_kind_that_is_ignored_is_told_so() -> None:
+    text = (
+        "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db}, spec: {template: {metadata: {labels: {app: db}}}}}\n---\n"
+        + service("{selector: {app: db}, ports: [{port: 80}]}")
+    )
+    assert load([("f.yaml", text)]).warnings[1] == (
+        "f.yaml:6: spec.selector: selects the pods of StatefulSet db, which is ignored: the Service will have no endpoints"
     )
 
 
