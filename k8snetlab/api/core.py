@@ -275,11 +275,6 @@ class HostIP(Value):
     ip: str
 
 
-class PodCondition(Condition):
-    lastProbeTime: str | None = always(None)
-    observedGeneration: int = 0
-
-
 class ContainerStatus(Value):
     """`lastState` is how it ended before it was started for the last time."""
 

@@ -23,11 +23,11 @@ from k8snetlab.api.core import (
     Container,
     Endpoints,
     EndpointSubset,
+    HostIP,
     LoadBalancerStatus,
     Namespace,
     Pod,
     PodSpec,
-    PodStatus,
     Service,
     SessionAffinityConfig,
     Toleration,
@@ -151,6 +151,9 @@ def _pod(pod: Pod) -> Pod:
         changes["serviceAccountName"] = changes["serviceAccount"] = spec.serviceAccount or "default"
     if missing := tuple(t for t in _UNAVAILABLE if not any(_tolerates(own, t.key) for own in spec.tolerations)):
         changes["tolerations"] = (*spec.tolerations, *missing)
+    for field in ("containers", "initContainers"):
+        if any("limits" in container.resources for container in getattr(spec, field)):
+            changes[field] = tuple(_requests(container) for container in getattr(spec, field))
     if changes:
         spec = replace(spec, **changes)
     return pod if spec is pod.spec else replace(pod, spec=spec)
@@ -158,6 +161,26 @@ def _pod(pod: Pod) -> Pod:
 
 def _tolerates(toleration: Toleration, key: str) -> bool:
     return toleration.key in ("", key) and toleration.effect in ("", "NoExecute")
+
+
+def _quantities(container: Container) -> Container:
+    """Amounts as strings, as they are always read: a manifest may say `cpu: 1`."""
+    resources = {
+        kind: {name: amount if isinstance(amount, str) else str(amount) for name, amount in given.items()}
+        if isinstance(given, dict)
+        else given
+        for kind, given in container.resources.items()
+    }
+    return container if resources == container.resources else replace(container, resources=resources)
+
+
+def _requests(container: Container) -> Container:
+    """What is limited is requested too, where nothing else is said."""
+    limits, requests = container.resources.get("limits"), container.resources.get("requests")
+    if not isinstance(limits, dict) or not isinstance(requests or {}, dict):
+        return container
+    resources = {**container.resources, "requests": {**limits, **(requests or {})}}
+    return container if resources == container.resources else replace(container, resources=resources)
 
 
 def _host_ports(container: Container) -> Container:
@@ -174,6 +197,8 @@ def _pod_spec(spec: PodSpec) -> PodSpec:
             containers = tuple(_container(container) for container in containers)
         if spec.hostNetwork and any(not port.hostPort for container in containers for port in container.ports):
             containers = tuple(_host_ports(container) for container in containers)
+        if any(container.resources for container in containers):
+            containers = tuple(_quantities(container) for container in containers)
         if containers is not getattr(spec, field):
             changes[field] = containers
     if spec.terminationGracePeriodSeconds < 0:
@@ -209,11 +234,13 @@ def qos_class(spec: PodSpec) -> str:
 
 
 def with_status(pod: Pod) -> Pod:
-    """The pod with what its status tells from its creation on."""
-    if pod.status.qosClass:
-        return pod
-    status: PodStatus = replace(pod.status, qosClass=qos_class(pod.spec))
-    return replace(pod, status=status)
+    """The pod with what its status tells from its creation on, and once it has a node."""
+    changes: dict[str, object] = {}
+    if not pod.status.qosClass:
+        changes["qosClass"] = qos_class(pod.spec)
+    if pod.status.hostIP and not pod.status.hostIPs:
+        changes["hostIPs"] = (HostIP(ip=pod.status.hostIP),)
+    return replace(pod, status=replace(pod.status, **changes)) if changes else pod
 
 
 def _workload(workload: Deployment | ReplicaSet) -> Deployment | ReplicaSet:

@@ -83,6 +83,11 @@ def to_dict(obj: Object) -> dict[str, Any]:
     value = {"apiVersion": obj.API_VERSION, "kind": obj.KIND, **msgspec.to_builtins(obj)}
     if isinstance(obj, EndpointSlice):
         value["endpoints"], value["ports"] = value["endpoints"] or None, value["ports"] or None
+    elif isinstance(obj, Pod):
+        # Never set by any kubelet, but a field of Go's that nothing leaves out.
+        value["status"]["conditions"] = [{"lastProbeTime": None, **c} for c in value["status"].get("conditions", ())]
+        if not obj.status.conditions:
+            del value["status"]["conditions"]
     return value
 
 

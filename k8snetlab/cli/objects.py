@@ -10,12 +10,14 @@ import typer
 from k8snetlab.cli import leases, screen
 from k8snetlab.cli.options import (
     TIMEOUT,
+    FieldSelectorOption,
     FilesOption,
     LabOption,
     NamespaceOption,
     ObjectOutput,
     Output,
     OutputOption,
+    SelectorOption,
     TimeoutOption,
     Wait,
     WaitOption,
@@ -70,16 +72,22 @@ def delete(
     target: TargetArgument = None,
     filename: FilesOption = None,
     namespace: NamespaceOption = "default",
+    selector: SelectorOption = "",
+    field_selector: FieldSelectorOption = "",
+    everything: Annotated[bool, typer.Option("--all", help="All of the kind in the namespace.")] = False,
     timeout: TimeoutOption = TIMEOUT,
     wait: WaitOption = Wait.TRUE,
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Delete objects, named or listed in manifests, and wait until no kernel has anything of them."""
+    """Delete objects, named, selected or listed in manifests, and wait until no kernel has anything of them."""
     from k8snetlab.cli import progress
 
     if bool(target) == bool(filename):
         raise InputError("delete takes either KIND NAME or -f FILE", "k8snetlab delete pod client")
+    chosen = bool(selector or field_selector)
+    if filename and (chosen or everything):
+        raise InputError("-f names the objects itself: no --all, -l or --field-selector goes with it")
     if filename:
         from k8snetlab.cli import manifests
 
@@ -87,11 +95,20 @@ def delete(
         client = client_of(lab)
         objects = manifests.for_lab(loaded, "delete", client.lab, lab)
     else:
-        named = [(resource, name) for resource, name in parse_targets(target or ()) if name]
-        if not named:
-            raise InputError(f"delete {' '.join(target or ())}: which one?", "k8snetlab delete KIND NAME")
+        wanted = parse_targets(target or ())
+        named = [name for _, name in wanted if name]
+        if named and (chosen or everything):
+            raise InputError("a name and --all, -l or --field-selector do not go together", "one or the other")
+        if not named and not (chosen or everything):
+            hint = "k8snetlab delete KIND NAME; -l LABELS or --all for more than one"
+            raise InputError(f"delete {' '.join(target or ())}: which one?", hint)
+        if everything and selector:
+            raise InputError("--all and -l do not go together", "one or the other")
         client = client_of(lab)
-        objects = [client.get(r.kind, name, namespace if r.type.namespaced else "") for r, name in named]
+        found = _fetch(client, wanted, namespace, False, selector, field_selector)
+        objects = [obj for _, objects in found for obj in objects]
+        if not objects:
+            typer.echo("No resources found", err=True)
     events = client.delete(objects, timeout=timeout, wait=wait is Wait.TRUE) if objects else iter(())
     outcome = progress.follow(events, quiet=output is not None, changes=True)
     if output:
@@ -102,6 +119,8 @@ def get(
     target: TargetArgument = None,
     namespace: NamespaceOption = "default",
     all_namespaces: Annotated[bool, typer.Option("-A", "--all-namespaces", help="Those of every namespace.")] = False,
+    selector: SelectorOption = "",
+    field_selector: FieldSelectorOption = "",
     output: Annotated[ObjectOutput | None, typer.Option("-o", "--output", help="Another form than a table.")] = None,
     lab: LabOption = None,
 ) -> None:
@@ -116,8 +135,10 @@ def get(
     if not wanted:
         raise InputError("get: which kind?", "kinds: " + ", ".join(_plurals()))
     client = client_of(lab)
-    found = list(_fetch(client, wanted, namespace, all_namespaces))
     named = any(name for _, name in wanted)
+    if named and (selector or field_selector):
+        raise InputError("a name and a selector do not go together", "one or the other")
+    found = list(_fetch(client, wanted, namespace, all_namespaces, selector, field_selector))
     if output in (ObjectOutput.JSON, ObjectOutput.YAML):
         _print_objects(
             [obj for _, objects in found for obj in objects], single=named, as_yaml=output is ObjectOutput.YAML
@@ -213,7 +234,12 @@ Found = tuple["Resource", list[dict[str, Any]]]
 
 
 def _fetch(
-    client: Client, wanted: Sequence[tuple[Resource, str | None]], namespace: str, everywhere: bool
+    client: Client,
+    wanted: Sequence[tuple[Resource, str | None]],
+    namespace: str,
+    everywhere: bool,
+    labels: str = "",
+    fields: str = "",
 ) -> Iterator[Found]:
     """The objects of each wanted kind, those of one kind together."""
     by_kind: dict[str, Found] = {}
@@ -221,7 +247,7 @@ def _fetch(
         within = namespace if resource.type.namespaced and not everywhere else ""
         _, objects = by_kind.setdefault(resource.kind, (resource, []))
         if name is None:
-            objects += client.list(resource.kind, within)
+            objects += client.list(resource.kind, within, labels, fields)
         elif everywhere and resource.type.namespaced:
             raise InputError("a name and --all-namespaces do not go together", f"-n NAMESPACE {resource.plural} {name}")
         else:
@@ -235,16 +261,25 @@ def _print_objects(objects: list[dict[str, Any]], *, single: bool, as_yaml: bool
         if single and len(objects) == 1
         else {
             "apiVersion": "v1",
-            "kind": "List",
             "items": objects,
+            "kind": "List",
+            "metadata": {"resourceVersion": ""},
         }
     )
+    whole = _sorted(whole)
     if not as_yaml:
         print_json(whole)
         return
     import yaml
 
     typer.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def _sorted(value: Any) -> Any:
+    """Every mapping by its keys, as kubectl prints them."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 def _print_tables(found: Sequence[Found], output: ObjectOutput | None, with_namespace: bool) -> None:

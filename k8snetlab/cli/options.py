@@ -272,6 +272,14 @@ def _or_global(ctx: typer.Context, value: str | None) -> str | None:
     return value or _lab(ctx)
 
 
+SelectorOption = Annotated[
+    str,
+    typer.Option("-l", "--selector", metavar="LABELS", help="Those with these labels: app=web,tier in (a,b),!old."),
+]
+FieldSelectorOption = Annotated[
+    str,
+    typer.Option("--field-selector", metavar="FIELDS", help="Only those with these fields: status.phase!=Running."),
+]
 LabOption = Annotated[
     str | None,
     typer.Option(

@@ -90,8 +90,7 @@ def _slices(service: Service, pods: list[Pod], now: Snapshot) -> Iterator[Change
             endpoint = _endpoint(service, pod, family, now)
             if endpoint:
                 groups.setdefault(_ports(service, pod), []).append(endpoint)
-        if service.spec.ports:
-            groups.pop((), None)
+        # Pods that have none of the ports stand in a slice of their own, without ports: selected, but not reached.
         if not groups:
             # A Service without endpoints keeps one slice, without ports: it has been looked at.
             groups[()] = []

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from msgspec.structs import replace
 
 from k8snetlab.api.addressing import Network, free_subnet, networks, split
-from k8snetlab.api.core import Node, NodeAddress, NodeSpec
+from k8snetlab.api.core import Node, NodeAddress
 from k8snetlab.api.defaults import expanded_nodes
 from k8snetlab.api.flannel import (
     BACKEND_DATA,
@@ -109,7 +109,7 @@ def described(
     return replace(
         node,
         metadata=metadata,
-        spec=NodeSpec(podCIDR=cidrs[0] if cidrs else "", podCIDRs=cidrs, unschedulable=node.spec.unschedulable),
+        spec=replace(node.spec, podCIDR=cidrs[0] if cidrs else "", podCIDRs=cidrs),
         status=replace(
             node.status,
             addresses=(*addresses, NodeAddress(type="Hostname", address=entry.name)),

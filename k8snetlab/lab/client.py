@@ -42,9 +42,11 @@ class Client:
 
     # --- objects ---
 
-    def list(self, kind: str, namespace: str | None = None) -> Sequence[Json]:
-        """All objects of a kind, in one namespace or (None) in all."""
-        items: Sequence[Json] = self._json("GET", self._path(kind, namespace))["items"]
+    def list(self, kind: str, namespace: str | None = None, labels: str = "", fields: str = "") -> Sequence[Json]:
+        """All objects of a kind, in one namespace or (None) in all, that both selectors match."""
+        chosen = {"labelSelector": labels, "fieldSelector": fields}
+        query = urlencode({word: text for word, text in chosen.items() if text})
+        items: Sequence[Json] = self._json("GET", self._path(kind, namespace) + (f"?{query}" if query else ""))["items"]
         return items
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Json:

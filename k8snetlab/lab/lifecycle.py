@@ -30,6 +30,7 @@ from k8snetlab.lab.agents import Agents
 from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.exec import held
 from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.node_status import posted
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.render.pods import sandbox_name
 
@@ -255,17 +256,8 @@ class PodLifecycle:
 
     async def _node_ready(self, name: str) -> None:
         node = self._cluster.snapshot.get(Node, name)
-        ready = Condition(type="Ready", status="True", reason="KubeletReady")
-        if node is None or ready in node.status.conditions:
-            return
-
-        def change(stored: Node) -> Node:
-            others = tuple(c for c in stored.status.conditions if c.type != "Ready")
-            return msgspec.structs.replace(
-                stored, status=msgspec.structs.replace(stored.status, conditions=(*others, ready))
-            )
-
-        await self._cluster.edit(node, change)
+        if node is not None and posted(node, now()) is not node:
+            await self._cluster.edit(node, lambda stored: posted(stored, now()))
 
 
 def _same_node(name: str, snapshot: Snapshot, previous: Snapshot | None) -> bool:

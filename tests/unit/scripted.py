@@ -20,7 +20,9 @@ class ScriptedClient:
         self.answers: dict[str, Json] = {}
         self.asked: list[tuple[Any, ...]] = []
 
-    def list(self, kind: str, namespace: str | None = None) -> list[Json]:
+    def list(self, kind: str, namespace: str | None = None, labels: str = "", fields: str = "") -> list[Json]:
+        if labels or fields:
+            self.asked.append(("list", kind, labels, fields))
         return [
             obj
             for obj in self.objects

@@ -579,3 +579,27 @@ def test_what_is_waited_for_is_told_in_lines(lab: ScriptedClient) -> None:
     said = call("delete", "pod", "client").stderr.splitlines()
     assert [line.split("  ")[0] for line in said] == ["waiting 1 s", "waiting 2 s", "waiting 4 s", "waiting 8 s"]
     assert said[0].endswith("p2: ContainerCreating on node1; and 2 more")
+
+
+# --- selectors ---
+
+
+def test_selectors_go_to_the_server(lab: ScriptedClient) -> None:
+    lab.objects = [POD]
+    assert (
+        rows(call("get", "pods", "-l", "app=web", "--field-selector", "status.phase=Running").stdout)[1][0] == "client"
+    )
+    assert ("list", "Pod", "app=web", "status.phase=Running") in lab.asked
+    call("delete", "pods", "-l", "app=web")
+    assert ("list", "Pod", "app=web", "") in lab.asked
+
+
+def test_delete_of_many_has_to_be_asked_for(lab: ScriptedClient) -> None:
+    lab.objects = [POD, SERVICE]
+    assert "which one?" in str(refusal("delete", "pods"))
+    assert "do not go together" in str(refusal("delete", "pod", "client", "-l", "a=b"))
+    assert "do not go together" in str(refusal("delete", "pods", "--all", "-l", "a=b"))
+    assert "do not go together" in str(refusal("get", "pod", "client", "-l", "a=b"))
+    assert "no --all" in str(refusal("delete", "-f", "x.yaml", "--all"))
+    assert call("delete", "pods", "--all").exit_code == 0
+    assert call("delete", "deploy", "--all").stderr.strip() == "No resources found"

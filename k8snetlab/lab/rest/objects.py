@@ -15,6 +15,7 @@ from k8snetlab.api.scheme import RESOURCES, Resource, to_dict
 from k8snetlab.api.words import shorten
 from k8snetlab.errors import NotFoundError, RequestError
 from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.node_status import VERSION
 from k8snetlab.lab.operations.changing import refuse_deletion
 from k8snetlab.lab.rest import query as words
 from k8snetlab.lab.rest.negotiation import check_accepted, check_body
@@ -71,7 +72,7 @@ class ObjectRoutes:
 
     async def answer(self, request: Request, target: Target | None) -> Reply:
         if target is None:
-            return Reply({"major": "1", "minor": "36", "gitVersion": "v1.36.0-k8snetlab"})
+            return Reply({"major": "1", "minor": "36", "gitVersion": VERSION})
         if not target.name:
             return await self._collection(request, target)
         resource, query = target.resource, request.values

@@ -1,0 +1,89 @@
+"""What a kubelet posts of its node: that it is ready, and of what machine it is."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from k8snetlab import __version__
+from k8snetlab.api.core import Condition, Node, NodeSystemInfo
+
+VERSION = "v1.36.0-k8snetlab"
+"""The release of Kubernetes whose behaviour a lab has."""
+_HEALTHY = (
+    Condition(
+        type="MemoryPressure",
+        status="False",
+        reason="KubeletHasSufficientMemory",
+        message="kubelet has sufficient memory available",
+    ),
+    Condition(
+        type="DiskPressure",
+        status="False",
+        reason="KubeletHasNoDiskPressure",
+        message="kubelet has no disk pressure",
+    ),
+    Condition(
+        type="PIDPressure",
+        status="False",
+        reason="KubeletHasSufficientPID",
+        message="kubelet has sufficient PID available",
+    ),
+    Condition(type="Ready", status="True", reason="KubeletReady", message="kubelet is posting ready status"),
+)
+
+
+def posted(node: Node, now: str) -> Node:
+    """The node with what this machine's kubelet says of it; the same one where that is said already. `now` is an
+    RFC 3339 timestamp. Nodes that are namespaces all have the one machine's processors and memory."""
+    had = {condition.type: condition for condition in node.status.conditions}
+    conditions = {**had}
+    for condition in _HEALTHY:
+        old = had.get(condition.type)
+        since = old.lastTransitionTime if old and old.status == condition.status else None
+        conditions[condition.type] = replace(condition, lastTransitionTime=since or now)
+    status = replace(
+        node.status,
+        conditions=tuple(conditions.values()),
+        capacity={**node.status.capacity, **capacity()},
+        allocatable={**node.status.allocatable, **capacity()},
+        nodeInfo=info(),
+    )
+    return node if status == node.status else replace(node, status=status)
+
+
+@functools.cache
+def info() -> NodeSystemInfo:
+    try:
+        release = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        release = ""
+    machine = _text("/etc/machine-id")
+    return NodeSystemInfo(
+        architecture={"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+        bootID=_text("/proc/sys/kernel/random/boot_id"),
+        containerRuntimeVersion=f"k8snetlab://{__version__}",
+        kernelVersion=platform.release(),
+        kubeletVersion=VERSION,
+        machineID=machine,
+        operatingSystem="linux",
+        osImage=release,
+        systemUUID=_text("/sys/class/dmi/id/product_uuid") or machine,
+    )
+
+
+@functools.cache
+def capacity() -> dict[str, str]:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
+    return {"cpu": str(os.cpu_count() or 1), "memory": f"{memory}Ki"}
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
