@@ -270,9 +270,9 @@ def _print_objects(objects: list[dict[str, Any]], *, single: bool, as_yaml: bool
     if not as_yaml:
         print_json(whole)
         return
-    import yaml
+    from k8snetlab.cli.yaml_text import as_yaml as text
 
-    typer.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), nl=False)
+    typer.echo(text(whole), nl=False)
 
 
 def _sorted(value: Any) -> Any:

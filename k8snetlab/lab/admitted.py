@@ -68,7 +68,10 @@ def changed(obj: T, old: T, snapshot: Snapshot) -> T:
 
 
 def _asked(obj: Object) -> object:
-    """What a person asks for with an object: its spec, or where its kind has none, all but metadata."""
+    """What a person asks for with an object: its spec, or where its kind has none, all but metadata. That a pod is
+    bound to a node is no change of it."""
+    if isinstance(obj, Pod):
+        return msgspec.structs.replace(obj.spec, nodeName="")
     return obj.spec if hasattr(obj, "spec") else msgspec.structs.replace(obj, metadata=ObjectMeta())
 
 

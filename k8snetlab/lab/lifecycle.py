@@ -10,13 +10,11 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.runner import forget_logs
 from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.agent.workload import PodState, PodWork
-from k8snetlab.api.core import Condition, Node, Pod
+from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.pod_state import observed

@@ -6,7 +6,7 @@ import json
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from world import World, deployment, service
@@ -96,6 +96,7 @@ def test_a_range_that_cannot_be_is_refused_with_its_line(settings: str, said: st
     assert said in problem and problem.startswith(("lab.yaml:6: ", "lab.yaml:5: "))
 
 
+@settings(deadline=None)
 @given(
     length=st.integers(18, 30),
     taken=st.lists(st.tuples(st.integers(0, 2**16 - 1), st.integers(18, 30)), max_size=40),

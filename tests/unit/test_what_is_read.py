@@ -423,7 +423,7 @@ def test_kubectls_order_of_keys(lab: ScriptedClient) -> None:
     lab.objects = [{**obj, "spec": {"type": "ClusterIP", "ports": [{"protocol": "TCP", "port": 80}]}}]
     lines = CliRunner().invoke(app, ["get", "svc", "web", "-o", "yaml"]).stdout.splitlines()
     assert lines[:3] == ["apiVersion: v1", "kind: Service", "metadata:"]
-    assert [line.strip() for line in lines[3:9]] == ["labels:", "a: '2'", "b: '1'", "name: web", "spec:", "ports:"]
+    assert [line.strip() for line in lines[3:9]] == ["labels:", 'a: "2"', 'b: "1"', "name: web", "spec:", "ports:"]
     many = CliRunner().invoke(app, ["get", "svc", "-o", "yaml"]).stdout.splitlines()
     assert [line for line in many if line[0] not in " -"] == ["apiVersion: v1", "items:", "kind: List", "metadata:"]
 
