@@ -36,13 +36,13 @@ GRACE = 2.0
 def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str, Any]]:
     """Removes one lab, or all of this machine; yields progress events, and a last one of type "done" for each lab."""
     need_capabilities()
-    left: list[str] = []
     for name in labs.running() if everything else [labs.choose(lab)]:
-        yield from _down(name)
-        left += [f"{thing.kind} {thing.name}" for thing in _left_of(name)]
-    if left:
-        message = f"not touched, since no ledger has it, but it looks like the lab's: {'; '.join(left)}"
-        yield {"type": "warning", "message": f"{message} (`k8snetlab audit`)"}
+        for event in _down(name):
+            if event["type"] == "done" and (left := _left_of(name)):
+                named = "; ".join(f"{thing.kind} {thing.name}" for thing in left)
+                message = f"not touched, since no ledger has it, but it looks like lab {name}'s: {named}"
+                yield {"type": "warning", "message": f"{message} (`k8snetlab audit`)"}
+            yield event
 
 
 def _left_of(lab: str) -> Sequence[Thing]:

@@ -106,8 +106,8 @@ def state(lab: Lab) -> dict[str, Counter[str]]:
 
 
 def told(command: str, line: str) -> bool:
-    """A legacy table that was used stays in its namespace, empty (DESIGN: only the module's end takes it away)."""
-    return bool(line) and not ("legacy" in command and re.fullmatch(r"\*\w+|COMMIT|:[A-Z]+ ACCEPT", line))
+    """A table that was used stays in its namespace, empty (DESIGN: only a legacy module's end takes it away)."""
+    return bool(line) and not ("save" in command and re.fullmatch(r"\*\w+|COMMIT|:[A-Z]+ ACCEPT", line))
 
 
 def masked(line: str) -> str:
