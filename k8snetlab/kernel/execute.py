@@ -11,7 +11,7 @@ from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operation, SysctlOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
-from k8snetlab.kernel import netns, sysctl
+from k8snetlab.kernel import fault, netns, sysctl
 from k8snetlab.kernel.messages import RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, Request, ifinfmsg
 from k8snetlab.kernel.netlink import Netlink, Refusal
 from k8snetlab.kernel.requests import requests
@@ -67,6 +67,7 @@ class _Execution:
             socket.close()
 
     def take(self, operation: Operation) -> None:
+        fault.point()
         match operation:
             case NetnsOperation():
                 self.flush()
@@ -87,6 +88,7 @@ class _Execution:
 
     def flush(self) -> None:
         """Send what is pending. Raises KernelError."""
+        fault.point()
         pending, self._pending = self._pending, []
         self._unsettled.clear()
         if not pending:

@@ -12,12 +12,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from k8snetlab.errors import AlreadyExistsError, InputError, KernelError, NotFoundError, UnsupportedError
-from k8snetlab.kernel import syscalls
+from k8snetlab.kernel import fault, syscalls
 
 DIRECTORY = Path("/run/netns")
 _OWN = Path("/proc/thread-self/ns/net")
@@ -75,8 +75,10 @@ def create(name: str) -> None:
     target = path(name)
     try:
         make_directory()
+        fault.point()
         _claim(target, name)
         try:
+            fault.point()
             with _returning():
                 syscalls.unshare(syscalls.CLONE_NEWNET)
                 syscalls.mount(str(_OWN), str(target), "none", syscalls.MS_BIND)
@@ -92,8 +94,10 @@ def delete(name: str) -> None:
     target = path(name)
     try:
         with contextlib.suppress(FileNotFoundError):
+            fault.point()
             if _mounted(target):
                 syscalls.umount(str(target))
+            fault.point()
             target.unlink()
     except OSError as error:
         raise _refused(f"ip netns del {name}", error) from error
@@ -152,27 +156,31 @@ def enter_and_exec(
     os.execvpe(argv[0], list(argv), dict(environment))
 
 
-def make_directory() -> bool:
+def make_directory(announce: Callable[[], None] = lambda: None) -> bool:
     """Make /run/netns a shared mount point as iproute2 does, so that every mount namespace sees new names and
-    deleted ones are freed everywhere. True when it was not one before, and `remove_directory` is then its undoing.
+    deleted ones are freed everywhere. True when it was not one before, and `remove_directory` is then its undoing;
+    `announce` is called beforehand in that case.
     """
     with contextlib.suppress(OSError):
         syscalls.mount("", str(DIRECTORY), "none", syscalls.MS_SHARED | syscalls.MS_REC)
         return False
+    announce()
+    fault.point()
     DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    fault.point()
     syscalls.mount(str(DIRECTORY), str(DIRECTORY), "none", syscalls.MS_BIND | syscalls.MS_REC)
     syscalls.mount("", str(DIRECTORY), "none", syscalls.MS_SHARED | syscalls.MS_REC)
     return True
 
 
 def remove_directory() -> bool:
-    """Undo `make_directory` when no namespace is left; True when it did."""
+    """Undo `make_directory`, or as much of it as was done, when no namespace is left; True when it did."""
     if names():
         return False
-    try:  # Path.is_mount does not see a mount of a file system below itself
+    fault.point()
+    with contextlib.suppress(OSError):  # Path.is_mount does not see a mount of a file system below itself
         syscalls.umount(str(DIRECTORY))
-    except OSError:
-        return False
+    fault.point()
     with contextlib.suppress(OSError):
         DIRECTORY.rmdir()
     return True

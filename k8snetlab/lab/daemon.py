@@ -60,10 +60,8 @@ class Daemon:
         self._supervisor = Supervisor()
 
     async def run(self) -> None:
-        if netns.make_directory():
-            self._ledger.own_netns_directory()
-        if modules.load_bridge_filter():
-            self._ledger.own_bridge_filter()
+        netns.make_directory(self._ledger.own_netns_directory)
+        modules.load_bridge_filter(self._ledger.own_bridge_filter)
         supervisor, loop = self._supervisor, asyncio.get_running_loop()
         loop.set_exception_handler(supervisor.unseen)
         kubelet = KubeletLink(self._paths, self._ledger, self._states_changed, supervisor)

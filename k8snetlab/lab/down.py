@@ -13,7 +13,7 @@ from typing import Any
 from k8snetlab.agent import removal
 from k8snetlab.agent.container import LOGS
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import cgroups, modules, netns, processes
+from k8snetlab.kernel import cgroups, fault, modules, netns, processes
 from k8snetlab.kernel.inventory import Thing
 from k8snetlab.kernel.read import cables
 from k8snetlab.lab import labs
@@ -122,10 +122,8 @@ def remove(lab: str) -> Iterator[dict[str, Any]]:
         removal.remove_cables(ends)
         removal.remove(ledger.additions)
         ledger.release_additions()
-    shutil.rmtree(paths.directory, ignore_errors=True)
-    with contextlib.suppress(OSError):  # other labs are in it
-        root().rmdir()
-    _give_back(ledger)
+    _give_back(ledger, lab)
+    _remove_directory(paths)
     yield {"type": "done", "lab": lab, "namespaces": len(names), "processes": len(pids)}
 
 
@@ -147,9 +145,26 @@ def _workloads(paths: LabPaths, names: list[str]) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def _give_back(ledger: Ledger) -> None:
+def _remove_directory(paths: LabPaths) -> None:
+    """The ledger last: for as long as anything of the lab is left it can be taken down again."""
+    entries = (
+        [entry for entry in paths.directory.iterdir() if entry != paths.ledger] if paths.directory.exists() else []
+    )
+    for entry in entries:
+        fault.point()
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    fault.point()
+    shutil.rmtree(paths.directory, ignore_errors=True)
+    with contextlib.suppress(OSError):  # other labs are in it
+        root().rmdir()
+
+
+def _give_back(ledger: Ledger, lab: str) -> None:
     """What labs share, when this lab brought it and is the last; else the next one to use it inherits the duty."""
-    heirs = labs.running()
+    heirs = [name for name in labs.running() if name != lab]
     for brought, own, undo in (
         (ledger.made_netns_directory, Ledger.own_netns_directory, netns.remove_directory),
         (ledger.loaded_bridge_filter, Ledger.own_bridge_filter, modules.unload_bridge_filter),

@@ -18,6 +18,7 @@ import msgspec
 
 from k8snetlab.agent.additions import AddedFile, Addition, OwnedNetns
 from k8snetlab.errors import AlreadyExistsError
+from k8snetlab.kernel import fault
 from k8snetlab.lab.processes import ProcessId
 
 
@@ -194,6 +195,7 @@ class Ledger:
     def _append(self, lines: list[_Line]) -> None:
         if not lines:
             return
+        fault.point()
         with self._held() as fd:
             os.write(fd, _encoded(lines))
             os.fsync(fd)

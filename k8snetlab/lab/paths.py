@@ -9,6 +9,7 @@ from pathlib import Path
 
 from k8snetlab.api.core import Pod
 from k8snetlab.errors import InputError
+from k8snetlab.kernel import fault
 
 DEFAULT = Path("/run/k8snetlab")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -64,6 +65,9 @@ class LabPaths:
 
     def create(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fault.point()
+        self.ledger.touch(mode=0o600)  # what has a ledger can be taken down
+        fault.point()
         self.pod_logs.mkdir(mode=0o700, exist_ok=True)
         self.xtables_locks.mkdir(mode=0o700, exist_ok=True)
         self.daemon_log.touch(mode=0o600)
