@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from pathlib import Path
 
 import pytest
 
 from k8snetlab.agent.supervision import Supervisor
-from k8snetlab.errors import KernelError
+from k8snetlab.errors import DaemonError, KernelError
+from k8snetlab.lab.kubelet import KubeletLink
+from k8snetlab.lab.ledger import Ledger
+from k8snetlab.lab.paths import LabPaths
 
 pytestmark = pytest.mark.anyio
 QUICK = (0.001, 0.002)
@@ -116,3 +120,15 @@ async def test_a_task_that_nobody_has_asked_is_told_of_too(caplog: pytest.LogCap
         gc.collect()
     loop.set_exception_handler(before)
     assert [(f.name, f.cause) for f in supervisor.failures] == [("chore", "ValueError: nobody looks")]
+
+
+async def test_a_kubelet_that_ends_at_once_is_a_failure_and_is_not_started_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot listen: its socket's name is too long for a socket."""
+    monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path / ("long" * 30)))
+    paths = LabPaths("lab")
+    paths.create()
+    link = KubeletLink(paths, Ledger(paths.ledger), lambda _: None, Supervisor())
+    with pytest.raises(DaemonError, match="ended with"):
+        await link.run()
