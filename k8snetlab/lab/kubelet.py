@@ -20,6 +20,8 @@ from k8snetlab.lab.ledger import Ledger, let_begin
 from k8snetlab.lab.paths import LabPaths
 
 log = logging.getLogger(__name__)
+GRACE = 2.0
+"""Seconds that a kubelet gets between SIGTERM and SIGKILL."""
 START = 60.0
 """Seconds that a kubelet may take to answer, as `up.START` gives a daemon."""
 
@@ -68,18 +70,21 @@ class KubeletLink:
         let_begin(self._process, self._ledger, "kubelet")
 
     async def run(self) -> None:
-        """Keeps the line up, starting the kubelet anew when it has died. Raises DaemonError for one that ends at once."""
+        """Keeps the line up, starting the kubelet anew when it has died. Raises DaemonError for one that ends at once.
+
+        One that an earlier version has left, and that says what this one cannot read, is replaced.
+        """
         began = asyncio.get_running_loop().time()
         while True:
             self.start()
             try:
                 reader, self._writer = await asyncio.open_unix_connection(self._paths.kubelet_socket, limit=1 << 26)
             except OSError:
+                await asyncio.sleep(0.005)
                 if self._process is not None and self._process.poll() is not None:
                     raise DaemonError(f"the kubelet ended with {self._process.returncode} before it answered") from None
                 if asyncio.get_running_loop().time() - began > START:
                     raise DaemonError(f"the kubelet does not answer after {START:.0f} s") from None
-                await asyncio.sleep(0.005)
                 continue
             ending = False
             try:
@@ -87,6 +92,10 @@ class KubeletLink:
             except ConnectionError:
                 log.warning("the kubelet went away; it is started again")
                 began = asyncio.get_running_loop().time()
+            except msgspec.MsgspecError as error:
+                log.warning("the kubelet is another version's (%s); it is replaced, and its pods begin anew", error)
+                if process := self._ledger.alive("kubelet"):
+                    await asyncio.to_thread(process.stop, GRACE)
             except asyncio.CancelledError:
                 ending = True
                 raise

@@ -6,6 +6,7 @@ The stream is in the file of the run, and what is older in parts beside it (`age
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -29,10 +30,13 @@ async def read(
         at = stream.begin() if last < 0 else _start_of_last(stream, last)
         while True:
             over = not follow or ended()
-            while data := stream.read(at, BLOCK):
-                at += len(data)
-                yield data
+            while at < stream.end():
                 at = stream.begin(at)
+                if data := stream.read(at, BLOCK):
+                    at += len(data)
+                    yield data
+                else:  # rotated away in this moment: what is kept now begins further on
+                    await asyncio.sleep(0)
             if over:
                 return
             await asyncio.sleep(0.1)
@@ -64,18 +68,24 @@ class Stream:
         kept = begin_of(self._fd, max(at, self.end()), at)
         if kept <= at:
             return at
-        starts = [max(at, end - part.stat().st_size) for part, end in self._parts() if end > at]
-        return min([kept, *starts])
+        starts = [kept]
+        for part, end in self._parts():
+            with contextlib.suppress(FileNotFoundError):
+                starts += [max(at, end - part.stat().st_size)] if end > at else []
+        return min(starts)
 
     def read(self, at: int, most: int) -> bytes:
-        """Some bytes from `at` on, of which the first must be kept; b"" at the end."""
+        """Some bytes from `at` on; b"" at the end, and where the first is no longer kept."""
         if begin_of(self._fd, max(at, self.end()), at) <= at:
             return os.pread(self._fd, most, at)
         for part, end in self._parts():
             if end > at:
-                with part.open("rb") as file:
-                    file.seek(at - end, os.SEEK_END)
-                    return file.read(most)
+                with contextlib.suppress(FileNotFoundError), part.open("rb") as file:
+                    begin = end - os.fstat(file.fileno()).st_size
+                    if at >= begin:
+                        file.seek(at - begin)
+                        return file.read(most)
+                return b""
         return b""
 
     def _parts(self) -> list[tuple[Path, int]]:

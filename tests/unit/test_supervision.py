@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from k8snetlab.errors import DaemonError, KernelError
 from k8snetlab.lab.kubelet import KubeletLink
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.processes import ProcessId
 
 pytestmark = pytest.mark.anyio
 QUICK = (0.001, 0.002)
@@ -132,3 +135,38 @@ async def test_a_kubelet_that_ends_at_once_is_a_failure_and_is_not_started_witho
     link = KubeletLink(paths, Ledger(paths.ledger), lambda _: None, Supervisor())
     with pytest.raises(DaemonError, match="ended with"):
         await link.run()
+    assert link._process and link._process.wait(10)
+
+
+async def test_a_kubelet_of_another_version_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path))
+    paths = LabPaths("lab")
+    paths.create()
+    ledger = Ledger(paths.ledger)
+    old = subprocess.Popen(["sleep", "1000"])
+    process = ProcessId.of(old.pid)
+    assert process
+    ledger.own_process("kubelet", process)
+    said = b'{"id":1,"states":[{"uid":"x","containers":[{"name":"c","state":"running"}]}]}\n'
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(said)
+        await reader.read()
+
+    server = await asyncio.start_unix_server(answer, paths.kubelet_socket)
+    link = KubeletLink(paths, ledger, lambda _: None, Supervisor())
+    running = asyncio.create_task(link.run())
+    try:
+        assert await asyncio.to_thread(old.wait, 20) == -signal.SIGTERM
+        server.close()
+        async with asyncio.timeout(20):
+            assert await link.request("run") == ()
+        assert link.pid not in (None, old.pid)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        for owned in ledger.processes:
+            owned.process.stop(1)
+        if link._process:
+            link._process.wait(10)
