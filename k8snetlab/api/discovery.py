@@ -10,6 +10,8 @@ from k8snetlab.api.meta import Object, Port, Required, Value, always
 SERVICE_NAME = "kubernetes.io/service-name"
 """Label: the Service an EndpointSlice belongs to."""
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
+"""Label of Endpoints of which no EndpointSlice is to be made."""
 
 
 class EndpointConditions(Value):

@@ -68,11 +68,12 @@ def _ends_well(hop: Json) -> bool:
 
 
 def _told(hop: Json) -> Iterator[str]:
-    wrapped = False
+    wrapped, ended = False, ""
     for decision in hop["decisions"]:
         what, text, owner = decision["what"], decision["text"], decision.get("owner", "")
         match what:
             case "rule":
+                ended = text if text.startswith(ENDING) else ""
                 yield from _rule(text, owner, hop)
             case "route" if not wrapped:
                 yield "route " + _route(decision.get("entry") or text, hop["interface"])
@@ -85,7 +86,7 @@ def _told(hop: Json) -> Iterator[str]:
                 yield f"conntrack makes it {text.rpartition(' becomes ')[2]}"
             case "deliver":
                 yield text.removesuffix(f" in {hop['place']}")
-            case "stop" | "mixed":
+            case "stop" | "mixed" if not (ended and ended in text):
                 yield text
             case "flood" if "nobody" in text:
                 yield text

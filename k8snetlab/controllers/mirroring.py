@@ -11,6 +11,7 @@ from k8snetlab.api.core import EndpointAddress, Endpoints, IPFamily, Service
 from k8snetlab.api.discovery import (
     MANAGED_BY,
     SERVICE_NAME,
+    SKIP_MIRROR,
     Endpoint,
     EndpointConditions,
     EndpointSlice,
@@ -22,7 +23,6 @@ from k8snetlab.controllers.changes import remove
 from k8snetlab.controllers.endpoint_slices import Ports, arrange
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
-SKIP = "endpointslice.kubernetes.io/skip-mirror"
 MAX_ENDPOINTS = 1000
 _FAMILIES: tuple[IPFamily, ...] = ("IPv4", "IPv6")
 _READY, _NOT_READY = EndpointConditions(ready=True), EndpointConditions(ready=False)
@@ -35,7 +35,7 @@ def sync(service: Service, now: Snapshot) -> Iterator[Change]:
         for s in now.select(EndpointSlice, slices_by_service, service.key).values()
         if s.metadata.labels.get(MANAGED_BY) == MANAGER
     ]
-    if endpoints is None or endpoints.metadata.labels.get(SKIP) == "true":
+    if endpoints is None or endpoints.metadata.labels.get(SKIP_MIRROR) == "true":
         for slice_ in mine:
             yield from remove(slice_, now)
         return

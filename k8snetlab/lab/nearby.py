@@ -8,6 +8,7 @@ from k8snetlab.api.apps import Deployment
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.trace.emptiness import empty
 from k8snetlab.wording import near, nearest
 
 LISTED = 6
@@ -55,9 +56,13 @@ def target(snapshot: Snapshot, name: str) -> str:
 
 
 def port(snapshot: Snapshot, address: str, number: int, protocol: str) -> str:
-    """What a Service's or pod's address has instead of a port: "the Service has port 80"; "" where it has it."""
+    """What a Service's or pod's address has instead of a port: "the Service has port 80", or why the Service's port has
+    no endpoints; "" where the port is there."""
     for service in snapshot.all(Service).values():
         if address in service.clusterIPs:
+            held = next((p for p in service.spec.ports if (p.port, p.protocol) == (number, protocol)), None)
+            if held and (reason := empty(snapshot, service, held)):
+                return f"Service {service.short_name} has no endpoints: {reason.why}"
             ports: list[tuple[int, str]] = [(p.port, p.protocol) for p in service.spec.ports]
             return _instead(f"Service {service.short_name}", ports, number, protocol)
     for pod in snapshot.all(Pod).values():

@@ -189,6 +189,7 @@ async def _probe(place: Place, target: Target, snapshot: Snapshot, timeout: floa
         error = os.strerror(refused.errno).lower() if refused.errno else str(refused)
     except K8sNetLabError as missing:
         error = missing.message
+    how = seen(answer is not None, error)
     if error and target.protocol == ICMP:
         error = no_echo(snapshot, target.address) or error
     elif error and (instead := nearby.port(snapshot, target.address, target.port, target.protocol)):
@@ -204,7 +205,7 @@ async def _probe(place: Place, target: Target, snapshot: Snapshot, timeout: floa
         port=target.port,
         protocol=target.protocol,
         reached=reached,
-        seen=seen(reached, error),
+        seen=how,
         answeredBy=str(said.get("pod", "")),
         answeredNode=str(said.get("node", "")),
         answeredIP=str(said.get("ip", "")),
@@ -347,6 +348,12 @@ def _service_choice(snapshot: Snapshot, services: list[Service], port: int | Non
     chosen = chosen or ([t for t in found if port is None] if found else [])
     if not chosen and port is not None and service.clusterIPs:
         return [Target(service.name, "clusterIP", service.clusterIPs[0], port, protocol)]
+    if not chosen and service.spec.type == "ExternalName":
+        named = service.spec.externalName
+        raise InputError(
+            f"service {service.name} is of type ExternalName: a name, {named}, and no address",
+            "ask an address instead; only DNS knows such a Service",
+        )
     if not chosen:
         raise InputError(f"service {service.name} has no cluster IP", "probe one of its pods instead")
     return chosen[:1]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from k8snetlab.api.addressing import split
-from k8snetlab.api.core import Container, Node, Pod, Service, ServicePort
-from k8snetlab.api.discovery import Endpoint, EndpointSlice
+from k8snetlab.api.core import Container, Endpoints, Node, Pod, Service, ServicePort
+from k8snetlab.api.discovery import SERVICE_NAME, Endpoint, EndpointSlice
 from k8snetlab.api.problems import title
 from k8snetlab.api.selection import pods_by_ip, pods_of, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
@@ -49,6 +49,11 @@ def lonely(snapshot: Snapshot) -> Iterator[str]:
         key = slice_.service_key
         if key and snapshot.get(Service, key[1], key[0]) is None:
             yield f"{title(slice_)}{at(slice_)} is of Service {'/'.join(key)}, which there is not: nobody uses it"
+        elif key is None:
+            yield f"{title(slice_)}{at(slice_)} is of no Service: it lacks the label {SERVICE_NAME}; nobody uses it"
+    for endpoints in snapshot.all(Endpoints).values():
+        if endpoints.subsets and snapshot.get(Service, endpoints.name, endpoints.namespace) is None:
+            yield f"{title(endpoints)}{at(endpoints)} is of no Service, as there is none of its name: nobody uses it"
 
 
 def closed(snapshot: Snapshot) -> Iterator[Finding]:

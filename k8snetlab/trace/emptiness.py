@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
-from k8snetlab.api.core import ContainerPort, Pod, Service, ServicePort
-from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.core import ContainerPort, Endpoints, Pod, Service, ServicePort
+from k8snetlab.api.discovery import SERVICE_NAME, SKIP_MIRROR, EndpointSlice
 from k8snetlab.api.ignored import Ignored, makers_of
 from k8snetlab.api.meta import Object
 from k8snetlab.api.pod_state import shown_status
@@ -35,9 +35,11 @@ def empty(snapshot: Snapshot, service: Service, port: ServicePort) -> Empty | No
     """None where the port has an endpoint that is used."""
     slices = [*snapshot.select(EndpointSlice, slices_by_service, service.key).values()]
     serving = [s for s in slices if any((p.name, p.protocol) == (port.name, port.protocol) and p.port for p in s.ports)]
-    if any(_usable(slice_) for slice_ in serving):
+    if any(_usable(slice_) and _of_its_family(service, slice_) for slice_ in serving):
         return None
-    return _unselected(snapshot, service, port) if service.spec.selector else _unwritten(slices, serving, port)
+    if service.spec.selector:
+        return _unselected(snapshot, service, port)
+    return _unwritten(snapshot, service, port, slices, serving)
 
 
 def _usable(slice_: EndpointSlice) -> bool:
@@ -45,18 +47,46 @@ def _usable(slice_: EndpointSlice) -> bool:
     return any(c.ready is not False or (c.serving is not False and c.terminating) for c in conditions)
 
 
-def _unwritten(slices: list[EndpointSlice], serving: list[EndpointSlice], port: ServicePort) -> Empty:
+def _of_its_family(service: Service, slice_: EndpointSlice) -> bool:
+    """Whether kube-proxy reads the slice for the Service: it has rules for the families of its cluster IPs only."""
+    return (
+        service.spec.clusterIP == "None" or not service.spec.ipFamilies or slice_.addressType in service.spec.ipFamilies
+    )
+
+
+def _unwritten(
+    snapshot: Snapshot, service: Service, port: ServicePort, slices: list[EndpointSlice], serving: list[EndpointSlice]
+) -> Empty:
     """Of a Service without selector, whose endpoints a person writes."""
     held = [s for s in slices if s.endpoints]
     if not held:
-        return Empty("it has no selector, and nobody wrote endpoints for it", True)
-    if any(s.endpoints for s in serving):
+        return _unlabelled(snapshot, service) or Empty("it has no selector, and nobody wrote endpoints for it", True)
+    if not any(_of_its_family(service, s) for s in held):
+        types, families = sorted({s.addressType for s in held}), " and ".join(service.spec.ipFamilies)
+        return Empty(
+            f"its EndpointSlices hold {' and '.join(types)} addresses, and its cluster IP is {families}: kube-proxy "
+            "uses none of them",
+            False,
+        )
+    if any(s.endpoints and _of_its_family(service, s) for s in serving):
         return Empty("its endpoints are written as not ready", True)
     known = sorted({f"{p.name or 'unnamed'} ({p.protocol})" for s in held for p in s.ports})
     wanted = f"named {port.name}" if port.name else "without a name"
     return Empty(
         f"its EndpointSlices have no {port.protocol} port {wanted} (ports: {', '.join(known) or 'none'})", False
     )
+
+
+def _unlabelled(snapshot: Snapshot, service: Service) -> Empty | None:
+    """Endpoints that were meant for the Service, by their name, and are not taken for its own."""
+    written = snapshot.get(Endpoints, service.name, service.namespace)
+    if written and written.subsets and written.metadata.labels.get(SKIP_MIRROR) == "true":
+        return Empty(f"no EndpointSlice is made of {title(written)}: it has the label {SKIP_MIRROR}", True)
+    for slice_ in snapshot.all(EndpointSlice).values():
+        alike = slice_.name == service.name or slice_.name.startswith(f"{service.name}-")
+        if slice_.namespace == service.namespace and alike and slice_.service_key is None:
+            return Empty(f"{title(slice_)} is not its own: it lacks the label {SERVICE_NAME}: {service.name}", False)
+    return None
 
 
 def _unselected(snapshot: Snapshot, service: Service, port: ServicePort) -> Empty:

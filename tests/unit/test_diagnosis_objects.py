@@ -206,3 +206,31 @@ def test_pods_that_have_ended_behind_a_service(phase: str, meant: bool) -> None:
     assert reason and reason.meant == meant and f"its pods have ended: once ({phase})" in reason.why
     assert bool(said(snapshot)) != meant
     assert bool([*diagnose_objects.lonely(snapshot)]) == meant
+
+
+def test_written_endpoints_of_a_family_that_the_service_has_not() -> None:
+    six = written('"fd00::9"').replace("addressType: IPv4", "addressType: IPv6")
+    (message,) = said(snapshot_of(six))
+    assert message.endswith(
+        "its EndpointSlices hold IPv6 addresses, and its cluster IP is IPv4: kube-proxy uses none of them"
+    )
+    (message,) = said(snapshot_of(written("db.example").replace("addressType: IPv4", "addressType: FQDN")))
+    assert "hold FQDN addresses" in message
+
+
+def test_written_endpoints_that_are_nobodys() -> None:
+    unlabelled = written("198.18.0.254").replace(", labels: {kubernetes.io/service-name: db}", "")
+    snapshot = snapshot_of(unlabelled)
+    (message,) = said(snapshot)
+    assert message.endswith(
+        "EndpointSlice default/db-1 is not its own: it lacks the label kubernetes.io/service-name: db"
+    )
+    assert any("is of no Service: it lacks the label" in note for note in diagnose_objects.lonely(snapshot))
+    subset = "subsets: [{addresses: [{ip: 198.18.0.254}], ports: [{port: 80}]}]"
+    text = "---\n{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {ports: [{port: 80}]}}\n---\n"
+    other = f"{{apiVersion: v1, kind: Endpoints, metadata: {{name: dbs}}, {subset}}}\n"
+    notes = [*diagnose_objects.lonely(snapshot_of(text + other))]
+    assert len(notes) == 2 and "is of no Service, as there is none of its name" in notes[1]
+    skipped = "metadata: {name: db, labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}}"
+    (note,) = diagnose_objects.lonely(snapshot_of(text + other.replace("metadata: {name: dbs}", skipped)))
+    assert "no EndpointSlice is made of Endpoints default/db" in note

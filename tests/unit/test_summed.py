@@ -34,6 +34,20 @@ def test_where_it_ends_is_said_with_the_reason() -> None:
     assert told(lost)[4].split(maxsplit=1) == ["node1", "✗ no route to 10.0.0.9 in node1"]
 
 
+def test_a_rule_that_ends_it_is_told_once() -> None:
+    lost = answer()
+    way = lost["ways"][0]
+    rule = {
+        "what": "rule",
+        "text": "REJECT: filter FORWARD > KUBE-SERVICES, rule 6",
+        "owner": "Service default/w, w.yaml:3",
+    }
+    stop = {"what": "stop", "text": f"node1: {rule['text']} ({rule['owner']})"}
+    way["there"] = [way["there"][0], hop("node1", "", "", "10.0.0.9", decisions=[rule, stop])]
+    lost["observed"] = None
+    assert told(lost)[4] == "  node1  ✗ REJECT: filter FORWARD > KUBE-SERVICES, rule 6 (Service default/w)"
+
+
 def test_what_is_delivered_is_said_at_the_last_device() -> None:
     fine = answer()
     way = fine["ways"][0]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import world
+from msgspec.structs import replace
 
-from k8snetlab.api.core import Pod, Service
+from k8snetlab.api.core import Pod, Service, ServicePort, ServiceSpec
+from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab import nearby
@@ -121,3 +123,17 @@ def test_labels_that_are_none_are_not_listed() -> None:
     )
     loaded = load([("a.yaml", text + world.service("web").replace("app: web", "app: webb"))])
     assert any("(there are app=web)" in str(warning) for warning in loaded.warnings)
+
+
+def test_why_a_port_of_a_service_is_not_answered(snapshot: Snapshot) -> None:
+    service = Service(
+        metadata=ObjectMeta(name="alone", namespace="default"),
+        spec=ServiceSpec(clusterIP="10.254.1.1", clusterIPs=("10.254.1.1",), ports=(ServicePort(port=80),)),
+    )
+    with_it = snapshot.changed([(Service, service.key, service)], 2)
+    told = nearby.port(with_it, "10.254.1.1", 80, "TCP")
+    assert told == "Service alone has no endpoints: it has no selector, and nobody wrote endpoints for it"
+    named = replace(service, spec=ServiceSpec(type="ExternalName", externalName="db.example"))
+    with pytest.raises(K8sNetLabError) as refused:
+        find_targets(snapshot.changed([(Service, named.key, named)], 2), "svc/alone", 80, "TCP")
+    assert refused.value.message == "service alone is of type ExternalName: a name, db.example, and no address"
