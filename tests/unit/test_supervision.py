@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
@@ -153,6 +154,9 @@ async def test_a_kubelet_of_another_version_is_replaced(tmp_path: Path, monkeypa
         await reader.readline()
         writer.write(said)
         await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_unix_server(answer, paths.kubelet_socket)
     link = KubeletLink(paths, ledger, lambda _: None, Supervisor())
