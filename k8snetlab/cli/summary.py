@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from k8snetlab.lab.client import Client
 
 Object = Mapping[str, Any]
+ALIKE = 3
+"""Problems of one kind and reason that are told one by one."""
 
 
 def of(name: str, client: Client, outcome: Mapping[str, Any], seconds: float) -> str:
@@ -149,8 +151,22 @@ def status(state: Mapping[str, Any]) -> str:
         if node["agent"].get("error") and error not in state.get("problems", ()):
             lines += ["", error]
     if state.get("problems"):
-        lines += ["", "problems:", *(f"  {problem}" for problem in state["problems"])]
+        lines += ["", "problems:", *(f"  {problem}" for problem in _alike(state["problems"]))]
     return "\n".join(lines)
+
+
+def _alike(problems: Sequence[str]) -> list[str]:
+    """The problems; of many things with the same trouble ("pod default/x: no free address") the first few."""
+    seen: dict[str, list[str]] = {}
+    for problem in problems:
+        kind, why = problem.partition(" ")[0], problem.partition(": ")[2]
+        seen.setdefault(f"{kind} {why}" if why else problem, []).append(problem)
+    found: list[str] = []
+    for told in seen.values():
+        found += told[:ALIKE]
+        if len(told) > ALIKE:
+            found.append(f"and {len(told) - ALIKE} more like this")
+    return found
 
 
 def _packed(facts: Sequence[str]) -> list[str]:

@@ -14,10 +14,12 @@ from k8snetlab.api.addressing import Network, address, network, split
 from k8snetlab.api.core import Node, Pod, PodIP
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Change, Snapshot
-from k8snetlab.controllers.changes import Answer, active, each, put
+from k8snetlab.controllers.changes import Answer, active, each, put, told
 
 LAST_RESERVED = "k8snetlab/last-reserved-ip"
 """Annotation of a Node: the last address given in each of its subnets, separated by commas."""
+SANDBOX, COMPONENT = "FailedCreatePodSandBox", "kubelet"
+"""It is kubelet that calls the CNI plugin, and its Event that tells of the failure."""
 
 
 def without_address(pod: Pod) -> Iterable[str]:
@@ -70,7 +72,7 @@ def _misplaced(node: Node, now: Snapshot) -> list[Pod]:
     ]
 
 
-def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Change]:
+def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Answer]:
     subnets = [network(cidr) for cidr in node.podCIDRs]
     moving = {pod.key for pod in waiting}
     used = {ip for pod in now.select(Pod, pods_by_node, node.name).values() if pod.key not in moving for ip in pod.ips}
@@ -87,6 +89,7 @@ def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Change]:
         if message:
             if pod.status.message != message:
                 yield put(replace(pod, status=replace(pod.status, message=message)))
+                yield told(pod, pod, "Warning", SANDBOX, f"Failed to create pod sandbox: {message}", COMPONENT)
             continue
         last = {subnet: offset for subnet, offset in given.items() if offset is not None}
         ips = tuple(str(subnet[offset]) for subnet, offset in last.items())

@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+
+from msgspec.structs import replace
 
 from k8snetlab.api.core import Pod
 from k8snetlab.api.events import WARNING, Event, by_object
-from k8snetlab.api.meta import Object
+from k8snetlab.api.meta import Object, OwnerReference
 from k8snetlab.api.pod_state import shown_status, trouble
 from k8snetlab.api.selection import services_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.trace.finding import Finding
 from k8snetlab.trace.owners import Owners
 
+MOST = 3
+"""Pods of one controller with the same trouble that are told of one by one."""
+
 
 def pods(snapshot: Snapshot) -> Iterator[Finding]:
-    """Those that are not ready, and those that failed behind a Service. A pod that is being deleted is none."""
+    """Those that are not ready, and those that failed behind a Service. A pod that is being deleted is none.
+
+    Pods of one controller that all wait for the same thing on the same node are one finding, named after the first.
+    """
+    alike: dict[Hashable, list[tuple[Pod, Finding]]] = {}
+    for pod, finding in _each(snapshot):
+        why = finding.message.partition(": ")[2]
+        owner = _controller_of(pod)
+        group = (pod.namespace, owner.kind, owner.name) if owner else pod.key
+        alike.setdefault((group, finding.fault, finding.node, why, finding.consequence), []).append((pod, finding))
+    for members in alike.values():
+        if len(members) <= MOST:
+            yield from (finding for _, finding in members)
+            continue
+        pod, first = members[0]
+        owner = _controller_of(pod)
+        others = f"{len(members) - 1} more of {owner.kind} {owner.name}" if owner else ""
+        name = f"pod {pod.namespace}/{pod.name}"
+        yield replace(first, message=first.message.replace(name, f"{name} and {others}", 1))
+
+
+def _controller_of(pod: Pod) -> OwnerReference | None:
+    return next((owner for owner in pod.metadata.ownerReferences if owner.controller), None)
+
+
+def _each(snapshot: Snapshot) -> Iterator[tuple[Pod, Finding]]:
     owners = Owners(snapshot)
     for pod in snapshot.all(Pod).values():
         failed = pod.status.phase == "Failed" and bool(services_of(pod, snapshot))
@@ -23,17 +53,20 @@ def pods(snapshot: Snapshot) -> Iterator[Finding]:
             continue
         name, why = f"{pod.namespace}/{pod.name}", _why(snapshot, pod)
         fault = "failed" if failed else "waiting" if pod.spec.nodeName else "pending"
-        yield Finding(
-            "pod",
-            fault,
-            pod.spec.nodeName,
-            name,
-            f"pod {name}: {why}",
-            _consequence(snapshot, pod),
-            f"k8snetlab logs {pod.name} -n {pod.namespace}"
-            if failed or _has_run(pod)
-            else f"k8snetlab get events -n {pod.namespace}",
-            owner=owners.of(pod),
+        yield (
+            pod,
+            Finding(
+                "pod",
+                fault,
+                pod.spec.nodeName,
+                name,
+                f"pod {name}: {why}",
+                _consequence(snapshot, pod),
+                f"k8snetlab logs {pod.name} -n {pod.namespace}"
+                if failed or _has_run(pod)
+                else f"k8snetlab get events -n {pod.namespace}",
+                owner=owners.of(pod),
+            ),
         )
 
 

@@ -603,3 +603,11 @@ def test_delete_of_many_has_to_be_asked_for(lab: ScriptedClient) -> None:
     assert "no --all" in str(refusal("delete", "-f", "x.yaml", "--all"))
     assert call("delete", "pods", "--all").exit_code == 0
     assert call("delete", "deploy", "--all").stderr.strip() == "No resources found"
+
+
+def test_status_tells_of_many_pods_with_one_trouble_in_short(lab: ScriptedClient) -> None:
+    full = [f"pod default/p{number}: no free address in 10.244.1.0/29" for number in range(9)]
+    lab.answers["status"] = {**STATUS, "problems": [*full, "node1: away"]}
+    told = call("status").stdout.splitlines()
+    at = told.index("problems:")
+    assert told[at + 1 :] == [*(f"  {line}" for line in full[:3]), "  and 6 more like this", "  node1: away"]

@@ -395,6 +395,9 @@ def test_a_full_subnet_leaves_pods_pending_until_one_goes() -> None:
     last = world.pods()[-1]
     assert (last.ips, last.status.phase) == ((), "Pending")
     assert last.status.message == "no free address in 10.244.9.0/29"
+    (note,) = (n for w in world.history for n in w.notes if n.reason == "FailedCreatePodSandBox")
+    assert (note.type, note.object.name) == ("Warning", last.name)
+    assert note.message == "Failed to create pod sandbox: no free address in 10.244.9.0/29"
     world.delete(world.pods()[2])
     world.settle()
     assert world.pods()[-1].ips == ()

@@ -234,3 +234,12 @@ def test_written_endpoints_that_are_nobodys() -> None:
     skipped = "metadata: {name: db, labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}}"
     (note,) = diagnose_objects.lonely(snapshot_of(text + other.replace("metadata: {name: dbs}", skipped)))
     assert "no EndpointSlice is made of Endpoints default/db" in note
+
+
+def test_many_pods_of_one_controller_with_one_trouble_are_one_finding() -> None:
+    lab = world.LAB % "[{name: a, podCIDR: 10.244.9.0/29}]"
+    snapshot = world.World(lab + world.deployment("many", 12)).run().snapshot
+    (finding,) = diagnose_pods.pods(snapshot)
+    assert finding.message.startswith("pod default/many-")
+    assert " and 6 more of ReplicaSet many-" in finding.message
+    assert finding.message.endswith(": no free address in 10.244.9.0/29")

@@ -92,7 +92,7 @@ class Places:
                 "it has not been started again yet: `k8snetlab logs` without --previous",
             )
         if not kept:
-            if chosen.command and pod.status.phase == "Pending":
+            if pod.status.phase == "Pending":
                 raise _waiting(pod, chosen.name)
             yield b""
             return
