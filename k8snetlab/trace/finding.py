@@ -9,6 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 _SOURCE = re.compile(r", (\S+:\d+)$")
+_FORWARDING = re.compile(r"net\.ipv4\.conf\.[^.]+\.forwarding")
+"""What the kernel sets for every device when net.ipv4.ip_forward is changed."""
 TIERS = (
     "namespace",
     "link",
@@ -125,6 +127,8 @@ def _causes(cause: Finding, effect: Finding) -> bool:
         case "address":
             stands = effect.kind in ("route", "neighbour", "address") and effect.device == cause.device
             return stands and cause.fault == "missing"
+        case "sysctl":
+            return cause.object == "net.ipv4.ip_forward" and bool(_FORWARDING.fullmatch(effect.object))
         case "endpoint":
             return effect.kind == "conntrack" and effect.object.rpartition(" ")[2] in cause.message
         case "table":

@@ -79,6 +79,14 @@ def test_every_noun_is_missed(lab: Lab) -> None:
         assert told(one) == [("sysctl", "wrong", key)] and " is 7, not " in one[0].message
 
 
+def test_what_the_kernel_sets_along_goes_with_it(lab: Lab) -> None:
+    along = {key: "0" for key in lab.node.sysctls if key.endswith(".forwarding") and key.startswith("net.ipv4.conf.")}
+    assert len(along) > 1
+    (one,) = found(lab, sysctls=lab.node.sysctls | along | {"net.ipv4.ip_forward": "0"})
+    assert one.object == "net.ipv4.ip_forward" and len(one.explains) == len(along)
+    assert {f.object for f in found(lab, sysctls=lab.node.sysctls | along)} == set(along)
+
+
 def test_the_sentence_of_the_issue(lab: Lab) -> None:
     entry = lab.node.fdb[0]
     (one,) = found(lab, fdb=())
