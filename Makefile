@@ -20,8 +20,9 @@ PIP = pip_quiet() { out=$$("$$@" 2>&1) || { echo "$$out" >&2; return 1; }; }; \
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q
 
-# A file of tests stays with one worker: what its tests share is made once.
-WORKERS := -n auto --maxprocesses 4 --dist loadfile
+# A file of tests stays with one worker: what its tests share is made once. Kernel tests wait a good part of their time,
+# so there is one worker more than there are cores.
+WORKERS := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile
 
 # A command (or file) that must exist, and the Debian package that brings it.
 # gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.

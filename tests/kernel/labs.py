@@ -39,7 +39,7 @@ class Lab:
         With code None any will do.
         """
         done = subprocess.run(
-            self.command(*words), env=self.environment, capture_output=True, text=True, input=stdin, timeout=90
+            self.command(*words), env=self.environment, capture_output=True, text=True, input=stdin, timeout=200
         )
         assert code is None or done.returncode == code, (
             f"k8snetlab {' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
@@ -89,9 +89,16 @@ class Lab:
         return "".join(f"--- {file.name}\n{file.read_text()[-4000:]}" for file in sorted(directory.glob("*.log")))
 
 
-def eventually(what: Callable[[], object], seconds: float = 30.0) -> None:
-    """Waits until `what` is true; the time is generous, because the machine may be busy, and never the point."""
+def eventually(what: Callable[[], object], seconds: float = 60.0) -> None:
+    """Waits until `what` is true; the time is generous, because the machine may be busy, and never the point.
+
+    Between two looks it sleeps as long as a look takes: a look that runs a command must not keep a core from what it
+    waits for.
+    """
     deadline = time.monotonic() + seconds
+    asked = time.monotonic()
     while not what():
-        assert time.monotonic() < deadline, f"still not so after {seconds} s"
-        time.sleep(0.05)
+        now = time.monotonic()
+        assert now < deadline, f"still not so after {seconds} s"
+        time.sleep(max(0.05, min(now - asked, 1.0)))
+        asked = time.monotonic()

@@ -17,7 +17,7 @@ from labs import Lab, eventually
 
 pytestmark = pytest.mark.root
 Json = dict[str, Any]
-SEEDS = int(os.environ.get("K8SNETLAB_FAULTS", "8"))
+SEEDS = int(os.environ.get("K8SNETLAB_FAULTS", "5"))
 """Faults of the generator; `K8SNETLAB_FAULTS=500` for a long run."""
 
 HEAD = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 2}\n"

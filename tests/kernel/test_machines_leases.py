@@ -115,7 +115,7 @@ def etcdctl(machine: Machine, *words: str) -> str:
     return subprocess.run([*command, *words], capture_output=True, text=True, check=True, env=environment).stdout
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_dead_machine_is_lost_to_the_others_and_found_again(three: Three) -> None:
     one, two, third = three.all
     assert three.entries(one, two) == three.entries(third, two) == 3
@@ -146,7 +146,7 @@ def test_a_dead_machine_is_lost_to_the_others_and_found_again(three: Three) -> N
     assert "reason" not in three.pods()["node2"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_machine_that_was_cut_off_comes_back_by_itself(three: Three) -> None:
     """Its daemon lives all the while, and tears nothing down: it does not know better than the store."""
     one, two, _ = three.all
@@ -160,7 +160,7 @@ def test_a_machine_that_was_cut_off_comes_back_by_itself(three: Three) -> None:
     eventually(lambda: one.whole() and two.whole(), 60)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_when_the_leader_dies_another_runs_the_controllers(three: Three) -> None:
     one = three.one
 
@@ -187,7 +187,7 @@ def test_when_the_leader_dies_another_runs_the_controllers(three: Three) -> None
     eventually(lambda: len([p for p in alive[1].json("get", "pods")["items"] if p["status"].get("podIP")]) == 7, 60)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_store_that_lost_everything_is_no_expiry(three: Three, tmp_path: Path) -> None:
     """Nothing is torn down, nobody is lost; `up` puts everything back, and every node has the subnet it had."""
     one, two, third = three.all
@@ -206,7 +206,7 @@ def test_a_store_that_lost_everything_is_no_expiry(three: Three, tmp_path: Path)
         take_down(three.all)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_who_leaves_takes_everything_along(three: Three) -> None:
     one, two, _ = three.all
     key = next(lease["key"] for lease in one.json("get", "lease")["items"] if lease["node"] == "node2")
@@ -221,7 +221,7 @@ def test_who_leaves_takes_everything_along(three: Three) -> None:
     assert len(one.json("get", "pods")["items"]) == 4, "its pod runs elsewhere"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_silent_store_is_asked_once_not_for_each_thing(three: Three) -> None:
     """Each question takes as long as the store is waited for; a verb that asked for each node or way would not end."""
     assert three.etcd
@@ -235,7 +235,7 @@ def test_a_silent_store_is_asked_once_not_for_each_thing(three: Three) -> None:
         three.etcd.resume()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_who_cannot_leave_stays(three: Three) -> None:
     one, two, _ = three.all
     beat = "/registry/leases/kube-node-lease/node2"

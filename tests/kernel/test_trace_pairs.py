@@ -73,7 +73,7 @@ def networks(scene: str, proxy: str) -> Iterator[tuple[str, Json]]:
 
 
 @pytest.mark.parametrize(("scene", "proxy"), [*cases()])
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_prediction_equals_observation_for_every_pair(
     scene: str, proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

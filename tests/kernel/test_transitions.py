@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from labs import Lab, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(1800)]
-PAIRS = int(os.environ.get("K8SNETLAB_TRANSITIONS", "5"))
+PAIRS = int(os.environ.get("K8SNETLAB_TRANSITIONS", "3"))
 Json = dict[str, Any]
 COMMANDS = (
     "ip -o -d link",

@@ -21,7 +21,7 @@ BIN = Path(sys.executable).parent
     ],
     ids=" ".join,
 )
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_tool_is_content(command: tuple[str, ...]) -> None:
     tool, *arguments = command
     run = subprocess.run([BIN / tool, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
