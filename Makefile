@@ -103,6 +103,11 @@ test-fast: $(VENV)/.dev ## what a developer runs all day: no root, no etcd, no l
 fuzz: $(VENV)/.dev ## 100,000 manifests and 50,000 stored values with hostile fields (no root; FUZZ=N for another number)
 	FUZZ=$(or $(FUZZ),100000) $(BIN)/pytest -q -n auto tests/unit/test_hostile.py
 
+.PHONY: crash
+crash: test-system $(VENV)/.dev ## 5,000 kills of command line, daemon and kubelet at any step (POINTS=N, SEED=N)
+	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 K8SNETLAB_CRASH_POINTS=$(or $(POINTS),5000) K8SNETLAB_CRASH_SEED=$(or $(SEED),1) \
+		$(BIN)/pytest -q -s -p no:cacheprovider tests/kernel/test_crash.py
+
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

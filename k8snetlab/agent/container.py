@@ -27,7 +27,7 @@ from k8snetlab.api.core import (
     ContainerStatus,
 )
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import cgroups, launch, processes
+from k8snetlab.kernel import cgroups, fault, launch, processes
 
 LOGS = "K8SNETLAB_LOGS"
 """In the environment of every command: the directory of its pod's logs, by which a lab knows its own."""
@@ -117,6 +117,7 @@ class Container:
 
     async def stop(self, grace: float) -> None:
         """Ends it; a command gets SIGTERM and `grace` seconds."""
+        fault.point()
         self._stopping = True
         if self._supervisor is not None:
             self._supervisor.cancel()
@@ -169,6 +170,7 @@ class Container:
                 self._changed()
                 await asyncio.Event().wait()
             return _terminated(1, "Error", _now(), problem or "")
+        fault.point()
         self._instance = instance = Instance.start(*self._launch(), self._log)
         self._logs.keep(self._log, self._pod.log_size, self._pod.log_files)
         try:
@@ -195,6 +197,7 @@ class Container:
         """Opens the responder's ports, all or none; what is in the way where one cannot be had."""
         try:
             for port, protocol in self._work.ports:
+                fault.point()
                 listener = Listener(self._pod, port, protocol)
                 await listener.start()
                 self._listeners.append(listener)

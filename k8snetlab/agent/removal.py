@@ -22,7 +22,7 @@ from k8snetlab.agent.noting import REDIRECTS
 from k8snetlab.dataplane.links import Bridge, Vxlan
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.errors import K8sNetLabError, KernelError
-from k8snetlab.kernel import conntrack, iptables, nfacct, nftables, sysctl
+from k8snetlab.kernel import conntrack, fault, iptables, nfacct, nftables, sysctl
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import read
@@ -51,6 +51,7 @@ def remove(additions: Sequence[Addition]) -> None:
     """
     failures: list[K8sNetLabError] = []
     for undo in _steps(additions):
+        fault.point()
         try:
             undo()
         except K8sNetLabError as error:

@@ -14,7 +14,7 @@ from k8snetlab.agent.container import Container
 from k8snetlab.agent.rotation import LogKeeper
 from k8snetlab.agent.workload import Happening, PodState, PodWork
 from k8snetlab.api.core import ContainerStatus
-from k8snetlab.kernel import cgroups
+from k8snetlab.kernel import cgroups, fault
 
 STATUSES = "statuses.json"
 """In the directory of a pod's logs: its containers' statuses, for a kubelet that comes after this one."""
@@ -112,6 +112,7 @@ class PodRunner:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 draft = self._file.with_suffix(".new")
                 draft.write_bytes(msgspec.json.encode(self.state.containers))
+                fault.point()
                 draft.replace(self._file)
 
 
@@ -124,6 +125,7 @@ def _read(file: Path) -> tuple[ContainerStatus, ...]:
 
 def forget_logs(directory: Path) -> None:
     """A pod's directory, and those above it that were for this pod only."""
+    fault.point()
     shutil.rmtree(directory, ignore_errors=True)
     for parent in list(directory.parents)[:2]:
         with contextlib.suppress(OSError):

@@ -12,6 +12,8 @@ import signal
 import time
 from pathlib import Path
 
+from k8snetlab.kernel import fault
+
 PARENT = "k8snetlab"
 """The group that the groups of all labs are in."""
 _PAUSE = 0.002
@@ -49,6 +51,7 @@ def _writable(mount: Path) -> bool:
 
 def join(group: Path) -> None:
     """Puts the calling process, and so all that it will start, into a group, which is made. Raises OSError."""
+    fault.point()
     group.mkdir(parents=True, exist_ok=True)
     (group / "cgroup.procs").write_text("0")
 
@@ -74,7 +77,9 @@ def end(group: Path, seconds: float = 5.0) -> bool:
     only a process in the kernel's hands (D) can be."""
     deadline = time.monotonic() + seconds
     while group.is_dir():
+        fault.point()
         _kill(group)
+        fault.point()
         _remove(group)
         if not group.is_dir():
             break
@@ -95,6 +100,7 @@ def leave(group: Path) -> None:
 
 def remove_parent(group: Path) -> None:
     """Takes away the groups above, up to that of all labs, once nothing is in them."""
+    fault.point()
     with contextlib.suppress(OSError):
         for above in group.parents:
             above.rmdir()

@@ -67,6 +67,8 @@ class _Execution:
             socket.close()
 
     def take(self, operation: Operation) -> None:
+        if fault.armed():
+            self.flush()
         fault.point()
         match operation:
             case NetnsOperation():

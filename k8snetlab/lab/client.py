@@ -91,9 +91,9 @@ class Client:
     def status(self) -> Json:
         return self._json("GET", f"{OWN}/status")
 
-    def names(self) -> Json:
+    def names(self, silence: float = ANSWER) -> Json:
         """Names for completion: {"nodes": […], "pods": […], "services": […]}."""
-        return self._json("GET", f"{OWN}/names")
+        return self._json("GET", f"{OWN}/names", silence=silence)
 
     def probe(
         self, source: str, target: str, port: int | None = None, protocol: str = "TCP", namespace: str = ""

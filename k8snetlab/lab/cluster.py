@@ -17,6 +17,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Write
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError, StoreError
+from k8snetlab.kernel import fault
 from k8snetlab.lab import admitted, nearby
 from k8snetlab.lab.controlling import ControllerLoop
 from k8snetlab.lab.events import EventRecorder
@@ -54,6 +55,11 @@ class Cluster:
     @property
     def snapshot(self) -> Snapshot:
         return self._informer.snapshot
+
+    @property
+    def _writable(self) -> Store:
+        fault.point()
+        return self._store
 
     @property
     def informer(self) -> Informer:
@@ -171,7 +177,7 @@ class Cluster:
                     key = store_key(new)
                     writes[key] = admitted.put(key, new, self.snapshot.get(type(new), new.name, new.namespace))
                     draft = draft.changed([(type(new), new.key, new)], draft.revision)
-            results = await self._store.write_many(list(writes.values()))
+            results = await self._writable.write_many(list(writes.values()))
             self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
             for result in results:
                 if not isinstance(result, Event):
@@ -213,15 +219,15 @@ class Cluster:
             refuse(old)
             deletion = admitted.deletion(old, force)
             if isinstance(deletion, Update):
-                self._written(old, await self._store.update(deletion.key, deletion.value, deletion.mod_revision))
+                self._written(old, await self._writable.update(deletion.key, deletion.value, deletion.mod_revision))
             elif deletion is not None:
-                revision = await self._store.delete(deletion.key)
+                revision = await self._writable.delete(deletion.key)
                 self._informer.apply_local(Event("delete", Entry(deletion.key, b"", 0, revision)))
 
     async def _create(self, obj: T) -> T:
         self._refuse_namesake(obj)
         new = admitted.created(obj, self.snapshot)
-        return self._written(new, await self._store.create(store_key(new), encode(admitted.stored(new))))
+        return self._written(new, await self._writable.create(store_key(new), encode(admitted.stored(new))))
 
     def _refuse_namesake(self, obj: Object) -> None:
         if self.snapshot.get(type(obj), obj.name, obj.namespace) is not None:
@@ -233,7 +239,7 @@ class Cluster:
         if new is old:
             return old
         revision = int(old.metadata.resourceVersion or 0)
-        return self._written(new, await self._store.update(store_key(old), encode(admitted.stored(new)), revision))
+        return self._written(new, await self._writable.update(store_key(old), encode(admitted.stored(new)), revision))
 
     def _written(self, obj: T, entry: Entry) -> T:
         """The object as the snapshot has it now that `entry` is stored."""
@@ -247,7 +253,7 @@ class Cluster:
         objects = [obj for kind in self.snapshot.objects.values() for obj in kind.values()]
         for obj in sorted(objects, key=lambda obj: isinstance(obj, Lab)):
             with contextlib.suppress(AlreadyExistsError):
-                await self._store.create(store_key(obj), encode(admitted.stored(obj)))
+                await self._writable.create(store_key(obj), encode(admitted.stored(obj)))
         try:
             async with asyncio.timeout(RESTORING):
                 async for _ in self._informer.changes():
@@ -276,7 +282,7 @@ class Cluster:
                     continue
                 except Exception as error:
                     outcomes[number] = error
-            results = await self._store.write_many([what for _, what in planned])
+            results = await self._writable.write_many([what for _, what in planned])
             self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
         for (number, _), result in zip(planned, results, strict=True):
             if isinstance(result, Event):

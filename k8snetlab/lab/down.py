@@ -133,6 +133,7 @@ def _end_processes(ledger: Ledger) -> Iterator[dict[str, Any]]:
         for owned in ledger.processes:
             if owned.process.alive and (owned.role != "daemon") == others:
                 yield _progress("processes", owned.role)
+                fault.point()
                 owned.process.stop(GRACE)
         ledger.reload()
 

@@ -75,5 +75,7 @@ class LabPaths:
 
 def write_private(file: Path, data: bytes) -> None:
     """A small file for root's eyes only, whatever the umask is."""
+    fault.point()
     file.touch(mode=0o600)
+    fault.point()
     file.write_bytes(data)

@@ -9,7 +9,7 @@ import time
 
 from k8snetlab.api.lab import StoreSpec
 from k8snetlab.errors import DaemonError
-from k8snetlab.lab.client import Client
+from k8snetlab.lab.client import ANSWER, Client
 from k8snetlab.lab.down import remove
 from k8snetlab.lab.ledger import Ledger, let_begin
 from k8snetlab.lab.machines.machine import Machine
@@ -19,6 +19,8 @@ from k8snetlab.lab.rights import need_capabilities
 from k8snetlab.lab.storing import write_spec
 from k8snetlab.lab.turn import turn
 
+DYING = 2.0
+"""Seconds after which a daemon that says nothing is taken for a busy one, not for one that was killed."""
 START = 60.0
 """Seconds a daemon may take to open its socket; a machine that has just booted, on an emulated processor, takes 20."""
 
@@ -52,7 +54,7 @@ def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machin
     if machine is not None:
         write_machine(paths, machine)
         paths.left.unlink(missing_ok=True)
-    if _daemon_alive(paths) and paths.socket.exists():
+    if _serves(lab, paths):
         return Client(lab)
     log_begin = paths.daemon_log.stat().st_size if paths.daemon_log.exists() else 0
     with paths.daemon_log.open("ab") as log:
@@ -80,6 +82,16 @@ def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machin
     raise RefusedError(message, hint) if refused else DaemonError(message, f"its log is {paths.daemon_log}")
 
 
+def _serves(lab: str, paths: LabPaths) -> bool:
+    """Whether a daemon runs. One that has just been killed may hold its lock and its socket for a moment yet."""
+    deadline = time.monotonic() + DYING
+    while _daemon_alive(paths) and paths.socket.exists():
+        if _answers(lab, DYING) or time.monotonic() > deadline:
+            return True
+        time.sleep(0.005)
+    return False
+
+
 def _daemon_alive(paths: LabPaths) -> bool:
     """The daemon holds a lock on a file for as long as it lives."""
     try:
@@ -92,9 +104,9 @@ def _daemon_alive(paths: LabPaths) -> bool:
     return False
 
 
-def _answers(lab: str) -> bool:
+def _answers(lab: str, silence: float = ANSWER) -> bool:
     try:
-        Client(lab).names()
+        Client(lab).names(silence)
     except DaemonError:
         return False
     return True

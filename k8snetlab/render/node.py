@@ -114,10 +114,11 @@ def _namespace(
 
 
 def _localnet(node: Node, mine: list[Pod]) -> dict[str, str]:
-    """portmap lets packets from 127.0.0.1 leave for a pod with a hostPort."""
-    if pick(node.podCIDRs, "ipv4") and any(hostports.ports_of(pod) for pod in mine):
-        return {f"net.ipv4.conf.{names.BRIDGE}.route_localnet": "1"}
-    return {}
+    """portmap lets packets from 127.0.0.1 leave for a pod with a hostPort; when none is left they stay again."""
+    if not pick(node.podCIDRs, "ipv4"):
+        return {}
+    wanted = any(hostports.ports_of(pod) for pod in mine)
+    return {f"net.ipv4.conf.{names.BRIDGE}.route_localnet": "1" if wanted else "0"}
 
 
 def _forwarding(devices: Iterable[str]) -> dict[str, str]:
@@ -138,6 +139,8 @@ def _sysctls(proxy: KubeProxyConfiguration, ipv6: bool, machine: bool) -> dict[s
         sysctls |= {"net.ipv4.conf.all.rp_filter": "0", "net.ipv4.conf.default.rp_filter": "0"}
     if proxy.iptables.localhostNodePorts is not False:
         sysctls["net.ipv4.conf.all.route_localnet"] = "1"
+    elif not machine:
+        sysctls["net.ipv4.conf.all.route_localnet"] = "0"
     if proxy.conntrack.tcpBeLiberal:
         sysctls["net.netfilter.nf_conntrack_tcp_be_liberal"] = "1"
     if not ipv6:

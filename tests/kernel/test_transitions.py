@@ -7,9 +7,6 @@ everything else is compared line by line. K8SNETLAB_TRANSITIONS sets how many pa
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +14,12 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from kernelstate import differences, state
 from labs import Lab, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(1800)]
 PAIRS = int(os.environ.get("K8SNETLAB_TRANSITIONS", "3"))
 Json = dict[str, Any]
-COMMANDS = (
-    "ip -o -d link",
-    "ip -o address",
-    "ip route",
-    "ip -6 route",
-    "ip neigh show nud permanent",
-    "bridge fdb",
-    "iptables-nft-save",
-    "ip6tables-nft-save",
-    "iptables-legacy-save",
-    "ip6tables-legacy-save",
-    "sysctl -a --pattern ^net\\.(ipv4\\.(ip_forward|conf)|bridge)",
-)
-MASKS = (
-    (re.compile(r"^\d+: "), ""),
-    (re.compile(r"@if\d+|link-netns \S+|link-netnsid \d+|index \d+|ifindex \d+|\bcan[-\w]+|numtxqueues.*"), ""),
-    (re.compile(r"bridge_id \S+|designated_\w+ \S+|[a-z_]*timer +\S+|port_(id|no) \S+|topology_\w+ \S+"), ""),
-    (re.compile(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b"), "MAC"),
-    (re.compile(r"\bfe80::[0-9a-f:]+"), "LOCAL"),
-    (re.compile(r"\bveth[0-9a-f]+"), "VETH"),
-    (re.compile(r"\b10\.244\.(\d+)\.(?!0\b|1\b|255\b)\d+"), r"POD.\1"),
-    (re.compile(r"\b10\.96\.(?!0\.1\b)\d+\.\d+"), "SERVICE"),
-    (re.compile(r"\b(KUBE-(SVC|SEP|SVL|EXT|FW)|CNI-DN)-\w+"), r"\1"),
-    (re.compile(r"(web|db)-[a-z0-9]+-[a-z0-9]{5}"), r"\1"),
-    (re.compile(r"id: \S+|dnat name: .*|probability [0-9.]+"), ""),
-    (re.compile(r"valid_lft.*|expires.*|\[\d+:\d+\]|# .*"), ""),
-    (re.compile(r"--to-ports? \S+"), "PORT"),
-)  # fmt: skip
 
 
 @st.composite
@@ -91,31 +61,6 @@ def labs(draw: st.DrawFn) -> list[Json]:
     return documents
 
 
-def state(lab: Lab) -> dict[str, Counter[str]]:
-    """What is in the lab's namespaces; those of pods by the Deployment they are of."""
-    found: dict[str, Counter[str]] = {}
-    for name in lab.namespaces():
-        lines: Counter[str] = Counter()
-        for command in COMMANDS:
-            argv = ["ip", "netns", "exec", name, *command.split(" ")]
-            text = subprocess.run(argv, capture_output=True, text=True, timeout=30).stdout
-            text = text.replace(lab.name, "LAB")
-            lines.update(f"{command}: {line}" for line in map(masked, text.splitlines()) if told(command, line))
-        found.setdefault(masked(name.replace(lab.name, "LAB")), Counter()).update(lines)
-    return found
-
-
-def told(command: str, line: str) -> bool:
-    """A table that was used stays in its namespace, empty (DESIGN: only a legacy module's end takes it away)."""
-    return bool(line) and not ("save" in command and re.fullmatch(r"\*\w+|COMMIT|:[A-Z]+ ACCEPT", line))
-
-
-def masked(line: str) -> str:
-    for pattern, instead in MASKS:
-        line = pattern.sub(instead, line)
-    return " ".join(line.split())
-
-
 def settled(lab: Lab) -> bool:
     status = lab.json("status")
     return not status["problems"] and all(node["agent"]["synced"] for node in status["nodes"])
@@ -143,19 +88,11 @@ def test_up_of_another_lab_is_as_a_fresh_one(pair: tuple[list[Json], list[Json]]
     try:
         up(lab, pair[0], directory)
         up(lab, pair[1], directory)
-        changed = state(lab)
+        changed = state(lab.name, lab.namespaces())
         lab.run("down")
         up(fresh, pair[1], directory)
-        expected = state(fresh)
+        expected = state(fresh.name, fresh.namespaces())
     finally:
         lab.run("down", code=None)
         fresh.run("down", code=None)
-    assert changed.keys() == expected.keys()
-    different = {
-        name: {"left": list(changed[name] - expected[name]), "missing": list(expected[name] - changed[name])}
-        for name in changed
-        if changed[name] != expected[name]
-    }
-    assert not different, "\n".join(
-        f"{name} {what}: {line}" for name, sides in different.items() for what, lines in sides.items() for line in lines
-    )
+    assert not (different := differences(changed, expected)), "\n".join(different)

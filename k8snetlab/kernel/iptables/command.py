@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from k8snetlab.errors import KernelError, UnsupportedError
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import fault, netns
 
 _LINE = re.compile(r"(?:at line: |[Ll]ine )(\d+)")
 _NO_CHAIN = re.compile(r"Chain '(\S+)' does not exist")
@@ -68,9 +68,10 @@ def restore(namespace: str, argv: Sequence[str], lockfile: Path, text: Iterable[
             assert process.stdin is not None
             # A program that refuses a line reads no further; what it says is looked at below.
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.writelines(f"{line}\n" for line in text)
+                process.stdin.writelines(f"{line}\n" for line in _with_faults(text))
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
+        fault.point()
         if not process.returncode:
             return
         said.seek(0)
@@ -83,6 +84,14 @@ def restore(namespace: str, argv: Sequence[str], lockfile: Path, text: Iterable[
         " ".join(argv),
         line,
     )
+
+
+def _with_faults(text: Iterable[str]) -> Iterator[str]:
+    """The lines; a transaction is an effect."""
+    for line in text:
+        if line == "COMMIT":
+            fault.point()
+        yield line
 
 
 def _started(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from k8snetlab.errors import AlreadyExistsError
+from k8snetlab.kernel import fault
 from k8snetlab.lab.ledger import Ledger
 from k8snetlab.lab.paths import LabPaths, machine_flannel
 
@@ -57,4 +58,5 @@ def _replace(file: Path, text: str) -> None:
     fresh = file.with_name(f".{file.name}.new")
     fresh.write_text(text)
     fresh.chmod(0o644)
+    fault.point()
     fresh.rename(file)
