@@ -51,6 +51,11 @@ class LabPaths:
         if root() != DEFAULT:
             self.group /= hashlib.sha256(os.fsencode(root())).hexdigest()[:8]
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing of the lab has been made yet: its ledger is empty, or not there."""
+        return not (self.ledger.exists() and self.ledger.stat().st_size)
+
     def flannel(self, node: str) -> Path:
         """What a node that is a namespace sees as /run/flannel."""
         return self.directory / "flannel" / node
@@ -74,8 +79,10 @@ class LabPaths:
 
 
 def write_private(file: Path, data: bytes) -> None:
-    """A small file for root's eyes only, whatever the umask is."""
+    """A small file for root's eyes only, whatever the umask is; whoever reads it finds the old text or the new one."""
+    draft = file.with_name(f".{file.name}.new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    draft.write_bytes(data)
     fault.point()
-    file.touch(mode=0o600)
-    fault.point()
-    file.write_bytes(data)
+    draft.replace(file)

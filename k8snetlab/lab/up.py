@@ -33,7 +33,7 @@ def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = No
     need_capabilities()
     paths = LabPaths(lab)
     with turn(paths, create=True):
-        fresh = not paths.ledger.exists()
+        fresh = paths.fresh
         try:
             return _started(lab, paths, store, machine)
         except (RefusedError, KeyboardInterrupt):

@@ -325,3 +325,18 @@ def _text(path: Path) -> str:
         return path.read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+def test_up_makes_a_pod_anew_that_is_being_deleted(lab: Lab, tmp_path: Path) -> None:
+    file, command = tmp_path / "lab.yaml", "[sh, -c, 'trap : TERM; while :; do sleep 0.1; done']"
+    spec = f"terminationGracePeriodSeconds: 2, containers: [{{name: c, command: {command}}}]"
+    head = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 1}}"
+    file.write_text(f"{head}\n---\n{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{{spec}}}}}\n")
+    lab.run("up", str(file))
+    before = lab.json("get", "pod", "a")["metadata"]["uid"]
+    lab.run("delete", "pod", "a", "--wait=false")
+    lab.run("up", str(file))
+    pod = lab.json("get", "pod", "a")
+    assert pod["metadata"]["uid"] != before and "deletionTimestamp" not in pod["metadata"]
+    assert pod["status"]["phase"] == "Running"
+    assert lab.namespaces().count(lab.netns("default", "a")) == 1

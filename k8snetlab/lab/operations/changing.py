@@ -88,9 +88,9 @@ class Changing:
             # Those that go first make room: their node ports and addresses may be given to the new ones.
             await self._remove(gone, changes, own, tell)
             for obj in anew:
-                tell(
-                    {"type": "warning", "message": f"{_title(obj)} is made anew: what changed of it cannot be updated"}
-                )
+                going = obj.metadata.deletionTimestamp
+                why = "it was being deleted" if going else "what changed of it cannot be updated"
+                tell({"type": "warning", "message": f"{_title(obj)} is made anew: {why}"})
             await self._remove(anew, changes, own, tell, force=True)
             await self._store(objects, changes, own, tell)
 
@@ -286,9 +286,14 @@ class Changing:
         return said["warning"]
 
     def _to_make_anew(self, objects: Iterable[Object]) -> list[Object]:
-        """What an `up` brought and this one wants otherwise, in what no update can change."""
+        """What an `up` brought and this one wants otherwise, in what no update can change; and what is wanted and was
+        being deleted (a crash may have come in between)."""
         stored = ((new, self._cluster.snapshot.get(type(new), new.name, new.namespace)) for new in objects)
-        return [old for new, old in stored if old and UP in old.metadata.annotations and is_another(new, old)]
+        return [
+            old
+            for new, old in stored
+            if old and (old.metadata.deletionTimestamp or (UP in old.metadata.annotations and is_another(new, old)))
+        ]
 
     def _refuse_rebuilding(self, objects: list[Object]) -> None:
         """The addresses of a running lab stay; another plan of addresses is another lab."""
