@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -37,6 +38,7 @@ class Kubelet:
         self._pods: dict[str, PodRunner] = {}
         self._health: dict[str, HealthChecks] = {}
         self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[Any]] = set()
         self._logs = LogKeeper()
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(Request).decode
@@ -53,9 +55,14 @@ class Kubelet:
         self._logs.close()
         for writer in self._writers:
             writer.close()
+        if self._connections:  # they hear of it and end; cancelled, each would be an error in the log
+            await asyncio.wait(self._connections, timeout=1)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        if connection := asyncio.current_task():
+            self._connections.add(connection)
+            connection.add_done_callback(self._connections.discard)
         tasks: set[asyncio.Task[None]] = set()
         try:
             while line := await reader.readline():
