@@ -306,6 +306,10 @@ def _explained(hindrance: launch.Hindrance, program: str) -> str:
     if not hindrance.missing:
         return hindrance.message
     shown = program if len(program) <= 100 else program[:99] + "…"
+    if "/" in program and Path(program).exists():
+        return (
+            f"{hindrance.message}; {shown} is there: what its first line, or its loader, names is not on this machine"
+        )
     return (
         f"{hindrance.message}; {shown} is not on this machine, where a container's command runs: "
         "without `command` the built-in stand-in would answer"

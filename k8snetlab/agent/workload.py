@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
-from k8snetlab.api.core import ContainerStatus, Pod
+from k8snetlab.api.core import Container, ContainerStatus, Pod
 
 LOG_SIZE, LOG_FILES = 10 << 20, 5
 """kubelet's containerLogMaxSize (bytes) and containerLogMaxFiles: what is kept of a container's output."""
+
+_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
+
+
+def expanded(text: str, values: Mapping[str, str]) -> str:
+    """The text with `$(NAME)` as that variable's value: one that is not known stays as it is, `$$` is a `$`.
+
+    Source: Kubernetes third_party/forked/golang/expansion.
+    """
+    return _REFERENCE.sub(lambda m: "$" if m[1] is None else values.get(m[1], m[0]), text)
+
+
+def environment(container: Container) -> dict[str, str]:
+    """Its variables; each may refer to those before it."""
+    values: dict[str, str] = {}
+    for variable in container.env:
+        values[variable.name] = expanded(variable.value, values)
+    return values
 
 
 class ContainerWork(msgspec.Struct, frozen=True):
@@ -63,15 +83,16 @@ class PodWork(msgspec.Struct, frozen=True):
             containers=tuple(
                 ContainerWork(
                     c.name,
-                    command=(*c.command, *c.args) if c.command else (),
+                    command=tuple(expanded(word, env) for word in (*c.command, *c.args)) if c.command else (),
                     # Two names, or two ports of the node's, may be one port of the container's.
                     ports=tuple(dict.fromkeys((p.containerPort, p.protocol) for p in c.ports)),
-                    env={e.name: e.value for e in c.env},
+                    env=env,
                     workingDir=c.workingDir,
                     image=c.image,
                     sidecar=sidecar,
                 )
                 for sidecar, c in [*((True, c) for c in spec.sidecars), *((False, c) for c in spec.containers)]
+                for env in (environment(c),)
             ),
             log_directory=log_directory,
             grace=float(spec.terminationGracePeriodSeconds),

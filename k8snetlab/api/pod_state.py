@@ -153,6 +153,19 @@ def trouble(pod: Pod) -> str:
     return "; ".join(said) if said and pod.status.phase != "Succeeded" else pod.status.message
 
 
+def over(pod: Pod) -> str:
+    """Why a pod that runs will not be ready any more, "" where it may: a container of it has ended, which its
+    restartPolicy does not start again, while others go on."""
+    if pod.ended or not any(status.state.running for status in pod.status.containerStatuses):
+        return ""
+    gone = [
+        status.name
+        for status in pod.status.containerStatuses
+        if status.state.terminated and not restarts(pod.spec, status.state.terminated.exitCode)
+    ]
+    return f"not ready: {', '.join(gone)} has ended, and restartPolicy is {pod.spec.restartPolicy}" if gone else ""
+
+
 def _how(ended: ContainerStateTerminated) -> str:
     if ended.message:
         return ended.message

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.core import Node, Pod
-from k8snetlab.api.pod_state import trouble
+from k8snetlab.api.pod_state import over, trouble
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers.rejection import rejected
 from k8snetlab.errors import DaemonError, K8sNetLabError, KernelError
@@ -94,7 +94,7 @@ class _Look(msgspec.Struct):
     reasons: list[str]
     failed: list[Pod]
     over: list[Pod]
-    """Pods that have failed and are not started again, as their restartPolicy asks."""
+    """Pods that have failed, or of which a container has ended, and is not started again, as restartPolicy asks."""
     homeless: list[Pod]
     failing: list[AgentTask]
     paused: dict[str, list[Pod]]
@@ -144,6 +144,9 @@ class _Waiting:
                 look.over.append(pod)
             elif trouble(pod):
                 look.failed.append(pod)
+            elif over(pod):
+                ready += 1
+                look.over.append(pod)
             else:
                 look.reasons.append(f"pod {pod.namespace}/{pod.name}: {_doing(pod)}")
         if misfits and settled and not look.reasons and self._are_hopeless(misfits, now):
@@ -190,7 +193,9 @@ class _Waiting:
                 events.append(_warning(_of_paused(task.name, look.paused.get(task.name, []))))
         here = {task.name for task in self._agents.tasks}
         events += [_warning(_of_paused(name, pods)) for name, pods in look.paused.items() if name not in here]
-        events += [_warning(f"pod {pod.namespace}/{pod.name} has failed: {_why(pod)}") for pod in look.over]
+        events += [
+            _warning(f"pod {pod.namespace}/{pod.name} {over(pod) or f'has failed: {_why(pod)}'}") for pod in look.over
+        ]
         for pod in look.failed:
             message = f"pod {pod.namespace}/{pod.name}: {_why(pod)}"
             events.append({"type": "failed", "namespace": pod.namespace, "name": pod.name, "message": message})

@@ -17,6 +17,7 @@ from k8snetlab.cli import views
 from k8snetlab.controllers.correlation import COMBINED, Note, correlated
 from k8snetlab.lab import events as recording
 from k8snetlab.lab.cluster import Cluster
+from k8snetlab.lab.operations import standing
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
 
@@ -159,3 +160,20 @@ def test_a_store_that_fails_harms_nobody() -> None:
         assert not cluster.snapshot.all(Event)
 
     in_cluster(test)
+
+
+@pytest.mark.parametrize(
+    ("told", "known", "same"),
+    [
+        (
+            "pod default/x: BackOff: Back-off restarting failed container c",
+            "pod default/x: CrashLoopBackOff: gone",
+            True,
+        ),
+        ("pod default/x: FailedScheduling: 0/2 nodes", "pod default/x: 0/2 nodes", True),
+        ("pod default/x: FailedCreatePodSandBox: Failed to create", "pod default/x: OOMKilled: gone", False),
+        ("pod default/x: BackOff: Back-off restarting failed container c", "pod default/xy: Error: gone", False),
+    ],
+)
+def test_an_event_that_only_repeats_a_problem(told: str, known: str, same: bool) -> None:
+    assert standing._repeats(told, known) is same

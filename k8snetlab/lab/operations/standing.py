@@ -165,4 +165,7 @@ class Standing:
 def _repeats(told: str, known: str) -> bool:
     """Whether a problem says already what an Event tells of the same object."""
     about, _, rest = told.partition(": ")
-    return about in known and rest.partition(": ")[2] in known
+    reason, _, message = rest.partition(": ")
+    if not known.startswith(f"{about}: "):
+        return about in known and message in known
+    return message in known or reason in ("BackOff", "Failed")

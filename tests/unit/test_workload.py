@@ -1,0 +1,42 @@
+"""What a container is started with: its variables and its command's words, as kubelet expands them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.agent.container import _explained
+from k8snetlab.agent.workload import PodWork, expanded
+from k8snetlab.api.core import Container, EnvVar, Pod, PodSpec
+from k8snetlab.kernel.launch import Hindrance
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("$(A)-$(B)", "1-$(B)"),
+        ("$$(A) $$$(A) $$", "$(A) $1 $"),
+        ("$A $ $(A $", "$A $ $(A $"),
+        ("$()$(A)", "$()1"),
+        ("", ""),
+    ],
+)
+def test_references_are_expanded_as_kubernetes_does(text: str, result: str) -> None:
+    assert expanded(text, {"A": "1"}) == result
+
+
+def test_commands_and_variables_refer_to_variables_before_them() -> None:
+    env = (EnvVar(name="A", value="1"), EnvVar(name="B", value="$(A)$(C)"), EnvVar(name="C", value="$(B)"))
+    container = Container(name="c", command=("run", "$(C)"), args=("$$(A)", "$(A)"), env=env)
+    (work,) = PodWork.of(Pod(spec=PodSpec(containers=(container,))), "n", "/logs").containers
+    assert work.env == {"A": "1", "B": "1$(C)", "C": "1$(C)"}
+    assert work.command == ("run", "1$(C)", "$(A)", "1")
+
+
+def test_a_program_that_is_there_is_not_said_to_be_absent(tmp_path: Path) -> None:
+    script = tmp_path / "run"
+    script.write_text("#!/nonexistent/interpreter\n")
+    told = _explained(Hindrance("exec: no such file or directory", missing=True), str(script))
+    assert told.endswith("is there: what its first line, or its loader, names is not on this machine")
+    assert "/none/such is not on this machine" in _explained(Hindrance("no such file", missing=True), "/none/such")
