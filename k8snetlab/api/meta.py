@@ -11,6 +11,8 @@ from typing import Annotated, ClassVar, TypeVar, dataclass_transform
 import msgspec
 from msgspec import Meta
 
+from k8snetlab.api.requirements import holds
+
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Labels = Mapping[str, str]
 
@@ -83,21 +85,9 @@ class LabelSelector(Value):
         for key, value in self.matchLabels.items():  # a loop: this is asked of every pod of every ReplicaSet
             if labels.get(key) != value:
                 return False
-        return not self.matchExpressions or all(_requirement_holds(r, labels) for r in self.matchExpressions)
-
-
-def _requirement_holds(requirement: LabelSelectorRequirement, labels: Labels) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value in requirement.values
-        case "NotIn":
-            return value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-    return False
+        return not self.matchExpressions or all(
+            holds(one.key, one.operator, one.values, labels) for one in self.matchExpressions
+        )
 
 
 class Object(Value):

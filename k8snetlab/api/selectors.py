@@ -17,6 +17,7 @@ from k8snetlab.api.apps import ReplicaSet
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.events import Event
 from k8snetlab.api.meta import Labels, Object
+from k8snetlab.api.requirements import holds
 
 _TOKEN = re.compile(r"\s*(==|!=|[=!(),<>]|[^\s=!(),<>]+)")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -33,20 +34,7 @@ class Requirement(msgspec.Struct, frozen=True):
     values: frozenset[str] = frozenset()
 
     def holds(self, labels: Labels) -> bool:
-        value = labels.get(self.key)
-        match self.operator:
-            case "In":
-                return value in self.values
-            case "NotIn":
-                return value not in self.values
-            case "Exists":
-                return value is not None
-            case "DoesNotExist":
-                return value is None
-        if value is None or not re.fullmatch(r"[+-]?\d{1,18}", value):
-            return False
-        limit = int(next(iter(self.values)))
-        return int(value) > limit if self.operator == "Gt" else int(value) < limit
+        return holds(self.key, self.operator, self.values, labels)
 
 
 class LabelRequirements(msgspec.Struct, frozen=True):

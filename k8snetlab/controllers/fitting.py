@@ -6,9 +6,10 @@ noderesources), component-helpers scheduling/corev1/nodeaffinity, pkg/scheduler/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from k8snetlab.api.core import Node, NodeSelector, NodeSelectorRequirement, Pod
+from k8snetlab.api.core import Node, NodeSelector, Pod
+from k8snetlab.api.requirements import holds
 
 UNSCHEDULABLE = "node(s) were unschedulable"
 TAINTED = "node(s) had untolerated taint(s)"
@@ -86,35 +87,10 @@ def _selected(selector: NodeSelector, node: Node) -> bool:
     """One term is enough; a term without any requirement selects nothing."""
     return any(
         (term.matchExpressions or term.matchFields)
-        and all(_holds(one, node.metadata.labels) for one in term.matchExpressions)
-        and all(_holds(one, {"metadata.name": node.name}) for one in term.matchFields)
+        and all(holds(one.key, one.operator, one.values, node.metadata.labels) for one in term.matchExpressions)
+        and all(holds(one.key, one.operator, one.values, {"metadata.name": node.name}) for one in term.matchFields)
         for term in selector.nodeSelectorTerms
     )
-
-
-def _holds(requirement: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value in requirement.values
-        case "NotIn":
-            return value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-    if value is None or len(requirement.values) != 1:
-        return False
-    have, limit = _integer(value), _integer(requirement.values[0])
-    if have is None or limit is None:
-        return False
-    return have > limit if requirement.operator == "Gt" else have < limit
-
-
-def _integer(text: str) -> int | None:
-    """As Go's ParseInt reads it, in 64 bits."""
-    digits = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
-    return int(text) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else None
 
 
 def _limit(node: Node) -> int:
