@@ -9,7 +9,7 @@ import msgspec
 from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.fields import check, usable
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.scheme import BY_KIND, without_nulls
 from k8snetlab.api.unread import unread
 from k8snetlab.api.words import did_you_mean, shorten, show
 from k8snetlab.errors import InputError, ManifestError
@@ -31,13 +31,6 @@ def decode(body: Any) -> Object:
         raise ManifestError([f"{kind}: {show(path)}: {message}" for path, message in wrong])
     obj: Object = msgspec.convert(usable(value, findings), resource.type)
     return with_defaults(obj)
-
-
-def without_nulls(value: Any) -> Any:
-    """The value with every field left out that is null: in Kubernetes the two are the same."""
-    if isinstance(value, dict):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
-    return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def unknown_fields(body: dict[str, Any], type_: type[Object]) -> list[str]:

@@ -7,7 +7,6 @@ Source: Kubernetes API reference, core/v1.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -339,6 +338,8 @@ class Pod(Object):
     @property
     def sandbox_id(self) -> str:
         """What a container runtime calls the pod's sandbox: 64 hex digits, the same for as long as the pod lives."""
+        import hashlib  # loads OpenSSL, which no verb that shows objects needs
+
         return hashlib.sha256(self.metadata.uid.encode()).hexdigest()
 
 

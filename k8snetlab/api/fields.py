@@ -17,8 +17,7 @@ from msgspec import inspect
 from k8snetlab.api import reference
 from k8snetlab.api.meta import Object
 from k8snetlab.api.shape import held, shape, silent
-from k8snetlab.api.source import Path
-from k8snetlab.api.words import describe, did_you_mean, shorten, show, unsupported
+from k8snetlab.api.words import Path, describe, did_you_mean, shorten, show, unsupported
 from k8snetlab.wording import whole
 
 

@@ -18,10 +18,10 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import SOURCE, Object
 from k8snetlab.api.passed import Passed
 from k8snetlab.api.scheme import BY_KIND
-from k8snetlab.api.source import Document, Path, parse
+from k8snetlab.api.source import Document, parse
 from k8snetlab.api.unread import unread
 from k8snetlab.api.validate import validate
-from k8snetlab.api.words import describe, did_you_mean, shorten, show
+from k8snetlab.api.words import Path, describe, did_you_mean, shorten, show
 from k8snetlab.errors import ManifestError
 
 _SERVERS_METADATA = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")

@@ -8,8 +8,7 @@ import msgspec
 
 from k8snetlab.api.core import Service
 from k8snetlab.api.problems import Problem
-from k8snetlab.api.source import Path
-from k8snetlab.api.words import shorten
+from k8snetlab.api.words import Path, shorten
 
 Message = tuple[str, int, str]
 """(file, line, what)."""

@@ -13,8 +13,7 @@ from typing import Literal
 import msgspec
 
 from k8snetlab.api.meta import Object
-from k8snetlab.api.source import Path
-from k8snetlab.api.words import shorten, show
+from k8snetlab.api.words import Path, shorten, show
 
 MAX_ANNOTATIONS = 256 * 1024
 

@@ -91,6 +91,13 @@ def to_dict(obj: Object) -> dict[str, Any]:
     return value
 
 
+def without_nulls(value: Any) -> Any:
+    """The value with every field left out that is null: in Kubernetes the two are the same."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
 def encode(obj: Object) -> bytes:
     """The object as the JSON kept in the store."""
     return _encoder.encode({"apiVersion": obj.API_VERSION, "kind": obj.KIND, **msgspec.to_builtins(obj)})

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from k8snetlab.api import reference
-from k8snetlab.api.source import Path
-from k8snetlab.api.words import describe, did_you_mean, nothing, shorten, unsupported
+from k8snetlab.api.words import Path, describe, did_you_mean, nothing, shorten, unsupported
 
 Say = Callable[[Path, str], None]
 

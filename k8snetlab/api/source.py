@@ -18,7 +18,8 @@ from typing import Any
 import msgspec
 import yaml
 
-Path = tuple[str | int, ...]
+from k8snetlab.api.words import Path
+
 MAX_DEPTH = 100
 MAX_ALIASED = 100_000
 """How many values aliases may add up to (against the "billion laughs")."""

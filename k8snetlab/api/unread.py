@@ -13,8 +13,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import dns_label
-from k8snetlab.api.source import Path
-from k8snetlab.api.words import shorten, unsupported
+from k8snetlab.api.words import Path, shorten, unsupported
 
 Said = Iterator[tuple[Path, str]]
 _LISTS = ("containers", "initContainers", "ephemeralContainers")

@@ -9,8 +9,7 @@ from __future__ import annotations
 from k8snetlab.api.core import Affinity, NodeSelectorRequirement
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, labels
-from k8snetlab.api.source import Path
-from k8snetlab.api.words import shorten
+from k8snetlab.api.words import Path, shorten
 
 _FIELD = "metadata.name"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"

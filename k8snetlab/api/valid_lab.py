@@ -14,8 +14,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, place
 from k8snetlab.api.selection import nodes_by_address
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.source import Path
-from k8snetlab.api.words import shorten
+from k8snetlab.api.words import Path, shorten
 
 RESERVED = {"router", "outside", "underlay0", "lo", "eth0", "all", "default"}
 """Names that the lab's other namespaces, the router's interfaces and the kernel's sysctls have already."""

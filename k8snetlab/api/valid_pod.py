@@ -12,9 +12,8 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object
 from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, port_name
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.source import Path
 from k8snetlab.api.valid_affinity import affinity
-from k8snetlab.api.words import did_you_mean, shorten, show
+from k8snetlab.api.words import Path, did_you_mean, shorten, show
 
 MAX_NETNS = 255
 """A network namespace is a file below /run/netns, LAB.NAMESPACE.POD."""

@@ -11,8 +11,7 @@ from k8snetlab.api import addressing
 from k8snetlab.api.addressing import split
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.problems import Report
-from k8snetlab.api.source import Path
-from k8snetlab.api.words import shorten
+from k8snetlab.api.words import Path, shorten
 
 PRIMARY = "primary"
 

@@ -35,8 +35,7 @@ from k8snetlab.api.selection import (
     templates_by_label,
 )
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.source import Path
-from k8snetlab.api.words import shorten
+from k8snetlab.api.words import Path, shorten
 
 NODE_PORTS = range(30000, 32768)
 MAX_ENDPOINTS = 1000

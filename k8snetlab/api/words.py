@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from k8snetlab.api.source import Path
 from k8snetlab.wording import near
+
+Path = tuple[str | int, ...]
+"""Where a field stands in its document."""
 
 
 def show(path: Path) -> str:

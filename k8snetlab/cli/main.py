@@ -104,6 +104,7 @@ def root(
 def main() -> NoReturn:
     """Run one verb. Exit codes: 0 done, 1 the thing asked for is not so, 2 wrong input, 130 interrupted."""
     outlet.install()
+    _only(sys.argv[1:2])
     try:
         done = app(prog_name="k8snetlab", standalone_mode=False)
         code = done if isinstance(done, int) else 0
@@ -137,6 +138,21 @@ def main() -> NoReturn:
         )
         code = 1
     sys.exit(outlet.finish(code))
+
+
+def _only(words: list[str]) -> None:
+    """Leaves typer no verb to build but the one that the command line begins with: of all of them it takes as long as
+    most verbs do. Where none stands there, such as for --help and completion, all stay."""
+    infos = [*app.registered_commands, *app.registered_groups]
+    meant = [info for info in infos if [_name(info)] == words]
+    if meant:
+        app.registered_commands = [info for info in app.registered_commands if info in meant]
+        app.registered_groups = [info for info in app.registered_groups if info in meant]
+
+
+def _name(info: Any) -> str:
+    named: str = info.name or info.callback.__name__.replace("_", "-")
+    return named
 
 
 def _interrupted() -> None:

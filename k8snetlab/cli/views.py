@@ -8,9 +8,8 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.api.body import without_nulls
 from k8snetlab.api.events import Event
-from k8snetlab.api.scheme import Resource
+from k8snetlab.api.scheme import Resource, without_nulls
 from k8snetlab.cli import screen
 
 

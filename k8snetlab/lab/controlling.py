@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import platform
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
@@ -21,28 +20,13 @@ from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab import failing
 from k8snetlab.lab.failing import Concerned, Failing
+from k8snetlab.lab.node_status import architecture
 
 log = logging.getLogger(__name__)
 FIRST, LONGEST = 0.005, 30.0
 """Seconds before a failure is tried again for the first time, and at most."""
 BATCH = 100
 """Writes in one go; reads are answered in between."""
-
-_ARCHITECTURES = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "i686": "386",
-    "i386": "386",
-    "armv7l": "arm",
-    "armv6l": "arm",
-    "loongarch64": "loong64",
-}
-
-
-def architecture() -> str:
-    """This machine's, as Go and the label kubernetes.io/arch name it."""
-    machine = platform.machine()
-    return _ARCHITECTURES.get(machine, machine)
 
 
 class Door(Protocol):

@@ -36,6 +36,22 @@ _HEALTHY = (
     Condition(type="Ready", status="True", reason="KubeletReady", message="kubelet is posting ready status"),
 )
 
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "i686": "386",
+    "i386": "386",
+    "armv7l": "arm",
+    "armv6l": "arm",
+    "loongarch64": "loong64",
+}
+
+
+def architecture() -> str:
+    """This machine's, as Go and the label kubernetes.io/arch name it."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
+
 
 def posted(node: Node, now: str) -> Node:
     """The node with what this machine's kubelet says of it; the same one where that is said already. `now` is an
@@ -64,7 +80,7 @@ def info() -> NodeSystemInfo:
         release = ""
     machine = _text("/etc/machine-id")
     return NodeSystemInfo(
-        architecture={"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+        architecture=architecture(),
         bootID=_text("/proc/sys/kernel/random/boot_id"),
         containerRuntimeVersion=f"k8snetlab://{__version__}",
         kernelVersion=platform.release(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -49,6 +48,8 @@ class LabPaths:
         """Below the control group of all labs. A lab of another run directory, such as one that plays another machine,
         may have the same name."""
         if root() != DEFAULT:
+            import hashlib  # loads OpenSSL
+
             self.group /= hashlib.sha256(os.fsencode(root())).hexdigest()[:8]
 
     @property

@@ -18,7 +18,7 @@ from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.operations import NetnsOperation, Operation
 from k8snetlab.dataplane.rules import Family, restore_payload
 from k8snetlab.errors import InputError
-from k8snetlab.lab.controlling import architecture
+from k8snetlab.lab.node_status import architecture
 from k8snetlab.render.node import render
 from k8snetlab.render.proxy import ProxyRules, render_payload
 from k8snetlab.wording import nearest

@@ -56,6 +56,34 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "LOADED"
 
 
+@pytest.mark.parametrize(
+    ("modules", "never"),
+    [
+        (
+            "cli.views, k8snetlab.cli.columns, k8snetlab.lab.client, k8snetlab.api.scheme",
+            ("yaml", "hashlib", "asyncio"),
+        ),
+        ("lab.render, k8snetlab.api.load", ("asyncio", "ssl", "logging")),
+    ],
+    ids=["get and status", "render"],
+)
+def test_a_verb_loads_what_it_needs_only(modules: str, never: tuple[str, ...]) -> None:
+    heavy = (*never, "httpx", "cryptography")
+    code = f"import sys, k8snetlab.{modules}; print('LOADED', *[m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "LOADED"
+
+
+def test_the_verb_that_is_named_is_the_only_one_that_is_built() -> None:
+    code = (
+        "from k8snetlab.cli.main import _only, app; import typer.main as t; "
+        "_only(['--lab']); print(len(t.get_command(app).commands) > 20); _only(['store']); "
+        "print(*t.get_command(app).commands)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "store"]
+
+
 def test_help_names_every_verb_of_the_design() -> None:
     shown = run("--help").stdout
     assert all(f"\n  {verb} " in shown for verb in VERBS)

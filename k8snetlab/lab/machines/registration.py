@@ -23,12 +23,12 @@ from k8snetlab.controllers.nodes import described
 from k8snetlab.errors import AlreadyExistsError, ConflictError, InputError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.lab.admitted import now
 from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.controlling import architecture
 from k8snetlab.lab.machines.following import RETRY, Followed
 from k8snetlab.lab.machines.leased import SOON, Leased
 from k8snetlab.lab.machines.machine import Machine
 from k8snetlab.lab.machines.subnet_files import SubnetFiles
 from k8snetlab.lab.machines.subnets import SubnetManager
+from k8snetlab.lab.node_status import architecture
 from k8snetlab.render.subnet_env import subnet_env, text
 from k8snetlab.store.protocol import Store
 

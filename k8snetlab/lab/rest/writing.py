@@ -9,10 +9,10 @@ import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
-from k8snetlab.api.body import decode, unknown_fields, without_nulls
+from k8snetlab.api.body import decode, unknown_fields
 from k8snetlab.api.core import Node
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import Resource, encode, to_dict
+from k8snetlab.api.scheme import Resource, encode, to_dict, without_nulls
 from k8snetlab.api.words import describe, shorten
 from k8snetlab.controllers.identity import generated
 from k8snetlab.errors import ManifestError, RequestError
