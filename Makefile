@@ -99,6 +99,11 @@ test-container: container-system $(VENV)/.dev ## the kernel tests inside a privi
 test-fast: $(VENV)/.dev ## what a developer runs all day: no root, no etcd, no linters
 	FUZZ=400 $(BIN)/pytest -q tests/unit --ignore tests/unit/test_house.py -k "not etcd"
 
+.PHONY: soak
+soak: test-system $(VENV)/.dev ## 30 minutes of changes, faults and traffic on 20 nodes (K8SNETLAB_SOAK=SECONDS, K8SNETLAB_SEED=N)
+	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 K8SNETLAB_SOAK=$(or $(K8SNETLAB_SOAK),1800) \
+		$(if $(K8SNETLAB_SEED),K8SNETLAB_SEED=$(K8SNETLAB_SEED)) $(BIN)/pytest -q -p no:cacheprovider tests/kernel/test_soak.py
+
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## 100,000 manifests and 50,000 stored values with hostile fields (no root; FUZZ=N for another number)
 	FUZZ=$(or $(FUZZ),100000) $(BIN)/pytest -q -n auto tests/unit/test_hostile.py

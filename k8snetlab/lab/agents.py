@@ -159,10 +159,18 @@ class AgentTask:
                 return True
         return False
 
-    async def drift(self) -> list[str]:
-        """What differs from what is desired now, as the commands that would mend it."""
-        async with self._work:
+    async def drift(self, patience: float = math.inf) -> list[str]:
+        """What differs from what is desired now, as the commands that would mend it; nothing while other work is under
+        way for longer than `patience` seconds: what that is about is not drift."""
+        try:
+            async with asyncio.timeout(None if patience == math.inf else patience):
+                await self._work.acquire()
+        except TimeoutError:
+            return []
+        try:
             return await asyncio.to_thread(self.agent.drift, self._cluster.snapshot)
+        finally:
+            self._work.release()
 
     async def sync(self) -> None:
         """One sync with the newest snapshot; its outcome is in `state`."""

@@ -11,8 +11,10 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Bug, Context, Write, work_out
@@ -25,6 +27,8 @@ from k8snetlab.lab.node_status import architecture
 log = logging.getLogger(__name__)
 FIRST, LONGEST = 0.005, 30.0
 """Seconds before a failure is tried again for the first time, and at most."""
+MANY = 500
+"""Pods from which on controllers think in a thread: it takes them long enough to be missed by who asks meanwhile."""
 BATCH = 100
 """Writes in one go; reads are answered in between."""
 
@@ -64,6 +68,8 @@ class ControllerLoop:
         self._wake, self._turn = asyncio.Event(), asyncio.Event()
         self._ended = False
         self._architecture = architecture()
+        # One of its own: agents at work may keep all threads that others share.
+        self._worker = ThreadPoolExecutor(1, "controllers")
 
     @property
     def failing(self) -> tuple[Failing, ...]:
@@ -104,6 +110,7 @@ class ControllerLoop:
                 await self._rest()
             listening.result()
         finally:
+            self._worker.shutdown(wait=False)
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
@@ -120,7 +127,11 @@ class ControllerLoop:
 
     async def _once(self, snapshot: Snapshot, previous: Snapshot | None) -> None:
         context = Context(self._architecture, self._refused())
-        outcome = work_out(snapshot, previous, context)
+        if len(snapshot.all(Pod)) < MANY:
+            outcome = work_out(snapshot, previous, context)
+        else:
+            worker = asyncio.get_running_loop().run_in_executor(self._worker, work_out, snapshot, previous, context)
+            outcome = await worker
         for bug in outcome.bugs:
             self._failed_at(bug, snapshot)
         waiting = [write for write in outcome.writes if self._waits(write)]

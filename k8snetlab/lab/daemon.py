@@ -21,6 +21,7 @@ from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.agent.workload import PodState
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import capabilities, cgroups, modules, netns
+from k8snetlab.lab import turning
 from k8snetlab.lab.across.everywhere import Everywhere
 from k8snetlab.lab.across.remote import Remote
 from k8snetlab.lab.agents import Agents, AgentTask
@@ -166,7 +167,8 @@ def main() -> None:
     paths.create()
     with _only_daemon(paths):
         try:
-            asyncio.run(Daemon(arguments.lab, paths, groups).run())
+            with asyncio.Runner(loop_factory=turning.loop) as runner:
+                runner.run(Daemon(arguments.lab, paths, groups).run())
         except K8sNetLabError as error:
             sys.exit(f"{error.message}\t{error.hint}")
 

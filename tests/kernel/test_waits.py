@@ -153,45 +153,6 @@ def test_a_lab_of_another_name_is_refused_by_the_daemon_too(lab: Lab) -> None:
     assert answer["code"] == 422 and f"this is lab {lab.name}" in answer["message"]
 
 
-def test_twenty_clients_at_once_all_end(lab: Lab) -> None:
-    """With pauses among them and some of them killed; `status` answers all the while, and the lab is whole after it."""
-    manifests = [WEB % replicas for replicas in (1, 3, 4, 2)]
-    slowest, states = 0.0, 0
-    for turn in range(2):
-        clients: list[tuple[list[str], subprocess.Popen[str]]] = []
-        doomed: list[subprocess.Popen[str]] = []
-        for number in range(24):
-            node = f"node{number % 2 + 1}"
-            words, text = [
-                (["apply", "-f", "-"], manifests[number % 4]),
-                (["scale", "deploy/web", "--replicas", str(number % 5)], ""),
-                (["delete", "pod", "one", "two"][: 3 + number % 2], ""),
-                (["pause", node], ""),
-                (["apply", "-f", "-"], POD % (f"p{number}", "p", f"nodeName: {node}, ")),
-                (["resume", node], ""),
-            ][(number + turn) % 6]
-            process = lab_process(lab, words, text)
-            (doomed.append(process) if number % 8 == 7 else clients.append((words, process)))
-        for process in doomed:
-            time.sleep(0.1)
-            process.kill()
-        while any(process.poll() is None for _, process in clients):
-            began = time.monotonic()
-            assert lab.json("status")["lab"] == lab.name
-            slowest, states = max(slowest, time.monotonic() - began), states + 1
-        for words, process in clients:
-            said = "".join(process.communicate(timeout=200))
-            assert process.returncode in (0, 1), said
-            assert "Traceback" not in said and "bug" not in said and "still waiting" not in said, (words, said)
-        for process in doomed:
-            process.communicate()
-    assert states and slowest < 30
-    for node in ("node1", "node2"):
-        lab.run("resume", node)
-    lab.run("up", file_of(lab))
-    eventually(lambda: all(node["agent"]["synced"] for node in lab.json("status")["nodes"]))
-
-
 def test_down_goes_on_when_nobody_reads_of_it(tmp_path: Path) -> None:
     other = Lab(tmp_path)
     (tmp_path / "lab.yaml").write_text(LAB + POD % ("one", "one", ""))
@@ -217,22 +178,6 @@ def test_up_and_down_take_turns(tmp_path: Path) -> None:
             assert process.returncode == 0 or "error: no lab" in said or "its daemon" in said, said
     other.run("down", code=None)
     assert other.namespaces() == [] and not (other.run_directory / other.name).exists()
-
-
-def lab_process(lab: Lab, words: list[str], text: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        lab.command(*words),
-        env=lab.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin
-    process.stdin.write(text)
-    process.stdin.close()
-    process.stdin = None
-    return process
 
 
 def rest(lab: Lab, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:

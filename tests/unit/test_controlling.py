@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -234,7 +235,17 @@ def test_a_controller_that_fails_as_a_whole_stops_no_other(monkeypatch: pytest.M
     in_cluster(test)
 
 
-def test_reads_are_answered_while_many_pods_are_made() -> None:
+def test_reads_are_answered_while_many_pods_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    thinking: list[tuple[bool, bool]] = []
+
+    def work_out(snapshot: Snapshot, *arguments: Any) -> Any:
+        elsewhere = threading.current_thread() is not threading.main_thread()
+        thinking.append((len(snapshot.all(Pod)) >= controlling.MANY, elsewhere))
+        return original(snapshot, *arguments)
+
+    original = controlling.work_out
+    monkeypatch.setattr(controlling, "work_out", work_out)
+
     async def test(cluster: Cluster) -> None:
         await cluster.apply_many(load([("f.yaml", LAB % 2 + deployment("web", 1500))]).objects)
         seen: set[int] = set()
@@ -248,5 +259,6 @@ def test_reads_are_answered_while_many_pods_are_made() -> None:
         assert {pod.status.message for pod in pods if not pod.ips} == {"0/2 nodes are available: 2 Too many pods."}
         assert replica_set(cluster, "web").status.replicas == 1500
         assert reconcile(snapshot, None) == []
+        assert {many for many, _ in thinking} == {True, False} and all(many is away for many, away in thinking)
 
     in_cluster(test)
