@@ -21,6 +21,9 @@ from k8snetlab.kernel import netns
 
 PATIENCE = 20.0
 """Seconds: long enough for SYNs that are sent again after 1, 3, 7 and 15 seconds on a busy machine."""
+PORTS = range(10_000, 60_000)
+"""Source ports of UDP, one after the other: to the kernel two datagrams of the same ports are one connection for two
+minutes, and stay with its endpoint while that terminates (kube-proxy forgets connections to what serves no more)."""
 SLOW = 0.9
 """Seconds after which a connection has needed a second SYN, or the machine is busy."""
 
@@ -76,13 +79,14 @@ class Traffic:
         await asyncio.gather(*(self._client(client) for client in clients))
 
     async def _client(self, client: Client) -> None:
+        ports = itertools.cycle(PORTS)
         for address, port in itertools.cycle(client.targets):
             if self._ending.is_set():
                 return
             began = self.now
             try:
                 async with asyncio.timeout(PATIENCE):
-                    said = await self._ask(client, address, port)
+                    said = await self._ask(client, address, port, next(ports))
                 line = next(line for line in said.splitlines() if line.startswith(b"{"))
                 self.answered[json.loads(line)["pod"]] += 1
             except (OSError, ValueError, StopIteration) as error:  # TimeoutError is an OSError
@@ -94,13 +98,15 @@ class Traffic:
             self.done[client.name] += 1
             await asyncio.sleep(self.pause * random.uniform(0.5, 1.5))
 
-    async def _ask(self, client: Client, address: str, port: int) -> bytes:
+    async def _ask(self, client: Client, address: str, port: int, own: int) -> bytes:
         kind = socket.SOCK_DGRAM if client.udp else socket.SOCK_STREAM
         with netns.inside(client.namespace):
             sock = socket.socket(socket.AF_INET, kind)
         with contextlib.closing(sock):
             sock.setblocking(False)
             loop = asyncio.get_running_loop()
+            if client.udp:
+                sock.bind(("0.0.0.0", own))
             await loop.sock_connect(sock, (address, port))
             if client.udp:
                 return await self._datagram(loop, sock)
