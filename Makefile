@@ -111,7 +111,8 @@ fuzz: $(VENV)/.dev ## 100,000 manifests and 50,000 stored values with hostile fi
 .PHONY: crash
 crash: test-system $(VENV)/.dev ## 5,000 kills of command line, daemon and kubelet at any step (POINTS=N, SEED=N)
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 K8SNETLAB_CRASH_POINTS=$(or $(POINTS),5000) K8SNETLAB_CRASH_SEED=$(or $(SEED),1) \
-		$(BIN)/pytest -q -s -p no:cacheprovider tests/kernel/test_crash.py
+		K8SNETLAB_CRASH_JOINS=200 $(BIN)/pytest -q -s -p no:cacheprovider tests/kernel/test_crash.py \
+		tests/kernel/test_crash_machines.py
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter

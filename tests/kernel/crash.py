@@ -278,8 +278,10 @@ class Walk:
     def mend(self, point: str) -> list[str]:
         """`up` or `down` after the crash; what is not as it should be then."""
         self._disarm()
-        step = STEPS[point.split(":")[0]]
-        target = random.Random(point).choice(step)
+        verb = point.split(":")[0]
+        step = STEPS[verb]
+        # What `apply` brought no `up` takes away that does not know of it.
+        target = step[1] if verb == "apply" else random.Random(point).choice(step)
         self._recover(target)
         self.at = target
         return self.unlike(target)

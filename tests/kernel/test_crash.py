@@ -24,7 +24,8 @@ import pytest
 pytestmark = [pytest.mark.root, pytest.mark.timeout(36000)]
 POINTS = int(os.environ.get("K8SNETLAB_CRASH_POINTS", "100"))
 SEED = os.environ.get("K8SNETLAB_CRASH_SEED", "1")
-EXACT = os.environ.get("K8SNETLAB_CRASH", "").split()
+GIVEN = os.environ.get("K8SNETLAB_CRASH", "").split()
+EXACT = [point for point in GIVEN if not point.startswith(("join:", "leave:"))]
 SIDE_BY_SIDE = int(os.environ.get("K8SNETLAB_CRASH_BOXES", str(min(os.cpu_count() or 1, 8))))
 Json = dict[str, Any]
 
@@ -95,6 +96,7 @@ def forget(lab: str) -> None:
         shutil.rmtree(place)
 
 
+@pytest.mark.skipif(bool(GIVEN) and not EXACT, reason="K8SNETLAB_CRASH names other points")
 def test_a_crash_at_any_step_is_mended() -> None:
     summary = Summary(len(EXACT) or POINTS)
     shares = [EXACT[n::SIDE_BY_SIDE] if EXACT else None for n in range(SIDE_BY_SIDE)]

@@ -22,9 +22,10 @@ from machines import Machine, eventually, pair, url
 from k8snetlab.kernel import netns
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(36000), needs_etcd]
-POINTS = int(os.environ.get("K8SNETLAB_CRASH_JOINS", "6"))
+POINTS = int(os.environ.get("K8SNETLAB_CRASH_JOINS", "4"))
 SEED = os.environ.get("K8SNETLAB_CRASH_SEED", "1")
-EXACT = [p for p in os.environ.get("K8SNETLAB_CRASH", "").split() if p.startswith(("join", "leave"))]
+GIVEN = os.environ.get("K8SNETLAB_CRASH", "").split()
+EXACT = [point for point in GIVEN if point.startswith(("join:", "leave:"))]
 OBJECTS = """
 {apiVersion: k8snetlab/v1alpha1, kind: Lab}
 ---
@@ -94,6 +95,14 @@ class Joining:
         spread = {p["spec"]["nodeName"] for p in running}
         return nodes == {"node1": True, "node2": True} and len(running) == len(pods) == 2 and spread <= nodes.keys()
 
+    def forgotten(self) -> None:
+        """A machine that could not say that it goes is a node until its lease ends: it comes again, and says so."""
+        if not self.alone():
+            self.two.run(*self.words("join"))
+            eventually(self.whole, 60)
+            self.two.run("node", "leave")
+            eventually(self.alone, 60)
+
     def alone(self) -> bool:
         return [node["name"] for node in self.one.json("status")["nodes"]] == ["node1"]
 
@@ -102,6 +111,7 @@ def _masked(lines: Counter[str]) -> list[str]:
     return [SUBNET.sub("NET", line) for line in lines.elements()]
 
 
+@pytest.mark.skipif(bool(GIVEN) and not EXACT, reason="K8SNETLAB_CRASH names other points")
 def test_joins_and_leaves_that_are_killed(tmp_path: Path) -> None:
     failures: list[str] = []
     killed = tried = 0
@@ -127,7 +137,7 @@ def test_joins_and_leaves_that_are_killed(tmp_path: Path) -> None:
                 failures.append(f'K8SNETLAB_CRASH="{point}"\n{error}')
                 sys.stderr.write(f"\n{failures[-1]}\n")
                 two.run("node", "leave", "--force", code=None)
-                eventually(joining.alone)
+                joining.forgotten()
                 assert two.state() == before, "nothing more can be tried"
     sys.stderr.write(f"\n{tried} points of join and leave, {killed} kills, {len(failures)} failures\n")
     assert not failures, "\n".join(failures)
@@ -163,7 +173,7 @@ def step(joining: Joining, point: str, before: dict[str, str]) -> bool:
             raise AssertionError("\n".join(unlike)) from None
     if (two.run_directory / two.name).exists():
         two.run("node", "leave", "--force")
-    eventually(joining.alone, 60)
     changed = {what: (before[what], now) for what, now in two.state().items() if now != before[what]}
     assert not changed, changed
+    joining.forgotten()
     return died
