@@ -36,7 +36,7 @@ GRACE = 2.0
 def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str, Any]]:
     """Removes one lab, or all of this machine; yields progress events, and a last one of type "done" for each lab."""
     need_capabilities()
-    for name in labs.running() if everything else [labs.choose(lab)]:
+    for name in _chosen(lab, everything):
         for event in _down(name):
             if event["type"] == "done" and (left := _left_of(name)):
                 named = "; ".join(f"{thing.kind} {thing.name}" for thing in left)
@@ -54,12 +54,23 @@ def _left_of(lab: str) -> Sequence[Thing]:
     return left
 
 
+def _chosen(lab: str | None, everything: bool) -> list[str]:
+    running, begun = labs.running(), labs.begun()
+    if everything:
+        return sorted({*running, *begun})
+    if lab in begun or (lab is None and not running and len(begun) == 1):
+        return [lab or begun[0]]
+    return [labs.choose(lab)]
+
+
 def _down(lab: str) -> Iterator[dict[str, Any]]:
     paths = LabPaths(lab)
-    with turn(paths, create=False):
+    with turn(paths, create=False) as there:
         if paths.ledger.exists():
             yield from _taken_down(lab, paths)
-        else:  # somebody else did it meanwhile
+        else:  # somebody else did it meanwhile, or an `up` was killed before it did anything
+            if there:
+                _remove_directory(paths)
             yield {"type": "done", "lab": lab, "namespaces": 0, "processes": 0}
 
 

@@ -18,6 +18,15 @@ def running() -> list[str]:
         raise InputError(f"{root} can be read by root only", "use sudo") from None
 
 
+def begun() -> list[str]:
+    """Directories that an `up` which was killed at its very beginning has made, before there was a ledger in them."""
+    root = paths.root()
+    try:
+        return sorted(e.name for e in root.iterdir() if e.is_dir() and paths.names_lab(e.name) and not any(e.iterdir()))
+    except FileNotFoundError:
+        return []
+
+
 def choose(lab: str | None) -> str:
     """The lab of that name, or the only one."""
     found = running()

@@ -24,11 +24,15 @@ def machine_flannel() -> Path:
     return root().parent / "flannel"
 
 
+def names_lab(name: str) -> bool:
+    return bool(_LABEL.fullmatch(name))
+
+
 class LabPaths:
     """The files of one lab."""
 
     def __init__(self, lab: str) -> None:
-        if not _LABEL.fullmatch(lab):
+        if not names_lab(lab):
             raise InputError(f"{lab!r} cannot name a lab", "lower-case letters, digits and -, at most 63: a DNS label")
         self.directory = root() / lab
         self.socket = self.directory / "api.sock"

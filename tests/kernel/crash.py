@@ -289,7 +289,7 @@ class Walk:
     def _recover(self, target: str | None) -> None:
         if target is not None:
             self._up(target)
-        elif _running(self.name):
+        elif Path("/run/k8snetlab", self.name).exists():
             self.do("down")
 
     def unlike(self, target: str | None) -> list[str]:

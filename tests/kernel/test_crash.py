@@ -66,18 +66,18 @@ def walk(summary: Summary, number: int, share: int, todo: list[str] | None) -> N
         argv = crash.box(name, SEED, str(number), f"{share}/{SIDE_BY_SIDE}", *(left or ()))
         before = len(left or ())
         with tempfile.TemporaryFile("w+") as said:
-            process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=said, text=True)
-            assert process.stdout is not None
-            for line in process.stdout:
-                result = json.loads(line)
-                if "todo" in result and left is None:
-                    left = result["todo"]
-                    before = len(left) + 1
-                elif "point" in result:
-                    assert left is not None
-                    left.remove(result["point"])
-                    summary.add(result)
-            code = process.wait()
+            with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=said, text=True) as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    result = json.loads(line)
+                    if "todo" in result and left is None:
+                        left = result["todo"]
+                        before = len(left) + 1
+                    elif "point" in result:
+                        assert left is not None
+                        left.remove(result["point"])
+                        summary.add(result)
+            code = process.returncode
             said.seek(0)
             last = said.read()[-3000:]
         forget(name)

@@ -36,3 +36,12 @@ def test_down_takes_away_what_a_kill_left(tmp_path: Path, verb: str, point: int)
     assert lab.namespaces() == []
     left = lab.run_directory / lab.name
     assert not left.exists() or not list(left.iterdir())
+
+
+def test_down_takes_away_a_directory_that_up_had_only_begun(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    directory = lab.run_directory / lab.name
+    for words in (["down"], ["down", "--all"]):
+        directory.mkdir(parents=True)
+        lab.run(*words)
+        assert not lab.run_directory.exists()
