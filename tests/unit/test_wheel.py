@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run([*map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=110)
+    return subprocess.run([*map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=250)
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,10 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("the build needs hatchling, which cannot be fetched here")
     assert built.returncode == 0, built.stderr
     [wheel] = place.glob("*.whl")
-    assert run(sys.executable, "-m", "venv", place / "venv", cwd=place).returncode == 0
+    assert run(sys.executable, "-m", "venv", "--without-pip", place / "venv", cwd=place).returncode == 0
     python = place / "venv/bin/python"
-    done = run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", wheel, cwd=place)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    done = run(*pip, "install", "-q", "--no-deps", "--no-index", wheel, cwd=place)
     assert done.returncode == 0, done.stderr
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     (place / f"venv/lib/{version}/site-packages/tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
