@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent not in item.path.parents:
             continue
         item.add_marker(pytest.mark.container)
-        item.add_marker(pytest.mark.timeout(900))
+        item.add_marker(pytest.mark.timeout(2400))
         if os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs root: run `sudo make test-container`"))
         elif lacking:

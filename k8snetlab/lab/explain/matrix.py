@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.lab import probe
 from k8snetlab.lab.explain.drift import Tell
+from k8snetlab.lab.explain.patience import patience
 from k8snetlab.lab.intended import Intents
 from k8snetlab.lab.probed import Place, Result, Target
 from k8snetlab.trace.finding import Finding
@@ -41,7 +42,7 @@ def broken(snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell) -> 
             tell("probes", start + (len(open_) if group is shut else 0), len(pairs))
             part = group[start : start + AT_ONCE]
             doubtful = [p for p, r in zip(part, _tried(snapshot, part, timeout), strict=True) if not r.ok]
-            failed += [r for r in _tried(snapshot, doubtful, timeout) if not r.ok]  # the first may have been chance
+            failed += [r for r in _tried(snapshot, doubtful, patience(timeout)) if not r.ok]  # chance
     return [*_findings(failed)], len(pairs)
 
 

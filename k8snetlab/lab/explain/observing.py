@@ -16,6 +16,7 @@ from k8snetlab.kernel.shot import shoot
 from k8snetlab.kernel.strangers import Stranger
 from k8snetlab.lab.across.afar import Afar
 from k8snetlab.lab.explain import tracing
+from k8snetlab.lab.explain.patience import patience
 from k8snetlab.lab.paths import LabPaths
 from k8snetlab.trace.diagnose_ways import UsualPath
 from k8snetlab.trace.finding import Finding
@@ -77,9 +78,10 @@ def _laid_to_strangers(found: list[Finding]) -> list[Finding]:
 
 def _heard(path: UsualPath) -> bool:
     flow = path.flow
-    for _ in range(TRIES):
+    for number in range(TRIES):
+        seconds = patience(PATIENCE) if number else PATIENCE
         try:
-            if shoot(path.origin, flow.dst, flow.dport, flow.protocol, PATIENCE).heard == "answered":
+            if shoot(path.origin, flow.dst, flow.dport, flow.protocol, seconds).heard == "answered":
                 return True
         except NotFoundError:
             return True  # the pod has gone in the meantime
