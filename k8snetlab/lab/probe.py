@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.selection import pods_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import InputError, K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import netns
@@ -355,8 +356,17 @@ def _service_choice(snapshot: Snapshot, services: list[Service], port: int | Non
             "ask an address instead; only DNS knows such a Service",
         )
     if not chosen:
-        raise InputError(f"service {service.name} has no cluster IP", "probe one of its pods instead")
+        raise InputError(f"service {service.name} has no cluster IP", _instead_of(snapshot, service, port))
     return chosen[:1]
+
+
+def _instead_of(snapshot: Snapshot, service: Service, port: int | None) -> str:
+    """What to ask of a headless Service, whose name leads to its endpoints themselves."""
+    pods = [pod for pod in pods_of(service, snapshot) if pod.ready]
+    if service.spec.clusterIP != "None" or not pods:
+        return "probe one of its pods instead"
+    number = port or next((p.targetPort or p.port for p in service.spec.ports if isinstance(p.targetPort, int)), None)
+    return f"it is headless: its name leads to its pods; ask one: {pods[0].short_name}{f':{number}' if number else ''}"
 
 
 def _belongs(snapshot: Snapshot, pod: Pod, name: str) -> Iterator[bool]:

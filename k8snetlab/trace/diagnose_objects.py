@@ -62,7 +62,7 @@ def closed(snapshot: Snapshot) -> Iterator[Finding]:
     for service in snapshot.all(Service).values():
         yield from _without_local(snapshot, service)
         ranges = ", ".join(service.spec.loadBalancerSourceRanges)
-        if ranges and service.spec.type == "LoadBalancer":
+        if ranges and service.spec.type == "LoadBalancer" and any(i.here for i in service.status.loadBalancer.ingress):
             yield _of_service(
                 service,
                 "ranges",

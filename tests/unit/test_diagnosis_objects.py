@@ -8,7 +8,7 @@ import pytest
 import world
 from msgspec.structs import replace
 
-from k8snetlab.api.core import Condition, Pod, Service
+from k8snetlab.api.core import Condition, LoadBalancerIngress, LoadBalancerStatus, Pod, Service
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
@@ -243,3 +243,14 @@ def test_many_pods_of_one_controller_with_one_trouble_are_one_finding() -> None:
     assert finding.message.startswith("pod default/many-")
     assert " and 6 more of ReplicaSet many-" in finding.message
     assert finding.message.endswith(": no free address in 10.244.9.0/29")
+
+
+def test_a_load_balancer_without_an_address_is_closed_to_nobody() -> None:
+    more = "type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/8]"
+    text = pod("web", "[{containerPort: 80}]", "app: web") + world.service("web", more)
+    assert [*diagnose_objects.closed(snapshot_of(text))] == []
+    (service,) = (s for s in snapshot_of(text).all(Service).values())
+    given = LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="203.0.113.77"),))
+    announced = replace(service, status=replace(service.status, loadBalancer=given))
+    (told,) = diagnose_objects.closed(snapshot_of(text).changed([(Service, service.key, announced)], 99))
+    assert "closed to all but 10.0.0.0/8" in told.message

@@ -137,3 +137,13 @@ def test_why_a_port_of_a_service_is_not_answered(snapshot: Snapshot) -> None:
     with pytest.raises(K8sNetLabError) as refused:
         find_targets(snapshot.changed([(Service, named.key, named)], 2), "svc/alone", 80, "TCP")
     assert refused.value.message == "service alone is of type ExternalName: a name, db.example, and no address"
+
+
+def test_a_headless_service_is_asked_at_its_pods(snapshot: Snapshot) -> None:
+    service = snapshot.get(Service, "business-manager", "default")
+    assert service
+    headless = replace(service, spec=replace(service.spec, clusterIP="None", clusterIPs=("None",)))
+    with pytest.raises(K8sNetLabError) as refused:
+        find_targets(snapshot.changed([(Service, service.key, headless)], 2), "svc/business-manager", 8080, "TCP")
+    assert refused.value.hint.startswith("it is headless: its name leads to its pods; ask one: business-manager-")
+    assert refused.value.hint.endswith(":8080")
