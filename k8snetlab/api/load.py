@@ -127,7 +127,6 @@ class _Loader:
         name = metadata.get("name") if isinstance(metadata, dict) else None
         same = [name for name, resource in BY_KIND.items() if version == resource.type.API_VERSION]
         hint = did_you_mean(kind, same) if kind not in BY_KIND else ""
-        self.passed.template(kind, value)
         self.passed.kind(document.file, document.line(at), kind, name if isinstance(name, str) else "", hint)
 
     def _object(self, document: Document, value: dict[str, Any], type_: type[Object], version: str, at: Path) -> None:
@@ -182,7 +181,7 @@ class _Loader:
                 continue
             document, at = self.written[id(problem.object)]
             where = document.line((*at, *problem.path))
-            said = self.passed.blamed(problem) or problem.message
+            said = self.passed.blamed(problem, self.ignored.values()) or problem.message
             message = f"{show((*at, *problem.path))}: {said}"
             messages = self.errors if problem.severity == "error" else self.warnings
             messages.append((document.file, where, message))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 
 from k8snetlab.api.core import Service
+from k8snetlab.api.ignored import Ignored, makers_of
 from k8snetlab.api.problems import Problem
 from k8snetlab.api.words import Path, shorten
 
@@ -29,27 +30,15 @@ class Passed:
     def __init__(self) -> None:
         self.kinds: dict[str, _Group] = {}
         self.fields: dict[str, _Group] = {}
-        self._pods: list[tuple[str, str, dict[str, Any]]] = []
 
-    def template(self, kind: str, value: dict[str, Any]) -> None:
-        """Remembers what pods an object would have had, whose kind is passed over."""
-        metadata, spec = value.get("metadata"), value.get("spec")
-        template = spec.get("template") if isinstance(spec, dict) else None
-        inner = template.get("metadata") if isinstance(template, dict) else None
-        labels = inner.get("labels") if isinstance(inner, dict) else None
-        if isinstance(labels, dict) and isinstance(metadata, dict):
-            namespace = metadata.get("namespace") or "default"
-            self._pods.append((f"{shorten(kind)} {shorten(str(metadata.get('name')))}", str(namespace), labels))
-
-    def blamed(self, problem: Problem) -> str:
-        """What a Service is told that would select pods of such an object; "" where it would not."""
+    def blamed(self, problem: Problem, known: Iterable[Ignored]) -> str:
+        """What a Service is told that would select pods of an ignored object; "" where it would not."""
         service = problem.object
         if not isinstance(service, Service) or problem.path != ("spec", "selector") or problem.severity != "warning":
             return ""
-        wanted = service.spec.selector or {}
-        for title, namespace, labels in self._pods:
-            if namespace == service.namespace and all(labels.get(key) == value for key, value in wanted.items()):
-                return f"selects the pods of {title}, which is ignored: the Service will have no endpoints"
+        for one in makers_of(service.spec.selector, service.namespace, known):
+            title = f"{shorten(one.spec.kind)} {shorten(one.spec.name)}"
+            return f"selects the pods of {title}, which is ignored: the Service will have no endpoints"
         return ""
 
     def kind(self, file: str, line: int, kind: str, name: str, hint: str) -> None:

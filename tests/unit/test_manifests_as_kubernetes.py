@@ -370,3 +370,25 @@ def test_what_kube_proxy_would_heed_and_nobody_does_here_is_named() -> None:
 def test_configurations_that_kube_proxy_refuses(text: str, said: str) -> None:
     problems = refused(PROXY + text)
     assert any(said in problem for problem in problems), problems
+
+
+TEMPLATE_OF_JOB = "template: {metadata: {labels: {job: x}}, spec: {containers: [{name: c}]}}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("batch/v1, kind: Job", f"{{{TEMPLATE_OF_JOB}}}"),
+        ("batch/v1, kind: CronJob", f"{{jobTemplate: {{spec: {{{TEMPLATE_OF_JOB}}}}}}}"),
+        ("v1, kind: ReplicationController", "{selector: {job: x}, template: {spec: {containers: [{name: c}]}}}"),
+    ],
+)
+def test_a_service_of_any_ignored_kind_is_told_so(kind: str, spec: str) -> None:
+    text = (
+        f"---\n{{apiVersion: {kind}, metadata: {{name: x}}, spec: {spec}}}\n"
+        "---\n{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {selector: {job: x}, ports: [{port: 80}]}}\n"
+    )
+    assert any(
+        f"selects the pods of {kind.rpartition(' ')[2]} x, which is ignored" in told
+        for told in load([("f.yaml", text)]).warnings
+    )
