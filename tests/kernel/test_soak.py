@@ -19,12 +19,12 @@ from soaking import CLIENTS, Changes, figures, grown
 from traffic import Client, Traffic
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(7200)]
-SECONDS = float(os.environ.get("K8SNETLAB_SOAK", "45"))
+SECONDS = float(os.environ.get("K8SNETLAB_SOAK", "60"))
 SEED = int(os.environ.get("K8SNETLAB_SEED", str(random.SystemRandom().randrange(10**6))))
 LONG = 600
 KILLING = 0.4
 """The part of the time in which daemon and kubelet are killed; after it they live, so that they can be measured."""
-ROUND = 12
+ROUND = 12 if SECONDS >= LONG else 5
 """Changes between two rests."""
 
 
