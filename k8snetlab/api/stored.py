@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from k8snetlab.api.addressing import split
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Node, Pod, PodSpec, Service
 from k8snetlab.api.discovery import EndpointSlice
@@ -134,11 +135,10 @@ def _lab(lab: Lab) -> Problems:
         ("underlay.cidr", spec.underlay.cidr),
         ("underlay.outside", spec.underlay.outside),
     ):
-        for part in text.split(","):
-            yield from _network(f"spec.{field}", part.strip())
-    for router in spec.underlay.router.split(","):
-        if router.strip():
-            yield from _address("spec.underlay.router", router.strip())
+        for part in split(text):  # none at all is right for some: a lab may have no outside
+            yield from _network(f"spec.{field}", part)
+    for router in split(spec.underlay.router):
+        yield from _address("spec.underlay.router", router)
     for node in spec.nodes if isinstance(spec.nodes, tuple) else ():
         yield from _said("spec.nodes.name", dns_subdomain(node.name))
 

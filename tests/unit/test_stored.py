@@ -34,6 +34,7 @@ GOOD = [
     obj("Service", spec={"type": "ExternalName", "externalName": "Example.com."}),
     obj("EndpointSlice", addressType="FQDN", endpoints=[{"addresses": ["example.com"]}]),
     obj("Lab", spec={"podCIDR": "10.244.0.0/16,fd00:244::/56", "nodes": [{"name": "a.b"}]}),
+    obj("Lab", spec={"underlay": {"outside": ""}}),
     obj("KubeProxyConfiguration", nodePortAddresses=["primary"], clusterCIDR="10.244.0.0/16"),
 ]
 BAD = {
@@ -63,7 +64,7 @@ BAD = {
     "an endpoint of a slice": obj("EndpointSlice", endpoints=[{"addresses": ["1.2.3"]}]),
     "a slice's port": obj("EndpointSlice", ports=[{"name": "A b"}]),
     "a node's subnet": obj("Node", spec={"podCIDR": "10.0.0.0/33"}),
-    "a lab's network": obj("Lab", spec={"podCIDR": ""}),
+    "a lab's network": obj("Lab", spec={"podCIDR": "10.0.0.0/16,x"}),
     "a bridge": obj("KubeProxyConfiguration", detectLocal={"bridgeInterface": "a/../b"}),
 }
 
