@@ -76,8 +76,9 @@ class Stream:
 
     def read(self, at: int, most: int) -> bytes:
         """Some bytes from `at` on; b"" at the end, and where the first is no longer kept."""
-        if begin_of(self._fd, max(at, self.end()), at) <= at:
-            return os.pread(self._fd, most, at)
+        data = os.pread(self._fd, most, at)
+        if begin_of(self._fd, max(at, self.end()), at) <= at:  # asked afterwards: a hole reads as zeros
+            return data
         for part, end in self._parts():
             if end > at:
                 with contextlib.suppress(FileNotFoundError), part.open("rb") as file:
