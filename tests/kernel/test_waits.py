@@ -3,6 +3,7 @@ node that is paused, or for a client that has gone."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 from labs import Lab, eventually
+
+from k8snetlab.kernel import netns
 
 pytestmark = pytest.mark.root
 
@@ -122,15 +125,20 @@ def test_a_wait_ends_and_says_for_what_it_was(lab: Lab) -> None:
 
 
 def test_every_verb_says_that_an_agent_fails(lab: Lab) -> None:
-    lab.shell("node1", "ip", "link", "set", "eth0", "name", "ethx")
+    """A namespace cannot be made anew where something else has its name."""
+    place = netns.path(lab.netns("node1"))
     try:
+        while not place.is_dir():
+            netns.delete(lab.netns("node1"))
+            with contextlib.suppress(FileExistsError):  # the agent was quicker
+                place.mkdir()
         assert "error: node1: " in both(lab, "up", file_of(lab), code=1)
         assert "error: node1: " in both(lab, "delete", "service", "web", code=1)  # a Service is on every node
         eventually(lambda: "node1: " in "".join(lab.json("status")["problems"]))
         said = both(lab, "delete", "pod", "two")  # this one was on node2
         assert "warning: node1: its agent fails: " in said
     finally:
-        lab.shell("node1", "ip", "link", "set", "ethx", "name", "eth0")
+        place.rmdir()
     eventually(lambda: not lab.json("status")["problems"] or "node1" not in str(lab.json("status")["problems"]))
     lab.run("up", file_of(lab))
 
