@@ -162,12 +162,16 @@ def down(
     from k8snetlab.cli import progress
     from k8snetlab.lab.down import down as take_down
 
-    began, gone = time.monotonic(), []
+    began, gone, warnings = time.monotonic(), [], list[str]()
     drawn = sys.stderr.isatty()  # progress has the screen then
     with progress.patient("the lab's processes and namespaces, which go", quiet=drawn or output is not None):
         for event in progress.shown(take_down(lab, all_labs), quiet=output is not None):
             if event["type"] == "done":
                 gone.append({key: value for key, value in event.items() if key != "type"})
+            elif event["type"] == "warning":
+                warnings.append(event["message"])
+    for warning in warnings:
+        screen.say(f"warning: {warning}", err=True)
     seconds = time.monotonic() - began
     if output:
         print_json({"labs": gone, "seconds": round(seconds, 3)})

@@ -115,6 +115,7 @@ def _children() -> set[str]:
             with contextlib.suppress(OSError):
                 for child in task.read_text().split():
                     command = Path("/proc", child, "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found.add(f"{child} {command}")
+                    if "multiprocessing.resource_tracker" not in command:  # Python's own, which ends with its parent
+                        found.add(f"{child} {command}")
                     pending.append(child)
     return found

@@ -130,7 +130,7 @@ def test_a_dead_machine_is_lost_to_the_others_and_found_again(three: Three) -> N
     eventually(lambda: three.pods()["node2"].get("reason") == "NodeLost")
     rows = {line.split()[-1]: line for line in one.run("get", "pods").splitlines() if line.startswith("web")}
     assert "NodeLost" in rows["node2"] and "Running" in rows["node1"]
-    assert "Unknown" in next(line for line in one.run("get", "nodes").splitlines() if line.startswith("node2"))
+    assert "NotReady" in next(line for line in one.run("get", "nodes").splitlines() if line.startswith("node2"))
     assert any("node2 which was running" in problem for problem in one.json("status")["problems"])
     eventually(lambda: one.run("get", "endpoints", "web").count(":80") == 2)
     answered = {one.probe("client", "web")["answeredNode"] for _ in range(20)}

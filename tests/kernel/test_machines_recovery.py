@@ -154,7 +154,6 @@ def test_down_leaves_a_machine_that_others_use_as_it_was(
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-metadata: {name: ours}
 spec: {machines: true, podCIDR: 10.200.0.0/16, proxy: {iptables: VARIANT}}
 ---
 apiVersion: v1
