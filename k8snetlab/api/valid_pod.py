@@ -35,7 +35,7 @@ def workload(report: Report, obj: Deployment | ReplicaSet, world: Snapshot) -> N
     selector, template = obj.spec.selector, obj.spec.template.metadata.labels
     labels(report, obj, ("spec", "template", "metadata", "labels"), template)
     if not selector.matchLabels and not selector.matchExpressions:
-        wanted = ", ".join(f"{k}: {v}" for k, v in template.items()) or "app: NAME"
+        wanted = ", ".join(f"{shorten(k)}: {shorten(v)}" for k, v in template.items()) or "app: NAME"
         message = f"is missing; it names the labels of the template: matchLabels {{{wanted}}}"
         report.error(obj, path, message)
     else:
