@@ -141,10 +141,6 @@ class EnvVar(Value):
     value: str = ""
 
 
-class ProbeAction(Value):
-    """A readiness or liveness probe is accepted; k8snetlab takes a pod as ready when its responder listens."""
-
-
 class Container(Value):
     """Without `command` and `args`, the built-in responder answers on every one of `ports`.
 

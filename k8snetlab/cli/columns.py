@@ -100,10 +100,6 @@ def _ports(containers: Iterable[Container]) -> str:
 # --- namespaces, nodes ---
 
 
-def _phase(namespace: Namespace) -> str:
-    return "Terminating" if namespace.metadata.deletionTimestamp else namespace.status.phase
-
-
 def _node_status(node: Node) -> str:
     status = "Unknown"
     for condition in node.status.conditions:
