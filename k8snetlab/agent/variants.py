@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from pathlib import Path
 
-from k8snetlab.kernel import iptables
+from k8snetlab.kernel import iptables, nftables
 from k8snetlab.render.families import FAMILIES
 
 PREFIXES = ("KUBE-", "FLANNEL-", "CNI-HOSTPORT-", "CNI-DN-")
@@ -43,6 +43,8 @@ class OtherVariant:
         if iptables.mixed(self._namespace):
             for table in self._tables:
                 table.remove(PREFIXES)
+        if self.variant == "nft" and self._namespace:
+            nftables.remove_idle(self._namespace, (), ())
 
     def _generation(self) -> Hashable:
         return tuple(table.generation() for table in self._tables)

@@ -29,6 +29,8 @@ COMMANDS = (
 )
 MASKS = (
     (re.compile(r"^\d+: "), ""),
+    # Carrier follows from the flag UP of device and peer; on a bridge without ports the kernel settles it either way.
+    (re.compile(r"NO-CARRIER,|,LOWER_UP|state (UP|DOWN|UNKNOWN) | linkdown"), ""),
     (re.compile(r"@if\d+|link-netns \S+|link-netnsid \d+|index \d+|ifindex \d+|\bcan[-\w]+|numtxqueues.*"), ""),
     (re.compile(r"bridge_id \S+|designated_\w+ \S+|[a-z_]*timer +\S+|port_(id|no) \S+|topology_\w+ \S+"), ""),
     (re.compile(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b"), "MAC"),

@@ -15,6 +15,7 @@ import socket
 import struct
 import threading
 import time
+import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,7 +72,7 @@ class LegacyIptables(Iptables):
         with _opened(self.namespace, self.family, key.table) as table:
             if not table.is_chain(key.chain):
                 raise KeyError(key)
-            iptc = importlib.import_module("iptc")
+            iptc = _python_iptables()
             kind = iptc.Chain
             return tuple(_text(rule) for rule in kind(table, key.chain).rules)
 
@@ -139,7 +140,7 @@ def holds_rules(namespace: str, family: Family) -> bool:
 def _opened(namespace: str, family: Family, name: str) -> Iterator[Any]:
     """A table as it is in that namespace now."""
     with _IPTC:
-        iptc = importlib.import_module("iptc")
+        iptc = _python_iptables()
         kind = iptc.Table if family == "ipv4" else iptc.Table6
         with netns.inside(namespace):
             table = kind(name, autocommit=False)
@@ -149,6 +150,13 @@ def _opened(namespace: str, family: Family, name: str) -> Iterator[Any]:
         finally:
             table.close()
             kind._cache.pop(name, None)
+
+
+def _python_iptables() -> Any:
+    """Where pip compiled nothing, its first import warns of `\\s` in a string that is not raw; inside _IPTC."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("iptc")
 
 
 def _counted(table: Any, chain: str) -> Iterator[Counters]:

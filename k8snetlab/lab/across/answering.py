@@ -63,8 +63,7 @@ class Answering:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._chores.close()
             with contextlib.suppress(K8sNetLabError, TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._store.revoke(self._lease)
+                await asyncio.wait_for(self._store.revoke(self._lease), 1)  # as in exec/session.end
 
     async def _serve(self, app: App) -> None:
         mine = f"{REQUESTS}{self._node}/"

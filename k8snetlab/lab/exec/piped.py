@@ -37,6 +37,7 @@ async def run(setting: launch.Setting, argv: Sequence[str], stdin: AsyncIterator
         asyncio.create_task(_take("stdout", process.stdout, said)),
         asyncio.create_task(_take("stderr", process.stderr, said)),
     ]
+    closed = asyncio.create_task(_closed(process.stdin))
     ended = False
     try:
         open_ones = 2
@@ -54,6 +55,8 @@ async def run(setting: launch.Setting, argv: Sequence[str], stdin: AsyncIterator
             task.cancel()
         if not ended:
             await session.end(process.pid, signal.SIGTERM)
+        process.stdin.close()
+        await asyncio.wait({closed}, timeout=session.GRACE)
 
 
 async def _give(pipe: asyncio.StreamWriter, stdin: AsyncIterator[bytes]) -> None:
@@ -62,6 +65,12 @@ async def _give(pipe: asyncio.StreamWriter, stdin: AsyncIterator[bytes]) -> None
             pipe.write(data)
             await pipe.drain()
         pipe.close()
+
+
+async def _closed(pipe: asyncio.StreamWriter) -> None:
+    """Takes note of how the pipe ended: until Python 3.11.5 a command that closed it is an error which nobody saw."""
+    with contextlib.suppress(OSError):
+        await pipe.wait_closed()
 
 
 async def _take(name: str, pipe: asyncio.StreamReader, said: asyncio.Queue[Json | None]) -> None:

@@ -18,9 +18,13 @@ async def end(leader: int, first: signal.Signals) -> None:
         for pid in members(leader):
             _signal(pid, leader, number)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE):
-                while members(leader):
-                    await asyncio.sleep(0.02)
+            # Called by who has been cancelled: there asyncio.timeout ends in CancelledError until Python 3.11.3.
+            await asyncio.wait_for(_gone(leader), GRACE)
+
+
+async def _gone(leader: int) -> None:
+    while members(leader):
+        await asyncio.sleep(0.02)
 
 
 def members(leader: int) -> list[int]:

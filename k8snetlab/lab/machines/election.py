@@ -58,8 +58,7 @@ class Election:
                 await self._once()
         finally:
             with contextlib.suppress(StoreError, TimeoutError):
-                async with asyncio.timeout(_RELEASE):
-                    await self._leased.release()
+                await asyncio.wait_for(self._leased.release(), _RELEASE)  # as in exec/session.end
 
     async def _once(self) -> None:
         self._wake.clear()
