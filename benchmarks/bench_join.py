@@ -24,13 +24,13 @@ from typing import Any
 
 from benchmarks.report import line
 from k8snetlab.api.lab import StoreSpec
+from k8snetlab.client.client import Client
 from k8snetlab.dataplane.links import Address, Bridge, Vxlan
 from k8snetlab.dataplane.operations import ItemOperation, Operation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.lab import up
-from k8snetlab.lab.client import Client
 from k8snetlab.store.serve import serve
 
 NODES = 100

@@ -20,11 +20,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from k8snetlab.client.client import Client
 from k8snetlab.dataplane.operations import ItemOperation, Operation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
-from k8snetlab.lab.client import Client
 
 PINGS = 300
 FLOOD = 20_000

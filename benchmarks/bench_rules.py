@@ -13,7 +13,15 @@ from collections.abc import Callable
 import msgspec
 
 from benchmarks.report import large, line, memory
-from k8snetlab.api.core import Node, NodeAddress, NodeSpec, NodeStatus, Service, ServicePort, ServiceSpec
+from k8snetlab.api.core import (
+    Node,
+    NodeAddress,
+    NodeSpec,
+    NodeStatus,
+    Service,
+    ServicePort,
+    ServiceSpec,
+)
 from k8snetlab.api.discovery import SERVICE_NAME, Endpoint, EndpointSlice, EndpointSlicePort
 from k8snetlab.api.meta import Object, ObjectMeta
 from k8snetlab.api.snapshot import Snapshot

@@ -26,11 +26,11 @@ from benchmarks.bench_rules import ENDPOINTS, address, cluster
 from benchmarks.report import large, line, memory, ratio
 from k8snetlab.agent.proxy import KubeProxy
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.client.client import Client
 from k8snetlab.dataplane.rules import ChainKey, Rules, restore_payload
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.iptables import command
 from k8snetlab.lab import up
-from k8snetlab.lab.client import Client
 from k8snetlab.render.proxy import ProxyRules, Shared
 
 CHANGES = 30

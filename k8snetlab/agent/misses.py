@@ -16,13 +16,13 @@ from ipaddress import ip_address
 
 import msgspec
 
-from k8snetlab.agent.ear import Ear
-from k8snetlab.agent.supervision import Supervisor
+from k8snetlab.agent.miss_queue import Ear
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.resolution import Found, Resolution, Resolutions
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.misses import Miss, Misses, MissesLost
+from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
 RETRY = 1.0

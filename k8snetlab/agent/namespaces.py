@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator
 
 import msgspec
 
-from k8snetlab.agent import additions, noting
+from k8snetlab.agent import additions, journal
 from k8snetlab.agent.additions import OwnedNetns, Owner
 from k8snetlab.agent.removal import remove_cables
 from k8snetlab.dataplane import delta
@@ -285,9 +285,9 @@ class NamespaceKeeper:
 
     def _noted(self, plan: list[Operation], desired: Netns) -> list[Operation]:
         """The plan for the machine's own namespace, once what it adds there is in the ledger."""
-        plan = noting.careful(plan)
+        plan = journal.careful(plan)
         if plan:
-            self._owner.own_additions(noting.of_plan(plan, desired, self._owner.additions))
+            self._owner.own_additions(journal.of_plan(plan, desired, self._owner.additions))
         return plan
 
 

@@ -9,26 +9,27 @@ from pathlib import Path
 
 import msgspec
 
-from k8snetlab.agent import noting, removal
+from k8snetlab.agent import journal, removal
 from k8snetlab.agent.additions import AddedAddresses, AddedCounters, AddedRules, Owner
 from k8snetlab.agent.misses import MissResponder
 from k8snetlab.agent.namespaces import NamespaceKeeper
 from k8snetlab.agent.proxy import KubeProxy
 from k8snetlab.agent.variants import OtherVariant
-from k8snetlab.agent.workload import HealthWork
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.workload import HealthWork
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import FAMILIES, pick
 from k8snetlab.dataplane.links import Veth
 from k8snetlab.dataplane.netns import NodeDataplane
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import iptables, netns, nfacct
 from k8snetlab.kernel.monitors import Monitors
-from k8snetlab.render import names, underlay
 from k8snetlab.render import node as render_node
-from k8snetlab.render.families import FAMILIES, pick
+from k8snetlab.render import underlay
 from k8snetlab.render.pods import Sandboxes
 from k8snetlab.render.proxy import COUNTERS, Shared
 
@@ -262,7 +263,7 @@ class NodeAgent:
     def _note_rules(self, lab: Lab) -> None:
         """Before rules are written into the machine's own namespace."""
         if not self._noted(self._chosen):
-            self._owner.own_additions([noting.of_rules(self._chosen)])
+            self._owner.own_additions([journal.of_rules(self._chosen)])
         networks = tuple(split(f"{lab.spec.podCIDR},{lab.spec.serviceCIDR}"))
         if (addresses := AddedAddresses(networks)) not in self._owner.additions:
             self._owner.own_additions([addresses])

@@ -11,6 +11,7 @@ import msgspec
 
 from k8snetlab.agent.rules import RulesKeeper
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.dataplane import names
 from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import conntrack
@@ -91,7 +92,7 @@ class KubeProxy:
 
     def _write(self, rules: ProxyRules, delta: RuleDelta | None = None, trusting: bool = False) -> int:
         # A pod comes when kube-proxy is there already: portmap's jumps are put in last.
-        late = [one for one in self._flannel if one.prefixes == hostports.PREFIXES]
+        late = [one for one in self._flannel if one.prefixes == names.PORTMAP_CHAINS]
         wanted = (*(one for one in self._flannel if one not in late), rules.ruleset, *late)
         count = self._keeper.sync(wanted, delta, trusting)
         # A new agent knows nothing of what went before it: every UDP Service is looked at, as kube-proxy does.

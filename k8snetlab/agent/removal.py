@@ -18,7 +18,9 @@ from k8snetlab.agent.additions import (
     Addition,
     ChangedSysctl,
 )
-from k8snetlab.agent.noting import REDIRECTS
+from k8snetlab.agent.journal import REDIRECTS
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.links import Bridge, Vxlan
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.errors import K8sNetLabError, KernelError
@@ -26,9 +28,7 @@ from k8snetlab.kernel import conntrack, fault, iptables, nfacct, nftables, sysct
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import read
-from k8snetlab.render.families import FAMILIES
 
-PREFIXES = ("KUBE-", "FLANNEL-", "CNI-HOSTPORT-", "CNI-DN-")
 PATIENCE = 2.0
 """Seconds that a deleted namespace may take to be gone: it lives as long as a process holds one of its sockets."""
 
@@ -79,7 +79,7 @@ def _rules(added: AddedRules) -> None:
     for family in FAMILIES:
         nft = any(table[0] == family for table in nftables.read("")[0])
         if nft if added.variant == "nft" else iptables.legacy.tables("", family):
-            iptables.open("", family, added.variant, iptables.LOCKFILE).remove(PREFIXES)
+            iptables.open("", family, added.variant, iptables.LOCKFILE).remove(names.CHAINS)
     if added.variant == "nft":
         nftables.remove_idle("", added.tables, added.chains)
 

@@ -6,8 +6,8 @@ from collections.abc import Hashable, Iterator, Mapping
 
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules, RuleSet
 from k8snetlab.errors import K8sNetLabError
+from k8snetlab.iptables.patch import standing, stands
 from k8snetlab.kernel.iptables import Iptables
-from k8snetlab.trace.patch import standing, stands
 
 
 class RulesKeeper:

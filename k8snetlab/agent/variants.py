@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from pathlib import Path
 
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.kernel import iptables, nftables
-from k8snetlab.render.families import FAMILIES
-
-PREFIXES = ("KUBE-", "FLANNEL-", "CNI-HOSTPORT-", "CNI-DN-")
 
 
 class OtherVariant:
@@ -42,7 +41,7 @@ class OtherVariant:
         """Takes away what is ours: an agent that used the other variant has left it."""
         if iptables.mixed(self._namespace):
             for table in self._tables:
-                table.remove(PREFIXES)
+                table.remove(names.CHAINS)
         if self.variant == "nft" and self._namespace:
             nftables.remove_idle(self._namespace, (), ())
 

@@ -25,8 +25,8 @@ from k8snetlab.cli.options import (
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
-    from k8snetlab.lab.client import Client
-    from k8snetlab.lab.explain.capture import Count, Point, Sight
+    from k8snetlab.client.client import Client
+    from k8snetlab.explain.capture import Count, Point, Sight
 
 LONGEST = 262_144
 """Octets of a packet that fit into a file, as with tcpdump."""
@@ -87,8 +87,8 @@ def capture(
         wanted = f"{only} and ( {wanted} )" if wanted else only
     if not named:
         raise InputError("capture needs a place to look at", EXAMPLES.join(("k8snetlab ", "")))
-    from k8snetlab.lab.explain import capture as room
-    from k8snetlab.trace import expression
+    from k8snetlab.capturing import expression
+    from k8snetlab.explain import capture as room
 
     test = expression.parse(wanted)
     client = client_of(lab)
@@ -111,7 +111,7 @@ def split(words: Sequence[str]) -> tuple[list[str], str]:
 
     A pod that is called like one of a filter's words is meant as `default/tcp` or `pod/tcp`.
     """
-    from k8snetlab.trace.expression import KEYWORDS
+    from k8snetlab.capturing.expression import KEYWORDS
 
     for number, word in enumerate(words):
         if word in KEYWORDS or word[:1] in "!(" or any(sign in word for sign in " ["):
@@ -168,7 +168,7 @@ class _File:
         self, file: BinaryIO, devices: Sequence[str], behind: Mapping[str, str], wanted: str, snaplen: int
     ) -> None:
         from k8snetlab import __version__
-        from k8snetlab.trace import pcapng
+        from k8snetlab.capturing import pcapng
 
         self._file, self._behind, self._wanted, self._snaplen = file, behind, wanted, snaplen
         self._pcapng = pcapng
@@ -200,7 +200,7 @@ class _File:
 def _sink(
     file: str | None, json: bool, client: Client, points: Sequence[Point], wanted: str, snaplen: int
 ) -> Iterator[_Lines | _File]:
-    from k8snetlab.lab.explain import capture as room
+    from k8snetlab.explain import capture as room
 
     devices = room.devices_of(points)
     if file is None:

@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
-from k8snetlab.api.core import Container, Endpoints, Namespace, Node, Pod, PodSpec, Service
+from k8snetlab.api.core import (
+    Container,
+    Endpoints,
+    Namespace,
+    Node,
+    Pod,
+    PodSpec,
+    Service,
+)
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration

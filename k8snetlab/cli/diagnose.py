@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from k8snetlab.cli import screen
-from k8snetlab.cli.options import LabOption, OutputOption, client_of, complete_node, example, need_root, print_json
+from k8snetlab.cli.options import (
+    LabOption,
+    OutputOption,
+    client_of,
+    complete_node,
+    example,
+    need_root,
+    print_json,
+)
 from k8snetlab.errors import DaemonError
 from k8snetlab.wording import counted
 
@@ -50,8 +58,8 @@ def diagnose(
 
 
 def _answer(lab: str, question: dict[str, Any]) -> dict[str, Any]:
-    from k8snetlab.lab.ledger import Ledger
-    from k8snetlab.lab.paths import LabPaths
+    from k8snetlab.state.ledger import Ledger
+    from k8snetlab.state.paths import LabPaths
 
     began = time.monotonic()
     try:
@@ -73,7 +81,7 @@ def _answer(lab: str, question: dict[str, Any]) -> dict[str, Any]:
 
 def _told(lab: str, question: dict[str, Any], began: float) -> dict[str, Any]:
     """What the daemon answers."""
-    from k8snetlab.lab.client import Client
+    from k8snetlab.client.client import Client
 
     for event in Client(lab).diagnose(question):
         if event["type"] == "done":
@@ -84,8 +92,8 @@ def _told(lab: str, question: dict[str, Any], began: float) -> dict[str, Any]:
 
 def _without_daemon(lab: str, question: dict[str, Any], began: float) -> dict[str, Any]:
     need_root("diagnose")
-    from k8snetlab.lab.explain import desired, diagnosing
-    from k8snetlab.lab.paths import LabPaths
+    from k8snetlab.explain import desired, diagnosing
+    from k8snetlab.state.paths import LabPaths
 
     paths = LabPaths(lab)
     return diagnosing.diagnose(

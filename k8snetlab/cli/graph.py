@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from k8snetlab.cli import screen
-from k8snetlab.cli.options import Form, LabOption, ScenarioFilesOption, client_of, example, form_of, print_json, write
+from k8snetlab.cli.options import (
+    Form,
+    LabOption,
+    ScenarioFilesOption,
+    client_of,
+    example,
+    form_of,
+    print_json,
+    write,
+)
 
 if TYPE_CHECKING:
     from k8snetlab.api.snapshot import Snapshot
-    from k8snetlab.lab.client import Client
+    from k8snetlab.client.client import Client
     from k8snetlab.render.picture import Alarm
 
 FORMS = ("svg", "mermaid", "dot", "json")

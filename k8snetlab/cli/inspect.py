@@ -25,7 +25,7 @@ from k8snetlab.cli.render import Family
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
-    from k8snetlab.lab.client import Client
+    from k8snetlab.client.client import Client
 
 PERIOD = 1.0
 """Seconds between two looks of `--watch`."""

@@ -31,7 +31,7 @@ from k8snetlab.errors import ConflictError, InputError, UnconfirmedError
 from k8snetlab.wording import counted
 
 if TYPE_CHECKING:
-    from k8snetlab.lab.client import Client
+    from k8snetlab.client.client import Client
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node)]
 

@@ -25,8 +25,8 @@ from k8snetlab.cli.options import (
 
 if TYPE_CHECKING:
     from k8snetlab.api.lab import StoreSpec
-    from k8snetlab.lab.client import Client
-    from k8snetlab.lab.machines.joining import Place
+    from k8snetlab.client.client import Client
+    from k8snetlab.lab.join import Place
 
 Json = dict[str, Any]
 
@@ -54,9 +54,9 @@ class Shared(NamedTuple):
 
     @property
     def spec(self) -> StoreSpec:
-        from k8snetlab.lab.machines import joining
+        from k8snetlab.lab import join
 
-        return joining.shared_store(self.urls, self.ca, self.cert, self.key, self.insecure)
+        return join.shared_store(self.urls, self.ca, self.cert, self.key, self.insecure)
 
 
 def join(
@@ -89,7 +89,7 @@ def join(
     """
     need_root("node join")
     from k8snetlab.errors import InputError
-    from k8snetlab.lab.machines import fetching
+    from k8snetlab.machines import fetching
 
     if bool(address or token) == bool(store):
         raise InputError(
@@ -109,13 +109,14 @@ def _join(spec: StoreSpec, name: str, iface: str, lab: str | None, output: Any) 
     import time
 
     from k8snetlab.errors import ConflictError, K8sNetLabError
-    from k8snetlab.lab.machines import fetching, joining
+    from k8snetlab.lab import join
+    from k8snetlab.machines import fetching
 
     began = time.monotonic()
-    found = joining.find_lab(spec)
+    found = join.find_lab(spec)
     if lab and lab != found.name:
         raise ConflictError(f"the store holds lab {found.name}, not {lab}", f"--lab {found.name}")
-    place = joining.examine(found, name or _hostname(), iface, spec)
+    place = join.examine(found, name or _hostname(), iface, spec)
     from k8snetlab.cli import progress
 
     with progress.patient("the lab's daemon, which starts", quiet=output is not None):
@@ -147,9 +148,8 @@ def leave(
 
     from k8snetlab.cli import progress
     from k8snetlab.errors import InputError, K8sNetLabError
-    from k8snetlab.lab import labs
-    from k8snetlab.lab.machines import machine
-    from k8snetlab.lab.paths import LabPaths
+    from k8snetlab.state import labs, machine
+    from k8snetlab.state.paths import LabPaths
 
     began = time.monotonic()
     name = labs.choose(lab)
@@ -176,9 +176,8 @@ def leave(
 
 def is_here(files: list[tuple[str, str]], lab: str | None) -> bool:
     """Whether the lab in these files is one whose node this machine is already."""
-    from k8snetlab.lab import labs
-    from k8snetlab.lab.machines import machine
-    from k8snetlab.lab.paths import LabPaths
+    from k8snetlab.state import labs, machine
+    from k8snetlab.state.paths import LabPaths
 
     ours = [name for name in labs.running() if machine.read(LabPaths(name))]
     if not ours or lab:
@@ -195,8 +194,8 @@ def place_of(body: Json, node: str, iface: str, store: Shared) -> Place | None:
     None in a lab whose nodes are namespaces of this machine.
     """
     from k8snetlab.errors import InputError
-    from k8snetlab.lab.machines import machine
-    from k8snetlab.lab.paths import LabPaths
+    from k8snetlab.state import machine
+    from k8snetlab.state.paths import LabPaths
 
     known = machine.read(LabPaths(body["metadata"]["name"]))
     spec = body.setdefault("spec", {})
@@ -216,9 +215,9 @@ def _place(body: Json, node: str, iface: str, store: Shared) -> Place:
     from k8snetlab.api.body import decode
     from k8snetlab.api.lab import Lab, StoreSpec
     from k8snetlab.errors import InputError
-    from k8snetlab.lab import storing
-    from k8snetlab.lab.machines import joining
-    from k8snetlab.lab.paths import LabPaths
+    from k8snetlab.lab import join
+    from k8snetlab.state.paths import LabPaths
+    from k8snetlab.state.store_spec import read_spec
 
     spec = body["spec"]
     spec["machines"] = True
@@ -229,13 +228,13 @@ def _place(body: Json, node: str, iface: str, store: Shared) -> Place:
     else:
         shared = msgspec.convert(spec.get("store", {}), StoreSpec)
         if shared.type == "embedded":
-            shared = storing.read_spec(LabPaths(body["metadata"]["name"]))
+            shared = read_spec(LabPaths(body["metadata"]["name"]))
     if shared.type == "embedded":
         raise InputError("machines share a lab through a store that all of them reach", "--store https://ADDRESS:2379")
     spec["store"] = msgspec.to_builtins(shared)
     lab = decode(msgspec.json.decode(msgspec.json.encode(body)))
     assert isinstance(lab, Lab)
-    return joining.examine(lab, node, iface, shared)
+    return join.examine(lab, node, iface, shared)
 
 
 def begin(body: Json, place: Place) -> Client:
@@ -250,11 +249,11 @@ def begin(body: Json, place: Place) -> Client:
 
 
 def _begun(lab: str, store: Any, place: Place) -> Client:
-    from k8snetlab.lab.machines import joining
+    from k8snetlab.lab import join
 
     for warning in place.warnings:
         screen.say(f"warning: {warning}", err=True)
-    return joining.begin(lab, store, place)
+    return join.begin(lab, store, place)
 
 
 def withdraw(lab: str, client: Client) -> None:

@@ -31,7 +31,7 @@ from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
     from k8snetlab.api.scheme import Resource
-    from k8snetlab.lab.client import Client
+    from k8snetlab.client.client import Client
 
 TargetArgument = Annotated[
     list[str] | None,

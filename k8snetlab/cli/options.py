@@ -16,7 +16,7 @@ from k8snetlab.errors import InputError, UnsupportedError
 from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
-    from k8snetlab.lab.client import Client
+    from k8snetlab.client.client import Client
 
 
 class Output(StrEnum):
@@ -101,7 +101,7 @@ def example(command: str) -> str:
 
 def client_of(lab: str | None) -> Client:
     """The client of lab `lab`, or of the one that runs."""
-    from k8snetlab.lab.client import Client
+    from k8snetlab.client.client import Client
 
     return Client.find(lab)
 
@@ -215,7 +215,7 @@ def _matching(names: Any, incomplete: str) -> list[str]:
 
 
 def _running() -> list[str]:
-    from k8snetlab.lab import labs
+    from k8snetlab.state import labs
 
     return labs.running()
 

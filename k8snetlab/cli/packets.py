@@ -10,7 +10,7 @@ from k8snetlab.dataplane.packet import Packet
 from k8snetlab.trace.way import end
 
 if TYPE_CHECKING:
-    from k8snetlab.lab.explain.capture import Sight
+    from k8snetlab.explain.capture import Sight
 
 FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 """In the order of their bits."""

@@ -38,7 +38,7 @@ def execute(
 ) -> None:
     """Run a command inside a pod or node. The exit code is the command's."""
     need_root("exec")
-    from k8snetlab.lab.exec.asking import enter
+    from k8snetlab.exec.asking import enter
 
     enter(client_of(lab), place, namespace, command)
 
@@ -46,7 +46,7 @@ def execute(
 def shell(place: PlaceArgument, namespace: NamespaceOption = "default", lab: LabOption = None) -> None:
     """Open a shell inside a pod or node: your own, on another machine that of its root."""
     need_root("shell")
-    from k8snetlab.lab.exec.asking import enter
+    from k8snetlab.exec.asking import enter
 
     enter(client_of(lab), place, namespace)
 
@@ -64,7 +64,7 @@ def logs(
     lab: LabOption = None,
 ) -> None:
     """Print what a pod's container wrote."""
-    from k8snetlab.lab.choice import pods_of
+    from k8snetlab.client.choice import pods_of
 
     client = client_of(lab)
     first, *others = pods_of(client, pod, namespace)

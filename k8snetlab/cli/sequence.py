@@ -7,7 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from k8snetlab.cli.story import FATES, flow, title
-from k8snetlab.render.canvas import ALARM, GOOD, INK, LINE, PAD, SOFT, WIRE, Box, Canvas, text_width
+from k8snetlab.render.canvas import (
+    ALARM,
+    GOOD,
+    INK,
+    LINE,
+    PAD,
+    SOFT,
+    WIRE,
+    Box,
+    Canvas,
+    text_width,
+)
 
 Json = Mapping[str, Any]
 TELLING = ("mixed", "rule", "conntrack", "encapsulate", "decapsulate", "deliver", "stop")

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from k8snetlab.cli import screen
-from k8snetlab.cli.options import OPEN_STORE, InsecureOption, LabOption, OutputOption, client_of, example, print_json
+from k8snetlab.cli.options import (
+    OPEN_STORE,
+    InsecureOption,
+    LabOption,
+    OutputOption,
+    client_of,
+    example,
+    print_json,
+)
 
 DIRECTORY = Path("/var/lib/k8snetlab/etcd")
 DirectoryOption = Annotated[Path, typer.Option("--directory", metavar="DIR", help="Where the store keeps its data.")]

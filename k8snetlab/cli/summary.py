@@ -10,10 +10,10 @@ import typer
 from k8snetlab.cli import screen
 from k8snetlab.cli.options import OPEN_STORE
 from k8snetlab.cli.views import age, duration, table
-from k8snetlab.lab import labs
+from k8snetlab.state import labs
 
 if TYPE_CHECKING:
-    from k8snetlab.lab.client import Client
+    from k8snetlab.client.client import Client
 
 Object = Mapping[str, Any]
 ALIKE = 3

@@ -8,7 +8,15 @@ from typing import Any
 
 from rich.text import Text
 
-from k8snetlab.cli.story import FATES, comparison, end, flow, named, title, verdict
+from k8snetlab.cli.story import (
+    FATES,
+    comparison,
+    end,
+    flow,
+    named,
+    title,
+    verdict,
+)
 from k8snetlab.wording import counted
 
 Json = Mapping[str, Any]

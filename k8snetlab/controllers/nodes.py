@@ -1,6 +1,6 @@
 """Nodes out of the Lab: addresses, pod subnets as flannel's subnet manager gives them, flannel's annotations.
 
-In a lab of machines each machine makes its own Node (lab/machines/registration.py), described by `described`.
+In a lab of machines each machine makes its own Node (machines/registration.py), described by `described`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,15 @@ from k8snetlab.controllers import (
     replica_sets,
     scheduler,
 )
-from k8snetlab.controllers.changes import DELETED, NOTHING, Answer, Context, Failed, Told, abandoned
+from k8snetlab.controllers.changes import (
+    DELETED,
+    NOTHING,
+    Answer,
+    Context,
+    Failed,
+    Told,
+    abandoned,
+)
 from k8snetlab.controllers.correlation import Note
 
 Run = Callable[[Snapshot, Snapshot | None, Context], Iterable[Answer]]

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from k8snetlab.dataplane import names
 from k8snetlab.errors import InputError
 
 Family = Literal["ipv4", "ipv6"]
@@ -51,7 +52,7 @@ class RuleSet(msgspec.Struct, frozen=True):
     family: Family
     chains: Mapping[ChainKey, Rules]
     hooks: tuple[Hook, ...] = ()
-    prefixes: tuple[str, ...] = ("KUBE-", "FLANNEL-")
+    prefixes: tuple[str, ...] = (*names.KUBE_PROXY_CHAINS, *names.FLANNEL_CHAINS)
     obsolete: tuple[Hook, ...] = ()
 
     def owns(self, chain: str) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from k8snetlab.kernel import iptables, netns
 
 Kind = Literal["namespace", "mount", "process", "device", "chain", "cgroup", "file", "module", "sysctl"]
-_DAEMONS = ("k8snetlab.lab.daemon", "k8snetlab.agent.kubelet")
+_DAEMONS = ("k8snetlab.lab.daemon", "k8snetlab.kubelet.main")
 _SYSCTLS = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv4/conf/all/route_localnet")
 _DEPTH = 4
 """How far below a hierarchy's mount a container's own groups may be."""

@@ -14,14 +14,15 @@ from pathlib import Path
 import msgspec
 
 from k8snetlab.agent.additions import AddedDevice, AddedFile, AddedRules
+from k8snetlab.dataplane import names
 from k8snetlab.errors import InputError
 from k8snetlab.kernel import cgroups, inventory, netns
 from k8snetlab.kernel.inventory import Thing
 from k8snetlab.kernel.read import cables
-from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.paths import machine_flannel, root
+from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.paths import machine_flannel, root
 
-CHAINS = ("KUBE-", "FLANNEL-", "CNI-")
+CHAINS = (*names.KUBE_PROXY_CHAINS, *names.FLANNEL_CHAINS, "CNI-")
 _DEVICES = re.compile(r"cni0|flannel\.\d+|flannel-v6\.\d+|underlay\d+|veth[0-9a-f]{8}")
 
 

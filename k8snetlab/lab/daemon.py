@@ -17,36 +17,37 @@ from pathlib import Path
 from typing import IO
 
 from k8snetlab.agent.node import Report
-from k8snetlab.agent.supervision import Supervisor
-from k8snetlab.agent.workload import PodState
+from k8snetlab.api.workload import PodState
+from k8snetlab.apiserver.objects import ObjectRoutes
+from k8snetlab.apiserver.server import listen, server
+from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import capabilities, cgroups, modules, netns
-from k8snetlab.lab import turning
-from k8snetlab.lab.across.everywhere import Everywhere
-from k8snetlab.lab.across.remote import Remote
-from k8snetlab.lab.agents import Agents, AgentTask
-from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.kubelet import KubeletLink
-from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.lifecycle import PodLifecycle
-from k8snetlab.lab.machines.ending import leave_when_ended
-from k8snetlab.lab.machines.leases import Leases
-from k8snetlab.lab.machines.machine import read as read_machine
-from k8snetlab.lab.machines.membership import Membership
+from k8snetlab.lab.app import Api
+from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
-from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.rest.app import Api
-from k8snetlab.lab.rest.objects import ObjectRoutes
-from k8snetlab.lab.rest.server import listen, server
-from k8snetlab.lab.rest.verbs import VerbRoutes
-from k8snetlab.lab.storing import claim, read_spec
+from k8snetlab.lab.routes import VerbRoutes
+from k8snetlab.lab.store import claim
+from k8snetlab.machines.ending import leave_when_ended
+from k8snetlab.machines.leases import Leases
+from k8snetlab.machines.membership import Membership
+from k8snetlab.peers.requests import Remote
+from k8snetlab.running import turning
+from k8snetlab.running.agents import Agents, AgentTask
+from k8snetlab.running.kubelet_link import KubeletLink
+from k8snetlab.running.lifecycle import PodLifecycle
+from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.machine import read as read_machine
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.state.store_spec import read_spec
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.open import open_store
+from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
 

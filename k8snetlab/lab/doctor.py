@@ -14,9 +14,9 @@ from k8snetlab.kernel import features, netns
 from k8snetlab.kernel.features import Feature
 from k8snetlab.kernel.neighbours import Fullness, fullness
 from k8snetlab.kernel.read import read
-from k8snetlab.lab import labs
-from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.paths import LabPaths
+from k8snetlab.state import labs
+from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.paths import LabPaths
 
 NEARLY = 0.8
 """Of a table's limit: from here on it is called nearly full."""

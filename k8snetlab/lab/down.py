@@ -11,21 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from k8snetlab.agent import removal
-from k8snetlab.agent.container import LOGS
+from k8snetlab.client.client import Client
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import cgroups, fault, modules, netns, processes
 from k8snetlab.kernel.inventory import Thing
 from k8snetlab.kernel.read import cables
-from k8snetlab.lab import labs
+from k8snetlab.kubelet.container import LOGS
 from k8snetlab.lab.audit import left_of
-from k8snetlab.lab.client import Client
-from k8snetlab.lab.exec import held
-from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.machines import machine
-from k8snetlab.lab.paths import LabPaths, root
-from k8snetlab.lab.rights import need_capabilities
-from k8snetlab.lab.storing import forget, read_spec
-from k8snetlab.lab.turn import turn
+from k8snetlab.lab.store import forget
+from k8snetlab.state import held, labs, machine
+from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.paths import LabPaths, root
+from k8snetlab.state.rights import need_capabilities
+from k8snetlab.state.store_spec import read_spec
+from k8snetlab.state.turn import turn
 
 PATIENCE = 30.0
 """Seconds that the other machines of a lab get to leave it."""

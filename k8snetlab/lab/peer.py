@@ -13,11 +13,11 @@ import msgspec
 from k8snetlab.dataplane.rules import ChainKey, Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.errors import InputError, K8sNetLabError
+from k8snetlab.iptables.matching import Host, Packet, TraceError
+from k8snetlab.iptables.syntax import TARGETS, RuleSyntaxError, Target, parse
 from k8snetlab.kernel.iptables import Variant
-from k8snetlab.kernel.knock import Heard, knock
+from k8snetlab.kernel.probe import Heard, knock
 from k8snetlab.kernel.survey import survey
-from k8snetlab.trace.matching import Host, Packet, TraceError
-from k8snetlab.trace.syntax import TARGETS, RuleSyntaxError, Target, parse
 from k8snetlab.trace.tracer import Outcome, trace
 
 State = Literal["open", "arrives", "blocked", "unreachable", "silent", "not shown"]

@@ -10,6 +10,7 @@ from k8snetlab.api.core import Condition, Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import ALIKE, Change, Snapshot
+from k8snetlab.cluster.node_status import architecture
 from k8snetlab.controllers import Context, Write, reconcile
 from k8snetlab.controllers.admission import admit, in_order
 from k8snetlab.dataplane.delta import diff
@@ -18,7 +19,6 @@ from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.operations import NetnsOperation, Operation
 from k8snetlab.dataplane.rules import Family, restore_payload
 from k8snetlab.errors import InputError
-from k8snetlab.lab.node_status import architecture
 from k8snetlab.render.node import render
 from k8snetlab.render.proxy import ProxyRules, render_payload
 from k8snetlab.wording import nearest

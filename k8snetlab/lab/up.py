@@ -8,16 +8,16 @@ import sys
 import time
 
 from k8snetlab.api.lab import StoreSpec
+from k8snetlab.client.client import ANSWER, Client
 from k8snetlab.errors import DaemonError
-from k8snetlab.lab.client import ANSWER, Client
 from k8snetlab.lab.down import remove
-from k8snetlab.lab.ledger import Ledger, let_begin
-from k8snetlab.lab.machines.machine import Machine
-from k8snetlab.lab.machines.machine import write as write_machine
-from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.rights import need_capabilities
-from k8snetlab.lab.storing import write_spec
-from k8snetlab.lab.turn import turn
+from k8snetlab.state.ledger import Ledger, let_begin
+from k8snetlab.state.machine import Machine
+from k8snetlab.state.machine import write as write_machine
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.state.rights import need_capabilities
+from k8snetlab.state.store_spec import write_spec
+from k8snetlab.state.turn import turn
 
 DYING = 2.0
 """Seconds after which a daemon that says nothing is taken for a busy one, not for one that was killed."""

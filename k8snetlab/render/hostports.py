@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from k8snetlab.api.core import ContainerPort, Node, Pod
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import pick, with_length
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, Rules, RuleSet, quote
-from k8snetlab.render.families import pick, with_length
 
 NETWORK = "cbr0"
 """The name of the network in flannel's conflist."""
-PREFIXES = ("CNI-HOSTPORT-", "CNI-DN-")
 MARK = "0x2000/0x2000"
 MULTIPORT = 15
 """Ports that one match of iptables' multiport takes."""
@@ -44,14 +44,14 @@ def render(node: Node, pods: Iterable[Pod], family: Family) -> RuleSet:
         own[ChainKey("nat", chain)] = tuple(_translations(ports, address, subnet, family))
         entries += _entries(pod, ports, chain)
     if not own:
-        return RuleSet(family, {}, (), PREFIXES)
+        return RuleSet(family, {}, (), names.PORTMAP_CHAINS)
     chains: dict[ChainKey, Rules] = {
         SET_MARK: (f'-m comment --comment "CNI portfwd masquerade mark" -j MARK --set-xmark {MARK}',),
         MASQUERADE: (f"-m mark --mark {MARK} -j MASQUERADE",),
         **own,
         DNAT: tuple(entries),
     }
-    return RuleSet(family, chains, HOOKS, PREFIXES)
+    return RuleSet(family, chains, HOOKS, names.PORTMAP_CHAINS)
 
 
 def ports_of(pod: Pod) -> list[ContainerPort]:

@@ -5,6 +5,7 @@ Source: flannel pkg/trafficmngr/iptables (masqRules, forwardRules).
 
 from __future__ import annotations
 
+from k8snetlab.dataplane import names
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleSet
 
 MULTICAST = {"ipv4": "224.0.0.0/4", "ipv6": "ff00::/8"}
@@ -34,5 +35,5 @@ def render(cluster: str, subnet: str, family: Family) -> RuleSet:
             Hook("nat", "POSTROUTING", f"{masq} -j FLANNEL-POSTRTG", prepend=False),
             Hook("filter", "FORWARD", f"{forward} -j FLANNEL-FWD", prepend=False),
         ),
-        prefixes=("FLANNEL-",),
+        prefixes=names.FLANNEL_CHAINS,
     )

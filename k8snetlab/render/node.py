@@ -10,13 +10,14 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.machines import interface_of
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import FAMILIES, gateway, pick, with_length
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import RuleSet
 from k8snetlab.errors import NotFoundError
-from k8snetlab.render import hostports, masquerade, names, overlay, pods
-from k8snetlab.render.families import FAMILIES, gateway, pick, with_length
+from k8snetlab.render import hostports, masquerade, overlay, pods
 from k8snetlab.render.overlay import Overlay
 from k8snetlab.render.pods import Sandboxes
 
@@ -87,7 +88,7 @@ def _namespace(
             bridge.append(Address(names.BRIDGE, with_length(gateway(subnet), subnet), broadcast=family == "ipv4"))
     first = pick(node.podCIDRs, "ipv4") or pick(node.podCIDRs, "ipv6")
     return Netns(
-        name=names.namespace_of(lab, node.name),
+        name=names.namespace_of(lab.name, node.name, lab.spec.machines),
         hostname=node.name,
         role="node",
         sysctls=_sysctls(proxy, ipv6=bool(pick(node.podCIDRs, "ipv6")), machine=machine)

@@ -18,12 +18,12 @@ from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.flannel import vtep_mac_of
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.scheme import store_key
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import FAMILIES, base, gateway, host, network, pick
 from k8snetlab.dataplane.links import Address, Link, Vxlan
 from k8snetlab.dataplane.resolution import Resolution
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.render import names
-from k8snetlab.render.families import FAMILIES, base, gateway, host, network, pick
 
 VXLAN_OVERHEAD = {"ipv4": 50, "ipv6": 70}
 """Bytes that outer Ethernet, IP, UDP and VXLAN headers take from the underlay's MTU."""

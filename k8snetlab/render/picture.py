@@ -14,8 +14,8 @@ from k8snetlab.api.machines import interface_of
 from k8snetlab.api.pod_state import shown_status
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.render import names
-from k8snetlab.render.families import FAMILIES, base, gateway, pick, with_length
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import FAMILIES, base, gateway, pick, with_length
 from k8snetlab.render.node import UPLINK
 
 

@@ -10,7 +10,18 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from k8snetlab.render.canvas import ALARM, DOT, DOTS, LINE, PAD, SOFT, WIRE, Box, Canvas, text_width
+from k8snetlab.render.canvas import (
+    ALARM,
+    DOT,
+    DOTS,
+    LINE,
+    PAD,
+    SOFT,
+    WIRE,
+    Box,
+    Canvas,
+    text_width,
+)
 from k8snetlab.render.picture import NodeBox, Picture, PodBox, ServiceBox
 from k8snetlab.wording import counted
 

@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Key
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import FAMILIES, gateway, pick, with_length
 from k8snetlab.dataplane.links import Address, Device, Veth
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import Route
-from k8snetlab.render import names
-from k8snetlab.render.families import FAMILIES, gateway, pick, with_length
 from k8snetlab.render.overlay import pod_mtu
 
 
 def sandbox_name(lab: Lab, pod: Pod) -> str:
     """The namespace a pod's processes live in: its own, or its node's with hostNetwork."""
     if pod.spec.hostNetwork:
-        return names.namespace_of(lab, pod.spec.nodeName)
+        return names.namespace_of(lab.name, pod.spec.nodeName, lab.spec.machines)
     return names.pod_netns(lab.name, pod.namespace, pod.name)
 
 

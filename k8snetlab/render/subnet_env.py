@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
-from k8snetlab.render.families import FAMILIES, gateway, pick, with_length
+from k8snetlab.dataplane.families import FAMILIES, gateway, pick, with_length
 from k8snetlab.render.overlay import pod_mtu
 
 

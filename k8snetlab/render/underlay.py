@@ -15,12 +15,12 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import FAMILIES, family_of, gateway, host, pick, with_length
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import Route
-from k8snetlab.render import names
-from k8snetlab.render.families import FAMILIES, family_of, gateway, host, pick, with_length
 from k8snetlab.render.pods import DAD, NO_DAD, NO_IPV6
 
 

@@ -10,12 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from k8snetlab.errors import (
-    CompactedError,
-    K8sNetLabError,
-    NotFoundError,
-    StoreError,
-)
+from k8snetlab.errors import CompactedError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.store.database import Database
 from k8snetlab.store.protocol import (
     Create,

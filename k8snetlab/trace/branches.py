@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from k8snetlab.dataplane.rules import BUILT_IN, ChainKey, Rules
+from k8snetlab.iptables.syntax import RuleSyntaxError, canonical, parse
 from k8snetlab.trace.meaning import Facts, endpoints, meaning, purpose
-from k8snetlab.trace.syntax import RuleSyntaxError, canonical, parse
 
 Counters = Mapping[ChainKey, tuple[tuple[int, int], ...]]
 SHARED = (

@@ -8,9 +8,9 @@ import msgspec
 
 from k8snetlab.dataplane.rules import BUILT_IN, ChainKey
 from k8snetlab.dataplane.view import View
-from k8snetlab.trace.matching import Host, Packet, TraceError
+from k8snetlab.iptables.matching import Host, Packet, TraceError
+from k8snetlab.iptables.syntax import RuleSyntaxError, parse
 from k8snetlab.trace.owners import Owners
-from k8snetlab.trace.syntax import RuleSyntaxError, parse
 from k8snetlab.trace.tracer import Outcome, Step, Verdict, trace
 from k8snetlab.trace.way import Decision, Flow
 

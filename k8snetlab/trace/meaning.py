@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from k8snetlab.dataplane.rules import ChainKey
-from k8snetlab.trace.syntax import RANDOM_UNIT, Match, ParsedRule, RuleSyntaxError, Target, parse
+from k8snetlab.iptables.syntax import RANDOM_UNIT, Match, ParsedRule, RuleSyntaxError, Target, parse
 from k8snetlab.trace.way import parted
 
 MASQUERADE_MARK, DROP_MARK = "0x4000", "0x8000"

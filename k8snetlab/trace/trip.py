@@ -7,7 +7,15 @@ from msgspec.structs import replace
 
 from k8snetlab.dataplane.view import Interface, View
 from k8snetlab.trace.filtering import Passed, Tracked
-from k8snetlab.trace.way import Decision, Fate, Flow, Hop, Point, Way, end
+from k8snetlab.trace.way import (
+    Decision,
+    Fate,
+    Flow,
+    Hop,
+    Point,
+    Way,
+    end,
+)
 
 
 class Trip(msgspec.Struct, frozen=True):

@@ -165,7 +165,7 @@ class Walk:
 
     def do(self, verb: str) -> None:
         """As the command line does it, in this process."""
-        from k8snetlab.lab.client import Client
+        from k8snetlab.client.client import Client
         from k8snetlab.lab.down import down
 
         client = Client(self.name)
@@ -309,8 +309,8 @@ class Walk:
         ORDER.unlink(missing_ok=True)
 
     def _pid(self, role: str) -> int | None:
-        from k8snetlab.lab.ledger import Ledger
-        from k8snetlab.lab.paths import LabPaths
+        from k8snetlab.state.ledger import Ledger
+        from k8snetlab.state.paths import LabPaths
 
         with contextlib.suppress(OSError):
             process = Ledger(LabPaths(self.name).ledger).alive(role)
@@ -334,7 +334,7 @@ class Walk:
             time.sleep(0.02)
 
     def problems(self) -> list[str]:
-        from k8snetlab.lab.client import Client
+        from k8snetlab.client.client import Client
 
         client = Client(self.name)
         status = client.status()
@@ -398,13 +398,13 @@ def _quietly(work: Callable[[], None]) -> None:
 
 
 def _running(name: str) -> bool:
-    from k8snetlab.lab import labs
+    from k8snetlab.state import labs
 
     return name in labs.running()
 
 
 def _alive(pid: int) -> bool:
-    from k8snetlab.lab.processes import ProcessId
+    from k8snetlab.state.processes import ProcessId
 
     return ProcessId.of(pid) is not None
 

@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from labs import eventually
 
-from k8snetlab.agent.workload import ContainerWork, Happening, PodState, PodWork, Request, Response
 from k8snetlab.api.core import ContainerState, ContainerStateRunning, ContainerStatus
+from k8snetlab.api.workload import ContainerWork, Happening, PodState, PodWork, Request, Response
 from k8snetlab.dataplane.links import Device
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.kernel import cgroups, netns
 from k8snetlab.kernel.execute import execute
-from k8snetlab.lab import logs
+from k8snetlab.running import logs
 
 pytestmark = pytest.mark.root
 
@@ -61,7 +61,7 @@ class Kubelet:
 def kubelet(tmp_path: Path) -> Iterator[Kubelet]:
     path = tmp_path / "kubelet.sock"
     process = subprocess.Popen(
-        [sys.executable, "-m", "k8snetlab.agent.kubelet", "--socket", str(path)], stdin=subprocess.PIPE
+        [sys.executable, "-m", "k8snetlab.kubelet.main", "--socket", str(path)], stdin=subprocess.PIPE
     )
     process.stdin.write(b"\n")
     process.stdin.close()

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from labs import Lab, eventually
 
+from k8snetlab.client.client import Client
 from k8snetlab.dataplane.links import Veth
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.read import read
-from k8snetlab.lab.client import Client
 
 pytestmark = pytest.mark.root
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from labs import SCENARIOS, Lab, eventually
 
-from k8snetlab.lab.client import Client
-from k8snetlab.lab.processes import ProcessId
+from k8snetlab.client.client import Client
+from k8snetlab.state.processes import ProcessId
 
 pytestmark = pytest.mark.root
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from labs import Lab, eventually
 
+from k8snetlab.client.client import Client
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel.read import read
-from k8snetlab.lab.client import Client
 
 pytestmark = pytest.mark.root
 

@@ -28,7 +28,7 @@ from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import cables
-from k8snetlab.lab.ledger import Ledger
+from k8snetlab.state.ledger import Ledger
 
 pytestmark = pytest.mark.root
 Json = dict[str, Any]

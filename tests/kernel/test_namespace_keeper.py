@@ -17,7 +17,7 @@ from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.read import read
-from k8snetlab.lab.ledger import Ledger
+from k8snetlab.state.ledger import Ledger
 
 pytestmark = pytest.mark.root
 

@@ -17,8 +17,8 @@ from proxied import POD1, POD1_V6, POD2, POD2_V6, POD3, VIP6, cluster, endpoint,
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleSet, restore_payload
+from k8snetlab.iptables.syntax import canonical
 from k8snetlab.render.proxy import ProxyRules, render_payload
-from k8snetlab.trace.syntax import canonical
 
 pytestmark = pytest.mark.root
 variants = pytest.mark.parametrize("variant", ["nft", "legacy"])

@@ -16,9 +16,9 @@ from proxied import POD1, cluster, endpoint, lab, service, slice_of
 from k8snetlab.agent.proxy import KubeProxy
 from k8snetlab.api.core import Service
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.names import service_chain
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import Iptables
-from k8snetlab.render.names import service_chain
 from k8snetlab.render.proxy import Shared
 
 pytestmark = pytest.mark.root

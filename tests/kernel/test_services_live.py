@@ -12,9 +12,9 @@ import pytest
 from labs import Lab
 from live import Fate, Live, Responder, Target
 
+from k8snetlab.iptables.matching import Host, Packet
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.shot import crc32c
-from k8snetlab.trace.matching import Host, Packet
 from k8snetlab.trace.tracer import trace
 
 pytestmark = pytest.mark.root

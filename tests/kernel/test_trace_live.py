@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from labs import SCENARIOS, Lab, eventually
 
-from k8snetlab.lab.client import Client
+from k8snetlab.client.client import Client
 
 pytestmark = pytest.mark.root
 Json = dict[str, Any]

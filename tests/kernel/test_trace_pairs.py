@@ -13,7 +13,7 @@ import pytest
 import yaml
 from labs import SCENARIOS, Lab, eventually
 
-from k8snetlab.lab.client import Client
+from k8snetlab.client.client import Client
 
 pytestmark = pytest.mark.root
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ settings.load_profile("patient")
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> ScriptedClient:
     """The one lab that the verbs find."""
-    from k8snetlab.lab import client
+    from k8snetlab.client import client
 
     scripted = ScriptedClient()
 

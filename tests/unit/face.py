@@ -10,25 +10,25 @@ from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import quote
 
-from k8snetlab.agent.supervision import Supervisor
-from k8snetlab.lab.agents import Agents
-from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.kubelet import KubeletLink
-from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.machines.leases import Leases
-from k8snetlab.lab.machines.membership import Membership
+from k8snetlab.apiserver.objects import ObjectRoutes
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.lab.app import Api
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
-from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.rest.app import Api
-from k8snetlab.lab.rest.objects import ObjectRoutes
-from k8snetlab.lab.rest.verbs import VerbRoutes
+from k8snetlab.lab.routes import VerbRoutes
+from k8snetlab.machines.leases import Leases
+from k8snetlab.machines.membership import Membership
+from k8snetlab.running.agents import Agents
+from k8snetlab.running.kubelet_link import KubeletLink
+from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.paths import LabPaths
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
+from k8snetlab.supervision import Supervisor
 
 PODS = "/api/v1/namespaces/default/pods"
 SERVICES = "/api/v1/namespaces/default/services"

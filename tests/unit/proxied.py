@@ -13,8 +13,8 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules, RuleSet
+from k8snetlab.iptables.matching import Host, Packet
 from k8snetlab.render.proxy import ProxyRules
-from k8snetlab.trace.matching import Host, Packet
 from k8snetlab.trace.tracer import Outcome, trace
 
 NODE1, NODE2, OUTSIDE = "192.168.0.21", "192.168.0.22", "203.0.113.10"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from k8snetlab.apiserver.access import Caller, refuse
 from k8snetlab.errors import ForbiddenError
-from k8snetlab.lab.rest.access import Caller, refuse
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 GROUP = grp.getgrgid(os.getgid()).gr_name

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from k8snetlab.agent.node import Report
-from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import KernelError
-from k8snetlab.lab import agents
-from k8snetlab.lab.agents import AgentTask
+from k8snetlab.running import agents
+from k8snetlab.running.agents import AgentTask
+from k8snetlab.supervision import Supervisor
 
 LOOK = 0.02
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from k8snetlab.errors import NotFoundError
-from k8snetlab.lab.rest.app import Api
-from k8snetlab.lab.rest.verbs import VerbRoutes
+from k8snetlab.lab.app import Api
+from k8snetlab.lab.routes import VerbRoutes
 
 
 class Asked:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from k8snetlab.errors import InputError
-from k8snetlab.lab.exec import channels
-from k8snetlab.lab.exec.channels import Size, Terminal, resized, terminal_of, typed
+from k8snetlab.exec import channels
+from k8snetlab.exec.channels import Size, Terminal, resized, terminal_of, typed
 
 
 def heard(*pieces: bytes) -> list[bytes | Size]:

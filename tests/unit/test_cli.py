@@ -60,7 +60,7 @@ def test_help_imports_nothing_heavy() -> None:
     ("modules", "never"),
     [
         (
-            "cli.views, k8snetlab.cli.columns, k8snetlab.lab.client, k8snetlab.api.scheme",
+            "cli.views, k8snetlab.cli.columns, k8snetlab.client.client, k8snetlab.api.scheme",
             ("yaml", "hashlib", "asyncio"),
         ),
         ("lab.render, k8snetlab.api.load", ("asyncio", "ssl", "logging")),

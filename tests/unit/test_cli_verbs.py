@@ -369,7 +369,8 @@ def test_the_lab_is_chosen_before_or_after_the_verb(lab: ScriptedClient, words: 
 
 
 def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from k8snetlab.lab import labs, up
+    from k8snetlab.lab import up
+    from k8snetlab.state import labs
 
     monkeypatch.setattr(up, "start", lambda name, store: lab)
     monkeypatch.setattr(labs, "running", lambda: ["mine"])
@@ -391,7 +392,8 @@ def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch:
 def test_up_with_a_pod_that_fails_says_all_else_and_ends_with_1(
     lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from k8snetlab.lab import labs, up
+    from k8snetlab.lab import up
+    from k8snetlab.state import labs
 
     monkeypatch.setattr(up, "start", lambda name, store: lab)
     monkeypatch.setattr(labs, "running", lambda: ["mine"])
@@ -540,7 +542,8 @@ def test_a_name_that_is_not_written_is_that_of_the_lab(lab: ScriptedClient) -> N
 
 
 def test_up_asks_nobody_where_nobody_sits(lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from k8snetlab.lab import labs, up
+    from k8snetlab.lab import up
+    from k8snetlab.state import labs
 
     monkeypatch.setattr(up, "start", lambda name, store: lab)
     monkeypatch.setattr(labs, "running", lambda: ["demo"])

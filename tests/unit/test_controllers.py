@@ -17,7 +17,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import reconcile
 from k8snetlab.controllers.deployments import fenceposts
 from k8snetlab.controllers.ipam import LAST_RESERVED
-from k8snetlab.render.names import service_chain
+from k8snetlab.dataplane.names import service_chain
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 

@@ -15,10 +15,10 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
 from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cluster import controlling, events
+from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers import endpoint_slices, reconcile
-from k8snetlab.lab import controlling, events
-from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.own import Own
+from k8snetlab.running.own import Own
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
 from tests.unit.world import LAB, deployment, service

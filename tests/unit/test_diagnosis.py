@@ -17,17 +17,17 @@ from k8snetlab.cli.diagnose import lines
 from k8snetlab.dataplane.links import Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.rules import ChainKey, Rules, RuleSet
-from k8snetlab.lab.explain.usual import usual_paths
+from k8snetlab.diagnose import objects, pods
+from k8snetlab.diagnose.finding import Finding, Where, ordered
+from k8snetlab.diagnose.links import Names
+from k8snetlab.diagnose.rules import rules
+from k8snetlab.diagnose.tables import drift, duplicates
+from k8snetlab.diagnose.verdict import processes, store
+from k8snetlab.explain.usual import usual_paths
+from k8snetlab.iptables.patch import Iptables, commands
 from k8snetlab.render import node as render_node
 from k8snetlab.render.proxy import ProxyRules
-from k8snetlab.trace import diagnose_objects, diagnose_pods
-from k8snetlab.trace.diagnose import processes, store
-from k8snetlab.trace.diagnose_links import Names
-from k8snetlab.trace.diagnose_rules import rules
-from k8snetlab.trace.diagnose_tables import drift, duplicates
-from k8snetlab.trace.finding import Finding, Where, ordered
 from k8snetlab.trace.owners import Owners
-from k8snetlab.trace.patch import Iptables, commands
 
 NODE1 = Where("lab.node1", "node1", "node", "node1")
 
@@ -222,9 +222,9 @@ def test_endpoints_that_have_gone_or_come(lab: Lab) -> None:
 
 def judged(text: str, nodes: int = 2) -> tuple[list[tuple[str, str]], list[str]]:
     snapshot = world.World(world.LAB % nodes + text).run().snapshot
-    findings = [*diagnose_objects.services(snapshot), *diagnose_pods.pods(snapshot)]
+    findings = [*objects.services(snapshot), *pods.pods(snapshot)]
     assert all(f.source.startswith("f.yaml:") for f in findings)
-    return [(f.fault, f.object) for f in findings], [*diagnose_objects.lonely(snapshot)]
+    return [(f.fault, f.object) for f in findings], [*objects.lonely(snapshot)]
 
 
 def test_a_service_that_leads_somewhere_is_no_finding() -> None:
@@ -251,19 +251,19 @@ def test_a_port_number_where_nobody_listens() -> None:
     text = world.LAB % 1 + world.deployment("web", 1) + world.service("web", ports="[{port: 80, targetPort: 81}]")
     snapshot = world.World(text).run().snapshot
     ip = world.World(text).run().pods()[0].ips[0]
-    one = diagnose_objects.unheard(snapshot, "default/web", f"{ip}:81", "nobody listens")
+    one = objects.unheard(snapshot, "default/web", f"{ip}:81", "nobody listens")
     assert one and (one.kind, one.fault, one.object) == ("service", "targetPort", "default/web:80")
-    other = diagnose_objects.unheard(snapshot, "default/web", f"{ip}:8080", "nobody listens")
+    other = objects.unheard(snapshot, "default/web", f"{ip}:8080", "nobody listens")
     assert other and (other.kind, other.fault) == ("pod", "silent"), "the pod is to blame for what it declares"
-    assert diagnose_objects.unheard(snapshot, "default/web", "192.0.2.1:81", "nobody listens") is None
+    assert objects.unheard(snapshot, "default/web", "192.0.2.1:81", "nobody listens") is None
 
 
 def test_local_policy_and_nodes_without_an_endpoint() -> None:
     def told(more: str, nodes: int = 2) -> list[str]:
         text = world.deployment("web", 1) + world.service("web", more)
         snapshot = world.World(world.LAB % nodes + text).run().snapshot
-        assert [*diagnose_objects.services(snapshot)] == [], "what a manifest closes is no fault"
-        found = [*diagnose_objects.closed(snapshot)]
+        assert [*objects.services(snapshot)] == [], "what a manifest closes is no fault"
+        found = [*objects.closed(snapshot)]
         assert all((f.kind, f.fault, f.object) == ("service", "local", "default/web") for f in found)
         return [f.message for f in found]
 

@@ -12,9 +12,9 @@ from k8snetlab.api.core import Condition, LoadBalancerIngress, LoadBalancerStatu
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.lab.explain.usual import usual_paths
-from k8snetlab.trace import diagnose_objects, diagnose_pods
-from k8snetlab.trace.emptiness import empty
+from k8snetlab.diagnose import objects, pods
+from k8snetlab.diagnose.emptiness import empty
+from k8snetlab.explain.usual import usual_paths
 
 
 def snapshot_of(text: str, ready: Callable[[Pod], bool] = lambda pod: True) -> Snapshot:
@@ -22,7 +22,7 @@ def snapshot_of(text: str, ready: Callable[[Pod], bool] = lambda pod: True) -> S
 
 
 def said(snapshot: Snapshot) -> list[str]:
-    return [f.message for f in (*diagnose_objects.services(snapshot), *diagnose_pods.pods(snapshot))]
+    return [f.message for f in (*objects.services(snapshot), *pods.pods(snapshot))]
 
 
 # --- kinds that are ignored -------------------------------------------------------------------------------------------
@@ -49,9 +49,9 @@ def test_pods_that_an_ignored_kind_would_make_are_said_to_be_its(kind: str) -> N
     maker = f"---\n{{apiVersion: {version}, kind: {kind}, metadata: {{name: shipper}}, spec: {spec}}}\n"
     service = world.service("agent", ports="[{port: 80, targetPort: 8080}]")
     with_it, without = snapshot_of(maker + NEAR + service), snapshot_of(NEAR + service)
-    assert [f.fault for f in diagnose_objects.services(without)] == ["selector"], "else the near pod is meant"
+    assert [f.fault for f in objects.services(without)] == ["selector"], "else the near pod is meant"
     assert said(with_it) == []
-    (note,) = diagnose_objects.lonely(with_it)
+    (note,) = objects.lonely(with_it)
     assert f"its pods would be those of {kind} shipper (f.yaml:" in note and "a kind that is ignored here" in note
 
 
@@ -61,7 +61,7 @@ def test_an_ignored_kind_of_another_namespace_or_with_other_labels_explains_noth
         labels = spec if "other" in changed else spec.replace("app: agent", "app: elsewhere")
         maker = f"---\n{{apiVersion: {version}, kind: DaemonSet, metadata: {{{changed}}}, spec: {labels}}}\n"
         snapshot = snapshot_of(maker + NEAR + world.service("agent", ports="[{port: 80, targetPort: 8080}]"))
-        assert [f.fault for f in diagnose_objects.services(snapshot)] == ["selector"], changed
+        assert [f.fault for f in objects.services(snapshot)] == ["selector"], changed
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_pod_without_the_named_port_gets_nothing() -> None:
 def test_a_named_port_of_another_protocol(own: str, asked: str) -> None:
     text = pod("dns", f"[{{name: dns, containerPort: 53, protocol: {own}}}]")
     ports = f"[{{port: 53, protocol: {asked}, targetPort: dns}}]"
-    (found,) = diagnose_objects.services(snapshot_of(text + world.service("web", ports=ports)))
+    (found,) = objects.services(snapshot_of(text + world.service("web", ports=ports)))
     assert f"sends {asked} port 53 to the port named dns, which is a {own} port of its pods" in found.message
     assert f"protocol: {own}" in found.mend
 
@@ -138,13 +138,13 @@ def test_written_endpoints_are_walked_to() -> None:
     snapshot = snapshot_of(client + written("198.18.0.254"))
     paths = [p for p in usual_paths(snapshot, "ipv4") if p.service == "default/db"]
     assert paths and all(p.written == ("198.18.0.254:80",) for p in paths)
-    one = diagnose_objects.astray(snapshot, "default/db", "198.18.0.254:80", "no route", "client db:80")
+    one = objects.astray(snapshot, "default/db", "198.18.0.254:80", "no route", "client db:80")
     assert one and one.message == (
         "Service default/db has the endpoint 198.18.0.254:80, which does not answer: no route"
     )
     inside = snapshot_of(client + written("10.244.1.77"))
-    one = diagnose_objects.astray(inside, "default/db", "10.244.1.77:80", "nobody answers", "client db:80")
-    assert one and one.fault == "stale" and one in [*diagnose_objects.services(inside)], "it is one finding, not two"
+    one = objects.astray(inside, "default/db", "10.244.1.77:80", "nobody answers", "client db:80")
+    assert one and one.fault == "stale" and one in [*objects.services(inside)], "it is one finding, not two"
 
 
 def test_a_headless_name_that_leads_to_written_addresses_is_walked_to() -> None:
@@ -159,12 +159,12 @@ def test_written_endpoints_that_no_port_leads_to() -> None:
     (message,) = said(snapshot_of(written("198.18.0.254", "{port: 80, protocol: UDP}")))
     assert "(ports: unnamed (UDP))" in message
     snapshot = snapshot_of(written("198.18.0.254", ready="false"))
-    assert said(snapshot) == [] and "written as not ready" in next(diagnose_objects.lonely(snapshot))
+    assert said(snapshot) == [] and "written as not ready" in next(objects.lonely(snapshot))
     alone = "---\n{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {ports: [{port: 80}]}}\n"
-    (note,) = diagnose_objects.lonely(snapshot_of(alone))
+    (note,) = objects.lonely(snapshot_of(alone))
     assert "it has no selector, and nobody wrote endpoints for it" in note
     lost = written("198.18.0.254").partition("---\n{apiVersion: discovery")
-    (note,) = diagnose_objects.lonely(snapshot_of("---\n{apiVersion: discovery" + lost[2]))
+    (note,) = objects.lonely(snapshot_of("---\n{apiVersion: discovery" + lost[2]))
     assert "is of Service default/db, which there is not" in note
 
 
@@ -181,14 +181,14 @@ def test_an_alias_of_a_service_that_is_not_there() -> None:
 def test_pods_that_are_not_ready_are_named_and_why() -> None:
     web = pod("web", "[{containerPort: 80}]")
     snapshot = snapshot_of(web + world.service("web", ports="[{port: 80}]"), ready=lambda pod: False)
-    (found,) = diagnose_pods.pods(snapshot)
+    (found,) = pods.pods(snapshot)
     assert found.message == "pod default/web: is Pending"
     assert "no endpoint of Service default/web" in found.consequence
-    assert [*diagnose_objects.services(snapshot)] == [], "the pod is the reason"
+    assert [*objects.services(snapshot)] == [], "the pod is the reason"
     picky = (
         "---\n{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {nodeSelector: {a: b}, containers: [{name: c}]}}\n"
     )
-    (found,) = diagnose_pods.pods(snapshot_of(picky))
+    (found,) = pods.pods(snapshot_of(picky))
     assert (found.fault, found.object) == ("pending", "default/p")
     assert "is Pending: 0/2 nodes are available" in found.message
 
@@ -205,7 +205,7 @@ def test_pods_that_have_ended_behind_a_service(phase: str, meant: bool) -> None:
     reason = empty(snapshot, service, service.spec.ports[0])
     assert reason and reason.meant == meant and f"its pods have ended: once ({phase})" in reason.why
     assert bool(said(snapshot)) != meant
-    assert bool([*diagnose_objects.lonely(snapshot)]) == meant
+    assert bool([*objects.lonely(snapshot)]) == meant
 
 
 def test_written_endpoints_of_a_family_that_the_service_has_not() -> None:
@@ -225,21 +225,21 @@ def test_written_endpoints_that_are_nobodys() -> None:
     assert message.endswith(
         "EndpointSlice default/db-1 is not its own: it lacks the label kubernetes.io/service-name: db"
     )
-    assert any("is of no Service: it lacks the label" in note for note in diagnose_objects.lonely(snapshot))
+    assert any("is of no Service: it lacks the label" in note for note in objects.lonely(snapshot))
     subset = "subsets: [{addresses: [{ip: 198.18.0.254}], ports: [{port: 80}]}]"
     text = "---\n{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {ports: [{port: 80}]}}\n---\n"
     other = f"{{apiVersion: v1, kind: Endpoints, metadata: {{name: dbs}}, {subset}}}\n"
-    notes = [*diagnose_objects.lonely(snapshot_of(text + other))]
+    notes = [*objects.lonely(snapshot_of(text + other))]
     assert len(notes) == 2 and "is of no Service, as there is none of its name" in notes[1]
     skipped = "metadata: {name: db, labels: {endpointslice.kubernetes.io/skip-mirror: 'true'}}"
-    (note,) = diagnose_objects.lonely(snapshot_of(text + other.replace("metadata: {name: dbs}", skipped)))
+    (note,) = objects.lonely(snapshot_of(text + other.replace("metadata: {name: dbs}", skipped)))
     assert "no EndpointSlice is made of Endpoints default/db" in note
 
 
 def test_many_pods_of_one_controller_with_one_trouble_are_one_finding() -> None:
     lab = world.LAB % "[{name: a, podCIDR: 10.244.9.0/29}]"
     snapshot = world.World(lab + world.deployment("many", 12)).run().snapshot
-    (finding,) = diagnose_pods.pods(snapshot)
+    (finding,) = pods.pods(snapshot)
     assert finding.message.startswith("pod default/many-")
     assert " and 6 more of ReplicaSet many-" in finding.message
     assert finding.message.endswith(": no free address in 10.244.9.0/29")
@@ -248,9 +248,9 @@ def test_many_pods_of_one_controller_with_one_trouble_are_one_finding() -> None:
 def test_a_load_balancer_without_an_address_is_closed_to_nobody() -> None:
     more = "type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/8]"
     text = pod("web", "[{containerPort: 80}]", "app: web") + world.service("web", more)
-    assert [*diagnose_objects.closed(snapshot_of(text))] == []
+    assert [*objects.closed(snapshot_of(text))] == []
     (service,) = (s for s in snapshot_of(text).all(Service).values())
     given = LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="203.0.113.77"),))
     announced = replace(service, status=replace(service.status, loadBalancer=given))
-    (told,) = diagnose_objects.closed(snapshot_of(text).changed([(Service, service.key, announced)], 99))
+    (told,) = objects.closed(snapshot_of(text).changed([(Service, service.key, announced)], 99))
     assert "closed to all but 10.0.0.0/8" in told.message

@@ -14,9 +14,9 @@ from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.scheme import BY_KIND, decode, encode, to_dict
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cli import views
+from k8snetlab.cluster import events as recording
+from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers.correlation import COMBINED, Note, correlated
-from k8snetlab.lab import events as recording
-from k8snetlab.lab.cluster import Cluster
 from k8snetlab.lab.operations import standing
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer

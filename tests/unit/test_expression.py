@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from k8snetlab.capturing import pcapng
+from k8snetlab.capturing.expression import FLAGS, parse
+from k8snetlab.capturing.predicates import Subject, layers
 from k8snetlab.dataplane.packet import ethernet
 from k8snetlab.errors import InputError
-from k8snetlab.trace import pcapng
-from k8snetlab.trace.expression import FLAGS, parse
-from k8snetlab.trace.predicates import Subject, layers
 
 INNER = octets.ip("172.30.9.2", "172.30.76.4", 6, octets.tcp(40000, 8080, 2))
 TUNNELLED = octets.ip("192.168.0.22", "192.168.0.21", 17, octets.udp(50391, 8472, octets.vxlan(1, INNER)))

@@ -25,9 +25,9 @@ from k8snetlab.api.load import load
 from k8snetlab.api.scheme import RESOURCES, decode, encode
 from k8snetlab.api.stored import problem_of
 from k8snetlab.errors import K8sNetLabError, ManifestError
+from k8snetlab.iptables import syntax
 from k8snetlab.kernel.netns import path as file_of
 from k8snetlab.lab import render
-from k8snetlab.trace import syntax
 
 ROUNDS = int(os.environ.get("FUZZ", "4000"))
 SEEDS = 8

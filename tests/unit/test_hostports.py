@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from k8snetlab.api.core import Container, ContainerPort, Node, NodeSpec, Pod, PodIP, PodSpec, PodStatus
+from k8snetlab.api.core import (
+    Container,
+    ContainerPort,
+    Node,
+    NodeSpec,
+    Pod,
+    PodIP,
+    PodSpec,
+    PodStatus,
+)
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import ChainKey, Family
+from k8snetlab.iptables.matching import Host, Packet
+from k8snetlab.iptables.syntax import canonical, parse
 from k8snetlab.render import hostports
-from k8snetlab.trace.matching import Host, Packet
 from k8snetlab.trace.owners import Owners
-from k8snetlab.trace.syntax import canonical, parse
 from k8snetlab.trace.tracer import trace
 
 NODE = Node(metadata=ObjectMeta(name="node1"), spec=NodeSpec(podCIDRs=("10.0.0.0/24", "2001:db8::/64")))

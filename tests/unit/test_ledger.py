@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 from k8snetlab.agent.additions import AddedFile, OwnedNetns
-from k8snetlab.lab import ledger as ledgers
-from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.processes import ProcessId
+from k8snetlab.state import ledger as ledgers
+from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.processes import ProcessId
 
 
 def content(path: Path) -> tuple[object, ...]:

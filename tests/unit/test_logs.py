@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from k8snetlab.lab import logs
+from k8snetlab.running import logs
 
 
 def told(path: Path, last: int) -> bytes:

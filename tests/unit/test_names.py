@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from k8snetlab.api.load import load
+from k8snetlab.dataplane import names
 from k8snetlab.errors import ManifestError
-from k8snetlab.render import names
 
 NODES = ("node1", "a.b", "a-b", "a.b.c", "ip-10-0-11-22.ec2.internal", "ab.c", "1.2.3.4")
 

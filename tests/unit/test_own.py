@@ -9,7 +9,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.meta import Object, OwnerReference
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.lab.own import Own
+from k8snetlab.running.own import Own
 
 
 def made(type_: type, name: str, owner: Object | None = None, uid: str = "", **more: object) -> Object:

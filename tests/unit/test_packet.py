@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from k8snetlab.cli import packets
 from k8snetlab.dataplane.packet import ACK, SYN, Packet, decode, ethernet
+from k8snetlab.explain.capture import Sight
 from k8snetlab.kernel.capture import Seen
-from k8snetlab.lab.explain.capture import Sight
 
 INNER = octets.ip("172.30.9.2", "172.30.76.4", 6, octets.tcp(40000, 8080, SYN), smac="16:a7:c7:f5:8d:49")
 TUNNELLED = octets.ip("192.168.0.22", "192.168.0.21", 17, octets.udp(50391, 8472, octets.vxlan(77, INNER)))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8snetlab.trace import pcapng
+from k8snetlab.capturing import pcapng
 
 SYN = octets.ip("172.30.9.2", "172.30.76.4", 6, octets.tcp(40000, 8080, 2))
 TUNNELLED = octets.ip("192.168.0.22", "192.168.0.21", 17, octets.udp(50391, 4789, octets.vxlan(1, SYN)))

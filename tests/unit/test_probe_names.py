@@ -8,7 +8,7 @@ import world
 from k8snetlab.api.core import Pod, Service
 from k8snetlab.cli.probe import line
 from k8snetlab.errors import NotFoundError
-from k8snetlab.lab.probe import find_place, find_targets, no_echo, targets, within
+from k8snetlab.explain.probe import find_place, find_targets, no_echo, targets, within
 
 LAB = "---\n{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 1}}\n"
 POD = "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s, namespace: %s}, spec: {containers: [{name: c}]}}\n"

@@ -9,11 +9,11 @@ import world
 from msgspec.structs import replace
 
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.lab.explain.matrix import MOST, chosen
-from k8snetlab.lab.intended import Intent, Intents
-from k8snetlab.lab.probe import places, targets
-from k8snetlab.lab.probed import Place, Result, Target
-from k8snetlab.lab.verdicts import judged, seen
+from k8snetlab.explain.intended import Intent, Intents
+from k8snetlab.explain.matrix import MOST, chosen
+from k8snetlab.explain.probe import places, targets
+from k8snetlab.explain.probed import Place, Result, Target
+from k8snetlab.explain.verdicts import judged, seen
 
 
 def pod(name: str, node: str, labels: str = "app: web") -> str:

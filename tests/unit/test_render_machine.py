@@ -14,9 +14,9 @@ from k8snetlab.dataplane.links import Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import NotFoundError
-from k8snetlab.lab.explain.directory import Directory
-from k8snetlab.lab.explain.tables import Reader
-from k8snetlab.lab.probe import find_place, places
+from k8snetlab.explain.directory import Directory
+from k8snetlab.explain.probe import find_place, places
+from k8snetlab.explain.tables import Reader
 from k8snetlab.render.node import render
 from k8snetlab.render.picture import picture
 from k8snetlab.render.picture_svg import svg

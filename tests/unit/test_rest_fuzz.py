@@ -18,9 +18,9 @@ import pytest
 from face import LAB, Face, face_of, pod, service
 
 from k8snetlab.api.scheme import RESOURCES, Resource, decode, encode
+from k8snetlab.apiserver import query as words
 from k8snetlab.lab.operations import standing
-from k8snetlab.lab.rest import query as words
-from k8snetlab.lab.rest.verbs import WORDS
+from k8snetlab.lab.routes import WORDS
 
 REQUESTS = int(os.environ.get("K8SNETLAB_FUZZ", "3000"))
 SEED = int(os.environ.get("K8SNETLAB_SEED", "10"))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from face import PODS, SERVICES, Face, Said, pod, service, with_face
 
-from k8snetlab.lab.rest.negotiation import check_accepted
-from k8snetlab.lab.rest.reading import INITIAL_END
+from k8snetlab.apiserver.negotiation import check_accepted
+from k8snetlab.apiserver.reading import INITIAL_END
 
 NODES = "/api/v1/nodes"
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from k8snetlab.api.core import Node, NodeSpec, Pod, PodIP, PodSpec, PodStatus, Service
+from k8snetlab.api.core import (
+    Node,
+    NodeSpec,
+    Pod,
+    PodIP,
+    PodSpec,
+    PodStatus,
+    Service,
+)
 from k8snetlab.api.events import Event
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.selectors import parse_fields, parse_labels

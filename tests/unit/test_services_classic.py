@@ -8,7 +8,7 @@ from proxied import NODE1, OUTSIDE, POD1, POD2, VIP, cluster, endpoint, fate, ro
 
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.render import names
+from k8snetlab.dataplane import names
 from k8snetlab.render.proxy import ProxyRules, render_payload
 from k8snetlab.render.proxy.frame import LAST
 

@@ -26,7 +26,7 @@ from proxied import (
     web,
 )
 
-from k8snetlab.render import names
+from k8snetlab.dataplane import names
 
 LB = "198.51.100.9"
 NODE_PORT: dict[str, Any] = {"ports": [{"name": "http", "port": 80, "nodePort": 30080}], "type": "NodePort"}

@@ -24,11 +24,11 @@ from proxied import (
 )
 
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import names
 from k8snetlab.dataplane.rules import ChainKey, Hook, restore_payload
 from k8snetlab.errors import InputError
-from k8snetlab.render import names
+from k8snetlab.iptables.syntax import parse
 from k8snetlab.render.proxy import ProxyRules, render_payload
-from k8snetlab.trace.syntax import parse
 
 SVC, SVL, EXT, FW = (names.service_chain("default/web:http", "tcp", f"KUBE-{p}-") for p in ("SVC", "SVL", "EXT", "FW"))
 TO = f"-m tcp -p tcp -d {VIP} --dport 80"

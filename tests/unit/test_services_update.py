@@ -17,10 +17,10 @@ from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Key
 from k8snetlab.dataplane.rules import ChainKey, RuleDelta, Rules
+from k8snetlab.iptables.syntax import parse
 from k8snetlab.render.proxy import NOTHING, ProxyRules, Shared, rules
 from k8snetlab.render.proxy.layout import LAYOUTS
 from k8snetlab.render.proxy.service import SHARED_CHAINS
-from k8snetlab.trace.syntax import parse
 
 Change = tuple[type[Object], Key, Object | None]
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.errors import DaemonError, KernelError
-from k8snetlab.lab.kubelet import KubeletLink
-from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.processes import ProcessId
+from k8snetlab.running.kubelet_link import KubeletLink
+from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.state.processes import ProcessId
+from k8snetlab.supervision import Supervisor
 
 pytestmark = pytest.mark.anyio
 QUICK = (0.001, 0.002)

@@ -11,10 +11,10 @@ from k8snetlab.api.flannel import vtep_mac_of
 from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import Role
+from k8snetlab.explain.directory import Directory
+from k8snetlab.explain.tables import Reader
+from k8snetlab.explain.wanted import Wanted
 from k8snetlab.kernel.connections import Entry, Tuple
-from k8snetlab.lab.explain.directory import Directory
-from k8snetlab.lab.explain.tables import Reader
-from k8snetlab.lab.explain.wanted import Wanted
 from k8snetlab.lab.render import settle
 
 MANIFEST = """

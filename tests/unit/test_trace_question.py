@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Pod, PodStatus
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import InputError, NotFoundError
-from k8snetlab.lab.explain.tracing import Question, trace
-from k8snetlab.lab.paths import LabPaths
+from k8snetlab.explain.tracing import Question, trace
+from k8snetlab.state.paths import LabPaths
 
 OBJECTS = world.deployment("web", 1) + world.service("web")
 SECLUDED = '{nodes: 1, underlay: {outside: ""}}'

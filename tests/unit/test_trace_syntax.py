@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from golden import CASES, chains, snapshot
 
+from k8snetlab.iptables.patch import same
+from k8snetlab.iptables.syntax import Match, RuleSyntaxError, Target, canonical, parse
 from k8snetlab.render.proxy import ProxyRules
-from k8snetlab.trace.patch import same
-from k8snetlab.trace.syntax import Match, RuleSyntaxError, Target, canonical, parse
 
 
 def test_a_rule_of_kube_proxy() -> None:

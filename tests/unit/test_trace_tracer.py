@@ -7,9 +7,9 @@ import pytest
 from proxied import assemble
 
 from k8snetlab.dataplane.rules import ChainKey, Rules
+from k8snetlab.iptables.matching import Host, Packet, TraceError
+from k8snetlab.iptables.syntax import RuleSyntaxError
 from k8snetlab.render import masquerade
-from k8snetlab.trace.matching import Host, Packet, TraceError
-from k8snetlab.trace.syntax import RuleSyntaxError
 from k8snetlab.trace.tracer import Outcome, trace
 from k8snetlab.trace.way import end, parted
 

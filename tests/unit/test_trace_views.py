@@ -9,9 +9,9 @@ from typing import Any
 
 from k8snetlab.cli import sequence, story
 from k8snetlab.dataplane.packet import ACK, RST, SYN, Packet, decode
+from k8snetlab.explain.recognition import Recognition
 from k8snetlab.kernel.packets import Connection, Frame
 from k8snetlab.kernel.shot import Shot
-from k8snetlab.lab.explain.recognition import Recognition
 
 
 def hop(place: str, device: str, direction: str, dst: str, **more: Any) -> dict[str, Any]:

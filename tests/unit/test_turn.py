@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from k8snetlab.errors import DaemonError
-from k8snetlab.lab import turn as turns
-from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.turn import turn
+from k8snetlab.state import turn as turns
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.state.turn import turn
 
 
 @pytest.fixture

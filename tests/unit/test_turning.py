@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from k8snetlab.lab import turning
+from k8snetlab.running import turning
 
 
 def spin(seconds: float) -> None:

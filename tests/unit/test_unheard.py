@@ -9,11 +9,11 @@ from k8snetlab.api.core import ObjectReference
 from k8snetlab.api.events import Event
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
-from k8snetlab.lab.explain.wanted import Wanted
-from k8snetlab.trace.diagnose_strangers import plugged
-from k8snetlab.trace.finding import Where
+from k8snetlab.diagnose.events import warnings
+from k8snetlab.diagnose.finding import Where
+from k8snetlab.diagnose.unmanaged import plugged
+from k8snetlab.explain.wanted import Wanted
 from k8snetlab.trace.owners import NOBODY, Owners
-from k8snetlab.trace.told import warnings
 from k8snetlab.trace.unheard import unheard
 
 V4, V6 = "10.244.1.2", "fd00::2"

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from k8snetlab.api.core import Container, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodSpec, Service
+from k8snetlab.api.core import (
+    Container,
+    Node,
+    NodeAddress,
+    NodeSpec,
+    NodeStatus,
+    Pod,
+    PodSpec,
+    Service,
+)
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.load import load
 from k8snetlab.api.meta import Object, ObjectMeta

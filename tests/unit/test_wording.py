@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Pod, Service, ServicePort, ServiceSpec
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cluster import nearby
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.lab import nearby
+from k8snetlab.explain.probe import find_place, find_targets
 from k8snetlab.lab.operations.places import unscheduled
-from k8snetlab.lab.probe import find_place, find_targets
 from k8snetlab.wording import counted, near, nearest
 
 LAB = "---\n{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 2}}\n"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from k8snetlab.agent.container import _explained
-from k8snetlab.agent.workload import PodWork, expanded
 from k8snetlab.api.core import Container, EnvVar, Pod, PodSpec
+from k8snetlab.api.workload import PodWork, expanded
 from k8snetlab.kernel.launch import Hindrance
+from k8snetlab.kubelet.container import _explained
 
 
 @pytest.mark.parametrize(

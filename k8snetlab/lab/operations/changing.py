@@ -16,20 +16,19 @@ from k8snetlab.api.body import decode
 from k8snetlab.api.core import Namespace, Node, ObjectReference
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.machines import is_machine
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME
 from k8snetlab.api.validate import validate
-from k8snetlab.controllers import namespaces
+from k8snetlab.cluster.cluster import UP, Cluster
+from k8snetlab.cluster.deletion import refuse_deletion
 from k8snetlab.controllers.admission import in_order, is_another
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, ManifestError, NotFoundError, UnconfirmedError
 from k8snetlab.kernel import iptables
-from k8snetlab.lab.across.remote import Remote
-from k8snetlab.lab.agents import Agents, is_paused, with_pause
-from k8snetlab.lab.cluster import UP, Cluster
-from k8snetlab.lab.convergence import BEAT, TIMEOUT, converge
-from k8snetlab.lab.machines.leases import Leases
-from k8snetlab.lab.own import Own
+from k8snetlab.machines.leases import Leases
+from k8snetlab.peers.requests import Remote
+from k8snetlab.running.agents import Agents, is_paused, with_pause
+from k8snetlab.running.convergence import BEAT, TIMEOUT, converge
+from k8snetlab.running.own import Own
 
 T = TypeVar("T")
 Event = dict[str, Any]
@@ -320,19 +319,6 @@ def refuse_emptying(gone: list[Object], brought: int) -> None:
         f"this deletes {len(gone)} of the {brought} objects that `up` brought: {shown}",
         "--yes if that is meant; nothing was changed",
     )
-
-
-def refuse_deletion(obj: Object) -> None:
-    """Raises InputError for what a controller would only bring back."""
-    if isinstance(obj, Lab):
-        raise InputError("a lab is not deleted among its objects", "`k8snetlab down` takes it down")
-    if isinstance(obj, Node) and is_machine(obj):
-        if all(c.status != "Unknown" for c in obj.status.conditions if c.type == "Ready"):
-            raise InputError(f"{obj.name} is a machine that lives", "`k8snetlab node leave` on it takes it out")
-    elif isinstance(obj, Node):
-        raise InputError("a node comes and goes with the lab file", "take it out of spec.nodes and `up` again")
-    if isinstance(obj, Namespace) and obj.name in namespaces.SYSTEM:
-        raise InputError(f"namespaces {obj.name!r} is forbidden: this namespace may not be deleted")
 
 
 def _decoded(bodies: list[Event]) -> list[Object]:

@@ -12,21 +12,20 @@ from typing import Any, TypeVar
 import msgspec
 
 from k8snetlab.agent.misses import Answer
-from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.api.core import Node
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane.families import family_named
 from k8snetlab.errors import NotFoundError
+from k8snetlab.explain import diagnosing, probe, tracing
+from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
+from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.kernel.packets import Watch
-from k8snetlab.lab import probe
-from k8snetlab.lab.across.afar import Afar
-from k8snetlab.lab.across.concern import afar, place_of
-from k8snetlab.lab.across.remote import Remote
-from k8snetlab.lab.agents import Agents, is_paused
-from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.explain import diagnosing, tracing
-from k8snetlab.lab.explain.desired import AgentNow, Desired, gone, state_of, where
-from k8snetlab.lab.explain.namespaces import Namespaces
-from k8snetlab.lab.paths import LabPaths
-from k8snetlab.render.families import family_named
+from k8snetlab.lab.concern import afar, place_of
+from k8snetlab.peers.remote import Afar
+from k8snetlab.peers.requests import Remote
+from k8snetlab.running.agents import Agents, is_paused
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.supervision import Supervisor
 
 T = TypeVar("T")
 Event = dict[str, Any]

@@ -8,15 +8,15 @@ from typing import Any
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.machines import MACHINE
+from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import ConflictError, NotFoundError
+from k8snetlab.exec import console, piped
+from k8snetlab.exec.channels import Terminal
 from k8snetlab.kernel.launch import Setting
-from k8snetlab.lab import logs
-from k8snetlab.lab.across.concern import afar, place_of
-from k8snetlab.lab.agents import Agents
-from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.exec import console, piped
-from k8snetlab.lab.exec.channels import Terminal
-from k8snetlab.lab.paths import LabPaths
+from k8snetlab.lab.concern import afar, place_of
+from k8snetlab.running import logs
+from k8snetlab.running.agents import Agents
+from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import nearest
 
 Json = dict[str, Any]

@@ -10,23 +10,23 @@ from typing import Any
 import msgspec
 
 from k8snetlab import __version__
-from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.pod_state import trouble
 from k8snetlab.api.scheme import RESOURCES
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.diagnose.events import warnings
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.lab import turning
-from k8snetlab.lab.across.concern import afar
-from k8snetlab.lab.across.pace import Agent, Said
-from k8snetlab.lab.agents import Agents, AgentTask, is_paused
-from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.kubelet import KubeletLink
-from k8snetlab.lab.machines.leases import Leases
-from k8snetlab.lab.paths import LabPaths
-from k8snetlab.lab.storing import read_spec
-from k8snetlab.trace.told import warnings
+from k8snetlab.lab.concern import afar
+from k8snetlab.machines.leases import Leases
+from k8snetlab.peers.pace import Agent, Said
+from k8snetlab.running import turning
+from k8snetlab.running.agents import Agents, AgentTask, is_paused
+from k8snetlab.running.kubelet_link import KubeletLink
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.state.store_spec import read_spec
+from k8snetlab.supervision import Supervisor
 
 Json = dict[str, Any]
 LOOK = 0.5

@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 from k8snetlab.api.core import Node
-from k8snetlab.lab.across.concern import place_of
-from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.explain import inspect
-from k8snetlab.lab.machines.leases import Leases
-from k8snetlab.lab.paths import LabPaths
-from k8snetlab.render.families import family_named
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane.families import family_named
+from k8snetlab.explain import inspect
+from k8snetlab.lab.concern import place_of
+from k8snetlab.machines.leases import Leases
 from k8snetlab.render.subnet_env import subnet_env
+from k8snetlab.state.paths import LabPaths
 
 Json = dict[str, Any]
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from k8snetlab.api.core import Service
+from k8snetlab.dataplane.families import host
 from k8snetlab.dataplane.rules import ChainKey, Hook, Rules
-from k8snetlab.render.families import host
 from k8snetlab.render.proxy.endpoints import Endpoint, endpoints_of
 from k8snetlab.render.proxy.frame import FORWARD, LAST, MARK_MASQ, MARTIANS, POSTROUTING, jump
 from k8snetlab.render.proxy.ports import Port, ports_of

@@ -9,9 +9,9 @@ from ipaddress import IPv4Address, IPv6Address
 import msgspec
 
 from k8snetlab.api.core import Service
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import family_of, network
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.render import names
-from k8snetlab.render.families import family_of, network
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _DOTTED = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}").fullmatch

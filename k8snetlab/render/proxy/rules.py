@@ -10,6 +10,7 @@ from k8snetlab.api.core import Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.dataplane import names
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta, Rules, RuleSet
 from k8snetlab.render.proxy.chains import Chains
 from k8snetlab.render.proxy.layout import LAYOUTS, Layout
@@ -19,7 +20,6 @@ from k8snetlab.render.proxy.shared import Shared
 
 LARGE_CLUSTER = 1000
 """Above this many endpoints kube-proxy leaves out the comments of endpoints."""
-PREFIXES = ("KUBE-",)
 
 
 class ProxyRules(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class ProxyRules(msgspec.Struct, frozen=True):
     def ruleset(self) -> RuleSet:
         hooks = self._layout.hooks
         obsolete = tuple(hook for layout in LAYOUTS.values() for hook in layout.hooks if hook not in hooks)
-        return RuleSet(self.settings.family, self.chains, hooks, PREFIXES, obsolete)
+        return RuleSet(self.settings.family, self.chains, hooks, names.KUBE_PROXY_CHAINS, obsolete)
 
     @property
     def _layout(self) -> Layout:

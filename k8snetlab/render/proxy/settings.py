@@ -12,9 +12,9 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import base, family_of, gateway, host, network, pick
 from k8snetlab.dataplane.rules import Family, quote
 from k8snetlab.errors import InputError
-from k8snetlab.render.families import base, family_of, gateway, host, network, pick
 
 ZONE = "topology.kubernetes.io/zone"
 LOOPBACK: dict[Family, str] = {"ipv4": "127.0.0.1", "ipv6": "::1"}

@@ -16,22 +16,22 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from k8snetlab.agent.supervision import Supervisor
 from k8snetlab.api import leases as keys
 from k8snetlab.api.core import Condition, Node, Pod
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.load import load
+from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import ConflictError
-from k8snetlab.lab.cluster import Cluster
-from k8snetlab.lab.ledger import Ledger
-from k8snetlab.lab.machines.leases import Leases
-from k8snetlab.lab.machines.machine import Machine
-from k8snetlab.lab.paths import LabPaths
+from k8snetlab.machines.leases import Leases
 from k8snetlab.render import node as render_node
+from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.machine import Machine
+from k8snetlab.state.paths import LabPaths
 from k8snetlab.store.etcd import EtcdStore
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Store
 from k8snetlab.store.serve import EtcdProcess
+from k8snetlab.supervision import Supervisor
 
 pytestmark = pytest.mark.anyio
 LAB = """

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from k8snetlab.client.status import status
 from k8snetlab.errors import DaemonError, NotFoundError, StoreError
-from k8snetlab.lab.across import parts
-from k8snetlab.lab.across.remote import Remote
-from k8snetlab.lab.status import status
+from k8snetlab.peers import parts
+from k8snetlab.peers.requests import Remote
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Store
 

@@ -16,7 +16,15 @@ from k8snetlab.errors import (
     NotFoundError,
     StoreError,
 )
-from k8snetlab.store.protocol import Create, DataLostError, Delete, Entry, Event, Store, Update
+from k8snetlab.store.protocol import (
+    Create,
+    DataLostError,
+    Delete,
+    Entry,
+    Event,
+    Store,
+    Update,
+)
 
 pytestmark = pytest.mark.anyio
 POD = "/registry/pods/default/web"

@@ -1,0 +1,1 @@
+"""Kubernetes' REST: transport, discovery, objects, watches, access."""

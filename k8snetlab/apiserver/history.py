@@ -1,0 +1,125 @@
+"""What happened to the lab's objects since a revision, so that a watch can begin where a list ended.
+
+Nothing is recorded while nobody lists or watches; then changes in between are folded into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+
+import msgspec
+
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import RESOURCES
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.errors import RequestError
+
+REMEMBERED = 4096
+"""Changes that are kept at least."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An object's change: `old` is None for a new one, `new` for one that has gone.
+
+    Another machine's write may be heard of after a later one of this machine's: it is `late`, and `revision` then is
+    that of the newest change before it. Who knows the objects up to that revision may or may not know of it.
+    """
+
+    type: type[Object]
+    old: Object | None
+    new: Object | None
+    revision: int
+    late: bool = False
+
+    def after(self, revision: int) -> bool:
+        return self.revision > revision or (self.late and self.revision >= revision)
+
+
+class History:
+    """The last changes of all objects, each with its place in a row that goes on for ever."""
+
+    def __init__(self, cluster: Cluster, remembered: int = REMEMBERED) -> None:
+        self._cluster, self._remembered = cluster, remembered
+        self._changes: list[Change] = []
+        self._forgotten = 0
+        self._snapshot: Snapshot | None = None
+        self._floor = 0
+        self._newest = 0
+
+    def advance(self) -> Snapshot:
+        """Takes in what has changed; the snapshot up to which the row goes now."""
+        snapshot, before = self._cluster.snapshot, self._snapshot
+        self._snapshot = snapshot
+        if before is None:
+            self._newest = self._floor = max(snapshot.revision, self._cluster.informer.written)
+        elif snapshot is not before and snapshot.revision < before.revision:
+            self._begin_anew(snapshot)  # the store has lost its data and was filled again
+        elif snapshot is not before:
+            found = [change for resource in RESOURCES for change in self._found(resource.type, snapshot, before)]
+            for change in sorted(found, key=lambda change: change.revision):
+                late = change.revision <= self._newest
+                self._newest = max(self._newest, change.revision)
+                self._changes.append(msgspec.structs.replace(change, revision=self._newest, late=late))
+            if len(self._changes) > 2 * self._remembered:
+                self._forget(len(self._changes) - self._remembered)
+        return snapshot
+
+    @property
+    def revision(self) -> int:
+        """The one that whoever knows all of the row so far knows."""
+        return max(self._newest, self._snapshot.revision if self._snapshot else 0)
+
+    @property
+    def end(self) -> int:
+        """The place of the next change."""
+        return self._forgotten + len(self._changes)
+
+    def since(self, revision: int) -> int:
+        """The place of the first change that who knows all up to `revision` may not know. Raises RequestError (410)."""
+        if revision < self._floor:
+            raise expired(revision, self._floor)
+        for number, change in enumerate(self._changes):
+            if change.after(revision):
+                return self._forgotten + number
+        return self.end
+
+    async def follow(self, place: int) -> AsyncIterator[tuple[Change, ...]]:
+        """What happened from a place on, and goes on happening; () where nothing did. Raises RequestError (410)."""
+        async for _ in self._cluster.changes(told=True):
+            self.advance()
+            if place < self._forgotten:
+                raise expired(0, self._floor)
+            news = tuple(islice(self._changes, place - self._forgotten, None))
+            place = self.end
+            yield news
+
+    def _found(self, type_: type[Object], now: Snapshot, before: Snapshot) -> Iterator[Change]:
+        # A deletion's own revision is not told: it is at most the newest that this process has heard of.
+        gone = max(now.revision, self._cluster.informer.written)
+        for key in now.changes(type_, before):
+            old, new = before.all(type_).get(key), now.all(type_).get(key)
+            if old is new:
+                continue
+            if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+                yield Change(type_, old, None, gone if new is None else int(new.metadata.resourceVersion or 0))
+                old = None
+            if new is not None:
+                yield Change(type_, old, new, int(new.metadata.resourceVersion or 0))
+
+    def _forget(self, count: int) -> None:
+        self._floor = max(self._floor, self._changes[count - 1].revision)
+        del self._changes[:count]
+        self._forgotten += count
+
+    def _begin_anew(self, snapshot: Snapshot) -> None:
+        self._forgotten = self.end + 1
+        self._changes = []
+        self._newest = self._floor = snapshot.revision
+
+
+def expired(revision: int, oldest: int) -> RequestError:
+    return RequestError(
+        f"too old resource version: {revision} ({oldest})", "list again, and watch from there", "Expired", 410
+    )

@@ -1,0 +1,102 @@
+"""DeleteOptions, of a request's body and of its query."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from k8snetlab.api.core import Pod
+from k8snetlab.api.fields import check
+from k8snetlab.api.meta import Object
+from k8snetlab.api.words import shorten, show
+from k8snetlab.apiserver.query import Query, boolean, dry_run, number, text
+from k8snetlab.errors import InputError, RequestError
+
+POLICIES = ("Background", "Foreground", "Orphan")
+
+
+class Preconditions(msgspec.Struct, frozen=True):
+    uid: str | None = None
+    resourceVersion: str | None = None
+
+
+class DeleteOptions(msgspec.Struct, frozen=True):
+    """Source: meta/v1. Dependents go in the background; no other policy is known here."""
+
+    apiVersion: str = ""
+    kind: str = ""
+    gracePeriodSeconds: int | None = None
+    preconditions: Preconditions | None = None
+    orphanDependents: bool | None = None
+    propagationPolicy: str | None = None
+    dryRun: tuple[str, ...] = ()
+
+    @property
+    def dry(self) -> bool:
+        return "All" in self.dryRun
+
+    @property
+    def force(self) -> bool:
+        return self.gracePeriodSeconds == 0
+
+    def refuse_if_other(self, obj: Object) -> None:
+        """Raises RequestError (409) where the object is not the one that was meant."""
+        for field, said in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+            wanted = getattr(self.preconditions, field) if self.preconditions else None
+            have = getattr(obj.metadata, field)
+            if wanted is not None and wanted != have:
+                raise RequestError(
+                    f"Precondition failed: {said} in precondition: {shorten(wanted)}, {said} in object meta: {have}",
+                    "",
+                    "Conflict",
+                    409,
+                )
+
+    def refuse_grace(self, obj: Object) -> None:
+        """A pod ends within its own grace period; raises RequestError where another one is asked for."""
+        grace = self.gracePeriodSeconds
+        if isinstance(obj, Pod) and grace not in (None, 0, obj.spec.terminationGracePeriodSeconds):
+            raise RequestError(
+                f"gracePeriodSeconds: {grace} is not supported: the pod's own is "
+                f"{obj.spec.terminationGracePeriodSeconds} (terminationGracePeriodSeconds)",
+                "leave it out, or use 0 to delete the pod at once",
+            )
+
+
+def delete_options(body: Any, query: Query) -> DeleteOptions:
+    """Both together; raises RequestError, InputError for what is not known or not supported."""
+    options = DeleteOptions()
+    if body is not None:
+        found = check(body, DeleteOptions)
+        if found.wrong or found.unknown:
+            path, message = (found.wrong or found.unknown)[0]
+            message = "unknown field" if not found.wrong else message
+            raise RequestError(f"DeleteOptions: {show(path) or 'body'}: {message}")
+        options = msgspec.convert(body, DeleteOptions)
+        if options.kind not in ("", "DeleteOptions"):
+            raise RequestError(f"the body's kind is {shorten(options.kind)}, expected DeleteOptions")
+    changes: dict[str, Any] = {}
+    if (grace := number(query, "gracePeriodSeconds", 0, 2**31)) is not None:
+        changes["gracePeriodSeconds"] = grace
+    if "propagationPolicy" in query:
+        changes["propagationPolicy"] = text(query, "propagationPolicy")
+    if "orphanDependents" in query:
+        changes["orphanDependents"] = boolean(query, "orphanDependents")
+    if "dryRun" in query:
+        changes["dryRun"] = tuple(query["dryRun"])
+    options = msgspec.structs.replace(options, **changes) if changes else options
+    dry_run(options.dryRun)
+    if options.gracePeriodSeconds is not None and options.gracePeriodSeconds < 0:
+        raise InputError("gracePeriodSeconds: Invalid value: must be greater than or equal to 0")
+    if options.orphanDependents is not None and options.propagationPolicy is not None:
+        raise InputError("propagationPolicy: Invalid value: orphanDependents and propagationPolicy cannot be both set")
+    policy = options.propagationPolicy
+    if policy not in (None, *POLICIES):
+        raise InputError(f'propagationPolicy: Unsupported value: "{shorten(policy)}": supported values: "Background"')
+    if options.orphanDependents or policy in ("Foreground", "Orphan"):
+        raise RequestError(
+            f"propagationPolicy {policy or 'Orphan'} is not supported",
+            "Background is: what the object owns goes after it",
+        )
+    return options

@@ -1,0 +1,245 @@
+"""Lists and watches of one kind.
+
+Source: Kubernetes API concepts (efficient detection of changes, resource versions, retrieving large results sets in
+chunks, streaming lists).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import Resource, to_dict
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.apiserver.history import Change, History, expired
+from k8snetlab.apiserver.query import Query, Selection, boolean, number, text
+from k8snetlab.client.status import status
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.errors import K8sNetLabError, RequestError
+
+Json = dict[str, Any]
+PAGED = 16
+"""Snapshots kept for those who read a list in chunks."""
+INITIAL_END = "k8s.io/initial-events-end"
+
+
+class _Token(msgspec.Struct, frozen=True):
+    """Where a list in chunks goes on: behind `start`, as it was at revision `rv`."""
+
+    rv: int
+    start: tuple[str, str]
+
+
+class Reading:
+    """Reads the cluster's snapshot, and its history for watches."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster, self._history = cluster, History(cluster)
+        self._paged: OrderedDict[int, Snapshot] = OrderedDict()
+
+    def list(self, resource: Resource, wanted: Selection, query: Query) -> Json:
+        for word in ("watch", "allowWatchBookmarks", "sendInitialEvents"):
+            if boolean(query, word):
+                raise RequestError(f"{word}: goes with a watch only", "watch=true")
+        number(query, "timeoutSeconds")
+        limit, token = number(query, "limit"), text(query, "continue")
+        if not limit and not token:
+            snapshot = self._at(query)
+            found = [obj for obj in ordered(resource, snapshot) if wanted.matches(obj)]
+            return _listed(resource, self._history.revision, found)
+        start: tuple[str, str] | None = None
+        if token:
+            if text(query, "resourceVersion") not in ("", "0"):
+                raise RequestError("specifying resource version is not allowed when using continue")
+            mark = self._go_on(token)
+            snapshot, revision, start = self._paged[mark.rv], mark.rv, mark.start
+        else:
+            snapshot = self._at(query)
+            revision = self._history.revision
+        found = [
+            obj for obj in ordered(resource, snapshot) if (start is None or obj.key > start) and wanted.matches(obj)
+        ]
+        page = found[: limit or None]
+        answer = _listed(resource, revision, page)
+        if len(found) > len(page):
+            self._paged[revision] = snapshot
+            self._paged.move_to_end(revision)
+            while len(self._paged) > PAGED:
+                self._paged.popitem(last=False)
+            behind = msgspec.json.encode(_Token(revision, page[-1].key))
+            answer["metadata"]["continue"] = base64.urlsafe_b64encode(behind).decode()
+            if not wanted.narrow:
+                answer["metadata"]["remainingItemCount"] = len(found) - len(page)
+        return answer
+
+    def check_get(self, query: Query) -> None:
+        self._not_ahead(_revision(query))
+
+    def watch(self, resource: Resource, wanted: Selection, query: Query) -> AsyncGenerator[Any, None]:
+        """JSON lines {"type": ADDED|MODIFIED|DELETED|BOOKMARK|ERROR, "object"}, at first an empty one: the answer has
+        begun. What comes to be matched by the selection, or ceases to, is added or deleted."""
+        if number(query, "limit") or text(query, "continue"):
+            raise RequestError("limit and continue do not go with a watch")
+        seconds = number(query, "timeoutSeconds", high=10**9)
+        bookmarks, initial, match = (
+            boolean(query, "allowWatchBookmarks"),
+            boolean(query, "sendInitialEvents"),
+            text(query, "resourceVersionMatch"),
+        )
+        if "sendInitialEvents" in query and match != "NotOlderThan":
+            raise RequestError(
+                "resourceVersionMatch: Invalid value: sendInitialEvents needs resourceVersionMatch=NotOlderThan"
+            )
+        if "sendInitialEvents" not in query and match:
+            raise RequestError("resourceVersionMatch: Forbidden: it is for a watch with sendInitialEvents only")
+        if initial and not bookmarks:
+            raise RequestError("sendInitialEvents: Forbidden: it needs allowWatchBookmarks=true")
+        revision = _revision(query)
+        self._not_ahead(revision)
+        snapshot = self._history.advance()
+        first: list[Object] = []
+        if initial or (revision == 0 and "sendInitialEvents" not in query):
+            place = self._history.end
+            first = [obj for obj in ordered(resource, snapshot) if wanted.matches(obj)]
+        else:
+            place = self._history.since(revision) if revision else self._history.end
+        return self._events(resource, wanted, first, place, seconds or 0, self._history.revision if initial else None)
+
+    async def _events(
+        self,
+        resource: Resource,
+        wanted: Selection,
+        first: Sequence[Object],
+        place: int,
+        seconds: int,
+        marked: int | None,
+    ) -> AsyncGenerator[Any, None]:
+        yield b""
+        for obj in first:
+            yield {"type": "ADDED", "object": to_dict(obj)}
+        if marked is not None:
+            mark = {"resourceVersion": str(marked), "annotations": {INITIAL_END: "true"}}
+            type_ = resource.type
+            yield {
+                "type": "BOOKMARK",
+                "object": {"kind": type_.KIND, "apiVersion": type_.API_VERSION, "metadata": mark},
+            }
+        until = time.monotonic() + seconds if seconds else None
+        async with aclosing(_until(self._history.follow(place), until)) as turns:
+            try:
+                async for news in turns:
+                    for change in news:
+                        for event in _told(change, resource.type, wanted):
+                            yield event
+            except K8sNetLabError as error:
+                yield {"type": "ERROR", "object": status(error)}
+
+    def _at(self, query: Query) -> Snapshot:
+        """The snapshot that a list with these words of the resource version is made from."""
+        revision, match = _revision(query), text(query, "resourceVersionMatch")
+        if match not in ("", "Exact", "NotOlderThan"):
+            raise RequestError(
+                'resourceVersionMatch: Unsupported value: supported values: "Exact", "NotOlderThan"',
+                "",
+            )
+        if match and "resourceVersion" not in query:
+            raise RequestError("resourceVersionMatch: Forbidden: it needs a resourceVersion")
+        if match == "Exact" and not revision:
+            raise RequestError('resourceVersionMatch: Forbidden: "Exact" is forbidden for resourceVersion "0"')
+        snapshot = self._history.advance()
+        self._not_ahead(revision)
+        if match == "Exact" and revision != self._history.revision:
+            kept = self._paged.get(revision)
+            if kept is None:
+                raise expired(revision, self._history.revision)
+            return kept
+        return snapshot
+
+    def _go_on(self, token: str) -> _Token:
+        try:
+            mark = msgspec.json.decode(base64.b64decode(token, b"-_", validate=True), type=_Token)
+        except (ValueError, binascii.Error, msgspec.MsgspecError) as error:
+            raise RequestError("continue key is not valid: it is none that a list was answered with") from error
+        if mark.rv not in self._paged:
+            raise RequestError(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new "
+                "list without the continue parameter.",
+                "",
+                "Expired",
+                410,
+            )
+        return mark
+
+    def _not_ahead(self, revision: int) -> None:
+        known = max(self._cluster.snapshot.revision, self._cluster.informer.written, self._history.revision)
+        if revision > known:
+            raise RequestError(
+                f"Too large resource version: {revision}, current: {known}", "try again later", "Timeout", 504
+            )
+
+
+def ordered(resource: Resource, snapshot: Snapshot) -> list[Object]:
+    """All objects of a kind by namespace and name, as etcd has them."""
+    return [obj for _, obj in sorted(snapshot.all(resource.type).items())]
+
+
+def _listed(resource: Resource, revision: int, objects: Sequence[Object]) -> Json:
+    return {
+        "kind": f"{resource.kind}List",
+        "apiVersion": resource.type.API_VERSION,
+        "metadata": {"resourceVersion": str(revision)},
+        "items": [to_dict(obj) for obj in objects],
+    }
+
+
+def _revision(query: Query) -> int:
+    said = text(query, "resourceVersion")
+    try:
+        return number(query, "resourceVersion") or 0
+    except RequestError:
+        raise RequestError(
+            f'resourceVersion: Invalid value: "{said[:60]}": it is a number that the server told'
+        ) from None
+
+
+def _told(change: Change, type_: type[Object], wanted: Selection) -> Iterator[Json]:
+    if change.type is not type_:
+        return
+    old = change.old if change.old is not None and wanted.matches(change.old) else None
+    new = change.new if change.new is not None and wanted.matches(change.new) else None
+    if new is not None:
+        yield {"type": "MODIFIED" if old is not None else "ADDED", "object": to_dict(new)}
+    elif old is not None:
+        last = to_dict(change.new or old)
+        last["metadata"] = {**last["metadata"], "resourceVersion": str(change.revision)}
+        yield {"type": "DELETED", "object": last}
+
+
+async def _until(
+    turns: AsyncGenerator[tuple[Change, ...], None] | Any, end: float | None
+) -> AsyncGenerator[tuple[Change, ...], None]:
+    """The same, until a moment of the monotonic clock (None: for ever)."""
+    async with aclosing(turns):
+        while True:
+            turn = asyncio.ensure_future(anext(turns, None))
+            try:
+                await asyncio.wait({turn}, timeout=None if end is None else max(0.0, end - time.monotonic()))
+                if not turn.done():
+                    return
+                news = turn.result()
+            finally:
+                if not turn.done():
+                    turn.cancel()
+                    await asyncio.gather(turn, return_exceptions=True)
+            if news is None:
+                return
+            yield news

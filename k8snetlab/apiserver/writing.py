@@ -1,0 +1,210 @@
+"""Writes of one object, as the API server does them: what a client may not set is kept as it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.body import decode, unknown_fields
+from k8snetlab.api.core import Node
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import Resource, encode, to_dict, without_nulls
+from k8snetlab.api.words import describe, shorten
+from k8snetlab.apiserver.query import Wish
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.controllers.identity import generated
+from k8snetlab.errors import ManifestError, RequestError
+
+Json = dict[str, Any]
+REPLICAS = 100_000
+
+
+class Writing:
+    """Writes through the cluster; `warnings` of a write are texts for the header Warning."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def create(self, resource: Resource, namespace: str, body: Any, wish: Wish) -> tuple[Json, list[str]]:
+        obj, warnings = self._decoded(resource, namespace, "", body, wish)
+        if obj.metadata.resourceVersion:
+            raise RequestError("resourceVersion should not be set on objects to be created")
+        metadata = replace(
+            obj.metadata, uid="", generation=0, creationTimestamp=None, deletionTimestamp=None, resourceVersion=""
+        )
+        if not metadata.name and metadata.generateName:
+            taken = {name for space, name in self._cluster.snapshot.all(resource.type) if space == obj.namespace}
+            metadata = replace(metadata, name=generated(metadata.generateName.removesuffix("-"), taken))
+        if not metadata.name:
+            raise RequestError("name or generateName is required", "metadata.name")
+        obj = replace(obj, metadata=metadata)
+        if not isinstance(obj, Node):
+            obj = _with_status(obj, None)
+        stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
+        return to_dict(stored), warnings
+
+    async def put(
+        self, resource: Resource, old: Object, body: Any, wish: Wish, only_status: bool = False
+    ) -> tuple[Json, list[str]]:
+        new, warnings = self._decoded(resource, old.namespace, old.name, body, wish)
+        return await self._replaced(old, lambda stored: _updated(new, stored, only_status), wish), warnings
+
+    async def patch(
+        self, resource: Resource, old: Object, body: Any, wish: Wish, only_status: bool = False
+    ) -> tuple[Json, list[str]]:
+        if not isinstance(body, dict):
+            raise RequestError(f"a merge patch is an object, got {describe(body)}")
+        warnings: list[str] = []
+
+        def patched(stored: Object) -> Object:
+            merged = merge_patch(msgspec.json.decode(encode(stored)), body)
+            metadata = body.get("metadata", {})
+            if not isinstance(metadata, dict):
+                raise RequestError(f"metadata: expected a mapping, got {describe(metadata)}")
+            if "resourceVersion" not in metadata:
+                merged["metadata"]["resourceVersion"] = ""
+            new, warnings[:] = self._decoded(resource, stored.namespace, stored.name, merged, wish)
+            return _updated(new, stored, only_status)
+
+        return await self._replaced(old, patched, wish), warnings
+
+    async def scale(self, method: str, old: Object, body: Any, wish: Wish) -> Json:
+        if not isinstance(old, Deployment | ReplicaSet):
+            raise RequestError(f"a {old.KIND} cannot be scaled", "scale a deployment or a replicaset", "NotFound", 404)
+        workload: Any = old
+        if method in ("PUT", "PATCH"):
+            body = without_nulls(body)
+            spec = body.get("spec") if isinstance(body, dict) else None
+            replicas = spec.get("replicas") if isinstance(spec, dict) else None
+            if method == "PUT" and isinstance(spec, dict) and replicas is None:
+                replicas = 0
+            if replicas is None and isinstance(body, dict) and method == "PATCH":
+                replicas = old.spec.replicas
+            if isinstance(replicas, bool) or not isinstance(replicas, int):
+                raise RequestError(f"Scale: spec.replicas: expected a whole number, got {describe(replicas)}")
+            if not 0 <= replicas <= REPLICAS:
+                message = f"spec.replicas: Invalid value: {shorten(str(replicas))}: must be from 0 to {REPLICAS}"
+                raise RequestError(message, "", "Invalid", 422)
+            metadata = body.get("metadata")
+            revision = metadata.get("resourceVersion", "") if isinstance(metadata, dict) else ""
+
+            def change(stored: Any) -> Any:
+                _refuse_older(str(revision), stored)
+                return replace(stored, spec=replace(stored.spec, replicas=replicas))
+
+            workload = change(old) if wish.dry else await self._cluster.edit(old, change)
+        known = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+        metadata = {field: getattr(workload.metadata, field) for field in known}
+        return {
+            "kind": "Scale",
+            "apiVersion": "autoscaling/v1",
+            "metadata": {field: value for field, value in metadata.items() if value},
+            "spec": {"replicas": workload.spec.replicas} if workload.spec.replicas else {},
+            "status": {
+                "replicas": workload.status.replicas,
+                "selector": ",".join(f"{key}={value}" for key, value in sorted(_selector(workload).items())),
+            },
+        }
+
+    async def _replaced(self, old: Object, change: Callable[[Object], Object], wish: Wish) -> Json:
+        if wish.dry:
+            return to_dict(self._cluster.tried(change(old), old))
+        return to_dict(await self._cluster.edit(old, change))
+
+    def _decoded(
+        self, resource: Resource, namespace: str, name: str, body: Any, wish: Wish
+    ) -> tuple[Object, list[str]]:
+        """The body as an object of the path's kind, namespace and name, and what is to be warned of."""
+        if not isinstance(body, dict):
+            raise RequestError(f"the body of the request holds no object, but {describe(body)}")
+        version, kind = resource.type.API_VERSION, resource.kind
+        for field, wanted in (("apiVersion", version), ("kind", kind)):
+            if body.get(field) not in (None, "", wanted):
+                said = shorten(str(body[field]))
+                raise RequestError(f"the {field} in the data ({said}) does not match the expected one ({wanted})")
+        body = without_nulls({**body, "apiVersion": version, "kind": kind})
+        warnings: list[str] = []
+        if wish.validation != "Ignore":
+            warnings = [f'unknown field "{path}"' for path in unknown_fields(body, resource.type)]
+        if warnings and wish.validation == "Strict":
+            raise RequestError(f"strict decoding error: {', '.join(warnings)}", "fieldValidation=Strict was asked for")
+        try:
+            obj = decode(body)
+        except ManifestError as error:
+            raise RequestError(
+                f'{kind} in version "{version}" cannot be handled as a {kind}: {error.message}'
+            ) from error
+        if name and obj.name != name:
+            raise RequestError(
+                f"the name of the object ({shorten(obj.name)}) does not match the name on the URL ({name})"
+            )
+        if not resource.type.namespaced:
+            return (
+                replace(obj, metadata=replace(obj.metadata, namespace="")) if obj.metadata.namespace else obj
+            ), warnings
+        given = body.get("metadata", {}).get("namespace") if isinstance(body.get("metadata"), dict) else None
+        if namespace and given and given != namespace:
+            raise RequestError(
+                f"the namespace of the provided object does not match the namespace sent on the request: {given}"
+            )
+        return replace(obj, metadata=replace(obj.metadata, namespace=namespace or obj.namespace)), warnings
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def _updated(new: Object, old: Object, only_status: bool) -> Object:
+    """`new` as it is to be stored over `old`: of the two halves, spec and status, a request writes one."""
+    if new.metadata.uid not in ("", old.metadata.uid):
+        raise RequestError(
+            f"Precondition failed: UID in precondition: {shorten(new.metadata.uid)}, UID in object meta: "
+            f"{old.metadata.uid}",
+            "",
+            "Conflict",
+            409,
+        )
+    _refuse_older(new.metadata.resourceVersion, old)
+    fixed = ("uid", "generation", "creationTimestamp", "deletionTimestamp", "resourceVersion", "generateName")
+    metadata = replace(new.metadata, **{field: getattr(old.metadata, field) for field in fixed})
+    if only_status:
+        metadata = replace(metadata, ownerReferences=old.metadata.ownerReferences)
+        return replace(old, metadata=metadata, status=new.status)  # type: ignore[attr-defined]
+    return _with_status(replace(new, metadata=metadata), old)
+
+
+def _with_status(obj: Object, old: Object | None) -> Object:
+    """`obj` with the status of `old`, or with none."""
+    status = getattr(obj, "status", None)
+    if status is None:
+        return obj
+    return replace(obj, status=getattr(old, "status", None) if old is not None else type(status)())
+
+
+def _refuse_older(revision: str, stored: Object) -> None:
+    if revision not in ("", stored.metadata.resourceVersion):
+        # No ConflictError: the door would take that for another daemon's quicker write, and try again.
+        raise RequestError(
+            f"Operation cannot be fulfilled on {stored.KIND.lower()} {stored.name!r}: the object has been modified; "
+            "please apply your changes to the latest version and try again",
+            "get it again and repeat the change",
+            "Conflict",
+            409,
+        )
+
+
+def _selector(workload: Deployment | ReplicaSet) -> dict[str, str]:
+    return dict(workload.spec.selector.matchLabels)

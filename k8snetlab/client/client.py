@@ -1,0 +1,333 @@
+"""The CLI's way to the daemon: Kubernetes-shaped REST over the lab's unix socket.
+
+Only the standard library, because it is part of every command's start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from k8snetlab import errors
+from k8snetlab.client.status import error_of
+from k8snetlab.state import labs
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.wording import nearest
+
+Json = dict[str, Any]
+OWN = "/apis/k8snetlab/v1alpha1"
+TIMEOUT = 120.0
+"""Seconds that a change waits for the kernel, when nothing else is said."""
+ANSWER, LONG = 60.0, 600.0
+"""Seconds for which the daemon may say nothing: when it is asked what it knows, and when it has to try the network."""
+
+
+class Client:
+    """One lab's daemon. Every method raises what the daemon refused, or DaemonError when it cannot be reached."""
+
+    def __init__(self, lab: str) -> None:
+        self.lab = lab
+        self._socket = str(LabPaths(lab).socket)
+
+    @staticmethod
+    def find(lab: str | None = None) -> Client:
+        """The lab of that name, or the only one there is."""
+        return Client(labs.choose(lab))
+
+    # --- objects ---
+
+    def list(self, kind: str, namespace: str | None = None, labels: str = "", fields: str = "") -> Sequence[Json]:
+        """All objects of a kind, in one namespace or (None) in all, that both selectors match."""
+        chosen = {"labelSelector": labels, "fieldSelector": fields}
+        query = urlencode({word: text for word, text in chosen.items() if text})
+        items: Sequence[Json] = self._json("GET", self._path(kind, namespace) + (f"?{query}" if query else ""))["items"]
+        return items
+
+    def get(self, kind: str, name: str, namespace: str = "default") -> Json:
+        return self._json("GET", self._path(kind, namespace, name))
+
+    def watch(self, kind: str, namespace: str | None = None) -> Iterator[Json]:
+        """Events {"type": "ADDED"|"MODIFIED"|"DELETED", "object": …}, for ever."""
+        return self._lines("GET", self._path(kind, namespace) + "?watch=1")
+
+    def delete_object(self, kind: str, name: str, namespace: str = "default", force: bool = False) -> Json:
+        query = "?gracePeriodSeconds=0" if force else ""
+        return self._json("DELETE", self._path(kind, namespace, name) + query)
+
+    # --- the lab ---
+
+    def up(
+        self, objects: Sequence[Json], *, timeout: float = TIMEOUT, wait: bool = True, yes: bool = False
+    ) -> Iterator[Json]:
+        """Makes the lab hold these objects and nothing that an earlier `up` brought; yields events.
+
+        Raises UnconfirmedError, with nothing changed, where more would go than stay, unless `yes`.
+        """
+        return self._work("up", {"objects": [*objects], "timeout": timeout, "wait": wait, "yes": yes})
+
+    def apply(self, objects: Sequence[Json], *, timeout: float = TIMEOUT, wait: bool = True) -> Iterator[Json]:
+        return self._work("apply", {"objects": [*objects], "timeout": timeout, "wait": wait})
+
+    def delete(self, objects: Sequence[Json], *, timeout: float = TIMEOUT, wait: bool = True) -> Iterator[Json]:
+        return self._work("delete", {"objects": [*objects], "timeout": timeout, "wait": wait})
+
+    def scale(
+        self, kind: str, name: str, namespace: str, replicas: int, *, timeout: float = TIMEOUT, wait: bool = True
+    ) -> Iterator[Json]:
+        """The event of type "changed" has the Scale in `scale`."""
+        path = self._path(kind, namespace, name)
+        scale = self._json("PUT", f"{path}/scale", {"spec": {"replicas": replicas}})
+        yield {"type": "changed", "action": "scaled", "kind": kind, "name": name, "scale": scale}
+        if wait:
+            objects = [{"kind": kind, "name": name, "namespace": namespace}]
+            yield from self._work("wait", {"objects": objects, "timeout": timeout})
+
+    def status(self) -> Json:
+        return self._json("GET", f"{OWN}/status")
+
+    def names(self, silence: float = ANSWER) -> Json:
+        """Names for completion: {"nodes": […], "pods": […], "services": […]}."""
+        return self._json("GET", f"{OWN}/names", silence=silence)
+
+    def probe(
+        self, source: str, target: str, port: int | None = None, protocol: str = "TCP", namespace: str = ""
+    ) -> Json:
+        """`namespace` is that of names which do not say theirs; "": default's first, then any other's."""
+        body = {"from": source, "to": target, "port": port, "protocols": [protocol], "namespace": namespace}
+        return self._json("POST", f"{OWN}/probe", body, LONG)
+
+    def probe_all(self, protocols: Sequence[str] | None = None) -> Json:
+        return self._json("POST", f"{OWN}/probe", {"protocols": [*(protocols or ("TCP", "UDP"))]}, LONG)
+
+    def misses(self, node: str = "") -> Iterator[Json]:
+        """{"type": "listening", "nodes": […]}, then for ever {"type": "miss", …} with the fields of misses.Answer."""
+        return self._lines("GET", f"{OWN}/misses?{urlencode({'node': node})}")
+
+    def trace(self, question: Json) -> Json:
+        """`question` as tracing.Question; the answer of `tracing.trace`."""
+        return self._json("POST", f"{OWN}/trace", question, LONG)
+
+    def diagnose(self, question: Json) -> Iterator[Json]:
+        """`question` as diagnosing.Question; progress events, then {"type": "done"} with the answer's fields."""
+        return self._lines("POST", f"{OWN}/diagnose", question)
+
+    def pause(self, node: str) -> Json:
+        return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/pause")
+
+    def resume(self, node: str) -> Json:
+        return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/resume")
+
+    def resolve(self, name: str, namespace: str = "") -> Json:
+        """Where a pod or node is: {"kind", "netns", "hostname", "namespace", "name", "node", "machine"}.
+
+        `machine` is the other machine that it is on, in words, or "" for this one.
+        """
+        return self._json("GET", f"{OWN}/resolve/{quote(name)}?{urlencode({'namespace': namespace})}")
+
+    def execute(
+        self, place: str, namespace: str, argv: Sequence[str], body: Iterable[bytes], terminal: Mapping[str, str]
+    ) -> Iterator[Json]:
+        """Runs a command (a shell, where there is none) in a place of another machine; yields
+        {"type": "stdout"|"stderr", "data": base64}, and {"type": "exit", "code"} at last.
+
+        `body`, read in a thread of its own, is its standard input. With a `terminal` (`Terminal.query`), else {}, it is
+        what `channels` makes.
+        """
+        query = urlencode({"namespace": namespace, "command": list(argv), **terminal}, doseq=True)
+        connection = _UnixConnection(self._socket)
+        try:
+            connection.putrequest("POST", f"{OWN}/exec/{quote(place)}?{query}")
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders()
+            threading.Thread(target=_send_chunks, args=(connection.sock, body), daemon=True).start()
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._lost(error) from error
+        yield from self._events(connection, self._accepted(connection, response))
+
+    def leases(self, node: str = "") -> Sequence[Json]:
+        """Subnet leases of all nodes, or of one: [{"node", "subnets", "key", "holder", "left", "env"}]."""
+        items: Sequence[Json] = self._json("GET", f"{OWN}/leases?{urlencode({'node': node})}")["items"]
+        return items
+
+    def rules(self, node: str = "", service: str = "", family: str = "ipv4") -> Json:
+        """A node's chains as a tree: {"node", "service", "family", "variant", "chains": […]}."""
+        return self._json("GET", f"{OWN}/rules?{urlencode({'node': node, 'service': service, 'family': family})}")
+
+    def rules_difference(self, node: str, other: str, service: str = "", family: str = "ipv4") -> Json:
+        """{"nodes", "service", "family", "variant", "differences": […]}"""
+        query = {"node": node, "other": other, "service": service, "family": family}
+        return self._json("GET", f"{OWN}/rules?{urlencode(query)}")
+
+    def tables(self, place: str, table: str = "", namespace: str = "") -> Json:
+        """{"place", "kind", "netns", "tables": [{"table", "command", "rows": [{"line", "owner", "meaning"}]}]}"""
+        query = urlencode({"table": table, "namespace": namespace})
+        return self._json("GET", f"{OWN}/tables/{quote(place)}?{query}")
+
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str = "",
+        follow: bool = False,
+        last: int = -1,
+        previous: bool = False,
+    ) -> Iterator[bytes]:
+        """What a container wrote: its `last` lines, or (negative) all; or, `previous`, what its run before wrote."""
+        asked = {"container": container, "follow": str(follow).lower(), "tailLines": last}
+        query = urlencode(asked | ({"previous": "true"} if previous else {}))
+        path = f"{OWN}/pods/{quote(namespace, safe='')}/{quote(pod, safe='')}/log?{query}"
+        connection, response = self._request("GET", path, None)
+        try:
+            while data := response.read1(65536):
+                yield data
+        finally:
+            connection.close()
+
+    def store_status(self) -> Json:
+        """{"type", "where", "healthy", "problem", "revision", "objects": {kind: number}}"""
+        return self._json("GET", f"{OWN}/store")
+
+    def store_dump(self, prefix: str) -> Iterator[Json]:
+        """{"key", "revision", "value"} of every key that begins so."""
+        return self._lines("GET", f"{OWN}/store/dump?{urlencode({'prefix': prefix})}")
+
+    def joined(self) -> Json:
+        """{"node", "interface", "address", "podCIDR"} of this machine, once it is a node and all of it stands."""
+        return self._json("GET", f"{OWN}/machine", silence=LONG)
+
+    def end(self, patience: float) -> Iterator[Json]:
+        """Lets every other machine leave the lab; yields progress events until they have, or for `patience` seconds."""
+        return self._lines("POST", f"{OWN}/end", {"patience": patience}, patience + ANSWER)
+
+    def leave(self) -> None:
+        """Gives this machine's node back to the store, with its lease and its pods."""
+        self._json("POST", f"{OWN}/leave", silence=LONG)
+
+    def stop(self) -> None:
+        """Ends the daemon; what is in the kernel and the pods stay as they are."""
+        self._json("POST", f"{OWN}/stop")
+
+    # --- transport ---
+
+    @staticmethod
+    def _path(kind: str, namespace: str | None = None, name: str = "") -> str:
+        from k8snetlab.api.scheme import BY_NAME
+
+        resource = BY_NAME.get(kind.lower())
+        if resource is None:
+            raise errors.InputError(
+                f"the server doesn't have a resource type {kind!r}",
+                nearest(kind, BY_NAME, f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}"),
+            )
+        version = resource.type.API_VERSION
+        path = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        if resource.type.namespaced and namespace:
+            path += f"/namespaces/{quote(namespace, safe='')}"
+        path += f"/{resource.plural}"
+        return path + (f"/{quote(name, safe='')}" if name else "")
+
+    def _json(self, method: str, path: str, body: Json | None = None, silence: float = ANSWER) -> Json:
+        connection, response = self._request(method, path, body, silence)
+        try:
+            answer: Json = json.loads(response.read())
+        except (http.client.HTTPException, OSError) as error:
+            raise self._lost(error) from error
+        finally:
+            connection.close()
+        return answer
+
+    def _lines(self, method: str, path: str, body: Json | None = None, silence: float | None = None) -> Iterator[Json]:
+        """JSON lines; nothing may come for `silence` seconds, or (None) for ever."""
+        yield from self._events(*self._request(method, path, body, silence))
+
+    def _work(self, verb: str, body: Json) -> Iterator[Json]:
+        """The events of a change: at least one a second, the last one of type "done"."""
+        event: Json = {}
+        for event in self._lines("POST", f"{OWN}/{verb}", body, ANSWER):
+            yield event
+        if event.get("type") != "done":
+            raise errors.DaemonError(
+                f"lab {self.lab}: its daemon ended before this was done",
+                "did somebody take the lab down? `k8snetlab up` with its files brings it back",
+            )
+
+    def _events(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Iterator[Json]:
+        try:
+            while line := response.readline():
+                event = json.loads(line)
+                if event.get("type") == "error":
+                    raise error_of(event["status"])
+                yield event
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            raise self._lost(error) from error
+        finally:
+            connection.close()
+
+    def _request(
+        self, method: str, path: str, body: Json | None, silence: float | None = None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = _UnixConnection(self._socket, silence)
+        try:
+            connection.request(method, path, json.dumps(body).encode() if body is not None else None)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._lost(error) from error
+        return connection, self._accepted(connection, response)
+
+    @staticmethod
+    def _accepted(
+        connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+    ) -> http.client.HTTPResponse:
+        """The response; raises the error that it means."""
+        if response.status < 400:
+            return response
+        data = response.read()
+        connection.close()
+        try:
+            raise error_of(json.loads(data))
+        except ValueError:
+            raise errors.DaemonError(data.decode(errors="replace") or response.reason) from None
+
+    def _lost(self, error: Exception) -> errors.DaemonError:
+        if isinstance(error, PermissionError):
+            return errors.DaemonError(f"lab {self.lab}: its daemon answers root only", "use sudo")
+        ended = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+        silent = isinstance(error, TimeoutError)
+        what = "does not run" if ended else "does not answer" if silent else f"does not answer ({error})"
+        if silent:
+            return errors.DaemonError(
+                f"lab {self.lab}: its daemon {what}",
+                f"is it stopped, or the machine too busy? {LabPaths(self.lab).daemon_log} may tell",
+            )
+        return errors.DaemonError(
+            f"lab {self.lab}: its daemon {what}",
+            "traffic goes on without it; `k8snetlab up` with the lab's files starts it again",
+        )
+
+
+def _send_chunks(sock: socket.socket, body: Iterable[bytes]) -> None:
+    """A request's body in chunks (RFC 9112, 7.1)."""
+    with contextlib.suppress(OSError):
+        for data in body:
+            sock.sendall(b"%x\r\n%s\r\n" % (len(data), data))
+        sock.sendall(b"0\r\n\r\n")
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, silence: float | None = None) -> None:
+        super().__init__("localhost", timeout=silence)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

@@ -1,0 +1,334 @@
+"""The lab's objects: the one door through which they change, and the loop that runs the controllers over them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from typing import Literal, TypeVar
+
+import msgspec
+
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import encode, resource_of, store_key
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cluster import admitted, nearby
+from k8snetlab.cluster.controlling import ControllerLoop
+from k8snetlab.cluster.events import EventRecorder
+from k8snetlab.cluster.failing import Failing
+from k8snetlab.controllers import Write
+from k8snetlab.controllers.correlation import Note
+from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError, StoreError
+from k8snetlab.kernel import fault
+from k8snetlab.store.informer import Informer
+from k8snetlab.store.protocol import Create, Entry, Event, Store, StoreWrite, Update
+
+T = TypeVar("T", bound=Object)
+UP = "k8snetlab/up"
+"""Annotation: the object came with `up`, so that an `up` without it takes it away."""
+EDITS = 100
+"""Times that an object is looked at anew before a change to it is given up."""
+RESTORING = 30.0
+"""Seconds in which the store has to tell of the objects that were put back into it."""
+SETTLING = 0.01
+"""Seconds between two looks whether the controllers have begun."""
+_RACES = (ConflictError, NotFoundError, AlreadyExistsError)
+Outcome = Literal["created", "configured", "unchanged"]
+
+
+class Cluster:
+    """Objects in the store, as a Snapshot that is never older than this process's own writes.
+
+    `shared`: other machines' daemons write to the store too, and one of theirs may run the controllers.
+    """
+
+    def __init__(self, store: Store, informer: Informer, shared: bool = False) -> None:
+        self._store, self._informer, self._shared = store, informer, shared
+        self._controllers: ControllerLoop | None = None
+        self._door = asyncio.Lock()
+        self._bulks = 0
+        self._whole = asyncio.Event()
+        self._events = EventRecorder(store, informer)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._informer.snapshot
+
+    @property
+    def _writable(self) -> Store:
+        fault.point()
+        return self._store
+
+    @property
+    def informer(self) -> Informer:
+        return self._informer
+
+    # --- reading ---
+
+    async def changes(self, told: bool = False) -> AsyncIterator[Snapshot]:
+        """The snapshot now, and again whenever it has changed; changes in between are folded into one. An Event changes
+        nothing: only who asks for what is `told` hears of it."""
+        async for snapshot, _ in self._informer.changes(told):
+            yield snapshot
+
+    async def whole(self) -> Snapshot:
+        """The snapshot once no `bulk` is under way."""
+        while self._bulks:
+            self._whole.clear()
+            await self._whole.wait()
+        return self.snapshot
+
+    async def reached(self, revision: int, seconds: float) -> None:
+        """Until the snapshot has all up to a revision, for `seconds` at most: the store may have fallen silent."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._informer.reached(revision)
+
+    def current(self, type_: type[T], name: str, namespace: str = "") -> T:
+        obj = self.snapshot.get(type_, name, namespace)
+        if obj is None:
+            where = f" in namespace {namespace!r}" if namespace else ""
+            hint = nearby.hint(self.snapshot, f"{namespace}/{name}" if namespace else name, (type_,))
+            raise NotFoundError(f"{type_.KIND.lower()} {name!r} not found{where}", hint)
+        return obj
+
+    async def dump(self, prefix: str) -> AsyncIterator[dict[str, object]]:
+        """Every key of the store that begins so, with its revision and its value as JSON (as text where it is none)."""
+        for entry in (await self._store.list(prefix)).entries:
+            try:
+                value = msgspec.json.decode(entry.value)
+            except msgspec.DecodeError:
+                value = entry.value.decode(errors="replace")
+            yield {"key": entry.key, "revision": entry.mod_revision, "value": value}
+
+    # --- telling ---
+
+    def record(
+        self,
+        obj: Object,
+        type_: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        *,
+        component: str,
+        host: str = "",
+        field_path: str = "",
+    ) -> None:
+        """Tells in an Event what happened to an object; the same again raises its count.
+
+        To be called in the loop's thread; it never waits, fails or wakes anybody. `component` is who tells it, in
+        Kubernetes' words (kubelet, with the node as `host`; replicaset-controller), `field_path` the part of the object
+        that it concerns: spec.containers{web}.
+        """
+        self.tell(Note(obj, type_, reason, message, component, host, field_path))
+
+    def tell(self, note: Note) -> None:
+        """`record` of what is worded already."""
+        self._events.record(note)
+
+    async def close(self) -> None:
+        """Events that wait are written. The store is still needed for that."""
+        await self._events.close()
+
+    # --- writing ---
+
+    @contextlib.contextmanager
+    def bulk(self) -> Iterator[None]:
+        """While many objects are written: who waits for `whole` sees them all at once instead of bit by bit."""
+        self._bulks += 1
+        try:
+            yield
+        finally:
+            self._bulks -= 1
+            self._whole.set()
+
+    async def create(self, obj: T) -> T:
+        async with self._door:
+            return await self._create(obj)
+
+    def tried(self, obj: T, old: T | None = None) -> T:
+        """The object as `create`, or where there is an `old` one `edit`, would store it now; nothing is stored."""
+        if old is not None:
+            return admitted.changed(obj, old, self.snapshot)
+        self._refuse_namesake(obj)
+        return admitted.created(obj, self.snapshot)
+
+    async def apply(self, obj: Object) -> tuple[Outcome, Object]:
+        """Creates the object, or makes the stored one like it; what the server allocated or observed is kept."""
+        outcome = (await self.apply_many([obj]))[0]
+        return outcome, self.current(type(obj), obj.name, obj.namespace)
+
+    async def apply_many(self, objects: Iterable[Object]) -> list[Outcome]:
+        """`apply` of each object, in order, in one go: others see the snapshot before it or after it.
+
+        Nothing is stored when one of them is refused.
+        """
+        async with self._door:
+            draft = self.snapshot
+            outcomes: list[Outcome] = []
+            writes: dict[str, Create | Update] = {}
+            for obj in objects:
+                old = draft.get(type(obj), obj.name, obj.namespace)
+                new = admitted.created(obj, draft) if old is None else admitted.applied(obj, old, draft)
+                outcomes.append("created" if old is None else "unchanged" if new is old else "configured")
+                if new is not old:
+                    key = store_key(new)
+                    writes[key] = admitted.put(key, new, self.snapshot.get(type(new), new.name, new.namespace))
+                    draft = draft.changed([(type(new), new.key, new)], draft.revision)
+            results = await self._writable.write_many(list(writes.values()))
+            self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
+            for result in results:
+                if not isinstance(result, Event):
+                    raise result
+            return outcomes
+
+    async def edit(self, obj: T, change: Callable[[T], T]) -> T:
+        """Compare-and-swap until `change` of the stored object is stored; NotFoundError when it has gone, ConflictError
+        when others were quicker again and again."""
+        async with self._door:
+            for attempt in itertools.count(1):
+                old = self.current(type(obj), obj.name, obj.namespace)
+                try:
+                    return await self._replace(change(old), old)
+                except ConflictError:
+                    if attempt == EDITS:
+                        raise
+                    # Another daemon was quicker; look at what it wrote instead of waiting for the watch to tell.
+                    entry = await self._store.get(store_key(old))
+                    if entry is not None:
+                        self._informer.apply_local(entry)
+        raise AssertionError("the loop above has no end of its own")
+
+    async def replace(self, obj: T) -> T:
+        """Stores `obj` over its namesake; ConflictError unless its resourceVersion is "" or the stored one."""
+        async with self._door:
+            old = self.current(type(obj), obj.name, obj.namespace)
+            if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
+                raise ConflictError(
+                    f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile", "get it again and repeat the change"
+                )
+            return await self._replace(obj, old)
+
+    async def delete(self, obj: Object, force: bool = False, refuse: Callable[[Object], None] = lambda _: None) -> None:
+        """Deletes an object; a pod that runs somewhere is marked first and ends when its agent has stopped it. `refuse`
+        may raise, of the object as it is stored."""
+        async with self._door:
+            old = self.current(type(obj), obj.name, obj.namespace)
+            refuse(old)
+            deletion = admitted.deletion(old, force)
+            if isinstance(deletion, Update):
+                self._written(old, await self._writable.update(deletion.key, deletion.value, deletion.mod_revision))
+            elif deletion is not None:
+                revision = await self._writable.delete(deletion.key)
+                self._informer.apply_local(Event("delete", Entry(deletion.key, b"", 0, revision)))
+
+    async def _create(self, obj: T) -> T:
+        self._refuse_namesake(obj)
+        new = admitted.created(obj, self.snapshot)
+        return self._written(new, await self._writable.create(store_key(new), encode(admitted.stored(new))))
+
+    def _refuse_namesake(self, obj: Object) -> None:
+        if self.snapshot.get(type(obj), obj.name, obj.namespace) is not None:
+            raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
+
+    async def _replace(self, obj: T, old: T) -> T:
+        """Stores an admitted `obj` over `old`; `old` itself when nothing differs."""
+        new = admitted.changed(obj, old, self.snapshot)
+        if new is old:
+            return old
+        revision = int(old.metadata.resourceVersion or 0)
+        return self._written(new, await self._writable.update(store_key(old), encode(admitted.stored(new)), revision))
+
+    def _written(self, obj: T, entry: Entry) -> T:
+        """The object as the snapshot has it now that `entry` is stored."""
+        self._informer.apply_local(entry)
+        return self.snapshot.get(type(obj), obj.name, obj.namespace) or obj
+
+    async def restore(self) -> None:
+        """Puts every object into a store that came back without its data, the Lab last: the informer waits for it."""
+        if not self._informer.lost:
+            return
+        objects = [obj for kind in self.snapshot.objects.values() for obj in kind.values()]
+        for obj in sorted(objects, key=lambda obj: isinstance(obj, Lab)):
+            with contextlib.suppress(AlreadyExistsError):
+                await self._writable.create(store_key(obj), encode(admitted.stored(obj)))
+        try:
+            async with asyncio.timeout(RESTORING):
+                async for _ in self._informer.changes():
+                    if not self._informer.lost:
+                        return
+        except TimeoutError:
+            health = self._informer.health()
+            raise StoreError(f"the store does not tell of what was put back: {health.problem}", "`up` again") from None
+
+    # --- controllers ---
+
+    async def write_batch(self, writes: Sequence[Write]) -> list[Exception | None]:
+        """What controllers ask for, in one go; each is done or refused by itself; notes are told once it is done.
+
+        A lost race, or an object that has gone, is no failure: the next snapshot tells what is so. Raises StoreError.
+        """
+        async with self._door:
+            snapshot = self.snapshot
+            outcomes: list[Exception | None] = [None] * len(writes)
+            planned: list[tuple[int, StoreWrite]] = []
+            for number, write in enumerate(writes):
+                try:
+                    if (what := admitted.planned(write, snapshot)) is not None:
+                        planned.append((number, what))
+                except _RACES:
+                    continue
+                except Exception as error:
+                    outcomes[number] = error
+            results = await self._writable.write_many([what for _, what in planned])
+            self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
+        for (number, _), result in zip(planned, results, strict=True):
+            if isinstance(result, Event):
+                for note in writes[number].notes:
+                    self._events.record(note)
+            elif not isinstance(result, _RACES):
+                outcomes[number] = result
+        return outcomes
+
+    def refusal(self, write: Write) -> Exception | None:
+        """What the write would be refused with now."""
+        try:
+            admitted.planned(write, self.snapshot)
+        except _RACES:
+            return None
+        except Exception as error:
+            return error
+        return None
+
+    async def run_controllers(self) -> None:
+        """Runs the controllers whenever something changed, until they have nothing left to write."""
+        self._controllers = ControllerLoop(self)
+        try:
+            await self._controllers.run()
+        finally:
+            self._controllers.end()
+            self._controllers = None
+
+    @property
+    def failing(self) -> tuple[Failing, ...]:
+        """What controllers fail at now, and try again; nothing where another machine runs them."""
+        return self._controllers.failing if self._controllers else ()
+
+    async def settled(self) -> Snapshot:
+        """The snapshot once the controllers have nothing left to write that they can; at once where another machine
+        runs them."""
+        while self._controllers or not self._shared:
+            if self._controllers is None:
+                await asyncio.sleep(SETTLING)  # they are about to begin
+            elif await self._controllers.rested():
+                break
+        return self.snapshot
+
+    async def settled_within(self, seconds: float) -> Snapshot:
+        """`settled`, or, when that lasts longer, the snapshot as it is then."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self.settled()
+        return self.snapshot

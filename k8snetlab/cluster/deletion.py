@@ -1,0 +1,23 @@
+"""What is not deleted like any other object."""
+
+from __future__ import annotations
+
+from k8snetlab.api.core import Namespace, Node
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.machines import is_machine
+from k8snetlab.api.meta import Object
+from k8snetlab.controllers import namespaces
+from k8snetlab.errors import InputError
+
+
+def refuse_deletion(obj: Object) -> None:
+    """Raises InputError for what a controller would only bring back."""
+    if isinstance(obj, Lab):
+        raise InputError("a lab is not deleted among its objects", "`k8snetlab down` takes it down")
+    if isinstance(obj, Node) and is_machine(obj):
+        if all(c.status != "Unknown" for c in obj.status.conditions if c.type == "Ready"):
+            raise InputError(f"{obj.name} is a machine that lives", "`k8snetlab node leave` on it takes it out")
+    elif isinstance(obj, Node):
+        raise InputError("a node comes and goes with the lab file", "take it out of spec.nodes and `up` again")
+    if isinstance(obj, Namespace) and obj.name in namespaces.SYSTEM:
+        raise InputError(f"namespaces {obj.name!r} is forbidden: this namespace may not be deleted")

@@ -1,0 +1,87 @@
+"""Every name k8snetlab generates comes from here.
+
+Linux limits: an interface name has at most 15 characters (IFNAMSIZ - 1), an iptables chain 28. Chain names follow
+kube-proxy (pkg/proxy/iptables: portProtoHash): base32(sha256(...)) cut to 16 characters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import ip_address
+
+MACHINE = ""
+"""The namespace that a machine began with: it has no name among those that `ip netns` lists."""
+BRIDGE = "cni0"
+"""The CNI bridge plugin's default bridge."""
+KUBE_PROXY_CHAINS, FLANNEL_CHAINS, PORTMAP_CHAINS = ("KUBE-",), ("FLANNEL-",), ("CNI-HOSTPORT-", "CNI-DN-")
+CHAINS = (*KUBE_PROXY_CHAINS, *FLANNEL_CHAINS, *PORTMAP_CHAINS)
+"""How the names of the chains begin that kube-proxy, flannel and the CNI portmap plugin write."""
+UNDERLAY_BRIDGE = "underlay0"
+ROUTER = "router"
+OUTSIDE = "outside"
+
+
+def node_netns(lab: str, node: str) -> str:
+    """`LAB.NODE`; router and outside host are named the same way.
+
+    A node's name may have dots, as EKS' do: they become "_", which no name of Kubernetes has, so that nothing that is
+    named like this is ever a pod's LAB.NAMESPACE.POD.
+    """
+    return f"{lab}.{node.replace('.', '_')}"
+
+
+def namespace_of(lab: str, node: str, machines: bool) -> str:
+    """The namespace of a node: one of its own, or, where nodes are `machines`, the one its machine began with."""
+    return MACHINE if machines else node_netns(lab, node)
+
+
+def pod_netns(lab: str, namespace: str, pod: str) -> str:
+    return f"{lab}.{namespace}.{pod}"
+
+
+def vxlan_device(vni: int, family: str = "ipv4") -> str:
+    """flannel's names: flannel.<vni> and, for IPv6, flannel-v6.<vni>."""
+    return f"flannel.{vni}" if family == "ipv4" else f"flannel-v6.{vni}"
+
+
+def veth(namespace: str, pod: str, uid: str = "") -> str:
+    """The node's end of a pod's veth: "veth" and 8 hex digits, as the CNI bridge plugin's look.
+
+    The uid keeps a re-created pod from reusing the name, which the kernel refuses for a moment.
+    """
+    return "veth" + _hex(f"{namespace}/{pod}/{uid}", 8)
+
+
+def underlay_veth(node: str) -> str:
+    """The router's port to a node: the node's own name where it fits and has no dot, which sysctl has for a slash."""
+    fits = len(node) <= 15 and not set("/:.") & set(node)
+    return node if fits else "veth" + _hex(node, 8)
+
+
+def pod_mac(ip: str) -> str:
+    """0a:58 and the IPv4 address, as the CNI bridge plugin made them; IPv6: the address's last four bytes."""
+    return "0a:58:" + ":".join(f"{b:02x}" for b in ip_address(ip).packed[-4:])
+
+
+def service_chain(port_name: str, protocol: str, prefix: str = "KUBE-SVC-") -> str:
+    """`port_name` is "namespace/service[:port]"; the prefix is KUBE-SVC-, KUBE-SVL-, KUBE-EXT- or KUBE-FW-."""
+    return prefix + _hash16(port_name + protocol.lower())
+
+
+def endpoint_chain(port_name: str, protocol: str, endpoint: str) -> str:
+    """`endpoint` is "ip:port", or "[ip]:port" for IPv6."""
+    return "KUBE-SEP-" + _hash16(port_name + protocol.lower() + endpoint)
+
+
+_BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_PAIRS = [first + second for first in _BASE32 for second in _BASE32]
+
+
+def _hash16(text: str) -> str:
+    """Base32 of 80 bits, ten at a time: 50,000 endpoints have a name each."""
+    n = int.from_bytes(hashlib.sha256(text.encode()).digest()[:10], "big")
+    return "".join([_PAIRS[n >> shift & 1023] for shift in (70, 60, 50, 40, 30, 20, 10, 0)])
+
+
+def _hex(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

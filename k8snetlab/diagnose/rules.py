@@ -1,0 +1,244 @@
+"""iptables rules of kube-proxy and flannel that are not as desired, as findings: rule by rule, chain by chain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from k8snetlab.dataplane.rules import ChainKey, Hook, Rules, RuleSet
+from k8snetlab.diagnose.finding import MOST_COMMANDS, Finding, Where
+from k8snetlab.iptables.patch import Iptables, commands, standing, stands, steps
+from k8snetlab.iptables.syntax import RuleSyntaxError, parse
+from k8snetlab.trace.owners import NOBODY, Owners
+
+_DNAT = re.compile(r"--to-destination (\S+)")
+_HASHED = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-EXT-", "KUBE-XLB-", "KUBE-FW-")
+_MEANINGS = {
+    "KUBE-SERVICES": "connections to the addresses of Services are not translated: {what} cannot be reached",
+    "KUBE-NODEPORTS": "connections to NodePorts are not translated",
+    "KUBE-EXTERNAL-SERVICES": "connections to Services without endpoints are not refused, or others are",
+    "KUBE-POSTROUTING": "packets marked for masquerading keep their source: answers do not come back through the node, "
+    "so NodePorts and pods that reach themselves through a Service hang",
+    "KUBE-MARK-MASQ": "packets that need masquerading are not marked: NodePorts and pods that reach themselves through "
+    "a Service hang",
+    "FLANNEL-POSTRTG": "pods' packets leave the cluster with a pod's address, to which no answer finds back, or pods "
+    "see a node where another pod is",
+    "FLANNEL-FWD": "pods' packets are forwarded only as long as the policy of FORWARD is ACCEPT",
+    "KUBE-FORWARD": "Services' packets are forwarded only as long as the policy of FORWARD is ACCEPT",
+    "KUBE-FIREWALL": "neighbours reach the node's own 127.0.0.1",
+    "KUBE-PROXY-FIREWALL": "load balancers' source ranges are not kept",
+    "KUBE-SEP-": "connections that are given to this endpoint end at the Service's own address, where nobody is",
+    "KUBE-SVC-": "{what} chooses other endpoints than it has, or none",
+    "KUBE-SVL-": "{what} chooses other endpoints of this node than it has, or none",
+    "KUBE-EXT-": "{what} is not reached from outside",
+    "KUBE-XLB-": "{what} is not reached from outside",
+    "KUBE-FW-": "the load balancer's source ranges of {what} are not kept",
+    "CNI-HOSTPORT-DNAT": "connections to hostPorts are not translated: no pod answers there",
+    "CNI-HOSTPORT-MASQ": "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
+    "CNI-HOSTPORT-SETMARK": "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
+    "CNI-DN-": "connections to this pod's hostPorts do not reach it",
+}
+
+
+def rules(
+    where: Where,
+    wanted: Sequence[RuleSet],
+    held: Mapping[ChainKey, Rules],
+    variant: str,
+    owners: Owners,
+) -> Iterator[Finding]:
+    """A finding for each jump, table, Service or chain that differs, for the rule sets of one family."""
+    if wanted:
+        yield from _Compared(where, wanted, held, Iptables(where.netns, wanted[0].family, variant), owners).findings()
+
+
+class _Compared:
+    def __init__(
+        self,
+        where: Where,
+        wanted: Sequence[RuleSet],
+        held: Mapping[ChainKey, Rules],
+        command: Iptables,
+        owners: Owners,
+    ) -> None:
+        self.where, self.command, self.owners = where, command, owners
+        self.held = {key: r for key, r in held.items() if " (" not in key.table}  # the other variant's are not compared
+        self.wanted: dict[ChainKey, Rules] = {key: r for ruleset in wanted for key, r in ruleset.chains.items()}
+        self.hooks = [hook for ruleset in wanted for hook in ruleset.hooks]
+        self.prefixes = tuple(prefix for ruleset in wanted for prefix in ruleset.prefixes)
+        self.family = wanted[0].family
+
+    def findings(self) -> Iterator[Finding]:
+        flushed = self._flushed()
+        yield from (self._table(table) for table in flushed)
+        for hook in self.hooks:
+            if hook.table not in flushed and not standing(hook, self.held):
+                yield self._hook(hook)
+        differing = [key for key, r in self.wanted.items() if not stands(r, self.held.get(key))]
+        stale = [key for key in self.held if key.chain.startswith(self.prefixes) and key not in self.wanted]
+        groups: dict[str, list[ChainKey]] = {}
+        for key in (*differing, *stale):
+            if key.table not in flushed:
+                groups.setdefault(self._group(key), []).append(key)
+        for keys in groups.values():
+            yield from self._together(keys)
+
+    def _flushed(self) -> list[str]:
+        """The tables in which nothing at all is left of many chains."""
+        tables = {key.table for key, r in self.wanted.items() if r}
+        found = []
+        for table in sorted(tables):
+            full = [key for key, r in self.wanted.items() if key.table == table and r]
+            if len(full) > 2 and not any(self.held.get(key) for key in full):
+                found.append(table)
+        return found
+
+    def _table(self, table: str) -> Finding:
+        title = f"table {table}" if self.family == "ipv4" else f"IPv6 table {table}"
+        told = {
+            "nat": "no Service is translated, and nothing is masqueraded",
+            "filter": "what must be refused or dropped is not, and forwarding depends on the policy of FORWARD",
+        }
+        return self._finding(
+            "table",
+            "flushed",
+            table,
+            f"{title} has been flushed: nothing of kube-proxy's and flannel's is left in it",
+            told.get(table, "what its rules did is not done"),
+            self.command(table, "-S"),
+            f"k8snetlab resume {self.where.node}",
+        )
+
+    def _hook(self, hook: Hook) -> Finding:
+        chain = parse(hook.rule).target
+        target = chain.name if chain else ""
+        verb = f"-I {hook.chain} 1" if hook.prepend else f"-A {hook.chain}"
+        return self._finding(
+            "hook",
+            "missing",
+            f"{hook.table} {hook.chain} -> {target}",
+            f"the jump from {hook.chain} to {target} is missing in table {hook.table}",
+            f"packets of {hook.chain} never meet {target}: {self._meaning(target, 'every Service')}",
+            self.command(hook.table, f"-S {hook.chain}"),
+            self.command(hook.table, f"{verb} {hook.rule}"),
+            self.owners.of_rule([target], []),
+        )
+
+    # --- chains -----------------------------------------------------------------------------------------------------
+
+    def _group(self, key: ChainKey) -> str:
+        """Chains of one Service belong together; others stand for themselves."""
+        owner = self._owner(key)
+        return owner.partition(", port")[0] if key.chain.startswith(_HASHED) and owner else f"{key.table} {key.chain}"
+
+    def _owner(self, key: ChainKey) -> str:
+        comments = [_comment(rule) for rule in (*self.wanted.get(key, ()), *self.held.get(key, ()))]
+        found = self.owners.of_rule([key.chain], comments)
+        return found if found != NOBODY else ""
+
+    def _together(self, keys: list[ChainKey]) -> Iterator[Finding]:
+        """The chains of a group as one finding, the gravest first."""
+        gone = {e for key in keys if key not in self.wanted for e in _endpoints(self.held[key])}
+        new = {e for key in keys if key not in self.held for e in _endpoints(self.wanted[key])}
+        whole = any(
+            key.chain.startswith("KUBE-SVC-") and (key not in self.held or key not in self.wanted) for key in keys
+        )
+        if (gone or new) and not whole:
+            yield self._endpoints(keys, gone, new)
+            return
+        found = sorted((self._chain(key) for key in keys), key=lambda f: (_GRAVITY.index(f.fault), f.object))
+        first, *others = found
+        for other in others:
+            first = first.explaining(other)
+        yield first
+
+    def _endpoints(self, keys: list[ChainKey], gone: set[str], new: set[str]) -> Finding:
+        service = next((o for key in keys if (o := self._owner(key))), "a Service")
+        title, told = service.partition(",")[0], []
+        if gone:
+            told.append(f"still lead to {', '.join(sorted(gone))}, no endpoint of {title} (any more)")
+        if new:
+            told.append(f"do not know {', '.join(sorted(new))}, an endpoint of {title}")
+        chain = next((key for key in keys if key.chain.startswith(("KUBE-SVC-", "KUBE-SVL-"))), keys[0])
+        lost = "connections that chance gives to it are lost" if gone else "the other endpoints bear all the load"
+        return self._finding(
+            "endpoint",
+            "stale" if gone else "missing",
+            sorted(gone or new)[0],
+            f"the rules {' and '.join(told)}",
+            lost,
+            self.command(chain.table, f"-S {chain.chain}"),
+            self._written(keys),
+            service,
+        )
+
+    def _chain(self, key: ChainKey) -> Finding:
+        wanted, held = self.wanted.get(key), self.held.get(key)
+        name, owner = f"{key.table} {key.chain}", self._owner(key)
+        what = owner.partition(",")[0] if owner.startswith("Service") else "every Service"
+        meaning = self._meaning(key.chain, what)
+        if wanted is None:
+            fault, message, meaning = "stale", f"chain {key.chain} should not be in table {key.table}", "nobody uses it"
+        elif held is None:
+            fault, message = "missing", f"chain {key.chain} is missing in table {key.table}"
+        elif not held:
+            fault, message = (
+                "empty",
+                f"chain {key.chain} of table {key.table} is empty, {len(wanted)} rules are missing",
+            )
+        else:
+            return self._edited(key, wanted, held, owner, meaning)
+        show, mend = self.command(key.table, f"-S {key.chain}"), self._written([key])
+        return self._finding("chain", fault, name, message, meaning, show, mend, owner)
+
+    def _edited(self, key: ChainKey, wanted: Rules, held: Rules, owner: str, meaning: str) -> Finding:
+        """The first rule in which a chain differs, and how to put all of them right."""
+        first, *others = steps(wanted, held)
+        fault, number, rule, instead = first
+        told = {"missing": f"missing: {rule}", "foreign": f"nobody's: {rule}", "wrong": f"`{instead}`, not `{rule}`"}
+        message = f"rule {number} of {key.chain} is {told[fault]}"
+        if others:
+            message += f" (and {len(others)} more)"
+        if comment := next((c for c in (_comment(rule), _comment(instead)) if c), ""):
+            owner = self.owners.of_rule([key.chain], [comment])
+        return self._finding(
+            "rule",
+            fault,
+            f"{key.table} {key.chain} {number}",
+            f"{message} (table {key.table})",
+            meaning,
+            self.command(key.table, f"-S {key.chain}"),
+            self._written([key]),
+            owner,
+        )
+
+    def _meaning(self, chain: str, what: str) -> str:
+        found = next((text for name, text in _MEANINGS.items() if name.endswith("-") and chain.startswith(name)), "")
+        return (found or _MEANINGS.get(chain, "what the chain did is not done")).format(what=what)
+
+    def _written(self, keys: Iterable[ChainKey]) -> str:
+        """The commands; where they are too many, the one that has the agent do it."""
+        found = commands(keys, self.wanted, self.held, self.command)
+        return "\n".join(found) if len(found) <= MOST_COMMANDS else f"k8snetlab resume {self.where.node}"
+
+    def _finding(
+        self, kind: str, fault: str, name: str, message: str, told: str, show: str, mend: str, owner: str = ""
+    ) -> Finding:
+        where = self.where
+        return Finding(
+            kind, fault, where.node, name, f"{where.place}: {message}", told, show, mend, owner, netns=where.netns
+        )
+
+
+_GRAVITY = ("missing", "empty", "wrong", "foreign", "stale")
+
+
+def _comment(rule: str) -> str:
+    try:
+        return parse(rule).comment if rule else ""
+    except RuleSyntaxError:
+        return ""
+
+
+def _endpoints(rules: Rules) -> list[str]:
+    return [found[1] for rule in rules if (found := _DNAT.search(rule))]

@@ -1,0 +1,197 @@
+"""Which finding is the reason for which broken path; and what the lab's processes and store have to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal
+
+from msgspec.structs import replace
+
+from k8snetlab.diagnose.finding import Finding, Where
+from k8snetlab.diagnose.paths import Broken, of_stop
+from k8snetlab.trace.way import parted
+
+_NEVER = ("conntrack", "variant", "policy", "store", "daemon", "qdisc", "agent")
+"""Kinds that no walk can show as the reason: they concern packets that it does not send."""
+_ONLY = {
+    "hairpin": "hairpin",
+    "rp_filter": "rp_filter",
+    "ip_forward": "forwarding is off",
+    "forwarding": "forwarding is off",
+    "bridge-nf-call": "was asked",
+}
+"""Faults and sysctls that show in one way only: the words of the reason."""
+
+
+def attributed(
+    found: Iterable[Finding],
+    broken: Iterable[Broken],
+    wheres: Mapping[str, Where],
+    rule_of: Callable[[Broken], Finding | None],
+    blamed: Callable[[Broken], Finding | None],
+) -> tuple[list[Finding], set[tuple[str, str]]]:
+    """`found` and what else the broken paths show, each with the paths that it breaks; and the strangers' rules among
+    them, (namespace, rule). `blamed` knows the process or the endpoint that a path failed at. A path that nothing
+    explains becomes a finding itself.
+    """
+    findings = list(found)
+    more: dict[tuple[str, ...], Finding] = {}
+    met: set[tuple[str, str]] = set()
+    for one in broken:
+        if rule := rule_of(one):
+            known = next((n for n, f in enumerate(findings) if f.identity == rule.identity), None)
+            if known is not None:
+                findings[known] = _breaking(findings[known], one)
+            else:
+                _add(more, rule, one)
+            if one.blamed:
+                met.add((rule.netns, one.blamed[1].entry.split(" ", 2)[-1]))
+            continue
+        reasons = _reasons(findings, one)
+        for number in reasons:
+            findings[number] = _breaking(findings[number], one)
+        if not reasons and not one.meant:
+            last = one.way.hops[-1].netns if one.way.hops else one.path.origin
+            where = wheres.get(last) or Where(last, last, "pod", "")
+            finding = blamed(one) or of_stop(one, where)
+            known = next((n for n, f in enumerate(findings) if f.identity == finding.identity), None)
+            if known is not None:
+                findings[known] = _breaking(findings[known], one)
+            else:
+                _add(more, finding, one)
+    return [*findings, *more.values()], met
+
+
+def _add(more: dict[tuple[str, ...], Finding], finding: Finding, one: Broken) -> None:
+    more[finding.identity] = _breaking(more.get(finding.identity, finding), one)
+
+
+def _breaking(finding: Finding, one: Broken) -> Finding:
+    return replace(finding, broken=tuple(dict.fromkeys((*finding.broken, one.words))))
+
+
+def _reasons(findings: list[Finding], one: Broken) -> list[int]:
+    """The findings that may be why: those known to concern this path, else all on its way."""
+    if one.unheard:
+        return [n for n, f in enumerate(findings) if f.kind == "kubelet" or _usurped(f, one)]
+    able = [n for n, f in enumerate(findings) if _passes(f, one) and _can(f, one)]
+    return [n for n in able if _concerns(findings[n], one)] or able
+
+
+def _usurped(finding: Finding, one: Broken) -> bool:
+    """Whether it arrived at somebody who has another one's address."""
+    asked = {one.path.flow.dst, parted(one.way.endpoint)[0]}
+    return finding.fault == "duplicate" and finding.object in asked
+
+
+def _passes(finding: Finding, one: Broken) -> bool:
+    """Whether the way leads through the place of the finding, or begins or ends at a cable that is cut there."""
+    places = {finding.netns, finding.beyond[0] if finding.beyond else ""} - {""}
+    return bool(places & one.passed)
+
+
+def _can(finding: Finding, one: Broken) -> bool:
+    if finding.kind in _NEVER or finding.fault == "mtu" or (finding.kind, finding.fault) == ("link", "stale"):
+        return False
+    for part, words in _ONLY.items():
+        if part in (finding.fault, *finding.object.split(".")) or (part in finding.object and finding.kind == "sysctl"):
+            return words in one.reason
+    return True
+
+
+def _concerns(finding: Finding, one: Broken) -> bool:
+    if finding.kind == "link" and finding.beyond:
+        ends = ((finding.netns, finding.object), finding.beyond)
+        crossed = any((hop.netns, hop.interface) in ends for hop in one.way.hops)
+        return crossed or one.path.origin == finding.beyond[0] or any(f"{name} " in one.reason for _, name in ends)
+    if finding.owner.startswith("Service "):
+        return finding.owner.startswith((f"Service {one.path.service},", f"Service {one.path.service} "))
+    return True
+
+
+# --- processes and store ----------------------------------------------------------------------------------------------
+
+
+def processes(
+    daemon: Literal["runs", "halted", "dead"], pid: int, kubelet: Literal["runs", "halted", "dead"], up: str
+) -> Iterator[Finding]:
+    """`up` is the command that starts what is dead."""
+    if kubelet != "runs":
+        gone = "is not running" if kubelet == "dead" else "is halted (SIGSTOP)"
+        yield Finding(
+            "kubelet",
+            kubelet,
+            "",
+            "kubelet",
+            f"the kubelet {gone}: pods have no processes" if kubelet == "dead" else f"the kubelet {gone}",
+            "pods answer nobody: connections to them are refused, or hang",
+            "ps -eo pid,stat,args | grep k8snetlab.kubelet.main",
+            up if kubelet == "dead" else "kill -CONT PID",
+        )
+    if daemon != "runs":
+        gone = "is not running" if daemon == "dead" else f"is halted (SIGSTOP, pid {pid})"
+        yield Finding(
+            "daemon",
+            daemon,
+            "",
+            "daemon",
+            f"the lab's daemon {gone}: no agent works",
+            "traffic goes on, but nothing is repaired, no pod starts, no change of an object reaches the kernel",
+            "k8snetlab status",
+            up if daemon == "dead" else f"kill -CONT {pid}",
+        )
+
+
+def failing(failures: Mapping[str, str]) -> Iterator[Finding]:
+    """Tasks of the daemon that end though they should not: their names, a sentence for each."""
+    for name, failure in failures.items():
+        yield Finding(
+            "daemon",
+            "failing",
+            "",
+            name,
+            f"in the lab's daemon {failure}",
+            "until it runs, what it does for the lab is not done",
+            "k8snetlab status",
+            "",
+        )
+
+
+def store(trouble: str, where: tuple[str, ...], problems: Mapping[str, str]) -> Iterator[Finding]:
+    """`trouble` is what is wrong with the store, in a sentence, `problems` what is wrong with values in it, by key."""
+    if trouble:
+        etcd = where[0].startswith("http")
+        yield Finding(
+            "store",
+            "gone",
+            "",
+            ", ".join(where),
+            f"the store at {', '.join(where)} is not usable: {trouble}",
+            "what is in the kernel stays as it is, but no object can be changed, and a new daemon would not start",
+            "k8snetlab store status",
+            _serve(where[0]) if etcd else "k8snetlab down, and up again",
+        )
+    for key, problem in problems.items():
+        yield Finding(
+            "store",
+            "unreadable",
+            "",
+            key,
+            f"the store's value of {key} cannot be read: {problem}",
+            "the object is as it was before, or not there at all",
+            f"k8snetlab store dump {key}",
+        )
+
+
+def notes_on_agents(paused: Mapping[str, bool], on_miss: bool) -> list[str]:
+    """A sentence for each paused agent."""
+    more = ", and what the kernel asks of its tunnel is not answered" if on_miss else ""
+    return [
+        f"{name}: its agent is paused: nothing is repaired there{more} (`k8snetlab resume {name}`)"
+        for name, is_paused in paused.items()
+        if is_paused
+    ]
+
+
+def _serve(url: str) -> str:
+    return f"k8snetlab store serve --listen {url}{' --insecure' if url.startswith('http://') else ''}"

@@ -1,0 +1,1 @@
+"""A command in a place: at a terminal or between pipes, here or on another machine."""

@@ -1,0 +1,83 @@
+"""exec and shell: this process becomes the command, as with `ip netns exec`, or another machine runs it for us."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from k8snetlab.errors import DaemonError, InputError, NotFoundError
+
+if TYPE_CHECKING:
+    from k8snetlab.client.client import Client
+    from k8snetlab.exec.channels import Terminal
+
+
+def enter(client: Client, place: str, namespace: str, argv: Sequence[str] = ()) -> NoReturn:
+    """Replace this process by `argv`, run inside the namespaces of `place`: a pod, a node, "router" or "outside".
+
+    On another machine its daemon runs `argv`, at a terminal where we sit at one, and this process ends with the same
+    exit code. Without `argv` a shell is run: the user's own, on another machine that of its root.
+    """
+    found = client.resolve(place, namespace)
+    if found["machine"]:
+        sys.exit(_elsewhere(client, place, namespace, argv))
+    _become(found, place, argv or [os.environ.get("SHELL") or "/bin/sh"])
+
+
+def _elsewhere(client: Client, place: str, namespace: str, argv: Sequence[str]) -> int:
+    """At a terminal, unless what a command says is to go elsewhere, as it is."""
+    typed = sys.stdin is not None and sys.stdin.isatty()
+    if not typed or (argv and not sys.stdout.isatty()):
+        piped = () if typed or sys.stdin is None else _read(sys.stdin.fileno())
+        return _answer(client, place, namespace, argv, piped, None)
+    from k8snetlab.exec.terminal import OwnTerminal
+
+    with OwnTerminal(sys.stdin.fileno()) as own:
+        return _answer(client, place, namespace, argv, own.pieces(), own.described())
+
+
+def _answer(
+    client: Client, place: str, namespace: str, argv: Sequence[str], body: Iterable[bytes], terminal: Terminal | None
+) -> int:
+    outputs = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+    for event in client.execute(place, namespace, argv, body, terminal.query() if terminal else {}):
+        if event["type"] == "exit":
+            code: int = event["code"]
+            return code
+        output = outputs[event["type"]]
+        output.write(base64.b64decode(event["data"]))
+        output.flush()
+    raise DaemonError(f"{place}: the command's answer broke off", "`k8snetlab status` says what is the matter there")
+
+
+def _read(descriptor: int) -> Iterator[bytes]:
+    while data := os.read(descriptor, 65536):
+        yield data
+
+
+def _become(found: Mapping[str, str], place: str, argv: Sequence[str]) -> NoReturn:
+    from k8snetlab.kernel import launch
+    from k8snetlab.state import held
+
+    setting = launch.Setting(
+        found["netns"],
+        found["hostname"],
+        flannel=found["flannel"],
+        cgroup=found["cgroup"],
+        held=bool(found["netns"] or found["cgroup"]),
+    )
+    if setting.held and not setting.cgroup:
+        held.note(Path(found["held"]))
+    try:
+        launch.become(setting, list(argv), dict(os.environ))
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"{place}: no command {argv[0]!r} on this machine",
+            "a pod sees the files of this machine: install the command here",
+        ) from None
+    except PermissionError:
+        raise InputError(f"{place}: {argv[0]!r} cannot be executed", "name a program, not a directory") from None

@@ -1,0 +1,1 @@
+"""Live kernels explained: traces, tables, probes, diagnosis."""

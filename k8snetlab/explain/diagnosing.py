@@ -1,0 +1,278 @@
+"""What is wrong with a lab, the likeliest cause first: kernel, desired state and store compared, usual paths walked.
+
+Blocking; reads the kernel as it is now and mends nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Node
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import names
+from k8snetlab.diagnose import objects, pods, unmanaged
+from k8snetlab.diagnose.finding import Finding, ordered
+from k8snetlab.diagnose.paths import Broken, UsualPath, judge
+from k8snetlab.diagnose.verdict import attributed, failing, notes_on_agents, processes, store
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.explain import drift, listening, matrix
+from k8snetlab.explain.both_families import World
+from k8snetlab.explain.desired import Desired
+from k8snetlab.explain.drift import Tell
+from k8snetlab.explain.observing import observed
+from k8snetlab.explain.usual import usual_paths
+from k8snetlab.peers.remote import Afar
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.trace.path import predict
+from k8snetlab.trace.way import end
+
+Json = dict[str, Any]
+SETTLE = 1.3
+"""Seconds in which an agent that works has mended what it can: what is still so then is a finding."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """`node` "" means all; `predictOnly`: no packet is sent."""
+
+    node: str = ""
+    predictOnly: bool = False
+
+
+def diagnose(
+    desired: Callable[[], Desired], paths: LabPaths, question: Question, tell: Tell, afar: Afar | None = None
+) -> Json:
+    """{"findings": […], "closed": […], "notes": [sentences], "paths": {"walked", "broken", "tried"}, "seconds"}.
+
+    `closed` is what manifests close on purpose, in the form of findings.
+    A finding has "kind", "fault", "node", "object", "message", "consequence", "show", "mend", "owner", "source",
+    "explains", "paths". `desired` is asked again for a second look, which a lab under repair gets. `afar` are the other
+    machines of a lab that has them.
+    """
+    began = time.monotonic()
+    now = desired()
+    if question.node and now.snapshot:
+        now.snapshot.node(question.node)
+    look = _Look(now, paths, question, tell, afar).done()
+    if any(_unsettled(finding, now) for finding in look.findings):
+        tell("a second look", 0, 0)
+        time.sleep(SETTLE)
+        first = {finding.identity for finding in look.findings}
+        look = _Look(desired(), paths, question, tell, afar).done()
+        look.findings = [finding for finding in look.findings if finding.identity in first]
+    return {
+        "findings": [_shown(finding, look.machines) for finding in look.findings],
+        "closed": [_shown(finding, look.machines) for finding in look.closed],
+        "notes": look.notes,
+        "paths": {"walked": look.walked, "broken": look.broken, "tried": look.tried},
+        "seconds": round(time.monotonic() - began, 3),
+    }
+
+
+def _unsettled(finding: Finding, now: Desired) -> bool:
+    """Whether somebody works who may be about to mend it: a node's agent, or who runs pods."""
+    agent = now.agents.get(finding.node)
+    if agent is not None:
+        return agent.works and not agent.paused
+    return now.daemon == "runs" and finding.kind not in ("service", "store")
+
+
+def findings_here(desired: Desired, paths: LabPaths) -> list[Finding]:
+    """For the diagnosis of another machine: what is wrong on this one, before any path is walked."""
+    return _Look(desired, paths, Question(), lambda *_: None).here()
+
+
+def _shown(finding: Finding, machines: Collection[str]) -> Json:
+    """`machines` are the names of namespaces that are no such thing on their own machines, where commands are typed."""
+    fields = ("kind", "fault", "node", "object", "message", "consequence", "show", "mend", "owner", "source")
+    shown = {field: getattr(finding, field) for field in fields}
+    for name in machines:
+        for command in ("show", "mend"):
+            shown[command] = shown[command].replace(f"ip netns exec {name} ", "").replace(f" -n {name} ", " ")
+    return shown | {
+        "explains": list(finding.explains),
+        "paths": list(finding.broken),
+    }
+
+
+class _Look:
+    """One look at everything."""
+
+    def __init__(
+        self, desired: Desired, paths: LabPaths, question: Question, tell: Tell, afar: Afar | None = None
+    ) -> None:
+        self.desired, self.paths, self.question, self.tell, self.afar = desired, paths, question, tell, afar
+        self.machines: list[str] = []
+        self.findings: list[Finding] = []
+        self.closed: list[Finding] = []
+        self.notes: list[str] = []
+        self.promising: list[UsualPath] = []
+        """The paths that should work, as far as the walk tells."""
+        self.walked = self.broken = self.tried = 0
+
+    def here(self) -> list[Finding]:
+        """Without what is wrong with the store, which whoever asks sees as well."""
+        snapshot = self.desired.snapshot
+        found = [*processes(self.desired.daemon, self.desired.daemon_pid, self.desired.kubelet, self._up())]
+        found += self._agents()
+        if snapshot is not None and self._nodes_here(snapshot):
+            kernel = World(snapshot, self.paths, None)
+            found += [*drift.of_namespaces(snapshot, kernel, self.tell), *drift.of_rules(snapshot, kernel, self.tell)]
+            found += self._deaf(snapshot, kernel)
+        return found
+
+    def done(self) -> _Look:
+        desired = self.desired
+        beside = [*processes(desired.daemon, desired.daemon_pid, desired.kubelet, self._up()), *self._store()]
+        beside += self._agents()
+        if desired.snapshot is not None and self._nodes_here(desired.snapshot):
+            beside = self._lab(desired.snapshot, beside)
+        self.findings = [f for f in ordered(beside) if self.question.node in ("", f.node) or not f.node]
+        return self
+
+    def _nodes_here(self, snapshot: Snapshot) -> bool:
+        return bool(snapshot.all(Node))
+
+    def _up(self) -> str:
+        lab = self.desired.snapshot.lab if self.desired.snapshot else None
+        file = lab.source.rpartition(":")[0] if lab else ""
+        return f"k8snetlab up {file.rpartition('/')[0] or file}".strip()
+
+    def _store(self) -> Iterator[Finding]:
+        yield from store(self.desired.store, self.desired.where, self.desired.problems)
+
+    def _agents(self) -> Iterator[Finding]:
+        yield from failing(self.desired.failures)
+        for one in self.desired.failing:
+            where = f" -n {one.namespace}" if one.namespace else ""
+            yield Finding(
+                "daemon",
+                "refused",
+                "",
+                one.concerned or one.controller,
+                str(one),
+                "what is asked for with it is not done; all else goes on, and this is tried again",
+                f"k8snetlab get events{where}",
+            )
+        self.notes += notes_on_agents({n: a.paused for n, a in self.desired.agents.items()}, self._on_miss())
+        for name, agent in self.desired.agents.items():
+            if agent.error and not agent.paused:
+                yield Finding(
+                    "agent",
+                    "refused",
+                    name,
+                    name,
+                    f"{name}: its agent fails: {agent.error}",
+                    "what it was about to change is not as desired",
+                    "k8snetlab status",
+                    agent.operation,
+                )
+
+    def _on_miss(self) -> bool:
+        snapshot = self.desired.snapshot
+        return bool(snapshot and snapshot.lab.spec.network.resolve == "on-miss")
+
+    # --- what the kernel holds --------------------------------------------------------------------------------------
+
+    def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
+        kernel = World(snapshot, self.paths, self.afar)
+        self.machines = kernel.machines
+        found = [*beside, *drift.of_namespaces(snapshot, kernel, self.tell)]
+        found += drift.of_rules(snapshot, kernel, self.tell)
+        found += self._deaf(snapshot, kernel)
+        strange, notes = drift.plugged(snapshot, kernel)
+        found += strange
+        self.notes += notes
+        found += self._elsewhere(kernel)
+        found += [*objects.services(snapshot), *pods.pods(snapshot)]
+        self.closed += objects.closed(snapshot)
+        self.notes += objects.lonely(snapshot)
+        broken = self._walk(snapshot, kernel)
+        self.broken = len(broken)
+        found, met = attributed(found, broken, kernel.wheres, kernel.rule_of, lambda b: _blamed(snapshot, b))
+        self._note_strangers(kernel, met)
+        if not self.question.predictOnly and not any(f.broken for f in found):
+            found += self._tried(snapshot, kernel)
+        if not self.question.predictOnly and not any(f.broken for f in found):
+            more, tried = matrix.broken(snapshot, kernel.elsewhere.__contains__, self.tell)
+            found = matrix.laid(found, more)
+            self.tried += tried
+        return found
+
+    def _deaf(self, snapshot: Snapshot, kernel: World) -> Iterator[Finding]:
+        """Pods that do not listen, where it is not the kubelet that they lack."""
+        return listening.silent(snapshot, kernel) if self.desired.kubelet == "runs" else iter(())
+
+    def _elsewhere(self, kernel: World) -> Iterator[Finding]:
+        """What other machines find on their nodes."""
+        for node in kernel.elsewhere if self.afar else ():
+            assert self.afar is not None
+            try:
+                yield from self.afar.findings(node)
+            except K8sNetLabError as error:
+                yield Finding(
+                    "daemon",
+                    "silent",
+                    node,
+                    node,
+                    error.message,
+                    f"what the kernel of {node} holds is not known, and nobody changes it",
+                    "k8snetlab status",
+                )
+
+    # --- what packets do --------------------------------------------------------------------------------------------
+
+    def _walk(self, snapshot: Snapshot, kernel: World) -> list[Broken]:
+        broken: list[Broken] = []
+        usual = [(family, path) for family in kernel.families for path in usual_paths(snapshot, family)]
+        for number, (family, path) in enumerate(usual):
+            self.tell("usual paths", number, len(usual))
+            with contextlib.suppress(K8sNetLabError, KeyError):  # a namespace that has gone is a finding already
+                ways = predict(kernel[family], kernel.owners, path.origin, path.flow)
+                wrong = [*judge(path, ways, kernel[family])]
+                broken += wrong
+                self.walked += 1
+                self.promising += [] if wrong else [path]
+        return broken
+
+    def _note_strangers(self, kernel: World, met: set[tuple[str, str]]) -> None:
+        """Strangers' rules that no usual path meets are worth a note."""
+        for where in kernel.wheres.values():
+            if where.kind not in ("node", "router"):
+                continue
+            for family in kernel.families:
+                with contextlib.suppress(K8sNetLabError):
+                    for key, number, rule in unmanaged.strangers(kernel[family][where.netns]):
+                        if (where.netns, rule) not in met:
+                            self.notes.append(
+                                f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's, and no "
+                                f"usual path meets it: {rule}"
+                            )
+
+    def _tried(self, snapshot: Snapshot, kernel: World) -> list[Finding]:
+        """Real packets, where no reason is known why one should not arrive."""
+        here = [path for path in self.promising if not kernel.is_elsewhere(path.origin)]
+        paths = [replace(path, origin=kernel.own_name(path.origin)) for path in here]
+        routers = [] if snapshot.lab.spec.machines else [names.ROUTER]
+        places = [(name, kernel.own_name(names.node_netns(snapshot.lab.name, name))) for name in routers + kernel.nodes]
+        found, self.tried, notes = observed(snapshot, self.paths, paths, places, self.tell, self.afar)
+        self.notes += notes
+        return found
+
+
+def _blamed(snapshot: Snapshot, broken: Broken) -> Finding | None:
+    """The process or the endpoint that is to blame for a path, where the objects tell."""
+    flow, way = broken.path.flow, broken.way
+    endpoint = way.endpoint or end(flow.dst, flow.dport)
+    if broken.unheard:
+        found = objects.unheard(snapshot, broken.path.service, endpoint, broken.reason)
+        if found:
+            return found
+    if broken.path.service and endpoint in broken.path.written:
+        return objects.astray(snapshot, broken.path.service, endpoint, broken.reason, broken.path.words)
+    return None

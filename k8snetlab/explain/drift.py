@@ -1,0 +1,149 @@
+"""What the lab's namespaces on this machine hold, set against what is desired: links to routes, rules, connections.
+
+Blocking; reads the kernel as it is now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from msgspec.structs import replace
+
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dataplane.view import View
+from k8snetlab.diagnose import rules, tables, unmanaged
+from k8snetlab.diagnose.finding import Finding, Where
+from k8snetlab.diagnose.links import Names
+from k8snetlab.errors import NotFoundError
+from k8snetlab.explain.both_families import World
+from k8snetlab.iptables.patch import Iptables
+from k8snetlab.kernel import conntrack, iptables
+from k8snetlab.kernel.read import read
+from k8snetlab.render import node as render_node
+from k8snetlab.render import underlay
+from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp
+from k8snetlab.trace.owners import Owners
+from k8snetlab.trace.way import end
+
+Tell = Callable[[str, int, int], None]
+"""Is told a phase, how much of it is done, and how much there is."""
+
+
+def of_namespaces(snapshot: Snapshot, kernel: World, tell: Tell) -> Iterator[Finding]:
+    """Links, addresses, routes … of every namespace; and addresses that two of them have."""
+    planes = [] if snapshot.lab.spec.machines else [underlay.render(snapshot)]
+    planes += [render_node.render(snapshot, name) for name in kernel.nodes]
+    wanted = {kernel.name_of(state.name): state for plane in planes for state in (plane.node, *plane.pods)}
+    held: dict[str, Netns] = {}
+    words = Names(kernel.owners, {name: where.place for name, where in kernel.wheres.items()})
+    for number, (name, state) in enumerate(wanted.items()):
+        tell("namespaces", number, len(wanted))
+        where = kernel.wheres[name]
+        try:
+            held[name], found = _compared(where, replace(state, name=name), words, kernel)
+        except NotFoundError:
+            found = [_gone(where)]
+        yield from found
+    yield from tables.duplicates(held, wanted, kernel.wheres)
+
+
+def plugged(snapshot: Snapshot, kernel: World) -> tuple[list[Finding], list[str]]:
+    """What is plugged into the bridges of this machine's nodes by nobody of the lab: findings where other nodes do not
+    reach it, else sentences."""
+    findings: list[Finding] = []
+    notes: list[str] = []
+    network = snapshot.lab.spec.network
+    flat = network.backend == "vxlan" and network.routes == "flat"
+    for node in kernel.nodes:
+        where = kernel.wheres[names.node_netns(snapshot.lab.name, node)]
+        with contextlib.suppress(NotFoundError):
+            wanted = {link.name for link in render_node.render(snapshot, node).node.links}
+            found = [*unmanaged.plugged(kernel[kernel.families[0]][where.netns], where, names.BRIDGE, wanted, not flat)]
+            findings += found if flat else []
+            notes += [] if flat else [finding.message for finding in found]
+    return findings, notes
+
+
+def of_rules(snapshot: Snapshot, kernel: World, tell: Tell) -> Iterator[Finding]:
+    """kube-proxy's and flannel's rules, policies, the other variant, and UDP connections to what has gone."""
+    shared, nodes = Shared(), kernel.nodes
+    for number, node in enumerate(nodes):
+        tell("rules", number, len(nodes))
+        where = kernel.wheres[names.node_netns(snapshot.lab.name, node)]
+        flannel = render_node.render(snapshot, node).rules
+        for family in kernel.families:
+            with contextlib.suppress(NotFoundError):
+                view = kernel[family][where.netns]
+                counted = any("nfacct" in rule for rules in view.chains.values() for rule in rules)
+                proxy = ProxyRules.build(snapshot, node, family, counted, shared)
+                wanted = (*(r for r in flannel if r.family == family), proxy.ruleset)
+                yield from rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners)
+                command = Iptables(where.netns, family, kernel.variant)
+                dropping = [key for key, policy in view.policies.items() if policy == "DROP"]
+                yield from (unmanaged.of_policy(key, where, command) for key in dropping)
+                yield from _connections(where, kernel.own_name(where.netns), proxy, view)
+        with contextlib.suppress(NotFoundError):
+            if iptables.mixed(kernel.own_name(where.netns)):
+                yield unmanaged.mixed(where, kernel.variant)
+
+
+def _compared(where: Where, wanted: Netns, words: Names, kernel: World) -> tuple[Netns, list[Finding]]:
+    """What the namespace holds, and the findings on it. Raises NotFoundError where it is gone."""
+    held = replace(read(kernel.own_name(where.netns), tuple(wanted.sysctls)), name=where.netns)
+    found = [*tables.drift(where, wanted, held, words)]
+    if any(f.kind == "route" and f.fault == "missing" for f in found):
+        entries = [e for family in kernel.families for e in kernel[family][where.netns].routes]
+        found = [*tables.drift(where, wanted, held, words, entries)]
+    return held, [_with_peer(finding, kernel) for finding in found]
+
+
+def _with_peer(finding: Finding, kernel: World) -> Finding:
+    """A link's finding with the other end of its cable, where the kernel has one."""
+    if finding.kind != "link" or finding.beyond:
+        return finding
+    device = kernel[kernel.families[0]][finding.netns].interfaces.get(finding.object)
+    return replace(finding, beyond=device.peer) if device and device.peer else finding
+
+
+def _gone(where: Where) -> Finding:
+    return Finding(
+        "namespace",
+        "missing",
+        where.node,
+        where.netns,
+        f"{where.place}: its network namespace {where.netns} is gone",
+        f"{where.place} has no network at all, and its processes none that anybody reaches",
+        f"ip netns list | grep {where.netns}",
+        f"k8snetlab resume {where.node}" if where.node != names.ROUTER else "",
+        netns=where.netns,
+    )
+
+
+def _connections(where: Where, netns: str, proxy: ProxyRules, view: View) -> Iterator[Finding]:
+    """UDP connections that lead to endpoints which are none any more: they live as long as the client goes on."""
+    serving = stale_udp(replace(proxy, services={}), proxy)
+    for connection in conntrack.udp(netns, proxy.settings.family) if serving else ():
+        address, port = connection.destination
+        known = (address, port) in serving or view.owns(address)
+        if not known or not conntrack.stale(connection, serving):
+            continue
+        asked = end(address, port)
+        tool = f"ip netns exec {where.netns} conntrack"
+        match = f"-p udp --orig-dst {address} --orig-port-dst {port}"
+        six = " -f ipv6" if proxy.settings.family == "ipv6" else ""
+        yield Finding(
+            "conntrack",
+            "stale",
+            where.node,
+            f"udp {asked} -> {connection.answers}",
+            f"{where.place}: conntrack still leads UDP from a client of {asked} to {connection.answers}, "
+            "which is no endpoint (any more)",
+            "datagrams of that client are lost for as long as it goes on sending from the same port",
+            f"{tool} -L{six} {match}",
+            f"{tool} -D{six} {match}",
+            owner=Owners(proxy.snapshot).of_address(address),
+            netns=where.netns,
+        )

@@ -1,0 +1,186 @@
+"""What the manifests ask of a packet from one place to another: that it is answered, or that the door is closed.
+
+Source: kube-proxy's traffic policies, loadBalancerSourceRanges and nodePortAddresses, as `render.proxy` writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from k8snetlab.api.core import Node, Pod, Service, ServicePort
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.problems import title
+from k8snetlab.api.selection import nodes_by_address, pods_by_ip, slices_by_service
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import FAMILIES, family_of, pick
+from k8snetlab.dataplane.rules import Family
+from k8snetlab.dataplane.view import network, parsed
+from k8snetlab.diagnose.emptiness import empty
+from k8snetlab.explain.probed import Expected, Place, Target
+from k8snetlab.render.proxy.endpoints import Choice, Endpoint, choose, endpoints_of
+from k8snetlab.render.proxy.ports import PROXY_NAME, Port, ports_of
+from k8snetlab.render.proxy.settings import Settings
+
+_FAMILY_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6"}
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """`endpoints` are the addresses that may answer, None where any may. `why` says why a door is closed, or, of one
+    that should be open, why it cannot be."""
+
+    expected: Expected = "answered"
+    why: str = ""
+    endpoints: frozenset[str] | None = None
+
+
+class Door(msgspec.Struct, frozen=True):
+    """One way into a Service's port. `kind` is clusterIP, nodePort, externalIP or loadBalancer."""
+
+    service: Service
+    port: ServicePort
+    served: Port | None
+    kind: str
+
+
+class Intents:
+    """Asked once for each pair; what is alike for many is found out once."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._outside = snapshot.lab.spec.underlay.outside
+        self._settings: dict[tuple[str, Family], Settings] = {}
+        self._choices: dict[tuple[str, str, str, Family], Choice] = {}
+        self._doors: dict[tuple[str, int, str], Door] = {}
+        self._node_ports: dict[tuple[Family, int, str], Door] = {}
+        for service in snapshot.all(Service).values():
+            for door, addresses in _doors(service, snapshot.proxy.external_ips):
+                if door.kind == "nodePort":
+                    for family in FAMILIES:
+                        key = (family, door.port.nodePort, door.port.protocol)
+                        self._node_ports.setdefault(key, _in_family(door, family))
+                for address in addresses:
+                    self._doors.setdefault((address, door.port.port, door.port.protocol), door)
+
+    def of(self, place: Place, target: Target) -> Intent:
+        inside = place.kind in ("pod", "node")
+        door = self._door(target)
+        announced = bool(self._snapshot.select(Node, nodes_by_address, target.address))
+        if door is None and target.kind == "externalIP" and not self._snapshot.proxy.external_ips:
+            return Intent("closed", "KubeProxyConfiguration serves no externalIPs (feature gate)")
+        if door is None:
+            if not inside and not announced and (target.kind == "pod" or self._is_pods(target.address)):
+                return Intent("closed", "pods' addresses are known to nodes and pods only")
+            return Intent()
+        return self._through(place, target, door, inside)
+
+    def _is_pods(self, address: str) -> bool:
+        return bool(self._snapshot.select(Pod, pods_by_ip, address))
+
+    def _door(self, target: Target) -> Door | None:
+        """The Service that has the address and port, a pod's own port aside."""
+        if target.kind == "pod" or not target.port:
+            return None
+        found = self._doors.get((target.address, target.port, target.protocol))
+        if found or not self._snapshot.select(Node, nodes_by_address, target.address):
+            return found
+        return self._node_ports.get((family_of(target.address), target.port, target.protocol))
+
+    def _through(self, place: Place, target: Target, door: Door, inside: bool) -> Intent:
+        service, named = door.service, title(door.service)
+        if PROXY_NAME in service.metadata.labels:
+            return Intent("either", f"{named} is served by another proxy ({PROXY_NAME})")
+        if not inside and door.kind == "clusterIP":
+            return Intent("closed", "Services' cluster IPs are known to nodes and pods only")
+        family = family_of(target.address)
+        if door.served is None:
+            return Intent("closed", f"{named} has no {_FAMILY_WORDS[family]} address")
+        reason = empty(self._snapshot, service, door.port)
+        if reason and reason.meant:
+            return Intent("closed", f"{named} has no endpoints: {reason.why}")
+        if reason:
+            return Intent("answered", f"{named} has no endpoints: {reason.why}")
+        return self._chosen(place, target, door, door.served, family)
+
+    def _chosen(self, place: Place, target: Target, door: Door, port: Port, family: Family) -> Intent:
+        named, choice = title(door.service), self._choice(door, port, place.node, family)
+        known = frozenset(e.ip for e in self._endpoints(door, port, family))
+        if not choice.any and not self._choice(door, port, "", family).any:
+            written = not door.service.spec.selector
+            return Intent("closed" if written else "answered", f"{named} has no {_FAMILY_WORDS[family]} endpoints")
+        if door.kind == "clusterIP" and port.internal_local and not choice.local:
+            return Intent(
+                "closed", f"internalTrafficPolicy of {named} is Local, and none of its endpoints is on {place.node}"
+            )
+        if door.kind == "nodePort":
+            return self._by_node(place, target, door, port, family, known)
+        if door.kind == "loadBalancer" and port.source_ranges:
+            sources = place.ips if place.kind == "pod" else (pick(self._outside, family).partition("/")[0],)
+            if place.kind != "node" and not _allowed(sources, port.source_ranges, family):
+                return Intent("closed", f"loadBalancerSourceRanges of {named} leave out who asks")
+            if place.kind == "node":
+                return Intent("either", f"loadBalancerSourceRanges of {named} leave out who asks", known)
+        return Intent("answered", "", known)
+
+    def _by_node(
+        self, place: Place, target: Target, door: Door, port: Port, family: Family, known: frozenset[str]
+    ) -> Intent:
+        node = next(iter(self._snapshot.select(Node, nodes_by_address, target.address).values())).name
+        listening = self._setting(node, family).node_port_addresses
+        if listening is not None and target.address not in listening:
+            return Intent("closed", f"nodePortAddresses leave out {target.address} of {node}")
+        if port.external_local and not self._choice(door, port, node, family).local:
+            why = f"externalTrafficPolicy of {title(door.service)} is Local, and none of its endpoints is on {node}"
+            # What begins on the node itself is sent to endpoints of all nodes; from other nodes it depends on the
+            # source that it comes with.
+            expected: Expected = "closed" if place.kind in ("outside", "router") else "either"
+            return Intent(expected, why, known)
+        return Intent("answered", "", known)
+
+    def _setting(self, node: str, family: Family) -> Settings:
+        if (node, family) not in self._settings:
+            self._settings[node, family] = Settings.of(self._snapshot, node, family)
+        return self._settings[node, family]
+
+    def _endpoints(self, door: Door, port: Port, family: Family) -> tuple[Endpoint, ...]:
+        slices = self._snapshot.select(EndpointSlice, slices_by_service, door.service.key).values()
+        return endpoints_of(port, slices, self._setting("", family))
+
+    def _choice(self, door: Door, port: Port, node: str, family: Family) -> Choice:
+        key = (port.name, port.protocol, node, family)
+        if key not in self._choices:
+            settings = self._setting(node, family)
+            slices = self._snapshot.select(EndpointSlice, slices_by_service, door.service.key).values()
+            self._choices[key] = choose(port, endpoints_of(port, slices, settings), settings)
+        return self._choices[key]
+
+
+def _doors(service: Service, external: bool) -> Iterator[tuple[Door, tuple[str, ...]]]:
+    """Each way into each port, with its addresses: none of a node port, which is on all nodes."""
+    vips = tuple(i.ip for i in service.status.loadBalancer.ingress if i.here)
+    for port in service.spec.ports:
+        for kind, addresses in (
+            ("clusterIP", service.clusterIPs),
+            ("externalIP", service.spec.externalIPs if external else ()),
+            ("loadBalancer", vips),
+        ):
+            for address in addresses:
+                if address and address != "None":
+                    door = Door(service, port, _served(service, port, family_of(address)), kind)
+                    yield door, (address,)
+        if port.nodePort:
+            yield Door(service, port, None, "nodePort"), ()
+
+
+def _in_family(door: Door, family: Family) -> Door:
+    return msgspec.structs.replace(door, served=_served(door.service, door.port, family))
+
+
+def _served(service: Service, port: ServicePort, family: Family) -> Port | None:
+    return next((p for p in ports_of(service, family) if p.key == (port.name, port.protocol)), None)
+
+
+def _allowed(sources: Iterable[str], ranges: Iterable[str], family: Family) -> bool:
+    own = [parsed(source) for source in sources if source and family_of(source) == family]
+    return any(address in network(cidr) for address in own for cidr in ranges)

@@ -1,0 +1,94 @@
+"""What `probe --all` sees, for a diagnosis that has found nothing: what is broken there is never "nothing is wrong"."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from msgspec.structs import replace
+
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.diagnose.finding import Finding
+from k8snetlab.explain import probe
+from k8snetlab.explain.drift import Tell
+from k8snetlab.explain.intended import Intents
+from k8snetlab.explain.patience import patience
+from k8snetlab.explain.probed import Place, Result, Target
+from k8snetlab.trace.way import end
+
+MOST = 800
+"""Pairs that are tried; of a larger lab every target from some places in turn."""
+PATIENCE = 0.7
+"""Seconds that a door which should be closed is knocked at."""
+AT_ONCE = 160
+"""Pairs between two words of progress."""
+
+_NAMED = re.compile(r"(?:Service|pod) ([a-z0-9.-]+/[a-z0-9.-]+)")
+
+Pair = tuple[Place, Target]
+
+
+def broken(snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell) -> tuple[list[Finding], int]:
+    """A finding for each cause, and the number of pairs tried. `elsewhere` knows the nodes of other machines."""
+    places = [place for place in probe.places(snapshot) if not (place.node and elsewhere(place.node))]
+    pairs = [*chosen(places, probe.targets(snapshot))]
+    intents, failed = Intents(snapshot), list[Result]()
+    open_, shut = list[Pair](), list[Pair]()
+    for pair in pairs:
+        (open_ if intents.of(*pair).expected == "answered" else shut).append(pair)
+    for group, timeout in ((open_, probe.TIMEOUT), (shut, PATIENCE)):
+        for start in range(0, len(group), AT_ONCE):
+            tell("probes", start + (len(open_) if group is shut else 0), len(pairs))
+            part = group[start : start + AT_ONCE]
+            doubtful = [p for p, r in zip(part, _tried(snapshot, part, timeout), strict=True) if not r.ok]
+            failed += [r for r in _tried(snapshot, doubtful, patience(timeout)) if not r.ok]  # chance
+    return [*_findings(failed)], len(pairs)
+
+
+def chosen(places: list[Place], targets: list[Target]) -> Iterator[Pair]:
+    """All pairs, or so many that each target is asked, from places in turn."""
+    if len(places) * len(targets) <= MOST:
+        yield from ((place, target) for place in places for target in targets)
+        return
+    kept = targets[:: max(1, -(-len(targets) // MOST))]
+    share = max(1, MOST // len(kept))
+    for number, target in enumerate(kept):
+        turn = number * share
+        yield from ((places[(turn + step) % len(places)], target) for step in range(min(share, len(places))))
+
+
+def laid(found: list[Finding], more: list[Finding]) -> list[Finding]:
+    """`found` with the paths of those of `more` that concern the same Service or pod, and the others."""
+    for new in more:
+        named = set(_NAMED.findall(new.message))
+        for number, finding in enumerate(found):
+            told = {*_NAMED.findall(f"{finding.message} {finding.consequence}"), finding.object.split(" ")[0]}
+            if named & told:
+                found[number] = replace(finding, broken=(*finding.broken, *new.broken))
+                break
+        else:
+            found.append(new)
+    return found
+
+
+def _tried(snapshot: Snapshot, pairs: Iterable[Pair], timeout: float) -> list[Result]:
+    wanted = list(pairs)
+    return asyncio.run(probe.probe(snapshot, wanted, timeout)) if wanted else []
+
+
+def _findings(failed: list[Result]) -> Iterator[Finding]:
+    for why in dict.fromkeys(result.why for result in failed):
+        alike = [result for result in failed if result.why == why]
+        nodes = {result.sourceNode for result in alike}
+        asked = [f"{r.source} {end(r.address, r.port)}{'' if r.protocol == 'TCP' else ' -p udp'}" for r in alike]
+        yield Finding(
+            "path",
+            "broken",
+            nodes.pop() if len(nodes) == 1 else "",
+            why,
+            why,
+            f"{len(alike)} {'probe is' if len(alike) == 1 else 'probes are'} not as intended",
+            f"k8snetlab trace {asked[0]}",
+            broken=tuple(f"{words}: {r.error or 'answered'}" for words, r in zip(asked, alike, strict=True)),
+        )

@@ -1,0 +1,162 @@
+"""Usual paths tried with real packets: what no prediction knows of shows here, and whose it may be. Blocking."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Node
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.diagnose.finding import Finding
+from k8snetlab.diagnose.paths import UsualPath
+from k8snetlab.errors import K8sNetLabError, NotFoundError
+from k8snetlab.explain import tracing
+from k8snetlab.explain.patience import patience
+from k8snetlab.kernel import netns, unmanaged
+from k8snetlab.kernel.shot import shoot
+from k8snetlab.kernel.unmanaged import Stranger
+from k8snetlab.peers.remote import Afar
+from k8snetlab.state.paths import LabPaths
+
+Json = dict[str, Any]
+PATIENCE = 0.5
+"""Seconds that a packet may take, each of TRIES times: a pod's first ones may wait for addresses to be found."""
+TRIES = 3
+ENOUGH = 2
+"""Paths that fail without a reason, each of which is then watched, before no more are tried."""
+MOST = 60
+
+
+def observed(
+    snapshot: Snapshot,
+    paths: LabPaths,
+    usual: list[UsualPath],
+    places: list[tuple[str, str]],
+    tell: Callable[[str, int, int], None],
+    afar: Afar | None = None,
+) -> tuple[list[Finding], int, list[str]]:
+    """What real packets show that prediction did not; the number of paths tried; and notes on who shapes packets.
+
+    `usual` begin on this machine, whose nodes and router are `places` (name, namespace).
+    """
+    found: list[Finding] = []
+    tried = 0
+    shaping = list(_shaping(places))
+    usual = usual[:: max(1, -(-len(usual) // MOST))]
+    for number, path in enumerate(usual):
+        tell("packets", number, len(usual))
+        if len(found) >= ENOUGH:
+            break
+        tried += 1
+        if not _heard(path):
+            found.append(_watched(snapshot, paths, path, shaping, afar))
+    blamed = {f.object for f in found}
+    notes: list[str] = []
+    for node, where, stranger in shaping:
+        if stranger.name in blamed:
+            continue
+        if stranger.drops:
+            found.append(_of_stranger(node, where, stranger, ()))
+        else:
+            notes.append(f"{node}: {stranger.kind} `{stranger.text}` is nobody's")
+    return _laid_to_strangers(found), tried, notes
+
+
+def _laid_to_strangers(found: list[Finding]) -> list[Finding]:
+    """A path that failed once and worked when it was watched (chance gave it another endpoint) is laid to the stranger
+    that stopped others."""
+    known = {finding.identity: finding for finding in found if finding.fault == "foreign"}
+    if not known:
+        return found
+    first, *others = known.values()
+    lost = tuple(path for finding in found if finding.fault != "foreign" for path in finding.broken)
+    return [replace(first, broken=(*first.broken, *lost)), *others]
+
+
+def _heard(path: UsualPath) -> bool:
+    flow = path.flow
+    for number in range(TRIES):
+        seconds = patience(PATIENCE) if number else PATIENCE
+        try:
+            if shoot(path.origin, flow.dst, flow.dport, flow.protocol, seconds).heard == "answered":
+                return True
+        except NotFoundError:
+            return True  # the pod has gone in the meantime
+    return False
+
+
+def _shaping(places: list[tuple[str, str]]) -> Iterator[tuple[str, str, Stranger]]:
+    """What stands on nodes and router that is read by no prediction: (node, namespace, what)."""
+    for name, namespace in places:
+        if netns.exists(namespace):
+            yield from ((name, namespace, stranger) for stranger in _strangers(namespace))
+
+
+def _strangers(namespace: str) -> list[Stranger]:
+    return [*unmanaged.qdiscs(namespace), *unmanaged.others(namespace)]
+
+
+def _watched(
+    snapshot: Snapshot,
+    paths: LabPaths,
+    path: UsualPath,
+    shaping: list[tuple[str, str, Stranger]],
+    afar: Afar | None,
+) -> Finding:
+    """Where a packet gets to, and what stands there."""
+    source = path.words.split(" ", 1)[0]
+    question = tracing.Question(source, path.flow.dst, path.flow.dport or None, path.flow.protocol)
+    place, message = source, f"{path.words} is not answered, though all that is known says it should be"
+    stops: list[str] = []
+    devices: list[str] = []
+    with contextlib.suppress(K8sNetLabError, KeyError):
+        answer = tracing.trace(snapshot, paths, question, afar)
+        way = answer["ways"][answer["chosen"]]
+        hops = [hop for hop in (*way["there"], *way["back"]) if hop["interface"]]
+        missed = next((number for number, hop in enumerate(hops) if hop["seen"] is False), None)
+        if missed is not None:
+            before = hops[max(missed - 1, 0)]
+            stops = [before["netns"], hops[missed]["netns"]]
+            place, device = hops[missed]["place"], hops[missed]["interface"]
+            devices = [before["interface"], device]
+            message = (
+                f"{place}: a packet is not seen at {device} ({hops[missed]['direction']}), though it was at "
+                f"{before['place']} {before['interface']}"
+            )
+    suspects = [one for one in shaping if one[1] in stops]
+    read = {namespace for _, namespace, _ in shaping}
+    suspects += [(place, ns, s) for ns in stops if ns not in read for s in _strangers(ns)]
+    suspects = [one for one in suspects if one[2].device in ("", *devices)]
+    if suspects:
+        first = min(suspects, key=lambda one: one[2].kind != "qdisc")
+        return _of_stranger(*first, (f"{path.words}: {message}",))
+    return Finding(
+        "path",
+        "lost",
+        place if place in {n.name for n in snapshot.all(Node).values()} else "",
+        path.words,
+        message,
+        f"{path.words} is not answered; what stops it is in no table that was read (tc, nft, XDP?)",
+        f"k8snetlab trace {path.words}",
+        broken=(path.words,),
+    )
+
+
+def _of_stranger(node: str, namespace: str, stranger: Stranger, broken: tuple[str, ...]) -> Finding:
+    kind = {"qdisc": "qdisc", "nftables": "table", "ip rule": "rule"}[stranger.kind]
+    return Finding(
+        kind,
+        "foreign",
+        node,
+        stranger.name,
+        f"{node}: {stranger.kind} `{stranger.text}`{f' on {stranger.device}' if stranger.device else ''} is nobody's",
+        "packets that pass there are delayed, dropped or led elsewhere",
+        stranger.show,
+        stranger.mend,
+        netns=namespace,
+        device=stranger.device,
+        broken=broken,
+    )

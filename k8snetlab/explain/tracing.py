@@ -1,0 +1,237 @@
+"""A packet followed through the lab: predicted from what the kernel holds, and one real packet watched. Blocking."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from k8snetlab.api.addressing import split
+from k8snetlab.api.core import Service
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cluster import nearby
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.view import family_of
+from k8snetlab.errors import InputError, NotFoundError
+from k8snetlab.explain.namespaces import Namespaces
+from k8snetlab.explain.probe import (
+    ICMP,
+    Place,
+    Target,
+    find_place,
+    find_targets,
+    no_echo,
+    within,
+)
+from k8snetlab.explain.recognition import Recognition, flow_of
+from k8snetlab.explain.wanted import Wanted
+from k8snetlab.kernel import netns
+from k8snetlab.kernel.packets import Frame, Watch
+from k8snetlab.kernel.shot import shoot
+from k8snetlab.peers.remote import Afar, aligned
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.trace.compare import Sighting, compare
+from k8snetlab.trace.owners import Owners
+from k8snetlab.trace.path import predict
+from k8snetlab.trace.way import Flow, Way, parted
+from k8snetlab.wording import nearest
+
+PATIENCE = 0.5
+"""Seconds that an observed packet may take."""
+PROTOCOLS = ("tcp", "udp", "icmp", "sctp")
+Json = dict[str, Any]
+
+
+class Question(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"}):
+    """What is asked. `protocol` is one of PROTOCOLS; `node`: enter a Service by its node port there; `endpoint`: of a
+    Service's ways show the one to this "ip" or "ip:port"; `namespace`: that of names without one."""
+
+    source: str
+    target: str
+    port: int | None = None
+    protocol: str = "tcp"
+    node: str = ""
+    endpoint: str = ""
+    predictOnly: bool = False
+    namespace: str = ""
+
+
+def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | None = None) -> Json:
+    """{"from", "fromNode", "to", "kind", "address", "port", "protocol", "ways": [Way…], "chosen", "observed", "note"}.
+
+    `chosen` is the number of the way that was taken, or that is shown; `observed` {"fate", "agrees", "differences",
+    "remark", "milliseconds", "error", "connections", "unwatched"} or None; `unwatched` says of machines why they did
+    not watch. `afar` are the other machines of a lab that has them. Raises NotFoundError, InputError, KernelError.
+    """
+    if question.protocol not in PROTOCOLS:
+        raise InputError(f"{question.protocol!r} cannot be traced", f"use {', '.join(PROTOCOLS)}")
+    question = replace(
+        question,
+        source=within(snapshot, question.source, question.namespace),
+        target=within(snapshot, question.target, question.namespace),
+    )
+    place, target = find_place(snapshot, question.source), _target(snapshot, question)
+    if not netns.exists(place.netns):
+        raise NotFoundError(f"{place.name} has no network namespace (yet)", "`k8snetlab status` tells what is wrong")
+    kernel = Namespaces(snapshot, paths, family_of(target.address), afar.here if afar else "", afar)
+    ways = _predicted(snapshot, kernel, place, target, question.protocol)
+    chosen = _by_endpoint(ways, question.endpoint) if question.endpoint else 0
+    observed: Json | None = None
+    if not question.predictOnly:
+        ways, chosen, observed = _observed(snapshot, kernel, place, target, question.protocol, ways, afar)
+    return {
+        "from": place.name,
+        "fromNode": place.node,
+        "to": target.name,
+        "kind": target.kind,
+        "address": target.address,
+        "port": target.port,
+        "protocol": question.protocol,
+        "ways": msgspec.to_builtins(ways),
+        "chosen": chosen,
+        "observed": observed,
+        "note": _note(snapshot, target),
+    }
+
+
+def _note(snapshot: Snapshot, target: Target) -> str:
+    """Why it cannot be answered, where the target alone tells it."""
+    if target.protocol == ICMP:
+        return no_echo(snapshot, target.address)
+    return nearby.port(snapshot, target.address, target.port, target.protocol)
+
+
+def _predicted(
+    snapshot: Snapshot, kernel: Namespaces, place: Place, target: Target, protocol: str, port: int = 40000
+) -> tuple[Way, ...]:
+    source, destination = (0, 0) if protocol == "icmp" else (port, target.port)
+    flow = Flow("", target.address, protocol, source, destination)
+    return predict(kernel, Owners(snapshot, Wanted(snapshot)), kernel.name_of(place.netns), flow)
+
+
+def _target(snapshot: Snapshot, question: Question) -> Target:
+    name, port = question.target, question.port
+    if question.node:
+        return _node_port(snapshot, question)
+    if name == names.OUTSIDE:
+        outside = split(snapshot.lab.spec.underlay.outside)
+        if snapshot.lab.spec.machines or not outside:
+            raise NotFoundError("this lab has no host outside", "name an address: 203.0.113.10:80")
+        where, protocol = outside[0].partition("/")[0], question.protocol.upper()
+        return Target(name, "address", where, 0 if protocol == ICMP else port or 80, protocol)
+    if question.protocol == "icmp":
+        return find_targets(snapshot, name, None, ICMP)[0]
+    return find_targets(snapshot, name, port, question.protocol.upper())[0]
+
+
+def _node_port(snapshot: Snapshot, question: Question) -> Target:
+    node = snapshot.node(question.node)
+    namespace, _, name = question.target.rpartition("/")
+    service = snapshot.get(Service, name, namespace or "default")
+    ports = [
+        p.nodePort
+        for p in (service.spec.ports if service else ())
+        if p.nodePort and question.port in (None, p.port, p.nodePort) and p.protocol == question.protocol.upper()
+    ]
+    if not ports:
+        raise InputError(
+            f"{question.target} is no Service with a {question.protocol} node port",
+            nearest(name, (s.name for s in snapshot.all(Service).values()))
+            or "--node enters a Service of type NodePort or LoadBalancer by that node",
+        )
+    return Target(f"{question.target}@{node.name}", "nodePort", node.addresses[0], ports[0], question.protocol.upper())
+
+
+def _by_endpoint(ways: tuple[Way, ...], endpoint: str) -> int:
+    for number, way in enumerate(ways):
+        if endpoint in (way.endpoint, parted(way.endpoint)[0]):
+            return number
+    known = ", ".join(dict.fromkeys(way.endpoint for way in ways if way.endpoint))
+    raise InputError(
+        f"no way leads to endpoint {endpoint}",
+        f"endpoints: {known}" if known else "no way has one: leave --endpoint out",
+    )
+
+
+# --- observation ------------------------------------------------------------------------------------------------------
+
+
+def _observed(
+    snapshot: Snapshot,
+    kernel: Namespaces,
+    place: Place,
+    target: Target,
+    protocol: str,
+    ways: tuple[Way, ...],
+    afar: Afar | None,
+) -> tuple[tuple[Way, ...], int, Json]:
+    passed = {hop.netns for way in ways for hop in way.hops} | {kernel.name_of(place.netns)}
+    passed |= {where.netns for where in kernel.places.values() if where.kind != "pod"}
+    ports = {i.port for view in kernel.read.values() for i in view.interfaces.values() if i.kind == "vxlan"} or {8472}
+    distant: dict[str, list[str]] = {}
+    for namespace in passed:
+        if node := kernel.node_of(namespace):
+            distant.setdefault(node, []).append(namespace)
+    unwatched: dict[str, str] = {}
+    with afar.watch(distant, ports) if afar and distant else contextlib.nullcontext() as watching:
+        with Watch(kernel.present(passed), ports) as watch:
+            shot = shoot(place.netns, target.address, target.port, protocol, PATIENCE)
+            here = kernel.seen(watch)
+        there = watching.seen() if watching else {}
+        unwatched = watching.failed if watching else {}
+    frames = aligned({"": here.frames} | {node: seen.frames for node, seen in there.items()}, "")
+    made = [c for seen in (here, *there.values()) for c in seen.connections]
+    blind = {namespace for namespace in passed if kernel.node_of(namespace) in unwatched}
+    found = Recognition(shot, kernel.name_of(place.netns), (target.address, target.port), protocol, made)
+    bridges = {(v.netns, i.name) for v in kernel.read.values() for i in v.interfaces.values() if i.kind == "bridge"}
+    heard = (found.told(frames) if shot.heard == "lost" else None) or shot.heard
+    if shot.sport and protocol != "icmp":
+        ways = _predicted(snapshot, kernel, place, target, protocol, shot.sport)
+    sightings = list(_sightings(kernel, frames, found))
+    verdict, remark = compare(ways, sightings, heard, bridges, blind), ""
+    told = verdict.way.fate
+    if heard == "lost" and told in ("refused", "unreachable") and sightings and found.silenced(frames):
+        remark = "nobody said so: a kernel sends few ICMP errors, one a second to each address (icmp_ratelimit)"
+        verdict = compare(ways, sightings, told, bridges, blind)
+    ways = (*ways[: verdict.chosen], verdict.way, *ways[verdict.chosen + 1 :])
+    return (
+        ways,
+        verdict.chosen,
+        {
+            "fate": heard,
+            "agrees": not verdict.differences,
+            "differences": list(verdict.differences),
+            "remark": remark,
+            "milliseconds": round(shot.milliseconds, 3),
+            "error": shot.error,
+            "connections": [
+                {"place": kernel.places[c.netns].place, "original": list(c.original), "reply": list(c.reply)}
+                for c in found.connections(frames)
+            ],
+            "unwatched": list(unwatched.values()),
+        },
+    )
+
+
+def _sightings(kernel: Namespaces, frames: list[Frame], found: Recognition) -> Iterator[Sighting]:
+    began = 0
+    for frame, back in found.of(frames):
+        began = began or frame.nanoseconds
+        packet, outer = frame.packet.inner or frame.packet, frame.packet if frame.packet.inner else None
+        view = kernel.read.get(frame.netns)
+        device = view.interfaces.get(frame.interface) if view else None
+        yield Sighting(
+            netns=frame.netns,
+            place=kernel.places[frame.netns].place,
+            interface=frame.interface,
+            direction="out" if frame.outgoing else "in",
+            packet=flow_of(packet),
+            microseconds=round((frame.nanoseconds - began) / 1000, 1),
+            back=back,
+            outer=flow_of(outer) if outer else None,
+            vni=outer.vni if outer else 0,
+            astray=frame.astray and not (device and device.master),  # a bridge's port takes in frames for everyone
+        )

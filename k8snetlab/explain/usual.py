@@ -1,0 +1,195 @@
+"""The paths that packets usually take in a lab, as its objects ask for them: those a diagnosis walks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.selection import slices_by_service
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import family_of, pick
+from k8snetlab.dataplane.rules import Family
+from k8snetlab.diagnose.paths import UsualPath
+from k8snetlab.render.pods import sandbox_name
+from k8snetlab.render.proxy.endpoints import choose, endpoints_of
+from k8snetlab.render.proxy.ports import Port, ports_of
+from k8snetlab.render.proxy.settings import Settings
+from k8snetlab.trace.way import Flow, end
+
+ALL_PAIRS = 6
+"""Up to so many nodes each is tried with every other; beyond, each with the next one."""
+MANY = 200
+"""Beyond so many pairs of node and Service each Service is tried from one node only, in turn."""
+FEW = 20
+"""A Service of more endpoints is tried from one node only too: every endpoint is a way of its own."""
+MOST_PODS = 64
+"""Pods that are tried one by one, from their own node and from others."""
+CLIENT_PORT = 40000
+
+
+def usual_paths(snapshot: Snapshot, family: Family) -> list[UsualPath]:
+    """Pods to pods of their node and of others, nodes to pods, pods and nodes to Services, from outside to NodePorts
+    and external addresses, pods to the outside; none whose fate a manifest leaves open."""
+    return [*_Paths(snapshot, family).all()]
+
+
+class _Paths:
+    def __init__(self, snapshot: Snapshot, family: Family) -> None:
+        self.snapshot, self.family, self.lab = snapshot, family, snapshot.lab
+        self.nodes = [node for node in snapshot.all(Node).values() if pick(node.addresses, family)]
+        self.pods: dict[str, list[Pod]] = {node.name: [] for node in self.nodes}
+        for pod in snapshot.all(Pod).values():
+            living = pod.ready and not pod.metadata.deletionTimestamp and not pod.spec.hostNetwork
+            if living and pick(pod.ips, family) and pod.spec.nodeName in self.pods:
+                self.pods[pod.spec.nodeName].append(pod)
+        self.outside = "" if self.lab.spec.machines else pick(self.lab.spec.underlay.outside, family).partition("/")[0]
+        self.nodes_own = {address for node in self.nodes for address in node.addresses}
+        self.share = max(1, MOST_PODS // max(1, len(self.nodes)))
+        self.addresses = {ip for pod in snapshot.all(Pod).values() if pod.ready for ip in pod.ips}
+        self.held = {ip for pod in snapshot.all(Pod).values() for ip in pod.ips}
+
+    def all(self) -> Iterator[UsualPath]:
+        yield from self._between_nodes()
+        yield from self._within_nodes()
+        yield from self._services()
+        yield from self._outward()
+
+    # --- without Services -------------------------------------------------------------------------------------------
+
+    def _between_nodes(self) -> Iterator[UsualPath]:
+        for number, node in enumerate(self.nodes):
+            others = [n for n in self.nodes if n is not node]
+            if len(self.nodes) > ALL_PAIRS:
+                others = [self.nodes[(number + 1) % len(self.nodes)]]
+            for other in others:
+                for pod in self.pods[node.name][:1]:
+                    share = max(1, self.share // max(1, len(others)))
+                    yield from (self._to_pod(pod, target) for target in self.pods[other.name][:share])
+                for target in self.pods[other.name][:1]:
+                    yield self._echo(node.name, names.node_netns(self.lab.name, node.name), target)
+
+    def _within_nodes(self) -> Iterator[UsualPath]:
+        for node in self.nodes:
+            pods = self.pods[node.name]
+            if len(pods) > 1:
+                yield self._to_pod(pods[0], pods[1])
+            for pod in pods[: self.share]:
+                yield self._echo(node.name, names.node_netns(self.lab.name, node.name), pod)
+
+    def _outward(self) -> Iterator[UsualPath]:
+        for pods in self.pods.values() if self.outside else ():
+            for pod in pods[:1]:
+                flow = Flow("", self.outside, "icmp")
+                yield UsualPath(sandbox_name(self.lab, pod), flow, f"{pod.short_name} outside --protocol icmp")
+
+    def _to_pod(self, pod: Pod, target: Pod) -> UsualPath:
+        """With the first port that the target declares, else an echo."""
+        address, origin = pick(target.ips, self.family), sandbox_name(self.lab, pod)
+        ports = [p for c in target.spec.serving_containers for p in c.ports if p.protocol != "SCTP" and not c.command]
+        if not ports:
+            return self._echo(pod.short_name, origin, target, keeps_source=True)
+        port, protocol = ports[0].containerPort, ports[0].protocol.lower()
+        flow = Flow("", address, protocol, CLIENT_PORT, port)
+        return UsualPath(origin, flow, f"{pod.short_name} {end(address, port)}{_protocol(protocol)}", keeps_source=True)
+
+    def _echo(self, name: str, origin: str, target: Pod, keeps_source: bool = False) -> UsualPath:
+        address = pick(target.ips, self.family)
+        return UsualPath(
+            origin, Flow("", address, "icmp"), f"{name} pod/{target.short_name} --protocol icmp", (), keeps_source
+        )
+
+    # --- Services ---------------------------------------------------------------------------------------------------
+
+    def _services(self) -> Iterator[UsualPath]:
+        services = list(self.snapshot.all(Service).values())
+        many = len(services) * len(self.nodes) > MANY
+        settings = {node.name: Settings.of(self.snapshot, node.name, self.family) for node in self.nodes}
+        for number, service in enumerate(services):
+            slices = self.snapshot.select(EndpointSlice, slices_by_service, service.key).values()
+            crowded = many or sum(len(slice_.endpoints) for slice_ in slices) > FEW
+            tried = [self.nodes[number % len(self.nodes)]] if crowded and self.nodes else self.nodes
+            if service.spec.clusterIP == "None" and not self.lab.spec.machines:
+                yield from self._headless(service, list(slices))
+            for port in ports_of(service, self.family, external_ips=self.snapshot.proxy.external_ips):
+                if port.protocol != "sctp":
+                    for node in tried:
+                        yield from self._service(service, port, node, settings[node.name])
+
+    def _headless(self, service: Service, slices: list[EndpointSlice]) -> Iterator[UsualPath]:
+        """What a name leads to that is no pod's: a person wrote it."""
+        client = next((pods[0] for pods in self.pods.values() if pods), None)
+        for slice_ in slices if client else ():
+            assert client is not None
+            for port in slice_.ports:
+                for endpoint in slice_.endpoints[:FEW]:
+                    address = next((a for a in endpoint.addresses if a not in self.held), "")
+                    known = slice_.addressType != "FQDN" and address and family_of(address) == self.family
+                    if known and port.port and port.protocol != "SCTP" and endpoint.conditions.ready is not False:
+                        protocol, text = port.protocol.lower(), end(address, port.port)
+                        flow = Flow("", address, protocol, CLIENT_PORT, port.port)
+                        words = f"{client.short_name} {text}{_protocol(protocol)}"
+                        title = f"{service.namespace}/{service.name}"
+                        yield UsualPath(sandbox_name(self.lab, client), flow, words, (), False, title, (text,))
+
+    def _service(self, service: Service, port: Port, node: Node, settings: Settings) -> Iterator[UsualPath]:
+        slices = tuple(self.snapshot.select(EndpointSlice, slices_by_service, service.key).values())
+        endpoints = endpoints_of(port, slices, settings)
+        choice = choose(port, endpoints, settings)
+        written = tuple(e.text for e in endpoints if e.ip not in self.held)
+        if not {e.ip for e in endpoints} & self.held <= self.addresses:
+            return
+        if not choice.any or (written and self.lab.spec.machines):  # what is beyond real machines no table here tells
+            return
+        texts, title = tuple(e.text for e in endpoints), f"{service.namespace}/{service.name}"
+        flow = Flow("", port.cluster_ip, port.protocol, CLIENT_PORT, port.port)
+        words = f"{end(port.cluster_ip, port.port)}{_protocol(port.protocol)}"
+        if choice.local or not port.internal_local:
+            own = {e.ip for e in endpoints}
+            kept = (
+                settings.from_pod.startswith("-s")
+                and not settings.masquerade_all
+                and not own & self.nodes_own
+                and not written
+            )
+            client = next((p for p in self.pods[node.name] if pick(p.ips, self.family) not in own), None)
+            itself = next((p for p in self.pods[node.name] if pick(p.ips, self.family) in own), None)
+            asking = [(sandbox_name(self.lab, client), client.short_name, kept)] if client else []
+            asking += [(sandbox_name(self.lab, itself), itself.short_name, False)] if itself else []
+            asking.append((names.node_netns(self.lab.name, node.name), node.name, False))
+            for origin, name, keeps_source in asking:
+                yield UsualPath(origin, flow, f"{name} {words}", texts, keeps_source, title, written)
+        if choice.local or not port.external_local:
+            yield from self._from_outside(port, node, settings, texts, title, written)
+
+    def _from_outside(
+        self,
+        port: Port,
+        node: Node,
+        settings: Settings,
+        texts: tuple[str, ...],
+        title: str,
+        written: tuple[str, ...],
+    ) -> Iterator[UsualPath]:
+        origin, protocol = names.node_netns(self.lab.name, names.OUTSIDE), _protocol(port.protocol)
+        if not self.outside:
+            return
+        address = pick(node.addresses, self.family)
+        if port.node_port and (settings.node_port_addresses is None or address in settings.node_port_addresses):
+            flow = Flow("", address, port.protocol, CLIENT_PORT, port.node_port)
+            yield UsualPath(
+                origin, flow, f"outside {end(address, port.node_port)}{protocol}", texts, False, title, written
+            )
+        if node is self.nodes[0]:
+            guarded = port.load_balancer_ips if not port.source_ranges else ()
+            for external in (*port.external_ips, *guarded):
+                if family_of(external) == self.family:
+                    flow = Flow("", external, port.protocol, CLIENT_PORT, port.port)
+                    yield UsualPath(
+                        origin, flow, f"outside {end(external, port.port)}{protocol}", texts, False, title, written
+                    )
+
+
+def _protocol(protocol: str) -> str:
+    return f" --protocol {protocol}" if protocol != "tcp" else ""

@@ -1,0 +1,112 @@
+"""Was it as it should be, and if not, why: a probe's result against what the manifests ask for.
+
+Where a probe fails, the sockets of the pods behind it are looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Pod, Service
+from k8snetlab.api.selection import pods_by_ip
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.view import View
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.explain.intended import Intent
+from k8snetlab.explain.probed import Place, Result, Seen, Target
+from k8snetlab.kernel import listeners
+from k8snetlab.render.pods import sandbox_name
+from k8snetlab.trace.unheard import unheard
+
+_REFUSED, _UNREACHABLE = ("connection refused", "port unreachable"), ("no route to host", "network is unreachable")
+
+
+def seen(reached: bool, error: str) -> Seen:
+    """What the sender's kernel said of it."""
+    if reached:
+        return "answered"
+    if any(word in error for word in _REFUSED):
+        return "refused"
+    return "unreachable" if any(word in error for word in _UNREACHABLE) else "silent"
+
+
+def judged(snapshot: Snapshot, place: Place, target: Target, result: Result, intent: Intent) -> Result:
+    """The result with `expected`, `verdict`, `ok` and `why`."""
+    stranger = _stranger(snapshot, target, result, intent) if result.reached else ""
+    if stranger:
+        return replace(result, expected=intent.expected, verdict="broken", ok=False, why=stranger)
+    if result.reached and intent.expected == "closed":
+        why = f"answered, though it is closed: {intent.why}"
+        return replace(result, expected="closed", verdict="broken", ok=False, why=why)
+    if result.reached:
+        return replace(result, expected=intent.expected, verdict="as intended")
+    if intent.expected != "answered":
+        return replace(result, expected=intent.expected, verdict="closed on purpose", why=intent.why)
+    why = intent.why or _deaf(snapshot, target, intent) or f"{result.error} at {_where(target)}"
+    return replace(result, expected="answered", verdict="broken", ok=False, why=why)
+
+
+def _stranger(snapshot: Snapshot, target: Target, result: Result, intent: Intent) -> str:
+    """Whether a pod answered that was not asked: rules lead elsewhere, or two have one address."""
+    if not result.answeredBy or target.protocol == "ICMP":
+        return ""
+    if intent.endpoints is not None:
+        asked = {pod.name for ip in intent.endpoints for pod in snapshot.select(Pod, pods_by_ip, ip).values()}
+        other = any(not snapshot.select(Pod, pods_by_ip, ip) for ip in intent.endpoints)
+        if asked and not other and result.answeredBy not in asked:
+            return f"{target.name} is answered by {result.answeredBy}, which is no endpoint of it"
+    elif target.kind == "pod":
+        asked = {pod.name for pod in snapshot.select(Pod, pods_by_ip, target.address).values()}
+        if asked and result.answeredBy not in asked:
+            return f"{target.address} is answered by {result.answeredBy}, and belongs to {' and '.join(sorted(asked))}"
+    return ""
+
+
+def _deaf(snapshot: Snapshot, target: Target, intent: Intent) -> str:
+    """Why no process takes it: of a pod of this machine, or of the first endpoint of a Service that is deaf."""
+    if target.kind == "pod":
+        return _unheard(snapshot, target.address, {target.port}, target.protocol)
+    for address in sorted(intent.endpoints or ()):
+        if why := _unheard(snapshot, address, _numbers(snapshot, target, address), target.protocol):
+            return why
+    return ""
+
+
+def _unheard(snapshot: Snapshot, address: str, ports: Iterable[int], protocol: str) -> str:
+    if protocol not in ("TCP", "UDP"):
+        return ""
+    for pod in snapshot.select(Pod, pods_by_ip, address).values():
+        with contextlib.suppress(K8sNetLabError):  # on another machine, or gone
+            held = View("", "", "pod", listening=listeners.read(sandbox_name(snapshot.lab, pod)))
+            for port in ports:
+                if not held.listens(protocol.lower(), address, port):
+                    return f"pod {pod.namespace}/{pod.name}: {unheard(held, protocol.lower(), address, port)}"
+    return ""
+
+
+def _numbers(snapshot: Snapshot, target: Target, address: str) -> set[int]:
+    """The port numbers at an endpoint that the Services with the target's port lead to."""
+    found: set[int] = set()
+    pods = snapshot.select(Pod, pods_by_ip, address).values()
+    declared = [p for pod in pods for c in pod.spec.serving_containers for p in c.ports]
+    for service in snapshot.all(Service).values():
+        if target.name.partition("@")[0] not in (service.name, service.short_name):
+            continue
+        for port in service.spec.ports:
+            if target.port in (port.port, port.nodePort) and port.protocol == target.protocol:
+                wanted = port.targetPort or port.port
+                named = {p.containerPort for p in declared if p.name == wanted and p.protocol == port.protocol}
+                found |= {wanted} if isinstance(wanted, int) else named
+    return found
+
+
+def _where(target: Target) -> str:
+    name = target.name.partition("@")[0]
+    if target.kind == "nodePort":
+        return f"node port {target.port}" + (f" of Service {name}" if "@" in target.name else "")
+    if target.kind in ("pod", "node"):
+        return f"{target.kind} {name}"
+    return name if target.kind == "address" else f"Service {name}, port {target.port}"

@@ -1,0 +1,1 @@
+"""What an iptables rule says, how two rule sets differ, and whether a packet matches: pure."""

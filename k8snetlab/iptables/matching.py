@@ -1,0 +1,115 @@
+"""Whether a rule matches a packet, and how likely: every match that `syntax` reads, asked of a packet on a host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from k8snetlab.dataplane.view import network, parsed
+from k8snetlab.errors import UnsupportedError
+from k8snetlab.iptables.syntax import RANDOM_UNIT, Match
+
+
+class TraceError(UnsupportedError):
+    """The rules cannot be followed: they jump in a circle or to a chain that does not exist, or ask the unknown."""
+
+
+class Packet(msgspec.Struct, frozen=True):
+    """The first packet of a connection, unless `state` says ESTABLISHED, RELATED or INVALID.
+
+    `in_interface` "" means that a process of the node sends it. `bridged`: it came in by a bridge port, and bridged
+    frames are shown to iptables.
+    """
+
+    src: str
+    dst: str
+    protocol: str = "tcp"
+    dport: int = 0
+    sport: int = 40000
+    in_interface: str = ""
+    out_interface: str = ""
+    state: str = "NEW"
+    mark: int = 0
+    bridged: bool = False
+
+
+class Host(msgspec.Struct, frozen=True):
+    """What the rules ask about the node: its own addresses (loopback is always one), and where a destination leaves.
+
+    `interfaces` are the addresses by interface: a masqueraded packet gets one of the interface it leaves by. `recent`
+    names the `recent` lists that hold the packet's source: it was sent to these endpoints before.
+    """
+
+    addresses: tuple[str, ...]
+    route: Callable[[str], str] | None = None
+    recent: frozenset[str] = frozenset()
+    interfaces: Mapping[str, tuple[str, ...]] = {}
+
+    def owns(self, address: str) -> bool:
+        return address in self.addresses or parsed(address).is_loopback
+
+
+def chance(matches: Iterable[Match], packet: Packet, host: Host, translated: bool) -> float:
+    """The probability that all of `matches` hold: 0 or 1 but for random ones. `translated`: its destination was
+    changed before. Raises TraceError for a match that cannot be decided.
+    """
+    found = 1.0
+    for match in matches:
+        holds = _holds(match, packet, host, translated)
+        found *= 1 - holds if match.negated else holds
+        if not found:
+            break
+    return found
+
+
+def _holds(match: Match, packet: Packet, host: Host, translated: bool) -> float:
+    value = match.value
+    match match.option:
+        case "source":
+            return parsed(packet.src) in network(value)
+        case "destination":
+            return parsed(packet.dst) in network(value)
+        case "protocol":
+            return value == ("ipv6-icmp" if packet.protocol == "icmp" and ":" in packet.src else packet.protocol)
+        case "sport":
+            return _in_range(packet.sport, value)
+        case "dport":
+            return _in_range(packet.dport, value)
+        case "dports":
+            return any(_in_range(packet.dport, ports) for ports in value.split(","))
+        case "in-interface":
+            return _is_interface(packet.in_interface, value)
+        case "out-interface":
+            if host.route is None:
+                raise TraceError(f"a rule asks for the interface {value} and no routes are given")
+            return _is_interface(packet.out_interface, value)
+        case "ctstate":
+            states = {packet.state} | ({"DNAT"} if translated else set())
+            return bool(states & set(value.split(",")))
+        case "mark":
+            wanted, mask = (int(part, 16) for part in value.split("/"))
+            return packet.mark & mask == wanted
+        case "src-type":
+            return host.owns(packet.src)
+        case "dst-type":
+            return host.owns(packet.dst)
+        case "probability":
+            return int(value) / RANDOM_UNIT
+        case "rcheck":
+            return value.split()[0] in host.recent
+        case "set" | "nfacct":
+            return True
+        case "physdev-is-in":
+            return packet.bridged
+        case option:
+            raise TraceError(f"the match {option} cannot be decided")
+
+
+def _in_range(port: int, ports: str) -> bool:
+    first, _, last = ports.partition(":")
+    return int(first) <= port <= int(last or first)
+
+
+def _is_interface(name: str, pattern: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern

@@ -1,0 +1,1 @@
+"""The second process of a lab: it runs pods' containers and answers for those without a command."""

@@ -1,0 +1,334 @@
+"""One container: its command, or the built-in responder in its place; started again as its restartPolicy asks.
+
+Whatever goes wrong with it is in its status, and nowhere else: another try follows, later and later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from k8snetlab.api.core import (
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStateTerminated,
+    ContainerStateWaiting,
+    ContainerStatus,
+)
+from k8snetlab.api.workload import ContainerWork, Happening, PodWork
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel import cgroups, fault, launch, processes
+from k8snetlab.kubelet.backoff import RELIST, BackOff
+from k8snetlab.kubelet.instance import Exit, Instance
+from k8snetlab.kubelet.responder import Listener
+from k8snetlab.kubelet.rotation import LogKeeper
+
+LOGS = "K8SNETLAB_LOGS"
+"""In the environment of every command: the directory of its pod's logs, by which a lab knows its own."""
+SETTLED = 0.2
+"""Seconds for which one waits whether a command that has begun ends at once."""
+START_ERROR = 128
+"""The exit code of a container that could not be started, as containerd gives it."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Container:
+    """`changed` is called when its status has changed by itself; `tell` with what an Event should say."""
+
+    def __init__(
+        self,
+        pod: PodWork,
+        work: ContainerWork,
+        logs: LogKeeper,
+        changed: Callable[[], None],
+        tell: Callable[[Happening], None],
+    ) -> None:
+        self._pod, self._work, self._logs, self._changed, self._tell = pod, work, logs, changed, tell
+        self._listeners: list[Listener] = []
+        self._instance: Instance | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._settled = asyncio.Event()
+        self.runs = asyncio.Event()
+        """Set once it has run, for those that wait for a sidecar."""
+        self.done = asyncio.Event()
+        """Set when it has ended and is not started again."""
+        self._stopping = False
+        creating = ContainerState(waiting=ContainerStateWaiting(reason="ContainerCreating"))
+        known = next((s for s in pod.statuses if s.name == work.name), None)
+        self.status = ContainerStatus(
+            name=work.name,
+            image=work.image,
+            started=False,
+            state=creating,
+            restartCount=known.restartCount if known else 0,
+            lastState=known.lastState if known else ContainerState(),
+        )
+        self._resumed = self._taken_up(known) if known else False
+
+    # --- what was before ---
+
+    def _taken_up(self, known: ContainerStatus) -> bool:
+        """Goes on from what is known of it; True when it has ended for good. What was running is gone with the kubelet
+        or the sandbox that it ran in."""
+        ended = known.state.terminated
+        if ended is None and known.state.running is not None and self._work.command:
+            ended = ContainerStateTerminated(
+                exitCode=137,
+                reason="ContainerStatusUnknown",
+                message="The container could not be located when the pod was run again",
+                startedAt=known.state.running.startedAt,
+                finishedAt=_now(),
+            )
+        if ended is None:
+            return False
+        if not self._again(ended.exitCode):
+            self.status = replace(self.status, state=ContainerState(terminated=ended))
+            return True
+        self.status = replace(
+            self.status, restartCount=known.restartCount + 1, lastState=ContainerState(terminated=ended)
+        )
+        return False
+
+    def _again(self, code: int) -> bool:
+        policy = "Always" if self._work.sidecar else self._pod.restart
+        return not self._stopping and (policy == "Always" or (policy == "OnFailure" and code != 0))
+
+    # --- its life ---
+
+    async def start(self) -> None:
+        """Returns when it runs, cannot be started, or has ended again."""
+        if self._resumed:
+            if self._work.command:
+                await asyncio.to_thread(self._end_leftovers)
+            self._conclude()
+            return
+        if not self._work.command and await self._listen() is None:
+            self._running()
+            return
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"{self._pod.name}/{self._work.name}")
+        self._supervisor.add_done_callback(lambda _: self._settled.set())
+        await self._settled.wait()
+
+    async def stop(self, grace: float) -> None:
+        """Ends it; a command gets SIGTERM and `grace` seconds."""
+        fault.point()
+        self._stopping = True
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
+        self._silence()
+        ended: ContainerStateTerminated | None = None
+        running = self.status.state.running
+        if self._instance is not None:
+            self._event("Killing", f"Stopping container {self._work.name}")
+            ended = self._ended(await self._instance.end(grace))
+            self._instance = None
+            self._logs.forget(self._log)
+        elif running is not None:
+            ended = _terminated(0, "Completed", running.startedAt)
+        if ended is not None:
+            self.status = replace(self.status, state=ContainerState(terminated=ended), ready=False, started=False)
+        self._conclude()
+
+    async def _supervise(self) -> None:
+        backoff, loop = BackOff(), asyncio.get_running_loop()
+        if self._work.command:
+            await asyncio.to_thread(self._end_leftovers)
+        while True:
+            try:
+                ended = await self._once()
+            except Exception as error:  # one container's trouble is that container's
+                ended = self._not_started(_words(error))
+            self._silence()
+            if not self._again(ended.exitCode):
+                self.status = replace(self.status, state=ContainerState(terminated=ended), ready=False, started=False)
+                self._conclude()
+                self._changed()
+                return
+            wait = backoff.ended(loop.time())
+            self._waits(ended, wait)
+            await asyncio.sleep(max(wait, RELIST))
+            backoff.restarted(loop.time())
+            self.status = replace(
+                self.status,
+                restartCount=self.status.restartCount + 1,
+                lastState=ContainerState(terminated=ended),
+            )
+
+    async def _once(self) -> ContainerStateTerminated:
+        """Starts it and waits for its end."""
+        if not self._work.command:
+            problem = await self._listen()
+            if problem is None:
+                self._running()
+                self._changed()
+                await asyncio.Event().wait()
+            return _terminated(1, "Error", _now(), problem or "")
+        fault.point()
+        self._instance = instance = Instance.start(*self._launch(), self._log)
+        self._logs.keep(self._log, self._pod.log_size, self._pod.log_files)
+        try:
+            if (hindrance := await instance.begun()) is not None:
+                await instance.ended()
+                return self._not_started(_explained(hindrance, self._work.command[0]))
+            self._event("Started", "Container started")
+            self._running(settled=False)
+            ending = asyncio.create_task(instance.ended())
+            try:
+                await asyncio.wait({ending}, timeout=SETTLED)
+                if not ending.done():
+                    self._settled.set()
+                    self._changed()
+                return self._ended(await asyncio.shield(ending))
+            finally:
+                ending.cancel()
+        finally:
+            if not self._stopping:
+                self._instance = None
+                self._logs.forget(self._log)
+
+    async def _listen(self) -> str | None:
+        """Opens the responder's ports, all or none; what is in the way where one cannot be had."""
+        try:
+            for port, protocol in self._work.ports:
+                fault.point()
+                listener = Listener(self._pod, port, protocol)
+                await listener.start()
+                self._listeners.append(listener)
+        except Exception as error:
+            self._silence()
+            return _words(error)
+        return None
+
+    def _silence(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    # --- what is said of it ---
+
+    def _running(self, settled: bool = True) -> None:
+        state = ContainerState(running=ContainerStateRunning(startedAt=_now()))
+        self.status = replace(self.status, state=state, ready=True, started=True)
+        self.runs.set()
+        if settled:
+            self._settled.set()
+
+    def _conclude(self) -> None:
+        self.done.set()
+        self._settled.set()
+
+    def _waits(self, ended: ContainerStateTerminated, wait: float) -> None:
+        """Between two runs: as it ended, and from the second time on as what waits to be started again."""
+        state = ContainerState(terminated=ended)
+        where = f"{self._pod.name}_{self._pod.namespace}({self._pod.uid})"
+        if wait:
+            message = f"back-off {_duration(wait)} restarting failed container={self._work.name} pod={where}"
+            state = ContainerState(waiting=ContainerStateWaiting(reason="CrashLoopBackOff", message=message))
+            self._event("BackOff", f"Back-off restarting failed container {self._work.name} in pod {where}", True)
+        elif ended.reason == "StartError":
+            waiting = ContainerStateWaiting(reason="RunContainerError", message=ended.message)
+            state = ContainerState(waiting=waiting)
+        last = self.status.lastState if state.terminated else ContainerState(terminated=ended)
+        self.status = replace(self.status, state=state, lastState=last, ready=False, started=False)
+        self._settled.set()
+        self._changed()
+
+    def _ended(self, exit: Exit) -> ContainerStateTerminated:
+        running = self.status.state.running
+        reason = "Completed" if exit.code == 0 else "Error"
+        return replace(_terminated(exit.code, reason, running.startedAt if running else _now()), signal=exit.signal)
+
+    def _not_started(self, message: str) -> ContainerStateTerminated:
+        self._event("Failed", f"Error: {message}", True)
+        with contextlib.suppress(OSError):
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("a", errors="replace") as log:
+                log.write(f"k8snetlab: {message}\n")
+        return _terminated(START_ERROR, "StartError", _now(), message)
+
+    def _event(self, reason: str, message: str, warning: bool = False) -> None:
+        self._tell(Happening(self._work.name, reason, message, warning))
+
+    # --- how it is started ---
+
+    @property
+    def _log(self) -> Path:
+        return log_file(Path(self._pod.log_directory), self._work.name, self.status.restartCount)
+
+    @property
+    def _mark(self) -> str:
+        return f"{self._pod.uid}/{self._work.name}"
+
+    @property
+    def _group(self) -> str:
+        return f"{self._pod.cgroup}/{self._work.name}" if self._pod.cgroup else ""
+
+    def _launch(self) -> tuple[launch.Setting, tuple[str, ...], dict[str, str]]:
+        pod, work = self._pod, self._work
+        environment = {
+            "PATH": os.environ.get("PATH", PATH),
+            "HOSTNAME": pod.hostname,
+            "HOME": "/root",
+            **work.env,
+            LOGS: pod.log_directory,
+            "K8SNETLAB_CONTAINER": self._mark,
+        }
+        setting = launch.Setting(pod.netns, pod.hostname, work.workingDir or "/", pod.flannel, self._group)
+        return setting, work.command, environment
+
+    def _end_leftovers(self) -> None:
+        """Ends what a kubelet that was killed left running of this container."""
+        if self._group:
+            with contextlib.suppress(OSError, ValueError):
+                cgroups.end(Path(self._group))
+        with contextlib.suppress(K8sNetLabError, OSError, ValueError):
+            mark = f"K8SNETLAB_CONTAINER={self._mark}"
+            processes.terminate(processes.with_environment(self._pod.netns, mark), 1.0)
+
+
+def log_file(directory: Path, container: str, restarts: int) -> Path:
+    """Where a container's output goes that has been started again so many times."""
+    return directory / container / f"{restarts}.log"
+
+
+def _terminated(code: int, reason: str, started: str | None, message: str = "") -> ContainerStateTerminated:
+    return ContainerStateTerminated(exitCode=code, reason=reason, message=message, startedAt=started, finishedAt=_now())
+
+
+def _explained(hindrance: launch.Hindrance, program: str) -> str:
+    if not hindrance.missing:
+        return hindrance.message
+    shown = program if len(program) <= 100 else program[:99] + "…"
+    if "/" in program and Path(program).exists():
+        return (
+            f"{hindrance.message}; {shown} is there: what its first line, or its loader, names is not on this machine"
+        )
+    return (
+        f"{hindrance.message}; {shown} is not on this machine, where a container's command runs: "
+        "without `command` the built-in stand-in would answer"
+    )
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, K8sNetLabError):
+        return error.message
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) if isinstance(error, ValueError | OverflowError) else f"{type(error).__name__}: {error}"
+
+
+def _duration(seconds: float) -> str:
+    """As Go prints it: 10s, 1m20s, 5m0s."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,169 @@
+"""The kubelet: the process that holds the pods' responders and supervises their commands.
+
+It is a process of its own so that a killed or restarted daemon never breaks an answer. The daemon talks to it over a
+unix socket, one JSON line each way (`workload.Request`, `workload.Response`); any number of daemons may come and go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from k8snetlab.api.workload import HealthWork, PodState, PodWork, Request, Response
+from k8snetlab.kubelet.health import HealthChecks
+from k8snetlab.kubelet.rotation import LogKeeper
+from k8snetlab.kubelet.runner import PodRunner
+from k8snetlab.supervision import Supervisor
+
+log = logging.getLogger(__name__)
+
+LOOK = 2.0
+"""Seconds between two looks whether the lab is still there: a kubelet whose socket was taken away has none."""
+
+
+class Kubelet:
+    """All pods of one lab on this machine, by uid."""
+
+    def __init__(self) -> None:
+        self._pods: dict[str, PodRunner] = {}
+        self._health: dict[str, HealthChecks] = {}
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[Any]] = set()
+        self._logs = LogKeeper()
+        self._encode = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder(Request).decode
+
+    async def serve(self, path: Path, stop: asyncio.Event) -> None:
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._connection, path, limit=1 << 26)
+        path.chmod(0o600)
+        while not stop.is_set() and path.exists():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK)
+        server.close()
+        await asyncio.gather(*(pod.stop(grace=2.0) for pod in self._pods.values()), return_exceptions=True)
+        self._logs.close()
+        for writer in self._writers:
+            writer.close()
+        if self._connections:  # they hear of it and end; cancelled, each would be an error in the log
+            await asyncio.wait(self._connections, timeout=1)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        if connection := asyncio.current_task():
+            self._connections.add(connection)
+            connection.add_done_callback(self._connections.discard)
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            while line := await reader.readline():
+                request = self._decode(line)
+                if request.op == "stop":
+                    # Stopping takes as long as the pods' grace; the next request must not wait for it.
+                    task = asyncio.create_task(self._reply(writer, request))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                else:
+                    await self._reply(writer, request)
+        except (ConnectionError, asyncio.IncompleteReadError, msgspec.MsgspecError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _reply(self, writer: asyncio.StreamWriter, request: Request) -> None:
+        error, states = "", tuple[PodState, ...]()
+        try:
+            match request.op:
+                case "run":
+                    states = tuple(await asyncio.gather(*(self._run(work) for work in request.pods)))
+                case "stop":
+                    states = tuple(await asyncio.gather(*(self._stop(uid, request.keep) for uid in request.uids)))
+                case "health":
+                    error = await self._answer_health(request.health)
+                case "list":
+                    states = tuple(pod.state for pod in self._pods.values())
+        except Exception as problem:  # whoever asks hears of it; the next request is answered as ever
+            log.exception("%s", request.op)
+            error = f"{type(problem).__name__}: {problem}"
+        self._send(writer, Response(id=request.id, states=states, error=error))
+
+    async def _answer_health(self, work: HealthWork | None) -> str:
+        if work is None:
+            return ""
+        checks = self._health.setdefault(work.netns, HealthChecks())
+        problems = await checks.update(work)
+        if not work.ports:
+            self._health.pop(work.netns).close()
+        return "; ".join(problems)
+
+    async def _run(self, work: PodWork) -> PodState:
+        """Starts the pod; one that runs already is left as it is."""
+        pod = self._pods.get(work.uid)
+        if pod is None:
+            pod = self._pods[work.uid] = PodRunner(work, self._logs, self._changed)
+            try:
+                await pod.start()
+            except Exception:
+                log.exception("pod %s/%s", work.namespace, work.name)
+        return pod.take()
+
+    async def _stop(self, uid: str, keep: bool) -> PodState:
+        pod = self._pods.pop(uid, None)
+        if pod is None:
+            return PodState(uid, ())
+        try:
+            await pod.stop(keep=keep)
+        except Exception:
+            log.exception("pod %s", uid)
+        return pod.take()
+
+    def _changed(self, pod: PodRunner) -> None:
+        if self._pods.get(pod.uid) is not pod:
+            return  # it is being stopped: the answer to that tells the rest
+        state = pod.take() if self._writers else pod.state
+        for writer in self._writers:
+            self._send(writer, Response(states=(state,)))
+
+    def _send(self, writer: asyncio.StreamWriter, response: Response) -> None:
+        if not writer.is_closing():
+            writer.write(self._encode(response) + b"\n")
+
+
+async def _main(path: Path) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sig, stop.set)
+    loop.set_exception_handler(Supervisor().unseen)
+    await Kubelet().serve(path, stop)
+
+
+def main() -> None:
+    """Begins when a byte comes on standard input: by then the ledger knows of this process."""
+    parser = argparse.ArgumentParser(prog="k8snetlab-kubelet")
+    parser.add_argument("--socket", type=Path, required=True)
+    arguments = parser.parse_args()
+    if not sys.stdin.buffer.read(1):
+        return  # the daemon died before it could write this process into the ledger
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.umask(0o077)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
+    asyncio.run(_main(arguments.socket))
+
+
+if __name__ == "__main__":
+    main()

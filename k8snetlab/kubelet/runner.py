@@ -1,0 +1,132 @@
+"""Running one pod: its sidecars first, then its other containers; over when none of these is started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from k8snetlab.api.core import ContainerStatus
+from k8snetlab.api.workload import Happening, PodState, PodWork
+from k8snetlab.kernel import cgroups, fault
+from k8snetlab.kubelet.container import Container
+from k8snetlab.kubelet.rotation import LogKeeper
+
+STATUSES = "statuses.json"
+"""In the directory of a pod's logs: its containers' statuses, for a kubelet that comes after this one."""
+
+
+class PodRunner:
+    """One pod's containers; `changed` is called with this runner when a container's state changes by itself."""
+
+    def __init__(self, pod: PodWork, logs: LogKeeper, changed: Callable[[PodRunner], None]) -> None:
+        self._file = Path(pod.log_directory) / STATUSES
+        pod = msgspec.structs.replace(pod, statuses=_read(self._file) or pod.statuses)
+        self._pod, self._notify = pod, changed
+        self._happened: list[Happening] = []
+        self._containers = [
+            (work, Container(pod, work, logs, self._changed, self._happened.append)) for work in pod.containers
+        ]
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def uid(self) -> str:
+        return self._pod.uid
+
+    @property
+    def state(self) -> PodState:
+        return PodState(self.uid, tuple(container.status for _, container in self._containers))
+
+    def take(self) -> PodState:
+        """The state with what happened since this was last asked."""
+        happened, self._happened[:] = tuple(self._happened), []
+        return msgspec.structs.replace(self.state, happened=happened)
+
+    async def start(self) -> None:
+        """Returns when every container runs, waits for a sidecar, or is known not to start."""
+        sidecars = [container for work, container in self._containers if work.sidecar]
+        for number, sidecar in enumerate(sidecars):
+            await sidecar.start()
+            if not sidecar.runs.is_set():
+                self._spawn(self._when_it_runs(sidecar, sidecars[number + 1 :]))
+                break
+        else:
+            await self._start_others()
+        self._save()
+
+    async def stop(self, grace: float | None = None, keep: bool = True) -> None:
+        """Ends all containers, sidecars last; commands get SIGTERM and `grace` seconds (the pod's own by default)."""
+        for task in self._tasks:
+            task.cancel()
+        grace = self._pod.grace if grace is None else min(grace, self._pod.grace)
+        await asyncio.gather(*(c.stop(grace) for work, c in self._containers if not work.sidecar))
+        await asyncio.gather(*(c.stop(grace) for work, c in self._containers if work.sidecar))
+        if self._pod.cgroup:
+            await asyncio.to_thread(cgroups.end, Path(self._pod.cgroup))
+        if keep:
+            self._save()
+        elif self._file.parent.is_dir():
+            await asyncio.to_thread(forget_logs, self._file.parent)
+
+    async def _when_it_runs(self, sidecar: Container, others: list[Container]) -> None:
+        await sidecar.runs.wait()
+        for other in others:
+            await other.start()
+            await other.runs.wait()
+        await self._start_others()
+        self._changed()
+
+    async def _start_others(self) -> None:
+        await asyncio.gather(*(c.start() for work, c in self._containers if not work.sidecar))
+        if self._pod.restart != "Always":
+            self._spawn(self._end_sidecars())
+
+    async def _end_sidecars(self) -> None:
+        """Sidecars run for as long as one of the others does or will; what `exec` has started in the pod ends too."""
+        for work, container in self._containers:
+            if not work.sidecar:
+                await container.done.wait()
+        sidecars = [container for work, container in self._containers if work.sidecar]
+        await asyncio.gather(*(container.stop(self._pod.grace) for container in sidecars))
+        if self._pod.cgroup:
+            await asyncio.to_thread(cgroups.end, Path(self._pod.cgroup))
+        self._changed()
+
+    def _spawn(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _changed(self) -> None:
+        self._save()
+        self._notify(self)
+
+    def _save(self) -> None:
+        """Of pods with a command: what ran once must not be run twice because a kubelet forgot it."""
+        if any(work.command for work in self._pod.containers):
+            with contextlib.suppress(OSError):
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                draft = self._file.with_suffix(".new")
+                draft.write_bytes(msgspec.json.encode(self.state.containers))
+                fault.point()
+                draft.replace(self._file)
+
+
+def _read(file: Path) -> tuple[ContainerStatus, ...]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=tuple[ContainerStatus, ...])
+    except (OSError, msgspec.MsgspecError, ValueError):
+        return ()
+
+
+def forget_logs(directory: Path) -> None:
+    """A pod's directory, and those above it that were for this pod only."""
+    fault.point()
+    shutil.rmtree(directory, ignore_errors=True)
+    for parent in list(directory.parents)[:2]:
+        with contextlib.suppress(OSError):
+            parent.rmdir()

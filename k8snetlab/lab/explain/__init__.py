@@ -1,1 +1,0 @@
-"""Showing and explaining: tables, rules, packets predicted and watched, and what is broken."""

@@ -1,0 +1,1 @@
+"""Machines as nodes: registration, leases, subnets, the elected leader."""

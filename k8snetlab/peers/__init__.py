@@ -1,0 +1,1 @@
+"""What daemons ask of each other, through the store that they share."""

@@ -1,0 +1,230 @@
+"""Requests to the daemons of other machines, carried by the store that all of them share.
+
+A request is one of the lab's own REST requests. The asker creates /k8snetlab/requests/<node>/<id> under a lease of its
+own. The daemon of that node says that it has begun (/k8snetlab/responses/<id>/taken, under the lease by which it
+lives), executes the request against its own application and writes the answer in parts
+(/k8snetlab/responses/<id>/<number>, under the asker's lease; an id begins with the asker's node). The asker deletes
+what it has read, and ends its lease when it has read the last part or nobody wants more: what is left of the
+conversation goes with it, and the other stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from k8snetlab.client.status import error_of
+from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
+from k8snetlab.peers import parts
+from k8snetlab.peers.answering import Answering, App
+from k8snetlab.peers.parts import (
+    CHUNK,
+    REQUESTS,
+    RESPONSES,
+    Chores,
+    Part,
+    Request,
+    Writer,
+    drop,
+    read,
+    renew,
+)
+from k8snetlab.store.protocol import Event, Store
+from k8snetlab.supervision import Supervisor
+
+Json = dict[str, Any]
+
+PATIENCE = 5.0
+"""Seconds in which another daemon must begin with a request."""
+
+
+class SilentError(DaemonError):
+    """A daemon has not begun with a request, and will not."""
+
+
+class Remote:
+    """The conversations of this machine's daemon, that of node `node`, with the others."""
+
+    def __init__(self, store: Store, node: str, supervisor: Supervisor | None = None) -> None:
+        self._store, self.node = store, node
+        self._supervisor = supervisor or Supervisor()
+        self._answering = Answering(store, node, self._supervisor)
+        self._chores = Chores()
+        self._asked: dict[str, asyncio.Queue[Event | StoreError]] = {}
+        self._ear: asyncio.Task[None] | None = None
+        self._hearing = asyncio.Event()
+
+    async def run(self, app: App) -> None:
+        """`Answering.run`: answers by `app`, for ever."""
+        try:
+            await self._answering.run(app)
+        finally:
+            if self._ear:
+                self._ear.cancel()
+                await asyncio.gather(self._ear, return_exceptions=True)
+            await self._chores.close()
+
+    async def forward(
+        self, node: str, method: str, path: str, body: bytes | AsyncIterator[bytes] = b"", patience: float = PATIENCE
+    ) -> AsyncGenerator[bytes, None]:
+        """The body of what the daemon of `node` answers, as it comes; closing the generator ends the request there.
+
+        `path` has the query. Raises what was refused there, DaemonError when nothing answers or the answer breaks off,
+        StoreError.
+        """
+        id_ = f"{self.node}:{secrets.token_hex(8)}"
+        key = f"{REQUESTS}{node}/{id_}"
+        async with self._leased() as lease, self._told(id_, patience) as events:
+            whole = body if isinstance(body, bytes) and len(body) <= CHUNK else None
+            request = Request(method, path, lease, whole or b"", goes_on=whole is None)
+            await self._store.create(key, msgspec.json.encode(request), lease)
+            feeding = None if whole is not None else self._chores.start(self._feed(f"{key}/", lease, body))
+            try:
+                async with aclosing(self._parts(node, events, patience)) as pieces:
+                    async for part in pieces:
+                        yield part
+            finally:
+                if feeding:
+                    feeding.cancel()
+
+    async def ask(self, node: str, method: str, path: str, body: Any = None, patience: float = PATIENCE) -> Any:
+        """`forward` for what is JSON."""
+        sent = b"" if body is None else msgspec.json.encode(body)
+        async with aclosing(self.forward(node, method, path, sent, patience)) as pieces:
+            return read(path, b"".join([part async for part in pieces]), Any)
+
+    async def ask_all(
+        self, nodes: Sequence[str], method: str, path: str, body: Any = None, within: float | None = None
+    ) -> dict[str, Any]:
+        """What each of the nodes' daemons answers, at once; a K8sNetLabError for one that does not, or not in time."""
+
+        async def one(node: str) -> Any:
+            try:
+                async with asyncio.timeout(within):
+                    return await self.ask(node, method, path, body, within or PATIENCE)
+            except TimeoutError:
+                return _silent(node, within or PATIENCE)
+            except K8sNetLabError as error:
+                return error
+
+        return dict(zip(nodes, await asyncio.gather(*(one(node) for node in nodes)), strict=True))
+
+    async def lines(
+        self, node: str, method: str, path: str, body: bytes | AsyncIterator[bytes] = b""
+    ) -> AsyncGenerator[Json, None]:
+        """`forward` for an answer of JSON lines; raises the error that the last one may be."""
+        rest = b""
+        async with aclosing(self.forward(node, method, path, body)) as chunks:
+            async for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    event = read(path, line, dict[str, Any])
+                    if event.get("type") == "error":
+                        raise error_of(event["status"])
+                    yield event
+
+    async def _parts(
+        self, node: str, events: asyncio.Queue[Event | StoreError], patience: float
+    ) -> AsyncGenerator[bytes, None]:
+        begun, refusal = False, b""
+        while True:
+            try:
+                async with asyncio.timeout(None if begun else patience):
+                    event = await events.get()
+            except TimeoutError:
+                raise _silent(node, patience) from None
+            if isinstance(event, StoreError):
+                raise event
+            if event.entry.key.endswith("/taken"):
+                if event.type == "delete":
+                    raise DaemonError(f"{node}: its daemon went away while it answered", _HINT)
+                begun = True
+            elif event.type == "put":
+                part = read(event.entry.key, event.entry.value, Part)
+                if part.status >= 400:
+                    refusal += part.body
+                    if part.last:
+                        raise error_of(read(event.entry.key, refusal, dict[str, Any]))
+                elif part.body:
+                    yield part.body
+                if part.last:
+                    return
+                await drop(self._store, event.entry.key)
+
+    @asynccontextmanager
+    async def _told(self, id_: str, patience: float) -> AsyncIterator[asyncio.Queue[Event | StoreError]]:
+        """What the store tells of a conversation's answer."""
+        if self._ear is None or self._ear.done():
+            self._ear = self._supervisor.keep("answers of other machines", self._hear)
+        self._asked[id_] = asyncio.Queue()
+        try:
+            if not await _within(patience, self._hearing):
+                raise StoreError("the store, which carries questions to other machines, does not answer")
+            yield self._asked[id_]
+        finally:
+            del self._asked[id_]
+
+    async def _hear(self) -> None:
+        """Follows the answers to all that this machine asks. One watch that stays open: a new one of etcd's begins to
+        tell after 100 ms only (syncWatchersLoop)."""
+        mine = f"{RESPONSES}{self.node}:"
+        while True:
+            try:
+                listing = await self._store.list(mine)
+                async with aclosing(self._store.watch(mine, listing.revision)) as batches:
+                    self._hearing.set()
+                    async for events in batches:
+                        for event in events:
+                            id_ = event.entry.key.removeprefix(RESPONSES).partition("/")[0]
+                            if id_ in self._asked:
+                                self._asked[id_].put_nowait(event)
+            except Exception as error:
+                self._hearing.clear()
+                told = error if isinstance(error, StoreError) else StoreError(f"{type(error).__name__}: {error}")
+                for queue in self._asked.values():
+                    queue.put_nowait(told)
+                if told is not error:
+                    raise
+            await asyncio.sleep(1)
+
+    async def _feed(self, prefix: str, lease: int, body: bytes | AsyncIterator[bytes]) -> None:
+        """Sends a body after its request, as it comes."""
+        writer = Writer(self._store, prefix, lease)
+        async for piece in _one(body) if isinstance(body, bytes) else body:
+            for start in range(0, len(piece), CHUNK):
+                await writer.put(Part(piece[start : start + CHUNK], last=False))
+        await writer.put(Part(b"", last=True))
+
+    @asynccontextmanager
+    async def _leased(self) -> AsyncIterator[int]:
+        lease = await self._store.grant(parts.TTL)
+        renewal = self._chores.start(renew(self._store, lease))
+        try:
+            yield lease
+        finally:
+            renewal.cancel()
+            self._chores.start(self._store.revoke(lease))
+
+
+_HINT = "traffic goes on without it; `k8snetlab up` or `node join` on that machine starts it again"
+
+
+async def _one(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece
+
+
+def _silent(node: str, patience: float) -> SilentError:
+    return SilentError(f"{node}: its daemon does not answer (no answer within {patience:g} s)", _HINT)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()

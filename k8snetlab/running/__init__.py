@@ -1,0 +1,1 @@
+"""What runs in the daemon: agents, pods' lives, and when a change has come to rest."""

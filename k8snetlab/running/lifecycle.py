@@ -1,0 +1,268 @@
+"""A pod's life after its sandbox stands: run by the kubelet, reported ready, and in the end stopped and forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from k8snetlab.agent.node import NodeAgent
+from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
+from k8snetlab.api.pod_state import observed
+from k8snetlab.api.selection import pods_by_node, pods_by_uid
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.workload import PodState, PodWork
+from k8snetlab.cluster.admitted import now
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.cluster.node_status import posted
+from k8snetlab.errors import NotFoundError
+from k8snetlab.kubelet.runner import forget_logs
+from k8snetlab.peers.pace import Pace
+from k8snetlab.peers.requests import Remote
+from k8snetlab.render.pods import sandbox_name
+from k8snetlab.running.agents import Agents
+from k8snetlab.running.kubelet_link import KubeletLink
+from k8snetlab.state import held
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.supervision import Supervisor
+
+log = logging.getLogger(__name__)
+DRAIN = 5.0
+"""Seconds that a terminating pod at most waits for the rules of every node to stop naming it."""
+
+
+class PodLifecycle:
+    """Called after each sync of an agent; runs what has a sandbox, stops what is terminating, writes statuses, and has
+    health checks answered."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        agents: Agents,
+        kubelet: KubeletLink,
+        paths: LabPaths,
+        supervisor: Supervisor,
+        remote: Remote | None = None,
+        group: Path | None = None,
+    ) -> None:
+        self._supervisor = supervisor
+        self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
+        self._group = group
+        self._remote, self._draining, self._drained = remote, asyncio.Lock(), 0
+        self._seen: dict[str, tuple[Snapshot, dict[str, PodState]]] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._due: dict[str, set[str]] = {}
+        """Nodes whose pods are to be looked at, with the namespaces that had to be made again."""
+        self._advancing: set[str] = set()
+        self._busy = asyncio.Lock()
+
+    def node_synced(self, node: str, recreated: Iterable[str]) -> None:
+        """A node's agent has brought its pods' sandboxes up; `recreated` names those that had to be made again."""
+        self._due.setdefault(node, set()).update(recreated)
+        if node not in self._advancing:
+            self._advancing.add(node)
+            self._supervisor.finish(f"pods of {node}", partial(self._advance_due, node))
+
+    def states_changed(self, states: tuple[PodState, ...]) -> None:
+        """The kubelet says that containers ended or started by themselves."""
+        self._supervisor.finish("states of pods", partial(self._report, states))
+
+    async def _advance_due(self, node: str) -> None:
+        while node in self._due:
+            recreated = self._due.pop(node)
+            try:
+                await self._advance(node, frozenset(recreated))
+            except BaseException:
+                self._due.setdefault(node, set()).update(recreated)
+                self._seen = {}
+                raise
+        self._advancing.discard(node)
+
+    async def _advance(self, node: str, recreated: frozenset[str]) -> None:
+        """Looks at the pods that changed since the last time; at all of the node's where something was lost."""
+        task = self._agents.node(node)
+        async with self._busy:
+            # Not the newest snapshot: only what the agent has synced has sandboxes to run in.
+            snapshot = task.state.sandboxes if task else None
+            if snapshot is None:
+                return
+            await self._node_ready(node)
+            seen, states = self._seen, self._kubelet.states
+            previous, known = seen.get(node, (None, None))
+            if recreated or known is not states or not _same_node(node, snapshot, previous):
+                previous = None
+            changed = frozenset(snapshot.changes(Pod, previous))
+            mine = snapshot.select(Pod, pods_by_node, node).values()
+            pods = [pod for pod in mine if pod.key in changed and (pod.ips or pod.ended)]
+            for pod in pods:
+                if pod.metadata.deletionTimestamp and pod.metadata.uid not in self._ending:
+                    self._ending[pod.metadata.uid] = self._supervisor.finish(
+                        f"end of pod {pod.namespace}/{pod.name}", partial(self._end, pod)
+                    )
+            lab = snapshot.lab
+            again = [p.metadata.uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
+            if again:
+                await self._kubelet.request("stop", uids=again, keep=True)
+            new = []
+            for pod in pods:
+                if (
+                    pod.metadata.uid not in self._kubelet.states
+                    and not pod.metadata.deletionTimestamp
+                    and not pod.ended
+                ):
+                    with self._apart(pod):
+                        new.append(self._work(pod, lab, node))
+            if new:
+                by_uid = {pod.metadata.uid: pod for pod in pods}
+                for state in await self._kubelet.request("run", pods=new):
+                    self._tell(by_uid[state.uid], state)
+            await self._stop_unknown(snapshot, previous, changed)
+        for pod in pods:
+            latest = self._kubelet.states.get(pod.metadata.uid)
+            if latest is not None:
+                with self._apart(pod):
+                    await self._write_status(pod, latest)
+        seen[node] = snapshot, states
+        await self._answer_health(node, recreated)
+
+    def _work(self, pod: Pod, lab: Lab, node: str) -> PodWork:
+        return PodWork.of(
+            pod,
+            sandbox_name(lab, pod),
+            str(self._paths.logs_of(pod)),
+            str(self._paths.flannel(node)),
+            str(self._group / f"pod{pod.metadata.uid}") if self._group else "",
+        )
+
+    @contextlib.contextmanager
+    def _apart(self, pod: Pod) -> Iterator[None]:
+        """One pod's trouble is its own: the others go on."""
+        try:
+            yield
+        except (OSError, ValueError, TypeError) as error:
+            log.exception("pod %s/%s", pod.namespace, pod.name)
+            self._cluster.record(
+                pod,
+                "Warning",
+                "FailedSync",
+                f"error syncing pod: {error}",
+                component="kubelet",
+                host=pod.spec.nodeName,
+            )
+
+    async def _answer_health(self, node: str, recreated: frozenset[str]) -> None:
+        """Has the kubelet answer on healthCheckNodePorts as the node's agent found right; nodes that went need none."""
+        works = {
+            name: task.agent.health
+            for name, task in self._agents.nodes.items()
+            if isinstance(task.agent, NodeAgent) and task.agent.health
+        }
+        for namespace in self._kubelet.health_namespaces - ({work.netns for work in works.values()} - recreated):
+            await self._kubelet.forget_health(namespace)
+        if node in works:
+            await self._kubelet.answer_health(works[node])
+
+    async def _stop_unknown(self, snapshot: Snapshot, previous: Snapshot | None, changed: Iterable[Key]) -> None:
+        """Stops what runs for no pod of the store (a pod deleted by force, or while no daemon was there)."""
+        states = self._kubelet.states
+        if previous is None:
+            uids = set(states)
+        else:
+            gone = (previous.get(Pod, name, namespace) for namespace, name in changed)
+            uids = {pod.metadata.uid for pod in gone if pod is not None and pod.metadata.uid in states}
+        stored = (self._cluster.snapshot, snapshot)
+        unknown = [
+            uid
+            for uid in uids.difference(self._ending)
+            if not any(objects.select(Pod, pods_by_uid, uid) for objects in stored)
+        ]
+        if unknown:
+            await self._kubelet.request("stop", uids=unknown)
+
+    async def _end(self, pod: Pod) -> None:
+        """Waits until no node's rules lead to the pod any more, then stops and deletes it."""
+        try:
+            if not pod.ended:
+                settled, since = await self._cluster.settled_within(DRAIN), time.monotonic()
+                while not self._agents.all_synced(settled, since) and time.monotonic() < since + DRAIN:
+                    await asyncio.sleep(0.01)
+                if self._remote:
+                    await self._drained_elsewhere(self._remote, int(pod.metadata.resourceVersion))
+            for state in await self._kubelet.request("stop", uids=[pod.metadata.uid]):
+                self._tell(pod, state)
+            await asyncio.to_thread(held.end, self._paths.held(pod))
+            await asyncio.to_thread(forget_logs, self._paths.logs_of(pod))
+            await self._cluster.delete(pod, force=True, refuse=partial(_refuse_another, pod))
+        except NotFoundError:
+            pass
+        self._ending.pop(pod.metadata.uid, None)
+
+    async def _drained_elsewhere(self, remote: Remote, revision: int) -> None:
+        """Waits until other machines' kernels have all up to `revision`, and what the controllers made of it."""
+        async with self._draining:
+            if self._drained < revision:
+                async with Pace(self._cluster, remote, revision) as pace:
+                    await pace.caught_up(DRAIN)
+                    self._drained = pace.needed
+
+    async def _report(self, states: tuple[PodState, ...]) -> None:
+        lost: set[str] = set()
+        for state in states:
+            for pod in self._cluster.snapshot.select(Pod, pods_by_uid, state.uid).values():
+                with self._apart(pod):
+                    await self._write_status(pod, self._kubelet.states.get(state.uid, state))
+                self._tell(pod, state)
+                if not state.containers and not pod.ended:
+                    lost.add(pod.spec.nodeName)
+        for node in lost:
+            # The kubelet died and lost these pods: they are run again.
+            self.node_synced(node, ())
+
+    async def _write_status(self, pod: Pod, state: PodState) -> None:
+        def change(stored: Pod) -> Pod:
+            node = self._cluster.snapshot.get(Node, stored.spec.nodeName)
+            host = node.addresses[0] if node and node.addresses else ""
+            return observed(stored, state.containers, host, now())
+
+        try:
+            stored = self._cluster.current(Pod, pod.name, pod.namespace)
+            if stored.metadata.uid == pod.metadata.uid and change(stored) != stored:
+                await self._cluster.edit(stored, change)
+        except NotFoundError:
+            pass
+
+    def _tell(self, pod: Pod, state: PodState) -> None:
+        """What happened to the pod's containers, as Events."""
+        sidecars = {container.name for container in pod.spec.sidecars}
+        for one in state.happened:
+            kind = "initContainers" if one.container in sidecars else "containers"
+            self._cluster.record(
+                pod,
+                "Warning" if one.warning else "Normal",
+                one.reason,
+                one.message,
+                component="kubelet",
+                host=pod.spec.nodeName,
+                field_path=f"spec.{kind}{{{one.container}}}",
+            )
+
+    async def _node_ready(self, name: str) -> None:
+        node = self._cluster.snapshot.get(Node, name)
+        if node is not None and posted(node, now()) is not node:
+            await self._cluster.edit(node, lambda stored: posted(stored, now()))
+
+
+def _same_node(name: str, snapshot: Snapshot, previous: Snapshot | None) -> bool:
+    return previous is not None and snapshot.get(Node, name) is previous.get(Node, name)
+
+
+def _refuse_another(pod: Pod, stored: Object) -> None:
+    """A pod of the same name may have come meanwhile."""
+    if stored.metadata.uid != pod.metadata.uid:
+        raise NotFoundError(f"pod {pod.name!r} has gone")

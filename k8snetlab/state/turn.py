@@ -1,0 +1,56 @@
+"""One process at a time starts a lab or takes it down: whoever comes meanwhile waits, and finds it as it is then."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+
+from k8snetlab.errors import DaemonError
+from k8snetlab.state.paths import LabPaths
+
+PATIENCE = 120.0
+"""Seconds that a turn is waited for; starting a daemon takes 60 at most."""
+LOOK = 0.02
+
+
+@contextlib.contextmanager
+def turn(paths: LabPaths, create: bool) -> Iterator[bool]:
+    """Holds the lab's directory, which is made first with `create`; yields whether there is one.
+
+    The kernel ends the hold with the process. Raises DaemonError when another one keeps it for too long.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while (held := _held(paths, create)) is None:
+        if time.monotonic() > deadline:
+            raise DaemonError(
+                f"lab {paths.directory.name}: another `up` or `down` has been at work on it for {PATIENCE:.0f} s",
+                f"`fuser {paths.directory}` shows who",
+            )
+        time.sleep(LOOK)
+    try:
+        yield held >= 0
+    finally:
+        if held >= 0:
+            os.close(held)
+
+
+def _held(paths: LabPaths, create: bool) -> int | None:
+    """A descriptor of the directory, locked; -1 where there is none, None when the turn is another one's."""
+    try:
+        if create:
+            paths.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(paths.directory, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None if create else -1
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(fd), paths.directory.stat()):
+            return fd
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    # Another one has it, or has taken the directory away meanwhile.
+    os.close(fd)
+    return None
