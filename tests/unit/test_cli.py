@@ -159,7 +159,7 @@ def test_without_a_lab_a_verb_says_so(arguments: tuple[str, ...], nowhere: dict[
 def test_a_bug_is_called_one_and_kept(tmp_path: Path, nowhere: dict[str, str]) -> None:
     script = (
         "from k8snetlab.cli import main, options\n"
-        "from k8snetlab.lab import client\n"
+        "from k8snetlab.client import client\n"
         "client.Client.find = staticmethod(lambda lab: 1 / 0)\n"
         "import sys; sys.argv = ['k8snetlab', 'status']; main.main()"
     )
@@ -186,7 +186,7 @@ def test_interruption_is_said_and_ends_with_130(verb: tuple[str, ...], changes: 
     """How to go on is said only where something was begun, and `down`, which ends the whole lab, of `up` only."""
     script = (
         "from k8snetlab.cli import main\n"
-        "from k8snetlab.lab import client\n"
+        "from k8snetlab.client import client\n"
         "def interrupted(lab): raise KeyboardInterrupt\n"
         "client.Client.find = staticmethod(interrupted)\n"
         f"import sys; sys.argv = ['k8snetlab', *{verb!r}]; main.main()"
