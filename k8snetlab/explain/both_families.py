@@ -15,7 +15,7 @@ from k8snetlab.diagnose.paths import Broken
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.explain.wanted import Wanted
 from k8snetlab.kernel import iptables
-from k8snetlab.peers.remote import Afar
+from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.machine import read as read_machine
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.owners import Owners
@@ -24,11 +24,11 @@ from k8snetlab.trace.owners import Owners
 class World:
     """The kernel for both families, with what people call each namespace."""
 
-    def __init__(self, snapshot: Snapshot, paths: LabPaths, afar: Afar | None) -> None:
+    def __init__(self, snapshot: Snapshot, paths: LabPaths, remote: RemoteKernels | None) -> None:
         machine = read_machine(paths)
         here = machine.node if machine else ""
         self.families: list[Family] = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
-        self._kernels = {family: Namespaces(snapshot, paths, family, here, afar) for family in self.families}
+        self._kernels = {family: Namespaces(snapshot, paths, family, here, remote) for family in self.families}
         self.variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
         self.owners = Owners(snapshot, Wanted(snapshot))
         known = next(iter(self._kernels.values()))

@@ -27,7 +27,7 @@ from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.observing import observed
 from k8snetlab.explain.usual import usual_paths
-from k8snetlab.peers.remote import Afar
+from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.path import predict
 from k8snetlab.trace.way import end
@@ -45,25 +45,25 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def diagnose(
-    desired: Callable[[], Desired], paths: LabPaths, question: Question, tell: Tell, afar: Afar | None = None
+    desired: Callable[[], Desired], paths: LabPaths, question: Question, tell: Tell, remote: RemoteKernels | None = None
 ) -> Json:
     """{"findings": […], "closed": […], "notes": [sentences], "paths": {"walked", "broken", "tried"}, "seconds"}.
 
     `closed` is what manifests close on purpose, in the form of findings.
     A finding has "kind", "fault", "node", "object", "message", "consequence", "show", "mend", "owner", "source",
-    "explains", "paths". `desired` is asked again for a second look, which a lab under repair gets. `afar` are the other
-    machines of a lab that has them.
+    "explains", "paths". `desired` is asked again for a second look, which a lab under repair gets. `remote` reads the
+    kernels of other machines, in a lab that has them.
     """
     began = time.monotonic()
     now = desired()
     if question.node and now.snapshot:
         now.snapshot.node(question.node)
-    look = _Look(now, paths, question, tell, afar).done()
+    look = _Look(now, paths, question, tell, remote).done()
     if any(_unsettled(finding, now) for finding in look.findings):
         tell("a second look", 0, 0)
         time.sleep(SETTLE)
         first = {finding.identity for finding in look.findings}
-        look = _Look(desired(), paths, question, tell, afar).done()
+        look = _Look(desired(), paths, question, tell, remote).done()
         look.findings = [finding for finding in look.findings if finding.identity in first]
     return {
         "findings": [_shown(finding, look.machines) for finding in look.findings],
@@ -104,9 +104,9 @@ class _Look:
     """One look at everything."""
 
     def __init__(
-        self, desired: Desired, paths: LabPaths, question: Question, tell: Tell, afar: Afar | None = None
+        self, desired: Desired, paths: LabPaths, question: Question, tell: Tell, remote: RemoteKernels | None = None
     ) -> None:
-        self.desired, self.paths, self.question, self.tell, self.afar = desired, paths, question, tell, afar
+        self.desired, self.paths, self.question, self.tell, self.remote = desired, paths, question, tell, remote
         self.machines: list[str] = []
         self.findings: list[Finding] = []
         self.closed: list[Finding] = []
@@ -180,7 +180,7 @@ class _Look:
     # --- what the kernel holds --------------------------------------------------------------------------------------
 
     def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
-        kernel = World(snapshot, self.paths, self.afar)
+        kernel = World(snapshot, self.paths, self.remote)
         self.machines = kernel.machines
         found = [*beside, *drift.of_namespaces(snapshot, kernel, self.tell)]
         found += drift.of_rules(snapshot, kernel, self.tell)
@@ -210,10 +210,10 @@ class _Look:
 
     def _elsewhere(self, kernel: World) -> Iterator[Finding]:
         """What other machines find on their nodes."""
-        for node in kernel.elsewhere if self.afar else ():
-            assert self.afar is not None
+        for node in kernel.elsewhere if self.remote else ():
+            assert self.remote is not None
             try:
-                yield from self.afar.findings(node)
+                yield from self.remote.findings(node)
             except K8sNetLabError as error:
                 yield Finding(
                     "daemon",
@@ -260,7 +260,7 @@ class _Look:
         paths = [replace(path, origin=kernel.own_name(path.origin)) for path in here]
         routers = [] if snapshot.lab.spec.machines else [names.ROUTER]
         places = [(name, kernel.own_name(names.node_netns(snapshot.lab.name, name))) for name in routers + kernel.nodes]
-        found, self.tried, notes = observed(snapshot, self.paths, paths, places, self.tell, self.afar)
+        found, self.tried, notes = observed(snapshot, self.paths, paths, places, self.tell, self.remote)
         self.notes += notes
         return found
 

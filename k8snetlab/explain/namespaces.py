@@ -18,7 +18,7 @@ from k8snetlab.errors import DaemonError
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.packets import Watch
 from k8snetlab.kernel.survey import survey
-from k8snetlab.peers.remote import Afar, Seen
+from k8snetlab.peers.remote import RemoteKernels, Seen
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.state.paths import LabPaths
 
@@ -27,14 +27,14 @@ class Namespaces:
     """Each is read once, when it is first asked for. `places` are those that there should be.
 
     A namespace goes by one name on all machines: that of a node that is a machine is LAB.NODE here, though for its own
-    daemon it is "". `afar` reads those of other machines; without it, and in a lab of namespaces, all are read here.
+    daemon it is "". `remote` reads those of other machines; without it, and in a lab of namespaces, all are read here.
     """
 
     def __init__(
-        self, snapshot: Snapshot, paths: LabPaths, family: Family, here: str = "", afar: Afar | None = None
+        self, snapshot: Snapshot, paths: LabPaths, family: Family, here: str = "", remote: RemoteKernels | None = None
     ) -> None:
         lab = snapshot.lab
-        self._here, self._afar = names.node_netns(lab.name, here) if here else "", afar
+        self._here, self._remote = names.node_netns(lab.name, here) if here else "", remote
         self._lab, self._family, self._locks = lab.name, family, paths.xtables_locks
         self._variant = iptables.variant(lab.spec.proxy.iptables)
         self._views: dict[str, View] = {}
@@ -70,11 +70,11 @@ class Namespaces:
     def _survey(self, namespace: str) -> View:
         where = self.places[namespace]
         if node := self.node_of(namespace):
-            if self._afar is None:
+            if self._remote is None:
                 raise DaemonError(
                     f"{where.place} is on {node}, another machine: only this one's daemon could ask for it"
                 )
-            return self._afar.survey(node, namespace, self._family)
+            return self._remote.survey(node, namespace, self._family)
         lock, others = self._locks / where.place.replace("/", "."), [*map(self.own_name, self._beyond(where))]
         view = survey(self.own_name(namespace), where.place, where.kind, self._family, self._variant, lock, others)
         if not self._here:

@@ -18,7 +18,7 @@ from k8snetlab.explain.patience import patience
 from k8snetlab.kernel import netns, unmanaged
 from k8snetlab.kernel.shot import shoot
 from k8snetlab.kernel.unmanaged import Stranger
-from k8snetlab.peers.remote import Afar
+from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ def observed(
     usual: list[UsualPath],
     places: list[tuple[str, str]],
     tell: Callable[[str, int, int], None],
-    afar: Afar | None = None,
+    remote: RemoteKernels | None = None,
 ) -> tuple[list[Finding], int, list[str]]:
     """What real packets show that prediction did not; the number of paths tried; and notes on who shapes packets.
 
@@ -52,7 +52,7 @@ def observed(
             break
         tried += 1
         if not _heard(path):
-            found.append(_watched(snapshot, paths, path, shaping, afar))
+            found.append(_watched(snapshot, paths, path, shaping, remote))
     blamed = {f.object for f in found}
     notes: list[str] = []
     for node, where, stranger in shaping:
@@ -104,7 +104,7 @@ def _watched(
     paths: LabPaths,
     path: UsualPath,
     shaping: list[tuple[str, str, Stranger]],
-    afar: Afar | None,
+    remote: RemoteKernels | None,
 ) -> Finding:
     """Where a packet gets to, and what stands there."""
     source = path.words.split(" ", 1)[0]
@@ -113,7 +113,7 @@ def _watched(
     stops: list[str] = []
     devices: list[str] = []
     with contextlib.suppress(K8sNetLabError, KeyError):
-        answer = tracing.trace(snapshot, paths, question, afar)
+        answer = tracing.trace(snapshot, paths, question, remote)
         way = answer["ways"][answer["chosen"]]
         hops = [hop for hop in (*way["there"], *way["back"]) if hop["interface"]]
         missed = next((number for number, hop in enumerate(hops) if hop["seen"] is False), None)

@@ -31,7 +31,7 @@ from k8snetlab.explain.wanted import Wanted
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.packets import Frame, Watch
 from k8snetlab.kernel.shot import shoot
-from k8snetlab.peers.remote import Afar, aligned
+from k8snetlab.peers.remote import RemoteKernels, aligned
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.compare import Sighting, compare
 from k8snetlab.trace.owners import Owners
@@ -59,12 +59,12 @@ class Question(msgspec.Struct, frozen=True, rename={"source": "from", "target": 
     namespace: str = ""
 
 
-def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | None = None) -> Json:
+def trace(snapshot: Snapshot, paths: LabPaths, question: Question, remote: RemoteKernels | None = None) -> Json:
     """{"from", "fromNode", "to", "kind", "address", "port", "protocol", "ways": [Way…], "chosen", "observed", "note"}.
 
     `chosen` is the number of the way that was taken, or that is shown; `observed` {"fate", "agrees", "differences",
     "remark", "milliseconds", "error", "connections", "unwatched"} or None; `unwatched` says of machines why they did
-    not watch. `afar` are the other machines of a lab that has them. Raises NotFoundError, InputError, KernelError.
+    not watch. `remote` are the other machines of a lab that has them. Raises NotFoundError, InputError, KernelError.
     """
     if question.protocol not in PROTOCOLS:
         raise InputError(f"{question.protocol!r} cannot be traced", f"use {', '.join(PROTOCOLS)}")
@@ -76,12 +76,12 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question, afar: Afar | 
     place, target = find_place(snapshot, question.source), _target(snapshot, question)
     if not netns.exists(place.netns):
         raise NotFoundError(f"{place.name} has no network namespace (yet)", "`k8snetlab status` tells what is wrong")
-    kernel = Namespaces(snapshot, paths, family_of(target.address), afar.here if afar else "", afar)
+    kernel = Namespaces(snapshot, paths, family_of(target.address), remote.here if remote else "", remote)
     ways = _predicted(snapshot, kernel, place, target, question.protocol)
     chosen = _by_endpoint(ways, question.endpoint) if question.endpoint else 0
     observed: Json | None = None
     if not question.predictOnly:
-        ways, chosen, observed = _observed(snapshot, kernel, place, target, question.protocol, ways, afar)
+        ways, chosen, observed = _observed(snapshot, kernel, place, target, question.protocol, ways, remote)
     return {
         "from": place.name,
         "fromNode": place.node,
@@ -166,7 +166,7 @@ def _observed(
     target: Target,
     protocol: str,
     ways: tuple[Way, ...],
-    afar: Afar | None,
+    remote: RemoteKernels | None,
 ) -> tuple[tuple[Way, ...], int, Json]:
     passed = {hop.netns for way in ways for hop in way.hops} | {kernel.name_of(place.netns)}
     passed |= {where.netns for where in kernel.places.values() if where.kind != "pod"}
@@ -176,12 +176,12 @@ def _observed(
         if node := kernel.node_of(namespace):
             distant.setdefault(node, []).append(namespace)
     unwatched: dict[str, str] = {}
-    with afar.watch(distant, ports) if afar and distant else contextlib.nullcontext() as watching:
+    with remote.watch(distant, ports) if remote and distant else contextlib.nullcontext() as remote_watch:
         with Watch(kernel.present(passed), ports) as watch:
             shot = shoot(place.netns, target.address, target.port, protocol, PATIENCE)
             here = kernel.seen(watch)
-        there = watching.seen() if watching else {}
-        unwatched = watching.failed if watching else {}
+        there = remote_watch.seen() if remote_watch else {}
+        unwatched = remote_watch.failed if remote_watch else {}
     frames = aligned({"": here.frames} | {node: seen.frames for node, seen in there.items()}, "")
     made = [c for seen in (here, *there.values()) for c in seen.connections]
     blind = {namespace for namespace in passed if kernel.node_of(namespace) in unwatched}

@@ -31,8 +31,8 @@ class Seen(msgspec.Struct, frozen=True):
     connections: tuple[Connection, ...] = ()
 
 
-class Afar:
-    """The other machines, for a thread that is not the loop's. `here` is this machine's node."""
+class RemoteKernels:
+    """The kernels of other machines, for a thread that is not the loop's. `here` is this machine's node."""
 
     def __init__(self, remote: Remote, loop: asyncio.AbstractEventLoop) -> None:
         self._remote, self._loop = remote, loop
@@ -52,17 +52,17 @@ class Afar:
         return msgspec.msgpack.decode(self._get(node, f"{OWN}/findings"), type=list[Finding])
 
     @contextlib.contextmanager
-    def watch(self, namespaces: Mapping[str, Sequence[str]], ports: Collection[int]) -> Iterator[Watching]:
+    def watch(self, namespaces: Mapping[str, Sequence[str]], ports: Collection[int]) -> Iterator[RemoteWatch]:
         """Every machine watches its own of the namespaces, which `namespaces` holds by node, from now on."""
-        watching = Watching(self._loop)
+        watch = RemoteWatch(self._loop)
         for node, own in namespaces.items():
             query = urlencode({"namespace": own, "port": [*ports]}, doseq=True)
-            watching.begin(node, self._remote.lines(node, "POST", f"{OWN}/watch?{query}", watching.until_ended()))
+            watch.begin(node, self._remote.lines(node, "POST", f"{OWN}/watch?{query}", watch.until_ended()))
         try:
-            self._wait(watching.begun())
-            yield watching
+            self._wait(watch.begun())
+            yield watch
         finally:
-            self._wait(watching.close())
+            self._wait(watch.close())
 
     def _get(self, node: str, path: str) -> bytes:
         if silent := self._silent.get(node) or self._silent.get(""):
@@ -84,8 +84,8 @@ class Afar:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-class Watching:
-    """`seen` ends it. `failed` are the machines that do not watch, and why."""
+class RemoteWatch:
+    """A watch on several machines. `seen` ends it. `failed` are the machines that do not watch, and why."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

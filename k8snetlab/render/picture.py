@@ -111,7 +111,7 @@ def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
         services=tuple(
             _service(service, tuple(sorted(ends[service.key], key=order)), drawn, hurt) for service in services
         ),
-        alarms=tuple(dict.fromkeys([*(alarm.message for alarm in alarms), *_homeless(snapshot)])),
+        alarms=tuple(dict.fromkeys([*(alarm.message for alarm in alarms), *_unscheduled(snapshot)])),
     )
 
 
@@ -121,7 +121,7 @@ def _backend(vxlan: bool, vni: int, port: int, direct: bool) -> str:
     return f"VXLAN {vni}, UDP {port}, between " + ("nodes that share no link" if direct else "every two nodes")
 
 
-def _homeless(snapshot: Snapshot) -> Iterator[str]:
+def _unscheduled(snapshot: Snapshot) -> Iterator[str]:
     """Pods that no node has, and so no place in the picture."""
     for pod in snapshot.all(Pod).values():
         if not pod.spec.nodeName and not pod.ended:

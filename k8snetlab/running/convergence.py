@@ -95,7 +95,8 @@ class _Look(msgspec.Struct):
     failed: list[Pod]
     over: list[Pod]
     """Pods that have failed, or of which a container has ended, and is not started again, as restartPolicy asks."""
-    homeless: list[Pod]
+    orphaned: list[Pod]
+    """Pods bound to a node that has not joined yet, or has gone."""
     failing: list[AgentTask]
     paused: dict[str, list[Pod]]
 
@@ -119,14 +120,14 @@ class _Waiting:
             self._pace.look()
         silent = self._pace.silent if self._pace else {}
         failing = [t for t in tasks if t.state.failures >= PATIENCE and t.state.failed >= self._since]
-        refusing = [agent.name for agent in self._failing_afar()]
+        refusing = [agent.name for agent in self._failing_remotely()]
         broken = {*refusing, *(task.name for task in failing)}
         look = _Look(snapshot, None, [], [], [], [], [], failing, {})
         ready, misfits = 0, []
         for pod in pods:
             node = snapshot.get(Node, pod.spec.nodeName) if pod.spec.nodeName else None
             if pod.spec.nodeName and node is None and not pod.metadata.deletionTimestamp:
-                look.homeless.append(pod)
+                look.orphaned.append(pod)
             elif node and is_paused(node) and (pod.metadata.deletionTimestamp or not pod.ready):
                 look.paused.setdefault(node.name, []).append(pod)
             elif pod.spec.nodeName in silent or (pod.spec.nodeName in broken and not pod.ready):
@@ -165,17 +166,17 @@ class _Waiting:
         look.nodes = self._own.nodes(snapshot)
         awaited = [t for t in tasks if self._concerns(look, t) and not t.state.paused and t not in failing]
         behind = [t for t in awaited if not self._has(t)]
-        afar = [name for name in self._pace.behind if name not in refusing] if self._pace else []
+        remote = [name for name in self._pace.behind if name not in refusing] if self._pace else []
         if self._reached:
             look.reasons += [f"{t.name}: {t.state.error or 'its kernel is not in step yet'}" for t in behind]
-            look.reasons += [f"{name}: its kernel is not in step yet" for name in afar]
+            look.reasons += [f"{name}: its kernel is not in step yet" for name in remote]
             missing = self._agents.nodes.keys() ^ self._agents.local(snapshot) if look.nodes is None else ()
             look.reasons += [f"{name}: its agent comes or goes" for name in sorted(missing)]
             if self._pace and not look.reasons and snapshot.revision < self._pace.needed:
                 look.reasons.append("the store: what was written has not come back from it")
         known, machines = len([t for t in tasks if t.state.snapshot]), self._pace.machines if self._pace else 0
-        done = len(awaited) + machines - len(behind) - len(afar)
-        late = f"waiting for {', '.join(afar)}" if afar else "iptables in step with the Services"
+        done = len(awaited) + machines - len(behind) - len(remote)
+        late = f"waiting for {', '.join(remote)}" if remote else "iptables in step with the Services"
         look.progress = [
             _progress("nodes", known, len(tasks), "namespaces, links, routes"),
             _progress("pods", ready, len(pods), _cut(", ".join(pending), 60)),
@@ -199,15 +200,15 @@ class _Waiting:
         for pod in look.failed:
             message = f"pod {pod.namespace}/{pod.name}: {_why(pod)}"
             events.append({"type": "failed", "namespace": pod.namespace, "name": pod.name, "message": message})
-        for name in dict.fromkeys(pod.spec.nodeName for pod in look.homeless):
-            count = sum(pod.spec.nodeName == name for pod in look.homeless)
+        for name in dict.fromkeys(pod.spec.nodeName for pod in look.orphaned):
+            count = sum(pod.spec.nodeName == name for pod in look.orphaned)
             events.append(_warning(f"{count} pod{'s wait' if count > 1 else ' waits'} for {name} to join"))
         failures = [
             (task.name, task.state.error, task.state.hint, task.state.operation, task in look.failing)
             for task in self._agents.tasks
             if task in look.failing or task.state.failures >= PATIENCE
         ]
-        failures += [(a.name, a.error, a.hint, a.operation, True) for a in self._failing_afar()]
+        failures += [(a.name, a.error, a.hint, a.operation, True) for a in self._failing_remotely()]
         refused: K8sNetLabError | None = None
         for why in self._own.refused(look.snapshot):
             refused = refused or DaemonError(why, "`k8snetlab get events` shows it; it is tried again")
@@ -218,7 +219,7 @@ class _Waiting:
                 events.append(_warning(f"{name}: its agent fails: {error}" + (f" ({hint})" if hint else "")))
         return events, refused
 
-    def _failing_afar(self) -> list[Agent]:
+    def _failing_remotely(self) -> list[Agent]:
         return [agent for agent in self._pace.failing if agent.failures >= PATIENCE] if self._pace else []
 
     async def _settled(self) -> bool:

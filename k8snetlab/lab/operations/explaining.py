@@ -21,7 +21,7 @@ from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.kernel.packets import Watch
 from k8snetlab.lab.concern import afar, place_of
-from k8snetlab.peers.remote import Afar
+from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents, is_paused
 from k8snetlab.state.paths import LabPaths
@@ -93,7 +93,7 @@ class Explaining:
         yield msgspec.msgpack.encode(await asyncio.to_thread(kernel.__getitem__, namespace))
 
     async def watch(self, namespaces: list[str], ports: set[int], until: AsyncIterator[bytes]) -> AsyncIterator[Event]:
-        """For another machine's trace: {"type": "watching"}, and when `until` ends {"type": "seen"} and `afar.Seen`."""
+        """For another machine's trace: {"type": "watching"}, and {"type": "seen"} with `remote.Seen` after `until`."""
         here = self._remote.node if self._remote else ""
         kernel = Namespaces(self._cluster.snapshot, self._paths, "ipv4", here)
         with await asyncio.to_thread(Watch, kernel.present(namespaces), ports) as watch:
@@ -124,9 +124,9 @@ class Explaining:
         found = await asyncio.to_thread(diagnosing.findings_here, self._desired(), self._paths)
         yield msgspec.msgpack.encode(found)
 
-    def _beyond(self) -> Afar | None:
+    def _beyond(self) -> RemoteKernels | None:
         """The other machines, for a thread."""
-        return Afar(self._remote, asyncio.get_running_loop()) if self._remote else None
+        return RemoteKernels(self._remote, asyncio.get_running_loop()) if self._remote else None
 
     def _desired(self) -> Desired:
         """May be called from any thread: what it reads is replaced as a whole, never changed."""
