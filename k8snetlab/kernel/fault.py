@@ -18,7 +18,13 @@ import signal
 import sys
 from pathlib import Path
 
-_ROLES = {"__main__.py": "cli", "k8snetlab": "cli", "daemon.py": "daemon", "kubelet.py": "kubelet"}
+ROLES = {
+    "bin/k8snetlab": "cli",
+    "k8snetlab/__main__.py": "cli",
+    "k8snetlab/lab/daemon.py": "daemon",
+    "k8snetlab/kubelet/main.py": "kubelet",
+}
+"""By how the program's path (argv[0]) ends."""
 _count = itertools.count(1)
 _serial = ""
 
@@ -43,7 +49,7 @@ def armed() -> bool:
 def _told(file: Path) -> tuple[str, str]:
     """The number of this effect, and that of the one not to have; "" where another process is meant."""
     global _count, _serial
-    role = _ROLES.get(Path(sys.argv[0]).name, "")
+    role = next((role for program, role in ROLES.items() if sys.argv[0].endswith(program)), "")
     try:
         serial, meant, last = file.read_text().split()
     except (OSError, ValueError):

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from k8snetlab.kernel.fault import ROLES
+
+ROOT = Path(__file__).parents[2]
+DAEMON, KUBELET = "/opt/k8snetlab/lab/daemon.py", "/opt/k8snetlab/kubelet/main.py"
 PROGRAM = """
 import sys
 from k8snetlab.kernel import fault
@@ -19,7 +23,7 @@ for number in range(1, 5):
 """
 
 
-def effects(wanted: str, role: str = "daemon.py") -> tuple[int, int]:
+def effects(wanted: str, role: str = DAEMON) -> tuple[int, int]:
     """How many of four effects a process has, and its exit code."""
     environment = {**os.environ, "K8SNETLAB_FAULT": wanted}
     done = subprocess.run([sys.executable, "-c", PROGRAM, role], env=environment, capture_output=True, text=True)
@@ -32,7 +36,7 @@ def test_by_number_any_process_dies_before_that_effect() -> None:
     assert effects("9") == (4, 0)
 
 
-@pytest.mark.parametrize(("role", "had"), [("daemon.py", (1, -9)), ("kubelet.py", (4, 0)), ("other.py", (4, 0))])
+@pytest.mark.parametrize(("role", "had"), [(DAEMON, (1, -9)), (KUBELET, (4, 0)), ("other/main.py", (4, 0))])
 def test_by_file_only_the_role_dies_and_takes_the_order_away(tmp_path: Path, role: str, had: tuple[int, int]) -> None:
     order = tmp_path / "fault"
     order.write_text("1 daemon 2")
@@ -50,6 +54,11 @@ def test_without_an_order_or_with_nonsense_nobody_dies(tmp_path: Path) -> None:
 def test_each_effect_is_told_by_role_and_place(tmp_path: Path) -> None:
     order = tmp_path / "fault"
     order.write_text("1 none 0")
-    effects(str(order), "kubelet.py")
+    effects(str(order), KUBELET)
     seen = order.with_suffix(".seen").read_text().splitlines()
     assert len(seen) == 4 and all(line.startswith("kubelet ") for line in seen)
+
+
+def test_every_role_is_a_program_that_there_is() -> None:
+    assert set(ROLES.values()) == {"cli", "daemon", "kubelet"}
+    assert [program for program in ROLES if program.endswith(".py") and not (ROOT / program).exists()] == []
