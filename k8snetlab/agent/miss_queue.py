@@ -22,8 +22,8 @@ CROWD = 128
 entries) is one for the whole machine, and when it is full no first packet gets anywhere."""
 
 
-class Ear:
-    """The state that the responder keeps of a node; used by one thread at a time."""
+class MissQueue:
+    """What the responder keeps for a node; used by one thread at a time."""
 
     def __init__(self, node: str, inode: int, misses: Misses) -> None:
         self.node, self.inode, self.misses, self.fd = node, inode, misses, misses.fileno()
@@ -31,7 +31,7 @@ class Ear:
         self.resolutions: tuple[Resolution, ...] = ()
         self.known = Resolutions(())
         self.unknown: dict[tuple[int, bytes], tuple[float, float]] = {}
-        """When an address that nobody has was asked for last, and when it was last shown; the oldest question first."""
+        """When an address that nobody has was asked for last, and when it was last shown; the oldest first."""
         self.due: float | None = None
         """When (monotonic) to look at the tables."""
         self.looked = 0.0
@@ -41,7 +41,8 @@ class Ear:
         self._doomed: list[Miss] = []
         self._noted, self._unnoted = 0.0, 0
 
-    def lost(self) -> None:
+    def overrun(self) -> None:
+        """The socket lost misses: looks at the tables soon."""
         self.due = max(time.monotonic(), self.looked + RESYNC)
 
     def repeated(self, miss: Miss) -> bool:
@@ -54,7 +55,7 @@ class Ear:
         self._recent[key] = now
         return False
 
-    def wonders(self, miss: Miss) -> bool:
+    def remember(self, miss: Miss) -> bool:
         """Remembers an address that nobody has; whether to show it: not again within a second, and not in a crowd."""
         now, key = time.monotonic(), (miss.ifindex, miss.address)
         _, shown = self.unknown.pop(key, (0.0, 0.0))

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 
 import msgspec
 
-from k8snetlab.agent.miss_queue import Ear
+from k8snetlab.agent.miss_queue import MissQueue
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.resolution import Found, Resolution, Resolutions
 from k8snetlab.errors import K8sNetLabError
@@ -37,7 +37,7 @@ class Answer(msgspec.Struct, frozen=True):
     """What the kernel asked (`miss` is L3 or L2) and was told: `lladdr` and `dst` as in the store at `key`.
 
     Without `key` nobody knows the address, and nothing was told. `state` is that of the entry that was asked about,
-    `microseconds` the time from hearing the question to having answered it, `time` in epoch seconds; `error` is why
+    `microseconds` the time from receiving the question to having answered it, `time` in epoch seconds; `error` is why
     the kernel refused the answer.
     """
 
@@ -60,7 +60,7 @@ class MissResponder:
     def __init__(self, supervisor: Supervisor | None = None) -> None:
         self._supervisor = supervisor or Supervisor()
         self._lock = threading.Lock()
-        self._ears: dict[str, Ear] = {}
+        self._queues: dict[str, MissQueue] = {}
         self._muted: set[str] = set()
         self._listeners: list[Callable[[Answer], None]] = []
         self._poll: select.epoll | None = None
@@ -78,27 +78,27 @@ class MissResponder:
             return
         inode = netns.inode(desired.name)
         with self._lock:
-            ear = self._ears.get(node)
-            if node in self._muted or (ear and ear.inode == inode and ear.resolutions == desired.resolutions):
+            queue = self._queues.get(node)
+            if node in self._muted or (queue and queue.inode == inode and queue.resolutions == desired.resolutions):
                 return
             self._start()
-            if ear is None or ear.inode != inode:
+            if queue is None or queue.inode != inode:
                 self._drop(node)
-                ear = self._ears[node] = Ear(node, inode, Misses(desired.name))
-                self._register(ear)
-            ear.devices, ear.resolutions = devices, desired.resolutions
-            ear.known = Resolutions(desired.resolutions)
-            ear.unknown.clear()
-            ear.due = 0.0
+                queue = self._queues[node] = MissQueue(node, inode, Misses(desired.name))
+                self._register(queue)
+            queue.devices, queue.resolutions = devices, desired.resolutions
+            queue.known = Resolutions(desired.resolutions)
+            queue.unknown.clear()
+            queue.due = 0.0
         self._ring()
 
     def leave(self, node: str) -> None:
-        """The node's misses are heard no more; what they were answered with stays."""
+        """The node's misses are received no more; what they were answered with stays."""
         with self._lock:
             self._drop(node)
 
     def mute(self, node: str) -> None:
-        """As `leave`, and whoever wants to `attend` to it is not heeded until `unmute`."""
+        """As `leave`, and whoever wants to `attend` to it is refused until `unmute`."""
         with self._lock:
             self._muted.add(node)
             self._drop(node)
@@ -120,7 +120,7 @@ class MissResponder:
         """Ends the thread; what the kernel was told stays."""
         with self._lock:
             thread, self._thread = self._thread, None
-            for node in list(self._ears):
+            for node in list(self._queues):
                 self._drop(node)
         if thread is not None and self._poll is not None:
             self._ring()
@@ -154,98 +154,104 @@ class MissResponder:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._bell)
         with self._lock:
-            for ear in list(self._ears.values()):
-                if ear.fd in ready:
-                    self._guarded(self._hear, ear)
+            for queue in list(self._queues.values()):
+                if queue.fd in ready:
+                    self._guarded(self._receive, queue)
             return self._overdue()
 
     def _overdue(self) -> float | None:
         """What is to be done by the clock; the seconds until there is more of it."""
         now, waits = time.monotonic(), []
-        for ear in list(self._ears.values()):
-            if ear.due is not None and ear.due <= now:
-                ear.due = None
-                self._guarded(self._resync, ear)
-            if ear.resting is not None and ear.resting <= now:
-                ear.resting = None
-                self._register(ear)
-            waits += [at for at in (ear.due, ear.resting) if at is not None]
+        for queue in list(self._queues.values()):
+            if queue.due is not None and queue.due <= now:
+                queue.due = None
+                self._guarded(self._resync, queue)
+            if queue.resting is not None and queue.resting <= now:
+                queue.resting = None
+                self._register(queue)
+            waits += [at for at in (queue.due, queue.resting) if at is not None]
         return max(min(waits) - now, 0.0) if waits else None
 
-    def _guarded(self, work: Callable[[Ear], None], ear: Ear) -> None:
+    def _guarded(self, work: Callable[[MissQueue], None], queue: MissQueue) -> None:
         """One node's trouble is not the others'."""
         try:
-            work(ear)
+            work(queue)
         except (K8sNetLabError, OSError) as error:
-            log.warning("misses of %s: %s", ear.node, error)
-            ear.due = time.monotonic() + RETRY
+            log.warning("misses of %s: %s", queue.node, error)
+            queue.due = time.monotonic() + RETRY
         except Exception:
-            log.exception("misses of %s", ear.node)
-            ear.due = time.monotonic() + RETRY
+            log.exception("misses of %s", queue.node)
+            queue.due = time.monotonic() + RETRY
 
-    def _hear(self, ear: Ear) -> None:
+    def _receive(self, queue: MissQueue) -> None:
         answered = False
         for _ in range(BATCH):
             try:
-                miss = ear.misses.hear()
+                miss = queue.misses.receive()
             except MissesLost:
-                ear.lost()
+                queue.overrun()
                 continue
             if miss is None:
                 break
-            answered = self._consider(ear, miss) or answered
+            answered = self._consider(queue, miss) or answered
         else:
             if not answered:
-                self._unregister(ear)
-                ear.resting = time.monotonic() + REST
-        ear.forget()
+                self._unregister(queue)
+                queue.resting = time.monotonic() + REST
+        queue.forget()
 
-    def _resync(self, ear: Ear) -> None:
+    def _resync(self, queue: MissQueue) -> None:
         """Looks for itself instead of listening: at what waits, and at whether what was told still holds."""
-        ear.looked = time.monotonic()
+        queue.looked = time.monotonic()
         vteps = set()
-        for entry in ear.misses.entries():
+        for entry in queue.misses.entries():
             if entry.state in ("INCOMPLETE", "PROBE"):
-                self._consider(ear, entry)
+                self._consider(queue, entry)
             elif entry.lladdr:
                 vteps.add((entry.ifindex, entry.lladdr))
         for ifindex, lladdr in vteps:
-            if found := ear.known.vtep(ear.misses.device(ifindex), lladdr):
-                ear.misses.answer(Miss("L2", ifindex, lladdr, ""), found.lladdr, found.dst)
-        ear.misses.refusal()  # a device that went meanwhile has taken its entries along
-        ear.forget()
+            if found := queue.known.vtep(queue.misses.device(ifindex), lladdr):
+                queue.misses.answer(Miss("L2", ifindex, lladdr, ""), found.lladdr, found.dst)
+        queue.misses.refusal()  # a device that went meanwhile has taken its entries along
+        queue.forget()
 
-    def _consider(self, ear: Ear, miss: Miss) -> bool:
+    def _consider(self, queue: MissQueue, miss: Miss) -> bool:
         """Answers where there is an answer; whether there was."""
         began = time.perf_counter_ns()
-        device = ear.misses.device(miss.ifindex)
-        if device not in ear.devices:
+        device = queue.misses.device(miss.ifindex)
+        if device not in queue.devices:
             return False
-        find = ear.known.address if miss.kind == "L3" else ear.known.vtep
+        find = queue.known.address if miss.kind == "L3" else queue.known.vtep
         found = find(device, miss.address)
         if found is None:
-            if ear.wonders(miss):
-                self._tell(ear, device, miss)
-            ear.note(f"{device} asks for {_text(miss.address)}, which no node has")
+            if queue.remember(miss):
+                self._tell(queue, device, miss)
+            queue.note(f"{device} asks for {_text(miss.address)}, which no node has")
             return False
-        if not ear.repeated(miss):
-            ear.misses.answer(miss, found.lladdr, found.dst)
+        if not queue.repeated(miss):
+            queue.misses.answer(miss, found.lladdr, found.dst)
             took = (time.perf_counter_ns() - began) / 1000
-            error = ear.misses.refusal()
-            self._tell(ear, device, miss, found, took, error)
+            error = queue.misses.refusal()
+            self._tell(queue, device, miss, found, took, error)
             if error:
-                ear.note(f"{device} asks for {_text(miss.address)} and refuses the answer: {error}")
+                queue.note(f"{device} asks for {_text(miss.address)} and refuses the answer: {error}")
         return True
 
     def _tell(
-        self, ear: Ear, device: str, miss: Miss, found: Found | None = None, microseconds: float = 0.0, error: str = ""
+        self,
+        queue: MissQueue,
+        device: str,
+        miss: Miss,
+        found: Found | None = None,
+        microseconds: float = 0.0,
+        error: str = "",
     ) -> None:
         if not self._listeners:
             return
         address, known = _text(miss.address), found.resolution if found else Resolution("", "", "", "", "")
         answer = Answer(
             time=time.time(),
-            node=ear.node,
+            node=queue.node,
             device=device,
             miss=miss.kind,
             address=address,
@@ -259,19 +265,19 @@ class MissResponder:
         for listener in self._listeners:
             listener(answer)
 
-    def _register(self, ear: Ear) -> None:
+    def _register(self, queue: MissQueue) -> None:
         assert self._poll is not None
-        self._poll.register(ear.fd, select.EPOLLIN)
+        self._poll.register(queue.fd, select.EPOLLIN)
 
-    def _unregister(self, ear: Ear) -> None:
+    def _unregister(self, queue: MissQueue) -> None:
         assert self._poll is not None
-        if ear.resting is None:
-            self._poll.unregister(ear.fd)
+        if queue.resting is None:
+            self._poll.unregister(queue.fd)
 
     def _drop(self, node: str) -> None:
-        if ear := self._ears.pop(node, None):
-            self._unregister(ear)
-            ear.misses.close()
+        if queue := self._queues.pop(node, None):
+            self._unregister(queue)
+            queue.misses.close()
 
     def _ring(self) -> None:
         os.eventfd_write(self._bell, 1)

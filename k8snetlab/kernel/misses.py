@@ -61,11 +61,11 @@ class Miss(NamedTuple):
 
 
 class Misses:
-    """Hears and answers the misses of one namespace. Its sockets stay there; use it from one thread at a time.
+    """Receives and answers the misses of one namespace. Its sockets stay there; use it from one thread at a time.
 
-    One socket with NETLINK_LISTEN_ALL_NSID would hear every namespace that has an id in its own, but each needs another
-    one for the answers, and a flood in one node would overrun the ear of all. It is no quicker: 12 µs from a packet to
-    its answer, with 20 namespaces, either way.
+    One socket with NETLINK_LISTEN_ALL_NSID would receive from every namespace that has an id in its own, but each needs
+    another one for the answers, and a flood in one node would overrun the buffer for all. It is no quicker: 12 µs from
+    a packet to its answer, with 20 namespaces, either way.
     Raises NotFoundError when there is no such namespace.
     """
 
@@ -73,26 +73,26 @@ class Misses:
         self.namespace = namespace
         self._names: dict[int, str] = {}
         with netns.inside(namespace):
-            self._ear = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
-            self._mouth = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
+            self._notifications = _socket()
+            self._requests = _socket()
         self._dumps = Netlink(namespace)
-        filter.only_questions(self._ear)
-        self._ear.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-        self._ear.bind((0, 1 << _RTNLGRP_NEIGH - 1))
-        self._mouth.bind((0, 0))
+        filter.only_questions(self._notifications)
+        self._notifications.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        self._notifications.bind((0, 1 << _RTNLGRP_NEIGH - 1))
+        self._requests.bind((0, 0))
 
     def fileno(self) -> int:
-        """Readable when there is something to `hear`."""
-        return self._ear.fileno()
+        """Readable when there is something to `receive`."""
+        return self._notifications.fileno()
 
     def close(self) -> None:
-        for sock in (self._ear, self._mouth, self._dumps):
+        for sock in (self._notifications, self._requests, self._dumps):
             sock.close()
 
-    def hear(self) -> Miss | None:
+    def receive(self) -> Miss | None:
         """The next miss, None when there is none. Raises MissesLost when some were lost since the last one."""
         try:
-            return decode(self._ear.recv(1024))
+            return decode(self._notifications.recv(1024))
         except BlockingIOError:
             return None
         except OSError as error:
@@ -113,7 +113,7 @@ class Misses:
         """The name of the device, "" when it has gone; the name it had when it was first asked for."""
         if ifindex not in self._names:
             with contextlib.suppress(OSError):
-                named = fcntl.ioctl(self._ear, _SIOCGIFNAME, struct.pack("16si20x", b"", ifindex))
+                named = fcntl.ioctl(self._notifications, _SIOCGIFNAME, struct.pack("16si20x", b"", ifindex))
                 self._names[ifindex] = named[:16].rstrip(b"\0").decode()
         return self._names.get(ifindex, "")
 
@@ -126,13 +126,13 @@ class Misses:
         message = _fdb(miss.ifindex, lladdr, dst)
         if miss.kind == "L3":
             message += _neighbour(RTM_NEWNEIGH, _NEW, miss, NUD["REACHABLE"], _LLADDR % lladdr)
-        self._mouth.send(message)  # the kernel has acted when this returns
+        self._requests.send(message)  # the kernel has acted when this returns
 
     def refusal(self) -> str:
         """Why the kernel refused something it was told since the last time, or ""; it is silent about what it does."""
         reason = ""
         with contextlib.suppress(BlockingIOError):
-            while said := self._mouth.recv(1024):
+            while said := self._requests.recv(1024):
                 reason = reason or os.strerror(-_ERROR.unpack_from(said, _HEADER.size)[0])
         return reason
 
@@ -140,7 +140,7 @@ class Misses:
         """Delete the neighbours that are asked for; what waits for them is told that the host is unreachable."""
         for start in range(0, len(misses), 64):
             batch = misses[start : start + 64]
-            self._mouth.send(b"".join(_neighbour(RTM_DELNEIGH, NLM_F_REQUEST, miss, 0, b"") for miss in batch))
+            self._requests.send(b"".join(_neighbour(RTM_DELNEIGH, NLM_F_REQUEST, miss, 0, b"") for miss in batch))
         self.refusal()  # one that has gone by itself is none the worse
 
 
@@ -149,6 +149,10 @@ class MissesLost(Exception):
 
 
 _STATES = {number: name for name, number in NUD.items()}
+
+
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
 
 
 def decode(message: bytes) -> Miss | None:
