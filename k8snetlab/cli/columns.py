@@ -24,7 +24,7 @@ from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, LabelSelectorRequirement, Object
 from k8snetlab.api.pod_state import last_restart, restart_count, shown_ready, shown_status
-from k8snetlab.cli.views import age
+from k8snetlab.cli.ages import age
 
 NONE, UNSET, UNKNOWN, PENDING = "<none>", "<unset>", "<unknown>", "<pending>"
 SHOWN = 3

@@ -49,7 +49,7 @@ def _text(item: Mapping[str, Any]) -> str:
 
 
 def _state(item: Mapping[str, Any]) -> str:
-    from k8snetlab.cli.views import duration
+    from k8snetlab.cli.ages import duration
 
     if not item["holder"]:
         return "nobody holds it: the lease has expired, or is not taken yet"

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from k8snetlab.cli import screen
-from k8snetlab.cli.probe import end
+from k8snetlab.cli.probed import end
 from k8snetlab.wording import counted
 
 WIDE = 120

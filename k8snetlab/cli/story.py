@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import typer
-from rich.console import Console
 from rich.text import Text
 
-from k8snetlab.cli import screen
 from k8snetlab.wording import counted
 
 Json = Mapping[str, Any]
@@ -33,18 +30,6 @@ FATES = {
     "unreachable": "unreachable (no route, or told so by ICMP)",
     "lost": "lost: nothing is heard of it",
 }
-
-
-def tell(answer: Json, verbose: bool = False) -> None:
-    """Prints the story, in short or whole."""
-    from k8snetlab.cli import summed
-
-    console, width = Console(highlight=False, soft_wrap=True), screen.columns()
-    for line, hang in lines_hung(answer) if verbose else summed.lines(answer):
-        with console.capture() as caught:
-            console.print(line, end="")
-        for part in screen.fold(caught.get(), width, hang):
-            typer.echo(part)
 
 
 def lines_hung(answer: Json) -> Iterator[tuple[Text, int]]:

@@ -105,6 +105,6 @@ def _seconds(text: str) -> float:
 def _when(expires: float) -> str:
     import time
 
-    from k8snetlab.cli.views import duration
+    from k8snetlab.cli.ages import duration
 
     return f"in {duration(expires - time.time())}" if expires else "never"

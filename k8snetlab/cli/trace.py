@@ -23,7 +23,7 @@ from k8snetlab.cli.options import (
     print_json,
     write,
 )
-from k8snetlab.cli.probe import split_target
+from k8snetlab.cli.targets import split_target
 from k8snetlab.errors import InputError
 
 FORMS = ("json", "svg", "mermaid")
@@ -93,9 +93,7 @@ def trace(
     for file in filter(None, (svg, form.file)):
         write(file, _drawn(answer, "svg" if file is svg else form.name))
     if form.file or form.name == "text":
-        from k8snetlab.cli import story
-
-        story.tell(answer, verbose=verbose)
+        _tell(answer, verbose)
     elif form.name == "json":
         print_json(answer)
     else:
@@ -104,6 +102,20 @@ def trace(
     fate = observed["fate"] if observed else answer["ways"][answer["chosen"]]["fate"]
     if fate != "answered" or (observed and not observed["agrees"]):
         raise typer.Exit(1)
+
+
+def _tell(answer: dict[str, Any], verbose: bool) -> None:
+    """Prints the story, in short or whole."""
+    from rich.console import Console
+
+    from k8snetlab.cli import screen, story, summed
+
+    console, width = Console(highlight=False, soft_wrap=True), screen.columns()
+    for line, hang in story.lines_hung(answer) if verbose else summed.lines(answer):
+        with console.capture() as caught:
+            console.print(line, end="")
+        for part in screen.fold(caught.get(), width, hang):
+            typer.echo(part)
 
 
 def _drawn(answer: dict[str, Any], form: str) -> str:

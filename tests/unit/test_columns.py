@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.cli.ages import duration
 from k8snetlab.cli.columns import columns_of
-from k8snetlab.cli.views import duration, objects
+from k8snetlab.cli.views import objects
 
 
 def row(kind: str, wide: bool = False, **fields: Any) -> dict[str, str]:

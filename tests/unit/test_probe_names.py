@@ -6,7 +6,7 @@ import pytest
 import world
 
 from k8snetlab.api.core import Pod, Service
-from k8snetlab.cli.probe import line
+from k8snetlab.cli.probed import line
 from k8snetlab.errors import NotFoundError
 from k8snetlab.explain.probe import find_place, find_targets, no_echo, targets, within
 
