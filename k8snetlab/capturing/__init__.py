@@ -1,1 +1,3 @@
 """The filter language of `capture` and pcapng: pure."""
+
+__all__ = ["expression", "pcapng", "predicates"]

@@ -3,4 +3,21 @@
 from k8snetlab.controllers.changes import Context
 from k8snetlab.controllers.reconcile import Bug, Outcome, Write, reconcile, work_out
 
-__all__ = ["Bug", "Context", "Outcome", "Write", "reconcile", "work_out"]
+__all__ = [
+    "Bug",
+    "Context",
+    "Outcome",
+    "Write",
+    "admission",
+    "correlation",
+    "deployments",
+    "identity",
+    "lost",
+    "namespaces",
+    "nodes",
+    "reconcile",
+    "rejection",
+    "replica_sets",
+    "subnets",
+    "work_out",
+]

@@ -1,1 +1,15 @@
 """Kernel nouns as values: what a network namespace holds, and the difference between two such states."""
+
+__all__ = [
+    "delta",
+    "families",
+    "links",
+    "names",
+    "netns",
+    "operations",
+    "packet",
+    "resolution",
+    "routing",
+    "rules",
+    "view",
+]

@@ -1,1 +1,15 @@
 """Findings: what is wrong with a network, from values alone."""
+
+__all__ = [
+    "emptiness",
+    "events",
+    "finding",
+    "links",
+    "objects",
+    "paths",
+    "pods",
+    "rules",
+    "tables",
+    "unmanaged",
+    "verdict",
+]

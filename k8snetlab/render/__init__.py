@@ -1,1 +1,15 @@
 """From objects to the dataplane of a node."""
+
+__all__ = [
+    "canvas",
+    "hostports",
+    "node",
+    "overlay",
+    "picture",
+    "picture_svg",
+    "picture_text",
+    "pods",
+    "proxy",
+    "subnet_env",
+    "underlay",
+]

@@ -1,1 +1,3 @@
 """What of a lab is on this machine besides its network: paths, the ledger, processes, its store's place."""
+
+__all__ = ["held", "labs", "ledger", "machine", "paths", "rights", "store_spec", "turn"]

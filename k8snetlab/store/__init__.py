@@ -1,1 +1,3 @@
 """The shared store: one protocol, kept in SQLite inside the daemon or in etcd."""
+
+__all__ = ["bootstrap", "informer", "open", "pki", "protocol", "served", "serving", "tokens"]

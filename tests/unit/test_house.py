@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,32 @@ def test_the_tool_is_content(command: tuple[str, ...]) -> None:
     tool, *arguments = command
     run = subprocess.run([BIN / tool, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_a_face_names_what_is_imported_from_outside_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from tools.faces import FacesContract
+
+    for name, text in {
+        "house/__init__.py": "",
+        "house/low/__init__.py": '__all__ = ["shown", "unused"]',
+        "house/low/shown.py": "from house.low import inner",
+        "house/low/unused.py": "",
+        "house/low/inner.py": "",
+        "house/high.py": "from house.low import inner, shown",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    graph = grimp.build_graph("house", cache_dir=None)
+    check = FacesContract("faces", {}, {"root": "house"}).check(graph, verbose=False)
+    assert check.metadata["problems"] == [
+        "house.low does not show inner, imported by house.high: its __all__ must name it",
+        "house.low shows unused, imported by nobody outside: take it from its __all__",
+    ]
 
 
 def test_no_room_is_a_drawer_for_odds_and_ends() -> None:

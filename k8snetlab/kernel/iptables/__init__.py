@@ -19,7 +19,7 @@ from k8snetlab.kernel.iptables.tables import Iptables, Variant
 LOCKFILE = Path("/run/xtables.lock")
 _UNTOUCHED = 1
 """nf_tables' generation in a new namespace."""
-__all__ = ["Iptables", "Variant", "beside", "held", "mixed", "open", "variant"]
+__all__ = ["Iptables", "Variant", "beside", "command", "held", "legacy", "mixed", "open", "saved", "variant"]
 
 
 def variant(wanted: str = "") -> Variant:

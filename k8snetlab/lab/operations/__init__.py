@@ -20,3 +20,6 @@ class Operations:
     places: Places
     standing: Standing
     tables: Tables
+
+
+__all__ = ["changing", "explaining", "places", "standing", "tables"]

@@ -20,7 +20,11 @@ __all__ = [
     "ProxyRules",
     "Settings",
     "Shared",
+    "endpoints",
     "health_checks",
+    "ports",
     "render_payload",
+    "service",
+    "settings",
     "stale_udp",
 ]
