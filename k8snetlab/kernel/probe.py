@@ -1,8 +1,8 @@
-"""Knocking at another machine's VXLAN port, and everything that comes back.
+"""Probes another machine's VXLAN port, and collects everything that comes back.
 
-One datagram says it all. For a kernel with a VXLAN device it is an echo request in a tunnel, with this machine's own
-address as the inner source, so that the answer comes back outside the tunnel; for another `knock` on that machine it
-is a word that says whose knocks are heard there; for a machine without either, something to refuse.
+One datagram does it all. A kernel with a VXLAN device takes it for an echo request in a tunnel; the inner source is
+this machine's own address, so the answer comes back outside the tunnel. Another `probe` on that machine reads in it
+whose probes have arrived here. A machine without either refuses it.
 Source: RFC 7348 (VXLAN), RFC 792 and 4443 (ICMP); net/ipv4/udp.c, net/ipv4/netfilter/nf_reject_ipv4.c.
 """
 
@@ -26,8 +26,9 @@ from k8snetlab.kernel.shot import checksum
 Answer = Literal["", "closed", "prohibited", "unreachable", "denied"]
 """Nothing; port unreachable; administratively prohibited; host or network unreachable; our own kernel did not send."""
 PAUSE = 0.25
-"""Seconds between two knocks; 2 where they are refused: a kernel refuses 6 at once and then 1 a second."""
+"""Seconds between two probes; 2 where they are refused: a kernel refuses 6 at once and then 1 a second."""
 _MAGIC = b"k8snetlab knocks"
+"""What the probes of every version carry."""
 _INNER_MAC = bytes.fromhex("ffffffffffff 02006b386e6c")
 _TRACEROUTE = range(33434, 33524)
 """Ports that nobody listens on and that firewalls tend to leave open."""
@@ -46,13 +47,14 @@ class Reply(msgspec.Struct, frozen=True):
     by: str = ""
 
 
-class Heard(msgspec.Struct, frozen=True):
-    """What came back of all the knocks.
+class Replies(msgspec.Struct, frozen=True):
+    """What came back of all the probes.
 
     `source` is this machine's address on the way to the peer. `listened`: the port was free here. `port`, `torn` and
     `other` are the replies for the VXLAN port, for the same with a datagram that only a firewall answers (its length is
     wrong: UDP drops it, REJECT does not look) and for some other port. `ping`: the peer answers pings; `tunnel`: it
-    answers the ping inside the tunnel. `knocks`: the peer's own knocks arrive here; `heard`: they say that ours arrive.
+    answers the ping inside the tunnel. `probed`: the peer's own probes arrive here; `acknowledged`: they say that
+    ours arrive.
     """
 
     source: str
@@ -62,18 +64,18 @@ class Heard(msgspec.Struct, frozen=True):
     other: Reply = Reply()
     ping: bool = False
     tunnel: bool = False
-    knocks: bool = False
-    heard: bool = False
+    probed: bool = False
+    acknowledged: bool = False
 
 
-def knock(peer: str, port: int, vni: int, wait: float) -> Heard:
-    """Knocks until both ways are known, or for `wait` seconds. Needs CAP_NET_RAW."""
+def probe(peer: str, port: int, vni: int, wait: float) -> Replies:
+    """Probes until both ways are known, or for `wait` seconds. Needs CAP_NET_RAW."""
     try:
         source = _source(peer, port)
     except OSError as error:
-        return Heard("", port=Reply(_NOT_SENT.get(error.errno or 0, "unreachable")))
-    with _Knocker(source, peer, port, vni) as knocker:
-        return knocker.run(wait)
+        return Replies("", port=Reply(_NOT_SENT.get(error.errno or 0, "unreachable")))
+    with _Prober(source, peer, port, vni) as prober:
+        return prober.run(wait)
 
 
 def _source(peer: str, port: int) -> str:
@@ -82,7 +84,7 @@ def _source(peer: str, port: int) -> str:
         return str(asker.getsockname()[0])
 
 
-class _Knocker:
+class _Prober:
     def __init__(self, source: str, peer: str, port: int, vni: int) -> None:
         self.source, self.peer, self.port, self.vni = source, peer, port, vni
         self.six = ":" in peer
@@ -90,7 +92,7 @@ class _Knocker:
         self.replies: dict[str, Reply] = {}
         self.echoes: set[int] = set()
         self.rounds = self.torn = 0
-        self.token, self.theirs, self.heard = secrets.token_bytes(8), bytes(8), False
+        self.token, self.theirs, self.acknowledged = secrets.token_bytes(8), bytes(8), False
         self.ids = {"tunnel": secrets.randbelow(0x7FFF), "ping": secrets.randbelow(0x7FFF) + 0x8000}
         with contextlib.ExitStack() as stack:
             self.main = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
@@ -115,18 +117,18 @@ class _Knocker:
                 self.selector.register(sock, selectors.EVENT_READ)
             self._stack = stack.pop_all()
 
-    def __enter__(self) -> _Knocker:
+    def __enter__(self) -> _Prober:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def run(self, wait: float) -> Heard:
+    def run(self, wait: float) -> Replies:
         deadline = time.monotonic() + wait
         while not self._known() and time.monotonic() < deadline:
             self._send()
             self._listen(min(time.monotonic() + self._pause(), deadline))
-        if self.heard:  # may the other side know it too
+        if self.acknowledged:  # so that the other side knows it too
             self._send()
         return self._summary()
 
@@ -134,7 +136,7 @@ class _Knocker:
         """Whether waiting cannot tell more."""
         final = self._answer("port") not in ("", "closed") or self._answer("torn") != ""
         refused = self._answer("port") == "closed" and self.torn > 1 and not self.listened
-        return final or refused or self.heard or self.ids["tunnel"] in self.echoes
+        return final or refused or self.acknowledged or self.ids["tunnel"] in self.echoes
 
     def _pause(self) -> float:
         return 8 * PAUSE if self._answer("port") == "closed" and self.torn > 1 else PAUSE
@@ -142,8 +144,8 @@ class _Knocker:
     def _answer(self, what: str) -> Answer:
         return self.replies.get(what, Reply()).answer
 
-    def _summary(self) -> Heard:
-        return Heard(
+    def _summary(self) -> Replies:
+        return Replies(
             self.source,
             self.listened,
             port=self.replies.get("port", Reply()),
@@ -151,22 +153,22 @@ class _Knocker:
             other=self.replies.get("other", Reply()),
             ping=self.ids["ping"] in self.echoes,
             tunnel=self.ids["tunnel"] in self.echoes,
-            knocks=bool(self.theirs.strip(b"\0")),
-            heard=self.heard,
+            probed=bool(self.theirs.strip(b"\0")),
+            acknowledged=self.acknowledged,
         )
 
     # --- out --------------------------------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        """A knock, and as much else as is not yet known: the peer's kernel does not refuse any number of datagrams."""
+        """A probe, and as much else as is not yet known: the peer's kernel does not refuse any number of datagrams."""
         word = _MAGIC + self.token + self.theirs
-        with self._noting("port"):
+        with self._recording("port"):
             self.main.sendto(self._encapsulated(self._echo(self.ids["tunnel"], word)), (self.peer, self.port))
         if self.ids["ping"] not in self.echoes:
             with contextlib.suppress(OSError):
                 self.icmp.sendto(self._echo(self.ids["ping"], b""), (self.peer, 0))
             if self.rounds in (1, 2, 3) and not self._answer("port"):
-                with self._noting("other"):
+                with self._recording("other"):
                     self.other.sendto(b"k8snetlab doctor", (self.peer, self.unlikely))
         if self._answer("port") == "closed":
             self._send_torn()
@@ -179,7 +181,7 @@ class _Knocker:
                 self.raw.sendto(self._torn(), (self.peer, 0))
 
     @contextlib.contextmanager
-    def _noting(self, what: str) -> Iterator[None]:
+    def _recording(self, what: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -225,20 +227,20 @@ class _Knocker:
                 with contextlib.suppress(OSError, struct.error, IndexError):
                     data, (sender, *_) = key.fileobj.recvfrom(2048)  # type: ignore[union-attr]
                     if key.fileobj is self.main:
-                        self._knocked(data, sender)
+                        self._take_probe(data, sender)
                     else:
-                        self._told(data if self.six else data[(data[0] & 15) * 4 :], sender)
+                        self._take_icmp(data if self.six else data[(data[0] & 15) * 4 :], sender)
 
-    def _knocked(self, data: bytes, sender: str) -> None:
+    def _take_probe(self, data: bytes, sender: str) -> None:
         start = 8 + 14 + (40 if self.six else 20) + 8
         magic, theirs, ours = data[start : start + 16], data[start + 16 : start + 24], data[start + 24 : start + 32]
         if ip_address(sender) == ip_address(self.peer) and magic == _MAGIC and theirs != self.token:
             new = theirs != self.theirs
-            self.theirs, self.heard = theirs, self.heard or ours == self.token
+            self.theirs, self.acknowledged = theirs, self.acknowledged or ours == self.token
             if new:
                 self._send()
 
-    def _told(self, message: bytes, sender: str) -> None:
+    def _take_icmp(self, message: bytes, sender: str) -> None:
         kind, code = message[0], message[1]
         if kind == (129 if self.six else 0):
             if sender == self.peer:

@@ -16,7 +16,7 @@ from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.iptables.matching import Host, Packet, TraceError
 from k8snetlab.iptables.syntax import TARGETS, RuleSyntaxError, Target, parse
 from k8snetlab.kernel.iptables import Variant
-from k8snetlab.kernel.probe import Heard, knock
+from k8snetlab.kernel.probe import Replies, probe
 from k8snetlab.kernel.survey import survey
 from k8snetlab.trace.tracer import Outcome, trace
 
@@ -69,45 +69,47 @@ def examine(peer: str, port: int = 8472, vni: int = 1, wait: float = 5.0) -> Fin
     views = list(_views("ipv6" if ":" in address else "ipv4"))
     if any(view.owns(address) for _, view in views):
         raise InputError(f"--peer {peer} is an address of this machine", "give the other machine's")
-    heard = knock(address, port, vni, wait)
-    if not heard.source:
-        return Finding(address, "", port, vni, judge_there(heard, address, port, vni), judge_back(heard, address, port))
-    out = Packet(heard.source, address, "udp", port, port)
-    back = Packet(address, heard.source, "udp", port, port, in_interface=_device(views, address))
-    there = judge_there(heard, address, port, vni, _rule_in_the_way(views, out))
+    replies = probe(address, port, vni, wait)
+    if not replies.source:
+        return Finding(
+            address, "", port, vni, judge_there(replies, address, port, vni), judge_back(replies, address, port)
+        )
+    out = Packet(replies.source, address, "udp", port, port)
+    back = Packet(address, replies.source, "udp", port, port, in_interface=_device(views, address))
+    there = judge_there(replies, address, port, vni, _rule_in_the_way(views, out))
     return Finding(
-        address, heard.source, port, vni, there, judge_back(heard, address, port, _rule_in_the_way(views, back))
+        address, replies.source, port, vni, there, judge_back(replies, address, port, _rule_in_the_way(views, back))
     )
 
 
-def judge_there(heard: Heard, peer: str, port: int, vni: int, rule: str = "") -> Way:
+def judge_there(replies: Replies, peer: str, port: int, vni: int, rule: str = "") -> Way:
     """What the answers mean. `rule` is one of this machine's that drops what goes to the peer's port, or ""."""
-    reply, meanwhile = heard.port, f"run `k8snetlab doctor --peer {heard.source}` on {peer} at the same time"
+    reply, meanwhile = replies.port, f"run `k8snetlab doctor --peer {replies.source}` on {peer} at the same time"
     if reply.answer == "denied":
         return _blocked_here(
             rule, f"this machine does not let UDP {port} out to {peer}", f"OUTPUT -p udp --dport {port}"
         )
-    if heard.heard:
+    if replies.acknowledged:
         return Way("open", f"UDP {port} arrives at {peer}: its own doctor says so")
-    if heard.tunnel:
+    if replies.tunnel:
         return Way("open", f"VXLAN {vni} on {peer} answers on UDP {port}")
     if reply.answer == "prohibited":
         whose = f"{peer}'s firewall" if reply.by == peer else f"a firewall on the way, at {reply.by},"
         return Way("blocked", f"{whose} refuses UDP {port} (ICMP: administratively prohibited)", _allow(reply.by, port))
-    if heard.torn.answer == "closed":
-        why = f"{heard.torn.by} refuses UDP {port} by a rule (REJECT): it answered what no kernel's UDP would"
-        return Way("blocked", why, _allow(heard.torn.by, port))
+    if replies.torn.answer == "closed":
+        why = f"{replies.torn.by} refuses UDP {port} by a rule (REJECT): it answered what no kernel's UDP would"
+        return Way("blocked", why, _allow(replies.torn.by, port))
     if reply.answer == "closed":
         return Way(
             "arrives", f"UDP {port} arrives at {peer}, where nothing listens yet", meanwhile + " to see both ways"
         )
     if reply.answer == "unreachable":
-        who = "it does not answer on this link" if reply.by in ("", heard.source) else f"says {reply.by}"
-        if not heard.source:
+        who = "it does not answer on this link" if reply.by in ("", replies.source) else f"says {reply.by}"
+        if not replies.source:
             who = "this machine has no route to it"
         return Way("unreachable", f"{peer} cannot be reached: {who}", "is it switched on, and is its address right?")
-    if heard.ping or heard.other.answer:
-        others = "a ping" if heard.ping else "other UDP ports"
+    if replies.ping or replies.other.answer:
+        others = "a ping" if replies.ping else "other UDP ports"
         why = f"{peer} answers {others}, but not on UDP {port}: a firewall there or on the way drops it"
         return Way(
             "blocked",
@@ -121,15 +123,15 @@ def judge_there(heard: Heard, peer: str, port: int, vni: int, rule: str = "") ->
     )
 
 
-def judge_back(heard: Heard, peer: str, port: int, rule: str = "") -> Way:
+def judge_back(replies: Replies, peer: str, port: int, rule: str = "") -> Way:
     """The way from the peer. `rule` is one of this machine's that drops what comes from there to the port, or ""."""
-    if heard.knocks:
+    if replies.probed:
         return Way("open", f"UDP {port} from {peer} arrives here")
     if rule:
         return _blocked_here(
             rule, f"this machine does not let UDP {port} in from {peer}", f"INPUT -p udp --dport {port}"
         )
-    here = f"run `k8snetlab doctor --peer {heard.source or 'THIS-MACHINE'}` on {peer}"
+    here = f"run `k8snetlab doctor --peer {replies.source or 'THIS-MACHINE'}` on {peer}"
     return Way("not shown", "no iptables rule here is in the way", here)
 
 
