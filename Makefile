@@ -102,17 +102,17 @@ test-fast: $(VENV)/.dev ## what a developer runs all day: no root, no etcd, no l
 .PHONY: soak
 soak: test-system $(VENV)/.dev ## 30 minutes of changes, faults and traffic on 20 nodes (K8SNETLAB_SOAK=SECONDS, K8SNETLAB_SEED=N)
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 K8SNETLAB_SOAK=$(or $(K8SNETLAB_SOAK),1800) \
-		$(if $(K8SNETLAB_SEED),K8SNETLAB_SEED=$(K8SNETLAB_SEED)) $(BIN)/pytest -q -p no:cacheprovider tests/kernel/test_soak.py
+		$(if $(K8SNETLAB_SEED),K8SNETLAB_SEED=$(K8SNETLAB_SEED)) $(BIN)/pytest -q -p no:cacheprovider tests/kernel/lab/test_soak.py
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## 100,000 manifests and 50,000 stored values with hostile fields (no root; FUZZ=N for another number)
-	FUZZ=$(or $(FUZZ),100000) $(BIN)/pytest -q -n auto tests/unit/test_hostile.py
+	FUZZ=$(or $(FUZZ),100000) $(BIN)/pytest -q -n auto tests/unit/api/test_hostile.py
 
 .PHONY: crash
 crash: test-system $(VENV)/.dev ## 5,000 kills of command line, daemon and kubelet at any step (POINTS=N, SEED=N)
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 K8SNETLAB_CRASH_POINTS=$(or $(POINTS),5000) K8SNETLAB_CRASH_SEED=$(or $(SEED),1) \
-		K8SNETLAB_CRASH_JOINS=200 $(BIN)/pytest -q -s -p no:cacheprovider tests/kernel/test_crash.py \
-		tests/kernel/test_crash_machines.py
+		K8SNETLAB_CRASH_JOINS=200 $(BIN)/pytest -q -s -p no:cacheprovider tests/kernel/lab/test_crash.py \
+		tests/kernel/machines/test_crash_machines.py
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter

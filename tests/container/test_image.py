@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from .runtime import Chroot, Podman, Runtime
 
-REPOSITORY = Path(__file__).parents[2]
 LAB = """
 k8snetlab up two-nodes && k8snetlab status && k8snetlab probe --all && k8snetlab down && k8snetlab doctor
 """
@@ -21,7 +20,7 @@ k8snetlab up two-nodes && k8snetlab status && k8snetlab probe --all && k8snetlab
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     place = tmp_path_factory.mktemp("image")
     done = subprocess.run(
-        [REPOSITORY / "tools/image", place], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [ROOT / "tools/image", place], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode and "mmdebstrap" in done.stderr:
         pytest.skip(f"no root file system can be made here: {done.stderr[-300:]}")

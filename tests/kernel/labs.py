@@ -17,7 +17,6 @@ import pytest
 
 from k8snetlab.kernel import netns
 
-SCENARIOS = Path(__file__).parents[2] / "scenarios"
 needs_etcd = pytest.mark.skipif(shutil.which("etcd") is None, reason="needs etcd (apt-get install etcd-server)")
 
 

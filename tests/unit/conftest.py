@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import settings
 from scripted import ScriptedClient
+from store_lab import Connect, StartEtcd, start_etcd
+
+from k8snetlab.store.embedded import EmbeddedStore
+from k8snetlab.store.etcd import EtcdStore
+from k8snetlab.store.protocol import Delete, Store
+from k8snetlab.store.serve import EtcdProcess
 
 # No test asserts a time: on a busy machine an example takes as long as it takes.
 settings.register_profile("patient", deadline=None)
@@ -24,3 +35,68 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> ScriptedClient:
 
     monkeypatch.setattr(client.Client, "find", staticmethod(find))
     return scripted
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def run_etcd() -> Iterator[StartEtcd]:
+    """`start_etcd`; whatever it started is killed at the end."""
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed (apt-get install etcd-server)")
+    started: list[EtcdProcess] = []
+
+    def start(*arguments: object, **options: object) -> EtcdProcess:
+        started.append(start_etcd(*arguments, **options))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        shutil.rmtree(process.directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdProcess]:
+    """One etcd for all tests that only need some etcd."""
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed (apt-get install etcd-server)")
+    directory = tmp_path_factory.mktemp("etcd")
+    process = start_etcd(directory)
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.kill()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """EtcdStore; each is closed at the end."""
+    stores: list[EtcdStore] = []
+
+    def make(*arguments: Any, **options: Any) -> EtcdStore:
+        stores.append(EtcdStore(*arguments, **options))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        await store.close()
+
+
+@pytest.fixture(params=["embedded", "etcd"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """Each kind of store, empty."""
+    opened: Store
+    if request.param == "embedded":
+        opened = EmbeddedStore(tmp_path / "store.db")
+    else:
+        opened = EtcdStore([request.getfixturevalue("etcd").endpoint])
+        leftovers = (await opened.list("")).entries  # the server is shared by the tests
+        await opened.write_many([Delete(entry.key) for entry in leftovers])
+    yield opened
+    await opened.close()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import grimp
 import pytest
+from repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 

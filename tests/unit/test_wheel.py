@@ -9,8 +9,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).parents[2]
+from repository import ROOT
 
 
 def run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -22,7 +21,7 @@ def run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel alone is installed; what it depends on is found where the tests have it."""
     place = tmp_path_factory.mktemp("wheel")
-    built = run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", place, REPOSITORY, cwd=place)
+    built = run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", place, ROOT, cwd=place)
     if built.returncode and "hatchling" in built.stderr:
         pytest.skip("the build needs hatchling, which cannot be fetched here")
     assert built.returncode == 0, built.stderr

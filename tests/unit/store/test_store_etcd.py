@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
-from conftest import Connect, StartEtcd
-from store_lab import Proxy, free_port, take
+from store_lab import Connect, Proxy, StartEtcd, free_port, take
 
 from k8snetlab.errors import AlreadyExistsError, CompactedError, ConflictError, InputError, NotFoundError, StoreError
 from k8snetlab.store.etcd import EtcdStore

@@ -10,8 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Connect, StartEtcd
-from store_lab import Proxy
+from store_lab import Connect, Proxy, StartEtcd
 
 from k8snetlab.api import scheme
 from k8snetlab.api.core import Node, Pod

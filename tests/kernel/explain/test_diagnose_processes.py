@@ -1,0 +1,127 @@
+"""`diagnose` where daemon, kubelet or store are gone: it works without them, and says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from labs import Lab, eventually, needs_etcd
+from repository import SCENARIOS
+
+from k8snetlab.store.serve import serve
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    lab.run("up", str(SCENARIOS / "two-nodes"))
+    yield lab
+    lab.run("down")
+
+
+def kill(pid: int, what: signal.Signals = signal.SIGKILL) -> None:
+    os.kill(pid, what)
+    while what == signal.SIGKILL and Path(f"/proc/{pid}/stat").exists():
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.01)
+
+
+def named(lab: Lab, *words: str) -> list[tuple[str, str]]:
+    return [(f["kind"], f["fault"]) for f in lab.json("diagnose", *words, code=1)["findings"]]
+
+
+def test_a_dead_daemon_is_said_and_does_not_hide_what_is_broken(lab: Lab) -> None:
+    pids = lab.pids()
+    kill(pids["daemon"])
+    answer = lab.json("diagnose", code=1)
+    assert [(f["kind"], f["fault"]) for f in answer["findings"]] == [("daemon", "dead")]
+    assert answer["findings"][0]["mend"].startswith("k8snetlab up ")
+    assert answer["paths"]["walked"] and answer["paths"]["tried"]
+    lab.shell("node1", "ip", "route", "del", "10.244.2.0/24")
+    assert named(lab) == [("route", "missing"), ("daemon", "dead")]
+    lab.shell("node1", "ip", "route", "add", "10.244.2.0/24", "via", "10.244.2.0", "dev", "flannel.1", "onlink")
+    kill(pids["kubelet"])
+    found = lab.json("diagnose", code=1)["findings"]
+    assert [(f["kind"], f["fault"]) for f in found] == [("kubelet", "dead"), ("daemon", "dead")]
+    assert found[0]["paths"], "nobody listens, and that is why"
+    lab.run(*found[0]["mend"].split()[1:])
+    assert lab.json("diagnose")["findings"] == []
+
+
+def test_a_daemon_that_ends_in_order_leaves_its_pods_ready(lab: Lab) -> None:
+    kill(lab.pids()["daemon"], signal.SIGTERM)
+    eventually(lambda: named(lab) == [("daemon", "dead")])
+    assert lab.json("diagnose", code=1)["paths"]["walked"], "the pods are ready, as the store says"
+
+
+def test_a_halted_daemon_and_kubelet(lab: Lab) -> None:
+    pids = lab.pids()
+    for role in ("daemon", "kubelet"):
+        kill(pids[role], signal.SIGSTOP)
+        try:
+            assert named(lab)[0] == (role, "halted")
+        finally:
+            kill(pids[role], signal.SIGCONT)
+        assert lab.json("diagnose")["findings"] == []
+
+
+def test_a_store_whose_file_is_gone(lab: Lab) -> None:
+    store = lab.run_directory / lab.name / "store.db"
+    store.rename(store.with_suffix(".away"))
+    assert named(lab) == [("store", "gone")]
+    store.with_suffix(".away").rename(store)
+    assert lab.json("diagnose")["findings"] == []
+    kill(lab.pids()["daemon"])
+    store.rename(store.with_suffix(".away"))
+    assert named(lab) == [("daemon", "dead"), ("store", "gone")]
+    store.with_suffix(".away").rename(store)
+
+
+def test_nothing_is_left_in_the_way_of_a_new_daemon(lab: Lab) -> None:
+    kill(lab.pids()["daemon"])
+    before = sorted(path.name for path in (lab.run_directory / lab.name).iterdir())
+    assert named(lab) == [("daemon", "dead")]
+    assert sorted(path.name for path in (lab.run_directory / lab.name).iterdir()) == before
+    lab.run("up", str(SCENARIOS / "two-nodes"))
+    assert lab.whole()
+
+
+@needs_etcd
+def test_an_etcd_that_has_stopped(tmp_path: Path) -> None:
+    def free() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            port: int = sock.getsockname()[1]
+            return port
+
+    endpoint = f"http://127.0.0.1:{free()}"
+    etcd = serve(tmp_path / "etcd", endpoint)
+    lab = Lab(tmp_path)
+    file = tmp_path / "lab.yaml"
+    pods = (SCENARIOS / "two-nodes" / "pods.yaml").read_text()
+    head = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\n"
+    store = f'{{type: etcd, endpoints: ["{endpoint}"], insecure: true}}'
+    file.write_text(f"{head}spec: {{nodes: 2, store: {store}}}\n---\n{pods}")
+    try:
+        etcd.wait_ready()
+        lab.run("up", str(file))
+        assert lab.json("diagnose")["findings"] == []
+        etcd.stop()
+        eventually(lambda: not lab.json("status")["store"]["healthy"], 60)
+        found = lab.json("diagnose", code=1)["findings"]
+        assert [(f["kind"], f["object"]) for f in found] == [("store", endpoint)]
+        assert endpoint in found[0]["message"]
+        assert found[0]["mend"] == f"k8snetlab store serve --listen {endpoint} --insecure"
+        lab.run("pause", "node1", code=None)
+        kill(lab.pids()["daemon"])
+        assert named(lab) == [("daemon", "dead"), ("store", "gone")]
+    finally:
+        etcd.stop()
+        lab.run("down", code=None)

@@ -1,0 +1,343 @@
+"""Ups, downs and interruptions: what a lab leaves behind, and what it survives."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from labs import Lab, eventually
+from repository import SCENARIOS
+
+from k8snetlab.client.client import Client
+from k8snetlab.state.processes import ProcessId
+
+pytestmark = pytest.mark.root
+
+SMALL = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+spec: {nodes: 2}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a, labels: {app: a}}
+spec: {nodeName: node1, containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b}
+spec: {nodeName: node2, containers: [{name: c, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: a}
+spec: {type: NodePort, selector: {app: a}, ports: [{port: 80, nodePort: 30080}]}
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    yield lab
+    if lab.run_directory.exists():
+        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    file = tmp_path / "small" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text(SMALL)
+    return file
+
+
+def machine(lab: Lab) -> dict[str, str]:
+    """What the machine holds: links, sysctls, rules; of namespaces and mounts those that could be this lab's."""
+
+    def said(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def rules(tool: str) -> str:
+        return "\n".join(line.partition(" [")[0] for line in said(tool).splitlines() if not line.startswith("#"))
+
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    keys = r"^net\.(ipv4\.(ip_forward|conf\.all)|ipv6\.conf\.all|bridge)\.?"
+    return {
+        "links": said("ip", "-o", "link"),
+        "namespaces": "\n".join(lab.namespaces()),
+        "mounts": "\n".join(sorted(mount for mount in mounts if lab.name in mount or "netns/" not in mount)),
+        "sysctls": said("sysctl", "-a", "-r", keys),
+        "nft": rules("iptables-save"),
+        "legacy": rules("iptables-legacy-save"),
+    }
+
+
+def test_down_leaves_the_machine_as_it_was(lab: Lab, small: Path) -> None:
+    before = machine(lab)
+    lab.run("up", str(small))
+    pids = lab.pids()
+    assert machine(lab)["links"] == before["links"], "a lab makes no device outside its namespaces"
+    lab.run("down")
+    after = machine(lab)
+    assert after == before
+    assert not lab.run_directory.exists()
+    assert not any(ProcessId.of(pid) for pid in pids.values())
+
+
+def test_a_lab_of_one_line(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text("{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 2}}\n")
+    lab.run("up", str(file))
+    assert lab.probe("node1", "node2:1", code=1)["error"] == "connection refused"
+    assert [n["metadata"]["name"] for n in lab.json("get", "nodes")["items"]] == ["node1", "node2"]
+
+
+def test_an_edit_changes_only_the_difference(lab: Lab, small: Path) -> None:
+    lab.run("up", str(small))
+    veth = lab.shell("node1", "ip", "-o", "link", "show", "master", "cni0")
+    small.write_text(SMALL.replace("nodes: 2", "nodes: 3").replace("nodePort: 30080", "nodePort: 30081"))
+    done = lab.json("up", str(small))
+    assert (done["created"], sorted(done["updated"])) == ([], [f"lab/{lab.name}", "service/a"])
+    assert lab.shell("node1", "ip", "-o", "link", "show", "master", "cni0") == veth
+    assert lab.probe("outside", "node3:30081")["answeredBy"] == "a"
+    assert lab.probe("outside", "node1:30080", code=1)["reached"] is False
+    small.write_text(SMALL.replace("name: b", "name: b2"))
+    done = lab.json("up", str(small))
+    assert done["created"] == ["pod/b2"] and done["deleted"] == ["pod/b"]
+    assert lab.netns("default", "b") not in lab.namespaces() and lab.netns("node3") not in lab.namespaces()
+    assert lab.whole()
+
+
+def test_a_refused_file_changes_nothing(lab: Lab, small: Path, tmp_path: Path) -> None:
+    lab.run("up", str(small))
+    before = lab.shell("node1", "iptables", "-t", "nat", "-S"), lab.namespaces()
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: good}\nspec: {containers: [{name: c}]}\n---\n"
+        "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec:\n  type: NodePort\n  ports:\n"
+        "  - {port: 80, nodePort: 30080}\n"
+    )
+    said = lab.run("apply", "-f", str(bad), code=2)
+    assert "30080" in said and "bad.yaml:6" in said
+    assert (lab.shell("node1", "iptables", "-t", "nat", "-S"), lab.namespaces()) == before
+    assert "not found" in lab.run("get", "pod", "good", code=1)
+
+
+def test_not_yaml_is_one_clear_sentence(lab: Lab, tmp_path: Path) -> None:
+    bad = tmp_path / "lab.yaml"
+    bad.write_text("a: [\n")
+    said = lab.run("up", str(bad), code=2)
+    assert "lab.yaml:2" in said and "Traceback" not in said
+    assert not lab.run_directory.exists()
+
+
+def test_a_lab_is_named_by_a_label_and_not_by_a_path(lab: Lab, small: Path, tmp_path: Path) -> None:
+    for name in ("../../evil", "a/b", "A", ".", "x" * 64):
+        said = lab.run("--lab", name, "up", str(small), code=2)
+        assert "Traceback" not in said
+    assert not lab.run_directory.exists() and not (tmp_path.parent / "evil").exists()
+
+
+def test_an_empty_file_is_no_lab(lab: Lab, small: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("# nothing\n")
+    lab.run("up", str(small))
+    assert "no object" in lab.run("up", str(empty), code=2)
+    assert lab.whole()
+
+
+def test_a_pause_outlives_the_daemon(lab: Lab, small: Path) -> None:
+    lab.run("up", str(small))
+    lab.run("pause", "node1")
+    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.shell("node1", "ip", "link", "set", "cni0", "down")
+    lab.run("up", str(small))
+    node1 = lab.json("status")["nodes"][0]
+    assert node1["paused"] and node1["agent"]["drift"]
+    lab.run("resume", "node1")
+    eventually(lab.whole)
+
+
+def test_a_flushed_routing_table_is_repaired_and_stops_nothing_else(lab: Lab, small: Path) -> None:
+    """The kernel's own routes to its networks go too, without which no other route can be put back."""
+    lab.run("up", str(small))
+    for place in (("node2",), ("default", "a")):
+        subprocess.run(["ip", "-n", lab.netns(*place), "route", "flush", "table", "main"], check=True)
+        subprocess.run(["ip", "netns", "del", lab.netns("default", "b")], check=True)
+        eventually(lab.whole)
+
+
+def test_a_killed_kubelet_leaves_no_command_running_twice(lab: Lab, small: Path) -> None:
+    small.write_text(
+        SMALL.replace("name: b}", "name: b}").replace(
+            "[{name: c, ports: [{containerPort: 80}]}]}\n---\napiVersion: v1\nkind: Service",
+            "[{name: c, command: [sh, -c, 'sleep 4321; true']}]}\n---\napiVersion: v1\nkind: Service",
+        )
+    )
+    lab.run("up", str(small))
+    sleeping = ["ip", "netns", "pids", lab.netns("default", "b")]
+    before = subprocess.run(sleeping, capture_output=True, text=True, check=True).stdout.split()
+    os.kill(lab.pids()["kubelet"], signal.SIGKILL)
+    eventually(lambda: set(subprocess.run(sleeping, capture_output=True, text=True).stdout.split()).isdisjoint(before))
+    eventually(lambda: len(subprocess.run(sleeping, capture_output=True, text=True).stdout.split()) == len(before))
+
+
+def test_up_with_a_pod_that_cannot_run_does_all_else_and_ends_with_1(lab: Lab, small: Path) -> None:
+    broken = "{apiVersion: v1, kind: Pod, metadata: {name: c}, spec: {containers: [{name: c, command: [/none/such]}]}}"
+    small.write_text(f"{SMALL}---\n{broken}\n")
+    said = lab.run("up", str(small), code=1)
+    assert 'warning: pod default/c: RunContainerError: exec: "/none/such": stat /none/such: no such file' in said
+    assert "/none/such is not on this machine, where a container's command runs" in said
+    assert "stat /none/such: no such file or directory" in lab.run("logs", "c")
+    assert "is up: 2 nodes, 2 of 3 pods running" in said
+    assert said.endswith("error: 1 pod does not run\nhint: k8snetlab logs c\n")
+    assert lab.probe("b", "a:80")["answeredBy"] == "a"
+    more = small.with_name("more.yaml")
+    more.write_text(broken.replace("name: c}", "name: d}"))
+    lab.run("apply", "-f", str(more))  # as kubectl: it is stored, and status says the rest
+    assert "default/d" in lab.run("status")
+    small.write_text(SMALL)
+    lab.run("delete", "-f", str(more))
+    lab.run("up", str(small))
+
+
+def test_a_pod_deleted_by_force_is_stopped(lab: Lab, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
+    waiting = "[{name: c, command: [sh, -c, 'trap \"\" TERM; sleep 4322; true']}], terminationGracePeriodSeconds: 1}"
+    pods = [
+        f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{containers: {waiting}}}" for name in "cd"
+    ]
+    small.write_text("\n---\n".join([SMALL, *pods]))
+    lab.run("up", str(small))
+
+    def processes(pod: str) -> list[str]:
+        told = subprocess.run(["ip", "netns", "pids", lab.netns("default", pod)], capture_output=True, text=True)
+        return told.stdout.split()
+
+    doomed, kept = processes("c"), processes("d")
+    assert doomed and kept
+    Client(lab.name).delete_object("pods", "c", force=True)
+    eventually(lambda: not any(Path("/proc", pid).exists() for pid in doomed))
+    assert processes("d") == kept and lab.whole()
+
+
+def test_the_same_manifest_from_another_place_is_unchanged(lab: Lab, small: Path, tmp_path: Path) -> None:
+    lab.run("up", str(small))
+    copy = tmp_path / "copy.yaml"
+    copy.write_text("---\n".join(SMALL.split("---\n")[1:]))
+    assert set(lab.run("apply", "-f", str(copy)).split()[1::2]) == {"unchanged"}
+    assert lab.json("get", "pod", "a")["metadata"]["annotations"]["k8snetlab/up"] == "true"
+    assert "lab file" in lab.run("delete", "node", "node1", code=2)
+    assert "forbidden" in lab.run("delete", "ns", "default", code=2)
+
+
+def test_two_labs_with_the_same_addresses_run_side_by_side(tmp_path: Path, small: Path) -> None:
+    labs = [Lab(tmp_path / "one"), Lab(tmp_path / "two")]
+    try:
+        for lab in labs:
+            lab.run("up", str(small))
+        for lab in labs:
+            assert lab.probe("b", "a:80")["answeredBy"] == "a"
+    finally:
+        for lab in labs:
+            lab.run("down")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_up_interrupted_at_any_moment_can_be_repeated_or_taken_down(lab: Lab, small: Path, seed: int) -> None:
+    """Ctrl-C or SIGKILL to the command line or SIGKILL to the daemon, after a random part of a second."""
+    chance = random.Random(seed)
+    before = machine(lab)
+    command = lab.start("up", str(small))
+    time.sleep(chance.uniform(0.05, 0.9))
+    victim = chance.choice(["ctrl-c", "cli", "daemon"])
+    if victim == "daemon":
+        ledger = lab.run_directory / lab.name / "ledger"
+        for line in ledger.read_text().splitlines() if ledger.exists() else ():
+            if '"role":"daemon"' in line:
+                os.kill(int(line.partition('"pid":')[2].partition(",")[0]), signal.SIGKILL)
+    else:
+        command.send_signal(signal.SIGINT if victim == "ctrl-c" else signal.SIGKILL)
+    _, said = command.communicate(timeout=60)
+    assert "Traceback" not in said
+    if chance.random() < 0.7:
+        lab.run("up", str(small))
+        assert lab.whole()
+    ledger = lab.run_directory / lab.name / "ledger"
+    if ledger.exists():
+        lab.run("down")
+    eventually(lambda: machine(lab) == before)
+    time.sleep(0.5)
+    assert not ledger.exists(), "nothing was still on its way up"
+
+
+def test_a_stranger_with_our_names_is_left_alone(lab: Lab, small: Path) -> None:
+    name = lab.netns("node1")
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        said = lab.run("up", str(small), code=1)
+        assert name in said and "not this lab's" in said
+        lab.run("down")
+        assert lab.namespaces() == [name]
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+@pytest.mark.parametrize("verb", ["up", "down", "status"])
+def test_not_root_is_told_so(small: Path, tmp_path: Path, verb: str) -> None:
+    """In a user namespace without mappings this process is nobody, and still reads the checkout."""
+    done = subprocess.run(
+        ["unshare", "--user", *Lab(tmp_path).command(verb, *([str(small)] if verb == "up" else []))],
+        env={**os.environ, "K8SNETLAB_RUN": str(tmp_path / "run")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == (1 if verb == "status" else 2) and "Traceback" not in done.stderr
+    assert verb == "status" or "root" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_small_scenario_works(lab: Lab) -> None:
+    lab.run("up", "two-nodes")
+    assert lab.whole()
+    lines = (SCENARIOS / "two-nodes").glob("*.yaml")
+    assert sum(not line.lstrip().startswith("#") for file in lines for line in file.read_text().splitlines()) < 40
+
+
+def test_down_leaves_no_process_of_a_lab_whose_daemon_was_killed(lab: Lab, small: Path) -> None:
+    """The ledger then names the kubelet before the daemon that watches over it."""
+    lab.run("up", str(small))
+    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.run("up", str(small))
+    lab.run("down")
+    time.sleep(0.5)
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(lab.run_directory) in _text(path)]
+    assert left == []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def test_up_makes_a_pod_anew_that_is_being_deleted(lab: Lab, tmp_path: Path) -> None:
+    file, command = tmp_path / "lab.yaml", "[sh, -c, 'trap : TERM; while :; do sleep 0.1; done']"
+    spec = f"terminationGracePeriodSeconds: 2, containers: [{{name: c, command: {command}}}]"
+    head = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 1}}"
+    file.write_text(f"{head}\n---\n{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{{spec}}}}}\n")
+    lab.run("up", str(file))
+    before = lab.json("get", "pod", "a")["metadata"]["uid"]
+    lab.run("delete", "pod", "a", "--wait=false")
+    lab.run("up", str(file))
+    pod = lab.json("get", "pod", "a")
+    assert pod["metadata"]["uid"] != before and "deletionTimestamp" not in pod["metadata"]
+    assert pod["status"]["phase"] == "Running"
+    assert lab.namespaces().count(lab.netns("default", "a")) == 1

@@ -1,0 +1,116 @@
+"""A real etcd on loopback, a proxy before it that can be slow, silent or cut, and patience with a watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+from k8snetlab.store.etcd import EtcdStore
+from k8snetlab.store.protocol import Event
+from k8snetlab.store.serve import EtcdProcess, ServerTls, serve
+
+StartEtcd = Callable[..., EtcdProcess]
+Connect = Callable[..., EtcdStore]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def start_etcd(
+    directory: Path,
+    *,
+    port: int = 0,
+    name: str = "test",
+    cluster: Mapping[str, str] | None = None,
+    tls: ServerTls | None = None,
+    quota: int = 0,
+) -> EtcdProcess:
+    scheme = "https" if tls else "http"
+    return serve(
+        directory,
+        f"{scheme}://127.0.0.1:{port or free_port()}",
+        peer=cluster[name] if cluster else f"http://127.0.0.1:{free_port()}",
+        metrics=f"http://127.0.0.1:{free_port()}",
+        name=name,
+        cluster=cluster,
+        tls=tls,
+        quota=quota,
+    )
+
+
+async def take(watch: AsyncIterator[tuple[Event, ...]], count: int) -> list[Event]:
+    """The next `count` events of a watch (the last batch may bring more)."""
+    events: list[Event] = []
+    async with asyncio.timeout(30):
+        while len(events) < count:
+            events += await anext(watch)
+    return events
+
+
+class Proxy:
+    """A TCP relay to `port` of this machine that can be slow (`delay` seconds each way), silent, deaf or cut.
+
+    Silent, it carries nothing; deaf, it carries requests and loses the answers.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.delay = 0.0
+        self.silent = False
+        self.deaf = False
+        self.connections = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Proxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.endpoint = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Break every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        self._writers.add(writer)
+        far: asyncio.StreamWriter | None = None
+        try:
+            far_reader, far = await asyncio.open_connection("127.0.0.1", self.port)
+            self._writers.add(far)
+            await asyncio.gather(self._relay(reader, far), self._relay(far_reader, writer, back=True))
+        except OSError:
+            pass
+        finally:
+            for end in (writer, far):
+                if end:
+                    self._writers.discard(end)
+                    end.transport.abort()
+            self._tasks.discard(task)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: bool = False) -> None:
+        while data := await reader.read(65536):
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            if self.silent or (self.deaf and back):
+                continue
+            writer.write(data)
+            await writer.drain()
+        with contextlib.suppress(OSError):
+            writer.write_eof()
