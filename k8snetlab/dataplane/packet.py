@@ -9,7 +9,7 @@ import struct
 from collections.abc import Collection
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
@@ -23,6 +23,10 @@ _EXTENSIONS = (0, 43, 60)
 _FRAGMENT, _NEIGHBOUR_TYPES = 44, (135, 136)
 _TCP = struct.Struct("!HHIIBBH")
 _PORTS = struct.Struct("!HH")
+
+
+Fate = Literal["answered", "refused", "unreachable", "lost"]
+"""Answered; refused by a reset or an ICMP port unreachable; ICMP says there is no way; nothing came back."""
 
 
 class Packet(NamedTuple):

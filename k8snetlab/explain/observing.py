@@ -51,7 +51,7 @@ def observed(
         if len(found) >= ENOUGH:
             break
         tried += 1
-        if not _heard(path):
+        if not _answered(path):
             found.append(_watched(snapshot, paths, path, shaping, remote))
     blamed = {f.object for f in found}
     notes: list[str] = []
@@ -76,12 +76,12 @@ def _laid_to_strangers(found: list[Finding]) -> list[Finding]:
     return [replace(first, broken=(*first.broken, *lost)), *others]
 
 
-def _heard(path: UsualPath) -> bool:
+def _answered(path: UsualPath) -> bool:
     flow = path.flow
     for number in range(TRIES):
         seconds = patience(PATIENCE) if number else PATIENCE
         try:
-            if shoot(path.origin, flow.dst, flow.dport, flow.protocol, seconds).heard == "answered":
+            if shoot(path.origin, flow.dst, flow.dport, flow.protocol, seconds).fate == "answered":
                 return True
         except NotFoundError:
             return True  # the pod has gone in the meantime

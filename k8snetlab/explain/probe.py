@@ -293,9 +293,9 @@ def _pingable(snapshot: Snapshot) -> Iterator[Target]:
 async def _ping(place: str, address: str, snapshot: Snapshot) -> dict[str, object]:
     """One echo request; its answer says nothing of who gave it, but the lab's objects do."""
     shot = await asyncio.to_thread(shoot, place, address, 0, "icmp", TIMEOUT)
-    if shot.heard == "lost":
+    if shot.fate == "lost":
         raise TimeoutError
-    if shot.heard != "answered":
+    if shot.fate != "answered":
         raise KernelError(shot.error)
     for pod in snapshot.all(Pod).values():
         if address in pod.ips and not pod.spec.hostNetwork:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from k8snetlab.dataplane.packet import ACK, RST, SYN, Packet
+from k8snetlab.dataplane.packet import ACK, RST, SYN, Fate, Packet
 from k8snetlab.kernel.packets import Connection, Frame
-from k8snetlab.kernel.shot import Heard, Shot
+from k8snetlab.kernel.shot import Shot
 from k8snetlab.trace.way import Flow
 
 End = tuple[str, int]
@@ -56,10 +56,10 @@ class Recognition:
         made = [c for c in self._made if c.original in tuples or c.original[1:] == self._asked]
         return sorted(made, key=lambda c: order.get(c.netns, len(order)))
 
-    def told(self, frames: Sequence[Frame]) -> Heard | None:
+    def icmp_error(self, frames: Sequence[Frame]) -> Fate | None:
         """What an ICMP error about the packet says, when one came back to its sender.
 
-        A process hears of it later: while connect(2) still holds the socket the kernel waits for the next error.
+        The process learns of it later: while connect(2) still holds the socket, the kernel waits for the next error.
         """
         for frame in frames:
             about = frame.packet.quoted

@@ -187,21 +187,21 @@ def _observed(
     blind = {namespace for namespace in passed if kernel.node_of(namespace) in unwatched}
     found = Recognition(shot, kernel.name_of(place.netns), (target.address, target.port), protocol, made)
     bridges = {(v.netns, i.name) for v in kernel.read.values() for i in v.interfaces.values() if i.kind == "bridge"}
-    heard = (found.told(frames) if shot.heard == "lost" else None) or shot.heard
+    fate = (found.icmp_error(frames) if shot.fate == "lost" else None) or shot.fate
     if shot.sport and protocol != "icmp":
         ways = _predicted(snapshot, kernel, place, target, protocol, shot.sport)
     sightings = list(_sightings(kernel, frames, found))
-    verdict, remark = compare(ways, sightings, heard, bridges, blind), ""
-    told = verdict.way.fate
-    if heard == "lost" and told in ("refused", "unreachable") and sightings and found.silenced(frames):
+    verdict, remark = compare(ways, sightings, fate, bridges, blind), ""
+    predicted = verdict.way.fate
+    if fate == "lost" and predicted in ("refused", "unreachable") and sightings and found.silenced(frames):
         remark = "nobody said so: a kernel sends few ICMP errors, one a second to each address (icmp_ratelimit)"
-        verdict = compare(ways, sightings, told, bridges, blind)
+        verdict = compare(ways, sightings, predicted, bridges, blind)
     ways = (*ways[: verdict.chosen], verdict.way, *ways[verdict.chosen + 1 :])
     return (
         ways,
         verdict.chosen,
         {
-            "fate": heard,
+            "fate": fate,
             "agrees": not verdict.differences,
             "differences": list(verdict.differences),
             "remark": remark,

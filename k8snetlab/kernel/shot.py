@@ -1,4 +1,4 @@
-"""One probe packet, sent from inside a namespace, and what the sender hears of it."""
+"""One probe packet, sent from inside a namespace, and what comes back to the sender."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import secrets
 import socket
 import struct
 import time
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from k8snetlab.dataplane.packet import Fate
 from k8snetlab.kernel import netns
 
-Heard = Literal["answered", "refused", "unreachable", "lost"]
 _ICMP6, _ECHO, _ECHO6 = 58, 8, 128
 _SCTP, _INIT_ACK, _ABORT = 132, 2, 6
 _EVERY_ERROR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
@@ -25,7 +25,7 @@ class Shot(NamedTuple):
     """`sport` is the source port, or an echo's identifier; `token` begins the payload (UDP, ICMP, SCTP); `error` is
     the system's word for what went wrong."""
 
-    heard: Heard
+    fate: Fate
     sport: int
     token: bytes
     milliseconds: float
@@ -48,7 +48,7 @@ def shoot(namespace: str, address: str, port: int, protocol: str, patience: floa
     with netns.inside(namespace):
         sock = socket.socket(family, kind, number)
     sport, began = 0, time.monotonic()
-    heard: Heard = "answered"
+    fate: Fate = "answered"
     error = ""
     with sock:
         sock.settimeout(patience)
@@ -61,7 +61,7 @@ def shoot(namespace: str, address: str, port: int, protocol: str, patience: floa
             elif protocol == "sctp":
                 sport, token = secrets.randbelow(0x7FFF) + 0x8000, _init_chunk(secrets.randbelow(0xFFFFFFFF) + 1)
                 if not _associate(sock, address, (sport, port), token, began + patience):
-                    heard, error = "refused", "aborted"
+                    fate, error = "refused", "aborted"
             else:
                 sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 0))
                 sport = sock.getsockname()[1]
@@ -72,13 +72,13 @@ def shoot(namespace: str, address: str, port: int, protocol: str, patience: floa
                 else:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except TimeoutError:
-            heard = "lost"
+            fate = "lost"
             error = f"no answer within {patience:g} s"
         except OSError as refusal:
             number = refusal.errno or 0
-            heard = "refused" if number in _REFUSED else "unreachable" if number in _UNREACHABLE else "lost"
+            fate = "refused" if number in _REFUSED else "unreachable" if number in _UNREACHABLE else "lost"
             error = os.strerror(number).lower()
-    return Shot(heard, sport, token, (time.monotonic() - began) * 1000, error)
+    return Shot(fate, sport, token, (time.monotonic() - began) * 1000, error)
 
 
 def _echo(sock: socket.socket, address: str, identifier: int, token: bytes, deadline: float) -> None:

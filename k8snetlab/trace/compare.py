@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.trace.way import Fate, Flow, Hop, Point, Way
+from k8snetlab.dataplane.packet import Fate
+from k8snetlab.trace.way import Flow, Hop, Point, Way
 
 UNWATCHED = "not watched"
 """The remark at a hop where nobody could look."""
@@ -45,7 +46,7 @@ class Verdict(msgspec.Struct, frozen=True):
 def compare(
     ways: Sequence[Way],
     sightings: Iterable[Sighting],
-    heard: Fate,
+    fate: Fate,
     bridges: Collection[tuple[str, str]],
     unwatched: Collection[str] = (),
 ) -> Verdict:
@@ -58,14 +59,14 @@ def compare(
     if not ways:
         raise ValueError("there is no prediction to compare with")
     ways = [replace(way, there=_open(way.there, unwatched), back=_open(way.back, unwatched)) for way in ways]
-    scored = [(_score(way, seen, heard), -number) for number, way in enumerate(ways)]
+    scored = [(_score(way, seen, fate), -number) for number, way in enumerate(ways)]
     chosen = -max(scored)[1]
     way = ways[chosen]
     there, missed = _marked(way.there, [s for s in seen if not s.back], bridges, way.flooded)
     back, missed_back = _marked(way.back, [s for s in seen if s.back], bridges, way.flooded)
     differences = [*missed, *missed_back]
-    if way.fate != heard:
-        differences.append(f"predicted was {way.fate}, the sender heard: {heard}")
+    if way.fate != fate:
+        differences.append(f"predicted was {way.fate}, the sender heard: {fate}")
     return Verdict(replace(way, there=there, back=back), chosen, tuple(differences))
 
 
@@ -73,11 +74,11 @@ def _open(hops: Sequence[Hop], unwatched: Collection[str]) -> tuple[Hop, ...]:
     return tuple(replace(hop, remark=UNWATCHED) if hop.interface and hop.netns in unwatched else hop for hop in hops)
 
 
-def _score(way: Way, seen: list[Sighting], heard: Fate) -> tuple[int, bool]:
+def _score(way: Way, seen: list[Sighting], fate: Fate) -> tuple[int, bool]:
     """How much of what was seen the way explains."""
     predicted = {(hop.point, *_addresses(hop.packet)) for hop in way.hops if hop.interface and not hop.remark}
     found = {(s.point, *_addresses(s.packet)) for s in seen}
-    return len(predicted & found) - len(predicted ^ found), way.fate == heard
+    return len(predicted & found) - len(predicted ^ found), way.fate == fate
 
 
 def _first(sightings: Iterable[Sighting]) -> Iterator[Sighting]:

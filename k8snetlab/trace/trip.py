@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
+from k8snetlab.dataplane.packet import Fate
 from k8snetlab.dataplane.view import Interface, View
 from k8snetlab.trace.filtering import Passed, Tracked
 from k8snetlab.trace.way import (
     Decision,
-    Fate,
     Flow,
     Hop,
     Point,
@@ -87,12 +87,12 @@ class Trip(msgspec.Struct, frozen=True):
         return Way(self.probability, fate, there, back, self.endpoint, reason, self.flooded, unheard)
 
     def stop(self, view: View, flow: Flow, fate: Fate, reason: str) -> Way:
-        """It ends in `view`. The asking process hears nothing when an answer or a tunnel's packet ends, or when the one
-        that would tell it has no way to it."""
-        told = view.netns == self.origin or view.route(flow.src)[0] is not None
-        heard: Fate = fate if self.turn is None and flow.inner is None and told else "lost"
+        """It ends in `view`. To the asking process the packet is lost when it was an answer or a tunnel's, or when
+        `view` has no route back to the process."""
+        reachable = view.netns == self.origin or view.route(flow.src)[0] is not None
+        known: Fate = fate if self.turn is None and flow.inner is None and reachable else "lost"
         ended = self.note(Decision("stop", reason)).appear(view, None, "", flow)
-        return ended.end(heard, reason if self.turn is None else f"on the way back: {reason}")
+        return ended.end(known, reason if self.turn is None else f"on the way back: {reason}")
 
     def refuse(self, view: View, passed: Passed) -> Way:
         """A rule or a policy of `view` dropped or rejected it."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
-Fate = Literal["answered", "refused", "unreachable", "lost"]
-"""Answered; refused by a reset or an ICMP port unreachable; told by ICMP that there is no way; or nothing is heard."""
+from k8snetlab.dataplane.packet import Fate
+
 Point = tuple[str, str, str]
 """Namespace, device, "out" or "in": a place where a packet socket sees the packet."""
 

@@ -109,8 +109,8 @@ def test_an_icmp_error_tells_before_the_process_hears_of_it() -> None:
     known = Recognition(shot, "n", ("fd00::9", 80), "tcp")
     about = Packet("fd00::1", "fd00::9", "tcp", 4000, 80, 99, 0, SYN)
     refusal = Packet("fd00::ff", "fd00::1", "icmp", quoted=about, code=(1, 4))
-    assert known.told([frame("n", refusal, False)]) == "refused"
-    assert known.told([frame("n", refusal._replace(code=(1, 0)), False)]) == "unreachable"
-    assert known.told([frame("m", refusal, False), frame("n", refusal, True)]) is None
+    assert known.icmp_error([frame("n", refusal, False)]) == "refused"
+    assert known.icmp_error([frame("n", refusal._replace(code=(1, 0)), False)]) == "unreachable"
+    assert known.icmp_error([frame("m", refusal, False), frame("n", refusal, True)]) is None
     other = refusal._replace(quoted=about._replace(sport=4001))
-    assert known.told([frame("n", other, False)]) is None
+    assert known.icmp_error([frame("n", other, False)]) is None
