@@ -47,7 +47,7 @@ def of_plan(plan: Sequence[Operation], desired: Netns, known: Sequence[Addition]
     added: list[Addition] = [AddedDevice(name) for name in made if AddedDevice(name) not in known]
     added += [addition for route in routes if (addition := AddedRoute(route.dst, route.dev)) not in known]
     if added:
-        _refuse_strangers(read(""), added, routes, devices(known))
+        _refuse_unmanaged(read(""), added, routes, devices(known))
     sysctls = dict(desired.sysctls) | {op.key: op.value for op in plan if isinstance(op, SysctlOperation)}
     added += [
         change
@@ -80,7 +80,7 @@ def _changed(key: str, value: str, known: Sequence[Addition]) -> Iterator[Change
     yield ChangedSysctl(key, before, value, along)
 
 
-def _refuse_strangers(actual: Netns, added: Sequence[Addition], routes: Sequence[Route], own: Collection[str]) -> None:
+def _refuse_unmanaged(actual: Netns, added: Sequence[Addition], routes: Sequence[Route], own: Collection[str]) -> None:
     """`own` are the lab's devices: a route by one of them (by the tunnel, when the backend changes) is its own, too."""
     for link in actual.links:
         if AddedDevice(link.name) in added:

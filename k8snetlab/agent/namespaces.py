@@ -72,7 +72,7 @@ class NamespaceKeeper:
     def prepare(self, wanted: Iterable[Netns]) -> None:
         """Makes the namespaces that are not there, empty; those of an earlier Node or Pod of the same name go first.
 
-        A stranger's of that name is passed over: `sync` leaves it out, and says so.
+        A namespace of that name that is not the lab's is left alone: `sync` leaves it out, and says so.
         """
         wanted = list(wanted)
         self._refused = {state.name for state in wanted if state.name and self._is_strange(state.name)}

@@ -51,8 +51,8 @@ def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, architecture: s
     fixed = {entry.name: networks(entry.podCIDR) for entry in wanted}
     taken = [subnet for subnets in fixed.values() for subnet in subnets]
     kept: dict[str, list[Network]] = {}
-    strangers = [n for n in now.all(Node).values() if n.name not in fixed]
-    taken += [subnet for node in strangers for cidr in node.podCIDRs for subnet in networks(cidr)]
+    others = [n for n in now.all(Node).values() if n.name not in fixed]
+    taken += [subnet for node in others for cidr in node.podCIDRs for subnet in networks(cidr)]
     for entry in wanted:
         node = now.get(Node, entry.name)
         had = [subnet for cidr in node.podCIDRs for subnet in networks(cidr)] if node else []

@@ -73,8 +73,8 @@ def closed(snapshot: Snapshot) -> Iterator[Finding]:
             )
 
 
-def unheard(snapshot: Snapshot, service: str, endpoint: str, why: str) -> Finding | None:
-    """Nobody takes what a Service leads to a pod: is the number of the port wrong? `endpoint` is "ip:port", `why` what
+def no_listener(snapshot: Snapshot, service: str, endpoint: str, why: str) -> Finding | None:
+    """No process listens where a Service leads: is the number of the port wrong? `endpoint` is "ip:port", `why` what
     the pod's sockets tell."""
     namespace, _, name = service.partition("/")
     found = snapshot.get(Service, name, namespace)

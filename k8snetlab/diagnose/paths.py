@@ -36,7 +36,7 @@ class UsualPath(msgspec.Struct, frozen=True):
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """What is wrong with one way of a path: a sentence. `blamed` is the stranger's rule that it meets, (namespace,
+    """What is wrong with one way of a path: a sentence. `blamed` is the unmanaged rule that it meets, (namespace,
     decision); `homes` are the namespaces that it was to reach, whether it did or not."""
 
     path: UsualPath
@@ -62,7 +62,7 @@ class Broken(msgspec.Struct, frozen=True):
         return bool(ended and last and last.owner != NOBODY and last.text.split(",")[0] in self.reason)
 
     @property
-    def unheard(self) -> bool:
+    def nobody_listens(self) -> bool:
         """Whether it arrived, and only no process listens."""
         translated = bool(self.way.endpoint) or not self.path.endpoints
         return translated and self.way.unheard
@@ -92,7 +92,7 @@ def _wrong(path: UsualPath, way: Way) -> str:
 
 
 def _blamed(path: UsualPath, way: Way) -> tuple[str, Decision] | None:
-    """The stranger's rule that decided; of several the last that dropped, else the first that changed anything."""
+    """The unmanaged rule that decided; of several the last that dropped, else the first that changed anything."""
     found = [(hop.netns, d) for hop in way.hops for d in hop.decisions if d.what == "rule" and _strange(hop, d)]
     dropping = [one for one in found if one[1].text.startswith(("DROP", "REJECT"))]
     changing = [one for one in found if not one[1].text.startswith("ACCEPT: filter")]

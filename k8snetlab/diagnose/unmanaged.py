@@ -14,7 +14,7 @@ from k8snetlab.trace.way import Decision
 
 
 def of_rule(netns: str, decision: Decision, view: View, where: Where, family: Family, variant: str) -> Finding | None:
-    """The finding on a stranger's rule or policy; None where it is not in the view any more."""
+    """The finding on an unmanaged rule or policy; None where it is not in the view any more."""
     command = Iptables(netns, family, variant)
     if decision.text.startswith("DROP by the policy of "):
         return of_policy(ChainKey("filter", decision.text.rpartition(" ")[2]), where, command)
@@ -52,7 +52,7 @@ def of_policy(key: ChainKey, where: Where, command: Iptables) -> Finding:
     )
 
 
-def strangers(view: View) -> Iterator[tuple[ChainKey, int, str]]:
+def unmanaged_rules(view: View) -> Iterator[tuple[ChainKey, int, str]]:
     """The rules in built-in chains that lead nowhere of kube-proxy's or flannel's: table and chain, number, rule."""
     for key, rules in view.chains.items():
         if key.chain not in BUILT_IN or " (" in key.table:

@@ -30,7 +30,7 @@ def attributed(
     rule_of: Callable[[Broken], Finding | None],
     blamed: Callable[[Broken], Finding | None],
 ) -> tuple[list[Finding], set[tuple[str, str]]]:
-    """`found` and what else the broken paths show, each with the paths that it breaks; and the strangers' rules among
+    """`found` and what else the broken paths show, each with the paths that it breaks; and the unmanaged rules among
     them, (namespace, rule). `blamed` knows the process or the endpoint that a path failed at. A path that nothing
     explains becomes a finding itself.
     """
@@ -72,7 +72,7 @@ def _breaking(finding: Finding, one: Broken) -> Finding:
 
 def _reasons(findings: list[Finding], one: Broken) -> list[int]:
     """The findings that may be why: those known to concern this path, else all on its way."""
-    if one.unheard:
+    if one.nobody_listens:
         return [n for n, f in enumerate(findings) if f.kind == "kubelet" or _usurped(f, one)]
     able = [n for n, f in enumerate(findings) if _passes(f, one) and _can(f, one)]
     return [n for n in able if _concerns(findings[n], one)] or able

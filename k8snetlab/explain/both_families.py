@@ -44,7 +44,7 @@ class World:
         return self._kernels[family]
 
     def rule_of(self, broken: Broken) -> Finding | None:
-        """The finding on the stranger's rule that is to blame."""
+        """The finding on the unmanaged rule that is to blame."""
         if broken.blamed is None:
             return None
         netns, decision = broken.blamed

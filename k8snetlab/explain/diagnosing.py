@@ -195,7 +195,7 @@ class _Look:
         broken = self._walk(snapshot, kernel)
         self.broken = len(broken)
         found, met = attributed(found, broken, kernel.wheres, kernel.rule_of, lambda b: _blamed(snapshot, b))
-        self._note_strangers(kernel, met)
+        self._note_unmanaged(kernel, met)
         if not self.question.predictOnly and not any(f.broken for f in found):
             found += self._tried(snapshot, kernel)
         if not self.question.predictOnly and not any(f.broken for f in found):
@@ -240,14 +240,14 @@ class _Look:
                 self.promising += [] if wrong else [path]
         return broken
 
-    def _note_strangers(self, kernel: World, met: set[tuple[str, str]]) -> None:
-        """Strangers' rules that no usual path meets are worth a note."""
+    def _note_unmanaged(self, kernel: World, met: set[tuple[str, str]]) -> None:
+        """Notes the unmanaged rules that no usual path meets."""
         for where in kernel.wheres.values():
             if where.kind not in ("node", "router"):
                 continue
             for family in kernel.families:
                 with contextlib.suppress(K8sNetLabError):
-                    for key, number, rule in unmanaged.strangers(kernel[family][where.netns]):
+                    for key, number, rule in unmanaged.unmanaged_rules(kernel[family][where.netns]):
                         if (where.netns, rule) not in met:
                             self.notes.append(
                                 f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's, and no "
@@ -269,8 +269,8 @@ def _blamed(snapshot: Snapshot, broken: Broken) -> Finding | None:
     """The process or the endpoint that is to blame for a path, where the objects tell."""
     flow, way = broken.path.flow, broken.way
     endpoint = way.endpoint or end(flow.dst, flow.dport)
-    if broken.unheard:
-        found = objects.unheard(snapshot, broken.path.service, endpoint, broken.reason)
+    if broken.nobody_listens:
+        found = objects.no_listener(snapshot, broken.path.service, endpoint, broken.reason)
         if found:
             return found
     if broken.path.service and endpoint in broken.path.written:

@@ -14,7 +14,7 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain.both_families import World
 from k8snetlab.kernel import listeners
 from k8snetlab.render.pods import sandbox_name
-from k8snetlab.trace.unheard import unheard
+from k8snetlab.trace.listener import no_listener
 from k8snetlab.trace.way import end
 
 PROTOCOLS = ("TCP", "UDP")
@@ -40,4 +40,4 @@ def _silent(snapshot: Snapshot, pod: Pod) -> Iterator[tuple[str, str]]:
         protocol = port.protocol.lower()
         deaf = [ip for ip in pod.ips if not held.listens(protocol, ip, port.containerPort)]
         if deaf:
-            yield end(deaf[0], port.containerPort), unheard(held, protocol, deaf[0], port.containerPort)
+            yield end(deaf[0], port.containerPort), no_listener(held, protocol, deaf[0], port.containerPort)

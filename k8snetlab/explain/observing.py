@@ -17,7 +17,7 @@ from k8snetlab.explain import tracing
 from k8snetlab.explain.patience import patience
 from k8snetlab.kernel import netns, unmanaged
 from k8snetlab.kernel.shot import shoot
-from k8snetlab.kernel.unmanaged import Stranger
+from k8snetlab.kernel.unmanaged import Unmanaged
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths
 
@@ -55,19 +55,19 @@ def observed(
             found.append(_watched(snapshot, paths, path, shaping, remote))
     blamed = {f.object for f in found}
     notes: list[str] = []
-    for node, where, stranger in shaping:
-        if stranger.name in blamed:
+    for node, where, thing in shaping:
+        if thing.name in blamed:
             continue
-        if stranger.drops:
-            found.append(_of_stranger(node, where, stranger, ()))
+        if thing.drops:
+            found.append(_of_unmanaged(node, where, thing, ()))
         else:
-            notes.append(f"{node}: {stranger.kind} `{stranger.text}` is nobody's")
-    return _laid_to_strangers(found), tried, notes
+            notes.append(f"{node}: {thing.kind} `{thing.text}` is nobody's")
+    return _blamed_on_unmanaged(found), tried, notes
 
 
-def _laid_to_strangers(found: list[Finding]) -> list[Finding]:
-    """A path that failed once and worked when it was watched (chance gave it another endpoint) is laid to the stranger
-    that stopped others."""
+def _blamed_on_unmanaged(found: list[Finding]) -> list[Finding]:
+    """Blames a path that failed once and worked when it was watched (chance gave it another endpoint) on the unmanaged
+    object that stopped others."""
     known = {finding.identity: finding for finding in found if finding.fault == "foreign"}
     if not known:
         return found
@@ -88,14 +88,14 @@ def _answered(path: UsualPath) -> bool:
     return False
 
 
-def _shaping(places: list[tuple[str, str]]) -> Iterator[tuple[str, str, Stranger]]:
+def _shaping(places: list[tuple[str, str]]) -> Iterator[tuple[str, str, Unmanaged]]:
     """What stands on nodes and router that is read by no prediction: (node, namespace, what)."""
     for name, namespace in places:
         if netns.exists(namespace):
-            yield from ((name, namespace, stranger) for stranger in _strangers(namespace))
+            yield from ((name, namespace, thing) for thing in _unmanaged_in(namespace))
 
 
-def _strangers(namespace: str) -> list[Stranger]:
+def _unmanaged_in(namespace: str) -> list[Unmanaged]:
     return [*unmanaged.qdiscs(namespace), *unmanaged.others(namespace)]
 
 
@@ -103,7 +103,7 @@ def _watched(
     snapshot: Snapshot,
     paths: LabPaths,
     path: UsualPath,
-    shaping: list[tuple[str, str, Stranger]],
+    shaping: list[tuple[str, str, Unmanaged]],
     remote: RemoteKernels | None,
 ) -> Finding:
     """Where a packet gets to, and what stands there."""
@@ -128,11 +128,11 @@ def _watched(
             )
     suspects = [one for one in shaping if one[1] in stops]
     read = {namespace for _, namespace, _ in shaping}
-    suspects += [(place, ns, s) for ns in stops if ns not in read for s in _strangers(ns)]
+    suspects += [(place, ns, s) for ns in stops if ns not in read for s in _unmanaged_in(ns)]
     suspects = [one for one in suspects if one[2].device in ("", *devices)]
     if suspects:
         first = min(suspects, key=lambda one: one[2].kind != "qdisc")
-        return _of_stranger(*first, (f"{path.words}: {message}",))
+        return _of_unmanaged(*first, (f"{path.words}: {message}",))
     return Finding(
         "path",
         "lost",
@@ -145,18 +145,18 @@ def _watched(
     )
 
 
-def _of_stranger(node: str, namespace: str, stranger: Stranger, broken: tuple[str, ...]) -> Finding:
-    kind = {"qdisc": "qdisc", "nftables": "table", "ip rule": "rule"}[stranger.kind]
+def _of_unmanaged(node: str, namespace: str, thing: Unmanaged, broken: tuple[str, ...]) -> Finding:
+    kind = {"qdisc": "qdisc", "nftables": "table", "ip rule": "rule"}[thing.kind]
     return Finding(
         kind,
         "foreign",
         node,
-        stranger.name,
-        f"{node}: {stranger.kind} `{stranger.text}`{f' on {stranger.device}' if stranger.device else ''} is nobody's",
+        thing.name,
+        f"{node}: {thing.kind} `{thing.text}`{f' on {thing.device}' if thing.device else ''} is nobody's",
         "packets that pass there are delayed, dropped or led elsewhere",
-        stranger.show,
-        stranger.mend,
+        thing.show,
+        thing.mend,
         netns=namespace,
-        device=stranger.device,
+        device=thing.device,
         broken=broken,
     )

@@ -19,7 +19,7 @@ from k8snetlab.explain.intended import Intent
 from k8snetlab.explain.probed import Place, Result, Seen, Target
 from k8snetlab.kernel import listeners
 from k8snetlab.render.pods import sandbox_name
-from k8snetlab.trace.unheard import unheard
+from k8snetlab.trace.listener import no_listener
 
 _REFUSED, _UNREACHABLE = ("connection refused", "port unreachable"), ("no route to host", "network is unreachable")
 
@@ -35,9 +35,9 @@ def seen(reached: bool, error: str) -> Seen:
 
 def judged(snapshot: Snapshot, place: Place, target: Target, result: Result, intent: Intent) -> Result:
     """The result with `expected`, `verdict`, `ok` and `why`."""
-    stranger = _stranger(snapshot, target, result, intent) if result.reached else ""
-    if stranger:
-        return replace(result, expected=intent.expected, verdict="broken", ok=False, why=stranger)
+    wrong_pod = _wrong_pod(snapshot, target, result, intent) if result.reached else ""
+    if wrong_pod:
+        return replace(result, expected=intent.expected, verdict="broken", ok=False, why=wrong_pod)
     if result.reached and intent.expected == "closed":
         why = f"answered, though it is closed: {intent.why}"
         return replace(result, expected="closed", verdict="broken", ok=False, why=why)
@@ -49,7 +49,7 @@ def judged(snapshot: Snapshot, place: Place, target: Target, result: Result, int
     return replace(result, expected="answered", verdict="broken", ok=False, why=why)
 
 
-def _stranger(snapshot: Snapshot, target: Target, result: Result, intent: Intent) -> str:
+def _wrong_pod(snapshot: Snapshot, target: Target, result: Result, intent: Intent) -> str:
     """Whether a pod answered that was not asked: rules lead elsewhere, or two have one address."""
     if not result.answeredBy or target.protocol == "ICMP":
         return ""
@@ -83,7 +83,7 @@ def _unheard(snapshot: Snapshot, address: str, ports: Iterable[int], protocol: s
             held = View("", "", "pod", listening=listeners.read(sandbox_name(snapshot.lab, pod)))
             for port in ports:
                 if not held.listens(protocol.lower(), address, port):
-                    return f"pod {pod.namespace}/{pod.name}: {unheard(held, protocol.lower(), address, port)}"
+                    return f"pod {pod.namespace}/{pod.name}: {no_listener(held, protocol.lower(), address, port)}"
     return ""
 
 

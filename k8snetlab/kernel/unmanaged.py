@@ -21,7 +21,7 @@ USUAL_RULES = {0, 32766, 32767}
 IPTABLES = {"nat", "filter", "mangle", "raw", "security"}
 
 
-class Stranger(msgspec.Struct, frozen=True):
+class Unmanaged(msgspec.Struct, frozen=True):
     """`kind` is qdisc, nftables or "ip rule"; `text` what the tool prints of it, `mend` takes it away.
     `drops`: it is there to lose packets.
     """
@@ -35,7 +35,7 @@ class Stranger(msgspec.Struct, frozen=True):
     drops: bool = False
 
 
-def qdiscs(namespace: str) -> Iterator[Stranger]:
+def qdiscs(namespace: str) -> Iterator[Unmanaged]:
     """Queueing disciplines that somebody put on a device."""
     for found in _objects(namespace, ["tc", "-j", "qdisc", "show"]):
         kind, device = str(found.get("kind", "")), str(found.get("dev", ""))
@@ -43,7 +43,7 @@ def qdiscs(namespace: str) -> Iterator[Stranger]:
             continue
         options = " ".join(f"{key} {value}" for key, value in sorted((found.get("options") or {}).items()))
         place = "ingress" if kind == "ingress" else "clsact" if kind == "clsact" else "root"
-        yield Stranger(
+        yield Unmanaged(
             "qdisc",
             f"{kind} {device}",
             device,
@@ -54,7 +54,7 @@ def qdiscs(namespace: str) -> Iterator[Stranger]:
         )
 
 
-def others(namespace: str) -> Iterator[Stranger]:
+def others(namespace: str) -> Iterator[Unmanaged]:
     """Tables of nftables that are not iptables', and rules that choose other routing tables."""
     for found in _objects(namespace, ["nft", "-j", "list", "tables"]):
         for item in found.get("nftables", ()):
@@ -63,7 +63,7 @@ def others(namespace: str) -> Iterator[Stranger]:
             if name and not (family in ("ip", "ip6") and name in IPTABLES):
                 text = f"{family} {name}"
                 command = f"ip netns exec {namespace} nft"
-                yield Stranger(
+                yield Unmanaged(
                     "nftables", text, "", text, f"{command} list table {text}", f"{command} delete table {text}"
                 )
     for six in ((), ("-6",)):
@@ -74,7 +74,7 @@ def others(namespace: str) -> Iterator[Stranger]:
                 command = " ".join(("ip", "-n", namespace, *six, "rule"))
                 mend = f"{command} del priority {priority}"
                 drops = found.get("action") in ("blackhole", "unreachable", "prohibit")
-                yield Stranger("ip rule", str(priority), "", words, f"{command} show", mend, drops)
+                yield Unmanaged("ip rule", str(priority), "", words, f"{command} show", mend, drops)
 
 
 def _objects(namespace: str, argv: Sequence[str]) -> list[dict[str, Any]]:

@@ -35,10 +35,10 @@ async def claim(lab: str, spec: StoreSpec, snapshot: Snapshot, store: Store) -> 
         )
     if not labs:
         held = (entry.key for entry in (await store.list("/registry/")).entries)
-        strangers = [key for key in held if not key.startswith(leases.KUBERNETES)]  # machines put their leases back
-        if strangers:
+        unmanaged = [key for key in held if not key.startswith(leases.KUBERNETES)]  # machines put their leases back
+        if unmanaged:
             raise ConflictError(
-                f"the store at {where} holds {strangers[0]}, which is no lab's; it may be a real cluster's",
+                f"the store at {where} holds {unmanaged[0]}, which is no lab's; it may be a real cluster's",
                 "nothing was touched; use an etcd of its own (`k8snetlab store serve`)",
             )
     elif labs != [lab]:

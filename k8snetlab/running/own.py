@@ -1,4 +1,4 @@
-"""What a verb waits for: the objects of its request and what follows from them, never a stranger's."""
+"""What a verb waits for: the objects of its request and what follows from them, nobody else's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lab's own processes, told from strangers that got the same pid by their start time."""
+"""The lab's own processes, told by their start time from others with the same pid."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def purpose(key: ChainKey) -> str:
-    """What a chain is for; "" for one of a stranger."""
+    """What a chain is for; "" for an unmanaged one."""
     for name in (f"{key.table} {key.chain}", key.chain, key.chain[: key.chain.rfind("-") + 1]):
         if name in PURPOSES:
             return PURPOSES[name]

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from k8snetlab.dataplane.view import Interface, RouteEntry, View, World, same_family
 from k8snetlab.trace.filtering import Passed, passages
+from k8snetlab.trace.listener import no_listener
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.segment import far_end, neighbour, port_of
 from k8snetlab.trace.trip import Trip
-from k8snetlab.trace.unheard import unheard
 from k8snetlab.trace.way import Carried, Decision, Flow, Way, end
 
 MAX_HOPS = 64
@@ -133,7 +133,7 @@ class _Walk:
             yield trip.arrive(view, Decision("stop", reason), flow).end("unreachable", reason)
             return
         refusal = flow.protocol != "icmp" and not view.listens(flow.protocol, flow.dst, flow.dport)
-        why = unheard(view, flow.protocol, flow.dst, flow.dport) if refusal else ""
+        why = no_listener(view, flow.protocol, flow.dst, flow.dport) if refusal else ""
         text = why or f"delivered to {end(flow.dst, flow.dport)}"
         decision = Decision("deliver", f"{text} in {view.place}", owner=self.owners.of_address(flow.dst))
         trip = trip.arrive(view, decision, flow, why)

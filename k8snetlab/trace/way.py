@@ -80,7 +80,7 @@ class Way(msgspec.Struct, frozen=True):
     """One way there and back. `endpoint` is what a Service's address became; `reason` says why it did not arrive.
 
     `flooded` names the bridges (namespace, device) that send the packet out of all ports, not knowing which. `unheard`:
-    it arrived, and no process takes it.
+    it arrived, and no process listens.
     """
 
     probability: float

@@ -251,11 +251,11 @@ def test_a_port_number_where_nobody_listens() -> None:
     text = world.LAB % 1 + world.deployment("web", 1) + world.service("web", ports="[{port: 80, targetPort: 81}]")
     snapshot = world.World(text).run().snapshot
     ip = world.World(text).run().pods()[0].ips[0]
-    one = objects.unheard(snapshot, "default/web", f"{ip}:81", "nobody listens")
+    one = objects.no_listener(snapshot, "default/web", f"{ip}:81", "nobody listens")
     assert one and (one.kind, one.fault, one.object) == ("service", "targetPort", "default/web:80")
-    other = objects.unheard(snapshot, "default/web", f"{ip}:8080", "nobody listens")
+    other = objects.no_listener(snapshot, "default/web", f"{ip}:8080", "nobody listens")
     assert other and (other.kind, other.fault) == ("pod", "silent"), "the pod is to blame for what it declares"
-    assert objects.unheard(snapshot, "default/web", "192.0.2.1:81", "nobody listens") is None
+    assert objects.no_listener(snapshot, "default/web", "192.0.2.1:81", "nobody listens") is None
 
 
 def test_local_policy_and_nodes_without_an_endpoint() -> None:

@@ -13,8 +13,8 @@ from k8snetlab.diagnose.events import warnings
 from k8snetlab.diagnose.finding import Where
 from k8snetlab.diagnose.unmanaged import plugged
 from k8snetlab.explain.wanted import Wanted
+from k8snetlab.trace.listener import no_listener
 from k8snetlab.trace.owners import NOBODY, Owners
-from k8snetlab.trace.unheard import unheard
 
 V4, V6 = "10.244.1.2", "fd00::2"
 
@@ -43,7 +43,7 @@ def test_why_nobody_takes_it(listening: set[tuple[str, str, int]], asked: tuple[
     view = View("n", "web", "pod", listening=frozenset(listening))
     protocol, address = asked
     assert not view.listens(protocol, address, 80)
-    assert unheard(view, protocol, address, 80).endswith(words)
+    assert no_listener(view, protocol, address, 80).endswith(words)
 
 
 def test_who_listens_for_which_family() -> None:

@@ -1,4 +1,4 @@
-"""Why nobody takes what arrives at a port: is it bound elsewhere, for the other protocol, or is another one meant?"""
+"""Why no process listens on a port: it is bound to another address, for the other protocol, or another was meant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MOST = 6
 """Ports that are named where another one may be meant."""
 
 
-def unheard(view: View, protocol: str, address: str, port: int) -> str:
+def no_listener(view: View, protocol: str, address: str, port: int) -> str:
     """A part of a sentence; `view` does not listen there."""
     bound = {held for what, held, number in view.listening if (what, number) == (protocol, port)}
     if bound:
@@ -17,8 +17,8 @@ def unheard(view: View, protocol: str, address: str, port: int) -> str:
     others = sorted({what for what, held, number in view.listening if number == port and _takes(held, address)})
     if others:
         return f"nobody listens on {protocol} {end(address, port)}: port {port} is open for {' and '.join(others)} only"
-    heard = sorted({number for what, held, number in view.listening if what == protocol and _takes(held, address)})
-    return f"nobody listens on {protocol} {end(address, port)}{_instead(protocol, heard)}"
+    listening = sorted({number for what, held, number in view.listening if what == protocol and _takes(held, address)})
+    return f"nobody listens on {protocol} {end(address, port)}{_instead(protocol, listening)}"
 
 
 def _named(held: str) -> str:
