@@ -103,12 +103,20 @@ class Answering:
             log.warning("%s", error.message)
             await drop(self._store, entry.key)
             return
-        taken = f"{RESPONSES}{id_}/taken"
+        key = f"{RESPONSES}{id_}/taken"
+        taken = asyncio.create_task(self._say_taken(key))
         try:
-            await self._say_taken(taken)
+            await asyncio.shield(taken)
         except AlreadyExistsError:
             return  # the daemon before this one had begun with it; its lease tells the asker
-        writer = Writer(self._store, f"{RESPONSES}{id_}/", request.lease)
+        except StoreError as error:
+            log.warning("asked for %s %s: %s", request.method, request.path, error.message)
+        else:
+            await self._execute(app, request, pieces, Writer(self._store, f"{RESPONSES}{id_}/", request.lease))
+        finally:
+            self._chores.start(self._take_back(taken, key))
+
+    async def _execute(self, app: App, request: Request, pieces: asyncio.Queue[Part], writer: Writer) -> None:
         try:
             await _executed(app, request, pieces, Answer(writer))
         except NotFoundError:
@@ -116,8 +124,12 @@ class Answering:
         except StoreError as error:
             with contextlib.suppress(K8sNetLabError):
                 await writer.refuse(error)
-        finally:
-            self._chores.start(drop(self._store, taken))
+
+    async def _take_back(self, taken: asyncio.Task[None], key: str) -> None:
+        """Deletes what `taken` writes, after it: of who went meanwhile it would stay for as long as this daemon."""
+        with contextlib.suppress(StoreError):
+            await taken
+        await drop(self._store, key)
 
     async def _say_taken(self, key: str) -> None:
         while True:

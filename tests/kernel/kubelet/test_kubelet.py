@@ -58,8 +58,9 @@ class Kubelet:
 
 
 @pytest.fixture
-def kubelet(tmp_path: Path) -> Iterator[Kubelet]:
-    path = tmp_path / "kubelet.sock"
+def kubelet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubelet]:
+    """Its socket is not in the test's directory: that goes with the logs of a pod, and with its socket a kubelet."""
+    path = tmp_path_factory.mktemp("kubelet") / "kubelet.sock"
     process = subprocess.Popen(
         [sys.executable, "-m", "k8snetlab.kubelet.main", "--socket", str(path)], stdin=subprocess.PIPE
     )

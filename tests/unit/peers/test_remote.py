@@ -15,7 +15,7 @@ from k8snetlab.errors import DaemonError, NotFoundError, StoreError
 from k8snetlab.peers import parts
 from k8snetlab.peers.requests import Remote
 from k8snetlab.store.informer import Informer
-from k8snetlab.store.protocol import Store
+from k8snetlab.store.protocol import Entry, Store
 
 pytestmark = pytest.mark.anyio
 Json = dict[str, Any]
@@ -216,6 +216,36 @@ async def test_what_a_daemon_had_begun_with_is_not_done_twice(store: Store) -> N
             await asking
         assert app.asked == []
         await nothing_left(store)
+
+
+async def test_of_who_goes_while_a_daemon_begins_nothing_is_left(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on its way to the store when its sender is cancelled gets there nevertheless."""
+    create, begins, arrives = store.create, asyncio.Event(), asyncio.Event()
+
+    async def slow(key: str, value: bytes, lease: int = 0) -> Entry:
+        async def arriving() -> Entry:
+            begins.set()
+            await arrives.wait()
+            return await create(key, value, lease)
+
+        return await (
+            asyncio.shield(asyncio.create_task(arriving())) if key.endswith("/taken") else create(key, value, lease)
+        )
+
+    async with serving(store, "node2") as app:
+        monkeypatch.setattr(store, "create", slow)
+        asking = asyncio.create_task(Remote(store, "node1").ask("node2", "POST", "/echo", {}))
+        await begins.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        async with asyncio.timeout(20):
+            while (await store.list(parts.REQUESTS)).entries:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        arrives.set()
+        await asyncio.sleep(0.1)
+        await nothing_left(store)
+        assert app.asked == []
 
 
 async def test_more_than_the_limit_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
