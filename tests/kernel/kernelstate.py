@@ -78,8 +78,8 @@ def differences(found: State, expected: State) -> list[str]:
 
 
 def told(command: str, line: str) -> bool:
-    """A legacy table that was used stays in its namespace, empty (DESIGN: only the module's end takes it away). What a
-    bridge has learned is nobody's doing."""
+    """A legacy table that was used stays in its namespace, empty: only the module's end takes it away
+    (docs/kernel-facts.md). What a bridge has learned is nobody's doing."""
     if command.startswith("bridge") and "permanent" not in line and "static" not in line:
         return False
     return bool(line) and not ("legacy" in command and re.fullmatch(r"\*\w+|COMMIT|:[A-Z]+ ACCEPT", line))
