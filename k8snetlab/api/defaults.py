@@ -24,11 +24,13 @@ from k8snetlab.api.core import (
     Endpoints,
     EndpointSubset,
     HostIP,
+    LoadBalancerIngress,
     LoadBalancerStatus,
     Namespace,
     Pod,
     PodSpec,
     Service,
+    ServiceSpec,
     SessionAffinityConfig,
     Toleration,
 )
@@ -55,10 +57,7 @@ def with_defaults(obj: T, lab_name: str = LAB) -> T:
 
     `lab_name` is for a Lab without name.
     """
-    new: Object = obj
-    if obj.namespaced != bool(obj.metadata.namespace):
-        # Of an object that is in no namespace the API server drops the one it names.
-        new = replace(new, metadata=replace(new.metadata, namespace="default" if obj.namespaced else ""))
+    new = _in_its_namespace(obj)
     match new:
         case Service():
             new = _service(new)
@@ -72,9 +71,7 @@ def with_defaults(obj: T, lab_name: str = LAB) -> T:
         case Endpoints():
             new = _endpoints(new)
         case EndpointSlice() if new.addressType == "IPv6":
-            if any(ip != same(ip) for endpoint in new.endpoints for ip in endpoint.addresses):
-                endpoints = tuple(replace(e, addresses=tuple(map(same, e.addresses))) for e in new.endpoints)
-                new = replace(new, endpoints=endpoints)
+            new = _slice(new)
         case Lab():
             new = _lab(new, lab_name)
         case KubeProxyConfiguration() if not new.name:
@@ -88,8 +85,24 @@ def lab_name(file: str) -> str:
     return name or LAB
 
 
+def _in_its_namespace(obj: Object) -> Object:
+    """Of an object that is in no namespace the API server drops the one it names."""
+    if obj.namespaced == bool(obj.metadata.namespace):
+        return obj
+    return replace(obj, metadata=replace(obj.metadata, namespace="default" if obj.namespaced else ""))
+
+
 def _service(service: Service) -> Service:
-    spec = service.spec
+    changes = _policies(service.spec) | _addresses(service.spec)
+    if changes:
+        service = replace(service, spec=replace(service.spec, **changes))
+    ingress = tuple(_ingress(service.spec.type, one) for one in service.status.loadBalancer.ingress)
+    if ingress == service.status.loadBalancer.ingress:
+        return service
+    return replace(service, status=replace(service.status, loadBalancer=LoadBalancerStatus(ingress=ingress)))
+
+
+def _policies(spec: ServiceSpec) -> dict[str, object]:
     changes: dict[str, object] = {}
     ports = tuple(replace(p, targetPort=p.port) if p.targetPort in (None, "", 0) else p for p in spec.ports)
     if ports != spec.ports:
@@ -103,15 +116,14 @@ def _service(service: Service) -> Service:
         changes["sessionAffinityConfig"] = None
     if spec.sessionAffinity == "ClientIP" and spec.sessionAffinityConfig is None:
         changes["sessionAffinityConfig"] = SessionAffinityConfig()
-    if spec.type == "LoadBalancer":
-        if spec.allocateLoadBalancerNodePorts is None:
-            changes["allocateLoadBalancerNodePorts"] = True
-        if any(one.ip and one.ipMode is None for one in service.status.loadBalancer.ingress):
-            ingress = tuple(
-                replace(one, ipMode="VIP") if one.ip and one.ipMode is None else one
-                for one in service.status.loadBalancer.ingress
-            )
-            service = replace(service, status=replace(service.status, loadBalancer=LoadBalancerStatus(ingress=ingress)))
+    if spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts is None:
+        changes["allocateLoadBalancerNodePorts"] = True
+    return changes
+
+
+def _addresses(spec: ServiceSpec) -> dict[str, object]:
+    """Its addresses as the API server writes them, the first of them in both fields."""
+    changes: dict[str, object] = {}
     given = (spec.clusterIP,) if spec.clusterIP and not spec.clusterIPs else spec.clusterIPs
     if (ips := tuple(map(same, given))) != spec.clusterIPs:
         changes["clusterIPs"] = ips
@@ -120,10 +132,19 @@ def _service(service: Service) -> Service:
         changes["clusterIP"] = first
     if any(ip != same(ip) for ip in spec.externalIPs):
         changes["externalIPs"] = tuple(map(same, spec.externalIPs))
-    if any(one.ip != same(one.ip) for one in service.status.loadBalancer.ingress):
-        ingress = tuple(replace(one, ip=same(one.ip)) for one in service.status.loadBalancer.ingress)
-        service = replace(service, status=replace(service.status, loadBalancer=LoadBalancerStatus(ingress=ingress)))
-    return replace(service, spec=replace(spec, **changes)) if changes else service
+    return changes
+
+
+def _ingress(service_type: str, one: LoadBalancerIngress) -> LoadBalancerIngress:
+    mode = "VIP" if service_type == "LoadBalancer" and one.ip and one.ipMode is None else one.ipMode
+    return replace(one, ip=same(one.ip), ipMode=mode)
+
+
+def _slice(slice_: EndpointSlice) -> EndpointSlice:
+    if all(ip == same(ip) for endpoint in slice_.endpoints for ip in endpoint.addresses):
+        return slice_
+    endpoints = tuple(replace(e, addresses=tuple(map(same, e.addresses))) for e in slice_.endpoints)
+    return replace(slice_, endpoints=endpoints)
 
 
 def _endpoints(endpoints: Endpoints) -> Endpoints:

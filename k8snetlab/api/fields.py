@@ -141,7 +141,7 @@ def _ignored(value: Any, path: Path, findings: Findings, type_: str, field: str)
     if type_.endswith(("Status", "Condition")) or field in ("status", "managedFields"):
         return  # the server's, whatever it is
     kind, allowed = reference.fields(type_)[field], reference.enumeration(type_, field)
-    shape(value, path, kind, findings.say_wrong, findings.say_unknown, allowed)
+    shape(value, path, kind, findings.say_wrong, findings.say_unknown, allowed=allowed)
     if not silent(type_, field, value) and path not in findings.blank:
         findings.ignored.append(path)
 

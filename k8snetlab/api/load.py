@@ -148,10 +148,21 @@ class _Loader:
         if value is None:
             return
         try:
-            obj: Object = msgspec.convert(value, type_)
+            obj = self._with_source(document, msgspec.convert(value, type_), at)
         except msgspec.ValidationError as error:
             self.problem(document.file, document.line(at), str(error))
             return
+        self.objects.append(obj)
+        self.written[id(obj)] = (document, at)
+        self.reported |= {(id(obj), path) for path, _ in findings.wrong}
+        for path in (*findings.ignored, *_not_run(obj)):
+            self.passed.field(document.file, document.line((*at, *path)), type_.KIND, obj.short_name, path)
+        for path, message in unread(given, type_):
+            where = document.line((*at, *path))
+            self.problem(document.file, where, f"{show((*at, *path))}: {message}")
+
+    def _with_source(self, document: Document, obj: Object, at: Path) -> Object:
+        """The object with its defaults and the place it was written at."""
         source = f"{document.file}:{document.line(at)}"
         annotations = {**obj.metadata.annotations, SOURCE: source}
         obj = replace(obj, metadata=replace(obj.metadata, annotations=annotations))
@@ -163,15 +174,7 @@ class _Loader:
             where = document.line((*at, "metadata", "namespace"))
             message = f"{show((*at, 'metadata', 'namespace'))}: a {obj.KIND} is in no namespace; ignored"
             self.warnings.append((document.file, where, message))
-        obj = with_defaults(obj, lab_name(document.file))
-        self.objects.append(obj)
-        self.written[id(obj)] = (document, at)
-        self.reported |= {(id(obj), path) for path, _ in findings.wrong}
-        for path in (*findings.ignored, *_not_run(obj)):
-            self.passed.field(document.file, document.line((*at, *path)), type_.KIND, obj.short_name, path)
-        for path, message in unread(given, type_):
-            where = document.line((*at, *path))
-            self.problem(document.file, where, f"{show((*at, *path))}: {message}")
+        return with_defaults(obj, lab_name(document.file))
 
     def validate(self) -> None:
         for problem in validate(self.objects):

@@ -19,41 +19,30 @@ UNREACHABLE = "NodeLost"
 def phase(spec: PodSpec, statuses: Iterable[ContainerStatus]) -> str:
     """Pending, Running, Succeeded or Failed, of the statuses of all containers that are run, sidecars among them."""
     by_name = {status.name: status for status in statuses}
-    counted = dict.fromkeys(("unknown", "running", "waiting", "stopped", "succeeded"), 0)
-    begun = any(_begun(by_name[c.name]) for c in spec.containers if c.name in by_name)
-    for container in spec.sidecars:
-        status = by_name.get(container.name)
-        if status is None:
-            counted["unknown"] += 1
-        elif status.state.running:
-            counted["running"] += 1
-        elif not status.state.terminated and not status.lastState.terminated:
-            counted["waiting"] += 1
-        if status is not None and not begun and not status.started:
-            counted["waiting"] += 1
-    for container in spec.containers:
-        status = by_name.get(container.name)
-        ended = status and (status.state.terminated or (not status.state.running and status.lastState.terminated))
-        if status is None:
-            counted["unknown"] += 1
-        elif status.state.running:
-            counted["running"] += 1
-        elif ended:
-            counted["stopped"] += 1
-            counted["succeeded"] += bool(status.state.terminated and status.state.terminated.exitCode == 0)
-        else:
-            counted["waiting"] += 1
-    if counted["waiting"] or counted["unknown"]:
+    own = [by_name.get(container.name) for container in spec.containers]
+    sidecars = [by_name.get(container.name) for container in spec.sidecars]
+    # A sidecar that has ended counts for nothing: it is the others that make a pod end.
+    states = {_state(status) for status in own} | {_state(status) for status in sidecars} - {"stopped"}
+    begun = any(status and _begun(status) for status in own)
+    if states & {"waiting", "unknown"} or (not begun and any(s and not s.started for s in sidecars)):
         return "Pending"
-    if counted["running"]:
+    if "running" in states:
         return "Running"
-    if not counted["stopped"]:
+    if "stopped" not in states:
         return "Pending"
     if spec.restartPolicy == "Always":
         return "Running"
-    if counted["stopped"] == counted["succeeded"]:
+    if all(status and status.state.terminated and status.state.terminated.exitCode == 0 for status in own):
         return "Succeeded"
     return "Failed" if spec.restartPolicy == "Never" else "Running"
+
+
+def _state(status: ContainerStatus | None) -> str:
+    if status is None:
+        return "unknown"
+    if status.state.running:
+        return "running"
+    return "stopped" if status.state.terminated or status.lastState.terminated else "waiting"
 
 
 def _begun(status: ContainerStatus) -> bool:

@@ -27,14 +27,17 @@ _WORDS = {
 }
 
 
-def shape(value: Any, path: Path, type_: str, wrong: Say, unknown: Say, allowed: Iterable[str] = ()) -> None:
-    """Calls `wrong` and `unknown` with each place of `value` that is no `type_` of the reference."""
+def shape(value: Any, path: Path, type_: str, wrong: Say, unknown: Say, *, allowed: Iterable[str] = ()) -> None:
+    """Calls `wrong` and `unknown` with each place of `value` that is no `type_` of the reference.
+
+    `allowed`: the only words that a string may be; of a list, each of its strings.
+    """
     if type_.startswith("["):
         if not isinstance(value, list):
             wrong(path, f'expected a list (items begin with "- "), got {describe(value)}')
             return
         for number, item in enumerate(value):
-            shape(item, (*path, number), type_[1:-1], wrong, unknown, allowed)
+            shape(item, (*path, number), type_[1:-1], wrong, unknown, allowed=allowed)
     elif type_.startswith("{"):
         if not isinstance(value, dict):
             wrong(path, f"expected a mapping of names to values, got {describe(value)}")
@@ -57,7 +60,7 @@ def _mapping(value: dict[str, Any], path: Path, type_: str, wrong: Say, unknown:
         if key not in fields:
             unknown((*path, key), did_you_mean(key, fields))
         elif item is not None:
-            shape(item, (*path, key), fields[key], wrong, unknown, reference.enumeration(type_, key))
+            shape(item, (*path, key), fields[key], wrong, unknown, allowed=reference.enumeration(type_, key))
     for key in reference.required(type_):
         if value.get(key) is None:
             wrong((*path, key), "Required value: it is missing and has no default")

@@ -136,7 +136,7 @@ def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network
                 message = f"{address} is the address of {holders[address]} already; give each its own"
                 report.error(lab, (*path, "address"), message)
             holders[address] = entry.name
-        _subnet(report, lab, number, entry, pods, subnets)
+        _subnet(report, lab, number, entry, pods=pods, subnets=subnets)
     for cidr in pods:
         _room(report, lab, cidr, nodes)
     _ranges(report, lab, pods)
@@ -164,8 +164,9 @@ def _addresses(report: Report, lab: Lab, path: Path, text: str, underlay: list[N
 
 
 def _subnet(
-    report: Report, lab: Lab, number: int, entry: LabNode, pods: list[Network], subnets: list[tuple[Network, str]]
+    report: Report, lab: Lab, number: int, entry: LabNode, *, pods: list[Network], subnets: list[tuple[Network, str]]
 ) -> None:
+    """`subnets`: those of the nodes before, each with its node's name; this one's come to them."""
     path: Path = ("spec", "nodes", number, "podCIDR")
     for subnet in _networks(report, lab, path, entry.podCIDR, required=False):
         whole = _of_family(pods, subnet)

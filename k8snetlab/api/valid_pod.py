@@ -82,11 +82,7 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
         _ports(report, obj, where, container, spec.hostNetwork)
         _process(report, obj, where, container)
     _twice(report, obj, path, spec)
-    taken: set[tuple[str, int, str]] = set()
-    for host_port, at in _host_ports(path, spec):
-        if host_port in taken:
-            report.error(obj, (*at, "hostPort"), f"{host_port[1]}/{host_port[2]} appears twice in this pod")
-        taken.add(host_port)
+    _host_ports_once(report, obj, path, spec)
     if spec.hostname and (problem := dns_label(spec.hostname)):
         report.error(obj, (*path, "hostname"), problem)
     if spec.subdomain and (problem := dns_label(spec.subdomain)):
@@ -191,6 +187,14 @@ def _ports(report: Report, obj: Object, where: Path, container: Container, host_
                 addressing.api_address(port.hostIP)
             except ValueError as error:
                 report.error(obj, (*path, "hostIP"), str(error))
+
+
+def _host_ports_once(report: Report, obj: Object, path: Path, spec: PodSpec) -> None:
+    taken: set[tuple[str, int, str]] = set()
+    for host_port, at in _host_ports(path, spec):
+        if host_port in taken:
+            report.error(obj, (*at, "hostPort"), f"{host_port[1]}/{host_port[2]} appears twice in this pod")
+        taken.add(host_port)
 
 
 def _host_ports(path: Path, spec: PodSpec) -> list[tuple[tuple[str, int, str], Path]]:

@@ -92,7 +92,9 @@ def endpoints(report: Report, endpoints: Endpoints) -> None:
             report.error(endpoints, ("subsets", s), "Required value: must specify `addresses` or `notReadyAddresses`")
         names: set[str] = set()
         for p, port in enumerate(subset.ports):
-            _name_in_list(report, endpoints, ("subsets", s, "ports", p, "name"), port.name, names, len(subset.ports))
+            _name_in_list(
+                report, endpoints, ("subsets", s, "ports", p, "name"), port.name, names, needed=len(subset.ports) > 1
+            )
 
 
 def slice_(report: Report, slice_: EndpointSlice) -> None:
@@ -100,14 +102,13 @@ def slice_(report: Report, slice_: EndpointSlice) -> None:
         report.warn(slice_, ("metadata", "labels"), f"belongs to no Service without the label {SERVICE_NAME}: NAME")
     names: set[str] = set()
     for number, port in enumerate(slice_.ports):
-        _name_in_list(report, slice_, ("ports", number, "name"), port.name, names, 1)
+        _name_in_list(report, slice_, ("ports", number, "name"), port.name, names, needed=False)
         _app_protocol(report, slice_, ("ports", number, "appProtocol"), port.appProtocol)
     if not slice_.addressType:
         report.error(slice_, ("addressType",), "Required value: IPv4, IPv6 or FQDN")
     if len(slice_.endpoints) > MAX_ENDPOINTS:
         message = f"Too many: {len(slice_.endpoints)}: must have at most {MAX_ENDPOINTS} items"
         report.error(slice_, ("endpoints",), message)
-    version = {"IPv4": 4, "IPv6": 6}.get(slice_.addressType)
     for number, endpoint in enumerate(slice_.endpoints):
         path: Path = ("endpoints", number, "addresses")
         _of_node(report, slice_, ("endpoints", number), endpoint.hostname, endpoint.nodeName)
@@ -117,13 +118,19 @@ def slice_(report: Report, slice_: EndpointSlice) -> None:
         if not 1 <= len(endpoint.addresses) <= 100:
             report.error(slice_, path, f"takes 1 to 100 addresses, not {len(endpoint.addresses)}")
         for a, text in enumerate(endpoint.addresses):
-            if version is None:
-                if slice_.addressType and (problem := dns_subdomain(text)):
-                    report.error(slice_, (*path, a), problem)
-                continue
-            address = outside_address(report, slice_, (*path, a), text)
-            if address and address.version != version:
-                report.error(slice_, (*path, a), f"{text} is no {slice_.addressType} address, as addressType says")
+            _of_type(report, slice_, (*path, a), text)
+
+
+def _of_type(report: Report, slice_: EndpointSlice, path: Path, text: str) -> None:
+    """Whether an address is of the slice's addressType; FQDN is a name."""
+    version = {"IPv4": 4, "IPv6": 6}.get(slice_.addressType)
+    if version is None:
+        if slice_.addressType and (problem := dns_subdomain(text)):
+            report.error(slice_, path, problem)
+        return
+    address = outside_address(report, slice_, path, text)
+    if address and address.version != version:
+        report.error(slice_, path, f"{text} is no {slice_.addressType} address, as addressType says")
 
 
 def _hints(report: Report, slice_: EndpointSlice, number: int, endpoint: Endpoint) -> None:
@@ -186,8 +193,9 @@ def _address(report: Report, obj: Object, path: Path, text: str) -> Address | No
         return None
 
 
-def _name_in_list(report: Report, obj: Object, path: Path, name: str, names: set[str], count: int) -> None:
-    if not name and count > 1:
+def _name_in_list(report: Report, obj: Object, path: Path, name: str, names: set[str], *, needed: bool) -> None:
+    """A port's name, which comes to the `names` of the ports before it."""
+    if not name and needed:
         report.error(obj, path, "is missing; where there are several ports each needs a name")
     if name and (problem := dns_label(name)):
         report.error(obj, path, problem)
@@ -209,7 +217,7 @@ def _ports(report: Report, service: Service, world: Snapshot) -> None:
     node_ports: set[tuple[str, int]] = set()
     for number, port in enumerate(spec.ports):
         path: Path = ("spec", "ports", number)
-        _name_in_list(report, service, (*path, "name"), port.name, names, len(spec.ports))
+        _name_in_list(report, service, (*path, "name"), port.name, names, needed=len(spec.ports) > 1)
         if (port.port, port.protocol) in seen:
             report.error(service, (*path, "port"), f"{port.port}/{port.protocol} appears twice")
         seen.add((port.port, port.protocol))
@@ -249,27 +257,39 @@ def _node_port(report: Report, service: Service, number: int, port: ServicePort,
 
 def _cluster_ip(report: Report, service: Service, world: Snapshot) -> None:
     spec = service.spec
-    path: Path = ("spec", "clusterIP")
     given = spec.clusterIPs or ((spec.clusterIP,) if spec.clusterIP else ())
     if spec.type == "ExternalName":
-        if given:
-            report.error(service, path, "may not be set when type is ExternalName")
-        if not spec.externalName:
-            report.error(service, ("spec", "externalName"), "is missing; name the host, like db.example.com")
-        elif problem := dns_subdomain(spec.externalName.removesuffix(".")):
-            report.error(service, ("spec", "externalName"), problem)
-        return
-    if "None" in given:
-        if len(given) > 1 and set(given) != {"None"}:
-            report.error(service, ("spec", "clusterIPs"), "None stands alone")
-        if spec.type != "ClusterIP":
-            report.error(service, path, f"may not be None when type is {spec.type}")
-        return
+        _external_name(report, service, given)
+    elif "None" in given:
+        _headless(report, service, given)
+    else:
+        _cluster_ips(report, service, given, world)
+
+
+def _external_name(report: Report, service: Service, given: tuple[str, ...]) -> None:
+    name = service.spec.externalName
+    if given:
+        report.error(service, ("spec", "clusterIP"), "may not be set when type is ExternalName")
+    if not name:
+        report.error(service, ("spec", "externalName"), "is missing; name the host, like db.example.com")
+    elif problem := dns_subdomain(name.removesuffix(".")):
+        report.error(service, ("spec", "externalName"), problem)
+
+
+def _headless(report: Report, service: Service, given: tuple[str, ...]) -> None:
+    if len(given) > 1 and set(given) != {"None"}:
+        report.error(service, ("spec", "clusterIPs"), "None stands alone")
+    if service.spec.type != "ClusterIP":
+        report.error(service, ("spec", "clusterIP"), f"may not be None when type is {service.spec.type}")
+
+
+def _cluster_ips(report: Report, service: Service, given: tuple[str, ...], world: Snapshot) -> None:
+    spec = service.spec
     if spec.clusterIPs and spec.clusterIP and spec.clusterIPs[0] != spec.clusterIP:
         report.error(service, ("spec", "clusterIPs", 0), f"must be the same as spec.clusterIP, {spec.clusterIP}")
     versions: list[int] = []
     for number, text in enumerate(given):
-        where = ("spec", "clusterIPs", number) if number else path
+        where: Path = ("spec", "clusterIPs", number) if number else ("spec", "clusterIP")
         address = _address(report, service, where, text)
         if address is None:
             continue

@@ -36,27 +36,32 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
         first = seen.setdefault((type(obj), obj.key), obj)
         if first is not obj:
             report.error(obj, ("metadata", "name"), f"{place(first)} has the same name; give each its own")
-        match obj:
-            case Lab():
-                valid_lab.lab(report, obj)
-                valid_lab.next_hops(report, obj, [n for n in stored if n.key not in applied])
-                _single(report, obj, world)
-            case Node():
-                valid_lab.node(report, obj, world)
-            case KubeProxyConfiguration():
-                valid_proxy.proxy(report, obj)
-                _single(report, obj, world)
-            case Pod():
-                valid_pod.pod(report, obj, world)
-            case Deployment() | ReplicaSet():
-                valid_pod.workload(report, obj, world)
-            case Service():
-                valid_service.service(report, obj, world)
-            case Endpoints():
-                valid_service.endpoints(report, obj)
-            case EndpointSlice():
-                valid_service.slice_(report, obj)
+        if isinstance(obj, Lab):
+            valid_lab.lab(report, obj)
+            valid_lab.next_hops(report, obj, [n for n in stored if n.key not in applied])
+            _single(report, obj, world)
+        else:
+            _of_its_kind(report, obj, world)
     return report.problems
+
+
+def _of_its_kind(report: Report, obj: Object, world: Snapshot) -> None:
+    match obj:
+        case Node():
+            valid_lab.node(report, obj, world)
+        case KubeProxyConfiguration():
+            valid_proxy.proxy(report, obj)
+            _single(report, obj, world)
+        case Pod():
+            valid_pod.pod(report, obj, world)
+        case Deployment() | ReplicaSet():
+            valid_pod.workload(report, obj, world)
+        case Service():
+            valid_service.service(report, obj, world)
+        case Endpoints():
+            valid_service.endpoints(report, obj)
+        case EndpointSlice():
+            valid_service.slice_(report, obj)
 
 
 def _metadata(report: Report, obj: Object) -> None:

@@ -122,12 +122,18 @@ class Table:
         keys = objects.version.difference(self.version) if self.version else None
         self.version = objects.version
         if keys is None:
-            self.members, self.of = {}, {}
-            for key, obj in objects.items():
-                self.of[key] = groups = tuple(self.groups(obj))
-                for group in groups:
-                    self.members.setdefault(group, {})[key] = obj
-            return
+            self._build(objects)
+        else:
+            self._update(objects, keys)
+
+    def _build(self, objects: Objects[Any]) -> None:
+        self.members, self.of = {}, {}
+        for key, obj in objects.items():
+            self.of[key] = groups = tuple(self.groups(obj))
+            for group in groups:
+                self.members.setdefault(group, {})[key] = obj
+
+    def _update(self, objects: Objects[Any], keys: Iterable[Key]) -> None:
         fresh: dict[Hashable, dict[Key, Any]] = {}
         for key in keys:
             obj = objects.get(key)

@@ -66,16 +66,26 @@ class DeleteOptions(msgspec.Struct, frozen=True):
 
 def delete_options(body: Any, query: Query) -> DeleteOptions:
     """Both together; raises RequestError, InputError for what is not known or not supported."""
-    options = DeleteOptions()
-    if body is not None:
-        found = check(body, DeleteOptions)
-        if found.wrong or found.unknown:
-            path, message = (found.wrong or found.unknown)[0]
-            message = "unknown field" if not found.wrong else message
-            raise RequestError(f"DeleteOptions: {show(path) or 'body'}: {message}")
-        options = msgspec.convert(body, DeleteOptions)
-        if options.kind not in ("", "DeleteOptions"):
-            raise RequestError(f"the body's kind is {shorten(options.kind)}, expected DeleteOptions")
+    options = DeleteOptions() if body is None else _of_body(body)
+    options = msgspec.structs.replace(options, **_of_query(query))
+    dry_run(options.dryRun)
+    _refuse_contradictions(options)
+    return options
+
+
+def _of_body(body: Any) -> DeleteOptions:
+    found = check(body, DeleteOptions)
+    if found.wrong or found.unknown:
+        path, message = (found.wrong or found.unknown)[0]
+        message = "unknown field" if not found.wrong else message
+        raise RequestError(f"DeleteOptions: {show(path) or 'body'}: {message}")
+    options = msgspec.convert(body, DeleteOptions)
+    if options.kind not in ("", "DeleteOptions"):
+        raise RequestError(f"the body's kind is {shorten(options.kind)}, expected DeleteOptions")
+    return options
+
+
+def _of_query(query: Query) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if (grace := number(query, "gracePeriodSeconds", 0, 2**31)) is not None:
         changes["gracePeriodSeconds"] = grace
@@ -85,8 +95,10 @@ def delete_options(body: Any, query: Query) -> DeleteOptions:
         changes["orphanDependents"] = boolean(query, "orphanDependents")
     if "dryRun" in query:
         changes["dryRun"] = tuple(query["dryRun"])
-    options = msgspec.structs.replace(options, **changes) if changes else options
-    dry_run(options.dryRun)
+    return changes
+
+
+def _refuse_contradictions(options: DeleteOptions) -> None:
     if options.gracePeriodSeconds is not None and options.gracePeriodSeconds < 0:
         raise InputError("gracePeriodSeconds: Invalid value: must be greater than or equal to 0")
     if options.orphanDependents is not None and options.propagationPolicy is not None:
@@ -99,4 +111,3 @@ def delete_options(body: Any, query: Query) -> DeleteOptions:
             f"propagationPolicy {policy or 'Orphan'} is not supported",
             "Background is: what the object owns goes after it",
         )
-    return options

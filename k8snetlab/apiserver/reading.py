@@ -112,7 +112,8 @@ class Reading:
             first = [obj for obj in ordered(resource, snapshot) if wanted.matches(obj)]
         else:
             place = self._history.since(revision) if revision else self._history.end
-        return self._events(resource, wanted, first, place, seconds or 0, self._history.revision if initial else None)
+        marked = self._history.revision if initial else None
+        return self._events(resource, wanted, first, place, seconds=seconds or 0, marked=marked)
 
     async def _events(
         self,
@@ -120,9 +121,12 @@ class Reading:
         wanted: Selection,
         first: Sequence[Object],
         place: int,
+        *,
         seconds: int,
         marked: int | None,
     ) -> AsyncGenerator[Any, None]:
+        """`first` and then what changes from `place` on, for `seconds` (0: without end); after `first` a bookmark of
+        revision `marked`, where one is wanted."""
         yield b""
         for obj in first:
             yield {"type": "ADDED", "object": to_dict(obj)}

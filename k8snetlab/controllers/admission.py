@@ -110,34 +110,7 @@ def _kept(new: Object, old: Object) -> Object:
 
 
 def _kept_service(new: ServiceSpec, old: ServiceSpec) -> ServiceSpec:
-    changes: dict[str, Any] = {}
-    if new.type == "ExternalName":
-        if new.clusterIPs == old.clusterIPs:
-            changes.update(clusterIP="", clusterIPs=(), ipFamilies=(), ipFamilyPolicy=None)
-    elif old.type != "ExternalName":
-        if not new.clusterIP and not new.clusterIPs:
-            changes.update(clusterIP=old.clusterIP, clusterIPs=old.clusterIPs)
-        if not new.ipFamilies:
-            changes.update(ipFamilies=old.ipFamilies)
-        if new.ipFamilyPolicy is None:
-            changes.update(ipFamilyPolicy=old.ipFamilyPolicy)
-    had = {(port.port, port.protocol): port.nodePort for port in old.ports}
-    if new.type in ("NodePort", "LoadBalancer"):
-        taken = {(port.protocol, port.nodePort) for port in new.ports}
-        changes["ports"] = tuple(
-            replace(port, nodePort=given)
-            if not port.nodePort
-            and (given := had.get((port.port, port.protocol), 0))
-            and (port.protocol, given) not in taken
-            else port
-            for port in new.ports
-        )
-    else:
-        same = [port.nodePort == had.get((port.port, port.protocol)) for port in new.ports]
-        changes["ports"] = tuple(
-            replace(port, nodePort=0) if port.nodePort and equal else port
-            for port, equal in zip(new.ports, same, strict=True)
-        )
+    changes = _kept_addresses(new, old) | {"ports": _kept_ports(new, old)}
     if new.sessionAffinity == "None" and new.sessionAffinityConfig == old.sessionAffinityConfig:
         changes["sessionAffinityConfig"] = None
     if not _reached_from_outside(new) and new.externalTrafficPolicy == old.externalTrafficPolicy:
@@ -151,6 +124,41 @@ def _kept_service(new: ServiceSpec, old: ServiceSpec) -> ServiceSpec:
     elif new.healthCheckNodePort == old.healthCheckNodePort:
         changes["healthCheckNodePort"] = 0
     return replace(new, **changes)
+
+
+def _kept_addresses(new: ServiceSpec, old: ServiceSpec) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if new.type == "ExternalName":
+        if new.clusterIPs == old.clusterIPs:
+            changes.update(clusterIP="", clusterIPs=(), ipFamilies=(), ipFamilyPolicy=None)
+    elif old.type != "ExternalName":
+        if not new.clusterIP and not new.clusterIPs:
+            changes.update(clusterIP=old.clusterIP, clusterIPs=old.clusterIPs)
+        if not new.ipFamilies:
+            changes.update(ipFamilies=old.ipFamilies)
+        if new.ipFamilyPolicy is None:
+            changes.update(ipFamilyPolicy=old.ipFamilyPolicy)
+    return changes
+
+
+def _kept_ports(new: ServiceSpec, old: ServiceSpec) -> tuple[ServicePort, ...]:
+    """A port keeps its nodePort, as long as the type has them."""
+    had = {(port.port, port.protocol): port.nodePort for port in old.ports}
+    if new.type in ("NodePort", "LoadBalancer"):
+        taken = {(port.protocol, port.nodePort) for port in new.ports}
+        return tuple(
+            replace(port, nodePort=given)
+            if not port.nodePort
+            and (given := had.get((port.port, port.protocol), 0))
+            and (port.protocol, given) not in taken
+            else port
+            for port in new.ports
+        )
+    same = [port.nodePort == had.get((port.port, port.protocol)) for port in new.ports]
+    return tuple(
+        replace(port, nodePort=0) if port.nodePort and equal else port
+        for port, equal in zip(new.ports, same, strict=True)
+    )
 
 
 def _immutable(new: Object, old: Object) -> list[str]:

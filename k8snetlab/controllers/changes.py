@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -65,10 +65,8 @@ def put(obj: Object) -> Change:
     return type(obj), obj.key, obj
 
 
-def told(
-    of: Object, about: Object, type_: Literal["Normal", "Warning"], reason: str, message: str, component: str
-) -> Told:
-    return Told(Note(about, type_, reason, message, component), (type(of), of.key))
+def told(of: Object, note: Note) -> Told:
+    return Told(note, (type(of), of.key))
 
 
 def with_condition(conditions: tuple[Condition, ...], condition: Condition) -> tuple[Condition, ...]:

@@ -26,6 +26,7 @@ from k8snetlab.controllers.changes import (
     with_condition,
     without_condition,
 )
+from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.identity import controller_of, owned_by, template_hash
 from k8snetlab.controllers.replica_sets import FAILURE
 
@@ -115,7 +116,7 @@ def _scaling(deployment: Deployment, old: ReplicaSet | None, new: ReplicaSet) ->
     before, after = old.spec.replicas if old else 0, new.spec.replicas
     if before != after:
         message = f"Scaled {'up' if after > before else 'down'} replica set {new.name} from {before} to {after}"
-        yield told(new, deployment, "Normal", "ScalingReplicaSet", message, COMPONENT)
+        yield told(new, Note(deployment, "Normal", "ScalingReplicaSet", message, COMPONENT))
 
 
 def _conditions(

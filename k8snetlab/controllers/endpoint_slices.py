@@ -94,7 +94,7 @@ def _slices(service: Service, pods: list[Pod], now: Snapshot) -> Iterator[Change
         if not groups:
             # A Service without endpoints keeps one slice, without ports: it has been looked at.
             groups[()] = []
-        yield from arrange(service, labels, family, groups, had, now)
+        yield from arrange(service, family, groups, had, now, labels=labels)
     for slice_ in mine:
         if slice_.addressType not in wanted:
             yield from remove(slice_, now)
@@ -102,11 +102,12 @@ def _slices(service: Service, pods: list[Pod], now: Snapshot) -> Iterator[Change
 
 def arrange(
     owner: Object,
-    labels: Labels,
     family: IPFamily,
     groups: dict[Ports, list[Endpoint]],
     had: list[EndpointSlice],
     now: Snapshot,
+    *,
+    labels: Labels,
     most: int = MAX_ENDPOINTS,
 ) -> Iterator[Change]:
     """Slices that hold the endpoints of every set of ports.

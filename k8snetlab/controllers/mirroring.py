@@ -44,7 +44,7 @@ def sync(service: Service, now: Snapshot) -> Iterator[Change]:
         had = sorted((s for s in mine if s.addressType == family), key=lambda s: s.name)
         groups = _groups(endpoints, family)
         if groups or had:
-            yield from arrange(endpoints, labels, family, groups, had, now, MAX_ENDPOINTS)
+            yield from arrange(endpoints, family, groups, had, now, labels=labels, most=MAX_ENDPOINTS)
 
 
 def _groups(endpoints: Endpoints, family: IPFamily) -> dict[Ports, list[Endpoint]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from msgspec.structs import replace
 
@@ -30,6 +30,7 @@ from k8snetlab.controllers.changes import (
     with_condition,
     without_condition,
 )
+from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.identity import controller_of, names, owned_by
 from k8snetlab.controllers.rejection import rejected
 
@@ -73,6 +74,37 @@ def _orphans(rs: ReplicaSet, now: Snapshot) -> list[Pod]:
 
 def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -> Iterator[Answer]:
     """`failure`: why a pod of it was refused a moment ago; no other is made meanwhile."""
+    pods = yield from _adopted(rs, orphans, now)
+    missing = rs.spec.replicas - len(pods)
+    if missing < 0:
+        pods = yield from _fewer(rs, pods, -missing, now)
+    conditions = without_condition(rs.status.conditions, FAILURE)
+    made = 0
+    if failure and missing > 0:
+        refused = Condition(type=FAILURE, status="True", reason="FailedCreate", message=failure)
+        conditions = with_condition(rs.status.conditions, refused)
+    elif missing > 0:
+        stored = now.all(Pod)
+        free = (name for name in names(rs.name) if (rs.namespace, name) not in stored)
+        for name in itertools.islice(free, min(missing, BURST)):
+            pod = _new_pod(rs, name)
+            made += 1
+            yield put(pod)
+            yield told(pod, Note(rs, "Normal", "SuccessfulCreate", f"Created pod: {name}", COMPONENT))
+    ready = sum(pod.ready for pod in pods)
+    status = ReplicaSetStatus(
+        replicas=len(pods) + made,
+        readyReplicas=ready,
+        availableReplicas=ready,
+        observedGeneration=rs.metadata.generation,
+        conditions=conditions,
+    )
+    if status != rs.status:
+        yield put(replace(rs, status=status))
+
+
+def _adopted(rs: ReplicaSet, orphans: list[Pod], now: Snapshot) -> Generator[Answer, None, list[Pod]]:
+    """Lets go of pods that no longer fit the selector, takes the orphans; returns the pods that are then its own."""
     pods: list[Pod] = []
     for pod in now.select(Pod, by_owner, (ReplicaSet.KIND, *rs.key)).values():
         # What its node rejected keeps its place: a real ReplicaSet makes the next one at once, which is rejected too,
@@ -86,37 +118,17 @@ def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -
         owners = (*pod.metadata.ownerReferences, owned_by(rs))
         pods.append(replace(pod, metadata=replace(pod.metadata, ownerReferences=owners)))
         yield put(pods[-1])
-    missing = rs.spec.replicas - len(pods)
-    if missing < 0:
-        leaving = _first_to_go(rs, pods)[: min(-missing, BURST)]
-        for pod in leaving:
-            yield from remove(pod, now)
-            yield told(pod, rs, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT)
-        gone = {pod.name for pod in leaving}
-        pods = [pod for pod in pods if pod.name not in gone]
-    conditions = without_condition(rs.status.conditions, FAILURE)
-    made = 0
-    if failure and missing > 0:
-        refused = Condition(type=FAILURE, status="True", reason="FailedCreate", message=failure)
-        conditions = with_condition(rs.status.conditions, refused)
-    elif missing > 0:
-        stored = now.all(Pod)
-        free = (name for name in names(rs.name) if (rs.namespace, name) not in stored)
-        for name in itertools.islice(free, min(missing, BURST)):
-            pod = _new_pod(rs, name)
-            made += 1
-            yield put(pod)
-            yield told(pod, rs, "Normal", "SuccessfulCreate", f"Created pod: {name}", COMPONENT)
-    ready = sum(pod.ready for pod in pods)
-    status = ReplicaSetStatus(
-        replicas=len(pods) + made,
-        readyReplicas=ready,
-        availableReplicas=ready,
-        observedGeneration=rs.metadata.generation,
-        conditions=conditions,
-    )
-    if status != rs.status:
-        yield put(replace(rs, status=status))
+    return pods
+
+
+def _fewer(rs: ReplicaSet, pods: list[Pod], surplus: int, now: Snapshot) -> Generator[Answer, None, list[Pod]]:
+    """Removes as many pods, at most a burst of them, and returns the others."""
+    leaving = _first_to_go(rs, pods)[: min(surplus, BURST)]
+    for pod in leaving:
+        yield from remove(pod, now)
+        yield told(pod, Note(rs, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT))
+    gone = {pod.name for pod in leaving}
+    return [pod for pod in pods if pod.name not in gone]
 
 
 def _kept(pod: Pod) -> bool:

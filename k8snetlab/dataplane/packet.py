@@ -89,25 +89,9 @@ def ethernet(data: bytes, tunnel_ports: Collection[int] = TUNNEL_PORTS) -> Packe
 
 def _ip(data: bytes, tunnel_ports: Collection[int]) -> Packet | None:
     version = data[0] >> 4
-    fragment = False
-    if version == 4:
-        number, at, hops = data[9], (data[0] & 15) * 4, data[8]
-        src, dst = _address(data[12:16]), _address(data[16:20])
-        size = int.from_bytes(data[2:4], "big") or len(data)
-        fragment = bool(int.from_bytes(data[6:8], "big") & 0x1FFF)
-    elif version == 6:
-        number, at, hops = data[6], 40, data[7]
-        src, dst = _address(data[8:24]), _address(data[24:40])
-        size = int.from_bytes(data[4:6], "big") + 40
-        size = size if size > 40 else len(data)
-        while number in _EXTENSIONS or number == _FRAGMENT:
-            if number == _FRAGMENT:
-                fragment = bool(int.from_bytes(data[at + 2 : at + 4], "big") >> 3)
-                number, at = data[at], at + 8
-            else:
-                number, at = data[at], at + (data[at + 1] + 1) * 8
-    else:
+    if version not in (4, 6):
         return None
+    src, dst, number, at, size, hops, fragment = _header(data) if version == 4 else _header6(data)
     protocol, left = NAMES.get(number, str(number)), size - at
     if fragment:
         return Packet(src, dst, protocol, length=left, hops=hops, fragment=True)
@@ -131,6 +115,40 @@ def _ip(data: bytes, tunnel_ports: Collection[int]) -> Packet | None:
         sport, dport = _PORTS.unpack_from(body)
         return Packet(src, dst, protocol, sport, dport, payload=body[12:], length=left - 12, hops=hops)
     return Packet(src, dst, protocol, length=left, hops=hops)
+
+
+class _Header(NamedTuple):
+    """What IP says of a packet: `number` of the protocol inside, which begins `at` that octet, `size` of the whole;
+    whether it is a fragment that is not the first."""
+
+    src: str
+    dst: str
+    number: int
+    at: int
+    size: int
+    hops: int
+    fragment: bool
+
+
+def _header(data: bytes) -> _Header:
+    src, dst = _address(data[12:16]), _address(data[16:20])
+    size = int.from_bytes(data[2:4], "big") or len(data)
+    fragment = bool(int.from_bytes(data[6:8], "big") & 0x1FFF)
+    return _Header(src, dst, data[9], (data[0] & 15) * 4, size, data[8], fragment)
+
+
+def _header6(data: bytes) -> _Header:
+    """With all extension headers, up to the protocol that is none."""
+    number, at, fragment = data[6], 40, False
+    size = int.from_bytes(data[4:6], "big") + 40
+    while number in _EXTENSIONS or number == _FRAGMENT:
+        if number == _FRAGMENT:
+            fragment = bool(int.from_bytes(data[at + 2 : at + 4], "big") >> 3)
+            number, at = data[at], at + 8
+        else:
+            number, at = data[at], at + (data[at + 1] + 1) * 8
+    size = size if size > 40 else len(data)
+    return _Header(_address(data[8:24]), _address(data[24:40]), number, at, size, data[7], fragment)
 
 
 def _icmp(packet: Packet, version: int, body: bytes) -> Packet:
