@@ -249,7 +249,11 @@ class Walk:
                 died = True
         if tracer:
             tracer.terminate()
-            tracer.wait()
+            try:
+                tracer.wait(5)
+            except subprocess.TimeoutExpired:  # one thread of what it killed stands where strace does not look again
+                tracer.kill()
+                tracer.wait()
         died = died or (when.isdigit() and not ORDER.exists())
         deadline = time.monotonic() + 5
         while died and process == "daemon" and self._pid(process) and time.monotonic() < deadline:
