@@ -49,7 +49,7 @@ class Where(msgspec.Struct, frozen=True):
     node: str
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """`kind` is one of TIERS, `fault` what is the matter with it (missing, wrong, down, foreign, stale …), `object` its
     name as ip, bridge and iptables write it. `show` and `mend` are commands, a line each.
 

@@ -30,35 +30,6 @@ class Explanation:
     def wanted(self, name: str) -> bool:
         return any(link.name == name for link in self.desired.links)
 
-    def finding(
-        self,
-        kind: str,
-        fault: str,
-        name: str,
-        message: str,
-        consequence: str,
-        show: str,
-        mend: str,
-        owner: str = "",
-        device: str = "",
-        beyond: tuple[str, str] | None = None,
-    ) -> Finding:
-        where = self.where
-        return Finding(
-            kind,
-            fault,
-            where.node,
-            name,
-            f"{where.place}: {message}",
-            consequence,
-            show,
-            mend,
-            owner,
-            where.netns,
-            device,
-            beyond,
-        )
-
 
 class Links(Explanation):
     """Explains operations on devices."""
@@ -76,16 +47,18 @@ class Links(Explanation):
             message = f"{want.name}{self._peer_words(want)} {words}"
         mend = f"{recreated}\n{operation}" if recreated else str(operation)
         peer = self._desired(want.name) if self.wanted(want.name) else want
-        return self.finding(
-            "link",
-            fault,
-            want.name,
-            message,
-            told,
-            f"ip -n {self.where.netns} -d link show dev {want.name}",
-            mend,
+        return Finding(
+            kind="link",
+            fault=fault,
+            node=self.where.node,
+            object=want.name,
+            message=f"{self.where.place}: {message}",
+            consequence=told,
+            show=f"ip -n {self.where.netns} -d link show dev {want.name}",
+            mend=mend,
             device=want.name,
             beyond=(peer.peer_netns, peer.peer) if isinstance(peer, Veth) and peer.peer_netns else None,
+            netns=self.where.netns,
         )
 
     def _desired(self, name: str) -> Link:

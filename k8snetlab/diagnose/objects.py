@@ -90,14 +90,16 @@ def no_listener(snapshot: Snapshot, service: str, endpoint: str, why: str) -> Fi
     listening = ", ".join(str(p.containerPort) for p in declared)
     meant = next((p.containerPort for p in declared if p.protocol == port.protocol), declared[0].containerPort)
     return Finding(
-        "service",
-        "targetPort",
-        "",
-        f"{service}:{port.port}",
-        f"{title(found)} sends port {port.port} to port {number}, where nobody listens; its pods do on {listening}",
-        f"connections to {title(found)}, port {port.port}, are refused by its pods",
-        f"k8snetlab get service {found.name} -n {found.namespace} -o yaml",
-        f"# targetPort: {meant} in the manifest, then `k8snetlab apply -f`",
+        kind="service",
+        fault="targetPort",
+        node="",
+        object=f"{service}:{port.port}",
+        message=(
+            f"{title(found)} sends port {port.port} to port {number}, where nobody listens; its pods do on {listening}"
+        ),
+        consequence=f"connections to {title(found)}, port {port.port}, are refused by its pods",
+        show=f"k8snetlab get service {found.name} -n {found.namespace} -o yaml",
+        mend=f"# targetPort: {meant} in the manifest, then `k8snetlab apply -f`",
         owner=f"{title(found)}, port {port.port}{at(found)}",
     )
 
@@ -106,13 +108,13 @@ def silent(snapshot: Snapshot, pod: Pod, endpoint: str, why: str) -> Finding:
     """A pod that does not listen where it says or a Service leads; `why` is a part of a sentence."""
     name, (address, number) = f"{pod.namespace}/{pod.name}", parted(endpoint)
     return Finding(
-        "pod",
-        "silent",
-        pod.spec.nodeName,
-        f"{name} {number}",
-        f"pod {name}: {why}",
-        f"connections to {end(address, number)} are refused",
-        f"k8snetlab exec {pod.name} -n {pod.namespace} -- ss -lntu",
+        kind="pod",
+        fault="silent",
+        node=pod.spec.nodeName,
+        object=f"{name} {number}",
+        message=f"pod {name}: {why}",
+        consequence=f"connections to {end(address, number)} are refused",
+        show=f"k8snetlab exec {pod.name} -n {pod.namespace} -- ss -lntu",
         owner=Owners(snapshot).of(pod),
     )
 
@@ -129,13 +131,13 @@ def astray(snapshot: Snapshot, service: str, endpoint: str, why: str, asked: str
         return _stray(found, slices[0], address)
     where = at(slices[0]) if slices and slices[0].source else at(found)
     return Finding(
-        "endpoint",
-        "silent",
-        "",
-        f"{service} {endpoint}",
-        f"{title(found)} has the endpoint {endpoint}, which does not answer: {why}",
-        f"connections that {title(found)} leads there are lost or refused",
-        f"k8snetlab trace {asked}",
+        kind="endpoint",
+        fault="silent",
+        node="",
+        object=f"{service} {endpoint}",
+        message=f"{title(found)} has the endpoint {endpoint}, which does not answer: {why}",
+        consequence=f"connections that {title(found)} leads there are lost or refused",
+        show=f"k8snetlab trace {asked}",
         owner=f"{title(slices[0])}{where}" if slices else f"{title(found)}{where}",
     )
 
@@ -203,15 +205,17 @@ def _passed_over(snapshot: Snapshot, service: Service, port: ServicePort, pods: 
         count = "its pod is" if len(members) == 1 else f"its {len(members)} pods are"
         whose = f"{name}: {count}" if name != title(members[0]) else f"{name} is"
         yield Finding(
-            "service",
-            "targetPort",
-            "",
-            f"{service.namespace}/{service.name}:{port.port} {name}",
-            f"{whose} selected by {title(service)} but gets nothing of port {port.port}: it has no {port.protocol} "
-            f"port named {port.targetPort} ({has})",
-            f"connections to {title(service)}, port {port.port}, reach its other pods only",
-            f"k8snetlab get endpointslices -n {service.namespace}",
-            f"# name a port {port.targetPort} in the pods' manifest, then `k8snetlab apply -f`",
+            kind="service",
+            fault="targetPort",
+            node="",
+            object=f"{service.namespace}/{service.name}:{port.port} {name}",
+            message=(
+                f"{whose} selected by {title(service)} but gets nothing of port {port.port}: it has no "
+                f"{port.protocol} port named {port.targetPort} ({has})"
+            ),
+            consequence=f"connections to {title(service)}, port {port.port}, reach its other pods only",
+            show=f"k8snetlab get endpointslices -n {service.namespace}",
+            mend=f"# name a port {port.targetPort} in the pods' manifest, then `k8snetlab apply -f`",
             owner=f"{title(service)}, port {port.port}{at(service)}",
         )
 
@@ -270,13 +274,13 @@ def _nobodys(snapshot: Snapshot, address: str) -> bool:
 
 def _stray(service: Service, slice_: EndpointSlice, address: str) -> Finding:
     return Finding(
-        "endpoint",
-        "stale",
-        "",
-        address,
-        f"{title(service)} has the endpoint {address}, an address that no pod has",
-        "connections that chance gives to it are lost",
-        f"k8snetlab get endpointslices {slice_.name} -n {slice_.namespace} -o yaml",
+        kind="endpoint",
+        fault="stale",
+        node="",
+        object=address,
+        message=f"{title(service)} has the endpoint {address}, an address that no pod has",
+        consequence="connections that chance gives to it are lost",
+        show=f"k8snetlab get endpointslices {slice_.name} -n {slice_.namespace} -o yaml",
         owner=f"{title(slice_)}{at(slice_) or at(service)}",
     )
 
@@ -332,14 +336,14 @@ def _of_service(
 ) -> Finding:
     number = f", port {port.port}" if port else ""
     return Finding(
-        "service",
-        fault,
-        "",
-        f"{service.namespace}/{service.name}" + (f":{port.port}" if port else ""),
-        message,
-        told,
-        show,
-        mend,
+        kind="service",
+        fault=fault,
+        node="",
+        object=f"{service.namespace}/{service.name}" + (f":{port.port}" if port else ""),
+        message=message,
+        consequence=told,
+        show=show,
+        mend=mend,
         owner=f"{title(service)}{number}{at(service)}",
     )
 

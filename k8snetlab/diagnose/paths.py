@@ -124,13 +124,13 @@ def of_stop(broken: Broken, where: Where) -> Finding:
         six = " -6" if ":" in flow.dst else ""
         show = _SHOW[kind].format(netns=where.netns, device=device, dst=flow.dst, six=six)
     return Finding(
-        kind,
-        "wrong" if kind != "path" else "broken",
-        where.node,
-        (decision.entry if decision and kind != "path" else "") or broken.reason,
-        f"{where.place}: {reason}",
-        f"{broken.path.words} is not answered",
-        show,
+        kind=kind,
+        fault="wrong" if kind != "path" else "broken",
+        node=where.node,
+        object=(decision.entry if decision and kind != "path" else "") or broken.reason,
+        message=f"{where.place}: {reason}",
+        consequence=f"{broken.path.words} is not answered",
+        show=show,
         owner=decision.owner if decision and decision.owner != NOBODY else "",
         netns=where.netns,
         broken=(broken.words,),

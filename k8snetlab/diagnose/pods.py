@@ -56,13 +56,13 @@ def _each(snapshot: Snapshot) -> Iterator[tuple[Pod, Finding]]:
         yield (
             pod,
             Finding(
-                "pod",
-                fault,
-                pod.spec.nodeName,
-                name,
-                f"pod {name}: {why}",
-                _consequence(snapshot, pod),
-                f"k8snetlab logs {pod.name} -n {pod.namespace}"
+                kind="pod",
+                fault=fault,
+                node=pod.spec.nodeName,
+                object=name,
+                message=f"pod {name}: {why}",
+                consequence=_consequence(snapshot, pod),
+                show=f"k8snetlab logs {pod.name} -n {pod.namespace}"
                 if failed or _has_run(pod)
                 else f"k8snetlab get events -n {pod.namespace}",
                 owner=owners.of(pod),

@@ -99,29 +99,35 @@ class _Compared:
             "nat": "no Service is translated, and nothing is masqueraded",
             "filter": "what must be refused or dropped is not, and forwarding depends on the policy of FORWARD",
         }
-        return self._finding(
-            "table",
-            "flushed",
-            table,
-            f"{title} has been flushed: nothing of kube-proxy's and flannel's is left in it",
-            told.get(table, "what its rules did is not done"),
-            self.command(table, "-S"),
-            f"k8snetlab resume {self.where.node}",
+        return Finding(
+            kind="table",
+            fault="flushed",
+            node=self.where.node,
+            object=table,
+            message=(
+                f"{self.where.place}: {title} has been flushed: nothing of kube-proxy's and flannel's is left in it"
+            ),
+            consequence=told.get(table, "what its rules did is not done"),
+            show=self.command(table, "-S"),
+            mend=f"k8snetlab resume {self.where.node}",
+            netns=self.where.netns,
         )
 
     def _hook(self, hook: Hook) -> Finding:
         chain = parse(hook.rule).target
         target = chain.name if chain else ""
         verb = f"-I {hook.chain} 1" if hook.prepend else f"-A {hook.chain}"
-        return self._finding(
-            "hook",
-            "missing",
-            f"{hook.table} {hook.chain} -> {target}",
-            f"the jump from {hook.chain} to {target} is missing in table {hook.table}",
-            f"packets of {hook.chain} never meet {target}: {self._meaning(target, 'every Service')}",
-            self.command(hook.table, f"-S {hook.chain}"),
-            self.command(hook.table, f"{verb} {hook.rule}"),
-            self.owners.of_rule([target], []),
+        return Finding(
+            kind="hook",
+            fault="missing",
+            node=self.where.node,
+            object=f"{hook.table} {hook.chain} -> {target}",
+            message=f"{self.where.place}: the jump from {hook.chain} to {target} is missing in table {hook.table}",
+            consequence=f"packets of {hook.chain} never meet {target}: {self._meaning(target, 'every Service')}",
+            show=self.command(hook.table, f"-S {hook.chain}"),
+            mend=self.command(hook.table, f"{verb} {hook.rule}"),
+            owner=self.owners.of_rule([target], []),
+            netns=self.where.netns,
         )
 
     # --- chains -----------------------------------------------------------------------------------------------------
@@ -161,15 +167,17 @@ class _Compared:
             told.append(f"do not know {', '.join(sorted(new))}, an endpoint of {title}")
         chain = next((key for key in keys if key.chain.startswith(("KUBE-SVC-", "KUBE-SVL-"))), keys[0])
         lost = "connections that chance gives to it are lost" if gone else "the other endpoints bear all the load"
-        return self._finding(
-            "endpoint",
-            "stale" if gone else "missing",
-            sorted(gone or new)[0],
-            f"the rules {' and '.join(told)}",
-            lost,
-            self.command(chain.table, f"-S {chain.chain}"),
-            self._written(keys),
-            service,
+        return Finding(
+            kind="endpoint",
+            fault="stale" if gone else "missing",
+            node=self.where.node,
+            object=sorted(gone or new)[0],
+            message=f"{self.where.place}: the rules {' and '.join(told)}",
+            consequence=lost,
+            show=self.command(chain.table, f"-S {chain.chain}"),
+            mend=self._written(keys),
+            owner=service,
+            netns=self.where.netns,
         )
 
     def _chain(self, key: ChainKey) -> Finding:
@@ -189,7 +197,18 @@ class _Compared:
         else:
             return self._edited(key, wanted, held, owner, meaning)
         show, mend = self.command(key.table, f"-S {key.chain}"), self._written([key])
-        return self._finding("chain", fault, name, message, meaning, show, mend, owner)
+        return Finding(
+            kind="chain",
+            fault=fault,
+            node=self.where.node,
+            object=name,
+            message=f"{self.where.place}: {message}",
+            consequence=meaning,
+            show=show,
+            mend=mend,
+            owner=owner,
+            netns=self.where.netns,
+        )
 
     def _edited(self, key: ChainKey, wanted: Rules, held: Rules, owner: str, meaning: str) -> Finding:
         """The first rule in which a chain differs, and how to put all of them right."""
@@ -201,15 +220,17 @@ class _Compared:
             message += f" (and {len(others)} more)"
         if comment := next((c for c in (_comment(rule), _comment(instead)) if c), ""):
             owner = self.owners.of_rule([key.chain], [comment])
-        return self._finding(
-            "rule",
-            fault,
-            f"{key.table} {key.chain} {number}",
-            f"{message} (table {key.table})",
-            meaning,
-            self.command(key.table, f"-S {key.chain}"),
-            self._written([key]),
-            owner,
+        return Finding(
+            kind="rule",
+            fault=fault,
+            node=self.where.node,
+            object=f"{key.table} {key.chain} {number}",
+            message=f"{self.where.place}: {message} (table {key.table})",
+            consequence=meaning,
+            show=self.command(key.table, f"-S {key.chain}"),
+            mend=self._written([key]),
+            owner=owner,
+            netns=self.where.netns,
         )
 
     def _meaning(self, chain: str, what: str) -> str:
@@ -220,14 +241,6 @@ class _Compared:
         """The commands; where they are too many, the one that has the agent do it."""
         found = commands(keys, self.wanted, self.held, self.command)
         return "\n".join(found) if len(found) <= MOST_COMMANDS else f"k8snetlab resume {self.where.node}"
-
-    def _finding(
-        self, kind: str, fault: str, name: str, message: str, told: str, show: str, mend: str, owner: str = ""
-    ) -> Finding:
-        where = self.where
-        return Finding(
-            kind, fault, where.node, name, f"{where.place}: {message}", told, show, mend, owner, netns=where.netns
-        )
 
 
 _GRAVITY = ("missing", "empty", "wrong", "foreign", "stale")

@@ -65,15 +65,18 @@ class _Entries(Explanation):
     def sysctl(self, operation: SysctlOperation) -> Finding:
         key, have = operation.key, self.actual.sysctls.get(operation.key)
         told = next((text for part, text in _SYSCTLS.items() if part in key), "the node does not behave as a node does")
-        return self.finding(
-            "sysctl",
-            "wrong" if have is not None else "missing",
-            key,
-            f"{key} is {have}, not {operation.value}" if have is not None else f"there is no {key}",
-            told.format(place=self.where.place),
-            f"ip netns exec {self.where.netns} sysctl {key}",
-            str(operation),
+        wrong = f"{key} is {have}, not {operation.value}" if have is not None else f"there is no {key}"
+        return Finding(
+            kind="sysctl",
+            fault="wrong" if have is not None else "missing",
+            node=self.where.node,
+            object=key,
+            message=f"{self.where.place}: {wrong}",
+            consequence=told.format(place=self.where.place),
+            show=f"ip netns exec {self.where.netns} sysctl {key}",
+            mend=str(operation),
             device=_device(key),
+            netns=self.where.netns,
         )
 
     # --- what stands on devices -------------------------------------------------------------------------------------
@@ -110,15 +113,17 @@ class _Entries(Explanation):
         mend = str(operation)
         if fault == "wrong":
             mend = f"{ItemOperation('del', self.where.netns, item)}\n{mend}"
-        yield self.finding(
-            "address",
-            fault,
-            item.address,
-            message,
-            told,
-            f"ip -n {self.where.netns} addr show dev {item.dev}",
-            mend,
+        yield Finding(
+            kind="address",
+            fault=fault,
+            node=self.where.node,
+            object=item.address,
+            message=f"{self.where.place}: {message}",
+            consequence=told,
+            show=f"ip -n {self.where.netns} addr show dev {item.dev}",
+            mend=mend,
             device=item.dev,
+            netns=self.where.netns,
         )
 
     def _without_address(self, item: Address) -> str:
@@ -145,16 +150,18 @@ class _Entries(Explanation):
             fault, message = "wrong", f"{what} is a {other.kind}, not {_way(item)}"
         else:
             fault, message = "missing", f"{what} {_way(item)} is missing"
-        return self.finding(
-            "route",
-            fault,
-            item.dst if item.dst != "default" or not six else "::/0",
-            message,
-            self._astray(item, fault, held, other),
-            f"ip -n {self.where.netns}{six} route show {item.dst}",
-            str(operation),
+        return Finding(
+            kind="route",
+            fault=fault,
+            node=self.where.node,
+            object=item.dst if item.dst != "default" or not six else "::/0",
+            message=f"{self.where.place}: {message}",
+            consequence=self._astray(item, fault, held, other),
+            show=f"ip -n {self.where.netns}{six} route show {item.dst}",
+            mend=str(operation),
             owner=self.names.owners.of_route(RouteEntry(_normal(item), dev=item.dev, via=item.via), self.where.netns),
             device=item.dev,
+            netns=self.where.netns,
         )
 
     def _astray(self, item: Route, fault: str, held: Route | None, other: RouteEntry | None) -> str:
@@ -184,16 +191,18 @@ class _Entries(Explanation):
         else:
             fault, message = "wrong", f"neighbour {item.dst} is {held.state}, not {item.state}"
             told = f"{packets} stop when it is forgotten"
-        return self.finding(
-            "neighbour",
-            fault,
-            item.dst,
-            message,
-            told,
-            f"ip -n {self.where.netns} neigh show {item.dst} dev {item.dev}",
-            str(operation),
+        return Finding(
+            kind="neighbour",
+            fault=fault,
+            node=self.where.node,
+            object=item.dst,
+            message=f"{self.where.place}: {message}",
+            consequence=told,
+            show=f"ip -n {self.where.netns} neigh show {item.dst} dev {item.dev}",
+            mend=str(operation),
             owner=self.names.owners.of_address(item.dst),
             device=item.dev,
+            netns=self.where.netns,
         )
 
     def _fdb(self, operation: ItemOperation, item: FdbEntry) -> Finding:
@@ -208,16 +217,18 @@ class _Entries(Explanation):
         else:
             fault, message = "wrong", f"FDB entry {item.lladdr} leads to {held.dst}, not {item.dst}"
             told = f"{packets} are sent to {held.dst}, where no tunnel waits for them"
-        return self.finding(
-            "fdb",
-            fault,
-            item.lladdr,
-            message,
-            told,
-            f"bridge -n {self.where.netns} fdb show dev {item.dev}",
-            str(operation),
+        return Finding(
+            kind="fdb",
+            fault=fault,
+            node=self.where.node,
+            object=item.lladdr,
+            message=f"{self.where.place}: {message}",
+            consequence=told,
+            show=f"bridge -n {self.where.netns} fdb show dev {item.dev}",
+            mend=str(operation),
             owner=self.names.owners.of_address(item.dst),
             device=item.dev,
+            netns=self.where.netns,
         )
 
     def _carried(self, gateways: set[str], otherwise: str) -> str:
@@ -268,14 +279,14 @@ def duplicates(
             whose = f"the one of {other.place}" if other else "the address of another place too"
             mend = ItemOperation("del", netns, address)
             yield Finding(
-                "address",
-                "duplicate",
-                where.node,
-                plain,
-                f"{where.place}: {address.dev} has {plain}, {whose}",
-                f"packets to {plain} reach now one, now the other: whoever answers first",
-                f"ip -n {netns} addr show dev {address.dev}",
-                str(mend),
+                kind="address",
+                fault="duplicate",
+                node=where.node,
+                object=plain,
+                message=f"{where.place}: {address.dev} has {plain}, {whose}",
+                consequence=f"packets to {plain} reach now one, now the other: whoever answers first",
+                show=f"ip -n {netns} addr show dev {address.dev}",
+                mend=str(mend),
                 netns=netns,
                 device=address.dev,
             )

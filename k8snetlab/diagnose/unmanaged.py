@@ -24,30 +24,30 @@ def of_rule(netns: str, decision: Decision, view: View, where: Where, family: Fa
     key, number = place
     rule = view.chains[key][number - 1]
     return Finding(
-        "rule",
-        "foreign",
-        where.node,
-        f"{key.table} {key.chain} {number}",
-        f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's: {rule}",
-        _done(rule),
-        command(key.table, f"-S {key.chain}"),
-        command(key.table, f"-D {key.chain} {rule}"),
+        kind="rule",
+        fault="foreign",
+        node=where.node,
+        object=f"{key.table} {key.chain} {number}",
+        message=f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's: {rule}",
+        consequence=_done(rule),
+        show=command(key.table, f"-S {key.chain}"),
+        mend=command(key.table, f"-D {key.chain} {rule}"),
         netns=netns,
     )
 
 
 def of_policy(key: ChainKey, where: Where, command: Iptables) -> Finding:
     return Finding(
-        "policy",
-        "drop",
-        where.node,
-        f"{key.table} {key.chain}",
-        f"{where.place}: the policy of {key.chain} (table {key.table}) is DROP",
-        "what no rule accepts is dropped; pods' packets pass only as long as FLANNEL-FWD accepts them"
+        kind="policy",
+        fault="drop",
+        node=where.node,
+        object=f"{key.table} {key.chain}",
+        message=f"{where.place}: the policy of {key.chain} (table {key.table}) is DROP",
+        consequence="what no rule accepts is dropped; pods' packets pass only as long as FLANNEL-FWD accepts them"
         if key.chain == "FORWARD"
         else "what no rule accepts is dropped, the tunnel's UDP packets and connections to NodePorts among it",
-        command(key.table, f"-S {key.chain}"),
-        command(key.table, f"-P {key.chain} ACCEPT"),
+        show=command(key.table, f"-S {key.chain}"),
+        mend=command(key.table, f"-P {key.chain} ACCEPT"),
         netns=where.netns,
     )
 
@@ -73,17 +73,17 @@ def plugged(view: View, where: Where, bridge: str, wanted: Container[str], reach
         held = sorted(n.dst for n in view.neighbours if n.dev == bridge and n.lladdr in macs)
         behind = f" (behind it {', '.join(held)})" if held else ""
         yield Finding(
-            "link",
-            "foreign",
-            where.node,
-            device.name,
-            f"{where.place}: {device.name}{behind} is a port of {bridge}, and nobody of the lab made it",
-            "what is behind it takes part in this node's pod network, and no object knows of it"
+            kind="link",
+            fault="foreign",
+            node=where.node,
+            object=device.name,
+            message=f"{where.place}: {device.name}{behind} is a port of {bridge}, and nobody of the lab made it",
+            consequence="what is behind it takes part in this node's pod network, and no object knows of it"
             if reached
             else "what is behind it is reached on this node only: with routes: flat other nodes have a neighbour entry "
             "for each pod, and none for this address",
-            f"bridge -n {where.netns} fdb show br {bridge} | grep {device.name}",
-            f"ip -n {where.netns} link set {device.name} nomaster",
+            show=f"bridge -n {where.netns} fdb show br {bridge} | grep {device.name}",
+            mend=f"ip -n {where.netns} link set {device.name} nomaster",
             netns=where.netns,
             device=device.name,
         )
@@ -127,14 +127,19 @@ def mixed(where: Where, variant: str) -> Finding:
     """Rules in the variant of iptables that the node does not use."""
     other = "legacy" if variant == "nft" else "nft"
     return Finding(
-        "variant",
-        "mixed",
-        where.node,
-        f"iptables-{other}",
-        f"{where.place}: both variants of iptables hold rules; this node uses {variant}, and iptables-{other} has some",
-        "packets pass through both, and what one accepts or translates the other may drop or translate again",
-        f"ip netns exec {where.netns} iptables-{other}-save",
-        "\n".join(
+        kind="variant",
+        fault="mixed",
+        node=where.node,
+        object=f"iptables-{other}",
+        message=(
+            f"{where.place}: both variants of iptables hold rules; this node uses {variant}, and "
+            f"iptables-{other} has some"
+        ),
+        consequence=(
+            "packets pass through both, and what one accepts or translates the other may drop or translate again"
+        ),
+        show=f"ip netns exec {where.netns} iptables-{other}-save",
+        mend="\n".join(
             f"ip netns exec {where.netns} {tool}-{other} -t {table} {what}"
             for tool in ("iptables", "ip6tables")
             for table in ("filter", "nat", "mangle")

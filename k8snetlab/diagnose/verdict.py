@@ -119,26 +119,28 @@ def processes(
     if kubelet != "runs":
         gone = "is not running" if kubelet == "dead" else "is halted (SIGSTOP)"
         yield Finding(
-            "kubelet",
-            kubelet,
-            "",
-            "kubelet",
-            f"the kubelet {gone}: pods have no processes" if kubelet == "dead" else f"the kubelet {gone}",
-            "pods answer nobody: connections to them are refused, or hang",
-            "ps -eo pid,stat,args | grep k8snetlab.kubelet.main",
-            up if kubelet == "dead" else "kill -CONT PID",
+            kind="kubelet",
+            fault=kubelet,
+            node="",
+            object="kubelet",
+            message=f"the kubelet {gone}: pods have no processes" if kubelet == "dead" else f"the kubelet {gone}",
+            consequence="pods answer nobody: connections to them are refused, or hang",
+            show="ps -eo pid,stat,args | grep k8snetlab.kubelet.main",
+            mend=up if kubelet == "dead" else "kill -CONT PID",
         )
     if daemon != "runs":
         gone = "is not running" if daemon == "dead" else f"is halted (SIGSTOP, pid {pid})"
         yield Finding(
-            "daemon",
-            daemon,
-            "",
-            "daemon",
-            f"the lab's daemon {gone}: no agent works",
-            "traffic goes on, but nothing is repaired, no pod starts, no change of an object reaches the kernel",
-            "k8snetlab status",
-            up if daemon == "dead" else f"kill -CONT {pid}",
+            kind="daemon",
+            fault=daemon,
+            node="",
+            object="daemon",
+            message=f"the lab's daemon {gone}: no agent works",
+            consequence=(
+                "traffic goes on, but nothing is repaired, no pod starts, no change of an object reaches the kernel"
+            ),
+            show="k8snetlab status",
+            mend=up if daemon == "dead" else f"kill -CONT {pid}",
         )
 
 
@@ -146,14 +148,14 @@ def failing(failures: Mapping[str, str]) -> Iterator[Finding]:
     """Tasks of the daemon that end though they should not: their names, a sentence for each."""
     for name, failure in failures.items():
         yield Finding(
-            "daemon",
-            "failing",
-            "",
-            name,
-            f"in the lab's daemon {failure}",
-            "until it runs, what it does for the lab is not done",
-            "k8snetlab status",
-            "",
+            kind="daemon",
+            fault="failing",
+            node="",
+            object=name,
+            message=f"in the lab's daemon {failure}",
+            consequence="until it runs, what it does for the lab is not done",
+            show="k8snetlab status",
+            mend="",
         )
 
 
@@ -162,24 +164,26 @@ def store(trouble: str, where: tuple[str, ...], problems: Mapping[str, str]) -> 
     if trouble:
         etcd = where[0].startswith("http")
         yield Finding(
-            "store",
-            "gone",
-            "",
-            ", ".join(where),
-            f"the store at {', '.join(where)} is not usable: {trouble}",
-            "what is in the kernel stays as it is, but no object can be changed, and a new daemon would not start",
-            "k8snetlab store status",
-            _serve(where[0]) if etcd else "k8snetlab down, and up again",
+            kind="store",
+            fault="gone",
+            node="",
+            object=", ".join(where),
+            message=f"the store at {', '.join(where)} is not usable: {trouble}",
+            consequence=(
+                "what is in the kernel stays as it is, but no object can be changed, and a new daemon would not start"
+            ),
+            show="k8snetlab store status",
+            mend=_serve(where[0]) if etcd else "k8snetlab down, and up again",
         )
     for key, problem in problems.items():
         yield Finding(
-            "store",
-            "unreadable",
-            "",
-            key,
-            f"the store's value of {key} cannot be read: {problem}",
-            "the object is as it was before, or not there at all",
-            f"k8snetlab store dump {key}",
+            kind="store",
+            fault="unreadable",
+            node="",
+            object=key,
+            message=f"the store's value of {key} cannot be read: {problem}",
+            consequence="the object is as it was before, or not there at all",
+            show=f"k8snetlab store dump {key}",
         )
 
 

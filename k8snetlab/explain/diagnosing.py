@@ -151,26 +151,26 @@ class _Look:
         for one in self.desired.failing:
             where = f" -n {one.namespace}" if one.namespace else ""
             yield Finding(
-                "daemon",
-                "refused",
-                "",
-                one.concerned or one.controller,
-                str(one),
-                "what is asked for with it is not done; all else goes on, and this is tried again",
-                f"k8snetlab get events{where}",
+                kind="daemon",
+                fault="refused",
+                node="",
+                object=one.concerned or one.controller,
+                message=str(one),
+                consequence="what is asked for with it is not done; all else goes on, and this is tried again",
+                show=f"k8snetlab get events{where}",
             )
         self.notes += notes_on_agents({n: a.paused for n, a in self.desired.agents.items()}, self._on_miss())
         for name, agent in self.desired.agents.items():
             if agent.error and not agent.paused:
                 yield Finding(
-                    "agent",
-                    "refused",
-                    name,
-                    name,
-                    f"{name}: its agent fails: {agent.error}",
-                    "what it was about to change is not as desired",
-                    "k8snetlab status",
-                    agent.operation,
+                    kind="agent",
+                    fault="refused",
+                    node=name,
+                    object=name,
+                    message=f"{name}: its agent fails: {agent.error}",
+                    consequence="what it was about to change is not as desired",
+                    show="k8snetlab status",
+                    mend=agent.operation,
                 )
 
     def _on_miss(self) -> bool:
@@ -216,13 +216,13 @@ class _Look:
                 yield from self.remote.findings(node)
             except K8sNetLabError as error:
                 yield Finding(
-                    "daemon",
-                    "silent",
-                    node,
-                    node,
-                    error.message,
-                    f"what the kernel of {node} holds is not known, and nobody changes it",
-                    "k8snetlab status",
+                    kind="daemon",
+                    fault="silent",
+                    node=node,
+                    object=node,
+                    message=error.message,
+                    consequence=f"what the kernel of {node} holds is not known, and nobody changes it",
+                    show="k8snetlab status",
                 )
 
     # --- what packets do --------------------------------------------------------------------------------------------

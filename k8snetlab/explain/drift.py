@@ -110,14 +110,14 @@ def _with_peer(finding: Finding, kernel: World) -> Finding:
 
 def _gone(where: Where) -> Finding:
     return Finding(
-        "namespace",
-        "missing",
-        where.node,
-        where.netns,
-        f"{where.place}: its network namespace {where.netns} is gone",
-        f"{where.place} has no network at all, and its processes none that anybody reaches",
-        f"ip netns list | grep {where.netns}",
-        f"k8snetlab resume {where.node}" if where.node != names.ROUTER else "",
+        kind="namespace",
+        fault="missing",
+        node=where.node,
+        object=where.netns,
+        message=f"{where.place}: its network namespace {where.netns} is gone",
+        consequence=f"{where.place} has no network at all, and its processes none that anybody reaches",
+        show=f"ip netns list | grep {where.netns}",
+        mend=f"k8snetlab resume {where.node}" if where.node != names.ROUTER else "",
         netns=where.netns,
     )
 
@@ -135,15 +135,15 @@ def _connections(where: Where, netns: str, proxy: ProxyRules, view: View) -> Ite
         match = f"-p udp --orig-dst {address} --orig-port-dst {port}"
         six = " -f ipv6" if proxy.settings.family == "ipv6" else ""
         yield Finding(
-            "conntrack",
-            "stale",
-            where.node,
-            f"udp {asked} -> {connection.answers}",
-            f"{where.place}: conntrack still leads UDP from a client of {asked} to {connection.answers}, "
+            kind="conntrack",
+            fault="stale",
+            node=where.node,
+            object=f"udp {asked} -> {connection.answers}",
+            message=f"{where.place}: conntrack still leads UDP from a client of {asked} to {connection.answers}, "
             "which is no endpoint (any more)",
-            "datagrams of that client are lost for as long as it goes on sending from the same port",
-            f"{tool} -L{six} {match}",
-            f"{tool} -D{six} {match}",
+            consequence="datagrams of that client are lost for as long as it goes on sending from the same port",
+            show=f"{tool} -L{six} {match}",
+            mend=f"{tool} -D{six} {match}",
             owner=Owners(proxy.snapshot).of_address(address),
             netns=where.netns,
         )

@@ -83,12 +83,12 @@ def _findings(failed: list[Result]) -> Iterator[Finding]:
         nodes = {result.sourceNode for result in alike}
         asked = [f"{r.source} {end(r.address, r.port)}{'' if r.protocol == 'TCP' else ' -p udp'}" for r in alike]
         yield Finding(
-            "path",
-            "broken",
-            nodes.pop() if len(nodes) == 1 else "",
-            why,
-            why,
-            f"{len(alike)} {'probe is' if len(alike) == 1 else 'probes are'} not as intended",
-            f"k8snetlab trace {asked[0]}",
+            kind="path",
+            fault="broken",
+            node=nodes.pop() if len(nodes) == 1 else "",
+            object=why,
+            message=why,
+            consequence=f"{len(alike)} {'probe is' if len(alike) == 1 else 'probes are'} not as intended",
+            show=f"k8snetlab trace {asked[0]}",
             broken=tuple(f"{words}: {r.error or 'answered'}" for words, r in zip(asked, alike, strict=True)),
         )

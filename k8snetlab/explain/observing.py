@@ -134,13 +134,13 @@ def _watched(
         first = min(suspects, key=lambda one: one[2].kind != "qdisc")
         return _of_unmanaged(*first, (f"{path.words}: {message}",))
     return Finding(
-        "path",
-        "lost",
-        place if place in {n.name for n in snapshot.all(Node).values()} else "",
-        path.words,
-        message,
-        f"{path.words} is not answered; what stops it is in no table that was read (tc, nft, XDP?)",
-        f"k8snetlab trace {path.words}",
+        kind="path",
+        fault="lost",
+        node=place if place in {n.name for n in snapshot.all(Node).values()} else "",
+        object=path.words,
+        message=message,
+        consequence=f"{path.words} is not answered; what stops it is in no table that was read (tc, nft, XDP?)",
+        show=f"k8snetlab trace {path.words}",
         broken=(path.words,),
     )
 
@@ -148,14 +148,14 @@ def _watched(
 def _of_unmanaged(node: str, namespace: str, thing: Unmanaged, broken: tuple[str, ...]) -> Finding:
     kind = {"qdisc": "qdisc", "nftables": "table", "ip rule": "rule"}[thing.kind]
     return Finding(
-        kind,
-        "foreign",
-        node,
-        thing.name,
-        f"{node}: {thing.kind} `{thing.text}`{f' on {thing.device}' if thing.device else ''} is nobody's",
-        "packets that pass there are delayed, dropped or led elsewhere",
-        thing.show,
-        thing.mend,
+        kind=kind,
+        fault="foreign",
+        node=node,
+        object=thing.name,
+        message=f"{node}: {thing.kind} `{thing.text}`{f' on {thing.device}' if thing.device else ''} is nobody's",
+        consequence="packets that pass there are delayed, dropped or led elsewhere",
+        show=thing.show,
+        mend=thing.mend,
         netns=namespace,
         device=thing.device,
         broken=broken,

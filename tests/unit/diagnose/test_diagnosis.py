@@ -300,8 +300,17 @@ def test_usual_paths_are_those_that_must_work() -> None:
 def test_what_breaks_paths_comes_before_what_does_not() -> None:
     dead = [*processes("dead", 0, "runs", "k8snetlab up x"), *store("it is gone", ("http://127.0.0.1:1",), {})]
     kubelet = [*processes("runs", 1, "dead", "k8snetlab up x")]
-    route = Finding("route", "missing", "node1", "r", "m", "c", "s", broken=("a b: lost",))
-    mtu = Finding("link", "mtu", "node1", "eth0", "m", "c", "s")
+    route = Finding(
+        kind="route",
+        fault="missing",
+        node="node1",
+        object="r",
+        message="m",
+        consequence="c",
+        show="s",
+        broken=("a b: lost",),
+    )
+    mtu = Finding(kind="link", fault="mtu", node="node1", object="eth0", message="m", consequence="c", show="s")
     assert [f.kind for f in ordered([*dead, mtu, route])] == ["route", "link", "daemon", "store"]
     assert [f.kind for f in ordered([*dead, *kubelet])] == ["kubelet", "daemon", "store"]
     assert ordered([route, route]) == [route]
