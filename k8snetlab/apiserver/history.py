@@ -16,8 +16,10 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import RequestError
 
-REMEMBERED = 4096
-"""Changes that are kept at least."""
+REMEMBERED = 1024
+"""Changes that are kept at least: a change holds a whole object, 5 kB of a pod."""
+WAITED_FOR = 16
+"""How many times as many are kept for a watch that has not read them yet."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -47,6 +49,7 @@ class History:
         self._snapshot: Snapshot | None = None
         self._floor = 0
         self._newest = 0
+        self._readers: dict[object, int] = {}
 
     def advance(self) -> Snapshot:
         """Takes in what has changed; the snapshot up to which the row goes now."""
@@ -62,8 +65,8 @@ class History:
                 late = change.revision <= self._newest
                 self._newest = max(self._newest, change.revision)
                 self._changes.append(msgspec.structs.replace(change, revision=self._newest, late=late))
-            if len(self._changes) > 2 * self._remembered:
-                self._forget(len(self._changes) - self._remembered)
+            if (spare := self._spare()) > 0:
+                self._forget(spare)
         return snapshot
 
     @property
@@ -87,13 +90,18 @@ class History:
 
     async def follow(self, place: int) -> AsyncIterator[tuple[Change, ...]]:
         """What happened from a place on, and goes on happening; () where nothing did. Raises RequestError (410)."""
-        async for _ in self._cluster.changes(told=True):
-            self.advance()
-            if place < self._forgotten:
-                raise expired(0, self._floor)
-            news = tuple(islice(self._changes, place - self._forgotten, None))
-            place = self.end
-            yield news
+        reader = object()
+        self._readers[reader] = place
+        try:
+            async for _ in self._cluster.changes(told=True):
+                self.advance()
+                if place < self._forgotten:
+                    raise expired(0, self._floor)
+                news = tuple(islice(self._changes, place - self._forgotten, None))
+                self._readers[reader] = place = self.end
+                yield news
+        finally:
+            del self._readers[reader]
 
     def _found(self, type_: type[Object], now: Snapshot, before: Snapshot) -> Iterator[Change]:
         # A deletion's own revision is not told: it is at most the newest that this process has heard of.
@@ -107,6 +115,16 @@ class History:
                 old = None
             if new is not None:
                 yield Change(type_, old, new, int(new.metadata.resourceVersion or 0))
+
+    def _spare(self) -> int:
+        """How many of the oldest changes are kept for nobody."""
+        held = len(self._changes)
+        if held <= 2 * self._remembered:
+            return 0
+        spare = held - self._remembered
+        if held > WAITED_FOR * self._remembered:
+            return spare
+        return min(spare, min(self._readers.values(), default=self.end) - self._forgotten)
 
     def _forget(self, count: int) -> None:
         self._floor = max(self._floor, self._changes[count - 1].revision)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from face import PODS, SERVICES, Face, Said, pod, service, with_face
 
+from k8snetlab.api.core import Pod
 from k8snetlab.apiserver.negotiation import check_accepted
 from k8snetlab.apiserver.reading import INITIAL_END
 
@@ -351,6 +352,27 @@ def test_a_watch_list_ends_with_a_bookmark() -> None:
         assert events(said) == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c"), ("BOOKMARK", "")]
         mark = said.lines[-1]["object"]
         assert (mark["kind"], mark["metadata"]["annotations"]) == ("Pod", {INITIAL_END: "true"})
+
+    with_face(test)
+
+
+def test_what_a_watch_has_not_read_yet_is_kept_for_it() -> None:
+    async def test(face: Face) -> None:
+        await face.ask("GET", PODS)
+        history = face._api._objects._reading._history
+        history._remembered = 2
+        reading = history.follow(history.end)
+        await anext(reading)
+        for number in range(6):
+            await face.ask("POST", PODS, pod(f"p{number}"))
+            await face.ask("GET", PODS)
+        seen: set[str] = set()
+        while len(seen) < 6:
+            seen |= {change.new.name for change in await anext(reading) if isinstance(change.new, Pod)}
+        await reading.aclose()  # type: ignore[attr-defined]
+        await face.ask("POST", PODS, pod("last"))
+        await face.ask("GET", PODS)
+        assert len(history._changes) <= 4
 
     with_face(test)
 
