@@ -26,12 +26,6 @@ def pytest_configure() -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents and os.geteuid() != 0:
-            item.add_marker(pytest.mark.skip(reason="needs root: run `sudo make test`"))
-
-
 @pytest.fixture
 def name() -> Iterator[Callable[[str], str]]:
     """Makes up names of namespaces that are unlike any other; whatever is made under them is deleted afterwards."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from scripted import ScriptedClient
 from store_lab import Connect, StartEtcd, start_etcd
 
@@ -16,10 +15,6 @@ from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.etcd import EtcdStore
 from k8snetlab.store.protocol import Delete, Store
 from k8snetlab.store.serve import EtcdProcess
-
-# No test asserts a time: on a busy machine an example takes as long as it takes.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
 
 
 @pytest.fixture
@@ -45,8 +40,6 @@ def anyio_backend() -> str:
 @pytest.fixture
 def run_etcd() -> Iterator[StartEtcd]:
     """`start_etcd`; whatever it started is killed at the end."""
-    if shutil.which("etcd") is None:
-        pytest.skip("etcd is not installed (apt-get install etcd-server)")
     started: list[EtcdProcess] = []
 
     def start(*arguments: object, **options: object) -> EtcdProcess:
@@ -62,8 +55,6 @@ def run_etcd() -> Iterator[StartEtcd]:
 @pytest.fixture(scope="session")
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdProcess]:
     """One etcd for all tests that only need some etcd."""
-    if shutil.which("etcd") is None:
-        pytest.skip("etcd is not installed (apt-get install etcd-server)")
     directory = tmp_path_factory.mktemp("etcd")
     process = start_etcd(directory)
     try:
@@ -88,7 +79,7 @@ async def connect() -> AsyncIterator[Connect]:
         await store.close()
 
 
-@pytest.fixture(params=["embedded", "etcd"])
+@pytest.fixture(params=["embedded", pytest.param("etcd", marks=pytest.mark.etcd)])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """Each kind of store, empty."""
     opened: Store

@@ -21,8 +21,6 @@ from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel.execute import execute
 
-pytestmark = pytest.mark.root
-
 NETWORKS = {
     "proactive": "{}",
     "proactive-flat": "{routes: flat}",

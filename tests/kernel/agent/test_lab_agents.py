@@ -22,8 +22,6 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.read import read
 
-pytestmark = pytest.mark.root
-
 PODS = ("a", "b", "c")
 LAB = """
 apiVersion: k8snetlab/v1alpha1

@@ -14,8 +14,6 @@ from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel.read import read
 
-pytestmark = pytest.mark.root
-
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab

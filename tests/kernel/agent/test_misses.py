@@ -19,8 +19,6 @@ from labs import Lab, eventually
 
 from k8snetlab.kernel import netns, sysctl
 
-pytestmark = pytest.mark.root
-
 PODS = 12
 """On node2; on node1 there is one, `a`, and on node3 (where there is one) `c`."""
 

@@ -19,8 +19,6 @@ from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.read import read
 from k8snetlab.state.ledger import Ledger
 
-pytestmark = pytest.mark.root
-
 
 def node(name: str, *others: int) -> Netns:
     """A node with a tunnel to others."""

@@ -17,7 +17,6 @@ from k8snetlab.dataplane.rules import ChainKey, Family, RuleSet, restore_payload
 from k8snetlab.iptables.syntax import canonical
 from k8snetlab.render.proxy import ProxyRules, render_payload
 
-pytestmark = pytest.mark.root
 variants = pytest.mark.parametrize("variant", ["nft", "legacy"])
 
 

@@ -16,7 +16,6 @@ from k8snetlab.kernel import conntrack, nfacct
 from k8snetlab.kernel import netns as namespaces
 from k8snetlab.kernel.execute import execute
 
-pytestmark = pytest.mark.root
 LOOPBACK: dict[Family, str] = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 
 

@@ -14,8 +14,6 @@ from live import Target, exchange
 
 from k8snetlab.kernel import netns
 
-pytestmark = pytest.mark.root
-
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab

@@ -17,7 +17,6 @@ from k8snetlab.dataplane.rules import ChainKey, Hook, RuleDelta, Rules, RuleSet
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import Iptables, command
 
-pytestmark = pytest.mark.root
 Make = Callable[..., str]
 
 SERVICES, SVC, MARK = (ChainKey("nat", f"KUBE-{x}") for x in ("SERVICES", "SVC-AAAAAAAAAAAAAAAA", "MARK-MASQ"))

@@ -18,7 +18,6 @@ from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import Iptables
 from k8snetlab.render.proxy import Shared
 
-pytestmark = pytest.mark.root
 Make = Callable[..., str]
 STICKY = (3, 4, 11, 26)
 

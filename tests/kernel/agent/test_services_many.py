@@ -19,7 +19,6 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.render.proxy import Shared
 
-pytestmark = pytest.mark.root
 Make = Callable[..., str]
 
 SERVICES, ENDPOINTS, PORT = 10_000, 10, 8080

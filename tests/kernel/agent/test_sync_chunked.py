@@ -26,7 +26,6 @@ from k8snetlab.kernel.iptables import Iptables
 from k8snetlab.render.proxy import ProxyRules, Settings, Shared
 from k8snetlab.render.proxy.service import DISPATCH, ServiceRules, Slices
 
-pytestmark = pytest.mark.root
 Make = Callable[..., str]
 
 SERVICES, ENDPOINTS, CHUNK = 400, 10, 50

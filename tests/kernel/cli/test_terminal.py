@@ -21,8 +21,6 @@ from labs import Lab
 
 from k8snetlab.cli.screen import cells
 
-pytestmark = pytest.mark.root
-
 COLUMNS, LINES = 80, 24
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1

@@ -19,7 +19,6 @@ from repository import MANIFESTS
 
 from k8snetlab.kernel import netns
 
-pytestmark = pytest.mark.root
 Json = dict[str, Any]
 DUAL = MANIFESTS / "dual.yaml"
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from labs import Lab, eventually
 
-pytestmark = pytest.mark.root
 Json = dict[str, Any]
 MANIFEST = Path(__file__).parent / "diagnosed.yaml"
 

@@ -13,7 +13,6 @@ import pytest
 from labs import Lab, eventually
 from repository import MANIFESTS, SCENARIOS
 
-pytestmark = pytest.mark.root
 Json = dict[str, Any]
 
 NETWORKS = {

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually, needs_etcd
+from labs import Lab, eventually
 from repository import SCENARIOS
 
 from k8snetlab.store.serve import serve
-
-pytestmark = pytest.mark.root
 
 
 @pytest.fixture
@@ -94,7 +92,7 @@ def test_nothing_is_left_in_the_way_of_a_new_daemon(lab: Lab) -> None:
     assert lab.whole()
 
 
-@needs_etcd
+@pytest.mark.etcd
 def test_an_etcd_that_has_stopped(tmp_path: Path) -> None:
     def free() -> int:
         with socket.create_server(("127.0.0.1", 0)) as sock:

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from labs import Lab, eventually
 
-pytestmark = pytest.mark.root
 Json = dict[str, Any]
 SEEDS = int(os.environ.get("K8SNETLAB_FAULTS", "5"))
 """Faults of the generator; `K8SNETLAB_FAULTS=500` for a long run."""

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from labs import Lab
 
-pytestmark = pytest.mark.root
-
 
 @pytest.fixture(scope="module", params=["nft", "legacy"])
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:

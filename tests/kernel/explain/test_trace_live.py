@@ -17,7 +17,6 @@ from repository import MANIFESTS, SCENARIOS
 
 from k8snetlab.client.client import Client
 
-pytestmark = pytest.mark.root
 Json = dict[str, Any]
 
 

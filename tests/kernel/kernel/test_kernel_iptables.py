@@ -16,7 +16,6 @@ from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.iptables import Iptables, Variant
 from k8snetlab.kernel.iptables.legacy import LegacyIptables
 
-pytestmark = pytest.mark.root
 Make = Callable[..., str]
 
 SERVICES, SVC, SEP = (

@@ -20,7 +20,6 @@ from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import read
 
-pytestmark = pytest.mark.root
 Make = Callable[..., str]
 NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
 

@@ -14,7 +14,6 @@ from labs import eventually
 from k8snetlab.errors import AlreadyExistsError, InputError, NotFoundError
 from k8snetlab.kernel import cgroups, launch, netns, processes, syscalls, sysctl
 
-pytestmark = pytest.mark.root
 Make = Callable[..., str]
 
 

@@ -16,7 +16,6 @@ from k8snetlab.kernel import features, netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.watch import EVERYTHING, Monitor
 
-pytestmark = pytest.mark.root
 Make = Callable[..., str]
 TUNNEL: list[Item] = [
     Device("lo"),

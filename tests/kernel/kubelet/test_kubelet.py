@@ -28,8 +28,6 @@ from k8snetlab.kernel import cgroups, netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.running import logs
 
-pytestmark = pytest.mark.root
-
 
 class Kubelet:
     """A connection to a kubelet process."""

@@ -11,7 +11,6 @@ from labs import Lab, eventually
 
 from k8snetlab.kernel import cgroups
 
-pytestmark = pytest.mark.root
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab

@@ -15,8 +15,6 @@ from repository import SCENARIOS
 
 from k8snetlab.kernel import netns, processes
 
-pytestmark = pytest.mark.root
-
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:

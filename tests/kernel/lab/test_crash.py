@@ -21,7 +21,7 @@ from typing import Any
 import crash
 import pytest
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(36000)]
+pytestmark = pytest.mark.timeout(36000)
 POINTS = int(os.environ.get("K8SNETLAB_CRASH_POINTS", "100"))
 SEED = os.environ.get("K8SNETLAB_CRASH_SEED", "1")
 GIVEN = os.environ.get("K8SNETLAB_CRASH", "").split()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.root
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 HERE6, THERE6 = "2001:db8::1", "2001:db8::2"
 Rule = tuple[str, ...]

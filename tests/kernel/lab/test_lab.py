@@ -16,8 +16,6 @@ import pytest
 from labs import Lab, eventually
 from repository import SCENARIOS
 
-pytestmark = pytest.mark.root
-
 
 @pytest.fixture(scope="module", params=["nft", "legacy"])
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusinessManager]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from labs import Lab, eventually
 
-pytestmark = pytest.mark.root
 EDGE = """---
 apiVersion: apps/v1
 kind: Deployment

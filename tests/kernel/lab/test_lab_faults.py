@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from labs import Lab
 
-pytestmark = pytest.mark.root
 LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 1}\n"
 
 

@@ -13,7 +13,6 @@ from repository import MANIFESTS
 
 from k8snetlab.kernel import netns
 
-pytestmark = pytest.mark.root
 MANIFEST = (MANIFESTS / "dual.yaml").read_text().replace("VARIANT", "auto")
 
 

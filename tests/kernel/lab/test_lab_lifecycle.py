@@ -17,8 +17,6 @@ from repository import SCENARIOS
 from k8snetlab.client.client import Client
 from k8snetlab.state.processes import ProcessId
 
-pytestmark = pytest.mark.root
-
 SMALL = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab

@@ -5,10 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pytest
 from labs import Lab
-
-pytestmark = pytest.mark.root
 
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1

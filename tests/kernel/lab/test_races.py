@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from labs import Lab, eventually
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 NODES, CLIENTS, KILLED = 3, 50, 8
 ANSWER = 2.0
 """Seconds in which `status` is to be answered."""

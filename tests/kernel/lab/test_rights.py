@@ -17,7 +17,6 @@ from repository import SCENARIOS
 
 from k8snetlab.kernel.capabilities import BITS
 
-pytestmark = pytest.mark.root
 GROUP, USER = grp.getgrnam("games"), 54321
 
 

@@ -18,7 +18,7 @@ from labs import Lab
 from soaking import CLIENTS, Changes, figures, grown
 from traffic import Client, Traffic
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(7200)]
+pytestmark = pytest.mark.timeout(7200)
 SECONDS = float(os.environ.get("K8SNETLAB_SOAK", "60"))
 SEED = int(os.environ.get("K8SNETLAB_SEED", str(random.SystemRandom().randrange(10**6))))
 LONG = 600

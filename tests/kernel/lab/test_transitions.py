@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kernelstate import differences, state
 from labs import Lab, eventually
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 PAIRS = int(os.environ.get("K8SNETLAB_TRANSITIONS", "3"))
 Json = dict[str, Any]
 

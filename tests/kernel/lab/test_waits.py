@@ -18,8 +18,6 @@ from labs import Lab, eventually
 
 from k8snetlab.kernel import netns
 
-pytestmark = pytest.mark.root
-
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s, labels: {app: %s}}\nspec: {%scontainers: [{name: c}]}\n---\n"
 LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 2}\n---\n"
 WEB = """apiVersion: apps/v1

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import pytest
 from kernelstate import State, differences, state
-from labs import needs_etcd
 from machines import Machine, eventually, pair, url
 
 from k8snetlab.kernel import netns
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(36000), needs_etcd]
+pytestmark = [pytest.mark.timeout(36000), pytest.mark.etcd]
 POINTS = int(os.environ.get("K8SNETLAB_CRASH_JOINS", "4"))
 SEED = os.environ.get("K8SNETLAB_CRASH_SEED", "1")
 GIVEN = os.environ.get("K8SNETLAB_CRASH", "").split()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -15,8 +14,6 @@ import pytest
 from labs import Lab, eventually
 
 from k8snetlab.store.serve import serve
-
-pytestmark = pytest.mark.root
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1
@@ -54,14 +51,12 @@ def etcdctl(endpoint: str, *words: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(params=["embedded", "etcd"])
+@pytest.fixture(params=["embedded", pytest.param("etcd", marks=pytest.mark.etcd)])
 def up(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Lab, str]]:
     """A lab, and its etcd's endpoint."""
     with ExitStack() as stack:
         endpoint = ""
         if request.param == "etcd":
-            if shutil.which("etcd") is None:
-                pytest.skip("etcd is not installed (apt-get install etcd-server)")
             endpoint = f"http://127.0.0.1:{free_port()}"
             etcd = serve(tmp_path / "etcd", endpoint)
             stack.callback(etcd.stop)
@@ -140,10 +135,9 @@ CLUSTER = (
 )
 
 
+@pytest.mark.etcd
 @pytest.mark.parametrize(("key", "value", "why"), CLUSTER, ids=[key for key, _, _ in CLUSTER])
 def test_anothers_etcd_is_left_alone(tmp_path: Path, key: str, value: str, why: str) -> None:
-    if shutil.which("etcd") is None:
-        pytest.skip("etcd is not installed (apt-get install etcd-server)")
     endpoint = f"http://127.0.0.1:{free_port()}"
     etcd = serve(tmp_path / "etcd", endpoint)
     lab = Lab(tmp_path)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from machines import Machine, Wire
 
-pytestmark = pytest.mark.root
 STORE = "http://192.168.56.99:2379"  # nobody answers there; all of this happens before anybody is asked
 CA = "/etc/ssl/certs/ca-certificates.crt"
 UP = ("up", "machines", "--node", "node1", "--store", STORE, "--insecure")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from machines import Machine, Wire, eventually, store_on, take_down, url
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.etcd
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from labs import needs_etcd
 from machines import Machine, conversations, eventually, pair
 
 from k8snetlab.api.core import Service
@@ -23,7 +22,7 @@ from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import allocation
 
-pytestmark = [pytest.mark.root, needs_etcd]
+pytestmark = pytest.mark.etcd
 NETWORK = "10.96.0.0/24"
 LAB = f"""
 apiVersion: k8snetlab/v1alpha1

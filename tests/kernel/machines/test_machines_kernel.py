@@ -30,7 +30,6 @@ from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import cables
 from k8snetlab.state.ledger import Ledger
 
-pytestmark = pytest.mark.root
 Json = dict[str, Any]
 BACKENDS = ({"backend": "vxlan"}, {"backend": "host-gw"}, {"backend": "vxlan", "directRouting": True})
 DUAL = {

@@ -17,7 +17,7 @@ from machines import Machine, Wire, eventually, store_on, take_down, url
 
 from k8snetlab.store.serve import EtcdProcess
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.etcd
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1

@@ -16,7 +16,7 @@ from strangers import state as everything
 
 from k8snetlab.kernel import processes
 
-pytestmark = pytest.mark.root
+pytestmark = pytest.mark.etcd
 HOST = """
 apiVersion: v1
 kind: Pod

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import needs_etcd
 from machines import Machine, commands_of, conversations, eventually, pair
 
-pytestmark = [pytest.mark.root, needs_etcd]
+pytestmark = pytest.mark.etcd
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1

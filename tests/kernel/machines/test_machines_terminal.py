@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import needs_etcd
 from machines import Machine, commands_of, conversations, eventually, pair
 
 from k8snetlab.kernel import launch
 
-pytestmark = [pytest.mark.root, needs_etcd]
+pytestmark = pytest.mark.etcd
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from labs import needs_etcd
 from machines import Wire, eventually, take_down
 
-pytestmark = [pytest.mark.root, needs_etcd]
+pytestmark = pytest.mark.etcd
 URL = "https://192.168.56.11:2379"
 JOIN = "192.168.56.11:2378"
 

@@ -18,8 +18,6 @@ from k8snetlab.kernel import netns
 from k8snetlab.kernel.shot import crc32c
 from k8snetlab.trace.tracer import trace
 
-pytestmark = pytest.mark.root
-
 MANIFEST = (MANIFESTS / "services.yaml").read_text()
 CONFIGURATION = """
 ---

@@ -17,8 +17,6 @@ from live import PATIENCE, Target, exchange
 
 from k8snetlab.kernel import conntrack, netns
 
-pytestmark = pytest.mark.root
-
 POD = """
 ---
 apiVersion: v1

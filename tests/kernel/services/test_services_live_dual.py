@@ -9,7 +9,6 @@ from labs import Lab
 from live import PATIENCE, Fate, Live, Target
 from repository import MANIFESTS
 
-pytestmark = pytest.mark.root
 MANIFEST = (MANIFESTS / "dual.yaml").read_text()
 NODES = {"node1": ("192.168.0.21", "fd00:1::21"), "node2": ("192.168.0.22", "fd00:1::22")}
 

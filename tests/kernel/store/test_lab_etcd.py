@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually, needs_etcd
+from labs import Lab, eventually
 
 from k8snetlab.store.serve import EtcdProcess, serve
 
-pytestmark = [pytest.mark.root, needs_etcd]
+pytestmark = pytest.mark.etcd
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1

@@ -1,0 +1,29 @@
+"""Marks that follow from where a test stands and what it asks for; what is lacking here is skipped, with the reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# No test asserts a time: on a busy machine an example takes as long as it takes.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+KERNEL = Path(__file__).parent / "kernel"
+ETCD_FIXTURES = {"etcd", "run_etcd"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if KERNEL in item.path.parents:
+            item.add_marker(pytest.mark.root)
+            if os.geteuid() != 0:
+                item.add_marker(pytest.mark.skip(reason="needs root: run `sudo make test`"))
+        if ETCD_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.etcd)
+        if item.get_closest_marker("etcd") and shutil.which("etcd") is None:
+            item.add_marker(pytest.mark.skip(reason="needs etcd: apt-get install etcd-server"))
