@@ -13,6 +13,7 @@ from repository import ROOT
 BIN = Path(sys.executable).parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

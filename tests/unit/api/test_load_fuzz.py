@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import msgspec
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,6 +71,7 @@ def without_strange_strings(tree: Any) -> Any:
     return yaml.safe_dump(tree, allow_unicode=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(KINDS, st.dictionaries(WORDS, TREES, max_size=5))
 def test_any_tree_in_a_manifest(kind: tuple[str, str], tree: dict[str, Any]) -> None:
@@ -111,6 +113,7 @@ OBJECTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(OBJECTS, max_size=3))
 def test_objects_of_the_right_shape(objects: list[Any]) -> None:

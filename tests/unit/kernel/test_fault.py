@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from k8snetlab.kernel.fault import ROLES
 
-ROOT = Path(__file__).parents[2]
 DAEMON, KUBELET = "/opt/k8snetlab/lab/daemon.py", "/opt/k8snetlab/kubelet/main.py"
 PROGRAM = """
 import sys

@@ -274,6 +274,7 @@ async def test_of_two_overlapping_leases_the_older_one_stays(store: Store) -> No
     await daemon.kill()
 
 
+@pytest.mark.slow
 async def test_a_lease_is_renewed_and_a_dead_machines_expires(store: Store) -> None:
     await store_lab(store, ttl=3)
     one, two = Daemon(store, 1), Daemon(store, 2)
@@ -453,6 +454,7 @@ async def test_a_dead_node_is_lost_and_comes_back(store: Store) -> None:
             assert again.subnets == ("10.244.2.0/24",) and leads("10.244.2.0/24")
 
 
+@pytest.mark.slow
 async def test_an_unreachable_store_ends_no_node(etcd: EtcdProcess, connect: Callable[..., EtcdStore]) -> None:
     """The watch of the leader is cut for longer than heartbeats last: nobody says that node2's is gone."""
     from store_lab import Proxy

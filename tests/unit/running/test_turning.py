@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from k8snetlab.running import turning
 
 
@@ -27,6 +29,7 @@ async def turns() -> list[float]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_turn_is_what_the_loop_itself_works_between_two_looks_for_requests() -> None:
     with asyncio.Runner(loop_factory=turning.loop) as runner:
         before, after, at_last = runner.run(turns())

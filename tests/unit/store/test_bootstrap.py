@@ -124,6 +124,7 @@ def test_requests_of_other_shapes_are_not_signed(server: Server) -> None:
         assert msgspec.json.decode(said, type=Refusal).message == "that is no certificate signing request"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_penalty")
 def test_random_bytes_are_answered_or_hung_up_on(server: Server) -> None:
     choose = random.Random(2)

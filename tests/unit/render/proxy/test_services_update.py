@@ -97,6 +97,7 @@ def check_order(before: dict[ChainKey, Rules], delta: RuleDelta) -> None:
         assert all(to in after for to in jumps(key.table, held)), key
 
 
+@pytest.mark.slow
 @given(steps)
 @settings(max_examples=150, deadline=None)
 def test_updating_is_building(changes: list[list[Change]]) -> None:
