@@ -87,7 +87,7 @@ def remove(obj: Object, snapshot: Snapshot) -> tuple[Change, ...]:
     if isinstance(obj, Pod):
         if not obj.metadata.deletionTimestamp:
             return (put(replace(obj, metadata=replace(obj.metadata, deletionTimestamp=DELETED))),)
-        if obj.metadata.deletionTimestamp == DELETED or not abandoned(obj, snapshot):
+        if obj.metadata.deletionTimestamp == DELETED or not is_orphaned(obj, snapshot):
             return ()
     return ((type(obj), obj.key, None),)
 
@@ -103,8 +103,8 @@ def owners_changed(type_: type[Object], owned: type[Object], now: Snapshot, befo
     return keys
 
 
-def abandoned(pod: Pod, snapshot: Snapshot) -> bool:
-    """Whether there is no node that could end the pod."""
+def is_orphaned(pod: Pod, snapshot: Snapshot) -> bool:
+    """Whether the pod's node is gone, so that none can end it (podgc's word)."""
     return snapshot.get(Node, pod.spec.nodeName) is None
 
 

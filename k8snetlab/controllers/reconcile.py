@@ -30,7 +30,7 @@ from k8snetlab.controllers.changes import (
     Context,
     Failed,
     Told,
-    abandoned,
+    is_orphaned,
 )
 from k8snetlab.controllers.correlation import Note
 
@@ -152,5 +152,5 @@ def _write(snapshot: Snapshot, now: Snapshot, type_: type[Object], key: Key) -> 
     if new is None:
         return (Write("delete", old, force=True),)
     if new.metadata.deletionTimestamp == DELETED:
-        return (Write("delete", old, force=isinstance(old, Pod) and abandoned(old, now)),)
+        return (Write("delete", old, force=isinstance(old, Pod) and is_orphaned(old, now)),)
     return (Write("update", new),) if new != old else ()

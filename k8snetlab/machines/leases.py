@@ -19,7 +19,7 @@ from k8snetlab.api.machines import is_machine
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.controllers import lost
+from k8snetlab.controllers import node_lifecycle
 from k8snetlab.errors import K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.machines.election import DURATION, Election
 from k8snetlab.machines.following import RETRY, Followed
@@ -39,8 +39,8 @@ SETTLE = 1.0
 
 
 class Leases:
-    """In a lab of machines: registers this machine, runs for leader and, as leader, notices lost nodes. In a lab of
-    namespaces: mirrors what the controllers gave the nodes into leases, and is the leader.
+    """In a lab of machines: registers this machine, runs for leader and, as leader, manages the nodes' lifecycle. In a
+    lab of namespaces: mirrors what the controllers gave the nodes into leases, and is the leader.
 
     `heartbeat` and `election` are seconds after which a dead node, a dead leader is one no more.
     """
@@ -128,8 +128,8 @@ class Leases:
 
     @property
     def work(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        """What is to run for ever, by name: registers this machine once the Lab is there, keeps what it leases, notices
-        what is lost."""
+        """What is to run for ever, by name: registers this machine once the Lab is there, keeps its leases, manages the
+        nodes' lifecycle."""
         work = {"leases of subnets": self._network.run, "changes of nodes": self._follow_objects}
         if self._registration is None or self._election is None:
             return work | {"mirror of subnets": self._mirror}
@@ -137,7 +137,7 @@ class Leases:
             "leases of nodes": self._living.run,
             "registration": self._registration.run,
             "election": self._election.run,
-            "lost nodes": partial(self.while_leading, self._lead),
+            "node lifecycle": partial(self.while_leading, self._lead),
         }
 
     def _wake(self) -> None:
@@ -194,12 +194,12 @@ class Leases:
             try:
                 await self._judge()
             except K8sNetLabError as error:
-                log.warning("lost nodes: %s", error.message)
+                log.warning("node lifecycle: %s", error.message)
             await self._pause(SETTLE)
             await asyncio.sleep(SETTLE / 2)
 
     async def _judge(self) -> None:
-        """Says of nodes that are lost that they are."""
+        """Marks nodes that send no heartbeat, and evicts their pods."""
         if self._cluster.informer.lost:
             self._trusted = time.monotonic()
             return
@@ -211,14 +211,14 @@ class Leases:
         silent = {n.name for n in machines if self._is_gone(self._living, leases.NODE_LEASES + n.name)}
         unleased = {n.name for n in machines if n.podCIDRs and self._is_gone(self._network, lease_of(n))}
         moment = now()
-        for obj in list(lost.lost(snapshot, silent, unleased, moment)):
+        for obj in list(node_lifecycle.health_changes(snapshot, silent, unleased, moment)):
             with contextlib.suppress(NotFoundError):
                 if isinstance(obj, Node):
                     log.warning("node %s: %s", obj.name, "; ".join(c.message for c in obj.status.conditions))
                     await self._cluster.edit(obj, partial(_judged, silent=silent, unleased=unleased, moment=moment))
                 else:
-                    await self._cluster.edit(obj, partial(lost.pod_lost, node=obj.spec.nodeName))
-        for pod in list(lost.abandoned(snapshot, silent, moment)):
+                    await self._cluster.edit(obj, partial(node_lifecycle.unreachable, node=obj.spec.nodeName))
+        for pod in list(node_lifecycle.pods_to_evict(snapshot, silent, moment)):
             with contextlib.suppress(NotFoundError):
                 await self._cluster.delete(pod)
 
@@ -277,5 +277,5 @@ class _Mirrored(msgspec.Struct, frozen=True):
 
 
 def _judged(node: Node, silent: set[str], unleased: set[str], moment: str) -> Node:
-    new = lost.silenced(node, moment) if node.name in silent else node
-    return lost.expired(new, moment) if node.name in unleased else new
+    new = node_lifecycle.silent_node(node, moment) if node.name in silent else node
+    return node_lifecycle.without_lease(new, moment) if node.name in unleased else new

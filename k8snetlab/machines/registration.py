@@ -21,7 +21,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.cluster.node_status import architecture
-from k8snetlab.controllers.lost import network_up
+from k8snetlab.controllers.node_lifecycle import network_up
 from k8snetlab.controllers.nodes import described
 from k8snetlab.errors import AlreadyExistsError, ConflictError, InputError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.machines.following import RETRY, Followed

@@ -23,7 +23,7 @@ from k8snetlab.api.machines import MACHINE
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cli.columns import COLUMNS
-from k8snetlab.controllers import lost, subnets
+from k8snetlab.controllers import node_lifecycle, subnets
 from k8snetlab.errors import ManifestError
 from k8snetlab.render import node as render_node
 from k8snetlab.render.subnet_env import subnet_env, text
@@ -213,7 +213,7 @@ def test_subnet_env_is_flannels() -> None:
     )
 
 
-# --- lost nodes ---
+# --- node lifecycle ---
 
 
 def cluster() -> World:
@@ -226,7 +226,7 @@ def cluster() -> World:
 
 
 def lose(world: World, silent: set[str], unleased: set[str], now: str = T0) -> int:
-    changed = list(lost.lost(world.snapshot, silent, unleased, now))
+    changed = list(node_lifecycle.health_changes(world.snapshot, silent, unleased, now))
     for obj in changed:
         world.store(obj)
     world.settle()
@@ -271,8 +271,8 @@ def test_a_silent_node_is_unknown_and_services_go_on_without_its_pods() -> None:
 def test_after_five_minutes_the_pods_of_a_silent_node_are_replaced() -> None:
     world = cluster()
     lose(world, {"b"}, set())
-    assert list(lost.abandoned(world.snapshot, {"b"}, "2026-01-01T00:04:59Z")) == []
-    pods = list(lost.abandoned(world.snapshot, {"b"}, "2026-01-01T00:05:00Z"))
+    assert list(node_lifecycle.pods_to_evict(world.snapshot, {"b"}, "2026-01-01T00:04:59Z")) == []
+    pods = list(node_lifecycle.pods_to_evict(world.snapshot, {"b"}, "2026-01-01T00:05:00Z"))
     assert {pod.spec.nodeName for pod in pods} == {"b"} and len(pods) == 2
     for pod in pods:
         world.delete(pod)
@@ -280,7 +280,7 @@ def test_after_five_minutes_the_pods_of_a_silent_node_are_replaced() -> None:
     waiting = [pod for pod in world.pods() if pod.spec.nodeName == "b"]
     assert {column.cell(waiting[0]) for column in COLUMNS[Pod] if column.title == "STATUS"} == {"Unknown"}
     assert sum(pod.spec.nodeName == "a" for pod in world.pods()) == 4
-    assert list(lost.abandoned(world.snapshot, {"b"}, T1)) == []
+    assert list(node_lifecycle.pods_to_evict(world.snapshot, {"b"}, T1)) == []
 
 
 def test_an_expired_lease_takes_a_node_out_of_the_others_tables_and_a_new_one_puts_it_back() -> None:
@@ -293,13 +293,13 @@ def test_an_expired_lease_takes_a_node_out_of_the_others_tables_and_a_new_one_pu
     after = render_node.render(with_interface(world.snapshot), "a").node
     for was, now in ((before.routes, after.routes), (before.neighbours, after.neighbours), (before.fdb, after.fdb)):
         assert len(was) == len(now) + 1
-    world.store(lost.network_up(node, T1))
+    world.store(node_lifecycle.network_up(node, T1))
     assert render_node.render(with_interface(world.snapshot), "a").node == before
 
 
 def test_nodes_that_are_namespaces_are_never_lost() -> None:
     world = World("{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 2}}").run()
-    assert list(lost.lost(world.snapshot, {"node1", "node2"}, {"node1"}, T0)) == []
+    assert list(node_lifecycle.health_changes(world.snapshot, {"node1", "node2"}, {"node1"}, T0)) == []
 
 
 def with_interface(snapshot: Snapshot) -> Snapshot:
