@@ -20,6 +20,7 @@ from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
 from k8snetlab.lab.routes import VerbRoutes
+from k8snetlab.lab.table import Table
 from k8snetlab.machines.leases import Leases
 from k8snetlab.machines.membership import Membership
 from k8snetlab.running.agents import Agents
@@ -134,7 +135,7 @@ async def face_of(whole: bool = False) -> AsyncIterator[Face]:
     nothing = cast(Any, SimpleNamespace())
     operations, membership = _operations(store, cluster) if whole else (nothing, nothing)
     verbs = VerbRoutes(cluster, operations, membership, lambda: None)
-    face = Face(cluster, Api(ObjectRoutes(cluster), verbs, operations))
+    face = Face(cluster, Api(ObjectRoutes(cluster), verbs, operations, Table(operations.places) if whole else Table()))
     assert (await face.ask("POST", "/apis/k8snetlab/v1alpha1/labs", LAB)).code == 201
     yield face
     await cluster.close()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
+
+import msgspec
 
 from k8snetlab.errors import NotFoundError
+from k8snetlab.messages.places import NAMES, Names
+from k8snetlab.messages.verb import Call
 
 Json = dict[str, Any]
+Q = TypeVar("Q", bound=msgspec.Struct)
+A = TypeVar("A")
 
 
 class ScriptedClient:
@@ -35,13 +41,20 @@ class ScriptedClient:
                 return obj
         raise NotFoundError(f"{kind.lower()} {name!r} not found")
 
-    def names(self) -> Json:
+    def call(self, verb: Call[Q, A], question: Q, silence: float | None = None) -> A:
+        if verb is NAMES:
+            return cast(A, self._names())
+        self.asked.append((verb.name, question))
+        return cast(A, msgspec.convert(self.answers[verb.name], verb.answer))
+
+    def _names(self) -> Names:
         def short(obj: Json) -> str:
             space = obj["metadata"].get("namespace", "default")
             return obj["metadata"]["name"] if space == "default" else f"{space}/{obj['metadata']['name']}"
 
         kinds = {"nodes": "Node", "pods": "Pod", "services": "Service"}
-        return {group: [short(obj) for obj in self.list(kind)] for group, kind in kinds.items()}
+        found = {group: tuple(short(obj) for obj in self.list(kind)) for group, kind in kinds.items()}
+        return Names(**found)
 
     def _stream(self, *asked: Any) -> Iterator[Json]:
         self.asked.append(asked)

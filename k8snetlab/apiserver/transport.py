@@ -38,9 +38,9 @@ class Request(msgspec.Struct):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What is answered: one value, or events as they come; `warnings` go into headers."""
+    """What is answered: one value, or (AsyncIterator) events as they come; `warnings` go into headers."""
 
-    value: Json | AsyncIterator[Any]
+    value: Any
     code: int = 200
     warnings: tuple[str, ...] = ()
 

@@ -234,21 +234,25 @@ def _scenarios() -> list[str]:
 
 def _names(ctx: typer.Context, *groups: str) -> list[str]:
     """Names as the verb takes them: NAMESPACE/NAME outside default, or, where it has a -n, those of that namespace."""
-    names = client_of(_lab(ctx)).names()
-    found = [name for group in groups for name in names[group]]
+    from k8snetlab.messages.places import NAMES
+    from k8snetlab.messages.verb import Nothing
+
+    names = client_of(_lab(ctx)).call(NAMES, Nothing())
+    found = [name for group in groups for name in getattr(names, group)]
     default = next((parameter.default for parameter in ctx.command.params if parameter.name == "namespace"), "")
     namespace = ctx.params.get("namespace") or default
     if not namespace:
         return found
     asked = "" if namespace == "default" else namespace
     places = ((name, *name.rpartition("/")) for name in found)
-    return [short for name, space, _, short in places if space == asked or name in names["nodes"]]
+    return [short for name, space, _, short in places if space == asked or name in names.nodes]
 
 
 def _devices(ctx: typer.Context, place: str) -> list[str]:
     from k8snetlab.kernel.capture import devices
+    from k8snetlab.messages.places import RESOLVE, Resolve
 
-    return devices(client_of(_lab(ctx)).resolve(place)["netns"])
+    return devices(client_of(_lab(ctx)).call(RESOLVE, Resolve(place)).netns)
 
 
 def _of_kind(ctx: typer.Context, kind: str) -> list[str]:

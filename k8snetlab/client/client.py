@@ -11,21 +11,23 @@ import json
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
+
+import msgspec
 
 from k8snetlab import errors
 from k8snetlab.client.status import error_of
+from k8snetlab.messages.verb import ANSWER, BASE, LONG, Call, Verb
 from k8snetlab.state import labs
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import nearest
 
 Json = dict[str, Any]
-OWN = "/apis/k8snetlab/v1alpha1"
+Q = TypeVar("Q", bound=msgspec.Struct)
+A = TypeVar("A")
 TIMEOUT = 120.0
 """Seconds that a change waits for the kernel, when nothing else is said."""
-ANSWER, LONG = 60.0, 600.0
-"""Seconds for which the daemon may say nothing: when it is asked what it knows, and when it has to try the network."""
 
 
 class Client:
@@ -60,7 +62,19 @@ class Client:
         query = "?gracePeriodSeconds=0" if force else ""
         return self._json("DELETE", self._path(kind, namespace, name) + query)
 
-    # --- the lab ---
+    # --- the lab's own verbs ---
+
+    def call(self, verb: Call[Q, A], question: Q, silence: float | None = None) -> A:
+        """What the daemon answers; it may take `silence` seconds for it, by default the verb's own."""
+        connection, response = self._ask(verb, question, silence)
+        try:
+            data = response.read()
+        except (http.client.HTTPException, OSError) as error:
+            raise self._lost(error) from error
+        finally:
+            connection.close()
+        answer: A = self._read(data, verb.answer)
+        return answer
 
     def up(
         self, objects: Sequence[Json], *, timeout: float = TIMEOUT, wait: bool = True, yes: bool = False
@@ -89,46 +103,35 @@ class Client:
             yield from self._work("wait", {"objects": objects, "timeout": timeout})
 
     def status(self) -> Json:
-        return self._json("GET", f"{OWN}/status")
-
-    def names(self, silence: float = ANSWER) -> Json:
-        """Names for completion: {"nodes": […], "pods": […], "services": […]}."""
-        return self._json("GET", f"{OWN}/names", silence=silence)
+        return self._json("GET", f"{BASE}/status")
 
     def probe(
         self, source: str, target: str, port: int | None = None, protocol: str = "TCP", namespace: str = ""
     ) -> Json:
         """`namespace` is that of names which do not say theirs; "": default's first, then any other's."""
         body = {"from": source, "to": target, "port": port, "protocols": [protocol], "namespace": namespace}
-        return self._json("POST", f"{OWN}/probe", body, LONG)
+        return self._json("POST", f"{BASE}/probe", body, LONG)
 
     def probe_all(self, protocols: Sequence[str] | None = None) -> Json:
-        return self._json("POST", f"{OWN}/probe", {"protocols": [*(protocols or ("TCP", "UDP"))]}, LONG)
+        return self._json("POST", f"{BASE}/probe", {"protocols": [*(protocols or ("TCP", "UDP"))]}, LONG)
 
     def misses(self, node: str = "") -> Iterator[Json]:
         """{"type": "listening", "nodes": […]}, then for ever {"type": "miss", …} with the fields of misses.Answer."""
-        return self._lines("GET", f"{OWN}/misses?{urlencode({'node': node})}")
+        return self._lines("GET", f"{BASE}/misses?{urlencode({'node': node})}")
 
     def trace(self, question: Json) -> Json:
         """`question` as tracing.Question; the answer of `tracing.trace`."""
-        return self._json("POST", f"{OWN}/trace", question, LONG)
+        return self._json("POST", f"{BASE}/trace", question, LONG)
 
     def diagnose(self, question: Json) -> Iterator[Json]:
         """`question` as diagnosing.Question; progress events, then {"type": "done"} with the answer's fields."""
-        return self._lines("POST", f"{OWN}/diagnose", question)
+        return self._lines("POST", f"{BASE}/diagnose", question)
 
     def pause(self, node: str) -> Json:
-        return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/pause")
+        return self._json("POST", f"{BASE}/nodes/{quote(node, safe='')}/pause")
 
     def resume(self, node: str) -> Json:
-        return self._json("POST", f"{OWN}/nodes/{quote(node, safe='')}/resume")
-
-    def resolve(self, name: str, namespace: str = "") -> Json:
-        """Where a pod or node is: {"kind", "netns", "hostname", "namespace", "name", "node", "machine"}.
-
-        `machine` is the other machine that it is on, in words, or "" for this one.
-        """
-        return self._json("GET", f"{OWN}/resolve/{quote(name)}?{urlencode({'namespace': namespace})}")
+        return self._json("POST", f"{BASE}/nodes/{quote(node, safe='')}/resume")
 
     def execute(
         self, place: str, namespace: str, argv: Sequence[str], body: Iterable[bytes], terminal: Mapping[str, str]
@@ -142,7 +145,7 @@ class Client:
         query = urlencode({"namespace": namespace, "command": list(argv), **terminal}, doseq=True)
         connection = _UnixConnection(self._socket)
         try:
-            connection.putrequest("POST", f"{OWN}/exec/{quote(place)}?{query}")
+            connection.putrequest("POST", f"{BASE}/exec/{quote(place)}?{query}")
             connection.putheader("Transfer-Encoding", "chunked")
             connection.endheaders()
             threading.Thread(target=_send_chunks, args=(connection.sock, body), daemon=True).start()
@@ -154,22 +157,22 @@ class Client:
 
     def leases(self, node: str = "") -> Sequence[Json]:
         """Subnet leases of all nodes, or of one: [{"node", "subnets", "key", "holder", "left", "env"}]."""
-        items: Sequence[Json] = self._json("GET", f"{OWN}/leases?{urlencode({'node': node})}")["items"]
+        items: Sequence[Json] = self._json("GET", f"{BASE}/leases?{urlencode({'node': node})}")["items"]
         return items
 
     def rules(self, node: str = "", service: str = "", family: str = "ipv4") -> Json:
         """A node's chains as a tree: {"node", "service", "family", "variant", "chains": […]}."""
-        return self._json("GET", f"{OWN}/rules?{urlencode({'node': node, 'service': service, 'family': family})}")
+        return self._json("GET", f"{BASE}/rules?{urlencode({'node': node, 'service': service, 'family': family})}")
 
     def rules_difference(self, node: str, other: str, service: str = "", family: str = "ipv4") -> Json:
         """{"nodes", "service", "family", "variant", "differences": […]}"""
         query = {"node": node, "other": other, "service": service, "family": family}
-        return self._json("GET", f"{OWN}/rules?{urlencode(query)}")
+        return self._json("GET", f"{BASE}/rules?{urlencode(query)}")
 
     def tables(self, place: str, table: str = "", namespace: str = "") -> Json:
         """{"place", "kind", "netns", "tables": [{"table", "command", "rows": [{"line", "owner", "meaning"}]}]}"""
         query = urlencode({"table": table, "namespace": namespace})
-        return self._json("GET", f"{OWN}/tables/{quote(place)}?{query}")
+        return self._json("GET", f"{BASE}/tables/{quote(place)}?{query}")
 
     def logs(
         self,
@@ -183,7 +186,7 @@ class Client:
         """What a container wrote: its `last` lines, or (negative) all; or, `previous`, what its run before wrote."""
         asked = {"container": container, "follow": str(follow).lower(), "tailLines": last}
         query = urlencode(asked | ({"previous": "true"} if previous else {}))
-        path = f"{OWN}/pods/{quote(namespace, safe='')}/{quote(pod, safe='')}/log?{query}"
+        path = f"{BASE}/pods/{quote(namespace, safe='')}/{quote(pod, safe='')}/log?{query}"
         connection, response = self._request("GET", path, None)
         try:
             while data := response.read1(65536):
@@ -193,27 +196,27 @@ class Client:
 
     def store_status(self) -> Json:
         """{"type", "where", "healthy", "problem", "revision", "objects": {kind: number}}"""
-        return self._json("GET", f"{OWN}/store")
+        return self._json("GET", f"{BASE}/store")
 
     def store_dump(self, prefix: str) -> Iterator[Json]:
         """{"key", "revision", "value"} of every key that begins so."""
-        return self._lines("GET", f"{OWN}/store/dump?{urlencode({'prefix': prefix})}")
+        return self._lines("GET", f"{BASE}/store/dump?{urlencode({'prefix': prefix})}")
 
     def joined(self) -> Json:
         """{"node", "interface", "address", "podCIDR"} of this machine, once it is a node and all of it stands."""
-        return self._json("GET", f"{OWN}/machine", silence=LONG)
+        return self._json("GET", f"{BASE}/machine", silence=LONG)
 
     def end(self, patience: float) -> Iterator[Json]:
         """Lets every other machine leave the lab; yields progress events until they have, or for `patience` seconds."""
-        return self._lines("POST", f"{OWN}/end", {"patience": patience}, patience + ANSWER)
+        return self._lines("POST", f"{BASE}/end", {"patience": patience}, patience + ANSWER)
 
     def leave(self) -> None:
         """Gives this machine's node back to the store, with its lease and its pods."""
-        self._json("POST", f"{OWN}/leave", silence=LONG)
+        self._json("POST", f"{BASE}/leave", silence=LONG)
 
     def stop(self) -> None:
         """Ends the daemon; what is in the kernel and the pods stay as they are."""
-        self._json("POST", f"{OWN}/stop")
+        self._json("POST", f"{BASE}/stop")
 
     # --- transport ---
 
@@ -234,8 +237,23 @@ class Client:
         path += f"/{resource.plural}"
         return path + (f"/{quote(name, safe='')}" if name else "")
 
+    def _ask(
+        self, verb: Verb[Q], question: Q, silence: float | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        silence = verb.silence if silence is None else silence
+        return self._request(verb.method, verb.target(question), verb.body(question), silence)
+
+    def _read(self, data: bytes, type_: Any) -> Any:
+        try:
+            return msgspec.json.decode(data, type=type_)
+        except msgspec.MsgspecError as error:
+            raise errors.DaemonError(
+                f"lab {self.lab}: its daemon answers strangely: {error}",
+                "is it of the same version?",
+            ) from error
+
     def _json(self, method: str, path: str, body: Json | None = None, silence: float = ANSWER) -> Json:
-        connection, response = self._request(method, path, body, silence)
+        connection, response = self._request(method, path, _encoded(body), silence)
         try:
             answer: Json = json.loads(response.read())
         except (http.client.HTTPException, OSError) as error:
@@ -246,12 +264,12 @@ class Client:
 
     def _lines(self, method: str, path: str, body: Json | None = None, silence: float | None = None) -> Iterator[Json]:
         """JSON lines; nothing may come for `silence` seconds, or (None) for ever."""
-        yield from self._events(*self._request(method, path, body, silence))
+        yield from self._events(*self._request(method, path, _encoded(body), silence))
 
     def _work(self, verb: str, body: Json) -> Iterator[Json]:
         """The events of a change: at least one a second, the last one of type "done"."""
         event: Json = {}
-        for event in self._lines("POST", f"{OWN}/{verb}", body, ANSWER):
+        for event in self._lines("POST", f"{BASE}/{verb}", body, ANSWER):
             yield event
         if event.get("type") != "done":
             raise errors.DaemonError(
@@ -272,11 +290,11 @@ class Client:
             connection.close()
 
     def _request(
-        self, method: str, path: str, body: Json | None, silence: float | None = None
+        self, method: str, path: str, body: bytes | None, silence: float | None = None
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection = _UnixConnection(self._socket, silence)
         try:
-            connection.request(method, path, json.dumps(body).encode() if body is not None else None)
+            connection.request(method, path, body or None)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -312,6 +330,10 @@ class Client:
             f"lab {self.lab}: its daemon {what}",
             "traffic goes on without it; `k8snetlab up` with the lab's files starts it again",
         )
+
+
+def _encoded(body: Json | None) -> bytes:
+    return b"" if body is None else json.dumps(body).encode()
 
 
 def _send_chunks(sock: socket.socket, body: Iterable[bytes]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from k8snetlab.errors import DaemonError, InputError, NotFoundError
+from k8snetlab.messages.places import RESOLVE, Resolve, Resolved
 
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
@@ -22,8 +23,8 @@ def enter(client: Client, place: str, namespace: str, argv: Sequence[str] = ()) 
     On another machine its daemon runs `argv`, at a terminal where we sit at one, and this process ends with the same
     exit code. Without `argv` a shell is run: the user's own, on another machine that of its root.
     """
-    found = client.resolve(place, namespace)
-    if found["machine"]:
+    found = client.call(RESOLVE, Resolve(place, namespace))
+    if found.machine:
         sys.exit(_elsewhere(client, place, namespace, argv))
     _become(found, place, argv or [os.environ.get("SHELL") or "/bin/sh"])
 
@@ -59,19 +60,19 @@ def _read(descriptor: int) -> Iterator[bytes]:
         yield data
 
 
-def _become(found: Mapping[str, str], place: str, argv: Sequence[str]) -> NoReturn:
+def _become(found: Resolved, place: str, argv: Sequence[str]) -> NoReturn:
     from k8snetlab.kernel import launch
     from k8snetlab.state import held
 
     setting = launch.Setting(
-        found["netns"],
-        found["hostname"],
-        flannel=found["flannel"],
-        cgroup=found["cgroup"],
-        held=bool(found["netns"] or found["cgroup"]),
+        found.netns,
+        found.hostname,
+        flannel=found.flannel,
+        cgroup=found.cgroup,
+        held=bool(found.netns or found.cgroup),
     )
     if setting.held and not setting.cgroup:
-        held.note(Path(found["held"]))
+        held.note(Path(found.held))
     try:
         launch.become(setting, list(argv), dict(os.environ))
     except FileNotFoundError:

@@ -22,6 +22,7 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.packet import TUNNEL_PORTS, Packet, decode, ethernet
 from k8snetlab.errors import NotFoundError, UnsupportedError
 from k8snetlab.kernel.capture import Capture, Seen, devices
+from k8snetlab.messages.places import RESOLVE, Resolve
 from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
@@ -72,26 +73,26 @@ def find_points(client: Client, words: Sequence[str], namespace: str) -> list[Po
     for word in words:
         name, _, device = word.partition(":")
         try:
-            place = client.resolve(name, "" if "/" in name else namespace)
+            place = client.call(RESOLVE, Resolve(name, "" if "/" in name else namespace))
         except NotFoundError as error:
             filters = "a filter begins with a word as tcp, host or port; `k8snetlab get pods -A` lists pods"
             hint = nearest(name, sorted(KEYWORDS)) or error.hint
             raise NotFoundError(
                 error.message, f"{hint}; {filters}" if hint else f"POINT... FILTER: {filters}"
             ) from None
-        if place["machine"]:
+        if place.machine:
             raise UnsupportedError(
-                f"{name} is on another machine, {place['machine']}: its packets are seen there only",
-                f"`ssh {place['machine'].partition(' ')[0]}`, then `k8snetlab capture {word}`; "
+                f"{name} is on another machine, {place.machine}: its packets are seen there only",
+                f"`ssh {place.machine.partition(' ')[0]}`, then `k8snetlab capture {word}`; "
                 f"`k8snetlab exec {name} -- tcpdump -l -ni {device or 'any'}` shows it from here",
             )
-        short, space = place["name"], place["namespace"]
+        short, space = place.name, place.namespace
         title = short if space in ("", "default") else f"{space}/{short}"
-        known = devices(place["netns"])
+        known = devices(place.netns)
         if device and device not in known:
             hint = nearest(device, known, f"its devices: {', '.join(known)}", ALIKE)
             raise NotFoundError(f"{title} has no device {device!r}", hint)
-        found.setdefault((place["netns"], device), Point(title, place["netns"], device))
+        found.setdefault((place.netns, device), Point(title, place.netns, device))
     return [point for (inside, device), point in found.items() if not device or (inside, "") not in found]
 
 

@@ -30,24 +30,31 @@ from k8snetlab.apiserver.transport import (
     target_of,
     while_heard,
 )
-from k8snetlab.client.client import OWN
+from k8snetlab.apiserver.verbs import VerbPaths, asked, check
 from k8snetlab.client.status import status
-from k8snetlab.errors import DaemonError, K8sNetLabError, RequestError
+from k8snetlab.errors import DaemonError, K8sNetLabError, NotFoundError, RequestError
 from k8snetlab.exec.channels import terminal_of
 from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.routes import VerbRoutes
+from k8snetlab.lab.table import Table
+from k8snetlab.messages.verb import BASE, GROUP_VERSION
 
 log = logging.getLogger(__name__)
-OWN_VERSION = OWN.removeprefix("/apis/")
 
 
 class Api:
     """The ASGI application: who answers a request, this machine, another one's daemon, or (`everywhere`) all."""
 
     def __init__(
-        self, objects: ObjectRoutes, verbs: VerbRoutes, operations: Operations, everywhere: Everywhere | None = None
+        self,
+        objects: ObjectRoutes,
+        verbs: VerbRoutes,
+        operations: Operations,
+        table: Table,
+        everywhere: Everywhere | None = None,
     ) -> None:
+        self._table, self._paths = table, VerbPaths(table)
         self._objects, self._verbs, self._operations, self._everywhere = objects, verbs, operations, everywhere
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
@@ -55,13 +62,13 @@ class Api:
             return
         answer = Answer(send)
         try:
-            own = scope["path"].startswith(OWN + "/")
-            path = tuple(scope["path"].removeprefix(OWN + "/").split("/")) if own else ("objects",)
+            own = scope["path"].startswith(BASE + "/")
+            path = tuple(scope["path"].removeprefix(BASE + "/").split("/")) if own else ("objects",)
             refuse(caller_of(scope), scope["method"], path)
-            if scope["path"].startswith((f"{OWN}/exec/", f"{OWN}/watch")):
+            if scope["path"].startswith((f"{BASE}/exec/", f"{BASE}/watch")):
                 await self._converse(scope, answer, receive)
             else:
-                limit = MAX_BODY if scope["path"].startswith(f"{OWN}/") else LARGEST_OBJECT
+                limit = MAX_BODY if scope["path"].startswith(f"{BASE}/") else LARGEST_OBJECT
                 await self._route(*await read_request(scope, receive, limit), answer, receive)
         except K8sNetLabError as error:
             await answer.error(status(error), error.status)
@@ -77,9 +84,18 @@ class Api:
             await answer.error(status(bug), 500)
 
     async def _route(self, request: Request, body: bytes, answer: Answer, receive: Receive) -> None:
-        own = request.path.removeprefix(OWN + "/").split("/")
-        if not request.path.startswith(OWN + "/") or (OWN_VERSION, own[0]) in PATHS:
+        own = request.path.removeprefix(BASE + "/").split("/")
+        if not request.path.startswith(BASE + "/") or (GROUP_VERSION, own[0]) in PATHS:
             await self._object(request, body, answer, receive)
+            return
+        try:
+            meant = self._paths.find(request.method, request.path)
+        except NotFoundError:
+            pass
+        else:
+            check(meant.verb, request.values, request.accept, request.content_type if request.size else None)
+            question = asked(meant, request.values, decoded(body))
+            await _sent(Reply(await self._table.answer(meant.verb, question)), request, answer, receive)
             return
         self._verbs.check(request, own)
         request.body = decoded(body)
@@ -117,13 +133,13 @@ class Api:
         """
         target, query = target_of(scope)
         body = Body(receive)
-        if scope["path"] == f"{OWN}/watch":
+        if scope["path"] == f"{BASE}/watch":
             refuse_unknown(query, ("namespace", "port"), ("namespace", "port"))
             ports = {number({"port": [port]}, "port", 0, 65535) or 0 for port in query.get("port", ())}
             watching = self._operations.explaining.watch(query.get("namespace", []), ports, body.pieces())
             await while_heard(answer.stream(watching), body.read())
             return
-        name = scope["path"].removeprefix(f"{OWN}/exec/")
+        name = scope["path"].removeprefix(f"{BASE}/exec/")
         if scope["method"] != "POST":
             raise not_allowed(scope["method"], ("POST",))
         refuse_unknown(query, ("namespace", "command", "tty", "rows", "columns", "term"), ("command",))

@@ -33,6 +33,7 @@ from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
 from k8snetlab.lab.routes import VerbRoutes
 from k8snetlab.lab.store import claim
+from k8snetlab.lab.table import Table
 from k8snetlab.machines.ending import leave_when_ended
 from k8snetlab.machines.leases import Leases
 from k8snetlab.machines.membership import Membership
@@ -91,7 +92,7 @@ class Daemon:
         )
         everywhere = Everywhere(cluster, operations, remote, lambda: leases.leading_node) if remote else None
         verbs = VerbRoutes(cluster, operations, membership, self._stop.set)
-        api = Api(ObjectRoutes(cluster), verbs, operations, everywhere)
+        api = Api(ObjectRoutes(cluster), verbs, operations, Table(operations.places), everywhere)
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._stop.set)
         for name, work in leases.work.items():

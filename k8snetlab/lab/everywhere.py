@@ -12,13 +12,13 @@ import msgspec
 from k8snetlab.api.core import Node
 from k8snetlab.api.machines import is_machine
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.client.client import OWN
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.explain import probe
 from k8snetlab.explain.inspect import Held
 from k8snetlab.lab.concern import node_of
 from k8snetlab.lab.operations import Operations
+from k8snetlab.messages.verb import BASE
 from k8snetlab.peers.requests import Remote, SilentError
 
 Json = dict[str, Any]
@@ -132,7 +132,7 @@ class Everywhere:
         """The streams of all machines as one: first {"type": "listening"}, once each of them listens, then what they
         hear, and {"type": "warning", "message"} for a machine that does not answer, or no longer."""
         heard: asyncio.Queue[Json | K8sNetLabError] = asyncio.Queue()
-        streams = [self._remote.lines(node, "GET", f"{OWN}/misses") for node in self.others]
+        streams = [self._remote.lines(node, "GET", f"{BASE}/misses") for node in self.others]
         tasks = [asyncio.create_task(_pour(self._operations.explaining.misses(""), heard, needed=True))]
         tasks += [asyncio.create_task(_pour(stream, heard)) for stream in streams]
         listening: list[str] = []
@@ -157,11 +157,11 @@ class Everywhere:
     async def _held(self, node: str, family: str) -> Held:
         if node not in self.others:
             return await self._operations.tables.chains(node, family)
-        path = f"{OWN}/chains?{urlencode({'node': node, 'family': family})}"
+        path = f"{BASE}/chains?{urlencode({'node': node, 'family': family})}"
         return Held.of(await self._remote.ask(node, "GET", path))
 
     async def _ask(self, method: str, verb: str, body: Any = None, within: float | None = None) -> dict[str, Any]:
-        return await self._remote.ask_all(self.others, method, f"{OWN}/{verb}", body, within)
+        return await self._remote.ask_all(self.others, method, f"{BASE}/{verb}", body, within)
 
 
 def _of(node: str, problem: str) -> str:

@@ -21,8 +21,6 @@ from k8snetlab.machines.membership import Membership
 
 WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("GET", "status"): (),
-    ("GET", "names"): (),
-    ("GET", "resolve", "*"): ("namespace",),
     ("GET", "leases"): ("node",),
     ("POST", "up"): (),
     ("POST", "apply"): (),
@@ -101,10 +99,6 @@ class VerbRoutes:
         match (request.method, *path):
             case ("GET", "status"):
                 return await operations.standing.status()
-            case ("GET", "names"):
-                return operations.places.names()
-            case ("GET", "resolve", *name):
-                return operations.places.resolve("/".join(name), request.query.get("namespace", ""))
             case ("GET", "leases"):
                 return {"items": await operations.tables.leases(request.query.get("node", ""))}
             case ("POST", "up"):

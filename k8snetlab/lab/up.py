@@ -8,9 +8,11 @@ import sys
 import time
 
 from k8snetlab.api.lab import StoreSpec
-from k8snetlab.client.client import ANSWER, Client
+from k8snetlab.client.client import Client
 from k8snetlab.errors import DaemonError
 from k8snetlab.lab.down import remove
+from k8snetlab.messages.places import NAMES
+from k8snetlab.messages.verb import ANSWER, Nothing
 from k8snetlab.state.ledger import Ledger, let_begin
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.machine import write as write_machine
@@ -106,7 +108,7 @@ def _daemon_alive(paths: LabPaths) -> bool:
 
 def _answers(lab: str, silence: float = ANSWER) -> bool:
     try:
-        Client(lab).names(silence)
+        Client(lab).call(NAMES, Nothing(), silence)
     except DaemonError:
         return False
     return True

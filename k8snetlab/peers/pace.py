@@ -9,9 +9,9 @@ import msgspec
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.machines import is_machine
-from k8snetlab.client.client import OWN
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import DaemonError, K8sNetLabError
+from k8snetlab.messages.verb import BASE
 from k8snetlab.peers.requests import Remote
 
 PATIENCE = 3.0
@@ -109,7 +109,7 @@ class Pace:
         while True:
             wanted = self.needed
             try:
-                path = f"{OWN}/agents?revision={wanted}"
+                path = f"{BASE}/agents?revision={wanted}"
                 answer: Any = await self._remote.ask(node, "GET", path, patience=PATIENCE)
                 self._said[node] = said = msgspec.convert(answer, Said)
             except (K8sNetLabError, msgspec.ValidationError) as error:

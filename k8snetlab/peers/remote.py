@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from k8snetlab.client.client import OWN
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
 from k8snetlab.kernel.packets import Connection, Frame
+from k8snetlab.messages.verb import BASE
 from k8snetlab.peers.requests import Remote
 
 T = TypeVar("T")
@@ -44,12 +44,12 @@ class RemoteKernels:
 
         A machine that did not answer is not asked again, and none when the store that carries questions did not.
         """
-        path = f"{OWN}/survey?{urlencode({'namespace': namespace, 'family': family})}"
+        path = f"{BASE}/survey?{urlencode({'namespace': namespace, 'family': family})}"
         return msgspec.msgpack.decode(self._get(node, path), type=View)
 
     def findings(self, node: str) -> list[Finding]:
         """What another machine's daemon finds wrong on its node. Raises as `survey` does."""
-        return msgspec.msgpack.decode(self._get(node, f"{OWN}/findings"), type=list[Finding])
+        return msgspec.msgpack.decode(self._get(node, f"{BASE}/findings"), type=list[Finding])
 
     @contextlib.contextmanager
     def watch(self, namespaces: Mapping[str, Sequence[str]], ports: Collection[int]) -> Iterator[RemoteWatch]:
@@ -57,7 +57,7 @@ class RemoteKernels:
         watch = RemoteWatch(self._loop)
         for node, own in namespaces.items():
             query = urlencode({"namespace": own, "port": [*ports]}, doseq=True)
-            watch.begin(node, self._remote.lines(node, "POST", f"{OWN}/watch?{query}", watch.until_ended()))
+            watch.begin(node, self._remote.lines(node, "POST", f"{BASE}/watch?{query}", watch.until_ended()))
         try:
             self._wait(watch.begun())
             yield watch

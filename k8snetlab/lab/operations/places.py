@@ -14,6 +14,9 @@ from k8snetlab.exec import console, piped
 from k8snetlab.exec.channels import Terminal
 from k8snetlab.kernel.launch import Setting
 from k8snetlab.lab.concern import afar, place_of
+from k8snetlab.lab.table import answers
+from k8snetlab.messages.places import NAMES, RESOLVE, Names, Resolve, Resolved
+from k8snetlab.messages.verb import Nothing
 from k8snetlab.running import logs
 from k8snetlab.running.agents import Agents
 from k8snetlab.state.paths import LabPaths
@@ -28,16 +31,20 @@ class Places:
     def __init__(self, cluster: Cluster, agents: Agents, paths: LabPaths, group: Path | None = None) -> None:
         self._cluster, self._agents, self._paths, self._group = cluster, agents, paths, group
 
-    def names(self) -> Json:
+    @answers(NAMES)
+    async def names(self, _: Nothing) -> Names:
         snapshot = self._cluster.snapshot
-        return {
-            "nodes": [node.name for node in snapshot.all(Node).values()],
-            "pods": [pod.short_name for pod in snapshot.all(Pod).values()],
-            "services": [service.short_name for service in snapshot.all(Service).values()],
-        }
+        return Names(
+            tuple(node.name for node in snapshot.all(Node).values()),
+            tuple(pod.short_name for pod in snapshot.all(Pod).values()),
+            tuple(service.short_name for service in snapshot.all(Service).values()),
+        )
 
-    def resolve(self, name: str, namespace: str) -> Json:
-        """Where a command for `name` runs."""
+    @answers(RESOLVE)
+    async def resolve(self, asked: Resolve) -> Resolved:
+        return self._resolved(asked.name, asked.namespace)
+
+    def _resolved(self, name: str, namespace: str) -> Resolved:
         snapshot = self._cluster.snapshot
         place = place_of(snapshot, name, namespace)
         space, _, short = place.name.rpartition("/")
@@ -47,27 +54,25 @@ class Places:
                 f"cannot exec into a container in a completed pod; current phase is {pod.status.phase}",
                 f"`k8snetlab logs {pod.name}` shows what it wrote",
             )
-        return {
-            "kind": place.kind,
-            "name": short,
-            "namespace": (space or "default") if pod else "",
-            "node": place.node,
-            "machine": self._machine_of(place.node),
-            "netns": place.netns,
-            "hostname": pod.hostname if pod and not pod.spec.hostNetwork else place.node or short,
-            "cgroup": self._group_of(place.netns, place.node or short, pod),
-            "held": str(self._paths.held(pod, place.node or short)),
-            "flannel": str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
-        }
+        return Resolved(
+            kind=place.kind,
+            name=short,
+            namespace=(space or "default") if pod else "",
+            node=place.node,
+            machine=self._machine_of(place.node),
+            netns=place.netns,
+            hostname=pod.hostname if pod and not pod.spec.hostNetwork else place.node or short,
+            cgroup=self._group_of(place.netns, place.node or short, pod),
+            held=str(self._paths.held(pod, place.node or short)),
+            flannel=str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
+        )
 
     def execute(
         self, name: str, namespace: str, argv: list[str], terminal: Terminal | None, body: AsyncIterator[bytes]
     ) -> AsyncIterator[Json]:
         """`piped.run`, or at a terminal `console.run`, in a place of this machine; without `argv` root's shell."""
-        place, argv = self.resolve(name, namespace), argv or [console.root_shell()]
-        setting = Setting(
-            place["netns"], place["hostname"], cgroup=place["cgroup"], held=bool(place["netns"] or place["cgroup"])
-        )
+        place, argv = self._resolved(name, namespace), argv or [console.root_shell()]
+        setting = Setting(place.netns, place.hostname, cgroup=place.cgroup, held=bool(place.netns or place.cgroup))
         if terminal:
             return console.run(setting, argv, terminal, body)
         return piped.run(setting, argv, body)

@@ -10,6 +10,7 @@ from typing import Any, cast
 from k8snetlab.errors import NotFoundError
 from k8snetlab.lab.app import Api
 from k8snetlab.lab.routes import VerbRoutes
+from k8snetlab.lab.table import Table
 
 
 class Asked:
@@ -20,7 +21,7 @@ class Asked:
         self.gone = asyncio.Event()
         self._begun = False
         operations, nothing = cast(Any, SimpleNamespace(explaining=SimpleNamespace(misses=stream))), cast(Any, None)
-        self._api = Api(nothing, VerbRoutes(nothing, operations, nothing, nothing), operations)
+        self._api = Api(nothing, VerbRoutes(nothing, operations, nothing, nothing), operations, Table())
 
     async def run(self) -> None:
         path = "/apis/k8snetlab/v1alpha1/misses"

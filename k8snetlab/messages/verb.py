@@ -1,0 +1,159 @@
+"""A verb of the lab's own: its way over HTTP, what is asked, what is answered, and who answers.
+
+A verb is declared once. The server's routing and refusals, the forwarding between machines and the client's call follow
+from the declaration. A request is a Struct, whose fields are the path's parameters and, for the rest, the query's words
+or the body's members.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+A = TypeVar("A")
+
+GROUP_VERSION = "k8snetlab/v1alpha1"
+BASE = f"/apis/{GROUP_VERSION}"
+"""All verbs' paths are below it."""
+ANSWER, LONG = 60.0, 600.0
+"""Seconds for which the daemon may say nothing: when it is asked what it knows, and when it has to try the network."""
+_PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """A request that says no more than its verb, or an answer that says no more than that it was done."""
+
+
+class Here(msgspec.Struct, frozen=True):
+    """The daemon that is asked answers."""
+
+
+class Leader(msgspec.Struct, frozen=True):
+    """The leader's daemon answers, and the one that is asked where that one does not. It alone gives an object an
+    address or a port, so that no two machines give the same one."""
+
+
+class All(msgspec.Struct, frozen=True):
+    """Every machine's daemon answers, and the one that is asked makes one answer of all.
+
+    `within`: seconds for which the others are waited for, None for the patience of every request. With it they are not
+    asked at all while the store, which carries the question, does not answer.
+    """
+
+    within: float | None = None
+
+
+class OfNode(msgspec.Struct, frozen=True):
+    """The daemon of the node that the request's field `node` names; where that is "", `otherwise`."""
+
+    node: str = "node"
+    otherwise: Here | All = Here()
+
+
+class OfPod(msgspec.Struct, frozen=True):
+    """The daemon of the node on which a pod runs; the request's fields `namespace` and `name` name the pod."""
+
+    namespace: str = "namespace"
+    name: str = "name"
+
+
+class OfPlace(msgspec.Struct, frozen=True):
+    """The daemon of the node of a place: a pod, a node, the router or the host outside. The request's fields `name`
+    and `namespace` name it; where that is "", `otherwise`."""
+
+    name: str = "name"
+    namespace: str = "namespace"
+    otherwise: Here | All = Here()
+
+
+Who = Here | Leader | All | OfNode | OfPod | OfPlace
+"""Who answers, in a lab of several machines."""
+
+
+class Verb(msgspec.Struct, Generic[Q], frozen=True, eq=False):
+    """`name`: what it is called in logs; `path`: below BASE, with fields of the request in braces, the last one as
+    {name:path} where it may have slashes; `answer`: the type of the answer, or of each value of a stream; `group`:
+    whether those may ask it who may look at a lab (docs/security.md); `silence`: seconds for which nothing may come."""
+
+    name: str
+    method: str
+    path: str
+    request: type[Q]
+    answer: Any
+    who: Who = Here()
+    group: bool = False
+    silence: float | None = ANSWER
+
+    def target(self, request: Q) -> str:
+        """Path and query by which `request` is asked."""
+
+        def filled(found: re.Match[str]) -> str:
+            return quote(str(getattr(request, fields[found[1]])), safe="/" if found[2] else "")
+
+        fields = {field.encode_name: field.name for field in msgspec.structs.fields(self.request)}
+        path = f"{BASE}/{_PARAMETER.sub(filled, self.path)}"
+        query = {name: _worded(value) for name, value in self._others(request) if value is not None}
+        return path + (f"?{urlencode(query, doseq=True)}" if query and self.has_query else "")
+
+    def body(self, request: Q) -> bytes:
+        """The body with which `request` is asked, b"" for none."""
+        members = {} if self.has_query else dict(self._others(request))
+        return msgspec.json.encode(members) if members else b""
+
+    @property
+    def has_query(self) -> bool:
+        """Whether the request's fields stand in the query, else in the body."""
+        return self.method == "GET"
+
+    @property
+    def words(self) -> tuple[msgspec.structs.FieldInfo, ...]:
+        """The fields of the query."""
+        return self._rest if self.has_query else ()
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression of the verb's paths, as far as they follow BASE and a slash, with a group for each
+        parameter."""
+        parts, end = [], 0
+        for found in _PARAMETER.finditer(self.path):
+            parts.append(re.escape(self.path[end : found.start()]))
+            parts.append(f"(?P<{found[1]}>{'.+' if found[2] else '[^/]+'})")
+            end = found.end()
+        return "".join(parts) + re.escape(self.path[end:])
+
+    @property
+    def _rest(self) -> tuple[msgspec.structs.FieldInfo, ...]:
+        in_path = {found[1] for found in _PARAMETER.finditer(self.path)}
+        return tuple(f for f in msgspec.structs.fields(self.request) if f.encode_name not in in_path)
+
+    def _others(self, request: Q) -> Iterator[tuple[str, Any]]:
+        return ((field.encode_name, getattr(request, field.name)) for field in self._rest)
+
+
+class Call(Verb[Q], Generic[Q, A], frozen=True, eq=False):
+    """Answered by one value."""
+
+
+class Stream(Verb[Q], Generic[Q, A], frozen=True, eq=False):
+    """Answered by values as they come, a JSON line each. The last line may be {"type": "error", "status": Status}."""
+
+
+class Bytes(Verb[Q], Generic[Q], frozen=True, eq=False):
+    """Answered by bytes as they come, which are no JSON."""
+
+
+class Conversation(Verb[Q], Generic[Q, A], frozen=True, eq=False):
+    """As Stream, and the request has a body of bytes, which comes while it is answered already."""
+
+    @property
+    def has_query(self) -> bool:
+        return True
+
+
+def _worded(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
