@@ -20,9 +20,14 @@ PIP = pip_quiet() { out=$$("$$@" 2>&1) || { echo "$$out" >&2; return 1; }; }; \
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q
 
-# A file of tests stays with one worker: what its tests share is made once. Kernel tests wait a good part of their time,
-# so there is one worker more than there are cores.
-WORKERS := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile
+# What Python compiles is kept: where it must not write, every command would compile all of it anew, twice its own time.
+# (pip leaves out what it builds from source there: python-iptables.)
+COMPILE := -W ignore -m compileall -q -j 0
+
+# A file of tests stays with one worker: what its tests share is made once; the slow ones are first (tests/conftest.py),
+# so that nobody waits for them in the end. Kernel tests wait a good part of their time, so there is one worker more than
+# there are cores.
+WORKERS := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile --no-loadscope-reorder
 
 # A command (or file) that must exist, and the Debian package that brings it.
 # gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.
@@ -79,7 +84,7 @@ down: ## take every lab of this machine down
 	$(SUDO) $(COMMAND) down --all
 
 .PHONY: test
-test: test-system $(VENV)/.dev ## the whole test suite (root and real namespaces; sudo where needed)
+test: test-system compiled ## the whole test suite (root and real namespaces; sudo where needed)
 ifeq ($(SUDO),)
 	$(BIN)/pytest $(WORKERS) -m "not vm and not container"
 else
@@ -88,11 +93,11 @@ else
 endif
 
 .PHONY: test-vm
-test-vm: vm-system $(VENV)/.dev ## the tests in QEMU machines with Debian's kernel (no KVM needed; builds their image once)
+test-vm: vm-system compiled ## the tests in QEMU machines with Debian's kernel (no KVM needed; builds their image once)
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m vm
 
 .PHONY: test-container
-test-container: container-system $(VENV)/.dev ## the kernel tests inside a privileged container
+test-container: container-system compiled ## the kernel tests inside a privileged container
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m container
 
 .PHONY: test-fast
@@ -100,7 +105,7 @@ test-fast: $(VENV)/.dev ## what a developer runs all day: no root, no etcd, no l
 	FUZZ=400 $(BIN)/pytest -q tests/unit --ignore tests/unit/test_house.py -k "not etcd"
 
 .PHONY: soak
-soak: test-system $(VENV)/.dev ## 30 minutes of changes, faults and traffic on 20 nodes (K8SNETLAB_SOAK=SECONDS, K8SNETLAB_SEED=N)
+soak: test-system compiled ## 30 minutes of changes, faults and traffic on 20 nodes (K8SNETLAB_SOAK=SECONDS, K8SNETLAB_SEED=N)
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 K8SNETLAB_SOAK=$(or $(K8SNETLAB_SOAK),1800) \
 		$(if $(K8SNETLAB_SEED),K8SNETLAB_SEED=$(K8SNETLAB_SEED)) $(BIN)/pytest -q -p no:cacheprovider tests/kernel/lab/test_soak.py
 
@@ -109,7 +114,7 @@ fuzz: $(VENV)/.dev ## 100,000 manifests and 50,000 stored values with hostile fi
 	FUZZ=$(or $(FUZZ),100000) $(BIN)/pytest -q -n auto tests/unit/api/test_hostile.py
 
 .PHONY: crash
-crash: test-system $(VENV)/.dev ## 5,000 kills of command line, daemon and kubelet at any step (POINTS=N, SEED=N)
+crash: test-system compiled ## 5,000 kills of command line, daemon and kubelet at any step (POINTS=N, SEED=N)
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 K8SNETLAB_CRASH_POINTS=$(or $(POINTS),5000) K8SNETLAB_CRASH_SEED=$(or $(SEED),1) \
 		K8SNETLAB_CRASH_JOINS=200 $(BIN)/pytest -q -s -p no:cacheprovider tests/kernel/lab/test_crash.py \
 		tests/kernel/machines/test_crash_machines.py
@@ -174,13 +179,20 @@ $(HOME_OF)/.lab: requirements.lock $(SOURCES) | able
 	built=$$(mktemp -d); trap 'rm -rf "$$built"' EXIT; \
 	pip_quiet $(HOME_OF)/bin/pip wheel -q --no-deps -w "$$built" .; \
 	pip_quiet $(SUDO) $(HOME_OF)/bin/pip install -q --no-deps "$$built"/*.whl; \
+	$(SUDO) $(HOME_OF)/bin/python $(COMPILE) $(HOME_OF)/lib || true; \
 	$(SUDO) touch $@
+
+.PHONY: compiled
+compiled: $(VENV)/.dev
+	@$(BIN)/python $(COMPILE) k8snetlab || true
 
 $(VENV)/.lab: requirements.lock pyproject.toml | $(BIN)/pip
 	@$(PIP) $(BIN)/pip install -q --require-hashes -r requirements.lock
 	@$(PIP) $(BIN)/pip install -q --no-deps -e .
+	@$(BIN)/python $(COMPILE) $(VENV)/lib || true
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.lab
 	@$(PIP) $(BIN)/pip install -q --require-hashes -r requirements-dev.lock
+	@$(BIN)/python $(COMPILE) $(VENV)/lib || true
 	@touch $@

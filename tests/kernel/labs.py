@@ -86,13 +86,12 @@ class Lab:
 def eventually(what: Callable[[], object], seconds: float = 60.0) -> None:
     """Waits until `what` is true; the time is generous, because the machine may be busy, and never the point.
 
-    Between two looks it sleeps as long as a look takes: a look that runs a command must not keep a core from what it
-    waits for.
+    Between two looks it sleeps as long as a look takes, or (up to a second) an eighth of what it has waited: a look
+    that runs a command must not keep a core from what it waits for.
     """
-    deadline = time.monotonic() + seconds
-    asked = time.monotonic()
+    began = asked = time.monotonic()
     while not what():
         now = time.monotonic()
-        assert now < deadline, f"still not so after {seconds} s"
-        time.sleep(max(0.05, min(now - asked, 1.0)))
+        assert now < began + seconds, f"still not so after {seconds} s"
+        time.sleep(min(max(0.05, now - asked, (now - began) / 8), 1.0))
         asked = time.monotonic()

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -247,12 +248,32 @@ def test_two_labs_with_the_same_addresses_run_side_by_side(tmp_path: Path, small
             lab.run("down")
 
 
+def begun(lab: Lab, *words: str) -> subprocess.Popen[str]:
+    """The command line when Python has come as far as to run it: what it says of Ctrl-C before is its own."""
+    here, there = os.pipe()
+    script = (
+        f"import os, sys; from k8snetlab.__main__ import main; sys.argv[0] = 'k8snetlab'; os.close({there}); main()"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", script, *words],
+        env=lab.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=(there,),
+    )
+    os.close(there)
+    assert os.read(here, 1) == b""
+    os.close(here)
+    return command
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_up_interrupted_at_any_moment_can_be_repeated_or_taken_down(lab: Lab, small: Path, seed: int) -> None:
     """Ctrl-C or SIGKILL to the command line or SIGKILL to the daemon, after a random part of a second."""
     chance = random.Random(seed)
     before = machine(lab)
-    command = lab.start("up", str(small))
+    command = begun(lab, "up", str(small))
     time.sleep(chance.uniform(0.05, 0.9))
     victim = chance.choice(["ctrl-c", "cli", "daemon"])
     if victim == "daemon":
