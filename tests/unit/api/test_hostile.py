@@ -158,7 +158,7 @@ def test_hostile_values_are_refused_or_come_out_well_formed(seed: int) -> None:
             raise
         except Exception as error:
             raise AssertionError(f"seed {seed}, document {number}:\n{text}") from error
-    assert taken > ROUNDS // SEEDS // 50, "or nothing comes through to the end"
+    assert taken >= ROUNDS // SEEDS // 50, "or nothing comes through to the end"
 
 
 @pytest.mark.timeout(1800)
