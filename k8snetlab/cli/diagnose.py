@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from k8snetlab.cli.options import (
 )
 from k8snetlab.errors import DaemonError
 from k8snetlab.wording import counted
+
+if TYPE_CHECKING:
+    from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion
 
 PATIENCE = 1.0
 """Seconds after which progress is shown."""
@@ -47,17 +50,18 @@ def diagnose(
 
     Nothing is mended. The exit code is 1 when something is wrong. It works without the lab's daemon too.
     """
-    client = client_of(lab)
-    answer = _answer(client.lab, {"node": node, "predictOnly": predict_only})
+    from k8snetlab.messages.diagnose import DiagnosisQuestion
+
+    answer = _answer(client_of(lab).lab, DiagnosisQuestion(node, predict_only))
     if output:
         print_json(answer)
     else:
         typer.echo("\n".join(folded(lines(answer))))
-    if answer["findings"]:
+    if answer.findings:
         raise typer.Exit(1)
 
 
-def _answer(lab: str, question: dict[str, Any]) -> dict[str, Any]:
+def _answer(lab: str, question: DiagnosisQuestion) -> Diagnosis:
     from k8snetlab.state.ledger import Ledger
     from k8snetlab.state.paths import LabPaths
 
@@ -79,18 +83,19 @@ def _answer(lab: str, question: dict[str, Any]) -> dict[str, Any]:
         return _without_daemon(lab, question, began)
 
 
-def _told(lab: str, question: dict[str, Any], began: float) -> dict[str, Any]:
+def _told(lab: str, question: DiagnosisQuestion, began: float) -> Diagnosis:
     """What the daemon answers."""
     from k8snetlab.client.client import Client
+    from k8snetlab.messages.diagnose import DiagnosisDone
 
     for event in Client(lab).diagnose(question):
-        if event["type"] == "done":
-            return {key: value for key, value in event.items() if key != "type"}
-        _progress(event["phase"], event["done"], event["total"], began)
+        if isinstance(event, DiagnosisDone):
+            return event
+        _progress(event.phase, event.done, event.total, began)
     raise DaemonError(f"lab {lab}: its daemon ended while it looked", "try again")
 
 
-def _without_daemon(lab: str, question: dict[str, Any], began: float) -> dict[str, Any]:
+def _without_daemon(lab: str, question: DiagnosisQuestion, began: float) -> Diagnosis:
     need_root("diagnose")
     from k8snetlab.explain import desired, diagnosing
     from k8snetlab.state.paths import LabPaths
@@ -99,7 +104,7 @@ def _without_daemon(lab: str, question: dict[str, Any], began: float) -> dict[st
     return diagnosing.diagnose(
         lambda: desired.without_daemon(paths),
         paths,
-        diagnosing.Question(question["node"], question["predictOnly"]),
+        question,
         lambda phase, done, total: _progress(phase, done, total, began),
     )
 
@@ -123,35 +128,33 @@ def folded(told: Iterable[str]) -> Iterator[str]:
             yield from screen.fold(line, width, 6 if line.startswith("   ") else 3)
 
 
-def lines(answer: Mapping[str, Any]) -> Iterator[str]:
+def lines(answer: Diagnosis) -> Iterator[str]:
     """The answer in words."""
-    findings, paths = answer["findings"], answer["paths"]
-    for number, finding in enumerate(findings, 1):
+    for number, finding in enumerate(answer.findings, 1):
         if number > 1:
             yield ""
-        yield f"{number}. {finding['message']}"
-        yield f"   so: {finding['consequence']}"
-        for told in finding["explains"][:5]:
+        yield f"{number}. {finding.message}"
+        yield f"   so: {finding.consequence}"
+        for told in finding.explains[:5]:
             yield f"   with it: {told}"
-        if len(finding["explains"]) > 5:
-            yield f"   with it: {counted(len(finding['explains']) - 5, 'thing')} more"
-        for path in finding["paths"][:3]:
+        if len(finding.explains) > 5:
+            yield f"   with it: {counted(len(finding.explains) - 5, 'thing')} more"
+        for path in finding.paths[:3]:
             yield f"   broken: {path}"
-        if len(finding["paths"]) > 3:
-            yield f"   broken: {counted(len(finding['paths']) - 3, 'path')} more"
-        if finding["owner"]:
-            yield f"   from: {finding['owner']}"
-        yield f"   see:  {finding['show']}"
-        for command in finding["mend"].splitlines():
+        if len(finding.paths) > 3:
+            yield f"   broken: {counted(len(finding.paths) - 3, 'path')} more"
+        if finding.owner:
+            yield f"   from: {finding.owner}"
+        yield f"   see:  {finding.show}"
+        for command in finding.mend.splitlines():
             yield f"   mend: {command}"
-    for finding in answer["closed"]:
-        yield f"closed on purpose: {finding['message']}"
-    for note in answer["notes"]:
+    for finding in answer.closed:
+        yield f"closed on purpose: {finding.message}"
+    for note in answer.notes:
         yield f"note: {note}"
-    walked = f"{counted(paths['walked'], 'usual path')} walked" + (
-        f", {paths['tried']} tried" if paths["tried"] else ""
-    )
-    if not findings:
-        yield f"nothing is wrong: {walked} in {answer['seconds']:.1f} s"
+    paths = answer.paths
+    walked = f"{counted(paths.walked, 'usual path')} walked" + (f", {paths.tried} tried" if paths.tried else "")
+    if not answer.findings:
+        yield f"nothing is wrong: {walked} in {answer.seconds:.1f} s"
     else:
-        yield f"{walked}, {counted(paths['broken'], 'way')} broken"
+        yield f"{walked}, {counted(paths.broken, 'way')} broken"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +22,7 @@ from k8snetlab.cli.options import (
 if TYPE_CHECKING:
     from k8snetlab.api.snapshot import Snapshot
     from k8snetlab.client.client import Client
+    from k8snetlab.messages.diagnose import ReportedFinding
     from k8snetlab.render.picture import Alarm
 
 FORMS = ("svg", "mermaid", "dot", "json")
@@ -49,15 +49,13 @@ def graph(
     form = form_of(output, FORMS) if output else Form("mermaid")
     client = None if filename else client_of(lab)
     snapshot = _running(client) if client else _settled(filename or [])
-    import msgspec
-
     from k8snetlab.render.picture import picture
     from k8snetlab.render.picture_svg import svg
     from k8snetlab.render.picture_text import dot, mermaid
 
     drawn = picture(snapshot, _alarms(client) if client else ())
     if form.name == "json":
-        print_json(msgspec.to_builtins(drawn))
+        print_json(drawn)
         return
     text = {"svg": svg, "dot": dot, "mermaid": mermaid}[form.name](drawn)
     if form.file:
@@ -70,32 +68,33 @@ def _alarms(client: Client) -> list[Alarm]:
     """What `diagnose` finds broken, without sending a packet: each thing that is in the picture."""
     from k8snetlab.cli import progress
     from k8snetlab.errors import K8sNetLabError
+    from k8snetlab.messages.diagnose import DiagnosisDone, DiagnosisQuestion
 
     found: list[Alarm] = []
     try:
         with progress.patient("looking for what is broken"):
-            for event in client.diagnose({"node": "", "predictOnly": True}):
-                if event["type"] == "done":
-                    found = [alarm_of(finding, client.lab) for finding in event["findings"]]
+            for event in client.diagnose(DiagnosisQuestion(predictOnly=True)):
+                if isinstance(event, DiagnosisDone):
+                    found = [alarm_of(finding, client.lab) for finding in event.findings]
     except K8sNetLabError as error:
         screen.say(f"warning: what is broken is not drawn: {error.message}", err=True)
     return found
 
 
-def alarm_of(finding: Mapping[str, Any], lab: str) -> Alarm:
+def alarm_of(finding: ReportedFinding, lab: str) -> Alarm:
     """Where a finding of `diagnose` is in the picture: a device by the namespace that its command looks into."""
     from k8snetlab.render.picture import Alarm
 
-    message, node, named = finding["message"], finding["node"], finding["object"]
-    if finding["kind"] in ("pod", "service"):
+    message, node, named = finding.message, finding.node, finding.object
+    if finding.kind in ("pod", "service"):
         return Alarm(message, node, object=named)
-    namespace = re.search(r"(?: -n | netns exec )(\S+)", f" {finding['show']}")
+    namespace = re.search(r"(?: -n | netns exec )(\S+)", f" {finding.show}")
     inside = namespace[1].removeprefix(f"{lab}.") if namespace else ""
     if inside and inside != node and "." in inside:
         space, _, pod = inside.partition(".")
         return Alarm(message, node, object=f"{space}/{pod}")
-    device = named if finding["kind"] == "link" else ""
-    if not device and (stands := re.search(r"\bdev (\S+)", finding["show"])):
+    device = named if finding.kind == "link" else ""
+    if not device and (stands := re.search(r"\bdev (\S+)", finding.show)):
         device = stands[1]
     return Alarm(message, node, device if device.startswith(("eth", "cni", "flannel", "en")) else "")
 

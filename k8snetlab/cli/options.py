@@ -115,9 +115,19 @@ def need_root(verb: str) -> None:
 
 
 def print_json(value: Any) -> None:
+    typer.echo(as_json(value, indent=2))
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """A message or builtins as `-o json` prints them: without the tag that tells which event of a stream it is."""
     import json
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    import msgspec
+
+    shown = msgspec.to_builtins(value)
+    if isinstance(value, msgspec.Struct) and (tag := value.__struct_config__.tag_field):
+        del shown[tag]
+    return json.dumps(shown, indent=indent, ensure_ascii=False)
 
 
 TIMEOUT = 120.0

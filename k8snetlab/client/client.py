@@ -11,7 +11,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -22,6 +22,9 @@ from k8snetlab.messages.verb import ANSWER, BASE, LONG, Call, Verb
 from k8snetlab.state import labs
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import nearest
+
+if TYPE_CHECKING:
+    from k8snetlab.messages.diagnose import DiagnosisEvent, DiagnosisQuestion
 
 Json = dict[str, Any]
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -123,9 +126,12 @@ class Client:
         """`question` as tracing.Question; the answer of `tracing.trace`."""
         return self._json("POST", f"{BASE}/trace", question, LONG)
 
-    def diagnose(self, question: Json) -> Iterator[Json]:
-        """`question` as diagnosing.Question; progress events, then {"type": "done"} with the answer's fields."""
-        return self._lines("POST", f"{BASE}/diagnose", question)
+    def diagnose(self, question: DiagnosisQuestion) -> Iterator[DiagnosisEvent]:
+        """Progress, and at last the diagnosis."""
+        from k8snetlab.messages.diagnose import DiagnosisEvent
+
+        for event in self._lines("POST", f"{BASE}/diagnose", msgspec.to_builtins(question)):
+            yield msgspec.convert(event, DiagnosisEvent)
 
     def pause(self, node: str) -> Json:
         return self._json("POST", f"{BASE}/nodes/{quote(node, safe='')}/pause")

@@ -3,6 +3,7 @@
 __all__ = [
     "delta",
     "families",
+    "frames",
     "links",
     "names",
     "netns",

@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Node
@@ -27,32 +25,25 @@ from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.observing import observed
 from k8snetlab.explain.usual import usual_paths
+from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathsTold, ReportedFinding
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.path import predict
 from k8snetlab.trace.way import end
 
-Json = dict[str, Any]
 SETTLE = 1.3
 """Seconds in which an agent that works has mended what it can: what is still so then is a finding."""
 
 
-class Question(msgspec.Struct, frozen=True):
-    """`node` "" means all; `predictOnly`: no packet is sent."""
-
-    node: str = ""
-    predictOnly: bool = False
-
-
 def diagnose(
-    desired: Callable[[], Desired], paths: LabPaths, question: Question, tell: Tell, remote: RemoteKernels | None = None
-) -> Json:
-    """{"findings": […], "closed": […], "notes": [sentences], "paths": {"walked", "broken", "tried"}, "seconds"}.
-
-    `closed` is what manifests close on purpose, in the form of findings.
-    A finding has "kind", "fault", "node", "object", "message", "consequence", "show", "mend", "owner", "source",
-    "explains", "paths". `desired` is asked again for a second look, which a lab under repair gets. `remote` reads the
-    kernels of other machines, in a lab that has them.
+    desired: Callable[[], Desired],
+    paths: LabPaths,
+    question: DiagnosisQuestion,
+    tell: Tell,
+    remote: RemoteKernels | None = None,
+) -> Diagnosis:
+    """`desired` is asked again for a second look, which a lab under repair gets. `remote` reads the kernels of
+    other machines, in a lab that has them.
     """
     began = time.monotonic()
     now = desired()
@@ -65,13 +56,13 @@ def diagnose(
         first = {finding.identity for finding in look.findings}
         look = _Look(desired(), paths, question, tell, remote).done()
         look.findings = [finding for finding in look.findings if finding.identity in first]
-    return {
-        "findings": [_shown(finding, look.machines) for finding in look.findings],
-        "closed": [_shown(finding, look.machines) for finding in look.closed],
-        "notes": look.notes,
-        "paths": {"walked": look.walked, "broken": look.broken, "tried": look.tried},
-        "seconds": round(time.monotonic() - began, 3),
-    }
+    return Diagnosis(
+        findings=tuple(_reported(finding, look.machines) for finding in look.findings),
+        closed=tuple(_reported(finding, look.machines) for finding in look.closed),
+        notes=tuple(look.notes),
+        paths=PathsTold(look.walked, look.broken, look.tried),
+        seconds=round(time.monotonic() - began, 3),
+    )
 
 
 def _unsettled(finding: Finding, now: Desired) -> bool:
@@ -84,27 +75,44 @@ def _unsettled(finding: Finding, now: Desired) -> bool:
 
 def findings_here(desired: Desired, paths: LabPaths) -> list[Finding]:
     """For the diagnosis of another machine: what is wrong on this one, before any path is walked."""
-    return _Look(desired, paths, Question(), lambda *_: None).here()
+    return _Look(desired, paths, DiagnosisQuestion(), lambda *_: None).here()
 
 
-def _shown(finding: Finding, machines: Collection[str]) -> Json:
+def _reported(finding: Finding, machines: Collection[str]) -> ReportedFinding:
     """`machines` are the names of namespaces that are no such thing on their own machines, where commands are typed."""
-    fields = ("kind", "fault", "node", "object", "message", "consequence", "show", "mend", "owner", "source")
-    shown = {field: getattr(finding, field) for field in fields}
+    return ReportedFinding(
+        kind=finding.kind,
+        fault=finding.fault,
+        node=finding.node,
+        object=finding.object,
+        message=finding.message,
+        consequence=finding.consequence,
+        show=_typed(finding.show, machines),
+        mend=_typed(finding.mend, machines),
+        owner=finding.owner,
+        source=finding.source,
+        explains=finding.explains,
+        paths=finding.broken,
+    )
+
+
+def _typed(command: str, machines: Collection[str]) -> str:
+    """The command as it is typed on the machine itself."""
     for name in machines:
-        for command in ("show", "mend"):
-            shown[command] = shown[command].replace(f"ip netns exec {name} ", "").replace(f" -n {name} ", " ")
-    return shown | {
-        "explains": list(finding.explains),
-        "paths": list(finding.broken),
-    }
+        command = command.replace(f"ip netns exec {name} ", "").replace(f" -n {name} ", " ")
+    return command
 
 
 class _Look:
     """One look at everything."""
 
     def __init__(
-        self, desired: Desired, paths: LabPaths, question: Question, tell: Tell, remote: RemoteKernels | None = None
+        self,
+        desired: Desired,
+        paths: LabPaths,
+        question: DiagnosisQuestion,
+        tell: Tell,
+        remote: RemoteKernels | None = None,
     ) -> None:
         self.desired, self.paths, self.question, self.tell, self.remote = desired, paths, question, tell, remote
         self.machines: list[str] = []

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
-import msgspec
+from collections.abc import Callable, Iterator
 
 from k8snetlab.api.core import Node, Service
 from k8snetlab.api.machines import interface_of
@@ -14,85 +11,58 @@ from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, pick
 from k8snetlab.dataplane.netns import Role
-from k8snetlab.dataplane.rules import ChainKey, Family, Rules
+from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.explain.directory import Directory
-from k8snetlab.explain.probe import Place
-from k8snetlab.explain.tables import KINDS, Kind, Reader, Row, Table
+from k8snetlab.explain.probed import Place
+from k8snetlab.explain.tables import TABLES, Reader
 from k8snetlab.explain.wanted import Wanted
 from k8snetlab.kernel import connections, iptables, listing
+from k8snetlab.messages.rules import Chains, RulesDifference, RuleTree
+from k8snetlab.messages.tables import Row, Table, TableName, Tables
 from k8snetlab.render.node import UPLINK
 from k8snetlab.render.proxy.ports import ports_of
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace import branches
 
-Json = dict[str, Any]
-
-
 # --- rules ------------------------------------------------------------------------------------------------------------
 
 
-class Held(msgspec.Struct, frozen=True):
-    """A node's chains of one family, with what each rule has counted, as `variant` holds them."""
-
-    node: str
-    variant: str
-    chains: Mapping[ChainKey, Rules]
-    counters: branches.Counters
-
-    def told(self) -> Json:
-        """As JSON, for another machine: `of` reads it."""
-        chains = [[*key, rules, self.counters.get(key, ())] for key, rules in self.chains.items()]
-        return {"node": self.node, "variant": self.variant, "chains": chains}
-
-    @staticmethod
-    def of(told: Json) -> Held:
-        rows = msgspec.convert(told["chains"], list[tuple[str, str, Rules, tuple[tuple[int, int], ...]]])
-        chains = {ChainKey(table, chain): rules for table, chain, rules, _ in rows}
-        counters = {ChainKey(table, chain): counted for table, chain, _, counted in rows}
-        return Held(told["node"], told["variant"], chains, counters)
-
-
-def rules(snapshot: Snapshot, paths: LabPaths, node: str, service: str, family: Family) -> Json:
-    """{"node", "service", "family", "variant", "chains": [branches.Chain…]}: the tree of "namespace/name", or the
-    whole frame where `service` is "". Raises NotFoundError."""
+def rules(snapshot: Snapshot, paths: LabPaths, node: str, service: str, family: Family) -> RuleTree:
+    """The tree of the Service "name" or "namespace/name", or the whole frame where `service` is "". Raises
+    NotFoundError."""
     node = node or next((name for _, name in snapshot.all(Node)), "")
     wanted = _service(snapshot, service) if service else None
     found = held(snapshot, paths, node, family)
     known = Directory.of(snapshot).known
     if wanted:
         own = _own_chains(snapshot, wanted, family)
-        tree = branches.of_service(found.chains, found.counters, _title(wanted), own, known)
+        tree = branches.of_service(found.rules, found.counters, _title(wanted), own, known)
     else:
-        tree = branches.whole(found.chains, found.counters, known)
-    return _answer(node, wanted, family, found.variant) | {"chains": msgspec.to_builtins(tree)}
+        tree = branches.whole(found.rules, found.counters, known)
+    return RuleTree(node, _title(wanted) if wanted else "", family, found.variant, tree)
 
 
-def difference(snapshot: Snapshot, sides: tuple[Held, Held], service: str, family: Family) -> Json:
-    """{"nodes", "service", "family", "variant", "differences": [branches.Difference…]}. Raises NotFoundError."""
+def difference(snapshot: Snapshot, sides: tuple[Chains, Chains], service: str, family: Family) -> RulesDifference:
+    """Of two nodes' chains: all, or those of the Service. Raises NotFoundError."""
     wanted = _service(snapshot, service) if service else None
     one, other = sides
     title = _title(wanted) if wanted else ""
-    found = branches.differences(one.chains, other.chains, Directory.of(snapshot).known, title)
-    answer = _answer("", wanted, family, one.variant)
-    return answer | {"nodes": [one.node, other.node], "differences": msgspec.to_builtins(found)}
-
-
-def _answer(node: str, service: Service | None, family: Family, variant: str) -> Json:
-    return {"node": node, "service": _title(service) if service else "", "family": family, "variant": variant}
+    found = branches.differences(one.rules, other.rules, Directory.of(snapshot).known, title)
+    return RulesDifference("", title, family, one.variant, (one.node, other.node), found)
 
 
 def _title(service: Service) -> str:
     return f"{service.namespace}/{service.name}"
 
 
-def held(snapshot: Snapshot, paths: LabPaths, node: str, family: Family) -> Held:
+def held(snapshot: Snapshot, paths: LabPaths, node: str, family: Family) -> Chains:
     """What a node of this machine holds now. Raises NotFoundError."""
     snapshot.node(node)
     variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
     netns = names.namespace_of(snapshot.lab.name, node, snapshot.lab.spec.machines)
     chains, counters = iptables.open(netns, family, variant, paths.xtables_locks / node).counted()
-    return Held(node, variant, chains, counters)
+    return Chains.of(node, variant, chains, counters)
 
 
 def _service(snapshot: Snapshot, name: str) -> Service:
@@ -120,19 +90,13 @@ def _own_chains(snapshot: Snapshot, service: Service, family: Family) -> list[st
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def tables(snapshot: Snapshot, place: Place, kind: str = "") -> Json:
-    """{"place", "kind", "netns", "tables": [tables.Table…]}: one table of a node or pod, or all. Raises NotFoundError,
-    InputError."""
-    if kind and kind not in KINDS:
-        raise InputError(f"{kind!r} is no table", f"tables: {', '.join(KINDS)}")
-    wanted = [k for k in KINDS if kind in ("", k)]
-    found = [table for k in wanted for table in _Tables(snapshot, place).of(k)]
-    return {
-        "place": place.name,
-        "kind": place.kind,
-        "netns": place.netns,
-        "tables": msgspec.to_builtins(found),
-    }
+def tables(snapshot: Snapshot, place: Place, name: str = "") -> Tables:
+    """One table of a node or pod, or all. Raises NotFoundError, InputError."""
+    if name and name not in TABLES:
+        raise InputError(f"{name!r} is no table", f"tables: {', '.join(TABLES)}")
+    wanted = [table for table in TABLES if name in ("", table)]
+    found = tuple(table for one in wanted for table in _Tables(snapshot, place).of(one))
+    return Tables(place.name, place.kind, place.netns, found)
 
 
 class _Tables:
@@ -152,18 +116,18 @@ class _Tables:
         self._reader = Reader(lab, Directory.of(snapshot), role, uplink, wanted)
         self._families = [family for family in FAMILIES if pick(lab.spec.underlay.cidr, family)]
 
-    def of(self, kind: Kind) -> Iterator[Table]:
-        match kind:
+    def of(self, name: TableName) -> Iterator[Table]:
+        match name:
             case "routes":
                 for family in self._families:
-                    yield self._lines(kind, self._ip(family, "route", "show"), self._reader.route)
+                    yield self._lines(name, self._ip(family, "route", "show"), self._reader.route)
             case "neigh":
                 for family in self._families:
-                    yield self._lines(kind, self._ip(family, "neigh", "show"), self._reader.neighbour)
+                    yield self._lines(name, self._ip(family, "neigh", "show"), self._reader.neighbour)
             case "links":
                 command = ["ip", *self._there, "-d", "addr", "show"]
                 found = listing.objects(self._netns, ["ip", "-d", "-j", "addr", "show"])
-                yield Table(kind, " ".join(command), tuple(self._reader.link(link) for link in found))
+                yield Table(name, " ".join(command), tuple(self._reader.link(link) for link in found))
             case "fdb":
                 yield from self._forwarding()
             case "conntrack":
@@ -173,9 +137,9 @@ class _Tables:
     def _ip(self, family: Family, *words: str) -> list[str]:
         return ["ip", *(("-6",) if family == "ipv6" else ("-4",)), *words]
 
-    def _lines(self, kind: Kind, argv: list[str], explain: Callable[[str], Row]) -> Table:
+    def _lines(self, name: TableName, argv: list[str], explain: Callable[[str], Row]) -> Table:
         typed = [argv[0], *self._there, *(word for word in argv[1:] if word != "-4")]
-        return Table(kind, " ".join(typed), tuple(explain(line) for line in listing.lines(self._netns, argv)))
+        return Table(name, " ".join(typed), tuple(explain(line) for line in listing.lines(self._netns, argv)))
 
     def _forwarding(self) -> Iterator[Table]:
         """Those of tunnels, then those of bridges less the multicast groups that every device listens to ("self")."""

@@ -18,7 +18,8 @@ from k8snetlab.dataplane.families import FAMILIES, family_of, pick
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import network, parsed
 from k8snetlab.diagnose.emptiness import empty
-from k8snetlab.explain.probed import Expected, Place, Target
+from k8snetlab.explain.probed import Place, Target
+from k8snetlab.messages.probe import Expected
 from k8snetlab.render.proxy.endpoints import Choice, Endpoint, choose, endpoints_of
 from k8snetlab.render.proxy.ports import PROXY_NAME, Port, ports_of
 from k8snetlab.render.proxy.settings import Settings

@@ -14,7 +14,8 @@ from k8snetlab.explain import probe
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.intended import Intents
 from k8snetlab.explain.patience import patience
-from k8snetlab.explain.probed import Place, Result, Target
+from k8snetlab.explain.probed import Place, Target
+from k8snetlab.messages.probe import ProbeResult
 from k8snetlab.trace.way import end
 
 MOST = 800
@@ -33,7 +34,7 @@ def broken(snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell) -> 
     """A finding for each cause, and the number of pairs tried. `elsewhere` knows the nodes of other machines."""
     places = [place for place in probe.places(snapshot) if not (place.node and elsewhere(place.node))]
     pairs = [*chosen(places, probe.targets(snapshot))]
-    intents, failed = Intents(snapshot), list[Result]()
+    intents, failed = Intents(snapshot), list[ProbeResult]()
     open_, shut = list[Pair](), list[Pair]()
     for pair in pairs:
         (open_ if intents.of(*pair).expected == "answered" else shut).append(pair)
@@ -72,12 +73,12 @@ def laid(found: list[Finding], more: list[Finding]) -> list[Finding]:
     return found
 
 
-def _tried(snapshot: Snapshot, pairs: Iterable[Pair], timeout: float) -> list[Result]:
+def _tried(snapshot: Snapshot, pairs: Iterable[Pair], timeout: float) -> list[ProbeResult]:
     wanted = list(pairs)
     return asyncio.run(probe.probe(snapshot, wanted, timeout)) if wanted else []
 
 
-def _findings(failed: list[Result]) -> Iterator[Finding]:
+def _findings(failed: list[ProbeResult]) -> Iterator[Finding]:
     for why in dict.fromkeys(result.why for result in failed):
         alike = [result for result in failed if result.why == why]
         nodes = {result.sourceNode for result in alike}

@@ -18,7 +18,8 @@ from k8snetlab.errors import DaemonError
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.packets import Watch
 from k8snetlab.kernel.survey import survey
-from k8snetlab.peers.remote import RemoteKernels, Seen
+from k8snetlab.messages.watch import WatchSeen
+from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.state.paths import LabPaths
 
@@ -110,10 +111,10 @@ class Namespaces:
         own = [self.own_name(n) for n in namespaces if not self.node_of(n)]
         return [n for n in own if netns.exists(n)]
 
-    def seen(self, watch: Watch) -> Seen:
+    def seen(self, watch: Watch) -> WatchSeen:
         """What `watch` has seen, by the names that namespaces have on all machines."""
         frames = [f._replace(netns=self.name_of(f.netns)) for f in watch.frames()]
-        return Seen(tuple(frames), tuple(c._replace(netns=self.name_of(c.netns)) for c in watch.connections()))
+        return WatchSeen(tuple(frames), tuple(c._replace(netns=self.name_of(c.netns)) for c in watch.connections()))
 
 
 def _places(snapshot: Snapshot) -> Iterator[tuple[Where, tuple[str, ...]]]:

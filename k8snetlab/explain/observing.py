@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -18,10 +17,10 @@ from k8snetlab.explain.patience import patience
 from k8snetlab.kernel import netns, unmanaged
 from k8snetlab.kernel.shot import shoot
 from k8snetlab.kernel.unmanaged import Unmanaged
+from k8snetlab.messages.trace import TraceQuestion
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths
 
-Json = dict[str, Any]
 PATIENCE = 0.5
 """Seconds that a packet may take, each of TRIES times: a pod's first ones may wait for addresses to be found."""
 TRIES = 3
@@ -108,23 +107,21 @@ def _watched(
 ) -> Finding:
     """Where a packet gets to, and what stands there."""
     source = path.words.split(" ", 1)[0]
-    question = tracing.Question(source, path.flow.dst, path.flow.dport or None, path.flow.protocol)
+    question = TraceQuestion(source, path.flow.dst, path.flow.dport or None, path.flow.protocol)
     place, message = source, f"{path.words} is not answered, though all that is known says it should be"
     stops: list[str] = []
     devices: list[str] = []
     with contextlib.suppress(K8sNetLabError, KeyError):
-        answer = tracing.trace(snapshot, paths, question, remote)
-        way = answer["ways"][answer["chosen"]]
-        hops = [hop for hop in (*way["there"], *way["back"]) if hop["interface"]]
-        missed = next((number for number, hop in enumerate(hops) if hop["seen"] is False), None)
+        way = tracing.trace(snapshot, paths, question, remote).way
+        hops = [hop for hop in way.hops if hop.interface]
+        missed = next((number for number, hop in enumerate(hops) if hop.seen is False), None)
         if missed is not None:
-            before = hops[max(missed - 1, 0)]
-            stops = [before["netns"], hops[missed]["netns"]]
-            place, device = hops[missed]["place"], hops[missed]["interface"]
-            devices = [before["interface"], device]
+            before, hop = hops[max(missed - 1, 0)], hops[missed]
+            stops = [before.netns, hop.netns]
+            place, devices = hop.place, [before.interface, hop.interface]
             message = (
-                f"{place}: a packet is not seen at {device} ({hops[missed]['direction']}), though it was at "
-                f"{before['place']} {before['interface']}"
+                f"{place}: a packet is not seen at {hop.interface} ({hop.direction}), though it was at "
+                f"{before.place} {before.interface}"
             )
     suspects = [one for one in shaping if one[1] in stops]
     read = {namespace for _, namespace, _ in shaping}

@@ -20,12 +20,11 @@ from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
 from k8snetlab.errors import InputError, K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.explain.intended import Intents
-from k8snetlab.explain.probed import Place as Place
-from k8snetlab.explain.probed import Result as Result
-from k8snetlab.explain.probed import Target as Target
+from k8snetlab.explain.probed import Place, Target
 from k8snetlab.explain.verdicts import judged, seen
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.shot import shoot
+from k8snetlab.messages.probe import ProbeResult
 from k8snetlab.render.pods import sandbox_name
 
 ICMP = "ICMP"
@@ -146,11 +145,13 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
     return found[:1]
 
 
-async def probe(snapshot: Snapshot, pairs: Iterable[tuple[Place, Target]], timeout: float = TIMEOUT) -> list[Result]:
+async def probe(
+    snapshot: Snapshot, pairs: Iterable[tuple[Place, Target]], timeout: float = TIMEOUT
+) -> list[ProbeResult]:
     """Tries every pair, many at a time; the results are in the order of the pairs, each with a verdict."""
     limit, intents = asyncio.Semaphore(PARALLEL), Intents(snapshot)
 
-    async def one(place: Place, target: Target) -> Result:
+    async def one(place: Place, target: Target) -> ProbeResult:
         async with limit:
             result = await _probe(place, target, snapshot, timeout)
             return judged(snapshot, place, target, result, intents.of(place, target))
@@ -158,9 +159,9 @@ async def probe(snapshot: Snapshot, pairs: Iterable[tuple[Place, Target]], timeo
     return list(await asyncio.gather(*(one(place, target) for place, target in pairs)))
 
 
-def untried(place: Place, target: Target, why: str) -> dict[str, object]:
-    """The result, as builtins, of a probe that nobody could send."""
-    result = Result(
+def untried(place: Place, target: Target, why: str) -> ProbeResult:
+    """The result of a probe that nobody could send."""
+    return ProbeResult(
         source=place.name,
         sourceNode=place.node,
         target=target.name,
@@ -175,11 +176,9 @@ def untried(place: Place, target: Target, why: str) -> dict[str, object]:
         why=why,
         error=f"not tried: {why}",
     )
-    said: dict[str, object] = msgspec.to_builtins(result)
-    return said
 
 
-async def _probe(place: Place, target: Target, snapshot: Snapshot, timeout: float) -> Result:
+async def _probe(place: Place, target: Target, snapshot: Snapshot, timeout: float) -> ProbeResult:
     began = time.perf_counter()
     error, answer = "", None
     try:
@@ -200,7 +199,7 @@ async def _probe(place: Place, target: Target, snapshot: Snapshot, timeout: floa
         error = f"{error}: {instead}"
     reached = answer is not None
     said = answer or {}
-    return Result(
+    return ProbeResult(
         source=place.name,
         sourceNode=place.node,
         target=target.name,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from k8snetlab.dataplane.frames import Connection, Frame
 from k8snetlab.dataplane.packet import ACK, RST, SYN, Fate, Packet
-from k8snetlab.kernel.packets import Connection, Frame
 from k8snetlab.kernel.shot import Shot
 from k8snetlab.trace.way import Flow
 

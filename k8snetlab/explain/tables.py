@@ -4,9 +4,7 @@ connections."""
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane import names
@@ -14,11 +12,11 @@ from k8snetlab.dataplane.families import FAMILIES, network, pick
 from k8snetlab.dataplane.netns import Role
 from k8snetlab.explain.directory import Directory
 from k8snetlab.kernel.connections import Entry
+from k8snetlab.messages.tables import Row, TableName
 from k8snetlab.render.node import UPLINK
 from k8snetlab.trace.owners import UNNAMED, Line
 
-Kind = Literal["routes", "neigh", "fdb", "links", "conntrack"]
-KINDS: tuple[Kind, ...] = ("links", "routes", "neigh", "fdb", "conntrack")
+TABLES: tuple[TableName, ...] = ("links", "routes", "neigh", "fdb", "conntrack")
 NOBODY, MACHINE = "nobody", "machine"
 KERNEL, FLANNEL, CNI, LAB = "kernel", "flannel", "CNI bridge", "k8snetlab"
 
@@ -40,23 +38,6 @@ STATES = {
     "FAILED": "nobody answered",
     "NOARP": "no question is needed",
 }
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A line as the command prints it, who put it there ("nobody": neither the lab nor the kernel; "machine": what a
-    machine that is a node has of its own), what it does."""
-
-    line: str
-    owner: str
-    meaning: str
-
-
-class Table(msgspec.Struct, frozen=True):
-    """`command` is what a person would type to see `rows`."""
-
-    table: Kind
-    command: str
-    rows: tuple[Row, ...]
 
 
 class Reader:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.addressing import split
@@ -14,23 +12,18 @@ from k8snetlab.api.core import Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.frames import Frame
 from k8snetlab.dataplane.view import family_of
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.explain.namespaces import Namespaces
-from k8snetlab.explain.probe import (
-    ICMP,
-    Place,
-    Target,
-    find_place,
-    find_targets,
-    no_echo,
-    within,
-)
+from k8snetlab.explain.probe import ICMP, find_place, find_targets, no_echo, within
+from k8snetlab.explain.probed import Place, Target
 from k8snetlab.explain.recognition import Recognition, flow_of
 from k8snetlab.explain.wanted import Wanted
 from k8snetlab.kernel import netns
-from k8snetlab.kernel.packets import Frame, Watch
+from k8snetlab.kernel.packets import Watch
 from k8snetlab.kernel.shot import shoot
+from k8snetlab.messages.trace import Observation, Trace, TraceQuestion, Translation
 from k8snetlab.peers.remote import RemoteKernels, aligned
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.compare import Sighting, compare
@@ -42,30 +35,10 @@ from k8snetlab.wording import nearest
 PATIENCE = 0.5
 """Seconds that an observed packet may take."""
 PROTOCOLS = ("tcp", "udp", "icmp", "sctp")
-Json = dict[str, Any]
 
 
-class Question(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"}):
-    """What is asked. `protocol` is one of PROTOCOLS; `node`: enter a Service by its node port there; `endpoint`: of a
-    Service's ways show the one to this "ip" or "ip:port"; `namespace`: that of names without one."""
-
-    source: str
-    target: str
-    port: int | None = None
-    protocol: str = "tcp"
-    node: str = ""
-    endpoint: str = ""
-    predictOnly: bool = False
-    namespace: str = ""
-
-
-def trace(snapshot: Snapshot, paths: LabPaths, question: Question, remote: RemoteKernels | None = None) -> Json:
-    """{"from", "fromNode", "to", "kind", "address", "port", "protocol", "ways": [Way…], "chosen", "observed", "note"}.
-
-    `chosen` is the number of the way that was taken, or that is shown; `observed` {"fate", "agrees", "differences",
-    "remark", "milliseconds", "error", "connections", "unwatched"} or None; `unwatched` says of machines why they did
-    not watch. `remote` are the other machines of a lab that has them. Raises NotFoundError, InputError, KernelError.
-    """
+def trace(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, remote: RemoteKernels | None = None) -> Trace:
+    """`remote` are the other machines of a lab that has them. Raises NotFoundError, InputError, KernelError."""
     if question.protocol not in PROTOCOLS:
         raise InputError(f"{question.protocol!r} cannot be traced", f"use {', '.join(PROTOCOLS)}")
     question = replace(
@@ -79,22 +52,22 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: Question, remote: Remot
     kernel = Namespaces(snapshot, paths, family_of(target.address), remote.here if remote else "", remote)
     ways = _predicted(snapshot, kernel, place, target, question.protocol)
     chosen = _by_endpoint(ways, question.endpoint) if question.endpoint else 0
-    observed: Json | None = None
+    observed: Observation | None = None
     if not question.predictOnly:
         ways, chosen, observed = _observed(snapshot, kernel, place, target, question.protocol, ways, remote)
-    return {
-        "from": place.name,
-        "fromNode": place.node,
-        "to": target.name,
-        "kind": target.kind,
-        "address": target.address,
-        "port": target.port,
-        "protocol": question.protocol,
-        "ways": msgspec.to_builtins(ways),
-        "chosen": chosen,
-        "observed": observed,
-        "note": _note(snapshot, target),
-    }
+    return Trace(
+        source=place.name,
+        sourceNode=place.node,
+        target=target.name,
+        kind=target.kind,
+        address=target.address,
+        port=target.port,
+        protocol=question.protocol,
+        ways=ways,
+        chosen=chosen,
+        observed=observed,
+        note=_note(snapshot, target),
+    )
 
 
 def _note(snapshot: Snapshot, target: Target) -> str:
@@ -112,7 +85,7 @@ def _predicted(
     return predict(kernel, Owners(snapshot, Wanted(snapshot)), kernel.name_of(place.netns), flow)
 
 
-def _target(snapshot: Snapshot, question: Question) -> Target:
+def _target(snapshot: Snapshot, question: TraceQuestion) -> Target:
     name, port = question.target, question.port
     if question.node:
         return _node_port(snapshot, question)
@@ -127,7 +100,7 @@ def _target(snapshot: Snapshot, question: Question) -> Target:
     return find_targets(snapshot, name, port, question.protocol.upper())[0]
 
 
-def _node_port(snapshot: Snapshot, question: Question) -> Target:
+def _node_port(snapshot: Snapshot, question: TraceQuestion) -> Target:
     node = snapshot.node(question.node)
     namespace, _, name = question.target.rpartition("/")
     service = snapshot.get(Service, name, namespace or "default")
@@ -167,7 +140,7 @@ def _observed(
     protocol: str,
     ways: tuple[Way, ...],
     remote: RemoteKernels | None,
-) -> tuple[tuple[Way, ...], int, Json]:
+) -> tuple[tuple[Way, ...], int, Observation]:
     passed = {hop.netns for way in ways for hop in way.hops} | {kernel.name_of(place.netns)}
     passed |= {where.netns for where in kernel.places.values() if where.kind != "pod"}
     ports = {i.port for view in kernel.read.values() for i in view.interfaces.values() if i.kind == "vxlan"} or {8472}
@@ -183,9 +156,9 @@ def _observed(
         there = remote_watch.seen() if remote_watch else {}
         unwatched = remote_watch.failed if remote_watch else {}
     frames = aligned({"": here.frames} | {node: seen.frames for node, seen in there.items()}, "")
-    made = [c for seen in (here, *there.values()) for c in seen.connections]
+    connections = [c for seen in (here, *there.values()) for c in seen.connections]
     blind = {namespace for namespace in passed if kernel.node_of(namespace) in unwatched}
-    found = Recognition(shot, kernel.name_of(place.netns), (target.address, target.port), protocol, made)
+    found = Recognition(shot, kernel.name_of(place.netns), (target.address, target.port), protocol, connections)
     bridges = {(v.netns, i.name) for v in kernel.read.values() for i in v.interfaces.values() if i.kind == "bridge"}
     fate = (found.icmp_error(frames) if shot.fate == "lost" else None) or shot.fate
     if shot.sport and protocol != "icmp":
@@ -197,23 +170,18 @@ def _observed(
         remark = "nobody said so: a kernel sends few ICMP errors, one a second to each address (icmp_ratelimit)"
         verdict = compare(ways, sightings, predicted, bridges, blind)
     ways = (*ways[: verdict.chosen], verdict.way, *ways[verdict.chosen + 1 :])
-    return (
-        ways,
-        verdict.chosen,
-        {
-            "fate": fate,
-            "agrees": not verdict.differences,
-            "differences": list(verdict.differences),
-            "remark": remark,
-            "milliseconds": round(shot.milliseconds, 3),
-            "error": shot.error,
-            "connections": [
-                {"place": kernel.places[c.netns].place, "original": list(c.original), "reply": list(c.reply)}
-                for c in found.connections(frames)
-            ],
-            "unwatched": list(unwatched.values()),
-        },
+    made = [Translation(kernel.places[c.netns].place, c.original, c.reply) for c in found.connections(frames)]
+    observed = Observation(
+        fate=fate,
+        agrees=not verdict.differences,
+        differences=verdict.differences,
+        remark=remark,
+        milliseconds=round(shot.milliseconds, 3),
+        error=shot.error,
+        connections=tuple(made),
+        unwatched=tuple(unwatched.values()),
     )
+    return ways, verdict.chosen, observed
 
 
 def _sightings(kernel: Namespaces, frames: list[Frame], found: Recognition) -> Iterator[Sighting]:

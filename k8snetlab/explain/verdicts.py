@@ -16,8 +16,9 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.view import View
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain.intended import Intent
-from k8snetlab.explain.probed import Place, Result, Seen, Target
+from k8snetlab.explain.probed import Place, Target
 from k8snetlab.kernel import listeners
+from k8snetlab.messages.probe import ProbeResult, Seen
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.trace.listener import no_listener
 
@@ -33,7 +34,7 @@ def seen(reached: bool, error: str) -> Seen:
     return "unreachable" if any(word in error for word in _UNREACHABLE) else "silent"
 
 
-def judged(snapshot: Snapshot, place: Place, target: Target, result: Result, intent: Intent) -> Result:
+def judged(snapshot: Snapshot, place: Place, target: Target, result: ProbeResult, intent: Intent) -> ProbeResult:
     """The result with `expected`, `verdict`, `ok` and `why`."""
     wrong_pod = _wrong_pod(snapshot, target, result, intent) if result.reached else ""
     if wrong_pod:
@@ -49,7 +50,7 @@ def judged(snapshot: Snapshot, place: Place, target: Target, result: Result, int
     return replace(result, expected="answered", verdict="broken", ok=False, why=why)
 
 
-def _wrong_pod(snapshot: Snapshot, target: Target, result: Result, intent: Intent) -> str:
+def _wrong_pod(snapshot: Snapshot, target: Target, result: ProbeResult, intent: Intent) -> str:
     """Whether a pod answered that was not asked: rules lead elsewhere, or two have one address."""
     if not result.answeredBy or target.protocol == "ICMP":
         return ""

@@ -10,9 +10,9 @@ import contextlib
 import socket
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
-from k8snetlab.dataplane.packet import IPV4, IPV6, NAMES, TUNNEL_PORTS, Packet, decode
+from k8snetlab.dataplane.frames import Connection, Frame
+from k8snetlab.dataplane.packet import IPV4, IPV6, NAMES, TUNNEL_PORTS, decode
 from k8snetlab.kernel import netns, stamps
 from k8snetlab.kernel.netlink import attributes, split
 
@@ -21,27 +21,6 @@ _OUTGOING, _OTHERHOST = 4, 3
 _NETLINK_NETFILTER, _NEW_CONNECTIONS = 12, 1
 _SNAP = 512
 _BUFFER = 4 << 20
-
-
-class Frame(NamedTuple):
-    """`astray`: it came in by this device and was meant for another one. `nanoseconds` since 1970."""
-
-    netns: str
-    interface: str
-    outgoing: bool
-    astray: bool
-    nanoseconds: int
-    packet: Packet
-
-
-class Connection(NamedTuple):
-    """What conntrack of `netns` made of a new connection: (source, port, destination, port) as it came, and of the
-    answer it expects."""
-
-    netns: str
-    protocol: str
-    original: tuple[str, int, str, int]
-    reply: tuple[str, int, str, int]
 
 
 class Watch:

@@ -7,7 +7,8 @@ from typing import Any
 
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.explain.probe import Place, find_place, within
+from k8snetlab.explain.probe import find_place, within
+from k8snetlab.explain.probed import Place
 from k8snetlab.running.agents import Agents
 
 

@@ -15,9 +15,10 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.explain import probe
-from k8snetlab.explain.inspect import Held
 from k8snetlab.lab.concern import node_of
 from k8snetlab.lab.operations import Operations
+from k8snetlab.messages.probe import ProbeQuestion, ProbeResult, ProbeResults
+from k8snetlab.messages.rules import Chains
 from k8snetlab.messages.verb import BASE
 from k8snetlab.peers.requests import Remote, SilentError
 
@@ -74,13 +75,13 @@ class Everywhere:
 
     async def answer(
         self, method: str, path: Sequence[str], query: Mapping[str, str], body: Any
-    ) -> Json | AsyncIterator[Json] | None:
+    ) -> Json | msgspec.Struct | AsyncIterator[Json] | None:
         """What all machines together answer; None to what is this machine's alone to do."""
         match (method, *path):
             case ("GET", "status"):
                 return await self._status()
             case ("POST", "probe") if isinstance(body, dict) and not body.get("from"):
-                return {"results": await self._probe(body)}
+                return await self._probe(msgspec.convert(body, ProbeQuestion))
             case ("GET", "misses") if not query.get("node"):
                 return self._misses()
             case ("GET", "rules"):
@@ -118,15 +119,19 @@ class Everywhere:
             },
         }
 
-    async def _probe(self, body: Json) -> list[Json]:
+    async def _probe(self, question: ProbeQuestion) -> ProbeResults:
         """Every machine probes from its own places; the results stand as if one had done it all."""
         snapshot = self._cluster.snapshot
-        mine, answers = await asyncio.gather(self._operations.explaining.probe(body), self._ask("POST", "probe", body))
-        results: list[Json] = mine["results"]
+        own = self._operations.explaining.probe(question)
+        mine, answers = await asyncio.gather(own, self._ask("POST", "probe", question))
+        results = [*mine.results]
         for node, one in answers.items():
-            results += _untried(snapshot, node, body, one) if isinstance(one, K8sNetLabError) else one["results"]
+            if isinstance(one, K8sNetLabError):
+                results += _untried(snapshot, node, question, one)
+            else:
+                results += msgspec.convert(one, ProbeResults).results
         order = {place.name: number for number, place in enumerate(probe.places(snapshot))}
-        return sorted(results, key=lambda result: order.get(result["from"], len(order)))
+        return ProbeResults(tuple(sorted(results, key=lambda result: order.get(result.source, len(order)))))
 
     async def _misses(self) -> AsyncGenerator[Json, None]:
         """The streams of all machines as one: first {"type": "listening"}, once each of them listens, then what they
@@ -154,11 +159,11 @@ class Everywhere:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _held(self, node: str, family: str) -> Held:
+    async def _held(self, node: str, family: str) -> Chains:
         if node not in self.others:
             return await self._operations.tables.chains(node, family)
         path = f"{BASE}/chains?{urlencode({'node': node, 'family': family})}"
-        return Held.of(await self._remote.ask(node, "GET", path))
+        return msgspec.convert(await self._remote.ask(node, "GET", path), Chains)
 
     async def _ask(self, method: str, verb: str, body: Any = None, within: float | None = None) -> dict[str, Any]:
         return await self._remote.ask_all(self.others, method, f"{BASE}/{verb}", body, within)
@@ -177,8 +182,8 @@ def _unseen(state: Json, answers: Mapping[str, Any]) -> Json:
     return {**state, "agent": {**state["agent"], "error": message}}
 
 
-def _untried(snapshot: Snapshot, node: str, body: Json, error: K8sNetLabError) -> list[Json]:
-    targets = probe.targets(snapshot, body.get("protocols") or ("TCP", "UDP"))
+def _untried(snapshot: Snapshot, node: str, question: ProbeQuestion, error: K8sNetLabError) -> list[ProbeResult]:
+    targets = probe.targets(snapshot, question.asked)
     places = [place for place in probe.places(snapshot) if place.node == node]
     return [probe.untried(place, target, error.message) for place in places for target in targets]
 

@@ -18,6 +18,9 @@ from k8snetlab.errors import NotFoundError, RequestError
 from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.operations.changing import Terms
 from k8snetlab.machines.membership import Membership
+from k8snetlab.messages.diagnose import DiagnosisQuestion
+from k8snetlab.messages.probe import ProbeQuestion
+from k8snetlab.messages.trace import TraceQuestion
 
 WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("GET", "status"): (),
@@ -94,7 +97,7 @@ class VerbRoutes:
             if said.source and not said.target and path[0] != "diagnose":
                 raise RequestError("to: is missing", "name what is to be reached")
 
-    async def answer(self, request: Request, path: list[str]) -> Json | AsyncIterator[Any]:
+    async def answer(self, request: Request, path: list[str]) -> Json | msgspec.Struct | AsyncIterator[Any]:
         operations, body = self._operations, request.body or {}
         match (request.method, *path):
             case ("GET", "status"):
@@ -112,11 +115,11 @@ class VerbRoutes:
             case ("GET", "misses"):
                 return operations.explaining.misses(request.query.get("node", ""))
             case ("POST", "probe"):
-                return await operations.explaining.probe(body)
+                return await operations.explaining.probe(msgspec.convert(body, ProbeQuestion))
             case ("POST", "trace"):
-                return await operations.explaining.trace(body)
+                return await operations.explaining.trace(msgspec.convert(body, TraceQuestion))
             case ("POST", "diagnose"):
-                return operations.explaining.diagnose(body)
+                return operations.explaining.diagnose(msgspec.convert(body, DiagnosisQuestion))
             case ("GET", "machine"):
                 return await self._membership.joined()
             case ("POST", "leave"):
@@ -156,10 +159,8 @@ class VerbRoutes:
             case ("GET", "findings"):
                 return operations.explaining.findings()
             case ("GET", "chains"):
-                held = await operations.tables.chains(
-                    request.query.get("node", ""), request.query.get("family", "ipv4")
-                )
-                return held.told()
+                query = request.query
+                return await operations.tables.chains(query.get("node", ""), query.get("family", "ipv4"))
             case ("GET", "tables", *name):
                 query = request.query
                 return await operations.tables.of("/".join(name), query.get("namespace", ""), query.get("table", ""))

@@ -11,24 +11,18 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from k8snetlab.dataplane.frames import Frame
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
-from k8snetlab.kernel.packets import Connection, Frame
 from k8snetlab.messages.verb import BASE
+from k8snetlab.messages.watch import WatchEvent, WatchSeen
 from k8snetlab.peers.requests import Remote
 
 T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds that another machine gets to say all that it saw."""
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """What passed on a machine: IP packets by its own clock, and the connections that its rules made."""
-
-    frames: tuple[Frame, ...] = ()
-    connections: tuple[Connection, ...] = ()
 
 
 class RemoteKernels:
@@ -90,7 +84,7 @@ class RemoteWatch:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._over = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[Seen]] = {}
+        self._tasks: dict[str, asyncio.Task[WatchSeen]] = {}
         self._streams: dict[str, AsyncIterator[Any]] = {}
         self._first: dict[str, asyncio.Event] = {}
         self.failed: dict[str, str] = {}
@@ -110,7 +104,7 @@ class RemoteWatch:
             self._tasks[node] = asyncio.create_task(self._follow(node, stream))
         await asyncio.gather(*(event.wait() for event in self._first.values()))
 
-    def seen(self) -> dict[str, Seen]:
+    def seen(self) -> dict[str, WatchSeen]:
         """What each machine saw until now, by node."""
         return asyncio.run_coroutine_threadsafe(self._ended(), self._loop).result()
 
@@ -119,20 +113,21 @@ class RemoteWatch:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _ended(self) -> dict[str, Seen]:
+    async def _ended(self) -> dict[str, WatchSeen]:
         self._over.set()
         await asyncio.wait([*self._tasks.values()], timeout=PATIENCE) if self._tasks else None
         for node in [node for node, task in self._tasks.items() if not task.done()]:
             self.failed[node] = f"{node}: its daemon has not said what it saw within {PATIENCE:g} s"
         return {n: task.result() for n, task in self._tasks.items() if task.done() and n not in self.failed}
 
-    async def _follow(self, node: str, stream: AsyncIterator[Any]) -> Seen:
-        found = Seen()
+    async def _follow(self, node: str, stream: AsyncIterator[Any]) -> WatchSeen:
+        found = WatchSeen()
         try:
             async for event in stream:
                 self._first[node].set()
-                if event["type"] == "seen":
-                    found = msgspec.convert(event, Seen)
+                said = msgspec.convert(event, WatchEvent)
+                if isinstance(said, WatchSeen):
+                    found = said
         except K8sNetLabError as error:
             self.failed[node] = error.message
         finally:

@@ -21,6 +21,10 @@ from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.kernel.packets import Watch
 from k8snetlab.lab.concern import afar, place_of
+from k8snetlab.messages.diagnose import DiagnosisDone, DiagnosisEvent, DiagnosisProgress, DiagnosisQuestion
+from k8snetlab.messages.probe import ProbeQuestion, ProbeResults
+from k8snetlab.messages.trace import Trace, TraceQuestion
+from k8snetlab.messages.watch import WatchEvent, Watching
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents, is_paused
@@ -48,18 +52,17 @@ class Explaining:
         self._supervisor, self._troubles = supervisor, troubles
         self._lab, self._cluster, self._agents, self._paths, self._remote = lab, cluster, agents, paths, remote
 
-    async def probe(self, body: Event) -> Event:
+    async def probe(self, question: ProbeQuestion) -> ProbeResults:
         snapshot = self._cluster.snapshot
-        protocols = [p.upper() for p in body.get("protocols") or ["TCP", "UDP"]]
-        if source := body.get("from"):
-            namespace = body.get("namespace") or ""
-            place, to = place_of(snapshot, source, namespace), probe.within(snapshot, body["to"], namespace)
-            pairs = [(place, t) for t in probe.find_targets(snapshot, to, body.get("port"), protocols[0])]
+        if question.source:
+            place = place_of(snapshot, question.source, question.namespace)
+            to = probe.within(snapshot, question.target, question.namespace)
+            pairs = [(place, t) for t in probe.find_targets(snapshot, to, question.port, question.asked[0])]
         else:
-            targets, others = probe.targets(snapshot, protocols), afar(snapshot, self._agents)
+            targets, others = probe.targets(snapshot, question.asked), afar(snapshot, self._agents)
             places = [place for place in probe.places(snapshot) if place.node not in others]
             pairs = [(place, target) for place in places for target in targets]
-        return {"results": msgspec.to_builtins(await probe.probe(snapshot, pairs))}
+        return ProbeResults(tuple(await probe.probe(snapshot, pairs)))
 
     async def misses(self, node: str) -> AsyncIterator[Event]:
         """What the kernel asks and is told from now on, on one node or ("") on all; first says that it listens."""
@@ -80,8 +83,7 @@ class Explaining:
                 if node in ("", answer.node):
                     yield {"type": "miss", **msgspec.to_builtins(answer)}
 
-    async def trace(self, body: Event) -> Event:
-        question = msgspec.convert(body, tracing.Question)
+    async def trace(self, question: TraceQuestion) -> Trace:
         return await asyncio.to_thread(tracing.trace, self._cluster.snapshot, self._paths, question, self._beyond())
 
     async def survey(self, namespace: str, family: str) -> AsyncIterator[bytes]:
@@ -92,32 +94,32 @@ class Explaining:
             raise NotFoundError(f"{namespace} is no namespace of this machine")
         yield msgspec.msgpack.encode(await asyncio.to_thread(kernel.__getitem__, namespace))
 
-    async def watch(self, namespaces: list[str], ports: set[int], until: AsyncIterator[bytes]) -> AsyncIterator[Event]:
-        """For another machine's trace: {"type": "watching"}, and {"type": "seen"} with `remote.Seen` after `until`."""
+    async def watch(
+        self, namespaces: list[str], ports: set[int], until: AsyncIterator[bytes]
+    ) -> AsyncIterator[WatchEvent]:
+        """For another machine's trace: `Watching`, and when `until` ends `WatchSeen`."""
         here = self._remote.node if self._remote else ""
         kernel = Namespaces(self._cluster.snapshot, self._paths, "ipv4", here)
         with await asyncio.to_thread(Watch, kernel.present(namespaces), ports) as watch:
-            yield {"type": "watching"}
+            yield Watching()
             async for _ in until:
                 pass
             seen = kernel.seen(watch)
-        yield {"type": "seen", **msgspec.to_builtins(seen)}
+        yield seen
 
-    async def diagnose(self, body: Event) -> AsyncIterator[Event]:
-        """{"type": "progress", …}, and at last {"type": "done", …} with the answer of `diagnosing.diagnose`."""
-        question = msgspec.convert(body, diagnosing.Question)
-        loop, events = asyncio.get_running_loop(), asyncio.Queue[Event]()
+    async def diagnose(self, question: DiagnosisQuestion) -> AsyncIterator[DiagnosisEvent]:
+        """Progress, and at last the answer of `diagnosing.diagnose`."""
+        loop, events = asyncio.get_running_loop(), asyncio.Queue[DiagnosisProgress | None]()
 
         def tell(phase: str, done: int, total: int) -> None:
-            event = {"type": "progress", "phase": phase, "done": done, "total": total, "message": ""}
-            _hand_over(loop, events, event)
+            _hand_over(loop, events, DiagnosisProgress(phase, done, total))
 
         look = partial(diagnosing.diagnose, self._desired, self._paths, question, tell, self._beyond())
         work = asyncio.ensure_future(asyncio.to_thread(look))
-        work.add_done_callback(lambda _: events.put_nowait({}))
+        work.add_done_callback(lambda _: events.put_nowait(None))
         while event := await events.get():
             yield event
-        yield {"type": "done", **work.result()}
+        yield DiagnosisDone(**msgspec.structs.asdict(work.result()))
 
     async def findings(self) -> AsyncIterator[bytes]:
         """For another machine's diagnosis: MessagePack of `diagnosing.findings_here`."""

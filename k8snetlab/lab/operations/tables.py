@@ -11,6 +11,8 @@ from k8snetlab.dataplane.families import family_named
 from k8snetlab.explain import inspect
 from k8snetlab.lab.concern import place_of
 from k8snetlab.machines.leases import Leases
+from k8snetlab.messages.rules import Chains, RulesDifference, RuleTree
+from k8snetlab.messages.tables import Tables as Explained
 from k8snetlab.render.subnet_env import subnet_env
 from k8snetlab.state.paths import LabPaths
 
@@ -23,20 +25,20 @@ class Tables:
     def __init__(self, cluster: Cluster, leases: Leases, paths: LabPaths) -> None:
         self._cluster, self._leases, self._paths = cluster, leases, paths
 
-    async def rules(self, node: str, service: str, family: str) -> Json:
+    async def rules(self, node: str, service: str, family: str) -> RuleTree:
         """A node's chains as a tree."""
         snapshot = self._cluster.snapshot
         return await asyncio.to_thread(inspect.rules, snapshot, self._paths, node, service, family_named(family))
 
-    async def chains(self, node: str, family: str) -> inspect.Held:
+    async def chains(self, node: str, family: str) -> Chains:
         """A node's chains."""
         return await asyncio.to_thread(inspect.held, self._cluster.snapshot, self._paths, node, family_named(family))
 
-    async def difference(self, sides: tuple[inspect.Held, inspect.Held], service: str, family: str) -> Json:
+    async def difference(self, sides: tuple[Chains, Chains], service: str, family: str) -> RulesDifference:
         """How the rules of two nodes differ."""
         return await asyncio.to_thread(inspect.difference, self._cluster.snapshot, sides, service, family_named(family))
 
-    async def of(self, place: str, namespace: str, kind: str) -> Json:
+    async def of(self, place: str, namespace: str, kind: str) -> Explained:
         """What ip and bridge print inside a place: one kind of table, or ("") all."""
         snapshot = self._cluster.snapshot
         return await asyncio.to_thread(inspect.tables, snapshot, place_of(snapshot, place, namespace), kind)

@@ -9,9 +9,9 @@ import xml.etree.ElementTree as ElementTree
 from traced import answer
 
 from k8snetlab.cli import sequence, story
+from k8snetlab.dataplane.frames import Connection, Frame
 from k8snetlab.dataplane.packet import ACK, RST, SYN, Packet, decode
 from k8snetlab.explain.recognition import Recognition
-from k8snetlab.kernel.packets import Connection, Frame
 from k8snetlab.kernel.shot import Shot
 
 

@@ -25,6 +25,7 @@ from k8snetlab.diagnose.tables import drift, duplicates
 from k8snetlab.diagnose.verdict import processes, store
 from k8snetlab.explain.usual import usual_paths
 from k8snetlab.iptables.patch import Iptables, commands
+from k8snetlab.messages.diagnose import Diagnosis, PathsTold, ReportedFinding
 from k8snetlab.render import node as render_node
 from k8snetlab.render.proxy import ProxyRules
 from k8snetlab.trace.owners import Owners
@@ -317,18 +318,22 @@ def test_what_breaks_paths_comes_before_what_does_not() -> None:
 
 
 def test_the_answer_in_words() -> None:
-    finding = {
-        "message": "node1: route x is missing",
-        "consequence": "packets go astray",
-        "explains": [f"thing {n}" for n in range(7)],
-        "paths": [f"path {n}" for n in range(5)],
-        "owner": "Node node2, lab.yaml:3",
-        "show": "ip route",
-        "mend": "ip route add x\nip route add y",
-    }
-    paths = {"walked": 9, "broken": 5, "tried": 0}
-    answer = {"findings": [finding, finding], "closed": [], "notes": ["n"], "paths": paths, "seconds": 0.1}
+    finding = ReportedFinding(
+        kind="route",
+        fault="missing",
+        node="node1",
+        object="x",
+        message="node1: route x is missing",
+        consequence="packets go astray",
+        show="ip route",
+        mend="ip route add x\nip route add y",
+        owner="Node node2, lab.yaml:3",
+        source="lab.yaml:3",
+        explains=tuple(f"thing {n}" for n in range(7)),
+        paths=tuple(f"path {n}" for n in range(5)),
+    )
+    answer = Diagnosis((finding, finding), (), ("n",), PathsTold(walked=9, broken=5, tried=0), 0.1)
     text = [*lines(answer)]
     assert text[0] == "1. node1: route x is missing" and text.count("   mend: ip route add y") == 2
     assert "   with it: 2 things more" in text and "   broken: 2 paths more" in text and text[-2] == "note: n"
-    assert [*lines(answer | {"findings": [], "notes": []})] == ["nothing is wrong: 9 usual paths walked in 0.1 s"]
+    assert [*lines(replace(answer, findings=(), notes=()))] == ["nothing is wrong: 9 usual paths walked in 0.1 s"]

@@ -12,8 +12,9 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.explain.intended import Intent, Intents
 from k8snetlab.explain.matrix import MOST, chosen
 from k8snetlab.explain.probe import places, targets
-from k8snetlab.explain.probed import Place, Result, Target
+from k8snetlab.explain.probed import Place, Target
 from k8snetlab.explain.verdicts import judged, seen
+from k8snetlab.messages.probe import ProbeResult
 
 
 def pod(name: str, node: str, labels: str = "app: web") -> str:
@@ -91,8 +92,8 @@ def test_a_service_without_endpoints_is_closed_where_that_is_meant() -> None:
     assert "has no endpoints: no pod has the labels app=wbe" in near["client", "clusterIP web"].why
 
 
-def result(**changes: Any) -> Result:
-    return Result("client", "node1", "web", "clusterIP", "10.96.0.1", 80, "TCP", True, "answered", **changes)
+def result(**changes: Any) -> ProbeResult:
+    return ProbeResult("client", "node1", "web", "clusterIP", "10.96.0.1", 80, "TCP", True, "answered", **changes)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from k8snetlab.dataplane.frames import Frame
 from k8snetlab.dataplane.packet import Packet
-from k8snetlab.kernel.packets import Frame
 from k8snetlab.peers.remote import aligned
 
 ASK = Packet("10.0.0.1", "10.0.0.2", "tcp", 40000, 80)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from pictured import manifest
@@ -13,6 +12,7 @@ from k8snetlab.api.load import load
 from k8snetlab.cli import sequence
 from k8snetlab.cli.graph import alarm_of
 from k8snetlab.lab.render import settle
+from k8snetlab.messages.diagnose import ReportedFinding
 from k8snetlab.render.canvas import ALARM, GOOD, PAPER
 from k8snetlab.render.picture import Alarm, Picture, picture
 from k8snetlab.render.picture_svg import svg
@@ -28,8 +28,8 @@ def pictured(*alarms: Alarm) -> Picture:
     return picture(settle(load([("f.yaml", manifest(2, 12) + PENDING)]).objects), alarms)
 
 
-def finding(kind: str, node: str, named: str, show: str) -> dict[str, Any]:
-    return {"kind": kind, "node": node, "object": named, "message": "M", "show": show}
+def finding(kind: str, node: str, named: str, show: str) -> ReportedFinding:
+    return ReportedFinding(kind, "wrong", node, named, "M", "", show, "", "", "", (), ())
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def finding(kind: str, node: str, named: str, show: str) -> dict[str, Any]:
         (finding("service", "", "default/web:80", "k8snetlab get endpoints"), ("", "", "default/web:80")),
     ],
 )
-def test_a_finding_has_its_place_in_the_picture(found: dict[str, Any], alarm: tuple[str, str, str]) -> None:
+def test_a_finding_has_its_place_in_the_picture(found: ReportedFinding, alarm: tuple[str, str, str]) -> None:
     placed = alarm_of(found, "l")
     assert (placed.node, placed.device, placed.object) == alarm
 

@@ -1,0 +1,28 @@
+"""What was seen to pass: frames at devices, and what conntrack made of connections."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from k8snetlab.dataplane.packet import Packet
+
+
+class Frame(NamedTuple):
+    """`astray`: it came in by this device and was meant for another one. `nanoseconds` since 1970."""
+
+    netns: str
+    interface: str
+    outgoing: bool
+    astray: bool
+    nanoseconds: int
+    packet: Packet
+
+
+class Connection(NamedTuple):
+    """What conntrack of `netns` made of a new connection: (source, port, destination, port) as it came, and of the
+    answer it expects."""
+
+    netns: str
+    protocol: str
+    original: tuple[str, int, str, int]
+    reply: tuple[str, int, str, int]

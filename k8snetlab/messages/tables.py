@@ -1,0 +1,45 @@
+"""tables: what ip, bridge and conntrack print inside a node or pod, each line explained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+TableName = Literal["routes", "neigh", "fdb", "links", "conntrack"]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A line of a table."""
+
+    line: str
+    """As the command prints it; of a link, shorter."""
+    owner: str
+    """Who put it there: kernel, flannel, CNI bridge, k8snetlab; "nobody": neither the lab nor the kernel; "machine":
+    what a machine that is a node has of its own."""
+    meaning: str
+    """What it does, in a sentence."""
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One table of a network namespace, of one IP family or one device."""
+
+    table: TableName
+    """Its name."""
+    command: str
+    """What a person would type to see its lines."""
+    rows: tuple[Row, ...]
+    """Its lines in the order of the kernel."""
+
+
+class Tables(msgspec.Struct, frozen=True):
+    """The tables of a place."""
+
+    place: str
+    """Its name."""
+    kind: str
+    """pod, node, router or outside."""
+    netns: str
+    """Its network namespace, "" for the machine's own."""
+    tables: tuple[Table, ...]
+    """Those that were asked for and that it has."""

@@ -1,0 +1,23 @@
+"""watch: what passes on another machine while a packet is followed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from k8snetlab.dataplane.frames import Connection, Frame
+
+
+class Watching(msgspec.Struct, frozen=True, tag_field="type", tag="watching"):
+    """The first event: from now on nothing is missed."""
+
+
+class WatchSeen(msgspec.Struct, frozen=True, tag_field="type", tag="seen"):
+    """The last event: what passed on a machine."""
+
+    frames: tuple[Frame, ...] = ()
+    """IP packets, by the machine's own clock."""
+    connections: tuple[Connection, ...] = ()
+    """The connections that its rules made."""
+
+
+WatchEvent = Watching | WatchSeen
