@@ -133,7 +133,7 @@ class HealthWork(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...] = ("0.0.0.0",)
 
 
-class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line from the daemon: run these pods, stop the ones with these uids, list what there is, or answer so on a
     node's healthCheckNodePorts from now on."""
 
@@ -146,7 +146,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     health: HealthWork | None = None
 
 
-class Response(msgspec.Struct, frozen=True, omit_defaults=True):
+class KubeletResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line to the daemon: the answer to request `id`, or, with id 0, a change that happened by itself."""
 
     id: int = 0

@@ -91,7 +91,7 @@ def up(
     from k8snetlab.lab.up import start
 
     body = objects[0] if objects[0]["kind"] == "Lab" else next(obj for obj in objects if obj["kind"] == "Lab")
-    place = nodes.place_of(body, node, iface, nodes.Shared(store, ca, cert, key, insecure))
+    place = nodes.plan_of(body, node, iface, nodes.Shared(store, ca, cert, key, insecure))
     with progress.patient("the lab's daemon, which starts", quiet=output is not None):
         if place:
             client = nodes.begin(body, place)

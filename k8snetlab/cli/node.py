@@ -26,7 +26,7 @@ from k8snetlab.cli.options import (
 if TYPE_CHECKING:
     from k8snetlab.api.lab import StoreSpec
     from k8snetlab.client.client import Client
-    from k8snetlab.lab.join import Place
+    from k8snetlab.lab.join import JoinPlan
 
 Json = dict[str, Any]
 
@@ -116,16 +116,16 @@ def _join(spec: StoreSpec, name: str, iface: str, lab: str | None, output: Any) 
     found = join.find_lab(spec)
     if lab and lab != found.name:
         raise ConflictError(f"the store holds lab {found.name}, not {lab}", f"--lab {found.name}")
-    place = join.examine(found, name or _hostname(), iface, spec)
+    plan = join.examine(found, name or _hostname(), iface, spec)
     from k8snetlab.cli import progress
 
     with progress.patient("the lab's daemon, which starts", quiet=output is not None):
-        client = _begun(found.name, fetching.kept(spec, found.name), place)
+        client = _begun(found.name, fetching.kept(spec, found.name), plan)
     try:
         with progress.patient("this machine, which is to be a node", quiet=output is not None):
             joined = client.joined()
     except (K8sNetLabError, KeyboardInterrupt):
-        if place.fresh:
+        if plan.fresh:
             withdraw(found.name, client)
         raise
     if output:
@@ -188,7 +188,7 @@ def is_here(files: list[tuple[str, str]], lab: str | None) -> bool:
     return any(isinstance(obj, Lab) and obj.name in ours for obj in load(files, machines=True).objects)
 
 
-def place_of(body: Json, node: str, iface: str, store: Shared) -> Place | None:
+def plan_of(body: Json, node: str, iface: str, store: Shared) -> JoinPlan | None:
     """Where `up` makes this machine a node: with --node, or where it is one already; `body`, the Lab, is made to agree.
 
     None in a lab whose nodes are namespaces of this machine.
@@ -206,10 +206,10 @@ def place_of(body: Json, node: str, iface: str, store: Shared) -> Place | None:
         return None
     if not node and known is None:
         raise InputError("the nodes of this lab are machines: which one is this?", "--node NAME --store URL")
-    return _place(body, node or (known.node if known else ""), iface, store)
+    return _plan(body, node or (known.node if known else ""), iface, store)
 
 
-def _place(body: Json, node: str, iface: str, store: Shared) -> Place:
+def _plan(body: Json, node: str, iface: str, store: Shared) -> JoinPlan:
     import msgspec
 
     from k8snetlab.api.body import decode
@@ -237,23 +237,23 @@ def _place(body: Json, node: str, iface: str, store: Shared) -> Place:
     return join.examine(lab, node, iface, shared)
 
 
-def begin(body: Json, place: Place) -> Client:
+def begin(body: Json, plan: JoinPlan) -> Client:
     """Starts the daemon of `up`; the lab's underlay is the network of the interface that was chosen."""
     import msgspec
 
     from k8snetlab.api.lab import StoreSpec
 
     spec = body["spec"]
-    spec["underlay"] = {**spec.get("underlay", {}), "cidr": place.machine.network, "router": ""}
-    return _begun(body["metadata"]["name"], msgspec.convert(spec["store"], StoreSpec), place)
+    spec["underlay"] = {**spec.get("underlay", {}), "cidr": plan.machine.network, "router": ""}
+    return _begun(body["metadata"]["name"], msgspec.convert(spec["store"], StoreSpec), plan)
 
 
-def _begun(lab: str, store: Any, place: Place) -> Client:
+def _begun(lab: str, store: Any, plan: JoinPlan) -> Client:
     from k8snetlab.lab import join
 
-    for warning in place.warnings:
+    for warning in plan.warnings:
         screen.say(f"warning: {warning}", err=True)
-    return join.begin(lab, store, place)
+    return join.begin(lab, store, plan)
 
 
 def withdraw(lab: str, client: Client) -> None:

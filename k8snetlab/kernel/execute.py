@@ -12,7 +12,7 @@ from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operat
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import fault, netns, sysctl
-from k8snetlab.kernel.messages import RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, Request, ifinfmsg
+from k8snetlab.kernel.messages import RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, NetlinkRequest, ifinfmsg
 from k8snetlab.kernel.netlink import Netlink, Refusal
 from k8snetlab.kernel.requests import requests
 
@@ -52,7 +52,7 @@ class _Execution:
         self._given = given
         self._sockets: dict[str, Netlink] = {}
         self._here = ""
-        self._pending: list[tuple[ItemOperation, list[Request]]] = []
+        self._pending: list[tuple[ItemOperation, list[NetlinkRequest]]] = []
         self._unsettled: set[str] = set()
         """Devices that a pending request creates or deletes: their ifindex is not known yet."""
         self._descriptors: list[int] = []
@@ -177,7 +177,7 @@ class _Execution:
     def _same_kind(self, link: Bridge | Veth | Vxlan) -> bool:
         message = ifinfmsg()
         message["attrs"] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
-        for found in self._socket().dump(Request(RTM_GETLINK, 0, message)):
+        for found in self._socket().dump(NetlinkRequest(RTM_GETLINK, 0, message)):
             if found.get_attr("IFLA_IFNAME") == link.name:
                 return bool(found.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") == type(link).__name__.lower())
         return False

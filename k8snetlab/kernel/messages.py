@@ -13,7 +13,7 @@ import types
 from typing import Any, NamedTuple
 
 
-class Request(NamedTuple):
+class NetlinkRequest(NamedTuple):
     """A message to the kernel: an RTM_ number, NLM_F_ flags besides REQUEST and ACK, and a pyroute2 nlmsg."""
 
     type: int

@@ -29,7 +29,7 @@ from k8snetlab.kernel.messages import (
     RTM_DELNEIGH,
     RTM_GETNEIGH,
     RTM_NEWNEIGH,
-    Request,
+    NetlinkRequest,
     ndmsg,
 )
 from k8snetlab.kernel.netlink import Netlink, attributes
@@ -106,7 +106,7 @@ class Misses:
         Raises KernelError.
         """
         message = ndmsg()
-        found = (decode(raw) for raw in self._dumps.dump_raw(Request(RTM_GETNEIGH, 0, message)))
+        found = (decode(raw) for raw in self._dumps.dump_raw(NetlinkRequest(RTM_GETNEIGH, 0, message)))
         return [miss for miss in found if miss]
 
     def device(self, ifindex: int) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel.messages import NUD, RTM_GETNEIGH, Request, ndmsg
+from k8snetlab.kernel.messages import NUD, RTM_GETNEIGH, NetlinkRequest, ndmsg
 from k8snetlab.kernel.netlink import Netlink
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
@@ -45,7 +45,7 @@ def counted(namespace: str) -> Counter[Family]:
     """The entries of a namespace that count: permanent ones and those of a routing daemon do not."""
     found: Counter[Family] = Counter()
     with Netlink(namespace) as netlink:
-        for message in netlink.dump(Request(RTM_GETNEIGH, 0, ndmsg())):
+        for message in netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg())):
             lasting = message["state"] & NUD["PERMANENT"] or message["flags"] & _NTF_EXT_LEARNED
             if message["family"] in _FAMILIES and not lasting:
                 found[_FAMILIES[message["family"]]] += 1

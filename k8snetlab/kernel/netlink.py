@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import netns
-from k8snetlab.kernel.messages import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Request
+from k8snetlab.kernel.messages import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkRequest
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 _SO_RCVBUFFORCE = 33
@@ -79,7 +79,7 @@ class Netlink:
         """The ifindex of a device, 0 when there is none."""
         return index(self._socket, device)
 
-    def batch(self, requests: Sequence[Request]) -> list[Refusal | None]:
+    def batch(self, requests: Sequence[NetlinkRequest]) -> list[Refusal | None]:
         """Send all and wait: for each request None when done, else why not. The kernel goes on after a refusal."""
         results: list[Refusal | None] = []
         with self._lock:
@@ -87,7 +87,7 @@ class Netlink:
                 results += self._exchange(requests[start : start + _AT_ONCE])
         return results
 
-    def dump(self, request: Request) -> list[Any]:
+    def dump(self, request: NetlinkRequest) -> list[Any]:
         """Every object the request asks for, as decoded messages of the request's class, in a consistent snapshot.
 
         Raises KernelError.
@@ -95,7 +95,7 @@ class Netlink:
         decode = type(request.message)
         return [_decoded(decode, message) for message in self.dump_raw(request)]
 
-    def dump_raw(self, request: Request) -> list[bytes]:
+    def dump_raw(self, request: NetlinkRequest) -> list[bytes]:
         """As `dump`, each message as it came, with its 16 bytes of header."""
         with self._lock:
             for _ in range(_DUMP_TRIES):
@@ -107,7 +107,7 @@ class Netlink:
             "try again when less is going on",
         )
 
-    def _exchange(self, requests: Sequence[Request]) -> list[Refusal | None]:
+    def _exchange(self, requests: Sequence[NetlinkRequest]) -> list[Refusal | None]:
         first = self._sequence + 1
         self._send([self._encode(request, NLM_F_ACK) for request in requests])
         results: list[Refusal | None] = [None] * len(requests)
@@ -119,7 +119,7 @@ class Netlink:
                     results[sequence - first] = _refusal(flags, payload)
         return results
 
-    def _dump_once(self, request: Request) -> list[bytes] | None:
+    def _dump_once(self, request: NetlinkRequest) -> list[bytes] | None:
         """The raw messages, or None when the kernel says that they are not of one moment."""
         self._send([self._encode(request, NLM_F_DUMP)])
         payloads: list[bytes] = []
@@ -138,7 +138,7 @@ class Netlink:
                     return None if interrupted else payloads
                 payloads.append(_HEADER.pack(_HEADER.size + len(payload), kind, flags, sequence, 0) + payload)
 
-    def _encode(self, request: Request, flags: int) -> bytes:
+    def _encode(self, request: NetlinkRequest, flags: int) -> bytes:
         self._sequence += 1
         message = request.message
         message["header"]["type"] = request.type

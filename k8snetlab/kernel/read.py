@@ -32,7 +32,7 @@ from k8snetlab.kernel.messages import (
     RTNH_F_ONLINK,
     RTPROT_KERNEL,
     RTPROT_RA,
-    Request,
+    NetlinkRequest,
     ifaddrmsg,
     ifinfmsg,
     ndmsg,
@@ -121,7 +121,7 @@ def _veths(netlink: Netlink) -> Iterator[tuple[str, int, int]]:
 
 def _dump(netlink: Netlink, kind: int, message: Any, *attributes: tuple[str, Any]) -> list[Any]:
     message["attrs"] = list(attributes)
-    return netlink.dump(Request(kind, 0, message))
+    return netlink.dump(NetlinkRequest(kind, 0, message))
 
 
 def _links(netlink: Netlink) -> dict[int, _Link]:
@@ -129,7 +129,7 @@ def _links(netlink: Netlink) -> dict[int, _Link]:
     request = ifinfmsg()
     request["attrs"] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
     found = {}
-    for message in netlink.dump_raw(Request(RTM_GETLINK, 0, request)):
+    for message in netlink.dump_raw(NetlinkRequest(RTM_GETLINK, 0, request)):
         index, flags = _IFINFOMSG.unpack_from(message, _HEADER)
         given = attributes(message[_HEADER + _IFINFOMSG.size :])
         found[index] = _Link(_text(given[IFLA_IFNAME]), bool(flags & IFF_UP), given)
@@ -194,7 +194,7 @@ def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, bool]]:
     request = rtmsg()
     request["family"] = socket.AF_UNSPEC
     request["table"] = RT_TABLE_MAIN
-    for message in netlink.dump_raw(Request(RTM_GETROUTE, 0, request)):
+    for message in netlink.dump_raw(NetlinkRequest(RTM_GETROUTE, 0, request)):
         family, length, _, _, table, proto, _, kind, flags = _RTMSG.unpack_from(message, _HEADER)
         found = attributes(message[_HEADER + _RTMSG.size :])
         if (_number(found, RTA_TABLE) or table) != RT_TABLE_MAIN or kind != RTN_UNICAST:
@@ -215,7 +215,7 @@ def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, bool]]:
 
 
 def _neighbours(netlink: Netlink, names: Names) -> Iterator[Neighbour]:
-    for message in netlink.dump_raw(Request(RTM_GETNEIGH, 0, ndmsg())):
+    for message in netlink.dump_raw(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg())):
         family, index, number, _ = _NDMSG.unpack_from(message, _HEADER)
         state = _STATES.get(number)
         if family in (socket.AF_INET, socket.AF_INET6) and state and state != "NOARP":
@@ -227,7 +227,7 @@ def _fdb(netlink: Netlink, index: int, names: Names) -> Iterator[FdbEntry]:
     request = ndmsg()
     request["family"] = AF_BRIDGE
     request["ifindex"] = index
-    for message in netlink.dump_raw(Request(RTM_GETNEIGH, 0, request)):
+    for message in netlink.dump_raw(NetlinkRequest(RTM_GETNEIGH, 0, request)):
         _, _, state, flags = _NDMSG.unpack_from(message, _HEADER)
         found = attributes(message[_HEADER + _NDMSG.size :])
         if (dst := found.get(NDA_DST)) and flags & NTF_SELF and state & NUD["PERMANENT"]:

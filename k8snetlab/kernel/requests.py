@@ -37,7 +37,7 @@ from k8snetlab.kernel.messages import (
     RTN_UNICAST,
     RTNH_F_ONLINK,
     RTPROT_BOOT,
-    Request,
+    NetlinkRequest,
     ifaddrmsg,
     ifinfmsg,
     ndmsg,
@@ -49,7 +49,7 @@ Index = Callable[[str], int]
 _FLAGS = {"add": NLM_F_CREATE | NLM_F_EXCL, "replace": NLM_F_CREATE | NLM_F_REPLACE}
 
 
-def requests(verb: Verb, item: Item, index: Index, peer_netns: int = -1) -> list[Request]:
+def requests(verb: Verb, item: Item, index: Index, peer_netns: int = -1) -> list[NetlinkRequest]:
     """What to send, in order; `peer_netns` is an open descriptor of the namespace of a new veth's other end."""
     match item:
         case Address():
@@ -68,7 +68,7 @@ def requests(verb: Verb, item: Item, index: Index, peer_netns: int = -1) -> list
             return _created(item, index, peer_netns)
 
 
-def _created(link: Link, index: Index, peer_netns: int) -> list[Request]:
+def _created(link: Link, index: Index, peer_netns: int) -> list[NetlinkRequest]:
     attributes = [*_common(link), ("IFLA_LINKINFO", {"attrs": _kind(link, index, peer_netns)})]
     after = _port(link)
     if isinstance(link, Bridge) and link.mtu:
@@ -81,7 +81,7 @@ def _created(link: Link, index: Index, peer_netns: int) -> list[Request]:
     return [created, *after]
 
 
-def _changed(link: Link, index: Index) -> list[Request]:
+def _changed(link: Link, index: Index) -> list[NetlinkRequest]:
     attributes = _common(link)
     if isinstance(link, Veth):
         attributes.append(("IFLA_MASTER", index(link.master) if link.master else 0))
@@ -90,7 +90,7 @@ def _changed(link: Link, index: Index) -> list[Request]:
     return [_link(RTM_NEWLINK, 0, *attributes, up=link.up), *_port(link)]
 
 
-def _port(link: Link) -> list[Request]:
+def _port(link: Link) -> list[NetlinkRequest]:
     """The flags of a bridge's port; `ip link set NAME type bridge_slave hairpin on`."""
     if not isinstance(link, Veth) or not link.master:
         return []
@@ -136,16 +136,16 @@ def _kind(link: Link, index: Index, peer_netns: int) -> list[tuple[str, Any]]:
     return [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]
 
 
-def _link(kind: int, flags: int, *attributes: tuple[str, Any], up: bool | None = None) -> Request:
+def _link(kind: int, flags: int, *attributes: tuple[str, Any], up: bool | None = None) -> NetlinkRequest:
     message = ifinfmsg()
     if up is not None:
         message["flags"] = IFF_UP if up else 0
         message["change"] = IFF_UP
     message["attrs"] = list(attributes)
-    return Request(kind, flags, message)
+    return NetlinkRequest(kind, flags, message)
 
 
-def _address(verb: Verb, item: Address, index: Index) -> Request:
+def _address(verb: Verb, item: Address, index: Index) -> NetlinkRequest:
     interface = ip_interface(item.address)
     message = ifaddrmsg()
     message["family"] = _family(item.address)
@@ -158,11 +158,11 @@ def _address(verb: Verb, item: Address, index: Index) -> Request:
         attributes.append(("IFA_FLAGS", IFA_F_NODAD))
     message["attrs"] = attributes
     if verb == "del":
-        return Request(RTM_DELADDR, 0, message)
-    return Request(RTM_NEWADDR, _FLAGS["add"], message)
+        return NetlinkRequest(RTM_DELADDR, 0, message)
+    return NetlinkRequest(RTM_NEWADDR, _FLAGS["add"], message)
 
 
-def _route(verb: Verb, item: Route, index: Index) -> Request:
+def _route(verb: Verb, item: Route, index: Index) -> NetlinkRequest:
     message = rtmsg()
     attributes: list[tuple[str, Any]] = []
     if item.dst != "default":
@@ -179,26 +179,26 @@ def _route(verb: Verb, item: Route, index: Index) -> Request:
     message["attrs"] = attributes
     if verb == "del":
         message["scope"] = RT_SCOPE_NOWHERE
-        return Request(RTM_DELROUTE, 0, message)
+        return NetlinkRequest(RTM_DELROUTE, 0, message)
     message["type"] = RTN_UNICAST
     message["proto"] = RTPROT_BOOT
     message["scope"] = RT_SCOPE_UNIVERSE if item.via else RT_SCOPE_LINK
-    return Request(RTM_NEWROUTE, _FLAGS[verb], message)
+    return NetlinkRequest(RTM_NEWROUTE, _FLAGS[verb], message)
 
 
-def _neighbour(verb: Verb, item: Neighbour, index: Index) -> Request:
+def _neighbour(verb: Verb, item: Neighbour, index: Index) -> NetlinkRequest:
     message = ndmsg()
     message["family"] = _family(item.dst)
     message["ifindex"] = index(item.dev)
     message["attrs"] = [("NDA_DST", item.dst)]
     if verb == "del":
-        return Request(RTM_DELNEIGH, 0, message)
+        return NetlinkRequest(RTM_DELNEIGH, 0, message)
     message["state"] = NUD[item.state]
     message["attrs"] = [("NDA_DST", item.dst), ("NDA_LLADDR", item.lladdr)]
-    return Request(RTM_NEWNEIGH, _FLAGS[verb], message)
+    return NetlinkRequest(RTM_NEWNEIGH, _FLAGS[verb], message)
 
 
-def _fdb(verb: Verb, item: FdbEntry, index: Index) -> Request:
+def _fdb(verb: Verb, item: FdbEntry, index: Index) -> NetlinkRequest:
     message = ndmsg()
     message["family"] = AF_BRIDGE
     message["ifindex"] = index(item.dev)
@@ -206,8 +206,8 @@ def _fdb(verb: Verb, item: FdbEntry, index: Index) -> Request:
     message["state"] = NUD["PERMANENT"]
     message["attrs"] = [("NDA_LLADDR", item.lladdr), ("NDA_DST", item.dst)]
     if verb == "del":
-        return Request(RTM_DELNEIGH, 0, message)
-    return Request(RTM_NEWNEIGH, _FLAGS[verb], message)
+        return NetlinkRequest(RTM_DELNEIGH, 0, message)
+    return NetlinkRequest(RTM_NEWNEIGH, _FLAGS[verb], message)
 
 
 def _family(address: str) -> int:

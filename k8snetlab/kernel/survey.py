@@ -29,7 +29,7 @@ from k8snetlab.kernel.messages import (
     RTM_GETNEIGH,
     RTM_GETROUTE,
     RTPROT_KERNEL,
-    Request,
+    NetlinkRequest,
     ifaddrmsg,
     ifinfmsg,
     ndmsg,
@@ -99,7 +99,7 @@ def survey(
 
 def _dump(netlink: Netlink, kind: int, message: Any, *attrs: tuple[str, Any]) -> list[Any]:
     message["attrs"] = list(attrs)
-    return netlink.dump(Request(kind, 0, message))
+    return netlink.dump(NetlinkRequest(kind, 0, message))
 
 
 def _interface(

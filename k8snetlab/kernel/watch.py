@@ -27,7 +27,7 @@ from k8snetlab.kernel.messages import (
     RTM_NEWLINK,
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
-    Request,
+    NetlinkRequest,
     ndmsg,
 )
 from k8snetlab.kernel.netlink import Netlink, attributes, index, split
@@ -82,7 +82,7 @@ class Monitor:
         for family in (0, AF_BRIDGE):
             message = ndmsg()
             message["family"] = family
-            for found in self.netlink.dump(Request(RTM_GETNEIGH, 0, message)):
+            for found in self.netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, message)):
                 self._note(bytes(found.data[16:]))
 
     def hush(self, devices: frozenset[str], resolutions: Sequence[Resolution]) -> None:

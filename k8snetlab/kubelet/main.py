@@ -1,7 +1,8 @@
 """The kubelet: the process that holds the pods' responders and supervises their commands.
 
 It is a process of its own so that a killed or restarted daemon never breaks an answer. The daemon talks to it over a
-unix socket, one JSON line each way (`workload.Request`, `workload.Response`); any number of daemons may come and go.
+unix socket, one JSON line each way (`workload.KubeletRequest`, `workload.KubeletResponse`); any number of daemons may
+come and go.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.api.workload import HealthWork, PodState, PodWork, Request, Response
+from k8snetlab.api.workload import HealthWork, KubeletRequest, KubeletResponse, PodState, PodWork
 from k8snetlab.kubelet.health import HealthChecks
 from k8snetlab.kubelet.rotation import LogKeeper
 from k8snetlab.kubelet.runner import PodRunner
@@ -41,7 +42,7 @@ class Kubelet:
         self._connections: set[asyncio.Task[Any]] = set()
         self._logs = LogKeeper()
         self._encode = msgspec.json.Encoder().encode
-        self._decode = msgspec.json.Decoder(Request).decode
+        self._decode = msgspec.json.Decoder(KubeletRequest).decode
 
     async def serve(self, path: Path, stop: asyncio.Event) -> None:
         path.unlink(missing_ok=True)
@@ -80,7 +81,7 @@ class Kubelet:
             self._writers.discard(writer)
             writer.close()
 
-    async def _reply(self, writer: asyncio.StreamWriter, request: Request) -> None:
+    async def _reply(self, writer: asyncio.StreamWriter, request: KubeletRequest) -> None:
         error, states = "", tuple[PodState, ...]()
         try:
             match request.op:
@@ -95,7 +96,7 @@ class Kubelet:
         except Exception as problem:  # whoever asks hears of it; the next request is answered as ever
             log.exception("%s", request.op)
             error = f"{type(problem).__name__}: {problem}"
-        self._send(writer, Response(id=request.id, states=states, error=error))
+        self._send(writer, KubeletResponse(id=request.id, states=states, error=error))
 
     async def _answer_health(self, work: HealthWork | None) -> str:
         if work is None:
@@ -132,9 +133,9 @@ class Kubelet:
             return  # it is being stopped: the answer to that tells the rest
         state = pod.take() if self._writers else pod.state
         for writer in self._writers:
-            self._send(writer, Response(states=(state,)))
+            self._send(writer, KubeletResponse(states=(state,)))
 
-    def _send(self, writer: asyncio.StreamWriter, response: Response) -> None:
+    def _send(self, writer: asyncio.StreamWriter, response: KubeletResponse) -> None:
         if not writer.is_closing():
             writer.write(self._encode(response) + b"\n")
 

@@ -25,7 +25,7 @@ PATIENCE = 10.0
 """Seconds that a store gets to answer."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class JoinPlan(msgspec.Struct, frozen=True):
     """This machine as it is to be a node; `warnings` are a sentence each, `fresh` says that it is none yet."""
 
     machine: Machine
@@ -33,7 +33,7 @@ class Place(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-def examine(lab: Lab, node: str, interface: str, store: StoreSpec) -> Place:
+def examine(lab: Lab, node: str, interface: str, store: StoreSpec) -> JoinPlan:
     """What this machine would be as node `node` of `lab`; nothing is made.
 
     Raises InputError, NotFoundError or ConflictError for a machine that cannot be it.
@@ -54,16 +54,16 @@ def examine(lab: Lab, node: str, interface: str, store: StoreSpec) -> Place:
                 f"this machine is {known.node} of lab {lab.name} already, by {known.interface}",
                 f"`k8snetlab node leave --lab {lab.name}` first",
             )
-        return Place(known, fresh=False)
+        return JoinPlan(known, fresh=False)
     warnings = refuse_occupied(lab)
     chosen = machine.choose(node, lab, interface, store.endpoints)
     machine.refuse_overlap(lab, chosen)
-    return Place(chosen, fresh=True, warnings=tuple(warnings))
+    return JoinPlan(chosen, fresh=True, warnings=tuple(warnings))
 
 
-def begin(lab: str, store: StoreSpec, place: Place) -> Client:
+def begin(lab: str, store: StoreSpec, plan: JoinPlan) -> Client:
     """Starts the daemon that makes this machine the node; it registers itself once the lab is in the store."""
-    return start(lab, store, place.machine)
+    return start(lab, store, plan.machine)
 
 
 def shared_store(endpoints: str, ca: str, cert: str, key: str, insecure: bool = False) -> StoreSpec:

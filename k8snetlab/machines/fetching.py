@@ -26,7 +26,7 @@ from k8snetlab.store.bootstrap import (
     Grant,
     Offer,
     Refusal,
-    Request,
+    SigningRequest,
 )
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def fetched(address: str, token: str, pin: str, node: str, trusting: bool = Fals
             "`k8snetlab token create` on the store's machine",
         )
     key, request = pki.new_request(node)
-    body = msgspec.json.encode(Request(token, request.decode(), node))
+    body = msgspec.json.encode(SigningRequest(token, request.decode(), node))
     verified = ssl.create_default_context(cadata=offer.ca)
     grant = _asked(host, port, verified, "POST", SIGN, body, Grant)
     root().mkdir(mode=0o700, parents=True, exist_ok=True)

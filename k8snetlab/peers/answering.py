@@ -20,7 +20,7 @@ from k8snetlab.peers.parts import (
     Chores,
     GarbledError,
     Part,
-    Request,
+    RemoteRequest,
     Writer,
     drop,
     read,
@@ -98,7 +98,7 @@ class Answering:
 
     async def _answer(self, app: App, id_: str, entry: Entry, pieces: asyncio.Queue[Part]) -> None:
         try:
-            request = read(entry.key, entry.value, Request)
+            request = read(entry.key, entry.value, RemoteRequest)
         except GarbledError as error:
             log.warning("%s", error.message)
             await drop(self._store, entry.key)
@@ -116,7 +116,7 @@ class Answering:
         finally:
             self._chores.start(self._take_back(taken, key))
 
-    async def _execute(self, app: App, request: Request, pieces: asyncio.Queue[Part], writer: Writer) -> None:
+    async def _execute(self, app: App, request: RemoteRequest, pieces: asyncio.Queue[Part], writer: Writer) -> None:
         try:
             await _executed(app, request, pieces, Answer(writer))
         except NotFoundError:
@@ -149,7 +149,7 @@ class Answering:
                 await asyncio.sleep(1)
 
 
-async def _executed(app: App, request: Request, pieces: asyncio.Queue[Part], answer: Answer) -> None:
+async def _executed(app: App, request: RemoteRequest, pieces: asyncio.Queue[Part], answer: Answer) -> None:
     """The request is executed, and all of its answer written, when this returns."""
     writing = asyncio.create_task(answer.write())
     working = asyncio.ensure_future(app(_scope(request), _receiver(request, pieces), answer.send))
@@ -164,7 +164,7 @@ async def _executed(app: App, request: Request, pieces: asyncio.Queue[Part], ans
         await asyncio.gather(writing, working, return_exceptions=True)
 
 
-def _scope(request: Request) -> Json:
+def _scope(request: RemoteRequest) -> Json:
     path, _, query = request.path.partition("?")
     return {
         "type": "http",
@@ -176,7 +176,7 @@ def _scope(request: Request) -> Json:
     }
 
 
-def _receiver(request: Request, pieces: asyncio.Queue[Part]) -> Callable[[], Awaitable[Json]]:
+def _receiver(request: RemoteRequest, pieces: asyncio.Queue[Part]) -> Callable[[], Awaitable[Json]]:
     """The `receive` of an ASGI application; after the body it waits for ever, as the end comes by cancellation."""
     ahead = [] if request.goes_on else [Part(request.body, last=True)]
     ended = False

@@ -27,7 +27,7 @@ LIMIT = 64 << 20
 """Bytes in one direction of a conversation: a store keeps for a while what was deleted, and is small."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class RemoteRequest(msgspec.Struct, frozen=True):
     """`path` has the query. With `goes_on` the body follows in parts below the request's key. `lease` is the asker's:
     what is written under it goes with the asker."""
 

@@ -29,7 +29,7 @@ from k8snetlab.peers.parts import (
     RESPONSES,
     Chores,
     Part,
-    Request,
+    RemoteRequest,
     Writer,
     drop,
     read,
@@ -82,7 +82,7 @@ class Remote:
         key = f"{REQUESTS}{node}/{id_}"
         async with self._leased() as lease, self._told(id_, patience) as events:
             whole = body if isinstance(body, bytes) and len(body) <= CHUNK else None
-            request = Request(method, path, lease, whole or b"", goes_on=whole is None)
+            request = RemoteRequest(method, path, lease, whole or b"", goes_on=whole is None)
             await self._store.create(key, msgspec.json.encode(request), lease)
             feeding = None if whole is not None else self._chores.start(self._feed(f"{key}/", lease, body))
             try:

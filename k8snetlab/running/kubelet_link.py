@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from k8snetlab.api.workload import HealthWork, PodState, PodWork, Request, Response
+from k8snetlab.api.workload import HealthWork, KubeletRequest, KubeletResponse, PodState, PodWork
 from k8snetlab.errors import DaemonError
 from k8snetlab.state.ledger import Ledger, let_begin
 from k8snetlab.state.paths import LabPaths
@@ -39,7 +39,7 @@ class KubeletLink:
         self._paths, self._ledger, self._changed, self._supervisor = paths, ledger, changed, supervisor
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._waiting: dict[int, asyncio.Future[Response]] = {}
+        self._waiting: dict[int, asyncio.Future[KubeletResponse]] = {}
         self._health: dict[str, HealthWork] = {}
         self._ids = itertools.count(1)
         self._connected = asyncio.Event()
@@ -108,7 +108,7 @@ class KubeletLink:
         """Runs or stops pods; returns their states. Waits for the line, raises DaemonError when it breaks."""
         await self._connected.wait()
         uids = tuple(uids)
-        request = Request(id=next(self._ids), op=op, pods=tuple(pods), uids=uids, keep=keep)  # type: ignore[arg-type]
+        request = KubeletRequest(id=next(self._ids), op=op, pods=tuple(pods), uids=uids, keep=keep)  # type: ignore[arg-type]
         answer = await self._send(request)
         if answer.error:
             log.warning("kubelet: %s: %s", op, answer.error)
@@ -140,7 +140,7 @@ class KubeletLink:
         return frozenset(self._health)
 
     async def _send_health(self, work: HealthWork) -> None:
-        answer = await self._send(Request(id=next(self._ids), op="health", health=work))
+        answer = await self._send(KubeletRequest(id=next(self._ids), op="health", health=work))
         self.problems.pop(work.netns, None)
         if answer.error:
             self.problems[work.netns] = answer.error
@@ -152,15 +152,15 @@ class KubeletLink:
         if self._health.get(work.netns) == work and self._connected.is_set():
             await self._send_health(work)
 
-    async def _send(self, request: Request) -> Response:
+    async def _send(self, request: KubeletRequest) -> KubeletResponse:
         assert self._writer is not None
-        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[KubeletResponse] = asyncio.get_running_loop().create_future()
         self._waiting[request.id] = answer
         self._writer.write(msgspec.json.encode(request) + b"\n")
         return await answer
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        decode = msgspec.json.Decoder(Response).decode
+        decode = msgspec.json.Decoder(KubeletResponse).decode
         first = asyncio.create_task(self._introduce())
         first.add_done_callback(self._introduced)
         try:
@@ -185,7 +185,7 @@ class KubeletLink:
 
     async def _introduce(self) -> None:
         """Asks what runs already: a daemon that comes back adopts it. A kubelet that comes back is told the rest."""
-        running = await self._send(Request(id=next(self._ids), op="list"))
+        running = await self._send(KubeletRequest(id=next(self._ids), op="list"))
         self.states = {state.uid: state for state in running.states}
         self._connected.set()
         for work in list(self._health.values()):

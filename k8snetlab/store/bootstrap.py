@@ -38,7 +38,7 @@ class Offer(msgspec.Struct, frozen=True):
     proof: str = ""
 
 
-class Request(msgspec.Struct, frozen=True):
+class SigningRequest(msgspec.Struct, frozen=True):
     """`POST /sign`: the whole token, a signing request (PEM), and the name of the node that the machine will be."""
 
     token: str
@@ -141,7 +141,7 @@ class Bootstrap:
                 return Offer(ca.decode(), token.proof(ca) if token else "")
             case "POST", "/sign":
                 try:
-                    asked = msgspec.json.decode(await _body(receive), type=Request)
+                    asked = msgspec.json.decode(await _body(receive), type=SigningRequest)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise _RefusedError(400, f"that is no request for a certificate: {error}") from error
                 return await self._grant(asked, str((scope.get("client") or ("?",))[0]))
@@ -149,7 +149,7 @@ class Bootstrap:
                 raise _RefusedError(405, f"{scope['method']} is not for {scope['path']}")
         raise _RefusedError(404, "there are /ca and /sign")
 
-    async def _grant(self, asked: Request, client: str) -> Grant:
+    async def _grant(self, asked: SigningRequest, client: str) -> Grant:
         if not self._tokens.allows(asked.token):
             await asyncio.sleep(PENALTY)
             raise _RefusedError(

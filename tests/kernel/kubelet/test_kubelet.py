@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from labs import eventually
 
 from k8snetlab.api.core import ContainerState, ContainerStateRunning, ContainerStatus
-from k8snetlab.api.workload import ContainerWork, Happening, PodState, PodWork, Request, Response
+from k8snetlab.api.workload import ContainerWork, Happening, KubeletRequest, KubeletResponse, PodState, PodWork
 from k8snetlab.dataplane.links import Device
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.kernel import cgroups, netns
@@ -42,10 +42,10 @@ class Kubelet:
 
     def ask(self, op: str, *pods: PodWork, uids: tuple[str, ...] = (), keep: bool = False) -> tuple[PodState, ...]:
         self._id += 1
-        self._file.write(msgspec.json.encode(Request(self._id, op, pods, uids, keep)) + b"\n")  # type: ignore[arg-type]
+        self._file.write(msgspec.json.encode(KubeletRequest(self._id, op, pods, uids, keep)) + b"\n")  # type: ignore[arg-type]
         self._file.flush()
         while True:
-            response = msgspec.json.decode(self._file.readline(), type=Response)
+            response = msgspec.json.decode(self._file.readline(), type=KubeletResponse)
             self.happened += [(state.uid, one) for state in response.states for one in state.happened]
             if response.id == self._id:
                 return response.states

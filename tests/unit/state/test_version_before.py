@@ -24,7 +24,7 @@ from k8snetlab.agent.additions import (
 )
 from k8snetlab.api.core import ContainerStatus
 from k8snetlab.api.lab import StoreSpec
-from k8snetlab.api.workload import Response
+from k8snetlab.api.workload import KubeletResponse
 from k8snetlab.state import machine
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.machine import Machine
@@ -88,7 +88,7 @@ async def test_every_object_of_its_store_is_taken_into_the_snapshot(tmp_path: Pa
 
 
 def test_what_its_kubelet_says_is_understood() -> None:
-    answer = msgspec.json.decode((LEFT / "kubelet.jsonl").read_bytes(), type=Response)
+    answer = msgspec.json.decode((LEFT / "kubelet.jsonl").read_bytes(), type=KubeletResponse)
     assert len(answer.states) == 2 and all(state.ready for state in answer.states)
 
 

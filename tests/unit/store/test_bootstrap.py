@@ -17,7 +17,7 @@ from store_lab import free_port
 
 from k8snetlab.errors import InputError, NotFoundError, StoreError
 from k8snetlab.store import bootstrap, pki, tokens
-from k8snetlab.store.bootstrap import Bootstrap, Grant, Offer, Refusal, Request
+from k8snetlab.store.bootstrap import Bootstrap, Grant, Offer, Refusal, SigningRequest
 from k8snetlab.store.pki import Authority
 from k8snetlab.store.tokens import Tokens
 
@@ -128,7 +128,7 @@ def test_requests_of_other_shapes_are_not_signed(server: Server) -> None:
 @pytest.mark.usefixtures("no_penalty")
 def test_random_bytes_are_answered_or_hung_up_on(server: Server) -> None:
     choose = random.Random(2)
-    good = msgspec.json.encode(Request("abcdef.0123456789abcdef", "", "node2"))
+    good = msgspec.json.encode(SigningRequest("abcdef.0123456789abcdef", "", "node2"))
     for _ in range(200):
         body = bytearray(good)
         for _ in range(choose.randrange(1, 6)):
