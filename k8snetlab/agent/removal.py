@@ -29,13 +29,13 @@ from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import read
 
-PATIENCE = 2.0
+NAMESPACE_TIMEOUT = 2.0
 """Seconds that a deleted namespace may take to be gone: it lives as long as a process holds one of its sockets."""
 
 
 def remove_cables(names: Sequence[str]) -> None:
     """Waits until these veths are gone: those to deleted namespaces go with them, if a moment later."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + NAMESPACE_TIMEOUT
     with Netlink("") as netlink:
         while left := [name for name in names if netlink.index(name)]:
             if time.monotonic() > deadline:

@@ -24,7 +24,7 @@ from k8snetlab.wording import counted
 if TYPE_CHECKING:
     from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion
 
-PATIENCE = 1.0
+PROGRESS_DELAY = 1.0
 """Seconds after which progress is shown."""
 
 COMMAND = 9
@@ -113,7 +113,7 @@ def _progress(phase: str, done: int, total: int, began: float) -> None:
     """A line that the next one takes the place of; nothing for who is not there to see it, or is soon answered."""
     import sys
 
-    if sys.stderr.isatty() and time.monotonic() - began > PATIENCE:
+    if sys.stderr.isatty() and time.monotonic() - began > PROGRESS_DELAY:
         typer.echo(f"\r\x1b[K{phase} {done}/{total}\r" if total else f"\r\x1b[K{phase}\r", err=True, nl=False)
 
 

@@ -23,7 +23,7 @@ from k8snetlab.store.informer import Informer
 from k8snetlab.store.open import open_store
 
 State = Literal["runs", "halted", "dead"]
-PATIENCE = 3.0
+STORE_TIMEOUT = 3.0
 """Seconds that a store is waited for where no daemon says how it is."""
 
 
@@ -87,7 +87,7 @@ async def _stored(paths: LabPaths) -> tuple[Snapshot | None, str, Mapping[str, s
                 if not file.name.endswith("-shm"):
                     shutil.copy(file, Path(scratch, file.name))
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(STORE_TIMEOUT):
                 store = open_store(spec, copy)
                 try:
                     informer = Informer(store)
@@ -97,7 +97,7 @@ async def _stored(paths: LabPaths) -> tuple[Snapshot | None, str, Mapping[str, s
                 finally:
                     await store.close()
         except TimeoutError:
-            return None, f"it does not answer within {PATIENCE:g} s", {}
+            return None, f"it does not answer within {STORE_TIMEOUT:g} s", {}
         except K8sNetLabError as error:
             return None, error.message, {}
 

@@ -20,8 +20,8 @@ from k8snetlab.trace.way import end
 
 MOST = 800
 """Pairs that are tried; of a larger lab every target from some places in turn."""
-PATIENCE = 0.7
-"""Seconds that a door which should be closed is knocked at."""
+CLOSED_TIMEOUT = 0.7
+"""Seconds that a probe waits where nothing should answer."""
 AT_ONCE = 160
 """Pairs between two words of progress."""
 
@@ -38,7 +38,7 @@ def broken(snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell) -> 
     open_, shut = list[Pair](), list[Pair]()
     for pair in pairs:
         (open_ if intents.of(*pair).expected == "answered" else shut).append(pair)
-    for group, timeout in ((open_, probe.TIMEOUT), (shut, PATIENCE)):
+    for group, timeout in ((open_, probe.TIMEOUT), (shut, CLOSED_TIMEOUT)):
         for start in range(0, len(group), AT_ONCE):
             tell("probes", start + (len(open_) if group is shut else 0), len(pairs))
             part = group[start : start + AT_ONCE]

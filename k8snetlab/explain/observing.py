@@ -21,7 +21,7 @@ from k8snetlab.messages.trace import TraceQuestion
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths
 
-PATIENCE = 0.5
+PACKET_TIMEOUT = 0.5
 """Seconds that a packet may take, each of TRIES times: a pod's first ones may wait for addresses to be found."""
 TRIES = 3
 ENOUGH = 2
@@ -78,7 +78,7 @@ def _blamed_on_unmanaged(found: list[Finding]) -> list[Finding]:
 def _answered(path: UsualPath) -> bool:
     flow = path.flow
     for number in range(TRIES):
-        seconds = patience(PATIENCE) if number else PATIENCE
+        seconds = patience(PACKET_TIMEOUT) if number else PACKET_TIMEOUT
         try:
             if shoot(path.origin, flow.dst, flow.dport, flow.protocol, seconds).fate == "answered":
                 return True

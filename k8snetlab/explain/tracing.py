@@ -32,7 +32,7 @@ from k8snetlab.trace.path import predict
 from k8snetlab.trace.way import Flow, Way, parted
 from k8snetlab.wording import nearest
 
-PATIENCE = 0.5
+PACKET_TIMEOUT = 0.5
 """Seconds that an observed packet may take."""
 PROTOCOLS = ("tcp", "udp", "icmp", "sctp")
 
@@ -151,7 +151,7 @@ def _observed(
     unwatched: dict[str, str] = {}
     with remote.watch(distant, ports) if remote and distant else contextlib.nullcontext() as remote_watch:
         with Watch(kernel.present(passed), ports) as watch:
-            shot = shoot(place.netns, target.address, target.port, protocol, PATIENCE)
+            shot = shoot(place.netns, target.address, target.port, protocol, PACKET_TIMEOUT)
             here = kernel.seen(watch)
         there = remote_watch.seen() if remote_watch else {}
         unwatched = remote_watch.failed if remote_watch else {}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 
 SO_TIMESTAMPNS = 35
-_PATIENCE, _PAUSE = 0.1, 0.0002
+_STAMP_TIMEOUT, _PAUSE = 0.1, 0.0002
 
 
 def ask(listening: socket.socket) -> None:
@@ -37,8 +37,8 @@ def begun() -> None:
         ask(own)
         own.bind(("127.0.0.1", 0))
         own.connect(own.getsockname())
-        own.settimeout(_PATIENCE)
-        deadline = time.monotonic() + _PATIENCE
+        own.settimeout(_STAMP_TIMEOUT)
+        deadline = time.monotonic() + _STAMP_TIMEOUT
         while time.monotonic() < deadline:
             own.send(b"")
             time.sleep(_PAUSE)

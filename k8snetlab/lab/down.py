@@ -26,7 +26,7 @@ from k8snetlab.state.rights import need_capabilities
 from k8snetlab.state.store_spec import read_spec
 from k8snetlab.state.turn import turn
 
-PATIENCE = 30.0
+LEAVE_TIMEOUT = 30.0
 """Seconds that the other machines of a lab get to leave it."""
 GRACE = 2.0
 """Seconds that processes get between SIGTERM and SIGKILL."""
@@ -89,7 +89,7 @@ def _end_others(lab: str) -> Iterator[dict[str, Any]]:
     """Lets the other machines of the lab leave first, for as long as they seem to be about it."""
     left = ["the other machines"]
     try:
-        for event in Client(lab).end(PATIENCE):
+        for event in Client(lab).end(LEAVE_TIMEOUT):
             left = event["nodes"]
             yield event
     except K8sNetLabError as error:

@@ -21,7 +21,7 @@ from k8snetlab.state.rights import need_capabilities
 from k8snetlab.store.open import open_store
 from k8snetlab.store.served import Directory
 
-PATIENCE = 10.0
+STORE_TIMEOUT = 10.0
 """Seconds that a store gets to answer."""
 
 
@@ -106,7 +106,7 @@ async def _find_lab(spec: StoreSpec) -> Lab:
     where = ", ".join(spec.endpoints)
     store = open_store(spec, Path())
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(STORE_TIMEOUT):
             listing = await store.list(BY_TYPE[Lab].prefix)
     except TimeoutError:
         raise NotFoundError(f"the store at {where} does not answer", "is etcd running there?") from None

@@ -14,7 +14,7 @@ from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.messages.verb import BASE
 from k8snetlab.peers.requests import Remote
 
-PATIENCE = 3.0
+ANSWER_TIMEOUT = 3.0
 """Seconds in which another machine must begin to answer."""
 
 
@@ -110,7 +110,7 @@ class Pace:
             wanted = self.needed
             try:
                 path = f"{BASE}/agents?revision={wanted}"
-                answer: Any = await self._remote.ask(node, "GET", path, patience=PATIENCE)
+                answer: Any = await self._remote.ask(node, "GET", path, patience=ANSWER_TIMEOUT)
                 self._said[node] = said = msgspec.convert(answer, Said)
             except (K8sNetLabError, msgspec.ValidationError) as error:
                 strange = DaemonError(f"{node}: its daemon answers strangely: {error}", "is it of the same version?")

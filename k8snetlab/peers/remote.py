@@ -21,7 +21,7 @@ from k8snetlab.messages.watch import WatchEvent, WatchSeen
 from k8snetlab.peers.requests import Remote
 
 T = TypeVar("T")
-PATIENCE = 10.0
+WATCH_TIMEOUT = 10.0
 """Seconds that another machine gets to say all that it saw."""
 
 
@@ -115,9 +115,9 @@ class RemoteWatch:
 
     async def _ended(self) -> dict[str, WatchSeen]:
         self._over.set()
-        await asyncio.wait([*self._tasks.values()], timeout=PATIENCE) if self._tasks else None
+        await asyncio.wait([*self._tasks.values()], timeout=WATCH_TIMEOUT) if self._tasks else None
         for node in [node for node, task in self._tasks.items() if not task.done()]:
-            self.failed[node] = f"{node}: its daemon has not said what it saw within {PATIENCE:g} s"
+            self.failed[node] = f"{node}: its daemon has not said what it saw within {WATCH_TIMEOUT:g} s"
         return {n: task.result() for n, task in self._tasks.items() if task.done() and n not in self.failed}
 
     async def _follow(self, node: str, stream: AsyncIterator[Any]) -> WatchSeen:

@@ -40,7 +40,7 @@ from k8snetlab.supervision import Supervisor
 
 Json = dict[str, Any]
 
-PATIENCE = 5.0
+BEGIN_TIMEOUT = 5.0
 """Seconds in which another daemon must begin with a request."""
 
 
@@ -71,7 +71,12 @@ class Remote:
             await self._chores.close()
 
     async def forward(
-        self, node: str, method: str, path: str, body: bytes | AsyncIterator[bytes] = b"", patience: float = PATIENCE
+        self,
+        node: str,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterator[bytes] = b"",
+        patience: float = BEGIN_TIMEOUT,
     ) -> AsyncGenerator[bytes, None]:
         """The body of what the daemon of `node` answers, as it comes; closing the generator ends the request there.
 
@@ -93,7 +98,7 @@ class Remote:
                 if feeding:
                     feeding.cancel()
 
-    async def ask(self, node: str, method: str, path: str, body: Any = None, patience: float = PATIENCE) -> Any:
+    async def ask(self, node: str, method: str, path: str, body: Any = None, patience: float = BEGIN_TIMEOUT) -> Any:
         """`forward` for what is JSON."""
         sent = b"" if body is None else msgspec.json.encode(body)
         async with aclosing(self.forward(node, method, path, sent, patience)) as pieces:
@@ -107,9 +112,9 @@ class Remote:
         async def one(node: str) -> Any:
             try:
                 async with asyncio.timeout(within):
-                    return await self.ask(node, method, path, body, within or PATIENCE)
+                    return await self.ask(node, method, path, body, within or BEGIN_TIMEOUT)
             except TimeoutError:
-                return _silent(node, within or PATIENCE)
+                return _silent(node, within or BEGIN_TIMEOUT)
             except K8sNetLabError as error:
                 return error
 

@@ -23,7 +23,7 @@ from k8snetlab.running.own import Own
 
 Event = dict[str, Any]
 TIMEOUT = 120.0
-PATIENCE = 3
+FAILURE_THRESHOLD = 3
 """Syncs in a row that an agent fails before it is not waited for any more."""
 SETTLING = 0.2
 """Seconds that one look waits for the controllers."""
@@ -119,7 +119,7 @@ class _Waiting:
         if self._pace:
             self._pace.look()
         silent = self._pace.silent if self._pace else {}
-        failing = [t for t in tasks if t.state.failures >= PATIENCE and t.state.failed >= self._since]
+        failing = [t for t in tasks if t.state.failures >= FAILURE_THRESHOLD and t.state.failed >= self._since]
         refusing = [agent.name for agent in self._failing_remotely()]
         broken = {*refusing, *(task.name for task in failing)}
         look = _Look(snapshot, None, [], [], [], [], [], failing, {})
@@ -206,7 +206,7 @@ class _Waiting:
         failures = [
             (task.name, task.state.error, task.state.hint, task.state.operation, task in look.failing)
             for task in self._agents.tasks
-            if task in look.failing or task.state.failures >= PATIENCE
+            if task in look.failing or task.state.failures >= FAILURE_THRESHOLD
         ]
         failures += [(a.name, a.error, a.hint, a.operation, True) for a in self._failing_remotely()]
         refused: K8sNetLabError | None = None
@@ -220,7 +220,7 @@ class _Waiting:
         return events, refused
 
     def _failing_remotely(self) -> list[Agent]:
-        return [agent for agent in self._pace.failing if agent.failures >= PATIENCE] if self._pace else []
+        return [agent for agent in self._pace.failing if agent.failures >= FAILURE_THRESHOLD] if self._pace else []
 
     async def _settled(self) -> bool:
         """Whether the controllers have nothing left to write, or come to that in a moment."""

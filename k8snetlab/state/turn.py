@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from k8snetlab.errors import DaemonError
 from k8snetlab.state.paths import LabPaths
 
-PATIENCE = 120.0
+TURN_TIMEOUT = 120.0
 """Seconds that a turn is waited for; starting a daemon takes 60 at most."""
 LOOK = 0.02
 
@@ -22,11 +22,11 @@ def turn(paths: LabPaths, create: bool) -> Iterator[bool]:
 
     The kernel ends the hold with the process. Raises DaemonError when another one keeps it for too long.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TURN_TIMEOUT
     while (held := _held(paths, create)) is None:
         if time.monotonic() > deadline:
             raise DaemonError(
-                f"lab {paths.directory.name}: another `up` or `down` has been at work on it for {PATIENCE:.0f} s",
+                f"lab {paths.directory.name}: another `up` or `down` has been at work on it for {TURN_TIMEOUT:.0f} s",
                 f"`fuser {paths.directory}` shows who",
             )
         time.sleep(LOOK)

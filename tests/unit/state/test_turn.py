@@ -43,7 +43,7 @@ def test_the_second_waits_and_finds_a_directory_of_its_own(paths: LabPaths) -> N
 
 
 def test_a_turn_that_never_comes_is_not_waited_for(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "PATIENCE", 0.0)
+    monkeypatch.setattr(turns, "TURN_TIMEOUT", 0.0)
     with (
         turn(paths, create=True),
         pytest.raises(DaemonError, match="another `up` or `down` has been at work"),
