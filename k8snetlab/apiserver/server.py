@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from k8snetlab.apiserver.access import Caller, group_id
+from k8snetlab.messages.verb import SERVER
 from k8snetlab.state.paths import LabPaths, root
 
 
@@ -42,6 +43,8 @@ def server(app: Any) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         proxy_headers=False,
+        server_header=False,
+        headers=[("server", SERVER)],
         timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)

@@ -18,7 +18,7 @@ import msgspec
 
 from k8snetlab import errors
 from k8snetlab.client.status import error_of
-from k8snetlab.messages.verb import ANSWER, BASE, LONG, Call, Verb
+from k8snetlab.messages.verb import ANSWER, BASE, LONG, SERVER, Call, Verb
 from k8snetlab.state import labs
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import nearest
@@ -39,11 +39,18 @@ class Client:
     def __init__(self, lab: str) -> None:
         self.lab = lab
         self._socket = str(LabPaths(lab).socket)
+        self.server = SERVER
+        """The daemon's version, as its last answer had it."""
 
     @staticmethod
     def find(lab: str | None = None) -> Client:
         """The lab of that name, or the only one there is."""
         return Client(labs.choose(lab))
+
+    @property
+    def of_another_version(self) -> bool:
+        """Whether the daemon is of another version than this program: it has been running since before an update."""
+        return self.server != SERVER
 
     # --- objects ---
 
@@ -255,7 +262,7 @@ class Client:
         except msgspec.MsgspecError as error:
             raise errors.DaemonError(
                 f"lab {self.lab}: its daemon answers strangely: {error}",
-                "is it of the same version?",
+                self._replacing if self.of_another_version else "this is a bug; the daemon's log may tell more",
             ) from error
 
     def _json(self, method: str, path: str, body: Json | None = None, silence: float = ANSWER) -> Json:
@@ -307,19 +314,26 @@ class Client:
             raise self._lost(error) from error
         return connection, self._accepted(connection, response)
 
-    @staticmethod
     def _accepted(
-        connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
     ) -> http.client.HTTPResponse:
         """The response; raises the error that it means."""
+        self.server = response.getheader("Server", "")
         if response.status < 400:
             return response
         data = response.read()
         connection.close()
         try:
-            raise error_of(json.loads(data))
+            error = error_of(json.loads(data))
         except ValueError:
-            raise errors.DaemonError(data.decode(errors="replace") or response.reason) from None
+            error = errors.DaemonError(data.decode(errors="replace") or response.reason)
+        if self.of_another_version:
+            error.hint = "; ".join(filter(None, (error.hint, self._replacing)))
+        raise error
+
+    @property
+    def _replacing(self) -> str:
+        return "its daemon is another version's: `k8snetlab up` with the lab's files replaces it, and traffic goes on"
 
     def _lost(self, error: Exception) -> errors.DaemonError:
         if isinstance(error, PermissionError):

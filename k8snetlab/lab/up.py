@@ -9,7 +9,7 @@ import time
 
 from k8snetlab.api.lab import StoreSpec
 from k8snetlab.client.client import Client
-from k8snetlab.errors import DaemonError
+from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.lab.down import remove
 from k8snetlab.messages.places import NAMES
 from k8snetlab.messages.verb import ANSWER, Nothing
@@ -23,6 +23,8 @@ from k8snetlab.state.turn import turn
 
 DYING = 2.0
 """Seconds after which a daemon that says nothing is taken for a busy one, not for one that was killed."""
+GRACE = 5.0
+"""Seconds that a daemon of another version gets to end by itself."""
 START = 60.0
 """Seconds a daemon may take to open its socket; a machine that has just booted, on an emulated processor, takes 20."""
 
@@ -71,7 +73,7 @@ def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machin
     let_begin(process, Ledger(paths.ledger), "daemon")
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
-        if paths.socket.exists() and _answers(lab):
+        if paths.socket.exists() and _answers(Client(lab)):
             return Client(lab)
         if process.poll() is not None and not _daemon_alive(paths):
             break
@@ -85,13 +87,27 @@ def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machin
 
 
 def _serves(lab: str, paths: LabPaths) -> bool:
-    """Whether a daemon runs. One that has just been killed may hold its lock and its socket for a moment yet."""
+    """Whether a daemon of this version runs; one of another version is ended.
+
+    One that has just been killed may hold its lock and its socket for a moment yet.
+    """
     deadline = time.monotonic() + DYING
     while _daemon_alive(paths) and paths.socket.exists():
-        if _answers(lab, DYING) or time.monotonic() > deadline:
+        client = Client(lab)
+        answers = _answers(client, DYING)
+        if client.of_another_version:
+            _end(paths)
+            return False
+        if answers or time.monotonic() > deadline:
             return True
         time.sleep(0.005)
     return False
+
+
+def _end(paths: LabPaths) -> None:
+    """Ends the lab's daemon; the kubelet, the pods and all that is in the kernel stay for the one that comes next."""
+    if process := Ledger(paths.ledger).alive("daemon"):
+        process.stop(GRACE)
 
 
 def _daemon_alive(paths: LabPaths) -> bool:
@@ -106,9 +122,9 @@ def _daemon_alive(paths: LabPaths) -> bool:
     return False
 
 
-def _answers(lab: str, silence: float = ANSWER) -> bool:
+def _answers(client: Client, silence: float = ANSWER) -> bool:
     try:
-        Client(lab).call(NAMES, Nothing(), silence)
-    except DaemonError:
+        client.call(NAMES, Nothing(), silence)
+    except K8sNetLabError:
         return False
     return True

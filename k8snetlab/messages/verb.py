@@ -14,12 +14,16 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from k8snetlab import __version__
+
 Q = TypeVar("Q", bound=msgspec.Struct)
 A = TypeVar("A")
 
 GROUP_VERSION = "k8snetlab/v1alpha1"
 BASE = f"/apis/{GROUP_VERSION}"
 """All verbs' paths are below it."""
+SERVER = f"k8snetlab/{__version__}"
+"""The Server header of a daemon's answers: whoever reads another one talks to a daemon of another version."""
 ANSWER, LONG = 60.0, 600.0
 """Seconds for which the daemon may say nothing: when it is asked what it knows, and when it has to try the network."""
 _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
