@@ -16,7 +16,7 @@ from k8snetlab.api.words import shorten
 from k8snetlab.wording import whole
 
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+IPNetwork = IPv4Network | IPv6Network
 
 FIRST_NODE = 21
 """The reference cluster's first node is 192.168.0.21."""
@@ -27,14 +27,14 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def networks(text: str) -> list[Network]:
+def parse_networks(text: str) -> list[IPNetwork]:
     """Raises ValueError for what is no network, has host bits, or is not written the canonical way."""
-    return [network(part) for part in split(text)]
+    return [parse_network(part) for part in split(text)]
 
 
 @functools.lru_cache(maxsize=4096)
-def network(text: str) -> Network:
-    """As `networks`, of one."""
+def parse_network(text: str) -> IPNetwork:
+    """As `parse_networks`, of one."""
     if "/" not in text:
         raise ValueError(f"{shorten(text)!r} has no prefix length; write it like 10.244.0.0/16")
     address, _, length = text.partition("/")
@@ -75,7 +75,7 @@ def api_address(text: str) -> Address:
     return parsed
 
 
-def api_network(text: str, strict: bool = True) -> Network:
+def api_network(text: str, strict: bool = True) -> IPNetwork:
     """A network as the API server takes it; not `strict`, as kube-proxy reads its configuration, which masks host bits.
 
     Raises ValueError in their words.
@@ -125,7 +125,7 @@ def canonical(text: str) -> Address:
         raise ValueError(f"{shorten(text)!r} is no IP address") from None
 
 
-def node_addresses(cidr: Network, taken: Iterable[Address]) -> Iterator[Address]:
+def node_addresses(cidr: IPNetwork, taken: Iterable[Address]) -> Iterator[Address]:
     """Addresses for nodes in order: .21, .22 … where the network has room for them, then whatever else is free.
 
     IPv6 addresses show the same digits: fd00::21, fd00::22 …
@@ -146,7 +146,7 @@ def node_addresses(cidr: Network, taken: Iterable[Address]) -> Iterator[Address]
             yield candidate
 
 
-def subnet_length(cidr: Network) -> int:
+def subnet_length(cidr: IPNetwork) -> int:
     if cidr.version == 4:
         return 24 if cidr.prefixlen <= 22 else cidr.prefixlen + 2
     return 64 if cidr.prefixlen <= 62 else cidr.prefixlen + 2
@@ -156,7 +156,7 @@ class SubnetRange(msgspec.Struct, frozen=True):
     """Which subnets of `network` nodes may get: those of `length`, from the one that begins at `first` to the one that
     begins at `last`; flannel's SubnetLen, SubnetMin and SubnetMax."""
 
-    network: Network
+    network: IPNetwork
     length: int
     first: Address
     last: Address
@@ -171,13 +171,13 @@ class SubnetRange(msgspec.Struct, frozen=True):
         """For how many nodes there are subnets."""
         return max(0, (int(self.last) - int(self.first)) // self.size + 1)
 
-    def has(self, subnet: Network) -> bool:
+    def has(self, subnet: IPNetwork) -> bool:
         """Whether `subnet` is one of them."""
         same = subnet.version == self.network.version and subnet.prefixlen == self.length
         return same and int(self.first) <= int(subnet.network_address) <= int(self.last)
 
 
-def subnet_range(cidr: Network, length: int | None = None, first: str = "", last: str = "") -> SubnetRange:
+def subnet_range(cidr: IPNetwork, length: int | None = None, first: str = "", last: str = "") -> SubnetRange:
     """The subnets of `cidr`, by flannel's defaults where nothing is said. Raises ValueError, saying what is wrong."""
     longest = cidr.max_prefixlen - 2
     if length is None:
@@ -202,7 +202,7 @@ def subnet_range(cidr: Network, length: int | None = None, first: str = "", last
     return SubnetRange(cidr, length, lowest, highest)
 
 
-def free_subnet(subnets: SubnetRange, taken: Iterable[Network]) -> Network | None:
+def free_subnet(subnets: SubnetRange, taken: Iterable[IPNetwork]) -> IPNetwork | None:
     """The first of `subnets` that overlaps none of `taken`."""
     candidate, size = int(subnets.first), subnets.size
     used = [(int(t.network_address), int(t.broadcast_address)) for t in taken if t.version == subnets.network.version]

@@ -17,7 +17,7 @@ from typing import TypeVar, cast
 
 from msgspec.structs import replace
 
-from k8snetlab.api.addressing import Address, address, networks, node_addresses, same, split
+from k8snetlab.api.addressing import Address, address, node_addresses, parse_networks, same, split
 from k8snetlab.api.apps import Deployment, ReplicaSet, RollingUpdate
 from k8snetlab.api.core import (
     Container,
@@ -294,7 +294,7 @@ def expand(spec: LabSpec) -> LabSpec:
     nodes = counted if isinstance(spec.nodes, int) else spec.nodes
     underlay = spec.underlay
     try:
-        cidrs = [cidr for cidr in networks(underlay.cidr) if cidr.num_addresses > 2]
+        cidrs = [cidr for cidr in parse_networks(underlay.cidr) if cidr.num_addresses > 2]
     except ValueError:
         return replace(spec, nodes=nodes)
     if not underlay.router:

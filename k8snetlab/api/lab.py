@@ -62,7 +62,7 @@ class Network(Value):
     ipv6SubnetMax: str = ""
     leaseTTL: Annotated[int, Meta(ge=2, le=31_536_000)] = always(86_400)
 
-    def subnets(self, cidr: addressing.Network) -> addressing.SubnetRange:
+    def subnets(self, cidr: addressing.IPNetwork) -> addressing.SubnetRange:
         """What nodes get of the pod network `cidr`. Raises ValueError, saying what is wrong."""
         if cidr.version == 4:
             return addressing.subnet_range(cidr, self.subnetLen, self.subnetMin, self.subnetMax)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from k8snetlab.api.addressing import Network, network, networks
+from k8snetlab.api.addressing import IPNetwork, parse_network, parse_networks
 from k8snetlab.api.core import Node
 from k8snetlab.api.flannel import vtep_mac_of
 from k8snetlab.api.lab import Lab
@@ -34,11 +34,11 @@ class SubnetLease(msgspec.Struct, frozen=True):
     """
 
     key: str
-    subnets: tuple[Network, ...]
+    subnets: tuple[IPNetwork, ...]
     addresses: tuple[str, ...]
 
 
-def subnet_key(subnets: Iterable[Network]) -> str:
+def subnet_key(subnets: Iterable[IPNetwork]) -> str:
     """`…/10.5.34.0-24`, `…/10.5.34.0-24&fd00:5:22::-64`; of a lab with IPv6 alone, which flannel's etcd subnet manager
     does not know, `…/fd00:5:22::-64`."""
     ordered = sorted(subnets, key=lambda subnet: subnet.version)
@@ -48,7 +48,7 @@ def subnet_key(subnets: Iterable[Network]) -> str:
 def subnet_lease(key: str, value: bytes) -> SubnetLease | None:
     """What a key below SUBNETS says; None for what is no lease (flannel too passes over it)."""
     try:
-        subnets = tuple(network(part.replace("-", "/")) for part in key.removeprefix(SUBNETS).split("&"))
+        subnets = tuple(parse_network(part.replace("-", "/")) for part in key.removeprefix(SUBNETS).split("&"))
         attributes = msgspec.json.decode(value, type=_Attributes)
     except (ValueError, msgspec.DecodeError, RecursionError):
         return None
@@ -63,7 +63,7 @@ def subnet_value(lab: Lab, node: Node) -> bytes:
         data = {
             field: {"VNI": overlay.vni, "VtepMAC": vtep_mac_of(node, family)}
             for version, field, family in ((4, "BackendData", "ipv4"), (6, "BackendV6Data", "ipv6"))
-            if any(subnet.version == version for cidr in node.podCIDRs for subnet in networks(cidr))
+            if any(subnet.version == version for cidr in node.podCIDRs for subnet in parse_networks(cidr))
         }
     ipv4 = next((a for a in node.addresses if ":" not in a), None)
     ipv6 = next((a for a in node.addresses if ":" in a), None)
@@ -80,7 +80,7 @@ def network_config(lab: Lab) -> bytes:
         if spec.directRouting:
             backend["DirectRouting"] = True
     config: dict[str, object] = {}
-    cluster = networks(lab.spec.podCIDR)
+    cluster = parse_networks(lab.spec.podCIDR)
     if not any(whole.version == 4 for whole in cluster):
         config["EnableIPv4"] = False
     for whole in cluster:

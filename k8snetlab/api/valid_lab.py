@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_interface
 
 from k8snetlab.api import addressing
-from k8snetlab.api.addressing import Address, Network, split
+from k8snetlab.api.addressing import Address, IPNetwork, split
 from k8snetlab.api.core import Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
 from k8snetlab.api.lab import Lab, LabNode
@@ -88,10 +88,10 @@ def node(report: Report, node: Node, world: Snapshot) -> None:
         report.error(node, ("status", "addresses"), _unreachable(world.lab, node, address))
 
 
-def _networks(report: Report, obj: Object, path: Path, text: str, required: bool = True) -> list[Network]:
+def _networks(report: Report, obj: Object, path: Path, text: str, required: bool = True) -> list[IPNetwork]:
     """The networks of a field, at most one per family; none where anything is wrong with it."""
     try:
-        networks = addressing.networks(text)
+        networks = addressing.parse_networks(text)
     except ValueError as error:
         report.error(obj, path, str(error))
         return []
@@ -104,21 +104,21 @@ def _networks(report: Report, obj: Object, path: Path, text: str, required: bool
     return networks
 
 
-def _of_family(networks: Sequence[Network], like: Network | Address) -> Network | None:
+def _of_family(networks: Sequence[IPNetwork], like: IPNetwork | Address) -> IPNetwork | None:
     return next((n for n in networks if n.version == like.version), None)
 
 
 # --- nodes ----------------------------------------------------------------------------------------------------------
 
 
-def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network]) -> None:
+def _nodes(report: Report, lab: Lab, underlay: list[IPNetwork], pods: list[IPNetwork]) -> None:
     nodes = expanded_nodes(lab.spec)
     if not nodes and not lab.spec.machines:
         report.error(lab, ("spec", "nodes"), "a lab needs at least one node")
     routers = _addresses(report, lab, ("spec", "underlay", "router"), lab.spec.underlay.router, underlay)
     holders: dict[Address, str] = dict.fromkeys(routers, "the router")
     names: set[str] = set()
-    subnets: list[tuple[Network, str]] = []
+    subnets: list[tuple[IPNetwork, str]] = []
     for number, entry in enumerate(nodes):
         path: Path = ("spec", "nodes", number)
         if problem := node_name(entry.name):
@@ -142,7 +142,7 @@ def _nodes(report: Report, lab: Lab, underlay: list[Network], pods: list[Network
     _ranges(report, lab, pods)
 
 
-def _addresses(report: Report, lab: Lab, path: Path, text: str, underlay: list[Network]) -> list[Address]:
+def _addresses(report: Report, lab: Lab, path: Path, text: str, underlay: list[IPNetwork]) -> list[Address]:
     """The addresses of a field, one for each family of the underlay."""
     try:
         addresses = [addressing.address(part) for part in split(text)]
@@ -164,7 +164,13 @@ def _addresses(report: Report, lab: Lab, path: Path, text: str, underlay: list[N
 
 
 def _subnet(
-    report: Report, lab: Lab, number: int, entry: LabNode, *, pods: list[Network], subnets: list[tuple[Network, str]]
+    report: Report,
+    lab: Lab,
+    number: int,
+    entry: LabNode,
+    *,
+    pods: list[IPNetwork],
+    subnets: list[tuple[IPNetwork, str]],
 ) -> None:
     """`subnets`: those of the nodes before, each with its node's name; this one's come to them."""
     path: Path = ("spec", "nodes", number, "podCIDR")
@@ -180,7 +186,7 @@ def _subnet(
         subnets.append((subnet, entry.name))
 
 
-def _room(report: Report, lab: Lab, cidr: Network, nodes: tuple[LabNode, ...]) -> None:
+def _room(report: Report, lab: Lab, cidr: IPNetwork, nodes: tuple[LabNode, ...]) -> None:
     """Whether the pod network can be divided as the lab asks, among all nodes without a subnet of their own."""
     network, prefix = lab.spec.network, "subnet" if cidr.version == 4 else "ipv6Subnet"
     length: int | None = getattr(network, f"{prefix}Len")
@@ -199,7 +205,7 @@ def _room(report: Report, lab: Lab, cidr: Network, nodes: tuple[LabNode, ...]) -
         report.error(lab, ("spec", "podCIDR"), message)
 
 
-def _ranges(report: Report, lab: Lab, pods: list[Network]) -> None:
+def _ranges(report: Report, lab: Lab, pods: list[IPNetwork]) -> None:
     """Settings for a family that the pod network does not have."""
     for prefix, version in (("subnet", 4), ("ipv6Subnet", 6)):
         for field in ("Len", "Min", "Max"):
@@ -211,7 +217,9 @@ def _ranges(report: Report, lab: Lab, pods: list[Network]) -> None:
 # --- underlay, overlay, store ---------------------------------------------------------------------------------------
 
 
-def _outside(report: Report, lab: Lab, underlay: list[Network], pods: list[Network], services: list[Network]) -> None:
+def _outside(
+    report: Report, lab: Lab, underlay: list[IPNetwork], pods: list[IPNetwork], services: list[IPNetwork]
+) -> None:
     path: Path = ("spec", "underlay", "outside")
     for text in split(lab.spec.underlay.outside):
         try:
@@ -229,7 +237,7 @@ def _outside(report: Report, lab: Lab, underlay: list[Network], pods: list[Netwo
                 report.error(lab, path, f"{interface.network} overlaps {network}; the outside is another network")
 
 
-def _mtu(report: Report, lab: Lab, underlay: list[Network]) -> None:
+def _mtu(report: Report, lab: Lab, underlay: list[IPNetwork]) -> None:
     spec = lab.spec
     if spec.network.mtu is None or not underlay:
         return
@@ -257,7 +265,7 @@ def _backend(report: Report, lab: Lab) -> None:
 def _off_link(lab: Lab, node: Node) -> list[str]:
     """The node's addresses that host-gw cannot use as next hops, because they are not on the nodes' own link."""
     try:
-        link = addressing.networks(lab.spec.underlay.cidr)
+        link = addressing.parse_networks(lab.spec.underlay.cidr)
         addresses = [(text, addressing.address(text)) for text in node.addresses]
     except ValueError:
         return []  # reported as what it is

@@ -50,7 +50,7 @@ def _cluster_cidr(report: Report, config: KubeProxyConfiguration) -> None:
         report.error(config, path, f'Invalid value: "{value}": {message}')
 
 
-def _network(report: Report, config: KubeProxyConfiguration, path: Path, text: str) -> addressing.Network | None:
+def _network(report: Report, config: KubeProxyConfiguration, path: Path, text: str) -> addressing.IPNetwork | None:
     try:
         return addressing.api_network(text.strip(), strict=False)
     except ValueError as error:

@@ -310,7 +310,7 @@ def _in_range(report: Report, service: Service, path: Path, address: Address, wo
     if lab is None:
         return
     try:
-        networks = addressing.networks(lab.spec.serviceCIDR)
+        networks = addressing.parse_networks(lab.spec.serviceCIDR)
     except ValueError:
         return
     network = next((n for n in networks if address in n), None)

@@ -194,7 +194,7 @@ def _fixed(spec: PodSpec, other_node: str) -> PodSpec:
 def _allocated(service: Service, snapshot: Snapshot) -> tuple[Service, list[str]]:
     if service.spec.type == "ExternalName":
         return service, []
-    networks = {_family(n): n for n in addressing.networks(snapshot.lab.spec.serviceCIDR)}
+    networks = {_family(n): n for n in addressing.parse_networks(snapshot.lab.spec.serviceCIDR)}
     families, problems = _families(service.spec, list(networks))
     if problems:
         return service, problems
@@ -270,5 +270,5 @@ def _checks_health(spec: ServiceSpec) -> bool:
     return spec.type == "LoadBalancer" and spec.externalTrafficPolicy == "Local"
 
 
-def _family(network: addressing.Network) -> IPFamily:
+def _family(network: addressing.IPNetwork) -> IPFamily:
     return "IPv4" if network.version == 4 else "IPv6"

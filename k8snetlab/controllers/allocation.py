@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from k8snetlab.api.addressing import Network
+from k8snetlab.api.addressing import IPNetwork
 from k8snetlab.api.core import Protocol, Service
 from k8snetlab.api.selection import services_by_ip, services_by_node_port
 from k8snetlab.api.snapshot import Snapshot
@@ -19,7 +19,7 @@ from k8snetlab.api.valid_service import KUBERNETES, NODE_PORTS
 _PROTOCOLS: tuple[Protocol, ...] = ("TCP", "UDP", "SCTP")
 
 
-def cluster_ip(service: Service, network: Network, snapshot: Snapshot) -> str | None:
+def cluster_ip(service: Service, network: IPNetwork, snapshot: Snapshot) -> str | None:
     """A free address of a service network; None when it is full."""
     if service.key == KUBERNETES:
         return str(network[1])

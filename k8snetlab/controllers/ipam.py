@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from k8snetlab.api.addressing import Network, address, network, split
+from k8snetlab.api.addressing import IPNetwork, address, parse_network, split
 from k8snetlab.api.core import Node, Pod, PodIP
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Change, Snapshot
@@ -59,7 +59,7 @@ def _nodes_of(keys: Iterable[tuple[str, str]], now: Snapshot, before: Snapshot |
 
 def _misplaced(node: Node, now: Snapshot) -> list[Pod]:
     """Pods whose addresses are none of their node's any more."""
-    subnets = [network(cidr) for cidr in node.podCIDRs]
+    subnets = [parse_network(cidr) for cidr in node.podCIDRs]
     return [
         pod
         for pod in now.select(Pod, pods_by_node, node.name).values()
@@ -74,7 +74,7 @@ def _misplaced(node: Node, now: Snapshot) -> list[Pod]:
 
 
 def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Answer]:
-    subnets = [network(cidr) for cidr in node.podCIDRs]
+    subnets = [parse_network(cidr) for cidr in node.podCIDRs]
     moving = {pod.key for pod in waiting}
     used = {ip for pod in now.select(Pod, pods_by_node, node.name).values() if pod.key not in moving for ip in pod.ips}
     last = {subnet: _last(node, subnet) for subnet in subnets}
@@ -116,7 +116,7 @@ def _addressed(pod: Pod, ips: tuple[str, ...], node: Node) -> Iterator[Change]:
     yield put(replace(pod, status=status))
 
 
-def _last(node: Node, subnet: Network) -> int:
+def _last(node: Node, subnet: IPNetwork) -> int:
     """The offset in a subnet of the last address given there, 0 for none."""
     for text in split(node.metadata.annotations.get(LAST_RESERVED, "")):
         try:
@@ -128,7 +128,7 @@ def _last(node: Node, subnet: Network) -> int:
     return 0
 
 
-def _next(subnet: Network, last: int, used: set[str]) -> int | None:
+def _next(subnet: IPNetwork, last: int, used: set[str]) -> int | None:
     """The offset of the next free address; at most as many are in the way as are used."""
     first, end = 2, subnet.num_addresses - (1 if subnet.version == 4 else 0)
     offset = last

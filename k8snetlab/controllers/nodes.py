@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from msgspec.structs import replace
 
-from k8snetlab.api.addressing import Network, free_subnet, networks, split
+from k8snetlab.api.addressing import IPNetwork, free_subnet, parse_networks, split
 from k8snetlab.api.core import Node, NodeAddress
 from k8snetlab.api.defaults import expanded_nodes
 from k8snetlab.api.flannel import (
@@ -47,15 +47,15 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
 
 def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, architecture: str) -> Iterator[Answer]:
     """Subnets written in the Lab come first, then those that nodes have, then free ones in order."""
-    cluster = networks(lab.spec.podCIDR)
-    fixed = {entry.name: networks(entry.podCIDR) for entry in wanted}
+    cluster = parse_networks(lab.spec.podCIDR)
+    fixed = {entry.name: parse_networks(entry.podCIDR) for entry in wanted}
     taken = [subnet for subnets in fixed.values() for subnet in subnets]
-    kept: dict[str, list[Network]] = {}
+    kept: dict[str, list[IPNetwork]] = {}
     others = [n for n in now.all(Node).values() if n.name not in fixed]
-    taken += [subnet for node in others for cidr in node.podCIDRs for subnet in networks(cidr)]
+    taken += [subnet for node in others for cidr in node.podCIDRs for subnet in parse_networks(cidr)]
     for entry in wanted:
         node = now.get(Node, entry.name)
-        had = [subnet for cidr in node.podCIDRs for subnet in networks(cidr)] if node else []
+        had = [subnet for cidr in node.podCIDRs for subnet in parse_networks(cidr)] if node else []
         kept[entry.name] = [
             subnet
             for subnet in had
@@ -81,7 +81,7 @@ def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, architecture: s
 
 
 def described(
-    lab: Lab, entry: LabNode, subnets: Iterable[Network], old: Node | None, architecture: str = "amd64"
+    lab: Lab, entry: LabNode, subnets: Iterable[IPNetwork], old: Node | None, architecture: str = "amd64"
 ) -> Node:
     """The node as the Lab wants it; conditions, cordons, and labels and annotations of others stay.
 
@@ -119,7 +119,7 @@ def described(
     )
 
 
-def _flannel(lab: Lab, entry: LabNode, subnets: list[Network], node: Node) -> dict[str, str]:
+def _flannel(lab: Lab, entry: LabNode, subnets: list[IPNetwork], node: Node) -> dict[str, str]:
     network = lab.spec.network
     annotations = {BACKEND_TYPE: network.backend, KUBE_SUBNET_MANAGER: "true"}
     public = {_FAMILY[ip_address(a).version]: a for a in split(entry.address)}

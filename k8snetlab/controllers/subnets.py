@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from k8snetlab.api.addressing import Network, SubnetRange, free_subnet, networks
+from k8snetlab.api.addressing import IPNetwork, SubnetRange, free_subnet, parse_networks
 from k8snetlab.api.core import Node
 from k8snetlab.api.defaults import expanded_nodes
 from k8snetlab.api.leases import SubnetLease
@@ -28,7 +28,7 @@ def own_leases(snapshot: Snapshot, name: str, addresses: Iterable[str], leases: 
     ]
 
 
-def choose(snapshot: Snapshot, name: str, own: Iterable[str], leases: Iterable[SubnetLease]) -> list[Network] | None:
+def choose(snapshot: Snapshot, name: str, own: Iterable[str], leases: Iterable[SubnetLease]) -> list[IPNetwork] | None:
     """A pod subnet of each family for the node `name`; None when one has none left.
 
     In each family it is what the Lab gives it, else what it has a lease of (`own`, keys), else what it had before, else
@@ -39,12 +39,12 @@ def choose(snapshot: Snapshot, name: str, own: Iterable[str], leases: Iterable[S
     mine = [lease for lease in leases if lease.key in own]
     taken = [subnet for lease in leases if lease.key not in own for subnet in lease.subnets]
     taken += _of_others(snapshot, name)
-    entries = {entry.name: networks(entry.podCIDR) for entry in expanded_nodes(lab.spec)}
+    entries = {entry.name: parse_networks(entry.podCIDR) for entry in expanded_nodes(lab.spec)}
     fixed = entries.pop(name, [])
     taken += [subnet for subnets in entries.values() for subnet in subnets]
-    had = [subnet for cidr in node.podCIDRs for subnet in networks(cidr)] if node else []
+    had = [subnet for cidr in node.podCIDRs for subnet in parse_networks(cidr)] if node else []
     chosen = []
-    for whole in networks(lab.spec.podCIDR):
+    for whole in parse_networks(lab.spec.podCIDR):
         subnets = lab.spec.network.subnets(whole)
         given = [subnet for subnet in fixed if subnet.version == whole.version]
         kept = _usable(subnets, [*(s for lease in mine for s in lease.subnets), *had], taken)
@@ -55,15 +55,15 @@ def choose(snapshot: Snapshot, name: str, own: Iterable[str], leases: Iterable[S
     return chosen
 
 
-def _of_others(snapshot: Snapshot, name: str) -> list[Network]:
+def _of_others(snapshot: Snapshot, name: str) -> list[IPNetwork]:
     nodes = snapshot.all(Node).values()
-    return [subnet for node in nodes if node.name != name for cidr in node.podCIDRs for subnet in networks(cidr)]
+    return [subnet for node in nodes if node.name != name for cidr in node.podCIDRs for subnet in parse_networks(cidr)]
 
 
-def _usable(subnets: SubnetRange, candidates: Iterable[Network], taken: Iterable[Network]) -> Iterator[Network]:
+def _usable(subnets: SubnetRange, candidates: Iterable[IPNetwork], taken: Iterable[IPNetwork]) -> Iterator[IPNetwork]:
     return (candidate for candidate in candidates if subnets.has(candidate) and not _overlap([candidate], taken))
 
 
-def _overlap(some: Iterable[Network], others: Iterable[Network]) -> bool:
+def _overlap(some: Iterable[IPNetwork], others: Iterable[IPNetwork]) -> bool:
     others = list(others)
     return any(one.version == other.version and one.overlaps(other) for one in some for other in others)

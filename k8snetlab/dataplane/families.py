@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import InputError
@@ -16,6 +16,10 @@ FAMILIES: tuple[Family, Family] = ("ipv4", "ipv6")
 def family_of(address: str) -> Family:
     """The family of an address or CIDR."""
     return "ipv6" if ":" in address else "ipv4"
+
+
+def same_family(one: str, other: str) -> bool:
+    return family_of(one) == family_of(other)
 
 
 def family_named(name: str) -> Family:
@@ -32,8 +36,14 @@ def pick(values: str | Iterable[str], family: Family) -> str:
     return next((v.strip() for v in items if v.strip() and family_of(v) == family), "")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
+def parsed(address: str) -> IPv4Address | IPv6Address:
+    return ip_address(address)
+
+
+@lru_cache(maxsize=8192)
 def network(cidr: str) -> IPv4Network | IPv6Network:
+    """Host bits may be set."""
     return ip_network(cidr, strict=False)
 
 

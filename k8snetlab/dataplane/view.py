@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Protocol
 
 import msgspec
 
-from k8snetlab.dataplane.rules import ChainKey, Family, Rules
+from k8snetlab.dataplane.families import network, parsed, same_family
+from k8snetlab.dataplane.rules import ChainKey, Rules
 
 TABLES = ("local", "main", "default")
 """The routing tables every kernel asks, in this order (ip-rule(8))."""
@@ -167,28 +166,10 @@ class View(msgspec.Struct, frozen=True):
         return bool({(protocol, held, port) for held in (address, anywhere, "")} & self.listening)
 
 
-class World(Protocol):
+class Views(Protocol):
     """The namespaces of a lab, each read when it is first asked for."""
 
     def __getitem__(self, netns: str) -> View: ...
 
     def home(self, address: str) -> str | None:
         """The namespace that is said to hold an address: where to look first, never an answer by itself."""
-
-
-def family_of(address: str) -> Family:
-    return "ipv6" if ":" in address else "ipv4"
-
-
-def same_family(one: str, other: str) -> bool:
-    return (":" in one) == (":" in other)
-
-
-@lru_cache(maxsize=8192)
-def parsed(text: str) -> IPv4Address | IPv6Address:
-    return ip_address(text)
-
-
-@lru_cache(maxsize=8192)
-def network(text: str) -> IPv4Network | IPv6Network:
-    return ip_network(text, strict=False)

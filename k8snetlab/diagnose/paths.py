@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from k8snetlab.dataplane.view import World
+from k8snetlab.dataplane.view import Views
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.trace.owners import NOBODY
 from k8snetlab.trace.way import Decision, Flow, Hop, Way, parted
@@ -68,12 +68,12 @@ class Broken(msgspec.Struct, frozen=True):
         return translated and self.way.unheard
 
 
-def judge(path: UsualPath, ways: tuple[Way, ...], world: World) -> Iterator[Broken]:
+def judge(path: UsualPath, ways: tuple[Way, ...], views: Views) -> Iterator[Broken]:
     """What is wrong with the ways of a path; nothing where all is well."""
     for way in ways:
         if reason := _wrong(path, way):
             ends = (path.flow.dst, parted(way.endpoint)[0])
-            homes = frozenset(home for address in ends if address and (home := world.home(address)))
+            homes = frozenset(home for address in ends if address and (home := views.home(address)))
             yield Broken(path, way, reason, _blamed(path, way), homes)
 
 

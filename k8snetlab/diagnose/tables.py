@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec.structs import replace
 
 from k8snetlab.dataplane import delta
+from k8snetlab.dataplane.families import network
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Item, ItemOperation, Operation, SysctlOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
-from k8snetlab.dataplane.view import RouteEntry, network
+from k8snetlab.dataplane.view import RouteEntry
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.links import Explanation, Links, Names
 

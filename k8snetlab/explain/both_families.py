@@ -21,7 +21,7 @@ from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.owners import Owners
 
 
-class World:
+class Kernels:
     """The kernel for both families, with what people call each namespace."""
 
     def __init__(self, snapshot: Snapshot, paths: LabPaths, remote: RemoteKernels | None) -> None:

@@ -20,7 +20,7 @@ from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.verdict import attributed, failing, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain import drift, listening, matrix
-from k8snetlab.explain.both_families import World
+from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.observing import observed
@@ -129,7 +129,7 @@ class _Look:
         found = [*processes(self.desired.daemon, self.desired.daemon_pid, self.desired.kubelet, self._up())]
         found += self._agents()
         if snapshot is not None and self._nodes_here(snapshot):
-            kernel = World(snapshot, self.paths, None)
+            kernel = Kernels(snapshot, self.paths, None)
             found += [*drift.of_namespaces(snapshot, kernel, self.tell), *drift.of_rules(snapshot, kernel, self.tell)]
             found += self._deaf(snapshot, kernel)
         return found
@@ -188,7 +188,7 @@ class _Look:
     # --- what the kernel holds --------------------------------------------------------------------------------------
 
     def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
-        kernel = World(snapshot, self.paths, self.remote)
+        kernel = Kernels(snapshot, self.paths, self.remote)
         self.machines = kernel.machines
         found = [*beside, *drift.of_namespaces(snapshot, kernel, self.tell)]
         found += drift.of_rules(snapshot, kernel, self.tell)
@@ -212,11 +212,11 @@ class _Look:
             self.tried += tried
         return found
 
-    def _deaf(self, snapshot: Snapshot, kernel: World) -> Iterator[Finding]:
+    def _deaf(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
         """Pods that do not listen, where it is not the kubelet that they lack."""
         return listening.silent(snapshot, kernel) if self.desired.kubelet == "runs" else iter(())
 
-    def _elsewhere(self, kernel: World) -> Iterator[Finding]:
+    def _elsewhere(self, kernel: Kernels) -> Iterator[Finding]:
         """What other machines find on their nodes."""
         for node in kernel.elsewhere if self.remote else ():
             assert self.remote is not None
@@ -235,7 +235,7 @@ class _Look:
 
     # --- what packets do --------------------------------------------------------------------------------------------
 
-    def _walk(self, snapshot: Snapshot, kernel: World) -> list[Broken]:
+    def _walk(self, snapshot: Snapshot, kernel: Kernels) -> list[Broken]:
         broken: list[Broken] = []
         usual = [(family, path) for family in kernel.families for path in usual_paths(snapshot, family)]
         for number, (family, path) in enumerate(usual):
@@ -248,7 +248,7 @@ class _Look:
                 self.promising += [] if wrong else [path]
         return broken
 
-    def _note_unmanaged(self, kernel: World, met: set[tuple[str, str]]) -> None:
+    def _note_unmanaged(self, kernel: Kernels, met: set[tuple[str, str]]) -> None:
         """Notes the unmanaged rules that no usual path meets."""
         for where in kernel.wheres.values():
             if where.kind not in ("node", "router"):
@@ -262,7 +262,7 @@ class _Look:
                                 f"usual path meets it: {rule}"
                             )
 
-    def _tried(self, snapshot: Snapshot, kernel: World) -> list[Finding]:
+    def _tried(self, snapshot: Snapshot, kernel: Kernels) -> list[Finding]:
         """Real packets, where no reason is known why one should not arrive."""
         here = [path for path in self.promising if not kernel.is_elsewhere(path.origin)]
         paths = [replace(path, origin=kernel.own_name(path.origin)) for path in here]

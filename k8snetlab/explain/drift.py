@@ -18,7 +18,7 @@ from k8snetlab.diagnose import rules, tables, unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.links import Names
 from k8snetlab.errors import NotFoundError
-from k8snetlab.explain.both_families import World
+from k8snetlab.explain.both_families import Kernels
 from k8snetlab.iptables.patch import Iptables
 from k8snetlab.kernel import conntrack, iptables
 from k8snetlab.kernel.read import read
@@ -32,7 +32,7 @@ Tell = Callable[[str, int, int], None]
 """Is told a phase, how much of it is done, and how much there is."""
 
 
-def of_namespaces(snapshot: Snapshot, kernel: World, tell: Tell) -> Iterator[Finding]:
+def of_namespaces(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Finding]:
     """Links, addresses, routes … of every namespace; and addresses that two of them have."""
     planes = [] if snapshot.lab.spec.machines else [underlay.render(snapshot)]
     planes += [render_node.render(snapshot, name) for name in kernel.nodes]
@@ -50,7 +50,7 @@ def of_namespaces(snapshot: Snapshot, kernel: World, tell: Tell) -> Iterator[Fin
     yield from tables.duplicates(held, wanted, kernel.wheres)
 
 
-def plugged(snapshot: Snapshot, kernel: World) -> tuple[list[Finding], list[str]]:
+def plugged(snapshot: Snapshot, kernel: Kernels) -> tuple[list[Finding], list[str]]:
     """What is plugged into the bridges of this machine's nodes by nobody of the lab: findings where other nodes do not
     reach it, else sentences."""
     findings: list[Finding] = []
@@ -67,7 +67,7 @@ def plugged(snapshot: Snapshot, kernel: World) -> tuple[list[Finding], list[str]
     return findings, notes
 
 
-def of_rules(snapshot: Snapshot, kernel: World, tell: Tell) -> Iterator[Finding]:
+def of_rules(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Finding]:
     """kube-proxy's and flannel's rules, policies, the other variant, and UDP connections to what has gone."""
     shared, nodes = Shared(), kernel.nodes
     for number, node in enumerate(nodes):
@@ -90,7 +90,7 @@ def of_rules(snapshot: Snapshot, kernel: World, tell: Tell) -> Iterator[Finding]
                 yield unmanaged.mixed(where, kernel.variant)
 
 
-def _compared(where: Where, wanted: Netns, words: Names, kernel: World) -> tuple[Netns, list[Finding]]:
+def _compared(where: Where, wanted: Netns, words: Names, kernel: Kernels) -> tuple[Netns, list[Finding]]:
     """What the namespace holds, and the findings on it. Raises NotFoundError where it is gone."""
     held = replace(read(kernel.own_name(where.netns), tuple(wanted.sysctls)), name=where.netns)
     found = [*tables.drift(where, wanted, held, words)]
@@ -100,7 +100,7 @@ def _compared(where: Where, wanted: Netns, words: Names, kernel: World) -> tuple
     return held, [_with_peer(finding, kernel) for finding in found]
 
 
-def _with_peer(finding: Finding, kernel: World) -> Finding:
+def _with_peer(finding: Finding, kernel: Kernels) -> Finding:
     """A link's finding with the other end of its cable, where the kernel has one."""
     if finding.kind != "link" or finding.beyond:
         return finding

@@ -14,9 +14,8 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.problems import title
 from k8snetlab.api.selection import nodes_by_address, pods_by_ip, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.families import FAMILIES, family_of, pick
+from k8snetlab.dataplane.families import FAMILIES, family_of, network, parsed, pick
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.dataplane.view import network, parsed
 from k8snetlab.diagnose.emptiness import empty
 from k8snetlab.explain.probed import Place, Target
 from k8snetlab.messages.probe import Expected

@@ -11,7 +11,7 @@ from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.diagnose.objects import silent as of_pod
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain.both_families import World
+from k8snetlab.explain.both_families import Kernels
 from k8snetlab.kernel import listeners
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.trace.listener import no_listener
@@ -20,7 +20,7 @@ from k8snetlab.trace.way import end
 PROTOCOLS = ("TCP", "UDP")
 
 
-def silent(snapshot: Snapshot, kernel: World) -> Iterator[Finding]:
+def silent(snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
     """A finding for each port of a ready pod of this machine at which no process answers, with the reason."""
     here = set(kernel.nodes)
     for pod in snapshot.all(Pod).values():

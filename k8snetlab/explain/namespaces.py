@@ -11,8 +11,9 @@ from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.machines import interface_of, is_machine
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import network
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.dataplane.view import Interface, View, network
+from k8snetlab.dataplane.view import Interface, View
 from k8snetlab.diagnose.finding import Where
 from k8snetlab.errors import DaemonError
 from k8snetlab.kernel import iptables, netns

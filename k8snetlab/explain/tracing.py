@@ -12,8 +12,8 @@ from k8snetlab.api.core import Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import family_of
 from k8snetlab.dataplane.frames import Frame
-from k8snetlab.dataplane.view import family_of
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.explain.probe import ICMP, find_place, find_targets, no_echo, within

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import network
 from k8snetlab.dataplane.routing import Route
-from k8snetlab.dataplane.view import network
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.render import node as render_node
 from k8snetlab.render import pods, underlay

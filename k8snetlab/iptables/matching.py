@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from k8snetlab.dataplane.view import network, parsed
+from k8snetlab.dataplane.families import network, parsed
 from k8snetlab.errors import UnsupportedError
 from k8snetlab.iptables.syntax import RANDOM_UNIT, Match
 

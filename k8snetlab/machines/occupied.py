@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
-from k8snetlab.api.addressing import networks
+from k8snetlab.api.addressing import parse_networks
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES
@@ -36,7 +36,7 @@ def refuse_occupied(lab: Lab) -> list[str]:
         )
     state = read("")
     found = [*_devices(lab, [link.name for link in state.links]), *_rules()]
-    wholes = networks(lab.spec.podCIDR)
+    wholes = parse_networks(lab.spec.podCIDR)
     for route in state.routes:
         target = ip_network(route.dst) if route.dst != "default" else None
         if target and any(target.version == whole.version and target.overlaps(whole) for whole in wholes):

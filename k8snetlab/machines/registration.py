@@ -11,7 +11,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from k8snetlab.api import leases
-from k8snetlab.api.addressing import Network
+from k8snetlab.api.addressing import IPNetwork
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.defaults import expanded_nodes
 from k8snetlab.api.lab import LabNode
@@ -158,7 +158,7 @@ class Registration:
         await self._write(node)
         return min(self._beat.due, self._subnets.due)
 
-    def _described(self, snapshot: Snapshot, subnets: list[Network]) -> Node:
+    def _described(self, snapshot: Snapshot, subnets: list[IPNetwork]) -> Node:
         """The Node as it ought to be with these subnets."""
         lab, machine = snapshot.lab, self._machine
         old = snapshot.get(Node, machine.node)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from k8snetlab.api import leases
-from k8snetlab.api.addressing import Network, networks
+from k8snetlab.api.addressing import IPNetwork, parse_networks
 from k8snetlab.api.core import Node
 from k8snetlab.api.leases import SubnetLease
 from k8snetlab.api.snapshot import Snapshot
@@ -74,7 +74,7 @@ class SubnetManager:
                 log.warning("%s: its lease %s was %s", name, key, self._fate(key, key, holding))
         return not holding.pending
 
-    async def acquire(self, snapshot: Snapshot, name: str, described: Callable[[list[Network]], Node]) -> Node | None:
+    async def acquire(self, snapshot: Snapshot, name: str, described: Callable[[list[IPNetwork]], Node]) -> Node | None:
         """The Node `name` with the subnets that it has a lease of; None: look again soon.
 
         `described` makes the Node of its subnets. Raises ConflictError when none is free.
@@ -110,7 +110,7 @@ class SubnetManager:
         if self._leased is not None:
             await self._leased.release()
 
-    async def _is_oldest(self, key: str, chosen: list[Network]) -> bool:
+    async def _is_oldest(self, key: str, chosen: list[IPNetwork]) -> bool:
         """Whether nobody had a lease of the same addresses before, under another key: of a pair of families, or of
         another length. Of two that both see the other, the later one lets go."""
         entries = (await self._store.list(leases.SUBNETS)).entries
@@ -150,4 +150,4 @@ class SubnetManager:
 
 def lease_of(node: Node) -> str:
     """The key of the lease that a node with pod subnets has, or ought to have."""
-    return leases.subnet_key([subnet for cidr in node.podCIDRs for subnet in networks(cidr)])
+    return leases.subnet_key([subnet for cidr in node.podCIDRs for subnet in parse_networks(cidr)])

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from k8snetlab.api.addressing import networks, split
+from k8snetlab.api.addressing import parse_networks, split
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.families import FAMILIES, family_of, pick
 from k8snetlab.dataplane.netns import Netns
@@ -96,7 +96,7 @@ def refuse_overlap(lab: Lab, machine: Machine) -> None:
     """Raises InputError when the lab's own networks lie over one that this machine stands in."""
     state = read_namespace("")
     for field in ("podCIDR", "serviceCIDR"):
-        for whole in networks(getattr(lab.spec, field)):
+        for whole in parse_networks(getattr(lab.spec, field)):
             for held in state.addresses:
                 net = ip_interface(held.address).network
                 if net.version == whole.version and net.overlaps(whole):

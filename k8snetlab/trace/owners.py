@@ -12,7 +12,8 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import title
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.view import RouteEntry, network, parsed, same_family
+from k8snetlab.dataplane.families import network, parsed, same_family
+from k8snetlab.dataplane.view import RouteEntry
 
 NOBODY = "nobody owns it"
 MACHINE = "the machine's own"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from k8snetlab.dataplane.view import Interface, RouteEntry, View, World, same_family
+from k8snetlab.dataplane.families import same_family
+from k8snetlab.dataplane.view import Interface, RouteEntry, View, Views
 from k8snetlab.trace.filtering import Passed, passages
 from k8snetlab.trace.listener import no_listener
 from k8snetlab.trace.owners import Owners
@@ -22,21 +23,21 @@ VXLAN_OVERHEAD = {False: 50, True: 70}
 """Octets that the outer headers take: with IPv4, with IPv6 underneath."""
 
 
-def predict(world: World, owners: Owners, origin: str, target: Flow) -> tuple[Way, ...]:
+def predict(views: Views, owners: Owners, origin: str, target: Flow) -> tuple[Way, ...]:
     """Every way that a packet from namespace `origin` can take, the likeliest first; their probabilities add up to 1.
 
     `target` may leave `src` "": the kernel's choice is made then.
     """
-    view = world[origin]
+    view = views[origin]
     route, _ = view.route(target.dst)
     flow = target if target.src or route is None else replace(target, src=view.source(route, target.dst))
-    ways = _Walk(world, owners).send(Trip(origin, flow), view, flow)
+    ways = _Walk(views, owners).send(Trip(origin, flow), view, flow)
     return tuple(sorted(ways, key=lambda way: -way.probability))
 
 
 class _Walk:
-    def __init__(self, world: World, owners: Owners) -> None:
-        self.world, self.owners = world, owners
+    def __init__(self, views: Views, owners: Owners) -> None:
+        self.views, self.owners = views, owners
 
     # --- the network layer ------------------------------------------------------------------------------------------
 
@@ -145,7 +146,7 @@ class _Walk:
     # --- tunnels ----------------------------------------------------------------------------------------------------
 
     def _encapsulate(self, trip: Trip, view: View, tunnel: Interface, mac: str, flow: Flow) -> Iterator[Way]:
-        remote, decision = far_end(self.world, self.owners, view, tunnel, mac, flow.dst)
+        remote, decision = far_end(self.views, self.owners, view, tunnel, mac, flow.dst)
         if not remote:
             yield trip.stop(view, flow, "lost", f"{view.place}: {decision.text}")
             return
@@ -193,7 +194,7 @@ class _Walk:
             same = (flow.src, flow.dst) == (trip.asked.src, trip.asked.dst)
             yield trip.stop(view, flow, "unreachable" if same else "lost", reason)
             return
-        mac, decision = neighbour(self.world, self.owners, view, device, route.via or flow.dst)
+        mac, decision = neighbour(self.views, self.owners, view, device, route.via or flow.dst)
         trip = trip.note(decision)
         if not mac:
             yield trip.stop(view, flow, "lost", f"{view.place}: {decision.text}")
@@ -212,12 +213,12 @@ class _Walk:
         """The machine's device as if a cable led to the machine that is meant. Routers between them are nobody's to
         read: what they are given, they are believed to deliver."""
         peer = device.beyond.get(hop) or device.beyond.get(flow.dst)
-        end = self.world[peer[0]].interfaces.get(peer[1]) if peer else None
+        end = self.views[peer[0]].interfaces.get(peer[1]) if peer else None
         return replace(device, peer=peer), end.mac if end and hop not in device.beyond else mac
 
     def _cable(self, trip: Trip, view: View, device: Interface, mac: str, flow: Flow) -> Iterator[Way]:
         """To the other end of a veth."""
-        other = self.world[device.peer[0]] if device.peer else None
+        other = self.views[device.peer[0]] if device.peer else None
         arrived = other.interfaces.get(device.peer[1]) if other and device.peer else None
         if other is None or arrived is None:
             yield trip.stop(view, flow, "lost", f"{view.place}: {device.name} leads out of the lab")
@@ -270,12 +271,12 @@ class _Walk:
             if changed:
                 assert route is not None
                 _, trip = self._route(trip, view, passed.routed)
-                mac, decision = neighbour(self.world, self.owners, view, bridge, route.via or passed.routed)
+                mac, decision = neighbour(self.views, self.owners, view, bridge, route.via or passed.routed)
                 trip = trip.note(decision)
             yield from self._switch(trip.note(*passed.after), view, bridge, port.name, mac, passed.flow)
 
     def _switch(self, trip: Trip, view: View, bridge: Interface, came_by: str, mac: str, flow: Flow) -> Iterator[Way]:
-        port, decision = port_of(self.world, self.owners, view, bridge.name, mac, flow.dst)
+        port, decision = port_of(self.views, self.owners, view, bridge.name, mac, flow.dst)
         if decision.what == "flood":
             trip = trip.flood(view, bridge)
         trip = trip.note(decision)

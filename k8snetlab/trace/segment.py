@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from k8snetlab.dataplane.view import Interface, View, World
+from k8snetlab.dataplane.view import Interface, View, Views
 from k8snetlab.trace.owners import NOBODY, Owners
 from k8snetlab.trace.way import Decision
 
 
-def neighbour(world: World, owners: Owners, view: View, dev: Interface, address: str) -> tuple[str, Decision]:
+def neighbour(views: Views, owners: Owners, view: View, dev: Interface, address: str) -> tuple[str, Decision]:
     """The MAC that a frame for `address` gets, "" when none can be found out."""
     entry, owner = view.neighbour(dev.name, address), owners.of_address(address)
     if entry and entry.usable:
         text = f"{address} is at {entry.lladdr} ({entry.state.lower()})"
         return entry.lladdr, Decision("neighbour", text, entry.words(), owner)
     if dev.kind == "vxlan":
-        mac = _vtep(world, address, dev) if dev.asks else ""
+        mac = _vtep(views, address, dev) if dev.asks else ""
         if mac:
             text = f"no entry for {address}: the agent is asked (l3 miss) and says {mac}"
             return mac, Decision("neighbour", text, owner=owner)
         return "", Decision("neighbour", f"no neighbour entry for {address} on {dev.name}, and nobody can be asked")
-    mac = _answers(world, view, dev, address)
+    mac = _answers(views, view, dev, address)
     if mac:
         text = f"no entry yet: who has {address} is asked, and {mac} answers"
         return mac, Decision("neighbour", text, owner=owner)
@@ -29,7 +29,7 @@ def neighbour(world: World, owners: Owners, view: View, dev: Interface, address:
 
 
 def port_of(
-    world: World, owners: Owners, view: View, bridge: str, mac: str, dst: str
+    views: Views, owners: Owners, view: View, bridge: str, mac: str, dst: str
 ) -> tuple[Interface | None, Decision]:
     """The port that a frame for `mac` leaves by; what = "flood" when the bridge does not know and tries all."""
     entry, owner = view.port(bridge, mac), owners.of_address(dst)
@@ -37,46 +37,46 @@ def port_of(
     if entry and entry.dev in view.interfaces and entry.dev != bridge:
         text = f"{bridge} sends to port {entry.dev}"
         return view.interfaces[entry.dev], Decision("port", text, entry.words(), owner)
-    home = world.home(dst)
+    home = views.home(dst)
     ports = [i for i in view.interfaces.values() if i.master == bridge and i.peer]
     for port in sorted(ports, key=lambda p: p.peer is None or p.peer[0] != home):
         assert port.peer is not None
-        station = world[port.peer[0]].interfaces.get(port.peer[1])
-        if station and mac in _macs(world[port.peer[0]], station):
+        station = views[port.peer[0]].interfaces.get(port.peer[1])
+        if station and mac in _macs(views[port.peer[0]], station):
             text = f"{bridge} has to learn where {mac} is, or flood: {port.name} leads there"
             return port, Decision("flood", text, owner=owner)
     return None, Decision("flood", f"{bridge} does not know {mac} and floods; nobody takes it")
 
 
-def far_end(world: World, owners: Owners, view: View, tunnel: Interface, mac: str, dst: str) -> tuple[str, Decision]:
+def far_end(views: Views, owners: Owners, view: View, tunnel: Interface, mac: str, dst: str) -> tuple[str, Decision]:
     """The underlay address that a tunnel sends frames for `mac` to, "" when none can be found out."""
     entry = view.tunnel(tunnel.name, mac)
-    remote = entry.dst if entry else _told(world, tunnel, mac, dst)
+    remote = entry.dst if entry else _told(views, tunnel, mac, dst)
     if not remote:
         return "", Decision("fdb", f"{tunnel.name} has no FDB entry for {mac}, so it does not know where to send")
     text = f"{mac} is behind {remote}" + ("" if entry else " (l2 miss: the agent says)")
     return remote, Decision("fdb", text, entry.words() if entry else "", owners.of_address(remote))
 
 
-def _answers(world: World, view: View, dev: Interface, address: str) -> str:
+def _answers(views: Views, view: View, dev: Interface, address: str) -> str:
     """The MAC of the station on `dev`'s segment that holds `address`."""
-    for netns, name in _stations(world, view, dev, address):
-        other = world[netns]
+    for netns, name in _stations(views, view, dev, address):
+        other = views[netns]
         device = other.interfaces.get(name)
         if device and device.up and address in other.own:
             return other.interfaces[device.master].mac if device.master else device.mac
     return ""
 
 
-def _stations(world: World, view: View, dev: Interface, address: str) -> Iterator[tuple[str, str]]:
+def _stations(views: Views, view: View, dev: Interface, address: str) -> Iterator[tuple[str, str]]:
     """The devices worth asking: the other end of a cable, and beyond bridges where the address is said to be."""
-    home = world.home(address)
+    home = views.home(address)
     bridges = [(view, dev.name)] if dev.kind == "bridge" else []
     if address in dev.beyond:
         yield dev.beyond[address]
     if dev.peer:
         yield dev.peer
-        other = world[dev.peer[0]]
+        other = views[dev.peer[0]]
         end = other.interfaces.get(dev.peer[1])
         if end and end.master:
             bridges.append((other, end.master))
@@ -86,22 +86,22 @@ def _stations(world: World, view: View, dev: Interface, address: str) -> Iterato
                 yield port.peer
 
 
-def _vtep(world: World, address: str, dev: Interface) -> str:
+def _vtep(views: Views, address: str, dev: Interface) -> str:
     """The MAC of the tunnel's end on the node that holds `address`, or that the pod with it is plugged into."""
-    home = world.home(address)
+    home = views.home(address)
     if home is None:
         return ""
-    if world[home].kind == "pod":
-        home = next((i.peer[0] for i in world[home].interfaces.values() if i.peer), home)
-    end = world[home].interfaces.get(dev.name)
+    if views[home].kind == "pod":
+        home = next((i.peer[0] for i in views[home].interfaces.values() if i.peer), home)
+    end = views[home].interfaces.get(dev.name)
     return end.mac if end and end.kind == "vxlan" else ""
 
 
-def _told(world: World, tunnel: Interface, mac: str, dst: str) -> str:
+def _told(views: Views, tunnel: Interface, mac: str, dst: str) -> str:
     """What the agent says: the address of the tunnel's end with this MAC, on the node of `dst`."""
-    home = world.home(dst) if tunnel.asks else None
-    nodes = {home} | {i.peer[0] for i in world[home].interfaces.values() if i.peer} if home else set()
-    ends = (i for n in nodes if n for i in world[n].interfaces.values() if i.kind == "vxlan")
+    home = views.home(dst) if tunnel.asks else None
+    nodes = {home} | {i.peer[0] for i in views[home].interfaces.values() if i.peer} if home else set()
+    ends = (i for n in nodes if n for i in views[n].interfaces.values() if i.kind == "vxlan")
     return next((i.local for i in ends if i.mac == mac), "")
 
 

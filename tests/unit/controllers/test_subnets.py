@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from world import World, deployment, service
 
 from k8snetlab.api import leases
-from k8snetlab.api.addressing import Network, free_subnet, network, networks, subnet_range
+from k8snetlab.api.addressing import IPNetwork, free_subnet, parse_network, parse_networks, subnet_range
 from k8snetlab.api.core import Condition, Node, NodeAddress, NodeSpec, NodeStatus, Pod
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab, LabNode, LabSpec
@@ -29,11 +29,11 @@ from k8snetlab.render import node as render_node
 from k8snetlab.render.subnet_env import subnet_env, text
 
 T0, T1 = "2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z"
-POD_NETWORK = network("10.5.0.0/16")
+POD_NETWORK = parse_network("10.5.0.0/16")
 
 
-def cidrs(*texts: str) -> list[Network]:
-    return [network(text) for text in texts]
+def cidrs(*texts: str) -> list[IPNetwork]:
+    return [parse_network(text) for text in texts]
 
 
 def machine(name: str, address: str, *pods: str) -> Node:
@@ -51,7 +51,7 @@ def lab(pods: str = "10.5.0.0/16", nodes: tuple[LabNode, ...] = (), **overlay: o
 
 
 def lease(subnet: str, *addresses: str) -> SubnetLease:
-    found = networks(subnet)
+    found = parse_networks(subnet)
     return SubnetLease(leases.subnet_key(found), tuple(found), addresses)
 
 
@@ -69,7 +69,7 @@ def lease(subnet: str, *addresses: str) -> SubnetLease:
     ],
 )
 def test_the_default_range_is_flannels(cidr: str, length: int, first: str, last: str, room: int) -> None:
-    found = subnet_range(network(cidr))
+    found = subnet_range(parse_network(cidr))
     assert (found.length, str(found.first), str(found.last), found.room) == (length, first, last, room)
 
 
@@ -103,10 +103,10 @@ def test_a_range_that_cannot_be_is_refused_with_its_line(settings: str, said: st
 )
 def test_a_free_subnet_is_the_first_that_overlaps_none(length: int, taken: list[tuple[int, int]]) -> None:
     base = int(POD_NETWORK.network_address)
-    used: list[Network] = [ip_network((base + offset, size), strict=False) for offset, size in taken]
+    used: list[IPNetwork] = [ip_network((base + offset, size), strict=False) for offset, size in taken]
     plan = subnet_range(POD_NETWORK, length)
     found = free_subnet(plan, used)
-    candidates = (network(f"{plan.network[n * plan.size]}/{length}") for n in range(1, plan.room + 1))
+    candidates = (parse_network(f"{plan.network[n * plan.size]}/{length}") for n in range(1, plan.room + 1))
     assert found == next((c for c in candidates if not any(c.overlaps(u) for u in used)), None)
 
 
@@ -169,12 +169,12 @@ def test_when_nothing_is_left_there_is_nothing() -> None:
 
 def test_a_lease_reads_as_flannels() -> None:
     node = machine("a", "192.168.56.11,fd00:56::11", "10.5.34.0/24", "fd00:5:22::/64")
-    key = leases.subnet_key(networks("10.5.34.0/24,fd00:5:22::/64"))
+    key = leases.subnet_key(parse_networks("10.5.34.0/24,fd00:5:22::/64"))
     assert key == "/coreos.com/network/subnets/10.5.34.0-24&fd00:5:22::-64"
     value = leases.subnet_value(lab(), node)
     assert json.loads(value)["BackendData"]["VNI"] == 1
     found = leases.subnet_lease(key, value)
-    assert found == SubnetLease(key, tuple(networks("10.5.34.0/24,fd00:5:22::/64")), node.addresses)
+    assert found == SubnetLease(key, tuple(parse_networks("10.5.34.0/24,fd00:5:22::/64")), node.addresses)
     assert "BackendData" not in json.loads(leases.subnet_value(lab(backend="host-gw"), node))
 
 
