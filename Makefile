@@ -24,7 +24,7 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout
 # (pip leaves out what it builds from source there: python-iptables.)
 COMPILE := -W ignore -m compileall -q -j 0
 
-# A file of tests stays with one worker: what its tests share is made once; the slow ones are first (tests/conftest.py),
+# A file of tests stays with one worker: what its tests share is made once; the long ones are first (tests/conftest.py),
 # so that nobody waits for them in the end. Kernel tests wait a good part of their time, so there is one worker more than
 # there are cores.
 WORKERS := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile --no-loadscope-reorder
@@ -101,8 +101,8 @@ test-container: container-system compiled ## the kernel tests inside a privilege
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m container
 
 .PHONY: test-fast
-test-fast: $(VENV)/.dev ## what a developer runs all day: no root, no etcd, no linters
-	FUZZ=400 $(BIN)/pytest -q tests/unit --ignore tests/unit/test_house.py -k "not etcd"
+test-fast: compiled ## what a developer runs all day: no root, no etcd, nothing that is slow
+	FUZZ=400 $(BIN)/pytest -q -n auto -m "not root and not etcd and not slow and not vm and not container"
 
 .PHONY: soak
 soak: test-system compiled ## 30 minutes of changes, faults and traffic on 20 nodes (K8SNETLAB_SOAK=SECONDS, K8SNETLAB_SEED=N)

@@ -27,3 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.etcd)
         if item.get_closest_marker("etcd") and shutil.which("etcd") is None:
             item.add_marker(pytest.mark.skip(reason="needs etcd: apt-get install etcd-server"))
+    # A file stays with one worker: those that give themselves the most time begin first, and nobody waits for the last.
+    most: dict[Path, float] = {}
+    for item in items:
+        given = item.get_closest_marker("timeout")
+        most[item.path] = max(most.get(item.path, 0.0), given.args[0] if given else 0.0)
+    items.sort(key=lambda item: -most[item.path])
