@@ -10,7 +10,7 @@ from pathlib import Path
 
 from k8snetlab.store.etcd import EtcdStore
 from k8snetlab.store.protocol import Event
-from k8snetlab.store.serve import EtcdProcess, ServerTls, serve
+from k8snetlab.store.serve import EtcdProcess, Member, ServerTls, serve
 
 StartEtcd = Callable[..., EtcdProcess]
 Connect = Callable[..., EtcdStore]
@@ -35,10 +35,8 @@ def start_etcd(
     return serve(
         directory,
         f"{scheme}://127.0.0.1:{port or free_port()}",
-        peer=cluster[name] if cluster else f"http://127.0.0.1:{free_port()}",
         metrics=f"http://127.0.0.1:{free_port()}",
-        name=name,
-        cluster=cluster,
+        member=Member(name, cluster[name] if cluster else f"http://127.0.0.1:{free_port()}", cluster),
         tls=tls,
         quota=quota,
     )

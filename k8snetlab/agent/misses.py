@@ -232,7 +232,7 @@ class MissResponder:
             queue.misses.answer(miss, found.lladdr, found.dst)
             took = (time.perf_counter_ns() - began) / 1000
             error = queue.misses.refusal()
-            self._tell(queue, device, miss, found, took, error)
+            self._tell(queue, device, miss, found, microseconds=took, error=error)
             if error:
                 queue.note(f"{device} asks for {_text(miss.address)} and refuses the answer: {error}")
         return True
@@ -243,6 +243,7 @@ class MissResponder:
         device: str,
         miss: Miss,
         found: Found | None = None,
+        *,
         microseconds: float = 0.0,
         error: str = "",
     ) -> None:

@@ -97,7 +97,7 @@ def capture(
     ports = room.tunnel_ports(client)
     wish = room.Wish(test, ports, max(snaplen, HEADERS) if file else HEADERS, count, reader, not file or bool(wanted))
     counted = room.Count()
-    with _sink(file, bool(form), client, points, wanted, snaplen) as sink:
+    with _sink(file, bool(form), client, points, wanted=wanted, snaplen=snaplen) as sink:
         for number, sights in enumerate(room.watch(points, wish, counted)):
             if number == 0:
                 screen.say(f"listening at {', '.join(p.title for p in points)}; Ctrl-C ends it", err=True)
@@ -198,7 +198,7 @@ class _File:
 
 @contextlib.contextmanager
 def _sink(
-    file: str | None, json: bool, client: Client, points: Sequence[Point], wanted: str, snaplen: int
+    file: str | None, json: bool, client: Client, points: Sequence[Point], *, wanted: str, snaplen: int
 ) -> Iterator[_Lines | _File]:
     from k8snetlab.explain import capture as room
 

@@ -117,27 +117,30 @@ def main() -> NoReturn:
         code = 2
     except KeyboardInterrupt:
         code = 130
-    except K8sNetLabError as error:
-        if os.environ.get("K8SNETLAB_DEBUG"):
-            raise
-        _say(f"error: {error.message}", error.hint)
-        code = error.exit_code
-    except PermissionError as error:
-        if os.environ.get("K8SNETLAB_DEBUG"):
-            raise
-        _say(f"error: permission denied ({error.filename or error})", "run it as root: sudo k8snetlab …")
-        code = 2
     except Exception as error:
         if isinstance(error, OSError) and error.errno in outlet.OUTPUT and not error.filename:
             sys.exit(outlet.finish(1))
         if os.environ.get("K8SNETLAB_DEBUG"):
             raise
-        _say(
-            f"error: this is a bug in k8snetlab: {type(error).__name__}: {error}",
-            f"please report it with {_keep_traceback()} and the daemon's log in /run/k8snetlab/LAB/",
-        )
-        code = 1
+        code = _failed(error)
     sys.exit(outlet.finish(code))
+
+
+def _failed(error: Exception) -> int:
+    """Says why the verb failed; the exit code."""
+    match error:
+        case K8sNetLabError():
+            _say(f"error: {error.message}", error.hint)
+            return error.exit_code
+        case PermissionError():
+            _say(f"error: permission denied ({error.filename or error})", "run it as root: sudo k8snetlab …")
+            return 2
+        case _:
+            _say(
+                f"error: this is a bug in k8snetlab: {type(error).__name__}: {error}",
+                f"please report it with {_keep_traceback()} and the daemon's log in /run/k8snetlab/LAB/",
+            )
+            return 1
 
 
 def _only(words: list[str]) -> None:

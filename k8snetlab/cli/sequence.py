@@ -10,12 +10,9 @@ from k8snetlab.cli.story import FATES, flow, title
 from k8snetlab.render.canvas import (
     ALARM,
     GOOD,
-    INK,
-    LINE,
     PAD,
     SOFT,
     WIRE,
-    Box,
     Canvas,
     text_width,
 )
@@ -106,16 +103,16 @@ class _Drawing:
         colour = GOOD if _good(self._answer) else ALARM
         lines = [(line, not row) for row, line in enumerate(_end(self._answer))]
         kind, stroke = ("world", GOOD) if colour == GOOD else ("broken", WIRE)
-        foot = self._canvas.framed(kind, self._width / 2, y, lines, stroke, colour)
+        foot = self._canvas.framed(kind, self._width / 2, y, lines, stroke=stroke, colour=colour)
         self._width = max(self._width, foot.width + 2 * GAP)
         return self._canvas.text_of(title(self._answer), self._width, foot.bottom + GAP)
 
     def _arrow(self, event: Event, y: float) -> float:
         start, end = self._middle[event.place], self._middle[event.to]
-        lines = self._wrapped(event.lines)
+        lines = [(line, False) for line in self._wrapped(event.lines)]
         tunnel = any(line.startswith("in VXLAN") for line in event.lines)
         near = start + (self._pitch if end > start else -self._pitch)
-        box = self._box((start + near) / 2, y, lines, "tunnel" if tunnel else "chip", WIRE, INK)
+        box = self._canvas.framed("tunnel" if tunnel else "chip", (start + near) / 2, y, lines)
         colour = ALARM if event.kind == "unseen" else SOFT
         middle = y + box.height / 2
         over = [x for x in self._middle.values() if min(start, end) < x < max(start, end)]
@@ -125,22 +122,14 @@ class _Drawing:
     def _note(self, event: Event, y: float) -> float:
         stop = event.kind == "stop"
         x = self._middle[event.place]
-        return self._box(
-            x, y, self._wrapped(event.lines), "service", ALARM if stop else WIRE, ALARM if stop else SOFT
-        ).bottom
+        lines = [(line, False) for line in self._wrapped(event.lines)]
+        stroke, colour = (ALARM, ALARM) if stop else (WIRE, SOFT)
+        return self._canvas.framed("service", x, y, lines, stroke=stroke, colour=colour).bottom
 
     def _wrapped(self, lines: Sequence[str]) -> list[str]:
         """Cut between words; a name is never cut, however long it is, and then the others need not be either."""
         wrapped = (textwrap.wrap(line, self._longest, break_on_hyphens=False, break_long_words=False) for line in lines)
         return [part for parts in wrapped for part in parts or [""]]
-
-    def _box(self, middle: float, y: float, lines: Sequence[str], kind: str, stroke: str, colour: str) -> Box:
-        width = max(map(text_width, lines))
-        box = Box(middle - width / 2, y, width, 2 * PAD + LINE * len(lines) - 4)
-        self._canvas.rect(box, kind, stroke=stroke)
-        for number, line in enumerate(lines):
-            self._canvas.text(middle, y + PAD + 10 + LINE * number, line, anchor="middle", colour=colour)
-        return box
 
 
 def _merged(found: Iterator[Event]) -> Iterator[Event]:

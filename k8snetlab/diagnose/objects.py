@@ -65,11 +65,13 @@ def closed(snapshot: Snapshot) -> Iterator[Finding]:
         if ranges and service.spec.type == "LoadBalancer" and any(i.here for i in service.status.loadBalancer.ingress):
             yield _of_service(
                 service,
-                "ranges",
-                f"the load balancer of {title(service)} is closed to all but {ranges}: loadBalancerSourceRanges",
-                "what comes from elsewhere to that address is dropped",
-                f"k8snetlab get service {service.name} -n {service.namespace} -o yaml",
-                "# loadBalancerSourceRanges in the manifest, then `k8snetlab apply -f`",
+                fault="ranges",
+                message=(
+                    f"the load balancer of {title(service)} is closed to all but {ranges}: loadBalancerSourceRanges"
+                ),
+                consequence="what comes from elsewhere to that address is dropped",
+                show=f"k8snetlab get service {service.name} -n {service.namespace} -o yaml",
+                mend="# loadBalancerSourceRanges in the manifest, then `k8snetlab apply -f`",
             )
 
 
@@ -154,11 +156,13 @@ def _selection(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
             labels = ", ".join(f"{k}={meant[0].metadata.labels.get(k, '')}" for k in service.spec.selector or ())
             yield _of_service(
                 service,
-                "selector",
-                f"{title(service)} selects {labels_of(service)}, which no pod has; {meant[0].name} has {labels}",
-                "it has no endpoints: connections to it are refused",
-                f"k8snetlab get pods -n {service.namespace} -o yaml",
-                f"# selector: {labels.replace('=', ': ')} in the manifest, then `k8snetlab apply -f`",
+                fault="selector",
+                message=(
+                    f"{title(service)} selects {labels_of(service)}, which no pod has; {meant[0].name} has {labels}"
+                ),
+                consequence="it has no endpoints: connections to it are refused",
+                show=f"k8snetlab get pods -n {service.namespace} -o yaml",
+                mend=f"# selector: {labels.replace('=', ': ')} in the manifest, then `k8snetlab apply -f`",
             )
         return
     for port in service.spec.ports:
@@ -183,12 +187,12 @@ def _nowhere(service: Service, port: ServicePort, pods: list[Pod]) -> Finding:
         mend = f"protocol: {other.protocol}"
     return _of_service(
         service,
-        "targetPort",
-        message if other else f"{message} (names: {', '.join(known) or 'none'})",
-        f"port {port.port} has no endpoints: connections to it are refused",
-        f"k8snetlab get service {service.name} -n {service.namespace} -o yaml",
-        f"# {mend} in the manifest, then `k8snetlab apply -f`",
-        port,
+        fault="targetPort",
+        message=message if other else f"{message} (names: {', '.join(known) or 'none'})",
+        consequence=f"port {port.port} has no endpoints: connections to it are refused",
+        show=f"k8snetlab get service {service.name} -n {service.namespace} -o yaml",
+        mend=f"# {mend} in the manifest, then `k8snetlab apply -f`",
+        port=port,
     )
 
 
@@ -229,10 +233,10 @@ def _without_endpoints(snapshot: Snapshot, service: Service) -> Iterator[Finding
         if reason and not reason.meant:
             yield _of_service(
                 service,
-                "endpoints",
-                f"{title(service)} has no endpoints for port {port.port}: {reason.why}",
-                f"connections to {title(service)}, port {port.port}, are refused",
-                f"k8snetlab get endpointslices -n {service.namespace}",
+                fault="endpoints",
+                message=f"{title(service)} has no endpoints for port {port.port}: {reason.why}",
+                consequence=f"connections to {title(service)}, port {port.port}, are refused",
+                show=f"k8snetlab get endpointslices -n {service.namespace}",
                 port=port,
             )
 
@@ -243,10 +247,13 @@ def _alias(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
     if len(parts) == 3 and parts[2] == "svc" and snapshot.get(Service, parts[0], parts[1]) is None:
         yield _of_service(
             service,
-            "alias",
-            f"{title(service)} stands for {service.spec.externalName}, and there is no Service {parts[1]}/{parts[0]}",
-            "its name resolves to nothing",
-            f"k8snetlab get services -n {parts[1]}",
+            fault="alias",
+            message=(
+                f"{title(service)} stands for {service.spec.externalName}, and there is no Service "
+                f"{parts[1]}/{parts[0]}"
+            ),
+            consequence="its name resolves to nothing",
+            show=f"k8snetlab get services -n {parts[1]}",
         )
 
 
@@ -297,23 +304,25 @@ def _without_local(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
     if spec.internalTrafficPolicy == "Local":
         yield _of_service(
             service,
-            "local",
-            f"{title(service)} is closed to {nodes} and {'its' if len(lacking) == 1 else 'their'} pods: "
+            fault="local",
+            message=f"{title(service)} is closed to {nodes} and {'its' if len(lacking) == 1 else 'their'} pods: "
             "internalTrafficPolicy is Local, and none of its endpoints is there",
-            f"connections from there to {service.clusterIPs[0]} are dropped",
-            show,
-            "# internalTrafficPolicy: Cluster in the manifest, or a pod on every node; then `k8snetlab apply -f`",
+            consequence=f"connections from there to {service.clusterIPs[0]} are dropped",
+            show=show,
+            mend="# internalTrafficPolicy: Cluster in the manifest, or a pod on every node; then `k8snetlab apply -f`",
         )
     if spec.type == "NodePort" and spec.externalTrafficPolicy == "Local":
         ports = ", ".join(str(p.nodePort) for p in spec.ports if p.nodePort)
         yield _of_service(
             service,
-            "local",
-            f"NodePort {ports} of {title(service)} is closed on {nodes}: externalTrafficPolicy is Local, and none of "
-            "its endpoints is there",
-            f"what comes from outside to port {ports} there is dropped",
-            show,
-            "# externalTrafficPolicy: Cluster in the manifest, or a pod on every node; then `k8snetlab apply -f`",
+            fault="local",
+            message=(
+                f"NodePort {ports} of {title(service)} is closed on {nodes}: externalTrafficPolicy is Local, and none "
+                "of its endpoints is there"
+            ),
+            consequence=f"what comes from outside to port {ports} there is dropped",
+            show=show,
+            mend="# externalTrafficPolicy: Cluster in the manifest, or a pod on every node; then `k8snetlab apply -f`",
         )
 
 
@@ -332,7 +341,14 @@ def _endpoints(snapshot: Snapshot, service: Service) -> Iterator[tuple[EndpointS
 
 
 def _of_service(
-    service: Service, fault: str, message: str, told: str, show: str, mend: str = "", port: ServicePort | None = None
+    service: Service,
+    *,
+    fault: str,
+    message: str,
+    consequence: str,
+    show: str,
+    mend: str = "",
+    port: ServicePort | None = None,
 ) -> Finding:
     number = f", port {port.port}" if port else ""
     return Finding(
@@ -341,7 +357,7 @@ def _of_service(
         node="",
         object=f"{service.namespace}/{service.name}" + (f":{port.port}" if port else ""),
         message=message,
-        consequence=told,
+        consequence=consequence,
         show=show,
         mend=mend,
         owner=f"{title(service)}{number}{at(service)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.rules import BUILT_IN, ChainKey, Family
+from k8snetlab.dataplane.rules import BUILT_IN, ChainKey
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.iptables.patch import Iptables
@@ -13,9 +13,8 @@ from k8snetlab.iptables.syntax import RuleSyntaxError, parse
 from k8snetlab.trace.way import Decision
 
 
-def of_rule(netns: str, decision: Decision, view: View, where: Where, family: Family, variant: str) -> Finding | None:
+def of_rule(decision: Decision, view: View, where: Where, command: Iptables) -> Finding | None:
     """The finding on an unmanaged rule or policy; None where it is not in the view any more."""
-    command = Iptables(netns, family, variant)
     if decision.text.startswith("DROP by the policy of "):
         return of_policy(ChainKey("filter", decision.text.rpartition(" ")[2]), where, command)
     place = _place(decision.entry, view)
@@ -32,7 +31,7 @@ def of_rule(netns: str, decision: Decision, view: View, where: Where, family: Fa
         consequence=_done(rule),
         show=command(key.table, f"-S {key.chain}"),
         mend=command(key.table, f"-D {key.chain} {rule}"),
-        netns=netns,
+        netns=where.netns,
     )
 
 

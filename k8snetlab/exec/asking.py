@@ -34,15 +34,21 @@ def _elsewhere(client: Client, place: str, namespace: str, argv: Sequence[str]) 
     typed = sys.stdin is not None and sys.stdin.isatty()
     if not typed or (argv and not sys.stdout.isatty()):
         piped = () if typed or sys.stdin is None else _read(sys.stdin.fileno())
-        return _answer(client, place, namespace, argv, piped, None)
+        return _answer(client, place, namespace, argv, body=piped)
     from k8snetlab.exec.terminal import OwnTerminal
 
     with OwnTerminal(sys.stdin.fileno()) as own:
-        return _answer(client, place, namespace, argv, own.pieces(), own.described())
+        return _answer(client, place, namespace, argv, body=own.pieces(), terminal=own.described())
 
 
 def _answer(
-    client: Client, place: str, namespace: str, argv: Sequence[str], body: Iterable[bytes], terminal: Terminal | None
+    client: Client,
+    place: str,
+    namespace: str,
+    argv: Sequence[str],
+    *,
+    body: Iterable[bytes],
+    terminal: Terminal | None = None,
 ) -> int:
     outputs = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
     for event in client.execute(place, namespace, argv, body, terminal.query() if terminal else {}):

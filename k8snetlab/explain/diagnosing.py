@@ -268,7 +268,7 @@ class _Look:
         paths = [replace(path, origin=kernel.own_name(path.origin)) for path in here]
         routers = [] if snapshot.lab.spec.machines else [names.ROUTER]
         places = [(name, kernel.own_name(names.node_netns(snapshot.lab.name, name))) for name in routers + kernel.nodes]
-        found, self.tried, notes = observed(snapshot, self.paths, paths, places, self.tell, self.remote)
+        found, self.tried, notes = observed(snapshot, self.paths, paths, places, tell=self.tell, remote=self.remote)
         self.notes += notes
         return found
 

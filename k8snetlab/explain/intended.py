@@ -114,7 +114,7 @@ class Intents:
                 "closed", f"internalTrafficPolicy of {named} is Local, and none of its endpoints is on {place.node}"
             )
         if door.kind == "nodePort":
-            return self._by_node(place, target, door, port, family, known)
+            return self._by_node(place, target, door, port, known)
         if door.kind == "loadBalancer" and port.source_ranges:
             sources = place.ips if place.kind == "pod" else (pick(self._outside, family).partition("/")[0],)
             if place.kind != "node" and not _allowed(sources, port.source_ranges, family):
@@ -123,9 +123,8 @@ class Intents:
                 return Intent("either", f"loadBalancerSourceRanges of {named} leave out who asks", known)
         return Intent("answered", "", known)
 
-    def _by_node(
-        self, place: Place, target: Target, door: Door, port: Port, family: Family, known: frozenset[str]
-    ) -> Intent:
+    def _by_node(self, place: Place, target: Target, door: Door, port: Port, known: frozenset[str]) -> Intent:
+        family = family_of(target.address)
         node = next(iter(self._snapshot.select(Node, nodes_by_address, target.address).values())).name
         listening = self._setting(node, family).node_port_addresses
         if listening is not None and target.address not in listening:

@@ -78,7 +78,15 @@ class Namespaces:
                 )
             return self._remote.survey(node, namespace, self._family)
         lock, others = self._locks / where.place.replace("/", "."), [*map(self.own_name, self._beyond(where))]
-        view = survey(self.own_name(namespace), where.place, where.kind, self._family, self._variant, lock, others)
+        view = survey(
+            self.own_name(namespace),
+            self._family,
+            self._variant,
+            lock,
+            place=where.place,
+            kind=where.kind,
+            others=others,
+        )
         if not self._here:
             return view
         held = {name: self._cabled(namespace, interface) for name, interface in view.interfaces.items()}

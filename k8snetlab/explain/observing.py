@@ -34,6 +34,7 @@ def observed(
     paths: LabPaths,
     usual: list[UsualPath],
     places: list[tuple[str, str]],
+    *,
     tell: Callable[[str, int, int], None],
     remote: RemoteKernels | None = None,
 ) -> tuple[list[Finding], int, list[str]]:

@@ -113,12 +113,11 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
     """
     if protocol == ICMP:
         return [_pinged(snapshot, name)]
-    node = snapshot.get(Node, name)
     if _is_address(name):
         if port is None:
             raise InputError(f"{name}: an address needs a port", f"[{name}]:80" if ":" in name else f"{name}:80")
         return [Target(name, "address", name, port, protocol)]
-    if node is not None:
+    if node := snapshot.get(Node, name):
         if port is None:
             raise InputError(f"{name}: a node needs a port", f"{name}:30080, a NodePort of a Service")
         return [Target(name, "nodePort", node.addresses[0], port, protocol)]
@@ -130,6 +129,11 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
         raise NotFoundError(f"no Service is called {rest!r}", known)
     if services and (meant or port is None or not _pod_has(snapshot, name, port)):
         return _service_choice(snapshot, services, port, protocol)
+    return _of_pod(snapshot, name, port, protocol)
+
+
+def _of_pod(snapshot: Snapshot, name: str, port: int | None, protocol: str) -> list[Target]:
+    """The pod's port; without a number the first it declares of the protocol."""
     try:
         pod = find_pod(snapshot, name)
     except NotFoundError:

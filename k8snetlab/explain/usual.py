@@ -161,15 +161,16 @@ class _Paths:
             for origin, name, keeps_source in asking:
                 yield UsualPath(origin, flow, f"{name} {words}", texts, keeps_source, title, written)
         if choice.local or not port.external_local:
-            yield from self._from_outside(port, node, settings, texts, title, written)
+            yield from self._from_outside(port, node, settings, title, texts=texts, written=written)
 
     def _from_outside(
         self,
         port: Port,
         node: Node,
         settings: Settings,
-        texts: tuple[str, ...],
         title: str,
+        *,
+        texts: tuple[str, ...],
         written: tuple[str, ...],
     ) -> Iterator[UsualPath]:
         origin, protocol = names.node_netns(self.lab.name, names.OUTSIDE), _protocol(port.protocol)

@@ -57,10 +57,11 @@ class Nfnetlink:
         Returns 0, or the errno with which the kernel refuses.
         """
         frame = (subsystem & 0xFF) << 8 | subsystem >> 8
-        parts = [_message(_BATCH_BEGIN, b"", socket.AF_UNSPEC, 0, 1, frame)]
+        parts = [_message(_BATCH_BEGIN, b"", socket.AF_UNSPEC, 0, sequence=1, resource=frame)]
         for number, (kind, attributes) in enumerate(messages, 2):
-            parts.append(_message(subsystem << 8 | kind, attributes, family, flags | _ACK, number))
-        parts.append(_message(_BATCH_END, b"", socket.AF_UNSPEC, 0, len(messages) + 2, frame))
+            parts.append(_message(subsystem << 8 | kind, attributes, family, flags | _ACK, sequence=number))
+        end = len(messages) + 2
+        parts.append(_message(_BATCH_END, b"", socket.AF_UNSPEC, 0, sequence=end, resource=frame))
         self._socket.send(b"".join(parts))
         waiting, refused = len(messages), 0
         while waiting:
@@ -74,7 +75,7 @@ class Nfnetlink:
         return refused
 
     def _send(self, kind: int, attributes: bytes, family: int, flags: int) -> None:
-        self._socket.send(_message(kind, attributes, family, flags, 1))
+        self._socket.send(_message(kind, attributes, family, flags, sequence=1))
 
     def _answers(self) -> Iterator[tuple[int, bytes]]:
         while True:
@@ -87,7 +88,7 @@ class Nfnetlink:
                 yield 0, payload[_GENERAL.size :]
 
 
-def _message(kind: int, attributes: bytes, family: int, flags: int, sequence: int, resource: int = 0) -> bytes:
+def _message(kind: int, attributes: bytes, family: int, flags: int, *, sequence: int, resource: int = 0) -> bytes:
     payload = _GENERAL.pack(family, 0, resource) + attributes
     return _HEADER.pack(_HEADER.size + len(payload), kind, flags | _REQUEST, sequence, 0) + payload
 

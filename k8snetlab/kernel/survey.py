@@ -51,7 +51,14 @@ _POLICY = re.compile(r"^:(\S+) (ACCEPT|DROP)")
 
 
 def survey(
-    namespace: str, place: str, kind: str, family: Family, variant: Variant, lockfile: Path, others: Iterable[str]
+    namespace: str,
+    family: Family,
+    variant: Variant,
+    lockfile: Path,
+    *,
+    place: str,
+    kind: str,
+    others: Iterable[str] = (),
 ) -> View:
     """The namespace as it is. `others` are the namespaces that its cables may lead to; `place` and `kind` go into the
     answer. Raises NotFoundError, KernelError.

@@ -7,7 +7,7 @@ another one (K8SNETLAB_RUN). A name alone makes nothing a lab's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -173,31 +173,32 @@ class _Owners:
             case "namespace":
                 return self._namespaces.get(thing.name, ""), _is_labs(thing.name, self.labs)
             case "mount":
-                name = Path(thing.name).name
-                if thing.name == str(netns.DIRECTORY):
-                    return next((lab for lab, ledger in self.labs.items() if ledger.made_netns_directory), ""), False
-                return self._namespaces.get(name, ""), _is_labs(name, self.labs)
+                return self._owner_of_mount(thing.name)
             case "process":
                 pid = int(thing.name.split()[0])
                 lab = self._pids.get(pid, "") or self._namespaces.get(thing.of, "")
                 return lab, not thing.of or _is_labs(thing.of, self.labs)
             case "device":
-                lab = self._devices.get(thing.name, "")
-                if not lab and thing.name in self._cables:
-                    lab = next(iter(self.labs), "")
-                return lab, bool(_DEVICES.fullmatch(thing.name))
+                cabled = next(iter(self.labs), "") if thing.name in self._cables else ""
+                return self._devices.get(thing.name, "") or cabled, bool(_DEVICES.fullmatch(thing.name))
             case "chain":
                 return self._rules, True
             case "cgroup":
-                for lab, ledger in self.labs.items():
-                    if thing.name in (ledger.cgroup, str(Path(ledger.cgroup).parent)):
-                        return lab, True
-                return "", True
+                return self._lab_with(lambda held: thing.name in (held.cgroup, str(Path(held.cgroup).parent))), True
             case "file":
                 return self._owner_of_file(thing.name)
             case "module":
-                return next((lab for lab, ledger in self.labs.items() if ledger.loaded_bridge_filter), ""), False
+                return self._lab_with(lambda held: held.loaded_bridge_filter), False
         return "", False
+
+    def _lab_with(self, fits: Callable[[Ledger], bool]) -> str:
+        return next((lab for lab, ledger in self.labs.items() if fits(ledger)), "")
+
+    def _owner_of_mount(self, path: str) -> tuple[str, bool]:
+        if path == str(netns.DIRECTORY):
+            return self._lab_with(lambda held: held.made_netns_directory), False
+        name = Path(path).name
+        return self._namespaces.get(name, ""), _is_labs(name, self.labs)
 
     def _owner_of_file(self, name: str) -> tuple[str, bool]:
         path = Path(name)

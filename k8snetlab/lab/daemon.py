@@ -78,7 +78,7 @@ class Daemon:
         agents = Agents(cluster, self._ledger, self._paths, self._synced, supervisor, machine)
         remote = Remote(store, machine.node, supervisor) if machine else None
         group = self._cgroup()
-        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, remote, group)
+        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, remote=remote, group=group)
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
         membership = Membership(cluster, agents, leases, machine)
         operations = Operations(

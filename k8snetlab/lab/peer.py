@@ -153,7 +153,7 @@ def _views(family: Family) -> Iterator[tuple[Variant, View]]:
     variants: tuple[Variant, ...] = ("nft", "legacy")
     for variant in variants:
         try:
-            yield variant, survey("", "this machine", "node", family, variant, LOCK, ())
+            yield variant, survey("", family, variant, LOCK, place="this machine", kind="node")
         except K8sNetLabError:
             continue
 

@@ -54,7 +54,7 @@ def fetched(address: str, token: str, pin: str, node: str, trusting: bool = Fals
         )
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
-    offer = _asked(host, port, unverified, "GET", f"{CA}?token={shown.id}", None, Offer)
+    offer = _asked(_connection(host, port, unverified), "GET", f"{CA}?token={shown.id}", None, Offer)
     ca = offer.ca.encode()
     if pin and not hmac.compare_digest(pki.hash_of(ca), pin.lower()):
         raise ConflictError(
@@ -69,7 +69,7 @@ def fetched(address: str, token: str, pin: str, node: str, trusting: bool = Fals
     key, request = pki.new_request(node)
     body = msgspec.json.encode(SigningRequest(token, request.decode(), node))
     verified = ssl.create_default_context(cadata=offer.ca)
-    grant = _asked(host, port, verified, "POST", SIGN, body, Grant)
+    grant = _asked(_connection(host, port, verified), "POST", SIGN, body, Grant)
     root().mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix=".join-", dir=root()))
     try:
@@ -112,11 +112,13 @@ def _address(text: str) -> tuple[str, int]:
     raise InputError(f"{text!r} is no address to join at", "`k8snetlab token create` prints it: 192.168.56.11:2378")
 
 
-def _asked(
-    host: str, port: int, context: ssl.SSLContext, method: str, path: str, body: bytes | None, type_: type[T]
-) -> T:
+def _connection(host: str, port: int, context: ssl.SSLContext) -> http.client.HTTPSConnection:
+    return http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
+
+
+def _asked(connection: http.client.HTTPSConnection, method: str, path: str, body: bytes | None, type_: type[T]) -> T:
+    host, port = connection.host, connection.port
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()

@@ -70,7 +70,7 @@ class Leases:
         self._election: Election | None = None
         if machine is not None:
             self._registration = Registration(
-                store, cluster, machine, self._subnets, self._living, self._files, heartbeat
+                store, cluster, machine, self._subnets, self._living, files=self._files, duration=heartbeat
             )
             self._election = Election(store, self._living, machine.node, election)
             self._wakers += [self._registration.wake, self._election.wake]

@@ -55,6 +55,7 @@ class Registration:
         machine: Machine,
         subnets: SubnetManager,
         heartbeats: Followed,
+        *,
         files: SubnetFiles,
         duration: int = HEARTBEAT,
     ) -> None:

@@ -139,13 +139,7 @@ class Remote:
     ) -> AsyncGenerator[bytes, None]:
         begun, refusal = False, b""
         while True:
-            try:
-                async with asyncio.timeout(None if begun else patience):
-                    event = await events.get()
-            except TimeoutError:
-                raise _silent(node, patience) from None
-            if isinstance(event, StoreError):
-                raise event
+            event = await _next(node, events, None if begun else patience)
             if event.entry.key.endswith("/taken"):
                 if event.type == "delete":
                     raise DaemonError(f"{node}: its daemon went away while it answered", _HINT)
@@ -222,6 +216,18 @@ _HINT = "traffic goes on without it; `k8snetlab up` or `node join` on that machi
 
 async def _one(piece: bytes) -> AsyncIterator[bytes]:
     yield piece
+
+
+async def _next(node: str, events: asyncio.Queue[Event | StoreError], within: float | None) -> Event:
+    """Raises DaemonError after `within` seconds, StoreError where the store failed."""
+    try:
+        async with asyncio.timeout(within):
+            event = await events.get()
+    except TimeoutError:
+        raise _silent(node, within or 0) from None
+    if isinstance(event, StoreError):
+        raise event
+    return event
 
 
 def _silent(node: str, patience: float) -> SilentError:

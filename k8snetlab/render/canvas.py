@@ -72,6 +72,7 @@ class Canvas:
         middle: float,
         y: float,
         lines: Sequence[tuple[str, bool]],
+        *,
         stroke: str = WIRE,
         colour: str = "",
     ) -> Box:

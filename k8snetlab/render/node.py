@@ -35,7 +35,14 @@ def render(snapshot: Snapshot, name: str, sandboxes: Sandboxes | None = None) ->
     mine = [pod for pod in pods_of(snapshot, name) if not pod.spec.hostNetwork]
     inner, veths = (sandboxes or Sandboxes()).of(lab, node, mine)
     return NodeDataplane(
-        node=_namespace(lab, snapshot.proxy, node, veths, _overlay(snapshot, node), _localnet(node, mine)),
+        node=_namespace(
+            lab,
+            snapshot.proxy,
+            node,
+            veths=veths,
+            tunnel=_overlay(snapshot, node),
+            localnet=_localnet(node, mine),
+        ),
         rules=tuple(_rules(lab, node, mine)),
         pods=inner,
     )
@@ -71,6 +78,7 @@ def _namespace(
     lab: Lab,
     proxy: KubeProxyConfiguration,
     node: Node,
+    *,
     veths: Iterable[Veth],
     tunnel: Overlay,
     localnet: dict[str, str],

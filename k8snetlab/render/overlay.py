@@ -11,6 +11,7 @@ on-miss`, no entries but what the kernel asks for. app_solicit lets it ask in us
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -79,7 +80,8 @@ def render(lab: Lab, node: Node, others: Iterable[Node], device: str, pods: Iter
     `device` is the node's underlay interface.
     """
     others, pods = tuple(others), tuple(pods)
-    parts = [_family(lab, node, others, device, pods, family) for family in FAMILIES if pick(node.podCIDRs, family)]
+    families = (family for family in FAMILIES if pick(node.podCIDRs, family))
+    parts = [_family(_Half(lab, node, device, family), others, pods) for family in families]
     return Overlay(
         sysctls={key: value for p in parts for key, value in p.sysctls.items()},
         links=tuple(x for p in parts for x in p.links),
@@ -91,9 +93,17 @@ def render(lab: Lab, node: Node, others: Iterable[Node], device: str, pods: Iter
     )
 
 
-def _family(
-    lab: Lab, node: Node, others: tuple[Node, ...], device: str, pods: tuple[Pod, ...], family: Family
-) -> Overlay:
+class _Half(NamedTuple):
+    """The overlay of one family: whose it is, and by which device of the underlay it goes."""
+
+    lab: Lab
+    node: Node
+    device: str
+    family: Family
+
+
+def _family(half: _Half, others: tuple[Node, ...], pods: tuple[Pod, ...]) -> Overlay:
+    family = half.family
     peers = [
         _Peer(subnet, address, vtep_mac_of(peer, family), peer)
         for peer in others
@@ -101,12 +111,13 @@ def _family(
         and (subnet := pick(peer.podCIDRs, family))
         and (address := pick(peer.addresses, family))
     ]
-    if lab.spec.network.backend == "host-gw":
-        return Overlay(routes=tuple(Route(peer.subnet, dev=device, via=peer.address) for peer in peers))
-    return _vxlan(lab, node, peers, device, pods, family)
+    if half.lab.spec.network.backend == "host-gw":
+        return Overlay(routes=tuple(Route(peer.subnet, dev=half.device, via=peer.address) for peer in peers))
+    return _vxlan(half, peers, pods)
 
 
-def _vxlan(lab: Lab, node: Node, peers: list[_Peer], device: str, pods: tuple[Pod, ...], family: Family) -> Overlay:
+def _vxlan(half: _Half, peers: list[_Peer], pods: tuple[Pod, ...]) -> Overlay:
+    lab, node, device, family = half
     spec = lab.spec.network
     local, subnet = pick(node.addresses, family), pick(node.podCIDRs, family)
     tunnel = names.vxlan_device(spec.vni, family)

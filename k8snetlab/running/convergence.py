@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections import Counter
+from collections.abc import AsyncGenerator, Container, Iterator
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -33,6 +34,11 @@ BEAT = 1.0
 """Seconds between two words about what is waited for."""
 LINES = 8
 """So many reasons are told at once."""
+_UNSETTLED = "the controllers: they have not come to an end"
+Stand = Literal["orphaned", "paused", "unheard", "ending", "ready", "misfit", "failed", "over", "coming"]
+"""How a pod stands. orphaned: bound to a node that has not joined yet, or has gone; paused: its node changes nothing;
+unheard: nobody hears of its node, or its agent fails; misfit: it fits no node; over: it has failed, or a container
+of it has ended, and is not started again, as restartPolicy asks."""
 
 
 async def converge(
@@ -86,19 +92,39 @@ async def converge(
 
 
 class _Look(msgspec.Struct):
-    """What is so now; `reasons` is what is still waited for, in words."""
+    """What is so now; `reasons` is what is still waited for, in words. `nodes` are those that the request concerns,
+    None for all; `failing` agents that fail, which are not waited for."""
 
     snapshot: Snapshot
     nodes: frozenset[str] | None
-    progress: list[Event]
-    reasons: list[str]
-    failed: list[Pod]
-    over: list[Pod]
-    """Pods that have failed, or of which a container has ended, and is not started again, as restartPolicy asks."""
-    orphaned: list[Pod]
-    """Pods bound to a node that has not joined yet, or has gone."""
     failing: list[AgentTask]
-    paused: dict[str, list[Pod]]
+    pods: dict[Stand, list[Pod]]
+    progress: list[Event] = []
+    reasons: list[str] = []
+
+    @property
+    def failed(self) -> list[Pod]:
+        return self.pods["failed"]
+
+    def paused(self) -> dict[str, list[Pod]]:
+        """The pods that wait for a paused node, by its name."""
+        found: dict[str, list[Pod]] = {}
+        for pod in self.pods["paused"]:
+            found.setdefault(pod.spec.nodeName, []).append(pod)
+        return found
+
+    def concerns(self, node: str) -> bool:
+        return self.nodes is None or node in self.nodes
+
+
+class _Failure(NamedTuple):
+    """An agent that fails; `awaited`: it was waited for until then."""
+
+    name: str
+    error: str
+    hint: str
+    operation: str
+    awaited: bool
 
 
 class _Waiting:
@@ -115,109 +141,111 @@ class _Waiting:
     async def look(self) -> _Look:
         settled = await self._settled()
         snapshot, now = self._cluster.snapshot, time.monotonic()
-        pods, tasks = self._own.look(snapshot), self._agents.tasks
+        pods = self._own.look(snapshot)
         if self._pace:
             self._pace.look()
+        failing = [
+            t for t in self._agents.tasks if t.state.failures >= FAILURE_THRESHOLD and t.state.failed >= self._since
+        ]
+        look = _Look(snapshot, self._own.nodes(snapshot), failing, {stand: [] for stand in get_args(Stand)})
         silent = self._pace.silent if self._pace else {}
-        failing = [t for t in tasks if t.state.failures >= FAILURE_THRESHOLD and t.state.failed >= self._since]
-        refusing = [agent.name for agent in self._failing_remotely()]
-        broken = {*refusing, *(task.name for task in failing)}
-        look = _Look(snapshot, None, [], [], [], [], [], failing, {})
-        ready, misfits = 0, []
+        broken = {*self._refusing(), *(task.name for task in failing)}
         for pod in pods:
-            node = snapshot.get(Node, pod.spec.nodeName) if pod.spec.nodeName else None
-            if pod.spec.nodeName and node is None and not pod.metadata.deletionTimestamp:
-                look.orphaned.append(pod)
-            elif node and is_paused(node) and (pod.metadata.deletionTimestamp or not pod.ready):
-                look.paused.setdefault(node.name, []).append(pod)
-            elif pod.spec.nodeName in silent or (pod.spec.nodeName in broken and not pod.ready):
-                continue
-            elif pod.metadata.deletionTimestamp:
-                look.reasons.append(f"pod {pod.namespace}/{pod.name}: Terminating")
-            elif pod.ready or pod.status.phase == "Succeeded":
-                ready += 1
-            elif _unschedulable(pod):
-                misfits.append(pod)
-            elif rejected(pod):
-                look.failed.append(pod)
-            elif pod.ended:
-                ready += 1
-                look.over.append(pod)
-            elif trouble(pod):
-                look.failed.append(pod)
-            elif over(pod):
-                ready += 1
-                look.over.append(pod)
-            else:
+            stand = _stand(pod, snapshot, silent, broken)
+            look.pods[stand].append(pod)
+            if stand in ("ending", "coming"):
                 look.reasons.append(f"pod {pod.namespace}/{pod.name}: {_doing(pod)}")
-        if misfits and settled and not look.reasons and self._are_hopeless(misfits, now):
-            look.failed += misfits
-        else:
-            look.reasons += [f"pod {pod.namespace}/{pod.name}: {_why(pod)}" for pod in misfits]
-        pending = [f"{pod.namespace}/{pod.name}" for pod in pods if not pod.ready and not pod.ended]
-        if settled:
-            look.reasons += self._own.short(snapshot)
-        else:
-            look.reasons.append("the controllers: they have not come to an end")
+        self._look_at_misfits(look, settled, now)
+        look.reasons += self._own.short(snapshot) if settled else [_UNSETTLED]
         if look.reasons:
             self._reached = None
         elif self._reached is None:
             self._reached = snapshot, now
-        look.nodes = self._own.nodes(snapshot)
-        awaited = [t for t in tasks if self._concerns(look, t) and not t.state.paused and t not in failing]
-        behind = [t for t in awaited if not self._has(t)]
-        remote = [name for name in self._pace.behind if name not in refusing] if self._pace else []
-        if self._reached:
-            look.reasons += [f"{t.name}: {t.state.error or 'its kernel is not in step yet'}" for t in behind]
-            look.reasons += [f"{name}: its kernel is not in step yet" for name in remote]
-            missing = self._agents.nodes.keys() ^ self._agents.local(snapshot) if look.nodes is None else ()
-            look.reasons += [f"{name}: its agent comes or goes" for name in sorted(missing)]
-            if self._pace and not look.reasons and snapshot.revision < self._pace.needed:
-                look.reasons.append("the store: what was written has not come back from it")
-        known, machines = len([t for t in tasks if t.state.snapshot]), self._pace.machines if self._pace else 0
-        done = len(awaited) + machines - len(behind) - len(remote)
-        late = f"waiting for {', '.join(remote)}" if remote else "iptables in step with the Services"
+        rules = self._look_at_kernels(look)
+        known = len([t for t in self._agents.tasks if t.state.snapshot])
+        pending = [f"{pod.namespace}/{pod.name}" for pod in pods if not pod.ready and not pod.ended]
+        done = len(look.pods["ready"]) + len(look.pods["over"])
         look.progress = [
-            _progress("nodes", known, len(tasks), "namespaces, links, routes"),
-            _progress("pods", ready, len(pods), _cut(", ".join(pending), 60)),
-            _progress("rules", done, len(awaited) + machines, late),
+            _progress("nodes", known, len(self._agents.tasks), "namespaces, links, routes"),
+            _progress("pods", done, len(pods), _cut(", ".join(pending), 60)),
+            rules,
         ]
         return look
 
+    def _look_at_misfits(self, look: _Look, settled: bool, now: float) -> None:
+        """Pods that fit no node are given up when nothing else is waited for, and after a while."""
+        misfits = look.pods["misfit"]
+        if misfits and settled and not look.reasons and self._are_hopeless(misfits, now):
+            look.failed.extend(misfits)
+        else:
+            look.reasons += [f"pod {pod.namespace}/{pod.name}: {_why(pod)}" for pod in misfits]
+
+    def _look_at_kernels(self, look: _Look) -> Event:
+        """Whether what was reached is in every kernel that the request concerns; the progress of it."""
+        awaited = [
+            task
+            for task in self._agents.tasks
+            if look.concerns(task.name) and not task.state.paused and task not in look.failing
+        ]
+        behind = [task for task in awaited if not self._has(task)]
+        remote, refusing = self._pace.behind if self._pace else [], self._refusing()
+        remote = [name for name in remote if name not in refusing]
+        if self._reached:
+            look.reasons += [f"{t.name}: {t.state.error or 'its kernel is not in step yet'}" for t in behind]
+            look.reasons += [f"{name}: its kernel is not in step yet" for name in remote]
+            missing = self._agents.nodes.keys() ^ self._agents.local(look.snapshot) if look.nodes is None else ()
+            look.reasons += [f"{name}: its agent comes or goes" for name in sorted(missing)]
+            if self._pace and not look.reasons and look.snapshot.revision < self._pace.needed:
+                look.reasons.append("the store: what was written has not come back from it")
+        total = len(awaited) + (self._pace.machines if self._pace else 0)
+        late = f"waiting for {', '.join(remote)}" if remote else "iptables in step with the Services"
+        return _progress("rules", total - len(behind) - len(remote), total, late)
+
     def ending(self, look: _Look) -> tuple[list[Event], K8sNetLabError | None]:
         """What is to be said when nothing is waited for any more, and what was refused of the request's own."""
-        events = [
-            _warning(f"{why}; it was not waited for") for why in (self._pace.silent if self._pace else {}).values()
-        ]
-        for task in self._agents.tasks:
-            if task.state.paused and (task.name in look.paused or self._concerns(look, task)):
-                events.append(_warning(_of_paused(task.name, look.paused.get(task.name, []))))
-        here = {task.name for task in self._agents.tasks}
-        events += [_warning(_of_paused(name, pods)) for name, pods in look.paused.items() if name not in here]
+        silent = self._pace.silent.values() if self._pace else ()
+        events = [_warning(f"{why}; it was not waited for") for why in silent]
+        events += self._of_paused_nodes(look)
         events += [
-            _warning(f"pod {pod.namespace}/{pod.name} {over(pod) or f'has failed: {_why(pod)}'}") for pod in look.over
+            _warning(f"pod {pod.namespace}/{pod.name} {over(pod) or f'has failed: {_why(pod)}'}")
+            for pod in look.pods["over"]
         ]
         for pod in look.failed:
             message = f"pod {pod.namespace}/{pod.name}: {_why(pod)}"
             events.append({"type": "failed", "namespace": pod.namespace, "name": pod.name, "message": message})
-        for name in dict.fromkeys(pod.spec.nodeName for pod in look.orphaned):
-            count = sum(pod.spec.nodeName == name for pod in look.orphaned)
+        for name, count in Counter(pod.spec.nodeName for pod in look.pods["orphaned"]).items():
             events.append(_warning(f"{count} pod{'s wait' if count > 1 else ' waits'} for {name} to join"))
-        failures = [
-            (task.name, task.state.error, task.state.hint, task.state.operation, task in look.failing)
-            for task in self._agents.tasks
-            if task in look.failing or task.state.failures >= FAILURE_THRESHOLD
-        ]
-        failures += [(a.name, a.error, a.hint, a.operation, True) for a in self._failing_remotely()]
         refused: K8sNetLabError | None = None
         for why in self._own.refused(look.snapshot):
             refused = refused or DaemonError(why, "`k8snetlab get events` shows it; it is tried again")
-        for name, error, hint, operation, awaited in failures:
-            if refused is None and awaited and (look.nodes is None or name in look.nodes):
-                refused = KernelError(f"{name}: {error}", hint, operation)
+        for failure in self._failures(look):
+            if refused is None and failure.awaited and look.concerns(failure.name):
+                refused = KernelError(f"{failure.name}: {failure.error}", failure.hint, failure.operation)
             else:
-                events.append(_warning(f"{name}: its agent fails: {error}" + (f" ({hint})" if hint else "")))
+                hint = f" ({failure.hint})" if failure.hint else ""
+                events.append(_warning(f"{failure.name}: its agent fails: {failure.error}{hint}"))
         return events, refused
+
+    def _of_paused_nodes(self, look: _Look) -> Iterator[Event]:
+        paused, tasks = look.paused(), self._agents.tasks
+        for task in tasks:
+            if task.state.paused and (task.name in paused or look.concerns(task.name)):
+                yield _warning(_of_paused(task.name, paused.get(task.name, [])))
+        here = {task.name for task in tasks}
+        for name, pods in paused.items():
+            if name not in here:
+                yield _warning(_of_paused(name, pods))
+
+    def _failures(self, look: _Look) -> Iterator[_Failure]:
+        for task in self._agents.tasks:
+            if task in look.failing or task.state.failures >= FAILURE_THRESHOLD:
+                state = task.state
+                yield _Failure(task.name, state.error, state.hint, state.operation, task in look.failing)
+        for agent in self._failing_remotely():
+            yield _Failure(agent.name, agent.error, agent.hint, agent.operation, True)
+
+    def _refusing(self) -> set[str]:
+        return {agent.name for agent in self._failing_remotely()}
 
     def _failing_remotely(self) -> list[Agent]:
         return [agent for agent in self._pace.failing if agent.failures >= FAILURE_THRESHOLD] if self._pace else []
@@ -229,9 +257,6 @@ class _Waiting:
                 await self._cluster.settled()
                 return True
         return False
-
-    def _concerns(self, look: _Look, task: AgentTask) -> bool:
-        return look.nodes is None or task.name in look.nodes
 
     def _has(self, task: AgentTask) -> bool:
         """Whether what was reached, or something newer, is in the agent's kernel, and was found there by this time."""
@@ -250,6 +275,35 @@ class _Waiting:
         return now - self._hoped >= HOPELESS
 
 
+def _stand(pod: Pod, snapshot: Snapshot, silent: Container[str], broken: Container[str]) -> Stand:
+    """`silent` are nodes that nobody hears of, `broken` those whose agents fail."""
+    node = snapshot.get(Node, pod.spec.nodeName) if pod.spec.nodeName else None
+    if pod.spec.nodeName and node is None and not pod.metadata.deletionTimestamp:
+        return "orphaned"
+    if node and is_paused(node) and (pod.metadata.deletionTimestamp or not pod.ready):
+        return "paused"
+    if pod.spec.nodeName in silent or (pod.spec.nodeName in broken and not pod.ready):
+        return "unheard"
+    return _own_stand(pod)
+
+
+def _own_stand(pod: Pod) -> Stand:
+    """As it says itself, on a node that can be heard."""
+    if pod.metadata.deletionTimestamp:
+        return "ending"
+    if pod.ready or pod.status.phase == "Succeeded":
+        return "ready"
+    if _unschedulable(pod):
+        return "misfit"
+    if rejected(pod):
+        return "failed"
+    if pod.ended:
+        return "over"
+    if trouble(pod):
+        return "failed"
+    return "over" if over(pod) else "coming"
+
+
 def _unschedulable(pod: Pod) -> bool:
     return not pod.spec.nodeName and any(
         c.type == "PodScheduled" and c.status == "False" for c in pod.status.conditions
@@ -258,6 +312,8 @@ def _unschedulable(pod: Pod) -> bool:
 
 def _doing(pod: Pod) -> str:
     """What a pod that is not ready is about."""
+    if pod.metadata.deletionTimestamp:
+        return "Terminating"
     if not pod.spec.nodeName:
         return "Pending, no node was chosen yet"
     return _why(pod) if pod.status.phase == "Running" else f"ContainerCreating on {pod.spec.nodeName}"

@@ -48,6 +48,7 @@ class PodLifecycle:
         kubelet: KubeletLink,
         paths: LabPaths,
         supervisor: Supervisor,
+        *,
         remote: Remote | None = None,
         group: Path | None = None,
     ) -> None:
@@ -109,19 +110,7 @@ class PodLifecycle:
             again = [p.metadata.uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
             if again:
                 await self._kubelet.request("stop", uids=again, keep=True)
-            new = []
-            for pod in pods:
-                if (
-                    pod.metadata.uid not in self._kubelet.states
-                    and not pod.metadata.deletionTimestamp
-                    and not pod.ended
-                ):
-                    with self._apart(pod):
-                        new.append(self._work(pod, lab, node))
-            if new:
-                by_uid = {pod.metadata.uid: pod for pod in pods}
-                for state in await self._kubelet.request("run", pods=new):
-                    self._tell(by_uid[state.uid], state)
+            await self._run_new(pods, lab, node)
             await self._stop_unknown(snapshot, previous, changed)
         for pod in pods:
             latest = self._kubelet.states.get(pod.metadata.uid)
@@ -130,6 +119,18 @@ class PodLifecycle:
                     await self._write_status(pod, latest)
         seen[node] = snapshot, states
         await self._answer_health(node, recreated)
+
+    async def _run_new(self, pods: list[Pod], lab: Lab, node: str) -> None:
+        known, new = self._kubelet.states, []
+        for pod in pods:
+            if pod.metadata.uid not in known and not pod.metadata.deletionTimestamp and not pod.ended:
+                with self._apart(pod):
+                    new.append(self._work(pod, lab, node))
+        if not new:
+            return
+        by_uid = {pod.metadata.uid: pod for pod in pods}
+        for state in await self._kubelet.request("run", pods=new):
+            self._tell(by_uid[state.uid], state)
 
     def _work(self, pod: Pod, lab: Lab, node: str) -> PodWork:
         return PodWork.of(

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 
 import httpx
+import msgspec
 
 from k8snetlab.errors import CompactedError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.store.etcd_errors import raise_refusal
@@ -49,6 +51,17 @@ _PAGE = 2_000
 _TXN_WRITES = 100
 """Writes sent in one transaction; etcd's --max-txn-ops is 128 by default."""
 _LOST = "etcd has lost its data (its revision {now} is before {seen}, which was seen): list again"
+
+PAUSE = 0.05
+"""Seconds before a watch is tried again, the first time."""
+
+
+class _Seen(msgspec.Struct):
+    """How far a watch has come: the newest revision, the cluster that told it, and whether the stream was opened."""
+
+    revision: int
+    cluster: str = ""
+    opened: bool = False
 
 
 class EtcdStore:
@@ -123,38 +136,21 @@ class EtcdStore:
         return results
 
     async def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Event, ...], None]:
-        pause = 0.05
-        cluster = ""
+        pause, seen = PAUSE, _Seen(revision)
         while True:
-            endpoint, opened = self._gateway.current, False
-            # From `revision` itself, not the one after it: etcd 3.4 answers a watch from exactly the compacted
-            # revision, whose deletions it has dropped already.
-            request = {**below(prefix), "start_revision": max(revision, 1), "progress_notify": True}
+            endpoint, seen.opened = self._gateway.current, False
             try:
-                async with self._gateway.stream("/v3/watch", {"create_request": request}) as messages:
-                    async for line in messages:
-                        message = _watch_result(endpoint, line)
-                        if message.created:
-                            cluster = await self._same_data(endpoint, message.header, revision, cluster)
-                            opened = True
-                        elif not message.events:
-                            await self._ping(endpoint)
-                            revision = max(revision, message.header.revision)
-                        self._gateway.answered()
-                        pause = 0.05
-                        new = [event for event in message.events if event.kv.mod_revision > revision]
-                        if new:
-                            revision = new[-1].kv.mod_revision
-                            yield tuple(_watched(event) for event in new)
+                async with aclosing(self._messages(endpoint, prefix, seen)) as messages:
+                    async for events in messages:
+                        pause = PAUSE
+                        if events:
+                            yield events
                 problem = StoreError(f"{endpoint}: the watch was ended")
             except httpx.ReadTimeout:
-                problem = StoreError(f"{endpoint}: no answer in time")
-                try:
-                    await self._ping(endpoint)
-                    if opened:
-                        continue
-                except StoreError as error:
-                    problem = error
+                silence = await self._silence(endpoint)
+                if silence is None and seen.opened:
+                    continue
+                problem = silence or StoreError(f"{endpoint}: no answer in time")
             except CompactedError:
                 raise
             except StoreError as error:
@@ -164,6 +160,34 @@ class EtcdStore:
             self._gateway.give_up(endpoint, problem)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
+
+    async def _messages(self, endpoint: str, prefix: str, seen: _Seen) -> AsyncGenerator[tuple[Event, ...], None]:
+        """What one stream says, for each message its events, of which there may be none; `seen` goes on with it."""
+        # From `revision` itself, not the one after it: etcd 3.4 answers a watch from exactly the compacted revision,
+        # whose deletions it has dropped already.
+        request = {**below(prefix), "start_revision": max(seen.revision, 1), "progress_notify": True}
+        async with self._gateway.stream("/v3/watch", {"create_request": request}) as messages:
+            async for line in messages:
+                message = _watch_result(endpoint, line)
+                if message.created:
+                    seen.cluster = await self._same_data(endpoint, message.header, seen.revision, seen.cluster)
+                    seen.opened = True
+                elif not message.events:
+                    await self._ping(endpoint)
+                    seen.revision = max(seen.revision, message.header.revision)
+                self._gateway.answered()
+                new = [event for event in message.events if event.kv.mod_revision > seen.revision]
+                if new:
+                    seen.revision = new[-1].kv.mod_revision
+                yield tuple(_watched(event) for event in new)
+
+    async def _silence(self, endpoint: str) -> StoreError | None:
+        """Why nothing was heard of a watch; None where the endpoint answers: then there was nothing to say."""
+        try:
+            await self._ping(endpoint)
+        except StoreError as error:
+            return error
+        return None
 
     async def grant(self, ttl: int) -> int:
         return (await self._gateway.call("/v3/lease/grant", {"TTL": ttl})).decode(LeaseResponse).ID

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -101,26 +101,35 @@ class EtcdProcess:
         return self.directory / LOG
 
 
+class Member(NamedTuple):
+    """One etcd of several: its name, the URL at which it is to be reached by the others ("" for a free port of the
+    loopback address), and such URLs of all members by name, where there are others."""
+
+    name: str = "k8snetlab"
+    peer: str = ""
+    cluster: Mapping[str, str] | None = None
+
+
+ALONE = Member()
+
+
 def serve(
     directory: Path,
     listen: str = "http://127.0.0.1:2379",
     *,
     advertise: str = "",
-    peer: str = "",
     metrics: str = "",
-    name: str = "k8snetlab",
-    cluster: Mapping[str, str] | None = None,
+    member: Member = ALONE,
     tls: ServerTls | None = None,
     quota: int = 0,
 ) -> EtcdProcess:
     """Start etcd with its data in `directory`; `wait_ready` tells when it answers.
 
     `listen` is the URL for clients, `advertise` the one they are told where `listen` is a wildcard such as
-    "http://0.0.0.0:2379"; `peer` the URL for other members; `metrics` one for the readiness check; left out, both are
-    free ports of the loopback address, since there may be another etcd (kubeadm's has 2380 and 2381).
-    `cluster` maps the members' names to their peer URLs where there are several. `quota` is the size at which etcd is
-    full, in bytes (0: etcd's own 2 GB). Raises UnsupportedError when there is no etcd on this machine, InputError for a
-    `listen` that is no URL for clients, StoreError for a `directory` that cannot be used.
+    "http://0.0.0.0:2379"; `metrics` the one for the readiness check. Left out, it and the member's own are free ports
+    of the loopback address, since there may be another etcd (kubeadm's has 2380 and 2381). `quota` is the size at which
+    etcd is full, in bytes (0: etcd's own 2 GB). Raises UnsupportedError when there is no etcd on this machine,
+    InputError for a `listen` that is no URL for clients, StoreError for a `directory` that cannot be used.
     """
     binary = shutil.which("etcd")
     if binary is None:
@@ -135,17 +144,17 @@ def serve(
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StoreError(f"{directory}: {error.strerror}", "a directory for etcd's data is wanted") from error
-    secure_peers = bool(tls and tls.ca and not peer)
-    peer = peer or _free_url("https" if secure_peers else "http")
+    secure_peers = bool(tls and tls.ca and not member.peer)
+    peer = member.peer or _free_url("https" if secure_peers else "http")
     metrics = metrics or _free_url("http")
     options = {
-        "name": name,
+        "name": member.name,
         "data-dir": str(directory / "data"),
         "listen-client-urls": listen,
         "advertise-client-urls": advertised,
         "listen-peer-urls": peer,
         "initial-advertise-peer-urls": peer,
-        "initial-cluster": ",".join(f"{n}={url}" for n, url in (cluster or {name: peer}).items()),
+        "initial-cluster": ",".join(f"{n}={url}" for n, url in (member.cluster or {member.name: peer}).items()),
         "listen-metrics-urls": metrics,
         "auto-compaction-mode": "revision",
         "auto-compaction-retention": "10000",

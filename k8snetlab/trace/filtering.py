@@ -48,9 +48,10 @@ class Passed(msgspec.Struct, frozen=True):
 
 
 def passages(
-    view: View, owners: Owners, flow: Flow, arrived: str, bridged: bool, known: Iterable[Tracked]
+    view: View, owners: Owners, flow: Flow, known: Iterable[Tracked], *, arrived: str = "", bridged: bool = False
 ) -> Iterator[Passed]:
-    """`arrived` is the device it came in by, "" for a packet of this namespace's own process."""
+    """`arrived` is the device it came in by, "" for a packet of this namespace's own process; `bridged`: by a port of
+    that bridge. `known` are the connections that are remembered."""
     if not view.chains:
         yield Passed(flow, flow.dst, "delivered" if view.owns(flow.dst) else "sent")
         return
@@ -76,12 +77,11 @@ def passages(
         text = f"both variants of iptables hold rules in {view.place}: those of iptables-{view.beside} are asked first"
         noted = (Decision("mixed", text), *noted)
     for outcome in outcomes:
-        yield _passed(view, owners, flow, outcome, connection, noted)
+        passed = _passed(view, owners, flow, outcome, connection)
+        yield msgspec.structs.replace(passed, before=noted + passed.before)
 
 
-def _passed(
-    view: View, owners: Owners, flow: Flow, outcome: Outcome, connection: Tracked | None, noted: tuple[Decision, ...]
-) -> Passed:
+def _passed(view: View, owners: Owners, flow: Flow, outcome: Outcome, connection: Tracked | None) -> Passed:
     packet = outcome.packet
     left = msgspec.structs.replace(flow, src=packet.src, dst=packet.dst, dport=packet.dport)
     if connection:
@@ -99,7 +99,7 @@ def _passed(
         routed=packet.dst,
         verdict=outcome.verdict,
         probability=outcome.probability,
-        before=noted + before,
+        before=before,
         after=after,
         early=ended and last == "PREROUTING",
         reject=(reject.option("reject-with") or "") if reject else "",

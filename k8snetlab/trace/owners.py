@@ -25,6 +25,8 @@ _SERVICE = re.compile(r"^([a-z0-9.-]+)/([a-z0-9.-]+)(?::(\S+))?(?:\s|$)")
 
 _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
 """portmap's comment on what leads to a pod's hostPorts."""
+_WRITERS = {"KUBE": "kube-proxy", "FLANNEL": "flannel", "CNI": "portmap"}
+"""Who writes the chains whose names begin so."""
 
 
 class Owners:
@@ -118,24 +120,21 @@ class Owners:
 
     def of_rule(self, chains: Iterable[str], comments: Iterable[str]) -> str:
         """`chains` lead to the rule, `comments` are of the rule and of those that jumped to it, the nearest first."""
-        for comment in comments:
-            if found := _SERVICE.match(comment):
-                namespace, name, port = found.groups()
-                service = self._snapshot.get(Service, name, namespace)
-                if service is not None:
-                    return _titled(service, port)
-            if found := _SANDBOX.match(comment):
-                for pod in self._snapshot.all(Pod).values():
-                    if pod.sandbox_id == found.group(1):
-                        return self.of(pod)
-        for chain in reversed([*chains]):
-            if chain.startswith("KUBE-"):
-                return "kube-proxy"
-            if chain.startswith("FLANNEL-"):
-                return "flannel"
-            if chain.startswith("CNI-"):
-                return "portmap"
-        return NOBODY
+        named = (owner for comment in comments if (owner := self._named_in(comment)))
+        writers = (_WRITERS.get(chain.partition("-")[0], "") for chain in reversed([*chains]) if "-" in chain)
+        return next(named, "") or next(filter(None, writers), NOBODY)
+
+    def _named_in(self, comment: str) -> str:
+        """The Service or the pod that a rule's comment names, "" for none that is there."""
+        if found := _SERVICE.match(comment):
+            namespace, name, port = found.groups()
+            service = self._snapshot.get(Service, name, namespace)
+            if service is not None:
+                return _titled(service, port)
+        if found := _SANDBOX.match(comment):
+            pods = self._snapshot.all(Pod).values()
+            return next((self.of(pod) for pod in pods if pod.sandbox_id == found.group(1)), "")
+        return ""
 
 
 def at(obj: Object) -> str:

@@ -6,6 +6,7 @@ Pure: namespaces are values. Source: the order of Linux's ip_input, ip_forward, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from k8snetlab.dataplane.view import Interface, RouteEntry, View, Views
 from k8snetlab.trace.filtering import Passed, passages
 from k8snetlab.trace.listener import no_listener
 from k8snetlab.trace.owners import Owners
-from k8snetlab.trace.segment import far_end, neighbour, port_of
+from k8snetlab.trace.segment import Segments
 from k8snetlab.trace.trip import Trip
 from k8snetlab.trace.way import Carried, Decision, Flow, Way, end
 
@@ -35,9 +36,20 @@ def predict(views: Views, owners: Owners, origin: str, target: Flow) -> tuple[Wa
     return tuple(sorted(ways, key=lambda way: -way.probability))
 
 
+class Frame(NamedTuple):
+    """A frame for `mac` at a bridge; `port` is the name of the port it came in by, "" for one that the machine itself
+    sends."""
+
+    view: View
+    bridge: Interface
+    mac: str
+    flow: Flow
+    port: str = ""
+
+
 class _Walk:
     def __init__(self, views: Views, owners: Owners) -> None:
-        self.views, self.owners = views, owners
+        self.views, self.owners, self.segments = views, owners, Segments(views, owners)
 
     # --- the network layer ------------------------------------------------------------------------------------------
 
@@ -48,7 +60,7 @@ class _Walk:
             what = f"the route is {route.kind}" if route else f"no route to {flow.dst}"
             yield trip.stop(view, flow, "unreachable", f"{what} in {view.place}")
             return
-        for passed in passages(view, self.owners, flow, "", False, trip.tracked):
+        for passed in passages(view, self.owners, flow, trip.tracked):
             on = trip.after(passed).note(*passed.before)
             if passed.verdict in ("dropped", "rejected"):
                 yield on.refuse(view, passed)
@@ -67,7 +79,7 @@ class _Walk:
             yield from self._transmit(on.note(*passed.after), view, passed.flow, again)
 
     def _input(self, trip: Trip, view: View, device: Interface, flow: Flow) -> Iterator[Way]:
-        for passed in passages(view, self.owners, flow, device.name, False, trip.tracked):
+        for passed in passages(view, self.owners, flow, trip.tracked, arrived=device.name):
             yield from self._routed(trip.after(passed).note(*passed.before), view, device, flow, passed)
 
     def _routed(self, trip: Trip, view: View, device: Interface, flow: Flow, passed: Passed) -> Iterator[Way]:
@@ -146,7 +158,7 @@ class _Walk:
     # --- tunnels ----------------------------------------------------------------------------------------------------
 
     def _encapsulate(self, trip: Trip, view: View, tunnel: Interface, mac: str, flow: Flow) -> Iterator[Way]:
-        remote, decision = far_end(self.views, self.owners, view, tunnel, mac, flow.dst)
+        remote, decision = self.segments.far_end(view, tunnel, mac, flow.dst)
         if not remote:
             yield trip.stop(view, flow, "lost", f"{view.place}: {decision.text}")
             return
@@ -194,7 +206,7 @@ class _Walk:
             same = (flow.src, flow.dst) == (trip.asked.src, trip.asked.dst)
             yield trip.stop(view, flow, "unreachable" if same else "lost", reason)
             return
-        mac, decision = neighbour(self.views, self.owners, view, device, route.via or flow.dst)
+        mac, decision = self.segments.neighbour(view, device, route.via or flow.dst)
         trip = trip.note(decision)
         if not mac:
             yield trip.stop(view, flow, "lost", f"{view.place}: {decision.text}")
@@ -203,7 +215,7 @@ class _Walk:
         if device.beyond and not device.peer:
             device, mac = self._across(device, route.via or flow.dst, flow, mac)
         if device.kind == "bridge":
-            yield from self._switch(trip, view, device, "", mac, flow)
+            yield from self._switch(trip, Frame(view, device, mac, flow))
         elif device.kind == "vxlan":
             yield from self._encapsulate(trip, view, device, mac, flow)
         else:
@@ -246,17 +258,16 @@ class _Walk:
             if ours:
                 yield from self._input(trip.appear(view, bridge, "in", flow), view, bridge, flow)
             else:
-                yield from self._switch(trip, view, bridge, port.name, mac, flow)
+                yield from self._switch(trip, Frame(view, bridge, mac, flow, port.name))
         else:
-            for passed in passages(view, self.owners, flow, bridge.name, True, trip.tracked):
+            for passed in passages(view, self.owners, flow, trip.tracked, arrived=bridge.name, bridged=True):
                 on = trip.after(passed).note(*passed.before)
-                yield from self._bridged(on, view, bridge, port, mac if not ours else "", flow, passed)
+                yield from self._bridged(on, Frame(view, bridge, mac if not ours else "", flow, port.name), passed)
 
-    def _bridged(
-        self, trip: Trip, view: View, bridge: Interface, port: Interface, mac: str, flow: Flow, passed: Passed
-    ) -> Iterator[Way]:
+    def _bridged(self, trip: Trip, frame: Frame, passed: Passed) -> Iterator[Way]:
         """`mac` is "" for a frame to the bridge itself. One whose destination changed goes where its route says: back
         over the bridge if it leads there, else up."""
+        view, bridge, mac, flow, _ = frame
         route, _ = view.route(passed.routed)
         changed = passed.routed != flow.dst
         across = bool(route and route.kind == "unicast" and route.dev == bridge.name)
@@ -271,12 +282,13 @@ class _Walk:
             if changed:
                 assert route is not None
                 _, trip = self._route(trip, view, passed.routed)
-                mac, decision = neighbour(self.views, self.owners, view, bridge, route.via or passed.routed)
+                mac, decision = self.segments.neighbour(view, bridge, route.via or passed.routed)
                 trip = trip.note(decision)
-            yield from self._switch(trip.note(*passed.after), view, bridge, port.name, mac, passed.flow)
+            yield from self._switch(trip.note(*passed.after), frame._replace(mac=mac, flow=passed.flow))
 
-    def _switch(self, trip: Trip, view: View, bridge: Interface, came_by: str, mac: str, flow: Flow) -> Iterator[Way]:
-        port, decision = port_of(self.views, self.owners, view, bridge.name, mac, flow.dst)
+    def _switch(self, trip: Trip, frame: Frame) -> Iterator[Way]:
+        view, bridge, mac, flow, came_by = frame
+        port, decision = self.segments.port_of(view, bridge.name, mac, flow.dst)
         if decision.what == "flood":
             trip = trip.flood(view, bridge)
         trip = trip.note(decision)

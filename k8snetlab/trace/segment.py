@@ -9,53 +9,55 @@ from k8snetlab.trace.owners import NOBODY, Owners
 from k8snetlab.trace.way import Decision
 
 
-def neighbour(views: Views, owners: Owners, view: View, dev: Interface, address: str) -> tuple[str, Decision]:
-    """The MAC that a frame for `address` gets, "" when none can be found out."""
-    entry, owner = view.neighbour(dev.name, address), owners.of_address(address)
-    if entry and entry.usable:
-        text = f"{address} is at {entry.lladdr} ({entry.state.lower()})"
-        return entry.lladdr, Decision("neighbour", text, entry.words(), owner)
-    if dev.kind == "vxlan":
-        mac = _vtep(views, address, dev) if dev.asks else ""
+class Segments:
+    """Who is on which, of all namespaces."""
+
+    def __init__(self, views: Views, owners: Owners) -> None:
+        self.views, self.owners = views, owners
+
+    def neighbour(self, view: View, dev: Interface, address: str) -> tuple[str, Decision]:
+        """The MAC that a frame for `address` gets, "" when none can be found out."""
+        entry, owner = view.neighbour(dev.name, address), self.owners.of_address(address)
+        if entry and entry.usable:
+            text = f"{address} is at {entry.lladdr} ({entry.state.lower()})"
+            return entry.lladdr, Decision("neighbour", text, entry.words(), owner)
+        if dev.kind == "vxlan":
+            mac = _vtep(self.views, address, dev) if dev.asks else ""
+            if mac:
+                text = f"no entry for {address}: the agent is asked (l3 miss) and says {mac}"
+                return mac, Decision("neighbour", text, owner=owner)
+            return "", Decision("neighbour", f"no neighbour entry for {address} on {dev.name}, and nobody can be asked")
+        mac = _answers(self.views, view, dev, address)
         if mac:
-            text = f"no entry for {address}: the agent is asked (l3 miss) and says {mac}"
+            text = f"no entry yet: who has {address} is asked, and {mac} answers"
             return mac, Decision("neighbour", text, owner=owner)
-        return "", Decision("neighbour", f"no neighbour entry for {address} on {dev.name}, and nobody can be asked")
-    mac = _answers(views, view, dev, address)
-    if mac:
-        text = f"no entry yet: who has {address} is asked, and {mac} answers"
-        return mac, Decision("neighbour", text, owner=owner)
-    return "", Decision("neighbour", f"nobody on {dev.name} answers for {address}")
+        return "", Decision("neighbour", f"nobody on {dev.name} answers for {address}")
 
+    def port_of(self, view: View, bridge: str, mac: str, dst: str) -> tuple[Interface | None, Decision]:
+        """The port that a frame for `mac` leaves by; what = "flood" when the bridge does not know and tries all."""
+        entry, owner = view.port(bridge, mac), self.owners.of_address(dst)
+        owner = "the kernel, which learns" if owner == NOBODY else owner
+        if entry and entry.dev in view.interfaces and entry.dev != bridge:
+            text = f"{bridge} sends to port {entry.dev}"
+            return view.interfaces[entry.dev], Decision("port", text, entry.words(), owner)
+        home = self.views.home(dst)
+        ports = [i for i in view.interfaces.values() if i.master == bridge and i.peer]
+        for port in sorted(ports, key=lambda p: p.peer is None or p.peer[0] != home):
+            assert port.peer is not None
+            station = self.views[port.peer[0]].interfaces.get(port.peer[1])
+            if station and mac in _macs(self.views[port.peer[0]], station):
+                text = f"{bridge} has to learn where {mac} is, or flood: {port.name} leads there"
+                return port, Decision("flood", text, owner=owner)
+        return None, Decision("flood", f"{bridge} does not know {mac} and floods; nobody takes it")
 
-def port_of(
-    views: Views, owners: Owners, view: View, bridge: str, mac: str, dst: str
-) -> tuple[Interface | None, Decision]:
-    """The port that a frame for `mac` leaves by; what = "flood" when the bridge does not know and tries all."""
-    entry, owner = view.port(bridge, mac), owners.of_address(dst)
-    owner = "the kernel, which learns" if owner == NOBODY else owner
-    if entry and entry.dev in view.interfaces and entry.dev != bridge:
-        text = f"{bridge} sends to port {entry.dev}"
-        return view.interfaces[entry.dev], Decision("port", text, entry.words(), owner)
-    home = views.home(dst)
-    ports = [i for i in view.interfaces.values() if i.master == bridge and i.peer]
-    for port in sorted(ports, key=lambda p: p.peer is None or p.peer[0] != home):
-        assert port.peer is not None
-        station = views[port.peer[0]].interfaces.get(port.peer[1])
-        if station and mac in _macs(views[port.peer[0]], station):
-            text = f"{bridge} has to learn where {mac} is, or flood: {port.name} leads there"
-            return port, Decision("flood", text, owner=owner)
-    return None, Decision("flood", f"{bridge} does not know {mac} and floods; nobody takes it")
-
-
-def far_end(views: Views, owners: Owners, view: View, tunnel: Interface, mac: str, dst: str) -> tuple[str, Decision]:
-    """The underlay address that a tunnel sends frames for `mac` to, "" when none can be found out."""
-    entry = view.tunnel(tunnel.name, mac)
-    remote = entry.dst if entry else _told(views, tunnel, mac, dst)
-    if not remote:
-        return "", Decision("fdb", f"{tunnel.name} has no FDB entry for {mac}, so it does not know where to send")
-    text = f"{mac} is behind {remote}" + ("" if entry else " (l2 miss: the agent says)")
-    return remote, Decision("fdb", text, entry.words() if entry else "", owners.of_address(remote))
+    def far_end(self, view: View, tunnel: Interface, mac: str, dst: str) -> tuple[str, Decision]:
+        """The underlay address that a tunnel sends frames for `mac` to, "" when none can be found out."""
+        entry = view.tunnel(tunnel.name, mac)
+        remote = entry.dst if entry else _told(self.views, tunnel, mac, dst)
+        if not remote:
+            return "", Decision("fdb", f"{tunnel.name} has no FDB entry for {mac}, so it does not know where to send")
+        text = f"{mac} is behind {remote}" + ("" if entry else " (l2 miss: the agent says)")
+        return remote, Decision("fdb", text, entry.words() if entry else "", self.owners.of_address(remote))
 
 
 def _answers(views: Views, view: View, dev: Interface, address: str) -> str:

@@ -210,13 +210,16 @@ class _Walker:
             case "MASQUERADE":
                 own = (*self.host.interfaces.get(packet.out_interface, ()), *self.host.addresses)
                 return [], [_masqueraded(way, _first(own, packet.src))]
-            case name:
-                into = ChainKey(key.table, name)
-                if into not in self.chains:
-                    raise TraceError(f"chain {key.chain} of table {key.table} jumps to {name}, which does not exist")
-                out = self._chain(into, way, depth + 1)
-                ended, fell = [w for w in out if w.verdict], [w for w in out if not w.verdict]
-                return ([], out) if target.goto else (fell, ended)
+            case _:
+                return self._jump(key, target, way, depth)
+
+    def _jump(self, key: ChainKey, target: Target, way: _Way, depth: int) -> tuple[list[_Way], list[_Way]]:
+        into = ChainKey(key.table, target.name)
+        if into not in self.chains:
+            raise TraceError(f"chain {key.chain} of table {key.table} jumps to {target.name}, which does not exist")
+        out = self._chain(into, way, depth + 1)
+        ended, fell = [w for w in out if w.verdict], [w for w in out if not w.verdict]
+        return ([], out) if target.goto else (fell, ended)
 
     def _redirected(self, packet: Packet) -> str:
         """The node's own address that REDIRECT gives: loopback's to its processes, else that of where it came in.

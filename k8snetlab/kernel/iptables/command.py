@@ -64,7 +64,7 @@ def restore(namespace: str, argv: Sequence[str], lockfile: Path, text: Iterable[
     Raises RestoreRefused, with the offending line quoted, for which `text` is gone through again.
     """
     with tempfile.TemporaryFile("w+") as said:
-        with _started(namespace, argv, lockfile, subprocess.PIPE, subprocess.DEVNULL, said) as process:
+        with _started(namespace, argv, lockfile, stdin=subprocess.PIPE, stderr=said) as process:
             assert process.stdin is not None
             # A program that refuses a line reads no further; what it says is looked at below.
             with contextlib.suppress(BrokenPipeError):
@@ -98,6 +98,7 @@ def _started(
     namespace: str,
     argv: Sequence[str],
     lockfile: Path,
+    *,
     stdin: int = subprocess.DEVNULL,
     stdout: int = subprocess.DEVNULL,
     stderr: int | IO[str] = subprocess.DEVNULL,

@@ -98,7 +98,16 @@ class ProxyRules(msgspec.Struct, frozen=True):
         for chain in dispatch:
             if any(old.rows.get(chain) != new.rows.get(chain) for old, new in steps):
                 dispatch[chain] = _gather(chain, services, order, self._layout.last_rows(settings))
-        rules = _assemble(snapshot, settings, self.shared, slices, services, endpoints, dispatch)
+        rules = ProxyRules(
+            snapshot=snapshot,
+            settings=settings,
+            shared=self.shared,
+            slices=slices,
+            services=services,
+            endpoints=endpoints,
+            dispatch=dispatch,
+            chains=_chains(settings, services, snapshot, dispatch),
+        )
         return rules, RuleDelta(settings.family, *_difference(steps, self.dispatch, dispatch))
 
     def with_services(self, services: Mapping[Key, ServiceRules]) -> ProxyRules:
@@ -107,7 +116,8 @@ class ProxyRules(msgspec.Struct, frozen=True):
         order, last = self.snapshot.all(Service), self._layout.last_rows(self.settings)
         dispatch = {chain: _gather(chain, replaced, order, last) for chain in self.dispatch}
         endpoints = sum(rules.endpoints for rules in replaced.values())
-        return _assemble(self.snapshot, self.settings, self.shared, self.slices, replaced, endpoints, dispatch)
+        chains = _chains(self.settings, replaced, self.snapshot, dispatch)
+        return msgspec.structs.replace(self, services=replaced, endpoints=endpoints, dispatch=dispatch, chains=chains)
 
     def _regroup(self, snapshot: Snapshot) -> tuple[Mapping[Key, Slices], set[Key]]:
         """The slices by Service, and the Services whose slices changed."""
@@ -151,21 +161,26 @@ def _build(snapshot: Snapshot, settings: Settings, shared: Shared) -> ProxyRules
     last = layout.last_rows(settings)
     dispatch = {chain: _gather(chain, services, objects, last) for chain in layout.shared_chains}
     endpoints = sum(rules.endpoints for rules in services.values())
-    return _assemble(snapshot, settings, shared, slices, services, endpoints, dispatch)
+    return ProxyRules(
+        snapshot=snapshot,
+        settings=settings,
+        shared=shared,
+        slices=slices,
+        services=services,
+        endpoints=endpoints,
+        dispatch=dispatch,
+        chains=_chains(settings, services, snapshot, dispatch),
+    )
 
 
-def _assemble(
-    snapshot: Snapshot,
+def _chains(
     settings: Settings,
-    shared: Shared,
-    slices: Mapping[Key, Slices],
     services: Mapping[Key, ServiceRules],
-    endpoints: int,
+    snapshot: Snapshot,
     dispatch: Mapping[ChainKey, Rules],
-) -> ProxyRules:
+) -> Chains:
     fixed = LAYOUTS[settings.layout].fixed_chains(settings)
-    chains = Chains(fixed, services, snapshot.all(Service), dispatch)
-    return ProxyRules(snapshot, settings, shared, slices, services, endpoints, dispatch, chains)
+    return Chains(fixed, services, snapshot.all(Service), dispatch)
 
 
 def _render_all(
