@@ -41,7 +41,8 @@ class FacesContract(Contract):
 
 
 def _problems(graph: ImportGraph, package: str, all_used: bool) -> Iterator[str]:
-    shown = _shown(package)
+    tree = ast.parse(Path(*package.split("."), "__init__.py").read_text())
+    shown, bound = _shown(tree), set(_bound(tree))
     inside = {package, *graph.find_descendants(package)}
     for child in sorted(graph.find_children(package)):
         name = child.rpartition(".")[2]
@@ -50,18 +51,28 @@ def _problems(graph: ImportGraph, package: str, all_used: bool) -> Iterator[str]
         strangers = sorted(importers - inside)
         if strangers and name not in shown:
             yield f"{package} does not show {name}, imported by {', '.join(strangers)}: its __all__ must name it"
-        if all_used and name in shown and not strangers and child not in _imported_by_face(graph, package):
+        # A name that `__init__` imports may be called as the module it comes from, as `reconcile` of `reconcile`.
+        if all_used and name in shown and not strangers and name not in bound:
             yield f"{package} shows {name}, imported by nobody outside: take it from its __all__"
+    children = {child.rpartition(".")[2] for child in graph.find_children(package)}
+    for name in sorted(shown - children - bound):
+        yield f"{package} shows {name}, which is not there"
 
 
-def _imported_by_face(graph: ImportGraph, package: str) -> set[str]:
-    """A name that `__init__` imports may be called as the module it comes from, as `reconcile` of `reconcile`."""
-    return graph.find_modules_directly_imported_by(package)
+def _bound(tree: ast.Module) -> Iterator[str]:
+    """The names that the module's own text gives a value."""
+    for node in tree.body:
+        match node:
+            case ast.ImportFrom(names=names):
+                yield from (alias.asname or alias.name for alias in names)
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
-def _shown(package: str) -> set[str]:
-    """What `__all__` of the package's `__init__` names; nothing where there is none."""
-    tree = ast.parse(Path(*package.split("."), "__init__.py").read_text())
+def _shown(tree: ast.Module) -> set[str]:
+    """What `__all__` names; nothing where there is none."""
     for node in tree.body:
         match node:
             case ast.Assign(targets=[ast.Name(id="__all__")], value=value):

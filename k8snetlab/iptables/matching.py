@@ -63,7 +63,9 @@ def chance(matches: Iterable[Match], packet: Packet, host: Host, translated: boo
     return found
 
 
-def _holds(match: Match, packet: Packet, host: Host, translated: bool) -> float:
+def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
+    match: Match, packet: Packet, host: Host, translated: bool
+) -> float:
     value = match.value
     match match.option:
         case "source":

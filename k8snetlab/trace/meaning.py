@@ -177,7 +177,7 @@ def _share(chance: Match) -> str:
     return f"one in {round(ones)}" if ones and abs(ones - round(ones)) < 0.005 * ones else f"{part:.1%}"
 
 
-def _phrase(match: Match, facts: Facts) -> str:
+def _phrase(match: Match, facts: Facts) -> str:  # noqa: C901 (a row for each match of iptables)
     """One condition, as it stands after "everything" or "TCP"."""
     negation = "not " if match.negated else ""
     value = match.value
@@ -249,7 +249,9 @@ def _only_counts(rule: ParsedRule) -> str:
     return "goes back, and KUBE-PROXY-FIREWALL drops it" if dropped else "is only counted"
 
 
-def _target(key: ChainKey, rule: ParsedRule, target: Target, facts: Facts) -> str:
+def _target(  # noqa: C901 (a row for each target of iptables)
+    key: ChainKey, rule: ParsedRule, target: Target, facts: Facts
+) -> str:
     match target.name:
         case "ACCEPT":
             return "is let through"

@@ -38,7 +38,7 @@ def test_a_face_names_what_is_imported_from_outside_and_nothing_else(
 
     for name, text in {
         "house/__init__.py": "",
-        "house/low/__init__.py": '__all__ = ["shown", "unused"]',
+        "house/low/__init__.py": '__all__ = ["absent", "shown", "unused"]',
         "house/low/shown.py": "from house.low import inner",
         "house/low/unused.py": "",
         "house/low/inner.py": "",
@@ -53,6 +53,7 @@ def test_a_face_names_what_is_imported_from_outside_and_nothing_else(
     assert check.metadata["problems"] == [
         "house.low does not show inner, imported by house.high: its __all__ must name it",
         "house.low shows unused, imported by nobody outside: take it from its __all__",
+        "house.low shows absent, which is not there",
     ]
 
 
