@@ -34,7 +34,10 @@ NAMESPACE_TIMEOUT = 2.0
 
 
 def remove_cables(names: Sequence[str]) -> None:
-    """Waits until these veths are gone: those to deleted namespaces go with them, if a moment later."""
+    """Waits until these veths are gone: the kernel deletes them a moment after the namespace at their other end.
+
+    Deletes those that are still there after NAMESPACE_TIMEOUT.
+    """
     deadline = time.monotonic() + NAMESPACE_TIMEOUT
     with Netlink("") as netlink:
         while left := [name for name in names if netlink.index(name)]:
@@ -45,9 +48,9 @@ def remove_cables(names: Sequence[str]) -> None:
 
 
 def remove(additions: Sequence[Addition]) -> None:
-    """Undoes them. What is undone already, or was changed by others since, stays as it is.
+    """Undoes all of them, but for what is undone already or was changed by others since.
 
-    One that fails stops none of the others; the first failure is raised then.
+    A failure does not stop the rest; the first one is raised at the end.
     """
     failures: list[K8sNetLabError] = []
     for undo in _steps(additions):
@@ -61,7 +64,7 @@ def remove(additions: Sequence[Addition]) -> None:
 
 
 def _steps(additions: Sequence[Addition]) -> list[Callable[[], None]]:
-    """One for each addition, in an order in which nothing is in use that goes."""
+    """One for each addition, ordered so that nothing is removed while it is in use."""
     return [partial(_UNDO[kind], one) for kind in _UNDO for one in reversed(additions) if type(one) is kind]
 
 
@@ -95,7 +98,8 @@ def _addresses(added: AddedAddresses) -> None:
 
 
 def _sysctl(changed: ChangedSysctl) -> None:
-    """Puts it back where it still is what the lab made it; and so with those that the kernel changed along."""
+    """Restores the value that was there before, unless others have changed the lab's since; likewise the values that
+    the kernel changed along with it."""
     if sysctl.read("", [changed.key]).get(changed.key) != changed.value:
         return
     now = sysctl.read("", changed.along)

@@ -27,7 +27,7 @@ def addressed_by_label(pod: Pod) -> Iterable[Pair]:
 
 
 def unowned(pod: Pod) -> Iterable[str]:
-    """The namespace of a pod that no controller has."""
+    """The namespace of a pod that no controller owns."""
     return () if any(owner.controller for owner in pod.metadata.ownerReferences) else (pod.namespace,)
 
 
@@ -37,7 +37,7 @@ def templates_by_label(workload: Deployment | ReplicaSet) -> Iterable[Pair]:
 
 
 def services_by_label(service: Service) -> Iterable[Pair]:
-    """A single group, for one of the labels that the Service selects: enough to find it again from a pod."""
+    """A single group, of one of the labels in the Service's selector: enough to find the Service from a pod."""
     selector = service.spec.selector
     if not selector:
         return ()
@@ -99,7 +99,7 @@ def pods_of(service: Service, snapshot: Snapshot) -> list[Pod]:
 
 
 def addressed_pods_of(service: Service, snapshot: Snapshot) -> list[Pod]:
-    """Those of `pods_of` that can be endpoints; that thousands wait beside them costs nothing."""
+    """Those of `pods_of` that can be endpoints. Pods that still wait for an address cost nothing, however many."""
     pods: list[Pod] = []
     for group in services_by_label(service):
         found = snapshot.select(Pod, addressed_by_label, group).values()

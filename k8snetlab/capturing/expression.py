@@ -1,6 +1,6 @@
-"""Which packets to show, in the words of tcpdump's filters (pcap-filter(7)): a documented part of them.
+"""Which packets to show: a part of tcpdump's filter language (pcap-filter(7)), parsed into a test.
 
-    [not|!] PRIMITIVE [and|&& …] [or||| …] (…)       and, or: equally strong, from left to right, as there
+    [not|!] PRIMITIVE [and|&& …] [or||| …] (…)       and, or: of one precedence, left to right, as there
 
     [ip|ip6|arp] [src|dst] host ADDRESS              ADDRESS alone means host
     [ip|ip6|arp] [src|dst] net CIDR
@@ -11,8 +11,8 @@
     tcp[tcpflags] [& FLAGS] = FLAGS                  also !=; FLAGS as tcp-syn|tcp-ack, or a number
     inbound, outbound, less OCTETS, greater OCTETS
 
-A primitive is true when it is so of the packet or of the one inside it (VXLAN's): `tcp port 80` finds a tunnelled
-packet too. Not here: other offsets into the packet, arithmetic, names of hosts and services.
+A primitive holds if it holds for the packet or for the packet that VXLAN carries in it, so `tcp port 80` also finds a
+tunnelled packet. Not supported: other offsets into the packet, arithmetic, names of hosts and services.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FLAGS = {
         ("fin", "syn", "rst", "push", "ack", "urg", "ece", "cwr"), (FIN, SYN, RST, PSH, ACK, URG, ECE, CWR), strict=True
     )
 }
-_DEEPEST = 50
+_MAX_DEPTH = 50
 _TOKEN = re.compile(r"\s*(?:([\w.:/-]+)|(&&|\|\||[!=]=|[][()!&|=])|(\S))")
 _NETWORKS, _TYPES = ("ip", "ip6", "arp"), ("host", "net", "port", "portrange")
 _SIDES: dict[str, Side] = {"src": "src", "dst": "dst"}
@@ -103,8 +103,8 @@ class _Parser:
         if opened is None:
             return self._primitive()
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise _wrong(opened, "this is nested too deeply", f"at most {_DEEPEST} times")
+        if self._depth > _MAX_DEPTH:
+            raise _wrong(opened, "this is nested too deeply", f"at most {_MAX_DEPTH} times")
         if opened.text != "(":
             found = predicates.negated(self._term())
         else:
@@ -251,7 +251,7 @@ class _Parser:
         return number
 
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------------------------------------
 
 
 def _token(found: re.Match[str]) -> Token:

@@ -1,7 +1,7 @@
 """Which pod subnets a node gets: flannel's subnet manager's choice.
 
 Source: flannel pkg/subnet/etcd/local_manager.go (tryAcquireLease, allocateSubnet). It takes one of the first 100 free
-subnets at random, so that fewer races are lost; here it is the first, and who loses a race chooses again.
+subnets at random, so that fewer races are lost; here it is the first, and a node that loses a race chooses again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from k8snetlab.api.snapshot import Snapshot
 def own_leases(snapshot: Snapshot, name: str, addresses: Iterable[str], leases: Iterable[SubnetLease]) -> list[str]:
     """The keys of leases that the node `name` at `addresses` holds, or held when it had another address.
 
-    A lease of what another node says to be its subnet is that node's, whoever has its address now.
+    A lease of a subnet that another node names as its own is that node's, whoever has its address now.
     """
     node = snapshot.get(Node, name)
     known = {*addresses, *(node.addresses if node else ())}
@@ -31,8 +31,8 @@ def own_leases(snapshot: Snapshot, name: str, addresses: Iterable[str], leases: 
 def choose(snapshot: Snapshot, name: str, own: Iterable[str], leases: Iterable[SubnetLease]) -> list[IPNetwork] | None:
     """A pod subnet of each family for the node `name`; None when one has none left.
 
-    In each family it is what the Lab gives it, else what it has a lease of (`own`, keys), else what it had before, else
-    the first that is free. Subnets of nodes whose leases have ended stay theirs: they may come back.
+    In each family that is the subnet that the Lab gives it, else one that it holds a lease of (`own`, keys), else the
+    one it had before, else the first that is free. Nodes whose leases have ended keep theirs: they may come back.
     """
     lab, node = snapshot.lab, snapshot.get(Node, name)
     own = set(own)

@@ -1,4 +1,4 @@
-"""Do processes listen where their pods say they do? Blocking: the sockets of every pod's namespace are looked at."""
+"""Whether processes listen where their pods say they do. Blocking: reads the sockets of every pod's namespace."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def _silent(snapshot: Snapshot, pod: Pod) -> Iterator[tuple[str, str]]:
             held = View(netns, pod.short_name, "pod", listening=listeners.read(netns))
     for port in ports if held.netns or not netns else ():
         protocol = port.protocol.lower()
-        deaf = [ip for ip in pod.ips if not held.listens(protocol, ip, port.containerPort)]
-        if deaf:
-            yield end(deaf[0], port.containerPort), no_listener(held, protocol, deaf[0], port.containerPort)
+        closed = [ip for ip in pod.ips if not held.listens(protocol, ip, port.containerPort)]
+        if closed:
+            yield end(closed[0], port.containerPort), no_listener(held, protocol, closed[0], port.containerPort)

@@ -1,4 +1,4 @@
-"""Whether a rule matches a packet, and how likely: every match that `syntax` reads, asked of a packet on a host."""
+"""Whether a rule matches a packet, and with what probability. Decides every match that `syntax` reads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from k8snetlab.iptables.syntax import RANDOM_UNIT, Match
 
 
 class TraceError(UnsupportedError):
-    """The rules cannot be followed: they jump in a circle or to a chain that does not exist, or ask the unknown."""
+    """The rules cannot be followed: they jump in a circle, or to a chain that does not exist, or have a match that
+    cannot be decided."""
 
 
 class Packet(msgspec.Struct, frozen=True):
     """The first packet of a connection, unless `state` says ESTABLISHED, RELATED or INVALID.
 
-    `in_interface` "" means that a process of the node sends it. `bridged`: it came in by a bridge port, and bridged
-    frames are shown to iptables.
+    `in_interface` is "" for a packet that the node itself sends. `bridged`: it came in by a bridge's port, and iptables
+    sees bridged frames.
     """
 
     src: str
@@ -35,10 +36,10 @@ class Packet(msgspec.Struct, frozen=True):
 
 
 class Host(msgspec.Struct, frozen=True):
-    """What the rules ask about the node: its own addresses (loopback is always one), and where a destination leaves.
+    """What rules ask about a node: its own addresses (loopback is always one), and the interface towards a destination.
 
-    `interfaces` are the addresses by interface: a masqueraded packet gets one of the interface it leaves by. `recent`
-    names the `recent` lists that hold the packet's source: it was sent to these endpoints before.
+    `interfaces` are the addresses by interface: a masqueraded packet gets one of those of the interface that it leaves
+    by. `recent` names the `recent` lists that hold the packet's source, which was sent to these endpoints before.
     """
 
     addresses: tuple[str, ...]
@@ -51,8 +52,8 @@ class Host(msgspec.Struct, frozen=True):
 
 
 def chance(matches: Iterable[Match], packet: Packet, host: Host, translated: bool) -> float:
-    """The probability that all of `matches` hold: 0 or 1 but for random ones. `translated`: its destination was
-    changed before. Raises TraceError for a match that cannot be decided.
+    """The probability that all of `matches` hold: 0 or 1, unless one is random. `translated`: DNAT has changed the
+    destination. Raises TraceError for a match that cannot be decided.
     """
     found = 1.0
     for match in matches:

@@ -29,7 +29,7 @@ from k8snetlab.supervision import Supervisor
 log = logging.getLogger(__name__)
 
 LOOK = 2.0
-"""Seconds between two looks whether the lab is still there: a kubelet whose socket was taken away has none."""
+"""Seconds between two looks at the socket's file: when it is gone, the lab is gone, and the kubelet ends."""
 
 
 class Kubelet:
@@ -56,7 +56,7 @@ class Kubelet:
         self._logs.close()
         for writer in self._writers:
             writer.close()
-        if self._connections:  # they hear of it and end; cancelled, each would be an error in the log
+        if self._connections:  # they notice and end; cancelling them would log an error for each
             await asyncio.wait(self._connections, timeout=1)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,7 +93,7 @@ class Kubelet:
                     error = await self._answer_health(request.health)
                 case "list":
                     states = tuple(pod.state for pod in self._pods.values())
-        except Exception as problem:  # whoever asks hears of it; the next request is answered as ever
+        except Exception as problem:  # the asker is told, and the next request is served
             log.exception("%s", request.op)
             error = f"{type(problem).__name__}: {problem}"
         self._send(writer, KubeletResponse(id=request.id, states=states, error=error))
@@ -130,7 +130,7 @@ class Kubelet:
 
     def _changed(self, pod: PodRunner) -> None:
         if self._pods.get(pod.uid) is not pod:
-            return  # it is being stopped: the answer to that tells the rest
+            return  # it is being stopped: the answer to that request carries the rest
         state = pod.take() if self._writers else pod.state
         for writer in self._writers:
             self._send(writer, KubeletResponse(states=(state,)))
@@ -150,7 +150,7 @@ async def _main(path: Path) -> None:
 
 
 def main() -> None:
-    """Begins when a byte comes on standard input: by then the ledger knows of this process."""
+    """Starts once a byte arrives on standard input: the ledger then has this process."""
     parser = argparse.ArgumentParser(prog="k8snetlab-kubelet")
     parser.add_argument("--socket", type=Path, required=True)
     arguments = parser.parse_args()

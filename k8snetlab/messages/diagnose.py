@@ -63,7 +63,7 @@ class PathsTold(msgspec.Struct, frozen=True):
     walked: int
     """Followed through what the kernel's tables say."""
     broken: int
-    """Ways of them that do not lead to an answer."""
+    """Of their ways, those that end without an answer."""
     tried: int
     """Tried with real packets."""
 
@@ -76,11 +76,11 @@ class Diagnosis(msgspec.Struct, frozen=True):
     closed: tuple[ReportedFinding, ...]
     """What manifests close on purpose."""
     notes: tuple[str, ...]
-    """What is no fault and worth knowing, in sentences."""
+    """What is worth knowing and no fault, in sentences."""
     paths: PathsTold
     """How much was looked at."""
     seconds: float
-    """That it took."""
+    """How long it took."""
 
 
 class DiagnosisDone(Diagnosis, frozen=True, tag_field="type", tag="done"):

@@ -66,7 +66,7 @@ StoreWrite: TypeAlias = Create | Update | Delete
 
 
 def refusal(write: StoreWrite, have: Entry | None) -> K8sNetLabError | None:
-    """Why `write` must not be done to a key that holds `have`; None when it may."""
+    """Why `write` is refused for a key that holds `have`; None when it is not."""
     if isinstance(write, Create):
         return AlreadyExistsError(f"{write.key} exists already") if have else None
     if isinstance(write, Delete) and not have:
@@ -88,7 +88,8 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class DataLostError(CompactedError):
-    """The store is not the one that was watched: it came back empty or from an old copy. List again, with care."""
+    """The store is not the one that was watched: it came back empty, or from an old copy. List again, and do not take
+    what is missing for deleted."""
 
 
 class Store(Protocol):
@@ -113,8 +114,8 @@ class Store(Protocol):
         ...
 
     async def write_many(self, writes: Sequence[StoreWrite]) -> Sequence[Event | K8sNetLabError]:
-        """Many writes in order, quicker than one by one; each is done or refused by itself, and answered with the
-        event it caused or the error that refused it. Raises StoreError when the store failed; some may be done then.
+        """Many writes in order, faster than one by one. Each succeeds or is refused on its own, and is answered with
+        its event or its error. Raises StoreError when the store fails; some may be done by then.
         """
         ...
 

@@ -9,10 +9,10 @@ FIRST_NAT = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-M
 
 
 def render_payload(ruleset: RuleSet) -> str:
-    """filter, then nat, in each the fixed chains before those of Services.
+    """The table filter, then nat; in each the fixed chains come before those of Services.
 
-    As in kube-proxy's own text there are no jumps from built-in chains and no chains it keeps empty for other reasons
-    (the canaries; KUBE-FIREWALL where it holds nothing): it makes those one by one.
+    As in kube-proxy's own text, jumps from built-in chains are left out, and so are chains that stand empty for other
+    reasons (the canaries; KUBE-FIREWALL where it holds nothing): kube-proxy makes those one by one.
     """
     order = [ChainKey("filter", name) for name in FIRST] + [ChainKey("nat", name) for name in FIRST_NAT]
     ranks = {chain: rank for rank, chain in enumerate(order)}
