@@ -24,7 +24,8 @@ from typing import Any
 
 from benchmarks.bench_rules import ENDPOINTS, address, cluster
 from benchmarks.report import large, line, memory, ratio
-from k8snetlab.agent.proxy import KubeProxy
+from k8snetlab.agent.proxy import ProxyPart
+from k8snetlab.agent.tables import Table
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.client.client import Client
 from k8snetlab.dataplane.rules import ChainKey, Rules, restore_payload
@@ -83,7 +84,9 @@ def sync(variant: iptables.Variant, snapshot: Snapshot) -> float:
     with namespace() as name:
         began = time.perf_counter()
         table = iptables.open(name, "ipv4", variant, LOCK.with_name(f"{name}.lock"))
-        KubeProxy("node1", table, Shared(), counters=False).sync(snapshot, ())
+        part = ProxyPart("kube-proxy", "node1", table, Shared(), counters=False)
+        part.want(snapshot, ())
+        Table(table, [part]).sync()
         took = time.perf_counter() - began
         LOCK.with_name(f"{name}.lock").unlink(missing_ok=True)
     return took

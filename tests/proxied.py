@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from k8snetlab.agent.proxy import ProxyPart
+from k8snetlab.agent.tables import Table
 from k8snetlab.api.core import Node, Service
 from k8snetlab.api.discovery import SERVICE_NAME, EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
@@ -13,8 +15,10 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules, RuleSet
+from k8snetlab.errors import KernelError
 from k8snetlab.iptables.matching import Host, Packet
-from k8snetlab.render.proxy import ProxyRules
+from k8snetlab.kernel.iptables import Iptables
+from k8snetlab.render.proxy import ProxyRules, Shared
 from k8snetlab.trace.tracer import Outcome, trace
 
 NODE1, NODE2, OUTSIDE = "192.168.0.21", "192.168.0.22", "203.0.113.10"
@@ -137,3 +141,22 @@ def send(
 def fate(outcomes: tuple[Outcome, ...]) -> dict[str, str]:
     """What happens at each endpoint: "10.244.1.5:8080" to "sent", "sent, masqueraded", "rejected" …; "" for none."""
     return {o.endpoint: f"{o.verdict}, masqueraded" if o.masqueraded else o.verdict for o in outcomes}
+
+
+class AloneProxy:
+    """kube-proxy of node1 in one table, with no other manager beside it."""
+
+    def __init__(self, table: Iptables, shared: Shared | None = None) -> None:
+        self._part = ProxyPart("kube-proxy", "node1", table, shared or Shared(), counters=False)
+        self._table = Table(table, [self._part])
+
+    @property
+    def failure(self) -> KernelError | None:
+        return self._part.failure
+
+    def sync(self, snapshot: Snapshot) -> int:
+        self._part.want(snapshot, ())
+        return self._table.sync()
+
+    def drift(self) -> list[str]:
+        return self._table.drift()

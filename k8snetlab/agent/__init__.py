@@ -1,3 +1,3 @@
-"""What runs for each node: the sync loop of its dataplane, and the kubelet that holds the pods' processes."""
+"""What runs for each node: the managers that keep its dataplane, in one sync."""
 
-__all__ = ["additions", "misses", "node", "removal"]
+__all__ = ["additions", "misses", "node", "protocol", "removal", "report", "router"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operation
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError
 from k8snetlab.kernel import netns, sysctl
-from k8snetlab.kernel.execute import execute
+from k8snetlab.kernel.execute import attempt, execute
 from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import cables, peers, read
@@ -96,9 +96,20 @@ class NamespaceKeeper:
             monitor.hush(state.asking, state.resolutions)
 
     def sync(self, outer: Netns, inner: tuple[Netns, ...]) -> int:
-        """Brings `outer` and then the namespaces that hang off it, all of them prepared, to the desired state.
+        """`bring`, and raises the first refusal when all else is done; returns the number of operations."""
+        executed, failures = self.bring(outer, inner)
+        if failures:
+            raise failures[0]
+        return executed
 
-        Returns the number of operations. What is refused stops nothing else, and is raised when all else is done.
+    def bring(
+        self, outer: Netns, inner: tuple[Netns, ...], removing: bool = True
+    ) -> tuple[int, tuple[K8sNetLabError, ...]]:
+        """Brings `outer` and then the namespaces that hang off it, all of them prepared, to the desired state; those of
+        its own beside them go, unless not `removing`.
+
+        Returns the number of operations and what was refused, which stops nothing else; raises where `outer` itself is
+        a stranger's.
         """
         wanted = {state.name for state in (outer, *inner)}
         failures: list[K8sNetLabError] = [_strange(name) for name in sorted(self._refused & wanted)]
@@ -117,12 +128,10 @@ class NamespaceKeeper:
             executed += self._bring_all(outer, tuple(state for state in inner if state.name in cut), failures)
         self._dirty |= self.lacking
         try:
-            self.remove([name for name in {*self._made, *self.owned()} if name not in wanted])
+            self.remove([name for name in {*self._made, *self.owned()} if name not in wanted] if removing else [])
         except K8sNetLabError as error:
             failures.append(error)
-        if failures:
-            raise failures[0]
-        return executed
+        return executed, tuple(failures)
 
     def owned(self) -> list[str]:
         """The namespaces that this node's agent, or one before it, has made."""
@@ -197,12 +206,12 @@ class NamespaceKeeper:
         executed = 0
         for states in ((outer,), inner):
             try:
-                executed += self._bring(states)
+                executed += self._bring(states, failures)
             except K8sNetLabError as error:
                 failures.append(error)
         return executed
 
-    def _bring(self, states: Iterable[Netns]) -> int:
+    def _bring(self, states: Iterable[Netns], failures: list[K8sNetLabError]) -> int:
         todo = [s for s in states if s.name in self._dirty or self._made.get(s.name) != s]
         plan: list[Operation] = []
         for state in todo:
@@ -212,11 +221,15 @@ class NamespaceKeeper:
             steps = steps if state.name else self._noted(steps, state)
             self._monitors[state.name].expect(steps)
             plan += steps
+        refused: Sequence[K8sNetLabError] | None = None
         try:
-            execute(plan, {name: monitor.netlink for name, monitor in self._monitors.items()})
-        except Exception:
-            self._dirty.update(state.name for state in todo)
-            raise
+            refused = attempt(plan, {name: monitor.netlink for name, monitor in self._monitors.items()})
+        finally:
+            if refused is None or refused:
+                self._dirty.update(state.name for state in todo)
+        if refused:
+            failures += refused
+            return 0
         for state in todo:
             self._made[state.name] = state
         return len(plan)

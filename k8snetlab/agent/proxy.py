@@ -1,4 +1,4 @@
-"""kube-proxy of one node in one IP family: its rules (and flannel's few) in the kernel, and what it does besides.
+"""kube-proxy of one node: its rules in the kernel, and what it does besides.
 
 A Service whose rules the kernel refuses stays as it was, or away where it is new; all others go on.
 """
@@ -9,34 +9,68 @@ from collections.abc import Mapping
 
 import msgspec
 
-from k8snetlab.agent.rules import RulesKeeper
+from k8snetlab.agent.additions import AddedCounters
+from k8snetlab.agent.protocol import Manager
+from k8snetlab.agent.table_part import RuleSets, TablePart, Write
 from k8snetlab.api.snapshot import Key, Snapshot
-from k8snetlab.dataplane import names
-from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
+from k8snetlab.api.workload import HealthWork
+from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
 from k8snetlab.errors import KernelError
-from k8snetlab.kernel import conntrack
+from k8snetlab.kernel import conntrack, nfacct
 from k8snetlab.kernel.iptables import Iptables
 from k8snetlab.kernel.iptables.command import RestoreRefused
-from k8snetlab.render import hostports
-from k8snetlab.render.node import pods_of
-from k8snetlab.render.proxy import NOTHING, HealthCheck, ProxyRules, Shared, health_checks, stale_udp
+from k8snetlab.render.proxy import COUNTERS, NOTHING, HealthCheck, ProxyRules, Shared, health_checks, stale_udp
 from k8snetlab.render.proxy.service import ServiceRules
 
 ANY_ADDRESS: dict[Family, str] = {"ipv4": "0.0.0.0", "ipv6": "::"}
 
 
-class KubeProxy:
-    """`counters` tells whether the namespace has kube-proxy's nfacct counters."""
+class KubeProxy(Manager):
+    """Its rules are worked out by what has changed, and told apart by Service where the kernel refuses some."""
 
-    def __init__(self, node: str, iptables: Iptables, shared: Shared, counters: bool) -> None:
+    _tables: tuple[ProxyPart, ...] = ()
+
+    def table_part(self, iptables: Iptables) -> ProxyPart:
+        part = ProxyPart(self.name, self.node, iptables, self.around.shared, self._has_counters(iptables))
+        others = [one for one in self._tables if one.family != iptables.family]
+        self._tables = tuple(sorted((*others, part), key=lambda one: one.family))
+        return part
+
+    def settled(self, snapshot: Snapshot, namespace: str) -> None:
+        """Has the healthCheckNodePorts answered as it is now."""
+        checks = {port: check for part in reversed(self._tables) for port, check in part.checks.items()}
+        self.health = HealthWork(
+            namespace,
+            {port: (check.status, msgspec.json.encode(check.body).decode()) for port, check in checks.items()},
+            addresses=tuple(address for part in self._tables for address in part.addresses),
+        )
+
+    def _has_counters(self, iptables: Iptables) -> bool:
+        """Makes kube-proxy's nfacct counters, where kernel and iptables have what it takes."""
+        namespace, owner = iptables.namespace, self.around.owner
+        if not namespace and (missing := tuple(sorted({*COUNTERS} - nfacct.held("")))):
+            owner.own_additions([AddedCounters(missing)])
+        if not nfacct.ensure(namespace, COUNTERS):
+            return False
+        chain = ChainKey("filter", "KUBE-PROXY-NFACCT")
+        try:
+            iptables.apply(RuleDelta(iptables.family, {chain: (f"-m nfacct --nfacct-name {COUNTERS[0]}",)}))
+            iptables.apply(RuleDelta(iptables.family, {}, (chain,)))
+        except KernelError:
+            return False
+        return True
+
+
+class ProxyPart(TablePart):
+    """kube-proxy's rules in one IP family. `counters` tells whether the namespace has its nfacct counters."""
+
+    def __init__(self, name: str, node: str, iptables: Iptables, shared: Shared, counters: bool) -> None:
+        super().__init__(name, iptables.family)
         self._node, self._iptables, self._shared, self._counters = node, iptables, shared, counters
-        self._keeper = RulesKeeper(iptables)
-        self._flannel: tuple[RuleSet, ...] = ()
-        self._wanted: ProxyRules | None = None
+        self._rules: ProxyRules | None = None
         self._written: ProxyRules | None = None
         self._refused: dict[Key, RestoreRefused] = {}
         self._checked: object = None
-        self._udp: Mapping[tuple[str, int], frozenset[str]] = {}
         self.checks: Mapping[int, HealthCheck] = {}
         """What the healthCheckNodePorts answer, by port."""
 
@@ -53,82 +87,44 @@ class KubeProxy:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where NodePorts and health checks listen."""
-        held = self._wanted.settings.node_port_addresses if self._wanted else ()
-        return (ANY_ADDRESS[self._iptables.family],) if held is None else held
+        held = self._rules.settings.node_port_addresses if self._rules else ()
+        return (ANY_ADDRESS[self.family],) if held is None else held
 
-    def suspect(self) -> None:
-        self._keeper.suspect()
-
-    def foreign_change(self) -> bool:
-        return self._keeper.foreign_change()
-
-    def drift(self) -> list[str]:
-        return self._keeper.drift()
-
-    def sync(self, snapshot: Snapshot, flannel: tuple[RuleSet, ...], trusting: bool = False) -> int:
-        """Returns the number of chains and jumps that were changed. Raises KernelError when no Service is to blame."""
-        old, delta = self._wanted, None
+    def want(self, snapshot: Snapshot, rules: RuleSets) -> None:
+        old, self.delta = self._rules, None
         if old is None:
-            wanted = ProxyRules.build(snapshot, self._node, self._iptables.family, self._counters, self._shared)
+            new = ProxyRules.build(snapshot, self._node, self.family, self._counters, self._shared)
         else:
-            wanted, delta = old.update(snapshot)
-            if self._refused or flannel != self._flannel or wanted.settings != old.settings:
-                delta = None
-        self._wanted, self._flannel = wanted, flannel
-        try:
-            count = self._write(wanted, delta, trusting)
-            self._refused = {}
-        except RestoreRefused as refusal:
-            if not refusal.line:
-                raise  # no rule is to blame: it was killed, or found no memory
-            count = self._write_apart(wanted, refusal)
-        udp = hostports.serving_udp(pods_of(snapshot, self._node), self._iptables.family)
-        if new := {port: ends for port, ends in udp.items() if self._udp.get(port) != ends}:
-            conntrack.forget_udp(self._iptables.namespace, self._iptables.family, new)
-        self._udp = udp
-        if self._checked is not wanted.services:
-            self._checked, self.checks = wanted.services, health_checks(wanted)
-        return count
+            new, delta = old.update(snapshot)
+            self.delta = delta if not self._refused and new.settings == old.settings else None
+        self._rules = new
+        self.wanted = (new.ruleset,)
+        if self._checked is not new.services:
+            self._checked, self.checks = new.services, health_checks(new)
 
-    def _write(self, rules: ProxyRules, delta: RuleDelta | None = None, trusting: bool = False) -> int:
-        # A pod comes when kube-proxy is there already: portmap's jumps are put in last.
-        late = [one for one in self._flannel if one.prefixes == names.PORTMAP_CHAINS]
-        wanted = (*(one for one in self._flannel if one not in late), rules.ruleset, *late)
-        count = self._keeper.sync(wanted, delta, trusting)
-        # A new agent knows nothing of what went before it: every UDP Service is looked at, as kube-proxy does.
-        before = self._written or msgspec.structs.replace(rules, services={})
-        self._written = rules
-        if rules.services is not before.services and (stale := stale_udp(before, rules)):
-            conntrack.forget_udp(self._iptables.namespace, self._iptables.family, stale)
-        return count
+    @property
+    def is_new(self) -> bool:
+        return self._rules is not self._written
 
-    def _standing(self, wanted: ProxyRules) -> Mapping[Key, ServiceRules]:
-        """The Services that a new agent finds in the kernel: they work, and must go on as they are."""
-        held = self._iptables.save()
-        return {
-            key: msgspec.structs.replace(rules, chains={chain: tuple(held[chain]) for chain in rules.chains})
-            for key, rules in wanted.services.items()
-            if held.keys() >= rules.chains.keys()
-        }
+    def succeeded(self) -> None:
+        assert self._rules is not None
+        self._took(self._rules)
+        self._refused = {}
 
-    def _write_apart(self, wanted: ProxyRules, refusal: RestoreRefused) -> int:
-        """Writes what the kernel takes: first nothing new, then the new rules by halves of the Services, down to one.
+    def before(self) -> RuleSets:
+        wanted = self._wanted
+        return (wanted.with_services(self._good(wanted)).ruleset,)
+
+    def apart(self, write: Write) -> int:
+        """Writes the new rules by halves of the Services, down to one.
 
         Those that were refused before come last, so that they are not in the way of the others again.
         """
-        written = self._written
-        if written is None:
-            before = self._standing(wanted)
-        else:
-            before = written.services if written.settings == wanted.settings else {}
-        changed = [key for key, rules in wanted.services.items() if before.get(key) is not rules]
-        suspects = [key for key in changed if key in self._refused]
-        groups = [[key for key in changed if key not in self._refused], suspects]
-        good = {key: before.get(key, NOTHING) for key in changed}
-        try:
-            count = self._write(wanted.with_services(good))
-        except RestoreRefused:
-            raise refusal from None
+        wanted, count = self._wanted, 0
+        good = self._good(wanted)
+        self._took(wanted.with_services(good))
+        suspects = [key for key in good if key in self._refused]
+        groups = [[key for key in good if key not in self._refused], suspects]
         self._refused, clean = {}, True
         while groups:
             group = groups.pop(0)
@@ -136,7 +132,7 @@ class KubeProxy:
             if trial == good:
                 continue
             try:
-                count += self._write(wanted.with_services(trial))
+                count += self._try(write, wanted.with_services(trial))
                 good, clean = trial, True
             except RestoreRefused as refused:
                 clean = False
@@ -146,5 +142,40 @@ class KubeProxy:
                 else:
                     self._refused[group[0]] = refused
         if not clean:
-            count += self._write(wanted.with_services(good))
+            count += self._try(write, wanted.with_services(good))
         return count
+
+    @property
+    def _wanted(self) -> ProxyRules:
+        assert self._rules is not None
+        return self._rules
+
+    def _try(self, write: Write, rules: ProxyRules) -> int:
+        count = write((rules.ruleset,))
+        self._took(rules)
+        return count
+
+    def _took(self, rules: ProxyRules) -> None:
+        """UDP connections that lead to endpoints which have gone are forgotten."""
+        # A new agent knows nothing of what went before it: every UDP Service is looked at, as kube-proxy does.
+        before = self._written or msgspec.structs.replace(rules, services={})
+        self._written = rules
+        if rules.services is not before.services and (stale := stale_udp(before, rules)):
+            conntrack.forget_udp(self._iptables.namespace, self.family, stale)
+
+    def _good(self, wanted: ProxyRules) -> dict[Key, ServiceRules]:
+        """For each Service that is to change, what it has now: NOTHING where it is new."""
+        if self._written is None:
+            before = self._standing(wanted)
+        else:
+            before = self._written.services if self._written.settings == wanted.settings else {}
+        return {key: before.get(key, NOTHING) for key, rules in wanted.services.items() if before.get(key) is not rules}
+
+    def _standing(self, wanted: ProxyRules) -> Mapping[Key, ServiceRules]:
+        """The Services that a new agent finds in the kernel: they work, and must go on as they are."""
+        held = self._iptables.save()
+        return {
+            key: msgspec.structs.replace(rules, chains={chain: tuple(held[chain]) for chain in rules.chains})
+            for key, rules in wanted.services.items()
+            if held.keys() >= rules.chains.keys()
+        }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -55,3 +55,25 @@ class NodeDataplane(msgspec.Struct, frozen=True):
     node: Netns
     rules: tuple[RuleSet, ...] = ()
     pods: tuple[Netns, ...] = ()
+
+
+def joined(parts: Iterable[NodeDataplane]) -> NodeDataplane:
+    """The sum of what several want of one node: name, hostname, role and uid are the first one's, all else is put
+    together in their order. Of two that set the same sysctl the later one counts.
+    """
+    parts = tuple(parts)
+    nodes = [part.node for part in parts]
+    node = msgspec.structs.replace(
+        nodes[0],
+        sysctls={key: value for one in nodes for key, value in one.sysctls.items()},
+        links=tuple(x for one in nodes for x in one.links),
+        addresses=tuple(x for one in nodes for x in one.addresses),
+        routes=tuple(x for one in nodes for x in one.routes),
+        neighbours=tuple(x for one in nodes for x in one.neighbours),
+        fdb=tuple(x for one in nodes for x in one.fdb),
+        owned=tuple(x for one in nodes for x in one.owned),
+        networks=tuple(x for one in nodes for x in one.networks),
+        resolutions=tuple(x for one in nodes for x in one.resolutions),
+    )
+    rules = tuple(x for part in parts for x in part.rules)
+    return NodeDataplane(node, rules, tuple(x for part in parts for x in part.pods))

@@ -13,7 +13,7 @@ from k8snetlab.dataplane.netns import Role
 from k8snetlab.explain.directory import Directory
 from k8snetlab.kernel.connections import Entry
 from k8snetlab.messages.tables import Row, TableName
-from k8snetlab.render.node import UPLINK
+from k8snetlab.render.uplink import UPLINK
 from k8snetlab.trace.owners import UNNAMED, Line
 
 TABLES: tuple[TableName, ...] = ("links", "routes", "neigh", "fdb", "conntrack")

@@ -23,32 +23,37 @@ _OPEN_AT_ONCE = 200
 
 
 def execute(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = None) -> None:
+    """`attempt`, and raises the first refusal afterwards."""
+    if refused := attempt(operations, by):
+        raise refused[0]
+
+
+def attempt(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = None) -> list[K8sNetLabError]:
     """Carry out the operations in their order; an operation whose effect is there already is no error.
 
     They are asked for `by` these sockets in the namespaces that have one there, and by new ones elsewhere.
 
-    One that is refused stops none of the others: afterwards the first refusal is raised, as KernelError that names the
-    operation, or as NotFoundError or UnsupportedError where a namespace or kernel feature is missing.
+    One that is refused stops none of the others. Returns the refusals: a KernelError that names the operation, or
+    NotFoundError or UnsupportedError where a namespace or kernel feature is missing.
     """
-    refused: list[K8sNetLabError] = []
     with _Execution(by or {}) as execution:
         for operation in operations:
             try:
                 execution.take(operation)
             except K8sNetLabError as error:
-                refused.append(error)
+                execution.refused.append(error)
         try:
             execution.flush()
         except K8sNetLabError as error:
-            refused.append(error)
-    if refused:
-        raise refused[0]
+            execution.refused.append(error)
+        return execution.refused
 
 
 class _Execution:
     """One run. Requests for one namespace collect in `_pending` until something needs their effect."""
 
     def __init__(self, given: Mapping[str, Netlink]) -> None:
+        self.refused: list[K8sNetLabError] = []
         self._given = given
         self._sockets: dict[str, Netlink] = {}
         self._here = ""
@@ -89,7 +94,7 @@ class _Execution:
                 self._queue(operation)
 
     def flush(self) -> None:
-        """Send what is pending. Raises KernelError."""
+        """Send what is pending; what the kernel does not take of it is `refused`."""
         fault.point()
         pending, self._pending = self._pending, []
         self._unsettled.clear()
@@ -98,13 +103,11 @@ class _Execution:
         socket = self._socket()
         refusals = iter(socket.batch([request for _, parts in pending for request in parts]))
         self._close_descriptors()
-        failed: KernelError | None = None
         for operation, parts in pending:
             refusal = next((r for r in [next(refusals) for _ in parts] if r), None)
-            if refusal and not failed and not self._harmless(operation, refusal):
-                failed = KernelError(f"{operation}: {refusal}", _hint(operation, refusal), operation=str(operation))
-        if failed:
-            raise failed
+            if refusal and not self._harmless(operation, refusal):
+                words = str(operation)
+                self.refused.append(KernelError(f"{words}: {refusal}", _hint(operation, refusal), operation=words))
 
     def _queue(self, operation: ItemOperation) -> None:
         item = operation.item

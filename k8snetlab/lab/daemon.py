@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from k8snetlab.agent.node import Report
+from k8snetlab.agent.report import Report
 from k8snetlab.api.workload import PodState
 from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.apiserver.server import listen, server

@@ -1,6 +1,7 @@
 """From objects to the dataplane of a node."""
 
 __all__ = [
+    "bridge",
     "canvas",
     "hostports",
     "node",
@@ -12,4 +13,5 @@ __all__ = [
     "proxy",
     "subnet_env",
     "underlay",
+    "uplink",
 ]

@@ -16,7 +16,7 @@ from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, base, gateway, pick, with_length
-from k8snetlab.render.node import UPLINK
+from k8snetlab.render.uplink import UPLINK
 
 
 class PodBox(msgspec.Struct, frozen=True):

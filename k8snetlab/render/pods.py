@@ -6,13 +6,19 @@ from collections.abc import Iterable
 
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.snapshot import Key
+from k8snetlab.api.selection import pods_by_node
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, gateway, pick, with_length
 from k8snetlab.dataplane.links import Address, Device, Veth
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.render.overlay import pod_mtu
+
+
+def pods_of(snapshot: Snapshot, node: str) -> list[Pod]:
+    """The pods on a node that have an address and have not ended."""
+    return [pod for pod in snapshot.select(Pod, pods_by_node, node).values() if pod.ips and not pod.ended]
 
 
 def sandbox_name(lab: Lab, pod: Pod) -> str:

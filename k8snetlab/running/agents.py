@@ -14,7 +14,10 @@ from functools import partial
 import msgspec
 
 from k8snetlab.agent.misses import MissResponder
-from k8snetlab.agent.node import NodeAgent, Report, RouterAgent
+from k8snetlab.agent.node import NodeAgent
+from k8snetlab.agent.protocol import Surroundings
+from k8snetlab.agent.report import ManagerStatus, Report
+from k8snetlab.agent.router import RouterAgent
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
@@ -71,6 +74,7 @@ class AgentState(msgspec.Struct):
     hint: str = ""
     operation: str = ""
     warnings: tuple[str, ...] = ()
+    managers: tuple[ManagerStatus, ...] = ()
     failures: int = 0
     failed: float = 0.0
     paused: bool = False
@@ -198,12 +202,13 @@ class AgentTask:
                 seconds=time.monotonic() - began,
                 operations=self.state.operations + report.operations,
                 warnings=report.warnings,
+                managers=report.managers,
                 failures=self.state.failures if report.failure else 0,
                 paused=self.state.paused,
             )
         rest = 0.0 if report.operations else min(REST * self.state.seconds, LONGEST_REST)
         self._rests_until = asyncio.get_running_loop().time() + rest
-        # Services that the kernel refuses are in nobody's way: pods run, and only then this agent has failed.
+        # What one manager cannot do is in nobody's way: pods run, and only then this agent has failed.
         self._synced(self, report)
         if report.failure:
             self._failed(began, report.failure.message, report.failure.hint, report.failure.operation)
@@ -289,7 +294,7 @@ class Agents:
     @property
     def variant(self) -> str:
         """The iptables variant of the nodes, "" before the first sync."""
-        return next((task.agent.variant for task in self.nodes.values() if isinstance(task.agent, NodeAgent)), "")
+        return next((task.agent.variant for task in self.nodes.values()), "")
 
     @property
     def tasks(self) -> list[AgentTask]:
@@ -360,7 +365,8 @@ class Agents:
         return AgentTask(agent, self._cluster, self._told, self._supervisor)
 
     def _agent(self, name: str) -> NodeAgent:
-        return NodeAgent(name, self._ledger, self._paths.xtables_locks, self._shared, self.misses)
+        around = Surroundings(name, self._ledger, self._paths.xtables_locks, self._shared, self.misses)
+        return NodeAgent(around)
 
     def _adopt(self, names: Iterable[str]) -> None:
         """Nodes that an earlier daemon made, and that went from the store when it could not unmake them, are to go."""

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from k8snetlab.agent.node import NodeAgent
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -159,11 +158,7 @@ class PodLifecycle:
 
     async def _answer_health(self, node: str, recreated: frozenset[str]) -> None:
         """Has the kubelet answer on healthCheckNodePorts as the node's agent found right; nodes that went need none."""
-        works = {
-            name: task.agent.health
-            for name, task in self._agents.nodes.items()
-            if isinstance(task.agent, NodeAgent) and task.agent.health
-        }
+        works = {name: task.agent.health for name, task in self._agents.nodes.items() if task.agent.health}
         for namespace in self._kubelet.health_namespaces - ({work.netns for work in works.values()} - recreated):
             await self._kubelet.forget_health(namespace)
         if node in works:

@@ -27,4 +27,5 @@ __all__ = [
     "service",
     "settings",
     "stale_udp",
+    "sysctls",
 ]

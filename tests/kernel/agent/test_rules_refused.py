@@ -8,15 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from proxied import POD1, cluster, endpoint, lab, service, slice_of
+from proxied import POD1, AloneProxy, cluster, endpoint, lab, service, slice_of
 
-from k8snetlab.agent.proxy import KubeProxy
 from k8snetlab.api.core import Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import service_chain
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import Iptables
-from k8snetlab.render.proxy import Shared
 
 Make = Callable[..., str]
 STICKY = (3, 4, 11, 26)
@@ -53,22 +51,22 @@ def extensions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
 def test_some_services_among_many(variant: iptables.Variant, extensions: Path, namespace: Make, tmp_path: Path) -> None:
     table = iptables.open(namespace(), "ipv4", variant, tmp_path / "lock")
-    proxy = KubeProxy("node1", table, Shared(), counters=False)
+    proxy = AloneProxy(table)
     recent = (extensions / "libxt_recent.so").read_bytes()
     (extensions / "libxt_recent.so").unlink()
     snapshot = many()
-    proxy.sync(snapshot, ())
+    proxy.sync(snapshot)
     assert proxy.failure is not None
     assert "default/s3 and 3 more" in proxy.failure.message and "-m recent" in proxy.failure.operation
     assert balanced(table) == set(range(40)) - set(STICKY)
     # One is mended, one is new among the refused, one goes; and another changes meanwhile.
     changes = {3: service("s3", clusterIPs=["10.96.0.4"]), 7: service("s7", sessionAffinity="ClientIP"), 39: None}
     later = snapshot.changed([(Service, ("default", f"s{n}"), obj) for n, obj in changes.items()], 2)
-    proxy.sync(later, ())
+    proxy.sync(later)
     assert proxy.failure is not None and "3 more" in proxy.failure.message
     assert balanced(table) == set(range(39)) - {4, 11, 26}, "s7 is as it was"
     (extensions / "libxt_recent.so").write_bytes(recent)
-    proxy.sync(later, ())
+    proxy.sync(later)
     assert proxy.failure is None
     assert balanced(table) == set(range(39))
 
@@ -81,12 +79,12 @@ def test_a_service_that_the_kernel_itself_refuses(namespace: Make, tmp_path: Pat
     chain = service_chain("default/s5:http", "tcp", "KUBE-SVC-")
     for words in ("add table ip nat", f"add chain ip nat {chain} {{ type filter hook input priority 0; }}"):
         subprocess.run(["ip", "netns", "exec", name, "nft", words], check=True)
-    proxy = KubeProxy("node1", table, Shared(), counters=False)
-    proxy.sync(many(()), ())
+    proxy = AloneProxy(table)
+    proxy.sync(many(()))
     assert proxy.failure is not None and "default/s5:" in proxy.failure.message
     assert balanced(table) == set(range(40)) - {5}
     subprocess.run(["ip", "netns", "exec", name, "nft", f"delete chain ip nat {chain}"], check=True)
-    proxy.sync(many(()), ())
+    proxy.sync(many(()))
     assert proxy.failure is None and balanced(table) == set(range(40))
 
 
@@ -96,13 +94,13 @@ def test_another_layout_while_some_are_refused(
 ) -> None:
     """What one layout made of a Service does not fit the other: a refused one is away until it is taken."""
     table = iptables.open(namespace(), "ipv4", variant, tmp_path / "lock")
-    proxy = KubeProxy("node1", table, Shared(), counters=False)
+    proxy = AloneProxy(table)
     (extensions / "libxt_recent.so").unlink()
     plain = many(())
-    proxy.sync(plain, ())
+    proxy.sync(plain)
     assert balanced(table) == set(range(40))
     both = [(type(obj), obj.key, obj) for obj in (lab("classic"), *many().all(Service).values())]
-    proxy.sync(plain.changed(both, 2), ())
+    proxy.sync(plain.changed(both, 2))
     assert proxy.failure is not None and "default/s3 and 3 more" in proxy.failure.message
     assert balanced(table) == set(range(40)) - set(STICKY)
 
@@ -114,10 +112,10 @@ def test_a_new_agent_leaves_what_works(
     """It knows nothing of how a refused Service was before, and still takes nothing away."""
     (extensions / "libxt_recent.so").unlink()
     table = iptables.open(namespace(), "ipv4", variant, tmp_path / "lock")
-    KubeProxy("node1", table, Shared(), counters=False).sync(many(()), ())
+    AloneProxy(table).sync(many(()))
     before = table.save()
-    again = KubeProxy("node1", table, Shared(), counters=False)
-    again.sync(many(), ())
+    again = AloneProxy(table)
+    again.sync(many())
     assert again.failure is not None and "default/s3 and 3 more" in again.failure.message
     assert balanced(table) == set(range(40))
     assert table.save() == before

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from proxied import NODE1, endpoint, lab, node, service, slice_of
+from proxied import NODE1, AloneProxy, endpoint, lab, node, service, slice_of
 
-from k8snetlab.agent.proxy import KubeProxy
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.kernel import iptables, netns
-from k8snetlab.render.proxy import Shared
 
 Make = Callable[..., str]
 
@@ -108,8 +106,8 @@ def test_ten_thousand_services_lead_where_they_should(
     with answering(pods):
         with pytest.raises(OSError):
             reached(client, 0)
-        proxy = KubeProxy("node1", iptables.open(middle, "ipv4", variant, tmp_path / "lock"), Shared(), counters=False)
-        proxy.sync(cluster(), ())
+        proxy = AloneProxy(iptables.open(middle, "ipv4", variant, tmp_path / "lock"))
+        proxy.sync(cluster())
         assert proxy.failure is None
         for number in ASKED:
             found = {reached(client, number) for _ in range(CONNECTIONS)}

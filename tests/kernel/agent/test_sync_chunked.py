@@ -14,9 +14,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from proxied import NODE1, endpoint, lab, node, service, slice_of
+from proxied import NODE1, AloneProxy, endpoint, lab, node, service, slice_of
 
-from k8snetlab.agent.proxy import KubeProxy
 from k8snetlab.api.core import Service
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
@@ -155,9 +154,9 @@ class Node:
         self.table = table
         self.shot = 0
 
-    def sync(self, snapshot: Snapshot) -> KubeProxy:
-        proxy = KubeProxy("node1", self.table, Refusing(), counters=False)
-        proxy.sync(snapshot, ())
+    def sync(self, snapshot: Snapshot) -> AloneProxy:
+        proxy = AloneProxy(self.table, Refusing())
+        proxy.sync(snapshot)
         return proxy
 
     def shoot(self, snapshot: Snapshot, blocks: int) -> None:

@@ -18,7 +18,9 @@ from machines import Machine, Wire
 from strangers import VARIANTS, crowd, state
 
 from k8snetlab.agent import namespaces, removal
-from k8snetlab.agent.node import NodeAgent, Report
+from k8snetlab.agent.node import NodeAgent
+from k8snetlab.agent.protocol import Surroundings
+from k8snetlab.agent.report import Report
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
@@ -94,7 +96,7 @@ class Agent:
         self.machine, self._file = machine, directory / f"{machine.node}.ledger"
         self._locks = directory
         self.ledger = Ledger(self._file)
-        self.agent = NodeAgent(machine.node, self.ledger, directory)
+        self.agent = NodeAgent(Surroundings(machine.node, self.ledger, directory))
 
     def sync(self, snapshot: Snapshot) -> Report:
         with self._there():
@@ -119,7 +121,7 @@ class Agent:
         """Another daemon, which knows what the ledger says."""
         self.agent.close()
         self.ledger = Ledger(self._file)
-        self.agent = NodeAgent(self.machine.node, self.ledger, self._locks)
+        self.agent = NodeAgent(Surroundings(self.machine.node, self.ledger, self._locks))
 
     def leave(self) -> None:
         with self._there():

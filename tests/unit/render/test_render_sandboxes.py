@@ -10,7 +10,7 @@ from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Change, Snapshot
-from k8snetlab.render.node import render
+from k8snetlab.render.bridge import render
 from k8snetlab.render.pods import Sandboxes
 
 

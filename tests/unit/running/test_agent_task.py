@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from k8snetlab.agent.node import Report
+from k8snetlab.agent.report import Report
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import KernelError
 from k8snetlab.running import agents

@@ -1,0 +1,34 @@
+"""What a sync of an agent says, as a whole and manager by manager."""
+
+from __future__ import annotations
+
+import msgspec
+
+from k8snetlab.errors import KernelError
+
+
+class ManagerStatus(msgspec.Struct, frozen=True):
+    """What one manager says of its last sync: what failed ("" where nothing did), with a hint and the refused ip,
+    bridge or iptables line; `warnings` are a sentence each."""
+
+    name: str
+    error: str = ""
+    hint: str = ""
+    operation: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a sync did: the number of operations and chains executed, and the sandboxes that had to be made again.
+
+    `failure` is what the first manager that failed could not do while all else is done, that manager named;
+    `warnings` are a sentence each, and what the other managers could not do.
+    """
+
+    operations: int = 0
+    recreated: tuple[str, ...] = ()
+    failure: KernelError | None = None
+    warnings: tuple[str, ...] = ()
+    unplugged: bool = False
+    """The cable to the router is cut: its agent is to plug it in again."""
+    managers: tuple[ManagerStatus, ...] = ()

@@ -1,0 +1,75 @@
+"""The agent of the underlay: the router's namespace and the outside host's."""
+
+from __future__ import annotations
+
+import msgspec
+
+from k8snetlab.agent.additions import Owner
+from k8snetlab.agent.namespaces import NamespaceKeeper
+from k8snetlab.agent.report import Report
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.workload import HealthWork
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.links import Veth
+from k8snetlab.kernel import netns
+from k8snetlab.kernel.monitors import Monitors
+from k8snetlab.render import underlay
+
+
+class RouterAgent:
+    """As a node's agent, without managers: there is nothing to share out."""
+
+    name = "router"
+    variant = ""
+    health: HealthWork | None = None
+
+    def __init__(self, owner: Owner) -> None:
+        self._keeper = NamespaceKeeper(owner, names.ROUTER)
+
+    @property
+    def monitors(self) -> Monitors:
+        return self._keeper.monitors
+
+    def mark(self, namespace: str) -> None:
+        self._keeper.mark(namespace)
+
+    def suspect(self) -> None:
+        self._keeper.mark_all()
+
+    def noticed_change(self) -> bool:
+        changed = [self._keeper.sysctls_changed(name) for name in self._keeper.monitors]
+        return self._keeper.moved() or any(changed) or bool(self._keeper.lacking)
+
+    def prepare(self, snapshot: Snapshot) -> None:
+        """Makes the router's and the outside host's namespaces, empty."""
+        desired = underlay.render(snapshot)
+        self._keeper.prepare((desired.node, *desired.pods))
+
+    def sync(self, snapshot: Snapshot, trusting: bool = False) -> Report:
+        """Cables to nodes whose namespaces are still to be made are left to the sync that follows their making."""
+        desired = underlay.render(snapshot)
+        cables = tuple(
+            link for link in desired.node.links if not isinstance(link, Veth) or netns.exists(link.peer_netns)
+        )
+        self._keeper.prepare((desired.node, *desired.pods))
+        try:
+            return Report(self._keeper.sync(msgspec.structs.replace(desired.node, links=cables), desired.pods))
+        finally:
+            self._keeper.recreated.clear()
+
+    def drift(self, snapshot: Snapshot) -> list[str]:
+        desired = underlay.render(snapshot)
+        return [str(operation) for operation in self._keeper.drift(desired.node, desired.pods)]
+
+    def pause(self) -> None:
+        """Nothing goes on by itself here."""
+
+    def resume(self) -> None:
+        """As `pause`."""
+
+    def close(self) -> None:
+        self._keeper.close()
+
+    def remove(self) -> None:
+        """Deletes the router and the outside host."""
+        self._keeper.remove({*self._keeper.monitors, *self._keeper.owned()})

@@ -1,0 +1,164 @@
+"""A node's iptables: what all managers want of them, written together, and apart where the kernel refuses some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from k8snetlab.agent import journal
+from k8snetlab.agent.additions import AddedAddresses, AddedRules, Owner
+from k8snetlab.agent.rules import RulesKeeper
+from k8snetlab.agent.table_part import RuleSets, TablePart, merged, of_family
+from k8snetlab.agent.variants import OtherVariant
+from k8snetlab.api.addressing import split
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import FAMILIES, pick
+from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
+from k8snetlab.kernel import iptables
+from k8snetlab.kernel.iptables import Iptables
+from k8snetlab.kernel.iptables.command import RestoreRefused
+
+
+class Table:
+    """All tables of one namespace and IP family. `parts` are the managers', in the order in which rules are put in."""
+
+    def __init__(self, iptables: Iptables, parts: Sequence[TablePart]) -> None:
+        self.parts = parts
+        self._family = iptables.family
+        self._keeper = RulesKeeper(iptables)
+
+    def suspect(self) -> None:
+        self._keeper.suspect()
+
+    def foreign_change(self) -> bool:
+        return self._keeper.foreign_change()
+
+    def drift(self) -> list[str]:
+        return self._keeper.drift()
+
+    def sync(self, trusting: bool = False) -> int:
+        """Brings the kernel to what the parts want; returns the number of chains and jumps that were changed.
+
+        What the kernel refuses is the failure of the part that it is of. Raises KernelError where no rule is to blame.
+        """
+        try:
+            count = self._write({}, merged(self._family, (part.delta for part in self.parts)), trusting)
+        except RestoreRefused as refusal:
+            if not refusal.line:
+                raise  # no rule is to blame: it was killed, or found no memory
+            return self._write_apart(refusal)
+        for part in self.parts:
+            part.succeeded()
+        return count
+
+    def _write(self, instead: dict[str, RuleSets], delta: RuleDelta | None = None, trusting: bool = False) -> int:
+        """`instead` are rules of parts, by name, in the place of what they want."""
+        wanted = tuple(rules for part in self.parts for rules in instead.get(part.name, part.wanted))
+        return self._keeper.sync(wanted, delta, trusting)
+
+    def _write_apart(self, refusal: RestoreRefused) -> int:
+        """First nothing new, and then each part by itself."""
+        new = [part for part in self.parts if part.is_new]
+        shown = {part.name: part.before() for part in new}
+        try:
+            count = self._write(shown)
+        except RestoreRefused:
+            raise refusal from None
+        for part in self.parts:
+            if part not in new:
+                part.succeeded()
+
+        def write(name: str, rules: RuleSets) -> int:
+            done = self._write({**shown, name: rules})
+            shown[name] = rules
+            return done
+
+        return count + sum(part.apart(partial(write, part.name)) for part in new)
+
+
+class NodeTables:
+    """A node's `Table` for each family of its lab, in the variant of iptables that the lab asks for; and the other
+    variant, which should hold nothing of ours."""
+
+    def __init__(self, owner: Owner, locks: Path, parts: Callable[[Iptables], Sequence[TablePart]]) -> None:
+        """`parts` makes those of a table that is new."""
+        self._owner, self._locks, self._parts = owner, locks, parts
+        self._tables: dict[Family, Table] = {}
+        self._chosen: iptables.Variant = "nft"
+        self._other: OtherVariant | None = None
+
+    @property
+    def variant(self) -> str:
+        """The iptables variant in use, "" before the first sync."""
+        return self._chosen if self._tables else ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self._other.warnings if self._other else ()
+
+    @property
+    def parts(self) -> list[TablePart]:
+        return [part for table in self._tables.values() for part in table.parts]
+
+    def forget(self) -> None:
+        """The namespace is another one, or is let go of."""
+        self._tables.clear()
+        self._other = None
+
+    def suspect(self) -> None:
+        for table in self._tables.values():
+            table.suspect()
+
+    def changed(self) -> bool:
+        return any(table.foreign_change() for table in self._tables.values()) or (
+            self._other is not None and self._other.changed()
+        )
+
+    def drift(self) -> list[str]:
+        return [line for table in self._tables.values() for line in table.drift()]
+
+    def sync(
+        self, snapshot: Snapshot, namespace: str, rules: Callable[[str], Sequence[RuleSet]], trusting: bool
+    ) -> int:
+        """`rules` are a manager's, by its name, in all families. Raises KernelError; returns as `Table.sync`."""
+        chosen = iptables.variant(snapshot.lab.spec.proxy.iptables)
+        if chosen != self._chosen:
+            self.forget()
+            self._chosen = chosen
+        families = [family for family in FAMILIES if pick(snapshot.lab.spec.podCIDR, family)]
+        if not namespace:
+            self._note(snapshot.lab)
+        for family in families:
+            if family not in self._tables:
+                table = iptables.open(namespace, family, chosen, self._locks / namespace)
+                self._tables[family] = Table(table, self._parts(table))
+        count = 0
+        for family in families:
+            for part in self._tables[family].parts:
+                part.want(snapshot, of_family(rules(part.name), family))
+            count += self._tables[family].sync(trusting)
+        self._look(namespace, trusting)
+        return count
+
+    def _look(self, namespace: str, trusting: bool) -> None:
+        """At the variant that is not the lab's."""
+        if self._other is None:
+            self._other = OtherVariant(namespace, self._chosen, self._locks / namespace)
+            if namespace or self._noted(self._other.variant):
+                self._other.clear()
+            self._other.look()
+        elif not trusting and self._other.changed():
+            self._other.look()
+
+    def _note(self, lab: Lab) -> None:
+        """Before rules are written into the machine's own namespace."""
+        if not self._noted(self._chosen):
+            self._owner.own_additions([journal.of_rules(self._chosen)])
+        networks = tuple(split(f"{lab.spec.podCIDR},{lab.spec.serviceCIDR}"))
+        if (addresses := AddedAddresses(networks)) not in self._owner.additions:
+            self._owner.own_additions([addresses])
+
+    def _noted(self, variant: iptables.Variant) -> bool:
+        return any(isinstance(one, AddedRules) and one.variant == variant for one in self._owner.additions)
