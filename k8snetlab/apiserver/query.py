@@ -1,4 +1,4 @@
-"""The words after a request's question mark: each is known to what is asked, and read, or refused.
+"""The query parameters of a request: each is one that the request knows and is read, or is refused.
 
 Source: meta/v1 ListOptions, GetOptions, CreateOptions, UpdateOptions, PatchOptions, DeleteOptions.
 """
@@ -26,7 +26,7 @@ LARGEST = 2**63 - 1
 
 
 def refuse_unknown(query: Query, known: Iterable[str], repeated: Iterable[str] = ()) -> None:
-    """Raises RequestError for a word that is not `known`, or that stands twice and is none of the `repeated`."""
+    """Raises RequestError for a parameter that is not `known`, or that is given twice and is not in `repeated`."""
     known, repeated = tuple(known), tuple(repeated)
     for word, values in query.items():
         if word not in known:
@@ -52,7 +52,7 @@ def boolean(query: Query, word: str) -> bool:
 
 
 def number(query: Query, word: str, low: int = 0, high: int = LARGEST) -> int | None:
-    """A whole number from `low` to `high`, None where none is given."""
+    """A whole number from `low` to `high`; None where the parameter is not given."""
     value = text(query, word)
     if not value:
         return None

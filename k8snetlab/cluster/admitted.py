@@ -20,7 +20,7 @@ T = TypeVar("T", bound=Object)
 
 
 def planned(write: Write, snapshot: Snapshot) -> StoreWrite | None:
-    """What to do to the store, admitted; None when nothing differs. Raises what refuses it."""
+    """The admitted write to the store; None when nothing differs. Raises what refuses it."""
     obj = write.object
     old = snapshot.get(type(obj), obj.name, obj.namespace)
     if write.action == "create":
@@ -39,7 +39,8 @@ def planned(write: Write, snapshot: Snapshot) -> StoreWrite | None:
 
 
 def deletion(old: Object, force: bool) -> StoreWrite | None:
-    """A pod that runs somewhere is marked first, and ends when its agent has stopped it; None when it is marked."""
+    """The write that deletes `old`. A running pod is only marked, and goes when its agent has stopped it; None where it
+    is marked already."""
     if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force:
         if old.metadata.deletionTimestamp:
             return None
@@ -68,15 +69,15 @@ def changed(obj: T, old: T, snapshot: Snapshot) -> T:
 
 
 def _asked(obj: Object) -> object:
-    """What a person asks for with an object: its spec, or where its kind has none, all but metadata. That a pod is
-    bound to a node is no change of it."""
+    """What a person asks for with an object: its spec, or all but its metadata where its kind has no spec. Binding a
+    pod to a node does not change it."""
     if isinstance(obj, Pod):
         return msgspec.structs.replace(obj.spec, nodeName="")
     return obj.spec if hasattr(obj, "spec") else msgspec.structs.replace(obj, metadata=ObjectMeta())
 
 
 def applied(obj: Object, old: Object, snapshot: Snapshot) -> Object:
-    """The object as it is to be stored over `old`. That the same was written in another place is no difference."""
+    """The object as it is to be stored over `old`; `old` itself when they differ only in where they were written."""
     new = changed(_inherit(obj, old), old, snapshot)
     return new if new is old else _annotated(new, SOURCE, obj.source)
 
@@ -93,7 +94,7 @@ def put(key: str, new: Object, old: Object | None) -> Create | Update:
 
 
 def _inherit(new: Object, old: Object) -> Object:
-    """`new` as a manifest meant for `old`: identity and status stay the stored object's."""
+    """`new` as a manifest for `old`: identity and status stay those of the stored object."""
     metadata = msgspec.structs.replace(
         new.metadata,
         uid=old.metadata.uid,
@@ -119,7 +120,7 @@ def _kept_annotations(old: Object) -> dict[str, str]:
 
 
 def stored(obj: T) -> T:
-    """The object as it is kept: the resourceVersion is the store's to tell."""
+    """The object as it is kept: without resourceVersion, which the store tells."""
     return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, resourceVersion=""))
 
 

@@ -1,6 +1,6 @@
-"""A namespace that is not as desired, as findings: sysctls, addresses, routes, neighbours, forwarding entries.
+"""Findings on what a namespace holds: sysctls, addresses, routes, neighbours, forwarding entries.
 
-Built on the operations that would bring a namespace to what is desired: each is explained, not executed.
+Each operation that would bring the namespace to what is desired is explained here, not executed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def drift(
     explain, links = _Entries(where, desired, actual, names), Links(where, desired, actual, names)
     explain.entries = tuple(entries)
     present = {link.name for link in actual.links}
-    # A device that something else brings stands for itself here, so that what is to stand on it is not forgotten.
+    # A device that others bring is taken for present, so that what is to stand on it is reported too.
     absent = [replace(d, up=False) for d in desired.links if isinstance(d, Device) and d.name not in present]
     actual = replace(actual, links=(*actual.links, *absent))
     recreated: dict[str, Operation] = {}

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def enter(client: Client, place: str, namespace: str, argv: Sequence[str] = ()) -> NoReturn:
     """Replace this process by `argv`, run inside the namespaces of `place`: a pod, a node, "router" or "outside".
 
-    On another machine its daemon runs `argv`, at a terminal where we sit at one, and this process ends with the same
-    exit code. Without `argv` a shell is run: the user's own, on another machine that of its root.
+    Where the place is on another machine, the daemon there runs `argv`, at a terminal if this process has one, and this
+    process ends with the same exit code. Without `argv` a shell runs: the user's own here, root's there.
     """
     found = client.call(RESOLVE, Resolve(place, namespace))
     if found.machine:
@@ -30,7 +30,7 @@ def enter(client: Client, place: str, namespace: str, argv: Sequence[str] = ()) 
 
 
 def _elsewhere(client: Client, place: str, namespace: str, argv: Sequence[str]) -> int:
-    """At a terminal, unless what a command says is to go elsewhere, as it is."""
+    """Runs it at a terminal if this process has one, unless its output is redirected, which needs plain pipes."""
     typed = sys.stdin is not None and sys.stdin.isatty()
     if not typed or (argv and not sys.stdout.isatty()):
         piped = () if typed or sys.stdin is None else _read(sys.stdin.fileno())

@@ -19,7 +19,7 @@ _NTF_EXT_LEARNED = 0x10
 
 
 class Fullness(NamedTuple):
-    """With `limit` entries (gc_thresh3) the table takes no more, in whatever namespace."""
+    """The table takes no more than `limit` entries (gc_thresh3), whatever namespace they are in."""
 
     family: Family
     entries: int
@@ -27,8 +27,8 @@ class Fullness(NamedTuple):
 
 
 def fullness(namespaces: Iterable[str]) -> list[Fullness]:
-    """Of both families, as far as the entries are in these namespaces; nothing where the limits cannot be seen, which
-    is so in every namespace but the machine's first."""
+    """Both families' tables, counting the entries in these namespaces. Empty where the limits cannot be read: only the
+    machine's first namespace has them."""
     limits: dict[Family, int] = {}
     for family in _FAMILIES.values():
         with contextlib.suppress(OSError):
@@ -42,7 +42,7 @@ def fullness(namespaces: Iterable[str]) -> list[Fullness]:
 
 
 def counted(namespace: str) -> Counter[Family]:
-    """The entries of a namespace that count: permanent ones and those of a routing daemon do not."""
+    """The entries of a namespace that count towards the limit: permanent ones and a routing daemon's do not."""
     found: Counter[Family] = Counter()
     with Netlink(namespace) as netlink:
         for message in netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg())):

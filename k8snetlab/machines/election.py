@@ -19,15 +19,15 @@ from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)
 DURATION = 15
-"""Seconds for which a leader that nobody hears of any more still is one."""
+"""Seconds for which a leader that falls silent stays the leader."""
 _LOOK = 0.2
-"""Seconds between two looks at whether a leader's time has run out."""
+"""Seconds between two checks whether a leader's time has run out."""
 _RELEASE = 1.0
-"""Seconds that a daemon which ends gives the store to hear that the leadership is free."""
+"""Seconds that a daemon that ends waits for the store to take its leadership back."""
 
 
 class Election:
-    """`leader` says whether this is it; it never is for longer than the store has promised."""
+    """`leader` says whether this daemon is the leader: never for longer than the store has promised."""
 
     def __init__(self, store: Store, followed: Followed, node: str, duration: int = DURATION) -> None:
         self.identity = f"{node}_{uuid.uuid4()}"
@@ -45,14 +45,14 @@ class Election:
         self._wake.set()
 
     async def until(self, leader: bool) -> None:
-        """Waits until this is the leader, or is it no more."""
+        """Waits until this daemon is the leader (`leader`), or is not."""
         while self.leader != leader:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK if self.leader else None):
                     await self._turn.wait()
 
     async def run(self) -> None:
-        """Runs for leader for ever; lets go of it when cancelled."""
+        """Stands for election for ever; gives the leadership back when cancelled."""
         try:
             while True:
                 await self._once()

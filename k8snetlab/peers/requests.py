@@ -4,8 +4,8 @@ A request is one of the lab's own REST requests. The asker creates /k8snetlab/re
 own. The daemon of that node says that it has begun (/k8snetlab/responses/<id>/taken, under the lease by which it
 lives), executes the request against its own application and writes the answer in parts
 (/k8snetlab/responses/<id>/<number>, under the asker's lease; an id begins with the asker's node). The asker deletes
-what it has read, and ends its lease when it has read the last part or nobody wants more: what is left of the
-conversation goes with it, and the other stops.
+what it has read. It ends its lease when it has read the last part, or when nobody wants more: the rest of the
+conversation goes with the lease, and the other daemon stops.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ BEGIN_TIMEOUT = 5.0
 
 
 class SilentError(DaemonError):
-    """A daemon has not begun with a request, and will not."""
+    """A daemon has not begun with a request in time."""
 
 
 class Remote:
-    """The conversations of this machine's daemon, that of node `node`, with the others."""
+    """The conversations of the daemon of node `node`, which is this machine's, with the others."""
 
     def __init__(self, store: Store, node: str, supervisor: Supervisor | None = None) -> None:
         self._store, self.node = store, node

@@ -1,4 +1,4 @@
-"""When is a lab as a request asks? Waiting for that, to an end that is known beforehand, with reasons to show."""
+"""Waits until a lab is as a request asks, for no longer than a known time, and says what it waits for."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ TIMEOUT = 120.0
 FAILURE_THRESHOLD = 3
 """Syncs in a row that an agent fails before it is not waited for any more."""
 SETTLING = 0.2
-"""Seconds that one look waits for the controllers."""
+"""Seconds for which one look waits for the controllers."""
 HOPELESS = 2.0
 """Seconds after which a pod that fits no node is given up, when nothing is ending that may make room for it."""
 BEAT = 1.0
-"""Seconds between two words about what is waited for."""
+"""Seconds between two events about what is waited for."""
 LINES = 8
-"""So many reasons are told at once."""
+"""Reasons that one event names at most."""
 _UNSETTLED = "the controllers: they have not come to an end"
 Stand = Literal["orphaned", "paused", "unheard", "ending", "ready", "misfit", "failed", "over", "coming"]
 """How a pod stands. orphaned: bound to a node that has not joined yet, or has gone; paused: its node changes nothing;
-unheard: nobody hears of its node, or its agent fails; misfit: it fits no node; over: it has failed, or a container
-of it has ended, and is not started again, as restartPolicy asks."""
+unheard: its node is silent, or the agent there fails; misfit: it fits no node; over: it has failed, or a container of
+it has ended, and restartPolicy does not start it again."""
 
 
 async def converge(

@@ -1,6 +1,7 @@
-"""What `exec` has begun where there are no control groups, noted before it begins, so that it ends with pod and lab.
+"""What `exec` has begun on a machine without control groups, so that it ends with its pod or lab.
 
-A note is a file of the process that waits as the parent of the command's pid namespace: with it all in there end.
+A note is a file that names the process which waits as the parent of the command's pid namespace. It is written before
+the command begins; when that process ends, the kernel ends everything in the pid namespace.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def note(directory: Path) -> None:
 
 
 def end(directory: Path) -> None:
-    """Kills all that is noted in a directory and below, as the end of a container kills what was begun in it."""
+    """Kills every process that is noted in the directory or below it, as the end of a container would."""
     for file in directory.rglob("[0-9]*"):
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             if file.is_file():

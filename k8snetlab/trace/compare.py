@@ -1,4 +1,4 @@
-"""A prediction set against what was seen: the way that was taken, and where the two part."""
+"""Compares predicted ways with what was seen: which way the packet took, and where the two differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNWATCHED = "not watched"
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """The packet (`back`: its answer) at a device. `astray`: the device took in a frame that was for another one."""
+    """The packet, or its answer (`back`), at a device. `astray`: the frame was addressed to another device."""
 
     netns: str
     place: str
@@ -34,8 +34,9 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`way` is the predicted way that comes nearest, its hops marked with what was seen, and hops put in that were seen
-    without being predicted. `differences` are sentences, none when prediction and observation agree.
+    """`way` is the predicted way that comes nearest: its hops are marked with what was seen, and hops that were seen
+    but not predicted are put in. `chosen` is its number among the predictions. `differences` are sentences; none where
+    prediction and observation agree.
     """
 
     way: Way
@@ -50,10 +51,10 @@ def compare(
     bridges: Collection[tuple[str, str]],
     unwatched: Collection[str] = (),
 ) -> Verdict:
-    """What passes in the namespaces `unwatched` could not be seen.
+    """`unwatched` are namespaces in which nobody could look.
 
-    `bridges` names (namespace, device) of bridges: whether a bridge itself shows a frame that it only passes on depends
-    on its caches, so such sightings are not held against a prediction.
+    `bridges` are bridges, as (namespace, device). Whether a bridge itself shows a frame that it only passes on depends
+    on its caches, so a prediction is not blamed for such a sighting.
     """
     seen = list(_first(sightings))
     if not ways:
@@ -82,7 +83,7 @@ def _score(way: Way, seen: list[Sighting], fate: Fate) -> tuple[int, bool]:
 
 
 def _first(sightings: Iterable[Sighting]) -> Iterator[Sighting]:
-    """One of each: what is sent again says nothing new; what passes a point a second time may have other addresses."""
+    """Each sighting once: a packet that is sent again says nothing new, unless with other addresses."""
     known: set[tuple[object, ...]] = set()
     for sighting in sightings:
         key = (sighting.point, sighting.back, sighting.outer is None, _addresses(sighting.packet))
@@ -155,7 +156,7 @@ def _unforeseen(s: Sighting, remark: str) -> Hop:
 
 
 def _cause(last: Hop | None, hop: Hop) -> str:
-    """Where a packet stopped that was predicted to go on, in one sentence."""
+    """Where a packet stopped that should have gone on, in a sentence."""
     if last is None:
         return f"{hop.place} never sent it: its own rules, or an address that did not resolve"
     if last.netns != hop.netns:
