@@ -79,7 +79,7 @@ def _links() -> set[str]:
 
 def _stay(devices: set[str]) -> set[str]:
     """Those of the devices that are no other worker's (pytest-xdist), which are gone when its test is."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while devices and time.monotonic() < deadline:
         time.sleep(0.2)
         devices &= _links()
@@ -96,7 +96,7 @@ def _with_environment(text: str) -> set[str]:
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if place.name != str(os.getpid()) and text.encode() in (place / "environ").read_bytes():
-                found.add(f"{place.name} {(place / 'cmdline').read_bytes().replace(bytes(1), b' ').decode()}")
+                found |= _told(place)
     return found
 
 
@@ -108,8 +108,12 @@ def _children() -> set[str]:
         for task in Path("/proc", pending.pop(), "task").glob("*/children"):
             with contextlib.suppress(OSError):
                 for child in task.read_text().split():
-                    command = Path("/proc", child, "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    if "multiprocessing.resource_tracker" not in command:  # Python's own, which ends with its parent
-                        found.add(f"{child} {command}")
+                    found |= _told(Path("/proc", child))
                     pending.append(child)
     return found
+
+
+def _told(place: Path) -> set[str]:
+    """A process by pid and command; not multiprocessing's tracker, which is Python's own and ends with its parent."""
+    command = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return set() if "multiprocessing.resource_tracker" in command else {f"{place.name} {command}"}

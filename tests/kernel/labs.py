@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from k8snetlab.kernel import netns
 
 
@@ -42,6 +44,14 @@ class Lab:
 
     def json(self, *words: str, code: int | None = 0) -> Any:
         return json.loads(self.run(*words, "-o", "json", code=code))
+
+    def get(self, path: str) -> Any:
+        """What the daemon answers to GET, as it answers the command line, without a process: for what is looked at
+        again and again. Raises httpx.TransportError where none answers.
+        """
+        socket = httpx.HTTPTransport(uds=str(self.run_directory / self.name / "api.sock"))
+        with httpx.Client(transport=socket, base_url="http://lab", timeout=60) as client:
+            return client.get(path).raise_for_status().json()
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -130,9 +130,9 @@ def test_every_verb_says_that_an_agent_fails(lab: Lab) -> None:
             netns.delete(lab.netns("node1"))
             with contextlib.suppress(FileExistsError):  # the agent was quicker
                 place.mkdir()
+        eventually(lambda: "node1: " in "".join(lab.json("status")["problems"]))
         assert "error: node1: " in both(lab, "up", file_of(lab), code=1)
         assert "error: node1: " in both(lab, "delete", "service", "web", code=1)  # a Service is on every node
-        eventually(lambda: "node1: " in "".join(lab.json("status")["problems"]))
         said = both(lab, "delete", "pod", "two")  # this one was on node2
         assert "warning: node1: its agent fails: " in said
     finally:

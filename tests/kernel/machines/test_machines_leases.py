@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import Machine, Wire, eventually, store_on, take_down, url
+from machines import Machine, Wire, eventually, namespaces, store_on, take_down, url
 
 from k8snetlab.store.serve import EtcdProcess
 
@@ -57,24 +56,38 @@ class Three:
         self.one, self.two, self.three = self.all = [wire.machine() for _ in range(3)]
         self.files = directory / "lab.yaml"
         self.files.write_text(LAB % wire.lab)
+        self._subnets: dict[str, str] = {}
+
+    def up(self) -> None:
+        self.one.run("up", str(self.files), "--node", "node1", "--store", url(self.one), "--insecure")
 
     def join(self, machine: Machine) -> None:
         machine.run("node", "join", "--store", url(self.one), "--insecure", "--name", machine.node)
 
+    def gather(self) -> None:
+        """All machines are part of it, each with a web pod, whatever was before."""
+        self.up()
+        self.join(self.two)
+        self.join(self.three)
+        self.one.run("scale", "deploy/web", "--replicas", "0")
+        eventually(lambda: not self.pods())
+        self.one.run("scale", "deploy/web", "--replicas", "3")
+        eventually(lambda: len(self.pods()) == 3 and self.one.whole())
+
     def pods(self) -> dict[str, dict[str, Any]]:
         """Of each node the status of its web pod, as the first machine has it."""
-        items = self.one.json("get", "pods")["items"]
+        items = self.one.get("/api/v1/namespaces/default/pods")["items"]
         return {p["spec"]["nodeName"]: p["status"] for p in items if p["metadata"]["name"].startswith("web")}
 
     def condition(self, node: str, type_: str) -> str:
-        conditions = self.one.json("get", "node", node)["status"]["conditions"]
+        conditions = self.one.get(f"/api/v1/nodes/{node}")["status"]["conditions"]
         return next((c["status"] + " " + c.get("reason", "") for c in conditions if c["type"] == type_), "")
 
     def entries(self, machine: Machine, to: Machine) -> int:
         """How many routes, neighbours and forwarding entries of the overlay lead from one machine to another."""
-        subnet = next(
-            lease["subnets"][0] for lease in self.one.json("get", "lease")["items"] if lease["node"] == to.node
-        )
+        if to.node not in self._subnets:
+            self._subnets = {lease["node"]: lease["subnets"][0] for lease in self.one.json("get", "lease")["items"]}
+        subnet = self._subnets[to.node]
         said = [
             machine.here("ip", "route", "show", subnet),
             machine.here("ip", "neigh", "show", subnet.replace("/24", ""), "dev", "flannel.1"),
@@ -83,20 +96,20 @@ class Three:
         return sum(bool(text.strip()) for text in said)
 
 
-@pytest.fixture
-def three(namespace: Callable[[str], str], tmp_path: Path) -> Iterator[Three]:
-    three = Three(Wire(namespace, tmp_path), tmp_path)
-    with ExitStack() as stack:
-        three.etcd = stack.enter_context(store_on(three.one, tmp_path))
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
+    directory = tmp_path_factory.mktemp("leases")
+    with namespaces() as namespace, ExitStack() as stack:
+        three = Three(Wire(namespace, directory), directory)
+        three.etcd = stack.enter_context(store_on(three.one, directory))
         stack.callback(take_down, three.all)
-        three.one.run("up", str(three.files), "--node", "node1", "--store", url(three.one), "--insecure")
-        three.join(three.two)
-        three.join(three.three)
-        three.one.run("scale", "deploy/web", "--replicas", "0")
-        eventually(lambda: not three.pods())
-        three.one.run("scale", "deploy/web", "--replicas", "3")
-        eventually(lambda: len(three.pods()) == 3 and three.one.whole(), 60)
         yield three
+
+
+@pytest.fixture
+def three(lab: Three) -> Three:
+    lab.gather()
+    return lab
 
 
 def kill(machine: Machine, *roles: str) -> None:
@@ -188,25 +201,6 @@ def test_when_the_leader_dies_another_runs_the_controllers(three: Three) -> None
 
 
 @pytest.mark.timeout(900)
-def test_a_store_that_lost_everything_is_no_expiry(three: Three, tmp_path: Path) -> None:
-    """Nothing is torn down, nobody is lost; `up` puts everything back, and every node has the subnet it had."""
-    one, two, third = three.all
-    had = {lease["node"]: lease["key"] for lease in one.json("get", "lease")["items"]}
-    three.etcd.kill()
-    shutil.rmtree(tmp_path / "etcd")
-    with store_on(one, tmp_path):
-        eventually(lambda: "lost" in str(one.json("status")["problems"]), 60)
-        assert one.probe("client", "web")["ok"]
-        assert three.entries(one, two) == three.entries(two, third) == 3
-        one.run("up", str(three.files), "--node", "node1", "--store", url(one), "--insecure")
-        eventually(lambda: set(store_keys(one, "/coreos.com/network/subnets/")) == set(had.values()), 60)
-        assert {lease["node"]: lease["key"] for lease in two.json("get", "lease")["items"]} == had
-        eventually(lambda: one.whole() and two.whole(), 60)
-        assert three.entries(one, two) == three.entries(two, third) == 3
-        take_down(three.all)
-
-
-@pytest.mark.timeout(900)
 def test_who_leaves_takes_everything_along(three: Three) -> None:
     one, two, _ = three.all
     key = next(lease["key"] for lease in one.json("get", "lease")["items"] if lease["node"] == "node2")
@@ -241,10 +235,33 @@ def test_who_cannot_leave_stays(three: Three) -> None:
     beat = "/registry/leases/kube-node-lease/node2"
     assert three.etcd
     three.etcd.pause()
-    assert "--force" in two.run("node", "leave", code=1)
-    three.etcd.resume()
+    try:
+        assert "--force" in two.run("node", "leave", code=1)
+    finally:
+        three.etcd.resume()
     etcdctl(one, "del", beat)
     eventually(lambda: beat in store_keys(one, beat), 60)
     node = next(node for node in one.json("get", "nodes")["items"] if node["metadata"]["name"] == "node2")
     assert not node["spec"].get("unschedulable")
     eventually(lambda: len(three.pods()) == 3 and one.whole(), 60)
+
+
+@pytest.mark.timeout(900)
+def test_a_store_that_lost_everything_is_no_expiry(three: Three, tmp_path: Path) -> None:
+    """Nothing is torn down, nobody is lost; `up` puts everything back, and every node has the subnet it had.
+
+    The last one, as it ends the store that the others share.
+    """
+    one, two, third = three.all
+    had = {lease["node"]: lease["key"] for lease in one.json("get", "lease")["items"]}
+    three.etcd.kill()
+    with store_on(one, tmp_path):
+        eventually(lambda: "lost" in str(one.json("status")["problems"]), 60)
+        assert one.probe("client", "web")["ok"]
+        assert three.entries(one, two) == three.entries(two, third) == 3
+        three.up()
+        eventually(lambda: set(store_keys(one, "/coreos.com/network/subnets/")) == set(had.values()), 60)
+        assert {lease["node"]: lease["key"] for lease in two.json("get", "lease")["items"]} == had
+        eventually(lambda: one.whole() and two.whole(), 60)
+        assert three.entries(one, two) == three.entries(two, third) == 3
+        take_down(three.all)
