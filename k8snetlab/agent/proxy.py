@@ -14,6 +14,7 @@ from k8snetlab.agent.protocol import Manager
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workload import HealthWork
+from k8snetlab.dataplane.names import KUBE_PROXY_NFACCT
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import conntrack, nfacct
@@ -52,7 +53,7 @@ class KubeProxy(Manager):
             owner.own_additions([AddedCounters(missing)])
         if not nfacct.ensure(namespace, COUNTERS):
             return False
-        chain = ChainKey("filter", "KUBE-PROXY-NFACCT")
+        chain = ChainKey("filter", KUBE_PROXY_NFACCT)
         try:
             iptables.apply(RuleDelta(iptables.family, {chain: (f"-m nfacct --nfacct-name {COUNTERS[0]}",)}))
             iptables.apply(RuleDelta(iptables.family, {}, (chain,)))

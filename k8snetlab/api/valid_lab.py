@@ -15,8 +15,9 @@ from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, pla
 from k8snetlab.api.selection import nodes_by_address
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import Path, shorten
+from k8snetlab.dataplane.names import ETH0, OUTSIDE, ROUTER, UNDERLAY_BRIDGE
 
-RESERVED = {"router", "outside", "underlay0", "lo", "eth0", "all", "default"}
+RESERVED = {ROUTER, OUTSIDE, UNDERLAY_BRIDGE, "lo", ETH0, "all", "default"}
 """Names that the lab's other namespaces, the router's interfaces and the kernel's sysctls have already."""
 
 

@@ -13,7 +13,29 @@ MACHINE = ""
 """The namespace that a machine began with: it has no name among those that `ip netns` lists."""
 BRIDGE = "cni0"
 """The CNI bridge plugin's default bridge."""
-KUBE_PROXY_CHAINS, FLANNEL_CHAINS, PORTMAP_CHAINS = ("KUBE-",), ("FLANNEL-",), ("CNI-HOSTPORT-", "CNI-DN-")
+ETH0 = "eth0"
+"""The device of a pod, of a node's uplink and of the outside host."""
+KUBE, FLANNEL, CNI = "KUBE-", "FLANNEL-", "CNI-"
+"""How every chain of kube-proxy, of flannel and of the CNI portmap plugin begins."""
+KUBE_SERVICES, KUBE_EXTERNAL_SERVICES, KUBE_NODEPORTS = "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS"
+KUBE_POSTROUTING, KUBE_FORWARD, KUBE_FIREWALL = "KUBE-POSTROUTING", "KUBE-FORWARD", "KUBE-FIREWALL"
+KUBE_MARK, KUBE_MARK_MASQ, KUBE_MARK_DROP = "KUBE-MARK-", "KUBE-MARK-MASQ", "KUBE-MARK-DROP"
+KUBE_PROXY_FIREWALL = "KUBE-PROXY-FIREWALL"
+KUBE_PROXY_CANARY = "KUBE-PROXY-CANARY"
+KUBE_PROXY_NFACCT = "KUBE-PROXY-NFACCT"
+KUBE_SV, KUBE_SVC, KUBE_SVL, KUBE_SEP = "KUBE-SV", "KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-"
+KUBE_EXT, KUBE_XLB, KUBE_FW = "KUBE-EXT-", "KUBE-XLB-", "KUBE-FW-"
+"""Prefixes of the chains of a Service's port and (SEP) of an endpoint; KUBE-XLB- is what KUBE-EXT- was before 1.24."""
+FLANNEL_POSTRTG, FLANNEL_FWD = "FLANNEL-POSTRTG", "FLANNEL-FWD"
+CNI_HOSTPORT_DNAT, CNI_HOSTPORT_SETMARK, CNI_HOSTPORT_MASQ = (
+    "CNI-HOSTPORT-DNAT",
+    "CNI-HOSTPORT-SETMARK",
+    "CNI-HOSTPORT-MASQ",
+)
+CNI_DN = "CNI-DN-"
+MASQUERADE_MARK, DROP_MARK, HOSTPORT_MARK = 0x4000, 0x8000, 0x2000
+"""Bits of a packet's mark: kube-proxy's default masqueradeBit (14), kubelet's to drop, and portmap's to masquerade."""
+KUBE_PROXY_CHAINS, FLANNEL_CHAINS, PORTMAP_CHAINS = (KUBE,), (FLANNEL,), ("CNI-HOSTPORT-", CNI_DN)
 CHAINS = (*KUBE_PROXY_CHAINS, *FLANNEL_CHAINS, *PORTMAP_CHAINS)
 """How the names of the chains begin that kube-proxy, flannel and the CNI portmap plugin write."""
 UNDERLAY_BRIDGE = "underlay0"
@@ -63,14 +85,14 @@ def pod_mac(ip: str) -> str:
     return "0a:58:" + ":".join(f"{b:02x}" for b in ip_address(ip).packed[-4:])
 
 
-def service_chain(port_name: str, protocol: str, prefix: str = "KUBE-SVC-") -> str:
+def service_chain(port_name: str, protocol: str, prefix: str = KUBE_SVC) -> str:
     """`port_name` is "namespace/service[:port]"; the prefix is KUBE-SVC-, KUBE-SVL-, KUBE-EXT- or KUBE-FW-."""
     return prefix + _hash16(port_name + protocol.lower())
 
 
 def endpoint_chain(port_name: str, protocol: str, endpoint: str) -> str:
     """`endpoint` is "ip:port", or "[ip]:port" for IPv6."""
-    return "KUBE-SEP-" + _hash16(port_name + protocol.lower() + endpoint)
+    return KUBE_SEP + _hash16(port_name + protocol.lower() + endpoint)
 
 
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"

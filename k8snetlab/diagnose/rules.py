@@ -5,6 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from k8snetlab.dataplane.names import (
+    CNI_DN,
+    CNI_HOSTPORT_DNAT,
+    CNI_HOSTPORT_MASQ,
+    CNI_HOSTPORT_SETMARK,
+    FLANNEL_FWD,
+    FLANNEL_POSTRTG,
+    KUBE_EXT,
+    KUBE_EXTERNAL_SERVICES,
+    KUBE_FIREWALL,
+    KUBE_FORWARD,
+    KUBE_FW,
+    KUBE_MARK_MASQ,
+    KUBE_NODEPORTS,
+    KUBE_POSTROUTING,
+    KUBE_PROXY_FIREWALL,
+    KUBE_SEP,
+    KUBE_SERVICES,
+    KUBE_SVC,
+    KUBE_SVL,
+    KUBE_XLB,
+)
 from k8snetlab.dataplane.rules import ChainKey, Hook, Rules, RuleSet
 from k8snetlab.diagnose.finding import MOST_COMMANDS, Finding, Where
 from k8snetlab.iptables.patch import Iptables, commands, standing, stands, steps
@@ -12,31 +34,31 @@ from k8snetlab.iptables.syntax import RuleSyntaxError, parse
 from k8snetlab.trace.owners import NOBODY, Owners
 
 _DNAT = re.compile(r"--to-destination (\S+)")
-_HASHED = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-EXT-", "KUBE-XLB-", "KUBE-FW-")
+_HASHED = (KUBE_SVC, KUBE_SVL, KUBE_SEP, KUBE_EXT, KUBE_XLB, KUBE_FW)
 _MEANINGS = {
-    "KUBE-SERVICES": "connections to the addresses of Services are not translated: {what} cannot be reached",
-    "KUBE-NODEPORTS": "connections to NodePorts are not translated",
-    "KUBE-EXTERNAL-SERVICES": "connections to Services without endpoints are not refused, or others are",
-    "KUBE-POSTROUTING": "packets marked for masquerading keep their source: answers do not come back through the node, "
+    KUBE_SERVICES: "connections to the addresses of Services are not translated: {what} cannot be reached",
+    KUBE_NODEPORTS: "connections to NodePorts are not translated",
+    KUBE_EXTERNAL_SERVICES: "connections to Services without endpoints are not refused, or others are",
+    KUBE_POSTROUTING: "packets marked for masquerading keep their source: answers do not come back through the node, "
     "so NodePorts and pods that reach themselves through a Service hang",
-    "KUBE-MARK-MASQ": "packets that need masquerading are not marked: NodePorts and pods that reach themselves through "
+    KUBE_MARK_MASQ: "packets that need masquerading are not marked: NodePorts and pods that reach themselves through "
     "a Service hang",
-    "FLANNEL-POSTRTG": "pods' packets leave the cluster with a pod's address, to which no answer finds back, or pods "
+    FLANNEL_POSTRTG: "pods' packets leave the cluster with a pod's address, to which no answer finds back, or pods "
     "see a node where another pod is",
-    "FLANNEL-FWD": "pods' packets are forwarded only as long as the policy of FORWARD is ACCEPT",
-    "KUBE-FORWARD": "Services' packets are forwarded only as long as the policy of FORWARD is ACCEPT",
-    "KUBE-FIREWALL": "neighbours reach the node's own 127.0.0.1",
-    "KUBE-PROXY-FIREWALL": "load balancers' source ranges are not kept",
-    "KUBE-SEP-": "connections that are given to this endpoint end at the Service's own address, where nobody is",
-    "KUBE-SVC-": "{what} chooses other endpoints than it has, or none",
-    "KUBE-SVL-": "{what} chooses other endpoints of this node than it has, or none",
-    "KUBE-EXT-": "{what} is not reached from outside",
-    "KUBE-XLB-": "{what} is not reached from outside",
-    "KUBE-FW-": "the load balancer's source ranges of {what} are not kept",
-    "CNI-HOSTPORT-DNAT": "connections to hostPorts are not translated: no pod answers there",
-    "CNI-HOSTPORT-MASQ": "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
-    "CNI-HOSTPORT-SETMARK": "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
-    "CNI-DN-": "connections to this pod's hostPorts do not reach it",
+    FLANNEL_FWD: "pods' packets are forwarded only as long as the policy of FORWARD is ACCEPT",
+    KUBE_FORWARD: "Services' packets are forwarded only as long as the policy of FORWARD is ACCEPT",
+    KUBE_FIREWALL: "neighbours reach the node's own 127.0.0.1",
+    KUBE_PROXY_FIREWALL: "load balancers' source ranges are not kept",
+    KUBE_SEP: "connections that are given to this endpoint end at the Service's own address, where nobody is",
+    KUBE_SVC: "{what} chooses other endpoints than it has, or none",
+    KUBE_SVL: "{what} chooses other endpoints of this node than it has, or none",
+    KUBE_EXT: "{what} is not reached from outside",
+    KUBE_XLB: "{what} is not reached from outside",
+    KUBE_FW: "the load balancer's source ranges of {what} are not kept",
+    CNI_HOSTPORT_DNAT: "connections to hostPorts are not translated: no pod answers there",
+    CNI_HOSTPORT_MASQ: "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
+    CNI_HOSTPORT_SETMARK: "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
+    CNI_DN: "connections to this pod's hostPorts do not reach it",
 }
 
 
@@ -146,9 +168,7 @@ class _Compared:
         """The chains of a group as one finding, the gravest first."""
         gone = {e for key in keys if key not in self.wanted for e in _endpoints(self.held[key])}
         new = {e for key in keys if key not in self.held for e in _endpoints(self.wanted[key])}
-        whole = any(
-            key.chain.startswith("KUBE-SVC-") and (key not in self.held or key not in self.wanted) for key in keys
-        )
+        whole = any(key.chain.startswith(KUBE_SVC) and (key not in self.held or key not in self.wanted) for key in keys)
         if (gone or new) and not whole:
             yield self._endpoints(keys, gone, new)
             return
@@ -165,7 +185,7 @@ class _Compared:
             told.append(f"still lead to {', '.join(sorted(gone))}, no endpoint of {title} (any more)")
         if new:
             told.append(f"do not know {', '.join(sorted(new))}, an endpoint of {title}")
-        chain = next((key for key in keys if key.chain.startswith(("KUBE-SVC-", "KUBE-SVL-"))), keys[0])
+        chain = next((key for key in keys if key.chain.startswith((KUBE_SVC, KUBE_SVL))), keys[0])
         lost = "connections that chance gives to it are lost" if gone else "the other endpoints bear all the load"
         return Finding(
             kind="endpoint",

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from k8snetlab.dataplane import delta
 from k8snetlab.dataplane.families import network
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
+from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Item, ItemOperation, Operation, SysctlOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
@@ -131,7 +132,7 @@ class _Entries(Explanation):
         place = self.where.place
         if self.where.kind == "pod":
             return f"nobody reaches {place}, and it reaches nobody"
-        if item.dev == "eth0":
+        if item.dev == ETH0:
             return f"{place} reaches no other node"
         if any(isinstance(link, Bridge) and link.name == item.dev for link in self.desired.links):
             return f"pods of {place} have lost their gateway: nothing of theirs leaves the node"

@@ -10,6 +10,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, pick
+from k8snetlab.dataplane.names import KUBE_EXT, KUBE_FW, KUBE_SVC, KUBE_SVL, KUBE_XLB
 from k8snetlab.dataplane.netns import Role
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import InputError, NotFoundError
@@ -83,7 +84,7 @@ def _service(snapshot: Snapshot, name: str) -> Service:
 def _own_chains(snapshot: Snapshot, service: Service, family: Family) -> list[str]:
     """The names that the Service's own chains have where it has them, the first ones first."""
     ports = ports_of(service, family, classic=snapshot.lab.spec.proxy.layout == "classic")
-    prefixes = ("KUBE-EXT-", "KUBE-XLB-", "KUBE-FW-", "KUBE-SVC-", "KUBE-SVL-")
+    prefixes = (KUBE_EXT, KUBE_XLB, KUBE_FW, KUBE_SVC, KUBE_SVL)
     return [port.chain(prefix) for port in ports for prefix in prefixes]
 
 

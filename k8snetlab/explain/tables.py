@@ -9,6 +9,7 @@ from typing import Any
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, network, pick
+from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Role
 from k8snetlab.explain.directory import Directory
 from k8snetlab.kernel.connections import Entry
@@ -179,7 +180,7 @@ class Reader:
             return LAB, "the network that the nodes stand in; its address is the router's"
         if self._role == "router" and kind == "veth":
             return LAB, f"the router's port to {name}"
-        if name == "eth0" and self._role == "pod":
+        if name == ETH0 and self._role == "pod":
             return CNI, "the pod's end of the veth pair to its node"
         if self._foreign == MACHINE:
             return MACHINE, "the card towards the other nodes" if name == self._uplink else "the machine's own"

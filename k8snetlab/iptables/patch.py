@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
+from k8snetlab.dataplane.names import KUBE_EXT, KUBE_SEP
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, Rules
 from k8snetlab.iptables.syntax import canonical
 
@@ -95,7 +96,7 @@ def commands(keys: Iterable[ChainKey], wanted: Chains, held: Chains, command: Ip
     lines: list[tuple[str, str]] = []
     emptied: list[tuple[str, str]] = []
     deleted: list[tuple[str, str]] = []
-    for key in sorted(keys, key=lambda k: (not k.chain.startswith("KUBE-SEP-"), k.chain.startswith("KUBE-EXT-"))):
+    for key in sorted(keys, key=lambda k: (not k.chain.startswith(KUBE_SEP), k.chain.startswith(KUBE_EXT))):
         table, chain = key
         if key not in wanted:
             emptied.append((table, f"-F {chain}"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
+from k8snetlab.dataplane.names import MASQUERADE_MARK
 from k8snetlab.dataplane.operations import Item, ItemOperation
 from k8snetlab.dataplane.rules import ChainKey, RuleDelta
 from k8snetlab.errors import K8sNetLabError
@@ -27,7 +28,10 @@ _RULES = {
     "addrtype": ("-m addrtype --dst-type LOCAL -j ACCEPT", "NodePorts"),
     "comment": ("-m comment --comment probe -j ACCEPT", "Services"),
     "conntrack": ("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "Services"),
-    "mark": ("-m mark --mark 0x4000/0x4000 -j MARK --xor-mark 0x4000", "Services, masquerading"),
+    "mark": (
+        f"-m mark --mark {MASQUERADE_MARK:#x}/{MASQUERADE_MARK:#x} -j MARK --xor-mark {MASQUERADE_MARK:#x}",
+        "Services, masquerading",
+    ),
     "MASQUERADE --random-fully": ("-j MASQUERADE --random-fully", "masquerading"),
 }
 _TOOLS = {

@@ -15,6 +15,7 @@ import msgspec
 
 from k8snetlab.agent.additions import AddedDevice, AddedFile, AddedRules
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.names import CNI
 from k8snetlab.errors import InputError
 from k8snetlab.kernel import cgroups, inventory, netns
 from k8snetlab.kernel.inventory import Thing
@@ -22,7 +23,7 @@ from k8snetlab.kernel.read import cables
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import machine_flannel, root
 
-CHAINS = (*names.KUBE_PROXY_CHAINS, *names.FLANNEL_CHAINS, "CNI-")
+CHAINS = (*names.KUBE_PROXY_CHAINS, *names.FLANNEL_CHAINS, CNI)
 _DEVICES = re.compile(r"cni0|flannel\.\d+|flannel-v6\.\d+|underlay\d+|veth[0-9a-f]{8}")
 
 

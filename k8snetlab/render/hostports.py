@@ -14,16 +14,17 @@ from ipaddress import ip_address
 from k8snetlab.api.core import ContainerPort, Node, Pod
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import pick, with_length
+from k8snetlab.dataplane.names import CNI_DN, CNI_HOSTPORT_DNAT, CNI_HOSTPORT_MASQ, CNI_HOSTPORT_SETMARK, HOSTPORT_MARK
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, Rules, RuleSet, quote
 
 NETWORK = "cbr0"
 """The name of the network in flannel's conflist."""
-MARK = "0x2000/0x2000"
+MARK = f"{HOSTPORT_MARK:#x}/{HOSTPORT_MARK:#x}"
 MULTIPORT = 15
 """Ports that one match of iptables' multiport takes."""
-DNAT = ChainKey("nat", "CNI-HOSTPORT-DNAT")
-SET_MARK = ChainKey("nat", "CNI-HOSTPORT-SETMARK")
-MASQUERADE = ChainKey("nat", "CNI-HOSTPORT-MASQ")
+DNAT = ChainKey("nat", CNI_HOSTPORT_DNAT)
+SET_MARK = ChainKey("nat", CNI_HOSTPORT_SETMARK)
+MASQUERADE = ChainKey("nat", CNI_HOSTPORT_MASQ)
 _LOCAL = f"-m addrtype --dst-type LOCAL -j {DNAT.chain}"
 HOOKS = (
     Hook("nat", "PREROUTING", _LOCAL, prepend=False),
@@ -62,7 +63,7 @@ def ports_of(pod: Pod) -> list[ContainerPort]:
 
 def chain_of(pod: Pod) -> str:
     """The pod's own chain, named after the network and its sandbox."""
-    return ("CNI-DN-" + hashlib.sha512(f"{NETWORK}{pod.sandbox_id}".encode()).hexdigest())[:28]
+    return (CNI_DN + hashlib.sha512(f"{NETWORK}{pod.sandbox_id}".encode()).hexdigest())[:28]
 
 
 def serving_udp(pods: Iterable[Pod], family: Family) -> dict[tuple[str, int], frozenset[str]]:

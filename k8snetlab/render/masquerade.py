@@ -6,6 +6,7 @@ Source: flannel pkg/trafficmngr/iptables (masqRules, forwardRules).
 from __future__ import annotations
 
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.names import FLANNEL_FWD, FLANNEL_POSTRTG, MASQUERADE_MARK
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleSet
 
 MULTICAST = {"ipv4": "224.0.0.0/4", "ipv6": "ff00::/8"}
@@ -18,22 +19,22 @@ def render(cluster: str, subnet: str, family: Family) -> RuleSet:
     return RuleSet(
         family=family,
         chains={
-            ChainKey("nat", "FLANNEL-POSTRTG"): (
-                f"-m mark --mark 0x4000/0x4000 {masq} -j RETURN",
+            ChainKey("nat", FLANNEL_POSTRTG): (
+                f"-m mark --mark {MASQUERADE_MARK:#x}/{MASQUERADE_MARK:#x} {masq} -j RETURN",
                 f"-s {subnet} -d {cluster} {masq} -j RETURN",
                 f"-s {cluster} -d {subnet} {masq} -j RETURN",
                 f"! -s {cluster} -d {subnet} {masq} -j RETURN",
                 f"-s {cluster} ! -d {MULTICAST[family]} {masq} -j MASQUERADE --random-fully",
                 f"! -s {cluster} -d {cluster} {masq} -j MASQUERADE --random-fully",
             ),
-            ChainKey("filter", "FLANNEL-FWD"): (
+            ChainKey("filter", FLANNEL_FWD): (
                 f"-s {cluster} {forward} -j ACCEPT",
                 f"-d {cluster} {forward} -j ACCEPT",
             ),
         },
         hooks=(
-            Hook("nat", "POSTROUTING", f"{masq} -j FLANNEL-POSTRTG", prepend=False),
-            Hook("filter", "FORWARD", f"{forward} -j FLANNEL-FWD", prepend=False),
+            Hook("nat", "POSTROUTING", f"{masq} -j {FLANNEL_POSTRTG}", prepend=False),
+            Hook("filter", "FORWARD", f"{forward} -j {FLANNEL_FWD}", prepend=False),
         ),
         prefixes=names.FLANNEL_CHAINS,
     )

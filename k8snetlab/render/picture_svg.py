@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from k8snetlab.dataplane.names import BRIDGE
 from k8snetlab.render.canvas import (
     ALARM,
     DOT,
@@ -142,7 +143,7 @@ class _Drawing:
             self._canvas.over((device.middle, device.bottom), (device.middle, bridge.y))
         else:
             self._canvas.over((port.middle, port.bottom), (port.middle, bridge.y))
-        down = node.is_broken("cni0")
+        down = node.is_broken(BRIDGE)
         self._canvas.rect(bridge, "broken" if down else "bridge", stroke=ALARM if down else WIRE)
         self._canvas.text(bridge.middle, bridge.y + 16, _bridge(node), anchor="middle", colour=ALARM if down else "")
         self._pods(node, inside, bridge.bottom)
@@ -244,7 +245,7 @@ def _tunnel(node: NodeBox) -> str:
 
 
 def _bridge(node: NodeBox) -> str:
-    return " ".join(["cni0", *node.bridge])
+    return " ".join([BRIDGE, *node.bridge])
 
 
 def _drawn(node: NodeBox) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from k8snetlab.dataplane.names import BRIDGE, ETH0
 from k8snetlab.render.picture import NodeBox, Picture, ServiceBox
 
 
@@ -80,7 +81,7 @@ def dot(picture: Picture) -> str:
 def _broken(picture: Picture) -> Iterator[str]:
     """The names, in the text, of what is broken."""
     for n, node in enumerate(picture.nodes):
-        for device, name in (("", ""), (node.uplink, "eth0"), ("cni0", "cni0")):
+        for device, name in (("", ""), (node.uplink, ETH0), (BRIDGE, BRIDGE)):
             if node.is_broken(device):
                 yield f"node{n}{name}"
         if any(node.is_broken(tunnel.split()[0]) for tunnel in node.tunnel):
@@ -99,7 +100,7 @@ def _port(node: NodeBox) -> str:
 
 
 def _bridge(node: NodeBox) -> str:
-    return " ".join(["cni0", *node.bridge])
+    return " ".join([BRIDGE, *node.bridge])
 
 
 def _service(service: ServiceBox) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, gateway, pick, with_length
 from k8snetlab.dataplane.links import Address, Device, Veth
+from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.render.overlay import pod_mtu
@@ -32,7 +33,7 @@ def veth(lab: Lab, pod: Pod) -> Veth:
     """The pair that joins a pod to its node's cni0, seen from the node."""
     return Veth(
         names.veth(pod.namespace, pod.name, pod.metadata.uid),
-        peer="eth0",
+        peer=ETH0,
         peer_netns=sandbox_name(lab, pod),
         peer_mac=names.pod_mac(pod.ips[0]),
         mtu=pod_mtu(lab),
@@ -48,15 +49,15 @@ def sandbox(lab: Lab, node: Node, pod: Pod) -> Netns:
         address, subnet = pick(pod.ips, family), pick(node.podCIDRs, family)
         if not address or not subnet:
             continue
-        addresses.append(Address("eth0", with_length(address, subnet), broadcast=family == "ipv4"))
-        routes.append(Route("default", dev="eth0", via=gateway(subnet)))
-        routes.append(Route(pick(lab.spec.podCIDR, family), dev="eth0", via=gateway(subnet)))
+        addresses.append(Address(ETH0, with_length(address, subnet), broadcast=family == "ipv4"))
+        routes.append(Route("default", dev=ETH0, via=gateway(subnet)))
+        routes.append(Route(pick(lab.spec.podCIDR, family), dev=ETH0, via=gateway(subnet)))
     return Netns(
         name=sandbox_name(lab, pod),
         hostname=pod.hostname,
         role="pod",
         sysctls=NO_DAD if pick(node.podCIDRs, "ipv6") else NO_IPV6,
-        links=(Device("lo"), Device("eth0", mtu=pod_mtu(lab), mac=names.pod_mac(pod.ips[0]))),
+        links=(Device("lo"), Device(ETH0, mtu=pod_mtu(lab), mac=names.pod_mac(pod.ips[0]))),
         addresses=tuple(addresses),
         routes=tuple(routes),
         uid=pod.metadata.uid,
@@ -89,6 +90,6 @@ class Sandboxes:
 NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
 """Labs without IPv6 switch it off: devices come up twice as fast without duplicate address detection."""
 DAD = "net.ipv6.conf.{}.accept_dad"
-NO_DAD = {DAD.format(device): "0" for device in ("default", "eth0")}
+NO_DAD = {DAD.format(device): "0" for device in ("default", ETH0)}
 """Nobody else has the addresses that the lab gives; detection of duplicates would lose the packets of its first two
 seconds. The CNI plugin bridge switches it off in pods too (`enabledad`)."""

@@ -18,6 +18,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, family_of, gateway, host, pick, with_length
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
+from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import Route
@@ -53,7 +54,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
             *(_port(lab, node) for node in nodes),
             Veth(
                 names.OUTSIDE,
-                peer="eth0",
+                peer=ETH0,
                 peer_netns=names.node_netns(lab.name, names.OUTSIDE),
                 peer_mac=next((names.pod_mac(address.partition("/")[0]) for address in outside), ""),
                 mtu=underlay.mtu,
@@ -70,8 +71,8 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         hostname=names.OUTSIDE,
         role="outside",
         sysctls=no_ipv6 or NO_DAD,
-        links=(Device("lo"), Device("eth0", mtu=underlay.mtu)),
-        addresses=tuple(Address("eth0", a, family_of(a) == "ipv4") for a in outside),
+        links=(Device("lo"), Device(ETH0, mtu=underlay.mtu)),
+        addresses=tuple(Address(ETH0, a, family_of(a) == "ipv4") for a in outside),
         routes=tuple(_routes_beyond(lab, external, outside)),
     )
     return NodeDataplane(node=router, pods=(beyond,))
@@ -91,7 +92,7 @@ def plugging(snapshot: Snapshot, node: str) -> tuple[ItemOperation, ...]:
 def _port(lab: Lab, node: Node) -> Veth:
     return Veth(
         names.underlay_veth(node.name),
-        peer="eth0",
+        peer=ETH0,
         peer_netns=names.node_netns(lab.name, node.name),
         peer_mac=names.pod_mac(node.addresses[0]) if node.addresses else "",
         mtu=lab.spec.underlay.mtu,
@@ -114,7 +115,7 @@ def _routes_beyond(lab: Lab, external: tuple[Route, ...], outside: list[str]) ->
     for address in outside:
         family, router = family_of(address), _gateway(address).partition("/")[0]
         known = (pick(lab.spec.underlay.cidr, family), *(route.dst for route in external))
-        yield from (Route(dst, dev="eth0", via=router) for dst in known if dst and family_of(dst) == family)
+        yield from (Route(dst, dev=ETH0, via=router) for dst in known if dst and family_of(dst) == family)
 
 
 def published(service: Service) -> Iterable[bool]:

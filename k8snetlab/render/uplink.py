@@ -11,12 +11,13 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, gateway, pick, with_length
 from k8snetlab.dataplane.links import Address, Device
+from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import NotFoundError
 from k8snetlab.render.pods import NO_DAD, NO_IPV6
 
-UPLINK = "eth0"
+UPLINK = ETH0
 
 
 def render(snapshot: Snapshot, name: str) -> NodeDataplane:

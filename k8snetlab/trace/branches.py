@@ -7,21 +7,34 @@ from typing import Literal
 
 import msgspec
 
+from k8snetlab.dataplane.names import (
+    KUBE_EXT,
+    KUBE_EXTERNAL_SERVICES,
+    KUBE_FW,
+    KUBE_MARK,
+    KUBE_NODEPORTS,
+    KUBE_PROXY_FIREWALL,
+    KUBE_SEP,
+    KUBE_SERVICES,
+    KUBE_SVC,
+    KUBE_SVL,
+    KUBE_XLB,
+)
 from k8snetlab.dataplane.rules import BUILT_IN, ChainKey, Rules
 from k8snetlab.iptables.syntax import RuleSyntaxError, canonical, parse
 from k8snetlab.trace.meaning import Facts, endpoints, meaning, purpose
 
 Counters = Mapping[ChainKey, tuple[tuple[int, int], ...]]
 SHARED = (
-    ChainKey("nat", "KUBE-SERVICES"),
-    ChainKey("nat", "KUBE-NODEPORTS"),
-    ChainKey("filter", "KUBE-SERVICES"),
-    ChainKey("filter", "KUBE-EXTERNAL-SERVICES"),
-    ChainKey("filter", "KUBE-PROXY-FIREWALL"),
-    ChainKey("filter", "KUBE-NODEPORTS"),
+    ChainKey("nat", KUBE_SERVICES),
+    ChainKey("nat", KUBE_NODEPORTS),
+    ChainKey("filter", KUBE_SERVICES),
+    ChainKey("filter", KUBE_EXTERNAL_SERVICES),
+    ChainKey("filter", KUBE_PROXY_FIREWALL),
+    ChainKey("filter", KUBE_NODEPORTS),
 )
 """Where the rows of all Services stand."""
-OF_A_SERVICE = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-XLB-", "KUBE-FW-", "KUBE-SEP-")
+OF_A_SERVICE = (KUBE_SVC, KUBE_SVL, KUBE_EXT, KUBE_XLB, KUBE_FW, KUBE_SEP)
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -79,11 +92,11 @@ def of_service(
 def whole(chains: Mapping[ChainKey, Rules], counters: Counters, known: Mapping[str, str]) -> tuple[Chain, ...]:
     """The frame: the built-in chains that hold rules, table by table, and what they lead to, short of the Services'
     own chains. Chains that nothing leads to stand at the end."""
-    grower = _Grower(chains, counters, known, lambda name: not name.startswith((*OF_A_SERVICE, "KUBE-MARK-")))
+    grower = _Grower(chains, counters, known, lambda name: not name.startswith((*OF_A_SERVICE, KUBE_MARK)))
     order = [key for name in BUILT_IN for key in chains if key.chain == name]
     found = [grower.chain(key) for key in sorted(order, key=lambda k: k.table) if chains[key]]
     rest = [key for key in chains if key.chain not in BUILT_IN and not key.chain.startswith(OF_A_SERVICE)]
-    found += [grower.chain(key) for key in rest if key.chain.startswith("KUBE-MARK-")]
+    found += [grower.chain(key) for key in rest if key.chain.startswith(KUBE_MARK)]
     lost = [key for key in rest if key not in grower.reached]
     found += [grower.chain(key, why="no rule leads here" if chains[key] else "") for key in lost]
     return tuple(found)

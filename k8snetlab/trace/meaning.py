@@ -9,11 +9,38 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from k8snetlab.dataplane.names import (
+    CNI,
+    CNI_DN,
+    CNI_HOSTPORT_DNAT,
+    CNI_HOSTPORT_MASQ,
+    CNI_HOSTPORT_SETMARK,
+    DROP_MARK,
+    FLANNEL_FWD,
+    FLANNEL_POSTRTG,
+    KUBE_EXT,
+    KUBE_EXTERNAL_SERVICES,
+    KUBE_FIREWALL,
+    KUBE_FORWARD,
+    KUBE_FW,
+    KUBE_MARK_DROP,
+    KUBE_MARK_MASQ,
+    KUBE_NODEPORTS,
+    KUBE_POSTROUTING,
+    KUBE_PROXY_CANARY,
+    KUBE_PROXY_FIREWALL,
+    KUBE_SEP,
+    KUBE_SERVICES,
+    KUBE_SV,
+    KUBE_SVC,
+    KUBE_SVL,
+    KUBE_XLB,
+    MASQUERADE_MARK,
+)
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.iptables.syntax import RANDOM_UNIT, Match, ParsedRule, RuleSyntaxError, Target, parse
 from k8snetlab.trace.way import parted
 
-MASQUERADE_MARK, DROP_MARK = "0x4000", "0x8000"
 """The bits that kube-proxy and kubelet set by default; where another one is configured it is named by number only."""
 
 PURPOSES = {
@@ -22,38 +49,38 @@ PURPOSES = {
     "FORWARD": "every packet that passes through the node",
     "OUTPUT": "every packet that a process of the node sends",
     "POSTROUTING": "every packet that leaves",
-    "nat KUBE-SERVICES": "the addresses of all Services",
-    "nat KUBE-NODEPORTS": "the NodePorts of all Services",
-    "filter KUBE-SERVICES": "Services that nobody can answer for inside the cluster",
-    "filter KUBE-NODEPORTS": "health check ports",
-    "KUBE-EXTERNAL-SERVICES": "Services that nobody can answer for from outside",
-    "KUBE-PROXY-FIREWALL": "what loadBalancerSourceRanges keep out",
-    "KUBE-MARK-MASQ": "marks packets for masquerade",
-    "KUBE-MARK-DROP": "marks packets for KUBE-FIREWALL to drop",
-    "KUBE-POSTROUTING": "masquerades what was marked",
-    "KUBE-FORWARD": "lets Service traffic through the node",
-    "KUBE-FIREWALL": "drops what must not come in",
-    "KUBE-PROXY-CANARY": "empty: when it is gone, kube-proxy knows that someone flushed the rules",
-    "KUBE-SVC-": "the Service's endpoints on any node",
-    "KUBE-SVL-": "the Service's endpoints on this node",
-    "KUBE-EXT-": "the Service's traffic from outside",
-    "KUBE-XLB-": "the Service's traffic from outside, with externalTrafficPolicy Local",
-    "KUBE-FW-": "the Service's load balancer address",
-    "KUBE-SEP-": "one endpoint",
-    "FLANNEL-POSTRTG": "masquerades pods that talk to the world outside",
-    "FLANNEL-FWD": "lets pod traffic through the node",
-    "CNI-HOSTPORT-DNAT": "the hostPorts of all pods on this node",
-    "CNI-HOSTPORT-SETMARK": "marks packets for masquerade by CNI-HOSTPORT-MASQ",
-    "CNI-HOSTPORT-MASQ": "masquerades what was marked on its way to a hostPort",
-    "CNI-DN-": "one pod's hostPorts",
+    f"nat {KUBE_SERVICES}": "the addresses of all Services",
+    f"nat {KUBE_NODEPORTS}": "the NodePorts of all Services",
+    f"filter {KUBE_SERVICES}": "Services that nobody can answer for inside the cluster",
+    f"filter {KUBE_NODEPORTS}": "health check ports",
+    KUBE_EXTERNAL_SERVICES: "Services that nobody can answer for from outside",
+    KUBE_PROXY_FIREWALL: "what loadBalancerSourceRanges keep out",
+    KUBE_MARK_MASQ: "marks packets for masquerade",
+    KUBE_MARK_DROP: "marks packets for KUBE-FIREWALL to drop",
+    KUBE_POSTROUTING: "masquerades what was marked",
+    KUBE_FORWARD: "lets Service traffic through the node",
+    KUBE_FIREWALL: "drops what must not come in",
+    KUBE_PROXY_CANARY: "empty: when it is gone, kube-proxy knows that someone flushed the rules",
+    KUBE_SVC: "the Service's endpoints on any node",
+    KUBE_SVL: "the Service's endpoints on this node",
+    KUBE_EXT: "the Service's traffic from outside",
+    KUBE_XLB: "the Service's traffic from outside, with externalTrafficPolicy Local",
+    KUBE_FW: "the Service's load balancer address",
+    KUBE_SEP: "one endpoint",
+    FLANNEL_POSTRTG: "masquerades pods that talk to the world outside",
+    FLANNEL_FWD: "lets pod traffic through the node",
+    CNI_HOSTPORT_DNAT: "the hostPorts of all pods on this node",
+    CNI_HOSTPORT_SETMARK: "marks packets for masquerade by CNI-HOSTPORT-MASQ",
+    CNI_HOSTPORT_MASQ: "masquerades what was marked on its way to a hostPort",
+    CNI_DN: "one pod's hostPorts",
 }
 """What a chain is for, by "TABLE CHAIN", or by its name or the beginning of it."""
 
 _MARKED = "is marked for masquerade"
 _LEADS = {
-    "KUBE-MARK-MASQ": _MARKED,
-    "CNI-HOSTPORT-SETMARK": _MARKED,
-    "KUBE-MARK-DROP": "is marked to be dropped by KUBE-FIREWALL",
+    KUBE_MARK_MASQ: _MARKED,
+    CNI_HOSTPORT_SETMARK: _MARKED,
+    KUBE_MARK_DROP: "is marked to be dropped by KUBE-FIREWALL",
 }
 
 NO_POD = "because the answer to a client that is no pod must pass this node again"
@@ -62,45 +89,45 @@ PODS_ANY = "because pods of the cluster may use every endpoint"
 
 WHY = (
     # chain, target, a match it must have ("!" negated; "" any), why
-    ("KUBE-SEP-", "KUBE-MARK-MASQ", "source", OWN_CLIENT),
-    ("KUBE-SVC-", "KUBE-MARK-MASQ", "!source", NO_POD),
-    ("KUBE-SVL-", "KUBE-MARK-MASQ", "!source", NO_POD),
-    ("KUBE-SV", "KUBE-MARK-MASQ", "!in-interface", "because it comes from no pod of this node"),
-    ("KUBE-SV", "KUBE-MARK-MASQ", "", "because masqueradeAll is set"),
-    ("KUBE-SERVICES", "KUBE-MARK-MASQ", "!source", NO_POD),
-    ("KUBE-SERVICES", "KUBE-MARK-MASQ", "", "so that the answer passes this node again"),
-    ("KUBE-NODEPORTS", "KUBE-MARK-MASQ", "", "so that the answer passes this node again"),
-    ("KUBE-FW-", "KUBE-MARK-MASQ", "", "so that the answer passes this node again"),
-    ("KUBE-EXT-", "KUBE-MARK-MASQ", "src-type", "because an endpoint elsewhere has to answer to the node"),
-    ("KUBE-XLB-", "KUBE-MARK-MASQ", "src-type", "because an endpoint elsewhere has to answer to the node"),
-    ("KUBE-EXT-", "KUBE-MARK-MASQ", "", "so that the answer of an endpoint on any node passes this one again"),
-    ("KUBE-EXT-", "KUBE-SVC-", "source", PODS_ANY),
-    ("KUBE-EXT-", "KUBE-SVC-", "in-interface", PODS_ANY),
-    ("KUBE-EXT-", "KUBE-SVC-", "src-type", "because the node itself may use every endpoint"),
-    ("KUBE-XLB-", "KUBE-SVC-", "source", PODS_ANY),
-    ("KUBE-XLB-", "KUBE-SVC-", "in-interface", PODS_ANY),
-    ("KUBE-XLB-", "KUBE-SVC-", "src-type", "because the node itself may use every endpoint"),
-    ("KUBE-EXT-", "KUBE-SVL-", "", "as externalTrafficPolicy Local keeps the client's address"),
-    ("KUBE-XLB-", "KUBE-MARK-DROP", "", "as the Service has no endpoint on this node"),
-    ("KUBE-FW-", "KUBE-EXT-", "source", "as loadBalancerSourceRanges let it in"),
-    ("KUBE-FW-", "KUBE-SVC-", "source", "as loadBalancerSourceRanges let it in"),
-    ("KUBE-FW-", "KUBE-XLB-", "source", "as loadBalancerSourceRanges let it in"),
-    ("KUBE-FW-", "KUBE-MARK-DROP", "", "as loadBalancerSourceRanges do not name its source"),
-    ("KUBE-PROXY-FIREWALL", "DROP", "", "as loadBalancerSourceRanges do not name its source"),
-    ("KUBE-NODEPORTS", "ACCEPT", "", "so that load balancers can ask whether this node has an endpoint"),
-    ("KUBE-FORWARD", "DROP", "ctstate", "as it would reach the client untranslated, and make it reset the connection"),
-    ("KUBE-FORWARD", "ACCEPT", "mark", "whatever the FORWARD policy is"),
-    ("KUBE-FORWARD", "ACCEPT", "", "whatever the FORWARD policy is"),
-    ("KUBE-FIREWALL", "DROP", "destination", "as route_localnet would let neighbours reach the node's own localhost"),
-    ("KUBE-POSTROUTING", "RETURN", "!mark", "as nothing in KUBE-* asked for masquerade"),
-    ("KUBE-POSTROUTING", "MARK", "", "so that a packet that comes here again is not masqueraded twice"),
-    ("FLANNEL-POSTRTG", "RETURN", "mark", "as kube-proxy's rules deal with it"),
-    ("FLANNEL-POSTRTG", "RETURN", "!source", "so that pods of this node see who calls"),
-    ("FLANNEL-POSTRTG", "RETURN", "", "as pods see each other's own addresses"),
-    ("FLANNEL-POSTRTG", "MASQUERADE", "!destination", "as nobody outside the cluster knows the way back to a pod"),
-    ("FLANNEL-POSTRTG", "MASQUERADE", "!source", "so that pods of other nodes answer through this node"),
-    ("CNI-DN-", "CNI-HOSTPORT-SETMARK", "source", "because the answer must pass this node again"),
-    ("FLANNEL-FWD", "ACCEPT", "", "whatever the FORWARD policy is"),
+    (KUBE_SEP, KUBE_MARK_MASQ, "source", OWN_CLIENT),
+    (KUBE_SVC, KUBE_MARK_MASQ, "!source", NO_POD),
+    (KUBE_SVL, KUBE_MARK_MASQ, "!source", NO_POD),
+    (KUBE_SV, KUBE_MARK_MASQ, "!in-interface", "because it comes from no pod of this node"),
+    (KUBE_SV, KUBE_MARK_MASQ, "", "because masqueradeAll is set"),
+    (KUBE_SERVICES, KUBE_MARK_MASQ, "!source", NO_POD),
+    (KUBE_SERVICES, KUBE_MARK_MASQ, "", "so that the answer passes this node again"),
+    (KUBE_NODEPORTS, KUBE_MARK_MASQ, "", "so that the answer passes this node again"),
+    (KUBE_FW, KUBE_MARK_MASQ, "", "so that the answer passes this node again"),
+    (KUBE_EXT, KUBE_MARK_MASQ, "src-type", "because an endpoint elsewhere has to answer to the node"),
+    (KUBE_XLB, KUBE_MARK_MASQ, "src-type", "because an endpoint elsewhere has to answer to the node"),
+    (KUBE_EXT, KUBE_MARK_MASQ, "", "so that the answer of an endpoint on any node passes this one again"),
+    (KUBE_EXT, KUBE_SVC, "source", PODS_ANY),
+    (KUBE_EXT, KUBE_SVC, "in-interface", PODS_ANY),
+    (KUBE_EXT, KUBE_SVC, "src-type", "because the node itself may use every endpoint"),
+    (KUBE_XLB, KUBE_SVC, "source", PODS_ANY),
+    (KUBE_XLB, KUBE_SVC, "in-interface", PODS_ANY),
+    (KUBE_XLB, KUBE_SVC, "src-type", "because the node itself may use every endpoint"),
+    (KUBE_EXT, KUBE_SVL, "", "as externalTrafficPolicy Local keeps the client's address"),
+    (KUBE_XLB, KUBE_MARK_DROP, "", "as the Service has no endpoint on this node"),
+    (KUBE_FW, KUBE_EXT, "source", "as loadBalancerSourceRanges let it in"),
+    (KUBE_FW, KUBE_SVC, "source", "as loadBalancerSourceRanges let it in"),
+    (KUBE_FW, KUBE_XLB, "source", "as loadBalancerSourceRanges let it in"),
+    (KUBE_FW, KUBE_MARK_DROP, "", "as loadBalancerSourceRanges do not name its source"),
+    (KUBE_PROXY_FIREWALL, "DROP", "", "as loadBalancerSourceRanges do not name its source"),
+    (KUBE_NODEPORTS, "ACCEPT", "", "so that load balancers can ask whether this node has an endpoint"),
+    (KUBE_FORWARD, "DROP", "ctstate", "as it would reach the client untranslated, and make it reset the connection"),
+    (KUBE_FORWARD, "ACCEPT", "mark", "whatever the FORWARD policy is"),
+    (KUBE_FORWARD, "ACCEPT", "", "whatever the FORWARD policy is"),
+    (KUBE_FIREWALL, "DROP", "destination", "as route_localnet would let neighbours reach the node's own localhost"),
+    (KUBE_POSTROUTING, "RETURN", "!mark", "as nothing in KUBE-* asked for masquerade"),
+    (KUBE_POSTROUTING, "MARK", "", "so that a packet that comes here again is not masqueraded twice"),
+    (FLANNEL_POSTRTG, "RETURN", "mark", "as kube-proxy's rules deal with it"),
+    (FLANNEL_POSTRTG, "RETURN", "!source", "so that pods of this node see who calls"),
+    (FLANNEL_POSTRTG, "RETURN", "", "as pods see each other's own addresses"),
+    (FLANNEL_POSTRTG, "MASQUERADE", "!destination", "as nobody outside the cluster knows the way back to a pod"),
+    (FLANNEL_POSTRTG, "MASQUERADE", "!source", "so that pods of other nodes answer through this node"),
+    (CNI_DN, CNI_HOSTPORT_SETMARK, "source", "because the answer must pass this node again"),
+    (FLANNEL_FWD, "ACCEPT", "", "whatever the FORWARD policy is"),
 )
 """The first row that fits tells why; rows for fewer chains stand before those for more."""
 
@@ -137,7 +164,7 @@ def endpoints(chains: Mapping[ChainKey, tuple[str, ...]]) -> dict[str, str]:
         key.chain: rule.rpartition(" --to-destination ")[2].split(" ")[0]
         for key, rules in chains.items()
         for rule in rules
-        if key.table == "nat" and " --to-destination " in rule and not key.chain.startswith("CNI-")
+        if key.table == "nat" and " --to-destination " in rule and not key.chain.startswith(CNI)
     }
 
 
@@ -166,7 +193,7 @@ def _who(key: ChainKey, rule: ParsedRule, facts: Facts) -> str:
     what = {"": "everything", "ipv6-icmp": "ICMPv6"}.get(protocol, protocol.upper())
     if chance:
         what = f"{_share(chance)} of the {'' if what == 'everything' else f'{what} '}connections that get here"
-    elif key.chain.startswith(("KUBE-SVC-", "KUBE-SVL-", "KUBE-XLB-")) and not phrases and what == "everything":
+    elif key.chain.startswith((KUBE_SVC, KUBE_SVL, KUBE_XLB)) and not phrases and what == "everything":
         what = "what is left"
     return " ".join([what, *phrases])
 
@@ -231,7 +258,7 @@ def _states(states: str, negated: bool) -> str:
 
 def _bit(mark: str) -> str:
     value = mark.partition("/")[0]
-    meant = {MASQUERADE_MARK: " (for masquerade)", DROP_MARK: " (to be dropped)"}.get(value, "")
+    meant = {f"{MASQUERADE_MARK:#x}": " (for masquerade)", f"{DROP_MARK:#x}": " (to be dropped)"}.get(value, "")
     return value + meant
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +62,36 @@ def test_a_face_names_what_is_imported_from_outside_and_nothing_else(
 def test_no_room_is_a_drawer_for_odds_and_ends() -> None:
     names = {path.stem for path in (ROOT / "k8snetlab").rglob("*.py")}
     assert not names & {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+
+
+_CHAIN = re.compile(r"(?:(?:-j|nat|filter) )?(?:KUBE|FLANNEL|CNI)-[A-Z-]*(?:{})?|.*-j (?:KUBE|FLANNEL|CNI)-.*")
+_MARK = re.compile(r".*\b0x0*[248]000\b.*")
+_DEVICE = re.compile(r"cni0|eth0|underlay0|flannel(-v6)?\.(\d+|{})")
+
+
+def test_chains_marks_and_devices_are_written_once_in_names() -> None:
+    literals = [
+        f"{path.relative_to(ROOT)}:{line}: {text!r}"
+        for path in (ROOT / "k8snetlab").rglob("*.py")
+        if path != ROOT / "k8snetlab/dataplane/names.py"
+        for line, text in _literals(path)
+        if any(pattern.fullmatch(text) for pattern in (_CHAIN, _MARK, _DEVICE))
+    ]
+    assert not literals, "import these from dataplane.names:\n" + "\n".join(literals)
+
+
+def _literals(path: Path) -> list[tuple[int, str]]:
+    """Line and text of every string that is no docstring; an f-string has {} for what it fills in."""
+    tree = ast.parse(path.read_text())
+    whole = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    inner = {id(part) for node in whole for part in node.values}
+    inner |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = [(n.lineno, "".join(p.value if isinstance(p, ast.Constant) else "{}" for p in n.values)) for n in whole]
+    return found + [
+        (node.lineno, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner
+    ]
 
 
 def test_locks_hold_every_dependency() -> None:

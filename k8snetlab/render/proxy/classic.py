@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 
 from k8snetlab.api.core import Service
 from k8snetlab.dataplane.families import host
+from k8snetlab.dataplane.names import DROP_MARK, KUBE_FIREWALL, KUBE_FW, KUBE_MARK_DROP, KUBE_SVC, KUBE_XLB
 from k8snetlab.dataplane.rules import ChainKey, Hook, Rules
 from k8snetlab.render.proxy.endpoints import Endpoint, endpoints_of
 from k8snetlab.render.proxy.frame import FORWARD, LAST, MARK_MASQ, MARTIANS, POSTROUTING, jump
@@ -32,9 +33,9 @@ from k8snetlab.render.proxy.service import (
 from k8snetlab.render.proxy.settings import Settings
 
 SHARED_CHAINS = (NODE_PORTS, DISPATCH, REFUSE_CLUSTER, REFUSE_EXTERNAL)
-MARK_DROP = ChainKey("nat", "KUBE-MARK-DROP")
+MARK_DROP = ChainKey("nat", KUBE_MARK_DROP)
 LOOPBACK_NET = {"ipv4": "127.0.0.0/8", "ipv6": "::1/128"}
-DROP_MARK = "0x00008000/0x00008000"
+DROP = f"0x{DROP_MARK:08x}/0x{DROP_MARK:08x}"
 
 
 def render_service(service: Service, slices: Slices, settings: Settings, brief: bool) -> ServiceRules:
@@ -57,8 +58,8 @@ class _ClassicPort:
         self, port: Port, endpoints: tuple[Endpoint, ...], settings: Settings, brief: bool, draft: Draft
     ) -> None:
         self.port, self.endpoints, self.settings, self.brief, self.draft = port, endpoints, settings, brief, draft
-        self.cluster_chain = port.chain("KUBE-SVC-")
-        self.outside_chain = port.chain("KUBE-XLB-") if port.external_local else self.cluster_chain
+        self.cluster_chain = port.chain(KUBE_SVC)
+        self.outside_chain = port.chain(KUBE_XLB) if port.external_local else self.cluster_chain
         self.proto = f"-m {port.protocol} -p {port.protocol}"
 
     def render(self) -> None:
@@ -111,7 +112,7 @@ class _ClassicPort:
             self._refuse(REFUSE_CLUSTER, self._to(address))
             return
         match = f"{about(f'{self.port.name} loadbalancer IP')} {self._to(address)}"
-        self.draft.row(DISPATCH, f"{match} -j {self.port.chain('KUBE-FW-')}")
+        self.draft.row(DISPATCH, f"{match} -j {self.port.chain(KUBE_FW)}")
 
     def _node_port(self) -> None:
         match = f"{self.proto} --dport {self.port.node_port}"
@@ -166,7 +167,7 @@ class _ClassicPort:
         if any(ip_address(self.settings.node_ip) in ip_network(cidr) for cidr in self.port.source_ranges):
             sources += [f" -s {host(address)}" for address in self.port.load_balancer_ips]
         self.draft.chain(
-            self.port.chain("KUBE-FW-"),
+            self.port.chain(KUBE_FW),
             (
                 *(() if self.port.external_local else (f"{comment} {MASQUERADE}",)),
                 *(f"{comment}{source} -j {self.outside_chain}" for source in sources or [""]),
@@ -188,14 +189,14 @@ def fixed_chains(settings: Settings) -> dict[ChainKey, Rules]:
         )
     return {
         MARK_MASQ: (f"-j MARK --set-xmark {mark}",),
-        MARK_DROP: (f"-j MARK --set-xmark {DROP_MARK}",),
+        MARK_DROP: (f"-j MARK --set-xmark {DROP}",),
         POSTROUTING: (f"{about('kubernetes service traffic requiring SNAT')} -m mark --mark {mark} -j MASQUERADE",),
         FORWARD: (
             "-m conntrack --ctstate INVALID -j DROP",
             f"{about('kubernetes forwarding rules')} -m mark --mark {mark} -j ACCEPT",
             *pods,
         ),
-        MARTIANS: (f"{about('kubernetes firewall for dropping marked packets')} -m mark --mark {DROP_MARK} -j DROP",),
+        MARTIANS: (f"{about('kubernetes firewall for dropping marked packets')} -m mark --mark {DROP} -j DROP",),
     }
 
 
@@ -214,8 +215,8 @@ HOOKS = (
     jump("OUTPUT", DISPATCH, "kubernetes service portals"),
     jump("PREROUTING", DISPATCH, "kubernetes service portals"),
     jump("POSTROUTING", POSTROUTING, "kubernetes postrouting rules"),
-    Hook("filter", "OUTPUT", "-j KUBE-FIREWALL"),
-    Hook("filter", "INPUT", "-j KUBE-FIREWALL"),
+    Hook("filter", "OUTPUT", f"-j {KUBE_FIREWALL}"),
+    Hook("filter", "INPUT", f"-j {KUBE_FIREWALL}"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from k8snetlab.dataplane.names import KUBE_FIREWALL, KUBE_FORWARD, KUBE_MARK_MASQ, KUBE_POSTROUTING, KUBE_PROXY_CANARY
 from k8snetlab.dataplane.rules import ChainKey, Hook, Rules
 from k8snetlab.render.proxy.service import (
     DISPATCH,
@@ -13,11 +14,11 @@ from k8snetlab.render.proxy.service import (
 )
 from k8snetlab.render.proxy.settings import INVALID_DROPPED, LOOPBACK, Settings
 
-POSTROUTING = ChainKey("nat", "KUBE-POSTROUTING")
-MARK_MASQ = ChainKey("nat", "KUBE-MARK-MASQ")
-FORWARD = ChainKey("filter", "KUBE-FORWARD")
-MARTIANS = ChainKey("filter", "KUBE-FIREWALL")
-CANARY = "KUBE-PROXY-CANARY"
+POSTROUTING = ChainKey("nat", KUBE_POSTROUTING)
+MARK_MASQ = ChainKey("nat", KUBE_MARK_MASQ)
+FORWARD = ChainKey("filter", KUBE_FORWARD)
+MARTIANS = ChainKey("filter", KUBE_FIREWALL)
+CANARY = KUBE_PROXY_CANARY
 
 LAST = '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'
 
@@ -84,7 +85,7 @@ HOOKS = (
     jump("OUTPUT", DISPATCH, "kubernetes service portals"),
     jump("PREROUTING", DISPATCH, "kubernetes service portals"),
     jump("POSTROUTING", POSTROUTING, "kubernetes postrouting rules"),
-    Hook("filter", "INPUT", "-j KUBE-FIREWALL"),
-    Hook("filter", "OUTPUT", "-j KUBE-FIREWALL"),
+    Hook("filter", "INPUT", f"-j {KUBE_FIREWALL}"),
+    Hook("filter", "OUTPUT", f"-j {KUBE_FIREWALL}"),
 )
 """In the order in which kube-proxy puts each first in its chain, so that the last of a chain ends on top."""

@@ -10,21 +10,32 @@ import msgspec
 
 from k8snetlab.api.core import Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.dataplane.names import (
+    KUBE_EXT,
+    KUBE_EXTERNAL_SERVICES,
+    KUBE_FW,
+    KUBE_MARK_MASQ,
+    KUBE_NODEPORTS,
+    KUBE_PROXY_FIREWALL,
+    KUBE_SERVICES,
+    KUBE_SVC,
+    KUBE_SVL,
+)
 from k8snetlab.dataplane.rules import ChainKey, Rules, quote
 from k8snetlab.render.proxy.endpoints import Choice, Endpoint, choose, endpoints_of
 from k8snetlab.render.proxy.ports import Port, ports_of
 from k8snetlab.render.proxy.settings import LOCALHOST_ACCEPTED, Settings
 
-DISPATCH = ChainKey("nat", "KUBE-SERVICES")
-NODE_PORTS = ChainKey("nat", "KUBE-NODEPORTS")
-REFUSE_CLUSTER = ChainKey("filter", "KUBE-SERVICES")
-REFUSE_EXTERNAL = ChainKey("filter", "KUBE-EXTERNAL-SERVICES")
-HEALTH_CHECKS = ChainKey("filter", "KUBE-NODEPORTS")
-FIREWALL = ChainKey("filter", "KUBE-PROXY-FIREWALL")
+DISPATCH = ChainKey("nat", KUBE_SERVICES)
+NODE_PORTS = ChainKey("nat", KUBE_NODEPORTS)
+REFUSE_CLUSTER = ChainKey("filter", KUBE_SERVICES)
+REFUSE_EXTERNAL = ChainKey("filter", KUBE_EXTERNAL_SERVICES)
+HEALTH_CHECKS = ChainKey("filter", KUBE_NODEPORTS)
+FIREWALL = ChainKey("filter", KUBE_PROXY_FIREWALL)
 SHARED_CHAINS = (NODE_PORTS, DISPATCH, REFUSE_CLUSTER, REFUSE_EXTERNAL, HEALTH_CHECKS, FIREWALL)
 """In the order in which they can be written: KUBE-SERVICES jumps to KUBE-NODEPORTS."""
 
-MASQUERADE = "-j KUBE-MARK-MASQ"
+MASQUERADE = f"-j {KUBE_MARK_MASQ}"
 
 
 Slices = tuple[EndpointSlice, ...]
@@ -88,10 +99,10 @@ class _PortRules:
 
     def __init__(self, port: Port, choice: Choice, settings: Settings, brief: bool, draft: Draft) -> None:
         self.port, self.choice, self.settings, self.brief, self.draft = port, choice, settings, brief, draft
-        self.cluster_chain = port.chain("KUBE-SVC-")
-        self.local_chain = port.chain("KUBE-SVL-") if port.uses_local else ""
-        self.external_chain = port.chain("KUBE-EXT-") if port.external else ""
-        self.firewall_chain = port.chain("KUBE-FW-") if self.firewalled else ""
+        self.cluster_chain = port.chain(KUBE_SVC)
+        self.local_chain = port.chain(KUBE_SVL) if port.uses_local else ""
+        self.external_chain = port.chain(KUBE_EXT) if port.external else ""
+        self.firewall_chain = port.chain(KUBE_FW) if self.firewalled else ""
         self.proto = f"-m {port.protocol} -p {port.protocol}"
         self.internal = choice.any and (not port.internal_local or bool(choice.local))
         self.outside = choice.any and (not port.external_local or bool(choice.local))

@@ -13,6 +13,7 @@ from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import base, family_of, gateway, host, network, pick
+from k8snetlab.dataplane.names import MASQUERADE_MARK
 from k8snetlab.dataplane.rules import Family, quote
 from k8snetlab.errors import InputError
 
@@ -65,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 def _settings(snapshot: Snapshot, node_name: str, family: Family, counters: bool) -> Settings:
     config = snapshot.proxy
+    bit = config.iptables.masqueradeBit
     node = snapshot.get(Node, node_name) or Node()
     node_ip = _node_ip(config, node, family)
     selected = _node_port_cidrs(config, node_ip, family)
@@ -75,7 +77,7 @@ def _settings(snapshot: Snapshot, node_name: str, family: Family, counters: bool
         node_ip=node_ip,
         from_pod=_from_pod(snapshot, node, family),
         masquerade_all=config.iptables.masqueradeAll,
-        mark=f"0x{1 << (14 if config.iptables.masqueradeBit is None else config.iptables.masqueradeBit):08x}",
+        mark=f"0x{MASQUERADE_MARK if bit is None else 1 << bit:08x}",
         node_port_addresses=_selected_addresses(selected, node, family),
         localhost_node_ports=(
             family == "ipv4"
