@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,7 @@ from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
+    from k8snetlab.messages.rules import RuleTree
 
 PERIOD = 1.0
 """Seconds between two looks of `--watch`."""
@@ -74,13 +75,18 @@ def rules(
     if watch:
         _watch(client, node, name, family.value)
         return
-    answer = client.rules_difference(*diff, name, family.value) if diff else client.rules(node, name, family.value)
+    if diff:
+        _difference(client, diff, name, family.value, output is not None)
+        return
+    from k8snetlab.messages.rules import RULES, RulesQuestion
+
+    tree = client.call(RULES, RulesQuestion(node, name, family.value))
     if output:
-        print_json(answer)
+        print_json(tree)
         return
     from k8snetlab.cli import trees
 
-    typer.echo("\n".join(trees.difference(answer) if diff else trees.rules(answer, {})))
+    typer.echo("\n".join(trees.rules(tree, {})))
 
 
 def tables(
@@ -93,7 +99,9 @@ def tables(
     output: OutputOption = None,
 ) -> None:
     """Show the kernel's tables in a node or pod: each line, who put it there, and what it does."""
-    answer = client_of(lab).tables(place, table.value if table else "", namespace)
+    from k8snetlab.messages.tables import TABLES, TablesQuestion
+
+    answer = client_of(lab).call(TABLES, TablesQuestion(place, namespace, table.value if table else ""))
     if output:
         print_json(answer)
         return
@@ -102,15 +110,27 @@ def tables(
     typer.echo("\n".join(trees.tables(answer)))
 
 
+def _difference(client: Client, nodes: tuple[str, str], service: str, family: str, as_json: bool) -> None:
+    from k8snetlab.cli import trees
+    from k8snetlab.messages.rules import DIFFERENCE, DifferenceQuestion
+
+    found = client.call(DIFFERENCE, DifferenceQuestion(*nodes, service, family))
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo("\n".join(trees.difference(found)))
+
+
 def _watch(client: Client, node: str, service: str, family: str) -> None:
     """Every look in the place of the last one; what a rule has counted since the first look stands beside it."""
     from k8snetlab.cli import trees
+    from k8snetlab.messages.rules import RULES, RulesQuestion
 
     first: dict[trees.Place, int] | None = None
     drawn = sys.stdout.isatty()
     try:
         while True:
-            answer: dict[str, Any] = client.rules(node, service, family)
+            answer = client.call(RULES, RulesQuestion(node, service, family))
             counted = trees.packets(answer)
             first = counted if first is None else first
             if drawn:
@@ -124,7 +144,7 @@ def _watch(client: Client, node: str, service: str, family: str) -> None:
             typer.echo("")
 
 
-def _picture(answer: dict[str, Any], first: dict[tuple[str, str, int], int], height: int) -> str:
+def _picture(answer: RuleTree, first: dict[tuple[str, str, int], int], height: int) -> str:
     """The tree from the top of the window, as much of it as there is room for, and without the rules' texts where it is
     too high with them. What the last look left behind is cleared."""
     from k8snetlab.cli import trees

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
 
 from k8snetlab.cli import screen
-from k8snetlab.cli.probed import end
+from k8snetlab.messages.probe import ProbeResult
+from k8snetlab.trace.way import end
 from k8snetlab.wording import counted
 
 WIDE = 120
 """Columns of a matrix that nobody looks at on a terminal."""
 NAMED, LISTED = 10, 3
 """Failures that are named each, and names in a line that sums them up."""
-Result = Mapping[str, Any]
 Target = tuple[str, str, str, int, str]
 """(kind, name, address, port, protocol)"""
 
 
-def draw(results: Sequence[Result], width: int | None = None) -> str:
+def draw(results: Sequence[ProbeResult], width: int | None = None) -> str:
     """Numbered columns with a legend, in blocks as wide as the terminal; then every failure in a line of its own.
 
     A cell is ✓ (with the number of pods that answered where it is more than one) or ✗; where no answer is right, as
@@ -30,7 +30,7 @@ def draw(results: Sequence[Result], width: int | None = None) -> str:
     """
     if not results:
         return "nothing to probe: the lab has no pods"
-    cells: dict[tuple[str, Target], list[Result]] = {}
+    cells: dict[tuple[str, Target], list[ProbeResult]] = {}
     for result in results:
         cells.setdefault((_source(result), _target(result)), []).append(result)
     sources, targets = _unique(map(_source, results)), _unique(map(_target, results))
@@ -59,25 +59,25 @@ def draw(results: Sequence[Result], width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def _cell(results: Sequence[Result], width: int) -> str:
+def _cell(results: Sequence[ProbeResult], width: int) -> str:
     if not results:
         return "·".rjust(width)
-    if not all(result["ok"] for result in results):
-        return _colour(("!" if any(result["reached"] for result in results) else "✗").rjust(width), "red")
-    if not all(result["reached"] for result in results):
+    if not all(result.ok for result in results):
+        return _colour(("!" if any(result.reached for result in results) else "✗").rjust(width), "red")
+    if not all(result.reached for result in results):
         return "-".rjust(width)
-    pods = len({result["answeredBy"] for result in results})
+    pods = len({result.answeredBy for result in results})
     return _colour(f"✓{pods if pods > 1 else ''}".rjust(width), "green")
 
 
-def _totals(results: Sequence[Result]) -> Iterable[str]:
+def _totals(results: Sequence[ProbeResult]) -> Iterable[str]:
     """What failed, summed up by cause where it is much, and where to go on from here."""
-    failed = [result for result in results if not result["ok"]]
-    closed = [result["why"] for result in results if result.get("verdict") == "closed on purpose"]
+    failed = [result for result in results if not result.ok]
+    closed = [result.why for result in results if result.verdict == "closed on purpose"]
     for result in failed[:NAMED]:
         yield (
-            f"✗ {_source(result)} → {result['to']} {end(result)} {result['protocol'].lower()}: "
-            f"{result['error'] or result.get('why') or 'answered, and should not be reachable from there'}"
+            f"✗ {_source(result)} → {result.target} {end(result.address, result.port)} {result.protocol.lower()}: "
+            f"{result.error or result.why or 'answered, and should not be reachable from there'}"
         )
     if len(failed) > NAMED:
         yield f"✗ … and {len(failed) - NAMED} more"
@@ -96,20 +96,20 @@ def _totals(results: Sequence[Result]) -> Iterable[str]:
         yield "`k8snetlab diagnose` names what is broken and how to mend it"
 
 
-def _causes(failed: Sequence[Result]) -> Iterable[str]:
+def _causes(failed: Sequence[ProbeResult]) -> Iterable[str]:
     """A line for each cause, the one with the most failures first: how many, from where, to what."""
-    causes: dict[str, list[Result]] = {}
+    causes: dict[str, list[ProbeResult]] = {}
     for result in failed:
         causes.setdefault(cause(result), []).append(result)
     for why, alike in sorted(causes.items(), key=lambda pair: -len(pair[1])):
-        sources = _unique(result.get("fromNode") or result["from"] for result in alike)
-        targets = _unique(str(result["to"]) for result in alike)
+        sources = _unique(result.sourceNode or result.source for result in alike)
+        targets = _unique(result.target for result in alike)
         yield f"{len(alike):>5}  {why}: from {_listed(sources)} to {_listed(targets)}"
 
 
-def cause(result: Result) -> str:
+def cause(result: ProbeResult) -> str:
     """Why a probe failed: what the daemon found out, else what the sender heard."""
-    return str(result.get("why") or result["error"] or "answered, and should not be reachable from there")
+    return result.why or result.error or "answered, and should not be reachable from there"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -117,19 +117,18 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:LISTED]) + more
 
 
-def _source(result: Result) -> str:
-    node = result.get("fromNode")
-    return f"{result['from']} ({node})" if node and node != result["from"] else str(result["from"])
+def _source(result: ProbeResult) -> str:
+    node = result.sourceNode
+    return f"{result.source} ({node})" if node not in ("", result.source) else result.source
 
 
-def _target(result: Result) -> Target:
-    return (result["kind"], result["to"], result["address"], result["port"], result["protocol"])
+def _target(result: ProbeResult) -> Target:
+    return (result.kind, result.target, result.address, result.port, result.protocol)
 
 
 def _describe(target: Target) -> str:
     kind, name, address, port, protocol = target
-    where = end({"address": address, "port": port, "protocol": protocol})
-    return f"{kind} {name} {where}/{protocol.lower()}"
+    return f"{kind} {name} {end(address, port)}/{protocol.lower()}"
 
 
 def _unique(values: Iterable[Any]) -> list[Any]:

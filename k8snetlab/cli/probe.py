@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from k8snetlab.cli import probed, screen
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import (
     AnyNamespaceOption,
     LabOption,
@@ -54,19 +54,20 @@ def probe(
     protocol = protocol or proto
     if everything == (source is not None) or (source is None) != (target is None):
         raise InputError("probe takes FROM and TO[:PORT], or --all alone", "k8snetlab probe client business-manager:80")
+    from k8snetlab.messages.probe import PROBE, ProbeQuestion
+
     if source is None or target is None:
-        protocols = [protocol.value] if protocol else ["TCP", "UDP"]
+        protocols = (protocol.value,) if protocol else ("TCP", "UDP")
         from k8snetlab.cli import progress
 
         client = client_of(lab)
         with progress.patient("everyone asks everything", quiet=output is not None):
-            answer = client.probe_all(protocols)
+            answer = client.call(PROBE, ProbeQuestion(protocols=protocols))
     else:
         to, port = split_target(target)
-        wanted = protocol or Protocol.TCP
-        within = (namespace,) if namespace else ()
-        answer = client_of(lab).probe(source, to, port, wanted.value, *within)
-    results = answer["results"]
+        wanted = (protocol or Protocol.TCP).value
+        answer = client_of(lab).call(PROBE, ProbeQuestion(source, to, port, (wanted,), namespace))
+    results = answer.results
     if output:
         print_json(answer)
     elif everything:
@@ -74,8 +75,9 @@ def probe(
 
         typer.echo(matrix.draw(results))
     else:
+        from k8snetlab.cli import probed
+
         for result in results:
             screen.say(probed.line(result))
-    good = "ok" if everything else "reached"
-    if not results or not all(result[good] for result in results):
+    if not results or not all(result.ok if everything else result.reached for result in results):
         raise typer.Exit(1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from k8snetlab.cli.story import FATES, flow, title
+from k8snetlab.cli.story import FATES, title
+from k8snetlab.messages.trace import Trace
 from k8snetlab.render.canvas import (
     ALARM,
     GOOD,
@@ -16,8 +17,8 @@ from k8snetlab.render.canvas import (
     Canvas,
     text_width,
 )
+from k8snetlab.trace.way import Decision, Hop
 
-Json = Mapping[str, Any]
 TELLING = ("mixed", "rule", "conntrack", "encapsulate", "decapsulate", "deliver", "stop")
 """The decisions that a picture shows; routes, neighbours and chains that decide nothing are left to the story."""
 PASSING = ("ACCEPT", "MARK", "NOTRACK")
@@ -37,23 +38,23 @@ class Event(NamedTuple):
     kind: str
 
 
-def events(answer: Json) -> Iterator[Event]:
-    way = answer["ways"][answer["chosen"]]
-    for leg in ("there", "back"):
-        last: Json | None = None
-        for hop in way[leg]:
-            if last is not None and hop["place"] != last["place"]:
-                yield Event(last["place"], hop["place"], tuple(_label(last, hop)), "unseen" if _unseen(hop) else leg)
-            for decision in hop["decisions"]:
-                if decision["what"] in TELLING and not decision["text"].startswith(PASSING):
-                    kind = "stop" if decision["what"] == "stop" else "note"
-                    yield Event(hop["place"], "", tuple(_note(decision)), kind)
-            if hop["remark"]:
-                yield Event(hop["place"], "", (f"{hop['interface']}: {hop['remark']}",), "stop")
+def events(answer: Trace) -> Iterator[Event]:
+    way = answer.way
+    for leg, hops in (("there", way.there), ("back", way.back)):
+        last: Hop | None = None
+        for hop in hops:
+            if last is not None and hop.place != last.place:
+                yield Event(last.place, hop.place, tuple(_label(last, hop)), "unseen" if _unseen(hop) else leg)
+            for decision in hop.decisions:
+                if decision.what in TELLING and not decision.text.startswith(PASSING):
+                    kind = "stop" if decision.what == "stop" else "note"
+                    yield Event(hop.place, "", tuple(_note(decision)), kind)
+            if hop.remark:
+                yield Event(hop.place, "", (f"{hop.interface}: {hop.remark}",), "stop")
             last = hop
 
 
-def mermaid(answer: Json) -> str:
+def mermaid(answer: Trace) -> str:
     """Text that GitHub, GitLab and mermaid.live draw."""
     names = {place: f"p{number}" for number, place in enumerate(_places(answer))}
     out = ["sequenceDiagram", f"    title {_plain(title(answer))}"]
@@ -70,7 +71,7 @@ def mermaid(answer: Json) -> str:
     return "\n".join([*out, f"    Note over {across}: {'<br/>'.join(map(_plain, _end(answer)))}"])
 
 
-def svg(answer: Json) -> str:
+def svg(answer: Trace) -> str:
     """A drawing that needs nothing but a browser; it can be read in a dark viewer too."""
     return _Drawing(answer).draw()
 
@@ -78,7 +79,7 @@ def svg(answer: Json) -> str:
 class _Drawing:
     """A lane for each place; from top to bottom what happens, arrows between lanes and notes on them."""
 
-    def __init__(self, answer: Json) -> None:
+    def __init__(self, answer: Trace) -> None:
         self._answer, self._canvas = answer, Canvas()
         places = _places(answer)
         self._events = list(_merged(events(answer)))
@@ -146,50 +147,46 @@ def _merged(found: Iterator[Event]) -> Iterator[Event]:
         yield last
 
 
-def _label(last: Json, hop: Json) -> Iterator[str]:
-    source, target = flow(last["packet"]).split(" → ")
+def _label(last: Hop, hop: Hop) -> Iterator[str]:
+    source, target = str(last.packet).split(" → ")
     yield source
     yield f"→ {target}"
-    if last["outer"]:
-        yield f"in VXLAN {last['vni']}: {last['outer']['src']}"
-        yield f"→ {last['outer']['dst']}"
-    if hop["microseconds"] is not None:
-        yield f"{hop['microseconds']:.0f} µs"
+    if last.outer:
+        yield f"in VXLAN {last.vni}: {last.outer.src}"
+        yield f"→ {last.outer.dst}"
+    if hop.microseconds is not None:
+        yield f"{hop.microseconds:.0f} µs"
 
 
-def _note(decision: Json) -> Iterator[str]:
-    rule = decision["what"] == "rule"
-    yield decision["text"].partition(": ")[0] if rule else decision["text"]
-    if rule and decision.get("owner"):
-        yield f"({decision['owner']})"
+def _note(decision: Decision) -> Iterator[str]:
+    rule = decision.what == "rule"
+    yield decision.text.partition(": ")[0] if rule else decision.text
+    if rule and decision.owner:
+        yield f"({decision.owner})"
 
 
-def _end(answer: Json) -> list[str]:
-    way, observed = answer["ways"][answer["chosen"]], answer["observed"]
-    lines = [f"predicted: {FATES[way['fate']]}"]
-    if way["reason"]:
-        lines.append(way["reason"])
+def _end(answer: Trace) -> list[str]:
+    way, observed = answer.way, answer.observed
+    lines = [f"predicted: {FATES[way.fate]}"]
+    if way.reason:
+        lines.append(way.reason)
     if observed:
-        agrees = "as predicted" if observed["agrees"] else "not as predicted"
-        lines.append(f"observed: {FATES[observed['fate']]}, {agrees}")
+        agrees = "as predicted" if observed.agrees else "not as predicted"
+        lines.append(f"observed: {FATES[observed.fate]}, {agrees}")
     return lines
 
 
-def _good(answer: Json) -> bool:
+def _good(answer: Trace) -> bool:
     """Whether the packet is answered, and went as predicted where it was watched."""
-    way, observed = answer["ways"][answer["chosen"]], answer["observed"]
-    if observed:
-        return bool(observed["fate"] == "answered" and observed["agrees"])
-    return bool(way["fate"] == "answered")
+    return answer.fate == "answered" and (answer.observed is None or answer.observed.agrees)
 
 
-def _unseen(hop: Json) -> bool:
-    return hop["seen"] is False
+def _unseen(hop: Hop) -> bool:
+    return hop.seen is False
 
 
-def _places(answer: Json) -> list[str]:
-    way = answer["ways"][answer["chosen"]]
-    return list(dict.fromkeys(hop["place"] for hop in (*way["there"], *way["back"])))
+def _places(answer: Trace) -> list[str]:
+    return list(dict.fromkeys(hop.place for hop in answer.way.hops))
 
 
 def _plain(text: str) -> str:

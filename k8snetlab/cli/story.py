@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from k8snetlab.messages.trace import End, Observation, Trace
+from k8snetlab.trace.way import Decision, Flow, Hop, Way, end
 from k8snetlab.wording import counted
 
-Json = Mapping[str, Any]
 _COLOURS = {
     "stop": "bold red",
     "rule": "magenta",
@@ -32,17 +32,17 @@ FATES = {
 }
 
 
-def lines_hung(answer: Json) -> Iterator[tuple[Text, int]]:
+def lines_hung(answer: Trace) -> Iterator[tuple[Text, int]]:
     """Each line, and how far in it goes on where it is folded."""
     for line in lines(answer):
         yield line, DECISION if line.plain.startswith("    ") else 4
 
 
-def lines(answer: Json) -> Iterator[Text]:
-    way, observed = answer["ways"][answer["chosen"]], answer["observed"]
+def lines(answer: Trace) -> Iterator[Text]:
+    way, observed = answer.way, answer.observed
     yield Text(title(answer), style="bold")
-    widths, told = _widths([*way["there"], *way["back"]]), set[str]()
-    for leg, hops in (("there", way["there"]), ("back", way["back"])):
+    widths, told = _widths(way.hops), set[str]()
+    for leg, hops in (("there", way.there), ("back", way.back)):
         if hops:
             yield Text(f"\n{leg}", style="bold")
             yield from _leg(hops, widths, observed is not None, told)
@@ -50,47 +50,45 @@ def lines(answer: Json) -> Iterator[Text]:
     yield from ending(answer, way, observed)
 
 
-def title(answer: Json) -> str:
+def title(answer: Trace) -> str:
     """From where to where, and by which endpoint."""
-    way = answer["ways"][answer["chosen"]]
-    where = end(answer["address"], answer["port"])
-    source = (
-        f"{answer['from']} ({answer['fromNode']})" if answer["fromNode"] not in ("", answer["from"]) else answer["from"]
-    )
-    to = "" if answer["to"] == answer["address"] else f"{answer['to']} "
-    chance = f", endpoint {way['endpoint']} ({way['probability']:.0%})" if way["endpoint"] else ""
-    return f"{source} → {to}{where} {answer['protocol']}{chance}"
+    way = answer.way
+    where = end(answer.address, answer.port)
+    source = f"{answer.source} ({answer.sourceNode})" if answer.sourceNode not in ("", answer.source) else answer.source
+    to = "" if answer.target == answer.address else f"{answer.target} "
+    chance = f", endpoint {way.endpoint} ({way.probability:.0%})" if way.endpoint else ""
+    return f"{source} → {to}{where} {answer.protocol}{chance}"
 
 
-def _leg(hops: Sequence[Json], widths: tuple[int, int], watched: bool, told: set[str]) -> Iterator[Text]:
-    before: Json | None = None
+def _leg(hops: Sequence[Hop], widths: tuple[int, int], watched: bool, told: set[str]) -> Iterator[Text]:
+    before: Flow | None = None
     for hop in hops:
-        for decision in hop["decisions"]:
+        for decision in hop.decisions:
             yield _decision(decision, told)
-        if not hop["interface"]:
+        if not hop.interface:
             continue
-        line = Text(f"{hop['place']:<{widths[0]}}  {hop['interface']:<{widths[1]}}  {hop['direction']:<3}  ")
-        line.append(flow(hop["packet"]), style="bold" if before and before != hop["packet"] else "")
-        if before and before != hop["packet"]:
-            line.append(f"  (was {_changed(before, hop['packet'])})", style="magenta")
-        if hop["outer"]:
-            line.append(f"  in VXLAN {hop['vni']}: {hop['outer']['src']} → {hop['outer']['dst']}", style="cyan")
+        line = Text(f"{hop.place:<{widths[0]}}  {hop.interface:<{widths[1]}}  {hop.direction:<3}  ")
+        line.append(str(hop.packet), style="bold" if before and before != hop.packet else "")
+        if before and before != hop.packet:
+            line.append(f"  (was {_changed(before, hop.packet)})", style="magenta")
+        if hop.outer:
+            line.append(f"  in VXLAN {hop.vni}: {hop.outer.src} → {hop.outer.dst}", style="cyan")
         if watched:
-            line.append(_mark(hop), style="green" if hop["seen"] and not hop["remark"] else "bold red")
+            line.append(_mark(hop), style="green" if hop.seen and not hop.remark else "bold red")
         yield line
-        before = hop["packet"]
+        before = hop.packet
 
 
-def _decision(decision: Json, told: set[str]) -> Text:
+def _decision(decision: Decision, told: set[str]) -> Text:
     """An owner is told whole once, with its place in the manifests; `told` are those that were."""
     line = Text("    ")
-    line.append(f"{decision['what']:<11} ", style=_COLOURS.get(decision["what"], "dim"))
-    line.append(decision["text"])
-    if decision.get("lost"):
-        line.append(f"; not by {', '.join(decision['lost'])}", style="dim")
-    if decision.get("counters"):
-        line.append(f" ({counted(decision['counters'][0], 'packet')} so far)", style="dim")
-    if owner := decision.get("owner", ""):
+    line.append(f"{decision.what:<11} ", style=_COLOURS.get(decision.what, "dim"))
+    line.append(decision.text)
+    if decision.lost:
+        line.append(f"; not by {', '.join(decision.lost)}", style="dim")
+    if decision.counters:
+        line.append(f" ({counted(decision.counters[0], 'packet')} so far)", style="dim")
+    if owner := decision.owner:
         line.append(f"  [{named(owner) if owner in told else owner}]", style="blue")
         told.add(owner)
     return line
@@ -101,75 +99,61 @@ def named(owner: str) -> str:
     return owner.partition(", ")[0]
 
 
-def _mark(hop: Json) -> str:
-    if hop["seen"] is None:
-        return f"  ? {hop['remark']}"
-    if not hop["seen"]:
-        return f"  ✗ {hop['remark'] or 'not seen'}"
-    time = f"  {'!' if hop['remark'] else '✓'} {hop['microseconds']:.1f} µs"
-    return f"{time} {hop['remark']}".rstrip()
+def _mark(hop: Hop) -> str:
+    if hop.seen is None:
+        return f"  ? {hop.remark}"
+    if not hop.seen:
+        return f"  ✗ {hop.remark or 'not seen'}"
+    time = f"  {'!' if hop.remark else '✓'} {hop.microseconds or 0:.1f} µs"
+    return f"{time} {hop.remark}".rstrip()
 
 
-def ending(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
+def ending(answer: Trace, way: Way, observed: Observation | None) -> Iterator[Text]:
     yield from verdict(answer, way, observed)
-    for made in observed["connections"][:CONNECTIONS] if observed else ():
-        yield Text(f"conntrack of {made['place']}: {_tuple(made['original'])}, answered as {_tuple(made['reply'])}")
-    if observed and len(observed["connections"]) > CONNECTIONS:
-        yield Text(f"and {counted(len(observed['connections']) - CONNECTIONS, 'more connection')}")
+    for made in observed.connections[:CONNECTIONS] if observed else ():
+        yield Text(f"conntrack of {made.place}: {_tuple(made.original)}, answered as {_tuple(made.reply)}")
+    if observed and len(observed.connections) > CONNECTIONS:
+        yield Text(f"and {counted(len(observed.connections) - CONNECTIONS, 'more connection')}")
     yield from comparison(observed)
-    for other in (w for number, w in enumerate(answer["ways"]) if number != answer["chosen"]):
-        to = f"to {other['endpoint']}" if other["endpoint"] else "without an endpoint"
-        yield Text(f"other way: {other['probability']:.0%} {to}: {FATES[other['fate']]}", style="dim")
+    for other in (w for number, w in enumerate(answer.ways) if number != answer.chosen):
+        to = f"to {other.endpoint}" if other.endpoint else "without an endpoint"
+        yield Text(f"other way: {other.probability:.0%} {to}: {FATES[other.fate]}", style="dim")
 
 
-def verdict(answer: Json, way: Json, observed: Json | None) -> Iterator[Text]:
+def verdict(answer: Trace, way: Way, observed: Observation | None) -> Iterator[Text]:
     """What was predicted, and what came of it."""
     fate = Text("predicted: ")
-    fate.append(FATES[way["fate"]], style="green" if way["fate"] == "answered" else "bold red")
-    if way["reason"]:
-        fate.append(f"; {way['reason']}")
+    fate.append(FATES[way.fate], style="green" if way.fate == "answered" else "bold red")
+    if way.reason:
+        fate.append(f"; {way.reason}")
     yield fate
     if observed:
         seen = Text("observed:  ")
-        seen.append(FATES[observed["fate"]], style="green" if observed["fate"] == "answered" else "bold red")
-        seen.append(f" after {observed['milliseconds']:.2f} ms")
-        if observed["remark"]:
-            seen.append(f"; {observed['remark']}")
+        seen.append(FATES[observed.fate], style="green" if observed.fate == "answered" else "bold red")
+        seen.append(f" after {observed.milliseconds:.2f} ms")
+        if observed.remark:
+            seen.append(f"; {observed.remark}")
         yield seen
-    if answer.get("note"):
-        yield Text(f"note: {answer['note']}")
+    if answer.note:
+        yield Text(f"note: {answer.note}")
 
 
-def comparison(observed: Json | None) -> Iterator[Text]:
-    if observed and observed["agrees"]:
+def comparison(observed: Observation | None) -> Iterator[Text]:
+    if observed and observed.agrees:
         yield Text("prediction and observation agree", style="green")
-    for difference in observed["differences"] if observed else ():
+    for difference in observed.differences if observed else ():
         yield Text(f"✗ {difference}", style="bold red")
 
 
-def _widths(hops: Sequence[Json]) -> tuple[int, int]:
-    return max(len(h["place"]) for h in hops), max(len(h["interface"]) for h in hops)
+def _widths(hops: Sequence[Hop]) -> tuple[int, int]:
+    return max(len(h.place) for h in hops), max(len(h.interface) for h in hops)
 
 
-def flow(packet: Json) -> str:
-    return f"{end(packet['src'], packet['sport'])} → {end(packet['dst'], packet['dport'])}"
-
-
-def _changed(before: Json, after: Json) -> str:
+def _changed(before: Flow, after: Flow) -> str:
     """The ends that are others now."""
-    ends = [end(before[a], before[p]) for a, p in (("src", "sport"), ("dst", "dport")) if _differs(before, after, a, p)]
-    return ", ".join(ends)
+    sides = (((f.src, f.sport), (f.dst, f.dport)) for f in (before, after))
+    return ", ".join(end(*old) for old, new in zip(*sides, strict=True) if old != new)
 
 
-def _differs(before: Json, after: Json, address: str, port: str) -> bool:
-    return bool((before[address], before[port]) != (after[address], after[port]))
-
-
-def _tuple(words: Sequence[Any]) -> str:
-    return f"{end(words[0], words[1])} → {end(words[2], words[3])}"
-
-
-def end(address: str, port: int) -> str:
-    if not port:
-        return address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+def _tuple(ends: End) -> str:
+    return f"{end(*ends[:2])} → {end(*ends[2:])}"

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
 from k8snetlab.cli.story import (
     FATES,
     comparison,
-    end,
-    flow,
     named,
     title,
     verdict,
 )
+from k8snetlab.messages.trace import Trace
+from k8snetlab.trace.way import Hop, end
 from k8snetlab.wording import counted
 
-Json = Mapping[str, Any]
 NAMES = 18
 """Columns that names of places get; a longer one takes what it needs."""
 TRANSLATING = {"DNAT": "DNAT to", "REDIRECT": "redirected to", "SNAT": "SNAT to"}
@@ -27,18 +25,18 @@ ENDING = ("DROP", "REJECT", "not followed")
 """How a rule's decision begins where it ended the packet, or nobody knows."""
 
 
-def lines(answer: Json) -> Iterator[tuple[Text, int]]:
+def lines(answer: Trace) -> Iterator[tuple[Text, int]]:
     """Each line, and how far in it goes on where it is folded."""
-    way, observed = answer["ways"][answer["chosen"]], answer["observed"]
+    way, observed = answer.way, answer.observed
     yield Text(title(answer), style="bold"), 4
-    hops = [*way["there"], *way["back"]]
-    place = max((len(h["place"]) for h in hops if len(h["place"]) <= NAMES), default=0)
-    device = max((len(h["interface"]) for h in hops), default=0)
-    for leg in ("there", "back"):
-        if way[leg]:
+    hops = way.hops
+    place = max((len(h.place) for h in hops if len(h.place) <= NAMES), default=0)
+    device = max((len(h.interface) for h in hops), default=0)
+    for leg, passed in (("there", way.there), ("back", way.back)):
+        if passed:
             yield Text(""), 0
-            yield Text.assemble((f"{leg:<6}", "bold"), flow(way[leg][0]["packet"])), 0
-            for line in _leg(way[leg], (place, device), observed is not None):
+            yield Text.assemble((f"{leg:<6}", "bold"), str(passed[0].packet)), 0
+            for line in _leg(passed, (place, device), observed is not None):
                 yield line, 6
     yield Text(""), 0
     for line in (*verdict(answer, way, observed), *comparison(observed), *_others(answer)):
@@ -46,67 +44,67 @@ def lines(answer: Json) -> Iterator[tuple[Text, int]]:
     yield Text("-v tells every decision, and who put it there", style="dim"), 2
 
 
-def _leg(hops: Sequence[Json], widths: tuple[int, int], watched: bool) -> Iterator[Text]:
+def _leg(hops: Sequence[Hop], widths: tuple[int, int], watched: bool) -> Iterator[Text]:
     """The last hop has no device: what is said of it belongs to the line before, where that is of the same place."""
     for number, hop in enumerate(hops):
-        if not hop["interface"]:
+        if not hop.interface:
             continue
-        known = len(hop["place"]) <= widths[0]
-        device = f"{hop['interface']:<{widths[1]}}" if known else hop["interface"]
-        line = Text(f"  {hop['place']:<{widths[0]}}  {device}  {hop['direction']:<3}  ")
+        known = len(hop.place) <= widths[0]
+        device = f"{hop.interface:<{widths[1]}}" if known else hop.interface
+        line = Text(f"  {hop.place:<{widths[0]}}  {device}  {hop.direction:<3}  ")
         if watched:
             line.append(*_mark(hop))
         told = list(_told(hop))
-        if _ends_well(last := hops[-1]) and number == len(hops) - 2 and last["place"] == hop["place"]:
+        if _ends_well(last := hops[-1]) and number == len(hops) - 2 and last.place == hop.place:
             told += _told(last)
         line.append("; ".join(told))
-        if hop["remark"]:
-            line.append(f"{'; ' if told else ''}{hop['remark']}", style="bold red")
+        if hop.remark:
+            line.append(f"{'; ' if told else ''}{hop.remark}", style="bold red")
         line.rstrip()
         yield line
     last = hops[-1]
-    if not last["interface"] and not (_ends_well(last) and len(hops) > 1 and hops[-2]["place"] == last["place"]):
+    if not last.interface and not (_ends_well(last) and len(hops) > 1 and hops[-2].place == last.place):
         well = _ends_well(last)
-        text = f"  {last['place']:<{widths[0]}}  {'' if well else '✗ '}{'; '.join(_told(last))}"
+        text = f"  {last.place:<{widths[0]}}  {'' if well else '✗ '}{'; '.join(_told(last))}"
         yield Text(text, style="" if well else "bold red")
 
 
-def _ends_well(hop: Json) -> bool:
-    return not hop["interface"] and all(decision["what"] != "stop" for decision in hop["decisions"])
+def _ends_well(hop: Hop) -> bool:
+    return not hop.interface and all(decision.what != "stop" for decision in hop.decisions)
 
 
-def _told(hop: Json) -> Iterator[str]:
+def _told(hop: Hop) -> Iterator[str]:
     wrapped, ended = False, ""
-    for decision in hop["decisions"]:
-        what, text, owner = decision["what"], decision["text"], decision.get("owner", "")
+    for decision in hop.decisions:
+        what, text, owner = decision.what, decision.text, decision.owner
         match what:
             case "rule":
                 ended = text if text.startswith(ENDING) else ""
                 yield from _rule(text, owner, hop)
             case "route" if not wrapped:
-                yield "route " + _route(decision.get("entry") or text, hop["interface"])
+                yield "route " + _route(decision.entry or text, hop.interface)
             case "encapsulate":
                 wrapped = True
-                yield f"VXLAN to {hop['outer']['dst'] if hop['outer'] else text}"
+                yield f"VXLAN to {hop.outer.dst if hop.outer else text}"
             case "decapsulate":
                 yield "out of VXLAN"
             case "conntrack":
                 yield f"conntrack makes it {text.rpartition(' becomes ')[2]}"
             case "deliver":
-                yield text.removesuffix(f" in {hop['place']}")
+                yield text.removesuffix(f" in {hop.place}")
             case "stop" | "mixed" if not (ended and ended in text):
                 yield text
             case "flood" if "nobody" in text:
                 yield text
 
 
-def _rule(text: str, owner: str, hop: Json) -> Iterator[str]:
+def _rule(text: str, owner: str, hop: Hop) -> Iterator[str]:
     """What a rule did to the packet; one that only let it pass or marked it is left out."""
     name, _, options = text.partition(": ")[0].partition(" ")
     if name in TRANSLATING:
         yield f"{TRANSLATING[name]} {options}"
     elif name == "MASQUERADE":
-        yield f"masqueraded as {end(hop['packet']['src'], hop['packet']['sport'])}"
+        yield f"masqueraded as {end(hop.packet.src, hop.packet.sport)}"
     elif text.startswith(ENDING):
         yield text + (f" ({named(owner)})" if owner else "")
 
@@ -119,21 +117,21 @@ def _route(entry: str, device: str) -> str:
     return words
 
 
-def _mark(hop: Json) -> tuple[str, str]:
-    if hop["seen"] is None:
+def _mark(hop: Hop) -> tuple[str, str]:
+    if hop.seen is None:
         return "?  ", "yellow"
-    if not hop["seen"]:
+    if not hop.seen:
         return "✗  ", "bold red"
-    good = not hop["remark"]
-    return f"{'✓' if good else '!'} {hop['microseconds']:>6.1f} µs  ", "green" if good else "bold red"
+    good = not hop.remark
+    return f"{'✓' if good else '!'} {hop.microseconds or 0:>6.1f} µs  ", "green" if good else "bold red"
 
 
-def _others(answer: Json) -> Iterator[Text]:
+def _others(answer: Trace) -> Iterator[Text]:
     """The ways by other endpoints, counted by what becomes of the packet."""
-    others = [way for number, way in enumerate(answer["ways"]) if number != answer["chosen"]]
+    others = [way for number, way in enumerate(answer.ways) if number != answer.chosen]
     if not others:
         return
-    fates = Counter(way["fate"] for way in others)
+    fates = Counter(way.fate for way in others)
     told = ", ".join(f"{number} {FATES[fate].partition(' (')[0].partition(':')[0]}" for fate, number in fates.items())
     good = set(fates) == {"answered"}
     yield Text(f"{counted(len(others), 'other way')} it could go: {told}", style="dim" if good else "bold red")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from k8snetlab.cli.options import (
     OldProtocolOption,
     Protocol,
     ProtocolOption,
+    as_json,
     client_of,
     complete_node,
     complete_place,
@@ -25,6 +26,9 @@ from k8snetlab.cli.options import (
 )
 from k8snetlab.cli.targets import split_target
 from k8snetlab.errors import InputError
+
+if TYPE_CHECKING:
+    from k8snetlab.messages.trace import Trace
 
 FORMS = ("json", "svg", "mermaid")
 
@@ -80,16 +84,11 @@ def trace(
     form = form_of(output, FORMS) if output else Form("mermaid" if mermaid else "text")
     name, port = split_target(target)
     sent = (protocol or proto or Protocol.TCP).value.lower()
-    question = {
-        "from": source,
-        "to": name,
-        "port": port,
-        "protocol": sent,
-        "node": node,
-        "endpoint": endpoint,
-        "predictOnly": predict_only,
-    }
-    answer = client_of(lab).trace(question | ({"namespace": namespace} if namespace else {}))
+    from k8snetlab.messages.trace import TRACE, TraceQuestion
+
+    answer = client_of(lab).call(
+        TRACE, TraceQuestion(source, name, port, sent, node, endpoint, predict_only, namespace)
+    )
     for file in filter(None, (svg, form.file)):
         write(file, _drawn(answer, "svg" if file is svg else form.name))
     if form.file or form.name == "text":
@@ -98,13 +97,11 @@ def trace(
         print_json(answer)
     else:
         typer.echo(_drawn(answer, form.name))
-    observed = answer["observed"]
-    fate = observed["fate"] if observed else answer["ways"][answer["chosen"]]["fate"]
-    if fate != "answered" or (observed and not observed["agrees"]):
+    if answer.fate != "answered" or (answer.observed and not answer.observed.agrees):
         raise typer.Exit(1)
 
 
-def _tell(answer: dict[str, Any], verbose: bool) -> None:
+def _tell(answer: Trace, verbose: bool) -> None:
     """Prints the story, in short or whole."""
     from rich.console import Console
 
@@ -118,11 +115,9 @@ def _tell(answer: dict[str, Any], verbose: bool) -> None:
             typer.echo(part)
 
 
-def _drawn(answer: dict[str, Any], form: str) -> str:
+def _drawn(answer: Trace, form: str) -> str:
     from k8snetlab.cli import sequence
 
     if form == "json":
-        import json
-
-        return json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
+        return as_json(answer, indent=2) + "\n"
     return sequence.svg(answer) if form == "svg" else sequence.mermaid(answer)

@@ -9,9 +9,11 @@ from typing import Any
 import typer
 
 from k8snetlab.cli import screen
+from k8snetlab.messages.rules import RulesDifference, RuleTree
+from k8snetlab.messages.tables import Tables
+from k8snetlab.trace.branches import Rule
 from k8snetlab.wording import counted
 
-Json = Mapping[str, Any]
 Place = tuple[str, str, int]
 """Table, chain and number of a rule."""
 LONGEST = 140
@@ -19,103 +21,103 @@ LONGEST = 140
 TOOL = {"ipv4": "iptables", "ipv6": "ip6tables"}
 
 
-def rules(answer: Json, before: Mapping[Place, int], texts: bool = True) -> Iterator[str]:
+def rules(answer: RuleTree, before: Mapping[Place, int], texts: bool = True) -> Iterator[str]:
     """The tree of `GET rules`, with the rules' own texts or without. `before` are packets counted earlier: what came
     since is shown as +N."""
-    tool = TOOL[answer["family"]]
-    what = f"service {answer['service']}" if answer["service"] else "all chains"
-    yield from screen.fold(f"{what} on {answer['node']}, {tool} ({answer['variant']})", _width())
-    if not answer["chains"]:
+    tool = TOOL[answer.family]
+    what = f"service {answer.service}" if answer.service else "all chains"
+    yield from screen.fold(f"{what} on {answer.node}, {tool} ({answer.variant})", _width())
+    if not answer.chains:
         none = (
             "no rule: the Service has neither cluster IP nor endpoints here (headless, ExternalName, another family?)"
         )
         yield from screen.fold(none, _width())
-    for chain in answer["chains"]:
-        purpose = f"  {chain['purpose']}" if chain["purpose"] else ""
+    for chain in answer.chains:
+        purpose = f"  {chain.purpose}" if chain.purpose else ""
         yield ""
-        yield from screen.fold(f"{_bold(chain['table'] + ' ' + chain['chain'])}{purpose}", _width())
-        yield from _branches((chain["table"], chain["chain"]), chain["rules"], "", before, texts)
+        yield from screen.fold(f"{_bold(chain.table + ' ' + chain.chain)}{purpose}", _width())
+        yield from _branches((chain.table, chain.chain), chain.rules, "", before, texts)
 
 
-def packets(answer: Json) -> dict[Place, int]:
+def packets(answer: RuleTree) -> dict[Place, int]:
     """What each rule of the tree has counted."""
     found: dict[Place, int] = {}
 
-    def gather(table: str, chain: str, held: Sequence[Json]) -> None:
+    def gather(table: str, chain: str, held: Sequence[Rule]) -> None:
         for rule in held:
-            found[table, chain, rule["number"]] = rule["packets"]
-            gather(table, rule["leads"], rule["rules"])
+            found[table, chain, rule.number] = rule.packets
+            gather(table, rule.leads, rule.rules)
 
-    for chain in answer["chains"]:
-        gather(chain["table"], chain["chain"], chain["rules"])
+    for chain in answer.chains:
+        gather(chain.table, chain.chain, chain.rules)
     return found
 
 
-def difference(answer: Json) -> Iterator[str]:
+def difference(answer: RulesDifference) -> Iterator[str]:
     """Chain by chain, what stands on one node only."""
-    one, other = answer["nodes"]
-    what = f"service {answer['service']}" if answer["service"] else "all chains"
-    told = f"{what}, {TOOL[answer['family']]} ({answer['variant']}): - on {one} only, + on {other} only"
+    one, other = answer.nodes
+    what = f"service {answer.service}" if answer.service else "all chains"
+    told = f"{what}, {TOOL[answer.family]} ({answer.variant}): - on {one} only, + on {other} only"
     yield from screen.fold(told, _width())
-    if not answer["differences"]:
+    if not answer.differences:
         yield "no difference"
     last = ("", "")
-    for found in answer["differences"]:
-        chain = (found["table"], found["chain"])
+    for found in answer.differences:
+        chain = (found.table, found.chain)
         if chain != last:
             yield ""
             yield _bold(" ".join(chain))
             last = chain
-        sign, colour = ("-", "red") if found["first"] else ("+", "green")
-        yield from (_coloured(part, colour) for part in screen.fold(f"{sign} {found['rule']}", _width()))
-        yield from screen.fold("    " + found["meaning"], _width(), 4)
+        sign, colour = ("-", "red") if found.first else ("+", "green")
+        yield from (_coloured(part, colour) for part in screen.fold(f"{sign} {found.rule}", _width()))
+        yield from screen.fold("    " + found.meaning, _width(), 4)
 
 
-def tables(answer: Json) -> Iterator[str]:
+def tables(answer: Tables) -> Iterator[str]:
     """Each table under the command that shows it: its lines, and below each who put it there and what it does."""
-    for index, table in enumerate(answer["tables"]):
+    for index, table in enumerate(answer.tables):
         if index:
             yield ""
-        yield from map(_bold, screen.command(table["command"], _width(), "# ", "# "))
-        if not table["rows"]:
+        yield from map(_bold, screen.command(table.command, _width(), "# ", "# "))
+        if not table.rows:
             yield _dim("  nothing")
-        owners = max((len(row["owner"]) for row in table["rows"]), default=0)
-        for row in table["rows"]:
-            yield from screen.fold(row["line"], _width(), 4)
-            owner = row["owner"].ljust(owners)
-            marked = _coloured(owner, "red" if row["owner"] == "nobody" else "cyan")
-            yield from screen.fold(f"  {marked}  {row['meaning']}", _width(), owners + 4)
-    if not answer["tables"]:
-        yield f"{answer['place']} has no such table"
+        owners = max((len(row.owner) for row in table.rows), default=0)
+        for row in table.rows:
+            yield from screen.fold(row.line, _width(), 4)
+            owner = row.owner.ljust(owners)
+            marked = _coloured(owner, "red" if row.owner == "nobody" else "cyan")
+            yield from screen.fold(f"  {marked}  {row.meaning}", _width(), owners + 4)
+    if not answer.tables:
+        yield f"{answer.place} has no such table"
 
 
 def _branches(
-    where: tuple[str, str], held: Sequence[Json], indent: str, before: Mapping[Place, int], texts: bool
+    where: tuple[str, str], held: Sequence[Rule], indent: str, before: Mapping[Place, int], texts: bool
 ) -> Iterator[str]:
     width = _width()
     for rule in held:
         last = rule is held[-1]
         head, below = indent + ("└─ " if last else "├─ "), indent + ("   " if last else "│  ")
-        stands = {"above": " (above)", "empty": " (it is empty)"}.get(rule["chain"], "")
-        counts = _count(rule, rule["packets"] - before.get((*where, rule["number"]), rule["packets"]))
-        number = f"{rule['number']}. "
-        bar = below + ("│  " if rule["rules"] else "   ")
+        stands = {"above": " (above)", "empty": " (it is empty)"}.get(rule.chain, "")
+        counts = _count(rule, rule.packets - before.get((*where, rule.number), rule.packets))
+        number = f"{rule.number}. "
+        bar = below + ("│  " if rule.rules else "   ")
         room = width and width - len(bar)
-        told = f"{rule['meaning']}{stands}"
+        told = f"{rule.meaning}{stands}"
         lines = screen.fold(told if texts else f"{told} {counts}", room, 0)
         yield head + number + lines[0]
         yield from (bar + line for line in lines[1:])
         if texts:
-            first, *rest = screen.fold(f"{counts} {rule['rule']}", room, 2)
+            first, *rest = screen.fold(f"{counts} {rule.rule}", room, 2)
             yield bar + first[: len(counts) + 1] + _dim(first[len(counts) + 1 :])
             yield from (bar + _dim(line) for line in rest)
-        yield from _branches((where[0], rule["leads"]), rule["rules"], below, before, texts)
+        yield from _branches((where[0], rule.leads), rule.rules, below, before, texts)
 
 
-def _count(rule: Json, since: int) -> str:
+def _count(rule: Rule, since: int) -> str:
     more = _coloured(f" +{since}", "green") if since else ""
-    number = counted(rule["packets"], "packet")
-    shown = f"{number}, {rule['bytes']} bytes" if rule["packets"] else number
+    number = counted(rule.packets, "packet")
+    shown = f"{number}, {rule.bytes} bytes" if rule.packets else number
     return f"[{shown}{more}]"
 
 

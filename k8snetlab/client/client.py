@@ -115,23 +115,9 @@ class Client:
     def status(self) -> Json:
         return self._json("GET", f"{BASE}/status")
 
-    def probe(
-        self, source: str, target: str, port: int | None = None, protocol: str = "TCP", namespace: str = ""
-    ) -> Json:
-        """`namespace` is that of names which do not say theirs; "": default's first, then any other's."""
-        body = {"from": source, "to": target, "port": port, "protocols": [protocol], "namespace": namespace}
-        return self._json("POST", f"{BASE}/probe", body, LONG)
-
-    def probe_all(self, protocols: Sequence[str] | None = None) -> Json:
-        return self._json("POST", f"{BASE}/probe", {"protocols": [*(protocols or ("TCP", "UDP"))]}, LONG)
-
     def misses(self, node: str = "") -> Iterator[Json]:
         """{"type": "listening", "nodes": […]}, then for ever {"type": "miss", …} with the fields of misses.Answer."""
         return self._lines("GET", f"{BASE}/misses?{urlencode({'node': node})}")
-
-    def trace(self, question: Json) -> Json:
-        """`question` as tracing.Question; the answer of `tracing.trace`."""
-        return self._json("POST", f"{BASE}/trace", question, LONG)
 
     def diagnose(self, question: DiagnosisQuestion) -> Iterator[DiagnosisEvent]:
         """Progress, and at last the diagnosis."""
@@ -172,20 +158,6 @@ class Client:
         """Subnet leases of all nodes, or of one: [{"node", "subnets", "key", "holder", "left", "env"}]."""
         items: Sequence[Json] = self._json("GET", f"{BASE}/leases?{urlencode({'node': node})}")["items"]
         return items
-
-    def rules(self, node: str = "", service: str = "", family: str = "ipv4") -> Json:
-        """A node's chains as a tree: {"node", "service", "family", "variant", "chains": […]}."""
-        return self._json("GET", f"{BASE}/rules?{urlencode({'node': node, 'service': service, 'family': family})}")
-
-    def rules_difference(self, node: str, other: str, service: str = "", family: str = "ipv4") -> Json:
-        """{"nodes", "service", "family", "variant", "differences": […]}"""
-        query = {"node": node, "other": other, "service": service, "family": family}
-        return self._json("GET", f"{BASE}/rules?{urlencode(query)}")
-
-    def tables(self, place: str, table: str = "", namespace: str = "") -> Json:
-        """{"place", "kind", "netns", "tables": [{"table", "command", "rows": [{"line", "owner", "meaning"}]}]}"""
-        query = urlencode({"table": table, "namespace": namespace})
-        return self._json("GET", f"{BASE}/tables/{quote(place)}?{query}")
 
     def logs(
         self,

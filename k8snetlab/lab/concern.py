@@ -23,7 +23,7 @@ def node_of(snapshot: Snapshot, method: str, path: Sequence[str], query: Mapping
         case ("GET", "pods", namespace, name, "log"):
             pod = snapshot.get(Pod, name, namespace)
             return pod.spec.nodeName if pod else ""
-        case ("GET", "rules") if not query.get("other"):
+        case ("GET", "rules"):
             return query.get("node", "")
         case ("GET", "misses"):
             return query.get("node", "")

@@ -86,9 +86,13 @@ class Everywhere:
                 return self._misses()
             case ("GET", "rules"):
                 family, node = query.get("family", "ipv4"), query.get("node") or self._remote.node
-                if not query.get("other"):
-                    return await self._operations.tables.rules(node, query.get("service", ""), family)
-                sides = (await self._held(node, family), await self._held(query["other"], family))
+                return await self._operations.tables.rules(node, query.get("service", ""), family)
+            case ("GET", "rules", "difference"):
+                family = query.get("family", "ipv4")
+                sides = (
+                    await self._held(query.get("node", ""), family),
+                    await self._held(query.get("other", ""), family),
+                )
                 return await self._operations.tables.difference(sides, query.get("service", ""), family)
         return None
 

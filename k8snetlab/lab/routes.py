@@ -38,7 +38,8 @@ WORDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("POST", "end"): (),
     ("POST", "nodes", "*"): (),
     ("GET", "pods", "*"): ("container", "follow", "previous", "tailLines", "limitBytes"),
-    ("GET", "rules"): ("node", "service", "family", "other"),
+    ("GET", "rules"): ("node", "service", "family"),
+    ("GET", "rules", "difference"): ("node", "other", "service", "family"),
     ("GET", "agents"): ("revision",),
     ("GET", "survey"): ("namespace", "family"),
     ("GET", "findings"): (),
@@ -143,9 +144,11 @@ class VerbRoutes:
             case ("GET", "rules"):
                 query = request.query
                 family = query.get("family", "ipv4")
-                if not query.get("other"):
-                    return await operations.tables.rules(query.get("node", ""), query.get("service", ""), family)
-                nodes = query.get("node", ""), query["other"]
+                return await operations.tables.rules(query.get("node", ""), query.get("service", ""), family)
+            case ("GET", "rules", "difference"):
+                query = request.query
+                family = query.get("family", "ipv4")
+                nodes = query.get("node", ""), query.get("other", "")
                 sides = (
                     await operations.tables.chains(nodes[0], family),
                     await operations.tables.chains(nodes[1], family),

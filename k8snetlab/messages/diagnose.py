@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from k8snetlab.diagnose.finding import Finding
+from k8snetlab.messages.verb import Nothing, Packed, Stream
+
 
 class DiagnosisQuestion(msgspec.Struct, frozen=True):
     """What is to be looked at."""
@@ -88,3 +91,9 @@ class DiagnosisDone(Diagnosis, frozen=True, tag_field="type", tag="done"):
 
 
 DiagnosisEvent = DiagnosisProgress | DiagnosisDone
+
+DIAGNOSE: Stream[DiagnosisQuestion, DiagnosisEvent] = Stream(
+    "diagnose", "POST", "diagnose", DiagnosisQuestion, DiagnosisEvent, group=True, silence=None, last=DiagnosisDone
+)
+FINDINGS: Packed[Nothing, list[Finding]] = Packed("findings", "GET", "findings", Nothing, list[Finding])
+"""For another machine's diagnosis: what is wrong on this one, before any path is walked."""

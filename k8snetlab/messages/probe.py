@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from k8snetlab.errors import RequestError
+from k8snetlab.messages.verb import LONG, All, Call, OfPlace
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Expected = Literal["answered", "closed", "either"]
 Seen = Literal["answered", "refused", "unreachable", "silent", "not tried"]
@@ -25,6 +28,10 @@ class ProbeQuestion(msgspec.Struct, frozen=True, rename={"source": "from", "targ
     """TCP, UDP, SCTP or ICMP, in any case; of one pair the first counts. Left out: TCP and UDP."""
     namespace: str = ""
     """That of names which do not say theirs; "": default's first, then any other's."""
+
+    def __post_init__(self) -> None:
+        if self.source and not self.target:
+            raise RequestError("to: is missing", "name what is to be reached")
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -80,3 +87,8 @@ class ProbeResults(msgspec.Struct, frozen=True):
 
     results: tuple[ProbeResult, ...]
     """In the order of the places that asked."""
+
+
+PROBE: Call[ProbeQuestion, ProbeResults] = Call(
+    "probe", "POST", "probe", ProbeQuestion, ProbeResults, OfPlace("source", otherwise=All()), group=True, silence=LONG
+)

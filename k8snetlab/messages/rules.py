@@ -8,7 +8,41 @@ import msgspec
 
 from k8snetlab.dataplane.rules import ChainKey, Family
 from k8snetlab.dataplane.rules import Rules as RuleTexts
+from k8snetlab.messages.verb import Call, OfNode
 from k8snetlab.trace.branches import Chain, Counters, Difference
+
+
+class RulesQuestion(msgspec.Struct, frozen=True):
+    """Which rules are meant."""
+
+    node: str = ""
+    """A node's name; "": the machine's own, where nodes are namespaces the first one."""
+    service: str = ""
+    """A Service, also as NAMESPACE/NAME; "" for the frame of all chains."""
+    family: str = "ipv4"
+    """ipv4 or ipv6."""
+
+
+class DifferenceQuestion(msgspec.Struct, frozen=True):
+    """Which rules are to be compared."""
+
+    node: str
+    """A node's name."""
+    other: str
+    """Another node's name."""
+    service: str = ""
+    """A Service, also as NAMESPACE/NAME; "" for all chains."""
+    family: str = "ipv4"
+    """ipv4 or ipv6."""
+
+
+class ChainsQuestion(msgspec.Struct, frozen=True):
+    """Which chains are meant."""
+
+    node: str
+    """A node's name."""
+    family: str = "ipv4"
+    """ipv4 or ipv6."""
 
 
 class RuleTree(msgspec.Struct, frozen=True):
@@ -78,3 +112,11 @@ class Chains(msgspec.Struct, frozen=True):
     @property
     def counters(self) -> Counters:
         return {ChainKey(chain.table, chain.chain): chain.counters for chain in self.chains}
+
+
+RULES: Call[RulesQuestion, RuleTree] = Call("rules", "GET", "rules", RulesQuestion, RuleTree, OfNode(), group=True)
+DIFFERENCE: Call[DifferenceQuestion, RulesDifference] = Call(
+    "rules --diff", "GET", "rules/difference", DifferenceQuestion, RulesDifference, group=True
+)
+CHAINS: Call[ChainsQuestion, Chains] = Call("chains", "GET", "chains", ChainsQuestion, Chains, OfNode())
+"""For another machine's comparison of rules."""

@@ -6,7 +6,20 @@ from typing import Literal
 
 import msgspec
 
+from k8snetlab.messages.verb import Call, OfPlace
+
 TableName = Literal["routes", "neigh", "fdb", "links", "conntrack"]
+
+
+class TablesQuestion(msgspec.Struct, frozen=True):
+    """Which tables are meant."""
+
+    name: str
+    """A pod, also as NAMESPACE/NAME, a node, router or outside."""
+    namespace: str = ""
+    """That of a pod whose name does not say one; "": default's first, then any other's."""
+    table: str = ""
+    """The table's name, "" for all."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -43,3 +56,8 @@ class Tables(msgspec.Struct, frozen=True):
     """Its network namespace, "" for the machine's own."""
     tables: tuple[Table, ...]
     """Those that were asked for and that it has."""
+
+
+TABLES: Call[TablesQuestion, Tables] = Call(
+    "tables", "GET", "tables/{name:path}", TablesQuestion, Tables, OfPlace(), group=True
+)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from k8snetlab.dataplane.packet import Fate
+from k8snetlab.dataplane.rules import Family
+from k8snetlab.dataplane.view import View
 from k8snetlab.messages.probe import Port
+from k8snetlab.messages.verb import LONG, Call, OfPlace, Packed
 from k8snetlab.trace.way import Way
 
 End = tuple[str, int, str, int]
@@ -100,3 +103,19 @@ class Trace(msgspec.Struct, frozen=True, rename={"source": "from", "sourceNode":
     def fate(self) -> Fate:
         """Of the packet that was sent, else of the predicted one."""
         return self.observed.fate if self.observed else self.way.fate
+
+
+class SurveyQuestion(msgspec.Struct, frozen=True):
+    """Which part of a machine's kernel is meant."""
+
+    namespace: str
+    """A network namespace by name."""
+    family: Family = "ipv4"
+    """ipv4 or ipv6."""
+
+
+TRACE: Call[TraceQuestion, Trace] = Call(
+    "trace", "POST", "trace", TraceQuestion, Trace, OfPlace("source"), group=True, silence=LONG
+)
+SURVEY: Packed[SurveyQuestion, View] = Packed("survey", "GET", "survey", SurveyQuestion, View)
+"""For another machine's trace: a network namespace as the kernel has it."""

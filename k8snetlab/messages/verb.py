@@ -26,6 +26,8 @@ SERVER = f"k8snetlab/{__version__}"
 """The Server header of a daemon's answers: whoever reads another one talks to a daemon of another version."""
 ANSWER, LONG = 60.0, 600.0
 """Seconds for which the daemon may say nothing: when it is asked what it knows, and when it has to try the network."""
+ERROR = b'{"type":"error"'
+"""With this begins the last line of a stream that broke off; "status" in it is the Status."""
 _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -143,8 +145,17 @@ class Call(Verb[Q], Generic[Q, A], frozen=True, eq=False):
     """Answered by one value."""
 
 
+class Packed(Verb[Q], Generic[Q, A], frozen=True, eq=False):
+    """Answered by one value in MessagePack, whose maps have keys that JSON has no words for; between daemons."""
+
+
 class Stream(Verb[Q], Generic[Q, A], frozen=True, eq=False):
-    """Answered by values as they come, a JSON line each. The last line may be {"type": "error", "status": Status}."""
+    """Answered by values as they come, a JSON line each. The last line may be an ERROR.
+
+    `last`: the type of the last value, without which the answer broke off; None where there is no such value.
+    """
+
+    last: type[msgspec.Struct] | None = None
 
 
 class Bytes(Verb[Q], Generic[Q], frozen=True, eq=False):

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from labs import Lab, eventually
 from repository import MANIFESTS, SCENARIOS
 
 from k8snetlab.client.client import Client
+from k8snetlab.messages.trace import TRACE, TraceQuestion
 
 Json = dict[str, Any]
 
@@ -37,7 +39,11 @@ def start(directory: Path, scenario: str, variant: str) -> Lab:
 
 
 def trace(lab: Lab, source: str, target: str, port: int | None, protocol: str = "tcp", **more: object) -> Json:
-    return Client(lab.name).trace({"from": source, "to": target, "port": port, "protocol": protocol, **more})
+    question = msgspec.convert(
+        {"from": source, "to": target, "port": port, "protocol": protocol, **more}, TraceQuestion
+    )
+    said: Json = json.loads(msgspec.json.encode(Client(lab.name).call(TRACE, question)))
+    return said
 
 
 def taken(answer: Json) -> Json:

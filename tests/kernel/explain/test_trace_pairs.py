@@ -15,6 +15,8 @@ from labs import Lab, eventually
 from repository import MANIFESTS, SCENARIOS
 
 from k8snetlab.client.client import Client
+from k8snetlab.messages.probe import PROBE, ProbeQuestion
+from k8snetlab.messages.trace import TRACE, Trace, TraceQuestion
 
 Json = dict[str, Any]
 DUAL = MANIFESTS / "dual.yaml"
@@ -118,22 +120,23 @@ def compared(lab: Lab, scene: str, whole: bool) -> tuple[int, list[object]]:
     ]
     client = Client(lab.name)
 
-    def ask(question: tuple[str, str, int | None, str]) -> Json:
-        return client.trace(dict(zip(("from", "to", "port", "protocol"), question, strict=True)))
+    def ask(question: tuple[str, str, int | None, str]) -> Trace:
+        return client.call(TRACE, TraceQuestion(*question))
 
     with ThreadPoolExecutor(AT_ONCE) as several:
         answers = list(several.map(ask, questions))
     different: list[object] = []
     reached = [r["reached"] for r in probed] + [True] * (len(questions) - len(probed))
     for question, answer, arrived in zip(questions, answers, reached, strict=True):
-        observed = answer["observed"]
-        heard = observed["fate"] == "answered"
+        observed = answer.observed
+        assert observed is not None
+        heard = observed.fate == "answered"
         if heard and not arrived:  # a lab that has only just changed may lose a first packet: asked once more
             source, address, port, protocol = question
-            arrived = client.probe(source, address, port, protocol.upper())["results"][0]["reached"]
-        if heard != arrived or not observed["agrees"]:
+            arrived = client.call(PROBE, ProbeQuestion(source, address, port, (protocol,))).results[0].reached
+        if heard != arrived or not observed.agrees:
             different.append((question, arrived, observed))
-        assert sum(way["probability"] for way in answer["ways"]) == pytest.approx(1)
+        assert sum(way.probability for way in answer.ways) == pytest.approx(1)
     return len(questions), different
 
 

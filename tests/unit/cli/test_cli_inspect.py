@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from k8snetlab.cli.main import app
 from k8snetlab.errors import InputError
+from k8snetlab.messages.rules import DifferenceQuestion, RulesQuestion
+from k8snetlab.messages.tables import TablesQuestion
 
 
 def rule(number: int, meaning: str, *rules: Json, chain: str = "", packets: int = 0, leads: str = "") -> Json:
@@ -59,18 +61,19 @@ def test_rules_are_a_tree_with_meaning_counters_and_text(lab: ScriptedClient) ->
         "└─ 6. Third. (it is empty)",
         "      [0 packets] -j RULE6",
     ]
-    assert lab.asked[1:] == [("rules", "node1", "web", "ipv4")]
+    assert lab.asked[1:] == [("rules", RulesQuestion("node1", "web", "ipv4"))]
 
 
 def test_a_namespace_goes_before_the_services_name(lab: ScriptedClient) -> None:
     lab.answers["rules"] = TREE
     CliRunner().invoke(app, ["rules", "web", "-n", "shop", "--family", "ipv6", "-o", "json"])
-    assert lab.asked[1:] == [("rules", "", "shop/web", "ipv6")]
+    assert lab.asked[1:] == [("rules", RulesQuestion("", "shop/web", "ipv6"))]
 
 
 def test_diff_shows_each_side_with_its_sign(lab: ScriptedClient) -> None:
     one = {"table": "nat", "chain": "C", "rule": "-j X", "meaning": "Means X."}
-    lab.answers["rules_difference"] = {
+    lab.answers["rules --diff"] = {
+        "node": "",
         "nodes": ["node1", "node2"],
         "service": "",
         "family": "ipv4",
@@ -78,7 +81,7 @@ def test_diff_shows_each_side_with_its_sign(lab: ScriptedClient) -> None:
         "differences": [{**one, "first": True}, {**one, "first": False}],
     }
     shown = CliRunner().invoke(app, ["rules", "--diff", "node1", "node2"]).stdout.splitlines()
-    assert lab.asked[1:] == [("rules_difference", "node1", "node2", "", "ipv4")]
+    assert lab.asked[1:] == [("rules --diff", DifferenceQuestion("node1", "node2", "", "ipv4"))]
     assert shown[1:] == ["", "nat C", "- -j X", "    Means X.", "+ -j X", "    Means X."]
 
 
@@ -103,7 +106,7 @@ def test_tables_stand_below_their_commands(lab: ScriptedClient) -> None:
     ]
     lab.answers["tables"] = {"place": "node1", "kind": "node", "netns": "l.node1", "tables": tables}
     shown = CliRunner().invoke(app, ["tables", "node1", "routes"]).stdout.splitlines()
-    assert lab.asked[1:] == [("tables", "node1", "routes", "default")]
+    assert lab.asked[1:] == [("tables", TablesQuestion("node1", "default", "routes"))]
     assert shown == [
         "# ip -n l.node1 route show",
         "default via 192.168.0.1",

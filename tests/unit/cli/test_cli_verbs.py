@@ -6,6 +6,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from scripted import ScriptedClient
 from typer.testing import CliRunner, Result
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 from k8snetlab.cli.main import app
 from k8snetlab.cli.options import duration
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnconfirmedError
+from k8snetlab.messages.probe import ProbeQuestion, ProbeResult
 
 POD = {
     "apiVersion": "v1",
@@ -222,7 +224,7 @@ def test_a_probe_is_one_line(lab: ScriptedClient) -> None:
     assert result.stdout == (
         "client → web 10.96.0.7:80 tcp: answered by web-1 (10.244.2.9 on node2) in 0.8 ms, saw client 10.244.1.2:4711\n"
     )
-    assert lab.asked[-1] == ("probe", "client", "web", 80, "TCP")
+    assert lab.asked[-1] == ("probe", ProbeQuestion("client", "web", 80, ("TCP",)))
 
 
 def test_a_probe_without_answer_fails(lab: ScriptedClient) -> None:
@@ -231,7 +233,7 @@ def test_a_probe_without_answer_fails(lab: ScriptedClient) -> None:
     result = call("probe", "client", "[fd00::7]:80", "-p", "udp")
     assert result.exit_code == 1
     assert "no answer: connection refused" in result.stdout
-    assert lab.asked[-1] == ("probe", "client", "fd00::7", 80, "UDP")
+    assert lab.asked[-1] == ("probe", ProbeQuestion("client", "fd00::7", 80, ("UDP",)))
 
 
 def test_a_probe_that_nobody_answers_says_so_once(lab: ScriptedClient) -> None:
@@ -241,7 +243,7 @@ def test_a_probe_that_nobody_answers_says_so_once(lab: ScriptedClient) -> None:
 
 
 def test_an_address_not_reached_by_right_still_fails_the_single_probe(lab: ScriptedClient) -> None:
-    apart = result_of("outside", "client", reached=False, expected=False, ok=True, error="no route to host")
+    apart = result_of("outside", "client", reached=False, expected="closed", ok=True, error="no route to host")
     lab.answers["probe"] = {"results": [apart]}
     assert call("probe", "outside", "client").exit_code == 1
 
@@ -249,8 +251,8 @@ def test_an_address_not_reached_by_right_still_fails_the_single_probe(lab: Scrip
 def test_the_matrix_has_a_row_for_each_source_and_a_column_for_each_target(lab: ScriptedClient) -> None:
     fine = [result_of(s, t) for s in ("client", "server") for t in ("web", "db")]
     fine.append(result_of("client", "web", answeredBy="web-2"))
-    fine.append(result_of("outside", "web", fromNode="", reached=False, expected=False))
-    lab.answers["probe_all"] = {"results": fine}
+    fine.append(result_of("outside", "web", fromNode="", reached=False, expected="closed"))
+    lab.answers["probe"] = {"results": fine}
     result = call("probe", "--all")
     assert result.exit_code == 0
     table = rows(result.stdout)
@@ -259,16 +261,16 @@ def test_the_matrix_has_a_row_for_each_source_and_a_column_for_each_target(lab: 
     assert table[2] == ["server", "(node1)", "✓", "✓"]
     assert table[3] == ["outside", "-", "·"]
     assert "clusterIP web 10.96.0.7:80/tcp" in result.stdout
-    assert lab.asked[-1] == ("probe_all", ["TCP", "UDP"])
+    assert lab.asked[-1] == ("probe", ProbeQuestion(protocols=("TCP", "UDP")))
 
 
 def test_the_matrix_names_what_failed(lab: ScriptedClient) -> None:
     results = [
         result_of("client", "web"),
         result_of("client", "db", ok=False, reached=False, error="no answer within 2 s"),
-        result_of("outside", "db", ok=False, expected=False),
+        result_of("outside", "db", ok=False, expected="closed"),
     ]
-    lab.answers["probe_all"] = {"results": results}
+    lab.answers["probe"] = {"results": results}
     result = call("probe", "--all", "-p", "TCP")
     assert result.exit_code == 1
     assert "✗ client (node1) → db 10.96.0.7:80 tcp: no answer within 2 s" in result.stdout
@@ -282,7 +284,7 @@ def test_many_failures_are_summed_up_by_cause(lab: ScriptedClient) -> None:
     results += [result_of("other", "db", ok=False, reached=False, error="connection refused", fromNode="node2")]
     meant = {"expected": "closed", "verdict": "closed on purpose", "why": "known to nodes only"}
     shut = result_of("outside", "web", reached=False, **meant)
-    lab.answers["probe_all"] = {"results": [*results, shut]}
+    lab.answers["probe"] = {"results": [*results, shut]}
     said = call("probe", "--all").stdout
     assert said.count("✗ client") == 10 and "✗ … and 21 more" in said
     assert "   30  flannel.1 of node1 is down: from node1 to web0, web1, web2 and 27 more" in said
@@ -297,7 +299,7 @@ def test_a_wide_matrix_is_cut_into_blocks_that_lose_nothing(monkeypatch: pytest.
     monkeypatch.setenv("NO_COLOR", "1")
     from k8snetlab.cli.matrix import draw
 
-    results = [result_of("client", f"web{n}") for n in range(25)]
+    results = [msgspec.convert(result_of("client", f"web{n}"), ProbeResult) for n in range(25)]
     text = draw(results, width=60)
     grid = text.split("\n\n   1  ")[0]
     assert max(map(len, grid.splitlines())) <= 60

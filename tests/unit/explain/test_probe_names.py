@@ -9,6 +9,7 @@ from k8snetlab.api.core import Pod, Service
 from k8snetlab.cli.probed import line
 from k8snetlab.errors import NotFoundError
 from k8snetlab.explain.probe import find_place, find_targets, no_echo, targets, within
+from k8snetlab.messages.probe import ProbeResult
 
 LAB = "---\n{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 1}}\n"
 POD = "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s, namespace: %s}, spec: {containers: [{name: c}]}}\n"
@@ -59,6 +60,19 @@ def test_a_ping_has_no_port_and_goes_to_what_has_the_address() -> None:
 
 
 def test_a_ping_in_words() -> None:
-    result = {"from": "a", "to": "b", "address": "fd00::2", "port": 0, "protocol": "ICMP", "reached": True, "error": ""}
-    said = result | {"answeredBy": "b", "answeredIP": "fd00::2", "answeredNode": "n", "client": "", "milliseconds": 1.0}
+    said = ProbeResult(
+        source="a",
+        sourceNode="m",
+        target="b",
+        kind="pod",
+        address="fd00::2",
+        port=0,
+        protocol="ICMP",
+        reached=True,
+        seen="answered",
+        answeredBy="b",
+        answeredNode="n",
+        answeredIP="fd00::2",
+        milliseconds=1.0,
+    )
     assert line(said) == "a → b fd00::2 icmp: answered by b (fd00::2 on n) in 1.0 ms"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec.structs import replace
 from pictured import manifest
-from traced import answer, hop
+from traced import answer, hop, led
 
 from k8snetlab.api.load import load
 from k8snetlab.cli import sequence
@@ -84,19 +85,19 @@ def test_names_are_whole_and_the_background_is_light() -> None:
 
 
 def test_a_trace_picture_breaks_no_name_and_shows_its_verdict() -> None:
-    bad, good = answer(), answer()
     name = "a-pod-with-a-name-that-is-longer-than-a-line-of-a-note-579bbbb48b-l2q49"
-    bad["ways"][0]["there"][1]["decisions"][0]["owner"] = f"Pod default/{name}"
+    first, second, last = answer().way.there
+    owned = replace(second.decisions[0], owner=f"Pod default/{name}")
+    bad = led(answer(), first, replace(second, decisions=(owned,)), last)
     assert f"default/{name})" in sequence.svg(bad) and 'fill="#fee2e2"' in sequence.svg(bad)
-    for place in good["ways"][0]["there"]:
-        place |= {"seen": True, "microseconds": 1.0, "remark": ""}
-    good["observed"] |= {"fate": "answered", "agrees": True, "differences": []}
+    good = led(answer(), *(replace(one, seen=True, microseconds=1.0, remark="") for one in (first, second, last)))
+    assert good.observed is not None
+    good = replace(good, observed=replace(good.observed, fate="answered", agrees=True, differences=()))
     assert ALARM not in sequence.svg(good) and f'stroke="{GOOD}"' in sequence.svg(good)
 
 
 def test_an_arrow_passes_over_the_lifelines_that_are_none_of_its_ends() -> None:
-    crossing = answer()
     places = ("outside", "router", "node2", "router", "node1")
-    crossing["ways"][0]["there"] = [hop(place, "eth0", "out", "10.0.0.9") for place in places]
+    crossing = led(answer(), *(hop(place, "eth0", "out", "10.0.0.9") for place in places))
     arcs = re.findall(r'<path d="([^"]*)"', sequence.svg(crossing))
     assert [path.count(" A ") for path in arcs] == [0, 0, 0, 1]
