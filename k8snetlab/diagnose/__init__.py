@@ -11,5 +11,7 @@ __all__ = [
     "rules",
     "tables",
     "unmanaged",
+    "usual",
     "verdict",
+    "wanted",
 ]

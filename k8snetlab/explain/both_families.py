@@ -12,8 +12,8 @@ from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose import unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.paths import Broken
+from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.explain.namespaces import Namespaces
-from k8snetlab.explain.wanted import Wanted
 from k8snetlab.iptables.patch import Iptables
 from k8snetlab.kernel import iptables
 from k8snetlab.peers.remote import RemoteKernels

@@ -17,6 +17,7 @@ from k8snetlab.dataplane import names
 from k8snetlab.diagnose import objects, pods, unmanaged
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
+from k8snetlab.diagnose.usual import usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain import drift, listening, matrix
@@ -24,7 +25,6 @@ from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.observing import observed
-from k8snetlab.explain.usual import usual_paths
 from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathsTold, ReportedFinding
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths

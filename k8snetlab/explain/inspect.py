@@ -13,11 +13,10 @@ from k8snetlab.dataplane.families import FAMILIES, pick
 from k8snetlab.dataplane.names import KUBE_EXT, KUBE_FW, KUBE_SVC, KUBE_SVL, KUBE_XLB
 from k8snetlab.dataplane.netns import Role
 from k8snetlab.dataplane.rules import Family
+from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
-from k8snetlab.explain.directory import Directory
 from k8snetlab.explain.probed import Place
 from k8snetlab.explain.tables import TABLES, Reader
-from k8snetlab.explain.wanted import Wanted
 from k8snetlab.kernel import connections, iptables, listing
 from k8snetlab.messages.rules import Chains, RulesDifference, RuleTree
 from k8snetlab.messages.tables import Row, Table, TableName, Tables
@@ -25,6 +24,7 @@ from k8snetlab.render.proxy.ports import ports_of
 from k8snetlab.render.uplink import UPLINK
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace import branches
+from k8snetlab.trace.directory import Directory
 
 # --- rules ------------------------------------------------------------------------------------------------------------
 

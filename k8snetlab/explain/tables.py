@@ -11,10 +11,10 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, network, pick
 from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Role
-from k8snetlab.explain.directory import Directory
 from k8snetlab.kernel.connections import Entry
 from k8snetlab.messages.tables import Row, TableName
 from k8snetlab.render.uplink import UPLINK
+from k8snetlab.trace.directory import Directory
 from k8snetlab.trace.owners import UNNAMED, Line
 
 TABLES: tuple[TableName, ...] = ("links", "routes", "neigh", "fdb", "conntrack")

@@ -14,12 +14,12 @@ from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import family_of
 from k8snetlab.dataplane.frames import Frame
+from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.explain.probe import ICMP, find_place, find_targets, no_echo, within
 from k8snetlab.explain.probed import Place, Target
 from k8snetlab.explain.recognition import Recognition, flow_of
-from k8snetlab.explain.wanted import Wanted
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.packets import Watch
 from k8snetlab.kernel.shot import shoot

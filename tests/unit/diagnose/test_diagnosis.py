@@ -22,8 +22,8 @@ from k8snetlab.diagnose.finding import Finding, Where, ordered
 from k8snetlab.diagnose.links import Names
 from k8snetlab.diagnose.rules import rules
 from k8snetlab.diagnose.tables import drift, duplicates
+from k8snetlab.diagnose.usual import usual_paths
 from k8snetlab.diagnose.verdict import processes, store
-from k8snetlab.explain.usual import usual_paths
 from k8snetlab.iptables.patch import Iptables, commands
 from k8snetlab.messages.diagnose import Diagnosis, PathsTold, ReportedFinding
 from k8snetlab.render import node as render_node

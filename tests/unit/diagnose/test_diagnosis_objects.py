@@ -14,7 +14,7 @@ from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.diagnose import objects, pods
 from k8snetlab.diagnose.emptiness import empty
-from k8snetlab.explain.usual import usual_paths
+from k8snetlab.diagnose.usual import usual_paths
 
 
 def snapshot_of(text: str, ready: Callable[[Pod], bool] = lambda pod: True) -> Snapshot:

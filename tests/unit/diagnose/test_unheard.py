@@ -12,7 +12,7 @@ from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, Rout
 from k8snetlab.diagnose.events import warnings
 from k8snetlab.diagnose.finding import Where
 from k8snetlab.diagnose.unmanaged import plugged
-from k8snetlab.explain.wanted import Wanted
+from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.trace.listener import no_listener
 from k8snetlab.trace.owners import NOBODY, Owners
 

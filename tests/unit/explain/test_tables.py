@@ -11,11 +11,11 @@ from k8snetlab.api.flannel import vtep_mac_of
 from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import Role
-from k8snetlab.explain.directory import Directory
+from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.explain.tables import Reader
-from k8snetlab.explain.wanted import Wanted
 from k8snetlab.kernel.connections import Entry, Tuple
 from k8snetlab.lab.render import settle
+from k8snetlab.trace.directory import Directory
 
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1

@@ -14,13 +14,13 @@ from k8snetlab.dataplane.links import Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import NotFoundError
-from k8snetlab.explain.directory import Directory
 from k8snetlab.explain.probe import find_place, places
 from k8snetlab.explain.tables import Reader
 from k8snetlab.render.node import render
 from k8snetlab.render.picture import picture
 from k8snetlab.render.picture_svg import svg
 from k8snetlab.render.picture_text import dot, mermaid
+from k8snetlab.trace.directory import Directory
 
 Json = dict[str, Any]
 DUAL = {
