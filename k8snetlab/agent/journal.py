@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from k8snetlab.agent.additions import AddedDevice, AddedRoute, AddedRules, Addition, ChangedSysctl, devices
 from k8snetlab.dataplane.links import Bridge, Vxlan
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation, Operation, SysctlOperation
 from k8snetlab.dataplane.routing import Route
@@ -30,7 +31,7 @@ def careful(plan: Sequence[Operation]) -> list[Operation]:
     forwards = SysctlOperation("", "net.ipv6.conf.all.forwarding", "1")
     if forwards not in plan:
         return list(plan)
-    listening = [key for key, value in sysctl.matching("", ADVERTISEMENTS).items() if value == "1"]
+    listening = [key for key, value in sysctl.matching(HOST_NETNS, ADVERTISEMENTS).items() if value == "1"]
     listening = [key for key in listening if key.split(".")[3] not in ("all", "default", "lo")]
     return [*(SysctlOperation("", key, "2") for key in listening), *plan]
 
@@ -47,7 +48,7 @@ def of_plan(plan: Sequence[Operation], desired: Netns, known: Sequence[Addition]
     added: list[Addition] = [AddedDevice(name) for name in made if AddedDevice(name) not in known]
     added += [addition for route in routes if (addition := AddedRoute(route.dst, route.dev)) not in known]
     if added:
-        _refuse_unmanaged(read(""), added, routes, devices(known))
+        _refuse_unmanaged(read(HOST_NETNS), added, routes, devices(known))
     sysctls = dict(desired.sysctls) | {op.key: op.value for op in plan if isinstance(op, SysctlOperation)}
     added += [
         change
@@ -62,7 +63,7 @@ def of_rules(variant: Variant) -> AddedRules:
     """What is noted before the first rule is written."""
     if variant == "legacy":
         return AddedRules(variant)
-    tables, chains = nftables.read("")
+    tables, chains = nftables.read(HOST_NETNS)
     return AddedRules(variant, tables, tuple((chain.table, chain.name) for chain in chains))
 
 
@@ -70,12 +71,12 @@ def _changed(key: str, value: str, known: Sequence[Addition]) -> Iterator[Change
     """One that has its value already is noted too: others may change it yet, and the lab then changes it back."""
     if any(isinstance(one, ChangedSysctl) and one.key == key for one in known):
         return
-    before, along = sysctl.read("", [key]).get(key), {}
+    before, along = sysctl.read(HOST_NETNS, [key]).get(key), {}
     if before is None:
         return
     if key in FORWARDING:
-        along = sysctl.matching("", FORWARDING[key])
-        along |= sysctl.read("", [REDIRECTS]) if key == "net.ipv4.ip_forward" else {}
+        along = sysctl.matching(HOST_NETNS, FORWARDING[key])
+        along |= sysctl.read(HOST_NETNS, [REDIRECTS]) if key == "net.ipv4.ip_forward" else {}
         along.pop(key, None)
     yield ChangedSysctl(key, before, value, along)
 

@@ -12,6 +12,7 @@ from k8snetlab.agent.additions import OwnedNetns, Owner
 from k8snetlab.agent.removal import remove_cables
 from k8snetlab.dataplane import delta
 from k8snetlab.dataplane.links import Device, Veth
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operation
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError
@@ -25,7 +26,7 @@ from k8snetlab.kernel.read import cables, peers, read
 class NamespaceKeeper:
     """The namespaces of one node and its pods. Blocking; one call at a time, from any thread.
 
-    The node's may be the machine's own (""): that one is never made nor deleted, and what is added to it is noted.
+    The node's may be the host's: that one is never made nor deleted, and what is added to it is noted.
     """
 
     def __init__(self, owner: Owner, node: str) -> None:
@@ -75,20 +76,20 @@ class NamespaceKeeper:
         A namespace of that name that is not the lab's is left alone: `sync` leaves it out, and says so.
         """
         wanted = list(wanted)
-        self._refused = {state.name for state in wanted if state.name and self._is_strange(state.name)}
+        self._refused = {state.name for state in wanted if not is_host(state.name) and self._is_strange(state.name)}
         wanted = [state for state in wanted if state.name not in self._refused]
         for state in wanted:
             self._outdate(state)
-        missing = [state for state in wanted if state.name and not netns.exists(state.name)]
+        missing = [state for state in wanted if not is_host(state.name) and not netns.exists(state.name)]
         with self._owner.lock:
             self.recreated.update(state.name for state in missing if state.name in self._owner.namespaces)
-            self._owner.own_namespaces(OwnedNetns(s.name, s.uid, self._node) for s in wanted if s.name)
+            self._owner.own_namespaces(OwnedNetns(s.name, s.uid, self._node) for s in wanted if not is_host(s.name))
         for state in missing:
             self._monitors.drop(state.name)
             netns.create(state.name)
         for state in wanted:
             monitor = self._monitors.get(state.name)
-            if monitor is None or (state.name and monitor.number != netns.number(state.name)):
+            if monitor is None or (not is_host(state.name) and monitor.number != netns.number(state.name)):
                 if monitor is not None:  # somebody has given the name to another namespace
                     self.recreated.add(state.name)
                 self._forget(state.name)
@@ -218,7 +219,7 @@ class NamespaceKeeper:
             known = self._known(state)
             self._dirty.discard(state.name)
             steps = delta.diff(state, known, known) if known else self._plan(state)
-            steps = steps if state.name else self._noted(steps, state)
+            steps = self._noted(steps, state) if is_host(state.name) else steps
             self._monitors[state.name].expect(steps)
             plan += steps
         refused: Sequence[K8sNetLabError] | None = None
@@ -241,12 +242,12 @@ class NamespaceKeeper:
         written are heard of like all else, and read by the next sync: what the kernel does along with them is its own.
         """
         made = self._made.get(state.name)
-        if not state.name or made is None or state.name in self._dirty or self._monitors[state.name].waiting():
+        if is_host(state.name) or made is None or state.name in self._dirty or self._monitors[state.name].waiting():
             return None
         return None if made.asking or made.resolutions or state.asking or state.resolutions else made
 
     def _plan(self, state: Netns) -> list[Operation]:
-        if not state.name:
+        if is_host(state.name):
             # A machine may have devices of any name and routes into any network: only what was noted can be stale.
             noted = self._owner.additions
             state = msgspec.structs.replace(state, owned=additions.devices(noted), networks=additions.routes(noted))

@@ -14,7 +14,7 @@ from k8snetlab.agent.protocol import Manager
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workload import HealthWork
-from k8snetlab.dataplane.names import KUBE_PROXY_NFACCT
+from k8snetlab.dataplane.names import HOST_NETNS, KUBE_PROXY_NFACCT, is_host
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import conntrack, nfacct
@@ -49,7 +49,7 @@ class KubeProxy(Manager):
     def _has_counters(self, iptables: Iptables) -> bool:
         """Makes kube-proxy's nfacct counters, where kernel and iptables have what it takes."""
         namespace, owner = iptables.namespace, self.around.owner
-        if not namespace and (missing := tuple(sorted({*COUNTERS} - nfacct.held("")))):
+        if is_host(namespace) and (missing := tuple(sorted({*COUNTERS} - nfacct.held(HOST_NETNS)))):
             owner.own_additions([AddedCounters(missing)])
         if not nfacct.ensure(namespace, COUNTERS):
             return False

@@ -22,6 +22,7 @@ from k8snetlab.agent.journal import REDIRECTS
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.links import Bridge, Vxlan
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.errors import K8sNetLabError, KernelError
 from k8snetlab.kernel import conntrack, fault, iptables, nfacct, nftables, sysctl
@@ -39,10 +40,10 @@ def remove_cables(names: Sequence[str]) -> None:
     Deletes those that are still there after NAMESPACE_TIMEOUT.
     """
     deadline = time.monotonic() + NAMESPACE_TIMEOUT
-    with Netlink("") as netlink:
+    with Netlink(HOST_NETNS) as netlink:
         while left := [name for name in names if netlink.index(name)]:
             if time.monotonic() > deadline:
-                execute(ItemOperation("del", "", link) for link in read("").links if link.name in left)
+                execute(ItemOperation("del", HOST_NETNS, link) for link in read(HOST_NETNS).links if link.name in left)
                 return
             time.sleep(0.005)
 
@@ -69,18 +70,18 @@ def _steps(additions: Sequence[Addition]) -> list[Callable[[], None]]:
 
 
 def _route(added: AddedRoute) -> None:
-    held = read("").routes
-    execute(ItemOperation("del", "", r) for r in held if (r.dst, r.dev) == (added.dst, added.device))
+    held = read(HOST_NETNS).routes
+    execute(ItemOperation("del", HOST_NETNS, r) for r in held if (r.dst, r.dev) == (added.dst, added.device))
 
 
 def _device(added: AddedDevice) -> None:
-    links = [link for link in read("").links if link.name == added.name and isinstance(link, Bridge | Vxlan)]
-    execute(ItemOperation("del", "", link) for link in links)
+    links = [link for link in read(HOST_NETNS).links if link.name == added.name and isinstance(link, Bridge | Vxlan)]
+    execute(ItemOperation("del", HOST_NETNS, link) for link in links)
 
 
 def _rules(added: AddedRules) -> None:
     for family in FAMILIES:
-        nft = any(table[0] == family for table in nftables.read("")[0])
+        nft = any(table[0] == family for table in nftables.read(HOST_NETNS)[0])
         if nft if added.variant == "nft" else iptables.legacy.tables("", family):
             iptables.open("", family, added.variant, iptables.LOCKFILE).remove(names.CHAINS)
     if added.variant == "nft":
@@ -88,7 +89,7 @@ def _rules(added: AddedRules) -> None:
 
 
 def _counters(added: AddedCounters) -> None:
-    nfacct.delete("", added.names)
+    nfacct.delete(HOST_NETNS, added.names)
 
 
 def _addresses(added: AddedAddresses) -> None:
@@ -100,14 +101,14 @@ def _addresses(added: AddedAddresses) -> None:
 def _sysctl(changed: ChangedSysctl) -> None:
     """Restores the value that was there before, unless others have changed the lab's since; likewise the values that
     the kernel changed along with it."""
-    if sysctl.read("", [changed.key]).get(changed.key) != changed.value:
+    if sysctl.read(HOST_NETNS, [changed.key]).get(changed.key) != changed.value:
         return
-    now = sysctl.read("", changed.along)
-    sysctl.write("", {changed.key: changed.before})
+    now = sysctl.read(HOST_NETNS, changed.along)
+    sysctl.write(HOST_NETNS, {changed.key: changed.before})
     ours = {key: "0" if key == REDIRECTS else changed.value for key in changed.along}
     wanted = {key: changed.along[key] if value == ours[key] else value for key, value in now.items()}
-    after = sysctl.read("", wanted)
-    sysctl.write("", {key: value for key, value in wanted.items() if after.get(key) != value})
+    after = sysctl.read(HOST_NETNS, wanted)
+    sysctl.write(HOST_NETNS, {key: value for key, value in wanted.items() if after.get(key) != value})
 
 
 def _file(added: AddedFile) -> None:

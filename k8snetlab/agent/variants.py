@@ -7,6 +7,7 @@ from pathlib import Path
 
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.kernel import iptables, nftables
 
 
@@ -42,7 +43,7 @@ class OtherVariant:
         if iptables.mixed(self._namespace):
             for table in self._tables:
                 table.remove(names.CHAINS)
-        if self.variant == "nft" and self._namespace:
+        if self.variant == "nft" and not is_host(self._namespace):
             nftables.remove_idle(self._namespace, (), ())
 
     def _generation(self) -> Hashable:

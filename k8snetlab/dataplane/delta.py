@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Item, ItemOperation, Operation, SysctlOperation
 from k8snetlab.dataplane.resolution import Resolutions
@@ -90,7 +91,7 @@ _RANK: dict[object, int] = {Device: 0, Bridge: 1, Vxlan: 2, Veth: 3}
 
 def _rivals(want: Link, desired: Netns, actual: Netns) -> list[Link]:
     """Tunnels that have the VNI and port of a new one: ours under another name. On a machine they may be others'."""
-    if not desired.name or not isinstance(want, Vxlan):
+    if is_host(desired.name) or not isinstance(want, Vxlan):
         return []
     others = [link for link in actual.links if isinstance(link, Vxlan) and link.name != want.name]
     wanted = {link.name for link in desired.links}

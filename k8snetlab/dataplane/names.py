@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from ipaddress import ip_address
 
-MACHINE = ""
-"""The namespace that a machine began with: it has no name among those that `ip netns` lists."""
+HOST_NETNS = ""
+"""The host's own network namespace, as in `hostNetwork`: `ip netns` lists no name for it."""
 BRIDGE = "cni0"
 """The CNI bridge plugin's default bridge."""
 ETH0 = "eth0"
@@ -43,6 +43,11 @@ ROUTER = "router"
 OUTSIDE = "outside"
 
 
+def is_host(netns: str) -> bool:
+    """Whether it is the host's own network namespace."""
+    return netns == HOST_NETNS
+
+
 def node_netns(lab: str, node: str) -> str:
     """`LAB.NODE`; router and outside host are named the same way.
 
@@ -53,8 +58,8 @@ def node_netns(lab: str, node: str) -> str:
 
 
 def namespace_of(lab: str, node: str, machines: bool) -> str:
-    """The namespace of a node: one of its own, or, where nodes are `machines`, the one its machine began with."""
-    return MACHINE if machines else node_netns(lab, node)
+    """The namespace of a node: one of its own, or, where nodes are `machines`, the host's."""
+    return HOST_NETNS if machines else node_netns(lab, node)
 
 
 def pod_netns(lab: str, namespace: str, pod: str) -> str:

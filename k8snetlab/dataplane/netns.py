@@ -18,7 +18,7 @@ Role = Literal["node", "pod", "router", "outside"]
 class Netns(msgspec.Struct, frozen=True):
     """A namespace as desired, or as read from the kernel: both have this shape, so that `delta.diff` can compare them.
 
-    `name` is what `ip netns exec` takes; "" is the namespace of the process (a real machine that is a node). `uid` is
+    `name` is what `ip netns exec` takes; `names.HOST_NETNS` of a real machine that is a node. `uid` is
     that of the Node or Pod it is for: one of another uid is another namespace, even of the same name.
     `sysctls` maps "net.ipv4.ip_forward" to "1". `owned` names the devices whose routes and permanent neighbour and FDB
     entries are all ours, so that leftovers on them are stale; so are those of routes into `networks`. With

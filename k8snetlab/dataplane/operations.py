@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from k8snetlab.dataplane.links import Address, Bridge, Link, Veth
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 
 Verb = Literal["add", "replace", "set", "del"]
@@ -31,7 +32,7 @@ class SysctlOperation(msgspec.Struct, frozen=True, tag="sysctl"):
     value: str
 
     def __str__(self) -> str:
-        prefix = f"ip netns exec {self.netns} " if self.netns else ""
+        prefix = "" if is_host(self.netns) else f"ip netns exec {self.netns} "
         return f"{prefix}sysctl -w {self.key}={self.value}"
 
 
@@ -46,7 +47,7 @@ class ItemOperation(msgspec.Struct, frozen=True, tag="item"):
     item: Item
 
     def __str__(self) -> str:
-        where = f"-n {self.netns} " if self.netns else ""
+        where = "" if is_host(self.netns) else f"-n {self.netns} "
         match self.item:
             case FdbEntry():
                 verb = {"replace": "replace", "del": "del"}.get(self.verb, "append")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.diagnose.objects import silent as of_pod
@@ -36,7 +37,7 @@ def _silent(snapshot: Snapshot, pod: Pod) -> Iterator[tuple[str, str]]:
     if ports:
         with contextlib.suppress(K8sNetLabError):  # a namespace that is gone is a finding already
             held = View(netns, pod.short_name, "pod", listening=listeners.read(netns))
-    for port in ports if held.netns or not netns else ():
+    for port in ports if held.netns or is_host(netns) else ():
         protocol = port.protocol.lower()
         closed = [ip for ip in pod.ips if not held.listens(protocol, ip, port.containerPort)]
         if closed:

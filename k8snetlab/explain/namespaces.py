@@ -63,11 +63,11 @@ class Namespaces:
 
     def name_of(self, namespace: str) -> str:
         """The name here of a namespace of this machine."""
-        return namespace or self._here
+        return self._here if names.is_host(namespace) else namespace
 
     def own_name(self, namespace: str) -> str:
         """What this machine's kernel knows a namespace of its own by."""
-        return "" if namespace == self._here else namespace
+        return names.HOST_NETNS if namespace == self._here else namespace
 
     def _survey(self, namespace: str) -> View:
         where = self.places[namespace]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operation, SysctlOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
@@ -151,7 +152,7 @@ class _Execution:
             self.flush()
         if veth.master:
             self._index(veth.master)  # may flush, which closes descriptors
-        file = netns.path(veth.peer_netns) if veth.peer_netns else "/proc/thread-self/ns/net"
+        file = "/proc/thread-self/ns/net" if is_host(veth.peer_netns) else netns.path(veth.peer_netns)
         try:
             self._descriptors.append(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
         except FileNotFoundError:

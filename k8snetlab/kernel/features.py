@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
-from k8snetlab.dataplane.names import MASQUERADE_MARK
+from k8snetlab.dataplane.names import HOST_NETNS, MASQUERADE_MARK
 from k8snetlab.dataplane.operations import Item, ItemOperation
 from k8snetlab.dataplane.rules import ChainKey, RuleDelta
 from k8snetlab.errors import K8sNetLabError
@@ -140,11 +140,11 @@ def _sysctls(name: str) -> Iterator[Feature]:
 
 def _per_namespace(key: str, name: str) -> bool:
     """Whether setting the key in one namespace leaves it alone in another."""
-    before = sysctl.read("", [key])
+    before = sysctl.read(HOST_NETNS, [key])
     sysctl.write(name, {key: "0"})
     inside_zero = sysctl.read(name, [key])[key] == "0"
     sysctl.write(name, {key: "1"})
-    return inside_zero and sysctl.read("", [key]) == before
+    return inside_zero and sysctl.read(HOST_NETNS, [key]) == before
 
 
 def _iptables(name: str) -> Iterator[Feature]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.kernel import iptables, netns
 
 Kind = Literal["namespace", "mount", "process", "device", "chain", "cgroup", "file", "module", "sysctl"]
@@ -49,7 +50,7 @@ def processes() -> Iterator[Thing]:
     for name in netns.names():
         with contextlib.suppress(OSError, Exception):
             inodes[netns.inode(name)] = name
-    inodes.pop(netns.inode(""), None)
+    inodes.pop(netns.inode(HOST_NETNS), None)
     for entry in sorted(Path("/proc").glob("[0-9]*"), key=lambda place: int(place.name)):
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -70,7 +71,7 @@ def chains(prefixes: tuple[str, ...]) -> Iterator[Thing]:
     for family in ("ipv4", "ipv6"):
         tool = "iptables" if family == "ipv4" else "ip6tables"
         for variant in ("nft", "legacy"):
-            text = iptables.held("", family, variant, _LOCK)
+            text = iptables.held(HOST_NETNS, family, variant, _LOCK)
             table = ""
             for line in text.splitlines():
                 if line.startswith("*"):

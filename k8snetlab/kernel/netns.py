@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import AlreadyExistsError, InputError, KernelError, NotFoundError, UnsupportedError
 from k8snetlab.kernel import fault, syscalls
 
@@ -62,7 +63,7 @@ def number(name: str) -> int:
 
 def inode(name: str) -> int:
     """The number that tells namespaces apart, the one in `net:[4026531840]`. Raises NotFoundError."""
-    if not name:
+    if is_host(name):
         return _OWN.stat().st_ino
     target = path(name)
     if not _mounted(target):
@@ -111,7 +112,7 @@ def inside(name: str) -> Iterator[None]:
     Never await inside the block: other tasks of the thread would find themselves in the namespace too.
     Raises NotFoundError.
     """
-    if not name:
+    if is_host(name):
         yield
         return
     target = _open(name)

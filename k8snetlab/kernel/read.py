@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import NotFoundError
@@ -102,7 +103,7 @@ def cables(namespaces: Iterable[str]) -> tuple[str, ...]:
             ends |= {(outer, inner) for _, inner, outer in _veths(netlink)}
     if not ends:
         return ()
-    with Netlink("") as netlink:
+    with Netlink(HOST_NETNS) as netlink:
         return tuple(name for name, outer, inner in _veths(netlink) if (outer, inner) in ends)
 
 

@@ -9,6 +9,7 @@ import errno
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import KernelError, UnsupportedError
 from k8snetlab.kernel import netns
 
@@ -49,7 +50,7 @@ def write(namespace: str, values: Mapping[str, str]) -> None:
 
 
 def _refused(namespace: str, key: str, value: str, error: OSError) -> KernelError | UnsupportedError:
-    where = f" in {namespace}" if namespace else ""
+    where = "" if is_host(namespace) else f" in {namespace}"
     if error.errno == errno.ENOENT:
         hint = (
             "load the kernel module: modprobe br_netfilter"

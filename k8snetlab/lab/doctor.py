@@ -8,6 +8,7 @@ from ipaddress import ip_network
 
 from k8snetlab.agent.additions import Addition, devices, routes
 from k8snetlab.api.lab import Lab
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import features, netns
@@ -25,7 +26,7 @@ NEARLY = 0.8
 def examine(lab: Lab) -> list[Feature]:
     """Every feature, tried, the lab's networks set against the machine's, and room for its neighbours."""
     full = fullness(["", *netns.names()])
-    return [*features.probe(), *addresses(lab, read(""), _ours()), *(room(one) for one in full)]
+    return [*features.probe(), *addresses(lab, read(HOST_NETNS), _ours()), *(room(one) for one in full)]
 
 
 def _ours() -> list[Addition]:

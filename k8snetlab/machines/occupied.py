@@ -10,6 +10,7 @@ from k8snetlab.api.addressing import parse_networks
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.errors import ConflictError
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import legacy
@@ -34,7 +35,7 @@ def refuse_occupied(lab: Lab) -> list[str]:
             f"this machine is a node of lab {others[0]} already",
             f"`k8snetlab node leave --lab {others[0]}` first: cni0, flannel.1 and the KUBE chains are there once only",
         )
-    state = read("")
+    state = read(HOST_NETNS)
     found = [*_devices(lab, [link.name for link in state.links]), *_rules()]
     wholes = parse_networks(lab.spec.podCIDR)
     for route in state.routes:

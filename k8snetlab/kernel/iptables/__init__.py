@@ -9,6 +9,7 @@ import functools
 import subprocess
 from pathlib import Path
 
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import InputError, KernelError, UnsupportedError
 from k8snetlab.kernel.iptables import command, legacy, saved
@@ -38,12 +39,12 @@ def variant(wanted: str = "") -> Variant:
 
 def open(namespace: str, family: Family, variant: Variant, lockfile: Path, chunk: int | None = None) -> Iptables:
     """The rules of a namespace; nothing is touched yet. `lockfile` is what legacy programs lock while they write;
-    in the machine's own namespace ("") that is the one that every other program there locks.
+    in the host's namespace that is the one that every other program there locks.
 
     `chunk`, if given, takes the place of the variant's own number of chains in one transaction.
     """
     kind: type[Iptables] = NftIptables if variant == "nft" else LegacyIptables
-    return kind(namespace, family, lockfile if namespace else LOCKFILE, chunk)
+    return kind(namespace, family, LOCKFILE if is_host(namespace) else lockfile, chunk)
 
 
 def mixed(namespace: str) -> bool:

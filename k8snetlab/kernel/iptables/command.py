@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import KernelError, UnsupportedError
 from k8snetlab.kernel import fault, netns
 
@@ -129,7 +130,7 @@ def _offending(stderr: str, text: Iterable[str]) -> tuple[int, str]:
 
 
 def _where(namespace: str) -> str:
-    return f" in {namespace}" if namespace else ""
+    return "" if is_host(namespace) else f" in {namespace}"
 
 
 def _reason(stderr: str) -> str:
