@@ -55,7 +55,7 @@ class NotFoundError(K8sNetLabError):
 
 
 class ForbiddenError(K8sNetLabError):
-    """Whoever asks may not."""
+    """The caller is not allowed to ask for this."""
 
     reason = "Forbidden"
     status = 403
@@ -76,7 +76,7 @@ class ConflictError(K8sNetLabError):
 
 
 class UnconfirmedError(K8sNetLabError):
-    """More would be lost than is likely meant; the same request with a word of consent goes on."""
+    """More would be lost than is likely meant; the same request with consent (`yes`) goes on."""
 
     exit_code = 2
     reason = "ConfirmationRequired"

@@ -22,8 +22,8 @@ QUIET = 60.0
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A task that ended though it should not have: `times` in a row, the first `since` and the last `at` (epoch
-    seconds), for the `cause`."""
+    """A task that ended when it should not have: `times` in a row, the first `since` and the last `at` (epoch seconds),
+    for the `cause`."""
 
     name: str
     cause: str

@@ -14,7 +14,8 @@ from k8snetlab.dataplane.rules import Family
 
 
 class ChangedSysctl(msgspec.Struct, frozen=True, tag="sysctl"):
-    """`key` was `before` and is to be `value`. `along` holds, as they were, those that the kernel changes with it."""
+    """`key` was `before` and is set to `value`. `along` holds the earlier values of the sysctls that the kernel changes
+    with it."""
 
     key: str
     before: str
@@ -27,7 +28,7 @@ class AddedDevice(msgspec.Struct, frozen=True, tag="device"):
 
 
 class AddedRoute(msgspec.Struct, frozen=True, tag="route"):
-    """A route by a device that is not the lab's: `dst` is a CIDR."""
+    """A route through a device that is not the lab's; `dst` is a CIDR."""
 
     dst: str
     device: str
@@ -49,13 +50,13 @@ class AddedCounters(msgspec.Struct, frozen=True, tag="counters"):
 
 
 class AddedAddresses(msgspec.Struct, frozen=True, tag="addresses"):
-    """The networks (CIDRs) of pods and Services: conntrack knows connections with them."""
+    """The networks (CIDRs) of pods and Services, whose connections conntrack remembers."""
 
     networks: tuple[str, ...]
 
 
 class AddedFile(msgspec.Struct, frozen=True, tag="file"):
-    """`directories` were not there either, the outermost first."""
+    """A file that was not there; nor were `directories`, the outermost first."""
 
     path: str
     directories: tuple[str, ...] = ()
@@ -74,7 +75,8 @@ class OwnedNetns(msgspec.Struct, frozen=True, tag="netns"):
 
 
 class Owner(Protocol):
-    """The ledger: is told of each namespace before it is made and after it is deleted, and of every addition.
+    """The ledger. It is told of each namespace before that is made and after it is deleted, and of every addition
+    before it is made.
 
     `lock` is held where what it says of a namespace and what is done to that must not come apart: a pod may leave one
     node while another of its name comes to a second one.

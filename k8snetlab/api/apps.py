@@ -33,7 +33,8 @@ class ReplicaSetStatus(WorkloadStatus):
 
 
 class RollingUpdate(Value):
-    """How many pods, or how many of a hundred ("25%"), there may be too many or too few meanwhile."""
+    """How many pods there may be beyond `replicas`, or short of them, during an update: a number or a percentage
+    ("25%")."""
 
     maxSurge: int | str = always("25%")
     maxUnavailable: int | str = always("25%")

@@ -176,14 +176,14 @@ class NodeSelectorRequirement(Value):
 
 
 class NodeSelectorTerm(Value):
-    """All of its requirements are to hold: on a node's labels, and (`matchFields`) on its metadata.name."""
+    """All of its requirements must hold: on a node's labels, and (`matchFields`) on its metadata.name."""
 
     matchExpressions: tuple[NodeSelectorRequirement, ...] = ()
     matchFields: tuple[NodeSelectorRequirement, ...] = ()
 
 
 class NodeSelector(Value):
-    """One of its terms is to hold."""
+    """One of its terms must hold."""
 
     nodeSelectorTerms: tuple[NodeSelectorTerm, ...] = always(())
 
@@ -246,8 +246,8 @@ class ContainerStateRunning(Value):
 
 
 class ContainerStateTerminated(Value):
-    """`reason` is Completed, Error, StartError or ContainerStatusUnknown; of one that a signal ended `exitCode` is 128
-    and the signal's number, as containerd says it."""
+    """`reason` is Completed, Error, StartError or ContainerStatusUnknown; for one that a signal ended, `exitCode` is
+    128 plus the signal's number, as containerd has it."""
 
     exitCode: int = always(0)
     signal: int = 0
@@ -271,7 +271,7 @@ class HostIP(Value):
 
 
 class ContainerStatus(Value):
-    """`lastState` is how it ended before it was started for the last time."""
+    """`lastState` is how the run before this one ended."""
 
     name: str
     state: ContainerState = always(ContainerState())

@@ -24,7 +24,7 @@ class EventSource(Value):
 
 class Event(Object):
     """`count` says how often it happened, first at `firstTimestamp` and last at `lastTimestamp`. `origin` is the API's
-    `source`, a name that `Object` has given away already."""
+    `source`, a name that `Object` uses already."""
 
     KIND: ClassVar[str] = "Event"
     API_VERSION: ClassVar[str] = "v1"

@@ -134,8 +134,8 @@ class HealthWork(msgspec.Struct, frozen=True):
 
 
 class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line from the daemon: run these pods, stop the ones with these uids, list what there is, or answer so on a
-    node's healthCheckNodePorts from now on."""
+    """One line from the daemon: run these pods, stop the ones with these uids, list what there is, or, from now on,
+    answer a node's healthCheckNodePorts like this."""
 
     id: int
     op: Literal["run", "stop", "list", "health"]

@@ -40,7 +40,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The last changes of all objects, each with its place in a row that goes on for ever."""
+    """The last changes of all objects, each with a number that only grows."""
 
     def __init__(self, cluster: Cluster, remembered: int = REMEMBERED) -> None:
         self._cluster, self._remembered = cluster, remembered

@@ -30,7 +30,7 @@ SCALABLE = ("deployments", "replicasets")
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a path names: a kind, and of it all objects, those of a namespace, or one, or a part of that."""
+    """What a path names: all objects of a kind, those of one namespace, one object, or a part of it."""
 
     resource: Resource
     namespace: str

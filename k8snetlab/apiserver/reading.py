@@ -33,7 +33,7 @@ INITIAL_END = "k8s.io/initial-events-end"
 
 
 class _Token(msgspec.Struct, frozen=True):
-    """Where a list in chunks goes on: behind `start`, as it was at revision `rv`."""
+    """Where a list in chunks goes on: after `start`, as it was at revision `rv`."""
 
     rv: int
     start: tuple[str, str]

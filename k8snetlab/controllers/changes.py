@@ -39,7 +39,7 @@ Failures = Mapping[tuple[str, str, str], str]
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What controllers are told that no object says. `architecture` is the machine's, as Go names it."""
+    """What controllers need to know and no object says. `architecture` is the machine's, in Go's words."""
 
     architecture: str = "amd64"
     failures: Failures = {}

@@ -26,8 +26,9 @@ NAME = 253
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What is to be told of an object. `reason` is a word in Kubernetes' spelling, such as FailedCreate, `component`
-    and `host` say who tells it, `field_path` which part of the object it concerns (spec.containers{web})."""
+    """What an Event is to tell of an object. `reason` is a word in Kubernetes' spelling, such as FailedCreate,
+    `component` and `host` say who tells it, `field_path` which part of the object it concerns
+    (spec.containers{web})."""
 
     object: Object
     type: Literal["Normal", "Warning"]

@@ -35,7 +35,7 @@ def host_ports(pod: Pod) -> tuple[HostPort, ...]:
 
 
 class Room:
-    """What is taken of one node: by pods that have not ended, also by those on their way out."""
+    """What pods take of one node, those that are terminating included."""
 
     def __init__(self, node: Node, pods: Iterable[Pod] = ()) -> None:
         self.node = node

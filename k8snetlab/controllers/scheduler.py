@@ -52,7 +52,7 @@ def _left(key: tuple[str, str], now: Snapshot, before: Snapshot) -> bool:
 
 
 class _Pass:
-    """One look at the pods that wait, with what is taken of every node so far."""
+    """One pass over the pods that wait, with what is taken of every node so far."""
 
     def __init__(self, now: Snapshot) -> None:
         self._now = now

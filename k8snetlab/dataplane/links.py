@@ -8,7 +8,7 @@ import msgspec
 
 
 class Bridge(msgspec.Struct, frozen=True, tag="bridge"):
-    """A Linux bridge, e.g. cni0. `mac` "" lets the kernel choose. `snooping`: it looks at who wants which multicast."""
+    """A Linux bridge, e.g. cni0. `mac` "" lets the kernel choose. `snooping`: it learns who wants which multicast."""
 
     name: str
     mac: str = ""
@@ -74,7 +74,7 @@ class Vxlan(msgspec.Struct, frozen=True, tag="vxlan"):
 
 
 class Device(msgspec.Struct, frozen=True, tag="device"):
-    """A device that something else brings: lo, the far end of another namespace's veth, a machine's own card.
+    """A device that others bring: lo, the far end of another namespace's veth, a machine's own card.
 
     It is never created or deleted from here, only brought up and given addresses.
     """

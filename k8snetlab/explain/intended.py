@@ -45,7 +45,7 @@ class Door(msgspec.Struct, frozen=True):
 
 
 class Intents:
-    """Asked once for each pair; what is alike for many is found out once."""
+    """What is intended for each pair; what many pairs share is worked out once."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

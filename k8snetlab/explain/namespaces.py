@@ -26,7 +26,7 @@ from k8snetlab.state.paths import LabPaths
 
 
 class Namespaces:
-    """Each is read once, when it is first asked for. `places` are those that there should be.
+    """The lab's namespaces, each read once, when it is first asked for. `places` are those that there should be.
 
     A namespace goes by one name on all machines: that of a node that is a machine is LAB.NODE here, though for its own
     daemon it is "". `remote` reads those of other machines; without it, and in a lab of namespaces, all are read here.

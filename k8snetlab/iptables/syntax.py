@@ -23,7 +23,7 @@ RANDOM_UNIT = 1 << 31
 
 
 class RuleSyntaxError(UnsupportedError):
-    """A rule that this reader does not know in full."""
+    """A rule that this reader does not understand in full."""
 
     def __init__(self, rule: str, problem: str) -> None:
         super().__init__(f"cannot read the iptables rule `{rule}`: {problem}", "only rules that can be read are traced")

@@ -44,7 +44,8 @@ class Seen(NamedTuple):
 
 
 class Capture:
-    """Sees from its making on, until `close`. `taps` are (namespace, device), "" for every device of the namespace.
+    """Sees packets from its creation until `close`. `taps` are (namespace, device), "" for every device of the
+    namespace.
 
     Raises NotFoundError for what does not exist, UnsupportedError without the right to look.
     """

@@ -188,7 +188,7 @@ class _Execution:
 
 
 class _NoDevice(Exception):
-    """A device that a request needs the ifindex of is missing."""
+    """A request needs the ifindex of a device that is missing."""
 
 
 def _next_hop(route: Route) -> str:

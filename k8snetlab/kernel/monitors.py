@@ -14,7 +14,7 @@ from k8snetlab.kernel.watch import Monitor
 
 
 class Monitors(Mapping[str, Monitor]):
-    """By namespace. `changed` may be called from one thread while another adds and drops."""
+    """The monitors by namespace. `changed` may be called from one thread while another adds and drops."""
 
     def __init__(self) -> None:
         self._poll = select.epoll()

@@ -24,7 +24,7 @@ _BUFFER = 4 << 20
 
 
 class Watch:
-    """Sees from its making on; `frames` and `connections` empty it. Raises NotFoundError."""
+    """Sees packets from its creation on; `frames` and `connections` empty it. Raises NotFoundError."""
 
     def __init__(self, namespaces: Iterable[str], tunnel_ports: Collection[int] = TUNNEL_PORTS) -> None:
         self._ports = frozenset(tunnel_ports)

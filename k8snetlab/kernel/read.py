@@ -61,7 +61,7 @@ Names = Mapping[int, str]
 
 
 class _Link(NamedTuple):
-    """A device as it was told, with its attributes by number."""
+    """A device as the kernel told it, with its attributes by number."""
 
     name: str
     up: bool

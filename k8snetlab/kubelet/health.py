@@ -14,7 +14,7 @@ from k8snetlab.kubelet.responder import listen
 
 
 class HealthChecks:
-    """The listening ports of one node; the answers change under them."""
+    """The listening ports of one node; their answers change while they listen."""
 
     def __init__(self) -> None:
         self._replies: dict[int, Reply] = {}

@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 class Daemon:
-    """Everything of one lab that lives in this process, and the order in which it begins and ends."""
+    """Everything of one lab that lives in this process, and the order in which it starts and stops."""
 
     def __init__(self, lab: str, paths: LabPaths, groups: Path | None = None) -> None:
         self._lab, self._paths, self._groups = lab, paths, groups

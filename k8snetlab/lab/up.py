@@ -48,7 +48,7 @@ def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = No
 
 
 class RefusedError(DaemonError):
-    """The daemon says itself why it cannot run: its log has no more to tell."""
+    """The daemon has said itself why it cannot run; its log has no more to tell."""
 
 
 def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machine | None) -> Client:

@@ -39,8 +39,8 @@ SETTLE = 1.0
 
 
 class Leases:
-    """In a lab of machines: registers this machine, runs for leader and, as leader, manages the nodes' lifecycle. In a
-    lab of namespaces: mirrors what the controllers gave the nodes into leases, and is the leader.
+    """In a lab of machines: registers this machine, stands for leader and, as leader, manages the nodes' lifecycle. In
+    a lab of namespaces: mirrors what the controllers gave the nodes into leases, and is the leader.
 
     `heartbeat` and `election` are seconds after which a dead node, a dead leader is one no more.
     """

@@ -20,7 +20,7 @@ TIMEOUT = 60.0
 
 
 class Membership:
-    """Refuses everything in a lab whose nodes are namespaces."""
+    """Joining and leaving, for this machine; refused in a lab whose nodes are namespaces."""
 
     def __init__(self, cluster: Cluster, agents: Agents, leases: Leases, machine: Machine | None) -> None:
         self._cluster, self._agents, self._leases, self._member = cluster, agents, leases, machine

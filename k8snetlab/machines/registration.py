@@ -42,7 +42,7 @@ DRAIN = 15.0
 
 
 class Registration:
-    """Keeps the Node of this machine as it ought to be, for as long as `run` runs.
+    """Keeps the Node of this machine up to date for as long as `run` runs.
 
     `problems` has a sentence for each thing that is not so. What is refused (another machine has the name, or the
     address) is tried again every second: the other may go.

@@ -55,7 +55,7 @@ def read(key: str, value: bytes, type_: type[T]) -> T:
 
 
 class GarbledError(StoreError):
-    """What is in the store is no part of a conversation."""
+    """What the store holds there is no part of a conversation."""
 
 
 class Writer:
@@ -130,7 +130,7 @@ class Answer:
 
 
 class Chores:
-    """Work that nobody waits for, and whose failure is nobody's; `close` ends it."""
+    """Work that nobody waits for, and whose failure concerns nobody; `close` ends it."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()

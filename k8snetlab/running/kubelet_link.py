@@ -28,7 +28,7 @@ START = 60.0
 
 class KubeletLink:
     """`states` holds the last word on each pod, by uid; it is a new dict whenever the line breaks or comes back.
-    `changed` is called with what changes by itself.
+    `changed` is called with what the kubelet reports unasked.
 
     `problems` tells what keeps a node's health checks from being answered, by the node's namespace.
     """

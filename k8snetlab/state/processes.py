@@ -12,7 +12,7 @@ import msgspec
 
 
 class ProcessId(msgspec.Struct, frozen=True):
-    """A process that cannot be mistaken: `started` is in clock ticks since boot (proc(5), stat field 22)."""
+    """A process that no other can be taken for: `started` is in clock ticks since boot (proc(5), stat field 22)."""
 
     pid: int
     started: int

@@ -32,7 +32,7 @@ COMMIT;
 
 
 class Database:
-    """The file `path` (":memory:": none), its tables made when it is new; no other process may open it meanwhile.
+    """The file `path` (":memory:": none). Its tables are made when it is new; no other process may open it meanwhile.
 
     A transaction survives the death of the process, not that of the machine (the file lies in /run). Every failure
     is a StoreError.

@@ -14,7 +14,7 @@ from k8snetlab.store.etcd_messages import Refusal
 
 
 class Code(IntEnum):
-    """gRPC's status codes, those that etcd's answers are told apart by."""
+    """The gRPC status codes by which etcd's answers are told apart."""
 
     INVALID_ARGUMENT = 3
     NOT_FOUND = 5
@@ -31,7 +31,7 @@ _PASSING = re.compile(r"leader|stopped|deadline exceeded")
 
 
 class TlsRefusedError(StoreError):
-    """One side did not accept the other's certificate: asking again does not help."""
+    """One side did not accept the other's certificate; asking again does not help."""
 
 
 def explain(endpoint: str, error: Exception) -> StoreError:

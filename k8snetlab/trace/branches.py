@@ -62,7 +62,7 @@ class Chain(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A rule that stands in a chain on one of two nodes only: `first` tells on which."""
+    """A rule that only one of two nodes has in a chain; `first` tells which."""
 
     table: str
     chain: str

@@ -133,7 +133,7 @@ WHY = (
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What the rules do not say themselves: `endpoints` has the "ip:port" that a KUBE-SEP chain leads to, `known` what
+    """What the rules themselves do not say: `endpoints` has the "ip:port" that a KUBE-SEP chain leads to, `known` what
     an address or CIDR is ("pod default/client", "the pod network")."""
 
     endpoints: Mapping[str, str] = {}

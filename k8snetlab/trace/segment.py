@@ -10,7 +10,7 @@ from k8snetlab.trace.way import Decision
 
 
 class Segments:
-    """Who is on which, of all namespaces."""
+    """The link-layer segments of all namespaces, and who is on which."""
 
     def __init__(self, views: Views, owners: Owners) -> None:
         self.views, self.owners = views, owners

@@ -21,7 +21,7 @@ _NO_CHAIN = re.compile(r"Chain '(\S+)' does not exist")
 
 
 class RestoreRefused(KernelError):
-    """iptables-restore failed; `line` is what it complained of, as far as it said."""
+    """iptables-restore failed; `line` is the line that it complained of, "" where it names none."""
 
     def __init__(self, message: str, hint: str, operation: str, line: str) -> None:
         super().__init__(message, hint, operation)

@@ -41,7 +41,7 @@ SMALL, PACE = 1 << 20, 15.0
 
 
 class LegacyIptables(Iptables):
-    """Each of its transactions replaces a whole table, so that there is no use in splitting them."""
+    """Each transaction replaces a whole table, so splitting one gains nothing."""
 
     variant: ClassVar[Variant] = "legacy"
     CHUNK: ClassVar[int] = 0

@@ -42,7 +42,7 @@ Slices = tuple[EndpointSlice, ...]
 
 
 class ServiceRules(msgspec.Struct, frozen=True, weakref=True, eq=False):
-    """What `service` with its `slices` comes to.
+    """The rules that `service` with its `slices` comes to.
 
     `chains` stand in the order in which they can be written: a rule jumps only to chains before its own.
 
