@@ -93,7 +93,7 @@ class Lab:
         return "".join(f"--- {file.name}\n{file.read_text()[-4000:]}" for file in sorted(directory.glob("*.log")))
 
 
-def eventually(what: Callable[[], object], seconds: float = 60.0) -> None:
+def eventually(what: Callable[[], object], seconds: float = 120.0) -> None:
     """Waits until `what` is true; the time is generous, because the machine may be busy, and never the point.
 
     Between two looks it sleeps as long as a look takes, or (up to a second) an eighth of what it has waited: a look

@@ -21,7 +21,7 @@ from .network import Network
 from .waiting import eventually
 
 NEEDS = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "setpriv": "util-linux", "ip": "iproute2"}
-BOOT = 300.0
+BOOT = 900.0
 """Seconds in which a guest must answer for the first time; some 5 on an idle machine."""
 
 
@@ -117,7 +117,7 @@ class Machine:
         assert self._agent is not None, f"{self.name} was never started"
         return self._agent.ask({"argv": argv, "stdin": stdin})
 
-    def attempt(self, *argv: str, stdin: str = "", timeout: float = 240.0) -> Finished:
+    def attempt(self, *argv: str, stdin: str = "", timeout: float = 600.0) -> Finished:
         """Run a command to its end, whatever its exit code."""
         try:
             return Finished(self.ask(*argv, stdin=stdin).result(timeout))
@@ -126,13 +126,13 @@ class Machine:
                 f"{self.name}: {' '.join(argv)}: {error or f'no answer in {timeout} s'}\n{self._last_words()}"
             ) from error
 
-    def run(self, *argv: str, code: int = 0, stdin: str = "", timeout: float = 240.0) -> str:
+    def run(self, *argv: str, code: int = 0, stdin: str = "", timeout: float = 600.0) -> str:
         """Run a command and return what it printed; fails when its exit code is not `code`."""
         done = self.attempt(*argv, stdin=stdin, timeout=timeout)
         assert done.code == code, f"{self.name}: {' '.join(argv)}: exit {done.code}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def json(self, *argv: str, code: int = 0, timeout: float = 240.0) -> Any:
+    def json(self, *argv: str, code: int = 0, timeout: float = 600.0) -> Any:
         return json.loads(self.run(*argv, code=code, timeout=timeout))
 
     def _command(self, agent: socket.socket) -> list[str]:

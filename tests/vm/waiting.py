@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(what: Callable[[], object], seconds: float = 120.0) -> None:
+def eventually(what: Callable[[], object], seconds: float = 300.0) -> None:
     """Waits until `what` is true; the time is generous, because the machine may be busy, and never the point."""
     deadline = time.monotonic() + seconds
     while not what():

@@ -193,7 +193,7 @@ def test_a_changed_sysctl_is_put_right(switched: Switched, node: str, key: str, 
     switched.up("nft")
     held = switched.lab.shell(node, "sysctl", "-n", key)
     switched.lab.shell(node, "sysctl", "-w", f"{key}={value}")
-    eventually(lambda: switched.lab.shell(node, "sysctl", "-n", key) == held, seconds=5)
+    eventually(lambda: switched.lab.shell(node, "sysctl", "-n", key) == held)
 
 
 # --- a Service that the machine's iptables does not take ------------------------------------------------------------

@@ -145,7 +145,7 @@ def seen(lab: Lab, words: list[str], end: str = "") -> tuple[str, int]:
             if end and data.decode(errors="replace").count(end) >= 2:
                 process.send_signal(signal.SIGINT)
                 end = ""
-        return data.decode(), process.wait(timeout=30)
+        return data.decode(), process.wait(timeout=120)
 
 
 def lines(text: str) -> list[str]:

@@ -55,7 +55,7 @@ def capturing(lab: Lab, *words: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 def captured(lab: Lab, words: list[str], act: Callable[[], object]) -> tuple[str, str]:
@@ -63,7 +63,7 @@ def captured(lab: Lab, words: list[str], act: Callable[[], object]) -> tuple[str
     with capturing(lab, *words) as process:
         act()
         process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=30)
+        out, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
     return out, said
 
@@ -148,7 +148,7 @@ def test_a_file_names_its_devices_and_is_whole(lab: Lab, tmp_path: Path) -> None
 def test_it_ends_by_itself_after_so_many(lab: Lab) -> None:
     with capturing(lab, "client1", "tcp", "-c", "3", "-w", "-") as process:
         lab.run("probe", "client1", "web2:8080")
-        process.wait(timeout=30)
+        process.wait(timeout=120)
         assert process.returncode == 0 and process.stdout and process.stderr
         data = process.stdout.buffer.read()
         assert process.stderr.read().startswith("3 packets")
@@ -159,7 +159,7 @@ def test_it_is_silent_when_nobody_reads_any_more(lab: Lab) -> None:
     with capturing(lab, "client1") as process:
         assert process.stdout and process.stderr
         process.stdout.close()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
         assert process.stderr.read() == ""
 
 
@@ -171,7 +171,7 @@ def test_a_place_that_is_taken_down_ends_it(lab: Lab, tmp_path: Path) -> None:
     lab.run("apply", "-f", str(manifest))
     with capturing(lab, "shortlived") as process:
         lab.run("delete", "-f", str(manifest))
-        process.wait(timeout=30)
+        process.wait(timeout=120)
         assert process.returncode == 0 and process.stderr
         assert process.stderr.read().startswith("shortlived was taken down meanwhile\n")
 

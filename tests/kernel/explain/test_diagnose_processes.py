@@ -112,7 +112,7 @@ def test_an_etcd_that_has_stopped(tmp_path: Path) -> None:
         lab.run("up", str(file))
         assert lab.json("diagnose")["findings"] == []
         etcd.stop()
-        eventually(lambda: not lab.json("status")["store"]["healthy"], 60)
+        eventually(lambda: not lab.json("status")["store"]["healthy"])
         found = lab.json("diagnose", code=1)["findings"]
         assert [(f["kind"], f["object"]) for f in found] == [("store", endpoint)]
         assert endpoint in found[0]["message"]

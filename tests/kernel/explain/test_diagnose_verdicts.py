@@ -68,7 +68,7 @@ def test_what_listens_elsewhere_is_found_and_what_is_closed_is_meant(tmp_path: P
 
     try:
         lab.run("up", str(tmp_path / "lab.yaml"))
-        eventually(lambda: not missing(), 60)
+        eventually(lambda: not missing())
         results = lab.json("probe", "--all", code=1)["results"]
         for name, (_, words) in PROCESSES.items():
             whys = {r["why"] for r in results if r["to"] == name and r["from"] == "client"}
@@ -224,7 +224,7 @@ def test_what_a_probe_sees_broken_has_a_reason_and_its_command_mends_it(paused: 
             for mend in mends:
                 subprocess.run(["sh", "-c", mend], env=paused.environment, capture_output=True, timeout=60)
             pause(paused)
-            eventually(lambda: all(r["ok"] for r in paused.json("probe", "--all", code=None)["results"]), 20)
+            eventually(lambda: all(r["ok"] for r in paused.json("probe", "--all", code=None)["results"]))
             assert paused.json("diagnose", code=None)["findings"] == [], f"{line}: not mended by {mends}"
     finally:
         for node in ("node1", "node2"):

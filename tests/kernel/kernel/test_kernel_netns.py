@@ -143,7 +143,7 @@ def launched(
         process, report = launch.popen(setting, argv, {"PATH": path, **more}, out.fileno())
     with os.fdopen(report, "rb") as said:
         hindrance = launch.hindrance(said.read())
-    return process.wait(timeout=20), hindrance, process.pid
+    return process.wait(timeout=120), hindrance, process.pid
 
 
 @pytest.fixture(params=["cgroup2", "cgroup", "pid namespace"])

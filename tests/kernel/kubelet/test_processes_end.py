@@ -72,4 +72,4 @@ def test_all_that_was_started_ends_with_the_pod_and_the_lab(lab: Lab, tmp_path: 
     lab.run("down")
     assert not goes_on(node)
     for process in running:
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)

@@ -98,9 +98,9 @@ class Joining:
         """A machine that could not say that it goes is a node until its lease ends: it comes again, and says so."""
         if not self.alone():
             self.two.run(*self.words("join"))
-            eventually(self.whole, 60)
+            eventually(self.whole)
             self.two.run("node", "leave")
-            eventually(self.alone, 60)
+            eventually(self.alone)
 
     def alone(self) -> bool:
         return [node["name"] for node in self.one.json("status")["nodes"]] == ["node1"]
@@ -153,13 +153,13 @@ def step(joining: Joining, point: str, before: dict[str, str]) -> bool:
     died = joining.crash(verb, process, int(number))
     if random.Random(point).random() < 0.5:
         two.run(*joining.words("join"))
-        eventually(joining.whole, 60)
+        eventually(joining.whole)
         assert all(result["ok"] for result in one.json("probe", "--all", code=None)["results"]), "probes"
         expected = joining.joined()
         two.run("node", "leave")
         eventually(joining.alone)
         two.run(*joining.words("join"))
-        eventually(joining.whole, 60)
+        eventually(joining.whole)
         unlike: list[str] = []
 
         def same() -> bool:

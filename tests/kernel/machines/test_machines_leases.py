@@ -135,11 +135,11 @@ def test_a_dead_machine_is_lost_to_the_others_and_found_again(three: Three) -> N
     had = two.json("get", "lease", "node2")["subnets"]
     kill(two, "daemon", "kubelet")
     three.wire.cut(two)
-    eventually(lambda: three.condition("node2", "NetworkUnavailable") == "True FlannelLeaseExpired", 60)
+    eventually(lambda: three.condition("node2", "NetworkUnavailable") == "True FlannelLeaseExpired")
     eventually(lambda: three.entries(one, two) == three.entries(third, two) == 0)
     assert three.entries(one, third) == 3, "and only those"
     assert "nobody holds it" in one.run("get", "lease", "node2")
-    eventually(lambda: three.condition("node2", "Ready") == "Unknown NodeStatusUnknown", 90)
+    eventually(lambda: three.condition("node2", "Ready") == "Unknown NodeStatusUnknown")
     eventually(lambda: three.pods()["node2"].get("reason") == "NodeLost")
     rows = {line.split()[-1]: line for line in one.run("get", "pods").splitlines() if line.startswith("web")}
     assert "NodeLost" in rows["node2"] and "Running" in rows["node1"]
@@ -155,7 +155,7 @@ def test_a_dead_machine_is_lost_to_the_others_and_found_again(three: Three) -> N
     eventually(lambda: three.condition("node2", "NetworkUnavailable") == "False FlannelIsUp")
     eventually(lambda: three.condition("node2", "Ready") == "True KubeletReady")
     eventually(lambda: three.entries(one, two) == three.entries(third, two) == 3)
-    eventually(lambda: one.whole() and two.whole(), 60)
+    eventually(lambda: one.whole() and two.whole())
     assert "reason" not in three.pods()["node2"]
 
 
@@ -164,13 +164,13 @@ def test_a_machine_that_was_cut_off_comes_back_by_itself(three: Three) -> None:
     """Its daemon lives all the while, and tears nothing down: it does not know better than the store."""
     one, two, _ = three.all
     three.wire.cut(two)
-    eventually(lambda: three.pods()["node2"].get("reason") == "NodeLost", 90)
+    eventually(lambda: three.pods()["node2"].get("reason") == "NodeLost")
     assert three.entries(two, one) == 3, "what it had it keeps"
     assert three.entries(one, two) == 0
     three.wire.mend(two)
-    eventually(lambda: three.condition("node2", "Ready") == "True KubeletReady", 60)
+    eventually(lambda: three.condition("node2", "Ready") == "True KubeletReady")
     eventually(lambda: three.entries(one, two) == 3)
-    eventually(lambda: one.whole() and two.whole(), 60)
+    eventually(lambda: one.whole() and two.whole())
 
 
 @pytest.mark.timeout(900)
@@ -196,8 +196,8 @@ def test_when_the_leader_dies_another_runs_the_controllers(three: Three) -> None
     alive = [machine for machine in three.all if machine is not dead]
     kill(dead, "daemon")
     alive[0].run("scale", "deploy/web", "--replicas", "6", code=None)
-    eventually(lambda: leader() not in ("", first), 60)
-    eventually(lambda: len([p for p in alive[1].json("get", "pods")["items"] if p["status"].get("podIP")]) == 7, 60)
+    eventually(lambda: leader() not in ("", first))
+    eventually(lambda: len([p for p in alive[1].json("get", "pods")["items"] if p["status"].get("podIP")]) == 7)
 
 
 @pytest.mark.timeout(900)
@@ -211,7 +211,7 @@ def test_who_leaves_takes_everything_along(three: Three) -> None:
     two.run("node", "leave")
     held = {*store_keys(one, "/coreos"), *store_keys(one, "/registry")}
     assert not {key, "/registry/leases/kube-node-lease/node2", "/registry/minions/node2"} & held
-    eventually(lambda: len(three.pods()) == 2 and one.whole(), 60)
+    eventually(lambda: len(three.pods()) == 2 and one.whole())
     assert len(one.json("get", "pods")["items"]) == 4, "its pod runs elsewhere"
 
 
@@ -221,7 +221,7 @@ def test_a_silent_store_is_asked_once_not_for_each_thing(three: Three) -> None:
     assert three.etcd
     three.etcd.pause()
     try:
-        eventually(lambda: not three.two.json("status")["store"]["healthy"], 60)
+        eventually(lambda: not three.two.json("status")["store"]["healthy"])
         findings = three.two.json("diagnose", "--predict-only", code=1)["findings"]
         assert {finding["kind"] for finding in findings} >= {"store", "daemon"}
         assert [lease["left"] for lease in three.two.json("get", "lease")["items"]] == [None] * 3
@@ -240,10 +240,10 @@ def test_who_cannot_leave_stays(three: Three) -> None:
     finally:
         three.etcd.resume()
     etcdctl(one, "del", beat)
-    eventually(lambda: beat in store_keys(one, beat), 60)
+    eventually(lambda: beat in store_keys(one, beat))
     node = next(node for node in one.json("get", "nodes")["items"] if node["metadata"]["name"] == "node2")
     assert not node["spec"].get("unschedulable")
-    eventually(lambda: len(three.pods()) == 3 and one.whole(), 60)
+    eventually(lambda: len(three.pods()) == 3 and one.whole())
 
 
 @pytest.mark.timeout(900)
@@ -256,12 +256,12 @@ def test_a_store_that_lost_everything_is_no_expiry(three: Three, tmp_path: Path)
     had = {lease["node"]: lease["key"] for lease in one.json("get", "lease")["items"]}
     three.etcd.kill()
     with store_on(one, tmp_path):
-        eventually(lambda: "lost" in str(one.json("status")["problems"]), 60)
+        eventually(lambda: "lost" in str(one.json("status")["problems"]))
         assert one.probe("client", "web")["ok"]
         assert three.entries(one, two) == three.entries(two, third) == 3
         three.up()
-        eventually(lambda: set(store_keys(one, "/coreos.com/network/subnets/")) == set(had.values()), 60)
+        eventually(lambda: set(store_keys(one, "/coreos.com/network/subnets/")) == set(had.values()))
         assert {lease["node"]: lease["key"] for lease in two.json("get", "lease")["items"]} == had
-        eventually(lambda: one.whole() and two.whole(), 60)
+        eventually(lambda: one.whole() and two.whole())
         assert three.entries(one, two) == three.entries(two, third) == 3
         take_down(three.all)

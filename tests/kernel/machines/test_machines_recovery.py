@@ -107,7 +107,7 @@ def test_a_leave_that_was_interrupted_is_finished_by_another(machines: tuple[Mac
     while (directory / "api.sock").exists() and leaving.poll() is None:
         pass  # what comes after it does not last long
     leaving.send_signal(signal.SIGINT)
-    leaving.communicate(timeout=30)
+    leaving.communicate(timeout=120)
     if directory.exists():
         other.run("node", "leave")
     assert not directory.exists()

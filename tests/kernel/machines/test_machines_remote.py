@@ -111,7 +111,7 @@ def test_logs_of_a_pod_elsewhere(machines: tuple[Machine, Machine]) -> None:
     assert lines == [f"tick {n}\n" for n in range(1, 31)]
     assert conversations(one)
     follower.send_signal(signal.SIGINT)
-    follower.communicate(timeout=30)
+    follower.communicate(timeout=120)
     eventually(lambda: not conversations(one))
     assert "no container" in one.run("logs", "clock", "-c", "other", code=1)
 
@@ -146,7 +146,7 @@ def test_a_command_elsewhere_ends_with_its_asker(machines: tuple[Machine, Machin
     assert asker.stdout and asker.stdout.readline() == "begun\n"
     assert commands_of(f"sleep\0{mark}")
     asker.send_signal(signal.SIGINT)
-    asker.communicate(timeout=30)
+    asker.communicate(timeout=120)
     eventually(lambda: not commands_of(f"sleep\0{mark}"))
     eventually(lambda: not conversations(one))
 
@@ -236,11 +236,11 @@ def test_misses_of_all_machines_in_one_stream(machines: tuple[Machine, Machine])
     asked = {json.loads(listener.stdout.readline())["node"] for _ in range(2)}
     assert asked == {"node1", "node2"}
     listener.send_signal(signal.SIGINT)
-    listener.communicate(timeout=30)
+    listener.communicate(timeout=120)
     alone = one.start("misses", "--node", "node2", "-o", "json")
     assert alone.stderr and "listening on node2;" in alone.stderr.readline()
     alone.send_signal(signal.SIGINT)
-    alone.communicate(timeout=30)
+    alone.communicate(timeout=120)
     eventually(lambda: not conversations(one))
 
 

@@ -62,7 +62,7 @@ class Person:
 
     def sees(self, text: str) -> None:
         """Waits for the text on the screen, after all that was waited for before."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while text not in self.seen:
             ready = select.select([self._screen], [], [], max(0.0, deadline - time.monotonic()))[0]
             assert ready, f"{text!r} does not come, but {self.seen!r}"
@@ -77,7 +77,7 @@ class Person:
 
     def ends(self) -> int:
         """The exit code."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"does not end: {self.seen!r}"
             if select.select([self._screen], [], [], 0.05)[0]:

@@ -34,7 +34,7 @@ class Served:
 
     def stop(self) -> str:
         self.process.send_signal(signal.SIGINT)
-        return self.process.communicate(timeout=30)[1]
+        return self.process.communicate(timeout=120)[1]
 
     def token(self, *words: str) -> list[str]:
         """What `token create` prints, without the command's own name."""

@@ -120,7 +120,7 @@ def test_store_serve_runs_until_it_is_ended(tmp_path: Path, endpoint: str, end: 
     assert "etcd answers" in process.stderr.readline()
     assert keys(endpoint) == []
     process.send_signal(end)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == 0
     with pytest.raises(subprocess.CalledProcessError):
         keys(endpoint)
@@ -134,7 +134,7 @@ def test_store_serve_beside_another(tmp_path: Path, etcd: EtcdProcess) -> None:
     assert "etcd answers" in process.stderr.readline()
     assert keys(listen) == []
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == 0
 
 
@@ -169,7 +169,7 @@ def test_store_serve_tells_when_its_etcd_dies(tmp_path: Path, endpoint: str) -> 
     assert "etcd answers" in process.stderr.readline()
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "etcd ended" in said
 
@@ -178,7 +178,7 @@ def test_a_stopped_etcd_stops_no_traffic_and_is_said(
     lab: Lab, etcd: EtcdProcess, endpoint: str, tmp_path: Path
 ) -> None:
     etcd.stop()
-    eventually(lambda: not lab.json("status")["store"]["healthy"], 60)
+    eventually(lambda: not lab.json("status")["store"]["healthy"])
     assert lab.probe("client", "web:80")["ok"]
     assert any("store" in problem for problem in lab.json("status")["problems"])
     assert "etcd does not answer" in lab.run("scale", "deploy/web", "--replicas", "3", code=1)
@@ -187,9 +187,9 @@ def test_a_stopped_etcd_stops_no_traffic_and_is_said(
     again = serve(tmp_path / "etcd", endpoint)
     try:
         again.wait_ready()
-        eventually(lambda: lab.json("status")["store"]["healthy"], 60)
+        eventually(lambda: lab.json("status")["store"]["healthy"])
         lab.run("scale", "deploy/web", "--replicas", "3")
-        eventually(lambda: len(lab.json("get", "pods")["items"]) == 4 and lab.whole(), 60)
+        eventually(lambda: len(lab.json("get", "pods")["items"]) == 4 and lab.whole())
         lab.run("down")
     finally:
         again.stop()
@@ -204,7 +204,7 @@ def test_a_lost_store_is_rebuilt_by_up(
     again = serve(tmp_path / "etcd", endpoint)
     try:
         again.wait_ready()
-        eventually(lambda: "lost" in str(lab.json("status")["problems"]), 60)
+        eventually(lambda: "lost" in str(lab.json("status")["problems"]))
         assert lab.probe("client", "web:80")["ok"], "nothing is torn down"
         lab.run("up", str(manifest))
         assert lab.whole()
