@@ -90,7 +90,7 @@ class Supervisor:
             self._failures.pop(name, None)
 
     def unseen(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-        """The loop's exception handler: what ended by an exception that nobody has asked for."""
+        """The loop's exception handler: takes the exceptions of tasks that nothing awaits."""
         task = context.get("task") or context.get("future")
         name = task.get_name() if isinstance(task, asyncio.Task) else ""
         error = context.get("exception")

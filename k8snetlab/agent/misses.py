@@ -98,7 +98,7 @@ class MissResponder:
             self._drop(node)
 
     def mute(self, node: str) -> None:
-        """As `leave`, and whoever wants to `attend` to it is refused until `unmute`."""
+        """As `leave`; and `attend` does nothing for the node until `unmute`."""
         with self._lock:
             self._muted.add(node)
             self._drop(node)
@@ -201,7 +201,7 @@ class MissResponder:
         queue.forget()
 
     def _resync(self, queue: MissQueue) -> None:
-        """Looks for itself instead of listening: at what waits, and at whether what was told still holds."""
+        """Reads the tables instead of listening: what waits for an answer, and whether the answers given still hold."""
         queue.looked = time.monotonic()
         vteps = set()
         for entry in queue.misses.entries():

@@ -65,7 +65,8 @@ class NamespaceKeeper:
         return changed
 
     def moved(self) -> bool:
-        """Whether a name stands for another namespace than the watched one, or for none; no event tells of it."""
+        """Whether a name has come to mean another namespace than the one watched, or none; the kernel sends no event
+        for that."""
         moved = [name for name, monitor in self._monitors.items() if name and netns.number(name) != monitor.number]
         self._dirty.update(moved)
         return bool(moved)
@@ -187,7 +188,7 @@ class NamespaceKeeper:
         self._forget(state.name)
 
     def _delete(self, name: str) -> None:
-        """Unless another node's agent has made one of this name meanwhile."""
+        """Deletes it, unless another node's agent has made one of the same name by now."""
         with self._owner.lock:
             owned = self._owner.namespaces.get(name)
             if owned is None or owned.node not in ("", self._node):

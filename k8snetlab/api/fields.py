@@ -54,7 +54,8 @@ def check(value: Any, type_: type[Any]) -> Findings:
 
 
 def usable(value: Any, findings: Findings) -> Any:
-    """`value` without its blanks and with all that is wrong as it was meant; None where that cannot be told of each."""
+    """`value` with blanks left out and every wrong part corrected; None where it is not clear what one was meant to
+    be."""
     if any(path not in findings.meant for path, _ in findings.wrong):
         return None
     if not findings.meant and not findings.blank:

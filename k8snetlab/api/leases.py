@@ -118,7 +118,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 def holder_of(value: bytes) -> Holder:
-    """Who holds a coordination Lease; nobody, where the value is none."""
+    """Who holds a coordination Lease; an empty Holder where the value is no Lease."""
     try:
         lease = msgspec.json.decode(value, type=_Coordination)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -151,7 +151,7 @@ _HELD = {
 
 
 def held(type_: str, field: str) -> bool:
-    """Whether nobody acts on a field that a type of ours has."""
+    """Whether a field that one of our types has is not acted on."""
     return field in _HELD.get(type_, "").split()
 
 

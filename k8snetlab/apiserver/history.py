@@ -71,7 +71,7 @@ class History:
 
     @property
     def revision(self) -> int:
-        """The one that whoever knows all of the row so far knows."""
+        """The revision that the newest change led to."""
         return max(self._newest, self._snapshot.revision if self._snapshot else 0)
 
     @property
@@ -117,7 +117,7 @@ class History:
                 yield Change(type_, old, new, int(new.metadata.resourceVersion or 0))
 
     def _spare(self) -> int:
-        """How many of the oldest changes are kept for nobody."""
+        """How many of the oldest changes no watch needs any more."""
         held = len(self._changes)
         if held <= 2 * self._remembered:
             return 0

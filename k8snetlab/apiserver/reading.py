@@ -85,8 +85,8 @@ class Reading:
         self._not_ahead(_revision(query))
 
     def watch(self, resource: Resource, wanted: Selection, query: Query) -> AsyncGenerator[Any, None]:
-        """JSON lines {"type": ADDED|MODIFIED|DELETED|BOOKMARK|ERROR, "object"}, at first an empty one: the answer has
-        begun. What comes to be matched by the selection, or ceases to, is added or deleted."""
+        """JSON lines {"type": ADDED|MODIFIED|DELETED|BOOKMARK|ERROR, "object"}, at first an empty one, with which the
+        answer begins. An object that begins to match the selection counts as added, one that ceases to as deleted."""
         if number(query, "limit") or text(query, "continue"):
             raise RequestError("limit and continue do not go with a watch")
         seconds = number(query, "timeoutSeconds", high=10**9)

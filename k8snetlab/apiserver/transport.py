@@ -104,7 +104,7 @@ class Body:
         self._come: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def read(self) -> None:
-        """Takes in what comes, until whoever sends it has gone."""
+        """Takes in what comes, until the client has gone."""
         size, more = 0, True
         while (message := await self._receive())["type"] != "http.disconnect":
             if more:
@@ -167,7 +167,7 @@ class Answer:
 
 
 async def while_heard(streaming: Coroutine[Any, Any, None], leaving: Awaitable[Any]) -> None:
-    """Shows something that may have no end, until whoever asked for it has gone."""
+    """Sends something that may have no end, until the client has gone."""
     stream, gone = asyncio.ensure_future(streaming), asyncio.ensure_future(leaving)
     try:
         await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)

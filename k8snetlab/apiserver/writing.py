@@ -168,7 +168,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def _updated(new: Object, old: Object, only_status: bool) -> Object:
-    """`new` as it is to be stored over `old`: of the two halves, spec and status, a request writes one."""
+    """`new` as it is to be stored over `old`: a request writes either the spec or the status."""
     if new.metadata.uid not in ("", old.metadata.uid):
         raise RequestError(
             f"Precondition failed: UID in precondition: {shorten(new.metadata.uid)}, UID in object meta: "

@@ -69,7 +69,7 @@ class Cluster:
 
     async def changes(self, told: bool = False) -> AsyncIterator[Snapshot]:
         """The snapshot now, and again whenever it has changed; changes in between are folded into one. An Event changes
-        nothing: only who asks for what is `told` hears of it."""
+        nothing, so it wakes only those who ask for what is `told`."""
         async for snapshot, _ in self._informer.changes(told):
             yield snapshot
 
@@ -266,7 +266,8 @@ class Cluster:
     # --- controllers ---
 
     async def write_batch(self, writes: Sequence[Write]) -> list[Exception | None]:
-        """What controllers ask for, in one go; each is done or refused by itself; notes are told once it is done.
+        """The writes that controllers ask for, in one go. Each succeeds or is refused on its own, and its notes are
+        told once it succeeds.
 
         A lost race, or an object that has gone, is no failure: the next snapshot tells what is so. Raises StoreError.
         """
@@ -327,7 +328,7 @@ class Cluster:
         return self.snapshot
 
     async def settled_within(self, seconds: float) -> Snapshot:
-        """`settled`, or, when that lasts longer, the snapshot as it is then."""
+        """`settled`, or the snapshot as it is when the time is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 return await self.settled()

@@ -87,7 +87,7 @@ def find(concerned: Concerned, snapshot: Snapshot) -> Object | None:
 
 
 def version(owner: Object | None) -> tuple[str, int]:
-    """What differs once somebody has asked for something else (or, of kinds that nobody asks of, changed them)."""
+    """What differs once somebody asks for something else, or, for kinds that are not asked for, changes them."""
     if owner is None:
         return ("", 0)
     meta = owner.metadata
@@ -95,7 +95,7 @@ def version(owner: Object | None) -> tuple[str, int]:
 
 
 def frame(snapshot: Snapshot) -> tuple[object, ...]:
-    """What all objects stand in: the lab as it is asked for, its nodes and its namespaces."""
+    """What concerns every object: the Lab's spec, the nodes and the namespaces."""
     return (snapshot.lab.spec, tuple(snapshot.all(Node)), tuple(snapshot.all(Namespace)))
 
 

@@ -70,7 +70,7 @@ def told(of: Object, note: Note) -> Told:
 
 
 def with_condition(conditions: tuple[Condition, ...], condition: Condition) -> tuple[Condition, ...]:
-    """The conditions with this one in the place of that of its type; one that says the same stays as it is."""
+    """The conditions, with this one in place of the one of its type, unless that says the same."""
     for old in conditions:
         if old.type == condition.type and replace(old, lastTransitionTime=None) == condition:
             return conditions

@@ -160,7 +160,7 @@ def _same_template(rs: ReplicaSet, deployment: Deployment) -> bool:
 
 
 def _alive(rs: ReplicaSet, now: Snapshot) -> bool:
-    """Whether it has pods, on their way out too, or is about to make some."""
+    """Whether it has pods, terminating ones included, or is about to make some."""
     return bool(rs.spec.replicas or now.select(Pod, by_owner, (ReplicaSet.KIND, *rs.key)))
 
 

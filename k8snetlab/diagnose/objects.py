@@ -25,7 +25,8 @@ CLUSTER_DOMAIN = "cluster.local"
 
 
 def services(snapshot: Snapshot) -> Iterator[Finding]:
-    """Selectors that select nothing though pods were meant, port names nobody has, endpoints that are nobody's."""
+    """Selectors that select nothing though pods were meant, port names that no container has, endpoints that are no
+    pod's."""
     for service in snapshot.all(Service).values():
         if service.spec.type == "ExternalName":
             yield from _alias(snapshot, service)
@@ -225,7 +226,7 @@ def _passed_over(snapshot: Snapshot, service: Service, port: ServicePort, pods: 
 
 
 def _without_endpoints(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
-    """Ports without endpoints where that is nobody's will, and no pod of it says why."""
+    """Ports without endpoints, where neither the manifests nor a pod of the Service says why."""
     if service.spec.selector and any(not p.ready and not p.ended for p in pods_of(service, snapshot)):
         return
     for port in service.spec.ports:

@@ -53,7 +53,7 @@ async def run(
 
 
 def root_shell() -> str:
-    """The shell of this machine's root, /bin/sh where that lets nobody in."""
+    """The login shell of this machine's root; /bin/sh where that is no shell to log in with."""
     shell = pwd.getpwuid(0).pw_shell
     refusing = Path(shell).name in ("nologin", "false", "true", "sync")
     return shell if os.access(shell, os.X_OK) and not refusing else "/bin/sh"

@@ -124,7 +124,7 @@ class _Look:
         self.walked = self.broken = self.tried = 0
 
     def here(self) -> list[Finding]:
-        """Without what is wrong with the store, which whoever asks sees as well."""
+        """Without what is wrong with the store: the asking daemon sees that as well."""
         snapshot = self.desired.snapshot
         found = [*processes(self.desired.daemon, self.desired.daemon_pid, self.desired.kubelet, self._up())]
         found += self._agents()

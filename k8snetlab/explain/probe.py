@@ -164,7 +164,7 @@ async def probe(
 
 
 def untried(place: Place, target: Target, why: str) -> ProbeResult:
-    """The result of a probe that nobody could send."""
+    """The result of a probe that could not be sent."""
     return ProbeResult(
         source=place.name,
         sourceNode=place.node,
@@ -308,7 +308,7 @@ async def _ping(place: str, address: str, snapshot: Snapshot) -> dict[str, objec
 
 
 def no_echo(snapshot: Snapshot, address: str) -> str:
-    """Why nobody answers a ping of a Service's address, "" of another one."""
+    """Why a Service's address does not answer a ping; "" for any other address."""
     for service in snapshot.all(Service).values():
         ingress = [i.ip for i in service.status.loadBalancer.ingress]
         if address in (*service.clusterIPs, *ingress):

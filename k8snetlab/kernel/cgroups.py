@@ -90,7 +90,8 @@ def end(group: Path, seconds: float = 5.0) -> bool:
 
 
 def leave(group: Path) -> None:
-    """Takes the calling process out of a group that is about to be ended: who works inside a lab may take it down."""
+    """Takes the calling process out of a group that is about to be ended: a process inside the lab may be the one that
+    takes it down."""
     if os.getpid() in members(group):
         for above in group.parents:
             if not (above.parent / "cgroup.procs").exists():

@@ -23,7 +23,7 @@ Instruction = tuple[int, int, int, int]
 
 
 def only_questions(sock: socket.socket) -> None:
-    """Of all that is told about neighbours, RTM_GETNEIGH alone."""
+    """Lets through RTM_GETNEIGH alone of all messages about neighbours."""
     _attach(sock, [(_LOAD16, 0, 0, _TYPE), (_EQUAL, 0, 1, socket.htons(RTM_GETNEIGH)), _ACCEPT, _DROP])
 
 

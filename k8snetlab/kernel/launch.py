@@ -81,7 +81,7 @@ def popen(
 
 
 def hindrance(said: bytes) -> Hindrance | None:
-    """What a command's descriptor told until its end; None when the command began."""
+    """What kept a command from beginning, as its pipe told; None when it began."""
     return msgspec.json.decode(said, type=Hindrance) if said else None
 
 

@@ -129,7 +129,8 @@ class Misses:
         self._requests.send(message)  # the kernel has acted when this returns
 
     def refusal(self) -> str:
-        """Why the kernel refused something it was told since the last time, or ""; it is silent about what it does."""
+        """Why the kernel has refused an answer since the last call, or ""; it does not acknowledge the answers that it
+        takes."""
         reason = ""
         with contextlib.suppress(BlockingIOError):
             while said := self._requests.recv(1024):

@@ -31,7 +31,7 @@ class Monitors(Mapping[str, Monitor]):
         return len(self._held)
 
     def fileno(self) -> int:
-        """Readable when there is something that `changed` has not told yet. Never to be closed but by `close`."""
+        """Readable when there is something that `changed` has not told yet. Only `close` may close it."""
         return self._poll.fileno()
 
     def add(self, name: str) -> Monitor:
@@ -56,7 +56,7 @@ class Monitors(Mapping[str, Monitor]):
         return [name for name, monitor in monitors if monitor is not None and monitor.drain()]
 
     def close(self) -> None:
-        """After nobody waits for `fileno` any more."""
+        """To be called when nothing waits for `fileno` any more."""
         for name in self:
             self.drop(name)
         self._poll.close()

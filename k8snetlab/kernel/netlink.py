@@ -72,7 +72,7 @@ class Netlink:
 
     @property
     def port(self) -> int:
-        """Its netlink address, which is told along with some of what it asks for to all who listen."""
+        """Its netlink address (port id), which the kernel tells with some of the changes that it asks for."""
         return int(self._socket.getsockname()[0])
 
     def index(self, device: str) -> int:

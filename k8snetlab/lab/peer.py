@@ -177,8 +177,8 @@ def _rule_in_the_way(views: list[tuple[Variant, View]], packet: Packet) -> str:
 
 
 def _understood(rule: str, key: ChainKey, view: View) -> str:
-    """The rule; one that asks what cannot be told here matches or not, whichever; one that does what is not known,
-    as logging, does nothing."""
+    """The rule. One with a match that cannot be decided here counts either way; one with an unknown target, such as
+    logging, does nothing."""
     try:
         target = parse(rule).target
     except RuleSyntaxError:

@@ -48,7 +48,7 @@ async def claim(lab: str, spec: StoreSpec, snapshot: Snapshot, store: Store) -> 
 
 
 def forget(lab: str, spec: StoreSpec) -> bool:
-    """Deletes the lab's objects from a shared store; False when it does not answer, or holds another lab meanwhile."""
+    """Deletes the lab's objects from a shared store; False when it does not answer, or holds another lab by now."""
     try:
         asyncio.run(_forget(lab, spec))
     except (TimeoutError, K8sNetLabError):

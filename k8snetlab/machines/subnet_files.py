@@ -38,7 +38,7 @@ class SubnetFiles:
                 self._written[node] = text
 
     def write_own(self, node: str, text: str) -> None:
-        """The file of the node that this machine is. One that somebody else has written stays as it is."""
+        """The file of the node that this machine is. One that another program has written stays as it is."""
         if self._written.get(node) == text and (self._foreign or (self._run / FILE).exists()):
             return
         self._written[node] = text
@@ -53,7 +53,7 @@ class SubnetFiles:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Everybody may read it, and whoever does reads the old text or the new one."""
+    """The file may be read by everybody, and holds the old text or the new one at any time."""
     file.parent.chmod(0o755)
     fresh = file.with_name(f".{file.name}.new")
     fresh.write_text(text)

@@ -111,8 +111,8 @@ class SubnetManager:
             await self._leased.release()
 
     async def _is_oldest(self, key: str, chosen: list[IPNetwork]) -> bool:
-        """Whether nobody had a lease of the same addresses before, under another key: of a pair of families, or of
-        another length. Of two that both see the other, the later one lets go."""
+        """Whether no other key has leased some of the same addresses earlier, as that of a dual-stack pair or of
+        another length may have. Of two that see each other, the later one lets go."""
         entries = (await self._store.list(leases.SUBNETS)).entries
         mine = next((entry for entry in entries if entry.key == key), None)
         return mine is not None and not any(

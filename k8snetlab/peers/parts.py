@@ -47,7 +47,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def read(key: str, value: bytes, type_: type[T]) -> T:
-    """A value that another machine wrote. Raises GarbledError for what is none, whoever did."""
+    """A value that another machine wrote. Raises GarbledError for what cannot be read."""
     try:
         return msgspec.json.decode(value, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -136,7 +136,7 @@ class RemoteWatch:
 
 
 def aligned(frames: Mapping[str, Sequence[Frame]], origin: str) -> list[Frame]:
-    """The frames of all machines by one clock, that of machine `origin`.
+    """The frames of all machines, with times by the clock of machine `origin`.
 
     How far two clocks are apart is told by packets that left one machine and came to the other, there and back: the
     quickest way takes as long in both directions (RFC 5905). One that no packet ties to the others is left as it is.

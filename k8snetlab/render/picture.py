@@ -43,7 +43,7 @@ class NodeBox(msgspec.Struct, frozen=True):
     broken: tuple[str, ...] = ()
 
     def is_broken(self, device: str) -> bool:
-        """Whether this device of the node is ("" stands for the node itself)."""
+        """Whether this device of the node is broken; "" stands for the node itself."""
         return device in self.broken
 
 

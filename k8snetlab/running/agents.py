@@ -164,8 +164,8 @@ class AgentTask:
         return False
 
     async def drift(self, patience: float = math.inf) -> list[str]:
-        """What differs from what is desired now, as the commands that would mend it; nothing while other work is under
-        way for longer than `patience` seconds: what that is about is not drift."""
+        """What differs from what is desired now, as the commands that would mend it. Nothing while other work takes
+        longer than `patience` seconds: what is being changed is no drift."""
         try:
             async with asyncio.timeout(None if patience == math.inf else patience):
                 await self._work.acquire()
@@ -388,7 +388,8 @@ class Agents:
                 log.warning("namespace of %s: %s", name, error.message)
 
     async def _remove(self, name: str) -> None:
-        """One that cannot be removed is no other's trouble; if it comes back meanwhile, it is made anew afterwards."""
+        """Removes a node that went; a failure stays with this node. If the node comes back meanwhile, it is made anew
+        afterwards."""
         await self.nodes[name].remove()
         del self.nodes[name]
         self._going.discard(name)

@@ -276,7 +276,7 @@ class _Waiting:
 
 
 def _stand(pod: Pod, snapshot: Snapshot, silent: Container[str], broken: Container[str]) -> Stand:
-    """`silent` are nodes that nobody hears of, `broken` those whose agents fail."""
+    """`silent` are nodes that do not answer, `broken` those whose agents fail."""
     node = snapshot.get(Node, pod.spec.nodeName) if pod.spec.nodeName else None
     if pod.spec.nodeName and node is None and not pod.metadata.deletionTimestamp:
         return "orphaned"
@@ -288,7 +288,7 @@ def _stand(pod: Pod, snapshot: Snapshot, silent: Container[str], broken: Contain
 
 
 def _own_stand(pod: Pod) -> Stand:
-    """As it says itself, on a node that can be heard."""
+    """As the pod itself says, on a node that answers."""
     if pod.metadata.deletionTimestamp:
         return "ending"
     if pod.ready or pod.status.phase == "Succeeded":
@@ -311,7 +311,7 @@ def _unschedulable(pod: Pod) -> bool:
 
 
 def _doing(pod: Pod) -> str:
-    """What a pod that is not ready is about."""
+    """What a pod that is not ready is doing."""
     if pod.metadata.deletionTimestamp:
         return "Terminating"
     if not pod.spec.nodeName:

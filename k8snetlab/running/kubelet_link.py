@@ -118,7 +118,7 @@ class KubeletLink:
         return answer.states
 
     def _note(self, states: Iterable[PodState]) -> None:
-        """What happened is told once, by whoever is given the states."""
+        """Keeps the states without what happened: that is told once, by the caller."""
         for state in states:
             self.states[state.uid] = PodState(state.uid, state.containers)
 
@@ -184,7 +184,7 @@ class KubeletLink:
             self._writer.close()
 
     async def _introduce(self) -> None:
-        """Asks what runs already: a daemon that comes back adopts it. A kubelet that comes back is told the rest."""
+        """Asks what runs already, which a restarted daemon adopts. A restarted kubelet is told the rest."""
         running = await self._send(KubeletRequest(id=next(self._ids), op="list"))
         self.states = {state.uid: state for state in running.states}
         self._connected.set()

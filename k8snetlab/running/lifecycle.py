@@ -259,6 +259,6 @@ def _same_node(name: str, snapshot: Snapshot, previous: Snapshot | None) -> bool
 
 
 def _refuse_another(pod: Pod, stored: Object) -> None:
-    """A pod of the same name may have come meanwhile."""
+    """Raises NotFoundError where a pod of the same name has replaced it."""
     if stored.metadata.uid != pod.metadata.uid:
         raise NotFoundError(f"pod {pod.name!r} has gone")

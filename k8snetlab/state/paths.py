@@ -84,7 +84,8 @@ class LabPaths:
 
 
 def write_private(file: Path, data: bytes) -> None:
-    """A small file for root's eyes only, whatever the umask is; whoever reads it finds the old text or the new one."""
+    """Writes a small file that only root may read, whatever the umask is. At any time it holds the old text or the new
+    one."""
     draft = file.with_name(f".{file.name}.new")
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)

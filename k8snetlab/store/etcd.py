@@ -182,7 +182,7 @@ class EtcdStore:
                 yield tuple(_watched(event) for event in new)
 
     async def _silence(self, endpoint: str) -> StoreError | None:
-        """Why nothing was heard of a watch; None where the endpoint answers: then there was nothing to say."""
+        """Why a watch was silent; None where the endpoint answers, as there was nothing to say then."""
         try:
             await self._ping(endpoint)
         except StoreError as error:

@@ -111,7 +111,8 @@ class _Walk:
             yield from self._transmit(trip.note(*passed.after), view, passed.flow, route)
 
     def _disbelieved(self, view: View, device: Interface, src: str) -> str:
-        """Of IPv4 only: IPv6 asks for no way back."""
+        """Why a packet from `src` that comes in by `device` is not taken (martian source, rp_filter), or "". IPv4 only:
+        IPv6 has no such check."""
         if ":" in src:
             return ""
         if view.owns(src) and device.kind != "loopback":

@@ -150,7 +150,8 @@ class Changing:
             yield event
 
     async def pause(self, name: str, paused: bool) -> Event:
-        """Kept with the Node, so that it outlives the daemon; an agent of this machine has stopped when this returns.
+        """Kept in the Node, so that the pause outlives the daemon. An agent of this machine has stopped when this
+        returns.
 
         Waits for nobody's request, and for no longer than STOPPING for a sync that is under way.
         """
@@ -227,7 +228,7 @@ class Changing:
             work.cancel()
 
     async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
-        """A write that has begun comes to its end even when whoever asked for it has gone."""
+        """A write that has begun is finished even when the client has gone."""
         task = asyncio.ensure_future(work)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
