@@ -1,5 +1,5 @@
-"""Every task of a process that nobody awaits begins here, so that none ends unseen: what fails is logged with its
-cause, told in `failures`, and begun again."""
+"""Every task that nothing awaits is started here, so that none ends unseen: what fails is logged with its cause, listed
+in `failures`, and started again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose part of a node's dataplane it is that the kernel has refused."""
+"""Which manager's part of a node's dataplane the kernel has refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What of a manifest is passed over, named once a kind: kinds that are none of a lab's, fields that nobody acts on."""
+"""What of a manifest is passed over, named once for each kind: kinds that are none of a lab's, fields that nobody acts
+on."""
 
 from __future__ import annotations
 

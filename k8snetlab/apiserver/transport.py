@@ -1,4 +1,5 @@
-"""HTTP as raw ASGI: a request as it came, a body used while it still comes, an answer whole or line by line."""
+"""HTTP as raw ASGI: a request as it came, a body that is used while it still arrives, an answer whole or line by
+line."""
 
 from __future__ import annotations
 

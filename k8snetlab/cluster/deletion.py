@@ -1,4 +1,4 @@
-"""What is not deleted like any other object."""
+"""Objects that cannot be deleted like others."""
 
 from __future__ import annotations
 

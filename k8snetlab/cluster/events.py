@@ -1,4 +1,4 @@
-"""Telling what happens, as Events: in batches, without a wait for whoever tells it, and so that no flood does harm.
+"""Tells what happens as Events: in batches, without delaying the caller, and within limits that no flood exceeds.
 
 Source: client-go tools/record (EventSourceObjectSpamFilter: 25 at once and then one in 5 minutes for each source and
 object; a full queue drops), and kube-apiserver's lease manager for Events (--event-ttl, reuse of leases).

@@ -1,4 +1,4 @@
-"""What controllers fail at: whom it concerns, and how it is said."""
+"""What controllers fail at: which objects it concerns, and how it is worded."""
 
 from __future__ import annotations
 

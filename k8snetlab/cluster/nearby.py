@@ -1,4 +1,5 @@
-"""What was meant by a name that the lab does not have, or by a port that a Service has not: hints, out of objects."""
+"""Hints out of the lab's objects: what was meant by a name that there is not, or by a port that a Service does not
+have."""
 
 from __future__ import annotations
 

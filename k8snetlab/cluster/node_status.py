@@ -1,4 +1,4 @@
-"""What a kubelet posts of its node: that it is ready, and of what machine it is."""
+"""What a kubelet posts of its node: that it is ready, and what machine it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Services are to be looked at again, and what becomes of their EndpointSlices and Endpoints.
+"""Which Services have to be looked at again, and what becomes of their EndpointSlices and Endpoints.
 
 Source: Kubernetes pkg/controller/endpointslice, pkg/controller/endpoint and pkg/controller/endpointslicemirroring.
 """

@@ -1,4 +1,4 @@
-"""Garbage collection: what belongs to an owner that is no more, and pods on nodes that are no more."""
+"""Garbage collection: objects whose owner is gone, and pods on nodes that are gone."""
 
 from __future__ import annotations
 

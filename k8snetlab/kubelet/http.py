@@ -1,4 +1,4 @@
-"""The smallest HTTP/1.1 server that curl, browsers and load balancers are content with."""
+"""The smallest HTTP/1.1 server that satisfies curl, browsers and load balancers."""
 
 from __future__ import annotations
 

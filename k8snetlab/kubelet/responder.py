@@ -1,4 +1,4 @@
-"""The built-in workload: answers on a pod's ports with who answered and whom it saw.
+"""The built-in workload: answers on a pod's ports, and says who answered and which client it saw.
 
 TCP: HTTP with one line of JSON: pod, namespace, node, ip (the address it was reached at), port, client, clientPort.
 UDP: that line, and what was sent.

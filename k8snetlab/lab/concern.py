@@ -1,4 +1,4 @@
-"""Which machine a request concerns: kernel and processes of a node are its own machine's daemon's to look at."""
+"""Which machine a request concerns: only the daemon of a node's own machine can look at its kernel and processes."""
 
 from __future__ import annotations
 

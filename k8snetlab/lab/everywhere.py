@@ -1,4 +1,5 @@
-"""A lab on several machines as one: what concerns a node is asked of its machine, what concerns all, of all."""
+"""A lab on several machines as one: what concerns one node is asked of its machine, what concerns all is asked of
+all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a lab on several machines: `down` on any of them is heard on all."""
+"""The end of a lab on several machines: `down` on any of them takes it down on all."""
 
 from __future__ import annotations
 

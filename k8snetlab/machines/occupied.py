@@ -1,4 +1,4 @@
-"""Is this machine a node of something else already? Looked at before anything is made, and nothing is touched."""
+"""Whether this machine is a node of something else already. Looks before anything is made, and touches nothing."""
 
 from __future__ import annotations
 

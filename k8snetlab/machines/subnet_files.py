@@ -1,4 +1,4 @@
-"""/run/flannel/subnet.env of every node: of one that is a namespace, and of the machine that is one."""
+"""/run/flannel/subnet.env of every node, whether a namespace or this machine itself."""
 
 from __future__ import annotations
 

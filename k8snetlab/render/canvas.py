@@ -1,4 +1,4 @@
-"""SVG by the pen: boxes, texts in them, lines below them. Sizes are in pixels.
+"""Draws SVG: boxes, texts in them, lines below them. Sizes are in pixels.
 
 The background is light as the boxes are, so that lines and arrows can be seen in a dark viewer too.
 """

@@ -1,4 +1,4 @@
-"""An event loop that knows how long it was away from requests.
+"""An event loop that measures for how long it could not answer.
 
 Between two looks for what has come, a loop works off what was there: nothing is answered meanwhile. That is measured in
 processor time of the loop's own thread, so that a busy machine is not taken for a daemon that is too slow.

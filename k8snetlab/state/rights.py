@@ -1,4 +1,4 @@
-"""Whether this process may do what labs are made of."""
+"""Whether this process may do what making a lab takes."""
 
 from __future__ import annotations
 

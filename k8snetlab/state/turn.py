@@ -1,4 +1,4 @@
-"""One process at a time starts a lab or takes it down: whoever comes meanwhile waits, and finds it as it is then."""
+"""One process at a time starts a lab or takes it down. Another one waits, and goes on with what it then finds."""
 
 from __future__ import annotations
 
