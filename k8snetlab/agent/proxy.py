@@ -18,10 +18,17 @@ from k8snetlab.dataplane.names import HOST_NETNS, KUBE_PROXY_NFACCT, is_host
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import conntrack, nfacct
-from k8snetlab.kernel.iptables import Iptables
-from k8snetlab.kernel.iptables.command import RestoreRefused
-from k8snetlab.render.proxy import COUNTERS, NOTHING, HealthCheck, ProxyRules, Shared, health_checks, stale_udp
-from k8snetlab.render.proxy.service import ServiceRules
+from k8snetlab.kernel.iptables import Iptables, RestoreRefused
+from k8snetlab.render.proxy import (
+    COUNTERS,
+    NOTHING,
+    HealthCheck,
+    ProxyRules,
+    ServiceRules,
+    Shared,
+    health_checks,
+    stale_udp,
+)
 
 ANY_ADDRESS: dict[Family, str] = {"ipv4": "0.0.0.0", "ipv6": "::"}
 

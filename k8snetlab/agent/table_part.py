@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
 from k8snetlab.errors import KernelError
-from k8snetlab.kernel.iptables.command import RestoreRefused
+from k8snetlab.kernel.iptables import RestoreRefused
 
 RuleSets = tuple[RuleSet, ...]
 Write = Callable[[RuleSets], int]

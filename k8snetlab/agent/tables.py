@@ -17,8 +17,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, pick
 from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
 from k8snetlab.kernel import iptables
-from k8snetlab.kernel.iptables import Iptables
-from k8snetlab.kernel.iptables.command import RestoreRefused
+from k8snetlab.kernel.iptables import Iptables, RestoreRefused
 
 
 class Table:

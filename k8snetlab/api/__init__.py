@@ -25,8 +25,6 @@ __all__ = [
     "selectors",
     "snapshot",
     "stored",
-    "valid_lab",
-    "valid_service",
     "validate",
     "words",
     "workload",

@@ -347,6 +347,11 @@ class PodTemplateSpec(Value):
 # --- Service --------------------------------------------------------------------------------------------------------
 
 
+NODE_PORTS = range(30000, 32768)
+KUBERNETES = ("default", "kubernetes")
+"""The API server's own Service, which has the first address of the service network."""
+
+
 class ServicePort(Value):
     """`targetPort` is a number or the name of a container port; None means: the same as `port`."""
 

@@ -14,8 +14,11 @@ import msgspec
 
 from k8snetlab.api.meta import Object
 from k8snetlab.api.words import Path, shorten, show
+from k8snetlab.dataplane.names import ETH0, OUTSIDE, ROUTER, UNDERLAY_BRIDGE
 
 MAX_ANNOTATIONS = 256 * 1024
+RESERVED = {ROUTER, OUTSIDE, UNDERLAY_BRIDGE, "lo", ETH0, "all", "default"}
+"""Names that the lab's other namespaces, the router's interfaces and the kernel's sysctls have already."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -126,3 +129,12 @@ def labels(report: Report, obj: Object, path: Path, values: Mapping[str, str], k
             report.error(obj, (*path, key), problem)
     if keys_only and sum(len(k.encode()) + len(v.encode()) for k, v in values.items()) > MAX_ANNOTATIONS:
         report.error(obj, path, f"Too long: may not be more than {MAX_ANNOTATIONS} bytes")
+
+
+def node_name(name: str) -> str:
+    """Why a node of a lab cannot have that name, or ""."""
+    if name in RESERVED:
+        return f'"{name}" is taken by the lab itself; choose another name'
+    if len(name) > 63:
+        return f'"{shorten(name)}" has {len(name)} characters; 63 is what its label kubernetes.io/hostname takes'
+    return dns_subdomain(name)

@@ -11,14 +11,10 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
 from k8snetlab.api.lab import Lab, LabNode
 from k8snetlab.api.meta import Object
-from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, place
+from k8snetlab.api.problems import Report, dns_label, labels, node_name, place
 from k8snetlab.api.selection import nodes_by_address
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.words import Path, shorten
-from k8snetlab.dataplane.names import ETH0, OUTSIDE, ROUTER, UNDERLAY_BRIDGE
-
-RESERVED = {ROUTER, OUTSIDE, UNDERLAY_BRIDGE, "lo", ETH0, "all", "default"}
-"""Names that the lab's other namespaces, the router's interfaces and the kernel's sysctls have already."""
+from k8snetlab.api.words import Path
 
 
 def lab(report: Report, lab: Lab) -> None:
@@ -50,15 +46,6 @@ def lab(report: Report, lab: Lab) -> None:
     _mtu(report, lab, underlay)
     _backend(report, lab)
     _store(report, lab)
-
-
-def node_name(name: str) -> str:
-    """Why a node of a lab cannot have that name, or ""."""
-    if name in RESERVED:
-        return f'"{name}" is taken by the lab itself; choose another name'
-    if len(name) > 63:
-        return f'"{shorten(name)}" has {len(name)} characters; 63 is what its label kubernetes.io/hostname takes'
-    return dns_subdomain(name)
 
 
 def next_hops(report: Report, lab: Lab, others: Iterable[Node]) -> None:

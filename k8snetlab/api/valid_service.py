@@ -11,7 +11,7 @@ from ipaddress import ip_network
 from k8snetlab.api import addressing
 from k8snetlab.api.addressing import Address
 from k8snetlab.api.apps import Deployment, ReplicaSet
-from k8snetlab.api.core import Endpoints, Pod, Service, ServicePort
+from k8snetlab.api.core import KUBERNETES, NODE_PORTS, Endpoints, Pod, Service, ServicePort
 from k8snetlab.api.discovery import SERVICE_NAME, Endpoint, EndpointSlice
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Labels, Object
@@ -37,13 +37,10 @@ from k8snetlab.api.selection import (
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import Path, shorten
 
-NODE_PORTS = range(30000, 32768)
 MAX_ENDPOINTS = 1000
 MAX_HINTS = 8
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 KUBELET_PORT = 10250
-KUBERNETES = ("default", "kubernetes")
-"""The API server's own Service, which has the first address of the service network."""
 
 
 def service(report: Report, service: Service, world: Snapshot) -> None:

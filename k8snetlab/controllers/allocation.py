@@ -11,10 +11,9 @@ import hashlib
 from collections.abc import Iterator
 
 from k8snetlab.api.addressing import IPNetwork
-from k8snetlab.api.core import Protocol, Service
+from k8snetlab.api.core import KUBERNETES, NODE_PORTS, Protocol, Service
 from k8snetlab.api.selection import services_by_ip, services_by_node_port
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.valid_service import KUBERNETES, NODE_PORTS
 
 _PROTOCOLS: tuple[Protocol, ...] = ("TCP", "UDP", "SCTP")
 

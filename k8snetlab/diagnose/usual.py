@@ -13,9 +13,7 @@ from k8snetlab.dataplane.families import family_of, pick
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.render.pods import sandbox_name
-from k8snetlab.render.proxy.endpoints import choose, endpoints_of
-from k8snetlab.render.proxy.ports import Port, ports_of
-from k8snetlab.render.proxy.settings import Settings
+from k8snetlab.render.proxy import Port, Settings, choose, endpoints_of, ports_of
 from k8snetlab.trace.way import Flow, end
 
 ALL_PAIRS = 6

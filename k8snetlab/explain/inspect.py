@@ -20,7 +20,7 @@ from k8snetlab.explain.tables import TABLES, Reader
 from k8snetlab.kernel import connections, iptables, listing
 from k8snetlab.messages.rules import Chains, RulesDifference, RuleTree
 from k8snetlab.messages.tables import Row, Table, TableName, Tables
-from k8snetlab.render.proxy.ports import ports_of
+from k8snetlab.render.proxy import ports_of
 from k8snetlab.render.uplink import UPLINK
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace import branches

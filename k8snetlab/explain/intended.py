@@ -19,9 +19,7 @@ from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.emptiness import empty
 from k8snetlab.explain.probed import Place, Target
 from k8snetlab.messages.probe import Expected
-from k8snetlab.render.proxy.endpoints import Choice, Endpoint, choose, endpoints_of
-from k8snetlab.render.proxy.ports import PROXY_NAME, Port, ports_of
-from k8snetlab.render.proxy.settings import Settings
+from k8snetlab.render.proxy import PROXY_NAME, Choice, Endpoint, Port, Settings, choose, endpoints_of, ports_of
 
 _FAMILY_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6"}
 

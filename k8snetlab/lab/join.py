@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from k8snetlab.api.lab import Lab, StoreSpec
+from k8snetlab.api.problems import node_name
 from k8snetlab.api.scheme import BY_TYPE, decode
-from k8snetlab.api.valid_lab import node_name
 from k8snetlab.client.client import Client
 from k8snetlab.errors import ConflictError, InputError, NotFoundError
 from k8snetlab.lab.up import start

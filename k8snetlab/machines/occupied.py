@@ -13,7 +13,7 @@ from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.errors import ConflictError
 from k8snetlab.kernel import iptables
-from k8snetlab.kernel.iptables import legacy
+from k8snetlab.kernel.iptables import holds_legacy_rules
 from k8snetlab.kernel.read import read
 from k8snetlab.render import overlay
 from k8snetlab.state import labs
@@ -63,7 +63,7 @@ def _rules() -> Iterator[str]:
     """Chains that kube-proxy, kubelet, flannel or Calico made, in either variant."""
     for family in FAMILIES:
         for variant in ("nft", "legacy"):
-            if variant == "legacy" and not legacy.holds_rules("", family):
+            if variant == "legacy" and not holds_legacy_rules("", family):
                 continue
             saved = iptables.open("", family, variant, LOCK).save()
             chains = [f"{key.table}/{key.chain}" for key in saved if key.chain.startswith(CHAINS)]

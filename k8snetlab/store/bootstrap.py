@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import msgspec
 import uvicorn
 
-from k8snetlab.api.valid_lab import node_name
+from k8snetlab.api.problems import node_name
 from k8snetlab.errors import InputError, K8sNetLabError, StoreError
 from k8snetlab.store.pki import Authority, Pair
 from k8snetlab.store.tokens import Tokens

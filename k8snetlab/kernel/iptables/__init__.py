@@ -13,14 +13,26 @@ from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import InputError, KernelError, UnsupportedError
 from k8snetlab.kernel.iptables import command, legacy, saved
-from k8snetlab.kernel.iptables.legacy import LegacyIptables
+from k8snetlab.kernel.iptables.command import RestoreRefused
+from k8snetlab.kernel.iptables.legacy import LegacyIptables, holds_legacy_rules
 from k8snetlab.kernel.iptables.nft import NftIptables
 from k8snetlab.kernel.iptables.tables import Iptables, Variant
 
 LOCKFILE = Path("/run/xtables.lock")
 _UNTOUCHED = 1
 """nf_tables' generation in a new namespace."""
-__all__ = ["Iptables", "Variant", "beside", "command", "held", "legacy", "mixed", "open", "saved", "variant"]
+__all__ = [
+    "Iptables",
+    "RestoreRefused",
+    "Variant",
+    "beside",
+    "held",
+    "holds_legacy_rules",
+    "mixed",
+    "open",
+    "saved",
+    "variant",
+]
 
 
 def variant(wanted: str = "") -> Variant:
@@ -50,7 +62,7 @@ def open(namespace: str, family: Family, variant: Variant, lockfile: Path, chunk
 def mixed(namespace: str) -> bool:
     """Whether both variants hold rules in one namespace: packets then pass through both, in an order few expect."""
     families: tuple[Family, ...] = ("ipv4", "ipv6")
-    if not any(legacy.holds_rules(namespace, family) for family in families):
+    if not any(holds_legacy_rules(namespace, family) for family in families):
         return False
     for tool in ("iptables-nft-save", "ip6tables-nft-save"):
         text = command.output(namespace, [tool], LOCKFILE)
@@ -72,7 +84,7 @@ def held(namespace: str, family: Family, variant: Variant, lockfile: Path) -> st
 def beside(namespace: str, family: Family, chosen: Variant) -> tuple[Variant, str]:
     """The variant that is not `chosen`, and what `held` says of it, "" where it holds no rules or cannot be read."""
     other: Variant = "legacy" if chosen == "nft" else "nft"
-    if other == "legacy" and not legacy.holds_rules(namespace, family):
+    if other == "legacy" and not holds_legacy_rules(namespace, family):
         return other, ""
     try:
         text = held(namespace, family, other, LOCKFILE)

@@ -122,7 +122,7 @@ def tables(namespace: str, family: Family) -> list[str]:
             return []
 
 
-def holds_rules(namespace: str, family: Family) -> bool:
+def holds_legacy_rules(namespace: str, family: Family) -> bool:
     """Whether there is more than the policies of built-in chains."""
     names = tables(namespace, family)
     with netns.inside(namespace):

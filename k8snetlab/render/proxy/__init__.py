@@ -6,9 +6,12 @@ current at the cost of the change, `payload` its text for iptables-restore; `sha
 `classic` are the two generations; `health` and `stale` say what else kube-proxy does with Services.
 """
 
+from k8snetlab.render.proxy.endpoints import Choice, Endpoint, choose, endpoints_of
 from k8snetlab.render.proxy.health import HealthCheck, health_checks
 from k8snetlab.render.proxy.payload import render_payload
+from k8snetlab.render.proxy.ports import PROXY_NAME, Port, ports_of
 from k8snetlab.render.proxy.rules import NOTHING, ProxyRules
+from k8snetlab.render.proxy.service import ServiceRules
 from k8snetlab.render.proxy.settings import COUNTERS, Settings
 from k8snetlab.render.proxy.shared import Shared
 from k8snetlab.render.proxy.stale import stale_udp
@@ -16,16 +19,20 @@ from k8snetlab.render.proxy.stale import stale_udp
 __all__ = [
     "COUNTERS",
     "NOTHING",
+    "PROXY_NAME",
+    "Choice",
+    "Endpoint",
     "HealthCheck",
+    "Port",
     "ProxyRules",
+    "ServiceRules",
     "Settings",
     "Shared",
-    "endpoints",
+    "choose",
+    "endpoints_of",
     "health_checks",
-    "ports",
+    "ports_of",
     "render_payload",
-    "service",
-    "settings",
     "stale_udp",
     "sysctls",
 ]
