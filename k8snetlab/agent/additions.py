@@ -1,4 +1,4 @@
-"""What a lab adds to, or changes in, the machine's own network namespace: noted before it is done (`noting`), so that
+"""What a lab adds to, or changes in, the machine's own network namespace: noted before it is done (`journal`), so that
 exactly that can be undone (`removal`). Namespaces of the lab's own need none of it: what is inside goes with them.
 """
 

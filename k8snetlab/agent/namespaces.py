@@ -77,7 +77,7 @@ class NamespaceKeeper:
         A namespace of that name that is not the lab's is left alone: `sync` leaves it out, and says so.
         """
         wanted = list(wanted)
-        self._refused = {state.name for state in wanted if not is_host(state.name) and self._is_strange(state.name)}
+        self._refused = {state.name for state in wanted if not is_host(state.name) and self._is_unmanaged(state.name)}
         wanted = [state for state in wanted if state.name not in self._refused]
         for state in wanted:
             self._outdate(state)
@@ -111,7 +111,7 @@ class NamespaceKeeper:
         its own beside them go, unless not `removing`.
 
         Returns the number of operations and what was refused, which stops nothing else; raises where `outer` itself is
-        a stranger's.
+        not the lab's.
         """
         wanted = {state.name for state in (outer, *inner)}
         failures: list[K8sNetLabError] = [_strange(name) for name in sorted(self._refused & wanted)]
@@ -174,7 +174,7 @@ class NamespaceKeeper:
         """Lets go of the namespaces without changing them; nobody waits for its monitors any more."""
         self._monitors.close()
 
-    def _is_strange(self, name: str) -> bool:
+    def _is_unmanaged(self, name: str) -> bool:
         return name not in self._owner.namespaces and netns.exists(name)
 
     def _outdate(self, state: Netns) -> None:
@@ -240,7 +240,7 @@ class NamespaceKeeper:
         """What the namespace holds of ours, where nothing has changed it since it was made so; None: to be read.
 
         Reading takes a node of a hundred 20 ms, what is written for one more of them 1. Devices and addresses that were
-        written are heard of like all else, and read by the next sync: what the kernel does along with them is its own.
+        written are reported like all else, and read by the next sync: what the kernel does along with them is its own.
         """
         made = self._made.get(state.name)
         if is_host(state.name) or made is None or state.name in self._dirty or self._monitors[state.name].waiting():

@@ -100,9 +100,9 @@ class NodeAgent:
             self._do(manager, partial(manager.prepared, whole))
         all_known = all(manager.name in self._parts for manager in self._managers if manager.name in self._failures)
         count, refusals = self._keeper.bring(whole.node, whole.pods, removing=all_known)
-        strange = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
-        if strange and not whole.node.name:
-            raise strange  # a machine that has what would be the lab's is left alone
+        unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
+        if unmanaged and not whole.node.name:
+            raise unmanaged  # a machine that has what would be the lab's is left alone
         for refusal in refusals:
             self._failures.setdefault(manager_of(refusal, self._parts), refusal)
         recreated = tuple(self._keeper.recreated)
@@ -117,8 +117,8 @@ class NodeAgent:
                 self._failures.setdefault(part.name, part.failure)
         for manager in self._managers:
             self._do(manager, partial(manager.settled, snapshot, self._namespace))
-        if strange:
-            raise strange  # nothing may be run in a namespace that is not the lab's
+        if unmanaged:
+            raise unmanaged  # nothing may be run in a namespace that is not the lab's
         return self._report(count, recreated, unplugged)
 
     def drift(self, snapshot: Snapshot) -> list[str]:
@@ -193,13 +193,13 @@ class NodeAgent:
     def _report(self, count: int, recreated: Iterable[str], unplugged: bool) -> Report:
         statuses = tuple(self._status(manager) for manager in self._managers)
         failing = [status for status in statuses if status.error]
-        told = [KernelError(f"{one.name}: {one.error}", one.hint, one.operation) for one in failing]
+        errors = [KernelError(f"{one.name}: {one.error}", one.hint, one.operation) for one in failing]
         warnings = [*self._tables.warnings, *(f"{s.name}: {warning}" for s in statuses for warning in s.warnings)]
         return Report(
             operations=count,
             recreated=tuple(recreated),
-            failure=told[0] if told else None,
-            warnings=(*warnings, *(failure.message for failure in told[1:])),
+            failure=errors[0] if errors else None,
+            warnings=(*warnings, *(failure.message for failure in errors[1:])),
             unplugged=unplugged,
             managers=statuses,
         )

@@ -287,7 +287,7 @@ class ContainerStatus(Value):
 class PodStatus(Value):
     """`phase` is Pending, Running, Succeeded or Failed; the condition of type Ready decides over endpoints.
 
-    `reason` is "NodeLost" while nobody hears of the pod's node.
+    `reason` is "NodeLost" while the pod's node sends no heartbeat.
     """
 
     phase: str = always("Pending")

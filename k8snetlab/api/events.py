@@ -28,7 +28,7 @@ class Event(Object):
 
     KIND: ClassVar[str] = "Event"
     API_VERSION: ClassVar[str] = "v1"
-    TELLS: ClassVar[bool] = True
+    REPORTS: ClassVar[bool] = True
 
     involvedObject: ObjectReference = always(ObjectReference())
     reason: str = ""

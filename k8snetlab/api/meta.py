@@ -94,13 +94,13 @@ class Object(Value):
     """Base of all kinds. `namespaced` tells whether `metadata.namespace` names one ("default" where left out),
     `counted` whether `metadata.generation` counts the changes of its spec.
 
-    `TELLS`: objects of the kind only tell what happened, as Events do. Nothing follows from them, so a Snapshot keeps
-    them apart from the others, and nobody who waits for a change of the others is woken.
+    `REPORTS`: objects of the kind only report what happened, as Events do. Nothing follows from them, so a Snapshot
+    keeps them apart from the others, and nobody who waits for a change of the others is woken.
     """
 
     KIND: ClassVar[str]
     API_VERSION: ClassVar[str]
-    TELLS: ClassVar[bool] = False
+    REPORTS: ClassVar[bool] = False
     namespaced: ClassVar[bool] = True
     counted: ClassVar[bool] = False
 

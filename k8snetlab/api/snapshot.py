@@ -30,16 +30,16 @@ class Snapshot(msgspec.Struct, frozen=True):
     """`objects` maps a type to its objects by (namespace, name). A changed snapshot is a new value that shares the
     mappings of every kind without a change, so identity tells cheaply what is unchanged.
 
-    `told` holds the objects of kinds that only tell (Events) in the same way. Two snapshots with the same `objects` ask
-    for the same of controllers and kernels, whatever has been told in between.
+    `reports` holds the objects of kinds that only report (Events) in the same way. Two snapshots with the same
+    `objects` ask for the same of controllers and kernels, whatever is reported in between.
     """
 
     revision: int = 0
     objects: Mapping[type[Object], Mapping[Key, Object]] = {}
-    told: Mapping[type[Object], Mapping[Key, Object]] = {}
+    reports: Mapping[type[Object], Mapping[Key, Object]] = {}
 
     def _of(self, type_: type[Object]) -> Mapping[Key, Object]:
-        return (self.told if type_.TELLS else self.objects).get(type_, NONE)
+        return (self.reports if type_.REPORTS else self.objects).get(type_, NONE)
 
     def all(self, type_: type[T]) -> Mapping[Key, T]:
         """Every object of a kind, by (namespace, name), in the order in which they were first stored."""
@@ -75,16 +75,16 @@ class Snapshot(msgspec.Struct, frozen=True):
         by_type: dict[type[Object], list[tuple[Key, Object | None]]] = {}
         for type_, key, obj in changes:
             by_type.setdefault(type_, []).append((key, obj))
-        objects, told = self.objects, self.told
-        if any(not type_.TELLS for type_ in by_type):
+        objects, reports = self.objects, self.reports
+        if any(not type_.REPORTS for type_ in by_type):
             objects = dict(objects)
-        if any(type_.TELLS for type_ in by_type):
-            told = dict(told)
+        if any(type_.REPORTS for type_ in by_type):
+            reports = dict(reports)
         for type_, changed in by_type.items():
-            kinds: dict[type[Object], Mapping[Key, Object]] = told if type_.TELLS else objects  # type: ignore[assignment]
+            kinds: dict[type[Object], Mapping[Key, Object]] = reports if type_.REPORTS else objects  # type: ignore[assignment]
             have = kinds.get(type_, NONE)
             kinds[type_] = (have if isinstance(have, Objects) else Objects(have)).changed(changed)
-        return Snapshot(revision, objects, told)
+        return Snapshot(revision, objects, reports)
 
     def changes(self, type_: type[Object], previous: Snapshot | None) -> Iterable[Key]:
         """Keys of a kind whose objects differ from those of `previous` (all keys when that is None), in the order in

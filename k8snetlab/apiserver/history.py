@@ -25,7 +25,7 @@ WAITED_FOR = 16
 class Change(msgspec.Struct, frozen=True):
     """An object's change: `old` is None for a new one, `new` for one that has gone.
 
-    Another machine's write may be heard of after a later one of this machine's: it is `late`, and `revision` then is
+    Another machine's write may arrive after a later one of this machine's: it is `late`, and `revision` then is
     that of the newest change before it. Who knows the objects up to that revision may or may not know of it.
     """
 
@@ -93,7 +93,7 @@ class History:
         reader = object()
         self._readers[reader] = place
         try:
-            async for _ in self._cluster.changes(told=True):
+            async for _ in self._cluster.changes(reports=True):
                 self.advance()
                 if place < self._forgotten:
                     raise expired(0, self._floor)
@@ -104,7 +104,7 @@ class History:
             del self._readers[reader]
 
     def _found(self, type_: type[Object], now: Snapshot, before: Snapshot) -> Iterator[Change]:
-        # A deletion's own revision is not told: it is at most the newest that this process has heard of.
+        # A deletion's own revision is not known: it is at most the newest that this process has seen.
         gone = max(now.revision, self._cluster.informer.written)
         for key in now.changes(type_, before):
             old, new = before.all(type_).get(key), now.all(type_).get(key)

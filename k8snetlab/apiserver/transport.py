@@ -167,7 +167,7 @@ class Answer:
         await self._send({"type": "http.response.start", "status": code, "headers": headers})
 
 
-async def while_heard(streaming: Coroutine[Any, Any, None], leaving: Awaitable[Any]) -> None:
+async def while_connected(streaming: Coroutine[Any, Any, None], leaving: Awaitable[Any]) -> None:
     """Sends something that may have no end, until the client has gone."""
     stream, gone = asyncio.ensure_future(streaming), asyncio.ensure_future(leaving)
     try:

@@ -117,10 +117,10 @@ def _progress(phase: str, done: int, total: int, began: float) -> None:
         typer.echo(f"\r\x1b[K{phase} {done}/{total}\r" if total else f"\r\x1b[K{phase}\r", err=True, nl=False)
 
 
-def folded(told: Iterable[str]) -> Iterator[str]:
+def folded(lines: Iterable[str]) -> Iterator[str]:
     """The lines as they fit on the terminal; commands can be copied as they stand there."""
     width = screen.columns()
-    for line in told:
+    for line in lines:
         head, shell = line[:COMMAND], line[COMMAND:]
         if head in ("   see:  ", "   mend: "):
             yield from screen.command(shell, width, " " * COMMAND, head)
@@ -135,8 +135,8 @@ def lines(answer: Diagnosis) -> Iterator[str]:
             yield ""
         yield f"{number}. {finding.message}"
         yield f"   so: {finding.consequence}"
-        for told in finding.explains[:5]:
-            yield f"   with it: {told}"
+        for effect in finding.explains[:5]:
+            yield f"   with it: {effect}"
         if len(finding.explains) > 5:
             yield f"   with it: {counted(len(finding.explains) - 5, 'thing')} more"
         for path in finding.paths[:3]:

@@ -90,8 +90,8 @@ def _totals(results: Sequence[ProbeResult]) -> Iterable[str]:
         yield "closed on purpose:"
         yield from (f"{count:>5}  {why}" for why, count in Counter(closed).most_common())
         yield ""
-    told = f", {len(closed)} of them by not being answered" if closed else ""
-    yield f"{len(results) - len(failed)} of {counted(len(results), 'probe')} went as they should{told}"
+    by_silence = f", {len(closed)} of them by not being answered" if closed else ""
+    yield f"{len(results) - len(failed)} of {counted(len(results), 'probe')} went as they should{by_silence}"
     if failed:
         yield "`k8snetlab diagnose` names what is broken and how to mend it"
 

@@ -52,10 +52,10 @@ def line(event: Mapping[str, Any]) -> str:
     question = f"{clock} {event['node']} {event['device']}: {event['miss']} miss, {_asked(event)}{again}?"
     if not event["key"]:
         return f"{question} nobody knows, no answer"
-    told = f"{event['lladdr']}, which is at {event['dst']}" if event["miss"] == "L3" else f"at {event['dst']}"
+    answer = f"{event['lladdr']}, which is at {event['dst']}" if event["miss"] == "L3" else f"at {event['dst']}"
     if event["error"]:
-        return f"{question} {told}, but the kernel refuses it: {event['error']}"
-    return f"{question} {told} ({event['key']}, {event['microseconds']:.0f} µs)"
+        return f"{question} {answer}, but the kernel refuses it: {event['error']}"
+    return f"{question} {answer} ({event['key']}, {event['microseconds']:.0f} µs)"
 
 
 def _asked(event: Mapping[str, Any]) -> str:

@@ -94,7 +94,7 @@ def _lines(events: Iterable[Event]) -> Iterator[Event]:
     waited for is told when it has changed, and ever more rarely when it has not."""
     latest: dict[str, Event] = {}
     printed: set[str] = set()
-    told, again = "", 0.0
+    last, again = "", 0.0
     try:
         for event in events:
             if event["type"] == "progress":
@@ -105,8 +105,8 @@ def _lines(events: Iterable[Event]) -> Iterator[Event]:
                     _print_phase(event)
             elif event["type"] == "waiting":
                 text = _reasons(event["for"])
-                if text != told or event["seconds"] >= again:
-                    told, again = text, event["seconds"] * GROWTH
+                if text != last or event["seconds"] >= again:
+                    last, again = text, event["seconds"] * GROWTH
                     screen.say(f"waiting {event['seconds']:.0f} s  {text}", err=True)
             yield event
     finally:

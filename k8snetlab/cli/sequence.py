@@ -85,8 +85,8 @@ class _Drawing:
         self._events = list(_merged(events(answer)))
         words = [word for event in self._events for line in event.lines for word in line.split()]
         self._longest = max([LONGEST, *map(len, words)])
-        told = [line for event in self._events for line in self._wrapped(event.lines)]
-        widest = max([LONGEST * 7.4 + 2 * PAD, *map(text_width, (*places, *told))])
+        texts = [line for event in self._events for line in self._wrapped(event.lines)]
+        widest = max([LONGEST * 7.4 + 2 * PAD, *map(text_width, (*places, *texts))])
         self._pitch = widest + 2 * ARROW
         self._middle = {place: self._pitch * (number + 0.5) for number, place in enumerate(places)}
         self._width = max(self._pitch * len(places), text_width(title(answer)) + 2 * GAP)

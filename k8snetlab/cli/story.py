@@ -41,11 +41,11 @@ def lines_hung(answer: Trace) -> Iterator[tuple[Text, int]]:
 def lines(answer: Trace) -> Iterator[Text]:
     way, observed = answer.way, answer.observed
     yield Text(title(answer), style="bold")
-    widths, told = _widths(way.hops), set[str]()
+    widths, named_whole = _widths(way.hops), set[str]()
     for leg, hops in (("there", way.there), ("back", way.back)):
         if hops:
             yield Text(f"\n{leg}", style="bold")
-            yield from _leg(hops, widths, observed is not None, told)
+            yield from _leg(hops, widths, observed is not None, named_whole)
     yield Text("")
     yield from ending(answer, way, observed)
 
@@ -60,11 +60,11 @@ def title(answer: Trace) -> str:
     return f"{source} → {to}{where} {answer.protocol}{chance}"
 
 
-def _leg(hops: Sequence[Hop], widths: tuple[int, int], watched: bool, told: set[str]) -> Iterator[Text]:
+def _leg(hops: Sequence[Hop], widths: tuple[int, int], watched: bool, named_whole: set[str]) -> Iterator[Text]:
     before: Flow | None = None
     for hop in hops:
         for decision in hop.decisions:
-            yield _decision(decision, told)
+            yield _decision(decision, named_whole)
         if not hop.interface:
             continue
         line = Text(f"{hop.place:<{widths[0]}}  {hop.interface:<{widths[1]}}  {hop.direction:<3}  ")
@@ -79,8 +79,8 @@ def _leg(hops: Sequence[Hop], widths: tuple[int, int], watched: bool, told: set[
         before = hop.packet
 
 
-def _decision(decision: Decision, told: set[str]) -> Text:
-    """An owner is told whole once, with its place in the manifests; `told` are those that were."""
+def _decision(decision: Decision, named_whole: set[str]) -> Text:
+    """An owner is told whole once, with its place in the manifests; `named_whole` are those that were."""
     line = Text("    ")
     line.append(f"{decision.what:<11} ", style=_COLOURS.get(decision.what, "dim"))
     line.append(decision.text)
@@ -89,8 +89,8 @@ def _decision(decision: Decision, told: set[str]) -> Text:
     if decision.counters:
         line.append(f" ({counted(decision.counters[0], 'packet')} so far)", style="dim")
     if owner := decision.owner:
-        line.append(f"  [{named(owner) if owner in told else owner}]", style="blue")
-        told.add(owner)
+        line.append(f"  [{named(owner) if owner in named_whole else owner}]", style="blue")
+        named_whole.add(owner)
     return line
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Object = Mapping[str, Any]
 ALIKE = 3
-"""Problems of one kind and reason that are told one by one."""
+"""Problems of one kind and reason that are shown one by one."""
 
 
 def of(name: str, client: Client, outcome: Mapping[str, Any], seconds: float) -> str:
@@ -163,10 +163,10 @@ def _alike(problems: Sequence[str]) -> list[str]:
         kind, why = problem.partition(" ")[0], problem.partition(": ")[2]
         seen.setdefault(f"{kind} {why}" if why else problem, []).append(problem)
     found: list[str] = []
-    for told in seen.values():
-        found += told[:ALIKE]
-        if len(told) > ALIKE:
-            found.append(f"and {len(told) - ALIKE} more like this")
+    for alike in seen.values():
+        found += alike[:ALIKE]
+        if len(alike) > ALIKE:
+            found.append(f"and {len(alike) - ALIKE} more like this")
     return found
 
 

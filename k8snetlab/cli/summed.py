@@ -54,18 +54,18 @@ def _leg(hops: Sequence[Hop], widths: tuple[int, int], watched: bool) -> Iterato
         line = Text(f"  {hop.place:<{widths[0]}}  {device}  {hop.direction:<3}  ")
         if watched:
             line.append(*_mark(hop))
-        told = list(_told(hop))
+        parts = list(_decided(hop))
         if _ends_well(last := hops[-1]) and number == len(hops) - 2 and last.place == hop.place:
-            told += _told(last)
-        line.append("; ".join(told))
+            parts += _decided(last)
+        line.append("; ".join(parts))
         if hop.remark:
-            line.append(f"{'; ' if told else ''}{hop.remark}", style="bold red")
+            line.append(f"{'; ' if parts else ''}{hop.remark}", style="bold red")
         line.rstrip()
         yield line
     last = hops[-1]
     if not last.interface and not (_ends_well(last) and len(hops) > 1 and hops[-2].place == last.place):
         well = _ends_well(last)
-        text = f"  {last.place:<{widths[0]}}  {'' if well else '✗ '}{'; '.join(_told(last))}"
+        text = f"  {last.place:<{widths[0]}}  {'' if well else '✗ '}{'; '.join(_decided(last))}"
         yield Text(text, style="" if well else "bold red")
 
 
@@ -73,7 +73,7 @@ def _ends_well(hop: Hop) -> bool:
     return not hop.interface and all(decision.what != "stop" for decision in hop.decisions)
 
 
-def _told(hop: Hop) -> Iterator[str]:
+def _decided(hop: Hop) -> Iterator[str]:
     wrapped, ended = False, ""
     for decision in hop.decisions:
         what, text, owner = decision.what, decision.text, decision.owner
@@ -132,6 +132,6 @@ def _others(answer: Trace) -> Iterator[Text]:
     if not others:
         return
     fates = Counter(way.fate for way in others)
-    told = ", ".join(f"{number} {FATES[fate].partition(' (')[0].partition(':')[0]}" for fate, number in fates.items())
+    parts = ", ".join(f"{number} {FATES[fate].partition(' (')[0].partition(':')[0]}" for fate, number in fates.items())
     good = set(fates) == {"answered"}
-    yield Text(f"{counted(len(others), 'other way')} it could go: {told}", style="dim" if good else "bold red")
+    yield Text(f"{counted(len(others), 'other way')} it could go: {parts}", style="dim" if good else "bold red")

@@ -57,8 +57,8 @@ def difference(answer: RulesDifference) -> Iterator[str]:
     """Chain by chain, what stands on one node only."""
     one, other = answer.nodes
     what = f"service {answer.service}" if answer.service else "all chains"
-    told = f"{what}, {TOOL[answer.family]} ({answer.variant}): - on {one} only, + on {other} only"
-    yield from screen.fold(told, _width())
+    text = f"{what}, {TOOL[answer.family]} ({answer.variant}): - on {one} only, + on {other} only"
+    yield from screen.fold(text, _width())
     if not answer.differences:
         yield "no difference"
     last = ("", "")
@@ -103,8 +103,8 @@ def _branches(
         number = f"{rule.number}. "
         bar = below + ("│  " if rule.rules else "   ")
         room = width and width - len(bar)
-        told = f"{rule.meaning}{stands}"
-        lines = screen.fold(told if texts else f"{told} {counts}", room, 0)
+        text = f"{rule.meaning}{stands}"
+        lines = screen.fold(text if texts else f"{text} {counts}", room, 0)
         yield head + number + lines[0]
         yield from (bar + line for line in lines[1:])
         if texts:

@@ -67,10 +67,10 @@ class Cluster:
 
     # --- reading ---
 
-    async def changes(self, told: bool = False) -> AsyncIterator[Snapshot]:
+    async def changes(self, reports: bool = False) -> AsyncIterator[Snapshot]:
         """The snapshot now, and again whenever it has changed; changes in between are folded into one. An Event changes
         nothing, so it wakes only those who ask for what is `told`."""
-        async for snapshot, _ in self._informer.changes(told):
+        async for snapshot, _ in self._informer.changes(reports):
             yield snapshot
 
     async def whole(self) -> Snapshot:

@@ -91,7 +91,7 @@ class ControllerLoop:
 
     async def run(self) -> None:
         """Until it is cancelled. Raises StoreError when the store does not take writes; begin anew then."""
-        listening = asyncio.create_task(self._listen(), name="controllers' ear")
+        listening = asyncio.create_task(self._listen(), name="controllers' events")
         try:
             previous: Snapshot | None = None
             while not listening.done():

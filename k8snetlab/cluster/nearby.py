@@ -84,5 +84,5 @@ def _instead(who: str, ports: list[tuple[int, str]], number: int, protocol: str)
     if not ports:
         return f"{who} has no port"
     same = all(kind == protocol for _, kind in ports)
-    told = [str(held) if same else f"{held}/{kind}" for held, kind in ports[:LISTED]]
-    return f"{who} has port{'s' * (len(told) > 1)} {', '.join(told)}"
+    listed = [str(held) if same else f"{held}/{kind}" for held, kind in ports[:LISTED]]
+    return f"{who} has port{'s' * (len(listed) > 1)} {', '.join(listed)}"

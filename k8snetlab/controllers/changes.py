@@ -1,4 +1,4 @@
-"""What a controller answers: objects to put, objects to remove, what is to be told, and what it failed at."""
+"""What a controller answers: objects to put, objects to remove, what to record as Events, and what it failed at."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DELETED = "deleted"
 """Stands for the deletionTimestamp that only the server, which has a clock, can give."""
 
 
-class Told(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True):
     """A note that is true once the change of the object `of` (type and key) is stored."""
 
     note: Note
@@ -33,7 +33,7 @@ class Failed(msgspec.Struct, frozen=True):
     error: Exception
 
 
-Answer = Change | Told | Failed
+Answer = Change | Record | Failed
 Failures = Mapping[tuple[str, str, str], str]
 """(kind, namespace, name) of objects for which a write was refused that is not tried again yet, and why."""
 
@@ -65,8 +65,8 @@ def put(obj: Object) -> Change:
     return type(obj), obj.key, obj
 
 
-def told(of: Object, note: Note) -> Told:
-    return Told(note, (type(of), of.key))
+def record(of: Object, note: Note) -> Record:
+    return Record(note, (type(of), of.key))
 
 
 def with_condition(conditions: tuple[Condition, ...], condition: Condition) -> tuple[Condition, ...]:

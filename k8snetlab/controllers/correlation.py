@@ -1,6 +1,6 @@
 """Which Event a happening is: a new one, the same again, or one of many alike.
 
-Source: client-go tools/record (events_cache.go: EventAggregator, eventLogger; event.go: makeEvent). What has been told
+Source: client-go tools/record (events_cache.go: EventAggregator, eventLogger; event.go: makeEvent). What has been said
 before is looked up among the stored Events, where client-go keeps a cache of its own.
 """
 
@@ -27,7 +27,7 @@ NAME = 253
 
 class Note(msgspec.Struct, frozen=True):
     """What an Event is to tell of an object. `reason` is a word in Kubernetes' spelling, such as FailedCreate,
-    `component` and `host` say who tells it, `field_path` which part of the object it concerns
+    `component` and `host` say who says it, `field_path` which part of the object it concerns
     (spec.containers{web})."""
 
     object: Object

@@ -21,8 +21,8 @@ from k8snetlab.controllers.changes import (
     each,
     owners_changed,
     put,
+    record,
     remove,
-    told,
     with_condition,
     without_condition,
 )
@@ -116,7 +116,7 @@ def _scaling(deployment: Deployment, old: ReplicaSet | None, new: ReplicaSet) ->
     before, after = old.spec.replicas if old else 0, new.spec.replicas
     if before != after:
         message = f"Scaled {'up' if after > before else 'down'} replica set {new.name} from {before} to {after}"
-        yield told(new, Note(deployment, "Normal", "ScalingReplicaSet", message, COMPONENT))
+        yield record(new, Note(deployment, "Normal", "ScalingReplicaSet", message, COMPONENT))
 
 
 def _conditions(

@@ -11,7 +11,7 @@ from k8snetlab.api.selection import by_owner, pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers.changes import Answer, each, remove
 
-_KINDS: list[type[Object]] = [r.type for r in RESOURCES if not r.type.TELLS]
+_KINDS: list[type[Object]] = [r.type for r in RESOURCES if not r.type.REPORTS]
 
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:

@@ -14,7 +14,7 @@ from k8snetlab.api.addressing import IPNetwork, address, parse_network, split
 from k8snetlab.api.core import Node, Pod, PodIP
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Change, Snapshot
-from k8snetlab.controllers.changes import Answer, active, each, put, told
+from k8snetlab.controllers.changes import Answer, active, each, put, record
 from k8snetlab.controllers.correlation import Note
 
 LAST_RESERVED = "k8snetlab/last-reserved-ip"
@@ -91,7 +91,7 @@ def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Answer]:
             if pod.status.message != message:
                 yield put(replace(pod, status=replace(pod.status, message=message)))
                 said = f"Failed to create pod sandbox: {message}"
-                yield told(pod, Note(pod, "Warning", SANDBOX, said, COMPONENT))
+                yield record(pod, Note(pod, "Warning", SANDBOX, said, COMPONENT))
             continue
         last = {subnet: offset for subnet, offset in given.items() if offset is not None}
         ips = tuple(str(subnet[offset]) for subnet, offset in last.items())

@@ -23,7 +23,7 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Change]:
                 if obj.namespace in gone:
                     yield from remove(obj, now)
     wanted = dict.fromkeys(SYSTEM) if changed or not before else {}
-    for type_ in (type_ for type_ in _NAMESPACED if not type_.TELLS):
+    for type_ in (type_ for type_ in _NAMESPACED if not type_.REPORTS):
         for key in now.changes(type_, before):
             new = now.all(type_).get(key)
             if new and not new.metadata.deletionTimestamp and key[0] not in gone:

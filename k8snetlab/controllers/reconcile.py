@@ -29,7 +29,7 @@ from k8snetlab.controllers.changes import (
     Answer,
     Context,
     Failed,
-    Told,
+    Record,
     is_orphaned,
 )
 from k8snetlab.controllers.correlation import Note
@@ -106,7 +106,7 @@ def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) ->
             changes: list[Change] = []
             for answer in _answers(run, now, before, context):
                 match answer:
-                    case Told():
+                    case Record():
                         notes.setdefault(answer.of, {})[answer.note.component] = answer.note
                     case Failed(object=obj, error=error):
                         bugs[name, type(obj) if obj else None, obj.key if obj else ("", "")] = Bug(name, obj, error)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.controllers.changes import Answer, Told, active, each, put
+from k8snetlab.controllers.changes import Answer, Record, active, each, put
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.fitting import AFFINITY, PORTS, Room, wanted
 
@@ -49,7 +49,7 @@ def _admit(node: Node, now: Snapshot) -> Iterable[Answer]:
             continue
         status = replace(pod.status, phase="Failed", reason=reason, message=f"Pod was rejected: {message}")
         yield put(replace(pod, status=status))
-        yield Told(Note(pod, "Warning", reason, message, "kubelet", node.name), (Pod, pod.key))
+        yield Record(Note(pod, "Warning", reason, message, "kubelet", node.name), (Pod, pod.key))
 
 
 def _why_not(pod: Pod, room: Room) -> tuple[str, str]:

@@ -25,8 +25,8 @@ from k8snetlab.controllers.changes import (
     each,
     owners_changed,
     put,
+    record,
     remove,
-    told,
     with_condition,
     without_condition,
 )
@@ -90,7 +90,7 @@ def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -
             pod = _new_pod(rs, name)
             made += 1
             yield put(pod)
-            yield told(pod, Note(rs, "Normal", "SuccessfulCreate", f"Created pod: {name}", COMPONENT))
+            yield record(pod, Note(rs, "Normal", "SuccessfulCreate", f"Created pod: {name}", COMPONENT))
     ready = sum(pod.ready for pod in pods)
     status = ReplicaSetStatus(
         replicas=len(pods) + made,
@@ -126,7 +126,7 @@ def _fewer(rs: ReplicaSet, pods: list[Pod], surplus: int, now: Snapshot) -> Gene
     leaving = _first_to_go(rs, pods)[: min(surplus, BURST)]
     for pod in leaving:
         yield from remove(pod, now)
-        yield told(pod, Note(rs, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT))
+        yield record(pod, Note(rs, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT))
     gone = {pod.name for pod in leaving}
     return [pod for pod in pods if pod.name not in gone]
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Condition, Node, Pod
 from k8snetlab.api.selection import by_owner, pods_by_node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.controllers.changes import Answer, active, each, put, told, with_condition
+from k8snetlab.controllers.changes import Answer, active, each, put, record, with_condition
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.fitting import Room, host_ports
 from k8snetlab.controllers.identity import controller_of
@@ -76,7 +76,7 @@ class _Pass:
         conditions = with_condition(pod.status.conditions, condition)
         if conditions != pod.status.conditions or pod.status.message != why:
             yield put(replace(pod, status=replace(pod.status, conditions=conditions, message=why)))
-            yield told(pod, Note(pod, "Warning", "FailedScheduling", why, COMPONENT))
+            yield record(pod, Note(pod, "Warning", "FailedScheduling", why, COMPONENT))
 
     def _bind(self, pod: Pod, fit: list[int]) -> Iterator[Answer]:
         siblings = self._siblings(pod)
@@ -89,7 +89,7 @@ class _Pass:
         status = replace(pod.status, conditions=conditions, message="")
         yield put(replace(pod, spec=replace(pod.spec, nodeName=name), status=status))
         message = f"Successfully assigned {pod.namespace}/{pod.name} to {name}"
-        yield told(pod, Note(pod, "Normal", "Scheduled", message, COMPONENT))
+        yield record(pod, Note(pod, "Normal", "Scheduled", message, COMPONENT))
 
     def _siblings(self, pod: Pod) -> Counter[str]:
         """How many pods of the same owner each node has."""

@@ -157,8 +157,8 @@ def _icmp(packet: Packet, version: int, body: bytes) -> Packet:
         return packet._replace(quoted=decode(body[8:], ()))
     if version == 6 and kind in _NEIGHBOUR_TYPES:
         option = body[24:32]
-        told = _mac(option[2:8]) if len(option) == 8 and option[0] in (1, 2) else ""
-        return packet._replace(about=_address(body[8:24]), lladdr=told)
+        lladdr = _mac(option[2:8]) if len(option) == 8 and option[0] in (1, 2) else ""
+        return packet._replace(about=_address(body[8:24]), lladdr=lladdr)
     identifier, sequence = _PORTS.unpack_from(body, 4)
     return packet._replace(identifier=identifier, sequence=sequence, payload=body[8:])
 

@@ -85,10 +85,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     def explaining(self, other: Finding) -> Finding:
         """This one as the reason of the other: mending it mends both."""
-        told = (other.message, *other.explains)
+        texts = (other.message, *other.explains)
         return replace(
             self,
-            explains=(*self.explains, *(t for t in told if t != self.message)),
+            explains=(*self.explains, *(t for t in texts if t != self.message)),
             mend=_joined(self.mend, other.mend),
             broken=tuple(dict.fromkeys((*self.broken, *other.broken))),
         )

@@ -38,12 +38,12 @@ class Links(Explanation):
         have = next((k for k in self.actual.links if k.name == want.name), None)
         if operation.verb == "del":
             message, fault = f"{want.name}{self._peer_words(want)} should not be there", "stale"
-            told = "what is plugged into it takes part though nobody wants it to"
+            consequence = "what is plugged into it takes part though nobody wants it to"
         elif have is None:
             message, fault = f"{want.name}{self._peer_words(want)} is missing", "missing"
-            told = self._cut(want)
+            consequence = self._cut(want)
         else:
-            fault, words, told = self._difference(self._desired(want.name), have)
+            fault, words, consequence = self._difference(self._desired(want.name), have)
             message = f"{want.name}{self._peer_words(want)} {words}"
         mend = f"{recreated}\n{operation}" if recreated else str(operation)
         peer = self._desired(want.name) if self.wanted(want.name) else want
@@ -53,7 +53,7 @@ class Links(Explanation):
             node=self.where.node,
             object=want.name,
             message=f"{self.where.place}: {message}",
-            consequence=told,
+            consequence=consequence,
             show=f"ip -n {self.where.netns} -d link show dev {want.name}",
             mend=mend,
             device=want.name,
@@ -74,20 +74,26 @@ class Links(Explanation):
                 if getattr(want, field) != getattr(have, field):
                     return "wrong", f"has {title} {getattr(have, field)}, not {getattr(want, field)}", cut
             if (want.l2miss, want.l3miss) != (have.l2miss, have.l3miss):
-                told = "pods of other nodes are found as the lab's backend does not find them"
-                return "wrong", f"has l2miss and l3miss {'off' if want.l2miss else 'on'}", told
+                consequence = "pods of other nodes are found as the lab's backend does not find them"
+                return "wrong", f"has l2miss and l3miss {'off' if want.l2miss else 'on'}", consequence
         if want.up and not have.up:
             return "down", "is down", cut
         if isinstance(want, Veth) and isinstance(have, Veth) and want.master != have.master:
             return "wrong", f"is a port of {have.master}" if have.master else f"is no port of {want.master}", cut
         if want.mac and want.mac != have.mac:
-            told = f"frames for {want.mac} are not taken by {want.name}"
-            return "wrong", f"has MAC {have.mac}, not {want.mac}", f"{told}: {cut}" if isinstance(want, Vxlan) else told
+            consequence = f"frames for {want.mac} are not taken by {want.name}"
+            return (
+                "wrong",
+                f"has MAC {have.mac}, not {want.mac}",
+                f"{consequence}: {cut}" if isinstance(want, Vxlan) else consequence,
+            )
         if want.mtu and want.mtu != have.mtu:
             return "mtu", f"has MTU {have.mtu}, not {want.mtu}", self._too_big(want, have)
         pod = self._peer(want) or "the pod behind it"
-        told = f"{pod} does not reach itself through a Service: {want.name} sends no frame back where it came from"
-        return "hairpin", "has hairpin off", told
+        consequence = (
+            f"{pod} does not reach itself through a Service: {want.name} sends no frame back where it came from"
+        )
+        return "hairpin", "has hairpin off", consequence
 
     def _too_big(self, want: Link, have: Link) -> str:
         if have.mtu > want.mtu:

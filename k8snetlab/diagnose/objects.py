@@ -44,8 +44,10 @@ def lonely(snapshot: Snapshot) -> Iterator[str]:
         reasons = [empty(snapshot, service, port) for port in service.spec.ports]
         first = reasons[0]
         if first and first.meant and all(reasons):
-            told = "its name has no addresses" if service.spec.clusterIP == "None" else "connections to it are refused"
-            yield f"{title(service)}{at(service)} has no endpoints: {first.why}; {told}"
+            consequence = (
+                "its name has no addresses" if service.spec.clusterIP == "None" else "connections to it are refused"
+            )
+            yield f"{title(service)}{at(service)} has no endpoints: {first.why}; {consequence}"
     for slice_ in snapshot.all(EndpointSlice).values():
         key = slice_.service_key
         if key and snapshot.get(Service, key[1], key[0]) is None:

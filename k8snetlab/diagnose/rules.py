@@ -117,7 +117,7 @@ class _Compared:
 
     def _table(self, table: str) -> Finding:
         title = f"table {table}" if self.family == "ipv4" else f"IPv6 table {table}"
-        told = {
+        consequences = {
             "nat": "no Service is translated, and nothing is masqueraded",
             "filter": "what must be refused or dropped is not, and forwarding depends on the policy of FORWARD",
         }
@@ -129,7 +129,7 @@ class _Compared:
             message=(
                 f"{self.where.place}: {title} has been flushed: nothing of kube-proxy's and flannel's is left in it"
             ),
-            consequence=told.get(table, "what its rules did is not done"),
+            consequence=consequences.get(table, "what its rules did is not done"),
             show=self.command(table, "-S"),
             mend=f"k8snetlab resume {self.where.node}",
             netns=self.where.netns,
@@ -180,11 +180,11 @@ class _Compared:
 
     def _endpoints(self, keys: list[ChainKey], gone: set[str], new: set[str]) -> Finding:
         service = next((o for key in keys if (o := self._owner(key))), "a Service")
-        title, told = service.partition(",")[0], []
+        title, said = service.partition(",")[0], []
         if gone:
-            told.append(f"still lead to {', '.join(sorted(gone))}, no endpoint of {title} (any more)")
+            said.append(f"still lead to {', '.join(sorted(gone))}, no endpoint of {title} (any more)")
         if new:
-            told.append(f"do not know {', '.join(sorted(new))}, an endpoint of {title}")
+            said.append(f"do not know {', '.join(sorted(new))}, an endpoint of {title}")
         chain = next((key for key in keys if key.chain.startswith((KUBE_SVC, KUBE_SVL))), keys[0])
         lost = "connections that chance gives to it are lost" if gone else "the other endpoints bear all the load"
         return Finding(
@@ -192,7 +192,7 @@ class _Compared:
             fault="stale" if gone else "missing",
             node=self.where.node,
             object=sorted(gone or new)[0],
-            message=f"{self.where.place}: the rules {' and '.join(told)}",
+            message=f"{self.where.place}: the rules {' and '.join(said)}",
             consequence=lost,
             show=self.command(chain.table, f"-S {chain.chain}"),
             mend=self._written(keys),
@@ -234,8 +234,8 @@ class _Compared:
         """The first rule in which a chain differs, and how to put all of them right."""
         first, *others = steps(wanted, held)
         fault, number, rule, instead = first
-        told = {"missing": f"missing: {rule}", "foreign": f"nobody's: {rule}", "wrong": f"`{instead}`, not `{rule}`"}
-        message = f"rule {number} of {key.chain} is {told[fault]}"
+        faults = {"missing": f"missing: {rule}", "foreign": f"nobody's: {rule}", "wrong": f"`{instead}`, not `{rule}`"}
+        message = f"rule {number} of {key.chain} is {faults[fault]}"
         if others:
             message += f" (and {len(others)} more)"
         if comment := next((c for c in (_comment(rule), _comment(instead)) if c), ""):

@@ -66,7 +66,9 @@ class _Entries(Explanation):
 
     def sysctl(self, operation: SysctlOperation) -> Finding:
         key, have = operation.key, self.actual.sysctls.get(operation.key)
-        told = next((text for part, text in _SYSCTLS.items() if part in key), "the node does not behave as a node does")
+        consequence = next(
+            (text for part, text in _SYSCTLS.items() if part in key), "the node does not behave as a node does"
+        )
         wrong = f"{key} is {have}, not {operation.value}" if have is not None else f"there is no {key}"
         return Finding(
             kind="sysctl",
@@ -74,7 +76,7 @@ class _Entries(Explanation):
             node=self.where.node,
             object=key,
             message=f"{self.where.place}: {wrong}",
-            consequence=told.format(place=self.where.place),
+            consequence=consequence.format(place=self.where.place),
             show=f"ip netns exec {self.where.netns} sysctl {key}",
             mend=str(operation),
             device=_device(key),
@@ -103,9 +105,9 @@ class _Entries(Explanation):
         if held == item or (operation.verb == "del" and known):
             return  # its device has another fault, or it goes only to come again
         what = f"address {item.address} on {item.dev}"
-        told = self._without_address(item)
+        consequence = self._without_address(item)
         if operation.verb == "del":
-            fault, message, told = "foreign", f"{what} should not be there", f"{self.where.place} answers for it"
+            fault, message, consequence = "foreign", f"{what} should not be there", f"{self.where.place} answers for it"
         elif held is None:
             fault, message = "missing", f"{what} is missing"
         elif not held.connected:
@@ -121,7 +123,7 @@ class _Entries(Explanation):
             node=self.where.node,
             object=item.address,
             message=f"{self.where.place}: {message}",
-            consequence=told,
+            consequence=consequence,
             show=f"ip -n {self.where.netns} addr show dev {item.dev}",
             mend=mend,
             device=item.dev,
@@ -183,23 +185,23 @@ class _Entries(Explanation):
         packets = self._carried({item.dst}, item.dst)
         if operation.verb == "del":
             fault, message = "foreign", f"neighbour {item.dst} dev {item.dev} is at {item.lladdr} by nobody's order"
-            told = f"frames for {item.dst} go to {item.lladdr}, whoever has the address"
+            consequence = f"frames for {item.dst} go to {item.lladdr}, whoever has the address"
         elif held is None or not held.lladdr:
             fault, message = "missing", f"neighbour {item.dst} → {item.lladdr} is missing"
-            told = f"{packets} are dropped at {item.dev}: nobody says which MAC they go to"
+            consequence = f"{packets} are dropped at {item.dev}: nobody says which MAC they go to"
         elif held.lladdr != item.lladdr:
             fault, message = "wrong", f"neighbour {item.dst} is at {held.lladdr}, not {item.lladdr}"
-            told = f"{packets} go to a MAC that is not the one of the tunnel's other end"
+            consequence = f"{packets} go to a MAC that is not the one of the tunnel's other end"
         else:
             fault, message = "wrong", f"neighbour {item.dst} is {held.state}, not {item.state}"
-            told = f"{packets} stop when it is forgotten"
+            consequence = f"{packets} stop when it is forgotten"
         return Finding(
             kind="neighbour",
             fault=fault,
             node=self.where.node,
             object=item.dst,
             message=f"{self.where.place}: {message}",
-            consequence=told,
+            consequence=consequence,
             show=f"ip -n {self.where.netns} neigh show {item.dst} dev {item.dev}",
             mend=str(operation),
             owner=self.names.owners.of_address(item.dst),
@@ -212,20 +214,20 @@ class _Entries(Explanation):
         packets = self._carried({n.dst for n in self.desired.neighbours if n.lladdr == item.lladdr}, item.lladdr)
         if operation.verb == "del":
             fault, message = "foreign", f"FDB entry {item.lladdr} → {item.dst} of {item.dev} should not be there"
-            told = f"frames for {item.lladdr} go to {item.dst}"
+            consequence = f"frames for {item.lladdr} go to {item.dst}"
         elif held is None:
             fault, message = "missing", f"FDB entry {item.lladdr} → {item.dst} is missing"
-            told = f"{packets} are dropped at {item.dev}"
+            consequence = f"{packets} are dropped at {item.dev}"
         else:
             fault, message = "wrong", f"FDB entry {item.lladdr} leads to {held.dst}, not {item.dst}"
-            told = f"{packets} are sent to {held.dst}, where no tunnel waits for them"
+            consequence = f"{packets} are sent to {held.dst}, where no tunnel waits for them"
         return Finding(
             kind="fdb",
             fault=fault,
             node=self.where.node,
             object=item.lladdr,
             message=f"{self.where.place}: {message}",
-            consequence=told,
+            consequence=consequence,
             show=f"bridge -n {self.where.netns} fdb show dev {item.dev}",
             mend=str(operation),
             owner=self.names.owners.of_address(item.dst),

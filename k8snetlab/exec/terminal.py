@@ -27,21 +27,21 @@ class OwnTerminal:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._told, self._tell = socket.socketpair()
-        self._tell.setblocking(False)
+        self._wakened, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> OwnTerminal:
         self._attributes = termios.tcgetattr(self._descriptor)
         self._before = {number: signal.signal(number, _end) for number in _ENDING}
         self._before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda *_: None)
-        signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         tty.setraw(self._descriptor, termios.TCSADRAIN)
         return self
 
     def __exit__(self, *_: object) -> None:
         signal.set_wakeup_fd(-1)
-        self._tell.close()
+        self._waker.close()
         with contextlib.suppress(termios.error):  # the terminal itself may have gone
             termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._attributes)
         for number, handler in self._before.items():
@@ -53,9 +53,9 @@ class OwnTerminal:
     def pieces(self) -> Iterator[bytes]:
         """What is typed and how the window changes, in `channels`, until the block ends. For a thread of its own."""
         while True:
-            ready, _, _ = select.select([self._descriptor, self._told.fileno()], [], [])
-            if self._told.fileno() in ready:
-                if not self._told.recv(64):
+            ready, _, _ = select.select([self._descriptor, self._wakened.fileno()], [], [])
+            if self._wakened.fileno() in ready:
+                if not self._wakened.recv(64):
                     return
                 yield resized(self._size())
             elif data := _read(self._descriptor):

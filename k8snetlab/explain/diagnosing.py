@@ -131,7 +131,7 @@ class _Look:
         if snapshot is not None and self._nodes_here(snapshot):
             kernel = Kernels(snapshot, self.paths, None)
             found += [*drift.of_namespaces(snapshot, kernel, self.tell), *drift.of_rules(snapshot, kernel, self.tell)]
-            found += self._deaf(snapshot, kernel)
+            found += self._without_listener(snapshot, kernel)
         return found
 
     def done(self) -> _Look:
@@ -192,7 +192,7 @@ class _Look:
         self.machines = kernel.machines
         found = [*beside, *drift.of_namespaces(snapshot, kernel, self.tell)]
         found += drift.of_rules(snapshot, kernel, self.tell)
-        found += self._deaf(snapshot, kernel)
+        found += self._without_listener(snapshot, kernel)
         strange, notes = drift.plugged(snapshot, kernel)
         found += strange
         self.notes += notes
@@ -212,7 +212,7 @@ class _Look:
             self.tried += tried
         return found
 
-    def _deaf(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
+    def _without_listener(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
         """Pods that do not listen, where it is not the kubelet that they lack."""
         return listening.silent(snapshot, kernel) if self.desired.kubelet == "runs" else iter(())
 

@@ -64,8 +64,8 @@ def laid(found: list[Finding], more: list[Finding]) -> list[Finding]:
     for new in more:
         named = set(_NAMED.findall(new.message))
         for number, finding in enumerate(found):
-            told = {*_NAMED.findall(f"{finding.message} {finding.consequence}"), finding.object.split(" ")[0]}
-            if named & told:
+            mentioned = {*_NAMED.findall(f"{finding.message} {finding.consequence}"), finding.object.split(" ")[0]}
+            if named & mentioned:
                 found[number] = replace(finding, broken=(*finding.broken, *new.broken))
                 break
         else:

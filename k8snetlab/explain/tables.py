@@ -196,12 +196,12 @@ class Reader:
         if entry.protocol == "udp" and asked.dport == self._lab.spec.network.port:
             tunnelled = f"VXLAN packets from {self._end(asked.src)} to {self._end(asked.dst)}"
             return Row(entry.words(), KERNEL, f"{tunnelled}; those of the other direction count as another connection")
-        told = f"{self._end(asked.src)} calls {self._end(asked.dst, asked.dport)}"
+        text = f"{self._end(asked.src)} calls {self._end(asked.dst, asked.dport)}"
         if (answers.src, answers.sport) != (asked.dst, asked.dport):
-            told += f"; translated to {self._end(answers.src, answers.sport)}"
+            text += f"; translated to {self._end(answers.src, answers.sport)}"
         if answers.dst != asked.src:
-            told += f"; masqueraded, so that {self._end(answers.dst)} is seen as the client"
-        return Row(entry.words(), KERNEL, told + ("" if entry.replied else "; no answer so far"))
+            text += f"; masqueraded, so that {self._end(answers.dst)} is seen as the client"
+        return Row(entry.words(), KERNEL, text + ("" if entry.replied else "; no answer so far"))
 
     def _end(self, address: str, port: int = 0) -> str:
         where = f"[{address}]" if ":" in address and port else address

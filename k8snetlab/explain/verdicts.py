@@ -46,7 +46,7 @@ def judged(snapshot: Snapshot, place: Place, target: Target, result: ProbeResult
         return replace(result, expected=intent.expected, verdict="as intended")
     if intent.expected != "answered":
         return replace(result, expected=intent.expected, verdict="closed on purpose", why=intent.why)
-    why = intent.why or _deaf(snapshot, target, intent) or f"{result.error} at {_where(target)}"
+    why = intent.why or _without_listener(snapshot, target, intent) or f"{result.error} at {_where(target)}"
     return replace(result, expected="answered", verdict="broken", ok=False, why=why)
 
 
@@ -66,17 +66,17 @@ def _wrong_pod(snapshot: Snapshot, target: Target, result: ProbeResult, intent: 
     return ""
 
 
-def _deaf(snapshot: Snapshot, target: Target, intent: Intent) -> str:
-    """Why no process takes it: of a pod of this machine, or of the first endpoint of a Service that is deaf."""
+def _without_listener(snapshot: Snapshot, target: Target, intent: Intent) -> str:
+    """Why no process listens: on a pod of this machine, or on the first endpoint of a Service without one."""
     if target.kind == "pod":
-        return _unheard(snapshot, target.address, {target.port}, target.protocol)
+        return _why_closed(snapshot, target.address, {target.port}, target.protocol)
     for address in sorted(intent.endpoints or ()):
-        if why := _unheard(snapshot, address, _numbers(snapshot, target, address), target.protocol):
+        if why := _why_closed(snapshot, address, _numbers(snapshot, target, address), target.protocol):
             return why
     return ""
 
 
-def _unheard(snapshot: Snapshot, address: str, ports: Iterable[int], protocol: str) -> str:
+def _why_closed(snapshot: Snapshot, address: str, ports: Iterable[int], protocol: str) -> str:
     if protocol not in ("TCP", "UDP"):
         return ""
     for pod in snapshot.select(Pod, pods_by_ip, address).values():

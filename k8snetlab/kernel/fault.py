@@ -36,7 +36,7 @@ def point() -> None:
     if wanted.isdecimal():
         number, last = str(next(_count)), wanted
     else:
-        number, last = _told(Path(wanted))
+        number, last = _read(Path(wanted))
     if number == last:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -46,7 +46,7 @@ def armed() -> bool:
     return "K8SNETLAB_FAULT" in os.environ
 
 
-def _told(file: Path) -> tuple[str, str]:
+def _read(file: Path) -> tuple[str, str]:
     """The number of this effect, and that of the one not to have; "" where another process is meant."""
     global _count, _serial
     role = next((role for program, role in ROLES.items() if sys.argv[0].endswith(program)), "")

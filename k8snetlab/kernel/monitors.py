@@ -1,4 +1,4 @@
-"""The monitors of several namespaces, heard by one descriptor that outlives each of them.
+"""The monitors of several namespaces, on one descriptor that outlives each of them.
 
 Whoever waits in one thread while another makes and closes monitors must not wait for the monitors themselves: a number
 that one thread closes is given to something else before the other has stopped to watch it. The epoll that is waited
@@ -51,8 +51,8 @@ class Monitors(Mapping[str, Monitor]):
 
     def changed(self) -> list[str]:
         """The namespaces in which something changed since this was asked last."""
-        heard = (self._names.get(fd) for fd, _ in self._poll.poll(0))
-        monitors = [(name, self._held.get(name)) for name in heard if name is not None]
+        readable = (self._names.get(fd) for fd, _ in self._poll.poll(0))
+        monitors = [(name, self._held.get(name)) for name in readable if name is not None]
         return [name for name, monitor in monitors if monitor is not None and monitor.drain()]
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from k8snetlab.apiserver.transport import (
     decoded,
     read_request,
     target_of,
-    while_heard,
+    while_connected,
 )
 from k8snetlab.apiserver.verbs import VerbPaths, asked, check
 from k8snetlab.client.status import status
@@ -104,11 +104,11 @@ class Api:
         what = (request.method, own, request.query, request.body)
         if everywhere and (node := everywhere.elsewhere(*what)):
             told = everywhere.forward(node, request.method, request.target, body)
-            await while_heard(answer.stream(told), receive())
+            await while_connected(answer.stream(told), receive())
             return
         leaders = everywhere.allocating(request.method, own, request.target, request.body) if everywhere else None
         if leaders and (begun := await _begun(leaders)):
-            await while_heard(answer.stream(begun), receive())
+            await while_connected(answer.stream(begun), receive())
             return
         result = await everywhere.answer(*what) if everywhere else None
         result = await self._verbs.answer(request, own) if result is None else result
@@ -137,7 +137,7 @@ class Api:
             refuse_unknown(query, ("namespace", "port"), ("namespace", "port"))
             ports = {number({"port": [port]}, "port", 0, 65535) or 0 for port in query.get("port", ())}
             watching = self._operations.explaining.watch(query.get("namespace", []), ports, body.pieces())
-            await while_heard(answer.stream(watching), body.read())
+            await while_connected(answer.stream(watching), body.read())
             return
         name = scope["path"].removeprefix(f"{BASE}/exec/")
         if scope["method"] != "POST":
@@ -152,7 +152,7 @@ class Api:
         else:
             argv, terminal = query.get("command", []), terminal_of(query)
             events = self._operations.places.execute(name, namespace, argv, terminal, body.pieces())
-        await while_heard(answer.stream(events), body.read())
+        await while_connected(answer.stream(events), body.read())
 
 
 async def _sent(reply: Reply, request: Request, answer: Answer, receive: Receive) -> None:
@@ -160,7 +160,7 @@ async def _sent(reply: Reply, request: Request, answer: Answer, receive: Receive
         await answer.json(reply.value, reply.code, reply.warnings, boolean(request.values, "pretty"))
     else:
         # Whoever asked may go: what is being written then is written, and nothing more is done.
-        await while_heard(answer.stream(reply.value), receive())
+        await while_connected(answer.stream(reply.value), receive())
 
 
 async def _begun(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes] | None:

@@ -141,15 +141,15 @@ class Everywhere:
     async def _misses(self) -> AsyncGenerator[Json, None]:
         """The streams of all machines as one: first {"type": "listening"}, once each of them listens, then what they
         hear, and {"type": "warning", "message"} for a machine that does not answer, or no longer."""
-        heard: asyncio.Queue[Json | K8sNetLabError] = asyncio.Queue()
+        received: asyncio.Queue[Json | K8sNetLabError] = asyncio.Queue()
         streams = [self._remote.lines(node, "GET", f"{BASE}/misses") for node in self.others]
-        tasks = [asyncio.create_task(_pour(self._operations.explaining.misses(""), heard, needed=True))]
-        tasks += [asyncio.create_task(_pour(stream, heard)) for stream in streams]
+        tasks = [asyncio.create_task(_pour(self._operations.explaining.misses(""), received, needed=True))]
+        tasks += [asyncio.create_task(_pour(stream, received)) for stream in streams]
         listening: list[str] = []
         early: list[Json] = []
         try:
             while len(listening) + sum(event["type"] == "warning" for event in early) < len(tasks):
-                event = await _next(heard)
+                event = await _next(received)
                 if event["type"] == "listening":
                     listening += event["nodes"]
                 else:
@@ -158,7 +158,7 @@ class Everywhere:
             for event in early:
                 yield event
             while True:
-                yield await _next(heard)
+                yield await _next(received)
         finally:
             for task in tasks:
                 task.cancel()
@@ -193,16 +193,18 @@ def _untried(snapshot: Snapshot, node: str, question: ProbeQuestion, error: K8sN
     return [probe.untried(place, target, error.message) for place in places for target in targets]
 
 
-async def _pour(events: AsyncIterator[Json], heard: asyncio.Queue[Json | K8sNetLabError], needed: bool = False) -> None:
+async def _pour(
+    events: AsyncIterator[Json], received: asyncio.Queue[Json | K8sNetLabError], needed: bool = False
+) -> None:
     try:
         async for event in events:
-            heard.put_nowait(event)
+            received.put_nowait(event)
     except K8sNetLabError as error:
-        heard.put_nowait(error if needed else {"type": "warning", "message": error.message})
+        received.put_nowait(error if needed else {"type": "warning", "message": error.message})
 
 
-async def _next(heard: asyncio.Queue[Json | K8sNetLabError]) -> Json:
-    event = await heard.get()
+async def _next(received: asyncio.Queue[Json | K8sNetLabError]) -> Json:
+    event = await received.get()
     if isinstance(event, K8sNetLabError):
         raise event
     return event

@@ -1,4 +1,4 @@
-"""Keys of the store that are no objects of a snapshot (leases), as the store last told of them."""
+"""Keys of the store that are no objects of a snapshot (leases), as the store last reported them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RETRY = 1.0
 class Followed:
     """What is below `prefix`, by key; `changed` is called when something of it changes.
 
-    While the store does not answer, all stays as it was. A key that goes is gone because the store told of its
+    While the store does not answer, all stays as it was. A key that goes is gone because the store reported its
     deletion; one that is absent otherwise was never there, or the store has lost it: `absent` tells the two apart.
     """
 
     def __init__(self, store: Store, prefix: str, changed: Callable[[], None]) -> None:
         self._store, self._prefix, self._changed = store, prefix, changed
         self._gone: dict[str, tuple[float, int]] = {}
-        """Keys whose deletion was told: when, and the revision of it."""
+        """Keys whose deletion was reported: when, and the revision of it."""
         self.entries: dict[str, Entry] = {}
         self.listed: float | None = None
         """When the store was last asked for all keys, in monotonic seconds; None before the first time."""
@@ -68,9 +68,9 @@ class Followed:
             self._changed()
 
     def absent(self, key: str) -> tuple[float, bool] | None:
-        """For how many seconds the key has not been there, and whether the store told of its deletion; None while it is
-        there, or nothing is known yet."""
+        """For how many seconds the key has not been there, and whether the store reported its deletion; None while it
+        is there, or nothing is known yet."""
         if key in self.entries or self.listed is None:
             return None
-        told = self._gone.get(key)
-        return time.monotonic() - (told[0] if told else self.listed), told is not None
+        deletion = self._gone.get(key)
+        return time.monotonic() - (deletion[0] if deletion else self.listed), deletion is not None

@@ -227,8 +227,8 @@ class Leases:
         absent = followed.absent(key)
         if absent is None:
             return False
-        seconds, told = absent
-        return min(seconds, time.monotonic() - self._trusted) >= (SETTLE if told else self._heartbeat)
+        seconds, deleted = absent
+        return min(seconds, time.monotonic() - self._trusted) >= (SETTLE if deleted else self._heartbeat)
 
     # --- showing ------------------------------------------------------------------------------------------------------
 

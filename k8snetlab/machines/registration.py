@@ -34,7 +34,7 @@ from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)
 HEARTBEAT = 40
-"""Seconds after which a node that nobody hears of is lost; kubelet's nodeLeaseDurationSeconds."""
+"""Seconds after which a node without a heartbeat is lost; kubelet's nodeLeaseDurationSeconds."""
 FOLD = 0.1
 """Seconds in which changes are one change."""
 DRAIN = 15.0

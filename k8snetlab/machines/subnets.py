@@ -39,7 +39,7 @@ class SubnetManager:
 
     @property
     def ready(self) -> bool:
-        """Whether the store has told what it holds."""
+        """Whether the store has said what it holds."""
         return self._followed.listed is not None
 
     @property

@@ -72,12 +72,12 @@ class Answering:
             self._serving[id_][0].cancel()
         async with aclosing(self._store.watch(mine, listing.revision)) as batches:
             for entry in listing.entries:
-                self._heard(app, Event("put", entry))
+                self._received(app, Event("put", entry))
             async for events in batches:
                 for event in events:
-                    self._heard(app, event)
+                    self._received(app, event)
 
-    def _heard(self, app: App, event: Event) -> None:
+    def _received(self, app: App, event: Event) -> None:
         """A request begins, a part of its body comes, or nobody waits for its answer any more."""
         id_, _, number = event.entry.key.removeprefix(f"{REQUESTS}{self._node}/").partition("/")
         task, pieces = self._serving.get(id_, (None, None))

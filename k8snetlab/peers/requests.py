@@ -57,17 +57,17 @@ class Remote:
         self._answering = Answering(store, node, self._supervisor)
         self._chores = Chores()
         self._asked: dict[str, asyncio.Queue[Event | StoreError]] = {}
-        self._ear: asyncio.Task[None] | None = None
-        self._hearing = asyncio.Event()
+        self._receiver: asyncio.Task[None] | None = None
+        self._receiving = asyncio.Event()
 
     async def run(self, app: App) -> None:
         """`Answering.run`: answers by `app`, for ever."""
         try:
             await self._answering.run(app)
         finally:
-            if self._ear:
-                self._ear.cancel()
-                await asyncio.gather(self._ear, return_exceptions=True)
+            if self._receiver:
+                self._receiver.cancel()
+                await asyncio.gather(self._receiver, return_exceptions=True)
             await self._chores.close()
 
     async def forward(
@@ -85,7 +85,7 @@ class Remote:
         """
         id_ = f"{self.node}:{secrets.token_hex(8)}"
         key = f"{REQUESTS}{node}/{id_}"
-        async with self._leased() as lease, self._told(id_, patience) as events:
+        async with self._leased() as lease, self._subscribed(id_, patience) as events:
             whole = body if isinstance(body, bytes) and len(body) <= CHUNK else None
             request = RemoteRequest(method, path, lease, whole or b"", goes_on=whole is None)
             await self._store.create(key, msgspec.json.encode(request), lease)
@@ -157,19 +157,19 @@ class Remote:
                 await drop(self._store, event.entry.key)
 
     @asynccontextmanager
-    async def _told(self, id_: str, patience: float) -> AsyncIterator[asyncio.Queue[Event | StoreError]]:
+    async def _subscribed(self, id_: str, patience: float) -> AsyncIterator[asyncio.Queue[Event | StoreError]]:
         """What the store tells of a conversation's answer."""
-        if self._ear is None or self._ear.done():
-            self._ear = self._supervisor.keep("answers of other machines", self._hear)
+        if self._receiver is None or self._receiver.done():
+            self._receiver = self._supervisor.keep("answers of other machines", self._receive)
         self._asked[id_] = asyncio.Queue()
         try:
-            if not await _within(patience, self._hearing):
+            if not await _within(patience, self._receiving):
                 raise StoreError("the store, which carries questions to other machines, does not answer")
             yield self._asked[id_]
         finally:
             del self._asked[id_]
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         """Follows the answers to all that this machine asks. One watch that stays open: a new one of etcd's begins to
         tell after 100 ms only (syncWatchersLoop)."""
         mine = f"{RESPONSES}{self.node}:"
@@ -177,18 +177,18 @@ class Remote:
             try:
                 listing = await self._store.list(mine)
                 async with aclosing(self._store.watch(mine, listing.revision)) as batches:
-                    self._hearing.set()
+                    self._receiving.set()
                     async for events in batches:
                         for event in events:
                             id_ = event.entry.key.removeprefix(RESPONSES).partition("/")[0]
                             if id_ in self._asked:
                                 self._asked[id_].put_nowait(event)
             except Exception as error:
-                self._hearing.clear()
-                told = error if isinstance(error, StoreError) else StoreError(f"{type(error).__name__}: {error}")
+                self._receiving.clear()
+                failure = error if isinstance(error, StoreError) else StoreError(f"{type(error).__name__}: {error}")
                 for queue in self._asked.values():
-                    queue.put_nowait(told)
-                if told is not error:
+                    queue.put_nowait(failure)
+                if failure is not error:
                     raise
             await asyncio.sleep(1)
 

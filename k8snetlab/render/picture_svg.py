@@ -205,13 +205,13 @@ class _Drawing:
         alarms = self._picture.alarms[:ALARMS_NAMED]
         if not alarms:
             return y
-        told = [("broken:", True), *((f"{n}. {text}", False) for n, text in enumerate(_wrapped(alarms), 1))]
+        rows = [("broken:", True), *((f"{n}. {text}", False) for n, text in enumerate(_wrapped(alarms), 1))]
         if len(self._picture.alarms) > len(alarms):
-            told.append((f"and {len(self._picture.alarms) - len(alarms)} more", False))
-        width = max(text_width(text) for text, _ in told)
-        box = Box(2 * MARGIN, y - GAP, width, 2 * PAD + LINE * len(told) - 2)
+            rows.append((f"and {len(self._picture.alarms) - len(alarms)} more", False))
+        width = max(text_width(text) for text, _ in rows)
+        box = Box(2 * MARGIN, y - GAP, width, 2 * PAD + LINE * len(rows) - 2)
         self._canvas.rect(box, "broken", stroke=ALARM)
-        for row, (text, bold) in enumerate(told):
+        for row, (text, bold) in enumerate(rows):
             self._canvas.text(box.x + PAD, box.y + PAD + 10 + LINE * row, text, bold=bold, colour=ALARM)
         self._width = max(self._width, box.right + 2 * MARGIN)
         return box.bottom + MARGIN

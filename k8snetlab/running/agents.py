@@ -32,13 +32,13 @@ from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
 TICK = 1.0
-"""Seconds between two looks at iptables and sysctls; everything else is told by netlink."""
+"""Seconds between two looks at iptables and sysctls; netlink reports everything else."""
 REST, LONGEST_REST = 10, 1.0
 """A look at a machine's own namespace that found nothing to do is followed by a rest of so many times its length, and
 of that many seconds at most: most of what happens there is not the lab's, and may happen all the time."""
 HEAD_START = 0.5
-"""Seconds that new nodes have before the others hear of them: who asks for the address of one that does not have it yet
-asks again after a whole second (net.ipv4.neigh.*.retrans_time_ms)."""
+"""Seconds that new nodes have before the others learn of them: who asks for the address of one that does not have it
+yet asks again after a whole second (net.ipv4.neigh.*.retrans_time_ms)."""
 BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a sync that failed is tried again."""
 
@@ -362,7 +362,7 @@ class Agents:
             await asyncio.wait(first, timeout=HEAD_START)
 
     def _task(self, agent: NodeAgent | RouterAgent) -> AgentTask:
-        return AgentTask(agent, self._cluster, self._told, self._supervisor)
+        return AgentTask(agent, self._cluster, self._reported, self._supervisor)
 
     def _agent(self, name: str) -> NodeAgent:
         around = Surroundings(name, self._ledger, self._paths.xtables_locks, self._shared, self.misses)
@@ -374,7 +374,7 @@ class Agents:
         if self._machine is None:
             self.nodes |= {name: self._task(self._agent(name)) for name in sorted(made)}
 
-    def _told(self, task: AgentTask, report: Report) -> None:
+    def _reported(self, task: AgentTask, report: Report) -> None:
         if report.unplugged and self.router is not None:
             self.router.agent.suspect()
             self.router.wake()

@@ -35,10 +35,10 @@ BEAT = 1.0
 LINES = 8
 """Reasons that one event names at most."""
 _UNSETTLED = "the controllers: they have not come to an end"
-Stand = Literal["orphaned", "paused", "unheard", "ending", "ready", "misfit", "failed", "over", "coming"]
+Stand = Literal["orphaned", "paused", "unreachable", "ending", "ready", "misfit", "failed", "over", "coming"]
 """How a pod stands. orphaned: bound to a node that has not joined yet, or has gone; paused: its node changes nothing;
-unheard: its node is silent, or the agent there fails; misfit: it fits no node; over: it has failed, or a container of
-it has ended, and restartPolicy does not start it again."""
+unreachable: its node is silent, or the agent there fails; misfit: it fits no node; over: it has failed, or a container
+of it has ended, and restartPolicy does not start it again."""
 
 
 async def converge(
@@ -283,7 +283,7 @@ def _stand(pod: Pod, snapshot: Snapshot, silent: Container[str], broken: Contain
     if node and is_paused(node) and (pod.metadata.deletionTimestamp or not pod.ready):
         return "paused"
     if pod.spec.nodeName in silent or (pod.spec.nodeName in broken and not pod.ready):
-        return "unheard"
+        return "unreachable"
     return _own_stand(pod)
 
 

@@ -1,4 +1,4 @@
-"""The daemon's line to the kubelet: starts it where it does not run, asks it to run and stop pods, hears it."""
+"""The daemon's line to the kubelet: starts it where it does not run, has it run and stop pods, receives its news."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class KubeletLink:
                 await first
 
     def _introduced(self, first: asyncio.Task[None]) -> None:
-        """What went wrong with it is raised by `_listen`, which has nothing more to hear."""
+        """What went wrong with it is raised by `_listen`, which has nothing more to receive."""
         if not first.cancelled() and first.exception() is not None and self._writer is not None:
             self._writer.close()
 

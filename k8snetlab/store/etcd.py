@@ -67,7 +67,7 @@ class _Seen(msgspec.Struct):
 class EtcdStore:
     """A Store in the etcd cluster at `endpoints`; parameters and InputError as `gateway.Gateway`'s.
 
-    A watch that hears nothing for `patience` seconds asks its member for proof that it belongs to a working cluster,
+    A watch that receives nothing for `patience` seconds asks its member for proof that it belongs to a working cluster,
     and goes to another member without it.
     """
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "/registry/"
 _LABS = scheme.BY_KIND["Lab"].prefix
-_TELLING = tuple(resource.prefix for resource in scheme.RESOURCES if resource.type.TELLS)
+_REPORTING = tuple(resource.prefix for resource in scheme.RESOURCES if resource.type.REPORTS)
 _LOST = "the store has lost its data; the last known objects are kept. `k8snetlab up` puts them back"
 
 Begin: TypeAlias = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], "asyncio.Task[None]"]
@@ -61,7 +61,7 @@ class Informer:
         self.problems: dict[str, str] = {}
         self.lost = False
         self.written = 0
-        """The newest revision of an object that shapes the lab which `apply_local` was told of."""
+        """The newest revision of an object that shapes the lab which `apply_local` was given."""
 
     async def start(self) -> Snapshot:
         """The first snapshot; raises StoreError when the store does not answer."""
@@ -86,16 +86,16 @@ class Informer:
         health = self._store.health()
         return msgspec.structs.replace(health, healthy=False, problem=problem) if problem else health
 
-    async def changes(self, told: bool = False) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
+    async def changes(self, reports: bool = False) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
         """(snapshot, the one of the previous turn) whenever objects changed, at first against an empty one; with
-        `told` also when no more than something was told.
+        With `reports` also when only Events changed.
 
         Changes that come while the consumer is busy are one turn. Ends when the informer is closed.
         """
         previous = Snapshot()
         while self._runs():
             current = self.snapshot
-            if current.objects is not previous.objects or (told and current.told is not previous.told):
+            if current.objects is not previous.objects or (reports and current.reports is not previous.reports):
                 yield current, previous
                 previous = current
             else:
@@ -116,7 +116,7 @@ class Informer:
         """
         events = [Event("put", write) if isinstance(write, Entry) else write for write in writes]
         seen = self.snapshot.revision
-        shaping = [event.entry for event in events if not event.entry.key.startswith(_TELLING)]
+        shaping = [event.entry for event in events if not event.entry.key.startswith(_REPORTING)]
         self.written = max([self.written, *(entry.mod_revision for entry in shaping)])
         if not self.lost:
             self._apply([event for event in events if event.entry.mod_revision > seen], seen)

@@ -53,7 +53,7 @@ class Segments:
     def far_end(self, view: View, tunnel: Interface, mac: str, dst: str) -> tuple[str, Decision]:
         """The underlay address that a tunnel sends frames for `mac` to, "" when none can be found out."""
         entry = view.tunnel(tunnel.name, mac)
-        remote = entry.dst if entry else _told(self.views, tunnel, mac, dst)
+        remote = entry.dst if entry else _resolved(self.views, tunnel, mac, dst)
         if not remote:
             return "", Decision("fdb", f"{tunnel.name} has no FDB entry for {mac}, so it does not know where to send")
         text = f"{mac} is behind {remote}" + ("" if entry else " (l2 miss: the agent says)")
@@ -99,7 +99,7 @@ def _vtep(views: Views, address: str, dev: Interface) -> str:
     return end.mac if end and end.kind == "vxlan" else ""
 
 
-def _told(views: Views, tunnel: Interface, mac: str, dst: str) -> str:
+def _resolved(views: Views, tunnel: Interface, mac: str, dst: str) -> str:
     """What the agent says: the address of the tunnel's end with this MAC, on the node of `dst`."""
     home = views.home(dst) if tunnel.asks else None
     nodes = {home} | {i.peer[0] for i in views[home].interfaces.values() if i.peer} if home else set()

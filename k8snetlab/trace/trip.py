@@ -98,8 +98,8 @@ class Trip(msgspec.Struct, frozen=True):
         """A rule or a policy of `view` dropped or rejected it."""
         trip = self.note(*passed.after)
         rule = next((d for d in reversed(trip.pending) if d.what == "rule"), None)
-        told = rule.text if rule else "a rule"
-        reason = f"{view.place}: {told}" + (f" ({rule.owner})" if rule and rule.owner else "")
+        text = rule.text if rule else "a rule"
+        reason = f"{view.place}: {text}" + (f" ({rule.owner})" if rule and rule.owner else "")
         if passed.verdict == "dropped":
             return trip.stop(view, passed.flow, "lost", reason)
         port = passed.reject in ("", "tcp-reset")
@@ -115,8 +115,8 @@ class Trip(msgspec.Struct, frozen=True):
                 f"the answer comes from {end(flow.src, flow.sport)}, and {end(awaited.src, awaited.sport)} was asked"
             )
             return self.stop(view, flow, "lost", reason)
-        told = Decision("deliver", f"the {'refusal' if self.refusal else 'answer'} is back in {view.place}")
-        home = self.note(told).appear(view, None, "", flow)
+        delivered = Decision("deliver", f"the {'refusal' if self.refusal else 'answer'} is back in {view.place}")
+        home = self.note(delivered).appear(view, None, "", flow)
         if not self.refusal:
             return home.end("answered")
         return home.end("refused", self.refusal)

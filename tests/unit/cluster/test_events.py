@@ -105,7 +105,7 @@ def test_recorded_without_waking_anybody(monkeypatch: pytest.MonkeyPatch) -> Non
         written = cluster.informer.written
         for _ in range(2):
             cluster.record(pod, "Warning", "Failed", "no", component="kubelet", host="node1")
-        async for snapshot in cluster.changes(told=True):
+        async for snapshot in cluster.changes(reports=True):
             if snapshot.all(Event):
                 break
         (event,) = cluster.snapshot.all(Event).values()
