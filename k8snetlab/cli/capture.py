@@ -16,6 +16,7 @@ from k8snetlab.cli.options import (
     NamespaceOption,
     OldProtocolOption,
     Protocol,
+    as_json,
     client_of,
     complete_point,
     example,
@@ -152,9 +153,7 @@ class _Lines:
 
         for sight in sights:
             if self._json:
-                import json
-
-                sys.stdout.write(json.dumps(packets.fields(sight), ensure_ascii=False) + "\n")
+                sys.stdout.write(as_json(packets.fields(sight)) + "\n")
             else:
                 line = packets.line(sight, self._width)
                 sys.stdout.write("\n".join(screen.fold(line, self._screen, 4)) + "\n")

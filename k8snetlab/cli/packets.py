@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import UNSET
 
 from k8snetlab.dataplane.packet import Packet
+from k8snetlab.messages.capture import CapturedFields, CapturedPacket
 from k8snetlab.trace.way import end
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 """In the order of their bits."""
 _SHOWN = ("SYN", "FIN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
+_OPERATIONS: dict[int, Literal["request", "reply"]] = {1: "request", 2: "reply"}
+"""Of ARP."""
 _UNREACHABLE = {
     0: "net",
     1: "host",
@@ -54,27 +59,26 @@ def words(packet: Packet | None) -> str:
     return f"{words(packet.inner)}  in VXLAN {packet.vni}: {packet.src} → {packet.dst}"
 
 
-def fields(sight: Sight) -> dict[str, Any]:
-    """{"time", "nanoseconds", "point", "netns", "interface", "direction", "length", "packet"}; `packet` has the fields
-    of dataplane.packet.Packet that say something, `flags` as names, `inner` and `quoted` alike."""
+def fields(sight: Sight) -> CapturedPacket:
+    """The packet as JSON has it."""
     seconds, rest = divmod(sight.seen.nanoseconds, 1_000_000_000)
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return {
-        "time": f"{moment}.{rest:09}Z",
-        "nanoseconds": sight.seen.nanoseconds,
-        "point": sight.point,
-        "netns": sight.netns,
-        "interface": sight.seen.device,
-        "direction": "out" if sight.seen.outgoing else "in",
-        "length": sight.seen.length,
-        "packet": _fields(sight.packet) if sight.packet else None,
-    }
+    return CapturedPacket(
+        time=f"{moment}.{rest:09}Z",
+        nanoseconds=sight.seen.nanoseconds,
+        point=sight.point,
+        netns=sight.netns,
+        interface=sight.seen.device,
+        direction="out" if sight.seen.outgoing else "in",
+        length=sight.seen.length,
+        packet=_fields(sight.packet) if sight.packet else None,
+    )
 
 
-def flags(packet: Packet) -> list[str]:
+def flags(packet: Packet) -> tuple[str, ...]:
     """TCP's flags by name."""
     names = {name for bit, name in enumerate(FLAGS) if packet.flags >> bit & 1}
-    return [name for name in _SHOWN if name in names]
+    return tuple(name for name in _SHOWN if name in names)
 
 
 def _words(p: Packet) -> Iterator[str]:
@@ -122,35 +126,31 @@ def _icmp(p: Packet) -> Iterator[str]:
         yield f"about {words(p.quoted)}"
 
 
-def _fields(packet: Packet) -> dict[str, Any]:
-    found: dict[str, Any] = {"src": packet.src, "dst": packet.dst, "protocol": packet.protocol}
-    if packet.protocol == "icmp" and packet.six:
-        found["protocol"] = "icmp6"
-    names = [
-        "sport",
-        "dport",
-        "sequence",
-        "acknowledged",
-        "window",
-        "identifier",
-        "vni",
-        "hops",
-        "about",
-        "lladdr",
-        "smac",
-        "dmac",
-    ]
-    found |= {name: value for name in names if (value := getattr(packet, name))}
-    if packet.protocol == "tcp":
-        found["flags"] = flags(packet)
-    if packet.protocol == "arp":
-        found["operation"] = {1: "request", 2: "reply"}.get(packet.code[0], packet.code[0])
-    elif packet.protocol == "icmp":
-        found |= {"type": packet.code[0], "code": packet.code[1]}
-    if packet.fragment:
-        found["fragment"] = True
-    found["length"] = packet.length
-    for name, other in (("inner", packet.inner), ("quoted", packet.quoted)):
-        if other:
-            found[name] = _fields(other)
-    return found
+def _fields(packet: Packet) -> CapturedFields:
+    icmp = packet.protocol == "icmp"
+    operation: Literal["request", "reply"] | int = _OPERATIONS.get(packet.code[0], packet.code[0])
+    return CapturedFields(
+        src=packet.src,
+        dst=packet.dst,
+        protocol="icmp6" if icmp and packet.six else packet.protocol,
+        sport=packet.sport,
+        dport=packet.dport,
+        sequence=packet.sequence,
+        acknowledged=packet.acknowledged,
+        window=packet.window,
+        identifier=packet.identifier,
+        vni=packet.vni,
+        hops=packet.hops,
+        about=packet.about,
+        lladdr=packet.lladdr,
+        smac=packet.smac,
+        dmac=packet.dmac,
+        flags=flags(packet) if packet.protocol == "tcp" else UNSET,
+        operation=operation if packet.protocol == "arp" else UNSET,
+        type=packet.code[0] if icmp else UNSET,
+        code=packet.code[1] if icmp else UNSET,
+        fragment=packet.fragment,
+        length=packet.length,
+        inner=_fields(packet.inner) if packet.inner else None,
+        quoted=_fields(packet.quoted) if packet.quoted else None,
+    )
