@@ -20,27 +20,37 @@ from k8snetlab.render.uplink import UPLINK
 
 
 class PodBox(msgspec.Struct, frozen=True):
-    """`services` are the places in `Picture.services` of those that it is an endpoint of, `host` tells that it
-    uses its node's network and addresses, `broken` in a word or two that it does not run ("Pending")."""
+    """A pod of a picture."""
 
     name: str
+    """ "namespace/name", in namespace default the name alone."""
     addresses: tuple[str, ...]
+    """Its IP addresses."""
     services: tuple[int, ...] = ()
+    """Places in the picture's `services` of those that it is an endpoint of."""
     host: bool = False
+    """Whether it uses its node's network and addresses."""
     broken: str = ""
+    """That it does not run, in a word or two ("Pending"), or ""."""
 
 
 class NodeBox(msgspec.Struct, frozen=True):
-    """`uplink` is the device towards the other nodes; `bridge` are cni0's addresses, with lengths; `tunnel` the VXLAN
-    devices with theirs ("flannel.1 172.30.76.0"), none where there is no tunnel; `broken` the devices that are."""
+    """A node of a picture."""
 
     name: str
+    """The node's."""
     uplink: str
+    """The device towards the other nodes."""
     addresses: tuple[str, ...]
+    """IP addresses of that device."""
     bridge: tuple[str, ...]
+    """IP addresses of cni0, with prefix lengths."""
     tunnel: tuple[str, ...]
+    """VXLAN devices with their addresses ("flannel.1 172.30.76.0"), none where there is no tunnel."""
     pods: tuple[PodBox, ...]
+    """Those that are on it."""
     broken: tuple[str, ...] = ()
+    """Devices of it that are broken; "" stands for the node itself."""
 
     def is_broken(self, device: str) -> bool:
         """Whether this device of the node is broken; "" stands for the node itself."""
@@ -48,14 +58,18 @@ class NodeBox(msgspec.Struct, frozen=True):
 
 
 class ServiceBox(msgspec.Struct, frozen=True):
-    """`addresses` as "10.96.0.10:80/TCP", NodePorts as "NodePort 30080/TCP"; `endpoints` as "10.244.1.5:8080", those
-    that are no pod of the picture (`foreign`) among them."""
+    """A Service of a picture."""
 
     name: str
+    """ "namespace/name", in namespace default the name alone."""
     addresses: tuple[str, ...]
+    """As "10.96.0.10:80/TCP"; node ports as "NodePort 30080/TCP"."""
     endpoints: tuple[str, ...]
+    """As "10.244.1.5:8080"."""
     foreign: tuple[str, ...] = ()
+    """The endpoints that are no pod of the picture."""
     broken: bool = False
+    """Whether a diagnosis finds it broken."""
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -68,18 +82,26 @@ class Alarm(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """`outside` and `router` are empty where the nodes are machines. `backend` tells in a few words how pods of
-    different nodes reach each other; `tunnelled` whether by tunnels."""
+    """A lab as a picture, before anybody draws it."""
 
     lab: str
+    """Its name."""
     outside: tuple[str, ...]
+    """IP addresses of the host outside; none where the nodes are machines."""
     router: tuple[str, ...]
+    """IP addresses of the router; none where the nodes are machines."""
     underlay: tuple[str, ...]
+    """The networks that the nodes stand in, as CIDR."""
     backend: str
+    """How pods of different nodes reach each other, in a few words."""
     tunnelled: bool
+    """Whether by tunnels."""
     nodes: tuple[NodeBox, ...]
+    """All nodes."""
     services: tuple[ServiceBox, ...]
+    """All Services."""
     alarms: tuple[str, ...] = ()
+    """What a diagnosis finds broken, in sentences."""
 
 
 def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:

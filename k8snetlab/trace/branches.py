@@ -38,37 +38,52 @@ OF_A_SERVICE = (KUBE_SVC, KUBE_SVL, KUBE_EXT, KUBE_XLB, KUBE_FW, KUBE_SEP)
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """The `number`-th rule of its chain (from 1), with what it has counted; `leads` is the chain it jumps to, whose
-    rules are `rules` where they are part of this tree; `chain` is "above" where they were shown before, and "empty"
-    where there are none."""
+    """A rule with what it has counted, and those of the chain that it jumps to."""
 
     number: int
+    """Its place in the chain, from 1."""
     rule: str
+    """As iptables-save prints it, without `-A CHAIN`."""
     meaning: str
+    """What it does, in a sentence."""
     packets: int
+    """That matched so far."""
     bytes: int
+    """That matched so far."""
     leads: str = ""
+    """The chain that it jumps to, "" for none."""
     chain: Literal["", "above", "empty"] = ""
+    """That chain's rules are shown above already, or there are none."""
     rules: tuple[Rule, ...] = ()
+    """That chain's rules, where they are part of this tree."""
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """A chain at which a tree begins; `purpose` in a few words."""
+    """A chain at which a tree begins."""
 
     table: str
+    """filter, nat, mangle or raw."""
     chain: str
+    """Its name."""
     purpose: str
+    """What it is for, in a few words."""
     rules: tuple[Rule, ...]
+    """Those of it that belong to the tree, in their order."""
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A rule that only one of two nodes has in a chain; `first` tells which."""
+    """A rule that only one of two nodes has in a chain."""
 
     table: str
+    """filter, nat, mangle or raw."""
     chain: str
+    """The chain's name."""
     first: bool
+    """Whether it stands on the first of the two nodes, else on the other one."""
     rule: str
+    """As iptables-save prints it, without `-A CHAIN`."""
     meaning: str
+    """What it does, in a sentence."""
 
 
 def of_service(

@@ -11,14 +11,20 @@ Point = tuple[str, str, str]
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """A packet's addresses; ports are 0 for ICMP. `inner` is what a VXLAN packet carries."""
+    """A packet's addresses and ports."""
 
     src: str
+    """IP address of the sender."""
     dst: str
+    """IP address of the receiver."""
     protocol: str = "tcp"
+    """tcp, udp, icmp or sctp."""
     sport: int = 0
+    """Source port, 0 for ICMP."""
     dport: int = 0
+    """Destination port, 0 for ICMP."""
     inner: Carried | None = None
+    """What a VXLAN packet carries."""
 
     def turned(self) -> Flow:
         """The answer's."""
@@ -32,44 +38,59 @@ class Carried(msgspec.Struct, frozen=True):
     """A frame inside a VXLAN packet."""
 
     flow: Flow
+    """The packet in the frame."""
     mac: str
+    """The frame's destination MAC."""
     vni: int
+    """The VXLAN network."""
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that decided: `what` is route, neighbour, port, flood, mixed (both variants of iptables hold rules),
-    rule, chains (entered, and no rule of theirs decided), conntrack, fdb, encapsulate, decapsulate, deliver or stop.
-
-    `entry` is the route, rule or entry as ip, bridge and iptables-save print it; `lost` the entries that matched and
-    did not win; `counters` packets and bytes of a rule.
-    """
+    """Something that decided where the packet goes."""
 
     what: str
+    """route, neighbour, port, flood, mixed (both variants of iptables hold rules), rule, chains (entered, and no rule
+    of theirs decided), conntrack, fdb, encapsulate, decapsulate, deliver or stop."""
     text: str
+    """What was decided, in words."""
     entry: str = ""
+    """The route, rule or entry as ip, bridge and iptables-save print it."""
     owner: str = ""
+    """Who brought it, with the manifest's line."""
     lost: tuple[str, ...] = ()
+    """The entries that matched as well and did not win."""
     counters: tuple[int, int] | None = None
+    """Packets and bytes that a rule has counted so far."""
 
 
 class Hop(msgspec.Struct, frozen=True):
-    """The packet at a device, after `decisions` brought it there. The last hop of a way has no device: there it is
-    delivered, or ends. `outer` is the VXLAN packet around it. `seen`, `microseconds` (since the first) and `remark` are
-    filled in by an observation.
-    """
+    """The packet at a device, after decisions brought it there. The last hop of a way has no device: there it is
+    delivered, or ends. An observation fills in the last three fields."""
 
     netns: str
+    """Network namespace."""
     place: str
+    """The pod, node, router or outside that it is of."""
     interface: str
+    """The device, "" where the way ends."""
     direction: str
+    """ "out" or "in", as the device sees it; "" where the way ends."""
     packet: Flow
+    """As it is there; of a tunnelled one the inner packet."""
     decisions: tuple[Decision, ...] = ()
+    """What brought it there, since the hop before."""
     outer: Flow | None = None
+    """The VXLAN packet around it."""
     vni: int = 0
+    """The VXLAN network, 0 without a tunnel."""
     mtu: int = 0
+    """The device's, in octets."""
     seen: bool | None = None
+    """Whether the real packet was seen there; null where nobody looked."""
     microseconds: float | None = None
+    """Since the packet was first seen."""
     remark: str = ""
+    """What was otherwise than predicted, or why nobody looked."""
 
     @property
     def point(self) -> Point:
@@ -77,20 +98,25 @@ class Hop(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One way there and back. `endpoint` is what a Service's address became; `reason` says why it did not arrive.
-
-    `flooded` names the bridges (namespace, device) that send the packet out of all ports, not knowing which. `unheard`:
-    it arrived, and no process listens.
-    """
+    """One way there and back."""
 
     probability: float
+    """Of a packet to take it, from 0 to 1: chance chooses among endpoints."""
     fate: Fate
+    """What the sender hears: an answer; a refusal (a reset or ICMP port unreachable); that there is no way (ICMP); or
+    nothing."""
     there: tuple[Hop, ...]
+    """The hops of the packet."""
     back: tuple[Hop, ...] = ()
+    """The hops of its answer."""
     endpoint: str = ""
+    """What a Service's address became, "ip:port"."""
     reason: str = ""
+    """Why it is not answered, or ""."""
     flooded: tuple[tuple[str, str], ...] = ()
+    """Bridges, as [network namespace, device], that send the packet out of all ports, not knowing which."""
     unheard: bool = False
+    """It arrived, and no process listens."""
 
     @property
     def hops(self) -> tuple[Hop, ...]:
