@@ -10,7 +10,7 @@ import typer
 from k8snetlab.cli.options import OutputOption, example, need_root, print_json
 
 if TYPE_CHECKING:
-    from k8snetlab.lab.audit import Report
+    from k8snetlab.lab.audit import AuditReport
 
 
 def register(app: typer.Typer) -> None:
@@ -38,22 +38,20 @@ def audit(
     if baseline and before is None:
         kept = auditing.write_baseline(baseline)
         if output:
-            print_json({"baseline": str(baseline), "things": len(kept.things)})
+            print_json(auditing.BaselineWritten(str(baseline), len(kept.things)))
         else:
             typer.echo(f"{baseline} says now what this machine has: {len(kept.things)} things")
         return
     report = auditing.audit(before)
     if output:
-        import msgspec
-
-        print_json({**msgspec.to_builtins(report), "clean": report.clean})
+        print_json(report)
     else:
         _show(report)
     if not report.clean:
         raise typer.Exit(1)
 
 
-def _show(report: Report) -> None:
+def _show(report: AuditReport) -> None:
     from k8snetlab.cli.views import table
     from k8snetlab.lab.audit import shown
 

@@ -60,8 +60,7 @@ def doctor(
     found = examine(lab)
     missing = [feature for feature in found if not feature.present]
     if output:
-        keys = ("name", "present", "rules_out", "how_to_get", "needed")
-        print_json([{key: getattr(feature, key) for key in keys} for feature in found])
+        print_json(found)
     else:
         for feature in found:
             mark = "ok" if feature.present else "MISSING" if feature.needed else "lacking"
@@ -87,9 +86,7 @@ def _peer(address: str, port: int, vni: int, wait: float, output: Any) -> None:
 
     found = examine(address, port, vni, wait)
     if output:
-        import msgspec
-
-        print_json({**msgspec.to_builtins(found), "ok": found.ok})
+        print_json(found)
     else:
         for name, way in (("there", found.there), ("back", found.back)):
             screen.say(f"{name:<5}  {way.state}: {way.why}")

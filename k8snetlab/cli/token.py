@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -37,6 +37,7 @@ def create(
     """Make a token, and print the command by which another machine joins the lab with it."""
     need_root("token create")
     from k8snetlab.errors import InputError
+    from k8snetlab.messages.tokens import TokenCreated
     from k8snetlab.store.served import Directory
     from k8snetlab.store.tokens import Tokens
 
@@ -50,7 +51,7 @@ def create(
         )
     made = Tokens(files.tokens).create(seconds, token)
     if output:
-        print_json({"address": served.join, "token": str(made), "caCertHash": served.ca_hash, "expires": made.expires})
+        print_json(TokenCreated(served.join, str(made), served.ca_hash, made.expires))
         return
     # One line for a pipe or a script, two that fit a terminal.
     fold = " \\\n    " if sys.stdout.isatty() else " "
@@ -62,12 +63,13 @@ def create(
 def list_(directory: DirectoryOption = DIRECTORY, output: OutputOption = None) -> None:
     """The tokens that are good now; their secrets are shown with -o json only."""
     need_root("token list")
+    from k8snetlab.messages.tokens import Token, TokenList
     from k8snetlab.store.served import Directory
     from k8snetlab.store.tokens import Tokens
 
     tokens = Tokens(Directory(directory).tokens).list()
     if output:
-        print_json({"tokens": [{"token": str(token), "expires": token.expires} for token in tokens]})
+        print_json(TokenList(tuple(Token(str(token), token.expires) for token in tokens)))
         return
     typer.echo(f"{'TOKEN':<26}EXPIRES")
     for token in tokens:
@@ -81,15 +83,16 @@ def delete(
 ) -> None:
     """Take a token back; machines that have joined with it stay."""
     need_root("token delete")
+    from k8snetlab.messages.tokens import TokenDeleted
     from k8snetlab.store.served import Directory
     from k8snetlab.store.tokens import Tokens
 
     Tokens(Directory(directory).tokens).delete(token)
-    answer: dict[str, Any] = {"deleted": token.partition(".")[0]}
+    answer = TokenDeleted(token.partition(".")[0])
     if output:
         print_json(answer)
         return
-    typer.echo(f"token {answer['deleted']} is no longer good")
+    typer.echo(f"token {answer.deleted} is no longer good")
 
 
 def _seconds(text: str) -> float:

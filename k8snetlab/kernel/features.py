@@ -46,16 +46,18 @@ _NEEDED_TOOLS = ("ip", "iptables-restore")
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """One thing a lab uses: `rules_out` says what does not work without it, `how_to_get` what to type or change.
-
-    `needed` by every lab as this machine would build it; the others are needed by some labs only.
-    """
+    """One thing a lab uses."""
 
     name: str
+    """In a few words."""
     present: bool
+    """Whether this machine has it."""
     rules_out: str
+    """What does not work without it."""
     how_to_get: str
+    """What to type or change."""
     needed: bool = True
+    """By every lab as this machine would build it; the others are needed by some labs only."""
 
 
 def probe() -> list[Feature]:

@@ -22,12 +22,15 @@ _LOCK = Path("/run/xtables.lock")
 
 
 class Thing(msgspec.Struct, frozen=True):
-    """`name` tells it from others of its kind; `of` is what it hangs on: a process's network namespace (its name, ""
-    for the machine's own), a device's or a mount's kind, a sysctl's value."""
+    """A thing of a kind that labs are made of."""
 
     kind: Kind
+    """What it is."""
     name: str
+    """What tells it from others of its kind."""
     of: str = ""
+    """What it hangs on: a process's network namespace ("" for the machine's own), a device's or a mount's kind, a
+    sysctl's value."""
 
 
 def namespaces() -> Iterator[Thing]:

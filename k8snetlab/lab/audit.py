@@ -18,7 +18,7 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.names import CNI
 from k8snetlab.errors import InputError
 from k8snetlab.kernel import cgroups, inventory, netns
-from k8snetlab.kernel.inventory import Thing
+from k8snetlab.kernel.inventory import Kind, Thing
 from k8snetlab.kernel.read import cables
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import machine_flannel, root
@@ -27,31 +27,47 @@ CHAINS = (*names.KUBE_PROXY_CHAINS, *names.FLANNEL_CHAINS, CNI)
 _DEVICES = re.compile(r"cni0|flannel\.\d+|flannel-v6\.\d+|underlay\d+|veth[0-9a-f]{8}")
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """`lab` is the owner, "" for none that is known; `stray`: it looks like a lab's, and no ledger has it."""
+class Audited(msgspec.Struct, frozen=True):
+    """A thing of this machine that is a lab's, or looks like one's."""
 
-    kind: str
+    kind: Kind
+    """What it is."""
     name: str
+    """What tells it from others of its kind."""
     lab: str
+    """The lab that it belongs to, "" for none that is known."""
     stray: bool
+    """Whether it looks like a lab's, and no ledger has it."""
     of: str = ""
+    """What it hangs on: a process's network namespace, a device's or a mount's kind, a sysctl's value."""
 
 
-class Report(msgspec.Struct, frozen=True):
-    """`added` and `gone` are what differs from a baseline, None without one."""
+class AuditReport(msgspec.Struct, frozen=True):
+    """What of this machine belongs to labs."""
 
     labs: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    added: tuple[Thing, ...] | None = None
-    gone: tuple[Thing, ...] | None = None
+    """The labs that are known here."""
+    findings: tuple[Audited, ...]
+    """All that is theirs, or looks like it."""
+    added: tuple[Thing, ...] | None
+    """What was not there when the baseline was written; null without one."""
+    gone: tuple[Thing, ...] | None
+    """What was there then; null without a baseline."""
+    clean: bool
+    """Whether nothing is stray; with a baseline, whether the machine is what it was."""
 
     @property
-    def strays(self) -> tuple[Finding, ...]:
+    def strays(self) -> tuple[Audited, ...]:
         return tuple(finding for finding in self.findings if finding.stray)
 
-    @property
-    def clean(self) -> bool:
-        return not (self.strays if self.added is None else self.added or self.gone)
+
+class BaselineWritten(msgspec.Struct, frozen=True):
+    """What the machine has now is kept, to be compared with later."""
+
+    baseline: str
+    """Path of the file."""
+    things: int
+    """How many it names."""
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -76,19 +92,17 @@ def things() -> tuple[Thing, ...]:
     return tuple(found)
 
 
-def audit(baseline: Baseline | None = None) -> Report:
+def audit(baseline: Baseline | None = None) -> AuditReport:
     present = things()
     owners = _Owners(present)
     findings = tuple(finding for thing in present if (finding := owners.finding(thing)))
+    labs = tuple(sorted(owners.labs))
     if baseline is None:
-        return Report(tuple(sorted(owners.labs)), findings)
+        return AuditReport(labs, findings, None, None, not any(finding.stray for finding in findings))
     before, now = set(map(_lasting, baseline.things)), set(map(_lasting, present))
-    return Report(
-        tuple(sorted(owners.labs)),
-        findings,
-        tuple(thing for thing in present if _lasting(thing) not in before),
-        tuple(thing for thing in baseline.things if _lasting(thing) not in now),
-    )
+    added = tuple(thing for thing in present if _lasting(thing) not in before)
+    gone = tuple(thing for thing in baseline.things if _lasting(thing) not in now)
+    return AuditReport(labs, findings, added, gone, not (added or gone))
 
 
 def left_of(lab: str) -> tuple[Thing, ...]:
@@ -161,12 +175,12 @@ class _Owners:
                         rules = lab
         return files, devices, rules
 
-    def finding(self, thing: Thing) -> Finding | None:
+    def finding(self, thing: Thing) -> Audited | None:
         """None for what is neither a lab's nor like one."""
         lab, like = self._owner(thing)
         if not (lab or like):
             return None
-        return Finding(thing.kind, thing.name, lab, not lab, thing.of)
+        return Audited(thing.kind, thing.name, lab, not lab, thing.of)
 
     def _owner(self, thing: Thing) -> tuple[str, bool]:
         """The lab it belongs to, and whether it looks like one's."""
@@ -237,7 +251,7 @@ def _lasting(thing: Thing) -> Thing:
     return thing
 
 
-def shown(report: Report) -> Iterator[tuple[str, str, str]]:
+def shown(report: AuditReport) -> Iterator[tuple[str, str, str]]:
     """(owner, kind, name) of each finding, strays last."""
     for finding in sorted(report.findings, key=lambda finding: (finding.stray, finding.lab)):
         yield finding.lab or "-", finding.kind, f"{finding.name} {f'({finding.of})' if finding.of else ''}".strip()

@@ -26,39 +26,45 @@ _JUMP = re.compile(r"-[jg] (\S+)")
 _NOTHING = "-m comment --comment unknown"
 
 
-class Way(msgspec.Struct, frozen=True):
-    """One direction. `open` is proven by an answer of VXLAN's own or of the same command over there; `arrives`: the
-    peer's kernel got it, and nobody listens yet; `silent`: nothing at all comes back, of anything; `not shown`:
-    nothing is in the way here, and nothing more can be told from here. `why` and `hint` are sentences; `rule` is the
-    iptables rule of this machine that is in the way, as iptables-save prints it, or "".
-    """
+class PeerWay(msgspec.Struct, frozen=True):
+    """One direction between this machine and a peer."""
 
     state: State
+    """open: proven by an answer of VXLAN's own or of the same command over there; arrives: the peer's kernel got it,
+    and nobody listens yet; blocked: a firewall refuses it; unreachable: no packet gets there; silent: nothing at all
+    comes back, of anything; not shown: nothing is in the way here, and nothing more can be told from here."""
     why: str
+    """A sentence."""
     hint: str = ""
+    """What to do, or ""."""
     rule: str = ""
+    """The iptables rule of this machine that is in the way, as iptables-save prints it, or ""."""
 
     @property
     def ok(self) -> bool:
         return self.state in ("open", "arrives", "not shown")
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """`there` from this machine to the peer, `back` the other way."""
+class PeerReport(msgspec.Struct, frozen=True):
+    """Whether VXLAN passes between this machine and a peer."""
 
     peer: str
+    """The peer's IP address."""
     source: str
+    """This machine's address on the way there, "" where there is no way."""
     port: int
+    """The UDP port."""
     vni: int
-    there: Way
-    back: Way
+    """The VXLAN network."""
+    there: PeerWay
+    """From this machine to the peer."""
+    back: PeerWay
+    """The other way."""
+    ok: bool
+    """Whether nothing is in the way in either direction."""
 
-    @property
-    def ok(self) -> bool:
-        return self.there.ok and self.back.ok
 
-
-def examine(peer: str, port: int = 8472, vni: int = 1, wait: float = 5.0) -> Finding:
+def examine(peer: str, port: int = 8472, vni: int = 1, wait: float = 5.0) -> PeerReport:
     """Tries it for at most `wait` seconds. Raises InputError for what is no address of another machine."""
     try:
         address = str(ip_address(peer))
@@ -70,19 +76,16 @@ def examine(peer: str, port: int = 8472, vni: int = 1, wait: float = 5.0) -> Fin
     if any(view.owns(address) for _, view in views):
         raise InputError(f"--peer {peer} is an address of this machine", "give the other machine's")
     replies = probe(address, port, vni, wait)
-    if not replies.source:
-        return Finding(
-            address, "", port, vni, judge_there(replies, address, port, vni), judge_back(replies, address, port)
-        )
-    out = Packet(replies.source, address, "udp", port, port)
-    back = Packet(address, replies.source, "udp", port, port, in_interface=_device(views, address))
-    there = judge_there(replies, address, port, vni, _rule_in_the_way(views, out))
-    return Finding(
-        address, replies.source, port, vni, there, judge_back(replies, address, port, _rule_in_the_way(views, back))
-    )
+    in_the_way = ("", "")
+    if replies.source:
+        out = Packet(replies.source, address, "udp", port, port)
+        back = Packet(address, replies.source, "udp", port, port, in_interface=_device(views, address))
+        in_the_way = (_rule_in_the_way(views, out), _rule_in_the_way(views, back))
+    ways = judge_there(replies, address, port, vni, in_the_way[0]), judge_back(replies, address, port, in_the_way[1])
+    return PeerReport(address, replies.source, port, vni, *ways, ok=all(way.ok for way in ways))
 
 
-def judge_there(replies: Replies, peer: str, port: int, vni: int, rule: str = "") -> Way:
+def judge_there(replies: Replies, peer: str, port: int, vni: int, rule: str = "") -> PeerWay:
     """What the answers mean. `rule` is one of this machine's that drops what goes to the peer's port, or ""."""
     reply, meanwhile = replies.port, f"run `k8snetlab doctor --peer {replies.source}` on {peer} at the same time"
     if reply.answer == "denied":
@@ -90,55 +93,59 @@ def judge_there(replies: Replies, peer: str, port: int, vni: int, rule: str = ""
             rule, f"this machine does not let UDP {port} out to {peer}", f"OUTPUT -p udp --dport {port}"
         )
     if replies.acknowledged:
-        return Way("open", f"UDP {port} arrives at {peer}: its own doctor says so")
+        return PeerWay("open", f"UDP {port} arrives at {peer}: its own doctor says so")
     if replies.tunnel:
-        return Way("open", f"VXLAN {vni} on {peer} answers on UDP {port}")
+        return PeerWay("open", f"VXLAN {vni} on {peer} answers on UDP {port}")
     if reply.answer == "prohibited":
         whose = f"{peer}'s firewall" if reply.by == peer else f"a firewall on the way, at {reply.by},"
-        return Way("blocked", f"{whose} refuses UDP {port} (ICMP: administratively prohibited)", _allow(reply.by, port))
+        return PeerWay(
+            "blocked", f"{whose} refuses UDP {port} (ICMP: administratively prohibited)", _allow(reply.by, port)
+        )
     if replies.torn.answer == "closed":
         why = f"{replies.torn.by} refuses UDP {port} by a rule (REJECT): it answered what no kernel's UDP would"
-        return Way("blocked", why, _allow(replies.torn.by, port))
+        return PeerWay("blocked", why, _allow(replies.torn.by, port))
     if reply.answer == "closed":
-        return Way(
+        return PeerWay(
             "arrives", f"UDP {port} arrives at {peer}, where nothing listens yet", meanwhile + " to see both ways"
         )
     if reply.answer == "unreachable":
         who = "it does not answer on this link" if reply.by in ("", replies.source) else f"says {reply.by}"
         if not replies.source:
             who = "this machine has no route to it"
-        return Way("unreachable", f"{peer} cannot be reached: {who}", "is it switched on, and is its address right?")
+        return PeerWay(
+            "unreachable", f"{peer} cannot be reached: {who}", "is it switched on, and is its address right?"
+        )
     if replies.ping or replies.other.answer:
         others = "a ping" if replies.ping else "other UDP ports"
         why = f"{peer} answers {others}, but not on UDP {port}: a firewall there or on the way drops it"
-        return Way(
+        return PeerWay(
             "blocked",
             why,
             f"{_allow(peer, port)}; a tunnel with a VNI other than {vni} would be as silent; to be sure, {meanwhile}",
         )
-    return Way(
+    return PeerWay(
         "silent",
         f"nothing comes back from {peer}, neither on UDP {port} nor to a ping",
         f"it is off, or a firewall drops everything; {meanwhile}",
     )
 
 
-def judge_back(replies: Replies, peer: str, port: int, rule: str = "") -> Way:
+def judge_back(replies: Replies, peer: str, port: int, rule: str = "") -> PeerWay:
     """The way from the peer. `rule` is one of this machine's that drops what comes from there to the port, or ""."""
     if replies.probed:
-        return Way("open", f"UDP {port} from {peer} arrives here")
+        return PeerWay("open", f"UDP {port} from {peer} arrives here")
     if rule:
         return _blocked_here(
             rule, f"this machine does not let UDP {port} in from {peer}", f"INPUT -p udp --dport {port}"
         )
     here = f"run `k8snetlab doctor --peer {replies.source or 'THIS-MACHINE'}` on {peer}"
-    return Way("not shown", "no iptables rule here is in the way", here)
+    return PeerWay("not shown", "no iptables rule here is in the way", here)
 
 
-def _blocked_here(rule: str, why: str, match: str) -> Way:
+def _blocked_here(rule: str, why: str, match: str) -> PeerWay:
     if not rule:
-        return Way("blocked", f"{why}, by a rule that is not iptables' or not understood", "see `nft list ruleset`")
-    return Way("blocked", f"{why}: {rule}", f"delete that rule, or before it: iptables -I {match} -j ACCEPT", rule)
+        return PeerWay("blocked", f"{why}, by a rule that is not iptables' or not understood", "see `nft list ruleset`")
+    return PeerWay("blocked", f"{why}: {rule}", f"delete that rule, or before it: iptables -I {match} -j ACCEPT", rule)
 
 
 def _allow(machine: str, port: int) -> str:

@@ -1,0 +1,239 @@
+"""docs/json.md tells what every verb prints with -o json, and tells it of the types as they are.
+
+`python tests/unit/messages/test_docs_json.py` writes what is below its mark anew.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import types
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import typer
+from msgspec import inspect as shapes
+
+from k8snetlab.cli.main import app
+from k8snetlab.kernel.features import Feature
+from k8snetlab.lab.audit import AuditReport, BaselineWritten
+from k8snetlab.lab.peer import PeerReport
+from k8snetlab.messages.capture import CapturedPacket
+from k8snetlab.messages.diagnose import Diagnosis
+from k8snetlab.messages.probe import PROBE
+from k8snetlab.messages.rules import DIFFERENCE, RULES
+from k8snetlab.messages.tables import TABLES
+from k8snetlab.messages.tokens import TokenCreated, TokenDeleted, TokenList
+from k8snetlab.messages.trace import TRACE
+from k8snetlab.render.picture import Picture
+
+PAGE = Path(__file__).parents[3] / "docs" / "json.md"
+MARK = "<!-- types -->\n"
+
+
+class Printed(NamedTuple):
+    """What `words`, a command line, prints: a value of `type_`; `form` says how."""
+
+    words: str
+    type_: type[msgspec.Struct]
+    form: str = "an object"
+
+
+PRINTED = (
+    Printed("audit", AuditReport),
+    Printed("audit --baseline FILE", BaselineWritten, "an object, where FILE was not there"),
+    Printed("capture", CapturedPacket, "an object a line"),
+    Printed("diagnose", Diagnosis),
+    Printed("doctor", Feature, "a list of objects"),
+    Printed("doctor --peer ADDRESS", PeerReport),
+    Printed("graph", Picture),
+    Printed("probe", PROBE.answer),
+    Printed("rules", RULES.answer),
+    Printed("rules --diff NODE1 NODE2", DIFFERENCE.answer),
+    Printed("tables", TABLES.answer),
+    Printed("token create", TokenCreated),
+    Printed("token delete", TokenDeleted),
+    Printed("token list", TokenList),
+    Printed("trace", TRACE.answer),
+)
+
+KUBERNETES = {"get"}
+"""They print objects of Kubernetes."""
+OF_CHANGES = {
+    "apply",
+    "delete",
+    "down",
+    "misses",
+    "node join",
+    "node leave",
+    "pause",
+    "resume",
+    "scale",
+    "status",
+    "up",
+}
+OF_CHANGES |= {"store dump", "store status"}
+"""Their messages are not values yet."""
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def page() -> str:
+    return PAGE.read_text().split(MARK)[0] + MARK + "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "| Command, with `-o json` | prints | of type |"
+    yield "|---|---|---|"
+    for words, type_, form in PRINTED:
+        yield f"| `{words}` | {form} | {_link(type_)} |"
+    for type_ in _types():
+        yield from ("", f"## {type_.__name__}", "", _text(type_.__doc__), "")
+        yield "| Field | Type | |"
+        yield "|---|---|---|"
+        described = described_fields(type_)
+        for field in shapes.type_info(type_).fields:  # type: ignore[attr-defined]
+            shown = _shown(field.type) + (", or left out" if _may_be_left_out(type_, field) else "")
+            yield f"| `{field.encode_name}` | {shown} | {_text(described[field.name])} |"
+
+
+def _types() -> list[type[msgspec.Struct]]:
+    """All that are printed, each once, after what holds it."""
+    found: dict[type[msgspec.Struct], None] = {}
+
+    def add(type_: type[msgspec.Struct]) -> None:
+        if type_ not in found:
+            found[type_] = None
+            for field in shapes.type_info(type_).fields:  # type: ignore[attr-defined]
+                for held in _structs(field.type):
+                    add(held)
+
+    for printed in PRINTED:
+        add(printed.type_)
+    return list(found)
+
+
+def _structs(shape: shapes.Type) -> Iterator[type[msgspec.Struct]]:
+    match shape:
+        case shapes.StructType():
+            yield shape.cls
+        case shapes.UnionType():
+            for one in shape.types:
+                yield from _structs(one)
+        case shapes.TupleType():
+            for one in shape.item_types:
+                yield from _structs(one)
+        case shapes.VarTupleType() | shapes.ListType():
+            yield from _structs(shape.item_type)
+        case shapes.DictType():
+            yield from _structs(shape.value_type)
+        case shapes.Metadata():
+            yield from _structs(shape.type)
+
+
+def _shown(shape: shapes.Type) -> str:
+    """A type in JSON's words."""
+    match shape:
+        case shapes.StructType():
+            return _link(shape.cls)
+        case shapes.UnionType():
+            return " or ".join(_shown(one) for one in shape.types if not isinstance(one, shapes.CustomType))
+        case shapes.LiteralType():
+            return " or ".join(f'`"{value}"`' if isinstance(value, str) else f"`{value}`" for value in shape.values)
+        case shapes.TupleType():
+            return f"[{', '.join(_shown(one) for one in shape.item_types)}]"
+        case shapes.VarTupleType() | shapes.ListType():
+            return f"list of {_shown(shape.item_type)}"
+        case shapes.DictType():
+            return f"object of {_shown(shape.value_type)}"
+        case shapes.Metadata():
+            return _shown(shape.type)
+    return _WORDS[type(shape)]
+
+
+_WORDS: dict[type[shapes.Type], str] = {
+    shapes.StrType: "string",
+    shapes.IntType: "integer",
+    shapes.FloatType: "number",
+    shapes.BoolType: "true or false",
+    shapes.NoneType: "null",
+    shapes.AnyType: "anything",
+}
+
+
+def _may_be_left_out(type_: type[msgspec.Struct], field: shapes.Field) -> bool:
+    unset = isinstance(field.default, msgspec.UnsetType)
+    return unset or (type_.__struct_config__.omit_defaults and not field.required)
+
+
+def _link(type_: type[msgspec.Struct]) -> str:
+    return f"[{type_.__name__}](#{type_.__name__.lower()})"
+
+
+def _text(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+# --- what is said of fields -------------------------------------------------------------------------------------------
+
+
+def described_fields(type_: type[msgspec.Struct]) -> dict[str, str]:
+    """By name of the attribute: the string that stands after the field, in the class or in one that it is made of."""
+    found: dict[str, str] = {}
+    for cls in reversed(type_.__mro__):
+        if issubclass(cls, msgspec.Struct) and cls is not msgspec.Struct:
+            found |= _classes(inspect.getmodule(cls))[cls.__name__]
+    return found
+
+
+@cache
+def _classes(module: types.ModuleType) -> dict[str, dict[str, str]]:
+    tree = ast.parse(inspect.getsource(module))
+    return {node.name: dict(_described(node)) for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def _described(cls: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for field, after in zip(cls.body, cls.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
+            text: Any = getattr(after.value, "value", None)
+            if isinstance(text, str):
+                yield field.target.id, text
+
+
+# --- tests ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_says_what_is_printed() -> None:
+    assert PAGE.read_text() == page()
+
+
+def test_every_field_that_is_printed_says_what_it_means() -> None:
+    for type_ in _types():
+        assert type_.__doc__, type_
+        silent = set(type_.__struct_fields__) - set(described_fields(type_))
+        assert not silent, f"{type_.__name__}: {sorted(silent)}"
+
+
+def test_no_two_types_have_one_name() -> None:
+    names = [type_.__name__ for type_ in _types()]
+    assert len(names) == len(set(names))
+
+
+def test_every_command_with_json_is_on_the_page() -> None:
+    told = {printed.words.partition(" -")[0] for printed in PRINTED}
+    assert set(_with_json(typer.main.get_command(app))) == told | KUBERNETES | OF_CHANGES
+
+
+def _with_json(command: Any, *path: str) -> Iterator[str]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _with_json(inner, *path, name)
+    if any("--output" in parameter.opts for parameter in command.params):
+        yield " ".join(path)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
