@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import textwrap
 import types
 from collections.abc import Iterator
 from functools import cache
@@ -92,7 +93,7 @@ def _lines() -> Iterator[str]:
     for words, type_, form in PRINTED:
         yield f"| `{words}` | {form} | {_link(type_)} |"
     for type_ in _types():
-        yield from ("", f"## {type_.__name__}", "", _text(type_.__doc__), "")
+        yield from ("", f"## {type_.__name__}", "", *textwrap.wrap(_text(type_.__doc__), 120), "")
         yield "| Field | Type | |"
         yield "|---|---|---|"
         described = described_fields(type_)
