@@ -34,7 +34,8 @@ WORKERS := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile
 LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc:gcc /usr/include/stdio.h:libc6-dev
 STORE_NEEDS := etcd:etcd-server etcdctl:etcd-client
 # The tests look at what we make with other people's tools, and compare our answers with theirs.
-TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) sysctl:procps nft:nftables ping:iputils-ping tcpdump:tcpdump curl:curl setpriv:util-linux
+TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) sysctl:procps nft:nftables ping:iputils-ping tcpdump:tcpdump curl:curl setpriv:util-linux \
+	nginx:nginx-light bird:bird2
 IMAGE_NEEDS := git:git mmdebstrap:mmdebstrap mke2fs:e2fsprogs
 VM_NEEDS := $(IMAGE_NEEDS) ip:iproute2 qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils vagrant:vagrant \
 	/usr/share/rubygems-integration/all/specifications/vagrant-libvirt-*.gemspec:vagrant-libvirt
@@ -47,11 +48,15 @@ venv_package = $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 
 pip_package = $(shell $(PYTHON) -m pip --version >/dev/null 2>&1 || echo python3-pip)
 
-# $(1): the packages that are missing. A service that a package would start is not wanted: the tests start their own etcd.
+SERVICE_OF_etcd-server := etcd
+SERVICE_OF_nginx-light := nginx
+SERVICE_OF_bird2 := bird
+# $(1): the packages that are missing. A service that a package would start is not wanted: the tests start their own.
 define install
 $(if $(strip $(1)),\
 	$(APT) update && $(APT) install -y --no-install-recommends $(1)
-	$(if $(filter etcd-server,$(1)),if [ -d /run/systemd/system ]; then $(SUDO) systemctl disable --now etcd; fi))
+	$(foreach service,$(filter $(1),etcd-server nginx-light bird2),if [ -d /run/systemd/system ]; then \
+		$(SUDO) systemctl disable --now $(SERVICE_OF_$(service)); fi;))
 endef
 
 .PHONY: help

@@ -13,7 +13,7 @@ def manager_of(refusal: K8sNetLabError, parts: Mapping[str, NodeDataplane]) -> s
     """The name of the manager whose part has what was refused: the very entry or device, else the device that it is
     about. The first manager's where nobody's part has it.
     """
-    line = f" {getattr(refusal, 'operation', '') or refusal.message} "
+    line = f" {getattr(refusal, 'operation', '') or refusal.message} ".replace("=", " ")
     for name, part in parts.items():
         if any(f" {pod.name} " in line for pod in part.pods):
             return name
@@ -27,7 +27,7 @@ def manager_of(refusal: K8sNetLabError, parts: Mapping[str, NodeDataplane]) -> s
 def _own(node: Netns) -> Iterator[str]:
     for entries in (node.addresses, node.routes, node.neighbours, node.fdb):
         yield from (entry.words() for entry in entries)
-    yield from (f"{key}={value}" for key, value in node.sysctls.items())
+    yield from node.sysctls
     yield from (f"link {verb} {link.name}" for link in node.links for verb in ("add", "set", "del"))
 
 

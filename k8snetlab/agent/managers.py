@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from k8snetlab.agent.addons import AddOns
 from k8snetlab.agent.flannel import Flannel
 from k8snetlab.agent.portmap import Portmap
 from k8snetlab.agent.protocol import Make, Manager, Surroundings
@@ -16,6 +17,7 @@ MANAGERS: Mapping[str, Make] = {
     "flannel": Flannel,
     "kube-proxy": KubeProxy,
     "portmap": Portmap,
+    "add-ons": AddOns,
 }
 """Those that do more than their part of the dataplane (`render.node.PARTS`) says, by name. A part without one of these
 is kept by a plain `Manager`; one of these without a part wants nothing of the dataplane, and has its turn last."""

@@ -32,6 +32,10 @@ def environment(container: Container) -> dict[str, str]:
     return values
 
 
+ADDON = "addon/"
+"""What the uid of an add-on begins with; no Kubernetes uid has a slash."""
+
+
 class ContainerWork(msgspec.Struct, frozen=True):
     """A container: with a `command` a real process, else the built-in responder on `ports` (number, protocol)."""
 
@@ -135,15 +139,20 @@ class HealthWork(msgspec.Struct, frozen=True):
 
 class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line from the daemon: run these pods, stop the ones with these uids, list what there is, or, from now on,
-    answer a node's healthCheckNodePorts like this."""
+    answer a node's healthCheckNodePorts like this.
+
+    Add-ons are pods too, without an object: `addons` lists them, `list` leaves them out, and who asks `list` is told
+    from then on what changes by itself. `signal` sends the signal of that number to the commands of these uids.
+    """
 
     id: int
-    op: Literal["run", "stop", "list", "health"]
+    op: Literal["run", "stop", "list", "health", "addons", "signal"]
     pods: tuple[PodWork, ...] = ()
     uids: tuple[str, ...] = ()
     keep: bool = False
     """Whether what stopped pods have written stays: they are to be run again."""
     health: HealthWork | None = None
+    signal: int = 0
 
 
 class KubeletResponse(msgspec.Struct, frozen=True, omit_defaults=True):

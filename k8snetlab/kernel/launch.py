@@ -95,6 +95,16 @@ def command(setting: Setting, argv: Sequence[str], terminal: bool = False, repor
     return [sys.executable, "-I", "-m", "k8snetlab.kernel.launch", how, *argv]
 
 
+def main_process(pid: int) -> int:
+    """Which process is the command that `popen` has begun as `pid`: that one, or the second of its pid namespace."""
+    namespaces = Path(f"/proc/{pid}/ns")
+    with contextlib.suppress(OSError, ValueError):
+        if (namespaces / "pid").stat().st_ino != (namespaces / "pid_for_children").stat().st_ino:
+            first = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+            return int(Path(f"/proc/{first}/task/{first}/children").read_text().split()[0])
+    return pid
+
+
 def become(setting: Setting, argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     """Replaces this process, which has a single thread, by the command. Raises OSError, NotFoundError.
 

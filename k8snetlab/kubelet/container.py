@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,6 +136,11 @@ class Container:
         if ended is not None:
             self.status = replace(self.status, state=ContainerState(terminated=ended), ready=False, started=False)
         self._conclude()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to its command, where that runs."""
+        if self._instance is not None:
+            self._instance.signal(number)
 
     async def _supervise(self) -> None:
         backoff, loop = BackOff(), asyncio.get_running_loop()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from k8snetlab.kernel import cgroups, launch
+from k8snetlab.kernel import cgroups, fault, launch
 
 MAX_REPORT = 1 << 16
 
@@ -76,6 +76,12 @@ class Instance:
             self._report = -1
         code = self._process.poll()
         return Exit(0 if code is None else code) if code is None or code >= 0 else Exit(128 - code, -code)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the command itself, and to nothing that it has started."""
+        fault.point()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(launch.main_process(self._process.pid), number)
 
     async def _end_rest(self) -> None:
         if self._group:

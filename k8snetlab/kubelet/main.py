@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.api.workload import HealthWork, KubeletRequest, KubeletResponse, PodState, PodWork
+from k8snetlab.api.workload import ADDON, HealthWork, KubeletRequest, KubeletResponse, PodState, PodWork
 from k8snetlab.kubelet.health import HealthChecks
 from k8snetlab.kubelet.rotation import LogKeeper
 from k8snetlab.kubelet.runner import PodRunner
@@ -39,6 +39,8 @@ class Kubelet:
         self._pods: dict[str, PodRunner] = {}
         self._health: dict[str, HealthChecks] = {}
         self._writers: set[asyncio.StreamWriter] = set()
+        self._told: set[asyncio.StreamWriter] = set()
+        """Those that are told what changes by itself."""
         self._connections: set[asyncio.Task[Any]] = set()
         self._logs = LogKeeper()
         self._encode = msgspec.json.Encoder().encode
@@ -79,6 +81,7 @@ class Kubelet:
             pass
         finally:
             self._writers.discard(writer)
+            self._told.discard(writer)
             writer.close()
 
     async def _reply(self, writer: asyncio.StreamWriter, request: KubeletRequest) -> None:
@@ -92,7 +95,13 @@ class Kubelet:
                 case "health":
                     error = await self._answer_health(request.health)
                 case "list":
-                    states = tuple(pod.state for pod in self._pods.values())
+                    self._told.add(writer)
+                    states = tuple(pod.state for uid, pod in self._pods.items() if not uid.startswith(ADDON))
+                case "addons":
+                    states = tuple(pod.state for uid, pod in self._pods.items() if uid.startswith(ADDON))
+                case "signal":
+                    for uid in request.uids:
+                        self._pods[uid].signal(signal.Signals(request.signal))
         except Exception as problem:  # the asker is told, and the next request is served
             log.exception("%s", request.op)
             error = f"{type(problem).__name__}: {problem}"
@@ -129,10 +138,10 @@ class Kubelet:
         return pod.take()
 
     def _changed(self, pod: PodRunner) -> None:
-        if self._pods.get(pod.uid) is not pod:
+        if self._pods.get(pod.uid) is not pod or pod.uid.startswith(ADDON):
             return  # it is being stopped: the answer to that request carries the rest
-        state = pod.take() if self._writers else pod.state
-        for writer in self._writers:
+        state = pod.take() if self._told else pod.state
+        for writer in self._told:
             self._send(writer, KubeletResponse(states=(state,)))
 
     def _send(self, writer: asyncio.StreamWriter, response: KubeletResponse) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,11 @@ class PodRunner:
             self._save()
         elif self._file.parent.is_dir():
             await asyncio.to_thread(forget_logs, self._file.parent)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the commands of its containers that run."""
+        for _, container in self._containers:
+            container.signal(number)
 
     async def _when_it_runs(self, sidecar: Container, others: list[Container]) -> None:
         await sidecar.runs.wait()

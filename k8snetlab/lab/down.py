@@ -152,7 +152,8 @@ def _workloads(paths: LabPaths, names: list[str]) -> list[int]:
     """The processes in the lab's namespaces; on a machine, the commands of pods that share its own."""
     found = processes.pids_in(names)
     if machine.read(paths):
-        found += processes.with_environment("", f"{LOGS}={paths.pod_logs}", below=True)
+        for logs in (paths.pod_logs, paths.addons):
+            found += processes.with_environment("", f"{LOGS}={logs}", below=True)
     return [pid for pid in found if pid != os.getpid()]
 
 

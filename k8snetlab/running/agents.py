@@ -10,12 +10,13 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
 from k8snetlab.agent.misses import MissResponder
 from k8snetlab.agent.node import NodeAgent
-from k8snetlab.agent.protocol import Surroundings
+from k8snetlab.agent.protocol import AddOnHome, Surroundings
 from k8snetlab.agent.report import ManagerStatus, Report
 from k8snetlab.agent.router import RouterAgent
 from k8snetlab.api.core import Node
@@ -365,8 +366,17 @@ class Agents:
         return AgentTask(agent, self._cluster, self._reported, self._supervisor)
 
     def _agent(self, name: str) -> NodeAgent:
-        around = Surroundings(name, self._ledger, self._paths.xtables_locks, self._shared, self.misses)
-        return NodeAgent(around)
+        paths, group = self._paths, Path(self._ledger.cgroup) if self._ledger.cgroup else None
+        return NodeAgent(
+            Surroundings(
+                name,
+                self._ledger,
+                paths.xtables_locks,
+                shared=self._shared,
+                misses=self.misses,
+                addons=AddOnHome(paths.addons, paths.kubelet_socket, paths.flannel, group),
+            )
+        )
 
     def _adopt(self, names: Iterable[str]) -> None:
         """Nodes that an earlier daemon made, and that went from the store when it could not unmake them, are to go."""

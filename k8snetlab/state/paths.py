@@ -47,6 +47,7 @@ class LabPaths:
         self.daemon_log = self.directory / "daemon.log"
         self.kubelet_log = self.directory / "kubelet.log"
         self.pod_logs = self.directory / "pods"
+        self.addons = self.directory / "addons"
         self.xtables_locks = self.directory / "xtables"
         self.group = Path(lab)
         """Below the control group of all labs. A lab of another run directory, such as one that plays another machine,

@@ -39,6 +39,7 @@ class Kubelet:
         self._file = self._socket.makefile("rwb")
         self._id = 0
         self.happened: list[tuple[str, Happening]] = []
+        self.ask("list")  # who asks is told what happens
 
     def ask(self, op: str, *pods: PodWork, uids: tuple[str, ...] = (), keep: bool = False) -> tuple[PodState, ...]:
         self._id += 1

@@ -1,0 +1,52 @@
+"""A manager's line to the kubelet: one question, one answer. Blocking."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from k8snetlab.api.workload import KubeletRequest, KubeletResponse, PodState, PodWork
+from k8snetlab.errors import DaemonError
+
+PATIENCE = 30.0
+"""Seconds in which it answers: a program that is stopped has its grace."""
+
+
+class Kubelet:
+    """Where its socket is. Every method raises DaemonError when it does not answer, or says that it cannot."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def addons(self) -> dict[str, PodState]:
+        """The states of all add-ons that it keeps, by uid."""
+        return {state.uid: state for state in self._ask(KubeletRequest(1, "addons"))}
+
+    def run(self, work: PodWork) -> PodState:
+        """Returns once it runs, or is known not to start."""
+        return self._ask(KubeletRequest(1, "run", pods=(work,)))[0]
+
+    def stop(self, uids: Iterable[str]) -> None:
+        if uids := tuple(uids):
+            self._ask(KubeletRequest(1, "stop", uids=uids, keep=True))
+
+    def signal(self, uid: str, number: signal.Signals) -> None:
+        self._ask(KubeletRequest(1, "signal", uids=(uid,), signal=int(number)))
+
+    def _ask(self, request: KubeletRequest) -> tuple[PodState, ...]:
+        try:
+            with socket.socket(socket.AF_UNIX) as line:
+                line.settimeout(PATIENCE)
+                line.connect(str(self._path))
+                line.sendall(msgspec.json.encode(request) + b"\n")
+                with line.makefile("rb") as lines:
+                    answer = msgspec.json.decode(lines.readline(), type=KubeletResponse)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise DaemonError(f"the kubelet does not answer: {error}", "it is started again by itself") from None
+        if answer.error:
+            raise DaemonError(f"the kubelet cannot {request.op}: {answer.error}", "its log says more")
+        return answer.states

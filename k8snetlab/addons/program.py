@@ -1,0 +1,77 @@
+"""A program that a node has besides its pods: a DNS server, a proxy, a routing daemon."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Mapping
+
+import msgspec
+
+from k8snetlab.api.workload import ADDON, ContainerWork, PodWork
+
+CONF = "conf"
+"""Below a program's directory: its files as they are now."""
+
+
+class Program(msgspec.Struct, frozen=True):
+    """What is run in a node's namespace, for as long as somebody wants it.
+
+    `argv` begins in the program's directory, which is its alone, and must stay in the foreground; what it prints is its
+    log. `files` (a name without a slash, and the text) are in `conf/` there. `check` is a command that says with exit
+    code 0 that the files in `conf/` are good: without one they are taken as they are. `reload` is the signal by which
+    it takes up other files; without one it is started again. `ready` is a command that says with 0 that it serves.
+    `grace` is the seconds between SIGTERM and SIGKILL.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    files: Mapping[str, str] = {}
+    check: tuple[str, ...] = ()
+    reload: signal.Signals | None = None
+    ready: tuple[str, ...] = ()
+    env: Mapping[str, str] = {}
+    grace: float = 5.0
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a node's programs run: `number` is that of the network namespace `netns`, `directory` holds all of the
+    node's, `flannel` is what they see as /run/flannel, `cgroup` what the lab has a control group in ("" for none)."""
+
+    node: str
+    netns: str
+    number: int
+    directory: str
+    flannel: str = ""
+    cgroup: str = ""
+
+
+def uids_of(node: str) -> str:
+    """What the uids of a node's programs begin with."""
+    return f"{ADDON}{node}/"
+
+
+def uid(program: Program, place: Place) -> str:
+    """Of the program as it is to run: another command line, or another namespace of the same name, is another one."""
+    how = repr((program.argv, sorted(program.env.items()), program.grace, place.number))
+    return f"{uids_of(place.node)}{program.name}/{hashlib.sha256(how.encode()).hexdigest()[:12]}"
+
+
+def work(program: Program, place: Place) -> PodWork:
+    """The program as the kubelet runs it: as a pod with one container that is always started again."""
+    directory, own = f"{place.directory}/{program.name}", uid(program, place)
+    container = ContainerWork(program.name, program.argv, env=dict(program.env), workingDir=directory)
+    return PodWork(
+        uid=own,
+        namespace="",
+        name=program.name,
+        node=place.node,
+        netns=place.netns,
+        hostname=place.node,
+        ips=(),
+        containers=(container,),
+        log_directory=f"{directory}/log",
+        grace=program.grace,
+        flannel=place.flannel,
+        cgroup=f"{place.cgroup}/{own.replace('/', '.')}" if place.cgroup else "",
+    )

@@ -1,0 +1,45 @@
+"""A short command beside a program, in its namespace: whether a configuration is good, whether it serves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from k8snetlab.addons.program import Place
+from k8snetlab.kernel import launch
+
+PATIENCE = 10.0
+"""Seconds that it gets."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def failure(place: Place, directory: Path, argv: Sequence[str], seconds: float = PATIENCE) -> str:
+    """The last line that it printed where it did not end with 0 in time; "" where it did. Raises NotFoundError."""
+    setting = launch.Setting(place.netns, place.node, str(directory), place.flannel)
+    environment = {"PATH": os.environ.get("PATH", PATH), "HOME": "/root"}
+    try:
+        done = subprocess.run(
+            launch.command(setting, argv),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            start_new_session=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {seconds:g} s"
+    if done.returncode == 0:
+        return ""
+    said = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return _telling(said) or f"it ended with {done.returncode}"
+
+
+def _telling(lines: Sequence[str]) -> str:
+    """The line that says what is wrong: a summary often follows it."""
+    return next((line for line in lines if "emerg" in line or "error" in line.lower()), lines[-1] if lines else "")
