@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 from k8snetlab.cli import screen
+from k8snetlab.dataplane.families import end
 from k8snetlab.messages.probe import ProbeResult
-from k8snetlab.trace.way import end
 from k8snetlab.wording import counted
 
 WIDE = 120

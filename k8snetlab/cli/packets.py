@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import UNSET
 
+from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.packet import Packet
 from k8snetlab.messages.capture import CapturedFields, CapturedPacket
-from k8snetlab.trace.way import end
 
 if TYPE_CHECKING:
     from k8snetlab.explain.capture import Sight

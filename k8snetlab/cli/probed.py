@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from k8snetlab.dataplane.families import end
 from k8snetlab.messages.probe import ProbeResult
-from k8snetlab.trace.way import end
 
 
 def line(result: ProbeResult) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from k8snetlab.dataplane.families import end
 from k8snetlab.messages.trace import End, Observation, Trace
-from k8snetlab.trace.way import Decision, Flow, Hop, Way, end
+from k8snetlab.trace.way import Decision, Flow, Hop, Way
 from k8snetlab.wording import counted
 
 _COLOURS = {

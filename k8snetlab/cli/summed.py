@@ -14,8 +14,9 @@ from k8snetlab.cli.story import (
     title,
     verdict,
 )
+from k8snetlab.dataplane.families import end
 from k8snetlab.messages.trace import Trace
-from k8snetlab.trace.way import Hop, end
+from k8snetlab.trace.way import Hop
 from k8snetlab.wording import counted
 
 NAMES = 18

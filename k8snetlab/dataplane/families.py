@@ -67,3 +67,18 @@ def with_length(address: str, cidr: str) -> str:
 def host(address: str) -> str:
     """`address` as a network of one: "/32" or "/128"."""
     return f"{address}/{ip_address(address).max_prefixlen}"
+
+
+def end(address: str, port: int) -> str:
+    """ "10.0.0.1:80", "[fd00::1]:80"; without a port the address alone."""
+    if not port:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def parted(text: str) -> tuple[str, int]:
+    """Address and port of what `end` wrote; the port 0 where there is none, the address "" of ":80" and ""."""
+    if text.startswith("[") or text.count(":") == 1:
+        address, _, port = text.rpartition(":")
+        return address.strip("[]"), int(port)
+    return text, 0

@@ -13,11 +13,10 @@ from k8snetlab.api.discovery import SERVICE_NAME, Endpoint, EndpointSlice
 from k8snetlab.api.problems import title
 from k8snetlab.api.selection import pods_by_ip, pods_of, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.families import network, parsed, same_family
+from k8snetlab.dataplane.families import end, network, parsed, parted, same_family
 from k8snetlab.diagnose.emptiness import empty, has_port, labels_of, named_port, near, workload_of
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.trace.owners import Owners, at
-from k8snetlab.trace.way import end, parted
 
 MOST = 5
 """Names of nodes or pods in one sentence."""

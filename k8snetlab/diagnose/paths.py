@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import msgspec
 
+from k8snetlab.dataplane.families import parted
 from k8snetlab.dataplane.view import Views
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.trace.owners import NOBODY
-from k8snetlab.trace.way import Decision, Flow, Hop, Way, parted
+from k8snetlab.trace.way import Decision, Flow, Hop, Way
 
 _SHOW = {
     "route": "ip -n {netns}{six} route get {dst}",

@@ -9,12 +9,12 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import family_of, pick
+from k8snetlab.dataplane.families import end, family_of, pick
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.render.proxy import Port, Settings, choose, endpoints_of, ports_of
-from k8snetlab.trace.way import Flow, end
+from k8snetlab.trace.way import Flow
 
 ALL_PAIRS = 6
 """Up to so many nodes each is tried with every other; beyond, each with the next one."""

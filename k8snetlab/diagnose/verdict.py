@@ -7,9 +7,9 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from k8snetlab.dataplane.families import parted
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.paths import Broken, of_stop
-from k8snetlab.trace.way import parted
 
 _NEVER = ("conntrack", "variant", "policy", "store", "daemon", "qdisc", "agent")
 """Kinds that no walk can show as the reason: they concern packets that it does not send."""

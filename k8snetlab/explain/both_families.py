@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import FAMILIES, pick
+from k8snetlab.dataplane.families import FAMILIES, family_of, pick
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose import unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
@@ -49,7 +49,7 @@ class Kernels:
         if broken.blamed is None:
             return None
         netns, decision = broken.blamed
-        family: Family = "ipv6" if ":" in broken.path.flow.dst else "ipv4"
+        family = family_of(broken.path.flow.dst)
         where = self.wheres.get(netns) or Where(netns, netns, "pod", "")
         return unmanaged.of_rule(decision, self[family][netns], where, Iptables(netns, family, self.variant))
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import end
 from k8snetlab.diagnose import objects, pods, unmanaged
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
@@ -29,7 +30,6 @@ from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathsTold,
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.path import predict
-from k8snetlab.trace.way import end
 
 SETTLE = 1.3
 """Seconds in which an agent that works has mended what it can: what is still so then is a finding."""

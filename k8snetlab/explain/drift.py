@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose import rules, tables, unmanaged
@@ -26,7 +27,6 @@ from k8snetlab.render import node as render_node
 from k8snetlab.render import underlay
 from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp
 from k8snetlab.trace.owners import Owners
-from k8snetlab.trace.way import end
 
 Tell = Callable[[str, int, int], None]
 """Is told a phase, how much of it is done, and how much there is."""

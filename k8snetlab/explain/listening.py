@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding
@@ -16,7 +17,6 @@ from k8snetlab.explain.both_families import Kernels
 from k8snetlab.kernel import listeners
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.trace.listener import no_listener
-from k8snetlab.trace.way import end
 
 PROTOCOLS = ("TCP", "UDP")
 

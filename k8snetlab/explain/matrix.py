@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from msgspec.structs import replace
 
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import end
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.explain import probe
 from k8snetlab.explain.drift import Tell
@@ -16,7 +17,6 @@ from k8snetlab.explain.intended import Intents
 from k8snetlab.explain.patience import patience
 from k8snetlab.explain.probed import Place, Target
 from k8snetlab.messages.probe import ProbeResult
-from k8snetlab.trace.way import end
 
 MOST = 800
 """Pairs that are tried; of a larger lab every target from some places in turn."""

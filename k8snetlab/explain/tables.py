@@ -8,7 +8,7 @@ from typing import Any
 
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import FAMILIES, network, pick
+from k8snetlab.dataplane.families import FAMILIES, family_of, network, pick
 from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Role
 from k8snetlab.kernel.connections import Entry
@@ -210,7 +210,7 @@ class Reader:
 
     def _subnet(self, address: str) -> str:
         """The outside network's CIDR where the address lies in it, else ""."""
-        outside = pick(self._lab.spec.underlay.outside, "ipv6" if ":" in address else "ipv4")
+        outside = pick(self._lab.spec.underlay.outside, family_of(address))
         if not outside:
             return ""
         cidr = network(outside)

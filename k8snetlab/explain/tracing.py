@@ -12,7 +12,7 @@ from k8snetlab.api.core import Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import family_of
+from k8snetlab.dataplane.families import family_of, parted
 from k8snetlab.dataplane.frames import Frame
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
@@ -29,7 +29,7 @@ from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.compare import Sighting, compare
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.path import predict
-from k8snetlab.trace.way import Flow, Way, parted
+from k8snetlab.trace.way import Flow, Way
 from k8snetlab.wording import nearest
 
 PACKET_TIMEOUT = 0.5

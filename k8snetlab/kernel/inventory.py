@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.kernel import iptables, netns
 
@@ -71,7 +72,7 @@ def devices() -> Iterator[Thing]:
 
 def chains(prefixes: tuple[str, ...]) -> Iterator[Thing]:
     """User chains of the machine's own namespace that begin so, of both families and variants."""
-    for family in ("ipv4", "ipv6"):
+    for family in FAMILIES:
         tool = "iptables" if family == "ipv4" else "ip6tables"
         for variant in ("nft", "legacy"):
             text = iptables.held(HOST_NETNS, family, variant, _LOCK)

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from k8snetlab.dataplane.families import family_of
 from k8snetlab.dataplane.rules import ChainKey, Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.errors import InputError, K8sNetLabError
@@ -72,7 +73,7 @@ def examine(peer: str, port: int = 8472, vni: int = 1, wait: float = 5.0) -> Pee
         raise InputError(
             f"--peer {peer}: not an IP address", "give the other machine's address, as 192.168.56.12"
         ) from None
-    views = list(_views("ipv6" if ":" in address else "ipv4"))
+    views = list(_views(family_of(address)))
     if any(view.owns(address) for _, view in views):
         raise InputError(f"--peer {peer} is an address of this machine", "give the other machine's")
     replies = probe(address, port, vni, wait)

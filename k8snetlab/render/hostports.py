@@ -13,7 +13,7 @@ from ipaddress import ip_address
 
 from k8snetlab.api.core import ContainerPort, Node, Pod
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import pick, with_length
+from k8snetlab.dataplane.families import end, pick, with_length
 from k8snetlab.dataplane.names import CNI_DN, CNI_HOSTPORT_DNAT, CNI_HOSTPORT_MASQ, CNI_HOSTPORT_SETMARK, HOSTPORT_MARK
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, Rules, RuleSet, quote
 
@@ -75,7 +75,7 @@ def serving_udp(pods: Iterable[Pod], family: Family) -> dict[tuple[str, int], fr
         for port in ports_of(pod):
             if address and port.protocol == "UDP":
                 ends = found.get(("", port.hostPort), frozenset())
-                found["", port.hostPort] = ends | {_end(address, port.containerPort)}
+                found["", port.hostPort] = ends | {end(address, port.containerPort)}
     return found
 
 
@@ -103,8 +103,4 @@ def _translations(ports: list[ContainerPort], address: str, subnet: str, family:
         yield f"{match} -s {with_length(address, subnet)} -j {SET_MARK.chain}"
         if family == "ipv4":
             yield f"{match} -s 127.0.0.1 -j {SET_MARK.chain}"
-        yield f"{match} -j DNAT --to-destination {_end(address, port.containerPort)}"
-
-
-def _end(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        yield f"{match} -j DNAT --to-destination {end(address, port.containerPort)}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.view import View
-from k8snetlab.trace.way import end
 
 MOST = 6
 """Ports that are named where another one may be meant."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from k8snetlab.dataplane.families import parted
 from k8snetlab.dataplane.names import (
     CNI,
     CNI_DN,
@@ -39,7 +40,6 @@ from k8snetlab.dataplane.names import (
 )
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.iptables.syntax import RANDOM_UNIT, Match, ParsedRule, RuleSyntaxError, Target, parse
-from k8snetlab.trace.way import parted
 
 """The bits that kube-proxy and kubelet set by default; where another one is configured it is named by number only."""
 

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from k8snetlab.dataplane.families import same_family
+from k8snetlab.dataplane.families import end, same_family
 from k8snetlab.dataplane.view import Interface, RouteEntry, View, Views
 from k8snetlab.trace.filtering import Passed, passages
 from k8snetlab.trace.listener import no_listener
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.segment import Segments
 from k8snetlab.trace.trip import Trip
-from k8snetlab.trace.way import Carried, Decision, Flow, Way, end
+from k8snetlab.trace.way import Carried, Decision, Flow, Way
 
 MAX_HOPS = 64
 VXLAN_OVERHEAD = {False: 50, True: 70}

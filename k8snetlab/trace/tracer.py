@@ -10,10 +10,10 @@ from typing import Literal
 
 import msgspec
 
+from k8snetlab.dataplane.families import end, parted
 from k8snetlab.dataplane.rules import ChainKey, Rules, beside
 from k8snetlab.iptables.matching import Host, Packet, TraceError, chance
 from k8snetlab.iptables.syntax import Target, parse
-from k8snetlab.trace.way import end, parted
 
 Verdict = Literal["delivered", "sent", "dropped", "rejected"]
 """Delivered to a process of the node, sent on by one of its interfaces, or neither."""

@@ -5,17 +5,11 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
+from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.packet import Fate
 from k8snetlab.dataplane.view import Interface, View
 from k8snetlab.trace.filtering import Passed, Tracked
-from k8snetlab.trace.way import (
-    Decision,
-    Flow,
-    Hop,
-    Point,
-    Way,
-    end,
-)
+from k8snetlab.trace.way import Decision, Flow, Hop, Point, Way
 
 
 class Trip(msgspec.Struct, frozen=True):

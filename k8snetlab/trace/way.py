@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.packet import Fate
 
 Point = tuple[str, str, str]
@@ -121,18 +122,3 @@ class Way(msgspec.Struct, frozen=True):
     @property
     def hops(self) -> tuple[Hop, ...]:
         return (*self.there, *self.back)
-
-
-def end(address: str, port: int) -> str:
-    """ "10.0.0.1:80", "[fd00::1]:80"; without a port the address alone."""
-    if not port:
-        return address
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def parted(text: str) -> tuple[str, int]:
-    """Address and port of what `end` wrote; the port 0 where there is none, the address "" of ":80" and ""."""
-    if text.startswith("[") or text.count(":") == 1:
-        address, _, port = text.rpartition(":")
-        return address.strip("[]"), int(port)
-    return text, 0

@@ -9,6 +9,7 @@ import functools
 import subprocess
 from pathlib import Path
 
+from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import InputError, KernelError, UnsupportedError
@@ -61,7 +62,7 @@ def open(namespace: str, family: Family, variant: Variant, lockfile: Path, chunk
 
 def mixed(namespace: str) -> bool:
     """Whether both variants hold rules in one namespace: packets then pass through both, in an order few expect."""
-    families: tuple[Family, ...] = ("ipv4", "ipv6")
+    families: tuple[Family, ...] = FAMILIES
     if not any(holds_legacy_rules(namespace, family) for family in families):
         return False
     for tool in ("iptables-nft-save", "ip6tables-nft-save"):

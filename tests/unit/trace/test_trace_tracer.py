@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from proxied import assemble
 
+from k8snetlab.dataplane.families import end, parted
 from k8snetlab.dataplane.rules import ChainKey, Rules
 from k8snetlab.iptables.matching import Host, Packet, TraceError
 from k8snetlab.iptables.syntax import RuleSyntaxError
 from k8snetlab.render import masquerade
 from k8snetlab.trace.tracer import Outcome, trace
-from k8snetlab.trace.way import end, parted
 
 HOST = Host(("192.168.0.21",))
 THROUGH = Packet("10.244.1.5", "10.244.2.5", dport=80, in_interface="cni0")
