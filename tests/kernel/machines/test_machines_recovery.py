@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from machines import Machine, Wire, eventually, store_on, take_down, url
+from machines import Machine, Wire, eventually, namespaces, store_on, take_down, url
 from strangers import VARIANTS, crowd
 from strangers import state as everything
 
@@ -30,20 +30,33 @@ spec:
 """
 
 
-@pytest.fixture
-def machines(namespace: Callable[[str], str], tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
+@contextmanager
+def two(namespace: Callable[[str], str], directory: Path) -> Iterator[tuple[Machine, Machine]]:
     """The scenario `machines` on two of them; afterwards each is what it was."""
-    wire = Wire(namespace, tmp_path)
+    wire = Wire(namespace, directory)
     one, other = wire.machine(), wire.machine()
     before = state(one), state(other)
     with ExitStack() as stack:
-        stack.enter_context(store_on(one, tmp_path))
+        stack.enter_context(store_on(one, directory))
         stack.callback(take_down, [one, other])
         one.run("up", "machines", "--node", "node1", "--store", url(one), "--insecure")
         other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
         eventually(lambda: len(ready(one)) == 3 and one.whole())
         yield one, other
     assert [state(one), state(other)] == [*before]
+
+
+@pytest.fixture
+def machines(namespace: Callable[[str], str], tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
+    with two(namespace, tmp_path) as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine, Machine]]:
+    """For tests that leave them as they found them."""
+    with namespaces() as namespace, two(namespace, tmp_path_factory.mktemp("lasting")) as both:
+        yield both
 
 
 def state(machine: Machine) -> dict[str, list[str]]:
@@ -124,8 +137,8 @@ def test_a_leave_that_was_interrupted_is_finished_by_another(machines: tuple[Mac
         "ip link set eth1 down",
     ],
 )
-def test_what_is_broken_on_a_machine_is_mended(machines: tuple[Machine, Machine], break_it: str) -> None:
-    one, other = machines
+def test_what_is_broken_on_a_machine_is_mended(lasting: tuple[Machine, Machine], break_it: str) -> None:
+    one, other = lasting
     other.here(*break_it.split())
     if "eth1" in break_it:
         other.here("ip", "link", "set", "eth1", "up")
