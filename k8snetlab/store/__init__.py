@@ -1,3 +1,3 @@
 """The shared store: one protocol, kept in SQLite inside the daemon or in etcd."""
 
-__all__ = ["bootstrap", "informer", "open", "pki", "protocol", "served", "serving", "tokens"]
+__all__ = ["bootstrap", "informer", "open", "pki", "protocol", "serve", "served", "serving", "tokens"]

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kernelstate import State, differences, state
+
+from k8snetlab.testing.kernelstate import State, differences, state
 
 Json = dict[str, Any]
 Step = tuple[str | None, str | None]
@@ -370,9 +371,8 @@ def machine(lab: str) -> set[str]:
 
 def commands_in(lab: str) -> dict[str, list[str]]:
     """What pods' commands run, and what listens, by namespace: nothing twice."""
-    from kernelstate import masked
-
     from k8snetlab.kernel import netns
+    from k8snetlab.testing.kernelstate import masked
 
     inodes = {netns.inode(name): name for name in netns.names() if name.startswith(f"{lab}.")}
     found: dict[str, list[str]] = {}

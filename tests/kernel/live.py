@@ -18,11 +18,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from labs import Lab
-
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules
 from k8snetlab.iptables.matching import Host, Packet
 from k8snetlab.kernel import iptables, netns, sysctl
+from k8snetlab.testing import Lab
 from k8snetlab.trace.tracer import Outcome, trace
 
 PATIENCE, IMPATIENCE = 5.0, 0.3

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from labs import Lab, eventually
+from k8snetlab.testing import Lab, eventually
 
 LAB = """apiVersion: k8snetlab/v1alpha1
 kind: Lab

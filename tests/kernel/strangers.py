@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from machines import Machine, eventually
+from k8snetlab.testing import eventually
+from k8snetlab.testing.machines import Machine
 
 VARIANTS = ("nft", "legacy")
 STRANGERS = (

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from scripted import ScriptedClient
-from store_lab import Connect, StartEtcd, start_etcd
+from stores import Connect, StartEtcd
 
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.etcd import EtcdStore
 from k8snetlab.store.protocol import Delete, Store
 from k8snetlab.store.serve import EtcdProcess
+from k8snetlab.testing.etcd import start_etcd
 
 
 @pytest.fixture

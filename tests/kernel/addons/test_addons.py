@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from labs import Lab, eventually
 
 from k8snetlab.addons.program import Program
 from k8snetlab.kernel import netns, processes
+from k8snetlab.testing import Lab, eventually
 
 pytestmark = [
     pytest.mark.root,

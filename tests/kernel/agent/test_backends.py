@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from labs import Lab
 from repository import SCENARIOS
 
 from k8snetlab.dataplane.links import Address, Bridge
@@ -20,6 +19,7 @@ from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel.execute import execute
+from k8snetlab.testing import Lab
 
 NETWORKS = {
     "proactive": "{}",

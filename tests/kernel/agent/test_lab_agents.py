@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
 
 from k8snetlab.client.client import Client
 from k8snetlab.dataplane.links import Veth
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.read import read
+from k8snetlab.testing import Lab, eventually
 
 PODS = ("a", "b", "c")
 LAB = """
@@ -82,7 +82,7 @@ def test_agents_outlive_pods_that_come_and_go_beside_clients(
     assert status["problems"] == [] and status["failures"] == []
     lab.shell("node1", "ip", "link", "set", "cni0", "down")
     eventually(lambda: "UP" in lab.shell("node1", "ip", "link", "show", "cni0").partition(">")[0])
-    assert lab.probe("a", "b")["ok"]
+    assert lab.probe("a", "b").ok
 
 
 def held(lab: Lab, *names: str) -> dict[str, tuple[list[object], ...]]:

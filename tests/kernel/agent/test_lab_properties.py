@@ -7,12 +7,12 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from labs import Lab, eventually
 
 from k8snetlab.client.client import Client
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel.read import read
+from k8snetlab.testing import Lab, eventually
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import Lab, eventually
 
 from k8snetlab.kernel import netns, sysctl
+from k8snetlab.testing import Lab, eventually
 
 PODS = 12
 """On node2; on node1 there is one, `a`, and on node3 (where there is one) `c`."""
@@ -383,14 +383,14 @@ def test_the_story_of_the_scenario(tmp_path: Path) -> None:
     try:
         assert asked() == {} and not lab.shell("node1", "bridge", "fdb", "show", "dev", "flannel.1").strip()
         assert "172.30.0.0/16 dev flannel.1" in lab.shell("node1", "ip", "route")
-        assert lab.probe("client", "web-1:80")["answeredBy"] == "web-1"
+        assert lab.probe("client", "web-1:80").answeredBy == "web-1"
         assert asked().keys() == {"172.30.9.2"}
         mac = json.loads(lab.shell("node2", "ip", "-j", "link", "show", "flannel.1"))[0]["address"]
         assert f'\\"VtepMAC\\":\\"{mac}\\"' in lab.run("store", "dump", "/registry/minions/node2")
         lab.run("pause", "node1")
         lab.shell("node1", "ip", "neigh", "flush", "dev", "flannel.1")
         lab.shell("node1", "bridge", "fdb", "del", mac, "dev", "flannel.1")
-        assert not lab.probe("client", "web-1:80", code=1)["reached"]
+        assert not lab.probe("client", "web-1:80").reached
         assert "lladdr" not in asked()["172.30.9.2"]
         lab.shell(
             "node1", "bridge", "fdb", "replace", mac, "dev", "flannel.1", "dst", "192.168.0.22", "self", "permanent"
@@ -398,8 +398,8 @@ def test_the_story_of_the_scenario(tmp_path: Path) -> None:
         lab.shell(
             "node1", "ip", "neigh", "replace", "172.30.9.2", "lladdr", mac, "dev", "flannel.1", "nud", "reachable"
         )
-        assert lab.probe("client", "web-1:80")["answeredBy"] == "web-1"
+        assert lab.probe("client", "web-1:80").answeredBy == "web-1"
         lab.run("resume", "node1")
-        assert lab.probe("client", "web-2:80")["answeredBy"] == "web-2"
+        assert lab.probe("client", "web-2:80").answeredBy == "web-2"
     finally:
         lab.run("down")

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
 from live import Target, exchange
 
 from k8snetlab.kernel import netns
+from k8snetlab.testing import Lab, eventually
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1

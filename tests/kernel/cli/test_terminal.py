@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab
 
 from k8snetlab.cli.screen import cells
+from k8snetlab.testing import Lab
 
 COLUMNS, LINES = 80, 24
 MANIFEST = """

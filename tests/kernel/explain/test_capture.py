@@ -14,10 +14,10 @@ from typing import Any
 
 import octets
 import pytest
-from labs import Lab, eventually
 from repository import MANIFESTS
 
 from k8snetlab.kernel import netns
+from k8snetlab.testing import Lab, eventually
 
 Json = dict[str, Any]
 DUAL = MANIFESTS / "dual.yaml"

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import Lab, eventually
 from repository import MANIFESTS, SCENARIOS
+
+from k8snetlab.testing import Lab, eventually
 
 Json = dict[str, Any]
 

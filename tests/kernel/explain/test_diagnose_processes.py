@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
 from repository import SCENARIOS
 
 from k8snetlab.store.serve import serve
+from k8snetlab.testing import Lab, eventually
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import Lab, eventually
+
+from k8snetlab.testing import Lab, eventually
 
 Json = dict[str, Any]
 SEEDS = int(os.environ.get("K8SNETLAB_FAULTS", "5"))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import Lab
+
+from k8snetlab.testing import Lab
 
 
 @pytest.fixture(scope="module", params=["nft", "legacy"])
@@ -138,7 +139,7 @@ def test_a_route_that_nobody_owns_is_named(lab: Lab) -> None:
 
 
 def test_conntrack_shows_the_translation_of_a_node_port(lab: Lab) -> None:
-    assert lab.probe("outside", "node2:30080")["reached"]
+    assert lab.probe("outside", "node2:30080").reached
     text = lab.run("tables", "node2", "conntrack")
     assert "(the host outside) calls" in text and "translated to" in text and "masqueraded" in text
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from labs import Lab, eventually
 from repository import MANIFESTS, SCENARIOS
 
 from k8snetlab.client.client import Client
 from k8snetlab.messages.trace import TRACE, TraceQuestion
+from k8snetlab.testing import Lab, eventually
 
 Json = dict[str, Any]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from labs import Lab, eventually
 from repository import MANIFESTS, SCENARIOS
 
 from k8snetlab.client.client import Client
 from k8snetlab.messages.probe import PROBE, ProbeQuestion
 from k8snetlab.messages.trace import TRACE, Trace, TraceQuestion
+from k8snetlab.testing import Lab, eventually
 
 Json = dict[str, Any]
 DUAL = MANIFESTS / "dual.yaml"

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from labs import eventually
 
 from k8snetlab.errors import AlreadyExistsError, InputError, NotFoundError
 from k8snetlab.kernel import cgroups, launch, netns, processes, syscalls, sysctl
+from k8snetlab.testing import eventually
 
 Make = Callable[..., str]
 

@@ -18,7 +18,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from labs import eventually
 
 from k8snetlab.api.core import ContainerState, ContainerStateRunning, ContainerStatus
 from k8snetlab.api.workload import ContainerWork, Happening, KubeletRequest, KubeletResponse, PodState, PodWork
@@ -27,6 +26,7 @@ from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.kernel import cgroups, netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.running import logs
+from k8snetlab.testing import eventually
 
 
 class Kubelet:

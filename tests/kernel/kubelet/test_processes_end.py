@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
 
 from k8snetlab.kernel import cgroups
+from k8snetlab.testing import Lab, eventually
 
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1

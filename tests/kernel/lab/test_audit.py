@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import Lab, eventually
 from repository import SCENARIOS
 
 from k8snetlab.kernel import netns, processes
+from k8snetlab.testing import Lab, eventually
 
 
 @pytest.fixture

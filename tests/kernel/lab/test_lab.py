@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
 from repository import SCENARIOS
+
+from k8snetlab.testing import Lab, eventually
 
 
 @pytest.fixture(scope="module", params=["nft", "legacy"])
@@ -50,7 +51,7 @@ def test_every_probe_is_answered_as_in_a_real_cluster(lab: BusinessManager) -> N
 
     def by_all() -> bool:
         """Chance decides who answers: nine questions leave one of three out in every thirteenth run."""
-        answered.add(lab.probe("client", "business-manager:80")["answeredBy"])
+        answered.add(lab.probe("client", "business-manager:80").answeredBy)
         return len(answered) == 3
 
     eventually(by_all)
@@ -95,10 +96,9 @@ def test_iptables_save_in_a_node_shows_the_rules(lab: BusinessManager) -> None:
 
 
 def test_traffic_to_the_outside_is_masqueraded_and_inside_the_cluster_is_not(lab: BusinessManager) -> None:
-    assert lab.probe("client", "data-product:50051")["client"] == "172.30.9.2"
+    assert lab.probe("client", "data-product:50051").client == "172.30.9.2"
     with socket_in(lab.netns("outside"), ("0.0.0.0", 7777)) as listener:
-        found = lab.probe("client", "203.0.113.10:7777", code=0)
-        assert found["reached"]
+        assert lab.probe("client", "203.0.113.10:7777").reached
         peer = listener.accept()
         peer[0].close()
         assert peer[1][0] == "192.168.0.22"
@@ -106,7 +106,7 @@ def test_traffic_to_the_outside_is_masqueraded_and_inside_the_cluster_is_not(lab
 
 def test_a_pod_reaches_itself_through_its_service(lab: BusinessManager) -> None:
     pod = next(p for p in lab.json("get", "pods")["items"] if p["metadata"]["name"].startswith("business-manager"))
-    seen = {lab.probe(pod["metadata"]["name"], "business-manager:80")["answeredBy"] for _ in range(25)}
+    seen = {lab.probe(pod["metadata"]["name"], "business-manager:80").answeredBy for _ in range(25)}
     assert pod["metadata"]["name"] in seen
 
 
@@ -146,7 +146,7 @@ def test_damage_is_repaired(lab: BusinessManager, damage: tuple[str, ...]) -> No
     state = _state(lab)
     lab.shell("node1", *(lab.iptables if word == "iptables" else word for word in damage))
     eventually(lambda: _state(lab) == state)
-    assert lab.probe("client", "business-manager:80")["ok"]
+    assert lab.probe("client", "business-manager:80").ok
 
 
 def test_a_deleted_fdb_entry_and_a_pods_veth_are_repaired(lab: BusinessManager) -> None:
@@ -224,7 +224,7 @@ spec:
     assert lab.run("logs", "deploy/business-manager") == ""  # answered by the kubelet itself: there is nothing to write
     assert lab.run("exec", "worker", "--", "hostname").strip() == "worker"
     assert "eth0" in lab.run("exec", "worker", "--", "ls", "/sys/class/net")
-    assert lab.probe("client", "worker:9000")["answeredBy"] == "worker"
+    assert lab.probe("client", "worker:9000").answeredBy == "worker"
     pids = subprocess.run(["ip", "netns", "pids", lab.netns("default", "worker")], capture_output=True, text=True)
     assert pids.stdout.strip()
     lab.run("delete", "-f", str(manifest))

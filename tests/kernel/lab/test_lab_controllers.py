@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import Lab, eventually
+
+from k8snetlab.testing import Lab, eventually
 
 EDGE = """---
 apiVersion: apps/v1

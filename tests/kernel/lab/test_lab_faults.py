@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from labs import Lab
+
+from k8snetlab.testing import Lab
 
 LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 1}\n"
 

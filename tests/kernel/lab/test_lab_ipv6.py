@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab
 from repository import MANIFESTS
 
 from k8snetlab.kernel import netns
+from k8snetlab.testing import Lab
 
 MANIFEST = (MANIFESTS / "dual.yaml").read_text().replace("VARIANT", "auto")
 

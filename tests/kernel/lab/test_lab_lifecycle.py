@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
 from repository import SCENARIOS
 
 from k8snetlab.client.client import Client
 from k8snetlab.state.processes import ProcessId
+from k8snetlab.testing import Lab, eventually
 
 SMALL = """
 apiVersion: k8snetlab/v1alpha1
@@ -93,7 +93,7 @@ def test_a_lab_of_one_line(lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text("{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 2}}\n")
     lab.run("up", str(file))
-    assert lab.probe("node1", "node2:1", code=1)["error"] == "connection refused"
+    assert lab.probe("node1", "node2:1").error == "connection refused"
     assert [n["metadata"]["name"] for n in lab.json("get", "nodes")["items"]] == ["node1", "node2"]
 
 
@@ -104,8 +104,8 @@ def test_an_edit_changes_only_the_difference(lab: Lab, small: Path) -> None:
     done = lab.json("up", str(small))
     assert (done["created"], sorted(done["updated"])) == ([], [f"lab/{lab.name}", "service/a"])
     assert lab.shell("node1", "ip", "-o", "link", "show", "master", "cni0") == veth
-    assert lab.probe("outside", "node3:30081")["answeredBy"] == "a"
-    assert lab.probe("outside", "node1:30080", code=1)["reached"] is False
+    assert lab.probe("outside", "node3:30081").answeredBy == "a"
+    assert lab.probe("outside", "node1:30080").reached is False
     small.write_text(SMALL.replace("name: b", "name: b2"))
     done = lab.json("up", str(small))
     assert done["created"] == ["pod/b2"] and done["deleted"] == ["pod/b"]
@@ -196,7 +196,7 @@ def test_up_with_a_pod_that_cannot_run_does_all_else_and_ends_with_1(lab: Lab, s
     assert "stat /none/such: no such file or directory" in lab.run("logs", "c")
     assert "is up: 2 nodes, 2 of 3 pods running" in said
     assert said.endswith("error: 1 pod does not run\nhint: k8snetlab logs c\n")
-    assert lab.probe("b", "a:80")["answeredBy"] == "a"
+    assert lab.probe("b", "a:80").answeredBy == "a"
     more = small.with_name("more.yaml")
     more.write_text(broken.replace("name: c}", "name: d}"))
     lab.run("apply", "-f", str(more))  # as kubectl: it is stored, and status says the rest
@@ -242,7 +242,7 @@ def test_two_labs_with_the_same_addresses_run_side_by_side(tmp_path: Path, small
         for lab in labs:
             lab.run("up", str(small))
         for lab in labs:
-            assert lab.probe("b", "a:80")["answeredBy"] == "a"
+            assert lab.probe("b", "a:80").answeredBy == "a"
     finally:
         for lab in labs:
             lab.run("down")

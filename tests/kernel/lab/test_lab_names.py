@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from labs import Lab
+from k8snetlab.testing import Lab
 
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1
@@ -57,13 +57,13 @@ def test_nodes_with_dots_are_nodes_like_others(tmp_path: Path) -> None:
         lab.run("up", str(file))
         assert lab.whole()
         assert lab.run("exec", "ip-10-0-11-22.ec2.internal", "--", "hostname").strip() == "ip-10-0-11-22.ec2.internal"
-        assert lab.probe("a.b", "1st:80")["answeredNode"] == "ip-10-0-11-22.ec2.internal"
+        assert lab.probe("a.b", "1st:80").answeredNode == "ip-10-0-11-22.ec2.internal"
         assert {lab.netns("a_b"), lab.netns("a", "b"), lab.netns("ip-10-0-11-22_ec2_internal")} <= set(lab.namespaces())
         found = lab.json("get", "endpointslices")["items"]
         slices = {s["metadata"]["labels"]["kubernetes.io/service-name"]: s for s in found}
         assert {p["name"]: p["port"] for p in slices["busy"]["ports"]} == {"named": 81, "web": 81, "sidecar": 82}
         for port in (443, 444, 445):
-            assert lab.probe("a.b", f"busy:{port}")["answeredBy"] == "busy"
+            assert lab.probe("a.b", f"busy:{port}").answeredBy == "busy"
         before = lab.json("get", "pods", "-A")["items"]
         lab.run("apply", "-f", str(policy))  # a kind that no lab has: named, and nothing is changed
         assert lab.json("get", "pods", "-A")["items"] == before

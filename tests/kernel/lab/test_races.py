@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import Lab, eventually
+
+from k8snetlab.testing import Lab, eventually
 
 pytestmark = pytest.mark.timeout(900)
 NODES, CLIENTS, KILLED = 3, 50, 8

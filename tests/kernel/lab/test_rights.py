@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab
 from repository import SCENARIOS
 
 from k8snetlab.kernel.capabilities import BITS
+from k8snetlab.testing import Lab
 
 GROUP, USER = grp.getgrnam("games"), 54321
 

@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
-from labs import Lab
 from soaking import CLIENTS, Changes, figures, grown
 from traffic import Client, Traffic
+
+from k8snetlab.testing import Lab
 
 pytestmark = pytest.mark.timeout(7200)
 SECONDS = float(os.environ.get("K8SNETLAB_SOAK", "60"))

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from kernelstate import differences, state
-from labs import Lab, eventually
+
+from k8snetlab.testing import Lab, eventually
+from k8snetlab.testing.kernelstate import differences, state
 
 pytestmark = pytest.mark.timeout(1800)
 PAIRS = int(os.environ.get("K8SNETLAB_TRANSITIONS", "3"))

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
 
 from k8snetlab.state.ledger import Ledger, let_begin
+from k8snetlab.testing import Lab, eventually
 
 OTHER = """
 import sys, k8snetlab

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import Lab, eventually
 
 from k8snetlab.kernel import netns
+from k8snetlab.testing import Lab, eventually
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s, labels: {app: %s}}\nspec: {%scontainers: [{name: c}]}\n---\n"
 LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 2}\n---\n"

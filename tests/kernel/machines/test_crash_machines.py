@@ -15,10 +15,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from kernelstate import State, differences, state
-from machines import Machine, eventually, pair, url
 
 from k8snetlab.kernel import netns
+from k8snetlab.testing import eventually
+from k8snetlab.testing.kernelstate import State, differences, state
+from k8snetlab.testing.machines import Machine, pair, url
 
 pytestmark = [pytest.mark.timeout(36000), pytest.mark.etcd]
 POINTS = int(os.environ.get("K8SNETLAB_CRASH_JOINS", "4"))

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
 
 from k8snetlab.store.serve import serve
+from k8snetlab.testing import Lab, eventually
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1

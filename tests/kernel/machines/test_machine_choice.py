@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from machines import Machine, Wire
+
+from k8snetlab.testing.machines import Machine, Wire
 
 STORE = "http://192.168.56.99:2379"  # nobody answers there; all of this happens before anybody is asked
 CA = "/etc/ssl/certs/ca-certificates.crt"

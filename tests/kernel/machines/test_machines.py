@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from machines import Machine, Wire, eventually, store_on, take_down, url
+
+from k8snetlab.testing import eventually
+from k8snetlab.testing.machines import Machine, Wire, store_on, take_down, url
 
 pytestmark = pytest.mark.etcd
 

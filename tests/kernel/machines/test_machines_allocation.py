@@ -15,12 +15,13 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from machines import Machine, conversations, eventually, pair
 
 from k8snetlab.api.core import Service
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import allocation
+from k8snetlab.testing import eventually
+from k8snetlab.testing.machines import Machine, conversations, pair
 
 pytestmark = pytest.mark.etcd
 NETWORK = "10.96.0.0/24"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import Machine, Wire
 from strangers import VARIANTS, crowd, state
 
 from k8snetlab.agent import namespaces, removal
@@ -31,6 +30,7 @@ from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import cables
 from k8snetlab.state.ledger import Ledger
+from k8snetlab.testing.machines import Machine, Wire
 
 Json = dict[str, Any]
 BACKENDS = ({"backend": "vxlan"}, {"backend": "host-gw"}, {"backend": "vxlan", "directRouting": True})

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import Machine, Wire, eventually, namespaces, store_on, take_down, url
 
 from k8snetlab.store.serve import EtcdProcess
+from k8snetlab.testing import eventually
+from k8snetlab.testing.machines import Machine, Wire, namespaces, store_on, take_down, url
 
 pytestmark = pytest.mark.etcd
 
@@ -76,11 +77,11 @@ class Three:
 
     def pods(self) -> dict[str, dict[str, Any]]:
         """Of each node the status of its web pod, as the first machine has it."""
-        items = self.one.get("/api/v1/namespaces/default/pods")["items"]
+        items = self.one.raw("/api/v1/namespaces/default/pods")["items"]
         return {p["spec"]["nodeName"]: p["status"] for p in items if p["metadata"]["name"].startswith("web")}
 
     def condition(self, node: str, type_: str) -> str:
-        conditions = self.one.get(f"/api/v1/nodes/{node}")["status"]["conditions"]
+        conditions = self.one.raw(f"/api/v1/nodes/{node}")["status"]["conditions"]
         return next((c["status"] + " " + c.get("reason", "") for c in conditions if c["type"] == type_), "")
 
     def entries(self, machine: Machine, to: Machine) -> int:
@@ -146,7 +147,7 @@ def test_a_dead_machine_is_lost_to_the_others_and_found_again(three: Three) -> N
     assert "NotReady" in next(line for line in one.run("get", "nodes").splitlines() if line.startswith("node2"))
     assert any("node2 which was running" in problem for problem in one.json("status")["problems"])
     eventually(lambda: one.run("get", "endpoints", "web").count(":80") == 2)
-    answered = {one.probe("client", "web")["answeredNode"] for _ in range(20)}
+    answered = {one.probe("client", "web").answeredNode for _ in range(20)}
     assert answered == {"node1", "node3"}
 
     three.wire.mend(two)
@@ -257,7 +258,7 @@ def test_a_store_that_lost_everything_is_no_expiry(three: Three, tmp_path: Path)
     three.etcd.kill()
     with store_on(one, tmp_path):
         eventually(lambda: "lost" in str(one.json("status")["problems"]))
-        assert one.probe("client", "web")["ok"]
+        assert one.probe("client", "web").ok
         assert three.entries(one, two) == three.entries(two, third) == 3
         three.up()
         eventually(lambda: set(store_keys(one, "/coreos.com/network/subnets/")) == set(had.values()))

@@ -10,11 +10,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from machines import Machine, Wire, eventually, namespaces, store_on, take_down, url
 from strangers import VARIANTS, crowd
 from strangers import state as everything
 
 from k8snetlab.kernel import processes
+from k8snetlab.testing import eventually
+from k8snetlab.testing.machines import Machine, Wire, namespaces, store_on, take_down, url
 
 pytestmark = pytest.mark.etcd
 HOST = """
@@ -89,7 +90,7 @@ def test_another_daemon_takes_over_and_nobody_notices(machines: tuple[Machine, M
     one, other = machines
     found = _without_counters(identity(other))
     kill(other, "daemon")
-    assert one.probe("client", "web")["answeredNode"] == "node2"
+    assert one.probe("client", "web").answeredNode == "node2"
     other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
     eventually(lambda: one.whole() and other.whole())
     assert _without_counters(identity(other)) == found
@@ -105,7 +106,7 @@ def test_a_machine_whose_processes_were_killed_can_still_leave(machines: tuple[M
     one.run("apply", "-f", "-", stdin=HOST)
     working = f"K8SNETLAB_LOGS={other.run_directory / other.name}/pods/default/host"
     assert len(processes.with_environment(other.namespace, working, below=True)) == 1
-    assert one.probe("client", f"{other.address}:8099")["answeredBy"] == "host"
+    assert one.probe("client", f"{other.address}:8099").answeredBy == "host"
     kill(other, "kubelet", "daemon")
     other.run("node", "leave", "--force")
     assert processes.with_environment(other.namespace, working, below=True) == []
@@ -158,7 +159,7 @@ def test_down_leaves_a_machine_that_others_use_as_it_was(
     before = everything(other)
     with store_on(one, tmp_path):
         other.run("up", str(scenario), "--node", "node2", "--store", url(one), "--insecure")
-        assert other.probe("node2", "web")["answeredNode"] == "node2"
+        assert other.probe("node2", "web").answeredNode == "node2"
         kill(other, "daemon", "kubelet")
     other.run("down")
     assert everything(other) == before

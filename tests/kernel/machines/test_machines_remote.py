@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machines import Machine, commands_of, conversations, eventually, pair
+
+from k8snetlab.testing import eventually
+from k8snetlab.testing.machines import Machine, commands_of, conversations, pair
 
 pytestmark = pytest.mark.etcd
 
@@ -94,9 +96,9 @@ def test_probe_all_is_the_same_from_each(machines: tuple[Machine, Machine]) -> N
 
 def test_a_probe_begins_in_a_pod_of_the_other_machine(machines: tuple[Machine, Machine]) -> None:
     one, two = machines
-    assert one.probe("far", "near:80")["client"].startswith(one.json("get", "pod", "far")["status"]["podIP"])
-    assert two.probe("near", "far:80")["answeredNode"] == "node2"
-    assert one.probe("node2", "web:80")["fromNode"] == "node2"
+    assert one.probe("far", "near:80").client.startswith(one.json("get", "pod", "far")["status"]["podIP"])
+    assert two.probe("near", "far:80").answeredNode == "node2"
+    assert one.probe("node2", "web:80").sourceNode == "node2"
     refused = one.run("probe", "far", "10.96.200.1:80", code=1)
     assert "far → 10.96.200.1" in refused
 
@@ -197,7 +199,7 @@ def test_pause_and_resume_of_the_other_machine(machines: tuple[Machine, Machine]
         two.here("ip", "route", "del", one.json("get", "node", "node1")["spec"]["podCIDR"])
         state = next(n for n in one.json("status")["nodes"] if n["name"] == "node2")
         assert state["paused"] and any("route" in step for step in state["agent"]["drift"])
-        assert not one.probe("far", "near:80", code=1)["reached"]
+        assert not one.probe("far", "near:80").reached
     finally:
         one.run("resume", "node2")
     eventually(lambda: one.json("probe", "far", "near:80", code=None)["results"][0]["reached"])
@@ -232,7 +234,7 @@ def test_misses_of_all_machines_in_one_stream(machines: tuple[Machine, Machine])
     for machine in machines:
         machine.here("ip", "neigh", "flush", "dev", "flannel.1")
         machine.here("ip", "neigh", "flush", "dev", "flannel.1", "nud", "permanent")
-    assert one.probe("near", "far:80")["reached"]
+    assert one.probe("near", "far:80").reached
     asked = {json.loads(listener.stdout.readline())["node"] for _ in range(2)}
     assert asked == {"node1", "node2"}
     listener.send_signal(signal.SIGINT)

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machines import Machine, commands_of, conversations, eventually, pair
 
 from k8snetlab.kernel import launch
+from k8snetlab.testing import eventually
+from k8snetlab.testing.machines import Machine, commands_of, conversations, pair
 
 pytestmark = pytest.mark.etcd
 LAB = """

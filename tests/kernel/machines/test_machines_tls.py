@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from machines import Wire, eventually, take_down
+
+from k8snetlab.testing import eventually
+from k8snetlab.testing.machines import Wire, take_down
 
 pytestmark = pytest.mark.etcd
 URL = "https://192.168.56.11:2379"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
 
 from k8snetlab.kernel import netns
+from k8snetlab.testing import Lab, eventually
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1
@@ -59,14 +59,14 @@ def test_host_ports_answer_are_predicted_mended_and_go_with_their_pod(lab: Lab, 
     for source in places:
         for address in (four, f"[{six}]"):
             answer = lab.probe(source, f"{address}:8080")
-            assert answer["answeredBy"] == "one", (source, address)
-        assert lab.probe(source, "192.168.0.21:5353", "--protocol", "udp")["answeredBy"] == "one"
+            assert answer.answeredBy == "one", (source, address)
+        assert lab.probe(source, "192.168.0.21:5353", "--protocol", "udp").answeredBy == "one"
     for source in places:
         traced = lab.json("trace", source, "192.168.0.21:8080")
         assert traced["observed"]["agrees"] and traced["observed"]["fate"] == "answered", traced
-    assert lab.probe("outside", "192.168.0.21:8081")["answeredBy"] == "one"
-    assert lab.probe("outside", f"[{six}]:8081", code=1)["ok"] is False
-    assert lab.probe("outside", "192.168.0.22:8080", code=1)["ok"] is False
+    assert lab.probe("outside", "192.168.0.21:8081").answeredBy == "one"
+    assert lab.probe("outside", f"[{six}]:8081").ok is False
+    assert lab.probe("outside", "192.168.0.22:8080").ok is False
     assert '"pod": "one"' in lab.shell("node1", "curl", "-s", "http://127.0.0.1:8080")
     assert lab.json("status")["nodes"][0]["agent"]["drift"] == []
 

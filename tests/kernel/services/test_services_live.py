@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab
 from live import Fate, Live, Responder, Target
 from repository import MANIFESTS
 
 from k8snetlab.iptables.matching import Host, Packet
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.shot import crc32c
+from k8snetlab.testing import Lab
 from k8snetlab.trace.tracer import trace
 
 MANIFEST = (MANIFESTS / "services.yaml").read_text()

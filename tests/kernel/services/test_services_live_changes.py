@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import Lab, eventually
 from live import PATIENCE, Target, exchange
 
 from k8snetlab.kernel import conntrack, netns
+from k8snetlab.testing import Lab, eventually
 
 POD = """
 ---

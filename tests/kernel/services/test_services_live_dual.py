@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from labs import Lab
 from live import PATIENCE, Fate, Live, Target
 from repository import MANIFESTS
+
+from k8snetlab.testing import Lab
 
 MANIFEST = (MANIFESTS / "dual.yaml").read_text()
 NODES = {"node1": ("192.168.0.21", "fd00:1::21"), "node2": ("192.168.0.22", "fd00:1::22")}

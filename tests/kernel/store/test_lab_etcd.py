@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labs import Lab, eventually
 
 from k8snetlab.store.serve import EtcdProcess, serve
+from k8snetlab.testing import Lab, eventually
 
 pytestmark = pytest.mark.etcd
 
@@ -179,7 +179,7 @@ def test_a_stopped_etcd_stops_no_traffic_and_is_said(
 ) -> None:
     etcd.stop()
     eventually(lambda: not lab.json("status")["store"]["healthy"])
-    assert lab.probe("client", "web:80")["ok"]
+    assert lab.probe("client", "web:80").ok
     assert any("store" in problem for problem in lab.json("status")["problems"])
     assert "etcd does not answer" in lab.run("scale", "deploy/web", "--replicas", "3", code=1)
     lab.shell("node1", "ip", "route", "del", "10.244.2.0/24")
@@ -205,7 +205,7 @@ def test_a_lost_store_is_rebuilt_by_up(
     try:
         again.wait_ready()
         eventually(lambda: "lost" in str(lab.json("status")["problems"]))
-        assert lab.probe("client", "web:80")["ok"], "nothing is torn down"
+        assert lab.probe("client", "web:80").ok, "nothing is torn down"
         lab.run("up", str(manifest))
         assert lab.whole()
         after = {p["metadata"]["name"]: p["status"]["podIP"] for p in lab.json("get", "pods")["items"]}

@@ -457,7 +457,7 @@ async def test_a_dead_node_is_lost_and_comes_back(store: Store) -> None:
 @pytest.mark.slow
 async def test_an_unreachable_store_ends_no_node(etcd: EtcdProcess, connect: Callable[..., EtcdStore]) -> None:
     """The watch of the leader is cut for longer than heartbeats last: nobody says that node2's is gone."""
-    from store_lab import Proxy
+    from k8snetlab.testing.etcd import Proxy
 
     direct = connect([etcd.endpoint])
     for entry in (await direct.list("")).entries:

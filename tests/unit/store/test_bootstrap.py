@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from cryptography import x509
-from store_lab import free_port
 
 from k8snetlab.errors import InputError, NotFoundError, StoreError
 from k8snetlab.store import bootstrap, pki, tokens
 from k8snetlab.store.bootstrap import Bootstrap, Grant, Offer, Refusal, SigningRequest
 from k8snetlab.store.pki import Authority
 from k8snetlab.store.tokens import Tokens
+from k8snetlab.testing.etcd import free_port
 
 
 class Server:

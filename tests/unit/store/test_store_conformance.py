@@ -6,7 +6,6 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
-from store_lab import take
 
 from k8snetlab.errors import (
     AlreadyExistsError,
@@ -25,6 +24,7 @@ from k8snetlab.store.protocol import (
     Store,
     Update,
 )
+from k8snetlab.testing.etcd import take
 
 pytestmark = pytest.mark.anyio
 POD = "/registry/pods/default/web"

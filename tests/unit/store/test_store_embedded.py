@@ -12,7 +12,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from store_lab import take
 
 from k8snetlab.api.lab import StoreSpec
 from k8snetlab.errors import CompactedError, InputError, NotFoundError, StoreError
@@ -20,6 +19,7 @@ from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.etcd import EtcdStore
 from k8snetlab.store.open import open_store
 from k8snetlab.store.protocol import Create, Delete, Event
+from k8snetlab.testing.etcd import take
 
 pytestmark = pytest.mark.anyio
 

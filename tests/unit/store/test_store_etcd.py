@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
-from store_lab import Connect, Proxy, StartEtcd, free_port, take
+from stores import Connect, StartEtcd
 
 from k8snetlab.errors import AlreadyExistsError, CompactedError, ConflictError, InputError, NotFoundError, StoreError
 from k8snetlab.store.etcd import EtcdStore
 from k8snetlab.store.protocol import Create, DataLostError, Delete, Event
 from k8snetlab.store.serve import EtcdProcess, ServerTls
+from k8snetlab.testing.etcd import Proxy, free_port, take
 
 pytestmark = pytest.mark.anyio
 KEY = "/registry/pods/default/web"

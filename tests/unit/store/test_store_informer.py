@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from store_lab import Connect, Proxy, StartEtcd
+from stores import Connect, StartEtcd
 
 from k8snetlab.api import scheme
 from k8snetlab.api.core import Node, Pod
@@ -20,6 +20,7 @@ from k8snetlab.errors import StoreError
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Create, Delete, Entry, Event, Store
+from k8snetlab.testing.etcd import Proxy
 
 pytestmark = pytest.mark.anyio
 

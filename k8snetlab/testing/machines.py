@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labs import Lab, eventually
-
 from k8snetlab.kernel import netns, processes
 from k8snetlab.store.serve import EtcdProcess, serve
+from k8snetlab.testing.lab import Lab
+from k8snetlab.testing.waiting import eventually
 
 NETWORK = "192.168.56"
 PORT = 2379
@@ -191,17 +191,3 @@ def _ip(namespace: str, *lines: str) -> None:
     subprocess.run(
         ["ip", "-netns", namespace, "-batch", "-"], input="\n".join(lines), text=True, check=True, stdout=sys.stderr
     )
-
-
-__all__ = [
-    "Machine",
-    "Wire",
-    "commands_of",
-    "conversations",
-    "eventually",
-    "namespaces",
-    "pair",
-    "store_on",
-    "take_down",
-    "url",
-]

@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from k8snetlab.store.etcd import EtcdStore
 from k8snetlab.store.protocol import Event
 from k8snetlab.store.serve import EtcdProcess, Member, ServerTls, serve
-
-StartEtcd = Callable[..., EtcdProcess]
-Connect = Callable[..., EtcdStore]
 
 
 def free_port() -> int:

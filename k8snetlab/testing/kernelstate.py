@@ -1,7 +1,7 @@
 """What the kernel holds of a lab, object by object, so that two labs which came about in other ways can be compared.
 
-Addresses of pods, names with a hash and MAC addresses are given in the order in which things come, so they are masked;
-everything else is compared line by line.
+Addresses of pods and Services (of the default networks), names with a hash and MAC addresses are given in the order in
+which things come, so they are masked; everything else is compared line by line.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ COMMANDS = (
     "grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/neigh /proc/sys/net/bridge "
     "/proc/sys/net/ipv4/ip_forward",
 )
+_HASHED = "[b-hj-np-tv-z24-9]"
 MASKS = (
     (re.compile(r"^\d+: "), ""),
     # Carrier follows from the flag UP of device and peer; on a bridge without ports the kernel settles it either way.
@@ -39,7 +40,7 @@ MASKS = (
     (re.compile(r"\b10\.244\.(\d+)\.(?!0\b|1\b|255\b)\d+"), r"POD.\1"),
     (re.compile(r"\b10\.96\.(?!0\.1\b)\d+\.\d+"), "SERVICE"),
     (re.compile(r"\b(KUBE-(SVC|SEP|SVL|EXT|FW)|CNI-DN)-\w+"), r"\1"),
-    (re.compile(r"(web|db)-[a-z0-9]+-[a-z0-9]{5}"), r"\1"),
+    (re.compile(rf"\b([a-z0-9][-a-z0-9]*?)-{_HASHED}{{5,10}}-{_HASHED}{{5}}\b"), r"\1"),  # a Deployment's pods
     (re.compile(r"id: \S+|dnat name: .*|probability [0-9.]+"), ""),
     (re.compile(r"valid_lft.*|expires.*|\[\d+:\d+\]|# .*"), ""),
     (re.compile(r"--to-ports? \S+"), "PORT"),
