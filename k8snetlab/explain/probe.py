@@ -84,7 +84,7 @@ def find_place(snapshot: Snapshot, name: str) -> Place:
     if name in (names.ROUTER, names.OUTSIDE) and lab.spec.machines:
         raise NotFoundError(f"there is no {name} in a lab of machines", "name a pod or a node")
     if name in (names.ROUTER, names.OUTSIDE):
-        return Place(name, name, names.node_netns(lab.name, name))
+        return Place(name, "router" if name == names.ROUTER else "outside", names.node_netns(lab.name, name))
     if snapshot.get(Node, name) is not None:
         return Place(name, "node", names.namespace_of(lab.name, name, lab.spec.machines), name)
     pod = find_pod(snapshot, name)

@@ -10,6 +10,7 @@ from k8snetlab.errors import RequestError
 from k8snetlab.messages.verb import LONG, All, Call, OfPlace
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+TargetKind = Literal["pod", "clusterIP", "nodePort", "externalIP", "node", "address"]
 Expected = Literal["answered", "closed", "either"]
 Seen = Literal["answered", "refused", "unreachable", "silent", "not tried"]
 Verdict = Literal["as intended", "closed on purpose", "broken"]
@@ -48,8 +49,8 @@ class ProbeResult(msgspec.Struct, frozen=True, rename={"source": "from", "source
     """The node that it is on, "" for the host outside."""
     target: str
     """What was asked, by name: "NAME@NODE" is a Service by that node's port."""
-    kind: str
-    """pod, clusterIP, nodePort, externalIP, node or address."""
+    kind: TargetKind
+    """What that is: a pod's address, one of a Service's, a node's own, or any."""
     address: str
     """The IP address that it was sent to."""
     port: int

@@ -8,6 +8,7 @@ import msgspec
 
 from k8snetlab.messages.verb import Call, OfPlace
 
+PlaceKind = Literal["pod", "node", "router", "outside"]
 TableName = Literal["routes", "neigh", "fdb", "links", "conntrack"]
 
 
@@ -50,8 +51,8 @@ class Tables(msgspec.Struct, frozen=True):
 
     place: str
     """Its name."""
-    kind: str
-    """pod, node, router or outside."""
+    kind: PlaceKind
+    """What it is."""
     netns: str
     """Its network namespace, "" for the machine's own."""
     tables: tuple[Table, ...]

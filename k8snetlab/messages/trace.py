@@ -7,7 +7,7 @@ import msgspec
 from k8snetlab.dataplane.packet import Fate
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
-from k8snetlab.messages.probe import Port
+from k8snetlab.messages.probe import Port, TargetKind
 from k8snetlab.messages.verb import LONG, Call, OfPlace, Packed
 from k8snetlab.trace.way import Way
 
@@ -77,8 +77,8 @@ class Trace(msgspec.Struct, frozen=True, rename={"source": "from", "sourceNode":
     """The node that it is on, "" for the router and the host outside."""
     target: str
     """What is asked, by name: "NAME@NODE" is a Service by that node's port."""
-    kind: str
-    """pod, clusterIP, nodePort, externalIP, node or address."""
+    kind: TargetKind
+    """What that is: a pod's address, one of a Service's, a node's own, or any."""
     address: str
     """The IP address that it is sent to."""
     port: int

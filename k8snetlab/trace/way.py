@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from k8snetlab.dataplane.families import end
@@ -9,6 +11,23 @@ from k8snetlab.dataplane.packet import Fate
 
 Point = tuple[str, str, str]
 """Namespace, device, "out" or "in": a place where a packet socket sees the packet."""
+
+
+Deciding = Literal[
+    "route",
+    "neighbour",
+    "port",
+    "flood",
+    "mixed",
+    "rule",
+    "chains",
+    "conntrack",
+    "fdb",
+    "encapsulate",
+    "decapsulate",
+    "deliver",
+    "stop",
+]
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -49,9 +68,9 @@ class Carried(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that decided where the packet goes."""
 
-    what: str
-    """route, neighbour, port, flood, mixed (both variants of iptables hold rules), rule, chains (entered, and no rule
-    of theirs decided), conntrack, fdb, encapsulate, decapsulate, deliver or stop."""
+    what: Deciding
+    """Of what kind; "mixed": both variants of iptables hold rules; "chains": they were entered, and no rule of theirs
+    decided."""
     text: str
     """What was decided, in words."""
     entry: str = ""
