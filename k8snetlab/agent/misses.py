@@ -55,7 +55,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class MissResponder:
-    """Answers the misses of those nodes that it attends to. Every method may be called from any thread."""
+    """Answers the misses of the nodes it attends to. Any thread may call any method."""
 
     def __init__(self, supervisor: Supervisor | None = None) -> None:
         self._supervisor = supervisor or Supervisor()
@@ -68,7 +68,7 @@ class MissResponder:
         self._thread: threading.Thread | None = None
 
     def attend(self, node: str, desired: Netns) -> None:
-        """From now on the node's misses are answered from `desired.resolutions`, and from nothing older.
+        """Answers the node's misses from `desired.resolutions` from now on, and from nothing older.
 
         A namespace without a device that raises misses is left alone. Raises NotFoundError.
         """
@@ -93,7 +93,7 @@ class MissResponder:
         self._ring()
 
     def leave(self, node: str) -> None:
-        """The node's misses are received no more; what they were answered with stays."""
+        """Stops receiving the node's misses; the answers given stay."""
         with self._lock:
             self._drop(node)
 
@@ -109,7 +109,7 @@ class MissResponder:
 
     @contextlib.contextmanager
     def listening(self, listener: Callable[[Answer], None]) -> Iterator[None]:
-        """`listener` is told of every answer, in the responder's thread: it must be quick and must not raise."""
+        """Calls `listener` with every answer, in the responder's thread: it must be quick and must not raise."""
         self._listeners = [*self._listeners, listener]
         try:
             yield
@@ -117,7 +117,7 @@ class MissResponder:
             self._listeners = [other for other in self._listeners if other is not listener]
 
     def close(self) -> None:
-        """Ends the thread; what the kernel was told stays."""
+        """Ends the thread; the answers given stay."""
         with self._lock:
             thread, self._thread = self._thread, None
             for node in list(self._queues):
@@ -160,7 +160,7 @@ class MissResponder:
             return self._overdue()
 
     def _overdue(self) -> float | None:
-        """What is to be done by the clock; the seconds until there is more of it."""
+        """Does what is due; returns the seconds until more is."""
         now, waits = time.monotonic(), []
         for queue in list(self._queues.values()):
             if queue.due is not None and queue.due <= now:
@@ -173,7 +173,7 @@ class MissResponder:
         return max(min(waits) - now, 0.0) if waits else None
 
     def _guarded(self, work: Callable[[MissQueue], None], queue: MissQueue) -> None:
-        """One node's trouble is not the others'."""
+        """A failure in one node stops none of the others."""
         try:
             work(queue)
         except (K8sNetLabError, OSError) as error:
@@ -216,7 +216,7 @@ class MissResponder:
         queue.forget()
 
     def _consider(self, queue: MissQueue, miss: Miss) -> bool:
-        """Answers where there is an answer; whether there was."""
+        """Answers if it can; returns whether it did."""
         began = time.perf_counter_ns()
         device = queue.misses.device(miss.ifindex)
         if device not in queue.devices:

@@ -47,14 +47,14 @@ class NamespaceKeeper:
         return self._monitors
 
     def mark(self, name: str) -> None:
-        """Something changed in this namespace: read it again at the next sync."""
+        """Something changed in this namespace: the next sync reads it again."""
         self._dirty.add(name)
 
     def mark_all(self) -> None:
         self._dirty.update(self._made)
 
     def sysctls_changed(self, name: str) -> bool:
-        """Whether one is not as it was made, which no event tells; the next sync then reads the namespace."""
+        """Whether a sysctl has changed, of which there is no event; the next sync then reads the namespace."""
         wanted = self._made[name].sysctls if name in self._made else {}
         try:
             changed = bool(wanted) and sysctl.read(name, wanted) != wanted
@@ -136,11 +136,11 @@ class NamespaceKeeper:
         return executed, tuple(failures)
 
     def owned(self) -> list[str]:
-        """The namespaces that this node's agent, or one before it, has made."""
+        """The namespaces that this node's agent, or an earlier one, has made."""
         return [owned.name for owned in list(self._owner.namespaces.values()) if owned.node == self._node]
 
     def drift(self, outer: Netns, inner: tuple[Netns, ...]) -> list[Operation]:
-        """What a sync would execute now, without executing it."""
+        """What a sync would execute now."""
         plan: list[Operation] = []
         for state in (outer, *inner):
             try:
@@ -263,7 +263,7 @@ class NamespaceKeeper:
         return [*(ItemOperation("del", state.name, Device(name)) for name in cut), *self._with_room(plan)]
 
     def _cut(self, state: Netns, present: Container[str]) -> list[str]:
-        """The veths whose other ends are not where they should be, or have another name: they are made anew."""
+        """The veths to create again: their other ends are elsewhere, or have another name."""
         veths = [link for link in state.links if isinstance(link, Veth) and link.name in present]
         if not veths:
             return []
@@ -299,7 +299,7 @@ class NamespaceKeeper:
             yield netlink
 
     def _noted(self, plan: list[Operation], desired: Netns) -> list[Operation]:
-        """The plan for the machine's own namespace, once what it adds there is in the ledger."""
+        """The plan for the host's namespace, once the ledger holds what it adds there."""
         plan = journal.careful(plan)
         if plan:
             self._owner.own_additions(journal.of_plan(plan, desired, self._owner.additions))

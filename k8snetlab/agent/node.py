@@ -63,7 +63,7 @@ class NodeAgent:
         self._keeper.mark(namespace)
 
     def suspect(self) -> None:
-        """Whatever is remembered of the kernel may be wrong: read everything at the next sync."""
+        """Forgets what it knows of the kernel: the next sync reads everything."""
         self._keeper.mark_all()
         self._tables.suspect()
         for manager in self._managers:
@@ -85,7 +85,7 @@ class NodeAgent:
         self._keeper.prepare((self._wanted(snapshot).node,))
 
     def sync(self, snapshot: Snapshot, trusting: bool = False) -> Report:
-        """Brings the kernel to the snapshot. A manager that fails stops none of the others, and is in the report.
+        """Makes the kernel match the snapshot. A manager that fails stops none of the others, and is in the report.
 
         `trusting` that nobody else has changed rules, they are not looked at where none is to be written.
         A node that is no longer in the snapshot is left as it is: `remove` is about to be called.
@@ -122,7 +122,7 @@ class NodeAgent:
         return self._report(count, recreated, unplugged)
 
     def drift(self, snapshot: Snapshot) -> list[str]:
-        """What differs from what is desired, as the commands that would mend it."""
+        """The differences from what is desired, as the commands that would mend them."""
         if snapshot.get(Node, self.name) is None:
             return []
         whole = self._wanted(snapshot)
@@ -173,7 +173,7 @@ class NodeAgent:
             self._parts[manager.name] = part
 
     def _do(self, manager: Manager, work: Callable[[], None]) -> None:
-        """One manager's trouble is its own."""
+        """A failure of one manager stops none of the others."""
         try:
             work()
         except K8sNetLabError as error:

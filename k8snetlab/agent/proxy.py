@@ -84,7 +84,7 @@ class ProxyPart(TablePart):
 
     @property
     def failure(self) -> KernelError | None:
-        """The Services that the kernel does not take, with the line it stumbled over."""
+        """The Services whose rules the kernel refuses, with the line it refuses."""
         if not self._refused:
             return None
         (namespace, name), refusal = next(iter(self._refused.items()))
@@ -164,7 +164,7 @@ class ProxyPart(TablePart):
         return count
 
     def _took(self, rules: ProxyRules) -> None:
-        """UDP connections that lead to endpoints which have gone are forgotten."""
+        """Forgets the UDP connections to endpoints that have gone."""
         # A new agent knows nothing of what went before it: every UDP Service is looked at, as kube-proxy does.
         before = self._written or msgspec.structs.replace(rules, services={})
         self._written = rules

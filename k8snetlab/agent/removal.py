@@ -1,4 +1,4 @@
-"""Undoing what a lab has added to the machine's own network namespace: that and nothing else."""
+"""Undoes what a lab has added to the host's network namespace, and nothing else."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ class RulesKeeper:
         return self._iptables.family
 
     def suspect(self) -> None:
-        """The kernel may hold anything: read it all at the next sync."""
+        """Forgets what the kernel holds: the next sync reads it all."""
         self._suspect = True
 
     def foreign_change(self) -> bool:
-        """Whether someone else touched the rules since this keeper last read or wrote them."""
+        """Whether anyone else touched the rules since this keeper last read or wrote them."""
         return self._suspect or self._iptables.generation() != self._generation
 
     def sync(self, wanted: tuple[RuleSet, ...], delta: RuleDelta | None = None, trusting: bool = False) -> int:
@@ -77,7 +77,7 @@ class RulesKeeper:
         ]
 
     def _difference(self, held: Mapping[ChainKey, Rules]) -> RuleDelta:
-        """From what the kernel holds to what is wanted."""
+        """The changes from what the kernel holds to what is wanted."""
         write: dict[ChainKey, Rules] = {}
         hooks: list[Hook] = []
         for ruleset in self._wanted:

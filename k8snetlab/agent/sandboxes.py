@@ -10,7 +10,7 @@ from k8snetlab.render.pods import Sandboxes
 
 
 class SandboxManager(Manager):
-    """Renders anew only the sandboxes of pods that have changed."""
+    """Renders only the sandboxes of pods that have changed."""
 
     _sandboxes: Sandboxes | None = None
 

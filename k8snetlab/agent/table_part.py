@@ -30,7 +30,7 @@ class TablePart:
 
     @property
     def failure(self) -> KernelError | None:
-        """What the kernel does not take, with the line it stumbled over."""
+        """What the kernel refuses, with the line it refuses."""
         return self.refused
 
     def want(self, snapshot: Snapshot, rules: RuleSets) -> None:

@@ -152,7 +152,7 @@ class NodeTables:
             self._other.look()
 
     def _note(self, lab: Lab) -> None:
-        """Before rules are written into the machine's own namespace."""
+        """Notes what is added, before rules are written into the host's namespace."""
         if not self._noted(self._chosen):
             self._owner.own_additions([journal.of_rules(self._chosen)])
         networks = tuple(split(f"{lab.spec.podCIDR},{lab.spec.serviceCIDR}"))

@@ -20,10 +20,10 @@ class OtherVariant:
         self._tables = [iptables.open(namespace, family, other, lockfile) for family in FAMILIES]
         self._seen: Hashable = None
         self.warnings: tuple[str, ...] = ()
-        """A sentence when both variants held rules at the last look."""
+        """A sentence if both variants held rules at the last look."""
 
     def changed(self) -> bool:
-        """Whether there may be something to see since the last look; cheap."""
+        """Whether anything may have changed since the last look; cheap."""
         return self._generation() != self._seen
 
     def look(self) -> None:

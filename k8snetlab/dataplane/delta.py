@@ -1,4 +1,4 @@
-"""Desired against actual: the operations that lead from one state of a namespace to another."""
+"""The operations that lead a namespace from its actual state to the desired one."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def diff(desired: Netns, actual: Netns, previous: Netns | None = None) -> list[O
 class _Links(NamedTuple):
     operations: list[Operation]
     made: set[str]
-    """Devices that are made anew: nothing stands on them."""
+    """Devices to create again: nothing stands on them."""
     readdressed: set[str]
-    """Devices that get another MAC: the kernel forgets their neighbours."""
+    """Devices whose MAC changes: the kernel forgets their neighbours."""
     usable: set[str]
-    """Devices that are there when the operations are done."""
+    """Devices that exist when the operations are done."""
 
 
 def _links(desired: Netns, actual: Netns) -> _Links:
@@ -99,7 +99,7 @@ def _rivals(want: Link, desired: Netns, actual: Netns) -> list[Link]:
 
 
 def _must_recreate(want: Link, have: Link) -> bool:
-    """Whether a device differs in what can only be given at its creation."""
+    """Whether a device differs in what only its creation can set."""
     if isinstance(want, Device):
         return False
     if type(want) is not type(have):
@@ -155,7 +155,7 @@ def _addresses(desired: Netns, actual: Netns, links: _Links) -> Iterator[Operati
 
 
 def _wrong_broadcast(desired: Netns, actual: Netns) -> set[str]:
-    """Devices with an address that has to go and come again, because the kernel cannot change its broadcast address."""
+    """Devices with an address to delete and add again: the kernel cannot change its broadcast address."""
     wanted = {_identity(address): address for address in desired.addresses}
     return {have.dev for have in actual.addresses if wanted.get(_identity(have), have) != have}
 
@@ -220,7 +220,7 @@ def _stale(desired: Netns, actual: Netns, previous: Netns | None, made: set[str]
 
 
 def _inside(item: Item, networks: Iterable[str]) -> bool:
-    """Whether it is a route to something in one of the networks."""
+    """Whether the route leads into one of the networks."""
     if not isinstance(item, Route) or item.dst == "default":
         return False
     return any(_within(ip_network(item.dst), ip_network(whole)) for whole in networks)
@@ -248,7 +248,7 @@ def _items(state: Netns) -> list[Item]:
 
 
 def _identity(item: Item) -> object:
-    """What the kernel tells entries apart by: an entry with the same identity is replaced in place, never deleted."""
+    """The entry's identity to the kernel: one with the same identity is replaced in place, never deleted."""
     match item:
         case Route() | Neighbour() | FdbEntry():
             return (type(item), item.key)

@@ -23,7 +23,7 @@ def same_family(one: str, other: str) -> bool:
 
 
 def family_named(name: str) -> Family:
-    """Raises InputError for what is no family's name."""
+    """Raises InputError for any other name."""
     for family in FAMILIES:
         if family == name:
             return family

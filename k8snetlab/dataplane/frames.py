@@ -1,4 +1,4 @@
-"""What was seen to pass: frames at devices, and what conntrack made of connections."""
+"""What a capture saw: frames at devices, and the connections that conntrack made."""
 
 from __future__ import annotations
 

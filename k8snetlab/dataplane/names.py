@@ -37,7 +37,7 @@ MASQUERADE_MARK, DROP_MARK, HOSTPORT_MARK = 0x4000, 0x8000, 0x2000
 """Bits of a packet's mark: kube-proxy's default masqueradeBit (14), kubelet's to drop, and portmap's to masquerade."""
 KUBE_PROXY_CHAINS, FLANNEL_CHAINS, PORTMAP_CHAINS = (KUBE,), (FLANNEL,), ("CNI-HOSTPORT-", CNI_DN)
 CHAINS = (*KUBE_PROXY_CHAINS, *FLANNEL_CHAINS, *PORTMAP_CHAINS)
-"""How the names of the chains begin that kube-proxy, flannel and the CNI portmap plugin write."""
+"""Prefixes of the chains that kube-proxy, flannel and the CNI portmap plugin write."""
 UNDERLAY_BRIDGE = "underlay0"
 ROUTER = "router"
 OUTSIDE = "outside"

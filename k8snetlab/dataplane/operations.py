@@ -39,7 +39,7 @@ class SysctlOperation(msgspec.Struct, frozen=True, tag="sysctl"):
 class ItemOperation(msgspec.Struct, frozen=True, tag="item"):
     """Add, replace, set or delete a link, address, route, neighbour or FDB entry.
 
-    `set` is for links only: the device exists and takes the item's mtu, mac, master, hairpin flag and comes up.
+    `set` is for links only: the device exists and gets the item's mtu, mac, master, hairpin flag and comes up.
     """
 
     verb: Verb
@@ -76,7 +76,7 @@ class ItemOperation(msgspec.Struct, frozen=True, tag="item"):
 
 
 def _settings(link: Link) -> str:
-    """What can be changed of a device that is there."""
+    """What can change on an existing device."""
     text = link.name
     text += f" mtu {link.mtu}" if link.mtu else ""
     text += f" address {link.mac}" if link.mac else ""

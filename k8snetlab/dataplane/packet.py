@@ -69,7 +69,7 @@ class Packet(NamedTuple):
 
 
 def decode(data: bytes, tunnel_ports: Collection[int] = TUNNEL_PORTS) -> Packet | None:
-    """An IP packet from its first octet on; None for what is none or too short."""
+    """The IP packet that begins at the first octet; None for anything else, or too short."""
     try:
         return _ip(data, tunnel_ports)
     except (struct.error, IndexError, ValueError, KeyError):
@@ -77,7 +77,7 @@ def decode(data: bytes, tunnel_ports: Collection[int] = TUNNEL_PORTS) -> Packet 
 
 
 def ethernet(data: bytes, tunnel_ports: Collection[int] = TUNNEL_PORTS) -> Packet | None:
-    """A frame from its Ethernet header on; None for what is too short to be one."""
+    """The frame that begins with its Ethernet header; None if too short."""
     if len(data) < 14:
         return None
     kind = int.from_bytes(data[12:14], "big")

@@ -1,4 +1,4 @@
-"""What a tunnel's misses are answered with: which addresses stand behind which tunnel endpoint."""
+"""The answers to a tunnel's misses: which addresses are behind which tunnel endpoint."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Resolution(msgspec.Struct, frozen=True):
 
 
 class Found(NamedTuple):
-    """What a miss is answered with, as the kernel takes it: a MAC of 6 bytes, an IP address of 4 or 16."""
+    """The answer to a miss, as the kernel takes it: a MAC of 6 bytes, an IP address of 4 or 16."""
 
     resolution: Resolution
     lladdr: bytes
@@ -36,7 +36,7 @@ class Found(NamedTuple):
 
 
 class Resolutions:
-    """A namespace's resolutions, to be looked up by what the kernel asks for."""
+    """A namespace's resolutions, looked up by what the kernel asks for."""
 
     def __init__(self, resolutions: Iterable[Resolution]) -> None:
         self._vteps: dict[tuple[str, bytes], Found] = {}
@@ -63,14 +63,14 @@ class Resolutions:
         return self._vteps.get((dev, lladdr))
 
     def neighbour(self, have: Neighbour) -> Neighbour | None:
-        """The entry as it would be answered now; None where nothing is known of its address."""
+        """The entry as an answer would write it now; None for an unknown address."""
         found = self.address(have.dev, ip_address(have.dst).packed)
         if found is None or found.resolution.lladdr == have.lladdr:
             return have if found else None
         return Neighbour(have.dev, have.dst, found.resolution.lladdr, "REACHABLE")
 
     def fdb(self, have: FdbEntry) -> FdbEntry | None:
-        """The entry as it would be answered now; None where nothing is known of its MAC."""
+        """The entry as an answer would write it now; None for an unknown MAC."""
         found = self.vtep(have.dev, packed(have.lladdr))
         return found.resolution.fdb if found else None
 

@@ -23,7 +23,7 @@ class Route(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, int]:
-        """What the kernel tells routes apart by; two routes with one key replace each other."""
+        """The route's identity to the kernel: of two routes with one key, each replaces the other."""
         return (self.dst if self.dst != "default" or ":" not in self.via + self.src else "default6", self.metric)
 
     def words(self) -> str:

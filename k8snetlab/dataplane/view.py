@@ -1,4 +1,4 @@
-"""What one namespace holds that decides where a packet goes, as the kernel has it at one moment."""
+"""Everything in one namespace that decides where a packet goes, as the kernel has it at one moment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Interface(msgspec.Struct, frozen=True):
     local: str = ""
     port: int = 0
     asks: bool = False
-    """A vxlan device whose misses are told to the agent (l3miss or app_solicit)."""
+    """A vxlan device whose misses go to the agent (l3miss or app_solicit)."""
     beyond: Mapping[str, tuple[str, str]] = {}
     """Of a machine's own device, to a network that is no part of the lab: the ends (namespace, name) of the machines
     there, by their addresses."""
