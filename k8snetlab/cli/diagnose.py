@@ -22,7 +22,7 @@ from k8snetlab.errors import DaemonError
 from k8snetlab.wording import counted
 
 if TYPE_CHECKING:
-    from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion
+    from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, ReportedFinding
 
 PROGRESS_DELAY = 1.0
 """Seconds after which progress is shown."""
@@ -117,6 +117,23 @@ def _progress(phase: str, done: int, total: int, began: float) -> None:
         typer.echo(f"\r\x1b[K{phase} {done}/{total}\r" if total else f"\r\x1b[K{phase}\r", err=True, nl=False)
 
 
+def _details(finding: ReportedFinding) -> Iterator[str]:
+    yield f"   so: {finding.consequence}"
+    for effect in finding.explains[:5]:
+        yield f"   with it: {effect}"
+    if len(finding.explains) > 5:
+        yield f"   with it: {counted(len(finding.explains) - 5, 'thing')} more"
+    for path in finding.paths[:3]:
+        yield f"   broken: {path}"
+    if len(finding.paths) > 3:
+        yield f"   broken: {counted(len(finding.paths) - 3, 'path')} more"
+    if finding.owner:
+        yield f"   from: {finding.owner}"
+    yield f"   see:  {finding.show}"
+    for command in finding.mend.splitlines():
+        yield f"   mend: {command}"
+
+
 def folded(lines: Iterable[str]) -> Iterator[str]:
     """The lines as they fit on the terminal; commands can be copied as they stand there."""
     width = screen.columns()
@@ -134,20 +151,7 @@ def lines(answer: Diagnosis) -> Iterator[str]:
         if number > 1:
             yield ""
         yield f"{number}. {finding.message}"
-        yield f"   so: {finding.consequence}"
-        for effect in finding.explains[:5]:
-            yield f"   with it: {effect}"
-        if len(finding.explains) > 5:
-            yield f"   with it: {counted(len(finding.explains) - 5, 'thing')} more"
-        for path in finding.paths[:3]:
-            yield f"   broken: {path}"
-        if len(finding.paths) > 3:
-            yield f"   broken: {counted(len(finding.paths) - 3, 'path')} more"
-        if finding.owner:
-            yield f"   from: {finding.owner}"
-        yield f"   see:  {finding.show}"
-        for command in finding.mend.splitlines():
-            yield f"   mend: {command}"
+        yield from _details(finding)
     for finding in answer.closed:
         yield f"closed on purpose: {finding.message}"
     for note in answer.notes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -13,7 +14,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import family_of, parted
-from k8snetlab.dataplane.frames import Frame
+from k8snetlab.dataplane.frames import Connection, Frame
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.explain.namespaces import Namespaces
@@ -22,7 +23,7 @@ from k8snetlab.explain.probed import Place, Target
 from k8snetlab.explain.recognition import Recognition, flow_of
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.packets import Watch
-from k8snetlab.kernel.shot import shoot
+from k8snetlab.kernel.shot import Shot, shoot
 from k8snetlab.messages.trace import Observation, Trace, TraceQuestion, Translation
 from k8snetlab.peers.remote import RemoteKernels, aligned
 from k8snetlab.state.paths import LabPaths
@@ -34,6 +35,8 @@ from k8snetlab.wording import nearest
 
 PACKET_TIMEOUT = 0.5
 """Seconds that an observed packet may take."""
+SOURCE_PORT, VXLAN_PORT = 40000, 8472
+"""The port of a packet that is only predicted; flannel's, where no tunnel says its own."""
 PROTOCOLS = ("tcp", "udp", "icmp", "sctp")
 
 
@@ -50,11 +53,12 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, remote: 
     if not netns.exists(place.netns):
         raise NotFoundError(f"{place.name} has no network namespace (yet)", "`k8snetlab status` tells what is wrong")
     kernel = Namespaces(snapshot, paths, family_of(target.address), remote.here if remote else "", remote)
-    ways = _predicted(snapshot, kernel, place, target, question.protocol)
+    asked = _Asked(snapshot, kernel, place, target, question.protocol)
+    ways = asked.predicted()
     chosen = _by_endpoint(ways, question.endpoint) if question.endpoint else 0
-    observed: Observation | None = None
+    observation: Observation | None = None
     if not question.predictOnly:
-        ways, chosen, observed = _observed(snapshot, kernel, place, target, question.protocol, ways, remote)
+        ways, chosen, observation = asked.observed(ways, remote)
     return Trace(
         source=place.name,
         sourceNode=place.node,
@@ -65,7 +69,7 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, remote: 
         protocol=question.protocol,
         ways=ways,
         chosen=chosen,
-        observed=observed,
+        observed=observation,
         note=_note(snapshot, target),
     )
 
@@ -75,14 +79,6 @@ def _note(snapshot: Snapshot, target: Target) -> str:
     if target.protocol == ICMP:
         return no_echo(snapshot, target.address)
     return nearby.port(snapshot, target.address, target.port, target.protocol)
-
-
-def _predicted(
-    snapshot: Snapshot, kernel: Namespaces, place: Place, target: Target, protocol: str, port: int = 40000
-) -> tuple[Way, ...]:
-    source, destination = (0, 0) if protocol == "icmp" else (port, target.port)
-    flow = Flow("", target.address, protocol, source, destination)
-    return predict(kernel, Owners(snapshot, Wanted(snapshot)), kernel.name_of(place.netns), flow)
 
 
 def _target(snapshot: Snapshot, question: TraceQuestion) -> Target:
@@ -129,59 +125,92 @@ def _by_endpoint(ways: tuple[Way, ...], endpoint: str) -> int:
     )
 
 
-# --- observation ------------------------------------------------------------------------------------------------------
+# --- one packet -------------------------------------------------------------------------------------------------------
 
 
-def _observed(
-    snapshot: Snapshot,
-    kernel: Namespaces,
-    place: Place,
-    target: Target,
-    protocol: str,
-    ways: tuple[Way, ...],
-    remote: RemoteKernels | None,
-) -> tuple[tuple[Way, ...], int, Observation]:
-    passed = {hop.netns for way in ways for hop in way.hops} | {kernel.name_of(place.netns)}
-    passed |= {where.netns for where in kernel.places.values() if where.kind != "pod"}
-    ports = {i.port for view in kernel.read.values() for i in view.interfaces.values() if i.kind == "vxlan"} or {8472}
-    distant: dict[str, list[str]] = {}
-    for namespace in passed:
-        if node := kernel.node_of(namespace):
-            distant.setdefault(node, []).append(namespace)
-    unwatched: dict[str, str] = {}
-    with remote.watch(distant, ports) if remote and distant else contextlib.nullcontext() as remote_watch:
-        with Watch(kernel.present(passed), ports) as watch:
-            shot = shoot(place.netns, target.address, target.port, protocol, PACKET_TIMEOUT)
-            here = kernel.seen(watch)
-        there = remote_watch.seen() if remote_watch else {}
-        unwatched = remote_watch.failed if remote_watch else {}
-    frames = aligned({"": here.frames} | {node: seen.frames for node, seen in there.items()}, "")
-    connections = [c for seen in (here, *there.values()) for c in seen.connections]
-    blind = {namespace for namespace in passed if kernel.node_of(namespace) in unwatched}
-    found = Recognition(shot, kernel.name_of(place.netns), (target.address, target.port), protocol, connections)
-    bridges = {(v.netns, i.name) for v in kernel.read.values() for i in v.interfaces.values() if i.kind == "bridge"}
-    fate = (found.icmp_error(frames) if shot.fate == "lost" else None) or shot.fate
-    if shot.sport and protocol != "icmp":
-        ways = _predicted(snapshot, kernel, place, target, protocol, shot.sport)
-    sightings = list(_sightings(kernel, frames, found))
-    verdict, remark = compare(ways, sightings, fate, bridges, blind), ""
-    predicted = verdict.way.fate
-    if fate == "lost" and predicted in ("refused", "unreachable") and sightings and found.silenced(frames):
-        remark = "nobody said so: a kernel sends few ICMP errors, one a second to each address (icmp_ratelimit)"
-        verdict = compare(ways, sightings, predicted, bridges, blind)
-    ways = (*ways[: verdict.chosen], verdict.way, *ways[verdict.chosen + 1 :])
-    made = [Translation(kernel.places[c.netns].place, c.original, c.reply) for c in found.connections(frames)]
-    observed = Observation(
-        fate=fate,
-        agrees=not verdict.differences,
-        differences=verdict.differences,
-        remark=remark,
-        milliseconds=round(shot.milliseconds, 3),
-        error=shot.error,
-        connections=tuple(made),
-        unwatched=tuple(unwatched.values()),
-    )
-    return ways, verdict.chosen, observed
+class _Watched(NamedTuple):
+    """What was seen of a packet: its frames on all machines, what conntrack made of it, and the nodes that could not be
+    watched, with the reason."""
+
+    shot: Shot
+    frames: list[Frame]
+    connections: list[Connection]
+    unwatched: dict[str, str]
+
+
+class _Observed(NamedTuple):
+    """The ways, that of them which the packet went as it was seen, and what is to be said of it."""
+
+    ways: tuple[Way, ...]
+    chosen: int
+    observation: Observation
+
+
+class _Asked:
+    """A packet of `protocol` from `place` to `target`, among the namespaces of `kernel`."""
+
+    def __init__(self, snapshot: Snapshot, kernel: Namespaces, place: Place, target: Target, protocol: str) -> None:
+        self._snapshot, self._kernel, self._protocol = snapshot, kernel, protocol
+        self._place, self._target = place, target
+        self._origin = kernel.name_of(place.netns)
+
+    def predicted(self, port: int = SOURCE_PORT) -> tuple[Way, ...]:
+        source, destination = (0, 0) if self._protocol == "icmp" else (port, self._target.port)
+        flow = Flow("", self._target.address, self._protocol, source, destination)
+        return predict(self._kernel, Owners(self._snapshot, Wanted(self._snapshot)), self._origin, flow)
+
+    def observed(self, ways: tuple[Way, ...], remote: RemoteKernels | None) -> _Observed:
+        """The packet, sent for real, against the `ways` that were predicted."""
+        kernel, end = self._kernel, (self._target.address, self._target.port)
+        passed = {hop.netns for way in ways for hop in way.hops} | {self._origin}
+        passed |= {where.netns for where in kernel.places.values() if where.kind != "pod"}
+        shot, frames, connections, unwatched = self._watched(passed, remote)
+        found = Recognition(shot, self._origin, end, self._protocol, connections)
+        if shot.sport and self._protocol != "icmp":
+            ways = self.predicted(shot.sport)
+        sightings = list(_sightings(kernel, frames, found))
+        blind = {namespace for namespace in passed if kernel.node_of(namespace) in unwatched}
+        bridges = {(v.netns, i.name) for v in kernel.read.values() for i in v.interfaces.values() if i.kind == "bridge"}
+        fate = (found.icmp_error(frames) if shot.fate == "lost" else None) or shot.fate
+        verdict, remark = compare(ways, sightings, fate, bridges, blind), ""
+        predicted = verdict.way.fate
+        if fate == "lost" and predicted in ("refused", "unreachable") and sightings and found.silenced(frames):
+            remark = "nobody said so: a kernel sends few ICMP errors, one a second to each address (icmp_ratelimit)"
+            verdict = compare(ways, sightings, predicted, bridges, blind)
+        observation = Observation(
+            fate=fate,
+            agrees=not verdict.differences,
+            differences=verdict.differences,
+            remark=remark,
+            milliseconds=round(shot.milliseconds, 3),
+            error=shot.error,
+            connections=tuple(
+                Translation(kernel.places[c.netns].place, c.original, c.reply) for c in found.connections(frames)
+            ),
+            unwatched=tuple(unwatched.values()),
+        )
+        ways = (*ways[: verdict.chosen], verdict.way, *ways[verdict.chosen + 1 :])
+        return _Observed(ways, verdict.chosen, observation)
+
+    def _watched(self, namespaces: set[str], remote: RemoteKernels | None) -> _Watched:
+        """Sends it while all of `namespaces` are watched, each by its own machine."""
+        kernel, target = self._kernel, self._target
+        ports = {i.port for view in kernel.read.values() for i in view.interfaces.values() if i.kind == "vxlan"}
+        ports = ports or {VXLAN_PORT}
+        distant: dict[str, list[str]] = {}
+        for namespace in namespaces:
+            if node := kernel.node_of(namespace):
+                distant.setdefault(node, []).append(namespace)
+        unwatched: dict[str, str] = {}
+        with remote.watch(distant, ports) if remote and distant else contextlib.nullcontext() as remote_watch:
+            with Watch(kernel.present(namespaces), ports) as watch:
+                shot = shoot(self._place.netns, target.address, target.port, self._protocol, PACKET_TIMEOUT)
+                here = kernel.seen(watch)
+            there = remote_watch.seen() if remote_watch else {}
+            unwatched = remote_watch.failed if remote_watch else {}
+        frames = aligned({"": here.frames} | {node: seen.frames for node, seen in there.items()}, "")
+        connections = [c for seen in (here, *there.values()) for c in seen.connections]
+        return _Watched(shot, frames, connections, unwatched)
 
 
 def _sightings(kernel: Namespaces, frames: list[Frame], found: Recognition) -> Iterator[Sighting]:

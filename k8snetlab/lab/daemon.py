@@ -75,7 +75,7 @@ class Daemon:
         await claim(self._lab, spec, await informer.start(), store)
         machine = read_machine(self._paths)
         cluster = Cluster(store, informer, shared=machine is not None)
-        agents = Agents(cluster, self._ledger, self._paths, self._synced, supervisor, machine)
+        agents = Agents(cluster, self._ledger, self._paths, self._synced, supervisor, machine=machine)
         remote = Remote(store, machine.node, supervisor) if machine else None
         group = self._cgroup()
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, remote=remote, group=group)

@@ -279,6 +279,7 @@ class Agents:
         paths: LabPaths,
         synced: Callable[[AgentTask, Report], None],
         supervisor: Supervisor,
+        *,
         machine: Machine | None = None,
     ) -> None:
         self._cluster, self._ledger, self._paths, self._synced = cluster, ledger, paths, synced

@@ -12,6 +12,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import title
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import network, parsed, same_family
 from k8snetlab.dataplane.view import RouteEntry
 
@@ -25,7 +26,7 @@ _SERVICE = re.compile(r"^([a-z0-9.-]+)/([a-z0-9.-]+)(?::(\S+))?(?:\s|$)")
 
 _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
 """portmap's comment on what leads to a pod's hostPorts."""
-_WRITERS = {"KUBE": "kube-proxy", "FLANNEL": "flannel", "CNI": "portmap"}
+_WRITERS = {names.KUBE: "kube-proxy", names.FLANNEL: "flannel", names.CNI: "portmap"}
 """Who writes the chains whose names begin so."""
 
 
@@ -121,8 +122,10 @@ class Owners:
     def of_rule(self, chains: Iterable[str], comments: Iterable[str]) -> str:
         """`chains` lead to the rule, `comments` are of the rule and of those that jumped to it, the nearest first."""
         named = (owner for comment in comments if (owner := self._named_in(comment)))
-        writers = (_WRITERS.get(chain.partition("-")[0], "") for chain in reversed([*chains]) if "-" in chain)
-        return next(named, "") or next(filter(None, writers), NOBODY)
+        writers = (
+            writer for chain in reversed([*chains]) for prefix, writer in _WRITERS.items() if chain.startswith(prefix)
+        )
+        return next(named, "") or next(writers, NOBODY)
 
     def _named_in(self, comment: str) -> str:
         """The Service or the pod that a rule's comment names, "" for none that is there."""
