@@ -51,7 +51,7 @@ class Box(msgspec.Struct, frozen=True):
 
 
 class Canvas:
-    """What has been drawn so far."""
+    """The drawing so far."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -76,7 +76,7 @@ class Canvas:
         stroke: str = WIRE,
         colour: str = "",
     ) -> Box:
-        """A box around centred lines (text, bold)."""
+        """A box around centred lines of (text, bold)."""
         width = max(text_width(text) for text, _ in lines)
         box = Box(middle - width / 2, y, width, 2 * PAD + LINE * len(lines) - 4)
         self.rect(box, kind, stroke=stroke)
@@ -123,7 +123,7 @@ class Canvas:
         )
 
     def wire(self, start: Point, end: Point, thick: bool = False, tunnel: bool = False) -> None:
-        """A line below all boxes."""
+        """A line, drawn below all boxes."""
         self._lines.append(_line(start, end, thick, tunnel))
 
     def arrow(
@@ -145,7 +145,7 @@ class Canvas:
         self._lines.append(f'<polygon points="{head}" fill="{colour}"/>')
 
     def over(self, start: Point, end: Point, tunnel: bool = False) -> None:
-        """A line inside a box that has been drawn already."""
+        """A line inside a box already drawn."""
         self._boxes.append(_line(start, end, False, tunnel))
 
 

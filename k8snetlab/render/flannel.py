@@ -12,7 +12,7 @@ from k8snetlab.render.uplink import forwarding, uplink
 
 
 def render(snapshot: Snapshot, name: str) -> NodeDataplane:
-    """Raises NotFoundError for a machine that does not say by which interface the others reach it."""
+    """Raises NotFoundError for a machine that does not name the interface by which others reach it."""
     lab, node = snapshot.lab, snapshot.node(name)
     others = [other for other in snapshot.all(Node).values() if other.name != name]
     theirs = snapshot.all(Pod).values() if overlay.knows_pods(lab) else ()

@@ -34,7 +34,7 @@ HOOKS = (
 
 
 def render(node: Node, pods: Iterable[Pod], family: Family) -> RuleSet:
-    """The rules of one node and family; of `pods`, those that it runs. Without a hostPort nothing stands."""
+    """The rules of one node and family; `pods` are those it runs. Without a hostPort there are none."""
     entries: list[str] = []
     own: dict[ChainKey, Rules] = {}
     for pod in pods:
@@ -91,7 +91,7 @@ def _entries(pod: Pod, ports: list[ContainerPort], chain: str) -> Iterator[str]:
 
 
 def _translations(ports: list[ContainerPort], address: str, subnet: str, family: Family) -> Iterator[str]:
-    """Masquerade for who calls from the pods' network or, in IPv4, from the node's own 127.0.0.1; then the DNAT."""
+    """Masquerade for callers in the pods' network or, in IPv4, on the node's own 127.0.0.1; then the DNAT."""
     for port in ports:
         to = ""
         if port.hostIP:

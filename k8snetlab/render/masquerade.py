@@ -1,4 +1,4 @@
-"""flannel's iptables rules: pod traffic that leaves the cluster is masqueraded, traffic inside it is not.
+"""flannel's iptables rules: they masquerade pod traffic that leaves the cluster, and no traffic inside it.
 
 Source: flannel pkg/trafficmngr/iptables (masqRules, forwardRules).
 """

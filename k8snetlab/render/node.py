@@ -1,4 +1,4 @@
-"""From a snapshot to all that one node's agent makes: the sum of what each of its managers wants."""
+"""From a snapshot to everything one node's agent makes: the sum of what its managers want."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from k8snetlab.render import bridge, flannel, portmap, uplink
 from k8snetlab.render.proxy import sysctls
 
 Part = Callable[[Snapshot, str], NodeDataplane]
-"""From a snapshot and a node's name to what one manager wants of that node. Pure."""
+"""From a snapshot and a node's name to what one manager wants on that node. Pure."""
 
 PARTS: Mapping[str, Part] = {
     "node": uplink.render,
@@ -27,6 +27,6 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     """The namespace of node `name` with all devices and rules, and the sandboxes of its pods.
 
     kube-proxy's rules are not part of it: they come from `render.proxy`, as on a real node from another program.
-    Raises NotFoundError for a machine that does not say by which interface the others reach it.
+    Raises NotFoundError for a machine that does not name the interface by which others reach it.
     """
     return joined(part(snapshot, name) for part in PARTS.values())

@@ -33,7 +33,7 @@ APP_SOLICIT = "3"
 
 
 class Overlay(msgspec.Struct, frozen=True):
-    """What a backend puts into one node's namespace; `resolutions` answer what the kernel asks for beyond that."""
+    """What a backend puts into one node's namespace; `resolutions` answer the kernel's misses beyond that."""
 
     sysctls: Mapping[str, str] = {}
     links: tuple[Link, ...] = ()
@@ -64,7 +64,7 @@ def pod_mtu(lab: Lab) -> int:
 
 
 def tunnels(lab: Lab) -> tuple[str, ...]:
-    """The devices that a backend may have made here, whichever it is now."""
+    """The devices that any backend may have made here."""
     return tuple(names.vxlan_device(lab.spec.network.vni, family) for family in FAMILIES)
 
 

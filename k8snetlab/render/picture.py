@@ -1,4 +1,4 @@
-"""A lab as a picture, before anybody draws it: what stands where, with its addresses."""
+"""A lab as a picture, not drawn yet: what is where, with its addresses."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
-    """What is to be drawn of a lab, with what is broken in it."""
+    """What to draw of a lab, and what is broken in it."""
     spec = snapshot.lab.spec
     vxlan = spec.network.backend == "vxlan"
     services = tuple(snapshot.all(Service).values())
@@ -144,7 +144,7 @@ def _backend(vxlan: bool, vni: int, port: int, direct: bool) -> str:
 
 
 def _unscheduled(snapshot: Snapshot) -> Iterator[str]:
-    """Pods that no node has, and so no place in the picture."""
+    """Pods on no node: they have no place in the picture."""
     for pod in snapshot.all(Pod).values():
         if not pod.spec.nodeName and not pod.ended:
             yield f"pod {pod.short_name} is on no node: {shown_status(pod)}"
@@ -163,7 +163,7 @@ def _order(snapshot: Snapshot) -> Callable[[tuple[str, str]], tuple[int, int, in
 
 
 def _number(address: str) -> tuple[int, int]:
-    """By which addresses are put in order, those of version 4 first."""
+    """The order of addresses: IPv4 first."""
     ip = ip_address(address)
     return ip.version, int(ip)
 

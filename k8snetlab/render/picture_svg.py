@@ -43,7 +43,7 @@ def svg(picture: Picture) -> str:
 
 
 class _Drawing:
-    """Places one thing after the other, from top to bottom; lines lie below boxes."""
+    """Places one thing after another, from top to bottom; lines are below boxes."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture

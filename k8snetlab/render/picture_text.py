@@ -108,7 +108,7 @@ def _service(service: ServiceBox) -> tuple[str, ...]:
 
 
 def _tunnels(picture: Picture) -> Iterator[tuple[int, int]]:
-    """Every two nodes that have a tunnel."""
+    """Every pair of nodes with a tunnel."""
     ends = [n for n, node in enumerate(picture.nodes) if node.tunnel]
     for place, one in enumerate(ends):
         for other in ends[place + 1 :]:

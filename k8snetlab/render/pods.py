@@ -65,7 +65,7 @@ def sandbox(lab: Lab, node: Node, pod: Pod) -> Netns:
 
 
 class Sandboxes:
-    """Sandboxes and veths as they were last rendered: where the pod is the very same object, so are they.
+    """Sandboxes and veths as last rendered: the same pod object gets the same ones.
 
     For whoever renders one node again and again: most changes of a lab are none of most pods.
     """

@@ -11,7 +11,7 @@ from k8snetlab.render.pods import pods_of
 
 
 def render(snapshot: Snapshot, name: str) -> NodeDataplane:
-    """Packets from 127.0.0.1 may leave for a pod with a hostPort; when none is left they stay again."""
+    """Lets packets from 127.0.0.1 leave for pods with a hostPort, as long as there are any."""
     lab, node = snapshot.lab, snapshot.node(name)
     mine = [pod for pod in pods_of(snapshot, name) if not pod.spec.hostNetwork]
     wanted = "1" if any(hostports.ports_of(pod) for pod in mine) else "0"

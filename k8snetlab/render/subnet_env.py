@@ -1,4 +1,4 @@
-"""/run/flannel/subnet.env: what flanneld tells the CNI plugin of a node's lease.
+"""/run/flannel/subnet.env: a node's lease, as flanneld passes it to the CNI plugin.
 
 Source: flannel pkg/subnet (WriteSubnetFile).
 """

@@ -84,7 +84,7 @@ def _mac(addresses: Iterable[Address]) -> str:
 
 
 def plugging(snapshot: Snapshot, node: str) -> tuple[ItemOperation, ...]:
-    """How a node's cable to the router is plugged in."""
+    """The router's end of a node's cable."""
     lab = snapshot.lab
     return (ItemOperation("add", names.node_netns(lab.name, names.ROUTER), _port(lab, snapshot.node(node))),)
 

@@ -21,7 +21,7 @@ UPLINK = ETH0
 
 
 def render(snapshot: Snapshot, name: str) -> NodeDataplane:
-    """A machine's own devices, addresses and routes are its own: none of them is desired, and so none is touched."""
+    """A machine keeps its own devices, addresses and routes: none is desired, so none is touched."""
     lab, node = snapshot.lab, snapshot.node(name)
     machine = lab.spec.machines
     addresses, routes = [], []

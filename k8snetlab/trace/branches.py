@@ -1,4 +1,4 @@
-"""The chains of one node as a tree: from where packets come in to where their fate is decided, with counters."""
+"""The chains of one node as a tree, from where packets enter to where their fate is decided, with counters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHARED = (
     ChainKey("filter", KUBE_PROXY_FIREWALL),
     ChainKey("filter", KUBE_NODEPORTS),
 )
-"""Where the rows of all Services stand."""
+"""The chains with a row of every Service."""
 OF_A_SERVICE = (KUBE_SVC, KUBE_SVL, KUBE_EXT, KUBE_XLB, KUBE_FW, KUBE_SEP)
 
 

@@ -11,7 +11,7 @@ from k8snetlab.dataplane.packet import Fate
 from k8snetlab.trace.way import Flow, Hop, Point, Way
 
 UNWATCHED = "not watched"
-"""The remark at a hop where nobody could look."""
+"""The remark at a hop that could not be watched."""
 
 
 class Sighting(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Whose address is this? What the objects of a lab say of addresses, networks and MACs."""
+"""Whose address is this? Looks addresses, networks and MACs up among the objects of a lab."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Directory(msgspec.Struct, frozen=True):
         return Directory(known, macs, ports, nodes)
 
     def what(self, address: str) -> str:
-        """What an address or CIDR is, "" where nobody knows."""
+        """What an address or CIDR is; "" if unknown."""
         return self.known.get(address.removesuffix("/32").removesuffix("/128"), "")
 
     def named(self, address: str) -> str:

@@ -1,4 +1,4 @@
-"""A packet among one namespace's iptables rules and connections: what becomes of it, and which rules decided."""
+"""A packet among one namespace's iptables rules and connections: its fate, and the rules that decided it."""
 
 from __future__ import annotations
 

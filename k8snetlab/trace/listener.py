@@ -6,11 +6,11 @@ from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.view import View
 
 MOST = 6
-"""Ports that are named where another one may be meant."""
+"""Ports named at most, where another one may be meant."""
 
 
 def no_listener(view: View, protocol: str, address: str, port: int) -> str:
-    """A part of a sentence; `view` does not listen there."""
+    """Part of a sentence; nothing in `view` listens there."""
     bound = {held for what, held, number in view.listening if (what, number) == (protocol, port)}
     if bound:
         return f"{protocol} port {port} is bound to {' and '.join(_named(held) for held in sorted(bound))} only"

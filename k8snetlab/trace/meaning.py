@@ -129,7 +129,7 @@ WHY = (
     (CNI_DN, CNI_HOSTPORT_SETMARK, "source", "because the answer must pass this node again"),
     (FLANNEL_FWD, "ACCEPT", "", "whatever the FORWARD policy is"),
 )
-"""The first row that fits tells why; rows for fewer chains stand before those for more."""
+"""The first row that matches says why; rows for fewer chains come before those for more."""
 
 
 class Facts(msgspec.Struct, frozen=True):

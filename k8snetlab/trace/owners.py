@@ -1,4 +1,4 @@
-"""Who brought an entry of the kernel: the object, and the line of the manifest it was written on."""
+"""Who put an entry into the kernel: the object, and the line of the manifest that says so."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SERVICE = re.compile(r"^([a-z0-9.-]+)/([a-z0-9.-]+)(?::(\S+))?(?:\s|$)")
 _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
 """portmap's comment on what leads to a pod's hostPorts."""
 _WRITERS = {names.KUBE: "kube-proxy", names.FLANNEL: "flannel", names.CNI: "portmap"}
-"""Who writes the chains whose names begin so."""
+"""The writers of the chains with these prefixes."""
 
 
 class Owners:
@@ -56,7 +56,7 @@ class Owners:
         return NOBODY
 
     def of_tunnel(self) -> str:
-        """What says which tunnel there is."""
+        """The object that decides which tunnel there is."""
         return f"the network of Lab {self._lab.name}{at(self._lab)}" if self._lab else NOBODY
 
     def of_route(self, route: RouteEntry, netns: str) -> str:
@@ -87,7 +87,7 @@ class Owners:
         return self._wanted is None or (str(network(route.dst)), route.via, route.dev) in self._wanted(netns)
 
     def of(self, obj: Object) -> str:
-        """The object, and where it was written: a node in the lab, a pod perhaps as its Deployment's template."""
+        """The object, and where it was written: a node in the Lab, a pod perhaps in its Deployment's template."""
         if obj.source or not (isinstance(obj, Pod) or self._lab):
             return _titled(obj)
         if isinstance(obj, Node) and self._lab:

@@ -1,4 +1,4 @@
-"""The walk: where a packet goes from namespace to namespace, and its answer, from what the kernel holds.
+"""Walks a packet and its answer from namespace to namespace, by what the kernel holds.
 
 Pure: namespaces are values. Source: the order of Linux's ip_input, ip_forward, br_netfilter and vxlan.
 """

@@ -71,7 +71,7 @@ def _answers(views: Views, view: View, dev: Interface, address: str) -> str:
 
 
 def _stations(views: Views, view: View, dev: Interface, address: str) -> Iterator[tuple[str, str]]:
-    """The devices worth asking: the other end of a cable, and beyond bridges where the address is said to be."""
+    """The devices worth asking: the other end of a cable and, beyond bridges, where the address should be."""
     home = views.home(address)
     bridges = [(view, dev.name)] if dev.kind == "bridge" else []
     if address in dev.beyond:
@@ -100,7 +100,7 @@ def _vtep(views: Views, address: str, dev: Interface) -> str:
 
 
 def _resolved(views: Views, tunnel: Interface, mac: str, dst: str) -> str:
-    """What the agent says: the address of the tunnel's end with this MAC, on the node of `dst`."""
+    """The agent's answer: the address of the tunnel's end with this MAC, on the node of `dst`."""
     home = views.home(dst) if tunnel.asks else None
     nodes = {home} | {i.peer[0] for i in views[home].interfaces.values() if i.peer} if home else set()
     ends = (i for n in nodes if n for i in views[n].interfaces.values() if i.kind == "vxlan")

@@ -1,4 +1,4 @@
-"""All chains of a node's kube-proxy as one mapping, put together when someone looks."""
+"""All chains of a node's kube-proxy as one mapping, assembled on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which endpoints a Service's port has, and which of them a node sends traffic to."""
+"""The endpoints of a Service's port, and those that a node sends traffic to."""
 
 from __future__ import annotations
 

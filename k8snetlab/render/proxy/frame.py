@@ -1,4 +1,4 @@
-"""The rules around all Services: the fixed chains, and the jumps into them from the built-in chains."""
+"""The rules around the Services: the fixed chains, and the jumps to them from the built-in chains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node answers on the healthCheckNodePorts of its Local load balancers."""
+"""The answers of a node on the healthCheckNodePorts of its Local load balancers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two generations of kube-proxy's layout that a lab can choose from (`proxy.layout`)."""
+"""The two generations of kube-proxy's layout; a lab chooses one (`proxy.layout`)."""
 
 from __future__ import annotations
 

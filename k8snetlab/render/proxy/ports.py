@@ -47,7 +47,7 @@ class Port(msgspec.Struct, frozen=True):
 
     @property
     def external(self) -> bool:
-        """Whether it is reached by anything but its cluster IP."""
+        """Whether anything but its cluster IP leads to it."""
         return bool(self.node_port or self.external_ips or self.load_balancer_ips)
 
     @property

@@ -59,7 +59,7 @@ class ServiceRules(msgspec.Struct, frozen=True, weakref=True, eq=False):
 
 
 class Draft:
-    """Rules being gathered, chain by chain."""
+    """Rules collected so far, chain by chain."""
 
     def __init__(self) -> None:
         self.chains: dict[ChainKey, Rules] = {}

@@ -1,4 +1,4 @@
-"""What one kube-proxy is told besides Services: its configuration, its node, the lab it is in."""
+"""The inputs of one kube-proxy besides Services: its configuration, its node, its lab."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ZONE = "topology.kubernetes.io/zone"
 LOOPBACK: dict[Family, str] = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 
 INVALID_DROPPED, LOCALHOST_ACCEPTED = COUNTERS = ("ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts")
-"""kube-proxy's nfacct counters, of which its metrics are made."""
+"""kube-proxy's nfacct counters, the source of its metrics."""
 
 
 class Settings(msgspec.Struct, frozen=True):
