@@ -6,11 +6,33 @@ With pytest there is nothing to import: the plugin `k8snetlab.testing.plugin` br
     def test_web_answers(lab):
         assert lab.probe("client", "web").answeredBy == "web"
 
-Without pytest, `running` does the same. `machines` are network namespaces that play whole machines, `kernelstate`
-compares what the kernel holds of two labs, `etcd` runs real ones and gets between.
+Without pytest, `running` does the same. Beside it, with a kernel:
+
+- `machines`: network namespaces that play whole machines on one wire, with the lab's nodes in them
+- `kernelstate`: what the kernel holds of two labs, compared line by line
+- `etcd`: real etcds, and a proxy before one that is slow, silent or cut
+
+and without one:
+
+- `fake_cluster.FakeCluster`: objects, the real controllers, and a kubelet that says pods are ready
+- `services`: small clusters, and packets sent into the rules that kube-proxy writes for them
+- `fake_kernel.FakeKernel`: a network namespace in which operations are done on values
+- `FakeClock`; a store without a file is `EmbeddedStore(":memory:")`
 """
 
 from k8snetlab.testing.lab import Lab, running
-from k8snetlab.testing.waiting import eventually
+from k8snetlab.testing.waiting import FakeClock, eventually
 
-__all__ = ["Lab", "etcd", "eventually", "kernelstate", "lab", "machines", "running"]
+__all__ = [
+    "FakeClock",
+    "Lab",
+    "etcd",
+    "eventually",
+    "fake_cluster",
+    "fake_kernel",
+    "kernelstate",
+    "lab",
+    "machines",
+    "running",
+    "services",
+]

@@ -1,4 +1,4 @@
-"""Patience: what a test waits for, without a word about how long it takes."""
+"""Time in tests: what is waited for, without a word about how long it takes; and a clock that stands still."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ def eventually(what: Callable[[], object], seconds: float = 120.0) -> None:
         assert now < began + seconds, f"still not so after {seconds} s"
         time.sleep(min(max(0.05, now - asked, (now - began) / 8), 1.0))
         asked = time.monotonic()
+
+
+class FakeClock:
+    """A clock that stands still until it is set: `now`, in seconds, is what it says."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now

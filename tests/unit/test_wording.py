@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import world
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Pod, Service, ServicePort, ServiceSpec
@@ -13,6 +12,7 @@ from k8snetlab.cluster import nearby
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain.probe import find_place, find_targets
 from k8snetlab.lab.operations.places import unscheduled
+from k8snetlab.testing import fake_cluster
 from k8snetlab.wording import counted, near, nearest
 
 LAB = "---\n{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 2}}\n"
@@ -29,14 +29,14 @@ OBJECTS = (
     + POD % ("client", "default", "")
     + POD % ("web", "other", "")
     + POD % ("picky", "default", "nodeSelector: {disk: none},")
-    + world.deployment("business-manager", 1)
-    + world.service("business-manager")
+    + fake_cluster.deployment("business-manager", 1)
+    + fake_cluster.service("business-manager")
 )
 
 
 @pytest.fixture(scope="module")
 def snapshot() -> Snapshot:
-    return world.World(OBJECTS).run().snapshot
+    return fake_cluster.FakeCluster(OBJECTS).run().snapshot
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_labels_that_are_none_are_not_listed() -> None:
         "default",
         "",
     )
-    loaded = load([("a.yaml", text + world.service("web").replace("app: web", "app: webb"))])
+    loaded = load([("a.yaml", text + fake_cluster.service("web").replace("app: web", "app: webb"))])
     assert any("(there are app=web)" in str(warning) for warning in loaded.warnings)
 
 

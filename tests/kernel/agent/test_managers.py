@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from proxied import POD1, endpoint, node, service, slice_of
 
 from k8snetlab.agent.managers import managers
 from k8snetlab.agent.node import NodeAgent
@@ -24,6 +23,7 @@ from k8snetlab.errors import InputError, KernelError
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.read import read
 from k8snetlab.state.ledger import Ledger
+from k8snetlab.testing.services import POD1, endpoint, node, service, slice_of
 
 pytestmark = pytest.mark.root
 CHAIN = ChainKey("filter", "TEST-POLICY")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from golden import CASES, NODE, by_service, chains, snapshot, without_counters
-from proxied import POD1, POD1_V6, POD2, POD2_V6, POD3, VIP6, cluster, endpoint, service, slice_of
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleSet, restore_payload
 from k8snetlab.iptables.syntax import canonical
 from k8snetlab.render.proxy import ProxyRules, render_payload
+from k8snetlab.testing.services import POD1, POD1_V6, POD2, POD2_V6, POD3, VIP6, cluster, endpoint, service, slice_of
 
 variants = pytest.mark.parametrize("variant", ["nft", "legacy"])
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from proxied import POD1, AloneProxy, cluster, endpoint, lab, service, slice_of
+from proxied import AloneProxy
 
 from k8snetlab.api.core import Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import service_chain
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import Iptables
+from k8snetlab.testing.services import POD1, cluster, endpoint, lab, service, slice_of
 
 Make = Callable[..., str]
 STICKY = (3, 4, 11, 26)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from proxied import NODE1, AloneProxy, endpoint, lab, node, service, slice_of
+from proxied import AloneProxy
 
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.kernel import iptables, netns
+from k8snetlab.testing.services import NODE1, endpoint, lab, node, service, slice_of
 
 Make = Callable[..., str]
 

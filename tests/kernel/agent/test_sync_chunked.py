@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from proxied import NODE1, AloneProxy, endpoint, lab, node, service, slice_of
+from proxied import AloneProxy
 
 from k8snetlab.api.core import Service
 from k8snetlab.api.meta import Object
@@ -24,6 +24,7 @@ from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.iptables import Iptables
 from k8snetlab.render.proxy import ProxyRules, Settings, Shared
 from k8snetlab.render.proxy.service import DISPATCH, ServiceRules, Slices
+from k8snetlab.testing.services import NODE1, endpoint, lab, node, service, slice_of
 
 Make = Callable[..., str]
 

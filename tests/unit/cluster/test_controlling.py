@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from world import LAB, deployment, service
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Node, Pod, Service
@@ -22,6 +21,7 @@ from k8snetlab.controllers import endpoint_slices, reconcile
 from k8snetlab.running.own import Own
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
+from k8snetlab.testing.fake_cluster import LAB, deployment, service
 
 PINNED = deployment("pinned", 2).replace("spec: {containers", "spec: {nodeName: node2, containers")
 

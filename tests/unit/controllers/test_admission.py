@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from world import LAB, World, deployment, service
 
 from k8snetlab.api.core import Pod, Service
 from k8snetlab.api.load import load
@@ -12,9 +11,10 @@ from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers.admission import admit
 from k8snetlab.errors import ManifestError
+from k8snetlab.testing.fake_cluster import LAB, FakeCluster, deployment, service
 
 
-def services(world: World) -> dict[str, Service]:
+def services(world: FakeCluster) -> dict[str, Service]:
     return {name: svc for (_, name), svc in world.snapshot.all(Service).items()}
 
 
@@ -37,8 +37,8 @@ spec:
 
 
 def test_cluster_ips_come_from_the_upper_part_and_are_the_same_in_every_lab() -> None:
-    first = World(lab("10.254.0.0/16") + service("a") + service("b"))
-    again = World(lab("10.254.0.0/16") + service("b") + service("a"))
+    first = FakeCluster(lab("10.254.0.0/16") + service("a") + service("b"))
+    again = FakeCluster(lab("10.254.0.0/16") + service("b") + service("a"))
     ips = {name: svc.spec.clusterIP for name, svc in services(first).items()}
     assert ips == {name: svc.spec.clusterIP for name, svc in services(again).items()}
     assert len(set(ips.values())) == 2
@@ -49,7 +49,7 @@ def test_cluster_ips_come_from_the_upper_part_and_are_the_same_in_every_lab() ->
 
 def test_a_range_is_given_out_to_the_last_address_and_then_said_to_be_full() -> None:
     # /28: .0 and .15 are never given, .1 is that of default/kubernetes.
-    world = World(lab("10.0.0.0/28") + "".join(service(f"s{n}") for n in range(13)))
+    world = FakeCluster(lab("10.0.0.0/28") + "".join(service(f"s{n}") for n in range(13)))
     assert {svc.spec.clusterIP for svc in services(world).values()} == {f"10.0.0.{n}" for n in range(2, 15)}
     with pytest.raises(ManifestError, match=r'Service "x" is invalid: spec.clusterIPs: failed to allocate IP: range'):
         world.apply(service("x"))
@@ -59,12 +59,12 @@ def test_a_range_is_given_out_to_the_last_address_and_then_said_to_be_full() -> 
 
 def test_addresses_asked_for_are_given_before_others_are_chosen() -> None:
     fixed = "".join(service(f"f{n}", f"clusterIP: 10.0.0.{n}") for n in range(8, 15))
-    world = World(lab("10.0.0.0/28") + "".join(service(f"a{n}") for n in range(6)) + fixed)
+    world = FakeCluster(lab("10.0.0.0/28") + "".join(service(f"a{n}") for n in range(6)) + fixed)
     assert len({svc.spec.clusterIP for svc in services(world).values()}) == 13
 
 
 def test_conflicts_in_kubernetes_words() -> None:
-    world = World(LAB % 1 + service("a", "clusterIP: 10.96.0.9, type: NodePort", "[{port: 80, nodePort: 30080}]"))
+    world = FakeCluster(LAB % 1 + service("a", "clusterIP: 10.96.0.9, type: NodePort", "[{port: 80, nodePort: 30080}]"))
     with pytest.raises(ManifestError, match=r"failed to allocate IP 10\.96\.0\.9: provided IP is already allocated"):
         world.apply(service("b", "clusterIP: 10.96.0.9"))
     with pytest.raises(ManifestError, match=r"spec.ports\[0\].nodePort: 30080: provided port is already allocated"):
@@ -74,14 +74,14 @@ def test_conflicts_in_kubernetes_words() -> None:
 
 def test_node_ports_are_allocated_and_shared_by_the_protocols_of_one_port() -> None:
     ports = "[{name: u, port: 53, protocol: UDP}, {name: t, port: 53}, {name: m, port: 9153}]"
-    world = World(LAB % 1 + service("dns", "type: NodePort", ports))
+    world = FakeCluster(LAB % 1 + service("dns", "type: NodePort", ports))
     numbers = [p.nodePort for p in services(world)["dns"].spec.ports]
     assert numbers[0] == numbers[1] != numbers[2]
     assert all(30086 <= n <= 32767 for n in numbers)
 
 
 def test_load_balancers_check_health_where_traffic_stays_local() -> None:
-    world = World(LAB % 1 + service("lb", "type: LoadBalancer, externalTrafficPolicy: Local"))
+    world = FakeCluster(LAB % 1 + service("lb", "type: LoadBalancer, externalTrafficPolicy: Local"))
     spec = services(world)["lb"].spec
     assert 30000 <= spec.healthCheckNodePort <= 32767 != spec.ports[0].nodePort
     world.apply(service("lb", "type: LoadBalancer, externalTrafficPolicy: Cluster"))
@@ -91,7 +91,7 @@ def test_load_balancers_check_health_where_traffic_stays_local() -> None:
 
 
 def test_an_update_keeps_what_was_allocated() -> None:
-    world = World(LAB % 1 + service("a", "type: NodePort"))
+    world = FakeCluster(LAB % 1 + service("a", "type: NodePort"))
     before = services(world)["a"]
     world.apply(service("a", "type: NodePort", "[{port: 80, targetPort: 9090}]"))
     after = services(world)["a"]
@@ -105,7 +105,7 @@ def test_an_update_keeps_what_was_allocated() -> None:
 
 def test_the_same_manifest_again_changes_nothing() -> None:
     text = LAB % 1 + service("a", "type: NodePort") + service("h", "clusterIP: None") + deployment("web")
-    world = World(text)
+    world = FakeCluster(text)
     for obj in load([("f.yaml", text)]).objects:
         old = world.snapshot.all(type(obj))[obj.key]
         again = admit(obj, old, world.snapshot)
@@ -113,7 +113,9 @@ def test_the_same_manifest_again_changes_nothing() -> None:
 
 
 def test_types_that_have_no_address() -> None:
-    world = World(LAB % 1 + service("h", "clusterIP: None") + service("e", "type: ExternalName, externalName: a.b"))
+    world = FakeCluster(
+        LAB % 1 + service("h", "clusterIP: None") + service("e", "type: ExternalName, externalName: a.b")
+    )
     assert services(world)["h"].spec.clusterIPs == ("None",)
     assert services(world)["e"].spec.clusterIP == ""
     world.apply(service("e"))
@@ -134,7 +136,7 @@ def test_types_that_have_no_address() -> None:
     ],
 )
 def test_ip_families(more: str, families: tuple[str, ...]) -> None:
-    spec = services(World(DUAL + service("a", more)))["a"].spec
+    spec = services(FakeCluster(DUAL + service("a", more)))["a"].spec
     assert spec.ipFamilies == families
     if spec.clusterIP != "None":
         assert tuple("IPv6" if ":" in ip else "IPv4" for ip in spec.clusterIPs) == families
@@ -150,13 +152,15 @@ def test_ip_families(more: str, families: tuple[str, ...]) -> None:
 )
 def test_ip_families_that_the_lab_has_not(more: str, said: str) -> None:
     with pytest.raises(ManifestError, match=said):
-        World(LAB % 1 + service("a", more))
+        FakeCluster(LAB % 1 + service("a", more))
 
 
 def test_what_may_not_change() -> None:
     spec = "{containers: [{name: a, image: %s, command: [%s]}]}"
     pod = "---\n{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: " + spec + "}\n"
-    world = World(LAB % 1 + service("a", "clusterIP: 10.96.0.9") + deployment("web", 1) + pod % ("x", "run")).run()
+    world = FakeCluster(
+        LAB % 1 + service("a", "clusterIP: 10.96.0.9") + deployment("web", 1) + pod % ("x", "run")
+    ).run()
     with pytest.raises(
         ManifestError, match=r"spec.clusterIPs\[0\]: Invalid value: \"10.96.0.10\": may not change once"
     ):

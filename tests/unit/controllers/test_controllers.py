@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 from repository import SCENARIOS
-from world import LAB, World, deployment, service
 
 from k8snetlab.api.apps import Deployment, DeploymentSpec, ReplicaSet, RollingUpdate, Strategy
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
@@ -17,19 +16,20 @@ from k8snetlab.controllers import reconcile
 from k8snetlab.controllers.deployments import fenceposts
 from k8snetlab.controllers.ipam import LAST_RESERVED
 from k8snetlab.dataplane.names import service_chain
+from k8snetlab.testing.fake_cluster import LAB, FakeCluster, deployment, service
 
 
-def scenario(name: str) -> World:
+def scenario(name: str) -> FakeCluster:
     files = sorted((SCENARIOS / name).glob("*.yaml"), key=lambda f: (f.name != "lab.yaml", f.name))
     loaded = load([(str(f), f.read_text()) for f in files])
     assert loaded.warnings == ()
-    world = World()
+    world = FakeCluster()
     for obj in loaded.objects:
         world.store(obj)
     return world.run()
 
 
-def ips(world: World, prefix: str) -> set[str]:
+def ips(world: FakeCluster, prefix: str) -> set[str]:
     return {pod.status.podIP for pod in world.pods(prefix)}
 
 
@@ -62,7 +62,7 @@ def test_the_same_lab_looks_the_same_everywhere() -> None:
 
 
 def test_settled_objects_are_each_written_once_before_pods_run() -> None:
-    world = World(LAB % 2 + deployment("web") + service("web"))
+    world = FakeCluster(LAB % 2 + deployment("web") + service("web"))
     first = world.step()
     assert len({(type(w.object), w.object.key) for w in first}) == len(first)
     assert world.step() == []
@@ -72,7 +72,7 @@ def test_settled_objects_are_each_written_once_before_pods_run() -> None:
 
 
 def test_nodes_come_from_the_lab_as_flannel_and_kubelet_describe_them() -> None:
-    world = World(LAB % 2).run()
+    world = FakeCluster(LAB % 2).run()
     node = world.snapshot.get(Node, "node2")
     assert node
     assert node.addresses == ("192.168.0.22",)
@@ -86,7 +86,7 @@ def test_nodes_come_from_the_lab_as_flannel_and_kubelet_describe_them() -> None:
 
 
 def test_a_node_keeps_its_subnet_and_a_new_one_gets_the_first_free() -> None:
-    world = World(LAB % "[{name: a}, {name: b}, {name: c}]").run()
+    world = FakeCluster(LAB % "[{name: a}, {name: b}, {name: c}]").run()
     world.apply(LAB % "[{name: c, address: 192.168.0.23}, {name: a, address: 192.168.0.21}]").run()
     assert {n.name: n.spec.podCIDR for n in world.snapshot.all(Node).values()} == {
         "a": "10.244.1.0/24",
@@ -99,7 +99,7 @@ def test_a_node_keeps_its_subnet_and_a_new_one_gets_the_first_free() -> None:
 def test_dual_stack_nodes_have_a_subnet_and_a_vtep_of_each_family() -> None:
     spec = """{underlay: {cidr: "10.0.0.0/24,fd00::/64"}, podCIDR: "10.244.0.0/16,fd00:244::/56",
       serviceCIDR: "10.96.0.0/16,fd00:96::/112"}"""
-    world = World(
+    world = FakeCluster(
         "---\n{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: "
         + spec
         + "}\n"
@@ -114,7 +114,7 @@ def test_dual_stack_nodes_have_a_subnet_and_a_vtep_of_each_family() -> None:
 
 
 def test_what_others_wrote_on_a_node_stays() -> None:
-    world = World(LAB % 1).run()
+    world = FakeCluster(LAB % 1).run()
     node = world.snapshot.all(Node)[("", "node1")]
     world.store(
         replace(
@@ -130,7 +130,7 @@ def test_what_others_wrote_on_a_node_stays() -> None:
 
 def test_nodes_that_no_lab_names_are_left_alone() -> None:
     text = "---\n{apiVersion: v1, kind: Node, metadata: {name: other}, spec: {podCIDR: 10.244.1.0/24}}\n"
-    world = World(LAB % 1 + text).run()
+    world = FakeCluster(LAB % 1 + text).run()
     assert {n.name: n.spec.podCIDR for n in world.snapshot.all(Node).values()} == {
         "other": "10.244.1.0/24",
         "node1": "10.244.2.0/24",
@@ -141,7 +141,7 @@ def test_nodes_that_no_lab_names_are_left_alone() -> None:
 
 
 def test_namespaces_are_made_for_those_in_them_and_end_with_them() -> None:
-    world = World(
+    world = FakeCluster(
         LAB % 2 + deployment("web").replace("{name: web}", "{name: web, namespace: prod}") + service("x")
     ).run()
     names = [name for _, name in world.snapshot.all(Namespace)]
@@ -159,7 +159,7 @@ def test_namespaces_are_made_for_those_in_them_and_end_with_them() -> None:
 
 
 def test_a_deployment_makes_a_replica_set_and_pods_with_kubernetes_names() -> None:
-    world = World(LAB % 2 + deployment("web")).run()
+    world = FakeCluster(LAB % 2 + deployment("web")).run()
     (rs,) = world.snapshot.all(ReplicaSet).values()
     hash_ = rs.metadata.labels["pod-template-hash"]
     assert rs.name == f"web-{hash_}" and set(hash_) <= set("bcdf456789")
@@ -172,12 +172,12 @@ def test_a_deployment_makes_a_replica_set_and_pods_with_kubernetes_names() -> No
 
 
 def test_long_names_are_cut_to_what_a_host_can_be_called() -> None:
-    world = World(LAB % 1 + deployment("a" * 63, 2)).run()
+    world = FakeCluster(LAB % 1 + deployment("a" * 63, 2)).run()
     assert {len(pod.name) for pod in world.pods()} == {63}
 
 
 def test_scaling_down_takes_the_unready_first_then_the_crowded_and_youngest() -> None:
-    world = World(LAB % 2 + deployment("web", 4)).run()
+    world = FakeCluster(LAB % 2 + deployment("web", 4)).run()
     oldest = world.pods()
     broken = oldest[0].name
     world.run(lambda pod: pod.name != broken)
@@ -189,7 +189,7 @@ def test_scaling_down_takes_the_unready_first_then_the_crowded_and_youngest() ->
 
 
 def test_a_deleted_pod_is_replaced_under_another_name_while_it_terminates() -> None:
-    world = World(LAB % 1 + deployment("web", 1)).run()
+    world = FakeCluster(LAB % 1 + deployment("web", 1)).run()
     (old,) = world.pods()
     world.delete(old)
     world.settle()
@@ -201,7 +201,7 @@ def test_a_deleted_pod_is_replaced_under_another_name_while_it_terminates() -> N
 
 
 def test_a_finished_pod_is_replaced() -> None:
-    world = World(LAB % 1 + deployment("web", 1)).run()
+    world = FakeCluster(LAB % 1 + deployment("web", 1)).run()
     (old,) = world.pods()
     world.store(replace(old, status=replace(old.status, phase="Failed")))
     world.run()
@@ -210,7 +210,7 @@ def test_a_finished_pod_is_replaced() -> None:
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 4, 7, 10])
 def test_a_rolling_update_keeps_enough_pods_available_and_never_too_many(replicas: int) -> None:
-    world = World(LAB % 3 + deployment("web", replicas)).run()
+    world = FakeCluster(LAB % 3 + deployment("web", replicas)).run()
     old = {p.name for p in world.pods()}
     world.apply(deployment("web", replicas, image="b"))
     for _ in range(100):
@@ -230,7 +230,7 @@ def test_a_rolling_update_keeps_enough_pods_available_and_never_too_many(replica
 
 
 def test_an_update_that_never_becomes_ready_leaves_the_old_pods_serving() -> None:
-    world = World(LAB % 2 + deployment("web", 4)).run()
+    world = FakeCluster(LAB % 2 + deployment("web", 4)).run()
     world.apply(deployment("web", 4, image="broken")).run(lambda pod: pod.spec.containers[0].image == "a")
     assert sum(p.ready for p in world.pods()) == 3
     world.apply(deployment("web", 4)).run()
@@ -257,7 +257,7 @@ def with_strategy(manifest: str, strategy: str) -> str:
     ],
 )
 def test_a_rollout_keeps_to_its_strategy_and_uses_all_of_it(strategy: str, most: int, least: int) -> None:
-    world = World(LAB % 3 + with_strategy(deployment("web", 10), strategy)).run()
+    world = FakeCluster(LAB % 3 + with_strategy(deployment("web", 10), strategy)).run()
     world.apply(with_strategy(deployment("web", 10, image="b"), strategy))
     alive, ready, mixed = [], [], False
     for _ in range(100):
@@ -303,7 +303,7 @@ def owner(pod: Pod) -> str:
 @pytest.mark.parametrize("before", [True, False], ids=["pods-first", "set-first"])
 def test_a_replica_set_adopts_the_pods_that_fit_it_and_belong_to_nobody(before: bool) -> None:
     fitting, other = ORPHAN % ("mine", "web"), ORPHAN % ("other", "shop")
-    world = World(LAB % 2 + (fitting + other if before else "")).run()
+    world = FakeCluster(LAB % 2 + (fitting + other if before else "")).run()
     world.apply(REPLICA_SET).run()
     if not before:
         world.apply(fitting + other).run()
@@ -314,7 +314,7 @@ def test_a_replica_set_adopts_the_pods_that_fit_it_and_belong_to_nobody(before: 
 
 
 def test_a_pod_whose_label_is_changed_is_let_go_and_another_takes_its_place() -> None:
-    world = World(LAB % 2 + REPLICA_SET).run()
+    world = FakeCluster(LAB % 2 + REPLICA_SET).run()
     pod = world.pods()[0]
     world.store(replace(pod, metadata=replace(pod.metadata, labels={"app": "web", "tier": "db"})))
     world.run()
@@ -327,13 +327,13 @@ def test_a_pod_whose_label_is_changed_is_let_go_and_another_takes_its_place() ->
 
 
 def test_of_two_sets_that_both_fit_a_pod_one_gets_it() -> None:
-    world = World(LAB % 2 + ORPHAN % ("mine", "web")).run()
+    world = FakeCluster(LAB % 2 + ORPHAN % ("mine", "web")).run()
     world.apply(REPLICA_SET + REPLICA_SET.replace("name: web}", "name: two}", 1)).run()
     assert sorted(map(owner, world.pods())) == ["two", "two", "web", "web"]
 
 
 def test_old_replica_sets_are_kept_up_to_ten() -> None:
-    world = World(LAB % 1 + deployment("web", 1)).run()
+    world = FakeCluster(LAB % 1 + deployment("web", 1)).run()
     for number in range(14):
         world.apply(deployment("web", 1, image=f"v{number}")).run()
     assert len(world.snapshot.all(ReplicaSet)) == 11
@@ -343,7 +343,7 @@ def test_old_replica_sets_are_kept_up_to_ten() -> None:
 
 
 def test_pods_are_spread_by_owner_first() -> None:
-    world = World(LAB % 3 + deployment("a", 4) + deployment("b", 2)).run()
+    world = FakeCluster(LAB % 3 + deployment("a", 4) + deployment("b", 2)).run()
     nodes = [p.spec.nodeName for p in world.pods("a-")]
     assert nodes == ["node1", "node2", "node3", "node1"]
     assert [p.spec.nodeName for p in world.pods("b-")] == ["node2", "node3"]
@@ -353,7 +353,9 @@ POD = "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {%s containe
 
 
 def test_a_pod_that_fits_nowhere_waits_and_says_why() -> None:
-    world = World(LAB % "[{name: a, labels: {disk: ssd}}, {name: b}]" + POD % ("p", "nodeSelector: {disk: hdd},")).run()
+    world = FakeCluster(
+        LAB % "[{name: a, labels: {disk: ssd}}, {name: b}]" + POD % ("p", "nodeSelector: {disk: hdd},")
+    ).run()
     (pod,) = world.pods()
     assert pod.status.message == "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
     node = world.snapshot.all(Node)[("", "b")]
@@ -364,7 +366,7 @@ def test_a_pod_that_fits_nowhere_waits_and_says_why() -> None:
 
 
 def test_cordoned_nodes_get_no_pods() -> None:
-    world = World(LAB % 2).run()
+    world = FakeCluster(LAB % 2).run()
     node = world.snapshot.all(Node)[("", "node1")]
     world.store(replace(node, spec=replace(node.spec, unschedulable=True)))
     world.apply(deployment("web", 3)).run()
@@ -375,7 +377,7 @@ def test_cordoned_nodes_get_no_pods() -> None:
 
 
 def test_addresses_go_round_and_are_not_given_again_at_once() -> None:
-    world = World(LAB % "[{name: a, podCIDR: 10.244.9.0/29}]" + POD % ("p1", "") + POD % ("p2", "")).run()
+    world = FakeCluster(LAB % "[{name: a, podCIDR: 10.244.9.0/29}]" + POD % ("p1", "") + POD % ("p2", "")).run()
     assert [p.ips for p in world.pods()] == [("10.244.9.2",), ("10.244.9.3",)]
     world.delete(world.pods()[0])
     world.run().apply(POD % ("p3", "")).run()
@@ -388,7 +390,7 @@ def test_addresses_go_round_and_are_not_given_again_at_once() -> None:
 
 def test_a_full_subnet_leaves_pods_pending_until_one_goes() -> None:
     pods = "".join(POD % (f"p{n}", "") for n in range(6))
-    world = World(LAB % "[{name: a, podCIDR: 10.244.9.0/29}]" + pods).run()
+    world = FakeCluster(LAB % "[{name: a, podCIDR: 10.244.9.0/29}]" + pods).run()
     last = world.pods()[-1]
     assert (last.ips, last.status.phase) == ((), "Pending")
     assert last.status.message == "no free address in 10.244.9.0/29"
@@ -404,13 +406,13 @@ def test_a_full_subnet_leaves_pods_pending_until_one_goes() -> None:
 
 
 def test_pods_of_the_host_network_have_the_nodes_address() -> None:
-    world = World(LAB % 1 + POD % ("p", "hostNetwork: true,")).run()
+    world = FakeCluster(LAB % 1 + POD % ("p", "hostNetwork: true,")).run()
     assert world.pods()[0].ips == ("192.168.0.21",)
     assert LAST_RESERVED not in world.snapshot.all(Node)[("", "node1")].metadata.annotations
 
 
 def test_pods_move_with_their_nodes_subnet() -> None:
-    world = World(LAB % "[{name: a}]" + POD % ("p", "")).run()
+    world = FakeCluster(LAB % "[{name: a}]" + POD % ("p", "")).run()
     world.apply(LAB % "[{name: a, podCIDR: 10.244.77.0/24}]").run()
     assert world.pods()[0].ips == ("10.244.77.2",)
 
@@ -419,7 +421,7 @@ def test_pods_move_with_their_nodes_subnet() -> None:
 
 
 def test_deleting_a_deployment_takes_everything_it_made() -> None:
-    world = World(LAB % 2 + deployment("web") + service("web") + deployment("other", 1)).run()
+    world = FakeCluster(LAB % 2 + deployment("web") + service("web") + deployment("other", 1)).run()
     world.delete(world.snapshot.all(Deployment)[("default", "web")])
     world.settle()
     assert all(p.metadata.deletionTimestamp for p in world.pods("web"))
@@ -432,7 +434,7 @@ def test_deleting_a_deployment_takes_everything_it_made() -> None:
 
 
 def test_what_was_orphaned_while_nobody_looked_goes_too() -> None:
-    world = World(LAB % 2 + deployment("web") + service("web")).run()
+    world = FakeCluster(LAB % 2 + deployment("web") + service("web")).run()
     for type_ in (Deployment, Service):
         world.delete(next(iter(world.snapshot.all(type_).values())))
     world.previous = None
@@ -441,7 +443,7 @@ def test_what_was_orphaned_while_nobody_looked_goes_too() -> None:
 
 
 def test_pods_of_a_node_that_left_the_lab_are_replaced_elsewhere() -> None:
-    world = World(LAB % "[{name: a}, {name: b}]" + deployment("web", 4)).run()
+    world = FakeCluster(LAB % "[{name: a}, {name: b}]" + deployment("web", 4)).run()
     world.apply(LAB % "[{name: a}]").run()
     assert [p.spec.nodeName for p in world.pods()] == ["a"] * 4
     forced = [w for w in world.history if w.action == "delete" and isinstance(w.object, Pod)]
@@ -449,7 +451,7 @@ def test_pods_of_a_node_that_left_the_lab_are_replaced_elsewhere() -> None:
 
 
 def test_nothing_changes_when_nothing_changed() -> None:
-    world = World(LAB % 2 + deployment("web") + service("web")).run()
+    world = FakeCluster(LAB % 2 + deployment("web") + service("web")).run()
     assert reconcile(world.snapshot, world.snapshot) == []
     plain = Snapshot(world.snapshot.revision, {t: dict(o) for t, o in world.snapshot.objects.items()})
     assert reconcile(plain, None) == [] == reconcile(plain, world.snapshot)

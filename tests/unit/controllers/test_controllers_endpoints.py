@@ -5,22 +5,22 @@ from __future__ import annotations
 import random
 
 from msgspec.structs import replace
-from world import LAB, World, deployment, service
 
 from k8snetlab.api.core import Endpoints, Node, Service
 from k8snetlab.api.discovery import Endpoint, EndpointSlice
+from k8snetlab.testing.fake_cluster import LAB, FakeCluster, deployment, service
 
 
-def slices(world: World, name: str = "web") -> list[EndpointSlice]:
+def slices(world: FakeCluster, name: str = "web") -> list[EndpointSlice]:
     return [s for s in world.snapshot.all(EndpointSlice).values() if s.service_key == ("default", name)]
 
 
-def endpoints(world: World, name: str = "web") -> dict[str, Endpoint]:
+def endpoints(world: FakeCluster, name: str = "web") -> dict[str, Endpoint]:
     return {e.addresses[0]: e for s in slices(world, name) for e in s.endpoints}
 
 
 def test_a_service_gets_one_slice_with_the_pods_it_selects() -> None:
-    world = World(LAB % 2 + deployment("web") + deployment("other") + service("web")).settle()
+    world = FakeCluster(LAB % 2 + deployment("web") + deployment("other") + service("web")).settle()
     (slice_,) = slices(world)
     assert slice_.name.startswith("web-") and len(slice_.name) == 9
     assert slice_.metadata.labels["endpointslice.kubernetes.io/managed-by"] == "endpointslice-controller.k8s.io"
@@ -40,7 +40,7 @@ def test_a_service_gets_one_slice_with_the_pods_it_selects() -> None:
 
 
 def test_a_terminating_pod_still_serves_but_is_not_ready() -> None:
-    world = World(LAB % 1 + deployment("web", 2) + service("web")).run()
+    world = FakeCluster(LAB % 1 + deployment("web", 2) + service("web")).run()
     old = world.pods()[0]
     world.delete(old)
     world.settle()
@@ -51,7 +51,7 @@ def test_a_terminating_pod_still_serves_but_is_not_ready() -> None:
 
 
 def test_the_endpoints_object_is_kept_too() -> None:
-    world = World(LAB % 1 + deployment("web", 2) + service("web")).settle()
+    world = FakeCluster(LAB % 1 + deployment("web", 2) + service("web")).settle()
     (listed,) = world.snapshot.all(Endpoints).values()
     assert [len(s.notReadyAddresses) for s in listed.subsets] == [2]
     world.run()
@@ -61,7 +61,7 @@ def test_the_endpoints_object_is_kept_too() -> None:
 
 
 def test_named_target_ports_are_looked_up_in_each_pod() -> None:
-    world = World(
+    world = FakeCluster(
         LAB % 1
         + deployment("web", 1, ports="[{containerPort: 8080, name: http}]")
         + deployment("web2", 1, ports="[{containerPort: 9090, name: http}]").replace("app: web2", "app: web, v: '2'")
@@ -76,13 +76,13 @@ def test_named_target_ports_are_looked_up_in_each_pod() -> None:
 
 def test_several_ports_share_a_slice() -> None:
     ports = "[{name: a, port: 80, targetPort: 8080}, {name: b, port: 53, protocol: UDP}]"
-    world = World(LAB % 1 + deployment("web", 1) + service("web", ports=ports)).run()
+    world = FakeCluster(LAB % 1 + deployment("web", 1) + service("web", ports=ports)).run()
     (slice_,) = slices(world)
     assert [(p.name, p.port, p.protocol) for p in slice_.ports] == [("a", 8080, "TCP"), ("b", 53, "UDP")]
 
 
 def test_slices_hold_a_hundred_endpoints_and_keep_them_where_they_are() -> None:
-    world = World(LAB % 3 + deployment("web", 250) + service("web")).run()
+    world = FakeCluster(LAB % 3 + deployment("web", 250) + service("web")).run()
     assert sorted(len(s.endpoints) for s in slices(world)) == [50, 100, 100]
     before = {s.name: {e.addresses for e in s.endpoints} for s in slices(world)}
     world.apply(deployment("web", 240)).run()
@@ -94,7 +94,7 @@ def test_slices_hold_a_hundred_endpoints_and_keep_them_where_they_are() -> None:
 
 
 def test_publish_not_ready_addresses() -> None:
-    world = World(LAB % 1 + deployment("web", 1) + service("web", "publishNotReadyAddresses: true")).settle()
+    world = FakeCluster(LAB % 1 + deployment("web", 1) + service("web", "publishNotReadyAddresses: true")).settle()
     assert all(e.conditions.ready for e in endpoints(world).values()) and endpoints(world)
 
 
@@ -105,7 +105,7 @@ kind: Pod
 metadata: {name: db-0, labels: {app: db}}
 spec: {hostname: db-0, subdomain: db, containers: [{name: a}]}
 """
-    world = World(LAB % 1 + pod + service("db", "clusterIP: None", "[]")).run()
+    world = FakeCluster(LAB % 1 + pod + service("db", "clusterIP: None", "[]")).run()
     (slice_,) = slices(world, "db")
     assert slice_.metadata.labels["service.kubernetes.io/headless"] == ""
     assert slice_.ports == () and slice_.endpoints[0].hostname == "db-0"
@@ -115,7 +115,7 @@ def test_dual_stack_services_have_a_slice_of_each_family() -> None:
     spec = """{underlay: {cidr: "10.0.0.0/24,fd00::/64"}, podCIDR: "10.244.0.0/16,fd00:244::/56",
       serviceCIDR: "10.96.0.0/16,fd00:96::/112"}"""
     lab = "---\n{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: " + spec + "}\n"
-    world = World(lab + deployment("web", 2) + service("web", "ipFamilyPolicy: PreferDualStack")).run()
+    world = FakeCluster(lab + deployment("web", 2) + service("web", "ipFamilyPolicy: PreferDualStack")).run()
     assert sorted(s.addressType for s in slices(world)) == ["IPv4", "IPv6"]
     assert all(":" in a for s in slices(world) if s.addressType == "IPv6" for e in s.endpoints for a in e.addresses)
     (web,) = world.snapshot.all(Service).values()
@@ -123,7 +123,7 @@ def test_dual_stack_services_have_a_slice_of_each_family() -> None:
 
 
 def test_a_changed_selector_or_label_moves_endpoints() -> None:
-    world = World(LAB % 1 + deployment("web", 1) + deployment("api", 1) + service("web")).run()
+    world = FakeCluster(LAB % 1 + deployment("web", 1) + deployment("api", 1) + service("web")).run()
     world.apply(service("web").replace("app: web", "app: api")).run()
     assert set(endpoints(world)) == {world.pods("api")[0].status.podIP}
     pod = world.pods("api")[0]
@@ -133,7 +133,7 @@ def test_a_changed_selector_or_label_moves_endpoints() -> None:
 
 
 def test_zones_and_hints_follow_the_nodes_labels() -> None:
-    world = World(LAB % 2 + deployment("web", 2) + service("web", "trafficDistribution: PreferClose")).run()
+    world = FakeCluster(LAB % 2 + deployment("web", 2) + service("web", "trafficDistribution: PreferClose")).run()
     assert {e.zone for e in endpoints(world).values()} == {None}
     node = world.snapshot.all(Node)[("", "node1")]
     labels = {**node.metadata.labels, "topology.kubernetes.io/zone": "z1"}
@@ -160,7 +160,7 @@ subsets: [{addresses: [{ip: 192.168.0.103}], notReadyAddresses: [{ip: 192.168.0.
 
 
 def test_hand_written_endpoints_are_mirrored() -> None:
-    world = World(LAB % 1 + HAND_WRITTEN).run()
+    world = FakeCluster(LAB % 1 + HAND_WRITTEN).run()
     (slice_,) = slices(world, "mysql")
     labels = slice_.metadata.labels
     assert labels["endpointslice.kubernetes.io/managed-by"] == "endpointslicemirroring-controller.k8s.io"
@@ -176,7 +176,7 @@ def test_hand_written_endpoints_are_mirrored() -> None:
 
 
 def test_hand_written_endpoints_go_with_their_service() -> None:
-    world = World(LAB % 1 + HAND_WRITTEN).run()
+    world = FakeCluster(LAB % 1 + HAND_WRITTEN).run()
     world.delete(world.snapshot.all(Service)[("default", "mysql")])
     world.run()
     assert not world.snapshot.all(EndpointSlice) and not world.snapshot.all(Endpoints)
@@ -191,7 +191,7 @@ ports: [{port: 8080}]
 addressType: IPv4
 endpoints: [{addresses: [198.51.100.7]}]
 """
-    world = World(LAB % 1 + deployment("web", 1) + service("web") + by_hand).run()
+    world = FakeCluster(LAB % 1 + deployment("web", 1) + service("web") + by_hand).run()
     assert "198.51.100.7" in endpoints(world)
     ours = next(s for s in slices(world) if s.name != "by-hand")
     world.delete(ours)
@@ -206,7 +206,7 @@ endpoints: [{addresses: [198.51.100.7]}]
 def test_any_history_ends_where_a_fresh_start_would() -> None:
     """What the controllers reach step by step from changes is what one look at everything finds."""
     dice = random.Random(7)
-    world = World(LAB % 3)
+    world = FakeCluster(LAB % 3)
     for _ in range(60):
         name = dice.choice("abc")
         match dice.randrange(6):

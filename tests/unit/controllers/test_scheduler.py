@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from world import LAB, World, deployment
 
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.load import load
 from k8snetlab.controllers import Context, reconcile, work_out
 from k8snetlab.errors import ManifestError
+from k8snetlab.testing.fake_cluster import LAB, FakeCluster, deployment
 
 NO_PORTS = "node(s) didn't have free ports for the requested pod ports"
 AFFINITY = "node(s) didn't match Pod's node affinity/selector"
@@ -29,11 +29,11 @@ def affinity(term: str) -> str:
     return f"affinity: {{nodeAffinity: {{requiredDuringSchedulingIgnoredDuringExecution: {required}}}}},"
 
 
-def nodes_of(world: World) -> dict[str, str]:
+def nodes_of(world: FakeCluster) -> dict[str, str]:
     return {p.name: p.spec.nodeName for p in world.pods()}
 
 
-def why(world: World, name: str) -> str:
+def why(world: FakeCluster, name: str) -> str:
     found = world.pods(name)[0]
     (condition,) = [c for c in found.status.conditions if c.type == "PodScheduled"]
     assert (condition.status, condition.reason) == ("False", "Unschedulable")
@@ -42,7 +42,7 @@ def why(world: World, name: str) -> str:
 
 
 def test_host_ports_are_the_schedulers() -> None:
-    world = World(LAB % 2 + pod("a") + pod("b") + pod("c")).run()
+    world = FakeCluster(LAB % 2 + pod("a") + pod("b") + pod("c")).run()
     assert sorted(nodes_of(world).values()) == ["", "node1", "node2"]
     assert why(world, "c") == f"0/2 nodes are available: 2 {NO_PORTS}."
     world.delete(world.pods("a")[0], force=True)
@@ -62,7 +62,7 @@ def test_host_ports_are_the_schedulers() -> None:
     ],
 )
 def test_when_host_ports_are_in_each_others_way(first: str, second: str, conflict: bool) -> None:
-    world = World(
+    world = FakeCluster(
         LAB % 1 + pod("a", port=f"containerPort: 80, {first}") + pod("b", port=f"containerPort: 80, {second}")
     )
     assert bool(world.run().pods("b")[0].spec.nodeName) != conflict
@@ -70,12 +70,12 @@ def test_when_host_ports_are_in_each_others_way(first: str, second: str, conflic
 
 def test_ports_in_the_nodes_network_are_host_ports() -> None:
     host = pod("a", "hostNetwork: true,", "containerPort: 8080")
-    world = World(LAB % 1 + host + pod("b")).run()
+    world = FakeCluster(LAB % 1 + host + pod("b")).run()
     assert why(world, "b") == f"0/1 nodes are available: 1 {NO_PORTS}."
 
 
 def test_a_pod_on_its_way_out_holds_its_port() -> None:
-    world = World(LAB % 1 + pod("a")).run()
+    world = FakeCluster(LAB % 1 + pod("a")).run()
     world.delete(world.pods("a")[0])
     world.apply(pod("b")).settle()
     assert why(world, "b") == f"0/1 nodes are available: 1 {NO_PORTS}."
@@ -84,7 +84,7 @@ def test_a_pod_on_its_way_out_holds_its_port() -> None:
 
 def test_a_rolling_update_that_cannot_move_keeps_the_old_pod() -> None:
     ports = "[{containerPort: 80, hostPort: 8080}]"
-    world = World(LAB % 1 + deployment("edge", 1, ports=ports)).run()
+    world = FakeCluster(LAB % 1 + deployment("edge", 1, ports=ports)).run()
     (old,) = world.pods()
     world.apply(deployment("edge", 1, image="b", ports=ports)).run()
     assert {p.status.phase for p in world.pods()} == {"Running", "Pending"}
@@ -92,7 +92,7 @@ def test_a_rolling_update_that_cannot_move_keeps_the_old_pod() -> None:
 
 
 def test_reasons_are_counted_and_sorted() -> None:
-    world = World(LAB % 3 + pod("a", "nodeName: node1,")).run()
+    world = FakeCluster(LAB % 3 + pod("a", "nodeName: node1,")).run()
     world.store(
         replace(
             world.snapshot.node("node3"), metadata=replace(world.snapshot.node("node3").metadata, labels={"x": "1"})
@@ -100,7 +100,7 @@ def test_reasons_are_counted_and_sorted() -> None:
     )
     world.apply(pod("b", "nodeSelector: {kubernetes.io/hostname: node1},")).run()
     assert why(world, "b") == f"0/3 nodes are available: 1 {NO_PORTS}, 2 {AFFINITY}."
-    assert why(World(pod("alone")).settle(), "alone") == "no nodes available to schedule pods"
+    assert why(FakeCluster(pod("alone")).settle(), "alone") == "no nodes available to schedule pods"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_reasons_are_counted_and_sorted() -> None:
 )
 def test_required_node_affinity(term: str, fits: bool) -> None:
     lab = LAB % "[{name: node1, labels: {disk: ssd, size: '10'}}]"
-    world = World(lab + pod("a", affinity(term))).run()
+    world = FakeCluster(lab + pod("a", affinity(term))).run()
     assert nodes_of(world) == {"a": "node1" if fits else ""}
     if not fits:
         assert why(world, "a") == f"0/1 nodes are available: 1 {AFFINITY}."
@@ -156,13 +156,13 @@ def test_required_node_affinity(term: str, fits: bool) -> None:
 )
 def test_wrong_node_affinity(term: str, said: str) -> None:
     with pytest.raises(ManifestError) as raised:
-        World(LAB % 1).apply(pod("a", affinity(term)))
+        FakeCluster(LAB % 1).apply(pod("a", affinity(term)))
     assert said in raised.value.message and "f.yaml:" in raised.value.message
 
 
 def test_max_pods() -> None:
     lab = "---\n{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {maxPods: 3, nodes: %s}}\n"
-    world = World(lab % "[{name: node1}, {name: node2, maxPods: 1}]" + deployment("web", 6)).run()
+    world = FakeCluster(lab % "[{name: node1}, {name: node2, maxPods: 1}]" + deployment("web", 6)).run()
     assert sorted(nodes_of(world).values()) == ["", "", "node1", "node1", "node1", "node2"]
     assert world.snapshot.node("node2").status.allocatable == {"pods": "1"}
     waiting = next(p for p in world.pods() if not p.spec.nodeName)
@@ -170,11 +170,11 @@ def test_max_pods() -> None:
     for wrong in ("0", "1024", "many"):
         with pytest.raises(ManifestError, match="maxPods"):
             load([("f.yaml", (lab % 2).replace("maxPods: 3", f"maxPods: {wrong}"))])
-    assert World(LAB % 1).settle().snapshot.node("node1").status.allocatable == {"pods": "110"}
+    assert FakeCluster(LAB % 1).settle().snapshot.node("node1").status.allocatable == {"pods": "110"}
 
 
 def test_a_pod_bound_by_name_is_rejected_by_its_node() -> None:
-    world = World(LAB % 2 + pod("a", "nodeName: node1,") + pod("b", "nodeName: node1,")).run()
+    world = FakeCluster(LAB % 2 + pod("a", "nodeName: node1,") + pod("b", "nodeName: node1,")).run()
     first, second = world.pods()
     assert first.ready and not second.ips
     assert (second.status.phase, second.status.reason) == ("Failed", "NodePorts")
@@ -185,13 +185,13 @@ def test_a_pod_bound_by_name_is_rejected_by_its_node() -> None:
 
 def test_a_replica_set_makes_no_end_of_rejected_pods() -> None:
     text = deployment("web", 3, ports="[{containerPort: 80, hostPort: 8080}]")
-    world = World(LAB % 1 + text.replace("spec: {containers", "spec: {nodeName: node1, containers")).run()
+    world = FakeCluster(LAB % 1 + text.replace("spec: {containers", "spec: {nodeName: node1, containers")).run()
     assert [p.status.phase for p in world.pods()] == ["Running", "Failed", "Failed"]
     world.apply(deployment("web", 0).replace("spec: {containers", "spec: {nodeName: node1, containers")).run()
 
 
 def test_events() -> None:
-    world = World(LAB % 1 + deployment("web", 1) + pod("a") + pod("b"))
+    world = FakeCluster(LAB % 1 + deployment("web", 1) + pod("a") + pod("b"))
     outcome = work_out(world.snapshot, None, Context())
     told = {(n.component, n.type, n.reason, n.object.KIND, n.message) for w in outcome.writes for n in w.notes}
     web = next(w.object for w in outcome.writes if isinstance(w.object, Pod) and w.object.name.startswith("web"))
@@ -213,7 +213,7 @@ def test_events() -> None:
 
 def test_labels_that_a_kubelet_gives_its_node() -> None:
     lab = LAB % "[{name: node1, labels: {mine: a}}]"
-    world = World(lab)
+    world = FakeCluster(lab)
     world.snapshot = world.snapshot.changed(
         [(type(w.object), w.object.key, w.object) for w in reconcile(world.snapshot, None, Context("arm64"))], 9
     )

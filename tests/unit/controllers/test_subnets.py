@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from world import World, deployment, service
 
 from k8snetlab.api import leases
 from k8snetlab.api.addressing import IPNetwork, free_subnet, parse_network, parse_networks, subnet_range
@@ -27,6 +26,7 @@ from k8snetlab.controllers import node_lifecycle, subnets
 from k8snetlab.errors import ManifestError
 from k8snetlab.render import node as render_node
 from k8snetlab.render.subnet_env import subnet_env, text
+from k8snetlab.testing.fake_cluster import FakeCluster, deployment, service
 
 T0, T1 = "2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z"
 POD_NETWORK = parse_network("10.5.0.0/16")
@@ -114,7 +114,7 @@ def test_controllers_of_namespaces_give_subnets_of_that_range() -> None:
     text = """{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 3,
       podCIDR: "10.5.0.0/16,fd00:5::/48", underlay: {cidr: "192.168.0.0/24,fd00::/64"},
       serviceCIDR: "10.96.0.0/16,fd00:96::/112", network: {subnetLen: 26, subnetMin: 10.5.3.64, ipv6SubnetLen: 80}}}"""
-    nodes = World(text).run().snapshot.all(Node).values()
+    nodes = FakeCluster(text).run().snapshot.all(Node).values()
     assert [node.podCIDRs for node in nodes] == [
         ("10.5.3.64/26", "fd00:5:0:0:1::/80"),
         ("10.5.3.128/26", "fd00:5:0:0:2::/80"),
@@ -216,16 +216,16 @@ def test_subnet_env_is_flannels() -> None:
 # --- node lifecycle ---
 
 
-def cluster() -> World:
+def cluster() -> FakeCluster:
     """Two machines, a Service with pods on both."""
-    world = World()
+    world = FakeCluster()
     world.store(lab("10.5.0.0/16"))
     for number, name in enumerate(("a", "b"), 1):
         world.store(machine(name, f"192.168.56.1{number}", f"10.5.{number}.0/24"))
     return world.apply(deployment("web", 4) + service("web")).run()
 
 
-def lose(world: World, silent: set[str], unleased: set[str], now: str = T0) -> int:
+def lose(world: FakeCluster, silent: set[str], unleased: set[str], now: str = T0) -> int:
     changed = list(node_lifecycle.health_changes(world.snapshot, silent, unleased, now))
     for obj in changed:
         world.store(obj)
@@ -233,7 +233,7 @@ def lose(world: World, silent: set[str], unleased: set[str], now: str = T0) -> i
     return len(changed)
 
 
-def ready(world: World) -> set[str]:
+def ready(world: FakeCluster) -> set[str]:
     slices = world.snapshot.all(EndpointSlice).values()
     return {e.nodeName or "" for s in slices for e in s.endpoints if e.conditions.ready is not False}
 
@@ -298,7 +298,7 @@ def test_an_expired_lease_takes_a_node_out_of_the_others_tables_and_a_new_one_pu
 
 
 def test_nodes_that_are_namespaces_are_never_lost() -> None:
-    world = World("{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 2}}").run()
+    world = FakeCluster("{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 2}}").run()
     assert list(node_lifecycle.health_changes(world.snapshot, {"node1", "node2"}, {"node1"}, T0)) == []
 
 

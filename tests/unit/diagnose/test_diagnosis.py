@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-import world
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from proxied import assemble
 
 from k8snetlab.api.core import Node, Service
 from k8snetlab.api.snapshot import Snapshot
@@ -28,6 +26,8 @@ from k8snetlab.iptables.patch import Iptables, commands
 from k8snetlab.messages.diagnose import Diagnosis, PathsTold, ReportedFinding
 from k8snetlab.render import node as render_node
 from k8snetlab.render.proxy import ProxyRules
+from k8snetlab.testing import fake_cluster
+from k8snetlab.testing.services import assemble
 from k8snetlab.trace.owners import Owners
 
 NODE1 = Where("lab.node1", "node1", "node", "node1")
@@ -45,8 +45,8 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab() -> Lab:
-    text = world.LAB % 2 + world.deployment("web", 3) + world.service("web", "type: NodePort")
-    snapshot = world.World(text).run().snapshot
+    text = fake_cluster.LAB % 2 + fake_cluster.deployment("web", 3) + fake_cluster.service("web", "type: NodePort")
+    snapshot = fake_cluster.FakeCluster(text).run().snapshot
     plane = render_node.render(snapshot, "node1")
     rulesets = (*(r for r in plane.rules if r.family == "ipv4"), ProxyRules.build(snapshot, "node1", "ipv4").ruleset)
     places = {pod.name: f"pod {pod.name.partition('.')[2].replace('.', '/')}" for pod in plane.pods}
@@ -208,7 +208,9 @@ def test_chains_that_should_not_be_there_are_emptied_before_they_are_deleted() -
 
 
 def test_endpoints_that_have_gone_or_come(lab: Lab) -> None:
-    fewer = world.World(world.LAB % 2 + world.deployment("web", 2) + world.service("web", "type: NodePort")).run()
+    fewer = fake_cluster.FakeCluster(
+        fake_cluster.LAB % 2 + fake_cluster.deployment("web", 2) + fake_cluster.service("web", "type: NodePort")
+    ).run()
     older = ProxyRules.build(fewer.snapshot, "node1", "ipv4").ruleset
     held = assemble(lab.rulesets[0], older)
     (one,) = of_rules(lab, held)
@@ -222,36 +224,44 @@ def test_endpoints_that_have_gone_or_come(lab: Lab) -> None:
 
 
 def judged(text: str, nodes: int = 2) -> tuple[list[tuple[str, str]], list[str]]:
-    snapshot = world.World(world.LAB % nodes + text).run().snapshot
+    snapshot = fake_cluster.FakeCluster(fake_cluster.LAB % nodes + text).run().snapshot
     findings = [*objects.services(snapshot), *pods.pods(snapshot)]
     assert all(f.source.startswith("f.yaml:") for f in findings)
     return [(f.fault, f.object) for f in findings], [*objects.lonely(snapshot)]
 
 
 def test_a_service_that_leads_somewhere_is_no_finding() -> None:
-    assert judged(world.deployment("web") + world.service("web")) == ([], [])
-    assert judged(world.deployment("web") + world.service("web", ports="[{port: 80, targetPort: http}]")) == ([], [])
+    assert judged(fake_cluster.deployment("web") + fake_cluster.service("web")) == ([], [])
+    assert judged(
+        fake_cluster.deployment("web") + fake_cluster.service("web", ports="[{port: 80, targetPort: http}]")
+    ) == ([], [])
 
 
 def test_a_selector_that_meant_pods_is_a_finding_one_without_any_a_note() -> None:
-    web = world.deployment("web")
-    assert judged(web + world.service("wbe"))[0] == [("selector", "default/wbe")]
-    assert judged(web + world.service("web") + world.service("wbe"))[0] == [("selector", "default/wbe")]
-    found, notes = judged(web + world.service("web") + world.service("database"))
+    web = fake_cluster.deployment("web")
+    assert judged(web + fake_cluster.service("wbe"))[0] == [("selector", "default/wbe")]
+    assert judged(web + fake_cluster.service("web") + fake_cluster.service("wbe"))[0] == [("selector", "default/wbe")]
+    found, notes = judged(web + fake_cluster.service("web") + fake_cluster.service("database"))
     assert found == [] and len(notes) == 1 and "no pod has the labels app=database" in notes[0]
-    found, notes = judged(world.deployment("web", 0) + world.service("web"))
+    found, notes = judged(fake_cluster.deployment("web", 0) + fake_cluster.service("web"))
     assert found == [] and "Deployment default/web has no pods" in notes[0]
 
 
 def test_a_port_name_that_nobody_has() -> None:
     ports = "[{port: 80, targetPort: htpp}]"
-    assert judged(world.deployment("web") + world.service("web", ports=ports))[0] == [("targetPort", "default/web:80")]
+    assert judged(fake_cluster.deployment("web") + fake_cluster.service("web", ports=ports))[0] == [
+        ("targetPort", "default/web:80")
+    ]
 
 
 def test_a_port_number_where_nobody_listens() -> None:
-    text = world.LAB % 1 + world.deployment("web", 1) + world.service("web", ports="[{port: 80, targetPort: 81}]")
-    snapshot = world.World(text).run().snapshot
-    ip = world.World(text).run().pods()[0].ips[0]
+    text = (
+        fake_cluster.LAB % 1
+        + fake_cluster.deployment("web", 1)
+        + fake_cluster.service("web", ports="[{port: 80, targetPort: 81}]")
+    )
+    snapshot = fake_cluster.FakeCluster(text).run().snapshot
+    ip = fake_cluster.FakeCluster(text).run().pods()[0].ips[0]
     one = objects.no_listener(snapshot, "default/web", f"{ip}:81", "nobody listens")
     assert one and (one.kind, one.fault, one.object) == ("service", "targetPort", "default/web:80")
     other = objects.no_listener(snapshot, "default/web", f"{ip}:8080", "nobody listens")
@@ -261,8 +271,8 @@ def test_a_port_number_where_nobody_listens() -> None:
 
 def test_local_policy_and_nodes_without_an_endpoint() -> None:
     def told(more: str, nodes: int = 2) -> list[str]:
-        text = world.deployment("web", 1) + world.service("web", more)
-        snapshot = world.World(world.LAB % nodes + text).run().snapshot
+        text = fake_cluster.deployment("web", 1) + fake_cluster.service("web", more)
+        snapshot = fake_cluster.FakeCluster(fake_cluster.LAB % nodes + text).run().snapshot
         assert [*objects.services(snapshot)] == [], "what a manifest closes is no fault"
         found = [*objects.closed(snapshot)]
         assert all((f.kind, f.fault, f.object) == ("service", "local", "default/web") for f in found)
@@ -281,8 +291,10 @@ def test_local_policy_and_nodes_without_an_endpoint() -> None:
 
 
 def test_usual_paths_are_those_that_must_work() -> None:
-    text = world.deployment("web", 4) + world.service("web", "type: NodePort") + world.service("none")
-    snapshot = world.World(world.LAB % 2 + text).run().snapshot
+    text = (
+        fake_cluster.deployment("web", 4) + fake_cluster.service("web", "type: NodePort") + fake_cluster.service("none")
+    )
+    snapshot = fake_cluster.FakeCluster(fake_cluster.LAB % 2 + text).run().snapshot
     paths = usual_paths(snapshot, "ipv4")
     services = [p for p in paths if p.service]
     assert {p.service for p in services} == {"default/web"}
@@ -290,7 +302,7 @@ def test_usual_paths_are_those_that_must_work() -> None:
     (service,) = (s for s in snapshot.all(Service).values() if s.name == "web")
     ports = {p.flow.dport for p in services}
     assert ports == {80, service.spec.ports[0].nodePort}
-    many = world.World(world.LAB % 30 + text).run().snapshot
+    many = fake_cluster.FakeCluster(fake_cluster.LAB % 30 + text).run().snapshot
     assert len(many.all(Node)) == 30 and len(usual_paths(many, "ipv4")) < 300
     assert usual_paths(snapshot, "ipv6") == []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-import world
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Condition, LoadBalancerIngress, LoadBalancerStatus, Pod, Service
@@ -15,10 +14,11 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.diagnose import objects, pods
 from k8snetlab.diagnose.emptiness import empty
 from k8snetlab.diagnose.usual import usual_paths
+from k8snetlab.testing import fake_cluster
 
 
 def snapshot_of(text: str, ready: Callable[[Pod], bool] = lambda pod: True) -> Snapshot:
-    return world.World(world.LAB % 2 + text).settle().kubelet(ready).settle().snapshot
+    return fake_cluster.FakeCluster(fake_cluster.LAB % 2 + text).settle().kubelet(ready).settle().snapshot
 
 
 def said(snapshot: Snapshot) -> list[str]:
@@ -47,7 +47,7 @@ NEAR = """
 def test_pods_that_an_ignored_kind_would_make_are_said_to_be_its(kind: str) -> None:
     version, spec = KINDS[kind]
     maker = f"---\n{{apiVersion: {version}, kind: {kind}, metadata: {{name: shipper}}, spec: {spec}}}\n"
-    service = world.service("agent", ports="[{port: 80, targetPort: 8080}]")
+    service = fake_cluster.service("agent", ports="[{port: 80, targetPort: 8080}]")
     with_it, without = snapshot_of(maker + NEAR + service), snapshot_of(NEAR + service)
     assert [f.fault for f in objects.services(without)] == ["selector"], "else the near pod is meant"
     assert said(with_it) == []
@@ -60,7 +60,7 @@ def test_an_ignored_kind_of_another_namespace_or_with_other_labels_explains_noth
     for changed in ("namespace: other, name: shipper", "name: shipper"):
         labels = spec if "other" in changed else spec.replace("app: agent", "app: elsewhere")
         maker = f"---\n{{apiVersion: {version}, kind: DaemonSet, metadata: {{{changed}}}, spec: {labels}}}\n"
-        snapshot = snapshot_of(maker + NEAR + world.service("agent", ports="[{port: 80, targetPort: 8080}]"))
+        snapshot = snapshot_of(maker + NEAR + fake_cluster.service("agent", ports="[{port: 80, targetPort: 8080}]"))
         assert [f.fault for f in objects.services(snapshot)] == ["selector"], changed
 
 
@@ -100,7 +100,7 @@ def pod(name: str, ports: str, labels: str = "app: web") -> str:
 def test_a_pod_without_the_named_port_gets_nothing() -> None:
     named = "[{port: 80, targetPort: http}]"
     both = pod("one", "[{name: http, containerPort: 80}]") + pod("two", "[{name: htpp, containerPort: 80}]")
-    (message,) = said(snapshot_of(both + world.service("web", ports=named)))
+    (message,) = said(snapshot_of(both + fake_cluster.service("web", ports=named)))
     assert message == (
         "Pod default/two is selected by Service default/web but gets nothing of port 80: it has no TCP port named http "
         "(names: htpp)"
@@ -108,7 +108,7 @@ def test_a_pod_without_the_named_port_gets_nothing() -> None:
     udp = pod("one", "[{name: http, containerPort: 80}]") + pod(
         "two", "[{name: http, containerPort: 80, protocol: UDP}]"
     )
-    (message,) = said(snapshot_of(udp + world.service("web", ports=named)))
+    (message,) = said(snapshot_of(udp + fake_cluster.service("web", ports=named)))
     assert "its port of that name is a UDP one" in message
 
 
@@ -116,7 +116,7 @@ def test_a_pod_without_the_named_port_gets_nothing() -> None:
 def test_a_named_port_of_another_protocol(own: str, asked: str) -> None:
     text = pod("dns", f"[{{name: dns, containerPort: 53, protocol: {own}}}]")
     ports = f"[{{port: 53, protocol: {asked}, targetPort: dns}}]"
-    (found,) = objects.services(snapshot_of(text + world.service("web", ports=ports)))
+    (found,) = objects.services(snapshot_of(text + fake_cluster.service("web", ports=ports)))
     assert f"sends {asked} port 53 to the port named dns, which is a {own} port of its pods" in found.message
     assert f"protocol: {own}" in found.mend
 
@@ -180,7 +180,7 @@ def test_an_alias_of_a_service_that_is_not_there() -> None:
 
 def test_pods_that_are_not_ready_are_named_and_why() -> None:
     web = pod("web", "[{containerPort: 80}]")
-    snapshot = snapshot_of(web + world.service("web", ports="[{port: 80}]"), ready=lambda pod: False)
+    snapshot = snapshot_of(web + fake_cluster.service("web", ports="[{port: 80}]"), ready=lambda pod: False)
     (found,) = pods.pods(snapshot)
     assert found.message == "pod default/web: is Pending"
     assert "no endpoint of Service default/web" in found.consequence
@@ -195,10 +195,10 @@ def test_pods_that_are_not_ready_are_named_and_why() -> None:
 
 @pytest.mark.parametrize(("phase", "meant"), [("Succeeded", True), ("Failed", False)])
 def test_pods_that_have_ended_behind_a_service(phase: str, meant: bool) -> None:
-    snapshot = snapshot_of(pod("once", "[{containerPort: 80}]") + world.service("web", ports="[{port: 80}]"))
+    snapshot = snapshot_of(pod("once", "[{containerPort: 80}]") + fake_cluster.service("web", ports="[{port: 80}]"))
     (once,) = snapshot.all(Pod).values()
     status = replace(once.status, phase=phase, conditions=(Condition(type="Ready", status="False"),))
-    ended = world.World("")
+    ended = fake_cluster.FakeCluster("")
     ended.snapshot = snapshot.changed([(Pod, once.key, replace(once, status=status))], snapshot.revision + 1)
     snapshot = ended.settle().snapshot
     (service,) = (s for s in snapshot.all(Service).values() if s.name == "web")
@@ -237,8 +237,8 @@ def test_written_endpoints_that_are_nobodys() -> None:
 
 
 def test_many_pods_of_one_controller_with_one_trouble_are_one_finding() -> None:
-    lab = world.LAB % "[{name: a, podCIDR: 10.244.9.0/29}]"
-    snapshot = world.World(lab + world.deployment("many", 12)).run().snapshot
+    lab = fake_cluster.LAB % "[{name: a, podCIDR: 10.244.9.0/29}]"
+    snapshot = fake_cluster.FakeCluster(lab + fake_cluster.deployment("many", 12)).run().snapshot
     (finding,) = pods.pods(snapshot)
     assert finding.message.startswith("pod default/many-")
     assert " and 6 more of ReplicaSet many-" in finding.message
@@ -247,7 +247,7 @@ def test_many_pods_of_one_controller_with_one_trouble_are_one_finding() -> None:
 
 def test_a_load_balancer_without_an_address_is_closed_to_nobody() -> None:
     more = "type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/8]"
-    text = pod("web", "[{containerPort: 80}]", "app: web") + world.service("web", more)
+    text = pod("web", "[{containerPort: 80}]", "app: web") + fake_cluster.service("web", more)
     assert [*objects.closed(snapshot_of(text))] == []
     (service,) = (s for s in snapshot_of(text).all(Service).values())
     given = LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="203.0.113.77"),))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import world
 
 from k8snetlab.api.core import ObjectReference
 from k8snetlab.api.events import Event
@@ -13,6 +12,7 @@ from k8snetlab.diagnose.events import warnings
 from k8snetlab.diagnose.finding import Where
 from k8snetlab.diagnose.unmanaged import plugged
 from k8snetlab.diagnose.wanted import Wanted
+from k8snetlab.testing import fake_cluster
 from k8snetlab.trace.listener import no_listener
 from k8snetlab.trace.owners import NOBODY, Owners
 
@@ -67,7 +67,7 @@ def test_who_listens_for_which_family() -> None:
     ],
 )
 def test_a_route_is_a_nodes_when_all_of_it_is(route: RouteEntry, ours: bool) -> None:
-    snapshot = world.World(world.LAB % 2).settle().snapshot
+    snapshot = fake_cluster.FakeCluster(fake_cluster.LAB % 2).settle().snapshot
     owners = Owners(snapshot, Wanted(snapshot))
     assert owners.of_route(route, "lab.node1").startswith("Node node2") == ours
     assert ours or owners.of_route(route, "lab.node1") == NOBODY
@@ -92,8 +92,8 @@ def test_what_is_plugged_into_a_bridge_by_hand() -> None:
 def test_events_that_tell_why_something_fails_now() -> None:
     spec = "{nodeSelector: {a: b}, containers: [{name: c}]}"
     picky = f"---\n{{apiVersion: v1, kind: Pod, metadata: {{name: one}}, spec: {spec}}}\n"
-    good = world.deployment("web", 1)
-    snapshot = world.World(world.LAB % 1 + picky + good).settle().kubelet().settle().snapshot
+    good = fake_cluster.deployment("web", 1)
+    snapshot = fake_cluster.FakeCluster(fake_cluster.LAB % 1 + picky + good).settle().kubelet().settle().snapshot
 
     def event(number: int, kind: str, name: str, message: str, type_: str = "Warning") -> Event:
         about = ObjectReference(kind=kind, namespace="default", name=name)

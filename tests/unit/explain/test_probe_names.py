@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import pytest
-import world
 
 from k8snetlab.api.core import Pod, Service
 from k8snetlab.cli.probed import line
 from k8snetlab.errors import NotFoundError
 from k8snetlab.explain.probe import find_place, find_targets, no_echo, targets, within
 from k8snetlab.messages.probe import ProbeResult
+from k8snetlab.testing import fake_cluster
 
 LAB = "---\n{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 1}}\n"
 POD = "---\n{apiVersion: v1, kind: Pod, metadata: {name: %s, namespace: %s}, spec: {containers: [{name: c}]}}\n"
 OTHER = "---\n{apiVersion: v1, kind: Namespace, metadata: {name: other}}\n"
-OBJECTS = LAB + OTHER + POD % ("web", "other") + POD % ("client", "default") + world.service("api")
-SNAPSHOT = world.World(OBJECTS).run().snapshot
+OBJECTS = LAB + OTHER + POD % ("web", "other") + POD % ("client", "default") + fake_cluster.service("api")
+SNAPSHOT = fake_cluster.FakeCluster(OBJECTS).run().snapshot
 
 
 @pytest.mark.parametrize(

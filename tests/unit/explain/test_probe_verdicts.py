@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import world
 from msgspec.structs import replace
 
 from k8snetlab.api.snapshot import Snapshot
@@ -15,6 +14,7 @@ from k8snetlab.explain.probe import places, targets
 from k8snetlab.explain.probed import Place, Target
 from k8snetlab.explain.verdicts import judged, seen
 from k8snetlab.messages.probe import ProbeResult
+from k8snetlab.testing import fake_cluster
 
 
 def pod(name: str, node: str, labels: str = "app: web") -> str:
@@ -33,7 +33,7 @@ def snapshot_of(more: str = "", selector: str = "app: web", beside: str = "") ->
         f"ports: [{{port: 80, nodePort: 30080}}], selector: {{{selector}}}{more}}}, "
         "status: {loadBalancer: {ingress: [{ip: 198.51.100.7}]}}}\n"
     )
-    return world.World(world.LAB % 2 + PODS + beside + service).settle().kubelet().settle().snapshot
+    return fake_cluster.FakeCluster(fake_cluster.LAB % 2 + PODS + beside + service).settle().kubelet().settle().snapshot
 
 
 def intents(snapshot: Snapshot) -> dict[tuple[str, str], Intent]:
@@ -83,7 +83,7 @@ def test_what_a_manifest_closes(more: str, shut: set[tuple[str, str]], either: s
 
 
 def test_a_service_without_endpoints_is_closed_where_that_is_meant() -> None:
-    found = intents(snapshot_of(selector="app: zero", beside=world.deployment("zero", 0)))
+    found = intents(snapshot_of(selector="app: zero", beside=fake_cluster.deployment("zero", 0)))
     assert {pair for pair in found if pair[1].endswith(" web") or "@" in pair[1]} - closed(found) <= {
         (name, "pod web") for name in ("client", "web", "node1", "node2")
     }

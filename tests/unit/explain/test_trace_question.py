@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import world
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Pod, PodStatus
@@ -12,14 +11,15 @@ from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.explain.tracing import trace
 from k8snetlab.messages.trace import TraceQuestion
 from k8snetlab.state.paths import LabPaths
+from k8snetlab.testing import fake_cluster
 
-OBJECTS = world.deployment("web", 1) + world.service("web")
+OBJECTS = fake_cluster.deployment("web", 1) + fake_cluster.service("web")
 SECLUDED = '{nodes: 1, underlay: {outside: ""}}'
 
 
 def snapshot(spec: str = "{nodes: 1}") -> Snapshot:
     lab = f"---\n{{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {{name: lab}}, spec: {spec}}}\n"
-    return world.World(lab + OBJECTS).run().snapshot
+    return fake_cluster.FakeCluster(lab + OBJECTS).run().snapshot
 
 
 def refused(objects: Snapshot, question: TraceQuestion) -> str:

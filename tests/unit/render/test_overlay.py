@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from world import World
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.load import load
@@ -16,6 +15,7 @@ from k8snetlab.dataplane.resolution import Resolution, Resolutions
 from k8snetlab.dataplane.routing import Neighbour, Route
 from k8snetlab.errors import ManifestError
 from k8snetlab.render.node import render
+from k8snetlab.testing.fake_cluster import FakeCluster
 
 TWO = Resolution("flannel.1", "172.30.9.0/24", "02:00:00:00:00:02", "192.168.0.22", "/registry/minions/node2")
 THREE = Resolution("flannel.1", "172.30.8.0/32", "02:00:00:00:00:03", "192.168.0.23", "/registry/minions/node3")
@@ -28,7 +28,7 @@ def node(network: str, pods: str = "") -> Netns:
         "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab},"
         f" spec: {{nodes: 3, podCIDR: 172.30.0.0/16, network: {network}}}}}\n"
     )
-    return render(World(lab + pods).run().snapshot, "node1").node
+    return render(FakeCluster(lab + pods).run().snapshot, "node1").node
 
 
 def tunnel(state: Netns) -> Vxlan | None:
@@ -88,7 +88,7 @@ def test_host_gw_has_no_tunnel_and_still_owns_the_one_that_may_be_left() -> None
 
 
 def test_the_mac_of_a_vtep_survives_a_time_without_tunnel() -> None:
-    world = World("{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 2}}\n").run()
+    world = FakeCluster("{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 2}}\n").run()
     before = [n.metadata.annotations for n in world.snapshot.all(Node).values()]
     for network in ("{backend: host-gw}", "{}"):
         spec = f"spec: {{nodes: 2, network: {network}}}"
@@ -215,8 +215,8 @@ def test_a_next_hop_that_is_not_on_the_link_is_named() -> None:
         " spec: {podCIDR: 172.30.0.0/16, network: {backend: %s}}}\n"
     )
     with pytest.raises(ManifestError, match=r"next hop 10\.9\.9\.9 \(Node afar .*192\.168\.0\.0/24"):
-        World(lab % "host-gw" + AFAR)
-    running = World(lab % "vxlan" + AFAR).snapshot
+        FakeCluster(lab % "host-gw" + AFAR)
+    running = FakeCluster(lab % "vxlan" + AFAR).snapshot
     (problem,) = validate(load([("f.yaml", lab % "host-gw")]).objects, running)
     assert "next hop 10.9.9.9 (Node afar" in str(problem) and problem.severity == "error"
     assert not validate(load([("f.yaml", lab % "vxlan")]).objects, running)

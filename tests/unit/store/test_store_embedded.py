@@ -19,6 +19,7 @@ from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.etcd import EtcdStore
 from k8snetlab.store.open import open_store
 from k8snetlab.store.protocol import Create, Delete, Event
+from k8snetlab.testing import FakeClock
 from k8snetlab.testing.etcd import take
 
 pytestmark = pytest.mark.anyio
@@ -39,14 +40,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_a_killed_writer_loses_no_answered_write(tmp_path: Path) -> None:
@@ -115,7 +108,7 @@ async def test_files_that_are_no_store_are_refused(tmp_path: Path) -> None:
 
 
 async def test_leases_end_by_the_given_clock() -> None:
-    clock = Clock()
+    clock = FakeClock()
     store = EmbeddedStore(":memory:", clock=clock)
     lease, other = await store.grant(10), await store.grant(100)
     await store.create("/l/1", b"", lease)

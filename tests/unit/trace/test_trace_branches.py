@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from proxied import assemble, cluster, endpoint, service, slice_of, web
-
 from k8snetlab.dataplane.rules import ChainKey, Rules
 from k8snetlab.render.proxy import ProxyRules
+from k8snetlab.testing.services import assemble, cluster, endpoint, service, slice_of, web
 from k8snetlab.trace import branches
 
 TWO = [

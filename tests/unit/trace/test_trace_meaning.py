@@ -6,12 +6,12 @@ import itertools
 from typing import Any
 
 import pytest
-from proxied import assemble, cluster, endpoint, proxy, web
 
 from k8snetlab.api.meta import Object
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.render import masquerade
 from k8snetlab.render.proxy import ProxyRules
+from k8snetlab.testing.services import assemble, cluster, endpoint, proxy, web
 from k8snetlab.trace.meaning import Facts, endpoints, meaning, purpose
 
 UNREADABLE = "Neither kube-proxy nor flannel"

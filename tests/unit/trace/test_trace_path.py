@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-import world
 
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
+from k8snetlab.testing import fake_cluster
 from k8snetlab.trace.compare import Sighting, compare
 from k8snetlab.trace.owners import NOBODY, Owners
 from k8snetlab.trace.path import predict
@@ -257,7 +257,7 @@ def test_the_way_that_was_taken_is_chosen() -> None:
 
 
 def test_every_step_names_its_object_and_its_line() -> None:
-    cluster = world.World(
+    cluster = fake_cluster.FakeCluster(
         """\
 kind: Lab
 apiVersion: k8snetlab/v1alpha1

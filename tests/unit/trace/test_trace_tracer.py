@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from proxied import assemble
 
 from k8snetlab.dataplane.families import end, parted
 from k8snetlab.dataplane.rules import ChainKey, Rules
 from k8snetlab.iptables.matching import Host, Packet, TraceError
 from k8snetlab.iptables.syntax import RuleSyntaxError
 from k8snetlab.render import masquerade
+from k8snetlab.testing.services import assemble
 from k8snetlab.trace.tracer import Outcome, trace
 
 HOST = Host(("192.168.0.21",))

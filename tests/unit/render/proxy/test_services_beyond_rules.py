@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxied import POD1, POD2, VIP, cluster, endpoint, service, slice_of, web
-
 from k8snetlab.api.core import Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.render.proxy import ProxyRules, health_checks, stale_udp
+from k8snetlab.testing.services import POD1, POD2, VIP, cluster, endpoint, service, slice_of, web
 
 DNS = {"name": "dns", "port": 53, "protocol": "UDP", "nodePort": 30053}
 LOCAL: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 31000}

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxied import NODE1, OUTSIDE, POD1, POD2, VIP, cluster, endpoint, fate, rows, send, service, slice_of, web
-
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.render.proxy import ProxyRules, render_payload
 from k8snetlab.render.proxy.frame import LAST
+from k8snetlab.testing.services import (
+    NODE1,
+    OUTSIDE,
+    POD1,
+    POD2,
+    VIP,
+    cluster,
+    endpoint,
+    fate,
+    rows,
+    send,
+    service,
+    slice_of,
+    web,
+)
 
 LB = "198.51.100.9"
 NODE_PORT: dict[str, Any] = {"ports": [{"name": "http", "port": 80, "nodePort": 30080}], "type": "NodePort"}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from proxied import (
+
+from k8snetlab.dataplane import names
+from k8snetlab.testing.services import (
     NODE1,
     NODE2,
     OUTSIDE,
@@ -25,8 +27,6 @@ from proxied import (
     slice_of,
     web,
 )
-
-from k8snetlab.dataplane import names
 
 LB = "198.51.100.9"
 NODE_PORT: dict[str, Any] = {"ports": [{"name": "http", "port": 80, "nodePort": 30080}], "type": "NodePort"}

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from proxied import (
+
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.rules import ChainKey, Hook, restore_payload
+from k8snetlab.errors import InputError
+from k8snetlab.iptables.syntax import parse
+from k8snetlab.render.proxy import ProxyRules, render_payload
+from k8snetlab.testing.services import (
     NODE1,
     POD1,
     POD1_V6,
@@ -22,13 +29,6 @@ from proxied import (
     slice_of,
     web,
 )
-
-from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane import names
-from k8snetlab.dataplane.rules import ChainKey, Hook, restore_payload
-from k8snetlab.errors import InputError
-from k8snetlab.iptables.syntax import parse
-from k8snetlab.render.proxy import ProxyRules, render_payload
 
 SVC, SVL, EXT, FW = (names.service_chain("default/web:http", "tcp", f"KUBE-{p}-") for p in ("SVC", "SVL", "EXT", "FW"))
 TO = f"-m tcp -p tcp -d {VIP} --dport 80"

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from proxied import NODE1, POD1, POD2, POD3, VIP, cluster, endpoint, lab, node, proxy, service, slice_of, web
 
 from k8snetlab.api.core import Service
 from k8snetlab.api.discovery import EndpointSlice
@@ -21,6 +20,21 @@ from k8snetlab.iptables.syntax import parse
 from k8snetlab.render.proxy import NOTHING, ProxyRules, Shared, rules
 from k8snetlab.render.proxy.layout import LAYOUTS
 from k8snetlab.render.proxy.service import SHARED_CHAINS
+from k8snetlab.testing.services import (
+    NODE1,
+    POD1,
+    POD2,
+    POD3,
+    VIP,
+    cluster,
+    endpoint,
+    lab,
+    node,
+    proxy,
+    service,
+    slice_of,
+    web,
+)
 
 Change = tuple[type[Object], Key, Object | None]
 

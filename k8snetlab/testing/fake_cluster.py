@@ -1,4 +1,8 @@
-"""A cluster without machines: objects, the controllers, and a kubelet that says pods are ready."""
+"""A cluster without machines: objects, the real controllers, and a kubelet that says pods are ready.
+
+cluster = FakeCluster(LAB % 2 + deployment("web", replicas=3) + service("web")).run()
+[slice] = cluster.snapshot.all(EndpointSlice).values()
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from k8snetlab.controllers.admission import admit, in_order
 NOW = "2026-01-01T00:00:00Z"
 
 
-class World:
+class FakeCluster:
     """Does with writes what the daemon does: admits them, stores them as JSON, marks pods before they go."""
 
     def __init__(self, manifests: str = "") -> None:
@@ -27,7 +31,7 @@ class World:
         self.history: list[Write] = []
         self.apply(manifests)
 
-    def apply(self, manifests: str) -> World:
+    def apply(self, manifests: str) -> FakeCluster:
         loaded = load([("f.yaml", manifests)])
         for obj in in_order([*loaded.objects, *loaded.ignored]):
             old = self.snapshot.all(type(obj)).get(obj.key)
@@ -64,14 +68,14 @@ class World:
         self.history += writes
         return writes
 
-    def settle(self) -> World:
+    def settle(self) -> FakeCluster:
         for _ in range(50):
             if not self.step():
                 assert reconcile(self.snapshot, None) == [], "a fresh controller must find nothing left to do either"
                 return self
         raise AssertionError("the controllers do not come to rest")
 
-    def kubelet(self, ready: Callable[[Pod], bool] = lambda pod: True) -> World:
+    def kubelet(self, ready: Callable[[Pod], bool] = lambda pod: True) -> FakeCluster:
         """Pods that are going go; pods with an address run, and are ready where `ready` says so."""
         for pod in list(self.snapshot.all(Pod).values()):
             if pod.metadata.deletionTimestamp:
@@ -82,7 +86,7 @@ class World:
                 self.store(replace(pod, status=replace(pod.status, phase="Running", conditions=(*conditions, new))))
         return self
 
-    def run(self, ready: Callable[[Pod], bool] = lambda pod: True) -> World:
+    def run(self, ready: Callable[[Pod], bool] = lambda pod: True) -> FakeCluster:
         """Controllers and kubelet until nothing changes."""
         for _ in range(50):
             before = self.snapshot
