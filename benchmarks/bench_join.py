@@ -31,7 +31,7 @@ from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.lab import up
-from k8snetlab.store.serve import serve
+from k8snetlab.store.serve import Member, serve
 
 NODES = 100
 JOINS = 7
@@ -132,7 +132,7 @@ def lab() -> Iterator[tuple[str, Client]]:
         os.environ["K8SNETLAB_RUN"] = f"{directory}/run"
         ports = [free_port() for _ in range(3)]
         urls = [f"http://127.0.0.1:{port}" for port in ports]
-        etcd = serve(Path(directory, "etcd"), urls[0], peer=urls[1], metrics=urls[2])
+        etcd = serve(Path(directory, "etcd"), urls[0], member=Member(peer=urls[1]), metrics=urls[2])
         stack.callback(etcd.kill)
         etcd.wait_ready()
         os.environ["BENCH_STORE"] = urls[0]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from k8snetlab.dataplane.names import ETH0
 from k8snetlab.kernel import netns, processes
 from k8snetlab.store.serve import EtcdProcess, serve
 from k8snetlab.testing.lab import Lab
@@ -90,7 +91,7 @@ class Wire:
         )
         _ip(
             namespace,
-            *(f"link set {device} up" for device in ("lo", "eth0", "eth1")),
+            *(f"link set {device} up" for device in ("lo", ETH0, "eth1")),
             "address add 10.0.2.15/24 dev eth0",
             "route add default via 10.0.2.2 dev eth0",
             f"address add {one.address}/24 dev eth1",
