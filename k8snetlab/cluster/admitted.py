@@ -50,7 +50,7 @@ def deletion(old: Object, force: bool) -> StoreWrite | None:
 
 
 def created(obj: T, snapshot: Snapshot) -> T:
-    """The object as it is to be stored for the first time."""
+    """The object to store, for the first time."""
     metadata = msgspec.structs.replace(
         obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
     )
@@ -58,7 +58,7 @@ def created(obj: T, snapshot: Snapshot) -> T:
 
 
 def changed(obj: T, old: T, snapshot: Snapshot) -> T:
-    """The object as it is to be stored over `old`; `old` itself when nothing differs."""
+    """The object to store over `old`; `old` itself if nothing differs."""
     new = admit(obj, old, snapshot)
     if stored(new) == stored(old):
         return old

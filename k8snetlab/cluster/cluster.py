@@ -69,7 +69,7 @@ class Cluster:
 
     async def changes(self, reports: bool = False) -> AsyncIterator[Snapshot]:
         """The snapshot now, and again whenever it has changed; changes in between are folded into one. An Event changes
-        nothing, so it wakes only those who ask for what is `told`."""
+        nothing, so it wakes only those who ask for `reports`."""
         async for snapshot, _ in self._informer.changes(reports):
             yield snapshot
 
@@ -129,7 +129,7 @@ class Cluster:
         self._events.record(note)
 
     async def close(self) -> None:
-        """Events that wait are written. The store is still needed for that."""
+        """Writes the Events that wait, while there still is a store."""
         await self._events.close()
 
     # --- writing ---
@@ -294,7 +294,7 @@ class Cluster:
         return outcomes
 
     def refusal(self, write: Write) -> Exception | None:
-        """What the write would be refused with now."""
+        """The error that would refuse the write now."""
         try:
             admitted.planned(write, self.snapshot)
         except _RACES:
@@ -304,7 +304,7 @@ class Cluster:
         return None
 
     async def run_controllers(self) -> None:
-        """Runs the controllers whenever something changed, until they have nothing left to write."""
+        """Runs the controllers after each change, until they have nothing left to write."""
         self._controllers = ControllerLoop(self)
         try:
             await self._controllers.run()
@@ -314,7 +314,7 @@ class Cluster:
 
     @property
     def failing(self) -> tuple[Failing, ...]:
-        """What controllers fail at now, and try again; nothing where another machine runs them."""
+        """What controllers fail at and try again; nothing if another machine runs them."""
         return self._controllers.failing if self._controllers else ()
 
     async def settled(self) -> Snapshot:
@@ -328,7 +328,7 @@ class Cluster:
         return self.snapshot
 
     async def settled_within(self, seconds: float) -> Snapshot:
-        """`settled`, or the snapshot as it is when the time is over."""
+        """`settled`, or the snapshot when time is up."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 return await self.settled()

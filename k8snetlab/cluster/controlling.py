@@ -26,7 +26,7 @@ from k8snetlab.errors import K8sNetLabError
 
 log = logging.getLogger(__name__)
 FIRST, LONGEST = 0.005, 30.0
-"""Seconds before a failure is tried again for the first time, and at most."""
+"""Seconds before a failure is tried again: the first time, and at most."""
 MANY = 500
 """Pods from which on controllers think in a thread: it takes them long enough to be missed by who asks meanwhile."""
 BATCH = 100
@@ -76,7 +76,7 @@ class ControllerLoop:
         return tuple(held.failing for held in self._held.values())
 
     def end(self) -> None:
-        """Who waits for it to come to rest looks again."""
+        """Wakes those who wait until it is idle."""
         self._ended = True
         self._turn.set()
 
@@ -164,7 +164,7 @@ class ControllerLoop:
         return held is not None and not held.tried and held.write is not None and failing.same(held.write, write)
 
     def _due(self, snapshot: Snapshot) -> list[Concerned] | None:
-        """The objects to look at again; None when there are none."""
+        """The objects to look at again; None if there are none."""
         again, self._look = self._look, []
         now = time.monotonic()
         for key, held in list(self._held.items()):

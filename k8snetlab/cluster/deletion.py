@@ -1,4 +1,4 @@
-"""Objects that cannot be deleted like others."""
+"""Objects that cannot be deleted as others can."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from k8snetlab.errors import InputError
 
 
 def refuse_deletion(obj: Object) -> None:
-    """Raises InputError for what a controller would only bring back."""
+    """Raises InputError for an object that a controller would only create again."""
     if isinstance(obj, Lab):
         raise InputError("a lab is not deleted among its objects", "`k8snetlab down` takes it down")
     if isinstance(obj, Node) and is_machine(obj):

@@ -19,9 +19,9 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.diagnose.pods import latest
 
 ALIKE = 0.75
-"""Two labels of this likeness (difflib's ratio) may be one mistyped."""
+"""Of two labels this alike (difflib's ratio), one may be mistyped."""
 MOST = 3
-"""Pods that are named one by one."""
+"""Pods named one by one, at most."""
 
 
 class Empty(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def _of_its_family(service: Service, slice_: EndpointSlice) -> bool:
 def _unwritten(
     snapshot: Snapshot, service: Service, port: ServicePort, slices: list[EndpointSlice], serving: list[EndpointSlice]
 ) -> Empty:
-    """Of a Service without selector, whose endpoints a person writes."""
+    """For a Service without selector, whose endpoints a person writes."""
     held = [s for s in slices if s.endpoints]
     if not held:
         return _unlabelled(snapshot, service) or Empty("it has no selector, and nobody wrote endpoints for it", True)
@@ -187,7 +187,7 @@ def has_port(pod: Pod, port: ServicePort) -> bool:
 
 
 def named_port(pod: Pod, port: ServicePort) -> ContainerPort | None:
-    """The pod's port of the name that is wanted, though of another protocol."""
+    """The pod's port of the wanted name, but of another protocol."""
     ports = (p for container in pod.spec.serving_containers for p in container.ports)
     return next((p for p in ports if p.name == port.targetPort and p.protocol != port.protocol), None)
 

@@ -15,7 +15,7 @@ _FIXED = {"vni": "VNI", "port": "UDP port", "local": "local address", "dev": "de
 
 
 class Names(NamedTuple):
-    """Who is who: owners of addresses, and what people call a namespace."""
+    """Names for people: owners of addresses, and what a namespace is called."""
 
     owners: Owners
     places: Mapping[str, str]
@@ -65,7 +65,7 @@ class Links(Explanation):
         return next(link for link in self.desired.links if link.name == name)
 
     def _difference(self, want: Link, have: Link) -> tuple[str, str, str]:
-        """What is the matter, in a word and in words, and what follows; the gravest thing decides."""
+        """The fault in a word, the fault in words, and its consequence; the gravest fault decides."""
         cut = self._cut(want)
         if type(want) is not type(have) and not isinstance(want, Device):
             return "wrong", f"is a {type(have).__name__.lower()}, not a {type(want).__name__.lower()}", cut
@@ -101,7 +101,7 @@ class Links(Explanation):
         return f"packets of more than {have.mtu} octets do not pass; where senders are not told, connections hang"
 
     def _cut(self, link: Link) -> str:
-        """What does not work without the device."""
+        """What fails without the device."""
         match link:
             case Vxlan():
                 return f"packets to and from pods of other nodes are dropped at {link.name}"

@@ -19,7 +19,7 @@ from k8snetlab.diagnose.finding import Finding
 from k8snetlab.trace.owners import Owners, at
 
 MOST = 5
-"""Names of nodes or pods in one sentence."""
+"""Names of nodes or pods in one sentence, at most."""
 CLUSTER_DOMAIN = "cluster.local"
 
 
@@ -109,7 +109,7 @@ def no_listener(snapshot: Snapshot, service: str, endpoint: str, why: str) -> Fi
 
 
 def silent(snapshot: Snapshot, pod: Pod, endpoint: str, why: str) -> Finding:
-    """A pod that does not listen where it says or a Service leads; `why` is a part of a sentence."""
+    """A pod that does not listen where it says, or where a Service leads; `why` is part of a sentence."""
     name, (address, number) = f"{pod.namespace}/{pod.name}", parted(endpoint)
     return Finding(
         kind="pod",
@@ -271,7 +271,7 @@ def _strays(snapshot: Snapshot, service: Service) -> Iterator[Finding]:
 
 
 def _nobodys(snapshot: Snapshot, address: str) -> bool:
-    """Whether an address is in the pod network, and no pod nor node has it."""
+    """Whether an address is in the pod network, and neither pod nor node has it."""
     if not any(
         same_family(part, address) and parsed(address) in network(part) for part in split(snapshot.lab.spec.podCIDR)
     ):

@@ -57,7 +57,7 @@ class Broken(msgspec.Struct, frozen=True):
 
     @property
     def meant(self) -> bool:
-        """Whether a rule of kube-proxy's or flannel's ended it: where those are as they should be, it is their will."""
+        """Whether a rule of kube-proxy's or flannel's ended it: if the rules are right, they mean to."""
         last = next((d for hop in reversed(self.way.hops) for d in reversed(hop.decisions) if d.what == "rule"), None)
         ended = last is not None and last.text.startswith(("DROP:", "REJECT:"))
         return bool(ended and last and last.owner != NOBODY and last.text.split(",")[0] in self.reason)
@@ -70,7 +70,7 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 def judge(path: UsualPath, ways: tuple[Way, ...], views: Views) -> Iterator[Broken]:
-    """What is wrong with the ways of a path; nothing where all is well."""
+    """What is wrong with the ways of a path; nothing if all is well."""
     for way in ways:
         if reason := _wrong(path, way):
             ends = (path.flow.dst, parted(way.endpoint)[0])
@@ -105,7 +105,7 @@ def _strange(hop: Hop, decision: Decision) -> bool:
 
 
 def of_stop(broken: Broken, where: Where) -> Finding:
-    """The finding on a way that ends where nothing known is wrong: what decided last is named."""
+    """The finding on a way that ends where nothing known is wrong: it names what decided last."""
     last = broken.way.hops[-1] if broken.way.hops else None
     decisions = [d for d in (last.decisions if last else ()) if d.what != "stop"]
     decision = decisions[-1] if decisions else None

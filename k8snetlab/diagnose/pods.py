@@ -16,7 +16,7 @@ from k8snetlab.diagnose.finding import Finding
 from k8snetlab.trace.owners import Owners
 
 MOST = 3
-"""Pods of one controller with the same trouble that are told of one by one."""
+"""Pods of one controller with the same trouble, reported one by one, at most."""
 
 
 def pods(snapshot: Snapshot) -> Iterator[Finding]:

@@ -106,7 +106,7 @@ class _Compared:
             yield from self._together(keys)
 
     def _flushed(self) -> list[str]:
-        """The tables in which nothing at all is left of many chains."""
+        """The tables that should have many chains and have none left."""
         tables = {key.table for key, r in self.wanted.items() if r}
         found = []
         for table in sorted(tables):

@@ -265,7 +265,7 @@ def _way(route: Route) -> str:
 def duplicates(
     held: Mapping[str, Netns], wanted: Mapping[str, Netns], places: Mapping[str, Where]
 ) -> Iterator[Finding]:
-    """Addresses that two namespaces have. `held` and `wanted` are what namespaces have and should have, by name."""
+    """Addresses in two namespaces. `held` and `wanted` are what each namespace has and should have, by name."""
     homes: dict[str, list[tuple[str, Address]]] = {}
     for netns, state in held.items():
         for address in state.addresses:

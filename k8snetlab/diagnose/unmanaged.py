@@ -1,4 +1,4 @@
-"""Rules, policies and tables that nobody of the lab put there, as findings."""
+"""Rules, policies and tables that the lab did not put there, as findings."""
 
 from __future__ import annotations
 

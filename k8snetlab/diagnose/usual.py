@@ -1,4 +1,4 @@
-"""The paths that packets usually take in a lab, as its objects ask for them: those a diagnosis walks."""
+"""The paths that packets usually take in a lab, by its objects: a diagnosis walks them."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class _Paths:
                         yield from self._service(service, port, node, settings[node.name])
 
     def _headless(self, service: Service, slices: list[EndpointSlice]) -> Iterator[UsualPath]:
-        """What a name leads to that is no pod's: a person wrote it."""
+        """Where a name leads that is no pod's: a person wrote it."""
         client = next((pods[0] for pods in self.pods.values() if pods), None)
         for slice_ in slices if client else ():
             assert client is not None

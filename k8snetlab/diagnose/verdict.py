@@ -71,7 +71,7 @@ def _breaking(finding: Finding, one: Broken) -> Finding:
 
 
 def _reasons(findings: list[Finding], one: Broken) -> list[int]:
-    """The findings that may be why: those known to concern this path, else all on its way."""
+    """The findings that may be the reason: those known to concern this path, else all on its way."""
     if one.nobody_listens:
         return [n for n, f in enumerate(findings) if f.kind == "kubelet" or _usurped(f, one)]
     able = [n for n, f in enumerate(findings) if _passes(f, one) and _can(f, one)]
@@ -79,7 +79,7 @@ def _reasons(findings: list[Finding], one: Broken) -> list[int]:
 
 
 def _usurped(finding: Finding, one: Broken) -> bool:
-    """Whether it arrived at somebody who has another one's address."""
+    """Whether it arrived where another's address is held."""
     asked = {one.path.flow.dst, parted(one.way.endpoint)[0]}
     return finding.fault == "duplicate" and finding.object in asked
 

@@ -1,3 +1,3 @@
-"""What daemons ask of each other, through the store that they share."""
+"""Requests between daemons, through the store that they share."""
 
 __all__ = ["pace", "parts", "remote", "requests"]

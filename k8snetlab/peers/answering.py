@@ -150,7 +150,7 @@ class Answering:
 
 
 async def _executed(app: App, request: RemoteRequest, pieces: asyncio.Queue[Part], answer: Answer) -> None:
-    """The request is executed, and all of its answer written, when this returns."""
+    """Executes the request, and returns when all of the answer is written."""
     writing = asyncio.create_task(answer.write())
     working = asyncio.ensure_future(app(_scope(request), _receiver(request, pieces), answer.send))
     try:

@@ -18,7 +18,7 @@ PREFIX = "/k8snetlab/"
 REQUESTS = f"{PREFIX}requests/"
 RESPONSES = f"{PREFIX}responses/"
 TTL = 9
-"""Seconds after which what a daemon that died has left in the store is gone."""
+"""Seconds after which a dead daemon's keys are gone from the store."""
 CHUNK = 512 << 10
 """Bytes in one key: in base64, twice, still less than etcd's limit of 1.5 MiB for a request."""
 WINDOW = 4
@@ -161,6 +161,6 @@ async def renew(store: Store, lease: int) -> None:
 
 
 async def drop(store: Store, key: str) -> None:
-    """Deletes a key that may have gone by itself."""
+    """Deletes a key that may be gone already."""
     with contextlib.suppress(NotFoundError):
         await store.delete(key)

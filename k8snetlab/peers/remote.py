@@ -1,4 +1,4 @@
-"""Other machines' kernels, for work that is done in a thread: what a trace reads of them and sees there."""
+"""Other machines' kernels, for work in a thread: what a trace reads from them and sees there."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RemoteKernels:
         return msgspec.msgpack.decode(self._get(node, path), type=View)
 
     def findings(self, node: str) -> list[Finding]:
-        """What another machine's daemon finds wrong on its node. Raises as `survey` does."""
+        """What another machine's daemon finds wrong on its node. Raises what `survey` raises."""
         return msgspec.msgpack.decode(self._get(node, f"{BASE}/findings"), type=list[Finding])
 
     @contextlib.contextmanager
@@ -93,7 +93,7 @@ class RemoteWatch:
         self._streams[node], self._first[node] = stream, asyncio.Event()
 
     async def until_ended(self) -> AsyncIterator[bytes]:
-        """The body of a request that is over when this is."""
+        """The body of a request that ends when this watch does."""
         await self._over.wait()
         return
         yield b""

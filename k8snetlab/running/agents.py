@@ -41,11 +41,11 @@ HEAD_START = 0.5
 """Seconds that new nodes have before the others learn of them: who asks for the address of one that does not have it
 yet asks again after a whole second (net.ipv4.neigh.*.retrans_time_ms)."""
 BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Seconds before a sync that failed is tried again."""
+"""Seconds before a failed sync is tried again."""
 
 
 PAUSED = "k8snetlab/paused"
-"""Annotation of a Node whose agent repairs nothing."""
+"""Annotation of a Node whose agent is paused."""
 
 
 def with_pause(node: Node, paused: bool) -> Node:
@@ -120,7 +120,7 @@ class AgentTask:
         self._wake.set()
 
     async def stop(self) -> None:
-        """Ends the task; the kernel stays as it is."""
+        """Ends the task and leaves the kernel as it is."""
         await self._halt()
         self.agent.close()
 
@@ -178,7 +178,7 @@ class AgentTask:
             self._work.release()
 
     async def sync(self) -> None:
-        """One sync with the newest snapshot; its outcome is in `state`."""
+        """Syncs with the newest snapshot; the outcome is in `state`."""
         async with self._work:
             snapshot = self._cluster.snapshot
             began = time.monotonic()
@@ -399,8 +399,7 @@ class Agents:
                 log.warning("namespace of %s: %s", name, error.message)
 
     async def _remove(self, name: str) -> None:
-        """Removes a node that went; a failure stays with this node. If the node comes back meanwhile, it is made anew
-        afterwards."""
+        """Removes a node that went; a failure stays with it. If it comes back meanwhile, it is created again."""
         await self.nodes[name].remove()
         del self.nodes[name]
         self._going.discard(name)

@@ -128,7 +128,7 @@ class _Failure(NamedTuple):
 
 
 class _Waiting:
-    """The looks of one request, and what has to be remembered between them."""
+    """The looks of one request, and what it remembers between them."""
 
     def __init__(self, cluster: Cluster, agents: Agents, pace: Pace | None, own: Own, since: float) -> None:
         self._cluster, self._agents, self._pace, self._own, self._since = cluster, agents, pace, own, since
@@ -202,7 +202,7 @@ class _Waiting:
         return _progress("rules", total - len(behind) - len(remote), total, late)
 
     def ending(self, look: _Look) -> tuple[list[Event], K8sNetLabError | None]:
-        """What is to be said when nothing is waited for any more, and what was refused of the request's own."""
+        """The events to send when the wait is over, and what was refused of the request's own."""
         silent = self._pace.silent.values() if self._pace else ()
         events = [_warning(f"{why}; it was not waited for") for why in silent]
         events += self._of_paused_nodes(look)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 GRACE = 2.0
 """Seconds that a kubelet gets between SIGTERM and SIGKILL."""
 START = 60.0
-"""Seconds that a kubelet may take to answer, as `up.START` gives a daemon."""
+"""Seconds that a kubelet may take to answer; `up.START` is a daemon's."""
 
 
 class KubeletLink:

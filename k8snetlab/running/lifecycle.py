@@ -1,4 +1,4 @@
-"""A pod's life after its sandbox stands: run by the kubelet, reported ready, and in the end stopped and forgotten."""
+"""A pod's life once it has a sandbox: run by the kubelet, reported ready, and in the end stopped and forgotten."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class PodLifecycle:
             self._supervisor.finish(f"pods of {node}", partial(self._advance_due, node))
 
     def states_changed(self, states: tuple[PodState, ...]) -> None:
-        """The kubelet says that containers ended or started by themselves."""
+        """The kubelet reports that containers ended or started by themselves."""
         self._supervisor.finish("states of pods", partial(self._report, states))
 
     async def _advance_due(self, node: str) -> None:
@@ -142,7 +142,7 @@ class PodLifecycle:
 
     @contextlib.contextmanager
     def _apart(self, pod: Pod) -> Iterator[None]:
-        """One pod's trouble is its own: the others go on."""
+        """A failure of one pod stops none of the others."""
         try:
             yield
         except (OSError, ValueError, TypeError) as error:

@@ -38,7 +38,7 @@ class Own:
             self.comes(obj)
 
     def comes(self, obj: Object) -> None:
-        """The object is created or changed."""
+        """Takes in an object that is created or changed."""
         self._everywhere = self._everywhere or not isinstance(obj, _OF_ONE_NODE)
         if isinstance(obj, Pod):
             self._pods[obj.key] = ""
@@ -46,7 +46,7 @@ class Own:
             self._owners.setdefault((obj.KIND, *obj.key), set())
 
     def goes(self, obj: Object, snapshot: Snapshot) -> None:
-        """The object, which is in the snapshot, is deleted."""
+        """Takes in an object of the snapshot that is deleted."""
         self._everywhere = self._everywhere or not isinstance(obj, _OF_ONE_NODE)
         if isinstance(obj, Pod):
             self._pods[obj.key] = obj.metadata.uid
