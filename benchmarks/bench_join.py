@@ -31,6 +31,9 @@ from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.lab import up
+from k8snetlab.messages.changes import UP, Up
+from k8snetlab.messages.status import STATUS
+from k8snetlab.messages.verb import Nothing
 from k8snetlab.store.serve import Member, serve
 
 NODES = 100
@@ -43,7 +46,7 @@ ECHO = struct.pack("!BBHHH", 8, 0, 0xFFFF - 0x0800 - 1, 0, 1)
 def main() -> None:
     by_netlink, by_tools = floor()
     with lab() as (name, client):
-        drain(client.up(objects(name, NODES)))
+        drain(client.stream(UP, Up(objects=objects(name, NODES))))
         joins = []
         for number in range(JOINS):
             forget_neighbours(name, NODES + number)
@@ -59,7 +62,7 @@ def join(name: str, client: Client, others: int) -> float:
     with ExitStack() as stack:
         asking = [stack.enter_context(echo_socket(f"{name}.node{n}")) for n in range(1, others + 1)]
         began = time.perf_counter()
-        news = threading.Thread(target=drain, args=[client.up(objects(name, others + 1))])
+        news = threading.Thread(target=drain, args=[client.stream(UP, Up(objects=objects(name, others + 1)))])
         news.start()
         took = answered(asking, f"10.244.{others + 1}.0") - began
         news.join()
@@ -74,7 +77,7 @@ def forget_neighbours(name: str, nodes: int) -> None:
 
 def be_quiet(client: Client) -> None:
     """Until the daemon has done what the last node brought, but for its looks once a second (a third of a core)."""
-    pid, used = client.status()["daemon"]["pid"], 0.0
+    pid, used = client.call(STATUS, Nothing()).daemon.pid, 0.0
     for _ in range(30):
         now = cpu(pid)
         if now - used < 0.5:

@@ -19,12 +19,14 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from k8snetlab.client.client import Client
 from k8snetlab.dataplane.operations import ItemOperation, Operation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
+from k8snetlab.messages.nodes import MISSES, AnsweredMiss, MissesQuestion
 
 PINGS = 300
 FLOOD = 20_000
@@ -45,7 +47,7 @@ def main() -> None:
                 told = _told(lab)
                 first = _pings(lab, _entries(lab, told[0]))
                 print(_line(f"first ping, on-miss, {routes}", first, 500, floor))
-                answers = [float(miss["microseconds"]) / 1e6 for miss in told]
+                answers = [miss.microseconds / 1e6 for miss in told]
                 print(_line(f"  from hearing a miss to having answered it, {routes}", answers, 200))
             print(_flood(lab))
         finally:
@@ -67,10 +69,10 @@ def _up(file: Path, network: str) -> None:
     time.sleep(1)  # pods become ready, their news is stored: all that has an end of its own
 
 
-def _told(lab: str) -> list[dict[str, str | float]]:
+def _told(lab: str) -> list[AnsweredMiss]:
     """What node1 was told for as many first pings as are measured."""
-    told: list[dict[str, str | float]] = []
-    stream = Client(lab).misses("node1")
+    told: list[AnsweredMiss] = []
+    stream: Any = Client(lab).stream(MISSES, MissesQuestion("node1"))
     next(stream)
     thread = threading.Thread(target=lambda: told.extend(next(stream) for _ in range(PINGS)), daemon=True)
     thread.start()
@@ -79,10 +81,10 @@ def _told(lab: str) -> list[dict[str, str | float]]:
     return told
 
 
-def _entries(lab: str, told: dict[str, str | float]) -> list[Operation]:
+def _entries(lab: str, told: AnsweredMiss) -> list[Operation]:
     """What makes node1 forget what it was told."""
-    tunnel, mac, node = str(told["device"]), str(told["lladdr"]), f"{lab}.node1"
-    entries = (Neighbour(tunnel, str(told["address"]), mac), FdbEntry(tunnel, mac, str(told["dst"])))
+    tunnel, mac, node = told.device, told.lladdr, f"{lab}.node1"
+    entries = (Neighbour(tunnel, told.address, mac), FdbEntry(tunnel, mac, told.dst))
     return [ItemOperation("del", node, entry) for entry in entries]
 
 

@@ -32,6 +32,10 @@ from k8snetlab.dataplane.rules import ChainKey, Rules, restore_payload
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.iptables import command
 from k8snetlab.lab import up
+from k8snetlab.messages.changes import UP, Done, Up
+from k8snetlab.messages.nodes import PAUSE, NodeName
+from k8snetlab.messages.status import STATUS
+from k8snetlab.messages.verb import Nothing
 from k8snetlab.render.proxy import ProxyRules, Shared
 
 CHANGES = 30
@@ -138,20 +142,20 @@ def one_change(services: int) -> None:
         )
         client = up.start(lab)
         began = time.perf_counter()
-        done = [event for event in client.up(objects(lab, services)) if event["type"] == "done"]
+        done = [event for event in client.stream(UP, Up(objects=objects(lab, services))) if isinstance(event, Done)]
         assert done, "up has not come to its end"
         print(line(f"{services} Services: up of a lab of two nodes", [time.perf_counter() - began]), flush=True)
         if iptables.variant() == "nft":
             ears = [stack.enter_context(Ear(f"{lab}.{node}")) for node in NODES]
             changed = [change(client, ears, number) for number in range(CHANGES)]
             for node in NODES:
-                client.pause(node)
+                client.call(PAUSE, NodeName(node))
             floor = [one_rule(lab, ears) for _ in range(CHANGES // 2)]
             what = f"{services} Services: one endpoint gone, until a node's kernel has it"
             goal = 0.06 if services == 5000 else None
             print(line(what, [*chain(*changed)], goal, [*chain(*floor)]), "(floor: one rule replaced)")
             print(line("  until both have it", [max(both) for both in changed]), flush=True)
-        resident = rss(client.status()["daemon"]["pid"])
+        resident = rss(client.call(STATUS, Nothing()).daemon.pid)
         print(memory(f"{services} Services: the daemon's memory", resident, 400), flush=True)
 
 

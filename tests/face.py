@@ -6,20 +6,18 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.lab.app import Api
-from k8snetlab.lab.operations import Operations
 from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
+from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
-from k8snetlab.lab.routes import VerbRoutes
 from k8snetlab.lab.table import Table
 from k8snetlab.machines.leases import Leases
 from k8snetlab.machines.membership import Membership
@@ -66,7 +64,7 @@ class Said:
 
 class Face:
     def __init__(self, cluster: Cluster, api: Api) -> None:
-        self.cluster, self._api = cluster, api
+        self.cluster, self.api = cluster, api
 
     async def ask(
         self,
@@ -116,7 +114,7 @@ class Face:
         }
         leaving = asyncio.get_running_loop().call_later(patience, gone.set) if patience is not None else None
         async with asyncio.timeout(30):
-            await self._api(scope, receive, send)
+            await self.api(scope, receive, send)
         if leaving:
             leaving.cancel()
         return said
@@ -127,15 +125,13 @@ class Face:
 
 @asynccontextmanager
 async def face_of(whole: bool = False) -> AsyncIterator[Face]:
-    """A lab in memory, without a kernel; `whole`: with the lab's own operations, in the directory of K8SNETLAB_RUN."""
+    """A lab in memory, without a kernel; `whole`: its own verbs are answered, in the directory of K8SNETLAB_RUN."""
     store = EmbeddedStore(":memory:")
     informer = Informer(store)
     await informer.start()
     cluster = Cluster(store, informer)
-    nothing = cast(Any, SimpleNamespace())
-    operations, membership = _operations(store, cluster) if whole else (nothing, nothing)
-    verbs = VerbRoutes(cluster, operations, membership, lambda: None)
-    face = Face(cluster, Api(ObjectRoutes(cluster), verbs, operations, Table(operations.places) if whole else Table()))
+    table = _table(store, cluster) if whole else Table(*(object.__new__(answering) for answering in ANSWERING))
+    face = Face(cluster, Api(ObjectRoutes(cluster), table))
     assert (await face.ask("POST", "/apis/k8snetlab/v1alpha1/labs", LAB)).code == 201
     yield face
     await cluster.close()
@@ -143,21 +139,25 @@ async def face_of(whole: bool = False) -> AsyncIterator[Face]:
     await store.close()
 
 
-def _operations(store: EmbeddedStore, cluster: Cluster) -> tuple[Operations, Membership]:
+ANSWERING = (Changing, Explaining, Places, Standing, Tables, ThisMachine)
+"""Whose methods answer verbs."""
+
+
+def _table(store: EmbeddedStore, cluster: Cluster) -> Table:
     paths = LabPaths("l")
     paths.create()
     ledger, supervisor = Ledger(paths.ledger), Supervisor()
     kubelet = KubeletLink(paths, ledger, lambda states: None, supervisor)
     agents = Agents(cluster, ledger, paths, lambda task, report: None, supervisor)
     leases = Leases(store, cluster, None, paths, ledger)
-    operations = Operations(
+    return Table(
         Changing(cluster, agents, leases, None),
         Explaining("l", cluster, agents, paths, supervisor, None, dict),
         Places(cluster, agents, paths),
         Standing("l", cluster, agents, kubelet, leases, supervisor, paths),
-        Tables(cluster, leases, paths),
+        Tables(cluster, agents, leases, paths, None),
+        ThisMachine(Membership(cluster, agents, leases, None), lambda: None),
     )
-    return operations, Membership(cluster, agents, leases, None)
 
 
 def with_face(test: Callable[[Face], Coroutine[Any, Any, None]]) -> None:

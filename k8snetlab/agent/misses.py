@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
-import msgspec
-
 from k8snetlab.agent.miss_queue import MissQueue
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.resolution import Found, Resolution, Resolutions
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.misses import Miss, Misses, MissesLost
+from k8snetlab.messages.nodes import AnsweredMiss
 from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
@@ -33,27 +32,6 @@ REST = 0.01
 """Seconds that a node is left alone after a whole batch that could not be answered: a flood gets no core of ours."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What the kernel asked (`miss` is L3 or L2) and was told: `lladdr` and `dst` as in the store at `key`.
-
-    Without `key` nobody knows the address, and nothing was told. `state` is that of the entry that was asked about,
-    `microseconds` the time from receiving the question to having answered it, `time` in epoch seconds; `error` is why
-    the kernel refused the answer.
-    """
-
-    time: float
-    node: str
-    device: str
-    miss: str
-    address: str
-    state: str = ""
-    lladdr: str = ""
-    dst: str = ""
-    key: str = ""
-    microseconds: float = 0.0
-    error: str = ""
-
-
 class MissResponder:
     """Answers the misses of the nodes it attends to. Any thread may call any method."""
 
@@ -62,7 +40,7 @@ class MissResponder:
         self._lock = threading.Lock()
         self._queues: dict[str, MissQueue] = {}
         self._muted: set[str] = set()
-        self._listeners: list[Callable[[Answer], None]] = []
+        self._listeners: list[Callable[[AnsweredMiss], None]] = []
         self._poll: select.epoll | None = None
         self._bell = -1
         self._thread: threading.Thread | None = None
@@ -108,7 +86,7 @@ class MissResponder:
             self._muted.discard(node)
 
     @contextlib.contextmanager
-    def listening(self, listener: Callable[[Answer], None]) -> Iterator[None]:
+    def listening(self, listener: Callable[[AnsweredMiss], None]) -> Iterator[None]:
         """Calls `listener` with every answer, in the responder's thread: it must be quick and must not raise."""
         self._listeners = [*self._listeners, listener]
         try:
@@ -250,7 +228,7 @@ class MissResponder:
         if not self._listeners:
             return
         address, known = _text(miss.address), found.resolution if found else Resolution("", "", "", "", "")
-        answer = Answer(
+        answer = AnsweredMiss(
             time=time.time(),
             node=queue.node,
             device=device,

@@ -14,11 +14,6 @@ import msgspec
 
 from k8snetlab.errors import ForbiddenError
 
-TRIED = frozenset({"probe", "trace", "diagnose"})
-"""Of the lab's own operations those that send packets and change nothing."""
-ROOTS = frozenset({"exec", "watch", "store", "agents", "survey", "findings", "chains", "machine"})
-"""Operations below GET that are between daemons, or show what is root's."""
-
 
 class Caller(msgspec.Struct, frozen=True):
     """The process at the other end of the socket."""
@@ -35,21 +30,22 @@ def group_id() -> int | None:
         return None
 
 
-def refuse(caller: Caller | None, method: str, path: tuple[str, ...]) -> None:
-    """Raises ForbiddenError for what the caller may not ask; None is this process itself, for another machine.
-
-    `path` is what follows the lab's own group and version, or, for Kubernetes' paths, ("objects",).
-    """
-    if caller is None or caller.uid in (0, os.geteuid()):
-        return
-    if not _is_member(caller):
+def admit(caller: Caller | None) -> None:
+    """Raises ForbiddenError for who may ask nothing; None is this process itself, for another machine."""
+    if caller and not _is_root(caller) and not _is_member(caller):
         raise ForbiddenError(f"uid {caller.uid} may not use this lab", "use sudo")
-    looks = method == "GET" and path[0] not in ROOTS
-    if looks or (method == "POST" and path[0] in TRIED):
-        return
-    raise ForbiddenError(
-        f"{method} {'/'.join(path)}: the group may look, probe, trace and diagnose; the rest is root's", "use sudo"
-    )
+
+
+def permit(caller: Caller | None, looks: bool, request: str) -> None:
+    """Raises ForbiddenError where a member of the group asks for what does more than look or try, in words."""
+    if caller and not looks and not _is_root(caller):
+        raise ForbiddenError(
+            f"{request}: the group may look, probe, trace and diagnose; the rest is root's", "use sudo"
+        )
+
+
+def _is_root(caller: Caller) -> bool:
+    return caller.uid in (0, os.geteuid())
 
 
 def _is_member(caller: Caller) -> bool:

@@ -44,7 +44,7 @@ class VerbPaths:
         raise not_allowed(method, tuple(verb.method for verb, _ in found))
 
 
-def check(verb: AnyVerb, values: Query, accept: str, body_type: str | None) -> None:
+def check(verb: AnyVerb, values: Query, accept: str = "", body_type: str | None = None) -> None:
     """Raises RequestError for query words that the verb does not know, and for forms of a body or an answer that are
     not spoken; `body_type` is the Content-Type, None where there is no body."""
     words = {field.encode_name: field for field in verb.words}
@@ -55,7 +55,7 @@ def check(verb: AnyVerb, values: Query, accept: str, body_type: str | None) -> N
         check_body(verb.method, body_type)
 
 
-def asked(meant: Meant, values: Query, body: Any) -> msgspec.Struct:
+def asked(meant: Meant, values: Query, body: Any = None) -> msgspec.Struct:
     """What is asked, of the verb's type. `body` is decoded JSON, None for none.
 
     Raises RequestError, msgspec.ValidationError, whose text has the path of what is wrong.

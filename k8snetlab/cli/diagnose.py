@@ -86,9 +86,9 @@ def _answer(lab: str, question: DiagnosisQuestion) -> Diagnosis:
 def _told(lab: str, question: DiagnosisQuestion, began: float) -> Diagnosis:
     """What the daemon answers."""
     from k8snetlab.client.client import Client
-    from k8snetlab.messages.diagnose import DiagnosisDone
+    from k8snetlab.messages.diagnose import DIAGNOSE, DiagnosisDone
 
-    for event in Client(lab).diagnose(question):
+    for event in Client(lab).stream(DIAGNOSE, question):
         if isinstance(event, DiagnosisDone):
             return event
         _progress(event.phase, event.done, event.total, began)

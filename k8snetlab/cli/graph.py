@@ -68,12 +68,12 @@ def _alarms(client: Client) -> list[Alarm]:
     """What `diagnose` finds broken, without sending a packet: each thing that is in the picture."""
     from k8snetlab.cli import progress
     from k8snetlab.errors import K8sNetLabError
-    from k8snetlab.messages.diagnose import DiagnosisDone, DiagnosisQuestion
+    from k8snetlab.messages.diagnose import DIAGNOSE, DiagnosisDone, DiagnosisQuestion
 
     found: list[Alarm] = []
     try:
         with progress.patient("looking for what is broken"):
-            for event in client.diagnose(DiagnosisQuestion(predictOnly=True)):
+            for event in client.stream(DIAGNOSE, DiagnosisQuestion(predictOnly=True)):
                 if isinstance(event, DiagnosisDone):
                     found = [alarm_of(finding, client.lab) for finding in event.findings]
     except K8sNetLabError as error:

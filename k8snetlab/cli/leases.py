@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from k8snetlab.cli import screen
 from k8snetlab.cli.options import ObjectOutput, client_of, print_json
 from k8snetlab.errors import InputError
+
+if TYPE_CHECKING:
+    from k8snetlab.messages.store import SubnetLease
 
 NAMES = ("lease", "leases")
 
@@ -27,33 +30,38 @@ def node_of(words: Sequence[str]) -> str | None:
 
 
 def show(lab: str | None, node: str, output: ObjectOutput | None) -> None:
-    items = client_of(lab).leases(node)
+    from k8snetlab.messages.store import LEASES, LeasesQuestion
+
+    found = client_of(lab).call(LEASES, LeasesQuestion(node))
+    items = found.items
     if output is ObjectOutput.JSON:
-        print_json(items[0] if node else {"items": list(items)})
+        print_json(items[0] if node else found)
     elif output is ObjectOutput.YAML:
+        import msgspec
         import yaml
 
-        typer.echo(yaml.safe_dump(items[0] if node else {"items": list(items)}, sort_keys=False), nl=False)
+        shown = msgspec.to_builtins(items[0] if node else found)
+        typer.echo(yaml.safe_dump(shown, sort_keys=False), nl=False)
     elif output is ObjectOutput.NAME:
-        typer.echo("\n".join(f"lease/{item['node']}" for item in items))
+        typer.echo("\n".join(f"lease/{item.node}" for item in items))
     else:
         screen.say("\n\n".join(_text(item) for item in items))
     if not items:
         screen.say("No resources found", err=True)
 
 
-def _text(item: Mapping[str, Any]) -> str:
+def _text(item: SubnetLease) -> str:
     """subnet.env as it is, below a comment with the lease."""
-    lines = [f"# {item['node']}: {item['key']}", f"# {_state(item)}"]
-    return "\n".join([*lines, *(f"{name}={value}" for name, value in item["env"].items())])
+    lines = [f"# {item.node}: {item.key}", f"# {_state(item)}"]
+    return "\n".join([*lines, *(f"{name}={value}" for name, value in item.env.items())])
 
 
-def _state(item: Mapping[str, Any]) -> str:
+def _state(item: SubnetLease) -> str:
     from k8snetlab.cli.ages import duration
 
-    if not item["holder"]:
+    if not item.holder:
         return "nobody holds it: the lease has expired, or is not taken yet"
-    if item["left"] is None:
-        return f"held by {item['holder']}; when it expires the store does not say"
-    expires = datetime.fromtimestamp(time.time() + item["left"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"held by {item['holder']} for another {duration(item['left'])}, until {expires} unless renewed"
+    if item.left is None:
+        return f"held by {item.holder}; when it expires the store does not say"
+    expires = datetime.fromtimestamp(time.time() + item.left, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"held by {item.holder} for another {duration(item.left)}, until {expires} unless renewed"

@@ -26,12 +26,14 @@ from k8snetlab.cli.options import (
     example,
     need_root,
     print_json,
+    untagged,
 )
 from k8snetlab.errors import ConflictError, InputError, UnconfirmedError
 from k8snetlab.wording import counted
 
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
+    from k8snetlab.messages.changes import Outcome, Up
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node)]
 
@@ -77,6 +79,7 @@ def up(
     from k8snetlab.cli import manifests, progress
     from k8snetlab.cli import node as nodes
     from k8snetlab.lab import scenarios
+    from k8snetlab.messages.changes import Up
 
     began = time.monotonic()
     files = scenarios.find(scenario)
@@ -98,16 +101,16 @@ def up(
         else:
             client = start(name, next((obj.spec.store for obj in loaded.objects if isinstance(obj, Lab)), None))
     try:
-        outcome = _brought(client, objects, quiet=output is not None, yes=yes, timeout=timeout, wait=wait is Wait.TRUE)
+        wanted = Up(objects=objects, timeout=timeout, wait=wait is Wait.TRUE, yes=yes)
+        outcome = _brought(client, wanted, quiet=output is not None)
         if place and wait is Wait.TRUE:
-            with progress.patient("this machine, which is to be a node", quiet=output is not None):
-                client.joined()
+            nodes.joined(client, quiet=output is not None)
     except (ConflictError, InputError, UnconfirmedError):
         if place and place.fresh:
             nodes.withdraw(name, client)
         raise
     if output:
-        print_json({"lab": name, **outcome})
+        print_json({"lab": name, **untagged(outcome)})
     else:
         from k8snetlab.cli import summary
 
@@ -115,16 +118,17 @@ def up(
     progress.refuse_failed(outcome)
 
 
-def _brought(
-    client: Client, objects: list[dict[str, Any]], *, quiet: bool, yes: bool, timeout: float, wait: bool
-) -> dict[str, Any]:
+def _brought(client: Client, asked: Up, *, quiet: bool) -> Outcome:
     """The outcome of `up`; where it would delete more than it keeps, whoever sits there is asked first."""
     import sys
 
+    from msgspec.structs import replace
+
     from k8snetlab.cli import progress
+    from k8snetlab.messages.changes import UP
 
     try:
-        return progress.follow(client.up(objects, yes=yes, timeout=timeout, wait=wait), quiet=quiet)
+        return progress.follow(client.stream(UP, asked), quiet=quiet)
     except UnconfirmedError as error:
         error.message = f"lab {client.lab}: {error.message}"
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -134,7 +138,7 @@ def _brought(
             declined = UnconfirmedError("nothing was changed")
             declined.exit_code = 1
             raise declined from None
-    return progress.follow(client.up(objects, yes=True, timeout=timeout, wait=wait), quiet=quiet)
+    return progress.follow(client.stream(UP, replace(asked, yes=True)), quiet=quiet)
 
 
 def _named(objects: list[dict[str, Any]], lab: str | None) -> str:
@@ -161,29 +165,34 @@ def down(
 
     from k8snetlab.cli import progress
     from k8snetlab.lab.down import down as take_down
+    from k8snetlab.messages.machines import TakenDown
+    from k8snetlab.messages.progress import Warning
 
-    began, gone, warnings = time.monotonic(), [], list[str]()
+    began, gone, warnings = time.monotonic(), list[TakenDown](), list[str]()
     drawn = sys.stderr.isatty()  # progress has the screen then
     with progress.patient("the lab's processes and namespaces, which go", quiet=drawn or output is not None):
         for event in progress.shown(take_down(lab, all_labs), quiet=output is not None):
-            if event["type"] == "done":
-                gone.append({key: value for key, value in event.items() if key != "type"})
-            elif event["type"] == "warning":
-                warnings.append(event["message"])
+            if isinstance(event, TakenDown):
+                gone.append(event)
+            elif isinstance(event, Warning):
+                warnings.append(event.message)
     for warning in warnings:
         screen.say(f"warning: {warning}", err=True)
     seconds = time.monotonic() - began
     if output:
-        print_json({"labs": gone, "seconds": round(seconds, 3)})
+        print_json({"labs": [untagged(one) for one in gone], "seconds": round(seconds, 3)})
         return
     for one in gone:
-        screen.say(f"lab {one['lab']} is down: {counted(one['namespaces'], 'namespace')} removed")
+        screen.say(f"lab {one.lab} is down: {counted(one.namespaces, 'namespace')} removed")
     screen.say(f"{'nothing to take down' if not gone else 'done'} in {seconds:.2f} s")
 
 
 def status(lab: LabOption = None, output: OutputOption = None) -> None:
     """Show nodes, pods, Services, the agents and what has drifted."""
-    state = client_of(lab).status()
+    from k8snetlab.messages.status import STATUS
+    from k8snetlab.messages.verb import Nothing
+
+    state = client_of(lab).call(STATUS, Nothing())
     if output:
         print_json(state)
         return
@@ -195,11 +204,12 @@ def status(lab: LabOption = None, output: OutputOption = None) -> None:
 def pause(node: NodeArgument, lab: LabOption = None, output: OutputOption = None) -> None:
     """Stop a node's repairs. What you break there then stays broken."""
     from k8snetlab.cli import progress
+    from k8snetlab.messages.nodes import PAUSE, NodeName
 
     with progress.patient(f"{node}, where a repair is under way", quiet=output is not None):
-        answer = client_of(lab).pause(node)
-    if warning := answer.get("warning"):
-        screen.say(f"warning: {warning}", err=True)
+        answer = client_of(lab).call(PAUSE, NodeName(node))
+    if answer.warning:
+        screen.say(f"warning: {answer.warning}", err=True)
     if output:
         print_json(answer)
         return
@@ -208,7 +218,9 @@ def pause(node: NodeArgument, lab: LabOption = None, output: OutputOption = None
 
 def resume(node: NodeArgument, lab: LabOption = None, output: OutputOption = None) -> None:
     """Let a paused node's agent repair again."""
-    answer = client_of(lab).resume(node)
+    from k8snetlab.messages.nodes import RESUME, NodeName
+
+    answer = client_of(lab).call(RESUME, NodeName(node))
     if output:
         print_json(answer)
         return

@@ -21,12 +21,14 @@ from k8snetlab.cli.options import (
     example,
     need_root,
     print_json,
+    untagged,
 )
 
 if TYPE_CHECKING:
     from k8snetlab.api.lab import StoreSpec
     from k8snetlab.client.client import Client
     from k8snetlab.lab.join import JoinPlan
+    from k8snetlab.messages.machines import Joined
 
 Json = dict[str, Any]
 
@@ -122,19 +124,28 @@ def _join(spec: StoreSpec, name: str, iface: str, lab: str | None, output: Any) 
     with progress.patient("the lab's daemon, which starts", quiet=output is not None):
         client = _begun(found.name, fetching.kept(spec, found.name), plan)
     try:
-        with progress.patient("this machine, which is to be a node", quiet=output is not None):
-            joined = client.joined()
+        node = joined(client, quiet=output is not None)
     except (K8sNetLabError, KeyboardInterrupt):
         if plan.fresh:
             withdraw(found.name, client)
         raise
     if output:
-        print_json({"lab": found.name, **joined})
+        print_json({"lab": found.name, **untagged(node)})
         return
     screen.say(
-        f"{joined['node']} is a node of lab {found.name}: {joined['address']} by {joined['interface']}, "
-        f"pods in {joined['podCIDR']}, in {time.monotonic() - began:.2f} s"
+        f"{node.node} is a node of lab {found.name}: {node.address} by {node.interface}, "
+        f"pods in {node.podCIDR}, in {time.monotonic() - began:.2f} s"
     )
+
+
+def joined(client: Client, *, quiet: bool) -> Joined:
+    """Once this machine is a node."""
+    from k8snetlab.cli import progress
+    from k8snetlab.messages.machines import JOINED
+    from k8snetlab.messages.verb import Nothing
+
+    with progress.patient("this machine, which is to be a node", quiet=quiet):
+        return client.call(JOINED, Nothing())
 
 
 def leave(
@@ -148,6 +159,8 @@ def leave(
 
     from k8snetlab.cli import progress
     from k8snetlab.errors import InputError, K8sNetLabError
+    from k8snetlab.messages.machines import LEAVE
+    from k8snetlab.messages.verb import Nothing
     from k8snetlab.state import labs, machine
     from k8snetlab.state.paths import LabPaths
 
@@ -160,7 +173,7 @@ def leave(
     try:
         if not paths.left.exists():
             with progress.patient("the node's pods, which end", quiet=output is not None):
-                client_of(name).leave()
+                client_of(name).call(LEAVE, Nothing())
             paths.left.touch()  # should this be interrupted from here on, there is nobody to be asked again
     except K8sNetLabError as error:
         if not force:
@@ -259,10 +272,12 @@ def _begun(lab: str, store: Any, plan: JoinPlan) -> Client:
 def withdraw(lab: str, client: Client) -> None:
     """Undoes what making this machine a node had begun, here and as far as it goes in the store."""
     from k8snetlab.errors import K8sNetLabError
+    from k8snetlab.messages.machines import LEAVE
+    from k8snetlab.messages.verb import Nothing
 
     try:
         with contextlib.suppress(K8sNetLabError):
-            client.leave()
+            client.call(LEAVE, Nothing())
     finally:
         _remove(lab)
 

@@ -32,6 +32,7 @@ from k8snetlab.wording import nearest
 if TYPE_CHECKING:
     from k8snetlab.api.scheme import Resource
     from k8snetlab.client.client import Client
+    from k8snetlab.messages.changes import ChangeEvent
 
 TargetArgument = Annotated[
     list[str] | None,
@@ -56,13 +57,15 @@ def apply(
 ) -> None:
     """Create objects from manifests, or change those that differ, and wait until they are in the kernels."""
     from k8snetlab.cli import manifests, progress
+    from k8snetlab.messages.changes import APPLY, Change
 
     loaded = manifests.loaded(filename, "apply")
-    events: Iterable[dict[str, Any]] = ()
+    events: Iterable[ChangeEvent] = ()
     if loaded.objects or loaded.ignored:
         client = client_of(lab)
         objects = manifests.for_lab(loaded, "apply", client.lab, lab)
-        events = client.apply(objects, timeout=timeout, wait=wait is Wait.TRUE)
+        asked = Change(objects=objects, timeout=timeout, wait=wait is Wait.TRUE)
+        events = client.stream(APPLY, asked)
     outcome = progress.follow(events, quiet=output is not None, changes=True)
     if output:
         print_json(outcome)
@@ -82,6 +85,7 @@ def delete(
 ) -> None:
     """Delete objects, named, selected or listed in manifests, and wait until no kernel has anything of them."""
     from k8snetlab.cli import progress
+    from k8snetlab.messages.changes import DELETE, Change
 
     if bool(target) == bool(filename):
         raise InputError("delete takes either KIND NAME or -f FILE", "k8snetlab delete pod client")
@@ -109,7 +113,8 @@ def delete(
         objects = [obj for _, objects in found for obj in objects]
         if not objects:
             typer.echo("No resources found", err=True)
-    events = client.delete(objects, timeout=timeout, wait=wait is Wait.TRUE) if objects else iter(())
+    asked = Change(objects=objects, timeout=timeout, wait=wait is Wait.TRUE)
+    events: Iterable[ChangeEvent] = client.stream(DELETE, asked) if objects else ()
     outcome = progress.follow(events, quiet=output is not None, changes=True)
     if output:
         print_json(outcome)
@@ -170,6 +175,7 @@ def scale(
     """Set the number of pods of a Deployment or ReplicaSet, and wait until they run or are gone."""
     from k8snetlab.cli import progress
     from k8snetlab.cli.views import qualified
+    from k8snetlab.messages import changes as messages
 
     wanted = [(resource, name) for resource, name in parse_targets(target) if name]
     if len(wanted) != 1:
@@ -177,19 +183,15 @@ def scale(
     [(resource, name)] = wanted
     if resource.kind not in ("Deployment", "ReplicaSet"):
         raise InputError(f"a {resource.kind} has no replicas", "scale a deployment or a replicaset")
-    client, said = client_of(lab), dict[str, Any]()
-
-    def told() -> Iterator[dict[str, Any]]:
-        for event in client.scale(resource.kind, name, namespace, replicas, timeout=timeout, wait=wait is Wait.TRUE):
-            if event["type"] == "changed":
-                said.update(event["scale"])
-                if output is None:
-                    screen.say(f"{qualified(resource, name)} scaled to {replicas}")
-            yield event
-
-    outcome = progress.follow(told(), quiet=output is not None)
+    client = client_of(lab)
+    scale = client.scale(resource.kind, name, namespace, replicas)
+    if output is None:
+        screen.say(f"{qualified(resource, name)} scaled to {replicas}")
+    asked = messages.Wait(objects=(messages.Named(resource.kind, name, namespace),), timeout=timeout)
+    events: Iterable[ChangeEvent] = client.stream(messages.WAIT, asked) if wait is Wait.TRUE else ()
+    outcome = progress.follow(events, quiet=output is not None)
     if output is Output.JSON:
-        print_json(said)
+        print_json(scale)
     progress.refuse_failed(outcome)
 
 

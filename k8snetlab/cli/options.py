@@ -16,6 +16,8 @@ from k8snetlab.errors import InputError, UnsupportedError
 from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
+    import msgspec
+
     from k8snetlab.client.client import Client
 
 
@@ -124,10 +126,18 @@ def as_json(value: Any, indent: int | None = None) -> str:
 
     import msgspec
 
-    shown = msgspec.to_builtins(value)
-    if isinstance(value, msgspec.Struct) and (tag := value.__struct_config__.tag_field):
-        del shown[tag]
+    shown = untagged(value) if isinstance(value, msgspec.Struct) else msgspec.to_builtins(value)
     return json.dumps(shown, indent=indent, ensure_ascii=False)
+
+
+def untagged(event: msgspec.Struct) -> dict[str, Any]:
+    """A message as builtins, without the tag that tells which event of a stream it is."""
+    import msgspec
+
+    shown: dict[str, Any] = msgspec.to_builtins(event)
+    if tag := event.__struct_config__.tag_field:
+        del shown[tag]
+    return shown
 
 
 TIMEOUT = 120.0

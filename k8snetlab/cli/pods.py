@@ -65,11 +65,12 @@ def logs(
 ) -> None:
     """Print what a pod's container wrote."""
     from k8snetlab.client.choice import pods_of
+    from k8snetlab.messages.places import LOGS, LogsQuestion
 
     client = client_of(lab)
     first, *others = pods_of(client, pod, namespace)
     if others:
         screen.say(f"{pod} has {len(others) + 1} pods; this is {first}", err=True)
-    for chunk in client.logs(namespace, first, container, follow, tail, previous):
+    for chunk in client.pieces(LOGS, LogsQuestion(namespace, first, container, follow, tail, previous)):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()

@@ -37,18 +37,21 @@ def register(app: typer.Typer) -> None:
 
 def status(lab: LabOption = None, output: OutputOption = None) -> None:
     """Show the lab's store: does it answer, at which revision, how many objects of each kind."""
-    state = client_of(lab).store_status()
+    from k8snetlab.messages.store import STORE_STATUS
+    from k8snetlab.messages.verb import Nothing
+
+    state = client_of(lab).call(STORE_STATUS, Nothing())
     if output:
         print_json(state)
     else:
-        screen.say(f"{state['type']} at {', '.join(state['where'])}")
-        if state.get("insecure"):
+        screen.say(f"{state.type} at {', '.join(state.where)}")
+        if state.insecure:
             typer.secho(f"the store {OPEN_STORE}", fg="red")
-        screen.say("answers" if state["healthy"] else f"does not answer: {state['problem']}")
-        screen.say(f"revision {state['revision']}")
-        for kind, count in state["objects"].items():
+        screen.say("answers" if state.healthy else f"does not answer: {state.problem}")
+        screen.say(f"revision {state.revision}")
+        for kind, count in state.objects.items():
             screen.say(f"  {count:>6} {kind}")
-    if not state["healthy"]:
+    if not state.healthy:
         raise typer.Exit(1)
 
 
@@ -60,12 +63,16 @@ def dump(
     """Print every key and value, as `etcdctl get --prefix` would; -o json: a JSON line for each."""
     import json
 
-    for entry in client_of(lab).store_dump(prefix):
+    import msgspec
+
+    from k8snetlab.messages.store import DUMP, DumpQuestion
+
+    for entry in client_of(lab).stream(DUMP, DumpQuestion(prefix)):
         if output:
-            typer.echo(json.dumps(entry))
+            typer.echo(json.dumps(msgspec.to_builtins(entry)))
         else:
-            typer.echo(entry["key"])
-            typer.echo(json.dumps(entry["value"]))
+            typer.echo(entry.key)
+            typer.echo(json.dumps(entry.value))
 
 
 def serve(

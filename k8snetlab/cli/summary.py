@@ -15,18 +15,20 @@ from k8snetlab.state import labs
 
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
+    from k8snetlab.messages.changes import Outcome
+    from k8snetlab.messages.status import NodeStatus, Status, StoreHealth
 
 Object = Mapping[str, Any]
 ALIKE = 3
 """Problems of one kind and reason that are shown one by one."""
 
 
-def of(name: str, client: Client, outcome: Mapping[str, Any], seconds: float) -> str:
+def of(name: str, client: Client, outcome: Outcome, seconds: float) -> str:
     """What was made, and what to try next; `seconds` is the time the person waited."""
     nodes, pods, services = client.list("Node"), client.list("Pod"), client.list("Service")
     running = [pod for pod in pods if _ready(pod)]
     shown = _count(pods, "pod") if len(running) == len(pods) else f"{len(running)} of {_count(pods, 'pod')} running"
-    counts = (len(outcome["created"]), len(outcome["updated"]), len(outcome["deleted"]))
+    counts = (len(outcome.created), len(outcome.updated), len(outcome.deleted))
     changed = [f"{n} {word}" for n, word in zip(counts, ("created", "changed", "deleted"), strict=True) if n]
     lines = [
         f"lab {name} is up: {_count(nodes, 'node')}, {shown}, {_count(services, 'Service')}"
@@ -104,55 +106,52 @@ def _label(obj: Object) -> str:
 # --- status ----------------------------------------------------------------------------------------------------------
 
 
-def _store(store: Mapping[str, Any]) -> str:
+def _store(store: StoreHealth) -> str:
     """ "store embedded at 38", "store etcd at 38, silent for 12s: no answer in time"."""
-    text = f"store {store.get('type', 'unknown')} at {store.get('revision', '?')}"
-    if store.get("healthy", True):
+    text = f"store {store.type} at {store.revision}"
+    if store.healthy:
         return text
-    age = store.get("age")
-    silent = f", silent for {duration(age)}" if age is not None else ""
-    return f"{text}{silent}: {store.get('problem', '')}"
+    silent = f", silent for {duration(store.age)}" if store.age is not None else ""
+    return f"{text}{silent}: {store.problem}"
 
 
-def status(state: Mapping[str, Any]) -> str:
-    """The text of `status`; the argument's shape is the daemon's answer to GET status."""
-    daemon, pods, store = state["daemon"], state["pods"], state.get("store") or {}
-    uptime = daemon.get("uptime")
+def status(state: Status) -> str:
+    """The text of `status`."""
+    daemon, pods, store = state.daemon, state.pods, state.store
     facts = [
-        f"daemon {daemon['pid']} ({daemon['version']}{', up ' + duration(uptime) if uptime is not None else ''})",
-        f"kubelet {(state.get('kubelet') or {}).get('pid') or 'not running'}",
-        f"iptables {state['iptables']}",
+        f"daemon {daemon.pid} ({daemon.version}, up {duration(daemon.uptime)})",
+        f"kubelet {state.kubelet.pid or 'not running'}",
+        f"iptables {state.iptables}",
         _store(store),
     ]
     others = [
-        f"{node}: daemon {said['daemon']['pid']}   kubelet {said['kubelet']['pid'] or 'not running'}   "
-        f"iptables {said['iptables']}   {_store(said['store'])}"
-        for node, said in (state.get("machines") or {}).items()
-        if said["daemon"] != daemon
+        f"{node}: daemon {said.daemon.pid}   kubelet {said.kubelet.pid or 'not running'}   "
+        f"iptables {said.iptables}   {_store(said.store)}"
+        for node, said in (state.machines or {}).items()
+        if said.daemon != daemon
     ]
-    services = f"{state['services']} Service{'' if state['services'] == 1 else 's'}"
-    if store.get("insecure"):
+    services = f"{state.services} Service{'' if state.services == 1 else 's'}"
+    if store.insecure:
         others.append(typer.style(f"the store {OPEN_STORE} (--insecure)", fg="red"))
     lines = [
-        f"lab {state['lab']}: {pods['running']} of {pods['total']} pods running, {services}",
+        f"lab {state.lab}: {pods.running} of {pods.total} pods running, {services}",
         *_packed(facts),
         *others,
         "",
-        _nodes(state["nodes"]),
+        _nodes(state.nodes),
     ]
-    for node in state["nodes"]:
-        drift = node["agent"].get("drift") or []
-        if drift:
+    for node in state.nodes:
+        if node.agent.drift:
             lines += [
                 "",
-                f"{node['name']} is not as it should be; this would mend it:",
-                *(part for step in drift for part in screen.command(step, screen.columns(), "  ")),
+                f"{node.name} is not as it should be; this would mend it:",
+                *(part for step in node.agent.drift for part in screen.command(step, screen.columns(), "  ")),
             ]
-        error = f"{node['name']}: {node['agent'].get('error')}"
-        if node["agent"].get("error") and error not in state.get("problems", ()):
+        error = f"{node.name}: {node.agent.error}"
+        if node.agent.error and error not in state.problems:
             lines += ["", error]
-    if state.get("problems"):
-        lines += ["", "problems:", *(f"  {problem}" for problem in _alike(state["problems"]))]
+    if state.problems:
+        lines += ["", "problems:", *(f"  {problem}" for problem in _alike(state.problems))]
     return "\n".join(lines)
 
 
@@ -182,24 +181,23 @@ def _packed(facts: Sequence[str]) -> list[str]:
     return found
 
 
-def _nodes(nodes: Sequence[Mapping[str, Any]]) -> str:
+def _nodes(nodes: Sequence[NodeStatus]) -> str:
     titles = ["NODE", "ADDRESS", "POD-CIDR", "STATUS", "PODS", "AGENT", "LAST-SYNC", "DRIFT"]
     rows = []
     for node in nodes:
-        agent = node["agent"]
-        drift = agent.get("drift") or []
-        doing = "paused" if node["paused"] else "synced" if agent["synced"] else "drifted" if drift else "syncing"
-        doing = doing if node.get("answers", True) else "unknown"
+        agent = node.agent
+        doing = "paused" if node.paused else "synced" if agent.synced else "drifted" if agent.drift else "syncing"
+        doing = doing if node.answers else "unknown"
         rows.append(
             [
-                node["name"],
-                node["address"] or "<none>",
-                node["podCIDR"] or "<none>",
-                "Ready" if node["ready"] else "NotReady",
-                str(node["pods"]),
-                "failing" if agent.get("error") and node.get("answers", True) else doing,
-                age(agent.get("lastSync")),
-                str(len(drift)),
+                node.name,
+                node.address or "<none>",
+                node.podCIDR or "<none>",
+                "Ready" if node.ready else "NotReady",
+                str(node.pods),
+                "failing" if agent.error and node.answers else doing,
+                age(agent.lastSync),
+                str(len(agent.drift)),
             ]
         )
     return table(titles, rows)

@@ -1,7 +1,4 @@
-"""The CLI's way to the daemon: Kubernetes-shaped REST over the lab's unix socket.
-
-Only the standard library, because it is part of every command's start.
-"""
+"""The CLI's way to the daemon: Kubernetes-shaped REST over the lab's unix socket."""
 
 from __future__ import annotations
 
@@ -10,27 +7,22 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from k8snetlab import errors
 from k8snetlab.client.status import error_of
-from k8snetlab.messages.verb import ANSWER, BASE, LONG, SERVER, Call, Verb
+from k8snetlab.messages.verb import ANSWER, ERROR, SERVER, Bytes, Call, Conversation, Stream, Verb
 from k8snetlab.state import labs
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import nearest
 
-if TYPE_CHECKING:
-    from k8snetlab.messages.diagnose import DiagnosisEvent, DiagnosisQuestion
-
 Json = dict[str, Any]
 Q = TypeVar("Q", bound=msgspec.Struct)
 A = TypeVar("A")
-TIMEOUT = 120.0
-"""Seconds that a change waits for the kernel, when nothing else is said."""
 
 
 class Client:
@@ -66,11 +58,15 @@ class Client:
 
     def watch(self, kind: str, namespace: str | None = None) -> Iterator[Json]:
         """Events {"type": "ADDED"|"MODIFIED"|"DELETED", "object": …}, for ever."""
-        return self._lines("GET", self._path(kind, namespace) + "?watch=1")
+        return self._values(Json, *self._request("GET", self._path(kind, namespace) + "?watch=1", b""))
 
     def delete_object(self, kind: str, name: str, namespace: str = "default", force: bool = False) -> Json:
         query = "?gracePeriodSeconds=0" if force else ""
         return self._json("DELETE", self._path(kind, namespace, name) + query)
+
+    def scale(self, kind: str, name: str, namespace: str, replicas: int) -> Json:
+        """The Scale that is wanted now; it is not waited for."""
+        return self._json("PUT", f"{self._path(kind, namespace, name)}/scale", {"spec": {"replicas": replicas}})
 
     # --- the lab's own verbs ---
 
@@ -86,65 +82,32 @@ class Client:
         answer: A = self._read(data, verb.answer)
         return answer
 
-    def up(
-        self, objects: Sequence[Json], *, timeout: float = TIMEOUT, wait: bool = True, yes: bool = False
-    ) -> Iterator[Json]:
-        """Makes the lab hold these objects and nothing that an earlier `up` brought; yields events.
+    def stream(self, verb: Stream[Q, A], question: Q, silence: float | None = None) -> Iterator[A]:
+        """The values as they come, the last of them `verb.last`, where there is such a one; nothing may come for
+        `silence` seconds, by default the verb's own."""
+        event: Any = None
+        for event in self._values(verb.answer, *self._ask(verb, question, silence)):
+            yield event
+        if verb.last and not isinstance(event, verb.last):
+            raise errors.DaemonError(
+                f"lab {self.lab}: its daemon ended before this was done",
+                "did somebody take the lab down? `k8snetlab up` with its files brings it back",
+            )
 
-        Raises UnconfirmedError, with nothing changed, where more would go than stay, unless `yes`.
-        """
-        return self._work("up", {"objects": [*objects], "timeout": timeout, "wait": wait, "yes": yes})
+    def pieces(self, verb: Bytes[Q], question: Q) -> Iterator[bytes]:
+        """The bytes as they come."""
+        connection, response = self._ask(verb, question, None)
+        try:
+            while data := response.read1(65536):
+                yield data
+        finally:
+            connection.close()
 
-    def apply(self, objects: Sequence[Json], *, timeout: float = TIMEOUT, wait: bool = True) -> Iterator[Json]:
-        return self._work("apply", {"objects": [*objects], "timeout": timeout, "wait": wait})
-
-    def delete(self, objects: Sequence[Json], *, timeout: float = TIMEOUT, wait: bool = True) -> Iterator[Json]:
-        return self._work("delete", {"objects": [*objects], "timeout": timeout, "wait": wait})
-
-    def scale(
-        self, kind: str, name: str, namespace: str, replicas: int, *, timeout: float = TIMEOUT, wait: bool = True
-    ) -> Iterator[Json]:
-        """The event of type "changed" has the Scale in `scale`."""
-        path = self._path(kind, namespace, name)
-        scale = self._json("PUT", f"{path}/scale", {"spec": {"replicas": replicas}})
-        yield {"type": "changed", "action": "scaled", "kind": kind, "name": name, "scale": scale}
-        if wait:
-            objects = [{"kind": kind, "name": name, "namespace": namespace}]
-            yield from self._work("wait", {"objects": objects, "timeout": timeout})
-
-    def status(self) -> Json:
-        return self._json("GET", f"{BASE}/status")
-
-    def misses(self, node: str = "") -> Iterator[Json]:
-        """{"type": "listening", "nodes": […]}, then for ever {"type": "miss", …} with the fields of misses.Answer."""
-        return self._lines("GET", f"{BASE}/misses?{urlencode({'node': node})}")
-
-    def diagnose(self, question: DiagnosisQuestion) -> Iterator[DiagnosisEvent]:
-        """Progress, and at last the diagnosis."""
-        from k8snetlab.messages.diagnose import DiagnosisEvent
-
-        for event in self._lines("POST", f"{BASE}/diagnose", msgspec.to_builtins(question)):
-            yield msgspec.convert(event, DiagnosisEvent)
-
-    def pause(self, node: str) -> Json:
-        return self._json("POST", f"{BASE}/nodes/{quote(node, safe='')}/pause")
-
-    def resume(self, node: str) -> Json:
-        return self._json("POST", f"{BASE}/nodes/{quote(node, safe='')}/resume")
-
-    def execute(
-        self, place: str, namespace: str, argv: Sequence[str], body: Iterable[bytes], terminal: Mapping[str, str]
-    ) -> Iterator[Json]:
-        """Runs a command (a shell, where there is none) in a place of another machine; yields
-        {"type": "stdout"|"stderr", "data": base64}, and {"type": "exit", "code"} at last.
-
-        `body`, read in a thread of its own, is its standard input. With a `terminal` (`Terminal.query`), else {}, it is
-        what `channels` makes.
-        """
-        query = urlencode({"namespace": namespace, "command": list(argv), **terminal}, doseq=True)
+    def converse(self, verb: Conversation[Q, A], question: Q, body: Iterable[bytes]) -> Iterator[A]:
+        """The values as they come; `body`, read in a thread of its own, is the request's."""
         connection = _UnixConnection(self._socket)
         try:
-            connection.putrequest("POST", f"{BASE}/exec/{quote(place)}?{query}")
+            connection.putrequest(verb.method, verb.target(question))
             connection.putheader("Transfer-Encoding", "chunked")
             connection.endheaders()
             threading.Thread(target=_send_chunks, args=(connection.sock, body), daemon=True).start()
@@ -152,56 +115,7 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._lost(error) from error
-        yield from self._events(connection, self._accepted(connection, response))
-
-    def leases(self, node: str = "") -> Sequence[Json]:
-        """Subnet leases of all nodes, or of one: [{"node", "subnets", "key", "holder", "left", "env"}]."""
-        items: Sequence[Json] = self._json("GET", f"{BASE}/leases?{urlencode({'node': node})}")["items"]
-        return items
-
-    def logs(
-        self,
-        namespace: str,
-        pod: str,
-        container: str = "",
-        follow: bool = False,
-        last: int = -1,
-        previous: bool = False,
-    ) -> Iterator[bytes]:
-        """What a container wrote: its `last` lines, or (negative) all; or, `previous`, what its run before wrote."""
-        asked = {"container": container, "follow": str(follow).lower(), "tailLines": last}
-        query = urlencode(asked | ({"previous": "true"} if previous else {}))
-        path = f"{BASE}/pods/{quote(namespace, safe='')}/{quote(pod, safe='')}/log?{query}"
-        connection, response = self._request("GET", path, None)
-        try:
-            while data := response.read1(65536):
-                yield data
-        finally:
-            connection.close()
-
-    def store_status(self) -> Json:
-        """{"type", "where", "healthy", "problem", "revision", "objects": {kind: number}}"""
-        return self._json("GET", f"{BASE}/store")
-
-    def store_dump(self, prefix: str) -> Iterator[Json]:
-        """{"key", "revision", "value"} of every key that begins so."""
-        return self._lines("GET", f"{BASE}/store/dump?{urlencode({'prefix': prefix})}")
-
-    def joined(self) -> Json:
-        """{"node", "interface", "address", "podCIDR"} of this machine, once it is a node and all of it stands."""
-        return self._json("GET", f"{BASE}/machine", silence=LONG)
-
-    def end(self, patience: float) -> Iterator[Json]:
-        """Lets every other machine leave the lab; yields progress events until they have, or for `patience` seconds."""
-        return self._lines("POST", f"{BASE}/end", {"patience": patience}, patience + ANSWER)
-
-    def leave(self) -> None:
-        """Gives this machine's node back to the store, with its lease and its pods."""
-        self._json("POST", f"{BASE}/leave", silence=LONG)
-
-    def stop(self) -> None:
-        """Ends the daemon; what is in the kernel and the pods stay as they are."""
-        self._json("POST", f"{BASE}/stop")
+        yield from self._values(verb.answer, connection, self._accepted(connection, response))
 
     # --- transport ---
 
@@ -247,28 +161,15 @@ class Client:
             connection.close()
         return answer
 
-    def _lines(self, method: str, path: str, body: Json | None = None, silence: float | None = None) -> Iterator[Json]:
-        """JSON lines; nothing may come for `silence` seconds, or (None) for ever."""
-        yield from self._events(*self._request(method, path, _encoded(body), silence))
-
-    def _work(self, verb: str, body: Json) -> Iterator[Json]:
-        """The events of a change: at least one a second, the last one of type "done"."""
-        event: Json = {}
-        for event in self._lines("POST", f"{BASE}/{verb}", body, ANSWER):
-            yield event
-        if event.get("type") != "done":
-            raise errors.DaemonError(
-                f"lab {self.lab}: its daemon ended before this was done",
-                "did somebody take the lab down? `k8snetlab up` with its files brings it back",
-            )
-
-    def _events(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Iterator[Json]:
+    def _values(
+        self, type_: Any, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
+    ) -> Iterator[Any]:
+        """What stands in JSON lines, each of the type."""
         try:
             while line := response.readline():
-                event = json.loads(line)
-                if event.get("type") == "error":
-                    raise error_of(event["status"])
-                yield event
+                if line.startswith(ERROR):
+                    raise error_of(json.loads(line)["status"])
+                yield self._read(line, type_)
         except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
             raise self._lost(error) from error
         finally:

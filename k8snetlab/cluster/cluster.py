@@ -22,11 +22,12 @@ from k8snetlab.controllers import Write
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError, StoreError
 from k8snetlab.kernel import fault
+from k8snetlab.messages.store import KeyValue
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Create, Entry, Event, Store, StoreWrite, Update
 
 T = TypeVar("T", bound=Object)
-UP = "k8snetlab/up"
+BROUGHT = "k8snetlab/up"
 """Annotation: the object came with `up`, so that an `up` without it takes it away."""
 EDITS = 100
 """Times that an object is looked at anew before a change to it is given up."""
@@ -94,14 +95,14 @@ class Cluster:
             raise NotFoundError(f"{type_.KIND.lower()} {name!r} not found{where}", hint)
         return obj
 
-    async def dump(self, prefix: str) -> AsyncIterator[dict[str, object]]:
+    async def dump(self, prefix: str) -> AsyncIterator[KeyValue]:
         """Every key of the store that begins so, with its revision and its value as JSON (as text where it is none)."""
         for entry in (await self._store.list(prefix)).entries:
             try:
                 value = msgspec.json.decode(entry.value)
             except msgspec.DecodeError:
                 value = entry.value.decode(errors="replace")
-            yield {"key": entry.key, "revision": entry.mod_revision, "value": value}
+            yield KeyValue(entry.key, entry.mod_revision, value)
 
     # --- telling ---
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
 from k8snetlab.api.apps import ReplicaSet
 from k8snetlab.api.core import Namespace, Node
 from k8snetlab.api.discovery import EndpointSlice
@@ -18,22 +16,15 @@ from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.deployments import SET_FAILURE
 from k8snetlab.controllers.identity import controller_of
 from k8snetlab.errors import K8sNetLabError
+from k8snetlab.messages.status import ControllerFailure
 
 MESSAGE = 512
 Concerned = tuple[str, str, str]
 """(kind, namespace, name)"""
 
 
-class Failing(msgspec.Struct, frozen=True):
-    """What a controller fails at: the object it concerns ("": all of its work), why, and since when (epoch seconds)."""
-
-    controller: str
-    kind: str
-    namespace: str
-    name: str
-    message: str
-    since: float
-    tries: int
+class Failing(ControllerFailure, frozen=True):
+    """As `status` tells it, and in words."""
 
     @property
     def concerned(self) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from msgspec.structs import replace
+
 from k8snetlab.errors import DaemonError, InputError, NotFoundError
-from k8snetlab.messages.places import RESOLVE, Resolve, Resolved
+from k8snetlab.messages.places import EXEC, RESOLVE, Execute, Exit, Resolve, Resolved, Stdout
 
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
@@ -50,13 +51,15 @@ def _answer(
     body: Iterable[bytes],
     terminal: Terminal | None = None,
 ) -> int:
-    outputs = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
-    for event in client.execute(place, namespace, argv, body, terminal.query() if terminal else {}):
-        if event["type"] == "exit":
-            code: int = event["code"]
-            return code
-        output = outputs[event["type"]]
-        output.write(base64.b64decode(event["data"]))
+    asked = Execute(place, namespace, tuple(argv))
+    if terminal:
+        size = terminal.size
+        asked = replace(asked, tty=True, rows=size.rows, columns=size.columns, term=terminal.kind)
+    for event in client.converse(EXEC, asked, body):
+        if isinstance(event, Exit):
+            return event.code
+        output = sys.stdout.buffer if isinstance(event, Stdout) else sys.stderr.buffer
+        output.write(event.data)
         output.flush()
     raise DaemonError(f"{place}: the command's answer broke off", "`k8snetlab status` says what is the matter there")
 

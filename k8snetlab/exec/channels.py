@@ -7,14 +7,13 @@ piece has its channel and length before it, as a request's body has no messages 
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Annotated
+from collections.abc import AsyncIterator
 
 import msgspec
 
 from k8snetlab.errors import InputError
+from k8snetlab.messages.places import Cells
 
-Cells = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 STDIN, RESIZE = 0, 4
 _HEAD = struct.Struct(">BI")
 _LIMIT = 1 << 20
@@ -33,18 +32,6 @@ class Terminal(msgspec.Struct, frozen=True):
 
     size: Size
     kind: str
-
-    def query(self) -> dict[str, str]:
-        """As parameters of a request."""
-        return {"tty": "true", "rows": str(self.size.rows), "columns": str(self.size.columns), "term": self.kind}
-
-
-def terminal_of(query: Mapping[str, Sequence[str]]) -> Terminal | None:
-    """The terminal of a request with these parameters, None without one. Raises msgspec.ValidationError."""
-    if query.get("tty", [""])[-1] != "true":
-        return None
-    said = {"Height": query.get("rows", ["24"])[-1], "Width": query.get("columns", ["80"])[-1]}
-    return Terminal(msgspec.convert(said, Size, strict=False), query.get("term", ["dumb"])[-1])
 
 
 def typed(data: bytes) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import os
 import pwd
@@ -17,14 +16,13 @@ from k8snetlab.errors import UnsupportedError
 from k8snetlab.exec import channels, session
 from k8snetlab.exec.channels import Size, Terminal
 from k8snetlab.kernel import launch
-
-Json = dict[str, Any]
+from k8snetlab.messages.places import Exit, Output, Stdout
 
 
 async def run(
     setting: launch.Setting, argv: Sequence[str], terminal: Terminal, body: AsyncIterator[bytes]
-) -> AsyncGenerator[Json, None]:
-    """Yields {"type": "stdout", "data": base64} as the terminal shows it, and at last {"type": "exit", "code"}.
+) -> AsyncGenerator[Output, None]:
+    """Yields `Stdout` as the terminal shows it, and at last `Exit`.
 
     `body` is as `channels.read` takes it. Codes, closing and errors are those of `piped.run`; closing hangs up first.
     """
@@ -35,14 +33,14 @@ async def run(
     try:
         while (data := _read(pty)) != b"":
             if data:
-                yield {"type": "stdout", "data": base64.b64encode(data).decode()}
+                yield Stdout(data)
             elif ending.done():
                 break
             else:
                 await _until_readable(pty, ending, typing)
         code = await ending
         ended = True
-        yield {"type": "exit", "code": code if code >= 0 else 128 - code}
+        yield Exit(code if code >= 0 else 128 - code)
     finally:
         typing.cancel()
         await asyncio.gather(typing, return_exceptions=True)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import Any
 
 from k8snetlab.exec import session
 from k8snetlab.kernel import launch
+from k8snetlab.messages.places import Exit, Output, Stderr, Stdout
 
-Json = dict[str, Any]
 
-
-async def run(setting: launch.Setting, argv: Sequence[str], stdin: AsyncIterator[bytes]) -> AsyncGenerator[Json, None]:
-    """Yields {"type": "stdout"|"stderr", "data": base64} as it comes, and at last {"type": "exit", "code"}.
+async def run(
+    setting: launch.Setting, argv: Sequence[str], stdin: AsyncIterator[bytes]
+) -> AsyncGenerator[Output, None]:
+    """Yields what it writes as it comes, and at last `Exit`.
 
     A command that a signal ended has the code 128 + its number, one that is not there 127, as in a shell. Closing the
     generator ends the command and what it has started in its session. Raises NotFoundError where there is no such
@@ -31,11 +30,11 @@ async def run(setting: launch.Setting, argv: Sequence[str], stdin: AsyncIterator
         umask=0o022,
     )
     assert process.stdin and process.stdout and process.stderr
-    said: asyncio.Queue[Json | None] = asyncio.Queue(8)
+    said: asyncio.Queue[Output | None] = asyncio.Queue(8)
     tasks = [
         asyncio.create_task(_give(process.stdin, stdin)),
-        asyncio.create_task(_take("stdout", process.stdout, said)),
-        asyncio.create_task(_take("stderr", process.stderr, said)),
+        asyncio.create_task(_take(Stdout, process.stdout, said)),
+        asyncio.create_task(_take(Stderr, process.stderr, said)),
     ]
     closed = asyncio.create_task(_closed(process.stdin))
     ended = False
@@ -49,7 +48,7 @@ async def run(setting: launch.Setting, argv: Sequence[str], stdin: AsyncIterator
                 yield event
         code = await process.wait()
         ended = True
-        yield {"type": "exit", "code": code if code >= 0 else 128 - code}
+        yield Exit(code if code >= 0 else 128 - code)
     finally:
         for task in tasks:
             task.cancel()
@@ -73,7 +72,7 @@ async def _closed(pipe: asyncio.StreamWriter) -> None:
         await pipe.wait_closed()
 
 
-async def _take(name: str, pipe: asyncio.StreamReader, said: asyncio.Queue[Json | None]) -> None:
+async def _take(type_: type[Stdout | Stderr], pipe: asyncio.StreamReader, said: asyncio.Queue[Output | None]) -> None:
     while data := await pipe.read(65536):
-        await said.put({"type": name, "data": base64.b64encode(data).decode()})
+        await said.put(type_(data))
     await said.put(None)

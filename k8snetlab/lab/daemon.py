@@ -25,13 +25,13 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import capabilities, cgroups, modules, netns
 from k8snetlab.lab.app import Api
 from k8snetlab.lab.everywhere import Everywhere
-from k8snetlab.lab.operations import Operations
+from k8snetlab.lab.merging import Merging
 from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
+from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
-from k8snetlab.lab.routes import VerbRoutes
 from k8snetlab.lab.store import claim
 from k8snetlab.lab.table import Table
 from k8snetlab.machines.ending import leave_when_ended
@@ -80,19 +80,19 @@ class Daemon:
         group = self._cgroup()
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, remote=remote, group=group)
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
-        membership = Membership(cluster, agents, leases, machine)
-        operations = Operations(
+        table = Table(
             Changing(cluster, agents, leases, remote),
             Explaining(
                 self._lab, cluster, agents, self._paths, supervisor, remote, lambda: leases.problems | kubelet.problems
             ),
             Places(cluster, agents, self._paths, group),
             Standing(self._lab, cluster, agents, kubelet, leases, supervisor, self._paths),
-            Tables(cluster, leases, self._paths),
+            Tables(cluster, agents, leases, self._paths, remote),
+            ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),
+            *((Merging(cluster, remote.node),) if remote else ()),
         )
-        everywhere = Everywhere(cluster, operations, remote, lambda: leases.leading_node) if remote else None
-        verbs = VerbRoutes(cluster, operations, membership, self._stop.set)
-        api = Api(ObjectRoutes(cluster), verbs, operations, Table(operations.places), everywhere)
+        everywhere = Everywhere(cluster, table, remote, lambda: leases.leading_node) if remote else None
+        api = Api(ObjectRoutes(cluster), table, everywhere)
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._stop.set)
         for name, work in leases.work.items():

@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from k8snetlab.agent import removal
 from k8snetlab.client.client import Client
@@ -19,6 +18,9 @@ from k8snetlab.kernel.read import cables
 from k8snetlab.kubelet.container import LOGS
 from k8snetlab.lab.audit import left_of
 from k8snetlab.lab.store import forget
+from k8snetlab.messages.machines import END, DownEvent, End, TakenDown
+from k8snetlab.messages.progress import Progress, Warning
+from k8snetlab.messages.verb import ANSWER
 from k8snetlab.state import held, labs, machine
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths, root
@@ -32,15 +34,15 @@ GRACE = 2.0
 """Seconds that processes get between SIGTERM and SIGKILL."""
 
 
-def down(lab: str | None = None, everything: bool = False) -> Iterator[dict[str, Any]]:
-    """Removes one lab, or all of this machine; yields progress events, and a last one of type "done" for each lab."""
+def down(lab: str | None = None, everything: bool = False) -> Iterator[DownEvent]:
+    """Removes one lab, or all of this machine; yields progress, and at last `TakenDown` for each lab."""
     need_capabilities()
     for name in _chosen(lab, everything):
         for event in _down(name):
-            if event["type"] == "done" and (left := _left_of(name)):
+            if isinstance(event, TakenDown) and (left := _left_of(name)):
                 named = "; ".join(f"{thing.kind} {thing.name}" for thing in left)
                 message = f"not touched, since no ledger has it, but it looks like lab {name}'s: {named}"
-                yield {"type": "warning", "message": f"{message} (`k8snetlab audit`)"}
+                yield Warning(f"{message} (`k8snetlab audit`)")
             yield event
 
 
@@ -62,7 +64,7 @@ def _chosen(lab: str | None, everything: bool) -> list[str]:
     return [labs.choose(lab)]
 
 
-def _down(lab: str) -> Iterator[dict[str, Any]]:
+def _down(lab: str) -> Iterator[DownEvent]:
     paths = LabPaths(lab)
     with turn(paths, create=False) as there:
         if paths.ledger.exists():
@@ -70,10 +72,10 @@ def _down(lab: str) -> Iterator[dict[str, Any]]:
         else:  # somebody else did it meanwhile, or an `up` was killed before it did anything
             if there:
                 _remove_directory(paths)
-            yield {"type": "done", "lab": lab, "namespaces": 0, "processes": 0}
+            yield TakenDown(lab, 0, 0)
 
 
-def _taken_down(lab: str, paths: LabPaths) -> Iterator[dict[str, Any]]:
+def _taken_down(lab: str, paths: LabPaths) -> Iterator[DownEvent]:
     if machine.read(paths):
         yield from _end_others(lab)
     yield from _end_processes(Ledger(paths.ledger))
@@ -81,25 +83,25 @@ def _taken_down(lab: str, paths: LabPaths) -> Iterator[dict[str, Any]]:
     if spec.type != "embedded":
         yield _progress("store", ", ".join(spec.endpoints))
         if not forget(lab, spec):
-            yield {"type": "warning", "message": "the store does not answer: the lab's objects stay in it"}
+            yield Warning("the store does not answer: the lab's objects stay in it")
     yield from remove(lab)
 
 
-def _end_others(lab: str) -> Iterator[dict[str, Any]]:
+def _end_others(lab: str) -> Iterator[DownEvent]:
     """Lets the other machines of the lab leave first, for as long as they seem to be about it."""
-    left = ["the other machines"]
+    left: Sequence[str] = ["the other machines"]
     try:
-        for event in Client(lab).end(LEAVE_TIMEOUT):
-            left = event["nodes"]
+        for event in Client(lab).stream(END, End(LEAVE_TIMEOUT), LEAVE_TIMEOUT + ANSWER):
+            left = event.nodes
             yield event
     except K8sNetLabError as error:
-        yield {"type": "warning", "message": error.message}
+        yield Warning(error.message)
     if left:
         message = f"{', '.join(left)} did not leave: `k8snetlab node leave --force` there takes the rest away"
-        yield {"type": "warning", "message": message}
+        yield Warning(message)
 
 
-def remove_from_machine(lab: str) -> Iterator[dict[str, Any]]:
+def remove_from_machine(lab: str) -> Iterator[DownEvent]:
     """All of the lab that is on this machine, with or without a daemon or a store; yields events as `down` does.
 
     What cannot be undone is raised at the end; the ledger then stays, and it can be tried again.
@@ -108,7 +110,7 @@ def remove_from_machine(lab: str) -> Iterator[dict[str, Any]]:
         yield from remove(lab)
 
 
-def remove(lab: str) -> Iterator[dict[str, Any]]:
+def remove(lab: str) -> Iterator[DownEvent]:
     """`remove_from_machine`, for who has the `turn`."""
     paths = LabPaths(lab)
     ledger = Ledger(paths.ledger)
@@ -134,10 +136,10 @@ def remove(lab: str) -> Iterator[dict[str, Any]]:
         ledger.release_additions()
     _give_back(ledger, lab)
     _remove_directory(paths)
-    yield {"type": "done", "lab": lab, "namespaces": len(names), "processes": len(pids)}
+    yield TakenDown(lab, len(names), len(pids))
 
 
-def _end_processes(ledger: Ledger) -> Iterator[dict[str, Any]]:
+def _end_processes(ledger: Ledger) -> Iterator[DownEvent]:
     """Daemons first, or they start a kubelet anew; and what they have started by then is in the ledger."""
     for others in (False, True):
         for owned in ledger.processes:
@@ -187,5 +189,5 @@ def _give_back(ledger: Ledger, lab: str) -> None:
             undo()
 
 
-def _progress(phase: str, message: str) -> dict[str, Any]:
-    return {"type": "progress", "phase": phase, "done": 0, "total": 0, "message": message}
+def _progress(phase: str, message: str) -> Progress:
+    return Progress(phase, 0, 0, message)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.messages.verb import Bytes, Call, Conversation, Stream, Verb
+from k8snetlab.messages.verb import Bytes, Call, Conversation, Packed, Stream, Verb
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 A = TypeVar("A")
@@ -18,7 +18,7 @@ H = TypeVar("H")
 
 @overload
 def answers(
-    verb: Call[Q, A],
+    verb: Call[Q, A] | Packed[Q, A],
 ) -> Callable[[Callable[[H, Q], Awaitable[A]]], Callable[[H, Q], Awaitable[A]]]: ...
 @overload
 def answers(
@@ -69,9 +69,12 @@ class Table:
     def __iter__(self) -> Iterator[Verb[Any]]:
         return iter(self._answers)
 
-    def answer(self, verb: Verb[Any], *asked: Any) -> Any:
-        """An awaitable or a stream, as the verb is: what this machine answers."""
-        return self._answers[verb](*asked)
+    async def answered(self, verb: Verb[Any], question: Any, body: bytes | AsyncIterator[bytes] = b"") -> Any:
+        """What this machine answers: a value, or a stream of values or bytes. `body` is that of a Conversation."""
+        answer = self._answers[verb](question, *((body,) if isinstance(verb, Conversation) else ()))
+        if isinstance(verb, Packed):
+            return _piece(msgspec.msgpack.encode(await answer))
+        return await answer if isinstance(verb, Call) else answer
 
     def merge(self, verb: Verb[Any], *answers: Any) -> Any:
         """What all machines answer: a value or a stream."""
@@ -79,6 +82,10 @@ class Table:
 
 
 _ANSWERS, _MERGES = "_answers", "_merges"
+
+
+async def _piece(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def _marked(method: F, mark: str, verb: Verb[Any]) -> F:

@@ -7,20 +7,20 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.messages.machines import Leaving
 from k8snetlab.state.machine import Machine
 
 ENDED_BY = "k8snetlab/ended-by"
 """Annotation of a Lab that is being taken down: the node on which `down` was said."""
 
 
-async def end(cluster: Cluster, machine: Machine) -> AsyncIterator[dict[str, Any]]:
+async def end(cluster: Cluster, machine: Machine) -> AsyncIterator[Leaving]:
     """Marks the lab as ending, for every machine to see, and waits until all others have left; yields progress."""
 
     def marked(lab: Lab) -> Lab:
@@ -37,14 +37,7 @@ async def end(cluster: Cluster, machine: Machine) -> AsyncIterator[dict[str, Any
     async for snapshot in cluster.changes():
         others = [name for _, name in snapshot.all(Node) if name != machine.node]
         message = f"waiting for {', '.join(others)}" if others else "every machine has left"
-        yield {
-            "type": "progress",
-            "phase": "machines",
-            "done": total - len(others),
-            "total": total,
-            "message": message,
-            "nodes": others,
-        }
+        yield Leaving("machines", total - len(others), total, message, nodes=tuple(others))
         if not others:
             return
 

@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -27,6 +26,7 @@ from k8snetlab.machines.leased import SOON
 from k8snetlab.machines.registration import FOLD, HEARTBEAT, Registration
 from k8snetlab.machines.subnet_files import SubnetFiles
 from k8snetlab.machines.subnets import SubnetManager, lease_of
+from k8snetlab.messages.store import SubnetLease
 from k8snetlab.render.subnet_env import subnet_env, text
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.machine import Machine
@@ -232,9 +232,8 @@ class Leases:
 
     # --- showing ------------------------------------------------------------------------------------------------------
 
-    async def listing(self) -> list[dict[str, Any]]:
-        """Of every node with pod subnets: {"node", "subnets", "key", "holder" (its addresses; "" for none), "left"
-        (seconds until the lease expires, null while the store does not say)}."""
+    async def listing(self) -> list[SubnetLease]:
+        """Of every node with pod subnets, without its subnet.env."""
         snapshot = self._cluster.snapshot
         found = []
         nodes = [node for node in snapshot.all(Node).values() if node.podCIDRs]
@@ -245,13 +244,13 @@ class Leases:
             entry = self._network.entries.get(key)
             lease = leases.subnet_lease(key, entry.value) if entry else None
             found.append(
-                {
-                    "node": node.name,
-                    "subnets": list(node.podCIDRs),
-                    "key": key,
-                    "holder": ",".join(lease.addresses) if lease else "",
-                    "left": left.get(entry.lease) if entry else None,
-                }
+                SubnetLease(
+                    node=node.name,
+                    subnets=node.podCIDRs,
+                    key=key,
+                    holder=",".join(lease.addresses) if lease else "",
+                    left=left.get(entry.lease) if entry else None,
+                )
             )
         return found
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 from k8snetlab.api.core import Node
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import ConflictError, DaemonError, InputError
 from k8snetlab.machines import ending
 from k8snetlab.machines.leases import Leases
+from k8snetlab.messages.machines import Joined, Leaving
 from k8snetlab.running.agents import Agents
 from k8snetlab.state.machine import Machine
 
@@ -25,8 +25,8 @@ class Membership:
     def __init__(self, cluster: Cluster, agents: Agents, leases: Leases, machine: Machine | None) -> None:
         self._cluster, self._agents, self._leases, self._member = cluster, agents, leases, machine
 
-    async def joined(self) -> dict[str, Any]:
-        """{"node", "interface", "address", "podCIDR"}, once this machine is registered and all of it stands.
+    async def joined(self) -> Joined:
+        """Once this machine is registered and all of it stands.
 
         Raises ConflictError when another machine has the name or the address, KernelError for what the kernel refuses.
         """
@@ -42,19 +42,14 @@ class Membership:
                 f"{machine.node} has not joined within {TIMEOUT:.0f} s{': ' if said else ''}{said}",
                 "`k8snetlab status` says what its agent is doing, `k8snetlab store status` whether the store answers",
             ) from None
-        return {
-            "node": node.name,
-            "interface": machine.interface,
-            "address": ",".join(node.addresses),
-            "podCIDR": ",".join(node.podCIDRs),
-        }
+        return Joined(node.name, machine.interface, ",".join(node.addresses), ",".join(node.podCIDRs))
 
     async def leave(self) -> None:
         """Gives the node, its leases and its pods back. Raises StoreError when the store does not answer."""
         assert self._machine
         await self._leases.leave()
 
-    async def end(self, patience: float) -> AsyncIterator[dict[str, Any]]:
+    async def end(self, patience: float) -> AsyncIterator[Leaving]:
         """Lets every other machine leave; yields progress until they have, or for `patience` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):

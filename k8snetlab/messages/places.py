@@ -1,48 +1,128 @@
-"""Pods, nodes and other places of a lab by name."""
+"""Pods, nodes and other places by name: where they are, a command in one, what a pod's container wrote."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
-from k8snetlab.messages.verb import Call, Nothing
+from k8snetlab.messages.verb import Bytes, Call, Conversation, Nothing, OfPlace, OfPod
+
+Cells = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+"""A terminal's width or height."""
 
 
 class Names(msgspec.Struct, frozen=True):
-    """Names for completion: of a pod or a Service NAME in namespace default, NAMESPACE/NAME in others."""
+    """Names for completion: NAME in namespace default, NAMESPACE/NAME in others."""
 
     nodes: tuple[str, ...]
+    """All of them."""
     pods: tuple[str, ...]
+    """All of them."""
     services: tuple[str, ...]
+    """All of them."""
 
 
 class Resolve(msgspec.Struct, frozen=True):
-    """`name`: a pod, also as NAMESPACE/NAME, a node, "router" or "outside"; `namespace`: that of a pod whose name does
-    not say one, "" for default's first, then any other's."""
+    """Which place is meant."""
 
     name: str
+    """A pod, also as NAMESPACE/NAME, a node, router or outside."""
     namespace: str = ""
+    """That of a pod whose name does not say one; "": default's first, then any other's."""
 
 
 class Resolved(msgspec.Struct, frozen=True):
-    """Where a command for a place runs.
-
-    `kind` is "pod", "node", "router" or "outside"; `namespace`: a pod's, "" for the others; `node`: on which it is;
-    `machine`: the other machine that it is on, in words, "" for this one; `netns`: its network namespace's name, "" for
-    the machine's own; `cgroup`: path of the control group for what is started there, "" for none; `held`: path of the
-    file that names what is started there; `flannel`: path of the directory to be seen as /run/flannel, "" for none.
-    """
+    """Where a command for a place runs."""
 
     kind: str
+    """pod, node, router or outside."""
     name: str
+    """Its name."""
     namespace: str
+    """A pod's; "" for the others."""
     node: str
+    """The one that it is on, or is; "" for the router and the host outside."""
     machine: str
+    """The other machine that it is on, in words; "" for this one."""
     netns: str
+    """Its network namespace, "" for the machine's own."""
     hostname: str
+    """What a command there sees."""
     cgroup: str
+    """The control group for what is started there, "" for none."""
     held: str
+    """The file that names what is started there."""
     flannel: str
+    """The directory to be seen as /run/flannel, "" for none."""
+
+
+class Execute(msgspec.Struct, frozen=True):
+    """What to run where. The request's body is its standard input; with `tty` it is in pieces, as exec/channels has
+    them."""
+
+    name: str
+    """A pod, also as NAMESPACE/NAME, a node, router or outside."""
+    namespace: str = ""
+    """That of a pod whose name does not say one; "": default's first, then any other's."""
+    command: tuple[str, ...] = ()
+    """With its arguments; left out: root's shell."""
+    tty: bool = False
+    """Whether it runs at a terminal of its own."""
+    rows: Cells = 24
+    """The terminal's, in characters."""
+    columns: Cells = 80
+    """The terminal's, in characters."""
+    term: str = "dumb"
+    """The terminal's kind, as in $TERM."""
+
+
+class Stdout(msgspec.Struct, frozen=True, tag_field="type", tag="stdout"):
+    """What the command wrote; at a terminal all that it shows."""
+
+    data: bytes
+    """In base64."""
+
+
+class Stderr(msgspec.Struct, frozen=True, tag_field="type", tag="stderr"):
+    """What the command wrote to its standard error."""
+
+    data: bytes
+    """In base64."""
+
+
+class Exit(msgspec.Struct, frozen=True, tag_field="type", tag="exit"):
+    """The last event: the command has ended."""
+
+    code: int
+    """Its exit code; 128 and the signal's number where a signal ended it."""
+
+
+Output = Stdout | Stderr | Exit
+
+
+class LogsQuestion(msgspec.Struct, frozen=True):
+    """Whose output is meant, and how much of it."""
+
+    namespace: str
+    """The pod's."""
+    name: str
+    """The pod's."""
+    container: str = ""
+    """Left out or "": the pod's first."""
+    follow: bool = False
+    """Go on as it grows, until the run ends."""
+    tailLines: Annotated[int, msgspec.Meta(ge=-1)] = -1
+    """So many lines of the end; -1 for all."""
+    previous: bool = False
+    """Of the run before the last."""
+    limitBytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """No more than so many."""
 
 
 NAMES: Call[Nothing, Names] = Call("names", "GET", "names", Nothing, Names, group=True)
 RESOLVE: Call[Resolve, Resolved] = Call("resolve", "GET", "resolve/{name:path}", Resolve, Resolved, group=True)
+EXEC: Conversation[Execute, Output] = Conversation("exec", "POST", "exec/{name:path}", Execute, Output, OfPlace())
+LOGS: Bytes[LogsQuestion] = Bytes(
+    "logs", "GET", "pods/{namespace}/{name}/log", LogsQuestion, bytes, OfPod(), group=True, silence=None
+)

@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-
-import msgspec
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.machines import is_machine
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import DaemonError, K8sNetLabError
-from k8snetlab.messages.verb import BASE
+from k8snetlab.messages.nodes import AGENTS, AgentsQuestion, FailingAgent, Reached
 from k8snetlab.peers.requests import Remote
 
 ANSWER_TIMEOUT = 3.0
 """Seconds in which another machine must begin to answer."""
-
-
-class Agent(msgspec.Struct, frozen=True):
-    """An agent of another machine that fails, with how often in a row."""
-
-    name: str
-    failures: int
-    error: str
-    hint: str
-    operation: str
-
-
-class Said(msgspec.Struct, frozen=True):
-    """What a machine says when asked whether all up to `revision` is in its kernel: `synced` that it is, and that its
-    controllers, where they run there, have nothing left to write; `written` the newest revision it has written."""
-
-    revision: int
-    synced: bool
-    written: int
-    failing: tuple[Agent, ...] = ()
 
 
 class Pace:
@@ -46,7 +23,7 @@ class Pace:
 
     def __init__(self, cluster: Cluster, remote: Remote, revision: int = 0) -> None:
         self._cluster, self._remote, self._revision = cluster, remote, revision
-        self._said: dict[str, Said | K8sNetLabError] = {}
+        self._said: dict[str, Reached | K8sNetLabError] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
 
@@ -71,7 +48,7 @@ class Pace:
 
     @property
     def needed(self) -> int:
-        written = [said.written for said in self._said.values() if isinstance(said, Said)]
+        written = [said.written for said in self._said.values() if isinstance(said, Reached)]
         return max(self._revision, self._cluster.informer.written, *written, 0)
 
     @property
@@ -84,7 +61,7 @@ class Pace:
         """The machines that answer, or may yet, and have not reached all that is needed."""
         needed = self.needed
         ahead = {
-            n for n, said in self._said.items() if isinstance(said, Said) and said.synced and said.revision >= needed
+            n for n, said in self._said.items() if isinstance(said, Reached) and said.synced and said.revision >= needed
         }
         return [node for node in self._asking if node not in ahead and node not in self.silent]
 
@@ -93,9 +70,9 @@ class Pace:
         return len(self._asking)
 
     @property
-    def failing(self) -> list[Agent]:
+    def failing(self) -> list[FailingAgent]:
         """The agents that have failed again since they were first asked of."""
-        said = [agent for one in self._said.values() if isinstance(one, Said) for agent in one.failing]
+        said = [agent for one in self._said.values() if isinstance(one, Reached) for agent in one.failing]
         return [agent for agent in said if agent.failures > self._failures.setdefault(agent.name, agent.failures)]
 
     async def caught_up(self, seconds: float) -> bool:
@@ -109,12 +86,10 @@ class Pace:
         while True:
             wanted = self.needed
             try:
-                path = f"{BASE}/agents?revision={wanted}"
-                answer: Any = await self._remote.ask(node, "GET", path, patience=ANSWER_TIMEOUT)
-                self._said[node] = said = msgspec.convert(answer, Said)
-            except (K8sNetLabError, msgspec.ValidationError) as error:
-                strange = DaemonError(f"{node}: its daemon answers strangely: {error}", "is it of the same version?")
-                self._said[node] = error if isinstance(error, K8sNetLabError) else strange
+                said = await self._remote.ask(node, AGENTS, AgentsQuestion(wanted), patience=ANSWER_TIMEOUT)
+                self._said[node] = said
+            except K8sNetLabError as error:
+                self._said[node] = error
                 await asyncio.sleep(1)
                 continue
             while said.synced and self.needed == wanted:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -16,10 +14,13 @@ from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
-from k8snetlab.messages.verb import BASE
-from k8snetlab.messages.watch import WatchEvent, WatchSeen
+from k8snetlab.messages.diagnose import FINDINGS
+from k8snetlab.messages.trace import SURVEY, SurveyQuestion
+from k8snetlab.messages.verb import Nothing, Packed
+from k8snetlab.messages.watch import WATCH, WatchEvent, WatchQuestion, WatchSeen
 from k8snetlab.peers.requests import Remote
 
+Q = TypeVar("Q", bound=msgspec.Struct)
 T = TypeVar("T")
 WATCH_TIMEOUT = 10.0
 """Seconds that another machine gets to say all that it saw."""
@@ -38,41 +39,36 @@ class RemoteKernels:
 
         A machine that did not answer is not asked again, and none when the store that carries questions did not.
         """
-        path = f"{BASE}/survey?{urlencode({'namespace': namespace, 'family': family})}"
-        return msgspec.msgpack.decode(self._get(node, path), type=View)
+        return self._get(node, SURVEY, SurveyQuestion(namespace, family))
 
     def findings(self, node: str) -> list[Finding]:
         """What another machine's daemon finds wrong on its node. Raises what `survey` raises."""
-        return msgspec.msgpack.decode(self._get(node, f"{BASE}/findings"), type=list[Finding])
+        return self._get(node, FINDINGS, Nothing())
 
     @contextlib.contextmanager
     def watch(self, namespaces: Mapping[str, Sequence[str]], ports: Collection[int]) -> Iterator[RemoteWatch]:
         """Every machine watches its own of the namespaces, which `namespaces` holds by node, from now on."""
         watch = RemoteWatch(self._loop)
         for node, own in namespaces.items():
-            query = urlencode({"namespace": own, "port": [*ports]}, doseq=True)
-            watch.begin(node, self._remote.lines(node, "POST", f"{BASE}/watch?{query}", watch.until_ended()))
+            question = WatchQuestion(tuple(own), tuple(ports))
+            watch.begin(node, self._remote.lines(node, WATCH, question, watch.until_ended()))
         try:
             self._wait(watch.begun())
             yield watch
         finally:
             self._wait(watch.close())
 
-    def _get(self, node: str, path: str) -> bytes:
+    def _get(self, node: str, verb: Packed[Q, T], question: Q) -> T:
         if silent := self._silent.get(node) or self._silent.get(""):
             raise silent
         try:
-            return self._wait(self._whole(node, path))
+            return self._wait(self._remote.ask(node, verb, question))
         except DaemonError as error:
             self._silent[node] = error
             raise
         except StoreError as error:
             self._silent[""] = error
             raise
-
-    async def _whole(self, node: str, path: str) -> bytes:
-        async with aclosing(self._remote.forward(node, "GET", path)) as parts:
-            return b"".join([part async for part in parts])
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -85,11 +81,11 @@ class RemoteWatch:
         self._loop = loop
         self._over = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[WatchSeen]] = {}
-        self._streams: dict[str, AsyncIterator[Any]] = {}
+        self._streams: dict[str, AsyncIterator[WatchEvent]] = {}
         self._first: dict[str, asyncio.Event] = {}
         self.failed: dict[str, str] = {}
 
-    def begin(self, node: str, stream: AsyncIterator[Any]) -> None:
+    def begin(self, node: str, stream: AsyncIterator[WatchEvent]) -> None:
         self._streams[node], self._first[node] = stream, asyncio.Event()
 
     async def until_ended(self) -> AsyncIterator[bytes]:
@@ -120,14 +116,13 @@ class RemoteWatch:
             self.failed[node] = f"{node}: its daemon has not said what it saw within {WATCH_TIMEOUT:g} s"
         return {n: task.result() for n, task in self._tasks.items() if task.done() and n not in self.failed}
 
-    async def _follow(self, node: str, stream: AsyncIterator[Any]) -> WatchSeen:
+    async def _follow(self, node: str, stream: AsyncIterator[WatchEvent]) -> WatchSeen:
         found = WatchSeen()
         try:
             async for event in stream:
                 self._first[node].set()
-                said = msgspec.convert(event, WatchEvent)
-                if isinstance(said, WatchSeen):
-                    found = said
+                if isinstance(event, WatchSeen):
+                    found = event
         except K8sNetLabError as error:
             self.failed[node] = error.message
         finally:

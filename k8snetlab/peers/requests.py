@@ -15,12 +15,13 @@ import contextlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from k8snetlab.client.status import error_of
 from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
+from k8snetlab.messages.verb import ERROR, Call, Conversation, Packed, Stream
 from k8snetlab.peers import parts
 from k8snetlab.peers.answering import Answering, App
 from k8snetlab.peers.parts import (
@@ -38,8 +39,8 @@ from k8snetlab.peers.parts import (
 from k8snetlab.store.protocol import Event, Store
 from k8snetlab.supervision import Supervisor
 
-Json = dict[str, Any]
-
+Q = TypeVar("Q", bound=msgspec.Struct)
+A = TypeVar("A")
 BEGIN_TIMEOUT = 5.0
 """Seconds in which another daemon must begin with a request."""
 
@@ -98,21 +99,27 @@ class Remote:
                 if feeding:
                     feeding.cancel()
 
-    async def ask(self, node: str, method: str, path: str, body: Any = None, patience: float = BEGIN_TIMEOUT) -> Any:
-        """`forward` for what is JSON."""
+    async def ask_json(self, node: str, method: str, path: str, body: Any = None) -> Any:
+        """`forward` for what is JSON, as objects of Kubernetes are."""
         sent = b"" if body is None else msgspec.json.encode(body)
-        async with aclosing(self.forward(node, method, path, sent, patience)) as pieces:
-            return read(path, b"".join([part async for part in pieces]), Any)
+        return read(path, await self._whole(node, method, path, sent, BEGIN_TIMEOUT), Any)
+
+    async def ask(self, node: str, verb: Call[Q, A] | Packed[Q, A], question: Q, patience: float = BEGIN_TIMEOUT) -> A:
+        """What the daemon of `node` answers. Raises as `forward`, DaemonError for an answer of another form."""
+        target, body = verb.target(question), verb.body(question)
+        data = await self._whole(node, verb.method, target, body, patience)
+        packed = isinstance(verb, Packed)
+        return cast(A, _read(node, data, verb.answer, packed))
 
     async def ask_all(
-        self, nodes: Sequence[str], method: str, path: str, body: Any = None, within: float | None = None
-    ) -> dict[str, Any]:
+        self, nodes: Sequence[str], verb: Call[Q, A], question: Q, within: float | None = None
+    ) -> dict[str, A | K8sNetLabError]:
         """What each of the nodes' daemons answers, at once; a K8sNetLabError for one that does not, or not in time."""
 
-        async def one(node: str) -> Any:
+        async def one(node: str) -> A | K8sNetLabError:
             try:
                 async with asyncio.timeout(within):
-                    return await self.ask(node, method, path, body, within or BEGIN_TIMEOUT)
+                    return await self.ask(node, verb, question, within or BEGIN_TIMEOUT)
             except TimeoutError:
                 return _silent(node, within or BEGIN_TIMEOUT)
             except K8sNetLabError as error:
@@ -121,18 +128,22 @@ class Remote:
         return dict(zip(nodes, await asyncio.gather(*(one(node) for node in nodes)), strict=True))
 
     async def lines(
-        self, node: str, method: str, path: str, body: bytes | AsyncIterator[bytes] = b""
-    ) -> AsyncGenerator[Json, None]:
-        """`forward` for an answer of JSON lines; raises the error that the last one may be."""
-        rest = b""
-        async with aclosing(self.forward(node, method, path, body)) as chunks:
+        self, node: str, verb: Stream[Q, A] | Conversation[Q, A], question: Q, body: AsyncIterator[bytes] | None = None
+    ) -> AsyncGenerator[A, None]:
+        """The values that the daemon of `node` answers; raises the error that the last line may be. `body` is that of a
+        Conversation."""
+        rest, sent = b"", verb.body(question) if body is None else body
+        async with aclosing(self.forward(node, verb.method, verb.target(question), sent)) as chunks:
             async for chunk in chunks:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    event = read(path, line, dict[str, Any])
-                    if event.get("type") == "error":
-                        raise error_of(event["status"])
-                    yield event
+                    if line.startswith(ERROR):
+                        raise error_of(read(verb.path, line, dict[str, Any])["status"])
+                    yield cast(A, _read(node, line, verb.answer))
+
+    async def _whole(self, node: str, method: str, path: str, body: bytes, patience: float) -> bytes:
+        async with aclosing(self.forward(node, method, path, body, patience)) as pieces:
+            return b"".join([part async for part in pieces])
 
     async def _parts(
         self, node: str, events: asyncio.Queue[Event | StoreError], patience: float
@@ -228,6 +239,14 @@ async def _next(node: str, events: asyncio.Queue[Event | StoreError], within: fl
     if isinstance(event, StoreError):
         raise event
     return event
+
+
+def _read(node: str, data: bytes, type_: Any, packed: bool = False) -> Any:
+    try:
+        return (msgspec.msgpack if packed else msgspec.json).decode(data, type=type_)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        strange = f"{node}: its daemon answers strangely: {error}"
+        raise DaemonError(strange, "is it of the same version?") from error
 
 
 def _silent(node: str, patience: float) -> SilentError:

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Container, Iterator
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -17,13 +17,14 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers.rejection import rejected
 from k8snetlab.errors import DaemonError, K8sNetLabError, KernelError
-from k8snetlab.peers.pace import Agent, Pace
+from k8snetlab.messages.changes import TIMEOUT, ChangeEvent, Failed
+from k8snetlab.messages.nodes import FailingAgent
+from k8snetlab.messages.progress import Progress, Waiting, Warning
+from k8snetlab.peers.pace import Pace
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents, AgentTask, is_paused
 from k8snetlab.running.own import Own
 
-Event = dict[str, Any]
-TIMEOUT = 120.0
 FAILURE_THRESHOLD = 3
 """Syncs in a row that an agent fails before it is not waited for any more."""
 SETTLING = 0.2
@@ -49,29 +50,29 @@ async def converge(
     *,
     since: float | None = None,
     timeout: float = TIMEOUT,
-) -> AsyncGenerator[Event, None]:
-    """Yields events until the request's own objects are in every kernel they concern, and its pods run, have failed (an
-    event of type "failed" for each) or have gone. `since` (seconds, monotonic) is when the request came: agents must
-    have looked at their kernels later than that, and the `timeout` counts from there.
+) -> AsyncGenerator[ChangeEvent, None]:
+    """Yields events until the request's own objects are in every kernel they concern, and its pods run, have failed (a
+    `Failed` for each) or have gone. `since` (seconds, monotonic) is when the request came: agents must have looked at
+    their kernels later than that, and the `timeout` counts from there.
 
-    Events are {"type": "progress", …}, at least once a second {"type": "waiting", "seconds", "for": [reason, …]}, and
-    at the end warnings that name what was not waited for: nodes that are paused, machines that do not answer, agents
-    that fail. Raises KernelError when an agent fails whose node the request concerns, DaemonError after `timeout`.
+    At least once a second it says what it waits for, and at the end it warns of what was not waited for: nodes that
+    are paused, machines that do not answer, agents that fail. Raises KernelError when an agent fails whose node the
+    request concerns, DaemonError after `timeout`.
     """
     began = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
         pace = await stack.enter_async_context(Pace(cluster, remote)) if remote else None
         asked = began if since is None else since
         waiting = _Waiting(cluster, agents, pace, own, asked)
-        shown: list[Event] = []
+        shown: list[Progress] = []
         said = began
         while True:
             looked = time.monotonic()
             look = await waiting.look()
-            for event in look.progress:
-                if event not in shown:
-                    shown.append(event)
-                    yield event
+            for progress in look.progress:
+                if progress not in shown:
+                    shown.append(progress)
+                    yield progress
             if not look.reasons:
                 break
             now = time.monotonic()
@@ -82,7 +83,7 @@ async def converge(
                 )
             if now - said >= BEAT:
                 said = now
-                yield {"type": "waiting", "seconds": round(now - began, 1), "for": look.reasons[:LINES]}
+                yield Waiting(round(now - began, 1), tuple(look.reasons[:LINES]))
             await asyncio.sleep(max(0.005, 3 * (now - looked)))
         events, refused = waiting.ending(look)
         for event in events:
@@ -99,7 +100,7 @@ class _Look(msgspec.Struct):
     nodes: frozenset[str] | None
     failing: list[AgentTask]
     pods: dict[Stand, list[Pod]]
-    progress: list[Event] = []
+    progress: list[Progress] = []
     reasons: list[str] = []
 
     @property
@@ -166,8 +167,8 @@ class _Waiting:
         pending = [f"{pod.namespace}/{pod.name}" for pod in pods if not pod.ready and not pod.ended]
         done = len(look.pods["ready"]) + len(look.pods["over"])
         look.progress = [
-            _progress("nodes", known, len(self._agents.tasks), "namespaces, links, routes"),
-            _progress("pods", done, len(pods), _cut(", ".join(pending), 60)),
+            Progress("nodes", known, len(self._agents.tasks), "namespaces, links, routes"),
+            Progress("pods", done, len(pods), _cut(", ".join(pending), 60)),
             rules,
         ]
         return look
@@ -180,7 +181,7 @@ class _Waiting:
         else:
             look.reasons += [f"pod {pod.namespace}/{pod.name}: {_why(pod)}" for pod in misfits]
 
-    def _look_at_kernels(self, look: _Look) -> Event:
+    def _look_at_kernels(self, look: _Look) -> Progress:
         """Whether what was reached is in every kernel that the request concerns; the progress of it."""
         awaited = [
             task
@@ -199,22 +200,22 @@ class _Waiting:
                 look.reasons.append("the store: what was written has not come back from it")
         total = len(awaited) + (self._pace.machines if self._pace else 0)
         late = f"waiting for {', '.join(remote)}" if remote else "iptables in step with the Services"
-        return _progress("rules", total - len(behind) - len(remote), total, late)
+        return Progress("rules", total - len(behind) - len(remote), total, late)
 
-    def ending(self, look: _Look) -> tuple[list[Event], K8sNetLabError | None]:
+    def ending(self, look: _Look) -> tuple[list[ChangeEvent], K8sNetLabError | None]:
         """The events to send when the wait is over, and what was refused of the request's own."""
         silent = self._pace.silent.values() if self._pace else ()
-        events = [_warning(f"{why}; it was not waited for") for why in silent]
+        events: list[ChangeEvent] = [Warning(f"{why}; it was not waited for") for why in silent]
         events += self._of_paused_nodes(look)
         events += [
-            _warning(f"pod {pod.namespace}/{pod.name} {over(pod) or f'has failed: {_why(pod)}'}")
+            Warning(f"pod {pod.namespace}/{pod.name} {over(pod) or f'has failed: {_why(pod)}'}")
             for pod in look.pods["over"]
         ]
         for pod in look.failed:
             message = f"pod {pod.namespace}/{pod.name}: {_why(pod)}"
-            events.append({"type": "failed", "namespace": pod.namespace, "name": pod.name, "message": message})
+            events.append(Failed(pod.namespace, pod.name, message))
         for name, count in Counter(pod.spec.nodeName for pod in look.pods["orphaned"]).items():
-            events.append(_warning(f"{count} pod{'s wait' if count > 1 else ' waits'} for {name} to join"))
+            events.append(Warning(f"{count} pod{'s wait' if count > 1 else ' waits'} for {name} to join"))
         refused: K8sNetLabError | None = None
         for why in self._own.refused(look.snapshot):
             refused = refused or DaemonError(why, "`k8snetlab get events` shows it; it is tried again")
@@ -223,18 +224,18 @@ class _Waiting:
                 refused = KernelError(f"{failure.name}: {failure.error}", failure.hint, failure.operation)
             else:
                 hint = f" ({failure.hint})" if failure.hint else ""
-                events.append(_warning(f"{failure.name}: its agent fails: {failure.error}{hint}"))
+                events.append(Warning(f"{failure.name}: its agent fails: {failure.error}{hint}"))
         return events, refused
 
-    def _of_paused_nodes(self, look: _Look) -> Iterator[Event]:
+    def _of_paused_nodes(self, look: _Look) -> Iterator[Warning]:
         paused, tasks = look.paused(), self._agents.tasks
         for task in tasks:
             if task.state.paused and (task.name in paused or look.concerns(task.name)):
-                yield _warning(_of_paused(task.name, paused.get(task.name, [])))
+                yield Warning(_of_paused(task.name, paused.get(task.name, [])))
         here = {task.name for task in tasks}
         for name, pods in paused.items():
             if name not in here:
-                yield _warning(_of_paused(name, pods))
+                yield Warning(_of_paused(name, pods))
 
     def _failures(self, look: _Look) -> Iterator[_Failure]:
         for task in self._agents.tasks:
@@ -247,7 +248,7 @@ class _Waiting:
     def _refusing(self) -> set[str]:
         return {agent.name for agent in self._failing_remotely()}
 
-    def _failing_remotely(self) -> list[Agent]:
+    def _failing_remotely(self) -> list[FailingAgent]:
         return [agent for agent in self._pace.failing if agent.failures >= FAILURE_THRESHOLD] if self._pace else []
 
     async def _settled(self) -> bool:
@@ -334,14 +335,6 @@ def _of_paused(name: str, pods: list[Pod]) -> str:
         + (f", {' and '.join(what)}" if what else "")
         + (f" (resume {name})")
     )
-
-
-def _progress(phase: str, done: int, total: int, message: str) -> Event:
-    return {"type": "progress", "phase": phase, "done": done, "total": total, "message": message}
-
-
-def _warning(message: str) -> Event:
-    return {"type": "warning", "message": message}
 
 
 def _listed(reasons: list[str]) -> str:

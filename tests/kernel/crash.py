@@ -168,16 +168,18 @@ class Walk:
         """As the command line does it, in this process."""
         from k8snetlab.client.client import Client
         from k8snetlab.lab.down import down
+        from k8snetlab.messages.changes import APPLY, DELETE, WAIT, Change, Named, Wait
 
         client = Client(self.name)
-        events: Iterator[Json]
+        events: Iterator[Any]
         match verb:
             case "apply":
-                events = client.apply(self._bodies("added"))
+                events = client.stream(APPLY, Change(objects=self._bodies("added")))
             case "delete":
-                events = client.delete(self._bodies("added"))
+                events = client.stream(DELETE, Change(objects=self._bodies("added")))
             case "scale" | "scale-back":
-                events = client.scale("deployments", "web", "default", 2 if verb == "scale" else 1)
+                client.scale("deployments", "web", "default", 2 if verb == "scale" else 1)
+                events = client.stream(WAIT, Wait(objects=(Named("Deployment", "web", "default"),)))
             case "down":
                 events = down(self.name)
             case _:
@@ -340,11 +342,13 @@ class Walk:
 
     def problems(self) -> list[str]:
         from k8snetlab.client.client import Client
+        from k8snetlab.messages.status import STATUS
+        from k8snetlab.messages.verb import Nothing
 
         client = Client(self.name)
-        status = client.status()
-        found = [f"status: {one}" for one in status["problems"] if KILLED not in one]
-        found += [f"{node['name']} is not synced" for node in status["nodes"] if not node["agent"]["synced"]]
+        status = client.call(STATUS, Nothing())
+        found = [f"status: {one}" for one in status.problems if KILLED not in one]
+        found += [f"{node.name} is not synced" for node in status.nodes if not node.agent.synced]
         for pod in client.list("pods"):
             if pod["status"].get("phase") != "Running" or pod["metadata"].get("deletionTimestamp"):
                 found.append(f"pod {pod['metadata']['name']}: {pod['status'].get('phase')}")

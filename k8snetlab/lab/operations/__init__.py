@@ -1,25 +1,3 @@
-"""What the daemon does for the lab's own verbs."""
+"""What this machine's daemon does for each of the lab's own verbs, a method for each declaration in `messages/`."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from k8snetlab.lab.operations.changing import Changing
-from k8snetlab.lab.operations.explaining import Explaining
-from k8snetlab.lab.operations.places import Places
-from k8snetlab.lab.operations.standing import Standing
-from k8snetlab.lab.operations.tables import Tables
-
-
-@dataclass(frozen=True)
-class Operations:
-    """All of them, as this machine's daemon alone does them."""
-
-    changing: Changing
-    explaining: Explaining
-    places: Places
-    standing: Standing
-    tables: Tables
-
-
-__all__ = ["changing", "explaining", "places", "standing", "tables"]
+__all__ = ["changing", "explaining", "machine", "places", "standing", "tables"]

@@ -13,26 +13,40 @@ from typing import Any, TypeVar
 import msgspec
 
 from k8snetlab.api.body import decode
-from k8snetlab.api.core import Namespace, Node, ObjectReference
+from k8snetlab.api.core import Namespace, Node
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME
 from k8snetlab.api.validate import validate
-from k8snetlab.cluster.cluster import UP, Cluster
+from k8snetlab.cluster.cluster import BROUGHT, Cluster
 from k8snetlab.cluster.deletion import refuse_deletion
 from k8snetlab.controllers.admission import in_order, is_another
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, ManifestError, NotFoundError, UnconfirmedError
 from k8snetlab.kernel import iptables
+from k8snetlab.lab.table import answers
 from k8snetlab.machines.leases import Leases
+from k8snetlab.messages.changes import (
+    APPLY,
+    DELETE,
+    UP,
+    WAIT,
+    Change,
+    Changed,
+    ChangeEvent,
+    Done,
+    Up,
+    Wait,
+)
+from k8snetlab.messages.nodes import PAUSE, RESUME, NodeName, Paused
+from k8snetlab.messages.progress import Waiting, Warning
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents, is_paused, with_pause
-from k8snetlab.running.convergence import BEAT, TIMEOUT, converge
+from k8snetlab.running.convergence import BEAT, converge
 from k8snetlab.running.own import Own
 
 T = TypeVar("T")
-Event = dict[str, Any]
-Tell = Callable[[Event], None]
+Tell = Callable[[ChangeEvent], None]
 Changes = dict[str, list[str]]
 """Titles of objects that were "created", "updated", "deleted"."""
 PLAN = (
@@ -48,14 +62,6 @@ STOPPING = 10.0
 """Seconds that `pause` waits for a sync that is under way."""
 
 
-class Terms(msgspec.Struct, frozen=True):
-    """How a request is to be done: `timeout` in seconds for all waiting, `wait` or not, `yes` to a large deletion."""
-
-    timeout: float = TIMEOUT
-    wait: bool = True
-    yes: bool = False
-
-
 class Changing:
     """Each yields events and ends when the kernel has caught up. What is checked and written is so by one request after
     the other; nobody waits for another one's kernel."""
@@ -65,21 +71,22 @@ class Changing:
         self._one_at_a_time = asyncio.Lock()
         self._writing: set[asyncio.Task[Any]] = set()
 
-    async def up(self, bodies: list[Event], terms: Terms) -> AsyncIterator[Event]:
+    @answers(UP)
+    async def up(self, asked: Up) -> AsyncIterator[ChangeEvent]:
         """Makes the store hold these objects and none that an earlier `up` brought, and waits for the kernel."""
         began, own, changes = time.monotonic(), Own(), _no_changes()
-        objects = [_marked(obj) for obj in _decoded(bodies)]
+        objects = [_marked(obj) for obj in _decoded(asked.objects)]
 
         async def write(tell: Tell) -> None:
             await self._cluster.restore()
             self._refuse_rebuilding(objects)
             keep = {(type(obj), obj.key) for obj in objects}
             stored = [obj for kind in self._cluster.snapshot.objects.values() for obj in kind.values()]
-            brought = [obj for obj in stored if UP in obj.metadata.annotations]
+            brought = [obj for obj in stored if BROUGHT in obj.metadata.annotations]
             gone = [obj for obj in brought if (type(obj), obj.key) not in keep]
             anew = self._to_make_anew(objects)
             self._check(objects, without=[*gone, *anew])
-            if not terms.yes:
+            if not asked.yes:
                 own_kinds = [[o for o in some if not isinstance(o, Ignored)] for some in (gone, brought)]
                 refuse_emptying(own_kinds[0], len(own_kinds[1]))
             for lab in [obj for obj in objects if isinstance(obj, Lab)]:
@@ -89,36 +96,38 @@ class Changing:
             for obj in anew:
                 going = obj.metadata.deletionTimestamp
                 why = "it was being deleted" if going else "what changed of it cannot be updated"
-                tell({"type": "warning", "message": f"{_title(obj)} is made anew: {why}"})
+                tell(Warning(f"{_title(obj)} is made anew: {why}"))
             await self._remove(anew, changes, own, tell, force=True)
             await self._store(objects, changes, own, tell)
 
-        async for event in self._written(write, terms):
+        async for event in self._written(write, asked.timeout):
             yield event
-        async for event in self._joined(terms):
+        async for event in self._joined(asked.timeout):
             yield event
-        async for event in self._converged(own, began, changes, terms):
+        async for event in self._converged(own, began, changes, asked):
             yield event
 
-    async def apply(self, bodies: list[Event], terms: Terms) -> AsyncIterator[Event]:
+    @answers(APPLY)
+    async def apply(self, asked: Change) -> AsyncIterator[ChangeEvent]:
         """As `kubectl apply`: creates or changes these objects, leaves all others."""
         began, own, changes = time.monotonic(), Own(), _no_changes()
-        objects = _decoded(bodies)
+        objects = _decoded(asked.objects)
 
         async def write(tell: Tell) -> None:
             self._refuse_rebuilding(objects)
             for warning in self._check(objects):
-                tell({"type": "warning", "message": warning})
+                tell(Warning(warning))
             await self._store(objects, changes, own, tell)
 
-        async for event in self._written(write, terms):
+        async for event in self._written(write, asked.timeout):
             yield event
-        async for event in self._converged(own, began, changes, terms):
+        async for event in self._converged(own, began, changes, asked):
             yield event
 
-    async def delete(self, bodies: list[Event], terms: Terms) -> AsyncIterator[Event]:
+    @answers(DELETE)
+    async def delete(self, asked: Change) -> AsyncIterator[ChangeEvent]:
         began, own, changes = time.monotonic(), Own(), _no_changes()
-        objects, missing = _decoded(bodies), list[Object]()
+        objects, missing = _decoded(asked.objects), list[Object]()
         for obj in objects:
             refuse_deletion(obj)
 
@@ -130,26 +139,34 @@ class Changing:
                     (there if found else missing).append(obj)
             await self._remove(there, changes, own, tell)
 
-        async for event in self._written(write, terms):
+        async for event in self._written(write, asked.timeout):
             yield event
         absent = "\n".join(f"{o.KIND.lower()} {o.name!r} not found" for o in missing)
-        async for event in self._converged(own, began, changes, terms, NotFoundError(absent) if missing else None):
+        async for event in self._converged(own, began, changes, asked, NotFoundError(absent) if missing else None):
             yield event
 
-    async def wait(self, named: list[Event], terms: Terms) -> AsyncIterator[Event]:
-        """Waits for what was changed already: objects by {"kind", "name", "namespace"}."""
+    @answers(WAIT)
+    async def wait(self, asked: Wait) -> AsyncIterator[ChangeEvent]:
+        """Waits for what was changed already."""
         began, own = time.monotonic(), Own()
-        for one in named:
-            reference = msgspec.convert(one, ObjectReference)
+        for reference in asked.objects:
             resource = BY_NAME.get(reference.kind.lower())
             if resource is None:
                 raise InputError(f"no kind {reference.kind!r} in this lab")
             namespace = reference.namespace if resource.type.namespaced else ""
             own.comes(self._cluster.current(resource.type, reference.name, namespace))
-        async for event in self._converged(own, began, _no_changes(), terms):
+        async for event in self._converged(own, began, _no_changes(), asked):
             yield event
 
-    async def pause(self, name: str, paused: bool) -> Event:
+    @answers(PAUSE)
+    async def pause(self, asked: NodeName) -> Paused:
+        return await self._paused(asked.node, True)
+
+    @answers(RESUME)
+    async def resume(self, asked: NodeName) -> Paused:
+        return await self._paused(asked.node, False)
+
+    async def _paused(self, name: str, paused: bool) -> Paused:
         """Kept in the Node, so that the pause outlives the daemon. An agent of this machine has stopped when this
         returns.
 
@@ -157,34 +174,35 @@ class Changing:
         """
         node = self._cluster.snapshot.node(name)
         await self._cluster.edit(node, lambda stored: with_pause(stored, paused))
-        answer: Event = {"node": name, "paused": paused}
+        warning = ""
         if task := self._agents.node(name):
             stored = self._cluster.snapshot.get(Node, name)
             task.keep_pause(is_paused(stored) if stored else paused)
             if paused and not await task.rests(STOPPING):
-                answer["warning"] = f"{name}: a repair that had begun before is still under way"
-        return answer
+                warning = f"{name}: a repair that had begun before is still under way"
+        return Paused(name, paused, warning)
 
     async def _converged(
-        self, own: Own, since: float, changes: Changes, terms: Terms, refused: K8sNetLabError | None = None
-    ) -> AsyncIterator[Event]:
+        self, own: Own, since: float, changes: Changes, asked: Change | Wait, refused: K8sNetLabError | None = None
+    ) -> AsyncIterator[ChangeEvent]:
         """The end of a request: the kernel has caught up, `refused` is said, or what was done."""
-        if terms.wait:
+        if isinstance(asked, Wait) or asked.wait:
             if not any(changes.values()):
                 for task in self._agents.tasks:  # nothing else makes them look whether all is as it should be
                     task.wake()
-            waiting = converge(self._cluster, self._agents, self._remote, own, since=since, timeout=terms.timeout)
+            waiting = converge(self._cluster, self._agents, self._remote, own, since=since, timeout=asked.timeout)
             async with aclosing(waiting) as events:
                 async for event in events:
                     yield event
         if refused:
             raise refused
-        yield {"type": "done", "seconds": round(time.monotonic() - since, 3), **changes}
+        told = {outcome: tuple(titles) for outcome, titles in changes.items()}
+        yield Done(round(time.monotonic() - since, 3), **told)
 
-    async def _written(self, write: Callable[[Tell], Awaitable[None]], terms: Terms) -> AsyncIterator[Event]:
+    async def _written(self, write: Callable[[Tell], Awaitable[None]], timeout: float) -> AsyncIterator[ChangeEvent]:
         """What `write` tells. It runs when no other one does, and never waits for who listens; when that one goes, it
         ends with the write to the store that is under way."""
-        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        events: asyncio.Queue[ChangeEvent | None] = asyncio.Queue()
         began, reason = time.monotonic(), "another request, which is writing"
 
         async def in_turn() -> None:
@@ -202,9 +220,9 @@ class Changing:
                         event = await events.get()
                 except TimeoutError:
                     seconds = time.monotonic() - began
-                    if seconds > terms.timeout:
-                        raise DaemonError(f"after {terms.timeout:g} s still waiting for {reason}") from None
-                    event = {"type": "waiting", "seconds": round(seconds, 1), "for": [reason]}
+                    if seconds > timeout:
+                        raise DaemonError(f"after {timeout:g} s still waiting for {reason}") from None
+                    event = Waiting(round(seconds, 1), (reason,))
                 if event is None:
                     break
                 yield event
@@ -212,7 +230,7 @@ class Changing:
         finally:
             work.cancel()
 
-    async def _joined(self, terms: Terms) -> AsyncIterator[Event]:
+    async def _joined(self, timeout: float) -> AsyncIterator[ChangeEvent]:
         """Until this machine, where it is to be a node, is registered."""
         began = time.monotonic()
         work = asyncio.ensure_future(self._leases.registered())
@@ -220,9 +238,9 @@ class Changing:
             while not (await asyncio.wait({work}, timeout=BEAT))[0]:
                 seconds = time.monotonic() - began
                 reasons = list(self._leases.problems.values()) or ["this machine is not registered yet"]
-                if seconds > terms.timeout:
-                    raise DaemonError(f"after {terms.timeout:g} s still waiting: {'; '.join(reasons)}")
-                yield {"type": "waiting", "seconds": round(seconds, 1), "for": reasons}
+                if seconds > timeout:
+                    raise DaemonError(f"after {timeout:g} s still waiting: {'; '.join(reasons)}")
+                yield Waiting(round(seconds, 1), tuple(reasons))
             work.result()
         finally:
             work.cancel()
@@ -236,7 +254,7 @@ class Changing:
 
     async def _store(self, objects: list[Object], changes: Changes, own: Own, tell: Tell) -> None:
         for namespace in self._undeclared(objects):
-            tell({"type": "warning", "message": f"namespace {namespace.name!r} is not declared; it is created"})
+            tell(Warning(f"namespace {namespace.name!r} is not declared; it is created"))
             await self._whole(self._cluster.apply(namespace))
         ordered = in_order(objects)
         objects.clear()  # the store has them now, and its snapshot
@@ -248,7 +266,7 @@ class Changing:
                     own.comes(obj)
                     if outcome != "unchanged":
                         changes["created" if outcome == "created" else "updated"].append(_title(obj))
-                    tell({"type": "changed", "action": outcome, "kind": obj.KIND, "name": obj.name})
+                    tell(Changed(outcome, obj.KIND, obj.name))
                 await asyncio.sleep(0)
 
     async def _remove(
@@ -263,7 +281,7 @@ class Changing:
             if isinstance(obj, Ignored):
                 continue
             changes["deleted"].append(_title(obj))
-            tell({"type": "changed", "action": "deleted", "kind": obj.KIND, "name": obj.name})
+            tell(Changed("deleted", obj.KIND, obj.name))
 
     def _undeclared(self, objects: list[Object]) -> list[Namespace]:
         known = {name for _, name in self._cluster.snapshot.all(Namespace)}
@@ -292,7 +310,8 @@ class Changing:
         return [
             old
             for new, old in stored
-            if old and (old.metadata.deletionTimestamp or (UP in old.metadata.annotations and is_another(new, old)))
+            if old
+            and (old.metadata.deletionTimestamp or (BROUGHT in old.metadata.annotations and is_another(new, old)))
         ]
 
     def _refuse_rebuilding(self, objects: list[Object]) -> None:
@@ -322,7 +341,7 @@ def refuse_emptying(gone: list[Object], brought: int) -> None:
     )
 
 
-def _decoded(bodies: list[Event]) -> list[Object]:
+def _decoded(bodies: list[Any]) -> list[Object]:
     """The objects, taken out of the list: as bodies they weigh far more, and the request is held to its end."""
     bodies.reverse()
     objects = []
@@ -332,7 +351,7 @@ def _decoded(bodies: list[Event]) -> list[Object]:
 
 
 def _marked(obj: Object) -> Object:
-    annotations = {**obj.metadata.annotations, UP: "true"}
+    annotations = {**obj.metadata.annotations, BROUGHT: "true"}
     return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
 
 

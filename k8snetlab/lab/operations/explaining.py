@@ -7,24 +7,34 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from k8snetlab.agent.misses import Answer
 from k8snetlab.api.core import Node
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.dataplane.families import family_named
+from k8snetlab.dataplane.view import View
+from k8snetlab.diagnose.finding import Finding
 from k8snetlab.errors import NotFoundError
 from k8snetlab.explain import diagnosing, probe, tracing
 from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.kernel.packets import Watch
 from k8snetlab.lab.concern import afar, place_of
-from k8snetlab.messages.diagnose import DiagnosisDone, DiagnosisEvent, DiagnosisProgress, DiagnosisQuestion
-from k8snetlab.messages.probe import ProbeQuestion, ProbeResults
-from k8snetlab.messages.trace import Trace, TraceQuestion
-from k8snetlab.messages.watch import WatchEvent, Watching
+from k8snetlab.lab.table import answers
+from k8snetlab.messages.diagnose import (
+    DIAGNOSE,
+    FINDINGS,
+    DiagnosisDone,
+    DiagnosisEvent,
+    DiagnosisProgress,
+    DiagnosisQuestion,
+)
+from k8snetlab.messages.nodes import MISSES, AnsweredMiss, Listening, MissesQuestion, MissEvent
+from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResults
+from k8snetlab.messages.trace import SURVEY, TRACE, SurveyQuestion, Trace, TraceQuestion
+from k8snetlab.messages.verb import Nothing
+from k8snetlab.messages.watch import WATCH, WatchEvent, Watching, WatchQuestion
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents, is_paused
@@ -32,7 +42,6 @@ from k8snetlab.state.paths import LabPaths
 from k8snetlab.supervision import Supervisor
 
 T = TypeVar("T")
-Event = dict[str, Any]
 
 
 class Explaining:
@@ -52,6 +61,7 @@ class Explaining:
         self._supervisor, self._troubles = supervisor, troubles
         self._lab, self._cluster, self._agents, self._paths, self._remote = lab, cluster, agents, paths, remote
 
+    @answers(PROBE)
     async def probe(self, question: ProbeQuestion) -> ProbeResults:
         snapshot = self._cluster.snapshot
         if question.source:
@@ -64,8 +74,10 @@ class Explaining:
             pairs = [(place, target) for place in places for target in targets]
         return ProbeResults(tuple(await probe.probe(snapshot, pairs)))
 
-    async def misses(self, node: str) -> AsyncIterator[Event]:
+    @answers(MISSES)
+    async def misses(self, question: MissesQuestion) -> AsyncIterator[MissEvent]:
         """What the kernel asks and is told from now on, on one node or ("") on all; first says that it listens."""
+        node = question.node
         nodes, network = [name for _, name in self._cluster.snapshot.all(Node)], self._cluster.snapshot.lab.spec.network
         if node:
             self._cluster.snapshot.node(node)
@@ -74,39 +86,41 @@ class Explaining:
                 f"the kernel asks nothing in lab {self._lab}: every entry is there already",
                 "set `network: {backend: vxlan, resolve: on-miss}` in the lab file, and `k8snetlab up` again",
             )
-        loop, answers = asyncio.get_running_loop(), asyncio.Queue[Answer]()
+        loop, answers = asyncio.get_running_loop(), asyncio.Queue[AnsweredMiss]()
         with self._agents.misses.listening(lambda answer: _hand_over(loop, answers, answer)):
             others = afar(self._cluster.snapshot, self._agents)
-            yield {"type": "listening", "nodes": [node] if node else [name for name in nodes if name not in others]}
+            yield Listening((node,) if node else tuple(name for name in nodes if name not in others))
             while True:
                 answer = await answers.get()
                 if node in ("", answer.node):
-                    yield {"type": "miss", **msgspec.to_builtins(answer)}
+                    yield answer
 
+    @answers(TRACE)
     async def trace(self, question: TraceQuestion) -> Trace:
         return await asyncio.to_thread(tracing.trace, self._cluster.snapshot, self._paths, question, self._beyond())
 
-    async def survey(self, namespace: str, family: str) -> AsyncIterator[bytes]:
-        """For another machine's trace: a namespace of this one, as MessagePack of a `View`."""
+    @answers(SURVEY)
+    async def survey(self, question: SurveyQuestion) -> View:
         here = self._remote.node if self._remote else ""
-        kernel = Namespaces(self._cluster.snapshot, self._paths, family_named(family), here)
+        kernel = Namespaces(self._cluster.snapshot, self._paths, question.family, here)
+        namespace = question.namespace
         if namespace not in kernel.places or kernel.node_of(namespace):
             raise NotFoundError(f"{namespace} is no namespace of this machine")
-        yield msgspec.msgpack.encode(await asyncio.to_thread(kernel.__getitem__, namespace))
+        return await asyncio.to_thread(kernel.__getitem__, namespace)
 
-    async def watch(
-        self, namespaces: list[str], ports: set[int], until: AsyncIterator[bytes]
-    ) -> AsyncIterator[WatchEvent]:
-        """For another machine's trace: `Watching`, and when `until` ends `WatchSeen`."""
+    @answers(WATCH)
+    async def watch(self, question: WatchQuestion, until: AsyncIterator[bytes]) -> AsyncIterator[WatchEvent]:
+        """`Watching`, and when `until` ends `WatchSeen`."""
         here = self._remote.node if self._remote else ""
         kernel = Namespaces(self._cluster.snapshot, self._paths, "ipv4", here)
-        with await asyncio.to_thread(Watch, kernel.present(namespaces), ports) as watch:
+        with await asyncio.to_thread(Watch, kernel.present(question.namespace), set(question.port)) as watch:
             yield Watching()
             async for _ in until:
                 pass
             seen = kernel.seen(watch)
         yield seen
 
+    @answers(DIAGNOSE)
     async def diagnose(self, question: DiagnosisQuestion) -> AsyncIterator[DiagnosisEvent]:
         """Progress, and at last the answer of `diagnosing.diagnose`."""
         loop, events = asyncio.get_running_loop(), asyncio.Queue[DiagnosisProgress | None]()
@@ -121,10 +135,9 @@ class Explaining:
             yield event
         yield DiagnosisDone(**msgspec.structs.asdict(work.result()))
 
-    async def findings(self) -> AsyncIterator[bytes]:
-        """For another machine's diagnosis: MessagePack of `diagnosing.findings_here`."""
-        found = await asyncio.to_thread(diagnosing.findings_here, self._desired(), self._paths)
-        yield msgspec.msgpack.encode(found)
+    @answers(FINDINGS)
+    async def findings(self, _: Nothing) -> list[Finding]:
+        return await asyncio.to_thread(diagnosing.findings_here, self._desired(), self._paths)
 
     def _beyond(self) -> RemoteKernels | None:
         """The other machines, for a thread."""

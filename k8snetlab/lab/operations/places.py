@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.machines import MACHINE
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import ConflictError, NotFoundError
 from k8snetlab.exec import console, piped
-from k8snetlab.exec.channels import Terminal
+from k8snetlab.exec.channels import Size, Terminal
 from k8snetlab.kernel.launch import Setting
 from k8snetlab.lab.concern import afar, place_of
 from k8snetlab.lab.table import answers
-from k8snetlab.messages.places import NAMES, RESOLVE, Names, Resolve, Resolved
+from k8snetlab.messages.places import (
+    EXEC,
+    LOGS,
+    NAMES,
+    RESOLVE,
+    Execute,
+    LogsQuestion,
+    Names,
+    Output,
+    Resolve,
+    Resolved,
+)
 from k8snetlab.messages.verb import Nothing
 from k8snetlab.running import logs
 from k8snetlab.running.agents import Agents
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import nearest
-
-Json = dict[str, Any]
 
 
 class Places:
@@ -67,20 +75,22 @@ class Places:
             flannel=str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
         )
 
-    def execute(
-        self, name: str, namespace: str, argv: list[str], terminal: Terminal | None, body: AsyncIterator[bytes]
-    ) -> AsyncIterator[Json]:
-        """`piped.run`, or at a terminal `console.run`, in a place of this machine; without `argv` root's shell."""
-        place, argv = self._resolved(name, namespace), argv or [console.root_shell()]
+    @answers(EXEC)
+    def execute(self, asked: Execute, body: AsyncIterator[bytes]) -> AsyncIterator[Output]:
+        """`piped.run`, or at a terminal `console.run`, in a place of this machine."""
+        place, argv = self._resolved(asked.name, asked.namespace), asked.command or (console.root_shell(),)
         setting = Setting(place.netns, place.hostname, cgroup=place.cgroup, held=bool(place.netns or place.cgroup))
-        if terminal:
-            return console.run(setting, argv, terminal, body)
+        if asked.tty:
+            return console.run(setting, argv, Terminal(Size(asked.rows, asked.columns), asked.term), body)
         return piped.run(setting, argv, body)
 
-    async def logs(
-        self, namespace: str, name: str, container: str, follow: bool, last: int, previous: bool = False
-    ) -> AsyncIterator[bytes]:
-        """What a container wrote in its last run, or in the one before; with `follow` until that run ends."""
+    @answers(LOGS)
+    def logs(self, asked: LogsQuestion) -> AsyncIterator[bytes]:
+        """What a container wrote in its last run, or in the one before."""
+        return self._written(asked) if asked.limitBytes is None else _limited(self._written(asked), asked.limitBytes)
+
+    async def _written(self, asked: LogsQuestion) -> AsyncIterator[bytes]:
+        namespace, name, container, previous = asked.namespace, asked.name, asked.container, asked.previous
         pod = self._cluster.current(Pod, name, namespace)
         containers = [c.name for c in pod.spec.serving_containers]
         if container and container not in containers:
@@ -111,7 +121,7 @@ class Places:
             status = next((s for s in statuses if s.name == chosen.name), None)
             return status is not None and not status.state.running and status.restartCount >= run
 
-        async for data in logs.read(directory / f"{run}.log", follow and not previous, last, ended):
+        async for data in logs.read(directory / f"{run}.log", asked.follow and not previous, asked.tailLines, ended):
             yield data
 
     def _group_of(self, netns: str, node: str, pod: Pod | None) -> str:
@@ -127,6 +137,15 @@ class Places:
         if node is None or name not in afar(snapshot, self._agents):
             return ""
         return f"{node.metadata.annotations.get(MACHINE, name)} ({', '.join(node.addresses)})"
+
+
+async def _limited(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """The first `limit` bytes."""
+    async for piece in pieces:
+        yield piece[:limit]
+        limit -= len(piece)
+        if limit <= 0:
+            return
 
 
 def unscheduled(pod: Pod) -> ConflictError:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Any
-
-import msgspec
+from collections.abc import AsyncIterator
 
 from k8snetlab import __version__
 from k8snetlab.api.core import Node, Pod, Service
@@ -19,8 +17,21 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.diagnose.events import warnings
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab.concern import afar
+from k8snetlab.lab.table import answers
 from k8snetlab.machines.leases import Leases
-from k8snetlab.peers.pace import Agent, Said
+from k8snetlab.messages.nodes import AGENTS, AgentsQuestion, FailingAgent, Reached
+from k8snetlab.messages.status import (
+    STATUS,
+    AgentStatus,
+    DaemonStatus,
+    KubeletStatus,
+    NodeStatus,
+    PodCount,
+    Status,
+    StoreHealth,
+)
+from k8snetlab.messages.store import DUMP, STORE_STATUS, DumpQuestion, KeyValue, StoreStatus
+from k8snetlab.messages.verb import Nothing
 from k8snetlab.running import turning
 from k8snetlab.running.agents import Agents, AgentTask, is_paused
 from k8snetlab.running.kubelet_link import KubeletLink
@@ -28,7 +39,6 @@ from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.store_spec import read_spec
 from k8snetlab.supervision import Supervisor
 
-Json = dict[str, Any]
 LOOK = 0.5
 """Seconds that `status` waits for an agent that is at work."""
 WAIT = 1.0
@@ -54,11 +64,12 @@ class Standing:
         self._store_spec = read_spec(paths)
         self._began = time.time()
 
-    async def status(self) -> Json:
+    @answers(STATUS)
+    async def status(self, _: Nothing) -> Status:
         snapshot = self._cluster.snapshot
         nodes = await asyncio.gather(*(self._node_status(node) for node in snapshot.all(Node).values()))
         router = self._agents.router
-        problems = [f"{n['name']}: {n['agent']['error']}" for n in nodes if n["agent"]["error"]]
+        problems = [f"{node.name}: {node.agent.error}" for node in nodes if node.agent.error]
         if router is not None and router.state.error:
             problems.append(f"router: {router.state.error}")
         problems += [f"{task.name}: {warning}" for task in self._agents.tasks for warning in task.state.warnings]
@@ -82,45 +93,57 @@ class Standing:
             if not _repeats(one, of_pods.get(one.partition(": ")[0], ""))
             and not any(_repeats(one, known) for known in others)
         ]
-        return {
-            "lab": self._lab,
-            "nodes": nodes,
-            "pods": {"running": sum(p.ready for p in pods), "total": len(pods)},
-            "services": len(snapshot.all(Service)),
-            "daemon": {
-                "pid": os.getpid(),
-                "version": __version__,
-                "uptime": round(time.time() - self._began, 1),
-                "longestTurn": round(turning.longest_turn(), 4),
-            },
-            "kubelet": {"pid": self._kubelet.pid},
-            "store": {
-                "type": self._store_spec.type,
-                "insecure": self._store_spec.open,
-                "revision": snapshot.revision,
-                **msgspec.to_builtins(self._cluster.informer.health()),
-            },
-            "iptables": self._agents.variant,
-            "failures": msgspec.to_builtins(failures),
-            "controllers": msgspec.to_builtins(self._cluster.failing),
-            "problems": problems,
-        }
+        spec, health = self._store_spec, self._cluster.informer.health()
+        return Status(
+            lab=self._lab,
+            nodes=tuple(nodes),
+            pods=PodCount(sum(p.ready for p in pods), len(pods)),
+            services=len(snapshot.all(Service)),
+            daemon=DaemonStatus(
+                os.getpid(),
+                __version__,
+                round(time.time() - self._began, 1),
+                round(turning.longest_turn(), 4),
+            ),
+            kubelet=KubeletStatus(self._kubelet.pid),
+            store=StoreHealth(
+                type=spec.type,
+                insecure=spec.open,
+                revision=snapshot.revision,
+                healthy=health.healthy,
+                age=health.age,
+                problem=health.problem,
+            ),
+            iptables=self._agents.variant,
+            failures=tuple(failures),
+            controllers=tuple(self._cluster.failing),
+            problems=tuple(problems),
+        )
 
-    def store_status(self) -> Json:
-        snapshot, spec = self._cluster.snapshot, self._store_spec
-        return {
-            "type": spec.type,
-            "insecure": spec.open,
-            "where": list(spec.endpoints) or [str(self._paths.store)],
-            "revision": snapshot.revision,
-            "objects": {
-                resource.plural: count for resource in RESOURCES if (count := len(snapshot.all(resource.type)))
-            },
-            **msgspec.to_builtins(self._cluster.informer.health()),
-        }
+    @answers(STORE_STATUS)
+    async def store_status(self, _: Nothing) -> StoreStatus:
+        snapshot, spec, health = self._cluster.snapshot, self._store_spec, self._cluster.informer.health()
+        counts = {resource.plural: len(snapshot.all(resource.type)) for resource in RESOURCES}
+        return StoreStatus(
+            type=spec.type,
+            insecure=spec.open,
+            where=spec.endpoints or (str(self._paths.store),),
+            revision=snapshot.revision,
+            objects={plural: count for plural, count in counts.items() if count},
+            healthy=health.healthy,
+            age=health.age,
+            problem=health.problem,
+        )
 
-    async def pace(self, revision: int) -> Json:
-        """`pace.Said` of this machine, as soon as all up to `revision` is in its kernel, or after WAIT seconds."""
+    @answers(DUMP)
+    async def dump(self, asked: DumpQuestion) -> AsyncIterator[KeyValue]:
+        async for entry in self._cluster.dump(asked.prefix):
+            yield entry
+
+    @answers(AGENTS)
+    async def reached(self, asked: AgentsQuestion) -> Reached:
+        """As soon as all up to the revision is in this machine's kernel, or after WAIT seconds."""
+        revision = asked.revision
         deadline = time.monotonic() + WAIT
         while True:
             settled = asyncio.ensure_future(self._cluster.settled())
@@ -134,46 +157,44 @@ class Standing:
                 break
             await asyncio.sleep(0.01)
         failing = [
-            Agent(task.name, state.failures, state.error, state.hint, state.operation)
+            FailingAgent(task.name, state.failures, state.error, state.hint, state.operation)
             for task in tasks
             if (state := task.state).failures
         ]
-        written = self._cluster.informer.written
-        said: Json = msgspec.to_builtins(Said(revision, synced, written, tuple(failing)))
-        return said
+        return Reached(revision, synced, self._cluster.informer.written, tuple(failing))
 
-    async def _node_status(self, node: Node) -> Json:
+    async def _node_status(self, node: Node) -> NodeStatus:
         task, here = self._agents.node(node.name), node.name not in afar(self._cluster.snapshot, self._agents)
         pods = self._cluster.snapshot.select(Pod, pods_by_node, node.name)
-        return {
-            "name": node.name,
-            "address": ",".join(node.addresses),
-            "podCIDR": ",".join(node.podCIDRs),
-            "ready": any(c.type == "Ready" and c.status == "True" for c in node.status.conditions),
-            "paused": bool(task and task.state.paused) if here else is_paused(node),
-            "pods": len(pods),
-            "answers": here,
-            "agent": await self._agent_status(task, "no agent" if here else ""),
-        }
+        return NodeStatus(
+            name=node.name,
+            address=",".join(node.addresses),
+            podCIDR=",".join(node.podCIDRs),
+            ready=any(c.type == "Ready" and c.status == "True" for c in node.status.conditions),
+            paused=bool(task and task.state.paused) if here else is_paused(node),
+            pods=len(pods),
+            answers=here,
+            agent=await self._agent_status(task, "no agent" if here else ""),
+        )
 
-    async def _agent_status(self, task: AgentTask | None, why: str) -> Json:
+    async def _agent_status(self, task: AgentTask | None, why: str) -> AgentStatus:
         if task is None:
-            return {"synced": False, "revision": -1, "lastSync": 0.0, "error": why, "drift": []}
+            return AgentStatus(synced=False, lastSync=0.0, error=why)
         state = task.state
         try:
             drift = await task.drift(LOOK)
         except K8sNetLabError as error:
             drift = [error.message]
-        return {
-            "synced": task.has(self._cluster.snapshot) and not drift and not state.error,
-            "revision": state.snapshot.revision if state.snapshot else -1,
-            "lastSync": state.synced_at,
-            "seconds": round(state.seconds, 4),
-            "operations": state.operations,
-            "error": state.error,
-            "operation": state.operation,
-            "drift": drift,
-        }
+        return AgentStatus(
+            synced=task.has(self._cluster.snapshot) and not drift and not state.error,
+            revision=state.snapshot.revision if state.snapshot else -1,
+            lastSync=state.synced_at,
+            seconds=round(state.seconds, 4),
+            operations=state.operations,
+            error=state.error,
+            operation=state.operation,
+            drift=tuple(drift),
+        )
 
 
 def _troubles(snapshot: Snapshot) -> tuple[dict[str, str], list[str]]:

@@ -3,52 +3,84 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+
+from msgspec.structs import replace
 
 from k8snetlab.api.core import Node
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.families import family_named
 from k8snetlab.explain import inspect
-from k8snetlab.lab.concern import place_of
+from k8snetlab.lab.concern import afar, place_of
+from k8snetlab.lab.table import answers
 from k8snetlab.machines.leases import Leases
-from k8snetlab.messages.rules import Chains, RulesDifference, RuleTree
-from k8snetlab.messages.tables import Tables as Explained
+from k8snetlab.messages.rules import (
+    CHAINS,
+    DIFFERENCE,
+    RULES,
+    Chains,
+    ChainsQuestion,
+    DifferenceQuestion,
+    RulesDifference,
+    RulesQuestion,
+    RuleTree,
+)
+from k8snetlab.messages.store import LEASES, LeasesQuestion
+from k8snetlab.messages.store import Leases as FoundLeases
+from k8snetlab.messages.tables import TABLES, TablesQuestion
+from k8snetlab.messages.tables import Tables as FoundTables
+from k8snetlab.peers.requests import Remote
 from k8snetlab.render.subnet_env import subnet_env
+from k8snetlab.running.agents import Agents
 from k8snetlab.state.paths import LabPaths
-
-Json = dict[str, Any]
 
 
 class Tables:
     """Reads them, those of the kernel in a thread."""
 
-    def __init__(self, cluster: Cluster, leases: Leases, paths: LabPaths) -> None:
-        self._cluster, self._leases, self._paths = cluster, leases, paths
+    def __init__(
+        self, cluster: Cluster, agents: Agents, leases: Leases, paths: LabPaths, remote: Remote | None
+    ) -> None:
+        self._cluster, self._agents, self._leases, self._paths, self._remote = cluster, agents, leases, paths, remote
 
-    async def rules(self, node: str, service: str, family: str) -> RuleTree:
+    @answers(RULES)
+    async def rules(self, asked: RulesQuestion) -> RuleTree:
         """A node's chains as a tree."""
-        snapshot = self._cluster.snapshot
-        return await asyncio.to_thread(inspect.rules, snapshot, self._paths, node, service, family_named(family))
+        node = asked.node or (self._remote.node if self._remote else "")
+        snapshot, family = self._cluster.snapshot, family_named(asked.family)
+        return await asyncio.to_thread(inspect.rules, snapshot, self._paths, node, asked.service, family)
 
-    async def chains(self, node: str, family: str) -> Chains:
+    @answers(CHAINS)
+    async def chains(self, asked: ChainsQuestion) -> Chains:
         """A node's chains."""
-        return await asyncio.to_thread(inspect.held, self._cluster.snapshot, self._paths, node, family_named(family))
+        family = family_named(asked.family)
+        return await asyncio.to_thread(inspect.held, self._cluster.snapshot, self._paths, asked.node, family)
 
-    async def difference(self, sides: tuple[Chains, Chains], service: str, family: str) -> RulesDifference:
-        """How the rules of two nodes differ."""
-        return await asyncio.to_thread(inspect.difference, self._cluster.snapshot, sides, service, family_named(family))
+    @answers(DIFFERENCE)
+    async def difference(self, asked: DifferenceQuestion) -> RulesDifference:
+        """How the rules of two nodes differ, whichever machines they are on."""
+        sides = await self._held(asked.node, asked.family), await self._held(asked.other, asked.family)
+        snapshot, family = self._cluster.snapshot, family_named(asked.family)
+        return await asyncio.to_thread(inspect.difference, snapshot, sides, asked.service, family)
 
-    async def of(self, place: str, namespace: str, kind: str) -> Explained:
+    @answers(TABLES)
+    async def tables(self, asked: TablesQuestion) -> FoundTables:
         """What ip and bridge print inside a place: one kind of table, or ("") all."""
         snapshot = self._cluster.snapshot
-        return await asyncio.to_thread(inspect.tables, snapshot, place_of(snapshot, place, namespace), kind)
+        place = place_of(snapshot, asked.name, asked.namespace)
+        return await asyncio.to_thread(inspect.tables, snapshot, place, asked.table)
 
-    async def leases(self, node: str) -> list[Json]:
-        """`Leases.listing`, of one node or ("") of all, each with "env", the variables of its subnet.env."""
+    @answers(LEASES)
+    async def leases(self, asked: LeasesQuestion) -> FoundLeases:
+        """`Leases.listing`, of one node or ("") of all, with the variables of each one's subnet.env."""
         snapshot = self._cluster.snapshot
-        if node:
-            snapshot.node(node)
-        found = [lease for lease in await self._leases.listing() if node in ("", lease["node"])]
-        for lease in found:
-            lease["env"] = subnet_env(snapshot.lab, self._cluster.current(Node, lease["node"]))
-        return found
+        if asked.node:
+            snapshot.node(asked.node)
+        found = [lease for lease in await self._leases.listing() if asked.node in ("", lease.node)]
+        envs = [subnet_env(snapshot.lab, self._cluster.current(Node, lease.node)) for lease in found]
+        return FoundLeases(tuple(replace(lease, env=env) for lease, env in zip(found, envs, strict=True)))
+
+    async def _held(self, node: str, family: str) -> Chains:
+        asked = ChainsQuestion(node, family)
+        if self._remote and node in afar(self._cluster.snapshot, self._agents):
+            return await self._remote.ask(node, CHAINS, asked)
+        return await self.chains(asked)

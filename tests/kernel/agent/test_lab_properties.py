@@ -12,6 +12,9 @@ from k8snetlab.client.client import Client
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel.read import read
+from k8snetlab.messages.nodes import PAUSE, RESUME, NodeName
+from k8snetlab.messages.status import STATUS
+from k8snetlab.messages.verb import Nothing
 from k8snetlab.testing import Lab, eventually
 
 LAB = """
@@ -132,18 +135,18 @@ def filled(lab: Lab, command: str) -> str:
 
 
 def drift(lab: Lab) -> object:
-    agent = next(node for node in Client(lab.name).status()["nodes"] if node["name"] == "node1")["agent"]
-    return agent["drift"]
+    status = Client(lab.name).call(STATUS, Nothing())
+    return next(node for node in status.nodes if node.name == "node1").agent.drift
 
 
 def seen_and_mended(lab: Lab, what: str, command: str) -> None:
-    Client(lab.name).pause("node1")
+    Client(lab.name).call(PAUSE, NodeName("node1"))
     try:
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, f"{what}: {command}: {done.stderr}"
         assert drift(lab), f"{what}: {command}: no drift"
     finally:
-        Client(lab.name).resume("node1")
+        Client(lab.name).call(RESUME, NodeName("node1"))
     try:
         eventually(lambda: not drift(lab))
     except AssertionError:

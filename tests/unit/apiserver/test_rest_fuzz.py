@@ -10,17 +10,19 @@ import copy
 import json
 import os
 import random
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from face import LAB, Face, face_of, pod, service
+from verbs import DECLARED
 
 from k8snetlab.api.scheme import RESOURCES, Resource, decode, encode
 from k8snetlab.apiserver import query as words
 from k8snetlab.lab.operations import standing
-from k8snetlab.lab.routes import WORDS
+from k8snetlab.messages.verb import Conversation
 
 REQUESTS = int(os.environ.get("K8SNETLAB_FUZZ", "3000"))
 SEED = int(os.environ.get("K8SNETLAB_SEED", "10"))
@@ -47,7 +49,15 @@ VALUES = (
     *("NotOlderThan", "Exact", "ä", "\x00\x1b[31m", "1e9", "+1", " 1", "٣", "9" * 5000, "eyJydiI6MX0=", "ipv6", "None"),
 )
 QUERY = sorted(
-    {*words.LIST, *words.WRITE, *words.DELETE, *(w for known in WORDS.values() for w in known), "x", "ä", ""}
+    {
+        *words.LIST,
+        *words.WRITE,
+        *words.DELETE,
+        *(word.encode_name for verb in DECLARED for word in verb.words),
+        "x",
+        "ä",
+        "",
+    }
 )
 FORMS = (
     *(None, None, "application/json", "application/json; charset=utf-8", "application/merge-patch+json"),
@@ -168,13 +178,10 @@ def body_of(dice: random.Random, kind: str, method: str) -> bytes:
 
 def own_path(dice: random.Random) -> tuple[str, str]:
     """Method and path of one of the lab's own operations."""
-    pattern = dice.choice(list(WORDS))
-    verb = [dice.choice(NAMES) if part == "*" else part for part in pattern[1:]]
-    if pattern[1] == "nodes":
-        verb += [dice.choice(("pause", "resume", "x"))]
-    if pattern[1] == "pods":
-        verb = ["pods", "default", dice.choice(NAMES), dice.choice(("log", "log", "x"))]
-    return pattern[0], "/".join((OWN, *verb))
+    verb = dice.choice([verb for verb in DECLARED if not isinstance(verb, Conversation)])
+    path = re.sub(r"\{namespace\}", "default", verb.path)
+    path = re.sub(r"\{[^}]+\}", lambda _: dice.choice(NAMES), path)
+    return verb.method, f"{OWN}/{path}" + ("" if dice.random() < 0.95 else "/x")
 
 
 def object_path(dice: random.Random, resource: Resource) -> tuple[str, str]:
@@ -201,7 +208,8 @@ def query_of(dice: random.Random, method: str, path: str) -> str:
         return ""
     fitting = {"GET": words.LIST, "DELETE": (*words.DELETE, "labelSelector", "fieldSelector")}.get(method, words.WRITE)
     if path.startswith(OWN + "/"):
-        fitting = [w for key, known in WORDS.items() if key[1] in path for w in known] or fitting
+        own = [verb for verb in DECLARED if re.fullmatch(verb.pattern, path.removeprefix(OWN + "/"), re.DOTALL)]
+        fitting = [word.encode_name for verb in own for word in verb.words] or fitting
     known = [
         dice.choice(fitting) if dice.random() < 0.9 else dice.choice(QUERY) for _ in range(dice.choice((1, 1, 2, 3)))
     ]

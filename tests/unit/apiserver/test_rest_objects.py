@@ -359,7 +359,7 @@ def test_a_watch_list_ends_with_a_bookmark() -> None:
 def test_what_a_watch_has_not_read_yet_is_kept_for_it() -> None:
     async def test(face: Face) -> None:
         await face.ask("GET", PODS)
-        history = face._api._objects._reading._history
+        history = face.api._objects._reading._history
         history._remembered = 2
         reading = history.follow(history.end)
         await anext(reading)
@@ -380,7 +380,7 @@ def test_what_a_watch_has_not_read_yet_is_kept_for_it() -> None:
 def test_a_watch_from_too_long_ago_has_to_list_again() -> None:
     async def test(face: Face) -> None:
         await face.ask("GET", PODS)
-        history = face._api._objects._reading._history
+        history = face.api._objects._reading._history
         history._remembered = 2
         revision = history.revision
         for number in range(6):

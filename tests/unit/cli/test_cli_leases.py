@@ -16,6 +16,7 @@ from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.cli.main import app
 from k8snetlab.errors import InputError
 from k8snetlab.lab.operations.changing import refuse_deletion
+from k8snetlab.messages.store import LeasesQuestion
 
 LEASE: dict[str, Any] = {
     "node": "node1",
@@ -33,29 +34,29 @@ def call(*arguments: str) -> Result:
 
 @pytest.mark.parametrize("words", [("lease", "node1"), ("leases", "node1"), ("lease/node1",)])
 def test_a_lease_is_printed_as_its_subnet_env(lab: ScriptedClient, words: tuple[str, ...]) -> None:
-    lab.answers["leases"] = [LEASE]  # type: ignore[assignment]
+    lab.answers["leases"] = {"items": [LEASE]}
     said = call("get", *words)
     comments, rest = said.stdout.splitlines()[:2], said.stdout.splitlines()[2:]
     assert rest == ["FLANNEL_NETWORK=10.5.0.0/16", "FLANNEL_SUBNET=10.5.34.1/24"]
     assert comments[0] == "# node1: /coreos.com/network/subnets/10.5.34.0-24"
     assert comments[1].startswith("# held by 192.168.0.21 for another 120m, until 20")
-    assert lab.asked[-1] == ("leases", "node1")
+    assert lab.asked[-1] == ("leases", LeasesQuestion("node1"))
     assert json.loads(call("get", *words, "-o", "json").stdout) == LEASE
     assert call("get", *words, "-o", "name").stdout == "lease/node1\n"
 
 
 def test_all_leases(lab: ScriptedClient) -> None:
-    lab.answers["leases"] = [LEASE, {**LEASE, "node": "node2", "holder": "", "left": None}]  # type: ignore[assignment]
+    lab.answers["leases"] = {"items": [LEASE, {**LEASE, "node": "node2", "holder": "", "left": None}]}
     said = call("get", "leases").stdout
     assert "# nobody holds it" in said and said.count("FLANNEL_SUBNET") == 2
-    assert lab.asked[-1] == ("leases", "")
+    assert lab.asked[-1] == ("leases", LeasesQuestion())
     assert [item["node"] for item in json.loads(call("get", "lease", "-o", "json").stdout)["items"]] == [
         "node1",
         "node2",
     ]
-    lab.answers["leases"] = [{**LEASE, "left": None}]  # type: ignore[assignment]
+    lab.answers["leases"] = {"items": [{**LEASE, "left": None}]}
     assert "the store does not say" in call("get", "lease").stdout
-    lab.answers["leases"] = []  # type: ignore[assignment]
+    lab.answers["leases"] = {"items": []}
     assert "No resources found" in call("get", "lease").stderr
 
 

@@ -10,6 +10,7 @@ from scripted import ScriptedClient
 from typer.testing import CliRunner
 
 from k8snetlab.cli.main import app
+from k8snetlab.messages.nodes import MissesQuestion
 
 MISS = {
     "type": "miss",
@@ -56,20 +57,18 @@ MISS = {
     ids=["L3", "again", "L2", "unknown", "refused"],
 )
 def test_a_miss_is_a_line(lab: ScriptedClient, changes: dict[str, Any], said: str) -> None:
-    events: Any = [{"type": "listening", "nodes": ["node1", "node2"]}, {**MISS, **changes}]
-    lab.answers["misses"] = events
+    lab.events = [{"type": "listening", "nodes": ["node1", "node2"]}, {**MISS, **changes}]
     result = CliRunner().invoke(app, ["misses"])
     assert result.stderr == "listening on node1, node2; Ctrl-C ends it\n"
     clock, _, rest = result.stdout.rstrip("\n").partition(" ")
     assert clock.endswith(".250") and rest == f"node1 flannel.1: {said}"
-    assert lab.asked[-1] == ("misses", "")
+    assert lab.asked[-1] == ("misses", MissesQuestion())
 
 
 def test_for_machines_it_is_a_json_object_a_line(lab: ScriptedClient) -> None:
-    events: Any = [{"type": "listening", "nodes": ["node1"]}, MISS, MISS]
-    lab.answers["misses"] = events
+    lab.events = [{"type": "listening", "nodes": ["node1"]}, MISS, MISS]
     result = CliRunner().invoke(app, ["misses", "--node", "node1", "-o", "json"])
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {k: v for k, v in MISS.items() if k != "type"}
     ] * 2
-    assert lab.asked[-1] == ("misses", "node1")
+    assert lab.asked[-1] == ("misses", MissesQuestion("node1"))

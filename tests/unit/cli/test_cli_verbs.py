@@ -14,6 +14,9 @@ from typer.testing import CliRunner, Result
 from k8snetlab.cli.main import app
 from k8snetlab.cli.options import duration
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnconfirmedError
+from k8snetlab.messages.changes import Change, ChangeEvent, Named, Up, Wait
+from k8snetlab.messages.nodes import NodeName
+from k8snetlab.messages.places import LogsQuestion
 from k8snetlab.messages.probe import ProbeQuestion, ProbeResult
 
 POD = {
@@ -155,7 +158,8 @@ def test_apply_from_stdin_prints_what_changed(lab: ScriptedClient) -> None:
     result = CliRunner().invoke(app, ["apply", "-f", "-"], input=MANIFEST)
     assert result.stdout == "namespace/shop created\n"
     assert result.stderr == "warning: look out\nobjects 1/1  shop\n"
-    verb, [sent] = lab.asked[-1]
+    verb, asked = lab.asked[-1]
+    [sent] = asked.objects
     assert (verb, sent["kind"], sent["metadata"]["name"]) == ("apply", "Namespace", "shop")
 
 
@@ -173,7 +177,7 @@ def test_delete_by_name(lab: ScriptedClient) -> None:
     lab.events = [{**CHANGED[2], "action": "deleted"}, CHANGED[-1]]
     assert call("delete", "pod/client", "svc/web").stdout == "namespace/shop deleted\n"
     deletions = [asked for asked in lab.asked if asked[0] == "delete"]
-    assert deletions == [("delete", [POD, SERVICE])]
+    assert deletions == [("delete", Change(objects=[POD, SERVICE]))]
     assert "'nobody' not found" in str(refusal("delete", "pod/client", "pod/nobody"))
     assert [asked for asked in lab.asked if asked[0] == "delete"] == deletions, "nothing is deleted then"
 
@@ -187,7 +191,10 @@ def test_delete_by_file_asks_the_lab_once(lab: ScriptedClient) -> None:
 def test_scale(lab: ScriptedClient) -> None:
     result = call("scale", "deploy", "web", "--replicas", "5", "-n", "shop")
     assert result.stdout == "deployment.apps/web scaled to 5\n"
-    assert lab.asked[-1] == ("scale", "Deployment", "web", "shop", 5)
+    assert lab.asked[-2:] == [
+        ("scale", "Deployment", "web", "shop", 5),
+        ("wait", Wait(objects=(Named("Deployment", "web", "shop"),))),
+    ]
 
 
 # --- probe ---
@@ -309,7 +316,7 @@ def test_a_wide_matrix_is_cut_into_blocks_that_lose_nothing(monkeypatch: pytest.
 # --- the lab as a whole ---
 
 
-STATUS = {
+STATUS: dict[str, Any] = {
     "lab": "demo",
     "nodes": [
         {
@@ -319,21 +326,27 @@ STATUS = {
             "ready": True,
             "paused": True,
             "pods": 3,
+            "answers": True,
             "agent": {
                 "synced": True,
                 "revision": 7,
-                "lastSync": 0,
+                "lastSync": 0.0,
+                "seconds": 0.1,
+                "operations": 12,
                 "error": "",
+                "operation": "",
                 "drift": ["ip -n demo.node1 route replace 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink"],
             },
         }
     ],
     "pods": {"running": 3, "total": 4},
     "services": 2,
-    "daemon": {"pid": 12, "version": "0.1.0", "uptime": 61},
+    "daemon": {"pid": 12, "version": "0.1.0", "uptime": 61.0, "longestTurn": 0.01},
     "kubelet": {"pid": 13},
-    "store": {"type": "embedded", "revision": 7},
+    "store": {"type": "embedded", "insecure": False, "revision": 7, "healthy": True, "age": 0.0, "problem": ""},
     "iptables": "nft",
+    "failures": [],
+    "controllers": [],
     "problems": ["pod x: no room on any node"],
 }
 
@@ -357,10 +370,13 @@ def test_status_says_each_problem_once(lab: ScriptedClient) -> None:
 
 
 def test_pause_and_resume_reach_the_node(lab: ScriptedClient) -> None:
-    lab.answers |= {"pause": {"paused": True}, "resume": {"paused": False}}
+    lab.answers |= {"pause": {"node": "node1", "paused": True}, "resume": {"node": "node1", "paused": False}}
     assert "k8snetlab resume node1" in call("pause", "node1").stdout
     assert "resumed" in call("resume", "node1").stdout
-    assert [asked for asked in lab.asked if asked[0] != "find"] == [("pause", "node1"), ("resume", "node1")]
+    assert [asked for asked in lab.asked if asked[0] != "find"] == [
+        ("pause", NodeName("node1")),
+        ("resume", NodeName("node1")),
+    ]
 
 
 @pytest.mark.parametrize("words", [("--lab", "b", "status"), ("status", "--lab", "b")], ids=" ".join)
@@ -381,7 +397,7 @@ def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch:
     result = CliRunner().invoke(app, ["up", "--lab", "mine", "-"], input=MANIFEST)
     assert result.exit_code == 0, result.output
     _, sent = next(asked for asked in lab.asked if asked[0] == "up")
-    assert [obj["metadata"]["name"] for obj in sent if obj["kind"] == "Lab"] == ["mine"]
+    assert [obj["metadata"]["name"] for obj in sent.objects if obj["kind"] == "Lab"] == ["mine"]
     assert result.stdout.startswith("lab mine is up: 1 node, 1 pod, 1 Service in ")
     assert "(1 created)" in result.stdout.splitlines()[0]
     assert "k8snetlab probe client web:80 " in result.stdout
@@ -416,9 +432,9 @@ def test_up_with_a_pod_that_fails_says_all_else_and_ends_with_1(
 
 def test_logs_are_passed_through(lab: ScriptedClient) -> None:
     assert call("logs", "pod/client", "-c", "main", "-f").stdout == "one\ntwo\n"
-    assert lab.asked[-1] == ("logs", "default", "client", "main", True, -1, False)
+    assert lab.asked[-1] == ("logs", LogsQuestion("default", "client", "main", follow=True))
     call("logs", "client", "--previous")
-    assert lab.asked[-1] == ("logs", "default", "client", "", False, -1, True)
+    assert lab.asked[-1] == ("logs", LogsQuestion("default", "client", previous=True))
 
 
 def test_logs_of_a_deployment_are_those_of_a_ready_pod_and_it_is_said_which(lab: ScriptedClient) -> None:
@@ -439,7 +455,7 @@ def test_logs_of_a_deployment_are_those_of_a_ready_pod_and_it_is_said_which(lab:
     for target in ("deploy/web", "deployments.apps/web", "svc/web"):
         result = call("logs", target, "-n", "shop", "--tail", "5")
         assert (result.stdout, result.stderr) == ("one\ntwo\n", f"{target} has 2 pods; this is b\n")
-        assert lab.asked[-1] == ("logs", "shop", "b", "", False, 5, False)
+        assert lab.asked[-1] == ("logs", LogsQuestion("shop", "b", tailLines=5))
     assert isinstance(refusal("logs", "svc/out", "-n", "shop"), NotFoundError)
     assert isinstance(refusal("logs", "deploy/no", "-n", "shop"), NotFoundError)
     assert isinstance(refusal("logs", "node/node1"), InputError)
@@ -540,7 +556,7 @@ def test_a_name_that_is_not_written_is_that_of_the_lab(lab: ScriptedClient) -> N
     lab.events = [CHANGED[-1]]
     text = LAB_FILE.replace("metadata:\n  name: shop\n", "")
     assert CliRunner().invoke(app, ["apply", "-f", "-"], input=text).exit_code == 0
-    assert [obj["metadata"]["name"] for obj in lab.asked[-1][1]] == ["demo"]
+    assert [obj["metadata"]["name"] for obj in lab.asked[-1][1].objects] == ["demo"]
 
 
 def test_up_asks_nobody_where_nobody_sits(lab: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,13 +567,13 @@ def test_up_asks_nobody_where_nobody_sits(lab: ScriptedClient, monkeypatch: pyte
     monkeypatch.setattr(labs, "running", lambda: ["demo"])
     monkeypatch.setattr("os.geteuid", lambda: 0)
 
-    def refused(objects: list[Any], yes: bool, **terms: Any) -> Any:
-        lab.asked.append(("up", yes))
-        if not yes:
+    def refused(verb: Any, wanted: Up) -> Any:
+        lab.asked.append((verb.name, wanted.yes))
+        if not wanted.yes:
             raise UnconfirmedError("this deletes 5 of the 7 objects that `up` brought: pod/a", "--yes if that is meant")
-        return iter([CHANGED[-1]])
+        return iter([msgspec.convert(CHANGED[-1], ChangeEvent)])
 
-    monkeypatch.setattr(lab, "up", refused)
+    monkeypatch.setattr(lab, "stream", refused)
     result = CliRunner().invoke(app, ["up", "--lab", "demo", "-"], input=MANIFEST)
     assert isinstance(result.exception, UnconfirmedError) and result.exception.exit_code == 2
     assert "5 of the 7" in result.exception.message and "--yes" in result.exception.hint

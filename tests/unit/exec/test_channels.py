@@ -10,7 +10,7 @@ import pytest
 
 from k8snetlab.errors import InputError
 from k8snetlab.exec import channels
-from k8snetlab.exec.channels import Size, Terminal, resized, terminal_of, typed
+from k8snetlab.exec.channels import Size, resized, typed
 
 
 def heard(*pieces: bytes) -> list[bytes | Size]:
@@ -42,11 +42,3 @@ def test_what_is_in_no_channel_is_refused() -> None:
         heard(b"\0\xff\xff\xff\xff")
     with pytest.raises(msgspec.ValidationError, match="Width"):
         heard(b"\4\0\0\0\x1b" + b'{"Height":50,"Width":70000}')
-
-
-def test_a_request_says_which_terminal() -> None:
-    terminal = Terminal(Size(24, 80), "xterm-256color")
-    assert terminal_of({key: [value] for key, value in terminal.query().items()}) == terminal
-    assert terminal_of({}) is None
-    with pytest.raises(msgspec.ValidationError):
-        terminal_of({"tty": ["true"], "rows": ["many"]})

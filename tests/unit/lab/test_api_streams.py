@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any, cast
 
 from k8snetlab.errors import NotFoundError
 from k8snetlab.lab.app import Api
-from k8snetlab.lab.routes import VerbRoutes
-from k8snetlab.lab.table import Table
+from k8snetlab.lab.table import Table, answers
+from k8snetlab.messages.nodes import MISSES, MissesQuestion
+
+
+class Misses:
+    """Answers `misses` with the stream."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    @answers(MISSES)
+    def misses(self, question: MissesQuestion) -> AsyncIterator[Any]:
+        return self._stream(question.node)
 
 
 class Asked:
@@ -20,8 +30,7 @@ class Asked:
         self.sent: list[dict[str, Any]] = []
         self.gone = asyncio.Event()
         self._begun = False
-        operations, nothing = cast(Any, SimpleNamespace(explaining=SimpleNamespace(misses=stream))), cast(Any, None)
-        self._api = Api(nothing, VerbRoutes(nothing, operations, nothing, nothing), operations, Table())
+        self._api = Api(cast(Any, None), Table(Misses(stream)))
 
     async def run(self) -> None:
         path = "/apis/k8snetlab/v1alpha1/misses"

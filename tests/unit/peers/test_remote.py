@@ -12,6 +12,8 @@ import pytest
 
 from k8snetlab.client.status import status
 from k8snetlab.errors import DaemonError, NotFoundError, StoreError
+from k8snetlab.messages.places import NAMES
+from k8snetlab.messages.verb import Nothing
 from k8snetlab.peers import parts
 from k8snetlab.peers.requests import Remote
 from k8snetlab.store.informer import Informer
@@ -97,7 +99,7 @@ async def nothing_left(store: Store) -> None:
 async def test_a_request_and_its_answer(store: Store) -> None:
     async with serving(store, "node2") as app:
         asker = Remote(store, "node1")
-        assert await asker.ask("node2", "POST", "/echo?a=b%20c&d=", {"x": 1}) == {"body": '{"x":1}'}
+        assert await asker.ask_json("node2", "POST", "/echo?a=b%20c&d=", {"x": 1}) == {"body": '{"x":1}'}
         assert app.asked == [("POST", "/echo", "a=b%20c&d=")]
         await nothing_left(store)
 
@@ -105,9 +107,9 @@ async def test_a_request_and_its_answer(store: Store) -> None:
 async def test_several_at_once_and_none_waits_for_another(store: Store) -> None:
     async with serving(store, "node2") as two, serving(store, "node3") as three:
         asker = Remote(store, "node1")
-        slow = asyncio.create_task(asker.ask("node2", "GET", "/waits"))
+        slow = asyncio.create_task(asker.ask_json("node2", "GET", "/waits"))
         answers = await asyncio.gather(
-            *(asker.ask(node, "POST", "/echo", number) for node in ("node2", "node3") for number in range(10))
+            *(asker.ask_json(node, "POST", "/echo", number) for node in ("node2", "node3") for number in range(10))
         )
         assert answers == [{"body": str(number)} for number in range(10)] * 2
         assert not slow.done() and len(three.asked) == 10
@@ -146,7 +148,7 @@ async def test_a_body_larger_than_the_store_takes(store: Store) -> None:
     """As that of an `up` with many objects."""
     text = "é" * (2 << 20)
     async with serving(store, "node2"):
-        answer = await Remote(store, "node1").ask("node2", "POST", "/echo", text)
+        answer = await Remote(store, "node1").ask_json("node2", "POST", "/echo", text)
         assert msgspec.json.decode(answer["body"]) == text
         await nothing_left(store)
 
@@ -154,14 +156,14 @@ async def test_a_body_larger_than_the_store_takes(store: Store) -> None:
 async def test_a_refusal_is_the_same_error_here(store: Store) -> None:
     async with serving(store, "node2"):
         with pytest.raises(NotFoundError, match="no such pod") as caught:
-            await Remote(store, "node1").ask("node2", "GET", "/refused")
+            await Remote(store, "node1").ask_json("node2", "GET", "/refused")
         assert caught.value.hint == "look elsewhere"
         await nothing_left(store)
 
 
 async def test_a_machine_that_does_not_answer_is_named(store: Store) -> None:
     with pytest.raises(DaemonError, match=r"node2: its daemon does not answer \(no answer within 0.2 s\)") as caught:
-        await Remote(store, "node1").ask("node2", "GET", "/echo", patience=0.2)
+        await Remote(store, "node1").ask("node2", NAMES, Nothing(), patience=0.2)
     assert caught.value.hint
     await nothing_left(store)
 
@@ -197,7 +199,7 @@ async def test_the_other_stops_when_the_asker_has_died(store: Store, monkeypatch
 
 async def test_a_daemon_that_ends_while_it_answers(store: Store) -> None:
     async with serving(store, "node2") as app:
-        asking = asyncio.create_task(Remote(store, "node1").ask("node2", "GET", "/waits"))
+        asking = asyncio.create_task(Remote(store, "node1").ask_json("node2", "GET", "/waits"))
         while not app.running:
             await asyncio.sleep(0.01)
     with pytest.raises(DaemonError, match="node2: its daemon went away while it answered"):
@@ -206,7 +208,7 @@ async def test_a_daemon_that_ends_while_it_answers(store: Store) -> None:
 
 async def test_what_a_daemon_had_begun_with_is_not_done_twice(store: Store) -> None:
     asker = Remote(store, "node1")
-    asking = asyncio.create_task(asker.ask("node2", "POST", "/waits"))
+    asking = asyncio.create_task(asker.ask_json("node2", "POST", "/waits"))
     while not (entries := (await store.list(parts.REQUESTS)).entries):
         await asyncio.sleep(0.01)
     id_ = entries[0].key.rpartition("/")[2]
@@ -234,7 +236,7 @@ async def test_of_who_goes_while_a_daemon_begins_nothing_is_left(store: Store, m
 
     async with serving(store, "node2") as app:
         monkeypatch.setattr(store, "create", slow)
-        asking = asyncio.create_task(Remote(store, "node1").ask("node2", "POST", "/echo", {}))
+        asking = asyncio.create_task(Remote(store, "node1").ask_json("node2", "POST", "/echo", {}))
         await begins.wait()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
@@ -275,7 +277,7 @@ async def test_an_informer_does_not_hear_of_it(store: Store) -> None:
     try:
         before = informer.snapshot
         async with serving(store, "node2"):
-            await Remote(store, "node1").ask("node2", "POST", "/echo", 1)
+            await Remote(store, "node1").ask_json("node2", "POST", "/echo", 1)
         assert informer.snapshot.objects is before.objects and not informer.problems
     finally:
         await informer.close()
@@ -286,4 +288,4 @@ async def test_what_is_no_request_is_dropped_and_the_next_one_answered(store: St
     async with serving(store, "node2"):
         for key in ("node2/x", "node2/x/000001", "node2/../y", "node2"):
             await store.create(f"{parts.REQUESTS}{key}", value)
-        assert await Remote(store, "node1").ask("node2", "POST", "/echo", "again") == {"body": '"again"'}
+        assert await Remote(store, "node1").ask_json("node2", "POST", "/echo", "again") == {"body": '"again"'}

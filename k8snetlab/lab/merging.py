@@ -1,0 +1,120 @@
+"""The answers of all machines made into one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+from msgspec.structs import replace
+
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.explain import probe
+from k8snetlab.lab.table import merges
+from k8snetlab.messages.nodes import MISSES, AnsweredMiss, Listening, MissesQuestion, MissEvent
+from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResult, ProbeResults
+from k8snetlab.messages.progress import Warning
+from k8snetlab.messages.status import STATUS, MachineStatus, NodeStatus, Status
+from k8snetlab.messages.verb import Nothing
+
+
+class Merging:
+    """`here` is this machine's node."""
+
+    def __init__(self, cluster: Cluster, here: str) -> None:
+        self._cluster, self._here = cluster, here
+
+    @merges(STATUS)
+    def status(self, _: Nothing, mine: Status, others: Mapping[str, Status | K8sNetLabError]) -> Status:
+        """With every machine's nodes and problems, and `machines`: what each said of its processes."""
+        said = {self._here: mine} | {node: one for node, one in others.items() if isinstance(one, Status)}
+        states = {state.name: state for one in said.values() for state in one.nodes if state.answers}
+        problems = list(mine.problems)
+        for node, one in others.items():
+            if isinstance(one, K8sNetLabError):
+                problems.append(_of(node, one.message))
+            else:
+                problems += [_of(node, problem) for problem in one.problems if problem not in problems]
+        return replace(
+            mine,
+            nodes=tuple(states.get(state.name) or _unseen(state, others.get(state.name)) for state in mine.nodes),
+            problems=tuple(dict.fromkeys(problems)),
+            machines={
+                node: MachineStatus(one.daemon, one.kubelet, one.store, one.iptables) for node, one in said.items()
+            },
+        )
+
+    @merges(PROBE)
+    def probe(
+        self, question: ProbeQuestion, mine: ProbeResults, others: Mapping[str, ProbeResults | K8sNetLabError]
+    ) -> ProbeResults:
+        """Every machine probes from its own places; the results stand as if one had done it all."""
+        snapshot, results = self._cluster.snapshot, [*mine.results]
+        for node, one in others.items():
+            results += _untried(snapshot, node, question, one) if isinstance(one, K8sNetLabError) else one.results
+        order = {place.name: number for number, place in enumerate(probe.places(snapshot))}
+        return ProbeResults(tuple(sorted(results, key=lambda result: order.get(result.source, len(order)))))
+
+    @merges(MISSES)
+    async def misses(
+        self, _: MissesQuestion, mine: AsyncIterator[MissEvent], others: Mapping[str, AsyncIterator[MissEvent]]
+    ) -> AsyncIterator[MissEvent]:
+        """First `Listening`, once each of them listens, then what they hear, and a warning for a machine that does not
+        answer, or no longer."""
+        heard: asyncio.Queue[MissEvent | K8sNetLabError] = asyncio.Queue()
+        tasks = [asyncio.create_task(_pour(mine, heard, needed=True))]
+        tasks += [asyncio.create_task(_pour(stream, heard)) for stream in others.values()]
+        listening: list[str] = []
+        early: list[AnsweredMiss | Warning] = []
+        try:
+            while len(listening) + sum(isinstance(event, Warning) for event in early) < len(tasks):
+                event = await _next(heard)
+                if isinstance(event, Listening):
+                    listening += event.nodes
+                else:
+                    early.append(event)
+            yield Listening(tuple(sorted(listening)))
+            for event in early:
+                yield event
+            while True:
+                yield await _next(heard)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _of(node: str, problem: str) -> str:
+    return problem if node in problem else f"{node}: {problem}"
+
+
+def _unseen(state: NodeStatus, answer: Status | K8sNetLabError | None) -> NodeStatus:
+    """A node of which only the store tells."""
+    message = "it has just joined"
+    if isinstance(answer, K8sNetLabError):
+        message = answer.message.removeprefix(f"{state.name}: ")
+    return replace(state, agent=replace(state.agent, error=message))
+
+
+def _untried(snapshot: Snapshot, node: str, question: ProbeQuestion, error: K8sNetLabError) -> list[ProbeResult]:
+    targets = probe.targets(snapshot, question.asked)
+    places = [place for place in probe.places(snapshot) if place.node == node]
+    return [probe.untried(place, target, error.message) for place in places for target in targets]
+
+
+async def _pour(
+    events: AsyncIterator[MissEvent], heard: asyncio.Queue[MissEvent | K8sNetLabError], needed: bool = False
+) -> None:
+    try:
+        async for event in events:
+            heard.put_nowait(event)
+    except K8sNetLabError as error:
+        heard.put_nowait(error if needed else Warning(error.message))
+
+
+async def _next(heard: asyncio.Queue[MissEvent | K8sNetLabError]) -> MissEvent:
+    event = await heard.get()
+    if isinstance(event, K8sNetLabError):
+        raise event
+    return event

@@ -1,0 +1,163 @@
+"""status: how the lab is, node by node, and what is the matter with it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from k8snetlab.messages.verb import All, Call, Nothing
+from k8snetlab.supervision import Failure
+
+WITHIN = 3.0
+"""Seconds that `status` waits for other machines, whatever is the matter."""
+
+
+class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The work of a node's agent."""
+
+    synced: bool
+    """Whether the node's kernel is as the objects say."""
+    revision: int = -1
+    """Of the store, up to which the agent has brought the kernel; -1 for nothing yet."""
+    lastSync: float
+    """When, in epoch seconds; 0 for never."""
+    seconds: float = 0.0
+    """That the last sync took."""
+    operations: int = 0
+    """What it did to the kernel, in steps."""
+    error: str = ""
+    """Why it fails, or why nothing is known of it, or ""."""
+    operation: str = ""
+    """What the kernel refused, as the command that it is, or ""."""
+    drift: tuple[str, ...] = ()
+    """What differs from the objects now, as the commands that would mend it."""
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A node."""
+
+    name: str
+    """Its name."""
+    address: str
+    """Its addresses, with commas, or ""."""
+    podCIDR: str
+    """Its pods' subnets, with commas, or ""."""
+    ready: bool
+    """Its condition Ready."""
+    paused: bool
+    """Whether nothing is repaired there."""
+    pods: int
+    """How many are scheduled to it."""
+    answers: bool = True
+    """False for a node of another machine whose daemon does not answer."""
+    agent: AgentStatus
+    """Who keeps its kernel."""
+
+
+class PodCount(msgspec.Struct, frozen=True):
+    """How many pods there are."""
+
+    running: int
+    """Those that are ready."""
+    total: int
+    """All."""
+
+
+class DaemonStatus(msgspec.Struct, frozen=True):
+    """A machine's daemon."""
+
+    pid: int
+    """Its process."""
+    version: str
+    """Of k8snetlab."""
+    uptime: float
+    """In seconds."""
+    longestTurn: float
+    """The longest time in seconds in which it answered nobody, of late."""
+
+
+class KubeletStatus(msgspec.Struct, frozen=True):
+    """A machine's second process, which runs the pods' containers."""
+
+    pid: int | None
+    """Its process, null where it does not run."""
+
+
+class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The store as a machine's daemon sees it."""
+
+    type: str
+    """embedded or etcd."""
+    insecure: bool
+    """Whether everybody who reaches it may write to it."""
+    revision: int
+    """The newest one that came from it."""
+    healthy: bool
+    """Whether it answers."""
+    age: float | None
+    """Seconds since it last answered, null for never."""
+    problem: str
+    """Why it does not answer, or ""."""
+
+
+class ControllerFailure(msgspec.Struct, frozen=True):
+    """What a controller fails at, and tries again."""
+
+    controller: str
+    """Its name."""
+    kind: str
+    """Of the object that it concerns, "" for all of its work."""
+    namespace: str
+    """Of the object, or ""."""
+    name: str
+    """Of the object, or ""."""
+    message: str
+    """Why."""
+    since: float
+    """In epoch seconds."""
+    tries: int
+    """How often it was tried."""
+
+
+class MachineStatus(msgspec.Struct, frozen=True):
+    """The processes of one of several machines."""
+
+    daemon: DaemonStatus
+    """Its daemon."""
+    kubelet: KubeletStatus
+    """Its second process."""
+    store: StoreHealth
+    """The store, as it is seen from there."""
+    iptables: str
+    """Which iptables is used there, nft or legacy."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """A lab. In one of several machines what concerns a node comes from its own machine, all else from this one."""
+
+    lab: str
+    """Its name."""
+    nodes: tuple[NodeStatus, ...]
+    """In the order of the store."""
+    pods: PodCount
+    """Of all nodes."""
+    services: int
+    """How many there are."""
+    daemon: DaemonStatus
+    """The one that was asked."""
+    kubelet: KubeletStatus
+    """The one of the same machine."""
+    store: StoreHealth
+    """Where the objects are."""
+    iptables: str
+    """Which iptables the nodes use, nft or legacy."""
+    failures: tuple[Failure, ...]
+    """What of the daemon failed and was begun again."""
+    controllers: tuple[ControllerFailure, ...]
+    """What controllers fail at."""
+    problems: tuple[str, ...]
+    """All that is wrong, in sentences."""
+    machines: dict[str, MachineStatus] | msgspec.UnsetType = msgspec.UNSET
+    """By node, those that answer; in a lab of several machines only."""
+
+
+STATUS: Call[Nothing, Status] = Call("status", "GET", "status", Nothing, Status, All(WITHIN), group=True)
