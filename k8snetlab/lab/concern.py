@@ -9,7 +9,7 @@ from k8snetlab.explain.probed import Place
 from k8snetlab.running.agents import Agents
 
 
-def afar(snapshot: Snapshot, agents: Agents) -> set[str]:
+def remote_nodes(snapshot: Snapshot, agents: Agents) -> set[str]:
     """The nodes that are other machines."""
     return {name for _, name in snapshot.all(Node)} - agents.local(snapshot)
 

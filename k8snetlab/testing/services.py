@@ -15,6 +15,7 @@ from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.names import BRIDGE, ETH0
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules, RuleSet
 from k8snetlab.iptables.matching import Host, Packet
 from k8snetlab.render.proxy import ProxyRules
@@ -131,7 +132,7 @@ def send(
     from eth0 where another machine does, and from a process where the node does."""
     own = {"node1": (NODE1, "2001:db8::21"), "node2": (NODE2, "2001:db8::22")}[node]
     pods = {"node1": ("10.244.1.", "fd00:10:244:1:"), "node2": ("10.244.2.", "fd00:10:244:2:")}[node]
-    arriving = "cni0" if src.startswith(pods) else "" if src in own or src in ("127.0.0.1", "::1") else "eth0"
+    arriving = BRIDGE if src.startswith(pods) else "" if src in own or src in ("127.0.0.1", "::1") else ETH0
     sent = Packet(src, dst, dport=dport, in_interface=arriving, **packet)
     rules = assemble(ProxyRules.build(snapshot, node, family).ruleset)
     return trace(rules, sent, Host(own, recent=recent))

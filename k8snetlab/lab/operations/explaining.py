@@ -20,7 +20,7 @@ from k8snetlab.explain import diagnosing, probe, tracing
 from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.kernel.packets import Watch
-from k8snetlab.lab.concern import afar, place_of
+from k8snetlab.lab.concern import place_of, remote_nodes
 from k8snetlab.lab.table import answers
 from k8snetlab.messages.diagnose import (
     DIAGNOSE,
@@ -69,7 +69,7 @@ class Explaining:
             to = probe.within(snapshot, question.target, question.namespace)
             pairs = [(place, t) for t in probe.find_targets(snapshot, to, question.port, question.asked[0])]
         else:
-            targets, others = probe.targets(snapshot, question.asked), afar(snapshot, self._agents)
+            targets, others = probe.targets(snapshot, question.asked), remote_nodes(snapshot, self._agents)
             places = [place for place in probe.places(snapshot) if place.node not in others]
             pairs = [(place, target) for place in places for target in targets]
         return ProbeResults(tuple(await probe.probe(snapshot, pairs)))
@@ -88,7 +88,7 @@ class Explaining:
             )
         loop, answers = asyncio.get_running_loop(), asyncio.Queue[AnsweredMiss]()
         with self._agents.misses.listening(lambda answer: _hand_over(loop, answers, answer)):
-            others = afar(self._cluster.snapshot, self._agents)
+            others = remote_nodes(self._cluster.snapshot, self._agents)
             yield Listening((node,) if node else tuple(name for name in nodes if name not in others))
             while True:
                 answer = await answers.get()
@@ -152,7 +152,8 @@ class Explaining:
         }
         snapshot = self._cluster.snapshot
         agents |= {
-            name: AgentNow(is_paused(self._cluster.current(Node, name))) for name in afar(snapshot, self._agents)
+            name: AgentNow(is_paused(self._cluster.current(Node, name)))
+            for name in remote_nodes(snapshot, self._agents)
         }
         kubelet, _ = state_of(self._paths, "kubelet")
         return Desired(

@@ -12,7 +12,7 @@ from k8snetlab.errors import ConflictError, NotFoundError
 from k8snetlab.exec import console, piped
 from k8snetlab.exec.channels import Size, Terminal
 from k8snetlab.kernel.launch import Setting
-from k8snetlab.lab.concern import afar, place_of
+from k8snetlab.lab.concern import place_of, remote_nodes
 from k8snetlab.lab.table import answers
 from k8snetlab.messages.places import (
     EXEC,
@@ -134,7 +134,7 @@ class Places:
         """How to come to the other machine that a node is: its hostname and address; "" for a node of this one."""
         snapshot = self._cluster.snapshot
         node = snapshot.get(Node, name)
-        if node is None or name not in afar(snapshot, self._agents):
+        if node is None or name not in remote_nodes(snapshot, self._agents):
             return ""
         return f"{node.metadata.annotations.get(MACHINE, name)} ({', '.join(node.addresses)})"
 

@@ -16,7 +16,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.diagnose.events import warnings
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.lab.concern import afar
+from k8snetlab.lab.concern import remote_nodes
 from k8snetlab.lab.table import answers
 from k8snetlab.machines.leases import Leases
 from k8snetlab.messages.nodes import AGENTS, AgentsQuestion, FailingAgent, Reached
@@ -164,7 +164,7 @@ class Standing:
         return Reached(revision, synced, self._cluster.informer.written, tuple(failing))
 
     async def _node_status(self, node: Node) -> NodeStatus:
-        task, here = self._agents.node(node.name), node.name not in afar(self._cluster.snapshot, self._agents)
+        task, here = self._agents.node(node.name), node.name not in remote_nodes(self._cluster.snapshot, self._agents)
         pods = self._cluster.snapshot.select(Pod, pods_by_node, node.name)
         return NodeStatus(
             name=node.name,

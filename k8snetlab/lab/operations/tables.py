@@ -10,7 +10,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.families import family_named
 from k8snetlab.explain import inspect
-from k8snetlab.lab.concern import afar, place_of
+from k8snetlab.lab.concern import place_of, remote_nodes
 from k8snetlab.lab.table import answers
 from k8snetlab.machines.leases import Leases
 from k8snetlab.messages.rules import (
@@ -81,6 +81,6 @@ class Tables:
 
     async def _held(self, node: str, family: str) -> Chains:
         asked = ChainsQuestion(node, family)
-        if self._remote and node in afar(self._cluster.snapshot, self._agents):
+        if self._remote and node in remote_nodes(self._cluster.snapshot, self._agents):
             return await self._remote.ask(node, CHAINS, asked)
         return await self.chains(asked)
