@@ -165,7 +165,7 @@ def down(
 
     from k8snetlab.cli import progress
     from k8snetlab.lab.down import down as take_down
-    from k8snetlab.messages.machines import TakenDown
+    from k8snetlab.messages.machines import Down, LabGone, TakenDown
     from k8snetlab.messages.progress import Warning
 
     began, gone, warnings = time.monotonic(), list[TakenDown](), list[str]()
@@ -180,7 +180,7 @@ def down(
         screen.say(f"warning: {warning}", err=True)
     seconds = time.monotonic() - began
     if output:
-        print_json({"labs": [untagged(one) for one in gone], "seconds": round(seconds, 3)})
+        print_json(Down(tuple(LabGone(one.lab, one.namespaces, one.processes) for one in gone), round(seconds, 3)))
         return
     for one in gone:
         screen.say(f"lab {one.lab} is down: {counted(one.namespaces, 'namespace')} removed")

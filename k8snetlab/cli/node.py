@@ -159,7 +159,7 @@ def leave(
 
     from k8snetlab.cli import progress
     from k8snetlab.errors import InputError, K8sNetLabError
-    from k8snetlab.messages.machines import LEAVE
+    from k8snetlab.messages.machines import LEAVE, Left
     from k8snetlab.messages.verb import Nothing
     from k8snetlab.state import labs, machine
     from k8snetlab.state.paths import LabPaths
@@ -182,7 +182,7 @@ def leave(
         screen.say(f"warning: {error.message}; the node stays in the store until its lease expires", err=True)
     _remove(name)
     if output:
-        print_json({"lab": name, "node": known.node, "seconds": round(time.monotonic() - began, 3)})
+        print_json(Left(name, known.node, round(time.monotonic() - began, 3)))
         return
     screen.say(f"{known.node} has left lab {name} in {time.monotonic() - began:.2f} s")
 

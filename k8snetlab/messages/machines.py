@@ -44,7 +44,7 @@ class Stopping(msgspec.Struct, frozen=True):
     """Always so."""
 
 
-class TakenDown(msgspec.Struct, frozen=True, tag_field="type", tag="done"):
+class LabGone(msgspec.Struct, frozen=True):
     """Nothing of a lab is left on this machine."""
 
     lab: str
@@ -53,6 +53,30 @@ class TakenDown(msgspec.Struct, frozen=True, tag_field="type", tag="done"):
     """How many were removed."""
     processes: int
     """How many were ended in them."""
+
+
+class TakenDown(LabGone, frozen=True, tag_field="type", tag="done"):
+    """Nothing of a lab is left on this machine; an event of the stream."""
+
+
+class Down(msgspec.Struct, frozen=True):
+    """What `-o json` prints of labs that were taken down."""
+
+    labs: tuple[LabGone, ...]
+    """None where there was no lab."""
+    seconds: float
+    """That it took."""
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What `-o json` prints of a machine that has left its lab."""
+
+    lab: str
+    """The lab's name."""
+    node: str
+    """The node that the machine was."""
+    seconds: float
+    """That it took."""
 
 
 DownEvent = Progress | Leaving | Warning | TakenDown
