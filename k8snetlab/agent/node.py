@@ -111,14 +111,17 @@ class NodeAgent:
         if whole.node.name in recreated:
             self._tables.forget()
         self._namespace = whole.node.name
-        count += self._tables.sync(snapshot, self._namespace, self._rules_of, trusting)
-        for part in self._tables.parts:
-            if part.failure:
-                self._failures.setdefault(part.name, part.failure)
+        grave: K8sNetLabError | None = unmanaged  # nothing may be run in a namespace that is not the lab's
+        try:
+            count += self._tables.sync(snapshot, self._namespace, self._rules_of, trusting)
+        except K8sNetLabError as error:
+            grave = grave or error
+        for name, failure in self._tables.failures:
+            self._failures.setdefault(name, failure)
         for manager in self._managers:
             self._do(manager, partial(manager.settled, snapshot, self._namespace))
-        if unmanaged:
-            raise unmanaged  # nothing may be run in a namespace that is not the lab's
+        if grave:
+            raise grave
         return self._report(count, recreated, unplugged)
 
     def drift(self, snapshot: Snapshot) -> list[str]:

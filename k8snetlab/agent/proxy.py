@@ -46,6 +46,8 @@ class KubeProxy(Manager):
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
         """Has the healthCheckNodePorts answered as it is now."""
+        if not self._tables:
+            return
         checks = {port: check for part in reversed(self._tables) for port, check in part.checks.items()}
         self.health = HealthWork(
             namespace,
@@ -115,8 +117,8 @@ class ProxyPart(TablePart):
         return self._rules is not self._written
 
     def succeeded(self) -> None:
-        assert self._rules is not None
-        self._took(self._rules)
+        if self._rules is not None:
+            self._took(self._rules)
         self._refused = {}
 
     def before(self) -> RuleSets:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
-from k8snetlab.errors import KernelError
+from k8snetlab.errors import K8sNetLabError, KernelError
 from k8snetlab.kernel.iptables import RestoreRefused
 
 RuleSets = tuple[RuleSet, ...]
@@ -26,10 +26,12 @@ class TablePart:
         self.delta: RuleDelta | None = None
         """What leads to `wanted` from what the kernel took last; None where that is to be found out."""
         self.refused: KernelError | None = None
+        self.unwanted: K8sNetLabError | None = None
+        """Why it could not say what it wants: what it wanted last stands then."""
         self._taken: RuleSets | None = None
 
     @property
-    def failure(self) -> KernelError | None:
+    def failure(self) -> K8sNetLabError | None:
         """What the kernel refuses, with the line it refuses."""
         return self.refused
 

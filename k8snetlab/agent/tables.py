@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, pick
 from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import Iptables, RestoreRefused
 
@@ -98,8 +99,12 @@ class NodeTables:
         return self._other.warnings if self._other else ()
 
     @property
-    def parts(self) -> list[TablePart]:
-        return [part for table in self._tables.values() for part in table.parts]
+    def failures(self) -> Iterator[tuple[str, K8sNetLabError]]:
+        """Of the last sync, with the manager's name."""
+        for table in self._tables.values():
+            for part in table.parts:
+                if failure := part.unwanted or part.failure:
+                    yield part.name, failure
 
     def forget(self) -> None:
         """The namespace is another one, or is let go of."""
@@ -136,7 +141,11 @@ class NodeTables:
         count = 0
         for family in families:
             for part in self._tables[family].parts:
-                part.want(snapshot, of_family(rules(part.name), family))
+                part.unwanted = None
+                try:
+                    part.want(snapshot, of_family(rules(part.name), family))
+                except K8sNetLabError as error:
+                    part.unwanted = error
             count += self._tables[family].sync(trusting)
         self._look(namespace, trusting)
         return count

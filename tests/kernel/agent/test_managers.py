@@ -14,6 +14,7 @@ from k8snetlab.agent.managers import managers
 from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.report import Report
+from k8snetlab.api.kubeproxy import KubeProxyConfiguration as KubeProxy
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
@@ -124,6 +125,19 @@ def test_of_several_that_fail_each_is_told(one: Node, monkeypatch: pytest.Monkey
     assert {status.name for status in report.managers if status.error} == {"flannel", "policy"}
     assert report.failure is not None and report.failure.message == "flannel: no socket"
     assert any(warning.startswith("policy: ") for warning in report.warnings)
+
+
+def test_a_kube_proxy_that_cannot_be_configured_leaves_the_rules_of_all_others(one: Node) -> None:
+    wrong = msgspec.convert({"metadata": {"name": "kube-proxy"}, "nodePortAddresses": ["nowhere"]}, KubeProxy)
+    right = one.snapshot
+    one.snapshot = right.changed([(KubeProxy, wrong.key, wrong)], 2)
+    report = one.sync()
+    assert [status.name for status in report.managers if status.error] == ["kube-proxy"]
+    assert {CHAIN.chain, "FLANNEL-FWD"} <= one.chains.keys() and "KUBE-SERVICES" not in one.chains
+    one.snapshot = right
+    assert one.sync().failure is None and one.others_stand
+    one.snapshot = right.changed([(KubeProxy, wrong.key, wrong)], 2)
+    assert one.sync().failure is not None and one.others_stand
 
 
 def _refuses(*_: object) -> None:
