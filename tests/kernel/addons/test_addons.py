@@ -227,6 +227,14 @@ def test_a_daemon_that_is_killed_finds_the_same_programs(world: World) -> None:
     assert min(world.pids("node1", "nginx")) == min(before["node1", "nginx"])
 
 
+def test_programs_of_a_kubelet_that_is_killed_are_begun_anew(world: World) -> None:
+    before = {(node, name): world.pids(node, name) for node in NODES for name in ("nginx", "bird")}
+    os.kill(world.lab.pids()["kubelet"], signal.SIGKILL)
+    for key, pids in before.items():
+        eventually(lambda key=key, pids=pids: (n := world.pids(*key)) and not {*n} & {*pids})  # type: ignore[misc]
+    eventually(lambda: world.answers("node1", "fourth node1") and world.problems() == "")
+
+
 def test_another_command_line_is_another_process(world: World) -> None:
     before, program = world.pids("node1", "bird"), world.wanted["node1"][1]
     world.want("node1", world.wanted["node1"][0], msgspec.structs.replace(program, argv=(*program.argv, "-l")))
