@@ -16,7 +16,7 @@ def bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(tmp_path_factory.mktemp("wheel"))
 
 
-def test_help_and_version(bin: Path, tmp_path: Path) -> None:
+def test_the_wheels_command_has_help_and_version(bin: Path, tmp_path: Path) -> None:
     assert "probe" in run(bin / "k8snetlab", "--help", cwd=tmp_path).stdout
     assert run(bin / "k8snetlab", "--version", cwd=tmp_path).stdout.startswith("k8snetlab ")
 

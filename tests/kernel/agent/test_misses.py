@@ -358,7 +358,7 @@ def test_where_every_entry_is_there_already_nothing_is_asked(asking: Asking) -> 
 
 
 @pytest.mark.parametrize("routes", ["per-node", "flat"])
-def test_both_families(tmp_path: Path, routes: str) -> None:
+def test_misses_of_both_families_are_answered(tmp_path: Path, routes: str) -> None:
     asking = Asking(tmp_path, routes, six=True)
     try:
         for number in range(20):

@@ -90,7 +90,7 @@ def test_many_connections_are_forgotten_at_once(namespace: Callable[..., str]) -
     assert len(conntrack.udp(name, "ipv4")) == 100
 
 
-def test_no_such_namespace() -> None:
+def test_a_namespace_that_is_not_there_is_named() -> None:
     with pytest.raises(NotFoundError):
         conntrack.udp("no-such-namespace", "ipv4")
 

@@ -201,7 +201,7 @@ def test_a_killed_kubelet_is_started_again_with_its_pods(lab: BusinessManager) -
     eventually(lab.whole)
 
 
-def test_commands_logs_and_exec(lab: BusinessManager, tmp_path: Path) -> None:
+def test_a_pod_with_a_command_runs_it_and_has_logs_and_exec(lab: BusinessManager, tmp_path: Path) -> None:
     manifest = tmp_path / "worker.yaml"
     manifest.write_text(
         """

@@ -45,7 +45,7 @@ def test_packets_of_both_families_go_where_the_tracer_says(live: Live) -> None:
     live.check(cases)
 
 
-def test_whom_the_endpoint_sees(live: Live) -> None:
+def test_an_endpoint_of_ipv6_sees_whom_the_rules_let_it_see(live: Live) -> None:
     six = Target("six", "2001:db8::12", 80)
     assert live.ask("outside", six) == Fate("answered", "fd00:10:244:2::2", "fd00:2::10")
     assert live.ask("outside", Target("guarded", "2001:db8::13", 80)) == Fate("lost")

@@ -32,7 +32,7 @@ def problems(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda p: p.stem)
-def test_golden_errors(path: Path) -> None:
+def test_a_bad_manifest_is_refused_in_the_words_beside_it(path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         load([(path.name, path.read_text())])
     assert caught.value.problems == path.with_suffix(".txt").read_text().splitlines()

@@ -51,7 +51,7 @@ def loads(text: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text())
-def test_any_text(text: str) -> None:
+def test_any_text_is_loaded_or_refused(text: str) -> None:
     loads(text)
 
 
@@ -63,7 +63,7 @@ def test_text_made_of_yamls_own_characters(text: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
-def test_any_bytes(data: bytes) -> None:
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     parse(data, "f")
 
 

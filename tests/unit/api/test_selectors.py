@@ -50,7 +50,7 @@ LABELS = {"app": "web", "tier": "2", "example.com/a-b": "", "env": "prod"}
         ("in in (in)", False),
     ],
 )
-def test_labels(text: str, matches: bool) -> None:
+def test_a_label_selector_matches_as_kubernetes_says(text: str, matches: bool) -> None:
     assert parse_labels(text).matches(LABELS) is matches
 
 
@@ -90,7 +90,7 @@ def test_labels(text: str, matches: bool) -> None:
         ),
     ],
 )
-def test_labels_that_say_nothing(text: str) -> None:
+def test_a_label_selector_that_says_nothing_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="'"):
         parse_labels(text)
 
@@ -116,7 +116,7 @@ POD = Pod(
         ("metadata.name=a\\,b", False),
     ],
 )
-def test_fields(text: str, matches: bool) -> None:
+def test_a_field_selector_matches_a_pods_fields(text: str, matches: bool) -> None:
     assert parse_fields(text, Pod).matches(POD) is matches
 
 
@@ -126,7 +126,7 @@ def test_fields_that_a_pod_has_not(text: str) -> None:
         parse_fields(text, Pod)
 
 
-def test_fields_of_other_kinds() -> None:
+def test_a_field_selector_matches_the_fields_of_other_kinds() -> None:
     assert parse_fields("spec.clusterIP!=None", Service).matches(Service())
     assert parse_fields("spec.unschedulable=true", Node).matches(Node(spec=NodeSpec(unschedulable=True)))
     event = Event(metadata=ObjectMeta(name="e"), reason="Failed", type="Warning")

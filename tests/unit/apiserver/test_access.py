@@ -40,7 +40,9 @@ def may(caller: Caller | None, request: str) -> bool:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
-def test_the_table_is_so(row: tuple[str, str, str, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_of_the_table_says_what_a_request_gets(
+    row: tuple[str, str, str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     request, _, root, group, others = row
     monkeypatch.setenv("K8SNETLAB_GROUP", GROUP)
     said = {"root": root, "group": group, "others": others}

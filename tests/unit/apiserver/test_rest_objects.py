@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from face import PODS, SERVICES, Face, Said, pod, service, with_face
@@ -123,48 +123,62 @@ def test_what_is_not_done_is_refused(method: str, path: str, code: int, reason: 
     with_face(test)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "content_type", "code"),
-    [
-        ("POST", PODS, b'{"kind": "Pod"', None, 400),
-        ("POST", PODS, b"[" * 100_000, None, 400),
-        ("POST", PODS, b'{"spec": {"x": ' + b"1" * 5000 + b"}}", None, 400),
-        ("POST", PODS, b"\xff\xfe", None, 400),
-        ("POST", PODS, b"", None, 400),
-        ("POST", PODS, [], None, 400),
-        ("POST", PODS, {"kind": "Service"}, None, 400),
-        ("POST", PODS, {"metadata": {"name": "x"}, "spec": {"containers": {"a": 1}}}, None, 400),
-        ("POST", PODS, {"metadata": {}, "spec": pod("x")["spec"]}, None, 400),
-        ("POST", PODS, {"metadata": {"name": "x", "namespace": "other"}, "spec": pod("x")["spec"]}, None, 400),
-        ("POST", PODS, pod("a"), None, 409),
-        ("POST", PODS, pod("B_"), None, 422),
-        ("POST", PODS, pod("x"), "application/vnd.kubernetes.protobuf", 415),
-        ("POST", PODS, pod("x"), "application/yaml", 415),
-        ("PATCH", PODS + "/a", {"metadata": {"labels": {"x": "y"}}}, "application/strategic-merge-patch+json", 415),
-        ("PATCH", PODS + "/a", [], "application/json-patch+json", 415),
-        ("PATCH", PODS + "/a", {}, "application/apply-patch+yaml", 415),
-        ("PATCH", PODS + "/a", {}, None, 415),
-        ("PATCH", PODS + "/a", [], "application/merge-patch+json", 400),
-        ("PATCH", PODS + "/a", {"metadata": {"name": "b"}}, "application/merge-patch+json", 400),
-        ("PATCH", PODS + "/a", {"metadata": {"resourceVersion": "1"}}, "application/merge-patch+json", 409),
-        ("PATCH", PODS + "/a", {"metadata": {"uid": "1"}}, "application/merge-patch+json", 409),
-        ("PUT", PODS + "/a", pod("b"), None, 400),
-        ("PUT", PODS + "/a", {**pod("a"), "metadata": {"name": "a", "resourceVersion": "1"}}, None, 409),
-        ("DELETE", PODS + "/a", {"preconditions": {"uid": "other"}}, None, 409),
-        ("DELETE", PODS + "/a", {"preconditions": {"resourceVersion": "0"}}, None, 409),
-        ("DELETE", PODS + "/a", {"gracePeriodSecond": 0}, None, 400),
-        ("DELETE", PODS + "/a", {"kind": "Pod"}, None, 400),
-        ("DELETE", PODS + "/a", {"dryRun": ["Some"]}, None, 422),
-        ("DELETE", PODS + "/a", {"gracePeriodSeconds": -1}, None, 422),
-        ("POST", PODS, b" " * (4 << 20), None, 413),
-    ],
-)
-def test_wrong_bodies_change_nothing(method: str, path: str, body: Any, content_type: str | None, code: int) -> None:
+class Wrong(NamedTuple):
+    """A request whose body is not taken, and the code of the answer."""
+
+    method: str
+    path: str
+    body: Any
+    code: int
+    content_type: str | None = None
+
+
+MERGE = "application/merge-patch+json"
+ELSEWHERE = {"metadata": {"name": "x", "namespace": "other"}, "spec": pod("x")["spec"]}
+OLD = {**pod("a"), "metadata": {"name": "a", "resourceVersion": "1"}}
+LABELLED = {"metadata": {"labels": {"x": "y"}}}
+WRONG = {
+    "JSON that is cut off": Wrong("POST", PODS, b'{"kind": "Pod"', 400),
+    "JSON too deep": Wrong("POST", PODS, b"[" * 100_000, 400),
+    "a number without an end": Wrong("POST", PODS, b'{"spec": {"x": ' + b"1" * 5000 + b"}}", 400),
+    "no UTF-8": Wrong("POST", PODS, b"\xff\xfe", 400),
+    "no body": Wrong("POST", PODS, b"", 400),
+    "a list": Wrong("POST", PODS, [], 400),
+    "another kind": Wrong("POST", PODS, {"kind": "Service"}, 400),
+    "another shape": Wrong("POST", PODS, {"metadata": {"name": "x"}, "spec": {"containers": {"a": 1}}}, 400),
+    "no name": Wrong("POST", PODS, {"metadata": {}, "spec": pod("x")["spec"]}, 400),
+    "another namespace": Wrong("POST", PODS, ELSEWHERE, 400),
+    "a name that is taken": Wrong("POST", PODS, pod("a"), 409),
+    "a name that is none": Wrong("POST", PODS, pod("B_"), 422),
+    "protobuf": Wrong("POST", PODS, pod("x"), 415, "application/vnd.kubernetes.protobuf"),
+    "YAML": Wrong("POST", PODS, pod("x"), 415, "application/yaml"),
+    "too much": Wrong("POST", PODS, b" " * (4 << 20), 413),
+    "a strategic patch": Wrong("PATCH", PODS + "/a", LABELLED, 415, "application/strategic-merge-patch+json"),
+    "a JSON patch": Wrong("PATCH", PODS + "/a", [], 415, "application/json-patch+json"),
+    "an apply patch": Wrong("PATCH", PODS + "/a", {}, 415, "application/apply-patch+yaml"),
+    "a patch of no kind": Wrong("PATCH", PODS + "/a", {}, 415),
+    "a merge patch that is a list": Wrong("PATCH", PODS + "/a", [], 400, MERGE),
+    "a patched name": Wrong("PATCH", PODS + "/a", {"metadata": {"name": "b"}}, 400, MERGE),
+    "a patch of an old version": Wrong("PATCH", PODS + "/a", {"metadata": {"resourceVersion": "1"}}, 409, MERGE),
+    "a patch of another's uid": Wrong("PATCH", PODS + "/a", {"metadata": {"uid": "1"}}, 409, MERGE),
+    "put under another name": Wrong("PUT", PODS + "/a", pod("b"), 400),
+    "put of an old version": Wrong("PUT", PODS + "/a", OLD, 409),
+    "deletion of another's uid": Wrong("DELETE", PODS + "/a", {"preconditions": {"uid": "other"}}, 409),
+    "deletion of an old version": Wrong("DELETE", PODS + "/a", {"preconditions": {"resourceVersion": "0"}}, 409),
+    "deletion with a word unknown": Wrong("DELETE", PODS + "/a", {"gracePeriodSecond": 0}, 400),
+    "deletion with an object": Wrong("DELETE", PODS + "/a", {"kind": "Pod"}, 400),
+    "deletion half dry": Wrong("DELETE", PODS + "/a", {"dryRun": ["Some"]}, 422),
+    "deletion before now": Wrong("DELETE", PODS + "/a", {"gracePeriodSeconds": -1}, 422),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_wrong_bodies_change_nothing(wrong: Wrong) -> None:
     async def test(face: Face) -> None:
         assert (await face.ask("POST", PODS, pod("a"))).code == 201
         before = (await face.ask("GET", PODS)).body
-        said = await face.ask(method, path, body, content_type=content_type)
-        assert (said.code, said.json["kind"]) == (code, "Status"), said.json
+        said = await face.ask(wrong.method, wrong.path, wrong.body, content_type=wrong.content_type)
+        assert (said.code, said.json["kind"]) == (wrong.code, "Status"), said.json
         assert (await face.ask("GET", PODS)).body == before
 
     with_face(test)
@@ -203,7 +217,7 @@ def test_dry_run_changes_nothing() -> None:
     with_face(test)
 
 
-def test_field_validation() -> None:
+def test_an_unknown_field_is_refused_warned_of_or_ignored_as_asked() -> None:
     async def test(face: Face) -> None:
         typo = service("s", selectr={"app": "x"})
         strict = await face.ask("POST", SERVICES + "?fieldValidation=Strict", typo)
@@ -234,7 +248,7 @@ def test_spec_and_status_are_written_apart() -> None:
     with_face(test)
 
 
-def test_names_are_generated() -> None:
+def test_generate_name_gives_names_of_their_own() -> None:
     async def test(face: Face) -> None:
         body = pod("")
         body["metadata"] = {"generateName": "web-"}

@@ -418,7 +418,7 @@ def test_the_store_holds_the_same(name: str) -> None:
     assert {**stored, **dict.fromkeys(empty)} == json.loads(json.dumps(shown))
 
 
-def test_kubectls_order_of_keys(lab: ScriptedClient) -> None:
+def test_yaml_has_kubectls_order_of_keys(lab: ScriptedClient) -> None:
     obj = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "web", "labels": {"b": "1", "a": "2"}}}
     lab.objects = [{**obj, "spec": {"type": "ClusterIP", "ports": [{"protocol": "TCP", "port": 80}]}}]
     lines = CliRunner().invoke(app, ["get", "svc", "web", "-o", "yaml"]).stdout.splitlines()

@@ -53,7 +53,7 @@ def passes(expression: str, frame: bytes, outgoing: bool = True) -> bool:
         "udp or tcp and host 10.1.2.3",
     ],
 )
-def test_lets_through(expression: str) -> None:
+def test_a_filter_lets_through_what_it_means(expression: str) -> None:
     assert passes(expression, ANSWER)
     assert not passes(f"not ({expression or 'tcp'})", ANSWER)
 
@@ -74,7 +74,7 @@ def test_lets_through(expression: str) -> None:
         "tcp or udp and udp",
     ],
 )
-def test_keeps_back(expression: str) -> None:
+def test_a_filter_keeps_back_what_it_does_not_mean(expression: str) -> None:
     assert not passes(expression, ANSWER)
 
 

@@ -96,7 +96,7 @@ def test_every_verbs_help_ends_with_one_example(verb: str) -> None:
     assert done.stdout.strip().splitlines()[-1].strip().startswith(f"Example: k8snetlab {verb}")
 
 
-def test_version() -> None:
+def test_version_prints_name_and_version() -> None:
     from k8snetlab import __version__
 
     assert run("--version").stdout == f"k8snetlab {__version__}\n"

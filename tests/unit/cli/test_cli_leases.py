@@ -45,7 +45,7 @@ def test_a_lease_is_printed_as_its_subnet_env(lab: ScriptedClient, words: tuple[
     assert call("get", *words, "-o", "name").stdout == "lease/node1\n"
 
 
-def test_all_leases(lab: ScriptedClient) -> None:
+def test_get_lease_without_a_node_shows_all(lab: ScriptedClient) -> None:
     lab.answers["leases"] = {"items": [LEASE, {**LEASE, "node": "node2", "holder": "", "left": None}]}
     said = call("get", "leases").stdout
     assert "# nobody holds it" in said and said.count("FLANNEL_SUBNET") == 2

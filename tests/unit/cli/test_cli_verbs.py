@@ -172,7 +172,7 @@ def test_apply_json_is_one_document(lab: ScriptedClient) -> None:
     assert outcome["changes"] == [{"action": "created", "kind": "Namespace", "name": "shop"}]
 
 
-def test_delete_by_name(lab: ScriptedClient) -> None:
+def test_delete_by_name_deletes_what_there_is_and_names_what_there_is_not(lab: ScriptedClient) -> None:
     lab.objects = [POD, SERVICE]
     lab.events = [{**CHANGED[2], "action": "deleted"}, CHANGED[-1]]
     assert call("delete", "pod/client", "svc/web").stdout == "namespace/shop deleted\n"
@@ -188,7 +188,7 @@ def test_delete_by_file_asks_the_lab_once(lab: ScriptedClient) -> None:
     assert result.stdout == "namespace/shop deleted\n"
 
 
-def test_scale(lab: ScriptedClient) -> None:
+def test_scale_asks_for_the_replicas_and_says_so(lab: ScriptedClient) -> None:
     result = call("scale", "deploy", "web", "--replicas", "5", "-n", "shop")
     assert result.stdout == "deployment.apps/web scaled to 5\n"
     assert lab.asked[-2:] == [

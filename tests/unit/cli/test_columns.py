@@ -49,7 +49,7 @@ def test_ages_are_kubectls(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_slices() -> None:
+def test_endpoint_slices_are_printed_as_kubectl_prints_them() -> None:
     shown = row("EndpointSlice", endpoints=[], ports=[])
     assert (shown["PORTS"], shown["ENDPOINTS"]) == ("<unset>", "<unset>")
     ports = [{"port": 1}, {"name": "dns"}, {"name": ""}, {"port": 4}]
@@ -59,7 +59,7 @@ def test_slices() -> None:
     assert "web" in objects(BY_KIND["EndpointSlice"], [{"metadata": {"name": "web"}, "endpoints": None, "ports": None}])
 
 
-def test_endpoints() -> None:
+def test_endpoints_are_printed_as_kubectl_prints_them() -> None:
     assert row("Endpoints")["ENDPOINTS"] == "<none>"
     waiting = [{"notReadyAddresses": [{"ip": "1.1.1.1"}], "ports": [{"port": 1}]}]
     assert row("Endpoints", subsets=waiting)["ENDPOINTS"] == ""
@@ -69,7 +69,7 @@ def test_endpoints() -> None:
     assert row("Endpoints", subsets=many)["ENDPOINTS"] == "1.1.1.1:80,[fd00::1]:80,1.1.1.1:81 + 1 more..."
 
 
-def test_services() -> None:
+def test_services_are_printed_as_kubectl_prints_them() -> None:
     def external(wide: bool = False, ingress: Any = (), **spec: Any) -> str:
         status = {"loadBalancer": {"ingress": [*ingress]}}
         return row("Service", wide, spec=spec, status=status)["EXTERNAL-IP"]
@@ -88,7 +88,7 @@ def test_services() -> None:
     assert row("Service", spec={"ports": ports})["PORT(S)"] == "80:30080/TCP,53/UDP"
 
 
-def test_nodes() -> None:
+def test_nodes_are_printed_as_kubectl_prints_them() -> None:
     assert list(row("Node"))[:5] == ["NAME", "STATUS", "ROLES", "AGE", "VERSION"]
     info = {"kubeletVersion": "v1.36.0", "kernelVersion": "6.1"}
     conditions = [{"type": "Ready", "status": "Unknown"}]
@@ -101,7 +101,7 @@ def test_nodes() -> None:
     assert row("Node")["STATUS"] == "Unknown"
 
 
-def test_workloads() -> None:
+def test_workloads_are_printed_as_kubectl_prints_them() -> None:
     template = {"spec": {"containers": [{"name": "a", "image": "nginx:1"}, {"name": "b", "image": "redis"}]}}
     selector = {
         "matchLabels": {"b": "1"},
@@ -128,7 +128,7 @@ def test_workloads() -> None:
     ]
 
 
-def test_events_and_namespaces() -> None:
+def test_events_and_namespaces_are_printed_as_kubectl_prints_them() -> None:
     about = {"kind": "Pod", "name": "a"}
     shown = row("Event", True, involvedObject=about, eventTime="2020-01-01T00:00:00Z", source={"component": "kubelet"})
     assert (shown["OBJECT"], shown["COUNT"], shown["SOURCE"]) == ("pod/a", "1", "kubelet")

@@ -135,7 +135,7 @@ def test_types_that_have_no_address() -> None:
         ("clusterIP: None, ipFamilyPolicy: PreferDualStack", ("IPv4", "IPv6")),
     ],
 )
-def test_ip_families(more: str, families: tuple[str, ...]) -> None:
+def test_the_policy_decides_the_families_and_addresses_of_a_service(more: str, families: tuple[str, ...]) -> None:
     spec = services(FakeCluster(DUAL + service("a", more)))["a"].spec
     assert spec.ipFamilies == families
     if spec.clusterIP != "None":

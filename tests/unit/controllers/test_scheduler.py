@@ -132,7 +132,7 @@ def test_reasons_are_counted_and_sorted() -> None:
         ),
     ],
 )
-def test_required_node_affinity(term: str, fits: bool) -> None:
+def test_a_pod_goes_only_where_its_required_affinity_fits(term: str, fits: bool) -> None:
     lab = LAB % "[{name: node1, labels: {disk: ssd, size: '10'}}]"
     world = FakeCluster(lab + pod("a", affinity(term))).run()
     assert nodes_of(world) == {"a": "node1" if fits else ""}
@@ -160,7 +160,7 @@ def test_wrong_node_affinity(term: str, said: str) -> None:
     assert said in raised.value.message and "f.yaml:" in raised.value.message
 
 
-def test_max_pods() -> None:
+def test_a_node_takes_no_more_pods_than_max_pods() -> None:
     lab = "---\n{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {maxPods: 3, nodes: %s}}\n"
     world = FakeCluster(lab % "[{name: node1}, {name: node2, maxPods: 1}]" + deployment("web", 6)).run()
     assert sorted(nodes_of(world).values()) == ["", "", "node1", "node1", "node1", "node2"]
@@ -190,7 +190,7 @@ def test_a_replica_set_makes_no_end_of_rejected_pods() -> None:
     world.apply(deployment("web", 0).replace("spec: {containers", "spec: {nodeName: node1, containers")).run()
 
 
-def test_events() -> None:
+def test_one_look_tells_an_event_for_each_thing_it_did() -> None:
     world = FakeCluster(LAB % 1 + deployment("web", 1) + pod("a") + pod("b"))
     outcome = work_out(world.snapshot, None, Context())
     told = {(n.component, n.type, n.reason, n.object.KIND, n.message) for w in outcome.writes for n in w.notes}

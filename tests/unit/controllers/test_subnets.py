@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from ipaddress import ip_network
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -58,19 +59,29 @@ def lease(subnet: str, *addresses: str) -> SubnetLease:
 # --- flannel's SubnetLen, SubnetMin, SubnetMax ---
 
 
-@pytest.mark.parametrize(
-    ("cidr", "length", "first", "last", "room"),
-    [
-        ("10.5.0.0/16", 24, "10.5.1.0", "10.5.255.0", 255),
-        ("10.5.0.0/22", 24, "10.5.1.0", "10.5.3.0", 3),
-        ("10.5.0.0/23", 25, "10.5.0.128", "10.5.1.128", 3),
-        ("10.5.0.0/28", 30, "10.5.0.4", "10.5.0.12", 3),
-        ("fd00:5::/48", 64, "fd00:5:0:1::", "fd00:5:0:ffff::", 65535),
-    ],
+class Divided(NamedTuple):
+    """A pod network, and the subnets that flannel takes of it where nothing is said: how long, from where to where."""
+
+    cidr: str
+    length: int
+    first: str
+    last: str
+    room: int
+
+
+DIVIDED = (
+    Divided("10.5.0.0/16", length=24, first="10.5.1.0", last="10.5.255.0", room=255),
+    Divided("10.5.0.0/22", length=24, first="10.5.1.0", last="10.5.3.0", room=3),
+    Divided("10.5.0.0/23", length=25, first="10.5.0.128", last="10.5.1.128", room=3),
+    Divided("10.5.0.0/28", length=30, first="10.5.0.4", last="10.5.0.12", room=3),
+    Divided("fd00:5::/48", length=64, first="fd00:5:0:1::", last="fd00:5:0:ffff::", room=65535),
 )
-def test_the_default_range_is_flannels(cidr: str, length: int, first: str, last: str, room: int) -> None:
-    found = subnet_range(parse_network(cidr))
-    assert (found.length, str(found.first), str(found.last), found.room) == (length, first, last, room)
+
+
+@pytest.mark.parametrize("case", DIVIDED, ids=lambda case: case.cidr)
+def test_the_default_range_is_flannels(case: Divided) -> None:
+    found = subnet_range(parse_network(case.cidr))
+    assert Divided(case.cidr, found.length, str(found.first), str(found.last), found.room) == case
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_what_carries_and_what_is_carried_are_both_read() -> None:
     assert other and other.inner is None
 
 
-def test_a_packet_as_json() -> None:
+def test_a_packet_as_json_has_every_field_and_what_vxlan_carries() -> None:
     seen = Seen(1_800_000_000_000_000_042, 0, "eth0", True, True, 200, TUNNELLED)
     found = json.loads(as_json(packets.fields(Sight("node2:eth0", "lab.node2", seen, ethernet(TUNNELLED)))))
     assert (found["time"], found["point"], found["direction"]) == (
@@ -128,7 +128,7 @@ def test_cut_and_damaged_packets_are_read_as_far_as_they_go(frame: bytes, data: 
 
 
 @given(st.binary(max_size=120))
-def test_anything_is_read(data: bytes) -> None:
+def test_any_octets_are_read_and_said_in_a_line(data: bytes) -> None:
     for packet in (ethernet(data), decode(data)):
         seen = Seen(1, 0, "eth0", False, True, len(data), data)
         assert isinstance(packets.line(Sight("a:eth0", "a", seen, packet)), str)

@@ -329,7 +329,7 @@ def test_what_breaks_paths_comes_before_what_does_not() -> None:
     assert ordered([route, route]) == [route]
 
 
-def test_the_answer_in_words() -> None:
+def test_a_diagnosis_is_told_with_cause_command_and_mend() -> None:
     finding = ReportedFinding(
         kind="route",
         fault="missing",

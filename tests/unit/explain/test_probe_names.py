@@ -59,7 +59,7 @@ def test_a_ping_has_no_port_and_goes_to_what_has_the_address() -> None:
     assert {t.kind for t in targets(SNAPSHOT, ["ICMP"])} == {"pod", "node"}
 
 
-def test_a_ping_in_words() -> None:
+def test_a_ping_is_told_without_a_port() -> None:
     said = ProbeResult(
         source="a",
         sourceNode="m",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from msgspec.structs import replace
@@ -96,36 +96,48 @@ def result(**changes: Any) -> ProbeResult:
     return ProbeResult("client", "node1", "web", "clusterIP", "10.96.0.1", 80, "TCP", True, "answered", **changes)
 
 
-@pytest.mark.parametrize(
-    ("reached", "answered", "intent", "verdict", "words"),
-    [
-        (True, "web", Intent("answered", "", frozenset({"WEB"})), "as intended", ""),
-        (
-            True,
-            "client",
-            Intent("answered", "", frozenset({"WEB"})),
-            "broken",
-            "is answered by client, which is no end",
-        ),
-        (True, "", Intent("answered", "", frozenset({"WEB"})), "as intended", ""),
-        (True, "", Intent("closed", "because"), "broken", "answered, though it is closed: because"),
-        (True, "", Intent("either", "because"), "as intended", ""),
-        (False, "", Intent("closed", "because"), "closed on purpose", "because"),
-        (False, "", Intent("either", "because"), "closed on purpose", "because"),
-        (False, "", Intent("answered", "because"), "broken", "because"),
-        (False, "", Intent("answered"), "broken", "no answer within 2 s at Service web, port 80"),
-    ],
-)
-def test_verdicts(reached: bool, answered: str, intent: Intent, verdict: str, words: str) -> None:
-    snapshot = snapshot_of()
+class Judged(NamedTuple):
+    """A probe of Service web: what the manifests ask for, what happened, and what is to be said of it."""
+
+    intent: Intent
+    verdict: str
+    reached: bool = False
+    answered_by: str = ""
+    words: str = ""
+
+
+BY_WEB = Intent("answered", "", frozenset({"WEB"}))
+JUDGED = {
+    "its endpoint answers": Judged(BY_WEB, "as intended", reached=True, answered_by="web"),
+    "a pod answers that is no endpoint": Judged(
+        BY_WEB, "broken", reached=True, answered_by="client", words="is answered by client, which is no end"
+    ),
+    "somebody unknown answers": Judged(BY_WEB, "as intended", reached=True),
+    "a closed door answers": Judged(
+        Intent("closed", "because"), "broken", reached=True, words="answered, though it is closed: because"
+    ),
+    "a door that may do either answers": Judged(Intent("either", "because"), "as intended", reached=True),
+    "a closed door is silent": Judged(Intent("closed", "because"), "closed on purpose", words="because"),
+    "a door that may do either is silent": Judged(Intent("either", "because"), "closed on purpose", words="because"),
+    "an open door is silent, and it is known why": Judged(Intent("answered", "because"), "broken", words="because"),
+    "an open door is silent": Judged(
+        Intent("answered"), "broken", words="no answer within 2 s at Service web, port 80"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", JUDGED.values(), ids=JUDGED)
+def test_a_verdict_sets_what_happened_against_what_is_asked_for(case: Judged) -> None:
+    snapshot, intent = snapshot_of(), case.intent
     web = next(p for p in places(snapshot) if p.name == "web")
     if intent.endpoints:
         intent = replace(intent, endpoints=frozenset(web.ips))
-    one = replace(result(answeredBy=answered), reached=reached, error="" if reached else "no answer within 2 s")
+    error = "" if case.reached else "no answer within 2 s"
+    one = replace(result(answeredBy=case.answered_by), reached=case.reached, error=error)
     asked = Target("web", "clusterIP", "10.96.0.1", 80, "TCP")
     found = judged(snapshot, Place("client", "pod", "x", "node1"), asked, one, intent)
-    assert (found.verdict, found.expected, found.ok) == (verdict, intent.expected, verdict != "broken")
-    assert words in found.why and bool(found.why) == (verdict != "as intended")
+    assert (found.verdict, found.expected, found.ok) == (case.verdict, intent.expected, case.verdict != "broken")
+    assert case.words in found.why and bool(found.why) == (case.verdict != "as intended")
 
 
 def test_what_the_kernel_said_in_a_word() -> None:

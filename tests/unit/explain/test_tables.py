@@ -85,7 +85,7 @@ def mac(snapshot: Snapshot, node: str) -> str:
         ("router", "10.254.0.7 via 192.168.0.21 dev underlay0", "k8snetlab", "Service default/a: to 192.168.0.21"),
     ],
 )  # fmt: skip
-def test_routes(snapshot: Snapshot, role: Role, line: str, owner: str, said: str) -> None:
+def test_each_route_has_its_owner_and_meaning(snapshot: Snapshot, role: Role, line: str, owner: str, said: str) -> None:
     row = reader(snapshot, role).route(line)
     assert (row.line, row.owner) == (line, owner)
     assert row.meaning.startswith(said)
@@ -144,7 +144,7 @@ def test_a_forwarding_entry_leads_to_the_node_of_its_vtep(snapshot: Snapshot) ->
     )
 
 
-def test_devices(snapshot: Snapshot) -> None:
+def test_each_device_has_its_owner_and_meaning(snapshot: Snapshot) -> None:
     def said(role: Role, name: str, kind: str = "", **found: Any) -> tuple[str, ...]:
         link = {"ifname": name, "flags": ["UP"], "mtu": 1450, "linkinfo": {"info_kind": kind}, **found}
         return msgspec.structs.astuple(reader(snapshot, role).link(link))

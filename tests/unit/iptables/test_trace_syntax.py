@@ -149,7 +149,7 @@ def test_a_rule_that_cannot_be_read_is_only_like_itself() -> None:
     assert not same(unknown, "-j ACCEPT") and not same("-j ACCEPT", unknown)
 
 
-def test_quotes_and_backslashes() -> None:
+def test_a_comment_with_quotes_and_backslashes_is_read_as_written() -> None:
     assert parse(r'-m comment --comment "say \"hi\" \\ there" -j X').comment == 'say "hi" \\ there'
 
 

@@ -6,13 +6,13 @@ from k8snetlab.kernel.shot import checksum, crc32c
 from k8snetlab.kernel.survey import endpoints
 
 
-def test_checksums() -> None:
+def test_checksums_are_those_of_the_standards() -> None:
     assert crc32c(b"123456789") == 0xE3069283, "the check value that every list of CRCs has"
     assert crc32c(bytes(32)) == 0x8A9136AA, "RFC 3720, B.4"
     assert checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0x220D, "RFC 1071, 3"
 
 
-def test_endpoints_that_listen() -> None:
+def test_only_sctp_endpoints_that_listen_are_found() -> None:
     """The form is that of sctp_eps_seq_show (net/sctp/proc.c)."""
     text = (
         " ENDPT     SOCK   STY SST HBKT LPORT   UID INODE LADDRS\n"

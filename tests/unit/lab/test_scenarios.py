@@ -28,7 +28,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_a_scenario_by_name() -> None:
+def test_a_scenarios_name_finds_its_manifests_in_order() -> None:
     assert scenarios.names() == ["business-manager", "two-nodes"]
     assert scenarios.find("two-nodes") == [("two-nodes/b.yml", "b\n"), ("two-nodes/lab.yaml", "# two-nodes\n")]
 
@@ -46,7 +46,7 @@ def test_a_path_goes_before_a_scenario_of_that_name() -> None:
     assert scenarios.find("two-nodes/x.json") == [("two-nodes/x.json", "{}")]
 
 
-def test_dash_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dash_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("kind: Pod\n"))
     assert scenarios.read("-") == [("stdin", "kind: Pod\n")]
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 POD = "/registry/pods/default/web"
 
 
-async def test_create_then_get(store: Store) -> None:
+async def test_what_is_created_is_got_with_its_revision(store: Store) -> None:
     assert await store.get(POD) is None
     entry = await store.create(POD, b"\x00\xffone")
     assert entry == Entry(POD, b"\x00\xffone", entry.mod_revision, entry.mod_revision)
@@ -68,7 +68,7 @@ async def test_update_of_nothing_is_a_conflict(store: Store, revision: int) -> N
     assert await store.get(POD) is None
 
 
-async def test_delete(store: Store) -> None:
+async def test_what_is_deleted_is_gone_and_cannot_be_deleted_again(store: Store) -> None:
     entry = await store.create(POD, b"one")
     assert await store.delete(POD, entry.mod_revision) == entry.mod_revision + 1
     assert await store.get(POD) is None

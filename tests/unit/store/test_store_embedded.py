@@ -185,7 +185,7 @@ async def test_a_failed_bulk_write_leaves_nothing(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_open_store(tmp_path: Path) -> None:
+async def test_open_store_opens_the_kind_that_the_lab_names(tmp_path: Path) -> None:
     embedded = open_store(StoreSpec(), tmp_path / "store.db")
     assert isinstance(embedded, EmbeddedStore)
     await embedded.create("/w/1", b"")

@@ -175,7 +175,9 @@ def test_a_pod_that_asks_itself_needs_hairpin_and_masquerade(hairpin: bool) -> N
         ({"server": {"listening": frozenset()}}, "refused", "nobody listens on tcp 10.244.1.3:8080"),
     ],
 )
-def test_where_a_packet_ends(changed: dict[str, Any], fate: str, reason: str) -> None:
+def test_a_packet_ends_where_something_is_missing_and_it_is_said_why(
+    changed: dict[str, Any], fate: str, reason: str
+) -> None:
     way = only(World(**changed), VIP, 80)
     assert (way.fate, reason in way.reason) == (fate, True), way.reason
 

@@ -129,7 +129,7 @@ def test_icmp_has_another_number_in_ipv6() -> None:
     assert only(trace(rules, msgspec.structs.replace(echo, src="fd00::1", dst="fd00::2"), HOST)).verdict == "rejected"
 
 
-def test_interfaces() -> None:
+def test_rules_match_the_interfaces_that_a_packet_comes_and_goes_by() -> None:
     rules = chains(filter_FORWARD=("-i cni+ -o flannel.1 -j DROP",))
     routed = Host(HOST.addresses, route=lambda dst: "flannel.1" if dst.startswith("10.244.2.") else "eth0")
     assert only(trace(rules, THROUGH, routed)).verdict == "dropped"

@@ -76,7 +76,7 @@ def test_the_service_of_the_second_reference_cluster() -> None:
     )
 
 
-def test_the_frame() -> None:
+def test_a_classic_cluster_without_services_has_this_frame() -> None:
     text = render_payload(ProxyRules.build(classic(), "node1", "ipv4").ruleset)
     assert text.splitlines() == [
         "*filter",
@@ -119,7 +119,7 @@ def test_packets_go_where_they_go_today() -> None:
     assert fate(send(classic(service(**NODE_PORT)), OUTSIDE, NODE1, 30080)) == {"": "rejected"}
 
 
-def test_local_policy() -> None:
+def test_classic_policy_local_keeps_outside_traffic_on_the_node() -> None:
     local: dict[str, Any] = {"type": "LoadBalancer", "ingress": [LB], "externalTrafficPolicy": "Local"}
     snapshot = classic(*web(**local))
     assert fate(send(snapshot, OUTSIDE, LB)) == {EP1: "sent"}
@@ -133,7 +133,7 @@ def test_local_policy() -> None:
     assert fate(marked) == {"": "sent"} and marked[0].packet.mark == 0x8000
 
 
-def test_source_ranges() -> None:
+def test_classic_source_ranges_drop_all_other_sources() -> None:
     spec: dict[str, Any] = {"type": "LoadBalancer", "ingress": [LB], "loadBalancerSourceRanges": ["203.0.113.0/24"]}
     snapshot = classic(*web(**spec))
     assert fate(send(snapshot, OUTSIDE, LB)).keys() == {EP1, EP2}

@@ -56,7 +56,7 @@ def test_other_ports_and_protocols_are_not_caught() -> None:
     assert fate(send(snapshot, POD1, VIP, protocol="udp")) == {"": "sent"}
 
 
-def test_outside_to_node_port() -> None:
+def test_a_node_port_reached_from_outside_is_masqueraded() -> None:
     snapshot = cluster(*web(**NODE_PORT))
     assert fate(send(snapshot, OUTSIDE, NODE1, 30080)) == {EP1: "sent, masqueraded", EP2: "sent, masqueraded"}
     assert fate(send(snapshot, "127.0.0.1", "127.0.0.1", 30080)) == {EP1: "sent, masqueraded", EP2: "sent, masqueraded"}
@@ -69,7 +69,7 @@ def test_localhost_node_ports_can_be_off() -> None:
     assert fate(send(snapshot, NODE1, NODE1, 30080)).keys() == {EP1, EP2}
 
 
-def test_node_port_addresses() -> None:
+def test_a_node_port_answers_only_on_node_port_addresses() -> None:
     snapshot = cluster(*web(**NODE_PORT), proxy(nodePortAddresses=["10.0.0.0/8"]))
     assert fate(send(snapshot, OUTSIDE, NODE1, 30080)) == {"": "delivered"}
     assert fate(send(snapshot, POD1, "10.244.1.1", 30080)).keys() == {EP1, EP2}
@@ -80,7 +80,7 @@ def test_martian_packets_to_localhost_are_dropped() -> None:
     assert fate(outcomes) == {"": "dropped"} and outcomes[0].steps[-1].chain == "KUBE-FIREWALL"
 
 
-def test_external_policy_local() -> None:
+def test_external_policy_local_keeps_outside_traffic_on_the_node() -> None:
     snapshot = cluster(*web(**NODE_PORT, **LOCAL))
     assert fate(send(snapshot, OUTSIDE, NODE1, 30080)) == {EP1: "sent"}
     assert fate(send(snapshot, OUTSIDE, NODE2, 30080, node="node2")) == {EP2: "sent"}
@@ -95,7 +95,7 @@ def test_external_policy_local_without_local_endpoints() -> None:
     assert fate(send(snapshot, OUTSIDE, VIP)) == {EP2: "sent, masqueraded"}
 
 
-def test_internal_policy_local() -> None:
+def test_internal_policy_local_uses_only_the_nodes_own_endpoints() -> None:
     assert fate(send(cluster(*web(internalTrafficPolicy="Local")), "10.244.1.7", VIP)) == {EP1: "sent"}
     elsewhere = cluster(*web(endpoint(POD2, "node2"), internalTrafficPolicy="Local"))
     assert fate(send(elsewhere, "10.244.1.7", VIP)) == {"": "dropped"}
@@ -114,7 +114,7 @@ def test_established_connections_outlive_their_endpoints() -> None:
     assert fate(send(cluster(service()), POD1, VIP, state="ESTABLISHED")) == {"": "sent"}
 
 
-def test_invalid_packets() -> None:
+def test_invalid_packets_are_dropped_unless_tcp_be_liberal() -> None:
     assert fate(send(cluster(), POD1, POD2, state="INVALID")) == {"": "dropped"}
     liberal = cluster(proxy(conntrack={"tcpBeLiberal": True}))
     assert fate(send(liberal, POD1, POD2, state="INVALID")) == {"": "sent"}
@@ -150,7 +150,7 @@ def test_session_affinity_returns_to_the_endpoint_met_before() -> None:
     assert fate(outcomes) == {EP2: "sent"} and outcomes[0].probability == 1
 
 
-def test_terminating_endpoints() -> None:
+def test_terminating_endpoints_serve_while_no_other_does() -> None:
     draining = {"ready": False, "serving": True, "terminating": True}
     ends = [endpoint(POD1, "node1", **draining), endpoint(POD2, "node2", **draining)]
     snapshot = cluster(*web(*ends, **NODE_PORT, **LOCAL))
@@ -167,12 +167,12 @@ def test_zone_hints() -> None:
     assert fate(send(snapshot, "10.244.1.7", VIP)) == {EP1: "sent"}
 
 
-def test_masquerade_all() -> None:
+def test_masquerade_all_masquerades_pods_too() -> None:
     snapshot = cluster(*web(), proxy(iptables={"masqueradeAll": True}))
     assert fate(send(snapshot, "10.244.1.7", VIP)) == {EP1: "sent, masqueraded", EP2: "sent, masqueraded"}
 
 
-def test_local_traffic_by_interface() -> None:
+def test_traffic_from_the_bridge_is_local_where_that_is_the_mode() -> None:
     config = proxy(detectLocalMode="BridgeInterface", detectLocal={"bridgeInterface": "cni0"})
     snapshot = cluster(*web(), config)
     assert fate(send(snapshot, "10.244.1.7", VIP)) == {EP1: "sent", EP2: "sent"}
@@ -180,7 +180,7 @@ def test_local_traffic_by_interface() -> None:
     assert fate(send(snapshot, NODE1, VIP)) == {EP1: "sent, masqueraded", EP2: "sent, masqueraded"}
 
 
-def test_ipv6() -> None:
+def test_a_service_of_ipv6_is_reached_as_one_of_ipv4() -> None:
     six = slice_of("web", endpoint(POD1_V6, "node1"), endpoint(POD2_V6, "node2"), addressType="IPv6")
     snapshot = cluster(service(clusterIPs=[VIP6], **NODE_PORT), six)
     one, two = f"[{POD1_V6}]:8080", f"[{POD2_V6}]:8080"

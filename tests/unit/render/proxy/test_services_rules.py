@@ -69,7 +69,7 @@ def test_an_unnamed_port_has_no_colon() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["TCP", "UDP", "SCTP"])
-def test_protocols(protocol: str) -> None:
+def test_rules_match_the_protocol_of_the_port(protocol: str) -> None:
     port = {"name": "x", "port": 53, "protocol": protocol}
     snapshot = cluster(service(ports=[port]), slice_of("web", endpoint(POD1), ports=[port]))
     word, chain = protocol.lower(), names.endpoint_chain("default/web:x", protocol, f"{POD1}:53")
@@ -199,7 +199,7 @@ GONE = {"ready": False, "serving": False, "terminating": True}
     ],
     ids=["ready only", "ready before terminating", "terminating that serve", "not ready", "unknown is ready"],
 )  # fmt: skip
-def test_conditions(endpoints: list[dict[str, Any]], used: list[str]) -> None:
+def test_the_conditions_of_endpoints_decide_which_are_used(endpoints: list[dict[str, Any]], used: list[str]) -> None:
     held = service_chains(cluster(*web(*endpoints)))
     assert {c for c in held if c.startswith("KUBE-SEP-")} == {sep(ip) for ip in used}
     assert bool(held) == bool(used)
@@ -218,7 +218,9 @@ def test_conditions(endpoints: list[dict[str, Any]], used: list[str]) -> None:
     ],
     ids=["zone", "several zones", "none here", "one unhinted", "not ready unhinted", "node first", "node then zone"],
 )  # fmt: skip
-def test_topology_hints(endpoints: list[dict[str, Any]], used: list[str]) -> None:
+def test_topology_hints_of_all_endpoints_choose_those_of_the_zone(
+    endpoints: list[dict[str, Any]], used: list[str]
+) -> None:
     held = service_chains(cluster(*web(*endpoints)))
     assert {c for c in held if c.startswith("KUBE-SEP-")} == {sep(ip) for ip in used}
 
@@ -363,7 +365,7 @@ def test_source_ranges_without_this_node_or_of_the_other_family() -> None:
     ],
     ids=["lab", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix", "masqueradeAll", "other family"],
 )
-def test_detecting_local_traffic(config: dict[str, Any], match: str | None) -> None:
+def test_detect_local_mode_decides_which_traffic_is_local(config: dict[str, Any], match: str | None) -> None:
     snapshot = cluster(*web(externalIPs=["198.51.100.1"], externalTrafficPolicy="Local"), proxy(**config))
     expected = f'-m comment --comment "default/web:http cluster IP" {TO}{match} -j KUBE-MARK-MASQ'
     assert (own(snapshot, SVC)[0] == expected) == (match is not None)
@@ -378,7 +380,7 @@ def test_a_written_configuration_without_clustercidr_and_without_lab_detects_not
     assert "KUBE-MARK-MASQ" not in "".join(own(snapshot, SVC))
 
 
-def test_masquerade_bit() -> None:
+def test_masquerade_bit_is_the_mark_that_rules_set_and_clear() -> None:
     held = chains(cluster(proxy(iptables={"masqueradeBit": 4})))
     assert held[ChainKey("nat", "KUBE-MARK-MASQ")] == ("-j MARK --or-mark 0x00000010",)
     assert held[ChainKey("nat", "KUBE-POSTROUTING")][:2] == (
