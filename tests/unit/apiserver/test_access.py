@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import re
+from typing import NamedTuple
 
 import pytest
 from repository import DOCS
@@ -20,11 +21,20 @@ GROUP = grp.getgrgid(os.getgid()).gr_name
 ROOT, MEMBER, OTHER = Caller(0, 0), Caller(54321, os.getgid()), Caller(54321, 54321)
 
 
-def rows() -> list[tuple[str, str, str, str, str]]:
-    """(request, in words, root, group, others)"""
+class Row(NamedTuple):
+    """Who may do what; the last three say "yes" or "no"."""
+
+    request: str
+    words: str
+    root: str
+    group: str
+    others: str
+
+
+def rows() -> list[Row]:
     found = re.findall(r"^\| `(\w+ [^`]+)` \| ([^|]+) \| (yes|no) \| (yes|no) \| (yes|no) \|$", PAGE.read_text(), re.M)
     assert len(found) > 15
-    return found
+    return [Row(*row) for row in found]
 
 
 def may(caller: Caller | None, request: str) -> bool:
@@ -39,15 +49,12 @@ def may(caller: Caller | None, request: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
-def test_a_row_of_the_table_says_what_a_request_gets(
-    row: tuple[str, str, str, str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request, _, root, group, others = row
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.request)
+def test_a_row_of_the_table_says_what_a_request_gets(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K8SNETLAB_GROUP", GROUP)
-    said = {"root": root, "group": group, "others": others}
+    request = row.request
     found = {"root": may(ROOT, request), "group": may(MEMBER, request), "others": may(OTHER, request)}
-    assert found == {who: word == "yes" for who, word in said.items()}
+    assert found == {who: getattr(row, who) == "yes" for who in found}
     monkeypatch.setenv("K8SNETLAB_GROUP", "no-such-group")
     assert may(ROOT, request) and not may(MEMBER, request)
     assert may(None, request), "another machine's daemon, through the store"
