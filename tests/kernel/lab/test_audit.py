@@ -5,23 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from repository import SCENARIOS
 
 from k8snetlab.kernel import netns, processes
 from k8snetlab.testing import Lab, eventually
 
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(tmp_path)
-    lab.run("up", str(SCENARIOS / "two-nodes"))
-    yield lab
-    lab.run("down", code=None)
+pytestmark = pytest.mark.lab("two-nodes")
 
 
 def of(lab: Lab, owner: str | None = None) -> list[dict[str, Any]]:
@@ -68,7 +61,7 @@ def test_a_lab_whose_ledger_is_gone_is_a_stray(lab: Lab) -> None:
 def test_down_says_what_it_could_not_end(tmp_path: Path) -> None:
     """A namespace that no ledger has, of the lab's own name: `down` does not touch it, and does not hide it."""
     lab = Lab(tmp_path)
-    lab.run("up", str(SCENARIOS / "two-nodes"))
+    lab.up("two-nodes")
     stray = f"{lab.name}.default.ghost"
     netns.create(stray)
     try:
