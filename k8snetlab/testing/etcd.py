@@ -11,11 +11,18 @@ from pathlib import Path
 from k8snetlab.store.protocol import Event
 from k8snetlab.store.serve import EtcdProcess, Member, ServerTls, serve
 
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A TCP port of loopback, never the same twice: an etcd needs three before it listens on any."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = int(listener.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def start_etcd(

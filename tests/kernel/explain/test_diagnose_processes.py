@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from repository import SCENARIOS
 
 from k8snetlab.store.serve import serve
 from k8snetlab.testing import Lab, eventually
+from k8snetlab.testing.etcd import free_port
 
 
 @pytest.fixture
@@ -94,12 +94,7 @@ def test_nothing_is_left_in_the_way_of_a_new_daemon(lab: Lab) -> None:
 
 @pytest.mark.etcd
 def test_an_etcd_that_has_stopped(tmp_path: Path) -> None:
-    def free() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            port: int = sock.getsockname()[1]
-            return port
-
-    endpoint = f"http://127.0.0.1:{free()}"
+    endpoint = f"http://127.0.0.1:{free_port()}"
     etcd = serve(tmp_path / "etcd", endpoint)
     lab = Lab(tmp_path)
     file = tmp_path / "lab.yaml"

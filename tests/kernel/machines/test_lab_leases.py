@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ import pytest
 
 from k8snetlab.store.serve import serve
 from k8snetlab.testing import Lab, eventually
+from k8snetlab.testing.etcd import free_port
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1
@@ -35,12 +35,6 @@ spec:
 """
 ENV = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.5.%d/26\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
 KEY = "/coreos.com/network/subnets/10.244.5.%d-26"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def etcdctl(endpoint: str, *words: str) -> str:

@@ -165,11 +165,11 @@ async def test_a_watch_sees_that_etcd_fell_silent_and_that_it_came_back(etcd: Et
 
 
 async def test_an_idle_watch_stays_healthy(etcd: EtcdProcess, connect: Connect) -> None:
-    store = await emptied(connect([etcd.endpoint], patience=0.2))
+    store = await emptied(connect([etcd.endpoint], patience=1.0))
     start = (await store.list("")).revision
     async with aclosing(store.watch("/w/", start)) as watch:
         waiting = asyncio.ensure_future(take(watch, 1))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2.5)
         health = store.health()
         assert health.healthy and health.age is not None
         entry = await store.create("/w/1", b"")
