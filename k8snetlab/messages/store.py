@@ -6,17 +6,28 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.messages.status import StoreHealth
 from k8snetlab.messages.verb import Call, Nothing, Stream
 
 
-class StoreStatus(StoreHealth, frozen=True, kw_only=True):
+class StoreStatus(msgspec.Struct, frozen=True):
     """The lab's store."""
 
+    type: str
+    """embedded or etcd."""
+    insecure: bool
+    """Whether everybody who reaches it may write to it."""
     where: tuple[str, ...]
     """URLs, of the embedded one its file."""
+    revision: int
+    """The newest one that came from it."""
     objects: dict[str, int]
     """How many there are of each kind, by plural; without kinds that have none."""
+    healthy: bool
+    """Whether it answers."""
+    age: float | None
+    """Seconds since it last answered, null for never."""
+    problem: str
+    """Why it does not answer, or ""."""
 
 
 class DumpQuestion(msgspec.Struct, frozen=True):
