@@ -19,6 +19,8 @@ from k8snetlab.testing import Lab, eventually
 Json = dict[str, Any]
 MANIFEST = Path(__file__).parent / "diagnosed.yaml"
 
+pytestmark = pytest.mark.timeout(900)
+
 
 def settled(lab: Lab) -> bool:
     """Duplicate address detection is over: until then a pod's first packets are lost."""
