@@ -152,9 +152,9 @@ def _table(store: EmbeddedStore, cluster: Cluster) -> Table:
     leases = Leases(store, cluster, None, paths, ledger)
     return Table(
         Changing(cluster, agents, leases, None),
-        Explaining("l", cluster, agents, paths, supervisor, None, dict),
+        Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict),
         Places(cluster, agents, paths),
-        Standing("l", cluster, agents, kubelet, leases, supervisor, paths),
+        Standing(cluster, agents, paths, kubelet=kubelet, leases=leases, supervisor=supervisor),
         Tables(cluster, agents, leases, paths, None),
         ThisMachine(Membership(cluster, agents, leases, None), lambda: None),
     )

@@ -83,10 +83,15 @@ class Daemon:
         table = Table(
             Changing(cluster, agents, leases, remote),
             Explaining(
-                self._lab, cluster, agents, self._paths, supervisor, remote, lambda: leases.problems | kubelet.problems
+                cluster,
+                agents,
+                self._paths,
+                remote=remote,
+                supervisor=supervisor,
+                troubles=lambda: leases.problems | kubelet.problems,
             ),
             Places(cluster, agents, self._paths, group),
-            Standing(self._lab, cluster, agents, kubelet, leases, supervisor, self._paths),
+            Standing(cluster, agents, self._paths, kubelet=kubelet, leases=leases, supervisor=supervisor),
             Tables(cluster, agents, leases, self._paths, remote),
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),
             *((Merging(cluster, remote.node),) if remote else ()),

@@ -34,6 +34,7 @@ class LabPaths:
     def __init__(self, lab: str) -> None:
         if not names_lab(lab):
             raise InputError(f"{lab!r} cannot name a lab", "lower-case letters, digits and -, at most 63: a DNS label")
+        self.lab = lab
         self.directory = root() / lab
         self.socket = self.directory / "api.sock"
         self.kubelet_socket = self.directory / "kubelet.sock"

@@ -49,17 +49,17 @@ class Explaining:
 
     def __init__(
         self,
-        lab: str,
         cluster: Cluster,
         agents: Agents,
         paths: LabPaths,
-        supervisor: Supervisor,
+        *,
         remote: Remote | None,
+        supervisor: Supervisor,
         troubles: Callable[[], dict[str, str]],
     ) -> None:
         """`troubles` are what leases and the kubelet fail at, by name."""
         self._supervisor, self._troubles = supervisor, troubles
-        self._lab, self._cluster, self._agents, self._paths, self._remote = lab, cluster, agents, paths, remote
+        self._cluster, self._agents, self._paths, self._remote = cluster, agents, paths, remote
 
     @answers(PROBE)
     async def probe(self, question: ProbeQuestion) -> ProbeResults:
@@ -83,7 +83,7 @@ class Explaining:
             self._cluster.snapshot.node(node)
         if network.backend != "vxlan" or network.resolve != "on-miss":
             raise NotFoundError(
-                f"the kernel asks nothing in lab {self._lab}: every entry is there already",
+                f"the kernel asks nothing in lab {self._paths.lab}: every entry is there already",
                 "set `network: {backend: vxlan, resolve: on-miss}` in the lab file, and `k8snetlab up` again",
             )
         loop, answers = asyncio.get_running_loop(), asyncio.Queue[AnsweredMiss]()

@@ -50,17 +50,16 @@ class Standing:
 
     def __init__(
         self,
-        lab: str,
         cluster: Cluster,
         agents: Agents,
+        paths: LabPaths,
+        *,
         kubelet: KubeletLink,
         leases: Leases,
         supervisor: Supervisor,
-        paths: LabPaths,
     ) -> None:
-        self._supervisor = supervisor
-        self._lab, self._cluster, self._agents, self._kubelet = lab, cluster, agents, kubelet
-        self._leases, self._paths = leases, paths
+        self._cluster, self._agents, self._paths = cluster, agents, paths
+        self._kubelet, self._leases, self._supervisor = kubelet, leases, supervisor
         self._store_spec = read_spec(paths)
         self._began = time.time()
 
@@ -95,7 +94,7 @@ class Standing:
         ]
         spec, health = self._store_spec, self._cluster.informer.health()
         return Status(
-            lab=self._lab,
+            lab=self._paths.lab,
             nodes=tuple(nodes),
             pods=PodCount(sum(p.ready for p in pods), len(pods)),
             services=len(snapshot.all(Service)),
