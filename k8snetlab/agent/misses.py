@@ -190,7 +190,7 @@ class MissResponder:
         for ifindex, lladdr in vteps:
             if found := queue.known.vtep(queue.misses.device(ifindex), lladdr):
                 queue.misses.answer(Miss("L2", ifindex, lladdr, ""), found.lladdr, found.dst)
-        queue.misses.refusal()  # a device that went meanwhile has taken its entries along
+        queue.misses.refusal()  # a device that has gone took its entries along
         queue.forget()
 
     def _consider(self, queue: MissQueue, miss: Miss) -> bool:

@@ -1,4 +1,4 @@
-"""The columns of each kind's table: kubectl's, in its order and words; what a lab's nodes and pods have besides, after.
+"""The columns of each kind's table: kubectl's, in its order and words; columns that only a lab has come last.
 
 Source: Kubernetes pkg/printers/internalversion/printers.go.
 """
@@ -28,7 +28,7 @@ from k8snetlab.cli.ages import age
 
 NONE, UNSET, UNKNOWN, PENDING = "<none>", "<unset>", "<unknown>", "<pending>"
 SHOWN = 3
-"""How many endpoints or ports are shown; of the others only how many there are."""
+"""How many endpoints or ports a cell shows; the rest is only counted."""
 LOAD_BALANCER_WIDTH = 16
 ROLE = "node-role.kubernetes.io/"
 

@@ -8,7 +8,7 @@ from k8snetlab.dataplane.packet import Packet
 
 
 class Frame(NamedTuple):
-    """`astray`: it came in by this device and was meant for another one. `nanoseconds` since 1970."""
+    """A frame at a device. `astray`: it was addressed to another device. `nanoseconds` since 1970."""
 
     netns: str
     interface: str
@@ -19,8 +19,8 @@ class Frame(NamedTuple):
 
 
 class Connection(NamedTuple):
-    """What conntrack of `netns` made of a new connection: (source, port, destination, port) as it came, and of the
-    answer it expects."""
+    """What conntrack of `netns` made of a new connection: `original` is (source, port, destination, port) as it came,
+    `reply` those of the answer that it expects."""
 
     netns: str
     protocol: str

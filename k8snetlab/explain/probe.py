@@ -31,6 +31,7 @@ ICMP = "ICMP"
 TIMEOUT = 2.0
 """Seconds a probe waits for an answer."""
 PARALLEL = 64
+"""Probes under way at a time."""
 POD_WORDS, SERVICE_WORDS = ("pod", "pods", "po"), ("svc", "service", "services")
 """What may stand before a slash, where a name alone could be another kind's."""
 

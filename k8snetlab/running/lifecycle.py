@@ -33,7 +33,7 @@ from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
 DRAIN = 5.0
-"""Seconds that a terminating pod at most waits for the rules of every node to stop naming it."""
+"""Seconds for which a terminating pod waits, at most, until no node's rules name it."""
 
 
 class PodLifecycle:

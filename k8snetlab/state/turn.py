@@ -14,13 +14,14 @@ from k8snetlab.state.paths import LabPaths
 TURN_TIMEOUT = 120.0
 """Seconds that a turn is waited for; starting a daemon takes 60 at most."""
 LOOK = 0.02
+"""Seconds between two tries."""
 
 
 @contextlib.contextmanager
 def turn(paths: LabPaths, create: bool) -> Iterator[bool]:
-    """Holds the lab's directory, which is made first with `create`; yields whether there is one.
+    """Locks the lab's directory, which `create` makes first; yields whether there is one.
 
-    The kernel ends the hold with the process. Raises DaemonError when another one keeps it for too long.
+    The kernel releases the lock with the process. Raises DaemonError when another process keeps it for too long.
     """
     deadline = time.monotonic() + TURN_TIMEOUT
     while (held := _held(paths, create)) is None:
@@ -38,7 +39,7 @@ def turn(paths: LabPaths, create: bool) -> Iterator[bool]:
 
 
 def _held(paths: LabPaths, create: bool) -> int | None:
-    """A descriptor of the directory, locked; -1 where there is none, None when the turn is another one's."""
+    """A descriptor of the locked directory; -1 where there is none, None when another process has the lock."""
     try:
         if create:
             paths.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,6 +52,6 @@ def _held(paths: LabPaths, create: bool) -> int | None:
             return fd
     except (BlockingIOError, FileNotFoundError):
         pass
-    # Another one has it, or has taken the directory away meanwhile.
+    # Another process has it, or has taken the directory away.
     os.close(fd)
     return None
