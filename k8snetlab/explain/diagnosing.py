@@ -26,7 +26,7 @@ from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.observing import observed
-from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathsTold, ReportedFinding
+from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathCounts, ReportedFinding
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.path import predict
@@ -60,7 +60,7 @@ def diagnose(
         findings=tuple(_reported(finding, look.machines) for finding in look.findings),
         closed=tuple(_reported(finding, look.machines) for finding in look.closed),
         notes=tuple(look.notes),
-        paths=PathsTold(look.walked, look.broken, look.tried),
+        paths=PathCounts(look.walked, look.broken, look.tried),
         seconds=round(time.monotonic() - began, 3),
     )
 

@@ -60,7 +60,7 @@ class ReportedFinding(msgspec.Struct, frozen=True):
     """The usual paths that do not work for this reason."""
 
 
-class PathsTold(msgspec.Struct, frozen=True):
+class PathCounts(msgspec.Struct, frozen=True):
     """Usual paths: from pods to pods, to Services, to their nodes, outward, and from outside."""
 
     walked: int
@@ -80,7 +80,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     """What manifests close on purpose."""
     notes: tuple[str, ...]
     """What is worth knowing and no fault, in sentences."""
-    paths: PathsTold
+    paths: PathCounts
     """How much was looked at."""
     seconds: float
     """How long it took."""

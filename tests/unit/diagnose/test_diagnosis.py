@@ -23,7 +23,7 @@ from k8snetlab.diagnose.tables import drift, duplicates
 from k8snetlab.diagnose.usual import usual_paths
 from k8snetlab.diagnose.verdict import processes, store
 from k8snetlab.iptables.patch import Iptables, commands
-from k8snetlab.messages.diagnose import Diagnosis, PathsTold, ReportedFinding
+from k8snetlab.messages.diagnose import Diagnosis, PathCounts, ReportedFinding
 from k8snetlab.render import node as render_node
 from k8snetlab.render.proxy import ProxyRules
 from k8snetlab.testing import fake_cluster
@@ -344,7 +344,7 @@ def test_a_diagnosis_is_told_with_cause_command_and_mend() -> None:
         explains=tuple(f"thing {n}" for n in range(7)),
         paths=tuple(f"path {n}" for n in range(5)),
     )
-    answer = Diagnosis((finding, finding), (), ("n",), PathsTold(walked=9, broken=5, tried=0), 0.1)
+    answer = Diagnosis((finding, finding), (), ("n",), PathCounts(walked=9, broken=5, tried=0), 0.1)
     text = [*lines(answer)]
     assert text[0] == "1. node1: route x is missing" and text.count("   mend: ip route add y") == 2
     assert "   with it: 2 things more" in text and "   broken: 2 paths more" in text and text[-2] == "note: n"

@@ -13,7 +13,7 @@ from k8snetlab.cli.options import as_json
 from k8snetlab.dataplane.frames import Connection, Frame
 from k8snetlab.dataplane.packet import Packet
 from k8snetlab.dataplane.rules import ChainKey
-from k8snetlab.messages.diagnose import Diagnosis, DiagnosisDone, DiagnosisEvent, DiagnosisProgress, PathsTold
+from k8snetlab.messages.diagnose import Diagnosis, DiagnosisDone, DiagnosisEvent, DiagnosisProgress, PathCounts
 from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResult, ProbeResults
 from k8snetlab.messages.rules import Chains
 from k8snetlab.messages.trace import Trace
@@ -23,7 +23,7 @@ RESULT = ProbeResult("a", "n1", "web", "clusterIP", "10.9.0.1", 80, "TCP", reach
 PACKET = Packet(
     "10.0.0.1", "10.0.0.2", "udp", 40000, 8472, payload=b"\x00\xff", vni=1, inner=Packet("::1", "::2", "tcp")
 )
-DONE = DiagnosisDone((), (), ("a note",), PathsTold(3, 0, 2), 0.25)
+DONE = DiagnosisDone((), (), ("a note",), PathCounts(3, 0, 2), 0.25)
 
 
 @pytest.mark.parametrize(
