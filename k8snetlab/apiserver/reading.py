@@ -22,9 +22,9 @@ from k8snetlab.api.scheme import Resource, to_dict
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.apiserver.history import Change, History, expired
 from k8snetlab.apiserver.query import Query, Selection, boolean, number, text
-from k8snetlab.client.status import status
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError, RequestError
+from k8snetlab.messages.errors import status_of
 
 Json = dict[str, Any]
 PAGED = 16
@@ -145,7 +145,7 @@ class Reading:
                         for event in _told(change, resource.type, wanted):
                             yield event
             except K8sNetLabError as error:
-                yield {"type": "ERROR", "object": status(error)}
+                yield {"type": "ERROR", "object": status_of(error)}
 
     def _at(self, query: Query) -> Snapshot:
         """The snapshot that a list with these words of the resource version is made from."""

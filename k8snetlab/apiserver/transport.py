@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, quote
 import msgspec
 
 from k8snetlab.errors import InputError, RequestError
+from k8snetlab.messages.errors import BrokenOff, Status
 
 Json = dict[str, Any]
 Send = Callable[[Json], Awaitable[None]]
@@ -150,11 +151,11 @@ class Answer:
             await self._start(200)
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def error(self, value: Json, code: int) -> None:
+    async def error(self, status: Status) -> None:
         if not self._begun:
-            await self.json(value, code)
+            await self.json(status, status.code)
             return
-        body = msgspec.json.encode({"type": "error", "status": value}) + b"\n"
+        body = msgspec.json.encode(BrokenOff(status)) + b"\n"
         await self._send({"type": "http.response.body", "body": body})
 
     async def _start(self, code: int, warnings: Iterable[str] = ()) -> None:

@@ -16,7 +16,7 @@ from k8snetlab.state import labs
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
     from k8snetlab.messages.changes import Outcome
-    from k8snetlab.messages.status import NodeStatus, Status, StoreHealth
+    from k8snetlab.messages.status import LabStatus, NodeStatus, StoreHealth
 
 Object = Mapping[str, Any]
 ALIKE = 3
@@ -115,7 +115,7 @@ def _store(store: StoreHealth) -> str:
     return f"{text}{silent}: {store.problem}"
 
 
-def status(state: Status) -> str:
+def status(state: LabStatus) -> str:
     """The text of `status`."""
     daemon, pods, store = state.daemon, state.pods, state.store
     facts = [

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from k8snetlab import errors
-from k8snetlab.client.status import error_of
+from k8snetlab.messages.errors import BrokenOff, Status, error_of
 from k8snetlab.messages.verb import ANSWER, ERROR, SERVER, Bytes, Call, Conversation, Stream, Verb
 from k8snetlab.state import labs
 from k8snetlab.state.paths import LabPaths
@@ -168,7 +168,7 @@ class Client:
         try:
             while line := response.readline():
                 if line.startswith(ERROR):
-                    raise error_of(json.loads(line)["status"])
+                    raise error_of(msgspec.json.decode(line, type=BrokenOff).status)
                 yield self._read(line, type_)
         except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
             raise self._lost(error) from error
@@ -197,8 +197,8 @@ class Client:
         data = response.read()
         connection.close()
         try:
-            error = error_of(json.loads(data))
-        except ValueError:
+            error = error_of(msgspec.json.decode(data, type=Status))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             error = errors.DaemonError(data.decode(errors="replace") or response.reason)
         if self.of_another_version:
             error.hint = "; ".join(filter(None, (error.hint, self._replacing)))

@@ -31,10 +31,10 @@ from k8snetlab.apiserver.transport import (
     while_connected,
 )
 from k8snetlab.apiserver.verbs import Meant, VerbPaths
-from k8snetlab.client.status import status
 from k8snetlab.errors import K8sNetLabError, RequestError
 from k8snetlab.lab.everywhere import Asked, Everywhere
 from k8snetlab.lab.table import Table
+from k8snetlab.messages.errors import status_of
 from k8snetlab.messages.verb import BASE, GROUP_VERSION, Conversation
 
 log = logging.getLogger(__name__)
@@ -54,17 +54,17 @@ class Api:
         try:
             await self._route(scope, answer, receive)
         except K8sNetLabError as error:
-            await answer.error(status(error), error.status)
+            await answer.error(status_of(error))
         except msgspec.MsgspecError as error:
-            await answer.error(status(RequestError(f"the request is wrong: {error}")), 400)
+            await answer.error(status_of(RequestError(f"the request is wrong: {error}")))
         except RecursionError:
-            await answer.error(status(RequestError("the request's body is nested too deeply")), 400)
+            await answer.error(status_of(RequestError("the request's body is nested too deeply")))
         except asyncio.CancelledError:
             raise
         except Exception as error:
             log.exception("%s %s", scope.get("method"), scope.get("path"))
             bug = K8sNetLabError(f"{type(error).__name__}: {error}", "this is a bug; the daemon's log has it whole")
-            await answer.error(status(bug), 500)
+            await answer.error(status_of(bug))
 
     async def _route(self, scope: Json, answer: Answer, receive: Receive) -> None:
         caller, method, path = caller_of(scope), scope["method"], scope["path"]

@@ -15,7 +15,7 @@ from k8snetlab.lab.table import merges
 from k8snetlab.messages.nodes import MISSES, AnsweredMiss, Listening, MissesQuestion, MissEvent
 from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResult, ProbeResults
 from k8snetlab.messages.progress import Warning
-from k8snetlab.messages.status import STATUS, MachineStatus, NodeStatus, Status
+from k8snetlab.messages.status import STATUS, LabStatus, MachineStatus, NodeStatus
 from k8snetlab.messages.verb import Nothing
 
 
@@ -26,9 +26,9 @@ class Merging:
         self._cluster, self._here = cluster, here
 
     @merges(STATUS)
-    def status(self, _: Nothing, mine: Status, others: Mapping[str, Status | K8sNetLabError]) -> Status:
+    def status(self, _: Nothing, mine: LabStatus, others: Mapping[str, LabStatus | K8sNetLabError]) -> LabStatus:
         """With every machine's nodes and problems, and `machines`: what each said of its processes."""
-        said = {self._here: mine} | {node: one for node, one in others.items() if isinstance(one, Status)}
+        said = {self._here: mine} | {node: one for node, one in others.items() if isinstance(one, LabStatus)}
         states = {state.name: state for one in said.values() for state in one.nodes if state.answers}
         problems = list(mine.problems)
         for node, one in others.items():
@@ -89,7 +89,7 @@ def _of(node: str, problem: str) -> str:
     return problem if node in problem else f"{node}: {problem}"
 
 
-def _unseen(state: NodeStatus, answer: Status | K8sNetLabError | None) -> NodeStatus:
+def _unseen(state: NodeStatus, answer: LabStatus | K8sNetLabError | None) -> NodeStatus:
     """A node of which only the store tells."""
     message = "it has just joined"
     if isinstance(answer, K8sNetLabError):

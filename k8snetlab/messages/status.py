@@ -131,7 +131,7 @@ class MachineStatus(msgspec.Struct, frozen=True):
     """Which iptables is used there, nft or legacy."""
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
+class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A lab. In one of several machines what concerns a node comes from its own machine, all else from this one."""
 
     lab: str
@@ -160,4 +160,4 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """By node, those that answer; in a lab of several machines only."""
 
 
-STATUS: Call[Nothing, Status] = Call("status", "GET", "status", Nothing, Status, All(WITHIN), group=True)
+STATUS: Call[Nothing, LabStatus] = Call("status", "GET", "status", Nothing, LabStatus, All(WITHIN), group=True)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from k8snetlab.client.status import status
 from k8snetlab.errors import K8sNetLabError, NotFoundError, StoreError
+from k8snetlab.messages.errors import status_of
 from k8snetlab.store.protocol import Store
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ class Writer:
     async def refuse(self, error: K8sNetLabError) -> None:
         """Breaks off with an error."""
         self._number += 1
-        part = Part(msgspec.json.encode(status(error)), True, error.status)
+        part = Part(msgspec.json.encode(status_of(error)), True, error.status)
         await self._store.create(self._key(self._number), msgspec.json.encode(part), self._lease)
 
     def _key(self, number: int) -> str:

@@ -19,8 +19,8 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from k8snetlab.client.status import error_of
 from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
+from k8snetlab.messages.errors import BrokenOff, Status, error_of
 from k8snetlab.messages.verb import ERROR, Call, Conversation, Packed, Stream
 from k8snetlab.peers import parts
 from k8snetlab.peers.answering import Answering, App
@@ -138,7 +138,7 @@ class Remote:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line.startswith(ERROR):
-                        raise error_of(read(verb.path, line, dict[str, Any])["status"])
+                        raise error_of(read(verb.path, line, BrokenOff).status)
                     yield cast(A, _read(node, line, verb.answer))
 
     async def _whole(self, node: str, method: str, path: str, body: bytes, patience: float) -> bytes:
@@ -160,7 +160,7 @@ class Remote:
                 if part.status >= 400:
                     refusal += part.body
                     if part.last:
-                        raise error_of(read(event.entry.key, refusal, dict[str, Any]))
+                        raise error_of(read(event.entry.key, refusal, Status))
                 elif part.body:
                     yield part.body
                 if part.last:

@@ -25,9 +25,9 @@ from k8snetlab.messages.status import (
     AgentStatus,
     DaemonStatus,
     KubeletStatus,
+    LabStatus,
     NodeStatus,
     PodCount,
-    Status,
     StoreHealth,
 )
 from k8snetlab.messages.store import DUMP, STORE_STATUS, DumpQuestion, KeyValue, StoreStatus
@@ -64,7 +64,7 @@ class Standing:
         self._began = time.time()
 
     @answers(STATUS)
-    async def status(self, _: Nothing) -> Status:
+    async def status(self, _: Nothing) -> LabStatus:
         snapshot = self._cluster.snapshot
         nodes = await asyncio.gather(*(self._node_status(node) for node in snapshot.all(Node).values()))
         router = self._agents.router
@@ -93,7 +93,7 @@ class Standing:
             and not any(_repeats(one, known) for known in others)
         ]
         spec, health = self._store_spec, self._cluster.informer.health()
-        return Status(
+        return LabStatus(
             lab=self._paths.lab,
             nodes=tuple(nodes),
             pods=PodCount(sum(p.ready for p in pods), len(pods)),

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from k8snetlab.client.status import status
 from k8snetlab.errors import DaemonError, NotFoundError, StoreError
+from k8snetlab.messages.errors import status_of
 from k8snetlab.messages.places import NAMES
 from k8snetlab.messages.verb import Nothing
 from k8snetlab.peers import parts
@@ -71,7 +71,7 @@ class App:
         await said(send, b'"waited"')
 
     async def refused(self, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-        await said(send, msgspec.json.encode(status(NotFoundError("no such pod", "look elsewhere"))), 404)
+        await said(send, msgspec.json.encode(status_of(NotFoundError("no such pod", "look elsewhere"))), 404)
 
 
 async def said(send: Callable[..., Any], body: bytes, code: int = 200) -> None:
