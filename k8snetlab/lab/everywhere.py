@@ -12,8 +12,8 @@ from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.machines import is_machine
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import DaemonError
-from k8snetlab.lab.concern import place_of
 from k8snetlab.lab.table import Table
+from k8snetlab.lab.where import place_of
 from k8snetlab.messages.verb import All, Call, Leader, OfNode, OfPlace, OfPod, Stream, Verb
 from k8snetlab.peers.requests import Remote, SilentError
 

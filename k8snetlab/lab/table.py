@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 import msgspec
@@ -68,6 +68,11 @@ class Table:
 
     def __iter__(self) -> Iterator[Verb[Any]]:
         return iter(self._answers)
+
+    @property
+    def merged(self) -> Collection[Verb[Any]]:
+        """Those whose answers of all machines are made into one."""
+        return self._merges.keys()
 
     async def answered(self, verb: Verb[Any], question: Any, body: bytes | AsyncIterator[bytes] = b"") -> Any:
         """What this machine answers: a value, or a stream of values or bytes. `body` is that of a Conversation."""

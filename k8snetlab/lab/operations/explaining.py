@@ -20,8 +20,8 @@ from k8snetlab.explain import diagnosing, probe, tracing
 from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.kernel.packets import Watch
-from k8snetlab.lab.concern import place_of, remote_nodes
 from k8snetlab.lab.table import answers
+from k8snetlab.lab.where import place_of, remote_nodes
 from k8snetlab.messages.diagnose import (
     DIAGNOSE,
     FINDINGS,

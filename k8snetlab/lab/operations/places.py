@@ -12,8 +12,8 @@ from k8snetlab.errors import ConflictError, NotFoundError
 from k8snetlab.exec import console, piped
 from k8snetlab.exec.channels import Size, Terminal
 from k8snetlab.kernel.launch import Setting
-from k8snetlab.lab.concern import place_of, remote_nodes
 from k8snetlab.lab.table import answers
+from k8snetlab.lab.where import place_of, remote_nodes
 from k8snetlab.messages.places import (
     EXEC,
     LOGS,

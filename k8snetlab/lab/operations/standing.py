@@ -16,8 +16,8 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.diagnose.events import warnings
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.lab.concern import remote_nodes
 from k8snetlab.lab.table import answers
+from k8snetlab.lab.where import remote_nodes
 from k8snetlab.machines.leases import Leases
 from k8snetlab.messages.nodes import AGENTS, AgentsQuestion, FailingAgent, Reached
 from k8snetlab.messages.status import (

@@ -10,8 +10,8 @@ from k8snetlab.api.core import Node
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.families import family_named
 from k8snetlab.explain import inspect
-from k8snetlab.lab.concern import place_of, remote_nodes
 from k8snetlab.lab.table import answers
+from k8snetlab.lab.where import place_of, remote_nodes
 from k8snetlab.machines.leases import Leases
 from k8snetlab.messages.rules import (
     CHAINS,

@@ -49,6 +49,12 @@ def may(caller: Caller | None, request: str) -> bool:
     return True
 
 
+def test_every_verb_has_a_row() -> None:
+    requests = [row.request.partition(" ") for row in rows() if not row.request.endswith(" objects")]
+    found = [VerbPaths(DECLARED).find(method, f"{BASE}/{path}").verb.name for method, _, path in requests]
+    assert sorted(found) == sorted(verb.name for verb in DECLARED)
+
+
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.request)
 def test_a_row_of_the_table_says_what_a_request_gets(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K8SNETLAB_GROUP", GROUP)
