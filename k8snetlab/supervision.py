@@ -22,18 +22,14 @@ QUIET = 60.0
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A task of the daemon that ended when it should not have, and was begun again."""
+    """A task that ended when it should not have: `times` in a row, the first `since` and the last `at` (epoch seconds),
+    for the `cause`."""
 
     name: str
-    """The task's."""
     cause: str
-    """The error, in words."""
     since: float
-    """The first time in a row, in epoch seconds."""
     at: float
-    """The last time, in epoch seconds."""
     times: int
-    """How often in a row."""
 
     def __str__(self) -> str:
         often = "failed" if self.times == 1 else f"failed {self.times} times in a row"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from k8snetlab.messages.verb import All, Call, Nothing
-from k8snetlab.supervision import Failure
 
 WITHIN = 3.0
 """Seconds that `status` waits for other machines, whatever is the matter."""
@@ -99,6 +98,21 @@ class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
     """Why it does not answer, or ""."""
 
 
+class TaskFailure(msgspec.Struct, frozen=True):
+    """A task of the daemon that ended when it should not have, and was begun again."""
+
+    name: str
+    """The task's."""
+    cause: str
+    """The error, in words."""
+    since: float
+    """The first time in a row, in epoch seconds."""
+    at: float
+    """The last time, in epoch seconds."""
+    times: int
+    """How often in a row."""
+
+
 class ControllerFailure(msgspec.Struct, frozen=True):
     """What a controller fails at, and tries again."""
 
@@ -150,7 +164,7 @@ class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Where the objects are."""
     iptables: str
     """Which iptables the nodes use, nft or legacy."""
-    failures: tuple[Failure, ...]
+    failures: tuple[TaskFailure, ...]
     """What of the daemon failed and was begun again."""
     controllers: tuple[ControllerFailure, ...]
     """What controllers fail at."""

@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import AsyncIterator
 
+from msgspec.structs import astuple
+
 from k8snetlab import __version__
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.pod_state import trouble
@@ -29,6 +31,7 @@ from k8snetlab.messages.status import (
     NodeStatus,
     PodCount,
     StoreHealth,
+    TaskFailure,
 )
 from k8snetlab.messages.store import DUMP, STORE_STATUS, DumpQuestion, KeyValue, StoreStatus
 from k8snetlab.messages.verb import Nothing
@@ -114,7 +117,7 @@ class Standing:
                 problem=health.problem,
             ),
             iptables=self._agents.variant,
-            failures=tuple(failures),
+            failures=tuple(TaskFailure(*astuple(failure)) for failure in failures),
             controllers=tuple(self._cluster.failing),
             problems=tuple(problems),
         )
