@@ -14,7 +14,7 @@ from k8snetlab.agent.blame import manager_of
 from k8snetlab.agent.managers import managers
 from k8snetlab.agent.namespaces import NamespaceKeeper
 from k8snetlab.agent.protocol import Manager, Surroundings
-from k8snetlab.agent.report import ManagerStatus, Report
+from k8snetlab.agent.report import Report
 from k8snetlab.agent.table_part import TablePart
 from k8snetlab.agent.tables import NodeTables
 from k8snetlab.api.core import Node
@@ -25,6 +25,7 @@ from k8snetlab.dataplane.rules import RuleSet
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, KernelError
 from k8snetlab.kernel.iptables import Iptables
 from k8snetlab.kernel.monitors import Monitors
+from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render import underlay
 
 log = logging.getLogger(__name__)
@@ -210,6 +211,12 @@ class NodeAgent:
     def _status(self, manager: Manager) -> ManagerStatus:
         failure = self._failures.get(manager.name)
         if failure is None:
-            return ManagerStatus(manager.name, warnings=manager.warnings)
+            return ManagerStatus(name=manager.name, warnings=manager.warnings)
         operation = getattr(failure, "operation", "")
-        return ManagerStatus(manager.name, failure.message, failure.hint, operation, manager.warnings)
+        return ManagerStatus(
+            name=manager.name,
+            error=failure.message,
+            hint=failure.hint,
+            operation=operation,
+            warnings=manager.warnings,
+        )

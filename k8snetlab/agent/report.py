@@ -5,17 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from k8snetlab.errors import KernelError
-
-
-class ManagerStatus(msgspec.Struct, frozen=True):
-    """What one manager says of its last sync: what failed ("" where nothing did), with a hint and the refused ip,
-    bridge or iptables line; `warnings` are a sentence each."""
-
-    name: str
-    error: str = ""
-    hint: str = ""
-    operation: str = ""
-    warnings: tuple[str, ...] = ()
+from k8snetlab.messages.status import ManagerStatus
 
 
 class Report(msgspec.Struct, frozen=True):

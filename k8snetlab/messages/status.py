@@ -10,6 +10,21 @@ WITHIN = 3.0
 """Seconds that `status` waits for other machines, whatever is the matter."""
 
 
+class ManagerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the managers that a node's agent consists of: flannel, kube-proxy, …"""
+
+    name: str
+    """Its name."""
+    error: str = ""
+    """Why it fails, or ""; the others go on."""
+    hint: str = ""
+    """What to do about that, or ""."""
+    operation: str = ""
+    """What the kernel refused, as the command that it is, or ""."""
+    warnings: tuple[str, ...] = ()
+    """What else is to be known, a sentence each."""
+
+
 class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The work of a node's agent."""
 
@@ -29,6 +44,8 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What the kernel refused, as the command that it is, or ""."""
     drift: tuple[str, ...] = ()
     """What differs from the objects now, as the commands that would mend it."""
+    managers: tuple[ManagerStatus, ...] = ()
+    """Its managers, in their order; none before its first sync."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ import msgspec
 from k8snetlab.agent.misses import MissResponder
 from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.protocol import AddOnHome, Surroundings
-from k8snetlab.agent.report import ManagerStatus, Report
+from k8snetlab.agent.report import Report
 from k8snetlab.agent.router import RouterAgent
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
@@ -25,6 +25,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.errors import K8sNetLabError
+from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render.proxy import Shared
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.machine import Machine

@@ -196,6 +196,7 @@ class Standing:
             error=state.error,
             operation=state.operation,
             drift=tuple(drift),
+            managers=state.managers,
         )
 
 

@@ -135,6 +135,11 @@ class World:
     def problems(self) -> str:
         return "\n".join(self.lab.json("status")["problems"])
 
+    def failing(self, node: str) -> list[str]:
+        """The managers of a node that fail."""
+        (state,) = (one for one in self.lab.json("status")["nodes"] if one["name"] == node)
+        return [manager["name"] for manager in state["agent"]["managers"] if manager["error"]]
+
     def _write(self) -> None:
         draft = self._file.with_suffix(".new")
         draft.write_bytes(msgspec.json.encode(self.wanted))
@@ -194,6 +199,7 @@ def test_files_that_a_program_refuses_are_named_and_the_old_ones_go_on(world: Wo
     world.want("node1", nginx("third node1", "bogus;"), good[1])
     eventually(lambda: "node1: add-ons: nginx refuses its configuration" in world.problems())
     assert 'unknown directive "bogus"' in world.problems()
+    assert world.failing("node1") == ["add-ons"] and not world.failing("node2")
     assert 'unknown directive "bogus"' in world.lab.run("diagnose", "--predict-only", code=None)
     assert world.answer("node1") == "second node1" and min(world.pids("node1", "nginx")) == before
     # The others of the node go on, and so do the other managers.

@@ -58,6 +58,12 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusinessManag
     subprocess.run(scenario.lab.command("down"), env=scenario.lab.environment, capture_output=True, timeout=60)
 
 
+def inside(namespace: str, *command: str) -> str:
+    return subprocess.run(
+        ["ip", "netns", "exec", namespace, *command], capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+
+
 def ways() -> list[tuple[str, str]]:
     """A walk through all networks that takes every way from one to another."""
     names = list(NETWORKS)
@@ -79,7 +85,7 @@ def test_from_any_network_to_any_other_nothing_stale_stays(
     assert len(results) == 100 and [r for r in results if not r["ok"]] == []
     check_tables(scenario.lab, network)
     mtu = 1500 if network == "host-gw" else 1450
-    assert f"mtu {mtu}" in scenario.lab.shell("default.client", "ip", "link", "show", "eth0")
+    assert f"mtu {mtu}" in inside(scenario.lab.netns("default", "client"), "ip", "link", "show", "eth0")
 
 
 @pytest.mark.parametrize("network", ["host-gw", "on-miss-flat", "direct", "proactive"])
@@ -149,9 +155,7 @@ def check_entries(lab: Lab, network: str, node: str, other: str) -> None:
     assert all(entry.get("lladdr") == mac for entry in neighbours.values())
     if flat:
         named = (name for name in lab.namespaces() if name.startswith(f"{lab.name}.default."))
-        shown = (
-            lab.shell(name.removeprefix(f"{lab.name}."), "ip", "-4", "-o", "addr", "show", "eth0") for name in named
-        )
+        shown = (inside(name, "ip", "-4", "-o", "addr", "show", "eth0") for name in named)
         pods = {re.split(r"[ /]+", line)[3] for line in shown}
         possible = {ip for ip in (f"{theirs}.0", f"{theirs}.1", *pods) if ip.startswith(f"{theirs}.")}
     else:
