@@ -48,14 +48,14 @@ class Everywhere:
 
         Raises what is refused, also that no place has a name that the request says, DaemonError, StoreError.
         """
-        who = self._who(asked.verb, asked.question)
-        if isinstance(who, All):
-            return await self._of_all(asked, who)
-        if who in self.others:
-            told = self._remote.forward(who, asked.verb.method, asked.target, asked.body)
+        node = self._who(asked.verb, asked.question)
+        if isinstance(node, All):
+            return await self._of_all(asked, node)
+        if node in self.others:
+            parts = self._remote.forward(node, asked.verb.method, asked.target, asked.body)
             if not isinstance(asked.verb.who, Leader):
-                return told
-            if begun := await _begun(told):
+                return parts
+            if begun := await _begun(parts):
                 return begun
         return await self._table.answered(asked.verb, asked.question, asked.body)
 

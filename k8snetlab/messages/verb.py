@@ -78,22 +78,27 @@ class OfPlace(msgspec.Struct, frozen=True):
 
 
 Who = Here | Leader | All | OfNode | OfPod | OfPlace
-"""Who answers, in a lab of several machines."""
 
 
 class Verb(msgspec.Struct, Generic[Q], frozen=True, eq=False):
-    """`name`: what it is called in logs; `path`: below BASE, with fields of the request in braces, the last one as
-    {name:path} where it may have slashes; `answer`: the type of the answer, or of each value of a stream; `group`:
-    whether those may ask it who may look at a lab (docs/security.md); `silence`: seconds for which nothing may come."""
+    """What is declared of every verb; its subclasses say in which form it is answered."""
 
     name: str
+    """As the command line has it, where it has it."""
     method: str
+    """GET looks, POST does."""
     path: str
+    """Below BASE, with fields of the request in braces: {node}, or {name:path} for one that may have slashes."""
     request: type[Q]
+    """What is asked. Fields that do not stand in the path stand in the query (GET) or the body."""
     answer: Any
+    """The type of the answer, or of each value of a stream."""
     who: Who = Here()
+    """Who answers, in a lab of several machines."""
     group: bool = False
+    """Whether those may ask it who may look at a lab (docs/security.md)."""
     silence: float | None = ANSWER
+    """Seconds for which nothing may come, None for ever."""
 
     def target(self, request: Q) -> str:
         """Path and query by which `request` is asked."""
@@ -150,12 +155,10 @@ class Packed(Verb[Q], Generic[Q, A], frozen=True, eq=False):
 
 
 class Stream(Verb[Q], Generic[Q, A], frozen=True, eq=False):
-    """Answered by values as they come, a JSON line each. The last line may be an ERROR.
-
-    `last`: the type of the last value, without which the answer broke off; None where there is no such value.
-    """
+    """Answered by values as they come, a JSON line each. The last line may be an ERROR."""
 
     last: type[msgspec.Struct] | None = None
+    """The type of the last value, without which the answer broke off; None where there is no such value."""
 
 
 class Bytes(Verb[Q], Generic[Q], frozen=True, eq=False):
