@@ -190,8 +190,9 @@ class Walk:
 
     def _up(self, what: str) -> None:
         from k8snetlab.lab.up import start
+        from k8snetlab.messages.changes import UP, Up
 
-        for _ in start(self.name).up(self._bodies(what), yes=True):
+        for _ in start(self.name).stream(UP, Up(objects=self._bodies(what), yes=True)):
             pass
 
     def command(self, verb: str) -> list[str]:
