@@ -64,26 +64,26 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     own = str(tmp_path_factory.getbasetemp())
     before = _links(), _mounts(), _children() | _with_environment(own)
     yield
-    left = {
-        "namespaces": {one for one in netns.names() if one.startswith(PREFIX)},
-        "devices of the machine": _stay(_links() - before[0]),
-        "mounts": {mount for mount in _mounts() - before[1] if PREFIX in mount},
-        "processes": (_children() | _with_environment(own)) - before[2],
-    }
+
+    def things() -> dict[str, set[str]]:
+        return {
+            "namespaces": {one for one in netns.names() if one.startswith(PREFIX)},
+            "devices of the machine": _links() - before[0],
+            "mounts": {mount for mount in _mounts() - before[1] if PREFIX in mount},
+            "processes": (_children() | _with_environment(own)) - before[2],
+        }
+
+    # Devices of another worker (pytest-xdist) go with its test, and what has ended is a process until its parent looks.
+    left, deadline = things(), time.monotonic() + 60
+    while any(left.values()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+        now = things()
+        left = {what: found & now[what] for what, found in left.items()}
     assert not any(left.values()), f"left behind: { {what: found for what, found in left.items() if found} }"
 
 
 def _links() -> set[str]:
     return {entry.name for entry in Path("/sys/class/net").iterdir()}
-
-
-def _stay(devices: set[str]) -> set[str]:
-    """Those of the devices that are no other worker's (pytest-xdist), which are gone when its test is."""
-    deadline = time.monotonic() + 60
-    while devices and time.monotonic() < deadline:
-        time.sleep(0.2)
-        devices &= _links()
-    return devices
 
 
 def _mounts() -> set[str]:
