@@ -25,8 +25,9 @@ from k8snetlab.api.meta import Object
 from k8snetlab.dataplane.operations import NetnsOperation
 from k8snetlab.dataplane.rules import restore_payload
 from k8snetlab.kernel import netns
-from k8snetlab.lab import render, scenarios
+from k8snetlab.lab import render
 from k8snetlab.render import underlay
+from k8snetlab.state import scenarios
 
 ROUNDS = 5
 COMMAND = [sys.executable, "-m", "k8snetlab"]

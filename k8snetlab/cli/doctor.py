@@ -48,8 +48,8 @@ def doctor(
     from k8snetlab.api.defaults import with_defaults
     from k8snetlab.api.lab import Lab
     from k8snetlab.cli import manifests
-    from k8snetlab.lab import scenarios
     from k8snetlab.lab.doctor import examine
+    from k8snetlab.state import scenarios
 
     objects = list(manifests.of(scenarios.find(scenario)).objects) if scenario else []
     lab = next((obj for obj in objects if isinstance(obj, Lab)), with_defaults(Lab()))

@@ -78,8 +78,8 @@ def up(
     from k8snetlab.api.lab import Lab
     from k8snetlab.cli import manifests, progress
     from k8snetlab.cli import node as nodes
-    from k8snetlab.lab import scenarios
     from k8snetlab.messages.changes import Up
+    from k8snetlab.state import scenarios
 
     began = time.monotonic()
     files = scenarios.find(scenario)

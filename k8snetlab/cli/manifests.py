@@ -23,7 +23,7 @@ def load(paths: Sequence[str] | None, verb: str) -> list[Object]:
 def loaded(paths: Sequence[str] | None, verb: str) -> Loaded:
     """As `load`, with where the name of a Lab is written."""
     from k8snetlab.cli import progress
-    from k8snetlab.lab import scenarios
+    from k8snetlab.state import scenarios
 
     if not paths:
         raise InputError(f"{verb}: which manifest?", f"k8snetlab {verb} -f FILE (a directory and - for stdin are fine)")

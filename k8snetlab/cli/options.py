@@ -247,7 +247,7 @@ def _kinds() -> list[str]:
 
 
 def _scenarios() -> list[str]:
-    from k8snetlab.lab import scenarios
+    from k8snetlab.state import scenarios
 
     return scenarios.names()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from k8snetlab.lab import scenarios
+from k8snetlab.state import scenarios
 
 
 @contextmanager

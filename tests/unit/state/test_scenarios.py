@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from k8snetlab.errors import InputError
-from k8snetlab.lab import scenarios
+from k8snetlab.state import scenarios
 
 
 @pytest.fixture(autouse=True)
