@@ -164,9 +164,9 @@ class Client:
     def _values(
         self, type_: Any, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
     ) -> Iterator[Any]:
-        """What stands in JSON lines, each of the type."""
+        """What stands in JSON lines, each of the type. A daemon that ends may leave the last one without its end."""
         try:
-            while line := response.readline():
+            while (line := response.readline()).endswith(b"\n"):
                 if line.startswith(ERROR):
                     raise error_of(msgspec.json.decode(line, type=BrokenOff).status)
                 yield self._read(line, type_)
