@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from labs import eventually
 
 from k8snetlab.kernel import cgroups, launch
 from k8snetlab.kernel.launch import Setting
+from k8snetlab.testing import eventually
 
 pytestmark = pytest.mark.root
 
