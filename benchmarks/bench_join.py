@@ -31,7 +31,8 @@ from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.lab import up
-from k8snetlab.messages.changes import UP, Up
+from k8snetlab.messages.changes import UP, ChangeEvent, Up
+from k8snetlab.messages.progress import Warning
 from k8snetlab.messages.status import STATUS
 from k8snetlab.messages.verb import Nothing
 from k8snetlab.store.serve import Member, serve
@@ -122,10 +123,10 @@ def objects(name: str, count: int) -> list[dict[str, Any]]:
     return [{"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab", "metadata": {"name": name}, "spec": spec}]
 
 
-def drain(events: Iterable[dict[str, Any]]) -> None:
+def drain(events: Iterable[ChangeEvent]) -> None:
     for event in events:
-        if event["type"] == "warning":
-            print(event["message"], file=sys.stderr)
+        if isinstance(event, Warning):
+            print(event.message, file=sys.stderr)
 
 
 @contextmanager
