@@ -4,6 +4,7 @@ proxy, and both IP families.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,9 +103,12 @@ def up(lab: Lab, scene: str, proxy: Json, network: Json, file: Path) -> None:
 
 def settled(lab: Lab) -> bool:
     """Duplicate address detection is over: until then the first packets of an IPv6 address are lost."""
-    return all(
-        "tentative" not in lab.shell(name.removeprefix(f"{lab.name}."), "ip", "-6", "addr") for name in lab.namespaces()
-    )
+    return not any("tentative" in addresses(namespace) for namespace in lab.namespaces())
+
+
+def addresses(namespace: str) -> str:
+    command = ["ip", "-n", namespace, "-6", "addr"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def compared(lab: Lab, scene: str, whole: bool) -> tuple[int, list[object]]:
