@@ -11,6 +11,8 @@ from k8snetlab.errors import InputError
 from k8snetlab.kernel import fault
 
 DEFAULT = Path("/run/k8snetlab")
+SOCKET_PATH = 107
+"""Octets of a unix socket's path (unix(7): sun_path, less the NUL that ends it)."""
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -76,6 +78,13 @@ class LabPaths:
         return self.pod_logs / pod.namespace / pod.name / (pod.metadata.uid or "-")
 
     def create(self) -> None:
+        """Raises InputError, with nothing made, where no socket can have so long a path."""
+        for socket in (self.socket, self.kubelet_socket):
+            if (length := len(os.fsencode(socket))) > SOCKET_PATH:
+                raise InputError(
+                    f"{socket} has {length} octets, a unix socket's path at most {SOCKET_PATH}",
+                    "a shorter K8SNETLAB_RUN or lab name",
+                )
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fault.point()
         self.ledger.touch(mode=0o600)  # what has a ledger can be taken down
