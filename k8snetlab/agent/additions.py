@@ -35,8 +35,8 @@ class AddedRoute(msgspec.Struct, frozen=True, tag="route"):
 
 
 class AddedRules(msgspec.Struct, frozen=True, tag="rules"):
-    """KUBE- and FLANNEL- chains in one variant of iptables; `tables` and `chains` (with their table) of nf_tables were
-    there before."""
+    """Chains of ours (`names.CHAINS`) in one variant of iptables. `tables` and `chains` (with their table) of nf_tables
+    were there before."""
 
     variant: Literal["nft", "legacy"]
     tables: tuple[tuple[Family, str], ...] = ()

@@ -36,8 +36,13 @@ CNI_DN = "CNI-DN-"
 MASQUERADE_MARK, DROP_MARK, HOSTPORT_MARK = 0x4000, 0x8000, 0x2000
 """Bits of a packet's mark: kube-proxy's default masqueradeBit (14), kubelet's to drop, and portmap's to masquerade."""
 KUBE_PROXY_CHAINS, FLANNEL_CHAINS, PORTMAP_CHAINS = (KUBE,), (FLANNEL,), ("CNI-HOSTPORT-", CNI_DN)
-CHAINS = (*KUBE_PROXY_CHAINS, *FLANNEL_CHAINS, *PORTMAP_CHAINS)
-"""Prefixes of the chains that kube-proxy, flannel and the CNI portmap plugin write."""
+WRITERS = (
+    dict.fromkeys(KUBE_PROXY_CHAINS, "kube-proxy")
+    | dict.fromkeys(FLANNEL_CHAINS, "flannel")
+    | dict.fromkeys(PORTMAP_CHAINS, "portmap")
+)
+"""The prefixes of our chains, each with the program that writes them, for whoever undoes, audits or explains rules."""
+CHAINS = tuple(WRITERS)
 UNDERLAY_BRIDGE = "underlay0"
 ROUTER = "router"
 OUTSIDE = "outside"

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from k8snetlab.dataplane import names
 from k8snetlab.errors import InputError
 
 Family = Literal["ipv4", "ipv6"]
@@ -45,14 +44,14 @@ class RuleSet(msgspec.Struct, frozen=True):
     """What one namespace's iptables (or ip6tables) must hold of ours: whole chains, and jumps from built-in chains.
 
     `prefixes` are the beginnings of the chain names that belong to us alone: a chain so named and not in `chains` is
-    stale; every other chain is foreign and never touched. `obsolete` are jumps that other layouts of ours put in: they
-    must not stand.
+    stale, also where `chains` is empty; every other chain is foreign and never touched. `obsolete` are jumps that other
+    layouts of ours put in: they must not stand.
     """
 
     family: Family
     chains: Mapping[ChainKey, Rules]
+    prefixes: tuple[str, ...]
     hooks: tuple[Hook, ...] = ()
-    prefixes: tuple[str, ...] = (*names.KUBE_PROXY_CHAINS, *names.FLANNEL_CHAINS)
     obsolete: tuple[Hook, ...] = ()
 
     def owns(self, chain: str) -> bool:

@@ -23,7 +23,7 @@ from k8snetlab.kernel.read import cables
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import machine_flannel, root
 
-CHAINS = (*names.KUBE_PROXY_CHAINS, *names.FLANNEL_CHAINS, CNI)
+CHAINS = (*names.CHAINS, CNI)
 _DEVICES = re.compile(r"cni0|flannel\.\d+|flannel-v6\.\d+|underlay\d+|veth[0-9a-f]{8}")
 
 

@@ -45,14 +45,14 @@ def render(node: Node, pods: Iterable[Pod], family: Family) -> RuleSet:
         own[ChainKey("nat", chain)] = tuple(_translations(ports, address, subnet, family))
         entries += _entries(pod, ports, chain)
     if not own:
-        return RuleSet(family, {}, (), names.PORTMAP_CHAINS)
+        return RuleSet(family, {}, names.PORTMAP_CHAINS)
     chains: dict[ChainKey, Rules] = {
         SET_MARK: (f'-m comment --comment "CNI portfwd masquerade mark" -j MARK --set-xmark {MARK}',),
         MASQUERADE: (f"-m mark --mark {MARK} -j MASQUERADE",),
         **own,
         DNAT: tuple(entries),
     }
-    return RuleSet(family, chains, HOOKS, names.PORTMAP_CHAINS)
+    return RuleSet(family, chains, names.PORTMAP_CHAINS, HOOKS)
 
 
 def ports_of(pod: Pod) -> list[ContainerPort]:

@@ -26,8 +26,6 @@ _SERVICE = re.compile(r"^([a-z0-9.-]+)/([a-z0-9.-]+)(?::(\S+))?(?:\s|$)")
 
 _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
 """portmap's comment on what leads to a pod's hostPorts."""
-_WRITERS = {names.KUBE: "kube-proxy", names.FLANNEL: "flannel", names.CNI: "portmap"}
-"""The writers of the chains with these prefixes."""
 
 
 class Owners:
@@ -123,7 +121,10 @@ class Owners:
         """`chains` lead to the rule, `comments` are of the rule and of those that jumped to it, the nearest first."""
         named = (owner for comment in comments if (owner := self._named_in(comment)))
         writers = (
-            writer for chain in reversed([*chains]) for prefix, writer in _WRITERS.items() if chain.startswith(prefix)
+            writer
+            for chain in reversed([*chains])
+            for prefix, writer in names.WRITERS.items()
+            if chain.startswith(prefix)
         )
         return next(named, "") or next(writers, NOBODY)
 

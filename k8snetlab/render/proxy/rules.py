@@ -57,7 +57,7 @@ class ProxyRules(msgspec.Struct, frozen=True):
     def ruleset(self) -> RuleSet:
         hooks = self._layout.hooks
         obsolete = tuple(hook for layout in LAYOUTS.values() for hook in layout.hooks if hook not in hooks)
-        return RuleSet(self.settings.family, self.chains, hooks, names.KUBE_PROXY_CHAINS, obsolete)
+        return RuleSet(self.settings.family, self.chains, names.KUBE_PROXY_CHAINS, hooks, obsolete)
 
     @property
     def _layout(self) -> Layout:

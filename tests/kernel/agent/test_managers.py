@@ -34,9 +34,7 @@ UNREACHABLE = Route("203.0.113.0/24", dev="cni0", via="192.0.2.9")
 def policy(*rules: str, routes: tuple[Route, ...] = ()) -> NodeDataplane:
     """A part of a manager that there is not yet."""
     hook = Hook("filter", "FORWARD", f"-j {CHAIN.chain}")
-    return NodeDataplane(
-        Netns("", routes=routes), rules=(RuleSet("ipv4", {CHAIN: rules}, (hook,), prefixes=("TEST-",)),)
-    )
+    return NodeDataplane(Netns("", routes=routes), rules=(RuleSet("ipv4", {CHAIN: rules}, ("TEST-",), (hook,)),))
 
 
 class Node:

@@ -31,7 +31,7 @@ def wanted(address: str) -> RuleSet:
         MARK: MARKING,
         ChainKey("mangle", "KUBE-PROXY-CANARY"): (),
     }
-    return RuleSet("ipv4", chains, (HOOK,))
+    return RuleSet("ipv4", chains, ("KUBE-",), (HOOK,))
 
 
 def delta(address: str) -> RuleDelta:

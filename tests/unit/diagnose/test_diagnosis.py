@@ -200,7 +200,7 @@ def test_the_commands_lead_from_what_is_held_to_what_is_wanted(data: st.DataObje
 
 def test_chains_that_should_not_be_there_are_emptied_before_they_are_deleted() -> None:
     """iptables deletes no chain that a rule jumps to."""
-    ruleset = RuleSet("ipv4", {ChainKey("nat", "KUBE-SERVICES"): ()})
+    ruleset = RuleSet("ipv4", {ChainKey("nat", "KUBE-SERVICES"): ()}, ("KUBE-",))
     stale = {ChainKey("nat", "KUBE-SEP-A"): ("-j ACCEPT",), ChainKey("nat", "KUBE-SVC-A"): ("-j KUBE-SEP-A",)}
     mended = commands(stale, ruleset.chains, stale, Iptables("x", "ipv4", "nft"))
     words = [command.partition(" -t nat ")[2] for command in mended]
