@@ -107,7 +107,6 @@ class NodeAgent:
         for refusal in refusals:
             self._failures.setdefault(manager_of(refusal, self._parts), refusal)
         recreated = tuple(self._keeper.recreated)
-        self._keeper.recreated.clear()
         unplugged = not {whole.node.name}.isdisjoint({*recreated, *self._keeper.lacking})
         if whole.node.name in recreated:
             self._tables.forget()
@@ -123,6 +122,7 @@ class NodeAgent:
             self._do(manager, partial(manager.settled, snapshot, self._namespace))
         if grave:
             raise grave
+        self._keeper.recreated.clear()  # not before they are reported: their containers are to be run again
         return self._report(count, recreated, unplugged)
 
     def drift(self, snapshot: Snapshot) -> list[str]:
@@ -175,6 +175,8 @@ class NodeAgent:
         part = manager.wanted(snapshot)
         if part is not None:
             self._parts[manager.name] = part
+        else:
+            self._parts.pop(manager.name, None)
 
     def _do(self, manager: Manager, work: Callable[[], None]) -> None:
         """A failure of one manager stops none of the others."""

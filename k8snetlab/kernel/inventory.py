@@ -15,7 +15,8 @@ from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.kernel import iptables, netns
 
 Kind = Literal["namespace", "mount", "process", "device", "chain", "cgroup", "file", "module", "sysctl"]
-_DAEMONS = ("k8snetlab.lab.daemon", "k8snetlab.kubelet.main")
+_DAEMONS = ("k8snetlab.lab.daemon", "k8snetlab.kubelet.main", "k8snetlab.agent.kubelet")
+"""The last is the kubelet of 0.1.0 before it had a room."""
 _SYSCTLS = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv4/conf/all/route_localnet")
 _DEPTH = 4
 """How far below a hierarchy's mount a container's own groups may be."""
