@@ -14,6 +14,7 @@ import contextlib
 import errno
 import logging
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,12 @@ class _Kept(msgspec.Struct):
     watch: int = -1
     rotated_by: int = 0
     """The size of the file at the last look."""
+    turn: threading.Lock = msgspec.field(default_factory=threading.Lock)
+
+    def rotate(self) -> None:
+        """One at a time: what one copies another would punch away."""
+        with self.turn:
+            rotate(self.path, self.size, self.files)
 
 
 class LogKeeper:
@@ -58,7 +65,7 @@ class LogKeeper:
             self._by_watch.pop(kept.watch, None)
             with contextlib.suppress(OSError):
                 if path.stat().st_size > kept.size:
-                    rotate(path, kept.size, kept.files)
+                    kept.rotate()
 
     def close(self) -> None:
         for task in self._tasks:
@@ -106,7 +113,7 @@ class LogKeeper:
         try:
             kept.rotated_by = kept.path.stat().st_size
             if kept.rotated_by > kept.size:
-                await asyncio.to_thread(rotate, kept.path, kept.size, kept.files)
+                await asyncio.to_thread(kept.rotate)
         except OSError as error:
             log.warning("%s: %s", kept.path, error)
         if self._kept.get(kept.path) is kept:
