@@ -9,6 +9,9 @@ MACHINE = "k8snetlab/machine"
 INTERFACE = "k8snetlab/interface"
 """Annotation of a Node that is a machine: its device by which the other nodes reach it."""
 
+LEAVING = "k8snetlab/leaving"
+"""Annotation of a Node whose machine has cordoned it in order to leave: where it stays after all, it undoes both."""
+
 
 def is_machine(node: Node) -> bool:
     return MACHINE in node.metadata.annotations

@@ -15,7 +15,7 @@ from k8snetlab.api.addressing import IPNetwork
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.defaults import expanded_nodes
 from k8snetlab.api.lab import LabNode
-from k8snetlab.api.machines import INTERFACE, MACHINE
+from k8snetlab.api.machines import INTERFACE, LEAVING, MACHINE
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.admitted import now
@@ -69,7 +69,7 @@ class Registration:
         self._wake, self._turn = asyncio.Event(), asyncio.Event()
         self._node: Node | None = None
         self._refusal: K8sNetLabError | None = None
-        self._leaving = self._cordoned = False
+        self._leaving = False
         self._busy = asyncio.Lock()
 
     @property
@@ -166,9 +166,9 @@ class Registration:
         known = next((n for n in expanded_nodes(lab.spec) if n.name == machine.node), LabNode(name=machine.node))
         entry = replace(known, address=",".join(machine.addresses))
         node = described(lab, entry, subnets, old, architecture())
-        if self._cordoned:  # it was to leave, and could not
-            node = replace(node, spec=replace(node.spec, unschedulable=False))
         annotations = {**node.metadata.annotations, MACHINE: machine.hostname, INTERFACE: machine.interface}
+        if annotations.pop(LEAVING, ""):  # it was to leave, and could not
+            node = replace(node, spec=replace(node.spec, unschedulable=False))
         node = replace(node, metadata=replace(node.metadata, annotations=annotations))
         return network_up(node, now()) if subnets else node
 
@@ -182,7 +182,7 @@ class Registration:
                 node = await self._cluster.replace(node)
         if self._node is None:
             log.info("registered as %s, pods in %s", node.name, ", ".join(node.podCIDRs))
-        self._node, self._cordoned = node, False
+        self._node = node
         self._files.write_own(node.name, text(subnet_env(self._cluster.snapshot.lab, node)))
 
     def _address_taken(self, snapshot: Snapshot) -> ConflictError | None:
@@ -221,9 +221,7 @@ class Registration:
 
     async def _drain(self, name: str) -> None:
         """Ends the pods that the node has now; the scheduler binds no more to it."""
-        node = self._cluster.current(Node, name)
-        self._cordoned = self._cordoned or not node.spec.unschedulable
-        await self._cluster.edit(node, lambda n: replace(n, spec=replace(n.spec, unschedulable=True)))
+        await self._cluster.edit(self._cluster.current(Node, name), _cordoned)
         until, doomed = time.monotonic() + DRAIN, {pod.metadata.uid for pod in self._pods_of(name)}
         while pods := [pod for pod in self._pods_of(name) if pod.metadata.uid in doomed]:
             late = time.monotonic() > until
@@ -242,3 +240,12 @@ class Registration:
         self._refusal = None if isinstance(refusal, StoreError) else refusal
         turn, self._turn = self._turn, asyncio.Event()
         turn.set()
+
+
+def _cordoned(node: Node) -> Node:
+    """As it is while its machine leaves. A silent store may still write this later: it says whose doing it is."""
+    if node.spec.unschedulable:
+        return node
+    annotations = {**node.metadata.annotations, LEAVING: "true"}
+    metadata = replace(node.metadata, annotations=annotations)
+    return replace(node, metadata=metadata, spec=replace(node.spec, unschedulable=True))
