@@ -89,10 +89,7 @@ class Client:
         for event in self._values(verb.answer, *self._ask(verb, question, silence)):
             yield event
         if verb.last and not isinstance(event, verb.last):
-            raise errors.DaemonError(
-                f"lab {self.lab}: its daemon ended before this was done",
-                "did somebody take the lab down? `k8snetlab up` with its files brings it back",
-            )
+            raise self._broken_off()
 
     def pieces(self, verb: Bytes[Q], question: Q) -> Iterator[bytes]:
         """The bytes as they come."""
@@ -105,9 +102,13 @@ class Client:
 
     def converse(self, verb: Conversation[Q, A], question: Q, body: Iterable[bytes]) -> Iterator[A]:
         """The values as they come; `body`, read in a thread of its own, is the request's."""
+        try:
+            target = verb.target(question)
+        except UnicodeEncodeError as error:
+            raise _no_text(error) from None
         connection = _UnixConnection(self._socket)
         try:
-            connection.putrequest(verb.method, verb.target(question))
+            connection.putrequest(verb.method, target)
             connection.putheader("Transfer-Encoding", "chunked")
             connection.endheaders()
             threading.Thread(target=_send_chunks, args=(connection.sock, body), daemon=True).start()
@@ -140,7 +141,11 @@ class Client:
         self, verb: Verb[Q], question: Q, silence: float | None
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         silence = verb.silence if silence is None else silence
-        return self._request(verb.method, verb.target(question), verb.body(question), silence)
+        try:
+            target, body = verb.target(question), verb.body(question)
+        except UnicodeEncodeError as error:
+            raise _no_text(error) from None
+        return self._request(verb.method, target, body, silence)
 
     def _read(self, data: bytes, type_: Any) -> Any:
         try:
@@ -164,12 +169,14 @@ class Client:
     def _values(
         self, type_: Any, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
     ) -> Iterator[Any]:
-        """What stands in JSON lines, each of the type. A daemon that ends may leave the last one without its end."""
+        """What stands in JSON lines, each of the type. Raises DaemonError where the daemon ended before its answer."""
         try:
             while (line := response.readline()).endswith(b"\n"):
                 if line.startswith(ERROR):
                     raise error_of(msgspec.json.decode(line, type=BrokenOff).status)
                 yield self._read(line, type_)
+            if line or (response.chunked and response.chunk_left is not None):
+                raise self._broken_off()
         except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
             raise self._lost(error) from error
         finally:
@@ -191,7 +198,7 @@ class Client:
         self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
     ) -> http.client.HTTPResponse:
         """The response; raises the error that it means."""
-        self.server = response.getheader("Server", "")
+        self.server = response.getheader("Server", self.server)  # uvicorn's own refusals have none
         if response.status < 400:
             return response
         data = response.read()
@@ -207,6 +214,12 @@ class Client:
     @property
     def _replacing(self) -> str:
         return "its daemon is another version's: `k8snetlab up` with the lab's files replaces it, and traffic goes on"
+
+    def _broken_off(self) -> errors.DaemonError:
+        return errors.DaemonError(
+            f"lab {self.lab}: its daemon ended before this was done",
+            "did somebody take the lab down? `k8snetlab up` with its files brings it back",
+        )
 
     def _lost(self, error: Exception) -> errors.DaemonError:
         if isinstance(error, PermissionError):
@@ -235,6 +248,10 @@ def _send_chunks(sock: socket.socket, body: Iterable[bytes]) -> None:
         for data in body:
             sock.sendall(b"%x\r\n%s\r\n" % (len(data), data))
         sock.sendall(b"0\r\n\r\n")
+
+
+def _no_text(error: UnicodeEncodeError) -> errors.InputError:
+    return errors.InputError(f"{error.object!r:.200} is no text", "names are UTF-8")
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -108,7 +109,7 @@ class Everywhere:
         return self._table.merge(verb, question, mine, answers)
 
 
-async def _begun(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes] | None:
+async def _begun(parts: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes] | None:
     """The same, with its first part there already; None when whoever was asked does not answer."""
     try:
         first = await anext(parts, b"")
@@ -116,8 +117,9 @@ async def _begun(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes] | None:
         return None
 
     async def whole() -> AsyncIterator[bytes]:
-        yield first
-        async for part in parts:
-            yield part
+        async with aclosing(parts):
+            yield first
+            async for part in parts:
+                yield part
 
     return whole()

@@ -129,11 +129,11 @@ class Verb(msgspec.Struct, Generic[Q], frozen=True, eq=False):
     @property
     def pattern(self) -> str:
         """A regular expression of the verb's paths, as far as they follow BASE and a slash, with a group for each
-        parameter."""
+        parameter, which may be empty: who answers says what is wrong with an empty name."""
         parts, end = [], 0
         for found in _PARAMETER.finditer(self.path):
             parts.append(re.escape(self.path[end : found.start()]))
-            parts.append(f"(?P<{found[1]}>{'.+' if found[2] else '[^/]+'})")
+            parts.append(f"(?P<{found[1]}>{'.*' if found[2] else '[^/]*'})")
             end = found.end()
         return "".join(parts) + re.escape(self.path[end:])
 

@@ -1,4 +1,4 @@
-"""What other machines' daemons ask of this one, taken from the store and executed; `remote` has the asking side."""
+"""What other machines' daemons ask of this one, taken from the store and executed; `requests` has the asking side."""
 
 from __future__ import annotations
 

@@ -127,6 +127,8 @@ class World:
     def routes(self, node: str) -> str:
         """What the node's BIRD knows."""
         where = self.directory(node, "bird")
+        if not where.is_dir():
+            return ""
         done = subprocess.run(
             ["birdc", "-s", "bird.ctl", "show", "route"], cwd=where, capture_output=True, text=True, check=False
         )

@@ -212,7 +212,7 @@ def test_what_a_probe_sees_broken_has_a_reason_and_its_command_mends_it(paused: 
     rng = random.Random(seed)
     breaker = rng.choice(BREAKERS)
     places = ["node1", "node2"] + (["default.web", "default.far", "default.client1"] if breaker in IN_PODS else [])
-    netns = paused.netns(rng.choice(places))
+    netns = paused.netns(*rng.choice(places).split("."))
     line = breaker(rng, netns)
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30)
     try:

@@ -336,6 +336,7 @@ STATUS: dict[str, Any] = {
                 "error": "",
                 "operation": "",
                 "drift": ["ip -n demo.node1 route replace 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink"],
+                "managers": [],
             },
         }
     ],

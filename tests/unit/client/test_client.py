@@ -12,9 +12,10 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 import pytest
 
 from k8snetlab.client.client import Client
-from k8snetlab.errors import DaemonError
+from k8snetlab.errors import DaemonError, InputError
 from k8snetlab.messages.diagnose import DIAGNOSE, DiagnosisDone, DiagnosisProgress, DiagnosisQuestion
 from k8snetlab.messages.probe import PROBE, ProbeQuestion
+from k8snetlab.messages.store import DUMP, DumpQuestion
 from k8snetlab.state.paths import LabPaths
 
 RESULT = (
@@ -28,6 +29,7 @@ DONE = b'{"type":"done","findings":[],"closed":[],"notes":[],"paths":{"walked":1
 class Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
     body = b""
+    broken_off = False
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -38,6 +40,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.server.body)
 
+    def do_GET(self) -> None:
+        """Chunked, as the daemon streams; one that is broken off lacks its end."""
+        assert isinstance(self.server, Server)
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(self.server.body), self.server.body))
+        if not self.server.broken_off:
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -46,12 +60,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def daemon(monkeypatch: pytest.MonkeyPatch, directory: Path, body: bytes) -> Iterator[Client]:
+def daemon(monkeypatch: pytest.MonkeyPatch, directory: Path, body: bytes, broken_off: bool = False) -> Iterator[Client]:
     """A lab whose daemon answers everything with `body`."""
     monkeypatch.setenv("K8SNETLAB_RUN", str(directory))
     LabPaths("l").create()
     with Server(str(LabPaths("l").socket), Handler) as server:
-        server.body = body
+        server.body, server.broken_off = body, broken_off
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -100,3 +114,23 @@ def test_a_stream_without_its_last_event_broke_off(monkeypatch: pytest.MonkeyPat
     with daemon(monkeypatch, tmp_path, PROGRESS) as client, pytest.raises(DaemonError) as caught:
         list(client.stream(DIAGNOSE, DiagnosisQuestion()))
     assert caught.value.message == "lab l: its daemon ended before this was done"
+
+
+LINE = b'{"key":"/a","value":"1","revision":1}\n'
+
+
+def test_a_stream_that_has_its_end_is_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with daemon(monkeypatch, tmp_path, LINE) as client:
+        assert len([*client.stream(DUMP, DumpQuestion())]) == 1
+
+
+@pytest.mark.parametrize("body", [LINE, LINE + LINE[:9]], ids=["between lines", "in a line"])
+def test_a_stream_that_lacks_its_end_broke_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: bytes) -> None:
+    with daemon(monkeypatch, tmp_path, body, broken_off=True) as client, pytest.raises(DaemonError) as caught:
+        list(client.stream(DUMP, DumpQuestion()))
+    assert "ended before this was done" in caught.value.message
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(InputError, match="no text"):
+        Client("l").call(PROBE, ProbeQuestion("\udcff", "web"))

@@ -24,6 +24,8 @@ PATHS = VerbPaths(DECLARED)
 QUESTIONS: list[tuple[Verb[Any], Any]] = [
     (RESOLVE, Resolve("shop/web-1", "sh op")),
     (RESOLVE, Resolve("ä&=?#%2F")),
+    (RESOLVE, Resolve("")),
+    (PAUSE, NodeName("")),
     (LOGS, LogsQuestion("shop", "web", "c", follow=True, tailLines=-1, limitBytes=7)),
     (LOGS, LogsQuestion("shop", "web")),
     (EXEC, Execute("web", command=("sh", "-c", "a=1&b; echo 'x y'"), tty=True, rows=50, columns=132, term="xterm")),
