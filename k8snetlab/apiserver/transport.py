@@ -169,12 +169,13 @@ class Answer:
 
 
 async def while_connected(streaming: Coroutine[Any, Any, None], leaving: Awaitable[Any]) -> None:
-    """Sends something that may have no end, until the client has gone."""
+    """Sends something that may have no end, until the client has gone. Raises what `streaming` or `leaving` raises."""
     stream, gone = asyncio.ensure_future(streaming), asyncio.ensure_future(leaving)
     try:
         await asyncio.wait({stream, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if stream.done():
-            stream.result()
+        for task in (stream, gone):
+            if task.done():
+                task.result()
     finally:
         for task in (stream, gone):
             task.cancel()

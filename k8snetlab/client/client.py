@@ -97,6 +97,8 @@ class Client:
         try:
             while data := response.read1(65536):
                 yield data
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            raise self._lost(error) from error
         finally:
             connection.close()
 

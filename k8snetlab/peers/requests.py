@@ -90,7 +90,7 @@ class Remote:
             whole = body if isinstance(body, bytes) and len(body) <= CHUNK else None
             request = RemoteRequest(method, path, lease, whole or b"", goes_on=whole is None)
             await self._store.create(key, msgspec.json.encode(request), lease)
-            feeding = None if whole is not None else self._chores.start(self._feed(f"{key}/", lease, body))
+            feeding = None if whole is not None else self._chores.start(self._feed(f"{key}/", lease, body, events))
             try:
                 async with aclosing(self._parts(node, events, patience)) as pieces:
                     async for part in pieces:
@@ -203,13 +203,18 @@ class Remote:
                     raise
             await asyncio.sleep(1)
 
-    async def _feed(self, prefix: str, lease: int, body: bytes | AsyncIterator[bytes]) -> None:
-        """Sends a body after its request, as it comes."""
+    async def _feed(
+        self, prefix: str, lease: int, body: bytes | AsyncIterator[bytes], events: asyncio.Queue[Event | StoreError]
+    ) -> None:
+        """Sends a body after its request, as it comes; where that fails nobody waits for an answer: it is an event."""
         writer = Writer(self._store, prefix, lease)
-        async for piece in _one(body) if isinstance(body, bytes) else body:
-            for start in range(0, len(piece), CHUNK):
-                await writer.put(Part(piece[start : start + CHUNK], last=False))
-        await writer.put(Part(b"", last=True))
+        try:
+            async for piece in _one(body) if isinstance(body, bytes) else body:
+                for start in range(0, len(piece), CHUNK):
+                    await writer.put(Part(piece[start : start + CHUNK], last=False))
+            await writer.put(Part(b"", last=True))
+        except StoreError as error:
+            events.put_nowait(error)
 
     @asynccontextmanager
     async def _leased(self) -> AsyncIterator[int]:

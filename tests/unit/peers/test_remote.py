@@ -259,6 +259,16 @@ async def test_more_than_the_limit_is_refused(store: Store, monkeypatch: pytest.
         await nothing_left(store)
 
 
+async def test_a_body_of_more_than_the_limit_is_refused_and_not_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "LIMIT", 1 << 20)
+    async with serving(store, "node2"):
+        with pytest.raises(StoreError, match="will not go through the store"):
+            await Remote(store, "node1").ask_json("node2", "POST", "/echo", "e" * (2 << 20))
+        await nothing_left(store)
+
+
 async def test_an_error_comes_after_a_whole_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "LIMIT", 2 << 20)
     async with serving(store, "node2"):
