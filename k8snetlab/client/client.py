@@ -79,7 +79,7 @@ class Client:
             raise self._lost(error) from error
         finally:
             connection.close()
-        answer: A = self._read(data, verb.answer)
+        answer: A = self._read(data, msgspec.json.Decoder(verb.answer))
         return answer
 
     def stream(self, verb: Stream[Q, A], question: Q, silence: float | None = None) -> Iterator[A]:
@@ -149,9 +149,9 @@ class Client:
             raise _no_text(error) from None
         return self._request(verb.method, target, body, silence)
 
-    def _read(self, data: bytes, type_: Any) -> Any:
+    def _read(self, data: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
         try:
-            return msgspec.json.decode(data, type=type_)
+            return decoder.decode(data)
         except msgspec.MsgspecError as error:
             raise errors.DaemonError(
                 f"lab {self.lab}: its daemon answers strangely: {error}",
@@ -172,11 +172,12 @@ class Client:
         self, type_: Any, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
     ) -> Iterator[Any]:
         """What stands in JSON lines, each of the type. Raises DaemonError where the daemon ended before its answer."""
+        decoder = msgspec.json.Decoder(type_)
         try:
             while (line := response.readline()).endswith(b"\n"):
                 if line.startswith(ERROR):
                     raise error_of(msgspec.json.decode(line, type=BrokenOff).status)
-                yield self._read(line, type_)
+                yield self._read(line, decoder)
             if line or (response.chunked and response.chunk_left is not None):
                 raise self._broken_off()
         except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
