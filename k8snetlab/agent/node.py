@@ -5,12 +5,12 @@ An agent is synchronous and knows nothing of the daemon: it takes a snapshot, an
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from k8snetlab.agent import removal
 from k8snetlab.agent.blame import manager_of
+from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.managers import managers
 from k8snetlab.agent.namespaces import NamespaceKeeper
 from k8snetlab.agent.protocol import Manager, Surroundings
@@ -27,8 +27,6 @@ from k8snetlab.kernel.iptables import Iptables
 from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render import underlay
-
-log = logging.getLogger(__name__)
 
 
 class NodeAgent:
@@ -182,13 +180,8 @@ class NodeAgent:
         """A failure of one manager stops none of the others."""
         try:
             work()
-        except K8sNetLabError as error:
-            self._failures.setdefault(manager.name, error)
         except Exception as error:
-            log.exception("%s of %s", manager.name, self.name)
-            hint = "this is a bug; the daemon's log has it whole"
-            bug = K8sNetLabError(f"{type(error).__name__}: {error}", hint)
-            self._failures.setdefault(manager.name, bug)
+            self._failures.setdefault(manager.name, failure_of(manager.name, error))
 
     def _table_parts(self, iptables: Iptables) -> Sequence[TablePart]:
         return [manager.table_part(iptables) for manager in self._managers]

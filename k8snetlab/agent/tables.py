@@ -8,6 +8,7 @@ from pathlib import Path
 
 from k8snetlab.agent import journal
 from k8snetlab.agent.additions import AddedAddresses, AddedRules, Owner
+from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.rules import RulesKeeper
 from k8snetlab.agent.table_part import RuleSets, TablePart, merged, of_family
 from k8snetlab.agent.variants import OtherVariant
@@ -144,8 +145,8 @@ class NodeTables:
                 part.unwanted = None
                 try:
                     part.want(snapshot, of_family(rules(part.name), family))
-                except K8sNetLabError as error:
-                    part.unwanted = error
+                except Exception as error:
+                    part.unwanted = failure_of(part.name, error)
             count += self._tables[family].sync(trusting)
         self._look(namespace, trusting)
         return count

@@ -125,6 +125,16 @@ def test_of_several_that_fail_each_is_told(one: Node, monkeypatch: pytest.Monkey
     assert any(warning.startswith("policy: ") for warning in report.warnings)
 
 
+def test_a_bug_in_how_a_manager_says_its_rules_is_its_own(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one.sync().failure is None
+    broken: Callable[..., None] = _stumbles
+    monkeypatch.setattr("k8snetlab.agent.proxy.ProxyPart.want", broken)
+    one.part = policy("-j DROP")
+    report = one.sync()
+    assert {status.name for status in report.managers if status.error} == {"kube-proxy"}
+    assert one.chains[CHAIN.chain] == ("-j DROP",) and one.others_stand
+
+
 def test_a_kube_proxy_that_cannot_be_configured_leaves_the_rules_of_all_others(one: Node) -> None:
     wrong = msgspec.convert({"metadata": {"name": "kube-proxy"}, "nodePortAddresses": ["nowhere"]}, KubeProxy)
     right = one.snapshot
@@ -136,6 +146,10 @@ def test_a_kube_proxy_that_cannot_be_configured_leaves_the_rules_of_all_others(o
     assert one.sync().failure is None and one.others_stand
     one.snapshot = right.changed([(KubeProxy, wrong.key, wrong)], 2)
     assert one.sync().failure is not None and one.others_stand
+
+
+def _stumbles(*_: object) -> None:
+    raise TypeError("no such thing")
 
 
 def _refuses(*_: object) -> None:
