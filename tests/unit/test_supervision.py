@@ -129,10 +129,10 @@ async def test_a_task_that_nobody_has_asked_is_told_of_too(caplog: pytest.LogCap
 async def test_a_kubelet_that_ends_at_once_is_a_failure_and_is_not_started_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It cannot listen: its socket's name is too long for a socket."""
+    """It cannot listen: its socket's name is too long for a socket (`up` refuses such a directory before)."""
     monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path / ("long" * 30)))
     paths = LabPaths("lab")
-    paths.create()
+    paths.directory.mkdir(parents=True)
     link = KubeletLink(paths, Ledger(paths.ledger), lambda _: None, Supervisor())
     with pytest.raises(DaemonError, match="ended with"):
         await link.run()
