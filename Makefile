@@ -35,7 +35,7 @@ LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc
 STORE_NEEDS := etcd:etcd-server etcdctl:etcd-client
 # The tests look at what we make with other people's tools, and compare our answers with theirs.
 TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) sysctl:procps nft:nftables ping:iputils-ping tcpdump:tcpdump curl:curl setpriv:util-linux \
-	nginx:nginx-light bird:bird2
+	nginx:nginx-light bird:bird2 strace:strace
 IMAGE_NEEDS := git:git mmdebstrap:mmdebstrap mke2fs:e2fsprogs
 VM_NEEDS := $(IMAGE_NEEDS) ip:iproute2 qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils vagrant:vagrant \
 	/usr/share/rubygems-integration/all/specifications/vagrant-libvirt-*.gemspec:vagrant-libvirt

@@ -158,8 +158,8 @@ class Client:
                 self._replacing if self.of_another_version else "this is a bug; the daemon's log may tell more",
             ) from error
 
-    def _json(self, method: str, path: str, body: Json | None = None, silence: float = ANSWER) -> Json:
-        connection, response = self._request(method, path, _encoded(body), silence)
+    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
+        connection, response = self._request(method, path, _encoded(body), ANSWER)
         try:
             answer: Json = json.loads(response.read())
         except (http.client.HTTPException, OSError) as error:
