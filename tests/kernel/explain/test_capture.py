@@ -109,7 +109,7 @@ def test_a_packet_is_seen_at_every_point_in_its_order(lab: Lab, family: int) -> 
     assert f"{len(seen)} packets of " in said and "none dropped by the kernel" in said
 
 
-def test_a_filter_narrows_and_lines_are_readable(lab: Lab) -> None:
+def test_a_capture_with_a_filter_prints_a_readable_line_for_each_packet_it_means(lab: Lab) -> None:
     def act() -> None:
         lab.run("probe", "client1", "web2:8080")
         lab.run("trace", "client1", "web2", "--proto", "icmp")
@@ -124,7 +124,7 @@ def test_a_filter_narrows_and_lines_are_readable(lab: Lab) -> None:
     assert len(out.splitlines()) == 1 and out.rstrip().endswith(f"→ {target}:8080 tcp SYN")
 
 
-def test_a_file_names_its_devices_and_is_whole(lab: Lab, tmp_path: Path) -> None:
+def test_a_capture_file_names_its_devices_and_holds_their_packets_by_time(lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "way.pcapng"
     words = ["node1", "node2:flannel.1", "default/client1", "-w", str(file), "-s", "100", "not arp"]
     _, said = captured(lab, words, lambda: lab.run("probe", "client1", "web2:8080"))
@@ -145,7 +145,7 @@ def test_a_file_names_its_devices_and_is_whole(lab: Lab, tmp_path: Path) -> None
     assert 8080 in sports
 
 
-def test_it_ends_by_itself_after_so_many(lab: Lab) -> None:
+def test_a_capture_with_a_count_ends_by_itself_after_so_many_packets(lab: Lab) -> None:
     with capturing(lab, "client1", "tcp", "-c", "3", "-w", "-") as process:
         lab.run("probe", "client1", "web2:8080")
         process.wait(timeout=120)
@@ -155,7 +155,7 @@ def test_it_ends_by_itself_after_so_many(lab: Lab) -> None:
     assert len([b for b in octets.pcapng(data) if b.kind == 6]) == 3
 
 
-def test_it_is_silent_when_nobody_reads_any_more(lab: Lab) -> None:
+def test_a_capture_that_nobody_reads_any_more_ends_without_a_word(lab: Lab) -> None:
     with capturing(lab, "client1") as process:
         assert process.stdout and process.stderr
         process.stdout.close()
@@ -163,7 +163,7 @@ def test_it_is_silent_when_nobody_reads_any_more(lab: Lab) -> None:
         assert process.stderr.read() == ""
 
 
-def test_a_place_that_is_taken_down_ends_it(lab: Lab, tmp_path: Path) -> None:
+def test_a_capture_ends_when_its_place_is_taken_down(lab: Lab, tmp_path: Path) -> None:
     manifest = tmp_path / "pod.yaml"
     manifest.write_text(
         "{apiVersion: v1, kind: Pod, metadata: {name: shortlived}, spec: {nodeName: node1, containers: [{name: c}]}}"
@@ -176,7 +176,7 @@ def test_a_place_that_is_taken_down_ends_it(lab: Lab, tmp_path: Path) -> None:
         assert process.stderr.read().startswith("shortlived was taken down meanwhile\n")
 
 
-def test_a_busy_link_takes_no_memory_and_what_is_lost_is_counted(lab: Lab) -> None:
+def test_a_capture_of_a_busy_link_does_not_grow_and_counts_what_is_lost(lab: Lab) -> None:
     sent, target = 60_000, pod_ip(lab, "web2")
     with netns.inside(lab.netns("default", "client1")):
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -201,7 +201,7 @@ def memory(pid: int) -> int:
     )
 
 
-def test_what_is_not_there_is_refused(lab: Lab) -> None:
+def test_capture_refuses_a_place_a_device_or_a_file_that_is_not_there(lab: Lab) -> None:
     assert "its devices: lo, eth0" in lab.run("capture", "client1:eth7", code=1)
     assert "no pod or node is called" in lab.run("capture", "nobody", "tcp", code=1)
     assert "cannot write" in lab.run("capture", "client1", "-w", "/nowhere/x", code=2)

@@ -56,7 +56,7 @@ def copied(directory: Path, scenario: str, network: str = "", proxy: str = "") -
 
 
 @pytest.mark.parametrize("scenario", LABS)
-def test_every_scenario_with_every_proxy(tmp_path: Path, scenario: str) -> None:
+def test_a_healthy_scenario_has_no_findings_with_any_proxy(tmp_path: Path, scenario: str) -> None:
     lab = Lab(tmp_path)
     try:
         for variant, layout in itertools.product(PROXIES, ["current", "classic"]):
@@ -70,7 +70,9 @@ def test_every_scenario_with_every_proxy(tmp_path: Path, scenario: str) -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_every_backend_used_scaled_and_paused(tmp_path: Path, network: str) -> None:
+def test_a_healthy_lab_has_no_findings_with_any_backend_when_used_scaled_and_paused(
+    tmp_path: Path, network: str
+) -> None:
     lab = Lab(tmp_path)
     try:
         lab.run("up", str(copied(tmp_path, "business-manager", NETWORKS[network])))
@@ -125,7 +127,7 @@ spec: {clusterIP: None, selector: {app: web}, ports: [{port: 80}]}
 
 
 @pytest.mark.parametrize("variant", PROXIES)
-def test_two_families_and_services_of_every_kind(tmp_path: Path, variant: str) -> None:
+def test_services_of_every_kind_in_two_families_have_no_findings_when_all_answer(tmp_path: Path, variant: str) -> None:
     lab = Lab(tmp_path)
     text = (MANIFESTS / "dual.yaml").read_text().replace("VARIANT", variant)
     (tmp_path / "dual.yaml").write_text(f"{text}\n---{OTHERS}")
@@ -152,7 +154,7 @@ def test_two_families_and_services_of_every_kind(tmp_path: Path, variant: str) -
 
 
 @pytest.mark.parametrize("layout", ["current", "classic"])
-def test_the_services_of_the_conformance_test(tmp_path: Path, layout: str) -> None:
+def test_services_closed_by_their_policy_are_named_and_no_finding(tmp_path: Path, layout: str) -> None:
     """Those that lead nowhere on a node, by their policy, are named, and no fault."""
     lab = Lab(tmp_path)
     text = (MANIFESTS / "services.yaml").read_text().replace("VARIANT", "nft").replace("LAYOUT", layout)

@@ -60,7 +60,7 @@ def test_a_daemon_that_ends_in_order_leaves_its_pods_ready(lab: Lab) -> None:
     assert lab.json("diagnose", code=1)["paths"]["walked"], "the pods are ready, as the store says"
 
 
-def test_a_halted_daemon_and_kubelet(lab: Lab) -> None:
+def test_a_halted_daemon_or_kubelet_is_named_as_halted(lab: Lab) -> None:
     pids = lab.pids()
     for role in ("daemon", "kubelet"):
         kill(pids[role], signal.SIGSTOP)
@@ -71,7 +71,7 @@ def test_a_halted_daemon_and_kubelet(lab: Lab) -> None:
         assert lab.json("diagnose")["findings"] == []
 
 
-def test_a_store_whose_file_is_gone(lab: Lab) -> None:
+def test_a_store_whose_file_is_gone_is_named_with_a_daemon_and_without(lab: Lab) -> None:
     store = lab.run_directory / lab.name / "store.db"
     store.rename(store.with_suffix(".away"))
     assert named(lab) == [("store", "gone")]
@@ -83,7 +83,7 @@ def test_a_store_whose_file_is_gone(lab: Lab) -> None:
     store.with_suffix(".away").rename(store)
 
 
-def test_nothing_is_left_in_the_way_of_a_new_daemon(lab: Lab) -> None:
+def test_diagnose_without_a_daemon_leaves_nothing_in_the_way_of_a_new_one(lab: Lab) -> None:
     kill(lab.pids()["daemon"])
     before = sorted(path.name for path in (lab.run_directory / lab.name).iterdir())
     assert named(lab) == [("daemon", "dead")]
@@ -93,7 +93,7 @@ def test_nothing_is_left_in_the_way_of_a_new_daemon(lab: Lab) -> None:
 
 
 @pytest.mark.etcd
-def test_an_etcd_that_has_stopped(tmp_path: Path) -> None:
+def test_an_etcd_that_has_stopped_is_named_with_the_command_that_starts_it(tmp_path: Path) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     etcd = serve(tmp_path / "etcd", endpoint)
     lab = Lab(tmp_path)

@@ -57,7 +57,7 @@ def service(name: str, **spec: Any) -> str:
     return document(apiVersion="v1", kind="Service", metadata={"name": name}, spec=spec)
 
 
-def test_what_listens_elsewhere_is_found_and_what_is_closed_is_meant(tmp_path: Path) -> None:
+def test_a_process_that_listens_elsewhere_is_named_and_a_closed_service_is_meant(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     text = HEAD + pod("client", "node2", port=None)
     text += "".join(pod(name, command=command) + service(name) for name, (command, _) in PROCESSES.items())
@@ -90,7 +90,7 @@ def test_what_listens_elsewhere_is_found_and_what_is_closed_is_meant(tmp_path: P
         lab.run("down")
 
 
-def test_what_a_person_plugs_into_cni0_of_a_flat_lab(tmp_path: Path) -> None:
+def test_a_link_that_a_person_plugs_into_cni0_of_a_flat_lab_is_foreign(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     (tmp_path / "lab.yaml").write_text(
         HEAD.replace("nodes: 2", "nodes: 2, network: {routes: flat}") + pod("a") + pod("b")

@@ -84,7 +84,7 @@ def test_the_tree_of_a_service_counts_what_is_sent(lab: Lab) -> None:
     assert "goes to endpoint" in text and "(pod default/two on node2)" in text
 
 
-def test_ip6tables_has_a_tree_of_its_own(lab: Lab) -> None:
+def test_rules_of_ipv6_are_a_tree_of_their_own(lab: Lab) -> None:
     rules = [r["rule"] for r in found(lab, "web", "--family", "ipv6") if "-j DNAT" in r["rule"]]
     assert len(rules) == 2 and all("[fd00:10:244:" in rule for rule in rules)
     assert not [r for r in found(lab, "--family", "ipv6") if r["meaning"].startswith("Neither")]
@@ -144,7 +144,7 @@ def test_conntrack_shows_the_translation_of_a_node_port(lab: Lab) -> None:
     assert "(the host outside) calls" in text and "translated to" in text and "masqueraded" in text
 
 
-def test_watch_looks_again_until_it_is_interrupted(lab: Lab) -> None:
+def test_watched_rules_are_shown_again_until_interrupted(lab: Lab) -> None:
     watching = lab.start("rules", "web", "--watch")
     try:
         assert watching.stdout
@@ -159,7 +159,7 @@ def test_watch_looks_again_until_it_is_interrupted(lab: Lab) -> None:
     assert watching.returncode == 0
 
 
-def test_what_is_not_there_is_refused(lab: Lab) -> None:
+def test_rules_and_tables_refuse_what_is_not_there(lab: Lab) -> None:
     assert "service 'nobody' not found" in lab.run("rules", "nobody", code=1)
     assert "node 'node9' not found" in lab.run("rules", "web", "--node", "node9", code=1)
     assert "no pod or node is called" in lab.run("tables", "nobody", code=1)

@@ -336,7 +336,7 @@ def test_what_the_prediction_does_not_read_shows_as_a_difference(paused: Lab) ->
     assert unseen[0]["remark"] and answer["observed"]["differences"]
 
 
-def test_the_ways_of_a_service_and_who_owns_them(paused: Lab) -> None:
+def test_a_trace_to_a_service_tells_each_way_and_who_owns_its_rules(paused: Lab) -> None:
     known = facts(paused)
     answer = trace(paused, known["far"], known["service"], 80, predictOnly=True, endpoint=known["twoIP"])
     assert answer["observed"] is None
@@ -355,7 +355,7 @@ def test_the_ways_of_a_service_and_who_owns_them(paused: Lab) -> None:
     assert route["owner"].startswith("Node node1")
 
 
-def test_every_kind_of_packet_is_watched(paused: Lab) -> None:
+def test_a_trace_by_icmp_udp_or_from_outside_agrees_with_the_kernels(paused: Lab) -> None:
     known = facts(paused)
     echo = trace(paused, known["one"], known["farIP"], None, "icmp")
     assert (taken(echo)["fate"], echo["observed"]["differences"]) == ("answered", [])
@@ -400,7 +400,7 @@ spec:
 """
 
 
-def test_the_verb_tells_a_story_and_draws(paused: Lab, tmp_path: Path) -> None:
+def test_trace_tells_its_story_and_draws_it(paused: Lab, tmp_path: Path) -> None:
     told = paused.run("trace", "client", "business-manager:80", "--svg", str(tmp_path / "way.svg"))
     assert "prediction and observation agree" in told and "DNAT" in told and " ✓ " in told
     assert ElementTree.parse(tmp_path / "way.svg").getroot().tag.endswith("svg")

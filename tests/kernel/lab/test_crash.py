@@ -97,7 +97,7 @@ def forget(lab: str) -> None:
 
 
 @pytest.mark.skipif(bool(GIVEN) and not EXACT, reason="K8SNETLAB_CRASH names other points")
-def test_a_crash_at_any_step_is_mended() -> None:
+def test_a_crash_at_any_step_is_mended_by_up_or_down() -> None:
     summary = Summary(len(EXACT) or POINTS)
     shares = [EXACT[n::SIDE_BY_SIDE] if EXACT else None for n in range(SIDE_BY_SIDE)]
     walks = [

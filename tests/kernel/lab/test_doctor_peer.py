@@ -58,7 +58,7 @@ def tunnel(side: Side, local: str, vni: int = 1) -> None:
     side.run("ip", "link", "set", f"flannel.{vni}", "up")
 
 
-def test_what_arrives_where_nobody_listens_yet(sides: tuple[Side, Side]) -> None:
+def test_a_peer_where_nobody_listens_yet_is_told_as_arrives(sides: tuple[Side, Side]) -> None:
     here, _ = sides
     found = here.ask(THERE, "--wait", "1")
     assert (found["there"]["state"], found["back"]["state"]) == ("arrives", "not shown")
@@ -82,7 +82,7 @@ def test_both_ways_are_seen_when_both_sides_ask(
 
 @pytest.mark.parametrize("peer", [THERE, THERE6], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("ours", [False, True], ids=["we have none", "we have one too"])
-def test_a_tunnel_answers(sides: tuple[Side, Side], peer: str, ours: bool) -> None:
+def test_a_tunnel_of_the_peers_is_told_as_open(sides: tuple[Side, Side], peer: str, ours: bool) -> None:
     here, there = sides
     tunnel(there, peer)
     if ours:
@@ -91,7 +91,7 @@ def test_a_tunnel_answers(sides: tuple[Side, Side], peer: str, ours: bool) -> No
     assert found["there"] == {"state": "open", "why": f"VXLAN 1 on {peer} answers on UDP 8472", "hint": "", "rule": ""}
 
 
-def test_a_tunnel_of_another_network_is_silent(sides: tuple[Side, Side]) -> None:
+def test_a_tunnel_of_another_network_is_told_as_blocked(sides: tuple[Side, Side]) -> None:
     here, there = sides
     tunnel(there, THERE, vni=42)
     assert here.ask(THERE, "--vni", "42")["there"]["state"] == "open"
@@ -110,7 +110,9 @@ def test_a_tunnel_of_another_network_is_silent(sides: tuple[Side, Side]) -> None
     ],
     ids=["DROP", "REJECT", "admin-prohibited", "host-prohibited"],
 )
-def test_a_firewall_there(sides: tuple[Side, Side], rule: Rule, why: str, listening: bool) -> None:
+def test_a_firewall_of_the_peers_is_told_as_blocked_with_its_mending(
+    sides: tuple[Side, Side], rule: Rule, why: str, listening: bool
+) -> None:
     here, there = sides
     if listening:
         tunnel(there, THERE)
@@ -124,7 +126,9 @@ def test_a_firewall_there(sides: tuple[Side, Side], rule: Rule, why: str, listen
 
 @pytest.mark.parametrize("target", ["DROP", "REJECT"])
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
-def test_a_firewall_here_on_the_way_out(sides: tuple[Side, Side], variant: str, target: str) -> None:
+def test_a_firewall_here_on_the_way_out_is_named_by_its_rule(
+    sides: tuple[Side, Side], variant: str, target: str
+) -> None:
     here, there = sides
     tunnel(there, THERE)
     rule = ("OUTPUT", *VXLAN, "-j", target)
@@ -138,7 +142,7 @@ def test_a_firewall_here_on_the_way_out(sides: tuple[Side, Side], variant: str, 
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
-def test_a_firewall_here_on_the_way_in(sides: tuple[Side, Side], variant: str) -> None:
+def test_a_firewall_here_on_the_way_in_is_named_by_its_rule(sides: tuple[Side, Side], variant: str) -> None:
     here, there = sides
     tunnel(there, THERE)
     here.run(f"iptables-{variant}", "-N", "FIREWALL")
@@ -152,7 +156,9 @@ def test_a_firewall_here_on_the_way_in(sides: tuple[Side, Side], variant: str) -
     assert here.ask(THERE)["back"]["state"] == "not shown"
 
 
-def test_a_policy_that_drops_and_a_rule_that_cannot_be_followed(sides: tuple[Side, Side]) -> None:
+def test_a_policy_that_drops_is_named_and_of_a_rule_that_cannot_be_read_nothing_is_claimed(
+    sides: tuple[Side, Side],
+) -> None:
     here, there = sides
     tunnel(there, THERE)
     for rule in (("-P", "INPUT", "DROP"), ("-A", "INPUT", "-p", "icmp", "-j", "ACCEPT")):
@@ -174,7 +180,7 @@ def test_a_rule_that_translates_in_part_is_followed(sides: tuple[Side, Side], ta
     assert found["there"]["rule"] == "-A OUTPUT -o eth1 -p udp -m udp --dport 8472 -j DROP (table filter)"
 
 
-def test_what_the_peer_sees_of_a_firewall_here(sides: tuple[Side, Side]) -> None:
+def test_a_firewall_here_is_seen_by_the_peer_on_its_way_there(sides: tuple[Side, Side]) -> None:
     """Both ask; ours comes in there, theirs does not come in here."""
     here, there = sides
     here.run("iptables", "-A", "INPUT", *VXLAN, "-j", "DROP")
@@ -186,7 +192,7 @@ def test_what_the_peer_sees_of_a_firewall_here(sides: tuple[Side, Side]) -> None
     assert theirs["there"]["state"] == "blocked" and "answers a ping" in theirs["there"]["why"]
 
 
-def test_a_machine_that_is_off(sides: tuple[Side, Side]) -> None:
+def test_a_machine_that_is_off_is_told_as_unreachable(sides: tuple[Side, Side]) -> None:
     here, there = sides
     there.run("ip", "link", "set", "eth1", "down")
     found = here.ask(THERE, "--wait", "20", code=1)
@@ -199,7 +205,7 @@ def test_a_machine_that_is_off(sides: tuple[Side, Side]) -> None:
     assert here.ask("198.51.100.1", code=1)["there"]["why"].endswith("this machine has no route to it")
 
 
-def test_a_machine_that_drops_everything(sides: tuple[Side, Side]) -> None:
+def test_a_machine_that_drops_everything_is_told_as_silent(sides: tuple[Side, Side]) -> None:
     here, there = sides
     there.run("iptables", "-P", "INPUT", "DROP")
     found = here.ask(THERE, "--wait", "1", code=1)
@@ -207,7 +213,7 @@ def test_a_machine_that_drops_everything(sides: tuple[Side, Side]) -> None:
 
 
 @pytest.mark.parametrize("address", [HERE, "127.0.0.1", "node2", "192.0.2.0/24"])
-def test_what_is_no_other_machine(sides: tuple[Side, Side], address: str) -> None:
+def test_a_peer_that_is_no_other_machine_is_refused(sides: tuple[Side, Side], address: str) -> None:
     here, _ = sides
     said = here.run(*here.doctor(address), code=2)
     assert said.startswith(f"error: --peer {address}") and "hint: " in said

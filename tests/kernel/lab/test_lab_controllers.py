@@ -57,7 +57,7 @@ def reasons(lab: Lab) -> set[tuple[str, str]]:
     return {(e["reason"], e["message"]) for e in lab.json("get", "events")["items"]}
 
 
-def test_pods_with_one_host_port(lab: Lab, directory: Path) -> None:
+def test_of_two_pods_with_one_host_port_one_waits_and_is_named(lab: Lab, directory: Path) -> None:
     up(lab, directory, 1, EDGE % (2, "a"))
     found = pods(lab)
     assert {phase: len(those) for phase, those in found.items()} == {"Running": 1, "Pending": 1}
@@ -74,7 +74,7 @@ def test_pods_with_one_host_port(lab: Lab, directory: Path) -> None:
     assert any(f"pod/{name}" in line and "Warning" in line for line in lines)
 
 
-def test_a_rolling_update_that_cannot_move(lab: Lab, directory: Path) -> None:
+def test_a_rolling_update_that_cannot_move_keeps_the_old_pod(lab: Lab, directory: Path) -> None:
     up(lab, directory, 1, EDGE % (1, "a"))
     (old,) = pods(lab)["Running"]
     (directory / "edge.yaml").write_text(EDGE % (1, "b"))
@@ -100,7 +100,7 @@ def test_what_a_controller_is_refused_stops_nobody(lab: Lab, directory: Path) ->
     eventually(lambda: not lab.json("status")["controllers"] and len(pods(lab)["Running"]) == 2)
 
 
-def test_more_pods_than_nodes_take(lab: Lab) -> None:
+def test_more_pods_than_a_node_takes_are_rejected_by_it(lab: Lab) -> None:
     lab.run("scale", "deployment/pinned", "--replicas", "400", code=None)
     found = pods(lab)
     rejected = {pod["status"]["reason"] for pod in found["Failed"]}

@@ -89,7 +89,7 @@ def test_down_leaves_the_machine_as_it_was(lab: Lab, small: Path) -> None:
     assert not any(ProcessId.of(pid) for pid in pids.values())
 
 
-def test_a_lab_of_one_line(lab: Lab, tmp_path: Path) -> None:
+def test_a_lab_of_one_line_has_two_nodes_that_reach_each_other(lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text("{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 2}}\n")
     lab.run("up", str(file))

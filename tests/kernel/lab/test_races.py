@@ -226,14 +226,14 @@ def whole(lab: Lab) -> None:
     assert results and not [one for one in results if not one["ok"]]
 
 
-def test_two_up_at_once(lab: Lab) -> None:
+def test_three_up_at_once_all_end_with_a_whole_lab(lab: Lab) -> None:
     for process in [lab.start("up", file_of(lab)) for _ in range(3)]:
         said = "".join(process.communicate(timeout=200))
         assert process.returncode == 0, said
     whole(lab)
 
 
-def test_fifty_clients_and_a_person_at_once(lab: Lab) -> None:
+def test_fifty_clients_and_a_person_at_once_leave_a_whole_lab(lab: Lab) -> None:
     chance, end, failed = random.Random(11), threading.Event(), list[str]()
     deleting = threading.Thread(target=person, args=(lab, chance, end))
     talking = [threading.Thread(target=by_rest, args=(lab, n, failed)) for n in range(CLIENTS // 2)]

@@ -56,7 +56,7 @@ def readable(lab: Lab) -> None:
 
 @pytest.mark.parametrize("words", [("status",), ("get", "pods"), ("rules",), ("probe", "client", "web:80")])
 @pytest.mark.usefixtures("readable")
-def test_others_see_nothing(lab: Lab, words: tuple[str, ...]) -> None:
+def test_users_outside_the_group_see_nothing(lab: Lab, words: tuple[str, ...]) -> None:
     done = as_user(lab, USER, *words)
     assert done.returncode != 0 and "sudo" in done.stderr and "Traceback" not in done.stderr
     assert done.stdout == ""

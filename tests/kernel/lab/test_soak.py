@@ -29,7 +29,9 @@ ROUND = 12 if SECONDS >= LONG else 5
 """Changes between two rests."""
 
 
-def test_nobody_notices_and_nothing_grows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lab_under_changes_and_faults_serves_its_clients_and_does_not_grow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     nodes = 20 if SECONDS >= LONG else 5
     lab, traffic = Lab(tmp_path), Traffic(pause=0.2 if SECONDS >= LONG else 0.1)
     lab.run("audit", "--baseline", str(tmp_path / "before.json"))

@@ -83,7 +83,9 @@ def up(lab: Lab, documents: list[Json], directory: Path) -> None:
     suppress_health_check=list(HealthCheck),
 )
 @given(pair=st.tuples(labs(), labs()))
-def test_up_of_another_lab_is_as_a_fresh_one(pair: tuple[list[Json], list[Json]], tmp_path_factory: Any) -> None:
+def test_up_of_another_lab_leaves_what_a_fresh_up_makes(
+    pair: tuple[list[Json], list[Json]], tmp_path_factory: Any
+) -> None:
     directory = tmp_path_factory.mktemp("transition")
     lab, fresh = Lab(directory / "changed"), Lab(directory / "fresh")
     try:

@@ -112,7 +112,7 @@ def _masked(lines: Counter[str]) -> list[str]:
 
 
 @pytest.mark.skipif(bool(GIVEN) and not EXACT, reason="K8SNETLAB_CRASH names other points")
-def test_joins_and_leaves_that_are_killed(tmp_path: Path) -> None:
+def test_a_join_or_leave_that_is_killed_is_done_by_doing_it_again(tmp_path: Path) -> None:
     failures: list[str] = []
     killed = tried = 0
     with pair(OBJECTS, tmp_path) as (one, two):

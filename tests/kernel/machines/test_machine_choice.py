@@ -44,14 +44,14 @@ def test_a_machine_with_nothing_but_nat_is_told_what_it_lacks(machine: Machine) 
     assert "private_network" in said
 
 
-def test_an_interface_that_is_not_there(machine: Machine) -> None:
+def test_an_interface_that_is_not_there_is_refused_and_the_right_one_named(machine: Machine) -> None:
     said = complaint(machine, *UP, "--iface", "eth7", code=1)
     assert "eth7" in said
     assert "eth1 (192.168.56.11/24)" in said
     assert "10.0.2.15" not in said
 
 
-def test_two_candidates_and_nothing_that_tells(machine: Machine) -> None:
+def test_two_interfaces_of_which_nothing_tells_are_both_named(machine: Machine) -> None:
     machine.here("ip", "link", "add", "eth2", "type", "veth", "peer", "name", "far")
     machine.here("ip", "link", "set", "eth2", "up")
     machine.here("ip", "address", "add", "172.16.5.1/24", "dev", "eth2")
@@ -61,7 +61,7 @@ def test_two_candidates_and_nothing_that_tells(machine: Machine) -> None:
     assert "--iface" in said
 
 
-def test_the_lab_file_may_name_the_address(machine: Machine, tmp_path: Path) -> None:
+def test_an_address_of_the_lab_file_that_the_machine_lacks_is_refused(machine: Machine, tmp_path: Path) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text(
         "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec:\n"
@@ -83,31 +83,31 @@ def test_the_lab_file_may_name_the_address(machine: Machine, tmp_path: Path) -> 
         ("ip route add 10.244.3.0/24 via 192.168.56.12", "10.244.3.0/24"),
     ],
 )
-def test_a_machine_of_another_cluster_is_recognised(machine: Machine, command: str, named: str) -> None:
+def test_a_machine_of_another_cluster_is_refused_with_what_it_holds(machine: Machine, command: str, named: str) -> None:
     machine.here(*command.split())
     said = complaint(machine, *UP, code=1)
     assert named in said
     assert "already" in said
 
 
-def test_networks_that_overlap_the_machines_own(machine: Machine) -> None:
+def test_a_network_that_overlaps_the_machines_own_is_refused(machine: Machine) -> None:
     machine.here("ip", "address", "add", "10.100.0.7/24", "dev", "eth1")
     said = complaint(machine, *UP)
     assert "serviceCIDR 10.96.0.0/12 overlaps 10.100.0.7/24 on eth1" in said
 
 
-def test_an_interface_too_small_for_the_labs_packets(machine: Machine) -> None:
+def test_an_interface_too_small_for_the_labs_packets_is_refused(machine: Machine) -> None:
     machine.here("ip", "link", "set", "eth1", "mtu", "1400")
     assert "spec.underlay.mtu: 1400" in complaint(machine, *UP)
 
 
-def test_options_that_belong_together(machine: Machine) -> None:
+def test_up_with_a_part_of_the_options_of_a_machine_names_the_others(machine: Machine) -> None:
     assert "--node" in complaint(machine, "up", "two-nodes", "--iface", "eth1")
     assert "--node NAME" in complaint(machine, "up", "machines")
     assert "--store" in complaint(machine, "up", "machines", "--node", "node1")
 
 
-def test_a_store_that_does_not_answer(machine: Machine) -> None:
+def test_a_join_whose_store_does_not_answer_is_refused(machine: Machine) -> None:
     words = ("--store", "http://192.168.56.11:1", "--insecure", "--name", "node2")
     said = complaint(machine, "node", "join", *words, code=1)
     assert "192.168.56.11:1" in said
@@ -129,14 +129,16 @@ def test_a_lab_whose_store_does_not_answer_has_not_begun(machine: Machine, words
         (("http://192.168.56.11:2379", "--insecure", "--ca", CA), "--ca, --cert and --key are for https://"),
     ],
 )
-def test_a_store_is_open_only_when_that_is_said(machine: Machine, words: tuple[str, ...], said: str) -> None:
+def test_a_store_without_certificates_is_refused_unless_that_is_said(
+    machine: Machine, words: tuple[str, ...], said: str
+) -> None:
     assert said in complaint(machine, "node", "join", "--name", "node2", "--store", *words)
     assert said in complaint(machine, "up", "machines", "--node", "node2", "--store", *words)
     assert not list(machine.run_directory.glob("*"))
 
 
 @pytest.mark.parametrize("node", ["Bad Name", "-x", "router", "a\nb", "ü", "n" * 64])
-def test_names_that_no_node_can_have(machine: Machine, node: str) -> None:
+def test_a_name_that_no_node_can_have_is_refused(machine: Machine, node: str) -> None:
     said = complaint(machine, "up", "machines", f"--node={node}", "--store", STORE, "--insecure")
     assert "the node's name" in said
     assert "--name NAME" in said

@@ -120,7 +120,7 @@ def test_a_name_or_an_address_that_another_machine_has_is_refused(wire: Wire, la
     assert one.whole()
 
 
-def test_joining_before_the_lab_is_there(two: tuple[Machine, Machine]) -> None:
+def test_a_join_before_the_lab_is_there_is_refused(two: tuple[Machine, Machine]) -> None:
     one, other = two
     said = other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2", code=1)
     assert "holds no lab" in said
@@ -151,7 +151,9 @@ def test_what_two_machines_apply_at_once_has_addresses_of_its_own(lab: tuple[Mac
     assert len({spec["ports"][0]["nodePort"] for spec in specs}) == 81
 
 
-def test_up_where_the_leaders_daemon_does_not_answer(lab: tuple[Machine, Machine], tmp_path: Path) -> None:
+def test_an_apply_while_the_leaders_daemon_does_not_answer_gives_addresses(
+    lab: tuple[Machine, Machine], tmp_path: Path
+) -> None:
     one, other = lab
     pid = one.json("status")["machines"]["node1"]["daemon"]["pid"]
     file = tmp_path / "service.yaml"
@@ -164,7 +166,7 @@ def test_up_where_the_leaders_daemon_does_not_answer(lab: tuple[Machine, Machine
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_machine_is_in_one_lab_only(lab: tuple[Machine, Machine]) -> None:
+def test_a_machine_of_one_lab_is_refused_by_another(lab: tuple[Machine, Machine]) -> None:
     one, _ = lab
     one.environment["K8SNETLAB_LAB"] = "another"
     said = one.run("up", "machines", "--node", "node1", "--store", url(one), "--insecure", code=1)

@@ -89,7 +89,7 @@ def leader(machines: tuple[Machine, Machine]) -> Machine:
     return next(m for m in machines if m.node in held["value"]["spec"]["holderIdentity"])
 
 
-def test_no_address_is_given_twice(machines: tuple[Machine, Machine]) -> None:
+def test_services_created_at_once_on_two_machines_share_no_address_or_port(machines: tuple[Machine, Machine]) -> None:
     together = threading.Barrier(2)
 
     def create(machine: Machine, name: str) -> dict[str, Any]:
@@ -109,7 +109,9 @@ def test_no_address_is_given_twice(machines: tuple[Machine, Machine]) -> None:
     assert len(set(ports)) == len(ports)
 
 
-def test_changes_go_the_same_way(machines: tuple[Machine, Machine]) -> None:
+def test_a_service_changed_on_either_machine_is_checked_and_answered_as_stored(
+    machines: tuple[Machine, Machine],
+) -> None:
     for machine in machines:
         name = f"changes-{machine.node}"
         path = f"{SERVICES}/{name}"
@@ -130,7 +132,7 @@ def test_changes_go_the_same_way(machines: tuple[Machine, Machine]) -> None:
     eventually(lambda: not conversations(machines[0]))
 
 
-def test_a_leader_that_does_not_answer_is_not_needed(machines: tuple[Machine, Machine]) -> None:
+def test_a_service_gets_an_address_while_the_leader_does_not_answer(machines: tuple[Machine, Machine]) -> None:
     first = leader(machines)
     (other,) = {*machines} - {first}
     daemon = next(m["daemon"]["pid"] for n, m in other.json("status")["machines"].items() if n == first.node)

@@ -202,7 +202,7 @@ def test_when_the_leader_dies_another_runs_the_controllers(three: Three) -> None
 
 
 @pytest.mark.timeout(900)
-def test_who_leaves_takes_everything_along(three: Three) -> None:
+def test_a_machine_that_leaves_takes_its_leases_and_pods_along(three: Three) -> None:
     one, two, _ = three.all
     key = next(lease["key"] for lease in one.json("get", "lease")["items"] if lease["node"] == "node2")
     assert {key, "/registry/leases/kube-node-lease/node2"} < {
@@ -217,7 +217,7 @@ def test_who_leaves_takes_everything_along(three: Three) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_a_silent_store_is_asked_once_not_for_each_thing(three: Three) -> None:
+def test_a_silent_store_is_asked_once_for_all_nodes_and_ways(three: Three) -> None:
     """Each question takes as long as the store is waited for; a verb that asked for each node or way would not end."""
     assert three.etcd
     three.etcd.pause()
@@ -231,7 +231,7 @@ def test_a_silent_store_is_asked_once_not_for_each_thing(three: Three) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_who_cannot_leave_stays(three: Three) -> None:
+def test_a_machine_that_cannot_tell_the_store_stays_a_node(three: Three) -> None:
     one, two, _ = three.all
     beat = "/registry/leases/kube-node-lease/node2"
     assert three.etcd
@@ -248,7 +248,7 @@ def test_who_cannot_leave_stays(three: Three) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_a_store_that_lost_everything_is_no_expiry(three: Three, tmp_path: Path) -> None:
+def test_a_store_that_lost_everything_ends_no_lease(three: Three, tmp_path: Path) -> None:
     """Nothing is torn down, nobody is lost; `up` puts everything back, and every node has the subnet it had.
 
     The last one, as it ends the store that the others share.

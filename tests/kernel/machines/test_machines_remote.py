@@ -103,7 +103,7 @@ def test_a_probe_begins_in_a_pod_of_the_other_machine(machines: tuple[Machine, M
     assert "far → 10.96.200.1" in refused
 
 
-def test_logs_of_a_pod_elsewhere(machines: tuple[Machine, Machine]) -> None:
+def test_logs_of_a_pod_elsewhere_are_the_same_and_are_followed(machines: tuple[Machine, Machine]) -> None:
     one, two = machines
     assert one.run("logs", "clock").splitlines()[:2] == ["tick 1", "tick 2"]
     assert one.run("logs", "clock").splitlines()[:9] == two.run("logs", "clock").splitlines()[:9]
@@ -118,7 +118,7 @@ def test_logs_of_a_pod_elsewhere(machines: tuple[Machine, Machine]) -> None:
     assert "no container" in one.run("logs", "clock", "-c", "other", code=1)
 
 
-def test_exec_on_the_other_machine(machines: tuple[Machine, Machine]) -> None:
+def test_exec_on_the_other_machine_gives_its_output_and_exit_code(machines: tuple[Machine, Machine]) -> None:
     one, two = machines
     address = one.json("get", "pod", "far")["status"]["podIP"]
     assert address in one.run("exec", "far", "--", "ip", "-4", "addr")
@@ -153,7 +153,7 @@ def test_a_command_elsewhere_ends_with_its_asker(machines: tuple[Machine, Machin
     eventually(lambda: not conversations(one))
 
 
-def test_capture_elsewhere_says_where(machines: tuple[Machine, Machine]) -> None:
+def test_capture_elsewhere_is_refused_and_says_where_to_go(machines: tuple[Machine, Machine]) -> None:
     one, two = machines
     said = one.run("capture", "node2:eth1", code=2)
     assert "another machine" in said and two.address in said and "k8snetlab exec node2 -- tcpdump" in said
@@ -192,7 +192,7 @@ print(tried, *failed, sep="\\n")
 """
 
 
-def test_pause_and_resume_of_the_other_machine(machines: tuple[Machine, Machine]) -> None:
+def test_a_node_paused_from_the_other_machine_is_not_mended_until_resumed(machines: tuple[Machine, Machine]) -> None:
     one, two = machines
     one.run("pause", "node2")
     try:
@@ -208,7 +208,7 @@ def test_pause_and_resume_of_the_other_machine(machines: tuple[Machine, Machine]
     assert "node1, node2" in said
 
 
-def test_rules_and_tables_of_the_other_machine(machines: tuple[Machine, Machine]) -> None:
+def test_rules_and_tables_of_the_other_machine_are_its_own(machines: tuple[Machine, Machine]) -> None:
     one, two = machines
     for machine in machines:
         assert machine.json("rules", "web", "--node", "node2")["node"] == "node2"
@@ -226,7 +226,7 @@ def test_rules_and_tables_of_the_other_machine(machines: tuple[Machine, Machine]
         two.here("iptables", "-t", "nat", "-X", "STRANGE")
 
 
-def test_misses_of_all_machines_in_one_stream(machines: tuple[Machine, Machine]) -> None:
+def test_misses_of_all_machines_come_in_one_stream(machines: tuple[Machine, Machine]) -> None:
     one, _ = machines
     listener = one.start("misses", "-o", "json")
     assert listener.stderr and listener.stdout
@@ -318,7 +318,9 @@ def test_what_was_applied_is_in_every_kernel_when_apply_returns(
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_scale_from_either_machine(machines: tuple[Machine, Machine], number: int) -> None:
+def test_a_deployment_scaled_from_either_machine_becomes_ready_on_both(
+    machines: tuple[Machine, Machine], number: int
+) -> None:
     """One of them runs the controllers, the other does not."""
     machines[number].run("scale", "deployment/web", "--replicas", str(4 + number))
 

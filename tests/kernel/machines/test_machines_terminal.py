@@ -108,7 +108,9 @@ def sits_at(machines: tuple[Machine, Machine]) -> Iterator[Callable[..., Person]
     eventually(lambda: not conversations(machines[0]))
 
 
-def test_a_shell_on_the_other_machine(machines: tuple[Machine, Machine], sits_at: Callable[..., Person]) -> None:
+def test_a_shell_on_the_other_machine_has_this_terminals_size_and_keys(
+    machines: tuple[Machine, Machine], sits_at: Callable[..., Person]
+) -> None:
     one, _ = machines
     person = sits_at(one, "shell", "far")
     person.type("echo be''gun $(hostname) $TERM; tty\n")
@@ -139,7 +141,9 @@ def test_a_shell_is_roots_there_and_reads_a_script(machines: tuple[Machine, Mach
     assert two.address in said
 
 
-def test_exec_at_a_terminal(machines: tuple[Machine, Machine], sits_at: Callable[..., Person]) -> None:
+def test_exec_at_a_terminal_reads_writes_and_ends_as_here(
+    machines: tuple[Machine, Machine], sits_at: Callable[..., Person]
+) -> None:
     one, _ = machines
     asks = sits_at(one, "exec", "far", "--", "sh", "-c", "printf 'name? '; read name; echo hello $name; exit 3")
     asks.sees("name? ")
@@ -202,7 +206,7 @@ def test_the_terminal_is_as_before_when_nobody_answers(
     assert person.attributes() == person.before
 
 
-def test_terminals_there_are_given_back(machines: tuple[Machine, Machine]) -> None:
+def test_a_daemon_gives_back_the_terminals_it_opened(machines: tuple[Machine, Machine]) -> None:
     daemon = machines[1].json("status")["daemon"]["pid"]
 
     def held() -> list[str]:
