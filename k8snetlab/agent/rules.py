@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping
 
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules, RuleSet
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.iptables.patch import standing, stands
+from k8snetlab.iptables.patch import jump_numbers, same_rules
 from k8snetlab.kernel.iptables import Iptables
 
 
@@ -81,8 +81,8 @@ class RulesKeeper:
         write: dict[ChainKey, Rules] = {}
         hooks: list[Hook] = []
         for ruleset in self._wanted:
-            write |= {key: rules for key, rules in ruleset.chains.items() if not stands(rules, held.get(key))}
-            hooks += [hook for hook in ruleset.hooks if not standing(hook, held)]
+            write |= {key: rules for key, rules in ruleset.chains.items() if not same_rules(rules, held.get(key))}
+            hooks += [hook for hook in ruleset.hooks if not jump_numbers(hook, held)]
         stale = tuple(
             key
             for key in held
@@ -94,7 +94,8 @@ class RulesKeeper:
         """The jumps that must not stand, the last of a chain first: each by its number, counted from 1."""
         hooks = [hook for ruleset in self._wanted for hook in ruleset.obsolete]
         for chain in dict.fromkeys(ChainKey(hook.table, hook.chain) for hook in hooks):
-            numbers = {n for hook in hooks if ChainKey(hook.table, hook.chain) == chain for n in standing(hook, held)}
+            there = (hook for hook in hooks if ChainKey(hook.table, hook.chain) == chain)
+            numbers = {number for hook in there for number in jump_numbers(hook, held)}
             yield from ((chain, number) for number in sorted(numbers, reverse=True))
 
     def _take_out_obsolete(self) -> None:

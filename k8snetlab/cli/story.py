@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from k8snetlab.dataplane.families import end
-from k8snetlab.messages.trace import End, Observation, Trace
+from k8snetlab.messages.trace import ConntrackTuple, Observation, Trace
 from k8snetlab.trace.way import Decision, Flow, Hop, Way
 from k8snetlab.wording import counted
 
@@ -156,5 +156,5 @@ def _changed(before: Flow, after: Flow) -> str:
     return ", ".join(end(*old) for old, new in zip(*sides, strict=True) if old != new)
 
 
-def _tuple(ends: End) -> str:
+def _tuple(ends: ConntrackTuple) -> str:
     return f"{end(*ends[:2])} → {end(*ends[2:])}"

@@ -10,7 +10,7 @@ import typer
 
 from k8snetlab.cli import screen
 from k8snetlab.messages.rules import RulesDifference, RuleTree
-from k8snetlab.messages.tables import Tables
+from k8snetlab.messages.tables import TableList
 from k8snetlab.trace.branches import Rule
 from k8snetlab.wording import counted
 
@@ -73,7 +73,7 @@ def difference(answer: RulesDifference) -> Iterator[str]:
         yield from screen.fold("    " + found.meaning, _width(), 4)
 
 
-def tables(answer: Tables) -> Iterator[str]:
+def tables(answer: TableList) -> Iterator[str]:
     """Each table under the command that shows it: its lines, and below each who put it there and what it does."""
     for index, table in enumerate(answer.tables):
         if index:

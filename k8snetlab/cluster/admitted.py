@@ -26,7 +26,7 @@ def planned(write: Write, snapshot: Snapshot) -> StoreWrite | None:
     if write.action == "create":
         if old is not None:
             raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
-        new = created(obj, snapshot)
+        new = admit_create(obj, snapshot)
         return Create(store_key(new), encode(stored(new)))
     if old is None:
         raise NotFoundError(f"{obj.KIND.lower()} {obj.name!r} not found")
@@ -34,7 +34,7 @@ def planned(write: Write, snapshot: Snapshot) -> StoreWrite | None:
         return deletion(old, write.force)
     if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
         raise ConflictError(f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile")
-    new = changed(obj, old, snapshot)
+    new = admit_update(obj, old, snapshot)
     return None if new is old else put(store_key(new), new, old)
 
 
@@ -49,26 +49,26 @@ def deletion(old: Object, force: bool) -> StoreWrite | None:
     return Delete(store_key(old))
 
 
-def created(obj: T, snapshot: Snapshot) -> T:
-    """The object to store, for the first time."""
+def admit_create(obj: T, snapshot: Snapshot) -> T:
+    """The admitted object, to be stored for the first time."""
     metadata = msgspec.structs.replace(
         obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
     )
     return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot)
 
 
-def changed(obj: T, old: T, snapshot: Snapshot) -> T:
-    """The object to store over `old`; `old` itself if nothing differs."""
+def admit_update(obj: T, old: T, snapshot: Snapshot) -> T:
+    """The admitted object, to be stored over `old`; `old` itself if nothing differs."""
     new = admit(obj, old, snapshot)
     if stored(new) == stored(old):
         return old
-    if not new.counted or _asked(new) == _asked(old):
+    if not new.counted or _desired(new) == _desired(old):
         return new
     metadata = msgspec.structs.replace(new.metadata, generation=old.metadata.generation + 1)
     return msgspec.structs.replace(new, metadata=metadata)
 
 
-def _asked(obj: Object) -> object:
+def _desired(obj: Object) -> object:
     """What a person asks for with an object: its spec, or all but its metadata where its kind has no spec. Binding a
     pod to a node does not change it."""
     if isinstance(obj, Pod):
@@ -76,9 +76,9 @@ def _asked(obj: Object) -> object:
     return obj.spec if hasattr(obj, "spec") else msgspec.structs.replace(obj, metadata=ObjectMeta())
 
 
-def applied(obj: Object, old: Object, snapshot: Snapshot) -> Object:
-    """The object as it is to be stored over `old`; `old` itself when they differ only in where they were written."""
-    new = changed(_inherit(obj, old), old, snapshot)
+def admit_apply(obj: Object, old: Object, snapshot: Snapshot) -> Object:
+    """`admit_update` for a manifest, which has no identity and no status; `old` itself if only its file is another."""
+    new = admit_update(_inherit(obj, old), old, snapshot)
     return new if new is old else _annotated(new, SOURCE, obj.source)
 
 

@@ -152,9 +152,9 @@ class Cluster:
     def tried(self, obj: T, old: T | None = None) -> T:
         """The object as `create`, or where there is an `old` one `edit`, would store it now; nothing is stored."""
         if old is not None:
-            return admitted.changed(obj, old, self.snapshot)
+            return admitted.admit_update(obj, old, self.snapshot)
         self._refuse_namesake(obj)
-        return admitted.created(obj, self.snapshot)
+        return admitted.admit_create(obj, self.snapshot)
 
     async def apply(self, obj: Object) -> tuple[Outcome, Object]:
         """Creates the object, or makes the stored one like it; what the server allocated or observed is kept."""
@@ -172,7 +172,7 @@ class Cluster:
             writes: dict[str, Create | Update] = {}
             for obj in objects:
                 old = draft.get(type(obj), obj.name, obj.namespace)
-                new = admitted.created(obj, draft) if old is None else admitted.applied(obj, old, draft)
+                new = admitted.admit_create(obj, draft) if old is None else admitted.admit_apply(obj, old, draft)
                 outcomes.append("created" if old is None else "unchanged" if new is old else "configured")
                 if new is not old:
                     key = store_key(new)
@@ -227,7 +227,7 @@ class Cluster:
 
     async def _create(self, obj: T) -> T:
         self._refuse_namesake(obj)
-        new = admitted.created(obj, self.snapshot)
+        new = admitted.admit_create(obj, self.snapshot)
         return self._written(new, await self._writable.create(store_key(new), encode(admitted.stored(new))))
 
     def _refuse_namesake(self, obj: Object) -> None:
@@ -236,7 +236,7 @@ class Cluster:
 
     async def _replace(self, obj: T, old: T) -> T:
         """Stores an admitted `obj` over `old`; `old` itself when nothing differs."""
-        new = admitted.changed(obj, old, self.snapshot)
+        new = admitted.admit_update(obj, old, self.snapshot)
         if new is old:
             return old
         revision = int(old.metadata.resourceVersion or 0)

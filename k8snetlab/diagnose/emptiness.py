@@ -25,10 +25,10 @@ MOST = 3
 
 
 class Empty(msgspec.Struct, frozen=True):
-    """`why` is a sentence's second half; `meant`: the manifests say so, or nothing speaks against it."""
+    """`why` is a sentence's second half; `on_purpose`: the manifests say so, or nothing speaks against it."""
 
     why: str
-    meant: bool
+    on_purpose: bool
 
 
 def empty(snapshot: Snapshot, service: Service, port: ServicePort) -> Empty | None:
@@ -99,7 +99,7 @@ def _unselected(snapshot: Snapshot, service: Service, port: ServicePort) -> Empt
         return Empty(f"its pods have ended: {_named(snapshot, chosen)}", not failed)
     if makers := makers_of(service.spec.selector, service.namespace, snapshot.all(Ignored).values()):
         return Empty(f"its pods would be those of {makers[0].title}, a kind that is ignored here", True)
-    for workload in meant(snapshot, service):
+    for workload in would_select(snapshot, service):
         if not workload.spec.replicas:
             return Empty(f"{title(workload)} has no pods (replicas: 0)", True)
         said = latest(snapshot, workload)
@@ -131,7 +131,7 @@ def near(snapshot: Snapshot, service: Service) -> list[Pod]:
     """The pods that a selector without pods may have meant: they have the Service's target port, and nearly its
     labels or no other Service. None where somebody is to make pods with the very labels, here or in a cluster."""
     makers = makers_of(service.spec.selector, service.namespace, snapshot.all(Ignored).values())
-    if makers or any(True for _ in meant(snapshot, service)):
+    if makers or any(True for _ in would_select(snapshot, service)):
         return []
     return sorted(_near(snapshot, service), key=lambda pod: pod.name)
 
@@ -151,8 +151,8 @@ def _alike(service: Service, pod: Pod) -> bool:
     return all(any(SequenceMatcher(None, f"{k}={v}", p).ratio() >= ALIKE for p in pairs) for k, v in wanted)
 
 
-def meant(snapshot: Snapshot, service: Service) -> Iterator[Deployment | ReplicaSet]:
-    """The workloads whose pods it would select: they are scaled to none, or about to make some."""
+def would_select(snapshot: Snapshot, service: Service) -> Iterator[Deployment | ReplicaSet]:
+    """The workloads whose pods the Service would select: they are scaled to none, or about to make some."""
     workloads: Iterable[Deployment | ReplicaSet] = (
         *snapshot.all(Deployment).values(),
         *snapshot.all(ReplicaSet).values(),

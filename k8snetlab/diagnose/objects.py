@@ -42,7 +42,7 @@ def lonely(snapshot: Snapshot) -> Iterator[str]:
             continue
         reasons = [empty(snapshot, service, port) for port in service.spec.ports]
         first = reasons[0]
-        if first and first.meant and all(reasons):
+        if first and first.on_purpose and all(reasons):
             consequence = (
                 "its name has no addresses" if service.spec.clusterIP == "None" else "connections to it are refused"
             )
@@ -232,7 +232,7 @@ def _without_endpoints(snapshot: Snapshot, service: Service) -> Iterator[Finding
         return
     for port in service.spec.ports:
         reason = empty(snapshot, service, port)
-        if reason and not reason.meant:
+        if reason and not reason.on_purpose:
             yield _of_service(
                 service,
                 fault="endpoints",

@@ -56,8 +56,8 @@ class Broken(msgspec.Struct, frozen=True):
         return {hop.netns for hop in self.way.hops} | {self.path.origin} | self.homes
 
     @property
-    def meant(self) -> bool:
-        """Whether a rule of kube-proxy's or flannel's ended it: if the rules are right, they mean to."""
+    def on_purpose(self) -> bool:
+        """Whether a rule of kube-proxy's or flannel's ended it, which is as it should be if the rules are right."""
         last = next((d for hop in reversed(self.way.hops) for d in reversed(hop.decisions) if d.what == "rule"), None)
         ended = last is not None and last.text.startswith(("DROP:", "REJECT:"))
         return bool(ended and last and last.owner != NOBODY and last.text.split(",")[0] in self.reason)

@@ -29,7 +29,7 @@ from k8snetlab.dataplane.names import (
 )
 from k8snetlab.dataplane.rules import ChainKey, Hook, Rules, RuleSet
 from k8snetlab.diagnose.finding import MOST_COMMANDS, Finding, Where
-from k8snetlab.iptables.patch import Iptables, commands, standing, stands, steps
+from k8snetlab.iptables.patch import CommandLine, commands, jump_numbers, same_rules, steps
 from k8snetlab.iptables.syntax import RuleSyntaxError, parse
 from k8snetlab.trace.owners import NOBODY, Owners
 
@@ -71,7 +71,8 @@ def rules(
 ) -> Iterator[Finding]:
     """A finding for each jump, table, Service or chain that differs, for the rule sets of one family."""
     if wanted:
-        yield from _Compared(where, wanted, held, Iptables(where.netns, wanted[0].family, variant), owners).findings()
+        command = CommandLine(where.netns, wanted[0].family, variant)
+        yield from _Compared(where, wanted, held, command, owners).findings()
 
 
 class _Compared:
@@ -80,7 +81,7 @@ class _Compared:
         where: Where,
         wanted: Sequence[RuleSet],
         held: Mapping[ChainKey, Rules],
-        command: Iptables,
+        command: CommandLine,
         owners: Owners,
     ) -> None:
         self.where, self.command, self.owners = where, command, owners
@@ -94,9 +95,9 @@ class _Compared:
         flushed = self._flushed()
         yield from (self._table(table) for table in flushed)
         for hook in self.hooks:
-            if hook.table not in flushed and not standing(hook, self.held):
+            if hook.table not in flushed and not jump_numbers(hook, self.held):
                 yield self._hook(hook)
-        differing = [key for key, r in self.wanted.items() if not stands(r, self.held.get(key))]
+        differing = [key for key, r in self.wanted.items() if not same_rules(r, self.held.get(key))]
         stale = [key for key in self.held if key.chain.startswith(self.prefixes) and key not in self.wanted]
         groups: dict[str, list[ChainKey]] = {}
         for key in (*differing, *stale):

@@ -8,12 +8,12 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.rules import BUILT_IN, ChainKey
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding, Where
-from k8snetlab.iptables.patch import Iptables
+from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.iptables.syntax import RuleSyntaxError, parse
 from k8snetlab.trace.way import Decision
 
 
-def of_rule(decision: Decision, view: View, where: Where, command: Iptables) -> Finding | None:
+def of_rule(decision: Decision, view: View, where: Where, command: CommandLine) -> Finding | None:
     """The finding on an unmanaged rule or policy; None where it is not in the view any more."""
     if decision.text.startswith("DROP by the policy of "):
         return of_policy(ChainKey("filter", decision.text.rpartition(" ")[2]), where, command)
@@ -35,7 +35,7 @@ def of_rule(decision: Decision, view: View, where: Where, command: Iptables) -> 
     )
 
 
-def of_policy(key: ChainKey, where: Where, command: Iptables) -> Finding:
+def of_policy(key: ChainKey, where: Where, command: CommandLine) -> Finding:
     return Finding(
         kind="policy",
         fault="drop",

@@ -50,7 +50,7 @@ def attributed(
         reasons = _reasons(findings, one)
         for number in reasons:
             findings[number] = _breaking(findings[number], one)
-        if not reasons and not one.meant:
+        if not reasons and not one.on_purpose:
             last = one.way.hops[-1].netns if one.way.hops else one.path.origin
             where = wheres.get(last) or Where(last, last, "pod", "")
             finding = blamed(one) or of_stop(one, where)

@@ -14,7 +14,7 @@ from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.paths import Broken
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.explain.namespaces import Namespaces
-from k8snetlab.iptables.patch import Iptables
+from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.kernel import iptables
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.machine import read as read_machine
@@ -51,7 +51,7 @@ class Kernels:
         netns, decision = broken.blamed
         family = family_of(broken.path.flow.dst)
         where = self.wheres.get(netns) or Where(netns, netns, "pod", "")
-        return unmanaged.of_rule(decision, self[family][netns], where, Iptables(netns, family, self.variant))
+        return unmanaged.of_rule(decision, self[family][netns], where, CommandLine(netns, family, self.variant))
 
 
 def _spoken(where: Where) -> Where:

@@ -20,7 +20,7 @@ from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.links import Names
 from k8snetlab.errors import NotFoundError
 from k8snetlab.explain.both_families import Kernels
-from k8snetlab.iptables.patch import Iptables
+from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.kernel import conntrack, iptables
 from k8snetlab.kernel.read import read
 from k8snetlab.render import node as render_node
@@ -81,7 +81,7 @@ def of_rules(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Findin
                 proxy = ProxyRules.build(snapshot, node, family, counted, shared)
                 wanted = (*(r for r in flannel if r.family == family), proxy.ruleset)
                 yield from rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners)
-                command = Iptables(where.netns, family, kernel.variant)
+                command = CommandLine(where.netns, family, kernel.variant)
                 dropping = [key for key, policy in view.policies.items() if policy == "DROP"]
                 yield from (unmanaged.of_policy(key, where, command) for key in dropping)
                 yield from _connections(where, kernel.own_name(where.netns), proxy, view)

@@ -19,7 +19,7 @@ from k8snetlab.explain.probed import Place
 from k8snetlab.explain.tables import TABLES, Reader
 from k8snetlab.kernel import connections, iptables, listing
 from k8snetlab.messages.rules import Chains, RulesDifference, RuleTree
-from k8snetlab.messages.tables import Row, Table, TableName, Tables
+from k8snetlab.messages.tables import Row, Table, TableList, TableName
 from k8snetlab.render.proxy import ports_of
 from k8snetlab.render.uplink import UPLINK
 from k8snetlab.state.paths import LabPaths
@@ -91,13 +91,13 @@ def _own_chains(snapshot: Snapshot, service: Service, family: Family) -> list[st
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def tables(snapshot: Snapshot, place: Place, name: str = "") -> Tables:
+def tables(snapshot: Snapshot, place: Place, name: str = "") -> TableList:
     """One table of a node or pod, or all. Raises NotFoundError, InputError."""
     if name and name not in TABLES:
         raise InputError(f"{name!r} is no table", f"tables: {', '.join(TABLES)}")
     wanted = [table for table in TABLES if name in ("", table)]
     found = tuple(table for one in wanted for table in _Tables(snapshot, place).of(one))
-    return Tables(place.name, place.kind, place.netns, found)
+    return TableList(place.name, place.kind, place.netns, found)
 
 
 class _Tables:

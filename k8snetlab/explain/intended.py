@@ -95,7 +95,7 @@ class Intents:
         if door.served is None:
             return Intent("closed", f"{named} has no {_FAMILY_WORDS[family]} address")
         reason = empty(self._snapshot, service, door.port)
-        if reason and reason.meant:
+        if reason and reason.on_purpose:
             return Intent("closed", f"{named} has no endpoints: {reason.why}")
         if reason:
             return Intent("answered", f"{named} has no endpoints: {reason.why}")

@@ -30,8 +30,8 @@ class Step(NamedTuple):
     instead: str = ""
 
 
-class Iptables:
-    """How a person would type commands for one namespace's rules of one family; `variant` is the node's own."""
+class CommandLine:
+    """The command that a person would type for one namespace's rules of one family; `variant` is the node's own."""
 
     def __init__(self, netns: str, family: Family, variant: str) -> None:
         self._tool = "iptables" if family == "ipv4" else "ip6tables"
@@ -59,12 +59,12 @@ def _saved(rule: str) -> str:
     return _DIGITS.sub("", rule) if "--probability" in rule else rule
 
 
-def stands(wanted: Rules, held: Rules | None) -> bool:
-    """Whether a chain holds what it should; None: it is not there."""
+def same_rules(wanted: Rules, held: Rules | None) -> bool:
+    """Whether a chain holds what it should; `held` is None where there is no such chain."""
     return held is not None and len(wanted) == len(held) and all(map(same, wanted, held))
 
 
-def standing(hook: Hook, held: Chains) -> list[int]:
+def jump_numbers(hook: Hook, held: Chains) -> list[int]:
     """The numbers of the rules that are this jump, from 1."""
     jump = "-j " + hook.rule.rpartition("-j ")[2]
     rules = enumerate(held.get(ChainKey(hook.table, hook.chain), ()), 1)
@@ -90,7 +90,7 @@ def steps(wanted: Rules, held: Rules) -> Iterator[Step]:
             yield Step("foreign", place, rule)
 
 
-def commands(keys: Iterable[ChainKey], wanted: Chains, held: Chains, command: Iptables) -> list[str]:
+def commands(keys: Iterable[ChainKey], wanted: Chains, held: Chains, command: CommandLine) -> list[str]:
     """What a person would type to make chains what they should be, those jumped to first; what goes is emptied before
     any of it is deleted, as a chain that is jumped to stays."""
     lines: list[tuple[str, str]] = []

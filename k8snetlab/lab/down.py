@@ -18,7 +18,7 @@ from k8snetlab.kernel.read import cables
 from k8snetlab.kubelet.container import LOGS
 from k8snetlab.lab.audit import left_of
 from k8snetlab.lab.store import forget
-from k8snetlab.messages.machines import END, DownEvent, End, TakenDown
+from k8snetlab.messages.machines import END, DownEvent, EndQuestion, TakenDown
 from k8snetlab.messages.progress import Progress, Warning
 from k8snetlab.messages.verb import ANSWER
 from k8snetlab.state import held, labs, machine
@@ -91,7 +91,7 @@ def _end_others(lab: str) -> Iterator[DownEvent]:
     """Lets the other machines of the lab leave first, for as long as they seem to be about it."""
     left: Sequence[str] = ["the other machines"]
     try:
-        for event in Client(lab).stream(END, End(LEAVE_TIMEOUT), LEAVE_TIMEOUT + ANSWER):
+        for event in Client(lab).stream(END, EndQuestion(LEAVE_TIMEOUT), LEAVE_TIMEOUT + ANSWER):
             left = event.nodes
             yield event
     except K8sNetLabError as error:

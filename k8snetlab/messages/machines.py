@@ -23,7 +23,7 @@ class Joined(msgspec.Struct, frozen=True):
     """Its pods' subnets, with commas."""
 
 
-class End(msgspec.Struct, frozen=True):
+class EndQuestion(msgspec.Struct, frozen=True):
     """How long the others are waited for."""
 
     patience: Annotated[float, msgspec.Meta(ge=0, lt=10**9)] = 0.0
@@ -84,5 +84,5 @@ DownEvent = Progress | Leaving | Warning | TakenDown
 
 JOINED: Call[Nothing, Joined] = Call("machine", "GET", "machine", Nothing, Joined, silence=LONG)
 LEAVE: Call[Nothing, Nothing] = Call("leave", "POST", "leave", Nothing, Nothing, silence=LONG)
-END: Stream[End, Leaving] = Stream("end", "POST", "end", End, Leaving)
+END: Stream[EndQuestion, Leaving] = Stream("end", "POST", "end", EndQuestion, Leaving)
 STOP: Call[Nothing, Stopping] = Call("stop", "POST", "stop", Nothing, Stopping)

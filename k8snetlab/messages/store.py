@@ -72,7 +72,7 @@ class SubnetLease(msgspec.Struct, frozen=True, kw_only=True):
     """The variables of /run/flannel/subnet.env."""
 
 
-class Leases(msgspec.Struct, frozen=True):
+class LeaseList(msgspec.Struct, frozen=True):
     """Leases of pod subnets."""
 
     items: tuple[SubnetLease, ...]
@@ -81,4 +81,4 @@ class Leases(msgspec.Struct, frozen=True):
 
 STORE_STATUS: Call[Nothing, StoreStatus] = Call("store status", "GET", "store", Nothing, StoreStatus)
 DUMP: Stream[DumpQuestion, KeyValue] = Stream("store dump", "GET", "store/dump", DumpQuestion, KeyValue, silence=None)
-LEASES: Call[LeasesQuestion, Leases] = Call("leases", "GET", "leases", LeasesQuestion, Leases, group=True)
+LEASES: Call[LeasesQuestion, LeaseList] = Call("leases", "GET", "leases", LeasesQuestion, LeaseList, group=True)

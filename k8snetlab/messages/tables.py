@@ -46,7 +46,7 @@ class Table(msgspec.Struct, frozen=True):
     """Its lines in the order of the kernel."""
 
 
-class Tables(msgspec.Struct, frozen=True):
+class TableList(msgspec.Struct, frozen=True):
     """The tables of a place."""
 
     place: str
@@ -59,6 +59,6 @@ class Tables(msgspec.Struct, frozen=True):
     """Those that were asked for and that it has."""
 
 
-TABLES: Call[TablesQuestion, Tables] = Call(
-    "tables", "GET", "tables/{name:path}", TablesQuestion, Tables, OfPlace(), group=True
+TABLES: Call[TablesQuestion, TableList] = Call(
+    "tables", "GET", "tables/{name:path}", TablesQuestion, TableList, OfPlace(), group=True
 )

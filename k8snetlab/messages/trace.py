@@ -11,7 +11,7 @@ from k8snetlab.messages.probe import Port, TargetKind
 from k8snetlab.messages.verb import LONG, Call, OfPlace, Packed
 from k8snetlab.trace.way import Way
 
-End = tuple[str, int, str, int]
+ConntrackTuple = tuple[str, int, str, int]
 """Source, its port, destination, its port."""
 
 
@@ -41,9 +41,9 @@ class Translation(msgspec.Struct, frozen=True):
 
     place: str
     """The pod, node, router or outside whose conntrack it is."""
-    original: End
+    original: ConntrackTuple
     """As the packet came: source, its port, destination, its port."""
-    reply: End
+    reply: ConntrackTuple
     """As the answer is to come: source, its port, destination, its port."""
 
 

@@ -116,7 +116,7 @@ class Remote:
     ) -> dict[str, A | K8sNetLabError]:
         """What each of the nodes' daemons answers, at once; a K8sNetLabError for one that does not, or not in time."""
 
-        async def one(node: str) -> A | K8sNetLabError:
+        async def answer_of(node: str) -> A | K8sNetLabError:
             try:
                 async with asyncio.timeout(within):
                     return await self.ask(node, verb, question, within or BEGIN_TIMEOUT)
@@ -125,7 +125,7 @@ class Remote:
             except K8sNetLabError as error:
                 return error
 
-        return dict(zip(nodes, await asyncio.gather(*(one(node) for node in nodes)), strict=True))
+        return dict(zip(nodes, await asyncio.gather(*(answer_of(node) for node in nodes)), strict=True))
 
     async def lines(
         self, node: str, verb: Stream[Q, A] | Conversation[Q, A], question: Q, body: AsyncIterator[bytes] | None = None
@@ -209,7 +209,7 @@ class Remote:
         """Sends a body after its request, as it comes; where that fails nobody waits for an answer: it is an event."""
         writer = Writer(self._store, prefix, lease)
         try:
-            async for piece in _one(body) if isinstance(body, bytes) else body:
+            async for piece in _as_stream(body) if isinstance(body, bytes) else body:
                 for start in range(0, len(piece), CHUNK):
                     await writer.put(Part(piece[start : start + CHUNK], last=False))
             await writer.put(Part(b"", last=True))
@@ -230,7 +230,7 @@ class Remote:
 _HINT = "traffic goes on without it; `k8snetlab up` or `node join` on that machine starts it again"
 
 
-async def _one(piece: bytes) -> AsyncIterator[bytes]:
+async def _as_stream(piece: bytes) -> AsyncIterator[bytes]:
     yield piece
 
 

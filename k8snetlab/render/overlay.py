@@ -81,7 +81,7 @@ def render(lab: Lab, node: Node, others: Iterable[Node], device: str, pods: Iter
     """
     others, pods = tuple(others), tuple(pods)
     families = (family for family in FAMILIES if pick(node.podCIDRs, family))
-    parts = [_family(_Half(lab, node, device, family), others, pods) for family in families]
+    parts = [_family(_Context(lab, node, device, family), others, pods) for family in families]
     return Overlay(
         sysctls={key: value for p in parts for key, value in p.sysctls.items()},
         links=tuple(x for p in parts for x in p.links),
@@ -93,8 +93,8 @@ def render(lab: Lab, node: Node, others: Iterable[Node], device: str, pods: Iter
     )
 
 
-class _Half(NamedTuple):
-    """The overlay of one family: whose it is, and by which device of the underlay it goes."""
+class _Context(NamedTuple):
+    """For what the overlay is rendered: a node, its device of the underlay, one family."""
 
     lab: Lab
     node: Node
@@ -102,8 +102,8 @@ class _Half(NamedTuple):
     family: Family
 
 
-def _family(half: _Half, others: tuple[Node, ...], pods: tuple[Pod, ...]) -> Overlay:
-    family = half.family
+def _family(context: _Context, others: tuple[Node, ...], pods: tuple[Pod, ...]) -> Overlay:
+    family = context.family
     peers = [
         _Peer(subnet, address, vtep_mac_of(peer, family), peer)
         for peer in others
@@ -111,13 +111,13 @@ def _family(half: _Half, others: tuple[Node, ...], pods: tuple[Pod, ...]) -> Ove
         and (subnet := pick(peer.podCIDRs, family))
         and (address := pick(peer.addresses, family))
     ]
-    if half.lab.spec.network.backend == "host-gw":
-        return Overlay(routes=tuple(Route(peer.subnet, dev=half.device, via=peer.address) for peer in peers))
-    return _vxlan(half, peers, pods)
+    if context.lab.spec.network.backend == "host-gw":
+        return Overlay(routes=tuple(Route(peer.subnet, dev=context.device, via=peer.address) for peer in peers))
+    return _vxlan(context, peers, pods)
 
 
-def _vxlan(half: _Half, peers: list[_Peer], pods: tuple[Pod, ...]) -> Overlay:
-    lab, node, device, family = half
+def _vxlan(context: _Context, peers: list[_Peer], pods: tuple[Pod, ...]) -> Overlay:
+    lab, node, device, family = context
     spec = lab.spec.network
     local, subnet = pick(node.addresses, family), pick(node.podCIDRs, family)
     tunnel = names.vxlan_device(spec.vni, family)
@@ -155,13 +155,13 @@ def _vxlan(half: _Half, peers: list[_Peer], pods: tuple[Pod, ...]) -> Overlay:
         neighbours=tuple(
             Neighbour(tunnel, address, peer.mac)
             for peer in tunnelled
-            for address in (_inhabitants(peer, pods, family) if flat else (base(peer.subnet),))
+            for address in (_addresses_in_use(peer, pods, family) if flat else (base(peer.subnet),))
         ),
         fdb=tuple(FdbEntry(tunnel, peer.mac, peer.address) for peer in tunnelled),
     )
 
 
-def _inhabitants(peer: _Peer, pods: tuple[Pod, ...], family: Family) -> Iterator[str]:
+def _addresses_in_use(peer: _Peer, pods: tuple[Pod, ...], family: Family) -> Iterator[str]:
     """Every address in use on a node's pod subnet: its VTEP's, its bridge's, its pods'."""
     yield base(peer.subnet)
     yield gateway(peer.subnet)

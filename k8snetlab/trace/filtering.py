@@ -14,7 +14,7 @@ from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.tracer import Outcome, Step, Verdict, trace
 from k8snetlab.trace.way import Decision, Flow
 
-EARLY = ("PREROUTING", "OUTPUT")
+BEFORE_ROUTING = ("PREROUTING", "OUTPUT")
 ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK")
 
 
@@ -31,8 +31,9 @@ class Tracked(msgspec.Struct, frozen=True):
 class Passed(msgspec.Struct, frozen=True):
     """One way out of the rules: `flow` as it leaves, `routed` its destination when the route was chosen.
 
-    `before` and `after` are the decisions on either side of routing; `early`: it ended before. `reject` names the
-    answer of a REJECT; `translated` tells whether this is an answer that conntrack turned back.
+    `before` and `after` are the decisions on either side of routing; `unrouted`: it ended before its route was chosen.
+    `reject` names the answer of a REJECT; `endpoint` is the "ip:port" that a Service's address became; `tracked` the
+    connection that conntrack makes of it, None for the answer to one.
     """
 
     flow: Flow
@@ -41,7 +42,7 @@ class Passed(msgspec.Struct, frozen=True):
     probability: float = 1.0
     before: tuple[Decision, ...] = ()
     after: tuple[Decision, ...] = ()
-    early: bool = False
+    unrouted: bool = False
     reject: str = ""
     endpoint: str = ""
     tracked: Tracked | None = None
@@ -101,7 +102,7 @@ def _passed(view: View, owners: Owners, flow: Flow, outcome: Outcome, connection
         probability=outcome.probability,
         before=before,
         after=after,
-        early=ended and last == "PREROUTING",
+        unrouted=ended and last == "PREROUTING",
         reject=(reject.option("reject-with") or "") if reject else "",
         endpoint=outcome.endpoint,
         tracked=None if connection else Tracked(view.netns, flow, left.turned(), _translator(before + after)),
@@ -135,13 +136,13 @@ def _decisions(view: View, owners: Owners, outcome: Outcome) -> tuple[tuple[Deci
         passed = entered.setdefault(hook, [])
         if target in ACTING:
             passed.append("")
-            found[hook[1] in EARLY].append(_decision(view, owners, stack, outcome.probability))
+            found[hook[1] in BEFORE_ROUTING].append(_decision(view, owners, stack, outcome.probability))
         elif ChainKey(step.table, target) in view.chains and target not in passed:
             passed.append(target)
     for (table, hook_chain), passed in entered.items():
         if passed and "" not in passed:
             text = f"{table} {hook_chain} > {', '.join(passed)}: no rule there decides"
-            found[hook_chain in EARLY].append(Decision("chains", text))
+            found[hook_chain in BEFORE_ROUTING].append(Decision("chains", text))
     return tuple(found[True]), tuple(found[False])
 
 

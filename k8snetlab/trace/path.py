@@ -84,7 +84,7 @@ class _Walk:
 
     def _routed(self, trip: Trip, view: View, device: Interface, flow: Flow, passed: Passed) -> Iterator[Way]:
         """After PREROUTING: is the packet believed, is it for this namespace, and where does it go?"""
-        if passed.early:
+        if passed.unrouted:
             yield trip.refuse(view, passed)
             return
         if doubt := self._disbelieved(view, device, flow.src):
@@ -272,7 +272,7 @@ class _Walk:
         route, _ = view.route(passed.routed)
         changed = passed.routed != flow.dst
         across = bool(route and route.kind == "unicast" and route.dev == bridge.name)
-        if passed.early:
+        if passed.unrouted:
             yield trip.refuse(view, passed)
         elif (changed and not across) or (not changed and not mac):
             turned = replace(flow, dst=passed.routed, dport=passed.flow.dport if changed else flow.dport)

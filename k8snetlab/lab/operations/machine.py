@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from k8snetlab.lab.table import answers
 from k8snetlab.machines.membership import Membership
-from k8snetlab.messages.machines import END, JOINED, LEAVE, STOP, End, Joined, Leaving, Stopping
+from k8snetlab.messages.machines import END, JOINED, LEAVE, STOP, EndQuestion, Joined, Leaving, Stopping
 from k8snetlab.messages.verb import Nothing
 
 
@@ -26,7 +26,7 @@ class ThisMachine:
         return Nothing()
 
     @answers(END)
-    async def end(self, asked: End) -> AsyncIterator[Leaving]:
+    async def end(self, asked: EndQuestion) -> AsyncIterator[Leaving]:
         async for event in self._membership.end(asked.patience):
             yield event
 

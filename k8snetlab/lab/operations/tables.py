@@ -24,10 +24,8 @@ from k8snetlab.messages.rules import (
     RulesQuestion,
     RuleTree,
 )
-from k8snetlab.messages.store import LEASES, LeasesQuestion
-from k8snetlab.messages.store import Leases as FoundLeases
-from k8snetlab.messages.tables import TABLES, TablesQuestion
-from k8snetlab.messages.tables import Tables as FoundTables
+from k8snetlab.messages.store import LEASES, LeaseList, LeasesQuestion
+from k8snetlab.messages.tables import TABLES, TableList, TablesQuestion
 from k8snetlab.peers.requests import Remote
 from k8snetlab.render.subnet_env import subnet_env
 from k8snetlab.running.agents import Agents
@@ -63,21 +61,21 @@ class Tables:
         return await asyncio.to_thread(inspect.difference, snapshot, sides, asked.service, family)
 
     @answers(TABLES)
-    async def tables(self, asked: TablesQuestion) -> FoundTables:
+    async def tables(self, asked: TablesQuestion) -> TableList:
         """What ip and bridge print inside a place: one kind of table, or ("") all."""
         snapshot = self._cluster.snapshot
         place = place_of(snapshot, asked.name, asked.namespace)
         return await asyncio.to_thread(inspect.tables, snapshot, place, asked.table)
 
     @answers(LEASES)
-    async def leases(self, asked: LeasesQuestion) -> FoundLeases:
+    async def leases(self, asked: LeasesQuestion) -> LeaseList:
         """`Leases.listing`, of one node or ("") of all, with the variables of each one's subnet.env."""
         snapshot = self._cluster.snapshot
         if asked.node:
             snapshot.node(asked.node)
         found = [lease for lease in await self._leases.listing() if asked.node in ("", lease.node)]
         envs = [subnet_env(snapshot.lab, self._cluster.current(Node, lease.node)) for lease in found]
-        return FoundLeases(tuple(replace(lease, env=env) for lease, env in zip(found, envs, strict=True)))
+        return LeaseList(tuple(replace(lease, env=env) for lease, env in zip(found, envs, strict=True)))
 
     async def _held(self, node: str, family: str) -> Chains:
         asked = ChainsQuestion(node, family)

@@ -22,7 +22,7 @@ from k8snetlab.diagnose.rules import rules
 from k8snetlab.diagnose.tables import drift, duplicates
 from k8snetlab.diagnose.usual import usual_paths
 from k8snetlab.diagnose.verdict import processes, store
-from k8snetlab.iptables.patch import Iptables, commands
+from k8snetlab.iptables.patch import CommandLine, commands
 from k8snetlab.messages.diagnose import Diagnosis, PathCounts, ReportedFinding
 from k8snetlab.render import node as render_node
 from k8snetlab.render.proxy import ProxyRules
@@ -202,7 +202,7 @@ def test_chains_that_should_not_be_there_are_emptied_before_they_are_deleted() -
     """iptables deletes no chain that a rule jumps to."""
     ruleset = RuleSet("ipv4", {ChainKey("nat", "KUBE-SERVICES"): ()}, ("KUBE-",))
     stale = {ChainKey("nat", "KUBE-SEP-A"): ("-j ACCEPT",), ChainKey("nat", "KUBE-SVC-A"): ("-j KUBE-SEP-A",)}
-    mended = commands(stale, ruleset.chains, stale, Iptables("x", "ipv4", "nft"))
+    mended = commands(stale, ruleset.chains, stale, CommandLine("x", "ipv4", "nft"))
     words = [command.partition(" -t nat ")[2] for command in mended]
     assert words == ["-F KUBE-SEP-A", "-F KUBE-SVC-A", "-X KUBE-SEP-A", "-X KUBE-SVC-A"]
 

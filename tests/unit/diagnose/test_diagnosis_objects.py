@@ -203,7 +203,7 @@ def test_pods_that_have_ended_behind_a_service(phase: str, meant: bool) -> None:
     snapshot = ended.settle().snapshot
     (service,) = (s for s in snapshot.all(Service).values() if s.name == "web")
     reason = empty(snapshot, service, service.spec.ports[0])
-    assert reason and reason.meant == meant and f"its pods have ended: once ({phase})" in reason.why
+    assert reason and reason.on_purpose == meant and f"its pods have ended: once ({phase})" in reason.why
     assert bool(said(snapshot)) != meant
     assert bool([*objects.lonely(snapshot)]) == meant
 
