@@ -1,3 +1,3 @@
 """Live kernels explained: traces, tables, probes, diagnosis."""
 
-__all__ = ["capture", "desired", "diagnosing", "inspect", "namespaces", "probe", "probed", "tracing"]
+__all__ = ["capture", "desired", "diagnosing", "inspect", "namespaces", "places", "probe", "targets", "tracing"]

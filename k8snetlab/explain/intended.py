@@ -17,7 +17,8 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, family_of, network, parsed, pick
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.emptiness import empty
-from k8snetlab.explain.probed import Place, Target
+from k8snetlab.explain.places import Place
+from k8snetlab.explain.targets import Target
 from k8snetlab.messages.probe import Expected
 from k8snetlab.render.proxy import PROXY_NAME, Choice, Endpoint, Port, Settings, choose, endpoints_of, ports_of
 

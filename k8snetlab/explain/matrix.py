@@ -15,7 +15,8 @@ from k8snetlab.explain import probe
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.intended import Intents
 from k8snetlab.explain.patience import patience
-from k8snetlab.explain.probed import Place, Target
+from k8snetlab.explain.places import Place, all_places
+from k8snetlab.explain.targets import Target, all_targets
 from k8snetlab.messages.probe import ProbeResult
 
 MOST = 800
@@ -32,8 +33,8 @@ Pair = tuple[Place, Target]
 
 def broken(snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell) -> tuple[list[Finding], int]:
     """A finding for each cause, and the number of pairs tried. `elsewhere` knows the nodes of other machines."""
-    places = [place for place in probe.places(snapshot) if not (place.node and elsewhere(place.node))]
-    pairs = [*chosen(places, probe.targets(snapshot))]
+    places = [place for place in all_places(snapshot) if not (place.node and elsewhere(place.node))]
+    pairs = [*chosen(places, all_targets(snapshot))]
     intents, failed = Intents(snapshot), list[ProbeResult]()
     open_, shut = list[Pair](), list[Pair]()
     for pair in pairs:

@@ -18,9 +18,9 @@ from k8snetlab.dataplane.frames import Connection, Frame
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.explain.namespaces import Namespaces
-from k8snetlab.explain.probe import ICMP, find_place, find_targets, no_echo, within
-from k8snetlab.explain.probed import Place, Target
+from k8snetlab.explain.places import Place, find_place, within
 from k8snetlab.explain.recognition import Recognition, flow_of
+from k8snetlab.explain.targets import ICMP, Target, find_targets, no_echo
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.packets import Watch
 from k8snetlab.kernel.shot import Shot, shoot

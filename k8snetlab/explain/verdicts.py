@@ -16,7 +16,8 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.view import View
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain.intended import Intent
-from k8snetlab.explain.probed import Place, Target
+from k8snetlab.explain.places import Place
+from k8snetlab.explain.targets import Target
 from k8snetlab.kernel import listeners
 from k8snetlab.messages.probe import ProbeResult, Seen
 from k8snetlab.render.pods import sandbox_name

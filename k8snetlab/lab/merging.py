@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain import probe
+from k8snetlab.explain.places import all_places
+from k8snetlab.explain.probe import untried
+from k8snetlab.explain.targets import all_targets
 from k8snetlab.lab.table import merges
 from k8snetlab.messages.nodes import MISSES, AnsweredMiss, Listening, MissesQuestion, MissEvent
 from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResult, ProbeResults
@@ -53,7 +55,7 @@ class Merging:
         snapshot, results = self._cluster.snapshot, [*mine.results]
         for node, one in others.items():
             results += _untried(snapshot, node, question, one) if isinstance(one, K8sNetLabError) else one.results
-        order = {place.name: number for number, place in enumerate(probe.places(snapshot))}
+        order = {place.name: number for number, place in enumerate(all_places(snapshot))}
         return ProbeResults(tuple(sorted(results, key=lambda result: order.get(result.source, len(order)))))
 
     @merges(MISSES)
@@ -98,9 +100,9 @@ def _unseen(state: NodeStatus, answer: LabStatus | K8sNetLabError | None) -> Nod
 
 
 def _untried(snapshot: Snapshot, node: str, question: ProbeQuestion, error: K8sNetLabError) -> list[ProbeResult]:
-    targets = probe.targets(snapshot, question.asked)
-    places = [place for place in probe.places(snapshot) if place.node == node]
-    return [probe.untried(place, target, error.message) for place in places for target in targets]
+    targets = all_targets(snapshot, question.asked)
+    places = [place for place in all_places(snapshot) if place.node == node]
+    return [untried(place, target, error.message) for place in places for target in targets]
 
 
 async def _pour(

@@ -19,6 +19,8 @@ from k8snetlab.errors import NotFoundError
 from k8snetlab.explain import diagnosing, probe, tracing
 from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
 from k8snetlab.explain.namespaces import Namespaces
+from k8snetlab.explain.places import all_places, within
+from k8snetlab.explain.targets import all_targets, find_targets
 from k8snetlab.kernel.packets import Watch
 from k8snetlab.lab.table import answers
 from k8snetlab.lab.where import place_of, remote_nodes
@@ -66,11 +68,11 @@ class Explaining:
         snapshot = self._cluster.snapshot
         if question.source:
             place = place_of(snapshot, question.source, question.namespace)
-            to = probe.within(snapshot, question.target, question.namespace)
-            pairs = [(place, t) for t in probe.find_targets(snapshot, to, question.port, question.asked[0])]
+            to = within(snapshot, question.target, question.namespace)
+            pairs = [(place, t) for t in find_targets(snapshot, to, question.port, question.asked[0])]
         else:
-            targets, others = probe.targets(snapshot, question.asked), remote_nodes(snapshot, self._agents)
-            places = [place for place in probe.places(snapshot) if place.node not in others]
+            targets, others = all_targets(snapshot, question.asked), remote_nodes(snapshot, self._agents)
+            places = [place for place in all_places(snapshot) if place.node not in others]
             pairs = [(place, target) for place in places for target in targets]
         return ProbeResults(tuple(await probe.probe(snapshot, pairs)))
 

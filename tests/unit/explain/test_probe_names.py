@@ -7,7 +7,8 @@ import pytest
 from k8snetlab.api.core import Pod, Service
 from k8snetlab.cli.probed import line
 from k8snetlab.errors import NotFoundError
-from k8snetlab.explain.probe import find_place, find_targets, no_echo, targets, within
+from k8snetlab.explain.places import find_place, within
+from k8snetlab.explain.targets import all_targets, find_targets, no_echo
 from k8snetlab.messages.probe import ProbeResult
 from k8snetlab.testing import fake_cluster
 
@@ -56,7 +57,7 @@ def test_a_ping_has_no_port_and_goes_to_what_has_the_address() -> None:
     }
     assert "on no device" in no_echo(SNAPSHOT, service.clusterIPs[0])
     assert no_echo(SNAPSHOT, client.ips[0]) == ""
-    assert {t.kind for t in targets(SNAPSHOT, ["ICMP"])} == {"pod", "node"}
+    assert {t.kind for t in all_targets(SNAPSHOT, ["ICMP"])} == {"pod", "node"}
 
 
 def test_a_ping_is_told_without_a_port() -> None:

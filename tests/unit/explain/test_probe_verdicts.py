@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.explain.intended import Intent, Intents
 from k8snetlab.explain.matrix import MOST, chosen
-from k8snetlab.explain.probe import places, targets
-from k8snetlab.explain.probed import Place, Target
+from k8snetlab.explain.places import Place, all_places
+from k8snetlab.explain.targets import Target, all_targets
 from k8snetlab.explain.verdicts import judged, seen
 from k8snetlab.messages.probe import ProbeResult
 from k8snetlab.testing import fake_cluster
@@ -38,7 +38,7 @@ def snapshot_of(more: str = "", selector: str = "app: web", beside: str = "") ->
 
 def intents(snapshot: Snapshot) -> dict[tuple[str, str], Intent]:
     asked = Intents(snapshot)
-    pairs = ((place, target) for place in places(snapshot) for target in targets(snapshot))
+    pairs = ((place, target) for place in all_places(snapshot) for target in all_targets(snapshot))
     return {(p.name, f"{t.kind} {t.name}"): asked.of(p, t) for p, t in pairs}
 
 
@@ -129,7 +129,7 @@ JUDGED = {
 @pytest.mark.parametrize("case", JUDGED.values(), ids=JUDGED)
 def test_a_verdict_sets_what_happened_against_what_is_asked_for(case: Judged) -> None:
     snapshot, intent = snapshot_of(), case.intent
-    web = next(p for p in places(snapshot) if p.name == "web")
+    web = next(p for p in all_places(snapshot) if p.name == "web")
     if intent.endpoints:
         intent = replace(intent, endpoints=frozenset(web.ips))
     error = "" if case.reached else "no answer within 2 s"

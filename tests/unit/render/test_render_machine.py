@@ -14,7 +14,7 @@ from k8snetlab.dataplane.links import Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import NotFoundError
-from k8snetlab.explain.probe import find_place, places
+from k8snetlab.explain.places import all_places, find_place
 from k8snetlab.explain.tables import Reader
 from k8snetlab.render.node import render
 from k8snetlab.render.picture import picture
@@ -142,7 +142,7 @@ def test_a_machine_says_by_which_interface_it_is_reached() -> None:
 
 def test_there_is_no_router_and_no_outside_host() -> None:
     found = snapshot()
-    assert [(place.name, place.netns) for place in places(found)][-2:] == [("node1", ""), ("node2", "")]
+    assert [(place.name, place.netns) for place in all_places(found)][-2:] == [("node1", ""), ("node2", "")]
     for name in ("router", "outside"):
         with pytest.raises(NotFoundError, match=f"no {name} in a lab of machines"):
             find_place(found, name)

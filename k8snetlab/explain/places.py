@@ -1,0 +1,105 @@
+"""Where a packet can start: the places of a lab, and which one a name means."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import msgspec
+
+from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cluster import nearby
+from k8snetlab.dataplane import names
+from k8snetlab.errors import NotFoundError
+from k8snetlab.messages.tables import PlaceKind
+from k8snetlab.render.pods import sandbox_name
+
+POD_WORDS, SERVICE_WORDS = ("pod", "pods", "po"), ("svc", "service", "services")
+"""What may stand before a slash, where a name alone could be another kind's."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a packet can start: a network namespace. `ips` are a pod's addresses."""
+
+    name: str
+    kind: PlaceKind
+    netns: str
+    node: str = ""
+    ips: tuple[str, ...] = ()
+
+
+def all_places(snapshot: Snapshot) -> list[Place]:
+    """Every pod, every node and, where nodes are namespaces, the outside host."""
+    lab = snapshot.lab
+    found = [
+        Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName, pod.ips)
+        for pod in snapshot.all(Pod).values()
+        if pod.ready
+    ]
+    found += [
+        Place(name, "node", names.namespace_of(lab.name, name, lab.spec.machines), name)
+        for _, name in snapshot.all(Node)
+    ]
+    if not lab.spec.machines:
+        found.append(Place(names.OUTSIDE, "outside", names.node_netns(lab.name, names.OUTSIDE)))
+    return found
+
+
+def find_place(snapshot: Snapshot, name: str) -> Place:
+    """A place by name: "pod", "namespace/pod", a node, "router", "outside", or a Deployment for its first pod."""
+    lab = snapshot.lab
+    if name in (names.ROUTER, names.OUTSIDE) and lab.spec.machines:
+        raise NotFoundError(f"there is no {name} in a lab of machines", "name a pod or a node")
+    if name in (names.ROUTER, names.OUTSIDE):
+        return Place(name, "router" if name == names.ROUTER else "outside", names.node_netns(lab.name, name))
+    if snapshot.get(Node, name) is not None:
+        return Place(name, "node", names.namespace_of(lab.name, name, lab.spec.machines), name)
+    pod = find_pod(snapshot, name)
+    return Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName, pod.ips)
+
+
+def find_pod(snapshot: Snapshot, name: str) -> Pod:
+    namespace, _, short = without_kind(name, POD_WORDS).rpartition("/")
+    pods = [p for p in snapshot.all(Pod).values() if not namespace or p.namespace == namespace]
+    exact = [p for p in pods if p.name == short]
+    exact = [p for p in exact if p.namespace == "default"] or exact
+    owned = [p for p in pods if any(_belongs(snapshot, p, short))]
+    found = exact or sorted(owned, key=lambda p: p.name)
+    if not found:
+        raise NotFoundError(f"no pod or node is called {name!r}", nearby.place(snapshot, without_kind(name, POD_WORDS)))
+    return found[0]
+
+
+def within(snapshot: Snapshot, name: str, namespace: str) -> str:
+    """The name as one of `namespace` ("": of any), where it is no node's, no address, and does not say it itself."""
+    kind, slash, rest = name.partition("/")
+    prefix, bare = (f"{kind}/", rest) if slash and kind in (*POD_WORDS, *SERVICE_WORDS) else ("", name)
+    alone = not prefix and (snapshot.get(Node, name) is not None or name in (names.ROUTER, names.OUTSIDE))
+    if not namespace or alone or "/" in bare or is_address(bare):
+        return name
+    if "." in bare and not any(snapshot.get(named, bare, namespace) for named in (Pod, Service)):
+        return name  # NAME.NAMESPACE, as the cluster's DNS has it
+    return f"{prefix}{namespace}/{bare}"
+
+
+def without_kind(name: str, words: tuple[str, ...]) -> str:
+    """ "other/web" of "pod/other/web", where `words` has pod."""
+    kind, slash, rest = name.partition("/")
+    return rest if slash and kind in words else name
+
+
+def is_address(text: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, text)
+            return True
+        except (OSError, ValueError):  # ValueError: a NUL in it
+            continue
+    return False
+
+
+def _belongs(snapshot: Snapshot, pod: Pod, name: str) -> Iterator[bool]:
+    """Whether the pod is owned by a ReplicaSet of Deployment `name`, or by a ReplicaSet `name`."""
+    for owner in pod.metadata.ownerReferences:
+        yield owner.name == name or owner.name.rpartition("-")[0] == name
