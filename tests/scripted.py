@@ -9,7 +9,7 @@ import msgspec
 
 from k8snetlab.errors import NotFoundError
 from k8snetlab.messages.places import NAMES, Names
-from k8snetlab.messages.verb import Bytes, Call, Stream
+from k8snetlab.messages.verb import Call, Stream
 
 Json = dict[str, Any]
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -60,11 +60,6 @@ class ScriptedClient:
         self.asked.append((verb.name, question))
         for event in self.events:
             yield cast(A, msgspec.convert(event, verb.answer))
-
-    def pieces(self, verb: Bytes[Q], question: Q) -> Iterator[bytes]:
-        self.asked.append((verb.name, question))
-        yield b"one\n"
-        yield b"two\n"
 
     def scale(self, kind: str, name: str, namespace: str, replicas: int) -> Json:
         self.asked.append(("scale", kind, name, namespace, replicas))

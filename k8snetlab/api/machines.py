@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from k8snetlab.api.core import Node
 
 MACHINE = "k8snetlab/machine"
@@ -15,6 +17,11 @@ LEAVING = "k8snetlab/leaving"
 
 def is_machine(node: Node) -> bool:
     return MACHINE in node.metadata.annotations
+
+
+def other_machines(nodes: Iterable[Node], here: str) -> list[Node]:
+    """The nodes that are other machines than node `here`; none where that is "", as all are namespaces."""
+    return [node for node in nodes if here and node.name != here]
 
 
 def interface_of(node: Node) -> str:

@@ -40,7 +40,8 @@ class Request(msgspec.Struct):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What is answered: one value, or (AsyncIterator) events as they come; `warnings` go into headers."""
+    """What is answered: one value (Raw: its JSON), or (AsyncIterator) events as they come; `warnings` go into
+    headers."""
 
     value: Any
     code: int = 200
@@ -125,7 +126,8 @@ class Body:
 
 
 class Answer:
-    """One response: whole, or JSON lines (bytes as they are) as they come; an error in a stream is its last line."""
+    """One response: whole, or as JSON lines as they come (bytes are whole lines already); an error in a stream is its
+    last line."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -63,13 +63,28 @@ def asked(meant: Meant, values: Query, body: Any = None) -> msgspec.Struct:
     verb = meant.verb
     if body is not None and not isinstance(body, dict):
         raise RequestError(f"the body of the request is to be an object, got {describe(body)}")
-    said: dict[str, Any] = {} if verb.has_query else body or {}
+    said: dict[str, Any] = {} if verb.has_query else without_nulls(body or {}, inspect.type_info(verb.request))
     for field in verb.words:
         value = _read(values, field.encode_name, inspect.type_info(field.type))
         if value is not None:
             said[field.encode_name] = value
     request: msgspec.Struct = msgspec.convert(said | meant.parameters, verb.request)
     return request
+
+
+def without_nulls(value: Any, type_: inspect.Type) -> Any:
+    """Decoded JSON for the type, less the members that are null and may be left out: they mean their defaults, as in
+    Kubernetes' objects."""
+    if isinstance(type_, inspect.StructType) and isinstance(value, dict):
+        fields = {field.encode_name: field for field in type_.fields}
+        return {
+            name: without_nulls(member, fields[name].type) if name in fields else member
+            for name, member in value.items()
+            if member is not None or name not in fields or fields[name].required
+        }
+    if isinstance(type_, inspect.VarTupleType) and isinstance(value, list):
+        return [without_nulls(item, type_.item_type) for item in value]
+    return value
 
 
 def _read(values: Query, word: str, type_: inspect.Type) -> Any:

@@ -89,10 +89,10 @@ def _told(lab: str, question: DiagnosisQuestion, began: float) -> Diagnosis:
     from k8snetlab.messages.diagnose import DIAGNOSE, DiagnosisDone
 
     for event in Client(lab).stream(DIAGNOSE, question):
-        if isinstance(event, DiagnosisDone):
-            return event
-        _progress(event.phase, event.done, event.total, began)
-    raise DaemonError(f"lab {lab}: its daemon ended while it looked", "try again")
+        if not isinstance(event, DiagnosisDone):
+            _progress(event.phase, event.done, event.total, began)
+    assert isinstance(event, DiagnosisDone)  # a stream that is whole ends with it
+    return event
 
 
 def _without_daemon(lab: str, question: DiagnosisQuestion, began: float) -> Diagnosis:

@@ -9,7 +9,6 @@ import typer
 from k8snetlab.cli import screen
 from k8snetlab.cli.options import (
     STORE_HELP,
-    TIMEOUT,
     CaOption,
     CertOption,
     IfaceOption,
@@ -29,6 +28,7 @@ from k8snetlab.cli.options import (
     untagged,
 )
 from k8snetlab.errors import ConflictError, InputError, UnconfirmedError
+from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.wording import counted
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def up(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Go on where more objects would be deleted than are kept.")
     ] = False,
-    timeout: TimeoutOption = TIMEOUT,
+    timeout: TimeoutOption = CHANGE_TIMEOUT,
     wait: WaitOption = Wait.TRUE,
     lab: LabOption = None,
     output: OutputOption = None,

@@ -9,7 +9,6 @@ import typer
 
 from k8snetlab.cli import leases, screen
 from k8snetlab.cli.options import (
-    TIMEOUT,
     FieldSelectorOption,
     FilesOption,
     LabOption,
@@ -27,6 +26,7 @@ from k8snetlab.cli.options import (
     print_json,
 )
 from k8snetlab.errors import InputError
+from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
 
 def apply(
     filename: FilesOption = None,
-    timeout: TimeoutOption = TIMEOUT,
+    timeout: TimeoutOption = CHANGE_TIMEOUT,
     wait: WaitOption = Wait.TRUE,
     lab: LabOption = None,
     output: OutputOption = None,
@@ -78,7 +78,7 @@ def delete(
     selector: SelectorOption = "",
     field_selector: FieldSelectorOption = "",
     everything: Annotated[bool, typer.Option("--all", help="All of the kind in the namespace.")] = False,
-    timeout: TimeoutOption = TIMEOUT,
+    timeout: TimeoutOption = CHANGE_TIMEOUT,
     wait: WaitOption = Wait.TRUE,
     lab: LabOption = None,
     output: OutputOption = None,
@@ -167,7 +167,7 @@ def scale(
     ],
     replicas: Annotated[int, typer.Option("--replicas", min=0, help="How many pods there shall be.")],
     namespace: NamespaceOption = "default",
-    timeout: TimeoutOption = TIMEOUT,
+    timeout: TimeoutOption = CHANGE_TIMEOUT,
     wait: WaitOption = Wait.TRUE,
     lab: LabOption = None,
     output: OutputOption = None,

@@ -140,8 +140,6 @@ def untagged(event: msgspec.Struct) -> dict[str, Any]:
     return shown
 
 
-TIMEOUT = 120.0
-"""Seconds that a change waits for the kernels, when nothing else is said."""
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|h|m|s)")
 

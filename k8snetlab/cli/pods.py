@@ -71,6 +71,6 @@ def logs(
     first, *others = pods_of(client, pod, namespace)
     if others:
         screen.say(f"{pod} has {len(others) + 1} pods; this is {first}", err=True)
-    for chunk in client.pieces(LOGS, LogsQuestion(namespace, first, container, follow, tail, previous)):
-        sys.stdout.buffer.write(chunk)
+    for piece in client.stream(LOGS, LogsQuestion(namespace, first, container, follow, tail, previous)):
+        sys.stdout.buffer.write(piece.data)
         sys.stdout.buffer.flush()

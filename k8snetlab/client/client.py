@@ -15,7 +15,8 @@ import msgspec
 
 from k8snetlab import errors
 from k8snetlab.messages.errors import BrokenOff, Status, error_of
-from k8snetlab.messages.verb import ANSWER, ERROR, SERVER, Bytes, Call, Conversation, Stream, Verb
+from k8snetlab.messages.timeouts import ANSWER
+from k8snetlab.messages.verb import ERROR, SERVER, Call, Conversation, Stream, Verb
 from k8snetlab.state import labs
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import nearest
@@ -90,17 +91,6 @@ class Client:
             yield event
         if verb.last and not isinstance(event, verb.last):
             raise self._broken_off()
-
-    def pieces(self, verb: Bytes[Q], question: Q) -> Iterator[bytes]:
-        """The bytes as they come."""
-        connection, response = self._ask(verb, question, None)
-        try:
-            while data := response.read1(65536):
-                yield data
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            raise self._lost(error) from error
-        finally:
-            connection.close()
 
     def converse(self, verb: Conversation[Q, A], question: Q, body: Iterable[bytes]) -> Iterator[A]:
         """The values as they come; `body`, read in a thread of its own, is the request's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from k8snetlab.api.core import Node, Service
-from k8snetlab.api.machines import interface_of
+from k8snetlab.api.machines import interface_of, other_machines
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
@@ -15,7 +15,7 @@ from k8snetlab.dataplane.netns import Role
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
-from k8snetlab.explain.probed import Place
+from k8snetlab.explain.places import Place
 from k8snetlab.explain.tables import TABLES, Reader
 from k8snetlab.kernel import connections, iptables, listing
 from k8snetlab.messages.rules import Chains, RulesDifference, RuleTree
@@ -29,12 +29,12 @@ from k8snetlab.trace.directory import Directory
 # --- rules ------------------------------------------------------------------------------------------------------------
 
 
-def rules(snapshot: Snapshot, paths: LabPaths, node: str, service: str, family: Family) -> RuleTree:
-    """The tree of the Service "name" or "namespace/name", or the whole frame where `service` is "". Raises
-    NotFoundError."""
+def rules(snapshot: Snapshot, paths: LabPaths, node: str, service: str, family: Family, *, here: str = "") -> RuleTree:
+    """The tree of the Service "name" or "namespace/name", or the whole frame where `service` is ""; `here`
+    as for `held`. Raises NotFoundError."""
     node = node or next((name for _, name in snapshot.all(Node)), "")
     wanted = _service(snapshot, service) if service else None
-    found = held(snapshot, paths, node, family)
+    found = held(snapshot, paths, node, family, here)
     known = Directory.of(snapshot).known
     if wanted:
         own = _own_chains(snapshot, wanted, family)
@@ -57,9 +57,13 @@ def _title(service: Service) -> str:
     return f"{service.namespace}/{service.name}"
 
 
-def held(snapshot: Snapshot, paths: LabPaths, node: str, family: Family) -> Chains:
-    """What a node of this machine holds now. Raises NotFoundError."""
-    snapshot.node(node)
+def held(snapshot: Snapshot, paths: LabPaths, node: str, family: Family, here: str = "") -> Chains:
+    """What a node of this machine holds now; `here` is the node that the machine is, "" where nodes are namespaces.
+
+    Raises NotFoundError, also for a node that is another machine.
+    """
+    if other_machines([snapshot.node(node)], here):
+        raise NotFoundError(f"node {node} is another machine, and this one is {here}", "ask that machine's daemon")
     variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
     netns = names.namespace_of(snapshot.lab.name, node, snapshot.lab.spec.machines)
     chains, counters = iptables.open(netns, family, variant, paths.xtables_locks / node).counted()

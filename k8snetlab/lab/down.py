@@ -20,7 +20,7 @@ from k8snetlab.lab.audit import left_of
 from k8snetlab.lab.store import forget
 from k8snetlab.messages.machines import END, DownEvent, EndQuestion, TakenDown
 from k8snetlab.messages.progress import Progress, Warning
-from k8snetlab.messages.verb import ANSWER
+from k8snetlab.messages.timeouts import ANSWER
 from k8snetlab.state import held, labs, machine
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths, root

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.core import Node, Pod
-from k8snetlab.api.machines import is_machine
+from k8snetlab.api.machines import other_machines
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import DaemonError
 from k8snetlab.lab.table import Table
 from k8snetlab.lab.where import place_of
 from k8snetlab.messages.verb import All, Call, Leader, OfNode, OfPlace, OfPod, Stream, Verb
-from k8snetlab.peers.requests import Remote, SilentError
+from k8snetlab.peers.requests import Remote, SilentError, joined, whole_lines
 
 Json = dict[str, Any]
 LOOK = 3.0
@@ -41,11 +41,10 @@ class Everywhere:
     @property
     def others(self) -> list[str]:
         """The other machines' nodes."""
-        nodes = self._cluster.snapshot.all(Node).values()
-        return [node.name for node in nodes if is_machine(node) and node.name != self._remote.node]
+        return [node.name for node in other_machines(self._cluster.snapshot.all(Node).values(), self._remote.node)]
 
     async def answer(self, asked: Asked) -> Any:
-        """What the machine that is to answer says, or all say: a value, or a stream of values or bytes.
+        """What the machine that is to answer says, or all say: a value, or a stream of values or of whole lines.
 
         Raises what is refused, also that no place has a name that the request says, DaemonError, StoreError.
         """
@@ -53,10 +52,13 @@ class Everywhere:
         if isinstance(node, All):
             return await self._of_all(asked, node)
         if node in self.others:
-            parts = self._remote.forward(node, asked.verb.method, asked.target, asked.body)
+            pieces = self._remote.forward(node, asked.verb.method, asked.target, asked.body)
+            if isinstance(asked.verb, Call):
+                return msgspec.Raw(await joined(pieces))
+            lines = whole_lines(pieces)
             if not isinstance(asked.verb.who, Leader):
-                return parts
-            if begun := await _begun(parts):
+                return lines
+            if begun := await _begun(lines):
                 return begun
         return await self._table.answered(asked.verb, asked.question, asked.body)
 
@@ -76,21 +78,25 @@ class Everywhere:
     def _who(self, verb: Verb[Any], question: msgspec.Struct) -> All | str:
         """Who is to answer: all machines, or that of a node; "" for this one, or where nobody else can."""
         snapshot, who = self._cluster.snapshot, verb.who
+
+        def said(field: str) -> str:
+            return str(getattr(question, field))
+
         match who:
             case All():
                 return who
             case Leader():
                 return self._leader()
             case OfNode():
-                node: str = getattr(question, who.node)
+                node = said("node")
                 return who.otherwise if not node and isinstance(who.otherwise, All) else node
             case OfPod():
-                pod = snapshot.get(Pod, getattr(question, who.name), getattr(question, who.namespace))
+                pod = snapshot.get(Pod, said("name"), said("namespace"))
                 return pod.spec.nodeName if pod else ""
             case OfPlace():
-                name: str = getattr(question, who.name)
+                name = said(who.field)
                 if name or not isinstance(who.otherwise, All):
-                    return place_of(snapshot, name, getattr(question, who.namespace)).node
+                    return place_of(snapshot, name, said("namespace")).node
                 return who.otherwise
         return ""
 
@@ -109,17 +115,17 @@ class Everywhere:
         return self._table.merge(verb, question, mine, answers)
 
 
-async def _begun(parts: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes] | None:
-    """The same, with its first part there already; None when whoever was asked does not answer."""
+async def _begun(lines: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes] | None:
+    """The same, with its first lines there already; None when whoever was asked does not answer."""
     try:
-        first = await anext(parts, b"")
+        first = await anext(lines, b"")
     except DaemonError:
         return None
 
     async def whole() -> AsyncIterator[bytes]:
-        async with aclosing(parts):
+        async with aclosing(lines):
             yield first
-            async for part in parts:
-                yield part
+            async for more in lines:
+                yield more
 
     return whole()

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.messages.verb import Bytes, Call, Conversation, Packed, Stream, Verb
+from k8snetlab.messages.verb import Call, Conversation, Packed, Stream, Verb
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 A = TypeVar("A")
@@ -24,10 +24,6 @@ def answers(
 def answers(
     verb: Stream[Q, A],
 ) -> Callable[[Callable[[H, Q], AsyncIterator[A]]], Callable[[H, Q], AsyncIterator[A]]]: ...
-@overload
-def answers(
-    verb: Bytes[Q],
-) -> Callable[[Callable[[H, Q], AsyncIterator[bytes]]], Callable[[H, Q], AsyncIterator[bytes]]]: ...
 @overload
 def answers(
     verb: Conversation[Q, A],
@@ -75,7 +71,8 @@ class Table:
         return self._merges.keys()
 
     async def answered(self, verb: Verb[Any], question: Any, body: bytes | AsyncIterator[bytes] = b"") -> Any:
-        """What this machine answers: a value, or a stream of values or bytes. `body` is that of a Conversation."""
+        """What this machine answers: a value, or a stream of values, or of bytes (Packed). `body` is that of a
+        Conversation."""
         answer = self._answers[verb](question, *((body,) if isinstance(verb, Conversation) else ()))
         if isinstance(verb, Packed):
             return _piece(msgspec.msgpack.encode(await answer))

@@ -12,7 +12,8 @@ from k8snetlab.client.client import Client
 from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.lab.down import remove
 from k8snetlab.messages.places import NAMES
-from k8snetlab.messages.verb import ANSWER, Nothing
+from k8snetlab.messages.timeouts import ANSWER
+from k8snetlab.messages.verb import Nothing
 from k8snetlab.state.ledger import Ledger, let_begin
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.machine import write as write_machine

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from k8snetlab.api.core import Node
+from k8snetlab.api.machines import other_machines
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.explain.probe import find_place, within
-from k8snetlab.explain.probed import Place
+from k8snetlab.explain.places import Place, find_place, within
 from k8snetlab.running.agents import Agents
 
 
 def remote_nodes(snapshot: Snapshot, agents: Agents) -> set[str]:
-    """The nodes that are other machines."""
-    return {name for _, name in snapshot.all(Node)} - agents.local(snapshot)
+    """The names of the nodes that are other machines."""
+    return {node.name for node in other_machines(snapshot.all(Node).values(), agents.here)}
 
 
 def place_of(snapshot: Snapshot, name: str, namespace: str) -> Place:

@@ -14,6 +14,7 @@ __all__ = [
     "status",
     "store",
     "tables",
+    "timeouts",
     "tokens",
     "trace",
     "verb",

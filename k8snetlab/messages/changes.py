@@ -10,16 +10,14 @@ import msgspec
 from k8snetlab.api.words import describe
 from k8snetlab.errors import RequestError
 from k8snetlab.messages.progress import Progress, Waiting, Warning
+from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.messages.verb import Leader, Stream
-
-TIMEOUT = 120.0
-"""Seconds that a change waits for the kernel, when nothing else is said."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """How long it may take."""
 
-    timeout: float = TIMEOUT
+    timeout: float = CHANGE_TIMEOUT
     """Seconds for all waiting together, more than 0."""
 
     def __post_init__(self) -> None:

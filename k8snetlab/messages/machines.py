@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 
 from k8snetlab.messages.progress import Progress, Warning
-from k8snetlab.messages.verb import LONG, Call, Nothing, Stream
+from k8snetlab.messages.timeouts import LONG
+from k8snetlab.messages.verb import Call, Nothing, Stream
 
 
 class Joined(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from k8snetlab.messages.verb import Bytes, Call, Conversation, Nothing, OfPlace, OfPod
+from k8snetlab.messages.verb import Call, Conversation, Nothing, OfPlace, OfPod, Stream
 
 Cells = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 """A terminal's width or height."""
@@ -120,9 +120,16 @@ class LogsQuestion(msgspec.Struct, frozen=True):
     """No more than so many."""
 
 
+class Written(msgspec.Struct, frozen=True):
+    """The next piece of what a container wrote."""
+
+    data: bytes
+    """In base64."""
+
+
 NAMES: Call[Nothing, Names] = Call("names", "GET", "names", Nothing, Names, group=True)
 RESOLVE: Call[Resolve, Resolved] = Call("resolve", "GET", "resolve/{name:path}", Resolve, Resolved, group=True)
 EXEC: Conversation[Execute, Output] = Conversation("exec", "POST", "exec/{name:path}", Execute, Output, OfPlace())
-LOGS: Bytes[LogsQuestion] = Bytes(
-    "logs", "GET", "pods/{namespace}/{name}/log", LogsQuestion, bytes, OfPod(), group=True, silence=None
+LOGS: Stream[LogsQuestion, Written] = Stream(
+    "logs", "GET", "pods/{namespace}/{name}/log", LogsQuestion, Written, OfPod(), group=True, silence=None
 )

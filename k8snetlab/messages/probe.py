@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from k8snetlab.errors import RequestError
-from k8snetlab.messages.verb import LONG, All, Call, OfPlace
+from k8snetlab.messages.timeouts import LONG
+from k8snetlab.messages.verb import All, Call, OfPlace
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 TargetKind = Literal["pod", "clusterIP", "nodePort", "externalIP", "node", "address"]

@@ -8,7 +8,8 @@ from k8snetlab.dataplane.packet import Fate
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.messages.probe import Port, TargetKind
-from k8snetlab.messages.verb import LONG, Call, OfPlace, Packed
+from k8snetlab.messages.timeouts import LONG
+from k8snetlab.messages.verb import Call, OfPlace, Packed
 from k8snetlab.trace.way import Way
 
 ConntrackTuple = tuple[str, int, str, int]

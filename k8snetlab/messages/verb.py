@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from k8snetlab import __version__
+from k8snetlab.messages.timeouts import ANSWER
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 A = TypeVar("A")
@@ -24,8 +25,6 @@ BASE = f"/apis/{GROUP_VERSION}"
 """All verbs' paths are below it."""
 SERVER = f"k8snetlab/{__version__}"
 """The Server header of a daemon's answers: whoever reads another one talks to a daemon of another version."""
-ANSWER, LONG = 60.0, 600.0
-"""Seconds for which the daemon may say nothing: when it is asked what it knows, and when it has to try the network."""
 ERROR = b'{"type":"error"'
 """With this begins the last line of a stream that broke off; "status" in it is the Status."""
 _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
@@ -57,23 +56,18 @@ class All(msgspec.Struct, frozen=True):
 class OfNode(msgspec.Struct, frozen=True):
     """The daemon of the node that the request's field `node` names; where that is "", `otherwise`."""
 
-    node: str = "node"
     otherwise: Here | All = Here()
 
 
 class OfPod(msgspec.Struct, frozen=True):
     """The daemon of the node on which a pod runs; the request's fields `namespace` and `name` name the pod."""
 
-    namespace: str = "namespace"
-    name: str = "name"
-
 
 class OfPlace(msgspec.Struct, frozen=True):
-    """The daemon of the node of a place: a pod, a node, the router or the host outside. The request's fields `name`
-    and `namespace` name it; where that is "", `otherwise`."""
+    """The daemon of the node of a place: a pod, a node, the router or the host outside. The request's field that is
+    called as `field` says names it, and `namespace` that of a pod; where the name is "", `otherwise`."""
 
-    name: str = "name"
-    namespace: str = "namespace"
+    field: str = "name"
     otherwise: Here | All = Here()
 
 
@@ -159,10 +153,6 @@ class Stream(Verb[Q], Generic[Q, A], frozen=True, eq=False):
 
     last: type[msgspec.Struct] | None = None
     """The type of the last value, without which the answer broke off; None where there is no such value."""
-
-
-class Bytes(Verb[Q], Generic[Q], frozen=True, eq=False):
-    """Answered by bytes as they come, which are no JSON."""
 
 
 class Conversation(Verb[Q], Generic[Q, A], frozen=True, eq=False):

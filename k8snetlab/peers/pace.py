@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from k8snetlab.api.core import Node
-from k8snetlab.api.machines import is_machine
+from k8snetlab.api.machines import other_machines
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.messages.nodes import AGENTS, AgentsQuestion, FailingAgent, Reached
@@ -38,9 +38,7 @@ class Pace:
 
     def look(self) -> None:
         """Follows the machines that there are now; one that the lab has lost is not asked."""
-        for node in self._cluster.snapshot.all(Node).values():
-            if not is_machine(node) or node.name == self._remote.node:
-                continue
+        for node in other_machines(self._cluster.snapshot.all(Node).values(), self._remote.node):
             if _is_lost(node):
                 self._said[node.name] = DaemonError(f"{node.name} is lost: nothing has been heard of it for a while")
             elif node.name not in self._asking:

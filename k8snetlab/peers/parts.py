@@ -115,18 +115,13 @@ class Answer:
         last = False
         while not last:
             await self._more.wait()
-            end = self._end()
-            chunk = bytes(self._buffer[:end])
-            del self._buffer[:end]
+            chunk = bytes(self._buffer[:CHUNK])
+            del self._buffer[:CHUNK]
             self._room.set()
             last = self._ended and not self._buffer
             if not self._buffer:
                 self._more.clear()
             await self._writer.put(Part(chunk, last, self._status))
-
-    def _end(self) -> int:
-        """Of the next part: that of a line, where there is one, as an error may come instead of more."""
-        return len(self._buffer) if len(self._buffer) <= CHUNK else self._buffer.rfind(b"\n", 0, CHUNK) + 1 or CHUNK
 
 
 class Chores:

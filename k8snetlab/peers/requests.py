@@ -102,12 +102,12 @@ class Remote:
     async def ask_json(self, node: str, method: str, path: str, body: Any = None) -> Any:
         """`forward` for what is JSON, as objects of Kubernetes are."""
         sent = b"" if body is None else msgspec.json.encode(body)
-        return read(path, await self._whole(node, method, path, sent, BEGIN_TIMEOUT), Any)
+        return read(path, await joined(self.forward(node, method, path, sent)), Any)
 
     async def ask(self, node: str, verb: Call[Q, A] | Packed[Q, A], question: Q, patience: float = BEGIN_TIMEOUT) -> A:
         """What the daemon of `node` answers. Raises as `forward`, DaemonError for an answer of another form."""
         target, body = verb.target(question), verb.body(question)
-        data = await self._whole(node, verb.method, target, body, patience)
+        data = await joined(self.forward(node, verb.method, target, body, patience))
         packed = isinstance(verb, Packed)
         return cast(A, _read(node, data, verb.answer, packed))
 
@@ -132,18 +132,13 @@ class Remote:
     ) -> AsyncGenerator[A, None]:
         """The values that the daemon of `node` answers; raises the error that the last line may be. `body` is that of a
         Conversation."""
-        rest, sent = b"", verb.body(question) if body is None else body
-        async with aclosing(self.forward(node, verb.method, verb.target(question), sent)) as chunks:
-            async for chunk in chunks:
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
+        sent = verb.body(question) if body is None else body
+        async with aclosing(whole_lines(self.forward(node, verb.method, verb.target(question), sent))) as pieces:
+            async for piece in pieces:
+                for line in piece.splitlines():
                     if line.startswith(ERROR):
                         raise error_of(read(verb.path, line, BrokenOff).status)
                     yield cast(A, _read(node, line, verb.answer))
-
-    async def _whole(self, node: str, method: str, path: str, body: bytes, patience: float) -> bytes:
-        async with aclosing(self.forward(node, method, path, body, patience)) as pieces:
-            return b"".join([part async for part in pieces])
 
     async def _parts(
         self, node: str, events: asyncio.Queue[Event | StoreError], patience: float
@@ -225,6 +220,24 @@ class Remote:
         finally:
             renewal.cancel()
             self._chores.start(self._store.revoke(lease))
+
+
+async def joined(pieces: AsyncGenerator[bytes, None]) -> bytes:
+    """All pieces of an answer. Raises what `pieces` raises."""
+    async with aclosing(pieces):
+        return b"".join([piece async for piece in pieces])
+
+
+async def whole_lines(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The same bytes, parted behind line ends only; of an answer that breaks off in a line that line is left out."""
+    rest = b""
+    async with aclosing(pieces):
+        async for piece in pieces:
+            lines, end, rest = (rest + piece).rpartition(b"\n")
+            if end:
+                yield lines + end
+    if rest:
+        yield rest
 
 
 _HINT = "traffic goes on without it; `k8snetlab up` or `node join` on that machine starts it again"

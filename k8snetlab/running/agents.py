@@ -306,6 +306,11 @@ class Agents:
     def node(self, name: str) -> AgentTask | None:
         return self.nodes.get(name)
 
+    @property
+    def here(self) -> str:
+        """The node that this machine is; "" where nodes are namespaces of it."""
+        return self._machine.node if self._machine else ""
+
     def local(self, snapshot: Snapshot) -> set[str]:
         """The names of the nodes that this machine carries: all, or, as a machine among others, itself."""
         names = {name for _, name in snapshot.all(Node)}

@@ -17,9 +17,10 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers.rejection import rejected
 from k8snetlab.errors import DaemonError, K8sNetLabError, KernelError
-from k8snetlab.messages.changes import TIMEOUT, ChangeEvent, Failed
+from k8snetlab.messages.changes import ChangeEvent, Failed
 from k8snetlab.messages.nodes import FailingAgent
 from k8snetlab.messages.progress import Progress, Waiting, Warning
+from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.peers.pace import Pace
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents, AgentTask, is_paused
@@ -49,7 +50,7 @@ async def converge(
     own: Own,
     *,
     since: float | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float = CHANGE_TIMEOUT,
 ) -> AsyncGenerator[ChangeEvent, None]:
     """Yields events until the request's own objects are in every kernel they concern, and its pods run, have failed (a
     `Failed` for each) or have gone. `since` (seconds, monotonic) is when the request came: agents must have looked at

@@ -24,7 +24,6 @@ async def read(
     try:
         stream = Stream(path)
     except FileNotFoundError:
-        yield b""
         return
     with stream:
         at = stream.begin() if last < 0 else _start_of_last(stream, last)

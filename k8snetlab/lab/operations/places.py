@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 from k8snetlab.api.core import Node, Pod, Service
@@ -25,6 +26,7 @@ from k8snetlab.messages.places import (
     Output,
     Resolve,
     Resolved,
+    Written,
 )
 from k8snetlab.messages.verb import Nothing
 from k8snetlab.running import logs
@@ -85,11 +87,17 @@ class Places:
         return piped.run(setting, argv, body)
 
     @answers(LOGS)
-    def logs(self, asked: LogsQuestion) -> AsyncIterator[bytes]:
+    async def logs(self, asked: LogsQuestion) -> AsyncIterator[Written]:
         """What a container wrote in its last run, or in the one before."""
-        return self._written(asked) if asked.limitBytes is None else _limited(self._written(asked), asked.limitBytes)
+        left = asked.limitBytes
+        async with aclosing(self._written(asked)) as pieces:
+            async for piece in pieces:
+                yield Written(piece[:left])
+                left = None if left is None else left - len(piece)
+                if left is not None and left <= 0:
+                    return
 
-    async def _written(self, asked: LogsQuestion) -> AsyncIterator[bytes]:
+    async def _written(self, asked: LogsQuestion) -> AsyncGenerator[bytes, None]:
         namespace, name, container, previous = asked.namespace, asked.name, asked.container, asked.previous
         pod = self._cluster.current(Pod, name, namespace)
         containers = [c.name for c in pod.spec.serving_containers]
@@ -109,7 +117,6 @@ class Places:
         if not kept:
             if pod.status.phase == "Pending":
                 raise _waiting(pod, chosen.name)
-            yield b""
             return
         run = kept[-2 if previous else -1]
 
@@ -137,15 +144,6 @@ class Places:
         if node is None or name not in remote_nodes(snapshot, self._agents):
             return ""
         return f"{node.metadata.annotations.get(MACHINE, name)} ({', '.join(node.addresses)})"
-
-
-async def _limited(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
-    """The first `limit` bytes."""
-    async for piece in pieces:
-        yield piece[:limit]
-        limit -= len(piece)
-        if limit <= 0:
-            return
 
 
 def unscheduled(pod: Pod) -> ConflictError:

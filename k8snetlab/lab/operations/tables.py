@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -43,15 +44,17 @@ class Tables:
     @answers(RULES)
     async def rules(self, asked: RulesQuestion) -> RuleTree:
         """A node's chains as a tree."""
-        node = asked.node or (self._remote.node if self._remote else "")
+        node = asked.node or self._agents.here
         snapshot, family = self._cluster.snapshot, family_named(asked.family)
-        return await asyncio.to_thread(inspect.rules, snapshot, self._paths, node, asked.service, family)
+        read = partial(inspect.rules, snapshot, self._paths, node, asked.service, family, here=self._agents.here)
+        return await asyncio.to_thread(read)
 
     @answers(CHAINS)
     async def chains(self, asked: ChainsQuestion) -> Chains:
         """A node's chains."""
         family = family_named(asked.family)
-        return await asyncio.to_thread(inspect.held, self._cluster.snapshot, self._paths, asked.node, family)
+        read = partial(inspect.held, self._cluster.snapshot, self._paths, asked.node, family, self._agents.here)
+        return await asyncio.to_thread(read)
 
     @answers(DIFFERENCE)
     async def difference(self, asked: DifferenceQuestion) -> RulesDifference:

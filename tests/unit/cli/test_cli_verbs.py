@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -431,7 +432,11 @@ def test_up_with_a_pod_that_fails_says_all_else_and_ends_with_1(
     assert CliRunner().invoke(app, ["apply", "-f", "-"], input=MANIFEST).exit_code == 0
 
 
+WRITTEN: list[dict[str, Any]] = [{"data": base64.b64encode(line).decode()} for line in (b"one\n", b"two\n")]
+
+
 def test_logs_are_passed_through(lab: ScriptedClient) -> None:
+    lab.events = WRITTEN
     assert call("logs", "pod/client", "-c", "main", "-f").stdout == "one\ntwo\n"
     assert lab.asked[-1] == ("logs", LogsQuestion("default", "client", "main", follow=True))
     call("logs", "client", "--previous")
@@ -452,7 +457,7 @@ def test_logs_of_a_deployment_are_those_of_a_ready_pod_and_it_is_said_which(lab:
     service = {**SERVICE, "metadata": {"name": "web", "namespace": "shop"}}
     empty = {"kind": "Service", "metadata": {"name": "out", "namespace": "shop"}, "spec": {}}
     pods = [pod("a", "False"), pod("b", "True"), pod("c", "True", "other")]
-    lab.objects = [deployment, service, empty, *pods]
+    lab.objects, lab.events = [deployment, service, empty, *pods], WRITTEN
     for target in ("deploy/web", "deployments.apps/web", "svc/web"):
         result = call("logs", target, "-n", "shop", "--tail", "5")
         assert (result.stdout, result.stderr) == ("one\ntwo\n", f"{target} has 2 pods; this is b\n")

@@ -17,11 +17,12 @@ from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.apiserver.server import listen, server
 from k8snetlab.client.client import Client
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.errors import DaemonError, K8sNetLabError, NotFoundError, RequestError
+from k8snetlab.errors import DaemonError, K8sNetLabError, NotFoundError, RequestError, StoreError
 from k8snetlab.lab.app import Api
 from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.table import Table, answers, merges
-from k8snetlab.messages.verb import All, Bytes, Call, Conversation, Leader, Nothing, OfNode, Packed, Stream
+from k8snetlab.messages.verb import All, Call, Conversation, Leader, Nothing, OfNode, Packed, Stream
+from k8snetlab.peers import parts
 from k8snetlab.peers.requests import Remote
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.store.embedded import EmbeddedStore
@@ -44,7 +45,6 @@ GREET: Call[Greet, Greeting] = Call("greet", "GET", "greetings/{node}", Greet, G
 CHOIR: Call[Nothing, list[Greeting]] = Call("choir", "POST", "choir", Nothing, list[Greeting], All())
 SONG: Stream[Greet, Greeting] = Stream("song", "POST", "song", Greet, Greeting, Leader())
 ECHO: Conversation[Greet, Greeting] = Conversation("echo", "POST", "echo/{node}", Greet, Greeting, OfNode())
-NOISE: Bytes[Nothing] = Bytes("noise", "GET", "noise", Nothing, bytes)
 KEYS: Packed[Nothing, dict[tuple[int, int], str]] = Packed("keys", "GET", "keys", Nothing, dict[tuple[int, int], str])
 
 
@@ -82,11 +82,6 @@ class Singing:
     async def echo(self, asked: Greet, body: AsyncIterator[bytes]) -> AsyncIterator[Greeting]:
         async for piece in body:
             yield Greeting(piece.decode(), self._here)
-
-    @answers(NOISE)
-    async def noise(self, _: Nothing) -> AsyncIterator[bytes]:
-        yield b"\0" * 3
-        yield b"\xff"
 
     @answers(KEYS)
     async def keys(self, _: Nothing) -> dict[tuple[int, int], str]:
@@ -148,7 +143,6 @@ async def test_the_client_asks_by_the_declaration_and_every_machine_answers_for_
         for node in ("one", "two"):
             said = await ask(lambda node=node: list(client.converse(ECHO, Greet(node), [b"typed"])))
             assert said == [Greeting("typed", node)]
-        assert b"".join(await ask(lambda: list(client.pieces(NOISE, Nothing())))) == b"\0\0\0\xff"
         assert await remote.ask("two", KEYS, Nothing()) == {(1, 2): "x"}
         for node in ("one", "two"):
             with pytest.raises(NotFoundError, match="nobody is there") as refused:
@@ -157,6 +151,25 @@ async def test_the_client_asks_by_the_declaration_and_every_machine_answers_for_
         with pytest.raises(NotFoundError, match="nobody listens"):
             await ask(stream, SONG, Greet("", "nobody", 2))
     await store.close()
+
+
+async def test_an_answer_that_breaks_off_between_machines_is_an_error_after_what_is_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr(parts, "LIMIT", 1 << 20)
+    store, said = EmbeddedStore(":memory:"), list[Greeting]()
+    async with machines(store, "one", "two") as (_, (api, _), _), served(api, monkeypatch, tmp_path) as client:
+        with pytest.raises(StoreError, match="will not go through the store"):
+            await asyncio.to_thread(client.call, GREET, Greet("two", "x" * 20, 100_000))
+
+        def listen() -> None:
+            for greeting in client.stream(SONG, Greet(times=100_000)):
+                said.append(greeting)
+
+        with pytest.raises(StoreError, match="will not go through the store"):
+            await asyncio.to_thread(listen)
+    await store.close()
+    assert said == [Greeting(str(number), "two") for number in range(len(said))] and len(said) > 10_000
 
 
 async def test_a_leader_that_does_not_answer_is_done_without_and_others_are_named(

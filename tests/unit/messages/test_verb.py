@@ -10,14 +10,15 @@ import pytest
 from verbs import DECLARED
 
 from k8snetlab.apiserver import verbs
-from k8snetlab.apiserver.verbs import VerbPaths
+from k8snetlab.apiserver.verbs import Meant, VerbPaths
 from k8snetlab.errors import RequestError
 from k8snetlab.messages.changes import APPLY, UP, WAIT, Change, Named, Up, Wait
 from k8snetlab.messages.nodes import AGENTS, MISSES, PAUSE, AgentsQuestion, MissesQuestion, NodeName
 from k8snetlab.messages.places import EXEC, LOGS, RESOLVE, Execute, LogsQuestion, Resolve
 from k8snetlab.messages.probe import PROBE, ProbeQuestion
+from k8snetlab.messages.timeouts import LONG
 from k8snetlab.messages.trace import TRACE, TraceQuestion
-from k8snetlab.messages.verb import BASE, LONG, Verb
+from k8snetlab.messages.verb import BASE, OfNode, OfPlace, OfPod, Verb
 from k8snetlab.messages.watch import WATCH, WatchQuestion
 
 PATHS = VerbPaths(DECLARED)
@@ -64,13 +65,24 @@ def test_no_two_verbs_have_one_way_or_one_name() -> None:
     assert len({verb.name for verb in DECLARED}) == len(DECLARED) > 25
 
 
+def needed(verb: Verb[Any]) -> set[str]:
+    """The fields of the request by which the daemon that answers is found."""
+    match verb.who:
+        case OfNode():
+            return {"node"}
+        case OfPod():
+            return {"namespace", "name"}
+        case OfPlace(field):
+            return {"namespace", field}
+    return set()
+
+
 @pytest.mark.parametrize("verb", DECLARED, ids=lambda verb: verb.name)
 def test_a_path_names_fields_of_the_request(verb: Verb[Any]) -> None:
     fields = {field.encode_name for field in msgspec.structs.fields(verb.request)}
     for parameter in [part[1:-1].partition(":")[0] for part in verb.path.split("/") if part.startswith("{")]:
         assert parameter in fields
-    for word in (getattr(verb.who, which, "") for which in ("node", "name", "namespace")):
-        assert not word or word in {field.name for field in msgspec.structs.fields(verb.request)}
+    assert needed(verb) <= {field.name for field in msgspec.structs.fields(verb.request)}
     assert verb.silence is None or 0 < verb.silence <= LONG
 
 
@@ -104,12 +116,40 @@ def test_a_word_that_says_nothing_is_refused(target: str, message: str) -> None:
         ("end", {"patience": True}, r"Expected `float`, got `bool` - at `\$.patience`"),
         ("probe", {"from": "a"}, "to: is missing"),
         ("probe", {"protocols": ["TCP", 1]}, r"Expected `str`, got `int` - at `\$.protocols\[1\]`"),
+        (
+            "wait",
+            {"objects": [{"kind": "a", "name": None}]},
+            r"Expected `str`, got `null` - at `\$.objects\[0\].name`",
+        ),
+        ("up", {"objects": None}, r"Expected `array`, got `null` - at `\$.objects`"),
         ("apply", [1], "the body of the request is to be an object, got"),
     ],
 )
 def test_what_is_wrong_in_a_body_is_said_with_its_path(verb: str, body: Any, message: str) -> None:
     with pytest.raises((RequestError, msgspec.ValidationError), match=message):
         verbs.asked(PATHS.find("POST", f"{BASE}/{verb}"), {}, body)
+
+
+NEEDED = {"objects": [], "from": "client", "to": "web", "node": "node1", "name": "client"}
+
+
+@pytest.mark.parametrize("verb", [verb for verb in DECLARED if not verb.has_query], ids=lambda verb: verb.name)
+def test_null_in_a_body_is_as_nothing_for_what_may_be_left_out(verb: Verb[Any]) -> None:
+    fields = msgspec.structs.fields(verb.request)
+    given = {field.encode_name: NEEDED[field.encode_name] for field in fields if field.required}
+    nulls = {field.encode_name: None for field in fields if not field.required}
+    meant = Meant(verb, {})
+    assert verbs.asked(meant, {}, given | nulls) == verbs.asked(meant, {}, given)
+
+
+def test_null_in_an_object_of_a_body_is_as_nothing() -> None:
+    body = {"objects": [{"kind": "Pod", "name": "web", "namespace": None}], "timeout": None}
+    assert verbs.asked(Meant(WAIT, {}), {}, body) == Wait(objects=(Named("Pod", "web"),))
+
+
+def test_null_in_an_object_of_kubernetes_stays() -> None:
+    body = {"objects": [{"kind": "Pod", "metadata": None}]}
+    assert verbs.asked(Meant(APPLY, {}), {}, body) == Change(objects=body["objects"])
 
 
 def test_what_follows_base_may_be_any_name() -> None:

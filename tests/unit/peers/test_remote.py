@@ -15,7 +15,7 @@ from k8snetlab.messages.errors import status_of
 from k8snetlab.messages.places import NAMES
 from k8snetlab.messages.verb import Nothing
 from k8snetlab.peers import parts
-from k8snetlab.peers.requests import Remote
+from k8snetlab.peers.requests import Remote, whole_lines
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Entry, Store
 
@@ -269,12 +269,12 @@ async def test_a_body_of_more_than_the_limit_is_refused_and_not_waited_for(
         await nothing_left(store)
 
 
-async def test_an_error_comes_after_a_whole_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_lines_that_break_off_the_whole_ones_come(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "LIMIT", 2 << 20)
     async with serving(store, "node2"):
         got = b""
         with pytest.raises(StoreError, match="will not go through the store"):
-            async for piece in Remote(store, "node1").forward("node2", "GET", "/lines"):
+            async for piece in whole_lines(Remote(store, "node1").forward("node2", "GET", "/lines")):
                 got += piece
         numbers = [msgspec.json.decode(line)["number"] for line in got.splitlines()]
         assert got.endswith(b"\n") and len(got) > 1 << 20 and numbers == list(range(len(numbers)))
