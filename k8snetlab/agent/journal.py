@@ -28,12 +28,12 @@ ADVERTISEMENTS = "net.ipv6.conf.*.accept_ra"
 def careful(plan: Sequence[Operation]) -> list[Operation]:
     """The plan, for a machine that learns its IPv6 routes from router advertisements (accept_ra 1): one that forwards
     would take no more of them, and forget its default route, unless accept_ra is 2 beforehand."""
-    forwards = SysctlOperation("", "net.ipv6.conf.all.forwarding", "1")
+    forwards = SysctlOperation(HOST_NETNS, "net.ipv6.conf.all.forwarding", "1")
     if forwards not in plan:
         return list(plan)
     listening = [key for key, value in sysctl.matching(HOST_NETNS, ADVERTISEMENTS).items() if value == "1"]
     listening = [key for key in listening if key.split(".")[3] not in ("all", "default", "lo")]
-    return [*(SysctlOperation("", key, "2") for key in listening), *plan]
+    return [*(SysctlOperation(HOST_NETNS, key, "2") for key in listening), *plan]
 
 
 def of_plan(plan: Sequence[Operation], desired: Netns, known: Sequence[Addition]) -> list[Addition]:

@@ -5,28 +5,30 @@ An agent is synchronous and knows nothing of the daemon: it takes a snapshot, an
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from k8snetlab.agent import removal
-from k8snetlab.agent.blame import manager_of
+from k8snetlab.agent.blame import Blame
 from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.managers import managers
 from k8snetlab.agent.namespaces import NamespaceKeeper
 from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.report import Report
-from k8snetlab.agent.table_part import TablePart
 from k8snetlab.agent.tables import NodeTables
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import NodeDataplane, joined
 from k8snetlab.dataplane.rules import RuleSet
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, KernelError
-from k8snetlab.kernel.iptables import Iptables
 from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render import underlay
+
+log = logging.getLogger(__name__)
 
 
 class NodeAgent:
@@ -37,12 +39,15 @@ class NodeAgent:
         self._owner = around.owner
         self._keeper = NamespaceKeeper(around.owner, around.node)
         self._managers = make(around)
-        self._tables = NodeTables(around.owner, around.locks, self._table_parts)
+        makers = {manager.name: manager.table_part for manager in self._managers}
+        self._tables = NodeTables(around.owner, around.locks, makers)
         self._parts: dict[str, NodeDataplane] = {}
         """What each manager wanted last, by its name."""
         self._failures: dict[str, K8sNetLabError] = {}
         """Of this sync, each manager's first."""
-        self._namespace = ""
+        self._blind: dict[str, K8sNetLabError] = {}
+        """Why a manager could not say whether something has changed, when it was asked last."""
+        self._namespace: str | None = None
 
     @property
     def variant(self) -> str:
@@ -65,18 +70,16 @@ class NodeAgent:
         """Forgets what it knows of the kernel: the next sync reads everything."""
         self._keeper.mark_all()
         self._tables.suspect()
-        for manager in self._managers:
-            manager.suspect()
+        self._each(lambda manager: manager.suspect())
 
     def noticed_change(self) -> bool:
         """Looks at what no event tells of: whether names still stand for the namespaces that were made, rules of either
         variant, the node's sysctls, and what each manager knows."""
-        return (
+        return self._managers_notice() or (
             self._keeper.moved()
             or bool(self._keeper.lacking)
-            or self._keeper.sysctls_changed(self._namespace)
+            or (self._namespace is not None and self._keeper.sysctls_changed(self._namespace))
             or self._tables.changed()
-            or any(manager.noticed_change() for manager in self._managers)
         )
 
     def prepare(self, snapshot: Snapshot) -> None:
@@ -92,18 +95,13 @@ class NodeAgent:
         """
         if snapshot.get(Node, self.name) is None:
             return Report()
-        self._failures = {}
-        whole = self._wanted(snapshot)
-        self._keeper.prepare((whole.node, *whole.pods))
-        for manager in self._managers:
-            self._do(manager, partial(manager.prepared, whole))
-        all_known = all(manager.name in self._parts for manager in self._managers if manager.name in self._failures)
-        count, refusals = self._keeper.bring(whole.node, whole.pods, removing=all_known)
+        before, self._failures = self._failures, dict(self._blind)
+        try:
+            whole, count, refusals = self._bring_links(snapshot)
+        except Exception:
+            self._failures = before | self._failures  # most managers have not had their turn
+            raise
         unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
-        if unmanaged and not whole.node.name:
-            raise unmanaged  # a machine that has what would be the lab's is left alone
-        for refusal in refusals:
-            self._failures.setdefault(manager_of(refusal, self._parts), refusal)
         recreated = tuple(self._keeper.recreated)
         unplugged = not {whole.node.name}.isdisjoint({*recreated, *self._keeper.lacking})
         if whole.node.name in recreated:
@@ -111,13 +109,13 @@ class NodeAgent:
         self._namespace = whole.node.name
         grave: K8sNetLabError | None = unmanaged  # nothing may be run in a namespace that is not the lab's
         try:
-            count += self._tables.sync(snapshot, self._namespace, self._rules_of, trusting)
+            count += self._tables.sync(snapshot, whole.node.name, self._rules_of, trusting)
         except K8sNetLabError as error:
             grave = grave or error
         for name, failure in self._tables.failures:
             self._failures.setdefault(name, failure)
         for manager in self._managers:
-            self._do(manager, partial(manager.settled, snapshot, self._namespace))
+            self._do(manager, partial(manager.settled, snapshot, whole.node.name))
         if grave:
             raise grave
         self._keeper.recreated.clear()  # not before they are reported: their containers are to be run again
@@ -134,30 +132,62 @@ class NodeAgent:
         return lines + self._tables.drift()
 
     def pause(self) -> None:
-        for manager in self._managers:
-            manager.pause()
+        self._each(lambda manager: manager.pause())
 
     def resume(self) -> None:
-        for manager in self._managers:
-            manager.resume()
+        self._each(lambda manager: manager.resume())
 
     def close(self) -> None:
         """Lets go of the kernel without changing it."""
-        for manager in self._managers:
-            manager.close()
+        self._each(lambda manager: manager.close())
         self._keeper.close()
         self._tables.forget()
 
     def remove(self) -> None:
-        """Deletes the node and its pods; a machine that was the node is as it was before."""
-        for manager in self._managers:
-            manager.remove()
+        """Deletes the node and its pods; a machine that was the node is as it was before.
+
+        What fails stops nothing else, and is raised at the end: it may be tried again.
+        """
+        failures = self._each(lambda manager: manager.remove())
         self._tables.forget()
-        self._keeper.remove({*self._keeper.monitors, *self._keeper.owned()})
-        removal.remove(self._owner.additions)
-        self._owner.release_additions()
+        try:
+            self._keeper.remove({*self._keeper.monitors, *self._keeper.owned()})
+        except K8sNetLabError as error:
+            failures.append(error)
+        try:
+            removal.remove(self._owner.additions)
+            self._owner.release_additions()
+        except K8sNetLabError as error:
+            failures.append(error)
+        if failures:
+            raise failures[0]
+
+    @property
+    def statuses(self) -> tuple[ManagerStatus, ...]:
+        """Its managers', in their order, after the last sync; also after one that was raised from."""
+        return tuple(self._status(manager) for manager in self._managers)
 
     # --- its managers ---
+
+    def _bring_links(self, snapshot: Snapshot) -> tuple[NodeDataplane, int, Sequence[K8sNetLabError]]:
+        """Makes the namespaces, and brings links and what goes with them to what all managers want.
+
+        Returns that, the number of operations, and what was refused, which is its manager's failure.
+        """
+        whole = self._wanted(snapshot)
+        self._keeper.prepare((whole.node, *whole.pods))
+        for manager in self._managers:
+            self._do(manager, partial(manager.prepared, whole))
+        all_known = all(manager.name in self._parts for manager in self._managers if manager.name in self._failures)
+        count, refusals = self._keeper.bring(whole.node, whole.pods, removing=all_known)
+        unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
+        if unmanaged and is_host(whole.node.name):
+            raise unmanaged  # a machine that has what would be the lab's is left alone
+        if refusals:
+            blame = Blame(self._parts)
+            for refusal in refusals:
+                self._failures.setdefault(blame.manager_of(refusal), refusal)
+        return whole, count, refusals
 
     def _wanted(self, snapshot: Snapshot) -> NodeDataplane:
         """What all of them want; of one that cannot say, what it wanted last."""
@@ -183,14 +213,34 @@ class NodeAgent:
         except Exception as error:
             self._failures.setdefault(manager.name, failure_of(manager.name, error))
 
-    def _table_parts(self, iptables: Iptables) -> Sequence[TablePart]:
-        return [manager.table_part(iptables) for manager in self._managers]
+    def _each(self, work: Callable[[Manager], None]) -> list[K8sNetLabError]:
+        """Does it to every manager, in whatever state; returns what failed, each with its manager's name."""
+        failures: list[K8sNetLabError] = []
+        for manager in self._managers:
+            try:
+                work(manager)
+            except Exception as error:
+                failure = failure_of(manager.name, error)
+                log.warning("%s: manager %s: %s", self.name, manager.name, failure.message)
+                operation = getattr(failure, "operation", "")
+                failures.append(KernelError(f"{manager.name}: {failure.message}", failure.hint, operation))
+        return failures
+
+    def _managers_notice(self) -> bool:
+        """Whether one of them has noticed a change, or cannot say: the next sync then tells why."""
+        self._blind, noticed = {}, False
+        for manager in self._managers:
+            try:
+                noticed = manager.noticed_change() or noticed
+            except Exception as error:
+                self._blind[manager.name] = failure_of(manager.name, error)
+        return noticed or bool(self._blind)
 
     def _rules_of(self, name: str) -> Sequence[RuleSet]:
         return self._parts[name].rules if name in self._parts else ()
 
     def _report(self, count: int, recreated: Iterable[str], unplugged: bool) -> Report:
-        statuses = tuple(self._status(manager) for manager in self._managers)
+        statuses = self.statuses
         failing = [status for status in statuses if status.error]
         errors = [KernelError(f"{one.name}: {one.error}", one.hint, one.operation) for one in failing]
         warnings = [*self._tables.warnings, *(f"{s.name}: {warning}" for s in statuses for warning in s.warnings)]

@@ -86,9 +86,9 @@ class ProxyPart(TablePart):
 
     @property
     def failure(self) -> KernelError | None:
-        """The Services whose rules the kernel refuses, with the line it refuses."""
-        if not self._refused:
-            return None
+        """The Services whose rules the kernel refuses, with the line it refuses; or what else it refuses of them."""
+        if self.refused or not self._refused:
+            return self.refused
         (namespace, name), refusal = next(iter(self._refused.items()))
         others = f" and {len(self._refused) - 1} more" if len(self._refused) > 1 else ""
         hint = "the rules of all other Services are written; this one is tried again"
@@ -106,7 +106,7 @@ class ProxyPart(TablePart):
             new = ProxyRules.build(snapshot, self._node, self.family, self._counters, self._shared)
         else:
             new, delta = old.update(snapshot)
-            self.delta = delta if not self._refused and new.settings == old.settings else None
+            self.delta = delta if not self.failure and new.settings == old.settings else None
         self._rules = new
         self.wanted = (new.ruleset,)
         if self._checked is not new.services:
@@ -119,7 +119,11 @@ class ProxyPart(TablePart):
     def succeeded(self) -> None:
         if self._rules is not None:
             self._took(self._rules)
-        self._refused = {}
+        self._refused, self.refused = {}, None
+
+    def lost(self) -> None:
+        """What stands in the kernel is looked up, as a new agent does."""
+        self._written = None
 
     def before(self) -> RuleSets:
         wanted = self._wanted
@@ -130,7 +134,7 @@ class ProxyPart(TablePart):
 
         Those that were refused before come last, so that they are not in the way of the others again.
         """
-        wanted, count = self._wanted, 0
+        wanted, count, self.refused = self._wanted, 0, None
         good = self._good(wanted)
         self._took(wanted.with_services(good))
         suspects = [key for key in good if key in self._refused]

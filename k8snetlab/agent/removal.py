@@ -82,10 +82,10 @@ def _device(added: AddedDevice) -> None:
 def _rules(added: AddedRules) -> None:
     for family in FAMILIES:
         nft = any(table[0] == family for table in nftables.read(HOST_NETNS)[0])
-        if nft if added.variant == "nft" else iptables.legacy.tables("", family):
-            iptables.open("", family, added.variant, iptables.LOCKFILE).remove(names.CHAINS)
+        if nft if added.variant == "nft" else iptables.legacy.tables(HOST_NETNS, family):
+            iptables.open(HOST_NETNS, family, added.variant, iptables.LOCKFILE).remove(names.CHAINS)
     if added.variant == "nft":
-        nftables.remove_idle("", added.tables, added.chains)
+        nftables.remove_idle(HOST_NETNS, added.tables, added.chains)
 
 
 def _counters(added: AddedCounters) -> None:
@@ -95,7 +95,7 @@ def _counters(added: AddedCounters) -> None:
 def _addresses(added: AddedAddresses) -> None:
     for family in FAMILIES:
         with contextlib.suppress(KernelError):  # a kernel without conntrack
-            conntrack.forget_within("", family, added.networks)
+            conntrack.forget_within(HOST_NETNS, family, added.networks)
 
 
 def _sysctl(changed: ChangedSysctl) -> None:

@@ -13,6 +13,7 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.links import Veth
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.monitors import Monitors
+from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render import underlay
 
 
@@ -22,6 +23,7 @@ class RouterAgent:
     name = "router"
     variant = ""
     health: HealthWork | None = None
+    statuses: tuple[ManagerStatus, ...] = ()
 
     def __init__(self, owner: Owner) -> None:
         self._keeper = NamespaceKeeper(owner, names.ROUTER)

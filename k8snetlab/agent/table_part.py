@@ -59,12 +59,20 @@ class TablePart:
         left are nobody's then, and stand."""
         return self._taken or ()
 
+    def lost(self) -> None:
+        """What the kernel took last is not taken any more: `before` says it anew."""
+        self._taken = None
+
+    def refuse(self, refusal: RestoreRefused) -> None:
+        """Nothing of it is taken."""
+        self.refused = KernelError(refusal.message, HINT, refusal.line)
+
     def apart(self, write: Write) -> int:
         """Writes what the kernel takes of `wanted`, where it has `before` now; the rest is `failure`."""
         try:
             count = write(self.wanted)
         except RestoreRefused as refusal:
-            self.refused = KernelError(refusal.message, HINT, refusal.line)
+            self.refuse(refusal)
             return write(self.before())
         self.succeeded()
         return count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +10,13 @@ from k8snetlab.agent import journal
 from k8snetlab.agent.additions import AddedAddresses, AddedRules, Owner
 from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.rules import RulesKeeper
-from k8snetlab.agent.table_part import RuleSets, TablePart, merged, of_family
+from k8snetlab.agent.table_part import RuleSets, TablePart, Write, merged, of_family
 from k8snetlab.agent.variants import OtherVariant
 from k8snetlab.api.addressing import split
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, pick
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import iptables
@@ -26,8 +27,7 @@ class Table:
     """All tables of one namespace and IP family. `parts` are the managers', in the order in which rules are put in."""
 
     def __init__(self, iptables: Iptables, parts: Sequence[TablePart]) -> None:
-        self.parts = parts
-        self._family = iptables.family
+        self.iptables, self.parts = iptables, parts
         self._keeper = RulesKeeper(iptables)
 
     def suspect(self) -> None:
@@ -45,11 +45,11 @@ class Table:
         What the kernel refuses is the failure of the part that it is of. Raises KernelError where no rule is to blame.
         """
         try:
-            count = self._write({}, merged(self._family, (part.delta for part in self.parts)), trusting)
+            count = self._write({}, merged(self.iptables.family, (part.delta for part in self.parts)), trusting)
         except RestoreRefused as refusal:
             if not refusal.line:
                 raise  # no rule is to blame: it was killed, or found no memory
-            return self._write_apart(refusal)
+            return self._write_apart()
         for part in self.parts:
             part.succeeded()
         return count
@@ -59,34 +59,59 @@ class Table:
         wanted = tuple(rules for part in self.parts for rules in instead.get(part.name, part.wanted))
         return self._keeper.sync(wanted, delta, trusting)
 
-    def _write_apart(self, refusal: RestoreRefused) -> int:
-        """First nothing new, and then each part by itself."""
+    def _write_apart(self) -> int:
+        """First nothing new, and then each part by itself.
+
+        Where even what was taken before is refused, somebody has changed what it stands on: each part's turn then
+        begins with nothing written of any, so that what stands of them is left as it is.
+        """
         new = [part for part in self.parts if part.is_new]
         shown = {part.name: part.before() for part in new}
         try:
             count = self._write(shown)
-        except RestoreRefused:
-            raise refusal from None
+        except RestoreRefused as refusal:
+            if not refusal.line:
+                raise
+            shown = {part.name: () for part in self.parts}
+            return sum(self._from_nothing(part, partial(self._show, shown, part.name)) for part in self.parts)
         for part in self.parts:
             if part not in new:
                 part.succeeded()
+        return count + sum(part.apart(partial(self._show, shown, part.name)) for part in new)
 
-        def write(name: str, rules: RuleSets) -> int:
-            done = self._write({**shown, name: rules})
-            shown[name] = rules
-            return done
+    def _show(self, shown: dict[str, RuleSets], name: str, rules: RuleSets) -> int:
+        """Writes these rules of one part, beside what is `shown` of the others."""
+        done = self._write({**shown, name: rules})
+        shown[name] = rules
+        return done
 
-        return count + sum(part.apart(partial(write, part.name)) for part in new)
+    def _from_nothing(self, part: TablePart, write: Write) -> int:
+        """One part, of which nothing is written."""
+        try:
+            count = write(part.wanted)
+        except RestoreRefused:
+            part.lost()
+        else:
+            part.succeeded()
+            return count
+        try:
+            count = write(part.before())
+        except RestoreRefused as refusal:
+            part.refuse(refusal)
+            return write(())
+        return count + part.apart(write)
 
 
 class NodeTables:
     """A node's `Table` for each family of its lab, in the variant of iptables that the lab asks for; and the other
     variant, which should hold nothing of ours."""
 
-    def __init__(self, owner: Owner, locks: Path, parts: Callable[[Iptables], Sequence[TablePart]]) -> None:
-        """`parts` makes those of a table that is new."""
-        self._owner, self._locks, self._parts = owner, locks, parts
+    def __init__(self, owner: Owner, locks: Path, makers: Mapping[str, Callable[[Iptables], TablePart]]) -> None:
+        """`makers` make the managers' parts of a table that is new, by name, in the order in which rules are put in."""
+        self._owner, self._locks, self._makers = owner, locks, makers
         self._tables: dict[Family, Table] = {}
+        self._unmade: dict[str, K8sNetLabError] = {}
+        """Why a manager's part could not be made: no rules of it are written, and what stands of them stays."""
         self._chosen: iptables.Variant = "nft"
         self._other: OtherVariant | None = None
 
@@ -102,6 +127,7 @@ class NodeTables:
     @property
     def failures(self) -> Iterator[tuple[str, K8sNetLabError]]:
         """Of the last sync, with the manager's name."""
+        yield from self._unmade.items()
         for table in self._tables.values():
             for part in table.parts:
                 if failure := part.unwanted or part.failure:
@@ -133,12 +159,13 @@ class NodeTables:
             self.forget()
             self._chosen = chosen
         families = [family for family in FAMILIES if pick(snapshot.lab.spec.podCIDR, family)]
-        if not namespace:
+        if is_host(namespace):
             self._note(snapshot.lab)
+        self._unmade = {}
         for family in families:
             if family not in self._tables:
-                table = iptables.open(namespace, family, chosen, self._locks / namespace)
-                self._tables[family] = Table(table, self._parts(table))
+                self._tables[family] = Table(iptables.open(namespace, family, chosen, self._locks / namespace), [])
+            self._complete(self._tables[family])
         count = 0
         for family in families:
             for part in self._tables[family].parts:
@@ -151,11 +178,22 @@ class NodeTables:
         self._look(namespace, trusting)
         return count
 
+    def _complete(self, table: Table) -> None:
+        """Has the parts made that are not there yet."""
+        made = {part.name: part for part in table.parts}
+        for name, make in self._makers.items():
+            if name not in made:
+                try:
+                    made[name] = make(table.iptables)
+                except Exception as error:
+                    self._unmade.setdefault(name, failure_of(name, error))
+        table.parts = [made[name] for name in self._makers if name in made]
+
     def _look(self, namespace: str, trusting: bool) -> None:
         """At the variant that is not the lab's."""
         if self._other is None:
             self._other = OtherVariant(namespace, self._chosen, self._locks / namespace)
-            if namespace or self._noted(self._other.variant):
+            if not is_host(namespace) or self._noted(self._other.variant):
                 self._other.clear()
             self._other.look()
         elif not trusting and self._other.changed():

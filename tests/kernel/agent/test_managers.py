@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,11 +19,12 @@ from k8snetlab.agent.report import Report
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration as KubeProxy
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.names import service_chain
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import ChainKey, Hook, RuleSet
 from k8snetlab.errors import InputError, KernelError
-from k8snetlab.kernel import iptables
+from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.read import read
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.testing.services import POD1, endpoint, node, service, slice_of
@@ -69,6 +72,10 @@ class Node:
     def chains(self) -> dict[str, tuple[str, ...]]:
         table = iptables.open(f"{self.lab}.node1", "ipv4", "nft", Path("/dev/null"))
         return {key.chain: tuple(rules) for key, rules in table.save().items()}
+
+    def inside(self, *argv: str) -> None:
+        """Runs a command of a stranger's in the node."""
+        subprocess.run(["ip", "netns", "exec", f"{self.lab}.node1", *argv], check=True)
 
     @property
     def others_stand(self) -> bool:
@@ -146,6 +153,106 @@ def test_a_kube_proxy_that_cannot_be_configured_leaves_the_rules_of_all_others(o
     assert one.sync().failure is None and one.others_stand
     one.snapshot = right.changed([(KubeProxy, wrong.key, wrong)], 2)
     assert one.sync().failure is not None and one.others_stand
+
+
+def in_the_way(one: Node, chain: str) -> list[str]:
+    """The commands by which a stranger puts a chain with a hook in the place of one of ours, which no rule may then
+    jump to, and takes it away again."""
+    jump = ["iptables", "-D", "FORWARD", "-j", chain]
+    for words in (jump, ["iptables", "-F", chain], ["iptables", "-X", chain]):
+        one.inside(*words)
+    one.inside("nft", f"add chain ip filter {chain} {{ type filter hook input priority 7; }}")
+    return ["nft", f"delete chain ip filter {chain}"]
+
+
+@pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
+def test_old_rules_that_are_refused_all_at_once_leave_the_others_in_force_and_current(one: Node) -> None:
+    """The policy's rules were taken, and are not any more; kube-proxy has a new Service meanwhile."""
+    assert one.sync().failure is None
+    away = in_the_way(one, CHAIN.chain)
+    db = service("db", clusterIPs=["10.96.0.2"])
+    ends = slice_of("db", endpoint(POD1, "node1"))
+    one.snapshot = one.snapshot.changed([(type(obj), obj.key, obj) for obj in (db, ends)], 2)
+    report = one.sync()
+    assert {status.name for status in report.managers if status.error} == {"policy"}
+    assert service_chain("default/db:http", "tcp") in one.chains and one.others_stand
+    one.inside("iptables", "-t", "nat", "-F", "KUBE-SERVICES")
+    assert {status.name for status in one.sync().managers if status.error} == {"policy"}
+    assert one.chains["KUBE-SERVICES"], "others' rules are mended while it fails"
+    one.inside(*away)
+    assert one.sync().failure is None and one.chains[CHAIN.chain] == ("-j ACCEPT",)
+
+
+@pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
+def test_a_service_that_is_refused_all_at_once_leaves_the_rules_of_all_others(one: Node) -> None:
+    db = service("db", clusterIPs=["10.96.0.2"])
+    ends = slice_of("db", endpoint(POD1, "node1"))
+    one.snapshot = one.snapshot.changed([(type(obj), obj.key, obj) for obj in (db, ends)], 2)
+    assert one.sync().failure is None
+    chain = service_chain("default/db:http", "tcp")
+    one.inside("iptables", "-t", "nat", "-F", "KUBE-SERVICES")
+    one.inside("iptables", "-t", "nat", "-F", chain)
+    one.inside("iptables", "-t", "nat", "-X", chain)
+    one.inside("nft", f"add chain ip nat {chain} {{ type nat hook output priority 7; }}")
+    one.part = policy("-j DROP")
+    report = one.sync()
+    failing = {status.name: status.error for status in report.managers if status.error}
+    assert failing.keys() == {"kube-proxy"} and "default/db" in failing["kube-proxy"]
+    assert one.chains[CHAIN.chain] == ("-j DROP",)
+    assert any("default/web:http cluster IP" in rule for rule in one.chains["KUBE-SERVICES"])
+    one.inside("nft", f"delete chain ip nat {chain}")
+    assert one.sync().failure is None
+    assert any("default/db:http cluster IP" in rule for rule in one.chains["KUBE-SERVICES"])
+
+
+def test_rules_that_a_manager_cannot_begin_with_are_its_own_failure(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        broken: Callable[..., None] = _refuses
+        patch.setattr("k8snetlab.agent.proxy.KubeProxy._has_counters", broken)
+        report = one.sync()
+    assert [status.name for status in report.managers if status.error] == ["kube-proxy"]
+    assert {CHAIN.chain, "FLANNEL-FWD"} <= one.chains.keys() and "KUBE-SERVICES" not in one.chains
+    assert one.sync().failure is None and one.others_stand
+
+
+ALL_OF_THEM = ("suspect", "pause", "resume", "close", "remove")
+
+
+@pytest.mark.parametrize("verb", ALL_OF_THEM)
+def test_one_that_stumbles_stops_none_of_the_others(one: Node, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one.sync().failure is None
+    broken, reached = _stumbles, list[str]()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"k8snetlab.agent.flannel.Flannel.{verb}", broken, raising=False)
+        patch.setattr(f"k8snetlab.agent.addons.AddOns.{verb}", lambda *_: reached.append(verb), raising=False)
+        if verb == "remove":
+            with pytest.raises(KernelError, match="flannel: TypeError"):
+                one.agent.remove()
+            assert not netns.exists(f"{one.lab}.node1"), "what can be done is done"
+        else:
+            getattr(one.agent, verb)()
+    assert reached == [verb]
+
+
+def test_one_that_cannot_look_has_the_agent_sync_and_is_named(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one.sync().failure is None
+    with monkeypatch.context() as patch:
+        broken: Callable[..., None] = _refuses
+        patch.setattr("k8snetlab.agent.flannel.Flannel.noticed_change", broken, raising=False)
+        assert one.agent.noticed_change()
+        assert [status.name for status in one.sync().managers if status.error] == ["flannel"]
+    one.agent.noticed_change()
+    assert one.sync().failure is None
+
+
+def test_managers_are_shown_where_the_whole_sync_is_refused(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    one.part = FAULTS["a part that makes no sense"][0]
+    with monkeypatch.context() as patch:
+        broken: Callable[..., None] = _refuses
+        patch.setattr("k8snetlab.kernel.iptables.nft.NftIptables.generation", broken)
+        with pytest.raises(KernelError, match="no socket"):
+            one.sync()
+    assert [status.name for status in one.agent.statuses if status.error] == ["policy"]
 
 
 def _stumbles(*_: object) -> None:
