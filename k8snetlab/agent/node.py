@@ -250,6 +250,7 @@ class NodeAgent:
             failure=errors[0] if errors else None,
             warnings=(*warnings, *(failure.message for failure in errors[1:])),
             unplugged=unplugged,
+            pending=tuple(words for manager in self._managers for words in manager.pending),
             managers=statuses,
         )
 

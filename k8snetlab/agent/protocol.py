@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from k8snetlab.addons.program import Place
+from k8snetlab.addons.home import Home
 from k8snetlab.agent.additions import Owner
 from k8snetlab.agent.misses import MissResponder
 from k8snetlab.agent.table_part import TablePart
@@ -21,24 +21,10 @@ from k8snetlab.render.node import Part
 from k8snetlab.render.proxy import Shared
 
 
-class AddOnHome:
-    """What the add-ons of a machine's nodes need: the directory for their files, the kubelet's socket, what a node sees
-    as /run/flannel, and the control group of the lab."""
-
-    def __init__(self, files: Path, kubelet: Path, flannel: Callable[[str], Path], cgroup: Path | None) -> None:
-        self._files, self.kubelet, self._flannel, self._cgroup = files, kubelet, flannel, cgroup
-
-    def directory(self, node: str) -> Path:
-        return self._files / node
-
-    def place(self, node: str, netns: str, number: int) -> Place:
-        group = str(self._cgroup) if self._cgroup else ""
-        return Place(node, netns, number, str(self.directory(node)), flannel=str(self._flannel(node)), cgroup=group)
-
-
 class Surroundings:
     """What an agent has for its managers: its node's name, the ledger, the directory for the locks of iptables, what
-    the agents of a machine share, and, in a lab with a kubelet, the home of add-ons."""
+    the agents of a machine share, and, in a lab with a kubelet, the home of add-ons. `wake` has the agent sync again,
+    and may be called from any thread."""
 
     def __init__(
         self,
@@ -48,10 +34,11 @@ class Surroundings:
         *,
         shared: Shared | None = None,
         misses: MissResponder | None = None,
-        addons: AddOnHome | None = None,
+        addons: Home | None = None,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.node, self.owner, self.locks, self.addons = node, owner, locks, addons
-        self.shared, self.misses = shared or Shared(), misses or MissResponder()
+        self.shared, self.misses, self.wake = shared or Shared(), misses or MissResponder(), wake
 
 
 class Manager:
@@ -88,6 +75,12 @@ class Manager:
     def noticed_change(self) -> bool:
         """Whether what no event of the kernel tells asks for a sync. Cheap: it is asked every second."""
         return False
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """What it is still about after a sync, a few words each: `up` waits for that. It does it by itself, in threads
+        of its own, and says by `Surroundings.wake` when there is something new to say."""
+        return ()
 
     def suspect(self) -> None:
         """Whatever it remembers of the kernel may be wrong."""

@@ -19,6 +19,8 @@ class Report(msgspec.Struct, frozen=True):
     recreated: tuple[str, ...] = ()
     failure: KernelError | None = None
     warnings: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    """What managers are still about, a few words each: they do it by themselves, and wake the agent when it is done."""
     unplugged: bool = False
     """The cable to the router is cut: its agent is to plug it in again."""
     managers: tuple[ManagerStatus, ...] = ()

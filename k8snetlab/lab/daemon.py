@@ -39,7 +39,8 @@ from k8snetlab.machines.leases import Leases
 from k8snetlab.machines.membership import Membership
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running import turning
-from k8snetlab.running.agents import Agents, AgentTask
+from k8snetlab.running.agent_task import AgentTask
+from k8snetlab.running.agents import Agents
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.lifecycle import PodLifecycle
 from k8snetlab.state.ledger import Ledger

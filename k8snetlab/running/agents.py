@@ -1,22 +1,20 @@
-"""The node agents of this machine, one for each node on it, and one for the router, where the nodes are namespaces:
-woken by objects, kernel and time."""
+"""The node agents of this machine, one for each node on it, and one for the router, where the nodes are namespaces."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import math
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from k8snetlab.addons.home import Home
 from k8snetlab.agent.misses import MissResponder
 from k8snetlab.agent.node import NodeAgent
-from k8snetlab.agent.protocol import AddOnHome, Surroundings
+from k8snetlab.agent.protocol import Surroundings
 from k8snetlab.agent.report import Report
 from k8snetlab.agent.router import RouterAgent
 from k8snetlab.api.core import Node
@@ -25,26 +23,17 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render.proxy import Shared
+from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
-TICK = 1.0
-"""Seconds between two looks at iptables and sysctls; netlink reports everything else."""
-REST, LONGEST_REST = 10, 1.0
-"""A look at a machine's own namespace that found nothing to do is followed by a rest of so many times its length, and
-of that many seconds at most: most of what happens there is not the lab's, and may happen all the time."""
 HEAD_START = 0.5
 """Seconds that new nodes have before the others learn of them: who asks for the address of one that does not have it
 yet asks again after a whole second (net.ipv4.neigh.*.retrans_time_ms)."""
-BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Seconds before a failed sync is tried again."""
-
-
 PAUSED = "k8snetlab/paused"
 """Annotation of a Node whose agent is paused."""
 
@@ -57,217 +46,6 @@ def with_pause(node: Node, paused: bool) -> Node:
 
 def is_paused(node: Node) -> bool:
     return node.metadata.annotations.get(PAUSED) == "true"
-
-
-class AgentState(msgspec.Struct):
-    """What `status` says of an agent.
-
-    `snapshot` is the last one that is fully in the kernel, `sandboxes` the last whose pods have theirs even if
-    something else was refused, taken from the cluster at `began` (seconds, monotonic); `synced_at` is in epoch seconds.
-    """
-
-    snapshot: Snapshot | None = None
-    sandboxes: Snapshot | None = None
-    began: float = 0.0
-    synced_at: float = 0.0
-    seconds: float = 0.0
-    operations: int = 0
-    error: str = ""
-    hint: str = ""
-    operation: str = ""
-    warnings: tuple[str, ...] = ()
-    managers: tuple[ManagerStatus, ...] = ()
-    failures: int = 0
-    failed: float = 0.0
-    paused: bool = False
-
-
-class AgentTask:
-    """Runs one agent: blocking work in a thread, one sync at a time, always with the newest snapshot."""
-
-    def __init__(
-        self,
-        agent: NodeAgent | RouterAgent,
-        cluster: Cluster,
-        synced: Callable[[AgentTask, Report], None],
-        supervisor: Supervisor,
-    ) -> None:
-        self.agent, self._cluster, self._synced = agent, cluster, synced
-        self.state = AgentState()
-        self._supervisor = supervisor
-        self._wake = asyncio.Event()
-        self._work = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
-        self._complaint = ""
-        self._rests_until = 0.0
-        self._looked = -math.inf
-        """When the rules were last seen to be as they were left (seconds, monotonic)."""
-        self._alarm: asyncio.TimerHandle | None = None
-
-    @property
-    def name(self) -> str:
-        return self.agent.name
-
-    def has(self, snapshot: Snapshot) -> bool:
-        """Whether exactly these objects are in the kernel."""
-        return self.state.snapshot is not None and self.state.snapshot.objects is snapshot.objects
-
-    def start(self) -> None:
-        if self._task is None:
-            asyncio.get_running_loop().add_reader(self.agent.monitors.fileno(), self._kernel_event)
-            self._task = self._supervisor.keep(f"agent {self.name}", self._run)
-
-    def wake(self) -> None:
-        self._wake.set()
-
-    async def stop(self) -> None:
-        """Ends the task and leaves the kernel as it is."""
-        await self._halt()
-        self.agent.close()
-
-    async def remove(self) -> None:
-        """Ends the task and deletes the node's namespaces; may be tried again when it is refused (K8sNetLabError)."""
-        await self._halt()
-        try:
-            async with self._work:
-                await asyncio.to_thread(self.agent.remove)
-        except K8sNetLabError as error:
-            self._failed(time.monotonic(), error.message, error.hint, getattr(error, "operation", ""))
-            raise
-
-    async def _halt(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            asyncio.get_running_loop().remove_reader(self.agent.monitors.fileno())
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        if self._alarm is not None:
-            self._alarm.cancel()
-        async with self._work:
-            pass  # a sync that was begun ends
-
-    def keep_pause(self, paused: bool) -> None:
-        """Stops or starts the repairs, where that is new."""
-        if paused == self.state.paused:
-            return
-        self.state.paused = paused
-        if paused:
-            self.agent.pause()
-        else:
-            self.agent.resume()
-            self._suspect()
-            self.wake()
-
-    async def rests(self, seconds: float) -> bool:
-        """Whether no work is under way, or ends within `seconds`."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds), self._work:
-                return True
-        return False
-
-    async def drift(self, patience: float = math.inf) -> list[str]:
-        """What differs from what is desired now, as the commands that would mend it. Nothing while other work takes
-        longer than `patience` seconds: what is being changed is no drift."""
-        try:
-            async with asyncio.timeout(None if patience == math.inf else patience):
-                await self._work.acquire()
-        except TimeoutError:
-            return []
-        try:
-            return await asyncio.to_thread(self.agent.drift, self._cluster.snapshot)
-        finally:
-            self._work.release()
-
-    async def sync(self) -> None:
-        """Syncs with the newest snapshot; the outcome is in `state`."""
-        async with self._work:
-            snapshot = self._cluster.snapshot
-            began = time.monotonic()
-            trusting = began - self._looked < TICK
-            try:
-                report = await asyncio.to_thread(self.agent.sync, snapshot, trusting)
-            except K8sNetLabError as error:
-                self._failed(began, error.message, error.hint, getattr(error, "operation", ""))
-                return
-            except Exception as error:
-                log.exception("agent %s", self.name)
-                hint = "this is a bug; the daemon's log has it whole"
-                self._failed(began, f"{type(error).__name__}: {error}", hint, "")
-                return
-            if not trusting:
-                self._looked = began
-            self.state = AgentState(
-                snapshot=self.state.snapshot if report.failure else snapshot,
-                sandboxes=snapshot,
-                began=began,
-                synced_at=time.time(),
-                seconds=time.monotonic() - began,
-                operations=self.state.operations + report.operations,
-                warnings=report.warnings,
-                managers=report.managers,
-                failures=self.state.failures if report.failure else 0,
-                paused=self.state.paused,
-            )
-        rest = 0.0 if report.operations else min(REST * self.state.seconds, LONGEST_REST)
-        self._rests_until = asyncio.get_running_loop().time() + rest
-        # What one manager cannot do is in nobody's way: pods run, and only then this agent has failed.
-        self._synced(self, report)
-        if report.failure:
-            self._failed(began, report.failure.message, report.failure.hint, report.failure.operation)
-
-    async def _run(self) -> None:
-        while True:
-            delay = BACKOFF[min(self.state.failures, len(BACKOFF)) - 1] if self.state.failures else TICK
-            try:
-                # Not wait_for: that of Python 3.11 forgets a cancellation that comes together with the event.
-                async with asyncio.timeout(delay):
-                    await self._wake.wait()
-            except TimeoutError:
-                if self.state.paused or (not self.state.failures and not await self._noticed_change()):
-                    continue
-            self._wake.clear()
-            if not self.state.paused:
-                await self.sync()
-
-    async def _noticed_change(self) -> bool:
-        async with self._work:
-            began = time.monotonic()
-            try:
-                changed = await asyncio.to_thread(self.agent.noticed_change)
-            except K8sNetLabError:
-                changed = True
-            self._looked = -math.inf if changed else began
-            return changed
-
-    def _suspect(self) -> None:
-        self.agent.suspect()
-        self._looked = -math.inf
-
-    def _failed(self, began: float, message: str, hint: str, operation: str) -> None:
-        if message != self._complaint:
-            log.warning("agent %s: %s %s", self.name, message, operation)
-        self._complaint = message
-        self.state.error, self.state.hint, self.state.operation = message, hint, operation
-        self.state.failures += 1
-        self.state.failed = began
-        self._suspect()
-        self._synced(self, Report())
-
-    def _kernel_event(self) -> None:
-        for name in self.agent.monitors.changed():
-            self._changed(name)
-
-    def _changed(self, name: str) -> None:
-        self.agent.mark(name)
-        loop = asyncio.get_running_loop()
-        if name or loop.time() >= self._rests_until:
-            self._wake.set()
-        elif self._alarm is None:
-            self._alarm = loop.call_at(self._rests_until, self._rested)
-
-    def _rested(self) -> None:
-        self._alarm = None
-        self._wake.set()
 
 
 class Agents:
@@ -362,8 +140,8 @@ class Agents:
             await asyncio.to_thread(self._prepare, new, snapshot)
             if self.router:
                 await self.router.sync()
-        for name, task in [*([("", self.router)] if self.router else []), *self.nodes.items()]:
-            if name not in self._going:
+        for task in self.tasks:
+            if task.name not in self._going:
                 task.start()
         if 0 < len(new) < len(self.nodes):
             first = {self._supervisor.finish(f"first sync of {name}", self.nodes[name].sync) for name in new}
@@ -381,9 +159,18 @@ class Agents:
                 paths.xtables_locks,
                 shared=self._shared,
                 misses=self.misses,
-                addons=AddOnHome(paths.addons, paths.kubelet_socket, paths.flannel, group),
+                addons=Home(paths.addons, paths.kubelet_socket, paths.flannel, group),
+                wake=partial(self._wake_from_thread, asyncio.get_running_loop(), name),
             )
         )
+
+    def _wake_from_thread(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the daemon has ended
+            loop.call_soon_threadsafe(self._wake, name)
+
+    def _wake(self, name: str) -> None:
+        if task := self.nodes.get(name):
+            task.wake()
 
     def _adopt(self, names: Iterable[str]) -> None:
         """Nodes that an earlier daemon made, and that went from the store when it could not unmake them, are to go."""

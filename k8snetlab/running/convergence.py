@@ -23,7 +23,8 @@ from k8snetlab.messages.progress import Progress, Waiting, Warning
 from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.peers.pace import Pace
 from k8snetlab.peers.requests import Remote
-from k8snetlab.running.agents import Agents, AgentTask, is_paused
+from k8snetlab.running.agent_task import AgentTask
+from k8snetlab.running.agents import Agents, is_paused
 from k8snetlab.running.own import Own
 
 FAILURE_THRESHOLD = 3
@@ -193,7 +194,7 @@ class _Waiting:
         remote, refusing = self._pace.behind if self._pace else [], self._refusing()
         remote = [name for name in remote if name not in refusing]
         if self._reached:
-            look.reasons += [f"{t.name}: {t.state.error or 'its kernel is not in step yet'}" for t in behind]
+            look.reasons += [f"{task.name}: {_lacking(task)}" for task in behind]
             look.reasons += [f"{name}: its kernel is not in step yet" for name in remote]
             missing = self._agents.nodes.keys() ^ self._agents.local(look.snapshot) if look.nodes is None else ()
             look.reasons += [f"{name}: its agent comes or goes" for name in sorted(missing)]
@@ -262,7 +263,7 @@ class _Waiting:
 
     def _has(self, task: AgentTask) -> bool:
         """Whether what was reached, or something newer, is in the agent's kernel, and was found there by this time."""
-        if self._reached is None or task.state.failures or task.state.began < self._since:
+        if self._reached is None or task.state.failures or task.state.pending or task.state.began < self._since:
             return False
         snapshot, seen = self._reached
         return task.has(snapshot) or task.state.began >= seen
@@ -324,6 +325,12 @@ def _doing(pod: Pod) -> str:
 def _why(pod: Pod) -> str:
     said = [trouble(pod), *(c.message for c in pod.status.conditions if c.status == "False")]
     return next((message for message in said if message), pod.status.reason or pod.status.phase)
+
+
+def _lacking(task: AgentTask) -> str:
+    """Why an agent is waited for."""
+    waits = f"waits for {', '.join(task.state.pending)}" if task.state.pending else ""
+    return task.state.error or waits or "its kernel is not in step yet"
 
 
 def _of_paused(name: str, pods: list[Pod]) -> str:

@@ -36,7 +36,8 @@ from k8snetlab.messages.status import (
 from k8snetlab.messages.store import DUMP, STORE_STATUS, DumpQuestion, KeyValue, StoreStatus
 from k8snetlab.messages.verb import Nothing
 from k8snetlab.running import turning
-from k8snetlab.running.agents import Agents, AgentTask, is_paused
+from k8snetlab.running.agent_task import AgentTask
+from k8snetlab.running.agents import Agents, is_paused
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.store_spec import read_spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 from k8snetlab.agent.report import Report
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import KernelError
-from k8snetlab.running import agents
-from k8snetlab.running.agents import AgentTask
+from k8snetlab.messages.status import ManagerStatus
+from k8snetlab.running import agent_task
+from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.supervision import Supervisor
 
 LOOK = 0.02
@@ -44,6 +46,7 @@ class Agent:
     """Takes LOOK seconds for a sync, which finds `operations` to do."""
 
     name = "node1"
+    statuses: tuple[ManagerStatus, ...] = ()
 
     def __init__(self, namespace: str, operations: int) -> None:
         self.monitors = Monitors(namespace)
@@ -52,6 +55,7 @@ class Agent:
         self.syncs = 0
         self._operations = operations
         self.failing = False
+        self.suspected = 0
 
     def mark(self, namespace: str) -> None:
         self.marked.append(namespace)
@@ -70,6 +74,7 @@ class Agent:
 
     def suspect(self) -> None:
         """What failed is read anew."""
+        self.suspected += 1
 
     def close(self) -> None:
         self.monitors.close()
@@ -108,14 +113,14 @@ def test_rules_are_looked_at_for_the_first_time_after_a_failure_and_once_in_a_ti
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However often something else wakes the agent."""
-    monkeypatch.setattr(agents, "TICK", 20 * LOOK)
+    monkeypatch.setattr(agent_task, "TICK", 20 * LOOK)
 
     async def run() -> list[bool]:
         agent: Any = Agent("lab.node1", 0)
         cluster: Any = SimpleNamespace(snapshot=Snapshot())
         task = AgentTask(agent, cluster, lambda *_: None, Supervisor())
         began = time.monotonic()
-        while time.monotonic() - began < 3 * agents.TICK:
+        while time.monotonic() - began < 3 * agent_task.TICK:
             await task.sync()
         agent.failing = True
         await task.sync()
@@ -155,7 +160,7 @@ def anyio_backend() -> str:
 
 @pytest.mark.anyio
 async def test_an_agent_that_a_bug_ends_is_begun_again_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agents, "TICK", 0.01)
+    monkeypatch.setattr(agent_task, "TICK", 0.01)
     agent: Any = Broken(looks=2)
     cluster: Any = SimpleNamespace(snapshot=Snapshot())
     supervisor = Supervisor(pauses=(0.01,))
@@ -181,4 +186,111 @@ async def test_a_node_that_cannot_be_removed_says_so_and_is_removed_later() -> N
         await supervisor.finish("removal of node node1", task.remove)
     assert (agent.removals, task.state.failures, task.state.error) == (-1, 2, "busy")
     assert not supervisor.failures, "what is done has not failed"
+    agent.close()
+
+
+class Working(Agent):
+    """Its sync lasts until it is let go; a manager of it has failed."""
+
+    def __init__(self) -> None:
+        super().__init__("lab.node1", 0)
+        self.begun, self.let_go = threading.Event(), threading.Event()
+        self.done: list[str] = []
+
+    def sync(self, snapshot: Snapshot, trusting: bool) -> Report:
+        self.begun.set()
+        assert self.let_go.wait(20)
+        self.done.append("sync")
+        return Report(0)
+
+    def close(self) -> None:
+        self.done.append("close")
+        super().close()
+
+
+@pytest.mark.anyio
+async def test_an_agent_that_is_stopped_ends_its_sync_before_it_lets_go_of_the_kernel() -> None:
+    agent: Any = Working()
+    cluster: Any = SimpleNamespace(snapshot=Snapshot())
+    task = AgentTask(agent, cluster, lambda *_: None, Supervisor())
+    task.start()
+    task.wake()
+    await asyncio.to_thread(agent.begun.wait, 20)
+    stopping = asyncio.create_task(task.stop())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not stopping.done() and not agent.done
+    agent.let_go.set()
+    await stopping
+    assert agent.done == ["sync", "close"]
+
+
+class Reporting(Agent):
+    """One of its managers fails, or is about something still, as its reports say."""
+
+    def __init__(self, *reports: Report | KernelError) -> None:
+        super().__init__("lab.node1", 0)
+        self.reports = list(reports)
+        self.noticed = 0
+
+    def noticed_change(self) -> bool:
+        self.noticed += 1
+        return False
+
+    def sync(self, snapshot: Snapshot, trusting: bool) -> Report:
+        report = self.reports.pop(0) if len(self.reports) > 1 else self.reports[0]
+        if isinstance(report, KernelError):
+            raise report
+        return report
+
+
+@pytest.mark.anyio
+async def test_what_one_manager_cannot_do_leaves_what_is_known_of_the_kernel() -> None:
+    failing = Report(failure=KernelError("add-ons: refused"))
+    agent: Any = Reporting(failing, failing, KernelError("no memory"))
+    cluster: Any = SimpleNamespace(snapshot=Snapshot())
+    task = AgentTask(agent, cluster, lambda *_: None, Supervisor())
+    await task.sync()
+    await task.sync()
+    assert (task.state.failures, task.state.error, agent.suspected) == (2, "add-ons: refused", 0)
+    await task.sync()
+    assert (task.state.failures, task.state.error, agent.suspected) == (3, "no memory", 1)
+    agent.close()
+
+
+@pytest.mark.anyio
+async def test_while_a_manager_fails_what_no_event_tells_is_looked_at_all_the_same() -> None:
+    agent: Any = Reporting(Report(failure=KernelError("add-ons: refused")))
+    cluster: Any = SimpleNamespace(snapshot=Snapshot())
+    task = AgentTask(agent, cluster, lambda *_: None, Supervisor())
+    task.start()
+    task.wake()
+    async with asyncio.timeout(20):
+        while agent.noticed < 2:
+            await asyncio.sleep(0.01)
+    assert task.state.failures
+    await task.stop()
+
+
+@pytest.mark.anyio
+async def test_a_sync_that_is_raised_from_shows_the_managers_as_they_are() -> None:
+    agent: Any = Reporting(KernelError("no memory"))
+    agent.statuses = (ManagerStatus(name="flannel", error="no socket"),)
+    cluster: Any = SimpleNamespace(snapshot=Snapshot())
+    task = AgentTask(agent, cluster, lambda *_: None, Supervisor())
+    await task.sync()
+    assert task.state.error == "no memory" and task.state.managers == agent.statuses
+    agent.close()
+
+
+@pytest.mark.anyio
+async def test_what_managers_are_still_about_keeps_an_agent_from_being_in_step() -> None:
+    agent: Any = Reporting(Report(pending=("add-on nginx",)), Report())
+    cluster: Any = SimpleNamespace(snapshot=Snapshot())
+    task = AgentTask(agent, cluster, lambda *_: None, Supervisor())
+    await task.sync()
+    assert task.state.sandboxes is cluster.snapshot, "pods are not waited for"
+    assert not task.has(cluster.snapshot) and task.state.pending == ("add-on nginx",)
+    await task.sync()
+    assert task.has(cluster.snapshot) and not task.state.pending
     agent.close()

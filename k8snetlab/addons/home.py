@@ -1,0 +1,27 @@
+"""Where the add-ons of a machine's nodes live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from k8snetlab.addons.program import Place
+
+
+class Home:
+    """What they need: the directory for their files, the kubelet's socket, what a node sees as /run/flannel, and the
+    control group of the lab."""
+
+    def __init__(self, files: Path, kubelet: Path, flannel: Callable[[str], Path], cgroup: Path | None) -> None:
+        self._files, self.kubelet, self._flannel, self._cgroup = files, kubelet, flannel, cgroup
+
+    def directory(self, node: str) -> Path:
+        return self._files / node
+
+    def group(self, node: str) -> str:
+        """The control group of all of a node's programs, "" where there is none."""
+        return str(self._cgroup / "addons" / node) if self._cgroup else ""
+
+    def place(self, node: str, netns: str, number: int) -> Place:
+        directory, flannel = str(self.directory(node)), str(self._flannel(node))
+        return Place(node, netns, number, directory, flannel=flannel, cgroup=self.group(node))

@@ -1,0 +1,261 @@
+"""One agent at work: woken by objects, kernel and time, one sync at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import msgspec
+
+from k8snetlab.agent.failure import failure_of
+from k8snetlab.agent.node import NodeAgent
+from k8snetlab.agent.report import Report
+from k8snetlab.agent.router import RouterAgent
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane.names import is_host
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.messages.status import ManagerStatus
+from k8snetlab.supervision import Supervisor
+
+log = logging.getLogger(__name__)
+TICK = 1.0
+"""Seconds between two looks at iptables and sysctls; netlink reports everything else."""
+REST, LONGEST_REST = 10, 1.0
+"""A look at a machine's own namespace that found nothing to do is followed by a rest of so many times its length, and
+of that many seconds at most: most of what happens there is not the lab's, and may happen all the time."""
+BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before a failed sync is tried again."""
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class AgentState(msgspec.Struct):
+    """What `status` says of an agent.
+
+    `snapshot` is the last one that is fully in the kernel, `sandboxes` the last whose pods have theirs even if
+    something else was refused, taken from the cluster at `began` (seconds, monotonic); `synced_at` is in epoch seconds.
+    `pending` is what managers are still about; the agent is not in step before.
+    """
+
+    snapshot: Snapshot | None = None
+    sandboxes: Snapshot | None = None
+    began: float = 0.0
+    synced_at: float = 0.0
+    seconds: float = 0.0
+    operations: int = 0
+    error: str = ""
+    hint: str = ""
+    operation: str = ""
+    warnings: tuple[str, ...] = ()
+    managers: tuple[ManagerStatus, ...] = ()
+    pending: tuple[str, ...] = ()
+    failures: int = 0
+    failed: float = 0.0
+    paused: bool = False
+
+
+class AgentTask:
+    """Runs one agent: blocking work in a thread, one sync at a time, always with the newest snapshot."""
+
+    def __init__(
+        self,
+        agent: NodeAgent | RouterAgent,
+        cluster: Cluster,
+        synced: Callable[[AgentTask, Report], None],
+        supervisor: Supervisor,
+    ) -> None:
+        self.agent, self._cluster, self._synced = agent, cluster, synced
+        self.state = AgentState()
+        self._supervisor = supervisor
+        self._wake = asyncio.Event()
+        self._work = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._complaint = ""
+        self._rests_until = 0.0
+        self._looked = -math.inf
+        """When the rules were last seen to be as they were left (seconds, monotonic)."""
+        self._alarm: asyncio.TimerHandle | None = None
+
+    @property
+    def name(self) -> str:
+        return self.agent.name
+
+    def has(self, snapshot: Snapshot) -> bool:
+        """Whether exactly these objects are in the kernel."""
+        return self.state.snapshot is not None and self.state.snapshot.objects is snapshot.objects
+
+    def start(self) -> None:
+        if self._task is None:
+            asyncio.get_running_loop().add_reader(self.agent.monitors.fileno(), self._kernel_event)
+            self._task = self._supervisor.keep(f"agent {self.name}", self._run)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Ends the task and leaves the kernel as it is."""
+        await self._halt()
+        await self._in_thread(self.agent.close)
+
+    async def remove(self) -> None:
+        """Ends the task and deletes the node's namespaces; may be tried again when it is refused (K8sNetLabError)."""
+        await self._halt()
+        try:
+            async with self._work:
+                await self._in_thread(self.agent.remove)
+        except K8sNetLabError as error:
+            self._suspect()
+            self._failed(time.monotonic(), error)
+            raise
+
+    async def _halt(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            asyncio.get_running_loop().remove_reader(self.agent.monitors.fileno())
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        async with self._work:
+            pass  # what was begun ends
+
+    def keep_pause(self, paused: bool) -> None:
+        """Stops or starts the repairs, where that is new."""
+        if paused == self.state.paused:
+            return
+        self.state.paused = paused
+        if paused:
+            self.agent.pause()
+        else:
+            self.agent.resume()
+            self._suspect()
+            self.wake()
+
+    async def rests(self, seconds: float) -> bool:
+        """Whether no work is under way, or ends within `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._work:
+                return True
+        return False
+
+    async def drift(self, patience: float = math.inf) -> list[str]:
+        """What differs from what is desired now, as the commands that would mend it. Nothing while other work takes
+        longer than `patience` seconds: what is being changed is no drift."""
+        try:
+            async with asyncio.timeout(None if patience == math.inf else patience):
+                await self._work.acquire()
+        except TimeoutError:
+            return []
+        try:
+            return await self._in_thread(self.agent.drift, self._cluster.snapshot)
+        finally:
+            self._work.release()
+
+    async def sync(self) -> None:
+        """Syncs with the newest snapshot; the outcome is in `state`."""
+        async with self._work:
+            snapshot = self._cluster.snapshot
+            began = time.monotonic()
+            trusting = began - self._looked < TICK
+            try:
+                report = await self._in_thread(self.agent.sync, snapshot, trusting)
+            except Exception as error:
+                self.state.managers = self.agent.statuses
+                self._suspect()
+                self._failed(began, failure_of(f"agent {self.name}", error))
+                return
+            if not trusting:
+                self._looked = began
+            self.state = AgentState(
+                snapshot=self.state.snapshot if report.failure or report.pending else snapshot,
+                sandboxes=snapshot,
+                began=began,
+                synced_at=time.time(),
+                seconds=time.monotonic() - began,
+                operations=self.state.operations + report.operations,
+                warnings=report.warnings,
+                managers=report.managers,
+                pending=report.pending,
+                failures=self.state.failures if report.failure else 0,
+                paused=self.state.paused,
+            )
+        rest = 0.0 if report.operations else min(REST * self.state.seconds, LONGEST_REST)
+        self._rests_until = asyncio.get_running_loop().time() + rest
+        # What one manager cannot do is in nobody's way: pods run, and only then this agent has failed. What the other
+        # managers know of the kernel stays true.
+        self._synced(self, report)
+        if report.failure:
+            self._failed(began, report.failure)
+
+    async def _run(self) -> None:
+        while True:
+            delay = BACKOFF[min(self.state.failures, len(BACKOFF)) - 1] if self.state.failures else TICK
+            try:
+                # Not wait_for: that of Python 3.11 forgets a cancellation that comes together with the event.
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                if self.state.paused or not (await self._noticed_change() or self.state.failures):
+                    continue
+            self._wake.clear()
+            if not self.state.paused:
+                await self.sync()
+
+    async def _noticed_change(self) -> bool:
+        async with self._work:
+            began = time.monotonic()
+            try:
+                changed = await self._in_thread(self.agent.noticed_change)
+            except K8sNetLabError:
+                changed = True
+            self._looked = -math.inf if changed else began
+            return changed
+
+    def _suspect(self) -> None:
+        self.agent.suspect()
+        self._looked = -math.inf
+
+    async def _in_thread(self, work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
+        """Does blocking work in a thread. A cancellation is raised when that has ended: two are never at work."""
+        done = asyncio.ensure_future(asyncio.to_thread(work, *args, **more))
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            while not done.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait({done})
+            if not done.cancelled() and (error := done.exception()):
+                log.warning("agent %s: %s", self.name, error)
+            raise
+
+    def _failed(self, began: float, error: K8sNetLabError) -> None:
+        operation = getattr(error, "operation", "")
+        if error.message != self._complaint:
+            log.warning("agent %s: %s %s", self.name, error.message, operation)
+        self._complaint = error.message
+        self.state.error, self.state.hint, self.state.operation = error.message, error.hint, operation
+        self.state.failures += 1
+        self.state.failed = began
+        self._synced(self, Report())
+
+    def _kernel_event(self) -> None:
+        for name in self.agent.monitors.changed():
+            self._changed(name)
+
+    def _changed(self, name: str) -> None:
+        self.agent.mark(name)
+        loop = asyncio.get_running_loop()
+        if not is_host(name) or loop.time() >= self._rests_until:
+            self._wake.set()
+        elif self._alarm is None:
+            self._alarm = loop.call_at(self._rests_until, self._rested)
+
+    def _rested(self) -> None:
+        self._alarm = None
+        self._wake.set()
