@@ -8,14 +8,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from k8snetlab.addons import leftovers
 from k8snetlab.addons.program import CONF
 from k8snetlab.kernel import fault
 
 REVISIONS, TRIAL, LOADED = "revisions", "trial", "loaded"
+FILE, DIRECTORY = 0o644, 0o755
+"""The modes of what a program reads: it may have given up being root."""
 
 
 def revision_of(files: Mapping[str, str]) -> str:
@@ -52,14 +54,16 @@ class Configuration:
     def stage(self, files: Mapping[str, str]) -> None:
         """Writes files beside those that stand, to be tried."""
         fault.point()
-        shutil.rmtree(self.trial, ignore_errors=True)
         own = self.directory / REVISIONS / revision_of(files)
-        shutil.rmtree(own, ignore_errors=True)
-        own.mkdir(mode=0o755, parents=True)
+        for directory in (self.directory, own.parent):
+            _open_directory(directory)
+        for fresh in (own, self.trial):
+            leftovers.delete(fresh)
+            _open_directory(fresh)
         for name, text in files.items():
             (own / name).write_text(text)
-        self.trial.mkdir()
-        (self.trial / CONF).symlink_to(own)
+            (own / name).chmod(FILE)
+        (self.trial / CONF).symlink_to(f"../{REVISIONS}/{own.name}")
 
     def adopt(self, files: Mapping[str, str]) -> None:
         """What was staged stands from now on; the revisions of before go."""
@@ -77,7 +81,15 @@ class Configuration:
 
     def _forget(self, but: str) -> None:
         fault.point()
-        shutil.rmtree(self.trial, ignore_errors=True)
+        leftovers.delete(self.trial)
         for old in (self.directory / REVISIONS).iterdir():
             if old.name != but:
-                shutil.rmtree(old, ignore_errors=True)
+                leftovers.delete(old)
+
+
+def _open_directory(path: Path) -> None:
+    """One that any user's program may read, whatever the umask is; what else has its name goes."""
+    if not path.is_dir() or path.is_symlink():
+        leftovers.delete(path)
+        path.mkdir(parents=True)
+    path.chmod(DIRECTORY)

@@ -22,9 +22,10 @@ class Kubelet:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def addons(self) -> dict[str, PodState]:
-        """The states of all add-ons that it keeps, by uid."""
-        return {state.uid: state for state in self._ask(KubeletRequest(1, "addons"))}
+    def addons(self, begin: str) -> dict[str, PodState]:
+        """The states of the add-ons that it keeps, by uid: of those whose uids begin so."""
+        states = self._ask(KubeletRequest(1, "addons", uids=(begin,)))
+        return {state.uid: state for state in states if state.uid.startswith(begin)}  # an older one tells of all
 
     def run(self, work: PodWork) -> PodState:
         """Returns once it runs, or is known not to start."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import signal
 from collections.abc import Mapping
 
 import msgspec
 
 from k8snetlab.api.workload import ADDON, ContainerWork, PodWork
+from k8snetlab.errors import InputError
 
 CONF = "conf"
 """Below a program's directory: its files as they are now."""
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_FILE = re.compile(r"(?!\.)[-._A-Za-z0-9]{1,255}")
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -21,7 +25,11 @@ class Program(msgspec.Struct, frozen=True):
     log. `files` (a name without a slash, and the text) are in `conf/` there. `check` is a command that says with exit
     code 0 that the files in `conf/` are good: without one they are taken as they are. `reload` is the signal by which
     it takes up other files; without one it is started again. `ready` is a command that says with 0 that it serves.
-    `grace` is the seconds between SIGTERM and SIGKILL.
+    `ready` is asked anew of every run and of other files; it may take `ready_within` seconds to be so. `grace` is the
+    seconds between SIGTERM and SIGKILL.
+
+    It finds its files by relative paths also where it gives up being root: the directory is open to all.
+    Raises InputError for a name that is no DNS label, and for a file's that is not just one.
     """
 
     name: str
@@ -30,13 +38,21 @@ class Program(msgspec.Struct, frozen=True):
     check: tuple[str, ...] = ()
     reload: signal.Signals | None = None
     ready: tuple[str, ...] = ()
+    ready_within: float = 10.0
     env: Mapping[str, str] = {}
     grace: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not _LABEL.fullmatch(self.name):
+            raise InputError(f"{self.name!r} cannot name a program", "lower-case letters, digits and -, at most 63")
+        for file in self.files:
+            if not _FILE.fullmatch(file):
+                raise InputError(f"{file!r} cannot name a file of {self.name}", "letters, digits, . _ -, no path")
 
 
 class Place(msgspec.Struct, frozen=True):
     """Where a node's programs run: `number` is that of the network namespace `netns`, `directory` holds all of the
-    node's, `flannel` is what they see as /run/flannel, `cgroup` what the lab has a control group in ("" for none)."""
+    node's, `flannel` is what they see as /run/flannel, `cgroup` is the control group of all of them ("" for none)."""
 
     node: str
     netns: str
@@ -44,6 +60,11 @@ class Place(msgspec.Struct, frozen=True):
     directory: str
     flannel: str = ""
     cgroup: str = ""
+
+    def group_of(self, program: str) -> str:
+        """A program's control group, "" for none: by its name alone, so that what another command line of it has left
+        is found in it."""
+        return f"{self.cgroup}/{program}" if self.cgroup else ""
 
 
 def uids_of(node: str) -> str:
@@ -59,10 +80,10 @@ def uid(program: Program, place: Place) -> str:
 
 def work(program: Program, place: Place) -> PodWork:
     """The program as the kubelet runs it: as a pod with one container that is always started again."""
-    directory, own = f"{place.directory}/{program.name}", uid(program, place)
+    directory = f"{place.directory}/{program.name}"
     container = ContainerWork(program.name, program.argv, env=dict(program.env), workingDir=directory)
     return PodWork(
-        uid=own,
+        uid=uid(program, place),
         namespace="",
         name=program.name,
         node=place.node,
@@ -73,5 +94,5 @@ def work(program: Program, place: Place) -> PodWork:
         log_directory=f"{directory}/log",
         grace=program.grace,
         flannel=place.flannel,
-        cgroup=f"{place.cgroup}/{own.replace('/', '.')}" if place.cgroup else "",
+        cgroup=place.group_of(program.name),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from k8snetlab.kernel import launch
 
 PATIENCE = 10.0
 """Seconds that it gets."""
+_DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d\S*\s+")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -41,5 +43,6 @@ def failure(place: Place, directory: Path, argv: Sequence[str], seconds: float =
 
 
 def _telling(lines: Sequence[str]) -> str:
-    """The line that says what is wrong: a summary often follows it."""
-    return next((line for line in lines if "emerg" in line or "error" in line.lower()), lines[-1] if lines else "")
+    """The line that says what is wrong, without its date: a summary often follows it."""
+    line = next((line for line in lines if "emerg" in line or "error" in line.lower()), lines[-1] if lines else "")
+    return _DATE.sub("", line)

@@ -2,140 +2,114 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
+import math
 import time
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
-from k8snetlab.addons import programs, trial
-from k8snetlab.addons.configuration import Configuration, revision_of
-from k8snetlab.addons.kubelet import Kubelet
-from k8snetlab.addons.program import Place, Program, uid, uids_of, work
+import msgspec
+
+from k8snetlab.addons import programs
+from k8snetlab.addons.keeper import Keeper, Outcome
+from k8snetlab.addons.program import Place, Program
+from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.protocol import Manager, Surroundings
+from k8snetlab.agent.worker import Worker
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.workload import PodState
-from k8snetlab.errors import K8sNetLabError, KernelError
-from k8snetlab.kernel import fault, netns
+from k8snetlab.dataplane.names import HOST_NETNS
+from k8snetlab.kernel import netns
 from k8snetlab.render.node import Part
 
-START = 10.0
-"""Seconds in which a program is to be ready."""
-LOOK = 2.0
-"""Seconds that one look gets at whether it is."""
+TICK = 1.0
+"""Seconds between two looks at programs that are as they should be."""
+PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before what has failed, or is not ready, is tried again: after the first time, the second, …"""
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """Which programs are to run, and where."""
+
+    programs: tuple[Program, ...]
+    place: Place
 
 
 class AddOns(Manager):
-    """Programs that go on without an agent: one that comes back finds them by their uids, and knows by those whether
-    they are what is wanted."""
+    """A sync hands over what is wanted; a thread of its own brings that about, keeps it so, and wakes the agent when
+    there is something new to say."""
 
     def __init__(self, name: str, part: Part | None, around: Surroundings) -> None:
         super().__init__(name, part, around)
-        self._seen: dict[str, PodState] = {}
-        """The states of the node's programs at the last sync."""
-        self._begun: dict[str, float] = {}
-        """When a program that is not ready yet was begun, by uid; seconds, monotonic."""
+        self._keeper = Keeper(self.node, around.addons) if around.addons else None
+        self._worker = Worker(f"{name} of {self.node}", self._turn)
+        self._wish: Wish | None = None
+        self._done: Wish | None = None
+        """The wish that `_outcome` is of."""
+        self._outcome = Outcome()
+        self._tries, self._due, self._paused = 0, math.inf, False
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
-        home = self.around.addons
-        wanted = programs.programs(snapshot, self.node) if home else ()
-        if home is None or not (wanted or home.directory(self.node).exists()):
-            self._seen = {}
+        home, keeper = self.around.addons, self._keeper
+        if home is None or keeper is None:
             return
-        place = home.place(self.node, namespace, netns.number(namespace))
-        kubelet = Kubelet(home.kubelet)
-        held = self._held(kubelet)
-        uids = {uid(program, place) for program in wanted}
-        kubelet.stop(one for one in held if one not in uids)
-        for gone in {one.name for one in home.directory(self.node).glob("*")} - {program.name for program in wanted}:
-            fault.point()
-            shutil.rmtree(home.directory(self.node) / gone)
-        failures: list[K8sNetLabError] = []
-        for program in wanted:
-            try:
-                self._bring(program, place, kubelet, held)
-            except OSError as error:
-                failures.append(KernelError(f"{program.name}: {error}"))
-            except K8sNetLabError as error:
-                failures.append(error)
-        self._seen = self._held(kubelet)
-        self._begun = {one: since for one, since in self._begun.items() if one in self._seen}
-        if not wanted:
-            fault.point()
-            shutil.rmtree(home.directory(self.node), ignore_errors=True)
+        wanted = programs.programs(snapshot, self.node)
+        if not wanted and (self._wish is None or not self._wish.programs) and keeper.is_idle:
+            self._wish = self._done = None
+            self.warnings = ()
+            return
+        wish = Wish(wanted, home.place(self.node, namespace, netns.number(namespace)))
+        if wish != self._wish:
+            self._wish = wish
+            self._worker.poke()
+        failures = self._outcome.failures if self._done is self._wish else ()
+        self.warnings = tuple(failure.message for failure in failures[1:])
         if failures:
             raise failures[0]
 
-    def noticed_change(self) -> bool:
-        """Whether a program has ended, come back or is awaited, or the kubelet is another one."""
-        home = self.around.addons
-        return bool(home and self._seen and (self._begun or self._held(Kubelet(home.kubelet)) != self._seen))
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The add-ons that are not ready yet."""
+        if self._wish is None:
+            return ()
+        names = self._outcome.pending
+        if self._done is not self._wish:
+            names = tuple(program.name for program in self._wish.programs) or ("all",)
+        return tuple(f"add-on {name}" for name in names)
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+        if self._wish is not None:
+            self._worker.poke()
+
+    def close(self) -> None:
+        self._worker.end()
 
     def remove(self) -> None:
-        home = self.around.addons
-        if home and home.directory(self.node).exists():
-            kubelet = Kubelet(home.kubelet)
-            kubelet.stop(self._held(kubelet))
-            fault.point()
-            shutil.rmtree(home.directory(self.node), ignore_errors=True)
+        self._worker.end()
+        if self._keeper is not None:
+            owned = list(self.around.owner.namespaces.values())
+            self._keeper.remove([HOST_NETNS, *(one.name for one in owned if one.node == self.node)])
 
-    def _held(self, kubelet: Kubelet) -> dict[str, PodState]:
-        return {one: state for one, state in kubelet.addons().items() if one.startswith(uids_of(self.node))}
+    def _turn(self) -> float | None:
+        """One of the thread's: seconds to the next, None where nothing is to be kept."""
+        wish, keeper = self._wish, self._keeper
+        if wish is None or keeper is None or self._paused:
+            return None
+        try:
+            if wish is self._done and time.monotonic() < self._due and not keeper.changed():
+                return self._rest(wish)
+            outcome = keeper.keep(wish.programs, wish.place)
+        except Exception as error:
+            outcome = Outcome((failure_of(self.name, error),))
+        news = wish is not self._done or outcome.words != self._outcome.words
+        self._tries = 0 if news else self._tries + 1
+        self._due = time.monotonic() + PAUSES[min(self._tries, len(PAUSES) - 1)] if outcome.words else math.inf
+        self._outcome, self._done = outcome, wish
+        if news:
+            self.around.wake()
+        return self._rest(wish)
 
-    def _bring(self, program: Program, place: Place, kubelet: Kubelet, held: dict[str, PodState]) -> None:
-        """Files first, then the process; a configuration that is refused is raised when the old one goes on."""
-        files = Configuration(_directory(program, place))
-        own, refused = uid(program, place), _replaced(program, files, place)
-        if refused and not files.current:
-            raise refused
-        state = held.get(own)
-        if state is not None and files.loaded != files.current:
-            if program.reload is None:
-                kubelet.stop([own])
-                state = None
-            else:
-                kubelet.signal(own, program.reload)
-                files.note_loaded()
-        if state is None:
-            state = kubelet.run(work(program, place))
-            files.note_loaded()
-            self._begun[own] = time.monotonic()
-        self._look(program, place, own, state)
-        if refused:
-            raise refused
-
-    def _look(self, program: Program, place: Place, own: str, state: PodState) -> None:
-        """Whether it runs, and is ready. Raises KernelError."""
-        (container,) = state.containers
-        waiting, ended = container.state.waiting, container.state.terminated
-        if waiting is not None or ended is not None:
-            why = waiting.message or waiting.reason if waiting else f"it ended with {ended.exitCode if ended else 0}"
-            log = f"{place.directory}/{program.name}/log/{program.name}/{container.restartCount}.log"
-            raise KernelError(f"{program.name}: {why}", f"its log is {log}", shlex.join(program.argv))
-        look: Callable[[], str] = partial(trial.failure, place, _directory(program, place), program.ready, LOOK)
-        since = self._begun.get(own)
-        if since is None:
-            return
-        if not program.ready or not (problem := look()):
-            del self._begun[own]
-        elif time.monotonic() - since > START:
-            raise KernelError(f"{program.name} is not ready: {problem}", "", shlex.join(program.ready))
-
-
-def _replaced(program: Program, files: Configuration, place: Place) -> KernelError | None:
-    """Puts the program's files in the place of those that stand, unless it refuses them: why, then."""
-    if files.current == revision_of(program.files):
-        return None
-    files.stage(program.files)
-    problem = trial.failure(place, files.trial, program.check) if program.check else ""
-    if not problem:
-        files.adopt(program.files)
-        return None
-    files.drop()
-    hint = "it goes on with the one before" if files.current else "it is not started"
-    return KernelError(f"{program.name} refuses its configuration: {problem}", hint, shlex.join(program.check))
-
-
-def _directory(program: Program, place: Place) -> Path:
-    return Path(place.directory) / program.name
+    def _rest(self, wish: Wish) -> float | None:
+        if not wish.programs and not self._outcome.failures:
+            return None
+        return max(0.0, min(TICK, self._due - time.monotonic()))

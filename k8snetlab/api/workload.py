@@ -34,6 +34,8 @@ def environment(container: Container) -> dict[str, str]:
 
 ADDON = "addon/"
 """What the uid of an add-on begins with; no Kubernetes uid has a slash."""
+LOGS = "K8SNETLAB_LOGS"
+"""In the environment of every command: the directory of its pod's logs, by which a lab knows its own."""
 
 
 class ContainerWork(msgspec.Struct, frozen=True):
@@ -141,8 +143,9 @@ class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line from the daemon: run these pods, stop the ones with these uids, list what there is, or, from now on,
     answer a node's healthCheckNodePorts like this.
 
-    Add-ons are pods too, without an object: `addons` lists them, `list` leaves them out, and who asks `list` is told
-    from then on what changes by itself. `signal` sends the signal of that number to the commands of these uids.
+    Add-ons are pods too, without an object: `addons` lists those whose uids begin with one of `uids` (all, where there
+    are none), `list` leaves them out, and who asks `list` is told from then on what changes by itself. `signal` sends
+    the signal of that number to the commands of these uids.
     """
 
     id: int

@@ -22,7 +22,7 @@ from k8snetlab.api.core import (
     ContainerStateWaiting,
     ContainerStatus,
 )
-from k8snetlab.api.workload import ContainerWork, Happening, PodWork
+from k8snetlab.api.workload import LOGS, ContainerWork, Happening, PodWork
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import cgroups, fault, launch, processes
 from k8snetlab.kubelet.backoff import RELIST, BackOff
@@ -30,8 +30,6 @@ from k8snetlab.kubelet.instance import Exit, Instance
 from k8snetlab.kubelet.responder import Listener
 from k8snetlab.kubelet.rotation import LogKeeper
 
-LOGS = "K8SNETLAB_LOGS"
-"""In the environment of every command: the directory of its pod's logs, by which a lab knows its own."""
 SETTLED = 0.2
 """Seconds for which one waits whether a command that has begun ends at once."""
 START_ERROR = 128

@@ -98,7 +98,8 @@ class Kubelet:
                     self._told.add(writer)
                     states = tuple(pod.state for uid, pod in self._pods.items() if not uid.startswith(ADDON))
                 case "addons":
-                    states = tuple(pod.state for uid, pod in self._pods.items() if uid.startswith(ADDON))
+                    begin = request.uids or ADDON
+                    states = tuple(pod.state for uid, pod in self._pods.items() if uid.startswith(begin))
                 case "signal":
                     for uid in request.uids:
                         self._pods[uid].signal(signal.Signals(request.signal))

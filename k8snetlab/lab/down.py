@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from k8snetlab.agent import removal
+from k8snetlab.api.workload import LOGS
 from k8snetlab.client.client import Client
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import cgroups, fault, modules, netns, processes
 from k8snetlab.kernel.inventory import Thing
 from k8snetlab.kernel.read import cables
-from k8snetlab.kubelet.container import LOGS
 from k8snetlab.lab.audit import left_of
 from k8snetlab.lab.store import forget
 from k8snetlab.messages.machines import END, DownEvent, EndQuestion, TakenDown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -41,6 +42,12 @@ http {
   server { listen %d; location / { return 200 "%s\\n"; } %s }
 }
 """
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: quick}
+spec: {nodeName: node1, containers: [{name: c, image: i}]}
+"""
 BIRD = """
 log stderr all;
 router id %(own)s;
@@ -63,15 +70,17 @@ def nginx(text: str, more: str = "") -> Program:
         files={"nginx.conf": NGINX % (PORT, text, more)},
         check=(*words, "-t"),
         reload=signal.SIGHUP,
-        ready=("curl", "-sf", f"http://127.0.0.1:{PORT}/"),
+        ready=("sh", "-c", f"echo >>asked; test ! -e deaf && exec curl -sf http://127.0.0.1:{PORT}/"),
+        ready_within=0.5,
     )
 
 
 def bird(number: int, own: str, other: str) -> Program:
+    """One that gives up being root before it reads its files."""
     values = {"own": own, "other": other, "number": number, "peer": 3 - number}
     return Program(
         "bird",
-        ("bird", "-f", "-c", "conf/bird.conf", "-s", "bird.ctl"),
+        ("bird", "-f", "-c", "conf/bird.conf", "-s", "bird.ctl", "-u", "nobody", "-g", "nogroup"),
         files={"bird.conf": BIRD % values},
         check=("bird", "-p", "-c", "conf/bird.conf"),
         reload=signal.SIGHUP,
@@ -99,10 +108,14 @@ class World:
     def up(self) -> None:
         self.lab.run("up", str(self._manifest))
 
-    def want(self, node: str, *programs: Program) -> None:
-        """As a change of an object would: the node's agent is woken."""
+    def wish(self, node: str, *programs: Program) -> None:
+        """For the next time that the node's agent looks."""
         self.wanted[node] = programs
         self._write()
+
+    def want(self, node: str, *programs: Program) -> None:
+        """As a change of an object would: the node's agent is woken."""
+        self.wish(node, *programs)
         self.lab.run("pause", node)
         self.lab.run("resume", node)
 
@@ -133,6 +146,11 @@ class World:
             ["birdc", "-s", "bird.ctl", "show", "route"], cwd=where, capture_output=True, text=True, check=False
         )
         return done.stdout
+
+    def asked(self, node: str) -> int:
+        """How often the node's nginx was asked whether it is ready."""
+        file = self.directory(node, "nginx") / "asked"
+        return len(file.read_text()) if file.exists() else 0
 
     def problems(self) -> str:
         return "\n".join(self.lab.json("status")["problems"])
@@ -171,9 +189,12 @@ def test_each_program_serves_in_its_node(world: World) -> None:
     eventually(lambda: "198.51.100.2/32" in world.routes("node1"))
     eventually(lambda: "198.51.100.1/32" in world.routes("node2"))
     eventually(lambda: world.problems() == "")
+    owners = {Path(f"/proc/{pid}").stat().st_uid for node in NODES for pid in world.pids(node, "bird")}
+    assert owners == {pwd.getpwnam("nobody").pw_uid}
 
 
-def test_other_files_are_taken_up_without_a_gap(world: World) -> None:
+def test_other_files_are_taken_up_without_a_gap_and_asked_whether_they_serve(world: World) -> None:
+    asked_before = world.asked("node1")
     before, ended, failures, asked = world.pids("node1", "nginx"), threading.Event(), list[str](), list[str]()
 
     def ask() -> None:
@@ -193,23 +214,68 @@ def test_other_files_are_taken_up_without_a_gap(world: World) -> None:
         asker.join()
     assert not failures and {"first node1"} <= {*asked} <= {"first node1", "second node1"}
     assert min(before) in world.pids("node1", "nginx"), "the master is the same"
+    eventually(lambda: world.asked("node1") > asked_before)
+
+
+def test_other_files_are_read_by_who_is_not_root(world: World) -> None:
+    web, routing = world.wanted["node1"]
+    before = world.pids("node1", "bird")
+    more = "protocol static more { ipv4; route 203.0.113.77/32 blackhole; }\n"
+    files = {"bird.conf": routing.files["bird.conf"] + more}
+    world.want("node1", web, msgspec.structs.replace(routing, files=files))
+    eventually(lambda: "203.0.113.77/32" in world.routes("node1"))
+    assert world.pids("node1", "bird") == before and world.problems() == ""
+
+
+def test_a_program_that_does_not_serve_any_more_is_named_once_it_has_begun_again(world: World) -> None:
+    deaf = world.directory("node2", "nginx") / "deaf"
+    deaf.touch()
+    os.kill(min(world.pids("node2", "nginx")), signal.SIGKILL)
+    eventually(lambda: "node2: add-ons: nginx is not ready" in world.problems())
+    deaf.unlink()
+    eventually(lambda: world.problems() == "" and world.answers("node2", "first node2"))
+
+
+def test_a_program_that_takes_its_time_holds_up_no_pod_and_is_waited_for(world: World) -> None:
+    hold = world.directory("node1", "nginx") / "hold"
+    hold.touch()
+    slow = ("sh", "-c", "while test -e ../hold; do sleep 0.1; done")
+    world.want("node1", msgspec.structs.replace(nginx("slow node1"), check=slow), world.wanted["node1"][1])
+    pod = world.lab.run_directory / "pod.yaml"
+    pod.write_text(POD)
+    said = world.lab.run("apply", "-f", str(pod), "--timeout", "2s", code=1)
+    assert "still waiting for node1: waits for add-on nginx" in said
+    assert world.lab.json("get", "pod", "quick")["status"]["phase"] == "Running"
+    hold.unlink()
+    world.lab.run("delete", "pod", "quick")
+    assert world.answers("node1", "slow node1")
+
+
+def test_a_stray_file_among_the_programs_is_in_nobodys_way(world: World) -> None:
+    home = world.directory("node1", "nginx").parent
+    (home / "stray").write_text("stray")
+    (home / "broken").symlink_to("nowhere")
+    world.want("node1", nginx("strays node1"), world.wanted["node1"][1])
+    eventually(lambda: world.answers("node1", "strays node1"))
+    eventually(lambda: sorted(one.name for one in home.iterdir()) == ["bird", "nginx"])
+    eventually(lambda: world.problems() == "")
 
 
 def test_files_that_a_program_refuses_are_named_and_the_old_ones_go_on(world: World) -> None:
     good = world.wanted["node1"]
-    before = min(world.pids("node1", "nginx"))
+    before, text = min(world.pids("node1", "nginx")), world.answer("node1")
     world.want("node1", nginx("third node1", "bogus;"), good[1])
     eventually(lambda: "node1: add-ons: nginx refuses its configuration" in world.problems())
     assert 'unknown directive "bogus"' in world.problems()
     assert world.failing("node1") == ["add-ons"] and not world.failing("node2")
     assert 'unknown directive "bogus"' in world.lab.run("diagnose", "--predict-only", code=None)
-    assert world.answer("node1") == "second node1" and min(world.pids("node1", "nginx")) == before
+    assert world.answer("node1") == text and min(world.pids("node1", "nginx")) == before
     # The others of the node go on, and so do the other managers.
     world.want("node2", nginx("second node2"), world.wanted["node2"][1])
     eventually(lambda: world.answers("node2", "second node2"))
     world.want("node1", *good)
     eventually(lambda: world.problems() == "")
-    assert world.answer("node1") == "second node1"
+    assert world.answer("node1") == text
 
 
 def test_a_killed_program_comes_back_with_a_back_off(world: World) -> None:
@@ -226,9 +292,10 @@ def test_a_killed_program_comes_back_with_a_back_off(world: World) -> None:
 def test_a_daemon_that_is_killed_finds_the_same_programs(world: World) -> None:
     before = {(node, name): world.pids(node, name) for node in NODES for name in ("nginx", "bird")}
     assert all(before.values())
+    asked = world.asked("node1")
     os.kill(world.lab.pids()["daemon"], signal.SIGKILL)
     world.up()
-    eventually(lambda: world.problems() == "")
+    eventually(lambda: world.problems() == "" and world.asked("node1") > asked)
     assert {key: world.pids(*key) for key in before} == before
     world.want("node1", nginx("fourth node1"), world.wanted["node1"][1])
     eventually(lambda: world.answers("node1", "fourth node1"))
@@ -247,6 +314,26 @@ def test_another_command_line_is_another_process(world: World) -> None:
     before, program = world.pids("node1", "bird"), world.wanted["node1"][1]
     world.want("node1", world.wanted["node1"][0], msgspec.structs.replace(program, argv=(*program.argv, "-l")))
     eventually(lambda: (now := world.pids("node1", "bird")) and not {*now} & {*before})
+
+
+def test_what_a_killed_kubelet_leaves_ends_where_another_command_line_or_none_is_wanted(world: World) -> None:
+    """Nobody knows its uid any more: neither the new kubelet, nor who wants another one."""
+    kept = world.wanted["node2"][1]
+    before = {(node, name): world.pids(node, name) for node in NODES for name in ("nginx", "bird")}
+    for node in NODES:
+        world.lab.run("pause", node)
+    other = msgspec.structs.replace(world.wanted["node1"][0], argv=(*world.wanted["node1"][0].argv, "-q"))
+    world.wish("node1", other, world.wanted["node1"][1])
+    world.wish("node2", kept)
+    os.kill(world.lab.pids()["kubelet"], signal.SIGKILL)
+    for node in NODES:
+        world.lab.run("resume", node)
+    for key, pids in before.items():
+        eventually(lambda key=key, pids=pids: not {*world.pids(*key)} & {*pids})  # type: ignore[misc]
+    eventually(lambda: world.answers("node1", "fourth node1") and world.pids("node2", "bird"))
+    eventually(lambda: world.problems() == "" and not world.pids("node2", "nginx"))
+    world.want("node2", nginx("fifth node2"), kept)
+    eventually(lambda: world.answers("node2", "fifth node2"))
 
 
 def test_a_program_that_nobody_wants_ends_with_its_files(world: World) -> None:

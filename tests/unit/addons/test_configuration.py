@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,37 @@ def test_a_program_is_told_of_files_once(files: Configuration) -> None:
     files.stage(NEW)
     files.adopt(NEW)
     assert files.loaded != files.current
+
+
+def test_what_a_program_reads_is_open_to_all_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        files = Configuration(tmp_path / "nginx")
+        files.stage(OLD)
+        trial = (files.trial / "conf" / "a.conf").stat()
+        files.adopt(OLD)
+    finally:
+        os.umask(before)
+    link = files.directory / "conf"
+    assert not Path(os.readlink(link)).is_absolute(), "a path from the program's own directory"  # noqa: PTH115
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (files.directory, link.resolve().parent, link)}
+    assert {*modes.values()} == {0o755}
+    assert stat.S_IMODE((link / "a.conf").stat().st_mode) == stat.S_IMODE(trial.st_mode) == 0o644
+
+
+@pytest.mark.parametrize("name", ["nginx", "nginx/revisions", "nginx/trial", f"nginx/revisions/{revision_of(NEW)}"])
+def test_a_stray_file_in_the_place_of_a_directory_is_in_nobodys_way(tmp_path: Path, name: str) -> None:
+    stray = tmp_path / name
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_text("stray")
+    files = Configuration(tmp_path / "nginx")
+    files.stage(NEW)
+    files.adopt(NEW)
+    assert read(files) == "new"
+
+
+def test_a_stray_file_among_the_revisions_goes_with_the_old_ones(files: Configuration) -> None:
+    (files.directory / "revisions" / "stray").write_text("stray")
+    files.stage(NEW)
+    files.adopt(NEW)
+    assert [one.name for one in (files.directory / "revisions").iterdir()] == [files.current]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from k8snetlab.addons.program import Place, Program, uid, uids_of, work
+import pytest
 
-HOME, GROUP = "/run/k8snetlab/lab/addons/node1", "/sys/fs/cgroup/k8snetlab/lab"
+from k8snetlab.addons.program import Place, Program, uid, uids_of, work
+from k8snetlab.errors import InputError
+
+HOME, GROUP = "/run/k8snetlab/lab/addons/node1", "/sys/fs/cgroup/k8snetlab/lab/addons/node1"
 PLACE = Place("node1", "lab.node1", 4026532000, HOME, cgroup=GROUP)
 PROGRAM = Program("nginx", ("nginx", "-c", "conf/nginx.conf"), files={"nginx.conf": "old"})
 
@@ -22,5 +25,21 @@ def test_the_kubelet_keeps_a_program_as_a_pod_that_is_always_started_again() -> 
     (container,) = pod.containers
     assert (pod.restart, pod.netns, pod.hostname) == ("Always", "lab.node1", "node1")
     assert container.command == PROGRAM.argv and container.workingDir == f"{HOME}/nginx"
-    assert pod.cgroup.startswith(f"{GROUP}/addon.node1.nginx.")
-    assert pod.cgroup.count("/") == GROUP.count("/") + 1, "one group below the lab's"
+    assert pod.cgroup == f"{GROUP}/nginx"
+
+
+def test_another_command_line_has_the_same_control_group() -> None:
+    other = Program("nginx", (*PROGRAM.argv, "-q"))
+    assert work(other, PLACE).cgroup == work(PROGRAM, PLACE).cgroup and uid(other, PLACE) != uid(PROGRAM, PLACE)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a.b", "-a", "A", "a" * 64, "a\n"])
+def test_a_name_that_is_no_label_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="cannot name a program"):
+        Program(name, ("true",))
+
+
+@pytest.mark.parametrize("file", ["", ".", "..", "../x", "/etc/passwd", "a/b", ".hidden", "a\0b"])
+def test_a_file_that_is_a_path_is_refused(file: str) -> None:
+    with pytest.raises(InputError, match="cannot name a file of nginx"):
+        Program("nginx", ("true",), files={file: ""})

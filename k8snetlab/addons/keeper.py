@@ -1,0 +1,195 @@
+"""Keeps a node's programs as they are wanted: their files, their processes, and whether they serve."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from k8snetlab.addons import leftovers, trial
+from k8snetlab.addons.configuration import Configuration, revision_of
+from k8snetlab.addons.home import Home
+from k8snetlab.addons.kubelet import Kubelet
+from k8snetlab.addons.program import Place, Program, uid, uids_of, work
+from k8snetlab.api.workload import PodState
+from k8snetlab.errors import K8sNetLabError, KernelError
+from k8snetlab.kernel import netns
+
+LOOK = 2.0
+"""Seconds that one look gets at whether a program is ready."""
+_NUMBERS = re.compile(r"\d+")
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What the programs could not do, and the names of those that are not ready yet."""
+
+    failures: tuple[K8sNetLabError, ...] = ()
+    pending: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is said of it, without numbers (of processes, seconds, lines): equal where nothing new is to be said."""
+        return (*(_NUMBERS.sub("", failure.message) for failure in self.failures), *self.pending)
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run of a program: how often it was begun again, and the revision of the files that it was told of."""
+
+    restarts: int
+    revision: str
+
+
+class Keeper:
+    """Of one node. Blocking; one call at a time, from any thread.
+
+    Programs go on without it: one that comes later finds them by their uids, and knows by those whether they are what
+    is wanted. Whether they are ready it asks once for each run that it meets.
+    """
+
+    def __init__(self, node: str, home: Home) -> None:
+        self._node, self._home, self._kubelet = node, home, Kubelet(home.kubelet)
+        self._seen: dict[str, PodState] = {}
+        """The states of the node's programs when they were looked at last."""
+        self._ready: dict[str, Run] = {}
+        """The run of each that was found ready, by uid."""
+        self._awaited: dict[str, tuple[Run, float]] = {}
+        """The run of each that is not ready yet, and since when; seconds, monotonic."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing of the node's programs on this machine."""
+        return not self._home.directory(self._node).exists()
+
+    def keep(self, wanted: Sequence[Program], place: Place) -> Outcome:
+        """Ends what is not wanted, and brings up what is. Raises DaemonError where the kubelet does not answer."""
+        held = self._held()
+        uids = {uid(program, place) for program in wanted}
+        self._kubelet.stop(one for one in held if one not in uids)
+        failures: list[K8sNetLabError] = []
+        directory, names = self._home.directory(self._node), {program.name for program in wanted}
+        for gone in self._entries() - names:
+            _apart(gone, failures, partial(self._forget, place, gone))
+        pending = []
+        for program in wanted:
+            number = len(failures)
+            _apart(program.name, failures, partial(self._bring, program, place, held))
+            if len(failures) == number and uid(program, place) in self._awaited:
+                pending.append(program.name)
+        self._seen = self._held()
+        for known in (self._ready, self._awaited):
+            for one in known.keys() - self._seen.keys():
+                del known[one]
+        if not wanted:
+            _apart(directory.name, failures, partial(leftovers.delete, directory))
+        return Outcome(tuple(failures), tuple(pending))
+
+    def changed(self) -> bool:
+        """Whether a program has ended or come back, or the kubelet is another one. Raises DaemonError."""
+        return self._held() != self._seen
+
+    def remove(self, namespaces: Sequence[str]) -> None:
+        """Ends all of the node's programs, in whichever of these namespaces they are, and deletes their files.
+
+        Raises K8sNetLabError, OSError; it may be tried again.
+        """
+        if self.is_idle:
+            return
+        try:
+            self._kubelet.stop(self._held())
+        finally:
+            directory = self._home.directory(self._node)
+            there = [name for name in namespaces if netns.exists(name)]
+            leftovers.end(directory, self._home.group(self._node), there)
+        leftovers.delete(directory)
+
+    def _entries(self) -> set[str]:
+        directory = self._home.directory(self._node)
+        return {one.name for one in directory.iterdir()} if directory.is_dir() else set()
+
+    def _held(self) -> dict[str, PodState]:
+        return self._kubelet.addons(uids_of(self._node))
+
+    def _forget(self, place: Place, name: str) -> None:
+        """Ends and deletes what nobody wants."""
+        directory = Path(place.directory) / name
+        leftovers.end(directory, place.group_of(name), [place.netns])
+        leftovers.delete(directory)
+
+    def _bring(self, program: Program, place: Place, held: dict[str, PodState]) -> None:
+        """Files first, then the process; a configuration that is refused is raised when the old one goes on."""
+        files = Configuration(_directory(program, place))
+        own, refused = uid(program, place), _replaced(program, files, place)
+        if refused and not files.current:
+            raise refused
+        state = held.get(own)
+        if state is not None and files.loaded != files.current:
+            if program.reload is None:
+                self._kubelet.stop([own])
+                state = None
+            else:
+                self._kubelet.signal(own, program.reload)
+                files.note_loaded()
+        if state is None:
+            self._ready.pop(own, None)
+            self._awaited.pop(own, None)
+            leftovers.end(files.directory, place.group_of(program.name), [place.netns])
+            state = self._kubelet.run(work(program, place))
+            files.note_loaded()
+        self._look(program, place, state, files.loaded)
+        if refused:
+            raise refused
+
+    def _look(self, program: Program, place: Place, state: PodState, revision: str) -> None:
+        """Whether it runs, and is ready. Raises KernelError."""
+        (container,) = state.containers
+        waiting, ended = container.state.waiting, container.state.terminated
+        if waiting is not None or ended is not None:
+            why = waiting.message or waiting.reason if waiting else f"it ended with {ended.exitCode if ended else 0}"
+            log = f"{place.directory}/{program.name}/log/{program.name}/{container.restartCount}.log"
+            raise KernelError(f"{program.name}: {why}", f"its log is {log}", shlex.join(program.argv))
+        run = Run(container.restartCount, revision)
+        if not program.ready or self._ready.get(state.uid) == run:
+            return
+        problem = trial.failure(place, _directory(program, place), program.ready, LOOK)
+        if not problem:
+            self._ready[state.uid] = run
+            self._awaited.pop(state.uid, None)
+            return
+        known, since = self._awaited.get(state.uid, (None, 0.0))
+        if known != run:
+            self._awaited[state.uid] = run, time.monotonic()
+        elif time.monotonic() - since > program.ready_within:
+            raise KernelError(f"{program.name} is not ready: {problem}", "", shlex.join(program.ready))
+
+
+def _apart(name: str, failures: list[K8sNetLabError], do: Callable[[], None]) -> None:
+    """A failure of one program stops none of the others."""
+    try:
+        do()
+    except OSError as error:
+        failures.append(KernelError(f"{name}: {error}"))
+    except K8sNetLabError as error:
+        failures.append(error)
+
+
+def _replaced(program: Program, files: Configuration, place: Place) -> KernelError | None:
+    """Puts the program's files in the place of those that stand, unless it refuses them: why, then."""
+    if files.current == revision_of(program.files):
+        return None
+    files.stage(program.files)
+    problem = trial.failure(place, files.trial, program.check) if program.check else ""
+    if not problem:
+        files.adopt(program.files)
+        return None
+    files.drop()
+    hint = "it goes on with the one before" if files.current else "it is not started"
+    return KernelError(f"{program.name} refuses its configuration: {problem}", hint, shlex.join(program.check))
+
+
+def _directory(program: Program, place: Place) -> Path:
+    return Path(place.directory) / program.name
