@@ -14,6 +14,11 @@ class K8sNetLabError(Exception):
     reason = "InternalError"
     status = 500
 
+    about: tuple[str, str, str] = ("", "", "")
+    """API group, kind (or plural) and name of the object that it is about, where a request was for one."""
+    causes: tuple[tuple[str, str, str], ...] = ()
+    """Reason, message and field of each wrong place of that object."""
+
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message

@@ -2,8 +2,10 @@
 
 __all__ = [
     "addressing",
+    "ages",
     "apps",
     "body",
+    "columns",
     "core",
     "defaults",
     "discovery",
@@ -16,9 +18,11 @@ __all__ = [
     "leases",
     "load",
     "machines",
+    "merging",
     "meta",
     "pod_state",
     "problems",
+    "reference",
     "requirements",
     "scheme",
     "selection",

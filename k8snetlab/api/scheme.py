@@ -22,12 +22,15 @@ from k8snetlab.api.older import renewed
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """One kind. `registry` is the path of its keys in the store below /registry/."""
+    """One kind. `registry` is the path of its keys in the store below /registry/, `categories` are words that `get`
+    takes for several kinds; objects that are `singly` deleted are not by a request for all of them."""
 
     type: type[Object]
     plural: str
     short: tuple[str, ...] = ()
     registry: str = ""
+    categories: tuple[str, ...] = ()
+    singly: bool = False
 
     @property
     def kind(self) -> str:
@@ -46,15 +49,16 @@ class Resource(msgspec.Struct, frozen=True):
         return f"/registry/{self.registry or self.plural}/"
 
 
+ALL = ("all",)
 RESOURCES: tuple[Resource, ...] = (
-    Resource(Namespace, "namespaces", ("ns",)),
+    Resource(Namespace, "namespaces", ("ns",), singly=True),
     Resource(Node, "nodes", ("no",), "minions"),
-    Resource(Pod, "pods", ("po",)),
-    Resource(Service, "services", ("svc",), "services/specs"),
+    Resource(Pod, "pods", ("po",), categories=ALL),
+    Resource(Service, "services", ("svc",), "services/specs", categories=ALL),
     Resource(Endpoints, "endpoints", ("ep",), "services/endpoints"),
     Resource(EndpointSlice, "endpointslices", ()),
-    Resource(Deployment, "deployments", ("deploy",)),
-    Resource(ReplicaSet, "replicasets", ("rs",)),
+    Resource(Deployment, "deployments", ("deploy",), categories=ALL),
+    Resource(ReplicaSet, "replicasets", ("rs",), categories=ALL),
     Resource(Event, "events", ("ev",)),
     Resource(Lab, "labs", (), "k8snetlab/labs"),
     Resource(Ignored, "ignored", (), "k8snetlab/ignored"),

@@ -1,5 +1,8 @@
 """Who may ask what of a lab's daemon: root everything, a group that an instructor makes may look and try.
 
+That is told of the processes at its socket. Over TCP come users, who show a certificate or a token; what they may do,
+`authorization` says.
+
 The group is `k8snetlab` (K8SNETLAB_GROUP names another one); where the machine has no such group, root alone is let in.
 Whoever may change objects may run commands as root, so that is never the group's. `docs/security.md` has the table.
 """
@@ -12,7 +15,23 @@ import pwd
 
 import msgspec
 
-from k8snetlab.errors import ForbiddenError
+from k8snetlab.errors import ForbiddenError, RequestError
+
+MASTERS = "system:masters"
+"""The group of users who may do everything."""
+VIEWERS = "k8snetlab:view"
+"""The group of users who may look."""
+
+
+class User(msgspec.Struct, frozen=True):
+    """Who asks over TCP."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+
+
+ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -20,6 +39,11 @@ class Caller(msgspec.Struct, frozen=True):
 
     uid: int
     gid: int
+
+
+def unauthorized() -> RequestError:
+    """Who shows no certificate and no token that is good."""
+    return RequestError("Unauthorized", "`k8snetlab kubeconfig` makes a kubeconfig", "Unauthorized", 401)
 
 
 def group_id() -> int | None:

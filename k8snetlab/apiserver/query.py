@@ -15,13 +15,24 @@ from k8snetlab.api.words import did_you_mean, shorten
 from k8snetlab.errors import InputError, RequestError
 
 Query = Mapping[str, Sequence[str]]
-GET = ("pretty", "resourceVersion")
+GET = ("pretty", "resourceVersion", "includeObject", "timeout")
 LIST = (
-    *("pretty", "labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "resourceVersionMatch"),
+    *(
+        "pretty",
+        "includeObject",
+        "timeout",
+        "labelSelector",
+        "fieldSelector",
+        "limit",
+        "continue",
+        "resourceVersion",
+        "resourceVersionMatch",
+    ),
     *("timeoutSeconds", "watch", "allowWatchBookmarks", "sendInitialEvents"),
 )
-WRITE = ("pretty", "dryRun", "fieldManager", "fieldValidation")
-DELETE = ("pretty", "dryRun", "gracePeriodSeconds", "propagationPolicy", "orphanDependents")
+WRITE = ("pretty", "timeout", "dryRun", "fieldManager", "fieldValidation")
+PATCH = (*WRITE, "force")
+DELETE = ("pretty", "timeout", "dryRun", "gracePeriodSeconds", "propagationPolicy", "orphanDependents")
 LARGEST = 2**63 - 1
 
 

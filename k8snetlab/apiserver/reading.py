@@ -16,12 +16,14 @@ from contextlib import aclosing
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import Resource, to_dict
+from k8snetlab.api.scheme import Resource
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.apiserver.history import Change, History, expired
 from k8snetlab.apiserver.query import Query, Selection, boolean, number, text
+from k8snetlab.apiserver.views import View
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError, RequestError
 from k8snetlab.messages.errors import status_of
@@ -39,6 +41,21 @@ class _Token(msgspec.Struct, frozen=True):
     start: tuple[str, str]
 
 
+class Watched(msgspec.Struct, frozen=True):
+    """What a watch tells of and how, for `seconds` (0: without end)."""
+
+    type: type[Object]
+    wanted: Selection
+    view: View
+    seconds: int
+    bookmarks: bool
+
+    @property
+    def now(self) -> View:
+        """Ages are those of the moment in which an event is told."""
+        return self.view.at(time.time())
+
+
 class Reading:
     """Reads the cluster's snapshot, and its history for watches."""
 
@@ -46,7 +63,7 @@ class Reading:
         self._cluster, self._history = cluster, History(cluster)
         self._paged: OrderedDict[int, Snapshot] = OrderedDict()
 
-    def list(self, resource: Resource, wanted: Selection, query: Query) -> Json:
+    def list(self, resource: Resource, wanted: Selection, query: Query, view: View) -> Json:
         for word in ("watch", "allowWatchBookmarks", "sendInitialEvents"):
             if boolean(query, word):
                 raise RequestError(f"{word}: goes with a watch only", "watch=true")
@@ -55,7 +72,7 @@ class Reading:
         if not limit and not token:
             snapshot = self._at(query)
             found = [obj for obj in ordered(resource, snapshot) if wanted.matches(obj)]
-            return _listed(resource, self._history.revision, found)
+            return view.many(resource, found, {"resourceVersion": str(self._history.revision)})
         start: tuple[str, str] | None = None
         if token:
             if text(query, "resourceVersion") not in ("", "0"):
@@ -69,22 +86,22 @@ class Reading:
             obj for obj in ordered(resource, snapshot) if (start is None or obj.key > start) and wanted.matches(obj)
         ]
         page = found[: limit or None]
-        answer = _listed(resource, revision, page)
+        metadata: Json = {"resourceVersion": str(revision)}
         if len(found) > len(page):
             self._paged[revision] = snapshot
             self._paged.move_to_end(revision)
             while len(self._paged) > PAGED:
                 self._paged.popitem(last=False)
             behind = msgspec.json.encode(_Token(revision, page[-1].key))
-            answer["metadata"]["continue"] = base64.urlsafe_b64encode(behind).decode()
+            metadata["continue"] = base64.urlsafe_b64encode(behind).decode()
             if not wanted.narrow:
-                answer["metadata"]["remainingItemCount"] = len(found) - len(page)
-        return answer
+                metadata["remainingItemCount"] = len(found) - len(page)
+        return view.many(resource, page, metadata)
 
     def check_get(self, query: Query) -> None:
         self._not_ahead(_revision(query))
 
-    def watch(self, resource: Resource, wanted: Selection, query: Query) -> AsyncGenerator[Any, None]:
+    def watch(self, resource: Resource, wanted: Selection, query: Query, view: View) -> AsyncGenerator[Any, None]:
         """JSON lines {"type": ADDED|MODIFIED|DELETED|BOOKMARK|ERROR, "object"}, at first an empty one, with which the
         answer begins. An object that begins to match the selection counts as added, one that ceases to as deleted."""
         if number(query, "limit") or text(query, "continue"):
@@ -113,36 +130,26 @@ class Reading:
         else:
             place = self._history.since(revision) if revision else self._history.end
         marked = self._history.revision if initial else None
-        return self._events(resource, wanted, first, place, seconds=seconds or 0, marked=marked)
+        watched = Watched(resource.type, wanted, view, seconds or 0, bookmarks)
+        return self._events(watched, first, place, marked)
 
     async def _events(
-        self,
-        resource: Resource,
-        wanted: Selection,
-        first: Sequence[Object],
-        place: int,
-        *,
-        seconds: int,
-        marked: int | None,
+        self, watched: Watched, first: Sequence[Object], place: int, marked: int | None
     ) -> AsyncGenerator[Any, None]:
-        """`first` and then what changes from `place` on, for `seconds` (0: without end); after `first` a bookmark of
-        revision `marked`, where one is wanted."""
+        """`first` and then what changes from `place` on; after `first` a bookmark of revision `marked`, where one is
+        wanted."""
         yield b""
         for obj in first:
-            yield {"type": "ADDED", "object": to_dict(obj)}
+            yield {"type": "ADDED", "object": watched.now.one(obj)}
         if marked is not None:
             mark = {"resourceVersion": str(marked), "annotations": {INITIAL_END: "true"}}
-            type_ = resource.type
-            yield {
-                "type": "BOOKMARK",
-                "object": {"kind": type_.KIND, "apiVersion": type_.API_VERSION, "metadata": mark},
-            }
-        until = time.monotonic() + seconds if seconds else None
+            yield {"type": "BOOKMARK", "object": watched.view.bookmark(watched.type, mark)}
+        until = time.monotonic() + watched.seconds if watched.seconds else None
         async with aclosing(_until(self._history.follow(place), until)) as turns:
             try:
                 async for news in turns:
                     for change in news:
-                        for event in _told(change, resource.type, wanted):
+                        for event in _told(change, watched):
                             yield event
             except K8sNetLabError as error:
                 yield {"type": "ERROR", "object": status_of(error)}
@@ -196,15 +203,6 @@ def ordered(resource: Resource, snapshot: Snapshot) -> list[Object]:
     return [obj for _, obj in sorted(snapshot.all(resource.type).items())]
 
 
-def _listed(resource: Resource, revision: int, objects: Sequence[Object]) -> Json:
-    return {
-        "kind": f"{resource.kind}List",
-        "apiVersion": resource.type.API_VERSION,
-        "metadata": {"resourceVersion": str(revision)},
-        "items": [to_dict(obj) for obj in objects],
-    }
-
-
 def _revision(query: Query) -> int:
     said = text(query, "resourceVersion")
     try:
@@ -215,17 +213,18 @@ def _revision(query: Query) -> int:
         ) from None
 
 
-def _told(change: Change, type_: type[Object], wanted: Selection) -> Iterator[Json]:
-    if change.type is not type_:
+def _told(change: Change, watched: Watched) -> Iterator[Json]:
+    if change.type is not watched.type:
         return
+    wanted = watched.wanted
     old = change.old if change.old is not None and wanted.matches(change.old) else None
     new = change.new if change.new is not None and wanted.matches(change.new) else None
     if new is not None:
-        yield {"type": "MODIFIED" if old is not None else "ADDED", "object": to_dict(new)}
+        yield {"type": "MODIFIED" if old is not None else "ADDED", "object": watched.now.one(new)}
     elif old is not None:
-        last = to_dict(change.new or old)
-        last["metadata"] = {**last["metadata"], "resourceVersion": str(change.revision)}
-        yield {"type": "DELETED", "object": last}
+        last = change.new or old
+        last = replace(last, metadata=replace(last.metadata, resourceVersion=str(change.revision)))
+        yield {"type": "DELETED", "object": watched.now.one(last)}
 
 
 async def _until(

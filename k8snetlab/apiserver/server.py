@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from k8snetlab.apiserver.access import Caller, group_id
+from k8snetlab.apiserver.access import Caller, User, group_id
 from k8snetlab.messages.verb import SERVER
 from k8snetlab.state.paths import LabPaths, root
 
@@ -26,8 +26,11 @@ class PeerProtocol(H11Protocol):
         self.client = (str(uid), gid)
 
 
-def caller_of(scope: dict[str, Any]) -> Caller | None:
+def caller_of(scope: dict[str, Any]) -> Caller | User | None:
     """Who asks; None where the request came through the store, from another machine's daemon."""
+    user = scope.get("state", {}).get("user")
+    if isinstance(user, User):
+        return user
     client = scope.get("client")
     return Caller(int(client[0]), client[1]) if client else None
 

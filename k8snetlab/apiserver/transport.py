@@ -40,12 +40,13 @@ class Request(msgspec.Struct):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What is answered: one value (Raw: its JSON), or (AsyncIterator) events as they come; `warnings` go into
-    headers."""
+    """What is answered: one value (Raw: its JSON, bytes: as they are), or (AsyncIterator) events as they come.
+    `warnings` go into headers, `media` says what the value is."""
 
     value: Any
     code: int = 200
     warnings: tuple[str, ...] = ()
+    media: str = "application/json"
 
 
 async def read_request(scope: Json, receive: Receive, limit: int = MAX_BODY) -> tuple[Request, bytes]:
@@ -133,10 +134,12 @@ class Answer:
         self._send = send
         self._begun = False
 
-    async def json(self, value: Any, code: int, warnings: Iterable[str] = (), pretty: bool = False) -> None:
-        data = msgspec.json.encode(value)
-        await self._start(code, warnings)
-        body = msgspec.json.format(data, indent=2) + b"\n" if pretty else data
+    async def whole(self, reply: Reply, pretty: bool = False) -> None:
+        raw = isinstance(reply.value, bytes)
+        body = reply.value if raw else msgspec.json.encode(reply.value)
+        await self._start(reply.code, reply.warnings, reply.media)
+        if pretty and not raw:
+            body = msgspec.json.format(body, indent=2) + b"\n"
         await self._send({"type": "http.response.body", "body": body})
 
     async def stream(self, lines: AsyncIterator[Any]) -> None:
@@ -155,14 +158,14 @@ class Answer:
 
     async def error(self, status: Status) -> None:
         if not self._begun:
-            await self.json(status, status.code)
+            await self.whole(Reply(status, status.code))
             return
         body = msgspec.json.encode(BrokenOff(status)) + b"\n"
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _start(self, code: int, warnings: Iterable[str] = ()) -> None:
+    async def _start(self, code: int, warnings: Iterable[str] = (), media: str = "application/json") -> None:
         self._begun = True
-        headers = [(b"content-type", b"application/json")]
+        headers = [(b"content-type", media.encode("latin-1"))]
         for text in warnings:
             safe = text.encode("ascii", "backslashreplace").decode().replace("\\", "\\\\").replace('"', '\\"')
             printable = "".join(letter if letter.isprintable() else "?" for letter in safe)

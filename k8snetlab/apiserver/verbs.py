@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from k8snetlab.api.words import describe, shorten
 from k8snetlab.apiserver.negotiation import JSON, TEXT, check_accepted, check_body
-from k8snetlab.apiserver.objects import not_allowed
+from k8snetlab.apiserver.paths import not_allowed
 from k8snetlab.apiserver.query import LARGEST, Query, boolean, number, refuse_unknown, text
 from k8snetlab.errors import NotFoundError, RequestError
 from k8snetlab.messages.verb import BASE, Verb

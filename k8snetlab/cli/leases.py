@@ -57,7 +57,7 @@ def _text(item: SubnetLease) -> str:
 
 
 def _state(item: SubnetLease) -> str:
-    from k8snetlab.cli.ages import duration
+    from k8snetlab.api.ages import duration
 
     if not item.holder:
         return "nobody holds it: the lease has expired, or is not taken yet"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from k8snetlab.api.ages import duration
 from k8snetlab.cli import screen
-from k8snetlab.cli.ages import age, duration
+from k8snetlab.cli.ages import age
 from k8snetlab.cli.options import OPEN_STORE
 from k8snetlab.cli.views import table
 from k8snetlab.state import labs

@@ -108,6 +108,6 @@ def _seconds(text: str) -> float:
 def _when(expires: float) -> str:
     import time
 
-    from k8snetlab.cli.ages import duration
+    from k8snetlab.api.ages import duration
 
     return f"in {duration(expires - time.time())}" if expires else "never"

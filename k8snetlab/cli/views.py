@@ -9,7 +9,7 @@ import msgspec
 
 from k8snetlab.api.events import Event
 from k8snetlab.api.scheme import Resource, without_nulls
-from k8snetlab.cli import screen
+from k8snetlab.cli import ages, screen
 from k8snetlab.cli.columns import columns_of
 
 
@@ -26,7 +26,8 @@ def objects(
     typed: list[Any] = [msgspec.convert(without_nulls(item), resource.type) for item in items]
     if resource.type is Event:
         typed.sort(key=lambda event: event.seen)
-    rows = [[column.cell(obj) for column in columns] for obj in typed]
+    now = ages.now()
+    rows = [[str(column.of(obj, now)) for column in columns] for obj in typed]
     titles = [column.title for column in columns]
     if with_kind and titles[0] == "NAME":
         rows = [[qualified(resource, row[0]), *row[1:]] for row in rows]

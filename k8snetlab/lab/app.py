@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from k8snetlab.apiserver import verbs
-from k8snetlab.apiserver.access import admit, permit
-from k8snetlab.apiserver.objects import LARGEST_OBJECT, PATHS, ObjectRoutes
+from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, User, admit, permit, unauthorized
+from k8snetlab.apiserver.authorization import Attributes, attributes_of, authorize, is_public
+from k8snetlab.apiserver.objects import LARGEST_OBJECT, ObjectRoutes
+from k8snetlab.apiserver.paths import PATHS
 from k8snetlab.apiserver.query import boolean
 from k8snetlab.apiserver.server import caller_of
 from k8snetlab.apiserver.transport import (
@@ -31,7 +33,7 @@ from k8snetlab.apiserver.transport import (
     while_connected,
 )
 from k8snetlab.apiserver.verbs import Meant, VerbPaths
-from k8snetlab.errors import K8sNetLabError, RequestError
+from k8snetlab.errors import ForbiddenError, K8sNetLabError, RequestError
 from k8snetlab.lab.everywhere import Asked, Everywhere
 from k8snetlab.lab.table import Table
 from k8snetlab.messages.errors import status_of
@@ -68,9 +70,13 @@ class Api:
 
     async def _route(self, scope: Json, answer: Answer, receive: Receive) -> None:
         caller, method, path = caller_of(scope), scope["method"], scope["path"]
-        admit(caller)
         own = path.removeprefix(f"{BASE}/")
-        if own == path or (GROUP_VERSION, own.partition("/")[0]) in PATHS:
+        objects = own == path or (GROUP_VERSION, own.partition("/")[0]) in PATHS
+        if isinstance(caller, User):
+            _let_in(caller, method, path, objects)
+            caller = None
+        admit(caller)
+        if objects:
             permit(caller, method == "GET", f"{method} objects")
             limit = LARGEST_OBJECT if own == path else MAX_BODY
             await self._object(*await read_request(scope, receive, limit), answer, receive)
@@ -88,7 +94,7 @@ class Api:
         if self._everywhere and not request.alone and self._objects.allocates(request, target):
             written = await self._everywhere.written(request.method, request.target, request.body)
             if written is not None:
-                await answer.json(written, 201 if request.method == "POST" else 200)
+                await answer.whole(Reply(written, 201 if request.method == "POST" else 200))
                 return
         await _sent(await self._objects.answer(request, target), request, answer, receive)
 
@@ -116,9 +122,18 @@ class Api:
         await while_connected(answer.stream(events), body.read())
 
 
+def _let_in(user: User, method: str, path: str, objects: bool) -> None:
+    """Raises RequestError (401), ForbiddenError. A verb of the lab's own is an administrator's."""
+    if user == ANONYMOUS and not (objects and method == "GET" and is_public(path)):
+        raise unauthorized()
+    authorize(user, attributes_of(method, path) if objects else Attributes(method.lower(), path=path))
+    if not objects and MASTERS not in user.groups:
+        raise ForbiddenError(f"{method} {path}: the lab's own verbs are an administrator's")
+
+
 async def _sent(reply: Reply, request: Request, answer: Answer, receive: Receive) -> None:
     if not isinstance(reply.value, AsyncIterator):
-        await answer.json(reply.value, reply.code, reply.warnings, boolean(request.values, "pretty"))
+        await answer.whole(reply, boolean(request.values, "pretty"))
     else:
         # Whoever asked may go: what is being written then is written, and nothing more is done.
         await while_connected(answer.stream(reply.value), receive())

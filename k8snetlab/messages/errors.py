@@ -10,8 +10,19 @@ import msgspec
 from k8snetlab import errors
 
 
+class StatusCause(msgspec.Struct, frozen=True):
+    """One wrong place."""
+
+    reason: str = ""
+    """In a word: FieldValueInvalid, FieldValueRequired …"""
+    message: str = ""
+    """What is wrong there."""
+    field: str = ""
+    """Where: spec.ports[0].port, or ""."""
+
+
 class StatusDetails(msgspec.Struct, frozen=True):
-    """What Kubernetes' Status has no field for."""
+    """What it is about, and what Kubernetes' Status has no field for: `hint`, `exitCode`, `operation`."""
 
     hint: str = ""
     """What to do, or ""."""
@@ -19,6 +30,14 @@ class StatusDetails(msgspec.Struct, frozen=True):
     """Of the command that is refused."""
     operation: str = ""
     """What the kernel refused, as the command that it is, or ""."""
+    name: str = ""
+    """The object's name, or ""."""
+    group: str = ""
+    """Its API group."""
+    kind: str = ""
+    """Its kind or plural."""
+    causes: tuple[StatusCause, ...] = ()
+    """Each wrong place of it."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -51,7 +70,16 @@ class BrokenOff(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
 
 def status_of(error: errors.K8sNetLabError) -> Status:
     """The error as a Status; the hint and the exit code travel in `details`."""
-    details = StatusDetails(error.hint, error.exit_code, getattr(error, "operation", ""))
+    group, kind, name = error.about
+    details = StatusDetails(
+        error.hint,
+        error.exit_code,
+        getattr(error, "operation", ""),
+        name=name,
+        group=group,
+        kind=kind,
+        causes=tuple(StatusCause(*cause) for cause in error.causes),
+    )
     return Status(message=error.message, reason=error.reason, code=error.status, details=details)
 
 

@@ -1,4 +1,4 @@
-"""The certificates of a store that k8snetlab serves itself: a CA of its own, the server's, and one for each machine.
+"""The certificates of what k8snetlab serves itself over TLS: a CA of its own, the server's, and one for each client.
 
 As kubeadm makes them (cmd/kubeadm/app/phases/certs): ECDSA P-256, the CA for ten years, everything else for one. A
 machine is told the CA by the SHA-256 of its public key ("sha256:…", RFC 7469's pin), as `kubeadm join` is.
@@ -40,11 +40,12 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class Authority:
-    """A CA in a directory (0700): `ca.crt`, `ca.key`, and the pairs it has signed for this machine."""
+    """A CA in a directory (0700): `ca.crt`, `ca.key`, and the pairs it has signed for this machine. `of` is what it is
+    the CA of, in its subject."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, of: str = "k8snetlab store") -> None:
         """Makes the CA where there is none. Raises StoreError for a directory that cannot be used."""
-        self.directory = directory
+        self.directory, self._of = directory, of
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._cert, self._key = self._load() or self._make()
@@ -66,11 +67,15 @@ class Authority:
     def server(self, hosts: Iterable[str]) -> Pair:
         """The pair of a server at these names and addresses; etcd's own gateway shows it as a client too."""
         names = [_general(host) for host in dict.fromkeys((*hosts, "localhost", "127.0.0.1", "::1", _hostname()))]
-        return self._pair("server", "k8snetlab store", x509.SubjectAlternativeName(names))
+        return self._pair("server", self._of, x509.SubjectAlternativeName(names))
 
     def client(self) -> Pair:
         """The pair by which this machine itself uses the store."""
         return self._pair("client", _hostname(), None)
+
+    def user(self, name: str, group: str) -> Pair:
+        """The pair by which a user of the API shows who it is: name as common name, group as organisation."""
+        return self._pair(name, name, None, group)
 
     def sign(self, request: bytes, node: str) -> bytes:
         """The client certificate (PEM) for the key of a signing request (PEM), with the node's name in it.
@@ -87,12 +92,15 @@ class Authority:
             raise InputError("the request is not signed with an elliptic-curve key of its own")
         return self._signed(key, node, None).public_bytes(Encoding.PEM)
 
-    def _pair(self, name: str, subject: str, names: x509.SubjectAlternativeName | None) -> Pair:
+    def _pair(
+        self, name: str, subject: str, names: x509.SubjectAlternativeName | None, organisation: str = ORGANISATION
+    ) -> Pair:
         pair = Pair(self.directory / f"{name}.crt", self.directory / f"{name}.key")
         if not self._serves(pair, names):
             key = ec.generate_private_key(ec.SECP256R1())
             _write(pair.key, _private(key))
-            _write(pair.cert, self._signed(key.public_key(), subject, names).public_bytes(Encoding.PEM))
+            signed = self._signed(key.public_key(), subject, names, organisation)
+            _write(pair.cert, signed.public_bytes(Encoding.PEM))
         return pair
 
     def _serves(self, pair: Pair, names: x509.SubjectAlternativeName | None) -> bool:
@@ -111,11 +119,15 @@ class Authority:
         return set(names) <= set(held)
 
     def _signed(
-        self, key: ec.EllipticCurvePublicKey, subject: str, names: x509.SubjectAlternativeName | None
+        self,
+        key: ec.EllipticCurvePublicKey,
+        subject: str,
+        names: x509.SubjectAlternativeName | None,
+        organisation: str = ORGANISATION,
     ) -> x509.Certificate:
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if names else [])
         builder = (
-            _builder(subject, self._cert.subject, key, LIFE)
+            _builder(subject, self._cert.subject, key, LIFE, organisation)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(_issuer(self._key.public_key()), critical=False)
@@ -141,14 +153,14 @@ class Authority:
 
     def _make(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "k8snetlab store CA")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{self._of} CA")])
         usage = x509.KeyUsage(
             digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
             key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
             decipher_only=False,
         )  # fmt: skip
         cert = (
-            _builder("k8snetlab store CA", name, key.public_key(), CA_LIFE, organisation="")
+            _builder(f"{self._of} CA", name, key.public_key(), CA_LIFE, organisation="")
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(key, hashes.SHA256())

@@ -92,7 +92,13 @@ def test_a_forbidden_one_keeps_all_from_being_deleted() -> None:
         ("GET", "/apis/apps/v1/namespaces//deployments", 404, "NotFound"),
         ("GET", PODS + "/a/nothing", 404, "NotFound"),
         ("GET", PODS + "/a/scale", 404, "NotFound"),
-        ("GET", "/", 404, "NotFound"),
+        ("GET", "/nothing", 404, "NotFound"),
+        ("POST", "/", 405, "MethodNotAllowed"),
+        ("GET", "/apis/nothing", 404, "NotFound"),
+        ("GET", "/apis/apps/v2", 404, "NotFound"),
+        ("GET", "/openapi/v3/apis/apps/v2", 404, "NotFound"),
+        ("GET", "/livez/nothing", 404, "NotFound"),
+        ("GET", PODS + "?includeObject=All", 400, "BadRequest"),
         ("POST", "/api/v1/pods", 405, "MethodNotAllowed"),
         ("POST", PODS + "/a", 405, "MethodNotAllowed"),
         ("PUT", PODS, 405, "MethodNotAllowed"),
@@ -186,8 +192,8 @@ def test_wrong_bodies_change_nothing(wrong: Wrong) -> None:
 
 def test_what_cannot_be_served_is_not_acceptable() -> None:
     async def test(face: Face) -> None:
-        table = "application/json;as=Table;v=v1;g=meta.k8s.io"
-        assert (await face.ask("GET", PODS, accept=f"{table},application/json")).code == 200
+        table = "application/json;as=Table;v=v3;g=meta.k8s.io"
+        assert (await face.ask("GET", PODS, accept=f"{table},application/json")).json["kind"] == "PodList"
         for accept in (table, "application/yaml", "application/vnd.kubernetes.protobuf", "application/json;q=0"):
             said = await face.ask("GET", PODS, accept=accept)
             assert (said.code, said.json["reason"]) == (406, "NotAcceptable")

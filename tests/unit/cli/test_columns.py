@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from k8snetlab.api.ages import duration
 from k8snetlab.api.scheme import BY_KIND
-from k8snetlab.cli.ages import duration
+from k8snetlab.cli.ages import now
 from k8snetlab.cli.columns import columns_of
 from k8snetlab.cli.views import objects
 
@@ -18,7 +19,7 @@ def row(kind: str, wide: bool = False, **fields: Any) -> dict[str, str]:
 
     resource = BY_KIND[kind]
     obj = msgspec.convert({"metadata": {"name": "x"}, **fields}, resource.type)
-    return {column.title: column.cell(obj) for column in columns_of(resource.type, wide)}
+    return {column.title: str(column.of(obj, now())) for column in columns_of(resource.type, wide)}
 
 
 @pytest.mark.parametrize(

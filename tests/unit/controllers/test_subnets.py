@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api import leases
 from k8snetlab.api.addressing import IPNetwork, free_subnet, parse_network, parse_networks, subnet_range
+from k8snetlab.api.columns import COLUMNS
 from k8snetlab.api.core import Condition, Node, NodeAddress, NodeSpec, NodeStatus, Pod
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab, LabNode, LabSpec
@@ -22,7 +23,6 @@ from k8snetlab.api.load import load
 from k8snetlab.api.machines import MACHINE
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.cli.columns import COLUMNS
 from k8snetlab.controllers import node_lifecycle, subnets
 from k8snetlab.errors import ManifestError
 from k8snetlab.render import node as render_node
@@ -273,7 +273,7 @@ def test_a_silent_node_is_unknown_and_services_go_on_without_its_pods() -> None:
     assert ready(world) == {"a"}
     gone = [pod for pod in world.pods() if pod.spec.nodeName == "b"]
     assert {(p.status.reason, p.status.phase, p.ready) for p in gone} == {("NodeLost", "Running", False)}
-    assert {column.cell(gone[0]) for column in COLUMNS[Pod] if column.title == "STATUS"} == {"NodeLost"}
+    assert {column.of(gone[0], 0) for column in COLUMNS[Pod] if column.title == "Status"} == {"NodeLost"}
     assert lose(world, {"b"}, set(), T1) == 0, "it is said once"
     world.apply(deployment("more", 4)).settle()
     assert {p.spec.nodeName for p in world.pods("more")} == {"a"}, "nothing new is bound to it"
@@ -289,7 +289,7 @@ def test_after_five_minutes_the_pods_of_a_silent_node_are_replaced() -> None:
         world.delete(pod)
     world.settle()
     waiting = [pod for pod in world.pods() if pod.spec.nodeName == "b"]
-    assert {column.cell(waiting[0]) for column in COLUMNS[Pod] if column.title == "STATUS"} == {"Unknown"}
+    assert {column.of(waiting[0], 0) for column in COLUMNS[Pod] if column.title == "Status"} == {"Unknown"}
     assert sum(pod.spec.nodeName == "a" for pod in world.pods()) == 4
     assert list(node_lifecycle.pods_to_evict(world.snapshot, {"b"}, T1)) == []
 

@@ -1,0 +1,149 @@
+"""Which groups, versions and resources there are, as clients find them out: by group, and all at once (aggregated).
+
+Pure. Source: apimachinery pkg/apis/meta/v1 (APIVersions, APIGroup, APIResource), k8s.io/api/apidiscovery/v2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+from k8snetlab.api.scheme import RESOURCES, Resource
+from k8snetlab.apiserver.parts import Part, parts_of
+
+Json = dict[str, Any]
+AGGREGATED = "APIGroupDiscoveryList"
+READ, LISTED, WRITTEN = ("get",), ("list", "watch"), ("create", "delete", "patch", "update")
+
+
+def split(group_version: str) -> tuple[str, str]:
+    """Group and version: ("", "v1") of v1, ("apps", "v1") of apps/v1."""
+    group, _, version = group_version.rpartition("/")
+    return group, version
+
+
+def groups() -> dict[str, tuple[str, ...]]:
+    """Versions by group, those of the core group at "" first."""
+    found: dict[str, dict[str, None]] = {"": {}}
+    for resource in RESOURCES:
+        group, version = split(resource.type.API_VERSION)
+        found.setdefault(group, {})[version] = None
+    return {group: tuple(versions) for group, versions in found.items()}
+
+
+def verbs_of(resource: Resource) -> tuple[str, ...]:
+    collected = () if resource.singly else ("deletecollection",)
+    return tuple(sorted((*READ, *LISTED, *WRITTEN, *collected)))
+
+
+def core_versions() -> Json:
+    """/api."""
+    server = [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]
+    return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": server}
+
+
+def group_list() -> Json:
+    """/apis."""
+    found = [_group(group) for group in groups() if group]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
+
+
+def group(name: str) -> Json | None:
+    """/apis/NAME; None where there is no such group."""
+    return {"kind": "APIGroup", "apiVersion": "v1", **_group(name)} if name and name in groups() else None
+
+
+def _group(name: str) -> Json:
+    versions = [{"groupVersion": f"{name}/{version}", "version": version} for version in groups()[name]]
+    return {"name": name, "versions": versions, "preferredVersion": versions[0]}
+
+
+def resource_list(group_version: str) -> Json | None:
+    """/api/v1 and /apis/GROUP/VERSION; None where there is no such version."""
+    served = _served(group_version)
+    if not served:
+        return None
+    resources = [one for resource in served for one in _resources(resource)]
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}
+
+
+def _resources(resource: Resource) -> Iterator[Json]:
+    common = {"namespaced": resource.type.namespaced}
+    whole: Json = {
+        "name": resource.plural,
+        "singularName": resource.kind.lower(),
+        **common,
+        "kind": resource.kind,
+        "verbs": list(verbs_of(resource)),
+    }
+    if resource.short:
+        whole["shortNames"] = list(resource.short)
+    if resource.categories:
+        whole["categories"] = list(resource.categories)
+    yield whole
+    for part in parts_of(resource):
+        one: Json = {"name": f"{resource.plural}/{part.name}", "singularName": "", **common}
+        if part.version:
+            one["group"], one["version"] = split(part.version)
+        yield {**one, "kind": part.kind or resource.kind, "verbs": list(part.verbs)}
+
+
+@cache
+def aggregated(core: bool, version: str) -> Json:
+    """/api (`core`) or /apis at once; `version` is v2 or v2beta1."""
+    found = [name for name in groups() if bool(name) != core]
+    return {
+        "kind": AGGREGATED,
+        "apiVersion": f"apidiscovery.k8s.io/{version}",
+        "metadata": {},
+        "items": [{"metadata": {"name": name} if name else {}, "versions": _versions(name)} for name in found],
+    }
+
+
+def _versions(group: str) -> list[Json]:
+    return [
+        {
+            "version": version,
+            "resources": [_discovered(one) for one in _served(f"{group}/{version}" if group else version)],
+            "freshness": "Current",
+        }
+        for version in groups()[group]
+    ]
+
+
+def _discovered(resource: Resource) -> Json:
+    group, version = split(resource.type.API_VERSION)
+    found: Json = {
+        "resource": resource.plural,
+        "responseKind": {"group": group, "version": version, "kind": resource.kind},
+        "scope": "Namespaced" if resource.type.namespaced else "Cluster",
+        "singularResource": resource.kind.lower(),
+        "verbs": list(verbs_of(resource)),
+    }
+    if resource.short:
+        found["shortNames"] = list(resource.short)
+    if resource.categories:
+        found["categories"] = list(resource.categories)
+    if parts := [_part(part, resource) for part in parts_of(resource)]:
+        found["subresources"] = parts
+    return found
+
+
+def _part(part: Part, resource: Resource) -> Json:
+    group, version = split(part.version or resource.type.API_VERSION)
+    kind = {"group": group, "version": version, "kind": part.kind or resource.kind}
+    return {"subresource": part.name, "responseKind": kind, "verbs": list(part.verbs)}
+
+
+def _served(group_version: str) -> list[Resource]:
+    return [resource for resource in RESOURCES if group_version == resource.type.API_VERSION]
+
+
+def paths(documents: Iterable[str]) -> Json:
+    """/: the paths that there are."""
+    found = {"/api", "/apis", *documents}
+    for group, versions in groups().items():
+        base = f"/apis/{group}" if group else "/api"
+        found |= {base, *(f"{base}/{version}" for version in versions)}
+    return {"paths": sorted(found)}

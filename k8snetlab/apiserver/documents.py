@@ -1,0 +1,136 @@
+"""What is answered without a look at any object: discovery, the version, whether the server is well, OpenAPI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from k8snetlab.apiserver import discovery, openapi
+from k8snetlab.apiserver.negotiation import JSON, TEXT, Form, chosen
+from k8snetlab.apiserver.paths import not_allowed, nowhere
+from k8snetlab.apiserver.query import refuse_unknown
+from k8snetlab.apiserver.transport import Reply, Request
+from k8snetlab.cluster.node_status import VERSION
+
+Checks = Callable[[], dict[str, str]]
+"""What of the server is well: by name what is wrong with it, or ""."""
+HEALTH = ("/healthz", "/livez", "/readyz")
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_AGGREGATED = [Form(JSON, discovery.AGGREGATED, "apidiscovery.k8s.io", version) for version in ("v2", "v2beta1")]
+
+
+class Document(msgspec.Struct, frozen=True):
+    """One of these: how a request for it is answered."""
+
+    answer: Callable[[Request], Reply]
+
+
+class Documents:
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
+
+    def at(self, request: Request) -> Document | None:
+        """None where the path is none of a document. Raises RequestError (405)."""
+        path = request.path.rstrip("/") or "/"
+        document = self._find(path)
+        if document is not None and request.method not in ("GET", "HEAD"):
+            raise not_allowed(request.method, ("GET",))
+        return document
+
+    def _find(self, path: str) -> Document | None:
+        fixed: dict[str, Callable[[Request], Reply]] = {
+            "/": _root,
+            "/version": _version,
+            "/api": lambda request: _discovered(request, discovery.core_versions()),
+            "/apis": lambda request: _discovered(request, discovery.group_list()),
+            "/openapi/v2": _swagger,
+            "/openapi/v3": lambda request: _plain(request, openapi.index()),
+            **dict.fromkeys(HEALTH, self._health),
+        }
+        if path in fixed:
+            return Document(fixed[path])
+        if match := re.fullmatch(r"/(?:healthz|livez|readyz)/([a-z-]+)", path):
+            name = match[1]
+            return Document(lambda request: self._one_check(request, name))
+        if (match := re.fullmatch(r"/openapi/v3/(?:apis|api)/(.+)", path)) and (whole := openapi.document(match[1])):
+            return Document(lambda request: _openapi(request, whole))
+        if match := re.fullmatch(r"/api/(v1)|/apis/([^/]+(?:/[^/]+)?)", path):
+            said = match[1] or match[2]
+            found = discovery.resource_list(said) if match[1] or "/" in said else discovery.group(said)
+            if found is not None:
+                return Document(lambda request: _plain(request, found))
+        return None
+
+    def _health(self, request: Request) -> Reply:
+        refuse_unknown(request.values, ("verbose", "exclude", "timeout"), ("exclude",))
+        checks = {
+            name: wrong for name, wrong in self._checks().items() if name not in request.values.get("exclude", ())
+        }
+        bad = any(checks.values())
+        name = request.path.strip("/")
+        if not bad and "verbose" not in request.values:
+            return Reply(b"ok", media=TEXT)
+        lines = [f"[-]{check} failed: {wrong}" if wrong else f"[+]{check} ok" for check, wrong in checks.items()]
+        text = "\n".join((*lines, f"{name} check {'failed' if bad else 'passed'}")) + "\n"
+        return Reply(text.encode(), 500 if bad else 200, media=TEXT)
+
+    def _one_check(self, request: Request, name: str) -> Reply:
+        wrong = self._checks().get(name)
+        if wrong is None:
+            raise nowhere(request.path)
+        return Reply(f"internal server error: {wrong}".encode() if wrong else b"ok", 500 if wrong else 200, media=TEXT)
+
+
+def _discovered(request: Request, plain: dict[str, Any]) -> Reply:
+    """/api and /apis: for old clients a list of what to ask for next, for new ones everything."""
+    refuse_unknown(request.values, ("pretty", "timeout"))
+    form = chosen(request.accept, [Form(), *_AGGREGATED])
+    if not form.kind:
+        return Reply(plain)
+    return Reply(discovery.aggregated(request.path.rstrip("/") == "/api", form.version), media=form.content_type)
+
+
+def _openapi(request: Request, document: bytes) -> Reply:
+    refuse_unknown(request.values, ("hash", "timeout"))
+    chosen(request.accept, [Form()])
+    return Reply(document)
+
+
+def _swagger(request: Request) -> Reply:
+    """An old kubectl takes protobuf alone, and a document without anything in it, against which it checks nothing."""
+    refuse_unknown(request.values, ("timeout",))
+    form = chosen(request.accept, [Form(), Form(V2_PROTOBUF)])
+    if form.media == V2_PROTOBUF:
+        return Reply(b"", media=V2_PROTOBUF.replace("@", "."))
+    return Reply(openapi.swagger())
+
+
+def _plain(request: Request, value: dict[str, Any]) -> Reply:
+    refuse_unknown(request.values, ("pretty", "timeout"))
+    chosen(request.accept, [Form()])
+    return Reply(value)
+
+
+def _root(request: Request) -> Reply:
+    return _plain(request, discovery.paths(("/version", "/openapi/v2", "/openapi/v3", *HEALTH)))
+
+
+def _version(request: Request) -> Reply:
+    major, minor = re.findall(r"\d+", VERSION)[:2]
+    return _plain(
+        request,
+        {
+            "major": major,
+            "minor": minor,
+            "gitVersion": VERSION,
+            "gitCommit": "",
+            "gitTreeState": "",
+            "buildDate": "",
+            "goVersion": "",
+            "compiler": "",
+            "platform": "linux/amd64",
+        },
+    )

@@ -1,0 +1,158 @@
+"""The API over TCP: TLS with a CA of the lab's own, to which users show a certificate, as an API server has it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, VIEWERS, User
+from k8snetlab.errors import InputError
+from k8snetlab.messages.verb import SERVER
+from k8snetlab.store.pki import Authority, Pair
+
+log = logging.getLogger(__name__)
+LOOPBACK, PORT = "127.0.0.1", 6443
+GROUPS = {"admin": MASTERS, "view": VIEWERS}
+"""Users for whom there are certificates, and the group of each."""
+HANDSHAKE = 10.0
+"""Seconds that a client has for it."""
+CONNECTIONS = 4096
+"""Beyond these a request is answered with 503."""
+NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+
+
+class TlsProtocol(H11Protocol):
+    """HTTP over TLS; a request's `state` (ASGI) has as `user` whom the connection's certificate names."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        connection = transport.get_extra_info("ssl_object")
+        self.app_state = {**self.app_state, "user": user_of(connection.getpeercert() if connection else None)}
+
+
+def user_of(certificate: Any) -> User:
+    """Whom a client's certificate names, as `ssl` has it: common name and organisations; nobody without one."""
+    if not certificate:
+        return ANONYMOUS
+    named = [pair for part in certificate.get("subject", ()) for pair in part]
+    names = [value for key, value in named if key == "commonName"]
+    groups = tuple(value for key, value in named if key == "organizationName")
+    return User(names[0], (*groups, "system:authenticated")) if names else ANONYMOUS
+
+
+class Listener:
+    """The socket, from `open` to `close`, and the certificates, in a directory of root's."""
+
+    def __init__(self, app: Any, directory: Path) -> None:
+        self._app, self._directory = app, directory
+        self._authority: Authority | None = None
+        self._server: asyncio.Server | None = None
+        self._state = ServerState()
+        self.address = ""
+        """host:port, "" while it is closed."""
+
+    @property
+    def authority(self) -> Authority:
+        if self._authority is None:
+            self._authority = Authority(self._directory, "k8snetlab API")
+        return self._authority
+
+    async def open(self, host: str = LOOPBACK, port: int = PORT, names: Iterable[str] = ()) -> str:
+        """Opens it, at a free port where `port` is taken; where it listens, host:port. Raises InputError."""
+        if self._server is not None:
+            return self.address
+        config = _config(self._app)
+        context = _context(self.authority.ca, self.authority.server((host, *NAMES, *names)))
+        self._state.default_headers = config.encoded_headers
+        with contextlib.ExitStack() as undo:
+            bound = undo.enter_context(_bound(host, port))
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: TlsProtocol(config=config, server_state=self._state, app_state={}),
+                sock=bound,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE,
+            )
+            undo.pop_all()
+        self.address = shown(host, bound.getsockname()[1])
+        log.info("the API listens at https://%s", self.address)
+        return self.address
+
+    async def close(self) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        for task in list(self._state.tasks):
+            task.cancel()
+        await asyncio.gather(*self._state.tasks, return_exceptions=True)
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        self._server, self.address = None, ""
+
+    def pair(self, user: str) -> Pair:
+        """The certificate of one of GROUPS."""
+        return self.authority.user(user, GROUPS[user])
+
+
+def shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A listening socket at `port`, or where that is taken at a free one. Raises InputError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise InputError(f"the API cannot listen at {host}: {error.strerror}") from error
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        try:
+            made.bind(address)
+            made.listen(128)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            made.bind((address[0], 0, *address[2:]))
+            made.listen(128)
+    except OSError as error:
+        made.close()
+        raise InputError(f"the API cannot listen at {shown(host, port)}: {error.strerror}") from error
+    return made
+
+
+def _context(ca: Path, pair: Pair) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(pair.cert, pair.key)
+    context.load_verify_locations(ca)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def _config(app: Any) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app,
+        http=TlsProtocol,
+        ws="none",
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        headers=[("server", SERVER)],
+        limit_concurrency=CONNECTIONS,
+    )
+    config.load()
+    return config

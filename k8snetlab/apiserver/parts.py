@@ -1,0 +1,45 @@
+"""The parts of objects that have a path of their own: status, scale, and what is asked of a pod.
+
+Source: the table of `kubectl get --raw /api/v1` of kube-apiserver 1.36.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import Resource
+
+_CHANGED = {"GET": "get", "PATCH": "patch", "PUT": "update"}
+
+
+class Part(msgspec.Struct, frozen=True):
+    """`methods` are those of HTTP; `kind` and `version` are what is sent and answered, "" for the object itself."""
+
+    name: str
+    methods: tuple[str, ...] = ("GET", "PUT", "PATCH")
+    kind: str = ""
+    version: str = ""
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        return tuple(sorted({**_CHANGED, "POST": "create"}[method] for method in self.methods))
+
+
+STATUS = Part("status")
+SCALE = Part("scale", kind="Scale", version="autoscaling/v1")
+OF_KIND: dict[type[Object], tuple[Part, ...]] = {
+    Deployment: (SCALE,),
+    ReplicaSet: (SCALE,),
+}
+
+
+def parts_of(resource: Resource) -> tuple[Part, ...]:
+    """By name."""
+    found = (*OF_KIND.get(resource.type, ()), *((STATUS,) if has_status(resource) else ()))
+    return tuple(sorted(found, key=lambda part: part.name))
+
+
+def has_status(resource: Resource) -> bool:
+    return "status" in resource.type.__struct_fields__

@@ -1,0 +1,78 @@
+"""What Kubernetes' paths name. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from k8snetlab.api.scheme import RESOURCES, Resource
+from k8snetlab.api.words import shorten
+from k8snetlab.apiserver.parts import Part, parts_of
+from k8snetlab.errors import NotFoundError, RequestError
+
+PATHS = {(r.type.API_VERSION, r.plural): r for r in RESOURCES}
+"""Every kind of object by API version and plural."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What a path names: all objects of a kind, those of one namespace, one object, or a part of it."""
+
+    resource: Resource
+    namespace: str
+    name: str = ""
+    part: Part | None = None
+
+    @property
+    def subresource(self) -> str:
+        return self.part.name if self.part else ""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        if self.part:
+            return self.part.methods
+        if self.name:
+            return ("GET", "PUT", "PATCH", "DELETE")
+        everywhere = self.resource.type.namespaced and not self.namespace
+        collected = ("GET", "POST") if self.resource.singly else ("GET", "POST", "DELETE")
+        return ("GET",) if everywhere else collected
+
+
+def parse(path: str) -> Target:
+    """What /api/v1/… or /apis/GROUP/VERSION/… names; raises NotFoundError."""
+    parts = path.split("/")[1:]
+    if parts and not parts[-1]:
+        parts.pop()
+    version, rest = "", parts
+    if parts[:2] == ["api", "v1"]:
+        version, rest = "v1", parts[2:]
+    elif len(parts) >= 3 and parts[0] == "apis":
+        version, rest = f"{parts[1]}/{parts[2]}", parts[3:]
+    namespace = ""
+    if len(rest) >= 3 and rest[0] == "namespaces" and rest[2] != "status":
+        namespace, rest = rest[1], rest[2:]
+        if not namespace:
+            raise nowhere(path)
+    resource = PATHS.get((version, rest[0])) if rest else None
+    if resource is None or len(rest) > 3 or not all(rest):
+        raise nowhere(path)
+    name, part = (*rest[1:], "", "")[:2]
+    if not resource.type.namespaced:
+        namespace = ""
+    elif name and not namespace:
+        namespace = "default"
+    known = {one.name: one for one in parts_of(resource)}
+    if part and part not in known:
+        raise nowhere(path)
+    return Target(resource, namespace, name, known.get(part))
+
+
+def nowhere(path: str) -> NotFoundError:
+    return NotFoundError(f"the server could not find the requested resource {shorten(path)}")
+
+
+def not_allowed(method: str, methods: tuple[str, ...]) -> RequestError:
+    return RequestError(
+        "the server does not allow this method on the requested resource",
+        f"{shorten(method)} is not among {', '.join(methods)}",
+        "MethodNotAllowed",
+        405,
+    )
