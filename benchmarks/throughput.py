@@ -8,42 +8,23 @@ medians of neighbouring rounds'.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
-import statistics
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
+from benchmarks.labs import lab, lab_object
+from benchmarks.rows import Goal, Row
+from benchmarks.run import Run
 from k8snetlab.kernel import netns
 
-ROUNDS = 41
 SECONDS = 0.25
 PORT = 5201
-GOAL = 0.97
-COMMAND = [sys.executable, "-m", "k8snetlab"]
 MEGABYTE = memoryview(bytes(1 << 20))
-LAB = f"""
-{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {{nodes: 2}}}}
----
-{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{nodeName: node1, containers: [{{name: c}}]}}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: b, labels: {{app: b}}}}
-spec: {{nodeName: node2, containers: [{{name: c, command: [sleep, infinity], ports: [{{containerPort: {PORT}}}]}}]}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: b}}
-spec: {{clusterIP: 10.96.0.50, selector: {{app: b}}, ports: [{{port: 80, targetPort: {PORT}}}]}}
-"""
 BY_HAND = """
 link add wire type bridge
 link set wire up
@@ -118,27 +99,20 @@ COMMIT
 """
 
 
-def main() -> None:
+def rows(run: Run) -> Iterator[Row]:
     with the_lab() as (ours, b), by_hand(RULES) as hand, by_hand(BARE) as bare:
         for what, address, port in (("over VXLAN", "", PORT), ("by a ClusterIP", "10.96.0.50", 80)):
             places = [(ours, address or b), (hand, address or "10.244.2.2"), (bare, address or "10.244.2.2")]
-            rounds = []
-            for number in range(ROUNDS):
-                rates = {}
+            rates: list[list[float]] = [[], [], []]
+            for number in range(run.scale.rounds * 7):
+                run.say(f"{what}, round {number + 1}")
                 for index in (number, number + 1, number + 2):
                     pods, target = places[index % 3]
-                    rates[index % 3] = rate(*pods, target, port)
-                rounds.append([rates[0], rates[1], rates[2]])
-            print(line(f"pod to pod {what}", rounds), flush=True)
-
-
-def line(what: str, rounds: list[list[float]]) -> str:
-    """One row: megabits a second here and by hand, and the ratios to both floors."""
-    ours, hand, bare = (statistics.median(column) for column in zip(*rounds, strict=True))
-    ratio, to_bare = (statistics.median(rates[0] / rates[floor] for rates in rounds) for floor in (1, 2))
-    met = "met" if ratio >= GOAL else "MISSED"
-    text = f"{what:<58} {ours:9.0f} Mbit/s  by hand {hand:.0f}, n={len(rounds)}  x{ratio:.3f}  goal x{GOAL} {met}"
-    return f"{text}  (bare {bare:.0f}, x{to_bare:.3f})"
+                    rates[index % 3].append(rate(*pods, target, port))
+            here, by_ip, alone = map(tuple, rates)
+            note = "the floor is the same path by hand; bare is that with two rules only"
+            yield Row(f"pod to pod {what}", here, by_ip, unit="Mbit/s", goals=(Goal(0.97),), more=True, note=note)
+            yield Row(f"pod to pod {what}, bare", here, alone, unit="Mbit/s", more=True)
 
 
 def rate(client: str, server: str, address: str, port: int) -> float:
@@ -177,17 +151,18 @@ def rate(client: str, server: str, address: str, port: int) -> float:
 @contextmanager
 def the_lab() -> Iterator[tuple[tuple[str, str], str]]:
     """The pods' namespaces and the address of the second one."""
-    lab = f"b{secrets.token_hex(3)}"
-    with tempfile.TemporaryDirectory() as directory:
-        os.environ["K8SNETLAB_RUN"], os.environ["K8SNETLAB_LAB"] = f"{directory}/run", lab
-        file = Path(directory, "lab.yaml")
-        file.write_text(LAB)
-        try:
-            subprocess.run([*COMMAND, "up", str(file)], check=True, stdout=subprocess.DEVNULL)
-            pod = json.loads(subprocess.check_output([*COMMAND, "get", "pod", "b", "-o", "json"]))
-            yield (f"{lab}.default.a", f"{lab}.default.b"), pod["status"]["podIP"]
-        finally:
-            subprocess.run([*COMMAND, "down"], check=True, stdout=subprocess.DEVNULL)
+    with lab() as one:
+        containers = [{"name": "c", "command": ["sleep", "infinity"], "ports": [{"containerPort": PORT}]}]
+        spec = {"clusterIP": "10.96.0.50", "selector": {"app": "b"}, "ports": [{"port": 80, "targetPort": PORT}]}
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "b"}, "spec": spec}
+        one.up([lab_object(nodes=2), _pod("a", "node1", [{"name": "c"}]), _pod("b", "node2", containers), service])
+        address = one.json("get", "pod", "b")["status"]["podIP"]
+        yield (one.netns("default", "a"), one.netns("default", "b")), address
+
+
+def _pod(name: str, node: str, containers: list[dict[str, Any]]) -> dict[str, Any]:
+    meta = {"name": name, "labels": {"app": name}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"nodeName": node, "containers": containers}}
 
 
 @contextmanager
@@ -217,7 +192,3 @@ def by_hand(rules: str) -> Iterator[tuple[str, str]]:
 
 def batch(name: str, lines: str) -> None:
     subprocess.run(["ip", "-n", name, "-batch", "-"], input=lines, text=True, check=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,67 @@
+"""A large lab asked and changed: scale by one pod, status, get pods, diagnose; `probe --all` of 300 pods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from benchmarks import machine
+from benchmarks.answering import all_answer
+from benchmarks.labs import Lab, lab
+from benchmarks.pods import A_NODE, made
+from benchmarks.rows import Goal, Row
+from benchmarks.run import FailedError, Run
+
+LATE = 60.0
+"""Seconds after which `probe --all` is no longer waited for."""
+
+
+def rows(run: Run) -> Iterator[Row]:
+    with machine.lifted():
+        run.say(f"up of {run.scale.pods} pods")
+        with lab() as one:
+            made(one, run.scale.pods)
+            yield from _asked(run, one, run.scale.pods)
+        machine.emptied()
+        with lab() as one:
+            yield _everyone(run, one, run.scale.pods * 3 // 10)
+        machine.emptied()
+
+
+def _asked(run: Run, one: Lab, pods: int) -> Iterator[Row]:
+    scaled = []
+    for number in range(run.scale.rounds):
+        run.say(f"scale by one pod, round {number + 1}")
+        scaled.append(_scale(one, pods + number + 1))
+    yield Row(f"{pods} pods: scale by one, until it answers", tuple(scaled), goals=(Goal(0.25, ""),))
+    for words in (("status",), ("get", "pods"), ("diagnose",)):
+        times = []
+        for number in range(run.scale.rounds):
+            run.say(f"{' '.join(words)}, round {number + 1}")
+            times.append(one.timed(*words))
+        yield Row(f"{pods} pods: {' '.join(words)}", tuple(times), goals=(Goal(1.0, ""),))
+
+
+def _scale(one: Lab, replicas: int) -> float:
+    """Seconds from the start of `scale` until the pod that was not there has answered."""
+    known = {pod["metadata"]["name"] for pod in one.client.list("pods", "default")}
+    began = time.perf_counter()
+    one.timed("scale", "deployment/web", "--replicas", str(replicas))
+    done = time.perf_counter()
+    new = [pod for pod in one.client.list("pods", "default") if pod["metadata"]["name"] not in known]
+    listed = time.perf_counter() - done  # our own question is no part of it
+    if len(new) != 1:
+        raise FailedError(f"scale to {replicas} made {len(new)} pods")
+    pods = {new[0]["status"]["podIP"]: new[0]["metadata"]["name"]}
+    return all_answer(one.netns("default", next(iter(known))), pods) - began - listed
+
+
+def _everyone(run: Run, one: Lab, pods: int) -> Row:
+    run.say(f"up of {pods} pods on {-(-pods // A_NODE)} nodes, for probe --all")
+    made(one, pods)
+    run.say(f"probe --all of {pods} pods")
+    what, goals = f"{pods} pods: probe --all", (Goal(10.0, ""),)
+    try:
+        return Row(what, (one.timed("probe", "--all", timeout=LATE),), goals=goals)
+    except FailedError as error:
+        return Row(what, (LATE,), goals=goals, note=str(error))
