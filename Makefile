@@ -36,6 +36,9 @@ STORE_NEEDS := etcd:etcd-server etcdctl:etcd-client
 # The tests look at what we make with other people's tools, and compare our answers with theirs.
 TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) sysctl:procps nft:nftables ping:iputils-ping tcpdump:tcpdump curl:curl setpriv:util-linux \
 	nginx:nginx-light bird:bird2 strace:strace
+BENCH_NEEDS := $(LAB_NEEDS) etcd:etcd-server sysctl:procps unshare:util-linux
+# Programs of our kind, which the benchmarks measure where they are installed.
+PEER_NEEDS := mnexec:mininet brctl:bridge-utils ping:iputils-ping /usr/lib/cni/bridge:containernetworking-plugins
 IMAGE_NEEDS := git:git mmdebstrap:mmdebstrap mke2fs:e2fsprogs
 VM_NEEDS := $(IMAGE_NEEDS) ip:iproute2 qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils vagrant:vagrant \
 	/usr/share/rubygems-integration/all/specifications/vagrant-libvirt-*.gemspec:vagrant-libvirt
@@ -131,8 +134,15 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 .PHONY: bench
-bench: lab-system $(VENV)/.dev ## the benchmarks, each beside its floor in the same run
-	$(SUDO) $(BIN)/python -m benchmarks
+bench: bench-system compiled ## the benchmarks, each beside its floor in the same run: one table (BENCH="NAME… --json FILE")
+	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 BENCH_LARGE=$(BENCH_LARGE) $(BIN)/python -m benchmarks $(BENCH)
+
+.PHONY: bench-peers
+bench-peers: peer-system ## install what the benchmarks compare with: Mininet and the CNI plugins, from Debian
+
+.PHONY: bench-growth
+bench-growth: bench-system compiled ## how time and memory grow: docs/speed.md and its pictures anew (15 minutes)
+	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 BENCH_LARGE=$(BENCH_LARGE) $(BIN)/python -m benchmarks.growth
 
 .PHONY: lock
 lock: $(VENV)/.dev ## resolve the dependencies anew into requirements*.lock
@@ -151,13 +161,17 @@ clean: ## remove what make made here (system packages stay)
 
 # --- what the targets stand on --------------------------------------------------------------------------------------
 
-.PHONY: image-system lab-system store-system test-system vm-system container-system able
+.PHONY: image-system lab-system store-system bench-system peer-system test-system vm-system container-system able
 lab-system: able
 	@$(call install,$(call missing,$(LAB_NEEDS)) $(venv_package))
 store-system: able
 	@$(call install,$(call missing,$(STORE_NEEDS)))
 test-system: able
 	@$(call install,$(call missing,$(TEST_NEEDS)) $(venv_package))
+bench-system: able
+	@$(call install,$(call missing,$(BENCH_NEEDS)) $(venv_package))
+peer-system: able
+	@$(call install,$(call missing,$(PEER_NEEDS)))
 vm-system: lab-system
 	@$(call install,$(call missing,$(VM_NEEDS)))
 image-system: able

@@ -19,7 +19,7 @@ QUIET = 0.5
 def rows(run: Run) -> Iterator[Row]:
     pods = run.scale.pods
     names = [f"web-{number}" for number in range(pods)]
-    nodes = lab_object(nodes=-(-pods // A_NODE), podCIDR="10.64.0.0/10")
+    nodes = lab_object(nodes=-(-pods // A_NODE), podCIDR="10.128.0.0/10")
     objects = [nodes, *(pod(name) for name in names), *(service(name) for name in names)]
     before = machine.used_memory()
     with machine.lifted(), lab() as one:

@@ -2,8 +2,8 @@
 
 The nodes are namespaces of one machine. Measured from the request that brings the node to the last of the first
 answers; every node asks again and again until it has one. The floor: the entries that lead to one more node (a route,
-a neighbour, a forwarding entry) written into 100 namespaces by one `ip` and one `bridge` for each; a second row has them
-by netlink.
+a neighbour, a forwarding entry) written into 100 namespaces by one `ip` and one `bridge` for each. A second row has the
+same by netlink.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def rows(run: Run) -> Iterator[Row]:
         run.say(f"up of {nodes} nodes")
         with store() as url, lab() as one:
             os.environ["K8SNETLAB_RUN"] = one.environment["K8SNETLAB_RUN"]
-            client = up.start(one.name, StoreSpec(type="etcd", endpoints=(url,)))
+            client = up.start(one.name, StoreSpec(type="etcd", endpoints=(url,), insecure=True))
             daemon = _ask(client, objects(one, url, nodes))
             found = []
             for number in range(joins):
@@ -126,7 +126,7 @@ def _echo_socket(namespace: str) -> socket.socket:
 
 def objects(one: Lab, url: str, count: int) -> list[dict[str, Any]]:
     nodes = [{"name": f"node{n}", "podCIDR": f"10.244.{n}.0/24"} for n in range(1, count + 1)]
-    spec = {"nodes": nodes, "store": {"type": "etcd", "endpoints": [url]}}
+    spec = {"nodes": nodes, "store": {"type": "etcd", "endpoints": [url], "insecure": True}}
     return [{"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab", "metadata": {"name": one.name}, "spec": spec}]
 
 

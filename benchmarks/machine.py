@@ -33,10 +33,10 @@ def cpu(*pids: int) -> float:
     return used / TICKS
 
 
-def busy() -> float:
-    """Seconds that all cores together have worked since the machine began, whoever for."""
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split(None, 9)[1:9])
-    return (user + nice + system + irq + softirq + steal) / TICKS
+def worked() -> tuple[float, float]:
+    """Seconds that all cores together have worked since the machine began: for programs, and for the kernel."""
+    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split(None, 8)[1:8])
+    return (user + nice) / TICKS, (system + irq + softirq) / TICKS
 
 
 def resident(pid: int) -> float:

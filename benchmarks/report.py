@@ -35,7 +35,7 @@ def show(outcomes: Sequence[Outcome], recorded: Mapping[str, float], console: Co
 
 
 def table(outcomes: Iterable[Outcome], recorded: Mapping[str, float]) -> RenderableType:
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, width=80)
+    shown = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, width=80)
     shown.add_column("", ratio=1)
     for heading in ("ours", "floor", "peer", "ratio", "goal", "", "change"):
         shown.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
@@ -97,7 +97,7 @@ def _goal(line: Line) -> str:
     if line.goal is None:
         return ""
     sign = "≥" if line.row.more else "≤"
-    return sign + (f"x{short(line.goal)}" if line.beside else figure(line.goal, line.row.unit))
+    return sign + (f"x{line.goal:.3g}" if line.beside else figure(line.goal, line.row.unit))
 
 
 def figure(value: float, unit: str) -> str:

@@ -21,6 +21,10 @@ NAMES = ("small", "verbs", "pods", "thousand", "idle", "services", "sync", "gene
 """The modules of this package, in the order in which they run."""
 
 
+OFTEN = 10.0
+"""Seconds between two lines that say how far it is, where nobody looks at a terminal."""
+
+
 class CannotRunError(Exception):
     """This machine lacks what a benchmark needs; its message says what, and how to get it."""
 
@@ -55,15 +59,19 @@ class Run:
         self._status: Any = None
         self._began = time.monotonic()
         self._name = ""
+        self._said = -OFTEN
 
     def say(self, what: str) -> None:
-        """What is going on now."""
+        """What is going on now; where that is no terminal, every few seconds."""
         took = time.monotonic() - self._began
-        text = f"{took:5.0f} s  {self._name}: {what}"
         if self._status is not None:
-            self._status.update(text)
-        else:
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._status.update(self._text(what))
+        elif took - self._said >= OFTEN:
+            self._said = took
+            self._console.print(self._text(what), highlight=False, markup=False, soft_wrap=True)
+
+    def _text(self, what: str) -> str:
+        return f"{time.monotonic() - self._began:5.0f} s  {self._name}: {what}"
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
@@ -76,9 +84,14 @@ class Run:
             yield
         self._status = None
 
+    def begins(self, what: str) -> None:
+        """A benchmark begins."""
+        self._console.print(self._text(what), highlight=False, markup=False, soft_wrap=True)
+
     def found(self, row: Row) -> None:
         """A row is there."""
-        self.say(f"{row.what}: {figure(value(row, ''), row.unit)}")
+        text = self._text(f"{row.what}: {figure(value(row, ''), row.unit)}")
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def run(names: Sequence[str], scale: Scale, console: Console) -> Iterator[Outcome]:
@@ -103,7 +116,7 @@ def _outcome(name: str, module: ModuleType, running: Run) -> Outcome:
     began = time.monotonic()
     rows: list[Row] = []
     cannot = failed = ""
-    running.say((module.__doc__ or name).splitlines()[0])
+    running.begins((module.__doc__ or name).splitlines()[0])
     try:
         with closing(module.rows(running)) as found:
             for row in found:

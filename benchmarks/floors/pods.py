@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -27,8 +27,6 @@ class Made(NamedTuple):
     down: float
     memory: float
     """Megabytes of the machine."""
-    cpu: float = 0.0
-    """Seconds of all cores while they were made: processes' and the kernel's."""
 
 
 @contextmanager
@@ -55,26 +53,24 @@ def make(compiled: Path, pods: int) -> Made:
         machine.emptied()
 
 
-def stand(command: list[str], check: Callable[[], None] = lambda: None, timeout: float = 1800.0) -> Made:
+def stand(command: list[str], timeout: float = 1800.0) -> Made:
     """Runs what makes a network, prints the seconds of that, waits for a line, removes it, and prints those seconds.
 
-    `check` looks at it while it stands. A program that is late, or whose caller is interrupted, is killed.
+    A program that is late, or whose caller is interrupted, is killed.
     """
-    memory, busy = machine.used_memory(), machine.busy()
+    memory = machine.used_memory()
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout
         try:
             up = process.stdout.readline()
-            busy = machine.busy() - busy
             if up:
                 time.sleep(0.2)
                 memory = machine.used_memory() - memory
-                check()
             down, said = process.communicate("\n", timeout)
         except BaseException:
             process.kill()
             raise
     if process.returncode or not up:
         raise FailedError(f"{Path(command[0]).name}: " + "; ".join(said.strip().splitlines()[-3:]))
-    return Made(float(up), float(down), memory, busy)
+    return Made(float(up), float(down), memory)

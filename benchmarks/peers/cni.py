@@ -21,7 +21,7 @@ PLUGINS = Path("/usr/lib/cni")
 def missing() -> str:
     """Why it cannot be measured here; "" where it can."""
     if not (PLUGINS / "bridge").exists() or not (PLUGINS / "host-local").exists():
-        return "the CNI plugin bridge is not measured: it is not installed (make bench-peers)"
+        return "not installed (make bench-peers)"
     return ""
 
 

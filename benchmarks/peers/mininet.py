@@ -17,9 +17,9 @@ def missing() -> str:
     """Why it cannot be measured here; "" where it can."""
     for tool in ("unshare", "mnexec", "brctl", "ping"):
         if shutil.which(tool) is None:
-            return f"Mininet is not measured: no {tool} here (make bench-peers)"
+            return f"no {tool} here (make bench-peers)"
     if subprocess.run([PYTHON, "-c", "import mininet"], capture_output=True).returncode:
-        return "Mininet is not measured: it is not installed (make bench-peers)"
+        return "not installed (make bench-peers)"
     return ""
 
 
@@ -28,6 +28,6 @@ def make(hosts: int) -> Made:
     # Its bridges are made where it runs; its hosts are processes, which end with the first of their namespace.
     apart = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     try:
-        return stand([*apart, PYTHON, str(HOSTS), str(hosts), str(PORTS)])
+        return stand([*apart, PYTHON, "-I", str(HOSTS), str(hosts), str(PORTS)])
     finally:
         machine.emptied()

@@ -1,0 +1,94 @@
+"""Benchmarks run one after another: what one cannot, or fails at, or is interrupted in, is its own."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+from rich.console import Console
+
+from benchmarks.report import Outcome
+from benchmarks.rows import Row
+from benchmarks.run import NAMES, CannotRunError, FailedError, Run, Scale, interruptible, run
+
+ROW = Row("up", (1.0,))
+Body = Callable[[], None]
+
+
+@pytest.fixture
+def outcomes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Outcome]]:
+    """Runs benchmarks that each yield one row and then do what they are given."""
+
+    def ran(*bodies: Body) -> list[Outcome]:
+        names = []
+        for number, body in enumerate(bodies):
+
+            def rows(running: Run, body: Body = body) -> Iterator[Row]:
+                yield ROW
+                running.say("on")
+                body()
+
+            module = ModuleType(f"benchmarks.fake{number}", "A fake.")
+            module.rows = rows  # type: ignore[attr-defined]
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+            names.append(f"fake{number}")
+        return list(run(names, Scale(), Console(file=io.StringIO())))
+
+    return ran
+
+
+def raising(error: BaseException) -> Body:
+    def body() -> None:
+        raise error
+
+    return body
+
+
+def nothing() -> None:
+    pass
+
+
+def test_one_that_cannot_run_says_why_and_the_others_go_on(outcomes: Callable[..., list[Outcome]]) -> None:
+    first, second = outcomes(raising(CannotRunError("no etcd")), nothing)
+    assert (first.cannot, first.failed, first.rows) == ("no etcd", "", (ROW,))
+    assert (second.cannot, second.failed, second.rows) == ("", "", (ROW,))
+
+
+def test_one_that_fails_says_why_and_the_others_go_on(outcomes: Callable[..., list[Outcome]]) -> None:
+    first, second, third = outcomes(raising(FailedError("up: exit 1")), raising(KeyError("x")), nothing)
+    assert (first.failed, second.failed[:16], third.failed) == ("up: exit 1", "KeyError: 'x' (t", "")
+
+
+def test_an_interrupt_keeps_what_was_found_and_ends_the_run(outcomes: Callable[..., list[Outcome]]) -> None:
+    [only] = outcomes(raising(KeyboardInterrupt()), nothing)
+    assert (only.failed, only.rows) == ("interrupted", (ROW,))
+
+
+def test_a_second_interrupt_does_not_stop_what_is_taken_down(outcomes: Callable[..., list[Outcome]]) -> None:
+    done = []
+
+    def body() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("taken down")
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with interruptible(Console(file=io.StringIO())):
+        [only] = outcomes(body, nothing)
+    assert (only.failed, done) == ("interrupted", ["taken down"])
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_is_there_and_says_what_it_measures(name: str) -> None:
+    module = importlib.import_module(f"benchmarks.{name}")
+    assert callable(module.rows) and (module.__doc__ or "").splitlines()[0].endswith(".")
