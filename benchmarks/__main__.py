@@ -46,19 +46,22 @@ def _asked(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help="these figures become docs/speed.json, for later runs")
     parser.add_argument("--large", action="store_true", help="5,000 and 10,000 pods too (or BENCH_LARGE=1)")
     parser.add_argument("--small", action="store_true", help="try the benchmarks themselves: the figures say nothing")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured (3)")
     asked = parser.parse_args(words)
     for name in asked.names:
         if name not in NAMES:
             parser.error(f"there is no benchmark {name!r}: there are {', '.join(NAMES)}")
+    if asked.rounds is not None and asked.rounds < 1:
+        parser.error("--rounds: at least 1")
     if asked.small and asked.record:
         parser.error("what --small finds says nothing: it is not recorded")
     return asked
 
 
 def _scale(asked: argparse.Namespace) -> Scale:
-    if asked.small:
-        return SMALL
-    return LARGE if asked.large or os.environ.get("BENCH_LARGE", "") not in ("", "0") else Scale()
+    large = asked.large or os.environ.get("BENCH_LARGE", "") not in ("", "0")
+    scale = SMALL if asked.small else LARGE if large else Scale()
+    return msgspec.structs.replace(scale, rounds=asked.rounds) if asked.rounds else scale
 
 
 if __name__ == "__main__":

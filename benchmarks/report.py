@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.rows import Line, Row, lines
+from benchmarks.rows import Line, Row, lines, ratio
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ def show(outcomes: Sequence[Outcome], recorded: Mapping[str, float], console: Co
 
 def table(outcomes: Iterable[Outcome], recorded: Mapping[str, float]) -> RenderableType:
     shown = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, width=80)
-    shown.add_column("", ratio=1)
+    shown.add_column("", ratio=1, overflow="fold")
     for heading in ("ours", "floor", "peer", "ratio", "goal", "", "change"):
         shown.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for outcome in outcomes:
@@ -90,7 +90,11 @@ def _cells(line: Line) -> list[Text]:
 
 
 def _ratio(line: Line) -> str:
-    return f"x{short(line.value)}" if line.beside else ""
+    """Shown also where the goal is a figure of its own."""
+    others = line.row.floor or line.row.peer
+    if line.beside:
+        return f"x{short(line.value)}"
+    return f"x{short(ratio(line.row.ours, others))}" if others and line.first else ""
 
 
 def _goal(line: Line) -> str:
