@@ -202,6 +202,30 @@ class Cluster:
                         self._informer.apply_local(entry)
         raise AssertionError("the loop above has no end of its own")
 
+    async def edit_many(self, edits: Sequence[tuple[T, Callable[[T], T]]]) -> list[Exception | None]:
+        """`edit` of each object, in one go. Each succeeds or is refused on its own; what has gone is no failure."""
+        outcomes: list[Exception | None] = [None] * len(edits)
+        async with self._door:
+            snapshot, planned = self.snapshot, list[tuple[int, StoreWrite]]()
+            for number, (obj, change) in enumerate(edits):
+                if (old := snapshot.get(type(obj), obj.name, obj.namespace)) is None:
+                    continue
+                try:
+                    new = admitted.admit_update(change(old), old, snapshot)
+                except Exception as error:
+                    outcomes[number] = error
+                else:
+                    planned += [] if new is old else [(number, admitted.put(store_key(old), new, old))]
+            results = await self._writable.write_many([what for _, what in planned]) if planned else ()
+            self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
+        for (number, _), result in zip(planned, results, strict=True):
+            if isinstance(result, ConflictError):  # another daemon was quicker
+                with contextlib.suppress(NotFoundError):
+                    await self.edit(*edits[number])
+            elif not isinstance(result, Event | NotFoundError):
+                outcomes[number] = result
+        return outcomes
+
     async def replace(self, obj: T) -> T:
         """Stores `obj` over its namesake; ConflictError unless its resourceVersion is "" or the stored one."""
         async with self._door:

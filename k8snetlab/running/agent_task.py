@@ -35,7 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class AgentState(msgspec.Struct):
+class AgentState(msgspec.Struct, frozen=True):
     """What `status` says of an agent.
 
     `snapshot` is the last one that is fully in the kernel, `sandboxes` the last whose pods have theirs even if
@@ -129,7 +129,7 @@ class AgentTask:
         """Stops or starts the repairs, where that is new."""
         if paused == self.state.paused:
             return
-        self.state.paused = paused
+        self._say(paused=paused)
         if paused:
             self.agent.pause()
         else:
@@ -166,7 +166,7 @@ class AgentTask:
             try:
                 report = await self._in_thread(self.agent.sync, snapshot, trusting)
             except Exception as error:
-                self.state.managers = self.agent.statuses
+                self._say(managers=self.agent.statuses)
                 self._suspect()
                 self._failed(began, failure_of(f"agent {self.name}", error))
                 return
@@ -239,10 +239,13 @@ class AgentTask:
         if error.message != self._complaint:
             log.warning("agent %s: %s %s", self.name, error.message, operation)
         self._complaint = error.message
-        self.state.error, self.state.hint, self.state.operation = error.message, error.hint, operation
-        self.state.failures += 1
-        self.state.failed = began
+        failures = self.state.failures + 1
+        self._say(error=error.message, hint=error.hint, operation=operation, failures=failures, failed=began)
         self._synced(self, Report())
+
+    def _say(self, **changes: object) -> None:
+        """Another state than before, so that who waits for one sees it."""
+        self.state = msgspec.structs.replace(self.state, **changes)
 
     def _kernel_event(self) -> None:
         for name in self.agent.monitors.changed():

@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Container, Iterator
-from typing import Literal, NamedTuple, get_args
+from collections.abc import AsyncGenerator, Iterator
+from itertools import chain, islice
+from operator import is_
+from typing import NamedTuple
 
 import msgspec
 
-from k8snetlab.api.core import Node, Pod
-from k8snetlab.api.pod_state import over, trouble
+from k8snetlab.api.core import Pod
+from k8snetlab.api.pod_state import over
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.controllers.rejection import rejected
 from k8snetlab.errors import DaemonError, K8sNetLabError, KernelError
 from k8snetlab.messages.changes import ChangeEvent, Failed
 from k8snetlab.messages.nodes import FailingAgent
@@ -24,8 +25,9 @@ from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.peers.pace import Pace
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agent_task import AgentTask
-from k8snetlab.running.agents import Agents, is_paused
+from k8snetlab.running.agents import Agents
 from k8snetlab.running.own import Own
+from k8snetlab.running.stands import DONE, Stand, Stands, doing, why
 
 FAILURE_THRESHOLD = 3
 """Syncs in a row that an agent fails before it is not waited for any more."""
@@ -33,15 +35,13 @@ SETTLING = 0.2
 """Seconds for which one look waits for the controllers."""
 HOPELESS = 2.0
 """Seconds after which a pod that fits no node is given up, when nothing is ending that may make room for it."""
+PAUSE, LONGEST_PAUSE = 0.005, 0.2
+"""Seconds between two looks: where something has happened that a look is for, and where nothing has."""
 BEAT = 1.0
 """Seconds between two events about what is waited for."""
 LINES = 8
 """Reasons that one event names at most."""
 _UNSETTLED = "the controllers: they have not come to an end"
-Stand = Literal["orphaned", "paused", "unreachable", "ending", "ready", "misfit", "failed", "over", "coming"]
-"""How a pod stands. orphaned: bound to a node that has not joined yet, or has gone; paused: its node changes nothing;
-unreachable: its node is silent, or the agent there fails; misfit: it fits no node; over: it has failed, or a container
-of it has ended, and restartPolicy does not start it again."""
 
 
 async def converge(
@@ -66,27 +66,27 @@ async def converge(
         pace = await stack.enter_async_context(Pace(cluster, remote)) if remote else None
         asked = began if since is None else since
         waiting = _Waiting(cluster, agents, pace, own, asked)
-        shown: list[Progress] = []
+        shown: set[Progress] = set()
         said = began
         while True:
             looked = time.monotonic()
             look = await waiting.look()
             for progress in look.progress:
                 if progress not in shown:
-                    shown.append(progress)
+                    shown.add(progress)
                     yield progress
             if not look.reasons:
                 break
             now = time.monotonic()
             if now - asked > timeout:
                 raise DaemonError(
-                    f"after {timeout:g} s still waiting for {_listed(look.reasons)}",
+                    f"after {timeout:g} s still waiting for {_listed(look.reasons, look.more)}",
                     "`k8snetlab status` says what each of them is doing; --timeout gives it longer",
                 )
             if now - said >= BEAT:
                 said = now
                 yield Waiting(round(now - began, 1), tuple(look.reasons[:LINES]))
-            await asyncio.sleep(max(0.005, 3 * (now - looked)))
+            await waiting.news(max(PAUSE, 3 * (now - looked)))
         events, refused = waiting.ending(look)
         for event in events:
             yield event
@@ -95,26 +95,17 @@ async def converge(
 
 
 class _Look(msgspec.Struct):
-    """What is so now; `reasons` is what is still waited for, in words. `nodes` are those that the request concerns,
-    None for all; `failing` agents that fail, which are not waited for."""
+    """What is so now; `reasons` is what is still waited for, in words, and `more` how much more of the like there is.
+    `nodes` are those that the request concerns, None for all; `failing` agents that fail, which are not waited for;
+    `misfits` pods that fit no node and are not waited for any longer."""
 
     snapshot: Snapshot
     nodes: frozenset[str] | None
     failing: list[AgentTask]
-    pods: dict[Stand, list[Pod]]
+    misfits: list[Pod] = []
     progress: list[Progress] = []
     reasons: list[str] = []
-
-    @property
-    def failed(self) -> list[Pod]:
-        return self.pods["failed"]
-
-    def paused(self) -> dict[str, list[Pod]]:
-        """The pods that wait for a paused node, by its name."""
-        found: dict[str, list[Pod]] = {}
-        for pod in self.pods["paused"]:
-            found.setdefault(pod.spec.nodeName, []).append(pod)
-        return found
+    more: int = 0
 
     def concerns(self, node: str) -> bool:
         return self.nodes is None or node in self.nodes
@@ -137,27 +128,29 @@ class _Waiting:
         self._cluster, self._agents, self._pace, self._own, self._since = cluster, agents, pace, own, since
         self._reached: tuple[Snapshot, float] | None = None
         """The snapshot in which the pods are as they should be, and when it was seen first."""
+        self._stands = Stands()
+        self._seen: list[object] = []
+        """What the last look was at."""
         self._hopeless: set[str] = set()
         """The pods, by uid, that fit no node, and since when they are just these."""
         self._hoped = 0.0
 
     async def look(self) -> _Look:
         settled = await self._settled()
-        snapshot, now = self._cluster.snapshot, time.monotonic()
+        snapshot, now, stands = self._cluster.snapshot, time.monotonic(), self._stands
+        self._seen = self._news() if settled else []
         pods = self._own.look(snapshot)
         if self._pace:
             self._pace.look()
         failing = [
             t for t in self._agents.tasks if t.state.failures >= FAILURE_THRESHOLD and t.state.failed >= self._since
         ]
-        look = _Look(snapshot, self._own.nodes(snapshot), failing, {stand: [] for stand in get_args(Stand)})
+        look = _Look(snapshot, self._own.nodes(snapshot), failing)
         silent = self._pace.silent if self._pace else {}
-        broken = {*self._refusing(), *(task.name for task in failing)}
-        for pod in pods:
-            stand = _stand(pod, snapshot, silent, broken)
-            look.pods[stand].append(pod)
-            if stand in ("ending", "coming"):
-                look.reasons.append(f"pod {pod.namespace}/{pod.name}: {_doing(pod)}")
+        stands.follow(pods, snapshot, silent, {*self._refusing(), *(task.name for task in failing)})
+        awaited = [*islice(chain(stands["ending"].values(), stands["coming"].values()), LINES)]
+        look.reasons = [f"pod {pod.namespace}/{pod.name}: {doing(pod)}" for pod in awaited]
+        look.more = len(stands["ending"]) + len(stands["coming"]) - len(awaited)
         self._look_at_misfits(look, settled, now)
         look.reasons += self._own.short(snapshot) if settled else [_UNSETTLED]
         if look.reasons:
@@ -166,22 +159,37 @@ class _Waiting:
             self._reached = snapshot, now
         rules = self._look_at_kernels(look)
         known = len([t for t in self._agents.tasks if t.state.snapshot])
-        pending = [f"{pod.namespace}/{pod.name}" for pod in pods if not pod.ready and not pod.ended]
-        done = len(look.pods["ready"]) + len(look.pods["over"])
+        undone = ", ".join(f"{pod.namespace}/{pod.name}" for pod in islice(stands.undone, LINES))
+        done = sum(len(stands[stand]) for stand in DONE)
         look.progress = [
             Progress("nodes", known, len(self._agents.tasks), "namespaces, links, routes"),
-            Progress("pods", done, len(pods), _cut(", ".join(pending), 60)),
+            Progress("pods", done, len(stands), _cut(undone, 60)),
             rules,
         ]
         return look
 
+    async def news(self, seconds: float) -> None:
+        """Until another look may see something else, `seconds` at least."""
+        until = time.monotonic() + LONGEST_PAUSE
+        await asyncio.sleep(seconds)
+        while self._seen and time.monotonic() < until and self._is_old():
+            await asyncio.sleep(seconds)
+
+    def _is_old(self) -> bool:
+        now = self._news()
+        return len(now) == len(self._seen) and all(map(is_, now, self._seen))
+
+    def _news(self) -> list[object]:
+        """All that a look depends on, by identity; nothing where other machines have their part in it."""
+        return [] if self._pace else [self._cluster.snapshot.objects, *(task.state for task in self._agents.tasks)]
+
     def _look_at_misfits(self, look: _Look, settled: bool, now: float) -> None:
         """Pods that fit no node are given up when nothing else is waited for, and after a while."""
-        misfits = look.pods["misfit"]
+        misfits = [*self._stands["misfit"].values()]
         if misfits and settled and not look.reasons and self._are_hopeless(misfits, now):
-            look.failed.extend(misfits)
+            look.misfits = misfits
         else:
-            look.reasons += [f"pod {pod.namespace}/{pod.name}: {_why(pod)}" for pod in misfits]
+            look.reasons += [f"pod {pod.namespace}/{pod.name}: {why(pod)}" for pod in misfits]
 
     def _look_at_kernels(self, look: _Look) -> Progress:
         """Whether what was reached is in every kernel that the request concerns; the progress of it."""
@@ -210,17 +218,17 @@ class _Waiting:
         events: list[ChangeEvent] = [Warning(f"{why}; it was not waited for") for why in silent]
         events += self._of_paused_nodes(look)
         events += [
-            Warning(f"pod {pod.namespace}/{pod.name} {over(pod) or f'has failed: {_why(pod)}'}")
-            for pod in look.pods["over"]
+            Warning(f"pod {pod.namespace}/{pod.name} {over(pod) or f'has failed: {why(pod)}'}")
+            for pod in self._ordered("over")
         ]
-        for pod in look.failed:
-            message = f"pod {pod.namespace}/{pod.name}: {_why(pod)}"
+        for pod in [*self._ordered("failed"), *look.misfits]:
+            message = f"pod {pod.namespace}/{pod.name}: {why(pod)}"
             events.append(Failed(pod.namespace, pod.name, message))
-        for name, count in Counter(pod.spec.nodeName for pod in look.pods["orphaned"]).items():
+        for name, count in Counter(pod.spec.nodeName for pod in self._ordered("orphaned")).items():
             events.append(Warning(f"{count} pod{'s wait' if count > 1 else ' waits'} for {name} to join"))
         refused: K8sNetLabError | None = None
-        for why in self._own.refused(look.snapshot):
-            refused = refused or DaemonError(why, "`k8snetlab get events` shows it; it is tried again")
+        for reason in self._own.refused(look.snapshot):
+            refused = refused or DaemonError(reason, "`k8snetlab get events` shows it; it is tried again")
         for failure in self._failures(look):
             if refused is None and failure.awaited and look.concerns(failure.name):
                 refused = KernelError(f"{failure.name}: {failure.error}", failure.hint, failure.operation)
@@ -229,8 +237,15 @@ class _Waiting:
                 events.append(Warning(f"{failure.name}: its agent fails: {failure.error}{hint}"))
         return events, refused
 
+    def _ordered(self, stand: Stand) -> list[Pod]:
+        """The pods that stand so, in the order of the request."""
+        pods = self._stands[stand]
+        return [pods[key] for key in self._own.look(self._cluster.snapshot) if key in pods] if pods else []
+
     def _of_paused_nodes(self, look: _Look) -> Iterator[Warning]:
-        paused, tasks = look.paused(), self._agents.tasks
+        paused, tasks = dict[str, list[Pod]](), self._agents.tasks
+        for pod in self._ordered("paused"):
+            paused.setdefault(pod.spec.nodeName, []).append(pod)
         for task in tasks:
             if task.state.paused and (task.name in paused or look.concerns(task.name)):
                 yield Warning(_of_paused(task.name, paused.get(task.name, [])))
@@ -278,55 +293,6 @@ class _Waiting:
         return now - self._hoped >= HOPELESS
 
 
-def _stand(pod: Pod, snapshot: Snapshot, silent: Container[str], broken: Container[str]) -> Stand:
-    """`silent` are nodes that do not answer, `broken` those whose agents fail."""
-    node = snapshot.get(Node, pod.spec.nodeName) if pod.spec.nodeName else None
-    if pod.spec.nodeName and node is None and not pod.metadata.deletionTimestamp:
-        return "orphaned"
-    if node and is_paused(node) and (pod.metadata.deletionTimestamp or not pod.ready):
-        return "paused"
-    if pod.spec.nodeName in silent or (pod.spec.nodeName in broken and not pod.ready):
-        return "unreachable"
-    return _own_stand(pod)
-
-
-def _own_stand(pod: Pod) -> Stand:
-    """As the pod itself says, on a node that answers."""
-    if pod.metadata.deletionTimestamp:
-        return "ending"
-    if pod.ready or pod.status.phase == "Succeeded":
-        return "ready"
-    if _unschedulable(pod):
-        return "misfit"
-    if rejected(pod):
-        return "failed"
-    if pod.ended:
-        return "over"
-    if trouble(pod):
-        return "failed"
-    return "over" if over(pod) else "coming"
-
-
-def _unschedulable(pod: Pod) -> bool:
-    return not pod.spec.nodeName and any(
-        c.type == "PodScheduled" and c.status == "False" for c in pod.status.conditions
-    )
-
-
-def _doing(pod: Pod) -> str:
-    """What a pod that is not ready is doing."""
-    if pod.metadata.deletionTimestamp:
-        return "Terminating"
-    if not pod.spec.nodeName:
-        return "Pending, no node was chosen yet"
-    return _why(pod) if pod.status.phase == "Running" else f"ContainerCreating on {pod.spec.nodeName}"
-
-
-def _why(pod: Pod) -> str:
-    said = [trouble(pod), *(c.message for c in pod.status.conditions if c.status == "False")]
-    return next((message for message in said if message), pod.status.reason or pod.status.phase)
-
-
 def _lacking(task: AgentTask) -> str:
     """Why an agent is waited for."""
     waits = f"waits for {', '.join(task.state.pending)}" if task.state.pending else ""
@@ -345,9 +311,9 @@ def _of_paused(name: str, pods: list[Pod]) -> str:
     )
 
 
-def _listed(reasons: list[str]) -> str:
-    more = [f"and {len(reasons) - LINES} more"] if len(reasons) > LINES else []
-    return "; ".join(reasons[:LINES] + more)
+def _listed(reasons: list[str], more: int) -> str:
+    more += max(0, len(reasons) - LINES)
+    return "; ".join(reasons[:LINES] + ([f"and {more} more"] if more else []))
 
 
 def _cut(text: str, length: int) -> str:

@@ -32,6 +32,8 @@ from k8snetlab.state.paths import LabPaths
 from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
+BATCH = 100
+"""Statuses written in one go; reads are answered in between."""
 DRAIN = 5.0
 """Seconds for which a terminating pod waits, at most, until no node's rules name it."""
 
@@ -111,11 +113,8 @@ class PodLifecycle:
                 await self._kubelet.request("stop", uids=again, keep=True)
             await self._run_new(pods, lab, node)
             await self._stop_unknown(snapshot, previous, changed)
-        for pod in pods:
-            latest = self._kubelet.states.get(pod.metadata.uid)
-            if latest is not None:
-                with self._apart(pod):
-                    await self._write_status(pod, latest)
+        latest = self._kubelet.states
+        await self._write_statuses([(pod, state) for pod in pods if (state := latest.get(pod.metadata.uid))])
         seen[node] = snapshot, states
         await self._answer_health(node, recreated)
 
@@ -208,30 +207,34 @@ class PodLifecycle:
                     self._drained = pace.needed
 
     async def _report(self, states: tuple[PodState, ...]) -> None:
+        snapshot = self._cluster.snapshot
+        told = [(pod, state) for state in states for pod in snapshot.select(Pod, pods_by_uid, state.uid).values()]
+        await self._write_statuses([(pod, self._kubelet.states.get(state.uid, state)) for pod, state in told])
         lost: set[str] = set()
-        for state in states:
-            for pod in self._cluster.snapshot.select(Pod, pods_by_uid, state.uid).values():
-                with self._apart(pod):
-                    await self._write_status(pod, self._kubelet.states.get(state.uid, state))
-                self._tell(pod, state)
-                if not state.containers and not pod.ended:
-                    lost.add(pod.spec.nodeName)
+        for pod, state in told:
+            self._tell(pod, state)
+            if not state.containers and not pod.ended:
+                lost.add(pod.spec.nodeName)
         for node in lost:
             # The kubelet died and lost these pods: they are run again.
             self.node_synced(node, ())
 
-    async def _write_status(self, pod: Pod, state: PodState) -> None:
-        def change(stored: Pod) -> Pod:
-            node = self._cluster.snapshot.get(Node, stored.spec.nodeName)
-            host = node.addresses[0] if node and node.addresses else ""
-            return observed(stored, state.containers, host, now())
+    async def _write_statuses(self, seen: list[tuple[Pod, PodState]]) -> None:
+        """What the kubelet has seen of each pod, a batch in one go."""
+        for start in range(0, len(seen), BATCH):
+            batch = seen[start : start + BATCH]
+            edits = [(pod, partial(self._observed, pod.metadata.uid, state)) for pod, state in batch]
+            for (pod, _), error in zip(batch, await self._cluster.edit_many(edits), strict=True):
+                if error is not None:
+                    with self._apart(pod):
+                        raise error
+            await asyncio.sleep(0)
 
-        try:
-            stored = self._cluster.current(Pod, pod.name, pod.namespace)
-            if stored.metadata.uid == pod.metadata.uid and change(stored) != stored:
-                await self._cluster.edit(stored, change)
-        except NotFoundError:
-            pass
+    def _observed(self, uid: str, state: PodState, stored: Pod) -> Pod:
+        if stored.metadata.uid != uid:
+            return stored
+        node = self._cluster.snapshot.get(Node, stored.spec.nodeName)
+        return observed(stored, state.containers, node.addresses[0] if node and node.addresses else "", now())
 
     def _tell(self, pod: Pod, state: PodState) -> None:
         """What happened to the pod's containers, as Events."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
-from k8snetlab.api.core import Namespace, Pod
+from k8snetlab.api.core import Namespace, Pod, Service
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.selection import by_owner, services_of
@@ -33,6 +33,7 @@ class Own:
         """Owners of pods, with the uids of those that are to go; no uid where it is to come."""
         self._namespaces: set[str] = set()
         self._seen: dict[Key, Pod] = {}
+        self._selected = _Selected()
         self._everywhere = False
         for obj in objects:
             self.comes(obj)
@@ -56,7 +57,7 @@ class Own:
             self._owners.setdefault((obj.KIND, *obj.key), set()).add(obj.metadata.uid)
         self.look(snapshot)
 
-    def look(self, snapshot: Snapshot) -> list[Pod]:
+    def look(self, snapshot: Snapshot) -> Mapping[Key, Pod]:
         """The pods that are there and are the request's own."""
         found: dict[Key, Pod] = {}
         for key, uid in self._pods.items():
@@ -65,19 +66,19 @@ class Own:
                 found[key] = pod
         owners = list(self._owners)
         for owner in owners:  # grows meanwhile
-            for set_ in self._owned(snapshot, ReplicaSet, owner):
+            for set_ in self._owned(snapshot, ReplicaSet, owner).values():
                 key_of_set = (set_.KIND, *set_.key)
                 if key_of_set not in self._owners:
                     owners.append(key_of_set)
                 uids = self._owners.setdefault(key_of_set, set())
                 if self._owners[owner]:
                     uids.add(set_.metadata.uid)
-            found.update((pod.key, pod) for pod in self._owned(snapshot, Pod, owner))
+            found.update(self._owned(snapshot, Pod, owner))
         if self._namespaces:
             pods = snapshot.all(Pod).values()
             found.update((pod.key, pod) for pod in pods if pod.namespace in self._namespaces)
         self._seen.update(found)
-        return list(found.values())
+        return found
 
     def short(self, snapshot: Snapshot) -> list[str]:
         """The request's workloads for which fewer pods were made than they ask for, a few words each; without those
@@ -86,7 +87,7 @@ class Own:
         for workload in self._workloads(snapshot):
             if _failure(workload):
                 continue
-            pods = {pod.key: pod for pod in self._pods_of(snapshot, (workload.KIND, *workload.key))}
+            pods = self._pods_of(snapshot, (workload.KIND, *workload.key))
             made = sum(not pod.metadata.deletionTimestamp and (not pod.ended or rejected(pod)) for pod in pods.values())
             if made < workload.spec.replicas:
                 lines.append(f"{_what(workload)}: {made} of {workload.spec.replicas} pods are made")
@@ -106,23 +107,47 @@ class Own:
 
     def nodes(self, snapshot: Snapshot) -> frozenset[str] | None:
         """The nodes whose kernels have something of the request; None stands for all."""
-        if self._everywhere or any(services_of(pod, snapshot) for pod in self._seen.values()):
+        if self._everywhere or self._selected.any(self._seen, snapshot):
             return None
         return frozenset(pod.spec.nodeName for pod in self._seen.values())
 
-    def _pods_of(self, snapshot: Snapshot, owner: Owner) -> Iterator[Pod]:
-        yield from self._owned(snapshot, Pod, owner)
-        for set_ in self._owned(snapshot, ReplicaSet, owner):
-            yield from self._owned(snapshot, Pod, (set_.KIND, *set_.key))
+    def _pods_of(self, snapshot: Snapshot, owner: Owner) -> Mapping[Key, Pod]:
+        pods = dict(self._owned(snapshot, Pod, owner))
+        for set_ in self._owned(snapshot, ReplicaSet, owner).values():
+            pods |= self._owned(snapshot, Pod, (set_.KIND, *set_.key))
+        return pods
 
-    def _owned(self, snapshot: Snapshot, type_: type[T], owner: Owner) -> Iterator[T]:
+    def _owned(self, snapshot: Snapshot, type_: type[T], owner: Owner) -> Mapping[Key, T]:
         """The objects that name this owner; of one that is to go only those of its own."""
         kind, namespace, name = owner
-        uids = self._owners.get(owner, set())
-        for obj in snapshot.select(type_, by_owner, (kind, namespace, name)).values():
+        owned, uids = snapshot.select(type_, by_owner, (kind, namespace, name)), self._owners.get(owner, set())
+        if not uids:
+            return owned
+        found: dict[Key, T] = {}
+        for key, obj in owned.items():
             references = [o.uid for o in obj.metadata.ownerReferences if (o.kind, o.name) == (kind, name)]
-            if not uids or any(uid in uids or not uid for uid in references):
-                yield obj
+            if any(uid in uids or not uid for uid in references):
+                found[key] = obj
+        return found
+
+
+class _Selected:
+    """Whether a Service selects one of some pods; asked again, only of the pods that are other ones than before."""
+
+    def __init__(self) -> None:
+        self._services: Mapping[Key, Service] = {}
+        self._asked: dict[Key, Pod] = {}
+        self._found: set[Key] = set()
+
+    def any(self, pods: Mapping[Key, Pod], snapshot: Snapshot) -> bool:
+        services = snapshot.all(Service)
+        if services is not self._services:
+            self._services, self._asked, self._found = services, {}, set()
+        for key, pod in pods.items():
+            if self._asked.get(key) is not pod:
+                self._asked[key] = pod
+                (self._found.add if services_of(pod, snapshot) else self._found.discard)(key)
+        return bool(self._found)
 
 
 def _what(workload: Deployment | ReplicaSet) -> str:

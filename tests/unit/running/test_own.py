@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import pytest
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.meta import Object, OwnerReference
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.running.own import Own
 
 
@@ -31,8 +33,8 @@ STRANGER = made(Pod, "stranger", spec={"nodeName": "node2"})
 WORLD = Snapshot.of([WEB, SET, *PODS, STRANGER])
 
 
-def names(pods: list[Pod]) -> list[str]:
-    return sorted(pod.name for pod in pods)
+def names(pods: Mapping[Key, Pod]) -> list[str]:
+    return sorted(pod.name for pod in pods.values())
 
 
 @pytest.mark.parametrize("obj", [WEB, SET], ids=["Deployment", "ReplicaSet"])
@@ -44,7 +46,7 @@ def test_the_pods_of_a_workload_are_its_requests_own(obj: Object) -> None:
 
 def test_a_service_concerns_every_node_and_no_pod() -> None:
     own = Own([made(Service, "web")])
-    assert own.look(WORLD) == [] and own.nodes(WORLD) is None
+    assert own.look(WORLD) == {} and own.nodes(WORLD) is None
 
 
 def test_a_pod_that_a_service_selects_concerns_every_node() -> None:
@@ -61,14 +63,14 @@ def test_pods_of_a_deleted_deployment_are_followed_when_their_owners_are_gone() 
     left = WORLD.changed([(Deployment, WEB.key, None), (ReplicaSet, SET.key, None)], 2)
     assert names(own.look(left)) == ["web-1-a", "web-1-b"]
     gone = left.changed([(Pod, pod.key, None) for pod in PODS], 3)
-    assert own.look(gone) == [] and own.nodes(gone) == {"node1"}
+    assert own.look(gone) == {} and own.nodes(gone) == {"node1"}
 
 
 def test_who_takes_the_name_of_a_deleted_pod_is_a_stranger() -> None:
     own = Own()
     own.goes(STRANGER, WORLD)
     again = made(Pod, "stranger", uid="another")
-    assert own.look(WORLD.changed([(Pod, again.key, again)], 2)) == []
+    assert own.look(WORLD.changed([(Pod, again.key, again)], 2)) == {}
 
 
 def test_who_takes_the_name_of_a_deleted_deployment_has_pods_of_its_own() -> None:
@@ -77,7 +79,7 @@ def test_who_takes_the_name_of_a_deleted_deployment_has_pods_of_its_own() -> Non
     other = made(ReplicaSet, "web-2", made(Deployment, "web", uid="another"))
     pod = made(Pod, "web-2-a", other)
     world = Snapshot.of([made(Deployment, "web", uid="another"), other, pod])
-    assert own.look(world) == [] and own.short(world) == []
+    assert own.look(world) == {} and own.short(world) == []
 
 
 def test_a_deleted_namespace_takes_its_pods_along() -> None:
