@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
+from k8snetlab.apiserver.listener import Listener
 from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.lab.app import Api
@@ -16,6 +17,7 @@ from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.places import Places
+from k8snetlab.lab.operations.reaching import Reaching
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
 from k8snetlab.lab.table import Table
@@ -139,7 +141,7 @@ async def face_of(whole: bool = False) -> AsyncIterator[Face]:
     await store.close()
 
 
-ANSWERING = (Changing, Explaining, Places, Standing, Tables, ThisMachine)
+ANSWERING = (Changing, Explaining, Places, Reaching, Standing, Tables, ThisMachine)
 """Whose methods answer verbs."""
 
 
@@ -154,6 +156,7 @@ def _table(store: EmbeddedStore, cluster: Cluster) -> Table:
         Changing(cluster, agents, leases, None),
         Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict),
         Places(cluster, agents, paths),
+        Reaching(cluster, Listener(paths.api_pki), paths),
         Standing(cluster, agents, paths, kubelet=kubelet, leases=leases, supervisor=supervisor),
         Tables(cluster, agents, leases, paths, None),
         ThisMachine(Membership(cluster, agents, leases, None), lambda: None),

@@ -35,7 +35,7 @@ class Kubectl:
     """`run` it against a server. A cache and a home of its own: nothing of this machine's is read or written."""
 
     def __init__(self, program: str, home: Path, kubeconfig: Path) -> None:
-        self.program = program
+        self.program, self.kubeconfig = program, kubeconfig
         self._environment = {"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": str(kubeconfig)}
 
     def try_(self, *arguments: str, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -105,8 +105,9 @@ def serving(directory: Path) -> Iterator[tuple[Face, Listener, asyncio.AbstractE
 
     async def run() -> None:
         async with face_of() as face:
-            listener = Listener(face.api, directory / "pki")
-            await listener.open(port=0)
+            listener = Listener(directory / "pki")
+            listener.app = face.api
+            await listener.open("127.0.0.1:0")
             work = [asyncio.create_task(face.cluster.run_controllers()), asyncio.create_task(kubelet(face.cluster))]
             state.update(face=face, listener=listener, loop=asyncio.get_running_loop(), stop=asyncio.Event())
             ready.set()

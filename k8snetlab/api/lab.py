@@ -94,6 +94,13 @@ class StoreSpec(Value):
         return any(url.startswith("http://") for url in self.endpoints)
 
 
+class ApiSpec(Value):
+    """`listen` is where the API is reached by TCP besides its socket: host:port of this machine, "" for nowhere (until
+    `kubeconfig` asks for it)."""
+
+    listen: str = ""
+
+
 class LabSpec(Value):
     """`nodes` is a list, or a number N that stands for node1 … nodeN.
 
@@ -109,6 +116,7 @@ class LabSpec(Value):
     network: Network = always(Network())
     proxy: Proxy = always(Proxy())
     store: StoreSpec = always(StoreSpec())
+    api: ApiSpec = ApiSpec()
     maxPods: MaxPods = always(110)
 
 

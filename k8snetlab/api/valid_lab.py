@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 from k8snetlab.api import addressing
 from k8snetlab.api.addressing import Address, IPNetwork, split
@@ -14,7 +14,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, dns_label, labels, node_name, place
 from k8snetlab.api.selection import nodes_by_address
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.words import Path
+from k8snetlab.api.words import Path, shorten
 
 
 def lab(report: Report, lab: Lab) -> None:
@@ -46,6 +46,7 @@ def lab(report: Report, lab: Lab) -> None:
     _mtu(report, lab, underlay)
     _backend(report, lab)
     _store(report, lab)
+    _api(report, lab)
 
 
 def next_hops(report: Report, lab: Lab, others: Iterable[Node]) -> None:
@@ -289,3 +290,19 @@ def _store(report: Report, lab: Lab) -> None:
         )
     if bool(store.cert) != bool(store.key):
         report.error(lab, ("spec", "store"), "cert and key belong together; give both or neither")
+
+
+def _api(report: Report, lab: Lab) -> None:
+    listen, path = lab.spec.api.listen, ("spec", "api", "listen")
+    if not listen:
+        return
+    host, colon, port = listen.rpartition(":")
+    try:
+        address = ip_address(host.removeprefix("[").removesuffix("]")) if colon else None
+    except ValueError:
+        address = None
+    right = address and port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536
+    if not right or (":" in host) != host.startswith("["):
+        report.error(lab, path, f"{shorten(listen)!r} is no address and port; write it like 127.0.0.1:6443")
+    elif address and not address.is_loopback:
+        report.warn(lab, path, "whoever reaches this address may try to get in; a kubeconfig of admin is root here")

@@ -1,3 +1,3 @@
 """Kubernetes' REST: transport, discovery, objects, watches, access."""
 
-__all__ = ["access", "authorization", "objects", "paths", "query", "server", "transport", "verbs"]
+__all__ = ["access", "authorization", "listener", "objects", "paths", "query", "server", "transport", "verbs"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from k8snetlab.api.words import shorten
-from k8snetlab.apiserver.access import MASTERS, VIEWERS, User
+from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, VIEWERS, User
 from k8snetlab.apiserver.discovery import split
 from k8snetlab.apiserver.paths import parse
 from k8snetlab.errors import ForbiddenError, NotFoundError
@@ -58,7 +58,7 @@ def allowed(user: User, asked: Attributes) -> bool:
     if MASTERS in user.groups or asked.resource in REVIEWS:
         return True
     if asked.path:
-        return is_public(asked.path) or (bool(user.groups) and asked.verb in ("get", "head"))
+        return is_public(asked.path) or (user != ANONYMOUS and asked.verb in ("get", "head"))
     return VIEWERS in user.groups and asked.verb in LOOKS and asked.resource not in HIDDEN
 
 

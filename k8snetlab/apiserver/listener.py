@@ -8,7 +8,6 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +53,14 @@ def user_of(certificate: Any) -> User:
 class Listener:
     """The socket, from `open` to `close`, and the certificates, in a directory of root's."""
 
-    def __init__(self, app: Any, directory: Path) -> None:
-        self._app, self._directory = app, directory
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._asked = ""
         self._authority: Authority | None = None
         self._server: asyncio.Server | None = None
         self._state = ServerState()
+        self.app: Any = None
+        """What answers, an ASGI application."""
         self.address = ""
         """host:port, "" while it is closed."""
 
@@ -68,12 +70,23 @@ class Listener:
             self._authority = Authority(self._directory, "k8snetlab API")
         return self._authority
 
-    async def open(self, host: str = LOOPBACK, port: int = PORT, names: Iterable[str] = ()) -> str:
-        """Opens it, at a free port where `port` is taken; where it listens, host:port. Raises InputError."""
+    @property
+    def reached_at(self) -> str:
+        """The address as clients on this machine use it."""
+        host, port = parted(self.address)
+        return shown({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
+
+    def asked_for(self, where: str) -> bool:
+        """Whether it is open as asked for so, although perhaps at another port."""
+        return bool(self.address) and where in (self._asked, self.address)
+
+    async def open(self, where: str = f"{LOOPBACK}:{PORT}") -> str:
+        """Opens it, at a free port where the one asked for is taken; where it listens, host:port. Raises InputError."""
         if self._server is not None:
             return self.address
-        config = _config(self._app)
-        context = _context(self.authority.ca, self.authority.server((host, *NAMES, *names)))
+        host, port = parted(where)
+        config = _config(self.app)
+        context = _context(self.authority.ca, self.authority.server((host, *NAMES)))
         self._state.default_headers = config.encoded_headers
         with contextlib.ExitStack() as undo:
             bound = undo.enter_context(_bound(host, port))
@@ -84,7 +97,7 @@ class Listener:
                 ssl_handshake_timeout=HANDSHAKE,
             )
             undo.pop_all()
-        self.address = shown(host, bound.getsockname()[1])
+        self._asked, self.address = where, shown(host, bound.getsockname()[1])
         log.info("the API listens at https://%s", self.address)
         return self.address
 
@@ -97,11 +110,17 @@ class Listener:
         await asyncio.gather(*self._state.tasks, return_exceptions=True)
         for connection in list(self._state.connections):
             connection.shutdown()
-        self._server, self.address = None, ""
+        self._server, self.address, self._asked = None, "", ""
 
     def pair(self, user: str) -> Pair:
         """The certificate of one of GROUPS."""
         return self.authority.user(user, GROUPS[user])
+
+
+def parted(where: str) -> tuple[str, int]:
+    """Host and port of 127.0.0.1:6443, [::1]:6443."""
+    host, _, port = where.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def shown(host: str, port: int) -> str:

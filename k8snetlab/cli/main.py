@@ -20,6 +20,7 @@ from k8snetlab.cli import (
     doctor,
     graph,
     inspect,
+    kubeconfig,
     lifecycle,
     misses,
     node,
@@ -67,6 +68,7 @@ for room in (
     store,
     token,
     node,
+    kubeconfig,
     audit,
 ):
     room.register(app)

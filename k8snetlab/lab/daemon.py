@@ -18,6 +18,7 @@ from typing import IO
 
 from k8snetlab.agent.report import Report
 from k8snetlab.api.workload import PodState
+from k8snetlab.apiserver.listener import Listener
 from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.apiserver.server import listen, server
 from k8snetlab.cluster.cluster import Cluster
@@ -30,6 +31,7 @@ from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.places import Places
+from k8snetlab.lab.operations.reaching import Reaching
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
 from k8snetlab.lab.store import claim
@@ -81,7 +83,9 @@ class Daemon:
         group = self._cgroup()
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, remote=remote, group=group)
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
+        reaching = Reaching(cluster, Listener(self._paths.api_pki), self._paths)
         table = Table(
+            reaching,
             Changing(cluster, agents, leases, remote),
             Explaining(
                 cluster,
@@ -98,7 +102,7 @@ class Daemon:
             *((Merging(cluster, remote.node),) if remote else ()),
         )
         everywhere = Everywhere(cluster, table, remote, lambda: leases.leading_node) if remote else None
-        api = Api(ObjectRoutes(cluster), table, everywhere)
+        api = reaching.through(Api(ObjectRoutes(cluster), table, everywhere))
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._stop.set)
         for name, work in leases.work.items():
@@ -110,6 +114,7 @@ class Daemon:
             supervisor.keep("end of the lab", partial(leave_when_ended, self._lab, cluster, machine))
             supervisor.keep("requests of other machines", partial(remote.run, api))
         serving = supervisor.keep("REST socket", partial(self._serve, api))
+        supervisor.keep("API listener", reaching.follow)
         await self._stop.wait()
         self._server.should_exit = True
         await asyncio.wait([serving], timeout=1)

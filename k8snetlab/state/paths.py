@@ -43,6 +43,8 @@ class LabPaths:
         self.store = self.directory / "store.db"
         self.store_spec = self.directory / "store.json"
         self.pki = self.directory / "pki"
+        self.api_pki = self.directory / "api"
+        self.api_address = self.directory / "api.address"
         self.machine = self.directory / "machine.json"
         self.left = self.directory / "left"
         self.ledger = self.directory / "ledger"

@@ -11,7 +11,9 @@ import pytest
 from repository import DOCS
 from verbs import DECLARED
 
-from k8snetlab.apiserver.access import Caller, admit, permit
+from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, VIEWERS, Caller, User, admit, permit
+from k8snetlab.apiserver.authorization import Attributes, allowed, attributes_of, authorize, is_public
+from k8snetlab.apiserver.listener import user_of
 from k8snetlab.apiserver.verbs import VerbPaths
 from k8snetlab.errors import ForbiddenError
 from k8snetlab.messages.verb import BASE
@@ -64,3 +66,41 @@ def test_a_row_of_the_table_says_what_a_request_gets(row: Row, monkeypatch: pyte
     monkeypatch.setenv("K8SNETLAB_GROUP", "no-such-group")
     assert may(ROOT, request) and not may(MEMBER, request)
     assert may(None, request), "another machine's daemon, through the store"
+
+
+def test_a_viewer_looks_at_everything_but_secrets() -> None:
+    viewer, nobody = User("view", (VIEWERS,)), User("n", ("system:authenticated",))
+    for method, path, may_view in (
+        ("GET", "/api/v1/pods", True),
+        ("GET", "/api/v1/namespaces/default/pods/a", True),
+        ("GET", "/apis/apps/v1/deployments", True),
+        ("POST", "/api/v1/namespaces/default/pods", False),
+        ("PATCH", "/api/v1/namespaces/default/pods/a", False),
+        ("DELETE", "/api/v1/namespaces/default/pods", False),
+        ("PUT", "/apis/apps/v1/namespaces/default/deployments/a/scale", False),
+        ("GET", "/apis", True),
+        ("POST", "/apis", False),
+    ):
+        asked = attributes_of(method, path)
+        assert allowed(viewer, asked) == may_view, (method, path)
+        assert allowed(User("admin", (MASTERS,)), asked)
+        assert allowed(nobody, asked) == (may_view and path == "/apis"), (method, path)
+    assert not allowed(viewer, Attributes("list", "", "secrets"))
+    assert not allowed(viewer, Attributes("create", "", "pods", "exec"))
+    assert allowed(ANONYMOUS, attributes_of("GET", "/livez")) and is_public("/readyz/etcd")
+
+
+def test_a_refusal_says_who_may_not_do_what() -> None:
+    viewer = User("view", (VIEWERS,))
+    with pytest.raises(ForbiddenError) as refused:
+        authorize(viewer, attributes_of("DELETE", "/apis/apps/v1/namespaces/n/deployments/web"))
+    assert refused.value.message == (
+        'deployments.apps "web" is forbidden: User "view" cannot delete resource "deployments" in API group "apps" '
+        'in the namespace "n"'
+    )
+
+
+def test_a_certificate_says_who_comes() -> None:
+    subject = ((("organizationName", VIEWERS),), (("commonName", "view"),))
+    assert user_of({"subject": subject}) == User("view", (VIEWERS, "system:authenticated"))
+    assert user_of(None) == user_of({}) == user_of({"subject": ()}) == ANONYMOUS

@@ -25,6 +25,7 @@ from k8snetlab.lab.peer import PeerReport
 from k8snetlab.messages.capture import CapturedPacket
 from k8snetlab.messages.changes import Outcome
 from k8snetlab.messages.diagnose import Diagnosis
+from k8snetlab.messages.kubeconfig import KUBECONFIG
 from k8snetlab.messages.machines import Down, Joined, Left
 from k8snetlab.messages.nodes import PAUSE, RESUME, AnsweredMiss
 from k8snetlab.messages.probe import PROBE
@@ -63,6 +64,7 @@ PRINTED = (
     Printed("get lease", LEASES.answer),
     Printed("get lease NODE", SubnetLease),
     Printed("graph", Picture),
+    Printed("kubeconfig", KUBECONFIG.answer),
     Printed("misses", AnsweredMiss, "an object a line"),
     Printed("node join", Joined, _OF_A_LAB),
     Printed("node leave", Left),

@@ -1,0 +1,58 @@
+"""Where the API listens besides the lab's socket: at what the Lab asks for, and once a kubeconfig was asked for."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from k8snetlab.apiserver.listener import LOOPBACK, PORT, Listener
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.lab.table import answers
+from k8snetlab.messages.kubeconfig import KUBECONFIG, ApiAccess, KubeconfigFor
+from k8snetlab.state.paths import LabPaths, write_private
+
+A = TypeVar("A")
+
+
+class Reaching:
+    def __init__(self, cluster: Cluster, listener: Listener, paths: LabPaths) -> None:
+        self._cluster, self._listener, self._paths = cluster, listener, paths
+
+    def through(self, app: A) -> A:
+        """Whatever listens is answered by `app`, an ASGI application; the same."""
+        self._listener.app = app
+        return app
+
+    async def follow(self) -> None:
+        """Listens where the Lab says (spec.api.listen), else where it did before, for as long as the lab lives."""
+        try:
+            async for snapshot in self._cluster.changes():
+                wanted = snapshot.lab.spec.api.listen or self._listened_before()
+                if wanted and not self._listener.asked_for(wanted):
+                    await self._listener.close()
+                    await self._open(wanted)
+        finally:
+            await self._listener.close()
+
+    @answers(KUBECONFIG)
+    async def kubeconfig(self, asked: KubeconfigFor) -> ApiAccess:
+        if not self._listener.address:
+            await self._open(self._cluster.snapshot.lab.spec.api.listen or f"{LOOPBACK}:{PORT}")
+        pair = self._listener.pair(asked.user)
+        return ApiAccess(
+            self._paths.lab,
+            f"https://{self._listener.reached_at}",
+            asked.user,
+            self._listener.authority.pem.decode(),
+            pair.cert.read_text(),
+            pair.key.read_text(),
+        )
+
+    async def _open(self, where: str) -> None:
+        address = await self._listener.open(where)
+        write_private(self._paths.api_address, address.encode())
+
+    def _listened_before(self) -> str:
+        try:
+            return self._paths.api_address.read_text().strip()
+        except OSError:
+            return ""

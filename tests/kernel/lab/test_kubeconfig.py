@@ -1,0 +1,119 @@
+"""A real kubectl in a real lab: who gets in, who may do what, and what outlives the daemon."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import kubectl
+import pytest
+import yaml
+from kubectl import Kubectl
+
+from k8snetlab.testing import Lab
+
+pytestmark = [
+    pytest.mark.skipif(kubectl.found() is None, reason=kubectl.NOWHERE),
+    pytest.mark.lab("two-nodes", scope="module"),
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+def as_user(lab: Lab, home: Path, user: str) -> Kubectl:
+    file = home / user
+    file.write_text(lab.run("kubeconfig", "--user", user))
+    program = kubectl.found()
+    assert program
+    return Kubectl(program, home, file)
+
+
+@pytest.fixture
+def k(lab: Lab, home: Path) -> Iterator[Kubectl]:
+    yield as_user(lab, home, "admin")
+
+
+def test_kubectl_shows_what_the_lab_shows(lab: Lab, k: Kubectl) -> None:
+    wide = {line.split()[0]: line.split() for line in k.run("get", "pods", "-o", "wide", "--no-headers").splitlines()}
+    for pod in lab.list("pods", "default"):
+        row = wide[pod["metadata"]["name"]]
+        assert row[1:3] == ["1/1", "Running"]
+        assert row[5:7] == [pod["status"]["podIP"], pod["spec"]["nodeName"]]
+    nodes = k.run("get", "nodes", "--no-headers").split()
+    assert nodes.count("Ready") == 2
+    assert k.run("get", "--raw", "/readyz") == "ok"
+
+
+def test_a_pod_that_kubectl_makes_is_answered_for_by_its_service(lab: Lab, k: Kubectl) -> None:
+    manifest = """
+apiVersion: v1
+kind: Pod
+metadata: {name: made, labels: {app: made}}
+spec: {containers: [{name: c, image: any, ports: [{containerPort: 80}]}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: made}, spec: {selector: {app: made}, ports: [{port: 80}]}}
+"""
+    k.run("apply", "-f", "-", stdin=manifest)
+    k.run("wait", "--for=condition=Ready", "pod/made", "--timeout=60s")
+    k.run("wait", "--for=jsonpath={.subsets[0].addresses[0].ip}", "endpoints/made", "--timeout=60s")
+    lab.run("apply", "-f", "-", stdin="{apiVersion: v1, kind: Namespace, metadata: {name: settled}}")
+    assert lab.probe("client", "made:80").answeredBy == "made"
+    k.run("delete", "pod/made", "service/made")
+    assert "made" not in k.run("get", "pods", "-o", "name")
+
+
+def test_a_viewer_looks_and_changes_nothing(lab: Lab, home: Path) -> None:
+    viewer = as_user(lab, home, "view")
+    assert "client" in viewer.run("get", "pods", "-o", "name")
+    said = viewer.run("delete", "pod", "client", code=1)
+    assert 'pods "client" is forbidden: User "view" cannot delete resource "pods" in API group "" in the ' in said
+    assert 'cannot patch resource "pods"' in viewer.run("label", "pod", "client", "a=b", code=1)
+    assert "an administrator's" in viewer.run("get", "--raw", "/apis/k8snetlab/v1alpha1/store/dump", code=1)
+
+
+def test_without_credentials_nobody_gets_in(k: Kubectl) -> None:
+    cluster = yaml.safe_load(k.kubeconfig.read_text())["clusters"][0]["cluster"]
+    ours = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+
+    def code(path: str, **headers: str) -> int:
+        try:
+            with urlopen(Request(cluster["server"] + path, headers=headers), context=ours, timeout=30) as response:
+                return response.status
+        except HTTPError as error:
+            with error:
+                assert json.load(error)["reason"] == "Unauthorized"
+                return error.code
+
+    assert code("/api/v1/pods") == code("/apis") == code("/api/v1/pods", Authorization="Bearer abc") == 401
+    assert code("/apis/k8snetlab/v1alpha1/status") == 401
+    assert code("/livez") == code("/version") == 200
+    with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+        urlopen(cluster["server"], context=ssl.create_default_context(), timeout=30)
+
+
+def test_a_kubeconfig_outlives_the_daemon(lab: Lab, k: Kubectl) -> None:
+    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.up("two-nodes")
+    assert "client" in k.run("get", "pods", "-o", "name")
+
+
+def test_the_kubeconfig_is_merged_into_the_one_there_is(lab: Lab, home: Path) -> None:
+    file = home / "merged"
+    file.write_text("current-context: other\ncontexts: [{name: other, context: {cluster: c, user: u}}]\n")
+    lab.environment["KUBECONFIG"] = str(file)
+    for _ in range(2):
+        lab.run("kubeconfig", "--merge")
+    merged = yaml.safe_load(file.read_text())
+    assert [one["name"] for one in merged["contexts"]] == ["other", lab.name]
+    assert merged["current-context"] == lab.name and file.stat().st_mode & 0o777 == 0o600
+    del lab.environment["KUBECONFIG"]
