@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from benchmarks import machine, recorded, report
 from benchmarks.report import Outcome
 from benchmarks.run import INTERRUPTED, LARGE, NAMES, SMALL, Scale, interruptible, run
 
+BUSY = 0.5
+"""Programs that want to run, on average, besides ours."""
+
 
 def main(words: Sequence[str] | None = None) -> int:
     """0: all ran, whatever they found; 1: one failed; 2: wrong input; 130: interrupted."""
@@ -24,14 +28,23 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.exit("error: the benchmarks run in the checkout\nhint: cd to the directory that has the Makefile")
     if os.geteuid() != 0:
         sys.exit("error: the benchmarks make network namespaces, which only root may\nhint: sudo, or make bench")
-    before = recorded.read()
+    try:
+        before = recorded.read()
+        if asked.json:
+            asked.json.open("ab").close()  # it is known now, not after ten minutes, that it can be written
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if os.getloadavg()[0] > BUSY:
+        console.print(f"this machine is busy (load {os.getloadavg()[0]:.1f}): only ratios mean anything")
     outcomes: list[Outcome] = []
     with interruptible(console), machine.namespaces_directory():
         outcomes += run(asked.names or NAMES, _scale(asked), console)
+    interrupted = any(outcome.failed == INTERRUPTED for outcome in outcomes)
+    if interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to be interrupted but the report
     report.show(outcomes, {} if asked.small else before.rows, Console(width=80))
     if asked.json:
         asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(outcomes), indent=2) + b"\n")
-    interrupted = any(outcome.failed == INTERRUPTED for outcome in outcomes)
     if asked.record and not interrupted:
         recorded.write(outcomes)
     return 130 if interrupted else int(any(outcome.failed for outcome in outcomes))

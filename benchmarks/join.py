@@ -115,7 +115,7 @@ def _answered(asking: list[socket.socket], address: str) -> float:
                 for key, _ in selector.select(left):
                     data, (sender, _) = key.fileobj.recvfrom(2048)  # type: ignore[union-attr]
                     if sender == address and data[(data[0] & 15) * 4] == 0:
-                        waiting.discard(key.fileobj)  # type: ignore[arg-type]
+                        waiting.discard(key.fileobj)
     return time.perf_counter()
 
 
@@ -158,7 +158,8 @@ def floor(nodes: int, rounds: int) -> tuple[tuple[float, ...], tuple[float, ...]
     """Seconds to write the entries in as many namespaces, by netlink and by tools."""
     prefix = f"floor{secrets.token_hex(3)}"
     names = [f"{prefix}.{n}" for n in range(nodes)]
-    by_netlink, by_tools = [], []
+    by_netlink: list[float] = []
+    by_tools: list[float] = []
     try:
         for name in names:
             netns.create(name)

@@ -97,7 +97,8 @@ def _pings(one: Lab, forget: list[Operation] | None, pings: int) -> list[float]:
 
 def _all(one: Lab) -> list[Operation]:
     node = read(one.netns("node1"))
-    entries = [entry for entry in (*node.neighbours, *node.fdb) if entry.dev == "flannel.1"]
+    held: tuple[Neighbour | FdbEntry, ...] = (*node.neighbours, *node.fdb)
+    entries = [entry for entry in held if entry.dev == "flannel.1"]
     return [ItemOperation("del", node.name, entry) for entry in entries]
 
 

@@ -28,7 +28,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def show(outcomes: Sequence[Outcome], recorded: Mapping[str, float], console: Console) -> None:
     """The table, what floors and peers are, what could not run, and a sum."""
-    console.print(table(outcomes, recorded))
+    if any(outcome.rows for outcome in outcomes):
+        console.print(table(outcomes, recorded))
     for note in notes(outcomes):
         console.print(Text(note), highlight=False)
     console.print(Text(summary(outcomes, recorded)), highlight=False)

@@ -139,8 +139,8 @@ def interruptible(console: Console) -> Iterator[None]:
     """Ctrl-C and SIGTERM raise KeyboardInterrupt once; what was made is then taken down without being interrupted."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in held:
-            signal.signal(each, signal.SIG_IGN)
+        for held_one in held:
+            signal.signal(held_one, signal.SIG_IGN)
         console.print("interrupted: taking down what was made …", highlight=False)
         raise KeyboardInterrupt
 
@@ -150,5 +150,5 @@ def interruptible(console: Console) -> Iterator[None]:
     try:
         yield
     finally:
-        for each, before in held.items():
-            signal.signal(each, before)
+        for number, before in held.items():
+            signal.signal(number, before)

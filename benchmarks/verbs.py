@@ -14,7 +14,7 @@ from benchmarks.rows import Goal, Row
 from benchmarks.run import Run
 
 EMPTY = ("get", "node", "node1", "-o", "name")
-LOOKING = (
+LOOKING: tuple[tuple[str, ...], ...] = (
     ("status",),
     ("get", "pods", "-A"),
     ("get", "nodes", "-o", "wide"),
@@ -32,7 +32,7 @@ LOOKING = (
     ("trace", "client", "business-manager:80", "--predict-only"),
     ("trace", "node1", "172.30.9.2", "--proto=icmp", "--predict-only"),
 )
-OBSERVING = (
+OBSERVING: tuple[tuple[str, ...], ...] = (
     ("trace", "client", "business-manager:80"),
     ("trace", "node1", "172.30.9.2", "--proto=icmp"),
     ("probe", "client", "business-manager:80"),

@@ -45,7 +45,8 @@ def script(scenario: str, prefix: str) -> tuple[list[Step], list[str]]:
     snapshot = render.settle(objects)
     nodes = [render.dataplane(snapshot, name) for _, name in snapshot.all(Node)]
     made: list[str] = []
-    ip, bridge = defaultdict(list), defaultdict(list)
+    ip: dict[str, list[str]] = defaultdict(list)
+    bridge: dict[str, list[str]] = defaultdict(list)
     rest: list[Step] = []
     for plane in (underlay.render(snapshot), *nodes):
         for operation in render.operations(plane):

@@ -20,7 +20,7 @@ def main() -> None:
     setLogLevel("error")
     began = time.perf_counter()
     net = Mininet(controller=None, switch=LinuxBridge, ipBase="10.0.0.0/8")
-    switches = []
+    switches: list[LinuxBridge] = []
     for number in range(hosts):
         if number % ports == 0:
             switches.append(net.addSwitch(f"s{len(switches) + 1}"))
