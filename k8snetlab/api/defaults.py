@@ -149,6 +149,8 @@ def _slice(slice_: EndpointSlice) -> EndpointSlice:
 
 def _endpoints(endpoints: Endpoints) -> Endpoints:
     def usual(subset: EndpointSubset) -> EndpointSubset:
+        if all(a.ip == same(a.ip) for a in (*subset.addresses, *subset.notReadyAddresses)):
+            return subset
         return replace(
             subset,
             addresses=tuple(replace(a, ip=same(a.ip)) for a in subset.addresses),

@@ -7,6 +7,7 @@ and files, rules and processes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -187,13 +188,18 @@ def _numbers(port: int | str | None) -> tuple[int, ...]:
 
 
 def _address(path: str, text: str) -> Problems:
+    if problem := _no_address(text):
+        yield f"{path}: {problem}"
+
+
+@functools.lru_cache(maxsize=65536)
+def _no_address(text: str) -> str:
+    """Why a text is no address, or "". A pod's is read with every change of the pod and of its Services."""
     try:
         ip_address(text)
     except ValueError:
-        yield f"{path}: {shorten(text)!r} is no address"
-        return
-    if "%" in text:
-        yield f"{path}: {shorten(text)!r} names a zone"
+        return f"{shorten(text)!r} is no address"
+    return f"{shorten(text)!r} names a zone" if "%" in text else ""
 
 
 def _network(path: str, text: str) -> Problems:

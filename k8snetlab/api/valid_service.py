@@ -5,6 +5,7 @@ Source: Kubernetes pkg/apis/core/validation (ValidateService, ValidateEndpointIP
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 
@@ -161,9 +162,19 @@ def _app_protocol(report: Report, obj: Object, path: Path, name: str | None) -> 
 
 def outside_address(report: Report, obj: Object, path: Path, text: str) -> Address | None:
     """An address that packets can be sent on to. Source: ValidateNonSpecialIP, whose words these are."""
-    address = _address(report, obj, path, text)
-    if address is None:
-        return None
+    address, problem = _outside(text)
+    if problem:
+        report.error(obj, path, problem)
+    return address
+
+
+@functools.lru_cache(maxsize=65536)
+def _outside(text: str) -> tuple[Address | None, str]:
+    """The address, if it is one, and what is wrong with it. Endpoints have a thousand, the same again and again."""
+    try:
+        address = addressing.api_address(text)
+    except ValueError as error:
+        return None, str(error)
     message = ""
     if address.is_unspecified:
         message = "may not be unspecified (0.0.0.0 or ::)"
@@ -173,9 +184,7 @@ def outside_address(report: Report, obj: Object, path: Path, text: str) -> Addre
         message = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
     elif any(address in network for network in _LINK_LOCAL_MULTICAST if network.version == address.version):
         message = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
-    if message:
-        report.error(obj, path, f'Invalid value: "{text}": {message}')
-    return address
+    return address, f'Invalid value: "{text}": {message}' if message else ""
 
 
 _LINK_LOCAL_MULTICAST = (ip_network("224.0.0.0/24"), ip_network("ff02::/16"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -19,7 +20,19 @@ from k8snetlab.store.protocol import Create, Delete, StoreWrite, Update
 T = TypeVar("T", bound=Object)
 
 
-def planned(write: Write, snapshot: Snapshot) -> StoreWrite | None:
+class Planned(NamedTuple):
+    """A write to the store, and the object that its value was encoded from."""
+
+    write: StoreWrite
+    obj: Object
+
+
+def values(writes: Iterable[Planned]) -> dict[bytes, Object]:
+    """The objects by what is stored of them."""
+    return {write.value: obj for write, obj in writes if not isinstance(write, Delete)}
+
+
+def planned(write: Write, snapshot: Snapshot) -> Planned | None:
     """The admitted write to the store; None when nothing differs. Raises what refuses it."""
     obj = write.object
     old = snapshot.get(type(obj), obj.name, obj.namespace)
@@ -27,7 +40,7 @@ def planned(write: Write, snapshot: Snapshot) -> StoreWrite | None:
         if old is not None:
             raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
         new = admit_create(obj, snapshot)
-        return Create(store_key(new), encode(stored(new)))
+        return put(store_key(new), new, None)
     if old is None:
         raise NotFoundError(f"{obj.KIND.lower()} {obj.name!r} not found")
     if write.action == "delete":
@@ -38,7 +51,7 @@ def planned(write: Write, snapshot: Snapshot) -> StoreWrite | None:
     return None if new is old else put(store_key(new), new, old)
 
 
-def deletion(old: Object, force: bool) -> StoreWrite | None:
+def deletion(old: Object, force: bool) -> Planned | None:
     """The write that deletes `old`. A running pod is only marked, and goes when its agent has stopped it; None where it
     is marked already."""
     if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force:
@@ -46,7 +59,7 @@ def deletion(old: Object, force: bool) -> StoreWrite | None:
             return None
         metadata = msgspec.structs.replace(old.metadata, deletionTimestamp=now())
         return put(store_key(old), msgspec.structs.replace(old, metadata=metadata), old)
-    return Delete(store_key(old))
+    return Planned(Delete(store_key(old)), old)
 
 
 def admit_create(obj: T, snapshot: Snapshot) -> T:
@@ -87,10 +100,11 @@ def _annotated(obj: Object, key: str, value: str) -> Object:
     return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
 
 
-def put(key: str, new: Object, old: Object | None) -> Create | Update:
+def put(key: str, new: Object, old: Object | None) -> Planned:
+    value = encode(stored(new))
     if old is None:
-        return Create(key, encode(stored(new)))
-    return Update(key, encode(stored(new)), int(old.metadata.resourceVersion or 0))
+        return Planned(Create(key, value), new)
+    return Planned(Update(key, value, int(old.metadata.resourceVersion or 0)), new)
 
 
 def _inherit(new: Object, old: Object) -> Object:

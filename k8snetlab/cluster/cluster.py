@@ -20,11 +20,11 @@ from k8snetlab.cluster.events import EventRecorder
 from k8snetlab.cluster.failing import Failing
 from k8snetlab.controllers import Write
 from k8snetlab.controllers.correlation import Note
-from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError, StoreError
+from k8snetlab.errors import AlreadyExistsError, ConflictError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.kernel import fault
 from k8snetlab.messages.store import KeyValue
 from k8snetlab.store.informer import Informer
-from k8snetlab.store.protocol import Create, Entry, Event, Store, StoreWrite, Update
+from k8snetlab.store.protocol import Entry, Event, Store
 
 T = TypeVar("T", bound=Object)
 BROUGHT = "k8snetlab/up"
@@ -169,7 +169,7 @@ class Cluster:
         async with self._door:
             draft = self.snapshot
             outcomes: list[Outcome] = []
-            writes: dict[str, Create | Update] = {}
+            writes: dict[str, admitted.Planned] = {}
             for obj in objects:
                 old = draft.get(type(obj), obj.name, obj.namespace)
                 new = admitted.admit_create(obj, draft) if old is None else admitted.admit_apply(obj, old, draft)
@@ -178,9 +178,7 @@ class Cluster:
                     key = store_key(new)
                     writes[key] = admitted.put(key, new, self.snapshot.get(type(new), new.name, new.namespace))
                     draft = draft.changed([(type(new), new.key, new)], draft.revision)
-            results = await self._writable.write_many(list(writes.values()))
-            self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
-            for result in results:
+            for result in await self._write_many(writes.values()):
                 if not isinstance(result, Event):
                     raise result
             return outcomes
@@ -206,7 +204,7 @@ class Cluster:
         """`edit` of each object, in one go. Each succeeds or is refused on its own; what has gone is no failure."""
         outcomes: list[Exception | None] = [None] * len(edits)
         async with self._door:
-            snapshot, planned = self.snapshot, list[tuple[int, StoreWrite]]()
+            snapshot, planned = self.snapshot, list[tuple[int, admitted.Planned]]()
             for number, (obj, change) in enumerate(edits):
                 if (old := snapshot.get(type(obj), obj.name, obj.namespace)) is None:
                     continue
@@ -216,8 +214,7 @@ class Cluster:
                     outcomes[number] = error
                 else:
                     planned += [] if new is old else [(number, admitted.put(store_key(old), new, old))]
-            results = await self._writable.write_many([what for _, what in planned]) if planned else ()
-            self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
+            results = await self._write_many([what for _, what in planned]) if planned else ()
         for (number, _), result in zip(planned, results, strict=True):
             if isinstance(result, ConflictError):  # another daemon was quicker
                 with contextlib.suppress(NotFoundError):
@@ -242,12 +239,18 @@ class Cluster:
         async with self._door:
             old = self.current(type(obj), obj.name, obj.namespace)
             refuse(old)
-            deletion = admitted.deletion(old, force)
-            if isinstance(deletion, Update):
-                self._written(old, await self._writable.update(deletion.key, deletion.value, deletion.mod_revision))
-            elif deletion is not None:
-                revision = await self._writable.delete(deletion.key)
-                self._informer.apply_local(Event("delete", Entry(deletion.key, b"", 0, revision)))
+            if (deletion := admitted.deletion(old, force)) is not None:
+                for result in await self._write_many([deletion]):
+                    if not isinstance(result, Event):
+                        raise result
+
+    async def _write_many(self, planned: Iterable[admitted.Planned]) -> Sequence[Event | K8sNetLabError]:
+        """What became of each write; the snapshot has those that were done."""
+        planned = list(planned)
+        results = await self._writable.write_many([write for write, _ in planned])
+        done = [result for result in results if isinstance(result, Event)]
+        self._informer.apply_local(*done, made=admitted.values(planned))
+        return results
 
     async def _create(self, obj: T) -> T:
         self._refuse_namesake(obj)
@@ -299,7 +302,7 @@ class Cluster:
         async with self._door:
             snapshot = self.snapshot
             outcomes: list[Exception | None] = [None] * len(writes)
-            planned: list[tuple[int, StoreWrite]] = []
+            planned: list[tuple[int, admitted.Planned]] = []
             for number, write in enumerate(writes):
                 try:
                     if (what := admitted.planned(write, snapshot)) is not None:
@@ -308,8 +311,7 @@ class Cluster:
                     continue
                 except Exception as error:
                     outcomes[number] = error
-            results = await self._writable.write_many([what for _, what in planned])
-            self._informer.apply_local(*(result for result in results if isinstance(result, Event)))
+            results = await self._write_many([what for _, what in planned])
         for (number, _), result in zip(planned, results, strict=True):
             if isinstance(result, Event):
                 for note in writes[number].notes:

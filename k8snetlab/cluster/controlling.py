@@ -14,13 +14,15 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import failing
 from k8snetlab.cluster.failing import Concerned, Failing
 from k8snetlab.cluster.node_status import architecture
-from k8snetlab.controllers import Bug, Context, Write, work_out
+from k8snetlab.controllers import Bug, Context, EndpointMemory, Write, work_out
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import K8sNetLabError
 
@@ -67,7 +69,7 @@ class ControllerLoop:
         self._controlled: Snapshot | None = None
         self._wake, self._turn = asyncio.Event(), asyncio.Event()
         self._ended = False
-        self._architecture = architecture()
+        self._context = Context(architecture(), memory=EndpointMemory())
         # One of its own: agents at work may keep all threads that others share.
         self._worker = ThreadPoolExecutor(1, "controllers")
 
@@ -126,7 +128,7 @@ class ControllerLoop:
         self._wake.clear()
 
     async def _once(self, snapshot: Snapshot, previous: Snapshot | None) -> None:
-        context = Context(self._architecture, self._refused())
+        context = replace(self._context, failures=self._refused())
         if len(snapshot.all(Pod)) < MANY:
             outcome = work_out(snapshot, previous, context)
         else:
@@ -188,7 +190,8 @@ class ControllerLoop:
         if held.write is None or owner is None:
             held.tried = True
             return [concerned]
-        context = Context(self._architecture, {k: v for k, v in self._refused().items() if k != concerned})
+        others = {k: v for k, v in self._refused().items() if k != concerned}
+        context = replace(self._context, failures=others)
         wanted = work_out(snapshot, failing.without(snapshot, [concerned]), context).writes
         sought = (by, held.write.action, concerned)
         sought = (by, held.write.action, concerned)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from k8snetlab.api.events import Event, by_object
+from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import encode, store_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import identity
@@ -105,15 +106,18 @@ class EventRecorder:
             draft = draft.changed([(Event, event.key, event)], draft.revision)
         lease = await self._leased()
         writes: list[protocol.StoreWrite] = list(_oldest(draft, touched))
+        made: dict[bytes, Object] = {}
         for key, event in touched.items():
             stored = before.get(Event, event.name, event.namespace)
             value = encode(_with(event, resourceVersion=""))
+            made[value] = event
             if stored is None:
                 writes.append(protocol.Create(key, value, lease))
             else:
                 writes.append(protocol.Update(key, value, int(stored.metadata.resourceVersion or 0), lease))
         results = await self._store.write_many(writes)
-        self._informer.apply_local(*(result for result in results if isinstance(result, protocol.Event)))
+        done = [result for result in results if isinstance(result, protocol.Event)]
+        self._informer.apply_local(*done, made=made)
         if any(isinstance(result, NotFoundError) for result in results):
             self._lease = 0  # a store that came back without its data knows no lease of ours
 

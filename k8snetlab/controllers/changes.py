@@ -12,6 +12,7 @@ from k8snetlab.api.core import Condition, Node, Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers.correlation import Note
+from k8snetlab.controllers.endpoint_memory import EndpointMemory
 from k8snetlab.controllers.identity import controller_of
 
 T = TypeVar("T")
@@ -39,10 +40,12 @@ Failures = Mapping[tuple[str, str, str], str]
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What controllers need to know and no object says. `architecture` is the machine's, in Go's words."""
+    """What controllers need to know and no object says. `architecture` is the machine's, in Go's words; `memory` may
+    spare them work, and changes nothing of what they answer."""
 
     architecture: str = "amd64"
     failures: Failures = {}
+    memory: EndpointMemory | None = None
 
 
 NOTHING = Context()

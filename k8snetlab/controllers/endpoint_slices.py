@@ -7,7 +7,6 @@ Source: Kubernetes staging/src/k8s.io/endpointslice (reconciler.go, utils.go), p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
 
 from msgspec.structs import replace
 
@@ -38,6 +37,7 @@ from k8snetlab.api.meta import Labels, Object, ObjectMeta
 from k8snetlab.api.selection import addressed_pods_of, slices_by_service
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.controllers.changes import put, remove
+from k8snetlab.controllers.endpoint_memory import EndpointMemory, Member, Ports, order
 from k8snetlab.controllers.identity import generated, owned_by
 
 MANAGER = "endpointslice-controller.k8s.io"
@@ -48,7 +48,6 @@ MAX_ENDPOINTS = 100
 MAX_ADDRESSES = 1000
 """How many addresses an Endpoints object holds at most."""
 
-Ports = tuple[EndpointSlicePort, ...]
 _CONDITIONS = {
     (ready, serving, terminating): EndpointConditions(ready=ready, serving=serving, terminating=terminating)
     for ready in (False, True)
@@ -57,10 +56,13 @@ _CONDITIONS = {
 }
 
 
-def sync(service: Service, now: Snapshot) -> Iterator[Change]:
+def sync(service: Service, now: Snapshot, memory: EndpointMemory | None = None) -> Iterator[Change]:
+    """`memory`, where it is given, knows the pods that are as they were."""
+    zones = {name: node.metadata.labels.get(ZONE) for (_, name), node in now.all(Node).items()}
     pods = addressed_pods_of(service, now)
-    yield from _slices(service, pods, now)
-    yield from _endpoints(service, pods, now)
+    members = (memory or EndpointMemory()).members(service, pods, lambda pod: zones.get(pod.spec.nodeName), _member)
+    yield from _slices(service, members, now)
+    yield from _endpoints(service, members, now)
 
 
 def families(service: Service) -> tuple[IPFamily, ...]:
@@ -73,7 +75,7 @@ def families(service: Service) -> tuple[IPFamily, ...]:
 # --- EndpointSlices -------------------------------------------------------------------------------------------------
 
 
-def _slices(service: Service, pods: list[Pod], now: Snapshot) -> Iterator[Change]:
+def _slices(service: Service, members: list[Member], now: Snapshot) -> Iterator[Change]:
     mine = [
         s
         for s in now.select(EndpointSlice, slices_by_service, service.key).values()
@@ -86,10 +88,9 @@ def _slices(service: Service, pods: list[Pod], now: Snapshot) -> Iterator[Change
     for family in families(service):
         had = sorted((s for s in mine if s.addressType == family), key=lambda s: s.name)
         groups: dict[Ports, list[Endpoint]] = {}
-        for pod in pods:
-            endpoint = _endpoint(service, pod, family, now)
-            if endpoint:
-                groups.setdefault(_ports(service, pod), []).append(endpoint)
+        for member in members:
+            if (endpoint := member.endpoints.get(family)) is not None:
+                groups.setdefault(member.ports, []).append(endpoint)
         # Pods that have none of the ports stand in a slice of their own, without ports: selected, but not reached.
         if not groups:
             # A Service without endpoints keeps one slice, without ports: it has been looked at.
@@ -181,15 +182,35 @@ def _address(pod: Pod, family: IPFamily) -> str | None:
     return next((ip for ip in pod.ips if (":" in ip) == (family == "IPv6")), None)
 
 
-def _endpoint(service: Service, pod: Pod, family: IPFamily, now: Snapshot) -> Endpoint | None:
-    ip = _address(pod, family)
-    if ip is None:
-        return None
+def _member(service: Service, pod: Pod, zone: str | None) -> Member:
+    ports = _ports(service, pod)
+    addresses = {family: ip for family in families(service) if (ip := _address(pod, family))}
+    endpoints = {family: _endpoint(service, pod, ip, zone) for family, ip in addresses.items()}
+    ip, unready = addresses.get(families(service)[0]), service.spec.publishNotReadyAddresses
+    going = pod.metadata.deletionTimestamp and not unready
+    if ip is None or going or not (ports or not service.spec.ports):
+        return Member(pod, zone, ports, endpoints)
+    return Member(
+        pod,
+        zone,
+        ports,
+        endpoints,
+        EndpointAddress(
+            ip=ip,
+            hostname=_hostname(service, pod) or "",
+            nodeName=pod.spec.nodeName or None,
+            targetRef=_reference(pod),
+        ),
+        tuple(EndpointPort(name=p.name, port=p.port or 0, protocol=p.protocol) for p in ports),
+        order(ip),
+        pod.ready or unready,
+    )
+
+
+def _endpoint(service: Service, pod: Pod, ip: str, zone: str | None) -> Endpoint:
     terminating = bool(pod.metadata.deletionTimestamp)
     serving = pod.ready
     ready = service.spec.publishNotReadyAddresses or (serving and not terminating)
-    node = now.get(Node, pod.spec.nodeName)
-    zone = node.metadata.labels.get(ZONE) if node else None
     return Endpoint(
         addresses=(ip,),
         conditions=_CONDITIONS[ready, serving or service.spec.publishNotReadyAddresses, terminating],
@@ -223,23 +244,11 @@ def _reference(pod: Pod) -> ObjectReference:
 # --- Endpoints ------------------------------------------------------------------------------------------------------
 
 
-def _endpoints(service: Service, pods: list[Pod], now: Snapshot) -> Iterator[Change]:
-    family = families(service)[0]
-    subsets: dict[tuple[EndpointPort, ...], list[tuple[EndpointAddress, bool]]] = {}
-    for pod in pods:
-        ip = _address(pod, family)
-        if ip is None or (pod.metadata.deletionTimestamp and not service.spec.publishNotReadyAddresses):
-            continue
-        ports = tuple(EndpointPort(name=p.name, port=p.port or 0, protocol=p.protocol) for p in _ports(service, pod))
-        if ports or not service.spec.ports:
-            address = EndpointAddress(
-                ip=ip,
-                hostname=_hostname(service, pod) or "",
-                nodeName=pod.spec.nodeName or None,
-                targetRef=_reference(pod),
-            )
-            ready = pod.ready or service.spec.publishNotReadyAddresses
-            subsets.setdefault(ports, []).append((address, ready))
+def _endpoints(service: Service, members: list[Member], now: Snapshot) -> Iterator[Change]:
+    subsets: dict[tuple[EndpointPort, ...], list[Member]] = {}
+    for member in members:
+        if member.address is not None:
+            subsets.setdefault(member.address_ports, []).append(member)
     old = now.all(Endpoints).get(service.key)
     new = old or Endpoints(metadata=ObjectMeta(name=service.name, namespace=service.namespace))
     labels = {**service.metadata.labels, **ENDPOINTS_LABELS}
@@ -250,8 +259,8 @@ def _endpoints(service: Service, pods: list[Pod], now: Snapshot) -> Iterator[Cha
         metadata=replace(new.metadata, labels=labels),
         subsets=tuple(
             EndpointSubset(
-                addresses=_sorted(address for address, ready in found if ready),
-                notReadyAddresses=_sorted(address for address, ready in found if not ready),
+                addresses=_sorted(member for member in found if member.ready),
+                notReadyAddresses=_sorted(member for member in found if not member.ready),
                 ports=ports,
             )
             for ports, found in subsets.items()
@@ -261,5 +270,6 @@ def _endpoints(service: Service, pods: list[Pod], now: Snapshot) -> Iterator[Cha
         yield put(new)
 
 
-def _sorted(addresses: Iterable[EndpointAddress]) -> tuple[EndpointAddress, ...]:
-    return tuple(sorted(addresses, key=lambda a: ip_address(a.ip).packed)[:MAX_ADDRESSES])
+def _sorted(members: Iterable[Member]) -> tuple[EndpointAddress, ...]:
+    kept = sorted(members, key=lambda member: member.order)[:MAX_ADDRESSES]
+    return tuple(member.address for member in kept if member.address)

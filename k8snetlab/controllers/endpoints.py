@@ -12,21 +12,25 @@ from k8snetlab.api.discovery import MANAGED_BY, EndpointSlice
 from k8snetlab.api.selection import pods_by_node, services_of, slices_by_service
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers import endpoint_slices, mirroring
-from k8snetlab.controllers.changes import Answer, each, remove
+from k8snetlab.controllers.changes import NOTHING, Answer, Context, each, remove
 from k8snetlab.controllers.endpoint_slices import ZONE
 
 ENDPOINTS_MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 _OURS = (endpoint_slices.MANAGER, mirroring.MANAGER)
 
 
-def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
+def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
+    memory = context.memory
+
     def work(key: Key) -> Iterator[Answer]:
         service = now.all(Service).get(key)
+        if memory is not None and (service is None or not service.spec.selector):
+            memory.forget(key)
         if service is None or service.spec.type == "ExternalName":
             yield from _orphans(key, now, before)
         elif service.spec.selector:
             yield from _without(key, now, mirroring.MANAGER)
-            yield from endpoint_slices.sync(service, now)
+            yield from endpoint_slices.sync(service, now, memory)
         else:
             yield from _without(key, now, endpoint_slices.MANAGER)
             yield from mirroring.sync(service, now)

@@ -20,7 +20,8 @@ from k8snetlab.api.discovery import (
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.controllers.changes import remove
-from k8snetlab.controllers.endpoint_slices import Ports, arrange
+from k8snetlab.controllers.endpoint_memory import Ports
+from k8snetlab.controllers.endpoint_slices import arrange
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 MAX_ENDPOINTS = 1000

@@ -45,7 +45,7 @@ CONTROLLERS: dict[str, Run] = {
     "default-scheduler": lambda now, before, _: scheduler.reconcile(now, before),
     "kubelet": lambda now, before, _: rejection.reconcile(now, before),
     "host-local": lambda now, before, _: ipam.reconcile(now, before),
-    "endpoint-slice-controller": lambda now, before, _: endpoints.reconcile(now, before),
+    "endpoint-slice-controller": endpoints.reconcile,
 }
 """By the name that their Events have as source, in the order in which they depend on each other."""
 ROUNDS = 20

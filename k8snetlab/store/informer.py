@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import msgspec
@@ -27,6 +28,7 @@ _LOST = "the store has lost its data; the last known objects are kept. `k8snetla
 
 Begin: TypeAlias = Callable[[str, Callable[[], Coroutine[Any, Any, None]]], "asyncio.Task[None]"]
 Change: TypeAlias = tuple[type[Object], Key, Object | None]
+NOTHING: Mapping[bytes, Object] = MappingProxyType({})
 Order: TypeAlias = tuple[int, str]
 """Objects stand in a Snapshot in the order of their (create_revision, store key)."""
 
@@ -109,17 +111,19 @@ class Informer:
             await self._tick.wait()
         return self.snapshot
 
-    def apply_local(self, *writes: Entry | Event) -> Snapshot:
+    def apply_local(self, *writes: Entry | Event, made: Mapping[bytes, Object] = NOTHING) -> Snapshot:
         """Put in what this process has just written (an Entry, or an Event for a deletion), before the watch says so.
 
-        In any order and any number of times: what is older than what the snapshot holds is ignored.
+        In any order and any number of times: what is older than what the snapshot holds is ignored. `made` are the
+        objects, as admitted, that the values were encoded from: they need not be decoded again, and share what they
+        shared.
         """
         events = [Event("put", write) if isinstance(write, Entry) else write for write in writes]
         seen = self.snapshot.revision
         shaping = [event.entry for event in events if not event.entry.key.startswith(_REPORTING)]
         self.written = max([self.written, *(entry.mod_revision for entry in shaping)])
         if not self.lost:
-            self._apply([event for event in events if event.entry.mod_revision > seen], seen)
+            self._apply([event for event in events if event.entry.mod_revision > seen], seen, made)
         return self.snapshot
 
     async def _follow(self) -> None:
@@ -165,7 +169,7 @@ class Informer:
         entries = sorted(listing.entries, key=lambda entry: (entry.create_revision, entry.key))
         self._apply(events + [Event("put", entry) for entry in entries], listing.revision)
 
-    def _apply(self, events: Iterable[Event], revision: int) -> None:
+    def _apply(self, events: Iterable[Event], revision: int, made: Mapping[bytes, Object] = NOTHING) -> None:
         """Put events into the snapshot, in order, each once; the snapshot then is at `revision`."""
         changes: list[Change] = []
         unordered: set[type[Object]] = set()
@@ -185,7 +189,7 @@ class Informer:
                 self._gone[key] = modified
                 self.problems.pop(key, None)
                 continue
-            obj = self._decode(resource, event.entry)
+            obj = self._object(resource, event.entry, made.get(event.entry.value))
             shown = obj.key if obj else held.key if held else None
             if obj:
                 changes.append((resource.type, obj.key, obj))
@@ -216,9 +220,9 @@ class Informer:
         key = scheme.store_key(obj)
         return (self._held[key].created, key)
 
-    def _decode(self, resource: scheme.Resource, entry: Entry) -> Object | None:
+    def _object(self, resource: scheme.Resource, entry: Entry, made: Object | None) -> Object | None:
         try:
-            obj = scheme.decode(resource.type, entry.value)
+            obj = made or scheme.decode(resource.type, entry.value)
             if scheme.store_key(obj) != entry.key:
                 raise msgspec.ValidationError(f"the object names itself {scheme.store_key(obj)!r}")
             if problem := problem_of(obj):

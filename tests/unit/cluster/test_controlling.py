@@ -17,7 +17,7 @@ from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import controlling, events
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.controllers import endpoint_slices, reconcile
+from k8snetlab.controllers import EndpointMemory, endpoint_slices, reconcile
 from k8snetlab.running.own import Own
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
@@ -187,10 +187,10 @@ def test_a_controllers_bug_concerns_one_object(monkeypatch: pytest.MonkeyPatch) 
     broken = [True]
     sync = endpoint_slices.sync
 
-    def faulty(service: Service, now: Snapshot) -> Iterator[Any]:
+    def faulty(service: Service, now: Snapshot, memory: EndpointMemory | None = None) -> Iterator[Any]:
         if broken[0] and service.name == "bad":
             raise KeyError("oops")
-        return sync(service, now)
+        return sync(service, now, memory)
 
     monkeypatch.setattr(endpoint_slices, "sync", faulty)
     monkeypatch.setattr(controlling, "LONGEST", 0.05)

@@ -16,6 +16,7 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Event, StoreWrite
+from k8snetlab.testing.fake_cluster import LAB, deployment, service
 
 POD = "---\n{apiVersion: v1, kind: Pod, metadata: {name: p%d}, spec: {containers: [{name: c, image: x}]}}\n"
 PODS = "".join(POD % number for number in range(300))
@@ -97,5 +98,25 @@ def test_another_daemon_that_was_quicker_is_written_after() -> None:
         both = [cluster.current(Pod, one.name, "default") for one in (mine, theirs)]
         assert [pod.status.phase for pod in both] == ["Running", "Running"]
         assert [pod.spec.containers[0].image for pod in both] == ["x", "y"]
+
+    in_cluster(test)
+
+
+def test_the_snapshot_holds_what_the_store_would_read_back() -> None:
+    async def test(cluster: Cluster, store: CountingStore) -> None:
+        controllers = asyncio.create_task(cluster.run_controllers())
+        await cluster.apply_many(load([("g.yaml", LAB % 2 + deployment("web", 3) + service("web"))]).objects)
+        await cluster.settled()
+        pods = list(cluster.snapshot.all(Pod).values())
+        await cluster.edit_many([(pod, partial(phase, "Running")) for pod in pods])
+        await cluster.settled()
+        controllers.cancel()
+        await asyncio.gather(controllers, return_exceptions=True)
+        fresh = Informer(store)
+        read = await fresh.start()
+        await fresh.close()
+        for type_, objects in cluster.snapshot.objects.items():
+            assert dict(objects) == dict(read.all(type_))
+            assert list(objects) == list(read.all(type_))
 
     in_cluster(test)
