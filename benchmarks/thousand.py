@@ -13,7 +13,9 @@ from benchmarks.rows import Goal, Row
 from benchmarks.run import FailedError, Run
 
 LATE = 60.0
-"""Seconds after which `probe --all` is no longer waited for."""
+"""Seconds after which a verb is no longer waited for."""
+LONG = 10.0
+"""Seconds of a verb that are enough: what takes longer is not measured again."""
 
 
 def rows(run: Run) -> Iterator[Row]:
@@ -35,11 +37,7 @@ def _asked(run: Run, one: Lab, pods: int) -> Iterator[Row]:
         scaled.append(_scale(one, pods + number + 1))
     yield Row(f"{pods} pods: scale by one, until it answers", tuple(scaled), goals=(Goal(0.25, ""),))
     for words in (("status",), ("get", "pods"), ("diagnose",)):
-        times = []
-        for number in range(run.scale.rounds):
-            run.say(f"{' '.join(words)}, round {number + 1}")
-            times.append(one.timed(*words))
-        yield Row(f"{pods} pods: {' '.join(words)}", tuple(times), goals=(Goal(1.0, ""),))
+        yield _late(run, one, f"{pods} pods", words, 1.0)
 
 
 def _scale(one: Lab, replicas: int) -> float:
@@ -60,8 +58,20 @@ def _everyone(run: Run, one: Lab, pods: int) -> Row:
     run.say(f"up of {pods} pods on {-(-pods // A_NODE)} nodes, for probe --all")
     made(one, pods)
     run.say(f"probe --all of {pods} pods")
-    what, goals = f"{pods} pods: probe --all", (Goal(10.0, ""),)
-    try:
-        return Row(what, (one.timed("probe", "--all", timeout=LATE),), goals=goals)
-    except FailedError as error:
-        return Row(what, (LATE,), goals=goals, note=str(error))
+    return _late(run, one, f"{pods} pods", ("probe", "--all"), 10.0)
+
+
+def _late(run: Run, one: Lab, lab: str, words: tuple[str, ...], goal: float) -> Row:
+    """A verb some times over; once where it takes long, and for LATE seconds where it takes longer."""
+    times: list[float] = []
+    note = ""
+    while len(times) < run.scale.rounds and sum(times) < LONG:
+        run.say(f"{' '.join(words)}, round {len(times) + 1}")
+        try:
+            times.append(one.timed(*words, timeout=LATE))
+        except FailedError as error:
+            if f"more than {LATE:.0f} s" not in str(error):
+                raise
+            times.append(LATE)
+            note = str(error)
+    return Row(f"{lab}: {' '.join(words)}", tuple(times), goals=(Goal(goal, ""),), note=note)

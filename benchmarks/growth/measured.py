@@ -41,19 +41,21 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class StoreCost(msgspec.Struct, frozen=True):
-    """What a lab of machines writes into its store, measured with a few of them."""
+    """What a lab of machines asks of its store, measured with a few of them."""
 
     machines: int
     idle_writes: float
     """Writes a second of one machine while nothing happens."""
-    idle_bytes: float
-    """Bytes of key and value of such a write."""
+    renewals: float
+    """Renewals of leases a second, of one machine."""
     pod_writes: float
-    """Writes for one more pod of a Deployment, from the Deployment to the endpoint."""
+    """Writes of objects for one more pod of a Deployment, from the Deployment to the endpoint; each is sent to all."""
     pod_bytes: float
-    """Bytes of all of these together."""
+    """Bytes of keys and values of all of these together."""
+    talk_writes: float
+    """Writes with which the verb's daemon asks one other machine whether it is at rest; sent to one of the two."""
     join_writes: float
-    """Writes for one more machine."""
+    """Writes of objects for one more machine; each is sent to all."""
     join_bytes: float
 
 

@@ -128,26 +128,28 @@ def _store(growth: Growth) -> Iterable[str]:
     cost = growth.store
     yield _wrapped(
         f"Measured with {cost.machines} machines on one etcd, by a watch of all its keys. While nothing happens a "
-        f"machine writes {cost.idle_writes:.3f} times a second, {cost.idle_bytes:.0f} bytes each. One more pod of a "
-        f"Deployment is {cost.pod_writes:.1f} writes of {cost.pod_bytes:,.0f} bytes together, one more machine "
-        f"{cost.join_writes:.0f} writes of {cost.join_bytes:,.0f} bytes. Every machine watches all, so each write is "
-        "sent to each of them. On paper that makes:"
+        f"machine writes {cost.idle_writes:.2f} times a second, and renews leases {cost.renewals:.2f} times. One "
+        f"more pod of a Deployment is {cost.pod_writes:.1f} writes of objects, {cost.pod_bytes:,.0f} bytes in all; to "
+        f"ask each other machine whether it is at rest are {cost.talk_writes:.1f} more. One more machine is "
+        f"{cost.join_writes:.0f} writes of objects, {cost.join_bytes:,.0f} bytes. Every machine watches all objects, "
+        "so each such write is sent to each of them. On paper that makes:"
     )
     yield paper(cost)
 
 
 def paper(cost: StoreCost) -> str:
     """A table of what the store has to do for so many machines."""
-    heads = ("nodes", "idle: writes/s", "idle: sent, events/s", "idle: sent, kB/s", "a pod: sent", "a node: sent")
+    heads = ("nodes", "idle: writes/s", "renewals/s", "a pod: events", "sent", "asking", "a node: events", "sent")
     lines = [f"| {' | '.join(heads)} |", "|" + "--:|" * len(heads)]
     for nodes in LARGE:
-        writes = cost.idle_writes * nodes
         cells = (
             f"{nodes:,}",
-            f"{writes:,.1f}",
-            f"{writes * nodes:,.0f}",
-            f"{writes * nodes * cost.idle_bytes / 1000:,.0f}",
+            f"{cost.idle_writes * nodes:,.1f}",
+            f"{cost.renewals * nodes:,.0f}",
+            f"{cost.pod_writes * nodes:,.0f}",
             f"{cost.pod_bytes * nodes / 1e6:,.2f} MB",
+            f"{cost.talk_writes * (nodes - 1):,.0f} writes",
+            f"{cost.join_writes * nodes:,.0f}",
             f"{cost.join_bytes * nodes / 1e6:,.2f} MB",
         )
         lines.append(f"| {' | '.join(cells)} |")

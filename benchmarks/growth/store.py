@@ -10,21 +10,25 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+
+import msgspec
 
 from benchmarks.growth.measured import StoreCost
 from benchmarks.labs import deployment, lab_object, service
 from benchmarks.run import CannotRunError, Run
 from k8snetlab.kernel import netns
-from k8snetlab.testing.machines import PORT, Machine, Wire, namespaces, store_on, take_down, url
+from k8snetlab.store.serve import serve
+from k8snetlab.testing.machines import PORT, Machine, Wire, namespaces, take_down, url
 from k8snetlab.testing.waiting import eventually
 
 MACHINES = 3
 IDLE = 30.0
 PODS = 5
+METRICS = 2381
 CALM = 3.0
 """Seconds after which what a change brings is in the store."""
 
@@ -42,7 +46,7 @@ def cost(run: Run) -> StoreCost:
         file = directory / "lab.yaml"
         objects = [lab_object(machines=True), deployment("web", 1), service("web")]
         file.write_text("".join(f"---\n{json.dumps(obj)}\n" for obj in objects))
-        with store_on(first, directory), Writes(first) as writes:
+        with _etcd(first, directory), Writes(first) as writes:
             try:
                 shared = ("--store", url(first), "--insecure", "--iface", "eth1")
                 run.say(f"the store: {MACHINES} machines")
@@ -57,16 +61,31 @@ def cost(run: Run) -> StoreCost:
                 pods = writes.during(lambda: _scale(first))
             finally:
                 take_down(machines[::-1])
-    rate = idle.count / idle.seconds
     return StoreCost(
         machines=MACHINES,
-        idle_writes=rate / MACHINES,
-        idle_bytes=idle.octets / idle.count if idle.count else 0.0,
-        pod_writes=max(pods.count - rate * pods.seconds, 0.0) / PODS,
-        pod_bytes=max(pods.octets - idle.octets / idle.seconds * pods.seconds, 0.0) / PODS,
-        join_writes=max(join.count - rate * join.seconds, 0.0),
-        join_bytes=max(join.octets - idle.octets / idle.seconds * join.seconds, 0.0),
+        idle_writes=idle.objects / idle.seconds / MACHINES,
+        renewals=idle.renewals / idle.seconds / MACHINES,
+        pod_writes=pods.objects / PODS,
+        pod_bytes=pods.octets / PODS,
+        talk_writes=pods.talk / PODS / (MACHINES - 1),
+        join_writes=join.objects,
+        join_bytes=join.octets,
     )
+
+
+@contextmanager
+def _etcd(machine: Machine, directory: Path) -> Iterator[None]:
+    with netns.inside(machine.namespace):
+        etcd = serve(directory / "etcd", url(machine), metrics=f"http://127.0.0.1:{METRICS}")
+        try:
+            etcd.wait_ready()
+        except BaseException:
+            etcd.kill()
+            raise
+    try:
+        yield
+    finally:
+        etcd.kill()
 
 
 def _join(machine: Machine, first: Machine, shared: tuple[str, ...]) -> None:
@@ -81,18 +100,28 @@ def _scale(first: Machine) -> None:
         time.sleep(CALM)
 
 
-class Counted:
-    """What came in some seconds."""
+class Counted(msgspec.Struct):
+    """What came."""
 
-    def __init__(self, count: int, octets: int, seconds: float) -> None:
-        self.count, self.octets, self.seconds = count, octets, seconds
+    objects: int = 0
+    """Writes below /registry/ and flannel's prefix, which every machine watches."""
+    octets: int = 0
+    """Of their keys and values."""
+    talk: int = 0
+    """Writes of what machines ask and answer each other."""
+    renewals: float = 0.0
+    seconds: float = 0.0
+
+    def since(self, before: Counted) -> Counted:
+        return Counted(*(getattr(self, name) - getattr(before, name) for name in self.__struct_fields__))
 
 
 class Writes:
     """A watch of every key of the etcd that runs on a machine."""
 
     def __init__(self, machine: Machine) -> None:
-        self.count = self.octets = 0
+        self._machine = machine
+        self._counted = Counted()
         self._connection = http.client.HTTPConnection(machine.address, PORT, timeout=600)
         with netns.inside(machine.namespace):
             self._connection.connect()
@@ -115,15 +144,32 @@ class Writes:
 
     def during(self, work: Callable[[], None]) -> Counted:
         """What was written while something was done."""
-        count, octets, began = self.count, self.octets, time.monotonic()
+        before = self._now()
         work()
-        return Counted(self.count - count, self.octets - octets, time.monotonic() - began)
+        return self._now().since(before)
+
+    def _now(self) -> Counted:
+        return msgspec.structs.replace(self._counted, renewals=self._renewals(), seconds=time.monotonic())
+
+    def _renewals(self) -> float:
+        """How many leases etcd has renewed, as its metrics say."""
+        connection = http.client.HTTPConnection("127.0.0.1", METRICS, timeout=10)
+        with netns.inside(self._machine.namespace):
+            connection.request("GET", "/metrics")
+        with closing(connection):
+            lines = connection.getresponse().read().decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("etcd_debugging_lease_renewed_total "))
 
     def _read(self) -> None:
         with suppress(OSError, http.client.HTTPException, ValueError):
             answer = self._connection.getresponse()
             while line := answer.readline():
                 for event in json.loads(line)["result"].get("events", ()):
-                    held = event["kv"]
-                    self.count += 1
-                    self.octets += sum(len(base64.b64decode(held.get(part, ""))) for part in ("key", "value"))
+                    self._count(*(base64.b64decode(event["kv"].get(part, "")) for part in ("key", "value")))
+
+    def _count(self, key: bytes, value: bytes) -> None:
+        if key.startswith(b"/k8snetlab/"):
+            self._counted.talk += 1
+        else:
+            self._counted.objects += 1
+            self._counted.octets += len(key) + len(value)
