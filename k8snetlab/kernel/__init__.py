@@ -17,6 +17,7 @@ __all__ = [
     "misses",
     "modules",
     "monitors",
+    "mounts",
     "neighbours",
     "netlink",
     "netns",

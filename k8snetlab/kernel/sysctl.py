@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -24,11 +27,23 @@ def read(namespace: str, keys: Iterable[str]) -> dict[str, str]:
     values = {}
     with netns.inside(namespace):
         for key in keys:
-            try:
-                values[key] = path(key).read_text().strip()
-            except FileNotFoundError:
-                continue
+            with contextlib.suppress(FileNotFoundError):
+                values[key] = _value(_file(key))
     return values
+
+
+@functools.lru_cache(maxsize=65536)
+def _file(key: str) -> str:
+    return str(path(key))
+
+
+def _value(file: str) -> str:
+    """A file of /proc in three system calls; each agent looks at a dozen every second."""
+    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096).decode().strip()
+    finally:
+        os.close(fd)
 
 
 def matching(namespace: str, pattern: str) -> dict[str, str]:
