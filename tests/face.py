@@ -132,10 +132,14 @@ async def face_of(whole: bool = False) -> AsyncIterator[Face]:
     informer = Informer(store)
     await informer.start()
     cluster = Cluster(store, informer)
-    table = _table(store, cluster) if whole else Table(*(object.__new__(answering) for answering in ANSWERING))
+    listener = Listener(LabPaths("l").api_pki)
+    table = (
+        _table(store, cluster, listener) if whole else Table(*(object.__new__(answering) for answering in ANSWERING))
+    )
     face = Face(cluster, Api(ObjectRoutes(cluster), table))
     assert (await face.ask("POST", "/apis/k8snetlab/v1alpha1/labs", LAB)).code == 201
     yield face
+    await listener.close()
     await cluster.close()
     await informer.close()
     await store.close()
@@ -145,7 +149,7 @@ ANSWERING = (Changing, Explaining, Places, Reaching, Standing, Tables, ThisMachi
 """Whose methods answer verbs."""
 
 
-def _table(store: EmbeddedStore, cluster: Cluster) -> Table:
+def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
     paths = LabPaths("l")
     paths.create()
     ledger, supervisor = Ledger(paths.ledger), Supervisor()
@@ -156,7 +160,7 @@ def _table(store: EmbeddedStore, cluster: Cluster) -> Table:
         Changing(cluster, agents, leases, None),
         Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict),
         Places(cluster, agents, paths),
-        Reaching(cluster, Listener(paths.api_pki), paths),
+        Reaching(cluster, listener, paths),
         Standing(cluster, agents, paths, kubelet=kubelet, leases=leases, supervisor=supervisor),
         Tables(cluster, agents, leases, paths, None),
         ThisMachine(Membership(cluster, agents, leases, None), lambda: None),

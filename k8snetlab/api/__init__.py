@@ -28,6 +28,7 @@ __all__ = [
     "selection",
     "selectors",
     "snapshot",
+    "source",
     "stored",
     "validate",
     "words",

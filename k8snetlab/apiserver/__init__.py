@@ -1,3 +1,15 @@
 """Kubernetes' REST: transport, discovery, objects, watches, access."""
 
-__all__ = ["access", "authorization", "listener", "objects", "paths", "query", "server", "transport", "verbs"]
+__all__ = [
+    "access",
+    "authorization",
+    "bodies",
+    "listener",
+    "negotiation",
+    "objects",
+    "paths",
+    "query",
+    "server",
+    "transport",
+    "verbs",
+]

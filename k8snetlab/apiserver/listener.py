@@ -9,7 +9,7 @@ import logging
 import socket
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -18,7 +18,9 @@ from uvicorn.server import ServerState
 from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, VIEWERS, User
 from k8snetlab.errors import InputError
 from k8snetlab.messages.verb import SERVER
-from k8snetlab.store.pki import Authority, Pair
+
+if TYPE_CHECKING:
+    from k8snetlab.store.pki import Authority, Pair
 
 log = logging.getLogger(__name__)
 LOOPBACK, PORT = "127.0.0.1", 6443
@@ -67,6 +69,8 @@ class Listener:
     @property
     def authority(self) -> Authority:
         if self._authority is None:
+            from k8snetlab.store.pki import Authority  # loads OpenSSL, which nobody needs until somebody listens
+
             self._authority = Authority(self._directory, "k8snetlab API")
         return self._authority
 

@@ -13,8 +13,12 @@ import msgspec
 from k8snetlab.errors import RequestError
 
 JSON = "application/json"
+YAML = "application/yaml"
+JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
-PATCHES = (MERGE_PATCH,)
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
 TEXT = "text/plain"
 META = "meta.k8s.io"
 
@@ -41,15 +45,19 @@ OBJECT = (WHOLE, *TABLES, *(Form(JSON, "PartialObjectMetadata", META, version) f
 LIST = (WHOLE, *TABLES, *(Form(JSON, "PartialObjectMetadataList", META, version) for version in ("v1", "v1beta1")))
 
 
-def check_body(method: str, said: str) -> None:
-    """Raises RequestError (415) for a body in another form than the one that is read; `said` is the Content-Type."""
-    media = media_type(said)
-    wanted = (MERGE_PATCH,) if method == "PATCH" else (JSON, "")
-    if media not in wanted:
+def check_body(said: str) -> None:
+    """Raises RequestError (415) for a body of a verb that is no JSON; `said` is the Content-Type."""
+    check_form(said, ("", JSON))
+
+
+def check_form(said: str, known: Iterable[str]) -> None:
+    """Raises RequestError (415) where the Content-Type is none of these."""
+    media, known = media_type(said), tuple(known)
+    if media not in known:
         raise RequestError(
-            f"the body of the request was in an unknown format ({media or 'none is named'}) - accepted media types "
-            f"include: {wanted[0]}",
-            "a JSON merge patch (RFC 7396) is the one form of patch" if method == "PATCH" else "",
+            "the body of the request was in an unknown format - accepted media types include: "
+            f"{', '.join(one for one in known if one)}",
+            f"it is {media}" if media else "its Content-Type names none",
             "UnsupportedMediaType",
             415,
         )

@@ -12,12 +12,14 @@ from k8snetlab.api.core import Namespace, Pod, Service
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import RESOURCES, to_dict
 from k8snetlab.apiserver import query as words
+from k8snetlab.apiserver.bodies import forms_of, uncarried
 from k8snetlab.apiserver.documents import Document, Documents
-from k8snetlab.apiserver.negotiation import LIST, OBJECT, WHOLE, Form, check_body, chosen
+from k8snetlab.apiserver.negotiation import LIST, OBJECT, WHOLE, Form, check_form, chosen
 from k8snetlab.apiserver.options import DeleteOptions, delete_options
 from k8snetlab.apiserver.paths import Target, not_allowed, parse
 from k8snetlab.apiserver.reading import Reading, ordered
 from k8snetlab.apiserver.refusals import missing, worded
+from k8snetlab.apiserver.scaling import Scalable, scale_of
 from k8snetlab.apiserver.tables import check_include
 from k8snetlab.apiserver.transport import Json, Reply, Request
 from k8snetlab.apiserver.views import View
@@ -51,7 +53,7 @@ class ObjectRoutes:
             raise not_allowed(request.method, target.methods)
         _form(request, target)
         if request.size and request.method != "GET" and not request.alone:
-            check_body(request.method, request.content_type)
+            check_form(request.content_type, forms_of(request.method))
         return target
 
     async def answer(self, request: Request, target: Target | Document) -> Reply:
@@ -72,24 +74,26 @@ class ObjectRoutes:
             case "GET":
                 words.refuse_unknown(query, words.GET)
                 self._reading.check_get(query)
-                return Reply(
-                    await self._writing.scale("GET", old, None, words.Wish()) if part == "scale" else view.one(old)
-                )
+                return Reply(scale_of(old) if part == "scale" and isinstance(old, Scalable) else view.one(old))
             case "DELETE":
                 words.refuse_unknown(query, words.DELETE, ("dryRun",))
                 return Reply(await self._delete(old, delete_options(request.body, query)))
-            case "PATCH":
-                words.refuse_unknown(query, words.PATCH, ("dryRun",))
-                if "force" in query:
-                    raise RequestError("force: Forbidden: may not be specified for non-apply patch", "", "Invalid", 422)
-                write = self._writing.patch
-            case _:
-                words.refuse_unknown(query, words.WRITE, ("dryRun",))
-                write = self._writing.put
+        return await self._change(request, target, old)
+
+    async def _change(self, request: Request, target: Target, old: Object) -> Reply:
+        """PUT and PATCH."""
+        resource, query, part = target.resource, request.values, target.subresource
+        patch = uncarried(request.content_type, request.body) if request.method == "PATCH" else None
+        words.refuse_unknown(query, words.PATCH if patch else words.WRITE, ("dryRun",))
+        if "force" in query:
+            raise RequestError("force: Forbidden: may not be specified for non-apply patch", "", "Invalid", 422)
         wish = words.wish(query)
         if part == "scale":
-            return Reply(await self._writing.scale(request.method, old, request.body, wish))
-        value, warnings = await write(resource, old, request.body, wish, part == "status")
+            return Reply(await self._writing.scale(old, patch or request.body, wish))
+        if patch:
+            value, warnings = await self._writing.patch(resource, old, patch, wish, part == "status")
+        else:
+            value, warnings = await self._writing.put(resource, old, request.body, wish, part == "status")
         return Reply(value, warnings=tuple(warnings))
 
     @staticmethod

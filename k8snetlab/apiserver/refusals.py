@@ -14,6 +14,7 @@ from k8snetlab.apiserver.paths import Target
 from k8snetlab.errors import AlreadyExistsError, ConflictError, K8sNetLabError, NotFoundError
 
 E = TypeVar("E", bound=K8sNetLabError)
+MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 _FIELD = re.compile(r"([A-Za-z][\w.\[\]\"/-]*): (.+)", re.DOTALL)
 
 
@@ -37,9 +38,8 @@ def worded(error: K8sNetLabError, target: Target, body: Any = None) -> K8sNetLab
         return _about(AlreadyExistsError(f"{of} already exists", error.hint), target, name)
     if isinstance(error, NotFoundError) and target.name and target.resource.kind.lower() in error.message:
         return missing(target)
-    if isinstance(error, ConflictError):
-        changed = "the object has been modified; please apply your changes to the latest version and try again"
-        return _about(ConflictError(f"Operation cannot be fulfilled on {of}: {changed}", error.hint), target, name)
+    if isinstance(error, ConflictError) or MODIFIED in error.message:
+        return _about(ConflictError(f"Operation cannot be fulfilled on {of}: {MODIFIED}", error.hint), target, name)
     if error.reason == "Invalid" and name:
         return _invalid(error, target, name)
     return error

@@ -52,7 +52,7 @@ def check(verb: AnyVerb, values: Query, accept: str = "", body_type: str | None 
     refuse_unknown(values, (*words, "pretty"), repeated)
     check_accepted(accept, (JSON, TEXT))
     if body_type is not None:
-        check_body(verb.method, body_type)
+        check_body(body_type)
 
 
 def asked(meant: Meant, values: Query, body: Any = None) -> msgspec.Struct:

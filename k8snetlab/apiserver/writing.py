@@ -8,19 +8,19 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.body import decode, unknown_fields
 from k8snetlab.api.core import Node
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource, encode, to_dict, without_nulls
 from k8snetlab.api.words import describe, shorten
+from k8snetlab.apiserver.patches import Patch
 from k8snetlab.apiserver.query import Wish
+from k8snetlab.apiserver.scaling import Scalable, scale_of, scaled
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers.identity import generated
 from k8snetlab.errors import ManifestError, RequestError
 
 Json = dict[str, Any]
-REPLICAS = 100_000
 
 
 class Writing:
@@ -54,61 +54,35 @@ class Writing:
         return await self._replaced(old, lambda stored: _updated(new, stored, only_status), wish), warnings
 
     async def patch(
-        self, resource: Resource, old: Object, body: Any, wish: Wish, only_status: bool = False
+        self, resource: Resource, old: Object, patch: Patch, wish: Wish, only_status: bool = False
     ) -> tuple[Json, list[str]]:
-        if not isinstance(body, dict):
-            raise RequestError(f"a merge patch is an object, got {describe(body)}")
         warnings: list[str] = []
 
         def patched(stored: Object) -> Object:
-            merged = merge_patch(msgspec.json.decode(encode(stored)), body)
-            metadata = body.get("metadata", {})
+            merged = patch.applied(msgspec.json.decode(encode(stored)), resource.kind)
+            metadata = merged.get("metadata")
             if not isinstance(metadata, dict):
                 raise RequestError(f"metadata: expected a mapping, got {describe(metadata)}")
-            if "resourceVersion" not in metadata:
-                merged["metadata"]["resourceVersion"] = ""
+            if not patch.revision:
+                merged["metadata"] = {**metadata, "resourceVersion": ""}
             new, warnings[:] = self._decoded(resource, stored.namespace, stored.name, merged, wish)
             return _updated(new, stored, only_status)
 
         return await self._replaced(old, patched, wish), warnings
 
-    async def scale(self, method: str, old: Object, body: Any, wish: Wish) -> Json:
-        if not isinstance(old, Deployment | ReplicaSet):
+    async def scale(self, old: Object, body: Any, wish: Wish) -> Json:
+        """`body` is a Scale, or a Patch of it."""
+        if not isinstance(old, Scalable):
             raise RequestError(f"a {old.KIND} cannot be scaled", "scale a deployment or a replicaset", "NotFound", 404)
-        workload: Any = old
-        if method in ("PUT", "PATCH"):
-            body = without_nulls(body)
-            spec = body.get("spec") if isinstance(body, dict) else None
-            replicas = spec.get("replicas") if isinstance(spec, dict) else None
-            if method == "PUT" and isinstance(spec, dict) and replicas is None:
-                replicas = 0
-            if replicas is None and isinstance(body, dict) and method == "PATCH":
-                replicas = old.spec.replicas
-            if isinstance(replicas, bool) or not isinstance(replicas, int):
-                raise RequestError(f"Scale: spec.replicas: expected a whole number, got {describe(replicas)}")
-            if not 0 <= replicas <= REPLICAS:
-                message = f"spec.replicas: Invalid value: {shorten(str(replicas))}: must be from 0 to {REPLICAS}"
-                raise RequestError(message, "", "Invalid", 422)
-            metadata = body.get("metadata")
-            revision = metadata.get("resourceVersion", "") if isinstance(metadata, dict) else ""
 
-            def change(stored: Any) -> Any:
-                _refuse_older(str(revision), stored)
-                return replace(stored, spec=replace(stored.spec, replicas=replicas))
+        def change(stored: Any) -> Any:
+            new: Any = scaled(stored, body.applied(scale_of(stored), "") if isinstance(body, Patch) else body)
+            if not isinstance(body, Patch) or body.revision:
+                _refuse_older(new.metadata.resourceVersion, stored)
+            return replace(new, metadata=stored.metadata)
 
-            workload = change(old) if wish.dry else await self._cluster.edit(old, change)
-        known = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-        metadata = {field: getattr(workload.metadata, field) for field in known}
-        return {
-            "kind": "Scale",
-            "apiVersion": "autoscaling/v1",
-            "metadata": {field: value for field, value in metadata.items() if value},
-            "spec": {"replicas": workload.spec.replicas} if workload.spec.replicas else {},
-            "status": {
-                "replicas": workload.status.replicas,
-                "selector": ",".join(f"{key}={value}" for key, value in sorted(_selector(workload).items())),
-            },
-        }
+        workload: Any = change(old) if wish.dry else await self._cluster.edit(old, change)
+        return scale_of(workload)
 
     async def _replaced(self, old: Object, change: Callable[[Object], Object], wish: Wish) -> Json:
         if wish.dry:
@@ -154,19 +128,6 @@ class Writing:
         return replace(obj, metadata=replace(obj.metadata, namespace=namespace or obj.namespace)), warnings
 
 
-def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged
-
-
 def _updated(new: Object, old: Object, only_status: bool) -> Object:
     """`new` as it is to be stored over `old`: a request writes either the spec or the status."""
     if new.metadata.uid not in ("", old.metadata.uid):
@@ -204,7 +165,3 @@ def _refuse_older(revision: str, stored: Object) -> None:
             "Conflict",
             409,
         )
-
-
-def _selector(workload: Deployment | ReplicaSet) -> dict[str, str]:
-    return dict(workload.spec.selector.matchLabels)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 
 from k8snetlab.apiserver import verbs
 from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, User, admit, permit, unauthorized
 from k8snetlab.apiserver.authorization import Attributes, attributes_of, authorize, is_public
+from k8snetlab.apiserver.bodies import body_of, carried
+from k8snetlab.apiserver.negotiation import media_type
 from k8snetlab.apiserver.objects import LARGEST_OBJECT, ObjectRoutes
 from k8snetlab.apiserver.paths import PATHS
 from k8snetlab.apiserver.query import boolean
@@ -90,9 +93,9 @@ class Api:
 
     async def _object(self, request: Request, body: bytes, answer: Answer, receive: Receive) -> None:
         target = self._objects.check(request)
-        request.body = decoded(body)
+        request.body = body_of(request.content_type, body)
         if self._everywhere and not request.alone and self._objects.allocates(request, target):
-            written = await self._everywhere.written(request.method, request.target, request.body)
+            written = await self._everywhere.written(request.method, request.target, _carried(request))
             if written is not None:
                 await answer.whole(Reply(written, 201 if request.method == "POST" else 200))
                 return
@@ -120,6 +123,10 @@ class Api:
         else:
             events = await self._table.answered(meant.verb, question, body.pieces())
         await while_connected(answer.stream(events), body.read())
+
+
+def _carried(request: Request) -> Any:
+    return carried(media_type(request.content_type), request.body) if request.method == "PATCH" else request.body
 
 
 def _let_in(user: User, method: str, path: str, objects: bool) -> None:
