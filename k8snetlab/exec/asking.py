@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from msgspec.structs import replace
 
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import DaemonError, InputError, NotFoundError
 from k8snetlab.messages.places import EXEC, RESOLVE, Execute, Exit, Resolve, Resolved, Stdout
 
@@ -78,7 +79,7 @@ def _become(found: Resolved, place: str, argv: Sequence[str]) -> NoReturn:
         found.hostname,
         flannel=found.flannel,
         cgroup=found.cgroup,
-        held=bool(found.netns or found.cgroup),
+        held=not is_host(found.netns) or bool(found.cgroup),
     )
     if setting.held and not setting.cgroup:
         held.note(Path(found.held))

@@ -114,7 +114,7 @@ class _Tables:
         if place.kind in ("node", "router", "outside") or place.netns == own:
             role = "node" if place.node else "router" if place.kind == "router" else "outside"
         self._netns, self._role = place.netns, role
-        self._there = ["-n", place.netns] if place.netns else []
+        self._there = [] if names.is_host(place.netns) else ["-n", place.netns]
         home = names.node_netns(lab.name, place.node) if role == "node" else place.netns
         wanted = Wanted(snapshot)(home)
         uplink = (interface_of(node) if node else "") or UPLINK
@@ -161,4 +161,5 @@ class _Tables:
         found = connections.entries(self._netns, family)
         rows = tuple(self._reader.connection(entry) for entry in found)
         listed = "conntrack -L" + (" -f ipv6" if family == "ipv6" else "")
-        return Table("conntrack", f"{f'ip netns exec {self._netns} ' if self._netns else ''}{listed}", rows)
+        there = [] if names.is_host(self._netns) else ["ip", "netns", "exec", self._netns]
+        return Table("conntrack", " ".join([*there, listed]), rows)

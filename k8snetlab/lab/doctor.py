@@ -25,7 +25,7 @@ NEARLY = 0.8
 
 def examine(lab: Lab) -> list[Feature]:
     """Every feature, tried, the lab's networks set against the machine's, and room for its neighbours."""
-    full = fullness(["", *netns.names()])
+    full = fullness([HOST_NETNS, *netns.names()])
     return [*features.probe(), *addresses(lab, read(HOST_NETNS), _ours()), *(room(one) for one in full)]
 
 

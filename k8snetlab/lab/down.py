@@ -12,6 +12,7 @@ from pathlib import Path
 from k8snetlab.agent import removal
 from k8snetlab.api.workload import LOGS
 from k8snetlab.client.client import Client
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import cgroups, fault, modules, netns, processes
 from k8snetlab.kernel.inventory import Thing
@@ -155,7 +156,7 @@ def _workloads(paths: LabPaths, names: list[str]) -> list[int]:
     found = processes.pids_in(names)
     if machine.read(paths):
         for logs in (paths.pod_logs, paths.addons):
-            found += processes.with_environment("", f"{LOGS}={logs}", below=True)
+            found += processes.with_environment(HOST_NETNS, f"{LOGS}={logs}", below=True)
     return [pid for pid in found if pid != os.getpid()]
 
 

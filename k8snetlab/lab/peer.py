@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from k8snetlab.dataplane.families import family_of
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.rules import ChainKey, Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.errors import InputError, K8sNetLabError
@@ -161,7 +162,7 @@ def _views(family: Family) -> Iterator[tuple[Variant, View]]:
     variants: tuple[Variant, ...] = ("nft", "legacy")
     for variant in variants:
         try:
-            yield variant, survey("", family, variant, LOCK, place="this machine", kind="node")
+            yield variant, survey(HOST_NETNS, family, variant, LOCK, place="this machine", kind="node")
         except K8sNetLabError:
             continue
 

@@ -65,7 +65,7 @@ def _rules() -> Iterator[str]:
         for variant in ("nft", "legacy"):
             if variant == "legacy" and not holds_legacy_rules("", family):
                 continue
-            saved = iptables.open("", family, variant, LOCK).save()
+            saved = iptables.open(HOST_NETNS, family, variant, LOCK).save()
             chains = [f"{key.table}/{key.chain}" for key in saved if key.chain.startswith(CHAINS)]
             if chains:
                 tool = "iptables" if family == "ipv4" else "ip6tables"

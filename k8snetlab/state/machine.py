@@ -13,6 +13,7 @@ import msgspec
 from k8snetlab.api.addressing import parse_networks, split
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.families import FAMILIES, family_of, pick
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.kernel.read import read as read_namespace
@@ -54,7 +55,7 @@ def choose(node: str, lab: Lab, wanted: str = "", endpoints: Iterable[str] = ())
     else the one towards the store (`endpoints`, URLs). Raises NotFoundError or InputError, naming the interfaces there
     are, for one that is not there, that other machines cannot reach, or when nothing tells which it is.
     """
-    state = read_namespace("")
+    state = read_namespace(HOST_NETNS)
     found = _addresses(state)
     interface = _interface(node, lab, wanted, endpoints, found)
     addresses = found[interface]
@@ -94,7 +95,7 @@ _WORD = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 def refuse_overlap(lab: Lab, machine: Machine) -> None:
     """Raises InputError when the lab's own networks lie over one that this machine stands in."""
-    state = read_namespace("")
+    state = read_namespace(HOST_NETNS)
     for field in ("podCIDR", "serviceCIDR"):
         for whole in parse_networks(getattr(lab.spec, field)):
             for held in state.addresses:

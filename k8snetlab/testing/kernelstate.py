@@ -11,6 +11,8 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable
 
+from k8snetlab.dataplane.names import is_host
+
 State = dict[str, Counter[str]]
 """The lines of each namespace; those of several pods of one Deployment together."""
 COMMANDS = (
@@ -53,7 +55,7 @@ def state(lab: str, namespaces: Iterable[str]) -> State:
     """What is in these namespaces of the lab; "" is the machine's own."""
     asked = []
     for name in namespaces:
-        argv = ["nsenter", f"--net=/run/netns/{name}"] if name else []
+        argv = [] if is_host(name) else ["nsenter", f"--net=/run/netns/{name}"]
         asked.append((name, subprocess.Popen([*argv, "sh", "-c", _SCRIPT], stdout=subprocess.PIPE, text=True)))
     found: State = {}
     for name, process in asked:

@@ -9,6 +9,7 @@ from pathlib import Path
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.machines import MACHINE
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import ConflictError, NotFoundError
 from k8snetlab.exec import console, piped
 from k8snetlab.exec.channels import Size, Terminal
@@ -81,7 +82,8 @@ class Places:
     def execute(self, asked: Execute, body: AsyncIterator[bytes]) -> AsyncIterator[Output]:
         """`piped.run`, or at a terminal `console.run`, in a place of this machine."""
         place, argv = self._resolved(asked.name, asked.namespace), asked.command or (console.root_shell(),)
-        setting = Setting(place.netns, place.hostname, cgroup=place.cgroup, held=bool(place.netns or place.cgroup))
+        held = not is_host(place.netns) or bool(place.cgroup)
+        setting = Setting(place.netns, place.hostname, cgroup=place.cgroup, held=held)
         if asked.tty:
             return console.run(setting, argv, Terminal(Size(asked.rows, asked.columns), asked.term), body)
         return piped.run(setting, argv, body)
@@ -133,7 +135,7 @@ class Places:
 
     def _group_of(self, netns: str, node: str, pod: Pod | None) -> str:
         """Where what `exec` starts goes, so that it ends with the pod, or with the lab; "" where it ends by itself."""
-        if self._group is None or (pod is None and not netns):
+        if self._group is None or (pod is None and is_host(netns)):
             return ""
         return str(self._group / (f"pod{pod.metadata.uid}/exec" if pod else f"node/{node}"))
 
