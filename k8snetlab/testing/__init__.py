@@ -11,6 +11,7 @@ Without pytest, `running` does the same. Beside it, with a kernel:
 - `machines`: network namespaces that play whole machines on one wire, with the lab's nodes in them
 - `kernelstate`: what the kernel holds of two labs, compared line by line
 - `etcd`: real etcds, and a proxy before one that is slow, silent or cut
+- `web`: the manifests of a client, and of a Service with pods behind it
 
 and without one:
 
@@ -35,4 +36,5 @@ __all__ = [
     "machines",
     "running",
     "services",
+    "web",
 ]

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from k8snetlab.testing.web import web
+
 from .conftest import Boot
 from .machine import Machine
 from .state import settings, state
@@ -37,22 +39,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: client}
 spec: {nodeName: node1, containers: [{name: c, ports: [{containerPort: 8080}]}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {nodeName: node2, containers: [{name: c, ports: [{containerPort: 8080}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}
-"""
+""" + web(1, 8080, node="node2", type_="NodePort", node_port=30080)
 Json = dict[str, Any]
 Before = dict[str, tuple[dict[str, set[str]], dict[str, str]]]
 """By machine: its state, its sysctls."""

@@ -7,37 +7,15 @@ from typing import Any
 
 import pytest
 
+from k8snetlab.testing.web import client, web
+
 from .conftest import Boot
 from .machine import Machine
 from .waiting import eventually
 
 STORE = "http://192.168.56.11:2379"
-LAB = f"""
-apiVersion: k8snetlab/v1alpha1
-kind: Lab
-metadata: {{name: afar}}
-spec: {{nodes: 2, store: {{type: etcd, endpoints: ["{STORE}"], insecure: true}}}}
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: client}}
-spec: {{nodeName: node1, containers: [{{name: c}}]}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: web}}
-spec:
-  replicas: 1
-  selector: {{matchLabels: {{app: web}}}}
-  template:
-    metadata: {{labels: {{app: web}}}}
-    spec: {{nodeName: node2, containers: [{{name: c, ports: [{{containerPort: 80}}]}}]}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: web}}
-spec: {{selector: {{app: web}}, ports: [{{port: 80}}]}}
-"""
+SPEC = f'spec: {{nodes: 2, store: {{type: etcd, endpoints: ["{STORE}"], insecure: true}}}}'
+LAB = f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {{name: afar}}, {SPEC}}}\n"
 BLACK_HOLE = ("OUTPUT", "-p", "tcp", "-d", "192.168.56.11", "--dport", "2379", "-j", "DROP")
 
 
@@ -57,7 +35,7 @@ def store(machines: list[Machine]) -> Machine:
 def node2(machines: list[Machine], store: Machine) -> Iterator[Machine]:
     """node2, which runs the lab."""
     node2 = machines[1]
-    node2.run("sh", "-c", "cat > /root/lab.yaml", stdin=LAB)
+    node2.run("sh", "-c", "cat > /root/lab.yaml", stdin=LAB + client("node1") + web(1, node="node2"))
     node2.run("k8snetlab", "up", "/root/lab.yaml")
     yield node2
     node2.run("k8snetlab", "down")

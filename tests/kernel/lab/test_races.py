@@ -22,33 +22,21 @@ from typing import Any
 import pytest
 
 from k8snetlab.testing import Lab, eventually
+from k8snetlab.testing.web import web
 
 pytestmark = pytest.mark.timeout(900)
 NODES, CLIENTS, KILLED = 3, 50, 8
 ANSWER = 2.0
 """Seconds in which `status` is to be answered."""
 API = "/apis/k8snetlab/v1alpha1"
-LAB = f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {{nodes: {NODES}}}\n---\n"
-POD = """apiVersion: v1
+LAB = f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {{nodes: {NODES}}}\n"
+POD = """---
+apiVersion: v1
 kind: Pod
 metadata: {name: %s}
 spec: {%scontainers: [{name: c, ports: [{containerPort: 80}]}]}
 """
-WEB = """apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: %d
-  selector: {matchLabels: {app: web}}
-  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, ports: [{containerPort: 8080}]}]}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
----
-"""
-FILE = LAB + WEB % 3 + POD % ("one", "nodeName: node1, ") + "---\n" + POD % ("two", "nodeName: node2, ")
+FILE = LAB + web(3, 8080) + POD % ("one", "nodeName: node1, ") + POD % ("two", "nodeName: node2, ")
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +126,7 @@ def by_command(lab: Lab, number: int) -> subprocess.Popen[str]:
     """The client of that number, on the command line."""
     node = f"node{number % NODES + 1}"
     words, text = [
-        (["apply", "-f", "-"], WEB % (number % 5 + 1)),
+        (["apply", "-f", "-"], web(number % 5 + 1, 8080)),
         (["scale", "deploy/web", "--replicas", str(number % 5)], ""),
         (["delete", "pod", "one", "two"][: 3 + number % 2], ""),
         (["pause", node], ""),

@@ -17,23 +17,11 @@ import pytest
 
 from k8snetlab.kernel import netns
 from k8snetlab.testing import Lab, eventually
+from k8snetlab.testing.web import web
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s, labels: {app: %s}}\nspec: {%scontainers: [{name: c}]}\n---\n"
 LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 2}\n---\n"
-WEB = """apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: %d
-  selector: {matchLabels: {app: web}}
-  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, ports: [{containerPort: 8080}]}]}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
-"""
-FILE = LAB + POD % ("one", "one", "nodeName: node1, ") + POD % ("two", "two", "nodeName: node2, ") + WEB % 2
+FILE = LAB + POD % ("one", "one", "nodeName: node1, ") + POD % ("two", "two", "nodeName: node2, ") + web(2, 8080)
 
 
 @pytest.fixture(scope="module")

@@ -20,27 +20,14 @@ from k8snetlab.kernel import netns
 from k8snetlab.testing import eventually
 from k8snetlab.testing.kernelstate import State, differences, state
 from k8snetlab.testing.machines import Machine, pair, url
+from k8snetlab.testing.web import web
 
 pytestmark = [pytest.mark.timeout(36000), pytest.mark.etcd]
 POINTS = int(os.environ.get("K8SNETLAB_CRASH_JOINS", "4"))
 SEED = os.environ.get("K8SNETLAB_CRASH_SEED", "1")
 GIVEN = os.environ.get("K8SNETLAB_CRASH", "").split()
 EXACT = [point for point in GIVEN if point.startswith(("join:", "leave:"))]
-OBJECTS = """
-{apiVersion: k8snetlab/v1alpha1, kind: Lab}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
----
-{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80}]}}
-"""
+OBJECTS = "{apiVersion: k8snetlab/v1alpha1, kind: Lab}\n" + web(2)
 SUBNET = re.compile(r"\b(POD\.|10\.244\.)\d+")
 
 

@@ -16,35 +16,11 @@ import pytest
 from k8snetlab.store.serve import EtcdProcess
 from k8snetlab.testing import eventually
 from k8snetlab.testing.machines import Machine, Wire, namespaces, store_on, take_down, url
+from k8snetlab.testing.web import client, web
 
 pytestmark = pytest.mark.etcd
 
-LAB = """
-apiVersion: k8snetlab/v1alpha1
-kind: Lab
-metadata: {name: %s}
-spec: {network: {leaseTTL: 5}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec: {nodeName: node1, containers: [{name: c}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 3
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 80}]}
-"""
+LAB = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: %s}, spec: {network: {leaseTTL: 5}}}\n"
 
 
 class Three:
@@ -56,7 +32,7 @@ class Three:
         self.wire = wire
         self.one, self.two, self.three = self.all = [wire.machine() for _ in range(3)]
         self.files = directory / "lab.yaml"
-        self.files.write_text(LAB % wire.lab)
+        self.files.write_text(LAB % wire.lab + client("node1") + web(3))
         self._subnets: dict[str, str] = {}
 
     def up(self) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from k8snetlab.testing import eventually
 from k8snetlab.testing.machines import Machine, commands_of, conversations, pair
+from k8snetlab.testing.web import web
 
 pytestmark = pytest.mark.etcd
 
@@ -39,22 +40,7 @@ metadata: {name: clock}
 spec:
   nodeName: node2
   containers: [{name: c, command: [sh, -c, "n=0; while true; do n=$((n+1)); echo tick $n; sleep 0.1; done"]}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {type: NodePort, selector: {app: web}, ports: [{port: 80}]}
-"""
+""" + web(2, type_="NodePort")
 
 SERVICE = """
 apiVersion: v1

@@ -15,34 +15,12 @@ import pytest
 from k8snetlab.store.serve import EtcdProcess, serve
 from k8snetlab.testing import Lab, eventually
 from k8snetlab.testing.etcd import free_port
+from k8snetlab.testing.web import client, web
 
 pytestmark = pytest.mark.etcd
 
-LAB = """
-apiVersion: k8snetlab/v1alpha1
-kind: Lab
-spec: {nodes: 2, store: {type: etcd, endpoints: ["%s"], insecure: true}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec: {nodeName: node1, containers: [{name: c}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 80}]}
-"""
+SPEC = 'spec: {nodes: 2, store: {type: etcd, endpoints: ["%s"], insecure: true}}'
+LAB = f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, {SPEC}}}\n" + client("node1") + web(2)
 
 
 @pytest.fixture
