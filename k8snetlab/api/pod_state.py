@@ -17,11 +17,11 @@ UNREACHABLE = "NodeLost"
 
 
 def phase(spec: PodSpec, statuses: Iterable[ContainerStatus]) -> str:
-    """Pending, Running, Succeeded or Failed, of the statuses of all containers that are run, sidecars among them."""
+    """Pending, Running, Succeeded or Failed. `statuses` are those of all containers, sidecars among them."""
     by_name = {status.name: status for status in statuses}
     own = [by_name.get(container.name) for container in spec.containers]
     sidecars = [by_name.get(container.name) for container in spec.sidecars]
-    # A sidecar that has ended counts for nothing: it is the others that make a pod end.
+    # A sidecar that has ended does not count: the other containers decide whether the pod has ended.
     states = {_state(status) for status in own} | {_state(status) for status in sidecars} - {"stopped"}
     begun = any(status and _begun(status) for status in own)
     if states & {"waiting", "unknown"} or (not begun and any(s and not s.started for s in sidecars)):
@@ -50,7 +50,7 @@ def _begun(status: ContainerStatus) -> bool:
 
 
 def restarts(spec: PodSpec, exit_code: int) -> bool:
-    """Whether a container that ended so is started again."""
+    """Whether a container that ended with `exit_code` is started again."""
     return spec.restartPolicy == "Always" or (spec.restartPolicy == "OnFailure" and exit_code != 0)
 
 
@@ -86,9 +86,12 @@ def conditions(spec: PodSpec, phase: str, statuses: Iterable[ContainerStatus]) -
 
 
 def observed(pod: Pod, statuses: tuple[ContainerStatus, ...], host: str, now: str) -> Pod:
-    """The pod with what its kubelet sees of it: the statuses of its containers, sidecars first. A pod that has ended
-    stays ended, and with no statuses (its kubelet has lost it) its containers are as they were, and not ready. `now` is
-    an RFC 3339 timestamp."""
+    """The pod with a status of what its kubelet sees: `statuses` of its containers, sidecars first; `now` is an RFC
+    3339 timestamp.
+
+    A pod that has ended stays ended. Where `statuses` is empty, the kubelet has lost the pod: its containers then stay
+    as they were, and are not ready.
+    """
     if not statuses:
         if pod.ended:
             return pod
@@ -101,7 +104,7 @@ def observed(pod: Pod, statuses: tuple[ContainerStatus, ...], host: str, now: st
         phase=at,
         hostIP=host,
         startTime=pod.status.startTime or now,
-        conditions=_since(conditions(pod.spec, at, statuses), pod.status.conditions, now),
+        conditions=_with_times(conditions(pod.spec, at, statuses), pod.status.conditions, now),
         initContainerStatuses=tuple(s for s in statuses if s.name in sidecars),
         containerStatuses=tuple(s for s in statuses if s.name not in sidecars),
         reason="",
@@ -110,8 +113,8 @@ def observed(pod: Pod, statuses: tuple[ContainerStatus, ...], host: str, now: st
     return replace(pod, status=status)
 
 
-def _since(new: tuple[Condition, ...], old: tuple[Condition, ...], now: str) -> tuple[Condition, ...]:
-    """Conditions with the times of their last change."""
+def _with_times(new: tuple[Condition, ...], old: tuple[Condition, ...], now: str) -> tuple[Condition, ...]:
+    """`new` with the times at which each condition's status changed last."""
     before = {condition.type: condition for condition in old}
     return tuple(
         replace(
@@ -142,9 +145,9 @@ def trouble(pod: Pod) -> str:
     return "; ".join(said) if said and pod.status.phase != "Succeeded" else pod.status.message
 
 
-def over(pod: Pod) -> str:
-    """Why a pod that runs will not be ready any more, "" where it may: a container of it has ended, which its
-    restartPolicy does not start again, while others go on."""
+def never_ready(pod: Pod) -> str:
+    """Why a running pod can never be ready again, "" where it can: one of its containers has ended, its restartPolicy
+    does not start that one again, and the others go on."""
     if pod.ended or not any(status.state.running for status in pod.status.containerStatuses):
         return ""
     gone = [
@@ -191,7 +194,7 @@ def shown_status(pod: Pod) -> str:
 
 
 def shown_ready(pod: Pod) -> str:
-    """The column READY: containers that are, of those there are."""
+    """The column READY: how many containers are ready, and how many there are."""
     statuses = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
     total = len(pod.spec.serving_containers)
     ready = sum(s.ready for s in statuses) if statuses else total * pod.ready
@@ -203,7 +206,7 @@ def restart_count(pod: Pod) -> int:
 
 
 def last_restart(pod: Pod) -> str | None:
-    """When a container that was started again had ended, the last time; an RFC 3339 timestamp."""
+    """When a container that has been restarted ended last: an RFC 3339 timestamp, None for never."""
     ends = [
         s.lastState.terminated.finishedAt
         for s in (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
@@ -213,7 +216,7 @@ def last_restart(pod: Pod) -> str | None:
 
 
 def _initializing(pod: Pod) -> str:
-    """ "Init:…" while a sidecar keeps the others from starting, else ""."""
+    """ "Init:…" while the other containers wait for a sidecar, else ""."""
     total = len(pod.status.initContainerStatuses)
     if any(c.type == "Initialized" and c.status == "True" for c in pod.status.conditions):
         return ""

@@ -19,7 +19,7 @@ from k8snetlab.render.canvas import (
 )
 from k8snetlab.trace.way import Decision, Hop
 
-TELLING = ("mixed", "rule", "conntrack", "encapsulate", "decapsulate", "deliver", "stop")
+SHOWN = ("mixed", "rule", "conntrack", "encapsulate", "decapsulate", "deliver", "stop")
 """The decisions that a picture shows; routes, neighbours and chains that decide nothing are left to the story."""
 PASSING = ("ACCEPT", "MARK", "NOTRACK")
 """How rules begin that leave the packet as it is."""
@@ -30,7 +30,10 @@ ARROW, GAP = 26, 12
 
 
 class Event(NamedTuple):
-    """`to` is "" for a note in the lane of `place`. `kind` is there, back, unseen, note or stop; `lines` are texts."""
+    """An arrow from `place` to `to`, or, where that is "", a note in the lane of `place`; `lines` is its text.
+
+    `kind` is there, back or unseen for an arrow, note or stop for a note.
+    """
 
     place: str
     to: str
@@ -39,6 +42,7 @@ class Event(NamedTuple):
 
 
 def events(answer: Trace) -> Iterator[Event]:
+    """What the picture shows of a trace, in the order of the way there and back."""
     way = answer.way
     for leg, hops in (("there", way.there), ("back", way.back)):
         last: Hop | None = None
@@ -46,7 +50,7 @@ def events(answer: Trace) -> Iterator[Event]:
             if last is not None and hop.place != last.place:
                 yield Event(last.place, hop.place, tuple(_label(last, hop)), "unseen" if _unseen(hop) else leg)
             for decision in hop.decisions:
-                if decision.what in TELLING and not decision.text.startswith(PASSING):
+                if decision.what in SHOWN and not decision.text.startswith(PASSING):
                     kind = "stop" if decision.what == "stop" else "note"
                     yield Event(hop.place, "", tuple(_note(decision)), kind)
             if hop.remark:
@@ -68,7 +72,7 @@ def mermaid(answer: Trace) -> str:
             out.append(f"    Note over {names[event.place]}: {text}")
     lanes = list(names.values())
     across = ",".join(dict.fromkeys((lanes[0], lanes[-1])))
-    return "\n".join([*out, f"    Note over {across}: {'<br/>'.join(map(_plain, _end(answer)))}"])
+    return "\n".join([*out, f"    Note over {across}: {'<br/>'.join(map(_plain, _outcome(answer)))}"])
 
 
 def svg(answer: Trace) -> str:
@@ -101,8 +105,8 @@ class _Drawing:
             y = (self._arrow(event, y) if event.to else self._note(event, y)) + GAP
         for x in self._middle.values():
             self._canvas.wire((x, top), (x, y))
-        colour = GOOD if _good(self._answer) else ALARM
-        lines = [(line, not row) for row, line in enumerate(_end(self._answer))]
+        colour = GOOD if _as_wanted(self._answer) else ALARM
+        lines = [(line, not row) for row, line in enumerate(_outcome(self._answer))]
         kind, stroke = ("world", GOOD) if colour == GOOD else ("broken", WIRE)
         foot = self._canvas.framed(kind, self._width / 2, y, lines, stroke=stroke, colour=colour)
         self._width = max(self._width, foot.width + 2 * GAP)
@@ -134,7 +138,7 @@ class _Drawing:
 
 
 def _merged(found: Iterator[Event]) -> Iterator[Event]:
-    """Notes that follow each other in one lane as one."""
+    """With notes of one kind that follow each other in one lane made one."""
     last: Event | None = None
     for event in found:
         if last and not event.to and not last.to and (last.place, last.kind) == (event.place, event.kind):
@@ -165,7 +169,7 @@ def _note(decision: Decision) -> Iterator[str]:
         yield f"({decision.owner})"
 
 
-def _end(answer: Trace) -> list[str]:
+def _outcome(answer: Trace) -> list[str]:
     way, observed = answer.way, answer.observed
     lines = [f"predicted: {FATES[way.fate]}"]
     if way.reason:
@@ -176,7 +180,7 @@ def _end(answer: Trace) -> list[str]:
     return lines
 
 
-def _good(answer: Trace) -> bool:
+def _as_wanted(answer: Trace) -> bool:
     """Whether the packet is answered, and went as predicted where it was watched."""
     return answer.fate == "answered" and (answer.observed is None or answer.observed.agrees)
 

@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 FIRST, LONGEST = 0.005, 30.0
 """Seconds before a failure is tried again: the first time, and at most."""
 MANY = 500
-"""Pods from which on controllers think in a thread: it takes them long enough to be missed by who asks meanwhile."""
+"""With so many pods the controllers work in a thread: they take so long that requests would wait for them."""
 BATCH = 100
-"""Writes in one go; reads are answered in between."""
+"""Writes at a time; requests are answered in between."""
 
 
 class Door(Protocol):
@@ -100,7 +100,7 @@ class ControllerLoop:
                 snapshot = self._door.snapshot
                 if previous is not None and failing.frame(snapshot) != failing.frame(previous):
                     for held in self._held.values():
-                        held.due = 0.0  # most refusals have to do with these
+                        held.due = 0.0  # a change of these ends most refusals
                 again = self._due(snapshot)
                 if previous is None or snapshot.objects is not previous.objects or again is not None:
                     base = failing.without(previous, again)
@@ -148,7 +148,7 @@ class ControllerLoop:
                         lacking.add((write.object.KIND, *write.object.key))
             await asyncio.sleep(0)
         for key in [key for key, held in self._held.items() if held.tried]:
-            log.info("it goes on: %s", self._held.pop(key).failing)
+            log.info("works again: %s", self._held.pop(key).failing)
 
     # --- failures ---
 
@@ -185,7 +185,7 @@ class ControllerLoop:
     def _try(
         self, key: tuple[str, Concerned], held: _Held, owner: Object | None, snapshot: Snapshot
     ) -> Iterable[Concerned]:
-        """Lets the controller have it, unless it would be refused again: then nothing is written on the way."""
+        """Lets the controller try again, unless its write would be refused again: then it writes nothing else."""
         by, concerned = key
         if held.write is None or owner is None:
             held.tried = True
@@ -193,7 +193,6 @@ class ControllerLoop:
         others = {k: v for k, v in self._refused().items() if k != concerned}
         context = replace(self._context, failures=others)
         wanted = work_out(snapshot, failing.without(snapshot, [concerned]), context).writes
-        sought = (by, held.write.action, concerned)
         sought = (by, held.write.action, concerned)
         write = next((w for w in wanted if (w.by, w.action, failing.concerned(w)) == sought), None)
         if write is not None and (error := self._door.refusal(write)) is not None:

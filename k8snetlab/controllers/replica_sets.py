@@ -35,8 +35,6 @@ from k8snetlab.controllers.identity import controller_of, names, owned_by
 from k8snetlab.controllers.rejection import rejected
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-
-
 COMPONENT = "replicaset-controller"
 FAILURE = "ReplicaFailure"
 BURST = 500
@@ -73,7 +71,8 @@ def _orphans(rs: ReplicaSet, now: Snapshot) -> list[Pod]:
 
 
 def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -> Iterator[Answer]:
-    """`failure`: why a pod of it was refused a moment ago; no other is made meanwhile."""
+    """Makes and removes pods until there are as many as wanted. `failure` is why a pod was refused a moment ago, or "":
+    with it no other is made."""
     pods = yield from _adopted(rs, orphans, now)
     missing = rs.spec.replicas - len(pods)
     if missing < 0:
@@ -107,8 +106,8 @@ def _adopted(rs: ReplicaSet, orphans: list[Pod], now: Snapshot) -> Generator[Ans
     """Lets go of pods that no longer fit the selector, takes the orphans; returns the pods that are then its own."""
     pods: list[Pod] = []
     for pod in now.select(Pod, by_owner, (ReplicaSet.KIND, *rs.key)).values():
-        # What its node rejected keeps its place: a real ReplicaSet makes the next one at once, which is rejected too,
-        # and so on without an end.
+        # A pod that its node has rejected keeps its place: a real ReplicaSet makes another at once, which the node
+        # rejects too, and so on without end.
         if (active(pod) or _kept(pod)) and rs.spec.selector.matches(pod.metadata.labels):
             pods.append(pod)
         elif active(pod):
@@ -122,7 +121,7 @@ def _adopted(rs: ReplicaSet, orphans: list[Pod], now: Snapshot) -> Generator[Ans
 
 
 def _fewer(rs: ReplicaSet, pods: list[Pod], surplus: int, now: Snapshot) -> Generator[Answer, None, list[Pod]]:
-    """Removes as many pods, at most a burst of them, and returns the others."""
+    """Removes `surplus` pods, or a burst of them where that is less, and returns the others."""
     leaving = _first_to_go(rs, pods)[: min(surplus, BURST)]
     for pod in leaving:
         yield from remove(pod, now)

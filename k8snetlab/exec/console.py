@@ -1,4 +1,4 @@
-"""A command inside a pod or node for someone on another machine who sits at a terminal: it gets one here, a pty."""
+"""A command inside a pod or node for someone at a terminal of another machine: the command gets a pty here."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def _type(pty: int, body: AsyncIterator[bytes]) -> None:
 
 
 def _read(pty: int) -> bytes | None:
-    """What the terminal shows; None when that is nothing yet, b"" when nobody has it open any more."""
+    """What the terminal shows next; None for nothing yet, b"" once no process has it open."""
     try:
         return os.read(pty, 65536)
     except BlockingIOError:
@@ -116,7 +116,7 @@ def _read(pty: int) -> bytes | None:
 
 
 async def _until_readable(pty: int, ending: asyncio.Task[int], typing: asyncio.Task[None]) -> None:
-    """Or until the command has ended. Raises what was wrong with what was typed."""
+    """Waits until the terminal shows something or the command has ended. Raises what was wrong with what was typed."""
     loop = asyncio.get_running_loop()
     reading = asyncio.create_task(_ready(pty, loop.add_reader, loop.remove_reader))
     waited = {reading, ending} if typing.done() else {reading, ending, typing}

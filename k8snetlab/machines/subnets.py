@@ -61,7 +61,8 @@ class SubnetManager:
                 await self._store.update(leases.CONFIG, value, entry.mod_revision)
 
     async def mirror(self, snapshot: Snapshot, wanted: Mapping[str, tuple[str, bytes]]) -> bool:
-        """Holds a lease for each node: `wanted` has key and value by the node's name. False: look again soon."""
+        """Holds a lease for each node; `wanted` has the lease's key and value by the node's name. False where it is to
+        be called again soon."""
         found = self.leases
         addresses = {a for name in wanted if (node := snapshot.get(Node, name)) for a in node.addresses}
         self._mine = {lease.key for lease in found if addresses.intersection(lease.addresses)}
@@ -75,9 +76,9 @@ class SubnetManager:
         return not holding.pending
 
     async def acquire(self, snapshot: Snapshot, name: str, described: Callable[[list[IPNetwork]], Node]) -> Node | None:
-        """The Node `name` with the subnets that it has a lease of; None: look again soon.
+        """The Node `name` with the subnets that it has leased; None where it is to be called again soon.
 
-        `described` makes the Node of its subnets. Raises ConflictError when none is free.
+        `described` makes the Node, given its subnets. Raises ConflictError when no subnet is free.
         """
         found = self.leases
         own = subnets.own_leases(snapshot, name, described([]).addresses, found)
@@ -111,8 +112,8 @@ class SubnetManager:
             await self._leased.release()
 
     async def _is_oldest(self, key: str, chosen: list[IPNetwork]) -> bool:
-        """Whether no other key has leased some of the same addresses earlier, as that of a dual-stack pair or of
-        another length may have. Of two that see each other, the later one lets go."""
+        """Whether no older lease has some of the same addresses, as one of a dual-stack pair, or of a subnet of another
+        length, may have. Of two machines that see each other's leases, the one with the later lease gives it up."""
         entries = (await self._store.list(leases.SUBNETS)).entries
         mine = next((entry for entry in entries if entry.key == key), None)
         return mine is not None and not any(
@@ -134,7 +135,7 @@ class SubnetManager:
         return f"the lease of its pod subnet, {key}, is held by {self._holder(key)}; delete it if it is nobody's"
 
     def _fate(self, gone: str, wanted: str, holding: Holding) -> str:
-        """What became of a lease that was held, now that it was tried to hold `wanted`."""
+        """What became of a lease that this machine held, now that it has asked for `wanted`."""
         if gone in holding.others:
             return f"taken by {self._holder(gone)}"
         if gone != wanted:

@@ -27,11 +27,11 @@ class PodBox(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
     """Its IP addresses."""
     services: tuple[int, ...] = ()
-    """Places in the picture's `services` of those that it is an endpoint of."""
+    """The Services that it is an endpoint of, as indexes into the picture's `services`."""
     host: bool = False
     """Whether it uses its node's network and addresses."""
     broken: str = ""
-    """That it does not run, in a word or two ("Pending"), or ""."""
+    """In which state it is if it does not run ("Pending"), else ""."""
 
 
 class NodeBox(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class ServiceBox(msgspec.Struct, frozen=True):
     endpoints: tuple[str, ...]
     """As "10.244.1.5:8080"."""
     foreign: tuple[str, ...] = ()
-    """The endpoints that are no pod of the picture."""
+    """The endpoints that are not those of a pod in the picture."""
     broken: bool = False
     """Whether a diagnosis finds it broken."""
 
@@ -144,14 +144,14 @@ def _backend(vxlan: bool, vni: int, port: int, direct: bool) -> str:
 
 
 def _unscheduled(snapshot: Snapshot) -> Iterator[str]:
-    """Pods on no node: they have no place in the picture."""
+    """A sentence for each pod that is on no node, and so has no place in the picture."""
     for pod in snapshot.all(Pod).values():
         if not pod.spec.nodeName and not pod.ended:
             yield f"pod {pod.short_name} is on no node: {shown_status(pod)}"
 
 
 def _order(snapshot: Snapshot) -> Callable[[tuple[str, str]], tuple[int, int, int, str]]:
-    """Endpoints as the nodes stand in the picture, then by address."""
+    """A sort key for endpoints: by node, as the nodes stand in the picture, then by address."""
     places = {name: number for number, (_, name) in enumerate(snapshot.all(Node))}
     homes = {ip: places.get(pod.spec.nodeName, len(places)) for pod in snapshot.all(Pod).values() for ip in pod.ips}
 

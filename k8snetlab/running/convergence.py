@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from k8snetlab.api.core import Pod
-from k8snetlab.api.pod_state import over
+from k8snetlab.api.pod_state import never_ready
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import DaemonError, K8sNetLabError, KernelError
@@ -218,7 +218,7 @@ class _Waiting:
         events: list[ChangeEvent] = [Warning(f"{why}; it was not waited for") for why in silent]
         events += self._of_paused_nodes(look)
         events += [
-            Warning(f"pod {pod.namespace}/{pod.name} {over(pod) or f'has failed: {why(pod)}'}")
+            Warning(f"pod {pod.namespace}/{pod.name} {never_ready(pod) or f'has failed: {why(pod)}'}")
             for pod in self._ordered("over")
         ]
         for pod in [*self._ordered("failed"), *look.misfits]:

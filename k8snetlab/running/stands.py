@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Literal, get_args
 
 from k8snetlab.api.core import Node, Pod
-from k8snetlab.api.pod_state import over, trouble
+from k8snetlab.api.pod_state import never_ready, trouble
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.controllers.rejection import rejected
 from k8snetlab.running.agents import is_paused
@@ -86,7 +86,7 @@ def _own_stand(pod: Pod) -> Stand:
         return "over"
     if trouble(pod):
         return "failed"
-    return "over" if over(pod) else "coming"
+    return "over" if never_ready(pod) else "coming"
 
 
 def _unschedulable(pod: Pod) -> bool:

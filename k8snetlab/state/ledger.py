@@ -54,10 +54,8 @@ class Undone(msgspec.Struct, frozen=True, tag="undone"):
 
 
 _Line = OwnedNetns | OwnedProcess | Released | MadeNetnsDirectory | LoadedBridgeFilter | OwnedCgroup | Addition | Undone
-
-
 COMPACT = 512
-"""Lines that a ledger has before it is worth writing it anew."""
+"""Lines from which on a ledger is rewritten."""
 
 
 class Ledger:
@@ -86,7 +84,7 @@ class Ledger:
             return
         for line in lines:
             try:
-                self._note(msgspec.json.decode(line, type=_Line))
+                self._apply(msgspec.json.decode(line, type=_Line))
             except msgspec.MsgspecError:
                 continue
 
@@ -112,8 +110,8 @@ class Ledger:
         self._append([Undone()] if self.additions else [])
 
     def own_file(self, path: Path) -> None:
-        """To be called before a file outside of the lab's directory is written for the first time, and its directory
-        made. Raises AlreadyExistsError when it is somebody else's."""
+        """Call it before a file outside the lab's directory, or the directory of that file, is made. Raises
+        AlreadyExistsError when the file is there and not ours."""
         if any(isinstance(one, AddedFile) and one.path == str(path) for one in self.additions):
             return
         if path.exists():
@@ -133,7 +131,7 @@ class Ledger:
     def own_bridge_filter(self) -> None:
         self._append([LoadedBridgeFilter()])
 
-    def _note(self, line: _Line) -> None:
+    def _apply(self, line: _Line) -> None:
         match line:
             case OwnedNetns():
                 self.namespaces[line.name] = line
@@ -153,7 +151,7 @@ class Ledger:
                 self.additions.append(line)
 
     def compact(self) -> None:
-        """Writes anew what counts, when it has become few of many lines: pods come and go, and each leaves two."""
+        """Rewrites the file where less than half of many lines still count: each pod that comes and goes leaves two."""
         with self._held() as fd:
             lines = [line for line in self._path.read_bytes().split(b"\n") if line]
             if len(lines) < COMPACT:
@@ -171,7 +169,7 @@ class Ledger:
             os.fsync(fd)
 
     def _kept(self) -> list[_Line]:
-        """What the lines come to, in an order in which they may be read again."""
+        """What all the lines add up to, in an order in which they can be read again."""
         once: list[_Line] = [MadeNetnsDirectory()] if self.made_netns_directory else []
         once += [LoadedBridgeFilter()] if self.loaded_bridge_filter else []
         once += [OwnedCgroup(self.cgroup)] if self.cgroup else []
@@ -180,7 +178,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[int]:
-        """The file for appending, while no other process appends to it or writes it anew."""
+        """The file opened for appending, while no other process appends to it or rewrites it."""
         while True:
             fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
@@ -200,7 +198,7 @@ class Ledger:
             os.write(fd, _encoded(lines))
             os.fsync(fd)
         for line in lines:
-            self._note(line)
+            self._apply(line)
 
 
 def _encoded(lines: Iterable[_Line]) -> bytes:

@@ -41,8 +41,8 @@ class Informer:
     its key until it changes. Keys of kinds that `api.scheme` does not know are passed over.
     `snapshot.revision` is the one up to which the watch has come.
 
-    A store that came back without its data does not empty the snapshot: `lost` is true and the objects stay until the
-    new store holds a Lab, which `up` therefore must write last, going by the store and not by this snapshot.
+    A store that comes back without its data does not empty the snapshot: `lost` is true then, and the objects stay
+    until the new store holds a Lab. So `up` must write the Lab last, and go by the store, not by this snapshot.
     """
 
     def __init__(self, store: Store, retry: float = 1.0, begin: Begin | None = None) -> None:
@@ -89,10 +89,10 @@ class Informer:
         return msgspec.structs.replace(health, healthy=False, problem=problem) if problem else health
 
     async def changes(self, reports: bool = False) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
-        """(snapshot, the one of the previous turn) whenever objects changed, at first against an empty one; with
-        With `reports` also when only Events changed.
+        """(the snapshot, that of the turn before) whenever objects changed, with `reports` also when only Events did.
 
-        Changes that come while the consumer is busy are one turn. Ends when the informer is closed.
+        The first turn is against an empty snapshot. Changes that come while the consumer is busy are one turn. It ends
+        when the informer is closed.
         """
         previous = Snapshot()
         while self._runs():
@@ -112,7 +112,7 @@ class Informer:
         return self.snapshot
 
     def apply_local(self, *writes: Entry | Event, made: Mapping[bytes, Object] = NOTHING) -> Snapshot:
-        """Put in what this process has just written (an Entry, or an Event for a deletion), before the watch says so.
+        """Puts in what this process has just written (an Entry, or an Event for a deletion), before the watch says so.
 
         In any order and any number of times: what is older than what the snapshot holds is ignored. `made` are the
         objects, as admitted, that the values were encoded from: they need not be decoded again, and share what they
@@ -151,7 +151,7 @@ class Informer:
                 await asyncio.sleep(self._retry)
 
     def _take(self, listing: Listing) -> None:
-        """Make the snapshot what was listed."""
+        """Makes the snapshot what was listed."""
         self.lost = self.lost or listing.revision < self.snapshot.revision
         if self.lost:
             if not any(entry.key.startswith(_LABS) for entry in listing.entries):
@@ -170,7 +170,7 @@ class Informer:
         self._apply(events + [Event("put", entry) for entry in entries], listing.revision)
 
     def _apply(self, events: Iterable[Event], revision: int, made: Mapping[bytes, Object] = NOTHING) -> None:
-        """Put events into the snapshot, in order, each once; the snapshot then is at `revision`."""
+        """Puts events into the snapshot, in order, each once; the snapshot is then at `revision`."""
         changes: list[Change] = []
         unordered: set[type[Object]] = set()
         for event in events:
@@ -201,8 +201,7 @@ class Informer:
                         self._last[resource.type] = order
             self._held[key] = _Held(created, modified, shown)
         self._gone = {key: gone for key, gone in self._gone.items() if gone > revision}
-        snapshot = self.snapshot
-        snapshot = snapshot.changed(changes, revision)
+        snapshot = self.snapshot.changed(changes, revision)
         for type_ in unordered:
             snapshot = self._in_order(snapshot, type_)
         self.snapshot = snapshot

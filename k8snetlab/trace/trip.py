@@ -13,10 +13,12 @@ from k8snetlab.trace.way import Decision, Flow, Hop, Point, Way
 
 
 class Trip(msgspec.Struct, frozen=True):
-    """One branch under way from namespace `origin`, whose process sent `asked`.
+    """One of the ways that a packet may take, as far as it has been walked: a process in namespace `origin` sent
+    `asked`.
 
     `pending` are the decisions since the last of `hops`; `tracked` the connections made on the way. `turn` is the
-    number of hops of the way there, once the packet has arrived; `refusal`: why what comes back is one.
+    number of hops of the way there, once the packet has arrived. `refusal` is why the destination refused it, where
+    that is what comes back; `flooded` has each bridge (namespace, name) that sent it to all its ports.
     """
 
     origin: str
@@ -42,7 +44,7 @@ class Trip(msgspec.Struct, frozen=True):
         return replace(self, pending=(*self.pending, *decisions))
 
     def after(self, passed: Passed) -> Trip:
-        """Through the rules of a namespace; their decisions are the caller's to note."""
+        """The trip behind the rules of a namespace. The caller notes their decisions."""
         return replace(
             self,
             probability=self.probability * passed.probability,
@@ -51,6 +53,7 @@ class Trip(msgspec.Struct, frozen=True):
         )
 
     def appear(self, view: View, device: Interface | None, direction: str, flow: Flow) -> Trip:
+        """One hop further: the packet passes `device`, None for a process, with all decisions that are pending."""
         inner = flow.inner
         hop = Hop(
             netns=view.netns,
@@ -69,7 +72,7 @@ class Trip(msgspec.Struct, frozen=True):
         return replace(self, flooded=(*self.flooded, (view.netns, bridge.name)))
 
     def arrive(self, view: View, decision: Decision, flow: Flow, refusal: str = "") -> Trip:
-        """Where it was sent: what follows is the way back."""
+        """The packet has come to where it was sent; what follows is the way back."""
         there = self.note(decision).appear(view, None, "", flow)
         return replace(there, turn=len(there.hops), refusal=refusal)
 
@@ -81,8 +84,8 @@ class Trip(msgspec.Struct, frozen=True):
         return Way(self.probability, fate, there, back, self.endpoint, reason, self.flooded, unheard)
 
     def stop(self, view: View, flow: Flow, fate: Fate, reason: str) -> Way:
-        """It ends in `view`. To the asking process the packet is lost when it was an answer or a tunnel's, or when
-        `view` has no route back to the process."""
+        """The way ends in `view`. The process that asked hears nothing of it, so that its packet is lost, where the
+        packet is an answer or a tunnel's, or where `view` has no route back to the process."""
         reachable = view.netns == self.origin or view.route(flow.src)[0] is not None
         known: Fate = fate if self.turn is None and flow.inner is None and reachable else "lost"
         ended = self.note(Decision("stop", reason)).appear(view, None, "", flow)

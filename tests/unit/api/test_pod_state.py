@@ -139,7 +139,7 @@ def test_ready_says_why_not() -> None:
 
 def test_a_pod_of_which_a_container_has_ended_for_good_is_never_ready() -> None:
     def told(policy: Policy, *states: ContainerState) -> str:
-        return pod_state.over(pod(spec(2, policy), *(status(f"c{n}", state) for n, state in enumerate(states))))
+        return pod_state.never_ready(pod(spec(2, policy), *(status(f"c{n}", state) for n, state in enumerate(states))))
 
     assert told("Never", ended(0), RUNNING) == "not ready: c0 has ended, and restartPolicy is Never"
     assert told("OnFailure", RUNNING, ended(0)) == "not ready: c1 has ended, and restartPolicy is OnFailure"
