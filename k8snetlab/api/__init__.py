@@ -31,6 +31,7 @@ __all__ = [
     "source",
     "stored",
     "validate",
+    "wire",
     "words",
     "workload",
 ]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from k8snetlab.api.source import parse
-from k8snetlab.apiserver.negotiation import APPLY_PATCH, JSON, MERGE_PATCH, PATCHES, YAML, media_type
+from k8snetlab.apiserver import protobuf
+from k8snetlab.apiserver.negotiation import APPLY_PATCH, JSON, MERGE_PATCH, PATCHES, PROTOBUF, YAML, media_type
 from k8snetlab.apiserver.patches import Patch
 from k8snetlab.apiserver.transport import decoded
 from k8snetlab.errors import RequestError
@@ -18,12 +19,15 @@ _FORM = "$form"
 
 def forms_of(method: str) -> tuple[str, ...]:
     """The Content-Types that are read; a body without one is JSON, but for a patch."""
-    return PATCHES if method == "PATCH" else ("", JSON, YAML)
+    return PATCHES if method == "PATCH" else ("", JSON, YAML, PROTOBUF)
 
 
 def body_of(content_type: str, body: bytes) -> Any:
     """What it holds, None for nothing. Raises RequestError (400)."""
-    if media_type(content_type) not in (YAML, APPLY_PATCH):
+    media = media_type(content_type)
+    if media == PROTOBUF:
+        return protobuf.decoded(body) if body else None
+    if media not in (YAML, APPLY_PATCH):
         return decoded(body)
     documents, flaws = parse(body, "body")
     if flaws:

@@ -1,7 +1,6 @@
 """What a request's headers ask for: which form its body has, which form its answer may have.
 
-Source: apiserver pkg/endpoints/handlers/negotiation. JSON is all that is spoken here: no protobuf, no YAML; but of an
-object there are several views.
+Source: apiserver pkg/endpoints/handlers/negotiation. Answers are JSON, of which there are several views.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from k8snetlab.errors import RequestError
 
 JSON = "application/json"
 YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"

@@ -128,3 +128,19 @@ def test_labels_and_annotations_come_and_go(k: Kubectl) -> None:
     assert "--overwrite is false" in k.run("label", *there, "deploy", "shop", "tier=db", code=1)
     k.run("label", *there, "deploy", "shop", "tier-")
     assert "labels" not in k.json("get", "deploy", "shop", *there)["metadata"]
+
+
+def test_what_is_created_by_words_is_made_of_protobuf_too(k: Kubectl) -> None:
+    k.run("create", "ns", "words")
+    there = ("-n", "words")
+    k.run("create", "deployment", *there, "web", "--image=nginx", "--replicas=0", "--port=80")
+    spec = k.json("get", "deploy", "web", *there)["spec"]
+    assert spec["replicas"] == 0 and spec["template"]["spec"]["containers"][0]["ports"][0]["containerPort"] == 80
+    k.run("create", "service", "nodeport", *there, "web", "--tcp=80:8080", "--node-port=30099")
+    [port] = k.json("get", "svc", "web", *there)["spec"]["ports"]
+    assert (port["port"], port["targetPort"], port["nodePort"]) == (80, 8080, 30099)
+    k.run("expose", "deploy", *there, "web", "--name=other", "--port=81")
+    k.run("run", *there, "box", "--image=busybox", "--port=80", "--labels=a=b")
+    assert k.json("get", "pod", "box", *there)["metadata"]["labels"] == {"a": "b"}
+    k.run("delete", "ns", "words")
+    assert "not found" in k.run("get", "ns", "words", code=1)

@@ -156,7 +156,7 @@ WRONG = {
     "another namespace": Wrong("POST", PODS, ELSEWHERE, 400),
     "a name that is taken": Wrong("POST", PODS, pod("a"), 409),
     "a name that is none": Wrong("POST", PODS, pod("B_"), 422),
-    "protobuf": Wrong("POST", PODS, pod("x"), 415, "application/vnd.kubernetes.protobuf"),
+    "protobuf that is none": Wrong("POST", PODS, pod("x"), 400, "application/vnd.kubernetes.protobuf"),
     "plain text": Wrong("POST", PODS, pod("x"), 415, "text/plain"),
     "too much": Wrong("POST", PODS, b" " * (4 << 20), 413),
     "a strategic patch": Wrong("PATCH", PODS + "/a", [LABELLED], 400, "application/strategic-merge-patch+json"),
