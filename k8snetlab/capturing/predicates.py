@@ -36,7 +36,7 @@ def layers(packet: Packet) -> tuple[Packet, ...]:
 
 
 def anywhere(match: Match) -> Test:
-    """Of the packet or of one inside it."""
+    """Whether `match` holds for the packet or for one inside it."""
     return lambda subject: any(map(match, subject.layers))
 
 
@@ -98,8 +98,7 @@ def station(side: Side, mac: str) -> Match:
 
 
 def address(side: Side, name: str, network: IPv4Network | IPv6Network) -> Match:
-    """`name` is the protocol that it must be."""
-
+    """An address in `network`, of a packet of protocol `name`, "" for any."""
     wanted, mask, base = network.version, int(network.netmask), int(network.network_address)
 
     def within(text: str) -> bool:
@@ -110,7 +109,7 @@ def address(side: Side, name: str, network: IPv4Network | IPv6Network) -> Match:
 
 
 def port(side: Side, carriers: Collection[str], low: int, high: int) -> Match:
-    """Between `low` and `high`, both of them in. Only the first fragment of a packet has ports."""
+    """A port from `low` to `high`, both included. Only the first fragment of a packet has ports."""
     return _sided(
         side,
         lambda p: p.protocol in carriers and not p.fragment,

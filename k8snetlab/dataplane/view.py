@@ -51,7 +51,7 @@ class RouteEntry(msgspec.Struct, frozen=True):
     kernel: bool = False
     """Made by the kernel itself, for an address."""
     protocol: str = "boot"
-    """Who added it, as `ip route` writes it: "boot", which it leaves out, of what named itself no other."""
+    """Who added it, as `ip route` writes it; "boot", which it leaves out, where whoever added it did not say."""
 
     def words(self) -> str:
         text = self.dst if self.kind == "unicast" else f"{self.kind} {self.dst}"
@@ -97,10 +97,10 @@ class View(msgspec.Struct, frozen=True):
     """One namespace. `place` is what people call it; `kind` pod, node, router or outside.
 
     `addresses` maps a device to its addresses. `chains` holds the rules of the family that was asked for, `policies`
-    those of built-in chains, `counters` packets and bytes per rule; `listening` (protocol, address, port), the address
-    "" for any, "0.0.0.0" and "::" for any of one family; `recent` the names of `recent` lists by address held. `beside`
-    is the variant of iptables that holds rules as well as the lab's own ("" for none): they are among the others, in
-    tables named by `rules.beside`. `sctp`: the kernel has that protocol.
+    those of built-in chains, `counters` packets and bytes per rule. `listening` has (protocol, address, port), with the
+    address "" for any, "0.0.0.0" and "::" for any of one family. `recent` has the names of the `recent` lists that hold
+    an address, by that address. `beside` is the variant of iptables that holds rules as well as the lab's own ("" for
+    none): they are among the others, in tables named by `rules.beside`. `sctp`: the kernel has that protocol.
     """
 
     netns: str

@@ -29,6 +29,12 @@ spec:
     - {name: answers, image: x, ports: [{containerPort: 8099}]}
     - {name: works, image: x, command: [sleep, "86400"]}
 """
+TALKER = """
+apiVersion: v1
+kind: Pod
+metadata: {name: talker}
+spec: {nodeName: node2, containers: [{name: c, command: [sh, -c, "echo begun; exec sleep 86400"]}]}
+"""
 
 
 @contextmanager
@@ -86,14 +92,20 @@ def identity(machine: Machine) -> list[str]:
     return [machine.here("ip", "-o", "link"), machine.here("iptables-save"), machine.here("ip", "route")]
 
 
-def test_another_daemon_takes_over_and_nobody_notices(machines: tuple[Machine, Machine]) -> None:
+def test_another_daemon_takes_over_and_only_who_was_being_answered_notices(machines: tuple[Machine, Machine]) -> None:
     one, other = machines
+    one.run("apply", "-f", "-", stdin=TALKER)
+    follower = one.start("logs", "talker", "-f")
+    assert follower.stdout and follower.stdout.readline() == "begun\n"
     found = _without_counters(identity(other))
     kill(other, "daemon")
     assert one.probe("client", "web").answeredNode == "node2"
     other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
     eventually(lambda: one.whole() and other.whole())
     assert _without_counters(identity(other)) == found
+    output, error = follower.communicate(timeout=120)
+    assert (output, follower.returncode) == ("", 1)
+    assert error.startswith("error: node2: its daemon went away while it answered\n")
 
 
 def _without_counters(texts: list[str]) -> list[str]:
