@@ -126,7 +126,7 @@ class Container:
         running = self.status.state.running
         if self._instance is not None:
             self._event("Killing", f"Stopping container {self._work.name}")
-            ended = self._ended(await self._instance.end(grace))
+            ended = self._ended(await self._instance.stop(grace))
             self._instance = None
             self._logs.forget(self._log)
         elif running is not None:
@@ -179,11 +179,11 @@ class Container:
         self._logs.keep(self._log, self._pod.log_size, self._pod.log_files)
         try:
             if (hindrance := await instance.begun()) is not None:
-                await instance.ended()
+                await instance.wait()
                 return self._not_started(_explained(hindrance, self._work.command[0]))
             self._event("Started", "Container started")
             self._running(settled=False)
-            ending = asyncio.create_task(instance.ended())
+            ending = asyncio.create_task(instance.wait())
             try:
                 await asyncio.wait({ending}, timeout=SETTLED)
                 if not ending.done():

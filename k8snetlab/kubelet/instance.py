@@ -14,7 +14,8 @@ import msgspec
 
 from k8snetlab.kernel import cgroups, fault, launch
 
-MAX_REPORT = 1 << 16
+LONGEST_HINDRANCE = 1 << 16
+"""Octets that are read of why a command did not begin."""
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -26,43 +27,46 @@ class Exit(msgspec.Struct, frozen=True):
 
 
 class Instance:
-    """A started command. All of its processes are in its control group, where it has one, or in its pid namespace."""
+    """A started command. All of its processes are in its control group, where it has one, or in its pid namespace.
 
-    def __init__(self, process: subprocess.Popen[bytes], report: int, group: str) -> None:
-        self._process, self._report, self._group = process, report, group
+    The start pipe is what `launch.popen` gives: it ends when the command has begun, after a Hindrance where it cannot.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], start_pipe: int, group: str) -> None:
+        self._process, self._start_pipe, self._group = process, start_pipe, group
 
     @classmethod
     def start(cls, setting: launch.Setting, argv: Sequence[str], environment: dict[str, str], log: Path) -> Instance:
         """Raises K8sNetLabError, OSError, ValueError: whatever hinders a process from being made."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
-            process, report = launch.popen(setting, argv, environment, file.fileno())
-        return cls(process, report, setting.cgroup)
+            process, start_pipe = launch.popen(setting, argv, environment, file.fileno())
+        return cls(process, start_pipe, setting.cgroup)
 
     async def begun(self) -> launch.Hindrance | None:
         """Returns once the command has begun, or with why it cannot."""
         loop, said = asyncio.get_running_loop(), b""
-        os.set_blocking(self._report, False)
+        os.set_blocking(self._start_pipe, False)
         try:
-            while len(said) < MAX_REPORT:
-                await _readable(loop, self._report)
+            while len(said) < LONGEST_HINDRANCE:
+                await _readable(loop, self._start_pipe)
                 with contextlib.suppress(BlockingIOError):
-                    data = os.read(self._report, MAX_REPORT)
+                    data = os.read(self._start_pipe, LONGEST_HINDRANCE)
                     if not data:
                         break
                     said += data
         finally:
-            os.close(self._report)
-            self._report = -1
+            os.close(self._start_pipe)
+            self._start_pipe = -1
         return launch.hindrance(said)
 
-    async def ended(self) -> Exit:
+    async def wait(self) -> Exit:
         """Waits for the command's end, and then ends whatever it has left behind, as a container's end does."""
         code = await _exit_code(self._process)
         await self._end_rest()
         return Exit(code) if code >= 0 else Exit(128 - code, -code)
 
-    async def end(self, grace: float) -> Exit:
+    async def stop(self, grace: float) -> Exit:
         """SIGTERM to the command and its group of processes, SIGKILL to all after `grace` seconds."""
         for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
             if self._process.poll() is None:
@@ -71,9 +75,9 @@ class Instance:
                 with contextlib.suppress(TimeoutError, ProcessLookupError):
                     await asyncio.wait_for(_exit_code(self._process), seconds)
         await self._end_rest()
-        if self._report >= 0:
-            os.close(self._report)
-            self._report = -1
+        if self._start_pipe >= 0:
+            os.close(self._start_pipe)
+            self._start_pipe = -1
         code = self._process.poll()
         return Exit(0 if code is None else code) if code is None or code >= 0 else Exit(128 - code, -code)
 

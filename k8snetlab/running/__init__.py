@@ -1,3 +1,3 @@
 """What runs in the daemon: agents, pods' lives, and waiting for a change to converge."""
 
-__all__ = ["agent_task", "agents", "convergence", "kubelet_link", "lifecycle", "logs", "own", "turning"]
+__all__ = ["agent_task", "agents", "convergence", "followed", "kubelet_link", "lifecycle", "logs", "turning"]

@@ -26,7 +26,7 @@ from k8snetlab.peers.pace import Pace
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
-from k8snetlab.running.own import Own
+from k8snetlab.running.followed import Followed
 from k8snetlab.running.stands import DONE, Stand, Stands, doing, why
 
 FAILURE_THRESHOLD = 3
@@ -48,7 +48,7 @@ async def converge(
     cluster: Cluster,
     agents: Agents,
     remote: Remote | None,
-    own: Own,
+    followed: Followed,
     *,
     since: float | None = None,
     timeout: float = CHANGE_TIMEOUT,
@@ -65,7 +65,7 @@ async def converge(
     async with contextlib.AsyncExitStack() as stack:
         pace = await stack.enter_async_context(Pace(cluster, remote)) if remote else None
         asked = began if since is None else since
-        waiting = _Waiting(cluster, agents, pace, own, asked)
+        waiting = _Waiting(cluster, agents, pace, followed, asked)
         shown: set[Progress] = set()
         said = began
         while True:
@@ -124,8 +124,8 @@ class _Failure(NamedTuple):
 class _Waiting:
     """The looks of one request, and what it remembers between them."""
 
-    def __init__(self, cluster: Cluster, agents: Agents, pace: Pace | None, own: Own, since: float) -> None:
-        self._cluster, self._agents, self._pace, self._own, self._since = cluster, agents, pace, own, since
+    def __init__(self, cluster: Cluster, agents: Agents, pace: Pace | None, followed: Followed, since: float) -> None:
+        self._cluster, self._agents, self._pace, self._followed, self._since = cluster, agents, pace, followed, since
         self._reached: tuple[Snapshot, float] | None = None
         """The snapshot in which the pods are as they should be, and when it was seen first."""
         self._stands = Stands()
@@ -139,20 +139,20 @@ class _Waiting:
         settled = await self._settled()
         snapshot, now, stands = self._cluster.snapshot, time.monotonic(), self._stands
         self._seen = self._news() if settled else []
-        pods = self._own.look(snapshot)
+        pods = self._followed.look(snapshot)
         if self._pace:
             self._pace.look()
         failing = [
             t for t in self._agents.tasks if t.state.failures >= FAILURE_THRESHOLD and t.state.failed >= self._since
         ]
-        look = _Look(snapshot, self._own.nodes(snapshot), failing)
+        look = _Look(snapshot, self._followed.nodes(snapshot), failing)
         silent = self._pace.silent if self._pace else {}
         stands.follow(pods, snapshot, silent, {*self._refusing(), *(task.name for task in failing)})
         awaited = [*islice(chain(stands["ending"].values(), stands["coming"].values()), LINES)]
         look.reasons = [f"pod {pod.namespace}/{pod.name}: {doing(pod)}" for pod in awaited]
         look.more = len(stands["ending"]) + len(stands["coming"]) - len(awaited)
         self._look_at_misfits(look, settled, now)
-        look.reasons += self._own.short(snapshot) if settled else [_UNSETTLED]
+        look.reasons += self._followed.short(snapshot) if settled else [_UNSETTLED]
         if look.reasons:
             self._reached = None
         elif self._reached is None:
@@ -227,7 +227,7 @@ class _Waiting:
         for name, count in Counter(pod.spec.nodeName for pod in self._ordered("orphaned")).items():
             events.append(Warning(f"{count} pod{'s wait' if count > 1 else ' waits'} for {name} to join"))
         refused: K8sNetLabError | None = None
-        for reason in self._own.refused(look.snapshot):
+        for reason in self._followed.refused(look.snapshot):
             refused = refused or DaemonError(reason, "`k8snetlab get events` shows it; it is tried again")
         for failure in self._failures(look):
             if refused is None and failure.awaited and look.concerns(failure.name):
@@ -240,7 +240,7 @@ class _Waiting:
     def _ordered(self, stand: Stand) -> list[Pod]:
         """The pods that stand so, in the order of the request."""
         pods = self._stands[stand]
-        return [pods[key] for key in self._own.look(self._cluster.snapshot) if key in pods] if pods else []
+        return [pods[key] for key in self._followed.look(self._cluster.snapshot) if key in pods] if pods else []
 
     def _of_paused_nodes(self, look: _Look) -> Iterator[Warning]:
         paused, tasks = dict[str, list[Pod]](), self._agents.tasks

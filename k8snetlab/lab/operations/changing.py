@@ -43,7 +43,7 @@ from k8snetlab.messages.progress import Waiting, Warning
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents, is_paused, with_pause
 from k8snetlab.running.convergence import BEAT, converge
-from k8snetlab.running.own import Own
+from k8snetlab.running.followed import Followed
 
 T = TypeVar("T")
 Tell = Callable[[ChangeEvent], None]
@@ -74,7 +74,7 @@ class Changing:
     @answers(UP)
     async def up(self, asked: Up) -> AsyncIterator[ChangeEvent]:
         """Makes the store hold these objects and none that an earlier `up` brought, and waits for the kernel."""
-        began, own, changes = time.monotonic(), Own(), _no_changes()
+        began, followed, changes = time.monotonic(), Followed(), _no_changes()
         objects = [_marked(obj) for obj in _decoded(asked.objects)]
 
         async def write(tell: Tell) -> None:
@@ -92,41 +92,41 @@ class Changing:
             for lab in [obj for obj in objects if isinstance(obj, Lab)]:
                 iptables.variant(lab.spec.proxy.iptables)  # said now rather than with half a lab built
             # Those that go first make room: their node ports and addresses may be given to the new ones.
-            await self._remove(gone, changes, own, tell)
+            await self._remove(gone, changes, followed, tell)
             for obj in anew:
                 going = obj.metadata.deletionTimestamp
                 why = "it was being deleted" if going else "what changed of it cannot be updated"
                 tell(Warning(f"{_title(obj)} is made anew: {why}"))
-            await self._remove(anew, changes, own, tell, force=True)
-            await self._store(objects, changes, own, tell)
+            await self._remove(anew, changes, followed, tell, force=True)
+            await self._store(objects, changes, followed, tell)
 
         async for event in self._written(write, asked.timeout):
             yield event
         async for event in self._joined(asked.timeout):
             yield event
-        async for event in self._converged(own, began, changes, asked):
+        async for event in self._converged(followed, began, changes, asked):
             yield event
 
     @answers(APPLY)
     async def apply(self, asked: Change) -> AsyncIterator[ChangeEvent]:
         """As `kubectl apply`: creates or changes these objects, leaves all others."""
-        began, own, changes = time.monotonic(), Own(), _no_changes()
+        began, followed, changes = time.monotonic(), Followed(), _no_changes()
         objects = _decoded(asked.objects)
 
         async def write(tell: Tell) -> None:
             self._refuse_rebuilding(objects)
             for warning in self._check(objects):
                 tell(Warning(warning))
-            await self._store(objects, changes, own, tell)
+            await self._store(objects, changes, followed, tell)
 
         async for event in self._written(write, asked.timeout):
             yield event
-        async for event in self._converged(own, began, changes, asked):
+        async for event in self._converged(followed, began, changes, asked):
             yield event
 
     @answers(DELETE)
     async def delete(self, asked: Change) -> AsyncIterator[ChangeEvent]:
-        began, own, changes = time.monotonic(), Own(), _no_changes()
+        began, followed, changes = time.monotonic(), Followed(), _no_changes()
         objects, missing = _decoded(asked.objects), list[Object]()
         for obj in objects:
             refuse_deletion(obj)
@@ -137,25 +137,25 @@ class Changing:
                 found = self._cluster.snapshot.get(type(obj), obj.name, obj.namespace)
                 if found or not isinstance(obj, Ignored):
                     (there if found else missing).append(obj)
-            await self._remove(there, changes, own, tell)
+            await self._remove(there, changes, followed, tell)
 
         async for event in self._written(write, asked.timeout):
             yield event
         absent = "\n".join(f"{o.KIND.lower()} {o.name!r} not found" for o in missing)
-        async for event in self._converged(own, began, changes, asked, NotFoundError(absent) if missing else None):
+        async for event in self._converged(followed, began, changes, asked, NotFoundError(absent) if missing else None):
             yield event
 
     @answers(WAIT)
     async def wait(self, asked: Wait) -> AsyncIterator[ChangeEvent]:
         """Waits for what was changed already."""
-        began, own = time.monotonic(), Own()
+        began, followed = time.monotonic(), Followed()
         for reference in asked.objects:
             resource = BY_NAME.get(reference.kind.lower())
             if resource is None:
                 raise InputError(f"no kind {reference.kind!r} in this lab")
             namespace = reference.namespace if resource.type.namespaced else ""
-            own.comes(self._cluster.current(resource.type, reference.name, namespace))
-        async for event in self._converged(own, began, _no_changes(), asked):
+            followed.comes(self._cluster.current(resource.type, reference.name, namespace))
+        async for event in self._converged(followed, began, _no_changes(), asked):
             yield event
 
     @answers(PAUSE)
@@ -183,14 +183,19 @@ class Changing:
         return Paused(name, paused, warning)
 
     async def _converged(
-        self, own: Own, since: float, changes: Changes, asked: Change | Wait, refused: K8sNetLabError | None = None
+        self,
+        followed: Followed,
+        since: float,
+        changes: Changes,
+        asked: Change | Wait,
+        refused: K8sNetLabError | None = None,
     ) -> AsyncIterator[ChangeEvent]:
         """The end of a request: the kernel has caught up, `refused` is said, or what was done."""
         if isinstance(asked, Wait) or asked.wait:
             if not any(changes.values()):
                 for task in self._agents.tasks:  # nothing else makes them look whether all is as it should be
                     task.wake()
-            waiting = converge(self._cluster, self._agents, self._remote, own, since=since, timeout=asked.timeout)
+            waiting = converge(self._cluster, self._agents, self._remote, followed, since=since, timeout=asked.timeout)
             async with aclosing(waiting) as events:
                 async for event in events:
                     yield event
@@ -252,7 +257,7 @@ class Changing:
         task.add_done_callback(self._writing.discard)
         return await asyncio.shield(task)
 
-    async def _store(self, objects: list[Object], changes: Changes, own: Own, tell: Tell) -> None:
+    async def _store(self, objects: list[Object], changes: Changes, followed: Followed, tell: Tell) -> None:
         for namespace in self._undeclared(objects):
             tell(Warning(f"namespace {namespace.name!r} is not declared; it is created"))
             await self._whole(self._cluster.apply(namespace))
@@ -263,19 +268,19 @@ class Changing:
                 for obj, outcome in zip(batch, await self._whole(self._cluster.apply_many(batch)), strict=True):
                     if isinstance(obj, Ignored):
                         continue  # no kernel has anything of it
-                    own.comes(obj)
+                    followed.comes(obj)
                     if outcome != "unchanged":
                         changes["created" if outcome == "created" else "updated"].append(_title(obj))
                     tell(Changed(outcome, obj.KIND, obj.name))
                 await asyncio.sleep(0)
 
     async def _remove(
-        self, objects: Iterable[Object], changes: Changes, own: Own, tell: Tell, force: bool = False
+        self, objects: Iterable[Object], changes: Changes, followed: Followed, tell: Tell, force: bool = False
     ) -> None:
         for obj in objects:
             stored = self._cluster.snapshot.get(type(obj), obj.name, obj.namespace)
             if stored is not None:  # else a controller took it along with its owner
-                own.goes(stored, self._cluster.snapshot)
+                followed.goes(stored, self._cluster.snapshot)
                 with contextlib.suppress(NotFoundError):
                     await self._whole(self._cluster.delete(stored, force))
             if isinstance(obj, Ignored):

@@ -18,7 +18,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import controlling, events
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers import EndpointMemory, endpoint_slices, reconcile
-from k8snetlab.running.own import Own
+from k8snetlab.running.followed import Followed
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
 from k8snetlab.testing.fake_cluster import LAB, deployment, service
@@ -95,12 +95,12 @@ def test_a_refused_pod_is_its_replica_sets_alone() -> None:
             "ReplicaSet",
             replica_set(cluster, "pinned").name,
         )
-        own = Own([stuck])
-        own.look(cluster.snapshot)
-        assert own.short(cluster.snapshot) == []
-        (why,) = own.refused(cluster.snapshot)
+        followed = Followed([stuck])
+        followed.look(cluster.snapshot)
+        assert followed.short(cluster.snapshot) == []
+        (why,) = followed.refused(cluster.snapshot)
         assert why.startswith("deployment default/pinned: ") and 'there is no node "node2"' in why
-        assert Own([cluster.current(Deployment, "web", "default")]).refused(cluster.snapshot) == []
+        assert Followed([cluster.current(Deployment, "web", "default")]).refused(cluster.snapshot) == []
         before = failing.tries
         await until(cluster, lambda: cluster.failing[0].tries > before)
         await until(cluster, lambda: any(e.reason == "FailedCreate" for e in cluster.snapshot.all(Event).values()))
@@ -143,7 +143,7 @@ def test_a_replica_set_that_cannot_be_made() -> None:
         assert said["Available"] == ("False", "MinimumReplicasUnavailable")
         assert long().status.replicas == 0
         assert [pod.name[:3] for pod in (await cluster.settled()).all(Pod).values()] == ["web"]
-        assert len(Own([long()]).refused(cluster.snapshot)) == 1
+        assert len(Followed([long()]).refused(cluster.snapshot)) == 1
         (failing,) = cluster.failing
         assert (failing.controller, failing.kind, failing.name) == ("deployment-controller", "Deployment", name)
         await until(

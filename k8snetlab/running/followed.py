@@ -22,9 +22,9 @@ _OF_ONE_NODE = (Pod, Deployment, ReplicaSet, Namespace)
 """Kinds that by themselves are in no other kernel than that of their pods' nodes."""
 
 
-class Own:
-    """The objects of one request. Each `look` follows owner references further, and what was once followed stays: the
-    pods of a deleted Deployment are found when their ReplicaSet is gone already."""
+class Followed:
+    """The objects of one request, and what follows from them. Each `look` follows owner references further, and what
+    was once followed stays: the pods of a deleted Deployment are found when their ReplicaSet is gone already."""
 
     def __init__(self, objects: Iterable[Object] = ()) -> None:
         self._pods: dict[Key, str] = {}

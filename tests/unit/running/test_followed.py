@@ -11,7 +11,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.meta import Object, OwnerReference
 from k8snetlab.api.snapshot import Key, Snapshot
-from k8snetlab.running.own import Own
+from k8snetlab.running.followed import Followed
 
 
 def made(type_: type, name: str, owner: Object | None = None, uid: str = "", **more: object) -> Object:
@@ -39,61 +39,61 @@ def names(pods: Mapping[Key, Pod]) -> list[str]:
 
 @pytest.mark.parametrize("obj", [WEB, SET], ids=["Deployment", "ReplicaSet"])
 def test_the_pods_of_a_workload_are_its_requests_own(obj: Object) -> None:
-    own = Own([obj])
-    assert names(own.look(WORLD)) == ["web-1-a", "web-1-b"]
-    assert own.nodes(WORLD) == {"node1"}
+    followed = Followed([obj])
+    assert names(followed.look(WORLD)) == ["web-1-a", "web-1-b"]
+    assert followed.nodes(WORLD) == {"node1"}
 
 
 def test_a_service_concerns_every_node_and_no_pod() -> None:
-    own = Own([made(Service, "web")])
-    assert own.look(WORLD) == {} and own.nodes(WORLD) is None
+    followed = Followed([made(Service, "web")])
+    assert followed.look(WORLD) == {} and followed.nodes(WORLD) is None
 
 
 def test_a_pod_that_a_service_selects_concerns_every_node() -> None:
     pod = msgspec.structs.replace(STRANGER, metadata=msgspec.structs.replace(STRANGER.metadata, labels={"app": "web"}))
     world = Snapshot.of([pod, made(Service, "web", spec={"selector": {"app": "web"}})])
-    own = Own([pod])
-    own.look(world)
-    assert own.nodes(world) is None
+    followed = Followed([pod])
+    followed.look(world)
+    assert followed.nodes(world) is None
 
 
 def test_pods_of_a_deleted_deployment_are_followed_when_their_owners_are_gone() -> None:
-    own = Own()
-    own.goes(WEB, WORLD)
+    followed = Followed()
+    followed.goes(WEB, WORLD)
     left = WORLD.changed([(Deployment, WEB.key, None), (ReplicaSet, SET.key, None)], 2)
-    assert names(own.look(left)) == ["web-1-a", "web-1-b"]
+    assert names(followed.look(left)) == ["web-1-a", "web-1-b"]
     gone = left.changed([(Pod, pod.key, None) for pod in PODS], 3)
-    assert own.look(gone) == {} and own.nodes(gone) == {"node1"}
+    assert followed.look(gone) == {} and followed.nodes(gone) == {"node1"}
 
 
 def test_who_takes_the_name_of_a_deleted_pod_is_a_stranger() -> None:
-    own = Own()
-    own.goes(STRANGER, WORLD)
+    followed = Followed()
+    followed.goes(STRANGER, WORLD)
     again = made(Pod, "stranger", uid="another")
-    assert own.look(WORLD.changed([(Pod, again.key, again)], 2)) == {}
+    assert followed.look(WORLD.changed([(Pod, again.key, again)], 2)) == {}
 
 
 def test_who_takes_the_name_of_a_deleted_deployment_has_pods_of_its_own() -> None:
-    own = Own()
-    own.goes(WEB, WORLD)
+    followed = Followed()
+    followed.goes(WEB, WORLD)
     other = made(ReplicaSet, "web-2", made(Deployment, "web", uid="another"))
     pod = made(Pod, "web-2-a", other)
     world = Snapshot.of([made(Deployment, "web", uid="another"), other, pod])
-    assert own.look(world) == {} and own.short(world) == []
+    assert followed.look(world) == {} and followed.short(world) == []
 
 
 def test_a_deleted_namespace_takes_its_pods_along() -> None:
-    own = Own()
-    own.goes(Namespace(metadata=msgspec.convert({"name": "default"}, type(STRANGER.metadata))), WORLD)
-    assert len(own.look(WORLD)) == 3
+    followed = Followed()
+    followed.goes(Namespace(metadata=msgspec.convert({"name": "default"}, type(STRANGER.metadata))), WORLD)
+    assert len(followed.look(WORLD)) == 3
 
 
 def test_pods_that_are_not_made_are_missed() -> None:
-    own = Own([WEB])
+    followed = Followed([WEB])
     fewer = WORLD.changed([(Pod, PODS[0].key, None)], 2)
-    assert own.short(WORLD) == []
-    assert own.short(fewer) == ["deployment default/web: 1 of 2 pods are made"]
+    assert followed.short(WORLD) == []
+    assert followed.short(fewer) == ["deployment default/web: 1 of 2 pods are made"]
 
 
 def test_a_node_concerns_all() -> None:
-    assert Own([Node()]).nodes(WORLD) is None
+    assert Followed([Node()]).nodes(WORLD) is None
