@@ -24,4 +24,7 @@ class Mounts:
         return bool(self._poll.poll(0)) or first
 
     def close(self) -> None:
-        os.close(self._fd)
+        """Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
