@@ -48,7 +48,7 @@ ECHO = struct.pack("!BBHHH", 8, 0, 0xFFFF - 0x0800 - 1, 0, 1)
 def rows(run: Run) -> Iterator[Row]:
     if shutil.which("etcd") is None:
         raise CannotRunError("no etcd: apt-get install etcd-server")
-    nodes, joins = run.scale.nodes, run.scale.rounds + 2
+    nodes, joins = run.scale.nodes, run.scale.rounds + 1
     with machine.lifted():
         run.say(f"the entries of one more node in {nodes} namespaces")
         by_netlink, by_tools = floor(nodes, joins)

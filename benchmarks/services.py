@@ -28,7 +28,7 @@ from k8snetlab.kernel import iptables, netns
 from k8snetlab.messages.nodes import PAUSE, NodeName
 from k8snetlab.render.proxy import ProxyRules
 
-CHANGES = 30
+CHANGES = 20
 NODES = ("node1", "node2")
 ONE_RULE = "*nat\n-R KUBE-MARK-MASQ 1 -j MARK --or-mark 0x00004000\nCOMMIT"
 

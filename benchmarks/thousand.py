@@ -12,7 +12,7 @@ from benchmarks.pods import A_NODE, made
 from benchmarks.rows import Goal, Row
 from benchmarks.run import FailedError, Run
 
-LATE = 60.0
+LATE = 30.0
 """Seconds after which a verb is no longer waited for."""
 LONG = 10.0
 """Seconds of a verb that are enough: what takes longer is not measured again."""

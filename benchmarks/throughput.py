@@ -104,7 +104,7 @@ def rows(run: Run) -> Iterator[Row]:
         for what, address, port in (("over VXLAN", "", PORT), ("by a ClusterIP", "10.96.0.50", 80)):
             places = [(ours, address or b), (hand, address or "10.244.2.2"), (bare, address or "10.244.2.2")]
             rates: list[list[float]] = [[], [], []]
-            for number in range(run.scale.rounds * 7):
+            for number in range(run.scale.rounds * 5):
                 run.say(f"{what}, round {number + 1}")
                 for index in (number, number + 1, number + 2):
                     pods, target = places[index % 3]
