@@ -16,9 +16,6 @@ from benchmarks import machine, recorded, report
 from benchmarks.report import Outcome
 from benchmarks.run import INTERRUPTED, LARGE, NAMES, SMALL, Scale, interruptible, run
 
-BUSY = 0.5
-"""Programs that want to run, on average, besides ours."""
-
 
 def main(words: Sequence[str] | None = None) -> int:
     """0: all ran, whatever they found; 1: one failed; 2: wrong input; 130: interrupted."""
@@ -34,8 +31,8 @@ def main(words: Sequence[str] | None = None) -> int:
             asked.json.open("ab").close()  # it is known now, not after ten minutes, that it can be written
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    if os.getloadavg()[0] > BUSY:
-        console.print(f"this machine is busy (load {os.getloadavg()[0]:.1f}): only ratios mean anything")
+    where = recorded.machine()
+    console.print(where, highlight=False)
     outcomes: list[Outcome] = []
     with interruptible(console), machine.namespaces_directory():
         outcomes += run(asked.names or NAMES, _scale(asked), console)
@@ -46,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if asked.json:
         asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(outcomes), indent=2) + b"\n")
     if asked.record and not interrupted:
-        recorded.write(outcomes)
+        recorded.write(outcomes, where)
     return 130 if interrupted else int(any(outcome.failed for outcome in outcomes))
 
 

@@ -13,6 +13,8 @@ import msgspec
 from benchmarks.report import Outcome
 from benchmarks.rows import key, lines
 
+BUSY = 0.5
+"""Programs that want to run, on average, before ours do."""
 FILE = Path(__file__).parents[1] / "docs" / "speed.json"
 
 
@@ -47,12 +49,20 @@ def with_outcomes(before: Mapping[str, float], outcomes: Iterable[Outcome]) -> d
     return found
 
 
-def write(outcomes: Iterable[Outcome], file: Path = FILE) -> None:
+def write(outcomes: Iterable[Outcome], where: str, file: Path = FILE) -> None:
+    """`where`: what `machine` said before they ran."""
     rows = with_outcomes(read(file).rows, outcomes)
-    new = Recorded(dict(sorted(rows.items())), machine(), datetime.date.today().isoformat())
+    new = Recorded(dict(sorted(rows.items())), where, datetime.date.today().isoformat())
     file.write_bytes(msgspec.json.format(msgspec.json.encode(new), indent=2) + b"\n")
 
 
 def machine() -> str:
-    """What these figures are of."""
-    return f"{os.cpu_count()} cores, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
+    """What figures are of that are measured now, and what else the machine has to do."""
+    said = f"{os.cpu_count()} cores, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
+    return f"{said}{beside()}"
+
+
+def beside() -> str:
+    """That other programs run, too: only ratios mean anything then, and not much; "" on a quiet machine."""
+    load = os.getloadavg()[0]
+    return f", busy with other work (load {load:.1f})" if load > BUSY else ""

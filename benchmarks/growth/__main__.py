@@ -37,19 +37,20 @@ def main(words: Sequence[str] | None = None) -> int:
         return _write(directory, msgspec.json.decode((directory / DATA).read_bytes(), type=Growth))
     if os.geteuid() != 0:
         sys.exit("error: the benchmarks make network namespaces, which only root may\nhint: sudo, or make bench-growth")
+    where = recorded.machine()
     try:
         with interruptible(console), machine.namespaces_directory():
-            growth = _measured(Run(Scale(), console), asked.minutes * 60)
+            found, cost, trouble = _measured(Run(Scale(), console), asked.minutes * 60)
     except KeyboardInterrupt:
         return 130
+    growth = Growth(where, datetime.date.today().isoformat(), found, cost, trouble)
     return _write(directory, growth) or int(any(not series.points for series in growth.series))
 
 
-def _measured(run: Run, budget: float) -> Growth:
+def _measured(run: Run, budget: float) -> tuple[tuple[Series, ...], StoreCost | None, str]:
     with run.of("growth"):
         found = [series for part, share in SHARES for series in part(run, budget * share)]
-        cost, trouble = _store(run)
-    return Growth(recorded.machine(), datetime.date.today().isoformat(), tuple(found), cost, trouble)
+        return tuple(found), *_store(run)
 
 
 def _store(run: Run) -> tuple[StoreCost | None, str]:

@@ -12,30 +12,42 @@ from benchmarks.floors import tools
 from benchmarks.growth.measured import Point, Series
 from benchmarks.labs import lab, lab_object
 from benchmarks.peers import mininet
-from benchmarks.pods import made
-from benchmarks.run import CannotRunError, FailedError, Run
+from benchmarks.pods import made as pods_made
+from benchmarks.run import CannotRunError, Run
 from benchmarks.services import objects, restores
 
 PODS = (10, 30, 100, 300, 1000, 2000, 3000, 5000, 10_000)
 NODES = (2, 5, 10, 20, 50, 100, 200)
 SERVICES = (10, 30, 100, 300, 1000, 3000, 10_000)
+MORE = 1.2
 SHORT = 3.0
 """Seconds: what takes less is measured three times."""
 
 
 def pods(run: Run, budget: float) -> list[Series]:
     """`budget`: seconds for all of them."""
-    found = [series(run, Series("pods", "k8snetlab"), PODS, budget * 0.55, _our_pods)]
-    with c_pods.program() as program:
+    ours = series(run, Series("pods", "k8snetlab"), PODS, budget * 0.55, _our_pods)
+    return [ours, _by_c(run, budget * 0.15), _by_mininet(run, budget * 0.3)]
 
-        def by_c(size: int) -> Point:
-            one = c_pods.make(program, size)
-            return Point(size, one.up, one.down, one.memory)
 
-        found.append(series(run, Series("pods", "C"), PODS, budget * 0.15, by_c))
+def _by_c(run: Run, budget: float) -> Series:
+    curve = Series("pods", "C")
+    try:
+        with c_pods.program() as program:
+            return series(run, curve, PODS, budget, lambda size: _point(size, c_pods.make(program, size)))
+    except CannotRunError as error:
+        return Series(curve.what, curve.who, ended=str(error))
+
+
+def _by_mininet(run: Run, budget: float) -> Series:
+    curve = Series("pods", "Mininet")
     if lacking := mininet.missing():
-        return [*found, Series("pods", "Mininet", ended=lacking)]
-    return [*found, series(run, Series("pods", "Mininet"), PODS, budget * 0.3, _hosts)]
+        return Series(curve.what, curve.who, ended=lacking)
+    return series(run, curve, PODS, budget, lambda size: _point(size, mininet.make(size)))
+
+
+def _point(size: int, made: c_pods.Made) -> Point:
+    return Point(size, made.up, made.down, made.memory)
 
 
 def nodes(run: Run, budget: float) -> list[Series]:
@@ -57,21 +69,28 @@ def series(run: Run, curve: Series, sizes: Sequence[int], budget: float, measure
     what, who = curve.what, curve.who
     points: list[Point] = []
     began = time.monotonic()
-    took = 0.0
+    took: list[tuple[int, float]] = []
     for size in sizes:
-        left = began + budget - time.monotonic()
-        if points and took * size / points[-1].size > left:
+        if took and expected(took, size) > began + budget - time.monotonic():
             return Series(what, who, tuple(points), f"{size:,} {what} would have taken longer than this run")
         run.say(f"{size} {what}, {who}")
         at = time.monotonic()
         try:
             points.append(measure(size))
-            took = time.monotonic() - at
-            if took < SHORT:
+            took.append((size, time.monotonic() - at))
+            if took[-1][1] < SHORT:
                 points[-1] = _middle([points[-1], measure(size), measure(size)])
-        except (FailedError, CannotRunError, TimeoutError) as error:
-            return Series(what, who, tuple(points), f"{size:,} {what}: {error}")
+        except Exception as error:  # a fault of one curve's is none of the others'
+            return Series(what, who, tuple(points), f"{size:,} {what}: {error or type(error).__name__}")
     return Series(what, who, tuple(points))
+
+
+def expected(took: Sequence[tuple[int, float]], size: int) -> float:
+    """Seconds that a size will take: on the line through the last two, and a bit more."""
+    if len(took) < 2:
+        return took[0][1]
+    (few, short), (many, long) = took[-2:]
+    return (long + max(long - short, 0.0) / (many - few) * (size - many)) * MORE
 
 
 def _middle(points: Sequence[Point]) -> Point:
@@ -97,7 +116,7 @@ def _ours(size: int, build: Callable[..., float]) -> Point:
 
 
 def _our_pods(size: int) -> Point:
-    return _ours(size, made)
+    return _ours(size, pods_made)
 
 
 def _our_nodes(size: int) -> Point:
@@ -106,11 +125,6 @@ def _our_nodes(size: int) -> Point:
 
 def _our_services(size: int) -> Point:
     return _ours(size, lambda one, count: one.up(objects(count)))
-
-
-def _hosts(size: int) -> Point:
-    one = mininet.make(size)
-    return Point(size, one.up, one.down, one.memory)
 
 
 def _nodes_by_tools(size: int) -> Point:

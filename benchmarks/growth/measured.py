@@ -71,8 +71,11 @@ class Growth(msgspec.Struct, frozen=True):
 
 
 def bend(points: Sequence[Point]) -> tuple[Point, float] | None:
-    """The point from which on time grows faster than size, and as which power of it; None where it does not."""
-    for number, point in enumerate(points[:-1]):
+    """The point from which on time grows faster than size, and as which power of it; None where it does not.
+
+    One step alone is none: a busy moment looks the same.
+    """
+    for number, point in enumerate(points[:-2]):
         powers = [power for _, power in _powers(points[number:])]
         if min(powers) >= BEND:
             return point, _power(point, points[-1])

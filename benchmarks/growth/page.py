@@ -91,7 +91,7 @@ def _cells(point: Point) -> tuple[str, ...]:
     return (
         figure(point.up, "s"),
         figure(point.down, "s"),
-        f"{max(point.memory, 0):,.0f} MB",
+        f"{point.memory:,.0f} MB" if point.memory > 0 else "-",
         f"{point.daemon:,.0f} MB",
     )
 

@@ -12,6 +12,8 @@ WIDTH, HEIGHT = 420, 330
 LEFT, RIGHT, TOP, BOTTOM = 56, 82, 34, 44
 COLOURS = ("#0b6bcb", "#c2410c", "#15803d", "#7e22ce")
 """Of the first curve, the second …; each can be told from the others in print and by most eyes."""
+NARROW = 0.6
+"""Tenfolds that an axis has at least: less would make much of little."""
 LABEL = 13
 """Height of a line of text."""
 
@@ -98,7 +100,7 @@ class Axis:
 
     def __init__(self, values: Sequence[float], begin: float, end: float) -> None:
         low, high = math.log10(min(values)), math.log10(max(values))
-        room = max((high - low) * 0.04, 0.05)
+        room = max((high - low) * 0.04, (NARROW - high + low) / 2)
         self._low, self._high = low - room, high + room
         self._begin, self._end = begin, end
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.growth import page, plot
-from benchmarks.growth.measure import series
+from benchmarks.growth.measure import expected, series
 from benchmarks.growth.measured import Growth, Point, Series, StoreCost, bend, faster
 from benchmarks.run import FailedError, Run, Scale
 
@@ -17,6 +17,7 @@ BENT = (
     Point(10, 0.8, 0.4, 80, 45, 1.0, 0.3),
     Point(100, 1.6, 0.5, 110, 52, 2.0, 0.7),
     Point(1000, 12.0, 1.0, 420, 110, 15.0, 5.0),
+    Point(2000, 31.0, 2.0, 800, 200, 40.0, 9.0),
     Point(3000, 60.0, 4.0, 1300, 300, 75.0, 14.0),
 )
 GROWTH = Growth(
@@ -40,8 +41,9 @@ def test_a_curve_bends_where_time_begins_to_grow_faster_than_size_until_its_end(
     assert found and found[0].size == 1000 and found[1] == pytest.approx(1.465, abs=0.001)
 
 
-def test_a_step_that_the_curve_recovers_from_is_no_bend() -> None:
-    assert bend((Point(10, 1.0, 0, 0), Point(20, 4.0, 0, 0), Point(40, 5.0, 0, 0))) is None
+@pytest.mark.parametrize("times", [(1.0, 2.0, 4.0, 20.0), (1.0, 4.0, 5.0, 6.0)])
+def test_one_step_alone_is_no_bend(times: tuple[float, ...]) -> None:
+    assert bend([Point(10 * 2**number, up, 0, 0) for number, up in enumerate(times)]) is None
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,12 @@ def test_a_series_ends_where_the_next_size_fails_and_says_why() -> None:
     found = series(Run(Scale(), Console(quiet=True)), Series("pods", "k8snetlab"), (10, 30, 100, 300), 60.0, measure)
     assert [point.size for point in found.points] == [10, 30]
     assert found.ended == "100 pods: up: exit 1"
+
+
+def test_what_a_size_will_take_lies_on_the_line_through_the_last_two() -> None:
+    assert expected([(10, 2.0)], 100) == 2.0
+    assert expected([(10, 2.0), (100, 2.9)], 300) == pytest.approx(4.9 * 1.2)
+    assert expected([(10, 3.0), (100, 2.0)], 300) == pytest.approx(2.0 * 1.2)
 
 
 def test_a_series_ends_where_the_time_of_the_run_does() -> None:

@@ -15,10 +15,10 @@ UP = Row("up", (2.0,), (1.0,))
 
 def test_what_was_measured_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "speed.json"
-    recorded.write([Outcome("small", (UP, Row("memory", (46.0,), unit="MB")))], file)
+    recorded.write([Outcome("small", (UP, Row("memory", (46.0,), unit="MB")))], "2 cores", file)
     found = recorded.read(file)
     assert found.rows == {"small: up, beside its floor": 2.0, "small: memory": 46.0}
-    assert "cores" in found.machine and found.date
+    assert found.machine == "2 cores" and found.date
 
 
 def test_of_what_did_not_run_the_old_stays_and_of_what_did_nothing_old() -> None:
@@ -46,6 +46,12 @@ def test_a_file_of_another_form_is_an_error_that_names_it(tmp_path: Path) -> Non
     file.write_text('{"rows": [1]}')
     with pytest.raises(ValueError, match=r"speed.json: .*rows"):
         recorded.read(file)
+
+
+@pytest.mark.parametrize(("load", "said"), [(0.3, ""), (17.26, ", busy with other work (load 17.3)")])
+def test_a_machine_that_is_busy_is_said_to_be(load: float, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    assert recorded.beside() == said and recorded.machine().endswith(said)
 
 
 def test_the_recorded_file_of_this_checkout_can_be_read() -> None:
