@@ -37,6 +37,7 @@ class NamespaceKeeper:
         self._dirty: set[str] = set()
         self._monitors = Monitors()
         self._mounts = Mounts()
+        self._sysctls: dict[str, sysctl.Watched] = {}
         self.recreated: set[str] = set()
         """Namespaces that were gone and had to be made again: what ran inside must be started again."""
         self.lacking: set[str] = set()
@@ -58,8 +59,12 @@ class NamespaceKeeper:
     def sysctls_changed(self, name: str) -> bool:
         """Whether a sysctl has changed, of which there is no event; the next sync then reads the namespace."""
         wanted = self._made[name].sysctls if name in self._made else {}
+        watched = self._sysctls.get(name)
+        if watched is None or watched.keys != tuple(wanted):
+            self._unwatch(name)
+            watched = self._sysctls[name] = sysctl.Watched(name, wanted)
         try:
-            changed = bool(wanted) and sysctl.read(name, wanted) != wanted
+            changed = watched.read() != wanted
         except NotFoundError:
             changed = True
         if changed:
@@ -178,6 +183,8 @@ class NamespaceKeeper:
         """Lets go of the namespaces without changing them; nobody waits for its monitors any more."""
         self._monitors.close()
         self._mounts.close()
+        for name in list(self._sysctls):
+            self._unwatch(name)
 
     def _is_unmanaged(self, name: str) -> bool:
         return name not in self._owner.namespaces and netns.exists(name)
@@ -203,8 +210,13 @@ class NamespaceKeeper:
             netns.delete(name)
             self._owner.release_namespaces([name])
 
+    def _unwatch(self, name: str) -> None:
+        if watched := self._sysctls.pop(name, None):
+            watched.close()
+
     def _forget(self, name: str) -> None:
         self._monitors.drop(name)
+        self._unwatch(name)
         self._made.pop(name, None)
         self._dirty.discard(name)
         self.lacking.discard(name)

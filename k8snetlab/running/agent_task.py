@@ -69,8 +69,12 @@ class AgentTask:
         cluster: Cluster,
         synced: Callable[[AgentTask, Report], None],
         supervisor: Supervisor,
+        *,
+        looking: asyncio.Lock | None = None,
     ) -> None:
+        """`looking` is held by one agent at a time, while it looks at what no event tells of."""
         self.agent, self._cluster, self._synced = agent, cluster, synced
+        self._looking = looking or asyncio.Lock()
         self.state = AgentState()
         self._supervisor = supervisor
         self._wake = asyncio.Event()
@@ -208,7 +212,7 @@ class AgentTask:
                 await self.sync()
 
     async def _noticed_change(self) -> bool:
-        async with self._work:
+        async with self._work, self._looking:
             began = time.monotonic()
             try:
                 changed = await self._in_thread(self.agent.noticed_change)

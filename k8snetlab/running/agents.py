@@ -70,7 +70,7 @@ class Agents:
         """Those of nodes that are going too, until they have gone."""
         self._going: set[str] = set()
         self._adopted = False
-        self._keeping = asyncio.Lock()
+        self._keeping, self._looking = asyncio.Lock(), asyncio.Lock()
 
     @property
     def variant(self) -> str:
@@ -148,7 +148,7 @@ class Agents:
             await asyncio.wait(first, timeout=HEAD_START)
 
     def _task(self, agent: NodeAgent | RouterAgent) -> AgentTask:
-        return AgentTask(agent, self._cluster, self._reported, self._supervisor)
+        return AgentTask(agent, self._cluster, self._reported, self._supervisor, looking=self._looking)
 
     def _agent(self, name: str) -> NodeAgent:
         paths, group = self._paths, Path(self._ledger.cgroup) if self._ledger.cgroup else None
