@@ -36,12 +36,12 @@ class Kubectl:
 
     def __init__(self, program: str, home: Path, kubeconfig: Path) -> None:
         self.program, self.kubeconfig = program, kubeconfig
-        self._environment = {"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": str(kubeconfig)}
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": str(kubeconfig)}
 
     def try_(self, *arguments: str, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.program, *arguments],
-            env=self._environment,
+            env=self.environment,
             input=stdin,
             capture_output=True,
             text=True,
@@ -57,7 +57,7 @@ class Kubectl:
     def begin(self, *arguments: str) -> Iterator[IO[str]]:
         """What it writes while it runs; it is ended in the end."""
         command = [self.program, *arguments]
-        with subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             try:
                 yield process.stdout

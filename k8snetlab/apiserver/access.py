@@ -31,6 +31,7 @@ class User(msgspec.Struct, frozen=True):
     uid: str = ""
 
 
+ROOT = User("root", (MASTERS, "system:authenticated"), "0")
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
@@ -66,6 +67,17 @@ def permit(caller: Caller | None, looks: bool, request: str) -> None:
         raise ForbiddenError(
             f"{request}: the group may look, probe, trace and diagnose; the rest is root's", "use sudo"
         )
+
+
+def user_of(caller: Caller) -> User:
+    """A process at the socket as a user."""
+    if _is_root(caller):
+        return ROOT
+    try:
+        name = pwd.getpwuid(caller.uid).pw_name
+    except KeyError:
+        name = str(caller.uid)
+    return User(name, (*((VIEWERS,) if _is_member(caller) else ()), "system:authenticated"), str(caller.uid))
 
 
 def _is_root(caller: Caller) -> bool:

@@ -12,6 +12,7 @@ from k8snetlab.api.words import shorten
 from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, VIEWERS, User
 from k8snetlab.apiserver.discovery import split
 from k8snetlab.apiserver.paths import parse
+from k8snetlab.apiserver.virtual import AT, VIRTUAL
 from k8snetlab.errors import ForbiddenError, NotFoundError
 
 LOOKS = ("get", "list", "watch")
@@ -19,8 +20,7 @@ INTO_PODS = ("exec", "attach", "portforward", "proxy")
 """Parts of a pod through which things are done to it, also by GET."""
 HIDDEN = ("secrets",)
 """What a viewer does not see."""
-REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
-"""What every user may ask of itself."""
+ASKED_OF_ONESELF = frozenset(virtual.plural for virtual in VIRTUAL)
 PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
 """Paths that are open to all, with what is below them."""
 
@@ -39,6 +39,8 @@ class Attributes(msgspec.Struct, frozen=True):
 
 def attributes_of(method: str, path: str, watch: bool = False) -> Attributes:
     """Of a request for an object or a document."""
+    if (virtual := AT.get(path.rstrip("/"))) is not None:
+        return Attributes("create", split(virtual.version)[0], virtual.plural)
     try:
         target = parse(path)
     except NotFoundError:
@@ -55,7 +57,7 @@ def attributes_of(method: str, path: str, watch: bool = False) -> Attributes:
 
 
 def allowed(user: User, asked: Attributes) -> bool:
-    if MASTERS in user.groups or asked.resource in REVIEWS:
+    if MASTERS in user.groups or (user != ANONYMOUS and asked.resource in ASKED_OF_ONESELF):
         return True
     if asked.path:
         return is_public(asked.path) or (user != ANONYMOUS and asked.verb in ("get", "head"))

@@ -11,10 +11,12 @@ from typing import Any
 
 from k8snetlab.api.scheme import RESOURCES, Resource
 from k8snetlab.apiserver.parts import Part, parts_of
+from k8snetlab.apiserver.virtual import VIRTUAL, Virtual
 
 Json = dict[str, Any]
 AGGREGATED = "APIGroupDiscoveryList"
 READ, LISTED, WRITTEN = ("get",), ("list", "watch"), ("create", "delete", "patch", "update")
+CREATED = ["create"]
 
 
 def split(group_version: str) -> tuple[str, str]:
@@ -26,8 +28,8 @@ def split(group_version: str) -> tuple[str, str]:
 def groups() -> dict[str, tuple[str, ...]]:
     """Versions by group, those of the core group at "" first."""
     found: dict[str, dict[str, None]] = {"": {}}
-    for resource in RESOURCES:
-        group, version = split(resource.type.API_VERSION)
+    for group_version in (*(one.type.API_VERSION for one in RESOURCES), *(one.version for one in VIRTUAL)):
+        group, version = split(group_version)
         found.setdefault(group, {})[version] = None
     return {group: tuple(versions) for group, versions in found.items()}
 
@@ -61,10 +63,13 @@ def _group(name: str) -> Json:
 
 def resource_list(group_version: str) -> Json | None:
     """/api/v1 and /apis/GROUP/VERSION; None where there is no such version."""
-    served = _served(group_version)
-    if not served:
+    resources = [one for resource in _served(group_version) for one in _resources(resource)]
+    resources += [
+        {"name": one.plural, "singularName": one.kind.lower(), "namespaced": False, "kind": one.kind, "verbs": CREATED}
+        for one in _virtual(group_version)
+    ]
+    if not resources:
         return None
-    resources = [one for resource in served for one in _resources(resource)]
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}
 
 
@@ -102,14 +107,23 @@ def aggregated(core: bool, version: str) -> Json:
 
 
 def _versions(group: str) -> list[Json]:
-    return [
-        {
-            "version": version,
-            "resources": [_discovered(one) for one in _served(f"{group}/{version}" if group else version)],
-            "freshness": "Current",
-        }
-        for version in groups()[group]
-    ]
+    found = []
+    for version in groups()[group]:
+        whole = f"{group}/{version}" if group else version
+        resources = [*map(_discovered, _served(whole)), *map(_asked, _virtual(whole))]
+        found.append({"version": version, "resources": resources, "freshness": "Current"})
+    return found
+
+
+def _asked(virtual: Virtual) -> Json:
+    group, version = split(virtual.version)
+    return {
+        "resource": virtual.plural,
+        "responseKind": {"group": group, "version": version, "kind": virtual.kind},
+        "scope": "Cluster",
+        "singularResource": virtual.kind.lower(),
+        "verbs": CREATED,
+    }
 
 
 def _discovered(resource: Resource) -> Json:
@@ -138,6 +152,10 @@ def _part(part: Part, resource: Resource) -> Json:
 
 def _served(group_version: str) -> list[Resource]:
     return [resource for resource in RESOURCES if group_version == resource.type.API_VERSION]
+
+
+def _virtual(group_version: str) -> list[Virtual]:
+    return [virtual for virtual in VIRTUAL if virtual.version == group_version]
 
 
 def paths(documents: Iterable[str]) -> Json:

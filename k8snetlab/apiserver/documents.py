@@ -9,10 +9,13 @@ from typing import Any
 import msgspec
 
 from k8snetlab.apiserver import discovery, openapi
-from k8snetlab.apiserver.negotiation import JSON, TEXT, Form, chosen
+from k8snetlab.apiserver.bodies import forms_of
+from k8snetlab.apiserver.negotiation import JSON, TEXT, Form, check_form, chosen
 from k8snetlab.apiserver.paths import not_allowed, nowhere
-from k8snetlab.apiserver.query import refuse_unknown
+from k8snetlab.apiserver.query import WRITE, refuse_unknown
+from k8snetlab.apiserver.reviews import answered
 from k8snetlab.apiserver.transport import Reply, Request
+from k8snetlab.apiserver.virtual import AT, Virtual
 from k8snetlab.cluster.node_status import VERSION
 
 Checks = Callable[[], dict[str, str]]
@@ -35,6 +38,11 @@ class Documents:
     def at(self, request: Request) -> Document | None:
         """None where the path is none of a document. Raises RequestError (405)."""
         path = request.path.rstrip("/") or "/"
+        if (virtual := AT.get(path)) is not None:
+            if request.method != "POST":
+                raise not_allowed(request.method, ("POST",))
+            check_form(request.content_type, forms_of("POST"))
+            return Document(lambda request: _reviewed(request, virtual))
         document = self._find(path)
         if document is not None and request.method not in ("GET", "HEAD"):
             raise not_allowed(request.method, ("GET",))
@@ -82,6 +90,12 @@ class Documents:
         if wrong is None:
             raise nowhere(request.path)
         return Reply(f"internal server error: {wrong}".encode() if wrong else b"ok", 500 if wrong else 200, media=TEXT)
+
+
+def _reviewed(request: Request, virtual: Virtual) -> Reply:
+    refuse_unknown(request.values, WRITE, ("dryRun",))
+    chosen(request.accept, [Form()])
+    return Reply(answered(virtual, request.user, request.body), 201)
 
 
 def _discovered(request: Request, plain: dict[str, Any]) -> Reply:

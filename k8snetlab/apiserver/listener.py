@@ -30,6 +30,8 @@ HANDSHAKE = 10.0
 """Seconds that a client has for it."""
 CONNECTIONS = 4096
 """Beyond these a request is answered with 503."""
+MESSAGE = 1 << 20
+"""Bytes of one message of a WebSocket."""
 NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
 
@@ -167,7 +169,8 @@ def _config(app: Any) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         http=TlsProtocol,
-        ws="none",
+        ws="wsproto",
+        ws_max_size=MESSAGE,
         interface="asgi3",
         lifespan="off",
         log_config=None,

@@ -16,12 +16,13 @@ from k8snetlab.apiserver.bodies import forms_of, uncarried
 from k8snetlab.apiserver.documents import Document, Documents
 from k8snetlab.apiserver.negotiation import LIST, OBJECT, WHOLE, Form, check_form, chosen
 from k8snetlab.apiserver.options import DeleteOptions, delete_options
-from k8snetlab.apiserver.paths import Target, not_allowed, parse
+from k8snetlab.apiserver.parts import STREAMED
+from k8snetlab.apiserver.paths import Target, not_allowed, nowhere, parse
 from k8snetlab.apiserver.reading import Reading, ordered
 from k8snetlab.apiserver.refusals import missing, worded
 from k8snetlab.apiserver.scaling import Scalable, scale_of
 from k8snetlab.apiserver.tables import check_include
-from k8snetlab.apiserver.transport import Json, Reply, Request
+from k8snetlab.apiserver.transport import Json, Reply, Request, target_of
 from k8snetlab.apiserver.views import View
 from k8snetlab.apiserver.writing import Writing
 from k8snetlab.cluster.cluster import Cluster
@@ -56,6 +57,13 @@ class ObjectRoutes:
             check_form(request.content_type, forms_of(request.method))
         return target
 
+    def streamed(self, scope: Json) -> tuple[Target, Pod | None, words.Query]:
+        """What a WebSocket is for: the part of a pod, the pod, the query. Raises NotFoundError, RequestError."""
+        target = parse(scope["path"])
+        if target.subresource not in STREAMED:
+            raise nowhere(scope["path"])
+        return target, self._cluster.snapshot.get(Pod, target.name, target.namespace), target_of(scope)[1]
+
     async def answer(self, request: Request, target: Target | Document) -> Reply:
         if isinstance(target, Document):
             return target.answer(request)
@@ -70,6 +78,10 @@ class ObjectRoutes:
         if old is None:
             raise missing(target)
         view, part = _view(request, target), target.subresource
+        if part in STREAMED:
+            raise RequestError(
+                f"{part}: the request is to be upgraded to a WebSocket", "a kubectl of 1.30 or later does"
+            )
         match request.method:
             case "GET":
                 words.refuse_unknown(query, words.GET)

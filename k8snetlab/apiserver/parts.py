@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource
 
@@ -29,9 +30,12 @@ class Part(msgspec.Struct, frozen=True):
 
 STATUS = Part("status")
 SCALE = Part("scale", kind="Scale", version="autoscaling/v1")
+STREAMED = ("attach", "exec")
+"""Parts that are a conversation."""
 OF_KIND: dict[type[Object], tuple[Part, ...]] = {
     Deployment: (SCALE,),
     ReplicaSet: (SCALE,),
+    Pod: (Part("log", ("GET",)), Part("exec", ("GET", "POST"), "PodExecOptions"), Part("attach", ("GET", "POST"))),
 }
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, quote
 
 import msgspec
 
+from k8snetlab.apiserver.access import ROOT, User
 from k8snetlab.errors import InputError, RequestError
 from k8snetlab.messages.errors import BrokenOff, Status
 
@@ -37,6 +38,8 @@ class Request(msgspec.Struct):
     accept: str = ""
     content_type: str = ""
     alone: bool = False
+    user: User = ROOT
+    """Who asks."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -142,18 +145,18 @@ class Answer:
             body = msgspec.json.format(body, indent=2) + b"\n"
         await self._send({"type": "http.response.body", "body": body})
 
-    async def stream(self, lines: AsyncIterator[Any]) -> None:
+    async def stream(self, lines: AsyncIterator[Any], media: str = "application/json") -> None:
         try:
             async for line in lines:
                 if not self._begun:
-                    await self._start(200)
+                    await self._start(200, media=media)
                 data = line if isinstance(line, bytes) else msgspec.json.encode(line) + b"\n"
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
         finally:
             if isinstance(lines, AsyncGenerator):
                 await lines.aclose()
         if not self._begun:
-            await self._start(200)
+            await self._start(200, media=media)
         await self._send({"type": "http.response.body", "body": b""})
 
     async def error(self, status: Status) -> None:

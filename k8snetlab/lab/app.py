@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 
 from k8snetlab.apiserver import verbs
-from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, User, admit, permit, unauthorized
+from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, ROOT, User, admit, permit, unauthorized, user_of
 from k8snetlab.apiserver.authorization import Attributes, attributes_of, authorize, is_public
 from k8snetlab.apiserver.bodies import body_of, carried
-from k8snetlab.apiserver.negotiation import media_type
+from k8snetlab.apiserver.channels import Channels
+from k8snetlab.apiserver.negotiation import TEXT, media_type
 from k8snetlab.apiserver.objects import LARGEST_OBJECT, ObjectRoutes
-from k8snetlab.apiserver.paths import PATHS
+from k8snetlab.apiserver.paths import PATHS, Target
 from k8snetlab.apiserver.query import boolean
 from k8snetlab.apiserver.server import caller_of
 from k8snetlab.apiserver.transport import (
@@ -36,11 +37,13 @@ from k8snetlab.apiserver.transport import (
     while_connected,
 )
 from k8snetlab.apiserver.verbs import Meant, VerbPaths
+from k8snetlab.apiserver.virtual import AT as REVIEWED
 from k8snetlab.errors import ForbiddenError, K8sNetLabError, RequestError
+from k8snetlab.lab import pod_streams
 from k8snetlab.lab.everywhere import Asked, Everywhere
 from k8snetlab.lab.table import Table
 from k8snetlab.messages.errors import status_of
-from k8snetlab.messages.verb import BASE, GROUP_VERSION, Conversation
+from k8snetlab.messages.verb import BASE, GROUP_VERSION, Conversation, Verb
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ class Api:
         self._paths = VerbPaths(table)
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
         if scope["type"] != "http":
             return
         answer = Answer(send)
@@ -73,6 +78,7 @@ class Api:
 
     async def _route(self, scope: Json, answer: Answer, receive: Receive) -> None:
         caller, method, path = caller_of(scope), scope["method"], scope["path"]
+        user = caller if isinstance(caller, User) else user_of(caller) if caller else ROOT
         own = path.removeprefix(f"{BASE}/")
         objects = own == path or (GROUP_VERSION, own.partition("/")[0]) in PATHS
         if isinstance(caller, User):
@@ -80,9 +86,11 @@ class Api:
             caller = None
         admit(caller)
         if objects:
-            permit(caller, method == "GET", f"{method} objects")
+            permit(caller, method == "GET" or path in REVIEWED, f"{method} objects")
             limit = LARGEST_OBJECT if own == path else MAX_BODY
-            await self._object(*await read_request(scope, receive, limit), answer, receive)
+            request, body = await read_request(scope, receive, limit)
+            request.user = user
+            await self._object(request, body, answer, receive)
             return
         meant = self._paths.find(method, path)
         permit(caller, meant.verb.group, f"{method} {own}")
@@ -91,15 +99,44 @@ class Api:
         else:
             await self._verb(meant, *await read_request(scope, receive), answer, receive)
 
+    async def _socket(self, scope: Json, receive: Receive, send: Send) -> None:
+        """A WebSocket: a command in a pod."""
+        channels = Channels(scope, receive, send)
+        try:
+            user, (target, pod, query) = caller_of(scope), self._objects.streamed(scope)
+            if isinstance(user, User):
+                _let_in(user, "GET", scope["path"], True)
+            else:
+                admit(user)
+                permit(user, False, "exec")
+            if target.subresource != "exec":
+                raise RequestError(
+                    f"{target.subresource} is not supported", "logs -f shows what a pod writes; exec runs"
+                )
+            question = pod_streams.execution(target, pod, query)
+            await pod_streams.execute(self._ask, question, channels, boolean(query, "stdin"))
+        except K8sNetLabError as error:
+            await channels.refuse(status_of(error))
+
     async def _object(self, request: Request, body: bytes, answer: Answer, receive: Receive) -> None:
         target = self._objects.check(request)
         request.body = body_of(request.content_type, body)
+        if isinstance(target, Target) and target.subresource == "log":
+            pieces = pod_streams.log(self._ask, pod_streams.log_question(target, request))
+            await while_connected(answer.stream(pieces, TEXT), receive())
+            return
         if self._everywhere and not request.alone and self._objects.allocates(request, target):
             written = await self._everywhere.written(request.method, request.target, _carried(request))
             if written is not None:
                 await answer.whole(Reply(written, 201 if request.method == "POST" else 200))
                 return
         await _sent(await self._objects.answer(request, target), request, answer, receive)
+
+    async def _ask(self, verb: Verb[Any], question: msgspec.Struct, body: Any) -> Any:
+        """What a verb of the lab's own answers, on whichever machine."""
+        if self._everywhere:
+            return await self._everywhere.answer(Asked(verb, question, verb.target(question), body))
+        return await self._table.answered(verb, question, *(() if body == b"" else (body,)))
 
     async def _verb(self, meant: Meant, request: Request, body: bytes, answer: Answer, receive: Receive) -> None:
         has_body = bool(request.size) and not request.alone

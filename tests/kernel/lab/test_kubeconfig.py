@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pty
 import signal
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -117,3 +119,57 @@ def test_the_kubeconfig_is_merged_into_the_one_there_is(lab: Lab, home: Path) ->
     assert [one["name"] for one in merged["contexts"]] == ["other", lab.name]
     assert merged["current-context"] == lab.name and file.stat().st_mode & 0o777 == 0o600
     del lab.environment["KUBECONFIG"]
+
+
+def test_a_command_runs_in_a_pod_and_says_how_it_ended(lab: Lab, k: Kubectl) -> None:
+    assert k.run("exec", "client", "--", "hostname") == "client\n"
+    assert lab.address_of("pod/client") in k.run("exec", "client", "--", "ip", "-br", "address")
+    done = k.try_("exec", "client", "--", "sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (done.returncode, done.stdout) == (3, "out\n") and "err\n" in done.stderr
+    assert k.try_("exec", "-i", "client", "--", "sort", stdin="b\na\n").stdout == "a\nb\n"
+    assert len(k.run("exec", "client", "--", "head", "-c", "3000000", "/dev/zero")) == 3_000_000
+    assert "not found" in k.run("exec", "nobody", "--", "true", code=1)
+    assert "container nothing" in k.run("exec", "client", "-c", "nothing", "--", "true", code=1)
+
+
+def test_a_terminal_is_the_commands_own(k: Kubectl) -> None:
+    main, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [k.program, "exec", "-it", "client", "--", "sh", "-c", "tty; stty size; read answer; echo got $answer"],
+            env=k.environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.write(main, b"something\n")
+        assert process.wait(60) == 0
+        said = os.read(main, 65536).decode()
+    finally:
+        os.close(main)
+        os.close(theirs)
+    assert "/dev/pts/" in said and "got something" in said
+
+
+def test_a_viewer_runs_nothing_in_a_pod(lab: Lab, home: Path) -> None:
+    viewer = as_user(lab, home, "view")
+    assert 'cannot create resource "pods/exec"' in viewer.run("exec", "client", "--", "true", code=1)
+    assert viewer.run("auth", "can-i", "get", "pods") == "yes\n"
+    assert viewer.try_("auth", "can-i", "create", "pods/exec").stdout == "no\n"
+    assert "view" in viewer.run("auth", "whoami")
+
+
+def test_what_a_pod_wrote_is_shown(lab: Lab, k: Kubectl) -> None:
+    manifest = """
+apiVersion: v1
+kind: Pod
+metadata: {name: talker}
+spec: {containers: [{name: c, image: any, command: [sh, -c, "echo one; echo two; exec sleep 1000"]}]}
+"""
+    k.run("apply", "-f", "-", stdin=manifest)
+    k.run("wait", "--for=condition=Ready", "pod/talker", "--timeout=60s")
+    with k.begin("logs", "-f", "talker") as lines:
+        assert [lines.readline(), lines.readline()] == ["one\n", "two\n"]
+    assert k.run("logs", "talker", "--tail=1") == "two\n"
+    assert "without times" in k.run("logs", "talker", "--since=1h", code=1)
+    k.run("delete", "pod", "talker")

@@ -1,0 +1,104 @@
+"""A WebSocket with Kubernetes' channels: what `exec` of a client says and hears (v4.channel.k8s.io and v5).
+
+A message's first octet is its channel: 0 standard input, 1 and 2 what the command writes, 3 how it ended (a Status),
+4 a window's size, 255 (v5) that a channel has ended.
+Source: apimachinery pkg/util/remotecommand, client-go tools/remotecommand (v4.go, v5.go), KEP-4006.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from k8snetlab.api.words import shorten
+from k8snetlab.apiserver.transport import Json, Receive, Send
+from k8snetlab.errors import RequestError
+from k8snetlab.messages.errors import Status
+
+PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
+WAITING = 16
+"""Messages of a client that are kept until the command reads."""
+
+
+class Resized(msgspec.Struct, frozen=True):
+    """A window's size, as the client has it."""
+
+    Width: int
+    Height: int
+
+
+class Channels:
+    """One connection, from `accept` to `end`."""
+
+    def __init__(self, scope: Json, receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._heard: asyncio.Queue[bytes | Resized | None] = asyncio.Queue(WAITING)
+        self.gone = asyncio.Event()
+        """The client has gone."""
+
+    async def accept(self) -> None:
+        """Raises RequestError (400) where the client speaks no protocol that is spoken here."""
+        offered = self._scope.get("subprotocols", ())
+        chosen = next((one for one in PROTOCOLS if one in offered), None)
+        if chosen is None:
+            said = shorten(", ".join(map(str, offered))) or "none"
+            raise RequestError(f"unable to upgrade: none of {', '.join(PROTOCOLS)} is spoken by the client ({said})")
+        await self._receive()  # websocket.connect
+        await self._send({"type": "websocket.accept", "subprotocol": chosen})
+
+    async def refuse(self, status: Status) -> None:
+        """Instead of `accept`."""
+        headers = [(b"content-type", b"application/json")]
+        await self._send({"type": "websocket.http.response.start", "status": status.code, "headers": headers})
+        await self._send({"type": "websocket.http.response.body", "body": msgspec.json.encode(status)})
+
+    async def listen(self) -> None:
+        """Takes in what the client says, until it has gone."""
+        try:
+            while (message := await self._receive())["type"] == "websocket.receive":
+                data: bytes = message.get("bytes") or (message.get("text") or "").encode()
+                if data:
+                    await self._take(data[0], data[1:])
+        finally:
+            self.gone.set()
+
+    async def _take(self, channel: int, data: bytes) -> None:
+        if channel == STDIN and data:
+            await self._heard.put(data)
+        elif channel == RESIZE:
+            try:
+                await self._heard.put(msgspec.json.decode(data, type=Resized))
+            except msgspec.MsgspecError:
+                return  # a size that is none changes nothing
+        elif channel == CLOSE and data[:1] == bytes([STDIN]):
+            await self._heard.put(None)
+
+    async def input(self) -> AsyncIterator[bytes | Resized]:
+        """Standard input and sizes, until the client ends its input."""
+        while (one := await self._heard.get()) is not None:
+            yield one
+
+    async def write(self, channel: int, data: bytes) -> None:
+        await self._send({"type": "websocket.send", "bytes": bytes([channel]) + data})
+
+    async def end(self, status: Any) -> None:
+        """Tells how the command ended, and closes."""
+        await self.write(ERROR, msgspec.json.encode(status))
+        await self._send({"type": "websocket.close", "code": 1000})
+
+
+def ended(code: int) -> Json:
+    """The Status of a command that ended with a code."""
+    if code == 0:
+        return {"metadata": {}, "status": "Success"}
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"command terminated with non-zero exit code: exit status {code}",
+        "reason": "NonZeroExitCode",
+        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
+    }
