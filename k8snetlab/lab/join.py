@@ -15,6 +15,7 @@ from k8snetlab.errors import ConflictError, InputError, NotFoundError
 from k8snetlab.lab.up import start
 from k8snetlab.machines.occupied import refuse_occupied
 from k8snetlab.state import machine
+from k8snetlab.state.interface import choose, refuse_overlap
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.rights import need_capabilities
@@ -56,8 +57,8 @@ def examine(lab: Lab, node: str, interface: str, store: StoreSpec) -> JoinPlan:
             )
         return JoinPlan(known, fresh=False)
     warnings = refuse_occupied(lab)
-    chosen = machine.choose(node, lab, interface, store.endpoints)
-    machine.refuse_overlap(lab, chosen)
+    chosen = choose(node, lab, interface, store.endpoints)
+    refuse_overlap(lab, chosen)
     return JoinPlan(chosen, fresh=True, warnings=tuple(warnings))
 
 

@@ -10,7 +10,6 @@ import time
 from k8snetlab.api.lab import StoreSpec
 from k8snetlab.client.client import Client
 from k8snetlab.errors import DaemonError, K8sNetLabError
-from k8snetlab.lab.down import remove
 from k8snetlab.messages.places import NAMES
 from k8snetlab.messages.timeouts import ANSWER
 from k8snetlab.messages.verb import Nothing
@@ -43,6 +42,8 @@ def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = No
             return _started(lab, paths, store, machine)
         except (RefusedError, KeyboardInterrupt):
             if fresh:
+                from k8snetlab.lab.down import remove  # 35 ms, for what rarely happens
+
                 for _ in remove(lab):
                     pass
             raise
