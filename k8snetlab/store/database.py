@@ -93,8 +93,8 @@ def _open(path: Path | str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA synchronous = OFF")  # first: making the log is a transaction of its own
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = OFF")
         db.execute("PRAGMA journal_size_limit = 4000000")
         db.execute("BEGIN EXCLUSIVE")
         db.execute("COMMIT")
