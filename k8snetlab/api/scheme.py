@@ -5,6 +5,7 @@ Source: the tables of `kubectl api-resources` and the key layout of kube-apiserv
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -78,7 +79,6 @@ def store_key(obj: Object) -> str:
     return resource_of(obj).key(obj.namespace, obj.name)
 
 
-_decoders: dict[type[Object], msgspec.json.Decoder[Any]] = {r.type: msgspec.json.Decoder(r.type) for r in RESOURCES}
 _encoder = msgspec.json.Encoder()
 _heads: dict[type[Object], bytes] = {
     r.type: _encoder.encode({"apiVersion": r.type.API_VERSION, "kind": r.kind})[:-1] + b"," for r in RESOURCES
@@ -111,11 +111,17 @@ def encode(obj: Object) -> bytes:
     return _heads[type(obj)] + _encoder.encode(obj)[1:]
 
 
+@cache
+def _decoder(type_: type[Object]) -> msgspec.json.Decoder[Any]:
+    """Made when the first object of its kind is read: all of them take 5 ms, which a command line has no use for."""
+    return msgspec.json.Decoder(type_)
+
+
 def decode(type_: type[Object], data: bytes) -> Object:
     """The object of `type_` in stored JSON with its defaults, which an older version may have left out; fields unknown
     to the type are dropped."""
     try:
-        obj: Object = _decoders[type_].decode(data)
+        obj: Object = _decoder(type_).decode(data)
     except msgspec.ValidationError:
         value = msgspec.json.decode(data)
         if not renewed(type_, value):
