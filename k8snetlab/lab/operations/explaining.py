@@ -1,4 +1,7 @@
-"""The network tried, followed and explained: probe, misses, trace, diagnose, and the parts other machines ask for."""
+"""The network tried, followed and explained: probe, misses, trace, diagnose, and the parts other machines ask for.
+
+What explains is imported by the first who asks for it: a daemon starts without it, 25 ms earlier.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
-from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -16,17 +18,13 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.errors import NotFoundError
-from k8snetlab.explain import diagnosing, probe, tracing
-from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
-from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.explain.places import all_places, within
-from k8snetlab.explain.targets import all_targets, find_targets
-from k8snetlab.kernel.packets import Watch
 from k8snetlab.lab.table import answers
 from k8snetlab.lab.where import place_of, remote_nodes
 from k8snetlab.messages.diagnose import (
     DIAGNOSE,
     FINDINGS,
+    Diagnosis,
     DiagnosisDone,
     DiagnosisEvent,
     DiagnosisProgress,
@@ -42,6 +40,9 @@ from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents, is_paused
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.supervision import Supervisor
+
+if TYPE_CHECKING:
+    from k8snetlab.explain.desired import Desired
 
 T = TypeVar("T")
 
@@ -65,6 +66,9 @@ class Explaining:
 
     @answers(PROBE)
     async def probe(self, question: ProbeQuestion) -> ProbeResults:
+        from k8snetlab.explain import probe
+        from k8snetlab.explain.targets import all_targets, find_targets
+
         snapshot = self._cluster.snapshot
         if question.source:
             place = place_of(snapshot, question.source, question.namespace)
@@ -99,10 +103,17 @@ class Explaining:
 
     @answers(TRACE)
     async def trace(self, question: TraceQuestion) -> Trace:
-        return await asyncio.to_thread(tracing.trace, self._cluster.snapshot, self._paths, question, self._beyond())
+        return await asyncio.to_thread(self._traced, question, self._beyond())
+
+    def _traced(self, question: TraceQuestion, beyond: RemoteKernels | None) -> Trace:
+        from k8snetlab.explain import tracing
+
+        return tracing.trace(self._cluster.snapshot, self._paths, question, beyond)
 
     @answers(SURVEY)
     async def survey(self, question: SurveyQuestion) -> View:
+        from k8snetlab.explain.namespaces import Namespaces
+
         here = self._remote.node if self._remote else ""
         kernel = Namespaces(self._cluster.snapshot, self._paths, question.family, here)
         namespace = question.namespace
@@ -113,6 +124,9 @@ class Explaining:
     @answers(WATCH)
     async def watch(self, question: WatchQuestion, until: AsyncIterator[bytes]) -> AsyncIterator[WatchEvent]:
         """`Watching`, and when `until` ends `WatchSeen`."""
+        from k8snetlab.explain.namespaces import Namespaces
+        from k8snetlab.kernel.packets import Watch
+
         here = self._remote.node if self._remote else ""
         kernel = Namespaces(self._cluster.snapshot, self._paths, "ipv4", here)
         with await asyncio.to_thread(Watch, kernel.present(question.namespace), set(question.port)) as watch:
@@ -130,16 +144,27 @@ class Explaining:
         def tell(phase: str, done: int, total: int) -> None:
             _hand_over(loop, events, DiagnosisProgress(phase, done, total))
 
-        look = partial(diagnosing.diagnose, self._desired, self._paths, question, tell, self._beyond())
-        work = asyncio.ensure_future(asyncio.to_thread(look))
+        work = asyncio.ensure_future(asyncio.to_thread(self._diagnosed, question, tell, self._beyond()))
         work.add_done_callback(lambda _: events.put_nowait(None))
         while event := await events.get():
             yield event
         yield DiagnosisDone(**msgspec.structs.asdict(work.result()))
 
+    def _diagnosed(
+        self, question: DiagnosisQuestion, tell: Callable[[str, int, int], None], beyond: RemoteKernels | None
+    ) -> Diagnosis:
+        from k8snetlab.explain import diagnosing
+
+        return diagnosing.diagnose(self._desired, self._paths, question, tell, beyond)
+
     @answers(FINDINGS)
     async def findings(self, _: Nothing) -> list[Finding]:
-        return await asyncio.to_thread(diagnosing.findings_here, self._desired(), self._paths)
+        return await asyncio.to_thread(self._found_here)
+
+    def _found_here(self) -> list[Finding]:
+        from k8snetlab.explain import diagnosing
+
+        return diagnosing.findings_here(self._desired(), self._paths)
 
     def _beyond(self) -> RemoteKernels | None:
         """The other machines, for a thread."""
@@ -147,6 +172,8 @@ class Explaining:
 
     def _desired(self) -> Desired:
         """May be called from any thread: what it reads is replaced as a whole, never changed."""
+        from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
+
         health, lost = self._cluster.informer.health(), gone(self._paths)
         agents = {
             task.name: AgentNow(task.state.paused, task.state.error, task.state.hint, task.state.operation)
