@@ -5,6 +5,7 @@ __all__ = [
     "authorization",
     "bodies",
     "channels",
+    "connections",
     "listener",
     "negotiation",
     "objects",

@@ -11,13 +11,11 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
 from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, VIEWERS, User
+from k8snetlab.apiserver.connections import Connections
 from k8snetlab.errors import InputError
-from k8snetlab.messages.verb import SERVER
 
 if TYPE_CHECKING:
     from k8snetlab.store.pki import Authority, Pair
@@ -26,8 +24,6 @@ log = logging.getLogger(__name__)
 LOOPBACK, PORT = "127.0.0.1", 6443
 GROUPS = {"admin": MASTERS, "view": VIEWERS}
 """Users for whom there are certificates, and the group of each."""
-HANDSHAKE = 10.0
-"""Seconds that a client has for it."""
 CONNECTIONS = 4096
 """Beyond these a request is answered with 503."""
 MESSAGE = 1 << 20
@@ -61,8 +57,7 @@ class Listener:
         self._directory = directory
         self._asked = ""
         self._authority: Authority | None = None
-        self._server: asyncio.Server | None = None
-        self._state = ServerState()
+        self._connections: Connections | None = None
         self.app: Any = None
         """What answers, an ASGI application."""
         self.address = ""
@@ -88,35 +83,25 @@ class Listener:
 
     async def open(self, where: str = f"{LOOPBACK}:{PORT}") -> str:
         """Opens it, at a free port where the one asked for is taken; where it listens, host:port. Raises InputError."""
-        if self._server is not None:
+        if self._connections is not None:
             return self.address
         host, port = parted(where)
-        config = _config(self.app)
         context = _context(self.authority.ca, self.authority.server((host, *NAMES)))
-        self._state.default_headers = config.encoded_headers
+        connections = Connections(self.app, TlsProtocol, CONNECTIONS, MESSAGE)
         with contextlib.ExitStack() as undo:
             bound = undo.enter_context(_bound(host, port))
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: TlsProtocol(config=config, server_state=self._state, app_state={}),
-                sock=bound,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE,
-            )
+            await connections.open(bound, context)
             undo.pop_all()
+        self._connections = connections
         self._asked, self.address = where, shown(host, bound.getsockname()[1])
         log.info("the API listens at https://%s", self.address)
         return self.address
 
     async def close(self) -> None:
-        if self._server is None:
+        if self._connections is None:
             return
-        self._server.close()
-        for task in list(self._state.tasks):
-            task.cancel()
-        await asyncio.gather(*self._state.tasks, return_exceptions=True)
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        self._server, self.address, self._asked = None, "", ""
+        await self._connections.close()
+        self._connections, self.address, self._asked = None, "", ""
 
     def pair(self, user: str) -> Pair:
         """The certificate of one of GROUPS."""
@@ -163,22 +148,3 @@ def _context(ca: Path, pair: Pair) -> ssl.SSLContext:
     context.load_verify_locations(ca)
     context.verify_mode = ssl.CERT_OPTIONAL
     return context
-
-
-def _config(app: Any) -> uvicorn.Config:
-    config = uvicorn.Config(
-        app,
-        http=TlsProtocol,
-        ws="wsproto",
-        ws_max_size=MESSAGE,
-        interface="asgi3",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        headers=[("server", SERVER)],
-        limit_concurrency=CONNECTIONS,
-    )
-    config.load()
-    return config

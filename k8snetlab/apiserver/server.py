@@ -1,4 +1,4 @@
-"""The daemon's socket, and the HTTP server at it, which knows who is at the other end of each connection."""
+"""The daemon's socket, and the protocol at it, which knows who is at the other end of each connection."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import socket
 import struct
 from typing import Any
 
-import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from k8snetlab.apiserver.access import Caller, User, group_id
-from k8snetlab.messages.verb import SERVER
 from k8snetlab.state.paths import LabPaths, root
 
 
@@ -33,24 +31,6 @@ def caller_of(scope: dict[str, Any]) -> Caller | User | None:
         return user
     client = scope.get("client")
     return Caller(int(client[0]), client[1]) if client else None
-
-
-def server(app: Any) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,
-        http=PeerProtocol,
-        ws="none",
-        interface="asgi3",
-        lifespan="off",
-        loop="asyncio",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        headers=[("server", SERVER)],
-        timeout_graceful_shutdown=1,
-    )
-    return uvicorn.Server(config)
 
 
 def listen(paths: LabPaths) -> socket.socket:

@@ -18,9 +18,10 @@ from typing import IO
 
 from k8snetlab.agent.report import Report
 from k8snetlab.api.workload import PodState
+from k8snetlab.apiserver.connections import Connections
 from k8snetlab.apiserver.listener import Listener
 from k8snetlab.apiserver.objects import ObjectRoutes
-from k8snetlab.apiserver.server import listen, server
+from k8snetlab.apiserver.server import PeerProtocol, listen
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import capabilities, cgroups, modules, netns
@@ -54,6 +55,8 @@ from k8snetlab.store.open import open_store
 from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
+GRACE = 1.0
+"""Seconds that requests have to their end when the daemon ends."""
 
 
 class Daemon:
@@ -113,11 +116,11 @@ class Daemon:
         if remote and machine:
             supervisor.keep("end of the lab", partial(leave_when_ended, self._lab, cluster, machine))
             supervisor.keep("requests of other machines", partial(remote.run, api))
-        serving = supervisor.keep("REST socket", partial(self._serve, api))
+        connections = Connections(api, PeerProtocol)
+        supervisor.keep("REST socket", partial(self._serve, connections))
         supervisor.keep("API listener", reaching.follow)
         await self._stop.wait()
-        self._server.should_exit = True
-        await asyncio.wait([serving], timeout=1)
+        await connections.close(GRACE)
         await supervisor.close()
         await agents.close()
         await cluster.close()
@@ -125,12 +128,9 @@ class Daemon:
         await store.close()
         self._paths.socket.unlink(missing_ok=True)
 
-    async def _serve(self, api: Api) -> None:
-        self._server = server(api)
-        with listen(self._paths) as listener:
-            await self._server._serve([listener])
-            if self._stop.is_set():
-                await asyncio.Event().wait()
+    async def _serve(self, connections: Connections) -> None:
+        await connections.open(listen(self._paths))
+        await asyncio.Event().wait()
 
     def _cgroup(self) -> Path | None:
         """The control group for what runs in the lab, in the ledger before it is made; None where none can be made."""

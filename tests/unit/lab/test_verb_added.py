@@ -13,8 +13,9 @@ from face import Said, face_of
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.machines import MACHINE
+from k8snetlab.apiserver.connections import Connections
 from k8snetlab.apiserver.objects import ObjectRoutes
-from k8snetlab.apiserver.server import listen, server
+from k8snetlab.apiserver.server import PeerProtocol, listen
 from k8snetlab.client.client import Client
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import DaemonError, K8sNetLabError, NotFoundError, RequestError, StoreError
@@ -115,14 +116,12 @@ async def served(api: Api, monkeypatch: pytest.MonkeyPatch, directory: Any) -> A
     monkeypatch.setenv("K8SNETLAB_RUN", str(directory))
     paths = LabPaths("l")
     paths.create()
-    running = server(api)
-    with listen(paths) as listener:
-        serving = asyncio.create_task(running._serve([listener]))
-        try:
-            yield Client("l")
-        finally:
-            running.should_exit = True
-            await serving
+    connections = Connections(api, PeerProtocol)
+    await connections.open(listen(paths))
+    try:
+        yield Client("l")
+    finally:
+        await connections.close(1.0)
 
 
 async def test_the_client_asks_by_the_declaration_and_every_machine_answers_for_its_nodes(
