@@ -19,7 +19,6 @@ from k8snetlab.dataplane.names import CNI
 from k8snetlab.errors import InputError
 from k8snetlab.kernel import cgroups, inventory, netns
 from k8snetlab.kernel.inventory import Kind, Thing
-from k8snetlab.kernel.read import cables
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import machine_flannel, root
 
@@ -143,6 +142,8 @@ class _Owners:
     """Which lab has what."""
 
     def __init__(self, present: Iterable[Thing]) -> None:
+        from k8snetlab.kernel.read import cables  # with what reads a kernel, which `down` has no use for
+
         self.labs: dict[str, Ledger] = {}
         roots = {root()}
         for thing in present:
