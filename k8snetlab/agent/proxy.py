@@ -5,6 +5,7 @@ A Service whose rules the kernel refuses stays as it was, or away where it is ne
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 
 import msgspec
@@ -62,13 +63,26 @@ class KubeProxy(Manager):
             owner.own_additions([AddedCounters(missing)])
         if not nfacct.ensure(namespace, COUNTERS):
             return False
-        chain = ChainKey("filter", KUBE_PROXY_NFACCT)
+        return _matches_counters(iptables)
+
+
+_matching: set[tuple[str, Family]] = set()
+"""The variants and families in which this machine has iptables' match nfacct: each was tried in one namespace."""
+_trial = threading.Lock()
+
+
+def _matches_counters(iptables: Iptables) -> bool:
+    chain = ChainKey("filter", KUBE_PROXY_NFACCT)
+    with _trial:
+        if (iptables.variant, iptables.family) in _matching:
+            return True
         try:
             iptables.apply(RuleDelta(iptables.family, {chain: (f"-m nfacct --nfacct-name {COUNTERS[0]}",)}))
             iptables.apply(RuleDelta(iptables.family, {}, (chain,)))
         except KernelError:
             return False
-        return True
+        _matching.add((iptables.variant, iptables.family))
+    return True
 
 
 class ProxyPart(TablePart):
