@@ -16,12 +16,10 @@ from k8snetlab.errors import InputError, KernelError, UnsupportedError
 from k8snetlab.kernel.iptables import command, legacy, saved
 from k8snetlab.kernel.iptables.command import RestoreRefused
 from k8snetlab.kernel.iptables.legacy import LegacyIptables, holds_legacy_rules
-from k8snetlab.kernel.iptables.nft import NftIptables
+from k8snetlab.kernel.iptables.nft import UNTOUCHED, NftIptables
 from k8snetlab.kernel.iptables.tables import Iptables, Variant
 
 LOCKFILE = Path("/run/xtables.lock")
-_UNTOUCHED = 1
-"""nf_tables' generation in a new namespace."""
 __all__ = [
     "Iptables",
     "RestoreRefused",
@@ -75,7 +73,7 @@ def mixed(namespace: str) -> bool:
 def held(namespace: str, family: Family, variant: Variant, lockfile: Path) -> str:
     """What `iptables-save -c` prints, without starting it ("") where the namespace never had a table."""
     if variant == "nft":
-        never = open(namespace, family, variant, lockfile).generation() == _UNTOUCHED
+        never = open(namespace, family, variant, lockfile).generation() == UNTOUCHED
     else:
         never = not legacy.tables(namespace, family)
     tool = "iptables" if family == "ipv4" else "ip6tables"

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Hashable, Mapping
 from typing import ClassVar
 
-from k8snetlab.dataplane.rules import ChainKey
+from k8snetlab.dataplane.rules import ChainKey, Rules
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.iptables import command, saved
 from k8snetlab.kernel.iptables.saved import Counters
@@ -16,6 +16,8 @@ from k8snetlab.kernel.iptables.tables import Iptables, Variant
 _NETLINK_NETFILTER = 12
 _NFNL_SUBSYS_NFTABLES = 10
 _NFT_MSG_GETGEN = 16
+UNTOUCHED = 1
+"""nf_tables' generation in a new namespace."""
 
 
 class NftIptables(Iptables):
@@ -28,6 +30,10 @@ class NftIptables(Iptables):
 
     variant: ClassVar[Variant] = "nft"
     CHUNK: ClassVar[int] = 1000
+
+    def save(self) -> dict[ChainKey, Rules]:
+        """A namespace that never had a table is asked without starting a program."""
+        return {} if self.generation() == UNTOUCHED else super().save()
 
     def counters(self) -> Mapping[ChainKey, tuple[Counters, ...]]:
         return saved.counters(command.output(self.namespace, [f"{self._tool}-save", "-c"], self.lockfile))
