@@ -64,8 +64,11 @@ def test_help_imports_nothing_heavy() -> None:
             ("yaml", "hashlib", "asyncio"),
         ),
         ("lab.render, k8snetlab.api.load", ("asyncio", "ssl", "logging")),
+        ("lab.up, k8snetlab.api.load", ("asyncio", "logging", "k8snetlab.kernel.read", "k8snetlab.lab.down")),
+        ("lab.down", ("asyncio", "logging", "k8snetlab.kernel.read", "yaml")),
+        ("lab.daemon", ("k8snetlab.explain.diagnosing", "k8snetlab.trace.path", "yaml", "typer")),
     ],
-    ids=["get and status", "render"],
+    ids=["get and status", "render", "up", "down", "the daemon"],
 )
 def test_a_verb_loads_what_it_needs_only(modules: str, never: tuple[str, ...]) -> None:
     heavy = (*never, "httpx", "cryptography")
