@@ -24,7 +24,10 @@ from k8snetlab.api.validate import validate
 from k8snetlab.api.words import Path, describe, did_you_mean, shorten, show
 from k8snetlab.errors import ManifestError
 
-_SERVERS_METADATA = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
+_SERVERS_METADATA = (
+    *("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
+    "managedFields",
+)
 """Written by a server, and meaningless in another cluster: a manifest may come from `kubectl get -o yaml`."""
 _SERVERS_STATUS: tuple[type[Object], ...] = (Pod, Deployment, ReplicaSet)
 

@@ -54,7 +54,8 @@ class OwnerReference(Value):
 
 
 class ObjectMeta(Value):
-    """`resourceVersion` is the store's revision of the last change, as a string; "" before the object is stored."""
+    """`resourceVersion` is the store's revision of the last change, as a string; "" before the object is stored. An
+    object that is deleted stays, with a `deletionTimestamp`, until it has no `finalizers` any more."""
 
     name: str = ""
     namespace: str = ""
@@ -65,8 +66,10 @@ class ObjectMeta(Value):
     generation: int = 0
     creationTimestamp: str | None = None
     deletionTimestamp: str | None = None
+    deletionGracePeriodSeconds: int | None = None
     ownerReferences: tuple[OwnerReference, ...] = ()
     generateName: str = ""
+    finalizers: tuple[str, ...] = ()
 
 
 class LabelSelectorRequirement(Value):

@@ -13,6 +13,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import RESOURCES, to_dict
 from k8snetlab.apiserver import query as words
 from k8snetlab.apiserver.bodies import forms_of, uncarried
+from k8snetlab.apiserver.cascade import Cascade
 from k8snetlab.apiserver.documents import Document, Documents
 from k8snetlab.apiserver.negotiation import LIST, OBJECT, WHOLE, Form, check_form, chosen
 from k8snetlab.apiserver.options import DeleteOptions, delete_options
@@ -39,7 +40,7 @@ class ObjectRoutes:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._reading, self._writing = Reading(cluster), Writing(cluster)
-        self._documents = Documents(self._health)
+        self._documents, self._cascade = Documents(self._health), Cascade(cluster)
 
     def _health(self) -> dict[str, str]:
         store = self._cluster.informer.health()
@@ -145,10 +146,15 @@ class ObjectRoutes:
 
         if options.dry:
             refuse(old)
+        elif options.orphans:
+            await self._cascade.orphan(old, refuse)
         else:
             await self._cluster.delete(old, options.force, refuse)
-        if isinstance(old, Pod | Service | Namespace):
-            return to_dict(self._cluster.snapshot.get(type(old), old.name, old.namespace) or old)
+        if options.waits and not options.dry:
+            await self._cascade.gone(old)
+        still = self._cluster.snapshot.get(type(old), old.name, old.namespace)
+        if isinstance(old, Pod | Service | Namespace) or (still and still.metadata.deletionTimestamp):
+            return to_dict(still or old)
         resource = next(r for r in RESOURCES if r.type is type(old))
         details = {"name": old.name, "kind": resource.plural, "uid": old.metadata.uid}
         if group := resource.type.API_VERSION.rpartition("/")[0]:

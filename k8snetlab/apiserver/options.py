@@ -22,7 +22,7 @@ class Preconditions(msgspec.Struct, frozen=True):
 
 
 class DeleteOptions(msgspec.Struct, frozen=True):
-    """Source: meta/v1. Dependents go in the background; no other policy is known here."""
+    """Source: meta/v1."""
 
     apiVersion: str = ""
     kind: str = ""
@@ -35,6 +35,16 @@ class DeleteOptions(msgspec.Struct, frozen=True):
     @property
     def dry(self) -> bool:
         return "All" in self.dryRun
+
+    @property
+    def orphans(self) -> bool:
+        """Whether what the object owns stays, and belongs to nobody then."""
+        return bool(self.orphanDependents) or self.propagationPolicy == "Orphan"
+
+    @property
+    def waits(self) -> bool:
+        """Whether what the object owns is to be gone when the deletion is answered."""
+        return self.propagationPolicy == "Foreground"
 
     @property
     def force(self) -> bool:
@@ -105,9 +115,6 @@ def _refuse_contradictions(options: DeleteOptions) -> None:
         raise InputError("propagationPolicy: Invalid value: orphanDependents and propagationPolicy cannot be both set")
     policy = options.propagationPolicy
     if policy not in (None, *POLICIES):
-        raise InputError(f'propagationPolicy: Unsupported value: "{shorten(policy)}": supported values: "Background"')
-    if options.orphanDependents or policy in ("Foreground", "Orphan"):
-        raise RequestError(
-            f"propagationPolicy {policy or 'Orphan'} is not supported",
-            "Background is: what the object owns goes after it",
+        raise InputError(
+            f'propagationPolicy: Unsupported value: "{shorten(policy)}": supported values: {", ".join(POLICIES)}'
         )

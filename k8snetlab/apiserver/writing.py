@@ -21,6 +21,11 @@ from k8snetlab.controllers.identity import generated
 from k8snetlab.errors import ManifestError, RequestError
 
 Json = dict[str, Any]
+FIXED = (
+    *("uid", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"),
+    "generateName",
+)
+"""Of the metadata what no update changes."""
 
 
 class Writing:
@@ -34,7 +39,13 @@ class Writing:
         if obj.metadata.resourceVersion:
             raise RequestError("resourceVersion should not be set on objects to be created")
         metadata = replace(
-            obj.metadata, uid="", generation=0, creationTimestamp=None, deletionTimestamp=None, resourceVersion=""
+            obj.metadata,
+            uid="",
+            generation=0,
+            creationTimestamp=None,
+            deletionTimestamp=None,
+            deletionGracePeriodSeconds=None,
+            resourceVersion="",
         )
         if not metadata.name and metadata.generateName:
             taken = {name for space, name in self._cluster.snapshot.all(resource.type) if space == obj.namespace}
@@ -139,8 +150,10 @@ def _updated(new: Object, old: Object, only_status: bool) -> Object:
             409,
         )
     _refuse_older(new.metadata.resourceVersion, old)
-    fixed = ("uid", "generation", "creationTimestamp", "deletionTimestamp", "resourceVersion", "generateName")
-    metadata = replace(new.metadata, **{field: getattr(old.metadata, field) for field in fixed})
+    if old.metadata.deletionTimestamp and set(new.metadata.finalizers) - set(old.metadata.finalizers):
+        message = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted"
+        raise RequestError(message, "", "Invalid", 422)
+    metadata = replace(new.metadata, **{field: getattr(old.metadata, field) for field in FIXED})
     if only_status:
         metadata = replace(metadata, ownerReferences=old.metadata.ownerReferences)
         return replace(old, metadata=metadata, status=new.status)  # type: ignore[attr-defined]

@@ -48,18 +48,32 @@ def planned(write: Write, snapshot: Snapshot) -> Planned | None:
     if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
         raise ConflictError(f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile")
     new = admit_update(obj, old, snapshot)
-    return None if new is old else put(store_key(new), new, old)
+    if new is old:
+        return None
+    return Planned(Delete(store_key(new)), new) if is_over(new) else put(store_key(new), new, old)
 
 
 def deletion(old: Object, force: bool) -> Planned | None:
-    """The write that deletes `old`. A running pod is only marked, and goes when its agent has stopped it; None where it
-    is marked already."""
-    if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force:
-        if old.metadata.deletionTimestamp:
-            return None
-        metadata = msgspec.structs.replace(old.metadata, deletionTimestamp=now())
-        return put(store_key(old), msgspec.structs.replace(old, metadata=metadata), old)
-    return Planned(Delete(store_key(old)), old)
+    """The write that deletes `old`. A running pod is only marked, and goes when its agent has stopped it; what has
+    finalizers goes when it has none any more. None where it is marked already."""
+    metadata = old.metadata
+    running = old if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force else None
+    if not running and not metadata.finalizers:
+        return Planned(Delete(store_key(old)), old)
+    if metadata.deletionTimestamp and (running or metadata.deletionGracePeriodSeconds == 0):
+        return None
+    metadata = msgspec.structs.replace(
+        metadata,
+        deletionTimestamp=metadata.deletionTimestamp or now(),
+        deletionGracePeriodSeconds=running.spec.terminationGracePeriodSeconds if running else 0,
+    )
+    return put(store_key(old), msgspec.structs.replace(old, metadata=metadata), old)
+
+
+def is_over(obj: Object) -> bool:
+    """Whether an object that is deleted has lost what kept it, so that it goes."""
+    metadata = obj.metadata
+    return bool(metadata.deletionTimestamp) and metadata.deletionGracePeriodSeconds == 0 and not metadata.finalizers
 
 
 def admit_create(obj: T, snapshot: Snapshot) -> T:
@@ -117,6 +131,8 @@ def _inherit(new: Object, old: Object) -> Object:
         generation=old.metadata.generation,
         creationTimestamp=old.metadata.creationTimestamp,
         deletionTimestamp=old.metadata.deletionTimestamp,
+        deletionGracePeriodSeconds=old.metadata.deletionGracePeriodSeconds,
+        finalizers=new.metadata.finalizers or old.metadata.finalizers,
         ownerReferences=old.metadata.ownerReferences,
         annotations={**new.metadata.annotations, **_kept_annotations(old)},
     )

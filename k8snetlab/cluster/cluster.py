@@ -24,7 +24,7 @@ from k8snetlab.errors import AlreadyExistsError, ConflictError, K8sNetLabError, 
 from k8snetlab.kernel import fault
 from k8snetlab.messages.store import KeyValue
 from k8snetlab.store.informer import Informer
-from k8snetlab.store.protocol import Entry, Event, Store
+from k8snetlab.store.protocol import Delete, Entry, Event, Store
 
 T = TypeVar("T", bound=Object)
 BROUGHT = "k8snetlab/up"
@@ -240,9 +240,7 @@ class Cluster:
             old = self.current(type(obj), obj.name, obj.namespace)
             refuse(old)
             if (deletion := admitted.deletion(old, force)) is not None:
-                for result in await self._write_many([deletion]):
-                    if not isinstance(result, Event):
-                        raise result
+                await self._write_one(deletion)
 
     async def _write_many(self, planned: Iterable[admitted.Planned]) -> Sequence[Event | K8sNetLabError]:
         """What became of each write; the snapshot has those that were done."""
@@ -251,6 +249,11 @@ class Cluster:
         done = [result for result in results if isinstance(result, Event)]
         self._informer.apply_local(*done, made=admitted.values(planned))
         return results
+
+    async def _write_one(self, planned: admitted.Planned) -> None:
+        for result in await self._write_many([planned]):
+            if not isinstance(result, Event):
+                raise result
 
     async def _create(self, obj: T) -> T:
         self._refuse_namesake(obj)
@@ -266,6 +269,9 @@ class Cluster:
         new = admitted.admit_update(obj, old, self.snapshot)
         if new is old:
             return old
+        if admitted.is_over(new):
+            await self._write_one(admitted.Planned(Delete(store_key(old)), new))
+            return new
         revision = int(old.metadata.resourceVersion or 0)
         return self._written(new, await self._writable.update(store_key(old), encode(admitted.stored(new)), revision))
 

@@ -144,3 +144,14 @@ def test_what_is_created_by_words_is_made_of_protobuf_too(k: Kubectl) -> None:
     assert k.json("get", "pod", "box", *there)["metadata"]["labels"] == {"a": "b"}
     k.run("delete", "ns", "words")
     assert "not found" in k.run("get", "ns", "words", code=1)
+
+
+def test_what_is_owned_goes_first_or_stays_where_that_is_said(k: Kubectl) -> None:
+    there = made(k, "cascade")
+    k.run("rollout", "status", *there, "deploy/shop", "--timeout=60s")
+    k.run("delete", *there, "deploy", "shop", "--cascade=orphan")
+    [left] = k.json("get", "rs", *there)["items"]
+    assert "ownerReferences" not in left["metadata"]
+    assert len(k.run("get", "pods", *there, "-o", "name").split()) == 2
+    k.run("delete", *there, "rs", "--all", "--cascade=foreground")
+    assert k.run("get", "pods,rs", *there, "-o", "name") == ""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from face import PODS, SERVICES, Face, Said, pod, service, with_face
+from msgspec.structs import replace
 
 from k8snetlab.api.core import Pod
 from k8snetlab.apiserver.negotiation import check_accepted
@@ -107,7 +108,7 @@ def test_a_forbidden_one_keeps_all_from_being_deleted() -> None:
         ("DELETE", PODS + "?labelSelector=app in", 400, "BadRequest"),
         ("DELETE", PODS + "?watch=1", 400, "BadRequest"),
         ("DELETE", PODS + "/a?dryRun=Some", 422, "Invalid"),
-        ("DELETE", PODS + "/a?propagationPolicy=Foreground", 400, "BadRequest"),
+        ("DELETE", PODS + "/a?propagationPolicy=Orphan&orphanDependents=true", 422, "Invalid"),
         ("DELETE", PODS + "/a?propagationPolicy=Up", 422, "Invalid"),
         ("DELETE", PODS + "/a?gracePeriodSeconds=5", 400, "BadRequest"),
         ("DELETE", PODS + "/a?gracePeriodSeconds=-5", 400, "BadRequest"),
@@ -410,5 +411,43 @@ def test_a_watch_from_too_long_ago_has_to_list_again() -> None:
         said = await face.ask("GET", f"{PODS}?watch=1&resourceVersion={revision}")
         assert (said.code, said.json["reason"]) == (410, "Expired")
         assert (await face.ask("GET", f"{PODS}?watch=1&resourceVersion=1")).code == 410
+
+    with_face(test)
+
+
+# --- deletion ---
+
+
+def test_an_object_with_finalizers_stays_until_it_has_none() -> None:
+    async def test(face: Face) -> None:
+        held = service("s")
+        held["metadata"]["finalizers"] = ["example.com/a", "example.com/b"]
+        await face.ask("POST", SERVICES, held)
+        said = await face.ask("DELETE", SERVICES + "/s")
+        assert said.json["metadata"]["deletionTimestamp"] and said.json["metadata"]["deletionGracePeriodSeconds"] == 0
+        assert (await face.ask("DELETE", SERVICES + "/s")).code == 200
+        assert (await face.ask("GET", SERVICES)).names == ["s"]
+        more = {"metadata": {"finalizers": ["example.com/a", "example.com/b", "example.com/c"]}}
+        said = await face.patch(SERVICES + "/s", more)
+        assert (said.code, said.json["reason"]) == (422, "Invalid")
+        said = await face.patch(SERVICES + "/s", {"metadata": {"finalizers": ["example.com/b"]}})
+        assert said.json["metadata"]["finalizers"] == ["example.com/b"]
+        assert (await face.patch(SERVICES + "/s", {"metadata": {"finalizers": None}})).code == 200
+        assert (await face.ask("GET", SERVICES)).names == []
+
+    with_face(test)
+
+
+def test_a_deleted_pod_tells_its_grace_period() -> None:
+    async def test(face: Face) -> None:
+        await face.ask("POST", PODS, pod("a"))
+        held = face.cluster.snapshot.get(Pod, "a", "default")
+        assert held
+        await face.cluster.edit(held, lambda one: replace(one, spec=replace(one.spec, nodeName="node1")))
+        await face.cluster.edit(held, lambda one: replace(one, status=replace(one.status, podIP="10.244.1.9")))
+        said = await face.ask("DELETE", PODS + "/a")
+        assert said.json["metadata"]["deletionGracePeriodSeconds"] == 30
+        assert (await face.ask("DELETE", PODS + "/a?gracePeriodSeconds=0")).code == 200
+        assert (await face.ask("GET", PODS)).names == []
 
     with_face(test)
