@@ -6,7 +6,7 @@ Source: Kubernetes API conventions, meta/v1.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, TypeVar, dataclass_transform
+from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform
 
 import msgspec
 from msgspec import Meta
@@ -53,6 +53,19 @@ class OwnerReference(Value):
     blockOwnerDeletion: bool = False
 
 
+class ManagedFields(Value):
+    """Which fields a manager owns: `operation` is Apply or Update, `fieldsV1` a tree of paths. The API's
+    ManagedFieldsEntry."""
+
+    manager: str = ""
+    operation: str = ""
+    apiVersion: str = ""
+    time: str | None = None
+    fieldsType: str = always("FieldsV1")
+    fieldsV1: Mapping[str, Any] = {}
+    subresource: str = ""
+
+
 class ObjectMeta(Value):
     """`resourceVersion` is the store's revision of the last change, as a string; "" before the object is stored. An
     object that is deleted stays, with a `deletionTimestamp`, until it has no `finalizers` any more."""
@@ -70,6 +83,7 @@ class ObjectMeta(Value):
     ownerReferences: tuple[OwnerReference, ...] = ()
     generateName: str = ""
     finalizers: tuple[str, ...] = ()
+    managedFields: tuple[ManagedFields, ...] = ()
 
 
 class LabelSelectorRequirement(Value):

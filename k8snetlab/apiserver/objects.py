@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
 from k8snetlab.api.core import Namespace, Pod, Service
 from k8snetlab.api.meta import Object
@@ -15,7 +16,7 @@ from k8snetlab.apiserver import query as words
 from k8snetlab.apiserver.bodies import forms_of, uncarried
 from k8snetlab.apiserver.cascade import Cascade
 from k8snetlab.apiserver.documents import Document, Documents
-from k8snetlab.apiserver.negotiation import LIST, OBJECT, WHOLE, Form, check_form, chosen
+from k8snetlab.apiserver.negotiation import APPLY_PATCH, LIST, OBJECT, WHOLE, Form, check_form, chosen
 from k8snetlab.apiserver.options import DeleteOptions, delete_options
 from k8snetlab.apiserver.parts import STREAMED
 from k8snetlab.apiserver.paths import Target, not_allowed, nowhere, parse
@@ -76,6 +77,10 @@ class ObjectRoutes:
     async def _one(self, request: Request, target: Target) -> Reply:
         resource, query = target.resource, request.values
         old = self._cluster.snapshot.get(resource.type, target.name, target.namespace)
+        if request.method == "PATCH":
+            patch = uncarried(request.content_type, request.body)
+            if patch.media == APPLY_PATCH:
+                return await self._apply(target, patch.body, query)
         if old is None:
             raise missing(target)
         view, part = _view(request, target), target.subresource
@@ -93,6 +98,16 @@ class ObjectRoutes:
                 return Reply(await self._delete(old, delete_options(request.body, query)))
         return await self._change(request, target, old)
 
+    async def _apply(self, target: Target, body: Any, query: words.Query) -> Reply:
+        if target.part:
+            raise RequestError(f"{target.subresource} cannot be applied: send another form of patch")
+        words.refuse_unknown(query, words.PATCH, ("dryRun",))
+        if not words.text(query, "fieldManager"):
+            raise RequestError("fieldManager: Required value: is required for apply patch", "", "Invalid", 422)
+        wish = words.wish(query)
+        value, warnings, made = await self._writing.apply(target.resource, target.namespace, target.name, body, wish)
+        return Reply(value, 201 if made else 200, tuple(warnings))
+
     async def _change(self, request: Request, target: Target, old: Object) -> Reply:
         """PUT and PATCH."""
         resource, query, part = target.resource, request.values, target.subresource
@@ -100,7 +115,7 @@ class ObjectRoutes:
         words.refuse_unknown(query, words.PATCH if patch else words.WRITE, ("dryRun",))
         if "force" in query:
             raise RequestError("force: Forbidden: may not be specified for non-apply patch", "", "Invalid", 422)
-        wish = words.wish(query)
+        wish = words.wish(query, request.agent)
         if part == "scale":
             return Reply(await self._writing.scale(old, patch or request.body, wish))
         if patch:

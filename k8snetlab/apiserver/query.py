@@ -103,13 +103,17 @@ def selection(query: Query, type_: type[Object], namespace: str) -> Selection:
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """How a write is to be done. `validation` is Strict, Warn or Ignore."""
+    """How a write is to be done. `validation` is Strict, Warn or Ignore; `manager` owns the fields then, with `force`
+    also those of others."""
 
     dry: bool = False
     validation: str = "Warn"
+    manager: str = ""
+    force: bool = False
 
 
-def wish(query: Query) -> Wish:
+def wish(query: Query, agent: str = "") -> Wish:
+    """`agent` is the User-Agent: what it begins with is the manager where the query names none."""
     validation = text(query, "fieldValidation") or "Warn"
     if validation not in ("Strict", "Warn", "Ignore"):
         raise InputError(
@@ -118,7 +122,9 @@ def wish(query: Query) -> Wish:
     manager = text(query, "fieldManager")
     if len(manager) > 128 or not manager.isprintable():
         raise InputError("fieldManager: Invalid value: at most 128 printable characters")
-    return Wish(dry_run(query.get("dryRun", ())), validation)
+    return Wish(
+        dry_run(query.get("dryRun", ())), validation, manager or agent.partition("/")[0][:128], boolean(query, "force")
+    )
 
 
 def dry_run(values: Sequence[str]) -> bool:

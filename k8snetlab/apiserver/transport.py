@@ -40,6 +40,8 @@ class Request(msgspec.Struct):
     alone: bool = False
     user: User = ROOT
     """Who asks."""
+    agent: str = ""
+    """The User-Agent."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -78,6 +80,7 @@ async def read_request(scope: Json, receive: Receive, limit: int = MAX_BODY) -> 
         headers.get(b"accept", b"").decode("latin-1"),
         headers.get(b"content-type", b"").decode("latin-1"),
         scope.get("alone", False),
+        agent=headers.get(b"user-agent", b"").decode("latin-1"),
     ), bytes(body)
 
 

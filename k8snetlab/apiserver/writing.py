@@ -13,9 +13,11 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource, encode, to_dict, without_nulls
 from k8snetlab.api.words import describe, shorten
+from k8snetlab.apiserver.ownership import Application, updated
 from k8snetlab.apiserver.patches import Patch
 from k8snetlab.apiserver.query import Wish
 from k8snetlab.apiserver.scaling import Scalable, scale_of, scaled
+from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers.identity import generated
 from k8snetlab.errors import ManifestError, RequestError
@@ -46,6 +48,7 @@ class Writing:
             deletionTimestamp=None,
             deletionGracePeriodSeconds=None,
             resourceVersion="",
+            managedFields=(),
         )
         if not metadata.name and metadata.generateName:
             taken = {name for space, name in self._cluster.snapshot.all(resource.type) if space == obj.namespace}
@@ -62,7 +65,7 @@ class Writing:
         self, resource: Resource, old: Object, body: Any, wish: Wish, only_status: bool = False
     ) -> tuple[Json, list[str]]:
         new, warnings = self._decoded(resource, old.namespace, old.name, body, wish)
-        return await self._replaced(old, lambda stored: _updated(new, stored, only_status), wish), warnings
+        return await self._replaced(old, lambda stored: _updated(new, stored, wish, only_status), wish), warnings
 
     async def patch(
         self, resource: Resource, old: Object, patch: Patch, wish: Wish, only_status: bool = False
@@ -77,9 +80,38 @@ class Writing:
             if not patch.revision:
                 merged["metadata"] = {**metadata, "resourceVersion": ""}
             new, warnings[:] = self._decoded(resource, stored.namespace, stored.name, merged, wish)
-            return _updated(new, stored, only_status)
+            return _updated(new, stored, wish, only_status)
 
         return await self._replaced(old, patched, wish), warnings
+
+    async def apply(
+        self, resource: Resource, namespace: str, name: str, body: Any, wish: Wish
+    ) -> tuple[Json, list[str], bool]:
+        """Server-side apply; the last says whether the object was made. Raises RequestError."""
+        kind, version = resource.kind, resource.type.API_VERSION
+        application = Application(wish.manager, version, body, wish.force, now())
+        warnings: list[str] = []
+
+        def applied(stored: Object | None) -> Object:
+            live = msgspec.json.decode(encode(stored)) if stored is not None else None
+            held = stored.metadata.managedFields if stored is not None else ()
+            result = application.to(live, kind, held)
+            value, metadata = result.value, result.value.get("metadata")
+            value = {**value, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "name": name}}
+            value["metadata"].pop("managedFields", None)
+            new, warnings[:] = self._decoded(resource, namespace, name, value, wish)
+            if stored is not None:
+                new = _updated(new, stored, None)
+            return replace(new, metadata=replace(new.metadata, managedFields=result.owners))
+
+        old = self._cluster.snapshot.get(resource.type, name, namespace)
+        if old is not None:
+            return await self._replaced(old, applied, wish), warnings, False
+        if isinstance(body, dict) and isinstance(body.get("metadata"), dict) and body["metadata"].get("uid"):
+            raise RequestError("uid mismatch: the provided object specified uid, and no existing object was found")
+        obj = applied(None)
+        stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
+        return to_dict(stored), warnings, True
 
     async def scale(self, old: Object, body: Any, wish: Wish) -> Json:
         """`body` is a Scale, or a Patch of it."""
@@ -90,7 +122,8 @@ class Writing:
             new: Any = scaled(stored, body.applied(scale_of(stored), "") if isinstance(body, Patch) else body)
             if not isinstance(body, Patch) or body.revision:
                 _refuse_older(new.metadata.resourceVersion, stored)
-            return replace(new, metadata=stored.metadata)
+            new = replace(new, metadata=stored.metadata)
+            return _owned(new, stored, wish)
 
         workload: Any = change(old) if wish.dry else await self._cluster.edit(old, change)
         return scale_of(workload)
@@ -139,8 +172,17 @@ class Writing:
         return replace(obj, metadata=replace(obj.metadata, namespace=namespace or obj.namespace)), warnings
 
 
-def _updated(new: Object, old: Object, only_status: bool) -> Object:
-    """`new` as it is to be stored over `old`: a request writes either the spec or the status."""
+def _owned(new: Object, old: Object, wish: Wish) -> Object:
+    """`new` with who owns its fields after a write that is no apply."""
+    if not old.metadata.managedFields and not new.metadata.managedFields:
+        return new
+    values = (msgspec.json.decode(encode(new)), msgspec.json.decode(encode(old)))
+    return updated(new, old, values, wish.manager or "unknown", now())
+
+
+def _updated(new: Object, old: Object, wish: Wish | None, only_status: bool = False) -> Object:
+    """`new` as it is to be stored over `old`: a request writes either the spec or the status. Without a `wish` nobody
+    becomes the owner of what changes."""
     if new.metadata.uid not in ("", old.metadata.uid):
         raise RequestError(
             f"Precondition failed: UID in precondition: {shorten(new.metadata.uid)}, UID in object meta: "
@@ -157,7 +199,8 @@ def _updated(new: Object, old: Object, only_status: bool) -> Object:
     if only_status:
         metadata = replace(metadata, ownerReferences=old.metadata.ownerReferences)
         return replace(old, metadata=metadata, status=new.status)  # type: ignore[attr-defined]
-    return _with_status(replace(new, metadata=metadata), old)
+    new = _with_status(replace(new, metadata=metadata), old)
+    return _owned(new, old, wish) if wish else new
 
 
 def _with_status(obj: Object, old: Object | None) -> Object:

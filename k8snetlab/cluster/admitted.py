@@ -133,6 +133,7 @@ def _inherit(new: Object, old: Object) -> Object:
         deletionTimestamp=old.metadata.deletionTimestamp,
         deletionGracePeriodSeconds=old.metadata.deletionGracePeriodSeconds,
         finalizers=new.metadata.finalizers or old.metadata.finalizers,
+        managedFields=old.metadata.managedFields,
         ownerReferences=old.metadata.ownerReferences,
         annotations={**new.metadata.annotations, **_kept_annotations(old)},
     )

@@ -155,3 +155,16 @@ def test_what_is_owned_goes_first_or_stays_where_that_is_said(k: Kubectl) -> Non
     assert len(k.run("get", "pods", *there, "-o", "name").split()) == 2
     k.run("delete", *there, "rs", "--all", "--cascade=foreground")
     assert k.run("get", "pods,rs", *there, "-o", "name") == ""
+
+
+def test_server_side_apply_knows_who_owns_what(k: Kubectl) -> None:
+    there = ("-n", "owned")
+    applied = ("apply", "--server-side", *there, "-f", "-")
+    assert k.run(*applied, stdin=DEPLOYMENT) == "deployment.apps/shop serverside-applied\n"
+    k.run(*applied, stdin=DEPLOYMENT)
+    k.run("scale", *there, "deploy/shop", "--replicas=4")
+    said = k.run(*applied, stdin=DEPLOYMENT, code=1)
+    assert 'conflict with "kubectl" using apps/v1' in said and ".spec.replicas" in said
+    k.run(*applied, "--force-conflicts", stdin=DEPLOYMENT)
+    assert k.json("get", "deploy", "shop", *there)["spec"]["replicas"] == 2
+    assert "kubectl" in k.run("get", "deploy", "shop", *there, "--show-managed-fields", "-o", "yaml")

@@ -163,7 +163,7 @@ WRONG = {
     "a strategic patch": Wrong("PATCH", PODS + "/a", [LABELLED], 400, "application/strategic-merge-patch+json"),
     "a JSON patch": Wrong("PATCH", PODS + "/a", LABELLED, 400, "application/json-patch+json"),
     "a patch of no form": Wrong("PATCH", PODS + "/a", LABELLED, 415, "application/json"),
-    "an apply patch": Wrong("PATCH", PODS + "/a", {}, 415, "application/apply-patch+yaml"),
+    "an apply patch of nobody": Wrong("PATCH", PODS + "/a", {}, 422, "application/apply-patch+yaml"),
     "a patch of no kind": Wrong("PATCH", PODS + "/a", {}, 415),
     "a merge patch that is a list": Wrong("PATCH", PODS + "/a", [], 400, MERGE),
     "a patched name": Wrong("PATCH", PODS + "/a", {"metadata": {"name": "b"}}, 400, MERGE),

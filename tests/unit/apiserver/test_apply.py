@@ -1,0 +1,162 @@
+"""Server-side apply: fields have owners, who keep them, give them up, or fight for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from face import Face, Said, pod, with_face
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k8snetlab.apiserver.fieldsets import MISSING, decoded, encoded, fields_of, shown, value_at, without
+from k8snetlab.errors import RequestError
+
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+APPLY = "application/apply-patch+yaml"
+CONTAINERS = "f:spec", "f:template", "f:spec", "f:containers", 'k:{"name":"c"}'
+
+
+def deployment(replicas: int | None = 2, image: str = "nginx:1", **labels: str) -> dict[str, Any]:
+    template = {"metadata": {"labels": {"app": "a"}}, "spec": pod("x")["spec"]}
+    template["spec"]["containers"][0]["image"] = image
+    spec: dict[str, Any] = {"selector": {"matchLabels": {"app": "a"}}, "template": template}
+    if replicas is not None:
+        spec["replicas"] = replicas
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "labels": labels}, "spec": spec}
+
+
+async def apply(face: Face, body: Any, manager: str = "one", more: str = "") -> Said:
+    path = f"{DEPLOYMENTS}/a?fieldManager={manager}{more}"
+    return await face.ask("PATCH", path, body, content_type=APPLY)
+
+
+def owners(said: Said) -> dict[tuple[str, str], set[tuple[str, ...]]]:
+    entries = said.json["metadata"].get("managedFields", [])
+    return {(one["manager"], one["operation"]): set(decoded(one["fieldsV1"])) for one in entries}
+
+
+def test_what_is_applied_is_made_and_owned() -> None:
+    async def test(face: Face) -> None:
+        made = await apply(face, deployment())
+        assert made.code == 201
+        mine = owners(made)["one", "Apply"]
+        assert {("f:spec", "f:replicas"), (*CONTAINERS, "f:image"), CONTAINERS} <= mine
+        assert not any(path[0] == "f:status" or path[:2] == ("f:metadata", "f:name") for path in mine)
+        again = await apply(face, deployment())
+        assert (again.code, again.json) == (200, made.json)
+
+    with_face(test)
+
+
+def test_what_a_manager_leaves_out_goes_if_nobody_else_owns_it() -> None:
+    async def test(face: Face) -> None:
+        await apply(face, deployment(tier="web", zone="z"))
+        await apply(face, {**deployment(None), "metadata": {"labels": {"tier": "web"}}}, "two")
+        said = await apply(face, deployment())
+        assert said.json["metadata"]["labels"] == {"tier": "web"}
+
+    with_face(test)
+
+
+def test_a_field_of_another_manager_is_a_conflict_unless_forced() -> None:
+    async def test(face: Face) -> None:
+        await apply(face, deployment())
+        said = await apply(face, {**deployment(5)}, "two")
+        assert (said.code, said.json["reason"]) == (409, "Conflict")
+        assert said.json["message"] == (
+            'Apply failed with 1 conflict: conflict with "one" using apps/v1: .spec.replicas'
+        )
+        [cause] = said.json["details"]["causes"]
+        assert (cause["reason"], cause["field"]) == ("FieldManagerConflict", ".spec.replicas")
+        taken = await apply(face, deployment(5), "two", "&force=true")
+        assert taken.json["spec"]["replicas"] == 5
+        assert ("f:spec", "f:replicas") not in owners(taken)["one", "Apply"]
+        assert (await apply(face, deployment(2))).code == 409
+
+    with_face(test)
+
+
+def test_a_write_takes_what_it_changes_from_who_applied_it() -> None:
+    async def test(face: Face) -> None:
+        await apply(face, deployment())
+        merge = "application/merge-patch+json"
+        path = f"{DEPLOYMENTS}/a?fieldManager=hand"
+        said = await face.ask("PATCH", path, {"spec": {"replicas": 7}}, content_type=merge)
+        assert owners(said)["hand", "Update"] == {("f:spec", "f:replicas")}
+        assert ("f:spec", "f:replicas") not in owners(said)["one", "Apply"]
+        assert (await apply(face, deployment())).code == 409
+        assert (await apply(face, deployment(None))).json["spec"]["replicas"] == 7
+
+    with_face(test)
+
+
+def test_what_was_there_before_belongs_to_who_made_it() -> None:
+    async def test(face: Face) -> None:
+        await face.ask("POST", DEPLOYMENTS, deployment())
+        said = await apply(face, deployment(3))
+        assert 'conflict with "before-first-apply"' in said.json["message"]
+        assert set(owners(await apply(face, deployment()))) == {("one", "Apply"), ("before-first-apply", "Update")}
+        dry = await apply(face, deployment(4), "one", "&force=true&dryRun=All")
+        assert dry.json["spec"]["replicas"] == 4
+        assert (await face.ask("GET", f"{DEPLOYMENTS}/a")).json["spec"]["replicas"] == 2
+
+    with_face(test)
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "code"),
+    [
+        (deployment(), "", 422),
+        ([], "?fieldManager=one", 400),
+        ({**deployment(), "spec": {"$patch": "delete"}}, "?fieldManager=one", 400),
+        ({**deployment(), "metadata": {"managedFields": [{"manager": "x"}]}}, "?fieldManager=one", 400),
+        ({**deployment(), "metadata": {"name": "b"}, "kind": "Pod"}, "?fieldManager=one", 400),
+        ({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": "x"}}, "?fieldManager=one", 400),
+        (b"a: [", "?fieldManager=one", 400),
+    ],
+)
+def test_what_cannot_be_applied_is_refused(body: Any, query: str, code: int) -> None:
+    async def test(face: Face) -> None:
+        said = await face.ask("PATCH", f"{DEPLOYMENTS}/a{query}", body, content_type=APPLY)
+        assert (said.code, said.json["kind"]) == (code, "Status"), said.json
+        assert (await face.ask("GET", DEPLOYMENTS)).names == []
+
+    with_face(test)
+
+
+def test_paths_lead_to_their_values_and_back() -> None:
+    value = deployment(tier="web")
+    paths = fields_of(value, "Deployment")
+    assert frozenset(decoded(encoded(paths))) == paths
+    assert all(value_at(value, path) is not MISSING for path in paths)
+    image = (*CONTAINERS, "f:image")
+    assert value_at(value, image) == "nginx:1"
+    assert shown(image) == '.spec.template.spec.containers[name="c"].image'
+    assert value_at(without(value, [image]), image) is MISSING
+    assert without(value, [CONTAINERS])["spec"]["template"]["spec"]["containers"] == []
+
+
+JUNK = st.recursive(
+    st.none() | st.integers(0, 3) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["f:a", "k:{}", "v:1", "k:", ".", "a", "spec", "containers"]), inner, max_size=3
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(JUNK)
+def test_junk_is_no_set_of_fields_or_one(value: Any) -> None:
+    try:
+        paths = frozenset(decoded(value))
+    except RequestError as error:
+        assert error.status == 400
+    else:
+        assert frozenset(decoded(encoded(paths))) == paths
+        if isinstance(value, dict):
+            assert isinstance(without(value, [path for path in paths if path]), dict)
+            fields_of(value, "Pod")
