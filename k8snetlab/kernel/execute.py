@@ -13,9 +13,9 @@ from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operat
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import fault, netns, sysctl
-from k8snetlab.kernel.messages import RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, NetlinkRequest, ifinfmsg
+from k8snetlab.kernel.messages import NetlinkRequest
 from k8snetlab.kernel.netlink import Netlink, Refusal
-from k8snetlab.kernel.requests import requests
+from k8snetlab.kernel.requests import Peer, requests
 
 _GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENXIO}
 """What the kernel says of a thing to delete that is not there: FDB entry, route, link, address."""
@@ -114,7 +114,7 @@ class _Execution:
         item = operation.item
         try:
             descriptor = self._peer_namespace(operation, item) if isinstance(item, Veth) else -1
-            parts = requests(operation.verb, item, self._index, descriptor)
+            parts = requests(operation.verb, item, self._index, Peer(descriptor))
         except _NoDevice as missing:
             if operation.verb == "del":
                 return
@@ -179,12 +179,7 @@ class _Execution:
                 return False
 
     def _same_kind(self, link: Bridge | Veth | Vxlan) -> bool:
-        message = ifinfmsg()
-        message["attrs"] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
-        for found in self._socket().dump(NetlinkRequest(RTM_GETLINK, 0, message)):
-            if found.get_attr("IFLA_IFNAME") == link.name:
-                return bool(found.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") == type(link).__name__.lower())
-        return False
+        return self._socket().kind(link.name) == type(link).__name__.lower()
 
 
 class _NoDevice(Exception):

@@ -17,6 +17,7 @@ from k8snetlab.dataplane.routing import FdbEntry
 from k8snetlab.kernel import filter, netns
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
+    HEADER,
     NUD,
     RTM_DELADDR,
     RTM_DELLINK,
@@ -80,10 +81,8 @@ class Monitor:
         self.netlink = Netlink(namespace)
         self._port = self.netlink.port
         for family in (0, AF_BRIDGE):
-            message = ndmsg()
-            message["family"] = family
-            for found in self.netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, message)):
-                self._note(bytes(found.data[16:]))
+            for message in self.netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg(family))):
+                self._note(message[HEADER.size :])
 
     def hush(self, devices: frozenset[str], resolutions: Sequence[Resolution]) -> None:
         """On these devices entries come and go as misses are answered: only what is no such answer is a change now.
