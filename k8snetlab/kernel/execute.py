@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import TypeAlias
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.names import is_host
@@ -15,7 +16,7 @@ from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import fault, netns, sysctl
 from k8snetlab.kernel.messages import NetlinkRequest
 from k8snetlab.kernel.netlink import Netlink, Refusal
-from k8snetlab.kernel.requests import Peer, requests
+from k8snetlab.kernel.requests import requests
 
 _GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENXIO}
 """What the kernel says of a thing to delete that is not there: FDB entry, route, link, address."""
@@ -23,13 +24,17 @@ _OPEN_AT_ONCE = 200
 """Descriptors of namespaces held for pending veths; a process may have 1,024 by default."""
 
 
-def execute(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = None) -> None:
+By: TypeAlias = Callable[[str], Netlink | None]
+"""From a namespace to a socket in it, if there is one."""
+
+
+def execute(operations: Iterable[Operation], by: By = lambda _: None) -> None:
     """`attempt`, and raises the first refusal afterwards."""
     if refused := attempt(operations, by):
         raise refused[0]
 
 
-def attempt(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = None) -> list[K8sNetLabError]:
+def attempt(operations: Iterable[Operation], by: By = lambda _: None) -> list[K8sNetLabError]:
     """Carry out the operations in their order; an operation whose effect is there already is no error.
 
     They are asked for `by` these sockets in the namespaces that have one there, and by new ones elsewhere.
@@ -37,7 +42,7 @@ def attempt(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = 
     One that is refused stops none of the others. Returns the refusals: a KernelError that names the operation, or
     NotFoundError or UnsupportedError where a namespace or kernel feature is missing.
     """
-    with _Execution(by or {}) as execution:
+    with _Execution(by) as execution:
         for operation in operations:
             try:
                 execution.take(operation)
@@ -53,7 +58,7 @@ def attempt(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = 
 class _Execution:
     """One run. Requests for one namespace collect in `_pending` until something needs their effect."""
 
-    def __init__(self, given: Mapping[str, Netlink]) -> None:
+    def __init__(self, given: By) -> None:
         self.refused: list[K8sNetLabError] = []
         self._given = given
         self._sockets: dict[str, Netlink] = {}
@@ -114,7 +119,7 @@ class _Execution:
         item = operation.item
         try:
             descriptor = self._peer_namespace(operation, item) if isinstance(item, Veth) else -1
-            parts = requests(operation.verb, item, self._index, Peer(descriptor))
+            parts = requests(operation.verb, item, self._index, descriptor)
         except _NoDevice as missing:
             if operation.verb == "del":
                 return
@@ -138,7 +143,7 @@ class _Execution:
         return index
 
     def _socket(self) -> Netlink:
-        if given := self._given.get(self._here):
+        if given := self._given(self._here):
             return given
         if self._here not in self._sockets:
             self._sockets[self._here] = Netlink(self._here)

@@ -18,6 +18,7 @@ from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import sysctl
+from k8snetlab.kernel.devices import Shapes, parsed, shapes
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
     IFA_ADDRESS,
@@ -81,7 +82,7 @@ _IPV6_METRIC = 1024
 
 _HEADER = 16
 _RTMSG, _NDMSG = struct.Struct("=8BI"), struct.Struct("=B3xiHBx")
-_IFINFOMSG, _IFADDRMSG = struct.Struct("=4xiI4x"), struct.Struct("=BB2xI")
+_IFADDRMSG = struct.Struct("=BB2xI")
 """Of entries there may be thousands: pyroute2 takes 60 to 110 µs for a message, this 5. Source: linux/rtnetlink.h."""
 
 Names = Mapping[int, str]
@@ -91,11 +92,25 @@ class _Link(NamedTuple):
     """A device as the kernel told it, with its attributes by number."""
 
     name: str
-    up: bool
+    flags: int
     given: Mapping[int, bytes]
 
 
+class Reading(NamedTuple):
+    """A namespace as it was read: what it holds, the index that the other end of each veth has where it is (`peers`),
+    and its devices as a monitor is told of them."""
+
+    state: Netns
+    ends: dict[str, int]
+    links: Shapes
+
+
 def read(namespace: str, sysctls: Iterable[str] = ()) -> Netns:
+    """The state of a `reading`."""
+    return reading(namespace, sysctls).state
+
+
+def reading(namespace: str, sysctls: Iterable[str] = ()) -> Reading:
     """What the namespace holds, with the values of those of `sysctls` that exist.
 
     Left out is what the kernel makes by itself: the addresses of lo, link-local addresses and routes, routes of
@@ -119,7 +134,9 @@ def read(namespace: str, sysctls: Iterable[str] = ()) -> Netns:
         tunnels = [index for index, link in zip(found, links, strict=True) if isinstance(link, Vxlan)]
         fdb = tuple(entry for index in tunnels for entry in _fdb(netlink, index, names))
     values = sysctl.read(namespace, sysctls)
-    return Netns(namespace, "", "node", values, links, addresses, routes, neighbours, fdb)
+    state = Netns(namespace, "", "node", values, links, addresses, routes, neighbours, fdb)
+    told = dict(one for index, link in found.items() for one in shapes(0, index, link.flags, link.given))
+    return Reading(state, {name: inner for name, _, inner in _veths(found)}, told)
 
 
 def cables(namespaces: Iterable[str]) -> tuple[str, ...]:
@@ -127,21 +144,21 @@ def cables(namespaces: Iterable[str]) -> tuple[str, ...]:
     ends: set[tuple[int, int]] = set()
     for name in namespaces:
         with contextlib.suppress(NotFoundError), Netlink(name) as netlink:
-            ends |= {(outer, inner) for _, inner, outer in _veths(netlink)}
+            ends |= {(outer, inner) for _, inner, outer in _veths(_links(netlink))}
     if not ends:
         return ()
     with Netlink(HOST_NETNS) as netlink:
-        return tuple(name for name, outer, inner in _veths(netlink) if (outer, inner) in ends)
+        return tuple(name for name, outer, inner in _veths(_links(netlink)) if (outer, inner) in ends)
 
 
 def peers(netlink: Netlink) -> dict[str, int]:
     """The veths that lead out of the namespace, and the index that the other end of each has where it is."""
-    return {name: inner for name, _, inner in _veths(netlink)}
+    return {name: inner for name, _, inner in _veths(_links(netlink))}
 
 
-def _veths(netlink: Netlink) -> Iterator[tuple[str, int, int]]:
+def _veths(links: Mapping[int, _Link]) -> Iterator[tuple[str, int, int]]:
     """Name and index of each veth that leads to another namespace, and the index of its peer there."""
-    for index, link in _links(netlink).items():
+    for index, link in links.items():
         info = attributes(link.given.get(IFLA_LINKINFO, b""))
         if _text(info.get(IFLA_INFO_KIND, b"")) == "veth" and IFLA_LINK_NETNSID in link.given:
             yield link.name, index, _number(link.given, IFLA_LINK)
@@ -152,14 +169,13 @@ def _links(netlink: Netlink) -> dict[int, _Link]:
     request = ifinfomsg() + number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
     found = {}
     for message in netlink.dump(NetlinkRequest(RTM_GETLINK, 0, request)):
-        index, flags = _IFINFOMSG.unpack_from(message, _HEADER)
-        given = attributes(message[_HEADER + _IFINFOMSG.size :])
-        found[index] = _Link(_text(given[IFLA_IFNAME]), bool(flags & IFF_UP), given)
+        _, index, flags, given = parsed(message[_HEADER:])
+        found[index] = _Link(_text(given[IFLA_IFNAME]), flags, given)
     return found
 
 
 def _link(found: _Link, names: Names) -> Link:
-    name, up, given = found
+    name, up, given = found.name, bool(found.flags & IFF_UP), found.given
     mtu, mac = _number(given, IFLA_MTU), given.get(IFLA_ADDRESS, b"").hex(":")
     info = attributes(given.get(IFLA_LINKINFO, b""))
     match _text(info.get(IFLA_INFO_KIND, b"")):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import NamedTuple
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
 from k8snetlab.dataplane.operations import Item, Verb
@@ -21,19 +20,8 @@ Index = Callable[[str], int]
 _FLAGS = {"add": m.NLM_F_CREATE | m.NLM_F_EXCL, "replace": m.NLM_F_CREATE | m.NLM_F_REPLACE}
 
 
-class Peer(NamedTuple):
-    """Where a new veth's other end goes: an open descriptor of its namespace, -1 where that is this one. With an
-    `ifindex` it has that one, and is up from its birth."""
-
-    netns: int = -1
-    ifindex: int = 0
-
-
-HERE = Peer()
-
-
-def requests(verb: Verb, item: Item, index: Index, peer: Peer = HERE) -> list[NetlinkRequest]:
-    """What to send, in order; `peer` is of a veth that is to be made."""
+def requests(verb: Verb, item: Item, index: Index, peer_netns: int = -1) -> list[NetlinkRequest]:
+    """What to send, in order; `peer_netns` is an open descriptor of the namespace of a new veth's other end."""
     match item:
         case Address():
             return [_address(verb, item, index)]
@@ -48,10 +36,10 @@ def requests(verb: Verb, item: Item, index: Index, peer: Peer = HERE) -> list[Ne
         case _ if verb == "set" or isinstance(item, Device):
             return _changed(item, index)
         case _:
-            return _created(item, index, peer)
+            return _created(item, index, peer_netns)
 
 
-def _created(link: Link, index: Index, peer: Peer) -> list[NetlinkRequest]:
+def _created(link: Link, index: Index, peer_netns: int) -> list[NetlinkRequest]:
     body, after = _state(link) + text(m.IFLA_IFNAME, link.name), _port(link)
     if isinstance(link, Bridge) and link.mtu:
         # An MTU given at creation does not count as set: the bridge takes its ports' smallest as soon as one goes.
@@ -60,7 +48,7 @@ def _created(link: Link, index: Index, peer: Peer) -> list[NetlinkRequest]:
     elif link.mtu:
         body += number(m.IFLA_MTU, link.mtu)
     body += _mac(m.IFLA_ADDRESS, link.mac)
-    body += attribute(m.IFLA_LINKINFO, _kind(link, index, peer))
+    body += attribute(m.IFLA_LINKINFO, _kind(link, index, peer_netns))
     if isinstance(link, Veth) and link.master:
         body += number(m.IFLA_MASTER, index(link.master))
     return [NetlinkRequest(m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, body), *after]
@@ -73,7 +61,7 @@ def _changed(link: Link, index: Index) -> list[NetlinkRequest]:
     if isinstance(link, Veth):
         body += number(m.IFLA_MASTER, index(link.master) if link.master else 0)
     if isinstance(link, Bridge):
-        body += attribute(m.IFLA_LINKINFO, _kind(link, index, HERE))
+        body += attribute(m.IFLA_LINKINFO, _kind(link, index, -1))
     return [NetlinkRequest(m.RTM_NEWLINK, 0, body), *_port(link)]
 
 
@@ -90,16 +78,15 @@ def _port(link: Link) -> list[NetlinkRequest]:
     return [NetlinkRequest(m.RTM_NEWLINK, 0, m.ifinfomsg() + text(m.IFLA_IFNAME, link.name) + info)]
 
 
-def _kind(link: Link, index: Index, peer: Peer) -> bytes:
+def _kind(link: Link, index: Index, peer_netns: int) -> bytes:
     match link:
         case Bridge():
             kind, data = "bridge", octet(m.IFLA_BR_MCAST_SNOOPING, link.snooping)
         case Veth():
-            flags = m.IFF_UP if peer.ifindex else 0
-            end = m.ifinfomsg(peer.ifindex, flags, flags) + text(m.IFLA_IFNAME, link.peer)
+            end = m.ifinfomsg() + text(m.IFLA_IFNAME, link.peer)
             end += number(m.IFLA_MTU, link.mtu) if link.mtu else b""
             end += _mac(m.IFLA_ADDRESS, link.peer_mac)
-            end += number(m.IFLA_NET_NS_FD, peer.netns) if peer.netns >= 0 else b""
+            end += number(m.IFLA_NET_NS_FD, peer_netns) if peer_netns >= 0 else b""
             kind, data = "veth", attribute(m.VETH_INFO_PEER, end)
         case Vxlan():
             local = m.IFLA_VXLAN_LOCAL6 if ":" in link.local else m.IFLA_VXLAN_LOCAL
