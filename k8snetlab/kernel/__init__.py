@@ -12,6 +12,7 @@ __all__ = [
     "inventory",
     "iptables",
     "launch",
+    "limits",
     "listeners",
     "listing",
     "maker",
