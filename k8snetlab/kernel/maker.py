@@ -47,6 +47,10 @@ class _Made(msgspec.Struct):
 
     number: int
     links: list[tuple[Told, Shape]]
+    addresses: frozenset[bytes]
+
+    def watch(self, sock: socket.socket) -> Watch:
+        return Watch(sock, self.number, dict(self.links), self.addresses)
 
 
 class Maker:
@@ -92,7 +96,10 @@ class Maker:
                 if data:
                     sockets = map(adopted, descriptors)
                     made = self._decode(data)
-                    return [Watch(next(sockets), one.number, dict(one.links)) if one else None for one in made]
+                    return [
+                        Watch(next(sockets), one.number, dict(one.links), one.addresses) if one else None
+                        for one in made
+                    ]
                 self._end()
                 return []
             self._end()
@@ -143,7 +150,7 @@ def _serve(line: socket.socket, daemon: int) -> None:
                         return  # the daemon has gone, and the next one makes the rest
         except Exception:
             watches += [None] * (len(work.sandboxes) - len(watches))
-        made = [_Made(one.number, list(one.links.items())) if one else None for one in watches]
+        made = [_Made(one.number, list(one.links.items()), one.addresses) if one else None for one in watches]
         socket.send_fds(line, [encode(made)], [one.socket.fileno() for one in watches if one])
         for one in watches:
             if one:

@@ -19,20 +19,30 @@ from k8snetlab.kernel.devices import Shapes, parsed, shapes
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
     HEADER,
+    IFA_ADDRESS,
+    IFA_BROADCAST,
+    IFA_LOCAL,
+    IFA_PROTO,
     NDA_DST,
     NDA_LLADDR,
     NUD,
+    RT_TABLE_MAIN,
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELNEIGH,
     RTM_DELROUTE,
+    RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
+    RTN_UNICAST,
+    RTPROT_KERNEL,
+    RTPROT_RA,
     NetlinkRequest,
+    ifaddrmsg,
     ifinfomsg,
     ndmsg,
 )
@@ -55,28 +65,30 @@ _KINDS: dict[int, Kind] = {
 }
 _GROUPS = sum(1 << group - 1 for group in (1, 3, 5, 7, 9, 11))
 """RTNLGRP_ LINK, NEIGH (with forwarding entries), IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE."""
-_NDMSG = struct.Struct("=B3xiHBB")
+_NDMSG, _RTMSG, _IFADDRMSG = struct.Struct("=B3xiHBB"), struct.Struct("=8BI"), struct.Struct("=4BI")
 
 
 class Watch(NamedTuple):
-    """An open notification socket in a namespace, the namespace's `netns.number`, and the devices as they were when it
-    began."""
+    """An open notification socket in a namespace, the namespace's `netns.number`, and the devices and IPv6 addresses as
+    they were when it began."""
 
     socket: socket.socket
     number: int
     links: Shapes
+    addresses: frozenset[bytes]
 
 
 def watch(netlink: Netlink | None = None) -> Watch:
     """Begins in the calling thread's namespace; where `netlink` is open there too, what it tells of devices is known,
-    and no change."""
+    and no change. So it is of IPv6 addresses, of which the kernel tells again once the carrier has come."""
     sock = adopted(None)
     sock.bind((0, _GROUPS))
-    filter.without_passing_neighbours(sock, ())
-    found = netlink.dump(NetlinkRequest(RTM_GETLINK, 0, ifinfomsg())) if netlink else []
-    return Watch(
-        sock, netns.number(""), dict(one for message in found for one in shapes(*parsed(message[HEADER.size :])))
-    )
+    if netlink is None:
+        return Watch(sock, netns.number(""), {}, frozenset())
+    links = (parsed(message[HEADER.size :]) for message in netlink.dump(NetlinkRequest(RTM_GETLINK, 0, ifinfomsg())))
+    six = netlink.dump(NetlinkRequest(RTM_GETADDR, 0, ifaddrmsg(socket.AF_INET6)))
+    addresses = frozenset(_address(message[HEADER.size :]) for message in six)
+    return Watch(sock, netns.number(""), dict(one for link in links for one in shapes(*link)), addresses)
 
 
 def adopted(descriptor: int | None) -> socket.socket:
@@ -97,9 +109,11 @@ class Monitor:
         """`begun` in a namespace that has just been made, and has no neighbours."""
         if begun is None:
             with netns.inside(namespace):
-                self._socket, self.number, self._links = watch()
+                self._socket, self.number, self._links, known = watch()
+            filter.without_passing_neighbours(self._socket, ())
         else:
-            self._socket, self.number, self._links = begun
+            self._socket, self.number, self._links, known = begun
+        self._addresses = set(known)
         self._open = threading.Lock()
         """Held while the socket is read or closed: the number of a closed one may be another thread's next."""
         self._namespace = namespace
@@ -196,6 +210,7 @@ class Monitor:
                     raise
                 changed |= EVERYTHING
                 self._links.clear()
+                self._addresses.clear()
                 continue
             changed.update(
                 _KINDS[kind]
@@ -209,7 +224,9 @@ class Monitor:
             return self._note(payload, gone=kind == RTM_DELNEIGH) and not own
         if kind == RTM_NEWLINK:
             return not self._is_known(payload)
-        return not own or kind not in _TOLD
+        if kind in (RTM_NEWADDR, RTM_DELADDR):
+            return not _is_of_kernel(payload) and self._is_news(payload, gone=kind == RTM_DELADDR)
+        return kind not in _TOLD or not (own or _follows(kind, payload))
 
     def _is_known(self, payload: bytes) -> bool:
         known = True
@@ -217,6 +234,13 @@ class Monitor:
             known = known and self._links.get(told) == shape
             self._links[told] = shape
         return known
+
+    def _is_news(self, payload: bytes, gone: bool) -> bool:
+        """Whether an address came or went, and not only its state."""
+        address = _address(payload)
+        known = address in self._addresses
+        (self._addresses.discard if gone else self._addresses.add)(address)
+        return gone or not known
 
     def _filter(self) -> None:
         self._quiet = frozenset(index(self._socket, device) for device in self._hushed) - {0}
@@ -244,3 +268,24 @@ class Monitor:
             return False
         self._expected.discard(entry)
         return True
+
+
+def _address(payload: bytes) -> bytes:
+    """What tells it from others: its device, network, and broadcast address; what it is in itself of both families."""
+    family, length, _, _, index = _IFADDRMSG.unpack_from(payload)
+    found = attributes(payload[_IFADDRMSG.size :])
+    kinds = (IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST)
+    return _IFADDRMSG.pack(family, length, 0, 0, index) + b"".join(found.get(kind, b"-") for kind in kinds)
+
+
+def _is_of_kernel(payload: bytes) -> bool:
+    """Whether an address is one that the kernel gives by itself: a link-local one."""
+    found = attributes(payload[_IFADDRMSG.size :])
+    return IFA_PROTO in found or found.get(IFA_ADDRESS, b"").startswith(b"\xfe\x80")
+
+
+def _follows(kind: int, payload: bytes) -> bool:
+    """Whether a route only follows from an address or a device. That of an address's network is missed when it goes."""
+    _, _, _, _, table, proto, _, type_, _ = _RTMSG.unpack_from(payload)
+    lasting = table == RT_TABLE_MAIN and type_ == RTN_UNICAST
+    return not lasting or (kind == RTM_NEWROUTE and proto in (RTPROT_KERNEL, RTPROT_RA))

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,6 +120,27 @@ def test_the_watch_tells_what_others_change_and_not_that_the_carrier_came(node: 
         ("neigh add 10.244.0.77 lladdr 02:00:00:00:00:77 dev eth0", "neighbour"),
     ):
         subprocess.run(["ip", "-n", wanted.state.name, *command.split()], check=True)
+        assert kind in watching.drain(), command
+    watching.close()
+
+
+def test_what_the_kernel_gives_an_ipv6_device_by_itself_is_no_change(node: Netlink, name: Make) -> None:
+    wanted = sandbox(name("pod"), 2, NO_DAD)
+    (made,) = sandboxes.make(node, [wanted])
+    watching, pod = monitor(made, wanted), wanted.state.name
+    show = ["ip", "-n", pod, "-6", "addr", "show", "dev", "eth0", "scope", "link"]
+    while b"fe80:" not in subprocess.run(show, stdout=subprocess.PIPE, check=True).stdout:
+        time.sleep(0.02)
+    subprocess.run(["ip", "netns", "exec", pod, "ping", "-c", "1", "-W", "5", "fd00::1"], stdout=-3, check=True)
+    assert watching.drain() == frozenset()
+    for command, kind in (
+        ("-6 addr add fd00::99/64 dev eth0", "address"),
+        ("-6 addr del fd00::99/64 dev eth0", "address"),
+        ("-6 route add fd77::/64 via fd00::1", "route"),
+        ("-6 route del default", "route"),
+        ("-4 route del 10.244.0.0/16", "route"),
+    ):
+        subprocess.run(["ip", "-n", pod, *command.split()], check=True)
         assert kind in watching.drain(), command
     watching.close()
 
