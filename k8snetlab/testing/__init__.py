@@ -12,6 +12,7 @@ Without pytest, `running` does the same. Beside it, with a kernel:
 - `kernelstate`: what the kernel holds of two labs, compared line by line
 - `etcd`: real etcds, and a proxy before one that is slow, silent or cut
 - `web`: the manifests of a client, and of a Service with pods behind it
+- `forkserver`: the process that runs a Lab's verbs; `forkserver.close()` before you look for processes left behind
 
 and without one:
 
@@ -31,6 +32,7 @@ __all__ = [
     "eventually",
     "fake_cluster",
     "fake_kernel",
+    "forkserver",
     "kernelstate",
     "lab",
     "machines",

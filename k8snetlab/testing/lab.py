@@ -38,6 +38,9 @@ class Lab:
     the end of the lab's logs.
     """
 
+    namespace = ""
+    """The network namespace in which its verbs begin; "" is this process's own."""
+
     def __init__(self, directory: Path) -> None:
         self.name = f"t{secrets.token_hex(3)}"
         self.run_directory = directory / "run"
@@ -208,13 +211,12 @@ class Lab:
             raise AssertionError(f"{error}: {self._said(done)}") from None
 
     def _done(self, words: Sequence[str], stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*words), env=self.environment, capture_output=True, text=True, input=stdin, timeout=TIMEOUT
-        )
+        from k8snetlab.testing import forkserver
+
+        return forkserver.run(words, self.environment, namespace=self.namespace, stdin=stdin, timeout=TIMEOUT)
 
     def _said(self, done: subprocess.CompletedProcess[str]) -> str:
-        words = " ".join(done.args[len(self.command()) :])
-        return f"k8snetlab {words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
+        return f"{' '.join(done.args)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
 
 
 @contextmanager

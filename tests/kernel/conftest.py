@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from k8snetlab.kernel import netns, processes
+from k8snetlab.testing import forkserver
 
 PREFIX = f"kt{os.getpid()}{secrets.token_hex(2)}"
 _numbers = itertools.count(1)
@@ -64,6 +65,7 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     own = str(tmp_path_factory.getbasetemp())
     before = _links(), _mounts(), _children() | _with_environment(own)
     yield
+    forkserver.close()
 
     def things() -> dict[str, set[str]]:
         return {
