@@ -6,6 +6,7 @@ which things come, so they are masked; everything else is compared line by line.
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 from collections import Counter
@@ -16,11 +17,8 @@ from k8snetlab.dataplane.names import is_host
 State = dict[str, Counter[str]]
 """The lines of each namespace; those of several pods of one Deployment together."""
 COMMANDS = (
-    "ip -o -d link",
-    "ip -o address",
-    "ip route",
+    "printf 'link\\naddress\\nroute\\nneigh show nud permanent\\n' | ip -o -d -batch -",
     "ip -6 route",
-    "ip neigh show nud permanent",
     "bridge fdb",
     "iptables-nft-save",
     "ip6tables-nft-save",
@@ -62,7 +60,7 @@ def state(lab: str, namespaces: Iterable[str]) -> State:
         text = process.communicate(timeout=60)[0].replace(lab, "LAB")
         lines: Counter[str] = Counter()
         for command, part in zip(COMMANDS, text.split(f"{_SEPARATOR}\n"), strict=True):
-            short = " ".join(command.split()[:3])
+            short = " ".join(command.rpartition("| ")[2].split()[:3])
             lines.update(f"{short}: {line}" for line in map(masked, part.splitlines()) if told(command, line))
         found.setdefault(masked(name.replace(lab, "LAB")), Counter()).update(lines)
     return found
@@ -88,7 +86,9 @@ def told(command: str, line: str) -> bool:
     return bool(line) and not ("legacy" in command and re.fullmatch(r"\*\w+|COMMIT|:[A-Z]+ ACCEPT", line))
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def masked(line: str) -> str:
+    """Most lines of a look are those of the look before."""
     for pattern, instead in MASKS:
         line = pattern.sub(instead, line)
     return " ".join(line.split())
