@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from k8snetlab.testing import eventually
-from k8snetlab.testing.machines import Machine, Wire, store_on, take_down, url
+from k8snetlab.testing.machines import Machine, Wire, namespaces, store_on, take_down, url
 
 pytestmark = pytest.mark.etcd
 
 
-@pytest.fixture
-def wire(namespace: Callable[[str], str], tmp_path: Path) -> Wire:
-    return Wire(namespace, tmp_path)
-
-
-@pytest.fixture
-def two(wire: Wire, tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
-    """Two machines; the first serves the store."""
-    machines = (wire.machine(), wire.machine())
-    before = [machine.state() for machine in machines]
-    with ExitStack() as stack:
-        stack.enter_context(store_on(machines[0], tmp_path))
+@pytest.fixture(scope="module")
+def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """Two machines; the first serves the store. What they were before they are in the end."""
+    directory = tmp_path_factory.mktemp("machines")
+    with namespaces() as namespace, ExitStack() as stack:
+        wire = Wire(namespace, directory)
+        machines = [wire.machine(), wire.machine()]
+        before = [machine.state() for machine in machines]
+        stack.enter_context(store_on(machines[0], directory))
         stack.callback(lambda: [_compare(m, b) for m, b in zip(machines, before, strict=True)])
-        stack.callback(take_down, [*machines])
-        yield machines
+        stack.callback(take_down, machines)
+        yield wire
+
+
+@pytest.fixture
+def two(wire: Wire) -> tuple[Machine, Machine]:
+    one, other, *_ = wire.machines
+    return one, other
 
 
 def _compare(machine: Machine, before: dict[str, str]) -> None:
@@ -40,12 +43,18 @@ def _compare(machine: Machine, before: dict[str, str]) -> None:
 
 @pytest.fixture
 def lab(two: tuple[Machine, Machine]) -> tuple[Machine, Machine]:
-    """The scenario `machines` on both."""
+    """The scenario `machines` on both, as it is written, whatever the test before has done to it."""
     one, other = two
-    one.run("up", "machines", "--node", "node1", "--store", url(one), "--insecure")
-    other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
+    if not held(one):
+        one.run("up", "machines", "--node", "node1", "--store", url(one), "--insecure")
+    if not held(other):
+        other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
     eventually(lambda: one.whole() and len(ready(one)) == 3)
     return two
+
+
+def held(machine: Machine) -> bool:
+    return (machine.run_directory / machine.name).exists()
 
 
 def ready(machine: Machine) -> list[str]:
@@ -55,6 +64,13 @@ def ready(machine: Machine) -> list[str]:
         for pod in pods
         if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
     ]
+
+
+def test_a_join_before_the_lab_is_there_is_refused(two: tuple[Machine, Machine]) -> None:
+    one, other = two
+    said = other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2", code=1)
+    assert "holds no lab" in said
+    assert f"--store {url(one)}" in said
 
 
 def test_two_machines_make_one_lab(lab: tuple[Machine, Machine]) -> None:
@@ -96,13 +112,6 @@ def test_a_machine_that_leaves_is_what_it_was_and_the_lab_goes_on(
     eventually(lambda: one.whole() and len(ready(one)) == 3)
 
 
-def test_down_on_one_machine_is_heard_on_all(lab: tuple[Machine, Machine]) -> None:
-    one, other = lab
-    other.run("down")
-    eventually(lambda: not (one.run_directory / one.name).exists())
-    assert one.here("ip", "netns", "list").count(one.name) == 0
-
-
 def test_a_name_or_an_address_that_another_machine_has_is_refused(wire: Wire, lab: tuple[Machine, Machine]) -> None:
     one, _ = lab
     third = wire.machine()
@@ -118,13 +127,6 @@ def test_a_name_or_an_address_that_another_machine_has_is_refused(wire: Wire, la
     assert not (third.run_directory / third.name).exists()
     assert {node["metadata"]["name"] for node in one.json("get", "nodes")["items"]} == {"node1", "node2"}
     assert one.whole()
-
-
-def test_a_join_before_the_lab_is_there_is_refused(two: tuple[Machine, Machine]) -> None:
-    one, other = two
-    said = other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2", code=1)
-    assert "holds no lab" in said
-    assert f"--store {url(one)}" in said
 
 
 SERVICES = """
@@ -149,6 +151,7 @@ def test_what_two_machines_apply_at_once_has_addresses_of_its_own(lab: tuple[Mac
     assert len(specs) == 81
     assert len({spec["clusterIP"] for spec in specs}) == 81
     assert len({spec["ports"][0]["nodePort"] for spec in specs}) == 81
+    lab[1].run("delete", "-f", str(tmp_path))
 
 
 def test_an_apply_while_the_leaders_daemon_does_not_answer_gives_addresses(
@@ -164,6 +167,7 @@ def test_an_apply_while_the_leaders_daemon_does_not_answer_gives_addresses(
         assert other.json("get", "service", "late-1")["spec"]["clusterIP"]
     finally:
         os.kill(pid, signal.SIGCONT)
+    other.run("delete", "-f", str(file))
 
 
 def test_a_machine_of_one_lab_is_refused_by_another(lab: tuple[Machine, Machine]) -> None:
@@ -172,3 +176,10 @@ def test_a_machine_of_one_lab_is_refused_by_another(lab: tuple[Machine, Machine]
     said = one.run("up", "machines", "--node", "node1", "--store", url(one), "--insecure", code=1)
     assert f"a node of lab {one.name} already" in said
     one.environment["K8SNETLAB_LAB"] = one.name
+
+
+def test_down_on_one_machine_is_heard_on_all(lab: tuple[Machine, Machine]) -> None:
+    one, other = lab
+    other.run("down")
+    eventually(lambda: not (one.run_directory / one.name).exists())
+    assert one.here("ip", "netns", "list").count(one.name) == 0
