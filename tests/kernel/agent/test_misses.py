@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import backlog
 import pytest
 
 from k8snetlab.kernel import netns, sysctl
@@ -66,14 +67,24 @@ class Asking:
         with netns.inside(self.lab.netns("default", "a")):
             sock = socket.socket(family, socket.SOCK_DGRAM)
         sock.settimeout(10)
-        for address in addresses:
+        for number, address in enumerate(addresses):
+            if not number % 100:
+                backlog.room()
             sock.sendto(b"?", (address, 7))
         return sock
 
     def ask(self, *addresses: str) -> set[str]:
-        """The names of the pods that answer the one datagram each address is sent."""
-        with self.send(addresses) as sock:
-            return heard(sock, len(addresses))
+        """The names of the pods that answer the one datagram each address is sent; from the beginning once more where
+        the machine has lost packets meanwhile."""
+        while True:
+            before = backlog.lost()
+            try:
+                with self.send(addresses) as sock:
+                    return heard(sock, len(addresses))
+            except TimeoutError:
+                if backlog.lost() == before:
+                    raise
+            self.forget()
 
     def forget(self) -> None:
         """Neither node knows anything of the other: the neighbours go first, so that no packet meets half of it."""

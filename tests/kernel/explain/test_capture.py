@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import backlog
 import octets
 import pytest
 from repository import MANIFESTS
@@ -184,6 +185,8 @@ def test_a_capture_of_a_busy_link_does_not_grow_and_counts_what_is_lost(lab: Lab
         for number in range(sent):
             if number == sent // 10:
                 before = memory(process.pid)
+            if not number % 100:
+                backlog.room()
             sender.sendto(bytes(1400), (target, 9))
         after = memory(process.pid)
         process.send_signal(signal.SIGINT)

@@ -70,11 +70,17 @@ def test_a_process_that_listens_elsewhere_is_named_and_a_closed_service_is_meant
     try:
         lab.run("up", str(tmp_path / "lab.yaml"))
         eventually(lambda: not missing())
-        results = lab.json("probe", "--all", code=1)["results"]
+        results: list[Json] = []
+
+        def refused() -> bool:
+            """A busy machine may lose a probe's SYN, and the kernel sends another only after the probe has given up."""
+            results[:] = [r for r in lab.json("probe", "--all", code=1)["results"] if r["from"] == "client"]
+            return all(r["seen"] == "refused" for r in results if r["to"] in PROCESSES)
+
+        eventually(refused)
         for name, (_, words) in PROCESSES.items():
-            whys = {r["why"] for r in results if r["to"] == name and r["from"] == "client"}
+            whys = {r["why"] for r in results if r["to"] == name}
             assert all(f"pod default/{name}: " in why and words in why for why in whys) and whys
-            assert {r["seen"] for r in results if r["to"] == name and r["from"] == "client"} == {"refused"}
         closed = HEAD + pod("client", "node2", port=None) + pod("web")
         closed += service("web", type="NodePort", internalTrafficPolicy="Local", externalTrafficPolicy="Local")
         closed += service("none")
