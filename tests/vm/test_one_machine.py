@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from .conftest import Boot
@@ -37,7 +39,7 @@ def node1(boot: Boot) -> Machine:
     return boot(1)[0]
 
 
-@pytest.fixture(params=["nft", "legacy"])
+@pytest.fixture(scope="module", params=["nft", "legacy"])
 def variant(request: pytest.FixtureRequest, node1: Machine) -> str:
     """What `iptables` is on the machine."""
     for tool in ("iptables", "ip6tables"):
@@ -76,28 +78,29 @@ def test_a_lab_comes_works_and_goes_without_a_trace(node1: Machine, variant: str
     assert {key: (value, now.get(key)) for key, value in set_to.items() if now.get(key) != value} == {}
 
 
-def test_kube_proxys_counters_are_the_kernels(node1: Machine, variant: str) -> None:
-    """nfnetlink_acct is a module of this kernel: the rule that drops invalid packets names its counter."""
+@pytest.fixture(scope="module")
+def sctp(node1: Machine, variant: str) -> Iterator[Machine]:
+    """The machine with a lab whose Service is SCTP's, made where the kernel had nfnetlink_acct already."""
     node1.run("modprobe", "nfnetlink_acct")
-    node1.run("k8snetlab", "up", "two-nodes")
-    try:
-        rules = node1.run("ip", "netns", "exec", "two-nodes.node1", "iptables-save", "-t", "filter")
-    finally:
-        node1.run("k8snetlab", "down")
+    node1.run("sh", "-c", "cat > /tmp/sctp.yaml", stdin=SCTP)
+    node1.run("k8snetlab", "up", "/tmp/sctp.yaml")
+    yield node1
+    node1.run("k8snetlab", "--lab", "sctp", "down")
+    node1.run("rm", "/tmp/sctp.yaml")
+
+
+def test_kube_proxys_counters_are_the_kernels(sctp: Machine) -> None:
+    """nfnetlink_acct is a module of this kernel: the rule that drops invalid packets names its counter."""
+    rules = sctp.run("ip", "netns", "exec", "sctp.node1", "iptables-save", "-t", "filter")
     (drop,) = [rule for rule in rules.splitlines() if rule.startswith("-A KUBE-FORWARD -m conntrack --ctstate INVALID")]
     assert drop.endswith("-m nfacct --nfacct-name  ct_state_invalid_dropped_pkts -j DROP"), drop
 
 
-def test_an_sctp_service(node1: Machine, variant: str) -> None:
-    node1.run("sh", "-c", "cat > /tmp/sctp.yaml", stdin=SCTP)
-    node1.run("k8snetlab", "up", "/tmp/sctp.yaml")
-    try:
-        for source, target in (("client", "web:80"), ("node2", "web:80"), ("outside", "node1:30099")):
-            (result,) = node1.json("k8snetlab", "probe", source, target, "--protocol", "sctp", "-o", "json")["results"]
-            assert result["answeredBy"] == "server", (source, target, result)
-    finally:
-        node1.run("k8snetlab", "down")
-    node1.run("rm", "/tmp/sctp.yaml")
+def test_an_sctp_service_is_answered_by_its_pod_from_everywhere(sctp: Machine) -> None:
+    for source, target in (("client", "web:80"), ("node2", "web:80"), ("outside", "node1:30099")):
+        words = ("probe", source, target, "--protocol", "sctp", "-o", "json")
+        (result,) = sctp.json("k8snetlab", "--lab", "sctp", *words)["results"]
+        assert result["answeredBy"] == "server", (source, target, result)
 
 
 def test_make_lab_is_one_command(node1: Machine) -> None:
