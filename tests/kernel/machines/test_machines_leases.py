@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -43,6 +44,8 @@ class Three:
 
     def gather(self) -> None:
         """All machines are part of it, each with a web pod, whatever was before."""
+        if all(map(answers, self.all)) and self.gathered():
+            return
         self.up()
         self.join(self.two)
         self.join(self.three)
@@ -50,6 +53,10 @@ class Three:
         eventually(lambda: not self.pods())
         self.one.run("scale", "deploy/web", "--replicas", "3")
         eventually(lambda: len(self.pods()) == 3 and self.one.whole())
+
+    def gathered(self) -> bool:
+        web = self.one.raw("/apis/apps/v1/namespaces/default/deployments/web")
+        return web["spec"]["replicas"] == 3 and len(self.pods()) == 3 and self.one.whole()
 
     def pods(self) -> dict[str, dict[str, Any]]:
         """Of each node the status of its web pod, as the first machine has it."""
@@ -87,6 +94,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
 def three(lab: Three) -> Three:
     lab.gather()
     return lab
+
+
+def answers(machine: Machine) -> bool:
+    """Whether a daemon of the lab runs on it."""
+    with socket.socket(socket.AF_UNIX) as end:
+        return not end.connect_ex(str(machine.run_directory / machine.name / "api.sock"))
 
 
 def kill(machine: Machine, *roles: str) -> None:
