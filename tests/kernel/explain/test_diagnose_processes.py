@@ -16,12 +16,19 @@ from k8snetlab.testing import Lab, eventually
 from k8snetlab.testing.etcd import free_port
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    lab = Lab(tmp_path)
-    lab.run("up", str(SCENARIOS / "two-nodes"))
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("processes"))
     yield lab
     lab.run("down")
+
+
+@pytest.fixture
+def lab(shared: Lab) -> Lab:
+    """A lab that is whole, whatever the test before has killed."""
+    shared.run("up", str(SCENARIOS / "two-nodes"))
+    eventually(shared.whole)
+    return shared
 
 
 def kill(pid: int, what: signal.Signals = signal.SIGKILL) -> None:

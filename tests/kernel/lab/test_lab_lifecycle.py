@@ -48,6 +48,20 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=60)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("shared"))
+    yield lab
+    lab.run("down")
+
+
+@pytest.fixture
+def running(shared: Lab, small: Path) -> Lab:
+    """A lab of `small`, shared by the tests that change its files or break it, and leave it to `up` to mend."""
+    shared.run("up", str(small), "--yes")
+    return shared
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     file = tmp_path / "small" / "lab.yaml"
@@ -97,35 +111,35 @@ def test_a_lab_of_one_line_has_two_nodes_that_reach_each_other(lab: Lab, tmp_pat
     assert [n["metadata"]["name"] for n in lab.json("get", "nodes")["items"]] == ["node1", "node2"]
 
 
-def test_an_edit_changes_only_the_difference(lab: Lab, small: Path) -> None:
-    lab.run("up", str(small))
-    veth = lab.shell("node1", "ip", "-o", "link", "show", "master", "cni0")
+def test_an_edit_changes_only_the_difference(running: Lab, small: Path) -> None:
+    veth = running.shell("node1", "ip", "-o", "link", "show", "master", "cni0")
     small.write_text(SMALL.replace("nodes: 2", "nodes: 3").replace("nodePort: 30080", "nodePort: 30081"))
-    done = lab.json("up", str(small))
-    assert (done["created"], sorted(done["updated"])) == ([], [f"lab/{lab.name}", "service/a"])
-    assert lab.shell("node1", "ip", "-o", "link", "show", "master", "cni0") == veth
-    assert lab.probe("outside", "node3:30081").answeredBy == "a"
-    assert lab.probe("outside", "node1:30080").reached is False
+    done = running.json("up", str(small))
+    assert (done["created"], sorted(done["updated"])) == ([], [f"lab/{running.name}", "service/a"])
+    assert running.shell("node1", "ip", "-o", "link", "show", "master", "cni0") == veth
+    assert running.probe("outside", "node3:30081").answeredBy == "a"
+    assert running.probe("outside", "node1:30080").reached is False
     small.write_text(SMALL.replace("name: b", "name: b2"))
-    done = lab.json("up", str(small))
+    done = running.json("up", str(small))
     assert done["created"] == ["pod/b2"] and done["deleted"] == ["pod/b"]
-    assert lab.netns("default", "b") not in lab.namespaces() and lab.netns("node3") not in lab.namespaces()
-    assert lab.whole()
+    assert (
+        running.netns("default", "b") not in running.namespaces() and running.netns("node3") not in running.namespaces()
+    )
+    assert running.whole()
 
 
-def test_a_refused_file_changes_nothing(lab: Lab, small: Path, tmp_path: Path) -> None:
-    lab.run("up", str(small))
-    before = lab.shell("node1", "iptables", "-t", "nat", "-S"), lab.namespaces()
+def test_a_refused_file_changes_nothing(running: Lab, small: Path, tmp_path: Path) -> None:
+    before = running.shell("node1", "iptables", "-t", "nat", "-S"), running.namespaces()
     bad = tmp_path / "bad.yaml"
     bad.write_text(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: good}\nspec: {containers: [{name: c}]}\n---\n"
         "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec:\n  type: NodePort\n  ports:\n"
         "  - {port: 80, nodePort: 30080}\n"
     )
-    said = lab.run("apply", "-f", str(bad), code=2)
+    said = running.run("apply", "-f", str(bad), code=2)
     assert "30080" in said and "bad.yaml:6" in said
-    assert (lab.shell("node1", "iptables", "-t", "nat", "-S"), lab.namespaces()) == before
-    assert "not found" in lab.run("get", "pod", "good", code=1)
+    assert (running.shell("node1", "iptables", "-t", "nat", "-S"), running.namespaces()) == before
+    assert "not found" in running.run("get", "pod", "good", code=1)
 
 
 def test_not_yaml_is_one_clear_sentence(lab: Lab, tmp_path: Path) -> None:
@@ -143,33 +157,32 @@ def test_a_lab_is_named_by_a_label_and_not_by_a_path(lab: Lab, small: Path, tmp_
     assert not lab.run_directory.exists() and not (tmp_path.parent / "evil").exists()
 
 
-def test_an_empty_file_is_no_lab(lab: Lab, small: Path, tmp_path: Path) -> None:
+def test_an_empty_file_is_no_lab(running: Lab, small: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.yaml"
     empty.write_text("# nothing\n")
-    lab.run("up", str(small))
-    assert "no object" in lab.run("up", str(empty), code=2)
-    assert lab.whole()
+    assert "no object" in running.run("up", str(empty), code=2)
+    assert running.whole()
 
 
-def test_a_pause_outlives_the_daemon(lab: Lab, small: Path) -> None:
-    lab.run("up", str(small))
-    lab.run("pause", "node1")
-    os.kill(lab.pids()["daemon"], signal.SIGKILL)
-    lab.shell("node1", "ip", "link", "set", "cni0", "down")
-    lab.run("up", str(small))
-    node1 = lab.json("status")["nodes"][0]
-    assert node1["paused"] and node1["agent"]["drift"]
-    lab.run("resume", "node1")
-    eventually(lab.whole)
+def test_a_pause_outlives_the_daemon(running: Lab, small: Path) -> None:
+    running.run("pause", "node1")
+    try:
+        os.kill(running.pids()["daemon"], signal.SIGKILL)
+        running.shell("node1", "ip", "link", "set", "cni0", "down")
+        running.run("up", str(small))
+        node1 = running.json("status")["nodes"][0]
+        assert node1["paused"] and node1["agent"]["drift"]
+    finally:
+        running.run("resume", "node1")
+    eventually(running.whole)
 
 
-def test_a_flushed_routing_table_is_repaired_and_stops_nothing_else(lab: Lab, small: Path) -> None:
+def test_a_flushed_routing_table_is_repaired_and_stops_nothing_else(running: Lab, small: Path) -> None:
     """The kernel's own routes to its networks go too, without which no other route can be put back."""
-    lab.run("up", str(small))
     for place in (("node2",), ("default", "a")):
-        subprocess.run(["ip", "-n", lab.netns(*place), "route", "flush", "table", "main"], check=True)
-        subprocess.run(["ip", "netns", "del", lab.netns("default", "b")], check=True)
-        eventually(lab.whole)
+        subprocess.run(["ip", "-n", running.netns(*place), "route", "flush", "table", "main"], check=True)
+        subprocess.run(["ip", "netns", "del", running.netns("default", "b")], check=True)
+        eventually(running.whole)
 
 
 def test_a_killed_kubelet_leaves_no_command_running_twice(lab: Lab, small: Path) -> None:
@@ -227,14 +240,13 @@ def test_a_pod_deleted_by_force_is_stopped(lab: Lab, small: Path, monkeypatch: p
     assert processes("d") == kept and lab.whole()
 
 
-def test_the_same_manifest_from_another_place_is_unchanged(lab: Lab, small: Path, tmp_path: Path) -> None:
-    lab.run("up", str(small))
+def test_the_same_manifest_from_another_place_is_unchanged(running: Lab, small: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.yaml"
     copy.write_text("---\n".join(SMALL.split("---\n")[1:]))
-    assert set(lab.run("apply", "-f", str(copy)).split()[1::2]) == {"unchanged"}
-    assert lab.json("get", "pod", "a")["metadata"]["annotations"]["k8snetlab/up"] == "true"
-    assert "lab file" in lab.run("delete", "node", "node1", code=2)
-    assert "forbidden" in lab.run("delete", "ns", "default", code=2)
+    assert set(running.run("apply", "-f", str(copy)).split()[1::2]) == {"unchanged"}
+    assert running.json("get", "pod", "a")["metadata"]["annotations"]["k8snetlab/up"] == "true"
+    assert "lab file" in running.run("delete", "node", "node1", code=2)
+    assert "forbidden" in running.run("delete", "ns", "default", code=2)
 
 
 def test_two_labs_with_the_same_addresses_run_side_by_side(tmp_path: Path, small: Path) -> None:
