@@ -10,9 +10,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from damage import DAMAGE
 
 from k8snetlab.testing import Lab, eventually
 
@@ -117,297 +118,7 @@ def facts(lab: Lab, variant: str) -> dict[str, str]:
     return found
 
 
-# What is done; the kind, fault, node and object of the first finding; words of its message.
-DAMAGE: dict[str, tuple[str, tuple[str, str, str, str], str]] = {
-    "route missing": (
-        "ip -n {n1} route del 10.244.2.0/24",
-        ("route", "missing", "node1", "10.244.2.0/24"),
-        "node1: route 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink is missing",
-    ),
-    "route with a wrong next hop": (
-        "ip -n {n1} route replace 10.244.2.0/24 via 192.168.0.1 dev eth0",
-        ("route", "wrong", "node1", "10.244.2.0/24"),
-        "via 192.168.0.1 dev eth0, not via 10.244.2.0 dev flannel.1",
-    ),
-    "route a blackhole": (
-        "ip -n {n1} route replace blackhole 10.244.2.0/24",
-        ("route", "wrong", "node1", "10.244.2.0/24"),
-        "is a blackhole",
-    ),
-    "route to one pod astray": (
-        "ip -n {n1} route add {web2}/32 via 192.168.0.1 dev eth0",
-        ("route", "foreign", "node1", "{web2}/32"),
-        "should not be there",
-    ),
-    "IPv6 route missing": (
-        "ip -n {n1} -6 route del fd00:10:244:2::/64",
-        ("route", "missing", "node1", "fd00:10:244:2::/64"),
-        "is missing",
-    ),
-    "neighbour missing": (
-        "ip -n {n1} neigh del 10.244.2.0 dev flannel.1",
-        ("neighbour", "missing", "node1", "10.244.2.0"),
-        "neighbour 10.244.2.0 → {vtep_node2} is missing",
-    ),
-    "neighbour with a wrong MAC": (
-        "ip -n {n1} neigh replace 10.244.2.0 lladdr 02:00:00:00:00:01 dev flannel.1 nud permanent",
-        ("neighbour", "wrong", "node1", "10.244.2.0"),
-        "is at 02:00:00:00:00:01, not {vtep_node2}",
-    ),
-    "IPv6 neighbour missing": (
-        "ip -n {n1} -6 neigh del fd00:10:244:2:: dev flannel-v6.1",
-        ("neighbour", "missing", "node1", "fd00:10:244:2::"),
-        "is missing",
-    ),
-    "pod pinned to a wrong MAC": (
-        "ip -n {n1} neigh replace {web1} lladdr 02:00:00:00:00:03 dev cni0 nud permanent",
-        ("neighbour", "foreign", "node1", "{web1}"),
-        "02:00:00:00:00:03",
-    ),
-    "FDB entry missing": (
-        "bridge -n {n1} fdb del {vtep_node2} dev flannel.1",
-        ("fdb", "missing", "node1", "{vtep_node2}"),
-        "node1: FDB entry {vtep_node2} → 192.168.0.22 is missing",
-    ),
-    "FDB entry to a wrong VTEP": (
-        "bridge -n {n1} fdb replace {vtep_node2} dev flannel.1 dst 192.168.0.99 self permanent",
-        ("fdb", "wrong", "node1", "{vtep_node2}"),
-        "leads to 192.168.0.99, not 192.168.0.22",
-    ),
-    "IPv6 FDB entry missing": (
-        "bridge -n {n1} fdb del {vtep6_node2} dev flannel-v6.1",
-        ("fdb", "missing", "node1", "{vtep6_node2}"),
-        "is missing",
-    ),
-    "VNI mismatch": (
-        "ip -n {n2} link del flannel.1"
-        " && ip -n {n2} link add flannel.1 address {vtep_node2} mtu 1430 up type vxlan id 7"
-        " local 192.168.0.22 dev eth0 dstport 8472 nolearning",
-        ("link", "wrong", "node2", "flannel.1"),
-        "has VNI 7, not 1",
-    ),
-    "VXLAN port mismatch": (
-        "ip -n {n2} link del flannel.1"
-        " && ip -n {n2} link add flannel.1 address {vtep_node2} mtu 1430 up type vxlan id 1"
-        " local 192.168.0.22 dev eth0 dstport 4789 nolearning",
-        ("link", "wrong", "node2", "flannel.1"),
-        "has UDP port 4789, not 8472",
-    ),
-    "VTEP with a wrong MAC": (
-        "ip -n {n2} link set flannel.1 address 02:00:00:00:00:02",
-        ("link", "wrong", "node2", "flannel.1"),
-        "has MAC 02:00:00:00:00:02, not {vtep_node2}",
-    ),
-    "tunnel down": ("ip -n {n1} link set flannel.1 down", ("link", "down", "node1", "flannel.1"), "is down"),
-    "tunnel gone": ("ip -n {n1} link del flannel.1", ("link", "missing", "node1", "flannel.1"), "is missing"),
-    "MTU of the tunnel too big": (
-        "ip -n {n1} link set flannel.1 mtu 1450",
-        ("link", "mtu", "node1", "flannel.1"),
-        "has MTU 1450, not 1430",
-    ),
-    "MTU of a pod too big": (
-        "ip -n {ns_client1} link set eth0 mtu 1500",
-        ("link", "mtu", "node1", "eth0"),
-        "pod default/client1: eth0 has MTU 1500, not 1430",
-    ),
-    "MTU of the underlay too small": (
-        "ip -n {n2} link set eth0 mtu 1400",
-        ("link", "mtu", "node2", "eth0"),
-        "has MTU 1400, not 1500",
-    ),
-    "ip_forward off": (
-        "{sysctl1} net.ipv4.ip_forward=0",
-        ("sysctl", "wrong", "node1", "net.ipv4.ip_forward"),
-        "is 0, not 1",
-    ),
-    "IPv6 forwarding off": (
-        "{sysctl1} net.ipv6.conf.all.forwarding=0",
-        ("sysctl", "wrong", "node1", "net.ipv6.conf.all.forwarding"),
-        "is 0, not 1",
-    ),
-    "bridge-nf-call-iptables off": (
-        "{sysctl1} net.bridge.bridge-nf-call-iptables=0",
-        ("sysctl", "wrong", "node1", "net.bridge.bridge-nf-call-iptables"),
-        "is 0, not 1",
-    ),
-    "rp_filter strict": (
-        "{sysctl1} net.ipv4.conf.all.rp_filter=1",
-        ("sysctl", "wrong", "node1", "net.ipv4.conf.all.rp_filter"),
-        "is 1, not 0",
-    ),
-    "hairpin off": (
-        "ip -n {n1} link set {veth_web1} type bridge_slave hairpin off",
-        ("link", "hairpin", "node1", "{veth_web1}"),
-        "(to pod default/web1) has hairpin off",
-    ),
-    "veth down": (
-        "ip -n {n1} link set {veth_web1} down",
-        ("link", "down", "node1", "{veth_web1}"),
-        "(to pod default/web1) is down",
-    ),
-    "veth gone": (
-        "ip -n {n1} link del {veth_web1}",
-        ("link", "missing", "node1", "{veth_web1}"),
-        "(to pod default/web1) is missing",
-    ),
-    "veth in no bridge": (
-        "ip -n {n1} link set {veth_web1} nomaster",
-        ("link", "wrong", "node1", "{veth_web1}"),
-        "is no port of cni0",
-    ),
-    "cni0 down": ("ip -n {n1} link set cni0 down", ("link", "down", "node1", "cni0"), "node1: cni0 is down"),
-    "cni0 without its address": (
-        "ip -n {n1} addr del 10.244.1.1/24 dev cni0",
-        ("address", "missing", "node1", "10.244.1.1/24"),
-        "address 10.244.1.1/24 on cni0 is missing",
-    ),
-    "uplink of a node down": (
-        "ip -n {n1} link set eth0 down",
-        ("link", "down", "node1", "eth0"),
-        "node1: eth0 is down",
-    ),
-    "pod without its address": (
-        "ip -n {ns_web2} addr flush dev eth0 && ip -n {ns_web2} -6 addr add {web2v6}/64 dev eth0 nodad"
-        " && ip -n {ns_web2} -6 route replace default via fd00:10:244:2::1 dev eth0"
-        " && ip -n {ns_web2} -6 route replace fd00:10:244::/48 via fd00:10:244:2::1 dev eth0",
-        ("address", "missing", "node2", "{web2}/24"),
-        "pod default/web2: address {web2}/24 on eth0 is missing",
-    ),
-    "pod without its default route": (
-        "ip -n {ns_client1} route del default",
-        ("route", "missing", "node1", "default"),
-        "pod default/client1: route default via 10.244.1.1 dev eth0 is missing",
-    ),
-    "eth0 of a pod down": ("ip -n {ns_web2} link set eth0 down", ("link", "down", "node2", "eth0"), "eth0 is down"),
-    "address of a pod twice": (
-        "ip -n {ns_client1} addr add {web1}/24 dev eth0",
-        ("address", "duplicate", "node1", "{web1}"),
-        "pod default/client1: eth0 has {web1}, the one of pod default/web1",
-    ),
-    "FORWARD policy DROP": (
-        "{ipt1} -P FORWARD DROP",
-        ("policy", "drop", "node1", "filter FORWARD"),
-        "the policy of FORWARD (table filter) is DROP",
-    ),
-    "INPUT policy DROP": (
-        "{ipt2} -P INPUT DROP",
-        ("policy", "drop", "node2", "filter INPUT"),
-        "the policy of INPUT (table filter) is DROP",
-    ),
-    "masquerading of outgoing packets missing": (
-        "{ipt1} -t nat -D FLANNEL-POSTRTG 5",
-        ("rule", "missing", "node1", "nat FLANNEL-POSTRTG 5"),
-        "rule 5 of FLANNEL-POSTRTG is missing",
-    ),
-    "masquerading of Services missing": (
-        "{ipt1} -t nat -F KUBE-POSTROUTING",
-        ("chain", "empty", "node1", "nat KUBE-POSTROUTING"),
-        "chain KUBE-POSTROUTING of table nat is empty",
-    ),
-    "masquerading too wide": (
-        "{ipt1} -t nat -I POSTROUTING -s 10.244.0.0/16 -j MASQUERADE",
-        ("rule", "foreign", "node1", "nat POSTROUTING 1"),
-        "is nobody's: -s 10.244.0.0/16 -j MASQUERADE",
-    ),
-    "chain of a Service flushed": (
-        "{ipt1} -t nat -F {svc}",
-        ("chain", "empty", "node1", "nat {svc}"),
-        "chain {svc} of table nat is empty",
-    ),
-    "table nat flushed": ("{ipt1} -t nat -F", ("table", "flushed", "node1", "nat"), "table nat has been flushed"),
-    "IPv6 table nat flushed": ("{ip6t1} -t nat -F", ("table", "flushed", "node1", "nat"), "IPv6 table nat"),
-    "jump from PREROUTING missing": (
-        "{ipt1} -t nat -D PREROUTING 1",
-        ("hook", "missing", "node1", "nat PREROUTING -> KUBE-SERVICES"),
-        "the jump from PREROUTING to KUBE-SERVICES is missing",
-    ),
-    "probability altered": (
-        "{ipt1} -t nat -R {svc} 2 -m statistic --mode random --probability 0.9 -j {sep}",
-        ("rule", "wrong", "node1", "nat {svc} 2"),
-        "rule 2 of {svc} is",
-    ),
-    "endpoint altered": (
-        "{ipt1} -t nat -R {sep} 2 -p tcp -j DNAT --to-destination 10.244.2.99:8080",
-        ("rule", "wrong", "node1", "nat {sep} 2"),
-        "10.244.2.99:8080",
-    ),
-    "a stranger's translation ahead of KUBE-SERVICES": (
-        "{ipt1} -t nat -I PREROUTING -d 10.96.0.11 -p tcp -j DNAT --to-destination {client2}:80",
-        ("rule", "foreign", "node1", "nat PREROUTING 1"),
-        "is nobody's: -d 10.96.0.11/32 -p tcp -j DNAT",
-    ),
-    "a stranger's ACCEPT ahead of KUBE-SERVICES": (
-        "{ipt1} -t nat -I PREROUTING -d 10.96.0.0/16 -j ACCEPT",
-        ("rule", "foreign", "node1", "nat PREROUTING 1"),
-        "-d 10.96.0.0/16 -j ACCEPT",
-    ),
-    "VXLAN dropped on arrival": (
-        "{ipt2} -I INPUT -p udp --dport 8472 -j DROP",
-        ("rule", "foreign", "node2", "filter INPUT 1"),
-        "--dport 8472 -j DROP",
-    ),
-    "VXLAN dropped on leaving": (
-        "{ipt1} -A OUTPUT -p udp --dport 8472 -j DROP",
-        ("rule", "foreign", "node1", "filter OUTPUT"),
-        "--dport 8472 -j DROP",
-    ),
-    "forwarding refused": (
-        "{ipt1} -I FORWARD -p tcp --dport 8080 -j REJECT",
-        ("rule", "foreign", "node1", "filter FORWARD 1"),
-        "--dport 8080 -j REJECT",
-    ),
-    "IPv6 forwarding dropped": (
-        "{ip6t1} -I FORWARD -j DROP",
-        ("rule", "foreign", "node1", "filter FORWARD 1"),
-        "is nobody's: -j DROP",
-    ),
-    "answers dropped in a pod": (
-        "ip netns exec {ns_web2} iptables-{variant} -w -I OUTPUT -p tcp --sport 8080 -j DROP",
-        ("rule", "foreign", "node2", "filter OUTPUT 1"),
-        "pod default/web2: rule 1 of OUTPUT",
-    ),
-    "a stranger's rule of the other variant": (
-        "ip netns exec {n2} iptables-{other} -w -I INPUT -p udp --dport 8472 -j DROP",
-        ("rule", "foreign", "node2", "filter ({other}) INPUT 1"),
-        "--dport 8472 -j DROP",
-    ),
-    "both variants mixed": (
-        "ip netns exec {n1} iptables-{other} -w -A INPUT -p tcp --dport 9 -j ACCEPT",
-        ("variant", "mixed", "node1", "iptables-{other}"),
-        "both variants of iptables hold rules",
-    ),
-    "packets lost by tc": (
-        "tc -n {n1} qdisc add dev flannel.1 root blackhole",
-        ("qdisc", "foreign", "node1", "blackhole flannel.1"),
-        "qdisc `blackhole` on flannel.1 is nobody's",
-    ),
-    "a UDP connection to an endpoint that has gone": (
-        "ip netns exec {n1} conntrack -I -p udp -s {client1} -d 10.96.0.11 --sport 5000 --dport 53 -r 10.244.2.99"
-        " -q {client1} --reply-port-src 5353 --reply-port-dst 5000 -t 300 -u SEEN_REPLY",
-        ("conntrack", "stale", "node1", "udp 10.96.0.11:53 -> 10.244.2.99:5353"),
-        "still leads UDP from a client of 10.96.0.11:53 to 10.244.2.99:5353",
-    ),
-    "a UDP connection of a NodePort to an endpoint that has gone": (
-        "ip netns exec {n1} conntrack -I -p udp -s 203.0.113.10 -d 192.168.0.21 --sport 5001 --dport 30053"
-        " -r 10.244.2.99 -q 192.168.0.21 --reply-port-src 5353 --reply-port-dst 5001 -t 300 -u SEEN_REPLY",
-        ("conntrack", "stale", "node1", "udp 192.168.0.21:30053 -> 10.244.2.99:5353"),
-        "still leads UDP from a client of 192.168.0.21:30053 to 10.244.2.99:5353",
-    ),
-    "a table of nftables drops": (
-        "ip netns exec {n1} nft 'add table inet mine;"
-        " add chain inet mine c {{ type filter hook forward priority 10; }}; add rule inet mine c tcp dport 8080 drop'",
-        ("table", "foreign", "node1", "inet mine"),
-        "nftables `inet mine` is nobody's",
-    ),
-    "a policy rule is a blackhole": (
-        "ip -n {n1} rule add to {web3} blackhole",
-        ("rule", "foreign", "node1", "32765"),
-        "blackhole` is nobody's",
-    ),
-}
-
-
-IN_RULES = [name for name, (command, *_) in DAMAGE.items() if "{ip" in command or "{other}" in command]
+IN_RULES = [name for name, one in DAMAGE.items() if "{ip" in one.command or "{other}" in one.command]
 """What is done to iptables' rules is another thing with each variant; the rest is the same with both."""
 CASES = [("nft", name) for name in DAMAGE] + [("legacy", name) for name in IN_RULES]
 
@@ -415,15 +126,16 @@ CASES = [("nft", name) for name in DAMAGE] + [("legacy", name) for name in IN_RU
 @pytest.mark.parametrize(("variant", "damage"), CASES, indirect=["variant"], scope="module")
 def test_the_cause_is_named_first_and_its_command_mends_it(paused: Lab, variant: str, damage: str) -> None:
     known = facts(paused, variant) | {"variant": variant}
-    command, (kind, fault, node, obj), words = DAMAGE[damage]
-    sh(paused, command.format(**known))
+    case = DAMAGE[damage]
+    sh(paused, case.command.format(**known))
     try:
         answer = paused.json("diagnose", code=1)
         first = answer["findings"][0]
         named = (first["kind"], first["fault"], first["node"])
         shown = json.dumps(answer["findings"], indent=1, ensure_ascii=False)
-        assert (named, obj.format(**known) in first["object"]) == ((kind, fault, node), True), shown
-        assert words.format(**known) in first["message"], shown
+        assert named == (case.kind, case.fault, case.node), shown
+        assert case.object.format(**known) in first["object"], shown
+        assert case.words.format(**known) in first["message"], shown
         assert first["consequence"] and first["show"], shown
         looked = subprocess.run(["sh", "-c", first["show"]], env=paused.environment, capture_output=True, text=True)
         assert looked.stdout or "does not exist" in looked.stderr or not looked.stderr, looked
@@ -437,7 +149,7 @@ def test_the_cause_is_named_first_and_its_command_mends_it(paused: Lab, variant:
         mended_by_agents(paused)
         raise
     rest = [f["kind"] for f in answer["findings"][1:]]
-    assert rest == (["variant"] if "(" in obj else []), shown
+    assert rest == (["variant"] if "(" in case.object else []), shown
 
 
 # --- what is written in manifests, and what no agent does ----------------------------------------------------------
@@ -451,24 +163,46 @@ spec:
   ipFamilyPolicy: RequireDualStack
   clusterIPs: [10.96.0.11, "fd00:10:96::11"]
 """
-WRITTEN: dict[str, tuple[str, tuple[str, str, str, str], str]] = {
-    "targetPort wrong": (
-        SERVICE + "  selector: {app: web}\n  ports: [{name: tcp, port: 80, targetPort: 9999, nodePort: 30080}]",
-        ("service", "targetPort", "", "default/web:80"),
-        "sends port 80 to port 9999, where nobody listens; its pods do on 8080, 5353",
+
+
+class Written(NamedTuple):
+    """A manifest with a fault, and the only finding then; `words` stand in its message."""
+
+    text: str
+    kind: str
+    fault: str
+    node: str
+    object: str
+    words: str
+
+
+WRITTEN: dict[str, Written] = {
+    "targetPort wrong": Written(
+        text=SERVICE + "  selector: {app: web}\n  ports: [{name: tcp, port: 80, targetPort: 9999, nodePort: 30080}]",
+        kind="service",
+        fault="targetPort",
+        node="",
+        object="default/web:80",
+        words="sends port 80 to port 9999, where nobody listens; its pods do on 8080, 5353",
     ),
-    "name of the targetPort wrong": (
-        SERVICE + "  selector: {app: web}\n  ports: [{name: tcp, port: 80, targetPort: htpp, nodePort: 30080}]",
-        ("service", "targetPort", "", "default/web:80"),
-        "sends port 80 to the port named htpp, which no pod of it has (names: http)",
+    "name of the targetPort wrong": Written(
+        text=SERVICE + "  selector: {app: web}\n  ports: [{name: tcp, port: 80, targetPort: htpp, nodePort: 30080}]",
+        kind="service",
+        fault="targetPort",
+        node="",
+        object="default/web:80",
+        words="sends port 80 to the port named htpp, which no pod of it has (names: http)",
     ),
-    "selector wrong": (
-        SERVICE + "  selector: {app: wbe}\n  ports: [{name: tcp, port: 80, targetPort: 8080, nodePort: 30080}]",
-        ("service", "selector", "", "default/web"),
-        "Service default/web selects app=wbe, which no pod has; web1 has app=web",
+    "selector wrong": Written(
+        text=SERVICE + "  selector: {app: wbe}\n  ports: [{name: tcp, port: 80, targetPort: 8080, nodePort: 30080}]",
+        kind="service",
+        fault="selector",
+        node="",
+        object="default/web",
+        words="Service default/web selects app=wbe, which no pod has; web1 has app=web",
     ),
-    "an endpoint that nobody is": (
-        """
+    "an endpoint that nobody is": Written(
+        text="""
 apiVersion: v1
 kind: Service
 metadata: {name: byhand}
@@ -481,35 +215,42 @@ addressType: IPv4
 ports: [{port: 8080}]
 endpoints: [{addresses: [10.244.1.77]}]
 """,
-        ("endpoint", "stale", "", "10.244.1.77"),
-        "Service default/byhand has the endpoint 10.244.1.77, an address that no pod has",
+        kind="endpoint",
+        fault="stale",
+        node="",
+        object="10.244.1.77",
+        words="Service default/byhand has the endpoint 10.244.1.77, an address that no pod has",
     ),
-    "a command that does not exist": (
-        """
+    "a command that does not exist": Written(
+        text="""
 apiVersion: v1
 kind: Pod
 metadata: {name: broken}
 spec: {nodeName: node1, containers: [{name: c, command: [/no/such/program]}]}
 """,
-        ("pod", "waiting", "node1", "default/broken"),
-        "pod default/broken:",
+        kind="pod",
+        fault="waiting",
+        node="node1",
+        object="default/broken",
+        words="pod default/broken:",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", WRITTEN)
 def test_a_fault_in_a_manifest_is_named_with_its_line(working: Lab, tmp_path: Path, fault: str) -> None:
-    text, (kind, what, node, obj), words = WRITTEN[fault]
+    case = WRITTEN[fault]
     file = tmp_path / "fault.yaml"
-    file.write_text(text.lstrip())
+    file.write_text(case.text.lstrip())
     healthy(working)
     try:
         working.run("apply", "-f", str(file))
         answer = working.json("diagnose", code=1)
         first = answer["findings"][0]
         shown = json.dumps(answer["findings"], indent=1, ensure_ascii=False)
-        assert (first["kind"], first["fault"], first["node"], first["object"]) == (kind, what, node, obj), shown
-        assert words in first["message"], shown
+        named = (first["kind"], first["fault"], first["node"], first["object"])
+        assert named == (case.kind, case.fault, case.node, case.object), shown
+        assert case.words in first["message"], shown
         assert re.fullmatch(rf"{re.escape(str(file))}:\d+", first["source"]), shown
         assert len(answer["findings"]) == 1, shown
     finally:

@@ -9,7 +9,7 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -120,178 +120,298 @@ def facts(lab: Lab) -> dict[str, str]:
     }
 
 
-BROKEN = {
-    "route missing": (
-        "ip -n {lab}.node1 route del 172.30.9.0/24",
-        "ip -n {lab}.node1 route add 172.30.9.0/24 via 172.30.9.0 dev flannel.1 onlink",
-        ("{one}", "{farIP}", 8080),
-        ("lost", "no route to {farIP} in router"),
+class Broken(NamedTuple):
+    """What breaks a lab whose agents are paused and what mends it, a packet, and what becomes of it meanwhile."""
+
+    breaks: str
+    mends: str
+    source: str
+    target: str
+    port: int
+    fate: str
+    reason: str
+
+
+BROKEN: dict[str, Broken] = {
+    "route missing": Broken(
+        breaks="ip -n {lab}.node1 route del 172.30.9.0/24",
+        mends="ip -n {lab}.node1 route add 172.30.9.0/24 via 172.30.9.0 dev flannel.1 onlink",
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="no route to {farIP} in router",
     ),
-    "route a blackhole": (
-        "ip -n {lab}.node1 route replace blackhole 172.30.9.0/24",
-        "ip -n {lab}.node1 route replace 172.30.9.0/24 via 172.30.9.0 dev flannel.1 onlink",
-        ("{one}", "{farIP}", 8080),
-        ("lost", "blackhole in node1"),
+    "route a blackhole": Broken(
+        breaks="ip -n {lab}.node1 route replace blackhole 172.30.9.0/24",
+        mends="ip -n {lab}.node1 route replace 172.30.9.0/24 via 172.30.9.0 dev flannel.1 onlink",
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="blackhole in node1",
     ),
-    "neighbour missing": (
-        "ip -n {lab}.node1 neigh del 172.30.9.0 dev flannel.1",
-        "ip -n {lab}.node1 neigh replace 172.30.9.0 lladdr {farMAC} dev flannel.1 nud permanent",
-        ("{one}", "{farIP}", 8080),
-        ("lost", "no neighbour entry for 172.30.9.0"),
+    "neighbour missing": Broken(
+        breaks="ip -n {lab}.node1 neigh del 172.30.9.0 dev flannel.1",
+        mends="ip -n {lab}.node1 neigh replace 172.30.9.0 lladdr {farMAC} dev flannel.1 nud permanent",
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="no neighbour entry for 172.30.9.0",
     ),
-    "neighbour wrong": (
-        "ip -n {lab}.node1 neigh replace 172.30.9.0 lladdr 02:00:00:00:00:01 dev flannel.1 nud permanent",
-        "ip -n {lab}.node1 neigh replace 172.30.9.0 lladdr {farMAC} dev flannel.1 nud permanent",
-        ("{one}", "{farIP}", 8080),
-        ("lost", "no FDB entry for 02:00:00:00:00:01"),
+    "neighbour wrong": Broken(
+        breaks="ip -n {lab}.node1 neigh replace 172.30.9.0 lladdr 02:00:00:00:00:01 dev flannel.1 nud permanent",
+        mends="ip -n {lab}.node1 neigh replace 172.30.9.0 lladdr {farMAC} dev flannel.1 nud permanent",
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="no FDB entry for 02:00:00:00:00:01",
     ),
-    "FDB entry missing": (
-        "bridge -n {lab}.node1 fdb del {farMAC} dev flannel.1",
-        "bridge -n {lab}.node1 fdb replace {farMAC} dev flannel.1 dst 192.168.0.22 self permanent",
-        ("{one}", "{farIP}", 8080),
-        ("lost", "no FDB entry for {farMAC}"),
+    "FDB entry missing": Broken(
+        breaks="bridge -n {lab}.node1 fdb del {farMAC} dev flannel.1",
+        mends="bridge -n {lab}.node1 fdb replace {farMAC} dev flannel.1 dst 192.168.0.22 self permanent",
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="no FDB entry for {farMAC}",
     ),
-    "FDB entry wrong": (
-        "bridge -n {lab}.node1 fdb replace {farMAC} dev flannel.1 dst 192.168.0.99 self permanent",
-        "bridge -n {lab}.node1 fdb replace {farMAC} dev flannel.1 dst 192.168.0.22 self permanent",
-        ("{one}", "{farIP}", 8080),
-        ("lost", "answers for 192.168.0.99"),
+    "FDB entry wrong": Broken(
+        breaks="bridge -n {lab}.node1 fdb replace {farMAC} dev flannel.1 dst 192.168.0.99 self permanent",
+        mends="bridge -n {lab}.node1 fdb replace {farMAC} dev flannel.1 dst 192.168.0.22 self permanent",
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="answers for 192.168.0.99",
     ),
-    "VTEP has another MAC": (
-        "bridge -n {lab}.node1 fdb append 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.22 self permanent && "
-        "ip -n {lab}.node1 neigh replace 172.30.9.0 lladdr 02:00:00:00:00:02 dev flannel.1 nud permanent",
-        "ip -n {lab}.node1 neigh replace 172.30.9.0 lladdr {farMAC} dev flannel.1 nud permanent && "
-        "bridge -n {lab}.node1 fdb del 02:00:00:00:00:02 dev flannel.1",
-        ("{one}", "{farIP}", 8080),
-        ("lost", "the inner frame is for 02:00:00:00:00:02, and flannel.1 is {farMAC}"),
-    ),
-    "tunnel down there": (
-        "ip -n {lab}.node2 link set flannel.1 down",
-        "ip -n {lab}.node2 link set flannel.1 up && "
-        "ip -n {lab}.node2 route replace 172.30.76.0/24 via 172.30.76.0 dev flannel.1 onlink && "
-        "ip -n {lab}.node2 neigh replace 172.30.76.0 lladdr {nearMAC} dev flannel.1 nud permanent",
-        ("{one}", "{farIP}", 8080),
-        ("lost", "node2 has no tunnel for UDP port 8472: flannel.1 is down"),
-    ),
-    "forwarding off here": (
-        SYSCTL.format(lab="{lab}", node="node1", setting="net.ipv4.ip_forward=0"),
-        SYSCTL.format(lab="{lab}", node="node1", setting="net.ipv4.ip_forward=1"),
-        ("{one}", "{farIP}", 8080),
-        ("lost", "forwarding is off in node1"),
-    ),
-    "forwarding off there": (
-        SYSCTL.format(lab="{lab}", node="node2", setting="net.ipv4.ip_forward=0"),
-        SYSCTL.format(lab="{lab}", node="node2", setting="net.ipv4.ip_forward=1"),
-        ("{one}", "{farIP}", 8080),
-        ("lost", "forwarding is off in node2"),
-    ),
-    "rp_filter strict": (
-        "ip -n {lab}.node2 route replace 172.30.76.0/24 via 192.168.0.1 dev eth0 && "
-        + SYSCTL.format(lab="{lab}", node="node2", setting="net.ipv4.conf.all.rp_filter=1"),
-        "ip -n {lab}.node2 route replace 172.30.76.0/24 via 172.30.76.0 dev flannel.1 onlink && "
-        + SYSCTL.format(lab="{lab}", node="node2", setting="net.ipv4.conf.all.rp_filter=0"),
-        ("{one}", "{farIP}", 8080),
-        ("lost", "rp_filter=1 in node2"),
-    ),
-    "VXLAN dropped": (
-        IPTABLES.format(lab="{lab}", node="node2", variant="{variant}", rule="-I INPUT -p udp --dport 8472 -j DROP"),
-        IPTABLES.format(lab="{lab}", node="node2", variant="{variant}", rule="-D INPUT -p udp --dport 8472 -j DROP"),
-        ("{one}", "{farIP}", 8080),
-        ("lost", "node2: DROP: filter INPUT, rule 1 (nobody owns it)"),
-    ),
-    "answers dropped": (
-        IPTABLES.format(lab="{lab}", node="node2", variant="{variant}", rule="-I FORWARD -p tcp --sport 8080 -j DROP"),
-        IPTABLES.format(lab="{lab}", node="node2", variant="{variant}", rule="-D FORWARD -p tcp --sport 8080 -j DROP"),
-        ("{one}", "{farIP}", 8080),
-        ("lost", "on the way back: node2: DROP: filter FORWARD, rule 1"),
-    ),
-    "FORWARD policy DROP": (
-        IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-P FORWARD DROP")
-        + " && "
-        + IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-N KEPT")
-        + " && "
-        + IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-I FORWARD -g KEPT"),
-        IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-P FORWARD ACCEPT")
-        + " && "
-        + IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-D FORWARD -g KEPT")
-        + " && "
-        + IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-X KEPT"),
-        ("{one}", "{farIP}", 8080),
-        ("lost", "DROP by the policy of FORWARD"),
-    ),
-    "rejected": (
-        IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-I FORWARD -p tcp -j REJECT"),
-        IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-D FORWARD -p tcp -j REJECT"),
-        ("{one}", "{farIP}", 8080),
-        ("refused", "node1: REJECT: filter FORWARD, rule 1 (nobody owns it)"),
-    ),
-    "bridge-nf-call off": (
-        SYSCTL.format(lab="{lab}", node="node1", setting="net.bridge.bridge-nf-call-iptables=0")
-        + " && "
-        + IPTABLES.format(
-            lab="{lab}",
-            node="node1",
-            variant="{variant}",
-            rule="-t nat -I PREROUTING -d 10.254.80.22 -p tcp -j DNAT --to-destination {twoIP}:8080",
+    "VTEP has another MAC": Broken(
+        breaks=(
+            "bridge -n {lab}.node1 fdb append 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.22 self permanent && "
+            "ip -n {lab}.node1 neigh replace 172.30.9.0 lladdr 02:00:00:00:00:02 dev flannel.1 nud permanent"
         ),
-        SYSCTL.format(lab="{lab}", node="node1", setting="net.bridge.bridge-nf-call-iptables=1")
-        + " && "
-        + IPTABLES.format(
-            lab="{lab}",
-            node="node1",
-            variant="{variant}",
-            rule="-t nat -D PREROUTING -d 10.254.80.22 -p tcp -j DNAT --to-destination {twoIP}:8080",
+        mends=(
+            "ip -n {lab}.node1 neigh replace 172.30.9.0 lladdr {farMAC} dev flannel.1 nud permanent && "
+            "bridge -n {lab}.node1 fdb del 02:00:00:00:00:02 dev flannel.1"
         ),
-        ("{one}", "{service}", 80),
-        ("lost", "the answer comes from {twoIP}:8080, and 10.254.80.22:80 was asked"),
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="the inner frame is for 02:00:00:00:00:02, and flannel.1 is {farMAC}",
     ),
-    "hairpin off": (
-        "for port in {veths}; do ip -n {lab}.node1 link set $port type bridge_slave hairpin off; done && "
-        + IPTABLES.format(
-            lab="{lab}",
-            node="node1",
-            variant="{variant}",
-            rule="-t nat -I PREROUTING -d 10.254.80.22 -p tcp -j DNAT --to-destination {twoIP}:8080",
+    "tunnel down there": Broken(
+        breaks="ip -n {lab}.node2 link set flannel.1 down",
+        mends=(
+            "ip -n {lab}.node2 link set flannel.1 up && "
+            "ip -n {lab}.node2 route replace 172.30.76.0/24 via 172.30.76.0 dev flannel.1 onlink && "
+            "ip -n {lab}.node2 neigh replace 172.30.76.0 lladdr {nearMAC} dev flannel.1 nud permanent"
         ),
-        "for port in {veths}; do ip -n {lab}.node1 link set $port type bridge_slave hairpin on; done && "
-        + IPTABLES.format(
-            lab="{lab}",
-            node="node1",
-            variant="{variant}",
-            rule="-t nat -D PREROUTING -d 10.254.80.22 -p tcp -j DNAT --to-destination {twoIP}:8080",
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="node2 has no tunnel for UDP port 8472: flannel.1 is down",
+    ),
+    "forwarding off here": Broken(
+        breaks=SYSCTL.format(lab="{lab}", node="node1", setting="net.ipv4.ip_forward=0"),
+        mends=SYSCTL.format(lab="{lab}", node="node1", setting="net.ipv4.ip_forward=1"),
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="forwarding is off in node1",
+    ),
+    "forwarding off there": Broken(
+        breaks=SYSCTL.format(lab="{lab}", node="node2", setting="net.ipv4.ip_forward=0"),
+        mends=SYSCTL.format(lab="{lab}", node="node2", setting="net.ipv4.ip_forward=1"),
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="forwarding is off in node2",
+    ),
+    "rp_filter strict": Broken(
+        breaks=(
+            "ip -n {lab}.node2 route replace 172.30.76.0/24 via 192.168.0.1 dev eth0 && "
+            + SYSCTL.format(lab="{lab}", node="node2", setting="net.ipv4.conf.all.rp_filter=1")
         ),
-        ("{two}", "{service}", 80),
-        ("lost", "hairpin is off"),
-    ),
-    "Services flushed": (
-        IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-t nat -I KUBE-SERVICES -j RETURN"),
-        IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-t nat -D KUBE-SERVICES -j RETURN"),
-        ("{one}", "{service}", 80),
-        ("unreachable", "no route to 10.254.80.22 in router"),
-    ),
-    "another variant's DNAT": (
-        IPTABLES.format(
-            lab="{lab}",
-            node="node1",
-            variant="{other}",
-            rule="-t nat -A PREROUTING -d 10.254.80.22 -p tcp --dport 80 -j DNAT --to-destination {farIP}:9",
+        mends=(
+            "ip -n {lab}.node2 route replace 172.30.76.0/24 via 172.30.76.0 dev flannel.1 onlink && "
+            + SYSCTL.format(lab="{lab}", node="node2", setting="net.ipv4.conf.all.rp_filter=0")
         ),
-        IPTABLES.format(
-            lab="{lab}",
-            node="node1",
-            variant="{other}",
-            rule="-t nat -D PREROUTING -d 10.254.80.22 -p tcp --dport 80 -j DNAT --to-destination {farIP}:9",
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="rp_filter=1 in node2",
+    ),
+    "VXLAN dropped": Broken(
+        breaks=IPTABLES.format(
+            lab="{lab}", node="node2", variant="{variant}", rule="-I INPUT -p udp --dport 8472 -j DROP"
         ),
-        ("{one}", "{service}", 80),
-        ("refused", "nobody listens on tcp {farIP}:9"),
+        mends=IPTABLES.format(
+            lab="{lab}", node="node2", variant="{variant}", rule="-D INPUT -p udp --dport 8472 -j DROP"
+        ),
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="node2: DROP: filter INPUT, rule 1 (nobody owns it)",
     ),
-    "another variant's DROP": (
-        IPTABLES.format(lab="{lab}", node="node1", variant="{other}", rule="-A FORWARD -p tcp --dport 8080 -j DROP"),
-        IPTABLES.format(lab="{lab}", node="node1", variant="{other}", rule="-D FORWARD -p tcp --dport 8080 -j DROP"),
-        ("{one}", "{service}", 80),
-        ("lost", "node1: DROP: filter ({other}) FORWARD, rule 1 (nobody owns it)"),
+    "answers dropped": Broken(
+        breaks=IPTABLES.format(
+            lab="{lab}", node="node2", variant="{variant}", rule="-I FORWARD -p tcp --sport 8080 -j DROP"
+        ),
+        mends=IPTABLES.format(
+            lab="{lab}", node="node2", variant="{variant}", rule="-D FORWARD -p tcp --sport 8080 -j DROP"
+        ),
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="on the way back: node2: DROP: filter FORWARD, rule 1",
     ),
-    "nobody listens": ("true", "true", ("{one}", "{farIP}", 9), ("refused", "nobody listens on tcp {farIP}:9")),
+    "FORWARD policy DROP": Broken(
+        breaks=(
+            IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-P FORWARD DROP")
+            + " && "
+            + IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-N KEPT")
+            + " && "
+            + IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-I FORWARD -g KEPT")
+        ),
+        mends=(
+            IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-P FORWARD ACCEPT")
+            + " && "
+            + IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-D FORWARD -g KEPT")
+            + " && "
+            + IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-X KEPT")
+        ),
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="lost",
+        reason="DROP by the policy of FORWARD",
+    ),
+    "rejected": Broken(
+        breaks=IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-I FORWARD -p tcp -j REJECT"),
+        mends=IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-D FORWARD -p tcp -j REJECT"),
+        source="{one}",
+        target="{farIP}",
+        port=8080,
+        fate="refused",
+        reason="node1: REJECT: filter FORWARD, rule 1 (nobody owns it)",
+    ),
+    "bridge-nf-call off": Broken(
+        breaks=(
+            SYSCTL.format(lab="{lab}", node="node1", setting="net.bridge.bridge-nf-call-iptables=0")
+            + " && "
+            + IPTABLES.format(
+                lab="{lab}",
+                node="node1",
+                variant="{variant}",
+                rule="-t nat -I PREROUTING -d 10.254.80.22 -p tcp -j DNAT --to-destination {twoIP}:8080",
+            )
+        ),
+        mends=(
+            SYSCTL.format(lab="{lab}", node="node1", setting="net.bridge.bridge-nf-call-iptables=1")
+            + " && "
+            + IPTABLES.format(
+                lab="{lab}",
+                node="node1",
+                variant="{variant}",
+                rule="-t nat -D PREROUTING -d 10.254.80.22 -p tcp -j DNAT --to-destination {twoIP}:8080",
+            )
+        ),
+        source="{one}",
+        target="{service}",
+        port=80,
+        fate="lost",
+        reason="the answer comes from {twoIP}:8080, and 10.254.80.22:80 was asked",
+    ),
+    "hairpin off": Broken(
+        breaks=(
+            "for port in {veths}; do ip -n {lab}.node1 link set $port type bridge_slave hairpin off; done && "
+            + IPTABLES.format(
+                lab="{lab}",
+                node="node1",
+                variant="{variant}",
+                rule="-t nat -I PREROUTING -d 10.254.80.22 -p tcp -j DNAT --to-destination {twoIP}:8080",
+            )
+        ),
+        mends=(
+            "for port in {veths}; do ip -n {lab}.node1 link set $port type bridge_slave hairpin on; done && "
+            + IPTABLES.format(
+                lab="{lab}",
+                node="node1",
+                variant="{variant}",
+                rule="-t nat -D PREROUTING -d 10.254.80.22 -p tcp -j DNAT --to-destination {twoIP}:8080",
+            )
+        ),
+        source="{two}",
+        target="{service}",
+        port=80,
+        fate="lost",
+        reason="hairpin is off",
+    ),
+    "Services flushed": Broken(
+        breaks=IPTABLES.format(
+            lab="{lab}", node="node1", variant="{variant}", rule="-t nat -I KUBE-SERVICES -j RETURN"
+        ),
+        mends=IPTABLES.format(lab="{lab}", node="node1", variant="{variant}", rule="-t nat -D KUBE-SERVICES -j RETURN"),
+        source="{one}",
+        target="{service}",
+        port=80,
+        fate="unreachable",
+        reason="no route to 10.254.80.22 in router",
+    ),
+    "another variant's DNAT": Broken(
+        breaks=(
+            IPTABLES.format(
+                lab="{lab}",
+                node="node1",
+                variant="{other}",
+                rule="-t nat -A PREROUTING -d 10.254.80.22 -p tcp --dport 80 -j DNAT --to-destination {farIP}:9",
+            )
+        ),
+        mends=(
+            IPTABLES.format(
+                lab="{lab}",
+                node="node1",
+                variant="{other}",
+                rule="-t nat -D PREROUTING -d 10.254.80.22 -p tcp --dport 80 -j DNAT --to-destination {farIP}:9",
+            )
+        ),
+        source="{one}",
+        target="{service}",
+        port=80,
+        fate="refused",
+        reason="nobody listens on tcp {farIP}:9",
+    ),
+    "another variant's DROP": Broken(
+        breaks=IPTABLES.format(
+            lab="{lab}", node="node1", variant="{other}", rule="-A FORWARD -p tcp --dport 8080 -j DROP"
+        ),
+        mends=IPTABLES.format(
+            lab="{lab}", node="node1", variant="{other}", rule="-D FORWARD -p tcp --dport 8080 -j DROP"
+        ),
+        source="{one}",
+        target="{service}",
+        port=80,
+        fate="lost",
+        reason="node1: DROP: filter ({other}) FORWARD, rule 1 (nobody owns it)",
+    ),
+    "nobody listens": Broken(
+        breaks="true",
+        mends="true",
+        source="{one}",
+        target="{farIP}",
+        port=9,
+        fate="refused",
+        reason="nobody listens on tcp {farIP}:9",
+    ),
 }
 
 
@@ -300,7 +420,7 @@ def shell(lab: Lab, line: str) -> None:
     assert not lab_shell.strip(), lab_shell
 
 
-IN_RULES = [name for name, (command, *_) in BROKEN.items() if "iptables-" in command]
+IN_RULES = [name for name, one in BROKEN.items() if "iptables-" in one.breaks]
 """What is done to iptables' rules is another thing with each variant; the rest is the same with both."""
 CASES = [("nft", name) for name in BROKEN] + [("legacy", name) for name in IN_RULES]
 
@@ -308,14 +428,14 @@ CASES = [("nft", name) for name in BROKEN] + [("legacy", name) for name in IN_RU
 @pytest.mark.parametrize(("variant", "damage"), CASES, indirect=["variant"], scope="module")
 def test_a_broken_lab_is_predicted_as_it_behaves(paused: Lab, variant: str, damage: str) -> None:
     known = facts(paused) | {"variant": variant, "other": "legacy" if variant == "nft" else "nft"}
-    break_it, mend_it, (source, target, port), (fate, reason) = BROKEN[damage]
-    shell(paused, break_it.format(**known))
+    case = BROKEN[damage]
+    shell(paused, case.breaks.format(**known))
     try:
-        answer = trace(paused, source.format(**known), target.format(**known), port)
+        answer = trace(paused, case.source.format(**known), case.target.format(**known), case.port)
     finally:
-        shell(paused, mend_it.format(**known))
+        shell(paused, case.mends.format(**known))
     way = taken(answer)
-    assert (way["fate"], reason.format(**known) in way["reason"]) == (fate, True), way["reason"]
+    assert (way["fate"], case.reason.format(**known) in way["reason"]) == (case.fate, True), way["reason"]
     assert answer["observed"]["differences"] == []
     after = trace(paused, known["one"], known["farIP"], 8080)
     assert (taken(after)["fate"], after["observed"]["differences"]) == ("answered", [])
