@@ -1,0 +1,86 @@
+"""One changed object among a thousand costs what one costs: objects written, rules rendered, chains and lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Condition, Pod
+from k8snetlab.api.load import load
+from k8snetlab.api.scheme import resource_for_key
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane.rules import restore_payload
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.render.proxy import ProxyRules, Shared
+from k8snetlab.store.embedded import EmbeddedStore
+from k8snetlab.store.informer import Informer
+from k8snetlab.store.protocol import Event, StoreWrite
+from k8snetlab.testing.fake_cluster import LAB, service
+
+MANY = 1000
+POD = """---
+apiVersion: v1
+kind: Pod
+metadata: {name: p%d, labels: {app: s%d}}
+spec: {containers: [{name: c, image: x, ports: [{containerPort: 8080}]}]}
+"""
+
+
+class CountingStore(EmbeddedStore):
+    def __init__(self) -> None:
+        super().__init__(":memory:")
+        self.written = Counter[str]()
+
+    async def write_many(self, writes: Sequence[StoreWrite]) -> Sequence[Event | K8sNetLabError]:
+        for write in writes:
+            resource = resource_for_key(write.key)
+            self.written[resource.kind if resource else write.key] += 1
+        return await super().write_many(writes)
+
+
+def ready(pod: Pod) -> Pod:
+    condition = Condition(type="Ready", status="True")
+    return replace(pod, status=replace(pod.status, phase="Running", conditions=(*pod.status.conditions, condition)))
+
+
+def test_one_endpoint_among_a_thousand_services() -> None:
+    async def run() -> None:
+        store = CountingStore()
+        informer = Informer(store)
+        await informer.start()
+        cluster = Cluster(store, informer)
+        controllers = asyncio.create_task(cluster.run_controllers())
+        try:
+            lab = (LAB % 10).replace("spec: {nodes: 10}", "spec: {nodes: 10, maxPods: 200}")
+            manifests = lab + "".join(service(f"s{number}") + POD % (number, number) for number in range(MANY))
+            manifests += POD % (MANY, 0)
+            await cluster.apply_many(load([("f.yaml", manifests)]).objects)
+            snapshot = await cluster.settled()
+            pods = list(snapshot.all(Pod).values())
+            await cluster.edit_many([(pod, ready) for pod in pods[1:]])
+            before = await cluster.settled()
+            rendered = Shared()
+            rules = [ProxyRules.build(before, f"node{number}", "ipv4", shared=rendered) for number in range(1, 11)]
+
+            store.written.clear()
+            await cluster.edit_many([(pods[0], ready)])
+            after = await cluster.settled()
+            updated = [one.update(after) for one in rules]
+        finally:
+            controllers.cancel()
+            await asyncio.gather(controllers, return_exceptions=True)
+            await cluster.close()
+            await informer.close()
+            await store.close()
+        store.written.pop("Event", None)
+        assert store.written == {"Pod": 1, "EndpointSlice": 1, "Endpoints": 1}
+        for old, (new, delta) in zip(rules, updated, strict=True):
+            changed = [key for key, one in new.services.items() if one is not old.services[key]]
+            assert changed == [("default", "s0")]
+            assert not delta.delete and len(restore_payload(delta.write).splitlines()) < 15
+        assert len({id(new.services["default", "s0"]) for new, _ in updated}) == 1, "rendered once for all nodes"
+
+    asyncio.run(run())
