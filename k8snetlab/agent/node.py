@@ -21,10 +21,9 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
 from k8snetlab.dataplane.names import is_host
-from k8snetlab.dataplane.netns import NodeDataplane, joined
+from k8snetlab.dataplane.netns import Netns, NodeDataplane, joined
 from k8snetlab.dataplane.rules import RuleSet
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, KernelError
-from k8snetlab.kernel import sandboxes
 from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render import underlay
@@ -35,16 +34,10 @@ log = logging.getLogger(__name__)
 class NodeAgent:
     """Keeps one node's namespace, its pods' sandboxes and its iptables, as its managers want them."""
 
-    def __init__(
-        self,
-        around: Surroundings,
-        make: Callable[[Surroundings], list[Manager]] = managers,
-        make_sandboxes: sandboxes.Make = sandboxes.make,
-    ) -> None:
-        """`make` lists its managers, `make_sandboxes` makes the sandboxes of new pods."""
+    def __init__(self, around: Surroundings, make: Callable[[Surroundings], list[Manager]] = managers) -> None:
         self.name = around.node
         self._owner = around.owner
-        self._keeper = NamespaceKeeper(around.owner, around.node, make_sandboxes)
+        self._keeper = NamespaceKeeper(around.owner, around.node)
         self._managers = make(around)
         makers = {manager.name: manager.table_part for manager in self._managers}
         self._tables = NodeTables(around.owner, around.locks, makers)
@@ -88,6 +81,10 @@ class NodeAgent:
             or (self._namespace is not None and self._keeper.sysctls_changed(self._namespace))
             or self._tables.changed()
         )
+
+    def untouched(self) -> dict[str, Netns]:
+        """As `NamespaceKeeper.untouched`."""
+        return self._keeper.untouched()
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Makes the node's own namespace, empty, so that the router can plug its cable in."""

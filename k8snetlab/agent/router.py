@@ -11,6 +11,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.links import Veth
+from k8snetlab.dataplane.netns import Netns
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.messages.status import ManagerStatus
@@ -42,6 +43,10 @@ class RouterAgent:
         changed = [self._keeper.sysctls_changed(name) for name in self._keeper.monitors]
         return self._keeper.moved() or any(changed) or bool(self._keeper.lacking)
 
+    def untouched(self) -> dict[str, Netns]:
+        """As `NamespaceKeeper.untouched`."""
+        return self._keeper.untouched()
+
     def prepare(self, snapshot: Snapshot) -> None:
         """Makes the router's and the outside host's namespaces, empty."""
         desired = underlay.render(snapshot)
@@ -50,15 +55,12 @@ class RouterAgent:
     def sync(self, snapshot: Snapshot, trusting: bool = False) -> Report:
         """Cables to nodes whose namespaces are still to be made are left to the sync that follows their making."""
         desired = underlay.render(snapshot)
-        own = {state.name for state in desired.pods}
-        links = tuple(
-            link
-            for link in desired.node.links
-            if not isinstance(link, Veth) or link.peer_netns in own or netns.exists(link.peer_netns)
+        cables = tuple(
+            link for link in desired.node.links if not isinstance(link, Veth) or netns.exists(link.peer_netns)
         )
         self._keeper.prepare((desired.node, *desired.pods))
         try:
-            return Report(self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods))
+            return Report(self._keeper.sync(msgspec.structs.replace(desired.node, links=cables), desired.pods))
         finally:
             self._keeper.recreated.clear()
 

@@ -6,7 +6,6 @@ __all__ = [
     "apps",
     "body",
     "columns",
-    "config",
     "core",
     "defaults",
     "discovery",

@@ -159,6 +159,7 @@ def lines(answer: Diagnosis) -> Iterator[str]:
     paths = answer.paths
     walked = f"{counted(paths.walked, 'usual path')} walked" + (f", {paths.tried} tried" if paths.tried else "")
     if not answer.findings:
-        yield f"nothing is wrong: {walked} in {answer.seconds:.1f} s"
+        where = " in what was looked at" if answer.sampled else ""
+        yield f"nothing is wrong{where}: {walked} in {answer.seconds:.1f} s"
     else:
         yield f"{walked}, {counted(paths.broken, 'way')} broken"

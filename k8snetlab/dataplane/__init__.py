@@ -1,7 +1,6 @@
 """Kernel nouns as values: what a network namespace holds, and the difference between two such states."""
 
 __all__ = [
-    "birth",
     "delta",
     "families",
     "frames",

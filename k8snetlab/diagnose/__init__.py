@@ -9,6 +9,7 @@ __all__ = [
     "paths",
     "pods",
     "rules",
+    "sampling",
     "tables",
     "unmanaged",
     "usual",

@@ -14,6 +14,7 @@ import msgspec
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.failing import Failing
+from k8snetlab.dataplane.netns import Netns
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.running.agents import PAUSED
 from k8snetlab.state.ledger import Ledger
@@ -40,7 +41,8 @@ class AgentNow(msgspec.Struct, frozen=True):
 class Desired(msgspec.Struct, frozen=True):
     """`snapshot` None: the store could not be read. `store` says in a sentence what is wrong with it, `where` is its
     file or its endpoints; `problems` are stored values that cannot be read, by key; `failures` are the
-    daemon's tasks that fail, by name, with a sentence each; `failing` is what controllers fail at."""
+    daemon's tasks that fail, by name, with a sentence each; `failing` is what controllers fail at. `untouched` are
+    namespaces of which the kernel has told the agents no change since they were made, as they were made."""
 
     snapshot: Snapshot | None
     agents: Mapping[str, AgentNow]
@@ -52,6 +54,7 @@ class Desired(msgspec.Struct, frozen=True):
     problems: Mapping[str, str] = {}
     failures: Mapping[str, str] = {}
     failing: tuple[Failing, ...] = ()
+    untouched: Mapping[str, Netns] = {}
 
 
 def state_of(paths: LabPaths, role: str) -> tuple[State, int]:

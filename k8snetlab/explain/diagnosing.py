@@ -15,7 +15,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end
-from k8snetlab.diagnose import objects, pods, unmanaged
+from k8snetlab.diagnose import objects, pods, sampling, unmanaged
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import usual_paths
@@ -59,9 +59,10 @@ def diagnose(
     return Diagnosis(
         findings=tuple(_reported(finding, look.machines) for finding in look.findings),
         closed=tuple(_reported(finding, look.machines) for finding in look.closed),
-        notes=tuple(look.notes),
+        notes=(*look.notes, *look.passed_by),
         paths=PathCounts(look.walked, look.broken, look.tried),
         seconds=round(time.monotonic() - began, 3),
+        sampled=bool(look.passed_by),
     )
 
 
@@ -119,6 +120,8 @@ class _Look:
         self.findings: list[Finding] = []
         self.closed: list[Finding] = []
         self.notes: list[str] = []
+        self.passed_by: list[str] = []
+        """What was not looked at, in sentences."""
         self.promising: list[UsualPath] = []
         """The paths that should work, as far as the walk tells."""
         self.walked = self.broken = self.tried = 0
@@ -130,7 +133,7 @@ class _Look:
         found += self._agents()
         if snapshot is not None and self._nodes_here(snapshot):
             kernel = Kernels(snapshot, self.paths, None)
-            found += [*drift.of_namespaces(snapshot, kernel, self.tell), *drift.of_rules(snapshot, kernel, self.tell)]
+            found += self._held(snapshot, kernel)
             found += self._without_listener(snapshot, kernel)
         return found
 
@@ -190,8 +193,7 @@ class _Look:
     def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
         kernel = Kernels(snapshot, self.paths, self.remote)
         self.machines = kernel.machines
-        found = [*beside, *drift.of_namespaces(snapshot, kernel, self.tell)]
-        found += drift.of_rules(snapshot, kernel, self.tell)
+        found = [*beside, *self._held(snapshot, kernel)]
         found += self._without_listener(snapshot, kernel)
         strange, notes = drift.plugged(snapshot, kernel)
         found += strange
@@ -207,10 +209,19 @@ class _Look:
         if not self.question.predictOnly and not any(f.broken for f in found):
             found += self._tried(snapshot, kernel)
         if not self.question.predictOnly and not any(f.broken for f in found):
-            more, tried = matrix.broken(snapshot, kernel.elsewhere.__contains__, self.tell)
+            more, tried, pairs = matrix.broken(snapshot, kernel.elsewhere.__contains__, self.tell)
             found = matrix.laid(found, more)
             self.tried += tried
+            self.passed_by += sampling.of_pairs(tried, pairs)
         return found
+
+    def _held(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
+        """What namespaces and rules hold."""
+        states = drift.wanted(snapshot, kernel)
+        unread = drift.vouched(states, kernel, self.desired.untouched)
+        self.passed_by += sampling.of_namespaces(len(unread), sum(kernel.wheres[name].kind == "pod" for name in states))
+        yield from drift.of_namespaces(states, kernel, self.tell, unread)
+        yield from drift.of_rules(snapshot, kernel, self.tell)
 
     def _without_listener(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
         """Pods that do not listen, where it is not the kubelet that they lack."""
@@ -241,11 +252,15 @@ class _Look:
         for number, (family, path) in enumerate(usual):
             self.tell("usual paths", number, len(usual))
             with contextlib.suppress(K8sNetLabError, KeyError):  # a namespace that has gone is a finding already
-                ways = predict(kernel[family], kernel.owners, path.origin, path.flow)
+                choose = sampling.some(path.endpoints, number)
+                ways = predict(kernel[family], kernel.owners, path.origin, path.flow, choose)
                 wrong = [*judge(path, ways, kernel[family])]
                 broken += wrong
                 self.walked += 1
                 self.promising += [] if wrong else [path]
+        self.passed_by += sampling.of_endpoints(
+            {path.service: len(path.endpoints) for _, path in usual if path.service}
+        )
         return broken
 
     def _note_unmanaged(self, kernel: Kernels, met: set[tuple[str, str]]) -> None:

@@ -6,7 +6,7 @@ Blocking; reads the kernel as it is now.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -15,7 +15,7 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.view import View
-from k8snetlab.diagnose import rules, tables, unmanaged
+from k8snetlab.diagnose import rules, sampling, tables, unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.links import Names
 from k8snetlab.errors import NotFoundError
@@ -32,22 +32,40 @@ Tell = Callable[[str, int, int], None]
 """Is told a phase, how much of it is done, and how much there is."""
 
 
-def of_namespaces(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Finding]:
-    """Links, addresses, routes … of every namespace; and addresses that two of them have."""
+def wanted(snapshot: Snapshot, kernel: Kernels) -> dict[str, Netns]:
+    """What every namespace of this machine should hold, by its name."""
     planes = [] if snapshot.lab.spec.machines else [underlay.render(snapshot)]
     planes += [render_node.render(snapshot, name) for name in kernel.nodes]
-    wanted = {kernel.name_of(state.name): state for plane in planes for state in (plane.node, *plane.pods)}
+    return {kernel.name_of(state.name): state for plane in planes for state in (plane.node, *plane.pods)}
+
+
+def vouched(states: Mapping[str, Netns], kernel: Kernels, untouched: Mapping[str, Netns]) -> frozenset[str]:
+    """Pods' namespaces that need not be read: made as they should be, and untouched since. Of many; the others that
+    are untouched are read all the same."""
+    pods = [name for name, state in states.items() if kernel.wheres[name].kind == "pod"]
+    same = [name for name in pods if untouched.get(kernel.own_name(name)) == states[name]]
+    return frozenset(same).difference(sampling.spread(same, sampling.PODS))
+
+
+def of_namespaces(
+    states: Mapping[str, Netns], kernel: Kernels, tell: Tell, unread: Container[str] = ()
+) -> Iterator[Finding]:
+    """Links, addresses, routes … of every namespace; and addresses that two of them have. Those that are `unread` hold
+    what they should."""
     held: dict[str, Netns] = {}
     words = Names(kernel.owners, {name: where.place for name, where in kernel.wheres.items()})
-    for number, (name, state) in enumerate(wanted.items()):
-        tell("namespaces", number, len(wanted))
+    for number, (name, state) in enumerate(states.items()):
+        if name in unread:
+            held[name] = replace(state, name=name)
+            continue
+        tell("namespaces", number, len(states))
         where = kernel.wheres[name]
         try:
             held[name], found = _compared(where, replace(state, name=name), words, kernel)
         except NotFoundError:
             found = [_gone(where)]
         yield from found
-    yield from tables.duplicates(held, wanted, kernel.wheres)
+    yield from tables.duplicates(held, states, kernel.wheres)
 
 
 def plugged(snapshot: Snapshot, kernel: Kernels) -> tuple[list[Finding], list[str]]:

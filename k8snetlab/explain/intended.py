@@ -20,7 +20,7 @@ from k8snetlab.diagnose.emptiness import empty
 from k8snetlab.explain.places import Place
 from k8snetlab.explain.targets import Target
 from k8snetlab.messages.probe import Expected
-from k8snetlab.render.proxy import PROXY_NAME, Choice, Endpoint, Port, Settings, choose, endpoints_of, ports_of
+from k8snetlab.render.proxy import PROXY_NAME, Choice, Port, Settings, choose, endpoints_of, ports_of
 
 _FAMILY_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
@@ -51,6 +51,7 @@ class Intents:
         self._outside = snapshot.lab.spec.underlay.outside
         self._settings: dict[tuple[str, Family], Settings] = {}
         self._choices: dict[tuple[str, str, str, Family], Choice] = {}
+        self._served: dict[tuple[str, str, Family], frozenset[str]] = {}
         self._doors: dict[tuple[str, int, str], Door] = {}
         self._node_ports: dict[tuple[Family, int, str], Door] = {}
         for service in snapshot.all(Service).values():
@@ -104,7 +105,7 @@ class Intents:
 
     def _chosen(self, place: Place, target: Target, door: Door, port: Port, family: Family) -> Intent:
         named, choice = title(door.service), self._choice(door, port, place.node, family)
-        known = frozenset(e.ip for e in self._endpoints(door, port, family))
+        known = self._addresses(door, port, family)
         if not choice.any and not self._choice(door, port, "", family).any:
             written = not door.service.spec.selector
             return Intent("closed" if written else "answered", f"{named} has no {_FAMILY_WORDS[family]} endpoints")
@@ -141,9 +142,13 @@ class Intents:
             self._settings[node, family] = Settings.of(self._snapshot, node, family)
         return self._settings[node, family]
 
-    def _endpoints(self, door: Door, port: Port, family: Family) -> tuple[Endpoint, ...]:
-        slices = self._snapshot.select(EndpointSlice, slices_by_service, door.service.key).values()
-        return endpoints_of(port, slices, self._setting("", family))
+    def _addresses(self, door: Door, port: Port, family: Family) -> frozenset[str]:
+        """Of all endpoints."""
+        key = (port.name, port.protocol, family)
+        if key not in self._served:
+            slices = self._snapshot.select(EndpointSlice, slices_by_service, door.service.key).values()
+            self._served[key] = frozenset(e.ip for e in endpoints_of(port, slices, self._setting("", family)))
+        return self._served[key]
 
     def _choice(self, door: Door, port: Port, node: str, family: Family) -> Choice:
         key = (port.name, port.protocol, node, family)

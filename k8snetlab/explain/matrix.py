@@ -19,8 +19,8 @@ from k8snetlab.explain.places import Place, all_places
 from k8snetlab.explain.targets import Target, all_targets
 from k8snetlab.messages.probe import ProbeResult
 
-MOST = 800
-"""Pairs that are tried; of a larger lab every target from some places in turn."""
+MOST, LARGE = 800, 240
+"""Pairs that are tried: all of so many, of a larger lab some targets, each from some places in turn."""
 CLOSED_TIMEOUT = 0.7
 """Seconds that a probe waits where nothing should answer."""
 AT_ONCE = 160
@@ -31,10 +31,12 @@ _NAMED = re.compile(r"(?:Service|pod) ([a-z0-9.-]+/[a-z0-9.-]+)")
 Pair = tuple[Place, Target]
 
 
-def broken(snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell) -> tuple[list[Finding], int]:
-    """A finding for each cause, and the number of pairs tried. `elsewhere` knows the nodes of other machines."""
+def broken(snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell) -> tuple[list[Finding], int, int]:
+    """A finding for each cause, the number of pairs tried, and that of all. `elsewhere` knows the nodes of other
+    machines."""
     places = [place for place in all_places(snapshot) if not (place.node and elsewhere(place.node))]
-    pairs = [*chosen(places, all_targets(snapshot))]
+    targets = all_targets(snapshot)
+    pairs = [*chosen(places, targets)]
     intents, failed = Intents(snapshot), list[ProbeResult]()
     open_, shut = list[Pair](), list[Pair]()
     for pair in pairs:
@@ -45,7 +47,7 @@ def broken(snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell) -> 
             part = group[start : start + AT_ONCE]
             doubtful = [p for p, r in zip(part, _tried(snapshot, part, timeout), strict=True) if not r.ok]
             failed += [r for r in _tried(snapshot, doubtful, patience(timeout)) if not r.ok]  # chance
-    return [*_findings(failed)], len(pairs)
+    return [*_findings(failed)], len(pairs), len(places) * len(targets)
 
 
 def chosen(places: list[Place], targets: list[Target]) -> Iterator[Pair]:
@@ -53,8 +55,8 @@ def chosen(places: list[Place], targets: list[Target]) -> Iterator[Pair]:
     if len(places) * len(targets) <= MOST:
         yield from ((place, target) for place in places for target in targets)
         return
-    kept = targets[:: max(1, -(-len(targets) // MOST))]
-    share = max(1, MOST // len(kept))
+    kept = targets[:: max(1, -(-len(targets) // LARGE))]
+    share = max(1, LARGE // len(kept))
     for number, target in enumerate(kept):
         turn = number * share
         yield from ((places[(turn + step) % len(places)], target) for step in range(min(share, len(places))))

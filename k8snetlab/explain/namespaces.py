@@ -45,6 +45,9 @@ class Namespaces:
         for where, addresses in _places(snapshot):
             self.places[where.netns] = where
             self._homes |= dict.fromkeys(addresses, where.netns)
+        self._by_node: dict[str, list[Where]] = {}
+        for where in self.places.values():
+            self._by_node.setdefault(where.node, []).append(where)
         self._ends: dict[str, tuple[str, str]] = {}
         for node in filter(is_machine, snapshot.all(Node).values()):
             card = (names.node_netns(lab.name, node.name), interface_of(node))
@@ -77,7 +80,7 @@ class Namespaces:
                     f"{where.place} is on {node}, another machine: only this one's daemon could ask for it"
                 )
             return self._remote.survey(node, namespace, self._family)
-        lock, others = self._locks / where.place.replace("/", "."), [*map(self.own_name, self._beyond(where))]
+        lock, others = self._locks / where.place.replace("/", "."), map(self.own_name, self._beyond(where))
         view = survey(
             self.own_name(namespace),
             self._family,
@@ -102,11 +105,15 @@ class Namespaces:
     def home(self, address: str) -> str | None:
         return self._homes.get(address)
 
-    def _beyond(self, where: Where) -> list[str]:
-        """Where cables lead: from a pod or the outside host to its node or router, from those anywhere."""
+    def _beyond(self, where: Where) -> Iterator[str]:
+        """Where cables lead: from a pod or the outside host to its node or router, from those anywhere; where they
+        should lead comes first."""
         beyond = ("node", names.ROUTER) if where.kind in ("pod", names.OUTSIDE) else None
-        here = [w for n, w in self.places.items() if w is not where and not self.node_of(n)]
-        return [w.netns for w in here if beyond is None or w.kind in beyond]
+        for node in dict.fromkeys((where.node, names.ROUTER, *self._by_node)):
+            for other in self._by_node.get(node, ()):
+                known = beyond is None or other.kind in beyond
+                if known and other is not where and not self.node_of(other.netns):
+                    yield other.netns
 
     @property
     def read(self) -> Mapping[str, View]:

@@ -105,7 +105,8 @@ class Misses:
 
         Raises KernelError.
         """
-        found = (decode(raw) for raw in self._dumps.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg())))
+        message = ndmsg()
+        found = (decode(raw) for raw in self._dumps.dump_raw(NetlinkRequest(RTM_GETNEIGH, 0, message)))
         return [miss for miss in found if miss]
 
     def device(self, ifindex: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 from collections.abc import Iterator, Mapping
 
-from k8snetlab.kernel.watch import Monitor, Watch
+from k8snetlab.kernel.watch import Monitor
 
 
 class Monitors(Mapping[str, Monitor]):
@@ -34,9 +34,9 @@ class Monitors(Mapping[str, Monitor]):
         """Readable when there is something that `changed` has not told yet. Only `close` may close it."""
         return self._poll.fileno()
 
-    def add(self, name: str, begun: Watch | None = None) -> Monitor:
-        """`begun` where the namespace has just been made. Raises NotFoundError when there is no such namespace."""
-        monitor = Monitor(name, begun)
+    def add(self, name: str) -> Monitor:
+        """Raises NotFoundError when there is no such namespace."""
+        monitor = Monitor(name)
         self._held[name] = monitor
         self._names[monitor.fileno()] = name
         self._poll.register(monitor.fileno(), select.EPOLLIN)
@@ -48,6 +48,10 @@ class Monitors(Mapping[str, Monitor]):
         if monitor is not None:
             self._names.pop(monitor.fileno(), None)
             monitor.close()
+
+    def readable(self) -> list[str]:
+        """The namespaces of which `changed` has something to tell, or some noise. From any thread."""
+        return [name for fd, _ in self._poll.poll(0) if (name := self._names.get(fd)) is not None]
 
     def changed(self) -> list[str]:
         """The namespaces in which something changed since this was asked last."""

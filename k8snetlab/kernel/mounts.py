@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 import select
-import weakref
 
 
 class Mounts:
     """Watches the table of mounts of this process."""
 
     def __init__(self) -> None:
-        fd = os.open("/proc/self/mounts", os.O_RDONLY | os.O_CLOEXEC)
-        self._close = weakref.finalize(self, os.close, fd)
+        self._fd = os.open("/proc/self/mounts", os.O_RDONLY | os.O_CLOEXEC)
         self._poll = select.poll()
-        self._poll.register(fd, select.POLLPRI)
+        self._poll.register(self._fd, select.POLLPRI)
         self._asked = False
 
     def changed(self) -> bool:
@@ -26,5 +24,7 @@ class Mounts:
         return bool(self._poll.poll(0)) or first
 
     def close(self) -> None:
-        """More than once, too; one that nobody holds any more is closed by itself."""
-        self._close()
+        """Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -73,33 +73,21 @@ def inode(name: str) -> int:
 
 def create(name: str) -> None:
     """Make a namespace. Raises AlreadyExistsError, UnsupportedError when not allowed to."""
+    target = path(name)
     try:
         make_directory()
-    except OSError as error:
-        raise _refused(f"ip netns add {name}", error) from error
-    with created(name):
-        pass
-
-
-@contextlib.contextmanager
-def created(name: str) -> Iterator[None]:
-    """As `create`, where the directory is there already, and as `inside` for the length of the block."""
-    target = path(name)
-    with contextlib.ExitStack() as stack:
+        fault.point()
+        _claim(target, name)
         try:
             fault.point()
-            _claim(target, name)
-            try:
-                fault.point()
-                stack.enter_context(_returning())
+            with _returning():
                 syscalls.unshare(syscalls.CLONE_NEWNET)
                 syscalls.mount(str(_OWN), str(target), "none", syscalls.MS_BIND)
-            except BaseException:
-                target.unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise _refused(f"ip netns add {name}", error) from error
-        yield
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _refused(f"ip netns add {name}", error) from error
 
 
 def delete(name: str) -> None:

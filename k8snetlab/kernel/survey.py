@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -18,12 +19,10 @@ from k8snetlab.dataplane.rules import ChainKey, Family, beside
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
 from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import iptables, listeners, netns, sysctl
-from k8snetlab.kernel.decoded import dump
 from k8snetlab.kernel.iptables import Variant, saved
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
     IFF_UP,
-    IFLA_EXT_MASK,
     NUD,
     RTEXT_FILTER_SKIP_STATS,
     RTM_GETADDR,
@@ -31,10 +30,10 @@ from k8snetlab.kernel.messages import (
     RTM_GETNEIGH,
     RTM_GETROUTE,
     RTPROT_KERNEL,
+    NetlinkRequest,
     ifaddrmsg,
-    ifinfomsg,
+    ifinfmsg,
     ndmsg,
-    number,
     rtmsg,
 )
 from k8snetlab.kernel.netlink import Netlink, attributes
@@ -66,14 +65,14 @@ def survey(
     answer. Raises NotFoundError, KernelError.
     """
     with Netlink(namespace) as netlink:
-        links = dump(netlink, RTM_GETLINK, ifinfomsg() + number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
+        links = _dump(netlink, RTM_GETLINK, ifinfmsg(), ("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS))
         names = {link["index"]: str(link.get_attr("IFLA_IFNAME")) for link in links}
         addresses = _addresses(netlink, names)
         routes = tuple(_routes(netlink, names, family))
         neighbours = tuple(_neighbours(netlink, names))
         forwarding = tuple(_forwarding(netlink, names))
     cables = [link for link in links if link.get_attr("IFLA_LINK") and link.get_attr("IFLA_LINK_NETNSID") is not None]
-    behind = _peers(namespace, others) if cables else {}
+    behind = _peers(namespace, others, len({link.get_attr("IFLA_LINK_NETNSID") for link in cables}))
     six = family == "ipv6"
     keys = ["net.ipv6.conf.all.forwarding" if six else "net.ipv4.ip_forward"]
     keys.append(f"net.bridge.bridge-nf-call-ip{'6' if six else ''}tables")
@@ -104,6 +103,11 @@ def survey(
         sctp=associations is not None,
         recent=_recent(namespace),
     )
+
+
+def _dump(netlink: Netlink, kind: int, message: Any, *attrs: tuple[str, Any]) -> list[Any]:
+    message["attrs"] = list(attrs)
+    return netlink.dump(NetlinkRequest(kind, 0, message))
 
 
 def _interface(
@@ -137,7 +141,7 @@ def _interface(
 def _addresses(netlink: Netlink, names: Mapping[int, str]) -> dict[str, tuple[str, ...]]:
     """Without loopback's and link-local ones."""
     found: dict[str, list[str]] = defaultdict(list)
-    for message in dump(netlink, RTM_GETADDR, ifaddrmsg()):
+    for message in _dump(netlink, RTM_GETADDR, ifaddrmsg()):
         address = str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
         if not address.startswith(("fe80:", "127.")) and address != "::1":
             found[names.get(message["index"], "")].append(address)
@@ -145,10 +149,11 @@ def _addresses(netlink: Netlink, names: Mapping[int, str]) -> dict[str, tuple[st
 
 
 def _routes(netlink: Netlink, names: Mapping[int, str], family: Family) -> Iterator[RouteEntry]:
-    asked = rtmsg(socket.AF_INET6 if family == "ipv6" else socket.AF_INET)
+    request = rtmsg()
+    request["family"] = socket.AF_INET6 if family == "ipv6" else socket.AF_INET
     everything = "::/0" if family == "ipv6" else "0.0.0.0/0"
-    for message in dump(netlink, RTM_GETROUTE, asked):
-        table = message.get_attr("RTA_TABLE") or message["table"]
+    for message in _dump(netlink, RTM_GETROUTE, request):
+        number = message.get_attr("RTA_TABLE") or message["table"]
         kind, target = _KINDS.get(message["type"]), message.get_attr("RTA_DST")
         if kind is None or (target or "").startswith(("fe80:", "ff00:")):
             continue
@@ -159,14 +164,14 @@ def _routes(netlink: Netlink, names: Mapping[int, str], family: Family) -> Itera
             message.get_attr("RTA_GATEWAY") or "",
             message.get_attr("RTA_PREFSRC") or "",
             message.get_attr("RTA_PRIORITY") or 0,
-            _TABLES.get(table, str(table)),
+            _TABLES.get(number, str(number)),
             kernel=message["proto"] == RTPROT_KERNEL,
             protocol=PROTOCOLS.get(message["proto"], str(message["proto"])),
         )
 
 
 def _neighbours(netlink: Netlink, names: Mapping[int, str]) -> Iterator[NeighbourEntry]:
-    for message in dump(netlink, RTM_GETNEIGH, ndmsg()):
+    for message in _dump(netlink, RTM_GETNEIGH, ndmsg()):
         state = _STATES.get(message["state"], "")
         if message["family"] in (socket.AF_INET, socket.AF_INET6) and state != "NOARP":
             dev, lladdr = names.get(message["ifindex"], ""), message.get_attr("NDA_LLADDR") or ""
@@ -175,7 +180,9 @@ def _neighbours(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Neighbou
 
 def _forwarding(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Forwarding]:
     """Unicast entries."""
-    for message in dump(netlink, RTM_GETNEIGH, ndmsg(AF_BRIDGE)):
+    request = ndmsg()
+    request["family"] = AF_BRIDGE
+    for message in _dump(netlink, RTM_GETNEIGH, request):
         mac = message.get_attr("NDA_LLADDR") or ""
         master, dst = names.get(message.get_attr("NDA_MASTER") or 0, ""), message.get_attr("NDA_DST") or ""
         if mac and not int(mac[:2], 16) & 1 and (master or dst):
@@ -183,8 +190,8 @@ def _forwarding(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Forwardi
             yield Forwarding(names.get(message["ifindex"], ""), mac, master, dst, permanent)
 
 
-def _peers(namespace: str, others: Iterable[str]) -> dict[int, tuple[str, Mapping[int, str]]]:
-    """The namespaces by the number that this one knows them by, each with the names of its devices.
+def _peers(namespace: str, others: Iterable[str], number: int) -> dict[int, tuple[str, Mapping[int, str]]]:
+    """The namespaces by the number that this one knows them by, each with the names of its devices: of so many at most.
 
     Source: RTM_GETNSID, linux/net_namespace.h.
     """
@@ -193,6 +200,8 @@ def _peers(namespace: str, others: Iterable[str]) -> dict[int, tuple[str, Mappin
         asker = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     with asker:
         for other in others:
+            if len(found) >= number:
+                break
             known = _nsid(asker, other)
             if known >= 0:
                 found[known] = (other, _LazyNames(other))
@@ -211,22 +220,21 @@ def _nsid(asker: socket.socket, other: str) -> int:
     finally:
         os.close(fd)
     kind = struct.unpack_from("=H", answer, 4)[0]
-    known = attributes(answer[20:]).get(_NETNSA_NSID) if kind != 2 else None
-    return int(struct.unpack("=i", known)[0]) if known else -1
+    number = attributes(answer[20:]).get(_NETNSA_NSID) if kind != 2 else None
+    return int(struct.unpack("=i", number)[0]) if number else -1
 
 
 class _LazyNames(dict[int, str]):
-    """Device names of a namespace, read when the first is asked for."""
+    """Device names of a namespace, each asked for by itself: of a node's hundred a pod's cable leads to one."""
 
     def __init__(self, namespace: str) -> None:
         super().__init__()
-        self._namespace, self._read = namespace, False
+        self._namespace = namespace
 
     def get(self, index: int, default: Any = None) -> Any:
-        if not self._read:
-            self._read = True
-            with netns.inside(self._namespace):
-                self.update(socket.if_nameindex())
+        if index and index not in self:
+            with netns.inside(self._namespace), contextlib.suppress(OSError):  # it has gone in the meantime
+                self[index] = socket.if_indextoname(index)
         return super().get(index, default)
 
 

@@ -84,6 +84,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
     """How much was looked at."""
     seconds: float
     """How long it took."""
+    sampled: bool = False
+    """Whether there is more of the same kind than was looked at; the notes say of what."""
 
 
 class DiagnosisDone(Diagnosis, frozen=True, tag_field="type", tag="done"):

@@ -5,7 +5,7 @@ Pure: namespaces are values. Source: the order of Linux's ip_input, ip_forward, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -22,17 +22,21 @@ from k8snetlab.trace.way import Carried, Decision, Flow, Way
 MAX_HOPS = 64
 VXLAN_OVERHEAD = {False: 50, True: 70}
 """Octets that the outer headers take: with IPv4, with IPv6 underneath."""
+Choose = Callable[[list[Passed]], list[Passed]]
 
 
-def predict(views: Views, owners: Owners, origin: str, target: Flow) -> tuple[Way, ...]:
+def predict(
+    views: Views, owners: Owners, origin: str, target: Flow, choose: Choose = lambda passed: passed
+) -> tuple[Way, ...]:
     """Every way that a packet from namespace `origin` can take, the likeliest first; their probabilities add up to 1.
 
-    `target` may leave `src` "": the kernel's choice is made then.
+    `target` may leave `src` "": the kernel's choice is made then. `choose` says which of the ways out of the origin's
+    own rules are followed: one for each endpoint of a Service.
     """
     view = views[origin]
     route, _ = view.route(target.dst)
     flow = target if target.src or route is None else replace(target, src=view.source(route, target.dst))
-    ways = _Walk(views, owners).send(Trip(origin, flow), view, flow)
+    ways = _Walk(views, owners, choose).send(Trip(origin, flow), view, flow)
     return tuple(sorted(ways, key=lambda way: -way.probability))
 
 
@@ -48,8 +52,9 @@ class Frame(NamedTuple):
 
 
 class _Walk:
-    def __init__(self, views: Views, owners: Owners) -> None:
+    def __init__(self, views: Views, owners: Owners, choose: Choose) -> None:
         self.views, self.owners, self.segments = views, owners, Segments(views, owners)
+        self.choose = choose
 
     # --- the network layer ------------------------------------------------------------------------------------------
 
@@ -60,7 +65,7 @@ class _Walk:
             what = f"the route is {route.kind}" if route else f"no route to {flow.dst}"
             yield trip.stop(view, flow, "unreachable", f"{what} in {view.place}")
             return
-        for passed in passages(view, self.owners, flow, trip.tracked):
+        for passed in self.choose([*passages(view, self.owners, flow, trip.tracked)]):
             on = trip.after(passed).note(*passed.before)
             if passed.verdict in ("dropped", "rejected"):
                 yield on.refuse(view, passed)
@@ -79,7 +84,7 @@ class _Walk:
             yield from self._transmit(on.note(*passed.after), view, passed.flow, again)
 
     def _input(self, trip: Trip, view: View, device: Interface, flow: Flow) -> Iterator[Way]:
-        for passed in passages(view, self.owners, flow, trip.tracked, arrived=device.name):
+        for passed in self.choose([*passages(view, self.owners, flow, trip.tracked, arrived=device.name)]):
             yield from self._routed(trip.after(passed).note(*passed.before), view, device, flow, passed)
 
     def _routed(self, trip: Trip, view: View, device: Interface, flow: Flow, passed: Passed) -> Iterator[Way]:

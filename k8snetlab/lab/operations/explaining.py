@@ -196,6 +196,7 @@ class Explaining:
             dict(self._cluster.informer.problems),
             {failure.name: str(failure) for failure in self._supervisor.failures} | self._troubles(),
             self._cluster.failing,
+            {name: state for task in list(self._agents.tasks) for name, state in task.agent.untouched().items()},
         )
 
 

@@ -1,0 +1,61 @@
+"""What a diagnosis of a large lab looks at one by one, and what it passes by: it says so, in a note."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+from k8snetlab.trace.filtering import Passed
+from k8snetlab.wording import counted
+
+T = TypeVar("T")
+PODS = 64
+"""Pods' namespaces that are read although no change in them was told."""
+ENDPOINTS = 20
+"""Endpoints of a Service to which one path is followed. That the rules lead to all of them is seen from the rules."""
+
+
+def spread(things: Sequence[T], most: int, turn: int = 0) -> list[T]:
+    """At most so many, evenly from the beginning to the end; another `turn` takes others."""
+    if len(things) <= most:
+        return list(things)
+    return [things[(number * len(things) // most + turn) % len(things)] for number in range(most)]
+
+
+def some(endpoints: Collection[str], turn: int) -> Callable[[list[Passed]], list[Passed]]:
+    """Of the ways out of a node's rules those to a part of the `endpoints`, and all that lead elsewhere or nowhere."""
+    known = frozenset(endpoints)
+
+    def choose(passed: list[Passed]) -> list[Passed]:
+        if len(passed) <= ENDPOINTS:
+            return passed
+        usual = [n for n, one in enumerate(passed) if one.endpoint in known and one.verdict in ("delivered", "sent")]
+        kept = {*range(len(passed))}.difference(usual).union(spread(usual, ENDPOINTS, turn))
+        return [one for n, one in enumerate(passed) if n in kept]
+
+    return choose
+
+
+def of_endpoints(services: dict[str, int]) -> list[str]:
+    """A note on each Service of more endpoints than one path is followed to."""
+    return [
+        f"Service {title}: each path to it was followed to {ENDPOINTS} of its {counted(number, 'endpoint')}; that the "
+        "rules lead to all of them was compared"
+        for title, number in services.items()
+        if number > ENDPOINTS
+    ]
+
+
+def of_namespaces(passed_by: int, pods: int) -> list[str]:
+    """A note on namespaces that were not read."""
+    if not passed_by:
+        return []
+    return [
+        f"{passed_by} of {counted(pods, 'pod')} were not looked into: the kernel has told of no change of their links, "
+        "addresses, routes and neighbours since they were made"
+    ]
+
+
+def of_pairs(tried: int, pairs: int) -> list[str]:
+    """A note on who was not let ask whom."""
+    return [f"of {pairs:,} pairs of who may ask and what may be asked, {tried} were probed"] if tried < pairs else []
