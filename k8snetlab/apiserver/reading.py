@@ -31,6 +31,8 @@ from k8snetlab.messages.errors import status_of
 Json = dict[str, Any]
 PAGED = 16
 """Snapshots kept for those who read a list in chunks."""
+BOOKMARKS = 60.0
+"""Seconds between two bookmarks of a watch, as kube-apiserver has it about."""
 INITIAL_END = "k8s.io/initial-events-end"
 
 
@@ -129,28 +131,34 @@ class Reading:
             first = [obj for obj in ordered(resource, snapshot) if wanted.matches(obj)]
         else:
             place = self._history.since(revision) if revision else self._history.end
-        marked = self._history.revision if initial else None
+        begun = revision if revision and not first and place != self._history.end else self._history.revision
         watched = Watched(resource.type, wanted, view, seconds or 0, bookmarks)
-        return self._events(watched, first, place, marked)
+        return self._events(watched, first, place, begun, initial=initial)
 
     async def _events(
-        self, watched: Watched, first: Sequence[Object], place: int, marked: int | None
+        self, watched: Watched, first: Sequence[Object], place: int, begun: int, *, initial: bool
     ) -> AsyncGenerator[Any, None]:
-        """`first` and then what changes from `place` on; after `first` a bookmark of revision `marked`, where one is
-        wanted."""
+        """`first` and then what changes from `place` on, which is behind revision `begun`; after `first` a bookmark,
+        where the `initial` events are to have an end."""
         yield b""
         for obj in first:
             yield {"type": "ADDED", "object": watched.now.one(obj)}
-        if marked is not None:
-            mark = {"resourceVersion": str(marked), "annotations": {INITIAL_END: "true"}}
-            yield {"type": "BOOKMARK", "object": watched.view.bookmark(watched.type, mark)}
+        if initial:
+            yield _bookmark(watched, begun, {INITIAL_END: "true"})
         until = time.monotonic() + watched.seconds if watched.seconds else None
+        last = time.monotonic()
         async with aclosing(_until(self._history.follow(place), until)) as turns:
             try:
                 async for news in turns:
                     for change in news:
+                        begun = max(begun, change.revision)
                         for event in _told(change, watched):
                             yield event
+                    if watched.bookmarks and time.monotonic() - last >= BOOKMARKS:
+                        last = time.monotonic()
+                        yield _bookmark(watched, begun)
+                if watched.bookmarks:
+                    yield _bookmark(watched, begun)
             except K8sNetLabError as error:
                 yield {"type": "ERROR", "object": status_of(error)}
 
@@ -213,6 +221,12 @@ def _revision(query: Query) -> int:
         ) from None
 
 
+def _bookmark(watched: Watched, revision: int, annotations: dict[str, str] | None = None) -> Json:
+    """How far the watch has come."""
+    metadata: Json = {"resourceVersion": str(revision), **({"annotations": annotations} if annotations else {})}
+    return {"type": "BOOKMARK", "object": watched.view.bookmark(watched.type, metadata)}
+
+
 def _told(change: Change, watched: Watched) -> Iterator[Json]:
     if change.type is not watched.type:
         return
@@ -230,19 +244,24 @@ def _told(change: Change, watched: Watched) -> Iterator[Json]:
 async def _until(
     turns: AsyncGenerator[tuple[Change, ...], None] | Any, end: float | None
 ) -> AsyncGenerator[tuple[Change, ...], None]:
-    """The same, until a moment of the monotonic clock (None: for ever)."""
+    """The same, until a moment of the monotonic clock (None: for ever), and () where nothing came for a while."""
+    turn: asyncio.Future[Any] | None = None
     async with aclosing(turns):
-        while True:
-            turn = asyncio.ensure_future(anext(turns, None))
-            try:
-                await asyncio.wait({turn}, timeout=None if end is None else max(0.0, end - time.monotonic()))
-                if not turn.done():
+        try:
+            while True:
+                turn = turn or asyncio.ensure_future(anext(turns, None))
+                left = BOOKMARKS if end is None else min(BOOKMARKS, max(0.0, end - time.monotonic()))
+                await asyncio.wait({turn}, timeout=left)
+                if turn.done():
+                    news, turn = turn.result(), None
+                    if news is None:
+                        return
+                    yield news
+                elif end is not None and time.monotonic() >= end:
                     return
-                news = turn.result()
-            finally:
-                if not turn.done():
-                    turn.cancel()
-                    await asyncio.gather(turn, return_exceptions=True)
-            if news is None:
-                return
-            yield news
+                else:
+                    yield ()
+        finally:
+            if turn is not None and not turn.done():
+                turn.cancel()
+                await asyncio.gather(turn, return_exceptions=True)

@@ -360,8 +360,8 @@ def test_a_watch_hears_what_happens_and_ends_in_time() -> None:
         said = await watching
         assert (said.code, said.pieces[0]) == (200, b"")
         heard = events(said)
-        assert [name for _, name in heard if name in "bc"] == ["b", "c"]
-        assert heard[-1] == ("ADDED", "a")
+        assert [name for _, name in heard if name in ("b", "c")] == ["b", "c"]
+        assert heard[-2:] == [("ADDED", "a"), ("BOOKMARK", "")]
 
     with_face(test)
 
@@ -449,5 +449,24 @@ def test_a_deleted_pod_tells_its_grace_period() -> None:
         assert said.json["metadata"]["deletionGracePeriodSeconds"] == 30
         assert (await face.ask("DELETE", PODS + "/a?gracePeriodSeconds=0")).code == 200
         assert (await face.ask("GET", PODS)).names == []
+
+    with_face(test)
+
+
+def test_a_watch_ends_with_a_bookmark_from_which_the_next_goes_on() -> None:
+    async def test(face: Face) -> None:
+        await three_pods(face)
+        since = (await face.ask("GET", PODS)).json["metadata"]["resourceVersion"]
+        watch = f"{SERVICES}?watch=1&allowWatchBookmarks=1&timeoutSeconds=1&resourceVersion="
+        await face.ask("POST", PODS, pod("d"))
+        [mark] = (await face.ask("GET", watch + since)).lines
+        assert (mark["type"], mark["object"]["kind"]) == ("BOOKMARK", "Service")
+        revision = mark["object"]["metadata"]["resourceVersion"]
+        assert int(revision) > int(since), "what happened to other kinds need not be read again"
+        await face.ask("POST", SERVICES, service("s"))
+        again = await face.ask("GET", watch + revision)
+        assert [line["type"] for line in again.lines] == ["ADDED", "BOOKMARK"]
+        silent = await face.ask("GET", f"{SERVICES}?watch=1&timeoutSeconds=1&resourceVersion={revision}")
+        assert [line["type"] for line in silent.lines] == ["ADDED"]
 
     with_face(test)
