@@ -64,12 +64,14 @@ def in_use() -> Iterator[Image]:
     CACHE.mkdir(parents=True, exist_ok=True)
     recipe = hashlib.sha256(b"".join(file.read_bytes() for file in RECIPE)).hexdigest()[:12]
     directory = CACHE / recipe
-    with (CACHE / f"{recipe}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    used, built = directory.with_suffix(".lock"), directory.with_suffix(".building")
+    with used.open("w") as users, built.open("w") as builder:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        fcntl.flock(builder, fcntl.LOCK_EX)
         if not directory.exists():
             _build(directory)
             _remove_others(recipe)
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        fcntl.flock(builder, fcntl.LOCK_UN)  # another worker uses it at the same time
         yield Image(directory)
 
 
@@ -155,6 +157,7 @@ def _remove_others(recipe: str) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for leftover in (lock_file.with_suffix(""), lock_file.with_suffix(".unfinished")):
                 shutil.rmtree(leftover, ignore_errors=True)
+            lock_file.with_suffix(".building").unlink(missing_ok=True)
             lock_file.unlink()
 
 
