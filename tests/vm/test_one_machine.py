@@ -51,9 +51,10 @@ def test_doctor_misses_nothing_and_leaves_nothing(node1: Machine) -> None:
     before = state(node1)
     found = node1.json("k8snetlab", "doctor", "-o", "json")
     assert {feature["name"] for feature in found} >= {"vxlan", "iptables-nft", "iptables-legacy"}
-    # What only makes looking easier is not in the image, and is named.
-    missing = [(feature["name"], feature["needed"]) for feature in found if not feature["present"]]
-    assert missing == [("curl (program)", False), ("tcpdump (program)", False)]
+    # What only makes looking easier is not in the image, and the kernel has room for fewer than a thousand pods: named.
+    missing = {feature["name"]: feature["needed"] for feature in found if not feature["present"]}
+    large = {name for name in missing if name.startswith("1,000 pods: ")}
+    assert missing == dict.fromkeys({"curl (program)", "tcpdump (program)"} | large, False)
     assert {what: now ^ before[what] for what, now in state(node1).items() if now != before[what]} == {}
 
 
