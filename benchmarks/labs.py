@@ -106,7 +106,7 @@ def _run(
     except subprocess.TimeoutExpired:
         raise FailedError(f"{_short(command)}: more than {timeout:.0f} s") from None
     if done.returncode not in codes:
-        said = (done.stderr or done.stdout).strip().splitlines()
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line and not line.startswith("waiting ")]
         raise FailedError(f"{_short(command)}: exit {done.returncode}: " + "; ".join(said[-3:]))
     return done.stdout
 

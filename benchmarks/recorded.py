@@ -53,7 +53,14 @@ def write(outcomes: Iterable[Outcome], where: str, file: Path = FILE) -> None:
     """`where`: what `machine` said before they ran."""
     rows = with_outcomes(read(file).rows, outcomes)
     new = Recorded(dict(sorted(rows.items())), where, datetime.date.today().isoformat())
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(new), indent=2) + b"\n")
+    write_as_owner(file, msgspec.json.format(msgspec.json.encode(new), indent=2) + b"\n")
+
+
+def write_as_owner(file: Path, content: bytes) -> None:
+    """A file of the checkout's stays its owner's, also where sudo runs the benchmarks."""
+    file.write_bytes(content)
+    place = file.parent.stat()
+    os.chown(file, place.st_uid, place.st_gid)
 
 
 def machine() -> str:

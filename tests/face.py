@@ -78,6 +78,7 @@ class Face:
         accept: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
         query: str | None = None,
+        client: tuple[str, int] | None = None,
         patience: float | None = None,
         until: Callable[[Said], bool] = lambda said: False,
     ) -> Said:
@@ -113,6 +114,7 @@ class Face:
             "path": path,
             "query_string": query.encode(),
             "headers": list(headers),
+            "client": client,
         }
         leaving = asyncio.get_running_loop().call_later(patience, gone.set) if patience is not None else None
         async with asyncio.timeout(30):

@@ -62,10 +62,11 @@ def _store(run: Run) -> tuple[StoreCost | None, str]:
 
 def _write(directory: Path, growth: Growth) -> int:
     text = page.with_measured((DOCS / "speed.md").read_text(), growth)
-    (directory / "speed.md").write_text(text)
+    recorded.write_as_owner(directory / "speed.md", text.encode())
     for name, svg in page.pictures(growth).items():
-        (directory / name).write_text(svg)
-    (directory / DATA).write_bytes(msgspec.json.format(msgspec.json.encode(growth), indent=1) + b"\n")
+        recorded.write_as_owner(directory / name, svg.encode())
+    data = msgspec.json.format(msgspec.json.encode(growth), indent=1) + b"\n"
+    recorded.write_as_owner(directory / DATA, data)
     return 0
 
 

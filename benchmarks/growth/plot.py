@@ -110,8 +110,8 @@ class Axis:
 
     @property
     def ticks(self) -> list[float]:
-        """Round values on it: tenfolds; where it has few of them 1, 2 and 5 of each, or 1 and 3."""
-        for steps in ((1,), (1, 3), (1, 2, 5)):
+        """Round values on it: tenfolds, and where it has few of them others between."""
+        for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
             decades = range(math.floor(self._low), math.ceil(self._high) + 1)
             found = [step * 10.0**decade for decade in decades for step in steps]
             found = [value for value in found if self._low <= math.log10(value) <= self._high]

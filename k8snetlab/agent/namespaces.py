@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from k8snetlab.agent import additions, journal
 from k8snetlab.agent.additions import OwnedNetns, Owner
+from k8snetlab.agent.ends import Ends, unplug, without
 from k8snetlab.agent.removal import remove_cables
 from k8snetlab.dataplane import delta
 from k8snetlab.dataplane.links import Device, Veth
@@ -16,12 +17,13 @@ from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operation
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError
-from k8snetlab.kernel import netns, sysctl
-from k8snetlab.kernel.execute import attempt, execute
+from k8snetlab.kernel import netns, sandboxes, sysctl
+from k8snetlab.kernel.execute import attempt
 from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.kernel.mounts import Mounts
 from k8snetlab.kernel.netlink import Netlink
-from k8snetlab.kernel.read import cables, peers, read
+from k8snetlab.kernel.read import cables, reading
+from k8snetlab.kernel.sandboxes import Sandbox
 
 
 class NamespaceKeeper:
@@ -30,19 +32,24 @@ class NamespaceKeeper:
     The node's may be the host's: that one is never made nor deleted, and what is added to it is noted.
     """
 
-    def __init__(self, owner: Owner, node: str) -> None:
-        """`node` is whose agent this is, as it stands in the ledger."""
-        self._owner, self._node = owner, node
+    def __init__(self, owner: Owner, node: str, make: sandboxes.Make = sandboxes.make) -> None:
+        """`node` is whose agent this is, as it stands in the ledger; `make` makes sandboxes."""
+        self._owner, self._node, self._make = owner, node, make
+        self._own = {owned.name for owned in owner.namespaces.values() if owned.node == node}
+        """Of the ledger's namespaces those that this agent, or an earlier one of the node, has made."""
         self._made: dict[str, Netns] = {}
         self._dirty: set[str] = set()
         self._monitors = Monitors()
-        self._mounts = Mounts()
+        self._ends = Ends(self._monitors)
+        self._mounts, self._remounted = Mounts(), False
         self._sysctls: dict[str, sysctl.Watched] = {}
         self.recreated: set[str] = set()
         """Namespaces that were gone and had to be made again: what ran inside must be started again."""
         self.lacking: set[str] = set()
         """Namespaces that, when last read, had not the devices that others bring: ends of veths made elsewhere."""
         self._refused: set[str] = set()
+        self._fresh: set[str] = set()
+        """Namespaces that `bring` is to make."""
 
     @property
     def monitors(self) -> Monitors:
@@ -88,37 +95,58 @@ class NamespaceKeeper:
     def moved(self) -> bool:
         """Whether a name has come to mean another namespace than the one watched, or none. There is no event for that:
         names are looked at when the table of mounts has changed, a thousand of them in 10 ms."""
-        if not self._mounts.changed():
-            return False
-        moved = [name for name, monitor in self._monitors.items() if name and netns.number(name) != monitor.number]
+        kept = [name for name in self._monitors if not is_host(name)]
+        moved = [name for name, number in self._numbers(kept).items() if number != self._monitors[name].number]
+        self._remounted = bool(moved)
         self._dirty.update(moved)
         return bool(moved)
 
     def prepare(self, wanted: Iterable[Netns]) -> None:
         """Makes the namespaces that are not there, empty; those of an earlier Node or Pod of the same name go first.
 
+        One that hangs off another of these by a veth is made by `bring`, with all that is in it.
         A namespace of that name that is not the lab's is left alone: `sync` leaves it out, and says so.
         """
         wanted = list(wanted)
-        self._refused = {state.name for state in wanted if not is_host(state.name) and self._is_unmanaged(state.name)}
+        numbers, self._remounted = self._numbers([state.name for state in wanted]), False
+        self._refused = {name for name, number in numbers.items() if number and self._is_unmanaged(name)}
         wanted = [state for state in wanted if state.name not in self._refused]
         for state in wanted:
-            self._outdate(state)
-        missing = [state for state in wanted if not is_host(state.name) and not netns.exists(state.name)]
+            if self._outdate(state):
+                numbers[state.name] = 0
+        missing = [state.name for state in wanted if not numbers[state.name]]
         with self._owner.lock:
-            self.recreated.update(state.name for state in missing if state.name in self._owner.namespaces)
+            self.recreated.update(name for name in missing if name in self._owner.namespaces)
             self._owner.own_namespaces(OwnedNetns(s.name, s.uid, self._node) for s in wanted if not is_host(s.name))
-        for state in missing:
-            self._monitors.drop(state.name)
-            netns.create(state.name)
+        self._own.update(state.name for state in wanted if not is_host(state.name))
+        inside = {link.peer_netns for state in wanted for link in state.links if isinstance(link, Veth)}
+        self._fresh = {name for name in missing if name in inside}
+        for name in missing:
+            self._forget(name)
+            if name not in self._fresh:
+                netns.create(name)
+                numbers[name] = netns.number(name)
         for state in wanted:
-            monitor = self._monitors.get(state.name)
-            if monitor is None or (not is_host(state.name) and monitor.number != netns.number(state.name)):
-                if monitor is not None:  # somebody has given the name to another namespace
-                    self.recreated.add(state.name)
-                self._forget(state.name)
-                monitor = self._monitors.add(state.name)
-            monitor.hush(state.asking, state.resolutions)
+            if state.name not in self._fresh:
+                self._watch(state, numbers[state.name])
+
+    def _numbers(self, names: Sequence[str]) -> dict[str, int]:
+        """What the names stand for now: what they stood for, where nothing was mounted or unmounted since."""
+        self._remounted = self._mounts.changed() or self._remounted
+        return {
+            name: netns.number(name) if self._remounted or name not in self._monitors else self._monitors[name].number
+            for name in names
+        }
+
+    def _watch(self, state: Netns, number: int) -> None:
+        """Has a monitor in the namespace that the name stands for now."""
+        monitor = self._monitors.get(state.name)
+        if monitor is None or (not is_host(state.name) and monitor.number != number):
+            if monitor is not None:  # somebody has given the name to another namespace
+                self.recreated.add(state.name)
+            self._forget(state.name)
+            monitor = self._monitors.add(state.name)
+        monitor.hush(state.asking, state.resolutions)
 
     def sync(self, outer: Netns, inner: tuple[Netns, ...]) -> int:
         """`bring`, and raises the first refusal when all else is done; returns the number of operations."""
@@ -140,27 +168,27 @@ class NamespaceKeeper:
         failures: list[K8sNetLabError] = [_strange(name) for name in sorted(self._refused & wanted)]
         if outer.name in self._refused:
             raise failures[0]
-        if self._refused:
-            inner = tuple(state for state in inner if state.name not in self._refused)
-            links = tuple(x for x in outer.links if not (isinstance(x, Veth) and x.peer_netns in self._refused))
-            outer = msgspec.structs.replace(outer, links=links)
+        outer, inner = without(outer, self._refused), tuple(s for s in inner if s.name not in self._refused)
         names = {state.name for state in inner}
         if self.recreated & names:
             self._dirty.add(outer.name)  # what led to the namespaces before leads nowhere now
-        executed = self._bring_all(outer, inner, failures)
+        fresh = len(self._fresh & names)
+        unmade = self._make_fresh(outer, inner, failures)
+        outer, inner = without(outer, unmade), tuple(state for state in inner if state.name not in unmade)
+        executed = fresh + self._bring_all(outer, inner, failures)
         if cut := self.lacking & names:
             self._dirty |= {outer.name, *cut}
             executed += self._bring_all(outer, tuple(state for state in inner if state.name in cut), failures)
         self._dirty |= self.lacking
         try:
-            self.remove([name for name in {*self._made, *self.owned()} if name not in wanted] if removing else [])
+            self.remove([name for name in {*self._made, *self._own} if name not in wanted] if removing else [])
         except K8sNetLabError as error:
             failures.append(error)
         return executed, tuple(failures)
 
     def owned(self) -> list[str]:
         """The namespaces that this node's agent, or an earlier one, has made."""
-        return [owned.name for owned in list(self._owner.namespaces.values()) if owned.node == self._node]
+        return list(self._own)
 
     def drift(self, outer: Netns, inner: tuple[Netns, ...]) -> list[Operation]:
         """What a sync would execute now."""
@@ -187,6 +215,7 @@ class NamespaceKeeper:
             except K8sNetLabError as error:
                 failures.append(error)
                 continue
+            self._own.discard(name)
             self._forget(name)
         if "" in names:
             remove_cables(ends)
@@ -201,17 +230,18 @@ class NamespaceKeeper:
             self._unwatch(name)
 
     def _is_unmanaged(self, name: str) -> bool:
-        return name not in self._owner.namespaces and netns.exists(name)
+        return not is_host(name) and name not in self._owner.namespaces
 
-    def _outdate(self, state: Netns) -> None:
-        """Takes away what was made for another Node or Pod of this name (a daemon died before it could)."""
+    def _outdate(self, state: Netns) -> bool:
+        """Takes away what was made for another Node or Pod of this name (a daemon died before it could), if it was."""
         owned = self._owner.namespaces.get(state.name)
         if owned is None or not owned.uid or not state.uid or owned.uid == state.uid:
-            return
+            return False
         with self._owner.lock:
-            _unplug(state.name)
+            unplug(state.name)
             netns.delete(state.name)
         self._forget(state.name)
+        return True
 
     def _delete(self, name: str) -> None:
         """Deletes it, unless another node's agent has made one of the same name by now."""
@@ -220,7 +250,7 @@ class NamespaceKeeper:
             if owned is None or owned.node not in ("", self._node):
                 return
             if name not in self._made:
-                _unplug(name)
+                unplug(name)
             netns.delete(name)
             self._owner.release_namespaces([name])
 
@@ -235,6 +265,35 @@ class NamespaceKeeper:
         self._dirty.discard(name)
         self.lacking.discard(name)
 
+    def _make_fresh(self, outer: Netns, inner: Iterable[Netns], failures: list[K8sNetLabError]) -> set[str]:
+        """Makes the namespaces that are not there, with all that is in them, once `outer` has what they are plugged
+        into. One that cannot be made so is made empty and brought about like any other; returns those that cannot be
+        made at all."""
+        fresh = {state.name: state for state in inner if state.name in self._fresh}
+        self._fresh = set()
+        if not fresh:
+            return set()
+        cables = {link.peer_netns: link for link in outer.links if isinstance(link, Veth)}
+        unmade, wanted = set(), [Sandbox(state, cables[name]) for name, state in fresh.items()]
+        made: Iterable[sandboxes.Begun] = [None] * len(wanted)
+        with contextlib.suppress(K8sNetLabError):  # a bridge that is not the lab's takes no pod: `bring` says so
+            self._bring((without(outer, fresh),), failures)
+            made = self._make(self._monitors[outer.name].netlink, wanted)
+        for name, begun in zip(fresh, made, strict=True):
+            if begun is not None:
+                self._monitors.add(name, begun)
+                self._made[name] = fresh[name]
+                continue
+            try:
+                if not netns.exists(name):
+                    netns.create(name)
+                self._watch(fresh[name], netns.number(name))
+            except K8sNetLabError as error:
+                failures.append(error)
+                unmade.add(name)
+        self._dirty.add(outer.name)  # one look at all of its new devices, and nothing more is told of them
+        return unmade
+
     def _bring_all(self, outer: Netns, inner: tuple[Netns, ...], failures: list[K8sNetLabError]) -> int:
         executed = 0
         for states in ((outer,), inner):
@@ -245,18 +304,18 @@ class NamespaceKeeper:
         return executed
 
     def _bring(self, states: Iterable[Netns], failures: list[K8sNetLabError]) -> int:
-        todo = [s for s in states if s.name in self._dirty or self._made.get(s.name) != s]
+        todo = [s for s in states if s.name in self._dirty or not _same(self._made.get(s.name), s)]
         plan: list[Operation] = []
         for state in todo:
             known = self._known(state)
             self._dirty.discard(state.name)
-            steps = delta.diff(state, known, known) if known else self._plan(state)
+            steps = delta.diff(state, known, known) if known else self._plan(state, to_be_done=True)
             steps = self._noted(steps, state) if is_host(state.name) else steps
             self._monitors[state.name].expect(steps)
             plan += steps
         refused: Sequence[K8sNetLabError] | None = None
         try:
-            refused = attempt(plan, {name: monitor.netlink for name, monitor in self._monitors.items()})
+            refused = attempt(plan, self._netlink_in)
         finally:
             if refused is None or refused:
                 self._dirty.update(state.name for state in todo)
@@ -278,56 +337,31 @@ class NamespaceKeeper:
             return None
         return None if made.asking or made.resolutions or state.asking or state.resolutions else made
 
-    def _plan(self, state: Netns) -> list[Operation]:
+    def _plan(self, state: Netns, to_be_done: bool = False) -> list[Operation]:
+        """What leads from what is read to `state`. Where that is `to_be_done`, nobody needs to be told any more of what
+        was read."""
         if is_host(state.name):
             # A machine may have devices of any name and routes into any network: only what was noted can be stale.
             noted = self._owner.additions
             state = msgspec.structs.replace(state, owned=additions.devices(noted), networks=additions.routes(noted))
-        actual = read(state.name, tuple(state.sysctls))
+        monitor = self._monitors.get(state.name) if to_be_done else None
+        if monitor is not None:
+            monitor.skip()
+        actual, ends, links = reading(state.name, tuple(state.sysctls))
+        if monitor is not None:
+            monitor.learn(links)
         present = {link.name for link in actual.links}
         lacks = any(isinstance(link, Device) and link.name not in present for link in state.links)
         (self.lacking.add if lacks else self.lacking.discard)(state.name)
-        cut = self._cut(state, present)
+        cut = self._ends.cut(state, ends, present)
         if cut:
             actual = msgspec.structs.replace(actual, links=tuple(x for x in actual.links if x.name not in cut))
         plan = delta.diff(state, actual, self._made.get(state.name))
-        return [*(ItemOperation("del", state.name, Device(name)) for name in cut), *self._with_room(plan)]
+        return [*(ItemOperation("del", state.name, Device(name)) for name in cut), *self._ends.with_room(plan)]
 
-    def _cut(self, state: Netns, present: Container[str]) -> list[str]:
-        """The veths to create again: their other ends are elsewhere, or have another name."""
-        veths = [link for link in state.links if isinstance(link, Veth) and link.name in present]
-        if not veths:
-            return []
-        with self._netlink(state.name) as netlink:
-            ends = peers(netlink)
-        found = [(veth.name, self._index(veth.peer_netns, veth.peer)) for veth in veths]
-        return [name for name, index in found if index is not None and index != ends.get(name)]
-
-    def _with_room(self, plan: Iterable[Operation]) -> Iterator[Operation]:
-        """The plan; where a new veth's other end is to be, what has its name goes first."""
-        for operation in plan:
-            if isinstance(operation, ItemOperation) and operation.verb == "add" and isinstance(operation.item, Veth):
-                veth = operation.item
-                if self._index(veth.peer_netns, veth.peer):
-                    yield ItemOperation("del", veth.peer_netns, Device(veth.peer))
-            yield operation
-
-    def _index(self, name: str, device: str) -> int | None:
-        """Of a device in any of the lab's namespaces, 0 where there is none; None where there is no such namespace."""
-        try:
-            with self._netlink(name) as netlink:
-                return netlink.index(device)
-        except NotFoundError:
-            return None
-
-    @contextlib.contextmanager
-    def _netlink(self, name: str) -> Iterator[Netlink]:
+    def _netlink_in(self, name: str) -> Netlink | None:
         monitor = self._monitors.get(name)
-        if monitor is not None and monitor.number == netns.number(name):
-            yield monitor.netlink
-            return
-        with Netlink(name) as netlink:
-            yield netlink
+        return monitor.netlink if monitor is not None else None
 
     def _noted(self, plan: list[Operation], desired: Netns) -> list[Operation]:
         """The plan for the host's namespace, once the ledger holds what it adds there."""
@@ -337,14 +371,13 @@ class NamespaceKeeper:
         return plan
 
 
-def _unplug(name: str) -> None:
-    """Deletes a namespace's veths, which go with it only when nothing is left in it: a process may be, or a socket."""
-    with contextlib.suppress(NotFoundError), Netlink(name) as netlink:
-        execute((ItemOperation("del", name, Device(end)) for end in peers(netlink)), {name: netlink})
-
-
 def _strange(name: str) -> AlreadyExistsError:
     return AlreadyExistsError(
         f"network namespace {name} exists and is not this lab's",
         f"delete it (`ip netns del {name}`) or give the lab another name",
     )
+
+
+def _same(made: Netns | None, state: Netns) -> bool:
+    """Most are the very ones that they were."""
+    return made is state or made == state

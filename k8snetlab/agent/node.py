@@ -24,6 +24,7 @@ from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns, NodeDataplane, joined
 from k8snetlab.dataplane.rules import RuleSet
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, KernelError
+from k8snetlab.kernel import sandboxes
 from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render import underlay
@@ -34,10 +35,16 @@ log = logging.getLogger(__name__)
 class NodeAgent:
     """Keeps one node's namespace, its pods' sandboxes and its iptables, as its managers want them."""
 
-    def __init__(self, around: Surroundings, make: Callable[[Surroundings], list[Manager]] = managers) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        make: Callable[[Surroundings], list[Manager]] = managers,
+        make_sandboxes: sandboxes.Make = sandboxes.make,
+    ) -> None:
+        """`make` lists its managers, `make_sandboxes` makes the sandboxes of new pods."""
         self.name = around.node
         self._owner = around.owner
-        self._keeper = NamespaceKeeper(around.owner, around.node)
+        self._keeper = NamespaceKeeper(around.owner, around.node, make_sandboxes)
         self._managers = make(around)
         makers = {manager.name: manager.table_part for manager in self._managers}
         self._tables = NodeTables(around.owner, around.locks, makers)

@@ -55,12 +55,15 @@ class RouterAgent:
     def sync(self, snapshot: Snapshot, trusting: bool = False) -> Report:
         """Cables to nodes whose namespaces are still to be made are left to the sync that follows their making."""
         desired = underlay.render(snapshot)
-        cables = tuple(
-            link for link in desired.node.links if not isinstance(link, Veth) or netns.exists(link.peer_netns)
+        own = {state.name for state in desired.pods}
+        links = tuple(
+            link
+            for link in desired.node.links
+            if not isinstance(link, Veth) or link.peer_netns in own or netns.exists(link.peer_netns)
         )
         self._keeper.prepare((desired.node, *desired.pods))
         try:
-            return Report(self._keeper.sync(msgspec.structs.replace(desired.node, links=cables), desired.pods))
+            return Report(self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods))
         finally:
             self._keeper.recreated.clear()
 

@@ -6,6 +6,7 @@ __all__ = [
     "apps",
     "body",
     "columns",
+    "config",
     "core",
     "defaults",
     "discovery",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from k8snetlab.api.ages import age
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.config import ConfigMap, Secret, ServiceAccount
 from k8snetlab.api.core import (
     Endpoints,
     Namespace,
@@ -277,6 +278,9 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         Column("Count", lambda e: e.count or 1, wide=True, type="integer"),
         Column("Name", _name, wide=True),
     ),
+    ConfigMap: (NAME, Column("Data", lambda c: len(c.data) + len(c.binaryData), type="integer"), AGE),
+    Secret: (NAME, Column("Type", lambda s: s.type), Column("Data", lambda s: len(s.data), type="integer"), AGE),
+    ServiceAccount: (NAME, Column("Secrets", lambda s: len(s.secrets), type="integer"), AGE),
     Lab: (
         NAME,
         Column("Nodes", _lab_nodes),

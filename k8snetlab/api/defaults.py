@@ -10,6 +10,7 @@ DefaultTolerationSeconds, Priority and ServiceAccount.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api.addressing import Address, address, node_addresses, parse_networks, same, split
 from k8snetlab.api.apps import Deployment, ReplicaSet, RollingUpdate
+from k8snetlab.api.config import Secret
 from k8snetlab.api.core import (
     Container,
     Endpoints,
@@ -72,6 +74,8 @@ def with_defaults(obj: T, lab_name: str = LAB) -> T:
             new = _endpoints(new)
         case EndpointSlice() if new.addressType == "IPv6":
             new = _slice(new)
+        case Secret() if new.stringData:
+            new = _secret(new)
         case Lab():
             new = _lab(new, lab_name)
         case KubeProxyConfiguration() if not new.name:
@@ -138,6 +142,12 @@ def _addresses(spec: ServiceSpec) -> dict[str, object]:
 def _ingress(service_type: str, one: LoadBalancerIngress) -> LoadBalancerIngress:
     mode = "VIP" if service_type == "LoadBalancer" and one.ip and one.ipMode is None else one.ipMode
     return replace(one, ip=same(one.ip), ipMode=mode)
+
+
+def _secret(secret: Secret) -> Secret:
+    """What was written as text is a part of the data."""
+    texts = {key: base64.b64encode(text.encode()).decode() for key, text in secret.stringData.items()}
+    return replace(secret, data={**secret.data, **texts}, stringData={})
 
 
 def _slice(slice_: EndpointSlice) -> EndpointSlice:

@@ -76,13 +76,15 @@ def _parent(value: Any, path: Path) -> Any:
 
 @cache
 def _check_for(type_: Any) -> Check:
-    return _compile(inspect.type_info(type_))
+    return _nested(inspect.type_info(type_))
+
+
+_structs: dict[type[Any], Check] = {}
+"""Those made so far: `inspect` takes each time 2 ms for a struct and all that is in it."""
 
 
 def _compile(info: inspect.Type) -> Check:
     match info:
-        case inspect.StructType():
-            return _struct(info)
         case inspect.VarTupleType() | inspect.ListType():
             return _list(_nested(info.item_type))
         case inspect.DictType():
@@ -104,7 +106,11 @@ def _compile(info: inspect.Type) -> Check:
 
 
 def _nested(info: inspect.Type) -> Check:
-    return _check_for(info.cls) if isinstance(info, inspect.StructType) else _compile(info)
+    if not isinstance(info, inspect.StructType):
+        return _compile(info)
+    if info.cls not in _structs:
+        _structs[info.cls] = _struct(info)
+    return _structs[info.cls]
 
 
 def _struct(info: inspect.StructType) -> Check:

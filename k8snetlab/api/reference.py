@@ -92,6 +92,7 @@ CinderVolumeSource: fsType=s readOnly=b secretRef=LocalObjectReference volumeID=
 ClientIPConfig: timeoutSeconds=i
 ClusterTrustBundleProjection: labelSelector=LabelSelector name=s optional=b path=!s signerName=s
 Condition: lastTransitionTime=!s message=!s observedGeneration=i reason=!s status=!s type=!s
+ConfigMap: apiVersion=s binaryData={s} data={s} immutable=b kind=s metadata=ObjectMeta
 ConfigMapEnvSource: name=s optional=b
 ConfigMapKeySelector: key=!s name=s optional=b
 ConfigMapNodeConfigSource: kubeletConfigKey=!s name=!s namespace=!s resourceVersion=s uid=s
@@ -288,6 +289,7 @@ SELinuxOptions: level=s role=s type=s user=s
 ScaleIOVolumeSource: fsType=s gateway=!s protectionDomain=s readOnly=b secretRef=!LocalObjectReference sslEnabled=b
   storageMode=s storagePool=s system=!s volumeName=s
 SeccompProfile: localhostProfile=s type=!s
+Secret: apiVersion=s data={s} immutable=b kind=s metadata=ObjectMeta stringData={s} type=s
 SecretEnvSource: name=s optional=b
 SecretKeySelector: key=!s name=s optional=b
 SecretProjection: items=[KeyToPath] name=s optional=b
@@ -296,6 +298,8 @@ SecurityContext: allowPrivilegeEscalation=b appArmorProfile=AppArmorProfile capa
   procMount=s readOnlyRootFilesystem=b runAsGroup=i runAsNonRoot=b runAsUser=i seLinuxOptions=SELinuxOptions
   seccompProfile=SeccompProfile windowsOptions=WindowsSecurityContextOptions
 Service: apiVersion=s kind=s metadata=ObjectMeta spec=ServiceSpec status=ServiceStatus
+ServiceAccount: apiVersion=s automountServiceAccountToken=b imagePullSecrets=[LocalObjectReference] kind=s
+  metadata=ObjectMeta secrets=[ObjectReference]
 ServiceAccountTokenProjection: audience=s expirationSeconds=i path=!s
 ServicePort: appProtocol=s name=s nodePort=i port=!i protocol=s targetPort=x
 ServiceSpec: allocateLoadBalancerNodePorts=b clusterIP=s clusterIPs=[s] externalIPs=[s] externalName=s

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.config import ConfigMap, Secret, ServiceAccount
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.discovery import EndpointSlice
@@ -61,6 +62,9 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(Deployment, "deployments", ("deploy",), categories=ALL),
     Resource(ReplicaSet, "replicasets", ("rs",), categories=ALL),
     Resource(Event, "events", ("ev",)),
+    Resource(ConfigMap, "configmaps", ("cm",)),
+    Resource(Secret, "secrets"),
+    Resource(ServiceAccount, "serviceaccounts", ("sa",)),
     Resource(Lab, "labs", (), "k8snetlab/labs"),
     Resource(Ignored, "ignored", (), "k8snetlab/ignored"),
     Resource(KubeProxyConfiguration, "kubeproxyconfigurations", (), "k8snetlab/kubeproxyconfigurations"),

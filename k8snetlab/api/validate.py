@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from k8snetlab.api import valid_lab, valid_pod, valid_proxy, valid_service
+from k8snetlab.api import valid_config, valid_lab, valid_pod, valid_proxy, valid_service
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
@@ -62,6 +63,10 @@ def _of_its_kind(report: Report, obj: Object, world: Snapshot) -> None:
             valid_service.endpoints(report, obj)
         case EndpointSlice():
             valid_service.slice_(report, obj)
+        case ConfigMap():
+            valid_config.config_map(report, obj)
+        case Secret():
+            valid_config.secret(report, obj)
 
 
 def _metadata(report: Report, obj: Object) -> None:

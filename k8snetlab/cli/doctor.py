@@ -57,7 +57,7 @@ def doctor(
         network = lab.spec.network
         _peer(peer, port or network.port, network.vni if vni is None else vni, wait, output)
         return
-    found = examine(lab)
+    found = examine(lab, objects)
     missing = [feature for feature in found if not feature.present]
     if output:
         print_json(found)

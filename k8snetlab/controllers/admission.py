@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api import addressing
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.core import IPFamily, Pod, PodSpec, Service, ServicePort, ServiceSpec
 from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.discovery import EndpointSlice
@@ -20,7 +21,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
-from k8snetlab.api.words import show
+from k8snetlab.api.words import shorten, show
 from k8snetlab.controllers import allocation, identity
 from k8snetlab.errors import ManifestError
 
@@ -178,7 +179,23 @@ def _immutable(new: Object, old: Object) -> list[str]:
                 return [f"spec: Forbidden: {_POD_IMMUTABLE}"]
         case EndpointSlice(), EndpointSlice() if new.addressType != old.addressType:
             return ["addressType: field is immutable; delete the EndpointSlice first"]
+        case (ConfigMap(), ConfigMap()) | (Secret(), Secret()):
+            return _frozen(cast(Secret, new), cast(Secret, old))
     return []
+
+
+def _frozen(new: Secret, old: Secret) -> list[str]:
+    """Of a Secret or a ConfigMap, which may say that it never changes."""
+    problems = []
+    if isinstance(new, Secret) and new.type != old.type:
+        problems.append(f'type: Invalid value: "{shorten(new.type)}": field is immutable')
+    if old.immutable and not new.immutable:
+        problems.append("immutable: Forbidden: field is immutable when `immutable` is set")
+    if old.immutable and any(
+        getattr(new, field, None) != getattr(old, field, None) for field in ("data", "binaryData")
+    ):
+        problems.append("data: Forbidden: field is immutable when `immutable` is set")
+    return problems
 
 
 def _fixed(spec: PodSpec, other_node: str) -> PodSpec:

@@ -1,6 +1,7 @@
 """Kernel nouns as values: what a network namespace holds, and the difference between two such states."""
 
 __all__ = [
+    "birth",
     "delta",
     "families",
     "frames",

@@ -125,18 +125,18 @@ def _satisfied(want: Link, have: Link) -> bool:
 def _sysctls(desired: Netns, actual: Netns, links: _Links) -> Iterator[Operation]:
     """Those of the namespace, with which its devices start out, and of devices that are there, before they come up."""
     for key, value in desired.sysctls.items():
-        device = _device_of_sysctl(key)
+        device = device_of_sysctl(key)
         if actual.sysctls.get(key) != value and (not device or device in links.usable - links.made):
             yield SysctlOperation(desired.name, key, value)
 
 
 def _sysctls_of_made(desired: Netns, links: _Links) -> Iterator[Operation]:
     for key, value in desired.sysctls.items():
-        if _device_of_sysctl(key) in links.made:
+        if device_of_sysctl(key) in links.made:
             yield SysctlOperation(desired.name, key, value)
 
 
-def _device_of_sysctl(key: str) -> str:
+def device_of_sysctl(key: str) -> str:
     """flannel.1 in net.ipv4.conf.flannel/1.forwarding; "" where the key is about no device."""
     parts = key.split(".")
     if len(parts) == 5 and parts[2] in ("conf", "neigh") and parts[3] not in ("all", "default"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from types import TracebackType
+from typing import TypeAlias
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.names import is_host
@@ -13,7 +14,7 @@ from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operat
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import fault, netns, sysctl
-from k8snetlab.kernel.messages import RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, NetlinkRequest, ifinfmsg
+from k8snetlab.kernel.messages import NetlinkRequest
 from k8snetlab.kernel.netlink import Netlink, Refusal
 from k8snetlab.kernel.requests import requests
 
@@ -23,13 +24,17 @@ _OPEN_AT_ONCE = 200
 """Descriptors of namespaces held for pending veths; a process may have 1,024 by default."""
 
 
-def execute(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = None) -> None:
+By: TypeAlias = Callable[[str], Netlink | None]
+"""From a namespace to a socket in it, if there is one."""
+
+
+def execute(operations: Iterable[Operation], by: By = lambda _: None) -> None:
     """`attempt`, and raises the first refusal afterwards."""
     if refused := attempt(operations, by):
         raise refused[0]
 
 
-def attempt(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = None) -> list[K8sNetLabError]:
+def attempt(operations: Iterable[Operation], by: By = lambda _: None) -> list[K8sNetLabError]:
     """Carry out the operations in their order; an operation whose effect is there already is no error.
 
     They are asked for `by` these sockets in the namespaces that have one there, and by new ones elsewhere.
@@ -37,7 +42,7 @@ def attempt(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = 
     One that is refused stops none of the others. Returns the refusals: a KernelError that names the operation, or
     NotFoundError or UnsupportedError where a namespace or kernel feature is missing.
     """
-    with _Execution(by or {}) as execution:
+    with _Execution(by) as execution:
         for operation in operations:
             try:
                 execution.take(operation)
@@ -53,7 +58,7 @@ def attempt(operations: Iterable[Operation], by: Mapping[str, Netlink] | None = 
 class _Execution:
     """One run. Requests for one namespace collect in `_pending` until something needs their effect."""
 
-    def __init__(self, given: Mapping[str, Netlink]) -> None:
+    def __init__(self, given: By) -> None:
         self.refused: list[K8sNetLabError] = []
         self._given = given
         self._sockets: dict[str, Netlink] = {}
@@ -138,7 +143,7 @@ class _Execution:
         return index
 
     def _socket(self) -> Netlink:
-        if given := self._given.get(self._here):
+        if given := self._given(self._here):
             return given
         if self._here not in self._sockets:
             self._sockets[self._here] = Netlink(self._here)
@@ -179,12 +184,7 @@ class _Execution:
                 return False
 
     def _same_kind(self, link: Bridge | Veth | Vxlan) -> bool:
-        message = ifinfmsg()
-        message["attrs"] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
-        for found in self._socket().dump(NetlinkRequest(RTM_GETLINK, 0, message)):
-            if found.get_attr("IFLA_IFNAME") == link.name:
-                return bool(found.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") == type(link).__name__.lower())
-        return False
+        return self._socket().kind(link.name) == type(link).__name__.lower()
 
 
 class _NoDevice(Exception):

@@ -1,25 +1,12 @@
-"""pyroute2's rtnetlink message classes and the numbers of rtnetlink(7) that go with them.
+"""The messages of rtnetlink(7): their numbers, their fixed parts, and how attributes are packed.
 
-`import pyroute2` loads every subsystem it has (0.12 s); these four need a quarter of that. So its package is entered
-here without running its `__init__`; whoever imports pyroute2 later still gets all of it.
+Source of all layouts and numbers: linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/neighbour.h.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-import types
-from typing import Any, NamedTuple
-
-
-class NetlinkRequest(NamedTuple):
-    """A message to the kernel: an RTM_ number, NLM_F_ flags besides REQUEST and ACK, and a pyroute2 nlmsg."""
-
-    type: int
-    flags: int
-    message: Any
-
+import struct
+from typing import NamedTuple
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
@@ -51,24 +38,70 @@ NUD = {
     "PERMANENT": 0x80,
 }
 
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
+IFLA_PROTINFO, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 12, 18, 28, 29, 37
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+IFLA_BRPORT_MODE, IFLA_BR_MCAST_SNOOPING, VETH_INFO_PEER = 4, 23, 1
+IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT = 1, 3, 4, 17, 15
+IFLA_VXLAN_LEARNING, IFLA_VXLAN_L2MISS, IFLA_VXLAN_L3MISS = 7, 13, 14
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS, IFA_PROTO = 1, 2, 4, 8, 11
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 6, 7, 15
+NDA_DST, NDA_LLADDR = 1, 2
 
-def _classes() -> list[Any]:
-    stand_in = "pyroute2" not in sys.modules
-    if stand_in:
-        spec = importlib.util.find_spec("pyroute2")
-        assert spec is not None and spec.submodule_search_locations is not None
-        package = types.ModuleType("pyroute2")
-        package.__path__ = list(spec.submodule_search_locations)
-        package.__spec__ = spec
-        sys.modules["pyroute2"] = package
-    try:
-        return [
-            getattr(importlib.import_module(f"pyroute2.netlink.rtnl.{name}"), name)
-            for name in ("ifinfmsg", "ifaddrmsg", "rtmsg", "ndmsg")
-        ]
-    finally:
-        if stand_in:
-            del sys.modules["pyroute2"]
+HEADER = struct.Struct("=IHHII")
+"""struct nlmsghdr: length, type, flags, sequence number, port."""
+ATTRIBUTE = struct.Struct("=HH")
+"""struct rtattr: length with this head and without padding, type."""
+_IFINFOMSG, _IFADDRMSG = struct.Struct("=BxHiII"), struct.Struct("=BBBBI")
+_RTMSG, _NDMSG = struct.Struct("=8BI"), struct.Struct("=BxxxiHBB")
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
-ifinfmsg, ifaddrmsg, rtmsg, ndmsg = _classes()
+class NetlinkRequest(NamedTuple):
+    """A message to the kernel: an RTM_ number, NLM_F_ flags besides REQUEST and ACK, and what follows the header."""
+
+    type: int
+    flags: int
+    body: bytes
+
+
+def ifinfomsg(index: int = 0, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
+    return _IFINFOMSG.pack(family, 0, index, flags, change)
+
+
+def ifaddrmsg(family: int = 0, length: int = 0, index: int = 0) -> bytes:
+    return _IFADDRMSG.pack(family, length, 0, 0, index)
+
+
+def rtmsg(
+    family: int = 0, length: int = 0, *, table: int = 0, proto: int = 0, scope: int = 0, kind: int = 0, flags: int = 0
+) -> bytes:
+    """`length` is the destination's prefix length, `kind` an RTN_ number."""
+    return _RTMSG.pack(family, length, 0, 0, table, proto, scope, kind, flags)
+
+
+def ndmsg(family: int = 0, index: int = 0, state: int = 0, flags: int = 0) -> bytes:
+    return _NDMSG.pack(family, index, state, flags, 0)
+
+
+def attribute(kind: int, data: bytes) -> bytes:
+    """One attribute, padded; several nested ones are the `data` of the one around them."""
+    return ATTRIBUTE.pack(4 + len(data), kind) + data + _PADDING[len(data) & 3]
+
+
+def number(kind: int, value: int) -> bytes:
+    """An attribute of 32 bits."""
+    return _NUMBER.pack(8, kind, value)
+
+
+def octet(kind: int, value: int) -> bytes:
+    """An attribute of 8 bits."""
+    return _OCTET.pack(5, kind, value)
+
+
+def text(kind: int, value: str) -> bytes:
+    """An attribute that is a string with its end."""
+    return attribute(kind, value.encode() + b"\0")
+
+
+_NUMBER, _OCTET = struct.Struct("=HHI"), struct.Struct("=HHBxxx")

@@ -105,8 +105,7 @@ class Misses:
 
         Raises KernelError.
         """
-        message = ndmsg()
-        found = (decode(raw) for raw in self._dumps.dump_raw(NetlinkRequest(RTM_GETNEIGH, 0, message)))
+        found = (decode(raw) for raw in self._dumps.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg())))
         return [miss for miss in found if miss]
 
     def device(self, ifindex: int) -> str:

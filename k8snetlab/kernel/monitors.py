@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 from collections.abc import Iterator, Mapping
 
-from k8snetlab.kernel.watch import Monitor
+from k8snetlab.kernel.watch import Monitor, Watch
 
 
 class Monitors(Mapping[str, Monitor]):
@@ -34,9 +34,9 @@ class Monitors(Mapping[str, Monitor]):
         """Readable when there is something that `changed` has not told yet. Only `close` may close it."""
         return self._poll.fileno()
 
-    def add(self, name: str) -> Monitor:
-        """Raises NotFoundError when there is no such namespace."""
-        monitor = Monitor(name)
+    def add(self, name: str, begun: Watch | None = None) -> Monitor:
+        """`begun` where the namespace has just been made. Raises NotFoundError when there is no such namespace."""
+        monitor = Monitor(name, begun)
         self._held[name] = monitor
         self._names[monitor.fileno()] = name
         self._poll.register(monitor.fileno(), select.EPOLLIN)

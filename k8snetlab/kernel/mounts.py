@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import os
 import select
+import weakref
 
 
 class Mounts:
     """Watches the table of mounts of this process."""
 
     def __init__(self) -> None:
-        self._fd = os.open("/proc/self/mounts", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open("/proc/self/mounts", os.O_RDONLY | os.O_CLOEXEC)
+        self._close = weakref.finalize(self, os.close, fd)
         self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLPRI)
+        self._poll.register(fd, select.POLLPRI)
         self._asked = False
 
     def changed(self) -> bool:
@@ -24,7 +26,5 @@ class Mounts:
         return bool(self._poll.poll(0)) or first
 
     def close(self) -> None:
-        """Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """More than once, too; one that nobody holds any more is closed by itself."""
+        self._close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import NamedTuple
 
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel.messages import NUD, RTM_GETNEIGH, NetlinkRequest, ndmsg
+from k8snetlab.kernel.messages import HEADER, NUD, RTM_GETNEIGH, NetlinkRequest, ndmsg
 from k8snetlab.kernel.netlink import Netlink
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
 _NTF_EXT_LEARNED = 0x10
+_NDMSG = struct.Struct("=B7xHBx")
 
 
 class Fullness(NamedTuple):
@@ -46,7 +48,8 @@ def counted(namespace: str) -> Counter[Family]:
     found: Counter[Family] = Counter()
     with Netlink(namespace) as netlink:
         for message in netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg())):
-            lasting = message["state"] & NUD["PERMANENT"] or message["flags"] & _NTF_EXT_LEARNED
-            if message["family"] in _FAMILIES and not lasting:
-                found[_FAMILIES[message["family"]]] += 1
+            family, state, flags = _NDMSG.unpack_from(message, HEADER.size)
+            lasting = state & NUD["PERMANENT"] or flags & _NTF_EXT_LEARNED
+            if family in _FAMILIES and not lasting:
+                found[_FAMILIES[family]] += 1
     return found

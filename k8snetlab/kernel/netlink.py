@@ -1,7 +1,7 @@
 """A route netlink socket that stays in the namespace it was opened in.
 
-The transport is ours because pyroute2 0.9 opens its sockets per thread, in whatever namespace the using thread is;
-messages are encoded and decoded by pyroute2. Protocol: netlink(7), rtnetlink(7), the kernel's userspace-api/netlink.
+The transport is ours because pyroute2 0.9 opens its sockets per thread, in whatever namespace the using thread is.
+Protocol: netlink(7), rtnetlink(7), the kernel's userspace-api/netlink.
 """
 
 from __future__ import annotations
@@ -13,12 +13,27 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import netns
-from k8snetlab.kernel.messages import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkRequest
+from k8snetlab.kernel.messages import (
+    ATTRIBUTE,
+    HEADER,
+    IFLA_EXT_MASK,
+    IFLA_IFNAME,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    RTEXT_FILTER_SKIP_STATS,
+    RTM_GETLINK,
+    NetlinkRequest,
+    ifinfomsg,
+    number,
+)
 
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 _SO_RCVBUFFORCE = 33
@@ -26,8 +41,6 @@ _SIOCGIFINDEX = 0x8933
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_DUMP_INTR, _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x10, 0x100, 0x200
 _NLMSGERR_ATTR_MSG = 1
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
 _AT_ONCE = 256
 """Messages per send: their answers wait in the receive buffer, 0.8 kB of its memory for each."""
 _RECEIVE_BUFFER = 1 << 20
@@ -79,6 +92,16 @@ class Netlink:
         """The ifindex of a device, 0 when there is none."""
         return index(self._socket, device)
 
+    def kind(self, device: str) -> str:
+        """What a device is in words of `ip -d link`: veth, bridge; "" where it is a plain one, or none."""
+        request = NetlinkRequest(RTM_GETLINK, 0, ifinfomsg() + number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
+        for message in self.dump(request):
+            found = attributes(message[HEADER.size + len(ifinfomsg()) :])
+            if found[IFLA_IFNAME].rstrip(b"\0").decode() == device:
+                info = attributes(found.get(IFLA_LINKINFO, b""))
+                return info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+        return ""
+
     def batch(self, requests: Sequence[NetlinkRequest]) -> list[Refusal | None]:
         """Send all and wait: for each request None when done, else why not. The kernel goes on after a refusal."""
         results: list[Refusal | None] = []
@@ -87,16 +110,10 @@ class Netlink:
                 results += self._exchange(requests[start : start + _AT_ONCE])
         return results
 
-    def dump(self, request: NetlinkRequest) -> list[Any]:
-        """Every object the request asks for, as decoded messages of the request's class, in a consistent snapshot.
-
-        Raises KernelError.
+    def dump(self, request: NetlinkRequest) -> list[bytes]:
+        """Every object the request asks for, in a consistent snapshot: each message as it came, with its 16 bytes of
+        header. Raises KernelError.
         """
-        decode = type(request.message)
-        return [_decoded(decode, message) for message in self.dump_raw(request)]
-
-    def dump_raw(self, request: NetlinkRequest) -> list[bytes]:
-        """As `dump`, each message as it came, with its 16 bytes of header."""
         with self._lock:
             for _ in range(_DUMP_TRIES):
                 messages = self._dump_once(request)
@@ -108,20 +125,21 @@ class Netlink:
         )
 
     def _exchange(self, requests: Sequence[NetlinkRequest]) -> list[Refusal | None]:
+        """Only the last is acknowledged: of the others the kernel tells those that it refuses, and before that."""
         first = self._sequence + 1
-        self._send([self._encode(request, NLM_F_ACK) for request in requests])
+        *others, last = requests
+        self._socket.send(b"".join([*(self._packed(one, 0) for one in others), self._packed(last, NLM_F_ACK)]))
         results: list[Refusal | None] = [None] * len(requests)
-        waiting = set(range(first, first + len(requests)))
-        while waiting:
+        while True:
             for kind, flags, sequence, _, payload in self._receive():
-                if kind == _NLMSG_ERROR and sequence in waiting:
-                    waiting.discard(sequence)
+                if kind == _NLMSG_ERROR and sequence >= first:
                     results[sequence - first] = _refusal(flags, payload)
-        return results
+                    if sequence == self._sequence:
+                        return results
 
     def _dump_once(self, request: NetlinkRequest) -> list[bytes] | None:
         """The raw messages, or None when the kernel says that they are not of one moment."""
-        self._send([self._encode(request, NLM_F_DUMP)])
+        self._socket.send(self._packed(request, NLM_F_DUMP))
         payloads: list[bytes] = []
         interrupted = False
         while True:
@@ -136,19 +154,12 @@ class Netlink:
                     if refusal:
                         raise KernelError(f"reading {self.namespace or 'the own namespace'}: {refusal}")
                     return None if interrupted else payloads
-                payloads.append(_HEADER.pack(_HEADER.size + len(payload), kind, flags, sequence, 0) + payload)
+                payloads.append(HEADER.pack(HEADER.size + len(payload), kind, flags, sequence, 0) + payload)
 
-    def _encode(self, request: NetlinkRequest, flags: int) -> bytes:
+    def _packed(self, request: NetlinkRequest, flags: int) -> bytes:
         self._sequence += 1
-        message = request.message
-        message["header"]["type"] = request.type
-        message["header"]["flags"] = request.flags | flags | NLM_F_REQUEST
-        message["header"]["sequence_number"] = self._sequence
-        message.encode()
-        return bytes(message.data)
-
-    def _send(self, messages: list[bytes]) -> None:
-        self._socket.send(b"".join(message + bytes(-len(message) % 4) for message in messages))
+        flags |= request.flags | NLM_F_REQUEST
+        return HEADER.pack(HEADER.size + len(request.body), request.type, flags, self._sequence, 0) + request.body
 
     def _receive(self) -> Iterator[tuple[int, int, int, int, bytes]]:
         return split(self._socket.recv(1 << 16))
@@ -168,44 +179,38 @@ def index(sock: socket.socket, device: str) -> int:
 def split(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
     """The messages of one datagram: type, flags, sequence number, port, payload."""
     offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
-        yield kind, flags, sequence, port, data[offset + _HEADER.size : offset + length]
+    while offset + HEADER.size <= len(data):
+        length, kind, flags, sequence, port = HEADER.unpack_from(data, offset)
+        yield kind, flags, sequence, port, data[offset + HEADER.size : offset + length]
         offset += (length + 3) & ~3
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
     """A message's attributes by number: of those with one number the last; a nested one's value is attributes again."""
     found, offset = {}, 0
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        if length < _ATTRIBUTE.size:
+    while offset + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < ATTRIBUTE.size:
             break
-        found[kind & 0x3FFF] = data[offset + _ATTRIBUTE.size : offset + length]
+        found[kind & 0x3FFF] = data[offset + ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
     return found
 
 
-def _decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:
-    message = decode(data)
-    message.decode()
-    return message
-
-
 def _refusal(flags: int, payload: bytes) -> Refusal | None:
     """What an NLMSG_ERROR (or a NLMSG_DONE) says; attributes follow the echoed header or the whole echoed request."""
-    number = -int(struct.unpack_from("=i", payload)[0]) if len(payload) >= 4 else 0
-    if number <= 0:
+    refused = -int(struct.unpack_from("=i", payload)[0]) if len(payload) >= 4 else 0
+    if refused <= 0:
         return None
     extack = ""
-    if flags & _NLM_F_ACK_TLVS and len(payload) >= 4 + _HEADER.size:
-        echoed = _HEADER.size if flags & _NLM_F_CAPPED else _HEADER.unpack_from(payload, 4)[0]
+    if flags & _NLM_F_ACK_TLVS and len(payload) >= 4 + HEADER.size:
+        echoed = HEADER.size if flags & _NLM_F_CAPPED else HEADER.unpack_from(payload, 4)[0]
         offset = 4 + ((echoed + 3) & ~3)
-        while offset + _ATTRIBUTE.size <= len(payload):
-            length, kind = _ATTRIBUTE.unpack_from(payload, offset)
-            if length < _ATTRIBUTE.size:
+        while offset + ATTRIBUTE.size <= len(payload):
+            length, kind = ATTRIBUTE.unpack_from(payload, offset)
+            if length < ATTRIBUTE.size:
                 break
             if kind & 0x3FFF == _NLMSGERR_ATTR_MSG:
-                extack = payload[offset + _ATTRIBUTE.size : offset + length].rstrip(b"\0").decode(errors="replace")
+                extack = payload[offset + ATTRIBUTE.size : offset + length].rstrip(b"\0").decode(errors="replace")
             offset += (length + 3) & ~3
-    return Refusal(number, extack)
+    return Refusal(refused, extack)

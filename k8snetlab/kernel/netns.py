@@ -73,21 +73,33 @@ def inode(name: str) -> int:
 
 def create(name: str) -> None:
     """Make a namespace. Raises AlreadyExistsError, UnsupportedError when not allowed to."""
-    target = path(name)
     try:
         make_directory()
-        fault.point()
-        _claim(target, name)
-        try:
-            fault.point()
-            with _returning():
-                syscalls.unshare(syscalls.CLONE_NEWNET)
-                syscalls.mount(str(_OWN), str(target), "none", syscalls.MS_BIND)
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise _refused(f"ip netns add {name}", error) from error
+    with created(name):
+        pass
+
+
+@contextlib.contextmanager
+def created(name: str) -> Iterator[None]:
+    """As `create`, where the directory is there already, and as `inside` for the length of the block."""
+    target = path(name)
+    with contextlib.ExitStack() as stack:
+        try:
+            fault.point()
+            _claim(target, name)
+            try:
+                fault.point()
+                stack.enter_context(_returning())
+                syscalls.unshare(syscalls.CLONE_NEWNET)
+                syscalls.mount(str(_OWN), str(target), "none", syscalls.MS_BIND)
+            except BaseException:
+                target.unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise _refused(f"ip netns add {name}", error) from error
+        yield
 
 
 def delete(name: str) -> None:

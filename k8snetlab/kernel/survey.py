@@ -19,10 +19,12 @@ from k8snetlab.dataplane.rules import ChainKey, Family, beside
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
 from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import iptables, listeners, netns, sysctl
+from k8snetlab.kernel.decoded import dump
 from k8snetlab.kernel.iptables import Variant, saved
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
     IFF_UP,
+    IFLA_EXT_MASK,
     NUD,
     RTEXT_FILTER_SKIP_STATS,
     RTM_GETADDR,
@@ -30,10 +32,10 @@ from k8snetlab.kernel.messages import (
     RTM_GETNEIGH,
     RTM_GETROUTE,
     RTPROT_KERNEL,
-    NetlinkRequest,
     ifaddrmsg,
-    ifinfmsg,
+    ifinfomsg,
     ndmsg,
+    number,
     rtmsg,
 )
 from k8snetlab.kernel.netlink import Netlink, attributes
@@ -65,7 +67,7 @@ def survey(
     answer. Raises NotFoundError, KernelError.
     """
     with Netlink(namespace) as netlink:
-        links = _dump(netlink, RTM_GETLINK, ifinfmsg(), ("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS))
+        links = dump(netlink, RTM_GETLINK, ifinfomsg() + number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
         names = {link["index"]: str(link.get_attr("IFLA_IFNAME")) for link in links}
         addresses = _addresses(netlink, names)
         routes = tuple(_routes(netlink, names, family))
@@ -105,11 +107,6 @@ def survey(
     )
 
 
-def _dump(netlink: Netlink, kind: int, message: Any, *attrs: tuple[str, Any]) -> list[Any]:
-    message["attrs"] = list(attrs)
-    return netlink.dump(NetlinkRequest(kind, 0, message))
-
-
 def _interface(
     link: Any, names: Mapping[int, str], behind: Mapping[int, tuple[str, Mapping[int, str]]], asking: set[str]
 ) -> Interface:
@@ -141,7 +138,7 @@ def _interface(
 def _addresses(netlink: Netlink, names: Mapping[int, str]) -> dict[str, tuple[str, ...]]:
     """Without loopback's and link-local ones."""
     found: dict[str, list[str]] = defaultdict(list)
-    for message in _dump(netlink, RTM_GETADDR, ifaddrmsg()):
+    for message in dump(netlink, RTM_GETADDR, ifaddrmsg()):
         address = str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
         if not address.startswith(("fe80:", "127.")) and address != "::1":
             found[names.get(message["index"], "")].append(address)
@@ -149,11 +146,10 @@ def _addresses(netlink: Netlink, names: Mapping[int, str]) -> dict[str, tuple[st
 
 
 def _routes(netlink: Netlink, names: Mapping[int, str], family: Family) -> Iterator[RouteEntry]:
-    request = rtmsg()
-    request["family"] = socket.AF_INET6 if family == "ipv6" else socket.AF_INET
+    asked = rtmsg(socket.AF_INET6 if family == "ipv6" else socket.AF_INET)
     everything = "::/0" if family == "ipv6" else "0.0.0.0/0"
-    for message in _dump(netlink, RTM_GETROUTE, request):
-        number = message.get_attr("RTA_TABLE") or message["table"]
+    for message in dump(netlink, RTM_GETROUTE, asked):
+        table = message.get_attr("RTA_TABLE") or message["table"]
         kind, target = _KINDS.get(message["type"]), message.get_attr("RTA_DST")
         if kind is None or (target or "").startswith(("fe80:", "ff00:")):
             continue
@@ -164,14 +160,14 @@ def _routes(netlink: Netlink, names: Mapping[int, str], family: Family) -> Itera
             message.get_attr("RTA_GATEWAY") or "",
             message.get_attr("RTA_PREFSRC") or "",
             message.get_attr("RTA_PRIORITY") or 0,
-            _TABLES.get(number, str(number)),
+            _TABLES.get(table, str(table)),
             kernel=message["proto"] == RTPROT_KERNEL,
             protocol=PROTOCOLS.get(message["proto"], str(message["proto"])),
         )
 
 
 def _neighbours(netlink: Netlink, names: Mapping[int, str]) -> Iterator[NeighbourEntry]:
-    for message in _dump(netlink, RTM_GETNEIGH, ndmsg()):
+    for message in dump(netlink, RTM_GETNEIGH, ndmsg()):
         state = _STATES.get(message["state"], "")
         if message["family"] in (socket.AF_INET, socket.AF_INET6) and state != "NOARP":
             dev, lladdr = names.get(message["ifindex"], ""), message.get_attr("NDA_LLADDR") or ""
@@ -180,9 +176,7 @@ def _neighbours(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Neighbou
 
 def _forwarding(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Forwarding]:
     """Unicast entries."""
-    request = ndmsg()
-    request["family"] = AF_BRIDGE
-    for message in _dump(netlink, RTM_GETNEIGH, request):
+    for message in dump(netlink, RTM_GETNEIGH, ndmsg(AF_BRIDGE)):
         mac = message.get_attr("NDA_LLADDR") or ""
         master, dst = names.get(message.get_attr("NDA_MASTER") or 0, ""), message.get_attr("NDA_DST") or ""
         if mac and not int(mac[:2], 16) & 1 and (master or dst):
@@ -220,8 +214,8 @@ def _nsid(asker: socket.socket, other: str) -> int:
     finally:
         os.close(fd)
     kind = struct.unpack_from("=H", answer, 4)[0]
-    number = attributes(answer[20:]).get(_NETNSA_NSID) if kind != 2 else None
-    return int(struct.unpack("=i", number)[0]) if number else -1
+    known = attributes(answer[20:]).get(_NETNSA_NSID) if kind != 2 else None
+    return int(struct.unpack("=i", known)[0]) if known else -1
 
 
 class _LazyNames(dict[int, str]):

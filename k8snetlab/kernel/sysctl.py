@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import KernelError, UnsupportedError
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import netns, syscalls
 
 
 def path(key: str) -> Path:
@@ -24,10 +25,10 @@ def path(key: str) -> Path:
 def read(namespace: str, keys: Iterable[str]) -> dict[str, str]:
     """The values of the keys that exist. Raises NotFoundError when there is no such namespace."""
     values = {}
-    with netns.inside(namespace), _Directories() as directories:
+    with netns.inside(namespace):
         for key in keys:
             with contextlib.suppress(FileNotFoundError):
-                values[key] = _whole(fd := directories.open(key, os.O_RDONLY))
+                values[key] = _whole(fd := _procfs.open(key, os.O_RDONLY))
                 os.close(fd)
     return values
 
@@ -50,10 +51,10 @@ class Watched:
                 os.close(self._files.pop(key))
         missing = [key for key in self.keys if key not in self._files]
         if missing:
-            with netns.inside(self._namespace), _Directories() as directories:
+            with netns.inside(self._namespace):
                 for key in missing:
                     with contextlib.suppress(FileNotFoundError):
-                        self._files[key] = directories.open(key, os.O_RDONLY)
+                        self._files[key] = _procfs.open(key, os.O_RDONLY)
                         values[key] = _whole(self._files[key])
         return values
 
@@ -62,29 +63,41 @@ class Watched:
             os.close(self._files.popitem()[1])
 
 
-class _Directories:
-    """Finds files below /proc/sys/net from the directory of their family, which is looked up once: its name stands
-    for another one in each namespace, and the kernel passes by all of them."""
+class _Procfs:
+    """Finds files below /proc/sys by an instance of procfs of its own, a new one after some uses.
+
+    In an instance `net/ipv6` stands for another directory in each namespace. The kernel passes by all that were ever
+    looked up there, which takes 1 ms where there are a thousand namespaces, and 30 µs in an instance that is new.
+    """
+
+    _USES = 64
 
     def __init__(self) -> None:
-        self._held: dict[str, int] = {}
-
-    def __enter__(self) -> _Directories:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for fd in self._held.values():
-            os.close(fd)
+        self._lock, self._root, self._uses = threading.Lock(), -1, 0
 
     def open(self, key: str, flags: int) -> int:
-        """Raises OSError."""
-        parts = path(key).parts
-        above, rest = "/".join(parts[1:5]), "/".join(parts[5:])
-        if not rest:
-            return os.open(path(key), flags | os.O_CLOEXEC)
-        if above not in self._held:
-            self._held[above] = os.open(f"/{above}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return os.open(rest, flags | os.O_CLOEXEC, dir_fd=self._held[above])
+        """In the calling thread's namespace. Raises OSError."""
+        file = path(key)
+        with self._lock:
+            if self._uses % self._USES == 0:
+                self._renew()
+            self._uses += 1
+            return os.open(file.relative_to("/proc"), flags | os.O_CLOEXEC, dir_fd=self._root)
+
+    def _renew(self) -> None:
+        """The machine's own where no other can be had, or where that one is not to be written: in containers."""
+        if self._root >= 0:
+            os.close(self._root)
+        try:
+            protected = os.statvfs("/proc/sys").f_flag & os.ST_RDONLY
+            self._root = -1 if protected else syscalls.procfs()
+        except OSError:
+            self._root = -1
+        if self._root < 0:
+            self._root = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+_procfs = _Procfs()
 
 
 def _whole(fd: int) -> str:
@@ -101,10 +114,10 @@ def matching(namespace: str, pattern: str) -> dict[str, str]:
 
 def write(namespace: str, values: Mapping[str, str]) -> None:
     """Set them in order. Raises KernelError (UnsupportedError where the machine has no such key or forbids it)."""
-    with netns.inside(namespace), _Directories() as directories:
+    with netns.inside(namespace):
         for key, value in values.items():
             try:
-                fd = directories.open(key, os.O_WRONLY | os.O_TRUNC)
+                fd = _procfs.open(key, os.O_WRONLY | os.O_TRUNC)
                 try:
                     os.write(fd, value.encode())
                 finally:

@@ -9,25 +9,41 @@ import struct
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from k8snetlab.dataplane.operations import ItemOperation, Operation
 from k8snetlab.dataplane.resolution import Resolution, packed
 from k8snetlab.dataplane.routing import FdbEntry
 from k8snetlab.kernel import filter, netns
+from k8snetlab.kernel.devices import Shapes, parsed, shapes
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
+    HEADER,
+    IFA_ADDRESS,
+    IFA_BROADCAST,
+    IFA_LOCAL,
+    IFA_PROTO,
+    NDA_DST,
+    NDA_LLADDR,
     NUD,
+    RT_TABLE_MAIN,
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELNEIGH,
     RTM_DELROUTE,
+    RTM_GETADDR,
+    RTM_GETLINK,
     RTM_GETNEIGH,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
+    RTN_UNICAST,
+    RTPROT_KERNEL,
+    RTPROT_RA,
     NetlinkRequest,
+    ifaddrmsg,
+    ifinfomsg,
     ndmsg,
 )
 from k8snetlab.kernel.netlink import Netlink, attributes, index, split
@@ -44,27 +60,60 @@ _KINDS: dict[int, Kind] = {
     RTM_DELADDR: "address",
     RTM_NEWROUTE: "route",
     RTM_DELROUTE: "route",
+    RTM_NEWNEIGH: "neighbour",
+    RTM_DELNEIGH: "neighbour",
 }
 _GROUPS = sum(1 << group - 1 for group in (1, 3, 5, 7, 9, 11))
 """RTNLGRP_ LINK, NEIGH (with forwarding entries), IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE."""
-_NDMSG = struct.Struct("=B3xiHBB")
-_NDA_DST, _NDA_LLADDR = 1, 2
+_NDMSG, _RTMSG, _IFADDRMSG = struct.Struct("=B3xiHBB"), struct.Struct("=8BI"), struct.Struct("=4BI")
+
+
+class Watch(NamedTuple):
+    """An open notification socket in a namespace, the namespace's `netns.number`, and the devices and IPv6 addresses as
+    they were when it began."""
+
+    socket: socket.socket
+    number: int
+    links: Shapes
+    addresses: frozenset[bytes]
+
+
+def watch(netlink: Netlink | None = None) -> Watch:
+    """Begins in the calling thread's namespace; where `netlink` is open there too, what it tells of devices is known,
+    and no change. So it is of IPv6 addresses, of which the kernel tells again once the carrier has come."""
+    sock = adopted(None)
+    sock.bind((0, _GROUPS))
+    if netlink is None:
+        return Watch(sock, netns.number(""), {}, frozenset())
+    links = (parsed(message[HEADER.size :]) for message in netlink.dump(NetlinkRequest(RTM_GETLINK, 0, ifinfomsg())))
+    six = netlink.dump(NetlinkRequest(RTM_GETADDR, 0, ifaddrmsg(socket.AF_INET6)))
+    addresses = frozenset(_address(message[HEADER.size :]) for message in six)
+    return Watch(sock, netns.number(""), dict(one for link in links for one in shapes(*link)), addresses)
+
+
+def adopted(descriptor: int | None) -> socket.socket:
+    """The socket of a `Watch`, of a descriptor that came from another process, or a new one."""
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0, descriptor)
 
 
 class Monitor:
     """Wakes whoever waits on `fileno()`; `drain` says what kinds of things changed since it was last asked.
 
     Neighbours that the kernel resolves and forgets by itself are no change: only permanent entries count. Nor are
-    routes and neighbours that were asked for by `netlink`, nor forwarding entries that were said to be about to be.
+    routes and neighbours that were asked for by `netlink`, nor forwarding entries that were said to be about to be, nor
+    devices of which only is told what was known.
     Raises NotFoundError when there is no such namespace.
     """
 
-    def __init__(self, namespace: str) -> None:
-        with netns.inside(namespace):
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-            self.number = netns.number("")
-            """Of the namespace that is watched, whatever its name is given to meanwhile (`netns.number`)."""
-        self._socket.bind((0, _GROUPS))
+    def __init__(self, namespace: str, begun: Watch | None = None) -> None:
+        """`begun` in a namespace that has just been made, and has no neighbours."""
+        if begun is None:
+            with netns.inside(namespace):
+                self._socket, self.number, self._links, known = watch()
+            filter.without_passing_neighbours(self._socket, ())
+        else:
+            self._socket, self.number, self._links, known = begun
+        self._addresses = set(known)
         self._open = threading.Lock()
         """Held while the socket is read or closed: the number of a closed one may be another thread's next."""
         self._namespace = namespace
@@ -76,14 +125,23 @@ class Monitor:
         self._answers: set[tuple[bytes, bytes]] = set()
         self._expected: set[tuple[bool, int, bytes, bytes]] = set()
         """Forwarding entries: whether it goes, ifindex, MAC, VTEP."""
-        self._filter()
-        self.netlink = Netlink(namespace)
-        self._port = self.netlink.port
-        for family in (0, AF_BRIDGE):
-            message = ndmsg()
-            message["family"] = family
-            for found in self.netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, message)):
-                self._note(bytes(found.data[16:]))
+        self._netlink: Netlink | None = None
+        self._port = -1
+        for family in (0, AF_BRIDGE) if begun is None else ():
+            for message in self.netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg(family))):
+                self._note(message[HEADER.size :])
+
+    @property
+    def netlink(self) -> Netlink:
+        """A socket for requests, opened when it is first asked for. Raises NotFoundError."""
+        if self._netlink is None:
+            self._netlink = Netlink(self._namespace)
+            self._port = self._netlink.port
+        return self._netlink
+
+    def index(self, device: str) -> int:
+        """The ifindex of a device, 0 when there is none."""
+        return index(self._socket, device)
 
     def hush(self, devices: frozenset[str], resolutions: Sequence[Resolution]) -> None:
         """On these devices entries come and go as misses are answered: only what is no such answer is a change now.
@@ -104,7 +162,7 @@ class Monitor:
         """
         steps = [step for step in operations if isinstance(step, ItemOperation)]
         entries = [(step.verb == "del", step.item) for step in steps if isinstance(step.item, FdbEntry)]
-        indexes = {device: self.netlink.index(device) for device in {entry.dev for _, entry in entries}}
+        indexes = {device: self.index(device) for device in {entry.dev for _, entry in entries}}
         self._expected = {
             (gone, indexes[entry.dev], packed(entry.lladdr), ip_address(entry.dst).packed) for gone, entry in entries
         }
@@ -115,7 +173,8 @@ class Monitor:
     def close(self) -> None:
         with self._open:
             self._socket.close()
-        self.netlink.close()
+        if self._netlink is not None:
+            self._netlink.close()
 
     def waiting(self) -> bool:
         """Whether there is something that `drain` has not told yet."""
@@ -128,6 +187,14 @@ class Monitor:
         everything changed."""
         with self._open:
             return self._drained() if self._socket.fileno() >= 0 else frozenset()
+
+    def skip(self) -> None:
+        """Lets go of what waits: all of it is about to be read."""
+        self.drain()
+
+    def learn(self, links: Shapes) -> None:
+        """The devices are as they were read: to be told the same of them is no change."""
+        self._links = links
 
     def _drained(self) -> frozenset[Kind]:
         changed: set[Kind] = set()
@@ -142,13 +209,38 @@ class Monitor:
                 if error.errno != errno.ENOBUFS:
                     raise
                 changed |= EVERYTHING
+                self._links.clear()
+                self._addresses.clear()
                 continue
-            for kind, _, _, port, payload in split(data):
-                if kind in (RTM_NEWNEIGH, RTM_DELNEIGH):
-                    if self._note(payload, gone=kind == RTM_DELNEIGH) and port != self._port:
-                        changed.add("neighbour")
-                elif kind in _KINDS and (port != self._port or kind not in _TOLD):
-                    changed.add(_KINDS[kind])
+            changed.update(
+                _KINDS[kind]
+                for kind, _, _, port, payload in split(data)
+                if kind in _KINDS and self._is_change(kind, payload, own=port == self._port)
+            )
+
+    def _is_change(self, kind: int, payload: bytes, own: bool) -> bool:
+        """`own`: asked for by `netlink`."""
+        if kind in (RTM_NEWNEIGH, RTM_DELNEIGH):
+            return self._note(payload, gone=kind == RTM_DELNEIGH) and not own
+        if kind == RTM_NEWLINK:
+            return not self._is_known(payload)
+        if kind in (RTM_NEWADDR, RTM_DELADDR):
+            return not _is_of_kernel(payload) and self._is_news(payload, gone=kind == RTM_DELADDR)
+        return kind not in _TOLD or not (own or _follows(kind, payload))
+
+    def _is_known(self, payload: bytes) -> bool:
+        known = True
+        for told, shape in shapes(*parsed(payload)):
+            known = known and self._links.get(told) == shape
+            self._links[told] = shape
+        return known
+
+    def _is_news(self, payload: bytes, gone: bool) -> bool:
+        """Whether an address came or went, and not only its state."""
+        address = _address(payload)
+        known = address in self._addresses
+        (self._addresses.discard if gone else self._addresses.add)(address)
+        return gone or not known
 
     def _filter(self) -> None:
         self._quiet = frozenset(index(self._socket, device) for device in self._hushed) - {0}
@@ -159,9 +251,9 @@ class Monitor:
         family, index, state, _, _ = _NDMSG.unpack_from(payload)
         found = attributes(payload[_NDMSG.size :])
         if family == AF_BRIDGE and index in self._quiet:
-            entry = (found.get(_NDA_LLADDR, b""), found.get(_NDA_DST, b""))
+            entry = (found.get(NDA_LLADDR, b""), found.get(NDA_DST, b""))
             return not gone and entry not in self._answers
-        name = _NDA_LLADDR if family not in (socket.AF_INET, socket.AF_INET6) else _NDA_DST
+        name = NDA_LLADDR if family not in (socket.AF_INET, socket.AF_INET6) else NDA_DST
         key = (family, index, found.get(name, b""))
         known = key in self._permanent
         if lasts := state & NUD["PERMANENT"] and not gone:
@@ -171,8 +263,29 @@ class Monitor:
         return bool(known or lasts) and not (family == AF_BRIDGE and self._was_expected(gone, index, found))
 
     def _was_expected(self, gone: bool, index: int, found: Mapping[int, bytes]) -> bool:
-        entry = (gone, index, found.get(_NDA_LLADDR, b""), found.get(_NDA_DST, b""))
+        entry = (gone, index, found.get(NDA_LLADDR, b""), found.get(NDA_DST, b""))
         if entry not in self._expected:
             return False
         self._expected.discard(entry)
         return True
+
+
+def _address(payload: bytes) -> bytes:
+    """What tells it from others: its device, network, and broadcast address; what it is in itself of both families."""
+    family, length, _, _, index = _IFADDRMSG.unpack_from(payload)
+    found = attributes(payload[_IFADDRMSG.size :])
+    kinds = (IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST)
+    return _IFADDRMSG.pack(family, length, 0, 0, index) + b"".join(found.get(kind, b"-") for kind in kinds)
+
+
+def _is_of_kernel(payload: bytes) -> bool:
+    """Whether an address is one that the kernel gives by itself: a link-local one."""
+    found = attributes(payload[_IFADDRMSG.size :])
+    return IFA_PROTO in found or found.get(IFA_ADDRESS, b"").startswith(b"\xfe\x80")
+
+
+def _follows(kind: int, payload: bytes) -> bool:
+    """Whether a route only follows from an address or a device. That of an address's network is missed when it goes."""
+    _, _, _, _, table, proto, _, type_, _ = _RTMSG.unpack_from(payload)
+    lasting = table == RT_TABLE_MAIN and type_ == RTN_UNICAST
+    return not lasting or (kind == RTM_NEWROUTE and proto in (RTPROT_KERNEL, RTPROT_RA))

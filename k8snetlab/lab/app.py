@@ -14,7 +14,7 @@ import msgspec
 
 from k8snetlab.apiserver import verbs
 from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, ROOT, User, admit, permit, unauthorized, user_of
-from k8snetlab.apiserver.authorization import Attributes, attributes_of, authorize, is_public
+from k8snetlab.apiserver.authorization import HIDDEN, Attributes, attributes_of, authorize, is_public
 from k8snetlab.apiserver.bodies import body_of, carried
 from k8snetlab.apiserver.channels import Channels
 from k8snetlab.apiserver.negotiation import TEXT, media_type
@@ -86,7 +86,8 @@ class Api:
             caller = None
         admit(caller)
         if objects:
-            permit(caller, method == "GET" or path in REVIEWED, f"{method} objects")
+            hidden = attributes_of(method, path).resource in HIDDEN
+            permit(caller, (method == "GET" and not hidden) or path in REVIEWED, f"{method} objects")
             limit = LARGEST_OBJECT if own == path else MAX_BODY
             request, body = await read_request(scope, receive, limit)
             request.user = user

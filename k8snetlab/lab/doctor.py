@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 
 from k8snetlab.agent.additions import Addition, devices, routes
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import features, netns
 from k8snetlab.kernel.features import Feature
+from k8snetlab.kernel.limits import Size
 from k8snetlab.kernel.neighbours import Fullness, fullness
 from k8snetlab.kernel.read import read
+from k8snetlab.lab.room import features as features_of
+from k8snetlab.lab.room import size_of
 from k8snetlab.state import labs
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths
@@ -23,10 +27,17 @@ NEARLY = 0.8
 """Of a table's limit: from here on it is called nearly full."""
 
 
-def examine(lab: Lab) -> list[Feature]:
-    """Every feature, tried, the lab's networks set against the machine's, and room for its neighbours."""
+def examine(lab: Lab, objects: Sequence[Object] = ()) -> list[Feature]:
+    """Every feature, tried, the lab's networks set against the machine's, and room for its neighbours and for the lab's
+    `objects`; without any, for a thousand pods on ten nodes."""
+    size = size_of(objects) if objects else Size(pods=1000, nodes=10, listeners=1000, crowd=110)
     full = fullness([HOST_NETNS, *netns.names()])
-    return [*features.probe(), *addresses(lab, read(HOST_NETNS), _ours()), *(room(one) for one in full)]
+    return [
+        *features.probe(),
+        *addresses(lab, read(HOST_NETNS), _ours()),
+        *(room(one) for one in full),
+        *features_of(size),
+    ]
 
 
 def _ours() -> list[Addition]:

@@ -6,13 +6,11 @@ import fcntl
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from k8snetlab.api.lab import StoreSpec
-from k8snetlab.client.client import Client
 from k8snetlab.errors import DaemonError, K8sNetLabError
-from k8snetlab.messages.places import NAMES
 from k8snetlab.messages.timeouts import ANSWER
-from k8snetlab.messages.verb import Nothing
 from k8snetlab.state.ledger import Ledger, let_begin
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.machine import write as write_machine
@@ -20,6 +18,9 @@ from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.rights import need_capabilities
 from k8snetlab.state.store_spec import write_spec
 from k8snetlab.state.turn import turn
+
+if TYPE_CHECKING:
+    from k8snetlab.client.client import Client
 
 DYING = 2.0
 """Seconds after which a daemon that says nothing is taken for a busy one, not for one that was killed."""
@@ -61,7 +62,7 @@ def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machin
         write_machine(paths, machine)
         paths.left.unlink(missing_ok=True)
     if _serves(lab, paths):
-        return Client(lab)
+        return _client(lab)
     log_begin = paths.daemon_log.stat().st_size if paths.daemon_log.exists() else 0
     with paths.daemon_log.open("ab") as log:
         process = subprocess.Popen(
@@ -73,10 +74,11 @@ def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machin
             cwd="/",
         )
     let_begin(process, Ledger(paths.ledger), "daemon")
+    client = _client(lab)
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
-        if paths.socket.exists() and _answers(Client(lab)):
-            return Client(lab)
+        if paths.socket.exists() and _answers(client):
+            return client
         if process.poll() is not None and not _daemon_alive(paths):
             break
         time.sleep(0.005)
@@ -95,7 +97,7 @@ def _serves(lab: str, paths: LabPaths) -> bool:
     """
     deadline = time.monotonic() + DYING
     while _daemon_alive(paths) and paths.socket.exists():
-        client = Client(lab)
+        client = _client(lab)
         answers = _answers(client, DYING)
         if client.of_another_version:
             _end(paths)
@@ -104,6 +106,13 @@ def _serves(lab: str, paths: LabPaths) -> bool:
             return True
         time.sleep(0.005)
     return False
+
+
+def _client(lab: str) -> Client:
+    """What it takes is imported while a daemon starts: 16 ms in which there is nothing else to do."""
+    from k8snetlab.client.client import Client
+
+    return Client(lab)
 
 
 def _end(paths: LabPaths) -> None:
@@ -125,6 +134,9 @@ def _daemon_alive(paths: LabPaths) -> bool:
 
 
 def _answers(client: Client, silence: float = ANSWER) -> bool:
+    from k8snetlab.messages.places import NAMES
+    from k8snetlab.messages.verb import Nothing
+
     try:
         client.call(NAMES, Nothing(), silence)
     except K8sNetLabError:

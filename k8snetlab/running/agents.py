@@ -23,9 +23,10 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel.maker import Maker
 from k8snetlab.render.proxy import Shared
 from k8snetlab.running.agent_task import AgentTask
-from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.ledger import Ledger, let_begin
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.supervision import Supervisor
@@ -65,6 +66,7 @@ class Agents:
         self._supervisor, self._machine = supervisor, machine
         self._shared = Shared()
         self.misses = MissResponder(supervisor)
+        self._maker = Maker(partial(let_begin, ledger=ledger, role="maker"))
         self.router: AgentTask | None = None
         self.nodes: dict[str, AgentTask] = {}
         """Those of nodes that are going too, until they have gone."""
@@ -124,6 +126,7 @@ class Agents:
         for task in self.tasks:
             await task.stop()
         self.misses.close()
+        await asyncio.to_thread(self._maker.close)
 
     async def _keep(self, snapshot: Snapshot, names: list[str]) -> None:
         if self.router is None and self._machine is None:
@@ -161,7 +164,8 @@ class Agents:
                 misses=self.misses,
                 addons=Home(paths.addons, paths.kubelet_socket, paths.flannel, group),
                 wake=partial(self._wake_from_thread, asyncio.get_running_loop(), name),
-            )
+            ),
+            make_sandboxes=self._maker.make,
         )
 
     def _wake_from_thread(self, loop: asyncio.AbstractEventLoop, name: str) -> None:

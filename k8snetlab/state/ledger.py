@@ -23,7 +23,7 @@ from k8snetlab.state.processes import ProcessId
 
 
 class OwnedProcess(msgspec.Struct, frozen=True, tag="process"):
-    """`role` is "daemon" or "kubelet"."""
+    """`role` is "daemon", "kubelet" or "maker"."""
 
     role: str
     process: ProcessId

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from k8snetlab.api.body import decode
-from k8snetlab.api.core import Namespace, Node
+from k8snetlab.api.core import Namespace, Node, Pod
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -24,6 +24,7 @@ from k8snetlab.cluster.deletion import refuse_deletion
 from k8snetlab.controllers.admission import in_order, is_another
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, ManifestError, NotFoundError, UnconfirmedError
 from k8snetlab.kernel import iptables
+from k8snetlab.lab import room
 from k8snetlab.lab.table import answers
 from k8snetlab.machines.leases import Leases
 from k8snetlab.messages.changes import (
@@ -86,6 +87,8 @@ class Changing:
             gone = [obj for obj in brought if (type(obj), obj.key) not in keep]
             anew = self._to_make_anew(objects)
             self._check(objects, without=[*gone, *anew])
+            for warning in room.warnings(objects, there=len(self._cluster.snapshot.all(Pod))):
+                tell(Warning(warning))
             if not asked.yes:
                 own_kinds = [[o for o in some if not isinstance(o, Ignored)] for some in (gone, brought)]
                 refuse_emptying(own_kinds[0], len(own_kinds[1]))

@@ -11,12 +11,12 @@ import pytest
 
 from k8snetlab.agent import namespaces
 from k8snetlab.agent.namespaces import NamespaceKeeper
-from k8snetlab.dataplane.links import Address, Bridge, Vxlan
+from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel.execute import execute
-from k8snetlab.kernel.read import read
+from k8snetlab.kernel.read import Reading, read, reading
 from k8snetlab.state.ledger import Ledger
 
 
@@ -37,11 +37,15 @@ class Reads:
     """Counts what is read."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.names: list[str] = []
 
-    def __call__(self, namespace: str, sysctls: tuple[str, ...] = ()) -> Netns:
-        self.count += 1
-        return read(namespace, sysctls)
+    @property
+    def count(self) -> int:
+        return len(self.names)
+
+    def __call__(self, namespace: str, sysctls: tuple[str, ...] = ()) -> Reading:
+        self.names.append(namespace)
+        return reading(namespace, sysctls)
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def keeper(tmp_path: Path) -> Iterator[NamespaceKeeper]:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     reads = Reads()
-    monkeypatch.setattr(namespaces, "read", reads)
+    monkeypatch.setattr(namespaces, "reading", reads)
     return reads
 
 
@@ -138,6 +142,29 @@ def test_what_others_change_is_read_and_mended(
     keeper.remove([one])
 
 
+CHANGES = {
+    "route": "ip -n {ns} route del 10.244.3.0/24",
+    "device": "ip -n {ns} link set flannel.1 mtu 1300",
+    "device that goes": "ip -n {ns} link del flannel.1",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_only_looks_at_drift_hides_no_change_from_the_agent(
+    keeper: NamespaceKeeper, name: Callable[[str], str], change: str
+) -> None:
+    one = name("node1")
+    for _ in range(2):
+        bring(keeper, node(one, 2, 3))
+        hear(keeper, one)
+    subprocess.run(CHANGES[change].format(ns=one).split(), check=True)
+    assert keeper.drift(node(one, 2, 3), ()) != []
+    hear(keeper, one)
+    assert bring(keeper, node(one, 2, 3)) > 0
+    assert keeper.drift(node(one, 2, 3), ()) == []
+    keeper.remove([one])
+
+
 def test_a_device_that_must_be_made_anew_takes_its_entries_along(
     keeper: NamespaceKeeper, reads: Reads, name: Callable[[str], str]
 ) -> None:
@@ -153,6 +180,91 @@ def test_a_device_that_must_be_made_anew_takes_its_entries_along(
     assert (len(held.routes), len(held.fdb)) == (1, 1)
     assert [n.dst for n in held.neighbours if n.state == "PERMANENT"] == ["10.244.2.0"]
     keeper.remove([one])
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["noticed by the look of each second", "by the sync itself"])
+def test_a_name_that_was_given_to_another_namespace_is_made_as_desired_again(
+    keeper: NamespaceKeeper, name: Callable[[str], str], noticed: bool
+) -> None:
+    one = name("node1")
+    bring(keeper, node(one, 2))
+    assert not keeper.moved()
+    subprocess.run(["sh", "-c", f"ip netns del {one} && ip netns add {one}"], check=True)
+    if noticed:
+        assert keeper.moved()
+    assert bring(keeper, node(one, 2)) > 0
+    assert keeper.recreated == {one}
+    assert routes(one) == {"10.244.2.0/24"}
+    assert not keeper.moved()
+    keeper.remove([one])
+
+
+def pod(name: str, number: int) -> Netns:
+    return Netns(
+        name,
+        role="pod",
+        links=(Device("lo"), Device("eth0", mtu=1450, mac=f"02:00:0a:f4:01:{number:02x}")),
+        addresses=(Address("eth0", f"10.244.1.{number}/24"),),
+        routes=(Route("default", "eth0", "10.244.1.1"),),
+    )
+
+
+def outer(name: str, *pods: Netns) -> Netns:
+    cables = (Veth(f"veth{p.name[-9:]}", "eth0", p.name, "", p.links[1].mac, 1450, "cni0", True) for p in pods)
+    return Netns(name, links=(Bridge("cni0", mtu=1450), *cables), addresses=(Address("cni0", "10.244.1.1/24"),))
+
+
+def bring_with(keeper: NamespaceKeeper, node: Netns, *pods: Netns) -> int:
+    keeper.prepare((node, *pods))
+    return keeper.sync(node, pods)
+
+
+def hear_all(keeper: NamespaceKeeper) -> None:
+    for name in keeper.monitors:
+        hear(keeper, name)
+
+
+def test_a_new_pod_is_neither_read_before_it_is_made_nor_after(
+    keeper: NamespaceKeeper, reads: Reads, name: Callable[[str], str]
+) -> None:
+    one = name("node1")
+    pods = [pod(name(f"pod{number}"), number) for number in range(2, 8)]
+    bring_with(keeper, outer(one, *pods[:3]), *pods[:3])
+    hear_all(keeper)
+    assert bring_with(keeper, outer(one, *pods[:3]), *pods[:3]) == 0
+    assert reads.names == [one] * len(reads.names), "only the node, whose devices are looked at together"
+    before = len(reads.names)
+    bring_with(keeper, outer(one, *pods), *pods)
+    hear_all(keeper)
+    assert bring_with(keeper, outer(one, *pods), *pods) == 0
+    assert reads.names[before:] == [one]
+    for each in pods:
+        assert {link.name for link in read(each.name).links if link.up} == {"lo", "eth0"}
+    keeper.remove([one, *(each.name for each in pods)])
+
+
+@pytest.mark.parametrize(
+    "breaking", ["ip netns del {pod}", "ip -n {node} link del {veth}", "ip -n {pod} link del eth0"]
+)
+def test_a_pod_that_others_unmade_is_made_again(
+    keeper: NamespaceKeeper, name: Callable[[str], str], breaking: str
+) -> None:
+    one, pods = name("node1"), [pod(name(f"pod{number}"), number) for number in (2, 3)]
+    wanted = outer(one, *pods)
+    bring_with(keeper, wanted, *pods)
+    hear_all(keeper)
+    veth = wanted.links[1].name
+    subprocess.run(breaking.format(pod=pods[0].name, node=one, veth=veth).split(), check=True)
+    hear_all(keeper)
+    keeper.moved()
+    for _ in range(20):  # a namespace's devices go a moment after it
+        bring_with(keeper, wanted, *pods)
+        hear_all(keeper)
+        if not keeper.drift(wanted, tuple(pods)):
+            break
+    assert keeper.drift(wanted, tuple(pods)) == []
+    subprocess.run(["ip", "netns", "exec", one, "ping", "-c", "1", "-W", "5", "10.244.1.2"], stdout=-3, check=True)
+    keeper.remove([one, *(each.name for each in pods)])
 
 
 def test_a_namespace_is_untouched_until_the_kernel_tells_otherwise(

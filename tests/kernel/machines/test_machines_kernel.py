@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,9 @@ from k8snetlab.api.body import decode
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.operations import Operation
-from k8snetlab.errors import AlreadyExistsError
+from k8snetlab.errors import AlreadyExistsError, K8sNetLabError
 from k8snetlab.kernel import netns
-from k8snetlab.kernel.execute import execute
-from k8snetlab.kernel.netlink import Netlink
+from k8snetlab.kernel.execute import By, attempt
 from k8snetlab.kernel.read import cables
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.testing.machines import Machine, Wire
@@ -313,14 +312,15 @@ def test_a_crash_between_any_two_steps_leaves_nothing_behind(
     for steps in range(0, 60, 5):
         left = steps
 
-        def some(plan: list[Operation], by: Mapping[str, Netlink]) -> None:
+        def some(plan: list[Operation], by: By) -> list[K8sNetLabError]:
             nonlocal left
             taken, left = plan[:left], max(0, left - len(plan))
-            execute(taken, by)
+            refused = attempt(taken, by)
             if len(taken) < len(plan):
                 raise Crash
+            return refused
 
-        monkeypatch.setattr(namespaces, "execute", some)
+        monkeypatch.setattr(namespaces, "attempt", some)
         try:
             one.sync(lab.snapshot)
         except Crash:

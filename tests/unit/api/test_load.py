@@ -214,7 +214,7 @@ spec:
 
 ---
 apiVersion: v1
-kind: ConfigMap
+kind: ResourceQuota
 metadata: {name: settings}
 ---
 apiVersion: v1
@@ -227,7 +227,7 @@ metadata: {name: fn}
         "f.yaml",
     )
     assert loaded.warnings == (
-        "f.yaml:10: ConfigMap settings: this kind is not part of the lab's network, ignored",
+        "f.yaml:10: ResourceQuota settings: this kind is not part of the lab's network, ignored",
         'f.yaml:14: Servise: this kind is not part of the lab\'s network, ignored; did you mean "Service"?',
         "f.yaml:17: Service fn: this kind is not part of the lab's network, ignored",
     )

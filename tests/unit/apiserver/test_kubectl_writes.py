@@ -168,3 +168,16 @@ def test_server_side_apply_knows_who_owns_what(k: Kubectl) -> None:
     k.run(*applied, "--force-conflicts", stdin=DEPLOYMENT)
     assert k.json("get", "deploy", "shop", *there)["spec"]["replicas"] == 2
     assert "kubectl" in k.run("get", "deploy", "shop", *there, "--show-managed-fields", "-o", "yaml")
+
+
+def test_configuration_is_made_shown_and_deleted(k: Kubectl) -> None:
+    there = ("-n", "config")
+    k.run("create", "configmap", *there, "c", "--from-literal=a=b")
+    k.run("create", "secret", "generic", *there, "s", "--from-literal=a=b")
+    k.run("create", "serviceaccount", *there, "sa")
+    shown = k.run("get", "cm,secret,sa", *there).split()
+    assert {"configmap/c", "secret/s", "serviceaccount/sa", "Opaque"} <= set(shown)
+    assert k.run("get", "secret", "s", *there, "-o", "jsonpath={.data.a}") == "Yg=="
+    assert "a:  1 bytes" in k.run("describe", "secret", "s", *there)
+    k.run("delete", "cm,secret,sa", "--all", *there)
+    assert k.run("get", "cm,secret,sa", *there, "-o", "name") == ""

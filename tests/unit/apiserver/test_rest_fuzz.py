@@ -21,6 +21,9 @@ from verbs import DECLARED
 
 from k8snetlab.api.scheme import RESOURCES, Resource, decode, encode
 from k8snetlab.apiserver import query as words
+from k8snetlab.apiserver.negotiation import APPLY_PATCH, JSON_PATCH, PATCHES, PROTOBUF
+from k8snetlab.apiserver.protobuf import MAGIC
+from k8snetlab.apiserver.virtual import AT
 from k8snetlab.lab.operations import standing
 from k8snetlab.messages.verb import Conversation
 
@@ -59,6 +62,7 @@ QUERY = sorted(
         "",
     }
 )
+REVIEWS = tuple(AT)
 FORMS = (
     *(None, None, "application/json", "application/json; charset=utf-8", "application/merge-patch+json"),
     *("application/strategic-merge-patch+json", "application/yaml", "text/plain", "\x00", "application/json,a"),
@@ -125,6 +129,13 @@ OBJECTS: tuple[dict[str, Any], ...] = (
     {"kind": "DeleteOptions", "preconditions": {"uid": "1"}, "dryRun": ["All"], "gracePeriodSeconds": 0},
     {"from": "a", "to": "web:80", "port": 80, "protocols": ["TCP"], "predictOnly": True, "namespace": "default"},
     {"node": "n1", "predictOnly": True, "patience": 1},
+    {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "stringData": {"a": "b"}, "data": {"c": "YQ=="}},
+    {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "finalizers": ["a/b"]}, "data": {"a": "b"}},
+    {
+        "kind": "SelfSubjectAccessReview",
+        "apiVersion": "authorization.k8s.io/v1",
+        "spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}},
+    },
 )
 
 
@@ -217,20 +228,80 @@ def query_of(dice: random.Random, method: str, path: str) -> str:
     return text + dice.choice(("", "", "", "", "", "", "&", "&&=", "%ff", "%", ";x"))
 
 
+def document_path(dice: random.Random, resource: Resource) -> tuple[str, str]:
+    """Discovery, OpenAPI, reviews, and what of a pod is no part that is stored."""
+    version = resource.type.API_VERSION
+    paths = ("/", "/api", "/apis", "/version", "/livez", "/readyz/etcd", "/openapi/v2", "/openapi/v3")
+    more = (f"/apis/{version}", f"/api/{version}", f"/openapi/v3/apis/{version}", f"/openapi/v3/api/{version}")
+    parts = tuple(f"/api/v1/namespaces/default/pods/a/{part}" for part in ("log", "exec", "attach", "x"))
+    path = dice.choice((*paths, *more, *parts, *REVIEWS))
+    return ("POST" if path in REVIEWS or dice.random() < 0.1 else "GET"), path
+
+
+def operations(dice: random.Random) -> Any:
+    """A JSON patch."""
+    places = (
+        "/metadata/labels",
+        "/metadata/labels/a",
+        "/spec",
+        "/spec/replicas",
+        "/spec/ports/0",
+        "/metadata",
+        "",
+        "/x",
+    )
+    kinds = ("add", "remove", "replace", "move", "copy", "test", "x")
+    return [
+        {
+            "op": dice.choice(kinds),
+            "path": dice.choice(places),
+            "from": dice.choice(places),
+            "value": dice.choice(JUNK),
+        }
+        for _ in range(dice.choice((0, 1, 1, 2, 5)))
+    ]
+
+
+def octets(dice: random.Random, resource: Resource) -> bytes:
+    """Something like protobuf."""
+    raw = bytes(
+        dice.choice((10, 18, 26, 8, 2, 4, 0, 1, 97, 255, dice.randrange(256))) for _ in range(dice.randrange(40))
+    )
+    version, kind = resource.type.API_VERSION.encode(), resource.kind.encode()
+    meta = b"\x0a" + bytes([len(version)]) + version + b"\x12" + bytes([len(kind)]) + kind
+    return MAGIC + b"\x0a" + bytes([len(meta)]) + meta + b"\x12" + bytes([len(raw)]) + raw
+
+
+def sent(dice: random.Random, resource: Resource, asked: tuple[str, str], kind: str) -> tuple[str | None, bytes]:
+    """The Content-Type of a request and its body."""
+    method, path = asked
+    form = dice.choice(PATCHES) if method == "PATCH" else None
+    if form == JSON_PATCH and dice.random() < 0.9:
+        return form, json.dumps(operations(dice)).encode()
+    if method == "POST" and dice.random() < 0.05:
+        return PROTOBUF, octets(dice, resource)
+    if path.removeprefix(OWN) in ("/up", "/apply", "/delete") and method == "POST":
+        # a good one would wait for a kernel
+        return form, json.dumps({"objects": [dice.choice(JUNK)]}).encode()
+    if path.endswith("/diagnose"):
+        return form, json.dumps({"node": dice.choice(JUNK[1:])}).encode()
+    has_body = method not in ("GET", "HEAD") or dice.random() < 0.03
+    return form, body_of(dice, kind, method) if has_body else b""
+
+
 async def fuzz(face: Face, dice: random.Random, number: int) -> str:
     """One request; what was wrong with its answer, "" for nothing."""
     resource = dice.choice(RESOURCES)
     method, path = own_path(dice) if dice.random() < 0.25 else object_path(dice, resource)
+    if dice.random() < 0.05:
+        method, path = document_path(dice, resource)
     query = query_of(dice, method, path)
     method = method if dice.random() < 0.97 else dice.choice(METHODS)
     kind = "" if path.startswith(OWN + "/") and resource.kind != "Lab" else resource.kind
     kind = "Scale" if path.endswith("/scale") else "DeleteOptions" if method == "DELETE" else kind
-    body = body_of(dice, kind, method) if method not in ("GET", "HEAD") or dice.random() < 0.03 else b""
-    if path.removeprefix(OWN) in ("/up", "/apply", "/delete") and method == "POST":
-        body = json.dumps({"objects": [dice.choice(JUNK)]}).encode()  # a good one would wait for a kernel
-    if path.endswith("/diagnose"):
-        body = json.dumps({"node": dice.choice(JUNK[1:])}).encode()
-    form = "application/merge-patch+json" if method == "PATCH" else None
+    form, body = sent(dice, resource, (method, path), kind)
+    if form == APPLY_PATCH:
+        query += "&fieldManager=m" + dice.choice(("", "&force=true"))
     form = dice.choice(FORMS) if dice.random() < 0.05 else form
     accept = dice.choice(ACCEPTS) if dice.random() < 0.05 else None
     said = await face.ask(

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 from rich.console import Console
 
+from benchmarks.__main__ import main
 from benchmarks.report import Outcome
 from benchmarks.rows import Row
 from benchmarks.run import NAMES, CannotRunError, FailedError, Run, Scale, interruptible, run
@@ -92,3 +93,17 @@ def test_a_second_interrupt_does_not_stop_what_is_taken_down(outcomes: Callable[
 def test_every_benchmark_is_there_and_says_what_it_measures(name: str) -> None:
     module = importlib.import_module(f"benchmarks.{name}")
     assert callable(module.rows) and (module.__doc__ or "").splitlines()[0].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["smal"], "there is no benchmark 'smal'"),
+        (["--small", "--record"], "what --small finds says nothing"),
+        (["--rounds", "0"], "--rounds: at least 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2 and said in capsys.readouterr().err

@@ -1,0 +1,60 @@
+"""Has this machine room for a lab of that size? Asked by `doctor`, and by `up` before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.core import Pod, PodSpec
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
+from k8snetlab.errors import UnsupportedError
+from k8snetlab.kernel.features import Feature
+from k8snetlab.kernel.limits import Limit, Size, limits
+
+
+def size_of(objects: Iterable[Object], there: int = 0) -> Size:
+    """Of what the objects make on this machine, besides the `there` pods that it has already."""
+    specs: list[tuple[int, PodSpec]] = []
+    nodes, crowd = 0, 0
+    for obj in objects:
+        match obj:
+            case Pod():
+                specs.append((1, obj.spec))
+            case Deployment() | ReplicaSet():
+                specs.append((obj.spec.replicas, obj.spec.template.spec))
+            case Lab():
+                nodes = obj.spec.nodes if isinstance(obj.spec.nodes, int) else len(obj.spec.nodes)
+                crowd = obj.spec.maxPods
+    own = [(count, spec) for count, spec in specs if not spec.hostNetwork]
+    pods = sum(count for count, _ in own)
+    commands = sum(count * sum(bool(c.command) for c in spec.serving_containers) for count, spec in specs)
+    listeners = sum(
+        count * sum(len(c.ports) for c in spec.serving_containers if not c.command) for count, spec in specs
+    )
+    return Size(max(0, pods - there), nodes, commands, listeners, min(crowd, pods))
+
+
+def warnings(objects: Sequence[Object], there: int) -> list[str]:
+    """Of what packets and logs will be lost for; `there` are the pods that the machine has already. What machines carry
+    between them is not counted. Raises UnsupportedError where the lab cannot be built."""
+    if any(isinstance(obj, Lab) and obj.spec.machines for obj in objects):
+        return []
+    size = size_of(objects, there)
+    short = [limit for limit in limits(size) if not limit.enough]
+    for limit in short:
+        if limit.refuses:
+            raise UnsupportedError(f"this machine has no room for {size.pods:,} more pods: {_said(limit)}", limit.lift)
+    return [f"{_said(limit)}: beyond that, packets and logs are late or lost ({limit.lift})" for limit in short]
+
+
+def features(size: Size) -> Iterator[Feature]:
+    """One for each limit."""
+    for limit in limits(size):
+        effect = "pods beyond it" if limit.refuses else "packets and logs in time, once it is reached"
+        yield Feature(f"{size.pods:,} pods: {_said(limit)}", limit.enough, effect, limit.lift, needed=limit.refuses)
+
+
+def _said(limit: Limit) -> str:
+    more = f" beside {limit.taken:,}" if limit.taken else ""
+    return f"{limit.name} {limit.wanted:,}{more}, of {limit.most:,}"

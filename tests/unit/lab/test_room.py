@@ -1,0 +1,90 @@
+"""A lab that this machine cannot hold is refused before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from k8snetlab.api.load import load
+from k8snetlab.api.meta import Object
+from k8snetlab.errors import UnsupportedError
+from k8snetlab.kernel.limits import Limit, Size
+from k8snetlab.lab import room
+
+LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 3, maxPods: 250}\n---\n"
+MACHINES = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {machines: true}\n---\n"
+PODS = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: alone}
+spec: {containers: [{name: c, image: x, command: [sleep, "1"]}, {name: d, image: x, ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: of-the-node}
+spec: {hostNetwork: true, containers: [{name: c, image: x, command: [sleep, "1"]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 300
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: c, image: x, ports: [{containerPort: 80}, {containerPort: 81}]}]}
+"""
+MOUNTS, NEIGHBOURS = ("mounts", "sysctl -w fs.mount-max=9"), ("ipv4 neighbours", "sysctl -w …=9")
+
+
+def objects(text: str) -> Sequence[Object]:
+    return load([("lab.yaml", text)]).objects
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room for 200 pods only, and for 100 pods' neighbours."""
+    monkeypatch.setattr(
+        room,
+        "limits",
+        lambda size: [
+            Limit(*NEIGHBOURS[:1], 0, size.pods, 100, NEIGHBOURS[1], refuses=False),
+            Limit(*MOUNTS[:1], 50, size.pods, 250, MOUNTS[1]),
+        ],
+    )
+
+
+def test_the_size_of_a_lab_counts_replicas_commands_and_ports_but_no_pod_of_the_nodes_network() -> None:
+    assert room.size_of(objects(LAB + PODS)) == Size(pods=301, nodes=3, commands=2, listeners=601, crowd=250)
+    assert room.size_of(objects(LAB + PODS), there=280).pods == 21
+    assert room.size_of(objects(LAB + PODS), there=500).pods == 0
+
+
+@pytest.mark.usefixtures("limited")
+def test_what_cannot_be_made_is_refused_with_what_lifts_the_limit() -> None:
+    with pytest.raises(UnsupportedError) as refused:
+        room.warnings(objects(LAB + PODS), there=0)
+    assert refused.value.message == "this machine has no room for 301 more pods: mounts 301 beside 50, of 250"
+    assert refused.value.hint == MOUNTS[1]
+
+
+@pytest.mark.usefixtures("limited")
+def test_what_only_loses_packets_is_a_warning() -> None:
+    (said,) = room.warnings(objects(LAB + PODS), there=150)
+    assert said.startswith("ipv4 neighbours 151, of 100: ") and said.endswith(f"({NEIGHBOURS[1]})")
+    assert room.warnings(objects(LAB + PODS), there=250) == []
+
+
+@pytest.mark.usefixtures("limited")
+def test_pods_that_machines_carry_between_them_are_not_counted_here() -> None:
+    assert room.warnings(objects(MACHINES + PODS), there=0) == []
+
+
+@pytest.mark.usefixtures("limited")
+def test_the_doctor_calls_needed_what_would_be_refused() -> None:
+    found = [(one.name, one.present, one.needed) for one in room.features(room.size_of(objects(LAB + PODS), there=1))]
+    assert found == [
+        ("300 pods: ipv4 neighbours 300, of 100", False, False),
+        ("300 pods: mounts 300 beside 50, of 250", False, True),
+    ]
