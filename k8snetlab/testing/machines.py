@@ -36,9 +36,6 @@ class Machine(Lab):
         self.node, self.namespace = f"node{number}", namespace
         self.address = f"{NETWORK}.{10 + number}"
 
-    def command(self, *words: str) -> list[str]:
-        return ["nsenter", f"--net=/run/netns/{self.namespace}", *super().command(*words)]
-
     def here(self, *command: str, code: int | None = 0) -> str:
         argv = ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
