@@ -23,6 +23,7 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     with namespaces() as namespace, ExitStack() as stack:
         wire = Wire(namespace, directory)
         machines = [wire.machine(), wire.machine()]
+        eventually(lambda: all(m.here("ip", "-6", "-o", "address").count("fe80:") == 2 for m in machines))
         before = [machine.state() for machine in machines]
         stack.enter_context(store_on(machines[0], directory))
         stack.callback(lambda: [_compare(m, b) for m, b in zip(machines, before, strict=True)])
@@ -37,8 +38,9 @@ def two(wire: Wire) -> tuple[Machine, Machine]:
 
 
 def _compare(machine: Machine, before: dict[str, str]) -> None:
-    after = machine.state()
-    assert after == before, {what: (before[what], text) for what, text in after.items() if before[what] != text}
+    after = {what: sorted(text.splitlines()) for what, text in machine.state().items()}
+    was = {what: sorted(text.splitlines()) for what, text in before.items()}
+    assert after == was, {what: (was[what], lines) for what, lines in after.items() if was[what] != lines}
 
 
 @pytest.fixture
