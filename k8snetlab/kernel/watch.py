@@ -285,7 +285,11 @@ def _is_of_kernel(payload: bytes) -> bool:
 
 
 def _follows(kind: int, payload: bytes) -> bool:
-    """Whether a route only follows from an address or a device. That of an address's network is missed when it goes."""
+    """Whether a route only follows from an address or a device. That of an address's network is missed when it goes.
+
+    The kernel's own of other types (local, broadcast, anycast, multicast) are in table local. One in the main table is
+    somebody's, and what it was put in the place of is not told to have gone.
+    """
     _, _, _, _, table, proto, _, type_, _ = _RTMSG.unpack_from(payload)
-    lasting = table == RT_TABLE_MAIN and type_ == RTN_UNICAST
-    return not lasting or (kind == RTM_NEWROUTE and proto in (RTPROT_KERNEL, RTPROT_RA))
+    by_kernel = kind == RTM_NEWROUTE and type_ == RTN_UNICAST and proto in (RTPROT_KERNEL, RTPROT_RA)
+    return table != RT_TABLE_MAIN or by_kernel

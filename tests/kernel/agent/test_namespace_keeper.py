@@ -286,6 +286,24 @@ def test_a_namespace_is_untouched_until_the_kernel_tells_otherwise(
     assert keeper.untouched() == {one: node(one, 2, 3)}
 
 
+@pytest.mark.parametrize("kind", ["blackhole", "unreachable", "prohibit", "throw"])
+def test_a_route_in_whose_place_one_of_another_kind_was_put_is_mended(
+    keeper: NamespaceKeeper, name: Callable[[str], str], kind: str
+) -> None:
+    """The kernel tells of the new route alone."""
+    one = name("node1")
+    for _ in range(3):
+        bring(keeper, node(one, 2, 3))
+        hear(keeper, one)
+    assert keeper.untouched()
+    subprocess.run(["ip", "-n", one, "route", "replace", kind, "10.244.2.0/24"], check=True)
+    assert not keeper.untouched()
+    hear(keeper, one)
+    assert not keeper.untouched(), "it was heard"
+    bring(keeper, node(one, 2, 3))
+    assert read(one).routes == node(one, 2, 3).routes
+
+
 def test_a_namespace_of_another_ones_name_is_not_untouched(keeper: NamespaceKeeper, name: Callable[[str], str]) -> None:
     one = name("node1")
     for _ in range(3):

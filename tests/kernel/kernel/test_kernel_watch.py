@@ -49,6 +49,8 @@ CHANGES = {
     "ip -n {ns} addr del 192.168.0.1/24 dev br0": "address",
     "ip -n {ns} route add 10.9.0.0/16 via 192.168.0.9": "route",
     "ip -n {ns} -6 route add fd09::/64 dev br0": "route",
+    "ip -n {ns} route add blackhole 10.9.0.0/16": "route",
+    "ip -n {ns} -6 route add unreachable fd09::/64": "route",
     "ip -n {ns} neigh del 192.168.0.7 dev br0": "neighbour",
     "ip -n {ns} neigh replace 192.168.0.7 lladdr 02:00:00:00:00:07 dev br0 nud reachable": "neighbour",
     "ip -n {ns} neigh add 192.168.0.8 lladdr 02:00:00:00:00:08 dev br0 nud permanent": "neighbour",
@@ -64,6 +66,14 @@ def test_changes_by_hand_are_heard(monitored: tuple[str, Monitor], command: str)
     assert readable(monitor)
     assert CHANGES[command] in monitor.drain()
     assert not readable(monitor)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1/24", "fd09::1/64"])
+def test_routes_that_follow_from_an_address_are_no_change(monitored: tuple[str, Monitor], address: str) -> None:
+    """Its network, itself, broadcast and anycast, most of them in table local."""
+    name, monitor = monitored
+    subprocess.run(f"ip -n {name} addr add {address} dev br0".split(), check=True)
+    assert monitor.drain() == {"address"}
 
 
 def test_neighbours_that_the_kernel_resolves_by_itself_are_no_change(monitored: tuple[str, Monitor]) -> None:
