@@ -306,15 +306,15 @@ class NamespaceKeeper:
     def _bring(self, states: Iterable[Netns], failures: list[K8sNetLabError]) -> int:
         todo = [s for s in states if s.name in self._dirty or not _same(self._made.get(s.name), s)]
         plan: list[Operation] = []
-        for state in todo:
-            known = self._known(state)
-            self._dirty.discard(state.name)
-            steps = delta.diff(state, known, known) if known else self._plan(state, to_be_done=True)
-            steps = self._noted(steps, state) if is_host(state.name) else steps
-            self._monitors[state.name].expect(steps)
-            plan += steps
         refused: Sequence[K8sNetLabError] | None = None
         try:
+            for state in todo:
+                known = self._known(state)
+                self._dirty.discard(state.name)
+                steps = delta.diff(state, known, known) if known else self._plan(state, to_be_done=True)
+                steps = self._noted(steps, state) if is_host(state.name) else steps
+                self._monitors[state.name].expect(steps)
+                plan += steps
             refused = attempt(plan, self._netlink_in)
         finally:
             if refused is None or refused:

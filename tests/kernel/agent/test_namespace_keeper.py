@@ -15,6 +15,7 @@ from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
+from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.read import Reading, read, reading
 from k8snetlab.state.ledger import Ledger
@@ -284,6 +285,31 @@ def test_a_namespace_is_untouched_until_the_kernel_tells_otherwise(
     hear(keeper, one)
     bring(keeper, node(one, 2, 3))
     assert keeper.untouched() == {one: node(one, 2, 3)}
+
+
+def test_what_one_namespace_lost_is_mended_after_another_could_not_be_read(
+    keeper: NamespaceKeeper, name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, pods = name("node1"), [pod(name(f"pod{number}"), number) for number in (2, 3)]
+    wanted = outer(one, *pods)
+    for _ in range(3):
+        bring_with(keeper, wanted, *pods)
+        hear_all(keeper)
+    subprocess.run(["ip", "-n", pods[0].name, "route", "del", "default"], check=True)
+    hear_all(keeper)
+    keeper.mark(pods[1].name)
+
+    def fails(namespace: str, sysctls: tuple[str, ...] = ()) -> Reading:
+        if namespace == pods[1].name:
+            raise NotFoundError("it cannot be read now")
+        return reading(namespace, sysctls)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(namespaces, "reading", fails)
+        with pytest.raises(NotFoundError, match="cannot be read now"):
+            bring_with(keeper, wanted, *pods)
+    bring_with(keeper, wanted, *pods)
+    assert keeper.drift(wanted, tuple(pods)) == []
 
 
 @pytest.mark.parametrize("kind", ["blackhole", "unreachable", "prohibit", "throw"])
