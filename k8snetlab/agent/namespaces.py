@@ -69,8 +69,9 @@ class NamespaceKeeper:
 
         May be called from any thread.
         """
-        made, told = dict(self._made), {*set(self._dirty), *set(self.lacking), *self._monitors.readable()}
-        numbers = {name: monitor.number for name, monitor in self._monitors.items()}
+        # In this order: an event stands among the readable, and is marked as dirty once it is heard.
+        made, told = dict(self._made), {*self._monitors.readable(), *set(self._dirty), *set(self.lacking)}
+        numbers = {name: one.number for name in made if (one := self._monitors.get(name)) is not None}
         return {
             name: state
             for name, state in made.items()

@@ -16,7 +16,9 @@ from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import NotFoundError
+from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
+from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.kernel.read import Reading, read, reading
 from k8snetlab.state.ledger import Ledger
 
@@ -340,3 +342,48 @@ def test_a_namespace_of_another_ones_name_is_not_untouched(keeper: NamespaceKeep
     assert not keeper.untouched()
     subprocess.run(["ip", "netns", "add", one], check=True)
     assert not keeper.untouched()
+
+
+def test_what_is_heard_while_one_asks_is_not_untouched(
+    keeper: NamespaceKeeper, name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon's loop may hear an event, and mark its namespace, at any moment of another thread's question."""
+    one = name("node1")
+    for _ in range(3):
+        bring(keeper, node(one, 2))
+        hear(keeper, one)
+    assert keeper.untouched()
+    subprocess.run(["ip", "-n", one, "route", "del", "10.244.2.0/24"], check=True)
+    readable = keeper.monitors.readable
+
+    def heard() -> list[str]:
+        hear(keeper, one)
+        return readable()
+
+    monkeypatch.setattr(keeper.monitors, "readable", heard)
+    assert not keeper.untouched()
+
+
+def test_a_namespace_that_goes_while_one_asks_is_not_untouched(
+    keeper: NamespaceKeeper, name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, pods = name("node1"), [pod(name(f"pod{number}"), number) for number in (2, 3)]
+    for _ in range(3):
+        bring_with(keeper, outer(one, *pods), *pods)
+        hear_all(keeper)
+    number = netns.number
+
+    def going(name: str) -> int:
+        keeper.remove([pods[1].name])
+        return number(name)
+
+    keys = Monitors.__iter__
+
+    def listed(monitors: Monitors) -> Iterator[str]:
+        for each in list(keys(monitors)):
+            keeper.remove([pods[1].name])
+            yield each
+
+    monkeypatch.setattr(netns, "number", going)
+    monkeypatch.setattr(Monitors, "__iter__", listed)
+    assert keeper.untouched().keys() == {one, pods[0].name}
