@@ -80,7 +80,7 @@ def test_forms_of_values_are_read() -> None:
 
 
 def test_every_field_has_the_name_and_kind_of_the_reference() -> None:
-    same = {"t": "s", "y": "s"}
+    same = {"t": "s", "y": "s", "{y}": "{s}"}
     for type_ in wire._types():
         known = reference.fields(type_)
         if not known or type_ in ("EndpointPort",):
