@@ -20,7 +20,6 @@ class Field(NamedTuple):
     inline: bool = False
 
 
-@cache
 def fields(type_: str) -> Mapping[int, Field]:
     """By number; none where the type is not known."""
     return _types().get(type_, {})

@@ -10,7 +10,7 @@ import msgspec
 
 from k8snetlab.apiserver import discovery, openapi
 from k8snetlab.apiserver.bodies import forms_of
-from k8snetlab.apiserver.negotiation import JSON, TEXT, Form, check_form, chosen
+from k8snetlab.apiserver.negotiation import JSON, TEXT, YAML, Form, check_form, chosen
 from k8snetlab.apiserver.paths import not_allowed, nowhere
 from k8snetlab.apiserver.query import WRITE, refuse_unknown
 from k8snetlab.apiserver.reviews import answered
@@ -20,6 +20,8 @@ from k8snetlab.cluster.node_status import VERSION
 
 Checks = Callable[[], dict[str, str]]
 """What of the server is well: by name what is wrong with it, or ""."""
+REVIEWS = tuple(form for form in forms_of("POST") if form != YAML)
+"""How a review comes, which every user may ask for: not in YAML, which takes long to read."""
 HEALTH = ("/healthz", "/livez", "/readyz")
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 _AGGREGATED = [Form(JSON, discovery.AGGREGATED, "apidiscovery.k8s.io", version) for version in ("v2", "v2beta1")]
@@ -41,7 +43,7 @@ class Documents:
         if (virtual := AT.get(path)) is not None:
             if request.method != "POST":
                 raise not_allowed(request.method, ("POST",))
-            check_form(request.content_type, forms_of("POST"))
+            check_form(request.content_type, REVIEWS)
             return Document(lambda request: _reviewed(request, virtual))
         document = self._find(path)
         if document is not None and request.method not in ("GET", "HEAD"):

@@ -88,7 +88,7 @@ class Api:
         if objects:
             hidden = attributes_of(method, path).resource in HIDDEN
             permit(caller, (method == "GET" and not hidden) or path in REVIEWED, f"{method} objects")
-            limit = LARGEST_OBJECT if own == path else MAX_BODY
+            limit = 0 if method in ("GET", "HEAD") else LARGEST_OBJECT if own == path else MAX_BODY
             request, body = await read_request(scope, receive, limit)
             request.user = user
             await self._object(request, body, answer, receive)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -130,3 +132,15 @@ def test_an_object_is_made_of_protobuf() -> None:
         assert said.code == 400
 
     with_face(test)
+
+
+def test_a_kind_that_is_none_is_forgotten() -> None:
+    class Kind(str):
+        """One that can be watched."""
+
+    kind = Kind("Nothing")
+    known = weakref.ref(kind)
+    assert not wire.fields(kind)
+    del kind
+    gc.collect()
+    assert known() is None

@@ -15,6 +15,7 @@ from k8snetlab.apiserver.negotiation import check_accepted
 from k8snetlab.apiserver.reading import INITIAL_END
 
 NODES = "/api/v1/nodes"
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 async def three_pods(face: Face) -> None:
@@ -160,6 +161,10 @@ WRONG = {
     "protobuf that is none": Wrong("POST", PODS, pod("x"), 400, "application/vnd.kubernetes.protobuf"),
     "plain text": Wrong("POST", PODS, pod("x"), 415, "text/plain"),
     "too much": Wrong("POST", PODS, b" " * (4 << 20), 413),
+    "a look with a body": Wrong("GET", PODS, b"x", 413),
+    "a look for headers with a body": Wrong("HEAD", "/version", b"[]", 413, "application/yaml"),
+    "a look at the lab's own with a body": Wrong("GET", "/apis/k8snetlab/v1alpha1/labs", b"x", 413),
+    "a review in YAML": Wrong("POST", REVIEWS, b"[]", 415, "application/yaml"),
     "a strategic patch": Wrong("PATCH", PODS + "/a", [LABELLED], 400, "application/strategic-merge-patch+json"),
     "a JSON patch": Wrong("PATCH", PODS + "/a", LABELLED, 400, "application/json-patch+json"),
     "a patch of no form": Wrong("PATCH", PODS + "/a", LABELLED, 415, "application/json"),
