@@ -52,10 +52,14 @@ def of_namespaces(passed_by: int, pods: int) -> list[str]:
         return []
     return [
         f"{passed_by} of {counted(pods, 'pod')} were not looked into: the kernel has told of no change of their links, "
-        "addresses, routes and neighbours since they were made"
+        "addresses, routes and neighbours since they were made; their sysctls, rules and processes, of which it tells "
+        "nothing, were not looked at"
     ]
 
 
-def of_pairs(tried: int, pairs: int) -> list[str]:
-    """A note on who was not let ask whom."""
-    return [f"of {pairs:,} pairs of who may ask and what may be asked, {tried} were probed"] if tried < pairs else []
+def of_pairs(tried: int, pairs: int, unasked: int = 0) -> list[str]:
+    """A note on who was not let ask whom, and on the targets that nobody asked."""
+    if tried >= pairs:
+        return []
+    alone = f"; {counted(unasked, 'target')} were asked by nobody" if unasked else ""
+    return [f"of {pairs:,} pairs of who may ask and what may be asked, {tried} were probed{alone}"]

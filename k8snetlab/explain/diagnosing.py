@@ -6,6 +6,7 @@ Blocking; reads the kernel as it is now and mends nothing.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Collection, Iterator
 
@@ -33,6 +34,8 @@ from k8snetlab.trace.path import predict
 
 SETTLE = 1.3
 """Seconds in which an agent that works has mended what it can: what is still so then is a finding."""
+_TURNS = itertools.count(int(time.time()))
+"""Each diagnosis of a large lab looks at other parts of it than the one before."""
 
 
 def diagnose(
@@ -45,16 +48,16 @@ def diagnose(
     """`desired` is asked again for a second look, which a lab under repair gets. `remote` reads the kernels of
     other machines, in a lab that has them.
     """
-    began = time.monotonic()
+    began, turn = time.monotonic(), next(_TURNS)
     now = desired()
     if question.node and now.snapshot:
         now.snapshot.node(question.node)
-    look = _Look(now, paths, question, tell, remote).done()
+    look = _Look(now, paths, question, tell, remote, turn=turn).done()
     if any(_unsettled(finding, now) for finding in look.findings):
         tell("a second look", 0, 0)
         time.sleep(SETTLE)
         first = {finding.identity for finding in look.findings}
-        look = _Look(desired(), paths, question, tell, remote).done()
+        look = _Look(desired(), paths, question, tell, remote, turn=turn).done()
         look.findings = [finding for finding in look.findings if finding.identity in first]
     return Diagnosis(
         findings=tuple(_reported(finding, look.machines) for finding in look.findings),
@@ -114,7 +117,11 @@ class _Look:
         question: DiagnosisQuestion,
         tell: Tell,
         remote: RemoteKernels | None = None,
+        *,
+        turn: int = 0,
     ) -> None:
+        """`turn` chooses what is looked at where that is a part."""
+        self.turn = turn
         self.desired, self.paths, self.question, self.tell, self.remote = desired, paths, question, tell, remote
         self.machines: list[str] = []
         self.findings: list[Finding] = []
@@ -209,16 +216,16 @@ class _Look:
         if not self.question.predictOnly and not any(f.broken for f in found):
             found += self._tried(snapshot, kernel)
         if not self.question.predictOnly and not any(f.broken for f in found):
-            more, tried, pairs = matrix.broken(snapshot, kernel.elsewhere.__contains__, self.tell)
+            more, tried, passed_by = matrix.broken(snapshot, kernel.elsewhere.__contains__, self.tell, self.turn)
             found = matrix.laid(found, more)
             self.tried += tried
-            self.passed_by += sampling.of_pairs(tried, pairs)
+            self.passed_by += passed_by
         return found
 
     def _held(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
         """What namespaces and rules hold."""
         states = drift.wanted(snapshot, kernel)
-        unread = drift.vouched(states, kernel, self.desired.untouched)
+        unread = drift.vouched(states, kernel, self.desired.untouched, self.turn)
         self.passed_by += sampling.of_namespaces(len(unread), sum(kernel.wheres[name].kind == "pod" for name in states))
         yield from drift.of_namespaces(states, kernel, self.tell, unread)
         yield from drift.of_rules(snapshot, kernel, self.tell)
@@ -252,7 +259,7 @@ class _Look:
         for number, (family, path) in enumerate(usual):
             self.tell("usual paths", number, len(usual))
             with contextlib.suppress(K8sNetLabError, KeyError):  # a namespace that has gone is a finding already
-                choose = sampling.some(path.endpoints, number)
+                choose = sampling.some(path.endpoints, self.turn + number)
                 ways = predict(kernel[family], kernel.owners, path.origin, path.flow, choose)
                 wrong = [*judge(path, ways, kernel[family])]
                 broken += wrong

@@ -39,12 +39,14 @@ def wanted(snapshot: Snapshot, kernel: Kernels) -> dict[str, Netns]:
     return {kernel.name_of(state.name): state for plane in planes for state in (plane.node, *plane.pods)}
 
 
-def vouched(states: Mapping[str, Netns], kernel: Kernels, untouched: Mapping[str, Netns]) -> frozenset[str]:
+def vouched(
+    states: Mapping[str, Netns], kernel: Kernels, untouched: Mapping[str, Netns], turn: int = 0
+) -> frozenset[str]:
     """Pods' namespaces that need not be read: made as they should be, and untouched since. Of many; the others that
-    are untouched are read all the same."""
+    are untouched are read all the same, and others in another `turn`."""
     pods = [name for name, state in states.items() if kernel.wheres[name].kind == "pod"]
     same = [name for name in pods if untouched.get(kernel.own_name(name)) == states[name]]
-    return frozenset(same).difference(sampling.spread(same, sampling.PODS))
+    return frozenset(same).difference(sampling.spread(same, sampling.PODS, turn))
 
 
 def of_namespaces(

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import end
+from k8snetlab.diagnose import sampling
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.explain import probe
 from k8snetlab.explain.drift import Tell
@@ -31,12 +32,14 @@ _NAMED = re.compile(r"(?:Service|pod) ([a-z0-9.-]+/[a-z0-9.-]+)")
 Pair = tuple[Place, Target]
 
 
-def broken(snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell) -> tuple[list[Finding], int, int]:
-    """A finding for each cause, the number of pairs tried, and that of all. `elsewhere` knows the nodes of other
-    machines."""
+def broken(
+    snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell, turn: int = 0
+) -> tuple[list[Finding], int, list[str]]:
+    """A finding for each cause, the number of pairs tried, and notes on those that were not. `elsewhere` knows the
+    nodes of other machines; another `turn` tries others of a large lab."""
     places = [place for place in all_places(snapshot) if not (place.node and elsewhere(place.node))]
     targets = all_targets(snapshot)
-    pairs = [*chosen(places, targets)]
+    pairs = [*chosen(places, targets, turn)]
     intents, failed = Intents(snapshot), list[ProbeResult]()
     open_, shut = list[Pair](), list[Pair]()
     for pair in pairs:
@@ -47,19 +50,21 @@ def broken(snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell) -> 
             part = group[start : start + AT_ONCE]
             doubtful = [p for p, r in zip(part, _tried(snapshot, part, timeout), strict=True) if not r.ok]
             failed += [r for r in _tried(snapshot, doubtful, patience(timeout)) if not r.ok]  # chance
-    return [*_findings(failed)], len(pairs), len(places) * len(targets)
+    unasked = len({*targets} - {target for _, target in pairs})
+    return [*_findings(failed)], len(pairs), sampling.of_pairs(len(pairs), len(places) * len(targets), unasked)
 
 
-def chosen(places: list[Place], targets: list[Target]) -> Iterator[Pair]:
-    """All pairs, or so many that each target is asked, from places in turn."""
+def chosen(places: list[Place], targets: list[Target], turn: int = 0) -> Iterator[Pair]:
+    """All pairs; of many so many that each target is asked, or of more targets a part, from places in turn. Another
+    `turn` takes others."""
     if len(places) * len(targets) <= MOST:
         yield from ((place, target) for place in places for target in targets)
         return
-    kept = targets[:: max(1, -(-len(targets) // LARGE))]
+    kept = sampling.spread(targets, LARGE, turn)
     share = max(1, LARGE // len(kept))
-    for number, target in enumerate(kept):
-        turn = number * share
-        yield from ((places[(turn + step) % len(places)], target) for step in range(min(share, len(places))))
+    for number, target in enumerate(kept, turn):
+        first = number * share
+        yield from ((places[(first + step) % len(places)], target) for step in range(min(share, len(places))))
 
 
 def laid(found: list[Finding], more: list[Finding]) -> list[Finding]:

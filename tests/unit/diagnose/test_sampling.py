@@ -41,6 +41,8 @@ def test_what_was_passed_by_is_said() -> None:
     )
     (said,) = sampling.of_namespaces(936, 1000)
     assert said.startswith("936 of 1000 pods were not looked into")
+    assert said.endswith("their sysctls, rules and processes, of which it tells nothing, were not looked at")
     assert sampling.of_pairs(240, 1_000_000) == [
         "of 1,000,000 pairs of who may ask and what may be asked, 240 were probed"
     ]
+    assert sampling.of_pairs(240, 1_000_000, 760)[0].endswith("240 were probed; 760 targets were asked by nobody")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.explain.intended import Intent, Intents
-from k8snetlab.explain.matrix import MOST, chosen
+from k8snetlab.explain.matrix import LARGE, MOST, chosen
 from k8snetlab.explain.places import Place, all_places
 from k8snetlab.explain.targets import Target, all_targets
 from k8snetlab.explain.verdicts import judged, seen
@@ -151,3 +151,13 @@ def test_of_a_large_lab_every_target_is_asked_and_every_place_asks() -> None:
     pairs = [*chosen(some, asked)]
     assert len(pairs) <= MOST and {t for _, t in pairs} == set(asked) and {p for p, _ in pairs} == set(some)
     assert len([*chosen(some[:20], asked[:20])]) == 400
+
+
+def test_of_a_large_lab_another_turn_asks_others_and_from_other_places() -> None:
+    some = [Place(f"p{n}", "pod", f"n{n}") for n in range(90)]
+    asked = [Target(f"t{n}", "pod", "10.0.0.1", n + 1, "TCP") for n in range(900)]
+    turns = [{*chosen(some, asked, turn)} for turn in range(4)]
+    assert all(len(one) == LARGE for one in turns) and {t for one in turns for _, t in one} == {*asked}
+    few = [{*chosen(some, asked[:90], turn)} for turn in range(45)]
+    assert {*chosen(some, asked, 7)} == {*chosen(some, asked, 7)}
+    assert {pair for one in few for pair in one} == {(place, target) for place in some for target in asked[:90]}
