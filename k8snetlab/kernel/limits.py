@@ -26,13 +26,16 @@ KIB_OF_A_POD = 400
 
 class Size(msgspec.Struct, frozen=True):
     """What is to be made: `commands` are containers that run one, `listeners` ports that the kubelet answers on.
-    `crowd` is how many pods a node has, at most."""
+    `crowd` is how many pods a node has, at most. `held` and `running` are the pods and commands that are there already:
+    they count where the machine does not tell how much is taken."""
 
     pods: int
     nodes: int
     commands: int = 0
     listeners: int = 0
     crowd: int = 0
+    held: int = 0
+    running: int = 0
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -67,7 +70,7 @@ def limits(size: Size, read: Read = lambda file: Path(file).read_text()) -> list
 
 
 def _files(size: Size, read: Read) -> Iterator[Limit]:
-    wanted = max(size.pods + FILES_OF_A_NODE * size.nodes, size.listeners) + FILES_OF_A_PROCESS
+    wanted = max(size.held + size.pods + FILES_OF_A_NODE * size.nodes, size.listeners) + FILES_OF_A_PROCESS
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = hard if hard != resource.RLIM_INFINITY else int(read("/proc/sys/fs/nr_open"))
     raised = f"ulimit -n {wanted} before `up` (a container: --ulimit nofile={wanted})"
@@ -103,13 +106,14 @@ def _pids_of_container(size: Size, read: Read) -> Iterator[Limit]:
 
 
 def _inotify(size: Size, read: Read) -> Iterator[Limit]:
-    lift = f"sysctl -w fs.inotify.max_user_watches={2 * size.commands}"
+    wanted = size.running + size.commands
+    lift = f"sysctl -w fs.inotify.max_user_watches={2 * wanted}"
     most = int(read("/proc/sys/fs/inotify/max_user_watches"))
-    yield Limit("inotify watches", 0, size.commands, most, lift, refuses=False)
+    yield Limit("inotify watches", 0, wanted, most, lift, refuses=False)
 
 
 def _neighbours(size: Size, read: Read) -> Iterator[Limit]:
-    wanted, key = NEIGHBOURS_OF_A_POD * size.pods, "net.ipv4.neigh.default.gc_thresh"
+    wanted, key = NEIGHBOURS_OF_A_POD * (size.held + size.pods), "net.ipv4.neigh.default.gc_thresh"
     lift = f"sysctl -w {key}1={wanted // 2} {key}2={wanted} {key}3={2 * wanted}"
     most = int(read("/proc/sys/net/ipv4/neigh/default/gc_thresh3"))
     yield Limit("ipv4 neighbours", 0, wanted, most, lift, refuses=False)

@@ -13,8 +13,8 @@ from k8snetlab.kernel.features import Feature
 from k8snetlab.kernel.limits import Limit, Size, limits
 
 
-def size_of(objects: Iterable[Object], there: int = 0) -> Size:
-    """Of what the objects make on this machine, besides the `there` pods that it has already."""
+def size_of(objects: Iterable[Object], there: Iterable[Pod] = ()) -> Size:
+    """Of what the objects make on this machine, besides the pods that it has already."""
     specs: list[tuple[int, PodSpec]] = []
     nodes, crowd = 0, 0
     for obj in objects:
@@ -26,16 +26,26 @@ def size_of(objects: Iterable[Object], there: int = 0) -> Size:
             case Lab():
                 nodes = obj.spec.nodes if isinstance(obj.spec.nodes, int) else len(obj.spec.nodes)
                 crowd = obj.spec.maxPods
-    own = [(count, spec) for count, spec in specs if not spec.hostNetwork]
-    pods = sum(count for count, _ in own)
-    commands = sum(count * sum(bool(c.command) for c in spec.serving_containers) for count, spec in specs)
+    pods, commands = _counted(specs)
+    held, running = _counted((1, pod.spec) for pod in there)
     listeners = sum(
         count * sum(len(c.ports) for c in spec.serving_containers if not c.command) for count, spec in specs
     )
-    return Size(max(0, pods - there), nodes, commands, listeners, min(crowd, pods))
+    return Size(
+        max(0, pods - held), nodes, max(0, commands - running), listeners, min(crowd, pods), held=held, running=running
+    )
 
 
-def warnings(objects: Sequence[Object], there: int) -> list[str]:
+def _counted(specs: Iterable[tuple[int, PodSpec]]) -> tuple[int, int]:
+    """The pods with a namespace of their own, and the containers that run a command."""
+    pods = commands = 0
+    for count, spec in specs:
+        pods += 0 if spec.hostNetwork else count
+        commands += count * sum(bool(c.command) for c in spec.serving_containers)
+    return pods, commands
+
+
+def warnings(objects: Sequence[Object], there: Iterable[Pod]) -> list[str]:
     """Of what packets and logs will be lost for; `there` are the pods that the machine has already. What machines carry
     between them is not counted. Raises UnsupportedError where the lab cannot be built."""
     if any(isinstance(obj, Lab) and obj.spec.machines for obj in objects):

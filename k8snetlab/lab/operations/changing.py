@@ -87,7 +87,7 @@ class Changing:
             gone = [obj for obj in brought if (type(obj), obj.key) not in keep]
             anew = self._to_make_anew(objects)
             self._check(objects, without=[*gone, *anew])
-            for warning in room.warnings(objects, there=len(self._cluster.snapshot.all(Pod))):
+            for warning in room.warnings(objects, there=self._cluster.snapshot.all(Pod).values()):
                 tell(Warning(warning))
             if not asked.yes:
                 own_kinds = [[o for o in some if not isinstance(o, Ignored)] for some in (gone, brought)]
