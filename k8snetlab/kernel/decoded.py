@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+import threading
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -20,10 +21,14 @@ from k8snetlab.kernel.netlink import Netlink
 
 _NAMES = {RTM_GETLINK: "ifinfmsg", RTM_GETADDR: "ifaddrmsg", RTM_GETROUTE: "rtmsg", RTM_GETNEIGH: "ndmsg"}
 
+_importing = threading.Lock()
+"""Nobody else finds the package that stands in for pyroute2."""
+
 
 def dump(netlink: Netlink, kind: int, body: bytes) -> list[Any]:
     """What a request of this RTM_GET… number asks for, as pyroute2's messages. Raises KernelError."""
-    decode = _classes()[kind]
+    with _importing:
+        decode = _classes()[kind]
     found = [decode(message) for message in netlink.dump(NetlinkRequest(kind, 0, body))]
     for message in found:
         message.decode()

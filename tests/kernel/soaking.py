@@ -6,6 +6,7 @@ run between two calls of `Changes.broken`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -267,7 +268,10 @@ def figures(lab: Lab) -> dict[str, int]:
     pids, run, found = lab.pids(), lab.run_directory / lab.name, dict[str, int]()
     for role, pid in pids.items():
         status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-        found[f"{role}: descriptors"] = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        opened = list(Path(f"/proc/{pid}/fd").iterdir())
+        sysctls = sum(_is_sysctl(file) for file in opened)  # kept open from an agent's first look on
+        found[f"{role}: descriptors"] = len(opened) - sysctls
+        found[f"{role}: open sysctls"] = sysctls
         found[f"{role}: threads"] = int(status["Threads"])
         found[f"{role}: memory, MiB"] = int(status["VmRSS"].split()[0]) >> 10
     found["namespaces"] = len(lab.namespaces())
@@ -279,9 +283,16 @@ def figures(lab: Lab) -> dict[str, int]:
     return found
 
 
+def _is_sysctl(descriptor: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+        return "/sys/net/" in str(descriptor.readlink())
+    return False
+
+
 def grown(before: dict[str, int], after: dict[str, int]) -> dict[str, str]:
     """Of the figures those that have grown by more than what caches and a pool of threads take."""
     more = {"descriptors": (0.1, 10), "threads": (0.0, 10), "memory, MiB": (0.25, 32), "files": (0.1, 10)}
+    more["open sysctls"] = (0.0, 16 * 20)  # of each of twenty nodes at most
     more |= {"ledger, KiB": (1.0, 256), "own logs, KiB": (1.0, 1024)}
     found = {}
     for name, value in after.items():

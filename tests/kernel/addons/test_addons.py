@@ -248,7 +248,7 @@ def test_a_program_that_takes_its_time_holds_up_no_pod_and_is_waited_for(world: 
     assert world.lab.json("get", "pod", "quick")["status"]["phase"] == "Running"
     hold.unlink()
     world.lab.run("delete", "pod", "quick")
-    assert world.answers("node1", "slow node1")
+    eventually(lambda: world.answers("node1", "slow node1"))
 
 
 def test_a_stray_file_among_the_programs_is_in_nobodys_way(world: World) -> None:

@@ -89,7 +89,7 @@ def within(began: float, ended: float, changes: Changes) -> bool:
 
 def around(at: float, changes: Changes) -> str:
     """What was being done then."""
-    before = [f"{name} at {when:.1f}" for when, name in changes.log if when <= at][-3:]
+    before = [f"{name} at {when:.1f}" for when, name in changes.log if when <= at][-8:]
     return ", ".join(before)
 
 
