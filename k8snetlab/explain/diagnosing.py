@@ -134,13 +134,14 @@ class _Look:
         self.walked = self.broken = self.tried = 0
 
     def here(self) -> list[Finding]:
-        """Without what is wrong with the store: the asking daemon sees that as well."""
+        """Without what is wrong with the store: the asking daemon sees that as well. No pod is passed by: a machine has
+        one node's, and these findings take no notes along."""
         snapshot = self.desired.snapshot
         found = [*processes(self.desired.daemon, self.desired.daemon_pid, self.desired.kubelet, self._up())]
         found += self._agents()
         if snapshot is not None and self._nodes_here(snapshot):
             kernel = Kernels(snapshot, self.paths, None)
-            found += self._held(snapshot, kernel)
+            found += self._held(snapshot, kernel, whole=True)
             found += self._without_listener(snapshot, kernel)
         return found
 
@@ -222,10 +223,10 @@ class _Look:
             self.passed_by += passed_by
         return found
 
-    def _held(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
-        """What namespaces and rules hold."""
+    def _held(self, snapshot: Snapshot, kernel: Kernels, whole: bool = False) -> Iterator[Finding]:
+        """What namespaces and rules hold; `whole`: no namespace is passed by."""
         states = drift.wanted(snapshot, kernel)
-        unread = drift.vouched(states, kernel, self.desired.untouched, self.turn)
+        unread = drift.vouched(states, kernel, {} if whole else self.desired.untouched, self.turn)
         self.passed_by += sampling.of_namespaces(len(unread), sum(kernel.wheres[name].kind == "pod" for name in states))
         yield from drift.of_namespaces(states, kernel, self.tell, unread)
         yield from drift.of_rules(snapshot, kernel, self.tell)
