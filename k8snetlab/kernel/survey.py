@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,7 +74,7 @@ def survey(
         neighbours = tuple(_neighbours(netlink, names))
         forwarding = tuple(_forwarding(netlink, names))
     cables = [link for link in links if link.get_attr("IFLA_LINK") and link.get_attr("IFLA_LINK_NETNSID") is not None]
-    behind = _peers(namespace, others, len({link.get_attr("IFLA_LINK_NETNSID") for link in cables}))
+    behind = _peers(namespace, others, {link.get_attr("IFLA_LINK_NETNSID") for link in cables})
     six = family == "ipv6"
     keys = ["net.ipv6.conf.all.forwarding" if six else "net.ipv4.ip_forward"]
     keys.append(f"net.bridge.bridge-nf-call-ip{'6' if six else ''}tables")
@@ -184,20 +184,20 @@ def _forwarding(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Forwardi
             yield Forwarding(names.get(message["ifindex"], ""), mac, master, dst, permanent)
 
 
-def _peers(namespace: str, others: Iterable[str], number: int) -> dict[int, tuple[str, Mapping[int, str]]]:
-    """The namespaces by the number that this one knows them by, each with the names of its devices: of so many at most.
+def _peers(namespace: str, others: Iterable[str], wanted: Set[int]) -> dict[int, tuple[str, Mapping[int, str]]]:
+    """The namespaces by the number that this one knows them by, each with the names of its devices: of those `wanted`.
 
-    Source: RTM_GETNSID, linux/net_namespace.h.
+    A number outlives the cable it was given for, so more may be known. Source: RTM_GETNSID, linux/net_namespace.h.
     """
     found: dict[int, tuple[str, Mapping[int, str]]] = {}
     with netns.inside(namespace):
         asker = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
     with asker:
         for other in others:
-            if len(found) >= number:
+            if len(found) == len(wanted):
                 break
             known = _nsid(asker, other)
-            if known >= 0:
+            if known in wanted:
                 found[known] = (other, _LazyNames(other))
     return found
 
