@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 
 from k8snetlab.trace.filtering import Passed
@@ -36,13 +36,17 @@ def some(endpoints: Collection[str], turn: int) -> Callable[[list[Passed]], list
     return choose
 
 
-def of_endpoints(services: dict[str, int]) -> list[str]:
-    """A note on each Service of more endpoints than one path is followed to."""
+def of_endpoints(paths: Iterable[tuple[str, int]]) -> list[str]:
+    """A note on each Service of more endpoints than one path is followed to. `paths` are each one's Service, "" for
+    none, and its endpoints, of which a Service's ports and families may have different numbers: the most is said."""
+    most: dict[str, int] = {}
+    for title, number in paths:
+        most[title] = max(number, most.get(title, 0))
     return [
         f"Service {title}: each path to it was followed to {ENDPOINTS} of its {counted(number, 'endpoint')}; that the "
         "rules lead to all of them was compared"
-        for title, number in services.items()
-        if number > ENDPOINTS
+        for title, number in most.items()
+        if title and number > ENDPOINTS
     ]
 
 

@@ -266,9 +266,7 @@ class _Look:
                 broken += wrong
                 self.walked += 1
                 self.promising += [] if wrong else [path]
-        self.passed_by += sampling.of_endpoints(
-            {path.service: len(path.endpoints) for _, path in usual if path.service}
-        )
+        self.passed_by += sampling.of_endpoints((path.service, len(path.endpoints)) for _, path in usual)
         return broken
 
     def _note_unmanaged(self, kernel: Kernels, met: set[tuple[str, str]]) -> None:

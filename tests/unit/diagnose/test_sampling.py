@@ -36,9 +36,9 @@ def test_what_leads_elsewhere_or_nowhere_is_always_followed() -> None:
 
 def test_what_was_passed_by_is_said() -> None:
     assert sampling.of_namespaces(0, 30) == sampling.of_pairs(900, 900) == []
-    assert sampling.of_endpoints({"default/web": ENDPOINTS, "default/large": 1000})[0].startswith(
-        "Service default/large: each path to it was followed to 20 of its 1000 endpoints"
-    )
+    paths = [("default/web", ENDPOINTS), ("default/large", 1000), ("default/large", 3), ("", 99)]
+    (said,) = sampling.of_endpoints(paths)
+    assert said.startswith("Service default/large: each path to it was followed to 20 of its 1000 endpoints")
     (said,) = sampling.of_namespaces(936, 1000)
     assert said.startswith("936 of 1000 pods were not looked into")
     assert said.endswith("their sysctls, rules and processes, of which it tells nothing, were not looked at")
