@@ -14,7 +14,7 @@ import msgspec
 
 from k8snetlab.kernel import netns
 
-FILES_OF_A_NODE, FILES_OF_A_PROCESS = 8, 100
+FILES_OF_A_NODE, FILES_OF_A_PROCESS = 20, 100
 """Descriptors that an agent has for its node, and what daemon and kubelet have anyway."""
 PIDS_OF_A_COMMAND = 2
 NEIGHBOURS_OF_A_POD = 2

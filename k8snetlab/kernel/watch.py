@@ -86,9 +86,13 @@ def watch(netlink: Netlink | None = None) -> Watch:
     if netlink is None:
         return Watch(sock, netns.number(""), {}, frozenset())
     links = (parsed(message[HEADER.size :]) for message in netlink.dump(NetlinkRequest(RTM_GETLINK, 0, ifinfomsg())))
-    six = netlink.dump(NetlinkRequest(RTM_GETADDR, 0, ifaddrmsg(socket.AF_INET6)))
-    addresses = frozenset(_address(message[HEADER.size :]) for message in six)
-    return Watch(sock, netns.number(""), dict(one for link in links for one in shapes(*link)), addresses)
+    return Watch(sock, netns.number(""), dict(one for link in links for one in shapes(*link)), _held(netlink))
+
+
+def _held(netlink: Netlink) -> frozenset[bytes]:
+    """The IPv6 addresses."""
+    dumped = netlink.dump(NetlinkRequest(RTM_GETADDR, 0, ifaddrmsg(socket.AF_INET6)))
+    return frozenset(_address(message[HEADER.size :]) for message in dumped)
 
 
 def adopted(descriptor: int | None) -> socket.socket:
@@ -127,9 +131,9 @@ class Monitor:
         """Forwarding entries: whether it goes, ifindex, MAC, VTEP."""
         self._netlink: Netlink | None = None
         self._port = -1
-        for family in (0, AF_BRIDGE) if begun is None else ():
-            for message in self.netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg(family))):
-                self._note(message[HEADER.size :])
+        if begun is None:
+            with Netlink(namespace) as asker:
+                self._learn_entries(asker)
 
     @property
     def netlink(self) -> Netlink:
@@ -225,7 +229,7 @@ class Monitor:
         if kind == RTM_NEWLINK:
             return not self._is_known(payload)
         if kind in (RTM_NEWADDR, RTM_DELADDR):
-            return not _is_of_kernel(payload) and self._is_news(payload, gone=kind == RTM_DELADDR)
+            return self._is_news(payload, gone=kind == RTM_DELADDR)
         return kind not in _TOLD or not (own or _follows(kind, payload))
 
     def _is_known(self, payload: bytes) -> bool:
@@ -236,11 +240,22 @@ class Monitor:
         return known
 
     def _is_news(self, payload: bytes, gone: bool) -> bool:
-        """Whether an address came or went, and not only its state."""
-        address = _address(payload)
+        """Whether an address came or went, and not only its state. One that the kernel gives or takes by itself counts
+        only as the first or the last of IPv6: that was turned on or off."""
+        address, had_six = _address(payload), self._has_six()
         known = address in self._addresses
         (self._addresses.discard if gone else self._addresses.add)(address)
-        return gone or not known
+        return (gone or not known) and (not _is_of_kernel(payload) or had_six != self._has_six())
+
+    def _has_six(self) -> bool:
+        return any(address[0] == socket.AF_INET6 for address in self._addresses)
+
+    def _learn_entries(self, asker: Netlink) -> None:
+        """What is there of that which is heard of again, or only when it goes."""
+        self._addresses |= _held(asker)
+        for family in (0, AF_BRIDGE):
+            for message in asker.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg(family))):
+                self._note(message[HEADER.size :])
 
     def _filter(self) -> None:
         self._quiet = frozenset(index(self._socket, device) for device in self._hushed) - {0}

@@ -12,7 +12,7 @@ from k8snetlab.dataplane.links import Address, Bridge, Device, Vxlan
 from k8snetlab.dataplane.operations import Item, ItemOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import NotFoundError
-from k8snetlab.kernel import features, netns
+from k8snetlab.kernel import features, netns, sysctl
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.watch import EVERYTHING, Monitor
 
@@ -66,6 +66,37 @@ def test_changes_by_hand_are_heard(monitored: tuple[str, Monitor], command: str)
     assert readable(monitor)
     assert CHANGES[command] in monitor.drain()
     assert not readable(monitor)
+
+
+@pytest.mark.parametrize("way", ["on", "off"])
+def test_ipv6_that_is_turned_on_or_off_by_hand_is_heard(namespace: Make, way: str) -> None:
+    """The kernel gives and takes the addresses, and tells nothing else of it."""
+    name, off = namespace(), "net.ipv6.conf.all.disable_ipv6"
+    sysctl.write(name, {off: "1" if way == "on" else "0"})
+    add(name, Device("lo"))
+    monitor = Monitor(name)
+    sysctl.write(name, {off: "0" if way == "on" else "1"})
+    assert "address" in monitor.drain()
+    monitor.close()
+
+
+def test_link_local_addresses_beside_others_are_no_change(namespace: Make) -> None:
+    name = namespace()
+    add(name, Device("lo"), Bridge("br0"))
+    monitor = Monitor(name)
+    for verb in ("add", "del"):
+        subprocess.run(f"ip -n {name} -6 addr {verb} fe80::1:2:3/64 dev br0".split(), check=True)
+        assert readable(monitor) and "address" not in monitor.drain()
+    monitor.close()
+
+
+def test_a_monitor_that_asked_for_nothing_holds_one_descriptor(namespace: Make) -> None:
+    name = namespace()
+    add(name, *TUNNEL)
+    before = {each.name for each in Path("/proc/self/fd").iterdir()}
+    monitor = Monitor(name)
+    assert len({each.name for each in Path("/proc/self/fd").iterdir()} - before) <= 1
+    monitor.close()
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1/24", "fd09::1/64"])

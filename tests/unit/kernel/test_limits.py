@@ -92,7 +92,7 @@ def test_a_container_with_few_processes_is_told_apart_from_the_machine() -> None
     assert short.lift == "give the container --pids-limit 420"
 
 
-@pytest.mark.parametrize(("pods", "lift"), [(30_000, "ulimit -n 30140"), (2_000_000, "sysctl -w fs.nr_open=2000140")])
+@pytest.mark.parametrize(("pods", "lift"), [(30_000, "ulimit -n 30200"), (2_000_000, "sysctl -w fs.nr_open=2000200")])
 def test_open_files_are_lifted_as_far_as_the_kernel_lets_them(pods: int, lift: str) -> None:
     (files,) = [limit for limit in limits(Size(pods, nodes=5), reading()) if limit.name == "open files of a process"]
     assert not files.enough and files.lift.startswith(lift)
