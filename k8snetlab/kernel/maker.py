@@ -87,23 +87,30 @@ class Maker:
             self._end()
 
     def _asked(self, work: _Work) -> list[Watch | None]:
-        """Empty where the process has ended."""
-        for _ in range(2):  # it may have ended since it was last asked, having waited for long
-            with contextlib.suppress(OSError):
+        """Empty where the process has ended, or does not answer and is ended."""
+        for _ in range(2):
+            try:
                 line = self._begun()
                 line.send(self._encode(work))
-                data, descriptors, _, _ = socket.recv_fds(line, _PACKET, _AT_ONCE, socket.MSG_CMSG_CLOEXEC)
-                if data:
-                    sockets = map(adopted, descriptors)
-                    made = self._decode(data)
-                    return [
-                        Watch(next(sockets), one.number, dict(one.links), one.addresses) if one else None
-                        for one in made
-                    ]
+                data, descriptors, _, _ = socket.recv_fds(line, _PACKET, _AT_ONCE)
+            except ConnectionError:  # it had ended before it was asked, having waited for long
                 self._end()
-                return []
-            self._end()
+                continue
+            except OSError:
+                break
+            if data:
+                return self._handed_over(data, descriptors)
+            break
+        self._end()
         return []
+
+    def _handed_over(self, data: bytes, descriptors: Sequence[int]) -> list[Watch | None]:
+        """Where this process may have no more of them open, the descriptors are fewer than the watches that began."""
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        sockets = map(adopted, descriptors)
+        begun = ((one, next(sockets, None) if one else None) for one in self._decode(data))
+        return [one.watch(sock) if one and sock else None for one, sock in begun]
 
     def _begun(self) -> socket.socket:
         if self._line is None:
@@ -111,14 +118,18 @@ class Maker:
             for one in (self._line, theirs):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _PACKET)
             self._line.settimeout(_PATIENCE)
-            with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "k8snetlab.kernel.maker", str(theirs.fileno()), str(os.getpid())],
-                    stdin=subprocess.PIPE,
-                    pass_fds=[theirs.fileno()],
-                    cwd="/",
-                )
-            self._began(self._process)
+            try:
+                with theirs:
+                    self._process = subprocess.Popen(
+                        [sys.executable, "-m", "k8snetlab.kernel.maker", str(theirs.fileno()), str(os.getpid())],
+                        stdin=subprocess.PIPE,
+                        pass_fds=[theirs.fileno()],
+                        cwd="/",
+                    )
+                self._began(self._process)
+            except BaseException:
+                self._end()
+                raise
         return self._line
 
     def _end(self) -> None:

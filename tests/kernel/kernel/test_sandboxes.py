@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import Route
+from k8snetlab.errors import KernelError
+from k8snetlab.kernel import maker as module
 from k8snetlab.kernel import netns, sandboxes
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.maker import MANY, Maker
@@ -184,6 +187,58 @@ def test_what_the_process_had_in_hand_when_it_was_killed_is_not_said_to_be_made(
     for one, made in zip(wanted[MANY:], again, strict=True):
         assert (made is not None) == (netns.exists(one.state.name) and not left(one))
         if made is not None:
+            made.socket.close()
+
+
+def test_a_process_that_hangs_is_ended_and_no_other_is_asked(
+    node: Netlink, name: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.3)
+    monkeypatch.setattr(module, "_GRACE", 0.1)
+    started: list[int] = []
+
+    def hang(process: subprocess.Popen[bytes]) -> None:
+        started.append(process.pid)
+        os.kill(process.pid, signal.SIGSTOP)
+
+    maker = Maker(hang)
+    wanted = [sandbox(name(f"pod{number}"), number + 2) for number in range(MANY)]
+    assert list(maker.make(node, wanted)) == [None] * MANY
+    assert len(started) == 1 and not Path(f"/proc/{started[0]}").exists()
+
+
+def test_a_process_that_is_not_let_begin_is_ended(node: Netlink, name: Make) -> None:
+    started: list[int] = []
+
+    def refuse(process: subprocess.Popen[bytes]) -> None:
+        started.append(process.pid)
+        raise KernelError("it cannot be written down")
+
+    maker = Maker(refuse)
+    with pytest.raises(KernelError):
+        list(maker.make(node, [sandbox(name(f"pod{number}"), number + 2) for number in range(MANY)]))
+    assert maker.pid is None and not Path(f"/proc/{started[0]}").exists()
+
+
+def test_watches_for_which_no_descriptor_is_left_are_not_said_to_be_there(
+    node: Netlink, name: Make, maker: Maker
+) -> None:
+    wanted = [sandbox(name(f"pod{number}"), number + 2) for number in range(2 * MANY)]
+    first = list(maker.make(node, wanted[:MANY]))
+    taken, most = (
+        {int(each.name) for each in Path("/proc/self/fd").iterdir()},
+        resource.getrlimit(resource.RLIMIT_NOFILE),
+    )
+    free = [number for number in range(max(taken) + 10) if number not in taken]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[5], most[1]))
+    try:
+        second = list(maker.make(node, wanted[MANY:]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    assert len(second) == MANY and None in second and any(second)
+    for made in (*first, *second):
+        if made is not None:
+            assert not made.socket.get_inheritable()
             made.socket.close()
 
 
