@@ -13,6 +13,8 @@ PODS = 64
 """Pods' namespaces that are read although no change in them was told."""
 ENDPOINTS = 20
 """Endpoints of a Service to which one path is followed. That the rules lead to all of them is seen from the rules."""
+RULED = 64
+"""Pods whose own iptables rules are read, of those that have some."""
 
 
 def spread(things: Sequence[T], most: int, turn: int = 0) -> list[T]:
@@ -56,9 +58,14 @@ def of_namespaces(passed_by: int, pods: int) -> list[str]:
         return []
     return [
         f"{passed_by} of {counted(pods, 'pod')} were not looked into: the kernel has told of no change of their links, "
-        "addresses, routes and neighbours since they were made; their sysctls, rules and processes, of which it tells "
-        "nothing, were not looked at"
+        "addresses, routes and neighbours since they were made; their sysctls, ip rules and processes, of which it "
+        "tells nothing, were not looked at"
     ]
+
+
+def of_ruled(pods: int) -> list[str]:
+    """A note on pods with iptables rules of their own, where not all of them were read."""
+    return [f"of {pods} pods with iptables rules of their own, {RULED} had theirs read"] if pods > RULED else []
 
 
 def of_pairs(tried: int, pairs: int, unasked: int = 0) -> list[str]:

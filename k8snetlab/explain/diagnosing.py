@@ -271,9 +271,9 @@ class _Look:
 
     def _note_unmanaged(self, kernel: Kernels, met: set[tuple[str, str]]) -> None:
         """Notes the unmanaged rules that no usual path meets."""
-        for where in kernel.wheres.values():
-            if where.kind not in ("node", "router"):
-                continue
+        places, pods = [w for w in kernel.wheres.values() if w.kind in ("node", "router")], drift.ruled(kernel)
+        self.passed_by += sampling.of_ruled(len(pods))
+        for where in (*places, *sampling.spread(pods, sampling.RULED, self.turn)):
             for family in kernel.families:
                 with contextlib.suppress(K8sNetLabError):
                     for key, number, rule in unmanaged.unmanaged_rules(kernel[family][where.netns]):

@@ -49,6 +49,17 @@ def vouched(
     return frozenset(same).difference(sampling.spread(same, sampling.PODS, turn))
 
 
+def ruled(kernel: Kernels) -> list[Where]:
+    """This machine's pods in whose namespaces somebody wrote iptables rules: nobody of the lab does."""
+    found = []
+    for where in kernel.wheres.values():
+        if where.kind == "pod" and not kernel.is_elsewhere(where.netns):
+            with contextlib.suppress(NotFoundError):
+                if any(iptables.touched(where.netns, family, kernel.variant) for family in kernel.families):
+                    found.append(where)
+    return found
+
+
 def of_namespaces(
     states: Mapping[str, Netns], kernel: Kernels, tell: Tell, unread: Container[str] = ()
 ) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ __all__ = [
     "mixed",
     "open",
     "saved",
+    "touched",
     "variant",
 ]
 
@@ -72,12 +73,16 @@ def mixed(namespace: str) -> bool:
 
 def held(namespace: str, family: Family, variant: Variant, lockfile: Path) -> str:
     """What `iptables-save -c` prints, without starting it ("") where the namespace never had a table."""
-    if variant == "nft":
-        never = open(namespace, family, variant, lockfile).generation() == UNTOUCHED
-    else:
-        never = not legacy.tables(namespace, family)
     tool = "iptables" if family == "ipv4" else "ip6tables"
-    return "" if never else command.output(namespace, [f"{tool}-{variant}-save", "-c"], lockfile)
+    written = touched(namespace, family, variant)
+    return command.output(namespace, [f"{tool}-{variant}-save", "-c"], lockfile) if written else ""
+
+
+def touched(namespace: str, family: Family, variant: Variant) -> bool:
+    """Whether anybody ever wrote rules of the variant in the namespace: a question to the kernel, no program."""
+    if variant == "nft":
+        return open(namespace, family, variant, LOCKFILE).generation() != UNTOUCHED
+    return bool(legacy.tables(namespace, family))
 
 
 def beside(namespace: str, family: Family, chosen: Variant) -> tuple[Variant, str]:

@@ -105,6 +105,17 @@ def test_rules_that_close_a_pod_are_met_by_a_path(paused: Lab) -> None:
         inside(paused, "c", "iptables", "-F", "INPUT")
 
 
+def test_a_rule_inside_a_pod_that_no_path_meets_is_noted(paused: Lab) -> None:
+    inside(paused, "c", "iptables", "-A", "OUTPUT", "-p", "udp", "--dport", "9999", "-j", "DROP")
+    try:
+        answer = paused.json("diagnose", "--predict-only")
+        assert passed_by(answer) == len(PODS) and answer["findings"] == []
+        (note,) = [note for note in answer["notes"] if "9999" in note]
+        assert note.startswith("pod default/c: rule 1 of OUTPUT (table filter) is nobody's")
+    finally:
+        inside(paused, "c", "iptables", "-F", "OUTPUT")
+
+
 def test_what_the_kernel_does_not_tell_is_noted_here_and_found_for_another_machine(paused: Lab) -> None:
     """Another machine has no notes of this one's: for it each pod is read."""
     inside(paused, "a", "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=0")

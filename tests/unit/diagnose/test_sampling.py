@@ -35,13 +35,14 @@ def test_what_leads_elsewhere_or_nowhere_is_always_followed() -> None:
 
 
 def test_what_was_passed_by_is_said() -> None:
-    assert sampling.of_namespaces(0, 30) == sampling.of_pairs(900, 900) == []
+    assert sampling.of_namespaces(0, 30) == sampling.of_pairs(900, 900) == sampling.of_ruled(64) == []
+    assert sampling.of_ruled(65) == ["of 65 pods with iptables rules of their own, 64 had theirs read"]
     paths = [("default/web", ENDPOINTS), ("default/large", 1000), ("default/large", 3), ("", 99)]
     (said,) = sampling.of_endpoints(paths)
     assert said.startswith("Service default/large: each path to it was followed to 20 of its 1000 endpoints")
     (said,) = sampling.of_namespaces(936, 1000)
     assert said.startswith("936 of 1000 pods were not looked into")
-    assert said.endswith("their sysctls, rules and processes, of which it tells nothing, were not looked at")
+    assert said.endswith("their sysctls, ip rules and processes, of which it tells nothing, were not looked at")
     assert sampling.of_pairs(240, 1_000_000) == [
         "of 1,000,000 pairs of who may ask and what may be asked, 240 were probed"
     ]
