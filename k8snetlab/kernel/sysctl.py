@@ -28,8 +28,11 @@ def read(namespace: str, keys: Iterable[str]) -> dict[str, str]:
     with netns.inside(namespace):
         for key in keys:
             with contextlib.suppress(FileNotFoundError):
-                values[key] = _whole(fd := _procfs.open(key, os.O_RDONLY))
-                os.close(fd)
+                fd = _procfs.open(key, os.O_RDONLY)
+                try:
+                    values[key] = _whole(fd)
+                finally:
+                    os.close(fd)
     return values
 
 

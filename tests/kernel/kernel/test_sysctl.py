@@ -6,6 +6,7 @@ import os
 import secrets
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,10 @@ def test_a_namespace_that_has_gone_is_not_found(namespace: str) -> None:
         eventually(lambda: _is_gone(watched))
     finally:
         watched.close()
+
+
+def test_a_key_that_cannot_be_read_leaves_no_file_open(namespace: str) -> None:
+    with pytest.raises(IsADirectoryError):
+        sysctl.read(namespace, ["net.ipv4.conf"])
+    left = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert not [each for each in left if each.name == "conf"]
