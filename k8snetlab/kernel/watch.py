@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import select
 import socket
@@ -14,6 +15,7 @@ from typing import Literal, NamedTuple
 from k8snetlab.dataplane.operations import ItemOperation, Operation
 from k8snetlab.dataplane.resolution import Resolution, packed
 from k8snetlab.dataplane.routing import FdbEntry
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import filter, netns
 from k8snetlab.kernel.devices import Shapes, parsed, shapes
 from k8snetlab.kernel.messages import (
@@ -132,8 +134,11 @@ class Monitor:
         self._netlink: Netlink | None = None
         self._port = -1
         if begun is None:
-            with Netlink(namespace) as asker:
-                self._learn_entries(asker)
+            try:
+                self._learn_entries()
+            except BaseException:
+                self._socket.close()
+                raise
 
     @property
     def netlink(self) -> Netlink:
@@ -202,19 +207,21 @@ class Monitor:
 
     def _drained(self) -> frozenset[Kind]:
         changed: set[Kind] = set()
+        lost = False
         while True:
             try:
                 data = self._socket.recv(1 << 16)
             except BlockingIOError:
                 if self._hushed and "link" in changed:
                     self._filter()  # a device made anew has another ifindex
+                if lost:
+                    self._learn_anew()
                 return frozenset(changed)
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
                 changed |= EVERYTHING
-                self._links.clear()
-                self._addresses.clear()
+                lost = True
                 continue
             changed.update(
                 _KINDS[kind]
@@ -250,12 +257,20 @@ class Monitor:
     def _has_six(self) -> bool:
         return any(address[0] == socket.AF_INET6 for address in self._addresses)
 
-    def _learn_entries(self, asker: Netlink) -> None:
-        """What is there of that which is heard of again, or only when it goes."""
-        self._addresses |= _held(asker)
-        for family in (0, AF_BRIDGE):
-            for message in asker.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg(family))):
-                self._note(message[HEADER.size :])
+    def _learn_entries(self) -> None:
+        """What is there of that which is heard of again, or only when it goes. Raises NotFoundError, KernelError."""
+        with Netlink(self._namespace) as asker:
+            self._addresses |= _held(asker)
+            for family in (0, AF_BRIDGE):
+                for message in asker.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg(family))):
+                    self._note(message[HEADER.size :])
+
+    def _learn_anew(self) -> None:
+        self._links.clear()
+        self._addresses.clear()
+        self._permanent.clear()
+        with contextlib.suppress(K8sNetLabError, OSError):  # it is gone
+            self._learn_entries()
 
     def _filter(self) -> None:
         self._quiet = frozenset(index(self._socket, device) for device in self._hushed) - {0}

@@ -125,6 +125,15 @@ def test_when_events_are_lost_everything_changed(monitored: tuple[str, Monitor])
     assert "link" in monitor.drain()
 
 
+def test_a_neighbour_whose_coming_was_lost_is_heard_when_it_goes(monitored: tuple[str, Monitor]) -> None:
+    name, monitor = monitored
+    add(name, *(Route(f"10.{i // 200}.{i % 200}.0/24", "br0") for i in range(2000)))
+    add(name, Neighbour("br0", "192.168.0.8", "02:00:00:00:00:08"))
+    assert monitor.drain() == EVERYTHING
+    subprocess.run(f"ip -n {name} neigh del 192.168.0.8 dev br0".split(), check=True)
+    assert monitor.drain() == {"neighbour"}
+
+
 def test_another_namespace_is_not_heard(monitored: tuple[str, Monitor], namespace: Make) -> None:
     add(namespace("other"), *TUNNEL, FdbEntry("flannel.1", "02:00:00:00:00:09", "192.168.0.9"))
     assert not readable(monitored[1])
