@@ -123,6 +123,9 @@ class Supervisor:
                     raise
                 error = cancelled  # of something that it awaited
             except Exception as raised:
+                if own.cancelling():  # what failed is its end
+                    self.note(name, raised)
+                    raise
                 error = raised
             failed = 1 if time.monotonic() - began >= self._quiet else failed + 1
             self.note(name, error)

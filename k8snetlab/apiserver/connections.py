@@ -65,5 +65,6 @@ class Connections:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         for connection in list(self._state.connections):
-            connection.shutdown()
+            if not connection.transport.is_closing():  # a WebSocket's second shutdown raises
+                connection.shutdown()
         self._server = None

@@ -110,6 +110,27 @@ async def test_a_supervisor_that_closes_ends_what_runs_and_what_waits_to_be_begu
     assert all(task.cancelled() for task in tasks)
 
 
+async def test_a_task_whose_end_fails_has_ended_and_the_cause_is_known() -> None:
+    begun = 0
+
+    async def run() -> None:
+        nonlocal begun
+        begun += 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if begun == 1:
+                raise ValueError("no end") from None
+            raise
+
+    supervisor = Supervisor(QUICK)
+    supervisor.keep("run", run)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        await supervisor.close()
+    assert [(f.name, f.cause) for f in supervisor.failures] == [("run", "ValueError: no end")]
+
+
 async def test_a_task_that_nobody_has_asked_is_told_of_too(caplog: pytest.LogCaptureFixture) -> None:
     async def forgotten() -> None:
         raise ValueError("nobody looks")

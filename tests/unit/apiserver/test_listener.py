@@ -1,0 +1,57 @@
+"""The API over TLS: its connections begin, and end, whatever their clients do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k8snetlab.apiserver.listener import Listener, parted
+
+pytestmark = pytest.mark.anyio
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: l\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def deaf(scope: Any, receive: Any, send: Any) -> None:
+    """Accepts a WebSocket, and hears nothing of it."""
+    await send({"type": "websocket.accept"})
+    await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def connected(listener: Listener) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    host, port = parted(listener.address)
+    trusted = ssl.create_default_context(cafile=str(listener.authority.ca))
+    reader, writer = await asyncio.open_connection(host, port, ssl=trusted)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def test_an_open_websocket_does_not_keep_it_from_closing(tmp_path: Path) -> None:
+    listener = Listener(tmp_path / "pki")
+    listener.app = deaf
+    await listener.open("127.0.0.1:0")
+    async with asyncio.timeout(30), connected(listener) as (reader, writer):
+        writer.write(UPGRADE)
+        assert b"101" in await reader.readuntil(b"\r\n\r\n")
+        await listener.close()
+        assert await reader.read()
+    assert listener.address == ""
