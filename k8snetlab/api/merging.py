@@ -50,3 +50,5 @@ SETS = {("ObjectMeta", "finalizers"), ("NodeSpec", "podCIDRs")}
 """Lists of scalars that are merged as sets."""
 RETAINED = {("DeploymentSpec", "strategy"), ("PodSpec", "volumes")}
 """Fields whose patch may say by `$retainKeys` which of their own fields stay."""
+ASSUMED = {"protocol": "TCP"}
+"""What a key is where the item does not say."""

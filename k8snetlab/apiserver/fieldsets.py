@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api import reference
-from k8snetlab.api.merging import KEYS, SETS
+from k8snetlab.api.merging import ASSUMED, KEYS, SETS
 from k8snetlab.errors import RequestError
 
 Json = dict[str, Any]
@@ -26,8 +26,6 @@ SEVERAL = {
     ("PodSpec", "topologySpreadConstraints"): ("topologyKey", "whenUnsatisfiable"),
 }
 """Lists whose items are known by more than one key."""
-ASSUMED = {"protocol": "TCP"}
-"""What a key is where the item does not say."""
 UNOWNED = {
     *(("f:apiVersion",), ("f:kind",), ("f:metadata",)),
     *(
@@ -101,7 +99,7 @@ def value_at(value: Any, path: Path) -> Any:
 def without(value: Json, paths: Iterable[Path]) -> Json:
     """The object without what stands at the paths; `value` itself stays as it is."""
     copy: Json = msgspec.json.decode(msgspec.json.encode(value))
-    for path in sorted(paths, key=len, reverse=True):
+    for path in sorted(paths, key=len):  # an item before its keys, by which it is found
         parent = value_at(copy, path[:-1])
         if path[-1].startswith("f:"):
             if isinstance(parent, dict):

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api.meta import ManagedFields, Object
 from k8snetlab.api.words import describe
-from k8snetlab.apiserver.fieldsets import MISSING, Path, decoded, encoded, fields_of, shown, value_at, without
+from k8snetlab.apiserver.fieldsets import MISSING, Path, decoded, encoded, fields_of, keys_of, shown, value_at, without
 from k8snetlab.apiserver.strategic import strategic_merge
 from k8snetlab.errors import RequestError
 
@@ -57,7 +57,7 @@ class Application(msgspec.Struct, frozen=True):
         live = live or {}
         held = self._taken(held, wanted, live)
         others = frozenset[Path]().union(*held.values())
-        value = strategic_merge(live, self.body, kind)
+        value = strategic_merge(live, self.body, kind, keys_of)
         value = without(value, _given_up(mine - wanted - others, wanted | others))
         return Applied(value, self._entries(held, owners, me, wanted))
 

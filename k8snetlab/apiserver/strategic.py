@@ -7,19 +7,31 @@ is, `api.reference`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from k8snetlab.api import reference
-from k8snetlab.api.merging import KEYS, SETS
+from k8snetlab.api.merging import ASSUMED, KEYS, SETS
 from k8snetlab.api.words import describe, shorten
 from k8snetlab.errors import RequestError
 
 Json = dict[str, Any]
 DIRECTIVE, RETAIN = "$patch", "$retainKeys"
 ORDER, DELETED = "$setElementOrder/", "$deleteFromPrimitiveList/"
+Keys = Callable[[str, str], tuple[str, ...]]
+"""By which keys a field's list is merged, none where it is not."""
 
 
-def strategic_merge(target: Json, patch: Json, type_: str) -> Json:
+def _single(type_: str, field: str) -> tuple[str, ...]:
+    name = KEYS.get((type_, field))
+    return (name,) if name else ()
+
+
+def _key(item: Json, names: tuple[str, ...]) -> list[Any]:
+    return [item.get(name, ASSUMED.get(name)) for name in names]
+
+
+def strategic_merge(target: Json, patch: Json, type_: str, keys: Keys = _single) -> Json:
     """`target` with the patch; `type_` is the reference's name of what it is, "" where that has none.
 
     Raises RequestError (400) for directives that are none, and for items without their key.
@@ -36,7 +48,7 @@ def strategic_merge(target: Json, patch: Json, type_: str) -> Json:
         _take_out(merged, field, values)
     for key, value in patch.items():
         if not key.startswith("$"):
-            _set(merged, key, value, type_)
+            _set(merged, key, value, type_, keys)
         elif key not in (DIRECTIVE, RETAIN) and not key.startswith((ORDER, DELETED)):
             raise _unknown(key)
     for field, order in _directives(patch, ORDER):
@@ -56,49 +68,52 @@ def _directives(patch: Json, prefix: str) -> list[tuple[str, list[Any]]]:
     return [(key.removeprefix(prefix), _list(value, key)) for key, value in patch.items() if key.startswith(prefix)]
 
 
-def _set(merged: Json, key: str, value: Any, type_: str) -> None:
+def _set(merged: Json, key: str, value: Any, type_: str, keys: Keys) -> None:
     if value is None:
         merged.pop(key, None)
     elif isinstance(value, dict):
         old = merged.get(key)
-        merged[key] = strategic_merge(old if isinstance(old, dict) else {}, value, _inner(type_, key))
+        merged[key] = strategic_merge(old if isinstance(old, dict) else {}, value, _inner(type_, key), keys)
     elif isinstance(value, list):
         old = merged.get(key)
-        merged[key] = _merged_list(old if isinstance(old, list) else [], value, type_, key)
+        merged[key] = _merged_list(old if isinstance(old, list) else [], value, type_, key, keys)
     else:
         merged[key] = value
 
 
-def _merged_list(old: list[Any], patch: list[Any], type_: str, field: str) -> list[Any]:
+def _merged_list(old: list[Any], patch: list[Any], type_: str, field: str, keys: Keys) -> list[Any]:
     if (type_, field) in SETS:
         return [*old, *(one for number, one in enumerate(patch) if one not in old and one not in patch[:number])]
-    name = KEYS.get((type_, field))
-    if name is None:
+    names = keys(type_, field)
+    if not names:
         return [without_directives(one) for one in patch]
     rest = [one for one in patch if not (isinstance(one, dict) and one == {DIRECTIVE: "replace"})]
     found = [] if len(rest) < len(patch) else list(old)
     inner = _inner(type_, field)
     for one in rest:
-        _merge_item(found, one, name, inner)
+        _merge_item(found, one, names, inner, keys)
     return found
 
 
-def _merge_item(found: list[Any], one: Any, name: str, inner: str) -> None:
+def _merge_item(found: list[Any], one: Any, names: tuple[str, ...], inner: str, keys: Keys) -> None:
+    name = names[0]
     if not isinstance(one, dict):
         raise RequestError(f"the list is merged by {name}, and {describe(one)} has none")
     if one.get(name) is None:
         raise RequestError(f"map: {shorten(str(one))} does not contain declared merge key: {name}")
-    places = [place for place, held in enumerate(found) if isinstance(held, dict) and held.get(name) == one[name]]
+    places = [
+        place for place, held in enumerate(found) if isinstance(held, dict) and _key(held, names) == _key(one, names)
+    ]
     said = one.get(DIRECTIVE)
     if said == "delete":
         for place in reversed(places):
             del found[place]
     elif said == "replace" and places:
-        found[places[0]] = strategic_merge({}, one, inner)
+        found[places[0]] = strategic_merge({}, one, inner, keys)
     elif places:
-        found[places[0]] = strategic_merge(found[places[0]], one, inner)
+        found[places[0]] = strategic_merge(found[places[0]], one, inner, keys)
     else:
-        found.append(strategic_merge({}, one, inner))
+        found.append(strategic_merge({}, one, inner, keys))
 
 
 def _take_out(merged: Json, field: str, values: list[Any]) -> None:

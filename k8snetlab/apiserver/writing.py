@@ -40,24 +40,14 @@ class Writing:
         obj, warnings = self._decoded(resource, namespace, "", body, wish)
         if obj.metadata.resourceVersion:
             raise RequestError("resourceVersion should not be set on objects to be created")
-        metadata = replace(
-            obj.metadata,
-            uid="",
-            generation=0,
-            creationTimestamp=None,
-            deletionTimestamp=None,
-            deletionGracePeriodSeconds=None,
-            resourceVersion="",
-            managedFields=(),
-        )
+        obj = _fresh(obj)
+        metadata = replace(obj.metadata, managedFields=())
         if not metadata.name and metadata.generateName:
             taken = {name for space, name in self._cluster.snapshot.all(resource.type) if space == obj.namespace}
             metadata = replace(metadata, name=generated(metadata.generateName.removesuffix("-"), taken))
         if not metadata.name:
             raise RequestError("name or generateName is required", "metadata.name")
         obj = replace(obj, metadata=metadata)
-        if not isinstance(obj, Node):
-            obj = _with_status(obj, None)
         stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
         return to_dict(stored), warnings
 
@@ -97,7 +87,8 @@ class Writing:
             held = stored.metadata.managedFields if stored is not None else ()
             result = application.to(live, kind, held)
             value, metadata = result.value, result.value.get("metadata")
-            value = {**value, "metadata": {**(metadata if isinstance(metadata, dict) else {}), "name": name}}
+            metadata = metadata if isinstance(metadata, dict) else {}
+            value = {**value, "metadata": {**metadata, "name": metadata.get("name") or name}}
             value["metadata"].pop("managedFields", None)
             new, warnings[:] = self._decoded(resource, namespace, name, value, wish)
             if stored is not None:
@@ -109,7 +100,7 @@ class Writing:
             return await self._replaced(old, applied, wish), warnings, False
         if isinstance(body, dict) and isinstance(body.get("metadata"), dict) and body["metadata"].get("uid"):
             raise RequestError("uid mismatch: the provided object specified uid, and no existing object was found")
-        obj = applied(None)
+        obj = _fresh(applied(None))
         stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
         return to_dict(stored), warnings, True
 
@@ -170,6 +161,21 @@ class Writing:
                 f"the namespace of the provided object does not match the namespace sent on the request: {given}"
             )
         return replace(obj, metadata=replace(obj.metadata, namespace=namespace or obj.namespace)), warnings
+
+
+def _fresh(obj: Object) -> Object:
+    """Without what a server alone says of a new object."""
+    metadata = replace(
+        obj.metadata,
+        uid="",
+        generation=0,
+        creationTimestamp=None,
+        deletionTimestamp=None,
+        deletionGracePeriodSeconds=None,
+        resourceVersion="",
+    )
+    obj = replace(obj, metadata=metadata)
+    return obj if isinstance(obj, Node) else _with_status(obj, None)
 
 
 def _owned(new: Object, old: Object, wish: Wish) -> Object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from face import Face, Said, pod, with_face
+from face import SERVICES, Face, Said, pod, service, with_face
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +113,7 @@ def test_what_was_there_before_belongs_to_who_made_it() -> None:
         ({**deployment(), "metadata": {"managedFields": [{"manager": "x"}]}}, "?fieldManager=one", 400),
         ({**deployment(), "metadata": {"name": "b"}, "kind": "Pod"}, "?fieldManager=one", 400),
         ({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": "x"}}, "?fieldManager=one", 400),
+        ({**deployment(), "metadata": {"name": "b"}}, "?fieldManager=one", 400),
         (b"a: [", "?fieldManager=one", 400),
     ],
 )
@@ -121,6 +122,32 @@ def test_what_cannot_be_applied_is_refused(body: Any, query: str, code: int) -> 
         said = await face.ask("PATCH", f"{DEPLOYMENTS}/a{query}", body, content_type=APPLY)
         assert (said.code, said.json["kind"]) == (code, "Status"), said.json
         assert (await face.ask("GET", DEPLOYMENTS)).names == []
+
+    with_face(test)
+
+
+def test_items_that_two_keys_tell_apart_are_all_kept() -> None:
+    async def test(face: Face) -> None:
+        ports = [{"name": name, "port": 53, "protocol": name.upper()} for name in ("tcp", "udp")]
+        body = {**service("dns", ports=ports), "metadata": {"name": "dns"}}
+        path = f"{SERVICES}/dns?fieldManager=one"
+        said = await face.ask("PATCH", path, body, content_type=APPLY)
+        assert [(port["port"], port["protocol"]) for port in said.json["spec"]["ports"]] == [(53, "TCP"), (53, "UDP")]
+        body["spec"]["ports"] = ports[1:]
+        said = await face.ask("PATCH", path, body, content_type=APPLY)
+        assert said.code == 200, said.json["message"]
+        assert [port["name"] for port in said.json["spec"]["ports"]] == ["udp"]
+
+    with_face(test)
+
+
+def test_what_is_made_by_apply_begins_anew() -> None:
+    async def test(face: Face) -> None:
+        metadata = {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 3}
+        said = await apply(face, {**deployment(), "metadata": metadata, "status": {"replicas": 9}})
+        assert said.code == 201
+        assert not said.json["metadata"].keys() & {"deletionTimestamp", "deletionGracePeriodSeconds"}
+        assert said.json["status"].get("replicas", 0) == 0
 
     with_face(test)
 
