@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from k8snetlab.dataplane.links import Device, Veth
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operation
-from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError
+from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import netns, sandboxes, sysctl
 from k8snetlab.kernel.execute import attempt
 from k8snetlab.kernel.monitors import Monitors
@@ -286,9 +286,10 @@ class NamespaceKeeper:
                 self._made[name] = fresh[name]
                 continue
             try:
-                if not netns.exists(name):
-                    netns.create(name)
-                self._watch(fresh[name], netns.number(name))
+                with _told(name):
+                    if not netns.exists(name):
+                        netns.create(name)
+                    self._watch(fresh[name], netns.number(name))
             except K8sNetLabError as error:
                 failures.append(error)
                 unmade.add(name)
@@ -307,25 +308,35 @@ class NamespaceKeeper:
     def _bring(self, states: Iterable[Netns], failures: list[K8sNetLabError]) -> int:
         todo = [s for s in states if s.name in self._dirty or not _same(self._made.get(s.name), s)]
         plan: list[Operation] = []
+        unread: set[str] = set()
         refused: Sequence[K8sNetLabError] | None = None
         try:
             for state in todo:
-                known = self._known(state)
-                self._dirty.discard(state.name)
-                steps = delta.diff(state, known, known) if known else self._plan(state, to_be_done=True)
-                steps = self._noted(steps, state) if is_host(state.name) else steps
-                self._monitors[state.name].expect(steps)
-                plan += steps
+                try:
+                    with _told(state.name):
+                        plan += self._steps(state)
+                except K8sNetLabError as error:
+                    if len(todo) == 1:
+                        raise
+                    failures.append(error)
+                    unread.add(state.name)
             refused = attempt(plan, self._netlink_in)
         finally:
-            if refused is None or refused:
-                self._dirty.update(state.name for state in todo)
+            self._dirty |= {state.name for state in todo} if refused is None or refused else unread
         if refused:
             failures += refused
             return 0
-        for state in todo:
-            self._made[state.name] = state
+        self._made.update({state.name: state for state in todo if state.name not in unread})
         return len(plan)
+
+    def _steps(self, state: Netns) -> list[Operation]:
+        """What leads to `state`, of which ledger and monitor are told."""
+        known = self._known(state)
+        self._dirty.discard(state.name)
+        steps = delta.diff(state, known, known) if known else self._plan(state, to_be_done=True)
+        steps = self._noted(steps, state) if is_host(state.name) else steps
+        self._monitors[state.name].expect(steps)
+        return steps
 
     def _known(self, state: Netns) -> Netns | None:
         """What the namespace holds of ours, where nothing has changed it since it was made so; None: to be read.
@@ -377,6 +388,15 @@ def _strange(name: str) -> AlreadyExistsError:
         f"network namespace {name} exists and is not this lab's",
         f"delete it (`ip netns del {name}`) or give the lab another name",
     )
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Says of which namespace it is that this process or the machine has no more of something."""
+    try:
+        yield
+    except OSError as error:
+        raise KernelError(f"network namespace {name}: {error.strerror}", "`doctor` tells of limits") from error
 
 
 def _same(made: Netns | None, state: Netns) -> bool:

@@ -59,14 +59,18 @@ class Refusal(NamedTuple):
 
 
 class Netlink:
-    """Usable from any thread. Raises NotFoundError when there is no such namespace."""
+    """Usable from any thread. Raises NotFoundError when there is no such namespace, KernelError when no more files may
+    be opened."""
 
     def __init__(self, namespace: str = "") -> None:
         self.namespace = namespace
         self._lock = threading.Lock()
         self._sequence = 0
         with netns.inside(namespace):
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+            try:
+                self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+            except OSError as error:
+                raise KernelError(f"a netlink socket in {namespace or 'this namespace'}: {error.strerror}") from error
         self._socket.bind((0, 0))
         for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK):
             with contextlib.suppress(OSError):

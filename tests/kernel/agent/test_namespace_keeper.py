@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,11 +17,12 @@ from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
-from k8snetlab.errors import NotFoundError
+from k8snetlab.errors import KernelError, NotFoundError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.kernel.read import Reading, read, reading
+from k8snetlab.kernel.watch import Monitor, Watch
 from k8snetlab.state.ledger import Ledger
 
 
@@ -310,8 +313,31 @@ def test_what_one_namespace_lost_is_mended_after_another_could_not_be_read(
         patch.setattr(namespaces, "reading", fails)
         with pytest.raises(NotFoundError, match="cannot be read now"):
             bring_with(keeper, wanted, *pods)
+        assert routes(pods[0].name) == {"default"}, "it waits for no other"
+    subprocess.run(["ip", "-n", pods[1].name, "route", "del", "default"], check=True)
     bring_with(keeper, wanted, *pods)
     assert keeper.drift(wanted, tuple(pods)) == []
+
+
+def test_a_pod_for_which_no_descriptor_is_left_stops_none_of_the_others(
+    keeper: NamespaceKeeper, name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, pods = name("node1"), [pod(name(f"pod{number}"), number) for number in (2, 3)]
+    watch = namespaces.Monitors.add
+
+    def add(monitors: Monitors, namespace: str, begun: Watch | None = None) -> Monitor:
+        if namespace == pods[0].name:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return watch(monitors, namespace, begun)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(namespaces.Monitors, "add", add)
+        patch.setattr(keeper, "_make", lambda outer, wanted: [None] * len(wanted))
+        with pytest.raises(KernelError, match=f"{pods[0].name}: Too many open files"):
+            bring_with(keeper, outer(one, *pods), *pods)
+        assert routes(pods[1].name) == {"default"}
+    bring_with(keeper, outer(one, *pods), *pods)
+    assert keeper.drift(outer(one, *pods), tuple(pods)) == []
 
 
 @pytest.mark.parametrize("kind", ["blackhole", "unreachable", "prohibit", "throw"])
