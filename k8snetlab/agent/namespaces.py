@@ -281,6 +281,13 @@ class NamespaceKeeper:
             self._bring((without(outer, fresh),), failures)
             made = self._make(self._monitors[outer.name].netlink, wanted)
         for name, begun in zip(fresh, made, strict=True):
+            if isinstance(begun, AlreadyExistsError):  # somebody has made one since `prepare`
+                with self._owner.lock:
+                    self._owner.release_namespaces([name])
+                self._own.discard(name)
+                failures.append(_strange(name))
+                unmade.add(name)
+                continue
             if begun is not None:
                 self._monitors.add(name, begun)
                 self._made[name] = fresh[name]

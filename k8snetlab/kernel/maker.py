@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from k8snetlab.errors import AlreadyExistsError
 from k8snetlab.kernel import fault, sandboxes
 from k8snetlab.kernel.devices import Shape, Told
 from k8snetlab.kernel.netlink import Netlink
-from k8snetlab.kernel.sandboxes import Sandbox
+from k8snetlab.kernel.sandboxes import Begun, Sandbox
 from k8snetlab.kernel.watch import Watch, adopted
 
 MANY = 20
@@ -63,14 +64,14 @@ class Maker:
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(list[_Made | None]).decode
+        self._decode = msgspec.msgpack.Decoder(list[_Made | str | None]).decode
 
     @property
     def pid(self) -> int | None:
         """Of the process, where it was started."""
         return self._process.pid if self._process is not None else None
 
-    def make(self, outer: Netlink, wanted: Sequence[Sandbox]) -> Iterator[Watch | None]:
+    def make(self, outer: Netlink, wanted: Sequence[Sandbox]) -> Iterator[Begun]:
         """As `sandboxes.make`. None for all that the process had in hand, too, when it ended before its answer."""
         if len(wanted) < MANY or fault.armed():
             yield from sandboxes.make(outer, wanted)
@@ -86,7 +87,7 @@ class Maker:
         with self._turn:
             self._end()
 
-    def _asked(self, work: _Work) -> list[Watch | None]:
+    def _asked(self, work: _Work) -> list[Begun]:
         """Empty where the process has ended, or does not answer and is ended."""
         for _ in range(2):
             try:
@@ -104,13 +105,16 @@ class Maker:
         self._end()
         return []
 
-    def _handed_over(self, data: bytes, descriptors: Sequence[int]) -> list[Watch | None]:
+    def _handed_over(self, data: bytes, descriptors: Sequence[int]) -> list[Begun]:
         """Where this process may have no more of them open, the descriptors are fewer than the watches that began."""
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         sockets = map(adopted, descriptors)
-        begun = ((one, next(sockets, None) if one else None) for one in self._decode(data))
-        return [one.watch(sock) if one and sock else None for one, sock in begun]
+        begun: list[Begun] = []
+        for one in self._decode(data):
+            sock = next(sockets, None) if isinstance(one, _Made) else None
+            begun.append(AlreadyExistsError(one) if isinstance(one, str) else one.watch(sock) if one and sock else None)
+        return begun
 
     def _begun(self) -> socket.socket:
         if self._line is None:
@@ -152,7 +156,7 @@ def _serve(line: socket.socket, daemon: int) -> None:
     line.settimeout(_IDLE)
     while data := line.recv(_PACKET):
         work = decode(data)
-        watches: list[Watch | None] = []
+        watches: list[Begun] = []
         try:
             with Netlink(work.outer) as outer:
                 for begun in sandboxes.make(outer, work.sandboxes):
@@ -161,11 +165,20 @@ def _serve(line: socket.socket, daemon: int) -> None:
                         return  # the daemon has gone, and the next one makes the rest
         except Exception:
             watches += [None] * (len(work.sandboxes) - len(watches))
-        made = [_Made(one.number, list(one.links.items()), one.addresses) if one else None for one in watches]
-        socket.send_fds(line, [encode(made)], [one.socket.fileno() for one in watches if one])
+        socket.send_fds(
+            line,
+            [encode([_packed(one) for one in watches])],
+            [one.socket.fileno() for one in watches if isinstance(one, Watch)],
+        )
         for one in watches:
-            if one:
+            if isinstance(one, Watch):
                 one.socket.close()
+
+
+def _packed(begun: Begun) -> _Made | str | None:
+    if isinstance(begun, Watch):
+        return _Made(begun.number, list(begun.links.items()), begun.addresses)
+    return begun.message if begun else None
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from k8snetlab.dataplane.links import Veth
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation
-from k8snetlab.errors import K8sNetLabError
+from k8snetlab.errors import AlreadyExistsError, K8sNetLabError
 from k8snetlab.kernel import fault, netns, sysctl
 from k8snetlab.kernel.execute import attempt
 from k8snetlab.kernel.netlink import Netlink
@@ -35,8 +35,8 @@ class Sandbox(msgspec.Struct, frozen=True):
     cable: Veth
 
 
-Begun: TypeAlias = Watch | None
-"""A watch in a sandbox that was made; None where one was not."""
+Begun: TypeAlias = Watch | AlreadyExistsError | None
+"""A watch in a sandbox that was made; None where one was not; the error where somebody else has one of its name."""
 Make: TypeAlias = Callable[[Netlink, Sequence[Sandbox]], Iterator[Begun]]
 """`make`, wherever it is done."""
 
@@ -52,6 +52,8 @@ def make(outer: Netlink, sandboxes: Sequence[Sandbox]) -> Iterator[Begun]:
             with _TURN:
                 begun = _made(outer, sandbox)
             yield begun
+        except AlreadyExistsError as error:
+            yield error
         except (K8sNetLabError, OSError):
             yield None
 

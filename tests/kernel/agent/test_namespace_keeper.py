@@ -17,7 +17,7 @@ from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
-from k8snetlab.errors import KernelError, NotFoundError
+from k8snetlab.errors import AlreadyExistsError, KernelError, NotFoundError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.monitors import Monitors
@@ -413,3 +413,18 @@ def test_a_namespace_that_goes_while_one_asks_is_not_untouched(
     monkeypatch.setattr(netns, "number", going)
     monkeypatch.setattr(Monitors, "__iter__", listed)
     assert keeper.untouched().keys() == {one, pods[0].name}
+
+
+def test_a_namespace_that_somebody_makes_just_before_a_pods_is_refused_and_left_alone(
+    keeper: NamespaceKeeper, name: Callable[[str], str]
+) -> None:
+    one, pods = name("node1"), [pod(name(f"pod{number}"), number) for number in (2, 3)]
+    keeper.prepare((outer(one, *pods), *pods))
+    netns.create(pods[0].name)
+    for _ in range(2):
+        with pytest.raises(AlreadyExistsError, match=pods[0].name):
+            keeper.sync(outer(one, *pods), tuple(pods))
+        assert routes(pods[1].name) == {"default"}
+        keeper.prepare((outer(one, *pods), *pods))
+    assert pods[0].name not in keeper.owned() and not routes(pods[0].name)
+    netns.delete(pods[0].name)

@@ -19,14 +19,14 @@ from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import Route
-from k8snetlab.errors import KernelError
+from k8snetlab.errors import AlreadyExistsError, KernelError
 from k8snetlab.kernel import maker as module
 from k8snetlab.kernel import netns, sandboxes
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.maker import MANY, Maker
 from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import read
-from k8snetlab.kernel.sandboxes import Sandbox
+from k8snetlab.kernel.sandboxes import Begun, Sandbox
 from k8snetlab.kernel.watch import Monitor, Watch
 
 IPV4_ONLY = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
@@ -85,8 +85,8 @@ def left(wanted: Sandbox) -> list[str]:
     return [str(step) for step in diff(state, read(state.name, tuple(state.sysctls)), state)]
 
 
-def monitor(made: Watch | None, wanted: Sandbox) -> Monitor:
-    assert made is not None
+def monitor(made: Begun, wanted: Sandbox) -> Monitor:
+    assert isinstance(made, Watch)
     return Monitor(wanted.state.name, made)
 
 
@@ -96,7 +96,7 @@ def test_a_sandbox_made_in_one_go_is_as_desired_at_both_ends(
 ) -> None:
     wanted = sandbox(name("pod"), 2, sysctls)
     (made,) = sandboxes.make(node, [wanted])
-    assert made is not None
+    assert isinstance(made, Watch)
     made.socket.close()
     assert left(wanted) == []
     (cable,) = [link for link in read(node.namespace).links if link.name == wanted.cable.name]
@@ -153,10 +153,24 @@ def test_one_that_is_refused_stops_none_of_the_others(node: Netlink, name: Make)
     wanted = [sandbox(one, number + 2) for number, one in enumerate(names)]
     execute([ItemOperation("add", node.namespace, Bridge(wanted[1].cable.name))])  # its name is taken
     first, refused, last = sandboxes.make(node, wanted)
-    assert refused is None and first is not None and last is not None
+    assert refused is None and isinstance(first, Watch) and isinstance(last, Watch)
     assert (left(wanted[0]), left(wanted[2])) == ([], [])
     for made in (first, last):
         made.socket.close()
+
+
+def test_one_whose_name_another_has_is_told_of_and_left_alone(
+    node: Netlink, name: Make, namespace: Make, maker: Maker
+) -> None:
+    wanted = [sandbox(name(f"pod{number}"), number + 2) for number in range(MANY - 1)]
+    strange = sandbox(namespace("strange"), MANY + 2)
+    (here,) = sandboxes.make(node, [strange])
+    *made, there = maker.make(node, [*wanted, strange])
+    assert isinstance(here, AlreadyExistsError) and isinstance(there, AlreadyExistsError)
+    assert strange.cable.name not in {link.name for link in read(node.namespace).links}
+    for one in made:
+        assert isinstance(one, Watch)
+        one.socket.close()
 
 
 def test_many_are_made_by_a_process_few_are_not(node: Netlink, name: Make, maker: Maker) -> None:
@@ -177,7 +191,7 @@ def test_what_the_process_had_in_hand_when_it_was_killed_is_not_said_to_be_made(
 ) -> None:
     wanted = [sandbox(name(f"pod{number}"), number + 2) for number in range(3 * MANY)]
     for made in maker.make(node, wanted[:MANY]):
-        assert made is not None
+        assert isinstance(made, Watch)
         made.socket.close()
     assert maker.pid is not None
     os.kill(maker.pid, signal.SIGSTOP)
@@ -185,8 +199,8 @@ def test_what_the_process_had_in_hand_when_it_was_killed_is_not_said_to_be_made(
     again = list(maker.make(node, wanted[MANY:]))
     assert len(again) == 2 * MANY
     for one, made in zip(wanted[MANY:], again, strict=True):
-        assert (made is not None) == (netns.exists(one.state.name) and not left(one))
-        if made is not None:
+        assert isinstance(made, Watch) == (netns.exists(one.state.name) and not left(one))
+        if isinstance(made, Watch):
             made.socket.close()
 
 
@@ -237,7 +251,7 @@ def test_watches_for_which_no_descriptor_is_left_are_not_said_to_be_there(
         resource.setrlimit(resource.RLIMIT_NOFILE, most)
     assert len(second) == MANY and None in second and any(second)
     for made in (*first, *second):
-        if made is not None:
+        if isinstance(made, Watch):
             assert not made.socket.get_inheritable()
             made.socket.close()
 
