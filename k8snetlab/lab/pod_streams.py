@@ -85,7 +85,8 @@ def execution(target: Target, pod: Pod | None, query: Query) -> Execute:
     command = tuple(query.get("command", ()))
     if not command:
         raise RequestError("you must specify at least one command for the container")
-    return Execute(target.name, target.namespace, command, tty=boolean(query, "tty"), term="xterm")
+    place = f"pod/{target.namespace}/{target.name}"  # a node, or the router, may have its name
+    return Execute(place, target.namespace, command, tty=boolean(query, "tty"), term="xterm")
 
 
 async def execute(ask: Ask, question: Execute, channels: Channels, stdin: bool) -> None:
