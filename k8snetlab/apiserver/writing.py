@@ -203,7 +203,9 @@ def _updated(new: Object, old: Object, wish: Wish | None, only_status: bool = Fa
         raise RequestError(message, "", "Invalid", 422)
     metadata = replace(new.metadata, **{field: getattr(old.metadata, field) for field in FIXED})
     if only_status:
-        metadata = replace(metadata, ownerReferences=old.metadata.ownerReferences)
+        metadata = replace(
+            metadata, ownerReferences=old.metadata.ownerReferences, managedFields=old.metadata.managedFields
+        )
         return replace(old, metadata=metadata, status=new.status)  # type: ignore[attr-defined]
     new = _with_status(replace(new, metadata=metadata), old)
     return _owned(new, old, wish) if wish else new

@@ -141,6 +141,16 @@ def test_items_that_two_keys_tell_apart_are_all_kept() -> None:
     with_face(test)
 
 
+def test_a_status_that_is_put_leaves_the_owners_of_the_rest() -> None:
+    async def test(face: Face) -> None:
+        made = await apply(face, deployment())
+        body = {**made.json, "metadata": {"name": "a"}}
+        said = await face.ask("PUT", f"{DEPLOYMENTS}/a/status", body)
+        assert (said.code, owners(said)) == (200, owners(made))
+
+    with_face(test)
+
+
 def test_what_is_made_by_apply_begins_anew() -> None:
     async def test(face: Face) -> None:
         metadata = {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 3}
