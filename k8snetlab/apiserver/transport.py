@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -19,6 +20,8 @@ Send = Callable[[Json], Awaitable[None]]
 Receive = Callable[[], Awaitable[Json]]
 MAX_BODY = 256 << 20
 MAX_STDIN = 64 << 20
+WARNINGS, WARNING = 50, 256
+"""Headers that warn, and characters of each, so that every client reads the answer."""
 MAX_FIELDS = 1000
 """Parameters of a query."""
 
@@ -172,8 +175,8 @@ class Answer:
     async def _start(self, code: int, warnings: Iterable[str] = (), media: str = "application/json") -> None:
         self._begun = True
         headers = [(b"content-type", media.encode("latin-1"))]
-        for text in warnings:
-            safe = text.encode("ascii", "backslashreplace").decode().replace("\\", "\\\\").replace('"', '\\"')
+        for text in islice(warnings, WARNINGS):
+            safe = text[:WARNING].encode("ascii", "backslashreplace").decode().replace("\\", "\\\\").replace('"', '\\"')
             printable = "".join(letter if letter.isprintable() else "?" for letter in safe)
             headers.append((b"warning", f'299 - "{printable}"'.encode()))
         await self._send({"type": "http.response.start", "status": code, "headers": headers})
