@@ -61,7 +61,8 @@ def allowed(user: User, asked: Attributes) -> bool:
         return True
     if asked.path:
         return is_public(asked.path) or (user != ANONYMOUS and asked.verb in ("get", "head"))
-    return VIEWERS in user.groups and asked.verb in LOOKS and asked.resource not in HIDDEN
+    looks = asked.verb in LOOKS and asked.resource not in (*HIDDEN, "*") and asked.part not in INTO_PODS
+    return VIEWERS in user.groups and looks
 
 
 def is_public(path: str) -> bool:

@@ -87,6 +87,8 @@ def test_a_viewer_looks_at_everything_but_secrets() -> None:
         assert allowed(nobody, asked) == (may_view and path == "/apis"), (method, path)
     assert not allowed(viewer, Attributes("list", "", "secrets"))
     assert not allowed(viewer, Attributes("create", "", "pods", "exec"))
+    assert not allowed(viewer, Attributes("get", "", "pods", "exec"))
+    assert not allowed(viewer, Attributes("get", "*", "*"))
     assert allowed(ANONYMOUS, attributes_of("GET", "/livez")) and is_public("/readyz/etcd")
 
 
