@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
@@ -16,8 +17,9 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import RESOURCES
 from k8snetlab.api.selection import by_owner
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.cluster.cluster import EDITS, Cluster
 from k8snetlab.controllers import Write
+from k8snetlab.errors import ConflictError, NotFoundError
 
 PATIENCE = 60.0
 """Seconds that a foreground deletion waits for; what is left then goes all the same."""
@@ -29,11 +31,19 @@ class Cascade:
 
     async def orphan(self, obj: Object, refuse: Callable[[Object], None]) -> None:
         """Deletes the object; what it owned stays, and no longer says that it is owned. `refuse` may raise."""
-        refuse(obj)
-        freed = [Write("update", _freed(one, obj)) for one in _owned(obj, self._cluster.snapshot)]
-        for outcome in await self._cluster.write_batch([*freed, Write("delete", obj)]):
-            if outcome is not None:
-                raise outcome
+        for attempt in itertools.count(1):
+            refuse(self._cluster.current(type(obj), obj.name, obj.namespace))
+            freed = [Write("update", _freed(one, obj)) for one in _owned(obj, self._cluster.snapshot)]
+            try:
+                outcomes = await self._cluster.write_batch([*freed, Write("delete", obj)], whole=True)
+            except (ConflictError, NotFoundError):  # of what it owned
+                if attempt == EDITS:
+                    raise
+                continue
+            for outcome in outcomes:
+                if outcome is not None:
+                    raise outcome
+            return
 
     async def gone(self, obj: Object) -> None:
         """Until nothing is left that the object owned, or owned through others."""

@@ -299,11 +299,12 @@ class Cluster:
 
     # --- controllers ---
 
-    async def write_batch(self, writes: Sequence[Write]) -> list[Exception | None]:
+    async def write_batch(self, writes: Sequence[Write], whole: bool = False) -> list[Exception | None]:
         """The writes that controllers ask for, in one go. Each succeeds or is refused on its own, and its notes are
         told once it succeeds.
 
-        A lost race, or an object that has gone, is no failure: the next snapshot tells what is so. Raises StoreError.
+        A lost race, or an object that has gone, is no failure: the next snapshot tells what is so; with `whole` it is
+        raised, and nothing is written. Raises StoreError.
         """
         async with self._door:
             snapshot = self.snapshot
@@ -314,7 +315,8 @@ class Cluster:
                     if (what := admitted.planned(write, snapshot)) is not None:
                         planned.append((number, what))
                 except _RACES:
-                    continue
+                    if whole:
+                        raise
                 except Exception as error:
                     outcomes[number] = error
             results = await self._write_many([what for _, what in planned])
