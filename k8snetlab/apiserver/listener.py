@@ -25,7 +25,9 @@ LOOPBACK, PORT = "127.0.0.1", 6443
 GROUPS = {"admin": MASTERS, "view": VIEWERS}
 """Users for whom there are certificates, and the group of each."""
 CONNECTIONS = 4096
-"""Beyond these a request is answered with 503."""
+"""At so many a request is answered with 503; a connection beyond them is not taken."""
+FIRST = 30.0
+"""Seconds that a client has for its first request."""
 MESSAGE = 1 << 20
 """Bytes of one message of a WebSocket."""
 NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
@@ -36,8 +38,20 @@ class TlsProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._waiting = self.loop.call_later(FIRST, self._look)
+        if len(self.connections) > CONNECTIONS:
+            transport.abort()
         connection = transport.get_extra_info("ssl_object")
         self.app_state = {**self.app_state, "user": user_of(connection.getpeercert() if connection else None)}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._waiting.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        """Who has asked for nothing by now takes up room."""
+        if self.cycle is None and self in self.connections:  # a WebSocket has left them
+            self.transport.abort()
 
 
 def user_of(certificate: Any) -> User:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from k8snetlab.apiserver.listener import Listener, parted
+from k8snetlab.apiserver.listener import Listener, TlsProtocol, parted
 
 pytestmark = pytest.mark.anyio
 UPGRADE = (
@@ -55,3 +55,44 @@ async def test_an_open_websocket_does_not_keep_it_from_closing(tmp_path: Path) -
         await listener.close()
         assert await reader.read()
     assert listener.address == ""
+
+
+async def test_who_never_asks_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("k8snetlab.apiserver.listener.FIRST", 0.01)
+    listener = Listener(tmp_path / "pki")
+    listener.app = deaf
+    await listener.open("127.0.0.1:0")
+    async with asyncio.timeout(30), connected(listener) as (reader, _):
+        with contextlib.suppress(OSError):
+            assert await reader.read() == b""
+    await listener.close()
+
+
+async def test_beyond_so_many_none_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("k8snetlab.apiserver.listener.CONNECTIONS", 0)
+    listener = Listener(tmp_path / "pki")
+    listener.app = deaf
+    await listener.open("127.0.0.1:0")
+    async with asyncio.timeout(20), connected(listener) as (reader, _):
+        with contextlib.suppress(OSError):
+            assert await reader.read() == b""
+    await listener.close()
+
+
+async def test_who_has_a_websocket_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, really = list[TlsProtocol](), TlsProtocol.connection_made
+
+    def noted(protocol: TlsProtocol, transport: asyncio.Transport) -> None:
+        made.append(protocol)
+        really(protocol, transport)
+
+    monkeypatch.setattr(TlsProtocol, "connection_made", noted)
+    listener = Listener(tmp_path / "pki")
+    listener.app = deaf
+    await listener.open("127.0.0.1:0")
+    async with asyncio.timeout(30), connected(listener) as (reader, writer):
+        writer.write(UPGRADE)
+        assert b"101" in await reader.readuntil(b"\r\n\r\n")
+        made[0]._look()
+        assert not made[0].transport.is_closing()
+        await listener.close()
