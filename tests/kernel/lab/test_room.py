@@ -39,6 +39,6 @@ def test_more_pods_than_the_daemon_may_have_open_files_are_refused_with_the_limi
     done = subprocess.run(few, env=lab.environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stdout + done.stderr
     said = " ".join(done.stderr.split())
-    assert "this machine has no room for 400 more pods: open files of a process 516, of 300" in said
-    assert "hint: ulimit -n 516 before `up`" in said
+    assert "this machine has no room for 400 more pods: open files of a process 540, of 300" in said
+    assert "hint: ulimit -n 540 before `up`" in said
     assert lab.namespaces() == []
