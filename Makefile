@@ -102,7 +102,7 @@ endif
 
 .PHONY: test-vm
 test-vm: vm-system compiled ## the tests in QEMU machines with Debian's kernel (no KVM needed; builds their image once)
-	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:cacheprovider -m vm
+	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m vm
 
 .PHONY: test-container
 test-container: container-system compiled ## the kernel tests inside a privileged container

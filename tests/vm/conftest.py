@@ -1,4 +1,4 @@
-"""Machines for tests: on when a module of tests needs them, killed when it is done. Two modules run at a time."""
+"""Machines for tests: switched on when a module of tests needs them, killed when it is done, one module at a time."""
 
 from __future__ import annotations
 
