@@ -8,6 +8,7 @@ Source: apimachinery pkg/util/remotecommand, client-go tools/remotecommand (v4.g
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,6 +23,8 @@ PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 WAITING = 16
 """Messages of a client that are kept until the command reads."""
+LOOK = 10.0
+"""Seconds between two looks whether a client is there that has to wait."""
 
 
 class Resized(msgspec.Struct, frozen=True):
@@ -68,14 +71,23 @@ class Channels:
 
     async def _take(self, channel: int, data: bytes) -> None:
         if channel == STDIN and data:
-            await self._heard.put(data)
+            await self._keep(data)
         elif channel == RESIZE:
             try:
-                await self._heard.put(msgspec.json.decode(data, type=Resized))
+                await self._keep(msgspec.json.decode(data, type=Resized))
             except msgspec.MsgspecError:
                 return  # a size that is none changes nothing
         elif channel == CLOSE and data[:1] == bytes([STDIN]):
-            await self._heard.put(None)
+            await self._keep(None)
+
+    async def _keep(self, one: bytes | Resized | None) -> None:
+        """Meanwhile nothing is read: only a write, which raises then, tells that the client has gone."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await self._heard.put(one)
+                return
+            await self.write(STDOUT, b"")
 
     async def input(self) -> AsyncIterator[bytes | Resized]:
         """Standard input and sizes, until the client ends its input."""

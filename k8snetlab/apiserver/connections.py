@@ -30,6 +30,7 @@ class Connections:
             http=protocol,
             ws="wsproto" if message else "none",
             ws_max_size=message,
+            ws_ping_timeout=None,  # nothing is read of a client that is ahead of its command, no pong either
             interface="asgi3",
             lifespan="off",
             log_config=None,
