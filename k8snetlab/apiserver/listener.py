@@ -72,6 +72,7 @@ class Listener:
         self._asked = ""
         self._authority: Authority | None = None
         self._connections: Connections | None = None
+        self._opening = asyncio.Lock()
         self.app: Any = None
         """What answers, an ASGI application."""
         self.address = ""
@@ -97,19 +98,20 @@ class Listener:
 
     async def open(self, where: str = f"{LOOPBACK}:{PORT}") -> str:
         """Opens it, at a free port where the one asked for is taken; where it listens, host:port. Raises InputError."""
-        if self._connections is not None:
+        async with self._opening:
+            if self._connections is not None:
+                return self.address
+            host, port = parted(where)
+            context = _context(self.authority.ca, self.authority.server((host, *NAMES)))
+            connections = Connections(self.app, TlsProtocol, CONNECTIONS, MESSAGE)
+            with contextlib.ExitStack() as undo:
+                bound = undo.enter_context(_bound(host, port))
+                await connections.open(bound, context)
+                undo.pop_all()
+            self._connections = connections
+            self._asked, self.address = where, shown(host, bound.getsockname()[1])
+            log.info("the API listens at https://%s", self.address)
             return self.address
-        host, port = parted(where)
-        context = _context(self.authority.ca, self.authority.server((host, *NAMES)))
-        connections = Connections(self.app, TlsProtocol, CONNECTIONS, MESSAGE)
-        with contextlib.ExitStack() as undo:
-            bound = undo.enter_context(_bound(host, port))
-            await connections.open(bound, context)
-            undo.pop_all()
-        self._connections = connections
-        self._asked, self.address = where, shown(host, bound.getsockname()[1])
-        log.info("the API listens at https://%s", self.address)
-        return self.address
 
     async def close(self) -> None:
         if self._connections is None:

@@ -96,3 +96,12 @@ async def test_who_has_a_websocket_is_kept(tmp_path: Path, monkeypatch: pytest.M
         made[0]._look()
         assert not made[0].transport.is_closing()
         await listener.close()
+
+
+async def test_it_is_opened_once_by_two_at_the_same_time(tmp_path: Path) -> None:
+    listener = Listener(tmp_path / "pki")
+    listener.app = deaf
+    async with asyncio.timeout(30):
+        first, second = await asyncio.gather(listener.open("127.0.0.1:0"), listener.open("127.0.0.1:0"))
+        assert first == second == listener.address
+        await listener.close()
