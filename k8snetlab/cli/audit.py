@@ -10,7 +10,7 @@ import typer
 from k8snetlab.cli.options import OutputOption, example, need_root, print_json
 
 if TYPE_CHECKING:
-    from k8snetlab.lab.audit import AuditReport
+    from k8snetlab.checkup.audit import AuditReport
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def audit(
     machine is not what it was.
     """
     need_root("audit")
-    from k8snetlab.lab import audit as auditing
+    from k8snetlab.checkup import audit as auditing
 
     before = auditing.read_baseline(baseline) if baseline else None
     if baseline and before is None:
@@ -52,8 +52,8 @@ def audit(
 
 
 def _show(report: AuditReport) -> None:
+    from k8snetlab.checkup.audit import shown
     from k8snetlab.cli.views import table
-    from k8snetlab.lab.audit import shown
 
     if report.added is None or report.gone is None:
         rows = list(shown(report))

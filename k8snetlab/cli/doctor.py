@@ -47,8 +47,8 @@ def doctor(
     """
     from k8snetlab.api.defaults import with_defaults
     from k8snetlab.api.lab import Lab
+    from k8snetlab.checkup.doctor import examine
     from k8snetlab.cli import manifests
-    from k8snetlab.lab.doctor import examine
     from k8snetlab.state import scenarios
 
     objects = list(manifests.of(scenarios.find(scenario)).objects) if scenario else []
@@ -82,7 +82,7 @@ def _verdict(count: int, needed: int, wanted: int) -> str:
 
 def _peer(address: str, port: int, vni: int, wait: float, output: Any) -> None:
     need_root("doctor --peer")
-    from k8snetlab.lab.peer import examine
+    from k8snetlab.checkup.peer import examine
 
     found = examine(address, port, vni, wait)
     if output:

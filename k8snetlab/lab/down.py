@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from k8snetlab.api.workload import LOGS
+from k8snetlab.checkup.audit import left_of
 from k8snetlab.client.client import Client
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import cgroups, fault, modules, netns, processes
 from k8snetlab.kernel.inventory import Thing
-from k8snetlab.lab.audit import left_of
 from k8snetlab.messages.machines import END, DownEvent, EndQuestion, TakenDown
 from k8snetlab.messages.progress import Progress, Warning
 from k8snetlab.messages.timeouts import ANSWER

@@ -362,7 +362,7 @@ KILLED = "the kubelet ended with -9"
 
 def machine(lab: str) -> set[str]:
     """What the machine has that a lab could have made."""
-    from k8snetlab.lab.audit import things
+    from k8snetlab.checkup.audit import things
 
     found = set()
     for thing in things():

@@ -19,12 +19,12 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME
 from k8snetlab.api.validate import validate
+from k8snetlab.checkup import room
 from k8snetlab.cluster.cluster import BROUGHT, Cluster
 from k8snetlab.cluster.deletion import refuse_deletion
 from k8snetlab.controllers.admission import in_order, is_another
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, ManifestError, NotFoundError, UnconfirmedError
 from k8snetlab.kernel import iptables
-from k8snetlab.lab import room
 from k8snetlab.lab.table import answers
 from k8snetlab.machines.leases import Leases
 from k8snetlab.messages.changes import (

@@ -18,10 +18,10 @@ import msgspec
 import typer
 from msgspec import inspect as shapes
 
+from k8snetlab.checkup.audit import AuditReport, BaselineWritten
+from k8snetlab.checkup.peer import PeerReport
 from k8snetlab.cli.main import app
 from k8snetlab.kernel.features import Feature
-from k8snetlab.lab.audit import AuditReport, BaselineWritten
-from k8snetlab.lab.peer import PeerReport
 from k8snetlab.messages.capture import CapturedPacket
 from k8snetlab.messages.changes import Outcome
 from k8snetlab.messages.diagnose import Diagnosis

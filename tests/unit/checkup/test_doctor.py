@@ -5,11 +5,11 @@ from __future__ import annotations
 from k8snetlab.agent.additions import AddedDevice, AddedRoute
 from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.lab import Lab, LabSpec
+from k8snetlab.checkup.doctor import addresses, room
 from k8snetlab.dataplane.links import Address
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.kernel.neighbours import Fullness
-from k8snetlab.lab.doctor import addresses, room
 
 LAB = with_defaults(Lab(spec=LabSpec(podCIDR="172.30.0.0/16,fd00::/56", serviceCIDR="10.254.0.0/16")))
 

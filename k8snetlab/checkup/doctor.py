@@ -9,6 +9,8 @@ from ipaddress import ip_network
 from k8snetlab.agent.additions import Addition, devices, routes
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.checkup.room import features as features_of
+from k8snetlab.checkup.room import size_of
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.errors import K8sNetLabError
@@ -17,8 +19,6 @@ from k8snetlab.kernel.features import Feature
 from k8snetlab.kernel.limits import Size
 from k8snetlab.kernel.neighbours import Fullness, fullness
 from k8snetlab.kernel.read import read
-from k8snetlab.lab.room import features as features_of
-from k8snetlab.lab.room import size_of
 from k8snetlab.state import labs
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths

@@ -9,9 +9,9 @@ import pytest
 from k8snetlab.api.core import Container, Pod, PodSpec
 from k8snetlab.api.load import load
 from k8snetlab.api.meta import Object, ObjectMeta
+from k8snetlab.checkup import room
 from k8snetlab.errors import UnsupportedError
 from k8snetlab.kernel.limits import Limit, Size, limits
-from k8snetlab.lab import room
 
 LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 3, maxPods: 250}\n---\n"
 MACHINES = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {machines: true}\n---\n"
