@@ -165,13 +165,13 @@ def leave(
     from k8snetlab.state.paths import LabPaths
 
     began = time.monotonic()
-    name = labs.choose(lab)
+    name = labs.choose_to_end(lab)
     paths = LabPaths(name)
     known = machine.read(paths)
-    if known is None:
+    if known is None and paths.ledger.exists() and not paths.left.exists():
         raise InputError(f"this machine is no node of lab {name}: its nodes are namespaces", "`k8snetlab down`")
     try:
-        if not paths.left.exists():
+        if known and not paths.left.exists():
             with progress.patient("the node's pods, which end", quiet=output is not None):
                 client_of(name).call(LEAVE, Nothing())
             paths.left.touch()  # should this be interrupted from here on, there is nobody to be asked again
@@ -181,10 +181,11 @@ def leave(
             raise
         screen.say(f"warning: {error.message}; the node stays in the store until its lease expires", err=True)
     _remove(name)
+    node = known.node if known else ""  # an interrupted end has left no more than a directory
     if output:
-        print_json(Left(name, known.node, round(time.monotonic() - began, 3)))
+        print_json(Left(name, node, round(time.monotonic() - began, 3)))
         return
-    screen.say(f"{known.node} has left lab {name} in {time.monotonic() - began:.2f} s")
+    screen.say(f"{node or 'this machine'} has left lab {name} in {time.monotonic() - began:.2f} s")
 
 
 def is_here(files: list[tuple[str, str]], lab: str | None) -> bool:

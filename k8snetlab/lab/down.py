@@ -57,12 +57,9 @@ def _left_of(lab: str) -> Sequence[Thing]:
 
 
 def _chosen(lab: str | None, everything: bool) -> list[str]:
-    running, begun = labs.running(), labs.begun()
     if everything:
-        return sorted({*running, *begun})
-    if lab in begun or (lab is None and not running and len(begun) == 1):
-        return [lab or begun[0]]
-    return [labs.choose(lab)]
+        return sorted({*labs.running(), *labs.begun()})
+    return [labs.choose_to_end(lab)]
 
 
 def _down(lab: str) -> Iterator[DownEvent]:
@@ -173,16 +170,19 @@ def _workloads(paths: LabPaths, names: list[str]) -> list[int]:
 
 
 def _remove_directory(paths: LabPaths) -> None:
-    """The ledger last: for as long as anything of the lab is left it can be taken down again."""
-    entries = (
-        [entry for entry in paths.directory.iterdir() if entry != paths.ledger] if paths.directory.exists() else []
-    )
-    for entry in entries:
+    """The ledger last: for as long as anything of the lab is left it can be taken down again, or left."""
+    kept = (paths.ledger, paths.left)
+    for entry in [*paths.directory.iterdir()] if paths.directory.exists() else []:
+        if entry in kept:
+            continue
         fault.point()
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)
+    for entry in kept:
+        fault.point()
+        entry.unlink(missing_ok=True)
     fault.point()
     shutil.rmtree(paths.directory, ignore_errors=True)
     with contextlib.suppress(OSError):  # other labs are in it

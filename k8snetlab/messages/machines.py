@@ -75,7 +75,7 @@ class Left(msgspec.Struct, frozen=True):
     lab: str
     """The lab's name."""
     node: str
-    """The node that the machine was."""
+    """The node that the machine was; "" where an interrupted end has left nothing that tells."""
     seconds: float
     """That it took."""
 

@@ -19,12 +19,17 @@ def running() -> list[str]:
 
 
 def begun() -> list[str]:
-    """Directories that an `up` which was killed at its very beginning has made, before there was a ledger in them."""
+    """Bare directories: of an `up` that was killed at its very beginning, or of an end that was in its last moment."""
     root = paths.root()
     try:
-        return sorted(e.name for e in root.iterdir() if e.is_dir() and paths.names_lab(e.name) and not any(e.iterdir()))
+        return sorted(e.name for e in root.iterdir() if e.is_dir() and paths.names_lab(e.name) and _is_bare(e.name))
     except FileNotFoundError:
         return []
+
+
+def _is_bare(lab: str) -> bool:
+    found = paths.LabPaths(lab)
+    return all(entry == found.left for entry in found.directory.iterdir())
 
 
 def choose(lab: str | None) -> str:
@@ -39,6 +44,14 @@ def choose(lab: str | None) -> str:
     if not found:
         raise NotFoundError("no lab runs here", "`k8snetlab up` starts one")
     raise InputError(f"{len(found)} labs run here", f"choose one with --lab: {', '.join(found)}")
+
+
+def choose_to_end(lab: str | None) -> str:
+    """As `choose`; also one of which an interrupted `up`, `down` or `leave` has left an empty directory."""
+    empty = begun()
+    if lab in empty or (lab is None and len(empty) == 1 and not running()):
+        return lab or empty[0]
+    return choose(lab)
 
 
 def _hint(found: list[str]) -> str:

@@ -263,7 +263,7 @@ def test_a_stray_file_among_the_programs_is_in_nobodys_way(world: World) -> None
 
 def test_files_that_a_program_refuses_are_named_and_the_old_ones_go_on(world: World) -> None:
     good = world.wanted["node1"]
-    before, text = min(world.pids("node1", "nginx")), world.answer("node1")
+    before, text = min(world.pids("node1", "nginx")), "strays node1"
     world.want("node1", nginx("third node1", "bogus;"), good[1])
     eventually(lambda: "node1: add-ons: nginx refuses its configuration" in world.problems())
     assert 'unknown directive "bogus"' in world.problems()
