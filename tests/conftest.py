@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import clients
 import pytest
 from hypothesis import settings
 
@@ -33,3 +35,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         given = item.get_closest_marker("timeout")
         most[item.path] = max(most.get(item.path, 0.0), given.args[0] if given else 0.0)
     items.sort(key=lambda item: -most[item.path])
+
+
+@pytest.fixture(scope="session")
+def kubectl_of() -> Callable[[str], str]:
+    """The program of a release of kubectl (`clients.RELEASES`); the test is skipped where it cannot be had."""
+    return lambda release: _had(lambda: clients.kubectl(release))
+
+
+@pytest.fixture(scope="session")
+def helm() -> str:
+    """The program helm 4; the test is skipped where it cannot be had."""
+    return _had(clients.helm)
+
+
+def _had(fetch: Callable[[], Path]) -> str:
+    try:
+        return str(fetch())
+    except clients.MissingError as error:
+        pytest.skip(str(error))

@@ -90,9 +90,9 @@ def kubeconfig(listener: Listener, user: str, file: Path) -> Path:
 
 
 @contextmanager
-def against_face(directory: Path, user: str = "admin") -> Iterator[Kubectl]:
-    """The kubectl that is found, as a user of a face with a lab of one node."""
-    program = found()
+def against_face(directory: Path, user: str = "admin", program: str | None = None) -> Iterator[Kubectl]:
+    """A kubectl, the one that is found where none is named, as a user of a face with a lab of one node."""
+    program = program or found()
     assert program
     with serving(directory) as (_, listener, _loop):
         yield Kubectl(program, directory, kubeconfig(listener, user, directory / "config"))
