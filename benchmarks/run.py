@@ -17,7 +17,20 @@ from rich.console import Console
 from benchmarks.report import Outcome, figure
 from benchmarks.rows import Row, value
 
-NAMES = ("small", "verbs", "pods", "thousand", "idle", "services", "sync", "generate", "misses", "join", "throughput")
+NAMES = (
+    "small",
+    "verbs",
+    "pods",
+    "thousand",
+    "idle",
+    "services",
+    "sync",
+    "generate",
+    "misses",
+    "join",
+    "throughput",
+    "api",
+)
 """The modules of this package, in the order in which they run."""
 
 
