@@ -22,7 +22,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import failing
 from k8snetlab.cluster.failing import Concerned, Failing
 from k8snetlab.cluster.node_status import architecture
-from k8snetlab.controllers import Bug, Context, EndpointMemory, Write, work_out
+from k8snetlab.controllers import ENOUGH, Bug, Context, EndpointMemory, Outcome, Write, work_out
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import K8sNetLabError
 
@@ -33,6 +33,9 @@ MANY = 500
 """With so many pods the controllers work in a thread: they take so long that requests would wait for them."""
 BATCH = 100
 """Writes at a time; requests are answered in between."""
+LONG, REST, LONGEST_REST = 0.03, 3, 0.25
+"""Controllers that took LONG seconds rest REST times as long before they look again, LONGEST_REST seconds at most: when
+one of a Service's thousand endpoints changes all of them are looked at. Not where more of their own is to follow."""
 
 
 class Door(Protocol):
@@ -48,6 +51,12 @@ class Door(Protocol):
     def refusal(self, write: Write) -> Exception | None: ...
 
     def tell(self, note: Note) -> None: ...
+
+
+def _timed(snapshot: Snapshot, previous: Snapshot | None, context: Context) -> tuple[Outcome, float]:
+    """Their outcome, and the seconds that it took."""
+    began = time.monotonic()
+    return work_out(snapshot, previous, context), time.monotonic() - began
 
 
 class _Held:
@@ -128,12 +137,14 @@ class ControllerLoop:
         self._wake.clear()
 
     async def _once(self, snapshot: Snapshot, previous: Snapshot | None) -> None:
-        context = replace(self._context, failures=self._refused())
+        context, rest = replace(self._context, failures=self._refused()), 0.0
         if len(snapshot.all(Pod)) < MANY:
             outcome = work_out(snapshot, previous, context)
         else:
-            worker = asyncio.get_running_loop().run_in_executor(self._worker, work_out, snapshot, previous, context)
-            outcome = await worker
+            outcome, took = await asyncio.get_running_loop().run_in_executor(
+                self._worker, _timed, snapshot, previous, context
+            )
+            rest = min(REST * took, LONGEST_REST) if took > LONG and len(outcome.writes) < ENOUGH else 0.0
         for bug in outcome.bugs:
             self._failed_at(bug, snapshot)
         waiting = [write for write in outcome.writes if self._waits(write)]
@@ -149,6 +160,7 @@ class ControllerLoop:
             await asyncio.sleep(0)
         for key in [key for key, held in self._held.items() if held.tried]:
             log.info("works again: %s", self._held.pop(key).failing)
+        await asyncio.sleep(rest)
 
     # --- failures ---
 

@@ -2,9 +2,10 @@
 
 from k8snetlab.controllers.changes import Context
 from k8snetlab.controllers.endpoint_memory import EndpointMemory
-from k8snetlab.controllers.reconcile import Bug, Outcome, Write, reconcile, work_out
+from k8snetlab.controllers.reconcile import ENOUGH, Bug, Outcome, Write, reconcile, work_out
 
 __all__ = [
+    "ENOUGH",
     "Bug",
     "Context",
     "EndpointMemory",

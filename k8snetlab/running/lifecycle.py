@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from k8snetlab.peers.requests import Remote
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.kubelet_link import KubeletLink
+from k8snetlab.running.strays import Strays
 from k8snetlab.state import held
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.supervision import Supervisor
@@ -57,7 +58,9 @@ class PodLifecycle:
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
         self._group = group
         self._remote, self._draining, self._drained = remote, asyncio.Lock(), 0
-        self._seen: dict[str, tuple[Snapshot, dict[str, PodState]]] = {}
+        self._seen: dict[str, tuple[Mapping[Key, Pod], Node | None, dict[str, PodState]]] = {}
+        """Of each node its pods, itself, and the kubelet's states, when its pods were last looked at."""
+        self._strays = Strays()
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._due: dict[str, set[str]] = {}
         """Nodes whose pods are to be looked at, with the namespaces that had to be made again."""
@@ -82,7 +85,7 @@ class PodLifecycle:
                 await self._advance(node, frozenset(recreated))
             except BaseException:
                 self._due.setdefault(node, set()).update(recreated)
-                self._seen = {}
+                self._seen, self._strays = {}, Strays()
                 raise
         self._advancing.discard(node)
 
@@ -96,12 +99,11 @@ class PodLifecycle:
                 return
             await self._node_ready(node)
             seen, states = self._seen, self._kubelet.states
-            previous, known = seen.get(node, (None, None))
-            if recreated or known is not states or not _same_node(node, snapshot, previous):
-                previous = None
-            changed = frozenset(snapshot.changes(Pod, previous))
-            mine = snapshot.select(Pod, pods_by_node, node).values()
-            pods = [pod for pod in mine if pod.key in changed and (pod.ips or pod.ended)]
+            mine, itself = snapshot.select(Pod, pods_by_node, node), snapshot.get(Node, node)
+            before, *known = seen.get(node, ({}, None, None))
+            if recreated or known[0] is not itself or known[1] is not states:
+                before = {}
+            pods = [p for key, p in mine.items() if before.get(key) is not p and (p.ips or p.ended)]
             for pod in pods:
                 if pod.metadata.deletionTimestamp and pod.metadata.uid not in self._ending:
                     self._ending[pod.metadata.uid] = self._supervisor.finish(
@@ -112,10 +114,10 @@ class PodLifecycle:
             if again:
                 await self._kubelet.request("stop", uids=again, keep=True)
             await self._run_new(pods, lab, node)
-            await self._stop_unknown(snapshot, previous, changed)
+            await self._stop_strays(node, snapshot)
         latest = self._kubelet.states
         await self._write_statuses([(pod, state) for pod in pods if (state := latest.get(pod.metadata.uid))])
-        seen[node] = snapshot, states
+        seen[node] = mine, itself, states
         await self._answer_health(node, recreated)
 
     async def _run_new(self, pods: list[Pod], lab: Lab, node: str) -> None:
@@ -163,21 +165,11 @@ class PodLifecycle:
         if node in works:
             await self._kubelet.answer_health(works[node])
 
-    async def _stop_unknown(self, snapshot: Snapshot, previous: Snapshot | None, changed: Iterable[Key]) -> None:
-        """Stops what runs for no pod of the store (a pod deleted by force, or while no daemon was there)."""
+    async def _stop_strays(self, node: str, snapshot: Snapshot) -> None:
         states = self._kubelet.states
-        if previous is None:
-            uids = set(states)
-        else:
-            gone = (previous.get(Pod, name, namespace) for namespace, name in changed)
-            uids = {pod.metadata.uid for pod in gone if pod is not None and pod.metadata.uid in states}
-        stored = (self._cluster.snapshot, snapshot)
-        unknown = [
-            uid
-            for uid in uids.difference(self._ending)
-            if not any(objects.select(Pod, pods_by_uid, uid) for objects in stored)
-        ]
-        if unknown:
+        self._strays.follow(self._cluster.snapshot, states)
+        strays = [uid for uid in self._strays.of(snapshot, node, self._agents.nodes) if uid in states]
+        if unknown := [uid for uid in strays if uid not in self._ending]:
             await self._kubelet.request("stop", uids=unknown)
 
     async def _end(self, pod: Pod) -> None:
@@ -255,10 +247,6 @@ class PodLifecycle:
         node = self._cluster.snapshot.get(Node, name)
         if node is not None and posted(node, now()) is not node:
             await self._cluster.edit(node, lambda stored: posted(stored, now()))
-
-
-def _same_node(name: str, snapshot: Snapshot, previous: Snapshot | None) -> bool:
-    return previous is not None and snapshot.get(Node, name) is previous.get(Node, name)
 
 
 def _refuse_another(pod: Pod, stored: Object) -> None:

@@ -60,7 +60,8 @@ def lines(namespace: str, argv: Sequence[str], lockfile: Path) -> Iterator[Itera
 
 
 def restore(namespace: str, argv: Sequence[str], lockfile: Path, text: Iterable[str]) -> None:
-    """Feed the lines of `text` to iptables-restore as it takes them: 10,000 Services are 30 MB.
+    """Feed the pieces of `text`, of a line or more each, to iptables-restore as it takes them: 10,000 Services are
+    30 MB.
 
     Raises RestoreRefused, with the offending line quoted, for which `text` is gone through again.
     """
@@ -69,7 +70,7 @@ def restore(namespace: str, argv: Sequence[str], lockfile: Path, text: Iterable[
             assert process.stdin is not None
             # A program that refuses a line reads no further; what it says is looked at below.
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.writelines(f"{line}\n" for line in _with_faults(text))
+                process.stdin.writelines(f"{piece}\n" for piece in _with_faults(text))
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
         fault.point()
@@ -88,11 +89,11 @@ def restore(namespace: str, argv: Sequence[str], lockfile: Path, text: Iterable[
 
 
 def _with_faults(text: Iterable[str]) -> Iterator[str]:
-    """The lines; a transaction is an effect."""
-    for line in text:
-        if line == "COMMIT":
+    """The pieces; a transaction is an effect."""
+    for piece in text:
+        if piece == "COMMIT":
             fault.point()
-        yield line
+        yield piece
 
 
 def _started(
@@ -120,13 +121,17 @@ def _offending(stderr: str, text: Iterable[str]) -> tuple[int, str]:
     """The line it stumbled over and its number; for a jump to a chain that is not there it only says so at the end."""
     if missing := _NO_CHAIN.search(stderr):
         jump = re.compile(rf"-A .*-[jg] {re.escape(missing[1])}(?: |$)")
-        for number, line in enumerate(text, 1):
+        for number, line in enumerate(_lines(text), 1):
             if jump.match(line):
                 return number, line
     found = _LINE.search(stderr)
     number = int(found[1]) if found else 0
-    line = next(itertools.islice(text, number - 1, None), "") if number else ""
+    line = next(itertools.islice(_lines(text), number - 1, None), "") if number else ""
     return (number, line) if line else (0, "")
+
+
+def _lines(text: Iterable[str]) -> Iterator[str]:
+    return (line for piece in text for line in piece.split("\n"))
 
 
 def _where(namespace: str) -> str:

@@ -13,7 +13,8 @@ _JUMP = re.compile(r"-[jg] (\S+)")
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """What to feed to `iptables-restore --noflush`, line by line; each `*table … COMMIT` block is one transaction.
+    """What to feed to `iptables-restore --noflush`, piece by piece: a line each, or all rules of a chain. Each
+    `*table … COMMIT` block is one transaction.
 
     `hooks` are the jumps to put in, `unhook` rules to take out of other chains (they refer to chains to delete). With
     a `chunk`, tables with more chains than that are written in blocks of so many: chains that others jump to first, so
@@ -32,7 +33,7 @@ class Payload(msgspec.Struct, frozen=True):
             yield from self._lines(table)
 
     def __str__(self) -> str:
-        return "".join(f"{line}\n" for line in self)
+        return "".join(f"{piece}\n" for piece in self)
 
     def _lines(self, table: str) -> Iterator[str]:
         write = {key.chain: rules for key, rules in self.delta.write.items() if key.table == table}
@@ -59,32 +60,32 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 class Transactions:
-    """The lines of a payload, and how many transactions they were: `count`, once the last line has been taken.
+    """The pieces of a payload, and how many transactions they were: `count`, once the last one has been taken.
 
     It is None when a block may only empty chains that are empty already: there the kernel finds nothing to do.
     `held` are the chains that there were, if that is known.
     """
 
-    def __init__(self, lines: Iterable[str], held: Mapping[ChainKey, Rules] | None = None) -> None:
-        self._lines, self._held = lines, held
+    def __init__(self, pieces: Iterable[str], held: Mapping[ChainKey, Rules] | None = None) -> None:
+        self._pieces, self._held = pieces, held
         self.count: int | None = 0
 
     def __iter__(self) -> Iterator[str]:
         self.count, certain, changing, table = 0, True, False, ""
-        for line in self._lines:
-            if line == "COMMIT":
+        for piece in self._pieces:
+            if piece == "COMMIT":
                 self.count += 1
                 certain, changing = certain and changing, False
-            elif line.startswith("*"):
-                table = line[1:]
+            elif piece.startswith("*"):
+                table = piece[1:]
             elif not changing:
-                changing = line.startswith("-") or self._changes(ChainKey(table, line[1:].partition(" ")[0]))
-            yield line
+                changing = piece.startswith("-") or self._changes(table, piece[1:].partition(" ")[0])
+            yield piece
         if not certain:
             self.count = None
 
-    def _changes(self, key: ChainKey) -> bool:
-        return self._held is not None and self._held.get(key) != ()
+    def _changes(self, table: str, chain: str) -> bool:
+        return self._held is not None and self._held.get(ChainKey(table, chain)) != ()
 
 
 def _block(table: str, heads: Iterable[str], write: Mapping[str, Rules], others: Iterable[str] = ()) -> Iterator[str]:
@@ -93,10 +94,15 @@ def _block(table: str, heads: Iterable[str], write: Mapping[str, Rules], others:
     for chain in sorted(heads, reverse=True):
         yield f":{chain} - [0:0]"
     for chain, rules in write.items():
-        for rule in rules:
-            yield f"-A {chain} {rule}"
+        if rules:
+            yield _appended(chain, rules)
     yield from others
     yield "COMMIT"
+
+
+def _appended(chain: str, rules: Rules) -> str:
+    first = f"-A {chain} "
+    return first + f"\n{first}".join(rules)
 
 
 def _callees_first(write: Mapping[str, Rules]) -> list[str]:

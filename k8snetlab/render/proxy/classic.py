@@ -46,7 +46,7 @@ def render_service(service: Service, slices: Slices, settings: Settings, brief: 
         endpoints = endpoints_of(port, slices, settings)
         count += len(endpoints)
         _ClassicPort(port, tuple(e for e in endpoints if e.ready), settings, brief, draft).render()
-        everywhere = everywhere and not (port.external_local or port.source_ranges or len(slices) > 1)
+        everywhere = everywhere and not (port.external_local or port.source_ranges)
     rows = {chain: tuple(rules) for chain, rules in draft.rows.items()}
     return ServiceRules(service, slices, draft.chains, rows, count, everywhere)
 

@@ -84,14 +84,14 @@ def render_service(service: Service, slices: Slices, settings: Settings, brief: 
         endpoints = endpoints_of(port, slices, settings)
         count += len(endpoints)
         _PortRules(port, choose(port, endpoints, settings), settings, brief, draft).render()
-        everywhere = everywhere and not _depends_on_node(port, endpoints, slices)
+        everywhere = everywhere and not _depends_on_node(port, endpoints)
     rows = {chain: tuple(rules) for chain, rules in draft.rows.items()}
     return ServiceRules(service, slices, draft.chains, rows, count, everywhere)
 
 
-def _depends_on_node(port: Port, endpoints: tuple[Endpoint, ...], slices: Slices) -> bool:
+def _depends_on_node(port: Port, endpoints: tuple[Endpoint, ...]) -> bool:
     hinted = any(e.zone_hints or e.node_hints for e in endpoints)
-    return port.uses_local or bool(port.source_ranges) or hinted or len(slices) > 1
+    return port.uses_local or bool(port.source_ranges) or hinted
 
 
 class _PortRules:

@@ -198,6 +198,16 @@ def test_nodes_hold_common_rules_once() -> None:
     assert one.services["default", "db"] is not two.services["default", "db"]
 
 
+@pytest.mark.parametrize("layout", ["current", "classic"])
+def test_nodes_hold_the_rules_of_a_service_of_many_slices_once(layout: str) -> None:
+    shared = Shared()
+    pieces = [slice_of("many", ENDPOINTS[0], name="a"), slice_of("many", endpoint(POD2, "node2"), name="b")]
+    snapshot = cluster(lab(layout), service("many"), *pieces)
+    one, two = (ProxyRules.build(snapshot, name, "ipv4", shared=shared) for name in ("node1", "node2"))
+    assert one.services["default", "many"].endpoints == 2
+    assert one.services["default", "many"] is two.services["default", "many"]
+
+
 @pytest.mark.parametrize("name", ["node1", "node2"])
 def test_sharing_never_lends_one_nodes_rules_to_another(name: str) -> None:
     shared = Shared()
