@@ -15,6 +15,7 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.lab.app import Api
 from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
+from k8snetlab.lab.operations.guests import Guests
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.reaching import Reaching
@@ -147,7 +148,7 @@ async def face_of(whole: bool = False) -> AsyncIterator[Face]:
     await store.close()
 
 
-ANSWERING = (Changing, Explaining, Places, Reaching, Standing, Tables, ThisMachine)
+ANSWERING = (Changing, Explaining, Guests, Places, Reaching, Standing, Tables, ThisMachine)
 """Whose methods answer verbs."""
 
 
@@ -161,6 +162,7 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
     return Table(
         Changing(cluster, agents, leases, None),
         Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict),
+        Guests(cluster, agents, paths),
         Places(cluster, agents, paths),
         Reaching(cluster, listener, paths),
         Standing(cluster, agents, paths, kubelet=kubelet, leases=leases, supervisor=supervisor),

@@ -25,3 +25,6 @@ class Home:
     def place(self, node: str, netns: str, number: int) -> Place:
         directory, flannel = str(self.directory(node)), str(self._flannel(node))
         return Place(node, netns, number, directory, flannel=flannel, cgroup=self.group(node))
+
+    def place_in_pod(self, node: str, netns: str, number: int, hostname: str) -> Place:
+        return Place(node, netns, number, str(self.directory(node)), cgroup=self.group(node), hostname=hostname)

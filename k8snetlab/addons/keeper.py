@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from k8snetlab.addons.configuration import Configuration, revision_of
 from k8snetlab.addons.home import Home
 from k8snetlab.addons.kubelet import Kubelet
 from k8snetlab.addons.program import Place, Program, uid, uids_of, work
+from k8snetlab.api.core import ContainerStatus
 from k8snetlab.api.workload import PodState
-from k8snetlab.errors import K8sNetLabError, KernelError
+from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import netns
 
 LOOK = 2.0
@@ -26,15 +27,17 @@ _NUMBERS = re.compile(r"\d+")
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What the programs could not do, and the names of those that are not ready yet."""
+    """What the programs could not do, what guests could not, and the names of those that are not ready yet."""
 
     failures: tuple[K8sNetLabError, ...] = ()
     pending: tuple[str, ...] = ()
+    guests: tuple[K8sNetLabError, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
         """What is said of it, without numbers (of processes, seconds, lines): equal where nothing new is to be said."""
-        return (*(_NUMBERS.sub("", failure.message) for failure in self.failures), *self.pending)
+        failures = (*self.failures, *self.guests)
+        return (*(_NUMBERS.sub("", failure.message) for failure in failures), *self.pending)
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -44,6 +47,18 @@ class Run(msgspec.Struct, frozen=True):
     revision: str
 
 
+class Wish(msgspec.Struct, frozen=True):
+    """Which programs are to run, and where: in `place`, or in that of the pod that they name, where there is such a
+    one."""
+
+    programs: tuple[Program, ...]
+    place: Place
+    pods: Mapping[str, Place] = {}
+
+    def place_of(self, program: Program) -> Place | None:
+        return self.pods.get(program.pod) if program.pod else self.place
+
+
 class Keeper:
     """Of one node. Blocking; one call at a time, from any thread.
 
@@ -51,8 +66,10 @@ class Keeper:
     is wanted. Whether they are ready it asks once for each run that it meets.
     """
 
-    def __init__(self, node: str, home: Home) -> None:
+    def __init__(self, node: str, home: Home, namespaces: Callable[[], Iterable[str]]) -> None:
+        """`namespaces` names those in which a program of the node's may be, or have been."""
         self._node, self._home, self._kubelet = node, home, Kubelet(home.kubelet)
+        self._namespaces = namespaces
         self._seen: dict[str, PodState] = {}
         """The states of the node's programs when they were looked at last."""
         self._ready: dict[str, Run] = {}
@@ -65,35 +82,37 @@ class Keeper:
         """Whether there is nothing of the node's programs on this machine."""
         return not self._home.directory(self._node).exists()
 
-    def keep(self, wanted: Sequence[Program], place: Place) -> Outcome:
+    def keep(self, wish: Wish) -> Outcome:
         """Ends what is not wanted, and brings up what is. Raises DaemonError where the kubelet does not answer."""
         held = self._held()
-        uids = {uid(program, place) for program in wanted}
+        uids = {uid(program, place) for program in wish.programs if (place := wish.place_of(program))}
         self._kubelet.stop(one for one in held if one not in uids)
         failures: list[K8sNetLabError] = []
-        directory, names = self._home.directory(self._node), {program.name for program in wanted}
+        guests: list[K8sNetLabError] = []
+        directory, names = self._home.directory(self._node), {program.name for program in wish.programs}
         for gone in self._entries() - names:
-            _apart(gone, failures, partial(self._forget, place, gone))
+            _apart(gone, failures, partial(self._forget, wish, gone))
         pending = []
-        for program in wanted:
-            number = len(failures)
-            _apart(program.name, failures, partial(self._bring, program, place, held))
-            if len(failures) == number and uid(program, place) in self._awaited:
+        for program in wish.programs:
+            said, place = guests if program.is_guest else failures, wish.place_of(program)
+            number = len(said)
+            _apart(program.title, said, partial(self._bring, program, place, held))
+            if len(said) == number and place and uid(program, place) in self._awaited:
                 pending.append(program.name)
         self._seen = self._held()
         for known in (self._ready, self._awaited):
             for one in known.keys() - self._seen.keys():
                 del known[one]
-        if not wanted:
+        if not wish.programs:
             _apart(directory.name, failures, partial(leftovers.delete, directory))
-        return Outcome(tuple(failures), tuple(pending))
+        return Outcome(tuple(failures), tuple(pending), tuple(guests))
 
     def changed(self) -> bool:
         """Whether a program has ended or come back, or the kubelet is another one. Raises DaemonError."""
         return self._held() != self._seen
 
-    def remove(self, namespaces: Sequence[str]) -> None:
-        """Ends all of the node's programs, in whichever of these namespaces they are, and deletes their files.
+    def remove(self) -> None:
+        """Ends all of the node's programs, in whichever namespaces they are, and deletes their files.
 
         Raises K8sNetLabError, OSError; it may be tried again.
         """
@@ -103,9 +122,11 @@ class Keeper:
             self._kubelet.stop(self._held())
         finally:
             directory = self._home.directory(self._node)
-            there = [name for name in namespaces if netns.exists(name)]
-            leftovers.end(directory, self._home.group(self._node), there)
+            leftovers.end(directory, self._home.group(self._node), self._there())
         leftovers.delete(directory)
+
+    def _there(self) -> list[str]:
+        return [name for name in self._namespaces() if netns.exists(name)]
 
     def _entries(self) -> set[str]:
         directory = self._home.directory(self._node)
@@ -114,14 +135,16 @@ class Keeper:
     def _held(self) -> dict[str, PodState]:
         return self._kubelet.addons(uids_of(self._node))
 
-    def _forget(self, place: Place, name: str) -> None:
+    def _forget(self, wish: Wish, name: str) -> None:
         """Ends and deletes what nobody wants."""
-        directory = Path(place.directory) / name
-        leftovers.end(directory, place.group_of(name), [place.netns])
+        directory = Path(wish.place.directory) / name
+        leftovers.end(directory, wish.place.group_of(name), {wish.place.netns, *self._there()})
         leftovers.delete(directory)
 
-    def _bring(self, program: Program, place: Place, held: dict[str, PodState]) -> None:
+    def _bring(self, program: Program, place: Place | None, held: dict[str, PodState]) -> None:
         """Files first, then the process; a configuration that is refused is raised when the old one goes on."""
+        if place is None:
+            raise NotFoundError(f"{program.title}: pod {program.pod} has no namespace on {self._node} now")
         files = Configuration(_directory(program, place))
         own, refused = uid(program, place), _replaced(program, files, place)
         if refused and not files.current:
@@ -147,11 +170,10 @@ class Keeper:
     def _look(self, program: Program, place: Place, state: PodState, revision: str) -> None:
         """Whether it runs, and is ready. Raises KernelError."""
         (container,) = state.containers
-        waiting, ended = container.state.waiting, container.state.terminated
-        if waiting is not None or ended is not None:
-            why = waiting.message or waiting.reason if waiting else f"it ended with {ended.exitCode if ended else 0}"
+        if why := trouble(container):
             log = f"{place.directory}/{program.name}/log/{program.name}/{container.restartCount}.log"
-            raise KernelError(f"{program.name}: {why}", f"its log is {log}", shlex.join(program.argv))
+            hint = f"`k8snetlab {program.title.replace(' ', ' logs ')}`" if program.is_guest else f"its log is {log}"
+            raise KernelError(f"{program.title}: {why}", hint, shlex.join(program.argv))
         run = Run(container.restartCount, revision)
         if not program.ready or self._ready.get(state.uid) == run:
             return
@@ -165,6 +187,20 @@ class Keeper:
             self._awaited[state.uid] = run, time.monotonic()
         elif time.monotonic() - since > program.ready_within:
             raise KernelError(f"{program.name} is not ready: {problem}", "", shlex.join(program.ready))
+
+
+def trouble(container: ContainerStatus) -> str:
+    """Why a program does not run now, "" for one that does."""
+    waiting, ended = container.state.waiting, container.state.terminated
+    if waiting is None and ended is None:
+        return ""
+    last = ended or container.lastState.terminated
+    if last is None:
+        return waiting.message or waiting.reason if waiting else ""
+    why = f"signal {last.signal} ended it" if last.signal else f"it ended with {last.exitCode}"
+    if last.message:
+        why = last.message.partition(": unknown")[0]  # what follows is said to those who write pods
+    return f"{why}; it is begun again, with pauses"
 
 
 def _apart(name: str, failures: list[K8sNetLabError], do: Callable[[], None]) -> None:

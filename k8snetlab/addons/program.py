@@ -14,7 +14,9 @@ from k8snetlab.errors import InputError
 
 CONF = "conf"
 """Below a program's directory: its files as they are now."""
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+GUEST = "guest."
+"""What the name of a guest's program begins with: so it is never that of an add-on."""
+_LABEL = re.compile(r"(guest\.)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _FILE = re.compile(r"(?!\.)[-._A-Za-z0-9]{1,255}")
 
 
@@ -29,6 +31,8 @@ class Program(msgspec.Struct, frozen=True):
     seconds between SIGTERM and SIGKILL.
 
     It finds its files by relative paths also where it gives up being root: the directory is open to all.
+    A guest is the user's: it begins in `directory`, not in its own, and where it fails the node's agent does not. With
+    a `pod`, NAMESPACE/NAME, it runs in the namespaces of that one instead of the node's.
     Raises InputError for a name that is no DNS label, and for a file's that is not just one.
     """
 
@@ -41,6 +45,17 @@ class Program(msgspec.Struct, frozen=True):
     ready_within: float = 10.0
     env: Mapping[str, str] = {}
     grace: float = 5.0
+    directory: str = ""
+    pod: str = ""
+
+    @property
+    def is_guest(self) -> bool:
+        return self.name.startswith(GUEST)
+
+    @property
+    def title(self) -> str:
+        """As a message names it."""
+        return f"guest {self.name.removeprefix(GUEST)}" if self.is_guest else self.name
 
     def __post_init__(self) -> None:
         if not _LABEL.fullmatch(self.name):
@@ -52,7 +67,8 @@ class Program(msgspec.Struct, frozen=True):
 
 class Place(msgspec.Struct, frozen=True):
     """Where a node's programs run: `number` is that of the network namespace `netns`, `directory` holds all of the
-    node's, `flannel` is what they see as /run/flannel, `cgroup` is the control group of all of them ("" for none)."""
+    node's, `flannel` is what they see as /run/flannel, `cgroup` is the control group of all of them ("" for none).
+    `hostname` is what they see, that of the node where left out."""
 
     node: str
     netns: str
@@ -60,6 +76,7 @@ class Place(msgspec.Struct, frozen=True):
     directory: str
     flannel: str = ""
     cgroup: str = ""
+    hostname: str = ""
 
     def group_of(self, program: str) -> str:
         """A program's control group, "" for none: by its name alone, so that what another command line of it has left
@@ -75,20 +92,23 @@ def uids_of(node: str) -> str:
 def uid(program: Program, place: Place) -> str:
     """Of the program as it is to run: another command line, or another namespace of the same name, is another one."""
     how = repr((program.argv, sorted(program.env.items()), program.grace, place.number))
+    if program.directory:
+        how += program.directory
     return f"{uids_of(place.node)}{program.name}/{hashlib.sha256(how.encode()).hexdigest()[:12]}"
 
 
 def work(program: Program, place: Place) -> PodWork:
     """The program as the kubelet runs it: as a pod with one container that is always started again."""
     directory = f"{place.directory}/{program.name}"
-    container = ContainerWork(program.name, program.argv, env=dict(program.env), workingDir=directory)
+    begins = program.directory or directory
+    container = ContainerWork(program.name, program.argv, env=dict(program.env), workingDir=begins)
     return PodWork(
         uid=uid(program, place),
         namespace="",
         name=program.name,
         node=place.node,
         netns=place.netns,
-        hostname=place.node,
+        hostname=place.hostname or place.node,
         ips=(),
         containers=(container,),
         log_directory=f"{directory}/log",

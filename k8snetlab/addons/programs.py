@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from k8snetlab.addons.program import Program
+from k8snetlab.addons.program import GUEST, Program
+from k8snetlab.api.guest import Guest
+from k8snetlab.api.selection import guests_of
 from k8snetlab.api.snapshot import Snapshot
 
 
 def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
-    """Those of one node. No kind of object asks for one yet."""
-    return ()
+    """Those of one node."""
+    return tuple(map(_guest, guests_of(snapshot, node)))
+
+
+def _guest(guest: Guest) -> Program:
+    spec = guest.spec
+    return Program(f"{GUEST}{guest.name}", spec.command, env=spec.env, directory=spec.workingDir, pod=guest.pod)

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-
-import msgspec
+from collections.abc import Sequence
 
 from k8snetlab.addons import programs
-from k8snetlab.addons.keeper import Keeper, Outcome
+from k8snetlab.addons.home import Home
+from k8snetlab.addons.keeper import Keeper, Outcome, Wish
 from k8snetlab.addons.program import Place, Program
 from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.worker import Worker
+from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.kernel import netns
 from k8snetlab.render.node import Part
+from k8snetlab.render.pods import sandbox_name
 
 TICK = 1.0
 """Seconds between two looks at programs that are as they should be."""
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before what has failed, or is not ready, is tried again: after the first time, the second, …"""
-
-
-class Wish(msgspec.Struct, frozen=True):
-    """Which programs are to run, and where."""
-
-    programs: tuple[Program, ...]
-    place: Place
 
 
 class AddOns(Manager):
@@ -37,7 +32,7 @@ class AddOns(Manager):
 
     def __init__(self, name: str, part: Part | None, around: Surroundings) -> None:
         super().__init__(name, part, around)
-        self._keeper = Keeper(self.node, around.addons) if around.addons else None
+        self._keeper = Keeper(self.node, around.addons, self._namespaces) if around.addons else None
         self._worker = Worker(f"{name} of {self.node}", self._turn)
         self._wish: Wish | None = None
         self._done: Wish | None = None
@@ -54,14 +49,15 @@ class AddOns(Manager):
             self._wish = self._done = None
             self.warnings = ()
             return
-        wish = Wish(wanted, home.place(self.node, namespace, netns.number(namespace)))
+        place = home.place(self.node, namespace, netns.number(namespace))
+        wish = Wish(wanted, place, _places(wanted, place, snapshot, home))
         if wish != self._wish:
             self._wish = wish
             self._worker.poke()
-        failures = self._outcome.failures if self._done is self._wish else ()
-        self.warnings = tuple(failure.message for failure in failures[1:])
-        if failures:
-            raise failures[0]
+        outcome = self._outcome if self._done is self._wish else Outcome()
+        self.warnings = tuple(failure.message for failure in (*outcome.guests, *outcome.failures[1:]))
+        if outcome.failures:
+            raise outcome.failures[0]
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -71,7 +67,8 @@ class AddOns(Manager):
         names = self._outcome.pending
         if self._done is not self._wish:
             names = tuple(program.name for program in self._wish.programs) or ("all",)
-        return tuple(f"add-on {name}" for name in names)
+        titles = {program.name: program.title for program in self._wish.programs}
+        return tuple(title if (title := titles.get(name, "")) != name else f"add-on {name}" for name in names)
 
     def pause(self) -> None:
         self._paused = True
@@ -87,8 +84,12 @@ class AddOns(Manager):
     def remove(self) -> None:
         self._worker.end()
         if self._keeper is not None:
-            owned = list(self.around.owner.namespaces.values())
-            self._keeper.remove([HOST_NETNS, *(one.name for one in owned if one.node == self.node)])
+            self._keeper.remove()
+
+    def _namespaces(self) -> tuple[str, ...]:
+        """The node's own, and those of its pods."""
+        owned = list(self.around.owner.namespaces.values())
+        return (HOST_NETNS, *(one.name for one in owned if one.node == self.node))
 
     def _turn(self) -> float | None:
         """One of the thread's: seconds to the next, None where nothing is to be kept."""
@@ -98,7 +99,7 @@ class AddOns(Manager):
         try:
             if wish is self._done and time.monotonic() < self._due and not keeper.changed():
                 return self._rest(wish)
-            outcome = keeper.keep(wish.programs, wish.place)
+            outcome = keeper.keep(wish)
         except Exception as error:
             outcome = Outcome((failure_of(self.name, error),))
         news = wish is not self._done or outcome.words != self._outcome.words
@@ -113,3 +114,18 @@ class AddOns(Manager):
         if not wish.programs and not self._outcome.failures:
             return None
         return max(0.0, min(TICK, self._due - time.monotonic()))
+
+
+def _places(wanted: Sequence[Program], own: Place, snapshot: Snapshot, home: Home) -> dict[str, Place]:
+    """Where the programs of pods run, by NAMESPACE/NAME of the pod; nothing of one without a namespace."""
+    found: dict[str, Place] = {}
+    for name in {program.pod for program in wanted if program.pod}:
+        namespace, _, short = name.partition("/")
+        pod = snapshot.get(Pod, short, namespace)
+        if pod is None:
+            continue
+        if pod.spec.hostNetwork:
+            found[name] = own
+        elif number := netns.number(sandbox_name(snapshot.lab, pod)):
+            found[name] = home.place_in_pod(own.node, sandbox_name(snapshot.lab, pod), number, pod.hostname)
+    return found

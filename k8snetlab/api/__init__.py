@@ -13,6 +13,7 @@ __all__ = [
     "events",
     "fields",
     "flannel",
+    "guest",
     "ignored",
     "kubeproxy",
     "lab",

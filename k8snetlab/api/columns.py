@@ -21,6 +21,7 @@ from k8snetlab.api.core import (
 )
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
+from k8snetlab.api.guest import Guest
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, LabelSelectorRequirement, Object
@@ -288,6 +289,13 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         Column("Service-CIDR", lambda lab: lab.spec.serviceCIDR),
         Column("Backend", lambda lab: lab.spec.network.backend),
         AGE,
+    ),
+    Guest: (
+        NAME,
+        Column("Node", lambda g: g.spec.nodeName or NONE),
+        Column("Pod", lambda g: g.pod or NONE),
+        AGE,
+        Column("Command", lambda g: " ".join(g.spec.command), wide=True),
     ),
     KubeProxyConfiguration: (
         NAME,

@@ -16,6 +16,7 @@ from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
+from k8snetlab.api.guest import Guest
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
@@ -66,6 +67,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(Secret, "secrets"),
     Resource(ServiceAccount, "serviceaccounts", ("sa",)),
     Resource(Lab, "labs", (), "k8snetlab/labs"),
+    Resource(Guest, "guests", (), "k8snetlab/guests"),
     Resource(Ignored, "ignored", (), "k8snetlab/ignored"),
     Resource(KubeProxyConfiguration, "kubeproxyconfigurations", (), "k8snetlab/kubeproxyconfigurations"),
 )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.guest import Guest
 from k8snetlab.api.meta import Labels, Object
 from k8snetlab.api.snapshot import Snapshot
 
@@ -116,6 +117,26 @@ def services_of(pod: Pod, snapshot: Snapshot) -> list[Service]:
         if selects(service, pod.metadata.labels)
     }
     return [found[name] for name in sorted(found)]
+
+
+def pod_of_guest(guest: Guest, snapshot: Snapshot) -> Pod | None:
+    """The pod that a guest is in; None for a guest of a node, and where there is no such pod."""
+    spec = guest.spec
+    return snapshot.get(Pod, spec.podName, spec.podNamespace) if spec.podName else None
+
+
+def node_of_guest(guest: Guest, snapshot: Snapshot) -> str:
+    """The node on which a guest is to run, "" while its pod is on none."""
+    if not guest.spec.podName:
+        return guest.spec.nodeName
+    pod = pod_of_guest(guest, snapshot)
+    return pod.spec.nodeName if pod is not None and not pod.ended else ""
+
+
+def guests_of(snapshot: Snapshot, node: str) -> list[Guest]:
+    """The guests that are to run on a node."""
+    guests = snapshot.all(Guest).values()
+    return [one for one in guests if not one.metadata.deletionTimestamp and node_of_guest(one, snapshot) == node]
 
 
 def endpoints_of(service: Service, snapshot: Snapshot) -> Endpoints | None:

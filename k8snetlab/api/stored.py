@@ -16,6 +16,7 @@ from k8snetlab.api.addressing import split
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Node, Pod, PodSpec, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.guest import Guest
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -144,6 +145,12 @@ def _lab(lab: Lab) -> Problems:
         yield from _said("spec.nodes.name", dns_subdomain(node.name))
 
 
+def _guest(guest: Guest) -> Problems:
+    yield from _said("metadata.name", dns_label(guest.name))
+    if not guest.spec.command:
+        yield "spec.command: a guest is a command"
+
+
 def _proxy(config: KubeProxyConfiguration) -> Problems:
     for text in (config.detectLocal.bridgeInterface, config.detectLocal.interfaceNamePrefix):
         if len(text) > 15 or not text.isprintable() or any(sign in text for sign in " /\"'"):
@@ -162,6 +169,7 @@ _KINDS: dict[type[Object], Callable[[Any], Problems]] = {
     Endpoints: _endpoints,
     EndpointSlice: _endpoint_slice,
     Lab: _lab,
+    Guest: _guest,
     KubeProxyConfiguration: _proxy,
 }
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from k8snetlab.api import valid_config, valid_lab, valid_pod, valid_proxy, valid_service
+from k8snetlab.api import valid_config, valid_guest, valid_lab, valid_pod, valid_proxy, valid_service
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.guest import Guest
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -42,31 +44,31 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
             valid_lab.next_hops(report, obj, [n for n in stored if n.key not in applied])
             _single(report, obj, world)
         else:
-            _of_its_kind(report, obj, world)
+            _CHECKS.get(type(obj), _nothing)(report, obj, world)
+            if isinstance(obj, KubeProxyConfiguration):
+                _single(report, obj, world)
     return report.problems
 
 
-def _of_its_kind(report: Report, obj: Object, world: Snapshot) -> None:
-    match obj:
-        case Node():
-            valid_lab.node(report, obj, world)
-        case KubeProxyConfiguration():
-            valid_proxy.proxy(report, obj)
-            _single(report, obj, world)
-        case Pod():
-            valid_pod.pod(report, obj, world)
-        case Deployment() | ReplicaSet():
-            valid_pod.workload(report, obj, world)
-        case Service():
-            valid_service.service(report, obj, world)
-        case Endpoints():
-            valid_service.endpoints(report, obj)
-        case EndpointSlice():
-            valid_service.slice_(report, obj)
-        case ConfigMap():
-            valid_config.config_map(report, obj)
-        case Secret():
-            valid_config.secret(report, obj)
+def _nothing(*_: object) -> None:
+    """A kind whose fields have no wrong values besides those that their types tell."""
+
+
+Check = Callable[[Report, Any, Snapshot], None]
+_CHECKS: Mapping[type[Object], Check] = {
+    Node: valid_lab.node,
+    KubeProxyConfiguration: lambda report, obj, _: valid_proxy.proxy(report, obj),
+    Guest: valid_guest.guest,
+    Pod: valid_pod.pod,
+    Deployment: valid_pod.workload,
+    ReplicaSet: valid_pod.workload,
+    Service: valid_service.service,
+    Endpoints: lambda report, obj, _: valid_service.endpoints(report, obj),
+    EndpointSlice: lambda report, obj, _: valid_service.slice_(report, obj),
+    ConfigMap: lambda report, obj, _: valid_config.config_map(report, obj),
+    Secret: lambda report, obj, _: valid_config.secret(report, obj),
+}
+"""What looks at an object of a kind, as it stands in a world."""
 
 
 def _metadata(report: Report, obj: Object) -> None:

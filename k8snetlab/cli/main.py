@@ -19,6 +19,7 @@ from k8snetlab.cli import (
     diagnose,
     doctor,
     graph,
+    guest,
     inspect,
     kubeconfig,
     lifecycle,
@@ -68,6 +69,7 @@ for room in (
     store,
     token,
     node,
+    guest,
     kubeconfig,
     audit,
 ):

@@ -171,6 +171,14 @@ def complete_node(ctx: typer.Context, incomplete: str) -> list[str]:
     return _matching(lambda: _names(ctx, "nodes"), incomplete)
 
 
+def complete_pod(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _matching(lambda: _names(ctx, "pods"), incomplete)
+
+
+def complete_guest(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _matching(lambda: _of_kind(ctx, "guests"), incomplete)
+
+
 def complete_namespace(ctx: typer.Context, incomplete: str) -> list[str]:
     return _matching(lambda: _of_kind(ctx, "namespaces"), incomplete)
 

@@ -61,6 +61,9 @@ class Client:
         """Events {"type": "ADDED"|"MODIFIED"|"DELETED", "object": …}, for ever."""
         return self._values(Json, *self._request("GET", self._path(kind, namespace) + "?watch=1", b""))
 
+    def create(self, kind: str, obj: Json, namespace: str = "default") -> Json:
+        return self._json("POST", self._path(kind, namespace), {**_head(kind), **obj})
+
     def delete_object(self, kind: str, name: str, namespace: str = "default", force: bool = False) -> Json:
         query = "?gracePeriodSeconds=0" if force else ""
         return self._json("DELETE", self._path(kind, namespace, name) + query)
@@ -229,6 +232,13 @@ class Client:
             f"lab {self.lab}: its daemon {what}",
             "traffic goes on without it; `k8snetlab up` with the lab's files starts it again",
         )
+
+
+def _head(kind: str) -> Json:
+    from k8snetlab.api.scheme import BY_NAME
+
+    type_ = BY_NAME[kind.lower()].type
+    return {"apiVersion": type_.API_VERSION, "kind": type_.KIND}
 
 
 def _encoded(body: Json | None) -> bytes:

@@ -4,6 +4,7 @@ __all__ = [
     "emptiness",
     "events",
     "finding",
+    "guests",
     "links",
     "objects",
     "paths",

@@ -32,6 +32,7 @@ TIERS = (
     "pod",
     "path",
     "kubelet",
+    "guest",
     "agent",
     "daemon",
     "store",

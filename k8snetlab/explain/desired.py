@@ -29,13 +29,15 @@ STORE_TIMEOUT = 3.0
 
 
 class AgentNow(msgspec.Struct, frozen=True):
-    """`error` is what the kernel refused it last, with the `operation`; `works`: it repairs what it notices."""
+    """`error` is what the kernel refused it last, with the `operation`; `works`: it repairs what it notices. `warnings`
+    are its managers'."""
 
     paused: bool = False
     error: str = ""
     hint: str = ""
     operation: str = ""
     works: bool = True
+    warnings: tuple[str, ...] = ()
 
 
 class Desired(msgspec.Struct, frozen=True):

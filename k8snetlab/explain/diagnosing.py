@@ -16,7 +16,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end
-from k8snetlab.diagnose import objects, pods, sampling, unmanaged
+from k8snetlab.diagnose import guests, objects, pods, sampling, unmanaged
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import usual_paths
@@ -180,6 +180,7 @@ class _Look:
             )
         self.notes += notes_on_agents({n: a.paused for n, a in self.desired.agents.items()}, self._on_miss())
         for name, agent in self.desired.agents.items():
+            yield from guests.failing(name, agent.warnings)
             if agent.error and not agent.paused:
                 yield Finding(
                     kind="agent",
@@ -207,7 +208,7 @@ class _Look:
         found += strange
         self.notes += notes
         found += self._elsewhere(kernel)
-        found += [*objects.services(snapshot), *pods.pods(snapshot)]
+        found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
         self.closed += objects.closed(snapshot)
         self.notes += objects.lonely(snapshot)
         broken = self._walk(snapshot, kernel)

@@ -31,6 +31,7 @@ from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.merging import Merging
 from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
+from k8snetlab.lab.operations.guests import Guests
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.reaching import Reaching
@@ -100,6 +101,7 @@ class Daemon:
                 troubles=lambda: leases.problems | kubelet.problems,
             ),
             Places(cluster, agents, self._paths, group),
+            Guests(cluster, agents, self._paths),
             Standing(cluster, agents, self._paths, kubelet=kubelet, leases=leases, supervisor=supervisor),
             Tables(cluster, agents, leases, self._paths, remote),
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),

@@ -14,6 +14,7 @@ from k8snetlab.explain.places import all_places
 from k8snetlab.explain.probe import untried
 from k8snetlab.explain.targets import all_targets
 from k8snetlab.lab.table import merges
+from k8snetlab.messages.guests import GUESTS, GuestList, GuestState
 from k8snetlab.messages.nodes import MISSES, AnsweredMiss, Listening, MissesQuestion, MissEvent
 from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResult, ProbeResults
 from k8snetlab.messages.progress import Warning
@@ -57,6 +58,18 @@ class Merging:
             results += _untried(snapshot, node, question, one) if isinstance(one, K8sNetLabError) else one.results
         order = {place.name: number for number, place in enumerate(all_places(snapshot))}
         return ProbeResults(tuple(sorted(results, key=lambda result: order.get(result.source, len(order)))))
+
+    @merges(GUESTS)
+    def guests(self, _: Nothing, mine: GuestList, others: Mapping[str, GuestList | K8sNetLabError]) -> GuestList:
+        """Each guest as its own machine sees it."""
+
+        def seen(state: GuestState) -> GuestState:
+            said = others.get(state.node)
+            if isinstance(said, K8sNetLabError):
+                return replace(state, message=said.message)
+            return next((one for one in said.guests if one.name == state.name), state) if said else state
+
+        return GuestList(tuple(map(seen, mine.guests)))
 
     @merges(MISSES)
     async def misses(

@@ -5,6 +5,7 @@ __all__ = [
     "changes",
     "diagnose",
     "errors",
+    "guests",
     "kubeconfig",
     "machines",
     "nodes",

@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Namespace, Pod, Service
+from k8snetlab.api.guest import Guest
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_KIND
-from k8snetlab.api.selection import by_owner, services_of
+from k8snetlab.api.selection import by_owner, node_of_guest, services_of
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.controllers.deployments import SET_FAILURE
 from k8snetlab.controllers.rejection import rejected
@@ -18,7 +19,7 @@ from k8snetlab.controllers.replica_sets import FAILURE
 T = TypeVar("T", bound=Object)
 Owner = tuple[str, str, str]
 """Kind, namespace and name."""
-_OF_ONE_NODE = (Pod, Deployment, ReplicaSet, Namespace)
+_OF_ONE_NODE = (Pod, Deployment, ReplicaSet, Namespace, Guest)
 """Kinds that by themselves are in no other kernel than that of their pods' nodes."""
 
 
@@ -32,6 +33,7 @@ class Followed:
         self._owners: dict[Owner, set[str]] = {}
         """Owners of pods, with the uids of those that are to go; no uid where it is to come."""
         self._namespaces: set[str] = set()
+        self._guests: list[Guest] = []
         self._seen: dict[Key, Pod] = {}
         self._selected = _Selected()
         self._everywhere = False
@@ -41,7 +43,9 @@ class Followed:
     def comes(self, obj: Object) -> None:
         """Takes in an object that is created or changed."""
         self._everywhere = self._everywhere or not isinstance(obj, _OF_ONE_NODE)
-        if isinstance(obj, Pod):
+        if isinstance(obj, Guest):
+            self._guests.append(obj)
+        elif isinstance(obj, Pod):
             self._pods[obj.key] = ""
         elif isinstance(obj, Deployment | ReplicaSet):
             self._owners.setdefault((obj.KIND, *obj.key), set())
@@ -49,7 +53,9 @@ class Followed:
     def goes(self, obj: Object, snapshot: Snapshot) -> None:
         """Takes in an object of the snapshot that is deleted."""
         self._everywhere = self._everywhere or not isinstance(obj, _OF_ONE_NODE)
-        if isinstance(obj, Pod):
+        if isinstance(obj, Guest):
+            self._guests.append(obj)
+        elif isinstance(obj, Pod):
             self._pods[obj.key] = obj.metadata.uid
         elif isinstance(obj, Namespace):
             self._namespaces.add(obj.name)
@@ -109,7 +115,8 @@ class Followed:
         """The nodes whose kernels have something of the request; None stands for all."""
         if self._everywhere or self._selected.any(self._seen, snapshot):
             return None
-        return frozenset(pod.spec.nodeName for pod in self._seen.values())
+        guests = {node_of_guest(guest, snapshot) for guest in self._guests} - {""}
+        return frozenset(guests.union(pod.spec.nodeName for pod in self._seen.values()))
 
     def _pods_of(self, snapshot: Snapshot, owner: Owner) -> Mapping[Key, Pod]:
         pods = dict(self._owned(snapshot, Pod, owner))

@@ -175,10 +175,11 @@ class Explaining:
         from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
 
         health, lost = self._cluster.informer.health(), gone(self._paths)
-        agents = {
-            task.name: AgentNow(task.state.paused, task.state.error, task.state.hint, task.state.operation)
-            for task in list(self._agents.tasks)
-        }
+        agents = {}
+        for task in list(self._agents.tasks):
+            state = task.state
+            warnings = tuple(warning for manager in state.managers for warning in manager.warnings)
+            agents[task.name] = AgentNow(state.paused, state.error, state.hint, state.operation, warnings=warnings)
         snapshot = self._cluster.snapshot
         agents |= {
             name: AgentNow(is_paused(self._cluster.current(Node, name)))

@@ -43,3 +43,12 @@ def test_a_name_that_is_no_label_is_refused(name: str) -> None:
 def test_a_file_that_is_a_path_is_refused(file: str) -> None:
     with pytest.raises(InputError, match="cannot name a file of nginx"):
         Program("nginx", ("true",), files={file: ""})
+
+
+def test_a_guest_begins_where_the_user_says_in_its_pod_and_is_no_add_on_of_that_name() -> None:
+    guest = Program("guest.nginx", ("nginx",), directory="/root", pod="default/web")
+    inside = Place("node1", "lab.default.web", 4026532002, HOME, cgroup=GROUP, hostname="web")
+    pod = work(guest, inside)
+    assert (pod.netns, pod.hostname, pod.containers[0].workingDir) == ("lab.default.web", "web", "/root")
+    assert (guest.title, PROGRAM.title) == ("guest nginx", "nginx")
+    assert pod.cgroup == f"{GROUP}/guest.nginx" and uid(guest, inside).startswith("addon/node1/guest.nginx/")

@@ -25,6 +25,7 @@ from k8snetlab.kernel.features import Feature
 from k8snetlab.messages.capture import CapturedPacket
 from k8snetlab.messages.changes import Outcome
 from k8snetlab.messages.diagnose import Diagnosis
+from k8snetlab.messages.guests import GUESTS, GuestState
 from k8snetlab.messages.kubeconfig import KUBECONFIG
 from k8snetlab.messages.machines import Down, Joined, Left
 from k8snetlab.messages.nodes import PAUSE, RESUME, AnsweredMiss
@@ -64,6 +65,9 @@ PRINTED = (
     Printed("get lease", LEASES.answer),
     Printed("get lease NODE", SubnetLease),
     Printed("graph", Picture),
+    Printed("guest list", GUESTS.answer),
+    Printed("guest start", GuestState),
+    Printed("guest stop", Outcome),
     Printed("kubeconfig", KUBECONFIG.answer),
     Printed("misses", AnsweredMiss, "an object a line"),
     Printed("node join", Joined, _OF_A_LAB),
