@@ -1,0 +1,158 @@
+"""Names outside: asked of other servers, and remembered for a while.
+
+Source: RFC 1035 7.3 (which replies belong to a query), RFC 2308 (what is not there is remembered too); CoreDNS' plugins
+forward (a server that does not answer is left for the next) and cache (at most 30 s, as kubeadm sets it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import struct
+import time
+from collections import OrderedDict
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+from k8snetlab.dns.answers import Answer, Question, Rcode, Record
+from k8snetlab.nameserver.counters import Counters
+
+PATIENCE = 2.0
+"""Seconds in which one server answers."""
+KEPT = 30
+"""Seconds at most for which an answer is remembered."""
+FAILURE = 5
+"""Seconds for which it is remembered that no server answered."""
+NAMES = 10_000
+AT_ONCE = 500
+"""So many questions may wait for other servers at once; more are a failure at once."""
+_RCODES: tuple[Rcode, ...] = ("NOERROR", "NXDOMAIN", "REFUSED", "NOTIMP")
+
+
+class Upstream:
+    """`servers` are (address, port), tried in order."""
+
+    def __init__(self, servers: tuple[tuple[str, int], ...], counters: Counters) -> None:
+        self._servers, self._counters = servers, counters
+        self._known: OrderedDict[tuple[str, str], tuple[float, float, Answer]] = OrderedDict()
+        """Of (name, type): when it was learned, until when it holds (monotonic seconds), and the answer."""
+        self._waiting: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+
+    async def answer(self, question: Question) -> Answer:
+        """What another server says; SERVFAIL where none answers, REFUSED where there is none to be asked."""
+        if not self._servers:
+            return Answer("REFUSED")
+        key = question.lower, question.type
+        known = self._known.get(key)
+        now = time.monotonic()
+        if known is not None and now < known[1]:
+            self._counters.hits += 1
+            self._known.move_to_end(key)
+            return _aged(known[2], int(now - known[0]))
+        self._counters.misses += 1
+        task = self._waiting.get(key)
+        if task is None:
+            if len(self._waiting) >= AT_ONCE:
+                return Answer("SERVFAIL")
+            task = self._waiting[key] = asyncio.create_task(self._ask(question))
+            task.add_done_callback(lambda _: self._waiting.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, question: Question) -> Answer:
+        for server in self._servers:
+            self._counters.forwarded[f"{server[0]}:{server[1]}"] += 1
+            with contextlib.suppress(OSError, TimeoutError, dns.exception.DNSException, EOFError):
+                answer = _answer(await _exchange(question, server))
+                if answer.rcode != "SERVFAIL":
+                    return self._remember(question, answer)
+        return self._remember(question, Answer("SERVFAIL"))
+
+    def _remember(self, question: Question, answer: Answer) -> Answer:
+        records = (*answer.records, *answer.authority)
+        seconds = FAILURE if answer.rcode == "SERVFAIL" else min((KEPT, *(record.ttl for record in records)))
+        now = time.monotonic()
+        self._known[question.lower, question.type] = now, now + seconds, answer
+        while len(self._known) > NAMES:
+            self._known.popitem(last=False)
+        return answer
+
+
+def _aged(answer: Answer, seconds: int) -> Answer:
+    def older(records: tuple[Record, ...]) -> tuple[Record, ...]:
+        return tuple(Record(r.name, r.type, max(0, r.ttl - seconds), r.data) for r in records)
+
+    return Answer(answer.rcode, older(answer.records), older(answer.authority))
+
+
+async def _exchange(question: Question, server: tuple[str, int]) -> dns.message.Message:
+    """One question and its reply, by TCP where UDP's is truncated. Raises OSError, TimeoutError, DNSException."""
+    name = dns.name.from_text(question.name)
+    asked = dns.message.make_query(name, question.type, use_edns=0, payload=1232, id=secrets.randbits(16))
+    async with asyncio.timeout(PATIENCE):
+        reply = await _by_udp(asked, server)
+    if reply.flags & dns.flags.TC:
+        async with asyncio.timeout(PATIENCE):
+            reply = await _by_tcp(asked, server)
+    return reply
+
+
+class _Reply(asyncio.DatagramProtocol):
+    def __init__(self, asked: dns.message.Message) -> None:
+        self._asked = asked
+        self.reply: asyncio.Future[dns.message.Message] = asyncio.get_running_loop().create_future()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        with contextlib.suppress(dns.exception.DNSException, ValueError):
+            read = dns.message.from_wire(data, ignore_trailing=True)
+            if self._asked.is_response(read) and not self.reply.done():
+                self.reply.set_result(read)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(exc)
+
+
+async def _by_udp(asked: dns.message.Message, server: tuple[str, int]) -> dns.message.Message:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_datagram_endpoint(lambda: _Reply(asked), remote_addr=server)
+    try:
+        transport.sendto(asked.to_wire())
+        return await protocol.reply
+    finally:
+        transport.close()
+
+
+async def _by_tcp(asked: dns.message.Message, server: tuple[str, int]) -> dns.message.Message:
+    reader, writer = await asyncio.open_connection(*server)
+    try:
+        octets = asked.to_wire()
+        writer.write(struct.pack("!H", len(octets)) + octets)
+        (length,) = struct.unpack("!H", await reader.readexactly(2))
+        read = dns.message.from_wire(await reader.readexactly(length))
+        if not asked.is_response(read):
+            raise dns.exception.FormError
+        return read
+    finally:
+        writer.close()
+
+
+def _answer(reply: dns.message.Message) -> Answer:
+    rcode = dns.rcode.to_text(reply.rcode())
+    if rcode not in _RCODES:
+        return Answer("SERVFAIL")
+    return Answer(rcode, _records(reply.answer), _records(reply.authority))
+
+
+def _records(section: list[dns.rrset.RRset]) -> tuple[Record, ...]:
+    return tuple(
+        Record(rrset.name.to_text(), dns.rdatatype.to_text(rrset.rdtype), rrset.ttl, rdata.to_text())
+        for rrset in section
+        for rdata in rrset
+    )

@@ -1,0 +1,53 @@
+"""A name server of a test's own, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from golden import objects
+
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dns.zones import Zones
+from k8snetlab.nameserver.counters import Counters
+from k8snetlab.nameserver.serving import Answering, Tcp, Udp
+from k8snetlab.nameserver.upstream import Upstream
+
+WORLD = Path(__file__).parents[1] / "dns/worlds/cluster.yaml"
+
+
+class Server:
+    """`port` answers by UDP and TCP on 127.0.0.1; `world` is what it knows."""
+
+    def __init__(self, upstream: tuple[tuple[str, int], ...] = (), zones: Zones | None = None) -> None:
+        self.world: Snapshot | None = Snapshot.of(objects(WORLD.read_text()), revision=1)
+        self.counters = Counters()
+        self.answering = Answering(
+            zones or Zones(), lambda: self.world, Upstream(upstream, self.counters), self.counters
+        )
+        self.port = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        stream = socket.socket()
+        stream.bind(("127.0.0.1", 0))
+        self.port = stream.getsockname()[1]
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: Udp(self.answering), local_addr=("127.0.0.1", self.port)
+        )
+        server = await asyncio.start_server(Tcp(self.answering).connected, sock=stream)
+        try:
+            yield
+        finally:
+            transport.close()
+            server.close()
+            await asyncio.sleep(0)  # the loop closes what was closed here
+
+
+@pytest.fixture
+def server() -> Callable[..., Server]:
+    return Server

@@ -1,0 +1,189 @@
+"""Real queries over loopback: by UDP, by TCP, of many at once, and of those who mean no good."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import dns.asyncquery
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+from golden import objects
+
+from k8snetlab.nameserver import serving
+
+WEB = "web.default.svc.cluster.local."
+LATE = 10.0
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, 60))
+
+
+async def ask(port: int, name: str = WEB, type_: str = "A", tcp: bool = False) -> dns.message.Message:
+    asked = dns.message.make_query(name, type_)
+    by = dns.asyncquery.tcp if tcp else dns.asyncquery.udp
+    return await by(asked, "127.0.0.1", port=port, timeout=LATE)
+
+
+def addresses(reply: dns.message.Message) -> list[str]:
+    return [rdata.to_text() for rrset in reply.answer for rdata in rrset]
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+def test_a_name_is_answered(server: Callable[..., Any], tcp: bool) -> None:
+    async def work() -> None:
+        one = server()
+        async with one.running():
+            assert addresses(await ask(one.port, tcp=tcp)) == ["10.96.0.20"]
+            assert (await ask(one.port, "nothing.default.svc.cluster.local.", tcp=tcp)).rcode() == dns.rcode.NXDOMAIN
+            assert one.counters.requests["tcp" if tcp else "udp", "A"] == 2
+            assert one.counters.responses == {"NOERROR": 1, "NXDOMAIN": 1}
+
+    run(work())
+
+
+def test_an_answer_given_before_changes_with_the_objects(server: Callable[..., Any]) -> None:
+    async def work() -> None:
+        one = server()
+        async with one.running():
+            for _ in range(3):
+                assert addresses(await ask(one.port)) == ["10.96.0.20"]
+            assert one.counters.requests["udp", "A"] == 3
+            service = one.world.get(objects(MOVED)[0].__class__, "web", "default")
+            assert service is not None
+            moved = objects(MOVED)[0]
+            one.world = one.world.changed([(type(moved), moved.key, moved)], 2)
+            assert addresses(await ask(one.port)) == ["10.96.0.99"]
+            one.world = one.world.changed([(type(moved), moved.key, None)], 3)
+            assert (await ask(one.port)).rcode() == dns.rcode.NXDOMAIN
+
+    run(work())
+
+
+MOVED = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {clusterIP: 10.96.0.99, ports: [{port: 80}]}
+"""
+
+
+def test_before_the_objects_are_known_it_fails_and_says_so(server: Callable[..., Any]) -> None:
+    async def work() -> None:
+        one = server()
+        one.world = None
+        async with one.running():
+            assert (await ask(one.port)).rcode() == dns.rcode.SERVFAIL
+
+    run(work())
+
+
+def test_a_name_outside_is_refused_at_once_where_nobody_is_to_be_asked(server: Callable[..., Any]) -> None:
+    async def work() -> None:
+        one = server()
+        async with one.running():
+            assert (await ask(one.port, "www.example.com.")).rcode() == dns.rcode.REFUSED
+            reply = await ask(one.port, "outside.default.svc.cluster.local.")
+            assert reply.rcode() == dns.rcode.REFUSED
+
+    run(work())
+
+
+def test_two_queries_of_one_connection_are_answered_in_order(server: Callable[..., Any]) -> None:
+    async def work() -> None:
+        one = server()
+        async with one.running():
+            reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+            asked = [dns.message.make_query(WEB, type_).to_wire() for type_ in ("A", "SRV")]
+            writer.write(b"".join(struct.pack("!H", len(octets)) + octets for octets in asked))
+            for octets in asked:
+                (length,) = struct.unpack("!H", await reader.readexactly(2))
+                assert (await reader.readexactly(length))[:2] == octets[:2]
+            writer.close()
+
+    run(work())
+
+
+def test_a_connection_that_says_half_a_query_is_ended_and_others_are_answered(
+    server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "IDLE", 0.2)
+
+    async def work() -> None:
+        one = server()
+        async with one.running():
+            stalling = [await asyncio.open_connection("127.0.0.1", one.port) for _ in range(20)]
+            for _, writer in stalling:
+                writer.write(b"\0\x40half")
+            assert addresses(await ask(one.port, tcp=True)) == ["10.96.0.20"]
+            for reader, writer in stalling:
+                assert await reader.read() == b""
+                writer.close()
+
+    run(work())
+
+
+def test_more_connections_than_it_takes_are_ended_and_udp_goes_on(
+    server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "CONNECTIONS", 5)
+
+    async def work() -> None:
+        one = server()
+        async with one.running():
+            held = [await asyncio.open_connection("127.0.0.1", one.port) for _ in range(5)]
+            reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+            assert await reader.read() == b""
+            assert addresses(await ask(one.port)) == ["10.96.0.20"]
+            for _, other in [*held, (reader, writer)]:
+                other.close()
+
+    run(work())
+
+
+def test_garbage_is_counted_and_the_next_query_is_answered(server: Callable[..., Any]) -> None:
+    async def work() -> None:
+        one = server()
+        async with one.running():
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.create_datagram_endpoint(
+                asyncio.DatagramProtocol, remote_addr=("127.0.0.1", one.port)
+            )
+            for octets in (b"", b"x", b"\0\1\x80" + bytes(9), b"\0\1\0\0\0\1" + bytes(6) + b"\xc0\x0c\0\1\0\1"):
+                transport.sendto(octets)
+            assert addresses(await ask(one.port)) == ["10.96.0.20"]
+            transport.close()
+            assert one.counters.responses["FORMERR"] == 1
+            assert one.counters.dropped >= 2
+            assert 'rcode="FORMERR"} 1' in one.counters.text()
+
+    run(work())
+
+
+def test_what_is_too_large_by_udp_is_whole_by_tcp(server: Callable[..., Any]) -> None:
+    async def work() -> None:
+        one = server()
+        async with one.running():
+            endpoints = ", ".join(f"{{addresses: [10.244.7.{n}]}}" for n in range(1, 100))
+            slice_ = objects(MANY.replace("ENDPOINTS", endpoints))[0]
+            one.world = one.world.changed([(type(slice_), slice_.key, slice_)], 2)
+            name = "db.default.svc.cluster.local."
+            assert (await ask(one.port, name)).flags & dns.flags.TC
+            assert len(addresses(await ask(one.port, name, tcp=True))) == 102
+
+    run(work())
+
+
+MANY = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: db-9, namespace: default, labels: {kubernetes.io/service-name: db}}
+addressType: IPv4
+ports: [{name: sql, port: 3306}]
+endpoints: [ENDPOINTS]
+"""
