@@ -86,10 +86,8 @@ async def _one_by_one(door: Door) -> tuple[tuple[float, ...], tuple[float, ...]]
     come: asyncio.Queue[float] = asyncio.Queue()
     told, written = [], []
     revision = await _revision(door)
-    watching = door.watch(
-        f"{MAPS}?watch=true&resourceVersion={revision}", lambda _: come.put_nowait(time.perf_counter())
-    )
-    async with watching, door.connection() as connection:
+    async with door.watch(lambda _: come.put_nowait(time.perf_counter())) as watch, door.connection() as connection:
+        await watch.begin(f"{MAPS}?watch=true&resourceVersion={revision}")
         for number in range(SINGLE):
             began = time.perf_counter()
             await connection.ask("POST", MAPS, _map(f"s-{number}"))
@@ -100,16 +98,15 @@ async def _one_by_one(door: Door) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 
 async def _fanned(door: Door, number: int) -> float:
-    """Seconds until each watcher has been told of what happened since a revision."""
+    """Seconds until each watcher, connected before, has been told of what happened since a revision."""
     revision = await _revision(door)
     await _spread(door, "POST", _maps(f"f{number}", EVENTS))
     counted = Counted(WATCHERS, EVENTS)
     async with AsyncExitStack() as stack:
+        ways = [await stack.enter_async_context(door.watch(partial(counted.each, one))) for one in range(WATCHERS)]
         began = time.perf_counter()
         path = f"{MAPS}?watch=true&resourceVersion={revision}"
-        await asyncio.gather(
-            *(stack.enter_async_context(door.watch(path, partial(counted.each, number))) for number in range(WATCHERS))
-        )
+        await asyncio.gather(*(way.begin(path) for way in ways))
         await counted.whole()
     await _delete(door, MAPS)
     return counted.ended - began

@@ -41,17 +41,14 @@ class Door:
             writer.transport.abort()
 
     @asynccontextmanager
-    async def watch(self, path: str, each: Callable[[int], None]) -> AsyncIterator[None]:
-        """`each` is called with the number of events that have come whenever some have."""
-        loop, begun = asyncio.get_running_loop(), asyncio.Event()
-        transport, _ = await loop.create_connection(
-            lambda: _Watch(each, begun), self.host, self.port, ssl=self.tls, server_hostname=self.host
+    async def watch(self, each: Callable[[int], None]) -> AsyncIterator[Watch]:
+        """A connection for a watch; `each` is called with the number of events that have come whenever some have."""
+        loop = asyncio.get_running_loop()
+        transport, watch = await loop.create_connection(
+            lambda: Watch(each), self.host, self.port, ssl=self.tls, server_hostname=self.host
         )
         try:
-            transport.write(_request("GET", path, b""))
-            async with asyncio.timeout(60):
-                await begun.wait()
-            yield
+            yield watch
         finally:
             transport.abort()
 
@@ -80,10 +77,20 @@ class Connection:
         return said
 
 
-class _Watch(asyncio.Protocol):
-    def __init__(self, each: Callable[[int], None], begun: asyncio.Event) -> None:
-        self._each, self._begun, self._last = each, begun, b""
+class Watch(asyncio.Protocol):
+    def __init__(self, each: Callable[[int], None]) -> None:
+        self._each, self._begun, self._last = each, asyncio.Event(), b""
         self._count = 0
+        self._transport: Any = None
+
+    async def begin(self, path: str) -> None:
+        """Until the answer begins."""
+        self._transport.write(_request("GET", path, b""))
+        async with asyncio.timeout(60):
+            await self._begun.wait()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         self._begun.set()

@@ -9,9 +9,9 @@ import ssl
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from k8snetlab.apiserver.protocol import IDLE, Protocol
 from k8snetlab.messages.verb import SERVER
 
 HANDSHAKE = 10.0
@@ -21,7 +21,7 @@ HANDSHAKE = 10.0
 class Connections:
     """From `open` to `close`; both are done in the running loop, which answers meanwhile."""
 
-    def __init__(self, app: Any, protocol: type[H11Protocol], most: int | None = None, message: int = 0) -> None:
+    def __init__(self, app: Any, protocol: type[Protocol], most: int | None = None, message: int = 0) -> None:
         """`protocol` is made for each connection; beyond `most` of them a request is answered with 503. Where they may
         become WebSockets, a `message` of those has at most so many bytes."""
         self._protocol, self._state = protocol, ServerState()
@@ -39,6 +39,7 @@ class Connections:
             server_header=False,
             headers=[("server", SERVER)],
             limit_concurrency=most,
+            timeout_keep_alive=IDLE,
         )
         self._config.load()
         self._state.default_headers = self._config.encoded_headers

@@ -11,10 +11,9 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, VIEWERS, User
 from k8snetlab.apiserver.connections import Connections
+from k8snetlab.apiserver.protocol import Protocol
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,32 +25,20 @@ GROUPS = {"admin": MASTERS, "view": VIEWERS}
 """Users for whom there are certificates, and the group of each."""
 CONNECTIONS = 4096
 """At so many a request is answered with 503; a connection beyond them is not taken."""
-FIRST = 30.0
-"""Seconds that a client has for its first request."""
 MESSAGE = 1 << 20
 """Bytes of one message of a WebSocket."""
 NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
 
-class TlsProtocol(H11Protocol):
+class TlsProtocol(Protocol):
     """HTTP over TLS; a request's `state` (ASGI) has as `user` whom the connection's certificate names."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._waiting = self.loop.call_later(FIRST, self._look)
         if len(self.connections) > CONNECTIONS:
             transport.abort()
         connection = transport.get_extra_info("ssl_object")
         self.app_state = {**self.app_state, "user": user_of(connection.getpeercert() if connection else None)}
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._waiting.cancel()
-        super().connection_lost(exc)
-
-    def _look(self) -> None:
-        """Who has asked for nothing by now takes up room."""
-        if self.cycle is None and self in self.connections:  # a WebSocket has left them
-            self.transport.abort()
 
 
 def user_of(certificate: Any) -> User:

@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.apiserver.history import Change, History, expired
 from k8snetlab.apiserver.query import Query, Selection, boolean, number, text
+from k8snetlab.apiserver.telling import Telling, Watched, line, pieces
 from k8snetlab.apiserver.views import View
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError, RequestError
@@ -33,6 +34,9 @@ PAGED = 16
 """Snapshots kept for those who read a list in chunks."""
 BOOKMARKS = 60.0
 """Seconds between two bookmarks of a watch, as kube-apiserver has it about."""
+LONGEST = 1800.0
+"""Seconds after which, and before twice as many, a watch ends that asks for no end, as kube-apiserver has it
+(--min-request-timeout)."""
 INITIAL_END = "k8s.io/initial-events-end"
 
 
@@ -43,26 +47,11 @@ class _Token(msgspec.Struct, frozen=True):
     start: tuple[str, str]
 
 
-class Watched(msgspec.Struct, frozen=True):
-    """What a watch tells of and how, for `seconds` (0: without end)."""
-
-    type: type[Object]
-    wanted: Selection
-    view: View
-    seconds: int
-    bookmarks: bool
-
-    @property
-    def now(self) -> View:
-        """Ages are those of the moment in which an event is told."""
-        return self.view.at(time.time())
-
-
 class Reading:
     """Reads the cluster's snapshot, and its history for watches."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._cluster, self._history = cluster, History(cluster)
+        self._cluster, self._history, self._telling = cluster, History(cluster), Telling()
         self._paged: OrderedDict[int, Snapshot] = OrderedDict()
 
     def list(self, resource: Resource, wanted: Selection, query: Query, view: View) -> Json:
@@ -103,9 +92,9 @@ class Reading:
     def check_get(self, query: Query) -> None:
         self._not_ahead(_revision(query))
 
-    def watch(self, resource: Resource, wanted: Selection, query: Query, view: View) -> AsyncGenerator[Any, None]:
-        """JSON lines {"type": ADDED|MODIFIED|DELETED|BOOKMARK|ERROR, "object"}, at first an empty one, with which the
-        answer begins. An object that begins to match the selection counts as added, one that ceases to as deleted."""
+    def watch(self, resource: Resource, wanted: Selection, query: Query, view: View) -> AsyncGenerator[bytes, None]:
+        """JSON lines {"type": ADDED|MODIFIED|DELETED|BOOKMARK|ERROR, "object"}, some at a time, at first none, with
+        which the answer begins."""
         if number(query, "limit") or text(query, "continue"):
             raise RequestError("limit and continue do not go with a watch")
         seconds = number(query, "timeoutSeconds", high=10**9)
@@ -132,35 +121,34 @@ class Reading:
         else:
             place = self._history.since(revision) if revision else self._history.end
         begun = revision if revision and not first and place != self._history.end else self._history.revision
-        watched = Watched(resource.type, wanted, view, seconds or 0, bookmarks)
+        watched = Watched(resource.type, wanted, view, seconds or LONGEST * (1 + random.random()), bookmarks)
         return self._events(watched, first, place, begun, initial=initial)
 
     async def _events(
         self, watched: Watched, first: Sequence[Object], place: int, begun: int, *, initial: bool
-    ) -> AsyncGenerator[Any, None]:
+    ) -> AsyncGenerator[bytes, None]:
         """`first` and then what changes from `place` on, which is behind revision `begun`; after `first` a bookmark,
         where the `initial` events are to have an end."""
         yield b""
-        for obj in first:
-            yield {"type": "ADDED", "object": watched.now.one(obj)}
+        for piece in pieces(first, watched):
+            yield piece
         if initial:
             yield _bookmark(watched, begun, {INITIAL_END: "true"})
-        until = time.monotonic() + watched.seconds if watched.seconds else None
+        until = time.monotonic() + watched.seconds
         last = time.monotonic()
         async with aclosing(_until(self._history.follow(place), until)) as turns:
             try:
                 async for news in turns:
-                    for change in news:
-                        begun = max(begun, change.revision)
-                        for event in _told(change, watched):
-                            yield event
+                    for piece in self._telling.of(news, watched):
+                        yield piece
+                    begun = max(begun, news[-1].revision) if news else begun
                     if watched.bookmarks and time.monotonic() - last >= BOOKMARKS:
                         last = time.monotonic()
                         yield _bookmark(watched, begun)
                 if watched.bookmarks:
                     yield _bookmark(watched, begun)
             except K8sNetLabError as error:
-                yield {"type": "ERROR", "object": status_of(error)}
+                yield line("ERROR", status_of(error))
 
     def _at(self, query: Query) -> Snapshot:
         """The snapshot that a list with these words of the resource version is made from."""
@@ -221,43 +209,29 @@ def _revision(query: Query) -> int:
         ) from None
 
 
-def _bookmark(watched: Watched, revision: int, annotations: dict[str, str] | None = None) -> Json:
+def _bookmark(watched: Watched, revision: int, annotations: dict[str, str] | None = None) -> bytes:
     """How far the watch has come."""
     metadata: Json = {"resourceVersion": str(revision), **({"annotations": annotations} if annotations else {})}
-    return {"type": "BOOKMARK", "object": watched.view.bookmark(watched.type, metadata)}
-
-
-def _told(change: Change, watched: Watched) -> Iterator[Json]:
-    if change.type is not watched.type:
-        return
-    wanted = watched.wanted
-    old = change.old if change.old is not None and wanted.matches(change.old) else None
-    new = change.new if change.new is not None and wanted.matches(change.new) else None
-    if new is not None:
-        yield {"type": "MODIFIED" if old is not None else "ADDED", "object": watched.now.one(new)}
-    elif old is not None:
-        last = change.new or old
-        last = replace(last, metadata=replace(last.metadata, resourceVersion=str(change.revision)))
-        yield {"type": "DELETED", "object": watched.now.one(last)}
+    return line("BOOKMARK", watched.view.bookmark(watched.type, metadata))
 
 
 async def _until(
-    turns: AsyncGenerator[tuple[Change, ...], None] | Any, end: float | None
+    turns: AsyncGenerator[tuple[Change, ...], None] | Any, end: float
 ) -> AsyncGenerator[tuple[Change, ...], None]:
-    """The same, until a moment of the monotonic clock (None: for ever), and () where nothing came for a while."""
+    """The same, until a moment of the monotonic clock, and () where nothing came for a while."""
     turn: asyncio.Future[Any] | None = None
     async with aclosing(turns):
         try:
             while True:
                 turn = turn or asyncio.ensure_future(anext(turns, None))
-                left = BOOKMARKS if end is None else min(BOOKMARKS, max(0.0, end - time.monotonic()))
+                left = min(BOOKMARKS, max(0.0, end - time.monotonic()))
                 await asyncio.wait({turn}, timeout=left)
                 if turn.done():
                     news, turn = turn.result(), None
                     if news is None:
                         return
                     yield news
-                elif end is not None and time.monotonic() >= end:
+                elif time.monotonic() >= end:
                     return
                 else:
                     yield ()

@@ -8,13 +8,12 @@ import socket
 import struct
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from k8snetlab.apiserver.access import Caller, User, group_id
+from k8snetlab.apiserver.protocol import Protocol
 from k8snetlab.state.paths import LabPaths, root
 
 
-class PeerProtocol(H11Protocol):
+class PeerProtocol(Protocol):
     """HTTP over a unix socket; a request's `client` (ASGI) is (uid, gid) of the process that sent it, in decimal."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

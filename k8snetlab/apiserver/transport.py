@@ -22,6 +22,8 @@ MAX_BODY = 256 << 20
 MAX_STDIN = 64 << 20
 WARNINGS, WARNING = 50, 256
 """Headers that warn, and characters of each, so that every client reads the answer."""
+LARGE = 1 << 14
+"""Bytes of a piece after which it is others' turn."""
 MAX_FIELDS = 1000
 """Parameters of a query."""
 
@@ -146,9 +148,9 @@ class Answer:
     async def whole(self, reply: Reply, pretty: bool = False) -> None:
         raw = isinstance(reply.value, bytes)
         body = reply.value if raw else msgspec.json.encode(reply.value)
-        await self._start(reply.code, reply.warnings, reply.media)
         if pretty and not raw:
             body = msgspec.json.format(body, indent=2) + b"\n"
+        await self._start(reply.code, reply.warnings, reply.media, len(body))
         await self._send({"type": "http.response.body", "body": body})
 
     async def stream(self, lines: AsyncIterator[Any], media: str = "application/json") -> None:
@@ -158,6 +160,8 @@ class Answer:
                     await self._start(200, media=media)
                 data = line if isinstance(line, bytes) else msgspec.json.encode(line) + b"\n"
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
+                if len(data) >= LARGE:
+                    await asyncio.sleep(0)  # it may be the first of many, and others wait for their turn
         finally:
             if isinstance(lines, AsyncGenerator):
                 await lines.aclose()
@@ -172,9 +176,12 @@ class Answer:
         body = msgspec.json.encode(BrokenOff(status)) + b"\n"
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _start(self, code: int, warnings: Iterable[str] = (), media: str = "application/json") -> None:
+    async def _start(
+        self, code: int, warnings: Iterable[str] = (), media: str = "application/json", size: int | None = None
+    ) -> None:
         self._begun = True
         headers = [(b"content-type", media.encode("latin-1"))]
+        headers += [] if size is None else [(b"content-length", str(size).encode())]
         for text in islice(warnings, WARNINGS):
             safe = text[:WARNING].encode("ascii", "backslashreplace").decode().replace("\\", "\\\\").replace('"', '\\"')
             printable = "".join(letter if letter.isprintable() else "?" for letter in safe)

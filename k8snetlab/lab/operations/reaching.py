@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from k8snetlab.api.lab import Lab
 from k8snetlab.apiserver.listener import LOOPBACK, PORT, Listener
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.lab.table import answers
@@ -25,7 +26,11 @@ class Reaching:
     async def follow(self) -> None:
         """Listens where the Lab says (spec.api.listen), else where it did before, for as long as the lab lives."""
         try:
+            seen: Lab | None = None
             async for snapshot in self._cluster.changes():
+                if snapshot.lab is seen:
+                    continue
+                seen = snapshot.lab
                 wanted = snapshot.lab.spec.api.listen or self._listened_before()
                 if wanted and not self._listener.asked_for(wanted):
                     await self._listener.close()

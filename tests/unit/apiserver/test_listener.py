@@ -58,7 +58,7 @@ async def test_an_open_websocket_does_not_keep_it_from_closing(tmp_path: Path) -
 
 
 async def test_who_never_asks_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("k8snetlab.apiserver.listener.FIRST", 0.01)
+    monkeypatch.setattr("k8snetlab.apiserver.protocol.FIRST", 0.01)
     listener = Listener(tmp_path / "pki")
     listener.app = deaf
     await listener.open("127.0.0.1:0")
