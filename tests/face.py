@@ -30,6 +30,7 @@ from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
+from k8snetlab.store.keys import Keys
 from k8snetlab.supervision import Supervisor
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -135,7 +136,7 @@ async def face_of(whole: bool = False) -> AsyncIterator[Face]:
     informer = Informer(store)
     await informer.start()
     cluster = Cluster(store, informer)
-    listener = Listener(LabPaths("l").api_pki)
+    listener = Listener(Keys(LabPaths("l").api_pki))
     table = (
         _table(store, cluster, listener) if whole else Table(*(object.__new__(answering) for answering in ANSWERING))
     )

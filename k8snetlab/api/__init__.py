@@ -15,6 +15,7 @@ __all__ = [
     "flannel",
     "guest",
     "ignored",
+    "inside",
     "kubeproxy",
     "lab",
     "leases",

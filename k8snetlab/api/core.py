@@ -217,6 +217,7 @@ class PodSpec(Value):
     securityContext: Mapping[str, Any] = always({})
     serviceAccount: str = ""
     serviceAccountName: str = ""
+    automountServiceAccountToken: bool | None = None
     tolerations: tuple[Toleration, ...] = ()
 
     @property

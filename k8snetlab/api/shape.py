@@ -100,11 +100,8 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("PodSpec", "dnsPolicy"): ("ClusterFirst",),
     ("PodSpec", "restartPolicy"): ("Always",),
     ("PodSpec", "schedulerName"): ("default-scheduler",),
-    ("PodSpec", "enableServiceLinks"): (True,),
     ("PodSpec", "preemptionPolicy"): ("PreemptLowerPriority",),
     ("PodSpec", "priority"): (0,),
-    ("PodSpec", "serviceAccount"): ("default",),
-    ("PodSpec", "serviceAccountName"): ("default",),
     ("PodSpec", "hostPID"): (False,),
     ("PodSpec", "hostIPC"): (False,),
     ("PodSpec", "hostUsers"): (True,),
@@ -134,10 +131,7 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
 }
 # Read, kept and answered again, since a real server does, but without an effect.
 _HELD = {
-    "PodSpec": (
-        "dnsPolicy enableServiceLinks preemptionPolicy priority schedulerName securityContext serviceAccount"
-        " serviceAccountName tolerations"
-    ),
+    "PodSpec": ("dnsPolicy preemptionPolicy priority schedulerName securityContext tolerations"),
     "Container": "resources terminationMessagePath terminationMessagePolicy",
     "DeploymentSpec": "minReadySeconds paused progressDeadlineSeconds",
     "ReplicaSetSpec": "minReadySeconds",

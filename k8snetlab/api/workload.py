@@ -24,12 +24,13 @@ def expanded(text: str, values: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda m: "$" if m[1] is None else values.get(m[1], m[0]), text)
 
 
-def environment(container: Container) -> dict[str, str]:
-    """Its variables; each may refer to those before it."""
+def environment(container: Container, services: Mapping[str, str] = {}) -> dict[str, str]:
+    """Its variables; each may refer to those before it, and to those of `services`, which it gets where it has no such
+    variable itself."""
     values: dict[str, str] = {}
     for variable in container.env:
-        values[variable.name] = expanded(variable.value, values)
-    return values
+        values[variable.name] = expanded(variable.value, {**services, **values})
+    return {**services, **values}
 
 
 ADDON = "addon/"
@@ -52,7 +53,8 @@ class ContainerWork(msgspec.Struct, frozen=True):
 
 class PodWork(msgspec.Struct, frozen=True):
     """A pod to run in an existing namespace. `grace` is in seconds; logs go to `log_directory`/<container>/<n>.log,
-    where n counts its restarts; its commands see the directory `flannel`, where one is given, as /run/flannel.
+    where n counts its restarts; its commands see the directory `flannel`, where one is given, as /run/flannel, and
+    `account` as that of their ServiceAccount.
 
     `containers` begins with the sidecars. `cgroup` is the control group for its processes, "" where there are none.
     `statuses` are its containers' as they were last known, of one that has been run before.
@@ -74,9 +76,19 @@ class PodWork(msgspec.Struct, frozen=True):
     statuses: tuple[ContainerStatus, ...] = ()
     log_size: int = LOG_SIZE
     log_files: int = LOG_FILES
+    account: str = ""
 
     @staticmethod
-    def of(pod: Pod, netns: str, log_directory: str, flannel: str = "", cgroup: str = "") -> PodWork:
+    def of(
+        pod: Pod,
+        netns: str,
+        log_directory: str,
+        flannel: str = "",
+        cgroup: str = "",
+        *,
+        services: Mapping[str, str] = {},
+        account: str = "",
+    ) -> PodWork:
         spec = pod.spec
         return PodWork(
             uid=pod.metadata.uid,
@@ -98,7 +110,7 @@ class PodWork(msgspec.Struct, frozen=True):
                     sidecar=sidecar,
                 )
                 for sidecar, c in [*((True, c) for c in spec.sidecars), *((False, c) for c in spec.containers)]
-                for env in (environment(c),)
+                for env in (environment(c, services),)
             ),
             log_directory=log_directory,
             grace=float(spec.terminationGracePeriodSeconds),
@@ -106,6 +118,7 @@ class PodWork(msgspec.Struct, frozen=True):
             restart=spec.restartPolicy,
             cgroup=cgroup,
             statuses=(*pod.status.initContainerStatuses, *pod.status.containerStatuses),
+            account=account,
         )
 
 

@@ -2,10 +2,12 @@
 
 __all__ = [
     "access",
+    "authentication",
     "authorization",
     "bodies",
     "channels",
     "connections",
+    "inside",
     "listener",
     "negotiation",
     "objects",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Mapping
 
 import msgspec
 
@@ -21,6 +22,8 @@ MASTERS = "system:masters"
 """The group of users who may do everything."""
 VIEWERS = "k8snetlab:view"
 """The group of users who may look."""
+AUTHENTICATED = "system:authenticated"
+"""The group of all who have said who they are."""
 
 
 class User(msgspec.Struct, frozen=True):
@@ -29,9 +32,12 @@ class User(msgspec.Struct, frozen=True):
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = {}
 
 
-ROOT = User("root", (MASTERS, "system:authenticated"), "0")
+ACCOUNTS = "system:serviceaccounts"
+"""The group of all ServiceAccounts; those of a namespace have one that begins so."""
+ROOT = User("root", (MASTERS, AUTHENTICATED), "0")
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
@@ -77,7 +83,7 @@ def user_of(caller: Caller) -> User:
         name = pwd.getpwuid(caller.uid).pw_name
     except KeyError:
         name = str(caller.uid)
-    return User(name, (*((VIEWERS,) if _is_member(caller) else ()), "system:authenticated"), str(caller.uid))
+    return User(name, (*((VIEWERS,) if _is_member(caller) else ()), AUTHENTICATED), str(caller.uid))
 
 
 def _is_root(caller: Caller) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from k8snetlab.api.words import shorten
-from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, VIEWERS, User
+from k8snetlab.apiserver.access import ACCOUNTS, ANONYMOUS, MASTERS, VIEWERS, User
 from k8snetlab.apiserver.discovery import split
 from k8snetlab.apiserver.paths import parse
 from k8snetlab.apiserver.virtual import AT, VIRTUAL
@@ -57,7 +57,7 @@ def attributes_of(method: str, path: str, watch: bool = False) -> Attributes:
 
 
 def allowed(user: User, asked: Attributes) -> bool:
-    if MASTERS in user.groups or (user != ANONYMOUS and asked.resource in ASKED_OF_ONESELF):
+    if MASTERS in user.groups or ACCOUNTS in user.groups or (user != ANONYMOUS and asked.resource in ASKED_OF_ONESELF):
         return True
     if asked.path:
         return is_public(asked.path) or (user != ANONYMOUS and asked.verb in ("get", "head"))

@@ -11,12 +11,13 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, VIEWERS, User
+from k8snetlab.apiserver.access import ANONYMOUS, AUTHENTICATED, MASTERS, VIEWERS, User
 from k8snetlab.apiserver.connections import Connections
 from k8snetlab.apiserver.protocol import Protocol
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
+    from k8snetlab.store.keys import Keys
     from k8snetlab.store.pki import Authority, Pair
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ GROUPS = {"admin": MASTERS, "view": VIEWERS}
 """Users for whom there are certificates, and the group of each."""
 CONNECTIONS = 4096
 """At so many a request is answered with 503; a connection beyond them is not taken."""
+FREEBIND = {socket.AF_INET: (socket.SOL_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
+"""Level and number of the option. Source: <linux/in.h>, <linux/in6.h>."""
 MESSAGE = 1 << 20
 """Bytes of one message of a WebSocket."""
 NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
@@ -48,16 +51,15 @@ def user_of(certificate: Any) -> User:
     named = [pair for part in certificate.get("subject", ()) for pair in part]
     names = [value for key, value in named if key == "commonName"]
     groups = tuple(value for key, value in named if key == "organizationName")
-    return User(names[0], (*groups, "system:authenticated")) if names else ANONYMOUS
+    return User(names[0], (*groups, AUTHENTICATED)) if names else ANONYMOUS
 
 
 class Listener:
-    """The socket, from `open` to `close`, and the certificates, in a directory of root's."""
+    """The socket, from `open` to `close`, and the certificates, which `keys` sign."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
         self._asked = ""
-        self._authority: Authority | None = None
         self._connections: Connections | None = None
         self._opening = asyncio.Lock()
         self.app: Any = None
@@ -67,11 +69,7 @@ class Listener:
 
     @property
     def authority(self) -> Authority:
-        if self._authority is None:
-            from k8snetlab.store.pki import Authority  # loads OpenSSL, which nobody needs until somebody listens
-
-            self._authority = Authority(self._directory, "k8snetlab API")
-        return self._authority
+        return self.keys.authority
 
     @property
     def reached_at(self) -> str:
@@ -89,10 +87,10 @@ class Listener:
             if self._connections is not None:
                 return self.address
             host, port = parted(where)
-            context = _context(self.authority.ca, self.authority.server((host, *NAMES)))
+            context = tls(self.authority.ca, self.authority.server((host, *NAMES)))
             connections = Connections(self.app, TlsProtocol, CONNECTIONS, MESSAGE)
             with contextlib.ExitStack() as undo:
-                bound = undo.enter_context(_bound(host, port))
+                bound = undo.enter_context(bind(host, port))
                 await connections.open(bound, context)
                 undo.pop_all()
             self._connections = connections
@@ -121,8 +119,9 @@ def shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """A listening socket at `port`, or where that is taken at a free one. Raises InputError."""
+def bind(host: str, port: int, free: bool = False) -> socket.socket:
+    """A listening socket at `port`, or where that is taken at a free one; with `free` also at an address that the
+    namespace does not have yet. Raises InputError."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
@@ -131,6 +130,8 @@ def _bound(host: str, port: int) -> socket.socket:
         family, socket.SOCK_STREAM, socket.IPPROTO_TCP
     )  # asyncio sets TCP_NODELAY only where it is named
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if free:
+        made.setsockopt(*FREEBIND[socket.AddressFamily(family)], 1)
     try:
         try:
             made.bind(address)
@@ -146,7 +147,8 @@ def _bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def _context(ca: Path, pair: Pair) -> ssl.SSLContext:
+def tls(ca: Path, pair: Pair) -> ssl.SSLContext:
+    """Of a server that asks for a client's certificate and does without."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(pair.cert, pair.key)

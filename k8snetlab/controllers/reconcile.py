@@ -12,6 +12,7 @@ from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers import (
+    builtin,
     deployments,
     endpoints,
     garbage,
@@ -39,6 +40,9 @@ Run = Callable[[Snapshot, Snapshot | None, Context], Iterable[Answer]]
 CONTROLLERS: dict[str, Run] = {
     "namespace-controller": lambda now, before, _: namespaces.reconcile(now, before),
     "node-controller": nodes.reconcile,
+    "kubernetes-service": lambda now, before, _: builtin.service(now, before),
+    "serviceaccount-controller": lambda now, before, _: builtin.accounts(now, before),
+    "root-ca-certificate-publisher": lambda now, before, _: builtin.authorities(now, before),
     "garbage-collector-controller": lambda now, before, _: garbage.reconcile(now, before),
     "deployment-controller": deployments.reconcile,
     "replicaset-controller": replica_sets.reconcile,

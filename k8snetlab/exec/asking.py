@@ -80,6 +80,7 @@ def _become(found: Resolved, place: str, argv: Sequence[str]) -> NoReturn:
         flannel=found.flannel,
         cgroup=found.cgroup,
         held=not is_host(found.netns) or bool(found.cgroup),
+        account=found.account,
     )
     if setting.held and not setting.cgroup:
         held.note(Path(found.held))

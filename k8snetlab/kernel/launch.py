@@ -33,8 +33,8 @@ TEXT_LIMIT = 4096
 
 class Setting(msgspec.Struct, frozen=True):
     """Where a command runs: a namespace ("" for the machine's own), its hostname, the directory it begins in, what it
-    sees as /run/flannel, and the control group that holds it ("" for a pid namespace instead). What is not `held` is
-    in neither: what it leaves behind goes on.
+    sees as /run/flannel and as its ServiceAccount's directory (`account`), and the control group that holds it ("" for
+    a pid namespace instead). What is not `held` is in neither: what it leaves behind goes on.
     """
 
     netns: str
@@ -43,6 +43,7 @@ class Setting(msgspec.Struct, frozen=True):
     flannel: str = ""
     cgroup: str = ""
     held: bool = True
+    account: str = ""
 
 
 class Hindrance(msgspec.Struct, frozen=True):
@@ -112,7 +113,8 @@ def become(setting: Setting, argv: Sequence[str], environment: Mapping[str, str]
     """
     if setting.held and not _joined(setting.cgroup):
         _in_pid_namespace()
-    netns.enter_and_exec(setting.netns, setting.hostname, argv, environment, setting.flannel)
+    seen = netns.Seen(setting.hostname, setting.flannel, setting.account)
+    netns.enter_and_exec(setting.netns, argv, environment, seen)
 
 
 def _joined(group: str) -> bool:

@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
+
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import AlreadyExistsError, InputError, KernelError, NotFoundError, UnsupportedError
-from k8snetlab.kernel import fault, syscalls
+from k8snetlab.kernel import fault, syscalls, views
 
 DIRECTORY = Path("/run/netns")
 _OWN = Path("/proc/thread-self/ns/net")
@@ -140,31 +142,43 @@ def inside(name: str) -> Iterator[None]:
         yield
 
 
-def enter_and_exec(
-    name: str, hostname: str, argv: Sequence[str], environment: Mapping[str, str], flannel: str = ""
-) -> NoReturn:
+class Seen(msgspec.Struct, frozen=True):
+    """What a command in a namespace sees that others do not: its hostname, and the directories `flannel` as
+    /run/flannel and `account` as that of its ServiceAccount, "" for none."""
+
+    hostname: str = ""
+    flannel: str = ""
+    account: str = ""
+
+
+def enter_and_exec(name: str, argv: Sequence[str], environment: Mapping[str, str], seen: Seen) -> NoReturn:
     """Replace this process by `argv` inside the namespace, as `ip netns exec` does, and with a hostname of its own.
 
-    It sees the namespace's devices in /sys/class/net, the files of /etc/netns/NAME/ in place of those in /etc, and the
-    directory `flannel`, where one is given, as /run/flannel.
+    It sees the namespace's devices in /sys/class/net, the files of /etc/netns/NAME/ in place of those in /etc, and what
+    `seen` says.
     Only for a process with a single thread. Raises NotFoundError; FileNotFoundError or PermissionError for the command.
     """
-    if name:
-        target = _open(name)
-        try:
+    try:
+        if name:
+            target = _open(name)
             syscalls.setns(target, syscalls.CLONE_NEWNET)
-            syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
+            syscalls.unshare(syscalls.CLONE_NEWUTS)
+        if name or seen.account:
+            syscalls.unshare(syscalls.CLONE_NEWNS)
             syscalls.mount("", "/", "none", syscalls.MS_SLAVE | syscalls.MS_REC)
+        if name:
             with contextlib.suppress(OSError):
                 syscalls.umount("/sys")
             syscalls.mount(name, "/sys", "sysfs", 0)
-            _bind_etc(name)
-            if flannel:
-                _bind_flannel(flannel)
-            if hostname:
-                socket.sethostname(hostname[:63].rstrip("-."))
-        except OSError as error:
-            raise _refused(f"ip netns exec {name}", error) from error
+            views.bind_etc(name)
+            if seen.flannel:
+                views.bind_flannel(seen.flannel)
+            if seen.hostname:
+                socket.sethostname(seen.hostname[:63].rstrip("-."))
+        if seen.account:
+            views.bind_account(seen.account)
+    except OSError as error:
+        raise _refused(f"ip netns exec {name}", error) from error
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would too
     os.execvpe(argv[0], list(argv), dict(environment))
 
@@ -206,43 +220,6 @@ def _open(name: str) -> int:
         raise _missing(name) from None
     except OSError as error:
         raise _refused(f"entering {name}", error) from error
-
-
-def _bind_etc(name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        for file in Path("/etc/netns", name).iterdir():
-            if (target := Path("/etc", file.name)).exists():
-                syscalls.mount(str(file), str(target), "none", syscalls.MS_BIND)
-
-
-def _bind_flannel(directory: str) -> None:
-    """Where the machine has no /run/flannel, this process sees a /run that has it beside all that is there."""
-    with contextlib.suppress(FileNotFoundError):
-        wanted = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-        if not Path("/run/flannel").is_dir():
-            _cover_run()
-        syscalls.mount(f"/proc/self/fd/{wanted}", "/run/flannel", "none", syscalls.MS_BIND)
-        os.close(wanted)
-
-
-def _cover_run() -> None:
-    run = os.open("/run", os.O_PATH | os.O_DIRECTORY)
-    entries = list(os.scandir("/run"))
-    syscalls.mount("run", "/run", "tmpfs", 0)
-    Path("/run").chmod(0o755)
-    for entry in entries:
-        target, source = Path("/run", entry.name), f"/proc/self/fd/{run}/{entry.name}"
-        if entry.is_symlink():
-            target.symlink_to(os.readlink(entry.name, dir_fd=run))
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            target.mkdir()
-        else:
-            target.touch()
-        with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
-            syscalls.mount(source, str(target), "none", syscalls.MS_BIND | syscalls.MS_REC)
-    Path("/run/flannel").mkdir()
-    os.close(run)
 
 
 def _claim(target: Path, name: str) -> None:

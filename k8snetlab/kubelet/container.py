@@ -284,7 +284,9 @@ class Container:
             LOGS: pod.log_directory,
             "K8SNETLAB_CONTAINER": self._mark,
         }
-        setting = launch.Setting(pod.netns, pod.hostname, work.workingDir or "/", pod.flannel, self._group)
+        setting = launch.Setting(
+            pod.netns, pod.hostname, work.workingDir or "/", pod.flannel, self._group, account=pod.account
+        )
         return setting, work.command, environment
 
     def _end_leftovers(self) -> None:

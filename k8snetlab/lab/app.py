@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from k8snetlab.apiserver import verbs
-from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, ROOT, User, admit, permit, unauthorized, user_of
+from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, ROOT, Caller, User, admit, permit, unauthorized, user_of
+from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.authorization import HIDDEN, Attributes, attributes_of, authorize, is_public
 from k8snetlab.apiserver.bodies import body_of, carried
 from k8snetlab.apiserver.channels import Channels
@@ -51,8 +52,16 @@ log = logging.getLogger(__name__)
 class Api:
     """The ASGI application. Verbs are answered as `table` has it, in a lab of several machines by `everywhere`."""
 
-    def __init__(self, objects: ObjectRoutes, table: Table, everywhere: Everywhere | None = None) -> None:
+    def __init__(
+        self,
+        objects: ObjectRoutes,
+        table: Table,
+        everywhere: Everywhere | None = None,
+        authentication: Authentication | None = None,
+    ) -> None:
+        """Without `authentication` no token is good."""
         self._objects, self._table, self._everywhere = objects, table, everywhere
+        self._authentication = authentication
         self._paths = VerbPaths(table)
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
@@ -77,7 +86,7 @@ class Api:
             await answer.error(status_of(bug))
 
     async def _route(self, scope: Json, answer: Answer, receive: Receive) -> None:
-        caller, method, path = caller_of(scope), scope["method"], scope["path"]
+        caller, method, path = self._asks(scope), scope["method"], scope["path"]
         user = caller if isinstance(caller, User) else user_of(caller) if caller else ROOT
         own = path.removeprefix(f"{BASE}/")
         objects = own == path or (GROUP_VERSION, own.partition("/")[0]) in PATHS
@@ -100,11 +109,18 @@ class Api:
         else:
             await self._verb(meant, *await read_request(scope, receive), answer, receive)
 
+    def _asks(self, scope: Json) -> Caller | User | None:
+        """Raises RequestError (401)."""
+        caller = caller_of(scope)
+        if isinstance(caller, User) and self._authentication:
+            return self._authentication.user(scope, caller)
+        return caller
+
     async def _socket(self, scope: Json, receive: Receive, send: Send) -> None:
         """A WebSocket: a command in a pod."""
         channels = Channels(scope, receive, send)
         try:
-            user, (target, pod, query) = caller_of(scope), self._objects.streamed(scope)
+            user, (target, pod, query) = self._asks(scope), self._objects.streamed(scope)
             if isinstance(user, User):
                 _let_in(user, "GET", scope["path"], True)
             else:

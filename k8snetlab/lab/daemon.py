@@ -13,12 +13,14 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 from k8snetlab.agent.report import Report
 from k8snetlab.api.workload import PodState
+from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.connections import Connections
 from k8snetlab.apiserver.listener import Listener
 from k8snetlab.apiserver.objects import ObjectRoutes
@@ -37,6 +39,7 @@ from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.reaching import Reaching
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
+from k8snetlab.lab.pods_api import PodsApi
 from k8snetlab.lab.store import claim
 from k8snetlab.lab.table import Table
 from k8snetlab.machines.ending import leave_when_ended
@@ -44,19 +47,24 @@ from k8snetlab.machines.leases import Leases
 from k8snetlab.machines.membership import Membership
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running import turning
+from k8snetlab.running.accounts import Accounts
 from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.lifecycle import PodLifecycle
+from k8snetlab.running.works import Works
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.machine import read as read_machine
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.store_spec import read_spec
 from k8snetlab.store.informer import Informer
+from k8snetlab.store.keys import Keys
 from k8snetlab.store.open import open_store
+from k8snetlab.store.protocol import Store
 from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
+Tasks = dict[str, Callable[[], Awaitable[object]]]
 GRACE = 1.0
 """Seconds that requests have to their end when the daemon ends."""
 
@@ -75,6 +83,7 @@ class Daemon:
         modules.load_bridge_filter(self._ledger.own_bridge_filter)
         supervisor, loop = self._supervisor, asyncio.get_running_loop()
         loop.set_exception_handler(supervisor.unseen)
+        self._end_on_signals(loop)
         kubelet = KubeletLink(self._paths, self._ledger, self._states_changed, supervisor)
         kubelet.start()
         spec = read_spec(self._paths)
@@ -86,9 +95,12 @@ class Daemon:
         agents = Agents(cluster, self._ledger, self._paths, self._synced, supervisor, machine=machine)
         remote = Remote(store, machine.node, supervisor) if machine else None
         group = self._cgroup()
-        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, remote=remote, group=group)
+        keys = await self._keys(store if machine else None)
+        accounts = Accounts(cluster, self._paths, keys)
+        works = Works(cluster, self._paths, accounts, group)
+        self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, works=works, remote=remote)
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
-        reaching = Reaching(cluster, Listener(self._paths.api_pki), self._paths)
+        reaching = Reaching(cluster, Listener(keys), self._paths)
         table = Table(
             reaching,
             Changing(cluster, agents, leases, remote),
@@ -108,20 +120,24 @@ class Daemon:
             *((Merging(cluster, remote.node),) if remote else ()),
         )
         everywhere = Everywhere(cluster, table, remote, lambda: leases.leading_node) if remote else None
-        api = reaching.through(Api(ObjectRoutes(cluster), table, everywhere))
-        for sig in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(sig, self._stop.set)
-        for name, work in leases.work.items():
-            supervisor.keep(name, work)
-        supervisor.keep("controllers", partial(leases.while_leading, cluster.run_controllers))
-        supervisor.keep("agents", agents.run)
-        supervisor.keep("line to the kubelet", kubelet.run)
-        if remote and machine:
-            supervisor.keep("end of the lab", partial(leave_when_ended, self._lab, cluster, machine))
-            supervisor.keep("requests of other machines", partial(remote.run, api))
+        api = reaching.through(Api(ObjectRoutes(cluster), table, everywhere, Authentication(cluster, keys)))
+        self._inside = PodsApi(cluster, agents, keys, api)
         connections = Connections(api, PeerProtocol)
-        supervisor.keep("REST socket", partial(self._serve, connections))
-        supervisor.keep("API listener", reaching.follow)
+        tasks: Tasks = {
+            **leases.work,
+            "controllers": partial(leases.while_leading, cluster.run_controllers),
+            "agents": agents.run,
+            "line to the kubelet": kubelet.run,
+            "REST socket": partial(self._serve, connections),
+            "API listener": reaching.follow,
+            "API in pods": self._inside.follow,
+            "CA of the API": self._inside.publish,
+            "tokens of pods": accounts.keep,
+        }
+        if remote and machine:
+            tasks["end of the lab"] = partial(leave_when_ended, self._lab, cluster, machine)
+            tasks["requests of other machines"] = partial(remote.run, api)
+        self._begin(tasks)
         await self._stop.wait()
         await connections.close(GRACE)
         await supervisor.close()
@@ -130,6 +146,20 @@ class Daemon:
         await informer.close()
         await store.close()
         self._paths.socket.unlink(missing_ok=True)
+
+    async def _keys(self, shared: Store | None) -> Keys:
+        keys = Keys(self._paths.api_pki)
+        if shared:
+            await keys.share(shared)
+        return keys
+
+    def _begin(self, tasks: Tasks) -> None:
+        for name, work in tasks.items():
+            self._supervisor.keep(name, work)
+
+    def _end_on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sig, self._stop.set)
 
     async def _serve(self, connections: Connections) -> None:
         await connections.open(listen(self._paths))
@@ -142,6 +172,7 @@ class Daemon:
         return Path(self._ledger.cgroup) if self._ledger.cgroup else None
 
     def _synced(self, task: AgentTask, report: Report) -> None:
+        self._inside.look()
         if not task.state.error and task.name != "router":
             self._lifecycle.node_synced(task.name, report.recreated)
 

@@ -55,6 +55,8 @@ class Resolved(msgspec.Struct, frozen=True):
     """The file that names what is started there."""
     flannel: str
     """The directory to be seen as /run/flannel, "" for none."""
+    account: str = ""
+    """The directory to be seen as that of the pod's ServiceAccount, "" for none."""
 
 
 class Execute(msgspec.Struct, frozen=True):

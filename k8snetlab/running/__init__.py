@@ -1,3 +1,14 @@
 """What runs in the daemon: agents, pods' lives, and waiting for a change to converge."""
 
-__all__ = ["agent_task", "agents", "convergence", "followed", "kubelet_link", "lifecycle", "logs", "turning"]
+__all__ = [
+    "accounts",
+    "agent_task",
+    "agents",
+    "convergence",
+    "followed",
+    "kubelet_link",
+    "lifecycle",
+    "logs",
+    "turning",
+    "works",
+]

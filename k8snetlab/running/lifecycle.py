@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from pathlib import Path
 
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import Lab
@@ -16,7 +14,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.pod_state import observed
 from k8snetlab.api.selection import pods_by_node, pods_by_uid
 from k8snetlab.api.snapshot import Key, Snapshot
-from k8snetlab.api.workload import PodState, PodWork
+from k8snetlab.api.workload import PodState
 from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.cluster.node_status import posted
@@ -25,9 +23,11 @@ from k8snetlab.kubelet.runner import forget_logs
 from k8snetlab.peers.pace import Pace
 from k8snetlab.peers.requests import Remote
 from k8snetlab.render.pods import sandbox_name
+from k8snetlab.running.accounts import forget as forget_account
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.strays import Strays
+from k8snetlab.running.works import Works
 from k8snetlab.state import held
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.supervision import Supervisor
@@ -51,12 +51,11 @@ class PodLifecycle:
         paths: LabPaths,
         supervisor: Supervisor,
         *,
+        works: Works,
         remote: Remote | None = None,
-        group: Path | None = None,
     ) -> None:
-        self._supervisor = supervisor
+        self._supervisor, self._works = supervisor, works
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
-        self._group = group
         self._remote, self._draining, self._drained = remote, asyncio.Lock(), 0
         self._seen: dict[str, tuple[Mapping[Key, Pod], Node | None, dict[str, PodState]]] = {}
         """Of each node its pods, itself, and the kubelet's states, when its pods were last looked at."""
@@ -121,41 +120,14 @@ class PodLifecycle:
         await self._answer_health(node, recreated)
 
     async def _run_new(self, pods: list[Pod], lab: Lab, node: str) -> None:
-        known, new = self._kubelet.states, []
-        for pod in pods:
-            if pod.metadata.uid not in known and not pod.metadata.deletionTimestamp and not pod.ended:
-                with self._apart(pod):
-                    new.append(self._work(pod, lab, node))
+        known = self._kubelet.states
+        begun = [p for p in pods if p.metadata.uid not in known and not p.metadata.deletionTimestamp and not p.ended]
+        new = await self._works.of(begun, lab, node)
         if not new:
             return
         by_uid = {pod.metadata.uid: pod for pod in pods}
         for state in await self._kubelet.request("run", pods=new):
             self._tell(by_uid[state.uid], state)
-
-    def _work(self, pod: Pod, lab: Lab, node: str) -> PodWork:
-        return PodWork.of(
-            pod,
-            sandbox_name(lab, pod),
-            str(self._paths.logs_of(pod)),
-            str(self._paths.flannel(node)),
-            str(self._group / f"pod{pod.metadata.uid}") if self._group else "",
-        )
-
-    @contextlib.contextmanager
-    def _apart(self, pod: Pod) -> Iterator[None]:
-        """A failure of one pod stops none of the others."""
-        try:
-            yield
-        except (OSError, ValueError, TypeError) as error:
-            log.exception("pod %s/%s", pod.namespace, pod.name)
-            self._cluster.record(
-                pod,
-                "Warning",
-                "FailedSync",
-                f"error syncing pod: {error}",
-                component="kubelet",
-                host=pod.spec.nodeName,
-            )
 
     async def _answer_health(self, node: str, recreated: frozenset[str]) -> None:
         """Has the kubelet answer on healthCheckNodePorts as the node's agent found right; nodes that went need none."""
@@ -185,6 +157,7 @@ class PodLifecycle:
                 self._tell(pod, state)
             await asyncio.to_thread(held.end, self._paths.held(pod))
             await asyncio.to_thread(forget_logs, self._paths.logs_of(pod))
+            await asyncio.to_thread(forget_account, self._paths.account_of(pod))
             await self._cluster.delete(pod, force=True, refuse=partial(_refuse_another, pod))
         except NotFoundError:
             pass
@@ -218,7 +191,7 @@ class PodLifecycle:
             edits = [(pod, partial(self._observed, pod.metadata.uid, state)) for pod, state in batch]
             for (pod, _), error in zip(batch, await self._cluster.edit_many(edits), strict=True):
                 if error is not None:
-                    with self._apart(pod):
+                    with self._works.apart(pod):
                         raise error
             await asyncio.sleep(0)
 

@@ -52,6 +52,7 @@ class LabPaths:
         self.daemon_log = self.directory / "daemon.log"
         self.kubelet_log = self.directory / "kubelet.log"
         self.pod_logs = self.directory / "pods"
+        self.accounts = self.directory / "accounts"
         self.addons = self.directory / "addons"
         self.xtables_locks = self.directory / "xtables"
         self.group = Path(lab)
@@ -78,6 +79,10 @@ class LabPaths:
     def logs_of(self, pod: Pod) -> Path:
         """Of this very pod: one of the same name that comes after it has a directory of its own."""
         return self.pod_logs / pod.namespace / pod.name / (pod.metadata.uid or "-")
+
+    def account_of(self, pod: Pod) -> Path:
+        """What the pod's containers see as their ServiceAccount's directory."""
+        return self.accounts / (pod.metadata.uid or "-")
 
     def create(self) -> None:
         """Raises InputError, with nothing made, where no socket can have so long a path."""

@@ -64,10 +64,11 @@ class Authority:
     def hash(self) -> str:
         return public_key_hash(self._cert)
 
-    def server(self, hosts: Iterable[str]) -> Pair:
-        """The pair of a server at these names and addresses; etcd's own gateway shows it as a client too."""
+    def server(self, hosts: Iterable[str], name: str = "server") -> Pair:
+        """The pair of a server at these names and addresses; etcd's own gateway shows it as a client too. `name` tells
+        several servers' apart."""
         names = [_general(host) for host in dict.fromkeys((*hosts, "localhost", "127.0.0.1", "::1", _hostname()))]
-        return self._pair("server", self._of, x509.SubjectAlternativeName(names))
+        return self._pair(name, self._of, x509.SubjectAlternativeName(names))
 
     def client(self) -> Pair:
         """The pair by which this machine itself uses the store."""
@@ -98,9 +99,9 @@ class Authority:
         pair = Pair(self.directory / f"{name}.crt", self.directory / f"{name}.key")
         if not self._serves(pair, names):
             key = ec.generate_private_key(ec.SECP256R1())
-            _write(pair.key, _private(key))
+            write(pair.key, _private(key))
             signed = self._signed(key.public_key(), subject, names, organisation)
-            _write(pair.cert, signed.public_bytes(Encoding.PEM))
+            write(pair.cert, signed.public_bytes(Encoding.PEM))
         return pair
 
     def _serves(self, pair: Pair, names: x509.SubjectAlternativeName | None) -> bool:
@@ -165,8 +166,8 @@ class Authority:
             .add_extension(usage, critical=True)
             .sign(key, hashes.SHA256())
         )
-        _write(self.directory / "ca.key", _private(key))  # first: a ca.crt without its key would stand for ever
-        _write(self.ca, cert.public_bytes(Encoding.PEM))
+        write(self.directory / "ca.key", _private(key))  # first: a ca.crt without its key would stand for ever
+        write(self.ca, cert.public_bytes(Encoding.PEM))
         return cert, key
 
 
@@ -228,7 +229,7 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _write(file: Path, data: bytes) -> None:
+def write(file: Path, data: bytes) -> None:
     """For root's eyes only, whole or not at all."""
     fresh = file.with_name(f"{file.name}.new")
     fresh.unlink(missing_ok=True)

@@ -76,6 +76,7 @@ class Places:
             cgroup=self._group_of(place.netns, place.node or short, pod),
             held=str(self._paths.held(pod, place.node or short)),
             flannel=str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
+            account=str(account) if pod and (account := self._paths.account_of(pod)).is_dir() else "",
         )
 
     @answers(EXEC)
@@ -83,7 +84,7 @@ class Places:
         """`piped.run`, or at a terminal `console.run`, in a place of this machine."""
         place, argv = self._resolved(asked.name, asked.namespace), asked.command or (console.root_shell(),)
         held = not is_host(place.netns) or bool(place.cgroup)
-        setting = Setting(place.netns, place.hostname, cgroup=place.cgroup, held=held)
+        setting = Setting(place.netns, place.hostname, cgroup=place.cgroup, held=held, account=place.account)
         if asked.tty:
             return console.run(setting, argv, Terminal(Size(asked.rows, asked.columns), asked.term), body)
         return piped.run(setting, argv, body)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from k8snetlab.apiserver.listener import Listener, TlsProtocol, parted
+from k8snetlab.store.keys import Keys
 
 pytestmark = pytest.mark.anyio
 UPGRADE = (
@@ -46,7 +47,7 @@ async def connected(listener: Listener) -> AsyncIterator[tuple[asyncio.StreamRea
 
 
 async def test_an_open_websocket_does_not_keep_it_from_closing(tmp_path: Path) -> None:
-    listener = Listener(tmp_path / "pki")
+    listener = Listener(Keys(tmp_path / "pki"))
     listener.app = deaf
     await listener.open("127.0.0.1:0")
     async with asyncio.timeout(30), connected(listener) as (reader, writer):
@@ -59,7 +60,7 @@ async def test_an_open_websocket_does_not_keep_it_from_closing(tmp_path: Path) -
 
 async def test_who_never_asks_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("k8snetlab.apiserver.protocol.FIRST", 0.01)
-    listener = Listener(tmp_path / "pki")
+    listener = Listener(Keys(tmp_path / "pki"))
     listener.app = deaf
     await listener.open("127.0.0.1:0")
     async with asyncio.timeout(30), connected(listener) as (reader, _):
@@ -70,7 +71,7 @@ async def test_who_never_asks_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mo
 
 async def test_beyond_so_many_none_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("k8snetlab.apiserver.listener.CONNECTIONS", 0)
-    listener = Listener(tmp_path / "pki")
+    listener = Listener(Keys(tmp_path / "pki"))
     listener.app = deaf
     await listener.open("127.0.0.1:0")
     async with asyncio.timeout(20), connected(listener) as (reader, _):
@@ -87,7 +88,7 @@ async def test_who_has_a_websocket_is_kept(tmp_path: Path, monkeypatch: pytest.M
         really(protocol, transport)
 
     monkeypatch.setattr(TlsProtocol, "connection_made", noted)
-    listener = Listener(tmp_path / "pki")
+    listener = Listener(Keys(tmp_path / "pki"))
     listener.app = deaf
     await listener.open("127.0.0.1:0")
     async with asyncio.timeout(30), connected(listener) as (reader, writer):
@@ -99,7 +100,7 @@ async def test_who_has_a_websocket_is_kept(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_it_is_opened_once_by_two_at_the_same_time(tmp_path: Path) -> None:
-    listener = Listener(tmp_path / "pki")
+    listener = Listener(Keys(tmp_path / "pki"))
     listener.app = deaf
     async with asyncio.timeout(30):
         first, second = await asyncio.gather(listener.open("127.0.0.1:0"), listener.open("127.0.0.1:0"))

@@ -1,0 +1,67 @@
+"""From a pod to what the kubelet runs: its namespace, logs and control group, and what its containers find."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from k8snetlab.api.core import Pod
+from k8snetlab.api.inside import service_links
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.workload import PodWork
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.render.pods import sandbox_name
+from k8snetlab.running.accounts import Accounts
+from k8snetlab.state.paths import LabPaths
+
+log = logging.getLogger(__name__)
+
+
+class Works:
+    def __init__(self, cluster: Cluster, paths: LabPaths, accounts: Accounts, group: Path | None = None) -> None:
+        """`group` is the control group of the lab, None where there is none."""
+        self._cluster, self._paths, self._accounts, self._group = cluster, paths, accounts, group
+
+    async def of(self, pods: list[Pod], lab: Lab, node: str) -> list[PodWork]:
+        """Those pods of a node; one that fails is left out, and an Event says why."""
+        works, loop = [], asyncio.get_running_loop()
+
+        def failed(pod: Pod, why: str) -> None:
+            loop.call_soon_threadsafe(partial(self._without_token, pod, why))
+
+        directories = await self._accounts.prepare(pods, failed)
+        for pod in pods:
+            with self.apart(pod):
+                works.append(self._one(pod, lab, node, directories.get(pod.metadata.uid, "")))
+        return works
+
+    @contextlib.contextmanager
+    def apart(self, pod: Pod) -> Iterator[None]:
+        """A failure of one pod stops none of the others."""
+        try:
+            yield
+        except (OSError, ValueError, TypeError) as error:
+            log.exception("pod %s/%s", pod.namespace, pod.name)
+            self._warn(pod, "FailedSync", f"error syncing pod: {error}")
+
+    def _one(self, pod: Pod, lab: Lab, node: str, account: str) -> PodWork:
+        runs = any(container.command for container in pod.spec.serving_containers)
+        return PodWork.of(
+            pod,
+            sandbox_name(lab, pod),
+            str(self._paths.logs_of(pod)),
+            str(self._paths.flannel(node)),
+            str(self._group / f"pod{pod.metadata.uid}") if self._group else "",
+            services=service_links(pod, self._cluster.snapshot) if runs else {},
+            account=account,
+        )
+
+    def _without_token(self, pod: Pod, why: str) -> None:
+        self._warn(pod, "FailedMount", f'MountVolume.SetUp failed for volume "kube-api-access" : {why}')
+
+    def _warn(self, pod: Pod, reason: str, message: str) -> None:
+        self._cluster.record(pod, "Warning", reason, message, component="kubelet", host=pod.spec.nodeName)
