@@ -15,7 +15,10 @@ __all__ = [
     "query",
     "refusals",
     "server",
+    "stream_channels",
+    "streams",
     "transport",
+    "upgrades",
     "verbs",
     "virtual",
 ]

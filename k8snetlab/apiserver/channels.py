@@ -14,10 +14,7 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.api.words import shorten
 from k8snetlab.apiserver.transport import Json, Receive, Send
-from k8snetlab.errors import RequestError
-from k8snetlab.messages.errors import Status
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
@@ -35,29 +32,16 @@ class Resized(msgspec.Struct, frozen=True):
 
 
 class Channels:
-    """One connection, from `accept` to `end`."""
+    """One connection that was accepted, to its `end`."""
 
-    def __init__(self, scope: Json, receive: Receive, send: Send) -> None:
-        self._scope, self._receive, self._send = scope, receive, send
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
         self._heard: asyncio.Queue[bytes | Resized | None] = asyncio.Queue(WAITING)
         self.gone = asyncio.Event()
         """The client has gone."""
 
-    async def accept(self) -> None:
-        """Raises RequestError (400) where the client speaks no protocol that is spoken here."""
-        offered = self._scope.get("subprotocols", ())
-        chosen = next((one for one in PROTOCOLS if one in offered), None)
-        if chosen is None:
-            said = shorten(", ".join(map(str, offered))) or "none"
-            raise RequestError(f"unable to upgrade: none of {', '.join(PROTOCOLS)} is spoken by the client ({said})")
-        await self._receive()  # websocket.connect
-        await self._send({"type": "websocket.accept", "subprotocol": chosen})
-
-    async def refuse(self, status: Status) -> None:
-        """Instead of `accept`."""
-        headers = [(b"content-type", b"application/json")]
-        await self._send({"type": "websocket.http.response.start", "status": status.code, "headers": headers})
-        await self._send({"type": "websocket.http.response.body", "body": msgspec.json.encode(status)})
+    async def ready(self) -> None:
+        """Returns once all channels are there."""
 
     async def listen(self) -> None:
         """Takes in what the client says, until it has gone."""
@@ -81,7 +65,7 @@ class Channels:
             await self._keep(None)
 
     async def _keep(self, one: bytes | Resized | None) -> None:
-        """Meanwhile nothing is read: only a write, which raises then, tells that the client has gone."""
+        """Where there is no room nothing is read: only a write, which raises then, tells that the client has gone."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):

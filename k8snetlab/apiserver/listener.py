@@ -11,9 +11,12 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h11
+
 from k8snetlab.apiserver.access import ANONYMOUS, AUTHENTICATED, MASTERS, VIEWERS, User
 from k8snetlab.apiserver.connections import Connections
 from k8snetlab.apiserver.protocol import Protocol
+from k8snetlab.apiserver.upgrades import SPDY, SpdyConnection
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +45,18 @@ class TlsProtocol(Protocol):
             transport.abort()
         connection = transport.get_extra_info("ssl_object")
         self.app_state = {**self.app_state, "user": user_of(connection.getpeercert() if connection else None)}
+
+    def _should_upgrade(self) -> bool:
+        return self._get_upgrade() == SPDY or super()._should_upgrade()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        if self._get_upgrade() != SPDY:
+            super().handle_websocket_upgrade(event)
+            return
+        self.connections.discard(self)
+        upgraded = SpdyConnection(self.app, dict(self.scope), self.server_state)
+        upgraded.connection_made(self.transport)
+        self.transport.set_protocol(upgraded)
 
 
 def user_of(certificate: Any) -> User:

@@ -85,9 +85,7 @@ class ObjectRoutes:
             raise missing(target)
         view, part = _view(request, target), target.subresource
         if part in STREAMED:
-            raise RequestError(
-                f"{part}: the request is to be upgraded to a WebSocket", "a kubectl of 1.30 or later does"
-            )
+            raise RequestError("Upgrade request required", f"{part} wants a WebSocket, or SPDY/3.1")
         match request.method:
             case "GET":
                 words.refuse_unknown(query, words.GET)

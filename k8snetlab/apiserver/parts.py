@@ -30,12 +30,17 @@ class Part(msgspec.Struct, frozen=True):
 
 STATUS = Part("status")
 SCALE = Part("scale", kind="Scale", version="autoscaling/v1")
-STREAMED = ("attach", "exec")
+STREAMED = ("attach", "exec", "portforward")
 """Parts that are a conversation."""
 OF_KIND: dict[type[Object], tuple[Part, ...]] = {
     Deployment: (SCALE,),
     ReplicaSet: (SCALE,),
-    Pod: (Part("log", ("GET",)), Part("exec", ("GET", "POST"), "PodExecOptions"), Part("attach", ("GET", "POST"))),
+    Pod: (
+        Part("log", ("GET",)),
+        Part("exec", ("GET", "POST"), "PodExecOptions"),
+        Part("attach", ("GET", "POST"), "PodAttachOptions"),
+        Part("portforward", ("GET", "POST"), "PodPortForwardOptions"),
+    ),
 }
 
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, quote
 
 import msgspec
 
+from k8snetlab.api.words import shorten
 from k8snetlab.apiserver.access import ROOT, User
 from k8snetlab.errors import InputError, RequestError
 from k8snetlab.messages.errors import BrokenOff, Status
@@ -109,6 +110,27 @@ def target_of(scope: Json) -> tuple[str, dict[str, list[str]]]:
     except ValueError as error:
         raise RequestError("the query of the request is not of the form name=value&name=value, or not UTF-8") from error
     return quote(scope["path"]) + (f"?{query}" if query else ""), values
+
+
+async def accept(scope: Json, receive: Receive, send: Send, protocols: Iterable[str]) -> str:
+    """Takes a WebSocket; the subprotocol that is spoken from now on. Raises RequestError (400) where the client speaks
+    none of `protocols`."""
+    offered = scope.get("subprotocols", ())
+    chosen = next((one for one in protocols if one in offered), None)
+    if chosen is None:
+        said = shorten(", ".join(map(str, offered))) or "none"
+        raise RequestError(f"unable to upgrade: none of {', '.join(protocols)} is spoken by the client ({said})")
+    await receive()  # websocket.connect
+    await send({"type": "websocket.accept", "subprotocol": chosen})
+    return chosen
+
+
+async def refuse(send: Send, status: Status) -> None:
+    """Instead of `accept`."""
+    body = msgspec.json.encode(status)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "websocket.http.response.start", "status": status.code, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
 
 
 class Body:

@@ -17,7 +17,6 @@ from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, ROOT, Caller, User, a
 from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.authorization import HIDDEN, Attributes, attributes_of, authorize, is_public
 from k8snetlab.apiserver.bodies import body_of, carried
-from k8snetlab.apiserver.channels import Channels
 from k8snetlab.apiserver.negotiation import TEXT, media_type
 from k8snetlab.apiserver.objects import LARGEST_OBJECT, ObjectRoutes
 from k8snetlab.apiserver.paths import PATHS, Target
@@ -34,13 +33,14 @@ from k8snetlab.apiserver.transport import (
     Send,
     decoded,
     read_request,
+    refuse,
     target_of,
     while_connected,
 )
 from k8snetlab.apiserver.verbs import Meant, VerbPaths
 from k8snetlab.apiserver.virtual import AT as REVIEWED
 from k8snetlab.errors import ForbiddenError, K8sNetLabError, RequestError
-from k8snetlab.lab import pod_streams
+from k8snetlab.lab import pod_logs, pod_streams
 from k8snetlab.lab.everywhere import Asked, Everywhere
 from k8snetlab.lab.table import Table
 from k8snetlab.messages.errors import status_of
@@ -117,29 +117,23 @@ class Api:
         return caller
 
     async def _socket(self, scope: Json, receive: Receive, send: Send) -> None:
-        """A WebSocket: a command in a pod."""
-        channels = Channels(scope, receive, send)
+        """A WebSocket, or what looks like one: a command in a pod, or connections to its ports."""
         try:
-            user, (target, pod, query) = self._asks(scope), self._objects.streamed(scope)
+            user, asked = self._asks(scope), pod_streams.Asked(*self._objects.streamed(scope))
             if isinstance(user, User):
                 _let_in(user, "GET", scope["path"], True)
             else:
                 admit(user)
-                permit(user, False, "exec")
-            if target.subresource != "exec":
-                raise RequestError(
-                    f"{target.subresource} is not supported", "logs -f shows what a pod writes; exec runs"
-                )
-            question = pod_streams.execution(target, pod, query)
-            await pod_streams.execute(self._ask, question, channels, boolean(query, "stdin"))
+                permit(user, False, asked.target.subresource)
+            await pod_streams.converse(self._ask, asked, scope, receive, send)
         except K8sNetLabError as error:
-            await channels.refuse(status_of(error))
+            await refuse(send, status_of(error))
 
     async def _object(self, request: Request, body: bytes, answer: Answer, receive: Receive) -> None:
         target = self._objects.check(request)
         request.body = body_of(request.content_type, body)
         if isinstance(target, Target) and target.subresource == "log":
-            pieces = pod_streams.log(self._ask, pod_streams.log_question(target, request))
+            pieces = pod_logs.log(self._ask, pod_logs.log_question(target, request))
             await while_connected(answer.stream(pieces, TEXT), receive())
             return
         if self._everywhere and not request.alone and self._objects.allocates(request, target):

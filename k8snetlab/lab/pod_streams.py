@@ -1,77 +1,68 @@
-"""What Kubernetes' paths ask of a running pod, answered by the lab's own verbs: what it wrote (`log`), a command in it
-(`exec`)."""
+"""What Kubernetes' paths ask of a running pod as a conversation: a command in it (`exec`), a connection to a port of it
+(`port-forward`)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
-import msgspec
+from msgspec import Struct
 
 from k8snetlab.api.core import Pod
 from k8snetlab.api.words import shorten
-from k8snetlab.apiserver.channels import STDERR, STDOUT, Channels, Resized, ended
+from k8snetlab.apiserver.channels import PROTOCOLS, STDERR, STDOUT, Channels, Resized, ended
 from k8snetlab.apiserver.paths import Target
-from k8snetlab.apiserver.query import Query, boolean, number, refuse_unknown, text
+from k8snetlab.apiserver.query import Query, boolean, refuse_unknown, text
 from k8snetlab.apiserver.refusals import missing
-from k8snetlab.apiserver.transport import Request
+from k8snetlab.apiserver.stream_channels import StreamChannels
+from k8snetlab.apiserver.streams import Streams
+from k8snetlab.apiserver.transport import Json, Receive, Send, accept
+from k8snetlab.apiserver.upgrades import PREFIX
 from k8snetlab.errors import K8sNetLabError, RequestError
 from k8snetlab.exec import channels as terminal
-from k8snetlab.messages.errors import BrokenOff, error_of, status_of
-from k8snetlab.messages.places import EXEC, LOGS, Execute, Exit, LogsQuestion, Output, Stdout, Written
-from k8snetlab.messages.verb import ERROR, Verb
+from k8snetlab.lab import port_forward
+from k8snetlab.lab.asking import Ask, values
+from k8snetlab.messages.errors import status_of
+from k8snetlab.messages.places import EXEC, Execute, Exit, Output, Stdout
 
-Ask = Callable[[Verb[Any], msgspec.Struct, Any], Awaitable[Any]]
-"""Answers a verb, here or on another machine: its values, or whole lines of them as JSON."""
-_WORDS = ("container", "follow", "previous", "tailLines", "limitBytes", "pretty", "insecureSkipTLSVerifyBackend")
-_UNTIMED = ("sinceSeconds", "sinceTime", "timestamps")
-
-
-def log_question(target: Target, request: Request) -> LogsQuestion:
-    """Raises RequestError."""
-    query = request.values
-    refuse_unknown(query, (*_WORDS, *_UNTIMED, "timeout", "stream"))
-    for word in _UNTIMED:
-        if text(query, word) not in ("", "false"):
-            raise RequestError(
-                f"{word} is not supported: what a container wrote is kept without times", "use tailLines"
-            )
-    tail = number(query, "tailLines")
-    return LogsQuestion(
-        target.namespace,
-        target.name,
-        container=text(query, "container"),
-        follow=boolean(query, "follow"),
-        previous=boolean(query, "previous"),
-        tailLines=-1 if tail is None else tail,
-        limitBytes=number(query, "limitBytes", 1),
-    )
+COMMAND = (*PROTOCOLS, f"{PREFIX}v4.channel.k8s.io")
+AnyChannels = Channels | StreamChannels
 
 
-async def log(ask: Ask, question: LogsQuestion) -> AsyncGenerator[bytes, None]:
-    """What was written, as it is."""
-    async with aclosing(values(await ask(LOGS, question, b""), Written)) as pieces:
-        async for one in pieces:
-            yield one.data
+class Asked(Struct, frozen=True):
+    """Which part of which pod, None where there is none, and the query."""
+
+    target: Target
+    pod: Pod | None
+    query: Query
 
 
-async def values(events: AsyncIterator[Any], type_: Any) -> AsyncGenerator[Any, None]:
-    """Values of a verb's answer, also of one that another machine sent as lines. Raises the error that it ends with."""
-    decoder = msgspec.json.Decoder(type_)
-    try:
-        async for event in events:
-            if not isinstance(event, bytes):
-                yield event
-                continue
-            for line in event.splitlines():
-                if line.startswith(ERROR):
-                    raise error_of(msgspec.json.decode(line, type=BrokenOff).status)
-                yield decoder.decode(line)
-    finally:
-        if isinstance(events, AsyncGenerator):
-            await events.aclose()
+async def converse(ask: Ask, asked: Asked, scope: Json, receive: Receive, send: Send) -> None:
+    """Raises what is refused, before the client is accepted; afterwards OSError alone, where the client has gone."""
+    target, pod, query = asked.target, asked.pod, asked.query
+    if target.subresource == "portforward":
+        port_forward.check(target, pod, query)
+        await accept(scope, receive, send, port_forward.PROTOCOLS)
+        assert pod
+        await port_forward.forward(ask, pod, Streams(receive, send))
+        return
+    if target.subresource == "attach":
+        raise RequestError("attach is not supported", "logs -f shows what a pod writes; exec runs")
+    question = execution(target, pod, query)
+    spoken, stdin = await accept(scope, receive, send, COMMAND), boolean(query, "stdin")
+    channels: AnyChannels = Channels(receive, send)
+    if spoken.startswith(PREFIX):
+        channels = StreamChannels(receive, send, _streams(query))
+    await execute(ask, question, channels, stdin)
+
+
+def _streams(query: Query) -> frozenset[str]:
+    """Those that the client opens for an exec over SPDY."""
+    tty = boolean(query, "tty")
+    said = {"stderr": boolean(query, "stderr") and not tty, "resize": tty}
+    said |= {name: boolean(query, name) for name in ("stdin", "stdout")}
+    return frozenset({"error", *(name for name, is_opened in said.items() if is_opened)})
 
 
 def execution(target: Target, pod: Pod | None, query: Query) -> Execute:
@@ -89,9 +80,8 @@ def execution(target: Target, pod: Pod | None, query: Query) -> Execute:
     return Execute(place, target.namespace, command, tty=boolean(query, "tty"), term="xterm")
 
 
-async def execute(ask: Ask, question: Execute, channels: Channels, stdin: bool) -> None:
-    """Runs it between the client's channels. Raises nothing once the client was accepted but CancelledError."""
-    await channels.accept()
+async def execute(ask: Ask, question: Execute, channels: AnyChannels, stdin: bool) -> None:
+    """Runs it between the client's channels. Raises OSError where the client has gone."""
     listening = asyncio.create_task(channels.listen())
     running = asyncio.create_task(_run(ask, question, channels, stdin))
     gone = asyncio.create_task(channels.gone.wait())
@@ -105,9 +95,10 @@ async def execute(ask: Ask, question: Execute, channels: Channels, stdin: bool) 
         await asyncio.gather(listening, running, gone, return_exceptions=True)
 
 
-async def _run(ask: Ask, question: Execute, channels: Channels, stdin: bool) -> None:
+async def _run(ask: Ask, question: Execute, channels: AnyChannels, stdin: bool) -> None:
     body = _typed(channels.input()) if question.tty else _plain(channels.input())
     try:
+        await channels.ready()
         events = await ask(EXEC, question, body if stdin or question.tty else _nothing())
         async with aclosing(values(events, Output)) as outputs:
             async for event in outputs:

@@ -103,6 +103,24 @@ class Exit(msgspec.Struct, frozen=True, tag_field="type", tag="exit"):
 Output = Stdout | Stderr | Exit
 
 
+class Connect(msgspec.Struct, frozen=True):
+    """A connection to a port of a pod, from inside it. The request's body is what is said on it."""
+
+    namespace: str
+    """The pod's."""
+    name: str
+    """The pod's."""
+    port: Annotated[int, msgspec.Meta(ge=1, le=0xFFFF)]
+    """At the pod's loopback address, over TCP."""
+
+
+class Received(msgspec.Struct, frozen=True):
+    """The next piece of what came on the connection."""
+
+    data: bytes
+    """In base64."""
+
+
 class LogsQuestion(msgspec.Struct, frozen=True):
     """Whose output is meant, and how much of it."""
 
@@ -132,6 +150,9 @@ class Written(msgspec.Struct, frozen=True):
 NAMES: Call[Nothing, Names] = Call("names", "GET", "names", Nothing, Names, group=True)
 RESOLVE: Call[Resolve, Resolved] = Call("resolve", "GET", "resolve/{name:path}", Resolve, Resolved, group=True)
 EXEC: Conversation[Execute, Output] = Conversation("exec", "POST", "exec/{name:path}", Execute, Output, OfPlace())
+CONNECT: Conversation[Connect, Received] = Conversation(
+    "connect", "POST", "pods/{namespace}/{name}/connect", Connect, Received, OfPod(), silence=None
+)
 LOGS: Stream[LogsQuestion, Written] = Stream(
     "logs", "GET", "pods/{namespace}/{name}/log", LogsQuestion, Written, OfPod(), group=True, silence=None
 )

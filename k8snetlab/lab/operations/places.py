@@ -11,20 +11,23 @@ from k8snetlab.api.machines import MACHINE
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import ConflictError, NotFoundError
-from k8snetlab.exec import console, piped
+from k8snetlab.exec import console, forward, piped
 from k8snetlab.exec.channels import Size, Terminal
 from k8snetlab.kernel.launch import Setting
 from k8snetlab.lab.table import answers
 from k8snetlab.lab.where import place_of, remote_nodes
 from k8snetlab.messages.places import (
+    CONNECT,
     EXEC,
     LOGS,
     NAMES,
     RESOLVE,
+    Connect,
     Execute,
     LogsQuestion,
     Names,
     Output,
+    Received,
     Resolve,
     Resolved,
     Written,
@@ -88,6 +91,18 @@ class Places:
         if asked.tty:
             return console.run(setting, argv, Terminal(Size(asked.rows, asked.columns), asked.term), body)
         return piped.run(setting, argv, body)
+
+    @answers(CONNECT)
+    def connect(self, asked: Connect, body: AsyncIterator[bytes]) -> AsyncIterator[Received]:
+        """`forward.run`, in a pod of this machine."""
+        pod = self._cluster.current(Pod, asked.name, asked.namespace)
+        if pod.status.phase != "Running":
+            raise ConflictError(
+                f"unable to forward port because pod is not running. Current status={pod.status.phase}",
+                "`k8snetlab diagnose` says what keeps it",
+            )
+        place = place_of(self._cluster.snapshot, f"pod/{asked.namespace}/{asked.name}", asked.namespace)
+        return forward.run(place.netns, asked.port, body)
 
     @answers(LOGS)
     async def logs(self, asked: LogsQuestion) -> AsyncIterator[Written]:

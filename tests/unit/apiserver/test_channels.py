@@ -27,7 +27,7 @@ async def test_a_client_that_goes_while_nobody_reads_is_missed(monkeypatch: pyte
     async def send(_: Any) -> None:
         raise OSError("the client has gone")
 
-    one = Channels({}, receive, send)
+    one = Channels(receive, send)
     async with asyncio.timeout(20):
         with pytest.raises(OSError, match="gone"):
             await one.listen()
@@ -48,7 +48,7 @@ async def test_what_waits_comes_in_its_order_once_it_is_read(monkeypatch: pytest
     async def send(_: Any) -> None:
         looked.set()
 
-    one = Channels({}, receive, send)
+    one = Channels(receive, send)
     async with asyncio.timeout(20):
         listening = asyncio.create_task(one.listen())
         await looked.wait()

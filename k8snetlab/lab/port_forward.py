@@ -1,0 +1,85 @@
+"""`kubectl port-forward`: for each connection that is made to it two streams of SPDY, one for data, one for an error.
+
+Source: kubelet pkg/cri/streaming/portforward (httpstream.go), client-go tools/portforward.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+
+from k8snetlab.api.core import Pod
+from k8snetlab.apiserver.paths import Target
+from k8snetlab.apiserver.query import Query, refuse_unknown
+from k8snetlab.apiserver.refusals import missing
+from k8snetlab.apiserver.streams import Stream, Streams
+from k8snetlab.apiserver.upgrades import PREFIX
+from k8snetlab.errors import ConflictError, K8sNetLabError, RequestError
+from k8snetlab.lab.asking import Ask, values
+from k8snetlab.messages.places import CONNECT, Connect, Received
+
+PROTOCOLS = (f"{PREFIX}portforward.k8s.io",)
+
+
+def check(target: Target, pod: Pod | None, query: Query) -> None:
+    """Raises RequestError, NotFoundError, ConflictError."""
+    refuse_unknown(query, ("ports", "timeout"), ("ports",))
+    if pod is None:
+        raise missing(target)
+    if pod.status.phase != "Running":
+        raise ConflictError(f"unable to forward port because pod is not running. Current status={pod.status.phase}")
+
+
+async def forward(ask: Ask, pod: Pod, streams: Streams) -> None:
+    """Until the client has gone."""
+    listening = asyncio.create_task(streams.listen())
+    errors: dict[str, Stream] = {}
+    running: set[asyncio.Task[None]] = set()
+    try:
+        async for stream in streams.opened():
+            number = stream.headers.get("requestid", "")
+            match stream.headers.get("streamtype"):
+                case "error":
+                    errors[number] = stream
+                case "data" if error := errors.pop(number, None):
+                    task = asyncio.create_task(_connect(ask, pod, stream, error))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+                case _:
+                    await stream.reset()
+    finally:
+        for task in (listening, *running):
+            task.cancel()
+        await asyncio.gather(listening, *running, return_exceptions=True)
+
+
+async def _connect(ask: Ask, pod: Pod, data: Stream, error: Stream) -> None:
+    """One connection. What goes wrong with it is said on its error stream, and ends no other."""
+    said, carrying = b"", asyncio.create_task(_carry(ask, pod, data))
+    giving_up = asyncio.create_task(data.given_up.wait())
+    try:
+        await asyncio.wait({carrying, giving_up}, return_when=asyncio.FIRST_COMPLETED)
+        if carrying.done():
+            carrying.result()
+    except K8sNetLabError as problem:
+        said = problem.message.encode()
+    except OSError:
+        return  # the client has gone
+    finally:
+        carrying.cancel()
+        giving_up.cancel()
+        await asyncio.gather(carrying, giving_up, return_exceptions=True)
+        data.ignore()
+    with suppress(OSError):
+        await error.end(said)
+        await data.end()
+
+
+async def _carry(ask: Ask, pod: Pod, stream: Stream) -> None:
+    port = stream.headers.get("port", "")
+    if not (port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 1 << 16):
+        raise RequestError(f"{port[:20]!r} is no port")
+    question = Connect(pod.namespace, pod.name, int(port))
+    async with aclosing(values(await ask(CONNECT, question, stream.pieces()), Received)) as received:
+        async for one in received:
+            await stream.write(one.data)
