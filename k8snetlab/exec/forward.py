@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -28,7 +30,8 @@ async def run(namespace: str, port: int, said: AsyncIterator[bytes]) -> AsyncGen
             try:
                 data = await reader.read(BLOCK)
             except ConnectionError as error:
-                raise ConflictError(f"the connection to localhost:{port} broke off: {error.strerror}") from error
+                why = os.strerror(error.errno or 0).lower()
+                raise ConflictError(f"the connection to localhost:{port} broke off: {why}") from error
             if not data:
                 return
             yield Received(data)
@@ -53,14 +56,16 @@ async def _connected(namespace: str, port: int) -> tuple[asyncio.StreamReader, a
                 await asyncio.get_running_loop().sock_connect(made, (address, port))
             return await asyncio.open_connection(sock=made)
         except OSError as error:  # TimeoutError too
-            reasons.append(f"{word} {address}: {(error.strerror or 'it takes too long').lower()}")
+            if error.errno != errno.EADDRNOTAVAIL:  # a pod without IPv6
+                why = os.strerror(error.errno).lower() if error.errno else "it takes too long"
+                reasons.append(f"{word} {address}:{port}: {why}")
         except BaseException:
             made.close()
             raise
         made.close()
     raise ConflictError(
         f"failed to connect to localhost:{port} inside the pod: {', '.join(reasons)}",
-        "`kubectl describe pod` shows its ports; nothing listens at this one",
+        "nothing listens there: `kubectl get pod -o yaml` shows the ports that its containers name",
     )
 
 

@@ -1,0 +1,211 @@
+"""Five releases of kubectl run commands in pods, copy files and forward ports: by WebSocket and by SPDY."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import clients
+import pytest
+from kubectl import Kubectl
+
+from k8snetlab.testing import Lab
+
+pytestmark = pytest.mark.lab("two-nodes", scope="module")
+PATIENCE = 60
+OBJECTS = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata: {labels: {app: shop}}
+    spec: {containers: [{name: c, image: nginx, ports: [{containerPort: 8080, name: http}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop}
+spec: {selector: {app: shop}, ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: echo}
+spec:
+  containers:
+    - name: one
+      image: any
+      ports: [{containerPort: 7000}]
+      command: [python3, -c, "%s"]
+    - {name: two, image: any, command: [sleep, infinity]}
+"""
+ECHO = """
+import socket, threading
+def answer(one):
+    got = b''
+    while data := one.recv(65536):
+        got += data
+    one.sendall(got[::-1])
+    one.close()
+server = socket.create_server(('127.0.0.1', 7000))
+while True:
+    threading.Thread(target=answer, args=(server.accept()[0],)).start()
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(params=clients.RELEASES)
+def k(request: pytest.FixtureRequest, lab: Lab, home: Path, kubectl_of: Callable[[str], str]) -> Kubectl:
+    file = home / request.param
+    one = Kubectl(kubectl_of(request.param), home, file)
+    if not file.exists():
+        file.write_text(lab.run("kubeconfig"))
+        one.run("apply", "-f", "-", stdin=OBJECTS % ECHO.strip().replace("\n", "\\n"))
+        one.run("rollout", "status", "deploy/shop", f"--timeout={PATIENCE}s")
+        one.run("wait", "--for=condition=Ready", "pod/echo", f"--timeout={PATIENCE}s")
+    return one
+
+
+@contextlib.contextmanager
+def forwarded(k: Kubectl, *what: str) -> Iterator[int]:
+    """The port on this machine that is forwarded."""
+    with k.begin("port-forward", *what) as said:
+        yield int(said.readline().split(":")[1].split()[0])
+
+
+def test_a_command_has_its_streams_and_its_exit_code(k: Kubectl) -> None:
+    done = k.try_("exec", "client", "--", "sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (done.returncode, done.stdout) == (3, "out\n") and done.stderr.startswith("err\n")
+    assert k.run("exec", "client", "--", "hostname") == "client\n"
+    assert k.try_("exec", "-i", "client", "--", "sort", stdin="b\na\n").stdout == "a\nb\n"
+    assert len(k.run("exec", "client", "--", "head", "-c", "3000000", "/dev/zero")) == 3_000_000
+    large = "x" * 99 + "\n"
+    assert k.try_("exec", "-i", "client", "--", "wc", "-c", stdin=large * 20_000).stdout.strip() == "2000000"
+    assert k.try_("exec", "-i", "client", "--", "true", stdin=large * 20_000).returncode == 0
+
+
+def test_what_cannot_be_run_is_refused_in_a_real_servers_words(k: Kubectl) -> None:
+    assert "container nothing is not valid for pod client" in k.run(
+        "exec", "client", "-c", "nothing", "--", "true", code=1
+    )
+    assert 'pods "nobody" not found' in k.run("exec", "nobody", "--", "true", code=1)
+    missing = k.try_("exec", "client", "--", "no-such-program")
+    assert missing.returncode == 127 and "no-such-program" in missing.stderr
+
+
+def test_a_terminal_has_a_size_that_follows_the_clients(k: Kubectl) -> None:
+    main, theirs = pty.openpty()
+    script = "stty size; trap 'stty size; exit 7' WINCH; echo ready; while :; do sleep 0.05; done"
+    try:
+        _resize(main, 30, 100)
+        process = subprocess.Popen(
+            [k.program, "exec", "-it", "client", "--", "sh", "-c", script],
+            env=k.environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        assert "30 100" in _read_until(main, "ready")
+        _resize(main, 40, 120)
+        os.kill(process.pid, signal.SIGWINCH)
+        assert "40 120" in _read_until(main, "40 120")
+        assert process.wait(PATIENCE) == 7
+    finally:
+        os.close(main)
+        os.close(theirs)
+
+
+def _resize(terminal: int, rows: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def _read_until(terminal: int, word: str) -> str:
+    said, end = "", time.monotonic() + PATIENCE
+    while word not in said:
+        assert select.select([terminal], [], [], max(0.0, end - time.monotonic()))[0], said
+        said += os.read(terminal, 65536).decode()
+    return said
+
+
+def test_files_are_copied_both_ways(k: Kubectl, tmp_path: Path, lab: Lab) -> None:
+    """A pod has this machine's files: tar runs inside, and only names tell the two sides apart."""
+    there = tmp_path / "there"
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "small").write_text("a text\n")
+    (tmp_path / "here" / "large").write_bytes(os.urandom(1 << 20))
+    there.mkdir()
+    k.run("cp", str(tmp_path / "here"), f"default/client:{there}/come")
+    assert (there / "come" / "large").read_bytes() == (tmp_path / "here" / "large").read_bytes()
+    k.run("cp", f"default/client:{there}/come/small", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "a text\n"
+    k.try_("cp", f"default/client:{there}/nothing", str(tmp_path / "none"))  # kubectl may end before it has said why
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("what", [("pod/web", ":8080"), ("svc/shop", ":80"), ("deploy/shop", ":8080")])
+def test_a_port_of_a_pod_is_reached_from_here(k: Kubectl, what: tuple[str, ...]) -> None:
+    with forwarded(k, *what) as port:
+        for _ in range(3):
+            with urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as answer:
+                said = answer.read()
+            assert (b'"pod": "web"' if what[0] == "pod/web" else b'"pod": "shop-') in said
+
+
+def test_connections_go_side_by_side_and_each_end_by_itself(k: Kubectl) -> None:
+    """What is sent comes back reversed, once the client has said all of it: large, and over many connections."""
+    with forwarded(k, "pod/echo", ":7000") as port:
+        ones = [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) for _ in range(20)]
+        for number, one in enumerate(ones):
+            one.sendall(bytes([number]) + b"x" * 100_000)
+        for number, one in reversed([*enumerate(ones)]):
+            one.shutdown(socket.SHUT_WR)
+            assert _all(one) == b"x" * 100_000 + bytes([number])
+        large = os.urandom(3 << 20)
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as one:
+            one.sendall(large)
+            one.shutdown(socket.SHUT_WR)
+            assert _all(one) == large[::-1]
+
+
+def _all(one: socket.socket) -> bytes:
+    with one:
+        return b"".join(iter(lambda: one.recv(1 << 16), b""))
+
+
+def test_a_port_where_nothing_listens_is_said_to_be_so(k: Kubectl, home: Path) -> None:
+    command = [k.program, "port-forward", "pod/client", ":81"]
+    with subprocess.Popen(command, env=k.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
+        try:
+            assert one.stdout and one.stderr
+            port = int(one.stdout.readline().split(":")[1].split()[0])
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+                assert connection.recv(100) == b""
+            said = one.stderr.readline()
+            assert "failed to connect to localhost:81 inside the pod: tcp4 127.0.0.1:81: connection refused" in said
+        finally:
+            one.terminate()
+
+
+def test_a_pod_that_does_not_run_forwards_nothing(k: Kubectl) -> None:
+    k.run("run", "nowhere", "--image=x", "--overrides", '{"spec": {"nodeSelector": {"a": "b"}}}')
+    said = k.run("port-forward", "pod/nowhere", ":80", code=1)
+    assert "unable to forward port because pod is not running. Current status=Pending" in said
+    k.run("delete", "pod", "nowhere")
