@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
-from k8snetlab.trace.filtering import Passed
+from k8snetlab.trace.filtering import Choose
+from k8snetlab.trace.tracer import Outcome
 from k8snetlab.wording import counted
 
 T = TypeVar("T")
@@ -24,16 +25,16 @@ def spread(things: Sequence[T], most: int, turn: int = 0) -> list[T]:
     return [things[(number * len(things) // most + turn) % len(things)] for number in range(most)]
 
 
-def some(endpoints: Collection[str], turn: int) -> Callable[[list[Passed]], list[Passed]]:
+def some(endpoints: Collection[str], turn: int) -> Choose:
     """Of the ways out of a node's rules those to a part of the `endpoints`, and all that lead elsewhere or nowhere."""
     known = frozenset(endpoints)
 
-    def choose(passed: list[Passed]) -> list[Passed]:
-        if len(passed) <= ENDPOINTS:
-            return passed
-        usual = [n for n, one in enumerate(passed) if one.endpoint in known and one.verdict in ("delivered", "sent")]
-        kept = {*range(len(passed))}.difference(usual).union(spread(usual, ENDPOINTS, turn))
-        return [one for n, one in enumerate(passed) if n in kept]
+    def choose(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        if len(outcomes) <= ENDPOINTS:
+            return outcomes
+        usual = [n for n, one in enumerate(outcomes) if one.endpoint in known and one.verdict in ("delivered", "sent")]
+        kept = {*range(len(outcomes))}.difference(usual).union(spread(usual, ENDPOINTS, turn))
+        return [one for n, one in enumerate(outcomes) if n in kept]
 
     return choose
 

@@ -144,21 +144,24 @@ class Netlink:
     def _dump_once(self, request: NetlinkRequest) -> list[bytes] | None:
         """The raw messages, or None when the kernel says that they are not of one moment."""
         self._socket.send(self._packed(request, NLM_F_DUMP))
-        payloads: list[bytes] = []
-        interrupted = False
+        messages: list[bytes] = []
+        interrupted, wanted, unpack = 0, self._sequence, HEADER.unpack_from
         while True:
-            for kind, flags, sequence, _, payload in self._receive():
-                if sequence != self._sequence:
+            data, offset = self._socket.recv(1 << 16), 0
+            while offset + 16 <= len(data):
+                length, kind, flags, sequence, _ = unpack(data, offset)
+                message, offset = data[offset : offset + length], offset + (length + 3 & ~3)
+                if sequence != wanted:
                     continue
-                interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
+                interrupted |= flags & _NLM_F_DUMP_INTR
                 if kind in (_NLMSG_DONE, _NLMSG_ERROR):
-                    refusal = _refusal(flags, payload)
+                    refusal = _refusal(flags, message[HEADER.size :])
                     if refusal and refusal.errno == errno.EINTR:
                         return None
                     if refusal:
                         raise KernelError(f"reading {self.namespace or 'the own namespace'}: {refusal}")
-                    return None if interrupted else payloads
-                payloads.append(HEADER.pack(HEADER.size + len(payload), kind, flags, sequence, 0) + payload)
+                    return None if interrupted else messages
+                messages.append(message)
 
     def _packed(self, request: NetlinkRequest, flags: int) -> bytes:
         self._sequence += 1
@@ -189,14 +192,15 @@ def split(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
         offset += (length + 3) & ~3
 
 
-def attributes(data: bytes) -> dict[int, bytes]:
-    """A message's attributes by number: of those with one number the last; a nested one's value is attributes again."""
-    found, offset = {}, 0
-    while offset + ATTRIBUTE.size <= len(data):
-        length, kind = ATTRIBUTE.unpack_from(data, offset)
-        if length < ATTRIBUTE.size:
+def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
+    """A message's attributes by number, from `offset` on: of those with one number the last; a nested one's value is
+    attributes again."""
+    found, end, unpack = {}, len(data) - ATTRIBUTE.size, ATTRIBUTE.unpack_from
+    while offset <= end:
+        length, kind = unpack(data, offset)
+        if length < 4:
             break
-        found[kind & 0x3FFF] = data[offset + ATTRIBUTE.size : offset + length]
+        found[kind & 0x3FFF] = data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
     return found
 

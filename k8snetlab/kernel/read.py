@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
-import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
 from ipaddress import ip_interface
 from typing import NamedTuple
@@ -17,8 +15,9 @@ from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.errors import NotFoundError
-from k8snetlab.kernel import sysctl
-from k8snetlab.kernel.devices import Shapes, parsed, shapes
+from k8snetlab.kernel import decoded, sysctl
+from k8snetlab.kernel.decoded import STATES, address, kind_of, mac, whole
+from k8snetlab.kernel.devices import Shapes, shapes
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
     IFA_ADDRESS,
@@ -29,14 +28,10 @@ from k8snetlab.kernel.messages import (
     IFLA_ADDRESS,
     IFLA_BR_MCAST_SNOOPING,
     IFLA_BRPORT_MODE,
-    IFLA_EXT_MASK,
-    IFLA_IFNAME,
     IFLA_INFO_DATA,
-    IFLA_INFO_KIND,
     IFLA_INFO_SLAVE_DATA,
     IFLA_LINK,
     IFLA_LINK_NETNSID,
-    IFLA_LINKINFO,
     IFLA_MASTER,
     IFLA_MTU,
     IFLA_VXLAN_ID,
@@ -57,43 +52,17 @@ from k8snetlab.kernel.messages import (
     RTA_OIF,
     RTA_PREFSRC,
     RTA_PRIORITY,
-    RTA_TABLE,
-    RTEXT_FILTER_SKIP_STATS,
-    RTM_GETADDR,
-    RTM_GETLINK,
-    RTM_GETNEIGH,
-    RTM_GETROUTE,
     RTN_UNICAST,
     RTNH_F_ONLINK,
     RTPROT_KERNEL,
     RTPROT_RA,
-    NetlinkRequest,
-    ifaddrmsg,
-    ifinfomsg,
-    ndmsg,
-    number,
-    rtmsg,
 )
 from k8snetlab.kernel.netlink import Netlink, attributes
 
-_STATES = {number: name for name, number in NUD.items()}
 _IPV6_METRIC = 1024
 """What the kernel gives an IPv6 route that was added without a metric (IP6_RT_PRIO_USER)."""
 
-_HEADER = 16
-_RTMSG, _NDMSG = struct.Struct("=8BI"), struct.Struct("=B3xiHBx")
-_IFADDRMSG = struct.Struct("=BB2xI")
-"""Of entries there may be thousands: pyroute2 takes 60 to 110 µs for a message, this 5. Source: linux/rtnetlink.h."""
-
 Names = Mapping[int, str]
-
-
-class _Link(NamedTuple):
-    """A device as the kernel told it, with its attributes by number."""
-
-    name: str
-    flags: int
-    given: Mapping[int, bytes]
 
 
 class Reading(NamedTuple):
@@ -119,7 +88,7 @@ def reading(namespace: str, sysctls: Iterable[str] = ()) -> Reading:
     Raises NotFoundError.
     """
     with Netlink(namespace) as netlink:
-        found = _links(netlink)
+        found = decoded.devices(netlink)
         names = {index: link.name for index, link in found.items()}
         links = tuple(_link(link, names) for link in found.values())
         all_routes = tuple(_all_routes(netlink, names))
@@ -144,80 +113,64 @@ def cables(namespaces: Iterable[str]) -> tuple[str, ...]:
     ends: set[tuple[int, int]] = set()
     for name in namespaces:
         with contextlib.suppress(NotFoundError), Netlink(name) as netlink:
-            ends |= {(outer, inner) for _, inner, outer in _veths(_links(netlink))}
+            ends |= {(outer, inner) for _, inner, outer in _veths(decoded.devices(netlink))}
     if not ends:
         return ()
     with Netlink(HOST_NETNS) as netlink:
-        return tuple(name for name, outer, inner in _veths(_links(netlink)) if (outer, inner) in ends)
+        return tuple(name for name, outer, inner in _veths(decoded.devices(netlink)) if (outer, inner) in ends)
 
 
 def peers(netlink: Netlink) -> dict[str, int]:
     """The veths that lead out of the namespace, and the index that the other end of each has where it is."""
-    return {name: inner for name, _, inner in _veths(_links(netlink))}
+    return {name: inner for name, _, inner in _veths(decoded.devices(netlink))}
 
 
-def _veths(links: Mapping[int, _Link]) -> Iterator[tuple[str, int, int]]:
+def _veths(links: Mapping[int, decoded.Device]) -> Iterator[tuple[str, int, int]]:
     """Name and index of each veth that leads to another namespace, and the index of its peer there."""
     for index, link in links.items():
-        info = attributes(link.given.get(IFLA_LINKINFO, b""))
-        if _text(info.get(IFLA_INFO_KIND, b"")) == "veth" and IFLA_LINK_NETNSID in link.given:
-            yield link.name, index, _number(link.given, IFLA_LINK)
+        if IFLA_LINK_NETNSID in link.given and kind_of(link.info) == "veth":
+            yield link.name, index, whole(link.given, IFLA_LINK)
 
 
-def _links(netlink: Netlink) -> dict[int, _Link]:
-    """By index."""
-    request = ifinfomsg() + number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
-    found = {}
-    for message in netlink.dump(NetlinkRequest(RTM_GETLINK, 0, request)):
-        _, index, flags, given = parsed(message[_HEADER:])
-        found[index] = _Link(_text(given[IFLA_IFNAME]), flags, given)
-    return found
-
-
-def _link(found: _Link, names: Names) -> Link:
-    name, up, given = found.name, bool(found.flags & IFF_UP), found.given
-    mtu, mac = _number(given, IFLA_MTU), given.get(IFLA_ADDRESS, b"").hex(":")
-    info = attributes(given.get(IFLA_LINKINFO, b""))
-    match _text(info.get(IFLA_INFO_KIND, b"")):
+def _link(found: decoded.Device, names: Names) -> Link:
+    name, up, given, info = found.name, bool(found.flags & IFF_UP), found.given, found.info
+    mtu, own = whole(given, IFLA_MTU), mac(given, IFLA_ADDRESS)
+    match kind_of(info):
         case "bridge":
             snooping = bool(attributes(info.get(IFLA_INFO_DATA, b"")).get(IFLA_BR_MCAST_SNOOPING, b"\0")[0])
-            return Bridge(name, mac, mtu, up, snooping)
+            return Bridge(name, own, mtu, up, snooping)
         case "veth":
-            master = _number(given, IFLA_MASTER)
+            master = whole(given, IFLA_MASTER)
             port = attributes(info.get(IFLA_INFO_SLAVE_DATA, b"")) if master else {}
-            hairpin = bool(_number(port, IFLA_BRPORT_MODE))
-            return Veth(name, "", "", mac, "", mtu, names.get(master, ""), hairpin, up)
+            hairpin = bool(whole(port, IFLA_BRPORT_MODE))
+            return Veth(name, "", "", own, "", mtu, names.get(master, ""), hairpin, up)
         case "vxlan":
             data = attributes(info[IFLA_INFO_DATA])
             return Vxlan(
                 name,
-                vni=_number(data, IFLA_VXLAN_ID),
-                local=_address(socket.AF_INET, data, IFLA_VXLAN_LOCAL)
-                or _address(socket.AF_INET6, data, IFLA_VXLAN_LOCAL6),
-                dev=names.get(_number(data, IFLA_VXLAN_LINK), ""),
+                vni=whole(data, IFLA_VXLAN_ID),
+                local=address(data, IFLA_VXLAN_LOCAL) or address(data, IFLA_VXLAN_LOCAL6),
+                dev=names.get(whole(data, IFLA_VXLAN_LINK), ""),
                 port=int.from_bytes(data[IFLA_VXLAN_PORT], "big"),
-                mac=mac,
+                mac=own,
                 mtu=mtu,
-                learning=bool(_number(data, IFLA_VXLAN_LEARNING)),
-                l2miss=bool(_number(data, IFLA_VXLAN_L2MISS)),
-                l3miss=bool(_number(data, IFLA_VXLAN_L3MISS)),
+                learning=bool(whole(data, IFLA_VXLAN_LEARNING)),
+                l2miss=bool(whole(data, IFLA_VXLAN_L2MISS)),
+                l3miss=bool(whole(data, IFLA_VXLAN_L3MISS)),
                 up=up,
             )
         case _:
-            return Device(name, mtu, mac, up)
+            return Device(name, mtu, own, up)
 
 
 def _addresses(netlink: Netlink, names: Names) -> Iterator[Address]:
     """Without those the kernel gave itself: it says so by IFA_PROTO since 5.18; before, link-local ones stay in."""
-    for message in netlink.dump(NetlinkRequest(RTM_GETADDR, 0, ifaddrmsg())):
-        family, length, index = _IFADDRMSG.unpack_from(message, _HEADER)
-        found = attributes(message[_HEADER + _IFADDRMSG.size :])
+    for _, length, index, given in decoded.addresses(netlink):
         dev = names.get(index)
-        address = f"{_address(family, found, IFA_LOCAL) or _address(family, found, IFA_ADDRESS)}/{length}"
-        own = int.from_bytes(found.get(IFA_PROTO, b""), sys.byteorder)
-        if not dev or own or (dev == "lo" and address in ("127.0.0.1/8", "::1/128")):
+        held = f"{address(given, IFA_LOCAL) or address(given, IFA_ADDRESS)}/{length}"
+        if not dev or whole(given, IFA_PROTO) or (dev == "lo" and held in ("127.0.0.1/8", "::1/128")):
             continue
-        yield Address(dev, address, broadcast=IFA_BROADCAST in found)
+        yield Address(dev, held, broadcast=IFA_BROADCAST in given)
 
 
 def _is_connected(address: Address, connected: Container[tuple[str, str]]) -> bool:
@@ -232,55 +185,32 @@ def _is_connected(address: Address, connected: Container[tuple[str, str]]) -> bo
 
 def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, bool]]:
     """Each with whether the kernel made it itself."""
-    for message in netlink.dump(NetlinkRequest(RTM_GETROUTE, 0, rtmsg(table=RT_TABLE_MAIN))):
-        family, length, _, _, table, proto, _, kind, flags = _RTMSG.unpack_from(message, _HEADER)
-        found = attributes(message[_HEADER + _RTMSG.size :])
-        if (_number(found, RTA_TABLE) or table) != RT_TABLE_MAIN or kind != RTN_UNICAST:
+    for family, length, table, protocol, kind, flags, given in decoded.routes(netlink, table=RT_TABLE_MAIN):
+        if table != RT_TABLE_MAIN or kind != RTN_UNICAST:
             continue
-        dst = f"{_address(family, found, RTA_DST)}/{length}" if length else "default"
+        dst = f"{address(given, RTA_DST)}/{length}" if length else "default"
         if dst.startswith(("fe80:", "ff00:")):
             continue
-        metric = _number(found, RTA_PRIORITY)
+        metric = whole(given, RTA_PRIORITY)
         route = Route(
             dst,
-            names.get(_number(found, RTA_OIF), ""),
-            _address(family, found, RTA_GATEWAY),
+            names.get(whole(given, RTA_OIF), ""),
+            address(given, RTA_GATEWAY),
             bool(flags & RTNH_F_ONLINK),
-            _address(family, found, RTA_PREFSRC),
+            address(given, RTA_PREFSRC),
             0 if family == socket.AF_INET6 and metric == _IPV6_METRIC else metric,
         )
-        yield route, proto in (RTPROT_KERNEL, RTPROT_RA)
+        yield route, protocol in (RTPROT_KERNEL, RTPROT_RA)
 
 
 def _neighbours(netlink: Netlink, names: Names) -> Iterator[Neighbour]:
-    for message in netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg())):
-        family, index, held, _ = _NDMSG.unpack_from(message, _HEADER)
-        state = _STATES.get(held)
+    for family, index, held, _, given in decoded.neighbours(netlink):
+        state = STATES.get(held)
         if family in (socket.AF_INET, socket.AF_INET6) and state and state != "NOARP":
-            found = attributes(message[_HEADER + _NDMSG.size :])
-            yield Neighbour(names.get(index, ""), _address(family, found, NDA_DST), _mac(found), state)
+            yield Neighbour(names.get(index, ""), address(given, NDA_DST), mac(given, NDA_LLADDR), state)
 
 
 def _fdb(netlink: Netlink, index: int, names: Names) -> Iterator[FdbEntry]:
-    for message in netlink.dump(NetlinkRequest(RTM_GETNEIGH, 0, ndmsg(AF_BRIDGE, index))):
-        _, _, state, flags = _NDMSG.unpack_from(message, _HEADER)
-        found = attributes(message[_HEADER + _NDMSG.size :])
-        if (dst := found.get(NDA_DST)) and flags & NTF_SELF and state & NUD["PERMANENT"]:
-            family = socket.AF_INET if len(dst) == 4 else socket.AF_INET6
-            yield FdbEntry(names[index], _mac(found), socket.inet_ntop(family, dst))
-
-
-def _address(family: int, found: Mapping[int, bytes], kind: int) -> str:
-    return socket.inet_ntop(family, found[kind]) if kind in found else ""
-
-
-def _number(found: Mapping[int, bytes], kind: int) -> int:
-    return int.from_bytes(found[kind], sys.byteorder) if kind in found else 0
-
-
-def _text(data: bytes) -> str:
-    return data.rstrip(b"\0").decode()
-
-
-def _mac(found: Mapping[int, bytes]) -> str:
-    return found.get(NDA_LLADDR, b"").hex(":")
+    for _, _, state, flags, given in decoded.neighbours(netlink, AF_BRIDGE, index):
+        if NDA_DST in given and flags & NTF_SELF and state & NUD["PERMANENT"]:
+            yield FdbEntry(names[index], mac(given, NDA_LLADDR), address(given, NDA_DST))

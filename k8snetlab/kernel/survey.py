@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import struct
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
@@ -18,25 +19,37 @@ from typing import Any, TypeVar
 from k8snetlab.dataplane.rules import ChainKey, Family, beside
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
 from k8snetlab.errors import NotFoundError
-from k8snetlab.kernel import iptables, listeners, netns, sysctl
-from k8snetlab.kernel.decoded import dump
+from k8snetlab.kernel import decoded, iptables, listeners, netns, sysctl
+from k8snetlab.kernel.decoded import STATES, address, kind_of, mac, whole
 from k8snetlab.kernel.iptables import Variant, saved
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
+    IFA_ADDRESS,
+    IFA_LOCAL,
     IFF_UP,
-    IFLA_EXT_MASK,
+    IFLA_ADDRESS,
+    IFLA_BRPORT_MODE,
+    IFLA_INFO_DATA,
+    IFLA_INFO_SLAVE_DATA,
+    IFLA_LINK,
+    IFLA_LINK_NETNSID,
+    IFLA_MASTER,
+    IFLA_MTU,
+    IFLA_VXLAN_ID,
+    IFLA_VXLAN_L3MISS,
+    IFLA_VXLAN_LOCAL,
+    IFLA_VXLAN_LOCAL6,
+    IFLA_VXLAN_PORT,
+    NDA_DST,
+    NDA_LLADDR,
+    NDA_MASTER,
     NUD,
-    RTEXT_FILTER_SKIP_STATS,
-    RTM_GETADDR,
-    RTM_GETLINK,
-    RTM_GETNEIGH,
-    RTM_GETROUTE,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_OIF,
+    RTA_PREFSRC,
+    RTA_PRIORITY,
     RTPROT_KERNEL,
-    ifaddrmsg,
-    ifinfomsg,
-    ndmsg,
-    number,
-    rtmsg,
 )
 from k8snetlab.kernel.netlink import Netlink, attributes
 
@@ -48,7 +61,6 @@ PROTOCOLS = {0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 8:
 PROTOCOLS |= {11: "zebra", 12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16: "dhcp", 17: "mrouted", 42: "babel"}
 PROTOCOLS |= {186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp"}
 """Who added a route, as `ip route` writes it. Source: linux/rtnetlink.h."""
-_STATES = {number: name for name, number in NUD.items()}
 _RTM_GETNSID, _NETNSA_NSID, _NETNSA_FD = 90, 1, 3
 _POLICY = re.compile(r"^:(\S+) (ACCEPT|DROP)")
 
@@ -66,24 +78,19 @@ def survey(
     """The namespace as it is. `others` are the namespaces that its cables may lead to; `place` and `kind` go into the
     answer. Raises NotFoundError, KernelError.
     """
-    with Netlink(namespace) as netlink:
-        links = dump(netlink, RTM_GETLINK, ifinfomsg() + number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
-        names = {link["index"]: str(link.get_attr("IFLA_IFNAME")) for link in links}
-        addresses = _addresses(netlink, names)
-        routes = tuple(_routes(netlink, names, family))
-        neighbours = tuple(_neighbours(netlink, names))
-        forwarding = tuple(_forwarding(netlink, names))
-    cables = [link for link in links if link.get_attr("IFLA_LINK") and link.get_attr("IFLA_LINK_NETNSID") is not None]
-    behind = _peers(namespace, others, {link.get_attr("IFLA_LINK_NETNSID") for link in cables})
     six = family == "ipv6"
-    keys = ["net.ipv6.conf.all.forwarding" if six else "net.ipv4.ip_forward"]
-    keys.append(f"net.bridge.bridge-nf-call-ip{'6' if six else ''}tables")
-    devices = [name.replace(".", "/") for name in names.values()]
-    if not six:
-        keys += [f"net.ipv4.conf.{name}.rp_filter" for name in ("all", *devices)]
-    asks = [f"net.ipv{6 if six else 4}.neigh.{name}.app_solicit" for name in devices if name.startswith("flannel")]
-    values = sysctl.read(namespace, [*keys, *asks])
-    asking = {key.split(".", 3)[3].rpartition(".")[0].replace("/", ".") for key in asks if values.get(key, "0") != "0"}
+    with Netlink(namespace) as netlink:
+        links = decoded.devices(netlink)
+        names = {index: link.name for index, link in links.items()}
+        addresses = _addresses(netlink, names)
+        routes = tuple(_routes(netlink, names, six))
+        neighbours = tuple(_neighbours(netlink, names))
+        switching = any(kind_of(link.info) in ("bridge", "vxlan") for link in links.values())
+        forwarding = tuple(_forwarding(netlink, names)) if switching else ()
+        values = dict(_confs(netlink, names, six))
+    behind = _peers(namespace, others, {_number_of_netns(link) for link in links.values()} - {-1})
+    values |= sysctl.read(namespace, [f"net.bridge.bridge-nf-call-ip{'6' if six else ''}tables"] if switching else ())
+    asking = _asking(namespace, [name for name in names.values() if name.startswith("flannel")], six)
     text = iptables.held(namespace, family, variant, lockfile)
     associations = _sctp(namespace)
     other, more = iptables.beside(namespace, family, variant)
@@ -91,7 +98,7 @@ def survey(
         netns=namespace,
         place=place,
         kind=kind,
-        interfaces={name: _interface(link, names, behind, asking) for link in links if (name := names[link["index"]])},
+        interfaces={link.name: _interface(link, names, behind, asking) for link in links.values()},
         addresses=addresses,
         routes=routes,
         neighbours=neighbours,
@@ -108,80 +115,102 @@ def survey(
 
 
 def _interface(
-    link: Any, names: Mapping[int, str], behind: Mapping[int, tuple[str, Mapping[int, str]]], asking: set[str]
+    link: decoded.Device,
+    names: Mapping[int, str],
+    behind: Mapping[int, tuple[str, Mapping[int, str]]],
+    asking: set[str],
 ) -> Interface:
-    name = names[link["index"]]
-    info = link.get_attr("IFLA_LINKINFO")
-    kind = (info.get_attr("IFLA_INFO_KIND") if info else "") or ""
-    master = link.get_attr("IFLA_MASTER")
-    port = info.get_attr("IFLA_INFO_SLAVE_DATA") if info and master else None
-    data = info.get_attr("IFLA_INFO_DATA") if kind == "vxlan" else None
-    other, others = behind.get(link.get_attr("IFLA_LINK_NETNSID"), ("", {})) if kind == "veth" else ("", {})
-    peer = others.get(link.get_attr("IFLA_LINK") or 0, "")
+    name, given, info = link.name, link.given, link.info
+    kind, master = kind_of(info), whole(given, IFLA_MASTER)
+    port = attributes(info.get(IFLA_INFO_SLAVE_DATA, b"")) if master else {}
+    data = attributes(info.get(IFLA_INFO_DATA, b"")) if kind == "vxlan" else {}
+    other, others = behind.get(_number_of_netns(link), ("", {})) if kind == "veth" else ("", {})
+    peer = others.get(whole(given, IFLA_LINK), "")
     return Interface(
         name,
-        "loopback" if link["flags"] & IFF_LOOPBACK else kind if kind in ("veth", "bridge", "vxlan") else "device",
-        link.get_attr("IFLA_ADDRESS") or "",
-        link.get_attr("IFLA_MTU"),
-        up=bool(link["flags"] & IFF_UP),
-        running=bool(link["flags"] & IFF_LOWER_UP),
+        "loopback" if link.flags & IFF_LOOPBACK else kind if kind in ("veth", "bridge", "vxlan") else "device",
+        mac(given, IFLA_ADDRESS),
+        whole(given, IFLA_MTU),
+        up=bool(link.flags & IFF_UP),
+        running=bool(link.flags & IFF_LOWER_UP),
         master=names.get(master, ""),
-        hairpin=bool(port and port.get_attr("IFLA_BRPORT_MODE")),
+        hairpin=bool(whole(port, IFLA_BRPORT_MODE)),
         peer=(other, peer) if peer else None,
-        vni=data.get_attr("IFLA_VXLAN_ID") if data else 0,
-        local=(data.get_attr("IFLA_VXLAN_LOCAL") or data.get_attr("IFLA_VXLAN_LOCAL6") or "") if data else "",
-        port=data.get_attr("IFLA_VXLAN_PORT") if data else 0,
-        asks=bool(data and (data.get_attr("IFLA_VXLAN_L3MISS") or name in asking)),
+        vni=whole(data, IFLA_VXLAN_ID),
+        local=address(data, IFLA_VXLAN_LOCAL) or address(data, IFLA_VXLAN_LOCAL6),
+        port=int.from_bytes(data.get(IFLA_VXLAN_PORT, b""), "big"),
+        asks=bool(data and (whole(data, IFLA_VXLAN_L3MISS) or name in asking)),
     )
+
+
+def _number_of_netns(link: decoded.Device) -> int:
+    """By which this namespace knows the one that the link leads to; -1 where it leads nowhere."""
+    number = link.given.get(IFLA_LINK_NETNSID, b"")
+    return int.from_bytes(number, sys.byteorder, signed=True) if number and whole(link.given, IFLA_LINK) else -1
+
+
+def _confs(netlink: Netlink, names: Mapping[int, str], six: bool) -> Iterator[tuple[str, str]]:
+    """Forwarding and rp_filter (IPv4's) as sysctls, one question in place of a file for each."""
+    for index, forwarding, rp_filter in decoded.confs(netlink, socket.AF_INET6 if six else socket.AF_INET):
+        if index == decoded.ALL_DEVICES:
+            yield "net.ipv6.conf.all.forwarding" if six else "net.ipv4.ip_forward", str(forwarding)
+        name = "all" if index == decoded.ALL_DEVICES else names.get(index, "").replace(".", "/")
+        if name and not six:
+            yield f"net.ipv4.conf.{name}.rp_filter", str(rp_filter)
+
+
+def _asking(namespace: str, tunnels: Iterable[str], six: bool) -> set[str]:
+    """Those of whose neighbours user space is asked (app_solicit)."""
+    keys = {f"net.ipv{6 if six else 4}.neigh.{name.replace('.', '/')}.app_solicit": name for name in tunnels}
+    return {keys[key] for key, value in sysctl.read(namespace, keys).items() if value != "0"}
 
 
 def _addresses(netlink: Netlink, names: Mapping[int, str]) -> dict[str, tuple[str, ...]]:
     """Without loopback's and link-local ones."""
     found: dict[str, list[str]] = defaultdict(list)
-    for message in dump(netlink, RTM_GETADDR, ifaddrmsg()):
-        address = str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
-        if not address.startswith(("fe80:", "127.")) and address != "::1":
-            found[names.get(message["index"], "")].append(address)
+    for _, _, index, given in decoded.addresses(netlink):
+        held = address(given, IFA_LOCAL) or address(given, IFA_ADDRESS)
+        if not held.startswith(("fe80:", "127.")) and held != "::1":
+            found[names.get(index, "")].append(held)
     return {dev: tuple(held) for dev, held in found.items()}
 
 
-def _routes(netlink: Netlink, names: Mapping[int, str], family: Family) -> Iterator[RouteEntry]:
-    asked = rtmsg(socket.AF_INET6 if family == "ipv6" else socket.AF_INET)
-    everything = "::/0" if family == "ipv6" else "0.0.0.0/0"
-    for message in dump(netlink, RTM_GETROUTE, asked):
-        table = message.get_attr("RTA_TABLE") or message["table"]
-        kind, target = _KINDS.get(message["type"]), message.get_attr("RTA_DST")
-        if kind is None or (target or "").startswith(("fe80:", "ff00:")):
+def _routes(netlink: Netlink, names: Mapping[int, str], six: bool) -> Iterator[RouteEntry]:
+    everything = "::/0" if six else "0.0.0.0/0"
+    for _, length, table, protocol, number, _, given in decoded.routes(
+        netlink, socket.AF_INET6 if six else socket.AF_INET
+    ):
+        kind, target = _KINDS.get(number), address(given, RTA_DST)
+        if kind is None or target.startswith(("fe80:", "ff00:")):
             continue
         yield RouteEntry(
-            f"{target}/{message['dst_len']}" if target else everything,
+            f"{target}/{length}" if target else everything,
             kind,
-            names.get(message.get_attr("RTA_OIF"), ""),
-            message.get_attr("RTA_GATEWAY") or "",
-            message.get_attr("RTA_PREFSRC") or "",
-            message.get_attr("RTA_PRIORITY") or 0,
+            names.get(whole(given, RTA_OIF), ""),
+            address(given, RTA_GATEWAY),
+            address(given, RTA_PREFSRC),
+            whole(given, RTA_PRIORITY),
             _TABLES.get(table, str(table)),
-            kernel=message["proto"] == RTPROT_KERNEL,
-            protocol=PROTOCOLS.get(message["proto"], str(message["proto"])),
+            kernel=protocol == RTPROT_KERNEL,
+            protocol=PROTOCOLS.get(protocol, str(protocol)),
         )
 
 
 def _neighbours(netlink: Netlink, names: Mapping[int, str]) -> Iterator[NeighbourEntry]:
-    for message in dump(netlink, RTM_GETNEIGH, ndmsg()):
-        state = _STATES.get(message["state"], "")
-        if message["family"] in (socket.AF_INET, socket.AF_INET6) and state != "NOARP":
-            dev, lladdr = names.get(message["ifindex"], ""), message.get_attr("NDA_LLADDR") or ""
-            yield NeighbourEntry(dev, str(message.get_attr("NDA_DST")), lladdr, state)
+    for family, index, held, _, given in decoded.neighbours(netlink):
+        state = STATES.get(held, "")
+        if family in (socket.AF_INET, socket.AF_INET6) and state != "NOARP":
+            yield NeighbourEntry(names.get(index, ""), address(given, NDA_DST), mac(given, NDA_LLADDR), state)
 
 
 def _forwarding(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Forwarding]:
     """Unicast entries."""
-    for message in dump(netlink, RTM_GETNEIGH, ndmsg(AF_BRIDGE)):
-        mac = message.get_attr("NDA_LLADDR") or ""
-        master, dst = names.get(message.get_attr("NDA_MASTER") or 0, ""), message.get_attr("NDA_DST") or ""
-        if mac and not int(mac[:2], 16) & 1 and (master or dst):
-            permanent = bool(message["state"] & NUD["PERMANENT"])
-            yield Forwarding(names.get(message["ifindex"], ""), mac, master, dst, permanent)
+    for _, index, state, _, given in decoded.neighbours(netlink, AF_BRIDGE):
+        station = given.get(NDA_LLADDR, b"")
+        master, dst = names.get(whole(given, NDA_MASTER), ""), address(given, NDA_DST)
+        if station and not station[0] & 1 and (master or dst):
+            permanent = bool(state & NUD["PERMANENT"])
+            yield Forwarding(names.get(index, ""), station.hex(":"), master, dst, permanent)
 
 
 def _peers(namespace: str, others: Iterable[str], wanted: Set[int]) -> dict[int, tuple[str, Mapping[int, str]]]:

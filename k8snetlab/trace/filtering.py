@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -16,6 +16,8 @@ from k8snetlab.trace.way import Decision, Flow
 
 BEFORE_ROUTING = ("PREROUTING", "OUTPUT")
 ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK")
+Choose = Callable[[Sequence[Outcome]], Sequence[Outcome]]
+"""Which of the ways out of a namespace's rules are followed: there is one for each endpoint of a Service."""
 
 
 class Tracked(msgspec.Struct, frozen=True):
@@ -49,10 +51,17 @@ class Passed(msgspec.Struct, frozen=True):
 
 
 def passages(
-    view: View, owners: Owners, flow: Flow, known: Iterable[Tracked], *, arrived: str = "", bridged: bool = False
+    view: View,
+    owners: Owners,
+    flow: Flow,
+    known: Iterable[Tracked],
+    *,
+    arrived: str = "",
+    bridged: bool = False,
+    choose: Choose = lambda outcomes: outcomes,
 ) -> Iterator[Passed]:
     """`arrived` is the device it came in by, "" for a packet of this namespace's own process; `bridged`: by a port of
-    that bridge. `known` are the connections that are remembered."""
+    that bridge. `known` are the connections that are remembered. What is not chosen is not worked out."""
     if not view.chains:
         yield Passed(flow, flow.dst, "delivered" if view.owns(flow.dst) else "sent")
         return
@@ -70,7 +79,7 @@ def passages(
     )
     host = Host(view.own, lambda dst: _device(view, dst), view.recent.get(entering.src, frozenset()), view.addresses)
     try:
-        outcomes = trace(view.chains, packet, host, view.policies, view.beside)
+        outcomes = choose(trace(view.chains, packet, host, view.policies, view.beside))
     except (RuleSyntaxError, TraceError) as error:
         yield Passed(entering, entering.dst, "sent", before=(Decision("rule", f"not followed: {error.message}"),))
         return

@@ -5,14 +5,14 @@ Pure: namespaces are values. Source: the order of Linux's ip_input, ip_forward, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from k8snetlab.dataplane.families import end, same_family
 from k8snetlab.dataplane.view import Interface, RouteEntry, View, Views
-from k8snetlab.trace.filtering import Passed, passages
+from k8snetlab.trace.filtering import Choose, Passed, passages
 from k8snetlab.trace.listener import no_listener
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.segment import Segments
@@ -22,16 +22,15 @@ from k8snetlab.trace.way import Carried, Decision, Flow, Way
 MAX_HOPS = 64
 VXLAN_OVERHEAD = {False: 50, True: 70}
 """Octets that the outer headers take: with IPv4, with IPv6 underneath."""
-Choose = Callable[[list[Passed]], list[Passed]]
 
 
 def predict(
-    views: Views, owners: Owners, origin: str, target: Flow, choose: Choose = lambda passed: passed
+    views: Views, owners: Owners, origin: str, target: Flow, choose: Choose = lambda outcomes: outcomes
 ) -> tuple[Way, ...]:
     """Every way that a packet from namespace `origin` can take, the likeliest first; their probabilities add up to 1.
 
-    `target` may leave `src` "": the kernel's choice is made then. `choose` says which of the ways out of the origin's
-    own rules are followed: one for each endpoint of a Service.
+    `target` may leave `src` "": the kernel's choice is made then. `choose` says which ways out of each namespace's
+    rules are followed.
     """
     view = views[origin]
     route, _ = view.route(target.dst)
@@ -56,6 +55,11 @@ class _Walk:
         self.views, self.owners, self.segments = views, owners, Segments(views, owners)
         self.choose = choose
 
+    def _passages(
+        self, trip: Trip, view: View, flow: Flow, arrived: str = "", *, bridged: bool = False
+    ) -> Iterator[Passed]:
+        return passages(view, self.owners, flow, trip.tracked, arrived=arrived, bridged=bridged, choose=self.choose)
+
     # --- the network layer ------------------------------------------------------------------------------------------
 
     def send(self, trip: Trip, view: View, flow: Flow) -> Iterator[Way]:
@@ -65,7 +69,7 @@ class _Walk:
             what = f"the route is {route.kind}" if route else f"no route to {flow.dst}"
             yield trip.stop(view, flow, "unreachable", f"{what} in {view.place}")
             return
-        for passed in self.choose([*passages(view, self.owners, flow, trip.tracked)]):
+        for passed in self._passages(trip, view, flow):
             on = trip.after(passed).note(*passed.before)
             if passed.verdict in ("dropped", "rejected"):
                 yield on.refuse(view, passed)
@@ -84,7 +88,7 @@ class _Walk:
             yield from self._transmit(on.note(*passed.after), view, passed.flow, again)
 
     def _input(self, trip: Trip, view: View, device: Interface, flow: Flow) -> Iterator[Way]:
-        for passed in self.choose([*passages(view, self.owners, flow, trip.tracked, arrived=device.name)]):
+        for passed in self._passages(trip, view, flow, device.name):
             yield from self._routed(trip.after(passed).note(*passed.before), view, device, flow, passed)
 
     def _routed(self, trip: Trip, view: View, device: Interface, flow: Flow, passed: Passed) -> Iterator[Way]:
@@ -266,7 +270,7 @@ class _Walk:
             else:
                 yield from self._switch(trip, Frame(view, bridge, mac, flow, port.name))
         else:
-            for passed in passages(view, self.owners, flow, trip.tracked, arrived=bridge.name, bridged=True):
+            for passed in self._passages(trip, view, flow, bridge.name, bridged=True):
                 on = trip.after(passed).note(*passed.before)
                 yield from self._bridged(on, Frame(view, bridge, mac if not ours else "", flow, port.name), passed)
 

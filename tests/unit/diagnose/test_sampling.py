@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from k8snetlab.diagnose import sampling
 from k8snetlab.diagnose.sampling import ENDPOINTS, some, spread
-from k8snetlab.trace.filtering import Passed
-from k8snetlab.trace.tracer import Verdict
-from k8snetlab.trace.way import Flow
+from k8snetlab.iptables.matching import Packet
+from k8snetlab.trace.tracer import Outcome, Verdict
 
 KNOWN = [f"10.244.{n // 250}.{n % 250}:80" for n in range(1000)]
 
 
-def way(endpoint: str, verdict: Verdict = "sent") -> Passed:
-    return Passed(Flow("10.244.9.9", endpoint.partition(":")[0]), "", verdict, endpoint=endpoint)
+def way(endpoint: str, verdict: Verdict = "sent") -> Outcome:
+    return Outcome(1.0, verdict, Packet("10.244.9.9", endpoint.partition(":")[0]), endpoint, False, ())
 
 
 def test_a_few_are_all_looked_at() -> None:

@@ -210,6 +210,26 @@ def test_branches_of_a_service_add_up() -> None:
     assert [(way.endpoint, way.probability) for way in ways] == [("10.244.1.2:8080", 0.75), ("10.244.1.3:8080", 0.25)]
 
 
+@pytest.mark.parametrize("bridged", ["0", "1"])
+def test_of_many_endpoints_those_that_are_chosen_are_followed(bridged: str) -> None:
+    """Whether the bridge shows its frames to iptables or routes them up: a thousand endpoints are a thousand ways."""
+    chains = {
+        **CHAINS,
+        ChainKey("nat", "KUBE-SVC-A"): tuple(
+            f"-m statistic --mode random --probability 0.01 -j KUBE-SEP-{number}" for number in range(100)
+        ),
+    }
+    for number in range(100):
+        chains[ChainKey("nat", f"KUBE-SEP-{number}")] = (
+            f"-p tcp -m tcp -j DNAT --to-destination 10.244.1.3:{9000 + number}",
+        )
+    sysctls = {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": bridged}
+    world, asked = World(node1={"chains": chains, "sysctls": sysctls}), Flow("", VIP, "tcp", 40000, 80)
+    ways = predict(world, Owners(Snapshot()), CLIENT, asked, lambda outcomes: [*outcomes][:3])
+    assert len(ways) == 3 and len({way.endpoint for way in ways}) == 3
+    assert len(predict(world, Owners(Snapshot()), CLIENT, asked)) == 101  # and the one that no rule takes
+
+
 def test_rules_that_cannot_be_read_are_said_to_be_passed_over() -> None:
     way = only(World(node1={"chains": {ChainKey("filter", "FORWARD"): ("-m strange -j DROP",)}}))
     notes = [d.text for hop in way.there for d in hop.decisions if d.what == "rule"]

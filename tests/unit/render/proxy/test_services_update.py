@@ -192,9 +192,12 @@ def test_services_can_be_held_back() -> None:
 
 def test_nodes_hold_common_rules_once() -> None:
     shared = Shared()
-    snapshot = cluster(*web(), service("db", internalTrafficPolicy="Local"), slice_of("db", endpoint(POD1, "node1")))
+    many = [service("many"), slice_of("many", endpoint(POD1), name="a"), slice_of("many", endpoint(POD2), name="b")]
+    local = [service("db", internalTrafficPolicy="Local"), slice_of("db", endpoint(POD1, "node1"))]
+    snapshot = cluster(*web(), *many, *local)
     one, two = (ProxyRules.build(snapshot, name, "ipv4", shared=shared) for name in ("node1", "node2"))
-    assert one.services["default", "web"] is two.services["default", "web"]
+    for name in ("web", "many"):
+        assert one.services["default", name] is two.services["default", name]
     assert one.services["default", "db"] is not two.services["default", "db"]
 
 
