@@ -41,12 +41,14 @@ class Column(NamedTuple):
     """
 
     title: str
-    cell: Callable[[Any], str | int] | None = None
+    cell: Callable[[Any], Any] | None = None
     wide: bool = False
     type: str = "string"
-    timed: Callable[[Any, float], str] | None = None
+    timed: Callable[[Any, float], Any] | None = None
+    format: str = ""
+    description: str = ""
 
-    def of(self, obj: Object, now: float) -> str | int:
+    def of(self, obj: Object, now: float) -> Any:
         if self.timed is not None:
             return self.timed(obj, now)
         assert self.cell is not None

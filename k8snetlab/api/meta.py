@@ -36,11 +36,11 @@ def always(default: T) -> T:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
-class _ValueMeta(msgspec.StructMeta):
+class ValueMeta(msgspec.StructMeta):
     """Tells type checkers that what derives from a Value is frozen and keyword-only too."""
 
 
-class Value(msgspec.Struct, metaclass=_ValueMeta, frozen=True, omit_defaults=True, kw_only=True):
+class Value(msgspec.Struct, metaclass=ValueMeta, frozen=True, omit_defaults=True, kw_only=True):
     """Base of all API values: immutable, encoded without the fields that hold their default (but for `always`)."""
 
 

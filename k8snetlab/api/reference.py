@@ -339,6 +339,35 @@ VolumeStatus: image=ImageVolumeStatus
 VsphereVirtualDiskVolumeSource: fsType=s storagePolicyID=s storagePolicyName=s volumePath=!s
 WeightedPodAffinityTerm: podAffinityTerm=!PodAffinityTerm weight=!i
 WindowsSecurityContextOptions: gmsaCredentialSpec=s gmsaCredentialSpecName=s hostProcess=b runAsUserName=s
+CustomResourceColumnDefinition: description=s format=s jsonPath=!s name=!s priority=i type=!s
+CustomResourceConversion: strategy=!s webhook=WebhookConversion
+CustomResourceDefinition: apiVersion=s kind=s metadata=ObjectMeta spec=!CustomResourceDefinitionSpec
+  status=CustomResourceDefinitionStatus
+CustomResourceDefinitionCondition: lastTransitionTime=s message=s observedGeneration=i reason=s status=!s type=!s
+CustomResourceDefinitionNames: categories=[s] kind=!s listKind=s plural=!s shortNames=[s] singular=s
+CustomResourceDefinitionSpec: conversion=CustomResourceConversion group=!s names=!CustomResourceDefinitionNames
+  preserveUnknownFields=b scope=!s versions=![CustomResourceDefinitionVersion]
+CustomResourceDefinitionStatus: acceptedNames=CustomResourceDefinitionNames
+  conditions=[CustomResourceDefinitionCondition] observedGeneration=i storedVersions=[s]
+CustomResourceDefinitionVersion: additionalPrinterColumns=[CustomResourceColumnDefinition] deprecated=b
+  deprecationWarning=s name=!s schema=CustomResourceValidation selectableFields=[SelectableField] served=!b storage=!b
+  subresources=CustomResourceSubresources
+CustomResourceSubresourceScale: labelSelectorPath=s specReplicasPath=!s statusReplicasPath=!s
+CustomResourceSubresources: scale=CustomResourceSubresourceScale status=o
+CustomResourceValidation: openAPIV3Schema=JSONSchemaProps
+JSONSchemaProps: $ref=s $schema=s additionalItems=o additionalProperties=o allOf=[JSONSchemaProps]
+  anyOf=[JSONSchemaProps] default=o definitions={JSONSchemaProps} dependencies={o} description=s enum=[o] example=o
+  exclusiveMaximum=b exclusiveMinimum=b externalDocs=o format=s id=s items=o maxItems=i maxLength=i maxProperties=i
+  maximum=n minItems=i minLength=i minProperties=i minimum=n multipleOf=n not=JSONSchemaProps nullable=b
+  oneOf=[JSONSchemaProps] pattern=s patternProperties={JSONSchemaProps} properties={JSONSchemaProps} required=[s]
+  title=s type=s uniqueItems=b x-kubernetes-embedded-resource=b x-kubernetes-int-or-string=b
+  x-kubernetes-list-map-keys=[s] x-kubernetes-list-type=s x-kubernetes-map-type=s
+  x-kubernetes-preserve-unknown-fields=b x-kubernetes-validations=[ValidationRule]
+SelectableField: jsonPath=!s
+ValidationRule: fieldPath=s message=s messageExpression=s optionalOldSelf=b reason=s rule=!s
+WebhookClientConfig: caBundle=s service=ServiceReference url=s
+ServiceReference: name=!s namespace=!s path=s port=i
+WebhookConversion: clientConfig=WebhookClientConfig conversionReviewVersions=![s]
 KubeProxyConfiguration: bindAddress=s bindAddressHardFail=b clientConnection=ProxyClientConnection clusterCIDR=s
   configSyncPeriod=d conntrack=ProxyConntrack detectLocal=ProxyDetectLocal detectLocalMode=s enableProfiling=b
   featureGates={b} healthzBindAddress=s hostnameOverride=s iptables=ProxyIPTables ipvs=ProxyIPVS logging=o

@@ -13,9 +13,11 @@ import msgspec
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret, ServiceAccount
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
+from k8snetlab.api.custom import Custom, object_of, stored_type, value_of
 from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
+from k8snetlab.api.extensions import CustomResourceDefinition, DefinedVersion
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
@@ -24,9 +26,12 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.older import renewed
 
 
-class Resource(msgspec.Struct, frozen=True):
+class Resource(msgspec.Struct, frozen=True, eq=False):
     """One kind. `registry` is the path of its keys in the store below /registry/, `categories` are words that `get`
-    takes for several kinds; objects that are `singly` deleted are not by a request for all of them."""
+    takes for several kinds; objects that are `singly` deleted are not by a request for all of them.
+
+    `defined` is the version of a CustomResourceDefinition that it was made of; `stored` is the version, with its
+    group, in which such objects are kept."""
 
     type: type[Object]
     plural: str
@@ -34,15 +39,38 @@ class Resource(msgspec.Struct, frozen=True):
     registry: str = ""
     categories: tuple[str, ...] = ()
     singly: bool = False
+    singular: str = ""
+    listed: str = ""
+    defined: DefinedVersion | None = None
+    stored: str = ""
+
+    @property
+    def version(self) -> str:
+        """Group and version by which it is asked for."""
+        if self.defined is not None and issubclass(self.type, Custom):
+            return f"{self.type.GROUP}/{self.defined.name}"
+        return self.type.API_VERSION
+
+    @property
+    def group(self) -> str:
+        return self.version.rpartition("/")[0]
+
+    @property
+    def singular_name(self) -> str:
+        return self.singular or self.kind.lower()
 
     @property
     def kind(self) -> str:
         return self.type.KIND
 
     @property
+    def list_kind(self) -> str:
+        return self.listed or f"{self.kind}List"
+
+    @property
     def names(self) -> tuple[str, ...]:
         """All that `get` takes for this kind, lower case."""
-        return tuple(dict.fromkeys((self.plural, self.kind.lower(), *self.short)))
+        return tuple(dict.fromkeys((self.plural, self.singular_name, *self.short)))
 
     def key(self, namespace: str, name: str) -> str:
         return f"{self.prefix}{namespace}/{name}" if self.type.namespaced else f"{self.prefix}{name}"
@@ -66,6 +94,13 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(ConfigMap, "configmaps", ("cm",)),
     Resource(Secret, "secrets"),
     Resource(ServiceAccount, "serviceaccounts", ("sa",)),
+    Resource(
+        CustomResourceDefinition,
+        "customresourcedefinitions",
+        ("crd", "crds"),
+        "apiextensions.k8s.io/customresourcedefinitions",
+        categories=("api-extensions",),
+    ),
     Resource(Lab, "labs", (), "k8snetlab/labs"),
     Resource(Guest, "guests", (), "k8snetlab/guests"),
     Resource(Ignored, "ignored", (), "k8snetlab/ignored"),
@@ -78,7 +113,18 @@ BY_TYPE: dict[type[Object], Resource] = {r.type: r for r in RESOURCES}
 
 
 def resource_of(obj: Object) -> Resource:
-    return BY_TYPE[type(obj)]
+    return resource_of_type(type(obj))
+
+
+def resource_of_type(type_: type[Object]) -> Resource:
+    """Of a kind that users bring no more than what its keys in the store are made of."""
+    if issubclass(type_, Custom):
+        return _custom(type_)
+    return BY_TYPE[type_]
+
+
+def _custom(type_: type[Custom]) -> Resource:
+    return Resource(type_, type_.PLURAL, registry=f"{type_.GROUP}/{type_.PLURAL}")
 
 
 def store_key(obj: Object) -> str:
@@ -94,6 +140,8 @@ _heads: dict[type[Object], bytes] = {
 
 def to_dict(obj: Object) -> dict[str, Any]:
     """The object as JSON-like builtins with apiVersion and kind first, as the API server answers it."""
+    if isinstance(obj, Custom):
+        return value_of(obj)
     value = {"apiVersion": obj.API_VERSION, "kind": obj.KIND, **msgspec.to_builtins(obj)}
     if isinstance(obj, EndpointSlice):
         value["endpoints"], value["ports"] = value["endpoints"] or None, value["ports"] or None
@@ -114,6 +162,8 @@ def without_nulls(value: Any) -> Any:
 
 def encode(obj: Object) -> bytes:
     """The object as the JSON kept in the store: its apiVersion and kind, and then all that it says itself."""
+    if isinstance(obj, Custom):
+        return _encoder.encode(value_of(obj))
     return _heads[type(obj)] + _encoder.encode(obj)[1:]
 
 
@@ -126,6 +176,8 @@ def _decoder(type_: type[Object]) -> msgspec.json.Decoder[Any]:
 def decode(type_: type[Object], data: bytes) -> Object:
     """The object of `type_` in stored JSON with its defaults, which an older version may have left out; fields unknown
     to the type are dropped."""
+    if issubclass(type_, Custom):
+        return object_of(type_, msgspec.json.decode(data))
     try:
         obj: Object = _decoder(type_).decode(data)
     except msgspec.ValidationError:
@@ -137,9 +189,11 @@ def decode(type_: type[Object], data: bytes) -> Object:
     return with_status(obj) if isinstance(obj, Pod) else obj
 
 
-def resource_for_key(key: str) -> Resource | None:
-    """The kind a store key belongs to."""
+def resource_for_key(key: str, data: bytes = b"") -> Resource | None:
+    """The kind a store key belongs to; `data`, what is stored there, says of a kind that users bring how it is
+    called."""
     for resource in RESOURCES:
         if key.startswith(resource.prefix):
             return resource
-    return None
+    custom = stored_type(key, data)
+    return _custom(custom) if custom else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
 
 from k8snetlab.api.core import Node
+from k8snetlab.api.custom import Custom
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -18,6 +19,7 @@ from k8snetlab.wording import nearest
 __all__ = ["Change", "Key", "Snapshot"]
 
 T = TypeVar("T", bound=Object)
+V = TypeVar("V")
 Change = tuple[type[Object], Key, Object | None]
 """A kind, (namespace, name), and the new object, or None for deleted."""
 
@@ -70,6 +72,20 @@ class Snapshot(msgspec.Struct, frozen=True):
             return objects.tables.select(objects, groups, group)
         return {key: obj for key, obj in objects.items() if group in groups(obj)}  # type: ignore[misc]
 
+    def derived(self, type_: type[T], make: Callable[[Mapping[Key, T]], V]) -> V:
+        """What `make`, a module's function, makes of all objects of a kind: once for each state of them."""
+        objects = self._of(type_)
+        if not isinstance(objects, Objects):
+            return make(objects)  # type: ignore[arg-type]
+        if make not in objects.derived:
+            objects.derived[make] = make(objects)
+        value: V = objects.derived[make]
+        return value
+
+    def types(self) -> Iterable[type[Object]]:
+        """Those of which there are objects, or were."""
+        return (*self.objects, *self.reports)
+
     def changed(self, changes: Iterable[Change], revision: int) -> Snapshot:
         """This snapshot with each (type, key, new object or None for deleted) put in."""
         by_type: dict[type[Object], list[tuple[Key, Object | None]]] = {}
@@ -84,6 +100,8 @@ class Snapshot(msgspec.Struct, frozen=True):
             kinds: dict[type[Object], Mapping[Key, Object]] = reports if type_.REPORTS else objects  # type: ignore[assignment]
             have = kinds.get(type_, NONE)
             kinds[type_] = (have if isinstance(have, Objects) else Objects(have)).changed(changed)
+            if not kinds[type_] and issubclass(type_, Custom):
+                del kinds[type_]  # such kinds come and go
         return Snapshot(revision, objects, reports)
 
     def changes(self, type_: type[Object], previous: Snapshot | None) -> Iterable[Key]:

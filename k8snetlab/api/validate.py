@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from k8snetlab.api import valid_config, valid_guest, valid_lab, valid_pod, valid_proxy, valid_service
+from k8snetlab.api import (
+    valid_config,
+    valid_definition,
+    valid_guest,
+    valid_lab,
+    valid_pod,
+    valid_proxy,
+    valid_service,
+)
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
@@ -45,6 +53,7 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
             _single(report, obj, world)
         else:
             _CHECKS.get(type(obj), _nothing)(report, obj, world)
+            valid_definition.check(report, obj, world)
             if isinstance(obj, KubeProxyConfiguration):
                 _single(report, obj, world)
     return report.problems

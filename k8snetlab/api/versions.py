@@ -65,10 +65,11 @@ class Version:
 class Objects(dict[Key, T]):
     """One kind's objects by (namespace, name), in the order in which they were first stored. Never changed in place."""
 
-    __slots__ = ("tables", "version")
+    __slots__ = ("derived", "tables", "version")
 
     def __init__(self, objects: Mapping[Key, T] = NONE) -> None:
         super().__init__(objects)
+        self.derived: dict[Callable[[Any], Any], Any] = {}
         self.version = Version()
         self.tables = Tables()
 
@@ -79,6 +80,7 @@ class Objects(dict[Key, T]):
         dict.__init__(child, self)
         child.version = Version(self.version, tuple(dict.fromkeys(key for key, _ in changes)))
         child.tables = self.tables
+        child.derived = {}
         for key, obj in changes:
             if obj is None:
                 child.pop(key, None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from k8snetlab.api.kinds import BUILT_IN, Kinds
 from k8snetlab.api.words import shorten
 from k8snetlab.apiserver.access import ACCOUNTS, ANONYMOUS, MASTERS, VIEWERS, User
 from k8snetlab.apiserver.discovery import split
@@ -37,12 +38,12 @@ class Attributes(msgspec.Struct, frozen=True):
     path: str = ""
 
 
-def attributes_of(method: str, path: str, watch: bool = False) -> Attributes:
+def attributes_of(method: str, path: str, watch: bool = False, kinds: Kinds = BUILT_IN) -> Attributes:
     """Of a request for an object or a document."""
     if (virtual := AT.get(path.rstrip("/"))) is not None:
         return Attributes("create", split(virtual.version)[0], virtual.plural)
     try:
-        target = parse(path)
+        target = parse(path, kinds)
     except NotFoundError:
         return Attributes(method.lower(), path=path)
     part = target.subresource
@@ -52,7 +53,7 @@ def attributes_of(method: str, path: str, watch: bool = False) -> Attributes:
         verb = "create"
     elif not target.name:
         verb = {"get": "watch" if watch else "list", "delete": "deletecollection"}.get(verb, verb)
-    group = split(target.resource.type.API_VERSION)[0]
+    group = split(target.resource.version)[0]
     return Attributes(verb, group, target.resource.plural, part, target.namespace, target.name)
 
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from k8snetlab.apiserver import protobuf
-from k8snetlab.apiserver.negotiation import APPLY_PATCH, JSON, MERGE_PATCH, PATCHES, PROTOBUF, YAML, media_type
+from k8snetlab.apiserver.negotiation import (
+    APPLY_PATCH,
+    JSON,
+    MERGE_PATCH,
+    PATCHES,
+    PROTOBUF,
+    STRATEGIC_MERGE_PATCH,
+    YAML,
+    media_type,
+)
 from k8snetlab.apiserver.patches import Patch
 from k8snetlab.apiserver.transport import decoded
 from k8snetlab.errors import RequestError
@@ -16,9 +25,12 @@ from k8snetlab.errors import RequestError
 _FORM = "$form"
 
 
-def forms_of(method: str) -> tuple[str, ...]:
-    """The Content-Types that are read; a body without one is JSON, but for a patch."""
-    return PATCHES if method == "PATCH" else ("", JSON, YAML, PROTOBUF)
+def forms_of(method: str, custom: bool = False) -> tuple[str, ...]:
+    """The Content-Types that are read; a body without one is JSON, but for a patch. Of `custom` kinds nobody knows how
+    a strategic merge patch merges their lists, nor how they look as protobuf."""
+    if method == "PATCH":
+        return tuple(one for one in PATCHES if not custom or one != STRATEGIC_MERGE_PATCH)
+    return ("", JSON, YAML) if custom and method != "DELETE" else ("", JSON, YAML, PROTOBUF)
 
 
 def body_of(content_type: str, body: bytes) -> Any:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from msgspec.structs import replace
 
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import RESOURCES
 from k8snetlab.api.selection import by_owner
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import EDITS, Cluster
@@ -58,8 +57,8 @@ class Cascade:
 
 
 def _owned(owner: Object, snapshot: Snapshot) -> Iterator[Object]:
-    for resource in RESOURCES:
-        for one in snapshot.select(resource.type, by_owner, (owner.KIND, *owner.key)).values():
+    for type_ in snapshot.types():
+        for one in snapshot.select(type_, by_owner, (owner.KIND, *owner.key)).values():
             if any(reference.uid == owner.metadata.uid for reference in one.metadata.ownerReferences):
                 yield one
 

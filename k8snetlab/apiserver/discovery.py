@@ -6,10 +6,10 @@ Pure. Source: apimachinery pkg/apis/meta/v1 (APIVersions, APIGroup, APIResource)
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
 from typing import Any
 
-from k8snetlab.api.scheme import RESOURCES, Resource
+from k8snetlab.api.kinds import Kinds, priority
+from k8snetlab.api.scheme import Resource
 from k8snetlab.apiserver.parts import Part, parts_of
 from k8snetlab.apiserver.virtual import VIRTUAL, Virtual
 
@@ -25,13 +25,13 @@ def split(group_version: str) -> tuple[str, str]:
     return group, version
 
 
-def groups() -> dict[str, tuple[str, ...]]:
-    """Versions by group, those of the core group at "" first."""
+def groups(kinds: Kinds) -> dict[str, tuple[str, ...]]:
+    """Versions by group, those of the core group at "" first; of a group the preferred one first."""
     found: dict[str, dict[str, None]] = {"": {}}
-    for group_version in (*(one.type.API_VERSION for one in RESOURCES), *(one.version for one in VIRTUAL)):
+    for group_version in (*kinds.versions, *(one.version for one in VIRTUAL)):
         group, version = split(group_version)
         found.setdefault(group, {})[version] = None
-    return {group: tuple(versions) for group, versions in found.items()}
+    return {group: tuple(sorted(versions, key=priority)) for group, versions in found.items()}
 
 
 def verbs_of(resource: Resource) -> tuple[str, ...]:
@@ -45,25 +45,26 @@ def core_versions() -> Json:
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": server}
 
 
-def group_list() -> Json:
+def group_list(kinds: Kinds) -> Json:
     """/apis."""
-    found = [_group(group) for group in groups() if group]
+    found = [_group(name, versions) for name, versions in groups(kinds).items() if name]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
 
 
-def group(name: str) -> Json | None:
+def group(name: str, kinds: Kinds) -> Json | None:
     """/apis/NAME; None where there is no such group."""
-    return {"kind": "APIGroup", "apiVersion": "v1", **_group(name)} if name and name in groups() else None
+    found = groups(kinds).get(name) if name else None
+    return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, found)} if found else None
 
 
-def _group(name: str) -> Json:
-    versions = [{"groupVersion": f"{name}/{version}", "version": version} for version in groups()[name]]
+def _group(name: str, served: tuple[str, ...]) -> Json:
+    versions = [{"groupVersion": f"{name}/{version}", "version": version} for version in served]
     return {"name": name, "versions": versions, "preferredVersion": versions[0]}
 
 
-def resource_list(group_version: str) -> Json | None:
+def resource_list(group_version: str, kinds: Kinds) -> Json | None:
     """/api/v1 and /apis/GROUP/VERSION; None where there is no such version."""
-    resources = [one for resource in _served(group_version) for one in _resources(resource)]
+    resources = [one for resource in kinds.served(group_version) for one in _resources(resource)]
     resources += [
         {"name": one.plural, "singularName": one.kind.lower(), "namespaced": False, "kind": one.kind, "verbs": CREATED}
         for one in _virtual(group_version)
@@ -77,7 +78,7 @@ def _resources(resource: Resource) -> Iterator[Json]:
     common = {"namespaced": resource.type.namespaced}
     whole: Json = {
         "name": resource.plural,
-        "singularName": resource.kind.lower(),
+        "singularName": resource.singular_name,
         **common,
         "kind": resource.kind,
         "verbs": list(verbs_of(resource)),
@@ -94,23 +95,25 @@ def _resources(resource: Resource) -> Iterator[Json]:
         yield {**one, "kind": part.kind or resource.kind, "verbs": list(part.verbs)}
 
 
-@cache
-def aggregated(core: bool, version: str) -> Json:
+def aggregated(core: bool, version: str, kinds: Kinds) -> Json:
     """/api (`core`) or /apis at once; `version` is v2 or v2beta1."""
-    found = [name for name in groups() if bool(name) != core]
+    found = {name: versions for name, versions in groups(kinds).items() if bool(name) != core}
     return {
         "kind": AGGREGATED,
         "apiVersion": f"apidiscovery.k8s.io/{version}",
         "metadata": {},
-        "items": [{"metadata": {"name": name} if name else {}, "versions": _versions(name)} for name in found],
+        "items": [
+            {"metadata": {"name": name} if name else {}, "versions": _versions(name, versions, kinds)}
+            for name, versions in found.items()
+        ],
     }
 
 
-def _versions(group: str) -> list[Json]:
+def _versions(group: str, versions: tuple[str, ...], kinds: Kinds) -> list[Json]:
     found = []
-    for version in groups()[group]:
+    for version in versions:
         whole = f"{group}/{version}" if group else version
-        resources = [*map(_discovered, _served(whole)), *map(_asked, _virtual(whole))]
+        resources = [*map(_discovered, kinds.served(whole)), *map(_asked, _virtual(whole))]
         found.append({"version": version, "resources": resources, "freshness": "Current"})
     return found
 
@@ -127,12 +130,12 @@ def _asked(virtual: Virtual) -> Json:
 
 
 def _discovered(resource: Resource) -> Json:
-    group, version = split(resource.type.API_VERSION)
+    group, version = split(resource.version)
     found: Json = {
         "resource": resource.plural,
         "responseKind": {"group": group, "version": version, "kind": resource.kind},
         "scope": "Namespaced" if resource.type.namespaced else "Cluster",
-        "singularResource": resource.kind.lower(),
+        "singularResource": resource.singular_name,
         "verbs": list(verbs_of(resource)),
     }
     if resource.short:
@@ -145,23 +148,19 @@ def _discovered(resource: Resource) -> Json:
 
 
 def _part(part: Part, resource: Resource) -> Json:
-    group, version = split(part.version or resource.type.API_VERSION)
+    group, version = split(part.version or resource.version)
     kind = {"group": group, "version": version, "kind": part.kind or resource.kind}
     return {"subresource": part.name, "responseKind": kind, "verbs": list(part.verbs)}
-
-
-def _served(group_version: str) -> list[Resource]:
-    return [resource for resource in RESOURCES if group_version == resource.type.API_VERSION]
 
 
 def _virtual(group_version: str) -> list[Virtual]:
     return [virtual for virtual in VIRTUAL if virtual.version == group_version]
 
 
-def paths(documents: Iterable[str]) -> Json:
+def paths(documents: Iterable[str], kinds: Kinds) -> Json:
     """/: the paths that there are."""
     found = {"/api", "/apis", *documents}
-    for group, versions in groups().items():
+    for group, versions in groups(kinds).items():
         base = f"/apis/{group}" if group else "/api"
         found |= {base, *(f"{base}/{version}" for version in versions)}
     return {"paths": sorted(found)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from k8snetlab.api.kinds import BUILT_IN, Kinds
 from k8snetlab.apiserver import discovery, openapi
 from k8snetlab.apiserver.bodies import forms_of
 from k8snetlab.apiserver.negotiation import JSON, TEXT, YAML, Form, check_form, chosen
@@ -37,7 +38,7 @@ class Documents:
     def __init__(self, checks: Checks) -> None:
         self._checks = checks
 
-    def at(self, request: Request) -> Document | None:
+    def at(self, request: Request, kinds: Kinds = BUILT_IN) -> Document | None:
         """None where the path is none of a document. Raises RequestError (405)."""
         path = request.path.rstrip("/") or "/"
         if (virtual := AT.get(path)) is not None:
@@ -45,19 +46,19 @@ class Documents:
                 raise not_allowed(request.method, ("POST",))
             check_form(request.content_type, REVIEWS)
             return Document(lambda request: _reviewed(request, virtual))
-        document = self._find(path)
+        document = self._find(path, kinds)
         if document is not None and request.method not in ("GET", "HEAD"):
             raise not_allowed(request.method, ("GET",))
         return document
 
-    def _find(self, path: str) -> Document | None:
+    def _find(self, path: str, kinds: Kinds) -> Document | None:
         fixed: dict[str, Callable[[Request], Reply]] = {
-            "/": _root,
+            "/": lambda request: _root(request, kinds),
             "/version": _version,
-            "/api": lambda request: _discovered(request, discovery.core_versions()),
-            "/apis": lambda request: _discovered(request, discovery.group_list()),
-            "/openapi/v2": _swagger,
-            "/openapi/v3": lambda request: _plain(request, openapi.index()),
+            "/api": lambda request: _discovered(request, discovery.core_versions(), kinds),
+            "/apis": lambda request: _discovered(request, discovery.group_list(kinds), kinds),
+            "/openapi/v2": lambda request: _swagger(request, kinds),
+            "/openapi/v3": lambda request: _plain(request, openapi.index(kinds)),
             **dict.fromkeys(HEALTH, self._health),
         }
         if path in fixed:
@@ -65,11 +66,13 @@ class Documents:
         if match := re.fullmatch(r"/(?:healthz|livez|readyz)/([a-z-]+)", path):
             name = match[1]
             return Document(lambda request: self._one_check(request, name))
-        if (match := re.fullmatch(r"/openapi/v3/(?:apis|api)/(.+)", path)) and (whole := openapi.document(match[1])):
+        if (match := re.fullmatch(r"/openapi/v3/(?:apis|api)/(.+)", path)) and (
+            whole := openapi.document(match[1], kinds)
+        ):
             return Document(lambda request: _openapi(request, whole))
         if match := re.fullmatch(r"/api/(v1)|/apis/([^/]+(?:/[^/]+)?)", path):
             said = match[1] or match[2]
-            found = discovery.resource_list(said) if match[1] or "/" in said else discovery.group(said)
+            found = discovery.resource_list(said, kinds) if match[1] or "/" in said else discovery.group(said, kinds)
             if found is not None:
                 return Document(lambda request: _plain(request, found))
         return None
@@ -100,13 +103,13 @@ def _reviewed(request: Request, virtual: Virtual) -> Reply:
     return Reply(answered(virtual, request.user, request.body), 201)
 
 
-def _discovered(request: Request, plain: dict[str, Any]) -> Reply:
+def _discovered(request: Request, plain: dict[str, Any], kinds: Kinds) -> Reply:
     """/api and /apis: for old clients a list of what to ask for next, for new ones everything."""
     refuse_unknown(request.values, ("pretty", "timeout"))
     form = chosen(request.accept, [Form(), *_AGGREGATED])
     if not form.kind:
         return Reply(plain)
-    return Reply(discovery.aggregated(request.path.rstrip("/") == "/api", form.version), media=form.content_type)
+    return Reply(discovery.aggregated(request.path.rstrip("/") == "/api", form.version, kinds), media=form.content_type)
 
 
 def _openapi(request: Request, document: bytes) -> Reply:
@@ -115,13 +118,13 @@ def _openapi(request: Request, document: bytes) -> Reply:
     return Reply(document)
 
 
-def _swagger(request: Request) -> Reply:
+def _swagger(request: Request, kinds: Kinds) -> Reply:
     """An old kubectl takes protobuf alone, and a document without anything in it, against which it checks nothing."""
     refuse_unknown(request.values, ("timeout",))
     form = chosen(request.accept, [Form(), Form(V2_PROTOBUF)])
     if form.media == V2_PROTOBUF:
         return Reply(b"", media=V2_PROTOBUF.replace("@", "."))
-    return Reply(openapi.swagger())
+    return Reply(openapi.swagger(kinds))
 
 
 def _plain(request: Request, value: dict[str, Any]) -> Reply:
@@ -130,8 +133,8 @@ def _plain(request: Request, value: dict[str, Any]) -> Reply:
     return Reply(value)
 
 
-def _root(request: Request) -> Reply:
-    return _plain(request, discovery.paths(("/version", "/openapi/v2", "/openapi/v3", *HEALTH)))
+def _root(request: Request, kinds: Kinds) -> Reply:
+    return _plain(request, discovery.paths(("/version", "/openapi/v2", "/openapi/v3", *HEALTH), kinds))
 
 
 def _version(request: Request) -> Reply:

@@ -13,19 +13,13 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.api import reference
-from k8snetlab.api.merging import ASSUMED, KEYS, SETS
+from k8snetlab.api.merging import ASSUMED
+from k8snetlab.apiserver.shapes import Type, inner, is_atomic, is_set, keys_of
 from k8snetlab.errors import RequestError
 
 Json = dict[str, Any]
 Path = tuple[str, ...]
 MISSING = object()
-SEVERAL = {
-    ("Container", "ports"): ("containerPort", "protocol"),
-    ("ServiceSpec", "ports"): ("port", "protocol"),
-    ("PodSpec", "topologySpreadConstraints"): ("topologyKey", "whenUnsatisfiable"),
-}
-"""Lists whose items are known by more than one key."""
 UNOWNED = {
     *(("f:apiVersion",), ("f:kind",), ("f:metadata",)),
     *(
@@ -39,13 +33,13 @@ UNOWNED = {
 """Fields that nobody owns."""
 
 
-def fields_of(value: Json, kind: str) -> frozenset[Path]:
+def fields_of(value: Json, kind: Type) -> frozenset[Path]:
     """All of an object's, but for those that nobody owns."""
     return frozenset(path for path in _walk(value, kind, ()) if path[:2] not in UNOWNED and path[:1] != ("f:status",))
 
 
-def _walk(value: Any, type_: str, path: Path) -> Iterator[Path]:
-    if not isinstance(value, dict) or (not value and path):
+def _walk(value: Any, type_: Type, path: Path) -> Iterator[Path]:
+    if not isinstance(value, dict) or (not value and path) or is_atomic(type_):
         yield path
         return
     for field, held in value.items():
@@ -57,21 +51,10 @@ def _walk(value: Any, type_: str, path: Path) -> Iterator[Path]:
                 yield place
                 if isinstance(item, dict):
                     yield from _walk(item, inner(type_, field), place)
-        elif isinstance(held, list) and (type_, field) in SETS:
+        elif isinstance(held, list) and is_set(type_, field):
             yield from ((*here, f"v:{_text(item)}") for item in held)
         else:
             yield from _walk(held, inner(type_, field), here)
-
-
-def keys_of(type_: str, field: str) -> tuple[str, ...]:
-    single = KEYS.get((type_, field))
-    return SEVERAL.get((type_, field), (single,) if single else ())
-
-
-def inner(type_: str, field: str) -> str:
-    """The type of a field's values, without lists around it; "" where the reference has none."""
-    kind = reference.fields(type_).get(field, "").strip("[]") if type_ else ""
-    return kind if len(kind) > 1 and kind[0] != "{" else ""
 
 
 def _item(item: Any, keys: tuple[str, ...]) -> str:

@@ -11,7 +11,6 @@ from itertools import islice
 import msgspec
 
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import RESOURCES
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import RequestError
@@ -60,7 +59,8 @@ class History:
         elif snapshot is not before and snapshot.revision < before.revision:
             self._begin_anew(snapshot)  # the store has lost its data and was filled again
         elif snapshot is not before:
-            found = [change for resource in RESOURCES for change in self._found(resource.type, snapshot, before)]
+            types = dict.fromkeys((*snapshot.types(), *before.types()))
+            found = [change for type_ in types for change in self._found(type_, snapshot, before)]
             for change in sorted(found, key=lambda change: change.revision):
                 late = change.revision <= self._newest
                 self._newest = max(self._newest, change.revision)

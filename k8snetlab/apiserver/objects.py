@@ -10,8 +10,9 @@ import time
 from typing import Any
 
 from k8snetlab.api.core import Namespace, Pod, Service
+from k8snetlab.api.kinds import Kinds, kinds_of
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import RESOURCES, to_dict
+from k8snetlab.api.scheme import Resource
 from k8snetlab.apiserver import query as words
 from k8snetlab.apiserver.bodies import forms_of, uncarried
 from k8snetlab.apiserver.cascade import Cascade
@@ -25,7 +26,7 @@ from k8snetlab.apiserver.refusals import missing, worded
 from k8snetlab.apiserver.scaling import Scalable, scale_of
 from k8snetlab.apiserver.tables import check_include
 from k8snetlab.apiserver.transport import Json, Reply, Request, target_of
-from k8snetlab.apiserver.views import View
+from k8snetlab.apiserver.views import View, shown
 from k8snetlab.apiserver.writing import Writing
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.cluster.deletion import refuse_deletion
@@ -43,25 +44,30 @@ class ObjectRoutes:
         self._reading, self._writing = Reading(cluster), Writing(cluster)
         self._documents, self._cascade = Documents(self._health), Cascade(cluster)
 
+    @property
+    def kinds(self) -> Kinds:
+        """Those that there are now."""
+        return kinds_of(self._cluster.snapshot)
+
     def _health(self) -> dict[str, str]:
         store = self._cluster.informer.health()
         return {"ping": "", "etcd": "" if store.healthy else store.problem or "no answer"}
 
     def check(self, request: Request) -> Target | Document:
         """What the request is about. Raises what its path, method and headers are refused with."""
-        if (document := self._documents.at(request)) is not None:
+        if (document := self._documents.at(request, self.kinds)) is not None:
             return document
-        target = parse(request.path)
+        target = parse(request.path, self.kinds)
         if request.method not in target.methods:
             raise not_allowed(request.method, target.methods)
         _form(request, target)
         if request.size and request.method != "GET" and not request.alone:
-            check_form(request.content_type, forms_of(request.method))
+            check_form(request.content_type, forms_of(request.method, target.resource.defined is not None))
         return target
 
     def streamed(self, scope: Json) -> tuple[Target, Pod | None, words.Query]:
         """What a WebSocket is for: the part of a pod, the pod, the query. Raises NotFoundError, RequestError."""
-        target = parse(scope["path"])
+        target = parse(scope["path"], self.kinds)
         if target.subresource not in STREAMED:
             raise nowhere(scope["path"])
         return target, self._cluster.snapshot.get(Pod, target.name, target.namespace), target_of(scope)[1]
@@ -93,7 +99,7 @@ class ObjectRoutes:
                 return Reply(scale_of(old) if part == "scale" and isinstance(old, Scalable) else view.one(old))
             case "DELETE":
                 words.refuse_unknown(query, words.DELETE, ("dryRun",))
-                return Reply(await self._delete(old, delete_options(request.body, query)))
+                return Reply(await self._delete(resource, old, delete_options(request.body, query)))
         return await self._change(request, target, old)
 
     async def _apply(self, target: Target, body: Any, query: words.Query) -> Reply:
@@ -115,7 +121,7 @@ class ObjectRoutes:
             raise RequestError("force: Forbidden: may not be specified for non-apply patch", "", "Invalid", 422)
         wish = words.wish(query, request.agent)
         if part == "scale":
-            return Reply(await self._writing.scale(old, patch or request.body, wish))
+            return Reply(await self._writing.scale(resource, old, patch or request.body, wish))
         if patch:
             value, warnings = await self._writing.patch(resource, old, patch, wish, part == "status")
         else:
@@ -149,7 +155,7 @@ class ObjectRoutes:
             return Reply(self._reading.watch(resource, wanted, query, view))
         return Reply(self._reading.list(resource, wanted, query, view))
 
-    async def _delete(self, old: Object, options: DeleteOptions) -> Json:
+    async def _delete(self, resource: Resource, old: Object, options: DeleteOptions) -> Json:
         """The object, where it goes on living for a while; else a Status that it is gone."""
 
         def refuse(stored: Object) -> None:
@@ -167,10 +173,9 @@ class ObjectRoutes:
             await self._cascade.gone(old)
         still = self._cluster.snapshot.get(type(old), old.name, old.namespace)
         if isinstance(old, Pod | Service | Namespace) or (still and still.metadata.deletionTimestamp):
-            return to_dict(still or old)
-        resource = next(r for r in RESOURCES if r.type is type(old))
+            return shown(still or old, resource)
         details = {"name": old.name, "kind": resource.plural, "uid": old.metadata.uid}
-        if group := resource.type.API_VERSION.rpartition("/")[0]:
+        if group := resource.group:
             details["group"] = group
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
@@ -193,9 +198,9 @@ class ObjectRoutes:
             options.refuse_grace(obj)
         for obj in doomed:
             with contextlib.suppress(NotFoundError):
-                await self._delete(obj, options)
+                await self._delete(resource, obj, options)
         metadata = {"resourceVersion": str(self._cluster.snapshot.revision)}
-        return Reply(_view(request, target).many(resource, doomed, metadata))
+        return Reply(_view(request, target).many(doomed, metadata))
 
 
 def _form(request: Request, target: Target) -> Form:
@@ -208,4 +213,4 @@ def _form(request: Request, target: Target) -> Form:
 
 def _view(request: Request, target: Target) -> View:
     form = _form(request, target)
-    return View(form, time.time(), check_include(words.text(request.values, "includeObject")))
+    return View(target.resource, form, time.time(), check_include(words.text(request.values, "includeObject")))

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
 
 from k8snetlab.api import reference
+from k8snetlab.api.customizing import schema_of
+from k8snetlab.api.kinds import BUILT_IN, Kinds
 from k8snetlab.api.merging import KEYS, RETAINED, SETS
-from k8snetlab.api.scheme import RESOURCES, Resource
+from k8snetlab.api.schema import PRESERVE
+from k8snetlab.api.scheme import Resource
 from k8snetlab.apiserver.discovery import split
 from k8snetlab.apiserver.operations import operations
 
@@ -33,15 +36,17 @@ _SCALARS: dict[str, Json] = {
     "d": {"type": "string"},
     "o": {"type": "object"},
 }
+MADE = 64
+"""Documents of kinds that users bring which are kept."""
 INFO = {"title": "k8snetlab", "version": "v1.36.0"}
 
 
-def index() -> Json:
+def index(kinds: Kinds) -> Json:
     """/openapi/v3: where the document of each group and version is."""
     found = {}
-    for version in dict.fromkeys(resource.type.API_VERSION for resource in RESOURCES):
+    for version in kinds.versions:
         path = path_of(version)
-        digest = hashlib.sha256(document(version)).hexdigest()[:32].upper()
+        digest = hashlib.sha256(document(version, kinds)).hexdigest()[:32].upper()
         found[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest}"}
     return {"paths": found}
 
@@ -50,22 +55,37 @@ def path_of(group_version: str) -> str:
     return f"apis/{group_version}" if "/" in group_version else f"api/{group_version}"
 
 
-@cache
-def document(group_version: str) -> bytes:
+def document(group_version: str, kinds: Kinds) -> bytes:
     """JSON of OpenAPI 3; b"" where there is no such version."""
-    served = [resource for resource in RESOURCES if group_version == resource.type.API_VERSION]
+    served = kinds.served(group_version)
+    if all(resource.defined is None for resource in served):
+        return _built_in(group_version)
+    return _made(group_version, kinds)
+
+
+@cache
+def _built_in(group_version: str) -> bytes:
+    return _document(BUILT_IN.served(group_version))
+
+
+@lru_cache(maxsize=MADE)
+def _made(group_version: str, kinds: Kinds) -> bytes:
+    return _document(kinds.served(group_version))
+
+
+def _document(served: tuple[Resource, ...]) -> bytes:
     if not served:
         return b""
     schemas = dict(sorted((name, schema) for resource in served for name, schema in _schemas(resource, V3)))
-    paths = {path: value for one in served for path, value in operations(one, f"{V3}{name_of(one.kind)}").items()}
+    paths = {path: value for one in served for path, value in operations(one, f"{V3}{name_for(one)}").items()}
     value = {"openapi": "3.0.0", "info": INFO, "paths": dict(sorted(paths.items())), "components": {"schemas": schemas}}
     return msgspec.json.encode(value)
 
 
-@cache
-def swagger() -> bytes:
+@lru_cache(maxsize=2)
+def swagger(kinds: Kinds) -> bytes:
     """JSON of OpenAPI 2, of all versions together."""
-    schemas = dict(sorted((name, schema) for resource in RESOURCES for name, schema in _schemas(resource, V2)))
+    schemas = dict(sorted((name, schema) for resource in kinds.all for name, schema in _schemas(resource, V2)))
     return msgspec.json.encode({"swagger": "2.0", "info": INFO, "paths": {}, "definitions": schemas})
 
 
@@ -73,8 +93,8 @@ def swagger() -> bytes:
 def _owners() -> dict[str, str]:
     """The package of each type of the reference: that of the first group whose kinds have it."""
     found = dict.fromkeys(_META_TYPES, META)
-    for resource in sorted(RESOURCES, key=lambda one: "/" in one.type.API_VERSION):
-        group, version = split(resource.type.API_VERSION)
+    for resource in sorted(BUILT_IN.all, key=lambda one: "/" in one.version):
+        group, version = split(resource.version)
         package = f"io.k8s.api.{(group or 'core').partition('.')[0]}.{version}"
         for type_ in _reached(resource.kind):
             if reference.fields(type_):
@@ -85,6 +105,14 @@ def _owners() -> dict[str, str]:
 def name_of(type_: str) -> str:
     """A type's name in the documents: io.k8s.api.core.v1.Pod."""
     return f"{_owners().get(type_, 'k8snetlab.v1alpha1')}.{type_}"
+
+
+def name_for(resource: Resource) -> str:
+    """A kind's: of one that users bring, its group's in the order of packages: io.example.v1.Widget."""
+    if resource.defined is None:
+        return name_of(resource.kind)
+    group, version = split(resource.version)
+    return ".".join((*reversed(group.split(".")), version, resource.kind))
 
 
 def _reached(type_: str) -> list[str]:
@@ -106,9 +134,9 @@ def _inner(kind: str) -> str:
 
 def _schemas(resource: Resource, base: str) -> Iterator[tuple[str, Json]]:
     """Of a kind, its list and all that they are made of; `base` begins references."""
-    group, version = split(resource.type.API_VERSION)
+    group, version = split(resource.version)
     kind = {"group": group, "version": version, "kind": resource.kind}
-    whole = name_of(resource.kind)
+    whole = name_for(resource)
     for name, schema in _made_of(resource, base):
         yield name, {**schema, "x-kubernetes-group-version-kind": [kind]} if name == whole else schema
     yield from _either(base)
@@ -124,7 +152,7 @@ def _schemas(resource: Resource, base: str) -> Iterator[tuple[str, Json]]:
                 "metadata": _reference(f"{META}.ListMeta", base),
                 "items": {"type": "array", "items": _reference(whole, base)},
             },
-            "x-kubernetes-group-version-kind": [{**kind, "kind": f"{resource.kind}List"}],
+            "x-kubernetes-group-version-kind": [{**kind, "kind": resource.list_kind}],
         },
     )
 
@@ -141,6 +169,11 @@ def _either(base: str) -> Iterator[tuple[str, Json]]:
 
 
 def _made_of(resource: Resource, base: str) -> Iterator[tuple[str, Json]]:
+    if resource.defined is not None:
+        yield name_for(resource), _defined(resource, base)
+        for type_ in _reached("ObjectMeta"):
+            yield name_of(type_), _of_reference(type_, base)
+        return
     if reference.fields(resource.kind):
         for type_ in _reached(resource.kind):
             yield name_of(type_), _of_reference(type_, base)
@@ -153,6 +186,34 @@ def _made_of(resource: Resource, base: str) -> Iterator[tuple[str, Json]]:
             schema["properties"] = {"apiVersion": text, "kind": text, **schema["properties"]}
             schema.pop("required", None)
         yield f"k8snetlab.v1alpha1.{name}", schema
+
+
+def _defined(resource: Resource, base: str) -> Json:
+    """Of a definition's schema, with what every object has."""
+    schema = dict(schema_of(resource))
+    if base == V2:
+        schema = _version_2(schema)
+    text = {"type": "string"}
+    own = {"apiVersion": text, "kind": text, "metadata": _reference(name_of("ObjectMeta"), base)}
+    return {**schema, "properties": {**(schema.get("properties") or {}), **own}}
+
+
+def _version_2(schema: Any) -> Any:
+    """A schema as OpenAPI 2 can say it."""
+    if isinstance(schema, list):
+        return [_version_2(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get(PRESERVE) and not schema.get("properties"):
+        return {key: value for key, value in schema.items() if key in ("description", "type", PRESERVE)}
+    left = ("oneOf", "anyOf", "not", "nullable", "allOf", "default")
+    found = {key: value for key, value in schema.items() if key not in left}
+    if "properties" in found:
+        found["properties"] = {key: _version_2(value) for key, value in found["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if key in found:
+            found[key] = _version_2(found[key])
+    return found
 
 
 def _plain(schema: Any) -> Any:

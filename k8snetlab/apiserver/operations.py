@@ -18,8 +18,8 @@ _ACTIONS = {"get": "get", "post": "post", "put": "put", "patch": "patch", "delet
 
 def operations(resource: Resource, schema: str) -> dict[str, Json]:
     """By path; `schema` is where the kind's schema is."""
-    group = split(resource.type.API_VERSION)[0]
-    version = resource.type.API_VERSION
+    group = split(resource.version)[0]
+    version = resource.version
     base = f"/apis/{version}" if group else f"/api/{version}"
     inside = f"{base}/namespaces/{{namespace}}" if resource.type.namespaced else base
     many, one = f"{inside}/{resource.plural}", f"{inside}/{resource.plural}/{{name}}"
@@ -67,7 +67,7 @@ def _part(resource: Resource, part: Part, schema: str) -> Json:
 def _operation(
     resource: Resource, action: str, words: tuple[str, ...], answer: str, *, body: str = "", code: int = 200
 ) -> Json:
-    group, version = split(resource.type.API_VERSION)
+    group, version = split(resource.version)
     answered: Json = {"schema": {"$ref": answer}} if answer else {}
     found: Json = {
         "parameters": [_parameter(word, "query") for word in dict.fromkeys(words)],

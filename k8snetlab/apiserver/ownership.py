@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from k8snetlab.api.meta import ManagedFields, Object
 from k8snetlab.api.words import describe
-from k8snetlab.apiserver.fieldsets import MISSING, Path, decoded, encoded, fields_of, keys_of, shown, value_at, without
+from k8snetlab.apiserver.fieldsets import MISSING, Path, decoded, encoded, fields_of, shown, value_at, without
+from k8snetlab.apiserver.shapes import Type, keys_of
 from k8snetlab.apiserver.strategic import strategic_merge
 from k8snetlab.errors import RequestError
 
@@ -41,7 +42,7 @@ class Application(msgspec.Struct, frozen=True):
     force: bool
     time: str
 
-    def to(self, live: Json | None, kind: str, owners: tuple[ManagedFields, ...]) -> Applied:
+    def to(self, live: Json | None, type_: Type, owners: tuple[ManagedFields, ...]) -> Applied:
         """Raises RequestError: 400 for what cannot be applied, 409 where another manager owns what would change."""
         if not isinstance(self.body, dict):
             raise RequestError(f"what is applied is an object, got {describe(self.body)}")
@@ -50,14 +51,14 @@ class Application(msgspec.Struct, frozen=True):
         metadata = self.body.get("metadata")
         if isinstance(metadata, dict) and metadata.get("managedFields"):
             raise RequestError("metadata.managedFields must be nil")
-        wanted = fields_of(self.body, kind)
-        held = _sets(owners) if owners or live is None else {_first(live): fields_of(live, kind)}
+        wanted = fields_of(self.body, type_)
+        held = _sets(owners) if owners or live is None else {_first(live): fields_of(live, type_)}
         me: Owner = (self.manager, APPLY)
         mine = held.pop(me, frozenset())
         live = live or {}
         held = self._taken(held, wanted, live)
         others = frozenset[Path]().union(*held.values())
-        value = strategic_merge(live, self.body, kind, keys_of)
+        value = strategic_merge(live, self.body, type_, keys_of)
         value = without(value, _given_up(mine - wanted - others, wanted | others))
         return Applied(value, self._entries(held, owners, me, wanted))
 
@@ -83,7 +84,16 @@ class Application(msgspec.Struct, frozen=True):
         return tuple(entry for entry in entries if entry.fieldsV1)
 
 
-def updated(new: Object, old: Object, values: tuple[Json, Json], manager: str, time: str) -> Object:
+class Updater(msgspec.Struct, frozen=True):
+    """Who writes otherwise than by apply, objects of a `type` in an API `version`; `time` is RFC 3339."""
+
+    manager: str
+    type: Type
+    version: str
+    time: str
+
+
+def updated(new: Object, old: Object, values: tuple[Json, Json], owner: Updater) -> Object:
     """`new` with its owners, after a write that is no apply; `values` are new and old as builtins. Raises RequestError
     (400) for owners that a client says wrongly."""
     owners, said = old.metadata.managedFields, new.metadata.managedFields
@@ -93,13 +103,13 @@ def updated(new: Object, old: Object, values: tuple[Json, Json], manager: str, t
     if not owners:
         return new
     now, before = values
-    paths = fields_of(now, new.KIND) | fields_of(before, new.KIND)
+    paths = fields_of(now, owner.type) | fields_of(before, owner.type)
     changed = {path for path in paths if _differs(value_at(now, path), value_at(before, path), path)}
-    held = {owner: fields - changed for owner, fields in _sets(owners).items()}
-    me: Owner = (manager, UPDATE)
+    held = {one: fields - changed for one, fields in _sets(owners).items()}
+    me: Owner = (owner.manager, UPDATE)
     held[me] = held.get(me, frozenset()) | {path for path in changed if value_at(now, path) is not MISSING}
     times = {(one.manager, one.operation): one for one in owners}
-    entries = [_entry(owner, fields, new.API_VERSION, times.get(owner), time) for owner, fields in held.items()]
+    entries = [_entry(one, fields, owner.version, times.get(one), owner.time) for one, fields in held.items()]
     kept = tuple(entry for entry in entries if entry.fieldsV1)
     return replace(new, metadata=replace(new.metadata, managedFields=kept))
 

@@ -46,9 +46,16 @@ OF_KIND: dict[type[Object], tuple[Part, ...]] = {
 
 def parts_of(resource: Resource) -> tuple[Part, ...]:
     """By name."""
+    if resource.defined is not None:
+        subresources = resource.defined.subresources
+        scale = (SCALE,) if subresources.scale is not None else ()
+        return (*scale, *((STATUS,) if subresources.status is not None else ()))
     found = (*OF_KIND.get(resource.type, ()), *((STATUS,) if has_status(resource) else ()))
     return tuple(sorted(found, key=lambda part: part.name))
 
 
 def has_status(resource: Resource) -> bool:
+    """Whether a status is written by itself, at the path of that part."""
+    if resource.defined is not None:
+        return resource.defined.subresources.status is not None
     return "status" in resource.type.__struct_fields__

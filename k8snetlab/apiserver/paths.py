@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from k8snetlab.api.scheme import RESOURCES, Resource
+from k8snetlab.api.kinds import BUILT_IN, Kinds
+from k8snetlab.api.scheme import Resource
 from k8snetlab.api.words import shorten
 from k8snetlab.apiserver.parts import Part, parts_of
 from k8snetlab.errors import NotFoundError, RequestError
 
-PATHS = {(r.type.API_VERSION, r.plural): r for r in RESOURCES}
-"""Every kind of object by API version and plural."""
+PATHS = BUILT_IN.paths
+"""Every kind of this server's own by API version and plural."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -36,8 +37,8 @@ class Target(msgspec.Struct, frozen=True):
         return ("GET",) if everywhere else collected
 
 
-def parse(path: str) -> Target:
-    """What /api/v1/… or /apis/GROUP/VERSION/… names; raises NotFoundError."""
+def parse(path: str, kinds: Kinds = BUILT_IN) -> Target:
+    """What /api/v1/… or /apis/GROUP/VERSION/… names, of the kinds that there are; raises NotFoundError."""
     parts = path.split("/")[1:]
     if parts and not parts[-1]:
         parts.pop()
@@ -51,7 +52,7 @@ def parse(path: str) -> Target:
         namespace, rest = rest[1], rest[2:]
         if not namespace:
             raise nowhere(path)
-    resource = PATHS.get((version, rest[0])) if rest else None
+    resource = kinds.paths.get((version, rest[0])) if rest else None
     if resource is None or len(rest) > 3 or not all(rest):
         raise nowhere(path)
     name, part = (*rest[1:], "", "")[:2]

@@ -63,7 +63,7 @@ class Reading:
         if not limit and not token:
             snapshot = self._at(query)
             found = [obj for obj in ordered(resource, snapshot) if wanted.matches(obj)]
-            return view.many(resource, found, {"resourceVersion": str(self._history.revision)})
+            return view.many(found, {"resourceVersion": str(self._history.revision)})
         start: tuple[str, str] | None = None
         if token:
             if text(query, "resourceVersion") not in ("", "0"):
@@ -87,7 +87,7 @@ class Reading:
             metadata["continue"] = base64.urlsafe_b64encode(behind).decode()
             if not wanted.narrow:
                 metadata["remainingItemCount"] = len(found) - len(page)
-        return view.many(resource, page, metadata)
+        return view.many(page, metadata)
 
     def check_get(self, query: Query) -> None:
         self._not_ahead(_revision(query))
@@ -212,7 +212,7 @@ def _revision(query: Query) -> int:
 def _bookmark(watched: Watched, revision: int, annotations: dict[str, str] | None = None) -> bytes:
     """How far the watch has come."""
     metadata: Json = {"resourceVersion": str(revision), **({"annotations": annotations} if annotations else {})}
-    return line("BOOKMARK", watched.view.bookmark(watched.type, metadata))
+    return line("BOOKMARK", watched.view.bookmark(metadata))
 
 
 async def _until(

@@ -20,7 +20,7 @@ _FIELD = re.compile(r"([A-Za-z][\w.\[\]\"/-]*): (.+)", re.DOTALL)
 
 def qualified(target: Target) -> str:
     """As messages name the kind: pods, deployments.apps."""
-    group = split(target.resource.type.API_VERSION)[0]
+    group = split(target.resource.version)[0]
     return f"{target.resource.plural}.{group}" if group else target.resource.plural
 
 
@@ -50,7 +50,7 @@ def _invalid(error: K8sNetLabError, target: Target, name: str) -> K8sNetLabError
     worded = rf'{kind} "[^"]*" is invalid: '
     lines = [re.sub(worded, "", line).removeprefix(f"{kind}: ") for line in error.message.splitlines() if line]
     error.causes = tuple(_cause(line) for line in lines)
-    error.about = (split(target.resource.type.API_VERSION)[0], kind, name)
+    error.about = (split(target.resource.version)[0], kind, name)
     listed = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
     error.message = f'{kind} "{shorten(name)}" is invalid: {listed}'
     return error
@@ -71,7 +71,7 @@ def _cause(line: str) -> tuple[str, str, str]:
 
 
 def _about(error: E, target: Target, name: str) -> E:
-    error.about = (split(target.resource.type.API_VERSION)[0], target.resource.plural, name)
+    error.about = (split(target.resource.version)[0], target.resource.plural, name)
     return error
 
 

@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from k8snetlab.api import reference
-from k8snetlab.api.merging import ASSUMED, KEYS, SETS
+from k8snetlab.api.merging import ASSUMED, KEYS
 from k8snetlab.api.words import describe, shorten
+from k8snetlab.apiserver.shapes import Type, inner, is_atomic, is_set
 from k8snetlab.errors import RequestError
 
 Json = dict[str, Any]
 DIRECTIVE, RETAIN = "$patch", "$retainKeys"
 ORDER, DELETED = "$setElementOrder/", "$deleteFromPrimitiveList/"
-Keys = Callable[[str, str], tuple[str, ...]]
+Keys = Callable[[Type, str], tuple[str, ...]]
 """By which keys a field's list is merged, none where it is not."""
 
 
-def _single(type_: str, field: str) -> tuple[str, ...]:
-    name = KEYS.get((type_, field))
+def _single(type_: Type, field: str) -> tuple[str, ...]:
+    name = KEYS.get((type_, field)) if isinstance(type_, str) else None
     return (name,) if name else ()
 
 
@@ -31,7 +31,7 @@ def _key(item: Json, names: tuple[str, ...]) -> list[Any]:
     return [item.get(name, ASSUMED.get(name)) for name in names]
 
 
-def strategic_merge(target: Json, patch: Json, type_: str, keys: Keys = _single) -> Json:
+def strategic_merge(target: Json, patch: Json, type_: Type, keys: Keys = _single) -> Json:
     """`target` with the patch; `type_` is the reference's name of what it is, "" where that has none.
 
     Raises RequestError (400) for directives that are none, and for items without their key.
@@ -68,12 +68,12 @@ def _directives(patch: Json, prefix: str) -> list[tuple[str, list[Any]]]:
     return [(key.removeprefix(prefix), _list(value, key)) for key, value in patch.items() if key.startswith(prefix)]
 
 
-def _set(merged: Json, key: str, value: Any, type_: str, keys: Keys) -> None:
+def _set(merged: Json, key: str, value: Any, type_: Type, keys: Keys) -> None:
     if value is None:
         merged.pop(key, None)
-    elif isinstance(value, dict):
+    elif isinstance(value, dict) and not is_atomic(inner(type_, key)):
         old = merged.get(key)
-        merged[key] = strategic_merge(old if isinstance(old, dict) else {}, value, _inner(type_, key), keys)
+        merged[key] = strategic_merge(old if isinstance(old, dict) else {}, value, inner(type_, key), keys)
     elif isinstance(value, list):
         old = merged.get(key)
         merged[key] = _merged_list(old if isinstance(old, list) else [], value, type_, key, keys)
@@ -81,21 +81,21 @@ def _set(merged: Json, key: str, value: Any, type_: str, keys: Keys) -> None:
         merged[key] = value
 
 
-def _merged_list(old: list[Any], patch: list[Any], type_: str, field: str, keys: Keys) -> list[Any]:
-    if (type_, field) in SETS:
+def _merged_list(old: list[Any], patch: list[Any], type_: Type, field: str, keys: Keys) -> list[Any]:
+    if is_set(type_, field):
         return [*old, *(one for number, one in enumerate(patch) if one not in old and one not in patch[:number])]
     names = keys(type_, field)
     if not names:
         return [without_directives(one) for one in patch]
     rest = [one for one in patch if not (isinstance(one, dict) and one == {DIRECTIVE: "replace"})]
     found = [] if len(rest) < len(patch) else list(old)
-    inner = _inner(type_, field)
+    type_of_items = inner(type_, field)
     for one in rest:
-        _merge_item(found, one, names, inner, keys)
+        _merge_item(found, one, names, type_of_items, keys)
     return found
 
 
-def _merge_item(found: list[Any], one: Any, names: tuple[str, ...], inner: str, keys: Keys) -> None:
+def _merge_item(found: list[Any], one: Any, names: tuple[str, ...], type_: Type, keys: Keys) -> None:
     name = names[0]
     if not isinstance(one, dict):
         raise RequestError(f"the list is merged by {name}, and {describe(one)} has none")
@@ -109,11 +109,11 @@ def _merge_item(found: list[Any], one: Any, names: tuple[str, ...], inner: str, 
         for place in reversed(places):
             del found[place]
     elif said == "replace" and places:
-        found[places[0]] = strategic_merge({}, one, inner, keys)
+        found[places[0]] = strategic_merge({}, one, type_, keys)
     elif places:
-        found[places[0]] = strategic_merge(found[places[0]], one, inner, keys)
+        found[places[0]] = strategic_merge(found[places[0]], one, type_, keys)
     else:
-        found.append(strategic_merge({}, one, inner, keys))
+        found.append(strategic_merge({}, one, type_, keys))
 
 
 def _take_out(merged: Json, field: str, values: list[Any]) -> None:
@@ -122,12 +122,12 @@ def _take_out(merged: Json, field: str, values: list[Any]) -> None:
         merged[field] = [one for one in old if one not in values]
 
 
-def _arrange(merged: Json, field: str, order: list[Any], type_: str) -> None:
+def _arrange(merged: Json, field: str, order: list[Any], type_: Type) -> None:
     """Puts the items in the order that the patch tells; one that it does not tell of stays behind the one before it."""
     held = merged.get(field)
     if not isinstance(held, list):
         return
-    name = KEYS.get((type_, field))
+    name = KEYS.get((type_, field)) if isinstance(type_, str) else None
 
     def key(one: Any) -> Any:
         return one.get(name) if name is not None and isinstance(one, dict) else one
@@ -154,14 +154,6 @@ def without_directives(value: Any) -> Any:
 
 def _plain(value: Json) -> Json:
     return {key: without_directives(one) for key, one in value.items() if not key.startswith("$") and one is not None}
-
-
-def _inner(type_: str, field: str) -> str:
-    """The type of the field's values, without lists around it; "" where it has none in the reference."""
-    kind = reference.fields(type_).get(field, "") if type_ else ""
-    while kind[:1] == "[":
-        kind = kind[1:-1]
-    return kind if len(kind) > 1 and kind[0] != "{" else ""
 
 
 def _list(value: Any, name: str) -> list[Any]:

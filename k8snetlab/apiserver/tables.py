@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.api.columns import columns_of
 from k8snetlab.api.core import Pod
+from k8snetlab.api.custom_columns import columns_for
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import to_dict
+from k8snetlab.api.scheme import Resource, to_dict
 from k8snetlab.errors import RequestError
 
 Json = dict[str, Any]
@@ -22,41 +22,41 @@ GROUP = "meta.k8s.io"
 INCLUDED = ("None", "Metadata", "Object")
 
 
-def definitions(type_: type[Object]) -> list[Json]:
+def definitions(resource: Resource) -> list[Json]:
     """What each column is."""
     return [
         {
             "name": column.title,
             "type": column.type,
-            "format": "name" if column.title == "Name" else "",
-            "description": "",
+            "format": "name" if column.title == "Name" else column.format,
+            "description": column.description,
             "priority": int(column.wide),
         }
-        for column in columns_of(type_)
+        for column in columns_for(resource)
     ]
 
 
 def table(
-    type_: type[Object], objects: Sequence[Object], metadata: Json, now: float, *, version: str, include: str
+    resource: Resource, objects: Sequence[Object], metadata: Json, now: float, *, version: str, include: str
 ) -> Json:
     """`metadata` is the list's; `version` is meta.k8s.io's, `include` what a row has of its object: one of INCLUDED."""
     return {
         "kind": "Table",
         "apiVersion": f"{GROUP}/{version}",
         "metadata": metadata,
-        "columnDefinitions": definitions(type_),
-        "rows": [row(obj, now, version, include) for obj in objects],
+        "columnDefinitions": definitions(resource),
+        "rows": [row(resource, obj, now, version, include) for obj in objects],
     }
 
 
-def row(obj: Object, now: float, version: str, include: str) -> Json:
-    found: Json = {"cells": [column.of(obj, now) for column in columns_of(type(obj))]}
+def row(resource: Resource, obj: Object, now: float, version: str, include: str) -> Json:
+    found: Json = {"cells": [column.of(obj, now) for column in columns_for(resource)]}
     if isinstance(obj, Pod) and obj.ended:
         phase = obj.status.phase
         message = {"Succeeded": "The pod has completed successfully.", "Failed": "The pod failed."}[phase]
         found["conditions"] = [{"type": "Completed", "status": "True", "reason": phase, "message": message}]
     if include == "Object":
-        found["object"] = to_dict(obj)
+        found["object"] = {**to_dict(obj), "apiVersion": resource.version}
     elif include == "Metadata":
         found["object"] = partial(obj, version)
     return found

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from k8snetlab.api.custom import Custom
+from k8snetlab.api.customizing import as_version
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource, to_dict
 from k8snetlab.apiserver import tables
@@ -15,9 +17,17 @@ from k8snetlab.apiserver.negotiation import WHOLE, Form
 Json = dict[str, Any]
 
 
-class View(msgspec.Struct, frozen=True):
-    """`now`, in seconds of the epoch, is what ages in Tables go by; `include` is a Table's `includeObject`."""
+def shown(obj: Object, resource: Resource) -> Json:
+    """The object as JSON-like builtins, in the version in which it is asked for."""
+    return as_version(obj, resource) if isinstance(obj, Custom) else to_dict(obj)
 
+
+class View(msgspec.Struct, frozen=True):
+    """Objects of a `resource`.
+
+    `now`, in seconds of the epoch, is what ages in Tables go by; `include` is a Table's `includeObject`."""
+
+    resource: Resource
     form: Form = WHOLE
     now: float = 0
     include: str = "Metadata"
@@ -28,31 +38,32 @@ class View(msgspec.Struct, frozen=True):
     def one(self, obj: Object) -> Json:
         """As the answer to a request for it, and in an event."""
         if self.form.kind == "Table":
-            return self._table(type(obj), [obj], {"resourceVersion": obj.metadata.resourceVersion})
+            return self._table([obj], {"resourceVersion": obj.metadata.resourceVersion})
         if self.form.kind:
             return tables.partial(obj, self.form.version)
-        return to_dict(obj)
+        return shown(obj, self.resource)
 
-    def many(self, resource: Resource, objects: Sequence[Object], metadata: Json) -> Json:
+    def many(self, objects: Sequence[Object], metadata: Json) -> Json:
         """As a list; `metadata` is its own."""
         if self.form.kind == "Table":
-            return self._table(resource.type, objects, metadata)
+            return self._table(objects, metadata)
         if self.form.kind:
             kind = {"kind": self.form.kind, "apiVersion": f"{tables.GROUP}/{self.form.version}"}
             items = [tables.partial(obj, self.form.version) for obj in objects]
         else:
-            kind = {"kind": f"{resource.kind}List", "apiVersion": resource.type.API_VERSION}
-            items = [to_dict(obj) for obj in objects]
+            kind = {"kind": self.resource.list_kind, "apiVersion": self.resource.version}
+            items = [shown(obj, self.resource) for obj in objects]
         return {**kind, "metadata": metadata, "items": items}
 
-    def bookmark(self, type_: type[Object], metadata: Json) -> Json:
+    def bookmark(self, metadata: Json) -> Json:
         """An event's object that says no more than how far the watch has come."""
         if self.form.kind == "Table":
-            return self._table(type_, [], metadata)
+            return self._table([], metadata)
         if self.form.kind:
             version = f"{tables.GROUP}/{self.form.version}"
             return {"kind": self.form.kind, "apiVersion": version, "metadata": metadata}
-        return {"kind": type_.KIND, "apiVersion": type_.API_VERSION, "metadata": metadata}
+        return {"kind": self.resource.kind, "apiVersion": self.resource.version, "metadata": metadata}
 
-    def _table(self, type_: type[Object], objects: Sequence[Object], metadata: Json) -> Json:
-        return tables.table(type_, objects, metadata, self.now, version=self.form.version, include=self.include)
+    def _table(self, objects: Sequence[Object], metadata: Json) -> Json:
+        version, include = self.form.version, self.include
+        return tables.table(self.resource, objects, metadata, self.now, version=version, include=include)

@@ -8,15 +8,21 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from k8snetlab.api import customizing, structural
 from k8snetlab.api.body import decode, unknown_fields
 from k8snetlab.api.core import Node
+from k8snetlab.api.custom import Custom
+from k8snetlab.api.extensions import CustomResourceDefinition
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import Resource, encode, to_dict, without_nulls
+from k8snetlab.api.scheme import Resource, encode, without_nulls
 from k8snetlab.api.words import describe, shorten
-from k8snetlab.apiserver.ownership import Application, updated
+from k8snetlab.apiserver.ownership import Application, Updater, updated
+from k8snetlab.apiserver.parts import has_status
 from k8snetlab.apiserver.patches import Patch
 from k8snetlab.apiserver.query import Wish
 from k8snetlab.apiserver.scaling import Scalable, scale_of, scaled
+from k8snetlab.apiserver.shapes import type_of
+from k8snetlab.apiserver.views import shown
 from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers.identity import generated
@@ -30,6 +36,10 @@ FIXED = (
 """Of the metadata what no update changes."""
 
 
+WARNED = 20
+"""Warnings of one write."""
+
+
 class Writing:
     """Writes through the cluster; `warnings` of a write are texts for the header Warning."""
 
@@ -40,7 +50,7 @@ class Writing:
         obj, warnings = self._decoded(resource, namespace, "", body, wish)
         if obj.metadata.resourceVersion:
             raise RequestError("resourceVersion should not be set on objects to be created")
-        obj = _fresh(obj)
+        obj = _fresh(obj, resource)
         metadata = replace(obj.metadata, managedFields=())
         if not metadata.name and metadata.generateName:
             taken = {name for space, name in self._cluster.snapshot.all(resource.type) if space == obj.namespace}
@@ -49,13 +59,17 @@ class Writing:
             raise RequestError("name or generateName is required", "metadata.name")
         obj = replace(obj, metadata=metadata)
         stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
-        return to_dict(stored), warnings
+        return shown(stored, resource), [*warnings, *_unchecked(stored, resource)]
 
     async def put(
         self, resource: Resource, old: Object, body: Any, wish: Wish, only_status: bool = False
     ) -> tuple[Json, list[str]]:
         new, warnings = self._decoded(resource, old.namespace, old.name, body, wish)
-        return await self._replaced(old, lambda stored: _updated(new, stored, wish, only_status), wish), warnings
+
+        def change(stored: Object) -> Object:
+            return _updated(new, stored, _Place(resource, only_status), wish)
+
+        return await self._replaced(resource, old, change, wish, warnings)
 
     async def patch(
         self, resource: Resource, old: Object, patch: Patch, wish: Wish, only_status: bool = False
@@ -63,48 +77,47 @@ class Writing:
         warnings: list[str] = []
 
         def patched(stored: Object) -> Object:
-            merged = patch.applied(msgspec.json.decode(encode(stored)), resource.kind)
+            merged = patch.applied(_builtins(stored, resource), resource.kind)
             metadata = merged.get("metadata")
             if not isinstance(metadata, dict):
                 raise RequestError(f"metadata: expected a mapping, got {describe(metadata)}")
             if not patch.revision:
                 merged["metadata"] = {**metadata, "resourceVersion": ""}
             new, warnings[:] = self._decoded(resource, stored.namespace, stored.name, merged, wish)
-            return _updated(new, stored, wish, only_status)
+            return _updated(new, stored, _Place(resource, only_status), wish)
 
-        return await self._replaced(old, patched, wish), warnings
+        return await self._replaced(resource, old, patched, wish, warnings)
 
     async def apply(
         self, resource: Resource, namespace: str, name: str, body: Any, wish: Wish
     ) -> tuple[Json, list[str], bool]:
         """Server-side apply; the last says whether the object was made. Raises RequestError."""
-        kind, version = resource.kind, resource.type.API_VERSION
-        application = Application(wish.manager, version, body, wish.force, now())
+        application = Application(wish.manager, resource.version, body, wish.force, now())
         warnings: list[str] = []
 
         def applied(stored: Object | None) -> Object:
-            live = msgspec.json.decode(encode(stored)) if stored is not None else None
+            live = _builtins(stored, resource) if stored is not None else None
             held = stored.metadata.managedFields if stored is not None else ()
-            result = application.to(live, kind, held)
+            result = application.to(live, type_of(resource), held)
             value, metadata = result.value, result.value.get("metadata")
             metadata = metadata if isinstance(metadata, dict) else {}
             value = {**value, "metadata": {**metadata, "name": metadata.get("name") or name}}
             value["metadata"].pop("managedFields", None)
             new, warnings[:] = self._decoded(resource, namespace, name, value, wish)
             if stored is not None:
-                new = _updated(new, stored, None)
+                new = _updated(new, stored, _Place(resource), None)
             return replace(new, metadata=replace(new.metadata, managedFields=result.owners))
 
         old = self._cluster.snapshot.get(resource.type, name, namespace)
         if old is not None:
-            return await self._replaced(old, applied, wish), warnings, False
+            return (*await self._replaced(resource, old, applied, wish, warnings), False)
         if isinstance(body, dict) and isinstance(body.get("metadata"), dict) and body["metadata"].get("uid"):
             raise RequestError("uid mismatch: the provided object specified uid, and no existing object was found")
-        obj = _fresh(applied(None))
+        obj = _fresh(applied(None), resource)
         stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
-        return to_dict(stored), warnings, True
+        return shown(stored, resource), [*warnings, *_unchecked(stored, resource)], True
 
-    async def scale(self, old: Object, body: Any, wish: Wish) -> Json:
+    async def scale(self, resource: Resource, old: Object, body: Any, wish: Wish) -> Json:
         """`body` is a Scale, or a Patch of it."""
         if not isinstance(old, Scalable):
             raise RequestError(f"a {old.KIND} cannot be scaled", "scale a deployment or a replicaset", "NotFound", 404)
@@ -114,15 +127,22 @@ class Writing:
             if not isinstance(body, Patch) or body.revision:
                 _refuse_older(new.metadata.resourceVersion, stored)
             new = replace(new, metadata=stored.metadata)
-            return _owned(new, stored, wish)
+            return _owned(new, stored, resource, wish)
 
         workload: Any = change(old) if wish.dry else await self._cluster.edit(old, change)
         return scale_of(workload)
 
-    async def _replaced(self, old: Object, change: Callable[[Object], Object], wish: Wish) -> Json:
-        if wish.dry:
-            return to_dict(self._cluster.tried(change(old), old))
-        return to_dict(await self._cluster.edit(old, change))
+    async def _replaced(
+        self,
+        resource: Resource,
+        old: Object,
+        change: Callable[[Object], Object],
+        wish: Wish,
+        warnings: list[str],
+    ) -> tuple[Json, list[str]]:
+        """`warnings` are those of `change`, which may fill them in."""
+        new = self._cluster.tried(change(old), old) if wish.dry else await self._cluster.edit(old, change)
+        return shown(new, resource), [*warnings, *_unchecked(new, resource)]
 
     def _decoded(
         self, resource: Resource, namespace: str, name: str, body: Any, wish: Wish
@@ -130,23 +150,20 @@ class Writing:
         """The body as an object of the path's kind, namespace and name, and what is to be warned of."""
         if not isinstance(body, dict):
             raise RequestError(f"the body of the request holds no object, but {describe(body)}")
-        version, kind = resource.type.API_VERSION, resource.kind
+        version, kind = resource.version, resource.kind
         for field, wanted in (("apiVersion", version), ("kind", kind)):
             if body.get(field) not in (None, "", wanted):
                 said = shorten(str(body[field]))
                 raise RequestError(f"the {field} in the data ({said}) does not match the expected one ({wanted})")
-        body = without_nulls({**body, "apiVersion": version, "kind": kind})
-        warnings: list[str] = []
-        if wish.validation != "Ignore":
-            warnings = [f'unknown field "{path}"' for path in unknown_fields(body, resource.type)]
-        if warnings and wish.validation == "Strict":
-            raise RequestError(f"strict decoding error: {', '.join(warnings)}", "fieldValidation=Strict was asked for")
         try:
-            obj = decode(body)
+            obj, unknown = _read({**body, "apiVersion": version, "kind": kind}, resource)
         except ManifestError as error:
             raise RequestError(
                 f'{kind} in version "{version}" cannot be handled as a {kind}: {error.message}'
             ) from error
+        warnings = [f'unknown field "{path}"' for path in unknown] if wish.validation != "Ignore" else []
+        if warnings and wish.validation == "Strict":
+            raise RequestError(f"strict decoding error: {', '.join(warnings)}", "fieldValidation=Strict was asked for")
         if name and obj.name != name:
             raise RequestError(
                 f"the name of the object ({shorten(obj.name)}) does not match the name on the URL ({name})"
@@ -163,7 +180,51 @@ class Writing:
         return replace(obj, metadata=replace(obj.metadata, namespace=namespace or obj.namespace)), warnings
 
 
-def _fresh(obj: Object) -> Object:
+def _unchecked(obj: Object, resource: Resource) -> list[str]:
+    """What of a definition, or of an object that one is for, is not checked, in the words of warnings."""
+    if isinstance(obj, CustomResourceDefinition):
+        return [
+            warning
+            for number, version in enumerate(obj.spec.versions)
+            for warning in structural.unchecked(
+                version.schema.openAPIV3Schema, ("spec", "versions", number, "schema", "openAPIV3Schema")
+            )
+        ][:WARNED]
+    if resource.defined is None:
+        return []
+    found = []
+    if resource.defined.deprecated:
+        found.append(resource.defined.deprecationWarning or f"{resource.version} {resource.kind} is deprecated")
+    if structural.has_rules(resource.defined.schema.openAPIV3Schema):
+        found.append(f"rules in CEL (x-kubernetes-validations) of a {resource.kind} are not evaluated here")
+    return found
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where a write goes: to an object as a whole, or to its status."""
+
+    resource: Resource
+    only_status: bool = False
+
+
+def _read(body: Json, resource: Resource) -> tuple[Object, list[str]]:
+    """The object, and the fields that its kind does not have. Raises ManifestError, InputError."""
+    if resource.defined is not None:
+        return customizing.decoded(body, resource)
+    body = without_nulls(body)
+    unknown = unknown_fields(body, resource.type)
+    return decode(body), unknown
+
+
+def _builtins(obj: Object, resource: Resource) -> Json:
+    """The object as it is patched."""
+    if resource.defined is not None:
+        return shown(obj, resource)
+    value: Json = msgspec.json.decode(encode(obj))
+    return value
+
+
+def _fresh(obj: Object, resource: Resource) -> Object:
     """Without what a server alone says of a new object."""
     metadata = replace(
         obj.metadata,
@@ -175,18 +236,18 @@ def _fresh(obj: Object) -> Object:
         resourceVersion="",
     )
     obj = replace(obj, metadata=metadata)
-    return obj if isinstance(obj, Node) else _with_status(obj, None)
+    return obj if isinstance(obj, Node) else _with_status(obj, None, resource)
 
 
-def _owned(new: Object, old: Object, wish: Wish) -> Object:
+def _owned(new: Object, old: Object, resource: Resource, wish: Wish) -> Object:
     """`new` with who owns its fields after a write that is no apply."""
     if not old.metadata.managedFields and not new.metadata.managedFields:
         return new
     values = (msgspec.json.decode(encode(new)), msgspec.json.decode(encode(old)))
-    return updated(new, old, values, wish.manager or "unknown", now())
+    return updated(new, old, values, Updater(wish.manager or "unknown", type_of(resource), resource.version, now()))
 
 
-def _updated(new: Object, old: Object, wish: Wish | None, only_status: bool = False) -> Object:
+def _updated(new: Object, old: Object, place: _Place, wish: Wish | None) -> Object:
     """`new` as it is to be stored over `old`: a request writes either the spec or the status. Without a `wish` nobody
     becomes the owner of what changes."""
     if new.metadata.uid not in ("", old.metadata.uid):
@@ -202,21 +263,28 @@ def _updated(new: Object, old: Object, wish: Wish | None, only_status: bool = Fa
         message = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted"
         raise RequestError(message, "", "Invalid", 422)
     metadata = replace(new.metadata, **{field: getattr(old.metadata, field) for field in FIXED})
-    if only_status:
+    if place.only_status:
         metadata = replace(
             metadata, ownerReferences=old.metadata.ownerReferences, managedFields=old.metadata.managedFields
         )
-        return replace(old, metadata=metadata, status=new.status)  # type: ignore[attr-defined]
-    new = _with_status(replace(new, metadata=metadata), old)
-    return _owned(new, old, wish) if wish else new
+        return _with_status(replace(old, metadata=metadata), new, place.resource)
+    new = _with_status(replace(new, metadata=metadata), old, place.resource)
+    return _owned(new, old, place.resource, wish) if wish else new
 
 
-def _with_status(obj: Object, old: Object | None) -> Object:
-    """`obj` with the status of `old`, or with none."""
+def _with_status(obj: Object, other: Object | None, resource: Resource) -> Object:
+    """`obj` with the status of `other`, or with none."""
+    if isinstance(obj, Custom):
+        if not has_status(resource):
+            return obj
+        content = {field: value for field, value in obj.content.items() if field != "status"}
+        if isinstance(other, Custom) and "status" in other.content:
+            content["status"] = other.content["status"]
+        return replace(obj, content=content)
     status = getattr(obj, "status", None)
     if status is None:
         return obj
-    return replace(obj, status=getattr(old, "status", None) if old is not None else type(status)())
+    return replace(obj, status=getattr(other, "status", None) if other is not None else type(status)())
 
 
 def _refuse_older(revision: str, stored: Object) -> None:

@@ -44,5 +44,5 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def qualified(resource: Resource, name: str) -> str:
     """The way kubectl names an object: pod/client, deployment.apps/business-manager."""
-    group, slash, _ = resource.type.API_VERSION.partition("/")
+    group, slash, _ = resource.version.partition("/")
     return f"{resource.kind.lower()}{'.' + group if slash else ''}/{name}"

@@ -131,7 +131,7 @@ class Client:
                 f"the server doesn't have a resource type {kind!r}",
                 nearest(kind, BY_NAME, f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}"),
             )
-        version = resource.type.API_VERSION
+        version = resource.version
         path = f"/api/{version}" if "/" not in version else f"/apis/{version}"
         if resource.type.namespaced and namespace:
             path += f"/namespaces/{quote(namespace, safe='')}"

@@ -8,7 +8,9 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from k8snetlab.api.core import Pod
+from k8snetlab.api.core import Condition, Pod
+from k8snetlab.api.custom import Custom
+from k8snetlab.api.extensions import CLEANUP, CustomResourceDefinition
 from k8snetlab.api.meta import SOURCE, Object, ObjectMeta
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
@@ -58,6 +60,8 @@ def deletion(old: Object, force: bool) -> Planned | None:
     finalizers goes when it has none any more. None where it is marked already."""
     metadata = old.metadata
     running = old if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force else None
+    if isinstance(old, CustomResourceDefinition) and not metadata.deletionTimestamp:
+        metadata = msgspec.structs.replace(metadata, finalizers=tuple(dict.fromkeys((*metadata.finalizers, CLEANUP))))
     if not running and not metadata.finalizers:
         return Planned(Delete(store_key(old)), old)
     if metadata.deletionTimestamp and (running or metadata.deletionGracePeriodSeconds == 0):
@@ -78,6 +82,7 @@ def is_over(obj: Object) -> bool:
 
 def admit_create(obj: T, snapshot: Snapshot) -> T:
     """The admitted object, to be stored for the first time."""
+    obj = stamped(obj, None)
     metadata = msgspec.structs.replace(
         obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
     )
@@ -86,7 +91,7 @@ def admit_create(obj: T, snapshot: Snapshot) -> T:
 
 def admit_update(obj: T, old: T, snapshot: Snapshot) -> T:
     """The admitted object, to be stored over `old`; `old` itself if nothing differs."""
-    new = admit(obj, old, snapshot)
+    new = admit(stamped(obj, old), old, snapshot)
     if stored(new) == stored(old):
         return old
     if not new.counted or _desired(new) == _desired(old):
@@ -100,6 +105,8 @@ def _desired(obj: Object) -> object:
     pod to a node does not change it."""
     if isinstance(obj, Pod):
         return msgspec.structs.replace(obj.spec, nodeName="")
+    if isinstance(obj, Custom):
+        return {field: value for field, value in obj.content.items() if field != "status"}
     return obj.spec if hasattr(obj, "spec") else msgspec.structs.replace(obj, metadata=ObjectMeta())
 
 
@@ -112,6 +119,23 @@ def admit_apply(obj: Object, old: Object, snapshot: Snapshot) -> Object:
 def _annotated(obj: Object, key: str, value: str) -> Object:
     annotations = {**obj.metadata.annotations, key: value} if value else obj.metadata.annotations
     return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
+
+
+def stamped(obj: T, old: T | None) -> T:
+    """With the time at which a condition became what it is, where nobody said it: controllers have no clock."""
+    if not isinstance(obj, CustomResourceDefinition):
+        return obj
+    had = {one.type: one for one in old.status.conditions} if isinstance(old, CustomResourceDefinition) else {}
+    conditions = tuple(
+        one if one.lastTransitionTime else msgspec.structs.replace(one, lastTransitionTime=_since(one, had))
+        for one in obj.status.conditions
+    )
+    return msgspec.structs.replace(obj, status=msgspec.structs.replace(obj.status, conditions=conditions))
+
+
+def _since(one: Condition, had: dict[str, Condition]) -> str:
+    old = had.get(one.type)
+    return old.lastTransitionTime if old and old.status == one.status and old.lastTransitionTime else now()
 
 
 def put(key: str, new: Object, old: Object | None) -> Planned:

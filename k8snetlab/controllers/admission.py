@@ -15,8 +15,11 @@ from k8snetlab.api import addressing
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.core import IPFamily, Pod, PodSpec, Service, ServicePort, ServiceSpec
+from k8snetlab.api.custom import Custom
 from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.extensions import ESTABLISHED, CustomResourceDefinition, DefinitionStatus
+from k8snetlab.api.kinds import kinds_of
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
@@ -39,6 +42,8 @@ def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
     obj: Object = with_defaults(new)
     if isinstance(obj, Pod):
         obj = with_status(obj)
+    if isinstance(obj, CustomResourceDefinition):
+        obj = _defined(obj, old)
     if old is not None:
         obj = _kept(obj, old)
         if _essence(obj) == _essence(old):
@@ -49,6 +54,8 @@ def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
     problems += [f"{show(p.path)}: {p.message}" for p in validate([obj], snapshot) if p.severity == "error"]
     if not problems and isinstance(obj, Service):
         obj, problems = _allocated(obj, snapshot)
+    if isinstance(obj, Custom) and (resource := kinds_of(snapshot).of(type(obj))) is not None:
+        obj = replace(obj, version=resource.stored)
     if problems:
         raise ManifestError([f'{obj.KIND} "{obj.name}" is invalid: {problem}' for problem in dict.fromkeys(problems)])
     return cast(T, obj)
@@ -177,11 +184,35 @@ def _immutable(new: Object, old: Object) -> list[str]:
         case Pod(), Pod():
             if _fixed(new.spec, old.spec.nodeName) != _fixed(old.spec, new.spec.nodeName):
                 return [f"spec: Forbidden: {_POD_IMMUTABLE}"]
+        case CustomResourceDefinition(), CustomResourceDefinition():
+            return _redefined(new, old)
         case EndpointSlice(), EndpointSlice() if new.addressType != old.addressType:
             return ["addressType: field is immutable; delete the EndpointSlice first"]
         case (ConfigMap(), ConfigMap()) | (Secret(), Secret()):
             return _frozen(cast(Secret, new), cast(Secret, old))
     return []
+
+
+def _defined(obj: CustomResourceDefinition, old: object) -> CustomResourceDefinition:
+    """With the names that a server fills in; a new one with no status."""
+    names = obj.spec.names
+    singular, listed = names.singular or names.kind.lower(), names.listKind or f"{names.kind}List"
+    obj = replace(obj, spec=replace(obj.spec, names=replace(names, singular=singular, listKind=listed)))
+    return obj if old is not None else replace(obj, status=DefinitionStatus())
+
+
+def _redefined(new: CustomResourceDefinition, old: CustomResourceDefinition) -> list[str]:
+    """What of a definition its stored objects depend on."""
+    fixed = [
+        ("spec.group", new.spec.group, old.spec.group),
+        ("spec.names.plural", new.spec.names.plural, old.spec.names.plural),
+    ]
+    if old.is_true(ESTABLISHED):
+        fixed += [
+            ("spec.scope", new.spec.scope, old.spec.scope),
+            ("spec.names.kind", new.spec.names.kind, old.spec.names.kind),
+        ]
+    return [f'{field}: Invalid value: "{now}": field is immutable' for field, now, before in fixed if now != before]
 
 
 def _frozen(new: Secret, old: Secret) -> list[str]:

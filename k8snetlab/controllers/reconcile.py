@@ -13,6 +13,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers import (
     builtin,
+    definitions,
     deployments,
     endpoints,
     garbage,
@@ -39,6 +40,7 @@ Run = Callable[[Snapshot, Snapshot | None, Context], Iterable[Answer]]
 
 CONTROLLERS: dict[str, Run] = {
     "namespace-controller": lambda now, before, _: namespaces.reconcile(now, before),
+    "customresourcedefinition-controller": lambda now, before, _: definitions.reconcile(now, before),
     "node-controller": nodes.reconcile,
     "kubernetes-service": lambda now, before, _: builtin.service(now, before),
     "serviceaccount-controller": lambda now, before, _: builtin.accounts(now, before),

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from k8snetlab.api.kinds import Kinds
 from k8snetlab.apiserver import verbs
 from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, ROOT, Caller, User, admit, permit, unauthorized, user_of
 from k8snetlab.apiserver.authentication import Authentication
@@ -91,7 +92,7 @@ class Api:
         own = path.removeprefix(f"{BASE}/")
         objects = own == path or (GROUP_VERSION, own.partition("/")[0]) in PATHS
         if isinstance(caller, User):
-            _let_in(caller, method, path, objects)
+            _let_in(caller, method, path, self._objects.kinds if objects else None)
             caller = None
         admit(caller)
         if objects:
@@ -121,7 +122,7 @@ class Api:
         try:
             user, asked = self._asks(scope), pod_streams.Asked(*self._objects.streamed(scope))
             if isinstance(user, User):
-                _let_in(user, "GET", scope["path"], True)
+                _let_in(user, "GET", scope["path"], self._objects.kinds)
             else:
                 admit(user)
                 permit(user, False, asked.target.subresource)
@@ -177,11 +178,12 @@ def _carried(request: Request) -> Any:
     return carried(media_type(request.content_type), request.body) if request.method == "PATCH" else request.body
 
 
-def _let_in(user: User, method: str, path: str, objects: bool) -> None:
-    """Raises RequestError (401), ForbiddenError. A verb of the lab's own is an administrator's."""
+def _let_in(user: User, method: str, path: str, objects: Kinds | None) -> None:
+    """Raises RequestError (401), ForbiddenError. `objects` are the kinds that there are, None for a verb of the lab's
+    own, which is an administrator's."""
     if user == ANONYMOUS and not (objects and method == "GET" and is_public(path)):
         raise unauthorized()
-    authorize(user, attributes_of(method, path) if objects else Attributes(method.lower(), path=path))
+    authorize(user, attributes_of(method, path, kinds=objects) if objects else Attributes(method.lower(), path=path))
     if not objects and MASTERS not in user.groups:
         raise ForbiddenError(f"{method} {path}: the lab's own verbs are an administrator's")
 

@@ -175,31 +175,31 @@ class Informer:
         unordered: set[type[Object]] = set()
         for event in events:
             key, modified = event.entry.key, event.entry.mod_revision
-            resource = scheme.resource_for_key(key)
             held = self._held.get(key)
-            if not resource or modified <= max(self._gone.get(key, 0), held.modified if held else 0):
+            type_ = held.type if held and event.type == "delete" else _type(event)
+            if not type_ or modified <= max(self._gone.get(key, 0), held.modified if held else 0):
                 continue
             created = event.entry.create_revision
-            if held and (event.type == "delete" or created != held.created):
+            if held and (event.type == "delete" or created != held.created or type_ is not held.type):
                 del self._held[key]
                 if held.key:
-                    changes.append((resource.type, held.key, None))
+                    changes.append((held.type, held.key, None))
                 held = None
             if event.type == "delete":
                 self._gone[key] = modified
                 self.problems.pop(key, None)
                 continue
-            obj = self._object(resource, event.entry, made.get(event.entry.value))
+            obj = self._object(type_, event.entry, made.get(event.entry.value))
             shown = obj.key if obj else held.key if held else None
             if obj:
-                changes.append((resource.type, obj.key, obj))
+                changes.append((type_, obj.key, obj))
                 if not held or not held.key:
                     order = (created, key)
-                    if order < self._last.get(resource.type, order):
-                        unordered.add(resource.type)
+                    if order < self._last.get(type_, order):
+                        unordered.add(type_)
                     else:
-                        self._last[resource.type] = order
-            self._held[key] = _Held(created, modified, shown)
+                        self._last[type_] = order
+            self._held[key] = _Held(created, modified, shown, type_)
         self._gone = {key: gone for key, gone in self._gone.items() if gone > revision}
         snapshot = self.snapshot.changed(changes, revision)
         for type_ in unordered:
@@ -219,9 +219,9 @@ class Informer:
         key = scheme.store_key(obj)
         return (self._held[key].created, key)
 
-    def _object(self, resource: scheme.Resource, entry: Entry, made: Object | None) -> Object | None:
+    def _object(self, type_: type[Object], entry: Entry, made: Object | None) -> Object | None:
         try:
-            obj = made or scheme.decode(resource.type, entry.value)
+            obj = made or scheme.decode(type_, entry.value)
             if scheme.store_key(obj) != entry.key:
                 raise msgspec.ValidationError(f"the object names itself {scheme.store_key(obj)!r}")
             if problem := problem_of(obj):
@@ -251,3 +251,9 @@ class _Held(msgspec.Struct, frozen=True):
     created: int
     modified: int
     key: Key | None
+    type: type[Object]
+
+
+def _type(event: Event) -> type[Object] | None:
+    resource = scheme.resource_for_key(event.entry.key, event.entry.value)
+    return resource.type if resource else None

@@ -7,6 +7,7 @@ import json
 import pytest
 from face import Face, with_face
 
+from k8snetlab.api.kinds import BUILT_IN
 from k8snetlab.api.scheme import RESOURCES
 from k8snetlab.apiserver import discovery, openapi
 from k8snetlab.apiserver.negotiation import LIST, Form, chosen
@@ -21,13 +22,13 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryLi
 def test_aggregated_discovery_says_the_same_as_discovery_by_group() -> None:
     found = {}
     for core in (True, False):
-        for group in discovery.aggregated(core, "v2")["items"]:
+        for group in discovery.aggregated(core, "v2", BUILT_IN)["items"]:
             for version in group["versions"]:
                 name = group["metadata"].get("name", "")
                 found[f"{name}/{version['version']}".lstrip("/")] = version["resources"]
     assert set(found) == {r.type.API_VERSION for r in RESOURCES} | {virtual.version for virtual in VIRTUAL}
     for group_version, resources in found.items():
-        plain = discovery.resource_list(group_version)
+        plain = discovery.resource_list(group_version, BUILT_IN)
         assert plain
         by_name = {one["name"]: one for one in plain["resources"]}
         for one in resources:
@@ -40,7 +41,7 @@ def test_aggregated_discovery_says_the_same_as_discovery_by_group() -> None:
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda resource: resource.plural)
 def test_openapi_describes_each_path_that_is_answered(resource: object) -> None:
     assert isinstance(resource, type(RESOURCES[0]))
-    document = json.loads(openapi.document(resource.type.API_VERSION))
+    document = json.loads(openapi.document(resource.type.API_VERSION, BUILT_IN))
     methods = {"GET", "PUT", "POST", "PATCH", "DELETE"}
     for path in operations(resource, ""):
         item = document["paths"][path]
@@ -58,10 +59,10 @@ def test_every_reference_of_a_document_leads_to_a_schema() -> None:
         return set()
 
     for group_version in {r.type.API_VERSION for r in RESOURCES}:
-        document = json.loads(openapi.document(group_version))
+        document = json.loads(openapi.document(group_version, BUILT_IN))
         schemas = {f"{openapi.V3}{name}" for name in document["components"]["schemas"]}
         assert references(document) <= schemas
-    whole = json.loads(openapi.swagger())
+    whole = json.loads(openapi.swagger(BUILT_IN))
     assert references(whole) <= {f"{openapi.V2}{name}" for name in whole["definitions"]}
 
 
