@@ -11,22 +11,24 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from k8snetlab.apiserver.protocol import IDLE, Protocol
+from k8snetlab.apiserver.protocol import IDLE, Protocol, refused
 from k8snetlab.messages.verb import SERVER
 
 HANDSHAKE = 10.0
 """Seconds that a client has for that of TLS."""
+HEAD = 1 << 15
+"""Bytes of all headers of a request."""
 
 
 class Connections:
     """From `open` to `close`; both are done in the running loop, which answers meanwhile."""
 
     def __init__(self, app: Any, protocol: type[Protocol], most: int | None = None, message: int = 0) -> None:
-        """`protocol` is made for each connection; beyond `most` of them a request is answered with 503. Where they may
+        """`protocol` is made for each connection; beyond `most` of them a request is answered with 429. Where they may
         become WebSockets, a `message` of those has at most so many bytes."""
         self._protocol, self._state = protocol, ServerState()
         self._config = uvicorn.Config(
-            app,
+            self._door(app, most),
             http=protocol,
             ws="wsproto" if message else "none",
             ws_max_size=message,
@@ -34,16 +36,31 @@ class Connections:
             interface="asgi3",
             lifespan="off",
             log_config=None,
+            log_level="error",  # who sends what is no HTTP is told so, and fills no log
             access_log=False,
             proxy_headers=False,
             server_header=False,
             headers=[("server", SERVER)],
-            limit_concurrency=most,
             timeout_keep_alive=IDLE,
         )
         self._config.load()
         self._state.default_headers = self._config.encoded_headers
         self._server: asyncio.Server | None = None
+
+    def _door(self, app: Any, most: int | None) -> Any:
+        """Lets in who keeps to HTTP, while there are not too many."""
+
+        async def door(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+            elif most is not None and len(self._state.connections) > most:
+                await _refuse(send, 429, "TooManyRequests", "too many requests, please try again later")
+            elif wrong := _wrong(scope):
+                await _refuse(send, *wrong)
+            else:
+                await app(scope, receive, send)
+
+        return door
 
     async def open(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Takes `listener` over, a socket that listens already."""
@@ -70,3 +87,23 @@ class Connections:
             if not connection.transport.is_closing():  # a WebSocket's second shutdown raises
                 connection.shutdown()
         self._server = None
+
+
+def _wrong(scope: Any) -> tuple[int, str, str] | None:
+    """What of a request's head no part of the API is asked about."""
+    if scope["http_version"] not in ("1.1", "1.0"):
+        return 505, "BadRequest", f"HTTP/{scope['http_version']} is not spoken here, HTTP/1.1 is"
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD:
+        return 431, "BadRequest", f"the headers of the request have more than {HEAD >> 10} KiB"
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+        # Others before us might have read it otherwise (RFC 9112, 6.3), so nothing behind it is read.
+        return 400, "BadRequest", "Content-Length and Transfer-Encoding do not go together"
+    return None
+
+
+async def _refuse(send: Any, code: int, reason: str, message: str) -> None:
+    body = refused(code, reason, message)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(b"connection", b"close"), *([(b"retry-after", b"1")] if code == 429 else [])]
+    await send({"type": "http.response.start", "status": code, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -28,7 +28,7 @@ LOOPBACK, PORT = "127.0.0.1", 6443
 GROUPS = {"admin": MASTERS, "view": VIEWERS}
 """Users for whom there are certificates, and the group of each."""
 CONNECTIONS = 4096
-"""At so many a request is answered with 503; a connection beyond them is not taken."""
+"""Beyond so many a request is answered with 429, beyond a quarter more no connection is taken."""
 FREEBIND = {socket.AF_INET: (socket.SOL_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
 """Level and number of the option. Source: <linux/in.h>, <linux/in6.h>."""
 MESSAGE = 1 << 20
@@ -41,7 +41,7 @@ class TlsProtocol(Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS:
+        if len(self.connections) > CONNECTIONS * 5 // 4:
             transport.abort()
         connection = transport.get_extra_info("ssl_object")
         self.app_state = {**self.app_state, "user": user_of(connection.getpeercert() if connection else None)}

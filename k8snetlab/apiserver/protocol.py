@@ -4,6 +4,7 @@ go."""
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import Any, cast
 
@@ -19,6 +20,12 @@ IDLE = 95
 """Seconds for which a connection is kept for the next request: Go's clients keep theirs for 90."""
 UNREAD = 60.0
 """Seconds that a client has to read MOST bytes."""
+
+
+def refused(code: int, reason: str, message: str) -> bytes:
+    """A Status, for what no part of the API has seen."""
+    status = {"status": "Failure", "message": message, "reason": reason, "code": code}
+    return json.dumps({"kind": "Status", "apiVersion": "v1", "metadata": {}, **status}).encode()
 
 
 class Gathering:
@@ -92,6 +99,16 @@ class Protocol(H11Protocol):
             self._unread.cancel()
             self._unread = None
         super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is answered where nothing is yet; nothing behind it is read."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = refused(400, "BadRequest", msg)
+            headers = [*self.server_state.default_headers, (b"content-type", b"application/json")]
+            headers += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _cut(self) -> None:
         log.info("a client that did not read for %.0f s was cut off", UNREAD)

@@ -25,6 +25,8 @@ WARNINGS, WARNING = 50, 256
 """Headers that warn, and characters of each, so that every client reads the answer."""
 LARGE = 1 << 14
 """Bytes of a piece after which it is others' turn."""
+PATIENCE = 60.0
+"""Seconds in which the body of a request has to come."""
 MAX_FIELDS = 1000
 """Parameters of a query."""
 
@@ -62,15 +64,11 @@ class Reply(msgspec.Struct, frozen=True):
 
 async def read_request(scope: Json, receive: Receive, limit: int = MAX_BODY) -> tuple[Request, bytes]:
     """The request, its body not decoded yet, and that. Raises RequestError."""
-    body, more = bytearray(), True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestError("the request broke off before its end")
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > limit:
-            raise RequestError(f"Request entity too large: limit is {limit}", "", "RequestEntityTooLarge", 413)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            body = await _body(receive, limit)
+    except TimeoutError:
+        raise RequestError(f"the request did not end within {PATIENCE:.0f} s", "", "Timeout", 504) from None
     target, query = target_of(scope)
     headers: dict[bytes, bytes] = {}
     for name, value in scope.get("headers", ()):
@@ -87,7 +85,20 @@ async def read_request(scope: Json, receive: Receive, limit: int = MAX_BODY) -> 
         headers.get(b"content-type", b"").decode("latin-1"),
         scope.get("alone", False),
         agent=headers.get(b"user-agent", b"").decode("latin-1"),
-    ), bytes(body)
+    ), body
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    body, more = bytearray(), True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RequestError("the request broke off before its end")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            raise RequestError(f"Request entity too large: limit is {limit}", "", "RequestEntityTooLarge", 413)
+    return bytes(body)
 
 
 def decoded(body: bytes) -> Any:
