@@ -111,8 +111,9 @@ class Protocol(H11Protocol):
         self.transport.close()
 
     def _cut(self) -> None:
-        log.info("a client that did not read for %.0f s was cut off", UNREAD)
-        self.transport.abort()
+        if self in self.connections:  # it is HTTP's still
+            log.info("a client that did not read for %.0f s was cut off", UNREAD)
+            self.transport.abort()
 
     def _asks(self) -> bool:
         """Whether a request has begun, or none ever has, that nobody answers."""

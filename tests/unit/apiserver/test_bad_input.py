@@ -21,6 +21,7 @@ from k8snetlab.apiserver.connections import Connections
 from k8snetlab.apiserver.listener import Listener, TlsProtocol, parted
 from k8snetlab.apiserver.protobuf import MAGIC
 from k8snetlab.apiserver.server import PeerProtocol
+from k8snetlab.store.keys import Keys
 
 pytestmark = pytest.mark.anyio
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -342,7 +343,7 @@ async def over_tls(directory: Path) -> AsyncIterator[tuple[Face, Listener, list[
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TlsProtocol, "connection_made", noted)
         async with face_of() as face:
-            listener = Listener(directory / "pki")
+            listener = Listener(Keys(directory / "pki"))
             listener.app = face.api
             await listener.open("127.0.0.1:0")
             yield face, listener, made
