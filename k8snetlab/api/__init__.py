@@ -20,6 +20,7 @@ __all__ = [
     "guest",
     "ignored",
     "inside",
+    "jsonpath",
     "kinds",
     "kubeproxy",
     "lab",

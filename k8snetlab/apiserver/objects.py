@@ -23,7 +23,7 @@ from k8snetlab.apiserver.parts import STREAMED
 from k8snetlab.apiserver.paths import Target, not_allowed, nowhere, parse
 from k8snetlab.apiserver.reading import Reading, ordered
 from k8snetlab.apiserver.refusals import missing, worded
-from k8snetlab.apiserver.scaling import Scalable, scale_of
+from k8snetlab.apiserver.scaling import scale_of
 from k8snetlab.apiserver.tables import check_include
 from k8snetlab.apiserver.transport import Json, Reply, Request, target_of
 from k8snetlab.apiserver.views import View, shown
@@ -96,7 +96,7 @@ class ObjectRoutes:
             case "GET":
                 words.refuse_unknown(query, words.GET)
                 self._reading.check_get(query)
-                return Reply(scale_of(old) if part == "scale" and isinstance(old, Scalable) else view.one(old))
+                return Reply(scale_of(old, resource) if part == "scale" else view.one(old))
             case "DELETE":
                 words.refuse_unknown(query, words.DELETE, ("dryRun",))
                 return Reply(await self._delete(resource, old, delete_options(request.body, query)))

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.custom import Custom
+from k8snetlab.api.extensions import ScaleSubresource
+from k8snetlab.api.jsonpath import find, parse
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import without_nulls
+from k8snetlab.api.scheme import Resource, without_nulls
 from k8snetlab.api.words import describe, shorten
 from k8snetlab.errors import RequestError
 
@@ -20,24 +24,62 @@ REPLICAS = 100_000
 Scalable = Deployment | ReplicaSet
 
 
-def scale_of(workload: Scalable) -> Json:
+def scale_of(obj: Object, resource: Resource) -> Json:
+    """Of a workload, or an object of a kind that users bring with that part. Raises RequestError (404)."""
     known = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    metadata = {field: getattr(workload.metadata, field) for field in known}
-    selector = workload.spec.selector.matchLabels
+    metadata = {field: getattr(obj.metadata, field) for field in known}
+    wanted, there, selector = _numbers(obj, resource)
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {field: value for field, value in metadata.items() if value},
-        "spec": {"replicas": workload.spec.replicas} if workload.spec.replicas else {},
-        "status": {
-            "replicas": workload.status.replicas,
-            "selector": ",".join(f"{key}={value}" for key, value in sorted(selector.items())),
-        },
+        "spec": {"replicas": wanted} if wanted else {},
+        "status": {"replicas": there, **({"selector": selector} if selector else {})},
     }
 
 
-def scaled(workload: Scalable, body: Any) -> Object:
-    """The workload as a Scale wants it, with the Scale's resourceVersion. Raises RequestError."""
+def _numbers(obj: Object, resource: Resource) -> tuple[int, int, str]:
+    """How many are wanted, how many there are, and by which labels they are found."""
+    paths = resource.defined.subresources.scale if resource.defined else None
+    if isinstance(obj, Custom) and paths is not None:
+        return _number(obj, paths.specReplicasPath), _number(obj, paths.statusReplicasPath), _selector(obj, paths)
+    if not isinstance(obj, Scalable):
+        raise RequestError(f"a {obj.KIND} cannot be scaled", "scale a deployment or a replicaset", "NotFound", 404)
+    labels = sorted(obj.spec.selector.matchLabels.items())
+    return obj.spec.replicas, obj.status.replicas, ",".join(f"{key}={value}" for key, value in labels)
+
+
+def _number(obj: Custom, path: str) -> int:
+    found = find(obj.content, parse(path))
+    return found[0] if found and type(found[0]) is int else 0
+
+
+def _selector(obj: Custom, paths: ScaleSubresource) -> str:
+    found = find(obj.content, parse(paths.labelSelectorPath)) if paths.labelSelectorPath else ()
+    return found[0] if found and isinstance(found[0], str) else ""
+
+
+def _with_replicas(obj: Object, resource: Resource, replicas: int) -> Object:
+    paths = resource.defined.subresources.scale if resource.defined else None
+    changed: Any = obj
+    new: Object
+    if isinstance(obj, Custom) and paths is not None:
+        content = msgspec.json.decode(msgspec.json.encode(obj.content))
+        *way, last = (str(step) for step in parse(paths.specReplicasPath))
+        holder = content
+        for step in way:
+            holder = holder.setdefault(step, {})
+            if not isinstance(holder, dict):
+                raise RequestError(f"{paths.specReplicasPath}: {step} is no mapping", "", "Invalid", 422)
+        holder[last] = replicas
+        new = replace(changed, content=content)
+    else:
+        new = replace(changed, spec=replace(changed.spec, replicas=replicas))
+    return new
+
+
+def scaled(obj: Object, resource: Resource, body: Any) -> Object:
+    """The object as a Scale wants it, with the Scale's resourceVersion. Raises RequestError."""
     body = without_nulls(body)
     spec = body.get("spec") if isinstance(body, dict) else None
     if not isinstance(spec, dict):
@@ -50,10 +92,5 @@ def scaled(workload: Scalable, body: Any) -> Object:
         raise RequestError(message, "", "Invalid", 422)
     metadata = body.get("metadata")
     revision = metadata.get("resourceVersion", "") if isinstance(metadata, dict) else ""
-    changed: Any = workload
-    new: Object = replace(
-        changed,
-        metadata=replace(workload.metadata, resourceVersion=str(revision)),
-        spec=replace(changed.spec, replicas=replicas),
-    )
-    return new
+    new = _with_replicas(obj, resource, replicas)
+    return replace(new, metadata=replace(obj.metadata, resourceVersion=str(revision)))

@@ -15,12 +15,13 @@ from k8snetlab.api.custom import Custom
 from k8snetlab.api.extensions import CustomResourceDefinition
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource, encode, without_nulls
+from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import describe, shorten
 from k8snetlab.apiserver.ownership import Application, Updater, updated
 from k8snetlab.apiserver.parts import has_status
 from k8snetlab.apiserver.patches import Patch
 from k8snetlab.apiserver.query import Wish
-from k8snetlab.apiserver.scaling import Scalable, scale_of, scaled
+from k8snetlab.apiserver.scaling import scale_of, scaled
 from k8snetlab.apiserver.shapes import type_of
 from k8snetlab.apiserver.views import shown
 from k8snetlab.cluster.admitted import now
@@ -50,6 +51,7 @@ class Writing:
         obj, warnings = self._decoded(resource, namespace, "", body, wish)
         if obj.metadata.resourceVersion:
             raise RequestError("resourceVersion should not be set on objects to be created")
+        _refuse_ending(resource, self._cluster.snapshot)
         obj = _fresh(obj, resource)
         metadata = replace(obj.metadata, managedFields=())
         if not metadata.name and metadata.generateName:
@@ -113,24 +115,25 @@ class Writing:
             return (*await self._replaced(resource, old, applied, wish, warnings), False)
         if isinstance(body, dict) and isinstance(body.get("metadata"), dict) and body["metadata"].get("uid"):
             raise RequestError("uid mismatch: the provided object specified uid, and no existing object was found")
+        _refuse_ending(resource, self._cluster.snapshot)
         obj = _fresh(applied(None), resource)
         stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
         return shown(stored, resource), [*warnings, *_unchecked(stored, resource)], True
 
     async def scale(self, resource: Resource, old: Object, body: Any, wish: Wish) -> Json:
         """`body` is a Scale, or a Patch of it."""
-        if not isinstance(old, Scalable):
-            raise RequestError(f"a {old.KIND} cannot be scaled", "scale a deployment or a replicaset", "NotFound", 404)
 
         def change(stored: Any) -> Any:
-            new: Any = scaled(stored, body.applied(scale_of(stored), "") if isinstance(body, Patch) else body)
+            new: Any = scaled(
+                stored, resource, body.applied(scale_of(stored, resource), "") if isinstance(body, Patch) else body
+            )
             if not isinstance(body, Patch) or body.revision:
                 _refuse_older(new.metadata.resourceVersion, stored)
             new = replace(new, metadata=stored.metadata)
             return _owned(new, stored, resource, wish)
 
         workload: Any = change(old) if wish.dry else await self._cluster.edit(old, change)
-        return scale_of(workload)
+        return scale_of(workload, resource)
 
     async def _replaced(
         self,
@@ -178,6 +181,14 @@ class Writing:
                 f"the namespace of the provided object does not match the namespace sent on the request: {given}"
             )
         return replace(obj, metadata=replace(obj.metadata, namespace=namespace or obj.namespace)), warnings
+
+
+def _refuse_ending(resource: Resource, snapshot: Snapshot) -> None:
+    """Raises RequestError (405) where the definition of the kind is being deleted."""
+    definition = snapshot.get(CustomResourceDefinition, f"{resource.plural}.{resource.group}")
+    if resource.defined is not None and definition is not None and definition.metadata.deletionTimestamp:
+        message = "create not allowed while custom resource definition is terminating"
+        raise RequestError(message, "", "MethodNotAllowed", 405)
 
 
 def _unchecked(obj: Object, resource: Resource) -> list[str]:

@@ -86,13 +86,19 @@ def without_condition(conditions: tuple[Condition, ...], type_: str) -> tuple[Co
 
 def remove(obj: Object, snapshot: Snapshot) -> tuple[Change, ...]:
     """The removal of an object; a pod is only marked, because it lives until its node has ended it (and because its
-    name must not be given again before it is gone)."""
+    name must not be given again before it is gone), and so is what has finalizers."""
+    if obj.metadata.finalizers and not isinstance(obj, Pod):
+        return () if obj.metadata.deletionTimestamp else (_marked(obj),)
     if isinstance(obj, Pod):
         if not obj.metadata.deletionTimestamp:
-            return (put(replace(obj, metadata=replace(obj.metadata, deletionTimestamp=DELETED))),)
+            return (_marked(obj),)
         if obj.metadata.deletionTimestamp == DELETED or not is_orphaned(obj, snapshot):
             return ()
     return ((type(obj), obj.key, None),)
+
+
+def _marked(obj: Object) -> Change:
+    return put(replace(obj, metadata=replace(obj.metadata, deletionTimestamp=DELETED)))
 
 
 def owners_changed(type_: type[Object], owned: type[Object], now: Snapshot, before: Snapshot | None) -> Iterable[Key]:

@@ -131,3 +131,144 @@ def test_columns_are_those_of_the_definition(k: Kubectl) -> None:
     )
     cells = k.run("get", "ct", "shown", "-o", "wide", "--no-headers").split()
     assert cells[:8] == ["shown", "*", "*", "*", "*", "*/5", "2", "True"] and cells[-1] == "busybox"
+
+
+def test_an_object_that_breaks_its_schema_is_refused_in_kubernetes_words(k: Kubectl) -> None:
+    wrong = {
+        "spec: {cronSpec: '* *'}": "spec.cronSpec in body should match",
+        "spec: {cronSpec: '* * * * *', replicas: 0}": "spec.replicas in body should be greater than or equal to 1",
+        "spec: {cronSpec: '* * * * *', replicas: 11}": "spec.replicas in body should be less than or equal to 10",
+        "spec: {cronSpec: '* * * * *', replicas: x}": 'spec.replicas in body must be of type integer: "string"',
+        "spec: {cronSpec: '* * * * *', mode: Odd}": 'Unsupported value: "Odd": supported values: "Fast", "Slow"',
+        "spec: {cronSpec: '* * * * *', port: 1.5}": 'spec.port in body must be of type integer,string: "number"',
+        "spec: {cronSpec: '* * * * *', steps: [{name: a}, {name: a}]}": 'spec.steps[1]: Duplicate value: {"name": "a"}',
+        "spec: {cronSpec: '* * * * *', steps: [{name: a}, {name: b}, {name: c}, {name: d}]}": "spec.steps: Too many: 4",
+        "spec: {cronSpec: '* * * * *', steps: [{}]}": "spec.steps[0].name: Required value",
+        "spec: {}": "spec.cronSpec: Required value",
+        "metadata: {name: x}": "spec: Required value",
+    }
+    for text, words in wrong.items():
+        head = "apiVersion: stable.example.com/v1\nkind: CronTab\n"
+        head += "" if text.startswith("metadata") else "metadata: {name: x}\n"
+        said = k.run("create", "--validate=false", "-f", "-", stdin=head + text, code=1)
+        assert words in said and 'The CronTab "x" is invalid' in said, said
+    assert k.run("get", "ct", "x", "--ignore-not-found") == ""
+
+
+def test_unknown_fields_are_told_by_a_strict_kubectl(k: Kubectl) -> None:
+    said = k.run("create", "-f", "-", stdin=CRONTAB % ("strict", ""), code=1)
+    assert 'strict decoding error: unknown field "spec.junk"' in said
+    done = k.try_("create", "--validate=warn", "-f", "-", stdin=CRONTAB % ("warned", ""))
+    assert 'Warning: unknown field "spec.junk"' in done.stderr and done.returncode == 0
+
+
+def test_explain_shows_the_schema(k: Kubectl) -> None:
+    said = k.run("explain", "crontab.spec")
+    assert "GROUP:      stable.example.com" in said and "cronSpec\t<string> -required-" in said
+    assert "enum: Fast, Slow" in said and "steps\t<[]Object>" in said
+    assert "openAPIV3Schema" in k.run("explain", "crd.spec.versions.schema")
+
+
+def test_a_strategic_merge_patch_is_refused_and_others_work(k: Kubectl) -> None:
+    made(k, "patched")
+    said = k.run("patch", "ct", "patched", "--type=strategic", "-p", '{"spec":{"replicas":3}}', code=1)
+    assert "application/strategic-merge-patch+json is not supported" in said or "UnsupportedMediaType" in said, said
+    k.run("patch", "ct", "patched", "--type=merge", "-p", '{"spec":{"replicas":3}}')
+    k.run("patch", "ct", "patched", "--type=json", "-p", '[{"op":"replace","path":"/spec/image","value":"i"}]')
+    assert spec_of(k, "patched")["replicas"] == 3 and spec_of(k, "patched")["image"] == "i"
+    said = k.run("patch", "ct", "patched", "--type=merge", "-p", '{"spec":{"replicas":30}}', code=1)
+    assert "less than or equal to 10" in said
+
+
+def test_scale_is_read_and_written_where_the_definition_says(k: Kubectl) -> None:
+    made(k, "scaled")
+    assert "crontab.stable.example.com/scaled scaled" in k.run("scale", "ct/scaled", "--replicas=5")
+    assert spec_of(k, "scaled")["replicas"] == 5
+    assert "less than or equal to 10" in k.run("scale", "ct/scaled", "--replicas=50", code=1)
+
+
+def test_status_is_written_at_its_own_path_alone(k: Kubectl) -> None:
+    made(k, "stated")
+    before = json.loads(k.run("get", "ct", "stated", "-o", "json"))
+    k.run("patch", "ct", "stated", "--type=merge", "-p", '{"status":{"replicas":7}}')
+    assert "status" not in json.loads(k.run("get", "ct", "stated", "-o", "json"))
+    both = '{"status":{"replicas":7},"spec":{"replicas":9}}'
+    k.run("patch", "ct", "stated", "--subresource=status", "--type=merge", "-p", both)
+    after = json.loads(k.run("get", "ct", "stated", "-o", "json"))
+    assert after["status"] == {"replicas": 7} and after["spec"] == before["spec"]
+    assert after["metadata"]["generation"] == before["metadata"]["generation"] == 1
+    k.run("patch", "ct", "stated", "--type=merge", "-p", '{"spec":{"replicas":9}}')
+    assert json.loads(k.run("get", "ct", "stated", "-o", "json"))["metadata"]["generation"] == 2
+
+
+def test_every_served_version_shows_the_same_objects(k: Kubectl) -> None:
+    made(k, "versions")
+    old = json.loads(k.run("get", "crontabs.v1beta1.stable.example.com", "versions", "-o", "json"))
+    assert old["apiVersion"] == "stable.example.com/v1beta1" and old["spec"] == {"cronSpec": "* * * * */5"}
+    text = (
+        'apiVersion: stable.example.com/v1beta1\nkind: CronTab\nmetadata: {name: older}\nspec: {cronSpec: "* * * * 1"}'
+    )
+    k.run("create", "-f", "-", stdin=text)
+    new = json.loads(k.run("get", "ct", "older", "-o", "json"))
+    assert new["apiVersion"] == "stable.example.com/v1" and new["spec"]["image"] == "busybox"
+
+
+def test_server_side_apply_knows_lists_with_keys(k: Kubectl) -> None:
+    text = "apiVersion: stable.example.com/v1\nkind: CronTab\nmetadata: {name: owned}\n"
+    first = text + 'spec: {cronSpec: "* * * * 1", steps: [{name: a, run: x}]}'
+    k.run("apply", "--server-side", "--field-manager=one", "-f", "-", stdin=first)
+    second = text + "spec: {cronSpec: '* * * * 1', steps: [{name: b, run: z}]}"
+    k.run("apply", "--server-side", "--field-manager=two", "-f", "-", stdin=second)
+    assert [step["name"] for step in spec_of(k, "owned")["steps"]] == ["a", "b"]  # type: ignore[attr-defined]
+    third = text + 'spec: {cronSpec: "* * * * 2"}'
+    said = k.run("apply", "--server-side", "--field-manager=two", "-f", "-", stdin=third, code=1)
+    assert 'conflict with "one" using stable.example.com/v1: .spec.cronSpec' in said
+    assert "serverside-applied" in k.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=third)
+
+
+def test_a_watch_tells_of_custom_objects(k: Kubectl) -> None:
+    with k.begin("get", "ct", "-w", "--no-headers", "-o", "name", "--field-selector=metadata.name=watched") as lines:
+        made(k, "watched")
+        assert lines.readline().strip() == "crontab.stable.example.com/watched"
+
+
+def test_finalizers_keep_an_object_and_its_definition(k: Kubectl) -> None:
+    widgets = CRONTABS.replace("crontab", "widget").replace("CronTab", "Widget").replace("[ct]", "[wd]")
+    k.run("apply", "-f", "-", stdin=widgets)
+    k.run("wait", "--for=condition=established", "crd/widgets.stable.example.com", "--timeout=20s")
+    text = (CRONTAB % ("kept", "example.com/mine")).replace("CronTab", "Widget")
+    k.run("apply", "--validate=ignore", "-f", "-", stdin=text)
+    k.run("delete", "crd", "widgets.stable.example.com", "--wait=false")
+    k.run("wait", "--for=condition=Terminating", "crd/widgets.stable.example.com", "--timeout=20s")
+    assert json.loads(k.run("get", "widgets", "kept", "-o", "json"))["metadata"]["deletionTimestamp"]
+    said = k.run("create", "--validate=ignore", "-f", "-", stdin=text.replace("kept", "late"), code=1)
+    assert "create not allowed while custom resource definition is terminating" in said
+    k.run("patch", "widgets", "kept", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    k.run("wait", "--for=delete", "crd/widgets.stable.example.com", "--timeout=20s")
+    assert "could not find the requested resource" in k.run("get", "widgets", code=1)
+    assert "widgets" not in k.run("api-resources", "--cached=false", "-o", "name")
+
+
+def test_a_name_that_another_definition_has_is_not_accepted(k: Kubectl) -> None:
+    other = CRONTABS.replace("crontabs", "cronjobs").replace("CronTab", "CronOther").replace("crontab", "cronother")
+    k.run("apply", "-f", "-", stdin=other)
+    k.run("wait", "--for=condition=NamesAccepted=false", "crd/cronjobs.stable.example.com", "--timeout=20s")
+    said = k.run("get", "crd", "cronjobs.stable.example.com", "-o", "jsonpath={.status.conditions[*].reason}")
+    assert said.split() == ["ShortNamesConflict", "NotAccepted"]
+    k.run(
+        "patch", "crd", "cronjobs.stable.example.com", "--type=merge", "-p", '{"spec":{"names":{"shortNames":["co"]}}}'
+    )
+    k.run("wait", "--for=condition=established", "crd/cronjobs.stable.example.com", "--timeout=20s")
+    k.run("delete", "crd", "cronjobs.stable.example.com")
+
+
+def test_an_owner_takes_its_custom_objects_with_it(k: Kubectl) -> None:
+    made(k, "owner")
+    uid = json.loads(k.run("get", "ct", "owner", "-o", "json"))["metadata"]["uid"]
+    text = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: owned, ownerReferences: "
+        f"[{{apiVersion: stable.example.com/v1, kind: CronTab, name: owner, uid: {uid}}}]}}"
+    )
+    k.run("create", "-f", "-", stdin=text)
+    k.run("delete", "ct", "owner")
+    k.run("wait", "--for=delete", "cm/owned", "--timeout=20s")
