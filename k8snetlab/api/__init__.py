@@ -13,6 +13,7 @@ __all__ = [
     "customizing",
     "defaults",
     "discovery",
+    "dns",
     "events",
     "extensions",
     "fields",

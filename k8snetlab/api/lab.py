@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from k8snetlab.api import addressing
+from k8snetlab.api.dns import Dns
 from k8snetlab.api.meta import Object, Port, Value, always
 
 MaxPods = Annotated[int, Meta(ge=1, le=1023)]
@@ -117,6 +118,7 @@ class LabSpec(Value):
     proxy: Proxy = always(Proxy())
     store: StoreSpec = always(StoreSpec())
     api: ApiSpec = ApiSpec()
+    dns: Dns = Dns()
     maxPods: MaxPods = always(110)
 
 

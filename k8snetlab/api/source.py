@@ -103,6 +103,8 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "a tab cannot indent YAML; use spaces"
     parts = [part for part in (error.context, error.problem) if part]
+    if "exceeded maximum nesting depth" in parts:  # PyYAML from 6.0.4 on looks first
+        return f"nested deeper than {MAX_DEPTH} levels"
     return f"not YAML: {', '.join(parts) or 'cannot be read'}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_interface
 
-from k8snetlab.api import addressing
+from k8snetlab.api import addressing, valid_dns
 from k8snetlab.api.addressing import Address, IPNetwork, split
 from k8snetlab.api.core import Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
@@ -47,6 +47,7 @@ def lab(report: Report, lab: Lab) -> None:
     _backend(report, lab)
     _store(report, lab)
     _api(report, lab)
+    valid_dns.dns(report, lab, services)
 
 
 def next_hops(report: Report, lab: Lab, others: Iterable[Node]) -> None:

@@ -64,11 +64,12 @@ class Client:
     def create(self, kind: str, obj: Json, namespace: str = "default") -> Json:
         return self._json("POST", self._path(kind, namespace), {**_head(kind), **obj})
 
-    def watch_list(self, kind: str, silence: float) -> Iterator[Json]:
-        """All objects of a kind as ADDED, a BOOKMARK, then what changes (and further bookmarks). DaemonError where not
-        even a bookmark comes for `silence` seconds."""
+    def watch_list(self, kind: str, silence: float, namespace: str = "", name: str = "") -> Iterator[Json]:
+        """All objects of a kind, or the one of a name, as ADDED, a BOOKMARK, then what changes (and further bookmarks).
+        DaemonError where not even a bookmark comes for `silence` seconds."""
         query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
-        return self._values(Json, *self._request("GET", f"{self._path(kind)}?{query}", b"", silence))
+        query += f"&fieldSelector=metadata.name={quote(name)}" if name else ""
+        return self._values(Json, *self._request("GET", f"{self._path(kind, namespace)}?{query}", b"", silence))
 
     def delete_object(self, kind: str, name: str, namespace: str = "default", force: bool = False) -> Json:
         query = "?gracePeriodSeconds=0" if force else ""

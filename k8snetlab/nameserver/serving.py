@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dns import cluster, wire
+import msgspec
+
+from k8snetlab.dns import wire
 from k8snetlab.dns.answers import Answer, Question
-from k8snetlab.dns.zones import Zones
+from k8snetlab.dns.chain import Onward
 from k8snetlab.nameserver.counters import Counters
-from k8snetlab.nameserver.upstream import Upstream
+from k8snetlab.nameserver.forwarding import Forwarding
 
 REMEMBERED = 8_192
 """So many replies are kept as they were written, until an object changes."""
@@ -24,24 +25,29 @@ IDLE = 10.0
 
 
 class Answering:
-    """One server's answers. `world` gives the objects as they are now, None before they are known."""
+    """One server's answers. `decide` says what a question is answered, or of whom it is to be asked; what it has said
+    holds for as long as `state` is the same."""
 
     def __init__(
-        self, zones: Zones, world: Callable[[], Snapshot | None], upstream: Upstream, counters: Counters
+        self,
+        decide: Callable[[Question], Answer | Onward],
+        state: Callable[[], object],
+        forwarding: Forwarding,
+        counters: Counters,
     ) -> None:
-        self._zones, self._world, self._upstream, self.counters = zones, world, upstream, counters
+        self._decide, self._state, self._forwarding, self.counters = decide, state, forwarding, counters
         self._written: dict[bytes, tuple[Question, str, bytes]] = {}
         """By a query without its id: the question, the rcode, and the reply without its id."""
-        self._of: Snapshot | None = None
+        self._of: object = None
 
-    def now(self, octets: bytes, size: int | None) -> bytes | wire.Query | None:
-        """The reply to a query, None for none; the query where another server must be asked first. `size` is what the
-        way back takes, in octets; None: what the query says."""
+    def now(self, octets: bytes, size: int | None) -> bytes | Later | None:
+        """The reply to a query, None for none; what is to be asked first, where that is so. `size` is what the way
+        back takes, in octets; None: what the query says."""
         began = time.perf_counter()
-        snapshot = self._world()
-        if snapshot is not self._of:
+        state = self._state()
+        if state is not self._of:
             self._written.clear()
-            self._of = snapshot
+            self._of = state
         written = self._written.get(octets[2:]) if size is None else None
         if written is not None:
             question, rcode, rest = written
@@ -52,11 +58,11 @@ class Answering:
         if isinstance(read, wire.Refused):
             return self._refused(read, began)
         self.counters.asked("udp" if size is None else "tcp", read.question.type)
-        answer = cluster.answer(read.question, self._zones, snapshot)
-        if answer is None or answer.onward:
-            return read
+        answer = self._decide(read.question)
+        if isinstance(answer, Onward):
+            return Later(read, answer)
         reply = wire.reply(read, answer, size or read.size)
-        if size is None and len(self._written) < REMEMBERED:
+        if size is None and len(answer.records) < 2 and len(self._written) < REMEMBERED:
             self._written[octets[2:]] = read.question, answer.rcode, reply[2:]
         self.counters.answered(answer.rcode, time.perf_counter() - began)
         return reply
@@ -68,16 +74,17 @@ class Answering:
             self.counters.answered(read.rcode or "FORMERR", time.perf_counter() - began)
         return read.reply
 
-    async def later(self, read: wire.Query, size: int | None) -> bytes:
-        """The reply to a query about a name outside, or one that leads there."""
+    async def later(self, later: Later, size: int | None) -> bytes:
+        """The reply, after others have been asked."""
         began = time.perf_counter()
-        inside = cluster.answer(read.question, self._zones, self._world())
-        name = inside.onward if inside and inside.onward else read.question.name
-        answer = await self._upstream.answer(Question(name, read.question.type))
-        if inside is not None:
-            answer = Answer("NOERROR" if answer.records else answer.rcode, (*inside.records, *answer.records))
+        answer = await self._forwarding.ask(later.onward)
         self.counters.answered(answer.rcode, time.perf_counter() - began)
-        return wire.reply(read, answer, size or read.size, recursive=True)
+        return wire.reply(later.query, answer, size or later.query.size, recursive=True)
+
+
+class Later(msgspec.Struct, frozen=True):
+    query: wire.Query
+    onward: Onward
 
 
 class Udp(asyncio.DatagramProtocol):
@@ -97,8 +104,8 @@ class Udp(asyncio.DatagramProtocol):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _later(self, read: wire.Query, addr: tuple[str, int]) -> None:
-        self._transport.sendto(await self._answering.later(read, None), addr)
+    async def _later(self, later: Later, addr: tuple[str, int]) -> None:
+        self._transport.sendto(await self._answering.later(later, None), addr)
 
 
 class Tcp:
@@ -126,7 +133,7 @@ class Tcp:
                 (length,) = struct.unpack("!H", await reader.readexactly(2))
                 octets = await reader.readexactly(length)
             reply = self._answering.now(octets, wire.TCP)
-            if isinstance(reply, wire.Query):
+            if isinstance(reply, Later):
                 reply = await self._answering.later(reply, wire.TCP)
             if reply is None:
                 return

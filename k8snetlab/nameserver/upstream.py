@@ -1,7 +1,7 @@
 """Names outside: asked of other servers, and remembered for a while.
 
 Source: RFC 1035 7.3 (which replies belong to a query), RFC 2308 (what is not there is remembered too); CoreDNS' plugins
-forward (a server that does not answer is left for the next) and cache (at most 30 s, as kubeadm sets it).
+forward (a server that does not answer is left for the next) and cache (at most for so long as it is set to).
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from k8snetlab.nameserver.counters import Counters
 
 PATIENCE = 2.0
 """Seconds in which one server answers."""
-KEPT = 30
-"""Seconds at most for which an answer is remembered."""
 FAILURE = 5
 """Seconds for which it is remembered that no server answered."""
 NAMES = 10_000
@@ -39,8 +37,9 @@ _RCODES: tuple[Rcode, ...] = ("NOERROR", "NXDOMAIN", "REFUSED", "NOTIMP")
 class Upstream:
     """`servers` are (address, port), tried in order."""
 
-    def __init__(self, servers: tuple[tuple[str, int], ...], counters: Counters) -> None:
-        self._servers, self._counters = servers, counters
+    def __init__(self, servers: tuple[tuple[str, int], ...], counters: Counters, cache: int = 30) -> None:
+        """An answer is remembered for `cache` seconds at most."""
+        self._servers, self._counters, self._cache = servers, counters, cache
         self._known: OrderedDict[tuple[str, str], tuple[float, float, Answer]] = OrderedDict()
         """Of (name, type): when it was learned, until when it holds (monotonic seconds), and the answer."""
         self._waiting: dict[tuple[str, str], asyncio.Task[Answer]] = {}
@@ -76,7 +75,7 @@ class Upstream:
 
     def _remember(self, question: Question, answer: Answer) -> Answer:
         records = (*answer.records, *answer.authority)
-        seconds = FAILURE if answer.rcode == "SERVFAIL" else min((KEPT, *(record.ttl for record in records)))
+        seconds = FAILURE if answer.rcode == "SERVFAIL" else min((self._cache, *(record.ttl for record in records)))
         now = time.monotonic()
         self._known[question.lower, question.type] = now, now + seconds, answer
         while len(self._known) > NAMES:

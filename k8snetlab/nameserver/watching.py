@@ -6,66 +6,84 @@ import http.client
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
+from k8snetlab.api.config import ConfigMap
 from k8snetlab.api.core import Namespace, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.client.client import Client
+from k8snetlab.dns import addon
 from k8snetlab.errors import K8sNetLabError
 
 log = logging.getLogger(__name__)
 
-KINDS: tuple[type[Object], ...] = (Namespace, Service, EndpointSlice)
+T = TypeVar("T", bound=Object)
 PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds before the daemon is asked again: after the first time that it did not answer, the second, …"""
+LONG = 10.0
+"""Seconds after which a watch that ends is a first time again."""
 SILENCE = 90.0
 """Seconds without even a bookmark after which a watch is taken for dead."""
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """Objects of a kind: of one namespace and name, or all."""
+
+    kind: type[Object]
+    namespace: str = ""
+    name: str = ""
+
+
+COREFILE = Wanted(ConfigMap, addon.NAMESPACE, addon.NAME)
+WANTED = (COREFILE, Wanted(Namespace), Wanted(Service), Wanted(EndpointSlice))
+PODS = Wanted(Pod)
+"""Wanted where names of pods are verified."""
+Told = Callable[[Wanted, Sequence[Change], bool], None]
+"""Called from a watch's thread with what it brought; `whole` says that these are all such objects, and others gone."""
+
+
 class Watching:
-    """`changed` is called with what a kind's watch brought, from that watch's thread; `whole` says that these are all
-    objects of the kind, so that others are gone."""
+    def __init__(self, client: Client, told: Told) -> None:
+        self._client, self._told = client, told
+        self._begun: set[Wanted] = set()
 
-    def __init__(self, client: Client, changed: Callable[[type[Object], list[Change], bool], None], pods: bool) -> None:
-        self._client, self._changed = client, changed
-        self.kinds: tuple[type[Object], ...] = (*KINDS, Pod) if pods else KINDS
+    def begin(self, *wanted: Wanted) -> None:
+        """Idempotent."""
+        for one in wanted:
+            if one not in self._begun:
+                self._begun.add(one)
+                threading.Thread(target=self._follow, args=[one], name=f"watch {one.kind.KIND}", daemon=True).start()
 
-    def start(self) -> None:
-        for kind in self.kinds:
-            threading.Thread(target=self._follow, args=[kind], name=f"watch {kind.KIND}", daemon=True).start()
-
-    def _follow(self, kind: type[Object]) -> None:
+    def _follow(self, wanted: Wanted) -> None:
         tries = 0
         while True:
             began = time.monotonic()
             try:
-                self._watch(kind)
+                self._watch(wanted)
                 why = "the watch has ended"
             except (K8sNetLabError, OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
                 why = str(error)
-            tries = 0 if time.monotonic() - began > 10 else tries + 1
-            log.warning("%s: %s; asking again", kind.KIND, why)
+            tries = 0 if time.monotonic() - began > LONG else tries + 1
+            log.warning("%s: %s; asking again", wanted.kind.KIND, why)
             time.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
 
-    def _watch(self, kind: type[Object]) -> None:
-        """One watch: first all objects of the kind, then what changes."""
+    def _watch(self, wanted: Wanted) -> None:
+        """One watch: first all objects, then what changes."""
         first: list[Change] | None = []
-        for event in self._client.watch_list(kind.KIND, SILENCE):
+        for event in self._client.watch_list(wanted.kind.KIND, SILENCE, wanted.namespace, wanted.name):
             if event["type"] == "BOOKMARK":
                 if first is not None:
-                    self._changed(kind, first, True)
+                    self._told(wanted, first, True)
                     first = None
-                continue
-            change = _change(kind, event)
-            if first is not None:
-                first.append(change)
+            elif first is not None:
+                first.append(_change(wanted.kind, event))
             else:
-                self._changed(kind, [change], False)
+                self._told(wanted, [_change(wanted.kind, event)], False)
 
 
 def _change(kind: type[Object], event: dict[str, Any]) -> Change:
@@ -74,10 +92,11 @@ def _change(kind: type[Object], event: dict[str, Any]) -> Change:
 
 
 class World:
-    """The Snapshot that the kinds make up; `snapshot` is None until every kind has been told of once."""
+    """The Snapshot that all of it makes up; `snapshot` is None until each of `wanted` has been told of once."""
 
-    def __init__(self, kinds: tuple[type[Object], ...]) -> None:
-        self._missing = set(kinds)
+    def __init__(self, *wanted: Wanted) -> None:
+        self._missing = set(wanted)
+        self._told: set[Wanted] = set()
         self._snapshot = Snapshot()
         self._revision = 0
 
@@ -85,10 +104,21 @@ class World:
     def snapshot(self) -> Snapshot | None:
         return None if self._missing else self._snapshot
 
-    def take(self, kind: type[Object], changes: list[Change], whole: bool) -> None:
+    def get(self, kind: type[T], name: str, namespace: str) -> T | None:
+        """An object, as far as it is known by now."""
+        return self._snapshot.get(kind, name, namespace)
+
+    def take(self, wanted: Wanted, changes: Sequence[Change], whole: bool) -> None:
         if whole:
             there = {key for _, key, _ in changes}
-            changes = [*changes, *((kind, key, None) for key in self._snapshot.all(kind) if key not in there)]
-            self._missing.discard(kind)
+            gone = [key for key in self._snapshot.all(wanted.kind) if key not in there]
+            changes = [*changes, *((wanted.kind, key, None) for key in gone)]
+            self._missing.discard(wanted)
+            self._told.add(wanted)
         self._revision += 1
         self._snapshot = self._snapshot.changed(changes, self._revision)
+
+    def waits_for(self, wanted: Wanted) -> None:
+        """Nothing is known until this is told of, too."""
+        if wanted not in self._told:
+            self._missing.add(wanted)

@@ -15,6 +15,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.workload import PodWork
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.render.pods import sandbox_name
+from k8snetlab.running import standins
 from k8snetlab.running.accounts import Accounts
 from k8snetlab.state.paths import LabPaths
 
@@ -29,6 +30,7 @@ class Works:
     async def of(self, pods: list[Pod], lab: Lab, node: str) -> list[PodWork]:
         """Those pods of a node; one that fails is left out, and an Event says why."""
         works, loop = [], asyncio.get_running_loop()
+        pods = [standins.with_commands(pod, lab.name) for pod in pods]
 
         def failed(pod: Pod, why: str) -> None:
             loop.call_soon_threadsafe(partial(self._without_token, pod, why))

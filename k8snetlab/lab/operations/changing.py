@@ -14,6 +14,7 @@ import msgspec
 
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Namespace, Node, Pod
+from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -23,6 +24,7 @@ from k8snetlab.checkup import room
 from k8snetlab.cluster.cluster import BROUGHT, Cluster
 from k8snetlab.cluster.deletion import refuse_deletion
 from k8snetlab.controllers.admission import in_order, is_another
+from k8snetlab.dns import addon
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, ManifestError, NotFoundError, UnconfirmedError
 from k8snetlab.kernel import iptables
 from k8snetlab.lab.table import answers
@@ -76,7 +78,7 @@ class Changing:
     async def up(self, asked: Up) -> AsyncIterator[ChangeEvent]:
         """Makes the store hold these objects and none that an earlier `up` brought, and waits for the kernel."""
         began, followed, changes = time.monotonic(), Followed(), _no_changes()
-        objects = [_marked(obj) for obj in _decoded(asked.objects)]
+        objects = [_marked(obj) for obj in with_cluster_dns(_decoded(asked.objects))]
 
         async def write(tell: Tell) -> None:
             await self._cluster.restore()
@@ -347,6 +349,13 @@ def refuse_emptying(gone: list[Object], brought: int) -> None:
         f"this deletes {len(gone)} of the {brought} objects that `up` brought: {shown}",
         "--yes if that is meant; nothing was changed",
     )
+
+
+def with_cluster_dns(objects: list[Object]) -> list[Object]:
+    """With the objects of cluster DNS, where the lab has it; those that are there are left as somebody wrote them."""
+    there = {(type(obj), obj.key) for obj in objects}
+    added = [obj for lab in objects if isinstance(lab, Lab) for obj in addon.objects(lab)]
+    return [*objects, *(with_defaults(obj) for obj in added if (type(obj), obj.key) not in there)]
 
 
 def _decoded(bodies: list[Any]) -> list[Object]:

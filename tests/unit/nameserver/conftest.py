@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from golden import objects
 
+from k8snetlab.api.config import ConfigMap
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dns.zones import Zones
+from k8snetlab.nameserver.configured import Configured
 from k8snetlab.nameserver.counters import Counters
+from k8snetlab.nameserver.forwarding import Forwarding
 from k8snetlab.nameserver.serving import Answering, Tcp, Udp
-from k8snetlab.nameserver.upstream import Upstream
 
 WORLD = Path(__file__).parents[1] / "dns/worlds/cluster.yaml"
 
@@ -23,12 +24,13 @@ WORLD = Path(__file__).parents[1] / "dns/worlds/cluster.yaml"
 class Server:
     """`port` answers by UDP and TCP on 127.0.0.1; `world` is what it knows."""
 
-    def __init__(self, upstream: tuple[tuple[str, int], ...] = (), zones: Zones | None = None) -> None:
+    def __init__(self, corefile: str = "cluster.local {\n kubernetes cluster.local\n}") -> None:
         self.world: Snapshot | None = Snapshot.of(objects(WORLD.read_text()), revision=1)
         self.counters = Counters()
-        self.answering = Answering(
-            zones or Zones(), lambda: self.world, Upstream(upstream, self.counters), self.counters
-        )
+        self.configured = Configured(lambda: self.world, ())
+        self.configured.take(ConfigMap(data={"Corefile": corefile}))
+        forwarding = Forwarding(self.counters, ())
+        self.answering = Answering(self.configured.decide, lambda: self.world, forwarding, self.counters)
         self.port = 0
 
     @asynccontextmanager

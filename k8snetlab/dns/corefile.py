@@ -1,0 +1,286 @@
+"""A Corefile: CoreDNS' configuration, as kubeadm keeps it in the ConfigMap kube-system/coredns.
+
+Source: CoreDNS, "Corefile explained" and the pages of its plugins; what is not served is refused by name and line.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from k8snetlab.api.dns import PORT, server
+from k8snetlab.dns.zones import Pods, Zones
+
+TTL = 3600
+"""The longest that `kubernetes` and `hosts` may say, in seconds."""
+QUIET = frozenset(("errors", "health", "ready", "prometheus", "reload", "log", "bind", "bufsize"))
+"""Plugins that change no answer here: what they are for is always on, or has no meaning in a lab."""
+
+
+class CorefileError(ValueError):
+    """`line` is where, counted from 1."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(f"Corefile:{line}: {message}")
+        self.line = line
+
+
+class Forward(msgspec.Struct, frozen=True):
+    """Names in `zone` (with its dot) are asked of the servers `to`: (address, port), or the pod's own resolv.conf where
+    there are none. Those in `exclude` are not."""
+
+    zone: str
+    to: tuple[tuple[str, int], ...] = ()
+    exclude: tuple[str, ...] = ()
+    own: bool = False
+    """Whether the servers of /etc/resolv.conf are asked, too."""
+
+
+class Hosts(msgspec.Struct, frozen=True):
+    """`addresses` by name (lower case, with its dot). Where a name of it is not there, what follows is asked only with
+    `fallthrough`."""
+
+    addresses: Mapping[str, tuple[str, ...]] = {}
+    ttl: int = 3600
+    fallthrough: bool = False
+
+
+class Block(msgspec.Struct, frozen=True):
+    """One server block: what is done with names in `zones` (with their dots, "." for all).
+
+    `fallthrough` are the zones in which a name that the cluster has not goes on to `forwards`. `cache` is in seconds, 0
+    for none.
+    """
+
+    zones: tuple[str, ...]
+    cluster: Zones | None = None
+    fallthrough: tuple[str, ...] = ()
+    hosts: Hosts | None = None
+    forwards: tuple[Forward, ...] = ()
+    cache: int = 0
+    loop: bool = False
+    loadbalance: bool = False
+
+
+Word = tuple[str, int]
+"""A word of a Corefile, and its line."""
+
+
+def parse(text: str) -> tuple[Block, ...]:
+    """The server blocks. Raises CorefileError for the first wrong place."""
+    words = _Words(text)
+    blocks = []
+    while words.more:
+        blocks.append(_block(words))
+    if not blocks:
+        raise CorefileError(1, "has no server block, as `.:53 { … }`")
+    seen: dict[str, int] = {}
+    for number, block in enumerate(blocks):
+        for zone in block.zones:
+            if seen.setdefault(zone, number) != number:
+                raise CorefileError(1, f"has two server blocks for {zone}")
+    return tuple(blocks)
+
+
+def block_of(blocks: Sequence[Block], name: str) -> Block | None:
+    """The block that a name (lower case) belongs to: the one with the longest zone."""
+    found = [(len(zone), block) for block in blocks for zone in block.zones if within(name, zone)]
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def within(name: str, zone: str) -> bool:
+    return zone in (".", name) or name.endswith(f".{zone}")
+
+
+class _Words:
+    """The words of a file, line by line. `{` ends a line, `}` stands in one of its own."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = [line for line in _lines(text) if line]
+        self._last = text.count("\n") + 1
+
+    @property
+    def more(self) -> bool:
+        return bool(self._lines)
+
+    def line(self) -> list[Word]:
+        if not self._lines:
+            raise CorefileError(self._last, "ends within a block: a } is missing")
+        return self._lines.pop(0)
+
+    def body(self, line: list[Word]) -> Iterator[list[Word]]:
+        """The lines of the block that `line` opens, if it opens one; its { is taken away."""
+        if line[-1][0] != "{":
+            return
+        line.pop()
+        while (inner := self.line())[0][0] != "}":
+            yield inner
+
+
+def _lines(text: str) -> Iterator[list[Word]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        yield list(_words(line, number))
+
+
+def _words(line: str, number: int) -> Iterator[Word]:
+    at = 0
+    while at < len(line):
+        if line[at].isspace():
+            at += 1
+        elif line[at] == "#":
+            return
+        elif line[at] == '"':
+            end = line.find('"', at + 1)
+            if end < 0:
+                raise CorefileError(number, "a quotation mark is not closed")
+            yield line[at + 1 : end], number
+            at = end + 1
+        else:
+            end = next((n for n in range(at, len(line)) if line[n].isspace()), len(line))
+            yield line[at:end], number
+            at = end
+
+
+def _block(words: _Words) -> Block:
+    head = words.line()
+    number = head[0][1]
+    if head[-1][0] != "{":
+        raise CorefileError(number, f"{head[-1][0]}: a server block begins with its zones and a {{ in one line")
+    block = Block(tuple(_zone(word) for word in head[:-1]) or (".",))
+    for line in words.body(head):
+        name, where = line[0]
+        plugin = _PLUGINS.get(name)
+        if plugin is None and name not in QUIET:
+            raise CorefileError(where, f"the plugin {name} is not served here; these are: {', '.join(_KNOWN)}")
+        inner = list(words.body(line))
+        if plugin is not None:
+            block = plugin(block, line[1:], inner, where)
+    return block
+
+
+def _zone(word: Word) -> str:
+    """Of `zone`, `zone:port` or `dns://zone:port`."""
+    text, number = word
+    zone, _, port = text.removeprefix("dns://").partition(":")
+    if "://" in zone or port not in ("", str(PORT)):
+        raise CorefileError(number, f"{text}: only plain DNS on port {PORT} is served here")
+    return _dotted(zone.rstrip(","))
+
+
+def _dotted(zone: str) -> str:
+    return zone.lower() if zone.endswith(".") else f"{zone.lower()}."
+
+
+def _kubernetes(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
+    zones = [_dotted(word) for word, _ in words] or list(block.zones)
+    own = [zone for zone in zones if not zone.endswith(".arpa.")]
+    if len(own) != 1:
+        raise CorefileError(number, "kubernetes: takes one zone that is none of addresses, as cluster.local")
+    reverse = tuple(zone for zone in zones if zone.endswith(".arpa."))
+    cluster, fall = Zones(domain=own[0].rstrip("."), reverse=reverse), tuple[str, ...]()
+    for (option, where), *arguments in inner:
+        values = [value for value, _ in arguments]
+        match option, values:
+            case "pods", ["disabled" | "insecure" | "verified" as pods]:
+                cluster = msgspec.structs.replace(cluster, pods=_pods(pods))
+            case "ttl", [seconds]:
+                cluster = msgspec.structs.replace(cluster, ttl=_seconds(seconds, where, "kubernetes: ttl"))
+            case "endpoint_pod_names", []:
+                cluster = msgspec.structs.replace(cluster, endpoint_pod_names=True)
+            case "fallthrough", _:
+                fall = tuple(_dotted(value) for value in values) or (".",)
+            case _:
+                raise CorefileError(where, f"kubernetes: {' '.join([option, *values])} is not served here")
+    return msgspec.structs.replace(block, cluster=cluster, fallthrough=fall)
+
+
+def _pods(text: str) -> Pods:
+    return "verified" if text == "verified" else "insecure" if text == "insecure" else "disabled"
+
+
+def _forward(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
+    if len(words) < 2:
+        raise CorefileError(number, "forward: needs a zone and the servers for it, as `forward . 192.0.2.53`")
+    zone, *servers = words
+    exclude: tuple[str, ...] = ()
+    for (option, where), *arguments in inner:
+        if option == "except":
+            exclude = tuple(_dotted(value) for value, _ in arguments)
+        elif option not in ("max_concurrent", "policy", "prefer_udp", "health_check", "max_fails", "expire"):
+            raise CorefileError(where, f"forward: {option} is not served here")
+    own = any(text == "/etc/resolv.conf" for text, _ in servers)
+    to = tuple(_server(text, where) for text, where in servers if text != "/etc/resolv.conf")
+    forward = Forward(_dotted(zone[0]), to, exclude, own)
+    return msgspec.structs.replace(block, forwards=(*block.forwards, forward))
+
+
+def _server(text: str, line: int) -> tuple[str, int]:
+    try:
+        return server(text.removeprefix("dns://"))
+    except ValueError:
+        raise CorefileError(line, f"{text}: is no name server, as 192.0.2.53 or 192.0.2.53:5353") from None
+
+
+def _hosts(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
+    if words:
+        raise CorefileError(number, f"hosts: a file ({words[0][0]}) is not read here; write its lines into the block")
+    found: dict[str, tuple[str, ...]] = {}
+    hosts = Hosts()
+    for (first, where), *arguments in inner:
+        values = [value for value, _ in arguments]
+        if first == "fallthrough":
+            hosts = msgspec.structs.replace(hosts, fallthrough=True)
+        elif first == "ttl" and len(values) == 1:
+            hosts = msgspec.structs.replace(hosts, ttl=_seconds(values[0], where, "hosts: ttl"))
+        elif first not in ("no_reverse", "reload"):
+            address = _address(first, where)
+            for value in values:
+                name = _dotted(value)
+                found[name] = (*found.get(name, ()), address)
+    return msgspec.structs.replace(block, hosts=msgspec.structs.replace(hosts, addresses=found))
+
+
+def _address(text: str, line: int) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise CorefileError(line, f"hosts: {text} is neither an address nor an option") from None
+
+
+def _cache(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
+    seconds = TTL
+    for text, where in words[:1]:
+        seconds = _seconds(text, where, "cache")
+    for (option, where), *_ in inner:
+        if option not in ("disable", "success", "denial", "prefetch", "serve_stale", "servfail", "keepttl"):
+            raise CorefileError(where, f"cache: {option} is not served here")
+    return msgspec.structs.replace(block, cache=seconds)
+
+
+def _seconds(text: str, line: int, what: str) -> int:
+    if not text.isdecimal() or int(text) > TTL:
+        raise CorefileError(line, f"{what}: {text} is no number of seconds from 0 to {TTL}")
+    return int(text)
+
+
+def _loop(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
+    return msgspec.structs.replace(block, loop=True)
+
+
+def _loadbalance(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
+    if words and words[0][0] != "round_robin":
+        raise CorefileError(number, f"loadbalance: {words[0][0]} is not served here; round_robin is")
+    return msgspec.structs.replace(block, loadbalance=True)
+
+
+_PLUGINS: Mapping[str, Callable[[Block, list[Word], list[list[Word]], int], Block]] = {
+    "kubernetes": _kubernetes,
+    "forward": _forward,
+    "hosts": _hosts,
+    "cache": _cache,
+    "loop": _loop,
+    "loadbalance": _loadbalance,
+}
+_KNOWN = sorted((*_PLUGINS, *QUIET))

@@ -1,0 +1,160 @@
+"""Names in a real lab: asked by dig in a pod, through kube-dns' rules, of the server in the DNS pod."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.testing import Lab, eventually, running
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(shutil.which("dig") is None, reason="dig is missing")]
+
+DNS = "dns: {enabled: true}"
+LAB = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+spec: {nodes: 2, dns: {enabled: true}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {nodeName: node1, containers: [{name: c}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db-0, labels: {app: db}}
+spec: {nodeName: node2, hostname: db-0, subdomain: db, containers: [{name: c, ports: [{containerPort: 3306}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ports: [{name: sql, port: 3306}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: db}, clusterIP: 10.96.0.20, ports: [{name: http, port: 80, targetPort: 3306}]}
+"""
+LATE = """
+apiVersion: v1
+kind: Service
+metadata: {name: late}
+spec: {clusterIP: 10.96.0.30, ports: [{port: 1}]}
+"""
+WRONG = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: coredns, namespace: kube-system}
+data:
+  Corefile: |
+    . {
+      rewrite name a b
+    }
+"""
+ADDRESS = "10.96.0.10"
+WEB = "web.default.svc.cluster.local"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("names")
+
+
+@pytest.fixture(scope="module")
+def lab(directory: Path) -> Iterator[Lab]:
+    with running(written(directory, LAB)) as one:
+        yield one
+
+
+def written(directory: Path, text: str) -> Path:
+    (directory / "lab.yaml").write_text(text)
+    return directory
+
+
+def dig(lab: Lab, *words: str) -> str:
+    """What `dig` prints in the pod `client`, which asks kube-dns once."""
+    command = ["ip", "netns", "exec", lab.netns("default", "client"), "dig", "+tries=1", "+time=2", f"@{ADDRESS}"]
+    return subprocess.run([*command, *words], capture_output=True, text=True, check=False).stdout
+
+
+def short(lab: Lab, *words: str) -> list[str]:
+    return [line for line in dig(lab, "+short", *words).splitlines() if not line.startswith(";")]
+
+
+def server(lab: Lab) -> int:
+    """The process of the DNS pod's server."""
+    (pod,) = lab.list("Pod", "kube-system")
+    name = lab.netns("kube-system", pod["metadata"]["name"])
+    (pid,) = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=True).stdout.split()
+    return int(pid)
+
+
+def test_names_are_answered_through_the_clusters_own_service(lab: Lab) -> None:
+    eventually(lambda: short(lab, WEB) == ["10.96.0.20"])
+    address = lab.address_of("pod/db-0")
+    assert short(lab, "+tcp", "db.default.svc.cluster.local") == [address]
+    assert short(lab, "db-0.db.default.svc.cluster.local") == [address]
+    assert short(lab, "_sql._tcp.db.default.svc.cluster.local", "SRV") == [
+        "0 100 3306 db-0.db.default.svc.cluster.local."
+    ]
+    assert short(lab, "-x", "10.96.0.20") == [f"{WEB}."]
+    assert short(lab, "kube-dns.kube-system.svc.cluster.local") == [ADDRESS]
+    assert short(lab, "kubernetes.default.svc.cluster.local") == ["10.96.0.1"]
+    assert short(lab, "cluster.local", "NS") == ["kube-dns.kube-system.svc.cluster.local."]
+    assert short(lab, "dns-version.cluster.local", "TXT") == ['"1.1.0"']
+    assert "status: NXDOMAIN" in dig(lab, "nothing.default.svc.cluster.local")
+    assert lab.diagnose().findings == ()
+
+
+def test_what_is_outside_is_refused_at_once(lab: Lab) -> None:
+    assert "status: REFUSED" in dig(lab, "www.example.com")
+
+
+def test_a_new_service_is_answered_and_a_deleted_one_is_not(lab: Lab) -> None:
+    lab.apply(LATE)
+    eventually(lambda: short(lab, "late.default.svc.cluster.local") == ["10.96.0.30"])
+    lab.run("delete", "svc", "late")
+    eventually(lambda: "status: NXDOMAIN" in dig(lab, "late.default.svc.cluster.local"))
+
+
+def test_a_killed_server_is_started_again(lab: Lab) -> None:
+    before = server(lab)
+    os.kill(before, signal.SIGKILL)
+    assert lab.probe("client", "web:80").ok, "addresses go on"
+    eventually(lambda: short(lab, WEB) == ["10.96.0.20"])
+    assert server(lab) != before
+    eventually(lambda: lab.list("Pod", "kube-system")[0]["status"]["containerStatuses"][0]["restartCount"] == 1)
+
+
+def test_the_server_goes_on_without_the_daemon_and_follows_the_next_one(lab: Lab, directory: Path) -> None:
+    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    assert short(lab, WEB) == ["10.96.0.20"]
+    lab.up(written(directory, LAB.replace("10.96.0.20", "10.96.0.21")))
+    eventually(lambda: short(lab, WEB) == ["10.96.0.21"])
+    lab.up(written(directory, LAB))
+    eventually(lambda: short(lab, WEB) == ["10.96.0.20"])
+
+
+def test_another_corefile_is_taken_and_a_wrong_one_left(lab: Lab, directory: Path) -> None:
+    lab.up(written(directory, LAB.replace(DNS, "dns: {enabled: true, hosts: {db.corp.example: [192.0.2.7]}}")))
+    eventually(lambda: short(lab, "db.corp.example") == ["192.0.2.7"])
+    lab.apply(WRONG)
+    said = "Corefile:2: the plugin rewrite is not served here"
+    eventually(lambda: said in lab.run("logs", "-n", "kube-system", "deploy/coredns"))
+    assert short(lab, "db.corp.example") == ["192.0.2.7"]
+    lab.up(written(directory, LAB))
+    eventually(lambda: "status: REFUSED" in dig(lab, "db.corp.example"))
+
+
+def test_without_replicas_names_are_rejected_and_without_dns_nothing_is_left(lab: Lab, directory: Path) -> None:
+    lab.up(written(directory, LAB.replace(DNS, "dns: {enabled: true, replicas: 0}")))
+    assert "connection refused" in dig(lab, WEB)
+    lab.up(written(directory, LAB.replace(DNS, "dns: {}")))
+    assert not lab.list("Pod", "kube-system")
+    assert not lab.list("Service", "kube-system")

@@ -1,0 +1,141 @@
+"""Corefiles as kubeadm and its users write them, and what of them is not served."""
+
+from __future__ import annotations
+
+import pytest
+
+from k8snetlab.api.dns import Dns
+from k8snetlab.api.lab import Lab, LabSpec
+from k8snetlab.dns import addon
+from k8snetlab.dns.corefile import Block, CorefileError, Forward, Hosts, block_of, parse
+from k8snetlab.dns.zones import Zones
+
+KUBEADM = """\
+.:53 {
+    errors
+    health {
+       lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+       pods insecure
+       fallthrough in-addr.arpa ip6.arpa
+       ttl 30
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf {
+       max_concurrent 1000
+    }
+    cache 30 {
+       disable success cluster.local
+       disable denial cluster.local
+    }
+    loop
+    reload
+    loadbalance
+}
+"""
+REVERSE = ("in-addr.arpa.", "ip6.arpa.")
+
+
+def test_kubeadms_own_is_read() -> None:
+    assert parse(KUBEADM) == (
+        Block(
+            zones=(".",),
+            cluster=Zones(domain="cluster.local", ttl=30, pods="insecure"),
+            fallthrough=REVERSE,
+            forwards=(Forward(".", own=True),),
+            cache=30,
+            loop=True,
+            loadbalance=True,
+        ),
+    )
+
+
+def test_a_stub_domain_and_hosts_are_read() -> None:
+    text = """
+    # the company's
+    corp.example:53 {
+        errors
+        cache 10
+        forward . 10.1.0.53 10.1.0.54:5353 [fd00::53]:53 {
+            except secret.corp.example
+        }
+    }
+    . {
+        hosts {
+            192.0.2.7 db.corp.example DB2.corp.example
+            192.0.2.8 db.corp.example
+            ttl 60
+            fallthrough
+        }
+        kubernetes lab.example { # no addresses
+        }
+    }
+    """
+    stub, main = parse(text)
+    servers = (("10.1.0.53", 53), ("10.1.0.54", 5353), ("fd00::53", 53))
+    assert stub == Block(("corp.example.",), forwards=(Forward(".", servers, ("secret.corp.example.",)),), cache=10)
+    addresses = {"db.corp.example.": ("192.0.2.7", "192.0.2.8"), "db2.corp.example.": ("192.0.2.7",)}
+    assert main.hosts == Hosts(addresses, 60, fallthrough=True)
+    assert main.cluster == Zones(domain="lab.example", reverse=())
+    assert block_of((stub, main), "x.corp.example.") is stub
+    assert block_of((stub, main), "xcorp.example.") is main
+    assert block_of((stub,), "example.") is None
+
+
+WRONG = {
+    ".:53 {\n  rewrite name a b\n}": "Corefile:2: the plugin rewrite is not served here; these are: bind, ",
+    ".:53 {\n  template IN A {\n  }\n}": "Corefile:2: the plugin template is not served here",
+    ".:53 {\n  kubernetes cluster.local {\n    pods sometimes\n  }\n}": "Corefile:3: kubernetes: pods sometimes is not",
+    ".:53 {\n  kubernetes cluster.local {\n    ttl 9999\n  }\n}": "Corefile:3: kubernetes: ttl: 9999 is no number of",
+    ".:53 {\n  kubernetes in-addr.arpa\n}": "Corefile:2: kubernetes: takes one zone that is none of addresses",
+    ".:53 {\n  kubernetes a.example b.example\n}": "Corefile:2: kubernetes: takes one zone",
+    ".:53 {\n  forward .\n}": "Corefile:2: forward: needs a zone and the servers for it",
+    ".:53 {\n  forward . tls://1.1.1.1\n}": "Corefile:2: tls://1.1.1.1: is no name server",
+    ".:53 {\n  forward . 1.1.1.1:99999\n}": "Corefile:2: 1.1.1.1:99999: is no name server",
+    ".:53 {\n  forward . 1.1.1.1 {\n    tls_servername x\n  }\n}": "Corefile:3: forward: tls_servername is not served",
+    ".:53 {\n  hosts /etc/hosts\n}": "Corefile:2: hosts: a file (/etc/hosts) is not read here",
+    ".:53 {\n  hosts {\n    one two\n  }\n}": "Corefile:3: hosts: one is neither an address nor an option",
+    ".:53 {\n  cache forever\n}": "Corefile:2: cache: forever is no number of seconds from 0 to 3600",
+    ".:53 {\n  loadbalance weighted\n}": "Corefile:2: loadbalance: weighted is not served here",
+    ".:53 {\n  errors\n": "Corefile:3: ends within a block: a } is missing",
+    ".:53\n{\n}": "Corefile:1: .:53: a server block begins with its zones and a { in one line",
+    "tls://.:853 {\n}": "Corefile:1: tls://.:853: only plain DNS on port 53 is served here",
+    ".:5353 {\n}": "Corefile:1: .:5353: only plain DNS on port 53 is served here",
+    ". {\n}\n. {\n}": "Corefile:1: has two server blocks for .",
+    '. {\n  log "x\n}': "Corefile:2: a quotation mark is not closed",
+    "": "Corefile:1: has no server block",
+    "# nothing\n": "Corefile:1: has no server block",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_is_not_served_is_refused_with_its_line(text: str) -> None:
+    with pytest.raises(CorefileError) as refused:
+        parse(text)
+    assert str(refused.value).startswith(WRONG[text])
+
+
+def test_the_file_that_a_lab_asks_for_is_read_as_it_was_meant() -> None:
+    dns = Dns(
+        enabled=True,
+        ttl=7,
+        pods="verified",
+        upstream=("203.0.113.10",),
+        stubDomains={"corp.example": ("10.1.0.53", "10.1.0.54:5353")},
+        hosts={"db.lab.example": ("192.0.2.7", "192.0.2.8")},
+    )
+    main, stub = parse(addon.corefile(Lab(spec=LabSpec(dns=dns))))
+    assert main.cluster == Zones(ttl=7, pods="verified")
+    assert (main.zones, main.fallthrough) == ((".",), REVERSE)
+    assert main.forwards == (Forward(".", (("203.0.113.10", 53),)),)
+    assert main.hosts is not None
+    assert main.hosts.addresses == {"db.lab.example.": ("192.0.2.7", "192.0.2.8")}
+    assert stub.forwards == (Forward(".", (("10.1.0.53", 53), ("10.1.0.54", 5353))),)
+
+
+def test_without_an_upstream_only_the_clusters_names_are_served() -> None:
+    (block,) = parse(addon.corefile(Lab(spec=LabSpec(dns=Dns(enabled=True, domain="lab.example")))))
+    assert block.zones == ("lab.example.", *REVERSE)
+    assert block.forwards == ()
