@@ -19,7 +19,7 @@ LOOKING: tuple[tuple[str, ...], ...] = (
     ("get", "pods", "-A"),
     ("get", "nodes", "-o", "wide"),
     ("get", "svc", "-o", "yaml"),
-    ("get", "lease"),
+    ("get", "subnet"),
     ("logs", "client"),
     ("rules", "business-manager"),
     ("tables", "node1"),

@@ -5,18 +5,32 @@ Source: Kubernetes pkg/printers/internalversion/printers.go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
-
+from k8snetlab.api import columns_networking
 from k8snetlab.api.ages import age
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.cells import (
+    AGE,
+    NAME,
+    NONE,
+    PENDING,
+    UNKNOWN,
+    UNSET,
+    Column,
+    containers_of,
+    cut,
+    first_of,
+    images_of,
+    labels,
+    name_of,
+    selector_of,
+    some,
+)
 from k8snetlab.api.config import ConfigMap, Secret, ServiceAccount
 from k8snetlab.api.core import (
     Endpoints,
     Namespace,
     Node,
     Pod,
-    PodSpec,
     Service,
 )
 from k8snetlab.api.discovery import EndpointSlice
@@ -24,76 +38,10 @@ from k8snetlab.api.events import Event
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.meta import LabelSelector, LabelSelectorRequirement, Object
+from k8snetlab.api.meta import Object
 from k8snetlab.api.pod_state import last_restart, restart_count, shown_ready, shown_status
 
-NONE, UNSET, UNKNOWN, PENDING = "<none>", "<unset>", "<unknown>", "<pending>"
-SHOWN = 3
-"""How many endpoints or ports a cell shows; the rest is only counted."""
-LOAD_BALANCER_WIDTH = 16
 ROLE = "node-role.kubernetes.io/"
-
-
-class Column(NamedTuple):
-    """One column: its title, the cell of an object, whether it shows with `-o wide` only, and its type in OpenAPI.
-
-    The cell of a column that is `timed` depends on what time it is, in seconds of the epoch.
-    """
-
-    title: str
-    cell: Callable[[Any], Any] | None = None
-    wide: bool = False
-    type: str = "string"
-    timed: Callable[[Any, float], Any] | None = None
-    format: str = ""
-    description: str = ""
-
-    def of(self, obj: Object, now: float) -> Any:
-        if self.timed is not None:
-            return self.timed(obj, now)
-        assert self.cell is not None
-        return self.cell(obj)
-
-
-def _name(obj: Object) -> str:
-    return obj.name
-
-
-def _age(obj: Object, now: float) -> str:
-    return age(obj.metadata.creationTimestamp, now)
-
-
-def labels(labels: Mapping[str, str] | None) -> str:
-    """key=value, by key; <none>."""
-    return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or NONE
-
-
-def _selector(selector: LabelSelector) -> str:
-    terms = [(key, f"{key}={value}") for key, value in selector.matchLabels.items()]
-    terms += [(one.key, _requirement(one)) for one in selector.matchExpressions]
-    return ",".join(term for _, term in sorted(terms)) or NONE
-
-
-def _requirement(one: LabelSelectorRequirement) -> str:
-    match one.operator:
-        case "Exists":
-            return one.key
-        case "DoesNotExist":
-            return f"!{one.key}"
-    return f"{one.key} {one.operator.lower()} ({','.join(sorted(one.values))})"
-
-
-def some(values: Iterable[object]) -> str:
-    """With commas; <none>."""
-    return ",".join(str(value) for value in values if value != "") or NONE
-
-
-def _first(values: Sequence[str], nothing: str) -> str:
-    """As kubectl cuts a list: `a,b,c + 2 more...`."""
-    shown = ",".join(values[:SHOWN])
-    if len(values) > SHOWN:
-        return f"{shown} + {len(values) - SHOWN} more..."
-    return shown or nothing
 
 
 # --- pods and what makes them ---
@@ -102,14 +50,6 @@ def _first(values: Sequence[str], nothing: str) -> str:
 def _restarts(pod: Pod, now: float) -> str:
     count, last = restart_count(pod), last_restart(pod)
     return f"{count} ({age(last, now)} ago)" if count and last else str(count)
-
-
-def _containers(spec: PodSpec) -> str:
-    return ",".join(container.name for container in spec.containers)
-
-
-def _images(spec: PodSpec) -> str:
-    return ",".join(container.image for container in spec.containers)
 
 
 # --- namespaces, nodes ---
@@ -154,8 +94,7 @@ def external_ip(service: Service, wide: bool = True) -> str:
     if spec.type != "LoadBalancer":
         return some(spec.externalIPs)
     given = ",".join(sorted({i.ip or i.hostname for i in service.status.loadBalancer.ingress} - {""}))
-    if not wide and len(given) > LOAD_BALANCER_WIDTH:
-        given = given[: LOAD_BALANCER_WIDTH - 3] + "..."
+    given = given if wide else cut(given)
     return ",".join((*((given,) if given else ()), *spec.externalIPs)) or PENDING
 
 
@@ -168,7 +107,7 @@ def _endpoints(endpoints: Endpoints) -> str:
             found += [address.ip for address in subset.addresses]
         for port in subset.ports:
             found += [_host_port(address.ip, port.port) for address in subset.addresses]
-    return _first(found, "")
+    return first_of(found, "")
 
 
 def _host_port(ip: str, port: int) -> str:
@@ -176,11 +115,11 @@ def _host_port(ip: str, port: int) -> str:
 
 
 def _slice_ports(slice_: EndpointSlice) -> str:
-    return _first([str(port.port) if port.port is not None else port.name for port in slice_.ports], UNSET)
+    return first_of([str(port.port) if port.port is not None else port.name for port in slice_.ports], UNSET)
 
 
 def _slice_endpoints(slice_: EndpointSlice) -> str:
-    return _first([address for endpoint in slice_.endpoints for address in endpoint.addresses], UNSET)
+    return first_of([address for endpoint in slice_.endpoints for address in endpoint.addresses], UNSET)
 
 
 # --- Events ---
@@ -200,8 +139,6 @@ def _lab_nodes(lab: Lab) -> str:
     nodes = lab.spec.nodes
     return str(nodes) if isinstance(nodes, int) else some(n.name for n in nodes)
 
-
-NAME, AGE = Column("Name", _name), Column("Age", timed=_age)
 
 COLUMNS: dict[type[Object], tuple[Column, ...]] = {
     Namespace: (
@@ -255,9 +192,9 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         Column("Up-to-date", lambda d: d.status.updatedReplicas, type="integer"),
         Column("Available", lambda d: d.status.availableReplicas, type="integer"),
         AGE,
-        Column("Containers", lambda d: _containers(d.spec.template.spec), wide=True),
-        Column("Images", lambda d: _images(d.spec.template.spec), wide=True),
-        Column("Selector", lambda d: _selector(d.spec.selector), wide=True),
+        Column("Containers", lambda d: containers_of(d.spec.template.spec), wide=True),
+        Column("Images", lambda d: images_of(d.spec.template.spec), wide=True),
+        Column("Selector", lambda d: selector_of(d.spec.selector), wide=True),
     ),
     ReplicaSet: (
         NAME,
@@ -265,9 +202,9 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         Column("Current", lambda r: r.status.replicas, type="integer"),
         Column("Ready", lambda r: r.status.readyReplicas, type="integer"),
         AGE,
-        Column("Containers", lambda r: _containers(r.spec.template.spec), wide=True),
-        Column("Images", lambda r: _images(r.spec.template.spec), wide=True),
-        Column("Selector", lambda r: _selector(r.spec.selector), wide=True),
+        Column("Containers", lambda r: containers_of(r.spec.template.spec), wide=True),
+        Column("Images", lambda r: images_of(r.spec.template.spec), wide=True),
+        Column("Selector", lambda r: selector_of(r.spec.selector), wide=True),
     ),
     Event: (
         Column("Last Seen", timed=lambda e, now: age(e.lastTimestamp or e.firstTimestamp or e.eventTime, now)),
@@ -279,7 +216,7 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         Column("Message", lambda e: " ".join(e.message.split())),
         Column("First Seen", timed=lambda e, now: age(e.firstTimestamp or e.eventTime, now), wide=True),
         Column("Count", lambda e: e.count or 1, wide=True, type="integer"),
-        Column("Name", _name, wide=True),
+        Column("Name", name_of, wide=True),
     ),
     ConfigMap: (NAME, Column("Data", lambda c: len(c.data) + len(c.binaryData), type="integer"), AGE),
     Secret: (NAME, Column("Type", lambda s: s.type), Column("Data", lambda s: len(s.data), type="integer"), AGE),
@@ -305,6 +242,7 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         Column("Cluster-CIDR", lambda c: c.clusterCIDR or "<lab>"),
         AGE,
     ),
+    **columns_networking.COLUMNS,
 }
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from k8snetlab.api.ages import age
-from k8snetlab.api.columns import NAME, Column, columns_of
+from k8snetlab.api.cells import NAME, Column
+from k8snetlab.api.columns import columns_of
 from k8snetlab.api.extensions import PrinterColumn
 from k8snetlab.api.jsonpath import find, parse
 from k8snetlab.api.meta import Object

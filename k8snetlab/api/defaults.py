@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 
+from k8snetlab.api import defaults_networking
 from k8snetlab.api.addressing import Address, address, node_addresses, parse_networks, same, split
 from k8snetlab.api.apps import Deployment, ReplicaSet, RollingUpdate
 from k8snetlab.api.config import Secret
@@ -60,27 +61,10 @@ def with_defaults(obj: T, lab_name: str = LAB) -> T:
     `lab_name` is for a Lab without name.
     """
     new = _in_its_namespace(obj)
-    match new:
-        case Service():
-            new = _service(new)
-        case Pod():
-            new = _pod(new)
-        case Deployment() | ReplicaSet():
-            new = _workload(new)
-        case Namespace() if new.name and new.metadata.labels.get(METADATA_NAME) != new.name:
-            labels = {**new.metadata.labels, METADATA_NAME: new.name}
-            new = replace(new, metadata=replace(new.metadata, labels=labels))
-        case Endpoints():
-            new = _endpoints(new)
-        case EndpointSlice() if new.addressType == "IPv6":
-            new = _slice(new)
-        case Secret() if new.stringData:
-            new = _secret(new)
-        case Lab():
-            new = _lab(new, lab_name)
-        case KubeProxyConfiguration() if not new.name:
-            new = replace(new, metadata=replace(new.metadata, name="kube-proxy"))
-    return cast(T, new)
+    if isinstance(new, Lab):
+        return cast(T, _lab(new, lab_name))
+    fill = _FILL.get(type(new))
+    return cast(T, fill(new) if fill else new)
 
 
 def lab_name(file: str) -> str:
@@ -146,11 +130,26 @@ def _ingress(service_type: str, one: LoadBalancerIngress) -> LoadBalancerIngress
 
 def _secret(secret: Secret) -> Secret:
     """What was written as text is a part of the data."""
+    if not secret.stringData:
+        return secret
     texts = {key: base64.b64encode(text.encode()).decode() for key, text in secret.stringData.items()}
     return replace(secret, data={**secret.data, **texts}, stringData={})
 
 
+def _namespace(namespace: Namespace) -> Namespace:
+    if not namespace.name or namespace.metadata.labels.get(METADATA_NAME) == namespace.name:
+        return namespace
+    labels = {**namespace.metadata.labels, METADATA_NAME: namespace.name}
+    return replace(namespace, metadata=replace(namespace.metadata, labels=labels))
+
+
+def _proxy(config: KubeProxyConfiguration) -> KubeProxyConfiguration:
+    return config if config.name else replace(config, metadata=replace(config.metadata, name="kube-proxy"))
+
+
 def _slice(slice_: EndpointSlice) -> EndpointSlice:
+    if slice_.addressType != "IPv6":
+        return slice_
     if all(ip == same(ip) for endpoint in slice_.endpoints for ip in endpoint.addresses):
         return slice_
     endpoints = tuple(replace(e, addresses=tuple(map(same, e.addresses))) for e in slice_.endpoints)
@@ -287,6 +286,19 @@ def _workload(workload: Deployment | ReplicaSet) -> Deployment | ReplicaSet:
             changes["strategy"] = replace(strategy, rollingUpdate=RollingUpdate())
     return replace(workload, spec=replace(workload.spec, **changes)) if changes else workload
 
+
+_FILL: Mapping[type[Object], Callable[[Any], Object]] = {
+    Service: _service,
+    Pod: _pod,
+    Deployment: _workload,
+    ReplicaSet: _workload,
+    Namespace: _namespace,
+    Endpoints: _endpoints,
+    EndpointSlice: _slice,
+    Secret: _secret,
+    KubeProxyConfiguration: _proxy,
+    **defaults_networking.OF_KIND,
+}
 
 # --- Lab ------------------------------------------------------------------------------------------------------------
 

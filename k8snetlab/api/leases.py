@@ -7,6 +7,7 @@ coordination/v1 Lease.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable
 
 import msgspec
@@ -17,6 +18,7 @@ from k8snetlab.api.flannel import vtep_mac_of
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.machines import MACHINE
 from k8snetlab.api.meta import ObjectMeta
+from k8snetlab.api.renewal import EVERY
 
 NETWORK = "/coreos.com/network/"
 CONFIG = NETWORK + "config"
@@ -25,6 +27,9 @@ SUBNETS = NETWORK + "subnets/"
 KUBERNETES = "/registry/leases/"
 NODE_LEASES = KUBERNETES + "kube-node-lease/"
 LEADER = KUBERNETES + "kube-system/kube-controller-manager"
+
+
+_SPACE = uuid.UUID("1c0c1f58-57d2-4f0c-9a43-6d9c6e0d52aa")
 
 
 class SubnetLease(msgspec.Struct, frozen=True):
@@ -101,9 +106,10 @@ def coordination_lease(key: str, holder: str, seconds: int, now: str, machine: s
     `now` is an RFC 3339 timestamp, `machine` tells apart those that would take the same name.
     """
     namespace, name = key.removeprefix(KUBERNETES).split("/")
+    every = {EVERY: str(max(1, seconds // 4))}
     metadata: dict[str, object] = {"name": name, "namespace": namespace, "creationTimestamp": now}
-    if machine:
-        metadata["annotations"] = {MACHINE: machine}
+    metadata["annotations"] = {**every, MACHINE: machine} if machine else every
+    metadata["uid"] = str(uuid.uuid5(_SPACE, f"{key}/{holder}/{now}"))
     micro = now.replace("Z", ".000000Z")
     spec = {"holderIdentity": holder, "leaseDurationSeconds": seconds, "acquireTime": micro, "renewTime": micro}
     value = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}

@@ -16,6 +16,7 @@ from k8snetlab.api.ignored import Ignored, remembered
 from k8snetlab.api.kubeproxy import EXTERNAL_IPS, KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import SOURCE, Object
+from k8snetlab.api.networking import Ingress, ServiceCIDR
 from k8snetlab.api.passed import Passed
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.source import Document, parse
@@ -29,7 +30,7 @@ _SERVERS_METADATA = (
     "managedFields",
 )
 """Written by a server, and meaningless in another cluster: a manifest may come from `kubectl get -o yaml`."""
-_SERVERS_STATUS: tuple[type[Object], ...] = (Pod, Deployment, ReplicaSet)
+_SERVERS_STATUS: tuple[type[Object], ...] = (Pod, Deployment, ReplicaSet, Ingress, ServiceCIDR)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -160,6 +161,7 @@ class _Loader:
         self.reported |= {(id(obj), path) for path, _ in findings.wrong}
         for path in (*findings.ignored, *_not_run(obj)):
             self.passed.field(document.file, document.line((*at, *path)), type_.KIND, obj.short_name, path)
+        self.passed.stored(document.file, document.line(at), obj)
         for path, message in unread(given, type_):
             where = document.line((*at, *path))
             self.problem(document.file, where, f"{show((*at, *path))}: {message}")

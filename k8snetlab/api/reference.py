@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+from k8snetlab.api import reference_groups
+
 
 @cache
 def fields(type_: str) -> Mapping[str, str]:
@@ -26,7 +28,7 @@ def required(type_: str) -> tuple[str, ...]:
 @cache
 def _types() -> Mapping[str, Mapping[str, str]]:
     types: dict[str, dict[str, str]] = {}
-    for line in _TEXT.strip().replace("\n  ", " ").splitlines():
+    for line in f"{_TEXT.strip()}\n{reference_groups.TEXT.strip()}".replace("\n  ", " ").splitlines():
         name, _, rest = line.partition(": ")
         types[name] = dict(word.split("=", 1) for word in rest.split())
     return types
@@ -76,6 +78,7 @@ _ENUMERATIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("ImageVolumeSource", "pullPolicy"): ("Always", "IfNotPresent", "Never", ""),
     ("PersistentVolumeClaimSpec", "accessModes"): _ACCESS_MODES,
     ("PersistentVolumeClaimSpec", "volumeMode"): ("Block", "Filesystem", ""),
+    **reference_groups.ENUMERATIONS,
 }
 
 _TEXT = """

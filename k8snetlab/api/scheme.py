@@ -12,6 +12,7 @@ import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret, ServiceAccount
+from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.custom import Custom, object_of, stored_type, value_of
 from k8snetlab.api.defaults import with_defaults, with_status
@@ -23,6 +24,7 @@ from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
 from k8snetlab.api.older import renewed
 
 
@@ -101,6 +103,13 @@ RESOURCES: tuple[Resource, ...] = (
         "apiextensions.k8s.io/customresourcedefinitions",
         categories=("api-extensions",),
     ),
+    Resource(Ingress, "ingresses", ("ing",), "ingress"),
+    Resource(IngressClass, "ingressclasses"),
+    Resource(NetworkPolicy, "networkpolicies", ("netpol",)),
+    Resource(ServiceCIDR, "servicecidrs"),
+    Resource(IPAddress, "ipaddresses", ("ip",)),
+    Resource(Lease, "leases"),
+    Resource(PriorityClass, "priorityclasses", ("pc",)),
     Resource(Lab, "labs", (), "k8snetlab/labs"),
     Resource(Guest, "guests", (), "k8snetlab/guests"),
     Resource(Ignored, "ignored", (), "k8snetlab/ignored"),

@@ -16,6 +16,7 @@ from k8snetlab.api.core import KUBERNETES, NODE_PORTS, Endpoints, Pod, Service, 
 from k8snetlab.api.discovery import SERVICE_NAME, Endpoint, EndpointSlice
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Labels, Object
+from k8snetlab.api.networking import IPAddress
 from k8snetlab.api.problems import (
     Report,
     dns_label,
@@ -305,6 +306,10 @@ def _cluster_ips(report: Report, service: Service, given: tuple[str, ...], world
             if report.earlier(other, service):
                 message = f"failed to allocate IP {text}: provided IP is already allocated, to {place(other)}"
                 report.error(service, where, message)
+        reserved = world.get(IPAddress, text)
+        if reserved is not None and not reserved.allocated:
+            message = f"failed to allocate IP {text}: provided IP is already allocated, to {place(reserved)}"
+            report.error(service, where, message)
     if len(given) > 2 or len(set(versions)) < len(versions):
         report.error(service, ("spec", "clusterIPs"), "takes one address, or one IPv4 and one IPv6 address")
     if len(set(spec.ipFamilies)) < len(spec.ipFamilies):

@@ -9,19 +9,24 @@ from k8snetlab.api import (
     valid_config,
     valid_definition,
     valid_guest,
+    valid_ingress,
     valid_lab,
     valid_pod,
+    valid_policy,
     valid_proxy,
+    valid_ranges,
     valid_service,
 )
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret
+from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
 from k8snetlab.api.problems import Problem, Report, dns_label, dns_subdomain, labels, place
 from k8snetlab.api.snapshot import Key, Snapshot
 
@@ -76,8 +81,22 @@ _CHECKS: Mapping[type[Object], Check] = {
     EndpointSlice: lambda report, obj, _: valid_service.slice_(report, obj),
     ConfigMap: lambda report, obj, _: valid_config.config_map(report, obj),
     Secret: lambda report, obj, _: valid_config.secret(report, obj),
+    Ingress: lambda report, obj, _: valid_ingress.ingress(report, obj),
+    IngressClass: lambda report, obj, _: valid_ingress.ingress_class(report, obj),
+    NetworkPolicy: lambda report, obj, _: valid_policy.network_policy(report, obj),
+    ServiceCIDR: lambda report, obj, _: valid_ranges.service_cidr(report, obj),
+    IPAddress: lambda report, obj, _: valid_ranges.ip_address(report, obj),
+    Lease: lambda report, obj, _: valid_ranges.lease(report, obj),
+    PriorityClass: lambda report, obj, _: valid_ranges.priority_class(report, obj),
 }
 """What looks at an object of a kind, as it stands in a world."""
+_NAMES: Mapping[type[Object], Callable[[str], str]] = {
+    Service: dns_label,  # 1.36 lets Services begin with a digit (RelaxedServiceNameValidation).
+    Namespace: dns_label,
+    Lab: lambda name: "",
+    IPAddress: lambda name: "",  # looked at as an address
+}
+"""The rules for names of kinds that are more than DNS subdomains, or no such names."""
 
 
 def _metadata(report: Report, obj: Object) -> None:
@@ -85,11 +104,8 @@ def _metadata(report: Report, obj: Object) -> None:
     if not obj.name:
         hint = "; generateName is for kubectl create only" if obj.metadata.generateName else ""
         report.error(obj, path, f"is missing{hint}")
-    else:
-        # 1.36 lets Services begin with a digit (RelaxedServiceNameValidation).
-        rule = {Service: dns_label, Namespace: dns_label, Lab: dns_label}.get(type(obj), dns_subdomain)
-        if not isinstance(obj, Lab) and (problem := rule(obj.name)):
-            report.error(obj, path, problem)
+    elif problem := _NAMES.get(type(obj), dns_subdomain)(obj.name):
+        report.error(obj, path, problem)
     if obj.namespaced and (problem := dns_label(obj.namespace)):
         report.error(obj, ("metadata", "namespace"), problem)
     labels(report, obj, ("metadata", "labels"), obj.metadata.labels)

@@ -139,9 +139,9 @@ ImageVolumeSource: reference=1:s pullPolicy=2:s
 Ingress: metadata=1:ObjectMeta spec=2:IngressSpec status=3:o
 IngressBackend: service=4:IngressServiceBackend resource=3:TypedLocalObjectReference
 IngressClass: metadata=1:ObjectMeta spec=2:IngressClassSpec
-IngressClassParametersReference: aPIGroup=1:s kind=2:s name=3:s scope=4:s namespace=5:s
+IngressClassParametersReference: apiGroup=1:s kind=2:s name=3:s scope=4:s namespace=5:s
 IngressClassSpec: controller=1:s parameters=2:IngressClassParametersReference
-IngressRule: host=1:s ingressRuleValue=2:IngressRuleValue
+IngressRule: host=1:s ~ingressRuleValue=2:IngressRuleValue
 IngressRuleValue: http=1:HTTPIngressRuleValue
 IngressServiceBackend: name=1:s port=2:ServiceBackendPort
 IngressSpec: ingressClassName=4:s defaultBackend=1:IngressBackend tls=2:[IngressTLS] rules=3:[IngressRule]

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from k8snetlab.api.coordination import Lease
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.customizing import as_version
 from k8snetlab.api.meta import Object
+from k8snetlab.api.renewal import renewed
 from k8snetlab.api.scheme import Resource, to_dict
 from k8snetlab.apiserver import tables
 from k8snetlab.apiserver.negotiation import WHOLE, Form
@@ -20,6 +22,11 @@ Json = dict[str, Any]
 def shown(obj: Object, resource: Resource) -> Json:
     """The object as JSON-like builtins, in the version in which it is asked for."""
     return as_version(obj, resource) if isinstance(obj, Custom) else to_dict(obj)
+
+
+def _at(obj: Object, now: float) -> Object:
+    """The object as it is at that moment."""
+    return renewed(obj, now) if isinstance(obj, Lease) else obj
 
 
 class View(msgspec.Struct, frozen=True):
@@ -33,7 +40,7 @@ class View(msgspec.Struct, frozen=True):
     include: str = "Metadata"
 
     def at(self, now: float) -> View:
-        return msgspec.structs.replace(self, now=now) if self.form.kind == "Table" else self
+        return msgspec.structs.replace(self, now=now)
 
     def one(self, obj: Object) -> Json:
         """As the answer to a request for it, and in an event."""
@@ -41,7 +48,7 @@ class View(msgspec.Struct, frozen=True):
             return self._table([obj], {"resourceVersion": obj.metadata.resourceVersion})
         if self.form.kind:
             return tables.partial(obj, self.form.version)
-        return shown(obj, self.resource)
+        return shown(_at(obj, self.now), self.resource)
 
     def many(self, objects: Sequence[Object], metadata: Json) -> Json:
         """As a list; `metadata` is its own."""
@@ -52,7 +59,7 @@ class View(msgspec.Struct, frozen=True):
             items = [tables.partial(obj, self.form.version) for obj in objects]
         else:
             kind = {"kind": self.resource.list_kind, "apiVersion": self.resource.version}
-            items = [shown(obj, self.resource) for obj in objects]
+            items = [shown(_at(obj, self.now), self.resource) for obj in objects]
         return {**kind, "metadata": metadata, "items": items}
 
     def bookmark(self, metadata: Json) -> Json:

@@ -16,6 +16,7 @@ from k8snetlab.api.extensions import CustomResourceDefinition
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource, encode, without_nulls
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.unserved import warning_of
 from k8snetlab.api.words import describe, shorten
 from k8snetlab.apiserver.ownership import Application, Updater, updated
 from k8snetlab.apiserver.parts import has_status
@@ -202,7 +203,7 @@ def _unchecked(obj: Object, resource: Resource) -> list[str]:
             )
         ][:WARNED]
     if resource.defined is None:
-        return []
+        return [said] if (said := warning_of(obj)) else []
     found = []
     if resource.defined.deprecated:
         found.append(resource.defined.deprecationWarning or f"{resource.version} {resource.kind} is deprecated")

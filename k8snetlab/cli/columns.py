@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from k8snetlab.api import columns
 from k8snetlab.api.apps import Deployment
-from k8snetlab.api.columns import Column, external_ip, labels, some
+from k8snetlab.api.cells import Column, labels, some
+from k8snetlab.api.columns import external_ip
 from k8snetlab.api.core import Container, Node, Pod, Service
 from k8snetlab.api.meta import Object
 

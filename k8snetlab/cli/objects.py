@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from k8snetlab.cli import leases, screen
+from k8snetlab.cli import screen, subnets
 from k8snetlab.cli.options import (
     FieldSelectorOption,
     FilesOption,
@@ -25,7 +25,7 @@ from k8snetlab.cli.options import (
     example,
     print_json,
 )
-from k8snetlab.errors import InputError
+from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.wording import nearest
 
@@ -131,10 +131,10 @@ def get(
 ) -> None:
     """Show objects. Kinds as kubectl takes them: `get pods`, `get deploy,svc`, `get pod/client`, `get all`.
 
-    `get lease [NODE]` shows which pod subnet a node holds, and its /run/flannel/subnet.env.
+    `get subnet [NODE]` shows which pod subnet a node holds, and its /run/flannel/subnet.env.
     """
-    if (node := leases.node_of(target or ())) is not None:
-        leases.show(lab, node, output)
+    if (node := subnets.node_of(target or ())) is not None:
+        subnets.show(lab, node, output)
         return
     wanted = parse_targets(target or ())
     if not wanted:
@@ -143,7 +143,11 @@ def get(
     named = any(name for _, name in wanted)
     if named and (selector or field_selector):
         raise InputError("a name and a selector do not go together", "one or the other")
-    found = list(_fetch(client, wanted, namespace, all_namespaces, selector, field_selector))
+    try:
+        found = list(_fetch(client, wanted, namespace, all_namespaces, selector, field_selector))
+    except NotFoundError as error:
+        error.hint = "; ".join(filter(None, (error.hint, *_of_leases(wanted))))
+        raise
     if output in (ObjectOutput.JSON, ObjectOutput.YAML):
         _print_objects(
             [obj for _, objects in found for obj in objects], single=named, as_yaml=output is ObjectOutput.YAML
@@ -151,13 +155,7 @@ def get(
         return
     _print_tables(found, output, all_namespaces)
     if not any(objects for _, objects in found):
-        everywhere = all_namespaces or not any(resource.type.namespaced for resource, _ in wanted)
-        screen.say("No resources found" + ("" if everywhere else f" in {namespace} namespace."), err=True)
-        if not everywhere and namespace != "default":
-            known = [space["metadata"]["name"] for space in client.list("Namespace")]
-            if known and namespace not in known:
-                there = nearest(namespace, known, f"namespaces: {', '.join(known)}")
-                screen.say(f"hint: there is no namespace {namespace}; {there}", err=True)
+        _say_nothing(client, wanted, namespace, all_namespaces)
 
 
 def scale(
@@ -195,6 +193,25 @@ def scale(
     progress.refuse_failed(outcome)
 
 
+def _say_nothing(
+    client: Client, wanted: Sequence[tuple[Resource, str | None]], namespace: str, all_namespaces: bool
+) -> None:
+    everywhere = all_namespaces or not any(resource.type.namespaced for resource, _ in wanted)
+    screen.say("No resources found" + ("" if everywhere else f" in {namespace} namespace."), err=True)
+    for hint in _of_leases(wanted):
+        screen.say(f"hint: nodes' Leases are in namespace kube-node-lease; {hint}", err=True)
+    if not everywhere and namespace != "default":
+        known = [space["metadata"]["name"] for space in client.list("Namespace")]
+        if known and namespace not in known:
+            there = nearest(namespace, known, f"namespaces: {', '.join(known)}")
+            screen.say(f"hint: there is no namespace {namespace}; {there}", err=True)
+
+
+def _of_leases(wanted: Sequence[tuple[Resource, str | None]]) -> tuple[str, ...]:
+    """What is told to who finds no Lease: `get lease` showed subnets before it was Kubernetes'."""
+    return (subnets.BEFORE,) if any(resource.kind == "Lease" for resource, _ in wanted) else ()
+
+
 # --- KIND NAME, KIND/NAME, KIND,KIND --------------------------------------------------------------------------------
 
 
@@ -219,7 +236,7 @@ def _resource(kind: str) -> Resource:
     # "deployments.apps" is how kubectl prints a kind with its group
     resource = BY_NAME.get(kind.lower().partition(".")[0])
     if resource is None:
-        hint = nearest(kind, (*BY_NAME, "leases", "all"), f"kinds: {', '.join(_plurals())}")
+        hint = nearest(kind, (*BY_NAME, "subnets", "all"), f"kinds: {', '.join(_plurals())}")
         raise InputError(f"the lab has no kind {kind!r}", hint)
     return resource
 

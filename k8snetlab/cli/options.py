@@ -249,7 +249,7 @@ def _running() -> list[str]:
 def _kinds() -> list[str]:
     from k8snetlab.api.scheme import RESOURCES
 
-    return [*(resource.plural for resource in RESOURCES), "leases"]
+    return [*(resource.plural for resource in RESOURCES), "subnets"]
 
 
 def _scenarios() -> list[str]:
@@ -284,7 +284,7 @@ def _devices(ctx: typer.Context, place: str) -> list[str]:
 def _of_kind(ctx: typer.Context, kind: str) -> list[str]:
     from k8snetlab.api.scheme import BY_NAME
 
-    resource = BY_NAME["nodes" if kind.lower() in ("lease", "leases") else kind.lower()]
+    resource = BY_NAME["nodes" if kind.lower() in ("subnet", "subnets") else kind.lower()]
     namespace = (ctx.params.get("namespace") or "default") if resource.type.namespaced else None
     return [obj["metadata"]["name"] for obj in client_of(_lab(ctx)).list(resource.kind, namespace)]
 

@@ -14,6 +14,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.taken import without_made
 from k8snetlab.cluster import admitted, nearby
 from k8snetlab.cluster.controlling import ControllerLoop
 from k8snetlab.cluster.events import EventRecorder
@@ -284,7 +285,7 @@ class Cluster:
         """Puts every object into a store that came back without its data, the Lab last: the informer waits for it."""
         if not self._informer.lost:
             return
-        objects = [obj for kind in self.snapshot.objects.values() for obj in kind.values()]
+        objects = without_made(obj for kind in self.snapshot.objects.values() for obj in kind.values())
         for obj in sorted(objects, key=lambda obj: isinstance(obj, Lab)):
             with contextlib.suppress(AlreadyExistsError):
                 await self._writable.create(store_key(obj), encode(admitted.stored(obj)))

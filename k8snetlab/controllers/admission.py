@@ -22,10 +22,11 @@ from k8snetlab.api.extensions import ESTABLISHED, CustomResourceDefinition, Defi
 from k8snetlab.api.kinds import kinds_of
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.networking import ALLOCATOR, CLASS, MANAGED_BY, Ingress, IngressClass, IPAddress
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
 from k8snetlab.api.words import shorten, show
-from k8snetlab.controllers import allocation, identity
+from k8snetlab.controllers import allocation, fixed_fields, identity
 from k8snetlab.errors import ManifestError
 
 T = TypeVar("T", bound=Object)
@@ -50,7 +51,9 @@ def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
             return cast(T, obj)
     elif not obj.metadata.uid:
         obj = replace(obj, metadata=replace(obj.metadata, uid=identity.uid(obj, snapshot.revision)))
-    problems = _another_lab(obj, snapshot) if old is None else _immutable(obj, old)
+    if old is None:
+        obj = _chosen(obj, snapshot)
+    problems = _of_new(obj, snapshot) if old is None else _immutable(obj, old)
     problems += [f"{show(p.path)}: {p.message}" for p in validate([obj], snapshot) if p.severity == "error"]
     if not problems and isinstance(obj, Service):
         obj, problems = _allocated(obj, snapshot)
@@ -61,10 +64,33 @@ def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
     return cast(T, obj)
 
 
-def _another_lab(obj: Object, snapshot: Snapshot) -> list[str]:
+def _chosen(obj: Object, snapshot: Snapshot) -> Object:
+    """A new Ingress that names no class gets the default one, the newest where there are several (the plugin
+    DefaultIngressClass)."""
+    if not isinstance(obj, Ingress) or obj.spec.ingressClassName is not None or CLASS in obj.metadata.annotations:
+        return obj
+    classes = [one for one in snapshot.all(IngressClass).values() if one.default]
+    if not classes:
+        return obj
+    newest = max(classes, key=lambda one: (one.metadata.creationTimestamp or "", one.name))
+    return replace(obj, spec=replace(obj.spec, ingressClassName=newest.name))
+
+
+def _of_new(obj: Object, snapshot: Snapshot) -> list[str]:
+    match obj:
+        case Lab():
+            return _another_lab(obj, snapshot)
+        case IPAddress() if obj.allocated:
+            return [f"metadata.labels: Forbidden: {MANAGED_BY}={ALLOCATOR} is the server's own"]
+        case Ingress(spec=spec) if (said := obj.metadata.annotations.get(CLASS)) is not None:
+            if spec.ingressClassName not in (None, said):
+                message = "must match `ingressClassName` when both are specified"
+                return [f'annotations.{CLASS}: Invalid value: "{shorten(said)}": {message}']
+    return []
+
+
+def _another_lab(obj: Lab, snapshot: Snapshot) -> list[str]:
     """A store holds one lab: an object of another name is meant for another one."""
-    if not isinstance(obj, Lab):
-        return []
     return [
         f"metadata.name: this is lab {other.name}" for other in snapshot.all(Lab).values() if other.name != obj.name
     ]
@@ -190,7 +216,7 @@ def _immutable(new: Object, old: Object) -> list[str]:
             return ["addressType: field is immutable; delete the EndpointSlice first"]
         case (ConfigMap(), ConfigMap()) | (Secret(), Secret()):
             return _frozen(cast(Secret, new), cast(Secret, old))
-    return []
+    return fixed_fields.problems(new, old)
 
 
 def _defined(obj: CustomResourceDefinition, old: object) -> CustomResourceDefinition:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from k8snetlab.api.addressing import IPNetwork
 from k8snetlab.api.core import KUBERNETES, NODE_PORTS, Protocol, Service
+from k8snetlab.api.networking import IPAddress
 from k8snetlab.api.selection import services_by_ip, services_by_node_port
 from k8snetlab.api.snapshot import Snapshot
 
@@ -26,7 +27,7 @@ def cluster_ip(service: Service, network: IPNetwork, snapshot: Snapshot) -> str 
     static = min(max(16, network.num_addresses // 16), 256)
     for offset in _probe(_seed(service, str(network)), 2, min(static + 1, end), end):
         ip = str(network[offset])
-        if not snapshot.select(Service, services_by_ip, ip):
+        if not snapshot.select(Service, services_by_ip, ip) and not snapshot.get(IPAddress, ip):
             return ip
     return None
 

@@ -20,10 +20,13 @@ from k8snetlab.controllers import (
     identity,
     ipam,
     namespaces,
+    node_leases,
     nodes,
+    priorities,
     rejection,
     replica_sets,
     scheduler,
+    service_cidrs,
 )
 from k8snetlab.controllers.changes import (
     DELETED,
@@ -46,6 +49,9 @@ CONTROLLERS: dict[str, Run] = {
     "serviceaccount-controller": lambda now, before, _: builtin.accounts(now, before),
     "root-ca-certificate-publisher": lambda now, before, _: builtin.authorities(now, before),
     "garbage-collector-controller": lambda now, before, _: garbage.reconcile(now, before),
+    "service-cidr-controller": lambda now, before, _: service_cidrs.reconcile(now, before),
+    "priority-classes": lambda now, before, _: priorities.reconcile(now, before),
+    "node-leases": lambda now, before, _: node_leases.reconcile(now, before),
     "deployment-controller": deployments.reconcile,
     "replicaset-controller": replica_sets.reconcile,
     "default-scheduler": lambda now, before, _: scheduler.reconcile(now, before),

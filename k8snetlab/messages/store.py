@@ -1,4 +1,4 @@
-"""store status, store dump, get lease: what the store holds."""
+"""store status, store dump, get subnet: what the store holds."""
 
 from __future__ import annotations
 

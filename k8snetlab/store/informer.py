@@ -16,6 +16,7 @@ from k8snetlab.api import scheme
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.stored import problem_of
+from k8snetlab.api.taken import following
 from k8snetlab.errors import CompactedError, StoreError
 from k8snetlab.store.protocol import DataLostError, Entry, Event, Health, Listing, Store
 
@@ -201,6 +202,7 @@ class Informer:
                         self._last[type_] = order
             self._held[key] = _Held(created, modified, shown, type_)
         self._gone = {key: gone for key, gone in self._gone.items() if gone > revision}
+        changes += following(changes, self.snapshot)
         snapshot = self.snapshot.changed(changes, revision)
         for type_ in unordered:
             snapshot = self._in_order(snapshot, type_)
@@ -217,7 +219,8 @@ class Informer:
 
     def _order(self, obj: Object) -> Order:
         key = scheme.store_key(obj)
-        return (self._held[key].created, key)
+        held = self._held.get(key)  # none of what is made of others
+        return (held.created if held else 0, key)
 
     def _object(self, type_: type[Object], entry: Entry, made: Object | None) -> Object | None:
         try:

@@ -69,7 +69,7 @@ def machine_files() -> set[str]:
 
 def keys(lab: Lab) -> dict[str, str]:
     """The holder of each lease."""
-    return {lease["key"]: lease["holder"] for lease in lab.json("get", "lease")["items"]}
+    return {lease["key"]: lease["holder"] for lease in lab.json("get", "subnet")["items"]}
 
 
 def test_nodes_have_leases_as_flannel_keeps_them(up: tuple[Lab, str]) -> None:
@@ -79,8 +79,8 @@ def test_nodes_have_leases_as_flannel_keeps_them(up: tuple[Lab, str]) -> None:
     assert (lease["node"], lease["subnets"]) == ("node2", ["10.244.5.128/26"])
     assert 86_000 < lease["left"] <= 86_400
     assert lab.run("get", "lease/node1").endswith(ENV % 65)
-    assert "held by 192.168.0.21 for another 23h" in lab.run("get", "lease", "node1")
-    assert "node 'node9' not found" in lab.run("get", "lease", "node9", code=1)
+    assert "held by 192.168.0.21 for another 23h" in lab.run("get", "subnet", "node1")
+    assert "node 'node9' not found" in lab.run("get", "subnet", "node9", code=1)
     stored = json.loads(lab.run("store", "dump", KEY % 64, "-o", "json"))["value"]
     mac = lab.json("get", "node", "node1")["metadata"]["annotations"]["flannel.alpha.coreos.com/backend-data"]
     device = json.loads(lab.shell("node1", "ip", "-j", "link", "show", "flannel.1"))[0]

@@ -70,7 +70,7 @@ class Three:
     def entries(self, machine: Machine, to: Machine) -> int:
         """How many routes, neighbours and forwarding entries of the overlay lead from one machine to another."""
         if to.node not in self._subnets:
-            self._subnets = {lease["node"]: lease["subnets"][0] for lease in self.one.json("get", "lease")["items"]}
+            self._subnets = {lease["node"]: lease["subnets"][0] for lease in self.one.json("get", "subnet")["items"]}
         subnet = self._subnets[to.node]
         said = [
             machine.here("ip", "route", "show", subnet),
@@ -122,13 +122,13 @@ def etcdctl(machine: Machine, *words: str) -> str:
 def test_a_dead_machine_is_lost_to_the_others_and_found_again(three: Three) -> None:
     one, two, third = three.all
     assert three.entries(one, two) == three.entries(third, two) == 3
-    had = two.json("get", "lease", "node2")["subnets"]
+    had = two.json("get", "subnet", "node2")["subnets"]
     kill(two, "daemon", "kubelet")
     three.wire.cut(two)
     eventually(lambda: three.condition("node2", "NetworkUnavailable") == "True FlannelLeaseExpired")
     eventually(lambda: three.entries(one, two) == three.entries(third, two) == 0)
     assert three.entries(one, third) == 3, "and only those"
-    assert "nobody holds it" in one.run("get", "lease", "node2")
+    assert "nobody holds it" in one.run("get", "subnet", "node2")
     eventually(lambda: three.condition("node2", "Ready") == "Unknown NodeStatusUnknown")
     eventually(lambda: three.pods()["node2"].get("reason") == "NodeLost")
     rows = {line.split()[-1]: line for line in one.run("get", "pods").splitlines() if line.startswith("web")}
@@ -141,7 +141,7 @@ def test_a_dead_machine_is_lost_to_the_others_and_found_again(three: Three) -> N
 
     three.wire.mend(two)
     three.join(two)
-    assert two.json("get", "lease", "node2")["subnets"] == had
+    assert two.json("get", "subnet", "node2")["subnets"] == had
     eventually(lambda: three.condition("node2", "NetworkUnavailable") == "False FlannelIsUp")
     eventually(lambda: three.condition("node2", "Ready") == "True KubeletReady")
     eventually(lambda: three.entries(one, two) == three.entries(third, two) == 3)
@@ -193,7 +193,7 @@ def test_when_the_leader_dies_another_runs_the_controllers(three: Three) -> None
 @pytest.mark.timeout(900)
 def test_a_machine_that_leaves_takes_its_leases_and_pods_along(three: Three) -> None:
     one, two, _ = three.all
-    key = next(lease["key"] for lease in one.json("get", "lease")["items"] if lease["node"] == "node2")
+    key = next(lease["key"] for lease in one.json("get", "subnet")["items"] if lease["node"] == "node2")
     assert {key, "/registry/leases/kube-node-lease/node2"} < {
         *store_keys(one, "/coreos"),
         *store_keys(one, "/registry"),
@@ -214,7 +214,7 @@ def test_a_silent_store_is_asked_once_for_all_nodes_and_ways(three: Three) -> No
         eventually(lambda: not three.two.json("status")["store"]["healthy"])
         findings = three.two.json("diagnose", "--predict-only", code=1)["findings"]
         assert {finding["kind"] for finding in findings} >= {"store", "daemon"}
-        assert [lease["left"] for lease in three.two.json("get", "lease")["items"]] == [None] * 3
+        assert [lease["left"] for lease in three.two.json("get", "subnet")["items"]] == [None] * 3
     finally:
         three.etcd.resume()
 
@@ -243,7 +243,7 @@ def test_a_store_that_lost_everything_ends_no_lease(three: Three, tmp_path: Path
     The last one, as it ends the store that the others share.
     """
     one, two, third = three.all
-    had = {lease["node"]: lease["key"] for lease in one.json("get", "lease")["items"]}
+    had = {lease["node"]: lease["key"] for lease in one.json("get", "subnet")["items"]}
     three.etcd.kill()
     with store_on(one, tmp_path):
         eventually(lambda: "lost" in str(one.json("status")["problems"]))
@@ -251,7 +251,7 @@ def test_a_store_that_lost_everything_ends_no_lease(three: Three, tmp_path: Path
         assert three.entries(one, two) == three.entries(two, third) == 3
         three.up()
         eventually(lambda: set(store_keys(one, "/coreos.com/network/subnets/")) == set(had.values()))
-        assert {lease["node"]: lease["key"] for lease in two.json("get", "lease")["items"]} == had
+        assert {lease["node"]: lease["key"] for lease in two.json("get", "subnet")["items"]} == had
         eventually(lambda: one.whole() and two.whole())
         assert three.entries(one, two) == three.entries(two, third) == 3
         take_down(three.all)

@@ -13,14 +13,19 @@ from msgspec import inspect
 
 from k8snetlab.api import reference
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
+from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
 from k8snetlab.api.shape import held
 
 PAGE = Path(__file__).parents[3] / "docs" / "objects.md"
 MARK = "<!-- tables -->\n"
-KINDS = (Namespace, Node, Pod, Deployment, ReplicaSet, Service, Endpoints, EndpointSlice, KubeProxyConfiguration)
+KINDS = (
+    *(Namespace, Node, Pod, Deployment, ReplicaSet, Service, Endpoints, EndpointSlice, KubeProxyConfiguration),
+    *(Ingress, IngressClass, NetworkPolicy, ServiceCIDR, IPAddress, Lease, PriorityClass),
+)
 SKIPPED = ("ObjectMeta", "ObjectReference")
 
 

@@ -277,13 +277,25 @@ def test_fields_that_say_nothing_need_no_warning() -> None:
 
 
 def test_kinds_of_others_are_counted() -> None:
-    policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\n"
-    found = loaded(policy)
+    scaler = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: p}\n"
+    found = loaded(scaler)
     assert (found.objects, found.others) == ((), True)
-    assert found.warnings == ("f.yaml:1: NetworkPolicy p: this kind is not part of the lab's network, ignored",)
-    assert loaded(f"{policy}---\n{policy}---\n{policy}").warnings == (
-        "f.yaml:1: NetworkPolicy: 3 objects: this kind is not part of the lab's network, ignored",
+    assert found.warnings == (
+        "f.yaml:1: HorizontalPodAutoscaler p: this kind is not part of the lab's network, ignored",
     )
+    assert loaded(f"{scaler}---\n{scaler}---\n{scaler}").warnings == (
+        "f.yaml:1: HorizontalPodAutoscaler: 3 objects: this kind is not part of the lab's network, ignored",
+    )
+
+
+def test_kinds_that_nothing_acts_on_yet_are_taken_and_said_once() -> None:
+    policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: %s}\nspec: {podSelector: {}}\n"
+    one = loaded(policy % "p")
+    assert [obj.name for obj in one.objects] == ["p"] and not one.others
+    (said,) = one.warnings
+    assert said.startswith("f.yaml:1: NetworkPolicy p: it is stored, and holds no packet back")
+    (said,) = loaded(f"{policy % 'p'}---\n{policy % 'q'}").warnings
+    assert said.startswith("f.yaml:1: NetworkPolicy: 2 objects: each: it is stored")
 
 
 def test_a_service_of_a_kind_that_is_ignored_is_told_so() -> None:

@@ -453,5 +453,7 @@ def test_pods_of_a_node_that_left_the_lab_are_replaced_elsewhere() -> None:
 def test_nothing_changes_when_nothing_changed() -> None:
     world = FakeCluster(LAB % 2 + deployment("web") + service("web")).run()
     assert reconcile(world.snapshot, world.snapshot) == []
-    plain = Snapshot(world.snapshot.revision, {t: dict(o) for t, o in world.snapshot.objects.items()})
+    plain = Snapshot(
+        world.snapshot.revision, {t: dict(o) for t, o in world.snapshot.objects.items()}, world.snapshot.reports
+    )
     assert reconcile(plain, None) == [] == reconcile(plain, world.snapshot)

@@ -136,7 +136,7 @@ async def test_values_that_are_no_objects_are_kept_out(
     }
     for key, value in junk.items():
         await store.create(key, value)
-    await store.create("/registry/leases/default/e1", b"\xff")
+    await store.create("/registry/horizontalpodautoscalers/default/e1", b"\xff")
     await store.create("/elsewhere", b"\xff")
     zebra = await store.get("/registry/pods/default/zebra")
     assert zebra

@@ -1,4 +1,4 @@
-"""get lease: which node holds which pod subnet, and what its /run/flannel/subnet.env says."""
+"""get subnet: which node holds which pod subnet, and what its /run/flannel/subnet.env says."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from k8snetlab.errors import InputError
 if TYPE_CHECKING:
     from k8snetlab.messages.store import SubnetLease
 
-NAMES = ("lease", "leases")
+NAMES = ("subnet", "subnets")
+BEFORE = "which pod subnet a node holds is shown by `k8snetlab get subnet`"
+"""For who asks for it as it was called before."""
 
 
 def node_of(words: Sequence[str]) -> str | None:
-    """The node that `get`'s words ask the lease of, "" for all nodes; None where they ask for something else."""
+    """The node that `get`'s words ask the subnet of, "" for all nodes; None where they ask for something else."""
     kind, slash, name = words[0].partition("/") if words else ("", "", "")
     if kind.lower() not in NAMES:
         return None
     if len(words) > 2 or (slash and len(words) > 1):
-        raise InputError("get lease takes one node, or none for all", "k8snetlab get lease node1")
+        raise InputError("get subnet takes one node, or none for all", "k8snetlab get subnet node1")
     return name if slash else words[1] if len(words) > 1 else ""
 
 
@@ -43,7 +45,7 @@ def show(lab: str | None, node: str, output: ObjectOutput | None) -> None:
         shown = msgspec.to_builtins(items[0] if node else found)
         typer.echo(yaml.safe_dump(shown, sort_keys=False), nl=False)
     elif output is ObjectOutput.NAME:
-        typer.echo("\n".join(f"lease/{item.node}" for item in items))
+        typer.echo("\n".join(f"subnet/{item.node}" for item in items))
     else:
         screen.say("\n\n".join(_text(item) for item in items))
     if not items:

@@ -1,0 +1,68 @@
+"""What no update of an object changes, kind by kind, in the API server's words.
+
+Source: the functions Validate…Update of Kubernetes pkg/apis/*/validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from k8snetlab.api.coordination import Lease, PriorityClass
+from k8snetlab.api.meta import Object
+from k8snetlab.api.networking import IngressClass, IPAddress, ServiceCIDR
+from k8snetlab.api.renewal import EVERY
+from k8snetlab.api.taken import is_made
+from k8snetlab.api.words import shorten
+
+IMMUTABLE = "field is immutable"
+_ALLOCATED = "Forbidden: the address is a Service's, and comes and goes with it; change the Service"
+
+
+def problems(new: Object, old: Object) -> list[str]:
+    """`field: what is wrong`, of a kind that is found below."""
+    of_kind = _KINDS.get(type(new))
+    return list(of_kind(new, old)) if of_kind else []
+
+
+def _ingress_class(new: IngressClass, old: IngressClass) -> Iterator[str]:
+    if new.spec.controller != old.spec.controller:
+        yield f'spec.controller: Invalid value: "{shorten(new.spec.controller)}": {IMMUTABLE}'
+
+
+def _priority_class(new: PriorityClass, old: PriorityClass) -> Iterator[str]:
+    if new.value != old.value:
+        yield "value: Forbidden: may not be changed in an update."
+    if new.preemptionPolicy != old.preemptionPolicy:
+        yield f'preemptionPolicy: Invalid value: "{new.preemptionPolicy}": {IMMUTABLE}'
+
+
+def _service_cidr(new: ServiceCIDR, old: ServiceCIDR) -> Iterator[str]:
+    had, has = old.spec.cidrs, new.spec.cidrs
+    if len(had) == len(has) or (len(had) == 1 and len(has) == 2):
+        for number, (before, after) in enumerate(zip(had, has, strict=False)):
+            if before != after:
+                yield f'spec.cidrs[{number}]: Invalid value: "{shorten(after)}": {IMMUTABLE}'
+    else:
+        yield f"spec.cidrs: Invalid value: [{shorten(','.join(has))}]: {IMMUTABLE}"
+
+
+def _ip_address(new: IPAddress, old: IPAddress) -> Iterator[str]:
+    if is_made(old):
+        yield f"metadata: {_ALLOCATED}"
+    elif new.spec.parentRef != old.spec.parentRef:
+        yield f"spec.parentRef: Invalid value: {IMMUTABLE}"
+
+
+def _lease(new: Lease, old: Lease) -> Iterator[str]:
+    if EVERY in old.metadata.annotations:
+        yield "metadata: Forbidden: the lab itself keeps this Lease, which tells that its holder lives"
+
+
+_KINDS: Mapping[type[Object], Callable[[Any, Any], Iterator[str]]] = {
+    IngressClass: _ingress_class,
+    PriorityClass: _priority_class,
+    ServiceCIDR: _service_cidr,
+    IPAddress: _ip_address,
+    Lease: _lease,
+}
