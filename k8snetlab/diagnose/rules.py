@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from k8snetlab.dataplane.names import (
     CNI_DN,
@@ -68,11 +68,14 @@ def rules(
     held: Mapping[ChainKey, Rules],
     variant: str,
     owners: Owners,
+    *,
+    alike: Callable[[Rules, Rules | None], bool] = same_rules,
 ) -> Iterator[Finding]:
-    """A finding for each jump, table, Service or chain that differs, for the rule sets of one family."""
+    """A finding for each jump, table, Service or chain that differs, for the rule sets of one family. `alike` compares
+    two chains: who looks at many nodes gives one that remembers, as most chains are the same on all."""
     if wanted:
         command = CommandLine(where.netns, wanted[0].family, variant)
-        yield from _Compared(where, wanted, held, command, owners).findings()
+        yield from _Compared(where, wanted, held, command, owners).findings(alike)
 
 
 class _Compared:
@@ -91,13 +94,13 @@ class _Compared:
         self.prefixes = tuple(prefix for ruleset in wanted for prefix in ruleset.prefixes)
         self.family = wanted[0].family
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self, alike: Callable[[Rules, Rules | None], bool]) -> Iterator[Finding]:
         flushed = self._flushed()
         yield from (self._table(table) for table in flushed)
         for hook in self.hooks:
             if hook.table not in flushed and not jump_numbers(hook, self.held):
                 yield self._hook(hook)
-        differing = [key for key, r in self.wanted.items() if not same_rules(r, self.held.get(key))]
+        differing = [key for key, r in self.wanted.items() if not alike(r, self.held.get(key))]
         stale = [key for key in self.held if key.chain.startswith(self.prefixes) and key not in self.wanted]
         groups: dict[str, list[ChainKey]] = {}
         for key in (*differing, *stale):

@@ -18,8 +18,8 @@ from k8snetlab.trace.owners import Line
 class Wanted:
     """By namespace, as every machine calls it; each is rendered when it is first asked for."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+    def __init__(self, snapshot: Snapshot, rendered: render_node.Rendered | None = None) -> None:
+        self._snapshot, self._rendered = snapshot, rendered or render_node.Rendered(snapshot)
         self._lines: dict[str, frozenset[Line]] = {}
         lab = snapshot.lab
         self._nodes = {names.node_netns(lab.name, name): name for _, name in snapshot.all(Node)}
@@ -38,7 +38,7 @@ class Wanted:
         snapshot = self._snapshot
         try:
             if netns in self._nodes:
-                return render_node.render(snapshot, self._nodes[netns]).node.routes
+                return self._rendered[self._nodes[netns]].node.routes
             if (pod := self._pods.get(netns)) and (node := snapshot.get(Node, pod.spec.nodeName)):
                 return pods.sandbox(snapshot.lab, node, pod).routes
             if not snapshot.lab.spec.machines:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Node
@@ -13,13 +17,18 @@ from k8snetlab.diagnose import unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.paths import Broken
 from k8snetlab.diagnose.wanted import Wanted
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.kernel import iptables
 from k8snetlab.peers.remote import RemoteKernels
+from k8snetlab.render.node import Rendered
 from k8snetlab.state.machine import read as read_machine
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.owners import Owners
+
+AHEAD = 3
+"""Namespaces that are read at a time."""
 
 
 class Kernels:
@@ -31,7 +40,8 @@ class Kernels:
         self.families: list[Family] = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
         self._kernels = {family: Namespaces(snapshot, paths, family, here, remote) for family in self.families}
         self.variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
-        self.owners = Owners(snapshot, Wanted(snapshot))
+        self.rendered = Rendered(snapshot)
+        self.owners = Owners(snapshot, Wanted(snapshot, self.rendered))
         known = next(iter(self._kernels.values()))
         self.name_of, self.own_name = known.name_of, known.own_name
         self.wheres = {key: _spoken(where) for key, where in known.places.items()}
@@ -43,6 +53,19 @@ class Kernels:
 
     def __getitem__(self, family: Family) -> Namespaces:
         return self._kernels[family]
+
+    def ahead(self, namespaces: Iterable[str]) -> None:
+        """Reads several at a time, for who will ask for all of them: while iptables-save tells of one (50 ms of another
+        core), the next is read. What cannot be read says so when it is asked for."""
+
+        def read(family: Family, name: str) -> None:
+            with contextlib.suppress(K8sNetLabError, KeyError):
+                self[family][name]
+
+        with ThreadPoolExecutor(AHEAD) as several:
+            for name in namespaces:
+                for family in self.families:
+                    several.submit(read, family, name)
 
     def rule_of(self, broken: Broken) -> Finding | None:
         """The finding on the unmanaged rule that is to blame."""

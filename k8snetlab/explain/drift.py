@@ -6,6 +6,7 @@ Blocking; reads the kernel as it is now.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Container, Iterator, Mapping
 
 from msgspec.structs import replace
@@ -14,16 +15,16 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose import rules, sampling, tables, unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.links import Names
 from k8snetlab.errors import NotFoundError
 from k8snetlab.explain.both_families import Kernels
-from k8snetlab.iptables.patch import CommandLine
+from k8snetlab.iptables.patch import CommandLine, same_rules
 from k8snetlab.kernel import conntrack, iptables
 from k8snetlab.kernel.read import read
-from k8snetlab.render import node as render_node
 from k8snetlab.render import underlay
 from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp
 from k8snetlab.trace.owners import Owners
@@ -35,7 +36,7 @@ Tell = Callable[[str, int, int], None]
 def wanted(snapshot: Snapshot, kernel: Kernels) -> dict[str, Netns]:
     """What every namespace of this machine should hold, by its name."""
     planes = [] if snapshot.lab.spec.machines else [underlay.render(snapshot)]
-    planes += [render_node.render(snapshot, name) for name in kernel.nodes]
+    planes += [kernel.rendered[name] for name in kernel.nodes]
     return {kernel.name_of(state.name): state for plane in planes for state in (plane.node, *plane.pods)}
 
 
@@ -91,7 +92,7 @@ def plugged(snapshot: Snapshot, kernel: Kernels) -> tuple[list[Finding], list[st
     for node in kernel.nodes:
         where = kernel.wheres[names.node_netns(snapshot.lab.name, node)]
         with contextlib.suppress(NotFoundError):
-            wanted = {link.name for link in render_node.render(snapshot, node).node.links}
+            wanted = {link.name for link in kernel.rendered[node].node.links}
             found = [*unmanaged.plugged(kernel[kernel.families[0]][where.netns], where, names.BRIDGE, wanted, not flat)]
             findings += found if flat else []
             notes += [] if flat else [finding.message for finding in found]
@@ -100,18 +101,20 @@ def plugged(snapshot: Snapshot, kernel: Kernels) -> tuple[list[Finding], list[st
 
 def of_rules(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Finding]:
     """kube-proxy's and flannel's rules, policies, the other variant, and UDP connections to what has gone."""
-    shared, nodes = Shared(), kernel.nodes
+    shared, nodes, alike = Shared(), kernel.nodes, functools.cache(same_rules)
+    last: dict[Family, ProxyRules] = {}  # its Services' rules are shared with the next node's as long as it is there
+    kernel.ahead(names.node_netns(snapshot.lab.name, node) for node in nodes)
     for number, node in enumerate(nodes):
         tell("rules", number, len(nodes))
         where = kernel.wheres[names.node_netns(snapshot.lab.name, node)]
-        flannel = render_node.render(snapshot, node).rules
+        flannel = kernel.rendered[node].rules
         for family in kernel.families:
             with contextlib.suppress(NotFoundError):
                 view = kernel[family][where.netns]
                 counted = any("nfacct" in rule for rules in view.chains.values() for rule in rules)
-                proxy = ProxyRules.build(snapshot, node, family, counted, shared)
+                proxy = last[family] = ProxyRules.build(snapshot, node, family, counted, shared)
                 wanted = (*(r for r in flannel if r.family == family), proxy.ruleset)
-                yield from rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners)
+                yield from rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners, alike=alike)
                 command = CommandLine(where.netns, family, kernel.variant)
                 dropping = [key for key, policy in view.policies.items() if policy == "DROP"]
                 yield from (unmanaged.of_policy(key, where, command) for key in dropping)

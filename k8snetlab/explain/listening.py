@@ -34,8 +34,11 @@ def _silent(snapshot: Snapshot, pod: Pod) -> Iterator[tuple[str, str]]:
     """("ip:port", why), each port once."""
     ports = [p for c in pod.spec.serving_containers for p in c.ports if p.protocol in PROTOCOLS]
     netns, held = sandbox_name(snapshot.lab, pod), View("", "", "pod")
+    ends = {(p.protocol.lower(), ip, p.containerPort) for p in ports for ip in pod.ips}
     if ports:
         with contextlib.suppress(K8sNetLabError):  # a namespace that is gone is a finding already
+            if listeners.takers(netns, ends) == ends:
+                return
             held = View(netns, pod.short_name, "pod", listening=listeners.read(netns))
     for port in ports if held.netns or is_host(netns) else ():
         protocol = port.protocol.lower()

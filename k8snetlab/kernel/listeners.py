@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from k8snetlab.kernel import netns
@@ -22,6 +22,9 @@ _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _SKV6ONLY = 11
 _REQUEST = struct.Struct("=IHHII BBBBI 48x")
 """nlmsghdr and inet_diag_req_v2 with an empty inet_diag_sockid. Source: linux/inet_diag.h."""
+_ONE = struct.Struct("=IHHII BBBBI 2s2s16s16sIQ")
+"""The same with the inet_diag_sockid of one socket: ports and addresses, interface, cookie."""
+_EVERY_STATE, _NO_COOKIE = (1 << 32) - 1, (1 << 64) - 1
 _HEADER, _MESSAGE = struct.Struct("=IHHII"), struct.Struct("=BBBB 2s2s16s16s 12x 20x")
 _NUMBERS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 _STATES = {"tcp": 10, "udp": 7}
@@ -35,6 +38,41 @@ def read(namespace: str) -> frozenset[Listener]:
             return frozenset(_asked())
         except OSError:
             return frozenset(_read())
+
+
+def takers(namespace: str, ends: Iterable[Listener]) -> frozenset[Listener]:
+    """Those of the ends, each of one address, that a socket takes connections or datagrams at: one question to the
+    kernel for each, where `read` has it go through all sockets of the machine. None where the kernel does not say.
+    Raises NotFoundError.
+    """
+    with netns.inside(namespace):
+        try:
+            asker = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+        except OSError:
+            return frozenset()
+    with asker:
+        asker.settimeout(2)
+        try:
+            return frozenset(end for end in ends if _is_taken(asker, *end))
+        except OSError:
+            return frozenset()
+
+
+def _is_taken(asker: socket.socket, protocol: str, address: str, port: int) -> bool:
+    """Of TCP the asked end is the source, of UDP the destination: there the kernel has them swapped (udp_diag.c)."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    own, other = (port, socket.inet_pton(family, address)), (0, b"")
+    first, second = (own, other) if protocol == "tcp" else (other, own)
+    asker.send(
+        _ONE.pack(
+            *(_ONE.size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0),
+            *(family, _NUMBERS[protocol], 0, 0, _EVERY_STATE),
+            *(first[0].to_bytes(2, "big"), second[0].to_bytes(2, "big"), first[1], second[1]),
+            *(0, _NO_COOKIE),
+        )
+    )
+    answer = asker.recv(1 << 12)
+    return _HEADER.unpack_from(answer)[1] == _SOCK_DIAG_BY_FAMILY and answer[_HEADER.size + 1] == _STATES[protocol]
 
 
 def _asked() -> list[Listener]:

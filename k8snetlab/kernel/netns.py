@@ -11,6 +11,7 @@ import functools
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,14 @@ from typing import NoReturn
 
 import msgspec
 
-from k8snetlab.dataplane.names import is_host
+from k8snetlab.dataplane.names import HOST_NETNS, is_host
 from k8snetlab.errors import AlreadyExistsError, InputError, KernelError, NotFoundError, UnsupportedError
 from k8snetlab.kernel import fault, syscalls, views
 
 DIRECTORY = Path("/run/netns")
 _OWN = Path("/proc/thread-self/ns/net")
+_thread = threading.local()
+"""Where `inside` has led each thread."""
 _DELETION = 0.02
 """Seconds that `ip netns del` has between unmounting a namespace and unlinking its file."""
 
@@ -101,7 +104,8 @@ def created(name: str) -> Iterator[None]:
                 raise
         except OSError as error:
             raise _refused(f"ip netns add {name}", error) from error
-        yield
+        with _at(name):
+            yield
 
 
 def delete(name: str) -> None:
@@ -123,23 +127,25 @@ def inside(name: str) -> Iterator[None]:
     """The calling thread is inside the namespace for the length of the block; "" changes nothing.
 
     Sockets opened and processes started in the block belong to that namespace for good, wherever they are used later.
-    Never await inside the block: other tasks of the thread would find themselves in the namespace too.
+    Never await inside the block: other tasks of the thread would find themselves in the namespace too. A block inside a
+    block of the same name stays where the thread is: who has much to do there enters once.
     Raises NotFoundError.
     """
-    if is_host(name):
+    if is_host(name) or name == getattr(_thread, "inside", HOST_NETNS):
         yield
         return
-    target = _open(name)
-    with contextlib.ExitStack() as stack:
-        stack.callback(os.close, target)
-        stack.enter_context(_returning())
+    with _returning():
+        target = _open(name)
         try:
             syscalls.setns(target, syscalls.CLONE_NEWNET)
         except OSError as error:
             if error.errno == errno.EINVAL:
                 raise _missing(name) from error
             raise _refused(f"entering {name}", error) from error
-        yield
+        finally:
+            os.close(target)
+        with _at(name):
+            yield
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -251,6 +257,17 @@ def _mounted(target: Path) -> bool:
 def _nsfs() -> int:
     """The number of the file system that all namespaces are on."""
     return _OWN.stat().st_dev
+
+
+@contextlib.contextmanager
+def _at(name: str) -> Iterator[None]:
+    """The thread has come to this namespace."""
+    around = getattr(_thread, "inside", HOST_NETNS)
+    _thread.inside = name
+    try:
+        yield
+    finally:
+        _thread.inside = around
 
 
 @contextlib.contextmanager

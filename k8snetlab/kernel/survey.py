@@ -62,7 +62,6 @@ PROTOCOLS |= {11: "zebra", 12: "bird", 13: "dnrouted", 14: "xorp", 15: "ntk", 16
 PROTOCOLS |= {186: "bgp", 187: "isis", 188: "ospf", 189: "rip", 192: "eigrp"}
 """Who added a route, as `ip route` writes it. Source: linux/rtnetlink.h."""
 _RTM_GETNSID, _NETNSA_NSID, _NETNSA_FD = 90, 1, 3
-_POLICY = re.compile(r"^:(\S+) (ACCEPT|DROP)")
 
 
 def survey(
@@ -78,6 +77,20 @@ def survey(
     """The namespace as it is. `others` are the namespaces that its cables may lead to; `place` and `kind` go into the
     answer. Raises NotFoundError, KernelError.
     """
+    with netns.inside(namespace):  # once: each of the questions below would enter by itself
+        return _surveyed(namespace, family, variant, lockfile, place=place, kind=kind, others=others)
+
+
+def _surveyed(
+    namespace: str,
+    family: Family,
+    variant: Variant,
+    lockfile: Path,
+    *,
+    place: str,
+    kind: str,
+    others: Iterable[str],
+) -> View:
     six = family == "ipv6"
     with Netlink(namespace) as netlink:
         links = decoded.devices(netlink)
@@ -91,9 +104,10 @@ def survey(
     behind = _peers(namespace, others, {_number_of_netns(link) for link in links.values()} - {-1})
     values |= sysctl.read(namespace, [f"net.bridge.bridge-nf-call-ip{'6' if six else ''}tables"] if switching else ())
     asking = _asking(namespace, [name for name in names.values() if name.startswith("flannel")], six)
-    text = iptables.held(namespace, family, variant, lockfile)
+    held = saved.everything(iptables.held(namespace, family, variant, lockfile))
     associations = _sctp(namespace)
     other, more = iptables.beside(namespace, family, variant)
+    strange = saved.everything(more)
     return View(
         netns=namespace,
         place=place,
@@ -104,9 +118,9 @@ def survey(
         neighbours=neighbours,
         forwarding=forwarding,
         sysctls=values,
-        chains=saved.chains(text) | _beside(saved.chains(more), other),
-        policies=_policies(text) | _beside(_policies(more), other),
-        counters=saved.counters(text) | _beside(saved.counters(more), other),
+        chains={**held.chains, **_beside(strange.chains, other)},
+        policies={**held.policies, **_beside(strange.policies, other)},
+        counters={**held.counters, **_beside(strange.counters, other)},
         beside=other if more else "",
         listening=listeners.read(namespace).union(associations or ()),
         sctp=associations is not None,
@@ -263,16 +277,6 @@ class _LazyNames(dict[int, str]):
 
 def _beside(found: Mapping[ChainKey, _Held], variant: Variant) -> dict[ChainKey, _Held]:
     return {ChainKey(beside(key.table, variant), key.chain): held for key, held in found.items()}
-
-
-def _policies(text: str) -> dict[ChainKey, str]:
-    found, table = {}, ""
-    for line in text.splitlines():
-        if line.startswith("*"):
-            table = line[1:]
-        elif policy := _POLICY.match(line):
-            found[ChainKey(table, policy[1])] = policy[2]
-    return found
 
 
 def _sctp(namespace: str) -> list[tuple[str, str, int]] | None:

@@ -30,3 +30,16 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     Raises NotFoundError for a machine that does not name the interface by which others reach it.
     """
     return joined(part(snapshot, name) for part in PARTS.values())
+
+
+class Rendered:
+    """Each node of one snapshot, rendered when it is first asked for: for who asks for one again and again."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot, self._held = snapshot, dict[str, NodeDataplane]()
+
+    def __getitem__(self, name: str) -> NodeDataplane:
+        """Raises NotFoundError, as `render` does."""
+        if name not in self._held:
+            self._held[name] = render(self._snapshot, name)
+        return self._held[name]

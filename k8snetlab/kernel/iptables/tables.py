@@ -73,7 +73,8 @@ class Iptables(ABC):
     def counted(self) -> tuple[dict[ChainKey, Rules], dict[ChainKey, tuple[Counters, ...]]]:
         """`save` and `counters` of one moment, so that they fit each other."""
         text = command.output(self.namespace, [f"{self._tool}-save", "-c"], self.lockfile)
-        return saved.chains(text), saved.counters(text)
+        told = saved.everything(text)
+        return dict(told.chains), dict(told.counters)
 
     @abstractmethod
     def counters(self) -> Mapping[ChainKey, tuple[Counters, ...]]:

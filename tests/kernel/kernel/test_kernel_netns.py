@@ -77,6 +77,27 @@ def test_names_that_no_file_can_have_are_refused(bad: str) -> None:
         netns.create(bad)
 
 
+def test_a_block_within_a_block_is_where_it_says(namespace: Make, name: Make) -> None:
+    """Also where it is entered already, or where another one has been made or entered in between."""
+    outer, inner, made, home = namespace("outer"), namespace("inner"), name("made"), own()
+    with netns.inside(outer):
+        with netns.inside(outer):
+            assert own() == f"net:[{netns.inode(outer)}]"
+        assert own() == f"net:[{netns.inode(outer)}]"
+        with netns.created(made):
+            assert own() == f"net:[{netns.inode(made)}]"
+            with netns.inside(outer):
+                assert own() == f"net:[{netns.inode(outer)}]"
+                with netns.inside(inner), netns.inside(outer), netns.inside(made), netns.inside(made):
+                    assert own() == f"net:[{netns.inode(made)}]"
+            with netns.inside(made):
+                assert own() == f"net:[{netns.inode(made)}]"
+        assert own() == f"net:[{netns.inode(outer)}]"
+    assert own() == home
+    with netns.inside(outer):
+        assert own() == f"net:[{netns.inode(outer)}]"
+
+
 def test_inside_comes_back_whatever_happens(namespace: Make) -> None:
     outer, inner = namespace("outer"), namespace("inner")
     home = own()

@@ -43,6 +43,14 @@ def test_saved_text_is_read_chain_by_chain() -> None:
     assert saved.chains(SAVED.replace("[1:60] ", "").replace("[12:3456] ", "")) == saved.chains(SAVED)
 
 
+def test_in_one_pass_the_same_is_read() -> None:
+    told = saved.everything(SAVED)
+    assert (told.chains, told.counters) == (saved.chains(SAVED), saved.counters(SAVED))
+    assert told.policies == {nat("PREROUTING"): "ACCEPT", ChainKey("filter", "INPUT"): "ACCEPT"}
+    assert saved.everything(SAVED.replace("[1:60] ", "").replace("[12:3456] ", "")).chains == told.chains
+    assert saved.everything("") == ({}, {}, {})
+
+
 def test_a_small_delta_is_one_transaction_for_each_table() -> None:
     delta = RuleDelta("ipv4", {nat("KUBE-A"): ("-j KUBE-B",), nat("KUBE-B"): ()}, (nat("KUBE-OLD"),))
     hooks = [Hook("nat", "OUTPUT", "-j KUBE-A"), Hook("filter", "FORWARD", "-j ACCEPT", prepend=False)]
