@@ -137,7 +137,8 @@ def processes(
             object="daemon",
             message=f"the lab's daemon {gone}: no agent works",
             consequence=(
-                "traffic goes on, but nothing is repaired, no pod starts, no change of an object reaches the kernel"
+                "traffic goes on, but nothing is repaired, no pod starts, no change of an object reaches the kernel, "
+                "and the API answers nobody"
             ),
             show="k8snetlab status",
             mend=up if daemon == "dead" else f"kill -CONT {pid}",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from msgspec.structs import replace
 
-from k8snetlab.api.core import Node
+from k8snetlab.api.core import KUBERNETES, Node, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end
@@ -218,7 +218,8 @@ class _Look:
         if not self.question.predictOnly and not any(f.broken for f in found):
             found += self._tried(snapshot, kernel)
         if not self.question.predictOnly and not any(f.broken for f in found):
-            more, tried, passed_by = matrix.broken(snapshot, kernel.elsewhere.__contains__, self.tell, self.turn)
+            left = matrix.Left(kernel.elsewhere, self._unanswered(snapshot))
+            more, tried, passed_by = matrix.broken(snapshot, left, self.tell, self.turn)
             found = matrix.laid(found, more)
             self.tried += tried
             self.passed_by += passed_by
@@ -253,11 +254,17 @@ class _Look:
                     show="k8snetlab status",
                 )
 
+    def _unanswered(self, snapshot: Snapshot) -> Collection[str]:
+        """The addresses at which the daemon answers pods, while there is none: that is a finding already."""
+        api = snapshot.get(Service, KUBERNETES[1], KUBERNETES[0])
+        return () if api is None or self.desired.daemon == "runs" else api.clusterIPs
+
     # --- what packets do --------------------------------------------------------------------------------------------
 
     def _walk(self, snapshot: Snapshot, kernel: Kernels) -> list[Broken]:
         broken: list[Broken] = []
         usual = [(family, path) for family in kernel.families for path in usual_paths(snapshot, family)]
+        usual = [(family, path) for family, path in usual if path.flow.dst not in self._unanswered(snapshot)]
         for number, (family, path) in enumerate(usual):
             self.tell("usual paths", number, len(usual))
             with contextlib.suppress(K8sNetLabError, KeyError):  # a namespace that has gone is a finding already

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -32,13 +33,18 @@ _NAMED = re.compile(r"(?:Service|pod) ([a-z0-9.-]+/[a-z0-9.-]+)")
 Pair = tuple[Place, Target]
 
 
-def broken(
-    snapshot: Snapshot, elsewhere: Callable[[str], bool], tell: Tell, turn: int = 0
-) -> tuple[list[Finding], int, list[str]]:
-    """A finding for each cause, the number of pairs tried, and notes on those that were not. `elsewhere` knows the
-    nodes of other machines; another `turn` tries others of a large lab."""
-    places = [place for place in all_places(snapshot) if not (place.node and elsewhere(place.node))]
-    targets = all_targets(snapshot)
+class Left(NamedTuple):
+    """Left out: the nodes of other machines, and addresses that are known to be silent."""
+
+    elsewhere: Collection[str]
+    silent: Collection[str] = ()
+
+
+def broken(snapshot: Snapshot, left: Left, tell: Tell, turn: int = 0) -> tuple[list[Finding], int, list[str]]:
+    """A finding for each cause, the number of pairs tried, and notes on those that were not. Another `turn` tries
+    others of a large lab."""
+    places = [place for place in all_places(snapshot) if not (place.node and place.node in left.elsewhere)]
+    targets = [target for target in all_targets(snapshot) if target.address not in left.silent]
     pairs = [*chosen(places, targets, turn)]
     intents, failed = Intents(snapshot), list[ProbeResult]()
     open_, shut = list[Pair](), list[Pair]()
