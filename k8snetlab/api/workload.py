@@ -167,6 +167,8 @@ class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     uids: tuple[str, ...] = ()
     keep: bool = False
     """Whether what stopped pods have written stays: they are to be run again."""
+    grace: float | None = None
+    """Seconds that stopped pods have, None for their own; those that are stopped already end within it, too."""
     health: HealthWork | None = None
     signal: int = 0
 

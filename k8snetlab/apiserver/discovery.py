@@ -11,7 +11,7 @@ from typing import Any
 from k8snetlab.api.kinds import Kinds, priority
 from k8snetlab.api.scheme import Resource
 from k8snetlab.apiserver.parts import Part, parts_of
-from k8snetlab.apiserver.virtual import VIRTUAL, Virtual
+from k8snetlab.apiserver.virtual import EMPTY, VIRTUAL, Virtual
 
 Json = dict[str, Any]
 AGGREGATED = "APIGroupDiscoveryList"
@@ -28,7 +28,7 @@ def split(group_version: str) -> tuple[str, str]:
 def groups(kinds: Kinds) -> dict[str, tuple[str, ...]]:
     """Versions by group, those of the core group at "" first; of a group the preferred one first."""
     found: dict[str, dict[str, None]] = {"": {}}
-    for group_version in (*kinds.versions, *(one.version for one in VIRTUAL)):
+    for group_version in (*kinds.versions, *(one.version for one in VIRTUAL), *EMPTY):
         group, version = split(group_version)
         found.setdefault(group, {})[version] = None
     return {group: tuple(sorted(versions, key=priority)) for group, versions in found.items()}
@@ -69,7 +69,7 @@ def resource_list(group_version: str, kinds: Kinds) -> Json | None:
         {"name": one.plural, "singularName": one.kind.lower(), "namespaced": False, "kind": one.kind, "verbs": CREATED}
         for one in _virtual(group_version)
     ]
-    if not resources:
+    if not resources and group_version not in EMPTY:
         return None
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}
 

@@ -18,7 +18,7 @@ from k8snetlab.apiserver.bodies import forms_of, uncarried
 from k8snetlab.apiserver.cascade import Cascade
 from k8snetlab.apiserver.documents import Document, Documents
 from k8snetlab.apiserver.negotiation import APPLY_PATCH, LIST, OBJECT, WHOLE, Form, check_form, chosen
-from k8snetlab.apiserver.options import DeleteOptions, delete_options
+from k8snetlab.apiserver.options import DeleteOptions, delete_options, eviction
 from k8snetlab.apiserver.parts import STREAMED
 from k8snetlab.apiserver.paths import Target, not_allowed, nowhere, parse
 from k8snetlab.apiserver.reading import Reading, ordered
@@ -93,6 +93,11 @@ class ObjectRoutes:
         if part in STREAMED:
             raise RequestError("Upgrade request required", f"{part} wants a WebSocket, or SPDY/3.1")
         match request.method:
+            case "POST":  # of what is no conversation, an eviction alone
+                await self._delete(resource, old, eviction(request.body, query, target.name, target.namespace))
+                return Reply(
+                    {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+                )
             case "GET":
                 words.refuse_unknown(query, words.GET)
                 self._reading.check_get(query)
@@ -161,14 +166,13 @@ class ObjectRoutes:
         def refuse(stored: Object) -> None:
             options.refuse_if_other(stored)
             refuse_deletion(stored)
-            options.refuse_grace(stored)
 
         if options.dry:
             refuse(old)
         elif options.orphans:
             await self._cascade.orphan(old, refuse)
         else:
-            await self._cluster.delete(old, options.force, refuse)
+            await self._cluster.delete(old, options.force, refuse, options.gracePeriodSeconds)
         if options.waits and not options.dry:
             await self._cascade.gone(old)
         still = self._cluster.snapshot.get(type(old), old.name, old.namespace)
@@ -195,7 +199,6 @@ class ObjectRoutes:
         doomed = [obj for obj in ordered(resource, self._cluster.snapshot) if wanted.matches(obj)]
         for obj in doomed:
             refuse_deletion(obj)
-            options.refuse_grace(obj)
         for obj in doomed:
             with contextlib.suppress(NotFoundError):
                 await self._delete(resource, obj, options)

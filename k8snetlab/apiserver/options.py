@@ -6,11 +6,10 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.api.core import Pod
 from k8snetlab.api.fields import check
 from k8snetlab.api.meta import Object
 from k8snetlab.api.words import shorten, show
-from k8snetlab.apiserver.query import Query, boolean, dry_run, number, text
+from k8snetlab.apiserver.query import Query, boolean, dry_run, number, refuse_unknown, text
 from k8snetlab.errors import InputError, RequestError
 
 POLICIES = ("Background", "Foreground", "Orphan")
@@ -63,16 +62,6 @@ class DeleteOptions(msgspec.Struct, frozen=True):
                     409,
                 )
 
-    def refuse_grace(self, obj: Object) -> None:
-        """A pod ends within its own grace period; raises RequestError where another one is asked for."""
-        grace = self.gracePeriodSeconds
-        if isinstance(obj, Pod) and grace not in (None, 0, obj.spec.terminationGracePeriodSeconds):
-            raise RequestError(
-                f"gracePeriodSeconds: {grace} is not supported: the pod's own is "
-                f"{obj.spec.terminationGracePeriodSeconds} (terminationGracePeriodSeconds)",
-                "leave it out, or use 0 to delete the pod at once",
-            )
-
 
 def delete_options(body: Any, query: Query) -> DeleteOptions:
     """Both together; raises RequestError, InputError for what is not known or not supported."""
@@ -118,3 +107,17 @@ def _refuse_contradictions(options: DeleteOptions) -> None:
         raise InputError(
             f'propagationPolicy: Unsupported value: "{shorten(policy)}": supported values: {", ".join(POLICIES)}'
         )
+
+
+def eviction(body: Any, query: Query, name: str, namespace: str) -> DeleteOptions:
+    """What an Eviction of this pod says of its deletion. Raises RequestError, InputError."""
+    refuse_unknown(query, ("dryRun", "fieldManager", "fieldValidation", "pretty", "timeout"), ("dryRun",))
+    if not isinstance(body, dict) or body.get("kind", "Eviction") != "Eviction":
+        raise RequestError("the body of the request is no Eviction of policy/v1")
+    if (version := body.get("apiVersion", "policy/v1")) not in ("policy/v1", "policy/v1beta1"):
+        raise RequestError(f"Eviction: apiVersion: {shorten(str(version))} is not served, policy/v1 is")
+    metadata = {} if body.get("metadata") is None else body["metadata"]
+    for word, wanted in (("name", name), ("namespace", namespace)):
+        if not isinstance(metadata, dict) or metadata.get(word, wanted) != wanted:
+            raise RequestError(f"{word} in URL does not match {word} in Eviction object")
+    return delete_options(body.get("deleteOptions"), {"dryRun": query["dryRun"]} if "dryRun" in query else {})

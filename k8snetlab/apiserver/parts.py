@@ -30,6 +30,7 @@ class Part(msgspec.Struct, frozen=True):
 
 STATUS = Part("status")
 SCALE = Part("scale", kind="Scale", version="autoscaling/v1")
+EVICTION = Part("eviction", ("POST",), "Eviction", "policy/v1")
 STREAMED = ("attach", "exec", "portforward")
 """Parts that are a conversation."""
 OF_KIND: dict[type[Object], tuple[Part, ...]] = {
@@ -37,6 +38,7 @@ OF_KIND: dict[type[Object], tuple[Part, ...]] = {
     ReplicaSet: (SCALE,),
     Pod: (
         Part("log", ("GET",)),
+        EVICTION,
         Part("exec", ("GET", "POST"), "PodExecOptions"),
         Part("attach", ("GET", "POST"), "PodAttachOptions"),
         Part("portforward", ("GET", "POST"), "PodPortForwardOptions"),

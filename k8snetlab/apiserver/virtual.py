@@ -22,5 +22,7 @@ VIRTUAL = (
     Virtual("authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
     Virtual("authorization.k8s.io/v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
 )
+EMPTY = ("policy/v1",)
+"""Groups and versions that are told of although nothing of them is stored: who is to evict pods looks for this one."""
 AT = {virtual.path: virtual for virtual in VIRTUAL}
 """Them by path."""

@@ -55,21 +55,22 @@ def planned(write: Write, snapshot: Snapshot) -> Planned | None:
     return Planned(Delete(store_key(new)), new) if is_over(new) else put(store_key(new), new, old)
 
 
-def deletion(old: Object, force: bool) -> Planned | None:
-    """The write that deletes `old`. A running pod is only marked, and goes when its agent has stopped it; what has
-    finalizers goes when it has none any more. None where it is marked already."""
+def deletion(old: Object, force: bool, grace: int | None = None) -> Planned | None:
+    """The write that deletes `old`. A running pod is only marked, and goes when its agent has stopped it, which has
+    `grace` seconds (None: the pod's own); what has finalizers goes when it has none any more. None where it is marked
+    already, and gets no less time than it has."""
     metadata = old.metadata
     running = old if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force else None
     if isinstance(old, CustomResourceDefinition) and not metadata.deletionTimestamp:
         metadata = msgspec.structs.replace(metadata, finalizers=tuple(dict.fromkeys((*metadata.finalizers, CLEANUP))))
     if not running and not metadata.finalizers:
         return Planned(Delete(store_key(old)), old)
-    if metadata.deletionTimestamp and (running or metadata.deletionGracePeriodSeconds == 0):
+    own = running.spec.terminationGracePeriodSeconds if running else 0
+    seconds = own if grace is None or not running else grace
+    if metadata.deletionTimestamp and seconds >= (metadata.deletionGracePeriodSeconds or 0):
         return None
     metadata = msgspec.structs.replace(
-        metadata,
-        deletionTimestamp=metadata.deletionTimestamp or now(),
-        deletionGracePeriodSeconds=running.spec.terminationGracePeriodSeconds if running else 0,
+        metadata, deletionTimestamp=metadata.deletionTimestamp or now(), deletionGracePeriodSeconds=seconds
     )
     return put(store_key(old), msgspec.structs.replace(old, metadata=metadata), old)
 

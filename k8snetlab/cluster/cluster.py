@@ -234,13 +234,19 @@ class Cluster:
                 )
             return await self._replace(obj, old)
 
-    async def delete(self, obj: Object, force: bool = False, refuse: Callable[[Object], None] = lambda _: None) -> None:
-        """Deletes an object; a pod that runs somewhere is marked first and ends when its agent has stopped it. `refuse`
-        may raise, of the object as it is stored."""
+    async def delete(
+        self,
+        obj: Object,
+        force: bool = False,
+        refuse: Callable[[Object], None] = lambda _: None,
+        grace: int | None = None,
+    ) -> None:
+        """Deletes an object; a pod that runs somewhere is marked first and ends when its agent has stopped it, within
+        `grace` seconds (None: its own). `refuse` may raise, of the object as it is stored."""
         async with self._door:
             old = self.current(type(obj), obj.name, obj.namespace)
             refuse(old)
-            if (deletion := admitted.deletion(old, force)) is not None:
+            if (deletion := admitted.deletion(old, force, grace)) is not None:
                 await self._write_one(deletion)
 
     async def _write_many(self, planned: Iterable[admitted.Planned]) -> Sequence[Event | K8sNetLabError]:

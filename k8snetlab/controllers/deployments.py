@@ -6,6 +6,7 @@ Source: Kubernetes pkg/controller/deployment (rolling.go, recreate.go, util.Reso
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -34,6 +35,9 @@ COMPONENT = "deployment-controller"
 SET_FAILURE = "ReplicaSetCreateError"
 TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
+NOT_COPIED = (REVISION, "kubectl.kubernetes.io/last-applied-configuration")
+"""Annotations that a ReplicaSet has its own of, or none."""
+W = TypeVar("W", Deployment, ReplicaSet)
 
 
 def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
@@ -66,12 +70,11 @@ def _rollout(deployment: Deployment, now: Snapshot, failure: str) -> Iterator[An
     if current is None and failure:
         yield from _without_set(deployment, sets, failure)
         return
+    revision = latest + 1 if current is None or _revision(current) < latest else latest
     if current is None:
-        current = _new_set(deployment, hash_, latest + 1)
+        current = _new_set(deployment, hash_)
         sets.append(current)
-    elif _revision(current) < latest:
-        annotations = {**current.metadata.annotations, REVISION: str(latest + 1)}
-        current = _update(sets, current, replace(current, metadata=replace(current.metadata, annotations=annotations)))
+    current = _update(sets, current, _annotated(current, {**_copied(deployment), REVISION: str(revision)}))
     old = [rs for rs in sets if rs.name != current.name]
     if deployment.spec.strategy.type == "Recreate" and any(_alive(rs, now) for rs in old):
         sets = [*(_scaled(rs, 0) for rs in old), current]
@@ -89,8 +92,9 @@ def _rollout(deployment: Deployment, now: Snapshot, failure: str) -> Iterator[An
     updated = next(rs.status.replicas for rs in sets if rs.name == current.name)
     status = replace(_counted(deployment, sets), updatedReplicas=updated)
     status = replace(status, conditions=_conditions(deployment, status, sets, current.name))
-    if status != deployment.status:
-        yield put(replace(deployment, status=status))
+    told = _annotated(replace(deployment, status=status), {REVISION: str(revision)})
+    if told != deployment:
+        yield put(told)
 
 
 def _without_set(deployment: Deployment, sets: list[ReplicaSet], failure: str) -> Iterator[Answer]:
@@ -213,7 +217,18 @@ def _revision(rs: ReplicaSet) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
-def _new_set(deployment: Deployment, hash_: str, revision: int) -> ReplicaSet:
+def _annotated(obj: W, annotations: dict[str, str]) -> W:
+    """With these among its annotations."""
+    both = {**obj.metadata.annotations, **annotations}
+    return obj if both == obj.metadata.annotations else replace(obj, metadata=replace(obj.metadata, annotations=both))
+
+
+def _copied(deployment: Deployment) -> dict[str, str]:
+    """What its ReplicaSet is annotated with: why it was changed, for one (SetNewReplicaSetAnnotations)."""
+    return {key: value for key, value in deployment.metadata.annotations.items() if key not in NOT_COPIED}
+
+
+def _new_set(deployment: Deployment, hash_: str) -> ReplicaSet:
     template, selector = deployment.spec.template, deployment.spec.selector
     labels = {**template.metadata.labels, TEMPLATE_HASH: hash_}
     return ReplicaSet(
@@ -221,7 +236,6 @@ def _new_set(deployment: Deployment, hash_: str, revision: int) -> ReplicaSet:
             name=f"{deployment.name}-{hash_}",
             namespace=deployment.namespace,
             labels=labels,
-            annotations={REVISION: str(revision)},
             ownerReferences=(owned_by(deployment),),
         ),
         spec=WorkloadSpec(

@@ -38,6 +38,7 @@ class Kubelet:
 
     def __init__(self) -> None:
         self._pods: dict[str, PodRunner] = {}
+        self._stopping: dict[str, PodRunner] = {}
         self._health: dict[str, HealthChecks] = {}
         self._writers: set[asyncio.StreamWriter] = set()
         self._told: set[asyncio.StreamWriter] = set()
@@ -55,7 +56,9 @@ class Kubelet:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOOK)
         server.close()
-        await asyncio.gather(*(pod.stop(grace=2.0) for pod in self._pods.values()), return_exceptions=True)
+        await asyncio.gather(
+            *(pod.stop(grace=min(2.0, pod.grace)) for pod in self._pods.values()), return_exceptions=True
+        )
         self._logs.close()
         for writer in self._writers:
             writer.close()
@@ -92,7 +95,9 @@ class Kubelet:
                 case "run":
                     states = tuple(await asyncio.gather(*(self._run(work) for work in request.pods)))
                 case "stop":
-                    states = tuple(await asyncio.gather(*(self._stop(uid, request.keep) for uid in request.uids)))
+                    states = tuple(
+                        await asyncio.gather(*(self._stop(uid, request.keep, request.grace) for uid in request.uids))
+                    )
                 case "health":
                     error = await self._answer_health(request.health)
                 case "list":
@@ -129,14 +134,19 @@ class Kubelet:
                 log.exception("pod %s/%s", work.namespace, work.name)
         return pod.take()
 
-    async def _stop(self, uid: str, keep: bool) -> PodState:
+    async def _stop(self, uid: str, keep: bool, grace: float | None) -> PodState:
+        if grace is not None and (ending := self._stopping.get(uid)):
+            await ending.hurry(grace)
         pod = self._pods.pop(uid, None)
         if pod is None:
             return PodState(uid, ())
+        self._stopping[uid] = pod
         try:
-            await pod.stop(keep=keep)
+            await pod.stop(grace, keep)
         except Exception:
             log.exception("pod %s", uid)
+        finally:
+            del self._stopping[uid]
         return pod.take()
 
     def _changed(self, pod: PodRunner) -> None:

@@ -39,6 +39,11 @@ class PodRunner:
         return self._pod.uid
 
     @property
+    def grace(self) -> float:
+        """Seconds that it has to end."""
+        return self._pod.grace
+
+    @property
     def state(self) -> PodState:
         return PodState(self.uid, tuple(container.status for _, container in self._containers))
 
@@ -63,7 +68,7 @@ class PodRunner:
         """Ends all containers, sidecars last; commands get SIGTERM and `grace` seconds (the pod's own by default)."""
         for task in self._tasks:
             task.cancel()
-        grace = self._pod.grace if grace is None else min(grace, self._pod.grace)
+        grace = self._pod.grace if grace is None else grace
         await asyncio.gather(*(c.stop(grace) for work, c in self._containers if not work.sidecar))
         await asyncio.gather(*(c.stop(grace) for work, c in self._containers if work.sidecar))
         if self._pod.cgroup:
@@ -72,6 +77,11 @@ class PodRunner:
             self._save()
         elif self._file.parent.is_dir():
             await asyncio.to_thread(forget_logs, self._file.parent)
+
+    async def hurry(self, grace: float) -> None:
+        """Has a pod that is being stopped end within `grace` seconds."""
+        await asyncio.sleep(grace)
+        self.signal(signal.SIGKILL)
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the commands of its containers that run."""

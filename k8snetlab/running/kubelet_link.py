@@ -103,12 +103,24 @@ class KubeletLink:
                 self._hang_up(ending)
 
     async def request(
-        self, op: str, pods: Iterable[PodWork] = (), uids: Iterable[str] = (), keep: bool = False
+        self,
+        op: str,
+        pods: Iterable[PodWork] = (),
+        uids: Iterable[str] = (),
+        keep: bool = False,
+        grace: float | None = None,
     ) -> tuple[PodState, ...]:
         """Runs or stops pods; returns their states. Waits for the line, raises DaemonError when it breaks."""
         await self._connected.wait()
         uids = tuple(uids)
-        request = KubeletRequest(id=next(self._ids), op=op, pods=tuple(pods), uids=uids, keep=keep)  # type: ignore[arg-type]
+        request = KubeletRequest(
+            id=next(self._ids),
+            op=op,  # type: ignore[arg-type]
+            pods=tuple(pods),
+            uids=uids,
+            keep=keep,
+            grace=grace,
+        )
         answer = await self._send(request)
         if answer.error:
             log.warning("kubelet: %s: %s", op, answer.error)

@@ -61,6 +61,8 @@ class PodLifecycle:
         """Of each node its pods, itself, and the kubelet's states, when its pods were last looked at."""
         self._strays = Strays()
         self._ending: dict[str, asyncio.Task[None]] = {}
+        self._given: dict[str, float] = {}
+        """Seconds that each of them has."""
         self._due: dict[str, set[str]] = {}
         """Nodes whose pods are to be looked at, with the namespaces that had to be made again."""
         self._advancing: set[str] = set()
@@ -104,10 +106,8 @@ class PodLifecycle:
                 before = {}
             pods = [p for key, p in mine.items() if before.get(key) is not p and (p.ips or p.ended)]
             for pod in pods:
-                if pod.metadata.deletionTimestamp and pod.metadata.uid not in self._ending:
-                    self._ending[pod.metadata.uid] = self._supervisor.finish(
-                        f"end of pod {pod.namespace}/{pod.name}", partial(self._end, pod)
-                    )
+                if pod.metadata.deletionTimestamp:
+                    self._begin_end(pod)
             lab = snapshot.lab
             again = [p.metadata.uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
             if again:
@@ -144,6 +144,15 @@ class PodLifecycle:
         if unknown := [uid for uid in strays if uid not in self._ending]:
             await self._kubelet.request("stop", uids=unknown)
 
+    def _begin_end(self, pod: Pod) -> None:
+        """Has it end; once more where it is to end sooner than it was."""
+        uid, grace, name = pod.metadata.uid, _grace(pod), f"end of pod {pod.namespace}/{pod.name}"
+        if uid not in self._ending:
+            self._ending[uid] = self._supervisor.finish(name, partial(self._end, pod))
+        elif grace < self._given[uid]:
+            self._supervisor.finish(f"{name}, sooner", partial(self._kubelet.request, "stop", uids=[uid], grace=grace))
+        self._given[uid] = min(grace, self._given.get(uid, grace))
+
     async def _end(self, pod: Pod) -> None:
         """Waits until no node's rules lead to the pod any more, then stops and deletes it."""
         try:
@@ -153,7 +162,9 @@ class PodLifecycle:
                     await asyncio.sleep(0.01)
                 if self._remote:
                     await self._drained_elsewhere(self._remote, int(pod.metadata.resourceVersion))
-            for state in await self._kubelet.request("stop", uids=[pod.metadata.uid]):
+            for state in await self._kubelet.request(
+                "stop", uids=[pod.metadata.uid], grace=self._given.get(pod.metadata.uid, _grace(pod))
+            ):
                 self._tell(pod, state)
             await asyncio.to_thread(held.end, self._paths.held(pod))
             await asyncio.to_thread(forget_logs, self._paths.logs_of(pod))
@@ -162,6 +173,7 @@ class PodLifecycle:
         except NotFoundError:
             pass
         self._ending.pop(pod.metadata.uid, None)
+        self._given.pop(pod.metadata.uid, None)
 
     async def _drained_elsewhere(self, remote: Remote, revision: int) -> None:
         """Waits until other machines' kernels have all up to `revision`, and what the controllers made of it."""
@@ -226,3 +238,9 @@ def _refuse_another(pod: Pod, stored: Object) -> None:
     """Raises NotFoundError where a pod of the same name has replaced it."""
     if stored.metadata.uid != pod.metadata.uid:
         raise NotFoundError(f"pod {pod.name!r} has gone")
+
+
+def _grace(pod: Pod) -> float:
+    """Seconds that a pod has which is to end."""
+    seconds = pod.metadata.deletionGracePeriodSeconds
+    return float(pod.spec.terminationGracePeriodSeconds if seconds is None else seconds)

@@ -209,3 +209,22 @@ def test_a_pod_that_does_not_run_forwards_nothing(k: Kubectl) -> None:
     said = k.run("port-forward", "pod/nowhere", ":80", code=1)
     assert "unable to forward port because pod is not running. Current status=Pending" in said
     k.run("delete", "pod", "nowhere")
+
+
+STUBBORN = """
+apiVersion: v1
+kind: Pod
+metadata: {name: stubborn}
+spec: {containers: [{name: c, image: any, command: [sh, -c, "trap '' TERM; while :; do sleep 1; done"]}]}
+"""
+
+
+def test_a_pod_has_the_time_to_end_that_its_deletion_gives_it(k: Kubectl) -> None:
+    """Its own are 30 s, in which it does not end by itself."""
+    for words in (["--grace-period=1"], ["--now"]):
+        k.run("apply", "-f", "-", stdin=STUBBORN)
+        k.run("wait", "--for=condition=Ready", "pod/stubborn", f"--timeout={PATIENCE}s")
+        if words == ["--now"]:
+            k.run("delete", "pod", "stubborn", "--wait=false")
+            assert k.json("get", "pod", "stubborn")["metadata"]["deletionGracePeriodSeconds"] == 30
+        k.run("delete", "pod", "stubborn", *words, "--timeout=20s")

@@ -88,8 +88,16 @@ def test_a_rollout_goes_on_and_comes_back(k: Kubectl) -> None:
     k.run("rollout", "status", *there, "deploy/shop", "--timeout=60s")
     k.run("set", "image", *there, "deploy/shop", "c=nginx:2")
     k.run("rollout", "status", *there, "deploy/shop", "--timeout=60s")
-    assert "2 " in k.run("rollout", "history", *there, "deploy/shop")
+    k.run("annotate", *there, "deploy/shop", "kubernetes.io/change-cause=a newer image")
+    history = [
+        line.split(maxsplit=1) for line in k.run("rollout", "history", *there, "deploy/shop").splitlines() if line
+    ]
+    assert history[2:] == [["1", "<none>"], ["2", "a newer image"]]
+    assert "nginx:2" in k.run("rollout", "history", *there, "deploy/shop", "--revision=2")
     k.run("rollout", "undo", *there, "deploy/shop")
+    assert (
+        k.json("get", "deploy", "shop", *there)["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
+    )
     image = ("get", "deploy", "shop", *there, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
     assert k.run(*image) == "nginx:1"
     k.run("rollout", "pause", *there, "deploy/shop")
@@ -117,6 +125,22 @@ def test_nodes_are_cordoned_and_tainted(k: Kubectl) -> None:
     assert {"key": "a", "value": "b", "effect": "NoSchedule"} in k.json("get", "node", "node1")["spec"]["taints"]
     k.run("taint", "nodes", "node1", "a-")
     assert "SchedulingDisabled" not in k.run("get", "node", "node1")
+
+
+def test_a_node_is_drained_by_evictions(k: Kubectl) -> None:
+    there = made(k, "drained")
+    k.run("rollout", "status", *there, "deploy/shop", "--timeout=60s")
+
+    def pods() -> set[str]:
+        return {pod["metadata"]["uid"] for pod in k.json("get", "pods", *there)["items"]}
+
+    before = pods()
+    k.run("drain", "node1", "--dry-run=server", "--force")
+    assert pods() == before and "SchedulingDisabled" not in k.run("get", "node", "node1")
+    said = k.run("drain", "node1", "--force", "--timeout=60s")
+    assert "evicted" in said and "node/node1 drained" in said
+    assert not before & pods()
+    k.run("uncordon", "node1")
 
 
 def test_labels_and_annotations_come_and_go(k: Kubectl) -> None:

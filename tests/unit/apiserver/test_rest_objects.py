@@ -111,7 +111,9 @@ def test_a_forbidden_one_keeps_all_from_being_deleted() -> None:
         ("DELETE", PODS + "/a?dryRun=Some", 422, "Invalid"),
         ("DELETE", PODS + "/a?propagationPolicy=Orphan&orphanDependents=true", 422, "Invalid"),
         ("DELETE", PODS + "/a?propagationPolicy=Up", 422, "Invalid"),
-        ("DELETE", PODS + "/a?gracePeriodSeconds=5", 400, "BadRequest"),
+        ("POST", PODS + "/a/eviction", 400, "BadRequest"),
+        ("GET", PODS + "/a/eviction", 405, "MethodNotAllowed"),
+        ("POST", PODS + "/b/eviction", 404, "NotFound"),
         ("DELETE", PODS + "/a?gracePeriodSeconds=-5", 400, "BadRequest"),
         ("GET", "/apis/k8snetlab/v1alpha1/pods/default/a/log?tailLines=x", 400, "BadRequest"),
         ("GET", "/apis/k8snetlab/v1alpha1/pods/default/a/log?sinceSeconds=3", 400, "BadRequest"),
@@ -473,5 +475,34 @@ def test_a_watch_ends_with_a_bookmark_from_which_the_next_goes_on() -> None:
         assert [line["type"] for line in again.lines] == ["ADDED", "BOOKMARK"]
         silent = await face.ask("GET", f"{SERVICES}?watch=1&timeoutSeconds=1&resourceVersion={revision}")
         assert [line["type"] for line in silent.lines] == ["ADDED"]
+
+    with_face(test)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a", "namespace": "default"}}, 201),
+        ({"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "a"}}, 201),
+        ({"kind": "Eviction", "metadata": {"name": "a"}, "deleteOptions": {"gracePeriodSeconds": 5}}, 201),
+        ({"kind": "Eviction", "metadata": {"name": "b"}}, 400),
+        ({"kind": "Eviction", "metadata": {"namespace": "b"}}, 400),
+        ({"kind": "Eviction", "metadata": []}, 400),
+        ({"kind": "Pod"}, 400),
+        ({"apiVersion": "v1", "kind": "Eviction"}, 400),
+        ({"kind": "Eviction", "deleteOptions": {"preconditions": {"uid": "x"}}}, 409),
+        ({"kind": "Eviction", "deleteOptions": {"gracePeriodSeconds": -1}}, 422),
+        ({"kind": "Eviction", "deleteOptions": []}, 400),
+        ([], 400),
+    ],
+)
+def test_an_eviction_deletes_the_pod_that_it_names(body: Any, code: int) -> None:
+    async def test(face: Face) -> None:
+        assert (await face.ask("POST", PODS, pod("a"))).code == 201
+        assert (await face.ask("POST", PODS + "/a/eviction?dryRun=All", body)).code == code
+        assert (await face.ask("GET", PODS + "/a")).code == 200
+        said = await face.ask("POST", PODS + "/a/eviction", body)
+        assert said.code == code and said.json["kind"] == "Status"
+        assert (await face.ask("GET", PODS + "/a")).code == (404 if code == 201 else 200)
 
     with_face(test)
