@@ -27,6 +27,10 @@ class RulesKeeper:
         """Forgets what the kernel holds: the next sync reads it all."""
         self._suspect = True
 
+    def close(self) -> None:
+        """Lets go of the namespace, whose rules stay as they are."""
+        self._iptables.close()
+
     def foreign_change(self) -> bool:
         """Whether anyone else touched the rules since this keeper last read or wrote them."""
         return self._suspect or self._iptables.generation() != self._generation

@@ -30,6 +30,9 @@ class Table:
         self.iptables, self.parts = iptables, parts
         self._keeper = RulesKeeper(iptables)
 
+    def close(self) -> None:
+        self._keeper.close()
+
     def suspect(self) -> None:
         self._keeper.suspect()
 
@@ -135,8 +138,12 @@ class NodeTables:
 
     def forget(self) -> None:
         """The namespace is another one, or is let go of."""
+        for table in self._tables.values():
+            table.close()
         self._tables.clear()
-        self._other = None
+        if self._other is not None:
+            self._other.close()
+            self._other = None
 
     def suspect(self) -> None:
         for table in self._tables.values():

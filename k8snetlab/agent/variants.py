@@ -22,6 +22,10 @@ class OtherVariant:
         self.warnings: tuple[str, ...] = ()
         """A sentence if both variants held rules at the last look."""
 
+    def close(self) -> None:
+        for table in self._tables:
+            table.close()
+
     def changed(self) -> bool:
         """Whether anything may have changed since the last look; cheap."""
         return self._generation() != self._seen

@@ -12,7 +12,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -119,10 +119,11 @@ class _Stop(Exception):
 class _Open:
     """A mapping or sequence whose end has not been read yet."""
 
-    __slots__ = ("anchor", "key", "key_line", "lines", "merged", "path", "value")
+    __slots__ = ("anchor", "is_mapping", "key", "key_line", "lines", "merged", "path", "value")
 
     def __init__(self, value: dict[str, Any] | list[Any], path: Path, anchor: str | None) -> None:
-        self.value = value
+        self.value: Any = value
+        self.is_mapping = isinstance(value, dict)
         self.path = path
         self.anchor = anchor
         self.key: str | None = None
@@ -145,22 +146,22 @@ class _Builder:
         self.flaws.append(Flaw(self.file, line, message))
 
     def documents(self, events: Iterator[Any]) -> Iterator[Document]:
+        read: dict[type[yaml.Event], Callable[[Any], None]] = {
+            yaml.ScalarEvent: self.scalar,
+            yaml.DocumentStartEvent: self.start,
+            yaml.AliasEvent: self.alias,
+            yaml.MappingStartEvent: self.begin,
+            yaml.SequenceStartEvent: self.begin,
+            yaml.MappingEndEvent: self.end,
+            yaml.SequenceEndEvent: self.end,
+        }
         for event in events:
-            if isinstance(event, yaml.ScalarEvent):
-                self.scalar(event)
-            elif isinstance(event, yaml.DocumentStartEvent):
-                self.start()
-            elif isinstance(event, yaml.DocumentEndEvent):
-                if self.root is not None and self.root is not _PENDING:
-                    yield Document(self.file, self.root, self.lines)
-            elif isinstance(event, yaml.AliasEvent):
-                self.alias(event)
-            elif isinstance(event, yaml.CollectionStartEvent):
-                self.begin(event)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                self.end()
+            if (reader := read.get(type(event))) is not None:
+                reader(event)
+            elif type(event) is yaml.DocumentEndEvent and self.root is not None and self.root is not _PENDING:
+                yield Document(self.file, self.root, self.lines)
 
-    def start(self) -> None:
+    def start(self, _: Any) -> None:
         self.root: Any = _PENDING
         self.stack: list[_Open] = []
         self.anchors: dict[str, Any] = {}
@@ -184,7 +185,7 @@ class _Builder:
             self.anchors[event.anchor] = _PENDING
         self.stack.append(opened)
 
-    def end(self) -> None:
+    def end(self, _: Any) -> None:
         opened = self.stack.pop()
         if isinstance(opened.value, dict):
             for mapping in opened.merged:
@@ -195,11 +196,23 @@ class _Builder:
         self.put(opened.value)
 
     def scalar(self, event: Any) -> None:
+        """First what most are: a key that is not there yet, and its value."""
         line = event.start_mark.line + 1
-        value = self.resolve(event, line)
-        if self.expects_key():
-            self.key(value, line, event)
-            return
+        quoted = event.tag is None and not event.implicit[0]
+        value = event.value if quoted else self.resolve(event, line)
+        top = self.stack[-1] if self.stack else None
+        if top is not None and top.is_mapping:
+            if top.key is None:
+                if type(value) is str and value not in top.lines:
+                    top.lines[value] = top.key_line = line
+                    top.key = value
+                else:
+                    self.key(value, line, event)
+                return
+            if event.anchor is None and value is not None and top.key != _MERGE:
+                self.lines[(*top.path, top.key)] = top.key_line
+                top.value[top.key], top.key = value, None
+                return
         self.place(line)
         if event.anchor:
             self.anchors[event.anchor] = value
@@ -236,7 +249,7 @@ class _Builder:
     # --- places ---
 
     def expects_key(self) -> bool:
-        return bool(self.stack) and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None
+        return bool(self.stack) and self.stack[-1].is_mapping and self.stack[-1].key is None
 
     def place(self, line: int) -> Path:
         """The path of the value that begins now; its line is that of its key."""
@@ -244,7 +257,7 @@ class _Builder:
             self.lines[()] = line
             return ()
         top = self.stack[-1]
-        if isinstance(top.value, dict):
+        if top.is_mapping:
             path = (*top.path, top.key or "")
             self.lines[path] = top.key_line
         else:

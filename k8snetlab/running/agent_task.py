@@ -21,6 +21,7 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.messages.status import ManagerStatus
+from k8snetlab.running.looks import Looks
 from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
@@ -70,11 +71,11 @@ class AgentTask:
         synced: Callable[[AgentTask, Report], None],
         supervisor: Supervisor,
         *,
-        looking: asyncio.Lock | None = None,
+        looks: Looks | None = None,
     ) -> None:
-        """`looking` is held by one agent at a time, while it looks at what no event tells of."""
+        """`looks` is what agents of one machine share, to look at what no event tells of."""
         self.agent, self._cluster, self._synced = agent, cluster, synced
-        self._looking = looking or asyncio.Lock()
+        self._looks = looks or Looks()
         self.state = AgentState()
         self._supervisor = supervisor
         self._wake = asyncio.Event()
@@ -212,10 +213,10 @@ class AgentTask:
                 await self.sync()
 
     async def _noticed_change(self) -> bool:
-        async with self._work, self._looking:
+        async with self._work:
             began = time.monotonic()
             try:
-                changed = await self._in_thread(self.agent.noticed_change)
+                changed = await self._ended(self._looks.ask(self.agent.noticed_change))
             except K8sNetLabError:
                 changed = True
             self._looked = -math.inf if changed else began
@@ -226,8 +227,10 @@ class AgentTask:
         self._looked = -math.inf
 
     async def _in_thread(self, work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
-        """Does blocking work in a thread. A cancellation is raised when that has ended: two are never at work."""
-        done = asyncio.ensure_future(asyncio.to_thread(work, *args, **more))
+        return await self._ended(asyncio.ensure_future(asyncio.to_thread(work, *args, **more)))
+
+    async def _ended(self, done: asyncio.Future[R]) -> R:
+        """What a thread came to. A cancellation is raised when that has ended: two are never at work."""
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:

@@ -26,6 +26,7 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel.maker import Maker
 from k8snetlab.render.proxy import Shared
 from k8snetlab.running.agent_task import AgentTask
+from k8snetlab.running.looks import Looks
 from k8snetlab.state.ledger import Ledger, let_begin
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.paths import LabPaths
@@ -72,7 +73,7 @@ class Agents:
         """Those of nodes that are going too, until they have gone."""
         self._going: set[str] = set()
         self._adopted = False
-        self._keeping, self._looking = asyncio.Lock(), asyncio.Lock()
+        self._keeping, self._looks = asyncio.Lock(), Looks()
 
     @property
     def variant(self) -> str:
@@ -151,7 +152,7 @@ class Agents:
             await asyncio.wait(first, timeout=HEAD_START)
 
     def _task(self, agent: NodeAgent | RouterAgent) -> AgentTask:
-        return AgentTask(agent, self._cluster, self._reported, self._supervisor, looking=self._looking)
+        return AgentTask(agent, self._cluster, self._reported, self._supervisor, looks=self._looks)
 
     def _agent(self, name: str) -> NodeAgent:
         paths, group = self._paths, Path(self._ledger.cgroup) if self._ledger.cgroup else None

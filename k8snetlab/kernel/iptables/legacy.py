@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import importlib
 import ipaddress
+import os
 import socket
 import struct
 import threading
@@ -45,6 +46,7 @@ class LegacyIptables(Iptables):
 
     variant: ClassVar[Variant] = "legacy"
     CHUNK: ClassVar[int] = 0
+    _watched: _Watched | None = None
 
     def __init__(self, namespace: str, family: Family, lockfile: Path, chunk: int | None = None) -> None:
         super().__init__(namespace, family, lockfile, chunk)
@@ -85,19 +87,26 @@ class LegacyIptables(Iptables):
 
         The latter needs all of them, 0.3 s for 160,000: where there are many, they are looked at now and then only.
         """
-        with netns.inside(self.namespace):
-            asker = socket.socket(_FAMILY[self.family], socket.SOCK_RAW, socket.IPPROTO_RAW)
-        with asker:
-            sizes = {name: _info(asker, name, self.family) for name in tables(self.namespace, self.family)}
-            now = time.monotonic()
-            if sizes != self._sizes:
-                self._sizes, self._digest, self._due = sizes, b"", now + PACE
-            if now >= self._due or sum(info[-1] for info in sizes.values()) <= SMALL:
-                # Whoever changes a table between the two questions about it is noticed the next time, by its size.
-                with contextlib.suppress(BlockingIOError):
-                    self._look(asker, sizes)
-                    self._due = now + PACE
+        watched = self._watched
+        if watched is None:
+            watched = self._watched = self._open.enter_context(
+                contextlib.closing(_Watched(self.namespace, self.family))
+            )
+        asker = watched.asker
+        sizes = {name: _info(asker, name, self.family) for name in watched.tables()}
+        now = time.monotonic()
+        if sizes != self._sizes:
+            self._sizes, self._digest, self._due = sizes, b"", now + PACE
+        if now >= self._due or sum(info[-1] for info in sizes.values()) <= SMALL:
+            # Whoever changes a table between the two questions about it is noticed the next time, by its size.
+            with contextlib.suppress(BlockingIOError):
+                self._look(asker, sizes)
+                self._due = now + PACE
         return tuple(sizes.items()), self._others
+
+    def close(self) -> None:
+        self._watched = None
+        super().close()
 
     def alone_since(self, before: Hashable, transactions: int | None) -> Hashable | None:
         """Nothing counts transactions here: where the next look at all rules is yet to come, that one will tell."""
@@ -112,14 +121,52 @@ class LegacyIptables(Iptables):
         self._digest = digest.digest()
 
 
+class _Watched:
+    """A socket to ask after a namespace's tables with, and the list of their names, which are asked again and again."""
+
+    def __init__(self, namespace: str, family: Family) -> None:
+        self._namespace, self._family = namespace, family
+        self._names = -1
+        with netns.inside(namespace):
+            self.asker = socket.socket(_FAMILY[family], socket.SOCK_RAW, socket.IPPROTO_RAW)
+
+    def close(self) -> None:
+        self.asker.close()
+        self._forget()
+
+    def tables(self) -> list[str]:
+        """As `tables`."""
+        if self._names < 0:
+            if not _names_file(self._family, "self").exists():  # the kernel's module is not there yet
+                return []
+            try:
+                with netns.inside(self._namespace):
+                    self._names = os.open(_names_file(self._family), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return []
+        try:
+            return sorted(os.pread(self._names, 4096, 0).decode().split())
+        except OSError:  # the module has gone
+            self._forget()
+            return []
+
+    def _forget(self) -> None:
+        if self._names >= 0:
+            os.close(self._names)
+            self._names = -1
+
+
 def tables(namespace: str, family: Family) -> list[str]:
     """The tables that exist in the namespace. Asking for another one would make it."""
-    file = Path(f"/proc/thread-self/net/{'ip' if family == 'ipv4' else 'ip6'}_tables_names")
     with netns.inside(namespace):
         try:
-            return sorted(file.read_text().split())
+            return sorted(_names_file(family).read_text().split())
         except FileNotFoundError:
             return []
+
+
+def _names_file(family: Family, whose: str = "thread-self") -> Path:
+    return Path(f"/proc/{whose}/net/{'ip' if family == 'ipv4' else 'ip6'}_tables_names")
 
 
 def holds_legacy_rules(namespace: str, family: Family) -> bool:

@@ -30,6 +30,7 @@ class NftIptables(Iptables):
 
     variant: ClassVar[Variant] = "nft"
     CHUNK: ClassVar[int] = 1000
+    _asker: socket.socket | None = None
 
     def save(self) -> dict[ChainKey, Rules]:
         """A namespace that never had a table is asked without starting a program."""
@@ -40,13 +41,23 @@ class NftIptables(Iptables):
 
     def generation(self) -> int:
         """nf_tables' generation id: one number for the namespace, both families, raised by every transaction."""
-        with netns.inside(self.namespace):
-            asker = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-        with asker:
+        if self._asker is None:
+            with netns.inside(self.namespace):
+                self._asker = self._open.enter_context(
+                    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+                )
+        try:
             kind = _NFNL_SUBSYS_NFTABLES << 8 | _NFT_MSG_GETGEN
-            asker.send(struct.pack("=IHHII BBH", 20, kind, 1, 1, 0, socket.AF_UNSPEC, 0, 0))
-            answer = asker.recv(4096)
+            self._asker.send(struct.pack("=IHHII BBH", 20, kind, 1, 1, 0, socket.AF_UNSPEC, 0, 0))
+            answer = self._asker.recv(4096)
+        except BaseException:  # what is answered yet would be taken for the next answer
+            self.close()
+            raise
         return int(struct.unpack_from(">I", answer, 24)[0])
+
+    def close(self) -> None:
+        self._asker = None
+        super().close()
 
     def alone_since(self, before: Hashable, transactions: int | None) -> Hashable | None:
         now = self.generation()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
@@ -19,7 +21,10 @@ Variant = Literal["nft", "legacy"]
 
 
 class Iptables(ABC):
-    """The rules of `namespace`. Holds nothing open; usable from any thread, but one `apply` at a time."""
+    """The rules of `namespace`; usable from any thread, but by one at a time.
+
+    What `generation` asks with is opened in the namespace once, and keeps that alive until `close`.
+    """
 
     variant: ClassVar[Variant]
     CHUNK: ClassVar[int]
@@ -30,7 +35,13 @@ class Iptables(ABC):
         self.family: Family = family
         self.lockfile = lockfile
         self.chunk = self.CHUNK if chunk is None else chunk
+        self._open = contextlib.ExitStack()
+        weakref.finalize(self, self._open.close)
         self._tool = f"{'iptables' if family == 'ipv4' else 'ip6tables'}-{self.variant}"
+
+    def close(self) -> None:
+        """Lets go of the namespace; the next question opens what it takes anew."""
+        self._open.close()
 
     def save(self) -> dict[ChainKey, Rules]:
         """Every chain of every table in use, with its rules as iptables-save prints them after "-A CHAIN"."""
@@ -82,7 +93,10 @@ class Iptables(ABC):
 
     @abstractmethod
     def generation(self) -> Hashable:
-        """A token that is another one whenever someone changed rules of this family, and cheap to get."""
+        """A token that is another one whenever someone changed rules of this family, and cheap to get.
+
+        It is that of the namespace that the name stood for when this was first asked.
+        """
 
     @abstractmethod
     def alone_since(self, before: Hashable, transactions: int | None) -> Hashable | None:
