@@ -196,6 +196,28 @@ class Affinity(Value):
     nodeAffinity: NodeAffinity | None = None
 
 
+class PodDNSConfigOption(Value):
+    """`value` None: an option that has none, as "single-request"."""
+
+    name: str = ""
+    value: str | None = None
+
+
+class PodDNSConfig(Value):
+    """Added to what `dnsPolicy` gives."""
+
+    nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[PodDNSConfigOption, ...] = ()
+
+
+class HostAlias(Value):
+    """Names of an address, for the pod's /etc/hosts."""
+
+    ip: str
+    hostnames: tuple[str, ...] = ()
+
+
 class PodSpec(Value):
     """Of `initContainers` only sidecars are run: those with a restartPolicy Always."""
 
@@ -210,6 +232,9 @@ class PodSpec(Value):
     affinity: Affinity | None = None
     terminationGracePeriodSeconds: int = always(30)
     dnsPolicy: Annotated[DNSPolicy, OrBlank] = always("ClusterFirst")
+    dnsConfig: PodDNSConfig | None = None
+    hostAliases: tuple[HostAlias, ...] = ()
+    setHostnameAsFQDN: bool | None = None
     enableServiceLinks: bool | None = None
     preemptionPolicy: Literal["PreemptLowerPriority", "Never"] | None = None
     priority: int | None = None

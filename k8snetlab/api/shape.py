@@ -97,7 +97,6 @@ def scalar(value: Any, path: Path, type_: str, wrong: Say) -> None:
 
 # Where writing a field says the same as leaving it out, nothing is lost by not acting on it.
 _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
-    ("PodSpec", "dnsPolicy"): ("ClusterFirst",),
     ("PodSpec", "restartPolicy"): ("Always",),
     ("PodSpec", "schedulerName"): ("default-scheduler",),
     ("PodSpec", "preemptionPolicy"): ("PreemptLowerPriority",),
@@ -106,7 +105,6 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("PodSpec", "hostIPC"): (False,),
     ("PodSpec", "hostUsers"): (True,),
     ("PodSpec", "shareProcessNamespace"): (False,),
-    ("PodSpec", "setHostnameAsFQDN"): (False,),
     ("Container", "terminationMessagePath"): ("/dev/termination-log",),
     ("Container", "terminationMessagePolicy"): ("File",),
     ("Container", "stdin"): (False,),
@@ -131,7 +129,7 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
 }
 # Read, kept and answered again, since a real server does, but without an effect.
 _HELD = {
-    "PodSpec": ("dnsPolicy preemptionPolicy priority schedulerName securityContext tolerations"),
+    "PodSpec": ("preemptionPolicy priority schedulerName securityContext tolerations"),
     "Container": "resources terminationMessagePath terminationMessagePolicy",
     "DeploymentSpec": "minReadySeconds paused progressDeadlineSeconds",
     "ReplicaSetSpec": "minReadySeconds",

@@ -1,18 +1,26 @@
-"""What can be wrong with `spec.dns` of a Lab."""
+"""What can be wrong with names: with `spec.dns` of a Lab, and with dnsConfig and hostAliases of a pod.
+
+Source of the latter: Kubernetes pkg/apis/core/validation (validatePodDNSConfig, ValidateHostAliases).
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 
 from k8snetlab.api.addressing import IPNetwork
+from k8snetlab.api.core import PodDNSConfig, PodSpec
 from k8snetlab.api.dns import server
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, dns_subdomain
 from k8snetlab.api.words import Path, shorten
 
 SERVERS = 15
 """So many servers one zone is asked of, as CoreDNS' forward has it."""
+NAMESERVERS, SEARCHES, CHARACTERS = 3, 32, 2048
+_WORD = re.compile(r"[!-~]+")
 
 
 def dns(report: Report, lab: Lab, services: Iterable[IPNetwork]) -> None:
@@ -64,3 +72,51 @@ def _is_address(text: str) -> bool:
         return "%" not in str(ip_address(text))
     except ValueError:
         return False
+
+
+def pod(report: Report, obj: Object, path: Path, spec: PodSpec) -> None:
+    """`path` leads to the pod's spec."""
+    config, where = spec.dnsConfig, (*path, "dnsConfig")
+    if spec.dnsPolicy == "None" and not (config and config.nameservers):
+        report.error(
+            obj,
+            (*where, "nameservers") if config else where,
+            "Required value: must provide at least one DNS nameserver when `dnsPolicy` is None",
+        )
+    if config is not None:
+        _config(report, obj, where, config)
+    for number, alias in enumerate(spec.hostAliases):
+        one: Path = (*path, "hostAliases", number)
+        if not _is_address(alias.ip):
+            report.error(obj, (*one, "ip"), f'Invalid value: "{shorten(alias.ip)}": must be a valid IP address')
+        for index, name in enumerate(alias.hostnames):
+            if problem := dns_subdomain(name):
+                report.error(obj, (*one, "hostnames", index), problem)
+
+
+def _config(report: Report, obj: Object, where: Path, config: PodDNSConfig) -> None:
+    if len(config.nameservers) > NAMESERVERS:
+        message = f"Invalid value: must not have more than {NAMESERVERS} nameservers"
+        report.error(obj, (*where, "nameservers"), message)
+    for number, text in enumerate(config.nameservers):
+        if not _is_address(text):
+            message = f'Invalid value: "{shorten(text)}": must be a valid IP address'
+            report.error(obj, (*where, "nameservers", number), message)
+    _searches(report, obj, (*where, "searches"), config.searches)
+    for number, option in enumerate(config.options):
+        path: Path = (*where, "options", number)
+        if not option.name:
+            report.error(obj, path, "Required value: must not be empty")
+        elif not _WORD.fullmatch(f"{option.name}{option.value or ''}"):
+            report.error(obj, path, "an option of resolv.conf is one word of printable characters")
+
+
+def _searches(report: Report, obj: Object, where: Path, searches: tuple[str, ...]) -> None:
+    if len(searches) > SEARCHES:
+        report.error(obj, where, f"Invalid value: must not have more than {SEARCHES} search paths")
+    if len(" ".join(searches)) > CHARACTERS:
+        most = f"{CHARACTERS} characters (including spaces)"
+        report.error(obj, where, f"Invalid value: must not have more than {most} in the search list")
+    for number, text in enumerate(searches):
+        if text != "." and (problem := dns_subdomain(text.removesuffix(".").replace("_", "x"))):
+            report.error(obj, (*where, number), problem)

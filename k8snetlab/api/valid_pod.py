@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from k8snetlab.api import addressing
+from k8snetlab.api import addressing, valid_dns
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Container, ContainerPort, Node, Pod, PodSpec
 from k8snetlab.api.lab import Lab
@@ -87,6 +87,7 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
         report.error(obj, (*path, "hostname"), problem)
     if spec.subdomain and (problem := dns_label(spec.subdomain)):
         report.error(obj, (*path, "subdomain"), problem)
+    valid_dns.pod(report, obj, path, spec)
     labels(report, obj, (*path, "nodeSelector"), spec.nodeSelector)
     affinity(report, obj, (*path, "affinity"), spec.affinity)
     if spec.nodeName and (problem := dns_subdomain(spec.nodeName)):

@@ -6,6 +6,7 @@ __all__ = [
     "cgroups",
     "connections",
     "conntrack",
+    "etc",
     "execute",
     "fault",
     "features",

@@ -21,7 +21,7 @@ import msgspec
 
 from k8snetlab.dataplane.names import HOST_NETNS, is_host
 from k8snetlab.errors import AlreadyExistsError, InputError, KernelError, NotFoundError, UnsupportedError
-from k8snetlab.kernel import fault, syscalls, views
+from k8snetlab.kernel import etc, fault, syscalls, views
 
 DIRECTORY = Path("/run/netns")
 _OWN = Path("/proc/thread-self/ns/net")
@@ -109,9 +109,11 @@ def created(name: str) -> Iterator[None]:
 
 
 def delete(name: str) -> None:
-    """Take the name away; the kernel frees the namespace once no process or socket is left in it. Idempotent."""
+    """Take the name away, and its files in /etc/netns; the kernel frees the namespace once no process or socket is left
+    in it. Idempotent."""
     target = path(name)
     try:
+        etc.remove(name)
         with contextlib.suppress(FileNotFoundError):
             fault.point()
             if _mounted(target):

@@ -15,7 +15,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.workload import PodWork
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.render.pods import sandbox_name
-from k8snetlab.running import standins
+from k8snetlab.running import etcs, standins
 from k8snetlab.running.accounts import Accounts
 from k8snetlab.state.paths import LabPaths
 
@@ -35,7 +35,11 @@ class Works:
         def failed(pod: Pod, why: str) -> None:
             loop.call_soon_threadsafe(partial(self._without_token, pod, why))
 
+        def warn(pod: Pod, reason: str, message: str) -> None:
+            loop.call_soon_threadsafe(self._warn, pod, reason, message)
+
         directories = await self._accounts.prepare(pods, failed)
+        await asyncio.to_thread(etcs.write, pods, self._cluster.snapshot, warn)
         for pod in pods:
             with self.apart(pod):
                 works.append(self._one(pod, lab, node, directories.get(pod.metadata.uid, "")))

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,23 @@ def test_names_are_answered_through_the_clusters_own_service(lab: Lab) -> None:
     assert lab.diagnose().findings == ()
 
 
+def test_programs_find_names_by_the_files_of_their_pod(lab: Lab) -> None:
+    resolv = (
+        "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+    )
+    assert lab.exec("client", "cat", "/etc/resolv.conf") == resolv
+    assert lab.exec("client", "cat", "/etc/hostname") == "client\n"
+    hosts = lab.exec("db-0", "cat", "/etc/hosts")
+    assert f"{lab.address_of('pod/db-0')}\tdb-0.db.default.svc.cluster.local\tdb-0\n" in hosts
+    assert lab.exec("client", "getent", "hosts", "web").split() == ["10.96.0.20", WEB]
+    plain = ["ip", "netns", "exec", lab.netns("default", "client")]
+    asked = subprocess.run([*plain, "getent", "hosts", "db-0.db"], capture_output=True, text=True, check=True)
+    assert asked.stdout.split()[0] == lab.address_of("pod/db-0")
+    python = "import socket; print(socket.getaddrinfo('web', 80, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])"
+    assert lab.exec("client", sys.executable, "-c", python) == "10.96.0.20\n"
+    assert '"pod": "db-0"' in lab.exec("client", "curl", "-s", "http://web/")
+
+
 def test_what_is_outside_is_refused_at_once(lab: Lab) -> None:
     assert "status: REFUSED" in dig(lab, "www.example.com")
 
@@ -158,3 +176,6 @@ def test_without_replicas_names_are_rejected_and_without_dns_nothing_is_left(lab
     lab.up(written(directory, LAB.replace(DNS, "dns: {}")))
     assert not lab.list("Pod", "kube-system")
     assert not lab.list("Service", "kube-system")
+    names = list(lab.namespaces())
+    lab.down()
+    assert not [name for name in names if Path("/etc/netns", name).exists()]

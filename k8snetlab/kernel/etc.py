@@ -1,0 +1,43 @@
+"""/etc/netns/NAME: the files that `ip netns exec` puts in place of those in /etc."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from k8snetlab.kernel import fault
+
+DIRECTORY = Path("/etc/netns")
+
+
+def write(name: str, files: Mapping[str, str]) -> None:
+    """The files of a namespace, each whole or as it was: what is mounted over another sees the new text, too.
+
+    Raises OSError.
+    """
+    directory = DIRECTORY / name
+    fault.point()
+    directory.mkdir(parents=True, exist_ok=True)
+    for file, text in files.items():
+        data = text.encode()
+        target = directory / file
+        with contextlib.suppress(OSError):
+            if target.read_bytes() == data:
+                continue
+        fault.point()
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+
+def remove(name: str) -> None:
+    """Nothing happens where there are none."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(DIRECTORY / name)
+        with contextlib.suppress(OSError):
+            DIRECTORY.rmdir()
