@@ -4,6 +4,7 @@ wakes ten times a second whether or not anybody asks, and takes 0.2 s to end."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from typing import Any
@@ -16,6 +17,8 @@ from k8snetlab.messages.verb import SERVER
 
 HANDSHAKE = 10.0
 """Seconds that a client has for that of TLS."""
+LAST = 1.0
+"""Seconds that clients have to take their last answers, once all are given."""
 HEAD = 1 << 15
 """Bytes of all headers of a request."""
 
@@ -86,7 +89,18 @@ class Connections:
         for connection in list(self._state.connections):
             if not connection.transport.is_closing():  # a WebSocket's second shutdown raises
                 connection.shutdown()
+        await self._leave()
         self._server = None
+
+    async def _leave(self) -> None:
+        """Nobody waits for a client that does not say goodbye in its turn, as TLS would have it; what was answered
+        goes out."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST):
+                while any(one.transport.get_write_buffer_size() for one in self._state.connections):
+                    await asyncio.sleep(0.005)
+        for connection in list(self._state.connections):
+            connection.transport.abort()
 
 
 def _wrong(scope: Any) -> tuple[int, str, str] | None:

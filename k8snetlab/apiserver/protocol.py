@@ -36,6 +36,7 @@ class Gathering:
         self._transport, self._loop = transport, loop
         self._held: list[bytes] = []
         self._size = 0
+        self._closed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -66,8 +67,10 @@ class Gathering:
         self._transport.write_eof()
 
     def close(self) -> None:
-        self.flush()
-        self._transport.close()
+        if not self._closed:  # a second time, asyncio's transport of TLS forgets its protocol
+            self._closed = True
+            self.flush()
+            self._transport.close()
 
     def abort(self) -> None:
         self._held, self._size = [], 0
