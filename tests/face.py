@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
+from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.listener import Listener
 from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.cluster.cluster import Cluster
@@ -130,17 +131,18 @@ class Face:
 
 
 @asynccontextmanager
-async def face_of(whole: bool = False) -> AsyncIterator[Face]:
-    """A lab in memory, without a kernel; `whole`: its own verbs are answered, in the directory of K8SNETLAB_RUN."""
+async def face_of(whole: bool = False, keys: Keys | None = None) -> AsyncIterator[Face]:
+    """A lab in memory, without a kernel; `whole`: its own verbs are answered, in the directory of K8SNETLAB_RUN, where
+    its keys are too unless there are others."""
     store = EmbeddedStore(":memory:")
     informer = Informer(store)
     await informer.start()
     cluster = Cluster(store, informer)
-    listener = Listener(Keys(LabPaths("l").api_pki))
+    listener = Listener(keys or Keys(LabPaths("l").api_pki))
     table = (
         _table(store, cluster, listener) if whole else Table(*(object.__new__(answering) for answering in ANSWERING))
     )
-    face = Face(cluster, Api(ObjectRoutes(cluster), table))
+    face = Face(cluster, Api(ObjectRoutes(cluster, Authentication(cluster, listener.keys)), table))
     assert (await face.ask("POST", "/apis/k8snetlab/v1alpha1/labs", LAB)).code == 201
     yield face
     await listener.close()

@@ -105,8 +105,9 @@ def serving(directory: Path) -> Iterator[tuple[Face, Listener, asyncio.AbstractE
     ready, state = threading.Event(), dict[str, Any]()
 
     async def run() -> None:
-        async with face_of() as face:
-            listener = Listener(Keys(directory / "pki"))
+        keys = Keys(directory / "pki")
+        async with face_of(keys=keys) as face:
+            listener = Listener(keys)
             listener.app = face.api
             await listener.open("127.0.0.1:0")
             work = [asyncio.create_task(face.cluster.run_controllers()), asyncio.create_task(kubelet(face.cluster))]

@@ -35,6 +35,7 @@ __all__ = [
     "networking",
     "pod_state",
     "problems",
+    "rbac",
     "reference",
     "renewal",
     "requirements",

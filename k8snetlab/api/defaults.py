@@ -41,6 +41,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab, LabNode, LabSpec
 from k8snetlab.api.meta import Object
+from k8snetlab.api.rbac import ClusterRoleBinding, RoleBinding, with_rbac_defaults
 
 T = TypeVar("T", bound=Object)
 LAB = "lab"
@@ -298,6 +299,8 @@ _FILL: Mapping[type[Object], Callable[[Any], Object]] = {
     Secret: _secret,
     KubeProxyConfiguration: _proxy,
     **defaults_networking.OF_KIND,
+    RoleBinding: with_rbac_defaults,
+    ClusterRoleBinding: with_rbac_defaults,
 }
 
 # --- Lab ------------------------------------------------------------------------------------------------------------

@@ -97,9 +97,11 @@ class StoreSpec(Value):
 
 class ApiSpec(Value):
     """`listen` is where the API is reached by TCP besides its socket: host:port of this machine, "" for nowhere (until
-    `kubeconfig` asks for it)."""
+    `kubeconfig` asks for it). With `rbac` users and ServiceAccounts may do what Roles and their bindings say, and
+    nothing else."""
 
     listen: str = ""
+    rbac: bool = False
 
 
 class LabSpec(Value):

@@ -96,6 +96,14 @@ def dns_subdomain(name: str) -> str:
     return ""
 
 
+def path_segment(name: str) -> str:
+    """Why a name cannot be one part of a path, or ""."""
+    if name in (".", ".."):
+        return f"Invalid value: {name!r}: may not be '{name}'"
+    wrong = next((letter for letter in "/%" if letter in name), "")
+    return f"Invalid value: {shorten(name)!r}: may not contain '{wrong}'" if wrong else ""
+
+
 def port_name(name: str) -> str:
     """Why a name is no container port name (IANA service name), or ""."""
     if len(name) > 15 or not _PORT_NAME.match(name):

@@ -84,6 +84,7 @@ _ENUMERATIONS: dict[tuple[str, str], tuple[str, ...]] = {
 _TEXT = """
 AWSElasticBlockStoreVolumeSource: fsType=s partition=i readOnly=b volumeID=!s
 Affinity: nodeAffinity=NodeAffinity podAffinity=PodAffinity podAntiAffinity=PodAntiAffinity
+AggregationRule: clusterRoleSelectors=[LabelSelector]
 AppArmorProfile: localhostProfile=s type=!s
 AttachedVolume: devicePath=!s name=!s
 AzureDiskVolumeSource: cachingMode=s diskName=!s diskURI=!s fsType=s kind=s readOnly=b
@@ -93,6 +94,8 @@ Capabilities: add=[s] drop=[s]
 CephFSVolumeSource: monitors=![s] path=s readOnly=b secretFile=s secretRef=LocalObjectReference user=s
 CinderVolumeSource: fsType=s readOnly=b secretRef=LocalObjectReference volumeID=!s
 ClientIPConfig: timeoutSeconds=i
+ClusterRole: aggregationRule=AggregationRule apiVersion=s kind=s metadata=ObjectMeta rules=[PolicyRule]
+ClusterRoleBinding: apiVersion=s kind=s metadata=ObjectMeta roleRef=!RoleRef subjects=[Subject]
 ClusterTrustBundleProjection: labelSelector=LabelSelector name=s optional=b path=!s signerName=s
 Condition: lastTransitionTime=!s message=!s observedGeneration=i reason=!s status=!s type=!s
 ConfigMap: apiVersion=s binaryData={s} data={s} immutable=b kind=s metadata=ObjectMeta
@@ -269,6 +272,7 @@ PodStatus: allocatedResources={q} conditions=[PodCondition] containerStatuses=[C
   phase=s podIP=s podIPs=[PodIP] qosClass=s reason=s resize=s resourceClaimStatuses=[PodResourceClaimStatus]
   resources=ResourceRequirements startTime=s
 PodTemplateSpec: metadata=ObjectMeta spec=PodSpec
+PolicyRule: apiGroups=[s] nonResourceURLs=[s] resourceNames=[s] resources=[s] verbs=![s]
 PortStatus: error=s port=!i protocol=!s
 PortworxVolumeSource: fsType=s readOnly=b volumeID=!s
 PreferredSchedulingTerm: preference=!NodeSelectorTerm weight=!i
@@ -287,6 +291,9 @@ ResourceFieldSelector: containerName=s divisor=q resource=!s
 ResourceHealth: health=s message=s resourceID=!s
 ResourceRequirements: claims=[ResourceClaim] limits={q} requests={q}
 ResourceStatus: name=!s resources=[ResourceHealth]
+Role: apiVersion=s kind=s metadata=ObjectMeta rules=[PolicyRule]
+RoleBinding: apiVersion=s kind=s metadata=ObjectMeta roleRef=!RoleRef subjects=[Subject]
+RoleRef: apiGroup=s kind=!s name=!s
 RollingUpdateDeployment: maxSurge=x maxUnavailable=x
 SELinuxOptions: level=s role=s type=s user=s
 ScaleIOVolumeSource: fsType=s gateway=!s protectionDomain=s readOnly=b secretRef=!LocalObjectReference sslEnabled=b
@@ -313,6 +320,7 @@ ServiceStatus: conditions=[Condition] loadBalancer=LoadBalancerStatus
 SessionAffinityConfig: clientIP=ClientIPConfig
 SleepAction: seconds=!i
 StorageOSVolumeSource: fsType=s readOnly=b secretRef=LocalObjectReference volumeName=s volumeNamespace=s
+Subject: apiGroup=s kind=!s name=!s namespace=s
 Sysctl: name=!s value=!s
 TCPSocketAction: host=s port=!x
 Taint: effect=!s key=!s timeAdded=s value=s

@@ -26,6 +26,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
 from k8snetlab.api.older import renewed
+from k8snetlab.api.rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 
 
 class Resource(msgspec.Struct, frozen=True, eq=False):
@@ -110,6 +111,10 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(IPAddress, "ipaddresses", ("ip",)),
     Resource(Lease, "leases"),
     Resource(PriorityClass, "priorityclasses", ("pc",)),
+    Resource(Role, "roles"),
+    Resource(RoleBinding, "rolebindings"),
+    Resource(ClusterRole, "clusterroles"),
+    Resource(ClusterRoleBinding, "clusterrolebindings"),
     Resource(Lab, "labs", (), "k8snetlab/labs"),
     Resource(Guest, "guests", (), "k8snetlab/guests"),
     Resource(Ignored, "ignored", (), "k8snetlab/ignored"),

@@ -20,7 +20,8 @@ from k8snetlab.api.guest import Guest
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
-from k8snetlab.api.problems import dns_label, dns_subdomain, port_name
+from k8snetlab.api.problems import dns_label, dns_subdomain, path_segment, port_name
+from k8snetlab.api.rbac import RBAC
 from k8snetlab.api.words import shorten
 
 Problems = Iterator[str]
@@ -33,7 +34,8 @@ def problem_of(obj: Object) -> str:
 
 
 def _problems(obj: Object) -> Problems:
-    yield from _said("metadata.name", dns_subdomain(obj.metadata.name))
+    rule = path_segment if isinstance(obj, RBAC) else dns_subdomain
+    yield from _said("metadata.name", rule(obj.metadata.name))
     if obj.namespaced:
         yield from _said("metadata.namespace", dns_label(obj.metadata.namespace))
     for field, texts in (("labels", obj.metadata.labels), ("annotations", obj.metadata.annotations)):

@@ -15,6 +15,7 @@ from k8snetlab.api import (
     valid_policy,
     valid_proxy,
     valid_ranges,
+    valid_rbac,
     valid_service,
 )
 from k8snetlab.api.apps import Deployment, ReplicaSet
@@ -27,7 +28,8 @@ from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
-from k8snetlab.api.problems import Problem, Report, dns_label, dns_subdomain, labels, place
+from k8snetlab.api.problems import Problem, Report, dns_label, dns_subdomain, labels, path_segment, place
+from k8snetlab.api.rbac import RBAC, ClusterRole, ClusterRoleBinding, Role, RoleBinding
 from k8snetlab.api.snapshot import Key, Snapshot
 
 __all__ = ["Problem", "validate"]
@@ -88,6 +90,10 @@ _CHECKS: Mapping[type[Object], Check] = {
     IPAddress: lambda report, obj, _: valid_ranges.ip_address(report, obj),
     Lease: lambda report, obj, _: valid_ranges.lease(report, obj),
     PriorityClass: lambda report, obj, _: valid_ranges.priority_class(report, obj),
+    Role: lambda report, obj, _: valid_rbac.role(report, obj),
+    ClusterRole: lambda report, obj, _: valid_rbac.role(report, obj),
+    RoleBinding: lambda report, obj, _: valid_rbac.binding(report, obj),
+    ClusterRoleBinding: lambda report, obj, _: valid_rbac.binding(report, obj),
 }
 """What looks at an object of a kind, as it stands in a world."""
 _NAMES: Mapping[type[Object], Callable[[str], str]] = {
@@ -95,6 +101,7 @@ _NAMES: Mapping[type[Object], Callable[[str], str]] = {
     Namespace: dns_label,
     Lab: lambda name: "",
     IPAddress: lambda name: "",  # looked at as an address
+    **dict.fromkeys(RBAC, path_segment),
 }
 """The rules for names of kinds that are more than DNS subdomains, or no such names."""
 

@@ -37,6 +37,8 @@ class User(msgspec.Struct, frozen=True):
 
 ACCOUNTS = "system:serviceaccounts"
 """The group of all ServiceAccounts; those of a namespace have one that begins so."""
+ACCOUNT_PREFIX = "system:serviceaccount:"
+"""What the name of a ServiceAccount as a user begins with."""
 ROOT = User("root", (MASTERS, AUTHENTICATED), "0")
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 

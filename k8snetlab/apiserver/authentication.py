@@ -16,14 +16,13 @@ from urllib.parse import unquote
 from k8snetlab.api.config import Secret, ServiceAccount
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.meta import Object
-from k8snetlab.apiserver.access import ACCOUNTS, ANONYMOUS, AUTHENTICATED, User, unauthorized
+from k8snetlab.apiserver.access import ACCOUNT_PREFIX, ACCOUNTS, ANONYMOUS, AUTHENTICATED, User, unauthorized
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import RequestError
 from k8snetlab.store.keys import Keys
 from k8snetlab.store.signing import ISSUER, BadTokenError, Claims
 
 log = logging.getLogger(__name__)
-PREFIX = "system:serviceaccount:"
 REMEMBERED = 1000
 """Tokens whose signature is not looked at again."""
 LONGEST = 16 << 10
@@ -36,7 +35,7 @@ class Authentication:
     """Knows this lab's tokens. `default` is whom they are for that name no audience: the API itself."""
 
     def __init__(self, cluster: Cluster, keys: Keys) -> None:
-        self._cluster, self._keys = cluster, keys
+        self._cluster, self.keys = cluster, keys
         self._read: OrderedDict[str, Claims] = OrderedDict()
 
     def user(self, scope: dict[str, Any], connected: User) -> User:
@@ -60,7 +59,7 @@ class Authentication:
         now, key = time.time(), f"{','.join(audiences)} {token}"
         claims = self._read.get(key)
         if claims is None:
-            claims = self._keys.signer.claims(token, audiences, now)
+            claims = self.keys.signer.claims(token, audiences, now)
             self._read[key] = claims
             if len(self._read) > REMEMBERED:
                 self._read.popitem(last=False)
@@ -91,7 +90,7 @@ def user_of(claims: Claims) -> User:
         if one := account.bound.get(kind):
             extra[f"authentication.kubernetes.io/{kind}-name"] = (one.name,)
             extra[f"authentication.kubernetes.io/{kind}-uid"] = (one.uid,)
-    return User(f"{PREFIX}{account.namespace}:{account.name}", groups_of(account.namespace), account.uid, extra)
+    return User(f"{ACCOUNT_PREFIX}{account.namespace}:{account.name}", groups_of(account.namespace), account.uid, extra)
 
 
 def groups_of(namespace: str) -> tuple[str, ...]:
@@ -122,7 +121,7 @@ def wished(scope: dict[str, Any]) -> User | None:
 
 def _groups(name: str, asked: list[str]) -> tuple[str, ...]:
     """Those of a user that is impersonated: asked for, and what everybody of that name has."""
-    account = name.removeprefix(PREFIX).split(":") if name.startswith(PREFIX) else []
+    account = name.removeprefix(ACCOUNT_PREFIX).split(":") if name.startswith(ACCOUNT_PREFIX) else []
     own = groups_of(account[0])[:2] if len(account) == 2 and not asked else ()
     everybody = ANONYMOUS.groups if name == ANONYMOUS.name else (AUTHENTICATED,)
     return tuple(dict.fromkeys((*asked, *own, *everybody)))

@@ -66,7 +66,13 @@ def resource_list(group_version: str, kinds: Kinds) -> Json | None:
     """/api/v1 and /apis/GROUP/VERSION; None where there is no such version."""
     resources = [one for resource in kinds.served(group_version) for one in _resources(resource)]
     resources += [
-        {"name": one.plural, "singularName": one.kind.lower(), "namespaced": False, "kind": one.kind, "verbs": CREATED}
+        {
+            "name": one.plural,
+            "singularName": one.kind.lower(),
+            "namespaced": one.namespaced,
+            "kind": one.kind,
+            "verbs": CREATED,
+        }
         for one in _virtual(group_version)
     ]
     if not resources and group_version not in EMPTY:
@@ -123,7 +129,7 @@ def _asked(virtual: Virtual) -> Json:
     return {
         "resource": virtual.plural,
         "responseKind": {"group": group, "version": version, "kind": virtual.kind},
-        "scope": "Cluster",
+        "scope": "Namespaced" if virtual.namespaced else "Cluster",
         "singularResource": virtual.kind.lower(),
         "verbs": CREATED,
     }

@@ -14,9 +14,9 @@ from k8snetlab.apiserver.bodies import forms_of
 from k8snetlab.apiserver.negotiation import JSON, TEXT, YAML, Form, check_form, chosen
 from k8snetlab.apiserver.paths import not_allowed, nowhere
 from k8snetlab.apiserver.query import WRITE, refuse_unknown
-from k8snetlab.apiserver.reviews import answered
+from k8snetlab.apiserver.reviews import Reviews
 from k8snetlab.apiserver.transport import Reply, Request
-from k8snetlab.apiserver.virtual import AT, Virtual
+from k8snetlab.apiserver.virtual import Virtual, reviewed
 from k8snetlab.cluster.node_status import VERSION
 
 Checks = Callable[[], dict[str, str]]
@@ -35,17 +35,17 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Documents:
-    def __init__(self, checks: Checks) -> None:
-        self._checks = checks
+    def __init__(self, checks: Checks, reviews: Reviews) -> None:
+        self._checks, self._reviews = checks, reviews
 
     def at(self, request: Request, kinds: Kinds = BUILT_IN) -> Document | None:
         """None where the path is none of a document. Raises RequestError (405)."""
         path = request.path.rstrip("/") or "/"
-        if (virtual := AT.get(path)) is not None:
+        if (found := reviewed(path)) is not None:
             if request.method != "POST":
                 raise not_allowed(request.method, ("POST",))
             check_form(request.content_type, REVIEWS)
-            return Document(lambda request: _reviewed(request, virtual))
+            return Document(lambda request: self._reviewed(request, *found))
         document = self._find(path, kinds)
         if document is not None and request.method not in ("GET", "HEAD"):
             raise not_allowed(request.method, ("GET",))
@@ -77,6 +77,11 @@ class Documents:
                 return Document(lambda request: _plain(request, found))
         return None
 
+    def _reviewed(self, request: Request, virtual: Virtual, namespace: str) -> Reply:
+        refuse_unknown(request.values, WRITE, ("dryRun",))
+        chosen(request.accept, [Form()])
+        return Reply(self._reviews.answered(virtual, namespace, request.user, request.body), 201)
+
     def _health(self, request: Request) -> Reply:
         refuse_unknown(request.values, ("verbose", "exclude", "timeout"), ("exclude",))
         checks = {
@@ -95,12 +100,6 @@ class Documents:
         if wrong is None:
             raise nowhere(request.path)
         return Reply(f"internal server error: {wrong}".encode() if wrong else b"ok", 500 if wrong else 200, media=TEXT)
-
-
-def _reviewed(request: Request, virtual: Virtual) -> Reply:
-    refuse_unknown(request.values, WRITE, ("dryRun",))
-    chosen(request.accept, [Form()])
-    return Reply(answered(virtual, request.user, request.body), 201)
 
 
 def _discovered(request: Request, plain: dict[str, Any], kinds: Kinds) -> Reply:

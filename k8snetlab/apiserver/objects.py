@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
+from k8snetlab.api.config import ServiceAccount
 from k8snetlab.api.core import Namespace, Pod, Service
 from k8snetlab.api.kinds import Kinds, kinds_of
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.apiserver import escalation
 from k8snetlab.apiserver import query as words
+from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.bodies import forms_of, uncarried
 from k8snetlab.apiserver.cascade import Cascade
 from k8snetlab.apiserver.documents import Document, Documents
@@ -23,8 +30,10 @@ from k8snetlab.apiserver.parts import STREAMED
 from k8snetlab.apiserver.paths import Target, not_allowed, nowhere, parse
 from k8snetlab.apiserver.reading import Reading, ordered
 from k8snetlab.apiserver.refusals import missing, worded
+from k8snetlab.apiserver.reviews import Reviews
 from k8snetlab.apiserver.scaling import scale_of
 from k8snetlab.apiserver.tables import check_include
+from k8snetlab.apiserver.token_requests import issued
 from k8snetlab.apiserver.transport import Json, Reply, Request, target_of
 from k8snetlab.apiserver.views import View, shown
 from k8snetlab.apiserver.writing import Writing
@@ -37,12 +46,18 @@ LARGEST_OBJECT = 3 << 20
 
 
 class ObjectRoutes:
-    """Answers them from the cluster's snapshot, and writes through it."""
+    """Answers them from the cluster's snapshot, and writes through it. Without `authentication` no token is given or
+    good."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, authentication: Authentication | None = None) -> None:
+        self._cluster, self.authentication = cluster, authentication
+        reviews = Reviews(lambda: cluster.snapshot, authentication)
         self._reading, self._writing = Reading(cluster), Writing(cluster)
-        self._documents, self._cascade = Documents(self._health), Cascade(cluster)
+        self._documents, self._cascade = Documents(self._health, reviews), Cascade(cluster)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._cluster.snapshot
 
     @property
     def kinds(self) -> Kinds:
@@ -86,7 +101,7 @@ class ObjectRoutes:
         if request.method == "PATCH":
             patch = uncarried(request.content_type, request.body)
             if patch.media == APPLY_PATCH:
-                return await self._apply(target, patch.body, query)
+                return await self._apply(request, target, patch.body)
         if old is None:
             raise missing(target)
         view, part = _view(request, target), target.subresource
@@ -105,15 +120,30 @@ class ObjectRoutes:
             case "DELETE":
                 words.refuse_unknown(query, words.DELETE, ("dryRun",))
                 return Reply(await self._delete(resource, old, delete_options(request.body, query)))
+            case "POST" if isinstance(old, ServiceAccount):
+                words.refuse_unknown(query, words.WRITE, ("dryRun",))
+                return Reply(self._token(old, request), 201)
         return await self._change(request, target, old)
 
-    async def _apply(self, target: Target, body: Any, query: words.Query) -> Reply:
+    def _token(self, account: ServiceAccount, request: Request) -> Json:
+        if self.authentication is None:
+            raise RequestError("this server gives no tokens")
+        dry = words.wish(request.values).dry
+        return issued(account, request.body, self._cluster.snapshot, self.authentication.keys, dry)
+
+    def _wish(self, request: Request) -> words.Wish:
+        agent = "" if request.method == "POST" else request.agent
+        guard = partial(escalation.guard, request.user, lambda: self._cluster.snapshot)
+        return replace(words.wish(request.values, agent), guard=guard)
+
+    async def _apply(self, request: Request, target: Target, body: Any) -> Reply:
+        query = request.values
         if target.part:
             raise RequestError(f"{target.subresource} cannot be applied: send another form of patch")
         words.refuse_unknown(query, words.PATCH, ("dryRun",))
         if not words.text(query, "fieldManager"):
             raise RequestError("fieldManager: Required value: is required for apply patch", "", "Invalid", 422)
-        wish = words.wish(query)
+        wish = self._wish(request)
         value, warnings, made = await self._writing.apply(target.resource, target.namespace, target.name, body, wish)
         return Reply(value, 201 if made else 200, tuple(warnings))
 
@@ -124,7 +154,7 @@ class ObjectRoutes:
         words.refuse_unknown(query, words.PATCH if patch else words.WRITE, ("dryRun",))
         if "force" in query:
             raise RequestError("force: Forbidden: may not be specified for non-apply patch", "", "Invalid", 422)
-        wish = words.wish(query, request.agent)
+        wish = self._wish(request)
         if part == "scale":
             return Reply(await self._writing.scale(resource, old, patch or request.body, wish))
         if patch:
@@ -148,7 +178,7 @@ class ObjectRoutes:
         match request.method:
             case "POST":
                 words.refuse_unknown(query, words.WRITE, ("dryRun",))
-                wish = words.wish(query)
+                wish = self._wish(request)
                 value, warnings = await self._writing.create(resource, target.namespace, request.body, wish)
                 return Reply(value, 201, tuple(warnings))
             case "DELETE":

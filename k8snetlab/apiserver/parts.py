@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.config import ServiceAccount
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource
@@ -33,9 +34,11 @@ SCALE = Part("scale", kind="Scale", version="autoscaling/v1")
 EVICTION = Part("eviction", ("POST",), "Eviction", "policy/v1")
 STREAMED = ("attach", "exec", "portforward")
 """Parts that are a conversation."""
+TOKEN = Part("token", ("POST",), "TokenRequest", "authentication.k8s.io/v1")
 OF_KIND: dict[type[Object], tuple[Part, ...]] = {
     Deployment: (SCALE,),
     ReplicaSet: (SCALE,),
+    ServiceAccount: (TOKEN,),
     Pod: (
         Part("log", ("GET",)),
         EVICTION,

@@ -5,7 +5,7 @@ Source: meta/v1 ListOptions, GetOptions, CreateOptions, UpdateOptions, PatchOpti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -104,12 +104,14 @@ def selection(query: Query, type_: type[Object], namespace: str) -> Selection:
 
 class Wish(msgspec.Struct, frozen=True):
     """How a write is to be done. `validation` is Strict, Warn or Ignore; `manager` owns the fields then, with `force`
-    also those of others."""
+    also those of others. `guard` looks at the object that is to be stored, and at the one it replaces: it raises what
+    refuses it, and answers with what is to be warned of."""
 
     dry: bool = False
     validation: str = "Warn"
     manager: str = ""
     force: bool = False
+    guard: Callable[[Object, Object | None], Sequence[str]] = lambda new, old: ()
 
 
 def wish(query: Query, agent: str = "") -> Wish:

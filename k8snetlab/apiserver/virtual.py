@@ -6,11 +6,14 @@ import msgspec
 
 
 class Virtual(msgspec.Struct, frozen=True):
-    """`version` is group and version. All of them are in no namespace, and can be created alone."""
+    """`version` is group and version. They can be created alone, most of them in no namespace; one that is `mine` every
+    user may ask for."""
 
     version: str
     plural: str
     kind: str
+    namespaced: bool = False
+    mine: bool = False
 
     @property
     def path(self) -> str:
@@ -18,11 +21,23 @@ class Virtual(msgspec.Struct, frozen=True):
 
 
 VIRTUAL = (
-    Virtual("authentication.k8s.io/v1", "selfsubjectreviews", "SelfSubjectReview"),
-    Virtual("authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
-    Virtual("authorization.k8s.io/v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+    Virtual("authentication.k8s.io/v1", "selfsubjectreviews", "SelfSubjectReview", mine=True),
+    Virtual("authentication.k8s.io/v1", "tokenreviews", "TokenReview"),
+    Virtual("authorization.k8s.io/v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", namespaced=True),
+    Virtual("authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", mine=True),
+    Virtual("authorization.k8s.io/v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", mine=True),
+    Virtual("authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview"),
 )
 EMPTY = ("policy/v1",)
 """Groups and versions that are told of although nothing of them is stored: who is to evict pods looks for this one."""
-AT = {virtual.path: virtual for virtual in VIRTUAL}
-"""Them by path."""
+
+
+def reviewed(path: str) -> tuple[Virtual, str] | None:
+    """Which of them a path is for, and in which namespace."""
+    head, _, rest = path.rstrip("/").partition("/namespaces/")
+    if not rest:
+        found = next((one for one in VIRTUAL if not one.namespaced and one.path == head), None)
+        return (found, "") if found else None
+    namespace, _, plural = rest.partition("/")
+    found = next((one for one in VIRTUAL if one.namespaced and one.path == f"{head}/{plural}"), None)
+    return (found, namespace) if found and namespace else None

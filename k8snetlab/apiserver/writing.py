@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -61,6 +61,7 @@ class Writing:
         if not metadata.name:
             raise RequestError("name or generateName is required", "metadata.name")
         obj = replace(obj, metadata=metadata)
+        warnings += wish.guard(obj, None)
         stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
         return shown(stored, resource), [*warnings, *_unchecked(stored, resource)]
 
@@ -118,6 +119,7 @@ class Writing:
             raise RequestError("uid mismatch: the provided object specified uid, and no existing object was found")
         _refuse_ending(resource, self._cluster.snapshot)
         obj = _fresh(applied(None), resource)
+        warnings += wish.guard(obj, None)
         stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
         return shown(stored, resource), [*warnings, *_unchecked(stored, resource)], True
 
@@ -145,8 +147,16 @@ class Writing:
         warnings: list[str],
     ) -> tuple[Json, list[str]]:
         """`warnings` are those of `change`, which may fill them in."""
-        new = self._cluster.tried(change(old), old) if wish.dry else await self._cluster.edit(old, change)
-        return shown(new, resource), [*warnings, *_unchecked(new, resource)]
+        guarded: Sequence[str] = ()
+
+        def changed(stored: Object) -> Object:
+            nonlocal guarded
+            new = change(stored)
+            guarded = wish.guard(new, stored)
+            return new
+
+        new = self._cluster.tried(changed(old), old) if wish.dry else await self._cluster.edit(old, changed)
+        return shown(new, resource), [*warnings, *guarded, *_unchecked(new, resource)]
 
     def _decoded(
         self, resource: Resource, namespace: str, name: str, body: Any, wish: Wish

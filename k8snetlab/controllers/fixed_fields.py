@@ -11,6 +11,7 @@ from typing import Any
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import IngressClass, IPAddress, ServiceCIDR
+from k8snetlab.api.rbac import ClusterRoleBinding, RoleBinding
 from k8snetlab.api.renewal import EVERY
 from k8snetlab.api.taken import is_made
 from k8snetlab.api.words import shorten
@@ -59,10 +60,17 @@ def _lease(new: Lease, old: Lease) -> Iterator[str]:
         yield "metadata: Forbidden: the lab itself keeps this Lease, which tells that its holder lives"
 
 
+def _binding(new: RoleBinding | ClusterRoleBinding, old: RoleBinding | ClusterRoleBinding) -> Iterator[str]:
+    if new.roleRef != old.roleRef:
+        yield "roleRef: Invalid value: cannot change roleRef"
+
+
 _KINDS: Mapping[type[Object], Callable[[Any, Any], Iterator[str]]] = {
     IngressClass: _ingress_class,
     PriorityClass: _priority_class,
     ServiceCIDR: _service_cidr,
     IPAddress: _ip_address,
     Lease: _lease,
+    RoleBinding: _binding,
+    ClusterRoleBinding: _binding,
 }

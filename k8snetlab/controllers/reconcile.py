@@ -25,6 +25,7 @@ from k8snetlab.controllers import (
     priorities,
     rejection,
     replica_sets,
+    roles,
     scheduler,
     service_cidrs,
 )
@@ -47,6 +48,8 @@ CONTROLLERS: dict[str, Run] = {
     "node-controller": nodes.reconcile,
     "kubernetes-service": lambda now, before, _: builtin.service(now, before),
     "serviceaccount-controller": lambda now, before, _: builtin.accounts(now, before),
+    "rbac-bootstrap": lambda now, before, _: roles.bootstrap(now, before),
+    "clusterrole-aggregation-controller": lambda now, before, _: roles.aggregate(now, before),
     "root-ca-certificate-publisher": lambda now, before, _: builtin.authorities(now, before),
     "garbage-collector-controller": lambda now, before, _: garbage.reconcile(now, before),
     "service-cidr-controller": lambda now, before, _: service_cidrs.reconcile(now, before),

@@ -12,11 +12,18 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.api.kinds import Kinds
 from k8snetlab.apiserver import verbs
 from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, ROOT, Caller, User, admit, permit, unauthorized, user_of
-from k8snetlab.apiserver.authentication import Authentication
-from k8snetlab.apiserver.authorization import HIDDEN, Attributes, attributes_of, authorize, is_public
+from k8snetlab.apiserver.authentication import wished
+from k8snetlab.apiserver.authorization import (
+    HIDDEN,
+    Attributes,
+    asked_by,
+    attributes_of,
+    authorize,
+    impersonation,
+    is_public,
+)
 from k8snetlab.apiserver.bodies import body_of, carried
 from k8snetlab.apiserver.negotiation import TEXT, media_type
 from k8snetlab.apiserver.objects import LARGEST_OBJECT, ObjectRoutes
@@ -39,7 +46,7 @@ from k8snetlab.apiserver.transport import (
     while_connected,
 )
 from k8snetlab.apiserver.verbs import Meant, VerbPaths
-from k8snetlab.apiserver.virtual import AT as REVIEWED
+from k8snetlab.apiserver.virtual import reviewed
 from k8snetlab.errors import ForbiddenError, K8sNetLabError, RequestError
 from k8snetlab.lab import pod_logs, pod_streams
 from k8snetlab.lab.everywhere import Asked, Everywhere
@@ -53,16 +60,8 @@ log = logging.getLogger(__name__)
 class Api:
     """The ASGI application. Verbs are answered as `table` has it, in a lab of several machines by `everywhere`."""
 
-    def __init__(
-        self,
-        objects: ObjectRoutes,
-        table: Table,
-        everywhere: Everywhere | None = None,
-        authentication: Authentication | None = None,
-    ) -> None:
-        """Without `authentication` no token is good."""
+    def __init__(self, objects: ObjectRoutes, table: Table, everywhere: Everywhere | None = None) -> None:
         self._objects, self._table, self._everywhere = objects, table, everywhere
-        self._authentication = authentication
         self._paths = VerbPaths(table)
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
@@ -92,12 +91,14 @@ class Api:
         own = path.removeprefix(f"{BASE}/")
         objects = own == path or (GROUP_VERSION, own.partition("/")[0]) in PATHS
         if isinstance(caller, User):
-            _let_in(caller, method, path, self._objects.kinds if objects else None)
+            user = self._let_in(caller, scope, method, objects)
             caller = None
+        elif objects:
+            user = self._as_wished(user, scope)
         admit(caller)
         if objects:
             hidden = attributes_of(method, path).resource in HIDDEN
-            permit(caller, (method == "GET" and not hidden) or path in REVIEWED, f"{method} objects")
+            permit(caller, (method == "GET" and not hidden) or reviewed(path) is not None, f"{method} objects")
             limit = 0 if method in ("GET", "HEAD") else LARGEST_OBJECT if own == path else MAX_BODY
             request, body = await read_request(scope, receive, limit)
             request.user = user
@@ -113,16 +114,38 @@ class Api:
     def _asks(self, scope: Json) -> Caller | User | None:
         """Raises RequestError (401)."""
         caller = caller_of(scope)
-        if isinstance(caller, User) and self._authentication:
-            return self._authentication.user(scope, caller)
+        if isinstance(caller, User) and (known := self._objects.authentication):
+            return known.user(scope, caller)
         return caller
+
+    def _let_in(self, user: User, scope: Json, method: str, objects: bool) -> User:
+        """As whom the request is answered. Raises RequestError (401), ForbiddenError. A verb of the lab's own is an
+        administrator's."""
+        path, snapshot = scope["path"], self._objects.snapshot
+        if user == ANONYMOUS and not (objects and method == "GET" and is_public(path)):
+            raise unauthorized()
+        user = self._as_wished(user, scope)
+        asked = asked_by(scope, method, self._objects.kinds) if objects else Attributes(method.lower(), path=path)
+        authorize(user, asked, snapshot)
+        if not objects and MASTERS not in user.groups:
+            raise ForbiddenError(f"{method} {path}: the lab's own verbs are an administrator's")
+        return user
+
+    def _as_wished(self, user: User, scope: Json) -> User:
+        """Whom the request names (kubectl's --as), where the user may do that. Raises ForbiddenError."""
+        other = wished(scope)
+        if other is None:
+            return user
+        for asked in impersonation(other):
+            authorize(user, asked, self._objects.snapshot)
+        return other
 
     async def _socket(self, scope: Json, receive: Receive, send: Send) -> None:
         """A WebSocket, or what looks like one: a command in a pod, or connections to its ports."""
         try:
             user, asked = self._asks(scope), pod_streams.Asked(*self._objects.streamed(scope))
             if isinstance(user, User):
-                _let_in(user, "GET", scope["path"], self._objects.kinds)
+                self._let_in(user, scope, "GET", True)
             else:
                 admit(user)
                 permit(user, False, asked.target.subresource)
@@ -176,16 +199,6 @@ class Api:
 
 def _carried(request: Request) -> Any:
     return carried(media_type(request.content_type), request.body) if request.method == "PATCH" else request.body
-
-
-def _let_in(user: User, method: str, path: str, objects: Kinds | None) -> None:
-    """Raises RequestError (401), ForbiddenError. `objects` are the kinds that there are, None for a verb of the lab's
-    own, which is an administrator's."""
-    if user == ANONYMOUS and not (objects and method == "GET" and is_public(path)):
-        raise unauthorized()
-    authorize(user, attributes_of(method, path, kinds=objects) if objects else Attributes(method.lower(), path=path))
-    if not objects and MASTERS not in user.groups:
-        raise ForbiddenError(f"{method} {path}: the lab's own verbs are an administrator's")
 
 
 async def _sent(reply: Reply, request: Request, answer: Answer, receive: Receive) -> None:

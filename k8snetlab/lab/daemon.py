@@ -123,7 +123,7 @@ class Daemon:
             *((Merging(cluster, remote.node),) if remote else ()),
         )
         everywhere = Everywhere(cluster, table, remote, lambda: leases.leading_node) if remote else None
-        api = reaching.through(Api(ObjectRoutes(cluster), table, everywhere, Authentication(cluster, keys)))
+        api = reaching.through(Api(ObjectRoutes(cluster, Authentication(cluster, keys)), table, everywhere))
         self._inside = PodsApi(cluster, agents, keys, api)
         connections = Connections(api, PeerProtocol)
         tasks: Tasks = {

@@ -23,7 +23,7 @@ from k8snetlab.api.scheme import RESOURCES, Resource, decode, encode
 from k8snetlab.apiserver import query as words
 from k8snetlab.apiserver.negotiation import APPLY_PATCH, JSON_PATCH, PATCHES, PROTOBUF
 from k8snetlab.apiserver.protobuf import MAGIC
-from k8snetlab.apiserver.virtual import AT
+from k8snetlab.apiserver.virtual import VIRTUAL
 from k8snetlab.lab.operations import standing
 from k8snetlab.messages.verb import Conversation
 
@@ -62,7 +62,7 @@ QUERY = sorted(
         "",
     }
 )
-REVIEWS = tuple(AT)
+REVIEWS = tuple(virtual.path for virtual in VIRTUAL if not virtual.namespaced)
 FORMS = (
     *(None, None, "application/json", "application/json; charset=utf-8", "application/merge-patch+json"),
     *("application/strategic-merge-patch+json", "application/yaml", "text/plain", "\x00", "application/json,a"),
