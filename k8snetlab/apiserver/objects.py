@@ -108,7 +108,10 @@ class ObjectRoutes:
         if part in STREAMED:
             raise RequestError("Upgrade request required", f"{part} wants a WebSocket, or SPDY/3.1")
         match request.method:
-            case "POST":  # of what is no conversation, an eviction alone
+            case "POST" if isinstance(old, ServiceAccount):
+                words.refuse_unknown(query, words.WRITE, ("dryRun",))
+                return Reply(self._token(old, request), 201)
+            case "POST":  # of what is no conversation, else an eviction alone
                 await self._delete(resource, old, eviction(request.body, query, target.name, target.namespace))
                 return Reply(
                     {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
@@ -120,9 +123,6 @@ class ObjectRoutes:
             case "DELETE":
                 words.refuse_unknown(query, words.DELETE, ("dryRun",))
                 return Reply(await self._delete(resource, old, delete_options(request.body, query)))
-            case "POST" if isinstance(old, ServiceAccount):
-                words.refuse_unknown(query, words.WRITE, ("dryRun",))
-                return Reply(self._token(old, request), 201)
         return await self._change(request, target, old)
 
     def _token(self, account: ServiceAccount, request: Request) -> Json:
