@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from k8snetlab.agent.proxy import ProxyPart
 from k8snetlab.agent.tables import Table
 from k8snetlab.api.snapshot import Snapshot
@@ -14,7 +16,9 @@ class AloneProxy:
     """kube-proxy of node1 in one table, with no other manager beside it."""
 
     def __init__(self, table: Iptables, shared: Shared | None = None) -> None:
-        self._part = ProxyPart("kube-proxy", "node1", table, shared or Shared(), counters=False)
+        self._part = ProxyPart(
+            "kube-proxy", "node1", table, shared or Shared(), counters=lambda: False, left=Path("/proc/none")
+        )
         self._table = Table(table, [self._part])
 
     @property

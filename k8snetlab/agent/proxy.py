@@ -6,19 +6,22 @@ A Service whose rules the kernel refuses stays as it was, or away where it is ne
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 
 import msgspec
 
 from k8snetlab.agent.additions import AddedCounters
 from k8snetlab.agent.protocol import Manager
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write
+from k8snetlab.api.selection import is_proxied_by_guest
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workload import HealthWork
-from k8snetlab.dataplane.names import HOST_NETNS, KUBE_PROXY_NFACCT, is_host
+from k8snetlab.dataplane.names import HOST_NETNS, KUBE_PROXY_CHAINS, KUBE_PROXY_NFACCT, is_host
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
 from k8snetlab.errors import KernelError
-from k8snetlab.kernel import conntrack, nfacct
+from k8snetlab.kernel import conntrack, fault, nfacct
 from k8snetlab.kernel.iptables import Iptables, RestoreRefused
 from k8snetlab.render.proxy import (
     COUNTERS,
@@ -40,7 +43,9 @@ class KubeProxy(Manager):
     _tables: tuple[ProxyPart, ...] = ()
 
     def table_part(self, iptables: Iptables) -> ProxyPart:
-        part = ProxyPart(self.name, self.node, iptables, self.around.shared, self._has_counters(iptables))
+        left = self.around.locks / f"{self.node}.{iptables.family}.{iptables.variant}.left"
+        counters = partial(self._has_counters, iptables)
+        part = ProxyPart(self.name, self.node, iptables, self.around.shared, counters=counters, left=left)
         others = [one for one in self._tables if one.family != iptables.family]
         self._tables = tuple(sorted((*others, part), key=lambda one: one.family))
         return part
@@ -86,11 +91,17 @@ def _matches_counters(iptables: Iptables) -> bool:
 
 
 class ProxyPart(TablePart):
-    """kube-proxy's rules in one IP family. `counters` tells whether the namespace has its nfacct counters."""
+    """kube-proxy's rules in one IP family. `counters` tells whether the namespace has its nfacct counters.
 
-    def __init__(self, name: str, node: str, iptables: Iptables, shared: Shared, counters: bool) -> None:
+    Rules that are left to a guest are its own from the moment that the lab's are gone, of which the file `left` tells.
+    """
+
+    def __init__(
+        self, name: str, node: str, iptables: Iptables, shared: Shared, *, counters: Callable[[], bool], left: Path
+    ) -> None:
         super().__init__(name, iptables.family)
         self._node, self._iptables, self._shared, self._counters = node, iptables, shared, counters
+        self._file, self._left = left, left.exists()
         self._rules: ProxyRules | None = None
         self._written: ProxyRules | None = None
         self._refused: dict[Key, RestoreRefused] = {}
@@ -115,9 +126,16 @@ class ProxyPart(TablePart):
         return (ANY_ADDRESS[self.family],) if held is None else held
 
     def want(self, snapshot: Snapshot, rules: RuleSets) -> None:
+        if is_proxied_by_guest(snapshot, self._node):
+            self._leave(snapshot)
+            return
+        if self._left:
+            fault.point()
+            self._file.unlink(missing_ok=True)
+            self._left = False
         old, self.delta = self._rules, None
         if old is None:
-            new = ProxyRules.build(snapshot, self._node, self.family, self._counters, self._shared)
+            new = ProxyRules.build(snapshot, self._node, self.family, self._counters(), self._shared)
         else:
             new, delta = old.update(snapshot)
             self.delta = delta if not self.failure and new.settings == old.settings else None
@@ -126,13 +144,31 @@ class ProxyPart(TablePart):
         if self._checked is not new.services:
             self._checked, self.checks = new.services, health_checks(new)
 
+    def _leave(self, snapshot: Snapshot) -> None:
+        """What the lab wrote goes, once, as with `kube-proxy --cleanup`; whatever comes after that is a guest's.
+
+        Raises KernelError; it is tried again.
+        """
+        if not self._left:
+            self._iptables.remove(KUBE_PROXY_CHAINS)
+            fault.point()
+            self._file.touch()
+            self._left = True
+        if self._rules is not None:
+            self._taken = None
+        self._rules = self._written = self._checked = None
+        self._refused, self.refused, self.checks = {}, None, {}
+        super().want(snapshot, ())
+
     @property
     def is_new(self) -> bool:
         return self._rules is not self._written
 
     def succeeded(self) -> None:
-        if self._rules is not None:
-            self._took(self._rules)
+        if self._rules is None:
+            super().succeeded()
+            return
+        self._took(self._rules)
         self._refused, self.refused = {}, None
 
     def lost(self) -> None:
@@ -140,6 +176,8 @@ class ProxyPart(TablePart):
         self._written = None
 
     def before(self) -> RuleSets:
+        if self._rules is None:
+            return ()
         wanted = self._wanted
         return (wanted.with_services(self._good(wanted)).ruleset,)
 
@@ -148,6 +186,8 @@ class ProxyPart(TablePart):
 
         Those that were refused before come last, so that they are not in the way of the others again.
         """
+        if self._rules is None:
+            return super().apart(write)
         wanted, count, self.refused = self._wanted, 0, None
         good = self._good(wanted)
         self._took(wanted.with_services(good))

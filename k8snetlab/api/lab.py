@@ -15,8 +15,19 @@ MaxPods = Annotated[int, Meta(ge=1, le=1023)]
 """A bridge has 1,023 ports."""
 
 
+ProxyMode = Literal["iptables", "external"]
+"""Who writes the rules of Services: the lab's own kube-proxy, or a guest of the user's."""
+
+
+class NodeProxy(Value):
+    """kube-proxy on one node."""
+
+    mode: ProxyMode
+
+
 class LabNode(Value):
-    """A node of the lab; `address` and `podCIDR` are allocated in order where left out, `maxPods` is the lab's.
+    """A node of the lab; `address` and `podCIDR` are allocated in order where left out, `maxPods` and `proxy` are the
+    lab's.
 
     `podCIDR` may hold one CIDR per family, separated by a comma.
     """
@@ -26,6 +37,7 @@ class LabNode(Value):
     podCIDR: str = ""
     labels: Mapping[str, str] = {}
     maxPods: MaxPods | None = None
+    proxy: NodeProxy | None = None
 
 
 class Underlay(Value):
@@ -71,8 +83,12 @@ class Network(Value):
 
 
 class Proxy(Value):
-    """kube-proxy on every node. `iptables` chooses the variant ("auto": whichever the host's `iptables` is)."""
+    """kube-proxy on every node. `iptables` chooses the variant ("auto": whichever the host's `iptables` is).
 
+    With `mode` external the lab writes no rules of Services: a guest does.
+    """
+
+    mode: ProxyMode = always("iptables")
     iptables: Literal["auto", "nft", "legacy"] = always("auto")
     layout: Literal["current", "classic"] = always("current")
 

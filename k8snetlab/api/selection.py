@@ -11,6 +11,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.guest import Guest
+from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Labels, Object
 from k8snetlab.api.snapshot import Snapshot
 
@@ -82,6 +83,22 @@ def by_owner(obj: Object) -> Iterable[tuple[str, str, str]]:
 
 def nodes_by_address(node: Node) -> Iterable[str]:
     return node.addresses
+
+
+def by_external_proxy(lab: Lab) -> Iterable[tuple[str, bool]]:
+    """(node, whether its rules are left to a guest) of those nodes that say so themselves, "" for all others."""
+    yield "", lab.spec.proxy.mode == "external"
+    for node in lab.spec.nodes if isinstance(lab.spec.nodes, tuple) else ():
+        if node.proxy is not None:
+            yield node.name, node.proxy.mode == "external"
+
+
+def is_proxied_by_guest(snapshot: Snapshot, node: str) -> bool:
+    """Whether the lab leaves the rules of Services on a node to a guest (`proxy: {mode: external}`)."""
+    if snapshot.select(Lab, by_external_proxy, (node, True)):
+        return True
+    everywhere = bool(snapshot.select(Lab, by_external_proxy, ("", True)))
+    return everywhere and not snapshot.select(Lab, by_external_proxy, (node, False))
 
 
 def selects(service: Service, labels: Labels) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from k8snetlab.cli import screen
 from k8snetlab.cli.options import ScenarioFilesOption, example
 from k8snetlab.errors import InputError
 
@@ -34,9 +35,17 @@ def render(
     from k8snetlab.cli import manifests
 
     objects = manifests.load(filename, "render")
+    from k8snetlab.api.selection import is_proxied_by_guest
     from k8snetlab.lab import render as rendering
 
-    plane = rendering.dataplane(rendering.settle(objects), node, family.value)
+    snapshot = rendering.settle(objects)
+    plane = rendering.dataplane(snapshot, node, family.value)
+    if is_proxied_by_guest(snapshot, node):
+        screen.say(
+            f"note: {node}'s rules of Services are left to a guest (proxy.mode external): the lab writes none of "
+            "kube-proxy's, and these are what kube-proxy writes",
+            err=True,
+        )
     if links and not rendering.has_links(plane):
         raise InputError(
             "without a lab file there are no links to print, only rules",

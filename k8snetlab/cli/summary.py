@@ -141,6 +141,10 @@ def status(state: LabStatus) -> str:
         "",
         _nodes(state.nodes),
     ]
+    left = [node.name for node in state.nodes if node.proxy == "external"]
+    if left:
+        shown = ", ".join(left[:ALIKE]) + (f" and {len(left) - ALIKE} more" if len(left) > ALIKE else "")
+        lines += ["", f"{shown}: the rules of Services are a guest's (proxy.mode external)"]
     for node in state.nodes:
         if node.agent.drift:
             lines += [

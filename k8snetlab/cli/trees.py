@@ -27,7 +27,12 @@ def rules(answer: RuleTree, before: Mapping[Place, int], texts: bool = True) -> 
     tool = TOOL[answer.family]
     what = f"service {answer.service}" if answer.service else "all chains"
     yield from screen.fold(f"{what} on {answer.node}, {tool} ({answer.variant})", _width())
-    if not answer.chains:
+    left = answer.proxy == "external"
+    if left:
+        yield from screen.fold("written by a guest: the lab leaves them to one (proxy.mode external)", _width())
+    if not answer.chains and left:
+        yield "no rule"
+    elif not answer.chains:
         none = (
             "no rule: the Service has neither cluster IP nor endpoints here (headless, ExternalName, another family?)"
         )

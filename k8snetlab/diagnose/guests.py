@@ -1,4 +1,4 @@
-"""Guests that do not run: programs of the user's own in nodes and pods."""
+"""Guests: those that do not run, and rules that are left to one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.guest import Guest
-from k8snetlab.api.selection import node_of_guest
+from k8snetlab.api.selection import is_proxied_by_guest, node_of_guest
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.diagnose.finding import Finding
+from k8snetlab.dataplane.names import KUBE_PROXY_CHAINS
+from k8snetlab.dataplane.rules import ChainKey
+from k8snetlab.diagnose.finding import Finding, Where
 
+SHOWN = 3
+"""So many nodes are named before "and more"."""
 PREFIX = "guest "
 """What a manager's warning begins with that is about a guest, whose name follows, and a colon."""
 
@@ -45,3 +49,30 @@ def _finding(name: str, fault: str, node: str, message: str, show: str) -> Findi
         show=show,
         mend=f"k8snetlab guest stop {name}",
     )
+
+
+def no_rules(where: Where, held: Iterable[ChainKey]) -> Iterator[Finding]:
+    """A node whose rules of Services are left to a guest that has written none. `held`: its chains."""
+    if any(key.chain.startswith(KUBE_PROXY_CHAINS) for key in held):
+        return
+    yield Finding(
+        kind="table",
+        fault="missing",
+        node=where.node,
+        object="nat",
+        message=f"{where.place}: its rules of Services are left to a guest (proxy.mode external), and in iptables "
+        "there are none",
+        consequence="no Service is translated here, unless a guest does it by other means than iptables",
+        show="k8snetlab guest list",
+        mend=f"k8snetlab guest start kube-proxy --node {where.node} -- kube-proxy …",
+        netns=where.netns,
+    )
+
+
+def notes(snapshot: Snapshot) -> list[str]:
+    """A sentence on nodes whose rules are a guest's."""
+    left = [name for _, name in snapshot.all(Node) if is_proxied_by_guest(snapshot, name)]
+    if not left:
+        return []
+    nodes = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
+    return [f"{nodes}: the rules of Services are a guest's (proxy.mode external); paths are walked, rules not compared"]

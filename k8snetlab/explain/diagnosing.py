@@ -207,6 +207,7 @@ class _Look:
         strange, notes = drift.plugged(snapshot, kernel)
         found += strange
         self.notes += notes
+        self.notes += guests.notes(snapshot)
         found += self._elsewhere(kernel)
         found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
         self.closed += objects.closed(snapshot)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 
 from msgspec.structs import replace
 
+from k8snetlab.api.selection import is_proxied_by_guest
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end
@@ -19,6 +20,7 @@ from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose import rules, sampling, tables, unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
+from k8snetlab.diagnose.guests import no_rules
 from k8snetlab.diagnose.links import Names
 from k8snetlab.errors import NotFoundError
 from k8snetlab.explain.both_families import Kernels
@@ -107,18 +109,23 @@ def of_rules(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Findin
     for number, node in enumerate(nodes):
         tell("rules", number, len(nodes))
         where = kernel.wheres[names.node_netns(snapshot.lab.name, node)]
-        flannel = kernel.rendered[node].rules
+        flannel, guests = kernel.rendered[node].rules, is_proxied_by_guest(snapshot, node)
         for family in kernel.families:
             with contextlib.suppress(NotFoundError):
                 view = kernel[family][where.netns]
                 counted = any("nfacct" in rule for rules in view.chains.values() for rule in rules)
                 proxy = last[family] = ProxyRules.build(snapshot, node, family, counted, shared)
-                wanted = (*(r for r in flannel if r.family == family), proxy.ruleset)
+                wanted = [r for r in flannel if r.family == family]
+                if guests:
+                    yield from no_rules(where, view.chains)
+                else:
+                    wanted.append(proxy.ruleset)
                 yield from rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners, alike=alike)
                 command = CommandLine(where.netns, family, kernel.variant)
                 dropping = [key for key, policy in view.policies.items() if policy == "DROP"]
                 yield from (unmanaged.of_policy(key, where, command) for key in dropping)
-                yield from _connections(where, kernel.own_name(where.netns), proxy, view)
+                if not guests:
+                    yield from _connections(where, kernel.own_name(where.netns), proxy, view)
         with contextlib.suppress(NotFoundError):
             if iptables.mixed(kernel.own_name(where.netns)):
                 yield unmanaged.mixed(where, kernel.variant)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from k8snetlab.api.core import Node, Service
 from k8snetlab.api.machines import interface_of, other_machines
+from k8snetlab.api.selection import is_proxied_by_guest
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
@@ -41,7 +42,8 @@ def rules(snapshot: Snapshot, paths: LabPaths, node: str, service: str, family: 
         tree = branches.of_service(found.rules, found.counters, _title(wanted), own, known)
     else:
         tree = branches.whole(found.rules, found.counters, known)
-    return RuleTree(node, _title(wanted) if wanted else "", family, found.variant, tree)
+    proxy = "external" if is_proxied_by_guest(snapshot, node) else "iptables"
+    return RuleTree(node, _title(wanted) if wanted else "", family, found.variant, tree, proxy)
 
 
 def difference(snapshot: Snapshot, sides: tuple[Chains, Chains], service: str, family: Family) -> RulesDifference:

@@ -58,6 +58,8 @@ class RuleTree(msgspec.Struct, frozen=True):
     """Which iptables holds them: nft or legacy."""
     chains: tuple[Chain, ...]
     """The chains at which a tree begins; none where the Service has no rule here."""
+    proxy: str = "iptables"
+    """Who writes the node's rules of Services: iptables, the lab's own kube-proxy, or external, a guest."""
 
 
 class RulesDifference(msgspec.Struct, frozen=True):

@@ -63,6 +63,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Whether nothing is repaired there."""
     pods: int
     """How many are scheduled to it."""
+    proxy: str = "iptables"
+    """Who writes its rules of Services: iptables, the lab's own kube-proxy, or external, a guest."""
     answers: bool = True
     """False for a node of another machine whose daemon does not answer."""
     agent: AgentStatus

@@ -13,7 +13,7 @@ from k8snetlab import __version__
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.pod_state import trouble
 from k8snetlab.api.scheme import RESOURCES
-from k8snetlab.api.selection import pods_by_node
+from k8snetlab.api.selection import is_proxied_by_guest, pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.diagnose.events import warnings
@@ -176,6 +176,7 @@ class Standing:
             ready=any(c.type == "Ready" and c.status == "True" for c in node.status.conditions),
             paused=bool(task and task.state.paused) if here else is_paused(node),
             pods=len(pods),
+            proxy="external" if is_proxied_by_guest(self._cluster.snapshot, node.name) else "iptables",
             answers=here,
             agent=await self._agent_status(task, "no agent" if here else ""),
         )
