@@ -6,14 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from k8snetlab.addons.program import Place
+from k8snetlab.store.keys import Keys
 
 
 class Home:
     """What they need: the directory for their files, the kubelet's socket, what a node sees as /run/flannel, and the
     control group of the lab."""
 
-    def __init__(self, files: Path, kubelet: Path, flannel: Callable[[str], Path], cgroup: Path | None) -> None:
+    def __init__(
+        self,
+        files: Path,
+        kubelet: Path,
+        flannel: Callable[[str], Path],
+        cgroup: Path | None,
+        keys: Keys | None = None,
+    ) -> None:
         self._files, self.kubelet, self._flannel, self._cgroup = files, kubelet, flannel, cgroup
+        self.keys = keys
+        """By which guests show who they are."""
 
     def directory(self, node: str) -> Path:
         return self._files / node

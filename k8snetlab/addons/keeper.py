@@ -11,11 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from k8snetlab.addons import leftovers, trial
+from k8snetlab.addons import access, leftovers, trial
 from k8snetlab.addons.configuration import Configuration, revision_of
 from k8snetlab.addons.home import Home
 from k8snetlab.addons.kubelet import Kubelet
-from k8snetlab.addons.program import Place, Program, uid, uids_of, work
+from k8snetlab.addons.program import GUEST, Place, Program, uid, uids_of, work
 from k8snetlab.api.core import ContainerStatus
 from k8snetlab.api.workload import PodState
 from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
@@ -149,6 +149,8 @@ class Keeper:
         own, refused = uid(program, place), _replaced(program, files, place)
         if refused and not files.current:
             raise refused
+        if program.access and self._home.keys:
+            access.write(files.directory, program.name.removeprefix(GUEST), program.access, self._home.keys)
         state = held.get(own)
         if state is not None and files.loaded != files.current:
             if program.reload is None:

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 
 import msgspec
 
+from k8snetlab.addons.access import ACCOUNT, KUBECONFIG, Access
 from k8snetlab.api.workload import ADDON, ContainerWork, PodWork
 from k8snetlab.errors import InputError
 
+KUBECONFIG_VARIABLE = "KUBECONFIG"
 CONF = "conf"
 """Below a program's directory: its files as they are now."""
 GUEST = "guest."
@@ -32,7 +34,7 @@ class Program(msgspec.Struct, frozen=True):
 
     It finds its files by relative paths also where it gives up being root: the directory is open to all.
     A guest is the user's: it begins in `directory`, not in its own, and where it fails the node's agent does not. With
-    a `pod`, NAMESPACE/NAME, it runs in the namespaces of that one instead of the node's.
+    a `pod`, NAMESPACE/NAME, it runs in the namespaces of that one instead. `access` is its way to the API.
     Raises InputError for a name that is no DNS label, and for a file's that is not just one.
     """
 
@@ -47,6 +49,7 @@ class Program(msgspec.Struct, frozen=True):
     grace: float = 5.0
     directory: str = ""
     pod: str = ""
+    access: Access | None = None
 
     @property
     def is_guest(self) -> bool:
@@ -101,7 +104,8 @@ def work(program: Program, place: Place) -> PodWork:
     """The program as the kubelet runs it: as a pod with one container that is always started again."""
     directory = f"{place.directory}/{program.name}"
     begins = program.directory or directory
-    container = ContainerWork(program.name, program.argv, env=dict(program.env), workingDir=begins)
+    env = {KUBECONFIG_VARIABLE: f"{directory}/{KUBECONFIG}", **program.env} if program.access else dict(program.env)
+    container = ContainerWork(program.name, program.argv, env=env, workingDir=begins)
     return PodWork(
         uid=uid(program, place),
         namespace="",
@@ -115,4 +119,5 @@ def work(program: Program, place: Place) -> PodWork:
         grace=program.grace,
         flannel=place.flannel,
         cgroup=place.group_of(program.name),
+        account=f"{directory}/{ACCOUNT}" if program.access else "",
     )

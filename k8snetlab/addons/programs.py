@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from k8snetlab.addons.access import access_of
 from k8snetlab.addons.program import GUEST, Program
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.selection import guests_of
@@ -10,9 +11,16 @@ from k8snetlab.api.snapshot import Snapshot
 
 def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     """Those of one node."""
-    return tuple(map(_guest, guests_of(snapshot, node)))
+    return tuple(_guest(guest, snapshot, node) for guest in guests_of(snapshot, node))
 
 
-def _guest(guest: Guest) -> Program:
-    spec = guest.spec
-    return Program(f"{GUEST}{guest.name}", spec.command, env=spec.env, directory=spec.workingDir, pod=guest.pod)
+def _guest(guest: Guest, snapshot: Snapshot, node: str) -> Program:
+    spec, access = guest.spec, access_of(guest, snapshot, node)
+    return Program(
+        f"{GUEST}{guest.name}",
+        spec.command,
+        env={**access.variables, **spec.env},
+        directory=spec.workingDir,
+        pod=guest.pod,
+        access=access,
+    )

@@ -11,13 +11,16 @@ from k8snetlab.api.meta import Object, Value
 class GuestSpec(Value):
     """`command` runs on the node `nodeName`, or beside the containers of the pod `podName`, wherever that one is.
 
-    It begins in the directory `workingDir` of the node's machine, with `env` besides what every guest has.
+    It begins in the directory `workingDir` of the node's machine, with `env` besides what every guest has: a kubeconfig
+    of the lab, and what a container has of the ServiceAccount `serviceAccountName` (left out: its pod's, else default).
+    `namespace` is the pod's and the ServiceAccount's.
     """
 
     command: tuple[str, ...] = ()
     nodeName: str = ""
     podName: str = ""
-    podNamespace: str = "default"
+    namespace: str = "default"
+    serviceAccountName: str = ""
     workingDir: str = "/"
     env: Mapping[str, str] = {}
 
@@ -34,4 +37,4 @@ class Guest(Object):
     @property
     def pod(self) -> str:
         """NAMESPACE/NAME of the pod it is in, "" for one that is in a node itself."""
-        return f"{self.spec.podNamespace}/{self.spec.podName}" if self.spec.podName else ""
+        return f"{self.spec.namespace}/{self.spec.podName}" if self.spec.podName else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from k8snetlab.api.config import ConfigMap, ServiceAccount
-from k8snetlab.api.core import KUBERNETES, Pod, Service
+from k8snetlab.api.core import KUBERNETES, Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 
 ADDRESS = "k8snetlab/api"
@@ -30,6 +30,12 @@ def authority_of(snapshot: Snapshot) -> str:
     namespace, name = CLIENT_CA
     found = snapshot.get(ConfigMap, name, namespace)
     return found.data.get(CLIENT_CA_FILE, "") if found else ""
+
+
+def listening(snapshot: Snapshot, node: str) -> str:
+    """Where the API listens inside the lab (host:port), on that node where it does; "" where it does nowhere."""
+    nodes = sorted(snapshot.all(Node).values(), key=lambda one: one.name != node)
+    return next((place for one in nodes if (place := one.metadata.annotations.get(ADDRESS))), "")
 
 
 def account_of(pod: Pod) -> str:

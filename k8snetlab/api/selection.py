@@ -139,7 +139,7 @@ def services_of(pod: Pod, snapshot: Snapshot) -> list[Service]:
 def pod_of_guest(guest: Guest, snapshot: Snapshot) -> Pod | None:
     """The pod that a guest is in; None for a guest of a node, and where there is no such pod."""
     spec = guest.spec
-    return snapshot.get(Pod, spec.podName, spec.podNamespace) if spec.podName else None
+    return snapshot.get(Pod, spec.podName, spec.namespace) if spec.podName else None
 
 
 def node_of_guest(guest: Guest, snapshot: Snapshot) -> str:

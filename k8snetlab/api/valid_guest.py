@@ -33,8 +33,10 @@ def _where(report: Report, obj: Guest, world: Snapshot) -> None:
         report.error(obj, ("spec",), "takes nodeName or podName, one of them: where the guest runs")
     if spec.podName and (problem := dns_subdomain(spec.podName)):
         report.error(obj, ("spec", "podName"), problem)
-    if spec.podName and (problem := dns_label(spec.podNamespace)):
-        report.error(obj, ("spec", "podNamespace"), problem)
+    if spec.serviceAccountName and (problem := dns_subdomain(spec.serviceAccountName)):
+        report.error(obj, ("spec", "serviceAccountName"), problem)
+    if problem := dns_label(spec.namespace):
+        report.error(obj, ("spec", "namespace"), problem)
     nodes = [name for _, name in world.all(Node)]
     if spec.nodeName and nodes and spec.nodeName not in nodes:
         report.error(obj, ("spec", "nodeName"), f'the lab has no node "{shorten(spec.nodeName)}"')

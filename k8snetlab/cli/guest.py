@@ -66,6 +66,9 @@ def start(
     directory: Annotated[
         str, typer.Option("--directory", metavar="DIR", help="Where it begins; left out: this directory.")
     ] = "",
+    account: Annotated[
+        str, typer.Option("--serviceaccount", metavar="NAME", help="Whose token it finds; default: its pod's, default.")
+    ] = "",
     namespace: NamespaceOption = "default",
     timeout: TimeoutOption = CHANGE_TIMEOUT,
     lab: LabOption = None,
@@ -83,6 +86,7 @@ def start(
         **_place(client, node, pod, namespace),
         "workingDir": os.path.abspath(directory or "."),  # noqa: PTH100 - links stay as they were written
         "env": _variables(env or []),
+        "serviceAccountName": account,
     }
     try:
         client.create("Guest", {"metadata": {"name": name}, "spec": spec})
@@ -169,14 +173,14 @@ def _place(client: Client, node: str, pod: str, namespace: str) -> Json:
     if not pod:
         if not node:
             raise InputError("where is it to run?", "--node NODE, or --pod POD")
-        return {"nodeName": node}
+        return {"nodeName": node, "namespace": namespace}
     space, slash, short = pod.rpartition("/")
     space = space if slash else namespace
     found = client.get("Pod", short, space)
     there = found["spec"].get("nodeName", "")
     if node and node != there:
         raise InputError(f"pod {pod} is on {there or 'no node yet'}, not on {node}", "leave --node out")
-    return {"podName": short, "podNamespace": space}
+    return {"podName": short, "namespace": space}
 
 
 def _variables(given: list[str]) -> dict[str, str]:

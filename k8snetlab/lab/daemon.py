@@ -95,10 +95,10 @@ class Daemon:
         await claim(self._lab, spec, await informer.start(), store)
         machine = read_machine(self._paths)
         cluster = Cluster(store, informer, shared=machine is not None)
-        agents = Agents(cluster, self._ledger, self._paths, self._synced, supervisor, machine=machine)
+        keys = await self._keys(store if machine else None)
+        agents = Agents(cluster, self._ledger, self._paths, self._synced, supervisor, machine=machine, keys=keys)
         remote = Remote(store, machine.node, supervisor) if machine else None
         group = self._cgroup()
-        keys = await self._keys(store if machine else None)
         accounts = Accounts(cluster, self._paths, keys)
         works = Works(cluster, self._paths, accounts, group)
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, works=works, remote=remote)

@@ -30,6 +30,7 @@ from k8snetlab.running.looks import Looks
 from k8snetlab.state.ledger import Ledger, let_begin
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.paths import LabPaths
+from k8snetlab.store.keys import Keys
 from k8snetlab.supervision import Supervisor
 
 log = logging.getLogger(__name__)
@@ -62,9 +63,10 @@ class Agents:
         supervisor: Supervisor,
         *,
         machine: Machine | None = None,
+        keys: Keys | None = None,
     ) -> None:
         self._cluster, self._ledger, self._paths, self._synced = cluster, ledger, paths, synced
-        self._supervisor, self._machine = supervisor, machine
+        self._supervisor, self._machine, self._keys = supervisor, machine, keys
         self._shared = Shared()
         self.misses = MissResponder(supervisor)
         self._maker = Maker(partial(let_begin, ledger=ledger, role="maker"))
@@ -163,7 +165,7 @@ class Agents:
                 paths.xtables_locks,
                 shared=self._shared,
                 misses=self.misses,
-                addons=Home(paths.addons, paths.kubelet_socket, paths.flannel, group),
+                addons=Home(paths.addons, paths.kubelet_socket, paths.flannel, group, self._keys),
                 wake=partial(self._wake_from_thread, asyncio.get_running_loop(), name),
             ),
             make_sandboxes=self._maker.make,

@@ -27,6 +27,8 @@ from k8snetlab.running.agents import Agents, is_paused
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import nearest
 
+ADD_ONS = "add-ons"
+"""The manager that keeps guests."""
 NEXT = 0.2
 """Seconds between two looks whether a guest has begun another run."""
 
@@ -46,7 +48,19 @@ class Guests:
         snapshot, here = self._cluster.snapshot, self._agents.local(self._cluster.snapshot)
         running = _by_name(held)
         guests = sorted(snapshot.all(Guest).values(), key=lambda guest: guest.name)
-        return GuestList(tuple(_state(guest, snapshot, here, running, problem) for guest in guests))
+        found = (_state(guest, snapshot, here, running, problem) for guest in guests)
+        return GuestList(tuple(map(self._explained, found)))
+
+    def _explained(self, state: GuestState) -> GuestState:
+        """With what keeps it from being begun, where the node's agent says so."""
+        task = self._agents.node(state.node)
+        if state.tried or state.state != "Waiting" or task is None:
+            return state
+        said = [one for one in task.state.managers if one.name == ADD_ONS]
+        own = f"guest {state.name}: "
+        warnings = [text.removeprefix(own) for one in said for text in one.warnings if text.startswith(own)]
+        problems = warnings or [one.error for one in said if one.error]
+        return msgspec.structs.replace(state, message=problems[0], tried=True) if problems else state
 
     @answers(GUEST_LOGS)
     async def log(self, asked: GuestLog) -> AsyncIterator[Written]:

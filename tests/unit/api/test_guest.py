@@ -34,7 +34,7 @@ def test_a_guest_of_a_manifest_has_its_defaults() -> None:
         ("{command: [a]}", "spec: takes nodeName or podName, one of them"),
         ("{nodeName: node1, podName: p, command: [a]}", "spec: takes nodeName or podName, one of them"),
         ("{podName: ../p, command: [a]}", "spec.podName:"),
-        ("{podName: p, podNamespace: a.b, command: [a]}", "spec.podNamespace:"),
+        ("{podName: p, namespace: a.b, command: [a]}", "spec.namespace:"),
         ("{nodeName: node1, command: [a], workingDir: here}", "is no absolute path"),
         ('{nodeName: node1, command: ["a\\0b"]}', "has a NUL in it"),
         ("{nodeName: node1, command: [a], env: {'A=B': c}}", "cannot name a variable"),
