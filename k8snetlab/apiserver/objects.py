@@ -85,7 +85,11 @@ class ObjectRoutes:
         target = parse(scope["path"], self.kinds)
         if target.subresource not in STREAMED:
             raise nowhere(scope["path"])
-        return target, self._cluster.snapshot.get(Pod, target.name, target.namespace), target_of(scope)[1]
+        return target, self.pod(target), target_of(scope)[1]
+
+    def pod(self, target: Target) -> Pod | None:
+        """The one whose part a path names."""
+        return self._cluster.snapshot.get(Pod, target.name, target.namespace)
 
     async def answer(self, request: Request, target: Target | Document) -> Reply:
         if isinstance(target, Document):

@@ -1,3 +1,3 @@
 """The second process of a lab: it runs pods' containers and answers for those without a command."""
 
-__all__ = ["rotation", "runner"]
+__all__ = ["rotation", "runner", "times"]

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from k8snetlab.kernel import syscalls
+from k8snetlab.kubelet.times import noted
 
 log = logging.getLogger(__name__)
 PAGE = 4096
@@ -36,6 +37,8 @@ class _Kept(msgspec.Struct):
     watch: int = -1
     rotated_by: int = 0
     """The size of the file at the last look."""
+    noted_by: int = 0
+    """The size of which the time is noted."""
     turn: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     def rotate(self) -> None:
@@ -64,7 +67,7 @@ class LogKeeper:
         if kept is not None:
             self._by_watch.pop(kept.watch, None)
             with contextlib.suppress(OSError):
-                if path.stat().st_size > kept.size:
+                if noted(path, kept.noted_by) > kept.size:
                     kept.rotate()
 
     def close(self) -> None:
@@ -111,7 +114,7 @@ class LogKeeper:
         if self._kept.get(kept.path) is not kept:
             return
         try:
-            kept.rotated_by = kept.path.stat().st_size
+            kept.rotated_by = kept.noted_by = noted(kept.path, kept.noted_by)
             if kept.rotated_by > kept.size:
                 await asyncio.to_thread(kept.rotate)
         except OSError as error:

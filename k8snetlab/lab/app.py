@@ -157,7 +157,7 @@ class Api:
         target = self._objects.check(request)
         request.body = body_of(request.content_type, body)
         if isinstance(target, Target) and target.subresource == "log":
-            pieces = pod_logs.log(self._ask, pod_logs.log_question(target, request))
+            pieces = pod_logs.log(self._ask, pod_logs.log_question(target, self._objects.pod(target), request))
             await while_connected(answer.stream(pieces, TEXT), receive())
             return
         if self._everywhere and not request.alone and self._objects.allocates(request, target):

@@ -138,6 +138,12 @@ class LogsQuestion(msgspec.Struct, frozen=True):
     """Of the run before the last."""
     limitBytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """No more than so many."""
+    sinceSeconds: Annotated[int, msgspec.Meta(ge=1, le=10**9)] | None = None
+    """What was written in the last so many seconds."""
+    sinceTime: str = ""
+    """What was written since that time, in RFC 3339; "": all."""
+    timestamps: bool = False
+    """Each line with its time before it."""
 
 
 class Written(msgspec.Struct, frozen=True):

@@ -8,37 +8,78 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from k8snetlab.kubelet.rotation import begin_of, older_parts
+from k8snetlab.kubelet.times import Times
 
 BLOCK = 1 << 16
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """What of a log: all that is kept, or the `last` lines (negative: all), written `since` (ns since 1970); each with
+    its time before it where it is to be `stamped`."""
+
+    last: int = -1
+    since: int = 0
+    stamped: bool = False
+
+
 async def read(
-    path: Path, follow: bool = False, last: int = -1, ended: Callable[[], bool] = lambda: False
-) -> AsyncIterator[bytes]:
-    """All that is kept, or the `last` lines (all where that is negative); with `follow` until `ended`. Nothing where
-    there is no such file."""
+    path: Path, follow: bool = False, wanted: Wanted | None = None, ended: Callable[[], bool] = lambda: False
+) -> AsyncGenerator[bytes, None]:
+    """With `follow` until `ended`. Nothing where there is no such file."""
+    wanted = wanted or Wanted()
     try:
-        stream = Stream(path)
+        stream, times = Stream(path), Times(path)
     except FileNotFoundError:
         return
     with stream:
-        at = stream.begin() if last < 0 else _start_of_last(stream, last)
+        at = stream.begin() if wanted.last < 0 else _start_of_last(stream, wanted.last)
+        if wanted.since:
+            at = max(at, _start_of_line(stream, times.first_since(wanted.since)))
+        stamps = Stamps(times) if wanted.stamped else None
         while True:
             over = not follow or ended()
             while at < stream.end():
                 at = stream.begin(at)
                 if data := stream.read(at, BLOCK):
+                    yield stamps.put(at, data) if stamps else data
                     at += len(data)
-                    yield data
                 else:  # rotated away in this moment: what is kept now begins further on
                     await asyncio.sleep(0)
             if over:
                 return
             await asyncio.sleep(0.1)
+
+
+class Stamps:
+    """Puts its time before each line of a stream that comes in pieces."""
+
+    def __init__(self, times: Times) -> None:
+        self._times, self._begins = times, True
+
+    def put(self, at: int, data: bytes) -> bytes:
+        """`data` is at offset `at`."""
+        whole, begin = [], 0
+        while begin < len(data):
+            end = data.find(b"\n", begin) + 1 or len(data)
+            if self._begins:
+                whole.append(stamp(self._times.of(at + begin)))
+            whole.append(data[begin:end])
+            self._begins = data[end - 1 : end] == b"\n"
+            begin = end
+        return b"".join(whole)
+
+
+def stamp(when: int) -> bytes:
+    """A time (ns since 1970) as before a line: RFC 3339, with nine digits, and a space."""
+    seconds, rest = divmod(when, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z ".encode()
 
 
 def runs(directory: Path) -> list[int]:
@@ -113,3 +154,17 @@ def _start_of_last(stream: Stream, lines: int) -> int:
             stop = newline
         at = begin
     return first
+
+
+def _start_of_line(stream: Stream, at: int) -> int:
+    """Where the first line begins that begins at `at` or behind it."""
+    first = stream.begin()
+    if at <= first:
+        return first
+    at -= 1
+    while at < stream.end():
+        block = stream.read(at, BLOCK)
+        if (newline := block.find(b"\n")) >= 0:
+            return at + newline + 1
+        at = at + len(block) if block else stream.begin(at + 1)
+    return at

@@ -12,7 +12,7 @@ from k8snetlab.cluster import nearby
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain.places import find_place
 from k8snetlab.explain.targets import find_targets
-from k8snetlab.lab.operations.places import unscheduled
+from k8snetlab.lab.written import unscheduled
 from k8snetlab.testing import fake_cluster
 from k8snetlab.wording import counted, near, nearest
 

@@ -89,7 +89,7 @@ class Guests:
         def ended() -> bool:
             return self._ended(guest) or logs.runs(directory)[-1:] != [run]
 
-        return logs.read(directory / f"{run}.log", asked.follow and not asked.previous, last, ended)
+        return logs.read(directory / f"{run}.log", asked.follow and not asked.previous, logs.Wanted(last), ended)
 
     async def _next(self, directory: Path, run: int | None, guest: Guest) -> int | None:
         """The run after `run`, once there is one; None where the guest is gone first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -10,12 +10,13 @@ from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.machines import MACHINE
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.names import is_host
-from k8snetlab.errors import ConflictError, NotFoundError
+from k8snetlab.errors import ConflictError
 from k8snetlab.exec import console, forward, piped
 from k8snetlab.exec.channels import Size, Terminal
 from k8snetlab.kernel.launch import Setting
 from k8snetlab.lab.table import answers
 from k8snetlab.lab.where import place_of, remote_nodes
+from k8snetlab.lab.written import written
 from k8snetlab.messages.places import (
     CONNECT,
     EXEC,
@@ -33,10 +34,8 @@ from k8snetlab.messages.places import (
     Written,
 )
 from k8snetlab.messages.verb import Nothing
-from k8snetlab.running import logs
 from k8snetlab.running.agents import Agents
 from k8snetlab.state.paths import LabPaths
-from k8snetlab.wording import nearest
 
 
 class Places:
@@ -107,47 +106,9 @@ class Places:
     @answers(LOGS)
     async def logs(self, asked: LogsQuestion) -> AsyncIterator[Written]:
         """What a container wrote in its last run, or in the one before."""
-        left = asked.limitBytes
-        async with aclosing(self._written(asked)) as pieces:
+        async with aclosing(written(self._cluster, self._paths, asked)) as pieces:
             async for piece in pieces:
-                yield Written(piece[:left])
-                left = None if left is None else left - len(piece)
-                if left is not None and left <= 0:
-                    return
-
-    async def _written(self, asked: LogsQuestion) -> AsyncGenerator[bytes, None]:
-        namespace, name, container, previous = asked.namespace, asked.name, asked.container, asked.previous
-        pod = self._cluster.current(Pod, name, namespace)
-        containers = [c.name for c in pod.spec.serving_containers]
-        if container and container not in containers:
-            hint = nearest(container, containers, f"containers: {', '.join(containers)}")
-            raise NotFoundError(f"pod {name} has no container {container!r}", hint)
-        if not pod.spec.nodeName:
-            raise unscheduled(pod)
-        chosen = next(c for c in pod.spec.serving_containers if c.name == (container or containers[0]))
-        directory = self._paths.logs_of(pod) / chosen.name
-        kept = logs.runs(directory)
-        if previous and (len(kept) < 2):
-            raise NotFoundError(
-                f'previous terminated container "{chosen.name}" in pod "{name}" not found',
-                "it has not been started again yet: `k8snetlab logs` without --previous",
-            )
-        if not kept:
-            if pod.status.phase == "Pending":
-                raise _waiting(pod, chosen.name)
-            return
-        run = kept[-2 if previous else -1]
-
-        def ended() -> bool:
-            now = self._cluster.snapshot.get(Pod, name, namespace)
-            if now is None or now.metadata.uid != pod.metadata.uid or logs.runs(directory)[-1:] != [run]:
-                return True
-            statuses = (*now.status.initContainerStatuses, *now.status.containerStatuses)
-            status = next((s for s in statuses if s.name == chosen.name), None)
-            return status is not None and not status.state.running and status.restartCount >= run
-
-        async for data in logs.read(directory / f"{run}.log", asked.follow and not previous, asked.tailLines, ended):
-            yield data
+                yield Written(piece)
 
     def _group_of(self, netns: str, node: str, pod: Pod | None) -> str:
         """Where what `exec` starts goes, so that it ends with the pod, or with the lab; "" where it ends by itself."""
@@ -162,22 +123,3 @@ class Places:
         if node is None or name not in remote_nodes(snapshot, self._agents):
             return ""
         return f"{node.metadata.annotations.get(MACHINE, name)} ({', '.join(node.addresses)})"
-
-
-def unscheduled(pod: Pod) -> ConflictError:
-    """Why a pod that is on no node has written nothing, and what is to be looked at."""
-    said = [c.message or c.reason for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"]
-    why = said[0] if said and said[0] else "the scheduler has not come to it yet"
-    return ConflictError(
-        f"pod {pod.short_name} has not started, no node has been found for it: {why}",
-        "`k8snetlab get nodes -o wide` shows the nodes' labels and states; the pod's nodeSelector must match one",
-    )
-
-
-def _waiting(pod: Pod, container: str) -> ConflictError:
-    states = [s.state.waiting for s in pod.status.containerStatuses if s.name == container]
-    told = next((w.message or w.reason for w in states if w), "") or pod.status.message
-    return ConflictError(
-        f"container {container} of pod {pod.short_name} is waiting to start" + (f": {told}" if told else ""),
-        "`k8snetlab diagnose` says what keeps it",
-    )

@@ -375,7 +375,7 @@ def test_a_flood_does_not_fill_the_disk(kubelet: Kubelet, sandbox: str, tmp_path
 
 
 async def _all(path: Path, last: int = -1) -> bytes:
-    return b"".join([data async for data in logs.read(path, last=last)])
+    return b"".join([data async for data in logs.read(path, wanted=logs.Wanted(last))])
 
 
 def _room(directory: Path) -> int:

@@ -14,6 +14,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -228,3 +229,83 @@ def test_a_pod_has_the_time_to_end_that_its_deletion_gives_it(k: Kubectl) -> Non
             k.run("delete", "pod", "stubborn", "--wait=false")
             assert k.json("get", "pod", "stubborn")["metadata"]["deletionGracePeriodSeconds"] == 30
         k.run("delete", "pod", "stubborn", *words, "--timeout=20s")
+
+
+TALKERS = """
+apiVersion: v1
+kind: Pod
+metadata: {name: talker, labels: {says: something}}
+spec:
+  containers:
+    - {name: one, image: any, command: [sh, -c, "echo early; sleep 3; echo late; exec sleep 1000"]}
+    - {name: two, image: any, command: [sh, -c, "echo from two; exec sleep 1000"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: again, labels: {says: something}}
+spec: {containers: [{name: c, image: any, command: [sh, -c, "echo run; sleep 0.5; exit 1"]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pending}
+spec: {nodeSelector: {a: b}, containers: [{name: c, image: any}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: speaker}
+spec:
+  selector: {matchLabels: {app: speaker}}
+  template:
+    metadata: {labels: {app: speaker}}
+    spec: {containers: [{name: c, image: any, command: [sh, -c, "echo said; exec sleep 1000"]}]}
+"""
+
+
+def test_what_containers_wrote_is_shown_in_every_way(k: Kubectl) -> None:
+    k.run("apply", "-f", "-", stdin=TALKERS)
+    try:
+        k.run("rollout", "status", "deploy/speaker", f"--timeout={PATIENCE}s")
+        k.run("wait", "--for=condition=Ready", "pod/talker", f"--timeout={PATIENCE}s")
+        with k.begin("logs", "-f", "talker", "-c", "one") as lines:
+            assert [lines.readline(), lines.readline()] == ["early\n", "late\n"]
+        one = ("logs", "talker", "-c", "one")
+        assert k.run(*one, "--tail=1") == "late\n" and k.run(*one, "--limit-bytes=3") == "ear"
+        stamped = [line.split() for line in k.run(*one, "--timestamps").splitlines()]
+        assert [word for _, word in stamped] == ["early", "late"]
+        early, late = (datetime.fromisoformat(time[:26] + "+00:00") for time, _ in stamped)
+        assert 2 < (late - early).total_seconds() < 30
+        between = (early + (late - early) / 2).strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert k.run(*one, f"--since-time={between}") == "late\n"
+        assert k.run(*one, "--since=1h") == "early\nlate\n" and k.run("logs", "deploy/speaker") == "said\n"
+        assert k.run("logs", "talker", "--all-containers") == "early\nlate\nfrom two\n"
+        assert "[pod/talker/two] from two\n" in k.run("logs", "talker", "--all-containers", "--prefix")
+        _until_restarted(k, "again")
+        assert k.run("logs", "again", "--previous") == "run\n"
+        selected = k.run("logs", "-l", "says=something", "--all-containers")
+        assert "early\n" in selected and "run\n" in selected
+        _refusals(k)
+    finally:
+        k.run("delete", "deploy/speaker", "pod/talker", "pod/again", "pod/pending", "--grace-period=1")
+
+
+def _until_restarted(k: Kubectl, pod: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not k.json("get", "pod", pod)["status"]["containerStatuses"][0]["restartCount"]:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def _refusals(k: Kubectl) -> None:
+    assert "container nothing is not valid for pod talker" in k.run("logs", "talker", "-c", "nothing", code=1)
+    assert 'previous terminated container "one" in pod "talker" not found' in k.run(
+        "logs", "talker", "-c", "one", "--previous", code=1
+    )
+    assert "no node has been found for it" in k.run("logs", "pending", code=1)
+    assert 'pods "nobody" not found' in k.run("logs", "nobody", code=1)
+    assert "no command" in k.run("logs", "web") and "a stand-in answers on 8080/TCP" in k.run("logs", "web")
+    assert k.run("logs", "web", "--tail=0") == ""
+    raw = "/api/v1/namespaces/default/pods/talker/log"
+    assert "choose one of: [one two]" in k.run("get", "--raw", raw, code=1)
+    assert "is no time as" in k.run("get", "--raw", f"{raw}?container=one&sinceTime=yesterday", code=1)
+    twice = f"{raw}?container=one&sinceTime=2026-01-01T00:00:00Z&sinceSeconds=3"
+    assert "at most one of `sinceTime` or `sinceSeconds`" in k.run("get", "--raw", twice, code=1)

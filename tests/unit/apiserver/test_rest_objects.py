@@ -116,7 +116,7 @@ def test_a_forbidden_one_keeps_all_from_being_deleted() -> None:
         ("POST", PODS + "/b/eviction", 404, "NotFound"),
         ("DELETE", PODS + "/a?gracePeriodSeconds=-5", 400, "BadRequest"),
         ("GET", "/apis/k8snetlab/v1alpha1/pods/default/a/log?tailLines=x", 400, "BadRequest"),
-        ("GET", "/apis/k8snetlab/v1alpha1/pods/default/a/log?sinceSeconds=3", 400, "BadRequest"),
+        ("GET", "/apis/k8snetlab/v1alpha1/pods/default/a/log?sinceSeconds=0", 400, "BadRequest"),
         ("GET", "/apis/k8snetlab/v1alpha1/status?x=1", 400, "BadRequest"),
         ("GET", "/apis/k8snetlab/v1alpha1/nothing", 404, "NotFound"),
         ("GET", "/apis/k8snetlab/v1alpha1/up", 405, "MethodNotAllowed"),
