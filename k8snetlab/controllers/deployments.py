@@ -37,6 +37,8 @@ TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 NOT_COPIED = (REVISION, "kubectl.kubernetes.io/last-applied-configuration")
 """Annotations that a ReplicaSet has its own of, or none."""
+OUR_OWN = "k8snetlab/"
+"""What annotations begin with that say how an object came here: by `up`, and from which line of a file."""
 W = TypeVar("W", Deployment, ReplicaSet)
 
 
@@ -225,7 +227,8 @@ def _annotated(obj: W, annotations: dict[str, str]) -> W:
 
 def _copied(deployment: Deployment) -> dict[str, str]:
     """What its ReplicaSet is annotated with: why it was changed, for one (SetNewReplicaSetAnnotations)."""
-    return {key: value for key, value in deployment.metadata.annotations.items() if key not in NOT_COPIED}
+    annotations = deployment.metadata.annotations.items()
+    return {key: value for key, value in annotations if key not in NOT_COPIED and not key.startswith(OUR_OWN)}
 
 
 def _new_set(deployment: Deployment, hash_: str) -> ReplicaSet:

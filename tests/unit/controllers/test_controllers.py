@@ -11,6 +11,7 @@ from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.load import load
+from k8snetlab.api.meta import SOURCE
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import reconcile
 from k8snetlab.controllers.deployments import fenceposts
@@ -227,6 +228,17 @@ def test_a_rolling_update_keeps_enough_pods_available_and_never_too_many(replica
     sets = list(world.snapshot.all(ReplicaSet).values())
     assert sorted(rs.spec.replicas for rs in sets) == [0, replicas]
     assert [rs.metadata.annotations["deployment.kubernetes.io/revision"] for rs in sets] == ["1", "2"]
+
+
+def test_a_replica_set_has_its_deployments_annotations_but_not_how_that_came_here() -> None:
+    world = FakeCluster(LAB % 1 + deployment("web", 1)).run()
+    (web,) = world.snapshot.all(Deployment).values()
+    note = {**web.metadata.annotations, "kubernetes.io/change-cause": "why", "k8snetlab/up": "yes", SOURCE: "f.yaml:1"}
+    world.store(replace(web, metadata=replace(web.metadata, annotations=note)))
+    world.run()
+    (held,) = world.snapshot.all(ReplicaSet).values()
+    assert held.metadata.annotations["kubernetes.io/change-cause"] == "why"
+    assert not [key for key in held.metadata.annotations if key.startswith("k8snetlab/")]
 
 
 def test_an_update_that_never_becomes_ready_leaves_the_old_pods_serving() -> None:

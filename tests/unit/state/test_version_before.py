@@ -81,6 +81,7 @@ async def test_every_object_of_its_store_is_taken_into_the_snapshot(tmp_path: Pa
         *(("Node", name) for name in ("node1", "node2")),
         *(("Pod", name) for name in ("a", "b")),
         ("Service", "a"),
+        ("IPAddress", "10.107.15.134"),  # follows from the Service: no store has it
     }
     assert snapshot.revision == 25
     await informer.close()
