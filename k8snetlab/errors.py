@@ -66,6 +66,10 @@ class ForbiddenError(K8sNetLabError):
     status = 403
 
 
+class TerminatingError(ForbiddenError):
+    """The namespace of a new object is being deleted."""
+
+
 class AlreadyExistsError(K8sNetLabError):
     """An object with that name exists already."""
 

@@ -19,12 +19,21 @@ IPFamily = Literal["IPv4", "IPv6"]
 DNSPolicy = Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]
 
 
+class Condition(Value):
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    lastTransitionTime: str | None = None
+
+
 class NamespaceSpec(Value):
     finalizers: tuple[str, ...] = always(("kubernetes",))
 
 
 class NamespaceStatus(Value):
     phase: Literal["Active", "Terminating"] = always("Active")
+    conditions: tuple[Condition, ...] = ()
 
 
 class Namespace(Object):
@@ -58,14 +67,6 @@ class NodeSpec(Value):
     podCIDRs: tuple[str, ...] = ()
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
-
-
-class Condition(Value):
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    lastTransitionTime: str | None = None
 
 
 class NodeSystemInfo(Value):

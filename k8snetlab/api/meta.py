@@ -21,6 +21,8 @@ OrBlank = Meta(extra={"blank": True})
 Required = Meta(extra={"required": True})
 """A manifest must have the field, although the type has a default."""
 
+FOREGROUND = "foregroundDeletion"
+"""The finalizer of an object that is to go after what it owns."""
 SOURCE = "k8snetlab/source"
 """Annotation: where the object was written, "services.yaml:14"."""
 

@@ -5,7 +5,7 @@ Each function ending in `by_…` names the groups of one object, for `Snapshot.s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Node, Pod, Service
@@ -79,6 +79,17 @@ def pods_by_uid(pod: Pod) -> Iterable[str]:
 def by_owner(obj: Object) -> Iterable[tuple[str, str, str]]:
     """(kind, namespace, name) of every owner; owners of namespaced objects live in the same namespace or in none."""
     return [(o.kind, obj.namespace, o.name) for o in obj.metadata.ownerReferences]
+
+
+def by_owners_uid(obj: Object) -> Iterable[str]:
+    """The uid of every owner."""
+    return [owner.uid for owner in obj.metadata.ownerReferences]
+
+
+def owned(owner: Object, snapshot: Snapshot) -> Iterator[Object]:
+    """What says that it belongs to an object, by its uid."""
+    for type_ in snapshot.objects if owner.metadata.uid else ():
+        yield from snapshot.select(type_, by_owners_uid, owner.metadata.uid).values()
 
 
 def nodes_by_address(node: Node) -> Iterable[str]:

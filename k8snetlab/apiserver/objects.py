@@ -17,6 +17,7 @@ from k8snetlab.api.core import Namespace, Pod, Service
 from k8snetlab.api.kinds import Kinds, kinds_of
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource
+from k8snetlab.api.selection import owned
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.apiserver import escalation
 from k8snetlab.apiserver import query as words
@@ -206,9 +207,9 @@ class ObjectRoutes:
         elif options.orphans:
             await self._cascade.orphan(old, refuse)
         else:
-            await self._cluster.delete(old, options.force, refuse, options.gracePeriodSeconds)
-        if options.waits and not options.dry:
-            await self._cascade.gone(old)
+            after = options.foreground and any(owned(old, self._cluster.snapshot))
+            grace = options.gracePeriodSeconds
+            await self._cluster.delete(old, options.force, refuse, grace, foreground=after)
         still = self._cluster.snapshot.get(type(old), old.name, old.namespace)
         if isinstance(old, Pod | Service | Namespace) or (still and still.metadata.deletionTimestamp):
             return shown(still or old, resource)

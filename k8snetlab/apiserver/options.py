@@ -41,8 +41,8 @@ class DeleteOptions(msgspec.Struct, frozen=True):
         return bool(self.orphanDependents) or self.propagationPolicy == "Orphan"
 
     @property
-    def waits(self) -> bool:
-        """Whether what the object owns is to be gone when the deletion is answered."""
+    def foreground(self) -> bool:
+        """Whether the object is to go after what it owns."""
         return self.propagationPolicy == "Foreground"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api import customizing, structural
 from k8snetlab.api.body import decode, unknown_fields
-from k8snetlab.api.core import Node
+from k8snetlab.api.core import Namespace, Node
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.extensions import CustomResourceDefinition
 from k8snetlab.api.meta import Object
@@ -27,8 +28,9 @@ from k8snetlab.apiserver.shapes import type_of
 from k8snetlab.apiserver.views import shown
 from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.controllers.identity import generated
-from k8snetlab.errors import ManifestError, RequestError
+from k8snetlab.controllers.identity import ALPHABET, MAX_GENERATED
+from k8snetlab.controllers.namespaces import SYSTEM
+from k8snetlab.errors import AlreadyExistsError, ManifestError, NotFoundError, RequestError
 
 Json = dict[str, Any]
 FIXED = (
@@ -38,6 +40,8 @@ FIXED = (
 """Of the metadata what no update changes."""
 
 
+ATTEMPTS = 8
+"""Names that are tried for an object with a generateName, as kube-apiserver does."""
 WARNED = 20
 """Warnings of one write."""
 
@@ -55,15 +59,28 @@ class Writing:
         _refuse_ending(resource, self._cluster.snapshot)
         obj = _fresh(obj, resource)
         metadata = replace(obj.metadata, managedFields=())
-        if not metadata.name and metadata.generateName:
-            taken = {name for space, name in self._cluster.snapshot.all(resource.type) if space == obj.namespace}
-            metadata = replace(metadata, name=generated(metadata.generateName.removesuffix("-"), taken))
-        if not metadata.name:
-            raise RequestError("name or generateName is required", "metadata.name")
         obj = replace(obj, metadata=metadata)
+        _refuse_nowhere(obj, self._cluster.snapshot)
         warnings += wish.guard(obj, None)
-        stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
+        stored = await (self._named(obj, wish) if not metadata.name else self._stored(obj, wish))
         return shown(stored, resource), [*warnings, *_unchecked(stored, resource)]
+
+    async def _stored(self, obj: Object, wish: Wish) -> Object:
+        return self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
+
+    async def _named(self, obj: Object, wish: Wish) -> Object:
+        """The object under a name that begins as its `generateName`. Raises RequestError, AlreadyExistsError."""
+        begin = obj.metadata.generateName
+        if not begin:
+            raise RequestError("name or generateName is required", "metadata.name")
+        for attempt in range(1, ATTEMPTS + 1):
+            name = begin[: MAX_GENERATED - 5] + "".join(random.choices(ALPHABET, k=5))
+            try:
+                return await self._stored(replace(obj, metadata=replace(obj.metadata, name=name)), wish)
+            except AlreadyExistsError:
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("the loop above has no end of its own")
 
     async def put(
         self, resource: Resource, old: Object, body: Any, wish: Wish, only_status: bool = False
@@ -119,8 +136,9 @@ class Writing:
             raise RequestError("uid mismatch: the provided object specified uid, and no existing object was found")
         _refuse_ending(resource, self._cluster.snapshot)
         obj = _fresh(applied(None), resource)
+        _refuse_nowhere(obj, self._cluster.snapshot)
         warnings += wish.guard(obj, None)
-        stored = self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
+        stored = await self._stored(obj, wish)
         return shown(stored, resource), [*warnings, *_unchecked(stored, resource)], True
 
     async def scale(self, resource: Resource, old: Object, body: Any, wish: Wish) -> Json:
@@ -192,6 +210,14 @@ class Writing:
                 f"the namespace of the provided object does not match the namespace sent on the request: {given}"
             )
         return replace(obj, metadata=replace(obj.metadata, namespace=namespace or obj.namespace)), warnings
+
+
+def _refuse_nowhere(obj: Object, snapshot: Snapshot) -> None:
+    """Raises NotFoundError where the object's namespace is not there. Those of the system are made by controllers."""
+    if obj.namespaced and obj.namespace not in SYSTEM and snapshot.get(Namespace, obj.namespace) is None:
+        error = NotFoundError(f'namespaces "{shorten(obj.namespace)}" not found')
+        error.about = ("", "namespaces", obj.namespace)
+        raise error
 
 
 def _refuse_ending(resource: Resource, snapshot: Snapshot) -> None:

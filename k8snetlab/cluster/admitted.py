@@ -8,15 +8,15 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from k8snetlab.api.core import Condition, Pod
+from k8snetlab.api.core import Condition, Namespace, Pod
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.extensions import CLEANUP, CustomResourceDefinition
-from k8snetlab.api.meta import SOURCE, Object, ObjectMeta
+from k8snetlab.api.meta import FOREGROUND, SOURCE, Object, ObjectMeta
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Write
 from k8snetlab.controllers.admission import admit
-from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError
+from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError, TerminatingError
 from k8snetlab.store.protocol import Create, Delete, StoreWrite, Update
 
 T = TypeVar("T", bound=Object)
@@ -46,7 +46,7 @@ def planned(write: Write, snapshot: Snapshot) -> Planned | None:
     if old is None:
         raise NotFoundError(f"{obj.KIND.lower()} {obj.name!r} not found")
     if write.action == "delete":
-        return deletion(old, write.force)
+        return deletion(old, write.force, foreground=write.foreground)
     if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
         raise ConflictError(f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile")
     new = admit_update(obj, old, snapshot)
@@ -55,15 +55,17 @@ def planned(write: Write, snapshot: Snapshot) -> Planned | None:
     return Planned(Delete(store_key(new)), new) if is_over(new) else put(store_key(new), new, old)
 
 
-def deletion(old: Object, force: bool, grace: int | None = None) -> Planned | None:
+def deletion(old: Object, force: bool, grace: int | None = None, *, foreground: bool = False) -> Planned | None:
     """The write that deletes `old`. A running pod is only marked, and goes when its agent has stopped it, which has
-    `grace` seconds (None: the pod's own); what has finalizers goes when it has none any more. None where it is marked
-    already, and gets no less time than it has."""
+    `grace` seconds (None: the pod's own); what has finalizers goes when it has none any more, with `foreground` it
+    gets the one that keeps it until all that it owns has gone. None where it is marked already, and gets no less time
+    than it has."""
     metadata = old.metadata
     running = old if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force else None
-    if isinstance(old, CustomResourceDefinition) and not metadata.deletionTimestamp:
-        metadata = msgspec.structs.replace(metadata, finalizers=tuple(dict.fromkeys((*metadata.finalizers, CLEANUP))))
-    if not running and not metadata.finalizers:
+    added = _keeping(old, foreground) if not metadata.deletionTimestamp else ()
+    if added:
+        metadata = msgspec.structs.replace(metadata, finalizers=tuple(dict.fromkeys((*metadata.finalizers, *added))))
+    if not running and not metadata.finalizers and not _kept(old):
         return Planned(Delete(store_key(old)), old)
     own = running.spec.terminationGracePeriodSeconds if running else 0
     seconds = own if grace is None or not running else grace
@@ -72,17 +74,33 @@ def deletion(old: Object, force: bool, grace: int | None = None) -> Planned | No
     metadata = msgspec.structs.replace(
         metadata, deletionTimestamp=metadata.deletionTimestamp or now(), deletionGracePeriodSeconds=seconds
     )
-    return put(store_key(old), msgspec.structs.replace(old, metadata=metadata), old)
+    new = msgspec.structs.replace(old, metadata=metadata)
+    if isinstance(new, Namespace):
+        new = msgspec.structs.replace(new, status=msgspec.structs.replace(new.status, phase="Terminating"))
+    return put(store_key(old), new, old)
+
+
+def _keeping(obj: Object, foreground: bool) -> tuple[str, ...]:
+    """The finalizers that a deletion begins with."""
+    cleanup = (CLEANUP,) if isinstance(obj, CustomResourceDefinition) else ()
+    return (*cleanup, *((FOREGROUND,) if foreground else ()))
+
+
+def _kept(obj: Object) -> bool:
+    """Whether it is a namespace that waits for what is in it."""
+    return isinstance(obj, Namespace) and bool(obj.spec.finalizers)
 
 
 def is_over(obj: Object) -> bool:
     """Whether an object that is deleted has lost what kept it, so that it goes."""
     metadata = obj.metadata
-    return bool(metadata.deletionTimestamp) and metadata.deletionGracePeriodSeconds == 0 and not metadata.finalizers
+    ended = bool(metadata.deletionTimestamp) and metadata.deletionGracePeriodSeconds == 0
+    return ended and not metadata.finalizers and not _kept(obj)
 
 
 def admit_create(obj: T, snapshot: Snapshot) -> T:
     """The admitted object, to be stored for the first time."""
+    refuse_ending(obj, snapshot)
     obj = stamped(obj, None)
     metadata = msgspec.structs.replace(
         obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
@@ -122,11 +140,25 @@ def _annotated(obj: Object, key: str, value: str) -> Object:
     return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
 
 
+def refuse_ending(obj: Object, snapshot: Snapshot) -> None:
+    """Raises TerminatingError where the namespace of a new object is being deleted."""
+    namespace = snapshot.get(Namespace, obj.namespace) if obj.namespaced else None
+    if namespace is not None and namespace.metadata.deletionTimestamp:
+        group = obj.API_VERSION.rpartition("/")[0]
+        what = f"{resource_of(obj).plural}.{group}" if group else resource_of(obj).plural
+        raise TerminatingError(
+            f'{what} "{obj.name}" is forbidden: unable to create new content in namespace {namespace.name} because it '
+            "is being terminated",
+            "wait until it is gone, and create it anew",
+        )
+
+
 def stamped(obj: T, old: T | None) -> T:
     """With the time at which a condition became what it is, where nobody said it: controllers have no clock."""
-    if not isinstance(obj, CustomResourceDefinition):
+    if not isinstance(obj, CustomResourceDefinition | Namespace):
         return obj
-    had = {one.type: one for one in old.status.conditions} if isinstance(old, CustomResourceDefinition) else {}
+    known = isinstance(old, CustomResourceDefinition | Namespace)
+    had = {one.type: one for one in old.status.conditions} if known else {}  # type: ignore[union-attr]
     conditions = tuple(
         one if one.lastTransitionTime else msgspec.structs.replace(one, lastTransitionTime=_since(one, had))
         for one in obj.status.conditions

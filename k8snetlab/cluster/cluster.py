@@ -21,7 +21,14 @@ from k8snetlab.cluster.events import EventRecorder
 from k8snetlab.cluster.failing import Failing
 from k8snetlab.controllers import Write
 from k8snetlab.controllers.correlation import Note
-from k8snetlab.errors import AlreadyExistsError, ConflictError, K8sNetLabError, NotFoundError, StoreError
+from k8snetlab.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    K8sNetLabError,
+    NotFoundError,
+    StoreError,
+    TerminatingError,
+)
 from k8snetlab.kernel import fault
 from k8snetlab.messages.store import KeyValue
 from k8snetlab.store.informer import Informer
@@ -36,7 +43,7 @@ RESTORING = 30.0
 """Seconds in which the store has to tell of the objects that were put back into it."""
 SETTLING = 0.01
 """Seconds between two looks whether the controllers have begun."""
-_RACES = (ConflictError, NotFoundError, AlreadyExistsError)
+_RACES = (ConflictError, NotFoundError, AlreadyExistsError, TerminatingError)
 Outcome = Literal["created", "configured", "unchanged"]
 
 
@@ -240,13 +247,16 @@ class Cluster:
         force: bool = False,
         refuse: Callable[[Object], None] = lambda _: None,
         grace: int | None = None,
+        *,
+        foreground: bool = False,
     ) -> None:
         """Deletes an object; a pod that runs somewhere is marked first and ends when its agent has stopped it, within
-        `grace` seconds (None: its own). `refuse` may raise, of the object as it is stored."""
+        `grace` seconds (None: its own); `foreground`: after what it owns. `refuse` may raise, of the object as it is
+        stored."""
         async with self._door:
             old = self.current(type(obj), obj.name, obj.namespace)
             refuse(old)
-            if (deletion := admitted.deletion(old, force, grace)) is not None:
+            if (deletion := admitted.deletion(old, force, grace, foreground=foreground)) is not None:
                 await self._write_one(deletion)
 
     async def _write_many(self, planned: Iterable[admitted.Planned]) -> Sequence[Event | K8sNetLabError]:

@@ -10,11 +10,11 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import IPAddress
 from k8snetlab.api.renewal import EVERY
 from k8snetlab.controllers import namespaces
-from k8snetlab.errors import InputError
+from k8snetlab.errors import ForbiddenError, InputError
 
 
 def refuse_deletion(obj: Object) -> None:
-    """Raises InputError for an object that a controller would only create again."""
+    """Raises InputError, ForbiddenError for an object that a controller would only create again."""
     if isinstance(obj, Lab):
         raise InputError("a lab is not deleted among its objects", "`k8snetlab down` takes it down")
     if isinstance(obj, Node) and is_machine(obj):
@@ -28,4 +28,6 @@ def refuse_deletion(obj: Object) -> None:
     if isinstance(obj, Lease) and EVERY in obj.metadata.annotations:
         raise InputError(f"the lab itself keeps Lease {obj.name}", "it goes when its holder does")
     if isinstance(obj, Namespace) and obj.name in namespaces.SYSTEM:
-        raise InputError(f"namespaces {obj.name!r} is forbidden: this namespace may not be deleted")
+        error = ForbiddenError(f'namespaces "{obj.name}" is forbidden: this namespace may not be deleted')
+        error.about = ("", "namespaces", obj.name)
+        raise error

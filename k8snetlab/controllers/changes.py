@@ -9,7 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Condition, Node, Pod
-from k8snetlab.api.meta import Object
+from k8snetlab.api.meta import FOREGROUND, Object
+from k8snetlab.api.selection import owned
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.endpoint_memory import EndpointMemory
@@ -95,6 +96,14 @@ def remove(obj: Object, snapshot: Snapshot) -> tuple[Change, ...]:
         if obj.metadata.deletionTimestamp == DELETED or not is_orphaned(obj, snapshot):
             return ()
     return ((type(obj), obj.key, None),)
+
+
+def remove_after(obj: Object, snapshot: Snapshot) -> tuple[Change, ...]:
+    """The removal of an object that is to go when all that it owns has gone."""
+    if obj.metadata.deletionTimestamp or not any(owned(obj, snapshot)):
+        return remove(obj, snapshot)
+    finalizers = (*obj.metadata.finalizers, FOREGROUND)
+    return (_marked(replace(obj, metadata=replace(obj.metadata, finalizers=finalizers))),)
 
 
 def _marked(obj: Object) -> Change:

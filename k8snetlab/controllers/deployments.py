@@ -44,7 +44,8 @@ W = TypeVar("W", Deployment, ReplicaSet)
 
 def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
     keys = dict.fromkeys((*owners_changed(Deployment, ReplicaSet, now, before), *_with_pods_gone(now, before)))
-    found = [deployment for key in keys if (deployment := now.all(Deployment).get(key))]
+    there = [deployment for key in keys if (deployment := now.all(Deployment).get(key))]
+    found = [deployment for deployment in there if not deployment.metadata.deletionTimestamp]
 
     def work(deployment: Deployment) -> Iterator[Answer]:
         return _rollout(deployment, now, context.failures.get((deployment.KIND, *deployment.key), ""))

@@ -4,31 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.kinds import kinds_of
-from k8snetlab.api.meta import Object, OwnerReference
-from k8snetlab.api.selection import by_owner, pods_by_node
-from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.controllers.changes import Answer, each, remove
+from k8snetlab.api.meta import FOREGROUND, Object, OwnerReference
+from k8snetlab.api.selection import by_owner, owned, pods_by_node
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.controllers.changes import Answer, each, put, remove, remove_after
+
+_Place = tuple[type[Object], Key]
 
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
-    doubtful: dict[tuple[type[Object], tuple[str, str]], Object] = {}
-    there = [*now.objects]
-    for type_ in dict.fromkeys((*there, *(before.objects if before else ()))):
+    doubtful, waiting = dict[_Place, Object](), dict[str, Object]()
+    for type_ in dict.fromkeys((*now.objects, *(before.objects if before else ()))):
         for key in now.changes(type_, before):
-            obj = now.all(type_).get(key)
+            obj, old = now.all(type_).get(key), before.all(type_).get(key) if before else None
             if obj is not None and obj.metadata.ownerReferences:
                 doubtful[type_, key] = obj
-            if before is not None and (obj is None or _another(obj, before)):
-                for dependent in there:
-                    owned = now.select(dependent, by_owner, (type_.KIND, *key))
-                    doubtful.update({(dependent, k): o for k, o in owned.items()})
+            if obj is not None and FOREGROUND in obj.metadata.finalizers:
+                waiting[obj.metadata.uid] = obj
+            if before is not None and (obj is None or (old and old.metadata.uid != obj.metadata.uid)):
+                doubtful.update(_dependents((type_.KIND, *key), now))
+            if old is not None and obj is None:
+                waiting.update(_waiting(old, now))
     yield from each(doubtful.values(), lambda obj: _collected(obj, now), lambda obj: obj)
+    yield from each(waiting.values(), lambda obj: _in_foreground(obj, now), lambda obj: obj)
     for _, name in now.changes(Node, before):
         if before is not None and not now.get(Node, name):
             for pod in now.select(Pod, pods_by_node, name).values():
                 yield from remove(pod, now)
+
+
+def _dependents(owner: tuple[str, str, str], now: Snapshot) -> Iterator[tuple[_Place, Object]]:
+    """What says that an object of this kind, namespace and name owns it."""
+    for type_ in now.objects:
+        for key, obj in now.select(type_, by_owner, owner).items():
+            yield (type_, key), obj
 
 
 def _collected(obj: Object, now: Snapshot) -> Iterator[Answer]:
@@ -36,15 +49,39 @@ def _collected(obj: Object, now: Snapshot) -> Iterator[Answer]:
         yield from remove(obj, now)
 
 
-def _another(obj: Object, before: Snapshot) -> bool:
-    """Whether the object took the place of a deleted one of its name."""
-    old = before.all(type(obj)).get(obj.key)
-    return old is not None and old.metadata.uid != obj.metadata.uid
+def _waiting(gone: Object, now: Snapshot) -> Iterator[tuple[str, Object]]:
+    """The owners of what has gone that wait for that."""
+    for reference in gone.metadata.ownerReferences:
+        owner = _owner(gone, reference, now)
+        if owner is not None and FOREGROUND in owner.metadata.finalizers:
+            yield owner.metadata.uid, owner
+
+
+def _in_foreground(owner: Object, now: Snapshot) -> Iterator[Answer]:
+    """Of an object that goes after what it owns."""
+    if not owner.metadata.deletionTimestamp:
+        return
+    there = list(owned(owner, now))
+    for obj in there:
+        yield from remove_after(obj, now)
+    if not any(_blocks(obj, owner) for obj in there):
+        finalizers = tuple(name for name in owner.metadata.finalizers if name != FOREGROUND)
+        yield put(replace(owner, metadata=replace(owner.metadata, finalizers=finalizers)))
+
+
+def _blocks(obj: Object, owner: Object) -> bool:
+    return any(o.blockOwnerDeletion for o in obj.metadata.ownerReferences if o.uid == owner.metadata.uid)
 
 
 def _gone(obj: Object, reference: OwnerReference, now: Snapshot) -> bool:
+    if kinds_of(now).named(reference.apiVersion, reference.kind) is None:
+        return False
+    owner = _owner(obj, reference, now)
+    return owner is None or bool(reference.uid and owner.metadata.uid and owner.metadata.uid != reference.uid)
+
+
+def _owner(obj: Object, reference: OwnerReference, now: Snapshot) -> Object | None:
     resource = kinds_of(now).named(reference.apiVersion, reference.kind)
     if resource is None:
-        return False
-    owner = now.all(resource.type).get((obj.namespace if resource.type.namespaced else "", reference.name))
-    return owner is None or bool(reference.uid and owner.metadata.uid and owner.metadata.uid != reference.uid)
+        return None
+    return now.all(resource.type).get((obj.namespace if resource.type.namespaced else "", reference.name))

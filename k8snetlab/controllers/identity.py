@@ -16,7 +16,7 @@ import msgspec
 from k8snetlab.api.core import PodTemplateSpec
 from k8snetlab.api.meta import Object, OwnerReference
 
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels and no 0, 1 and 3, so that no words come out."""
 MAX_GENERATED = 63
 
@@ -35,7 +35,7 @@ def names(base: str, seed: str = "") -> Iterator[str]:
 @functools.lru_cache(maxsize=1 << 16)
 def _name(base: str, seed: str, number: int) -> str:
     digest = hashlib.sha256(f"{base}/{seed}/{number}".encode()).digest()
-    suffix = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:5])
+    suffix = "".join(ALPHABET[byte % len(ALPHABET)] for byte in digest[:5])
     return f"{base}-"[: MAX_GENERATED - 5] + suffix
 
 
@@ -48,7 +48,7 @@ def template_hash(template: PodTemplateSpec) -> str:
     """The pod-template-hash of a template, ten characters or less, such as 5d4f8c7b9."""
     digest = hashlib.sha256(msgspec.json.encode(template, order="deterministic")).digest()
     number = str(int.from_bytes(digest[:4], "big"))
-    return "".join(_ALPHABET[ord(digit) % len(_ALPHABET)] for digit in number)
+    return "".join(ALPHABET[ord(digit) % len(ALPHABET)] for digit in number)
 
 
 def owned_by(owner: Object) -> OwnerReference:

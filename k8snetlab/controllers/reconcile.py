@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Pod
-from k8snetlab.api.meta import Object
+from k8snetlab.api.meta import FOREGROUND, Object
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers import (
     builtin,
@@ -72,13 +72,14 @@ ENOUGH = 500
 class Write(msgspec.Struct, frozen=True):
     """What to do with an object. `object` is complete but for what the server gives: creationTimestamp,
     deletionTimestamp, resourceVersion and generation. For "update" and "delete" its resourceVersion is that of the
-    snapshot, for compare and swap. `force`: a pod is to be removed at once, as its node is no more. `by` names the
-    controller, `notes` become true with the write.
+    snapshot, for compare and swap. `force`: a pod is to be removed at once, as its node is no more; `foreground`: an
+    object after what it owns. `by` names the controller, `notes` become true with the write.
     """
 
     action: Literal["create", "update", "delete"]
     object: Object
     force: bool = False
+    foreground: bool = False
     by: str = ""
     notes: tuple[Note, ...] = ()
 
@@ -167,5 +168,6 @@ def _write(snapshot: Snapshot, now: Snapshot, type_: type[Object], key: Key) -> 
     if new is None:
         return (Write("delete", old, force=True),)
     if new.metadata.deletionTimestamp == DELETED:
-        return (Write("delete", old, force=isinstance(old, Pod) and is_orphaned(old, now)),)
+        foreground = FOREGROUND in new.metadata.finalizers and FOREGROUND not in old.metadata.finalizers
+        return (Write("delete", old, force=isinstance(old, Pod) and is_orphaned(old, now), foreground=foreground),)
     return (Write("update", new),) if new != old else ()

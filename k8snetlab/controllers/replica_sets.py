@@ -50,7 +50,11 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
         return _replicas(rs, orphans, now, context.failures.get((rs.KIND, *rs.key), ""))
 
     keys = dict.fromkeys((*owners_changed(ReplicaSet, Pod, now, before), *_fitting(now, before)))
-    yield from each([rs for key in keys if (rs := now.all(ReplicaSet).get(key))], work, lambda rs: rs)
+    yield from each(
+        [rs for key in keys if (rs := now.all(ReplicaSet).get(key)) and not rs.metadata.deletionTimestamp],
+        work,
+        lambda rs: rs,
+    )
 
 
 def _fitting(now: Snapshot, before: Snapshot | None) -> Iterator[Key]:

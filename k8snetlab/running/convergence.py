@@ -152,6 +152,7 @@ class _Waiting:
         look.reasons = [f"pod {pod.namespace}/{pod.name}: {doing(pod)}" for pod in awaited]
         look.more = len(stands["ending"]) + len(stands["coming"]) - len(awaited)
         self._look_at_misfits(look, settled, now)
+        look.reasons += self._followed.ending(snapshot)
         look.reasons += self._followed.short(snapshot) if settled else [_UNSETTLED]
         if look.reasons:
             self._reached = None

@@ -32,7 +32,8 @@ class Followed:
         """Pods of the request, with the uid that is to go ("" for one that is to come)."""
         self._owners: dict[Owner, set[str]] = {}
         """Owners of pods, with the uids of those that are to go; no uid where it is to come."""
-        self._namespaces: set[str] = set()
+        self._namespaces: dict[str, str] = {}
+        """Those that are to go, with their uids."""
         self._guests: list[Guest] = []
         self._seen: dict[Key, Pod] = {}
         self._selected = _Selected()
@@ -58,7 +59,7 @@ class Followed:
         elif isinstance(obj, Pod):
             self._pods[obj.key] = obj.metadata.uid
         elif isinstance(obj, Namespace):
-            self._namespaces.add(obj.name)
+            self._namespaces[obj.name] = obj.metadata.uid
         elif isinstance(obj, Deployment | ReplicaSet):
             self._owners.setdefault((obj.KIND, *obj.key), set()).add(obj.metadata.uid)
         self.look(snapshot)
@@ -98,6 +99,14 @@ class Followed:
             if made < workload.spec.replicas:
                 lines.append(f"{_what(workload)}: {made} of {workload.spec.replicas} pods are made")
         return lines
+
+    def ending(self, snapshot: Snapshot) -> list[str]:
+        """The request's deleted namespaces that are still there, a few words each."""
+        return [
+            f"namespace {name}: it is being deleted with all that is in it"
+            for name, uid in self._namespaces.items()
+            if (namespace := snapshot.get(Namespace, name)) is not None and namespace.metadata.uid == uid
+        ]
 
     def refused(self, snapshot: Snapshot) -> list[str]:
         """The request's workloads whose pods cannot be made, and why."""

@@ -61,6 +61,8 @@ BATCH = 200
 """Objects stored in one go; the daemon answers others in between."""
 SHOWN = 10
 """So many objects are named before "and more"."""
+EMPTYING = 60.0
+"""Seconds that a namespace which is to be made anew may take to go."""
 STOPPING = 10.0
 """Seconds that `pause` waits for a sync that is under way."""
 
@@ -288,10 +290,24 @@ class Changing:
                 followed.goes(stored, self._cluster.snapshot)
                 with contextlib.suppress(NotFoundError):
                     await self._whole(self._cluster.delete(stored, force))
+                if force and isinstance(stored, Namespace):
+                    await self._emptied(stored)
             if isinstance(obj, Ignored):
                 continue
             changes["deleted"].append(_title(obj))
             tell(Changed("deleted", obj.KIND, obj.name))
+
+    async def _emptied(self, namespace: Namespace) -> None:
+        """Until a deleted namespace is gone. Raises DaemonError."""
+        try:
+            async with asyncio.timeout(EMPTYING):
+                async for snapshot in self._cluster.changes():
+                    there = snapshot.get(Namespace, namespace.name)
+                    if there is None or there.metadata.uid != namespace.metadata.uid:
+                        return
+        except TimeoutError:
+            hint = f"`k8snetlab get ns {namespace.name} -o yaml` says what keeps it"
+            raise DaemonError(f"namespace {namespace.name!r} is still being deleted", hint) from None
 
     def _undeclared(self, objects: list[Object]) -> list[Namespace]:
         known = {name for _, name in self._cluster.snapshot.all(Namespace)}

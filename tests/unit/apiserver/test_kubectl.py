@@ -38,6 +38,8 @@ spec: {containers: [{name: c, image: nginx}]}
 def k(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     with kubectl.against_face(tmp_path_factory.mktemp("kubectl")) as one:
         one.run("apply", "-f", "-", stdin=SHOP)
+        for namespace in ("alone", "watched"):
+            one.run("create", "ns", namespace)
         one.run("rollout", "status", "deploy/shop", "--timeout=60s")
         yield one
 

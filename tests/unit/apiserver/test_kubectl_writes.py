@@ -36,6 +36,7 @@ def k(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
 def made(k: Kubectl, namespace: str) -> tuple[str, str]:
     """The Deployment in a namespace of its own."""
     there = ("-n", namespace)
+    k.run("create", "ns", namespace)
     k.run("apply", *there, "-f", "-", stdin=DEPLOYMENT)
     return there
 
@@ -183,6 +184,7 @@ def test_what_is_owned_goes_first_or_stays_where_that_is_said(k: Kubectl) -> Non
 
 def test_server_side_apply_knows_who_owns_what(k: Kubectl) -> None:
     there = ("-n", "owned")
+    k.run("create", "ns", "owned")
     applied = ("apply", "--server-side", *there, "-f", "-")
     assert k.run(*applied, stdin=DEPLOYMENT) == "deployment.apps/shop serverside-applied\n"
     k.run(*applied, stdin=DEPLOYMENT)
@@ -196,6 +198,7 @@ def test_server_side_apply_knows_who_owns_what(k: Kubectl) -> None:
 
 def test_configuration_is_made_shown_and_deleted(k: Kubectl) -> None:
     there = ("-n", "config")
+    k.run("create", "ns", "config")
     k.run("create", "configmap", *there, "c", "--from-literal=a=b")
     k.run("create", "secret", "generic", *there, "s", "--from-literal=a=b")
     k.run("create", "serviceaccount", *there, "sa")
