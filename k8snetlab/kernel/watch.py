@@ -119,6 +119,8 @@ class Monitor:
             filter.without_passing_neighbours(self._socket, ())
         else:
             self._socket, self.number, self._links, known = begun
+        self._outdated = False
+        """Whether `_links` may lack what was told since one of them was another one."""
         self._addresses = set(known)
         self._open = threading.Lock()
         """Held while the socket is read or closed: the number of a closed one may be another thread's next."""
@@ -203,7 +205,7 @@ class Monitor:
 
     def learn(self, links: Shapes) -> None:
         """The devices are as they were read: to be told the same of them is no change."""
-        self._links = links
+        self._links, self._outdated = links, False
 
     def _drained(self) -> frozenset[Kind]:
         changed: set[Kind] = set()
@@ -240,10 +242,15 @@ class Monitor:
         return kind not in _TOLD or not (own or _follows(kind, payload))
 
     def _is_known(self, payload: bytes) -> bool:
+        """Once one is not, nor are those that follow, until `learn`: many come at once, and the first is reason enough
+        to read all of them."""
+        if self._outdated:
+            return False
         known = True
         for told, shape in shapes(*parsed(payload)):
             known = known and self._links.get(told) == shape
             self._links[told] = shape
+        self._outdated = not known
         return known
 
     def _is_news(self, payload: bytes, gone: bool) -> bool:

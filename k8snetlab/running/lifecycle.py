@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from k8snetlab.api.core import Node, Pod
@@ -57,8 +57,8 @@ class PodLifecycle:
         self._supervisor, self._works = supervisor, works
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
         self._remote, self._draining, self._drained = remote, asyncio.Lock(), 0
-        self._seen: dict[str, tuple[Mapping[Key, Pod], Node | None, dict[str, PodState]]] = {}
-        """Of each node its pods, itself, and the kubelet's states, when its pods were last looked at."""
+        self._seen: dict[str, tuple[Mapping[Key, Pod], Sequence[str], dict[str, PodState]]] = {}
+        """Of each node its pods, its addresses, and the kubelet's states, when its pods were last looked at."""
         self._strays = Strays()
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._given: dict[str, float] = {}
@@ -101,8 +101,9 @@ class PodLifecycle:
             await self._node_ready(node)
             seen, states = self._seen, self._kubelet.states
             mine, itself = snapshot.select(Pod, pods_by_node, node), snapshot.get(Node, node)
+            addresses = itself.addresses if itself else ()
             before, *known = seen.get(node, ({}, None, None))
-            if recreated or known[0] is not itself or known[1] is not states:
+            if recreated or known[0] != addresses or known[1] is not states:
                 before = {}
             pods = [p for key, p in mine.items() if before.get(key) is not p and (p.ips or p.ended)]
             for pod in pods:
@@ -116,7 +117,7 @@ class PodLifecycle:
             await self._stop_strays(node, snapshot)
         latest = self._kubelet.states
         await self._write_statuses([(pod, state) for pod in pods if (state := latest.get(pod.metadata.uid))])
-        seen[node] = mine, itself, states
+        seen[node] = mine, addresses, states
         await self._answer_health(node, recreated)
 
     async def _run_new(self, pods: list[Pod], lab: Lab, node: str) -> None:

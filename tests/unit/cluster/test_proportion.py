@@ -1,4 +1,5 @@
-"""One changed object among a thousand costs what one costs: objects written, rules rendered, chains and lines."""
+"""One changed object among a thousand costs what one costs: objects written, pods looked at, rules rendered, chains and
+lines; but the chain of its Service, in which every probability is another one."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from k8snetlab.api.apps import Deployment
 from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.load import load
 from k8snetlab.api.scheme import resource_for_key
@@ -18,7 +20,7 @@ from k8snetlab.render.proxy import ProxyRules, Shared
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Event, StoreWrite
-from k8snetlab.testing.fake_cluster import LAB, service
+from k8snetlab.testing.fake_cluster import LAB, deployment, service
 
 MANY = 1000
 POD = """---
@@ -27,6 +29,9 @@ kind: Pod
 metadata: {name: p%d, labels: {app: s%d}}
 spec: {containers: [{name: c, image: x, ports: [{containerPort: 8080}]}]}
 """
+
+
+BIG = (LAB % 10).replace("spec: {nodes: 10}", "spec: {nodes: 10, maxPods: 200}")
 
 
 class CountingStore(EmbeddedStore):
@@ -54,8 +59,7 @@ def test_one_endpoint_among_a_thousand_services() -> None:
         cluster = Cluster(store, informer)
         controllers = asyncio.create_task(cluster.run_controllers())
         try:
-            lab = (LAB % 10).replace("spec: {nodes: 10}", "spec: {nodes: 10, maxPods: 200}")
-            manifests = lab + "".join(service(f"s{number}") + POD % (number, number) for number in range(MANY))
+            manifests = BIG + "".join(service(f"s{number}") + POD % (number, number) for number in range(MANY))
             manifests += POD % (MANY, 0)
             await cluster.apply_many(load([("f.yaml", manifests)]).objects)
             snapshot = await cluster.settled()
@@ -82,5 +86,51 @@ def test_one_endpoint_among_a_thousand_services() -> None:
             assert changed == [("default", "s0")]
             assert not delta.delete and len(restore_payload(delta.write).splitlines()) < 15
         assert len({id(new.services["default", "s0"]) for new, _ in updated}) == 1, "rendered once for all nodes"
+
+    asyncio.run(run())
+
+
+def test_a_deployment_of_a_thousand_has_one_more() -> None:
+    """As `scale` has it: one object is asked for, and one pod becomes ready."""
+
+    async def run() -> None:
+        store = CountingStore()
+        informer = Informer(store)
+        await informer.start()
+        cluster = Cluster(store, informer)
+        controllers = asyncio.create_task(cluster.run_controllers())
+        try:
+            text = BIG + deployment("web", replicas=MANY) + service("web")
+            await cluster.apply_many(load([("f.yaml", text)]).objects)
+            snapshot = await cluster.settled()
+            await cluster.edit_many([(pod, ready) for pod in snapshot.all(Pod).values()])
+            before = await cluster.settled()
+            assert len(before.all(Pod)) == MANY
+            shared = Shared()
+            rules = [ProxyRules.build(before, f"node{number}", "ipv4", shared=shared) for number in range(1, 11)]
+
+            store.written.clear()
+            web = next(iter(before.all(Deployment).values()))
+            await cluster.edit(web, lambda stored: replace(stored, spec=replace(stored.spec, replicas=MANY + 1)))
+            unready = await cluster.settled()
+            [new] = unready.all(Pod).keys() - before.all(Pod).keys()
+            rules = [one.update(unready)[0] for one in rules]
+            await cluster.edit_many([(unready.all(Pod)[new], ready)])
+            after = await cluster.settled()
+            updated = [one.update(after) for one in rules]
+        finally:
+            controllers.cancel()
+            await asyncio.gather(controllers, return_exceptions=True)
+            await cluster.close()
+            await informer.close()
+            await store.close()
+        store.written.pop("Event", None)
+        assert store.written.pop("Endpoints", 0) <= 2, "it holds a thousand addresses, and says of how many"
+        assert store.written == {"Pod": 2, "EndpointSlice": 2, "Deployment": 2, "ReplicaSet": 3, "Node": 1}
+        assert len({id(new.services["default", "web"]) for new, _ in updated}) == 1, "rendered once for all nodes"
+        for _, delta in updated:
+            assert not delta.delete
+            longest, *others = sorted((len(rows) for rows in delta.write.values()), reverse=True)
+            assert longest == MANY + 2 and sum(others) == 2, "the Service's chain, and the new endpoint's"
 
     asyncio.run(run())
