@@ -164,6 +164,11 @@ def to_dict(obj: Object) -> dict[str, Any]:
         value["status"]["conditions"] = [{"lastProbeTime": None, **c} for c in value["status"].get("conditions", ())]
         if not obj.status.conditions:
             del value["status"]["conditions"]
+    elif isinstance(obj, Node):
+        # A node's conditions are posted when one of them changes.
+        held = value.get("status", {}).get("conditions", ())
+        for condition in held:
+            condition.setdefault("lastHeartbeatTime", condition.get("lastTransitionTime"))
     return value
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from k8snetlab.api.config import ServiceAccount
-from k8snetlab.api.core import Namespace, Pod, Service
+from k8snetlab.api.core import Endpoints, Namespace, Pod, Service
 from k8snetlab.api.kinds import Kinds, kinds_of
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource
@@ -21,6 +21,7 @@ from k8snetlab.api.selection import owned
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.apiserver import escalation
 from k8snetlab.apiserver import query as words
+from k8snetlab.apiserver.access import ROOT
 from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.bodies import forms_of, uncarried
 from k8snetlab.apiserver.cascade import Cascade
@@ -42,6 +43,8 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.cluster.deletion import refuse_deletion
 from k8snetlab.errors import K8sNetLabError, NotFoundError, RequestError
 
+ENDPOINTS = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+"""What a real cluster warns of, in its words, for what is said in its API."""
 LARGEST_OBJECT = 3 << 20
 """Bytes of an object in a request, as kube-apiserver limits it."""
 
@@ -96,7 +99,10 @@ class ObjectRoutes:
         if isinstance(target, Document):
             return target.answer(request)
         try:
-            return await (self._one(request, target) if target.name else self._collection(request, target))
+            reply = await (self._one(request, target) if target.name else self._collection(request, target))
+            # The lab's own command line, at its socket, has no use for the news.
+            old = target.resource.type is Endpoints and request.user is not ROOT
+            return replace(reply, warnings=(*reply.warnings, ENDPOINTS)) if old else reply
         except K8sNetLabError as error:
             raise worded(error, target, request.body) from error
 

@@ -14,6 +14,17 @@ PATHS = BUILT_IN.paths
 """Every kind of this server's own by API version and plural."""
 
 
+ABSENT = {
+    "horizontalpodautoscalers": "no pod's load is measured here, so that nothing scales by it; kubectl scale does",
+    "metrics.k8s.io": "no pod's load is measured here",
+    "resourcequotas": "a namespace takes what it is given here",
+    "limitranges": "a pod takes what it is given here",
+    "persistentvolumes": "a lab is a network, and keeps no data",
+    "persistentvolumeclaims": "a lab is a network, and keeps no data",
+}
+"""Kinds that clients ask for by a verb of their own, and why there are none."""
+
+
 class Target(msgspec.Struct, frozen=True):
     """What a path names: all objects of a kind, those of one namespace, one object, or a part of it."""
 
@@ -67,7 +78,8 @@ def parse(path: str, kinds: Kinds = BUILT_IN) -> Target:
 
 
 def nowhere(path: str) -> NotFoundError:
-    return NotFoundError(f"the server could not find the requested resource {shorten(path)}")
+    why = next((f": {ABSENT[word]}" for word in path.split("/") if word in ABSENT), "")
+    return NotFoundError(f"the server could not find the requested resource {shorten(path)}{why}")
 
 
 def not_allowed(method: str, methods: tuple[str, ...]) -> RequestError:

@@ -36,7 +36,6 @@ class Gathering:
         self._transport, self._loop = transport, loop
         self._held: list[bytes] = []
         self._size = 0
-        self._closed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -67,8 +66,7 @@ class Gathering:
         self._transport.write_eof()
 
     def close(self) -> None:
-        if not self._closed:  # a second time, asyncio's transport of TLS forgets its protocol
-            self._closed = True
+        if not self._transport.is_closing():  # a second time, asyncio's transport of TLS forgets its protocol
             self.flush()
             self._transport.close()
 

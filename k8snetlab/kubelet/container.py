@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import signal
 from collections.abc import Callable
@@ -219,10 +220,15 @@ class Container:
 
     def _running(self, settled: bool = True) -> None:
         state = ContainerState(running=ContainerStateRunning(startedAt=_now()))
-        self.status = replace(self.status, state=state, ready=True, started=True)
+        self.status = replace(self.status, state=state, ready=True, started=True, containerID=self._id())
         self.runs.set()
         if settled:
             self._settled.set()
+
+    def _id(self) -> str:
+        """One of its own for each time that it runs, of the form that runtimes have."""
+        run = f"{self._pod.uid}/{self._work.name}/{self.status.restartCount}"
+        return f"k8snetlab://{hashlib.sha256(run.encode()).hexdigest()}"
 
     def _conclude(self) -> None:
         self.done.set()

@@ -48,7 +48,9 @@ async def converse(ask: Ask, asked: Asked, scope: Json, receive: Receive, send: 
         await port_forward.forward(ask, pod, Streams(receive, send))
         return
     if target.subresource == "attach":
-        raise RequestError("attach is not supported", "logs -f shows what a pod writes; exec runs")
+        raise RequestError(
+            "attach is not supported: kubectl logs -f shows what a container writes, kubectl exec runs a command in it"
+        )
     question = execution(target, pod, query)
     spoken, stdin = await accept(scope, receive, send, COMMAND), boolean(query, "stdin")
     channels: AnyChannels = Channels(receive, send)
