@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from k8snetlab.agent import additions, journal
-from k8snetlab.agent.additions import OwnedNetns, Owner
-from k8snetlab.agent.ends import Ends, unplug, without
+from k8snetlab.agent.additions import Owner
+from k8snetlab.agent.ends import Ends, without
+from k8snetlab.agent.ownership import Ownership
 from k8snetlab.agent.removal import remove_cables
 from k8snetlab.dataplane import delta
 from k8snetlab.dataplane.links import Device, Veth
@@ -34,9 +35,8 @@ class NamespaceKeeper:
 
     def __init__(self, owner: Owner, node: str, make: sandboxes.Make = sandboxes.make) -> None:
         """`node` is whose agent this is, as it stands in the ledger; `make` makes sandboxes."""
-        self._owner, self._node, self._make = owner, node, make
-        self._own = {owned.name for owned in owner.namespaces.values() if owned.node == node}
-        """Of the ledger's namespaces those that this agent, or an earlier one of the node, has made."""
+        self._owner, self._make = owner, make
+        self._own = Ownership(owner, node)
         self._made: dict[str, Netns] = {}
         self._dirty: set[str] = set()
         self._monitors = Monitors()
@@ -110,16 +110,14 @@ class NamespaceKeeper:
         """
         wanted = list(wanted)
         numbers, self._remounted = self._numbers([state.name for state in wanted]), False
-        self._refused = {name for name, number in numbers.items() if number and self._is_unmanaged(name)}
+        self._refused = {name for name, number in numbers.items() if number and self._own.is_strange(name)}
         wanted = [state for state in wanted if state.name not in self._refused]
         for state in wanted:
-            if self._outdate(state):
+            if self._own.delete_former(state):
+                self._forget(state.name)
                 numbers[state.name] = 0
         missing = [state.name for state in wanted if not numbers[state.name]]
-        with self._owner.lock:
-            self.recreated.update(name for name in missing if name in self._owner.namespaces)
-            self._owner.own_namespaces(OwnedNetns(s.name, s.uid, self._node) for s in wanted if not is_host(s.name))
-        self._own.update(state.name for state in wanted if not is_host(state.name))
+        self.recreated |= self._own.claim(wanted, missing)
         inside = {link.peer_netns for state in wanted for link in state.links if isinstance(link, Veth)}
         self._fresh = {name for name in missing if name in inside}
         for name in missing:
@@ -182,14 +180,14 @@ class NamespaceKeeper:
             executed += self._bring_all(outer, tuple(state for state in inner if state.name in cut), failures)
         self._dirty |= self.lacking
         try:
-            self.remove([name for name in {*self._made, *self._own} if name not in wanted] if removing else [])
+            self.remove([name for name in {*self._made, *self._own.names} if name not in wanted] if removing else [])
         except K8sNetLabError as error:
             failures.append(error)
         return executed, tuple(failures)
 
     def owned(self) -> list[str]:
         """The namespaces that this node's agent, or an earlier one, has made."""
-        return list(self._own)
+        return list(self._own.names)
 
     def drift(self, outer: Netns, inner: tuple[Netns, ...]) -> list[Operation]:
         """What a sync would execute now."""
@@ -212,11 +210,11 @@ class NamespaceKeeper:
         for name in names:
             try:
                 if name:
-                    self._delete(name)
+                    self._own.delete(name, plugged=name not in self._made)
             except K8sNetLabError as error:
                 failures.append(error)
                 continue
-            self._own.discard(name)
+            self._own.names.discard(name)
             self._forget(name)
         if "" in names:
             remove_cables(ends)
@@ -229,31 +227,6 @@ class NamespaceKeeper:
         self._mounts.close()
         for name in list(self._sysctls):
             self._unwatch(name)
-
-    def _is_unmanaged(self, name: str) -> bool:
-        return not is_host(name) and name not in self._owner.namespaces
-
-    def _outdate(self, state: Netns) -> bool:
-        """Takes away what was made for another Node or Pod of this name (a daemon died before it could), if it was."""
-        owned = self._owner.namespaces.get(state.name)
-        if owned is None or not owned.uid or not state.uid or owned.uid == state.uid:
-            return False
-        with self._owner.lock:
-            unplug(state.name)
-            netns.delete(state.name)
-        self._forget(state.name)
-        return True
-
-    def _delete(self, name: str) -> None:
-        """Deletes it, unless another node's agent has made one of the same name by now."""
-        with self._owner.lock:
-            owned = self._owner.namespaces.get(name)
-            if owned is None or owned.node not in ("", self._node):
-                return
-            if name not in self._made:
-                unplug(name)
-            netns.delete(name)
-            self._owner.release_namespaces([name])
 
     def _unwatch(self, name: str) -> None:
         if watched := self._sysctls.pop(name, None):
@@ -282,9 +255,7 @@ class NamespaceKeeper:
             made = self._make(self._monitors[outer.name].netlink, wanted)
         for name, begun in zip(fresh, made, strict=True):
             if isinstance(begun, AlreadyExistsError):  # somebody has made one since `prepare`
-                with self._owner.lock:
-                    self._owner.release_namespaces([name])
-                self._own.discard(name)
+                self._own.disown(name)
                 failures.append(_strange(name))
                 unmade.add(name)
                 continue
