@@ -20,6 +20,7 @@ __all__ = [
     "extensions",
     "fields",
     "flannel",
+    "former",
     "guest",
     "ignored",
     "inside",

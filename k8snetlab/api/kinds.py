@@ -9,7 +9,7 @@ from functools import cached_property
 from k8snetlab.api.custom import custom_type
 from k8snetlab.api.extensions import ESTABLISHED, CustomResourceDefinition, DefinedNames
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import RESOURCES, Resource
+from k8snetlab.api.scheme import OLD, RESOURCES, Resource
 from k8snetlab.api.snapshot import Key, Snapshot
 
 
@@ -18,7 +18,7 @@ class Kinds:
 
     def __init__(self, custom: Iterable[Resource] = ()) -> None:
         self.custom = tuple(custom)
-        self.all = (*RESOURCES, *self.custom)
+        self.all = (*RESOURCES, *self.custom, *OLD)
 
     @cached_property
     def paths(self) -> Mapping[tuple[str, str], Resource]:

@@ -12,6 +12,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.defaults import lab_name, with_defaults
 from k8snetlab.api.fields import check, usable
+from k8snetlab.api.former import FORMER, renewed
 from k8snetlab.api.ignored import Ignored, remembered
 from k8snetlab.api.kubeproxy import EXTERNAL_IPS, KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
@@ -134,8 +135,11 @@ class _Loader:
         self.passed.kind(document.file, document.line(at), kind, name if isinstance(name, str) else "", hint)
 
     def _object(self, document: Document, value: dict[str, Any], type_: type[Object], version: str, at: Path) -> None:
-        if version != type_.API_VERSION:
-            where = document.line((*at, "apiVersion"))
+        where = document.line((*at, "apiVersion"))
+        if (former := FORMER.get((version, type_.KIND))) is not None:
+            self.warnings.append((document.file, where, former.warning(type_.API_VERSION)))
+            value = renewed(version, value)
+        elif version != type_.API_VERSION:
             message = f"apiVersion: a {type_.KIND} is of {type_.API_VERSION}, not {shorten(version)}"
             self.problem(document.file, where, message)
         value = _without_servers_fields(value, type_)

@@ -19,6 +19,7 @@ from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
 from k8snetlab.api.extensions import CustomResourceDefinition, DefinedVersion
+from k8snetlab.api.former import FORMER, Former
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
@@ -34,7 +35,7 @@ class Resource(msgspec.Struct, frozen=True, eq=False):
     takes for several kinds; objects that are `singly` deleted are not by a request for all of them.
 
     `defined` is the version of a CustomResourceDefinition that it was made of; `stored` is the version, with its
-    group, in which such objects are kept."""
+    group, in which such objects are kept. `former` is the version of old times in which it is asked for."""
 
     type: type[Object]
     plural: str
@@ -46,10 +47,13 @@ class Resource(msgspec.Struct, frozen=True, eq=False):
     listed: str = ""
     defined: DefinedVersion | None = None
     stored: str = ""
+    former: Former | None = None
 
     @property
     def version(self) -> str:
         """Group and version by which it is asked for."""
+        if self.former is not None:
+            return self.former.version
         if self.defined is not None and issubclass(self.type, Custom):
             return f"{self.type.GROUP}/{self.defined.name}"
         return self.type.API_VERSION
@@ -121,6 +125,13 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(KubeProxyConfiguration, "kubeproxyconfigurations", (), "k8snetlab/kubeproxyconfigurations"),
 )
 
+OLD = tuple(
+    msgspec.structs.replace(resource, former=former, short=(), categories=())
+    for former in FORMER.values()
+    for resource in RESOURCES
+    if resource.kind == former.kind
+)
+"""Kinds in versions of old times."""
 BY_KIND: dict[str, Resource] = {r.kind: r for r in RESOURCES}
 BY_NAME: dict[str, Resource] = {name: r for r in RESOURCES for name in r.names}
 BY_TYPE: dict[type[Object], Resource] = {r.type: r for r in RESOURCES}

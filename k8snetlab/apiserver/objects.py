@@ -100,9 +100,8 @@ class ObjectRoutes:
             return target.answer(request)
         try:
             reply = await (self._one(request, target) if target.name else self._collection(request, target))
-            # The lab's own command line, at its socket, has no use for the news.
-            old = target.resource.type is Endpoints and request.user is not ROOT
-            return replace(reply, warnings=(*reply.warnings, ENDPOINTS)) if old else reply
+            warnings = (*_old(request, target), *reply.warnings)
+            return replace(reply, warnings=warnings) if warnings else reply
         except K8sNetLabError as error:
             raise worded(error, target, request.body) from error
 
@@ -245,6 +244,15 @@ class ObjectRoutes:
                 await self._delete(resource, obj, options)
         metadata = {"resourceVersion": str(self._cluster.snapshot.revision)}
         return Reply(_view(request, target).many(doomed, metadata))
+
+
+def _old(request: Request, target: Target) -> tuple[str, ...]:
+    """What is to be used instead of what the path names. The lab's own command line, at its socket, has no use for the
+    news of Endpoints."""
+    resource = target.resource
+    if resource.former is not None:
+        return (resource.former.warning(resource.type.API_VERSION),)
+    return (ENDPOINTS,) if resource.type is Endpoints and request.user is not ROOT else ()
 
 
 def _form(request: Request, target: Target) -> Form:

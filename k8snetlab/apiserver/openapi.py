@@ -15,6 +15,7 @@ import msgspec
 
 from k8snetlab.api import reference
 from k8snetlab.api.customizing import schema_of
+from k8snetlab.api.former import CHANGED
 from k8snetlab.api.kinds import BUILT_IN, Kinds
 from k8snetlab.api.merging import KEYS, RETAINED, SETS
 from k8snetlab.api.schema import PRESERVE
@@ -109,9 +110,11 @@ def name_of(type_: str) -> str:
 
 def name_for(resource: Resource) -> str:
     """A kind's: of one that users bring, its group's in the order of packages: io.example.v1.Widget."""
-    if resource.defined is None:
+    if resource.defined is None and resource.former is None:
         return name_of(resource.kind)
     group, version = split(resource.version)
+    if resource.former is not None:
+        return f"io.k8s.api.{group.partition('.')[0]}.{version}.{resource.kind}"
     return ".".join((*reversed(group.split(".")), version, resource.kind))
 
 
@@ -174,6 +177,11 @@ def _made_of(resource: Resource, base: str) -> Iterator[tuple[str, Json]]:
         for type_ in _reached("ObjectMeta"):
             yield name_of(type_), _of_reference(type_, base)
         return
+    if resource.former is not None:
+        yield name_for(resource), _of_old_times(resource, base)
+        for type_ in _reached(resource.kind)[1:]:
+            yield name_of(type_), _of_reference(type_, base)
+        return
     if reference.fields(resource.kind):
         for type_ in _reached(resource.kind):
             yield name_of(type_), _of_reference(type_, base)
@@ -196,6 +204,14 @@ def _defined(resource: Resource, base: str) -> Json:
     text = {"type": "string"}
     own = {"apiVersion": text, "kind": text, "metadata": _reference(name_of("ObjectMeta"), base)}
     return {**schema, "properties": {**(schema.get("properties") or {}), **own}}
+
+
+def _of_old_times(resource: Resource, base: str) -> Json:
+    """Of a kind whose fields have changed since, only what has not."""
+    schema = _of_reference(resource.kind, base)
+    if resource.kind in CHANGED:
+        schema["properties"]["spec"] = {"type": "object", PRESERVE: True}
+    return schema
 
 
 def _version_2(schema: Any) -> Any:

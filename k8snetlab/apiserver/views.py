@@ -10,6 +10,7 @@ import msgspec
 from k8snetlab.api.coordination import Lease
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.customizing import as_version
+from k8snetlab.api.former import as_before
 from k8snetlab.api.meta import Object
 from k8snetlab.api.renewal import renewed
 from k8snetlab.api.scheme import Resource, to_dict
@@ -21,7 +22,10 @@ Json = dict[str, Any]
 
 def shown(obj: Object, resource: Resource) -> Json:
     """The object as JSON-like builtins, in the version in which it is asked for."""
-    return as_version(obj, resource) if isinstance(obj, Custom) else to_dict(obj)
+    if isinstance(obj, Custom):
+        return as_version(obj, resource)
+    value = to_dict(obj)
+    return value if resource.former is None else as_before(resource.former.version, value)
 
 
 def _at(obj: Object, now: float) -> Object:

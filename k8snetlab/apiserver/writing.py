@@ -14,6 +14,7 @@ from k8snetlab.api.body import decode, unknown_fields
 from k8snetlab.api.core import Namespace, Node
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.extensions import CustomResourceDefinition
+from k8snetlab.api.former import renewed
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource, encode, without_nulls
 from k8snetlab.api.snapshot import Snapshot
@@ -260,13 +261,15 @@ def _read(body: Json, resource: Resource) -> tuple[Object, list[str]]:
     if resource.defined is not None:
         return customizing.decoded(body, resource)
     body = without_nulls(body)
+    if resource.former is not None:
+        body = {**renewed(resource.former.version, body), "apiVersion": resource.type.API_VERSION}
     unknown = unknown_fields(body, resource.type)
     return decode(body), unknown
 
 
 def _builtins(obj: Object, resource: Resource) -> Json:
     """The object as it is patched."""
-    if resource.defined is not None:
+    if resource.defined is not None or resource.former is not None:
         return shown(obj, resource)
     value: Json = msgspec.json.decode(encode(obj))
     return value
