@@ -136,7 +136,7 @@ async def kubelet(cluster: Cluster) -> None:
             with suppress(Exception):
                 if pod.metadata.deletionTimestamp:
                     await cluster.delete(pod, force=True)
-                elif pod.ips and not pod.ready:
+                elif pod.ips and not pod.ready and not pod.ended:
                     await cluster.edit(pod, running)
 
 

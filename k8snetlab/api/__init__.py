@@ -14,6 +14,7 @@ __all__ = [
     "custom_columns",
     "customizing",
     "defaults",
+    "defaults_workloads",
     "discovery",
     "dns",
     "events",
@@ -54,4 +55,5 @@ __all__ = [
     "wire",
     "words",
     "workload",
+    "workloads",
 ]

@@ -24,12 +24,14 @@ class WorkloadStatus(Value):
     readyReplicas: int = 0
     availableReplicas: int = 0
     updatedReplicas: int = 0
+    unavailableReplicas: int = 0
     observedGeneration: int = 0
     conditions: tuple[Condition, ...] = ()
 
 
 class ReplicaSetStatus(WorkloadStatus):
     replicas: int = always(0)
+    fullyLabeledReplicas: int = 0
 
 
 class RollingUpdate(Value):

@@ -25,6 +25,7 @@ class Condition(Value):
     reason: str = ""
     message: str = ""
     lastTransitionTime: str | None = None
+    lastUpdateTime: str | None = None
 
 
 class NamespaceSpec(Value):

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 
-from k8snetlab.api import defaults_networking
+from k8snetlab.api import defaults_networking, defaults_workloads
 from k8snetlab.api.addressing import Address, address, node_addresses, parse_networks, same, split
 from k8snetlab.api.apps import Deployment, ReplicaSet, RollingUpdate
 from k8snetlab.api.config import Secret
@@ -42,6 +42,7 @@ from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab, LabNode, LabSpec
 from k8snetlab.api.meta import Object
 from k8snetlab.api.rbac import ClusterRoleBinding, RoleBinding, with_rbac_defaults
+from k8snetlab.api.workloads import Workload
 
 T = TypeVar("T", bound=Object)
 LAB = "lab"
@@ -276,7 +277,7 @@ def with_status(pod: Pod) -> Pod:
     return replace(pod, status=replace(pod.status, **changes)) if changes else pod
 
 
-def _workload(workload: Deployment | ReplicaSet) -> Deployment | ReplicaSet:
+def _workload(workload: Workload) -> Workload:
     changes: dict[str, object] = {}
     template = workload.spec.template
     if (pods := _pod_spec(template.spec)) is not template.spec:
@@ -285,7 +286,10 @@ def _workload(workload: Deployment | ReplicaSet) -> Deployment | ReplicaSet:
         strategy = workload.spec.strategy
         if strategy.type == "RollingUpdate" and strategy.rollingUpdate is None:
             changes["strategy"] = replace(strategy, rollingUpdate=RollingUpdate())
-    return replace(workload, spec=replace(workload.spec, **changes)) if changes else workload
+    whole: Any = workload
+    whole = replace(whole, spec=replace(whole.spec, **changes)) if changes else whole
+    fill = defaults_workloads.OF_KIND.get(type(workload))
+    return fill(whole) if fill else whole  # type: ignore[return-value]
 
 
 _FILL: Mapping[type[Object], Callable[[Any], Object]] = {
@@ -293,6 +297,7 @@ _FILL: Mapping[type[Object], Callable[[Any], Object]] = {
     Pod: _pod,
     Deployment: _workload,
     ReplicaSet: _workload,
+    **dict.fromkeys(defaults_workloads.OF_KIND, _workload),
     Namespace: _namespace,
     Endpoints: _endpoints,
     EndpointSlice: _slice,

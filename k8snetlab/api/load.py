@@ -24,6 +24,7 @@ from k8snetlab.api.source import Document, parse
 from k8snetlab.api.unread import unread
 from k8snetlab.api.validate import validate
 from k8snetlab.api.words import Path, describe, did_you_mean, shorten, show
+from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, StatefulSet, Workload
 from k8snetlab.errors import ManifestError
 
 _SERVERS_METADATA = (
@@ -31,7 +32,10 @@ _SERVERS_METADATA = (
     "managedFields",
 )
 """Written by a server, and meaningless in another cluster: a manifest may come from `kubectl get -o yaml`."""
-_SERVERS_STATUS: tuple[type[Object], ...] = (Pod, Deployment, ReplicaSet, Ingress, ServiceCIDR)
+_SERVERS_STATUS: tuple[type[Object], ...] = (
+    *(Pod, Deployment, ReplicaSet, Ingress, ServiceCIDR),
+    *(DaemonSet, StatefulSet, ReplicationController, Job),
+)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -204,7 +208,7 @@ def _not_run(obj: Object) -> list[Path]:
     path: Path = ("spec",)
     if isinstance(obj, KubeProxyConfiguration):
         return [("featureGates", gate) for gate in obj.featureGates if gate != EXTERNAL_IPS]
-    if isinstance(obj, Deployment | ReplicaSet):
+    if isinstance(obj, Workload):
         path, spec = ("spec", "template", "spec"), obj.spec.template.spec
     elif isinstance(obj, Pod):
         spec = obj.spec

@@ -28,6 +28,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
 from k8snetlab.api.older import renewed
 from k8snetlab.api.rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
+from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
 
 
 class Resource(msgspec.Struct, frozen=True, eq=False):
@@ -97,6 +98,11 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(EndpointSlice, "endpointslices", ()),
     Resource(Deployment, "deployments", ("deploy",), categories=ALL),
     Resource(ReplicaSet, "replicasets", ("rs",), categories=ALL),
+    Resource(DaemonSet, "daemonsets", ("ds",), categories=ALL),
+    Resource(StatefulSet, "statefulsets", ("sts",), categories=ALL),
+    Resource(ReplicationController, "replicationcontrollers", ("rc",), "controllers", categories=ALL),
+    Resource(Job, "jobs", categories=ALL),
+    Resource(ControllerRevision, "controllerrevisions"),
     Resource(Event, "events", ("ev",)),
     Resource(ConfigMap, "configmaps", ("cm",)),
     Resource(Secret, "secrets"),

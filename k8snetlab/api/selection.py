@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Labels, Object
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.workloads import Workload
 
 Pair = tuple[str, str, str]
 """A namespace and a label's key and value."""
@@ -33,7 +33,7 @@ def unowned(pod: Pod) -> Iterable[str]:
     return () if any(owner.controller for owner in pod.metadata.ownerReferences) else (pod.namespace,)
 
 
-def templates_by_label(workload: Deployment | ReplicaSet) -> Iterable[Pair]:
+def templates_by_label(workload: Workload) -> Iterable[Pair]:
     labels = workload.spec.template.metadata.labels
     return [(workload.namespace, key, value) for key, value in labels.items()]
 

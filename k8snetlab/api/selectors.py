@@ -18,6 +18,7 @@ from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.events import Event
 from k8snetlab.api.meta import Labels, Object
 from k8snetlab.api.requirements import holds
+from k8snetlab.api.workloads import Job, ReplicationController
 
 _TOKEN = re.compile(r"\s*(==|!=|[=!(),<>]|[^\s=!(),<>]+)")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -155,6 +156,8 @@ FIELDS: dict[type[Object], dict[str, Field]] = {
         "spec.type": lambda s: str(s.spec.type),
     },
     ReplicaSet: {"status.replicas": lambda r: str(r.status.replicas)},
+    ReplicationController: {"status.replicas": lambda r: str(r.status.replicas)},
+    Job: {"status.successful": lambda j: str(j.status.succeeded)},
     Event: {
         **{
             f"involvedObject.{name}": attrgetter(f"involvedObject.{name}")

@@ -23,6 +23,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import dns_label, dns_subdomain, path_segment, port_name
 from k8snetlab.api.rbac import RBAC
 from k8snetlab.api.words import shorten
+from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, StatefulSet, Workload
 
 Problems = Iterator[str]
 PORTS = range(65536)
@@ -62,7 +63,7 @@ def _pod(pod: Pod) -> Problems:
         yield from _address("status.podIPs", ip)
 
 
-def _template(workload: Deployment | ReplicaSet) -> Problems:
+def _template(workload: Workload) -> Problems:
     yield from _pod_spec("spec.template.spec", workload.spec.template.spec)
 
 
@@ -167,6 +168,10 @@ _KINDS: dict[type[Object], Callable[[Any], Problems]] = {
     Pod: _pod,
     Deployment: _template,
     ReplicaSet: _template,
+    DaemonSet: _template,
+    StatefulSet: _template,
+    ReplicationController: _template,
+    Job: _template,
     Service: _service,
     Endpoints: _endpoints,
     EndpointSlice: _endpoint_slice,

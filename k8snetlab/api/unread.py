@@ -14,6 +14,7 @@ from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import dns_label
 from k8snetlab.api.words import Path, shorten, unsupported
+from k8snetlab.api.workloads import Workload
 
 Said = Iterator[tuple[Path, str]]
 _LISTS = ("containers", "initContainers", "ephemeralContainers")
@@ -23,10 +24,12 @@ def unread(value: dict[str, Any], type_: type[Object]) -> Said:
     """(path, what is wrong) of an object's written value."""
     if issubclass(type_, Pod):
         yield from _pod_spec(_dict(value, "spec"), ("spec",))
-    elif issubclass(type_, Deployment | ReplicaSet):
+    elif issubclass(type_, Workload):
         path: Path = ("spec", "template", "spec")
         spec = _dict(_dict(_dict(value, "spec"), "template"), "spec")
         yield from _pod_spec(spec, path)
+        if not issubclass(type_, Deployment | ReplicaSet):
+            return
         policy = spec.get("restartPolicy")
         if isinstance(policy, str) and policy in ("OnFailure", "Never"):
             yield (*path, "restartPolicy"), unsupported(policy, ("Always",))

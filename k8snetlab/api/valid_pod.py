@@ -60,13 +60,19 @@ def _strategy(report: Report, deployment: Deployment) -> None:
         return
     limits = {"maxSurge": roll.maxSurge, "maxUnavailable": roll.maxUnavailable}
     for field, limit in limits.items():
-        number = limit if isinstance(limit, int) else int(limit[:-1]) if _PERCENT.fullmatch(limit) else -1
-        if number < 0:
-            report.error(deployment, (*path, field), f'"{shorten(str(limit))}" is no number of pods; write 1 or "25%"')
-        elif field == "maxUnavailable" and isinstance(limit, str) and number > 100:
-            report.error(deployment, (*path, field), f'"{limit}" is more than all pods; "100%" is the most')
+        percentage(report, deployment, (*path, field), limit)
     if all(limit in (0, "0%") for limit in limits.values()):
         report.error(deployment, (*path, "maxUnavailable"), "may not be 0 when maxSurge is 0: no pod could be replaced")
+
+
+def percentage(report: Report, obj: Object, path: Path, limit: int | str) -> int:
+    """Looks at a number of pods or a share of them, 2 or "25%"; the number, -1 for none."""
+    number = limit if isinstance(limit, int) else int(limit[:-1]) if _PERCENT.fullmatch(limit) else -1
+    if number < 0:
+        report.error(obj, path, f'"{shorten(str(limit))}" is no number of pods; write 1 or "25%"')
+    elif path[-1] == "maxUnavailable" and isinstance(limit, str) and number > 100:
+        report.error(obj, path, f'"{limit}" is more than all pods; "100%" is the most')
+    return number
 
 
 def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snapshot) -> None:

@@ -38,6 +38,7 @@ from k8snetlab.api.selection import (
 )
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import Path, shorten
+from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, StatefulSet, Workload
 
 MAX_ENDPOINTS = 1000
 MAX_HINTS = 8
@@ -373,9 +374,13 @@ def _selection(report: Report, service: Service, world: Snapshot) -> None:
             if selects(service, pod.metadata.labels):
                 found += 1
                 ports |= {port.name for container in pod.spec.serving_containers for port in container.ports}
-        workloads: list[Deployment | ReplicaSet] = [
+        workloads: list[Workload] = [
             *world.select(Deployment, templates_by_label, group).values(),
             *world.select(ReplicaSet, templates_by_label, group).values(),
+            *world.select(DaemonSet, templates_by_label, group).values(),
+            *world.select(StatefulSet, templates_by_label, group).values(),
+            *world.select(ReplicationController, templates_by_label, group).values(),
+            *world.select(Job, templates_by_label, group).values(),
         ]
         for template in (workload.spec.template for workload in workloads):
             if selects(service, template.metadata.labels):

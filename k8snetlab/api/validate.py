@@ -17,6 +17,7 @@ from k8snetlab.api import (
     valid_ranges,
     valid_rbac,
     valid_service,
+    valid_workloads,
 )
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret
@@ -31,6 +32,7 @@ from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPo
 from k8snetlab.api.problems import Problem, Report, dns_label, dns_subdomain, labels, path_segment, place
 from k8snetlab.api.rbac import RBAC, ClusterRole, ClusterRoleBinding, Role, RoleBinding
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
 
 __all__ = ["Problem", "validate"]
 
@@ -83,6 +85,11 @@ _CHECKS: Mapping[type[Object], Check] = {
     EndpointSlice: lambda report, obj, _: valid_service.slice_(report, obj),
     ConfigMap: lambda report, obj, _: valid_config.config_map(report, obj),
     Secret: lambda report, obj, _: valid_config.secret(report, obj),
+    DaemonSet: valid_workloads.daemon_set,
+    StatefulSet: valid_workloads.stateful_set,
+    ReplicationController: valid_workloads.replication_controller,
+    Job: valid_workloads.job,
+    ControllerRevision: lambda report, obj, _: valid_workloads.controller_revision(report, obj),
     Ingress: lambda report, obj, _: valid_ingress.ingress(report, obj),
     IngressClass: lambda report, obj, _: valid_ingress.ingress_class(report, obj),
     NetworkPolicy: lambda report, obj, _: valid_policy.network_policy(report, obj),

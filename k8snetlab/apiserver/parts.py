@@ -12,6 +12,7 @@ from k8snetlab.api.config import ServiceAccount
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource
+from k8snetlab.api.workloads import ReplicationController, StatefulSet
 
 _CHANGED = {"GET": "get", "PATCH": "patch", "PUT": "update"}
 
@@ -39,6 +40,8 @@ OF_KIND: dict[type[Object], tuple[Part, ...]] = {
     Deployment: (SCALE,),
     ReplicaSet: (SCALE,),
     ServiceAccount: (TOKEN,),
+    StatefulSet: (SCALE,),
+    ReplicationController: (SCALE,),
     Pod: (
         Part("log", ("GET",)),
         EVICTION,

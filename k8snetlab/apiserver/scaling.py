@@ -10,18 +10,18 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.extensions import ScaleSubresource
 from k8snetlab.api.jsonpath import find, parse
-from k8snetlab.api.meta import Object
+from k8snetlab.api.meta import LabelSelector, Object
 from k8snetlab.api.scheme import Resource, without_nulls
 from k8snetlab.api.words import describe, shorten
+from k8snetlab.api.workloads import Replicated
 from k8snetlab.errors import RequestError
 
 Json = dict[str, Any]
 REPLICAS = 100_000
-Scalable = Deployment | ReplicaSet
+Scalable = Replicated
 
 
 def scale_of(obj: Object, resource: Resource) -> Json:
@@ -45,7 +45,8 @@ def _numbers(obj: Object, resource: Resource) -> tuple[int, int, str]:
         return _number(obj, paths.specReplicasPath), _number(obj, paths.statusReplicasPath), _selector(obj, paths)
     if not isinstance(obj, Scalable):
         raise RequestError(f"a {obj.KIND} cannot be scaled", "scale a deployment or a replicaset", "NotFound", 404)
-    labels = sorted(obj.spec.selector.matchLabels.items())
+    selector = obj.spec.selector
+    labels = sorted((selector.matchLabels if isinstance(selector, LabelSelector) else selector).items())
     return obj.spec.replicas, obj.status.replicas, ",".join(f"{key}={value}" for key, value in labels)
 
 

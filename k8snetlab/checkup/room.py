@@ -8,6 +8,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod, PodSpec
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, StatefulSet
 from k8snetlab.errors import UnsupportedError
 from k8snetlab.kernel.features import Feature
 from k8snetlab.kernel.limits import Limit, Size, limits
@@ -16,17 +17,22 @@ from k8snetlab.kernel.limits import Limit, Size, limits
 def size_of(objects: Iterable[Object], there: Iterable[Pod] = ()) -> Size:
     """Of what the objects make on this machine, besides the pods that it has already."""
     specs: list[tuple[int, PodSpec]] = []
+    each_node: list[PodSpec] = []
     nodes, crowd = 0, 0
     for obj in objects:
         match obj:
             case Pod():
                 specs.append((1, obj.spec))
-            case Deployment() | ReplicaSet():
+            case Deployment() | ReplicaSet() | StatefulSet() | ReplicationController():
                 specs.append((obj.spec.replicas, obj.spec.template.spec))
+            case DaemonSet():
+                each_node.append(obj.spec.template.spec)
+            case Job(spec=spec):
+                specs.append((min(spec.parallelism or 1, spec.completions or 10**9), spec.template.spec))
             case Lab():
                 nodes = obj.spec.nodes if isinstance(obj.spec.nodes, int) else len(obj.spec.nodes)
                 crowd = obj.spec.maxPods
-    pods, commands = _counted(specs)
+    pods, commands = _counted([*specs, *((nodes, spec) for spec in each_node)])
     held, running = _counted((1, pod.spec) for pod in there)
     listeners = sum(
         count * sum(len(c.ports) for c in spec.serving_containers if not c.command) for count, spec in specs

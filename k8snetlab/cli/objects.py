@@ -161,7 +161,7 @@ def get(
 def scale(
     target: Annotated[
         list[str],
-        typer.Argument(metavar="KIND/NAME", autocompletion=complete_object, help="A Deployment or ReplicaSet."),
+        typer.Argument(metavar="KIND/NAME", autocompletion=complete_object, help="A workload with replicas."),
     ],
     replicas: Annotated[int, typer.Option("--replicas", min=0, help="How many pods there shall be.")],
     namespace: NamespaceOption = "default",
@@ -170,7 +170,7 @@ def scale(
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Set the number of pods of a Deployment or ReplicaSet, and wait until they run or are gone."""
+    """Set the number of pods of a Deployment, StatefulSet or ReplicaSet, and wait until they run or are gone."""
     from k8snetlab.cli import progress
     from k8snetlab.cli.views import qualified
     from k8snetlab.messages import changes as messages
@@ -179,8 +179,8 @@ def scale(
     if len(wanted) != 1:
         raise InputError("scale takes one KIND/NAME", "k8snetlab scale deployment/NAME --replicas 5")
     [(resource, name)] = wanted
-    if resource.kind not in ("Deployment", "ReplicaSet"):
-        raise InputError(f"a {resource.kind} has no replicas", "scale a deployment or a replicaset")
+    if resource.kind not in ("Deployment", "ReplicaSet", "StatefulSet", "ReplicationController"):
+        raise InputError(f"a {resource.kind} has no replicas", "scale a deployment, a statefulset or a replicaset")
     client = client_of(lab)
     scale = client.scale(resource.kind, name, namespace, replicas)
     if output is None:

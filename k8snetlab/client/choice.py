@@ -1,4 +1,4 @@
-"""Which pod is meant by a Deployment, ReplicaSet or Service, as kubectl chooses one."""
+"""Which pod is meant by a Deployment, another workload or a Service, as kubectl chooses one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from k8snetlab.api.scheme import BY_NAME
 from k8snetlab.client.client import Client
 from k8snetlab.errors import InputError, NotFoundError
 
-_SELECTING = ("Deployment", "ReplicaSet", "Service")
+_SELECTING = ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet", "ReplicationController", "Job", "Service")
 
 
 def pods_of(client: Client, target: str, namespace: str) -> list[str]:
@@ -23,7 +23,7 @@ def pods_of(client: Client, target: str, namespace: str) -> list[str]:
     kind, slash, name = target.partition("/")
     resource = BY_NAME.get(kind.lower().partition(".")[0]) if slash else BY_NAME["pod"]
     if resource is None or resource.kind not in ("Pod", *_SELECTING):
-        raise InputError(f"{target}: {kind} has no pods", "POD, deploy/NAME, rs/NAME or svc/NAME")
+        raise InputError(f"{target}: {kind} has no pods", "POD, or KIND/NAME of a workload or Service")
     if resource.kind == "Pod":
         return [name or target]
     selector = _selector(client.get(resource.kind, name, namespace))
@@ -37,7 +37,7 @@ def pods_of(client: Client, target: str, namespace: str) -> list[str]:
 
 def _selector(obj: Mapping[str, Any]) -> LabelSelector:
     held = obj["spec"].get("selector") or {}
-    if obj["kind"] != "Service":
+    if obj["kind"] not in ("Service", "ReplicationController"):
         return msgspec.convert(held, LabelSelector)
     # A Service without a selector has no pods at all.
     return LabelSelector(matchLabels=held or {"": ""})

@@ -8,12 +8,13 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from k8snetlab.api.core import Condition, Namespace, Pod
+from k8snetlab.api.core import Namespace, Pod
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.extensions import CLEANUP, CustomResourceDefinition
 from k8snetlab.api.meta import FOREGROUND, SOURCE, Object, ObjectMeta
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.cluster.stamps import stamped
 from k8snetlab.controllers import Write
 from k8snetlab.controllers.admission import admit
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError, TerminatingError
@@ -36,8 +37,8 @@ def values(writes: Iterable[Planned]) -> dict[bytes, Object]:
 
 def planned(write: Write, snapshot: Snapshot) -> Planned | None:
     """The admitted write to the store; None when nothing differs. Raises what refuses it."""
+    old = snapshot.get(type(write.object), write.object.name, write.object.namespace)
     obj = write.object
-    old = snapshot.get(type(obj), obj.name, obj.namespace)
     if write.action == "create":
         if old is not None:
             raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
@@ -101,7 +102,7 @@ def is_over(obj: Object) -> bool:
 def admit_create(obj: T, snapshot: Snapshot) -> T:
     """The admitted object, to be stored for the first time."""
     refuse_ending(obj, snapshot)
-    obj = stamped(obj, None)
+    obj = stamped(obj, None, now())
     metadata = msgspec.structs.replace(
         obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
     )
@@ -110,7 +111,7 @@ def admit_create(obj: T, snapshot: Snapshot) -> T:
 
 def admit_update(obj: T, old: T, snapshot: Snapshot) -> T:
     """The admitted object, to be stored over `old`; `old` itself if nothing differs."""
-    new = admit(stamped(obj, old), old, snapshot)
+    new = admit(stamped(obj, old, now()), old, snapshot)
     if stored(new) == stored(old):
         return old
     if not new.counted or _desired(new) == _desired(old):
@@ -151,24 +152,6 @@ def refuse_ending(obj: Object, snapshot: Snapshot) -> None:
             "is being terminated",
             "wait until it is gone, and create it anew",
         )
-
-
-def stamped(obj: T, old: T | None) -> T:
-    """With the time at which a condition became what it is, where nobody said it: controllers have no clock."""
-    if not isinstance(obj, CustomResourceDefinition | Namespace):
-        return obj
-    known = isinstance(old, CustomResourceDefinition | Namespace)
-    had = {one.type: one for one in old.status.conditions} if known else {}  # type: ignore[union-attr]
-    conditions = tuple(
-        one if one.lastTransitionTime else msgspec.structs.replace(one, lastTransitionTime=_since(one, had))
-        for one in obj.status.conditions
-    )
-    return msgspec.structs.replace(obj, status=msgspec.structs.replace(obj.status, conditions=conditions))
-
-
-def _since(one: Condition, had: dict[str, Condition]) -> str:
-    old = had.get(one.type)
-    return old.lastTransitionTime if old and old.status == one.status and old.lastTransitionTime else now()
 
 
 def put(key: str, new: Object, old: Object | None) -> Planned:

@@ -1,11 +1,12 @@
 """Controllers as pure functions: from a Snapshot to the writes to make. No clock, no randomness, no I/O."""
 
-from k8snetlab.controllers.changes import Context
+from k8snetlab.controllers.changes import MOMENT, Context
 from k8snetlab.controllers.endpoint_memory import EndpointMemory
 from k8snetlab.controllers.reconcile import ENOUGH, Bug, Outcome, Write, reconcile, work_out
 
 __all__ = [
     "ENOUGH",
+    "MOMENT",
     "Bug",
     "Context",
     "EndpointMemory",

@@ -17,6 +17,7 @@ from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.core import IPFamily, Pod, PodSpec, Service, ServicePort, ServiceSpec
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.defaults import with_defaults, with_status
+from k8snetlab.api.defaults_workloads import selecting
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.extensions import ESTABLISHED, CustomResourceDefinition, DefinitionStatus
 from k8snetlab.api.kinds import kinds_of
@@ -26,6 +27,7 @@ from k8snetlab.api.networking import ALLOCATOR, CLASS, MANAGED_BY, Ingress, Ingr
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
 from k8snetlab.api.words import shorten, show
+from k8snetlab.api.workloads import Job
 from k8snetlab.controllers import allocation, fixed_fields, identity
 from k8snetlab.errors import ManifestError
 
@@ -65,8 +67,10 @@ def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
 
 
 def _chosen(obj: Object, snapshot: Snapshot) -> Object:
-    """A new Ingress that names no class gets the default one, the newest where there are several (the plugin
-    DefaultIngressClass)."""
+    """A new Job selects its own pods. A new Ingress that names no class gets the default one, the newest where there
+    are several (the plugin DefaultIngressClass)."""
+    if isinstance(obj, Job):
+        return selecting(obj)
     if not isinstance(obj, Ingress) or obj.spec.ingressClassName is not None or CLASS in obj.metadata.annotations:
         return obj
     classes = [one for one in snapshot.all(IngressClass).values() if one.default]
@@ -140,6 +144,8 @@ def _kept(new: Object, old: Object) -> Object:
         return replace(new, spec=_kept_service(new.spec, old.spec))
     if isinstance(new, Pod) and isinstance(old, Pod) and not new.spec.nodeName:
         return replace(new, spec=replace(new.spec, nodeName=old.spec.nodeName))
+    if isinstance(new, Job) and new.spec.selector is None:
+        return selecting(new)
     return new
 
 

@@ -19,6 +19,8 @@ from k8snetlab.controllers.identity import controller_of
 T = TypeVar("T")
 DELETED = "deleted"
 """Stands for the deletionTimestamp that only the server, which has a clock, can give."""
+MOMENT = "now"
+"""Stands for the time of the write, in a status."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -76,9 +78,13 @@ def record(of: Object, note: Note) -> Record:
 def with_condition(conditions: tuple[Condition, ...], condition: Condition) -> tuple[Condition, ...]:
     """The conditions, with this one in place of the one of its type, unless that says the same."""
     for old in conditions:
-        if old.type == condition.type and replace(old, lastTransitionTime=None) == condition:
+        if old.type == condition.type and _untimed(old) == condition:
             return conditions
     return (*(c for c in conditions if c.type != condition.type), condition)
+
+
+def _untimed(condition: Condition) -> Condition:
+    return replace(condition, lastTransitionTime=None, lastUpdateTime=None)
 
 
 def without_condition(conditions: tuple[Condition, ...], type_: str) -> tuple[Condition, ...]:

@@ -39,6 +39,7 @@ NOT_COPIED = (REVISION, "kubectl.kubernetes.io/last-applied-configuration")
 """Annotations that a ReplicaSet has its own of, or none."""
 OUR_OWN = "k8snetlab/"
 """What annotations begin with that say how an object came here: by `up`, and from which line of a file."""
+PAUSED = "DeploymentPaused"
 W = TypeVar("W", Deployment, ReplicaSet)
 
 
@@ -70,6 +71,9 @@ def _rollout(deployment: Deployment, now: Snapshot, failure: str) -> Iterator[An
     hash_ = template_hash(deployment.spec.template)
     current = next((rs for rs in sets if _same_template(rs, deployment)), None)
     latest = max(map(_revision, sets), default=0)
+    if deployment.spec.paused:
+        yield from _paused(deployment, sets, current)
+        return
     if current is None and failure:
         yield from _without_set(deployment, sets, failure)
         return
@@ -100,6 +104,27 @@ def _rollout(deployment: Deployment, now: Snapshot, failure: str) -> Iterator[An
         yield put(told)
 
 
+def _paused(deployment: Deployment, sets: list[ReplicaSet], current: ReplicaSet | None) -> Iterator[Answer]:
+    """No step of a rollout is made; only the number of pods follows what is asked for."""
+    surplus = sum(rs.spec.replicas for rs in sets) - deployment.spec.replicas
+    growing = [rs for rs in sets if rs.spec.replicas] or ([current] if current is not None else [])
+    if growing and surplus:
+        largest = max(growing, key=lambda rs: rs.spec.replicas)
+        new = _scaled(largest, max(0, largest.spec.replicas - surplus))
+        if new is not largest:
+            yield put(new)
+            yield from _scaling(deployment, largest, new)
+    condition = Condition(type="Progressing", status="Unknown", reason=PAUSED, message="Deployment is paused")
+    status = replace(_counted(deployment, sets), updatedReplicas=current.status.replicas if current else 0)
+    conditions = _conditions(deployment, replace(status, conditions=()), sets, current.name if current else "")
+    for one in (*(one for one in conditions if one.type != "Progressing"), condition):
+        status = replace(status, conditions=with_condition(status.conditions, one))
+    if not any(one.type == FAILURE for one in conditions):
+        status = replace(status, conditions=without_condition(status.conditions, FAILURE))
+    if status != deployment.status:
+        yield put(replace(deployment, status=status))
+
+
 def _without_set(deployment: Deployment, sets: list[ReplicaSet], failure: str) -> Iterator[Answer]:
     """What a Deployment says whose new ReplicaSet cannot be made (getNewReplicaSet)."""
     status = replace(_counted(deployment, sets), updatedReplicas=0)
@@ -110,10 +135,12 @@ def _without_set(deployment: Deployment, sets: list[ReplicaSet], failure: str) -
 
 
 def _counted(deployment: Deployment, sets: list[ReplicaSet]) -> WorkloadStatus:
+    there, available = sum(rs.status.replicas for rs in sets), sum(rs.status.availableReplicas for rs in sets)
     return WorkloadStatus(
-        replicas=sum(rs.status.replicas for rs in sets),
+        replicas=there,
         readyReplicas=sum(rs.status.readyReplicas for rs in sets),
-        availableReplicas=sum(rs.status.availableReplicas for rs in sets),
+        availableReplicas=available,
+        unavailableReplicas=max(0, there - available),
         observedGeneration=deployment.metadata.generation,
         conditions=deployment.status.conditions,
     )
@@ -155,7 +182,7 @@ def _conditions(
     for rs in sorted(sets, key=lambda rs: rs.name != current):
         for failure in rs.status.conditions:
             if failure.type == FAILURE:
-                return with_condition(conditions, replace(failure, lastTransitionTime=None))
+                return with_condition(conditions, replace(failure, lastTransitionTime=None, lastUpdateTime=None))
     return without_condition(conditions, FAILURE)
 
 
@@ -174,13 +201,13 @@ def _alive(rs: ReplicaSet, now: Snapshot) -> bool:
 def fenceposts(spec: DeploymentSpec) -> tuple[int, int]:
     """How many pods a rolling update may have too many, and how many too few."""
     roll = spec.strategy.rollingUpdate or RollingUpdate()
-    surge, unavailable = (_share(limit, spec.replicas) for limit in (roll.maxSurge, roll.maxUnavailable))
+    surge, unavailable = (share(limit, spec.replicas) for limit in (roll.maxSurge, roll.maxUnavailable))
     # Percentages of few pods may both come to nothing, with which no update would ever move.
     return (-(-surge // 100), unavailable // 100) if surge >= 1 or unavailable >= 100 else (0, 1)
 
 
-def _share(limit: int | str, replicas: int) -> int:
-    """In hundredths of a pod, to be rounded up or down."""
+def share(limit: int | str, replicas: int) -> int:
+    """A number of pods, or a percentage of all, in hundredths of a pod, to be rounded up or down."""
     return limit * 100 if isinstance(limit, int) else int(limit.removesuffix("%")) * replicas
 
 

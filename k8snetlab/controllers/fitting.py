@@ -6,9 +6,9 @@ noderesources), component-helpers scheduling/corev1/nodeaffinity, pkg/scheduler/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from k8snetlab.api.core import Node, NodeSelector, Pod
+from k8snetlab.api.core import Node, NodeSelector, Pod, Taint, Toleration
 from k8snetlab.api.requirements import holds
 
 UNSCHEDULABLE = "node(s) were unschedulable"
@@ -19,6 +19,8 @@ TOO_MANY = "Too many pods"
 MAX_PODS = 110
 """kubelet's maxPods, where nothing else is said."""
 ANY_IP = "0.0.0.0"
+
+_CORDONED = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
 HostPort = tuple[str, str, int]
 """(host IP, protocol, port); the IP is ANY_IP where none is given."""
@@ -62,8 +64,10 @@ class Room:
     def misfit(self, pod: Pod) -> str:
         """Why the scheduler does not put the pod here, in its words; "" where it may."""
         node = self.node
-        if node.spec.unschedulable:
+        if node.spec.unschedulable and not any(_tolerates(one, _CORDONED) for one in pod.spec.tolerations):
             return UNSCHEDULABLE
+        if not tolerates_node(pod, node):
+            return TAINTED
         if not node.network_available or any(c.type == "Ready" and c.status != "True" for c in node.status.conditions):
             return TAINTED  # node.kubernetes.io/network-unavailable, not-ready, unreachable
         if not wanted(pod, node):
@@ -71,6 +75,24 @@ class Room:
         if not self.has_ports(pod):
             return PORTS
         return TOO_MANY if self.count >= self.limit else ""
+
+
+def tolerates_node(pod: Pod, node: Node, effects: Collection[str] = ("NoSchedule", "NoExecute")) -> bool:
+    """Whether the pod tolerates all taints of the node that have one of these effects."""
+    return all(
+        any(_tolerates(one, taint) for one in pod.spec.tolerations)
+        for taint in node.spec.taints
+        if taint.effect in effects
+    )
+
+
+def _tolerates(toleration: Toleration, taint: Taint) -> bool:
+    """Source: k8s.io/component-helpers scheduling/corev1 (ToleratesTaint)."""
+    if toleration.effect not in ("", taint.effect) or toleration.key not in ("", taint.key):
+        return False
+    if toleration.operator == "Exists":
+        return True
+    return toleration.operator in ("", "Equal") and bool(toleration.key) and toleration.value == taint.value
 
 
 def wanted(pod: Pod, node: Node) -> bool:

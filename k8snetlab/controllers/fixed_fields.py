@@ -15,6 +15,7 @@ from k8snetlab.api.rbac import ClusterRoleBinding, RoleBinding
 from k8snetlab.api.renewal import EVERY
 from k8snetlab.api.taken import is_made
 from k8snetlab.api.words import shorten
+from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, StatefulSet
 
 IMMUTABLE = "field is immutable"
 _ALLOCATED = "Forbidden: the address is a Service's, and comes and goes with it; change the Service"
@@ -65,6 +66,40 @@ def _binding(new: RoleBinding | ClusterRoleBinding, old: RoleBinding | ClusterRo
         yield "roleRef: Invalid value: cannot change roleRef"
 
 
+def _daemon_set(new: DaemonSet, old: DaemonSet) -> Iterator[str]:
+    if new.spec.selector != old.spec.selector:
+        yield f"spec.selector: Invalid value: {IMMUTABLE}"
+
+
+_STATEFUL = (
+    "Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+    "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are "
+    "forbidden"
+)
+
+
+def _stateful_set(new: StatefulSet, old: StatefulSet) -> Iterator[str]:
+    fixed = ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
+    if any(getattr(new.spec, field) != getattr(old.spec, field) for field in fixed):
+        yield f"spec: {_STATEFUL}"
+
+
+def _job(new: Job, old: Job) -> Iterator[str]:
+    indexed = old.spec.completionMode == "Indexed"
+    if not indexed and new.spec.completions != old.spec.completions:
+        yield f"spec.completions: Invalid value: {new.spec.completions}: {IMMUTABLE}"
+    for field in ("selector", "completionMode"):
+        if getattr(new.spec, field) != getattr(old.spec, field):
+            yield f"spec.{field}: Invalid value: {IMMUTABLE}"
+    if new.spec.template != old.spec.template and not old.spec.suspend:
+        yield f"spec.template: Invalid value: {IMMUTABLE}"
+
+
+def _controller_revision(new: ControllerRevision, old: ControllerRevision) -> Iterator[str]:
+    if new.data != old.data:
+        yield f"data: Invalid value: {IMMUTABLE}"
+
+
 _KINDS: Mapping[type[Object], Callable[[Any, Any], Iterator[str]]] = {
     IngressClass: _ingress_class,
     PriorityClass: _priority_class,
@@ -73,4 +108,8 @@ _KINDS: Mapping[type[Object], Callable[[Any, Any], Iterator[str]]] = {
     Lease: _lease,
     RoleBinding: _binding,
     ClusterRoleBinding: _binding,
+    DaemonSet: _daemon_set,
+    StatefulSet: _stateful_set,
+    Job: _job,
+    ControllerRevision: _controller_revision,
 }

@@ -13,12 +13,14 @@ from k8snetlab.api.meta import FOREGROUND, Object
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers import (
     builtin,
+    daemon_sets,
     definitions,
     deployments,
     endpoints,
     garbage,
     identity,
     ipam,
+    jobs,
     namespaces,
     node_leases,
     nodes,
@@ -28,6 +30,7 @@ from k8snetlab.controllers import (
     roles,
     scheduler,
     service_cidrs,
+    stateful_sets,
 )
 from k8snetlab.controllers.changes import (
     DELETED,
@@ -57,6 +60,9 @@ CONTROLLERS: dict[str, Run] = {
     "node-leases": lambda now, before, _: node_leases.reconcile(now, before),
     "deployment-controller": deployments.reconcile,
     "replicaset-controller": replica_sets.reconcile,
+    "daemonset-controller": daemon_sets.reconcile,
+    "statefulset-controller": stateful_sets.reconcile,
+    "job-controller": jobs.reconcile,
     "default-scheduler": lambda now, before, _: scheduler.reconcile(now, before),
     "kubelet": lambda now, before, _: rejection.reconcile(now, before),
     "host-local": lambda now, before, _: ipam.reconcile(now, before),

@@ -1,4 +1,5 @@
-"""ReplicaSets make pods, adopt those that fit them and belong to nobody, and let go of those that no longer fit.
+"""ReplicaSets and ReplicationControllers make pods, adopt those that fit them and belong to nobody, and let go of
+those that no longer fit.
 
 Source: Kubernetes pkg/controller/replicaset (manageReplicas), controller_ref_manager.go (ClaimPods),
 controller_utils.ActivePodsWithRanks.
@@ -9,14 +10,16 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Generator, Iterator
+from typing import Any
 
 from msgspec.structs import replace
 
 from k8snetlab.api.apps import ReplicaSet, ReplicaSetStatus
 from k8snetlab.api.core import Condition, Pod
-from k8snetlab.api.meta import ObjectMeta
+from k8snetlab.api.meta import Labels, ObjectMeta
 from k8snetlab.api.selection import by_owner, pods_by_label, templates_by_label, unowned
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.workloads import ReplicationController, ReplicationControllerStatus
 from k8snetlab.controllers.changes import (
     NOTHING,
     Answer,
@@ -34,6 +37,7 @@ from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.identity import controller_of, names, owned_by
 from k8snetlab.controllers.rejection import rejected
 
+Set = ReplicaSet | ReplicationController
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 COMPONENT = "replicaset-controller"
 FAILURE = "ReplicaFailure"
@@ -42,39 +46,58 @@ BURST = 500
 
 
 def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
+    yield from _reconciled(ReplicaSet, now, before, context)
+    yield from _reconciled(ReplicationController, now, before, context)
+
+
+def _reconciled(type_: type[Set], now: Snapshot, before: Snapshot | None, context: Context) -> Iterator[Answer]:
+    if not now.all(type_):
+        return
     taken: set[Key] = set()
 
-    def work(rs: ReplicaSet) -> Iterator[Answer]:
+    def work(rs: Set) -> Iterator[Answer]:
         orphans = [pod for pod in _orphans(rs, now) if pod.key not in taken]
         taken.update(pod.key for pod in orphans)
         return _replicas(rs, orphans, now, context.failures.get((rs.KIND, *rs.key), ""))
 
-    keys = dict.fromkeys((*owners_changed(ReplicaSet, Pod, now, before), *_fitting(now, before)))
+    keys = dict.fromkeys((*owners_changed(type_, Pod, now, before), *_fitting(type_, now, before)))
     yield from each(
-        [rs for key in keys if (rs := now.all(ReplicaSet).get(key)) and not rs.metadata.deletionTimestamp],
+        [rs for key in keys if (rs := now.all(type_).get(key)) and not rs.metadata.deletionTimestamp],
         work,
         lambda rs: rs,
     )
 
 
-def _fitting(now: Snapshot, before: Snapshot | None) -> Iterator[Key]:
-    """The ReplicaSets that may want a changed pod which belongs to nobody."""
+def selects(rs: Set, labels: Labels) -> bool:
+    """Whether pods with these labels are such as it makes."""
+    if isinstance(rs, ReplicaSet):
+        return rs.spec.selector.matches(labels)
+    return bool(rs.spec.selector) and all(labels.get(key) == value for key, value in rs.spec.selector.items())
+
+
+def component(rs: Set) -> str:
+    """Who tells what becomes of its pods."""
+    return COMPONENT if isinstance(rs, ReplicaSet) else "replication-controller"
+
+
+def _fitting(type_: type[Set], now: Snapshot, before: Snapshot | None) -> Iterator[Key]:
+    """The sets that may want a changed pod which belongs to nobody."""
     for key in now.changes(Pod, before):
         pod = now.all(Pod).get(key)
         if pod is not None and not controller_of(pod):
             for pair in pods_by_label(pod):
-                for rs in now.select(ReplicaSet, templates_by_label, pair).values():
-                    if rs.spec.selector.matches(pod.metadata.labels):
+                for rs in now.select(type_, templates_by_label, pair).values():
+                    if selects(rs, pod.metadata.labels):
                         yield rs.key
 
 
-def _orphans(rs: ReplicaSet, now: Snapshot) -> list[Pod]:
+def _orphans(rs: Set, now: Snapshot) -> list[Pod]:
     """Pods that belong to nobody and fit the selector."""
     candidates = now.select(Pod, unowned, rs.namespace).values()
-    return [pod for pod in candidates if active(pod) and rs.spec.selector.matches(pod.metadata.labels)]
+    return [pod for pod in candidates if active(pod) and selects(rs, pod.metadata.labels)]
 
 
-def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -> Iterator[Answer]:
+def _replicas(rs: Set, orphans: list[Pod], now: Snapshot, failure: str) -> Iterator[Answer]:
     """Makes and removes pods until there are as many as wanted. `failure` is why a pod was refused a moment ago, or "":
     with it no other is made."""
     pods = yield from _adopted(rs, orphans, now)
@@ -93,26 +116,35 @@ def _replicas(rs: ReplicaSet, orphans: list[Pod], now: Snapshot, failure: str) -
             pod = _new_pod(rs, name)
             made += 1
             yield put(pod)
-            yield record(pod, Note(rs, "Normal", "SuccessfulCreate", f"Created pod: {name}", COMPONENT))
+            yield record(pod, Note(rs, "Normal", "SuccessfulCreate", f"Created pod: {name}", component(rs)))
     ready = sum(pod.ready for pod in pods)
-    status = ReplicaSetStatus(
+    kind = ReplicaSetStatus if isinstance(rs, ReplicaSet) else ReplicationControllerStatus
+    status = kind(
         replicas=len(pods) + made,
+        fullyLabeledReplicas=_labelled(rs, pods) + made,
         readyReplicas=ready,
         availableReplicas=ready,
         observedGeneration=rs.metadata.generation,
         conditions=conditions,
     )
     if status != rs.status:
-        yield put(replace(rs, status=status))
+        changed: Any = rs
+        yield put(replace(changed, status=status))
 
 
-def _adopted(rs: ReplicaSet, orphans: list[Pod], now: Snapshot) -> Generator[Answer, None, list[Pod]]:
+def _labelled(rs: Set, pods: list[Pod]) -> int:
+    """How many have all labels of the template."""
+    wanted = rs.spec.template.metadata.labels.items()
+    return sum(wanted <= pod.metadata.labels.items() for pod in pods)
+
+
+def _adopted(rs: Set, orphans: list[Pod], now: Snapshot) -> Generator[Answer, None, list[Pod]]:
     """Lets go of pods that no longer fit the selector, takes the orphans; returns the pods that are then its own."""
     pods: list[Pod] = []
-    for pod in now.select(Pod, by_owner, (ReplicaSet.KIND, *rs.key)).values():
+    for pod in now.select(Pod, by_owner, (rs.KIND, *rs.key)).values():
         # A pod that its node has rejected keeps its place: a real ReplicaSet makes another at once, which the node
         # rejects too, and so on without end.
-        if (active(pod) or _kept(pod)) and rs.spec.selector.matches(pod.metadata.labels):
+        if (active(pod) or _kept(pod)) and selects(rs, pod.metadata.labels):
             pods.append(pod)
         elif active(pod):
             others = tuple(one for one in pod.metadata.ownerReferences if one != controller_of(pod))
@@ -124,12 +156,12 @@ def _adopted(rs: ReplicaSet, orphans: list[Pod], now: Snapshot) -> Generator[Ans
     return pods
 
 
-def _fewer(rs: ReplicaSet, pods: list[Pod], surplus: int, now: Snapshot) -> Generator[Answer, None, list[Pod]]:
+def _fewer(rs: Set, pods: list[Pod], surplus: int, now: Snapshot) -> Generator[Answer, None, list[Pod]]:
     """Removes `surplus` pods, or a burst of them where that is less, and returns the others."""
     leaving = _first_to_go(rs, pods)[: min(surplus, BURST)]
     for pod in leaving:
         yield from remove(pod, now)
-        yield record(pod, Note(rs, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT))
+        yield record(pod, Note(rs, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", component(rs)))
     gone = {pod.name for pod in leaving}
     return [pod for pod in pods if pod.name not in gone]
 
@@ -138,7 +170,7 @@ def _kept(pod: Pod) -> bool:
     return rejected(pod) and not pod.metadata.deletionTimestamp
 
 
-def _new_pod(rs: ReplicaSet, name: str) -> Pod:
+def _new_pod(rs: Set, name: str) -> Pod:
     template = rs.spec.template
     return Pod(
         metadata=ObjectMeta(
@@ -153,7 +185,7 @@ def _new_pod(rs: ReplicaSet, name: str) -> Pod:
     )
 
 
-def _first_to_go(rs: ReplicaSet, pods: list[Pod]) -> list[Pod]:
+def _first_to_go(rs: Set, pods: list[Pod]) -> list[Pod]:
     """Pods in the order in which a ReplicaSet gives them up: those not on a node, not running or not ready first, then
     the cheapest, those with most siblings on their node, and the youngest."""
     siblings = Counter(pod.spec.nodeName for pod in pods)

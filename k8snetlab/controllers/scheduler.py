@@ -63,7 +63,7 @@ class _Pass:
         """Why pods of a shape fit nowhere, as long as nothing was bound since."""
 
     def answer(self, pod: Pod) -> Iterator[Answer]:
-        shape = (tuple(sorted(pod.spec.nodeSelector.items())), pod.spec.affinity, host_ports(pod))
+        shape = (tuple(sorted(pod.spec.nodeSelector.items())), pod.spec.affinity, pod.spec.tolerations, host_ports(pod))
         why = self._unfit.get(shape)
         if why is None:
             misfits = [room.misfit(pod) for room in self._rooms]

@@ -16,6 +16,7 @@ from k8snetlab.api.pod_state import shown_status
 from k8snetlab.api.problems import title
 from k8snetlab.api.selection import pods_of, selects, services_of, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.workloads import MAKERS, Replicated, ReplicationController, StatefulSet
 from k8snetlab.diagnose.pods import latest
 
 ALIKE = 0.75
@@ -151,11 +152,13 @@ def _alike(service: Service, pod: Pod) -> bool:
     return all(any(SequenceMatcher(None, f"{k}={v}", p).ratio() >= ALIKE for p in pairs) for k, v in wanted)
 
 
-def would_select(snapshot: Snapshot, service: Service) -> Iterator[Deployment | ReplicaSet]:
+def would_select(snapshot: Snapshot, service: Service) -> Iterator[Replicated]:
     """The workloads whose pods the Service would select: they are scaled to none, or about to make some."""
-    workloads: Iterable[Deployment | ReplicaSet] = (
+    workloads: Iterable[Replicated] = (
         *snapshot.all(Deployment).values(),
         *snapshot.all(ReplicaSet).values(),
+        *snapshot.all(StatefulSet).values(),
+        *snapshot.all(ReplicationController).values(),
     )
     for workload in workloads:
         if workload.namespace == service.namespace and selects(service, workload.spec.template.metadata.labels):
@@ -163,11 +166,11 @@ def would_select(snapshot: Snapshot, service: Service) -> Iterator[Deployment | 
 
 
 def workload_of(snapshot: Snapshot, pod: Pod) -> Object | None:
-    """The Deployment, or else the ReplicaSet, that made a pod."""
+    """The Deployment, or else what else has made a pod."""
     found: Object | None = None
     above: Object = pod
-    kinds: dict[str, type[Object]] = {"ReplicaSet": ReplicaSet, "Deployment": Deployment}
-    for _ in kinds:
+    kinds: dict[str, type[Object]] = {kind.KIND: kind for kind in MAKERS}
+    for _ in range(2):
         owner = next((o for o in above.metadata.ownerReferences if o.kind in kinds), None)
         above_it = snapshot.get(kinds[owner.kind], owner.name, pod.namespace) if owner else None
         if above_it is None:

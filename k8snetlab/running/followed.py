@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.apps import ReplicaSet
 from k8snetlab.api.core import Namespace, Pod, Service
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.selection import by_owner, node_of_guest, services_of
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.workloads import MAKERS, ControllerRevision, DaemonSet, Job, Workload
 from k8snetlab.controllers.deployments import SET_FAILURE
 from k8snetlab.controllers.rejection import rejected
 from k8snetlab.controllers.replica_sets import FAILURE
@@ -19,7 +20,7 @@ from k8snetlab.controllers.replica_sets import FAILURE
 T = TypeVar("T", bound=Object)
 Owner = tuple[str, str, str]
 """Kind, namespace and name."""
-_OF_ONE_NODE = (Pod, Deployment, ReplicaSet, Namespace, Guest)
+_OF_ONE_NODE: tuple[type[Object], ...] = (Pod, *MAKERS, ControllerRevision, Namespace, Guest)
 """Kinds that by themselves are in no other kernel than that of their pods' nodes."""
 
 
@@ -48,7 +49,7 @@ class Followed:
             self._guests.append(obj)
         elif isinstance(obj, Pod):
             self._pods[obj.key] = ""
-        elif isinstance(obj, Deployment | ReplicaSet):
+        elif isinstance(obj, MAKERS):
             self._owners.setdefault((obj.KIND, *obj.key), set())
 
     def goes(self, obj: Object, snapshot: Snapshot) -> None:
@@ -60,7 +61,7 @@ class Followed:
             self._pods[obj.key] = obj.metadata.uid
         elif isinstance(obj, Namespace):
             self._namespaces[obj.name] = obj.metadata.uid
-        elif isinstance(obj, Deployment | ReplicaSet):
+        elif isinstance(obj, MAKERS):
             self._owners.setdefault((obj.KIND, *obj.key), set()).add(obj.metadata.uid)
         self.look(snapshot)
 
@@ -96,8 +97,8 @@ class Followed:
                 continue
             pods = self._pods_of(snapshot, (workload.KIND, *workload.key))
             made = sum(not pod.metadata.deletionTimestamp and (not pod.ended or rejected(pod)) for pod in pods.values())
-            if made < workload.spec.replicas:
-                lines.append(f"{_what(workload)}: {made} of {workload.spec.replicas} pods are made")
+            if made < (wanted := _wanted(workload)):
+                lines.append(f"{_what(workload)}: {made} of {wanted} pods are made")
         return lines
 
     def ending(self, snapshot: Snapshot) -> list[str]:
@@ -112,11 +113,11 @@ class Followed:
         """The request's workloads whose pods cannot be made, and why."""
         return [f"{_what(one)}: {why}" for one in self._workloads(snapshot) if (why := _failure(one))]
 
-    def _workloads(self, snapshot: Snapshot) -> Iterator[Deployment | ReplicaSet]:
+    def _workloads(self, snapshot: Snapshot) -> Iterator[Workload]:
         """Those that are not about to go, and not another one's."""
         for (kind, namespace, name), going in self._owners.items():
             workload = snapshot.all(BY_KIND[kind].type).get((namespace, name))
-            if going or not isinstance(workload, Deployment | ReplicaSet) or workload.metadata.ownerReferences:
+            if going or not isinstance(workload, Workload) or workload.metadata.ownerReferences:
                 continue
             yield workload
 
@@ -166,11 +167,21 @@ class _Selected:
         return bool(self._found)
 
 
-def _what(workload: Deployment | ReplicaSet) -> str:
+def _wanted(workload: Workload) -> int:
+    """How many pods are to be made for it, as far as one can say."""
+    match workload:
+        case DaemonSet():
+            return workload.status.desiredNumberScheduled
+        case Job():
+            return 0  # those that have ended are made no more
+    return workload.spec.replicas
+
+
+def _what(workload: Workload) -> str:
     return f"{workload.KIND.lower()} {workload.namespace}/{workload.name}"
 
 
-def _failure(workload: Deployment | ReplicaSet) -> str:
+def _failure(workload: Workload) -> str:
     conditions = workload.status.conditions
     refused = (c.message for c in conditions if (c.type, c.status) == (FAILURE, "True") or c.reason == SET_FAILURE)
     return next(refused, "")

@@ -7,15 +7,16 @@ cluster = FakeCluster(LAB % 2 + deployment("web", replicas=3) + service("web")).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec.structs import replace
 
-from k8snetlab.api.apps import Deployment
 from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.load import load
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import RESOURCES, decode, encode
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.workloads import Workload
 from k8snetlab.controllers import Write, reconcile
 from k8snetlab.controllers.admission import admit, in_order
 
@@ -35,8 +36,9 @@ class FakeCluster:
         loaded = load([("f.yaml", manifests)])
         for obj in in_order([*loaded.objects, *loaded.ignored]):
             old = self.snapshot.all(type(obj)).get(obj.key)
-            if isinstance(obj, Pod | Deployment) and isinstance(old, Pod | Deployment):
-                obj = replace(obj, status=old.status)
+            if isinstance(obj, Pod | Workload) and isinstance(old, Pod | Workload):
+                written: Any = obj
+                obj = replace(written, status=old.status)
             self.store(obj)
         return self
 

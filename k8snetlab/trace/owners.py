@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Container, Iterable
 
 from k8snetlab.api.addressing import split
-from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import title
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.workloads import MAKERS
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import network, parsed, same_family
 from k8snetlab.dataplane.view import RouteEntry
@@ -97,7 +97,7 @@ class Owners:
 
     def _above(self, obj: Object) -> Object | None:
         """Its controller."""
-        kinds: dict[str, type[Object]] = {"ReplicaSet": ReplicaSet, "Deployment": Deployment}
+        kinds: dict[str, type[Object]] = {kind.KIND: kind for kind in MAKERS}
         for owner in obj.metadata.ownerReferences:
             if owner.kind in kinds:
                 return self._snapshot.get(kinds[owner.kind], owner.name, obj.namespace)

@@ -19,11 +19,13 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
 from k8snetlab.api.shape import held
+from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, StatefulSet
 
 PAGE = Path(__file__).parents[3] / "docs" / "objects.md"
 MARK = "<!-- tables -->\n"
 KINDS = (
     *(Namespace, Node, Pod, Deployment, ReplicaSet, Service, Endpoints, EndpointSlice, KubeProxyConfiguration),
+    *(DaemonSet, StatefulSet, ReplicationController, Job),
     *(Ingress, IngressClass, NetworkPolicy, ServiceCIDR, IPAddress, Lease, PriorityClass),
 )
 SKIPPED = ("ObjectMeta", "ObjectReference")

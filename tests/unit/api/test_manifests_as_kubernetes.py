@@ -251,14 +251,14 @@ def test_numbers_without_end_are_refused_like_others(digits: str) -> None:
 
 
 def test_fields_that_nobody_acts_on_are_named_once_a_kind_with_their_count() -> None:
-    one = pod("{containers: [{name: c, readinessProbe: {tcpSocket: {port: 80}}}], tolerations: [{operator: Exists}]}")
+    one = pod("{containers: [{name: c, readinessProbe: {tcpSocket: {port: 80}}}], hostPID: true}")
     two = pod("{containers: [{name: c, livenessProbe: {tcpSocket: {port: 80}}}], initContainers: [{name: i}]}", "q")
     assert loaded(one).warnings == (
-        "f.yaml:4: Pod p has fields that nothing here acts on: spec.containers[].readinessProbe, spec.tolerations",
+        "f.yaml:4: Pod p has fields that nothing here acts on: spec.containers[].readinessProbe, spec.hostPID",
     )
     assert loaded(f"{one}---\n{two}").warnings == (
         "f.yaml:4: Pod: 2 objects have fields that nothing here acts on: spec.containers[].{readinessProbe, livenessProbe},"
-        " spec.{tolerations, initContainers}",
+        " spec.{hostPID, initContainers}",
     )
 
 
@@ -300,11 +300,11 @@ def test_kinds_that_nothing_acts_on_yet_are_taken_and_said_once() -> None:
 
 def test_a_service_of_a_kind_that_is_ignored_is_told_so() -> None:
     text = (
-        "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db}, spec: {template: {metadata: {labels: {app: db}}}}}\n---\n"
+        "{apiVersion: apps/v1, kind: DeploymentConfig, metadata: {name: db}, spec: {template: {metadata: {labels: {app: db}}}}}\n---\n"
         + service("{selector: {app: db}, ports: [{port: 80}]}")
     )
     assert load([("f.yaml", text)]).warnings[1] == (
-        "f.yaml:6: spec.selector: selects the pods of StatefulSet db, which is ignored: the Service will have no endpoints"
+        "f.yaml:6: spec.selector: selects the pods of DeploymentConfig db, which is ignored: the Service will have no endpoints"
     )
 
 
@@ -390,9 +390,8 @@ TEMPLATE_OF_JOB = "template: {metadata: {labels: {job: x}}, spec: {containers: [
 @pytest.mark.parametrize(
     ("kind", "spec"),
     [
-        ("batch/v1, kind: Job", f"{{{TEMPLATE_OF_JOB}}}"),
+        ("argoproj.io/v1alpha1, kind: Rollout", f"{{{TEMPLATE_OF_JOB}}}"),
         ("batch/v1, kind: CronJob", f"{{jobTemplate: {{spec: {{{TEMPLATE_OF_JOB}}}}}}}"),
-        ("v1, kind: ReplicationController", "{selector: {job: x}, template: {spec: {containers: [{name: c}]}}}"),
     ],
 )
 def test_a_service_of_any_ignored_kind_is_told_so(kind: str, spec: str) -> None:

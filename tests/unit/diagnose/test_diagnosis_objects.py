@@ -29,11 +29,8 @@ def said(snapshot: Snapshot) -> list[str]:
 
 TEMPLATE = "template: {metadata: {labels: {app: agent, tier: x}}, spec: {containers: [{name: c, image: i}]}}"
 KINDS = {
-    "DaemonSet": ("apps/v1", f"{{selector: {{matchLabels: {{app: agent}}}}, {TEMPLATE}}}"),
-    "StatefulSet": ("apps/v1", f"{{serviceName: agent, {TEMPLATE}}}"),
-    "Job": ("batch/v1", f"{{{TEMPLATE}}}"),
     "CronJob": ("batch/v1", f"{{schedule: '* * * * *', jobTemplate: {{spec: {{{TEMPLATE}}}}}}}"),
-    "ReplicationController": ("v1", f"{{replicas: 2, selector: {{app: agent}}, {TEMPLATE}}}"),
+    "DeploymentConfig": ("apps.openshift.io/v1", f"{{replicas: 2, {TEMPLATE}}}"),
     "Rollout": ("argoproj.io/v1alpha1", f"{{{TEMPLATE}}}"),
 }
 NEAR = """
@@ -56,10 +53,10 @@ def test_pods_that_an_ignored_kind_would_make_are_said_to_be_its(kind: str) -> N
 
 
 def test_an_ignored_kind_of_another_namespace_or_with_other_labels_explains_nothing() -> None:
-    version, spec = KINDS["DaemonSet"]
+    version, spec = KINDS["Rollout"]
     for changed in ("namespace: other, name: shipper", "name: shipper"):
         labels = spec if "other" in changed else spec.replace("app: agent", "app: elsewhere")
-        maker = f"---\n{{apiVersion: {version}, kind: DaemonSet, metadata: {{{changed}}}, spec: {labels}}}\n"
+        maker = f"---\n{{apiVersion: {version}, kind: Rollout, metadata: {{{changed}}}, spec: {labels}}}\n"
         snapshot = snapshot_of(maker + NEAR + fake_cluster.service("agent", ports="[{port: 80, targetPort: 8080}]"))
         assert [f.fault for f in objects.services(snapshot)] == ["selector"], changed
 
@@ -67,10 +64,10 @@ def test_an_ignored_kind_of_another_namespace_or_with_other_labels_explains_noth
 @pytest.mark.parametrize(
     "text",
     [
-        "{apiVersion: apps/v1, kind: DaemonSet, metadata: [], spec: 3}",
-        "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: [x]}, spec: {template: {metadata: {labels: {a: b}}}}}",
-        "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: x, namespace: 7}, spec: {template: {}}}",
-        "{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: x}, spec: {template: [1]}}",
+        "{apiVersion: a.io/v1, kind: Rollout, metadata: [], spec: 3}",
+        "{apiVersion: a.io/v1, kind: Rollout, metadata: {name: [x]}, spec: {template: {metadata: {labels: {a: b}}}}}",
+        "{apiVersion: a.io/v1, kind: Rollout, metadata: {name: x, namespace: 7}, spec: {template: {}}}",
+        "{apiVersion: a.io/v1, kind: Rollout, metadata: {name: x}, spec: {template: [1]}}",
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, data: {a: b}}",
     ],
 )
@@ -80,7 +77,8 @@ def test_what_is_no_proper_object_is_not_remembered(text: str) -> None:
 
 def test_a_record_has_a_name_that_any_store_takes() -> None:
     text = (
-        '{apiVersion: a/v1, kind: "Job", metadata: {name: "../A b\\n"}, spec: {template: {metadata: {labels: {a: 1}}}}}'
+        '{apiVersion: a.io/v1, kind: "Job", metadata: {name: "../A b\\n"},'
+        " spec: {template: {metadata: {labels: {a: 1}}}}}"
     )
     (record,) = load([("f.yaml", text)], whole=False).ignored
     assert (record.name, record.spec.podLabels) == ("job.default.a-b", {}), "labels are texts"

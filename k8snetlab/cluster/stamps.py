@@ -1,0 +1,44 @@
+"""Times in the status of objects that controllers look after, which controllers cannot give: they have no clock."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+
+from k8snetlab.api.apps import Deployment
+from k8snetlab.api.core import Namespace
+from k8snetlab.api.extensions import CustomResourceDefinition
+from k8snetlab.api.meta import Object
+from k8snetlab.api.networking import ServiceCIDR
+from k8snetlab.api.workloads import MAKERS, Job
+from k8snetlab.controllers import MOMENT
+
+T = TypeVar("T", bound=Object)
+_KINDS: tuple[type[Object], ...] = (*MAKERS, ServiceCIDR, CustomResourceDefinition, Namespace)
+
+
+def stamped(obj: T, old: Object | None, now: str) -> T:
+    """The object, with `now` (RFC 3339) where its status has no time yet."""
+    status: Any = getattr(obj, "status", None)
+    if not isinstance(obj, _KINDS) or status == getattr(old, "status", None):
+        return obj
+    before = {one.type: one for one in old.status.conditions} if old is not None else {}  # type: ignore[attr-defined]
+    updated = isinstance(obj, Deployment)
+    conditions = tuple(_condition(one, before.get(one.type), now, updated) for one in status.conditions)
+    changes: dict[str, Any] = {} if conditions == status.conditions else {"conditions": conditions}
+    if isinstance(obj, Job):
+        for field in ("startTime", "completionTime"):
+            if getattr(status, field) == MOMENT:
+                changes[field] = now
+    changed: Any = obj
+    return replace(changed, status=replace(status, **changes)) if changes else obj
+
+
+def _condition(one: Any, old: Any, now: str, updated: bool) -> Any:
+    if one.lastTransitionTime is not None:
+        return one
+    since = old.lastTransitionTime if old is not None and old.status == one.status else None
+    changed: Any = one  # a definition's condition is of a type of its own
+    changed = replace(changed, lastTransitionTime=since or now)
+    return replace(changed, lastUpdateTime=now) if updated else changed

@@ -1,0 +1,179 @@
+"""DaemonSets: a pod on every node that takes one.
+
+Source: Kubernetes pkg/controller/daemon (daemon_controller.go, update.go, util/daemonset_util.go).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from k8snetlab.api.core import (
+    Affinity,
+    Node,
+    NodeAffinity,
+    NodeSelector,
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
+    Pod,
+    PodSpec,
+    Toleration,
+)
+from k8snetlab.api.selection import by_owner
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.workloads import (
+    REVISION_HASH,
+    ControllerRevision,
+    DaemonSet,
+    DaemonSetStatus,
+    RollingUpdateDaemonSet,
+)
+from k8snetlab.controllers import revisions
+from k8snetlab.controllers.changes import NOTHING, Answer, Context, active, each, owners_changed, put, record, remove
+from k8snetlab.controllers.correlation import Note
+from k8snetlab.controllers.deployments import share
+from k8snetlab.controllers.fitting import tolerates_node, wanted
+from k8snetlab.controllers.identity import names
+from k8snetlab.controllers.making import pod_of
+
+COMPONENT = "daemonset-controller"
+_TOLERATED = (
+    *(
+        Toleration(key=f"node.kubernetes.io/{taint}", operator="Exists", effect="NoExecute")
+        for taint in ("not-ready", "unreachable")
+    ),
+    *(
+        Toleration(key=f"node.kubernetes.io/{taint}", operator="Exists", effect="NoSchedule")
+        for taint in ("disk-pressure", "memory-pressure", "pid-pressure", "unschedulable")
+    ),
+)
+_NETWORKLESS = Toleration(key="node.kubernetes.io/network-unavailable", operator="Exists", effect="NoSchedule")
+
+
+def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
+    keys = dict.fromkeys(owners_changed(DaemonSet, Pod, now, before))
+    if now.changes(Node, before):
+        keys |= dict.fromkeys(now.all(DaemonSet))
+    for key in owners_changed(DaemonSet, ControllerRevision, now, before):
+        keys[key] = None
+    found = [one for key in keys if (one := now.all(DaemonSet).get(key)) and not one.metadata.deletionTimestamp]
+
+    def work(obj: DaemonSet) -> Iterator[Answer]:
+        return _synced(obj, now, context.failures.get((obj.KIND, *obj.key), ""))
+
+    yield from each(found, work, lambda one: one)
+
+
+def _synced(obj: DaemonSet, now: Snapshot, failure: str) -> Iterator[Answer]:
+    history = revisions.history(obj, now)
+    yield from history.answers
+    hash_ = revisions.hash_of(history.now)
+    held: dict[str, list[Pod]] = {}
+    for pod in now.select(Pod, by_owner, (obj.KIND, *obj.key)).values():
+        held.setdefault(node_of(pod), []).append(pod)
+    model = Pod(spec=tolerating(obj.spec.template.spec))
+    nodes = {node.name: node for node in now.all(Node).values()}
+    takes = {name for name, node in nodes.items() if wanted(model, node) and tolerates_node(model, node)}
+    leaving = list(_surplus(held, takes, nodes))
+    leaving += _outdated(obj, held, takes, hash_)
+    for pod in leaving:
+        yield from remove(pod, now)
+        if not pod.metadata.deletionTimestamp:
+            yield record(pod, Note(obj, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT))
+    free = (name for name in names(obj.name) if (obj.namespace, name) not in now.all(Pod))
+    for name in () if failure else [name for name in nodes if name in takes and not held.get(name)]:
+        pod = pod_of(obj, obj.spec.template, next(free), {REVISION_HASH: hash_}, spec=bound(model.spec, name))
+        held[name] = [pod]
+        yield put(pod)
+        yield record(pod, Note(obj, "Normal", "SuccessfulCreate", f"Created pod: {pod.name}", COMPONENT))
+    status = _status(obj, held, takes, hash_)
+    if status != obj.status:
+        yield put(replace(obj, status=status))
+    used = {pod.metadata.labels.get(REVISION_HASH, "") for pods in held.values() for pod in pods}
+    yield from revisions.forgotten(history, obj.spec.revisionHistoryLimit, used)
+
+
+def _surplus(held: dict[str, list[Pod]], takes: set[str], nodes: dict[str, Node]) -> Iterator[Pod]:
+    """Pods on nodes that take none, that have ended, or that are there twice; the oldest stays."""
+    for name, pods in held.items():
+        stay = False
+        for pod in sorted(pods, key=lambda one: (not one.ready, one.metadata.creationTimestamp or "9", one.name)):
+            if not active(pod):
+                if pod.ended:
+                    yield pod
+                continue
+            if (name not in takes and (name not in nodes or not _continues(pod, nodes[name]))) or stay:
+                yield pod
+            stay = True
+
+
+def _continues(pod: Pod, node: Node) -> bool:
+    """Whether a pod that is there may stay: only what evicts pods counts then."""
+    return wanted(pod, node) and tolerates_node(pod, node, ("NoExecute",))
+
+
+def _outdated(obj: DaemonSet, held: dict[str, list[Pod]], takes: set[str], hash_: str) -> list[Pod]:
+    """The pods of another revision that may go now, as many as `maxUnavailable` lets be missing."""
+    if obj.spec.updateStrategy.type != "RollingUpdate":
+        return []
+    roll = obj.spec.updateStrategy.rollingUpdate or RollingUpdateDaemonSet()
+    # A surge would take a second pod of the node's: it is made here by letting go of one pod at a time.
+    limit = max(1, -(-share(roll.maxUnavailable, len(takes)) // 100))
+    old: list[Pod] = []
+    missing = 0
+    for name in takes:
+        living = [pod for pod in held.get(name, ()) if active(pod)]
+        missing += not any(pod.ready for pod in living)
+        old += [pod for pod in living if pod.metadata.labels.get(REVISION_HASH) != hash_]
+    broken = [pod for pod in old if not pod.ready]
+    return [*broken, *[pod for pod in old if pod.ready][: max(0, limit - missing)]]
+
+
+def _status(obj: DaemonSet, held: dict[str, list[Pod]], takes: set[str], hash_: str) -> DaemonSetStatus:
+    living = {name: [pod for pod in pods if active(pod)] for name, pods in held.items()}
+    first = {name: min(pods, key=lambda one: not one.ready) for name, pods in living.items() if pods}
+    mine = [pod for name, pod in first.items() if name in takes]
+    ready = sum(pod.ready for pod in mine)
+    return DaemonSetStatus(
+        currentNumberScheduled=len(mine),
+        numberMisscheduled=len(first) - len(mine),
+        desiredNumberScheduled=len(takes),
+        numberReady=ready,
+        observedGeneration=obj.metadata.generation,
+        updatedNumberScheduled=sum(pod.metadata.labels.get(REVISION_HASH) == hash_ for pod in mine),
+        numberAvailable=ready,
+        numberUnavailable=len(takes) - ready,
+        conditions=obj.status.conditions,
+    )
+
+
+def tolerating(spec: PodSpec) -> PodSpec:
+    """With what every pod of a DaemonSet tolerates."""
+    added = (*_TOLERATED, _NETWORKLESS) if spec.hostNetwork else _TOLERATED
+    return replace(spec, tolerations=(*spec.tolerations, *(one for one in added if one not in spec.tolerations)))
+
+
+def bound(spec: PodSpec, node: str) -> PodSpec:
+    """The spec of a pod for one node, which the scheduler then binds."""
+    field = (NodeSelectorRequirement(key="metadata.name", operator="In", values=(node,)),)
+    affinity = spec.affinity or Affinity()
+    own = affinity.nodeAffinity or NodeAffinity()
+    required = own.requiredDuringSchedulingIgnoredDuringExecution
+    terms = required.nodeSelectorTerms if required else (NodeSelectorTerm(),)
+    selector = NodeSelector(nodeSelectorTerms=tuple(replace(term, matchFields=field) for term in terms))
+    own = replace(own, requiredDuringSchedulingIgnoredDuringExecution=selector)
+    return replace(spec, affinity=replace(affinity, nodeAffinity=own))
+
+
+def node_of(pod: Pod) -> str:
+    """The node that a pod is on or is for."""
+    if pod.spec.nodeName:
+        return pod.spec.nodeName
+    affinity = pod.spec.affinity.nodeAffinity if pod.spec.affinity else None
+    required = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity else None
+    for term in required.nodeSelectorTerms if required else ():
+        for one in term.matchFields:
+            if one.key == "metadata.name" and len(one.values) == 1:
+                return one.values[0]
+    return ""

@@ -1,0 +1,212 @@
+"""Jobs: pods that run to their end, as many as are to succeed.
+
+Source: Kubernetes pkg/controller/job (job_controller.go, indexed_job_utils.go). Pods that failed are made anew at once:
+here nobody has a clock. Nor does a Job end when activeDeadlineSeconds have passed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Condition, EnvVar, Pod, PodSpec
+from k8snetlab.api.selection import by_owner
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.workloads import COMPLETION_INDEX, Job, JobStatus
+from k8snetlab.controllers.changes import (
+    MOMENT,
+    NOTHING,
+    Answer,
+    Context,
+    active,
+    each,
+    owners_changed,
+    put,
+    record,
+    remove,
+    with_condition,
+)
+from k8snetlab.controllers.correlation import Note
+from k8snetlab.controllers.identity import names
+from k8snetlab.controllers.making import pod_of
+
+COMPONENT = "job-controller"
+REACHED = "Reached expected number of succeeded pods"
+EXCEEDED = "Job has reached the specified backoff limit"
+
+
+def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
+    keys = dict.fromkeys(owners_changed(Job, Pod, now, before))
+    found = [one for key in keys if (one := now.all(Job).get(key)) and not one.metadata.deletionTimestamp]
+
+    def work(obj: Job) -> Iterator[Answer]:
+        return _Turn(obj, now, context.failures.get((obj.KIND, *obj.key), "")).answers()
+
+    yield from each(found, work, lambda one: one)
+
+
+class _Turn:
+    """One look at a Job and its pods."""
+
+    def __init__(self, job: Job, now: Snapshot, failure: str) -> None:
+        self._job, self._now, self._failure = job, now, failure
+        self._pods = list(now.select(Pod, by_owner, (job.KIND, *job.key)).values())
+        self._living = [pod for pod in self._pods if active(pod)]
+        had = completed(job.status.completedIndexes)
+        self._indexes = had | {index_of(pod) for pod in self._pods if pod.status.phase == "Succeeded"} - {None}
+        done = sum(pod.status.phase == "Succeeded" for pod in self._pods)
+        lost = sum(pod.status.phase == "Failed" for pod in self._pods)
+        # Pods that have ended may be deleted; what they were counts on.
+        self._succeeded = len(self._indexes) if self._indexed else max(done, job.status.succeeded)
+        self._failed = max(lost, job.status.failed)
+
+    @property
+    def _indexed(self) -> bool:
+        return self._job.spec.completionMode == "Indexed"
+
+    def answers(self) -> Iterator[Answer]:
+        job, status = self._job, self._job.status
+        if job.over:
+            yield from self._ended()
+        elif self._exceeded:
+            status = self._concluded(status, "FailureTarget", "Failed", ("BackoffLimitExceeded", EXCEEDED))
+            yield from self._ended()
+            yield record(job, Note(job, "Warning", "BackoffLimitExceeded", EXCEEDED, COMPONENT))
+        elif self._complete:
+            status = self._concluded(status, "SuccessCriteriaMet", "Complete", ("CompletionsReached", REACHED))
+            status = replace(status, completionTime=MOMENT)
+            yield from self._ended()
+            yield record(job, Note(job, "Normal", "Completed", "Job completed", COMPONENT))
+        elif job.spec.suspend:
+            condition = Condition(type="Suspended", status="True", reason="JobSuspended", message="Job suspended")
+            status = replace(status, conditions=with_condition(status.conditions, condition), startTime=None)
+            yield from self._ended()
+        else:
+            status = self._resumed(status)
+            yield from self._adjusted()
+        status = replace(
+            status,
+            active=len(self._living),
+            ready=sum(pod.ready for pod in self._living),
+            terminating=sum(bool(pod.metadata.deletionTimestamp) and not pod.ended for pod in self._pods),
+            succeeded=self._succeeded,
+            failed=self._failed,
+            completedIndexes=ranges(self._indexes) if self._indexed else "",
+            uncountedTerminatedPods={},
+        )
+        if status != job.status:
+            yield put(replace(job, status=status))
+
+    @property
+    def _exceeded(self) -> bool:
+        restarts = 0
+        if self._job.spec.template.spec.restartPolicy == "OnFailure":
+            statuses = [one for pod in self._living for one in pod.status.containerStatuses]
+            restarts = sum(one.restartCount for one in statuses)
+            if restarts and restarts >= self._job.spec.backoffLimit:
+                return True
+        return self._failed > self._job.spec.backoffLimit
+
+    @property
+    def _complete(self) -> bool:
+        wanted = self._job.spec.completions
+        if wanted is not None:
+            return self._succeeded >= wanted
+        return bool(self._succeeded) and not self._living
+
+    def _resumed(self, status: JobStatus) -> JobStatus:
+        conditions = status.conditions
+        if any(one.type == "Suspended" and one.status == "True" for one in conditions):
+            resumed = Condition(type="Suspended", status="False", reason="JobResumed", message="Job resumed")
+            conditions = with_condition(conditions, resumed)
+        return replace(status, conditions=conditions, startTime=status.startTime or MOMENT)
+
+    def _concluded(self, status: JobStatus, first: str, last: str, why: tuple[str, str]) -> JobStatus:
+        conditions = status.conditions
+        for type_ in (first, last):
+            condition = Condition(type=type_, status="True", reason=why[0], message=why[1])
+            conditions = with_condition(conditions, condition)
+        return replace(status, conditions=conditions, startTime=status.startTime or MOMENT)
+
+    def _ended(self) -> Iterator[Answer]:
+        """Takes away what still runs."""
+        for pod in self._living:
+            yield from self._removed(pod)
+        self._living = []
+
+    def _removed(self, pod: Pod) -> Iterator[Answer]:
+        yield from remove(pod, self._now)
+        yield record(pod, Note(self._job, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT))
+
+    def _adjusted(self) -> Iterator[Answer]:
+        """Makes or takes away pods until as many run as may."""
+        spec = self._job.spec
+        wanted = spec.parallelism if spec.parallelism is not None else 1
+        if spec.completions is not None:
+            wanted = min(wanted, max(0, spec.completions - self._succeeded))
+        elif self._succeeded:
+            wanted = min(wanted, len(self._living))
+        for pod in sorted(self._living, key=lambda one: one.ready)[: max(0, len(self._living) - wanted)]:
+            yield from self._removed(pod)
+            self._living.remove(pod)
+        if not self._failure:
+            yield from self._made(max(0, wanted - len(self._living)))
+
+    def _made(self, count: int) -> Iterator[Answer]:
+        job = self._job
+        busy = {index_of(pod) for pod in self._pods if not pod.ended}
+        free_indexes = (n for n in itertools.count() if n not in self._indexes and n not in busy)
+        stored = self._now.all(Pod)
+        taken: set[str] = set()
+        for _ in range(count):
+            index = next(free_indexes) if self._indexed else None
+            base = job.name if index is None else f"{job.name}-{index}"
+            name = next(one for one in names(base) if (job.namespace, one) not in stored and one not in taken)
+            taken.add(name)
+            pod = self._pod(name, index)
+            self._living.append(pod)
+            yield put(pod)
+            yield record(pod, Note(job, "Normal", "SuccessfulCreate", f"Created pod: {name}", COMPONENT))
+
+    def _pod(self, name: str, index: int | None) -> Pod:
+        template = self._job.spec.template
+        if index is None:
+            return pod_of(self._job, template, name, {})
+        mark = {COMPLETION_INDEX: str(index)}
+        pod = pod_of(self._job, template, name, mark, spec=_indexed(template.spec, self._job.name, index))
+        annotations = {**pod.metadata.annotations, **mark}
+        return replace(pod, metadata=replace(pod.metadata, annotations=annotations))
+
+
+def _indexed(spec: PodSpec, job: str, index: int) -> PodSpec:
+    """The spec of the pod with that number: its host's name and its environment have it."""
+    variable = EnvVar(name="JOB_COMPLETION_INDEX", value=str(index))
+    containers = tuple(replace(one, env=(*one.env, variable)) for one in spec.containers)
+    return replace(spec, containers=containers, hostname=f"{job}-{index}")
+
+
+def index_of(pod: Pod) -> int | None:
+    text = pod.metadata.annotations.get(COMPLETION_INDEX, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else None
+
+
+def completed(text: str) -> set[int | None]:
+    """The numbers in `0-2,4`."""
+    found: set[int | None] = set()
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        if first.isdecimal() and (last or first).isdecimal():
+            found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def ranges(numbers: set[int | None]) -> str:
+    """{0, 1, 2, 4} as 0-2,4; two in a row stand apart."""
+    parts: list[str] = []
+    ordered = sorted(number for number in numbers if number is not None)
+    for _, group in itertools.groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0]):
+        run = [number for _, number in group]
+        parts += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run)
+    return ",".join(parts)

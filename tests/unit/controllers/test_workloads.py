@@ -1,0 +1,247 @@
+"""DaemonSets, StatefulSets, ReplicationControllers and Jobs, step by step, without a kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Taint
+from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
+from k8snetlab.controllers.jobs import completed, ranges
+from k8snetlab.testing.fake_cluster import FakeCluster
+
+LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {name: l}\nspec: {nodes: %d}\n"
+BODY = """---
+apiVersion: %s
+kind: %s
+metadata: {name: %s}
+spec:
+  %s
+  template:
+    metadata: {labels: {app: %s}}
+    spec: {%s containers: [{name: c, image: %s}]}
+"""
+
+
+def workload(kind: str, more: str = "", name: str = "w", image: str = "one", pod: str = "") -> str:
+    version = {"Job": "batch/v1", "ReplicationController": "v1"}.get(kind, "apps/v1")
+    selector = f"selector: {{matchLabels: {{app: {name}}}}}"
+    if kind in ("Job", "ReplicationController"):
+        selector = ""
+    if kind == "Job":
+        pod = pod or "restartPolicy: Never,"
+    lines = "\n  ".join(line for line in (selector, *more.splitlines()) if line)
+    nothing = "completions: 1" if kind == "Job" else "minReadySeconds: 0"
+    return BODY % (version, kind, name, lines or nothing, name, pod, image)
+
+
+def world(text: str, nodes: int = 2) -> FakeCluster:
+    return FakeCluster("---\n" + LAB % nodes + text)
+
+
+def only(cluster: FakeCluster, type_: Any) -> Any:
+    (found,) = cluster.snapshot.all(type_).values()
+    return found
+
+
+def names(cluster: FakeCluster) -> list[str]:
+    return sorted(pod.name for pod in cluster.pods())
+
+
+def images(cluster: FakeCluster) -> list[str]:
+    return [pod.spec.containers[0].image for pod in sorted(cluster.pods(), key=lambda pod: pod.name)]
+
+
+def ended(cluster: FakeCluster, phase: str, *names: str) -> None:
+    """The kubelet says that pods have run to their end; all that run where none is named."""
+    for pod in cluster.pods():
+        if pod.ips and not pod.ended and (not names or pod.name in names):
+            cluster.store(replace(pod, status=replace(pod.status, phase=phase, conditions=())))
+
+
+# --- DaemonSet ---
+
+
+def test_a_daemon_set_has_a_pod_on_each_node_and_counts_them() -> None:
+    cluster = world(workload("DaemonSet"), 3).run()
+    assert sorted(pod.spec.nodeName for pod in cluster.pods()) == ["node1", "node2", "node3"]
+    status = only(cluster, DaemonSet).status
+    assert (status.desiredNumberScheduled, status.currentNumberScheduled, status.numberReady) == (3, 3, 3)
+    assert (status.updatedNumberScheduled, status.numberAvailable, status.numberUnavailable) == (3, 3, 0)
+    assert only(cluster, ControllerRevision).revision == 1
+
+
+def test_a_daemon_sets_pods_follow_labels_taints_and_nodes() -> None:
+    cluster = world(workload("DaemonSet", pod="nodeSelector: {disk: ssd},"), 2).run()
+    assert cluster.pods() == [] and only(cluster, DaemonSet).status.desiredNumberScheduled == 0
+    node = cluster.snapshot.node("node2")
+    cluster.store(replace(node, metadata=replace(node.metadata, labels={**node.metadata.labels, "disk": "ssd"})))
+    assert [pod.spec.nodeName for pod in cluster.run().pods()] == ["node2"]
+    node = cluster.snapshot.node("node2")
+    cluster.store(replace(node, spec=replace(node.spec, taints=(Taint(key="full", effect="NoExecute"),))))
+    assert cluster.run().pods() == []
+    cluster.store(replace(cluster.snapshot.node("node2"), spec=replace(node.spec, unschedulable=True)))
+    assert [pod.spec.nodeName for pod in cluster.run().pods()] == ["node2"], "a cordon keeps no DaemonSet's pod away"
+
+
+def test_a_daemon_set_is_updated_a_pod_at_a_time() -> None:
+    cluster = world(workload("DaemonSet"), 3).run()
+    cluster.apply(workload("DaemonSet", image="two"))
+    most = 0
+    for _ in range(20):
+        cluster.settle()
+        most = max(most, sum(bool(pod.metadata.deletionTimestamp) or not pod.ready for pod in cluster.pods()))
+        cluster.kubelet()
+    assert images(cluster.run()) == ["two"] * 3 and most == 1
+    assert only(cluster, DaemonSet).status.updatedNumberScheduled == 3
+    assert sorted(one.revision for one in cluster.snapshot.all(ControllerRevision).values()) == [1, 2]
+
+
+def test_a_daemon_set_that_updates_on_deletion_waits_for_it() -> None:
+    more = "updateStrategy: {type: OnDelete}"
+    cluster = world(workload("DaemonSet", more)).run().apply(workload("DaemonSet", more, image="two")).run()
+    assert images(cluster) == ["one", "one"]
+    cluster.delete(cluster.pods()[0])
+    assert sorted(images(cluster.run())) == ["one", "two"]
+
+
+def test_an_older_template_again_is_its_older_revision_again() -> None:
+    cluster = world(workload("DaemonSet")).run().apply(workload("DaemonSet", image="two")).run()
+    first = {one.name: one.revision for one in cluster.snapshot.all(ControllerRevision).values()}
+    cluster.apply(workload("DaemonSet")).run()
+    again = {one.name: one.revision for one in cluster.snapshot.all(ControllerRevision).values()}
+    assert sorted(first.values()) == [1, 2] and sorted(again.values()) == [2, 3] and first.keys() == again.keys()
+
+
+# --- StatefulSet ---
+
+
+def test_a_stateful_sets_pods_come_one_after_the_other_with_names_that_stay() -> None:
+    cluster = world(workload("StatefulSet", "replicas: 3\nserviceName: db"))
+    seen = []
+    for _ in range(6):
+        seen.append(names(cluster.settle()))
+        cluster.kubelet()
+    assert seen[:3] == [["w-0"], ["w-0", "w-1"], ["w-0", "w-1", "w-2"]]
+    pod = cluster.run().pods()[1]
+    assert (pod.spec.hostname, pod.spec.subdomain) == ("w-1", "db")
+    assert pod.metadata.labels["statefulset.kubernetes.io/pod-name"] == "w-1"
+    assert pod.metadata.labels["apps.kubernetes.io/pod-index"] == "1"
+    status = only(cluster, StatefulSet).status
+    assert (status.replicas, status.readyReplicas, status.currentReplicas, status.updatedReplicas) == (3, 3, 3, 3)
+    assert status.currentRevision == status.updateRevision == only(cluster, ControllerRevision).name
+
+
+def test_one_that_is_not_ready_holds_up_the_next_unless_all_are_made_at_once() -> None:
+    broken = world(workload("StatefulSet", "replicas: 3")).run(ready=lambda pod: False)
+    assert names(broken) == ["w-0"]
+    more = "replicas: 3\npodManagementPolicy: Parallel"
+    assert names(world(workload("StatefulSet", more)).run(ready=lambda pod: False)) == ["w-0", "w-1", "w-2"]
+
+
+def test_a_stateful_set_shrinks_from_its_end_and_makes_a_lost_pod_again() -> None:
+    cluster = world(workload("StatefulSet", "replicas: 3")).run()
+    cluster.delete(cluster.pods("w-1")[0])
+    assert names(cluster.run()) == ["w-0", "w-1", "w-2"]
+    cluster.apply(workload("StatefulSet", "replicas: 1"))
+    cluster.settle()
+    assert [pod.name for pod in cluster.pods() if pod.metadata.deletionTimestamp] == ["w-2"]
+    assert names(cluster.run()) == ["w-0"]
+    assert names(world(workload("StatefulSet", "replicas: 2\nordinals: {start: 5}")).run()) == ["w-5", "w-6"]
+
+
+def test_a_stateful_set_is_updated_from_its_end_down_to_the_partition() -> None:
+    cluster = world(workload("StatefulSet", "replicas: 3")).run()
+    partitioned = "replicas: 3\nupdateStrategy: {rollingUpdate: {partition: 2}}"
+    cluster.apply(workload("StatefulSet", partitioned, image="two")).run()
+    assert images(cluster) == ["one", "one", "two"]
+    status = only(cluster, StatefulSet).status
+    assert status.currentRevision != status.updateRevision and status.updatedReplicas == 1
+    cluster.delete(cluster.pods("w-0")[0])
+    assert images(cluster.run()) == ["one", "one", "two"], "below the partition a pod is made as it was"
+    cluster.apply(workload("StatefulSet", "replicas: 3", image="two"))
+    cluster.settle()
+    assert [pod.name for pod in cluster.pods() if pod.metadata.deletionTimestamp] == ["w-1"]
+    assert images(cluster.run()) == ["two"] * 3
+    status = only(cluster, StatefulSet).status
+    assert status.currentRevision == status.updateRevision
+
+
+# --- ReplicationController ---
+
+
+def test_a_replication_controller_is_a_replica_set_of_old() -> None:
+    cluster = world(workload("ReplicationController", "replicas: 3")).run()
+    found = only(cluster, ReplicationController)
+    assert len(cluster.pods("w-")) == 3 and found.spec.selector == {"app": "w"}
+    assert (found.status.replicas, found.status.readyReplicas, found.status.fullyLabeledReplicas) == (3, 3, 3)
+    cluster.apply(workload("ReplicationController", "replicas: 1"))
+    assert len(cluster.run().pods()) == 1
+
+
+# --- Job ---
+
+
+def said(job: Job) -> dict[str, str]:
+    return {one.type: one.reason for one in job.status.conditions if one.status == "True"}
+
+
+def test_a_job_runs_as_many_pods_as_are_to_succeed() -> None:
+    cluster = world(workload("Job", "completions: 3\nparallelism: 2")).run()
+    assert len(cluster.pods()) == 2 and only(cluster, Job).status.active == 2
+    ended(cluster, "Succeeded")
+    assert len([pod for pod in cluster.run().pods() if not pod.ended]) == 1, "one is still to come"
+    ended(cluster, "Succeeded")
+    job = only(cluster.run(), Job)
+    assert (job.status.succeeded, job.status.active) == (3, 0)
+    assert said(job) == {"SuccessCriteriaMet": "CompletionsReached", "Complete": "CompletionsReached"}
+    assert len(cluster.pods()) == 3, "pods that have ended stay, for their logs"
+    cluster.delete(cluster.pods()[0], force=True)
+    assert only(cluster.run(), Job).status.succeeded == 3 and len(cluster.pods()) == 2
+
+
+def test_a_job_tries_again_until_it_has_failed_too_often() -> None:
+    cluster = world(workload("Job", "backoffLimit: 1")).run()
+    ended(cluster, "Failed")
+    assert only(cluster.run(), Job).status.failed == 1 and len(cluster.pods()) == 2
+    ended(cluster, "Failed")
+    job = only(cluster.run(), Job)
+    assert said(job) == {"FailureTarget": "BackoffLimitExceeded", "Failed": "BackoffLimitExceeded"}
+    assert job.status.failed == 2 and len(cluster.pods()) == 2
+
+
+def test_a_suspended_job_has_no_pods_until_it_goes_on() -> None:
+    cluster = world(workload("Job", "suspend: true")).run()
+    assert cluster.pods() == [] and said(only(cluster, Job)) == {"Suspended": "JobSuspended"}
+    cluster.apply(workload("Job", "suspend: false")).run()
+    assert len(cluster.pods()) == 1 and said(only(cluster, Job)) == {}
+    cluster.apply(workload("Job", "suspend: true")).run()
+    assert cluster.pods() == []
+
+
+def test_an_indexed_jobs_pods_know_their_number() -> None:
+    cluster = world(workload("Job", "completions: 3\nparallelism: 2\ncompletionMode: Indexed")).run()
+    pods = sorted(cluster.pods(), key=lambda pod: pod.name)
+    assert [pod.name.rpartition("-")[0] for pod in pods] == ["w-0", "w-1"]
+    assert [pod.spec.containers[0].env[0].value for pod in pods] == ["0", "1"]
+    ended(cluster, "Failed", pods[0].name)
+    ended(cluster, "Succeeded", pods[1].name)
+    cluster.run()
+    assert only(cluster, Job).status.completedIndexes == "1"
+    living = sorted(pod.name.rpartition("-")[0] for pod in cluster.pods() if not pod.ended)
+    assert living == ["w-0", "w-2"], "the number that failed is tried again"
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("", set()), ("0", {0}), ("0,1", {0, 1}), ("0-2,4", {0, 1, 2, 4})])
+def test_completed_indexes_are_ranges(text: str, numbers: set[int | None]) -> None:
+    assert ranges(numbers) == text and completed(text) == numbers
+
+
+def test_a_job_selects_its_own_pods_by_its_uid() -> None:
+    job = only(world(workload("Job")), Job)
+    own = {"batch.kubernetes.io/controller-uid": job.metadata.uid}
+    assert job.spec.selector and job.spec.selector.matchLabels == own
+    assert own.items() <= job.spec.template.metadata.labels.items()
+    assert job.spec.template.metadata.labels["job-name"] == "w"
