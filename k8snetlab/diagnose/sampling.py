@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
-from k8snetlab.trace.filtering import Choose
-from k8snetlab.trace.tracer import Outcome
+from k8snetlab.trace.tracer import AnyBranch, Choose
 from k8snetlab.wording import counted
 
 T = TypeVar("T")
@@ -14,6 +13,8 @@ PODS = 64
 """Pods' namespaces that are read although no change in them was told."""
 ENDPOINTS = 20
 """Endpoints of a Service to which one path is followed. That the rules lead to all of them is seen from the rules."""
+GOING = ("", "ACCEPT", "delivered", "sent")
+"""What has become of a way that is as it should be, under way or at its end."""
 RULED = 64
 """Pods whose own iptables rules are read, of those that have some."""
 
@@ -29,12 +30,12 @@ def some(endpoints: Collection[str], turn: int) -> Choose:
     """Of the ways out of a node's rules those to a part of the `endpoints`, and all that lead elsewhere or nowhere."""
     known = frozenset(endpoints)
 
-    def choose(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-        if len(outcomes) <= ENDPOINTS:
-            return outcomes
-        usual = [n for n, one in enumerate(outcomes) if one.endpoint in known and one.verdict in ("delivered", "sent")]
-        kept = {*range(len(outcomes))}.difference(usual).union(spread(usual, ENDPOINTS, turn))
-        return [one for n, one in enumerate(outcomes) if n in kept]
+    def choose(ways: Sequence[AnyBranch], /) -> Sequence[AnyBranch]:
+        if len(ways) <= ENDPOINTS:
+            return ways
+        usual = [n for n, one in enumerate(ways) if one.endpoint in known and one.verdict in GOING]
+        kept = {*range(len(ways))}.difference(usual).union(spread(usual, ENDPOINTS, turn))
+        return [one for n, one in enumerate(ways) if n in kept]
 
     return choose
 
@@ -62,6 +63,11 @@ def of_namespaces(passed_by: int, pods: int) -> list[str]:
         "addresses, routes and neighbours since they were made; their sysctls, ip rules and processes, of which it "
         "tells nothing, were not looked at"
     ]
+
+
+def of_pods(untried: int, pods: int) -> list[str]:
+    """A note on pods that no path was followed to but those to their Services."""
+    return [f"no path was followed to {untried} of {counted(pods, 'pod')} itself"] if untried else []
 
 
 def of_ruled(pods: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
@@ -12,6 +12,7 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.paths import UsualPath
+from k8snetlab.diagnose.sampling import spread
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.render.proxy import Port, Settings, choose, endpoints_of, ports_of
 from k8snetlab.trace.way import Flow
@@ -22,19 +23,27 @@ MANY = 200
 """Beyond so many pairs of node and Service each Service is tried from one node only, in turn."""
 FEW = 20
 """A Service of more endpoints is tried from one node only too: every endpoint is a way of its own."""
-MOST_PODS = 64
-"""Pods that are tried one by one, from their own node and from others."""
+MOST_PODS, SOME_PODS = 64, 32
+"""Pods that are tried one by one, from their own node and from others: of a lab of more than MOST_PODS so many."""
 CLIENT_PORT = 40000
 
 
-def usual_paths(snapshot: Snapshot, family: Family) -> list[UsualPath]:
+def usual_paths(snapshot: Snapshot, family: Family, turn: int = 0) -> list[UsualPath]:
     """Pods to pods of their node and of others, nodes to pods, pods and nodes to Services, from outside to NodePorts
-    and external addresses, pods to the outside; none whose fate a manifest leaves open."""
-    return [*_Paths(snapshot, family).all()]
+    and external addresses, pods to the outside; none whose fate a manifest leaves open. Of a large lab another `turn`
+    takes other pods."""
+    return [*_Paths(snapshot, family, turn).all()]
+
+
+def untried(snapshot: Snapshot, paths: Iterable[UsualPath]) -> tuple[int, int]:
+    """The number of ready pods to which none of the paths leads by itself, and of all; of a lab of few (0, 0)."""
+    asked = {path.flow.dst for path in paths if not path.service}
+    pods = [p for p in snapshot.all(Pod).values() if p.ready and p.ips and not p.spec.hostNetwork]
+    return (sum(asked.isdisjoint(p.ips) for p in pods), len(pods)) if len(pods) > MOST_PODS else (0, 0)
 
 
 class _Paths:
-    def __init__(self, snapshot: Snapshot, family: Family) -> None:
+    def __init__(self, snapshot: Snapshot, family: Family, turn: int) -> None:
         self.snapshot, self.family, self.lab = snapshot, family, snapshot.lab
         self.nodes = [node for node in snapshot.all(Node).values() if pick(node.addresses, family)]
         self.pods: dict[str, list[Pod]] = {node.name: [] for node in self.nodes}
@@ -44,7 +53,12 @@ class _Paths:
                 self.pods[pod.spec.nodeName].append(pod)
         self.outside = "" if self.lab.spec.machines else pick(self.lab.spec.underlay.outside, family).partition("/")[0]
         self.nodes_own = {address for node in self.nodes for address in node.addresses}
-        self.share = max(1, MOST_PODS // max(1, len(self.nodes)))
+        large = sum(map(len, self.pods.values())) > MOST_PODS
+        self.share = max(1, (SOME_PODS if large else MOST_PODS) // max(1, len(self.nodes)))
+        self.some = {
+            node: spread(pods, self.share, turn) if large else pods[: self.share] for node, pods in self.pods.items()
+        }
+        """The pods that are tried, by their node."""
         self.addresses = {ip for pod in snapshot.all(Pod).values() if pod.ready for ip in pod.ips}
         self.held = {ip for pod in snapshot.all(Pod).values() for ip in pod.ips}
 
@@ -64,7 +78,7 @@ class _Paths:
             for other in others:
                 for pod in self.pods[node.name][:1]:
                     share = max(1, self.share // max(1, len(others)))
-                    yield from (self._to_pod(pod, target) for target in self.pods[other.name][:share])
+                    yield from (self._to_pod(pod, target) for target in self.some[other.name][:share])
                 for target in self.pods[other.name][:1]:
                     yield self._echo(node.name, names.node_netns(self.lab.name, node.name), target)
 
@@ -73,7 +87,7 @@ class _Paths:
             pods = self.pods[node.name]
             if len(pods) > 1:
                 yield self._to_pod(pods[0], pods[1])
-            for pod in pods[: self.share]:
+            for pod in self.some[node.name]:
                 yield self._echo(node.name, names.node_netns(self.lab.name, node.name), pod)
 
     def _outward(self) -> Iterator[UsualPath]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +16,6 @@ from k8snetlab.diagnose import unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.paths import Broken
 from k8snetlab.diagnose.wanted import Wanted
-from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.kernel import iptables
@@ -55,17 +53,13 @@ class Kernels:
         return self._kernels[family]
 
     def ahead(self, namespaces: Iterable[str]) -> None:
-        """Reads several at a time, for who will ask for all of them: while iptables-save tells of one (50 ms of another
-        core), the next is read. What cannot be read says so when it is asked for."""
-
-        def read(family: Family, name: str) -> None:
-            with contextlib.suppress(K8sNetLabError, KeyError):
-                self[family][name]
-
-        with ThreadPoolExecutor(AHEAD) as several:
-            for name in namespaces:
-                for family in self.families:
-                    several.submit(read, family, name)
+        """Begins to read them, for who will ask for all of them: iptables-save, which tells of a node, works for 50 ms
+        and on another core. What cannot be read says so when it is asked for."""
+        several = ThreadPoolExecutor(AHEAD)
+        for name in namespaces:
+            for kernel in self._kernels.values():
+                kernel.ahead(name, several)
+        several.shutdown(wait=False)
 
     def rule_of(self, broken: Broken) -> Finding | None:
         """The finding on the unmanaged rule that is to blame."""

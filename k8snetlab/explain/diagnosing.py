@@ -19,7 +19,7 @@ from k8snetlab.dataplane.families import end
 from k8snetlab.diagnose import guests, objects, pods, sampling, unmanaged
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
-from k8snetlab.diagnose.usual import usual_paths
+from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain import drift, listening, matrix
@@ -31,6 +31,7 @@ from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathCounts
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.path import predict
+from k8snetlab.trace.tracer import Followed, all_of
 
 SETTLE = 1.3
 """Seconds in which an agent that works has mended what it can: what is still so then is a finding."""
@@ -202,7 +203,8 @@ class _Look:
     def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
         kernel = Kernels(snapshot, self.paths, self.remote)
         self.machines = kernel.machines
-        found = [*beside, *self._held(snapshot, kernel)]
+        held = [*self._held(snapshot, kernel)]
+        found = [*beside, *held]
         found += self._without_listener(snapshot, kernel)
         strange, notes = drift.plugged(snapshot, kernel)
         found += strange
@@ -212,7 +214,7 @@ class _Look:
         found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
         self.closed += objects.closed(snapshot)
         self.notes += objects.lonely(snapshot)
-        broken = self._walk(snapshot, kernel)
+        broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
         self.broken = len(broken)
         found, met = attributed(found, broken, kernel.wheres, kernel.rule_of, lambda b: _blamed(snapshot, b))
         self._note_unmanaged(kernel, met)
@@ -228,6 +230,7 @@ class _Look:
 
     def _held(self, snapshot: Snapshot, kernel: Kernels, whole: bool = False) -> Iterator[Finding]:
         """What namespaces and rules hold; `whole`: no namespace is passed by."""
+        kernel.ahead(names.node_netns(snapshot.lab.name, node) for node in kernel.nodes)
         states = drift.wanted(snapshot, kernel)
         unread = drift.vouched(states, kernel, {} if whole else self.desired.untouched, self.turn)
         self.passed_by += sampling.of_namespaces(len(unread), sum(kernel.wheres[name].kind == "pod" for name in states))
@@ -262,19 +265,22 @@ class _Look:
 
     # --- what packets do --------------------------------------------------------------------------------------------
 
-    def _walk(self, snapshot: Snapshot, kernel: Kernels) -> list[Broken]:
+    def _walk(self, snapshot: Snapshot, kernel: Kernels, early: bool) -> list[Broken]:
+        """`early`: of a Service's many endpoints some are chosen before it is known where the others would end."""
         broken: list[Broken] = []
-        usual = [(family, path) for family in kernel.families for path in usual_paths(snapshot, family)]
+        usual = [(family, path) for family in kernel.families for path in usual_paths(snapshot, family, self.turn)]
         usual = [(family, path) for family, path in usual if path.flow.dst not in self._unanswered(snapshot)]
         for number, (family, path) in enumerate(usual):
             self.tell("usual paths", number, len(usual))
             with contextlib.suppress(K8sNetLabError, KeyError):  # a namespace that has gone is a finding already
                 choose = sampling.some(path.endpoints, self.turn + number)
-                ways = predict(kernel[family], kernel.owners, path.origin, path.flow, choose)
+                followed = Followed(choose if early else all_of, choose)
+                ways = predict(kernel[family], kernel.owners, path.origin, path.flow, followed)
                 wrong = [*judge(path, ways, kernel[family])]
                 broken += wrong
                 self.walked += 1
                 self.promising += [] if wrong else [path]
+        self.passed_by += sampling.of_pods(*untried(snapshot, [path for _, path in usual]))
         self.passed_by += sampling.of_endpoints((path.service, len(path.endpoints)) for _, path in usual)
         return broken
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -22,7 +22,7 @@ from k8snetlab.diagnose import rules, sampling, tables, unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.guests import no_rules
 from k8snetlab.diagnose.links import Names
-from k8snetlab.errors import NotFoundError
+from k8snetlab.errors import KernelError, NotFoundError
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.iptables.patch import CommandLine, same_rules
 from k8snetlab.kernel import conntrack, iptables
@@ -31,6 +31,8 @@ from k8snetlab.render import underlay
 from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp
 from k8snetlab.trace.owners import Owners
 
+RULE_KINDS = ("table", "hook", "endpoint", "chain", "rule", "policy", "variant")
+"""The kinds of findings on iptables."""
 Tell = Callable[[str, int, int], None]
 """Is told a phase, how much of it is done, and how much there is."""
 
@@ -101,11 +103,23 @@ def plugged(snapshot: Snapshot, kernel: Kernels) -> tuple[list[Finding], list[st
     return findings, notes
 
 
+def tidy(kernel: Kernels, found: Iterable[Finding]) -> bool:
+    """Whether the rules of all nodes are the lab's own and nothing else, after what was `found`: none of them then
+    treats one endpoint of a Service otherwise than the others. False where a node cannot be read."""
+    if kernel.elsewhere or any(finding.kind in RULE_KINDS for finding in found):
+        return False
+    places = [where.netns for where in kernel.wheres.values() if where.kind in ("node", "router")]
+    try:
+        views = [kernel[family][netns] for family in kernel.families for netns in places]
+    except (NotFoundError, KernelError):
+        return False
+    return not any(view.beside or any(unmanaged.unmanaged_rules(view)) for view in views)
+
+
 def of_rules(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Finding]:
     """kube-proxy's and flannel's rules, policies, the other variant, and UDP connections to what has gone."""
     shared, nodes, alike = Shared(), kernel.nodes, functools.cache(same_rules)
     last: dict[Family, ProxyRules] = {}  # its Services' rules are shared with the next node's as long as it is there
-    kernel.ahead(names.node_netns(snapshot.lab.name, node) for node in nodes)
     for number, node in enumerate(nodes):
         tell("rules", number, len(nodes))
         where = kernel.wheres[names.node_netns(snapshot.lab.name, node)]

@@ -21,7 +21,7 @@ from k8snetlab.explain.places import Place, all_places
 from k8snetlab.explain.targets import Target, all_targets
 from k8snetlab.messages.probe import ProbeResult
 
-MOST, LARGE = 800, 240
+MOST, LARGE = 800, 120
 """Pairs that are tried: all of so many, of a larger lab some targets, each from some places in turn."""
 CLOSED_TIMEOUT = 0.7
 """Seconds that a probe waits where nothing should answer."""

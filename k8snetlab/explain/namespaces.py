@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 
 from msgspec.structs import replace
 
@@ -40,6 +41,7 @@ class Namespaces:
         self._lab, self._family, self._locks = lab.name, family, paths.xtables_locks
         self._variant = iptables.variant(lab.spec.proxy.iptables)
         self._views: dict[str, View] = {}
+        self._coming: dict[str, Future[View]] = {}
         self._homes: dict[str, str] = {}
         self.places: dict[str, Where] = {}
         for where, addresses in _places(snapshot):
@@ -56,8 +58,15 @@ class Namespaces:
     def __getitem__(self, namespace: str) -> View:
         name = self.name_of(namespace)
         if name not in self._views:
-            self._views[name] = self._survey(name)
+            coming = self._coming.pop(name, None)
+            self._views[name] = coming.result() if coming else self._survey(name)
         return self._views[name]
+
+    def ahead(self, namespace: str, several: Executor) -> None:
+        """Begins to read it, before it is asked for."""
+        name = self.name_of(namespace)
+        if name not in self._views:
+            self._coming[name] = several.submit(self._survey, name)
 
     def node_of(self, namespace: str) -> str:
         """The other machine, by its node, that a namespace is on; "" of one of this machine."""

@@ -76,7 +76,7 @@ class Reading(NamedTuple):
 
 def read(namespace: str, sysctls: Iterable[str] = ()) -> Netns:
     """The state of a `reading`."""
-    return reading(namespace, sysctls).state
+    return _read(namespace, sysctls)[0]
 
 
 def reading(namespace: str, sysctls: Iterable[str] = ()) -> Reading:
@@ -87,6 +87,12 @@ def reading(namespace: str, sysctls: Iterable[str] = ()) -> Reading:
     `peer_netns` are unknown here ("").
     Raises NotFoundError.
     """
+    state, found = _read(namespace, sysctls)
+    told = dict(one for index, link in found.items() for one in shapes(0, index, link.flags, link.given))
+    return Reading(state, {name: inner for name, _, inner in _veths(found)}, told)
+
+
+def _read(namespace: str, sysctls: Iterable[str]) -> tuple[Netns, Mapping[int, decoded.Device]]:
     with Netlink(namespace) as netlink:
         found = decoded.devices(netlink)
         names = {index: link.name for index, link in found.items()}
@@ -103,9 +109,7 @@ def reading(namespace: str, sysctls: Iterable[str] = ()) -> Reading:
         tunnels = [index for index, link in zip(found, links, strict=True) if isinstance(link, Vxlan)]
         fdb = tuple(entry for index in tunnels for entry in _fdb(netlink, index, names))
     values = sysctl.read(namespace, sysctls)
-    state = Netns(namespace, "", "node", values, links, addresses, routes, neighbours, fdb)
-    told = dict(one for index, link in found.items() for one in shapes(0, index, link.flags, link.given))
-    return Reading(state, {name: inner for name, _, inner in _veths(found)}, told)
+    return Netns(namespace, "", "node", values, links, addresses, routes, neighbours, fdb), found
 
 
 def cables(namespaces: Iterable[str]) -> tuple[str, ...]:

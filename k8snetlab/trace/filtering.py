@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -11,13 +11,11 @@ from k8snetlab.dataplane.view import View
 from k8snetlab.iptables.matching import Host, Packet, TraceError
 from k8snetlab.iptables.syntax import RuleSyntaxError, parse
 from k8snetlab.trace.owners import Owners
-from k8snetlab.trace.tracer import Outcome, Step, Verdict, trace
+from k8snetlab.trace.tracer import ALL, Followed, Outcome, Step, Verdict, trace
 from k8snetlab.trace.way import Decision, Flow
 
 BEFORE_ROUTING = ("PREROUTING", "OUTPUT")
 ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK")
-Choose = Callable[[Sequence[Outcome]], Sequence[Outcome]]
-"""Which of the ways out of a namespace's rules are followed: there is one for each endpoint of a Service."""
 
 
 class Tracked(msgspec.Struct, frozen=True):
@@ -58,10 +56,10 @@ def passages(
     *,
     arrived: str = "",
     bridged: bool = False,
-    choose: Choose = lambda outcomes: outcomes,
+    followed: Followed = ALL,
 ) -> Iterator[Passed]:
     """`arrived` is the device it came in by, "" for a packet of this namespace's own process; `bridged`: by a port of
-    that bridge. `known` are the connections that are remembered. What is not chosen is not worked out."""
+    that bridge. `known` are the connections that are remembered."""
     if not view.chains:
         yield Passed(flow, flow.dst, "delivered" if view.owns(flow.dst) else "sent")
         return
@@ -79,7 +77,8 @@ def passages(
     )
     host = Host(view.own, lambda dst: _device(view, dst), view.recent.get(entering.src, frozenset()), view.addresses)
     try:
-        outcomes = choose(trace(view.chains, packet, host, view.policies, view.beside))
+        ways = trace(view.chains, packet, host, view.policies, view.beside, choose=followed.first)
+        outcomes = followed.last(ways)
     except (RuleSyntaxError, TraceError) as error:
         yield Passed(entering, entering.dst, "sent", before=(Decision("rule", f"not followed: {error.message}"),))
         return

@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from k8snetlab.dataplane.families import end, same_family
 from k8snetlab.dataplane.view import Interface, RouteEntry, View, Views
-from k8snetlab.trace.filtering import Choose, Passed, passages
+from k8snetlab.trace.filtering import Passed, passages
 from k8snetlab.trace.listener import no_listener
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.segment import Segments
+from k8snetlab.trace.tracer import ALL, Followed
 from k8snetlab.trace.trip import Trip
 from k8snetlab.trace.way import Carried, Decision, Flow, Way
 
@@ -24,18 +25,16 @@ VXLAN_OVERHEAD = {False: 50, True: 70}
 """Octets that the outer headers take: with IPv4, with IPv6 underneath."""
 
 
-def predict(
-    views: Views, owners: Owners, origin: str, target: Flow, choose: Choose = lambda outcomes: outcomes
-) -> tuple[Way, ...]:
+def predict(views: Views, owners: Owners, origin: str, target: Flow, followed: Followed = ALL) -> tuple[Way, ...]:
     """Every way that a packet from namespace `origin` can take, the likeliest first; their probabilities add up to 1.
 
-    `target` may leave `src` "": the kernel's choice is made then. `choose` says which ways out of each namespace's
-    rules are followed.
+    `target` may leave `src` "": the kernel's choice is made then. `followed` says which ways out of each
+    namespace's rules are followed.
     """
     view = views[origin]
     route, _ = view.route(target.dst)
     flow = target if target.src or route is None else replace(target, src=view.source(route, target.dst))
-    ways = _Walk(views, owners, choose).send(Trip(origin, flow), view, flow)
+    ways = _Walk(views, owners, followed).send(Trip(origin, flow), view, flow)
     return tuple(sorted(ways, key=lambda way: -way.probability))
 
 
@@ -51,14 +50,22 @@ class Frame(NamedTuple):
 
 
 class _Walk:
-    def __init__(self, views: Views, owners: Owners, choose: Choose) -> None:
+    def __init__(self, views: Views, owners: Owners, followed: Followed) -> None:
         self.views, self.owners, self.segments = views, owners, Segments(views, owners)
-        self.choose = choose
+        self.followed = followed
 
     def _passages(
         self, trip: Trip, view: View, flow: Flow, arrived: str = "", *, bridged: bool = False
     ) -> Iterator[Passed]:
-        return passages(view, self.owners, flow, trip.tracked, arrived=arrived, bridged=bridged, choose=self.choose)
+        return passages(
+            view,
+            self.owners,
+            flow,
+            trip.tracked,
+            arrived=arrived,
+            bridged=bridged,
+            followed=self.followed,
+        )
 
     # --- the network layer ------------------------------------------------------------------------------------------
 

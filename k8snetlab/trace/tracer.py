@@ -5,8 +5,8 @@ Pure: rules, packet and node are values. Source: the order of hooks and tables i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -52,34 +52,75 @@ class _Way(msgspec.Struct, frozen=True):
     """Of the chain just walked: "" fell through, ACCEPT, DROP, REJECT."""
 
 
+class Branch(Protocol):
+    """One of the ways of a packet: the "ip:port" it was translated to, and what became of it ("" while under way)."""
+
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def verdict(self) -> str: ...
+
+
+AnyBranch = TypeVar("AnyBranch", bound=Branch)
+
+
+class Choose(Protocol):
+    """Which ways are followed: there is one for each endpoint of a Service."""
+
+    def __call__(self, ways: Sequence[AnyBranch], /) -> Sequence[AnyBranch]: ...
+
+
+def all_of(ways: Sequence[AnyBranch], /) -> Sequence[AnyBranch]:
+    return ways
+
+
+class Followed(NamedTuple):
+    """`first` chooses among the ways out of a namespace's first hook, and `last` among those that came to an end: what
+    the first leaves out is not walked any further, what the last does is not told of."""
+
+    first: Choose = all_of
+    last: Choose = all_of
+
+
+ALL = Followed()
+
+
 def trace(
     chains: Mapping[ChainKey, Rules],
     packet: Packet,
     host: Host,
     policies: Mapping[ChainKey, str] | None = None,
     variant: str = "",
+    *,
+    choose: Choose = all_of,
 ) -> tuple[Outcome, ...]:
     """Every way `packet` can go through `chains`, the likeliest first; their probabilities add up to 1.
 
     Built-in chains that are missing are empty; a policy is ACCEPT unless `policies` says DROP. `variant` is the other
-    variant of iptables whose tables are among the chains too (`rules.beside`), "" for none. Raises RuleSyntaxError or
-    TraceError.
+    variant of iptables whose tables are among the chains too (`rules.beside`), "" for none. `choose` chooses among the
+    ways out of the first hook: only those are followed further. Raises RuleSyntaxError or TraceError.
     """
-    walker = _Walker(chains, host, policies or {}, variant)
+    walker = _Walker(chains, host, policies or {}, variant, choose)
     outcomes = walker.local(_Way(packet)) if not packet.in_interface else walker.arriving(_Way(packet))
     return tuple(sorted(outcomes, key=lambda outcome: -outcome.probability))
 
 
 class _Walker:
     def __init__(
-        self, chains: Mapping[ChainKey, Rules], host: Host, policies: Mapping[ChainKey, str], variant: str
+        self,
+        chains: Mapping[ChainKey, Rules],
+        host: Host,
+        policies: Mapping[ChainKey, str],
+        variant: str,
+        choose: Choose,
     ) -> None:
         self.chains, self.host, self.policies, self.variant = chains, host, policies, variant
+        self.choose = choose
 
     # --- the way through the hooks ----------------------------------------------------------------------------------
 
     def arriving(self, way: _Way) -> Iterator[Outcome]:
-        for routed in self._hook("PREROUTING", ("raw", "mangle", "nat"), way):
+        for routed in self.choose(self._hook("PREROUTING", ("raw", "mangle", "nat"), way)):
             if routed.verdict:
                 yield self._end(routed)
             elif self.host.owns(routed.packet.dst):
@@ -89,7 +130,7 @@ class _Walker:
                     yield from self._leave(sent)
 
     def local(self, way: _Way) -> Iterator[Outcome]:
-        for sent in self._hook("OUTPUT", ("raw", "mangle", "nat", "filter"), self._route(way)):
+        for sent in self.choose(self._hook("OUTPUT", ("raw", "mangle", "nat", "filter"), self._route(way))):
             yield from self._leave(sent)
 
     def _deliver(self, way: _Way) -> Iterator[Outcome]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from k8snetlab.explain.desired import Desired
 
 T = TypeVar("T")
+PACE = 0.1
+"""Seconds between two words of progress."""
 
 
 class Explaining:
@@ -140,8 +143,13 @@ class Explaining:
     async def diagnose(self, question: DiagnosisQuestion) -> AsyncIterator[DiagnosisEvent]:
         """Progress, and at last the answer of `diagnosing.diagnose`."""
         loop, events = asyncio.get_running_loop(), asyncio.Queue[DiagnosisProgress | None]()
+        due = 0.0
 
         def tell(phase: str, done: int, total: int) -> None:
+            nonlocal due
+            if time.monotonic() < due:
+                return
+            due = time.monotonic() + PACE
             _hand_over(loop, events, DiagnosisProgress(phase, done, total))
 
         work = asyncio.ensure_future(asyncio.to_thread(self._diagnosed, question, tell, self._beyond()))

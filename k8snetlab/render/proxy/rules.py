@@ -186,9 +186,9 @@ def _chains(
 def _render_all(
     objects: Mapping[Key, Service], slices: Mapping[Key, Slices], settings: Settings, shared: Shared
 ) -> dict[Key, ServiceRules]:
-    """With comments of endpoints, unless they prove too many on the way."""
+    """With comments of endpoints, unless they prove too many on the way; first as it was with the node before."""
     anywhere = settings.anywhere
-    for brief in (False, True):
+    for brief in (shared.brief, not shared.brief):
         services: dict[Key, ServiceRules] = {}
         endpoints = 0
         for key, service in objects.items():
@@ -196,7 +196,8 @@ def _render_all(
             endpoints += services[key].endpoints
             if endpoints > LARGE_CLUSTER and not brief:
                 break
-        else:
+        if brief == (endpoints > LARGE_CLUSTER):
+            shared.brief = brief
             return services
     raise AssertionError("unreachable")
 

@@ -18,6 +18,8 @@ class Shared:
     """
 
     def __init__(self) -> None:
+        self.brief = False
+        """Whether the endpoints of the node that was rendered last had no comments: the next one's are as many."""
         self._held: WeakValueDictionary[tuple[Key, Settings, bool], ServiceRules] = WeakValueDictionary()
 
     def render(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from k8snetlab.api.core import Node, Service
+from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cli.diagnose import lines
 from k8snetlab.dataplane.links import Device, Veth, Vxlan
@@ -18,9 +18,10 @@ from k8snetlab.dataplane.rules import ChainKey, Rules, RuleSet
 from k8snetlab.diagnose import objects, pods
 from k8snetlab.diagnose.finding import Finding, Where, ordered
 from k8snetlab.diagnose.links import Names
+from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.diagnose.rules import rules
 from k8snetlab.diagnose.tables import drift, duplicates
-from k8snetlab.diagnose.usual import usual_paths
+from k8snetlab.diagnose.usual import MOST_PODS, SOME_PODS, untried, usual_paths
 from k8snetlab.diagnose.verdict import processes, store
 from k8snetlab.iptables.patch import CommandLine, commands
 from k8snetlab.messages.diagnose import Diagnosis, PathCounts, ReportedFinding
@@ -305,6 +306,23 @@ def test_usual_paths_are_those_that_must_work() -> None:
     many = fake_cluster.FakeCluster(fake_cluster.LAB % 30 + text).run().snapshot
     assert len(many.all(Node)) == 30 and len(usual_paths(many, "ipv4")) < 300
     assert usual_paths(snapshot, "ipv6") == []
+
+
+def test_of_a_large_lab_some_pods_are_tried_others_in_each_turn_and_it_is_said() -> None:
+    def paths(turn: int) -> list[UsualPath]:
+        return usual_paths(large, "ipv4", turn)
+
+    large = (
+        fake_cluster.FakeCluster(fake_cluster.LAB % 4 + fake_cluster.deployment("web", 3 * MOST_PODS)).run().snapshot
+    )
+    asked = [{path.flow.dst for path in paths(turn)} for turn in range(MOST_PODS)]
+    assert all(SOME_PODS <= len(one) <= 2 * SOME_PODS for one in asked) and asked[0] != asked[1]
+    ips = {ip for pod in large.all(Pod).values() for ip in pod.ips}
+    assert ips <= {ip for one in asked for ip in one}
+    unasked, pods = untried(large, paths(3))
+    assert pods == len(ips) == 3 * MOST_PODS and unasked == len(ips - {path.flow.dst for path in paths(3)})
+    few = fake_cluster.FakeCluster(fake_cluster.LAB % 2 + fake_cluster.deployment("web", MOST_PODS)).run().snapshot
+    assert usual_paths(few, "ipv4", 0) == usual_paths(few, "ipv4", 5) and untried(few, []) == (0, 0)
 
 
 # --- order and words --------------------------------------------------------------------------------------------------

@@ -156,8 +156,8 @@ def test_of_a_large_lab_every_target_is_asked_and_every_place_asks() -> None:
 def test_of_a_large_lab_another_turn_asks_others_and_from_other_places() -> None:
     some = [Place(f"p{n}", "pod", f"n{n}") for n in range(90)]
     asked = [Target(f"t{n}", "pod", "10.0.0.1", n + 1, "TCP") for n in range(900)]
-    turns = [{*chosen(some, asked, turn)} for turn in range(4)]
+    turns = [{*chosen(some, asked, turn)} for turn in range(900 // LARGE + 1)]
     assert all(len(one) == LARGE for one in turns) and {t for one in turns for _, t in one} == {*asked}
-    few = [{*chosen(some, asked[:90], turn)} for turn in range(45)]
+    few = [{*chosen(some, asked[:90], turn)} for turn in range(90)]
     assert {*chosen(some, asked, 7)} == {*chosen(some, asked, 7)}
     assert {pair for one in few for pair in one} == {(place, target) for place in some for target in asked[:90]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from k8snetlab.testing import fake_cluster
 from k8snetlab.trace.compare import Sighting, compare
 from k8snetlab.trace.owners import NOBODY, Owners
 from k8snetlab.trace.path import predict
+from k8snetlab.trace.tracer import AnyBranch, Followed
 from k8snetlab.trace.way import Flow, Way
 
 CLIENT, NODE, SERVER = "lab.client", "lab.node1", "lab.server"
@@ -210,6 +212,10 @@ def test_branches_of_a_service_add_up() -> None:
     assert [(way.endpoint, way.probability) for way in ways] == [("10.244.1.2:8080", 0.75), ("10.244.1.3:8080", 0.25)]
 
 
+def first_three(ways: Sequence[AnyBranch], /) -> Sequence[AnyBranch]:
+    return ways[:3]
+
+
 @pytest.mark.parametrize("bridged", ["0", "1"])
 def test_of_many_endpoints_those_that_are_chosen_are_followed(bridged: str) -> None:
     """Whether the bridge shows its frames to iptables or routes them up: a thousand endpoints are a thousand ways."""
@@ -225,8 +231,9 @@ def test_of_many_endpoints_those_that_are_chosen_are_followed(bridged: str) -> N
         )
     sysctls = {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": bridged}
     world, asked = World(node1={"chains": chains, "sysctls": sysctls}), Flow("", VIP, "tcp", 40000, 80)
-    ways = predict(world, Owners(Snapshot()), CLIENT, asked, lambda outcomes: [*outcomes][:3])
-    assert len(ways) == 3 and len({way.endpoint for way in ways}) == 3
+    for followed in (Followed(first=first_three), Followed(last=first_three)):
+        ways = predict(world, Owners(Snapshot()), CLIENT, asked, followed)
+        assert len(ways) == 3 and len({way.endpoint for way in ways}) == 3
     assert len(predict(world, Owners(Snapshot()), CLIENT, asked)) == 101  # and the one that no rule takes
 
 
