@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from k8snetlab.dataplane.rules import ChainKey, Hook, RuleDelta
-from k8snetlab.errors import InputError, KernelError
+from k8snetlab.errors import InputError, KernelError, NotFoundError
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.iptables import Iptables, Variant
 from k8snetlab.kernel.iptables.legacy import LegacyIptables
@@ -195,6 +196,51 @@ def test_the_generation_changes_with_every_change_and_with_nothing_else(table: I
     by_hand(table, "-t", "mangle", "-A", "FORWARD", "-j", "ACCEPT")
     seen.append(table.generation())
     assert len(set(seen)) == 5
+
+
+def test_what_the_generation_is_asked_with_keeps_no_namespace_that_is_let_go(table: Iptables) -> None:
+    """Told by one end of a veth, which goes when the namespace of the other does."""
+    other = f"{table.namespace}.other"
+    netns.create(other)
+    try:
+        veth = ("link", "add", "stays", "netns", other, "type", "veth", "peer", "name", "goes")
+        subprocess.run(["ip", "-n", table.namespace, *veth], check=True)
+        table.generation()
+        netns.delete(table.namespace)
+        assert not _within(0.5, lambda: not _has(other, "stays")), "the question's socket is still open"
+        table.close()
+        assert _within(20, lambda: not _has(other, "stays"))
+        with pytest.raises(NotFoundError):
+            table.generation()
+    finally:
+        netns.delete(other)
+
+
+def _has(name: str, device: str) -> bool:
+    return not subprocess.run(["ip", "-n", name, "link", "show", device], capture_output=True).returncode
+
+
+def _within(seconds: float, true: Callable[[], bool]) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if true():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def open_files() -> list[Path]:
+    return [*Path("/proc/self/fd").iterdir()]
+
+
+def test_one_that_nobody_holds_lets_go_by_itself(namespace: Make, tmp_path: Path) -> None:
+    before = len(open_files())
+    for variant in ("nft", "legacy"):
+        held = iptables.open(namespace(), "ipv4", variant, tmp_path / "lock")
+        held.generation()
+        assert len(open_files()) > before
+        del held
+        assert len(open_files()) == before
 
 
 @pytest.mark.parametrize(("pace", "noticed"), [(1e9, False), (0.0, True)])
