@@ -15,7 +15,7 @@ from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.managers import managers
 from k8snetlab.agent.namespaces import NamespaceKeeper
 from k8snetlab.agent.protocol import Manager, Surroundings
-from k8snetlab.agent.report import Report
+from k8snetlab.agent.report import RULES, Report
 from k8snetlab.agent.tables import NodeTables
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
@@ -251,7 +251,7 @@ class NodeAgent:
         return self._parts[name].rules if name in self._parts else ()
 
     def _report(self, count: int, recreated: Iterable[str], unplugged: bool) -> Report:
-        statuses = self.statuses
+        statuses, again = self.statuses, self._tables.rest
         failing = [status for status in statuses if status.error]
         errors = [KernelError(f"{one.name}: {one.error}", one.hint, one.operation) for one in failing]
         warnings = [*self._tables.warnings, *(f"{s.name}: {warning}" for s in statuses for warning in s.warnings)]
@@ -261,7 +261,8 @@ class NodeAgent:
             failure=errors[0] if errors else None,
             warnings=(*warnings, *(failure.message for failure in errors[1:])),
             unplugged=unplugged,
-            pending=tuple(words for manager in self._managers for words in manager.pending),
+            pending=(*(words for one in self._managers for words in one.pending), *((RULES,) if again else ())),
+            again=again,
             managers=statuses,
         )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -44,7 +43,10 @@ class KubeProxy(Manager):
 
     def table_part(self, iptables: Iptables) -> ProxyPart:
         left = self.around.locks / f"{self.node}.{iptables.family}.{iptables.variant}.left"
-        counters = partial(self._has_counters, iptables)
+
+        def counters() -> bool:
+            return self._has_counters(iptables)
+
         part = ProxyPart(self.name, self.node, iptables, self.around.shared, counters=counters, left=left)
         others = [one for one in self._tables if one.family != iptables.family]
         self._tables = tuple(sorted((*others, part), key=lambda one: one.family))

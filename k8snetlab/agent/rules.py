@@ -18,6 +18,8 @@ class RulesKeeper:
         self._wanted: tuple[RuleSet, ...] = ()
         self._generation: Hashable = None
         self._suspect = True
+        self.written = 0
+        """Rules that the last sync wrote."""
 
     @property
     def family(self) -> Family:
@@ -43,7 +45,7 @@ class RulesKeeper:
         the difference worked out. `trusting` that others did not, nothing is looked at where nothing is to be written.
         Raises RestoreRefused, KernelError; the next sync then reads the kernel.
         """
-        self._wanted = wanted
+        self._wanted, self.written = wanted, 0
         if trusting and delta is not None and not delta and not self._suspect:
             return 0
         held, obsolete = None, 0
@@ -61,6 +63,7 @@ class RulesKeeper:
             self._suspect = True
             raise
         if delta or obsolete:
+            self.written = sum(map(len, delta.write.values()))
             # What others do meanwhile must not pass for seen.
             made = made if made is None else made + obsolete
             self._generation = self._iptables.alone_since(self._generation, made)

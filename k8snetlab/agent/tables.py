@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from k8snetlab.agent import journal
 from k8snetlab.agent.additions import AddedAddresses, AddedRules, Owner
 from k8snetlab.agent.failure import failure_of
+from k8snetlab.agent.pace import Pace
 from k8snetlab.agent.rules import RulesKeeper
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write, merged, of_family
 from k8snetlab.agent.variants import OtherVariant
@@ -29,6 +31,12 @@ class Table:
     def __init__(self, iptables: Iptables, parts: Sequence[TablePart]) -> None:
         self.iptables, self.parts = iptables, parts
         self._keeper = RulesKeeper(iptables)
+        self._pace = Pace()
+
+    @property
+    def rest(self) -> float:
+        """Seconds until its rules are to be written again."""
+        return self._pace.rest
 
     def close(self) -> None:
         self._keeper.close()
@@ -47,12 +55,14 @@ class Table:
 
         What the kernel refuses is the failure of the part that it is of. Raises KernelError where no rule is to blame.
         """
+        began = time.monotonic()
         try:
             count = self._write({}, merged(self.iptables.family, (part.delta for part in self.parts)), trusting)
         except RestoreRefused as refusal:
             if not refusal.line:
                 raise  # no rule is to blame: it was killed, or found no memory
             return self._write_apart()
+        self._pace.wrote(self._keeper.written, time.monotonic() - began)
         for part in self.parts:
             part.succeeded()
         return count
@@ -117,6 +127,8 @@ class NodeTables:
         """Why a manager's part could not be made: no rules of it are written, and what stands of them stays."""
         self._chosen: iptables.Variant = "nft"
         self._other: OtherVariant | None = None
+        self.rest = 0.0
+        """Seconds until the rules that the last sync has left as they were are to be written."""
 
     @property
     def variant(self) -> str:
@@ -169,6 +181,9 @@ class NodeTables:
         if is_host(namespace):
             self._note(snapshot.lab)
         self._unmade = {}
+        self.rest = max((table.rest for table in self._tables.values()), default=0.0)
+        if self.rest:
+            return 0
         for family in families:
             if family not in self._tables:
                 self._tables[family] = Table(iptables.open(namespace, family, chosen, self._locks / namespace), [])

@@ -190,6 +190,8 @@ class AgentTask:
                 failures=self.state.failures if report.failure else 0,
                 paused=self.state.paused,
             )
+        if report.again:
+            asyncio.get_running_loop().call_later(report.again, self.wake)
         rest = 0.0 if report.operations else min(REST * self.state.seconds, LONGEST_REST)
         self._rests_until = asyncio.get_running_loop().time() + rest
         # What one manager cannot do is in nobody's way: pods run, and only then this agent has failed. What the other

@@ -15,7 +15,7 @@ from k8snetlab.addons.home import Home
 from k8snetlab.agent.misses import MissResponder
 from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.protocol import Surroundings
-from k8snetlab.agent.report import Report
+from k8snetlab.agent.report import RULES, Report
 from k8snetlab.agent.router import RouterAgent
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
@@ -123,7 +123,10 @@ class Agents:
 
     def all_synced(self, snapshot: Snapshot, since: float) -> bool:
         """Whether every agent that is not paused has `snapshot` in the kernel, or one taken later than `since`."""
-        return all(task.has(snapshot) or task.state.began >= since or task.state.paused for task in self.tasks)
+        return all(
+            task.has(snapshot) or task.state.paused or (task.state.began >= since and RULES not in task.state.pending)
+            for task in self.tasks
+        )
 
     async def close(self) -> None:
         for task in self.tasks:

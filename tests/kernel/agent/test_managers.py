@@ -6,16 +6,18 @@ import os
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from k8snetlab.agent import pace
 from k8snetlab.agent.managers import managers
 from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.protocol import Manager, Surroundings
-from k8snetlab.agent.report import Report
+from k8snetlab.agent.report import RULES, Report
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration as KubeProxy
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
@@ -261,3 +263,24 @@ def _stumbles(*_: object) -> None:
 
 def _refuses(*_: object) -> None:
     raise KernelError("no socket")
+
+
+def test_many_rules_are_not_written_again_and_again(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third write of many waits, the agent says so meanwhile, and all else of a sync is done."""
+    monkeypatch.setattr(pace, "MANY", 1)
+    monkeypatch.setattr(pace, "TIMES", 1e9)
+    monkeypatch.setattr(pace, "LONGEST", 1.0)
+    for rule in ("-j ACCEPT", "-j DROP"):
+        one.part = policy(rule)
+        report = one.sync()
+        assert report.again == 0 and not report.pending
+        assert one.chains[CHAIN.chain] == (rule,)
+    one.part = policy("-j RETURN", routes=(Route("203.0.113.0/24", dev="cni0"),))
+    report = one.sync()
+    assert 0 < report.again <= 1 and report.pending == (RULES,) and report.failure is None
+    assert one.chains[CHAIN.chain] == ("-j DROP",)
+    assert any(route.dst == "203.0.113.0/24" for route in read(f"{one.lab}.node1").routes)
+    time.sleep(report.again + 0.01)
+    report = one.sync()
+    assert report.again == 0 and not report.pending
+    assert one.chains[CHAIN.chain] == ("-j RETURN",)
