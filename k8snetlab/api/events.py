@@ -22,6 +22,13 @@ class EventSource(Value):
     host: str = ""
 
 
+class EventSeries(Value):
+    """Of one that goes on: how often it happened, and when last."""
+
+    count: int = 0
+    lastObservedTime: str | None = None
+
+
 class Event(Object):
     """`count` says how often it happened, first at `firstTimestamp` and last at `lastTimestamp`. `origin` is the API's
     `source`, a name that `Object` uses already."""
@@ -41,6 +48,9 @@ class Event(Object):
     eventTime: str | None = always(None)
     reportingComponent: str = always("")
     reportingInstance: str = always("")
+    action: str = ""
+    related: ObjectReference | None = None
+    series: EventSeries | None = None
 
     @property
     def seen(self) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from k8snetlab.api import event_versions
+
 Json = dict[str, Any]
 
 
@@ -23,6 +25,11 @@ class Former(msgspec.Struct, frozen=True):
     kind: str
     deprecated: int
     removed: int
+
+    @property
+    def gone(self) -> bool:
+        """Whether no server has it any more; else it is another version of today's."""
+        return self.removed > 0
 
     def warning(self, today: str) -> str:
         """In the server's words; `today` is the version to use."""
@@ -47,6 +54,7 @@ FORMER: Mapping[tuple[str, str], Former] = {
         *_of("rbac.authorization.k8s.io/v1beta1", ROLES, 17, 22),
         *_of("coordination.k8s.io/v1beta1", ("Lease",), 19, 22),
         *_of("scheduling.k8s.io/v1beta1", ("PriorityClass",), 14, 22),
+        *_of(event_versions.VERSION, ("Event",), 0, 0),
         *_of("apiextensions.k8s.io/v1beta1", ("CustomResourceDefinition",), 16, 22),
     )
 }
@@ -241,12 +249,14 @@ _RENEW: Mapping[tuple[str, str], Callable[[Json], Json]] = {
     ("extensions/v1beta1", "DaemonSet"): lambda value: _workload(_on_delete, value),
     ("apps/v1beta1", "StatefulSet"): lambda value: _workload(_on_delete, value),
     ("", "Ingress"): _ingress,
+    ("", "Event"): event_versions.as_core,
     ("", "CustomResourceDefinition"): _definition,
 }
 """By version ("" for any of them) and kind; what is not named has not changed."""
-CHANGED = ("Ingress", "CustomResourceDefinition")
+CHANGED = ("Ingress", "Event", "CustomResourceDefinition")
 """Kinds of which today's fields are others."""
 _BEFORE: Mapping[str, Callable[[Json], Json]] = {
     "Ingress": _ingress_before,
+    "Event": event_versions.as_events,
     "CustomResourceDefinition": _definition_before,
 }

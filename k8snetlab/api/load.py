@@ -141,7 +141,8 @@ class _Loader:
     def _object(self, document: Document, value: dict[str, Any], type_: type[Object], version: str, at: Path) -> None:
         where = document.line((*at, "apiVersion"))
         if (former := FORMER.get((version, type_.KIND))) is not None:
-            self.warnings.append((document.file, where, former.warning(type_.API_VERSION)))
+            if former.gone:
+                self.warnings.append((document.file, where, former.warning(type_.API_VERSION)))
             value = renewed(version, value)
         elif version != type_.API_VERSION:
             message = f"apiVersion: a {type_.KIND} is of {type_.API_VERSION}, not {shorten(version)}"

@@ -132,7 +132,7 @@ RESOURCES: tuple[Resource, ...] = (
 )
 
 OLD = tuple(
-    msgspec.structs.replace(resource, former=former, short=(), categories=())
+    msgspec.structs.replace(resource, former=former, short=() if former.gone else resource.short, categories=())
     for former in FORMER.values()
     for resource in RESOURCES
     if resource.kind == former.kind

@@ -163,7 +163,12 @@ FIELDS: dict[type[Object], dict[str, Field]] = {
             f"involvedObject.{name}": attrgetter(f"involvedObject.{name}")
             for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
         },
+        **{
+            f"regarding.{name}": attrgetter(f"involvedObject.{name}")
+            for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+        },
         "reason": lambda e: str(e.reason),
+        "reportingController": lambda e: str(e.reportingComponent or e.origin.component),
         "reportingComponent": lambda e: str(e.reportingComponent or e.origin.component),
         "source": lambda e: str(e.origin.component or e.reportingComponent),
         "type": lambda e: str(e.type),

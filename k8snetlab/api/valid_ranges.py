@@ -9,6 +9,7 @@ from datetime import datetime
 
 from k8snetlab.api import addressing
 from k8snetlab.api.coordination import HIGHEST, SYSTEM_CLASSES, Lease, PriorityClass
+from k8snetlab.api.events import Event
 from k8snetlab.api.networking import IPAddress, ServiceCIDR
 from k8snetlab.api.problems import Report, dns_subdomain, qualified_name
 from k8snetlab.api.rules import forbidden, invalid, name_problem, not_negative, path_segment, required
@@ -84,6 +85,18 @@ def _moment(report: Report, obj: Lease, path: Path, text: str) -> None:
             raise ValueError(text)
     except ValueError:
         report.error(obj, path, invalid(text, 'must be a time as RFC 3339 has it, "2006-01-02T15:04:05.000000Z"'))
+
+
+def event(report: Report, obj: Event) -> None:
+    """Source: pkg/apis/core/validation (legacyValidateEvent)."""
+    about = obj.involvedObject
+    if not about.namespace:
+        if obj.namespace not in ("default", "kube-system") and (about.kind or about.name):
+            why = invalid(about.namespace, "does not match event.namespace")
+            report.error(obj, ("involvedObject", "namespace"), why)
+    elif about.namespace != obj.namespace:
+        why = invalid(about.namespace, "does not match event.namespace")
+        report.error(obj, ("involvedObject", "namespace"), why)
 
 
 def priority_class(report: Report, obj: PriorityClass) -> None:

@@ -24,6 +24,7 @@ from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.events import Event
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
@@ -95,6 +96,7 @@ _CHECKS: Mapping[type[Object], Check] = {
     NetworkPolicy: lambda report, obj, _: valid_policy.network_policy(report, obj),
     ServiceCIDR: lambda report, obj, _: valid_ranges.service_cidr(report, obj),
     IPAddress: lambda report, obj, _: valid_ranges.ip_address(report, obj),
+    Event: lambda report, obj, _: valid_ranges.event(report, obj),
     Lease: lambda report, obj, _: valid_ranges.lease(report, obj),
     PriorityClass: lambda report, obj, _: valid_ranges.priority_class(report, obj),
     Role: lambda report, obj, _: valid_rbac.role(report, obj),

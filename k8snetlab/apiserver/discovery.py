@@ -36,7 +36,7 @@ def groups(kinds: Kinds) -> dict[str, tuple[str, ...]]:
 
 def verbs_of(resource: Resource) -> tuple[str, ...]:
     """None of a version of old times: who has a manifest of it finds its path, who lists what there is passes it by."""
-    if resource.former is not None:
+    if resource.former is not None and resource.former.gone:
         return ()
     collected = () if resource.singly else ("deletecollection",)
     return tuple(sorted((*READ, *LISTED, *WRITTEN, *collected)))

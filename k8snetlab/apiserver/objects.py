@@ -250,7 +250,7 @@ def _old(request: Request, target: Target) -> tuple[str, ...]:
     """What is to be used instead of what the path names. The lab's own command line, at its socket, has no use for the
     news of Endpoints."""
     resource = target.resource
-    if resource.former is not None:
+    if resource.former is not None and resource.former.gone:
         return (resource.former.warning(resource.type.API_VERSION),)
     return (ENDPOINTS,) if resource.type is Endpoints and request.user is not ROOT else ()
 

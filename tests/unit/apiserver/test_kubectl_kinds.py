@@ -168,3 +168,42 @@ def test_priority_classes_are_there_and_are_made(k: Kubectl) -> None:
     assert "value: Forbidden: may not be changed" in k.run(
         "patch", "pc", "high", "--type=merge", "-p", '{"value": 7}', code=1
     )
+
+
+EVENT = """
+apiVersion: events.k8s.io/v1
+kind: Event
+metadata: {name: told.1, namespace: default}
+eventTime: "2026-01-01T00:00:00.000000Z"
+reportingController: example.com/me
+reportingInstance: me-1
+action: Looked
+reason: Seen
+type: Normal
+note: it is there
+regarding: {apiVersion: v1, kind: Service, name: kept, namespace: default}
+series: {count: 2, lastObservedTime: "2026-01-01T00:00:01.000000Z"}
+"""
+
+
+def test_events_are_of_both_versions_and_told_of_their_objects(k: Kubectl) -> None:
+    rows = [row for row in words(k.run("api-resources", "--no-headers")) if row[0] == "events"]
+    assert sorted(row[2] for row in rows) == ["events.k8s.io/v1", "v1"] and {row[1] for row in rows} == {"ev"}
+    done = k.try_("create", "-f", "-", stdin=EVENT)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    old = k.json("get", "events.v1.", "told.1")
+    assert old["message"] == "it is there" and old["involvedObject"]["name"] == "kept" and old["action"] == "Looked"
+    new = k.json("get", "events.v1.events.k8s.io", "told.1")
+    assert new["apiVersion"] == "events.k8s.io/v1" and new["note"] == "it is there" and "message" not in new
+    assert new["regarding"]["kind"] == "Service" and new["series"]["count"] == 2
+    chosen = k.run("get", "events", "--field-selector", "involvedObject.kind=Service,involvedObject.name=kept")
+    assert "it is there" in chosen and len(words(chosen)) == 2
+    assert "it is there" in k.run("events", "--for", "service/kept")
+    k.run("create", "service", "clusterip", "kept", "--tcp=80:80")
+    assert "Seen" in k.run("events", "--types=Normal")
+    wrong = EVENT.replace("name: told.1", "name: told.2").replace(
+        "name: kept, namespace: default", "name: kept, namespace: x"
+    )
+    refused = k.run("create", "-f", "-", stdin=wrong, code=1)
+    assert 'involvedObject.namespace: Invalid value: "x": does not match event.namespace' in refused
+    k.run("delete", "service", "kept")
