@@ -172,7 +172,7 @@ class Keeper:
     def _look(self, program: Program, place: Place, state: PodState, revision: str) -> None:
         """Whether it runs, and is ready. Raises KernelError."""
         (container,) = state.containers
-        if why := trouble(container):
+        if why := trouble(container) if program.is_guest else _unrun(container):
             log = f"{place.directory}/{program.name}/log/{program.name}/{container.restartCount}.log"
             hint = f"`k8snetlab {program.title.replace(' ', ' logs ')}`" if program.is_guest else f"its log is {log}"
             raise KernelError(f"{program.title}: {why}", hint, shlex.join(program.argv))
@@ -191,8 +191,16 @@ class Keeper:
             raise KernelError(f"{program.name} is not ready: {problem}", "", shlex.join(program.ready))
 
 
+def _unrun(container: ContainerStatus) -> str:
+    """Why an add-on does not run, in kubelet's words; "" for one that does."""
+    waiting, ended = container.state.waiting, container.state.terminated
+    if waiting is not None:
+        return waiting.message or waiting.reason
+    return f"it ended with {ended.exitCode}" if ended is not None else ""
+
+
 def trouble(container: ContainerStatus) -> str:
-    """Why a program does not run now, "" for one that does."""
+    """Why a guest does not run now, "" for one that does."""
     waiting, ended = container.state.waiting, container.state.terminated
     if waiting is None and ended is None:
         return ""
