@@ -2,7 +2,8 @@
 
 Made from the files generated.proto of k8s.io/api and k8s.io/apimachinery (2026-07). A line is `Type: field=N:kind …`,
 with kinds as in `reference`, and t a moment, y bytes, e a list of strings in a message of its own; "~" before a field
-says that in JSON what it holds stands beside it. `status`, which no client sends that makes an object, is left out (o).
+says that in JSON what it holds stands beside it. `status`, which no client sends that makes an object, is left out (o)
+but of kinds whose status programs in a lab write.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ def _types() -> Mapping[str, Mapping[int, Field]]:
     return types
 
 
+def reads_status(kind: str) -> bool:
+    """Whether the status of a kind is read in protobuf."""
+    return any(field.name == "status" and field.kind != "o" for field in fields(kind).values())
+
+
 def _field(word: str) -> tuple[int, Field]:
     name, _, rest = word.partition("=")
     number, _, kind = rest.partition(":")
@@ -58,6 +64,7 @@ ClientIPConfig: timeoutSeconds=1:i
 ClusterRole: metadata=1:ObjectMeta rules=2:[PolicyRule] aggregationRule=3:AggregationRule
 ClusterRoleBinding: metadata=1:ObjectMeta subjects=2:[Subject] roleRef=3:RoleRef
 ClusterTrustBundleProjection: name=1:s signerName=2:s labelSelector=3:LabelSelector optional=5:b path=4:s user=6:i
+Condition: type=1:s status=2:s observedGeneration=3:i lastTransitionTime=4:t reason=5:s message=6:s
 ConfigMap: metadata=1:ObjectMeta immutable=4:b data=2:{s} binaryData=3:{y}
 ConfigMapEnvSource: ~localObjectReference=1:LocalObjectReference optional=2:b
 ConfigMapKeySelector: ~localObjectReference=1:LocalObjectReference key=2:s optional=3:b
@@ -136,15 +143,19 @@ IPBlock: cidr=1:s except=2:[s]
 ISCSIVolumeSource: targetPortal=1:s iqn=2:s lun=3:i iscsiInterface=4:s fsType=5:s readOnly=6:b portals=7:[s]
   chapAuthDiscovery=8:b chapAuthSession=11:b secretRef=10:LocalObjectReference initiatorName=12:s
 ImageVolumeSource: reference=1:s pullPolicy=2:s
-Ingress: metadata=1:ObjectMeta spec=2:IngressSpec status=3:o
+Ingress: metadata=1:ObjectMeta spec=2:IngressSpec status=3:IngressStatus
 IngressBackend: service=4:IngressServiceBackend resource=3:TypedLocalObjectReference
 IngressClass: metadata=1:ObjectMeta spec=2:IngressClassSpec
 IngressClassParametersReference: apiGroup=1:s kind=2:s name=3:s scope=4:s namespace=5:s
 IngressClassSpec: controller=1:s parameters=2:IngressClassParametersReference
+IngressLoadBalancerIngress: ip=1:s hostname=2:s ports=4:[IngressPortStatus]
+IngressLoadBalancerStatus: ingress=1:[IngressLoadBalancerIngress]
+IngressPortStatus: port=1:i protocol=2:s error=3:s
 IngressRule: host=1:s ~ingressRuleValue=2:IngressRuleValue
 IngressRuleValue: http=1:HTTPIngressRuleValue
 IngressServiceBackend: name=1:s port=2:ServiceBackendPort
 IngressSpec: ingressClassName=4:s defaultBackend=1:IngressBackend tls=2:[IngressTLS] rules=3:[IngressRule]
+IngressStatus: loadBalancer=1:IngressLoadBalancerStatus
 IngressTLS: hosts=1:[s] secretName=2:s
 Job: metadata=1:ObjectMeta spec=2:JobSpec status=3:o
 JobSchedulingConfiguration: schedulingPolicy=1:WorkloadPodGroupSchedulingPolicy
@@ -164,6 +175,8 @@ LeaseSpec: holderIdentity=1:s leaseDurationSeconds=2:i acquireTime=3:t renewTime
   preferredHolder=7:s
 Lifecycle: postStart=1:LifecycleHandler preStop=2:LifecycleHandler stopSignal=3:s
 LifecycleHandler: exec=1:ExecAction httpGet=2:HTTPGetAction tcpSocket=3:TCPSocketAction sleep=4:SleepAction
+LoadBalancerIngress: ip=1:s hostname=2:s ipMode=3:s ports=4:[PortStatus]
+LoadBalancerStatus: ingress=1:[LoadBalancerIngress]
 LocalObjectReference: name=1:s
 ManagedFieldsEntry: manager=1:s operation=2:s apiVersion=3:s time=4:t fieldsType=6:s fieldsV1=7:o subresource=8:s
 ModifyVolumeStatus: targetVolumeAttributesClassName=1:s status=2:s
@@ -243,6 +256,7 @@ PodSpec: volumes=1:[Volume] initContainers=20:[Container] containers=2:[Containe
   evictionResponders=44:[EvictionResponder]
 PodTemplateSpec: metadata=1:ObjectMeta spec=2:PodSpec
 PolicyRule: verbs=1:[s] apiGroups=2:[s] resources=3:[s] resourceNames=4:[s] nonResourceURLs=5:[s]
+PortStatus: port=1:i protocol=2:s error=3:s
 PortworxVolumeSource: volumeID=1:s fsType=2:s readOnly=3:b
 Preconditions: uid=1:s resourceVersion=2:s
 PreferredSchedulingTerm: weight=1:i preference=2:NodeSelectorTerm
@@ -295,7 +309,7 @@ SelfSubjectReview: metadata=1:ObjectMeta status=2:SelfSubjectReviewStatus
 SelfSubjectReviewStatus: userInfo=1:UserInfo
 SelfSubjectRulesReview: metadata=1:ObjectMeta spec=2:SelfSubjectRulesReviewSpec status=3:SubjectRulesReviewStatus
 SelfSubjectRulesReviewSpec: namespace=1:s
-Service: metadata=1:ObjectMeta spec=2:ServiceSpec status=3:o
+Service: metadata=1:ObjectMeta spec=2:ServiceSpec status=3:ServiceStatus
 ServiceAccount: metadata=1:ObjectMeta secrets=2:[ObjectReference] imagePullSecrets=3:[LocalObjectReference]
   automountServiceAccountToken=4:b
 ServiceAccountTokenProjection: audience=1:s expirationSeconds=2:i path=3:s user=4:i
@@ -306,6 +320,7 @@ ServiceSpec: ports=1:[ServicePort] selector=2:{s} clusterIP=3:s clusterIPs=18:[s
   healthCheckNodePort=12:i publishNotReadyAddresses=13:b sessionAffinityConfig=14:SessionAffinityConfig
   ipFamilies=19:[s] ipFamilyPolicy=17:s allocateLoadBalancerNodePorts=20:b loadBalancerClass=21:s
   internalTrafficPolicy=22:s trafficDistribution=23:s
+ServiceStatus: loadBalancer=1:LoadBalancerStatus conditions=2:[Condition]
 SessionAffinityConfig: clientIP=1:ClientIPConfig
 SleepAction: seconds=1:i
 StatefulSet: metadata=1:ObjectMeta spec=2:StatefulSetSpec status=3:o

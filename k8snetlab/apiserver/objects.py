@@ -19,6 +19,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource
 from k8snetlab.api.selection import owned
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.wire import reads_status
 from k8snetlab.apiserver import escalation
 from k8snetlab.apiserver import query as words
 from k8snetlab.apiserver.access import ROOT
@@ -26,7 +27,17 @@ from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.bodies import forms_of, uncarried
 from k8snetlab.apiserver.cascade import Cascade
 from k8snetlab.apiserver.documents import Document, Documents
-from k8snetlab.apiserver.negotiation import APPLY_PATCH, LIST, OBJECT, WHOLE, Form, check_form, chosen
+from k8snetlab.apiserver.negotiation import (
+    APPLY_PATCH,
+    LIST,
+    OBJECT,
+    PROTOBUF,
+    WHOLE,
+    Form,
+    check_form,
+    chosen,
+    media_type,
+)
 from k8snetlab.apiserver.options import DeleteOptions, delete_options, eviction
 from k8snetlab.apiserver.parts import STREAMED
 from k8snetlab.apiserver.paths import Target, not_allowed, nowhere, parse
@@ -82,6 +93,7 @@ class ObjectRoutes:
         _form(request, target)
         if request.size and request.method != "GET" and not request.alone:
             check_form(request.content_type, forms_of(request.method, target.resource.defined is not None))
+            _check_status(request, target)
         return target
 
     def streamed(self, scope: Json) -> tuple[Target, Pod | None, words.Query]:
@@ -253,6 +265,15 @@ def _old(request: Request, target: Target) -> tuple[str, ...]:
     if resource.former is not None and resource.former.gone:
         return (resource.former.warning(resource.type.API_VERSION),)
     return (ENDPOINTS,) if resource.type is Endpoints and request.user is not ROOT else ()
+
+
+def _check_status(request: Request, target: Target) -> None:
+    """Raises RequestError (415) for a status in protobuf that nobody here reads: it would be lost."""
+    if target.subresource != "status" or media_type(request.content_type) != PROTOBUF:
+        return
+    if not reads_status(target.resource.kind):
+        message = f"the status of a {target.resource.kind} is not read in protobuf: send JSON"
+        raise RequestError(message, "", "UnsupportedMediaType", 415)
 
 
 def _form(request: Request, target: Target) -> Form:

@@ -144,3 +144,20 @@ def test_a_kind_that_is_none_is_forgotten() -> None:
     del kind
     gc.collect()
     assert known() is None
+
+
+def test_a_status_that_is_read_is_stored_and_one_that_is_not_is_refused() -> None:
+    @with_face
+    async def _(face: Face) -> None:
+        base = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+        backend = {"service": {"name": "web", "port": {"number": 80}}}
+        await face.ask("POST", base, {"metadata": {"name": "web"}, "spec": {"defaultBackend": backend}})
+        status = message(f1=message(f1=[message(f1="192.168.0.21", f4=[message(f1=80, f2="TCP")])]))
+        raw = whole("networking.k8s.io/v1", "Ingress", message(f1=message(f1="web", f3="default"), f3=status))
+        said = await face.ask("PUT", f"{base}/web/status", raw, content_type=PROTOBUF)
+        assert said.code == 200, said.json
+        [point] = said.json["status"]["loadBalancer"]["ingress"]
+        assert point == {"ip": "192.168.0.21", "ports": [{"port": 80, "protocol": "TCP"}]}
+        said = await face.ask("PUT", f"{DEPLOYMENTS}/web/status", DEPLOYMENT, content_type=PROTOBUF)
+        assert said.code == 415
+        assert said.json["message"] == "the status of a Deployment is not read in protobuf: send JSON"
