@@ -240,6 +240,7 @@ class PodSpec(Value):
     enableServiceLinks: bool | None = None
     preemptionPolicy: Literal["PreemptLowerPriority", "Never"] | None = None
     priority: int | None = None
+    priorityClassName: str = ""
     schedulerName: Annotated[str, OrBlank] = always("default-scheduler")
     securityContext: Mapping[str, Any] = always({})
     serviceAccount: str = ""

@@ -135,7 +135,7 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
 }
 # Read, kept and answered again, since a real server does, but without an effect.
 _HELD = {
-    "PodSpec": ("preemptionPolicy priority schedulerName securityContext"),
+    "PodSpec": ("preemptionPolicy priority priorityClassName schedulerName securityContext"),
     "Container": "resources terminationMessagePath terminationMessagePolicy",
     "DeploymentSpec": "minReadySeconds progressDeadlineSeconds",
     "ReplicaSetSpec": "minReadySeconds",

@@ -6,7 +6,7 @@ the same revision as its Service, and costs no write.
 
 from __future__ import annotations
 
-import uuid
+import zlib
 from collections.abc import Iterable, Iterator
 
 from k8snetlab.api.core import Service
@@ -15,7 +15,6 @@ from k8snetlab.api.networking import ALLOCATOR, IP_FAMILY, MANAGED_BY, IPAddress
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 
 _LABELS = {family: {IP_FAMILY: family, MANAGED_BY: ALLOCATOR} for family in ("IPv4", "IPv6")}
-_SPACE = uuid.UUID("6c9b2a51-5a0e-4f27-9d6d-2f1d8c1a7b11")
 
 
 def following(changes: Iterable[Change], snapshot: Snapshot) -> Iterator[Change]:
@@ -49,7 +48,7 @@ def made(service: Service, ip: str) -> IPAddress:
     return IPAddress(
         metadata=ObjectMeta(
             name=ip,
-            uid=str(uuid.uuid5(_SPACE, f"{metadata.uid}/{ip}")),
+            uid=f"{metadata.uid[:28]}{zlib.crc32(ip.encode()):08x}",
             labels=_LABELS["IPv6" if ":" in ip else "IPv4"],
             creationTimestamp=metadata.creationTimestamp,
             resourceVersion=metadata.resourceVersion,

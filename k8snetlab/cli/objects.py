@@ -38,7 +38,7 @@ TargetArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="KIND [NAME]", autocompletion=complete_object, help="KIND NAME…, or KIND/NAME…"),
 ]
-ALL = "pods,services,deployments,replicasets"
+ALL = "pods,replicationcontrollers,services,daemonsets,deployments,replicasets,statefulsets,jobs"
 
 
 def register(app: typer.Typer) -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from k8snetlab.api import addressing
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret
+from k8snetlab.api.coordination import PriorityClass
 from k8snetlab.api.core import IPFamily, Pod, PodSpec, Service, ServicePort, ServiceSpec
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.defaults import with_defaults, with_status
@@ -29,6 +30,7 @@ from k8snetlab.api.validate import validate
 from k8snetlab.api.words import shorten, show
 from k8snetlab.api.workloads import Job
 from k8snetlab.controllers import allocation, fixed_fields, identity
+from k8snetlab.controllers.prioritizing import prioritized
 from k8snetlab.errors import ManifestError
 
 T = TypeVar("T", bound=Object)
@@ -67,10 +69,12 @@ def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
 
 
 def _chosen(obj: Object, snapshot: Snapshot) -> Object:
-    """A new Job selects its own pods. A new Ingress that names no class gets the default one, the newest where there
-    are several (the plugin DefaultIngressClass)."""
+    """A new Job selects its own pods, a new Pod has a priority; a new Ingress that names no class gets the default one,
+    the newest where there are several (the plugin DefaultIngressClass)."""
     if isinstance(obj, Job):
         return selecting(obj)
+    if isinstance(obj, Pod):
+        return prioritized(obj, snapshot)
     if not isinstance(obj, Ingress) or obj.spec.ingressClassName is not None or CLASS in obj.metadata.annotations:
         return obj
     classes = [one for one in snapshot.all(IngressClass).values() if one.default]
@@ -116,9 +120,11 @@ def in_order(objects: Iterable[Object]) -> list[Object]:
         match obj:
             case Lab():
                 return 0
+            case PriorityClass():
+                return 1
             case Service(spec=spec) if not spec.clusterIP and not any(port.nodePort for port in spec.ports):
-                return 2
-        return 1
+                return 3
+        return 2
 
     return sorted(objects, key=rank)
 
@@ -142,11 +148,24 @@ def _kept(new: Object, old: Object) -> Object:
         new = replace(new, metadata=replace(new.metadata, uid=old.metadata.uid))
     if isinstance(new, Service) and isinstance(old, Service):
         return replace(new, spec=_kept_service(new.spec, old.spec))
-    if isinstance(new, Pod) and isinstance(old, Pod) and not new.spec.nodeName:
-        return replace(new, spec=replace(new.spec, nodeName=old.spec.nodeName))
+    if isinstance(new, Pod) and isinstance(old, Pod):
+        return _kept_pod(new, old)
     if isinstance(new, Job) and new.spec.selector is None:
         return selecting(new)
     return new
+
+
+def _kept_pod(new: Pod, old: Pod) -> Pod:
+    """With its node, and the priority that it was given."""
+    changes: dict[str, Any] = {}
+    if not new.spec.nodeName and old.spec.nodeName:
+        changes["nodeName"] = old.spec.nodeName
+    if old.spec.priorityClassName and new.spec.priorityClassName in ("", old.spec.priorityClassName):
+        changes |= {field: getattr(old.spec, field) for field in _PRIORITY}
+    return replace(new, spec=replace(new.spec, **changes)) if changes else new
+
+
+_PRIORITY = ("priorityClassName", "priority", "preemptionPolicy")
 
 
 def _kept_service(new: ServiceSpec, old: ServiceSpec) -> ServiceSpec:

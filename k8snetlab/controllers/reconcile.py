@@ -31,6 +31,7 @@ from k8snetlab.controllers import (
     scheduler,
     service_cidrs,
     stateful_sets,
+    taints,
 )
 from k8snetlab.controllers.changes import (
     DELETED,
@@ -58,6 +59,7 @@ CONTROLLERS: dict[str, Run] = {
     "service-cidr-controller": lambda now, before, _: service_cidrs.reconcile(now, before),
     "priority-classes": lambda now, before, _: priorities.reconcile(now, before),
     "node-leases": lambda now, before, _: node_leases.reconcile(now, before),
+    "taint-eviction-controller": lambda now, before, _: taints.reconcile(now, before),
     "deployment-controller": deployments.reconcile,
     "replicaset-controller": replica_sets.reconcile,
     "daemonset-controller": daemon_sets.reconcile,

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from k8snetlab.api.core import Taint
+from k8snetlab.api.core import Pod, Taint
 from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
 from k8snetlab.controllers.jobs import completed, ranges
+from k8snetlab.errors import ForbiddenError
 from k8snetlab.testing.fake_cluster import FakeCluster
 
 LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {name: l}\nspec: {nodes: %d}\n"
@@ -245,3 +246,36 @@ def test_a_job_selects_its_own_pods_by_its_uid() -> None:
     assert job.spec.selector and job.spec.selector.matchLabels == own
     assert own.items() <= job.spec.template.metadata.labels.items()
     assert job.spec.template.metadata.labels["job-name"] == "w"
+
+
+# --- taints and priorities ---
+
+
+def test_a_taint_drives_pods_away_that_do_not_tolerate_it() -> None:
+    text = workload("ReplicationController", "replicas: 2")
+    cluster = world(text, 2).run()
+    node = cluster.snapshot.node("node2")
+    cluster.store(replace(node, spec=replace(node.spec, taints=(Taint(key="full", effect="NoExecute"),))))
+    assert [pod.spec.nodeName for pod in cluster.run().pods()] == ["node1", "node1"]
+    cluster.store(replace(node, spec=replace(node.spec, taints=(Taint(key="full", effect="NoSchedule"),))))
+    cluster.apply(text.replace("replicas: 2", "replicas: 4")).run()
+    assert {pod.spec.nodeName for pod in cluster.pods()} == {"node1"}, "the scheduler passes it by"
+    tolerant = "tolerations: [{key: full, operator: Exists}], nodeSelector: {kubernetes.io/hostname: node2},"
+    cluster.apply(workload("ReplicationController", name="t", pod=tolerant)).run()
+    assert [pod.spec.nodeName for pod in cluster.pods("t-")] == ["node2"]
+
+
+PRIORITY = """---
+{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: high}, value: 1000, globalDefault: true}
+"""
+
+
+def test_a_pods_priority_is_its_classes() -> None:
+    pod = "---\n{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {%s containers: [{name: c}]}}\n"
+    cluster = world(pod % "priorityClassName: high," + PRIORITY)
+    assert only(cluster, Pod).spec.priority == 1000, "though the class is written behind it"
+    assert only(cluster.apply(pod % "").run(), Pod).spec.priority == 1000
+    assert only(world(PRIORITY + pod % ""), Pod).spec.priorityClassName == "high", "the default one"
+    assert only(world(pod % "priorityClassName: system-node-critical,"), Pod).spec.priority == 2_000_001_000
+    with pytest.raises(ForbiddenError, match='pods "p" is forbidden: no PriorityClass with name low was found'):
+        world(pod % "priorityClassName: low,")
