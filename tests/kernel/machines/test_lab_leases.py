@@ -75,10 +75,10 @@ def keys(lab: Lab) -> dict[str, str]:
 def test_nodes_have_leases_as_flannel_keeps_them(up: tuple[Lab, str]) -> None:
     lab, endpoint = up
     eventually(lambda: keys(lab) == {KEY % 64: "192.168.0.21", KEY % 128: "192.168.0.22"})
-    lease = lab.json("get", "leases", "node2")
+    lease = lab.json("get", "subnets", "node2")
     assert (lease["node"], lease["subnets"]) == ("node2", ["10.244.5.128/26"])
     assert 86_000 < lease["left"] <= 86_400
-    assert lab.run("get", "lease/node1").endswith(ENV % 65)
+    assert lab.run("get", "subnet/node1").endswith(ENV % 65)
     assert "held by 192.168.0.21 for another 23h" in lab.run("get", "subnet", "node1")
     assert "node 'node9' not found" in lab.run("get", "subnet", "node9", code=1)
     stored = json.loads(lab.run("store", "dump", KEY % 64, "-o", "json"))["value"]
