@@ -78,8 +78,8 @@ def parse(path: str, kinds: Kinds = BUILT_IN) -> Target:
 
 
 def nowhere(path: str) -> NotFoundError:
-    why = next((f": {ABSENT[word]}" for word in path.split("/") if word in ABSENT), "")
-    return NotFoundError(f"the server could not find the requested resource {shorten(path)}{why}")
+    why = next((f": {ABSENT[word]}" for word in path.split("/") if word in ABSENT), f" {shorten(path)}")
+    return NotFoundError(f"the server could not find the requested resource{why}")
 
 
 def not_allowed(method: str, methods: tuple[str, ...]) -> RequestError:

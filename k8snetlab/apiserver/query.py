@@ -62,6 +62,14 @@ def boolean(query: Query, word: str) -> bool:
     return value.lower() not in ("false", "0")
 
 
+def pretty(query: Query, agent: str) -> bool:
+    """Whether JSON is indented: where that is asked for, and for those who only look (`agent`: User-Agent).
+
+    Source: apiserver pkg/endpoints/handlers/negotiation (isPrettyPrint).
+    """
+    return boolean(query, "pretty") if "pretty" in query else agent.startswith(("curl", "Wget", "Mozilla/5.0"))
+
+
 def number(query: Query, word: str, low: int = 0, high: int = LARGEST) -> int | None:
     """A whole number from `low` to `high`; None where the parameter is not given."""
     value = text(query, word)

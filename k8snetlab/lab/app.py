@@ -28,7 +28,7 @@ from k8snetlab.apiserver.bodies import body_of, carried
 from k8snetlab.apiserver.negotiation import TEXT, media_type
 from k8snetlab.apiserver.objects import LARGEST_OBJECT, ObjectRoutes
 from k8snetlab.apiserver.paths import PATHS, Target
-from k8snetlab.apiserver.query import boolean
+from k8snetlab.apiserver.query import pretty
 from k8snetlab.apiserver.server import caller_of
 from k8snetlab.apiserver.transport import (
     MAX_BODY,
@@ -203,7 +203,7 @@ def _carried(request: Request) -> Any:
 
 async def _sent(reply: Reply, request: Request, answer: Answer, receive: Receive) -> None:
     if not isinstance(reply.value, AsyncIterator):
-        await answer.whole(reply, boolean(request.values, "pretty"))
+        await answer.whole(reply, pretty(request.values, request.agent))
     else:
         # Whoever asked may go: what is being written then is written, and nothing more is done.
         await while_connected(answer.stream(reply.value), receive())

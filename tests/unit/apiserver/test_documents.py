@@ -97,3 +97,34 @@ def test_the_form_that_is_liked_best_is_taken() -> None:
     for nothing in ("application/yaml", "application/json;as=Nothing", f"{table};q=0"):
         with pytest.raises(RequestError, match="only the following media types"):
             chosen(nothing, LIST)
+
+
+def test_json_is_indented_for_those_who_look() -> None:
+    async def test(face: Face) -> None:
+        for agent, path, indented in (
+            (b"curl/8.5", "/version", True),
+            (b"curl/8.5", "/version?pretty=false", False),
+            (b"kubectl/v1.37.1", "/version", False),
+            (b"kubectl/v1.37.1", "/version?pretty", True),
+        ):
+            said = await face.ask("GET", path, headers=((b"user-agent", agent),))
+            assert (b"\n  " in said.body) is indented, (agent, path)
+
+    with_face(test)
+
+
+def test_what_a_lab_has_none_of_is_refused_with_why() -> None:
+    async def test(face: Face) -> None:
+        said = await face.ask("POST", "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", {})
+        assert (said.code, said.json["reason"]) == (404, "NotFound")
+        assert said.json["message"].endswith("nothing scales by it; kubectl scale does")
+
+    with_face(test)
+
+
+def test_that_endpoints_are_deprecated_is_told_over_the_api_alone() -> None:
+    async def test(face: Face) -> None:
+        said = await face.ask("GET", "/api/v1/endpoints")
+        assert b"warning" not in dict(said.headers)
+
+    with_face(test)

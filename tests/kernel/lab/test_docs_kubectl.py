@@ -1,0 +1,215 @@
+"""docs/kubectl.md is run, block by block, by a real kubectl against a real lab: what it shows is what is answered.
+
+`python tests/kernel/lab/test_docs_kubectl.py` writes the answers anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.testing import Lab, running
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import kubectl
+
+PAGE = Path(__file__).parents[3] / "docs" / "kubectl.md"
+SCENARIO = "business-manager"
+PORTS = ("18080", "18001")
+"""Of this machine, on the page: others are taken when it is run."""
+ENDED = "-- ended --"
+QUIET = 1.0
+"""Seconds without a word, after which a command in the background is taken to wait."""
+pytestmark = [
+    pytest.mark.skipif(kubectl.found() is None, reason=kubectl.NOWHERE),
+    pytest.mark.lab(SCENARIO),
+    pytest.mark.timeout(300),
+]
+
+
+class Shell:
+    """A bash that is told one command after another."""
+
+    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            ["bash", "--norc"],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._waits = selectors.DefaultSelector()
+        assert self._process.stdout
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._waits.register(self._process.stdout, selectors.EVENT_READ)
+
+    def said(self, command: str) -> str:
+        """What the command writes; of one in the background, what it writes at first."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(f"{{ {command}\n}} </dev/null\necho '{ENDED}'\n".encode())
+        self._process.stdin.flush()
+        behind, heard, end = command.endswith("&"), "", time.monotonic() + 90
+        while time.monotonic() < end:
+            if not self._waits.select(QUIET):
+                if behind and heard.replace(f"{ENDED}\n", ""):
+                    break
+                continue
+            piece = self._process.stdout.read()
+            assert piece, f"the shell ended at: {command}"
+            heard += piece.decode(errors="replace")
+            if not behind and heard.endswith(f"{ENDED}\n"):
+                break
+        else:
+            raise AssertionError(f"no end of: {command}\n{heard}")
+        return heard.replace(f"{ENDED}\n", "").rstrip("\n")
+
+    def close(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+
+
+@contextmanager
+def shell_of(lab: Lab, directory: Path) -> Iterator[Shell]:
+    program = kubectl.found()
+    assert program
+    config = directory / "config"
+    config.write_text(lab.run("kubeconfig"))
+    path = f"{Path(program).parent}:{os.environ['PATH']}"
+    shell = Shell(directory, {"PATH": path, "HOME": str(directory), "KUBECONFIG": str(config), "LC_ALL": "C.UTF-8"})
+    try:
+        yield shell
+    finally:
+        shell.close()
+
+
+def free() -> str:
+    """A port with as many digits as those of the page."""
+    while True:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            if (port := one.getsockname()[1]) >= 10000:
+                return str(port)
+
+
+def blocks(text: str) -> Iterator[tuple[str, str, str]]:
+    """What stands before each block of code, its language, and what is in it."""
+    pieces = re.split(r"^```(\w+)\n(.*?)^```\n", text, flags=re.MULTILINE | re.DOTALL)
+    yield from zip(pieces[0::3], pieces[1::3], pieces[2::3], strict=False)
+
+
+def answered(text: str, shell: Shell, directory: Path) -> str:
+    """The page with what its commands answer now."""
+    ports = {port: free() for port in PORTS}
+    page, rest = "", ""
+    for before, language, block in blocks(text):
+        page += before
+        if language == "yaml":
+            name = before.strip().rpartition("\n")[2].strip("`:")
+            (directory / name).write_text(block)
+        if language == "console":
+            block = "\n".join(asked(command, shell, ports) for command in commands(block))
+        page += f"```{language}\n{block}```\n"
+        rest = text[text.rindex("```\n") + 4 :]
+    return page + rest
+
+
+def commands(block: str) -> list[str]:
+    return [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+
+
+def asked(command: str, shell: Shell, ports: dict[str, str]) -> str:
+    real = command
+    for shown, port in ports.items():
+        real = real.replace(shown, port)
+    said = shell.said(real)
+    for shown, port in ports.items():
+        said = said.replace(port, shown)
+    lines = "\n".join(line.rstrip() for line in said.splitlines())
+    return f"$ {command}\n{lines}\n" if lines else f"$ {command}\n"
+
+
+ALIKE = (
+    (r"\b((?:business-manager|data-product|web|shop|my-shop)-[a-f0-9]{8,10})-[a-z0-9]{5}\b", r"\1-POD"),
+    (r"\b(business-manager|data-product)-[a-z0-9]{5}\b", r"\1-SLICE"),
+    (r"\b(web-|pod-template-hash=)[a-f0-9]{8,10}\b", r"\1HASH"),  # of a restart its moment is a part
+    (r"\b(\d+[dhms])+\b", "AGE"),
+    (r"\b172\.30\.\d+\.\d+\b", "ADDRESS"),
+    (r"\b10\.254\.(?!80\.22\b|116\.224\b|0\.1\b)\d+\.\d+\b", "ADDRESS"),
+    (r"\b\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", "TIME"),
+    (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z| \+0000 UTC)", "TIME"),
+    (r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "UID"),
+    (r"\b[0-9a-f]{32,64}\b", "ID"),
+    (r"resourceVersion\"?: \"\d+\"", "resourceVersion"),
+    (r"https://127\.0\.0\.1:\d+", "https://127.0.0.1:PORT"),
+    (r"([0-9a-f]{2}:){5}[0-9a-f]{2}", "MAC"),
+    (r"\bv?\d+\.\d+\.\d+[\w.-]*\b", "VERSION"),
+    (r"\b\d+Ki\b", "SIZE"),
+    (r"(cpu:|memory:) +\d+", r"\1 N"),
+    (r"ADDRESS(:\d+)?(,ADDRESS(:\d+)?)+", r"ADDRESS\1"),
+    (r"(OS Image|Boot ID|Kernel Version|Operating System|Architecture): .*", r"\1"),
+    (r"^(node\d .*VERSION +ADDRESS|node\d .* 192\.168\.0\.\d+ +<none>).*", r"\1"),
+    (r"-{2,}", "--"),
+    (r" {2,}", " "),
+)
+
+
+def alike(text: str) -> str:
+    """Without what is different each time: names and addresses of pods, ages, times, this machine."""
+    for pattern, put in ALIKE:
+        text = re.sub(pattern, put, text, flags=re.MULTILINE)
+    return text
+
+
+def answers(text: str) -> list[tuple[str, list[str]]]:
+    """Each command of a page, and the lines of its answer, alike and in order."""
+    found = []
+    for _, language, block in blocks(text):
+        if language != "console":
+            continue
+        pieces = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+        if any(piece.partition("\n")[0].endswith("&") for piece in pieces):
+            pieces = ["\n$ ".join(pieces)]  # what runs meanwhile speaks when it likes to
+        for piece in pieces:
+            command, _, lines = piece.partition("\n")
+            found.append((command, sorted(filter(None, (line.strip() for line in alike(lines).splitlines())))))
+    return found
+
+
+def test_the_page_shows_what_kubectl_is_answered(lab: Lab, tmp_path: Path) -> None:
+    text = PAGE.read_text()
+    with shell_of(lab, tmp_path) as shell:
+        now = answered(text, shell, tmp_path)
+    pairs = zip(answers(text), answers(now), strict=True)
+    other = [(command, shown, said) for (command, shown), (_, said) in pairs if said != shown]
+    assert not other, f"the page shows other answers; python {__file__} writes them anew"
+
+
+def test_the_page_has_every_verb_that_a_lab_answers() -> None:
+    asked = " ".join(command for _, _, block in blocks(PAGE.read_text()) for command in commands(block))
+    words = (
+        "get describe create apply replace edit patch diff delete scale expose run label annotate set logs exec cp "
+        "port-forward events api-resources api-versions explain version cluster-info auth wait cordon uncordon drain "
+        "taint proxy attach top autoscale rollout"
+    )
+    assert not [word for word in words.split() if f"kubectl {word}" not in asked]
+    for part in ("status", "restart", "undo", "history", "pause", "resume"):
+        assert f"rollout {part}" in asked
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made, running(SCENARIO) as one, shell_of(one, Path(made)) as bash:
+        PAGE.write_text(answered(PAGE.read_text(), bash, Path(made)))
