@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import selectors
@@ -146,7 +147,6 @@ ALIKE = (
     (r"\b((?:business-manager|data-product|web|shop|my-shop)-[a-f0-9]{8,10})-[a-z0-9]{5}\b", r"\1-POD"),
     (r"\b(business-manager|data-product)-[a-z0-9]{5}\b", r"\1-SLICE"),
     (r"\b(web-|pod-template-hash=)[a-f0-9]{8,10}\b", r"\1HASH"),  # of a restart its moment is a part
-    (r"\b(\d+[dhms])+\b", "AGE"),
     (r"\b172\.30\.\d+\.\d+\b", "ADDRESS"),
     (r"\b10\.254\.(?!80\.22\b|116\.224\b|0\.1\b)\d+\.\d+\b", "ADDRESS"),
     (r"\b\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", "TIME"),
@@ -157,6 +157,7 @@ ALIKE = (
     (r"https://127\.0\.0\.1:\d+", "https://127.0.0.1:PORT"),
     (r"([0-9a-f]{2}:){5}[0-9a-f]{2}", "MAC"),
     (r"\bv?\d+\.\d+\.\d+[\w.-]*\b", "VERSION"),
+    (r"\b(\d+[dhms])+\b", "AGE"),
     (r"\b\d+Ki\b", "SIZE"),
     (r"(cpu:|memory:) +\d+", r"\1 N"),
     (r"ADDRESS(:\d+)?(,ADDRESS(:\d+)?)+", r"ADDRESS\1"),
@@ -194,8 +195,12 @@ def test_the_page_shows_what_kubectl_is_answered(lab: Lab, tmp_path: Path) -> No
     with shell_of(lab, tmp_path) as shell:
         now = answered(text, shell, tmp_path)
     pairs = zip(answers(text), answers(now), strict=True)
-    other = [(command, shown, said) for (command, shown), (_, said) in pairs if said != shown]
-    assert not other, f"the page shows other answers; python {__file__} writes them anew"
+    other = [
+        "\n".join((f"$ {command}", *difflib.unified_diff(shown, said, "the page", "kubectl", n=0, lineterm="")))
+        for (command, shown), (_, said) in pairs
+        if said != shown
+    ]
+    assert not other, "\n".join((f"python {__file__} writes anew what is different now:", *other))
 
 
 def test_the_page_has_every_verb_that_a_lab_answers() -> None:
