@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from k8snetlab.api import addressing
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret
-from k8snetlab.api.coordination import PriorityClass
-from k8snetlab.api.core import IPFamily, Pod, PodSpec, Service, ServicePort, ServiceSpec
+from k8snetlab.api.coordination import NODE_LEASES, Lease, PriorityClass
+from k8snetlab.api.core import IPFamily, Node, Pod, PodSpec, Service, ServicePort, ServiceSpec
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.defaults_workloads import selecting
@@ -25,6 +25,7 @@ from k8snetlab.api.kinds import kinds_of
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import ALLOCATOR, CLASS, MANAGED_BY, Ingress, IngressClass, IPAddress
+from k8snetlab.api.renewal import EVERY
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
 from k8snetlab.api.words import shorten, show
@@ -88,6 +89,10 @@ def _of_new(obj: Object, snapshot: Snapshot) -> list[str]:
     match obj:
         case Lab():
             return _another_lab(obj, snapshot)
+        case Lease() if EVERY in obj.metadata.annotations:
+            # Of a node that is there: else nobody could take the Lease away again.
+            if obj.namespace != NODE_LEASES or snapshot.get(Node, obj.name) is None:
+                return [f"metadata.annotations: Forbidden: {EVERY} is the lab's own"]
         case IPAddress() if obj.allocated:
             return [f"metadata.labels: Forbidden: {MANAGED_BY}={ALLOCATOR} is the server's own"]
         case Ingress(spec=spec) if (said := obj.metadata.annotations.get(CLASS)) is not None:

@@ -59,6 +59,8 @@ def _ip_address(new: IPAddress, old: IPAddress) -> Iterator[str]:
 def _lease(new: Lease, old: Lease) -> Iterator[str]:
     if EVERY in old.metadata.annotations:
         yield "metadata: Forbidden: the lab itself keeps this Lease, which tells that its holder lives"
+    elif EVERY in new.metadata.annotations:
+        yield f"metadata.annotations: Forbidden: {EVERY} is the lab's own"
 
 
 def _binding(new: RoleBinding | ClusterRoleBinding, old: RoleBinding | ClusterRoleBinding) -> Iterator[str]:

@@ -108,6 +108,9 @@ def test_a_lease_is_kept_and_each_node_has_one_that_is_renewed(k: Kubectl) -> No
     refused = k.run("delete", "lease", "node1", "-n", "kube-node-lease", code=1)
     assert "the lab itself keeps Lease node1" in refused
     k.run("label", "lease", "turn", "a=b")
+    assert "is the lab's own" in k.run("annotate", "lease", "turn", "k8snetlab/renewed-every=1", code=1)
+    own = LEASE.replace("name: turn", 'name: mine, annotations: {k8snetlab/renewed-every: "1"}')
+    assert "is the lab's own" in k.run("create", "-f", "-", stdin=own, code=1)
     k.run("delete", "lease", "turn")
 
 
