@@ -13,7 +13,6 @@ from k8snetlab.apiserver import discovery, openapi
 from k8snetlab.apiserver.bodies import forms_of
 from k8snetlab.apiserver.negotiation import JSON, TEXT, YAML, Form, check_form, chosen
 from k8snetlab.apiserver.paths import not_allowed, nowhere
-from k8snetlab.apiserver.query import WRITE, refuse_unknown
 from k8snetlab.apiserver.reviews import Reviews
 from k8snetlab.apiserver.transport import Reply, Request
 from k8snetlab.apiserver.virtual import Virtual, reviewed
@@ -78,12 +77,10 @@ class Documents:
         return None
 
     def _reviewed(self, request: Request, virtual: Virtual, namespace: str) -> Reply:
-        refuse_unknown(request.values, WRITE, ("dryRun",))
         chosen(request.accept, [Form()])
         return Reply(self._reviews.answered(virtual, namespace, request.user, request.body), 201)
 
     def _health(self, request: Request) -> Reply:
-        refuse_unknown(request.values, ("verbose", "exclude", "timeout"), ("exclude",))
         checks = {
             name: wrong for name, wrong in self._checks().items() if name not in request.values.get("exclude", ())
         }
@@ -104,7 +101,6 @@ class Documents:
 
 def _discovered(request: Request, plain: dict[str, Any], kinds: Kinds) -> Reply:
     """/api and /apis: for old clients a list of what to ask for next, for new ones everything."""
-    refuse_unknown(request.values, ("pretty", "timeout"))
     form = chosen(request.accept, [Form(), *_AGGREGATED])
     if not form.kind:
         return Reply(plain)
@@ -112,14 +108,12 @@ def _discovered(request: Request, plain: dict[str, Any], kinds: Kinds) -> Reply:
 
 
 def _openapi(request: Request, document: bytes) -> Reply:
-    refuse_unknown(request.values, ("hash", "timeout"))
     chosen(request.accept, [Form()])
     return Reply(document)
 
 
 def _swagger(request: Request, kinds: Kinds) -> Reply:
     """An old kubectl takes protobuf alone, and a document without anything in it, against which it checks nothing."""
-    refuse_unknown(request.values, ("timeout",))
     form = chosen(request.accept, [Form(), Form(V2_PROTOBUF)])
     if form.media == V2_PROTOBUF:
         return Reply(b"", media=V2_PROTOBUF.replace("@", "."))
@@ -127,7 +121,6 @@ def _swagger(request: Request, kinds: Kinds) -> Reply:
 
 
 def _plain(request: Request, value: dict[str, Any]) -> Reply:
-    refuse_unknown(request.values, ("pretty", "timeout"))
     chosen(request.accept, [Form()])
     return Reply(value)
 

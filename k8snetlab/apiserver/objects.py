@@ -112,7 +112,7 @@ class ObjectRoutes:
             return target.answer(request)
         try:
             reply = await (self._one(request, target) if target.name else self._collection(request, target))
-            warnings = (*_old(request, target), *reply.warnings)
+            warnings = (*_warnings(request, target), *reply.warnings)
             return replace(reply, warnings=warnings) if warnings else reply
         except K8sNetLabError as error:
             raise worded(error, target, request.body) from error
@@ -131,7 +131,6 @@ class ObjectRoutes:
             raise RequestError("Upgrade request required", f"{part} wants a WebSocket, or SPDY/3.1")
         match request.method:
             case "POST" if isinstance(old, ServiceAccount):
-                words.refuse_unknown(query, words.WRITE, ("dryRun",))
                 return Reply(self._token(old, request), 201)
             case "POST":  # of what is no conversation, else an eviction alone
                 await self._delete(resource, old, eviction(request.body, query, target.name, target.namespace))
@@ -139,11 +138,9 @@ class ObjectRoutes:
                     {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
                 )
             case "GET":
-                words.refuse_unknown(query, words.GET)
                 self._reading.check_get(query)
                 return Reply(scale_of(old, resource) if part == "scale" else view.one(old))
             case "DELETE":
-                words.refuse_unknown(query, words.DELETE, ("dryRun",))
                 return Reply(await self._delete(resource, old, delete_options(request.body, query)))
         return await self._change(request, target, old)
 
@@ -162,7 +159,6 @@ class ObjectRoutes:
         query = request.values
         if target.part:
             raise RequestError(f"{target.subresource} cannot be applied: send another form of patch")
-        words.refuse_unknown(query, words.PATCH, ("dryRun",))
         if not words.text(query, "fieldManager"):
             raise RequestError("fieldManager: Required value: is required for apply patch", "", "Invalid", 422)
         wish = self._wish(request)
@@ -173,7 +169,6 @@ class ObjectRoutes:
         """PUT and PATCH."""
         resource, query, part = target.resource, request.values, target.subresource
         patch = uncarried(request.content_type, request.body) if request.method == "PATCH" else None
-        words.refuse_unknown(query, words.PATCH if patch else words.WRITE, ("dryRun",))
         if "force" in query:
             raise RequestError("force: Forbidden: may not be specified for non-apply patch", "", "Invalid", 422)
         wish = self._wish(request)
@@ -199,13 +194,11 @@ class ObjectRoutes:
         resource, query = target.resource, request.values
         match request.method:
             case "POST":
-                words.refuse_unknown(query, words.WRITE, ("dryRun",))
                 wish = self._wish(request)
                 value, warnings = await self._writing.create(resource, target.namespace, request.body, wish)
                 return Reply(value, 201, tuple(warnings))
             case "DELETE":
                 return await self._delete_many(request, target)
-        words.refuse_unknown(query, words.LIST)
         wanted = words.selection(query, resource.type, target.namespace)
         view = _view(request, target)
         if words.boolean(query, "watch"):
@@ -258,13 +251,13 @@ class ObjectRoutes:
         return Reply(_view(request, target).many(doomed, metadata))
 
 
-def _old(request: Request, target: Target) -> tuple[str, ...]:
-    """What is to be used instead of what the path names. The lab's own command line, at its socket, has no use for the
-    news of Endpoints."""
-    resource = target.resource
+def _warnings(request: Request, target: Target) -> tuple[str, ...]:
+    """What is to be used instead of what the path names, and what of the query is not read. The lab's own command line,
+    at its socket, has no use for the news of Endpoints."""
+    resource, unread = target.resource, words.unread(request.values)
     if resource.former is not None and resource.former.gone:
-        return (resource.former.warning(resource.type.API_VERSION),)
-    return (ENDPOINTS,) if resource.type is Endpoints and request.user is not ROOT else ()
+        return (resource.former.warning(resource.type.API_VERSION), *unread)
+    return (ENDPOINTS, *unread) if resource.type is Endpoints and request.user is not ROOT else unread
 
 
 def _check_status(request: Request, target: Target) -> None:

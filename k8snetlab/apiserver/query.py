@@ -1,5 +1,7 @@
-"""The query parameters of a request: each is one that the request knows and is read, or is refused.
+"""The query parameters of a request.
 
+A verb of the lab's own, and a deletion of many, where a word mistyped would delete more than was meant, refuse those
+that they do not know; all else warns of them.
 Source: meta/v1 ListOptions, GetOptions, CreateOptions, UpdateOptions, PatchOptions, DeleteOptions.
 """
 
@@ -34,6 +36,17 @@ WRITE = ("pretty", "timeout", "dryRun", "fieldManager", "fieldValidation")
 PATCH = (*WRITE, "force")
 DELETE = ("pretty", "timeout", "dryRun", "gracePeriodSeconds", "propagationPolicy", "orphanDependents")
 LARGEST = 2**63 - 1
+STRANGE = 5
+"""Unknown parameters that are told."""
+
+
+_READ = frozenset((*GET, *LIST, *PATCH, *DELETE))
+
+
+def unread(query: Query) -> tuple[str, ...]:
+    """Warnings of parameters that no request for objects has: a real server takes them, and reads none of them."""
+    strange = [word for word in query if word not in _READ][:STRANGE]
+    return tuple(f"query parameter {shorten(word)!r} is ignored{did_you_mean(word, _READ)}" for word in strange)
 
 
 def refuse_unknown(query: Query, known: Iterable[str], repeated: Iterable[str] = ()) -> None:
@@ -50,7 +63,8 @@ def refuse_unknown(query: Query, known: Iterable[str], repeated: Iterable[str] =
 
 
 def text(query: Query, word: str) -> str:
-    return query.get(word, ("",))[-1]
+    """What it says first, as a real server reads it; "" where it is not given."""
+    return query.get(word, ("",))[0]
 
 
 def boolean(query: Query, word: str) -> bool:
