@@ -113,10 +113,10 @@ def _openapi(request: Request, document: bytes) -> Reply:
 
 
 def _swagger(request: Request, kinds: Kinds) -> Reply:
-    """An old kubectl takes protobuf alone, and a document without anything in it, against which it checks nothing."""
+    """An old kubectl takes protobuf alone."""
     form = chosen(request.accept, [Form(), Form(V2_PROTOBUF)])
     if form.media == V2_PROTOBUF:
-        return Reply(b"", media=V2_PROTOBUF.replace("@", "."))
+        return Reply(openapi.swagger_protobuf(kinds), media=V2_PROTOBUF.replace("@", "."))
     return Reply(openapi.swagger(kinds))
 
 

@@ -22,12 +22,12 @@ from k8snetlab.api.schema import PRESERVE
 from k8snetlab.api.scheme import Resource
 from k8snetlab.apiserver.discovery import split
 from k8snetlab.apiserver.operations import operations
+from k8snetlab.apiserver.swagger import V2, V3, encoded, path_item
 
 Json = dict[str, Any]
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
-V3, V2 = "#/components/schemas/", "#/definitions/"
 _META_TYPES = {"ObjectMeta", "OwnerReference", "ManagedFieldsEntry", "LabelSelector", "LabelSelectorRequirement"}
 _SCALARS: dict[str, Json] = {
     "s": {"type": "string"},
@@ -86,8 +86,20 @@ def _document(served: tuple[Resource, ...]) -> bytes:
 @lru_cache(maxsize=2)
 def swagger(kinds: Kinds) -> bytes:
     """JSON of OpenAPI 2, of all versions together."""
+    return msgspec.json.encode(_whole(kinds))
+
+
+@lru_cache(maxsize=2)
+def swagger_protobuf(kinds: Kinds) -> bytes:
+    """The same as protobuf."""
+    return encoded(_whole(kinds))
+
+
+def _whole(kinds: Kinds) -> Json:
     schemas = dict(sorted((name, schema) for resource in kinds.all for name, schema in _schemas(resource, V2)))
-    return msgspec.json.encode({"swagger": "2.0", "info": INFO, "paths": {}, "definitions": schemas})
+    items = {path: item for one in kinds.all for path, item in operations(one, f"{V3}{name_for(one)}").items()}
+    paths = {path: path_item(item) for path, item in sorted(items.items())}
+    return {"swagger": "2.0", "info": INFO, "paths": paths, "definitions": schemas}
 
 
 @cache
@@ -188,7 +200,7 @@ def _made_of(resource: Resource, base: str) -> Iterator[tuple[str, Json]]:
         return
     _, parts = msgspec.json.schema_components([resource.type], ref_template=f"{base}k8snetlab.v1alpha1.{{name}}")
     for name, schema in parts.items():
-        schema = _plain(schema)
+        schema = _version_2(_plain(schema)) if base == V2 else _plain(schema)
         if name == resource.kind:
             text = {"type": "string"}
             schema["properties"] = {"apiVersion": text, "kind": text, **schema["properties"]}
@@ -240,6 +252,8 @@ def _plain(schema: Any) -> Any:
         return schema
     options = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
     rest = {key: _plain(value) for key, value in schema.items() if key not in ("anyOf", "default", "title")}
+    if not rest.get("required", True):
+        del rest["required"]
     if len(options) == 1:
         return {**rest, **_plain(options[0])}
     return {**rest, "anyOf": _plain(options)} if options else rest

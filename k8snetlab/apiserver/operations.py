@@ -31,7 +31,23 @@ def operations(resource: Resource, schema: str) -> dict[str, Json]:
     for path, item in found.items():
         named = [name for name in ("namespace", "name") if f"{{{name}}}" in path]
         item["parameters"] = [_parameter(name, "path") for name in named] if named else []
+        for method in _ACTIONS:
+            if method in item:
+                item[method]["operationId"] = _identity(resource, item[method]["x-kubernetes-action"], path)
     return found
+
+
+def _identity(resource: Resource, action: str, path: str) -> str:
+    """The name of an operation in generated clients: listCoreV1NamespacedPod."""
+    group, version = split(resource.version)
+    known = group.replace(".", "-") if resource.defined is not None else (group or "core").partition(".")[0]
+    words = [word.capitalize() for word in known.split("-")]
+    namespaced = "Namespaced" if "{namespace}" in path else ""
+    part = path.rpartition("{name}")[2].strip("/").capitalize() if "{name}" in path else ""
+    everywhere = "ForAllNamespaces" if resource.type.namespaced and not namespaced else ""
+    begin = {"get": "read", "post": "create", "put": "replace", "deletecollection": "deleteCollection"}
+    named = f"{''.join(words)}{version.capitalize()}{namespaced}{resource.kind}{part}{everywhere}"
+    return f"{begin.get(action, action)}{named}"
 
 
 def _many(resource: Resource, schema: str) -> Json:

@@ -246,7 +246,7 @@ def test_the_same_manifest_from_another_place_is_unchanged(running: Lab, small: 
     assert set(running.run("apply", "-f", str(copy)).split()[1::2]) == {"unchanged"}
     assert running.json("get", "pod", "a")["metadata"]["annotations"]["k8snetlab/up"] == "true"
     assert "lab file" in running.run("delete", "node", "node1", code=2)
-    assert "forbidden" in running.run("delete", "ns", "default", code=2)
+    assert "forbidden" in running.run("delete", "ns", "default", code=1)
 
 
 def test_two_labs_with_the_same_addresses_run_side_by_side(tmp_path: Path, small: Path) -> None:
