@@ -33,7 +33,7 @@ MANY = 500
 """With so many pods the controllers work in a thread: they take so long that requests would wait for them."""
 BATCH = 100
 """Writes at a time; requests are answered in between."""
-LONG, REST, LONGEST_REST = 0.03, 3, 2.0
+LONG, REST, LONGEST_REST = 0.03, 3, 0.25
 """Controllers that took LONG seconds rest REST times as long before they look again, LONGEST_REST seconds at most: when
 one of a Service's thousand endpoints changes all of them are looked at. Not where more of their own is to follow."""
 
