@@ -153,6 +153,7 @@ ALIKE = (
     (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(Z| \+0000 UTC)", "TIME"),
     (r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", "UID"),
     (r"\b[0-9a-f]{32,64}\b", "ID"),
+    (r"\beth0@if\d+\b", "eth0@LINK"),
     (r"resourceVersion\"?: \"\d+\"", "resourceVersion"),
     (r"https://127\.0\.0\.1:\d+", "https://127.0.0.1:PORT"),
     (r"([0-9a-f]{2}:){5}[0-9a-f]{2}", "MAC"),

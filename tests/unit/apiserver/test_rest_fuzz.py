@@ -22,6 +22,7 @@ from verbs import DECLARED
 from k8snetlab.api.scheme import RESOURCES, Resource, decode, encode
 from k8snetlab.apiserver import query as words
 from k8snetlab.apiserver.negotiation import APPLY_PATCH, JSON_PATCH, PATCHES, PROTOBUF
+from k8snetlab.apiserver.parts import parts_of
 from k8snetlab.apiserver.protobuf import MAGIC
 from k8snetlab.apiserver.virtual import VIRTUAL
 from k8snetlab.lab.operations import standing
@@ -82,7 +83,29 @@ JUNK: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 2**63, 2**70, 1.5, 1e308, "", "x", "\x00", "ä" * 300, "..", "1", [], {}, [[]], [None]),
     *({"": ""}, {"a": {"b": {"c": []}}}, ["a", 1, None], "10.96.0.1", "fd00::1", "Always", -(2**63)),
 )
+SIZES = {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size", "labelSelectorPath": ".status.of"}
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "spec": {"type": "object", "properties": {"size": {"type": "integer", "minimum": 0, "default": 1}}},
+        "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    },
+}
+VERSION = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": SCHEMA}}
+DEFINITION = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "shops.fuzz.example.org"},
+    "spec": {
+        "group": "fuzz.example.org",
+        "scope": "Namespaced",
+        "names": {"plural": "shops", "singular": "shop", "kind": "Shop"},
+        "versions": [{**VERSION, "subresources": {"status": {}, "scale": SIZES}}],
+    },
+}
 OBJECTS: tuple[dict[str, Any], ...] = (
+    DEFINITION,
+    {"apiVersion": "fuzz.example.org/v1", "kind": "Shop", "metadata": {"name": "a"}, "spec": {"size": 2}},
     pod("a", app="web"),
     service("web", type="LoadBalancer", externalTrafficPolicy="Local"),
     service("b", clusterIP="None"),
@@ -208,10 +231,21 @@ def object_path(dice: random.Random, resource: Resource) -> tuple[str, str]:
         parts.append(dice.choice(mine) if mine and dice.random() < 0.8 else dice.choice(NAMES))
         methods = ["GET", "PUT", "PUT", "PATCH", "PATCH", "PATCH", "DELETE"]
         if dice.random() < 0.3:
-            parts.append(dice.choice(("scale", "status", "status", "log", "x")))
+            parts.append(dice.choice([*(part.name for part in parts_of(resource)), "scale", "status", "x"]))
     if dice.random() < 0.05:
         parts[dice.randrange(len(parts))] = dice.choice(NAMES)
     return dice.choice(methods), "/" + "/".join(parts)
+
+
+def custom_path(dice: random.Random) -> tuple[str, str]:
+    """Of objects of a kind that was brought."""
+    path = "/apis/fuzz.example.org/v1/namespaces/default/shops"
+    if dice.random() < 0.4:
+        return dice.choice(("GET", "POST", "POST", "DELETE")), path
+    part = dice.choice(("", "", "", "/status", "/scale", "/x"))
+    return dice.choice(
+        ("GET", "PUT", "PUT", "PATCH", "PATCH", "DELETE")
+    ), f"{path}/{dice.choice(('a', 'a', 'web'))}{part}"
 
 
 def query_of(dice: random.Random, method: str, path: str) -> str:
@@ -295,9 +329,13 @@ async def fuzz(face: Face, dice: random.Random, number: int) -> str:
     method, path = own_path(dice) if dice.random() < 0.25 else object_path(dice, resource)
     if dice.random() < 0.05:
         method, path = document_path(dice, resource)
+    brought = dice.random() < 0.08
+    if brought:
+        method, path = custom_path(dice)
     query = query_of(dice, method, path)
     method = method if dice.random() < 0.97 else dice.choice(METHODS)
     kind = "" if path.startswith(OWN + "/") and resource.kind != "Lab" else resource.kind
+    kind = "Shop" if brought else kind
     kind = "Scale" if path.endswith("/scale") else "DeleteOptions" if method == "DELETE" else kind
     form, body = sent(dice, resource, (method, path), kind)
     if form == APPLY_PATCH:
@@ -337,7 +375,10 @@ def test_no_request_is_answered_with_a_500(tmp_path: Path, monkeypatch: pytest.M
 
     async def main() -> None:
         async with face_of(whole=True) as face:
+            definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
             for number in range(REQUESTS):
+                if number % 500 == 0:  # it may have been deleted
+                    assert (await face.ask("POST", definitions, DEFINITION)).code in (201, 409, 422)
                 if problem := await fuzz(face, dice, number):
                     wrong.append(problem)
             assert not face.cluster.informer.problems
