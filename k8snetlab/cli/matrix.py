@@ -59,6 +59,14 @@ def draw(results: Sequence[ProbeResult], width: int | None = None) -> str:
     return "\n".join(lines)
 
 
+def summed(results: Sequence[ProbeResult], pairs: int) -> Iterable[str]:
+    """Without the cells, of which a large lab has too many to look at: what failed, and how much was tried."""
+    for line in _totals(results):
+        yield from screen.fold(line, screen.columns(), 2)
+    tried = f"of {pairs:,} pairs of who may ask and what may be asked, {len(results):,} were tried, others each time"
+    yield from screen.fold(f"note: {tried}", screen.columns(), 2)
+
+
 def _cell(results: Sequence[ProbeResult], width: int) -> str:
     if not results:
         return "·".rjust(width)

@@ -73,7 +73,8 @@ def probe(
     elif everything:
         from k8snetlab.cli import matrix
 
-        typer.echo(matrix.draw(results))
+        few = answer.pairs <= len(results)
+        typer.echo(matrix.draw(results) if few else "\n".join(matrix.summed(results, answer.pairs)))
     else:
         from k8snetlab.cli import probed
 

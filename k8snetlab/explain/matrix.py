@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ MOST, LARGE = 800, 120
 """Pairs that are tried: all of so many, of a larger lab some targets, each from some places in turn."""
 CLOSED_TIMEOUT = 0.7
 """Seconds that a probe waits where nothing should answer."""
+ALL, ALL_OF_LARGE = 2500, 400
+"""The same of `probe --all`. Each leaves two neighbour entries, of which a machine has room for 1,024 by default."""
 AT_ONCE = 160
 """Pairs between two words of progress."""
 
@@ -60,14 +63,21 @@ def broken(snapshot: Snapshot, left: Left, tell: Tell, turn: int = 0) -> tuple[l
     return [*_findings(failed)], len(pairs), sampling.of_pairs(len(pairs), len(places) * len(targets), unasked)
 
 
-def chosen(places: list[Place], targets: list[Target], turn: int = 0) -> Iterator[Pair]:
+def everyone(places: list[Place], targets: list[Target]) -> list[Pair]:
+    """The pairs that `probe --all` tries, others of a large lab each time."""
+    return [*chosen(places, targets, int(time.time()), most=ALL, large=ALL_OF_LARGE)]
+
+
+def chosen(
+    places: list[Place], targets: list[Target], turn: int = 0, *, most: int = MOST, large: int = LARGE
+) -> Iterator[Pair]:
     """All pairs; of many so many that each target is asked, or of more targets a part, from places in turn. Another
     `turn` takes others."""
-    if len(places) * len(targets) <= MOST:
+    if len(places) * len(targets) <= most:
         yield from ((place, target) for place in places for target in targets)
         return
-    kept = sampling.spread(targets, LARGE, turn)
-    share = max(1, LARGE // len(kept))
+    kept = sampling.spread(targets, large, turn)
+    share = max(1, large // len(kept))
     for number, target in enumerate(kept, turn):
         first = number * share
         yield from ((places[(first + step) % len(places)], target) for step in range(min(share, len(places))))

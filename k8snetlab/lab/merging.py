@@ -53,11 +53,13 @@ class Merging:
         self, question: ProbeQuestion, mine: ProbeResults, others: Mapping[str, ProbeResults | K8sNetLabError]
     ) -> ProbeResults:
         """Every machine probes from its own places; the results stand as if one had done it all."""
-        snapshot, results = self._cluster.snapshot, [*mine.results]
+        snapshot, results, pairs = self._cluster.snapshot, [*mine.results], mine.pairs
         for node, one in others.items():
-            results += _untried(snapshot, node, question, one) if isinstance(one, K8sNetLabError) else one.results
+            told = _untried(snapshot, node, question, one) if isinstance(one, K8sNetLabError) else one.results
+            pairs += len(told) if isinstance(one, K8sNetLabError) else one.pairs
+            results += told
         order = {place.name: number for number, place in enumerate(all_places(snapshot))}
-        return ProbeResults(tuple(sorted(results, key=lambda result: order.get(result.source, len(order)))))
+        return ProbeResults(tuple(sorted(results, key=lambda result: order.get(result.source, len(order)))), pairs)
 
     @merges(GUESTS)
     def guests(self, _: Nothing, mine: GuestList, others: Mapping[str, GuestList | K8sNetLabError]) -> GuestList:

@@ -89,6 +89,8 @@ class ProbeResults(msgspec.Struct, frozen=True):
 
     results: tuple[ProbeResult, ...]
     """In the order of the places that asked."""
+    pairs: int = 0
+    """How many pairs of who may ask and what may be asked there are: of a large lab a part is tried, others in turn."""
 
 
 PROBE: Call[ProbeQuestion, ProbeResults] = Call(

@@ -69,10 +69,10 @@ class Explaining:
 
     @answers(PROBE)
     async def probe(self, question: ProbeQuestion) -> ProbeResults:
-        from k8snetlab.explain import probe
+        from k8snetlab.explain import matrix, probe
         from k8snetlab.explain.targets import all_targets, find_targets
 
-        snapshot = self._cluster.snapshot
+        snapshot, every = self._cluster.snapshot, 0
         if question.source:
             place = place_of(snapshot, question.source, question.namespace)
             to = within(snapshot, question.target, question.namespace)
@@ -80,8 +80,8 @@ class Explaining:
         else:
             targets, others = all_targets(snapshot, question.asked), remote_nodes(snapshot, self._agents)
             places = [place for place in all_places(snapshot) if place.node not in others]
-            pairs = [(place, target) for place in places for target in targets]
-        return ProbeResults(tuple(await probe.probe(snapshot, pairs)))
+            pairs, every = matrix.everyone(places, targets), len(places) * len(targets)
+        return ProbeResults(tuple(await probe.probe(snapshot, pairs)), every or len(pairs))
 
     @answers(MISSES)
     async def misses(self, question: MissesQuestion) -> AsyncIterator[MissEvent]:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.explain.intended import Intent, Intents
-from k8snetlab.explain.matrix import LARGE, MOST, chosen
+from k8snetlab.explain.matrix import ALL_OF_LARGE, LARGE, MOST, chosen, everyone
 from k8snetlab.explain.places import Place, all_places
 from k8snetlab.explain.targets import Target, all_targets
 from k8snetlab.explain.verdicts import judged, seen
@@ -151,6 +151,14 @@ def test_of_a_large_lab_every_target_is_asked_and_every_place_asks() -> None:
     pairs = [*chosen(some, asked)]
     assert len(pairs) <= MOST and {t for _, t in pairs} == set(asked) and {p for p, _ in pairs} == set(some)
     assert len([*chosen(some[:20], asked[:20])]) == 400
+
+
+def test_of_three_hundred_pods_probe_all_asks_each_by_some() -> None:
+    some = [Place(f"p{n}", "pod", f"n{n}") for n in range(304)]
+    asked = [Target(f"t{n}", "pod", "10.0.0.1", n + 1, "TCP") for n in range(301)]
+    pairs = everyone(some, asked)
+    assert len(pairs) <= ALL_OF_LARGE and {t for _, t in pairs} == {*asked} and len({*pairs}) == len(pairs)
+    assert len(everyone(some[:50], asked[:50])) == 2500
 
 
 def test_of_a_large_lab_another_turn_asks_others_and_from_other_places() -> None:
