@@ -1,3 +1,14 @@
 """Live kernels explained: traces, tables, probes, diagnosis."""
 
-__all__ = ["capture", "desired", "diagnosing", "inspect", "namespaces", "places", "probe", "targets", "tracing"]
+__all__ = [
+    "capture",
+    "desired",
+    "diagnosing",
+    "inspect",
+    "matrix",
+    "namespaces",
+    "places",
+    "probe",
+    "targets",
+    "tracing",
+]
