@@ -40,7 +40,10 @@ LOGS = "K8SNETLAB_LOGS"
 
 
 class ContainerWork(msgspec.Struct, frozen=True):
-    """A container: with a `command` a real process, else the built-in responder on `ports` (number, protocol)."""
+    """A container: with a `command` a real process, else the built-in responder on `ports` (number, protocol).
+
+    With `ready`, a port and a path that are asked by HTTP, it is ready when that says so; else as soon as it runs.
+    """
 
     name: str
     command: tuple[str, ...] = ()
@@ -49,6 +52,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
     workingDir: str = ""
     image: str = ""
     sidecar: bool = False
+    ready: tuple[int, str] | None = None
 
 
 class PodWork(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from k8snetlab.api.core import (
 from k8snetlab.api.workload import LOGS, ContainerWork, Happening, PodWork
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import cgroups, fault, launch, processes
+from k8snetlab.kubelet import readiness
 from k8snetlab.kubelet.backoff import RELIST, BackOff
 from k8snetlab.kubelet.instance import Exit, Instance
 from k8snetlab.kubelet.responder import Listener
@@ -185,6 +186,7 @@ class Container:
             self._event("Started", "Container started")
             self._running(settled=False)
             ending = asyncio.create_task(instance.wait())
+            looking = asyncio.create_task(self._look())
             try:
                 await asyncio.wait({ending}, timeout=SETTLED)
                 if not ending.done():
@@ -193,10 +195,18 @@ class Container:
                 return self._ended(await asyncio.shield(ending))
             finally:
                 ending.cancel()
+                looking.cancel()
         finally:
             if not self._stopping:
                 self._instance = None
                 self._logs.forget(self._log)
+
+    async def _look(self) -> None:
+        """Whether it is ready, where it is to be asked."""
+        if self._work.ready is not None:
+            async for ready in readiness.looks(self._pod.netns, *self._work.ready):
+                self.status = replace(self.status, ready=ready)
+                self._changed()
 
     async def _listen(self) -> str | None:
         """Opens the responder's ports, all or none; what is in the way where one cannot be had."""
@@ -220,7 +230,8 @@ class Container:
 
     def _running(self, settled: bool = True) -> None:
         state = ContainerState(running=ContainerStateRunning(startedAt=_now()))
-        self.status = replace(self.status, state=state, ready=True, started=True, containerID=self._id())
+        ready = self._work.ready is None
+        self.status = replace(self.status, state=state, ready=ready, started=True, containerID=self._id())
         self.runs.set()
         if settled:
             self._settled.set()

@@ -9,8 +9,11 @@ import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Container, EnvVar, Pod
+from k8snetlab.api.workload import PodWork
 
 NAMESERVER = "k8snetlab.nameserver"
+READY = 8181, "/ready"
+"""Where CoreDNS' plugin `ready` answers."""
 
 
 def with_commands(pod: Pod, lab: str) -> Pod:
@@ -31,3 +34,12 @@ def _name_server(container: Container, pod: Pod, lab: str) -> Container:
     run = os.environ.get("K8SNETLAB_RUN", "")
     env = (*container.env, EnvVar(name="K8SNETLAB_RUN", value=run)) if run else container.env
     return replace(container, command=command, args=(), env=env)
+
+
+def with_readiness(work: PodWork, pod: Pod) -> PodWork:
+    """The work of a pod with such commands, `pod` as it was without them: it is ready when its names are answered."""
+    asked = {one.name for one in pod.spec.containers if names_answered_by(one)}
+    if not asked:
+        return work
+    containers = (replace(one, ready=READY) if one.name in asked else one for one in work.containers)
+    return replace(work, containers=tuple(containers))

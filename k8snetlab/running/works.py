@@ -30,7 +30,6 @@ class Works:
     async def of(self, pods: list[Pod], lab: Lab, node: str) -> list[PodWork]:
         """Those pods of a node; one that fails is left out, and an Event says why."""
         works, loop = [], asyncio.get_running_loop()
-        pods = [standins.with_commands(pod, lab.name) for pod in pods]
 
         def failed(pod: Pod, why: str) -> None:
             loop.call_soon_threadsafe(partial(self._without_token, pod, why))
@@ -56,8 +55,8 @@ class Works:
 
     def _one(self, pod: Pod, lab: Lab, node: str, account: str) -> PodWork:
         runs = any(container.command for container in pod.spec.serving_containers)
-        return PodWork.of(
-            pod,
+        work = PodWork.of(
+            standins.with_commands(pod, lab.name),
             sandbox_name(lab, pod),
             str(self._paths.logs_of(pod)),
             str(self._paths.flannel(node)),
@@ -65,6 +64,7 @@ class Works:
             services=service_links(pod, self._cluster.snapshot) if runs else {},
             account=account,
         )
+        return standins.with_readiness(work, pod)
 
     def _without_token(self, pod: Pod, why: str) -> None:
         self._warn(pod, "FailedMount", f'MountVolume.SetUp failed for volume "kube-api-access" : {why}')
