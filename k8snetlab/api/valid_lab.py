@@ -306,4 +306,10 @@ def _api(report: Report, lab: Lab) -> None:
     if not right or (":" in host) != host.startswith("["):
         report.error(lab, path, f"{shorten(listen)!r} is no address and port; write it like 127.0.0.1:6443")
     elif address and not address.is_loopback:
-        report.warn(lab, path, "whoever reaches this address may try to get in; a kubeconfig of admin is root here")
+        given = "as far as its roles allow it" if lab.spec.api.rbac else "for everything, unless rbac is true"
+        report.warn(
+            lab,
+            path,
+            "whoever reaches this address may try to get in: admin's kubeconfig is root on this machine, and a "
+            f"ServiceAccount's token is good {given}",
+        )

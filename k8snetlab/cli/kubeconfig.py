@@ -46,10 +46,21 @@ def kubeconfig(
         with as_caller():
             write(file, merged(read(file), access))
         screen.say(f"context {access.lab} of {file} is the lab {access.lab} at {access.server}", err=True)
+    if not is_loopback(access.server):
+        what = "whoever has this kubeconfig is root on this machine" if access.user == "admin" else "others may knock"
+        screen.say(f"{access.server} is reached from outside this machine: {what}", err=True)
     if output:
         print_json(access)
     elif not merge:
         typer.echo(as_yaml(merged({}, access)), nl=False)
+
+
+def is_loopback(server: str) -> bool:
+    """Whether https://HOST:PORT is reached from this machine alone."""
+    from ipaddress import ip_address
+    from urllib.parse import urlsplit
+
+    return ip_address(urlsplit(server).hostname or "").is_loopback
 
 
 def merged(config: Json, access: ApiAccess) -> Json:
