@@ -82,7 +82,7 @@ def test_from_any_network_to_any_other_nothing_stale_stays(
     scenario.up(network)
     check_tables(scenario.lab, network)
     results = scenario.lab.json("probe", "--all", code=None)["results"]
-    assert len(results) == 100 and [r for r in results if not r["ok"]] == []
+    assert len(results) == 110 and [r for r in results if not r["ok"]] == []
     check_tables(scenario.lab, network)
     mtu = 1500 if network == "host-gw" else 1450
     assert f"mtu {mtu}" in inside(scenario.lab.netns("default", "client"), "ip", "link", "show", "eth0")
