@@ -327,6 +327,7 @@ STATUS: dict[str, Any] = {
             "ready": True,
             "paused": True,
             "pods": 3,
+            "proxy": "iptables",
             "answers": True,
             "agent": {
                 "synced": True,
