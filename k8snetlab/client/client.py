@@ -227,7 +227,7 @@ class Client:
     def _lost(self, error: Exception) -> errors.DaemonError:
         if isinstance(error, PermissionError):
             return errors.DaemonError(f"lab {self.lab}: its daemon answers root only", "use sudo")
-        ended = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+        ended = isinstance(error, FileNotFoundError | ConnectionRefusedError | ConnectionResetError)
         silent = isinstance(error, TimeoutError)
         what = "does not run" if ended else "does not answer" if silent else f"does not answer ({error})"
         if silent:

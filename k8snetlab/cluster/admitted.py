@@ -186,7 +186,7 @@ def _inherit(new: Object, old: Object) -> Object:
 
 def _kept_annotations(old: Object) -> dict[str, str]:
     """Annotations that controllers and `up` wrote, which no manifest carries."""
-    own = ("k8snetlab/", "flannel.alpha.coreos.com/")
+    own = ("k8snetlab/", "flannel.alpha.coreos.com/", "deployment.kubernetes.io/", "deprecated.daemonset.template.")
     return {key: value for key, value in old.metadata.annotations.items() if key.startswith(own)}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from k8snetlab.errors import AlreadyExistsError, InputError, NotFoundError
-from k8snetlab.kernel import cgroups, launch, netns, processes, syscalls, sysctl
+from k8snetlab.kernel import cgroups, etc, launch, netns, processes, syscalls, sysctl
 from k8snetlab.testing import eventually
 
 Make = Callable[..., str]
@@ -246,7 +246,6 @@ def test_nothing_that_a_command_starts_outlives_its_hold(namespace: Make, tmp_pa
 def test_files_of_etc_netns_replace_those_of_etc(namespace: Make, tmp_path: Path) -> None:
     name, log = namespace(), tmp_path / "log"
     directory = Path("/etc/netns", name)
-    created = [parent for parent in (directory.parent, directory) if not parent.exists()]
     directory.mkdir(parents=True)
     try:
         (directory / "hosts").write_text("10.0.0.1 only-in-the-pod\n")
@@ -254,9 +253,8 @@ def test_files_of_etc_netns_replace_those_of_etc(namespace: Make, tmp_path: Path
         assert log.read_text() == "10.0.0.1 only-in-the-pod\n"
         assert "only-in-the-pod" not in Path("/etc/hosts").read_text()
     finally:
-        (directory / "hosts").unlink()
-        for parent in reversed(created):
-            parent.rmdir()
+        etc.remove(name)
+    assert not directory.exists()
 
 
 def test_processes_of_a_namespace_are_found_and_ended(namespace: Make, tmp_path: Path) -> None:
