@@ -170,7 +170,8 @@ def _synced(machine: Machine) -> bool:
 
 def conversations(machine: Machine) -> list[str]:
     """What the machines' conversations have left in the store."""
-    return [json.loads(line)["key"] for line in machine.run("store", "dump", "/k8snetlab/", "-o", "json").splitlines()]
+    dumped = machine.run("store", "dump", "/k8snetlab/re", "-o", "json")  # requests and responses
+    return [json.loads(line)["key"] for line in dumped.splitlines()]
 
 
 def commands_of(text: str) -> list[int]:
