@@ -67,7 +67,7 @@ def test_a_lab_comes_works_and_goes_without_a_trace(node1: Machine, variant: str
         assert "-A KUBE-SERVICES" in node1.run(*in_node, f"iptables-{variant}-save", "-t", "nat")
         assert "KUBE" not in node1.run(*in_node, f"iptables-{other}-save", "-t", "nat")
         results = node1.json("k8snetlab", "probe", "--all", "-o", "json")["results"]
-        assert len(results) == 100 and all(result["ok"] for result in results)
+        assert len(results) == 110 and all(result["ok"] for result in results)
         assert sum(bool(result["reached"]) for result in results) == 92, "all but the outside host's to what is inside"
         statuses = node1.json("k8snetlab", "status", "-o", "json")
         assert statuses["iptables"] == variant
