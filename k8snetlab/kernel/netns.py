@@ -48,12 +48,8 @@ def names() -> list[str]:
 
 
 def opened(name: str) -> int:
-    """A file descriptor of the namespace, the caller's to close; of "" it is the one that `inside` has led away from.
-    Raises NotFoundError."""
-    if not is_host(name):
-        return _open(name)
-    home = getattr(_thread, "home", None)
-    return os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC) if home is None else os.dup(home)
+    """A file descriptor of the namespace, the caller's to close. Raises NotFoundError."""
+    return _open(name) if name else os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def exists(name: str) -> bool:
@@ -117,31 +113,32 @@ def delete(name: str) -> None:
     in it. Idempotent."""
     target = path(name)
     try:
-        etc.remove(name)
         with contextlib.suppress(FileNotFoundError):
             fault.point()
             if _mounted(target):
                 syscalls.umount(str(target))
             fault.point()
             target.unlink()
+        fault.point()
+        etc.remove(name)  # last: who writes them looks afterwards whether the namespace is still there
     except OSError as error:
         raise _refused(f"ip netns del {name}", error) from error
 
 
 @contextlib.contextmanager
 def inside(name: str) -> Iterator[None]:
-    """The calling thread is inside the namespace for the length of the block; "" is where it was before any block.
+    """The calling thread is inside the namespace for the length of the block; "" changes nothing.
 
     Sockets opened and processes started in the block belong to that namespace for good, wherever they are used later.
     Never await inside the block: other tasks of the thread would find themselves in the namespace too. A block inside a
     block of the same name stays where the thread is: who has much to do there enters once.
     Raises NotFoundError.
     """
-    if name == getattr(_thread, "inside", HOST_NETNS):
+    if is_host(name) or name == getattr(_thread, "inside", HOST_NETNS):
         yield
         return
     with _returning():
-        target = opened(name)
+        target = _open(name)
         try:
             syscalls.setns(target, syscalls.CLONE_NEWNET)
         except OSError as error:
@@ -279,17 +276,12 @@ def _at(name: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _returning() -> Iterator[None]:
     """Whatever namespace the block goes to, the thread comes back."""
-    around = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
-    outermost = getattr(_thread, "home", None) is None
-    if outermost:
-        _thread.home = around
+    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield
     finally:
-        if outermost:
-            _thread.home = None
-        syscalls.setns(around, syscalls.CLONE_NEWNET)
-        os.close(around)
+        syscalls.setns(home, syscalls.CLONE_NEWNET)
+        os.close(home)
 
 
 def _missing(name: str) -> NotFoundError:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import ChainKey, Family, beside
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
 from k8snetlab.errors import NotFoundError
@@ -77,7 +78,10 @@ def survey(
     """The namespace as it is. `others` are the namespaces that its cables may lead to; `place` and `kind` go into the
     answer. Raises NotFoundError, KernelError.
     """
-    with netns.inside(namespace):  # once: each of the questions below would enter by itself
+    others = tuple(others)
+    # Once, where it can be: each of the questions below enters by itself. From inside, the host's is not to be found.
+    once = contextlib.nullcontext() if any(map(is_host, others)) else netns.inside(namespace)
+    with once:
         return _surveyed(namespace, family, variant, lockfile, place=place, kind=kind, others=others)
 
 

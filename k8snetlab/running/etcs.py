@@ -9,7 +9,7 @@ from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dns import etc as contents
 from k8snetlab.dns.resolv import Resolv
-from k8snetlab.kernel import etc
+from k8snetlab.kernel import etc, netns
 from k8snetlab.render.pods import sandbox_name
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,13 @@ def write(pods: Iterable[Pod], snapshot: Snapshot, warn: Callable[[Pod, str, str
             continue
         wanted = contents.of(pod, snapshot, host)
         files = wanted.files if lab.spec.dns.enabled else {k: v for k, v in wanted.files.items() if k != "resolv.conf"}
+        name = sandbox_name(lab, pod)
+        if not netns.exists(name):
+            continue
         try:
-            etc.write(sandbox_name(lab, pod), files)
+            etc.write(name, files)
+            if not netns.exists(name):  # it went in the meantime, and so do they
+                etc.remove(name)
         except OSError as error:
             log.exception("pod %s/%s", pod.namespace, pod.name)
             warn(pod, "FailedMount", f"the files of /etc cannot be written: {error.strerror}")

@@ -275,19 +275,3 @@ def test_processes_of_a_namespace_are_found_and_ended(namespace: Make, tmp_path:
     processes.terminate(processes.pids_in(name), 0.3)
     assert processes.pids_in(name) == []
     assert os.getpid() not in processes.pids_in(name)
-
-
-def test_a_block_of_the_hosts_within_another_is_where_the_thread_was_before(namespace: Make) -> None:
-    name, own = namespace(), Path("/proc/thread-self/ns/net")
-    home = own.readlink()
-    with netns.inside(name):
-        there = own.readlink()
-        with netns.inside(""):
-            assert own.readlink() == home
-            with netns.inside(name):
-                assert own.readlink() == there
-        assert own.readlink() == there != home
-        held = netns.opened("")
-        assert Path(f"/proc/self/fd/{held}").readlink() == home
-        os.close(held)
-    assert own.readlink() == home
