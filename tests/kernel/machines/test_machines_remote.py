@@ -60,6 +60,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine
 def test_status_shows_all_machines_on_each(machines: tuple[Machine, Machine]) -> None:
     pids = set()
     for machine in machines:
+        eventually(lambda one=machine: all(n["agent"]["synced"] for n in one.json("status")["nodes"]))  # type: ignore[misc]
         status = machine.json("status")
         assert [(n["name"], n["answers"], n["agent"]["synced"], n["ready"]) for n in status["nodes"]] == [
             ("node1", True, True, True),
