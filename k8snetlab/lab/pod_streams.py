@@ -1,15 +1,16 @@
-"""What Kubernetes' paths ask of a running pod as a conversation: a command in it (`exec`), a connection to a port of it
-(`port-forward`)."""
+"""What Kubernetes' paths ask of a running pod as a conversation: a command in it (`exec`), what it writes (`attach`), a
+connection to a port of it (`port-forward`)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
+from typing import Any
 
 from msgspec import Struct
 
-from k8snetlab.api.core import Pod
+from k8snetlab.api.core import Container, Pod
 from k8snetlab.api.words import shorten
 from k8snetlab.apiserver.channels import PROTOCOLS, STDERR, STDOUT, Channels, Resized, ended
 from k8snetlab.apiserver.paths import Target
@@ -24,8 +25,9 @@ from k8snetlab.exec import channels as terminal
 from k8snetlab.lab import port_forward
 from k8snetlab.lab.asking import Ask, values
 from k8snetlab.messages.errors import status_of
-from k8snetlab.messages.places import EXEC, Execute, Exit, Output, Stdout
+from k8snetlab.messages.places import EXEC, LOGS, Execute, Exit, LogsQuestion, Output, Stdout, Written
 
+_CHANNELS = ("container", "stdin", "stdout", "stderr", "tty", "timeout")
 COMMAND = (*PROTOCOLS, f"{PREFIX}v4.channel.k8s.io")
 AnyChannels = Channels | StreamChannels
 
@@ -47,16 +49,15 @@ async def converse(ask: Ask, asked: Asked, scope: Json, receive: Receive, send: 
         assert pod
         await port_forward.forward(ask, pod, Streams(receive, send))
         return
-    if target.subresource == "attach":
-        raise RequestError(
-            "attach is not supported: kubectl logs -f shows what a container writes, kubectl exec runs a command in it"
-        )
-    question = execution(target, pod, query)
+    question = (attachment if target.subresource == "attach" else execution)(target, pod, query)
     spoken, stdin = await accept(scope, receive, send, COMMAND), boolean(query, "stdin")
     channels: AnyChannels = Channels(receive, send)
     if spoken.startswith(PREFIX):
         channels = StreamChannels(receive, send, _streams(query))
-    await execute(ask, question, channels, stdin)
+    if isinstance(question, LogsQuestion):
+        await _while_there(channels, _show(ask, question, channels))
+    else:
+        await _while_there(channels, _run(ask, question, channels, stdin))
 
 
 def _streams(query: Query) -> frozenset[str]:
@@ -69,12 +70,8 @@ def _streams(query: Query) -> frozenset[str]:
 
 def execution(target: Target, pod: Pod | None, query: Query) -> Execute:
     """What `exec` is to run. Raises RequestError, NotFoundError."""
-    refuse_unknown(query, ("command", "container", "stdin", "stdout", "stderr", "tty", "timeout"), ("command",))
-    if pod is None:
-        raise missing(target)
-    container, names = text(query, "container"), [one.name for one in pod.spec.serving_containers]
-    if container and container not in names:
-        raise RequestError(f"container {shorten(container)} is not valid for pod {target.name}")
+    refuse_unknown(query, (*_CHANNELS, "command"), ("command",))
+    _container(target, pod, query)
     command = tuple(query.get("command", ()))
     if not command:
         raise RequestError("you must specify at least one command for the container")
@@ -82,10 +79,37 @@ def execution(target: Target, pod: Pod | None, query: Query) -> Execute:
     return Execute(place, target.namespace, command, tty=boolean(query, "tty"), term="xterm")
 
 
-async def execute(ask: Ask, question: Execute, channels: AnyChannels, stdin: bool) -> None:
-    """Runs it between the client's channels. Raises OSError where the client has gone."""
+def attachment(target: Target, pod: Pod | None, query: Query) -> LogsQuestion:
+    """What `attach` is to show: what the container writes from now on. Raises RequestError, NotFoundError."""
+    refuse_unknown(query, _CHANNELS)
+    container = _container(target, pod, query)
+    if not container.command:
+        raise RequestError(
+            f"container {container.name} of pod {target.name} has no command to attach to: a stand-in answers for its "
+            f"image, and writes nothing; `kubectl exec -it {target.name} -- sh` runs a shell in it"
+        )
+    if boolean(query, "stdin"):
+        raise RequestError(
+            f"attach -i is not supported: the command of container {container.name} reads nothing; "
+            f"`kubectl exec -it {target.name} -- sh` runs a shell beside it"
+        )
+    return LogsQuestion(target.namespace, target.name, container.name, follow=True, tailLines=0)
+
+
+def _container(target: Target, pod: Pod | None, query: Query) -> Container:
+    if pod is None:
+        raise missing(target)
+    name, containers = text(query, "container"), pod.spec.serving_containers
+    found = next((one for one in containers if name in ("", one.name)), None)
+    if found is None:
+        raise RequestError(f"container {shorten(name)} is not valid for pod {target.name}")
+    return found
+
+
+async def _while_there(channels: AnyChannels, work: Coroutine[Any, Any, None]) -> None:
+    """Until it is done or the client has gone. Raises OSError where the client has gone."""
     listening = asyncio.create_task(channels.listen())
-    running = asyncio.create_task(_run(ask, question, channels, stdin))
+    running = asyncio.create_task(work)
     gone = asyncio.create_task(channels.gone.wait())
     try:
         await asyncio.wait({running, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -95,6 +119,17 @@ async def execute(ask: Ask, question: Execute, channels: AnyChannels, stdin: boo
         for task in (listening, running, gone):
             task.cancel()
         await asyncio.gather(listening, running, gone, return_exceptions=True)
+
+
+async def _show(ask: Ask, question: LogsQuestion, channels: AnyChannels) -> None:
+    try:
+        await channels.ready()
+        async with aclosing(values(await ask(LOGS, question, b""), Written)) as pieces:
+            async for one in pieces:
+                await channels.write(STDOUT, one.data)
+        await channels.end(ended(0))
+    except K8sNetLabError as error:
+        await channels.end(status_of(error))
 
 
 async def _run(ask: Ask, question: Execute, channels: AnyChannels, stdin: bool) -> None:

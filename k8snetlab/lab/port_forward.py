@@ -51,6 +51,7 @@ async def forward(ask: Ask, pod: Pod, streams: Streams) -> None:
         for task in (listening, *running):
             task.cancel()
         await asyncio.gather(listening, *running, return_exceptions=True)
+    await streams.close()
 
 
 async def _connect(ask: Ask, pod: Pod, data: Stream, error: Stream) -> None:

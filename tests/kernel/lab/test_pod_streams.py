@@ -277,7 +277,8 @@ def test_what_containers_wrote_is_shown_in_every_way(k: Kubectl) -> None:
         between = (early + (late - early) / 2).strftime("%Y-%m-%dT%H:%M:%SZ")
         assert k.run(*one, f"--since-time={between}") == "late\n"
         assert k.run(*one, "--since=1h") == "early\nlate\n" and k.run("logs", "deploy/speaker") == "said\n"
-        assert k.run("logs", "talker", "--all-containers") == "early\nlate\nfrom two\n"
+        whole = k.run("logs", "talker", "--all-containers").splitlines()
+        assert sorted(whole) == ["early", "from two", "late"]
         assert "[pod/talker/two] from two\n" in k.run("logs", "talker", "--all-containers", "--prefix")
         _until_restarted(k, "again")
         assert k.run("logs", "again", "--previous") == "run\n"
@@ -309,3 +310,16 @@ def _refusals(k: Kubectl) -> None:
     assert "is no time as" in k.run("get", "--raw", f"{raw}?container=one&sinceTime=yesterday", code=1)
     twice = f"{raw}?container=one&sinceTime=2026-01-01T00:00:00Z&sinceSeconds=3"
     assert "at most one of `sinceTime` or `sinceSeconds`" in k.run("get", "--raw", twice, code=1)
+
+
+def test_attach_shows_what_a_command_writes_and_says_what_it_cannot(k: Kubectl) -> None:
+    manifest = TALKERS.partition("---")[0].replace("echo late;", "echo late; exit 0;").replace("sleep 3", "sleep 4")
+    k.run("apply", "-f", "-", stdin=manifest + "  restartPolicy: Never\n")
+    try:
+        k.run("wait", "--for=condition=Ready", "pod/talker", f"--timeout={PATIENCE}s")
+        assert k.run("attach", "talker", "-c", "one").endswith("late\n")
+        said = k.run("attach", "-i", "talker", "-c", "two", code=1)
+        assert "attach -i is not supported" in said and "`kubectl exec -it talker -- sh`" in said
+        assert "has no command to attach to" in k.run("attach", "web", code=1)
+    finally:
+        k.run("delete", "pod/talker", "--grace-period=1")
