@@ -14,7 +14,7 @@ DIRECTORY = Path("/etc/netns")
 
 
 def write(name: str, files: Mapping[str, str]) -> None:
-    """The files of a namespace, each whole or as it was: what is mounted over another sees the new text, too.
+    """The files of a namespace, written where they are: who has one mounted over another sees the new text, too.
 
     Raises OSError.
     """
@@ -29,10 +29,8 @@ def write(name: str, files: Mapping[str, str]) -> None:
                 continue
         fault.point()
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        try:
-            os.write(descriptor, data)
-        finally:
-            os.close(descriptor)
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(data)
 
 
 def remove(name: str) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from k8snetlab.api.dns import PORT
 from k8snetlab.dns import resolv
 from k8snetlab.dns.answers import Answer
 from k8snetlab.dns.chain import Onward
 from k8snetlab.dns.corefile import Forward
 from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.upstream import Upstream
-
-DNS = 53
 
 
 class Forwarding:
@@ -38,5 +37,5 @@ class Forwarding:
     def _servers(self, forward: Forward) -> tuple[tuple[str, int], ...]:
         """Never this server itself: a question would go round in circles."""
         own = resolv.read(self._file.read_text()).nameservers if forward.own and self._file.exists() else ()
-        servers = dict.fromkeys((*forward.to, *((address, DNS) for address in own)))
+        servers = dict.fromkeys((*forward.to, *((address, PORT) for address in own)))
         return tuple(one for one in servers if one[0] not in self._local)

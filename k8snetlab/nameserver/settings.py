@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-DNS, METRICS, READY = 53, 9153, 8181
+from k8snetlab.api.dns import PORT
+
+DNS, METRICS, READY = PORT, 9153, 8181
 """The ports of CoreDNS: names (UDP and TCP), its metrics, and whether it serves."""
 
 
