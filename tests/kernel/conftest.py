@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import secrets
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,18 +59,23 @@ def namespace(name: Callable[[str], str]) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fails the session when a namespace, device, mount or process of these tests is still there at its end."""
+    """Fails the session when a namespace, device, mount or process of these tests is still there at its end, or when
+    what the machine's own devices carry is another than before: a pod's address meant for a namespace, say."""
     if os.geteuid() != 0:
         yield
         return
     netns.make_directory()
     own = str(tmp_path_factory.getbasetemp())
     before = _links(), _mounts(), _children() | _with_environment(own)
+    carried = _carried(before[0])
     yield
     forkserver.close()
 
     def things() -> dict[str, set[str]]:
+        now = _carried(before[0])
         return {
+            "on devices of the machine": now - carried,
+            "taken from devices of the machine": carried - now,
             "namespaces": {one for one in netns.names() if one.startswith(PREFIX)},
             "devices of the machine": _links() - before[0],
             "mounts": {mount for mount in _mounts() - before[1] if PREFIX in mount},
@@ -86,6 +93,14 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 def _links() -> set[str]:
     return {entry.name for entry in Path("/sys/class/net").iterdir()}
+
+
+def _carried(links: set[str]) -> set[str]:
+    """The addresses of these devices of the machine and the routes over them, as `ip` tells them."""
+    asked = ("address", "route")
+    told = [subprocess.run(["ip", "-o", what], capture_output=True, text=True, check=True).stdout for what in asked]
+    found = [re.sub(r"^\d+: |valid_lft.*|expires.*", "", line).strip() for text in told for line in text.splitlines()]
+    return {line for line in found if links.intersection(line.split())}
 
 
 def _mounts() -> set[str]:
