@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.cluster import failing
 from k8snetlab.cluster.failing import Concerned, Failing
 from k8snetlab.cluster.node_status import architecture
@@ -75,6 +75,9 @@ class ControllerLoop:
         self._held: dict[tuple[str, Concerned], _Held] = {}
         self._look: list[Concerned] = []
         """Objects whose status does not say yet what fails."""
+        self._alarms: dict[tuple[type[Object], Key], float] = {}
+        """Objects to look at again at a time of the wall's clock, though nothing may have changed."""
+        self._seen: Snapshot | None = None
         self._controlled: Snapshot | None = None
         self._wake, self._turn = asyncio.Event(), asyncio.Event()
         self._ended = False
@@ -113,7 +116,7 @@ class ControllerLoop:
                 again = self._due(snapshot)
                 if previous is None or snapshot.objects is not previous.objects or again is not None:
                     base = failing.without(previous, again)
-                    previous = snapshot
+                    previous = self._seen = snapshot
                     await self._once(snapshot, base)
                     continue
                 self._controlled = snapshot
@@ -130,14 +133,15 @@ class ControllerLoop:
             self._wake.set()
 
     async def _rest(self) -> None:
-        due = min((held.due for held in self._held.values()), default=None)
+        waits = [held.due - time.monotonic() for held in self._held.values()]
+        waits += [at - time.time() for at in self._alarms.values()]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+            async with asyncio.timeout(max(0.0, min(waits)) if waits else None):
                 await self._wake.wait()
         self._wake.clear()
 
     async def _once(self, snapshot: Snapshot, previous: Snapshot | None) -> None:
-        context, rest = replace(self._context, failures=self._refused()), 0.0
+        context, rest = replace(self._context, failures=self._refused(), time=time.time()), 0.0
         if len(snapshot.all(Pod)) < MANY:
             outcome = work_out(snapshot, previous, context)
         else:
@@ -145,6 +149,7 @@ class ControllerLoop:
                 self._worker, _timed, snapshot, previous, context
             )
             rest = min(REST * took, LONGEST_REST) if took > LONG and len(outcome.writes) < ENOUGH else 0.0
+        self._alarms.update(outcome.dues)
         for bug in outcome.bugs:
             self._failed_at(bug, snapshot)
         waiting = [write for write in outcome.writes if self._waits(write)]
@@ -179,7 +184,7 @@ class ControllerLoop:
 
     def _due(self, snapshot: Snapshot) -> list[Concerned] | None:
         """The objects to look at again; None if there are none."""
-        again, self._look = self._look, []
+        again, self._look = [*self._look, *self._rung(snapshot)], []
         now = time.monotonic()
         for key, held in list(self._held.items()):
             _, concerned = key
@@ -194,6 +199,13 @@ class ControllerLoop:
                 again += self._try(key, held, owner, snapshot)
         return again or None
 
+    def _rung(self, snapshot: Snapshot) -> Iterable[Concerned]:
+        """The objects whose time has come, and that the controllers have seen before."""
+        for type_, key in [of for of, at in self._alarms.items() if at <= time.time()]:
+            del self._alarms[type_, key]
+            if self._seen is not None and key in snapshot.all(type_) and key in self._seen.all(type_):
+                yield (type_.KIND, *key)
+
     def _try(
         self, key: tuple[str, Concerned], held: _Held, owner: Object | None, snapshot: Snapshot
     ) -> Iterable[Concerned]:
@@ -203,7 +215,7 @@ class ControllerLoop:
             held.tried = True
             return [concerned]
         others = {k: v for k, v in self._refused().items() if k != concerned}
-        context = replace(self._context, failures=others)
+        context = replace(self._context, failures=others, time=time.time())
         wanted = work_out(snapshot, failing.without(snapshot, [concerned]), context).writes
         sought = (by, held.write.action, concerned)
         write = next((w for w in wanted if (w.by, w.action, failing.concerned(w)) == sought), None)

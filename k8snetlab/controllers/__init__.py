@@ -1,4 +1,5 @@
-"""Controllers as pure functions: from a Snapshot to the writes to make. No clock, no randomness, no I/O."""
+"""Controllers as pure functions: from a Snapshot to the writes to make. No clock but the time that they are told, no
+randomness, no I/O."""
 
 from k8snetlab.controllers.changes import MOMENT, Context
 from k8snetlab.controllers.endpoint_memory import EndpointMemory

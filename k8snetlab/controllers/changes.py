@@ -1,4 +1,5 @@
-"""What a controller answers: objects to put, objects to remove, what to record as Events, and what it failed at."""
+"""What a controller answers: objects to put, objects to remove, what to record as Events, when to look again, and what
+it failed at."""
 
 from __future__ import annotations
 
@@ -37,18 +38,26 @@ class Failed(msgspec.Struct, frozen=True):
     error: Exception
 
 
-Answer = Change | Record | Failed
+class Due(msgspec.Struct, frozen=True):
+    """The object is to be looked at again at that time (seconds since 1970), whether it has changed or not."""
+
+    of: tuple[type[Object], Key]
+    at: float
+
+
+Answer = Change | Record | Failed | Due
 Failures = Mapping[tuple[str, str, str], str]
 """(kind, namespace, name) of objects for which a write was refused that is not tried again yet, and why."""
 
 
 class Context(msgspec.Struct, frozen=True):
     """What controllers need to know and no object says. `architecture` is the machine's, in Go's words; `memory` may
-    spare them work, and changes nothing of what they answer."""
+    spare them work, and changes nothing of what they answer; `time` is now, in seconds since 1970."""
 
     architecture: str = "amd64"
     failures: Failures = {}
     memory: EndpointMemory | None = None
+    time: float = 0.0
 
 
 NOTHING = Context()
@@ -73,6 +82,10 @@ def put(obj: Object) -> Change:
 
 def record(of: Object, note: Note) -> Record:
     return Record(note, (type(of), of.key))
+
+
+def due(of: Object, at: float | None) -> tuple[Due, ...]:
+    return () if at is None else (Due((type(of), of.key), at),)
 
 
 def with_condition(conditions: tuple[Condition, ...], condition: Condition) -> tuple[Condition, ...]:

@@ -30,7 +30,19 @@ from k8snetlab.api.workloads import (
     RollingUpdateDaemonSet,
 )
 from k8snetlab.controllers import revisions
-from k8snetlab.controllers.changes import NOTHING, Answer, Context, active, each, owners_changed, put, record, remove
+from k8snetlab.controllers.availability import available
+from k8snetlab.controllers.changes import (
+    NOTHING,
+    Answer,
+    Context,
+    active,
+    due,
+    each,
+    owners_changed,
+    put,
+    record,
+    remove,
+)
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.deployments import share
 from k8snetlab.controllers.fitting import tolerates_node, wanted
@@ -60,12 +72,13 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
     found = [one for key in keys if (one := now.all(DaemonSet).get(key)) and not one.metadata.deletionTimestamp]
 
     def work(obj: DaemonSet) -> Iterator[Answer]:
-        return _synced(obj, now, context.failures.get((obj.KIND, *obj.key), ""))
+        return _synced(obj, now, context)
 
     yield from each(found, work, lambda one: one)
 
 
-def _synced(obj: DaemonSet, now: Snapshot, failure: str) -> Iterator[Answer]:
+def _synced(obj: DaemonSet, now: Snapshot, context: Context) -> Iterator[Answer]:
+    failure = context.failures.get((obj.KIND, *obj.key), "")
     history = revisions.history(obj, now)
     yield from history.answers
     hash_ = revisions.hash_of(history.now)
@@ -75,8 +88,11 @@ def _synced(obj: DaemonSet, now: Snapshot, failure: str) -> Iterator[Answer]:
     model = Pod(spec=tolerating(obj.spec.template.spec))
     nodes = {node.name: node for node in now.all(Node).values()}
     takes = {name for name, node in nodes.items() if wanted(model, node) and tolerates_node(model, node)}
+    everyone = [pod for pods in held.values() for pod in pods]
+    lasting = available(everyone, obj.spec.minReadySeconds, context.time)
+    yield from due(obj, lasting.next)
     leaving = list(_surplus(held, takes, nodes))
-    leaving += _outdated(obj, held, takes, hash_)
+    leaving += _outdated(obj, held, takes, hash_, lasting.names)
     for pod in leaving:
         yield from remove(pod, now)
         if not pod.metadata.deletionTimestamp:
@@ -87,7 +103,7 @@ def _synced(obj: DaemonSet, now: Snapshot, failure: str) -> Iterator[Answer]:
         held[name] = [pod]
         yield put(pod)
         yield record(pod, Note(obj, "Normal", "SuccessfulCreate", f"Created pod: {pod.name}", COMPONENT))
-    status = _status(obj, held, takes, hash_)
+    status = _status(obj, held, takes, hash_, lasting.names)
     if status != obj.status:
         yield put(replace(obj, status=status))
     used = {pod.metadata.labels.get(REVISION_HASH, "") for pods in held.values() for pod in pods}
@@ -113,7 +129,9 @@ def _continues(pod: Pod, node: Node) -> bool:
     return wanted(pod, node) and tolerates_node(pod, node, ("NoExecute",))
 
 
-def _outdated(obj: DaemonSet, held: dict[str, list[Pod]], takes: set[str], hash_: str) -> list[Pod]:
+def _outdated(
+    obj: DaemonSet, held: dict[str, list[Pod]], takes: set[str], hash_: str, lasting: frozenset[str]
+) -> list[Pod]:
     """The pods of another revision that may go now, as many as `maxUnavailable` lets be missing."""
     if obj.spec.updateStrategy.type != "RollingUpdate":
         return []
@@ -124,13 +142,15 @@ def _outdated(obj: DaemonSet, held: dict[str, list[Pod]], takes: set[str], hash_
     missing = 0
     for name in takes:
         living = [pod for pod in held.get(name, ()) if active(pod)]
-        missing += not any(pod.ready for pod in living)
+        missing += not any(pod.name in lasting for pod in living)
         old += [pod for pod in living if pod.metadata.labels.get(REVISION_HASH) != hash_]
-    broken = [pod for pod in old if not pod.ready]
-    return [*broken, *[pod for pod in old if pod.ready][: max(0, limit - missing)]]
+    broken = [pod for pod in old if pod.name not in lasting]
+    return [*broken, *[pod for pod in old if pod.name in lasting][: max(0, limit - missing)]]
 
 
-def _status(obj: DaemonSet, held: dict[str, list[Pod]], takes: set[str], hash_: str) -> DaemonSetStatus:
+def _status(
+    obj: DaemonSet, held: dict[str, list[Pod]], takes: set[str], hash_: str, lasting: frozenset[str]
+) -> DaemonSetStatus:
     living = {name: [pod for pod in pods if active(pod)] for name, pods in held.items()}
     first = {name: min(pods, key=lambda one: not one.ready) for name, pods in living.items() if pods}
     mine = [pod for name, pod in first.items() if name in takes]
@@ -142,8 +162,8 @@ def _status(obj: DaemonSet, held: dict[str, list[Pod]], takes: set[str], hash_: 
         numberReady=ready,
         observedGeneration=obj.metadata.generation,
         updatedNumberScheduled=sum(pod.metadata.labels.get(REVISION_HASH) == hash_ for pod in mine),
-        numberAvailable=ready,
-        numberUnavailable=len(takes) - ready,
+        numberAvailable=len(lasting & {pod.name for pod in mine}),
+        numberUnavailable=len(takes) - len(lasting & {pod.name for pod in mine}),
         conditions=obj.status.conditions,
     )
 

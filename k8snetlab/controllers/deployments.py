@@ -15,10 +15,12 @@ from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.meta import LabelSelector, ObjectMeta
 from k8snetlab.api.selection import by_owner
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.controllers import progress
 from k8snetlab.controllers.changes import (
     NOTHING,
     Answer,
     Context,
+    due,
     each,
     owners_changed,
     put,
@@ -39,7 +41,6 @@ NOT_COPIED = (REVISION, "kubectl.kubernetes.io/last-applied-configuration")
 """Annotations that a ReplicaSet has its own of, or none."""
 OUR_OWN = "k8snetlab/"
 """What annotations begin with that say how an object came here: by `up`, and from which line of a file."""
-PAUSED = "DeploymentPaused"
 W = TypeVar("W", Deployment, ReplicaSet)
 
 
@@ -49,7 +50,8 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
     found = [deployment for deployment in there if not deployment.metadata.deletionTimestamp]
 
     def work(deployment: Deployment) -> Iterator[Answer]:
-        return _rollout(deployment, now, context.failures.get((deployment.KIND, *deployment.key), ""))
+        failure = context.failures.get((deployment.KIND, *deployment.key), "")
+        return _rollout(deployment, now, failure, context.time)
 
     yield from each(found, work, lambda deployment: deployment)
 
@@ -64,8 +66,9 @@ def _with_pods_gone(now: Snapshot, before: Snapshot | None) -> Iterator[Key]:
             yield key[0], owner.name
 
 
-def _rollout(deployment: Deployment, now: Snapshot, failure: str) -> Iterator[Answer]:
-    """`failure`: why a ReplicaSet of it was refused a moment ago; nothing moves meanwhile."""
+def _rollout(deployment: Deployment, now: Snapshot, failure: str, time: float) -> Iterator[Answer]:
+    """`failure`: why a ReplicaSet of it was refused a moment ago; nothing moves meanwhile. `time`: in
+    seconds since 1970."""
     owned = now.select(ReplicaSet, by_owner, (Deployment.KIND, *deployment.key))
     sets = sorted(owned.values(), key=lambda rs: (_revision(rs), rs.name))
     hash_ = template_hash(deployment.spec.template)
@@ -78,9 +81,11 @@ def _rollout(deployment: Deployment, now: Snapshot, failure: str) -> Iterator[An
         yield from _without_set(deployment, sets, failure)
         return
     revision = latest + 1 if current is None or _revision(current) < latest else latest
+    made = current is None
     if current is None:
         current = _new_set(deployment, hash_)
         sets.append(current)
+    current = _update(sets, current, _ready_after(current, deployment.spec.minReadySeconds))
     current = _update(sets, current, _annotated(current, {**_copied(deployment), REVISION: str(revision)}))
     old = [rs for rs in sets if rs.name != current.name]
     if deployment.spec.strategy.type == "Recreate" and any(_alive(rs, now) for rs in old):
@@ -98,7 +103,11 @@ def _rollout(deployment: Deployment, now: Snapshot, failure: str) -> Iterator[An
         yield from remove(rs, now)
     updated = next(rs.status.replicas for rs in sets if rs.name == current.name)
     status = replace(_counted(deployment, sets), updatedReplicas=updated)
-    status = replace(status, conditions=_conditions(deployment, status, sets, current.name))
+    conditions = _conditions(deployment, status, sets, current.name)
+    new = current.name if made else ""
+    conditions = progress.after(deployment, replace(status, conditions=conditions), current.name, time, new)
+    status = replace(status, conditions=conditions)
+    yield from due(deployment, progress.deadline(deployment, conditions))
     told = _annotated(replace(deployment, status=status), {REVISION: str(revision)})
     if told != deployment:
         yield put(told)
@@ -114,13 +123,9 @@ def _paused(deployment: Deployment, sets: list[ReplicaSet], current: ReplicaSet 
         if new is not largest:
             yield put(new)
             yield from _scaling(deployment, largest, new)
-    condition = Condition(type="Progressing", status="Unknown", reason=PAUSED, message="Deployment is paused")
     status = replace(_counted(deployment, sets), updatedReplicas=current.status.replicas if current else 0)
-    conditions = _conditions(deployment, replace(status, conditions=()), sets, current.name if current else "")
-    for one in (*(one for one in conditions if one.type != "Progressing"), condition):
-        status = replace(status, conditions=with_condition(status.conditions, one))
-    if not any(one.type == FAILURE for one in conditions):
-        status = replace(status, conditions=without_condition(status.conditions, FAILURE))
+    conditions = _conditions(deployment, status, sets, current.name if current else "")
+    status = replace(status, conditions=progress.paused(deployment, conditions))
     if status != deployment.status:
         yield put(replace(deployment, status=status))
 
@@ -135,12 +140,12 @@ def _without_set(deployment: Deployment, sets: list[ReplicaSet], failure: str) -
 
 
 def _counted(deployment: Deployment, sets: list[ReplicaSet]) -> WorkloadStatus:
-    there, available = sum(rs.status.replicas for rs in sets), sum(rs.status.availableReplicas for rs in sets)
+    wanted, available = sum(rs.spec.replicas for rs in sets), sum(rs.status.availableReplicas for rs in sets)
     return WorkloadStatus(
-        replicas=there,
+        replicas=sum(rs.status.replicas for rs in sets),
         readyReplicas=sum(rs.status.readyReplicas for rs in sets),
         availableReplicas=available,
-        unavailableReplicas=max(0, there - available),
+        unavailableReplicas=max(0, wanted - available),
         observedGeneration=deployment.metadata.generation,
         conditions=deployment.status.conditions,
     )
@@ -156,10 +161,10 @@ def _scaling(deployment: Deployment, old: ReplicaSet | None, new: ReplicaSet) ->
 def _conditions(
     deployment: Deployment, status: WorkloadStatus, sets: list[ReplicaSet], current: str
 ) -> tuple[Condition, ...]:
-    """Available, Progressing, and ReplicaFailure where a ReplicaSet cannot make its pods (conditions in
-    deployment/sync.go, progress.go). Whether a deadline has passed is for somebody with a clock."""
-    wanted = deployment.spec.replicas
-    available = status.availableReplicas >= wanted - fenceposts(deployment.spec)[1]
+    """Available, and ReplicaFailure where a ReplicaSet cannot make its pods (conditions in deployment/sync.go)."""
+    spec = deployment.spec
+    spared = min(spec.replicas, fenceposts(spec)[1]) if spec.strategy.type == "RollingUpdate" else 0
+    available = status.availableReplicas >= spec.replicas - spared
     conditions = with_condition(
         status.conditions,
         Condition(
@@ -169,15 +174,6 @@ def _conditions(
             message=f"Deployment {'has' if available else 'does not have'} minimum availability.",
         ),
     )
-    complete = status.updatedReplicas == status.replicas == status.availableReplicas == wanted
-    reason, what = ("NewReplicaSetAvailable", "has successfully progressed") if complete else ("", "is progressing")
-    progress = Condition(
-        type="Progressing",
-        status="True",
-        reason=reason or "ReplicaSetUpdated",
-        message=f'ReplicaSet "{current}" {what}.',
-    )
-    conditions = with_condition(conditions, progress)
     # The new ReplicaSet's failure says more than an old one's.
     for rs in sorted(sets, key=lambda rs: rs.name != current):
         for failure in rs.status.conditions:
@@ -240,6 +236,10 @@ def _update(sets: list[ReplicaSet], old: ReplicaSet, new: ReplicaSet) -> Replica
 
 def _scaled(rs: ReplicaSet, replicas: int) -> ReplicaSet:
     return rs if rs.spec.replicas == replicas else replace(rs, spec=replace(rs.spec, replicas=replicas))
+
+
+def _ready_after(rs: ReplicaSet, seconds: int) -> ReplicaSet:
+    return rs if rs.spec.minReadySeconds == seconds else replace(rs, spec=replace(rs.spec, minReadySeconds=seconds))
 
 
 def _revision(rs: ReplicaSet) -> int:

@@ -1,7 +1,7 @@
 """Jobs: pods that run to their end, as many as are to succeed.
 
-Source: Kubernetes pkg/controller/job (job_controller.go, indexed_job_utils.go). Pods that failed are made anew at once:
-here nobody has a clock. Nor does a Job end when activeDeadlineSeconds have passed.
+Source: Kubernetes pkg/controller/job (job_controller.go, indexed_job_utils.go). A pod that failed is made anew at
+once, without the back-off of a real one.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from k8snetlab.api.core import Condition, EnvVar, Pod, PodSpec
 from k8snetlab.api.selection import by_owner
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workloads import COMPLETION_INDEX, Job, JobStatus
+from k8snetlab.controllers.availability import moment
 from k8snetlab.controllers.changes import (
     MOMENT,
     NOTHING,
     Answer,
     Context,
     active,
+    due,
     each,
     owners_changed,
     put,
@@ -35,6 +37,7 @@ from k8snetlab.controllers.making import pod_of
 COMPONENT = "job-controller"
 REACHED = "Reached expected number of succeeded pods"
 EXCEEDED = "Job has reached the specified backoff limit"
+TOO_LONG = "Job was active longer than specified deadline"
 
 
 def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
@@ -42,7 +45,7 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
     found = [one for key in keys if (one := now.all(Job).get(key)) and not one.metadata.deletionTimestamp]
 
     def work(obj: Job) -> Iterator[Answer]:
-        return _Turn(obj, now, context.failures.get((obj.KIND, *obj.key), "")).answers()
+        return _Turn(obj, now, context).answers()
 
     yield from each(found, work, lambda one: one)
 
@@ -50,8 +53,9 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
 class _Turn:
     """One look at a Job and its pods."""
 
-    def __init__(self, job: Job, now: Snapshot, failure: str) -> None:
-        self._job, self._now, self._failure = job, now, failure
+    def __init__(self, job: Job, now: Snapshot, context: Context) -> None:
+        self._job, self._now, self._time = job, now, context.time
+        self._failure = context.failures.get((job.KIND, *job.key), "")
         self._pods = list(now.select(Pod, by_owner, (job.KIND, *job.key)).values())
         self._living = [pod for pod in self._pods if active(pod)]
         had = completed(job.status.completedIndexes)
@@ -70,10 +74,10 @@ class _Turn:
         job, status = self._job, self._job.status
         if job.over:
             yield from self._ended()
-        elif self._exceeded:
-            status = self._concluded(status, "FailureTarget", "Failed", ("BackoffLimitExceeded", EXCEEDED))
+        elif why := self._exceeded:
+            status = self._concluded(status, "FailureTarget", "Failed", why)
             yield from self._ended()
-            yield record(job, Note(job, "Warning", "BackoffLimitExceeded", EXCEEDED, COMPONENT))
+            yield record(job, Note(job, "Warning", *why, COMPONENT))
         elif self._complete:
             status = self._concluded(status, "SuccessCriteriaMet", "Complete", ("CompletionsReached", REACHED))
             status = replace(status, completionTime=MOMENT)
@@ -86,6 +90,7 @@ class _Turn:
         else:
             status = self._resumed(status)
             yield from self._adjusted()
+            yield from due(job, self._deadline)
         status = replace(
             status,
             active=len(self._living),
@@ -100,7 +105,21 @@ class _Turn:
             yield put(replace(job, status=status))
 
     @property
-    def _exceeded(self) -> bool:
+    def _exceeded(self) -> tuple[str, str] | None:
+        """Why it has failed: reason and message."""
+        if self._often:
+            return "BackoffLimitExceeded", EXCEEDED
+        late = self._deadline is not None and self._deadline <= self._time
+        return ("DeadlineExceeded", TOO_LONG) if late and not self._job.spec.suspend else None
+
+    @property
+    def _deadline(self) -> float | None:
+        """When it has been at work for too long, in seconds since 1970."""
+        seconds, start = self._job.spec.activeDeadlineSeconds, moment(self._job.status.startTime)
+        return None if seconds is None or start is None else start + seconds
+
+    @property
+    def _often(self) -> bool:
         restarts = 0
         if self._job.spec.template.spec.restartPolicy == "OnFailure":
             statuses = [one for pod in self._living for one in pod.status.containerStatuses]

@@ -17,6 +17,7 @@ from k8snetlab.controllers import (
     definitions,
     deployments,
     endpoints,
+    finished,
     garbage,
     identity,
     ipam,
@@ -38,6 +39,7 @@ from k8snetlab.controllers.changes import (
     NOTHING,
     Answer,
     Context,
+    Due,
     Failed,
     Record,
     is_orphaned,
@@ -65,6 +67,7 @@ CONTROLLERS: dict[str, Run] = {
     "daemonset-controller": daemon_sets.reconcile,
     "statefulset-controller": stateful_sets.reconcile,
     "job-controller": jobs.reconcile,
+    "ttl-after-finished-controller": finished.reconcile,
     "default-scheduler": lambda now, before, _: scheduler.reconcile(now, before),
     "kubelet": lambda now, before, _: rejection.reconcile(now, before),
     "host-local": lambda now, before, _: ipam.reconcile(now, before),
@@ -103,6 +106,8 @@ class Bug(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     writes: tuple[Write, ...]
     bugs: tuple[Bug, ...]
+    dues: dict[tuple[type[Object], Key], float] = {}
+    """When an object is to be looked at again, in seconds since 1970."""
 
 
 def reconcile(snapshot: Snapshot, previous: Snapshot | None = None, context: Context = NOTHING) -> list[Write]:
@@ -124,6 +129,7 @@ def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) ->
     touched: dict[tuple[type[Object], Key], str] = {}
     notes: dict[tuple[type[Object], Key], dict[str, Note]] = {}
     bugs: dict[tuple[str, type[Object] | None, Key], Bug] = {}
+    dues: dict[tuple[type[Object], Key], float] = {}
     for _ in range(ROUNDS):
         start = now
         for name, run in CONTROLLERS.items():
@@ -132,6 +138,8 @@ def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) ->
                 match answer:
                     case Record():
                         notes.setdefault(answer.of, {})[answer.note.component] = answer.note
+                    case Due(of=of, at=at):
+                        dues[of] = min(at, dues.get(of, at))
                     case Failed(object=obj, error=error):
                         bugs[name, type(obj) if obj else None, obj.key if obj else ("", "")] = Bug(name, obj, error)
                     case _:
@@ -148,7 +156,7 @@ def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) ->
         for (type_, key), name in touched.items()
         for write in _write(snapshot, now, type_, key)
     )
-    return Outcome(writes, tuple(bugs.values()))
+    return Outcome(writes, tuple(bugs.values()), dues)
 
 
 def _answers(run: Run, now: Snapshot, before: Snapshot | None, context: Context) -> Iterable[Answer]:

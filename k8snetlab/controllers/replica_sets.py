@@ -20,11 +20,13 @@ from k8snetlab.api.meta import Labels, ObjectMeta
 from k8snetlab.api.selection import by_owner, pods_by_label, templates_by_label, unowned
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workloads import ReplicationController, ReplicationControllerStatus
+from k8snetlab.controllers.availability import available
 from k8snetlab.controllers.changes import (
     NOTHING,
     Answer,
     Context,
     active,
+    due,
     each,
     owners_changed,
     put,
@@ -58,7 +60,7 @@ def _reconciled(type_: type[Set], now: Snapshot, before: Snapshot | None, contex
     def work(rs: Set) -> Iterator[Answer]:
         orphans = [pod for pod in _orphans(rs, now) if pod.key not in taken]
         taken.update(pod.key for pod in orphans)
-        return _replicas(rs, orphans, now, context.failures.get((rs.KIND, *rs.key), ""))
+        return _replicas(rs, orphans, now, context)
 
     keys = dict.fromkeys((*owners_changed(type_, Pod, now, before), *_fitting(type_, now, before)))
     yield from each(
@@ -97,9 +99,9 @@ def _orphans(rs: Set, now: Snapshot) -> list[Pod]:
     return [pod for pod in candidates if active(pod) and selects(rs, pod.metadata.labels)]
 
 
-def _replicas(rs: Set, orphans: list[Pod], now: Snapshot, failure: str) -> Iterator[Answer]:
-    """Makes and removes pods until there are as many as wanted. `failure` is why a pod was refused a moment ago, or "":
-    with it no other is made."""
+def _replicas(rs: Set, orphans: list[Pod], now: Snapshot, context: Context) -> Iterator[Answer]:
+    """Makes and removes pods until there are as many as wanted; none while one was refused a moment ago."""
+    failure = context.failures.get((rs.KIND, *rs.key), "")
     pods = yield from _adopted(rs, orphans, now)
     missing = rs.spec.replicas - len(pods)
     if missing < 0:
@@ -117,13 +119,14 @@ def _replicas(rs: Set, orphans: list[Pod], now: Snapshot, failure: str) -> Itera
             made += 1
             yield put(pod)
             yield record(pod, Note(rs, "Normal", "SuccessfulCreate", f"Created pod: {name}", component(rs)))
-    ready = sum(pod.ready for pod in pods)
+    lasting = available(pods, rs.spec.minReadySeconds, context.time)
+    yield from due(rs, lasting.next)
     kind = ReplicaSetStatus if isinstance(rs, ReplicaSet) else ReplicationControllerStatus
     status = kind(
         replicas=len(pods) + made,
         fullyLabeledReplicas=_labelled(rs, pods) + made,
-        readyReplicas=ready,
-        availableReplicas=ready,
+        readyReplicas=sum(pod.ready for pod in pods),
+        availableReplicas=len(lasting.names),
         observedGeneration=rs.metadata.generation,
         conditions=conditions,
     )

@@ -16,7 +16,19 @@ from k8snetlab.api.selection import by_owner
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workloads import REVISION_HASH, ControllerRevision, StatefulSet, StatefulSetStatus
 from k8snetlab.controllers import revisions
-from k8snetlab.controllers.changes import NOTHING, Answer, Context, active, each, owners_changed, put, record, remove
+from k8snetlab.controllers.availability import available
+from k8snetlab.controllers.changes import (
+    NOTHING,
+    Answer,
+    Context,
+    active,
+    due,
+    each,
+    owners_changed,
+    put,
+    record,
+    remove,
+)
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.making import pod_of
 
@@ -34,7 +46,7 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
     found = [one for key in keys if (one := now.all(StatefulSet).get(key)) and not one.metadata.deletionTimestamp]
 
     def work(obj: StatefulSet) -> Iterator[Answer]:
-        return _Turn(obj, now, context.failures.get((obj.KIND, *obj.key), "")).answers()
+        return _Turn(obj, now, context).answers()
 
     yield from each(found, work, lambda one: one)
 
@@ -42,8 +54,9 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
 class _Turn:
     """One look at a StatefulSet: what is the next step to what it asks for."""
 
-    def __init__(self, obj: StatefulSet, now: Snapshot, failure: str) -> None:
-        self._obj, self._now, self._failure = obj, now, failure
+    def __init__(self, obj: StatefulSet, now: Snapshot, context: Context) -> None:
+        self._obj, self._now = obj, now
+        self._failure = context.failures.get((obj.KIND, *obj.key), "")
         self._history = revisions.history(obj, now)
         self._update = revisions.hash_of(self._history.now)
         current = obj.status.currentRevision
@@ -53,6 +66,7 @@ class _Turn:
         for pod in now.select(Pod, by_owner, (obj.KIND, *obj.key)).values():
             if (number := ordinal(pod, obj.name)) is not None:
                 self._pods[number] = pod
+        self._lasting = available(self._pods.values(), obj.spec.minReadySeconds, context.time)
 
     @property
     def _parallel(self) -> bool:
@@ -60,6 +74,7 @@ class _Turn:
 
     def answers(self) -> Iterator[Answer]:
         yield from self._history.answers
+        yield from due(self._obj, self._lasting.next)
         wanted = self._obj.ordinals
         if not (yield from self._made(wanted)) and not (yield from self._fewer(wanted)):
             yield from self._updated(wanted)
@@ -82,7 +97,7 @@ class _Turn:
                 if not self._failure:
                     yield from self._new(number)
                 waits = True
-            elif not pod.ready or pod.metadata.deletionTimestamp:
+            elif pod.name not in self._lasting.names or pod.metadata.deletionTimestamp:
                 waits = True
             if waits and not self._parallel:
                 return True
@@ -123,7 +138,7 @@ class _Turn:
             if pod.metadata.labels.get(REVISION_HASH) != self._update:
                 yield from self._removed(pod)
                 return
-            if not pod.ready:
+            if pod.name not in self._lasting.names:
                 return
 
     def _removed(self, pod: Pod) -> Iterator[Answer]:
@@ -164,7 +179,7 @@ class _Turn:
         names = {revisions.hash_of(one): one.name for one in self._history.all}
         return StatefulSetStatus(
             replicas=len(pods),
-            availableReplicas=ready,
+            availableReplicas=sum(pod.name in self._lasting.names for pod in living),
             observedGeneration=self._obj.metadata.generation,
             readyReplicas=ready,
             currentReplicas=sum(pod.metadata.labels.get(REVISION_HASH) == current for pod in living),

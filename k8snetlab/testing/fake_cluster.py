@@ -7,6 +7,7 @@ cluster = FakeCluster(LAB % 2 + deployment("web", replicas=3) + service("web")).
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,21 +16,25 @@ from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.load import load
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import RESOURCES, decode, encode
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workloads import Workload
-from k8snetlab.controllers import Write, reconcile
+from k8snetlab.cluster.stamps import stamped
+from k8snetlab.controllers import Context, Write, reconcile, work_out
 from k8snetlab.controllers.admission import admit, in_order
 
 NOW = "2026-01-01T00:00:00Z"
 
 
 class FakeCluster:
-    """Does with writes what the daemon does: admits them, stores them as JSON, marks pods before they go."""
+    """Does with writes what the daemon does: admits them, stores them as JSON, marks pods before they go. Its clock
+    goes on only when it is told to (`later`)."""
 
     def __init__(self, manifests: str = "") -> None:
         self.snapshot = Snapshot()
         self.previous: Snapshot | None = None
         self.history: list[Write] = []
+        self.time = datetime.fromisoformat(NOW).timestamp()
+        self._dues: dict[tuple[type[Object], Key], float] = {}
         self.apply(manifests)
 
     def apply(self, manifests: str) -> FakeCluster:
@@ -44,24 +49,28 @@ class FakeCluster:
 
     def store(self, obj: Object) -> None:
         old = self.snapshot.all(type(obj)).get(obj.key)
-        admitted = admit(obj, old, self.snapshot)
+        admitted = admit(stamped(obj, old, self._now), old, self.snapshot)
         stored = decode(type(obj), encode(admitted))
         assert stored == admitted, "what is stored must read back the same"
         revision = self.snapshot.revision + 1
-        metadata = replace(stored.metadata, creationTimestamp=stored.metadata.creationTimestamp or NOW)
+        metadata = replace(stored.metadata, creationTimestamp=stored.metadata.creationTimestamp or self._now)
         self.snapshot = self.snapshot.changed([(type(obj), obj.key, replace(stored, metadata=metadata))], revision)
 
     def delete(self, obj: Object, force: bool = False) -> None:
         if isinstance(obj, Pod) and obj.spec.nodeName and not force:
             if not obj.metadata.deletionTimestamp:
-                self.store(replace(obj, metadata=replace(obj.metadata, deletionTimestamp=NOW)))
+                self.store(replace(obj, metadata=replace(obj.metadata, deletionTimestamp=self._now)))
             return
         self.snapshot = self.snapshot.changed([(type(obj), obj.key, None)], self.snapshot.revision + 1)
 
     def step(self) -> list[Write]:
         """One call of the controllers; what they find must not depend on what they remember of the last call."""
-        writes = reconcile(self.snapshot, self.previous)
+        outcome = work_out(self.snapshot, self.previous, Context(time=self.time))
+        for bug in outcome.bugs:
+            raise bug.error
         self.previous = self.snapshot
+        self._dues.update(outcome.dues)
+        writes = list(outcome.writes)
         for write in writes:
             if write.action == "delete":
                 self.delete(write.object, write.force)
@@ -73,7 +82,9 @@ class FakeCluster:
     def settle(self) -> FakeCluster:
         for _ in range(50):
             if not self.step():
-                assert reconcile(self.snapshot, None) == [], "a fresh controller must find nothing left to do either"
+                assert reconcile(self.snapshot, None, Context(time=self.time)) == [], (
+                    "a fresh controller must find nothing left to do either"
+                )
                 return self
         raise AssertionError("the controllers do not come to rest")
 
@@ -84,7 +95,7 @@ class FakeCluster:
                 self.delete(pod, force=True)
             elif pod.ips and pod.status.phase in ("Pending", "Running") and pod.ready != ready(pod):
                 conditions = tuple(c for c in pod.status.conditions if c.type != "Ready")
-                new = Condition(type="Ready", status=str(ready(pod)))
+                new = Condition(type="Ready", status=str(ready(pod)), lastTransitionTime=self._now)
                 self.store(replace(pod, status=replace(pod.status, phase="Running", conditions=(*conditions, new))))
         return self
 
@@ -96,6 +107,20 @@ class FakeCluster:
             if self.snapshot is before:
                 return self
         raise AssertionError("the cluster does not come to rest")
+
+    def later(self, seconds: float) -> FakeCluster:
+        """So many seconds later: the controllers look again at what they said they would, and come to rest."""
+        self.time += seconds
+        rung = [of for of, at in self._dues.items() if at <= self.time]
+        for of in rung:
+            del self._dues[of]
+        if self.previous is not None:
+            self.previous = self.previous.changed([(*of, None) for of in rung if of[1] in self.previous.all(of[0])], 0)
+        return self.settle()
+
+    @property
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def pods(self, prefix: str = "") -> list[Pod]:
         return [p for p in self.snapshot.all(Pod).values() if p.name.startswith(prefix)]

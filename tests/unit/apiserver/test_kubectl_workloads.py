@@ -144,3 +144,23 @@ def test_a_deployment_says_how_far_it_is_and_pauses(k: Kubectl) -> None:
     images = k.run("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].spec.containers[0].image}")
     assert images == "nginx:2 nginx:2 nginx:2"
     k.run("delete", "deploy", "web")
+
+
+def test_a_rollout_that_takes_too_long_fails_as_kubectl_says_it(k: Kubectl) -> None:
+    nowhere = manifest("Deployment", "late").replace("spec: {containers", "spec: {nodeSelector: {no: node}, containers")
+    k.run("apply", "-f", "-", stdin=nowhere.replace("spec:\n", "spec:\n  progressDeadlineSeconds: 1\n", 1))
+    said = k.run("rollout", "status", "deploy/late", "--timeout=60s", code=1)
+    assert 'error: deployment "late" exceeded its progress deadline' in said
+    assert "Progressing    False   ProgressDeadlineExceeded" in k.run("describe", "deploy", "late")
+    k.run("delete", "deploy", "late")
+
+
+def test_a_job_ends_by_its_deadline_and_goes_by_its_time_to_live(k: Kubectl) -> None:
+    job = (
+        "{apiVersion: batch/v1, kind: Job, metadata: {name: late}, spec: {activeDeadlineSeconds: 1, "
+        "ttlSecondsAfterFinished: 2, template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}"
+    )
+    k.run("apply", "-f", "-", stdin=job)
+    k.run("wait", "job/late", "--for=jsonpath={.status.conditions[?(@.type=='Failed')].reason}=DeadlineExceeded")
+    k.run("wait", "job/late", "--for=delete", "--timeout=60s")
+    k.run("wait", "pod", "-l", "batch.kubernetes.io/job-name=late", "--for=delete", "--timeout=60s")
