@@ -1,6 +1,7 @@
 """The command line: its verbs, and what becomes of an error.
 
-Start-up is kept under 0.2 s: only typer is imported here, everything else inside the verb that needs it.
+Start-up is kept short: only typer is imported here, of the verbs' modules the one that is asked for, and everything
+else inside the verb that needs it.
 """
 
 from __future__ import annotations
@@ -8,37 +9,38 @@ from __future__ import annotations
 import os
 import re
 import sys
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from k8snetlab import __version__
-from k8snetlab.cli import (
-    audit,
-    capture,
-    diagnose,
-    doctor,
-    graph,
-    guest,
-    inspect,
-    kubeconfig,
-    lifecycle,
-    misses,
-    node,
-    objects,
-    outlet,
-    pods,
-    probe,
-    render,
-    screen,
-    store,
-    token,
-    trace,
-)
+from k8snetlab.cli import outlet, screen
 from k8snetlab.cli.options import complete_lab
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.wording import nearest
 
+ROOMS = {
+    "lifecycle": ("up", "down", "status", "pause", "resume"),
+    "doctor": ("doctor",),
+    "objects": ("apply", "delete", "get", "scale"),
+    "pods": ("exec", "shell", "logs"),
+    "probe": ("probe",),
+    "trace": ("trace",),
+    "diagnose": ("diagnose",),
+    "capture": ("capture",),
+    "inspect": ("rules", "tables"),
+    "graph": ("graph",),
+    "misses": ("misses",),
+    "render": ("render",),
+    "store": ("store",),
+    "token": ("token",),
+    "node": ("node",),
+    "guest": ("guest",),
+    "kubeconfig": ("kubeconfig",),
+    "audit": ("audit",),
+}
+"""The verbs, by the module of this package that registers them, in the order of the help (groups come last)."""
 CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node", "token"})
 """Verbs that, interrupted, have done a part of their work."""
 _LONG = re.compile(r"(\S{120})\S{200,}")
@@ -46,34 +48,29 @@ _LONG = re.compile(r"(\S{120})\S{200,}")
 _verb: list[str] = []
 """The verb that the command line names, once it has been read so far."""
 
-app = typer.Typer(
-    name="k8snetlab",
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Example: sudo k8snetlab up business-manager",
-)
-for room in (
-    lifecycle,
-    doctor,
-    objects,
-    pods,
-    probe,
-    trace,
-    diagnose,
-    capture,
-    inspect,
-    graph,
-    misses,
-    render,
-    store,
-    token,
-    node,
-    guest,
-    kubeconfig,
-    audit,
-):
-    room.register(app)
+
+def app_of(word: str = "") -> typer.Typer:
+    """The command line that begins with `word`: with that verb alone, since to build all of them takes as long as most
+    verbs do. Where `word` is none, such as --help and what completion asks, all are there."""
+    app = typer.Typer(
+        name="k8snetlab",
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        epilog="Example: sudo k8snetlab up business-manager",
+    )
+    app.callback()(root)
+    named = [room for room, verbs in ROOMS.items() if word in verbs]
+    for room in named or ROOMS:
+        import_module(f"k8snetlab.cli.{room}").register(app)
+    if named:
+        app.registered_commands = [info for info in app.registered_commands if _name(info) == word]
+    return app
+
+
+def _name(info: Any) -> str:
+    named: str = info.name or info.callback.__name__
+    return named
 
 
 def _version(asked: bool) -> None:
@@ -82,7 +79,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     context: typer.Context,
     lab: Annotated[
@@ -108,9 +104,8 @@ def root(
 def main() -> NoReturn:
     """Run one verb. Exit codes: 0 done, 1 the thing asked for is not so, 2 wrong input, 130 interrupted."""
     outlet.install()
-    _only(sys.argv[1:2])
     try:
-        done = app(prog_name="k8snetlab", standalone_mode=False)
+        done = app_of(*sys.argv[1:2])(prog_name="k8snetlab", standalone_mode=False)
         code = done if isinstance(done, int) else 0
         if code == 130:
             _interrupted()
@@ -145,21 +140,6 @@ def _failed(error: Exception) -> int:
                 f"please report it with {_keep_traceback()} and the daemon's log in /run/k8snetlab/LAB/",
             )
             return 1
-
-
-def _only(words: list[str]) -> None:
-    """Leaves typer no verb to build but the one that the command line begins with: of all of them it takes as long as
-    most verbs do. Where none stands there, such as for --help and completion, all stay."""
-    infos = [*app.registered_commands, *app.registered_groups]
-    meant = [info for info in infos if [_name(info)] == words]
-    if meant:
-        app.registered_commands = [info for info in app.registered_commands if info in meant]
-        app.registered_groups = [info for info in app.registered_groups if info in meant]
-
-
-def _name(info: Any) -> str:
-    named: str = info.name or info.callback.__name__.replace("_", "-")
-    return named
 
 
 def _interrupted() -> None:

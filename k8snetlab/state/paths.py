@@ -55,13 +55,16 @@ class LabPaths:
         self.accounts = self.directory / "accounts"
         self.addons = self.directory / "addons"
         self.xtables_locks = self.directory / "xtables"
-        self.group = Path(lab)
+
+    @property
+    def group(self) -> Path:
         """Below the control group of all labs. A lab of another run directory, such as one that plays another machine,
         may have the same name."""
-        if root() != DEFAULT:
-            import hashlib  # loads OpenSSL
+        if self.directory.parent == DEFAULT:
+            return Path(self.lab)
+        import hashlib  # loads OpenSSL
 
-            self.group /= hashlib.sha256(os.fsencode(root())).hexdigest()[:8]
+        return Path(self.lab) / hashlib.sha256(os.fsencode(self.directory.parent)).hexdigest()[:8]
 
     @property
     def fresh(self) -> bool:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from k8snetlab.api.core import Pod
 from k8snetlab.api.load import load
 from k8snetlab.api.scheme import decode, encode, to_dict
-from k8snetlab.cli.main import app
+from k8snetlab.cli.main import app_of
 
 NORMAL = {"uid": "U", "creationTimestamp": "T", "resourceVersion": "R"}
 
@@ -421,10 +421,10 @@ def test_the_store_holds_the_same(name: str) -> None:
 def test_yaml_has_kubectls_order_of_keys(lab: ScriptedClient) -> None:
     obj = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "web", "labels": {"b": "1", "a": "2"}}}
     lab.objects = [{**obj, "spec": {"type": "ClusterIP", "ports": [{"protocol": "TCP", "port": 80}]}}]
-    lines = CliRunner().invoke(app, ["get", "svc", "web", "-o", "yaml"]).stdout.splitlines()
+    lines = CliRunner().invoke(app_of(), ["get", "svc", "web", "-o", "yaml"]).stdout.splitlines()
     assert lines[:3] == ["apiVersion: v1", "kind: Service", "metadata:"]
     assert [line.strip() for line in lines[3:9]] == ["labels:", 'a: "2"', 'b: "1"', "name: web", "spec:", "ports:"]
-    many = CliRunner().invoke(app, ["get", "svc", "-o", "yaml"]).stdout.splitlines()
+    many = CliRunner().invoke(app_of(), ["get", "svc", "-o", "yaml"]).stdout.splitlines()
     assert [line for line in many if line[0] not in " -"] == ["apiVersion: v1", "items:", "kind: List", "metadata:"]
 
 

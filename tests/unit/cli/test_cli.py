@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+
+from k8snetlab.cli.main import ROOMS, app_of
 
 VERBS = ["doctor", "up", "down", "status", "apply", "delete", "get", "scale"]
 VERBS += [
@@ -79,12 +82,18 @@ def test_a_verb_loads_what_it_needs_only(modules: str, never: tuple[str, ...]) -
 
 def test_the_verb_that_is_named_is_the_only_one_that_is_built() -> None:
     code = (
-        "from k8snetlab.cli.main import _only, app; import typer.main as t; "
-        "_only(['--lab']); print(len(t.get_command(app).commands) > 20); _only(['store']); "
-        "print(*t.get_command(app).commands)"
+        "from k8snetlab.cli.main import app_of; import typer.main as t, sys; "
+        "print(*t.get_command(app_of('store')).commands); print('k8snetlab.cli.trace' in sys.modules); "
+        "print(len(t.get_command(app_of('--lab')).commands) > 20)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "store"]
+    assert done.stdout.split() == ["store", "False", "True"]
+
+
+def test_each_verb_is_found_in_the_module_that_registers_it() -> None:
+    named = {verb for verbs in ROOMS.values() for verb in verbs}
+    assert set(get_command(app_of()).commands) == named  # type: ignore[attr-defined]
+    assert all(list(get_command(app_of(verb)).commands) == [verb] for verb in named)  # type: ignore[attr-defined]
 
 
 def test_help_names_every_verb_of_the_design() -> None:

@@ -9,7 +9,7 @@ from scripted import ScriptedClient
 from typer.testing import CliRunner
 
 from k8snetlab.cli.capture import split
-from k8snetlab.cli.main import app
+from k8snetlab.cli.main import app_of
 from k8snetlab.errors import InputError
 
 
@@ -44,5 +44,5 @@ def test_what_is_wrong_is_said_first(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(InputError) as caught:
-        CliRunner().invoke(app, ["capture", *words], catch_exceptions=False)
+        CliRunner().invoke(app_of(), ["capture", *words], catch_exceptions=False)
     assert said in caught.value.message and caught.value.hint

@@ -6,7 +6,7 @@ import pytest
 from scripted import Json, ScriptedClient
 from typer.testing import CliRunner
 
-from k8snetlab.cli.main import app
+from k8snetlab.cli.main import app_of
 from k8snetlab.errors import InputError
 from k8snetlab.messages.rules import DifferenceQuestion, RulesQuestion
 from k8snetlab.messages.tables import TablesQuestion
@@ -47,7 +47,7 @@ TREE = {
 
 def test_rules_are_a_tree_with_meaning_counters_and_text(lab: ScriptedClient) -> None:
     lab.answers["rules"] = TREE
-    shown = CliRunner().invoke(app, ["rules", "web", "--node", "node1"]).stdout
+    shown = CliRunner().invoke(app_of(), ["rules", "web", "--node", "node1"]).stdout
     assert shown.splitlines() == [
         "service default/web on node1, iptables (nft)",
         "",
@@ -66,7 +66,7 @@ def test_rules_are_a_tree_with_meaning_counters_and_text(lab: ScriptedClient) ->
 
 def test_a_namespace_goes_before_the_services_name(lab: ScriptedClient) -> None:
     lab.answers["rules"] = TREE
-    CliRunner().invoke(app, ["rules", "web", "-n", "shop", "--family", "ipv6", "-o", "json"])
+    CliRunner().invoke(app_of(), ["rules", "web", "-n", "shop", "--family", "ipv6", "-o", "json"])
     assert lab.asked[1:] == [("rules", RulesQuestion("", "shop/web", "ipv6"))]
 
 
@@ -80,7 +80,7 @@ def test_diff_shows_each_side_with_its_sign(lab: ScriptedClient) -> None:
         "variant": "legacy",
         "differences": [{**one, "first": True}, {**one, "first": False}],
     }
-    shown = CliRunner().invoke(app, ["rules", "--diff", "node1", "node2"]).stdout.splitlines()
+    shown = CliRunner().invoke(app_of(), ["rules", "--diff", "node1", "node2"]).stdout.splitlines()
     assert lab.asked[1:] == [("rules --diff", DifferenceQuestion("node1", "node2", "", "ipv4"))]
     assert shown[1:] == ["", "nat C", "- -j X", "    Means X.", "+ -j X", "    Means X."]
 
@@ -95,7 +95,7 @@ def test_diff_shows_each_side_with_its_sign(lab: ScriptedClient) -> None:
     ids=" ".join,
 )
 def test_options_that_do_not_go_together(lab: ScriptedClient, words: tuple[str, ...]) -> None:
-    assert isinstance(CliRunner().invoke(app, words).exception, InputError)
+    assert isinstance(CliRunner().invoke(app_of(), words).exception, InputError)
 
 
 def test_tables_stand_below_their_commands(lab: ScriptedClient) -> None:
@@ -105,7 +105,7 @@ def test_tables_stand_below_their_commands(lab: ScriptedClient) -> None:
         {"table": "routes", "command": "ip -n l.node1 -6 route show", "rows": []},
     ]
     lab.answers["tables"] = {"place": "node1", "kind": "node", "netns": "l.node1", "tables": tables}
-    shown = CliRunner().invoke(app, ["tables", "node1", "routes"]).stdout.splitlines()
+    shown = CliRunner().invoke(app_of(), ["tables", "node1", "routes"]).stdout.splitlines()
     assert lab.asked[1:] == [("tables", TablesQuestion("node1", "default", "routes"))]
     assert shown == [
         "# ip -n l.node1 route show",

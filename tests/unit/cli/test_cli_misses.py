@@ -9,7 +9,7 @@ import pytest
 from scripted import ScriptedClient
 from typer.testing import CliRunner
 
-from k8snetlab.cli.main import app
+from k8snetlab.cli.main import app_of
 from k8snetlab.messages.nodes import MissesQuestion
 
 MISS = {
@@ -58,7 +58,7 @@ MISS = {
 )
 def test_a_miss_is_a_line(lab: ScriptedClient, changes: dict[str, Any], said: str) -> None:
     lab.events = [{"type": "listening", "nodes": ["node1", "node2"]}, {**MISS, **changes}]
-    result = CliRunner().invoke(app, ["misses"])
+    result = CliRunner().invoke(app_of(), ["misses"])
     assert result.stderr == "listening on node1, node2; Ctrl-C ends it\n"
     clock, _, rest = result.stdout.rstrip("\n").partition(" ")
     assert clock.endswith(".250") and rest == f"node1 flannel.1: {said}"
@@ -67,7 +67,7 @@ def test_a_miss_is_a_line(lab: ScriptedClient, changes: dict[str, Any], said: st
 
 def test_for_machines_it_is_a_json_object_a_line(lab: ScriptedClient) -> None:
     lab.events = [{"type": "listening", "nodes": ["node1"]}, MISS, MISS]
-    result = CliRunner().invoke(app, ["misses", "--node", "node1", "-o", "json"])
+    result = CliRunner().invoke(app_of(), ["misses", "--node", "node1", "-o", "json"])
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {k: v for k, v in MISS.items() if k != "type"}
     ] * 2

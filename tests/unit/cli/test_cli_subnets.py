@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from k8snetlab.api.core import Condition, Node, NodeStatus
 from k8snetlab.api.machines import MACHINE
 from k8snetlab.api.meta import ObjectMeta
-from k8snetlab.cli.main import app
+from k8snetlab.cli.main import app_of
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.lab.operations.changing import refuse_deletion
 from k8snetlab.messages.store import LeasesQuestion
@@ -29,7 +29,7 @@ LEASE: dict[str, Any] = {
 
 
 def call(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments)
+    return CliRunner().invoke(app_of(), arguments)
 
 
 @pytest.mark.parametrize("words", [("subnet", "node1"), ("subnets", "node1"), ("subnet/node1",)])

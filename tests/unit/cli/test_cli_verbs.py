@@ -12,7 +12,7 @@ import pytest
 from scripted import ScriptedClient
 from typer.testing import CliRunner, Result
 
-from k8snetlab.cli.main import app
+from k8snetlab.cli.main import app_of
 from k8snetlab.cli.options import duration
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnconfirmedError
 from k8snetlab.messages.changes import Change, ChangeEvent, Named, Up, Wait
@@ -56,7 +56,7 @@ NODE = {
 
 
 def call(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments)
+    return CliRunner().invoke(app_of(), arguments)
 
 
 def refusal(*arguments: str) -> BaseException:
@@ -156,7 +156,7 @@ CHANGED = [
 
 def test_apply_from_stdin_prints_what_changed(lab: ScriptedClient) -> None:
     lab.events = CHANGED
-    result = CliRunner().invoke(app, ["apply", "-f", "-"], input=MANIFEST)
+    result = CliRunner().invoke(app_of(), ["apply", "-f", "-"], input=MANIFEST)
     assert result.stdout == "namespace/shop created\n"
     assert result.stderr == "warning: look out\nobjects 1/1  shop\n"
     verb, asked = lab.asked[-1]
@@ -166,7 +166,7 @@ def test_apply_from_stdin_prints_what_changed(lab: ScriptedClient) -> None:
 
 def test_apply_json_is_one_document(lab: ScriptedClient) -> None:
     lab.events = CHANGED
-    result = CliRunner().invoke(app, ["apply", "-f", "-", "-o", "json"], input=MANIFEST)
+    result = CliRunner().invoke(app_of(), ["apply", "-f", "-", "-o", "json"], input=MANIFEST)
     outcome = json.loads(result.stdout)
     assert outcome["created"] == ["namespace/shop"]
     assert outcome["warnings"] == ["look out"]
@@ -185,7 +185,7 @@ def test_delete_by_name_deletes_what_there_is_and_names_what_there_is_not(lab: S
 
 def test_delete_by_file_asks_the_lab_once(lab: ScriptedClient) -> None:
     lab.events = [{**CHANGED[2], "action": "deleted"}, CHANGED[-1]]
-    result = CliRunner().invoke(app, ["delete", "-f", "-"], input=MANIFEST)
+    result = CliRunner().invoke(app_of(), ["delete", "-f", "-"], input=MANIFEST)
     assert result.stdout == "namespace/shop deleted\n"
 
 
@@ -397,7 +397,7 @@ def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch:
     monkeypatch.setattr(labs, "running", lambda: ["mine"])
     monkeypatch.setattr("os.geteuid", lambda: 0)
     lab.events, lab.objects = [CHANGED[-1]], [NODE, POD, SERVICE]
-    result = CliRunner().invoke(app, ["up", "--lab", "mine", "-"], input=MANIFEST)
+    result = CliRunner().invoke(app_of(), ["up", "--lab", "mine", "-"], input=MANIFEST)
     assert result.exit_code == 0, result.output
     _, sent = next(asked for asked in lab.asked if asked[0] == "up")
     assert [obj["metadata"]["name"] for obj in sent.objects if obj["kind"] == "Lab"] == ["mine"]
@@ -406,7 +406,7 @@ def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch:
     assert "k8snetlab probe client web:80 " in result.stdout
     assert "k8snetlab probe outside 192.168.0.21:30080 " in result.stdout
     monkeypatch.setattr(labs, "running", lambda: ["mine", "yours"])
-    result = CliRunner().invoke(app, ["up", "--lab", "mine", "-"], input=MANIFEST)
+    result = CliRunner().invoke(app_of(), ["up", "--lab", "mine", "-"], input=MANIFEST)
     assert "k8snetlab --lab mine probe client web:80 " in result.stdout
 
 
@@ -422,15 +422,15 @@ def test_up_with_a_pod_that_fails_says_all_else_and_ends_with_1(
     message = "pod shop/cart: CrashLoopBackOff: exited with 3"
     failed = {"namespace": "shop", "name": "cart", "message": message}
     lab.events, lab.objects = [{"type": "failed", **failed}, CHANGED[-1]], [NODE, POD]
-    result = CliRunner().invoke(app, ["up", "--lab", "mine", "-"], input=MANIFEST)
+    result = CliRunner().invoke(app_of(), ["up", "--lab", "mine", "-"], input=MANIFEST)
     assert result.stderr == f"warning: {message}\n"
     assert result.stdout.startswith("lab mine is up: ")
     assert isinstance(result.exception, K8sNetLabError)
     assert (result.exception.message, result.exception.exit_code) == ("1 pod does not run", 1)
     assert result.exception.hint == "k8snetlab logs cart -n shop"
-    result = CliRunner().invoke(app, ["up", "--lab", "mine", "-", "-o", "json"], input=MANIFEST)
+    result = CliRunner().invoke(app_of(), ["up", "--lab", "mine", "-", "-o", "json"], input=MANIFEST)
     assert json.loads(result.stdout)["failed"] == [failed] and result.exit_code == 1
-    assert CliRunner().invoke(app, ["apply", "-f", "-"], input=MANIFEST).exit_code == 0
+    assert CliRunner().invoke(app_of(), ["apply", "-f", "-"], input=MANIFEST).exit_code == 0
 
 
 WRITTEN: list[dict[str, Any]] = [{"data": base64.b64encode(line).decode()} for line in (b"one\n", b"two\n")]
@@ -517,7 +517,7 @@ def test_completion_respects_the_namespace(
     lab.objects = [NODE, POD, cart, SERVICE, shop]
     line = f"k8snetlab {words}"
     asked = {"_K8SNETLAB_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
-    result = CliRunner().invoke(app, [], env=asked, prog_name="k8snetlab")
+    result = CliRunner().invoke(app_of(), [], env=asked, prog_name="k8snetlab")
     assert result.stdout.split() == offered
 
 
@@ -527,7 +527,7 @@ def test_each_phase_is_one_line_also_where_phases_interleave(lab: ScriptedClient
 
     steps = [("nodes", 0, 2), ("pods", 0, 3), ("nodes", 2, 2), ("pods", 1, 3), ("nodes", 2, 2)]
     lab.events = [step(*event) for event in steps]
-    result = CliRunner().invoke(app, ["apply", "-f", "-"], input=MANIFEST)
+    result = CliRunner().invoke(app_of(), ["apply", "-f", "-"], input=MANIFEST)
     assert result.stderr == "nodes 2/2\npods 1/3\n"
 
 
@@ -553,7 +553,7 @@ def test_a_written_name_of_another_lab_is_refused(
     monkeypatch.setattr("sys.argv", ["k8snetlab", *words])
     if environment:
         monkeypatch.setenv("K8SNETLAB_LAB", environment)
-    result = CliRunner().invoke(app, words, input=LAB_FILE)
+    result = CliRunner().invoke(app_of(), words, input=LAB_FILE)
     assert isinstance(result.exception, InputError)
     assert result.exception.message.startswith("stdin:4: metadata.name: this is the file of lab shop, but " + chosen)
     assert result.exception.hint and not {"up", "apply", "delete"} & {asked[0] for asked in lab.asked}
@@ -562,7 +562,7 @@ def test_a_written_name_of_another_lab_is_refused(
 def test_a_name_that_is_not_written_is_that_of_the_lab(lab: ScriptedClient) -> None:
     lab.events = [CHANGED[-1]]
     text = LAB_FILE.replace("metadata:\n  name: shop\n", "")
-    assert CliRunner().invoke(app, ["apply", "-f", "-"], input=text).exit_code == 0
+    assert CliRunner().invoke(app_of(), ["apply", "-f", "-"], input=text).exit_code == 0
     assert [obj["metadata"]["name"] for obj in lab.asked[-1][1].objects] == ["demo"]
 
 
@@ -581,10 +581,10 @@ def test_up_asks_nobody_where_nobody_sits(lab: ScriptedClient, monkeypatch: pyte
         return iter([msgspec.convert(CHANGED[-1], ChangeEvent)])
 
     monkeypatch.setattr(lab, "stream", refused)
-    result = CliRunner().invoke(app, ["up", "--lab", "demo", "-"], input=MANIFEST)
+    result = CliRunner().invoke(app_of(), ["up", "--lab", "demo", "-"], input=MANIFEST)
     assert isinstance(result.exception, UnconfirmedError) and result.exception.exit_code == 2
     assert "5 of the 7" in result.exception.message and "--yes" in result.exception.hint
-    assert CliRunner().invoke(app, ["up", "--lab", "demo", "-y", "-", "-o", "json"], input=MANIFEST).exit_code == 0
+    assert CliRunner().invoke(app_of(), ["up", "--lab", "demo", "-y", "-", "-o", "json"], input=MANIFEST).exit_code == 0
     assert lab.asked[:2] == [("up", False), ("up", True)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from k8snetlab.cli.main import app
+from k8snetlab.cli.main import app_of
 from k8snetlab.cli.options import Form, form_of
 from k8snetlab.errors import InputError
 
@@ -43,7 +43,7 @@ def options() -> Iterator[tuple[str, Any]]:
             if parameter.param_type_name == "option":
                 yield name, parameter
 
-    yield from below(typer.main.get_command(app), "")
+    yield from below(typer.main.get_command(app_of()), "")
 
 
 def shown() -> Iterator[tuple[str, Any]]:

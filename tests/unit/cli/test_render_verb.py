@@ -8,7 +8,7 @@ import pytest
 from golden import CASES, NODE, by_service, chains, without_counters
 from typer.testing import CliRunner
 
-from k8snetlab.cli.main import app
+from k8snetlab.cli.main import app_of
 from k8snetlab.errors import InputError
 
 LAB = """
@@ -37,7 +37,7 @@ spec: {selector: {app: web}, clusterIP: 10.254.80.22, ports: [{port: 80, targetP
 
 
 def render(*arguments: str, text: str = LAB) -> str:
-    result = CliRunner().invoke(app, ["render", *arguments], input=text)
+    result = CliRunner().invoke(app_of(), ["render", *arguments], input=text)
     if result.exception:
         raise result.exception
     assert result.exit_code == 0

@@ -20,7 +20,7 @@ from msgspec import inspect as shapes
 
 from k8snetlab.checkup.audit import AuditReport, BaselineWritten
 from k8snetlab.checkup.peer import PeerReport
-from k8snetlab.cli.main import app
+from k8snetlab.cli.main import app_of
 from k8snetlab.kernel.features import Feature
 from k8snetlab.messages.capture import CapturedPacket
 from k8snetlab.messages.changes import Outcome
@@ -237,7 +237,7 @@ def test_no_two_types_have_one_name() -> None:
 
 
 def test_every_command_with_json_is_on_the_page() -> None:
-    commands = set(_with_json(typer.main.get_command(app)))
+    commands = set(_with_json(typer.main.get_command(app_of())))
     told = {one for one in commands for printed in PRINTED if f"{printed.words} ".startswith(f"{one} ")}
     assert told | KUBERNETES == commands
     assert all(any(f"{printed.words} ".startswith(f"{one} ") for one in commands) for printed in PRINTED)

@@ -12,7 +12,7 @@ from pictured import manifest
 from typer.testing import CliRunner
 
 from k8snetlab.api.load import load
-from k8snetlab.cli.main import app
+from k8snetlab.cli.main import app_of
 from k8snetlab.errors import InputError
 from k8snetlab.lab.render import settle
 from k8snetlab.render.canvas import CHAR, SIZE
@@ -137,15 +137,15 @@ def test_graph_draws_manifests_without_a_lab(tmp_path: Path) -> None:
     source = tmp_path / "lab.yaml"
     source.write_text(manifest(2, 1))
     target = tmp_path / "lab.svg"
-    drawn = CliRunner().invoke(app, ["graph", "-f", str(source), "-o", str(target)])
+    drawn = CliRunner().invoke(app_of(), ["graph", "-f", str(source), "-o", str(target)])
     assert (drawn.exit_code, drawn.stdout) == (0, "")
     assert ElementTree.fromstring(target.read_text()).tag == f"{SVG}svg"
-    assert CliRunner().invoke(app, ["graph", "-f", str(source)]).stdout.startswith("flowchart TB\n")
+    assert CliRunner().invoke(app_of(), ["graph", "-f", str(source)]).stdout.startswith("flowchart TB\n")
 
 
 def test_graph_refuses_other_kinds_of_pictures_and_places_it_cannot_write(tmp_path: Path) -> None:
     source = tmp_path / "lab.yaml"
     source.write_text(manifest(1, 0))
     for name in ("lab.png", "nowhere/lab.svg"):
-        refused = CliRunner().invoke(app, ["graph", "-f", str(source), "-o", str(tmp_path / name)])
+        refused = CliRunner().invoke(app_of(), ["graph", "-f", str(source), "-o", str(tmp_path / name)])
         assert isinstance(refused.exception, InputError)
