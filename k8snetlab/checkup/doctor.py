@@ -17,7 +17,7 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import features, netns
 from k8snetlab.kernel.features import Feature
 from k8snetlab.kernel.limits import Size
-from k8snetlab.kernel.neighbours import Fullness, fullness
+from k8snetlab.kernel.neighbours import Fullness, fullness, lifting
 from k8snetlab.kernel.read import read
 from k8snetlab.state import labs
 from k8snetlab.state.ledger import Ledger
@@ -51,13 +51,11 @@ def _ours() -> list[Addition]:
 
 def room(table: Fullness) -> Feature:
     """That the machine's table of neighbours is not nearly full."""
-    key = f"net.{table.family}.neigh.default.gc_thresh"
-    most = table.limit * 4
     return Feature(
         f"room for {table.family} neighbours: {table.entries} of {table.limit}",
         table.entries < table.limit * NEARLY,
         "first packets in every lab, once the table that all namespaces share is full: no address is resolved then",
-        f"sysctl -w {key}1={most // 4} {key}2={most // 2} {key}3={most}",
+        lifting(table.family, 4 * table.limit),
         needed=False,
     )
 

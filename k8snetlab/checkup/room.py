@@ -9,6 +9,7 @@ from k8snetlab.api.core import Pod, PodSpec
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, StatefulSet
+from k8snetlab.dataplane.families import FAMILIES, pick
 from k8snetlab.errors import UnsupportedError
 from k8snetlab.kernel.features import Feature
 from k8snetlab.kernel.limits import Limit, Size, limits
@@ -18,7 +19,7 @@ def size_of(objects: Iterable[Object], there: Iterable[Pod] = ()) -> Size:
     """Of what the objects make on this machine, besides the pods that it has already."""
     specs: list[tuple[int, PodSpec]] = []
     each_node: list[PodSpec] = []
-    nodes, crowd = 0, 0
+    nodes, crowd, families = 0, 0, Size(0, 0).families
     for obj in objects:
         match obj:
             case Pod():
@@ -32,13 +33,21 @@ def size_of(objects: Iterable[Object], there: Iterable[Pod] = ()) -> Size:
             case Lab():
                 nodes = obj.spec.nodes if isinstance(obj.spec.nodes, int) else len(obj.spec.nodes)
                 crowd = obj.spec.maxPods
+                families = tuple(family for family in FAMILIES if pick(obj.spec.podCIDR, family))
     pods, commands = _counted([*specs, *((nodes, spec) for spec in each_node)])
     held, running = _counted((1, pod.spec) for pod in there)
     listeners = sum(
         count * sum(len(c.ports) for c in spec.serving_containers if not c.command) for count, spec in specs
     )
     return Size(
-        max(0, pods - held), nodes, max(0, commands - running), listeners, min(crowd, pods), held=held, running=running
+        pods=max(0, pods - held),
+        nodes=nodes,
+        commands=max(0, commands - running),
+        listeners=listeners,
+        crowd=min(crowd, pods),
+        held=held,
+        running=running,
+        families=families,
     )
 
 

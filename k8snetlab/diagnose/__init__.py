@@ -6,6 +6,7 @@ __all__ = [
     "finding",
     "guests",
     "links",
+    "neighbours",
     "objects",
     "paths",
     "pods",

@@ -15,6 +15,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.failing import Failing
 from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.running.agents import PAUSED
 from k8snetlab.state.ledger import Ledger
@@ -44,7 +45,8 @@ class Desired(msgspec.Struct, frozen=True):
     """`snapshot` None: the store could not be read. `store` says in a sentence what is wrong with it, `where` is its
     file or its endpoints; `problems` are stored values that cannot be read, by key; `failures` are the
     daemon's tasks that fail, by name, with a sentence each; `failing` is what controllers fail at. `untouched` are
-    namespaces of which the kernel has told the agents no change since they were made, as they were made."""
+    namespaces of which the kernel has told the agents no change since they were made, as they were made.
+    `overflowed` says how many seconds ago a neighbour table was full."""
 
     snapshot: Snapshot | None
     agents: Mapping[str, AgentNow]
@@ -57,6 +59,7 @@ class Desired(msgspec.Struct, frozen=True):
     failures: Mapping[str, str] = {}
     failing: tuple[Failing, ...] = ()
     untouched: Mapping[str, Netns] = {}
+    overflowed: Mapping[Family, float] = {}
 
 
 def state_of(paths: LabPaths, role: str) -> tuple[State, int]:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Collection, Iterator
 
 from msgspec.structs import replace
 
-from k8snetlab.api.core import KUBERNETES, Node, Service
+from k8snetlab.api.core import KUBERNETES, Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import end
-from k8snetlab.diagnose import guests, objects, pods, sampling, unmanaged
+from k8snetlab.dataplane.families import end, pick
+from k8snetlab.diagnose import guests, neighbours, objects, pods, sampling, unmanaged
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
@@ -27,6 +27,8 @@ from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.observing import observed
+from k8snetlab.kernel.limits import NEIGHBOURS_OF_A_POD
+from k8snetlab.kernel.neighbours import lifting, limit, overflows
 from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathCounts, ReportedFinding
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.state.paths import LabPaths
@@ -133,13 +135,15 @@ class _Look:
         self.promising: list[UsualPath] = []
         """The paths that should work, as far as the walk tells."""
         self.walked = self.broken = self.tried = 0
+        self.refused = overflows()
+        """How often entries of the neighbour tables were refused before this look."""
 
     def here(self) -> list[Finding]:
         """Without what is wrong with the store: the asking daemon sees that as well. No pod is passed by: a machine has
         one node's, and these findings take no notes along."""
         snapshot = self.desired.snapshot
         found = [*processes(self.desired.daemon, self.desired.daemon_pid, self.desired.kubelet, self._up())]
-        found += self._agents()
+        found += [*self._agents(), *neighbours.full(self._neighbour_tables())]
         if snapshot is not None and self._nodes_here(snapshot):
             kernel = Kernels(snapshot, self.paths, None)
             found += self._held(snapshot, kernel, whole=True)
@@ -152,6 +156,9 @@ class _Look:
         beside += self._agents()
         if desired.snapshot is not None and self._nodes_here(desired.snapshot):
             beside = self._lab(desired.snapshot, beside)
+        tables = self._neighbour_tables()
+        beside += neighbours.full(tables)
+        self.notes += neighbours.small(tables)
         self.findings = [f for f in ordered(beside) if self.question.node in ("", f.node) or not f.node]
         return self
 
@@ -193,6 +200,21 @@ class _Look:
                     show="k8snetlab status",
                     mend=agent.operation,
                 )
+
+    def _neighbour_tables(self) -> list[neighbours.Table]:
+        """Those of this machine, after what this look has sent."""
+        snapshot, now, tables = self.desired.snapshot, overflows(), []
+        lab = snapshot.lab if snapshot and self._nodes_here(snapshot) else None
+        pods = 0
+        if snapshot and lab and not lab.spec.machines:
+            pods = sum(not pod.spec.hostNetwork for pod in snapshot.all(Pod).values())
+        for family, times in now.items():
+            ago = 0.0 if times > self.refused.get(family, times) else self.desired.overflowed.get(family)
+            used = NEIGHBOURS_OF_A_POD * pods if lab and pick(lab.spec.podCIDR, family) else 0
+            with contextlib.suppress(OSError):
+                most = limit(family)
+                tables.append(neighbours.Table(family, most, used, ago, lifting(family, 2 * max(used, most))))
+        return tables
 
     def _on_miss(self) -> bool:
         snapshot = self.desired.snapshot

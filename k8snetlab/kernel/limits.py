@@ -12,7 +12,9 @@ from pathlib import Path
 
 import msgspec
 
+from k8snetlab.dataplane.rules import Family
 from k8snetlab.kernel import netns
+from k8snetlab.kernel.neighbours import lifting
 
 FILES_OF_A_NODE, FILES_OF_A_PROCESS = 20, 100
 """Descriptors that an agent has for its node, and what daemon and kubelet have anyway."""
@@ -27,7 +29,7 @@ KIB_OF_A_POD = 400
 class Size(msgspec.Struct, frozen=True):
     """What is to be made: `commands` are containers that run one, `listeners` ports that the kubelet answers on.
     `crowd` is how many pods a node has, at most. `held` and `running` are the pods and commands that are there already:
-    they count where the machine does not tell how much is taken."""
+    they count where the machine does not tell how much is taken. `families` are those of the pods' addresses."""
 
     pods: int
     nodes: int
@@ -36,6 +38,7 @@ class Size(msgspec.Struct, frozen=True):
     crowd: int = 0
     held: int = 0
     running: int = 0
+    families: tuple[Family, ...] = ("ipv4",)
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -113,10 +116,10 @@ def _inotify(size: Size, read: Read) -> Iterator[Limit]:
 
 
 def _neighbours(size: Size, read: Read) -> Iterator[Limit]:
-    wanted, key = NEIGHBOURS_OF_A_POD * (size.held + size.pods), "net.ipv4.neigh.default.gc_thresh"
-    lift = f"sysctl -w {key}1={wanted // 2} {key}2={wanted} {key}3={2 * wanted}"
-    most = int(read("/proc/sys/net/ipv4/neigh/default/gc_thresh3"))
-    yield Limit("ipv4 neighbours", 0, wanted, most, lift, refuses=False)
+    wanted = NEIGHBOURS_OF_A_POD * (size.held + size.pods)
+    for family in size.families:
+        most = int(read(f"/proc/sys/net/{family}/neigh/default/gc_thresh3"))
+        yield Limit(f"{family} neighbours", 0, wanted, most, lifting(family, 2 * wanted), refuses=False)
 
 
 def _connections(size: Size, read: Read) -> Iterator[Limit]:

@@ -52,6 +52,7 @@ from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.lifecycle import PodLifecycle
+from k8snetlab.running.overflows import Overflows
 from k8snetlab.running.works import Works
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.machine import read as read_machine
@@ -78,7 +79,7 @@ class Daemon:
     def __init__(self, lab: str, paths: LabPaths, groups: Path | None = None) -> None:
         self._lab, self._paths, self._groups = lab, paths, groups
         self._ledger = Ledger(paths.ledger)
-        self._stop = asyncio.Event()
+        self._stop, self._overflows = asyncio.Event(), Overflows()
         self._supervisor = Supervisor()
 
     async def run(self) -> None:
@@ -114,6 +115,7 @@ class Daemon:
                 remote=remote,
                 supervisor=supervisor,
                 troubles=lambda: leases.problems | kubelet.problems,
+                overflows=self._overflows,
             ),
             Places(cluster, agents, self._paths, group),
             Guests(cluster, agents, self._paths),
@@ -136,6 +138,7 @@ class Daemon:
             "API in pods": self._inside.follow,
             "CA of the API": self._inside.publish,
             "tokens of pods": accounts.keep,
+            "neighbour tables": self._overflows.watch,
         }
         if remote and machine:
             tasks["end of the lab"] = partial(leave_when_ended, self._lab, cluster, machine)

@@ -9,6 +9,7 @@ __all__ = [
     "kubelet_link",
     "lifecycle",
     "logs",
+    "overflows",
     "turning",
     "works",
 ]

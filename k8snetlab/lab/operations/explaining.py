@@ -16,6 +16,7 @@ import msgspec
 
 from k8snetlab.api.core import Node
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.errors import NotFoundError
@@ -39,6 +40,7 @@ from k8snetlab.messages.watch import WATCH, WatchEvent, Watching, WatchQuestion
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents, is_paused
+from k8snetlab.running.overflows import Overflows
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.supervision import Supervisor
 
@@ -62,9 +64,10 @@ class Explaining:
         remote: Remote | None,
         supervisor: Supervisor,
         troubles: Callable[[], dict[str, str]],
+        overflows: Overflows,
     ) -> None:
         """`troubles` are what leases and the kubelet fail at, by name."""
-        self._supervisor, self._troubles = supervisor, troubles
+        self._supervisor, self._troubles, self._overflows = supervisor, troubles, overflows
         self._cluster, self._agents, self._paths, self._remote = cluster, agents, paths, remote
 
     @answers(PROBE)
@@ -206,6 +209,7 @@ class Explaining:
             {failure.name: str(failure) for failure in self._supervisor.failures} | self._troubles(),
             self._cluster.failing,
             {name: state for task in list(self._agents.tasks) for name, state in task.agent.untouched().items()},
+            {family: ago for family in FAMILIES if (ago := self._overflows.ago(family)) is not None},
         )
 
 

@@ -8,9 +8,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from repository import SCENARIOS
 
+from k8snetlab.explain import diagnosing
+from k8snetlab.explain.desired import without_daemon
+from k8snetlab.kernel import neighbours
+from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion
+from k8snetlab.state.paths import LabPaths
 from k8snetlab.store.serve import serve
 from k8snetlab.testing import Lab, eventually
 from k8snetlab.testing.etcd import free_port
@@ -97,6 +103,26 @@ def test_diagnose_without_a_daemon_leaves_nothing_in_the_way_of_a_new_one(lab: L
     assert sorted(path.name for path in (lab.run_directory / lab.name).iterdir()) == before
     lab.run("up", str(SCENARIOS / "two-nodes"))
     assert lab.whole()
+
+
+def test_a_neighbour_table_that_was_full_is_named_and_one_too_small_is_noted(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is one for the whole machine: here it is only said to have been full."""
+    monkeypatch.setenv("K8SNETLAB_RUN", lab.environment["K8SNETLAB_RUN"])
+    paths = LabPaths(lab.name)
+
+    def said(ago: float) -> Diagnosis:
+        desired = msgspec.structs.replace(without_daemon(paths), daemon="runs", overflowed={"ipv4": ago})
+        return diagnosing.diagnose(lambda: desired, paths, DiagnosisQuestion(), lambda *_: None)
+
+    [finding] = said(3.0).findings
+    assert (finding.kind, finding.fault) == ("neighbour", "full")
+    assert f"takes {neighbours.limit('ipv4'):,} entries" in finding.message
+    assert finding.mend.startswith("sysctl -w net.ipv4.neigh.default.gc_thresh1=")
+    assert said(300.0).findings == ()
+    monkeypatch.setattr(diagnosing, "limit", lambda _: 1)
+    assert any("neighbours takes 1 entries, and the lab's pods" in note for note in said(300.0).notes)
 
 
 @pytest.mark.etcd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from k8snetlab.kernel import limits as module
@@ -19,6 +20,7 @@ FILES = {
     "/sys/fs/cgroup/pids.max": "max",
     "/proc/sys/fs/inotify/max_user_watches": "8192",
     "/proc/sys/net/ipv4/neigh/default/gc_thresh3": "1024",
+    "/proc/sys/net/ipv6/neigh/default/gc_thresh3": "1024",
     "/proc/sys/net/netfilter/nf_conntrack_max": "65536",
     "/proc/meminfo": "MemTotal:  8388608 kB\nMemFree: 1 kB\nMemAvailable:  4194304 kB\n",
 }
@@ -83,6 +85,15 @@ def test_one_that_is_too_low_is_named_with_what_lifts_it(name: str) -> None:
     changed, lift = TOO_LITTLE[name]
     found = limits(SIZE, reading(**changed))
     assert [(limit.name, limit.lift) for limit in found if not limit.enough] == [(name, lift)]
+
+
+def test_a_lab_of_two_families_has_a_neighbour_table_for_each() -> None:
+    both = {"proc__sys__net__ipv6__neigh__default__gc_thresh3": "500"}
+    found = limits(msgspec.structs.replace(SIZE, families=("ipv4", "ipv6")), reading(**both))
+    assert [(one.name, one.enough) for one in found if one.name.endswith("neighbours")] == [
+        ("ipv4 neighbours", True),
+        ("ipv6 neighbours", False),
+    ]
 
 
 def test_a_container_with_few_processes_is_told_apart_from_the_machine() -> None:
