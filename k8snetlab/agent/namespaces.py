@@ -190,11 +190,17 @@ class NamespaceKeeper:
         return list(self._own.names)
 
     def drift(self, outer: Netns, inner: tuple[Netns, ...]) -> list[Operation]:
-        """What a sync would execute now."""
+        """What a sync would execute now. Of a pod's namespace of which the kernel has told no change since it was made,
+        only the sysctls are read, of which it tells nothing."""
         plan: list[Operation] = []
+        same = self.untouched()
         for state in (outer, *inner):
             try:
-                plan += self._plan(state)
+                if state is not outer and same.get(state.name) == state:
+                    held = msgspec.structs.replace(state, sysctls=sysctl.read(state.name, state.sysctls))
+                    plan += delta.diff(state, held, state)
+                else:
+                    plan += self._plan(state)
             except NotFoundError:
                 plan += [NetnsOperation("add", state.name), *delta.diff(state, Netns(state.name))]
         return plan

@@ -158,4 +158,6 @@ def test_what_is_changed_by_hand_is_drift_and_put_back(lab: Lab) -> None:
         seen_and_mended(lab, what, filled(lab, command))
     for sysctl in SYSCTLS:
         seen_and_mended(lab, sysctl, f"ip netns exec {lab.netns('node1')} sysctl -qw {sysctl}")
+    inside = "net.ipv6.conf.default.disable_ipv6=0"
+    seen_and_mended(lab, inside, f"ip netns exec {lab.netns('default', 'a')} sysctl -qw {inside}")
     assert lab.json("status")["problems"] == []
