@@ -10,7 +10,7 @@ from pathlib import Path
 from k8snetlab.agent import journal
 from k8snetlab.agent.additions import AddedAddresses, AddedRules, Owner
 from k8snetlab.agent.failure import failure_of
-from k8snetlab.agent.pace import Pace
+from k8snetlab.agent.pace import Pace, coming
 from k8snetlab.agent.rules import RulesKeeper
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write, merged, of_family
 from k8snetlab.agent.variants import OtherVariant
@@ -33,10 +33,9 @@ class Table:
         self._keeper = RulesKeeper(iptables)
         self._pace = Pace()
 
-    @property
-    def rest(self) -> float:
-        """Seconds until its rules are to be written again."""
-        return self._pace.rest
+    def rest(self, coming: int) -> float:
+        """Seconds until its rules are to be written again, where so many pods are to become ready."""
+        return self._pace.rest(coming)
 
     def close(self) -> None:
         self._keeper.close()
@@ -181,7 +180,7 @@ class NodeTables:
         if is_host(namespace):
             self._note(snapshot.lab)
         self._unmade = {}
-        self.rest = max((table.rest for table in self._tables.values()), default=0.0)
+        self.rest = max((table.rest(coming(snapshot)) for table in self._tables.values()), default=0.0)
         if self.rest:
             return 0
         for family in families:
