@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.source import Document, parse
 from k8snetlab.api.unread import unread
 from k8snetlab.api.validate import validate
+from k8snetlab.api.versions import Key
 from k8snetlab.api.words import Path, describe, did_you_mean, shorten, show
 from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, StatefulSet, Workload
 from k8snetlab.errors import ManifestError
@@ -51,6 +52,27 @@ class Loaded(msgspec.Struct, frozen=True):
     named: str = ""
     ignored: tuple[Ignored, ...] = ()
     """What is of kinds that no lab has and would make pods or lead to Services."""
+    written: Mapping[tuple[str, Key], Written] = {}
+    """By kind and (namespace, name): where each object was read, with what was left out of it."""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """An object as a person wrote it: its document, and where in that it stands."""
+
+    document: Document
+    at: Path
+
+    @property
+    def value(self) -> dict[str, Any]:
+        found = self.document.value
+        for step in self.at:
+            found = found[step]
+        whole: dict[str, Any] = found
+        return whole
+
+    def line(self, path: Path) -> str:
+        """`file:line` of a field, or of the nearest one around it that was written."""
+        return f"{self.document.file}:{self.document.line((*self.at, *path))}"
 
 
 def load(files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = False) -> Loaded:
@@ -72,7 +94,8 @@ def load(files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = 
         raise ManifestError(_texts(loader.errors), f"{count} problem{'s' * (count > 1)}; nothing was changed")
     warnings = [*loader.warnings, *loader.passed.messages()]
     objects, ignored = tuple(loader.objects), tuple(loader.ignored.values())
-    return Loaded(objects, tuple(_texts(warnings)), bool(loader.passed.kinds), loader.named, ignored)
+    written = {(obj.KIND, obj.key): Written(*loader.written[id(obj)]) for obj in objects}
+    return Loaded(objects, tuple(_texts(warnings)), bool(loader.passed.kinds), loader.named, ignored, written)
 
 
 _Message = tuple[str, int, str]

@@ -30,6 +30,7 @@ ROOMS = {
     "diagnose": ("diagnose",),
     "capture": ("capture",),
     "inspect": ("rules", "tables"),
+    "policy": ("policy",),
     "graph": ("graph",),
     "misses": ("misses",),
     "render": ("render",),

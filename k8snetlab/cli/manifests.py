@@ -27,7 +27,7 @@ def loaded(paths: Sequence[str] | None, verb: str) -> Loaded:
 
     if not paths:
         raise InputError(f"{verb}: which manifest?", f"k8snetlab {verb} -f FILE (a directory and - for stdin are fine)")
-    drawn = verb in ("render", "graph")
+    drawn = verb in ("render", "graph", "policy")
     with progress.patient(f"{', '.join(paths)}, to be read", quiet="-" in paths):  # a pipe may have no writer yet
         files = [file for path in paths for file in scenarios.find(path)] if drawn else scenarios.read_all(paths)
     return of(files, whole=drawn, others=verb in ("apply", "delete"))

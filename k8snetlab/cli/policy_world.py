@@ -1,0 +1,70 @@
+"""The objects that `policy` judges, from manifests or of a running lab, and where their lines are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from k8snetlab.api.addressing import api_address
+from k8snetlab.api.core import Pod, PodIP, PodStatus
+from k8snetlab.api.snapshot import Change, Snapshot
+from k8snetlab.errors import ManifestError
+
+if TYPE_CHECKING:
+    from k8snetlab.api.load import Loaded, Written
+    from k8snetlab.client.client import Client
+
+KINDS = ("lab", "node", "namespace", "pod", "networkpolicy")
+
+
+def of_files(loaded: Loaded) -> Snapshot:
+    """What the controllers make of manifests, every pod that is written with a status.podIP keeping that address."""
+    from k8snetlab.lab.render import settle
+
+    written = {key: one for (kind, key), one in loaded.written.items() if kind == Pod.KIND}
+    found = {key: status for key, one in written.items() if (status := _status(one)) is not None}
+    snapshot = settle(loaded.objects)
+    changes: list[Change] = []
+    for key, status in found.items():
+        pod = snapshot.get(Pod, key[1], key[0])
+        if pod is not None:
+            changes.append((Pod, key, msgspec.structs.replace(pod, status=status)))
+    return snapshot.changed(changes, snapshot.revision + 1)
+
+
+def of_lab(client: Client) -> Snapshot:
+    """The objects of a lab that runs."""
+    from k8snetlab.api.scheme import BY_NAME
+
+    types = [BY_NAME[kind].type for kind in KINDS]
+    return Snapshot.of(msgspec.convert(obj, type_) for type_ in types for obj in client.list(type_.KIND))
+
+
+def _status(written: Written) -> PodStatus | None:
+    """The addresses (and end) that a manifest says a pod has; None where it says none. Raises ManifestError."""
+    status = written.value.get("status")
+    if not isinstance(status, dict):
+        return None
+    phase, first, several = status.get("phase"), status.get("podIP"), status.get("podIPs")
+    ips = [_address(written, ("status", "podIP"), first)] if first else []
+    for number, one in enumerate(several if isinstance(several, list) else ()):
+        ip = _address(written, ("status", "podIPs", number, "ip"), one.get("ip") if isinstance(one, dict) else one)
+        if ip not in ips:
+            ips.append(ip)
+    ended = phase if phase in ("Succeeded", "Failed") else "Running"
+    if not ips and ended == "Running":
+        return None
+    return PodStatus(phase=ended, podIP=ips[0] if ips else "", podIPs=tuple(map(PodIP, ips)))
+
+
+def _address(written: Written, path: tuple[str | int, ...], value: Any) -> str:
+    from k8snetlab.api.words import describe, show
+
+    try:
+        if not isinstance(value, str):
+            raise ValueError(f"expected an address as a string, got {describe(value)}")
+        return str(api_address(value))
+    except ValueError as error:
+        problem = f"{written.line(path)}: {show((*written.at, *path))}: {error}"
+        raise ManifestError([problem], "1 problem; nothing was changed") from None

@@ -1,0 +1,142 @@
+"""Who may reach whom, of many: what `verdict.allowed` says of each pair, for sets of ends at once.
+
+A set of ends is an integer with a bit for each. Pods that one policy selects share what it lets through, so that a
+matrix of 500 pods costs what the policies cost and not what the pairs do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from k8snetlab.policies.shapes import End, NamedPort, Policy, Port, PortRange, Resolved, Rule
+from k8snetlab.policies.verdict import is_own_node
+
+At = tuple[str, int]
+"""Protocol and port."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """May `from` reach `to` at a port? Both `ingress`, by the policies of `to`, and `egress`, by those of `from`."""
+
+    from_: str = msgspec.field(name="from")
+    """A pod as namespace/name, or a place that was asked for."""
+    to: str
+    """The other end, alike."""
+    protocol: str
+    """TCP, UDP or SCTP."""
+    port: int
+    """The number, at the pod: a Service's `targetPort`."""
+    ingress: bool
+    """Whether the policies of `to` let it in."""
+    egress: bool
+    """Whether the policies of `from` let it out."""
+    allowed: bool
+    """Whether both do."""
+
+
+class PolicyMatrix(msgspec.Struct, frozen=True):
+    """All pairs at every port asked for, each end with itself too."""
+
+    checks: tuple[Check, ...]
+    """By port, then by `from`, then by `to`, in the order of the names."""
+
+
+def matrix(resolved: Resolved, ends: Sequence[End], ports: Iterable[At]) -> PolicyMatrix:
+    """Every end against every end."""
+    names = [end.name for end in ends]
+    checks: list[Check] = []
+    for protocol, port in ports:
+        into, out = Reach(resolved, ends).at((protocol, port))
+        for source, name in enumerate(names):
+            outward = out[source]
+            for target, other in enumerate(names):
+                ingress = into[target] >> source & 1 == 1
+                egress = outward >> target & 1 == 1
+                checks.append(Check(name, other, protocol, port, ingress, egress, ingress and egress))
+    return PolicyMatrix(tuple(checks))
+
+
+class Reach:
+    """Which of some ends may reach which."""
+
+    def __init__(self, resolved: Resolved, ends: Sequence[End]) -> None:
+        self.resolved, self.ends = resolved, ends
+        self.all = (1 << len(ends)) - 1
+        self._bits = {end.key: 1 << number for number, end in enumerate(ends) if end.key is not None}
+        self._peers: dict[tuple[int, int], tuple[int, int]] = {}
+        self._sums: dict[tuple[int, int, At], int] = {}
+
+    def at(self, at: At) -> tuple[list[int], list[int]]:
+        """For each end, in their order: who may come in by its policies, and where its policies let it go."""
+        self._sums.clear()
+        return [self._into(n, end, at) for n, end in enumerate(self.ends)], [
+            self._out(n, end, at) for n, end in enumerate(self.ends)
+        ]
+
+    def _into(self, number: int, target: End, at: At) -> int:
+        policies = self._isolating(target, "ingress")
+        if not policies:
+            return self.all
+        found = 1 << number
+        for place, end in enumerate(self.ends):
+            if is_own_node(end, target):
+                found |= 1 << place
+        for policy in policies:
+            for rule in policy.ingress or ():
+                if rule.ports is None or any(_at(port, at, target) for port in rule.ports):
+                    found |= sum(self._of(rule, target.family))
+        return found
+
+    def _out(self, number: int, source: End, at: At) -> int:
+        found = self.all if not (policies := self._isolating(source, "egress")) else 1 << number
+        for policy in policies:
+            key = (id(policy), 0, at)
+            if key not in self._sums:
+                self._sums[key] = self._outward(policy, at)
+            found |= self._sums[key]
+        return found
+
+    def _outward(self, policy: Policy, at: At) -> int:
+        found = 0
+        for rule in policy.egress or ():
+            pods, others = self._of(rule, 0)
+            if rule.ports is None or any(isinstance(one, PortRange) and _at(one, at) for one in rule.ports):
+                found |= pods | others
+                continue
+            for port in rule.ports:
+                if isinstance(port, NamedPort) and port.protocol == at[0]:
+                    named = (self._bits.get(key, 0) for key, numbers in port.numbers.items() if at[1] in numbers)
+                    found |= sum(named) & (self.all if rule.peers is None else pods)
+        return found
+
+    def _isolating(self, pod: End, direction: str) -> list[Policy]:
+        if pod.key is None or pod.host:
+            return []
+        return [p for p in self.resolved.by_pod.get(pod.key, ()) if getattr(p, direction) is not None]
+
+    def _of(self, rule: Rule, family: int) -> tuple[int, int]:
+        """The ends that are peers of a rule: those that its selectors match, and the others, by their addresses.
+        `family`: of which IP version those are; 0: each end's first."""
+        if (id(rule), family) not in self._peers:
+            if rule.peers is None:
+                self._peers[id(rule), family] = (0, self.all)
+            else:
+                pods = sum(self._bits.get(key, 0) for key in rule.pods)
+                blocks = rule.blocks
+                inside = (
+                    1 << number
+                    for number, end in enumerate(self.ends)
+                    if any(block.has(end.address(family or end.family)) for block in blocks)
+                )
+                self._peers[id(rule), family] = (pods, sum(inside) & ~pods)
+        return self._peers[id(rule), family]
+
+
+def _at(port: Port, at: At, target: End | None = None) -> bool:
+    if port.protocol != at[0]:
+        return False
+    if isinstance(port, PortRange):
+        return port.first <= at[1] <= port.last
+    return target is not None and target.key is not None and at[1] in port.numbers.get(target.key, ())

@@ -1,0 +1,125 @@
+"""May one end open a connection to another? Both ends' policies have to allow it, each for its own direction.
+
+Always allowed: what a pod says to itself, and what comes from the pod's own node. Replies are no question of policies,
+and ICMP is none of theirs: they speak of ports. Source: Kubernetes API reference, networking/v1; and the page "Network
+Policies" of its documentation.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from k8snetlab.api.snapshot import Key
+from k8snetlab.api.words import Path
+from k8snetlab.policies.shapes import Applied, Direction, End, Port, PortRange, Resolved, Rule
+
+Why = Literal["loopback", "own node", "not isolated", "a rule", "no rule"]
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A rule that allows, with the lines that say so: the peer's and the port's paths, None where the rule names
+    none."""
+
+    policy: Key
+    source: str
+    rule: Path
+    peer: Path | None = None
+    port: Path | None = None
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One direction. `by`: the rules that allow it ("a rule"); `isolated_by`: the policies that isolate the pod in this
+    direction, which with "no rule" are those that deny."""
+
+    allowed: bool
+    why: Why
+    by: tuple[Match, ...] = ()
+    isolated_by: tuple[Key, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    allowed: bool
+    ingress: Decision
+    egress: Decision
+
+
+FREE = Decision(True, "not isolated")
+
+
+def allowed(resolved: Resolved, source: End, target: End, at: tuple[str, int], family: int = 0) -> Verdict:
+    """Whether `source` may reach `target` at a protocol (TCP, UDP, SCTP) and port (1 to 65535, after any DNAT).
+    `family` is the packet's IP version; 0: that of the target's first address."""
+    protocol, port = at
+    if source.key is not None and source.key == target.key:
+        free = Decision(True, "loopback")
+        return Verdict(True, free, free)
+    family = family or target.family
+    ingress = _judged(resolved, _Packet("ingress", target, source, protocol, port, family))
+    egress = _judged(resolved, _Packet("egress", source, target, protocol, port, family))
+    return Verdict(ingress.allowed and egress.allowed, ingress, egress)
+
+
+class _Packet(msgspec.Struct, frozen=True):
+    """A first packet, as one direction's policies look at it: `pod` is judged, `peer` is at the other end."""
+
+    direction: Direction
+    pod: End
+    peer: End
+    protocol: str
+    port: int
+    family: int
+
+    @property
+    def target(self) -> End:
+        return self.pod if self.direction == "ingress" else self.peer
+
+
+def _judged(resolved: Resolved, packet: _Packet) -> Decision:
+    pod = packet.pod
+    if pod.key is None or pod.host:
+        return FREE
+    isolation = resolved.of(pod.key)
+    applied = isolation.ingress if packet.direction == "ingress" else isolation.egress
+    if applied is None:
+        return FREE
+    isolated_by = tuple(one.policy.key for one in applied)
+    if packet.direction == "ingress" and is_own_node(packet.peer, pod):
+        return Decision(True, "own node", (), isolated_by)
+    found = [_matched(one, rule, packet) for one in applied for rule in one.rules]
+    by = tuple(match for match in found if match is not None)
+    return Decision(bool(by), "a rule" if by else "no rule", by, isolated_by)
+
+
+def is_own_node(peer: End, pod: End) -> bool:
+    """Whether a peer is the node that a pod runs on, or a pod in that node's network."""
+    return bool(pod.node) and peer.node == pod.node and (peer.key is None or peer.host)
+
+
+def _matched(applied: Applied, rule: Rule, packet: _Packet) -> Match | None:
+    """The first peer and port of a rule that are the packet's."""
+    policy = applied.policy
+    ports = [port for port in rule.ports or () if _is_port(port, packet)]
+    if rule.ports is not None and not ports:
+        return None
+    port = ports[0].path if ports else None
+    if rule.peers is None:
+        return Match(policy.key, policy.source, rule.path, None, port)
+    for peer in rule.peers:
+        is_pod = packet.peer.key in peer.pods
+        if not is_pod and (peer.block is None or not peer.block.has(packet.peer.address(packet.family))):
+            continue
+        usable = [one for one in ports if is_pod or packet.direction == "ingress" or isinstance(one, PortRange)]
+        if rule.ports is None or usable:
+            return Match(policy.key, policy.source, rule.path, peer.path, usable[0].path if usable else None)
+    return None
+
+
+def _is_port(port: Port, packet: _Packet) -> bool:
+    if port.protocol != packet.protocol:
+        return False
+    if isinstance(port, PortRange):
+        return port.first <= packet.port <= port.last
+    key = packet.target.key
+    return key is not None and packet.port in port.numbers.get(key, ())

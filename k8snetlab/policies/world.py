@@ -1,0 +1,61 @@
+"""All that policies are about, of a snapshot: its pods, its nodes, and the host outside, as ends of connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.policies.matrix import At
+from k8snetlab.policies.resolve import Resolver
+from k8snetlab.policies.shapes import End, Resolved
+
+OUTSIDE = "outside"
+HTTP: At = ("TCP", 80)
+
+
+class World(msgspec.Struct, frozen=True, eq=False):
+    """`pods` are all that have not ended, `others` the nodes and the host outside."""
+
+    snapshot: Snapshot
+    resolved: Resolved
+    pods: tuple[End, ...]
+    others: tuple[End, ...]
+
+    @property
+    def ports(self) -> tuple[At, ...]:
+        """Those that pods' containers say they have; TCP 80 where none says any."""
+        pods = self.snapshot.all(Pod)
+        containers = (one for end in self.pods if end.key for one in pods[end.key].spec.serving_containers)
+        found = sorted({(port.protocol, port.containerPort) for one in containers for port in one.ports})
+        return tuple(found) or (HTTP,)
+
+
+def world(snapshot: Snapshot) -> World:
+    resolved = Resolver().update(snapshot)
+    nodes = [_node(snapshot, node) for _, node in sorted(snapshot.all(Node).items())]
+    return World(snapshot, resolved, tuple(resolved.pods.values()), (*nodes, _outside(snapshot)))
+
+
+def _node(snapshot: Snapshot, node: Node) -> End:
+    """A node has the address that pods of other nodes see: where flannel's VXLAN carries its packets, flannel.1's."""
+    network = snapshot.lab.spec.network
+    own = tuple(node.addresses)
+    if network.backend == "vxlan" and not network.directRouting and node.podCIDRs:
+        own = tuple(cidr.partition("/")[0] for cidr in node.podCIDRs)
+    return End(node.name, _one_a_family(own), None, node.name, True)
+
+
+def _outside(snapshot: Snapshot) -> End:
+    text = snapshot.lab.spec.underlay.outside
+    return End(OUTSIDE, _one_a_family(one.strip().partition("/")[0] for one in text.split(",")))
+
+
+def _one_a_family(addresses: Iterable[str]) -> tuple[str, ...]:
+    found: dict[bool, str] = {}
+    for address in addresses:
+        if address:
+            found.setdefault(":" in address, address)
+    return tuple(found.values())
