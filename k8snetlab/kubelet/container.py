@@ -110,6 +110,7 @@ class Container:
             self._conclude()
             return
         if not self._work.command and await self._listen() is None:
+            self._begun()
             self._running()
             return
         self._supervisor = asyncio.create_task(self._supervise(), name=f"{self._pod.name}/{self._work.name}")
@@ -172,6 +173,7 @@ class Container:
         if not self._work.command:
             problem = await self._listen()
             if problem is None:
+                self._begun()
                 self._running()
                 self._changed()
                 await asyncio.Event().wait()
@@ -183,7 +185,7 @@ class Container:
             if (hindrance := await instance.begun()) is not None:
                 await instance.wait()
                 return self._not_started(_explained(hindrance, self._work.command[0]))
-            self._event("Started", "Container started")
+            self._begun()
             self._running(settled=False)
             ending = asyncio.create_task(instance.wait())
             looking = asyncio.create_task(self._look())
@@ -273,6 +275,10 @@ class Container:
             with self._log.open("a", errors="replace") as log:
                 log.write(f"k8snetlab: {message}\n")
         return _terminated(START_ERROR, "StartError", _now(), message)
+
+    def _begun(self) -> None:
+        self._event("Created", "Container created")
+        self._event("Started", "Container started")
 
     def _event(self, reason: str, message: str, warning: bool = False) -> None:
         self._tell(Happening(self._work.name, reason, message, warning))

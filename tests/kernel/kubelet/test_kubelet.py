@@ -391,3 +391,17 @@ def _pids(sandbox: str) -> list[int]:
     from k8snetlab.kernel import processes
 
     return processes.pids_in(sandbox)
+
+
+def test_containers_are_told_of_whether_they_have_a_command_or_not(
+    kubelet: Kubelet, sandbox: str, tmp_path: Path
+) -> None:
+    kubelet.ask(
+        "run", work(sandbox, tmp_path, shell("exec sleep 1000", "own"), ContainerWork("ours", ports=((80, "TCP"),)))
+    )
+    told = sorted((h.container, h.reason, h.message, h.warning) for _, h in kubelet.happened)
+    assert told == [
+        (name, reason, f"Container {reason.lower()}", False)
+        for name in ("ours", "own")
+        for reason in ("Created", "Started")
+    ]
