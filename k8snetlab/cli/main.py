@@ -27,6 +27,7 @@ ROOMS = {
     "pods": ("exec", "shell", "logs"),
     "probe": ("probe",),
     "trace": ("trace",),
+    "dig": ("dig",),
     "diagnose": ("diagnose",),
     "capture": ("capture",),
     "inspect": ("rules", "tables"),

@@ -39,8 +39,21 @@ class Resolv(msgspec.Struct, frozen=True):
     @property
     def ndots(self) -> int:
         """So many dots a name has to have to be asked for as it is before anything else: 1, unless an option says."""
-        said = [option.partition(":")[2] for option in self.options if option.startswith("ndots:")]
-        return min(15, int(said[-1])) if said and said[-1].isdecimal() else 1
+        return self._number("ndots", 1, 15)
+
+    @property
+    def timeout(self) -> int:
+        """Seconds for which a reply is waited for (resolv.conf(5))."""
+        return max(1, self._number("timeout", 5, 30))
+
+    @property
+    def attempts(self) -> int:
+        """How often every name server is asked, at most."""
+        return max(1, self._number("attempts", 2, 5))
+
+    def _number(self, option: str, default: int, most: int) -> int:
+        said = [text.partition(":")[2] for text in self.options if text.startswith(f"{option}:")]
+        return min(most, int(said[-1])) if said and said[-1].isdecimal() else default
 
 
 def cluster_first(server: Iterable[str], namespace: str, domain: str, host: Resolv) -> Resolv:

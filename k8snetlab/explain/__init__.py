@@ -5,6 +5,7 @@ __all__ = [
     "desired",
     "diagnosing",
     "inspect",
+    "lookup",
     "matrix",
     "namespaces",
     "places",

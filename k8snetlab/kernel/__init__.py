@@ -1,6 +1,7 @@
 """The only room that touches the kernel: read, execute, watch."""
 
 __all__ = [
+    "asking",
     "capabilities",
     "capture",
     "cgroups",

@@ -33,6 +33,14 @@ def write(name: str, files: Mapping[str, str]) -> None:
             opened.write(data)
 
 
+def read(name: str, file: str) -> str | None:
+    """What stands in a file of a namespace's, None where it has none of its own. Raises OSError."""
+    try:
+        return (DIRECTORY / name / file).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+
+
 def remove(name: str) -> None:
     """Nothing happens where there are none."""
     with contextlib.suppress(FileNotFoundError):

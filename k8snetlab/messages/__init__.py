@@ -4,6 +4,7 @@ __all__ = [
     "capture",
     "changes",
     "diagnose",
+    "dig",
     "errors",
     "guests",
     "kubeconfig",

@@ -1,4 +1,4 @@
-"""The network tried, followed and explained: probe, misses, trace, diagnose, and the parts other machines ask for.
+"""The network tried, followed and explained: probe, dig, misses, trace, diagnose, and the parts other machines ask for.
 
 What explains is imported by the first who asks for it: a daemon starts without it, 25 ms earlier.
 """
@@ -32,6 +32,7 @@ from k8snetlab.messages.diagnose import (
     DiagnosisProgress,
     DiagnosisQuestion,
 )
+from k8snetlab.messages.dig import DIG, Dig, DigQuestion
 from k8snetlab.messages.nodes import MISSES, AnsweredMiss, Listening, MissesQuestion, MissEvent
 from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResults
 from k8snetlab.messages.trace import SURVEY, TRACE, SurveyQuestion, Trace, TraceQuestion
@@ -85,6 +86,14 @@ class Explaining:
             places = [place for place in all_places(snapshot) if place.node not in others]
             pairs, every = matrix.everyone(places, targets), len(places) * len(targets)
         return ProbeResults(tuple(await probe.probe(snapshot, pairs)), every or len(pairs))
+
+    @answers(DIG)
+    async def dig(self, question: DigQuestion) -> Dig:
+        from k8snetlab.explain import lookup
+
+        snapshot = self._cluster.snapshot
+        place = place_of(snapshot, question.source, question.namespace)
+        return await asyncio.to_thread(lookup.dig, snapshot, place, question.name, question.type, question.library)
 
     @answers(MISSES)
     async def misses(self, question: MissesQuestion) -> AsyncIterator[MissEvent]:

@@ -25,6 +25,7 @@ from k8snetlab.kernel.features import Feature
 from k8snetlab.messages.capture import CapturedPacket
 from k8snetlab.messages.changes import Outcome
 from k8snetlab.messages.diagnose import Diagnosis
+from k8snetlab.messages.dig import DIG
 from k8snetlab.messages.guests import GUESTS, GuestState
 from k8snetlab.messages.kubeconfig import KUBECONFIG
 from k8snetlab.messages.machines import Down, Joined, Left
@@ -60,6 +61,7 @@ PRINTED = (
     Printed("capture", CapturedPacket, "an object a line"),
     Printed("delete", Outcome),
     Printed("diagnose", Diagnosis),
+    Printed("dig", DIG.answer),
     Printed("doctor", Feature, "a list of objects"),
     Printed("doctor --peer ADDRESS", PeerReport),
     Printed("down", Down),
