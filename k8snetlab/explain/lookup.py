@@ -132,13 +132,13 @@ class _Asker:
                 found = self._try((server,), name, self._types, patience, together=together)
                 if 0 < sum(map(bool, found.values())) < len(self._types):  # as with a server that takes one at a time
                     found = self._try((server,), name, self._types, patience, together=False)
-                if any(found.values()) and not set(found.values()) & {"SERVFAIL", "REFUSED", "NOTIMP", _LAME}:
+                if set(found.values()) - {"", "SERVFAIL", "REFUSED", "NOTIMP", _LAME}:
                     return found
                 refused = bool(self.sent[-1][1].error)
                 last = found
         if not any(last.values()) and refused:
             return dict.fromkeys(self._types, walk.REFUSED)
-        return {type_: "NODATA" if status == _LAME else status for type_, status in last.items()}
+        return last
 
     def _musl(self, name: str) -> dict[str, str]:
         """All servers at once, and again what is not answered; ICMP's errors are not heard, and what is neither
