@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from k8snetlab.dataplane.view import View
 from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.iptables.matching import Host, Packet, TraceError
 from k8snetlab.iptables.syntax import TARGETS, RuleSyntaxError, Target, parse
+from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import Variant
 from k8snetlab.kernel.probe import Replies, probe
 from k8snetlab.kernel.survey import survey
@@ -160,9 +162,10 @@ def _allow(machine: str, port: int) -> str:
 def _views(family: Family) -> Iterator[tuple[Variant, View]]:
     """This machine with its rules of either variant, as far as there are any."""
     variants: tuple[Variant, ...] = ("nft", "legacy")
+    read = partial(iptables.counted, lockfile=LOCK)
     for variant in variants:
         try:
-            yield variant, survey(HOST_NETNS, family, variant, LOCK, place="this machine", kind="node")
+            yield variant, survey(HOST_NETNS, family, variant, read, place="this machine", kind="node")
         except K8sNetLabError:
             continue
 

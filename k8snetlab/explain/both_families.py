@@ -36,7 +36,9 @@ class Kernels:
         machine = read_machine(paths)
         here = machine.node if machine else ""
         self.families: list[Family] = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]
-        self._kernels = {family: Namespaces(snapshot, paths, family, here, remote) for family in self.families}
+        self._kernels = {
+            family: Namespaces(snapshot, paths, family, here, remote, counted=False) for family in self.families
+        }
         self.variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
         self.rendered = Rendered(snapshot)
         self.owners = Owners(snapshot, Wanted(snapshot, self.rendered))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -34,9 +35,17 @@ class Namespaces:
     """
 
     def __init__(
-        self, snapshot: Snapshot, paths: LabPaths, family: Family, here: str = "", remote: RemoteKernels | None = None
+        self,
+        snapshot: Snapshot,
+        paths: LabPaths,
+        family: Family,
+        here: str = "",
+        remote: RemoteKernels | None = None,
+        *,
+        counted: bool = True,
     ) -> None:
-        lab = snapshot.lab
+        """`counted`: with the packets that each rule has seen."""
+        lab, self._counted = snapshot.lab, counted
         self._here, self._remote = names.node_netns(lab.name, here) if here else "", remote
         self._lab, self._family, self._locks = lab.name, family, paths.xtables_locks
         self._variant = iptables.variant(lab.spec.proxy.iptables)
@@ -94,7 +103,7 @@ class Namespaces:
             self.own_name(namespace),
             self._family,
             self._variant,
-            lock,
+            partial(iptables.counted if self._counted else iptables.rules, lockfile=lock),
             place=where.place,
             kind=where.kind,
             others=others,

@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import decoded, iptables, listeners, netns, sysctl
 from k8snetlab.kernel.decoded import STATES, address, kind_of, mac, whole
 from k8snetlab.kernel.iptables import Variant, saved
+from k8snetlab.kernel.iptables.saved import Saved
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
     IFA_ADDRESS,
@@ -69,27 +70,27 @@ def survey(
     namespace: str,
     family: Family,
     variant: Variant,
-    lockfile: Path,
+    rules: Callable[[str, Family, Variant], Saved],
     *,
     place: str,
     kind: str,
     others: Iterable[str] = (),
 ) -> View:
     """The namespace as it is. `others` are the namespaces that its cables may lead to; `place` and `kind` go into the
-    answer. Raises NotFoundError, KernelError.
+    answer; `rules` reads what iptables holds. Raises NotFoundError, KernelError.
     """
     others = tuple(others)
     # Once, where it can be: each of the questions below enters by itself. From inside, the host's is not to be found.
     once = contextlib.nullcontext() if any(map(is_host, others)) else netns.inside(namespace)
     with once:
-        return _surveyed(namespace, family, variant, lockfile, place=place, kind=kind, others=others)
+        return _surveyed(namespace, family, variant, rules, place=place, kind=kind, others=others)
 
 
 def _surveyed(
     namespace: str,
     family: Family,
     variant: Variant,
-    lockfile: Path,
+    rules: Callable[[str, Family, Variant], Saved],
     *,
     place: str,
     kind: str,
@@ -108,7 +109,7 @@ def _surveyed(
     behind = _peers(namespace, others, {_number_of_netns(link) for link in links.values()} - {-1})
     values |= sysctl.read(namespace, [f"net.bridge.bridge-nf-call-ip{'6' if six else ''}tables"] if switching else ())
     asking = _asking(namespace, [name for name in names.values() if name.startswith("flannel")], six)
-    held = saved.everything(iptables.held(namespace, family, variant, lockfile))
+    held = rules(namespace, family, variant)
     associations = _sctp(namespace)
     other, more = iptables.beside(namespace, family, variant)
     strange = saved.everything(more)

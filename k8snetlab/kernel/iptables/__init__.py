@@ -13,10 +13,11 @@ from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import InputError, KernelError, UnsupportedError
-from k8snetlab.kernel.iptables import command, legacy, saved
+from k8snetlab.kernel.iptables import command, kept, legacy, saved
 from k8snetlab.kernel.iptables.command import RestoreRefused
 from k8snetlab.kernel.iptables.legacy import LegacyIptables, holds_legacy_rules
 from k8snetlab.kernel.iptables.nft import UNTOUCHED, NftIptables
+from k8snetlab.kernel.iptables.saved import Saved
 from k8snetlab.kernel.iptables.tables import Iptables, Variant
 
 LOCKFILE = Path("/run/xtables.lock")
@@ -25,10 +26,12 @@ __all__ = [
     "RestoreRefused",
     "Variant",
     "beside",
+    "counted",
     "held",
     "holds_legacy_rules",
     "mixed",
     "open",
+    "rules",
     "saved",
     "touched",
     "variant",
@@ -76,6 +79,22 @@ def held(namespace: str, family: Family, variant: Variant, lockfile: Path) -> st
     tool = "iptables" if family == "ipv4" else "ip6tables"
     written = touched(namespace, family, variant)
     return command.output(namespace, [f"{tool}-{variant}-save", "-c"], lockfile) if written else ""
+
+
+def counted(namespace: str, family: Family, variant: Variant, lockfile: Path) -> Saved:
+    """What `held` says, read."""
+    return saved.everything(held(namespace, family, variant, lockfile))
+
+
+def rules(namespace: str, family: Family, variant: Variant, lockfile: Path) -> Saved:
+    """The same without counters: as it was last read where the kernel says that nothing has changed."""
+    if variant != "nft":
+        return counted(namespace, family, variant, lockfile)
+    table = NftIptables(namespace, family, LOCKFILE if is_host(namespace) else lockfile)
+    try:
+        return kept.rules(table)
+    finally:
+        table.close()
 
 
 def touched(namespace: str, family: Family, variant: Variant) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Hashable, Mapping
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from k8snetlab.kernel.iptables.tables import Iptables, Variant
 _NETLINK_NETFILTER = 12
 _NFNL_SUBSYS_NFTABLES = 10
 _NFT_MSG_GETGEN = 16
+_SO_NETNS_COOKIE = 71
 UNTOUCHED = 1
 """nf_tables' generation in a new namespace."""
 
@@ -41,19 +43,31 @@ class NftIptables(Iptables):
 
     def generation(self) -> int:
         """nf_tables' generation id: one number for the namespace, both families, raised by every transaction."""
+        asker = self._opened()
+        try:
+            kind = _NFNL_SUBSYS_NFTABLES << 8 | _NFT_MSG_GETGEN
+            asker.send(struct.pack("=IHHII BBH", 20, kind, 1, 1, 0, socket.AF_UNSPEC, 0, 0))
+            answer = asker.recv(4096)
+        except BaseException:  # what is answered yet would be taken for the next answer
+            self.close()
+            raise
+        return int(struct.unpack_from(">I", answer, 24)[0])
+
+    def cookie(self) -> int:
+        """The namespace's number, which no other one is given before the next boot; 0 where the kernel (before Linux
+        5.14) gives none."""
+        try:
+            return int.from_bytes(self._opened().getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+        except OSError:
+            return 0
+
+    def _opened(self) -> socket.socket:
         if self._asker is None:
             with netns.inside(self.namespace):
                 self._asker = self._open.enter_context(
                     socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
                 )
-        try:
-            kind = _NFNL_SUBSYS_NFTABLES << 8 | _NFT_MSG_GETGEN
-            self._asker.send(struct.pack("=IHHII BBH", 20, kind, 1, 1, 0, socket.AF_UNSPEC, 0, 0))
-            answer = self._asker.recv(4096)
-        except BaseException:  # what is answered yet would be taken for the next answer
-            self.close()
-            raise
-        return int(struct.unpack_from(">I", answer, 24)[0])
+        return self._asker
 
     def close(self) -> None:
         self._asker = None

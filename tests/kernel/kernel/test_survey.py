@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from k8snetlab.kernel import iptables
 from k8snetlab.kernel.survey import survey
 
 Make = Callable[..., str]
@@ -21,5 +23,13 @@ def test_a_cable_leads_to_its_peer_though_one_was_unplugged_from_another_before(
         subprocess.run(cable.split(), check=True)
         if other == before:
             subprocess.run(f"ip -n {pod} link del eth0".split(), check=True)
-    view = survey(pod, "ipv4", "nft", tmp_path / "lock", place="pod", kind="pod", others=(before, node))
+    view = survey(
+        pod,
+        "ipv4",
+        "nft",
+        partial(iptables.counted, lockfile=tmp_path / "lock"),
+        place="pod",
+        kind="pod",
+        others=(before, node),
+    )
     assert view.interfaces["eth0"].peer == (node, "plug")
