@@ -8,10 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from k8snetlab.cli import screen
-from k8snetlab.cli.options import Form, LabOption, ScenarioFilesOption, client_of, example, form_of
+from k8snetlab.cli.options import (
+    Form,
+    LabOption,
+    OutputOption,
+    ScenarioFilesOption,
+    client_of,
+    complete_pod,
+    example,
+    form_of,
+    print_json,
+)
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from k8snetlab.policies.matrix import Check
+    from k8snetlab.policies.sentences import Side, Where
     from k8snetlab.policies.world import World
 
 FORMS = ("table", "json")
@@ -27,6 +41,9 @@ def register(app: typer.Typer) -> None:
         epilog=example("policy matrix -f network-policy"),
     )
     policy.command(epilog=example("policy matrix -f network-policy --port 80/TCP"))(matrix)
+    policy.command(epilog=example("policy explain web -f three-tiers"))(explain)
+    policy.command(epilog=example("policy why client web:80/TCP"))(why)
+    policy.command(epilog=example("policy lint -f three-tiers"))(lint)
     app.add_typer(policy, name="policy")
 
 
@@ -50,7 +67,7 @@ def matrix(
     """Say who may reach whom, by both ends' policies. With -f neither root nor a lab is needed."""
     form = form_of(output, FORMS) if output else Form("table")
     asked = [port_of(text) for text in port or ()]
-    world = _world(filename, lab)
+    world, _ = _world(filename, lab)
     from k8snetlab.policies.matrix import matrix as judged
 
     ends = (*world.pods, *world.others) if places or form.name == "table" else world.pods
@@ -60,9 +77,132 @@ def matrix(
 
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
         return
-    for check in found.checks:
-        said = "allowed" if check.allowed else "denied"
-        screen.say(f"{check.from_} -> {check.to} {check.port}/{check.protocol}: {said}")
+    for at in dict.fromkeys((check.protocol, check.port) for check in found.checks):
+        _show(at, [check for check in found.checks if (check.protocol, check.port) == at])
+    denied = sum(not check.allowed for check in found.checks)
+    screen.say(f"{len(found.checks) - denied} allowed, {denied} denied: i by the target's ingress, e by the source's")
+    screen.say("egress, x by both; `k8snetlab policy why FROM TO:PORT` names the lines")
+
+
+def _show(at: tuple[str, int], checks: Sequence[Check]) -> None:
+    """A row for each source, a numbered column for each target, in blocks as wide as the terminal (or 80 columns)."""
+    names = list(dict.fromkeys(check.from_ for check in checks))
+    size, wide = len(names), max(len(name) for name in names)
+    cell = len(str(size)) + 1
+    screen.say(f"{at[1]}/{at[0]}, row to column:")
+    room = max(1, ((screen.columns() or 80) - wide - 4) // cell)
+    for start in range(0, size, room):
+        block = range(start, min(start + room, size))
+        screen.say(" " * (wide + 4) + "".join(str(number + 1).rjust(cell) for number in block))
+        for row, name in enumerate(names):
+            marks = (_mark(checks[row * size + column]).rjust(cell) for column in block)
+            screen.say(f"{row + 1:>3} {name:<{wide}}" + "".join(marks))
+    screen.say("")
+
+
+def _mark(check: Check) -> str:
+    if check.allowed:
+        return "."
+    return "x" if not check.ingress and not check.egress else "e" if check.ingress else "i"
+
+
+def explain(
+    pod: Annotated[str, typer.Argument(metavar="POD", help="[NAMESPACE/]POD", autocompletion=complete_pod)],
+    filename: ScenarioFilesOption = None,
+    output: OutputOption = None,
+    lab: LabOption = None,
+) -> None:
+    """Say in sentences what may come into a pod and what may go out, and which lines say so."""
+    world, where = _world(filename, lab)
+    from k8snetlab.policies.sentences import explain as explained
+
+    found = explained(world.resolved, world.pod(pod), where)
+    if output:
+        print_json(found)
+        return
+    if found.hostNetwork:
+        screen.say(f"{found.pod} is in its node's network (hostNetwork): no policy selects it, everything passes")
+        return
+    for way, side in (("come into", found.ingress), ("go out of", found.egress)):
+        if not side.isolated:
+            screen.say(f"everything may {way} {found.pod}: no policy selects it for that direction")
+            continue
+        by = ", ".join(side.policies)
+        screen.say(
+            f"only this may {way} {found.pod}, by {by}:" if side.rules else f"nothing may {way} {found.pod}: {by}"
+        )
+        for rule in side.rules:
+            word = "from" if way == "come into" else "to"
+            screen.say(f"  {word} {rule.peers}, at {rule.ports} ({rule.policy}, {rule.line})", hang=4)
+    screen.say("besides: answers, what the pod says to itself, and what comes from its own node")
+
+
+def why(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A pod, a node, outside, or an address.")],
+    target: Annotated[str, typer.Argument(metavar="TO:PORT[/PROTOCOL]", help="A pod, or one of these, and a port.")],
+    filename: ScenarioFilesOption = None,
+    output: OutputOption = None,
+    lab: LabOption = None,
+) -> None:
+    """Name the policies and lines that decide about a connection; where it is denied, what would allow it.
+
+    The exit code is 1 when it is denied.
+    """
+    name, colon, port = target.rpartition(":")
+    if not colon:
+        raise InputError(f"{target}: no port", f"say which one is asked for: {target}:80, or {target}:53/UDP")
+    at = port_of(port)
+    world, where = _world(filename, lab)
+    from k8snetlab.policies.sentences import why as reasoned
+
+    found = reasoned(world.snapshot, world.resolved, (world.end(source), world.end(name.strip("[]"))), at, where)
+    if output:
+        print_json(found)
+    else:
+        screen.say(
+            f"{found.from_} -> {found.to}:{found.port}/{found.protocol}: {'allowed' if found.allowed else 'denied'}"
+        )
+        for way, of, side in (("out", found.from_, found.egress), ("in", found.to, found.ingress)):
+            _say_side(way, of, side)
+    if not found.allowed:
+        raise typer.Exit(1)
+
+
+def _say_side(way: str, of: str, side: Side) -> None:
+    said = {
+        "loopback": "a pod always reaches itself",
+        "own node": "a pod's own node always reaches it",
+        "not isolated": f"no policy judges what goes {way} of {of}" if way == "out" else f"no policy judges {of}",
+    }
+    if side.why in said:
+        screen.say(f"  {way}: allowed, {said[side.why]}", hang=4)
+        return
+    lines = ", ".join(side.lines)
+    if side.allowed:
+        screen.say(f"  {way}: allowed by {', '.join(side.policies)}: {lines}", hang=4)
+        return
+    screen.say(f"  {way}: denied: no rule of {', '.join(side.policies)} allows it: {lines}", hang=4)
+    screen.say(f"    one of them would have to say: {side.wanted}", hang=6)
+
+
+def lint(filename: ScenarioFilesOption = None, output: OutputOption = None, lab: LabOption = None) -> None:
+    """Name what surprises people: selectors that match nothing, egress without DNS, names of ports that no pod has.
+
+    The exit code is 1 when there is any.
+    """
+    world, where = _world(filename, lab)
+    from k8snetlab.policies.lint import lint as linted
+
+    found = linted(world.snapshot, world.resolved, where)
+    if output:
+        print_json(found)
+    else:
+        for one in found.surprises:
+            screen.say(f"{one.line}: {one.policy}: {one.message} ({one.kind})", hang=2)
+        if not found.surprises:
+            screen.say(f"nothing surprising in {len(world.resolved.policies)} policies")
+    if found.surprises:
+        raise typer.Exit(1)
 
 
 def port_of(text: str) -> tuple[str, int]:
@@ -76,10 +216,13 @@ def port_of(text: str) -> tuple[str, int]:
     return protocol, int(found[1])
 
 
-def _world(paths: list[str] | None, lab: str | None) -> World:
+def _world(paths: list[str] | None, lab: str | None) -> tuple[World, Where]:
+    """The objects, and what says where a policy's field is written."""
+    from k8snetlab.api.words import show
     from k8snetlab.cli import manifests, policy_world
     from k8snetlab.policies.world import world
 
     if paths:
-        return world(policy_world.of_files(manifests.loaded(paths, "policy")))
-    return world(policy_world.of_lab(client_of(lab)))
+        loaded = manifests.loaded(paths, "policy")
+        return world(policy_world.of_files(loaded)), lambda key, path: loaded.written["NetworkPolicy", key].line(path)
+    return world(policy_world.of_lab(client_of(lab))), lambda key, path: f"{'/'.join(key)}: {show(path)}"

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 
 import msgspec
 
+from k8snetlab.api.addressing import api_address
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.policies.matrix import At
 from k8snetlab.policies.resolve import Resolver
 from k8snetlab.policies.shapes import End, Resolved
+from k8snetlab.wording import nearest
 
 OUTSIDE = "outside"
 HTTP: At = ("TCP", 80)
@@ -31,6 +34,28 @@ class World(msgspec.Struct, frozen=True, eq=False):
         containers = (one for end in self.pods if end.key for one in pods[end.key].spec.serving_containers)
         found = sorted({(port.protocol, port.containerPort) for one in containers for port in one.ports})
         return tuple(found) or (HTTP,)
+
+    def pod(self, name: str) -> End:
+        """A pod by its name, or namespace/name. Raises NotFoundError, InputError."""
+        named = [end for end in self.pods if end.name == name or (end.key and end.key[1] == name)]
+        first = [end for end in named if end.name in (name, f"default/{name}")] or named
+        if not first:
+            raise NotFoundError(f"pod {name!r} not found", nearest(name, [end.name for end in self.pods]))
+        if len(first) > 1:
+            raise InputError(f"{name} is several pods", f"write one of {', '.join(end.name for end in first[:4])}")
+        return first[0]
+
+    def end(self, name: str) -> End:
+        """A pod, a node, `outside`, or an address, which is a pod's or a node's where one has it."""
+        for end in self.others:
+            if end.name == name:
+                return end
+        try:
+            address = str(api_address(name))
+        except ValueError:
+            return self.pod(name)
+        having = [end for end in (*self.pods, *self.others) if address in end.addresses and not end.host]
+        return having[0] if having else End(address, (address,))
 
 
 def world(snapshot: Snapshot) -> World:

@@ -37,7 +37,9 @@ from k8snetlab.messages.store import DUMP, LEASES, STORE_STATUS, SubnetLease
 from k8snetlab.messages.tables import TABLES
 from k8snetlab.messages.tokens import TokenCreated, TokenDeleted, TokenList
 from k8snetlab.messages.trace import TRACE
+from k8snetlab.policies.lint import PolicySurprises
 from k8snetlab.policies.matrix import PolicyMatrix
+from k8snetlab.policies.sentences import PolicyExplanation, PolicyReason
 from k8snetlab.render.picture import Picture
 
 PAGE = Path(__file__).parents[3] / "docs" / "json.md"
@@ -76,7 +78,10 @@ PRINTED = (
     Printed("node join", Joined, _OF_A_LAB),
     Printed("node leave", Left),
     Printed("pause", PAUSE.answer),
+    Printed("policy explain", PolicyExplanation),
+    Printed("policy lint", PolicySurprises),
     Printed("policy matrix", PolicyMatrix),
+    Printed("policy why", PolicyReason),
     Printed("probe", PROBE.answer),
     Printed("resume", RESUME.answer),
     Printed("rules", RULES.answer),

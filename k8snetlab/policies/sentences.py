@@ -1,0 +1,184 @@
+"""Policies in plain sentences: what may come into and go out of a pod, and why a packet may pass or may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from k8snetlab.api.core import Pod
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.words import Path
+from k8snetlab.policies.matrix import At
+from k8snetlab.policies.shapes import FIRST, LAST, Direction, End, Ends, PortRange, Resolved, Rule
+from k8snetlab.policies.verdict import Decision, allowed
+
+Where = Callable[[Key, Path], str]
+"""A policy's line: the place of a field of it, for people."""
+FEW = 4
+
+
+class AllowedBy(msgspec.Struct, frozen=True):
+    """One rule of a policy, as it is for one pod."""
+
+    policy: str
+    """namespace/name."""
+    line: str
+    """Where the rule is written: `file:line`, or the field where no file is known."""
+    peers: str
+    """Who it names."""
+    ports: str
+    """Which ports it names."""
+
+
+class PodDirection(msgspec.Struct, frozen=True):
+    """What may come in, or go out."""
+
+    isolated: bool
+    """Whether any policy selects the pod in this direction; if none does, everything passes."""
+    policies: tuple[str, ...]
+    """Those that do."""
+    rules: tuple[AllowedBy, ...]
+    """What they allow; nothing else passes."""
+
+
+class PolicyExplanation(msgspec.Struct, frozen=True):
+    """What policies mean for a pod."""
+
+    pod: str
+    """namespace/name."""
+    hostNetwork: bool
+    """Whether it is in its node's network, where no policy selects it."""
+    ingress: PodDirection
+    """What may come in."""
+    egress: PodDirection
+    """What may go out."""
+
+
+class Side(msgspec.Struct, frozen=True):
+    """What one end's policies say of a connection."""
+
+    allowed: bool
+    """Whether they let it pass."""
+    why: str
+    """loopback, own node, not isolated, a rule or no rule."""
+    policies: tuple[str, ...]
+    """The policies that decide: those whose rules allow it, or all that isolate the pod."""
+    lines: tuple[str, ...]
+    """Where they say so."""
+    wanted: str
+    """What one of the policies would have to say in addition, as YAML in one line; "" where it is allowed."""
+
+
+class PolicyReason(msgspec.Struct, frozen=True):
+    """Why a connection is allowed or not."""
+
+    from_: str = msgspec.field(name="from")
+    """Who would open it."""
+    to: str
+    """To whom."""
+    protocol: str
+    """TCP, UDP or SCTP."""
+    port: int
+    """At the pod."""
+    allowed: bool
+    """Whether both ends' policies let it pass."""
+    ingress: Side
+    """What the policies of `to` say."""
+    egress: Side
+    """What those of `from` say."""
+
+
+def explain(resolved: Resolved, pod: End, where: Where) -> PolicyExplanation:
+    assert pod.key is not None
+    isolation = resolved.of(pod.key)
+    sides = []
+    for direction, applied in (("ingress", isolation.ingress), ("egress", isolation.egress)):
+        rules = [
+            AllowedBy(one.policy.name, where(one.policy.key, rule.path), _peers(rule, direction), _ports(rule))
+            for one in applied or ()
+            for rule in one.rules
+        ]
+        sides.append(PodDirection(applied is not None, tuple(a.policy.name for a in applied or ()), tuple(rules)))
+    return PolicyExplanation(pod.name, pod.host, *sides)
+
+
+def why(snapshot: Snapshot, resolved: Resolved, ends: tuple[End, End], at: At, where: Where) -> PolicyReason:
+    source, target = ends
+    verdict = allowed(resolved, source, target, at)
+    into = _side(verdict.ingress, where, "ingress", _wish(snapshot, "ingress", source, target, at))
+    out = _side(verdict.egress, where, "egress", _wish(snapshot, "egress", target, source, at))
+    return PolicyReason(source.name, target.name, *at, verdict.allowed, into, out)
+
+
+def _side(decision: Decision, where: Where, direction: Direction, wish: str) -> Side:
+    if decision.by:
+        policies = tuple(dict.fromkeys("/".join(match.policy) for match in decision.by))
+        lines = tuple(where(match.policy, match.port or match.peer or match.rule) for match in decision.by)
+    else:
+        policies = tuple("/".join(key) for key in decision.isolated_by)
+        lines = tuple(where(key, ("spec",)) for key in decision.isolated_by)
+    return Side(decision.allowed, decision.why, policies, lines, "" if decision.allowed else wish)
+
+
+def _wish(snapshot: Snapshot, direction: Direction, peer: End, pod: End, at: At) -> str:
+    """The rule that would let a packet pass."""
+    target = pod if direction == "ingress" else peer
+    field = "from" if direction == "ingress" else "to"
+    port = f"ports: [{{protocol: {at[0]}, port: {at[1]}}}]"
+    found = snapshot.all(Pod).get(peer.key) if peer.key else None
+    if found is None or peer.host:
+        address = peer.address(target.family)
+        if not address:
+            return f"{direction}: [{{{port}}}]"
+        said: Any = f'ipBlock: {{cidr: "{address}/{128 if ":" in address else 32}"}}'
+    else:
+        labels = ", ".join(f"{key}: {_yaml(value)}" for key, value in sorted(found.metadata.labels.items()))
+        said = f"podSelector: {{matchLabels: {{{labels}}}}}" if labels else "podSelector: {}"
+        if pod.key is None or found.namespace != pod.key[0]:
+            space = f"matchLabels: {{kubernetes.io/metadata.name: {_yaml(found.namespace)}}}"
+            said = f"namespaceSelector: {{{space}}}, {said}"
+    return f"{direction}: [{{{field}: [{{{said}}}], {port}}}]"
+
+
+def _yaml(text: str) -> str:
+    return text if text and text[0].isalpha() and text.isalnum() and len(text) > 3 else f'"{text}"'
+
+
+def _peers(rule: Rule, direction: str) -> str:
+    if rule.peers is None:
+        return "anybody, outside the cluster too"
+    found = []
+    for peer in rule.peers:
+        if peer.block is None:
+            found.append(_pods(peer.pods))
+        else:
+            excepts = ", ".join(map(str, peer.block.excepts))
+            found.append(f"addresses in {peer.block.network}{f' but not in {excepts}' if excepts else ''}")
+    return "; or ".join(found)
+
+
+def _pods(pods: Ends) -> str:
+    if not pods:
+        return "pods that there are none of"
+    names = ["/".join(key) for key in pods]
+    rest = f" and {len(names) - FEW} more" if len(names) > FEW + 1 else ""
+    return ", ".join(names[:FEW] if rest else names) + rest
+
+
+def _ports(rule: Rule) -> str:
+    if rule.ports is None:
+        return "every port"
+    if not rule.ports:
+        return "a port by a name that the pod has not"
+    found = []
+    for port in rule.ports:
+        if not isinstance(port, PortRange):
+            found.append(f"{port.protocol} {port.name}")
+        elif (port.first, port.last) == (FIRST, LAST):
+            found.append(f"every {port.protocol} port")
+        else:
+            number = f"{port.first}" if port.first == port.last else f"{port.first}-{port.last}"
+            found.append(f"{port.protocol} {number}")
+    return ", ".join(found)
