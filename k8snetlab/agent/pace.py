@@ -12,21 +12,25 @@ from collections.abc import Callable, Mapping
 from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Key, Snapshot
 
-MANY, SOME = 2000, 500
+MANY, SOME = 2000, 200
 """Rules of one write that is followed by a rest: where the one before it was such a write too, and while pods come."""
-TIMES, TIMES_COMING, LONGEST = 4, 20, 15.0
-"""A rest is so many times as long as the write, more of them while pods come, and so many seconds at most."""
+TIMES, LONGEST = 4, 15.0
+"""A rest is so many times as long as the write, and so many seconds at most."""
+TIMES_COMING, LONGEST_COMING = 60, 20.0
+"""The same while pods come: with the last of them the rest ends."""
 STANDSTILL = 2.0
 """Seconds after which pods that are not ready are no longer waited for, when not one of them has become so."""
 
 
 def coming(snapshot: Snapshot) -> int:
-    """The pods that are to become ready."""
+    """The pods that are to become ready; none while others end, whose rules are to go soon."""
     return snapshot.derived(Pod, _unready)
 
 
 def _unready(pods: Mapping[Key, Pod]) -> int:
-    return sum(not (pod.ready or pod.ended or pod.metadata.deletionTimestamp) for pod in pods.values())
+    if any(pod.metadata.deletionTimestamp for pod in pods.values()):
+        return 0
+    return sum(not (pod.ready or pod.ended) for pod in pods.values())
 
 
 class Pace:
@@ -52,7 +56,7 @@ class Pace:
         """That many were written just now, which took so long."""
         now = self._clock()
         if rules >= SOME:
-            self._until_come = now + min(TIMES_COMING * seconds, LONGEST)
+            self._until_come = now + min(TIMES_COMING * seconds, LONGEST_COMING)
         if rules < MANY:
             return
         if now - seconds - self._last < 2 * LONGEST:
