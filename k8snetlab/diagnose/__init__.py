@@ -10,6 +10,7 @@ __all__ = [
     "objects",
     "paths",
     "pods",
+    "resolving",
     "rules",
     "sampling",
     "tables",

@@ -30,6 +30,7 @@ TIERS = (
     "conntrack",
     "service",
     "pod",
+    "resolver",
     "path",
     "kubelet",
     "guest",

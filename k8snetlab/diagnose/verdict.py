@@ -11,7 +11,7 @@ from k8snetlab.dataplane.families import parted
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.paths import Broken, of_stop
 
-_NEVER = ("conntrack", "variant", "policy", "store", "daemon", "qdisc", "guest", "agent")
+_NEVER = ("conntrack", "variant", "policy", "store", "daemon", "qdisc", "guest", "agent", "resolver")
 """Kinds that no walk can show as the reason: they concern packets that it does not send."""
 _ONLY = {
     "hairpin": "hairpin",

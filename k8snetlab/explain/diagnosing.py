@@ -16,13 +16,13 @@ from k8snetlab.api.core import KUBERNETES, Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, pick
-from k8snetlab.diagnose import guests, neighbours, objects, pods, sampling, unmanaged
+from k8snetlab.diagnose import guests, neighbours, objects, pods, resolving, sampling, unmanaged
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain import drift, listening, matrix
+from k8snetlab.explain import drift, listening, matrix, resolvers
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
@@ -148,6 +148,7 @@ class _Look:
             kernel = Kernels(snapshot, self.paths, None)
             found += self._held(snapshot, kernel, whole=True)
             found += self._without_listener(snapshot, kernel)
+            found += resolvers.wrong(snapshot, kernel, ask=True)
         return found
 
     def done(self) -> _Look:
@@ -228,6 +229,8 @@ class _Look:
         held = [*self._held(snapshot, kernel)]
         found = [*beside, *held]
         found += self._without_listener(snapshot, kernel)
+        found += resolvers.wrong(snapshot, kernel, ask=not self.question.predictOnly)
+        found += resolving.unanswered(snapshot)
         strange, notes = drift.plugged(snapshot, kernel)
         found += strange
         self.notes += notes

@@ -1,0 +1,49 @@
+"""Whether pods ask whom they should, and are answered. Blocking: reads their files, asks every DNS pod once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from k8snetlab.api.core import Pod
+from k8snetlab.api.dns import PORT
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.diagnose import resolving
+from k8snetlab.diagnose.finding import Finding
+from k8snetlab.dns import addon, asking, resolv
+from k8snetlab.dns import etc as contents
+from k8snetlab.dns.resolv import Resolv
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.explain.both_families import Kernels
+from k8snetlab.kernel import asking as sockets
+from k8snetlab.kernel import etc
+from k8snetlab.render.pods import sandbox_name
+
+PATIENCE = 2.0
+"""Seconds in which a server that works answers, however busy the machine is."""
+
+
+def wrong(snapshot: Snapshot, kernel: Kernels, *, ask: bool) -> Iterator[Finding]:
+    """Of this machine's pods; `ask`: queries are sent. Files are compared where they are to lead to kube-dns."""
+    if not snapshot.lab.spec.dns.enabled:
+        return
+    here, servers = set(kernel.nodes), contents.servers(snapshot)
+    for pod in snapshot.all(Pod).values():
+        if pod.spec.nodeName not in here or pod.spec.hostNetwork or not pod.ready:
+            continue
+        wanted = resolv.read(contents.of(pod, snapshot, Resolv()).resolv_conf)
+        netns = sandbox_name(snapshot.lab, pod)
+        with contextlib.suppress(OSError):
+            text = etc.read(netns, "resolv.conf") if wanted.nameservers[:1] == servers[:1] else None
+            if text is not None:
+                yield from resolving.edited(pod, netns, resolv.read(text), wanted)
+        if ask and pod.namespace == addon.NAMESPACE and addon.LABELS.items() <= pod.metadata.labels.items():
+            with contextlib.suppress(K8sNetLabError):  # a namespace that is gone is a finding already
+                if not _answers(netns, pod, snapshot.lab.spec.dns.domain):
+                    yield resolving.silent(pod, PATIENCE)
+
+
+def _answers(netns: str, pod: Pod, domain: str) -> bool:
+    query = asking.query(1, f"kubernetes.default.svc.{domain}.", "A")
+    (heard,) = sockets.by_udp(netns, [(pod.ips[0], PORT)], [query], asking.belongs, PATIENCE)
+    return bool(heard.octets)
