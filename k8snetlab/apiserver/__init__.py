@@ -7,6 +7,7 @@ __all__ = [
     "bodies",
     "channels",
     "connections",
+    "door",
     "inside",
     "listener",
     "negotiation",

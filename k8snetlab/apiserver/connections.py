@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from typing import Any
@@ -21,6 +22,14 @@ LAST = 1.0
 """Seconds that clients have to take their last answers, once all are given."""
 HEAD = 1 << 15
 """Bytes of all headers of a request."""
+
+
+def _is_bad(record: logging.LogRecord) -> bool:
+    """All but an answer that was broken off because the server ends."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+logging.getLogger("uvicorn.error").addFilter(_is_bad)
 
 
 class Connections:

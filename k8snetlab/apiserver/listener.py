@@ -140,7 +140,9 @@ def bind(host: str, port: int, free: bool = False) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise InputError(f"the API cannot listen at {host}: {error.strerror}") from error
+        raise InputError(
+            f"the API cannot listen at {host}: {error.strerror}", "`ip -br address` shows what there is"
+        ) from error
     made = socket.socket(
         family, socket.SOCK_STREAM, socket.IPPROTO_TCP
     )  # asyncio sets TCP_NODELAY only where it is named
@@ -158,7 +160,9 @@ def bind(host: str, port: int, free: bool = False) -> socket.socket:
             made.listen(128)
     except OSError as error:
         made.close()
-        raise InputError(f"the API cannot listen at {shown(host, port)}: {error.strerror}") from error
+        raise InputError(
+            f"the API cannot listen at {shown(host, port)}: {error.strerror}", "`ip -br address` shows what there is"
+        ) from error
     return made
 
 

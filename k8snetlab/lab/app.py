@@ -5,31 +5,18 @@ Every error is a Kubernetes Status object.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
 from k8snetlab.apiserver import verbs
-from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, ROOT, Caller, User, admit, permit, unauthorized, user_of
-from k8snetlab.apiserver.authentication import wished
-from k8snetlab.apiserver.authorization import (
-    HIDDEN,
-    Attributes,
-    asked_by,
-    attributes_of,
-    authorize,
-    impersonation,
-    is_public,
-)
+from k8snetlab.apiserver.access import ROOT, User, admit, permit, user_of
+from k8snetlab.apiserver.authorization import HIDDEN, attributes_of
 from k8snetlab.apiserver.bodies import body_of, carried
+from k8snetlab.apiserver.door import Door, answered, sent
 from k8snetlab.apiserver.negotiation import TEXT, media_type
 from k8snetlab.apiserver.objects import LARGEST_OBJECT, ObjectRoutes
 from k8snetlab.apiserver.paths import PATHS, Target
-from k8snetlab.apiserver.query import pretty
-from k8snetlab.apiserver.server import caller_of
 from k8snetlab.apiserver.transport import (
     MAX_BODY,
     Answer,
@@ -47,14 +34,12 @@ from k8snetlab.apiserver.transport import (
 )
 from k8snetlab.apiserver.verbs import Meant, VerbPaths
 from k8snetlab.apiserver.virtual import reviewed
-from k8snetlab.errors import ForbiddenError, K8sNetLabError, RequestError
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.lab import pod_logs, pod_streams
 from k8snetlab.lab.everywhere import Asked, Everywhere
 from k8snetlab.lab.table import Table
 from k8snetlab.messages.errors import status_of
 from k8snetlab.messages.verb import BASE, GROUP_VERSION, Conversation, Verb
-
-log = logging.getLogger(__name__)
 
 
 class Api:
@@ -62,7 +47,7 @@ class Api:
 
     def __init__(self, objects: ObjectRoutes, table: Table, everywhere: Everywhere | None = None) -> None:
         self._objects, self._table, self._everywhere = objects, table, everywhere
-        self._paths = VerbPaths(table)
+        self._paths, self._door = VerbPaths(table), Door(objects)
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -70,31 +55,18 @@ class Api:
         if scope["type"] != "http":
             return
         answer = Answer(send)
-        try:
-            await self._route(scope, answer, receive)
-        except K8sNetLabError as error:
-            await answer.error(status_of(error))
-        except msgspec.MsgspecError as error:
-            await answer.error(status_of(RequestError(f"the request is wrong: {error}")))
-        except RecursionError:
-            await answer.error(status_of(RequestError("the request's body is nested too deeply")))
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            log.exception("%s %s", scope.get("method"), scope.get("path"))
-            bug = K8sNetLabError(f"{type(error).__name__}: {error}", "this is a bug; the daemon's log has it whole")
-            await answer.error(status_of(bug))
+        await answered(scope, answer, self._route(scope, answer, receive))
 
     async def _route(self, scope: Json, answer: Answer, receive: Receive) -> None:
-        caller, method, path = self._asks(scope), scope["method"], scope["path"]
+        caller, method, path = self._door.asks(scope), scope["method"], scope["path"]
         user = caller if isinstance(caller, User) else user_of(caller) if caller else ROOT
         own = path.removeprefix(f"{BASE}/")
         objects = own == path or (GROUP_VERSION, own.partition("/")[0]) in PATHS
         if isinstance(caller, User):
-            user = self._let_in(caller, scope, method, objects)
+            user = self._door.let_in(caller, scope, method, objects)
             caller = None
         elif objects:
-            user = self._as_wished(user, scope)
+            user = self._door.as_wished(user, scope)
         admit(caller)
         if objects:
             hidden = attributes_of(method, path).resource in HIDDEN
@@ -111,41 +83,12 @@ class Api:
         else:
             await self._verb(meant, *await read_request(scope, receive), answer, receive)
 
-    def _asks(self, scope: Json) -> Caller | User | None:
-        """Raises RequestError (401)."""
-        caller = caller_of(scope)
-        if isinstance(caller, User) and (known := self._objects.authentication):
-            return known.user(scope, caller)
-        return caller
-
-    def _let_in(self, user: User, scope: Json, method: str, objects: bool) -> User:
-        """As whom the request is answered. Raises RequestError (401), ForbiddenError. A verb of the lab's own is an
-        administrator's."""
-        path, snapshot = scope["path"], self._objects.snapshot
-        if user == ANONYMOUS and not (objects and method == "GET" and is_public(path)):
-            raise unauthorized()
-        user = self._as_wished(user, scope)
-        asked = asked_by(scope, method, self._objects.kinds) if objects else Attributes(method.lower(), path=path)
-        authorize(user, asked, snapshot)
-        if not objects and MASTERS not in user.groups:
-            raise ForbiddenError(f"{method} {path}: the lab's own verbs are an administrator's")
-        return user
-
-    def _as_wished(self, user: User, scope: Json) -> User:
-        """Whom the request names (kubectl's --as), where the user may do that. Raises ForbiddenError."""
-        other = wished(scope)
-        if other is None:
-            return user
-        for asked in impersonation(other):
-            authorize(user, asked, self._objects.snapshot)
-        return other
-
     async def _socket(self, scope: Json, receive: Receive, send: Send) -> None:
         """A WebSocket, or what looks like one: a command in a pod, or connections to its ports."""
         try:
-            user, asked = self._asks(scope), pod_streams.Asked(*self._objects.streamed(scope))
+            user, asked = self._door.asks(scope), pod_streams.Asked(*self._objects.streamed(scope))
             if isinstance(user, User):
-                self._let_in(user, scope, "GET", True)
+                self._door.let_in(user, scope, "GET", True)
             else:
                 admit(user)
                 permit(user, False, asked.target.subresource)
@@ -165,7 +108,7 @@ class Api:
             if written is not None:
                 await answer.whole(Reply(written, 201 if request.method == "POST" else 200))
                 return
-        await _sent(await self._objects.answer(request, target), request, answer, receive)
+        await sent(await self._objects.answer(request, target), request, answer, receive)
 
     async def _ask(self, verb: Verb[Any], question: msgspec.Struct, body: Any) -> Any:
         """What a verb of the lab's own answers, on whichever machine."""
@@ -182,7 +125,7 @@ class Api:
             result = await everywhere.answer(Asked(meant.verb, question, request.target, body))
         else:
             result = await self._table.answered(meant.verb, question)
-        await _sent(Reply(result), request, answer, receive)
+        await sent(Reply(result), request, answer, receive)
 
     async def _converse(self, meant: Meant, scope: Json, answer: Answer, receive: Receive) -> None:
         """A request whose body comes while it is answered already."""
@@ -199,11 +142,3 @@ class Api:
 
 def _carried(request: Request) -> Any:
     return carried(media_type(request.content_type), request.body) if request.method == "PATCH" else request.body
-
-
-async def _sent(reply: Reply, request: Request, answer: Answer, receive: Receive) -> None:
-    if not isinstance(reply.value, AsyncIterator):
-        await answer.whole(reply, pretty(request.values, request.agent))
-    else:
-        # Whoever asked may go: what is being written then is written, and nothing more is done.
-        await while_connected(answer.stream(reply.value), receive())

@@ -81,11 +81,13 @@ class Database:
             return StoreError(f"the store {self._path} was closed")
         hint = ""
         if "locked" in str(error):
-            hint = "another daemon of this lab has it open; end that one first"
+            hint = "another daemon or API server has it open; end that one first"
         elif "full" in str(error):
             hint = f"make room on the file system of {self._path}"
         elif "not a database" in str(error):
             hint = "move the file away; `k8snetlab up` makes a new one"
+        elif "unable to open" in str(error):
+            hint = f"{Path(self._path).parent} must be a directory that this user may write to"
         return StoreError(f"store {self._path}: {error}", hint)
 
 

@@ -61,7 +61,7 @@ class Keys:
         except FileNotFoundError:
             return b""
         except OSError as error:
-            raise StoreError(f"{self.directory / name}: {error.strerror}") from error
+            raise StoreError(f"{self.directory / name}: {error.strerror}", "a directory for keys is wanted") from error
 
     def _write(self, name: str, data: bytes) -> None:
         from k8snetlab.store.pki import write

@@ -9,8 +9,8 @@ from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.protocol import Store
 
 
-def open_store(spec: StoreSpec, path: Path) -> Store:
-    """The embedded store in the file `path`, or the etcd that `spec` names. Called inside the running loop.
+def open_store(spec: StoreSpec, path: Path | str) -> Store:
+    """The embedded store in the file `path` (":memory:": none), or the etcd of `spec`. Called in the running loop.
 
     Raises InputError for what is wrong in `spec`, StoreError when the file cannot be used. An etcd is not asked yet:
     the first request tells whether it answers.
