@@ -49,6 +49,10 @@ class AddedCounters(msgspec.Struct, frozen=True, tag="counters"):
     names: tuple[str, ...]
 
 
+class AddedSets(msgspec.Struct, frozen=True, tag="sets"):
+    """ipsets of ours (`names.KUBE_ROUTER_SETS`)."""
+
+
 class AddedAddresses(msgspec.Struct, frozen=True, tag="addresses"):
     """The networks (CIDRs) of pods and Services, whose connections conntrack remembers."""
 
@@ -62,7 +66,9 @@ class AddedFile(msgspec.Struct, frozen=True, tag="file"):
     directories: tuple[str, ...] = ()
 
 
-Addition: TypeAlias = ChangedSysctl | AddedDevice | AddedRoute | AddedRules | AddedCounters | AddedAddresses | AddedFile
+Addition: TypeAlias = (
+    ChangedSysctl | AddedDevice | AddedRoute | AddedRules | AddedCounters | AddedSets | AddedAddresses | AddedFile
+)
 
 
 class OwnedNetns(msgspec.Struct, frozen=True, tag="netns"):

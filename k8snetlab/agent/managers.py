@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from k8snetlab.agent.addons import AddOns
 from k8snetlab.agent.flannel import Flannel
+from k8snetlab.agent.netpol import KubeRouter
 from k8snetlab.agent.portmap import Portmap
 from k8snetlab.agent.protocol import Make, Manager, Surroundings
 from k8snetlab.agent.proxy import KubeProxy
@@ -17,6 +18,7 @@ MANAGERS: Mapping[str, Make] = {
     "flannel": Flannel,
     "kube-proxy": KubeProxy,
     "portmap": Portmap,
+    "kube-router": KubeRouter,
     "add-ons": AddOns,
 }
 """Those that do more than their part of the dataplane (`render.node.PARTS`) says, by name. A part without one of these

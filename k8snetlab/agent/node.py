@@ -140,7 +140,7 @@ class NodeAgent:
         lines = [str(operation) for operation in self._keeper.drift(whole.node, whole.pods)]
         if whole.node.name in self._keeper.lacking:
             lines += [str(operation) for operation in underlay.plugging(snapshot, self.name)]
-        return lines + self._tables.drift()
+        return lines + self._tables.drift() + [line for manager in self._managers for line in manager.drift()]
 
     def pause(self) -> None:
         self._each(lambda manager: manager.pause())
@@ -264,6 +264,7 @@ class NodeAgent:
             pending=(*(words for one in self._managers for words in one.pending), *((RULES,) if again else ())),
             again=again,
             managers=statuses,
+            holds=any(manager.holds for manager in self._managers),
         )
 
     def _status(self, manager: Manager) -> ManagerStatus:

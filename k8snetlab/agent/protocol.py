@@ -57,6 +57,8 @@ class Manager:
     """What the kubelet is to answer for it on ports of the node's."""
     warnings: tuple[str, ...] = ()
     """A sentence each."""
+    holds: bool = False
+    """Pods that are new are not to be run yet."""
 
     def wanted(self, snapshot: Snapshot) -> NodeDataplane | None:
         """Its part of the node's namespace, of the namespaces that hang off it, and of the rules; None: no part."""
@@ -81,6 +83,10 @@ class Manager:
         """What it is still about after a sync, a few words each: `up` waits for that. It does it by itself, in threads
         of its own, and says by `Surroundings.wake` when there is something new to say."""
         return ()
+
+    def drift(self) -> list[str]:
+        """What differs, besides links and rules, as the commands that would mend it."""
+        return []
 
     def suspect(self) -> None:
         """Whatever it remembers of the kernel may be wrong."""

@@ -17,7 +17,7 @@ from k8snetlab.agent.table_part import RuleSets, TablePart, Write
 from k8snetlab.api.selection import is_proxied_by_guest
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workload import HealthWork
-from k8snetlab.dataplane.names import HOST_NETNS, KUBE_PROXY_CHAINS, KUBE_PROXY_NFACCT, is_host
+from k8snetlab.dataplane.names import HOST_NETNS, KUBE_PROXY_CHAINS, KUBE_PROXY_NFACCT, KUBE_ROUTER_CHAINS, is_host
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import conntrack, fault, nfacct
@@ -152,7 +152,7 @@ class ProxyPart(TablePart):
         Raises KernelError; it is tried again.
         """
         if not self._left:
-            self._iptables.remove(KUBE_PROXY_CHAINS)
+            self._iptables.remove(KUBE_PROXY_CHAINS, spare=KUBE_ROUTER_CHAINS)
             fault.point()
             self._file.touch()
             self._left = True

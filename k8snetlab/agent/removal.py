@@ -15,6 +15,7 @@ from k8snetlab.agent.additions import (
     AddedFile,
     AddedRoute,
     AddedRules,
+    AddedSets,
     Addition,
     ChangedSysctl,
 )
@@ -25,7 +26,7 @@ from k8snetlab.dataplane.links import Bridge, Vxlan
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.errors import K8sNetLabError, KernelError
-from k8snetlab.kernel import conntrack, fault, iptables, nfacct, nftables, sysctl
+from k8snetlab.kernel import conntrack, fault, ipsets, iptables, nfacct, nftables, sysctl
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.read import read
@@ -92,6 +93,11 @@ def _counters(added: AddedCounters) -> None:
     nfacct.delete(HOST_NETNS, added.names)
 
 
+def _sets(_: AddedSets) -> None:
+    """No rule of ours looks into them any more."""
+    ipsets.destroy(HOST_NETNS, ipsets.held(HOST_NETNS, names.KUBE_ROUTER_SETS))
+
+
 def _addresses(added: AddedAddresses) -> None:
     for family in FAMILIES:
         with contextlib.suppress(KernelError):  # a kernel without conntrack
@@ -124,6 +130,7 @@ _UNDO: dict[type, Callable[..., None]] = {
     AddedDevice: _device,
     AddedRules: _rules,
     AddedCounters: _counters,
+    AddedSets: _sets,
     AddedAddresses: _addresses,
     ChangedSysctl: _sysctl,
     AddedFile: _file,

@@ -27,4 +27,6 @@ class Report(msgspec.Struct, frozen=True):
     """Seconds after which the agent is to sync again, as its rules wait until then; 0 where they do not."""
     unplugged: bool = False
     """The cable to the router is cut: its agent is to plug it in again."""
+    holds: bool = False
+    """Pods that are new are not to be run: the rules that they need were refused."""
     managers: tuple[ManagerStatus, ...] = ()

@@ -40,6 +40,10 @@ class TablePart:
         self.wanted = rules
         self.delta = RuleDelta(self.family, {}) if self._taken == rules and not self.refused else None
 
+    def hurries(self, rules: RuleSets) -> bool:
+        """Whether these rules must be written although the table rests."""
+        return False
+
     def took(self, rules: RuleSets) -> None:
         """The kernel has them now."""
         self._taken = rules

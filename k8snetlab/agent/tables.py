@@ -181,8 +181,9 @@ class NodeTables:
             self._note(snapshot.lab)
         self._unmade = {}
         self.rest = max((table.rest(coming(snapshot)) for table in self._tables.values()), default=0.0)
-        if self.rest:
+        if self.rest and not self._hurried(rules):
             return 0
+        self.rest = 0.0
         for family in families:
             if family not in self._tables:
                 self._tables[family] = Table(iptables.open(namespace, family, chosen, self._locks / namespace), [])
@@ -198,6 +199,13 @@ class NodeTables:
             count += self._tables[family].sync(trusting)
         self._look(namespace, trusting)
         return count
+
+    def _hurried(self, rules: Callable[[str], Sequence[RuleSet]]) -> bool:
+        return any(
+            part.hurries(of_family(rules(part.name), family))
+            for family, table in self._tables.items()
+            for part in table.parts
+        )
 
     def _complete(self, table: Table) -> None:
         """Has the parts made that are not there yet."""

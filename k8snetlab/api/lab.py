@@ -93,6 +93,15 @@ class Proxy(Value):
     layout: Literal["current", "classic"] = always("current")
 
 
+class LabNetworkPolicy(Value):
+    """`controller` brings NetworkPolicies into every node's kernel as kube-router does; with none they are stored and
+    have no effect, as with flannel alone. Connections that are there go on when a policy changes, unless
+    `cutEstablished` has those cut that it does not allow any more."""
+
+    controller: Literal["kube-router", "none"] = always("kube-router")
+    cutEstablished: bool = always(False)
+
+
 class StoreSpec(Value):
     """`endpoints` are URLs of etcd's members, `ca`, `cert` and `key` PEM files. `insecure` admits plain http: whoever
     reaches such a store can write to the lab, and a Pod's command runs as root.
@@ -137,6 +146,7 @@ class LabSpec(Value):
     store: StoreSpec = always(StoreSpec())
     api: ApiSpec = ApiSpec()
     dns: Dns = Dns()
+    networkPolicy: LabNetworkPolicy = LabNetworkPolicy()
     maxPods: MaxPods = always(110)
 
 

@@ -93,7 +93,7 @@ _CHECKS: Mapping[type[Object], Check] = {
     ControllerRevision: lambda report, obj, _: valid_workloads.controller_revision(report, obj),
     Ingress: lambda report, obj, _: valid_ingress.ingress(report, obj),
     IngressClass: lambda report, obj, _: valid_ingress.ingress_class(report, obj),
-    NetworkPolicy: lambda report, obj, _: valid_policy.network_policy(report, obj),
+    NetworkPolicy: valid_policy.network_policy,
     ServiceCIDR: lambda report, obj, _: valid_ranges.service_cidr(report, obj),
     IPAddress: lambda report, obj, _: valid_ranges.ip_address(report, obj),
     Event: lambda report, obj, _: valid_ranges.event(report, obj),

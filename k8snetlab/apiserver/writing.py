@@ -64,7 +64,7 @@ class Writing:
         _refuse_nowhere(obj, self._cluster.snapshot)
         warnings += wish.guard(obj, None)
         stored = await (self._named(obj, wish) if not metadata.name else self._stored(obj, wish))
-        return shown(stored, resource), [*warnings, *_unchecked(stored, resource)]
+        return shown(stored, resource), [*warnings, *_unchecked(stored, resource, self._cluster.snapshot)]
 
     async def _stored(self, obj: Object, wish: Wish) -> Object:
         return self._cluster.tried(obj) if wish.dry else await self._cluster.create(obj)
@@ -140,7 +140,7 @@ class Writing:
         _refuse_nowhere(obj, self._cluster.snapshot)
         warnings += wish.guard(obj, None)
         stored = await self._stored(obj, wish)
-        return shown(stored, resource), [*warnings, *_unchecked(stored, resource)], True
+        return shown(stored, resource), [*warnings, *_unchecked(stored, resource, self._cluster.snapshot)], True
 
     async def scale(self, resource: Resource, old: Object, body: Any, wish: Wish) -> Json:
         """`body` is a Scale, or a Patch of it."""
@@ -175,7 +175,7 @@ class Writing:
             return new
 
         new = self._cluster.tried(changed(old), old) if wish.dry else await self._cluster.edit(old, changed)
-        return shown(new, resource), [*warnings, *guarded, *_unchecked(new, resource)]
+        return shown(new, resource), [*warnings, *guarded, *_unchecked(new, resource, self._cluster.snapshot)]
 
     def _decoded(
         self, resource: Resource, namespace: str, name: str, body: Any, wish: Wish
@@ -229,7 +229,7 @@ def _refuse_ending(resource: Resource, snapshot: Snapshot) -> None:
         raise RequestError(message, "", "MethodNotAllowed", 405)
 
 
-def _unchecked(obj: Object, resource: Resource) -> list[str]:
+def _unchecked(obj: Object, resource: Resource, snapshot: Snapshot) -> list[str]:
     """What of a definition, or of an object that one is for, is not checked, in the words of warnings."""
     if isinstance(obj, CustomResourceDefinition):
         return [
@@ -240,7 +240,7 @@ def _unchecked(obj: Object, resource: Resource) -> list[str]:
             )
         ][:WARNED]
     if resource.defined is None:
-        return [said] if (said := warning_of(obj)) else []
+        return [said] if (said := warning_of(obj, snapshot.lab)) else []
     found = []
     if resource.defined.deprecated:
         found.append(resource.defined.deprecationWarning or f"{resource.version} {resource.kind} is deprecated")

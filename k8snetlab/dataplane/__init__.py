@@ -13,5 +13,6 @@ __all__ = [
     "resolution",
     "routing",
     "rules",
+    "sets",
     "view",
 ]

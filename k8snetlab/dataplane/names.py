@@ -35,9 +35,20 @@ CNI_HOSTPORT_DNAT, CNI_HOSTPORT_SETMARK, CNI_HOSTPORT_MASQ = (
 CNI_DN = "CNI-DN-"
 MASQUERADE_MARK, DROP_MARK, HOSTPORT_MARK = 0x4000, 0x8000, 0x2000
 """Bits of a packet's mark: kube-proxy's default masqueradeBit (14), kubelet's to drop, and portmap's to masquerade."""
+KUBE_ROUTER, KUBE_POD_FW, KUBE_NWPLCY = "KUBE-ROUTER-", "KUBE-POD-FW-", "KUBE-NWPLCY-"
+"""kube-router's: what every packet passes, what one pod's do, and one policy."""
+KUBE_NWPLCY_COMMON, KUBE_NWPLCY_DEFAULT = "KUBE-NWPLCY-COMMON", "KUBE-NWPLCY-DEFAULT"
+"""What no policy is asked about, and what none is there for."""
 KUBE_PROXY_CHAINS, FLANNEL_CHAINS, PORTMAP_CHAINS = (KUBE,), (FLANNEL,), ("CNI-HOSTPORT-", CNI_DN)
+KUBE_ROUTER_CHAINS = (KUBE_ROUTER, KUBE_POD_FW, KUBE_NWPLCY)
+"""They begin as kube-proxy's do, and are none of those."""
+KUBE_ROUTER_SETS = ("KUBE-SRC-", "KUBE-DST-", "inet6:KUBE-SRC-", "inet6:KUBE-DST-")
+"""How the names of kube-router's ipsets begin."""
+ALLOWED_MARK, PASSED_MARK = 0x10000, 0x20000
+"""Bits of a packet's mark: a policy allows it, and all policies of a pod do."""
 WRITERS = (
-    dict.fromkeys(KUBE_PROXY_CHAINS, "kube-proxy")
+    dict.fromkeys(KUBE_ROUTER_CHAINS, "kube-router")
+    | dict.fromkeys(KUBE_PROXY_CHAINS, "kube-proxy")
     | dict.fromkeys(FLANNEL_CHAINS, "flannel")
     | dict.fromkeys(PORTMAP_CHAINS, "portmap")
 )

@@ -11,6 +11,7 @@ from k8snetlab.dataplane.links import Address, Link, Vxlan
 from k8snetlab.dataplane.resolution import Resolution
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.dataplane.rules import RuleSet
+from k8snetlab.dataplane.sets import IPSet
 
 Role = Literal["node", "pod", "router", "outside"]
 
@@ -47,7 +48,8 @@ class Netns(msgspec.Struct, frozen=True):
 
 
 class NodeDataplane(msgspec.Struct, frozen=True):
-    """All that one node's agent makes: the node's namespace, its iptables rules, and a namespace for each pod on it.
+    """All that one node's agent makes: the node's namespace, its iptables rules and the ipsets that they look into,
+    and a namespace for each pod on it.
 
     The lab's own `router` (the underlay's bridge) with its `outside` host is one of these too.
     """
@@ -55,6 +57,7 @@ class NodeDataplane(msgspec.Struct, frozen=True):
     node: Netns
     rules: tuple[RuleSet, ...] = ()
     pods: tuple[Netns, ...] = ()
+    sets: tuple[IPSet, ...] = ()
 
 
 def joined(parts: Iterable[NodeDataplane]) -> NodeDataplane:
@@ -76,4 +79,5 @@ def joined(parts: Iterable[NodeDataplane]) -> NodeDataplane:
         resolutions=tuple(x for one in nodes for x in one.resolutions),
     )
     rules = tuple(x for part in parts for x in part.rules)
-    return NodeDataplane(node, rules, tuple(x for part in parts for x in part.pods))
+    sets = tuple(x for part in parts for x in part.sets)
+    return NodeDataplane(node, rules, tuple(x for part in parts for x in part.pods), sets)

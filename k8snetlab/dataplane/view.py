@@ -9,6 +9,7 @@ import msgspec
 
 from k8snetlab.dataplane.families import network, parsed, same_family
 from k8snetlab.dataplane.rules import ChainKey, Rules
+from k8snetlab.dataplane.sets import IPSet
 
 TABLES = ("local", "main", "default")
 """The routing tables every kernel asks, in this order (ip-rule(8))."""
@@ -101,6 +102,7 @@ class View(msgspec.Struct, frozen=True):
     address "" for any, "0.0.0.0" and "::" for any of one family. `recent` has the names of the `recent` lists that hold
     an address, by that address. `beside` is the variant of iptables that holds rules as well as the lab's own ("" for
     none): they are among the others, in tables named by `rules.beside`. `sctp`: the kernel has that protocol.
+    `sets` are ipsets that rules look into, by name.
     """
 
     netns: str
@@ -119,6 +121,7 @@ class View(msgspec.Struct, frozen=True):
     recent: Mapping[str, frozenset[str]] = {}
     beside: str = ""
     sctp: bool = False
+    sets: Mapping[str, IPSet] = {}
 
     @property
     def own(self) -> tuple[str, ...]:

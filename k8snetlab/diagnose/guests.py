@@ -8,7 +8,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.selection import is_proxied_by_guest, node_of_guest
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.names import KUBE_PROXY_CHAINS
+from k8snetlab.dataplane.names import KUBE_PROXY_CHAINS, KUBE_ROUTER_CHAINS
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.diagnose.finding import Finding, Where
 
@@ -53,7 +53,7 @@ def _finding(name: str, fault: str, node: str, message: str, show: str) -> Findi
 
 def no_rules(where: Where, held: Iterable[ChainKey]) -> Iterator[Finding]:
     """A node whose rules of Services are left to a guest that has written none. `held`: its chains."""
-    if any(key.chain.startswith(KUBE_PROXY_CHAINS) for key in held):
+    if any(key.chain.startswith(KUBE_PROXY_CHAINS) and not key.chain.startswith(KUBE_ROUTER_CHAINS) for key in held):
         return
     yield Finding(
         kind="table",

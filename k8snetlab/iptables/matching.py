@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from k8snetlab.dataplane.families import network, parsed
+from k8snetlab.dataplane.sets import IPSet
 from k8snetlab.errors import UnsupportedError
 from k8snetlab.iptables.syntax import RANDOM_UNIT, Match
 
@@ -40,12 +41,14 @@ class Host(msgspec.Struct, frozen=True):
 
     `interfaces` are the addresses by interface: a masqueraded packet gets one of those of the interface that it leaves
     by. `recent` names the `recent` lists that hold the packet's source, which was sent to these endpoints before.
+    `sets` are the namespace's ipsets, by name.
     """
 
     addresses: tuple[str, ...]
     route: Callable[[str], str] | None = None
     recent: frozenset[str] = frozenset()
     interfaces: Mapping[str, tuple[str, ...]] = {}
+    sets: Mapping[str, IPSet] = {}
 
     def owns(self, address: str) -> bool:
         return address in self.addresses or parsed(address).is_loopback
@@ -101,10 +104,19 @@ def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
             return int(value) / RANDOM_UNIT
         case "rcheck":
             return value.split()[0] in host.recent
-        case "set" | "nfacct":
+        case "set" | "nfacct" | "limit" | "limit-burst":
             return True
         case "physdev-is-in":
             return packet.bridged
+        case "physdev-is-bridged":
+            return packet.bridged and packet.in_interface == packet.out_interface
+        case "icmp-type":
+            return value == ("128" if ":" in packet.src else "8")  # what is no answer is an echo request
+        case "match-set":
+            name, end = value.split()
+            if name not in host.sets:
+                raise TraceError(f"a rule asks for the ipset {name}, which is not known")
+            return host.sets[name].has(packet.src if end == "src" else packet.dst)
         case option:
             raise TraceError(f"the match {option} cannot be decided")
 

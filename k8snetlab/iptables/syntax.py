@@ -35,7 +35,8 @@ class Match(NamedTuple):
     source, destination: CIDR; protocol: name; in-interface, out-interface: name or prefix+; sport, dport: "80" or
     "80:90"; dports: some of these, with commas; ctstate: states sorted; mark: "0x4000/0x4000"; probability: parts of
     2**31; src-type, dst-type; rcheck, set: the name of a `recent` list, with seconds after a space; nfacct: a counter;
-    physdev-is-in: "".
+    physdev-is-in, physdev-is-bridged: ""; match-set: an ipset's name and "src" or "dst"; icmp-type: a number; limit:
+    "10/minute"; limit-burst.
     """
 
     option: str
@@ -137,9 +138,28 @@ def _protocol(text: str) -> str:
     return name
 
 
+def _end(text: str) -> str:
+    if text not in ("src", "dst"):
+        raise ValueError
+    return text
+
+
+def _icmp_type(text: str) -> str:
+    return str(int(text))
+
+
+def _rate(text: str) -> str:
+    number, _, unit = text.partition("/")
+    units = [name for name in ("second", "minute", "hour", "day") if unit and name.startswith(unit)]
+    if len(units) != 1:
+        raise ValueError
+    return f"{int(number)}/{units[0]}"
+
+
 # --- words ----------------------------------------------------------------------------------------------------------
 
-MODULES = {"addrtype", "comment", "conntrack", "mark", "multiport", "nfacct", "physdev", "recent", "state", "statistic"}
+MODULES = {"addrtype", "comment", "conntrack", "icmp", "icmp6", "limit", "mark", "multiport", "nfacct", "physdev"}
+MODULES |= {"recent", "set", "state", "statistic"}
 PROTOCOL_MODULES = {"tcp", "udp", "sctp"}
 
 MATCHES: dict[str, tuple[str, Callable[[str], str]]] = {
@@ -157,6 +177,10 @@ MATCHES: dict[str, tuple[str, Callable[[str], str]]] = {
     "--src-type": ("src-type", _address_type),
     "--dst-type": ("dst-type", _address_type),
     "--nfacct-name": ("nfacct", str),
+    "--icmp-type": ("icmp-type", _icmp_type),
+    "--icmpv6-type": ("icmp-type", _icmp_type),
+    "--limit": ("limit", _rate),
+    "--limit-burst": ("limit-burst", lambda text: str(int(text))),
 }
 TARGETS: dict[str, dict[str, int]] = {
     "ACCEPT": {},
@@ -164,6 +188,7 @@ TARGETS: dict[str, dict[str, int]] = {
     "RETURN": {},
     "TRACE": {},
     "REJECT": {"--reject-with": 1},
+    "NFLOG": {"--nflog-group": 1, "--nflog-prefix": 1},
     "MARK": dict.fromkeys(("--set-xmark", "--set-mark", "--or-mark", "--xor-mark", "--and-mark"), 1),
     "DNAT": {"--to-destination": 1, "--random": 0, "--persistent": 0},
     "SNAT": {"--to-source": 1, "--random": 0, "--random-fully": 0, "--persistent": 0},
@@ -192,10 +217,12 @@ class _Reader:
             if word == "!":
                 negated = True
                 continue
-            if word in MATCHES:
+            if word == "--match-set":
+                self.matches.append(Match("match-set", f"{self._value(word)} {self._value(word, _end)}", negated))
+            elif word in MATCHES:
                 option, normal = MATCHES[word]
                 self.matches.append(Match(option, self._value(word, normal), negated))
-            elif negated and word != "--physdev-is-in":
+            elif negated and word not in ("--physdev-is-in", "--physdev-is-bridged"):
                 raise RuleSyntaxError(self.rule, f"`!` before {word}")
             else:
                 self._other(word, negated)
@@ -215,8 +242,8 @@ class _Reader:
             case "--mode":
                 if self._value(word) != "random":
                     raise RuleSyntaxError(self.rule, "only `statistic --mode random` is known")
-            case "--physdev-is-in":
-                self.matches.append(Match("physdev-is-in", "", negated))
+            case "--physdev-is-in" | "--physdev-is-bridged":
+                self.matches.append(Match(word.removeprefix("--"), "", negated))
             case "--rcheck" | "--set" | "--reap" | "--rsource":
                 self.recent[word] = ""
             case "--name" | "--seconds" | "--mask":

@@ -12,6 +12,7 @@ __all__ = [
     "fault",
     "features",
     "inventory",
+    "ipsets",
     "iptables",
     "launch",
     "limits",

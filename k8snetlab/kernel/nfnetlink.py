@@ -22,6 +22,8 @@ _BATCH_BEGIN, _BATCH_END = 16, 17
 _HEADER = struct.Struct("=IHHII")
 _GENERAL = struct.Struct("=BBH")
 _ATTRIBUTE = struct.Struct("=HH")
+_AT_ONCE = 16
+"""Messages per send: a refusal comes with the message that it is of, and waits in the receive buffer."""
 
 
 class Nfnetlink:
@@ -43,13 +45,32 @@ class Nfnetlink:
         self._send(kind, attributes, family, flags | _ACK)
         return next(self._answers(), (0, b""))[0]
 
-    def dump(self, kind: int, family: int = socket.AF_UNSPEC) -> Iterator[bytes]:
-        """The attributes of each object. Raises KernelError."""
-        self._send(kind, b"", family, _DUMP)
-        for number, attributes in self._answers():
+    def many(self, messages: Sequence[tuple[int, bytes, int, int]]) -> list[int]:
+        """Has one after the other done: each is kind, attributes, family and flags. Returns, for each, 0 or the errno
+        with which the kernel refuses; a refusal stops none of the others."""
+        answers = [0] * len(messages)
+        for start in range(0, len(messages), _AT_ONCE):
+            some = messages[start : start + _AT_ONCE]
+            packed = [
+                _message(kind, said, family, flags | _ACK, sequence=start + number)
+                for number, (kind, said, family, flags) in enumerate(some)
+            ]
+            self._socket.sendall(b"".join(packed))
+            waiting = len(some)
+            while waiting:
+                for kind, _, sequence, _, payload in split(self._socket.recv(1 << 17)):
+                    if kind == _ERROR:
+                        answers[sequence] = -int(struct.unpack_from("=i", payload)[0])
+                        waiting -= 1
+        return answers
+
+    def dump(self, kind: int, family: int = socket.AF_UNSPEC, attributes: bytes = b"") -> Iterator[bytes]:
+        """The attributes of each object; `attributes` say of which. Raises KernelError."""
+        self._send(kind, attributes, family, _DUMP)
+        for number, found in self._answers():
             if number:
                 raise KernelError(f"reading netfilter's tables: {os.strerror(number)}")
-            yield attributes
+            yield found
 
     def batch(self, subsystem: int, messages: Sequence[tuple[int, bytes]], family: int, flags: int = 0) -> int:
         """Has all of it done or nothing: each message is a number within the subsystem, and its attributes.

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from k8snetlab.dataplane.names import is_host
-from k8snetlab.dataplane.rules import ChainKey, Family, beside
+from k8snetlab.dataplane.rules import ChainKey, Family, Rules, beside
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
 from k8snetlab.errors import NotFoundError
-from k8snetlab.kernel import decoded, iptables, listeners, netns, sysctl
+from k8snetlab.kernel import decoded, ipsets, iptables, listeners, netns, sysctl
 from k8snetlab.kernel.decoded import STATES, address, kind_of, mac, whole
 from k8snetlab.kernel.iptables import Variant, saved
 from k8snetlab.kernel.iptables.saved import Saved
@@ -130,6 +130,7 @@ def _surveyed(
         listening=listeners.read(namespace).union(associations or ()),
         sctp=associations is not None,
         recent=_recent(namespace),
+        sets=ipsets.held(namespace, ("",)) if _looks_into_sets(held.chains) else {},
     )
 
 
@@ -301,6 +302,10 @@ def endpoints(text: str) -> Iterator[tuple[str, str, int]]:
         if words[3] == "10":
             for address in words[8:]:
                 yield "sctp", "" if address in ("0.0.0.0", "::") else address.lower(), int(words[5])
+
+
+def _looks_into_sets(chains: Mapping[ChainKey, Rules]) -> bool:
+    return any(" --match-set " in rule for rules in chains.values() for rule in rules)
 
 
 def _recent(namespace: str) -> dict[str, frozenset[str]]:

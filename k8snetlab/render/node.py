@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import NodeDataplane, joined
 from k8snetlab.render import bridge, flannel, portmap, uplink
+from k8snetlab.render.netpol import node as netpol
 from k8snetlab.render.proxy import sysctls
 
 Part = Callable[[Snapshot, str], NodeDataplane]
@@ -18,9 +19,11 @@ PARTS: Mapping[str, Part] = {
     "flannel": flannel.render,
     "kube-proxy": sysctls.render,
     "portmap": portmap.render,
+    "kube-router": netpol.render,
 }
 """By the manager's name. The first says what the namespace is called, the rest is put together in this order, rules as
-well: portmap's jumps are put in last, since a pod comes when kube-proxy is there already."""
+well: portmap's jumps are put in last, since a pod comes when kube-proxy is there already, and kube-router's first: what
+no policy allows nobody else is to let through."""
 
 
 def render(snapshot: Snapshot, name: str) -> NodeDataplane:

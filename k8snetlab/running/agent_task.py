@@ -179,7 +179,7 @@ class AgentTask:
                 self._looked = began
             self.state = AgentState(
                 snapshot=self.state.snapshot if report.failure or report.pending else snapshot,
-                sandboxes=snapshot,
+                sandboxes=self.state.sandboxes if report.holds else snapshot,
                 began=began,
                 synced_at=time.time(),
                 seconds=time.monotonic() - began,

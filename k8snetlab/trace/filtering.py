@@ -75,7 +75,8 @@ def passages(
     packet = Packet(
         entering.src, entering.dst, entering.protocol, entering.dport, entering.sport, arrived, "", state, 0, bridged
     )
-    host = Host(view.own, lambda dst: _device(view, dst), view.recent.get(entering.src, frozenset()), view.addresses)
+    recent = view.recent.get(entering.src, frozenset())
+    host = Host(view.own, lambda dst: _device(view, dst), recent, view.addresses, view.sets)
     try:
         ways = trace(view.chains, packet, host, view.policies, view.beside, choose=followed.first)
         outcomes = followed.last(ways)

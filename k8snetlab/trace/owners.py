@@ -10,6 +10,7 @@ from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import title
+from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workloads import MAKERS
 from k8snetlab.dataplane import names
@@ -23,7 +24,8 @@ Line = tuple[str, str, str]
 UNNAMED = ("boot", "kernel")
 """The protocols of routes that no routing daemon named its own: those of flannel and the CNI plugins are boot's."""
 _SERVICE = re.compile(r"^([a-z0-9.-]+)/([a-z0-9.-]+)(?::(\S+))?(?:\s|$)")
-
+_POLICY = re.compile(r"^([a-z0-9-]+)/([a-z0-9.-]+) (policy|reject|log-drop|(?:in|e)gress .*)$")
+"""kube-router's comments on a policy's rules, and on those by which a pod refuses what no policy allows."""
 _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
 """portmap's comment on what leads to a pod's hostPorts."""
 
@@ -119,6 +121,9 @@ class Owners:
 
     def of_rule(self, chains: Iterable[str], comments: Iterable[str]) -> str:
         """`chains` lead to the rule, `comments` are of the rule and of those that jumped to it, the nearest first."""
+        chains = [*chains]
+        if chains and chains[-1].startswith(names.KUBE_ROUTER_CHAINS):
+            return next((owner for comment in comments if (owner := self._policies(comment))), "kube-router")
         named = (owner for comment in comments if (owner := self._named_in(comment)))
         writers = (
             writer
@@ -127,6 +132,21 @@ class Owners:
             if chain.startswith(prefix)
         )
         return next(named, "") or next(writers, NOBODY)
+
+    def _policies(self, comment: str) -> str:
+        """The policy that a comment of kube-router's names, or those that a pod is refused by; "" for none there is."""
+        if not (found := _POLICY.match(comment)):
+            return ""
+        namespace, name, kind = found.groups()
+        held = self._snapshot.all(NetworkPolicy)
+        if kind not in ("reject", "log-drop"):
+            policy = held.get((namespace, name))
+            return _titled(policy) if policy else ""
+        pod = self._snapshot.get(Pod, name, namespace)
+        if pod is None:
+            return ""
+        mine = [one for (where, _), one in held.items() if where == namespace]
+        return " and ".join(_titled(one) for one in mine if one.spec.podSelector.matches(pod.metadata.labels))
 
     def _named_in(self, comment: str) -> str:
         """The Service or the pod that a rule's comment names, "" for none that is there."""

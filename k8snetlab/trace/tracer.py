@@ -229,7 +229,7 @@ class _Walker:
         if target is None:
             return [way], []
         match target.name:
-            case "TRACE":
+            case "TRACE" | "NFLOG":
                 return [way], []
             case "RETURN":
                 return [], [way]

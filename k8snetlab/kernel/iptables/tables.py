@@ -69,10 +69,11 @@ class Iptables(ABC):
             self._restore(Payload(delta, hooks, self.chunk, unhook))
             return None
 
-    def remove(self, prefixes: Iterable[str]) -> None:
-        """Delete the chains whose names begin so, and every jump to them."""
+    def remove(self, prefixes: Iterable[str], spare: tuple[str, ...] = ()) -> None:
+        """Delete the chains whose names begin so, but not those that begin as `spare` has it, and all jumps there."""
         beginnings = tuple(prefixes)
-        doomed = tuple(key for key in self.save() if key.chain.startswith(beginnings))
+        found = (key for key in self.save() if key.chain.startswith(beginnings))
+        doomed = tuple(key for key in found if not key.chain.startswith(spare))
         if doomed:
             delta = RuleDelta(self.family, {}, doomed)
             self._restore(Payload(delta, (), self.chunk, self._references(delta)))

@@ -289,13 +289,25 @@ def test_kinds_of_others_are_counted() -> None:
 
 
 def test_kinds_that_nothing_acts_on_yet_are_taken_and_said_once() -> None:
-    policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: %s}\nspec: {podSelector: {}}\n"
-    one = loaded(policy % "p")
+    door = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: %s}\nspec: {ingressClassName: x}\n"
+    door += "  defaultBackend: {service: {name: web, port: {number: 80}}}\n"
+    door = door.replace("spec: {ingressClassName: x}\n", "spec:\n")
+    one = loaded(door % "p")
     assert [obj.name for obj in one.objects] == ["p"] and not one.others
     (said,) = one.warnings
-    assert said.startswith("f.yaml:1: NetworkPolicy p: it is stored, and holds no packet back")
-    (said,) = loaded(f"{policy % 'p'}---\n{policy % 'q'}").warnings
-    assert said.startswith("f.yaml:1: NetworkPolicy: 2 objects: each: it is stored")
+    assert said.startswith("f.yaml:1: Ingress p: it is stored, and opens no door")
+    (said,) = loaded(f"{door % 'p'}---\n{door % 'q'}").warnings
+    assert said.startswith("f.yaml:1: Ingress: 2 objects: each: it is stored")
+
+
+def test_a_policy_is_warned_of_where_the_lab_has_no_controller() -> None:
+    policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: {podSelector: {}}\n"
+    lab = (
+        "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {name: l}\nspec: {networkPolicy: {controller: %s}}\n---\n"
+    )
+    assert loaded(policy).warnings == loaded(lab % "kube-router" + policy).warnings == ()
+    (said,) = (one for one in loaded(lab % "none" + policy).warnings if "NetworkPolicy" in one)
+    assert "it is stored, and holds no packet back" in said
 
 
 def test_a_service_of_a_kind_that_is_ignored_is_told_so() -> None:

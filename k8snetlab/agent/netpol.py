@@ -1,0 +1,220 @@
+"""kube-router's policy controller of one node: sets before the rules that look into them, and away after those.
+
+A set or a policy's rule that the kernel refuses opens nothing: what stands of its policy lets in, or out, less.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from k8snetlab.agent.additions import AddedSets
+from k8snetlab.agent.protocol import Manager
+from k8snetlab.agent.table_part import RuleSets, TablePart, Write
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.names import KUBE_NWPLCY, KUBE_ROUTER_SETS, is_host
+from k8snetlab.dataplane.netns import NodeDataplane
+from k8snetlab.dataplane.rules import ChainKey, RuleDelta, Rules, RuleSet
+from k8snetlab.dataplane.sets import IPSet, by_name
+from k8snetlab.errors import KernelError
+from k8snetlab.kernel import ipsets
+from k8snetlab.kernel.iptables import Iptables, RestoreRefused
+
+TRIES = 64
+"""Policies that are left out, one after the other, before all is refused."""
+REST = 200
+"""Looks at the sets are so many times apart as one takes."""
+
+
+class KubeRouter(Manager):
+    """NetworkPolicies of a node."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self.sets: tuple[IPSet, ...] = ()
+        self._tables: dict[str, PolicyPart] = {}
+        self._looked, self._took = 0.0, 0.0
+
+    def wanted(self, snapshot: Snapshot) -> NodeDataplane | None:
+        part = super().wanted(snapshot)
+        self.sets = part.sets if part else ()
+        return part
+
+    def table_part(self, iptables: Iptables) -> PolicyPart:
+        part = PolicyPart(self, iptables)
+        self._tables[iptables.family] = part
+        return part
+
+    def settled(self, snapshot: Snapshot, namespace: str) -> None:
+        """What is new has no rules where all were refused."""
+        self.holds = any(part.refused is not None for part in self._tables.values())
+
+    def noticed_change(self) -> bool:
+        """Whether somebody else has changed sets."""
+        began = time.monotonic()
+        if not self.sets or began - self._looked < REST * self._took:
+            return False
+        changed = any(part.sets_changed() for part in self._tables.values())
+        self._looked, self._took = began, time.monotonic() - began
+        return changed
+
+    def drift(self) -> list[str]:
+        return [line for part in self._tables.values() for line in part.drift()]
+
+    def suspect(self) -> None:
+        for part in self._tables.values():
+            part.suspect()
+
+    def note(self, namespace: str) -> None:
+        """Before sets are made in the machine's own namespace."""
+        if is_host(namespace) and AddedSets() not in self.around.owner.additions:
+            self.around.owner.own_additions([AddedSets()])
+
+
+class PolicyPart(TablePart):
+    """The rules and sets of one IP family."""
+
+    def __init__(self, manager: KubeRouter, iptables: Iptables) -> None:
+        super().__init__(manager.name, iptables.family)
+        self._manager, self._iptables = manager, iptables
+        self._prefixes = tuple(p for p in KUBE_ROUTER_SETS if p.startswith("inet6:") == (self.family == "ipv6"))
+        self._sets: dict[str, IPSet] = {}
+        self._standing: dict[str, IPSet] | None = None
+        """What the kernel holds; None where that is to be read."""
+        self._refused_sets: dict[str, KernelError] = {}
+        self._left_out: dict[str, RestoreRefused] = {}
+        """Policies' chains of which nothing is written."""
+
+    @property
+    def failure(self) -> KernelError | None:
+        if self.refused:
+            return self.refused
+        if self._refused_sets:
+            return next(iter(self._refused_sets.values()))
+        for chain, refusal in self._left_out.items():
+            others = f" and {len(self._left_out) - 1} more" if len(self._left_out) > 1 else ""
+            hint = "its policy allows nothing as long as that is so; it is tried again"
+            return KernelError(f"chain {chain}{others}: {refusal.message}", hint, refusal.line)
+        return None
+
+    def hurries(self, rules: RuleSets) -> bool:
+        """Whether something is to be written at once: a pod must not be open for want of rules, nor closed."""
+        return self._source != rules or self._mine() != self._sets
+
+    _source: RuleSets | None = None
+
+    def want(self, snapshot: Snapshot, rules: RuleSets) -> None:
+        """Brings sets up to date: those that are new no rule asks yet."""
+        self._sets = self._mine()
+        self._bring()
+        closed = tuple(_without(one, self._refused_sets) for one in rules) if self._refused_sets else rules
+        self._source, self.wanted = rules, closed
+        clean = self._taken is not None and not self.refused and not self._left_out
+        self.delta = _delta(self._taken, closed) if clean and self._taken is not None else None
+
+    def took(self, rules: RuleSets) -> None:
+        super().took(rules)
+        standing = self._standing or {}
+        if stale := [name for name in standing if name not in self._sets]:
+            for name in ipsets.destroy(self._iptables.namespace, stale):
+                del standing[name]
+
+    def succeeded(self) -> None:
+        super().succeeded()
+        self._left_out = {}
+
+    def apart(self, write: Write) -> int:
+        """Leaves out the policies whose rules are refused: their chains allow nothing."""
+        self._left_out, self.refused = {}, None
+        trial = self.wanted
+        while True:
+            try:
+                count = write(trial)
+            except RestoreRefused as refusal:
+                chain = refusal.line.removeprefix("-A ").partition(" ")[0]
+                if not chain.startswith(KUBE_NWPLCY) or chain in self._left_out or len(self._left_out) == TRIES:
+                    self.refuse(refusal)
+                    return write(self.before())
+                self._left_out[chain] = refusal
+                trial = tuple(_emptied(one, chain) for one in trial)
+            else:
+                self.took(trial)
+                return count
+
+    # --- sets ---
+
+    def _mine(self) -> dict[str, IPSet]:
+        return by_name(one for one in self._manager.sets if one.family == self.family)
+
+    def _bring(self) -> None:
+        namespace = self._iptables.namespace
+        if self._standing is None:
+            self._standing = ipsets.held(namespace, self._prefixes)
+        new = [one for name, one in self._sets.items() if self._standing.get(name) != one]
+        self._refused_sets = {}
+        if not new:
+            return
+        self._manager.note(namespace)
+        self._refused_sets = ipsets.bring(namespace, new, self._standing)
+        self._standing |= {one.name: one for one in new if one.name not in self._refused_sets}
+        if self._refused_sets:
+            self._standing = ipsets.held(namespace, self._prefixes)
+
+    def suspect(self) -> None:
+        self._standing = None
+
+    def sets_changed(self) -> bool:
+        if self._standing is None:
+            return True
+        found = ipsets.counted(self._iptables.namespace, self._prefixes)
+        if found == {name: len(one.entries) for name, one in self._standing.items()}:
+            return False
+        self._standing = None
+        return True
+
+    def drift(self) -> list[str]:
+        held = ipsets.held(self._iptables.namespace, self._prefixes) if self._sets or self._standing else {}
+        return [*_differing(self._sets, held)]
+
+
+def _differing(wanted: Mapping[str, IPSet], held: Mapping[str, IPSet]) -> Iterator[str]:
+    """As the commands that would mend it."""
+    for name, one in wanted.items():
+        there = held.get(name)
+        if there is None:
+            family = "inet6" if one.family == "ipv6" else "inet"
+            yield f"ipset create {name} {one.type} family {family} timeout 0"
+        before = there.entries if there else frozenset()
+        yield from (f"ipset add {name} {entry}" for entry in sorted(one.entries - before))
+        yield from (f"ipset del {name} {entry}" for entry in sorted(before - one.entries))
+    yield from (f"ipset destroy {name}" for name in held if name not in wanted)
+
+
+def _without(rules: RuleSet, refused: Mapping[str, object]) -> RuleSet:
+    """Without the rules that look into a refused set."""
+    looks = tuple(f" --match-set {name} " for name in refused)
+    chains = {
+        key: tuple(rule for rule in held if not any(look in rule for look in looks))
+        if key.chain.startswith(KUBE_NWPLCY)
+        else held
+        for key, held in rules.chains.items()
+    }
+    return msgspec.structs.replace(rules, chains=chains)
+
+
+def _emptied(rules: RuleSet, chain: str) -> RuleSet:
+    empty: dict[ChainKey, Rules] = {key: () for key in rules.chains if key.chain == chain}
+    return msgspec.structs.replace(rules, chains={**rules.chains, **empty})
+
+
+def _delta(before: RuleSets, after: RuleSets) -> RuleDelta | None:
+    """From one to the other; None where it is to be found out."""
+    if len(before) != 1 or len(after) != 1:
+        return None
+    old, new = before[0], after[0]
+    if old.hooks != new.hooks:
+        return None
+    write = {key: rules for key, rules in new.chains.items() if old.chains.get(key) != rules}
+    return RuleDelta(new.family, write, tuple(key for key in old.chains if key not in new.chains))

@@ -1,0 +1,269 @@
+"""NetworkPolicies by real packets: the reference's example, and many small worlds, each against what policies say."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import yaml
+
+from k8snetlab.api.core import Namespace, Pod
+from k8snetlab.api.load import load
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.kernel import ipsets, netns
+from k8snetlab.policies.resolve import resolved
+from k8snetlab.policies.verdict import allowed
+from k8snetlab.testing.lab import Lab
+from k8snetlab.testing.waiting import eventually
+
+NODES = {"a": "node1", "b": "node1", "c": "node2"}
+PORTS = (("TCP", 80), ("TCP", 81), ("UDP", 80))
+PREFIXES = ("KUBE-SRC-", "KUBE-DST-")
+
+
+def manifests() -> str:
+    """Namespaces x and w with pods a, b (on node1) and c (on node2) each."""
+    found = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n, "labels": {"ns": n}}} for n in "xw"]
+    ports = [
+        {"name": "http", "containerPort": 80},
+        {"name": "more", "containerPort": 81},
+        {"name": "dns", "containerPort": 80, "protocol": "UDP"},
+    ]
+    for space in "xw":
+        for name, node in NODES.items():
+            found.append({
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": space, "labels": {"pod": name}},
+                "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i", "ports": ports}]},
+            })  # fmt: skip
+    return yaml.safe_dump_all(found)
+
+
+@pytest.fixture(scope="module", params=["nft", "legacy"])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("policies"))
+    file = tmp_path_factory.mktemp("manifests") / "lab.yaml"
+    head = f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {{name: {lab.name}}}\n"
+    file.write_text(f"{head}spec: {{nodes: 2, proxy: {{iptables: {request.param}}}}}\n---\n{manifests()}")
+    lab.run("up", "--yes", str(file))
+    yield lab
+    lab.run("down")
+
+
+def policy(text: str, space: str = "x", name: str = "p") -> str:
+    spec = yaml.safe_load(text)
+    head = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": space},
+    }
+    return yaml.safe_dump({**head, "spec": spec})
+
+
+def passes(source: str, address: str, protocol: str, port: int) -> bool:
+    """Whether a packet of a pod's namespace is answered."""
+    kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
+    with netns.inside(source):
+        sock = socket.socket(socket.AF_INET, kind)
+    with sock:
+        sock.settimeout(1.0)
+        try:
+            sock.connect((address, port))
+            if protocol == "UDP":
+                sock.send(b"?")
+                sock.recv(1000)
+        except OSError as error:
+            if isinstance(error, TimeoutError) or error.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH):
+                return False
+            raise
+    return True
+
+
+A = "{podSelector: {matchLabels: {pod: a}}"
+DENY, OPEN = "podSelector: {}", "[{}]"
+WORLDS = {
+    "deny ingress": ["podSelector: {}"],
+    "deny all": ["{podSelector: {}, policyTypes: [Ingress, Egress]}"],
+    "deny egress": ["{podSelector: {}, policyTypes: [Egress]}"],
+    "allow all in": ["{podSelector: {}, ingress: [{}]}"],
+    "allow all out": ["{podSelector: {}, policyTypes: [Egress], egress: [{}]}"],
+    "out, and nothing in": ["{podSelector: {}, policyTypes: [Ingress, Egress], egress: [{}]}"],
+    "in, and nothing out": ["{podSelector: {}, policyTypes: [Ingress, Egress], ingress: [{}]}"],
+    "by pod": [f"{A}, ingress: [{{from: [{{podSelector: {{matchLabels: {{pod: b}}}}}}]}}]}}"],
+    "by namespace": [f"{A}, ingress: [{{from: [{{namespaceSelector: {{matchLabels: {{ns: w}}}}}}]}}]}}"],
+    "by the namespace's name": [
+        f"{A}, ingress: [{{from: [{{namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: w}}}}}}]}}]}}"
+    ],
+    "pod and namespace": [
+        f"{A}, ingress: [{{from: [{{namespaceSelector: {{matchLabels: {{ns: w}}}},"
+        " podSelector: {matchLabels: {pod: b}}}]}]}"
+    ],
+    "pod or namespace": [
+        f"{A}, ingress: [{{from: [{{namespaceSelector: {{matchLabels: {{ns: w}}}}}},"
+        " {podSelector: {matchLabels: {pod: b}}}]}]}"
+    ],
+    "all namespaces": [f"{A}, ingress: [{{from: [{{namespaceSelector: {{}}}}]}}]}}"],
+    "all pods of its own": [f"{A}, ingress: [{{from: [{{podSelector: {{}}}}]}}]}}"],
+    "in": [
+        f"{A}, ingress: [{{from: [{{podSelector:"
+        " {matchExpressions: [{key: pod, operator: In, values: [b, c]}]}}]}]}"
+    ],
+    "not in": [
+        f"{A}, ingress: [{{from: [{{podSelector:"
+        " {matchExpressions: [{key: pod, operator: NotIn, values: [b]}]}}]}]}"
+    ],
+    "exists": [
+        f"{A}, ingress: [{{from: [{{podSelector: {{matchExpressions: [{{key: pod, operator: Exists}}]}}}}]}}]}}"
+    ],
+    "does not exist": [
+        f"{A}, ingress: [{{from: [{{podSelector: {{matchExpressions: [{{key: pod, operator: DoesNotExist}}]}}}}]}}]}}"
+    ],
+    "nobody selected": ["{podSelector: {matchLabels: {pod: z}}, ingress: []}"],
+    "a port": [f"{A}, ingress: [{{ports: [{{port: 80}}]}}]}}"],
+    "two ports": [f"{A}, ingress: [{{ports: [{{port: 80}}, {{port: 81}}]}}]}}"],
+    "a port of UDP": [f"{A}, ingress: [{{ports: [{{port: 80, protocol: UDP}}]}}]}}"],
+    "all of UDP": [f"{A}, ingress: [{{ports: [{{protocol: UDP}}]}}]}}"],
+    "all of TCP": [f"{A}, ingress: [{{ports: [{{protocol: TCP}}]}}]}}"],
+    "of SCTP nothing of TCP": [f"{A}, ingress: [{{ports: [{{port: 80, protocol: SCTP}}]}}]}}"],
+    "a range": [f"{A}, ingress: [{{ports: [{{port: 81, endPort: 90}}]}}]}}"],
+    "a name": [f"{A}, ingress: [{{ports: [{{port: more}}]}}]}}"],
+    "a name of the other protocol": [f"{A}, ingress: [{{ports: [{{port: dns, protocol: TCP}}]}}]}}"],
+    "a name nobody has": [f"{A}, ingress: [{{ports: [{{port: nope}}]}}]}}"],
+    "a name and a peer": [f"{A}, ingress: [{{from: [{{podSelector: {{}}}}], ports: [{{port: http}}]}}]}}"],
+    "two rules": [
+        f"{A}, ingress: [{{from: [{{podSelector: {{}}}}], ports: [{{port: 80}}]}},"
+        " {from: [{namespaceSelector: {matchLabels: {ns: w}}}], ports: [{port: 81}]}]}"
+    ],
+    "stacked": [
+        f"{A}, ingress: [{{from: [{{podSelector: {{matchLabels: {{pod: b}}}}}}]}}]}}",
+        f"{A}, ingress: [{{from: [{{podSelector: {{matchLabels: {{pod: c}}}}}}], ports: [{{port: 81}}]}}]}}",
+    ],
+    "all wins": [DENY, "{podSelector: {}, ingress: [{}]}"],
+    "a block": [f"{A}, ingress: [{{from: [{{ipBlock: {{cidr: 10.244.1.0/24}}}}]}}]}}"],
+    "a block with an exception": [
+        f"{A}, ingress: [{{from: [{{ipBlock: {{cidr: 10.244.0.0/16, except: [10.244.2.0/24]}}}}]}}]}}"
+    ],
+    "an exception that another allows": [
+        f"{A}, ingress: [{{from: [{{ipBlock: {{cidr: 10.244.0.0/16, except: [10.244.2.0/24]}}}},"
+        " {ipBlock: {cidr: 10.244.2.0/24}}]}]}"
+    ],
+    "every address": [f"{A}, ingress: [{{from: [{{ipBlock: {{cidr: 0.0.0.0/0}}}}]}}]}}"],
+    "a block and a port": [
+        f"{A}, ingress: [{{from: [{{ipBlock: {{cidr: 10.244.0.0/16}}}}], ports: [{{port: 80, protocol: UDP}}]}}]}}"
+    ],
+    "out to a pod": [f"{A}, policyTypes: [Egress], egress: [{{to: [{{podSelector: {{matchLabels: {{pod: b}}}}}}]}}]}}"],
+    "out to a namespace": [
+        f"{A}, policyTypes: [Egress], egress: [{{to: [{{namespaceSelector: {{matchLabels: {{ns: w}}}}}}]}}]}}"
+    ],
+    "out to a port": [f"{A}, policyTypes: [Egress], egress: [{{ports: [{{port: 81}}]}}]}}"],
+    "out to a name": [
+        f"{A}, policyTypes: [Egress], egress: [{{to: [{{podSelector: {{}}}}], ports: [{{port: http}}]}}]}}"
+    ],
+    "out to a name of anybody's": [
+        f"{A}, policyTypes: [Egress], egress: [{{ports: [{{port: dns, protocol: UDP}}]}}]}}"
+    ],
+    "out to a block": [
+        f"{A}, policyTypes: [Egress], egress: [{{to:"
+        " [{ipBlock: {cidr: 10.244.0.0/16, except: [10.244.1.0/24]}}]}]}"
+    ],
+    "egress by its rules alone": [f"{A}, egress: [{{}}]}}"],
+    "in and out": [
+        f"{A}, policyTypes: [Ingress, Egress], ingress: [{{from: [{{podSelector: {{matchLabels: {{pod: b}}}}}}]}}],"
+        " egress: [{to: [{podSelector: {matchLabels: {pod: c}}}]}]}"
+    ],
+    "out, though the other lets in": ["{podSelector: {}, policyTypes: [Egress]}", "{podSelector: {}, ingress: [{}]}"],
+}
+
+
+@pytest.fixture(scope="module")
+def objects(lab: Lab) -> list[Pod | Namespace]:
+    pods = [msgspec.convert(one, Pod, strict=False) for space in "xw" for one in lab.list("pods", space)]
+    return [*pods, *(msgspec.convert(one, Namespace, strict=False) for one in lab.list("namespaces"))]
+
+
+SOME = (
+    "deny all",
+    "pod and namespace",
+    "a range",
+    "a name",
+    "a block with an exception",
+    "out to a name",
+    "in and out",
+)
+"""Those that the other variant of iptables is tried with too."""
+CASES = [*(("nft", world) for world in WORLDS), *(("legacy", world) for world in SOME)]
+
+
+@pytest.mark.parametrize(("lab", "world"), CASES, indirect=["lab"])
+def test_packets_pass_as_policies_say(lab: Lab, world: str, objects: list[Pod | Namespace]) -> None:
+    text = "---\n".join(policy(one, name=f"p{number}") for number, one in enumerate(WORLDS[world]))
+    lab.apply(text)
+    try:
+        known = resolved(Snapshot.of([*load([("f.yaml", text)], whole=False).objects, *objects]))
+        wrong = []
+        for source in known.pods.values():
+            for target in known.pods.values():
+                for protocol, port in PORTS:
+                    if source is target:
+                        continue
+                    expected = allowed(known, source, target, (protocol, port)).allowed
+                    if (
+                        passes(f"{lab.name}.{'.'.join(source.key or ())}", target.address(4), protocol, port)
+                        != expected
+                    ):
+                        wrong.append((source.name, target.name, protocol, port, expected))
+        assert not wrong
+    finally:
+        lab.run("delete", "-f", "-", stdin=text)
+
+
+def test_without_a_policy_nothing_is_left(lab: Lab) -> None:
+    lab.apply(policy("podSelector: {}"))
+    assert "KUBE-POD-FW-" in rules(lab) and ipsets.held(lab.netns("node1"), PREFIXES)
+    lab.run("delete", "networkpolicy", "-n", "x", "p")
+    assert "KUBE-ROUTER-" not in rules(lab) and "KUBE-POD-FW-" not in rules(lab)
+    assert ipsets.held(lab.netns("node1"), ("",)) == {}
+    assert passes(lab.netns("x", "b"), address(lab, "a"), "TCP", 80)
+
+
+def test_a_label_opens_at_once_and_changes_no_rule(lab: Lab) -> None:
+    lab.apply(
+        policy("{podSelector: {matchLabels: {pod: a}}, ingress: [{from: [{podSelector: {matchLabels: {in: q}}}]}]}")
+    )
+    try:
+        before = rules(lab)
+        assert not passes(lab.netns("x", "b"), address(lab, "a"), "TCP", 80)
+        pod = next(one for one in yaml.safe_load_all(manifests()) if one["metadata"]["name"] == "b")
+        pod["metadata"]["labels"]["in"] = "q"
+        lab.apply(yaml.safe_dump(pod))
+        assert passes(lab.netns("x", "b"), address(lab, "a"), "TCP", 80)
+        assert rules(lab) == before
+    finally:
+        lab.run("delete", "networkpolicy", "-n", "x", "p")
+
+
+def test_a_set_that_somebody_empties_is_mended(lab: Lab) -> None:
+    lab.apply(policy("{podSelector: {matchLabels: {pod: a}}, ingress: [{from: [{podSelector: {}}]}]}"))
+    try:
+        node = lab.netns("node1")
+        held = ipsets.held(node, PREFIXES)
+        ipsets.bring(node, [msgspec.structs.replace(one, entries=frozenset()) for one in held.values()], held)
+        assert not passes(lab.netns("x", "b"), address(lab, "a"), "TCP", 80)
+        eventually(lambda: ipsets.held(node, PREFIXES) == held, 10)
+        assert passes(lab.netns("x", "b"), address(lab, "a"), "TCP", 80)
+    finally:
+        lab.run("delete", "networkpolicy", "-n", "x", "p")
+
+
+def rules(lab: Lab) -> str:
+    """Of node1, without counters."""
+    said = lab.shell("node1", "iptables-save") + lab.shell("node1", "iptables-legacy-save")
+    return "\n".join(line for line in said.splitlines() if line.startswith(("-A", "-N")))
+
+
+def address(lab: Lab, pod: str) -> str:
+    return str(lab.get("pod", pod, "x")["status"]["podIP"])
