@@ -9,8 +9,8 @@ from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
-from k8snetlab.api.problems import title
 from k8snetlab.api.networking import NetworkPolicy
+from k8snetlab.api.problems import title
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workloads import MAKERS
 from k8snetlab.dataplane import names

@@ -306,8 +306,8 @@ def test_a_policy_is_warned_of_where_the_lab_has_no_controller() -> None:
         "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {name: l}\nspec: {networkPolicy: {controller: %s}}\n---\n"
     )
     assert loaded(policy).warnings == loaded(lab % "kube-router" + policy).warnings == ()
-    (said,) = (one for one in loaded(lab % "none" + policy).warnings if "NetworkPolicy" in one)
-    assert "it is stored, and holds no packet back" in said
+    (said,) = load([("f.yaml", lab % "none" + policy)]).warnings
+    assert said.startswith("f.yaml:9: spec: it is stored, and holds no packet back")
 
 
 def test_a_service_of_a_kind_that_is_ignored_is_told_so() -> None:

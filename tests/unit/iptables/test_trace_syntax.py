@@ -77,7 +77,7 @@ def test_different_rules_differ(one: str, other: str) -> None:
     "rule",
     [
         "-m hashlimit --hashlimit-upto 3/s -j ACCEPT",
-        "-m set --match-set allowed src -j ACCEPT",
+        "-m set --match-set allowed src,dst -j ACCEPT",
         "-m tcp -p tcp --tcp-flags SYN SYN -j DROP",
         "-j LOG --log-prefix x",
         "-j KUBE-SVC-X --bogus",

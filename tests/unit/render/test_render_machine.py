@@ -84,7 +84,11 @@ def test_the_machines_own_namespace_gets_what_is_the_labs_and_no_more() -> None:
     assert [one.dev for one in (*state.neighbours, *state.fdb)] == ["flannel.1", "flannel.1"]
     tunnel = next(link for link in state.links if isinstance(link, Vxlan))
     assert (tunnel.dev, tunnel.local, tunnel.mtu) == ("eth1", "192.168.56.11", 1350)
-    assert [rules.prefixes for rules in rendered().rules] == [("FLANNEL-",), ("CNI-HOSTPORT-", "CNI-DN-")]
+    assert [rules.prefixes for rules in rendered().rules] == [
+        ("FLANNEL-",),
+        ("CNI-HOSTPORT-", "CNI-DN-"),
+        ("KUBE-ROUTER-", "KUBE-POD-FW-", "KUBE-NWPLCY-"),
+    ]
     assert [bool(rules.chains) for rules in rendered().rules] == [True, False]
     assert [inner.name for inner in rendered().pods] == ["lab.default.pod10"]
 
