@@ -22,6 +22,7 @@ from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.cluster import failing
 from k8snetlab.cluster.failing import Concerned, Failing
 from k8snetlab.cluster.node_status import architecture
+from k8snetlab.cluster.resting import Rests
 from k8snetlab.controllers import ENOUGH, Bug, Context, EndpointMemory, Outcome, Write, work_out
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import K8sNetLabError
@@ -33,9 +34,6 @@ MANY = 500
 """With so many pods the controllers work in a thread: they take so long that requests would wait for them."""
 BATCH = 100
 """Writes at a time; requests are answered in between."""
-LONG, REST, LONGEST_REST = 0.03, 3, 0.25
-"""Controllers that took LONG seconds rest REST times as long before they look again, LONGEST_REST seconds at most: when
-one of a Service's thousand endpoints changes all of them are looked at. Not where more of their own is to follow."""
 
 
 class Door(Protocol):
@@ -80,7 +78,7 @@ class ControllerLoop:
         self._seen: Snapshot | None = None
         self._controlled: Snapshot | None = None
         self._wake, self._turn = asyncio.Event(), asyncio.Event()
-        self._ended = False
+        self._ended, self._rests = False, Rests()
         self._context = Context(architecture(), memory=EndpointMemory())
         # One of its own: agents at work may keep all threads that others share.
         self._worker = ThreadPoolExecutor(1, "controllers")
@@ -148,7 +146,8 @@ class ControllerLoop:
             outcome, took = await asyncio.get_running_loop().run_in_executor(
                 self._worker, _timed, snapshot, previous, context
             )
-            rest = min(REST * took, LONGEST_REST) if took > LONG and len(outcome.writes) < ENOUGH else 0.0
+            if len(outcome.writes) < ENOUGH:  # else more of their own is to follow
+                rest = self._rests.after(took)
         self._alarms.update(outcome.dues)
         for bug in outcome.bugs:
             self._failed_at(bug, snapshot)
