@@ -187,7 +187,7 @@ class _Walker:
         return ways
 
     def _built_in(self, key: ChainKey, way: _Way) -> Iterator[_Way]:
-        if way.verdict:
+        if way.verdict or not (self.chains.get(key) or key in self.policies):
             yield way
             return
         for after in self._chain(key, way, 0):
