@@ -121,6 +121,11 @@ soak: test-system compiled ## 30 minutes of changes, faults and traffic on 20 no
 fuzz: $(VENV)/.dev ## 100,000 manifests and 50,000 stored values with hostile fields (no root; FUZZ=N for another number)
 	FUZZ=$(or $(FUZZ),100000) $(BIN)/pytest -q -n auto tests/unit/api/test_hostile.py
 
+.PHONY: fuzz-api
+fuzz-api: $(VENV)/.dev ## 50,000 hostile requests to the API, none of which may be answered with 500 (REQUESTS=N, SEED=N)
+	K8SNETLAB_FUZZ=$(or $(REQUESTS),50000) K8SNETLAB_SEED=$(or $(SEED),10) $(BIN)/pytest -q -p no:cacheprovider \
+		--timeout=3600 tests/unit/apiserver/test_rest_fuzz.py
+
 .PHONY: crash
 crash: test-system compiled ## 5,000 kills of command line, daemon and kubelet at any step (POINTS=N, SEED=N)
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 K8SNETLAB_CRASH_POINTS=$(or $(POINTS),5000) K8SNETLAB_CRASH_SEED=$(or $(SEED),1) \
