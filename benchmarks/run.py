@@ -29,6 +29,7 @@ NAMES = (
     "misses",
     "join",
     "throughput",
+    "policies",
     "api",
 )
 """The modules of this package, in the order in which they run."""

@@ -12,7 +12,7 @@ from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path
 from k8snetlab.policies.matrix import At
 from k8snetlab.policies.shapes import FIRST, LAST, Direction, End, Ends, PortRange, Resolved, Rule
-from k8snetlab.policies.verdict import Decision, allowed
+from k8snetlab.policies.verdict import Decision, Match, allowed
 
 Where = Callable[[Key, Path], str]
 """A policy's line: the place of a field of it, for people."""
@@ -115,11 +115,16 @@ def why(snapshot: Snapshot, resolved: Resolved, ends: tuple[End, End], at: At, w
 def _side(decision: Decision, where: Where, direction: Direction, wish: str) -> Side:
     if decision.by:
         policies = tuple(dict.fromkeys("/".join(match.policy) for match in decision.by))
-        lines = tuple(where(match.policy, match.port or match.peer or match.rule) for match in decision.by)
+        lines = tuple(where(match.policy, path) for match in decision.by for path in _paths(match))
     else:
         policies = tuple("/".join(key) for key in decision.isolated_by)
         lines = tuple(where(key, ("spec",)) for key in decision.isolated_by)
     return Side(decision.allowed, decision.why, policies, lines, "" if decision.allowed else wish)
+
+
+def _paths(match: Match) -> list[Path]:
+    """The lines of a rule that let a packet pass: its peer's and its port's, or its own where it names neither."""
+    return [path for path in (match.peer, match.port) if path is not None] or [match.rule]
 
 
 def _wish(snapshot: Snapshot, direction: Direction, peer: End, pod: End, at: At) -> str:

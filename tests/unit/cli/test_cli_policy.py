@@ -1,0 +1,142 @@
+"""policy: matrix, explain, why and lint, from manifests alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from k8snetlab.cli.main import app_of
+from k8snetlab.errors import InputError, ManifestError
+
+WORLD = """
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}},
+   spec: {nodeName: n1, containers: [{name: c, ports: [{name: http, containerPort: 80}]}]}, status: {podIP: 10.0.0.1}}
+- {apiVersion: v1, kind: Pod, metadata: {name: friend, labels: {app: friend}},
+   spec: {containers: [{name: c}]}, status: {podIP: 10.0.0.2}}
+- {apiVersion: v1, kind: Pod, metadata: {name: other}, spec: {containers: [{name: c}]}, status: {podIP: 10.0.0.3}}
+- {apiVersion: v1, kind: Pod, metadata: {name: host, labels: {app: web}},
+   spec: {nodeName: n1, hostNetwork: true, containers: [{name: c}]}, status: {podIP: 192.168.0.21}}
+- {apiVersion: v1, kind: Pod, metadata: {name: done, labels: {app: web}},
+   spec: {containers: [{name: c}]}, status: {phase: Succeeded, podIP: 10.0.0.2}}
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {name: web}
+  spec:
+    podSelector: {matchLabels: {app: web}}
+    ingress:
+    - from:
+      - ipBlock: {cidr: 10.0.0.2/32}
+      ports:
+      - port: http
+"""
+
+
+def _policy(tmp_path: Path, text: str, *words: str) -> tuple[int, str]:
+    file = tmp_path / "world.yaml"
+    file.write_text(text)
+    done = CliRunner().invoke(app_of(), ["policy", *words, "-f", str(file)], standalone_mode=False)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    code = done.return_value if isinstance(done.return_value, int) else done.exit_code
+    return code, done.stdout
+
+
+def test_matrix_as_json_has_every_pair_and_port_and_these_keys_alone(tmp_path: Path) -> None:
+    code, out = _policy(tmp_path, WORLD, "matrix", "--port", "80/TCP", "--port", "53/UDP", "-o", "json")
+    found: dict[str, Any] = json.loads(out)
+    pods = ["default/friend", "default/host", "default/other", "default/web"]
+    pairs = [(c["from"], c["to"], c["port"], c["protocol"]) for c in found["checks"]]
+    assert code == 0 and list(found) == ["checks"]
+    assert pairs == [(a, b, n, p) for n, p in ((80, "TCP"), (53, "UDP")) for a in pods for b in pods]
+    assert list(found["checks"][0]) == ["from", "to", "protocol", "port", "ingress", "egress", "allowed"]
+    denied = {(c["from"], c["to"], c["port"]) for c in found["checks"] if not c["allowed"]}
+    # host is in the network of web's own node: always let in; no policy selects it
+    assert denied == {
+        ("default/other", "default/web", 80),
+        ("default/other", "default/web", 53),
+        ("default/friend", "default/web", 53),
+    }
+
+
+def test_matrix_as_table_fits_80_columns_and_names_outside(tmp_path: Path) -> None:
+    _, out = _policy(tmp_path, WORLD, "matrix", "--port", "80")
+    assert "outside" in out and max(map(len, out.splitlines())) <= 80
+
+
+def test_why_names_the_line_that_allows(tmp_path: Path) -> None:
+    code, out = _policy(tmp_path, WORLD, "why", "friend", "web:80")
+    assert code == 0 and "allowed by default/web: " in out
+    assert "world.yaml:21" in out and "world.yaml:23" in out
+
+
+def test_why_says_what_would_have_to_be_said(tmp_path: Path) -> None:
+    code, out = _policy(tmp_path, WORLD, "why", "other", "web:80", "-o", "json")
+    found = json.loads(out)
+    assert code == 1 and found["egress"]["allowed"] and not found["ingress"]["allowed"]
+    assert found["ingress"]["policies"] == ["default/web"]
+    assert found["ingress"]["wanted"] == "ingress: [{from: [{podSelector: {}}], ports: [{protocol: TCP, port: 80}]}]"
+
+
+def test_explain_says_who_may_come_in_and_that_all_may_go_out(tmp_path: Path) -> None:
+    _, out = _policy(tmp_path, WORLD, "explain", "web")
+    assert "addresses in 10.0.0.2/32, at TCP 80" in out
+    assert "everything may go out of default/web" in out
+    _, out = _policy(tmp_path, WORLD, "explain", "host")
+    assert "no policy selects it" in out
+
+
+SURPRISING = """
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Namespace, metadata: {name: mon, labels: {team: mon}}}
+- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: mon}, spec: {containers: [{name: c}]}}
+- {apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {containers: [{name: c}]}}
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {name: web}
+  spec:
+    podSelector: {matchLabels: {app: web}}
+    policyTypes: [Ingress, Egress]
+    ingress:
+    - from: [{namespaceSelector: {matchLabels: {team: mon}}, podSelector: {matchLabels: {app: web}}}]
+    - from: [{namespaceSelector: {matchLabels: {team: mon}}}, {podSelector: {matchLabels: {app: web}}}]
+      ports: [{port: htpp}]
+    egress:
+    - to: [{podSelector: {matchLabels: {app: db}}}]
+      ports: [{port: 5432}]
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {name: typo}
+  spec: {podSelector: {matchLabels: {app: wbe}}}
+"""
+
+
+def test_lint_names_each_surprise_once(tmp_path: Path) -> None:
+    code, out = _policy(tmp_path, SURPRISING, "lint", "-o", "json")
+    kinds = sorted(one["kind"] for one in json.loads(out)["surprises"])
+    assert code == 1
+    assert kinds == ["and-or", "forgets-dns", "or-and", "peer-matches-nothing", "selects-nothing", "unknown-port-name"]
+    assert _policy(tmp_path, WORLD, "lint")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "status", ["{podIP: 10.0.0.999}", "{podIP: 7}", "{podIPs: [{ip: 10.0.0.1/8}]}", "{podIPs: [x]}"]
+)
+def test_an_address_that_is_none_is_refused_with_its_line(tmp_path: Path, status: str) -> None:
+    text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c}]}\nstatus: " + status
+    with pytest.raises(ManifestError, match=r"world\.yaml:5: status\.podIP"):
+        _policy(tmp_path, text, "matrix")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "80/ICMP", "http", "", "80/TCP/x", "-1"])
+def test_a_port_that_is_none_is_refused(tmp_path: Path, port: str) -> None:
+    with pytest.raises(InputError):
+        _policy(tmp_path, WORLD, "matrix", f"--port={port}")
