@@ -41,6 +41,10 @@ class ManifestError(InputError):
         self.problems = problems
 
 
+class RefusedError(ManifestError):
+    """An object that can be read as its kind, with values that are refused; `problems` are without its kind."""
+
+
 class RequestError(InputError):
     """A request that the API does not take, in the words and with the HTTP code that Kubernetes has for it."""
 

@@ -12,11 +12,12 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_KIND, without_nulls
 from k8snetlab.api.unread import unread
 from k8snetlab.api.words import did_you_mean, shorten, show
-from k8snetlab.errors import InputError, ManifestError
+from k8snetlab.errors import InputError, ManifestError, RefusedError
 
 
 def decode(body: Any) -> Object:
-    """The object of `body` (a mapping with apiVersion and kind) with its defaults; raises InputError, ManifestError."""
+    """The object of `body` (a mapping with apiVersion and kind) with its defaults; raises ManifestError
+    where it cannot be read as its kind, RefusedError where it can and is refused."""
     if not isinstance(body, dict):
         raise InputError("the body holds no object", "send one with apiVersion, kind and metadata")
     kind, version = body.get("kind"), body.get("apiVersion")
@@ -27,8 +28,11 @@ def decode(body: Any) -> Object:
         raise InputError(f"a {kind} is of {resource.type.API_VERSION}, not {shorten(str(version))}")
     value = without_nulls({key: field for key, field in body.items() if key not in ("apiVersion", "kind")})
     findings = check(value, resource.type)
-    if wrong := [*findings.wrong, *unread(value, resource.type)]:
-        raise ManifestError([f"{kind}: {show(path)}: {message}" for path, message in wrong])
+    refused = [*findings.refused.items(), *unread(value, resource.type)]
+    if any(path not in findings.refused for path, _ in findings.wrong):
+        raise ManifestError([f"{kind}: {show(path)}: {message}" for path, message in findings.wrong])
+    if refused:
+        raise RefusedError([f"{show(path)}: {message}" for path, message in refused])
     obj: Object = msgspec.convert(usable(value, findings), resource.type)
     return with_defaults(obj)
 

@@ -25,6 +25,7 @@ class Findings(msgspec.Struct):
     """(path, what is wrong and what would be right), for errors and for unknown fields.
 
     `meant` holds what was plainly meant at a wrong path (80 for "80"), so that the rest can be looked at all the same.
+    `refused` holds, of what has the right type and a value that is refused, what an API server says of that.
     `blank` are fields whose empty string stands for their default. `ignored` are those that Kubernetes knows and that
     nobody acts on here, as far as they say anything.
     """
@@ -32,6 +33,7 @@ class Findings(msgspec.Struct):
     wrong: list[tuple[Path, str]] = []
     unknown: list[tuple[Path, str]] = []
     meant: dict[Path, Any] = {}
+    refused: dict[Path, str] = {}
     blank: list[Path] = []
     ignored: list[Path] = []
 
@@ -203,10 +205,19 @@ def _int(info: inspect.IntType) -> Check:
             findings.wrong.append((path, f"expected a whole number{bounds}, got {describe(value)}{hint}"))
         elif (low is not None and value < low) or (high is not None and value > high) or not -(2**63) <= value < 2**63:
             findings.wrong.append((path, f"{shorten(str(value))} is out of range; use a whole number{bounds}"))
+            if -(2**31) <= value < 2**31:  # else a real server's field cannot even hold it
+                findings.refused[path] = f"Invalid value: {value}: must be {_demand(value, low, high)}"
             if low is not None and high is not None:
                 findings.meant[path] = min(max(value, low), high)
 
     return check
+
+
+def _demand(value: int, low: int | None, high: int | None) -> str:
+    """As apimachinery words it: of ports, of what must not be negative, of all else."""
+    if low == 0 and value < 0:
+        return "greater than or equal to 0"
+    return f"between {low} and {high}, inclusive"
 
 
 def _string(value: Any, path: Path, findings: Findings, ref: str) -> None:
@@ -236,7 +247,8 @@ def _literal(info: inspect.LiteralType) -> Check:
                 hint = did_you_mean(value, values)
                 if hint:
                     findings.meant[path] = next(right for right in values if hint.endswith(f'"{right}"?'))
-                findings.wrong.append((path, unsupported(value, values)))
+                findings.refused[path] = unsupported(value, values)
+                findings.wrong.append((path, findings.refused[path]))
             else:
                 wanted = ", ".join(v for v in values if v)
                 findings.wrong.append((path, f"expected one of {wanted}, got {describe(value)}"))

@@ -31,7 +31,7 @@ from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers.identity import ALPHABET, MAX_GENERATED
 from k8snetlab.controllers.namespaces import SYSTEM
-from k8snetlab.errors import AlreadyExistsError, ManifestError, NotFoundError, RequestError
+from k8snetlab.errors import AlreadyExistsError, ManifestError, NotFoundError, RefusedError, RequestError
 
 Json = dict[str, Any]
 FIXED = (
@@ -190,6 +190,8 @@ class Writing:
                 raise RequestError(f"the {field} in the data ({said}) does not match the expected one ({wanted})")
         try:
             obj, unknown = _read({**body, "apiVersion": version, "kind": kind}, resource)
+        except RefusedError:
+            raise
         except ManifestError as error:
             raise RequestError(
                 f'{kind} in version "{version}" cannot be handled as a {kind}: {error.message}'

@@ -177,7 +177,7 @@ def test_ports_that_a_pod_has_twice_are_warned_of_as_kube_apiserver_does() -> No
         (service("{externalIPs: ['::ffff:1.2.3.4'], ports: [{port: 80}]}"), "must not be an IPv4-mapped IPv6 address"),
         (service("{externalIPs: [0.0.0.0], ports: [{port: 80}]}"), "may not be unspecified (0.0.0.0 or ::)"),
         (service("{externalIPs: [224.0.0.5], ports: [{port: 80}]}"), "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
-        (service("{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}, ports: [{port: 80}]}"), "86401 is out of range"),
+        (service("{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}, ports: [{port: 80}]}"), "86401"),
         (service("{ports: [{port: 80}], topologyKeys: ['*']}"), 'unknown field "spec.topologyKeys"'),
         (service("{ports: [{port: 80}]}", more=", labels: {Example.com/a: b}"), "is no label key"),
         (endpoint_slice("").replace("addressType: IPv4\n", ""), "addressType: Required value"),

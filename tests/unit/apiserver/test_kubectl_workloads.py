@@ -164,3 +164,37 @@ def test_a_job_ends_by_its_deadline_and_goes_by_its_time_to_live(k: Kubectl) -> 
     k.run("wait", "job/late", "--for=jsonpath={.status.conditions[?(@.type=='Failed')].reason}=DeadlineExceeded")
     k.run("wait", "job/late", "--for=delete", "--timeout=60s")
     k.run("wait", "pod", "-l", "batch.kubernetes.io/job-name=late", "--for=delete", "--timeout=60s")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "code", "words"),
+    [
+        ("Deployment", "replicas: -1", 422, "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
+        ("StatefulSet", "replicas: -1", 422, "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
+        ("ReplicaSet", "replicas: 200000", 422, "spec.replicas: Invalid value: 200000: must be between 0 and 100000"),
+        ("Deployment", "replicas: 3000000000", 400, "cannot be handled as a Deployment"),
+        ("Deployment", "replicas: 1.5", 400, "cannot be handled as a Deployment"),
+        ("Deployment", "minReadySeconds: -1", 422, "spec.minReadySeconds: Invalid value: -1: must be greater than or"),
+        (
+            "Deployment",
+            "strategy: {type: Never}",
+            422,
+            'spec.strategy.type: Unsupported value: "Never": supported values: ',
+        ),
+        ("DaemonSet", "minReadySeconds: -1", 422, "spec.minReadySeconds: Invalid value: -1: must be greater than or"),
+    ],
+)
+def test_numbers_that_are_refused_have_a_real_servers_code(
+    k: Kubectl, kind: str, fields: str, code: int, words: str
+) -> None:
+    text = manifest(kind, "odd").replace("spec:\n", f"spec:\n  {fields}\n", 1)
+    said = k.run("create", "--validate=false", "-f", "-", stdin=text, code=1)
+    reason = f'The {kind} "odd" is invalid: ' if code == 422 else "Error from server (BadRequest)"
+    assert said.startswith(reason) and words in said
+
+
+def test_ports_that_are_none_are_invalid(k: Kubectl) -> None:
+    service = "{apiVersion: v1, kind: Service, metadata: {name: odd}, spec: {ports: [{port: 70000}]}}"
+    said = k.run("create", "--validate=false", "-f", "-", stdin=service, code=1)
+    assert "spec.ports[0].port: Invalid value: 70000: must be between 1 and 65535, inclusive" in said
+    assert said.startswith('The Service "odd" is invalid: ')
