@@ -6,7 +6,9 @@ pkg/serviceaccount/claims.go (validator), util.go (UserInfo).
 
 from __future__ import annotations
 
+import base64
 import logging
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -27,6 +29,7 @@ REMEMBERED = 1000
 """Tokens whose signature is not looked at again."""
 LONGEST = 16 << 10
 """Characters of a token."""
+_BEARER, _BASE64URL = "base64url.bearer.authorization.k8s.io.", re.compile(r"[A-Za-z0-9_-]+")
 _BOUND: dict[str, type[Object]] = {"pod": Pod, "secret": Secret, "node": Node}
 _AS, _GROUP, _UID, _EXTRA = b"impersonate-user", b"impersonate-group", b"impersonate-uid", b"impersonate-extra-"
 
@@ -45,6 +48,8 @@ class Authentication:
         said = [value for name, value in scope.get("headers", ()) if name == b"authorization"]
         kind, _, token = (said[0].decode("latin-1") if said else "").strip().partition(" ")
         if kind.lower() != "bearer" or not token.strip():
+            token = _subprotocol(scope)
+        if not token.strip():
             return ANONYMOUS
         try:
             return self.of_token(token.strip())[0]
@@ -79,6 +84,21 @@ class Authentication:
             found = snapshot.get(type_, one.name, account.namespace if type_.namespaced else "")
             if found is None or found.metadata.uid != one.uid:
                 raise BadTokenError(f"the {kind} {one.name} has gone")
+
+
+def _subprotocol(scope: dict[str, Any]) -> str:
+    """The token that a browser's WebSocket brings, which cannot send a header of its own: as a subprotocol beside the
+    one that is spoken (websocket/protocol.go). "" for none. Raises RequestError (401)."""
+    words: list[str] = list(scope.get("subprotocols", ()))
+    tokens = [word.removeprefix(_BEARER) for word in words if word.startswith(_BEARER)]
+    if not tokens:
+        return ""
+    if len(tokens) > 1 or len(words) < 2 or not _BASE64URL.fullmatch(tokens[0]):
+        raise unauthorized()
+    try:
+        return base64.urlsafe_b64decode(tokens[0] + "=" * (-len(tokens[0]) % 4)).decode("ascii")
+    except (ValueError, UnicodeDecodeError):
+        raise unauthorized() from None
 
 
 def user_of(claims: Claims) -> User:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -22,8 +23,8 @@ FORWARD = f"{PODS}/web/portforward"
 
 
 class Server:
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
+    def __init__(self, listener: Listener, token: str) -> None:
+        self._listener, self.token = listener, token
 
     def connect(self, user: str | None = "admin") -> ssl.SSLSocket:
         context = ssl.create_default_context(cafile=str(self._listener.authority.ca))
@@ -75,7 +76,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         k = kubectl.Kubectl(program, directory, kubectl.kubeconfig(listener, "admin", directory / "config"))
         k.run("run", "web", "--image=nginx")
         k.run("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
-        yield Server(listener)
+        k.run("create", "serviceaccount", "asker")
+        yield Server(listener, k.run("create", "token", "asker").strip())
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -151,3 +153,29 @@ def test_a_port_that_is_none_is_said_on_its_error_stream(server: Server) -> None
             said += _some(one)
     assert b"'x' is no port" in said
     assert server.alive()
+
+
+@pytest.mark.parametrize(
+    ("offered", "code"),
+    [
+        ("v4.channel.k8s.io", 401),
+        ("base64url.bearer.authorization.k8s.io.{token}, v4.channel.k8s.io", 101),
+        ("base64url.bearer.authorization.k8s.io.{token}", 401),
+        ("base64url.bearer.authorization.k8s.io.{token}, base64url.bearer.authorization.k8s.io.{token}, x", 401),
+        ("base64url.bearer.authorization.k8s.io.bm9uZQ, v4.channel.k8s.io", 401),
+        ("base64url.bearer.authorization.k8s.io.a, v4.channel.k8s.io", 401),
+        ("base64url.bearer.authorization.k8s.io.%%%, v4.channel.k8s.io", 401),
+    ],
+)
+def test_a_browsers_websocket_brings_its_token_as_a_subprotocol(server: Server, offered: str, code: int) -> None:
+    token = base64.urlsafe_b64encode(server.token.encode()).decode().rstrip("=")
+    lines = (
+        f"GET {PODS}/web/exec?command=x HTTP/1.1",
+        *("Host: x", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+        f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}",
+        f"Sec-WebSocket-Protocol: {offered.format(token=token)}",
+    )
+    with server.connect(None) as one:
+        one.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode())
+        said = _some(one)
+    assert said.startswith(b"HTTP/1.1 %d " % code), said
