@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from k8snetlab.cli import screen
+from k8snetlab.cli import named, screen
 from k8snetlab.cli.options import (
     AnyNamespaceOption,
     LabOption,
@@ -19,7 +19,6 @@ from k8snetlab.cli.options import (
     example,
     print_json,
 )
-from k8snetlab.cli.targets import split_target
 from k8snetlab.errors import InputError
 
 
@@ -34,7 +33,9 @@ def probe(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="TO[:PORT]", autocompletion=complete_target, help="A pod, a Service, a node or an address."
+            metavar="TO[:PORT]",
+            autocompletion=complete_target,
+            help="A pod, a Service, a node, an address; DNS is asked of a URL or a.b.",
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everyone asks everything, as a matrix.")] = False,
@@ -64,7 +65,7 @@ def probe(
         with progress.patient("everyone asks everything", quiet=output is not None):
             answer = client.call(PROBE, ProbeQuestion(protocols=protocols))
     else:
-        to, port = split_target(target)
+        to, port = named.looked_up(lab, source, target, namespace, quiet=output is not None)
         wanted = (protocol or Protocol.TCP).value
         answer = client_of(lab).call(PROBE, ProbeQuestion(source, to, port, (wanted,), namespace))
     results = answer.results

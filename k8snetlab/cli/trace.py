@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from k8snetlab.cli import named
 from k8snetlab.cli.options import (
     AnyNamespaceOption,
     Form,
@@ -46,7 +47,7 @@ def trace(
         typer.Argument(
             metavar="TO[:PORT]",
             autocompletion=complete_target,
-            help="A pod, a Service, a node, an address or outside.",
+            help="A pod, a Service, a node, an address or outside; DNS is asked of a URL or a.b.",
         ),
     ],
     protocol: ProtocolOption = None,
@@ -82,16 +83,16 @@ def trace(
     if mermaid and output:
         raise InputError("--mermaid and -o are two forms of output", "choose one")
     form = form_of(output, FORMS) if output else Form("mermaid" if mermaid else "text")
-    name, port = split_target(target)
+    told = form.file or form.name == "text"
+    name, port = split_target(target) if node else named.looked_up(lab, source, target, namespace, quiet=not told)
     sent = (protocol or proto or Protocol.TCP).value.lower()
     from k8snetlab.messages.trace import TRACE, TraceQuestion
 
-    answer = client_of(lab).call(
-        TRACE, TraceQuestion(source, name, port, sent, node, endpoint, predict_only, namespace)
-    )
+    question = TraceQuestion(source, name, port, sent, node, endpoint, predict_only, namespace)
+    answer = client_of(lab).call(TRACE, question)
     for file in filter(None, (svg, form.file)):
         write(file, _drawn(answer, "svg" if file is svg else form.name))
-    if form.file or form.name == "text":
+    if told:
         _tell(answer, verbose)
     elif form.name == "json":
         print_json(answer)

@@ -114,6 +114,20 @@ LOOKUP = "import socket, sys; socket.getaddrinfo(sys.argv[1], None)"
 """`getent ahosts` would ask for no AAAA in a pod without IPv6 (AI_ADDRCONFIG)."""
 
 
+@pytest.mark.parametrize("to", ["http://web", "http://web:80/path", "web.default.svc:80"])
+@pytest.mark.parametrize("verb", ["probe", "trace"])
+def test_a_target_that_is_a_name_is_looked_up_first_and_the_exchange_shown(lab: Lab, verb: str, to: str) -> None:
+    text = lab.run(verb, "client", to)
+    lookup, path = text.index("10.96.0.10:53 → "), text.rindex("10.96.0.20:80")
+    assert lookup < path
+    assert "web.default.svc.cluster.local." in text
+
+
+def test_a_target_whose_name_is_not_found_is_not_reached(lab: Lab) -> None:
+    assert "not found" in lab.run("probe", "client", "http://nothing", code=1)
+    assert lab.json("probe", "client", "http://web")["results"][0]["address"] == "10.96.0.20"
+
+
 class Recorder(threading.Thread):
     """A name server inside a pod that writes down what it is asked, and answers `rcode` but to names in `known`."""
 
