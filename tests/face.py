@@ -27,6 +27,7 @@ from k8snetlab.machines.leases import Leases
 from k8snetlab.machines.membership import Membership
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.kubelet_link import KubeletLink
+from k8snetlab.running.overflows import Overflows
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.store.embedded import EmbeddedStore
@@ -164,7 +165,7 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
     leases = Leases(store, cluster, None, paths, ledger)
     return Table(
         Changing(cluster, agents, leases, None),
-        Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict),
+        Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict, overflows=Overflows()),
         Guests(cluster, agents, paths),
         Places(cluster, agents, paths),
         Reaching(cluster, listener, paths),
