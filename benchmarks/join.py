@@ -126,7 +126,7 @@ def _echo_socket(namespace: str) -> socket.socket:
 
 def objects(one: Lab, url: str, count: int) -> list[dict[str, Any]]:
     nodes = [{"name": f"node{n}", "podCIDR": f"10.244.{n}.0/24"} for n in range(1, count + 1)]
-    spec = {"nodes": nodes, "store": {"type": "etcd", "endpoints": [url], "insecure": True}}
+    spec = {"nodes": nodes, "store": {"type": "etcd", "endpoints": [url], "insecure": True}, "dns": {"enabled": False}}
     return [{"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab", "metadata": {"name": one.name}, "spec": spec}]
 
 

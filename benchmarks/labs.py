@@ -117,8 +117,8 @@ def _short(command: Sequence[str]) -> str:
 
 
 def lab_object(**spec: Any) -> dict[str, Any]:
-    """A Lab without a name, which is then called as K8SNETLAB_LAB has it."""
-    return {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab", "spec": spec}
+    """A Lab without a name, which is then called as K8SNETLAB_LAB has it, and without DNS: that has its own figures."""
+    return {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab", "spec": {"dns": {"enabled": False}, **spec}}
 
 
 def deployment(name: str, replicas: int, port: int = 8080) -> dict[str, Any]:

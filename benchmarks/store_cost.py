@@ -21,7 +21,10 @@ from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Event, StoreWrite
 
-LAB = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: %d, podCIDR: 10.128.0.0/10}}\n"
+LAB = (
+    "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab},"
+    " spec: {nodes: %d, dns: {enabled: false}, podCIDR: 10.128.0.0/10}}\n"
+)
 SERVICE = (
     "---\n{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{port: 80}]}}\n"
 )

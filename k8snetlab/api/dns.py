@@ -21,7 +21,7 @@ class Dns(Value):
     address:port); `hosts` are names of the lab's own, by address.
     """
 
-    enabled: bool = always(False)
+    enabled: bool = always(True)
     replicas: Annotated[int, Meta(ge=0, le=100)] = always(1)
     address: str = ""
     domain: str = always("cluster.local")

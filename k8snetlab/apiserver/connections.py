@@ -9,6 +9,7 @@ import logging
 import socket
 import ssl
 from typing import Any
+from urllib.parse import parse_qs
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -58,6 +59,7 @@ class Connections:
         self._config.load()
         self._state.default_headers = self._config.encoded_headers
         self._server: asyncio.Server | None = None
+        self._watches: set[asyncio.Task[Any]] = set()
 
     def _door(self, app: Any, most: int | None) -> Any:
         """Lets in who keeps to HTTP, while there are not too many."""
@@ -69,6 +71,10 @@ class Connections:
                 await _refuse(send, 429, "TooManyRequests", "too many requests, please try again later")
             elif wrong := _wrong(scope):
                 await _refuse(send, *wrong)
+            elif _watches(scope) and (task := asyncio.current_task()):
+                self._watches.add(task)
+                task.add_done_callback(self._watches.discard)
+                await app(scope, receive, send)
             else:
                 await app(scope, receive, send)
 
@@ -84,12 +90,15 @@ class Connections:
         )
 
     async def close(self, grace: float = 0.0) -> None:
-        """Takes no more requests; those that are being answered have `grace` seconds to their end."""
+        """Takes no more requests; those that are being answered have `grace` seconds to their end, but watches, which
+        have none, are over at once."""
         if self._server is None:
             return
         self._server.close()
         for connection in list(self._state.connections):
             connection.shutdown()
+        for watch in self._watches:
+            watch.cancel()
         if tasks := set(self._state.tasks):
             _, late = await asyncio.wait(tasks, timeout=grace)
             for task in late:
@@ -110,6 +119,11 @@ class Connections:
                     await asyncio.sleep(0.005)
         for connection in list(self._state.connections):
             connection.transport.abort()
+
+
+def _watches(scope: Any) -> bool:
+    query = scope["query_string"].decode("latin-1")
+    return scope["method"] == "GET" and parse_qs(query).get("watch") in (["true"], ["1"])
 
 
 def _wrong(scope: Any) -> tuple[int, str, str] | None:

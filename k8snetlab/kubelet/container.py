@@ -208,6 +208,7 @@ class Container:
         if self._work.ready is not None:
             async for ready in readiness.looks(self._pod.netns, *self._work.ready):
                 self.status = replace(self.status, ready=ready)
+                self._settled.set()
                 self._changed()
 
     async def _listen(self) -> str | None:

@@ -66,6 +66,7 @@ def box(*words: str) -> list[str]:
 def documents(what: str) -> list[Json]:
     """The lab's objects: two nodes, a pod with a hostPort and a command, a Deployment of one pod, a Service."""
     spec: Json = {"nodes": 2, "network": {"backend": "host-gw" if what == "routed" else "vxlan"}}
+    spec["dns"] = {"enabled": False}
     spec["proxy"] = {"iptables": "legacy" if what == "changed" else "nft"}
     found: list[Json] = [{"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab", "spec": spec}]
     containers: list[Json] = [

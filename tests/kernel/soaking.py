@@ -21,7 +21,7 @@ from k8snetlab.testing import Lab, eventually
 
 LAB = """apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {{nodes: {nodes}, network: {{backend: {backend}}}}}
+spec: {{dns: {{enabled: false}}, nodes: {nodes}, network: {{backend: {backend}}}}}
 ---
 apiVersion: apps/v1
 kind: Deployment

@@ -50,7 +50,7 @@ def k8snetlab(machine: Machine, *words: str, code: int = 0) -> str:
 
 
 def write_lab(machine: Machine, network: Json) -> None:
-    spec = {"machines": True, "network": {**network, "leaseTTL": 10}}
+    spec = {"machines": True, "dns": {"enabled": False}, "network": {**network, "leaseTTL": 10}}
     lab = {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab", "metadata": {"name": "machines"}, "spec": spec}
     machine.run("mkdir", "-p", "/root/machines")
     machine.run("tee", "/root/machines/lab.yaml", stdin=json.dumps(lab))

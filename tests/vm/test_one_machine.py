@@ -11,7 +11,7 @@ from .machine import Machine
 from .state import settings, state
 
 SCTP = """
-{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: sctp}, spec: {nodes: 2}}
+{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: sctp}, spec: {nodes: 2, dns: {enabled: false}}}
 ---
 apiVersion: v1
 kind: Pod

@@ -14,7 +14,7 @@ from .machine import Machine
 from .waiting import eventually
 
 STORE = "http://192.168.56.11:2379"
-SPEC = f'spec: {{nodes: 2, store: {{type: etcd, endpoints: ["{STORE}"], insecure: true}}}}'
+SPEC = f'spec: {{nodes: 2, dns: {{enabled: false}}, store: {{type: etcd, endpoints: ["{STORE}"], insecure: true}}}}'
 LAB = f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {{name: afar}}, {SPEC}}}\n"
 BLACK_HOLE = ("OUTPUT", "-p", "tcp", "-d", "192.168.56.11", "--dport", "2379", "-j", "DROP")
 

@@ -26,7 +26,7 @@ pytestmark = [
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2}
+spec: {nodes: 2, dns: {enabled: false}}
 """
 NODES = ("node1", "node2")
 PORT = 8081

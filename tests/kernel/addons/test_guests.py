@@ -16,7 +16,7 @@ pytestmark = pytest.mark.root
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2}
+spec: {nodes: 2, dns: {enabled: false}}
 ---
 apiVersion: v1
 kind: Pod

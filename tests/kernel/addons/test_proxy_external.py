@@ -16,7 +16,10 @@ from k8snetlab.testing import Lab, eventually
 
 pytestmark = pytest.mark.root
 LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: %s\n---\n"
-OWN, LEFT = "{nodes: 2}", "{nodes: [{name: node1, proxy: {mode: external}}, {name: node2}]}"
+OWN, LEFT = (
+    "{nodes: 2, dns: {enabled: false}}",
+    "{dns: {enabled: false}, nodes: [{name: node1, proxy: {mode: external}}, {name: node2}]}",
+)
 OBJECTS = """
 apiVersion: v1
 kind: Pod

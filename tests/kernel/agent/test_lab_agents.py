@@ -26,7 +26,7 @@ PODS = ("a", "b", "c")
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2}
+spec: {nodes: 2, dns: {enabled: false}}
 """
 POD = """
 ---

@@ -20,7 +20,7 @@ from k8snetlab.testing import Lab, eventually
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2}
+spec: {nodes: 2, dns: {enabled: false}}
 ---
 apiVersion: v1
 kind: Pod

@@ -34,6 +34,7 @@ spec: {nodeName: NODE, containers: [{name: c, ports: [{containerPort: 7, protoco
 
 def manifests(routes: str, nodes: int = 2, resolve: str = "on-miss", six: bool = False) -> str:
     spec = {"nodes": nodes, "podCIDR": "172.30.0.0/16", "network": {"resolve": resolve, "routes": routes}}
+    spec["dns"] = {"enabled": False}
     if six:
         spec["underlay"] = {"cidr": "192.168.0.0/24,fd00:192::/64"}
         spec |= {"podCIDR": "172.30.0.0/16,fd00:172::/48", "serviceCIDR": "10.96.0.0/16,fd00:96::/112"}

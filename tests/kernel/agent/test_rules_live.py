@@ -17,7 +17,7 @@ from k8snetlab.testing import Lab, eventually
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2, proxy: {iptables: VARIANT, layout: LAYOUT}}
+spec: {nodes: 2, dns: {enabled: false}, proxy: {iptables: VARIANT, layout: LAYOUT}}
 ---
 apiVersion: v1
 kind: Pod

@@ -13,7 +13,7 @@ from k8snetlab.testing.lab import Lab
 LARGE = """\
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2, maxPods: 250}
+spec: {nodes: 2, dns: {enabled: false}, maxPods: 250}
 ---
 apiVersion: apps/v1
 kind: Deployment

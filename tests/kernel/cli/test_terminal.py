@@ -26,6 +26,7 @@ MANIFEST = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
 spec:
+  dns: {enabled: false}
   nodes: 2
   podCIDR: 10.244.0.0/16,fd00:10:244::/56
   serviceCIDR: 10.96.0.0/12,fd00:10:96::/112

@@ -134,7 +134,7 @@ def test_an_etcd_that_has_stopped_is_named_with_the_command_that_starts_it(tmp_p
     pods = (SCENARIOS / "two-nodes" / "pods.yaml").read_text()
     head = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\n"
     store = f'{{type: etcd, endpoints: ["{endpoint}"], insecure: true}}'
-    file.write_text(f"{head}spec: {{nodes: 2, store: {store}}}\n---\n{pods}")
+    file.write_text(f"{head}spec: {{nodes: 2, dns: {{enabled: false}}, store: {store}}}\n---\n{pods}")
     try:
         etcd.wait_ready()
         lab.run("up", str(file))

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 SEEDS = int(os.environ.get("K8SNETLAB_FAULTS", "5"))
 """Faults of the generator; `K8SNETLAB_FAULTS=500` for a long run."""
 
-HEAD = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 2}\n"
+HEAD = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 2, dns: {enabled: false}}\n"
 SOCKET = "import socket, time; s = socket.%s; time.sleep(9999)"
 PROCESSES = {
     "shy": (

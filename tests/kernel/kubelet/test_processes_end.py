@@ -14,7 +14,7 @@ from k8snetlab.testing import Lab, eventually
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 1}
+spec: {nodes: 1, dns: {enabled: false}}
 ---
 apiVersion: v1
 kind: Pod

@@ -24,7 +24,10 @@ spec:
 PINNED = (
     EDGE.replace("edge", "pinned").replace("spec: {con", "spec: {nodeName: node2, con").replace(", hostPort: 8080", "")
 )
-LAB = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: %s}, spec: {nodes: %d, maxPods: 20}}\n"
+LAB = (
+    "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: %s},"
+    " spec: {nodes: %d, dns: {enabled: false}, maxPods: 20}}\n"
+)
 NO_PORTS = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."
 
 

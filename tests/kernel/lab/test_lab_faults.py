@@ -9,7 +9,7 @@ import pytest
 
 from k8snetlab.testing import Lab
 
-LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 1}\n"
+LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 1, dns: {enabled: false}}\n"
 
 
 def dies(lab: Lab, point: int, *words: str) -> None:

@@ -21,7 +21,7 @@ from k8snetlab.testing import Lab, eventually
 SMALL = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2}
+spec: {nodes: 2, dns: {enabled: false}}
 ---
 apiVersion: v1
 kind: Pod
@@ -105,7 +105,7 @@ def test_down_leaves_the_machine_as_it_was(lab: Lab, small: Path) -> None:
 
 def test_a_lab_of_one_line_has_two_nodes_that_reach_each_other(lab: Lab, tmp_path: Path) -> None:
     file = tmp_path / "lab.yaml"
-    file.write_text("{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 2}}\n")
+    file.write_text("{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 2, dns: {enabled: false}}}\n")
     lab.run("up", str(file))
     assert lab.probe("node1", "node2:1").error == "connection refused"
     assert [n["metadata"]["name"] for n in lab.json("get", "nodes")["items"]] == ["node1", "node2"]
@@ -363,7 +363,7 @@ def _text(path: Path) -> str:
 def test_up_makes_a_pod_anew_that_is_being_deleted(lab: Lab, tmp_path: Path) -> None:
     file, command = tmp_path / "lab.yaml", "[sh, -c, 'trap : TERM; while :; do sleep 0.1; done']"
     spec = f"terminationGracePeriodSeconds: 2, containers: [{{name: c, command: {command}}}]"
-    head = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 1}}"
+    head = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 1, dns: {enabled: false}}}"
     file.write_text(f"{head}\n---\n{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{{spec}}}}}\n")
     lab.run("up", str(file))
     before = lab.json("get", "pod", "a")["metadata"]["uid"]

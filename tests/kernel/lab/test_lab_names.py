@@ -10,7 +10,7 @@ from k8snetlab.testing import Lab
 MANIFEST = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: [{name: ip-10-0-11-22.ec2.internal}, {name: a.b}]}
+spec: {dns: {enabled: false}, nodes: [{name: ip-10-0-11-22.ec2.internal}, {name: a.b}]}
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: a}}
 ---

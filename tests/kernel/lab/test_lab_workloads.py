@@ -9,7 +9,8 @@ import pytest
 
 from k8snetlab.testing import Lab, eventually
 
-MANIFESTS = """{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: %s}, spec: {nodes: 2}}
+MANIFESTS = """{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: %s},
+  spec: {nodes: 2, dns: {enabled: false}}}
 ---
 apiVersion: apps/v1
 kind: DaemonSet

@@ -29,7 +29,7 @@ NODES, CLIENTS, KILLED = 3, 50, 8
 ANSWER = 2.0
 """Seconds in which `status` is to be answered."""
 API = "/apis/k8snetlab/v1alpha1"
-LAB = f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {{nodes: {NODES}}}\n"
+LAB = f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {{dns: {{enabled: false}}, nodes: {NODES}}}\n"
 POD = """---
 apiVersion: v1
 kind: Pod

@@ -38,7 +38,9 @@ def labs(draw: st.DrawFn) -> list[Json]:
     proxy = {"iptables": draw(st.sampled_from(["nft", "nft", "legacy"]))}
     proxy["layout"] = draw(st.sampled_from(["current", "current", "classic"]))
     lab = {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab"}
-    documents: list[Json] = [{**lab, "spec": {"nodes": nodes, "network": network, "proxy": proxy}}]
+    documents: list[Json] = [
+        {**lab, "spec": {"nodes": nodes, "network": network, "proxy": proxy, "dns": {"enabled": False}}}
+    ]
     for name in draw(st.lists(st.sampled_from(["a", "b", "c"]), unique=True, max_size=3)):
         node = f"node{draw(st.integers(1, nodes))}"
         ports: list[Json] = [{"containerPort": 80}]

@@ -22,7 +22,7 @@ daemon.main()
 FILE = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 1}
+spec: {nodes: 1, dns: {enabled: false}}
 ---
 apiVersion: v1
 kind: Pod

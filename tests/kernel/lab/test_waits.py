@@ -20,7 +20,7 @@ from k8snetlab.testing import Lab, eventually
 from k8snetlab.testing.web import web
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s, labels: {app: %s}}\nspec: {%scontainers: [{name: c}]}\n---\n"
-LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 2}\n---\n"
+LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 2, dns: {enabled: false}}\n---\n"
 FILE = LAB + POD % ("one", "one", "nodeName: node1, ") + POD % ("two", "two", "nodeName: node2, ") + web(2, 8080)
 
 

@@ -27,7 +27,7 @@ POINTS = int(os.environ.get("K8SNETLAB_CRASH_JOINS", "4"))
 SEED = os.environ.get("K8SNETLAB_CRASH_SEED", "1")
 GIVEN = os.environ.get("K8SNETLAB_CRASH", "").split()
 EXACT = [point for point in GIVEN if point.startswith(("join:", "leave:"))]
-OBJECTS = "{apiVersion: k8snetlab/v1alpha1, kind: Lab}\n" + web(2)
+OBJECTS = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {dns: {enabled: false}}}\n" + web(2)
 SUBNET = re.compile(r"\b(POD\.|10\.244\.)\d+")
 
 

@@ -18,7 +18,7 @@ from k8snetlab.testing.etcd import free_port
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2, network: {subnetLen: 26, subnetMin: 10.244.5.64}%s}
+spec: {nodes: 2, dns: {enabled: false}, network: {subnetLen: 26, subnetMin: 10.244.5.64}%s}
 ---
 apiVersion: v1
 kind: Pod

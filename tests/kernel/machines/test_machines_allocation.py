@@ -28,7 +28,7 @@ NETWORK = "10.96.0.0/24"
 LAB = f"""
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {{machines: true, serviceCIDR: {NETWORK}}}
+spec: {{machines: true, dns: {{enabled: false}}, serviceCIDR: {NETWORK}}}
 """
 SERVICES = "/api/v1/namespaces/default/services"
 

@@ -12,7 +12,7 @@ from k8snetlab.testing import eventually
 from k8snetlab.testing.machines import Machine, pair
 
 pytestmark = pytest.mark.etcd
-LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {machines: true}\n"
+LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {machines: true, dns: {enabled: false}}\n"
 
 ASK = """
 import json, ssl, sys, urllib.request

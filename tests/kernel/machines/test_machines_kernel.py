@@ -51,7 +51,12 @@ class World:
 
     def __init__(self, name: str, nodes: int = 2, **spec: Any) -> None:
         self.name = name
-        given: Json = {"machines": True, "nodes": [], "underlay": {"cidr": "192.168.56.0/24"}} | spec
+        given: Json = {
+            "machines": True,
+            "dns": {"enabled": False},
+            "nodes": [],
+            "underlay": {"cidr": "192.168.56.0/24"},
+        } | spec
         given["store"] = {"type": "etcd", "endpoints": ["http://192.168.56.11:2379"]}
         self._six = "," in given.get("podCIDR", "")
         lab = {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab", "metadata": {"name": name}, "spec": given}

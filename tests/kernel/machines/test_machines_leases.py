@@ -21,7 +21,10 @@ from k8snetlab.testing.web import client, web
 
 pytestmark = pytest.mark.etcd
 
-LAB = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: %s}, spec: {network: {leaseTTL: 5}}}\n"
+LAB = (
+    "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: %s},"
+    " spec: {dns: {enabled: false}, network: {leaseTTL: 5}}}\n"
+)
 
 
 class Three:

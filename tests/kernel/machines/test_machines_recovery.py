@@ -180,7 +180,7 @@ def test_down_leaves_a_machine_that_others_use_as_it_was(
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {machines: true, podCIDR: 10.200.0.0/16, proxy: {iptables: VARIANT}}
+spec: {machines: true, dns: {enabled: false}, podCIDR: 10.200.0.0/16, proxy: {iptables: VARIANT}}
 ---
 apiVersion: v1
 kind: Pod

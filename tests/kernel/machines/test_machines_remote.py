@@ -22,7 +22,7 @@ pytestmark = pytest.mark.etcd
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {machines: true, network: {resolve: on-miss}}
+spec: {machines: true, dns: {enabled: false}, network: {resolve: on-miss}}
 ---
 apiVersion: v1
 kind: Pod

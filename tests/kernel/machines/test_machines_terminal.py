@@ -25,7 +25,7 @@ pytestmark = pytest.mark.etcd
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {machines: true}
+spec: {machines: true, dns: {enabled: false}}
 ---
 apiVersion: v1
 kind: Pod

@@ -16,11 +16,11 @@ from k8snetlab.testing import Lab, eventually, running
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(shutil.which("dig") is None, reason="dig is missing")]
 
-DNS = "dns: {enabled: true}"
+DNS = "nodes: 2"
 LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2, dns: {enabled: true}}
+spec: {nodes: 2}
 ---
 apiVersion: v1
 kind: Pod
@@ -160,7 +160,7 @@ def test_the_server_goes_on_without_the_daemon_and_follows_the_next_one(lab: Lab
 
 
 def test_another_corefile_is_taken_and_a_wrong_one_left(lab: Lab, directory: Path) -> None:
-    lab.up(written(directory, LAB.replace(DNS, "dns: {enabled: true, hosts: {db.corp.example: [192.0.2.7]}}")))
+    lab.up(written(directory, LAB.replace(DNS, "nodes: 2, dns: {hosts: {db.corp.example: [192.0.2.7]}}")))
     eventually(lambda: short(lab, "db.corp.example") == ["192.0.2.7"])
     lab.apply(WRONG)
     said = "Corefile:2: the plugin rewrite is not served here"
@@ -171,9 +171,9 @@ def test_another_corefile_is_taken_and_a_wrong_one_left(lab: Lab, directory: Pat
 
 
 def test_without_replicas_names_are_rejected_and_without_dns_nothing_is_left(lab: Lab, directory: Path) -> None:
-    lab.up(written(directory, LAB.replace(DNS, "dns: {enabled: true, replicas: 0}")))
+    lab.up(written(directory, LAB.replace(DNS, "nodes: 2, dns: {replicas: 0}")))
     assert "connection refused" in dig(lab, WEB)
-    lab.up(written(directory, LAB.replace(DNS, "dns: {}")))
+    lab.up(written(directory, LAB.replace(DNS, "nodes: 2, dns: {enabled: false}")))
     assert not lab.list("Pod", "kube-system")
     assert not lab.list("Service", "kube-system")
     names = list(lab.namespaces())

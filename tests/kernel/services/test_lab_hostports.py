@@ -15,6 +15,7 @@ LAB = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
 spec:
+  dns: {enabled: false}
   nodes: 2
   proxy: {iptables: VARIANT}
   podCIDR: 10.244.0.0/16,fd00:10:244::/48

@@ -29,7 +29,7 @@ spec:
 BASE = """
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 2}
+spec: {nodes: 2, dns: {enabled: false}}
 ---
 apiVersion: v1
 kind: Pod

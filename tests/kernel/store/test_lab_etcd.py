@@ -19,7 +19,7 @@ from k8snetlab.testing.web import client, web
 
 pytestmark = pytest.mark.etcd
 
-SPEC = 'spec: {nodes: 2, store: {type: etcd, endpoints: ["%s"], insecure: true}}'
+SPEC = 'spec: {nodes: 2, dns: {enabled: false}, store: {type: etcd, endpoints: ["%s"], insecure: true}}'
 LAB = f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, {SPEC}}}\n" + client("node1") + web(2)
 
 

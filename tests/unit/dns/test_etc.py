@@ -92,4 +92,5 @@ def test_the_services_own_address_counts_where_it_has_another_one() -> None:
 
 
 def test_a_lab_without_dns_gives_the_nodes() -> None:
-    assert files("{}", Snapshot.of([Lab()])).resolv_conf == "nameserver 203.0.113.10\n"
+    lab = Lab(spec=LabSpec(dns=Dns(enabled=False)))
+    assert files("{}", Snapshot.of([lab])).resolv_conf == "nameserver 203.0.113.10\n"
