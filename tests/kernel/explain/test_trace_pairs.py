@@ -94,7 +94,7 @@ def test_prediction_equals_observation_for_every_pair(
 def up(lab: Lab, scene: str, proxy: Json, network: Json, file: Path) -> None:
     held = documents(scene)
     spec = next(document for document in held if document["kind"] == "Lab")["spec"]
-    spec |= {"proxy": proxy, "network": network}
+    spec |= {"proxy": proxy, "network": network, "dns": {"enabled": False}}
     file.write_text(yaml.safe_dump_all(held))
     lab.run("up", str(file))
     assert lab.json("status")["iptables"] == proxy["iptables"]

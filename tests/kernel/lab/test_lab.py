@@ -125,7 +125,7 @@ def test_scale_up_and_down(lab: BusinessManager) -> None:
     assert len(pods) == 5
     eventually(lambda: lab.shell("node1", f"{lab.iptables}-save").count('"default/business-manager') >= 5)
     lab.run("scale", "deployment/business-manager", "--replicas", "3")
-    eventually(lambda: len(lab.namespaces()) == 2 + 2 + 7)
+    eventually(lambda: len(lab.namespaces()) == 2 + 2 + 7 + 1)  # nodes, router and outside, pods, the DNS pod
     assert lab.whole()
 
 

@@ -22,7 +22,7 @@ spec: {clusterIP: 10.96.10.11, selector: {app: web}, ports: [{port: 81, targetPo
 
 def test_objects_are_kubernetes_json(lab: Lab) -> None:
     assert lab.get("pod", "client")["spec"]["nodeName"] == "node1"
-    assert [pod["metadata"]["name"] for pod in lab.list("pods")] == ["client", "web"]
+    assert [pod["metadata"]["name"] for pod in lab.list("pods", "default")] == ["client", "web"]
     assert [pod["metadata"]["name"] for pod in lab.list("pods", labels="app=web")] == ["web"]
     with pytest.raises(NotFoundError):
         lab.get("pod", "nobody")
