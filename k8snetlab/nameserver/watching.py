@@ -87,8 +87,15 @@ class Watching:
 
 
 def _change(kind: type[Object], event: dict[str, Any]) -> Change:
-    obj = msgspec.convert(event["object"], kind, strict=False)
+    obj = msgspec.convert(_given(event["object"]), kind, strict=False)
     return kind, obj.key, None if event["type"] == "DELETED" else obj
+
+
+def _given(value: Any) -> Any:
+    """Without the fields that are null: an EndpointSlice of nobody has `endpoints: null`, as Kubernetes writes it."""
+    if isinstance(value, dict):
+        return {name: _given(held) for name, held in value.items() if held is not None}
+    return [_given(held) for held in value] if isinstance(value, list) else value
 
 
 class World:

@@ -41,6 +41,11 @@ apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec: {selector: {app: db}, clusterIP: 10.96.0.20, ports: [{name: http, port: 80, targetPort: 3306}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec: {selector: {app: nobody}, ports: [{port: 80}]}
 """
 LATE = """
 apiVersion: v1
