@@ -95,11 +95,9 @@ class Proxy(Value):
 
 class LabNetworkPolicy(Value):
     """`controller` brings NetworkPolicies into every node's kernel as kube-router does; with none they are stored and
-    have no effect, as with flannel alone. Connections that are there go on when a policy changes, unless
-    `cutEstablished` has those cut that it does not allow any more."""
+    have no effect, as with flannel alone. Connections that are there go on when a policy changes."""
 
     controller: Literal["kube-router", "none"] = always("kube-router")
-    cutEstablished: bool = always(False)
 
 
 class StoreSpec(Value):

@@ -11,6 +11,7 @@ import msgspec
 
 from k8snetlab.api.core import Node, Pod, Service, ServicePort
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.problems import title
 from k8snetlab.api.selection import nodes_by_address, pods_by_ip, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
@@ -20,6 +21,8 @@ from k8snetlab.diagnose.emptiness import empty
 from k8snetlab.explain.places import Place
 from k8snetlab.explain.targets import Target
 from k8snetlab.messages.probe import Expected
+from k8snetlab.policies.verdict import allowed
+from k8snetlab.policies.world import World, world
 from k8snetlab.render.proxy import PROXY_NAME, Choice, Port, Settings, choose, endpoints_of, ports_of
 
 _FAMILY_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6"}
@@ -48,6 +51,7 @@ class Intents:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self._world: World | None = None
         self._outside = snapshot.lab.spec.underlay.outside
         self._settings: dict[tuple[str, Family], Settings] = {}
         self._choices: dict[tuple[str, str, str, Family], Choice] = {}
@@ -64,6 +68,44 @@ class Intents:
                     self._doors.setdefault((address, door.port.port, door.port.protocol), door)
 
     def of(self, place: Place, target: Target) -> Intent:
+        intent = self._without_policies(place, target)
+        return self._judged(place, target, intent) if intent.expected == "answered" and self._policed else intent
+
+    @property
+    def _policed(self) -> bool:
+        controlled = self._snapshot.lab.spec.networkPolicy.controller == "kube-router"
+        return bool(controlled and self._snapshot.all(NetworkPolicy))
+
+    def _judged(self, place: Place, target: Target, intent: Intent) -> Intent:
+        """As NetworkPolicies have it: of a pod's own port certainly, of a Service's only that they may have a say."""
+        if target.protocol == "ICMP":
+            return intent
+        if self._world is None:
+            self._world = world(self._snapshot)
+        resolved = self._world.resolved
+        ends = {key: end for key, end in resolved.pods.items() if target.address in end.addresses}
+        if place.kind == "pod":
+            source = next((end for end in resolved.pods.values() if set(place.ips) & set(end.addresses)), None)
+        else:
+            source = next((end for end in self._world.others if end.name == place.name), None)
+        if target.kind == "pod" and source is not None and len(ends) == 1:
+            (end,) = ends.values()
+            verdict = allowed(resolved, source, end, (target.protocol, target.port))
+            if verdict.allowed:
+                return intent
+            denying = [*verdict.ingress.isolated_by] if not verdict.ingress.allowed else [*verdict.egress.isolated_by]
+            return Intent("closed", f"NetworkPolicy {' and '.join('/'.join(one) for one in denying)} does not allow it")
+        touched = [key for key, end in resolved.pods.items() if set(end.addresses) & (intent.endpoints or frozenset())]
+        if source is not None and source.key is not None:
+            touched.append(source.key)
+        judging = sorted({policy.name for key in touched for policy in resolved.by_pod.get(key, ())})
+        if not judging:
+            return intent
+        return msgspec.structs.replace(
+            intent, expected="either", why=f"NetworkPolicy {' and '.join(judging)} decides for each endpoint"
+        )
+
+    def _without_policies(self, place: Place, target: Target) -> Intent:
         inside = place.kind in ("pod", "node")
         door = self._door(target)
         announced = bool(self._snapshot.select(Node, nodes_by_address, target.address))
