@@ -18,6 +18,7 @@ from k8snetlab.cli.options import (
     example,
     form_of,
     print_json,
+    write,
 )
 from k8snetlab.errors import InputError
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from k8snetlab.policies.sentences import Side, Where
     from k8snetlab.policies.world import World
 
-FORMS = ("table", "json")
+FORMS = ("table", "json", "svg")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 _PORT = re.compile(r"([0-9]{1,5})(?:/([A-Za-z]{1,4}))?")
 
@@ -60,7 +61,10 @@ def matrix(
         bool, typer.Option("--places", help="In JSON too: nodes and the host outside; a table has them anyway.")
     ] = False,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="FORM|FILE", help="table or json. Left out: table.")
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FORM|FILE", help="table, json or svg; FILE.svg writes FILE. Left out: table."
+        ),
     ] = None,
     lab: LabOption = None,
 ) -> None:
@@ -70,12 +74,19 @@ def matrix(
     world, _ = _world(filename, lab)
     from k8snetlab.policies.matrix import matrix as judged
 
-    ends = (*world.pods, *world.others) if places or form.name == "table" else world.pods
+    ends = (*world.pods, *world.others) if places or form.name != "json" else world.pods
     found = judged(world.resolved, ends, dict.fromkeys(asked or world.ports))
     if form.name == "json":
         import msgspec
 
-        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        text = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+        write(form.file, f"{text}\n") if form.file else typer.echo(text)
+        return
+    if form.name == "svg":
+        from k8snetlab.policies.drawing import svg
+
+        drawn = svg(found.checks)
+        write(form.file, drawn) if form.file else typer.echo(drawn, nl=False)
         return
     for at in dict.fromkeys((check.protocol, check.port) for check in found.checks):
         _show(at, [check for check in found.checks if (check.protocol, check.port) == at])

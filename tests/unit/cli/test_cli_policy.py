@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
@@ -68,6 +69,14 @@ def test_matrix_as_json_has_every_pair_and_port_and_these_keys_alone(tmp_path: P
 def test_matrix_as_table_fits_80_columns_and_names_outside(tmp_path: Path) -> None:
     _, out = _policy(tmp_path, WORLD, "matrix", "--port", "80")
     assert "outside" in out and max(map(len, out.splitlines())) <= 80
+
+
+def test_matrix_as_svg_has_a_square_for_each_pair(tmp_path: Path) -> None:
+    _, out = _policy(tmp_path, WORLD, "matrix", "--port", "80", "-o", "svg")
+    titles = [title.text for title in ElementTree.fromstring(out).iter("{http://www.w3.org/2000/svg}title")]
+    assert len(titles) == 5 * 5  # outside is there too
+    assert "default/other to default/web: denied by ingress" in titles
+    assert "default/friend to default/web: allowed" in titles
 
 
 def test_why_names_the_line_that_allows(tmp_path: Path) -> None:
