@@ -100,6 +100,9 @@ def _container(target: Target, pod: Pod | None, query: Query) -> Container:
     if pod is None:
         raise missing(target)
     name, containers = text(query, "container"), pod.spec.serving_containers
+    if not name and len(pod.spec.containers) > 1:  # kubectl has chosen one before it asks (default-container)
+        choice = " ".join(one.name for one in pod.spec.containers)
+        raise RequestError(f"a container name must be specified for pod {target.name}, choose one of: [{choice}]")
     found = next((one for one in containers if name in ("", one.name)), None)
     if found is None:
         raise RequestError(f"container {shorten(name)} is not valid for pod {target.name}")

@@ -19,6 +19,8 @@ from spdied import Client
 
 from k8snetlab.apiserver.listener import Listener
 
+CONTAINERS = "[{name: one, image: i}, {name: two, image: i}]"
+BOTH = f"{{apiVersion: v1, kind: Pod, metadata: {{name: both}}, spec: {{containers: {CONTAINERS}}}}}"
 FORWARD = f"{PODS}/web/portforward"
 
 
@@ -77,6 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         k.run("run", "web", "--image=nginx")
         k.run("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
         k.run("create", "serviceaccount", "asker")
+        k.run("create", "-f", "-", stdin=BOTH)
         yield Server(listener, k.run("create", "token", "asker").strip())
 
 
@@ -99,6 +102,7 @@ def test_the_protocol_that_both_speak_is_chosen(server: Server, method: str) -> 
         (f"{PODS}/nobody/portforward", "portforward.k8s.io", "admin", 404, 'pods "nobody" not found'),
         (f"{PODS}/web/exec", "v4.channel.k8s.io", "admin", 400, "at least one command"),
         (f"{PODS}/web/exec?command=x&container=y", "v4.channel.k8s.io", "admin", 400, "y is not valid for pod web"),
+        (f"{PODS}/both/exec?command=x", "v4.channel.k8s.io", "admin", 400, "for pod both, choose one of: [one two]"),
         (f"{PODS}/web/exec?command=x&wrong=1", "v4.channel.k8s.io", "admin", 400, "unknown query parameter"),
         (f"{PODS}/web/attach", "v4.channel.k8s.io", "admin", 400, "has no command to attach to"),
         (f"{PODS}/web/log", "v4.channel.k8s.io", "admin", 404, "could not find"),
