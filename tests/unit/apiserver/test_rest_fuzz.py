@@ -28,7 +28,7 @@ from k8snetlab.apiserver.virtual import VIRTUAL
 from k8snetlab.lab.operations import standing
 from k8snetlab.messages.verb import Conversation
 
-REQUESTS = int(os.environ.get("K8SNETLAB_FUZZ", "3000"))
+REQUESTS = int(os.environ.get("K8SNETLAB_FUZZ", "8000"))
 SEED = int(os.environ.get("K8SNETLAB_SEED", "10"))
 OWN = "/apis/k8snetlab/v1alpha1"
 METHODS = ("GET", "HEAD", "OPTIONS", "BREW", "")
