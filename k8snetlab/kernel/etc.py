@@ -41,6 +41,13 @@ def read(name: str, file: str) -> str | None:
         return None
 
 
+def names() -> list[str]:
+    """The namespaces that have files, sorted."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(file.name for file in DIRECTORY.iterdir())
+    return []
+
+
 def remove(name: str) -> None:
     """Nothing happens where there are none."""
     with contextlib.suppress(FileNotFoundError):

@@ -125,6 +125,17 @@ def delete(name: str) -> None:
         raise _refused(f"ip netns del {name}", error) from error
 
 
+def forget(prefix: str) -> None:
+    """Takes away the files in /etc/netns of what once had such a name: /etc outlives a machine's restart, and
+    namespaces do not."""
+    for name in etc.names():
+        if name.startswith(prefix) and not exists(name):
+            try:
+                etc.remove(name)
+            except OSError as error:
+                raise _refused(f"rm -r {etc.DIRECTORY / name}", error) from error
+
+
 @contextlib.contextmanager
 def inside(name: str) -> Iterator[None]:
     """The calling thread is inside the namespace for the length of the block; "" changes nothing.

@@ -130,6 +130,7 @@ def remove(lab: str) -> Iterator[DownEvent]:
         yield from _remove_with_additions(ledger, names)
     for name in ledger.namespaces:
         netns.delete(name)
+    netns.forget(f"{lab}.")
     _give_back(ledger, lab)
     _remove_directory(paths)
     yield TakenDown(lab, len(names), len(pids))

@@ -133,7 +133,7 @@ def test_a_command_elsewhere_ends_with_its_asker(machines: tuple[Machine, Machin
     mark = f"86{secrets.randbelow(10**6)}"
     asker = one.start("exec", "far", "--", "sh", "-c", f"sleep {mark} & echo begun; sleep {mark}")
     assert asker.stdout and asker.stdout.readline() == "begun\n"
-    assert commands_of(f"sleep\0{mark}")
+    eventually(lambda: len(commands_of(f"sleep\0{mark}")) == 2)
     asker.send_signal(signal.SIGINT)
     asker.communicate(timeout=120)
     eventually(lambda: not commands_of(f"sleep\0{mark}"))
