@@ -47,6 +47,7 @@ class BusinessManager:
         text = (SCENARIOS / "business-manager" / "lab.yaml").read_text()
         head, found, _ = text.partition("  network:\n")
         assert found
+        head = head.replace("  dns: {address: 10.254.0.2}\n", "  dns: {enabled: false}\n")
         (self.files / "lab.yaml").write_text(f"{head}  network: {NETWORKS[network]}\n")
         self.lab.run("up", str(self.files))
 
