@@ -52,9 +52,14 @@ async def other(
     respond: Callable[[dns.message.Message], list[dns.message.Message]],
 ) -> AsyncIterator[tuple[Other, tuple[str, int]]]:
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(lambda: Other(respond), local_addr=("127.0.0.1", 0))
-    address = transport.get_extra_info("sockname")[:2]
-    server = await asyncio.start_server(protocol.stream, *address)
+    while True:  # until a port is free in both protocols
+        transport, protocol = await loop.create_datagram_endpoint(lambda: Other(respond), local_addr=("127.0.0.1", 0))
+        address = transport.get_extra_info("sockname")[:2]
+        try:
+            server = await asyncio.start_server(protocol.stream, *address)
+            break
+        except OSError:
+            transport.close()
     try:
         yield protocol, address
     finally:
