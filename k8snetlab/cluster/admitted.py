@@ -42,7 +42,7 @@ def planned(write: Write, snapshot: Snapshot) -> Planned | None:
     if write.action == "create":
         if old is not None:
             raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
-        new = admit_create(obj, snapshot)
+        new = admit_create(obj, snapshot, ours=bool(write.by))
         return put(store_key(new), new, None)
     if old is None:
         raise NotFoundError(f"{obj.KIND.lower()} {obj.name!r} not found")
@@ -99,14 +99,14 @@ def is_over(obj: Object) -> bool:
     return ended and not metadata.finalizers and not _kept(obj)
 
 
-def admit_create(obj: T, snapshot: Snapshot) -> T:
-    """The admitted object, to be stored for the first time."""
+def admit_create(obj: T, snapshot: Snapshot, *, ours: bool = False) -> T:
+    """The admitted object, to be stored for the first time; `ours`: by a controller."""
     refuse_ending(obj, snapshot)
     obj = stamped(obj, None, now())
     metadata = msgspec.structs.replace(
         obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
     )
-    return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot)
+    return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot, ours=ours)
 
 
 def admit_update(obj: T, old: T, snapshot: Snapshot) -> T:

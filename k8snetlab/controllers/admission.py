@@ -40,10 +40,11 @@ _POD_IMMUTABLE = (
 )
 
 
-def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
+def admit(new: T, old: T | None, snapshot: Snapshot, *, ours: bool = False) -> T:
     """`new` as it is to be stored in place of `old`: with defaults, uid, cluster IPs and node ports.
 
-    Raises ManifestError with every field that is wrong, immutable, or taken by another object of the snapshot.
+    `ours`: a controller writes it, whose own annotations are its to give. Raises ManifestError with every field that is
+    wrong, immutable, or taken by another object of the snapshot.
     """
     obj: Object = with_defaults(new)
     if isinstance(obj, Pod):
@@ -58,7 +59,7 @@ def admit(new: T, old: T | None, snapshot: Snapshot) -> T:
         obj = replace(obj, metadata=replace(obj.metadata, uid=identity.uid(obj, snapshot.revision)))
     if old is None:
         obj = _chosen(obj, snapshot)
-    problems = _of_new(obj, snapshot) if old is None else _immutable(obj, old)
+    problems = _of_new(obj, snapshot, ours) if old is None else _immutable(obj, old)
     problems += [f"{show(p.path)}: {p.message}" for p in validate([obj], snapshot) if p.severity == "error"]
     if not problems and isinstance(obj, Service):
         obj, problems = _allocated(obj, snapshot)
@@ -85,11 +86,11 @@ def _chosen(obj: Object, snapshot: Snapshot) -> Object:
     return replace(obj, spec=replace(obj.spec, ingressClassName=newest.name))
 
 
-def _of_new(obj: Object, snapshot: Snapshot) -> list[str]:
+def _of_new(obj: Object, snapshot: Snapshot, ours: bool) -> list[str]:
     match obj:
         case Lab():
             return _another_lab(obj, snapshot)
-        case Lease() if EVERY in obj.metadata.annotations:
+        case Lease() if EVERY in obj.metadata.annotations and not ours:
             # Of a node that is there: else nobody could take the Lease away again.
             if obj.namespace != NODE_LEASES or snapshot.get(Node, obj.name) is None:
                 return [f"metadata.annotations: Forbidden: {EVERY} is the lab's own"]

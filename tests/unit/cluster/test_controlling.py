@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.coordination import Lease
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
@@ -260,5 +261,14 @@ def test_reads_are_answered_while_many_pods_are_made(monkeypatch: pytest.MonkeyP
         assert replica_set(cluster, "web").status.replicas == 1500
         assert reconcile(snapshot, None) == []
         assert {many for many, _ in thinking} == {True, False} and all(many is away for many, away in thinking)
+
+    in_cluster(test)
+
+
+def test_nothing_is_refused_to_the_controllers_of_a_new_lab(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(cluster: Cluster) -> None:
+        snapshot = await apply(cluster, LAB % 2 + deployment("web", 2) + service("web"))
+        assert {name for _, name in snapshot.all(Lease)} == {"node1", "node2"}
+        assert not cluster.failing and not caplog.messages
 
     in_cluster(test)
