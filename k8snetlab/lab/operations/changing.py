@@ -24,6 +24,7 @@ from k8snetlab.checkup import room
 from k8snetlab.cluster.cluster import BROUGHT, Cluster
 from k8snetlab.cluster.deletion import refuse_deletion
 from k8snetlab.controllers.admission import in_order, is_another
+from k8snetlab.controllers.namespaces import SYSTEM
 from k8snetlab.dns import addon
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, ManifestError, NotFoundError, UnconfirmedError
 from k8snetlab.kernel import iptables
@@ -311,7 +312,7 @@ class Changing:
 
     def _undeclared(self, objects: list[Object]) -> list[Namespace]:
         known = {name for _, name in self._cluster.snapshot.all(Namespace)}
-        known |= {"default"} | {o.name for o in objects if isinstance(o, Namespace)}
+        known |= set(SYSTEM) | {o.name for o in objects if isinstance(o, Namespace)}
         wanted = dict.fromkeys(o.namespace for o in objects if o.namespaced and o.namespace not in known)
         return [msgspec.convert({"metadata": {"name": name}}, Namespace) for name in wanted]
 

@@ -14,6 +14,8 @@ from k8snetlab.testing import eventually
 from k8snetlab.testing.machines import Machine, Wire, namespaces, store_on, take_down, url
 
 pytestmark = pytest.mark.etcd
+PODS = 4
+"""The scenario's three, and the DNS pod."""
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +50,13 @@ def lab(two: tuple[Machine, Machine]) -> tuple[Machine, Machine]:
     """The scenario `machines` on both, as it is written, whatever the test before has done to it."""
     one, other = two
     if not held(one):
-        one.run("up", "machines", "--node", "node1", "--store", url(one), "--insecure")
+        first = one.start("up", "machines", "--node", "node1", "--store", url(one), "--insecure")
+        said = "".join(first.communicate(timeout=90))
+        assert first.returncode == 0, said
+        assert "is not declared" not in said, "kube-system is always there"
     if not held(other):
         other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
-    eventually(lambda: one.whole() and len(ready(one)) == 3)
+    eventually(lambda: one.whole() and len(ready(one)) == PODS)
     return two
 
 
@@ -98,6 +103,16 @@ def test_up_said_again_on_either_machine_changes_nothing(lab: tuple[Machine, Mac
         assert (outcome["created"], outcome["updated"], outcome["deleted"]) == ([], [], [])
 
 
+def test_a_name_is_answered_on_every_machine(lab: tuple[Machine, Machine]) -> None:
+    """The one DNS pod is on one of them; the Service's rules lead there from both."""
+    address = lab[0].json("get", "service", "web")["spec"]["clusterIP"]
+    pods = lab[0].json("get", "pods")["items"]
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"node1", "node2"}
+    for pod in pods:
+        said = lab[1].run("exec", pod["metadata"]["name"], "--", "getent", "hosts", "web")
+        assert said.split() == [address, "web.default.svc.cluster.local"]
+
+
 def test_a_machine_that_leaves_is_what_it_was_and_the_lab_goes_on(
     two: tuple[Machine, Machine], lab: tuple[Machine, Machine]
 ) -> None:
@@ -111,7 +126,7 @@ def test_a_machine_that_leaves_is_what_it_was_and_the_lab_goes_on(
     eventually(lambda: other.address not in one.here("bridge", "fdb", "show", "dev", "flannel.1"))
     assert "10.244.2.0/24" not in one.here("ip", "route")
     other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
-    eventually(lambda: one.whole() and len(ready(one)) == 3)
+    eventually(lambda: one.whole() and len(ready(one)) == PODS)
 
 
 def test_a_name_or_an_address_that_another_machine_has_is_refused(wire: Wire, lab: tuple[Machine, Machine]) -> None:

@@ -18,6 +18,8 @@ from k8snetlab.testing import eventually
 from k8snetlab.testing.machines import Machine, Wire, namespaces, store_on, take_down, url
 
 pytestmark = pytest.mark.etcd
+PODS = 4
+"""The scenario's three, and the DNS pod."""
 HOST = """
 apiVersion: v1
 kind: Pod
@@ -48,7 +50,7 @@ def two(namespace: Callable[[str], str], directory: Path) -> Iterator[tuple[Mach
         stack.callback(take_down, [one, other])
         one.run("up", "machines", "--node", "node1", "--store", url(one), "--insecure")
         other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
-        eventually(lambda: len(ready(one)) == 3 and one.whole())
+        eventually(lambda: len(ready(one)) == PODS and one.whole())
         yield one, other
     assert [state(one), state(other)] == [*before]
 
