@@ -14,7 +14,6 @@ import msgspec
 
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Namespace, Node, Pod
-from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -25,9 +24,9 @@ from k8snetlab.cluster.cluster import BROUGHT, Cluster
 from k8snetlab.cluster.deletion import refuse_deletion
 from k8snetlab.controllers.admission import in_order, is_another
 from k8snetlab.controllers.namespaces import SYSTEM
-from k8snetlab.dns import addon
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, ManifestError, NotFoundError, UnconfirmedError
 from k8snetlab.kernel import iptables
+from k8snetlab.lab.operations import dns_last
 from k8snetlab.lab.table import answers
 from k8snetlab.machines.leases import Leases
 from k8snetlab.messages.changes import (
@@ -81,7 +80,9 @@ class Changing:
     async def up(self, asked: Up) -> AsyncIterator[ChangeEvent]:
         """Makes the store hold these objects and none that an earlier `up` brought, and waits for the kernel."""
         began, followed, changes = time.monotonic(), Followed(), _no_changes()
-        objects = [_marked(obj) for obj in with_cluster_dns(_decoded(asked.objects))]
+        objects = [_marked(obj) for obj in dns_last.with_cluster_dns(_decoded(asked.objects))]
+
+        last: list[Object] = []
 
         async def write(tell: Tell) -> None:
             await self._cluster.restore()
@@ -106,13 +107,31 @@ class Changing:
                 why = "it was being deleted" if going else "what changed of it cannot be updated"
                 tell(Warning(f"{_title(obj)} is made anew: {why}"))
             await self._remove(anew, changes, followed, tell, force=True)
+            last[:] = dns_last.held_back(objects, self._cluster.snapshot)
             await self._store(objects, changes, followed, tell)
 
         async for event in self._written(write, asked.timeout):
             yield event
         async for event in self._joined(asked.timeout):
             yield event
+        async for event in self._dns(last, changes, followed, asked.timeout):
+            yield event
         async for event in self._converged(followed, began, changes, asked):
+            yield event
+
+    async def _dns(
+        self, held_back: list[Object], changes: Changes, followed: Followed, timeout: float
+    ) -> AsyncIterator[ChangeEvent]:
+        """Writes what was held back, after the request's other pods have their addresses."""
+        if not held_back:
+            return
+
+        async def write(tell: Tell) -> None:
+            await self._store(held_back, changes, followed, tell)
+
+        async for waiting in dns_last.addressed(self._cluster, followed):
+            yield waiting
+        async for event in self._written(write, timeout):
             yield event
 
     @answers(APPLY)
@@ -366,13 +385,6 @@ def refuse_emptying(gone: list[Object], brought: int) -> None:
         f"this deletes {len(gone)} of the {brought} objects that `up` brought: {shown}",
         "--yes if that is meant; nothing was changed",
     )
-
-
-def with_cluster_dns(objects: list[Object]) -> list[Object]:
-    """With the objects of cluster DNS, where the lab has it; those that are there are left as somebody wrote them."""
-    there = {(type(obj), obj.key) for obj in objects}
-    added = [obj for lab in objects if isinstance(lab, Lab) for obj in addon.objects(lab)]
-    return [*objects, *(with_defaults(obj) for obj in added if (type(obj), obj.key) not in there)]
 
 
 def _decoded(bodies: list[Any]) -> list[Object]:

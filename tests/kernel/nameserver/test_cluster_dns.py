@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,31 @@ apiVersion: v1
 kind: Service
 metadata: {name: nobody}
 spec: {selector: {app: nobody}, ports: [{port: 80}]}
+"""
+COMING_LATE = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+spec: {nodes: 1}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: zoo}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: last, namespace: zoo}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: last}}
+  template: {metadata: {labels: {app: last}}, spec: {containers: [{name: c}]}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: db}}
+  template: {metadata: {labels: {app: db}}, spec: {containers: [{name: c}]}}
 """
 LATE = """
 apiVersion: v1
@@ -184,3 +210,16 @@ def test_without_replicas_names_are_rejected_and_without_dns_nothing_is_left(lab
     names = list(lab.namespaces())
     lab.down()
     assert not [name for name in names if Path("/etc/netns", name).exists()]
+
+
+def test_dns_pods_take_their_addresses_after_all_others(tmp_path: Path) -> None:
+    """After a pod of a namespace that comes later, and after one that is made once another one is ready; said again,
+    and with the lab grown, it stays where it is."""
+    with running(written(tmp_path, COMING_LATE)) as lab:
+        pods = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in lab.list("Pod")}
+        (name,) = (name for name in pods if name.startswith("coredns"))
+        own = ip_address(pods.pop(name))
+        assert len(pods) == 5
+        assert all(own > ip_address(other) for other in pods.values()), (own, pods)
+        assert lab.json("up", str(tmp_path))["updated"] == []
+        assert next(p["status"]["podIP"] for p in lab.list("Pod", "kube-system")) == str(own)
