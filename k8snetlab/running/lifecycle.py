@@ -113,8 +113,8 @@ class PodLifecycle:
             again = [p.metadata.uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
             if again:
                 await self._kubelet.request("stop", uids=again, keep=True)
+            await self._stop_strays(node, snapshot)  # first: one of the same name may have the ports of a new one
             await self._run_new(pods, lab, node)
-            await self._stop_strays(node, snapshot)
         latest = self._kubelet.states
         await self._write_statuses([(pod, state) for pod in pods if (state := latest.get(pod.metadata.uid))])
         seen[node] = mine, addresses, states
@@ -122,13 +122,20 @@ class PodLifecycle:
 
     async def _run_new(self, pods: list[Pod], lab: Lab, node: str) -> None:
         known = self._kubelet.states
-        begun = [p for p in pods if p.metadata.uid not in known and not p.metadata.deletionTimestamp and not p.ended]
+        begun = [
+            p
+            for p in pods
+            if p.metadata.uid not in known
+            and not (p.metadata.deletionTimestamp or p.ended)
+            and self._cluster.snapshot.select(Pod, pods_by_uid, p.metadata.uid)
+        ]
         new = await self._works.of(begun, lab, node)
         if not new:
             return
         by_uid = {pod.metadata.uid: pod for pod in pods}
         for state in await self._kubelet.request("run", pods=new):
             self._tell(by_uid[state.uid], state)
+        self._strays.begun(begun, self._cluster.snapshot)
 
     async def _answer_health(self, node: str, recreated: frozenset[str]) -> None:
         """Has the kubelet answer on healthCheckNodePorts as the node's agent found right; nodes that went need none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from k8snetlab.api.core import Pod
 from k8snetlab.api.selection import pods_by_uid
@@ -29,6 +29,13 @@ class Strays:
             pod, new = old.get(key), now.get(key)
             if pod is not None and (new is None or new.metadata.uid != pod.metadata.uid):
                 self._nodes[pod.metadata.uid] = pod.spec.nodeName
+
+    def begun(self, pods: Iterable[Pod], stored: Snapshot) -> None:
+        """Pods that were just run as an agent had synced them: the store, which was looked at before, may have others
+        in their place by now."""
+        self._nodes |= {
+            pod.metadata.uid: pod.spec.nodeName for pod in pods if not stored.select(Pod, pods_by_uid, pod.metadata.uid)
+        }
 
     def of(self, synced: Snapshot, node: str, agents: Container[str]) -> list[str]:
         """Those that are none of the pods that this node's agent has `synced`. A pod is run when its own agent has it:

@@ -69,3 +69,15 @@ def test_a_namesake_that_took_its_place_and_a_change_of_the_same_pod() -> None:
     another = changed.changed([(Pod, KEY, pod("b"))], 3)
     strays.follow(another, states)
     assert strays.of(another, "node1", AGENTS) == ["a"]
+
+
+def test_a_pod_that_was_run_when_another_had_its_place_already() -> None:
+    strays, states = Strays(), running()
+    synced = Snapshot.of([pod("a")])
+    stored = synced.changed([(Pod, KEY, pod("b"))], 2)
+    strays.follow(stored, states)
+    states["a"] = PodState("a", ())
+    strays.begun([pod("a")], stored)
+    strays.follow(stored, states)
+    assert strays.of(synced, "node1", AGENTS) == []
+    assert strays.of(stored, "node1", AGENTS) == ["a"]
