@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -155,10 +155,15 @@ class NamespaceKeeper:
         return executed
 
     def bring(
-        self, outer: Netns, inner: tuple[Netns, ...], removing: bool = True
+        self,
+        outer: Netns,
+        inner: tuple[Netns, ...],
+        removing: bool = True,
+        plugging: Callable[[], bool] = lambda: True,
     ) -> tuple[int, tuple[K8sNetLabError, ...]]:
         """Brings `outer` and then the namespaces that hang off it, all of them prepared, to the desired state; those of
-        its own beside them go, unless not `removing`.
+        its own beside them go, unless not `removing`. `plugging` is asked before new ones are plugged in, when the
+        cables of those that go have gone: they stay unmade where it says no.
 
         Returns the number of operations and what was refused, which stops nothing else; raises where `outer` itself is
         not the lab's.
@@ -172,7 +177,7 @@ class NamespaceKeeper:
         if self.recreated & names:
             self._dirty.add(outer.name)  # what led to the namespaces before leads nowhere now
         fresh = len(self._fresh & names)
-        unmade = self._make_fresh(outer, inner, failures)
+        unmade = self._make_fresh(outer, inner, failures, plugging)
         outer, inner = without(outer, unmade), tuple(state for state in inner if state.name not in unmade)
         executed = fresh + self._bring_all(outer, inner, failures)
         if cut := self.lacking & names:
@@ -245,7 +250,9 @@ class NamespaceKeeper:
         self._dirty.discard(name)
         self.lacking.discard(name)
 
-    def _make_fresh(self, outer: Netns, inner: Iterable[Netns], failures: list[K8sNetLabError]) -> set[str]:
+    def _make_fresh(
+        self, outer: Netns, inner: Iterable[Netns], failures: list[K8sNetLabError], plugging: Callable[[], bool]
+    ) -> set[str]:
         """Makes the namespaces that are not there, with all that is in them, once `outer` has what they are plugged
         into. One that cannot be made so is made empty and brought about like any other; returns those that cannot be
         made at all."""
@@ -258,6 +265,8 @@ class NamespaceKeeper:
         made: Iterable[sandboxes.Begun] = [None] * len(wanted)
         with contextlib.suppress(K8sNetLabError):  # a bridge that is not the lab's takes no pod: `bring` says so
             self._bring((without(outer, fresh),), failures)
+            if not plugging():
+                return set(fresh)
             made = self._make(self._monitors[outer.name].netlink, wanted)
         for name, begun in zip(fresh, made, strict=True):
             if isinstance(begun, AlreadyExistsError):  # somebody has made one since `prepare`

@@ -36,10 +36,15 @@ class KubeRouter(Manager):
         self.sets: tuple[IPSet, ...] = ()
         self._tables: dict[str, PolicyPart] = {}
         self._looked, self._took = 0.0, 0.0
+        self._unknown = False
+        """It could not say what it wants."""
 
     def wanted(self, snapshot: Snapshot) -> NodeDataplane | None:
+        self.guards = self._unknown = True
         part = super().wanted(snapshot)
+        self._unknown = False
         self.sets = part.sets if part else ()
+        self.guards = bool(part and any(rules.chains for rules in part.rules))
         return part
 
     def table_part(self, iptables: Iptables) -> PolicyPart:
@@ -49,7 +54,11 @@ class KubeRouter(Manager):
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
         """What is new has no rules where all were refused."""
-        self.holds = any(part.refused is not None for part in self._tables.values())
+        self.holds = self.guards and self.lets_none_in
+
+    @property
+    def lets_none_in(self) -> bool:
+        return self._unknown or any(part.refused or part.unwanted for part in self._tables.values())
 
     def noticed_change(self) -> bool:
         """Whether somebody else has changed sets."""

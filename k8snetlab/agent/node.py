@@ -55,6 +55,8 @@ class NodeAgent:
         self._blind: dict[str, K8sNetLabError] = {}
         """Why a manager could not say whether something has changed, when it was asked last."""
         self._namespace: str | None = None
+        self._anew = False
+        """The last sync has written rules into the node's new namespace before pods were plugged in."""
 
     @property
     def variant(self) -> str:
@@ -108,14 +110,14 @@ class NodeAgent:
             return Report()
         before, self._failures = self._failures, dict(self._blind)
         try:
-            whole, count, refusals = self._bring_links(snapshot)
+            whole, count, refusals = self._bring_links(snapshot, trusting)
         except Exception:
             self._failures = before | self._failures  # most managers have not had their turn
             raise
         unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
         recreated = tuple(self._keeper.recreated)
         unplugged = not {whole.node.name}.isdisjoint({*recreated, *self._keeper.lacking})
-        if whole.node.name in recreated:
+        if whole.node.name in recreated and not self._anew:
             self._tables.forget()
         self._namespace = whole.node.name
         grave: K8sNetLabError | None = unmanaged  # nothing may be run in a namespace that is not the lab's
@@ -180,7 +182,7 @@ class NodeAgent:
 
     # --- its managers ---
 
-    def _bring_links(self, snapshot: Snapshot) -> tuple[NodeDataplane, int, Sequence[K8sNetLabError]]:
+    def _bring_links(self, snapshot: Snapshot, trusting: bool) -> tuple[NodeDataplane, int, Sequence[K8sNetLabError]]:
         """Makes the namespaces, and brings links and what goes with them to what all managers want.
 
         Returns that, the number of operations, and what was refused, which is its manager's failure.
@@ -190,7 +192,9 @@ class NodeAgent:
         for manager in self._managers:
             self._do(manager, partial(manager.prepared, whole))
         all_known = all(manager.name in self._parts for manager in self._managers if manager.name in self._failures)
-        count, refusals = self._keeper.bring(whole.node, whole.pods, removing=all_known)
+        self._anew = False
+        guards = partial(self._guarded, snapshot, whole.node.name, trusting)
+        count, refusals = self._keeper.bring(whole.node, whole.pods, removing=all_known, plugging=guards)
         unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
         if unmanaged and is_host(whole.node.name):
             raise unmanaged  # a machine that has what would be the lab's is left alone
@@ -199,6 +203,21 @@ class NodeAgent:
             for refusal in refusals:
                 self._failures.setdefault(blame.manager_of(refusal), refusal)
         return whole, count, refusals
+
+    def _guarded(self, snapshot: Snapshot, namespace: str, trusting: bool) -> bool:
+        """Whether pods may be plugged in: the rules that they are not to be without stand. What is refused is reported
+        by the sync, which tries it again."""
+        guards = [manager for manager in self._managers if manager.guards]
+        if not guards:
+            return True
+        if namespace in self._keeper.recreated:
+            self._tables.forget()
+            self._anew = True
+        try:
+            self._tables.sync(snapshot, namespace, self._rules_of, trusting)
+        except K8sNetLabError:
+            return False
+        return not any(manager.lets_none_in for manager in guards)
 
     def _wanted(self, snapshot: Snapshot) -> NodeDataplane:
         """What all of them want; of one that cannot say, what it wanted last."""

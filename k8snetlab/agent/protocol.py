@@ -59,6 +59,8 @@ class Manager:
     """A sentence each."""
     holds: bool = False
     """Pods that are new are not to be run yet."""
+    guards: bool = False
+    """Its rules are to stand before pods that are new are plugged in."""
 
     def wanted(self, snapshot: Snapshot) -> NodeDataplane | None:
         """Its part of the node's namespace, of the namespaces that hang off it, and of the rules; None: no part."""
@@ -76,6 +78,11 @@ class Manager:
 
     def noticed_change(self) -> bool:
         """Whether what no event of the kernel tells asks for a sync. Cheap: it is asked every second."""
+        return False
+
+    @property
+    def lets_none_in(self) -> bool:
+        """Whether the kernel does not have the rules that guard pods."""
         return False
 
     @property

@@ -1,0 +1,113 @@
+"""What of NetworkPolicies the kernel refuses opens nothing, is shown, and keeps new pods unplugged; who keeps the rules
+may die."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.kernel import netns
+from k8snetlab.testing.lab import Lab
+from k8snetlab.testing.waiting import eventually
+
+POD = """---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: {name}}}}}
+spec: {{nodeName: node1, containers: [{{name: c, image: i, ports: [{{containerPort: 80}}]}}]}}
+"""
+POLICY = """---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: only-b}
+spec: {podSelector: {matchLabels: {app: a}}, ingress: [{from: [{podSelector: {matchLabels: {app: b}}}]}]}
+"""
+
+
+class Crippled:
+    """A lab on a machine whose iptables can be robbed of extensions."""
+
+    def __init__(self, directory: Path) -> None:
+        self.lab = Lab(directory)
+        self._extensions = directory / "xtables"
+        self._real = next(Path("/usr/lib").glob("*/xtables"))
+        shutil.copytree(self._real, self._extensions, symlinks=True)
+        self.lab.environment["XTABLES_LIBDIR"] = str(self._extensions)
+        file = directory / "lab.yaml"
+        head = f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {{name: {self.lab.name}}}\nspec: {{nodes: 1}}\n"
+        file.write_text(head + "".join(POD.format(name=name) for name in "abc"))
+        self.lab.run("up", str(file))
+
+    def take(self, extension: str) -> None:
+        (self._extensions / f"libxt_{extension}.so").unlink()
+
+    def give(self, extension: str) -> None:
+        shutil.copy(self._real / f"libxt_{extension}.so", self._extensions)
+
+    def reached(self, source: str, target: str = "a") -> bool:
+        return self.lab.probe(source, f"{target}:80").reached
+
+    def problems(self) -> list[str]:
+        found: list[str] = self.lab.json("status", code=None)["problems"]
+        return found
+
+
+@pytest.fixture
+def crippled(tmp_path: Path) -> Iterator[Crippled]:
+    if not list(Path("/usr/lib").glob("*/xtables/libxt_set.so")):
+        pytest.skip("iptables' extensions are not files here")
+    crippled = Crippled(tmp_path)
+    yield crippled
+    crippled.lab.run("down")
+
+
+def test_a_policy_whose_rules_are_refused_lets_nobody_in_and_is_shown(crippled: Crippled) -> None:
+    assert crippled.reached("b")
+    crippled.take("set")
+    crippled.lab.run("apply", "-f", "-", stdin=POLICY, code=1)
+    assert not crippled.reached("b") and not crippled.reached("c")
+    assert any("KUBE-NWPLCY-" in line for line in crippled.problems()), crippled.problems()
+    assert crippled.reached("a", "b"), "what the policy does not select is as it was"
+    crippled.give("set")
+    eventually(lambda: crippled.problems() == [])
+    assert crippled.reached("b") and not crippled.reached("c")
+
+
+def test_a_new_pod_is_plugged_in_once_its_rules_are_taken(crippled: Crippled) -> None:
+    lab = crippled.lab
+    lab.apply(POLICY)
+    assert crippled.reached("b") and not crippled.reached("c")
+    crippled.take("physdev")
+    lab.run("apply", "-f", "-", "--wait=false", stdin=POD.format(name="d"))
+    eventually(lambda: any("iptables" in line for line in crippled.problems()))
+    assert not netns.exists(lab.netns("default", "d"))
+    assert crippled.reached("b") and not crippled.reached("c"), "what was taken before stands"
+    crippled.give("physdev")
+    eventually(lambda: crippled.problems() == [])
+    eventually(lambda: crippled.reached("b", "d"))
+
+
+def test_rules_outlive_who_keeps_them(crippled: Crippled) -> None:
+    lab = crippled.lab
+    lab.apply(POLICY)
+    addresses = [str(lab.get("pod", name)["status"]["podIP"]) for name in "ab"]
+    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    for rule in (f"-d {addresses[0]}/32", f"-s {addresses[0]}/32"):
+        assert rule in lab.shell("node1", "iptables-save", "-t", "filter")
+    assert answers(lab, "b", addresses[0]) and not answers(lab, "c", addresses[0])
+
+
+def answers(lab: Lab, source: str, address: str) -> bool:
+    """Of a real connection, for which no daemon is needed."""
+    import socket
+
+    with netns.inside(lab.netns("default", source)):
+        sock = socket.socket()
+    with sock:
+        sock.settimeout(2)
+        return sock.connect_ex((address, 80)) == 0
