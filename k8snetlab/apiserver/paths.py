@@ -15,8 +15,8 @@ PATHS = BUILT_IN.paths
 
 
 ABSENT = {
-    "horizontalpodautoscalers": "no pod's load is measured here, so that nothing scales by it; kubectl scale does",
-    "metrics.k8s.io": "no pod's load is measured here",
+    "horizontalpodautoscalers": "no pod's load is measured here, so that nothing scales by it; `kubectl scale` does",
+    "metrics.k8s.io": "no load is measured here; `kubectl exec POD -- top -bn1` shows a pod's processes",
     "resourcequotas": "a namespace takes what it is given here",
     "limitranges": "a pod takes what it is given here",
     "persistentvolumes": "a lab is a network, and keeps no data",

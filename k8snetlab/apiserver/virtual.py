@@ -28,8 +28,9 @@ VIRTUAL = (
     Virtual("authorization.k8s.io/v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", mine=True),
     Virtual("authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview"),
 )
-EMPTY = ("policy/v1",)
-"""Groups and versions that are told of although nothing of them is stored: who is to evict pods looks for this one."""
+EMPTY = ("metrics.k8s.io/v1beta1", "policy/v1")
+"""Groups and versions that are told of although nothing of them is stored: who is to evict pods looks for the latter,
+and `kubectl top` asks, and is told why there is nothing (`paths.ABSENT`), where it finds the former."""
 
 
 def reviewed(path: str) -> tuple[Virtual, str] | None:

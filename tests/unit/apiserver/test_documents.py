@@ -117,7 +117,7 @@ def test_what_a_lab_has_none_of_is_refused_with_why() -> None:
     async def test(face: Face) -> None:
         said = await face.ask("POST", "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", {})
         assert (said.code, said.json["reason"]) == (404, "NotFound")
-        assert said.json["message"].endswith("nothing scales by it; kubectl scale does")
+        assert said.json["message"].endswith("nothing scales by it; `kubectl scale` does")
 
     with_face(test)
 
