@@ -124,7 +124,6 @@ class KubeletLink:
         answer = await self._send(request)
         if answer.error:
             log.warning("kubelet: %s: %s", op, answer.error)
-        self._note(answer.states)
         for uid in uids:
             self.states.pop(uid, None)
         return answer.states
@@ -178,12 +177,12 @@ class KubeletLink:
         try:
             while line := await reader.readline():
                 response = decode(line)
+                self._note(response.states)  # here, in the order in which they were sent: who asked may be woken later
                 if response.id:
                     answer = self._waiting.pop(response.id, None)
                     if answer is not None and not answer.done():
                         answer.set_result(response)
                 else:
-                    self._note(response.states)
                     self._changed(response.states)
         finally:
             first.cancel()
@@ -197,8 +196,8 @@ class KubeletLink:
 
     async def _introduce(self) -> None:
         """Asks what runs already, which a restarted daemon adopts. A restarted kubelet is told the rest."""
-        running = await self._send(KubeletRequest(id=next(self._ids), op="list"))
-        self.states = {state.uid: state for state in running.states}
+        await self._send(KubeletRequest(id=next(self._ids), op="list"))
+        self.states = dict(self.states)
         self._connected.set()
         for work in list(self._health.values()):
             await self._send_health(work)
