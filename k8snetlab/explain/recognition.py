@@ -72,9 +72,9 @@ class Recognition:
 
     def silenced(self, frames: Sequence[Frame]) -> bool:
         """Whether no ICMP error about the packet was seen anywhere: a kernel sends few of them (icmp_ratelimit)."""
-        ends = {(p.dst, p.dport) for frame, back in self.of(frames) if not back and (p := _carried(frame))}
+        ends = {(p.sport, p.dst, p.dport) for frame, back in self.of(frames) if not back and (p := _carried(frame))}
         errors = (_carried(frame).quoted for frame in frames)
-        return not any(e and e.protocol == self._protocol and (e.dst, e.dport) in ends for e in errors)
+        return not any(e and e.protocol == self._protocol and (e.sport, e.dst, e.dport) in ends for e in errors)
 
     def _begins(self, frame: Frame) -> bool:
         packet = _carried(frame)
