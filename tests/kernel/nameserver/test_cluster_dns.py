@@ -213,8 +213,8 @@ def test_without_replicas_names_are_rejected_and_without_dns_nothing_is_left(lab
 
 
 def test_dns_pods_take_their_addresses_after_all_others(tmp_path: Path) -> None:
-    """After a pod of a namespace that comes later, and after one that is made once another one is ready; said again,
-    and with the lab grown, it stays where it is."""
+    """After a pod of a namespace that comes later, and after one that is made once another one is ready; said again it
+    stays where it is."""
     with running(written(tmp_path, COMING_LATE)) as lab:
         pods = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in lab.list("Pod")}
         (name,) = (name for name in pods if name.startswith("coredns"))
