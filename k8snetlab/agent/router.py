@@ -12,6 +12,7 @@ from k8snetlab.api.workload import HealthWork
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.links import Veth
 from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dns import addon
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.messages.status import ManagerStatus
@@ -63,7 +64,10 @@ class RouterAgent:
         )
         self._keeper.prepare((desired.node, *desired.pods))
         try:
-            return Report(self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods))
+            count = self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods)
+            (beyond,) = own
+            self.health = HealthWork(beyond, {}, names=addon.outside(snapshot.lab))
+            return Report(count, recreated=tuple(self._keeper.recreated))
         finally:
             self._keeper.recreated.clear()
 

@@ -18,7 +18,8 @@ class Dns(Value):
 
     `pods` is whether names of pods' addresses are answered (disabled, insecure, verified), `ttl` what answers say, in
     seconds. Names outside are asked of `upstream`, those in a stub domain of its own servers (each an address, or
-    address:port); `hosts` are names of the lab's own, by address.
+    address:port). Without an `upstream` the lab's host outside answers them; with an empty one they are refused.
+    `hosts` are names of the lab's own, by address.
     """
 
     enabled: bool = always(True)
@@ -27,7 +28,7 @@ class Dns(Value):
     domain: str = always("cluster.local")
     pods: Literal["disabled", "insecure", "verified"] = always("insecure")
     ttl: Annotated[int, Meta(ge=0, le=3600)] = always(5)
-    upstream: tuple[str, ...] = ()
+    upstream: tuple[str, ...] | None = None
     stubDomains: Mapping[str, tuple[str, ...]] = {}
     hosts: Mapping[str, tuple[str, ...]] = {}
 

@@ -29,7 +29,7 @@ def dns(report: Report, lab: Lab, services: Iterable[IPNetwork]) -> None:
     _name(report, lab, (*path, "domain"), spec.domain)
     if spec.address:
         _address(report, lab, (*path, "address"), spec.address, services)
-    _servers(report, lab, (*path, "upstream"), spec.upstream)
+    _servers(report, lab, (*path, "upstream"), spec.upstream or ())
     for zone, servers in spec.stubDomains.items():
         _name(report, lab, (*path, "stubDomains", zone), zone)
         if not servers:

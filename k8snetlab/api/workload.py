@@ -149,16 +149,20 @@ class PodState(msgspec.Struct, frozen=True):
 
 
 class HealthWork(msgspec.Struct, frozen=True):
-    """The healthCheckNodePorts of a node: what is answered on each port (status and body), at these addresses."""
+    """The healthCheckNodePorts of a node: what is answered on each port (status and body), at these addresses.
+
+    Of the host outside, which has none of them: at which addresses of its own, `names`, it answers names.
+    """
 
     netns: str
     ports: dict[int, tuple[int, str]]
     addresses: tuple[str, ...] = ("0.0.0.0",)
+    names: tuple[str, ...] = ()
 
 
 class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line from the daemon: run these pods, stop the ones with these uids, list what there is, or, from now on,
-    answer a node's healthCheckNodePorts like this.
+    answer a node's healthCheckNodePorts, or the names that the host outside knows, like this.
 
     Add-ons are pods too, without an object: `addons` lists those whose uids begin with one of `uids` (all, where there
     are none), `list` leaves them out, and who asks `list` is told from then on what changes by itself. `signal` sends

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from k8snetlab.messages.dig import Dig, DnsQuery
 
 _DATA, _TIME = 42, 13
+SHOWN = 8
+"""So many records of one reply, and addresses of one name, are shown; of more it is said how many there are."""
 
 
 def lines(answer: Dig) -> Iterator[str]:
@@ -42,12 +44,18 @@ def _why(answer: Dig) -> str:
 def _query(query: DnsQuery) -> Iterator[str]:
     status = query.status or query.error
     took = f"{query.milliseconds:.1f} ms"
-    data = [r.data if r.type == query.type else f"{r.type} {r.data}" for r in query.records] or [""]
+    data = _few([r.data if r.type == query.type else f"{r.type} {r.data}" for r in query.records]) or [""]
+    if query.truncated:
+        data = [f"{len(query.records)} records fit: truncated"]
     first = f"   {query.type:<5} {status:<9} {data[0]:<{_DATA}}"
     by = " by TCP" if query.transport == "tcp" else ""
     yield f"{first.rstrip():<{80 - _TIME}}{took:>{_TIME - 1}}{by}"
     for more in data[1:]:
         yield f"{'':<19}{more}"
+
+
+def _few(texts: Sequence[str]) -> list[str]:
+    return list(texts) if len(texts) <= SHOWN else [*texts[: SHOWN - 1], f"and {len(texts) - SHOWN + 1} more"]
 
 
 def _who(query: DnsQuery) -> str:
@@ -62,7 +70,7 @@ def _outcome(answer: Dig) -> str:
     asked = len(answer.queries)
     count = f"{asked} {'query' if asked == 1 else 'queries'} in {answer.milliseconds:.1f} ms"
     if answer.found:
-        what = ", ".join(answer.addresses) or "found"
+        what = ", ".join(_few(answer.addresses)) or "found"
         return f"{answer.name}: {what} ({count})"
     if not any(query.status for query in answer.queries):
         return f"{answer.name}: no answer ({count})"

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
+from k8snetlab.api.addressing import split
 from k8snetlab.api.apps import Deployment, DeploymentSpec
 from k8snetlab.api.config import ConfigMap, ServiceAccount
 from k8snetlab.api.core import Container, ContainerPort, PodSpec, PodTemplateSpec, Service, ServicePort, ServiceSpec
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object, ObjectMeta
+from k8snetlab.dataplane.families import family_of, pick
 
 NAMESPACE, SERVICE, NAME = "kube-system", "kube-dns", "coredns"
 IMAGE = "registry.k8s.io/coredns/coredns:v1.14.2"
@@ -72,35 +74,47 @@ def address(lab: Lab) -> str:
     return str(network[min(TENTH, network.num_addresses - 2)])
 
 
+def outside(lab: Lab) -> tuple[str, ...]:
+    """The addresses at which the lab's host outside answers names; none where there is no such host, or no DNS."""
+    spec = lab.spec
+    if spec.machines or not spec.dns.enabled:
+        return ()
+    hosts = (text.partition("/")[0] for text in split(spec.underlay.outside))
+    return tuple(host for host in hosts if pick(spec.podCIDR, family_of(host)))
+
+
+def upstream(lab: Lab) -> tuple[str, ...]:
+    """Who is asked for names outside: whom the lab says, else its own host outside; nobody where there is neither."""
+    return outside(lab) if lab.spec.dns.upstream is None else lab.spec.dns.upstream
+
+
 def corefile(lab: Lab) -> str:
     """kubeadm's, with what the lab says; without an upstream names outside are refused."""
-    spec = lab.spec.dns
-    outside = (
-        f"\n    forward . {' '.join(spec.upstream)} {{\n       max_concurrent 1000\n    }}" if spec.upstream else ""
-    )
+    spec, servers = lab.spec.dns, upstream(lab)
+    onward = f"\n    forward . {' '.join(servers)} {{\n       max_concurrent 1000\n    }}" if servers else ""
     hosts = "".join(f"\n       {address} {name}" for name, addresses in spec.hosts.items() for address in addresses)
-    own = f"\n    hosts {{{hosts}\n       fallthrough\n    }}" if hosts else ""
+    table = f"\n    hosts {{{hosts}\n       fallthrough\n    }}" if hosts else ""
     served = (spec.domain, "in-addr.arpa", "ip6.arpa", *spec.hosts)
-    zones = ".:53" if spec.upstream else " ".join(f"{zone}:53" for zone in served)
-    through = "\n       fallthrough in-addr.arpa ip6.arpa" if spec.upstream else ""
+    zones = ".:53" if servers else " ".join(f"{zone}:53" for zone in served)
+    through = "\n       fallthrough in-addr.arpa ip6.arpa" if servers else ""
     text = f"""\
 {zones} {{
     errors
     health {{
        lameduck 5s
     }}
-    ready{own}
+    ready{table}
     kubernetes {spec.domain} in-addr.arpa ip6.arpa {{
        pods {spec.pods}{through}
        ttl {spec.ttl}
     }}
-    prometheus :9153{outside}
+    prometheus :9153{onward}
     cache 30
     loop
     reload
     loadbalance
 }}
 """
-    for zone, servers in spec.stubDomains.items():
-        text += f"{zone}:53 {{\n    errors\n    cache 30\n    forward . {' '.join(servers)}\n}}\n"
+    for zone, own in spec.stubDomains.items():
+        text += f"{zone}:53 {{\n    errors\n    cache 30\n    forward . {' '.join(own)}\n}}\n"
     return text

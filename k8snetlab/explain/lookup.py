@@ -191,6 +191,7 @@ class _Asker:
             service="",
             milliseconds=round(heard.milliseconds, 3),
             error=heard.error or ("" if read else "no answer"),
+            truncated=bool(read and read.truncated),
         )
         self.sent.append((heard.source, query))
         return _LAME if read and read.lame and self._library == "glibc" else query.status

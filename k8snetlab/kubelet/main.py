@@ -23,6 +23,7 @@ import msgspec
 
 from k8snetlab.api.workload import ADDON, HealthWork, KubeletRequest, KubeletResponse, PodState, PodWork
 from k8snetlab.kubelet.health import HealthChecks
+from k8snetlab.kubelet.names import NamesOutside
 from k8snetlab.kubelet.rotation import LogKeeper
 from k8snetlab.kubelet.runner import PodRunner
 from k8snetlab.supervision import Supervisor
@@ -40,6 +41,7 @@ class Kubelet:
         self._pods: dict[str, PodRunner] = {}
         self._stopping: dict[str, PodRunner] = {}
         self._health: dict[str, HealthChecks] = {}
+        self._names: dict[str, NamesOutside] = {}
         self._writers: set[asyncio.StreamWriter] = set()
         self._told: set[asyncio.StreamWriter] = set()
         """Those that are told what changes by itself."""
@@ -118,9 +120,12 @@ class Kubelet:
         if work is None:
             return ""
         checks = self._health.setdefault(work.netns, HealthChecks())
-        problems = await checks.update(work)
+        names = self._names.setdefault(work.netns, NamesOutside())
+        problems = await checks.update(work) + await names.update(work.netns, work.names)
         if not work.ports:
             self._health.pop(work.netns).close()
+        if not work.names:
+            self._names.pop(work.netns).close()
         return "; ".join(problems)
 
     async def _run(self, work: PodWork) -> PodState:

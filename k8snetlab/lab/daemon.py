@@ -26,6 +26,7 @@ from k8snetlab.apiserver.listener import Listener
 from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.apiserver.server import PeerProtocol, listen
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import capabilities, cgroups, modules, netns
 from k8snetlab.lab.app import Api
@@ -179,7 +180,11 @@ class Daemon:
 
     def _synced(self, task: AgentTask, report: Report) -> None:
         self._inside.look()
-        if not task.state.error and task.name != "router":
+        if task.state.error:
+            return
+        if task.name == ROUTER:
+            self._lifecycle.router_synced(report.recreated)
+        else:
             self._lifecycle.node_synced(task.name, report.recreated)
 
     def _states_changed(self, states: tuple[PodState, ...]) -> None:

@@ -69,6 +69,8 @@ class DnsQuery(msgspec.Struct, frozen=True):
     """From the query to the reply, or until nobody waited any more."""
     error: str
     """What was heard instead of a reply."""
+    truncated: bool = False
+    """Whether the reply had no room for all records: it is asked for again by TCP."""
 
 
 class Dig(msgspec.Struct, frozen=True, rename={"source": "from", "sourceNode": "fromNode"}):

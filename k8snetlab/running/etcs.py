@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from k8snetlab.api.core import Pod
 from k8snetlab.api.dns import server
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dns import addon
 from k8snetlab.dns import etc as contents
 from k8snetlab.dns.resolv import Resolv
 from k8snetlab.kernel import etc, netns
@@ -22,7 +23,7 @@ def write(pods: Iterable[Pod], snapshot: Snapshot, warn: Callable[[Pod, str, str
     A lab without DNS leaves resolv.conf alone: its pods see the machine's, as kubelet does without --cluster-dns.
     """
     lab = snapshot.lab
-    host = Resolv(tuple(server(text)[0] for text in lab.spec.dns.upstream))
+    host = Resolv(tuple(server(text)[0] for text in addon.upstream(lab)))
     for pod in pods:
         if pod.spec.hostNetwork:
             continue

@@ -18,6 +18,7 @@ from k8snetlab.api.workload import PodState
 from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.cluster.node_status import posted
+from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.errors import NotFoundError
 from k8snetlab.kubelet.runner import forget_logs
 from k8snetlab.peers.pace import Pace
@@ -74,6 +75,14 @@ class PodLifecycle:
         if node not in self._advancing:
             self._advancing.add(node)
             self._supervisor.finish(f"pods of {node}", partial(self._advance_due, node))
+
+    def router_synced(self, recreated: Iterable[str]) -> None:
+        """The router's agent has brought the host outside up, which answers names."""
+        self._supervisor.finish("names outside", partial(self._answer_outside, frozenset(recreated)))
+
+    async def _answer_outside(self, recreated: frozenset[str]) -> None:
+        async with self._busy:
+            await self._answer_health(ROUTER, recreated)
 
     def states_changed(self, states: tuple[PodState, ...]) -> None:
         """The kubelet reports that containers ended or started by themselves."""
@@ -139,7 +148,7 @@ class PodLifecycle:
 
     async def _answer_health(self, node: str, recreated: frozenset[str]) -> None:
         """Has the kubelet answer on healthCheckNodePorts as the node's agent found right; nodes that went need none."""
-        works = {name: task.agent.health for name, task in self._agents.nodes.items() if task.agent.health}
+        works = {task.name: task.agent.health for task in self._agents.tasks if task.agent.health}
         for namespace in self._kubelet.health_namespaces - ({work.netns for work in works.values()} - recreated):
             await self._kubelet.forget_health(namespace)
         if node in works:

@@ -161,8 +161,13 @@ def test_programs_find_names_by_the_files_of_their_pod(lab: Lab) -> None:
     assert '"pod": "db-0"' in lab.exec("client", "curl", "-s", "http://web/")
 
 
-def test_what_is_outside_is_refused_at_once(lab: Lab) -> None:
-    assert "status: REFUSED" in dig(lab, "www.example.com")
+def test_names_outside_are_answered_by_the_host_outside(lab: Lab) -> None:
+    eventually(lambda: short(lab, "www.example.com") == ["203.0.113.10"])
+    assert short(lab, "cdn.example.com") == ["www.example.com.", "203.0.113.10"]
+    assert short(lab, "example.com", "MX") == ["10 mail.example.com."]
+    assert "status: NXDOMAIN" in dig(lab, "www.kubernetes.io")
+    assert len(short(lab, "+noedns", "many.example.com")) == 40
+    assert ";; Truncated, retrying in TCP mode" in dig(lab, "+noedns", "many.example.com")
 
 
 def test_a_new_service_is_answered_and_a_deleted_one_is_not(lab: Lab) -> None:
@@ -191,14 +196,31 @@ def test_the_server_goes_on_without_the_daemon_and_follows_the_next_one(lab: Lab
 
 
 def test_another_corefile_is_taken_and_a_wrong_one_left(lab: Lab, directory: Path) -> None:
-    lab.up(written(directory, LAB.replace(DNS, "nodes: 2, dns: {hosts: {db.corp.example: [192.0.2.7]}}")))
+    lab.up(written(directory, LAB.replace(DNS, "nodes: 2, dns: {upstream: [], hosts: {db.corp.example: [192.0.2.7]}}")))
     eventually(lambda: short(lab, "db.corp.example") == ["192.0.2.7"])
+    assert "status: REFUSED" in dig(lab, "www.example.com")
     lab.apply(WRONG)
     said = "Corefile:2: the plugin rewrite is not served here"
     eventually(lambda: said in lab.run("logs", "-n", "kube-system", "deploy/coredns"))
     assert short(lab, "db.corp.example") == ["192.0.2.7"]
     lab.up(written(directory, LAB))
-    eventually(lambda: "status: REFUSED" in dig(lab, "db.corp.example"))
+    eventually(lambda: short(lab, "db.corp.example") == ["198.51.100.53"])
+
+
+def test_the_host_outside_answers_again_after_its_server_is_killed_and_after_it_was_deleted(lab: Lab) -> None:
+    netns = lab.netns("outside")
+    asked = ["ip", "netns", "exec", lab.netns("node1"), "dig", "+tries=1", "+time=1", "@203.0.113.10", "+short"]
+
+    def answered() -> bool:
+        done = subprocess.run([*asked, "www.corp.example"], capture_output=True, text=True, check=False)
+        return done.stdout == "203.0.113.10\n"
+
+    eventually(answered)
+    os.kill(lab.pids()["kubelet"], signal.SIGKILL)
+    eventually(answered)
+    subprocess.run(["ip", "netns", "del", netns], check=True)
+    eventually(answered)
+    eventually(lambda: lab.diagnose().findings == ())
 
 
 def test_without_replicas_names_are_rejected_and_without_dns_nothing_is_left(lab: Lab, directory: Path) -> None:

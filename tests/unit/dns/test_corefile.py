@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from k8snetlab.api.dns import Dns
-from k8snetlab.api.lab import Lab, LabSpec
+from k8snetlab.api.lab import Lab, LabSpec, Underlay
 from k8snetlab.dns import addon
 from k8snetlab.dns.corefile import Block, CorefileError, Forward, Hosts, block_of, parse
 from k8snetlab.dns.zones import Zones
@@ -135,7 +135,25 @@ def test_the_file_that_a_lab_asks_for_is_read_as_it_was_meant() -> None:
     assert stub.forwards == (Forward(".", (("10.1.0.53", 53), ("10.1.0.54", 5353))),)
 
 
-def test_without_an_upstream_only_the_clusters_names_are_served() -> None:
-    (block,) = parse(addon.corefile(Lab(spec=LabSpec(dns=Dns(enabled=True, domain="lab.example")))))
+@pytest.mark.parametrize(
+    ("spec", "servers"),
+    [
+        (LabSpec(), ("203.0.113.10",)),
+        (LabSpec(dns=Dns(upstream=("192.0.2.53",))), ("192.0.2.53",)),
+        (LabSpec(dns=Dns(upstream=())), ()),
+        (LabSpec(machines=True), ()),
+        (LabSpec(underlay=Underlay(outside="")), ()),
+        (LabSpec(podCIDR="fd00:1::/56", underlay=Underlay(outside="203.0.113.10/24,2001:db8::9/64")), ("2001:db8::9",)),
+    ],
+)
+def test_names_outside_are_asked_of_the_host_outside_unless_the_lab_says_whom(
+    spec: LabSpec, servers: tuple[str, ...]
+) -> None:
+    blocks = parse(addon.corefile(Lab(spec=spec)))
+    assert [to for forward in blocks[0].forwards for to, _ in forward.to] == list(servers)
+
+
+def test_with_an_empty_upstream_only_the_clusters_names_are_served() -> None:
+    (block,) = parse(addon.corefile(Lab(spec=LabSpec(dns=Dns(upstream=(), domain="lab.example")))))
     assert block.zones == ("lab.example.", *REVERSE)
     assert block.forwards == ()
