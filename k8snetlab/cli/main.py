@@ -40,6 +40,7 @@ ROOMS = {
     "node": ("node",),
     "guest": ("guest",),
     "kubeconfig": ("kubeconfig",),
+    "scenario": ("scenario",),
     "audit": ("audit",),
 }
 """The verbs, by the module of this package that registers them, in the order of the help (groups come last)."""

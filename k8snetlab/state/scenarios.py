@@ -14,6 +14,10 @@ SUFFIXES = (".yaml", ".yml", ".json")
 MAX = 1 << 26
 """Characters of one manifest: 50,000 Services with their endpoints have a third of them."""
 LAB_FILES = ("lab.yaml", "lab.yml")
+EXPECTED = ("expect.yaml", "expect.yml")
+"""What stands beside a scenario's manifests and is none."""
+LESSONS = "lessons"
+"""The directory of the scenarios that are lessons."""
 
 File = tuple[str, str]
 """(name as the user would write it, text)"""
@@ -32,6 +36,21 @@ def names() -> list[str]:
     return sorted(p.name for p in root.iterdir() if p.is_dir() and _manifests(p)) if root.is_dir() else []
 
 
+def lessons() -> list[str]:
+    """The lessons that ship with k8snetlab, as "lessons/NAME", in their order."""
+    root = directory() / LESSONS
+    return sorted(f"{LESSONS}/{p.name}" for p in root.iterdir() if _manifests(p)) if root.is_dir() else []
+
+
+def folder(name: str) -> Path:
+    """The directory of a scenario: a path, or one that ships with k8snetlab. Raises InputError."""
+    if Path(name).is_dir():
+        return Path(name)
+    if name in names() or name in lessons():
+        return directory() / name
+    raise _unknown(name)
+
+
 def find(name: str | None = None) -> list[File]:
     """The manifests of a directory, a file or a scenario, in that order of preference.
 
@@ -42,11 +61,15 @@ def find(name: str | None = None) -> list[File]:
         return read(".") if here else find(DEFAULT)
     if name == "-" or Path(name).exists():
         return read(name)
-    if name in names():
-        return [_text(file, f"{name}/{file.name}") for file in _manifests(directory() / name)]
-    raise InputError(
+    if name in names() or name in lessons():
+        return [text(file, f"{name}/{file.name}") for file in _manifests(directory() / name)]
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> InputError:
+    return InputError(
         f"no scenario, directory or file is called {name!r}",
-        nearest(name, names(), f"scenarios: {', '.join(names())}; or give a path"),
+        nearest(name, [*names(), *lessons()], f"scenarios: {', '.join(names())}; or give a path"),
     )
 
 
@@ -59,12 +82,12 @@ def read(path: str) -> list[File]:
         files = _manifests(place)
         if not files:
             raise InputError(f"{path}: no manifest in this directory", f"manifests end in {', '.join(SUFFIXES)}")
-        return [_text(file, str(file)) for file in files]
+        return [text(file, str(file)) for file in files]
     if not place.exists():
         beside = [str(place.parent / one.name) for one in place.parent.iterdir()] if place.parent.is_dir() else []
         hint = nearest(path, beside, f"the current directory is {Path.cwd()}")
         raise InputError(f"{path}: no such file or directory", hint)
-    return [_text(place, path)]
+    return [text(place, path)]
 
 
 def read_all(paths: Iterable[str]) -> list[File]:
@@ -72,10 +95,14 @@ def read_all(paths: Iterable[str]) -> list[File]:
 
 
 def _manifests(place: Path) -> list[Path]:
-    return sorted(file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    if not place.is_dir():
+        return []
+    files = (file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    return sorted(file for file in files if file.name not in EXPECTED)
 
 
-def _text(file: Path, shown: str) -> File:
+def text(file: Path, shown: str) -> File:
+    """A file's text, and its name as it is `shown`. Raises InputError."""
     try:
         with file.open(encoding="utf-8") as opened:
             return (shown, _limited(shown, opened.read(MAX + 1)))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from k8snetlab.messages.diagnose import Diagnosis
     from k8snetlab.messages.probe import ProbeResult
     from k8snetlab.messages.trace import Trace
+    from k8snetlab.workshop.checking import CheckReport
 
 Json = dict[str, Any]
 A = TypeVar("A", bound=msgspec.Struct)
@@ -99,6 +100,12 @@ class Lab:
         from k8snetlab.messages.diagnose import Diagnosis
 
         return self._answer(Diagnosis, "diagnose", *options)
+
+    def check(self, scenario: str | Path) -> CheckReport:
+        """What a scenario (its name or directory) expects, set against this lab; `ok` where all of it is so."""
+        from k8snetlab.workshop.checking import CheckReport
+
+        return self._answer(CheckReport, "scenario", "check", str(scenario))
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Json:
         """The object, as `kubectl get -o json` has it; raises NotFoundError."""

@@ -90,6 +90,8 @@ def test_two_machines_make_one_lab(lab: tuple[Machine, Machine]) -> None:
         assert f"dst {other.address}" in machine.here("bridge", "fdb", "show", "dev", "flannel.1")
         assert "KUBE-SERVICES" in machine.here("iptables-save", "-t", "nat")
         assert "cni0" in machine.here("ip", "-o", "-4", "address")
+        report = machine.check("machines")
+        assert report.ok, report
     nodes = {node["metadata"]["name"]: node for node in lab[1].json("get", "nodes")["items"]}
     for machine in lab:
         annotations = nodes[machine.node]["metadata"]["annotations"]
@@ -125,6 +127,7 @@ def test_a_machine_that_leaves_is_what_it_was_and_the_lab_goes_on(
     assert [node["metadata"]["name"] for node in one.json("get", "nodes")["items"]] == ["node1"]
     eventually(lambda: other.address not in one.here("bridge", "fdb", "show", "dev", "flannel.1"))
     assert "10.244.2.0/24" not in one.here("ip", "route")
+    assert not one.check("machines").ok, "node2's port does not answer any more"
     other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
     eventually(lambda: one.whole() and len(ready(one)) == PODS)
 

@@ -41,6 +41,8 @@ from k8snetlab.policies.lint import PolicySurprises
 from k8snetlab.policies.matrix import PolicyMatrix
 from k8snetlab.policies.sentences import PolicyExplanation, PolicyReason
 from k8snetlab.render.picture import Picture
+from k8snetlab.workshop.checking import CheckReport
+from k8snetlab.workshop.scenes import Scenario, Scenarios
 
 PAGE = Path(__file__).parents[3] / "docs" / "json.md"
 MARK = "<!-- types -->\n"
@@ -86,6 +88,9 @@ PRINTED = (
     Printed("resume", RESUME.answer),
     Printed("rules", RULES.answer),
     Printed("rules --diff NODE1 NODE2", DIFFERENCE.answer),
+    Printed("scenario check", CheckReport),
+    Printed("scenario list", Scenarios),
+    Printed("scenario show", Scenario),
     Printed("status", STATUS.answer),
     Printed("store dump", DUMP.answer, "an object a line"),
     Printed("store status", STORE_STATUS.answer),

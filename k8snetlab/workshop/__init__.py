@@ -1,0 +1,3 @@
+"""Scenarios with what is expected of them, and lessons."""
+
+__all__ = ["checking", "expectations", "junit", "scenes"]
