@@ -233,6 +233,7 @@ class PodSpec(Value):
     nodeSelector: Mapping[str, str] = {}
     affinity: Affinity | None = None
     terminationGracePeriodSeconds: int = always(30)
+    activeDeadlineSeconds: int | None = None
     dnsPolicy: Annotated[DNSPolicy, OrBlank] = always("ClusterFirst")
     dnsConfig: PodDNSConfig | None = None
     hostAliases: tuple[HostAlias, ...] = ()

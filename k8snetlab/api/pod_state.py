@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from k8snetlab.api.core import Condition, ContainerStateTerminated, ContainerStatus, Pod, PodSpec
 
-UNREACHABLE = "NodeLost"
+UNREACHABLE, DEADLINE = "NodeLost", "DeadlineExceeded"
+TOO_LONG = "Pod was active on the node longer than the specified deadline"
 
 
 def phase(spec: PodSpec, statuses: Iterable[ContainerStatus]) -> str:
@@ -107,10 +108,28 @@ def observed(pod: Pod, statuses: tuple[ContainerStatus, ...], host: str, now: st
         conditions=_with_times(conditions(pod.spec, at, statuses), pod.status.conditions, now),
         initContainerStatuses=tuple(s for s in statuses if s.name in sidecars),
         containerStatuses=tuple(s for s in statuses if s.name not in sidecars),
-        reason="",
-        message="",
+        reason=DEADLINE if pod.status.reason == DEADLINE else "",
+        message=TOO_LONG if pod.status.reason == DEADLINE else "",
     )
     return replace(pod, status=status)
+
+
+def deadline(pod: Pod) -> float | None:
+    """When a pod that has not ended has been active for too long, in seconds since 1970."""
+    seconds, start = pod.spec.activeDeadlineSeconds, pod.status.startTime
+    if seconds is None or start is None or pod.ended:
+        return None
+    return datetime.fromisoformat(start).timestamp() + seconds
+
+
+def exceeded(pod: Pod, now: str) -> Pod:
+    """A pod that has been active for too long, once its containers have been ended; `now` is an RFC 3339 timestamp.
+
+    Source: Kubernetes pkg/kubelet/active_deadline.go.
+    """
+    statuses = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
+    told = _with_times(conditions(pod.spec, "Failed", statuses), pod.status.conditions, now)
+    return replace(pod, status=replace(pod.status, phase="Failed", conditions=told, reason=DEADLINE, message=TOO_LONG))
 
 
 def _with_times(new: tuple[Condition, ...], old: tuple[Condition, ...], now: str) -> tuple[Condition, ...]:

@@ -5,12 +5,13 @@ Source: apimachinery pkg/util/validation and pkg/util/validation/field.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from k8snetlab.api.meta import LabelSelector, Object
 from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, port_name, qualified_name
 from k8snetlab.api.words import Path, shorten, unsupported
 
+STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 OPERATORS = ("DoesNotExist", "Exists", "In", "NotIn")
 Rule = Callable[[str], str]
 _CHARACTERS = "lower case alphanumeric characters"
@@ -61,6 +62,18 @@ def name_problem(report: Report, obj: Object, path: Path, name: str, rule: Rule)
         longest, words = _WORDS[rule]
         too_long = f"must be no more than {longest} bytes"
         report.error(obj, path, invalid(name, too_long if len(name.encode()) > longest else words))
+
+
+def finalizers(report: Report, obj: Object, path: Path, names: Sequence[str], *, ours: bool = True) -> None:
+    """`ours`: of a kind of Kubernetes' own, where a name without a "/" is one of three. Source: ValidateFinalizerName
+    of apimachinery and of pkg/apis/core/validation."""
+    for number, name in enumerate(names):
+        where: Path = (*path, number)
+        if qualified_name(name):
+            name_problem(report, obj, where, name, qualified_name)
+        elif ours and "/" not in name and name not in STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            report.error(obj, where, invalid(name, why))
 
 
 def path_segment(report: Report, obj: Object, path: Path, text: str) -> None:

@@ -117,7 +117,6 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("ReplicaSetSpec", "minReadySeconds"): (0,),
     ("ReplicationControllerSpec", "minReadySeconds"): (0,),
     ("DaemonSetSpec", "minReadySeconds"): (0,),
-    ("RollingUpdateDaemonSet", "maxSurge"): (0,),
     ("StatefulSetSpec", "minReadySeconds"): (0,),
     ("StatefulSetSpec", "persistentVolumeClaimRetentionPolicy"): ({"whenDeleted": "Retain", "whenScaled": "Retain"},),
     ("JobSpec", "podReplacementPolicy"): ("TerminatingOrFailed",),
@@ -137,7 +136,6 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
 _HELD = {
     "PodSpec": ("preemptionPolicy priority priorityClassName schedulerName securityContext"),
     "Container": "resources terminationMessagePath terminationMessagePolicy",
-    "RollingUpdateDaemonSet": "maxSurge",
     "StatefulSetSpec": "persistentVolumeClaimRetentionPolicy volumeClaimTemplates",
     "RollingUpdateStatefulSetStrategy": "maxUnavailable",
     "JobSpec": "podReplacementPolicy",

@@ -14,7 +14,7 @@ from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import dns_label
 from k8snetlab.api.words import Path, shorten, unsupported
-from k8snetlab.api.workloads import Workload
+from k8snetlab.api.workloads import Job, Workload
 
 Said = Iterator[tuple[Path, str]]
 _LISTS = ("containers", "initContainers", "ephemeralContainers")
@@ -28,13 +28,14 @@ def unread(value: dict[str, Any], type_: type[Object]) -> Said:
         path: Path = ("spec", "template", "spec")
         spec = _dict(_dict(_dict(value, "spec"), "template"), "spec")
         yield from _pod_spec(spec, path)
+        if not issubclass(type_, Job) and spec.get("activeDeadlineSeconds") is not None:
+            kind = "ReplicaSet" if issubclass(type_, Deployment) else type_.KIND
+            yield (*path, "activeDeadlineSeconds"), f"Forbidden: activeDeadlineSeconds in {kind} is not Supported"
         if not issubclass(type_, Deployment | ReplicaSet):
             return
         policy = spec.get("restartPolicy")
         if isinstance(policy, str) and policy in ("OnFailure", "Never"):
             yield (*path, "restartPolicy"), unsupported(policy, ("Always",))
-        if spec.get("activeDeadlineSeconds") is not None:
-            yield (*path, "activeDeadlineSeconds"), "Forbidden: activeDeadlineSeconds in ReplicaSet is not Supported"
         yield from _numbers(_dict(value, "spec"))
 
 

@@ -15,6 +15,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.valid_affinity import affinity
 from k8snetlab.api.words import Path, did_you_mean, shorten, show
 
+MAX_INT32 = 2**31 - 1
 MAX_NETNS = 255
 """A network namespace is a file below /run/netns, LAB.NAMESPACE.POD."""
 _PERCENT = re.compile(r"[0-9]{1,9}%")
@@ -93,6 +94,10 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
         report.error(obj, (*path, "hostname"), problem)
     if spec.subdomain and (problem := dns_label(spec.subdomain)):
         report.error(obj, (*path, "subdomain"), problem)
+    deadline = spec.activeDeadlineSeconds
+    if deadline is not None and not 1 <= deadline <= MAX_INT32:
+        why = f"Invalid value: {deadline}: must be between 1 and {MAX_INT32}, inclusive"
+        report.error(obj, (*path, "activeDeadlineSeconds"), why)
     valid_dns.pod(report, obj, path, spec)
     labels(report, obj, (*path, "nodeSelector"), spec.nodeSelector)
     affinity(report, obj, (*path, "affinity"), spec.affinity)

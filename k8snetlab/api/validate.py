@@ -23,6 +23,7 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
+from k8snetlab.api.custom import Custom
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
 from k8snetlab.api.guest import Guest
@@ -32,6 +33,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
 from k8snetlab.api.problems import Problem, Report, dns_label, dns_subdomain, labels, path_segment, place
 from k8snetlab.api.rbac import RBAC, ClusterRole, ClusterRoleBinding, Role, RoleBinding
+from k8snetlab.api.rules import finalizers
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
 
@@ -76,6 +78,7 @@ def _nothing(*_: object) -> None:
 Check = Callable[[Report, Any, Snapshot], None]
 _CHECKS: Mapping[type[Object], Check] = {
     Node: valid_lab.node,
+    Namespace: lambda report, obj, _: finalizers(report, obj, ("spec", "finalizers"), obj.spec.finalizers),
     KubeProxyConfiguration: lambda report, obj, _: valid_proxy.proxy(report, obj),
     Guest: valid_guest.guest,
     Pod: valid_pod.pod,
@@ -124,6 +127,7 @@ def _metadata(report: Report, obj: Object) -> None:
         report.error(obj, path, problem)
     if obj.namespaced and (problem := dns_label(obj.namespace)):
         report.error(obj, ("metadata", "namespace"), problem)
+    finalizers(report, obj, ("metadata", "finalizers"), obj.metadata.finalizers, ours=not isinstance(obj, Custom))
     labels(report, obj, ("metadata", "labels"), obj.metadata.labels)
     labels(report, obj, ("metadata", "annotations"), obj.metadata.annotations, keys_only=True)
 

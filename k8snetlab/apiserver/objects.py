@@ -1,4 +1,4 @@
-"""Kubernetes' paths for objects: list, watch, get, create, update, merge patch, delete, scale, status.
+"""Kubernetes' paths for objects: list, watch, get, create, update, merge patch, delete, scale, status, finalize.
 
 What is not supported is refused with a Status, never ignored: query words, forms of bodies and answers, methods.
 """
@@ -175,9 +175,9 @@ class ObjectRoutes:
         if part == "scale":
             return Reply(await self._writing.scale(resource, old, patch or request.body, wish))
         if patch:
-            value, warnings = await self._writing.patch(resource, old, patch, wish, part == "status")
+            value, warnings = await self._writing.patch(resource, old, patch, wish, part)
         else:
-            value, warnings = await self._writing.put(resource, old, request.body, wish, part == "status")
+            value, warnings = await self._writing.put(resource, old, request.body, wish, part)
         return Reply(value, warnings=tuple(warnings))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The parts of objects that have a path of their own: status, scale, and what is asked of a pod.
+"""The parts of objects that have a path of their own: status, scale, a namespace's end, and what is asked of a pod.
 
 Source: the table of `kubectl get --raw /api/v1` of kube-apiserver 1.36.
 """
@@ -9,7 +9,7 @@ import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ServiceAccount
-from k8snetlab.api.core import Pod
+from k8snetlab.api.core import Namespace, Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource
 from k8snetlab.api.workloads import ReplicationController, StatefulSet
@@ -32,6 +32,7 @@ class Part(msgspec.Struct, frozen=True):
 
 STATUS = Part("status")
 SCALE = Part("scale", kind="Scale", version="autoscaling/v1")
+FINALIZE = Part("finalize", ("PUT",))
 EVICTION = Part("eviction", ("POST",), "Eviction", "policy/v1")
 STREAMED = ("attach", "exec", "portforward")
 """Parts that are a conversation."""
@@ -42,6 +43,7 @@ OF_KIND: dict[type[Object], tuple[Part, ...]] = {
     ServiceAccount: (TOKEN,),
     StatefulSet: (SCALE,),
     ReplicationController: (SCALE,),
+    Namespace: (FINALIZE,),
     Pod: (
         Part("log", ("GET",)),
         EVICTION,

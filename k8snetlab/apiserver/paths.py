@@ -23,6 +23,7 @@ ABSENT = {
     "persistentvolumeclaims": "a lab is a network, and keeps no data",
 }
 """Kinds that clients ask for by a verb of their own, and why there are none."""
+_OF_NAMESPACES = {part.name for part in parts_of(PATHS["v1", "namespaces"])}
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ def parse(path: str, kinds: Kinds = BUILT_IN) -> Target:
     elif len(parts) >= 3 and parts[0] == "apis":
         version, rest = f"{parts[1]}/{parts[2]}", parts[3:]
     namespace = ""
-    if len(rest) >= 3 and rest[0] == "namespaces" and rest[2] != "status":
+    if len(rest) >= 3 and rest[0] == "namespaces" and not (len(rest) == 3 and rest[2] in _OF_NAMESPACES):
         namespace, rest = rest[1], rest[2:]
         if not namespace:
             raise nowhere(path)

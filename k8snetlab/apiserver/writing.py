@@ -21,7 +21,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.unserved import warning_of
 from k8snetlab.api.words import describe, shorten
 from k8snetlab.apiserver.ownership import Application, Updater, updated
-from k8snetlab.apiserver.parts import has_status
+from k8snetlab.apiserver.parts import FINALIZE, STATUS, has_status
 from k8snetlab.apiserver.patches import Patch
 from k8snetlab.apiserver.query import Wish
 from k8snetlab.apiserver.scaling import scale_of, scaled
@@ -84,17 +84,19 @@ class Writing:
         raise AssertionError("the loop above has no end of its own")
 
     async def put(
-        self, resource: Resource, old: Object, body: Any, wish: Wish, only_status: bool = False
+        self, resource: Resource, old: Object, body: Any, wish: Wish, part: str = ""
     ) -> tuple[Json, list[str]]:
+        if part == FINALIZE.name and isinstance(body, dict):
+            body = {**body, "spec": {"finalizers": [], **(body.get("spec") or {})}}  # none are no default here
         new, warnings = self._decoded(resource, old.namespace, old.name, body, wish)
 
         def change(stored: Object) -> Object:
-            return _updated(new, stored, _Place(resource, only_status), wish)
+            return _updated(new, stored, _Place(resource, part), wish)
 
         return await self._replaced(resource, old, change, wish, warnings)
 
     async def patch(
-        self, resource: Resource, old: Object, patch: Patch, wish: Wish, only_status: bool = False
+        self, resource: Resource, old: Object, patch: Patch, wish: Wish, part: str = ""
     ) -> tuple[Json, list[str]]:
         warnings: list[str] = []
 
@@ -106,7 +108,7 @@ class Writing:
             if not patch.revision:
                 merged["metadata"] = {**metadata, "resourceVersion": ""}
             new, warnings[:] = self._decoded(resource, stored.namespace, stored.name, merged, wish)
-            return _updated(new, stored, _Place(resource, only_status), wish)
+            return _updated(new, stored, _Place(resource, part), wish)
 
         return await self._replaced(resource, old, patched, wish, warnings)
 
@@ -252,10 +254,10 @@ def _unchecked(obj: Object, resource: Resource, snapshot: Snapshot) -> list[str]
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """Where a write goes: to an object as a whole, or to its status."""
+    """Where a write goes: to an object as a whole, to its status, or to what keeps a namespace (`finalize`)."""
 
     resource: Resource
-    only_status: bool = False
+    part: str = ""
 
 
 def _read(body: Json, resource: Resource) -> tuple[Object, list[str]]:
@@ -316,7 +318,11 @@ def _updated(new: Object, old: Object, place: _Place, wish: Wish | None) -> Obje
         message = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted"
         raise RequestError(message, "", "Invalid", 422)
     metadata = replace(new.metadata, **{field: getattr(old.metadata, field) for field in FIXED})
-    if place.only_status:
+    if isinstance(old, Namespace) and isinstance(new, Namespace):
+        if place.part == FINALIZE.name:
+            return replace(old, spec=new.spec)
+        new = replace(new, spec=old.spec)
+    if place.part == STATUS.name:
         metadata = replace(
             metadata, ownerReferences=old.metadata.ownerReferences, managedFields=old.metadata.managedFields
         )

@@ -15,7 +15,7 @@ from k8snetlab.api import addressing
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.coordination import NODE_LEASES, Lease, PriorityClass
-from k8snetlab.api.core import IPFamily, Node, Pod, PodSpec, Service, ServicePort, ServiceSpec
+from k8snetlab.api.core import IPFamily, Node, Pod, Service, ServicePort, ServiceSpec
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.defaults import with_defaults, with_status
 from k8snetlab.api.defaults_workloads import selecting
@@ -35,9 +35,6 @@ from k8snetlab.controllers.prioritizing import prioritized
 from k8snetlab.errors import ManifestError
 
 T = TypeVar("T", bound=Object)
-_POD_IMMUTABLE = (
-    "pod updates may not change fields other than the containers' image; delete it first, or use a Deployment"
-)
 
 
 def admit(new: T, old: T | None, snapshot: Snapshot, *, ours: bool = False) -> T:
@@ -238,9 +235,6 @@ def _immutable(new: Object, old: Object) -> list[str]:
         case (Deployment(), Deployment()) | (ReplicaSet(), ReplicaSet()):
             if cast(Deployment, new).spec.selector != cast(Deployment, old).spec.selector:
                 return [f"spec.selector: field is immutable; delete the {new.KIND} first"]
-        case Pod(), Pod():
-            if _fixed(new.spec, old.spec.nodeName) != _fixed(old.spec, new.spec.nodeName):
-                return [f"spec: Forbidden: {_POD_IMMUTABLE}"]
         case CustomResourceDefinition(), CustomResourceDefinition():
             return _redefined(new, old)
         case EndpointSlice(), EndpointSlice() if new.addressType != old.addressType:
@@ -284,13 +278,6 @@ def _frozen(new: Secret, old: Secret) -> list[str]:
     ):
         problems.append("data: Forbidden: field is immutable when `immutable` is set")
     return problems
-
-
-def _fixed(spec: PodSpec, other_node: str) -> PodSpec:
-    """What may not change of a pod; binding one that has no node is no change."""
-    containers = tuple(replace(container, image="") for container in spec.containers)
-    node = spec.nodeName if other_node else ""
-    return replace(spec, containers=containers, terminationGracePeriodSeconds=0, nodeName=node)
 
 
 # --- allocation -----------------------------------------------------------------------------------------------------

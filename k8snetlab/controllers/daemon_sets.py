@@ -27,9 +27,8 @@ from k8snetlab.api.workloads import (
     ControllerRevision,
     DaemonSet,
     DaemonSetStatus,
-    RollingUpdateDaemonSet,
 )
-from k8snetlab.controllers import revisions
+from k8snetlab.controllers import daemon_updates, revisions
 from k8snetlab.controllers.availability import available
 from k8snetlab.controllers.changes import (
     NOTHING,
@@ -44,7 +43,6 @@ from k8snetlab.controllers.changes import (
     remove,
 )
 from k8snetlab.controllers.correlation import Note
-from k8snetlab.controllers.deployments import share
 from k8snetlab.controllers.fitting import tolerates_node, wanted
 from k8snetlab.controllers.identity import names
 from k8snetlab.controllers.making import pod_of
@@ -91,16 +89,17 @@ def _synced(obj: DaemonSet, now: Snapshot, context: Context) -> Iterator[Answer]
     everyone = [pod for pods in held.values() for pod in pods]
     lasting = available(everyone, obj.spec.minReadySeconds, context.time)
     yield from due(obj, lasting.next)
-    leaving = list(_surplus(held, takes, nodes))
-    leaving += _outdated(obj, held, takes, hash_, lasting.names)
+    pods_now = daemon_updates.Pods(obj, held, takes, hash_, lasting.names)
+    leaving = [*_surplus(pods_now, nodes), *pods_now.outdated()]
     for pod in leaving:
         yield from remove(pod, now)
         if not pod.metadata.deletionTimestamp:
             yield record(pod, Note(obj, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT))
     free = (name for name in names(obj.name) if (obj.namespace, name) not in now.all(Pod))
-    for name in () if failure else [name for name in nodes if name in takes and not held.get(name)]:
+    surged = pods_now.surging()
+    for name in () if failure else [one for one in nodes if one in surged or (one in takes and not held.get(one))]:
         pod = pod_of(obj, obj.spec.template, next(free), {REVISION_HASH: hash_}, spec=bound(model.spec, name))
-        held[name] = [pod]
+        held.setdefault(name, []).append(pod)
         yield put(pod)
         yield record(pod, Note(obj, "Normal", "SuccessfulCreate", f"Created pod: {pod.name}", COMPONENT))
     status = _status(obj, held, takes, hash_, lasting.names)
@@ -110,42 +109,23 @@ def _synced(obj: DaemonSet, now: Snapshot, context: Context) -> Iterator[Answer]
     yield from revisions.forgotten(history, obj.spec.revisionHistoryLimit, used)
 
 
-def _surplus(held: dict[str, list[Pod]], takes: set[str], nodes: dict[str, Node]) -> Iterator[Pod]:
-    """Pods on nodes that take none, that have ended, or that are there twice; the oldest stays."""
-    for name, pods in held.items():
-        stay = False
-        for pod in sorted(pods, key=lambda one: (not one.ready, one.metadata.creationTimestamp or "9", one.name)):
+def _surplus(pods_now: daemon_updates.Pods, nodes: dict[str, Node]) -> Iterator[Pod]:
+    """Pods on nodes that take none, that have ended, or that are there twice."""
+    for name, pods in pods_now.held.items():
+        stay = pods_now.staying(name)
+        for pod in pods:
             if not active(pod):
                 if pod.ended:
                     yield pod
-                continue
-            if (name not in takes and (name not in nodes or not _continues(pod, nodes[name]))) or stay:
+            elif pod.name not in stay or (
+                name not in pods_now.takes and (name not in nodes or not _continues(pod, nodes[name]))
+            ):
                 yield pod
-            stay = True
 
 
 def _continues(pod: Pod, node: Node) -> bool:
     """Whether a pod that is there may stay: only what evicts pods counts then."""
     return wanted(pod, node) and tolerates_node(pod, node, ("NoExecute",))
-
-
-def _outdated(
-    obj: DaemonSet, held: dict[str, list[Pod]], takes: set[str], hash_: str, lasting: frozenset[str]
-) -> list[Pod]:
-    """The pods of another revision that may go now, as many as `maxUnavailable` lets be missing."""
-    if obj.spec.updateStrategy.type != "RollingUpdate":
-        return []
-    roll = obj.spec.updateStrategy.rollingUpdate or RollingUpdateDaemonSet()
-    # A surge would take a second pod of the node's: it is made here by letting go of one pod at a time.
-    limit = max(1, -(-share(roll.maxUnavailable, len(takes)) // 100))
-    old: list[Pod] = []
-    missing = 0
-    for name in takes:
-        living = [pod for pod in held.get(name, ()) if active(pod)]
-        missing += not any(pod.name in lasting for pod in living)
-        old += [pod for pod in living if pod.metadata.labels.get(REVISION_HASH) != hash_]
-    broken = [pod for pod in old if pod.name not in lasting]
-    return [*broken, *[pod for pod in old if pod.name in lasting][: max(0, limit - missing)]]
 
 
 def _status(

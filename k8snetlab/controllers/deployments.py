@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from k8snetlab.api.apps import Deployment, DeploymentSpec, ReplicaSet, RollingUpdate, WorkloadSpec, WorkloadStatus
+from k8snetlab.api.apps import Deployment, DeploymentSpec, ReplicaSet, WorkloadSpec, WorkloadStatus
 from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.meta import LabelSelector, ObjectMeta
 from k8snetlab.api.selection import by_owner
@@ -31,13 +31,14 @@ from k8snetlab.controllers.changes import (
 )
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.identity import controller_of, owned_by, template_hash
+from k8snetlab.controllers.proportions import DESIRED, MOST, fenceposts, is_scaling, scaled, sized
 from k8snetlab.controllers.replica_sets import FAILURE
 
 COMPONENT = "deployment-controller"
 SET_FAILURE = "ReplicaSetCreateError"
 TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
-NOT_COPIED = (REVISION, "kubectl.kubernetes.io/last-applied-configuration")
+NOT_COPIED = (REVISION, DESIRED, MOST, "kubectl.kubernetes.io/last-applied-configuration")
 """Annotations that a ReplicaSet has its own of, or none."""
 OUR_OWN = "k8snetlab/"
 """What annotations begin with that say how an object came here: by `up`, and from which line of a file."""
@@ -88,12 +89,7 @@ def _rollout(deployment: Deployment, now: Snapshot, failure: str, time: float) -
     current = _update(sets, current, _ready_after(current, deployment.spec.minReadySeconds))
     current = _update(sets, current, _annotated(current, {**_copied(deployment), REVISION: str(revision)}))
     old = [rs for rs in sets if rs.name != current.name]
-    if deployment.spec.strategy.type == "Recreate" and any(_alive(rs, now) for rs in old):
-        sets = [*(_scaled(rs, 0) for rs in old), current]
-    elif any(rs.spec.replicas for rs in old):
-        sets = _roll(deployment.spec, current, old)
-    else:
-        _update(sets, current, _scaled(current, deployment.spec.replicas))
+    sets = _stepped(deployment, sets, current, now)
     for rs in sets:
         if owned.get(rs.key) != rs:
             yield put(rs)
@@ -113,16 +109,24 @@ def _rollout(deployment: Deployment, now: Snapshot, failure: str, time: float) -
         yield put(told)
 
 
+def _stepped(deployment: Deployment, sets: list[ReplicaSet], current: ReplicaSet, now: Snapshot) -> list[ReplicaSet]:
+    """The ReplicaSets with the numbers of pods that they are to have now."""
+    spec, old = deployment.spec, [rs for rs in sets if rs.name != current.name]
+    if spec.strategy.type == "Recreate" and any(_alive(rs, now) for rs in old):
+        return [*(sized(rs, 0, spec) for rs in old), current]
+    if is_scaling(deployment, sets):
+        return scaled(deployment, sets, current)
+    if any(rs.spec.replicas for rs in old):
+        return _roll(spec, current, old)
+    return [*old, sized(current, spec.replicas, spec)]
+
+
 def _paused(deployment: Deployment, sets: list[ReplicaSet], current: ReplicaSet | None) -> Iterator[Answer]:
     """No step of a rollout is made; only the number of pods follows what is asked for."""
-    surplus = sum(rs.spec.replicas for rs in sets) - deployment.spec.replicas
-    growing = [rs for rs in sets if rs.spec.replicas] or ([current] if current is not None else [])
-    if growing and surplus:
-        largest = max(growing, key=lambda rs: rs.spec.replicas)
-        new = _scaled(largest, max(0, largest.spec.replicas - surplus))
-        if new is not largest:
+    for old, new in zip(sets, scaled(deployment, sets, current), strict=True):
+        if new is not old:
             yield put(new)
-            yield from _scaling(deployment, largest, new)
+            yield from _scaling(deployment, old, new)
     status = replace(_counted(deployment, sets), updatedReplicas=current.status.replicas if current else 0)
     conditions = _conditions(deployment, status, sets, current.name if current else "")
     status = replace(status, conditions=progress.paused(deployment, conditions))
@@ -194,19 +198,6 @@ def _alive(rs: ReplicaSet, now: Snapshot) -> bool:
     return bool(rs.spec.replicas or now.select(Pod, by_owner, (ReplicaSet.KIND, *rs.key)))
 
 
-def fenceposts(spec: DeploymentSpec) -> tuple[int, int]:
-    """How many pods a rolling update may have too many, and how many too few."""
-    roll = spec.strategy.rollingUpdate or RollingUpdate()
-    surge, unavailable = (share(limit, spec.replicas) for limit in (roll.maxSurge, roll.maxUnavailable))
-    # Percentages of few pods may both come to nothing, with which no update would ever move.
-    return (-(-surge // 100), unavailable // 100) if surge >= 1 or unavailable >= 100 else (0, 1)
-
-
-def share(limit: int | str, replicas: int) -> int:
-    """A number of pods, or a percentage of all, in hundredths of a pod, to be rounded up or down."""
-    return limit * 100 if isinstance(limit, int) else int(limit.removesuffix("%")) * replicas
-
-
 def _roll(spec: DeploymentSpec, current: ReplicaSet, old: list[ReplicaSet]) -> list[ReplicaSet]:
     """One step of a rolling update: the new set grows as far as the surge allows, the old ones shrink as far as enough
     pods stay available (pods that are not available go first)."""
@@ -219,23 +210,19 @@ def _roll(spec: DeploymentSpec, current: ReplicaSet, old: list[ReplicaSet]) -> l
     for rs in old:
         broken = min(spare, max(0, rs.spec.replicas - rs.status.availableReplicas))
         spare -= max(broken, 0)
-        after.append(_scaled(rs, rs.spec.replicas - max(broken, 0)))
+        after.append(sized(rs, rs.spec.replicas - max(broken, 0), spec))
     available = current.status.availableReplicas + sum(min(r.spec.replicas, r.status.availableReplicas) for r in after)
     spare = min(spare, available - (wanted - unavailable))
     for number, rs in enumerate(after):
         drop = min(max(spare, 0), rs.spec.replicas)
         spare -= drop
-        after[number] = _scaled(rs, rs.spec.replicas - drop)
-    return [*after, _scaled(current, grown)]
+        after[number] = sized(rs, rs.spec.replicas - drop, spec)
+    return [*after, sized(current, grown, spec)]
 
 
 def _update(sets: list[ReplicaSet], old: ReplicaSet, new: ReplicaSet) -> ReplicaSet:
     sets[sets.index(old)] = new
     return new
-
-
-def _scaled(rs: ReplicaSet, replicas: int) -> ReplicaSet:
-    return rs if rs.spec.replicas == replicas else replace(rs, spec=replace(rs.spec, replicas=replicas))
 
 
 def _ready_after(rs: ReplicaSet, seconds: int) -> ReplicaSet:

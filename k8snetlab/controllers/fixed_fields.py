@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from k8snetlab.api.coordination import Lease, PriorityClass
+from k8snetlab.api.core import Pod, PodSpec
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import IngressClass, IPAddress, ServiceCIDR
 from k8snetlab.api.rbac import ClusterRoleBinding, RoleBinding
@@ -25,6 +28,33 @@ def problems(new: Object, old: Object) -> list[str]:
     """`field: what is wrong`, of a kind that is found below."""
     of_kind = _KINDS.get(type(new))
     return list(of_kind(new, old)) if of_kind else []
+
+
+_POD = (
+    "Forbidden: pod updates may not change fields other than the containers' image and `spec.activeDeadlineSeconds`; "
+    "delete it first, or use a Deployment"
+)
+
+
+def _pod(new: Pod, old: Pod) -> Iterator[str]:
+    if _fixed(new.spec, old.spec.nodeName) != _fixed(old.spec, new.spec.nodeName):
+        yield f"spec: {_POD}"
+    had, has = old.spec.activeDeadlineSeconds, new.spec.activeDeadlineSeconds
+    if had is not None and has is None:
+        yield 'spec.activeDeadlineSeconds: Invalid value: "": must not update from a positive integer to nil value'
+    elif had is not None and has is not None and has > had:
+        yield f"spec.activeDeadlineSeconds: Invalid value: {has}: must be less than or equal to previous value"
+
+
+def _fixed(spec: PodSpec, other_node: str) -> PodSpec:
+    """What may not change of a pod; binding one that has no node is no change."""
+    return replace(
+        spec,
+        containers=tuple(replace(container, image="") for container in spec.containers),
+        terminationGracePeriodSeconds=0,
+        activeDeadlineSeconds=None,
+        nodeName=spec.nodeName if other_node else "",
+    )
 
 
 def _ingress_class(new: IngressClass, old: IngressClass) -> Iterator[str]:
@@ -103,6 +133,7 @@ def _controller_revision(new: ControllerRevision, old: ControllerRevision) -> It
 
 
 _KINDS: Mapping[type[Object], Callable[[Any, Any], Iterator[str]]] = {
+    Pod: _pod,
     IngressClass: _ingress_class,
     PriorityClass: _priority_class,
     ServiceCIDR: _service_cidr,

@@ -1,7 +1,6 @@
 """Jobs: pods that run to their end, as many as are to succeed.
 
-Source: Kubernetes pkg/controller/job (job_controller.go, indexed_job_utils.go). A pod that failed is made anew at
-once, without the back-off of a real one.
+Source: Kubernetes pkg/controller/job (job_controller.go, indexed_job_utils.go).
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from k8snetlab.controllers.changes import (
 )
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.identity import names
+from k8snetlab.controllers.job_backoff import resumes
 from k8snetlab.controllers.making import pod_of
 
 COMPONENT = "job-controller"
@@ -170,8 +170,11 @@ class _Turn:
         for pod in sorted(self._living, key=lambda one: one.ready)[: max(0, len(self._living) - wanted)]:
             yield from self._removed(pod)
             self._living.remove(pod)
-        if not self._failure:
-            yield from self._made(max(0, wanted - len(self._living)))
+        missing = max(0, wanted - len(self._living))
+        if missing and (again := resumes(self._pods)) > self._time:
+            yield from due(self._job, again)
+        elif not self._failure:
+            yield from self._made(missing)
 
     def _made(self, count: int) -> Iterator[Answer]:
         job = self._job

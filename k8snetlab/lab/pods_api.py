@@ -20,7 +20,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.apiserver.inside import InsideListener
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.names import namespace_of
-from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, NotFoundError
+from k8snetlab.errors import AlreadyExistsError, NotFoundError
 from k8snetlab.kernel import netns
 from k8snetlab.running.agents import Agents
 from k8snetlab.store.keys import Keys
@@ -37,7 +37,7 @@ class PodsApi:
         self._serving: asyncio.Task[None] | None = None
         self._look, self._synced = asyncio.Event(), asyncio.Event()
         self.problem = ""
-        """What keeps it from listening, for `status`."""
+        """Why there is no place to listen at, for `status`; what fails at one is told as this task's failure."""
 
     def look(self) -> None:
         """A node was synced: its namespace may be there now, or be another one."""
@@ -81,6 +81,7 @@ class PodsApi:
         if self._serving is not None and self._serving.done():
             self._serving.result()
         found = self._place(snapshot)
+        self.problem = "" if found or not self._agents.local(snapshot) else _nowhere(snapshot)
         if found is None:
             return await self._close()
         node, name, host = found
@@ -89,14 +90,9 @@ class PodsApi:
             if not netns.exists(name):
                 return None
             services = [str(network[1]) for network in addressing.parse_networks(snapshot.lab.spec.serviceCIDR)]
-            try:
-                self._listener = await asyncio.to_thread(InsideListener, self._keys, self._app, name, host, services)
-            except K8sNetLabError as error:
-                self.problem = f"the API cannot be reached from pods: {error.message}"
-                raise
+            self._listener = await asyncio.to_thread(InsideListener, self._keys, self._app, name, host, services)
             self._serving = asyncio.create_task(self._listener.serve(), name="API in pods")
             self._serving.add_done_callback(lambda _: self._look.set())
-            self.problem = ""
             log.info("the API listens in %s at https://%s", node.name, self._listener.address)
         if node.metadata.annotations.get(ADDRESS) != self._listener.address:
             await self._tell(node, self._listener.address)
@@ -130,6 +126,12 @@ class PodsApi:
             await asyncio.gather(serving, return_exceptions=True)
         if listener is not None:
             listener.close()
+
+
+def _nowhere(snapshot: Snapshot) -> str:
+    first = addressing.parse_networks(snapshot.lab.spec.serviceCIDR)[0]
+    lack = f"no node of this machine has an IPv{first.version} address, as the Service kubernetes has ({first})"
+    return f"the API cannot be reached from pods: {lack}"
 
 
 def _with_authority(pem: str, stored: ConfigMap) -> ConfigMap:

@@ -26,6 +26,7 @@ from k8snetlab.peers.requests import Remote
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.running.accounts import forget as forget_account
 from k8snetlab.running.agents import Agents
+from k8snetlab.running.deadlines import Deadlines, is_late
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.strays import Strays
 from k8snetlab.running.works import Works
@@ -61,6 +62,7 @@ class PodLifecycle:
         self._seen: dict[str, tuple[Mapping[Key, Pod], Sequence[str], dict[str, PodState]]] = {}
         """Of each node its pods, its addresses, and the kubelet's states, when its pods were last looked at."""
         self._strays = Strays()
+        self._deadlines = Deadlines(cluster, kubelet, supervisor, self._tell)
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._given: dict[str, float] = {}
         """Seconds that each of them has."""
@@ -118,6 +120,7 @@ class PodLifecycle:
             for pod in pods:
                 if pod.metadata.deletionTimestamp:
                     self._begin_end(pod)
+            self._deadlines.follow(pods)
             lab = snapshot.lab
             again = [p.metadata.uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
             if again:
@@ -135,7 +138,7 @@ class PodLifecycle:
             p
             for p in pods
             if p.metadata.uid not in known
-            and not (p.metadata.deletionTimestamp or p.ended)
+            and not (p.metadata.deletionTimestamp or p.ended or is_late(p))
             and self._cluster.snapshot.select(Pod, pods_by_uid, p.metadata.uid)
         ]
         new = await self._works.of(begun, lab, node)

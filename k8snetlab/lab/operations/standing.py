@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from msgspec.structs import astuple
 
@@ -61,9 +61,11 @@ class Standing:
         kubelet: KubeletLink,
         leases: Leases,
         supervisor: Supervisor,
+        api: Callable[[], str] = str,
     ) -> None:
+        """`api` says what keeps pods from the API, "" where nothing does."""
         self._cluster, self._agents, self._paths = cluster, agents, paths
-        self._kubelet, self._leases, self._supervisor = kubelet, leases, supervisor
+        self._kubelet, self._leases, self._supervisor, self._api = kubelet, leases, supervisor, api
         self._store_spec = read_spec(paths)
         self._began = time.time()
 
@@ -77,6 +79,7 @@ class Standing:
             problems.append(f"router: {router.state.error}")
         problems += [f"{task.name}: {warning}" for task in self._agents.tasks for warning in task.state.warnings]
         problems += self._kubelet.problems.values()
+        problems += filter(None, [self._api()])
         pods = list(snapshot.all(Pod).values())
         first = len(problems)
         of_pods, told = await asyncio.to_thread(_troubles, snapshot)

@@ -45,6 +45,7 @@ kind: Job
 metadata: {name: %s}
 spec:
   completions: 2
+  parallelism: %s
   backoffLimit: 1
   template:
     spec: {restartPolicy: Never, containers: [{name: c, command: [sh, -c, %s]}]}
@@ -89,15 +90,37 @@ def test_a_stateful_set_grows_and_shrinks_and_its_pods_come_again_by_name(lab: L
 
 
 def test_a_jobs_commands_run_to_their_end(lab: Lab, tmp_path: Path) -> None:
-    apply(lab, tmp_path, JOB % ("good", "'echo done'"))
+    apply(lab, tmp_path, JOB % ("good", 1, "'echo done'"))
     eventually(lambda: "Complete" in lab.run("get", "job", "good"))
     (pod, *_) = lab.json("get", "pods", "-l", "job-name=good")["items"]
     assert pod["status"]["phase"] == "Succeeded" and "done" in lab.run("logs", pod["metadata"]["name"])
-    apply(lab, tmp_path, JOB % ("bad", "'exit 3'"))
+    apply(lab, tmp_path, JOB % ("bad", 2, "'exit 3'"))
     eventually(lambda: "Failed" in lab.run("get", "job", "bad"))
     job = lab.json("get", "job", "bad")
     assert job["status"]["failed"] == 2 and job["status"]["conditions"][-1]["reason"] == "BackoffLimitExceeded"
     assert job["status"]["conditions"][-1]["lastTransitionTime"] and job["status"]["startTime"]
+
+
+PATIENT = """
+apiVersion: v1
+kind: Pod
+metadata: {name: late}
+spec:
+  activeDeadlineSeconds: 1
+  containers: [{name: c, command: [sh, -c, 'trap "exit 0" TERM; echo begun; sleep 3600 & wait']}]
+"""
+
+
+def test_a_pod_that_is_active_for_too_long_is_ended_and_has_failed(lab: Lab, tmp_path: Path) -> None:
+    apply(lab, tmp_path, PATIENT)
+    eventually(lambda: lab.json("get", "pod", "late")["status"]["phase"] == "Failed")
+    pod = lab.json("get", "pod", "late")
+    assert pod["status"]["reason"] == "DeadlineExceeded" and pod["status"]["startTime"]
+    assert pod["status"]["message"] == "Pod was active on the node longer than the specified deadline"
+    (container,) = pod["status"]["containerStatuses"]
+    assert container["state"]["terminated"]["exitCode"] == 0 and container["restartCount"] == 0
+    assert "begun" in lab.run("logs", "late")
+    eventually(lambda: "DeadlineExceeded" in lab.run("get", "events"))
 
 
 def test_the_service_network_and_the_nodes_leases_are_shown(lab: Lab) -> None:

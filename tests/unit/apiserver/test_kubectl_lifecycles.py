@@ -61,6 +61,25 @@ def test_a_namespace_that_ends_says_what_it_waits_for_and_takes_nothing_new(k: K
     k.run("wait", "ns/stuck", "--for=delete", "--timeout=30s")
 
 
+def test_a_namespace_that_does_not_end_is_let_go_at_its_part_finalize(k: Kubectl) -> None:
+    k.run("create", "ns", "stuck")
+    k.run("patch", "ns", "stuck", "--type=merge", "-p", '{"spec":{"finalizers":[]}}')
+    assert k.json("get", "ns", "stuck")["spec"] == {"finalizers": ["kubernetes"]}, "an update changes nothing of it"
+    k.run("create", "-n", "stuck", "-f", "-", stdin=CONFIG % ("kept", "example.com/mine"))
+    k.run("delete", "ns", "stuck", "--wait=false")
+    k.run("wait", "ns/stuck", "--for=condition=NamespaceContentRemaining", "--timeout=30s")
+    path, body = "/api/v1/namespaces/stuck/finalize", k.json("get", "ns", "stuck")
+    body["spec"]["finalizers"] = ["no name"]
+    said = k.run("replace", "--raw", path, "-f", "-", stdin=json.dumps(body), code=1)
+    assert "spec.finalizers[0]" in said and "no name" in said
+    assert "the server does not allow this method" in k.run("get", "--raw", path, code=1)
+    body["spec"] = {}
+    body["metadata"]["labels"]["other"] = "label"
+    answer = json.loads(k.run("replace", "--raw", path, "-f", "-", stdin=json.dumps(body)))
+    assert answer["spec"].get("finalizers", []) == [] and "other" not in answer["metadata"]["labels"]
+    k.run("wait", "ns/stuck", "--for=delete", "--timeout=30s")
+
+
 def test_nothing_is_made_in_a_namespace_that_is_not_there(k: Kubectl) -> None:
     said = k.run("create", "-n", "nowhere", "-f", "-", stdin=CONFIG % ("c", ""), code=1)
     assert 'namespaces "nowhere" not found' in said

@@ -14,8 +14,8 @@ from k8snetlab.api.load import load
 from k8snetlab.api.meta import SOURCE
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import reconcile
-from k8snetlab.controllers.deployments import fenceposts
 from k8snetlab.controllers.ipam import LAST_RESERVED
+from k8snetlab.controllers.proportions import fenceposts
 from k8snetlab.dataplane.names import service_chain
 from k8snetlab.testing.fake_cluster import LAB, FakeCluster, deployment, service
 
@@ -283,6 +283,49 @@ def test_a_rollout_keeps_to_its_strategy_and_uses_all_of_it(strategy: str, most:
     assert (max(alive), min(ready)) == (most, least)
     assert {p.spec.containers[0].image for p in world.pods()} == {"b"} and ready[-1] == 10
     assert mixed is ("Recreate" not in strategy)
+
+
+DOCUMENTED = "{rollingUpdate: {maxSurge: 3, maxUnavailable: 2}}"
+"""Of the page on Deployments, "Proportional scaling"."""
+
+
+def sizes(world: FakeCluster) -> dict[str, int]:
+    return {
+        rs.spec.template.spec.containers[0].image: rs.spec.replicas for rs in world.snapshot.all(ReplicaSet).values()
+    }
+
+
+def in_mid_rollout(paused: bool = False) -> FakeCluster:
+    world = FakeCluster(LAB % 3 + with_strategy(deployment("web", 10), DOCUMENTED)).run()
+    world.apply(with_strategy(deployment("web", 10, image="b"), DOCUMENTED))
+    world.run(lambda pod: pod.spec.containers[0].image == "a")
+    if paused:
+        (web,) = world.snapshot.all(Deployment).values()
+        world.store(replace(web, spec=replace(web.spec, paused=True)))
+        world.settle()
+    assert sizes(world) == {"a": 8, "b": 5}
+    return world
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize(
+    ("replicas", "expected"),
+    [(15, {"a": 11, "b": 7}), (20, {"a": 14, "b": 9}), (5, {"a": 5, "b": 3}), (0, {"a": 0, "b": 0})],
+)
+def test_a_deployment_scaled_in_mid_rollout_grows_in_proportion(
+    paused: bool, replicas: int, expected: dict[str, int]
+) -> None:
+    world = in_mid_rollout(paused)
+    (web,) = world.snapshot.all(Deployment).values()
+    world.store(replace(web, spec=replace(web.spec, replicas=replicas)))
+    world.settle()
+    said = {"deployment.kubernetes.io/desired-replicas": str(replicas)}
+    said["deployment.kubernetes.io/max-replicas"] = str(replicas + 3)
+    for rs in world.snapshot.all(ReplicaSet).values():
+        assert said.items() <= rs.metadata.annotations.items()
+    if not paused and replicas == 5:
+        expected = {"a": 3, "b": 5}  # the rollout has gone on: of the old ones as many as must be available
+    assert sizes(world) == expected
 
 
 @pytest.mark.parametrize(

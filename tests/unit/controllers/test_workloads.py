@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from k8snetlab.api.core import Pod, Taint
+from k8snetlab.api.core import ContainerState, ContainerStateTerminated, ContainerStatus, Pod, Taint
 from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
 from k8snetlab.controllers.jobs import completed, ranges
 from k8snetlab.errors import ForbiddenError
@@ -59,7 +60,11 @@ def ended(cluster: FakeCluster, phase: str, *names: str) -> None:
     """The kubelet says that pods have run to their end; all that run where none is named."""
     for pod in cluster.pods():
         if pod.ips and not pod.ended and (not names or pod.name in names):
-            cluster.store(replace(pod, status=replace(pod.status, phase=phase, conditions=())))
+            at = datetime.fromtimestamp(cluster.time, UTC).isoformat()
+            state = ContainerState(terminated=ContainerStateTerminated(finishedAt=at))
+            containers = (ContainerStatus(name="c", state=state),)
+            status = replace(pod.status, phase=phase, conditions=(), containerStatuses=containers)
+            cluster.store(replace(pod, status=status))
 
 
 # --- DaemonSet ---
@@ -98,6 +103,32 @@ def test_a_daemon_set_is_updated_a_pod_at_a_time() -> None:
     assert images(cluster.run()) == ["two"] * 3 and most == 1
     assert only(cluster, DaemonSet).status.updatedNumberScheduled == 3
     assert sorted(one.revision for one in cluster.snapshot.all(ControllerRevision).values()) == [1, 2]
+
+
+def test_a_daemon_set_that_surges_has_the_new_pod_before_the_old_one_goes() -> None:
+    more = "updateStrategy: {rollingUpdate: {maxSurge: %s, maxUnavailable: 0}}"
+    for limit, most in (("1", 4), ("34%", 5), ("100%", 6)):
+        cluster = world(workload("DaemonSet", more % limit), 3).run()
+        cluster.apply(workload("DaemonSet", more % limit, image="two"))
+        counts, fewest = [], 3
+        for _ in range(20):
+            cluster.settle()
+            counts.append(sum(not pod.metadata.deletionTimestamp for pod in cluster.pods()))
+            serving = {p.spec.nodeName for p in cluster.pods() if p.ready and not p.metadata.deletionTimestamp}
+            fewest = min(fewest, len(serving))
+            cluster.kubelet()
+        assert images(cluster.run()) == ["two"] * 3 and max(counts) == most and fewest == 3, limit
+        status = only(cluster, DaemonSet).status
+        assert (status.updatedNumberScheduled, status.numberAvailable, status.numberReady) == (3, 3, 3)
+
+
+def test_a_surge_waits_for_new_pods_and_passes_old_ones_that_do_not_serve() -> None:
+    more = "updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}"
+    cluster = world(workload("DaemonSet", more), 3).run(ready=lambda pod: pod.spec.nodeName != "node2")
+    cluster.apply(workload("DaemonSet", more, image="two"))
+    cluster.run(ready=lambda pod: pod.spec.containers[0].image == "one" and pod.spec.nodeName != "node2")
+    on = sorted((pod.spec.nodeName, pod.spec.containers[0].image) for pod in cluster.pods())
+    assert on == [("node1", "one"), ("node1", "two"), ("node2", "two"), ("node3", "one")]
 
 
 def test_a_daemon_set_that_updates_on_deletion_waits_for_it() -> None:
@@ -206,11 +237,32 @@ def test_a_job_runs_as_many_pods_as_are_to_succeed() -> None:
 def test_a_job_tries_again_until_it_has_failed_too_often() -> None:
     cluster = world(workload("Job", "backoffLimit: 1")).run()
     ended(cluster, "Failed")
-    assert only(cluster.run(), Job).status.failed == 1 and len(cluster.pods()) == 2
+    assert only(cluster.run().later(10).run(), Job).status.failed == 1 and len(cluster.pods()) == 2
     ended(cluster, "Failed")
     job = only(cluster.run(), Job)
     assert said(job) == {"FailureTarget": "BackoffLimitExceeded", "Failed": "BackoffLimitExceeded"}
     assert job.status.failed == 2 and len(cluster.pods()) == 2
+
+
+def test_a_job_waits_twice_as_long_after_each_failure_until_one_succeeds() -> None:
+    cluster = world(workload("Job", "completions: 2\nbackoffLimit: 20")).run()
+    for made, pause in enumerate([10, 20, 40, 80, 160, 320, 600, 600], start=1):
+        ended(cluster, "Failed")
+        assert len(cluster.run().later(pause - 1).run().pods()) == made, pause
+        assert len(cluster.later(1).run().pods()) == made + 1, pause
+    ended(cluster, "Succeeded")
+    assert len(cluster.run().pods()) == 10, "the next comes at once"
+    cluster.later(1)
+    ended(cluster, "Failed")
+    assert len(cluster.run().later(9).run().pods()) == 10
+    assert len(cluster.later(1).run().pods()) == 11
+
+
+def test_pods_of_a_job_that_still_run_are_left_alone_while_it_backs_off() -> None:
+    cluster = world(workload("Job", "completions: 3\nparallelism: 2")).run()
+    ended(cluster, "Failed", names(cluster)[0])
+    assert (only(cluster.run(), Job).status.active, only(cluster, Job).status.failed) == (1, 1)
+    assert only(cluster.later(10).run(), Job).status.active == 2
 
 
 def test_a_suspended_job_has_no_pods_until_it_goes_on() -> None:
@@ -229,7 +281,7 @@ def test_an_indexed_jobs_pods_know_their_number() -> None:
     assert [pod.spec.containers[0].env[0].value for pod in pods] == ["0", "1"]
     ended(cluster, "Failed", pods[0].name)
     ended(cluster, "Succeeded", pods[1].name)
-    cluster.run()
+    cluster.run().later(10).run()
     assert only(cluster, Job).status.completedIndexes == "1"
     living = sorted(pod.name.rpartition("-")[0] for pod in cluster.pods() if not pod.ended)
     assert living == ["w-0", "w-2"], "the number that failed is tried again"
