@@ -71,6 +71,7 @@ def write(directory: Path, name: str, access: Access, keys: Keys) -> None:
         return
     fault.point()
     account = directory / ACCOUNT
+    directory.chmod(0o700)  # a token is in it, and programs beside it may be other users'
     account.mkdir(exist_ok=True)  # a guest that runs sees this very directory
     account.chmod(0o755)
     token = keys.signer.token(access.account, (ISSUER,), YEAR, time.time())

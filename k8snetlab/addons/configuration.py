@@ -16,8 +16,8 @@ from k8snetlab.addons.program import CONF
 from k8snetlab.kernel import fault
 
 REVISIONS, TRIAL, LOADED = "revisions", "trial", "loaded"
-FILE, DIRECTORY = 0o644, 0o755
-"""The modes of what a program reads: it may have given up being root."""
+FILE, DIRECTORY, PASSAGE = 0o644, 0o755, 0o711
+"""The modes of what a program reads, and of where its node's others are: it may have given up being root."""
 
 
 def revision_of(files: Mapping[str, str]) -> str:
@@ -57,6 +57,7 @@ class Configuration:
         own = self.directory / REVISIONS / revision_of(files)
         for directory in (self.directory, own.parent):
             _open_directory(directory)
+        self.directory.parent.chmod(PASSAGE)
         for fresh in (own, self.trial):
             leftovers.delete(fresh)
             _open_directory(fresh)

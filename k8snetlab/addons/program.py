@@ -35,6 +35,7 @@ class Program(msgspec.Struct, frozen=True):
     It finds its files by relative paths also where it gives up being root: the directory is open to all.
     A guest is the user's: it begins in `directory`, not in its own, and where it fails the node's agent does not. With
     a `pod`, NAMESPACE/NAME, it runs in the namespaces of that one instead. `access` is its way to the API.
+    `package` is Debian's that brings it.
     Raises InputError for a name that is no DNS label, and for a file's that is not just one.
     """
 
@@ -50,6 +51,7 @@ class Program(msgspec.Struct, frozen=True):
     directory: str = ""
     pod: str = ""
     access: Access | None = None
+    package: str = ""
 
     @property
     def is_guest(self) -> bool:

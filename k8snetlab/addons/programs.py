@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from k8snetlab.addons import routing
 from k8snetlab.addons.access import access_of
 from k8snetlab.addons.program import GUEST, Program
 from k8snetlab.api.guest import Guest
@@ -11,7 +12,8 @@ from k8snetlab.api.snapshot import Snapshot
 
 def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     """Those of one node."""
-    return tuple(_guest(guest, snapshot, node) for guest in guests_of(snapshot, node))
+    guests = (_guest(guest, snapshot, node) for guest in guests_of(snapshot, node))
+    return (*routing.programs(snapshot, node), *guests)
 
 
 def _guest(guest: Guest, snapshot: Snapshot, node: str) -> Program:

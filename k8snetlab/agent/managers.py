@@ -10,6 +10,7 @@ from k8snetlab.agent.netpol import KubeRouter
 from k8snetlab.agent.portmap import Portmap
 from k8snetlab.agent.protocol import Make, Manager, Surroundings
 from k8snetlab.agent.proxy import KubeProxy
+from k8snetlab.agent.routing import Routing
 from k8snetlab.agent.sandboxes import SandboxManager
 from k8snetlab.render.node import PARTS
 
@@ -20,6 +21,7 @@ MANAGERS: Mapping[str, Make] = {
     "portmap": Portmap,
     "kube-router": KubeRouter,
     "add-ons": AddOns,
+    "routing": Routing,
 }
 """Those that do more than their part of the dataplane (`render.node.PARTS`) says, by name. A part without one of these
 is kept by a plain `Manager`; one of these without a part wants nothing of the dataplane, and has its turn last."""

@@ -52,15 +52,37 @@ class Underlay(Value):
     mtu: Annotated[int, Meta(ge=576, le=65535)] = always(1500)
 
 
+Backend = Literal["vxlan", "host-gw", "bgp", "ospf", "rip"]
+"""Who makes the routes between nodes: flannel by either of the first two, daemons by a protocol for the others."""
+ROUTED: tuple[Backend, ...] = ("bgp", "ospf", "rip")
+"""The backends with which flannel only gives out subnets ("alloc", as it calls that)."""
+Daemon = Literal["", "bird", "frr"]
+
+
+class Routing(Value):
+    """The daemons that speak a routing protocol, one set a node.
+
+    With `daemon` left out it is FRR for OSPF with IPv4 alone, BIRD else: whichever has its routes first. Timers that
+    are fast find a dead neighbour within seconds; textbook ones are the protocol's own defaults. `asNumber` is the
+    autonomous system of all nodes, for BGP.
+    """
+
+    daemon: Daemon = ""
+    timers: Literal["fast", "textbook"] = always("fast")
+    asNumber: Annotated[int, Meta(ge=1, le=4_294_967_294)] = always(64512)
+
+
 class Network(Value):
-    """The overlay, with flannel's words: `vni`, `port` (UDP) and `mtu` of flannel.<vni>.
+    """The overlay, with flannel's words: `vni`, `port` (UDP) and `mtu` of flannel.<vni>; `routing` is of the backends
+    that are routing protocols.
 
     Nodes get subnets of the pod network with prefix length `subnetLen`, from the one at `subnetMin` to the one at
     `subnetMax`; by default a /24 each (IPv6: a /64), from the second subnet to the last. They hold them by leases of
     `leaseTTL` seconds.
     """
 
-    backend: Literal["vxlan", "host-gw"] = always("vxlan")
+    backend: Backend = always("vxlan")
+    routing: Routing = always(Routing())
     vni: Annotated[int, Meta(ge=1, le=16777215)] = always(1)
     port: Port = always(8472)
     mtu: Annotated[int, Meta(ge=576, le=65535)] | None = None
@@ -74,6 +96,16 @@ class Network(Value):
     ipv6SubnetMin: str = ""
     ipv6SubnetMax: str = ""
     leaseTTL: Annotated[int, Meta(ge=2, le=31_536_000)] = always(86_400)
+
+    @property
+    def routed(self) -> bool:
+        """Whether daemons make the routes."""
+        return self.backend in ROUTED
+
+    @property
+    def flannel(self) -> str:
+        """The backend that flannel has."""
+        return "alloc" if self.routed else self.backend
 
     def subnets(self, cidr: addressing.IPNetwork) -> addressing.SubnetRange:
         """What nodes get of the pod network `cidr`. Raises ValueError, saying what is wrong."""
@@ -146,6 +178,14 @@ class LabSpec(Value):
     dns: Dns = Dns()
     networkPolicy: LabNetworkPolicy = LabNetworkPolicy()
     maxPods: MaxPods = always(110)
+
+    @property
+    def daemon(self) -> Daemon:
+        """The daemon that makes the routes between nodes, "" for none."""
+        if not self.network.routed:
+            return ""
+        fast = self.network.backend == "ospf" and ":" not in self.podCIDR
+        return self.network.routing.daemon or ("frr" if fast else "bird")
 
 
 class Lab(Object):

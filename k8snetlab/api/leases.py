@@ -72,14 +72,14 @@ def subnet_value(lab: Lab, node: Node) -> bytes:
         }
     ipv4 = next((a for a in node.addresses if ":" not in a), None)
     ipv6 = next((a for a in node.addresses if ":" in a), None)
-    value = {"PublicIP": ipv4, "PublicIPv6": ipv6, "BackendType": overlay.backend, **data}
+    value = {"PublicIP": ipv4, "PublicIPv6": ipv6, "BackendType": overlay.flannel, **data}
     return json.dumps(value, separators=(",", ":")).encode()
 
 
 def network_config(lab: Lab) -> bytes:
     """The value of CONFIG, JSON. Raises ValueError when the pod network cannot be divided as the lab asks."""
     spec = lab.spec.network
-    backend: dict[str, object] = {"Type": spec.backend}
+    backend: dict[str, object] = {"Type": spec.flannel}
     if spec.backend == "vxlan":
         backend |= {"VNI": spec.vni, "Port": spec.port}
         if spec.directRouting:

@@ -9,7 +9,7 @@ from k8snetlab.api import addressing, valid_dns
 from k8snetlab.api.addressing import Address, IPNetwork, split
 from k8snetlab.api.core import Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
-from k8snetlab.api.lab import Lab, LabNode
+from k8snetlab.api.lab import ROUTED, Lab, LabNode, Routing
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, dns_label, labels, node_name, place
 from k8snetlab.api.selection import nodes_by_address
@@ -51,7 +51,7 @@ def lab(report: Report, lab: Lab) -> None:
 
 
 def next_hops(report: Report, lab: Lab, others: Iterable[Node]) -> None:
-    """Nodes that this lab's host-gw could not route to, although nothing is wrong with them otherwise."""
+    """Nodes that this lab's backend could not route to, although nothing is wrong with them otherwise."""
     for other in others:
         for address in _off_link(lab, other):
             report.error(lab, ("spec", "network", "backend"), _unreachable(lab, other, address))
@@ -241,6 +241,11 @@ def _mtu(report: Report, lab: Lab, underlay: list[IPNetwork]) -> None:
 
 def _backend(report: Report, lab: Lab) -> None:
     network = lab.spec.network
+    if network.routed:
+        _routing(report, lab)
+    elif network.routing != Routing():
+        words = f"means nothing with backend {network.backend}; {', '.join(ROUTED)} have daemons"
+        report.warn(lab, ("spec", "network", "routing"), words)
     if network.backend == "vxlan":
         return
     for field, value, default in (
@@ -252,14 +257,25 @@ def _backend(report: Report, lab: Lab) -> None:
             report.warn(lab, ("spec", "network", field), f"means nothing with backend {network.backend}; vxlan has it")
 
 
+def _routing(report: Report, lab: Lab) -> None:
+    spec, path = lab.spec, ("spec", "network", "routing", "daemon")
+    if spec.machines:
+        where = ("spec", "network", "backend")
+        report.error(lab, where, f"{spec.network.backend} is for labs of namespaces; machines take vxlan or host-gw")
+    if spec.daemon == "frr" and spec.network.backend == "bgp":
+        report.error(lab, path, "frr would end all sessions for each node that comes or goes; BGP is spoken by bird")
+    if spec.daemon == "frr" and ":" in spec.podCIDR:
+        report.error(lab, path, "frr is configured for IPv4 only; bird speaks both families")
+
+
 def _off_link(lab: Lab, node: Node) -> list[str]:
-    """The node's addresses that host-gw cannot use as next hops, because they are not on the nodes' own link."""
+    """The node's addresses that no route can have as next hop, because they are not on the nodes' own link."""
     try:
         link = addressing.parse_networks(lab.spec.underlay.cidr)
         addresses = [(text, addressing.address(text)) for text in node.addresses]
     except ValueError:
         return []  # reported as what it is
-    if lab.spec.network.backend != "host-gw":
+    if lab.spec.network.backend == "vxlan":
         return []
     return [text for text, address in addresses if not any(address in n for n in link if n.version == address.version)]
 
@@ -267,7 +283,8 @@ def _off_link(lab: Lab, node: Node) -> list[str]:
 def _unreachable(lab: Lab, node: Node, address: str) -> str:
     where = f"the nodes' link {lab.spec.underlay.cidr}"
     return (
-        f"host-gw needs every node on one link, and next hop {address} ({place(node)}) is not on {where};"
+        f"{lab.spec.network.backend} needs every node on one link, and next hop {address} ({place(node)}) is not on"
+        f" {where};"
         " use backend vxlan, with directRouting for those that share the link"
     )
 

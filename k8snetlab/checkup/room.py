@@ -9,6 +9,7 @@ from k8snetlab.api.core import Pod, PodSpec
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, StatefulSet
+from k8snetlab.checkup import programs
 from k8snetlab.dataplane.families import FAMILIES, pick
 from k8snetlab.errors import UnsupportedError
 from k8snetlab.kernel.features import Feature
@@ -63,8 +64,10 @@ def _counted(specs: Iterable[tuple[int, PodSpec]]) -> tuple[int, int]:
 def warnings(objects: Sequence[Object], there: Iterable[Pod]) -> list[str]:
     """Of what packets and logs will be lost for; `there` are the pods that the machine has already. What machines carry
     between them is not counted. Raises UnsupportedError where the lab cannot be built."""
-    if any(isinstance(obj, Lab) and obj.spec.machines for obj in objects):
-        return []
+    for lab in (obj for obj in objects if isinstance(obj, Lab)):
+        programs.needed(lab)
+        if lab.spec.machines:
+            return []
     size = size_of(objects, there)
     short = [limit for limit in limits(size) if not limit.enough]
     for limit in short:

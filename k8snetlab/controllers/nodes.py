@@ -121,7 +121,7 @@ def described(
 
 def _flannel(lab: Lab, entry: LabNode, subnets: list[IPNetwork], node: Node) -> dict[str, str]:
     network = lab.spec.network
-    annotations = {BACKEND_TYPE: network.backend, KUBE_SUBNET_MANAGER: "true"}
+    annotations = {BACKEND_TYPE: network.flannel, KUBE_SUBNET_MANAGER: "true"}
     public = {_FAMILY[ip_address(a).version]: a for a in split(entry.address)}
     for family in (_FAMILY[subnet.version] for subnet in subnets):
         known = node.metadata.annotations.get(BACKEND_DATA[family], "null") != "null"

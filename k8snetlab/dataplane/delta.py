@@ -21,7 +21,7 @@ def diff(desired: Netns, actual: Netns, previous: Netns | None = None) -> list[O
 
     What `actual` holds beyond that is left alone, unless it is ours and stale: an entry of `previous` (what this agent
     desired before), or, where `previous` is None (an agent that adopts), one on a device that `desired.owned` names,
-    or a route into `desired.networks`.
+    or a route into `desired.networks`. Routes of daemons are stale where those were ours, and are no more.
     New before old: a tunnel, route, neighbour or FDB entry that is no longer wanted goes when its successor stands.
     A device of the kind `Device` that is not there yet is left out, with all that stands on it.
     An entry with which a miss was answered is as good as desired, in the form in which it would be answered now.
@@ -200,8 +200,11 @@ def _stale(desired: Netns, actual: Netns, previous: Netns | None, made: set[str]
     """
     kept: set[object] = {_identity(item) for item in _items(desired)} | {("link", x.name) for x in desired.links}
     held = {_identity(item): item for item in _items(actual)}
+    given_up = (previous is None or previous.learns) and not desired.learns
+    learned = {_identity(r): r for r in actual.learned if given_up and _inside(r, desired.networks)}
+    held = learned | held
     if previous is not None:
-        unwanted = {_identity(item) for item in _items(previous)} - kept
+        unwanted = {_identity(item) for item in _items(previous)}.union(learned) - kept
         stale = [item for identity, item in held.items() if identity in unwanted]
     else:
         devices = set(desired.owned)

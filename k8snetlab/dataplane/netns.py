@@ -22,9 +22,9 @@ class Netns(msgspec.Struct, frozen=True):
     `name` is what `ip netns exec` takes; `names.HOST_NETNS` of a real machine that is a node. `uid` is
     that of the Node or Pod it is for: one of another uid is another namespace, even of the same name.
     `sysctls` maps "net.ipv4.ip_forward" to "1". `owned` names the devices whose routes and permanent neighbour and FDB
-    entries are all ours, so that leftovers on them are stale; so are those of routes into `networks`. With
-    `resolutions` a miss is answered by an entry that nobody desires; it may be there, but only as it would be answered
-    now.
+    entries are all ours, so that leftovers on them are stale; so are those of routes into `networks`. `learned` are
+    routes that routing daemons made; where the namespace `learns` they are nobody else's business. With `resolutions` a
+    miss is answered by an entry that nobody desires; it may be there, but only as it would be answered now.
     """
 
     name: str
@@ -39,6 +39,8 @@ class Netns(msgspec.Struct, frozen=True):
     owned: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     resolutions: tuple[Resolution, ...] = ()
+    learned: tuple[Route, ...] = ()
+    learns: bool = False
     uid: str = ""
 
     @property
@@ -77,6 +79,7 @@ def joined(parts: Iterable[NodeDataplane]) -> NodeDataplane:
         owned=tuple(x for one in nodes for x in one.owned),
         networks=tuple(x for one in nodes for x in one.networks),
         resolutions=tuple(x for one in nodes for x in one.resolutions),
+        learns=any(one.learns for one in nodes),
     )
     rules = tuple(x for part in parts for x in part.rules)
     sets = tuple(x for part in parts for x in part.sets)

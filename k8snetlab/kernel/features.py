@@ -41,6 +41,8 @@ _TOOLS = {
     "ping": ("`exec POD -- ping`; `probe -p icmp` needs none", "apt-get install iputils-ping"),
     "curl": ("`exec POD -- curl`; `probe` needs none", "apt-get install curl"),
     "tcpdump": ("`exec NODE -- tcpdump`; `capture` needs none", "apt-get install tcpdump"),
+    "bird": ("network.backend: bgp and rip", "apt-get install bird2"),
+    "/usr/lib/frr/zebra": ("network.backend: ospf (with routing.daemon: bird it needs bird)", "apt-get install frr"),
 }
 _NEEDED_TOOLS = ("ip", "iptables-restore")
 
@@ -87,7 +89,8 @@ def _privileges() -> Iterator[Feature]:
 
 def _tools() -> Iterator[Feature]:
     for tool, (rules_out, how_to_get) in _TOOLS.items():
-        yield Feature(f"{tool} (program)", shutil.which(tool) is not None, rules_out, how_to_get, tool in _NEEDED_TOOLS)
+        present = shutil.which(tool) is not None
+        yield Feature(f"{Path(tool).name} (program)", present, rules_out, how_to_get, tool in _NEEDED_TOOLS)
 
 
 @contextlib.contextmanager

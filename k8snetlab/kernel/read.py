@@ -59,6 +59,10 @@ from k8snetlab.kernel.messages import (
 )
 from k8snetlab.kernel.netlink import Netlink, attributes
 
+BY_KERNEL = (RTPROT_KERNEL, RTPROT_RA)
+BY_DAEMONS = frozenset((8, 10, 11, 12, 13, 14, 15, 17, 42, 186, 187, 188, 189, 192))
+"""The protocols of routes that a routing daemon makes, zebra (11), bird (12), bgp (186), ospf (188), rip (189) among
+them. Source: linux/rtnetlink.h."""
 _IPV6_METRIC = 1024
 """What the kernel gives an IPv6 route that was added without a metric (IP6_RT_PRIO_USER)."""
 
@@ -98,8 +102,9 @@ def _read(namespace: str, sysctls: Iterable[str]) -> tuple[Netns, Mapping[int, d
         names = {index: link.name for index, link in found.items()}
         links = tuple(_link(link, names) for link in found.values())
         all_routes = tuple(_all_routes(netlink, names))
-        routes = tuple(route for route, own in all_routes if not own)
-        connected = {(route.dev, route.dst) for route, own in all_routes if own}
+        routes = tuple(route for route, protocol in all_routes if protocol not in (*BY_KERNEL, *BY_DAEMONS))
+        learned = tuple(route for route, protocol in all_routes if protocol in BY_DAEMONS)
+        connected = {(route.dev, route.dst) for route, protocol in all_routes if protocol in BY_KERNEL}
         up = {link.name for link in links if link.up}
         addresses = tuple(
             msgspec.structs.replace(a, connected=_is_connected(a, connected) or a.dev not in up)
@@ -109,7 +114,8 @@ def _read(namespace: str, sysctls: Iterable[str]) -> tuple[Netns, Mapping[int, d
         tunnels = [index for index, link in zip(found, links, strict=True) if isinstance(link, Vxlan)]
         fdb = tuple(entry for index in tunnels for entry in _fdb(netlink, index, names))
     values = sysctl.read(namespace, sysctls)
-    return Netns(namespace, "", "node", values, links, addresses, routes, neighbours, fdb), found
+    state = Netns(namespace, "", "node", values, links, addresses, routes, neighbours, fdb, learned=learned)
+    return state, found
 
 
 def cables(namespaces: Iterable[str]) -> tuple[str, ...]:
@@ -187,8 +193,15 @@ def _is_connected(address: Address, connected: Container[tuple[str, str]]) -> bo
     return alone or network.version == 6 or (address.dev, str(network)) in connected
 
 
-def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, bool]]:
-    """Each with whether the kernel made it itself."""
+def learned(namespace: str) -> tuple[Route, ...]:
+    """The routes that routing daemons have made. Raises NotFoundError."""
+    with Netlink(namespace) as netlink:
+        names = {index: link.name for index, link in decoded.devices(netlink).items()}
+        return tuple(route for route, protocol in _all_routes(netlink, names) if protocol in BY_DAEMONS)
+
+
+def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, int]]:
+    """Each with its protocol: who made it."""
     for family, length, table, protocol, kind, flags, given in decoded.routes(netlink, table=RT_TABLE_MAIN):
         if table != RT_TABLE_MAIN or kind != RTN_UNICAST:
             continue
@@ -204,7 +217,7 @@ def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, bool]]:
             address(given, RTA_PREFSRC),
             0 if family == socket.AF_INET6 and metric == _IPV6_METRIC else metric,
         )
-        yield route, protocol in (RTPROT_KERNEL, RTPROT_RA)
+        yield route, protocol
 
 
 def _neighbours(netlink: Netlink, names: Names) -> Iterator[Neighbour]:

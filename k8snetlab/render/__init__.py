@@ -11,6 +11,7 @@ __all__ = [
     "picture_text",
     "pods",
     "proxy",
+    "routing",
     "subnet_env",
     "underlay",
     "uplink",

@@ -31,6 +31,7 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
             owned=overlay.tunnels(lab),
             networks=() if lab.spec.machines else tuple(cidr for _, cidr in clusters),
             resolutions=tunnel.resolutions,
+            learns=lab.spec.network.routed,
         ),
         rules=tuple(
             masquerade.render(cluster, subnet, family)

@@ -2,7 +2,8 @@
 
 Source: flannel pkg/backend/vxlan and pkg/backend/hostgw. vxlan: for each other node a PERMANENT FDB entry (its VTEP's
 MAC to its address), a PERMANENT neighbour (its subnet's X.0 to that MAC) and an onlink route through X.0. host-gw: a
-plain route through the node's address. directRouting: host-gw's route where the nodes share a link, vxlan elsewhere.
+plain route through the node's address. alloc: nothing, daemons make the routes (`render.routing`).
+directRouting: host-gw's route where the nodes share a link, vxlan elsewhere.
 
 Early flannel (0.2 to 0.4): `routes: flat`, one route for the pod network and a neighbour for each pod, and `resolve:
 on-miss`, no entries but what the kernel asks for. app_solicit lets it ask in user space before it asks on the wire.
@@ -111,6 +112,8 @@ def _family(context: _Context, others: tuple[Node, ...], pods: tuple[Pod, ...]) 
         and (subnet := pick(peer.podCIDRs, family))
         and (address := pick(peer.addresses, family))
     ]
+    if context.lab.spec.network.routed:
+        return Overlay()
     if context.lab.spec.network.backend == "host-gw":
         return Overlay(routes=tuple(Route(peer.subnet, dev=context.device, via=peer.address) for peer in peers))
     return _vxlan(context, peers, pods)

@@ -10,6 +10,7 @@ import msgspec
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.lab import LabSpec
 from k8snetlab.api.machines import interface_of
 from k8snetlab.api.pod_state import shown_status
 from k8snetlab.api.selection import slices_by_service
@@ -127,7 +128,7 @@ def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
         outside=() if spec.machines else tuple(outside),
         router=() if spec.machines else tuple(routers),
         underlay=tuple(cidrs),
-        backend=_backend(vxlan, spec.network.vni, spec.network.port, spec.network.directRouting),
+        backend=_backend(spec),
         tunnelled=vxlan,
         nodes=nodes,
         services=tuple(
@@ -137,10 +138,17 @@ def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
     )
 
 
-def _backend(vxlan: bool, vni: int, port: int, direct: bool) -> str:
-    if not vxlan:
+def _backend(spec: LabSpec) -> str:
+    network = spec.network
+    if network.routed:
+        return f"{network.backend.upper()}: routes by {_DAEMONS[spec.daemon]} on every node, no tunnel"
+    if network.backend == "host-gw":
         return "host-gw: a route to every node, no tunnel"
-    return f"VXLAN {vni}, UDP {port}, between " + ("nodes that share no link" if direct else "every two nodes")
+    between = "nodes that share no link" if network.directRouting else "every two nodes"
+    return f"VXLAN {network.vni}, UDP {network.port}, between {between}"
+
+
+_DAEMONS = {"bird": "BIRD", "frr": "FRR"}
 
 
 def _unscheduled(snapshot: Snapshot) -> Iterator[str]:

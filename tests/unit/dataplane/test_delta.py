@@ -244,3 +244,26 @@ def test_one_diff_leads_there_from_anywhere(desired: Netns, actual: Netns, adopt
     for operation in diff(desired, kernel.state(), None if adopting else actual):
         kernel.execute(operation)
     assert diff(desired, kernel.state(), None if adopting else actual) == []
+
+
+BY_BIRD = Route("172.30.9.0/24", "eth0", "192.168.0.22", metric=32)
+ELSEWHERE = Route("198.51.100.0/24", "eth0", "192.168.0.22", metric=32)
+
+
+@pytest.mark.parametrize(
+    ("learns", "previous", "gone"),
+    [
+        (True, None, False),
+        (True, Netns("n", learns=True), False),
+        (False, None, True),
+        (False, Netns("n", learns=True), True),
+        (False, Netns("n"), False),
+    ],
+)
+def test_a_routing_daemons_routes_go_with_the_daemon_and_a_learners_own_stay(
+    learns: bool, previous: Netns | None, gone: bool
+) -> None:
+    desired = Netns("n", links=(LO, ETH0), networks=("172.30.0.0/16",), learns=learns)
+    actual = Netns("n", links=(LO, ETH0), learned=(BY_BIRD, ELSEWHERE))
+    said = ["ip -n n route del 172.30.9.0/24 via 192.168.0.22 dev eth0 metric 32"]
+    assert lines(diff(desired, actual, previous)) == (said if gone else [])

@@ -1,0 +1,65 @@
+"""The routing daemons of a node: BIRD, or FRR's zebra and the daemon of one protocol."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+
+from k8snetlab.addons.program import CONF, Program
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.render.routing import bird, frr, speakers
+
+PACKAGES: Mapping[str, tuple[str, str]] = {"bird": ("bird", "bird2"), "frr": ("/usr/lib/frr/zebra", "frr")}
+"""A daemon's program, and Debian's package of it."""
+SOCKET = "bird.ctl"
+"""Where `birdc` finds BIRD, in its directory."""
+RUN = "run"
+"""What FRR's daemons may write into: they give up being root first."""
+HERE = "/proc/self/cwd"
+"""Its directory for FRR, which makes the path of its file absolute and then may not go that way."""
+_FRR = f'mkdir -p {RUN} && chmod 777 {RUN} && exec "$0" "$@"'
+
+
+def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
+    """None in a lab whose routes flannel makes."""
+    lab = snapshot.lab
+    own = tuple(speakers.speakers(snapshot, node))
+    if not lab.spec.network.routed or not own:
+        return ()
+    if lab.spec.daemon == "bird":
+        return (_bird(bird.configuration(lab, own)),)
+    return _frr(lab, own[0])
+
+
+def _bird(text: str) -> Program:
+    return Program(
+        "bird",
+        ("bird", "-f", "-c", f"{CONF}/bird.conf", "-s", SOCKET, "-u", "bird", "-g", "bird"),
+        files={"bird.conf": text},
+        check=("bird", "-p", "-c", f"{CONF}/bird.conf"),
+        reload=signal.SIGHUP,
+        ready=("birdc", "-s", SOCKET, "show", "status"),
+        package=PACKAGES["bird"][1],
+    )
+
+
+def _frr(lab: Lab, speaker: speakers.Speaker) -> tuple[Program, ...]:
+    protocol = frr.DAEMONS[lab.spec.network.backend]
+    return (
+        _daemon(frr.ZEBRA, frr.zebra(speaker), f"{RUN}/zserv.api"),
+        _daemon(protocol, frr.configuration(lab, speaker), f"../{frr.ZEBRA}/{RUN}/zserv.api"),
+    )
+
+
+def _daemon(name: str, text: str, zebra: str) -> Program:
+    """One of FRR's. `zebra` is zebra's socket, which the others wait for by themselves."""
+    binary, file = f"/usr/lib/frr/{name}", f"{HERE}/{CONF}/{name}.conf"
+    words = ("-f", file, "-i", f"{RUN}/{name}.pid", "-z", zebra, "--vty_socket", RUN, "-P", "0")
+    return Program(
+        name,
+        ("/bin/sh", "-c", _FRR, binary, *words),
+        files={f"{name}.conf": text},
+        ready=("/usr/bin/test", "-S", f"{RUN}/{name}.vty"),
+        package=PACKAGES["frr"][1],
+    )

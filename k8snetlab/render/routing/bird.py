@@ -1,0 +1,100 @@
+"""BIRD 2's configuration of one node.
+
+Source: the BIRD 2.0 User's Guide. BGP is a mesh: a session between any two nodes of one autonomous system. Names of
+protocols are those that Calico's confd writes: Node_, and the neighbour's address with _ for its dots and colons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Address, ip_address
+
+from k8snetlab.api.lab import Lab
+from k8snetlab.dataplane.families import pick
+from k8snetlab.dataplane.names import BRIDGE, ETH0
+from k8snetlab.render.routing.speakers import Speaker, is_calm
+
+BGP_TIMERS = "connect delay time 1; connect retry time 1; error wait time 1, 5; hold time {}; keepalive time {};"
+FAST, CALMER = (3, 1), (9, 3)
+"""Seconds of hold and keepalive."""
+OSPF_TIMERS = "type broadcast; hello 1; dead 3; wait 2; retransmit 2;"
+RIP_TIMERS = "update time 1; timeout time 3; garbage time 3;"
+
+
+def configuration(lab: Lab, speakers: Sequence[Speaker]) -> str:
+    """The file of a node that is each of `speakers` in one family. Every value in it was read as an address or a
+    number before."""
+    channels = ["ipv4" if one.family == "ipv4" else "ipv6" for one in speakers]
+    lines = [
+        "log stderr all;",
+        f"router id {_router_id(speakers)};",
+        "",
+        "protocol device { scan time 10; }",
+        _direct(channels),
+        *(_kernel(lab, one, channel) for one, channel in zip(speakers, channels, strict=True)),
+    ]
+    for one, channel in zip(speakers, channels, strict=True):
+        lines += ["", *_PROTOCOLS[lab.spec.network.backend](lab, one, channel)]
+    return "\n".join(lines) + "\n"
+
+
+def protocol_of(address: str) -> str:
+    """The name of the session with a neighbour."""
+    return f"Node_{address.replace('.', '_').replace(':', '_')}"
+
+
+def _router_id(speakers: Sequence[Speaker]) -> str:
+    """The node's IPv4 address; for one without, a number of that form made of its IPv6 address."""
+    if four := next((one.address for one in speakers if one.family == "ipv4"), ""):
+        return four
+    return str(IPv4Address(int(ip_address(speakers[0].address)) & 0x7FFFFFFF | 1))
+
+
+def _direct(channels: Iterable[str]) -> str:
+    """The networks of the node's own devices: known, so that nobody else's word on them counts."""
+    return f'protocol direct {{ {"".join(f"{channel}; " for channel in channels)}interface "{BRIDGE}", "{ETH0}"; }}'
+
+
+def _kernel(lab: Lab, speaker: Speaker, channel: str) -> str:
+    """Into the kernel goes what leads to pods."""
+    pods = f"net ~ [ {pick(lab.spec.podCIDR, speaker.family)}+ ]"
+    return f"protocol kernel {{ {channel} {{ import none; export where source != RTS_DEVICE && {pods}; }}; }}"
+
+
+def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
+    routing = lab.spec.network.routing
+    own, template = routing.asNumber, f"nodes_{channel}"
+    yield f"template bgp {template} {{"
+    yield f"  local {speaker.address} as {own};"
+    yield "  direct;"
+    if routing.timers == "fast":
+        yield f"  {BGP_TIMERS.format(*(CALMER if is_calm(lab, speaker) else FAST))}"
+    yield f'  {channel} {{ import all; export where source = RTS_DEVICE && ifname = "{BRIDGE}"; next hop self; }};'
+    yield "}"
+    for other in speaker.neighbours:
+        yield f"protocol bgp {protocol_of(other.address)} from {template} {{"
+        yield f"  neighbor {other.address} as {own};"
+        yield "}"
+
+
+def _ospf(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
+    timers = f"{OSPF_TIMERS} " if lab.spec.network.routing.timers == "fast" else "type broadcast; "
+    yield f"protocol ospf {'v2' if channel == 'ipv4' else 'v3'} ospf_{channel} {{"
+    yield f"  {channel} {{ import all; export none; }};"
+    yield "  area 0 {"
+    yield f'    interface "{ETH0}" {{ {timers}}};'
+    yield f"    stubnet {speaker.subnet};"  # of the bridge itself only its address is announced while no pod is on it
+    yield "  };"
+    yield "}"
+
+
+def _rip(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
+    version = "version 2; " if channel == "ipv4" else ""
+    timers = f"{RIP_TIMERS} " if lab.spec.network.routing.timers == "fast" else ""
+    yield f"protocol rip{'' if channel == 'ipv4' else ' ng'} rip_{channel} {{"
+    yield f'  {channel} {{ import all; export where source = RTS_RIP || ifname = "{BRIDGE}"; }};'
+    yield f'  interface "{ETH0}" {{ {version}{timers}}};'
+    yield "}"
+
+
+_PROTOCOLS = {"bgp": _bgp, "ospf": _ospf, "rip": _rip}

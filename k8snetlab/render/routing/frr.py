@@ -1,0 +1,68 @@
+"""FRR's configuration of one node, in IPv4: zebra, which brings routes into the kernel, and the protocol's own daemon.
+
+Source: FRR's documentation (zebra, ospfd, ripd). A node's file names none of its neighbours: the
+protocols find them by multicast, so that a node that comes or goes changes no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_interface
+
+from k8snetlab.api.lab import Lab
+from k8snetlab.dataplane.families import pick
+from k8snetlab.dataplane.names import BRIDGE, ETH0
+from k8snetlab.render.routing.speakers import Speaker
+
+ZEBRA = "zebra"
+DAEMONS: Mapping[str, str] = {"ospf": "ospfd", "rip": "ripd"}
+"""By protocol."""
+
+
+def zebra(speaker: Speaker) -> str:
+    """zebra's file. Without nexthop groups `ip route` shows routes as books print them; without link-detect the subnet
+    of a node that has no pod yet is announced, too: its bridge has no carrier."""
+    return _file(speaker, ("no zebra nexthop kernel enable", f"interface {BRIDGE}", " no link-detect"))
+
+
+def configuration(lab: Lab, speaker: Speaker) -> str:
+    """The file of the protocol's daemon."""
+    return _file(speaker, _PROTOCOLS[lab.spec.network.backend](lab, speaker))
+
+
+def _file(speaker: Speaker, lines: Iterator[str] | tuple[str, ...]) -> str:
+    return "\n".join((f"hostname {speaker.name}", "log stdout", *lines)) + "\n"
+
+
+def _link(lab: Lab, speaker: Speaker) -> str:
+    return str(ip_interface(pick(lab.spec.underlay.cidr, speaker.family)).network)
+
+
+def _ospf(lab: Lab, speaker: Speaker) -> Iterator[str]:
+    fast = lab.spec.network.routing.timers == "fast"
+    yield f"interface {ETH0}"
+    if fast:
+        yield " ip ospf network point-to-multipoint"
+        yield " ip ospf dead-interval minimal hello-multiplier 4"
+    yield "router ospf"
+    yield f" ospf router-id {speaker.address}"
+    if fast:
+        yield " timers throttle spf 0 50 500"
+        yield " timers throttle lsa all 0"
+        yield " timers lsa min-arrival 0"
+    yield f" passive-interface {BRIDGE}"
+    yield f" network {_link(lab, speaker)} area 0"
+    yield f" network {speaker.subnet} area 0"
+
+
+def _rip(lab: Lab, speaker: Speaker) -> Iterator[str]:
+    yield "router rip"
+    yield " version 2"
+    if lab.spec.network.routing.timers == "fast":
+        yield " timers basic 5 15 5"
+    yield f" network {ETH0}"
+    yield f" network {BRIDGE}"
+    yield f" passive-interface {BRIDGE}"
+
+
+_PROTOCOLS = {"ospf": _ospf, "rip": _rip}

@@ -1,0 +1,136 @@
+"""Backends whose routes daemons make: real BIRD and FRR in the nodes' namespaces, and real packets by their routes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.addons.routing import PACKAGES
+from k8snetlab.kernel import processes
+from k8snetlab.testing import Lab, eventually
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not all(shutil.which(one) for one, _ in PACKAGES.values()), reason="bird or frr is missing"),
+]
+NODES = {
+    "node1": ("192.168.0.21", "10.244.1"),
+    "node2": ("192.168.0.22", "10.244.2"),
+    "node3": ("192.168.0.23", "10.244.3"),
+}
+NETWORKS = {
+    "vxlan": "{}",
+    "host-gw": "{backend: host-gw}",
+    "bgp": "{backend: bgp}",
+    "rip": "{backend: rip}",
+    "ospf": "{backend: ospf}",
+    "rip by frr": "{backend: rip, routing: {daemon: frr}}",
+    "ospf by bird": "{backend: ospf, routing: {daemon: bird}}",
+}
+DAEMONS = {
+    "bgp": ({"bird"}, "proto bird metric 32"),
+    "rip": ({"bird"}, "proto bird metric 32"),
+    "ospf": ({"zebra", "ospfd"}, "proto ospf metric 20"),
+    "rip by frr": ({"zebra", "ripd"}, "proto rip metric 20"),
+    "ospf by bird": ({"bird"}, "proto bird metric 32"),
+}
+DUAL = (
+    'podCIDR: "10.244.0.0/16,fd00:244::/56", serviceCIDR: "10.96.0.0/16,fd00:96::/112",'
+    ' underlay: {cidr: "192.168.0.0/24,fd00:1::/64", outside: "203.0.113.10/24,fd00:2::10/64"},'
+)
+
+
+POD = """---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-%d}
+spec: {nodeName: node%d, containers: [{name: c, ports: [{containerPort: 80}]}]}
+"""
+
+
+class World:
+    """Three nodes; on the first two a pod that serves, on the third none."""
+
+    def __init__(self, directory: Path, more: str = "") -> None:
+        self.lab, self._manifest, self._more = Lab(directory), directory / "lab.yaml", more
+
+    def up(self, network: str) -> None:
+        spec = f"{{nodes: 3, {self._more} dns: {{enabled: false}}, network: {NETWORKS[network]}}}"
+        pods = "".join(POD % (number, number) for number in (1, 2))
+        self._manifest.write_text(f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {spec}}}\n{pods}")
+        self.lab.run("up", str(self._manifest))
+
+    def routes(self, node: str, family: str = "-4") -> set[str]:
+        """Those that lead to pods of other nodes."""
+        shown = self.lab.shell(node, "ip", family, "route").splitlines()
+        return {line.strip() for line in shown if line.startswith(("10.244.", "fd00:244:")) and " dev cni0" not in line}
+
+    def pids(self, node: str) -> dict[str, int]:
+        """The daemons of a node, by program."""
+        found = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in processes.pids_in(self.lab.netns(node))}
+        return {name: pid for name, pid in found.items() if name in ("bird", "zebra", "ospfd", "ripd")}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = World(tmp_path_factory.mktemp("routed"))
+    yield made
+    made.lab.run("down", code=None)
+
+
+def by_daemons(node: str, told: str) -> set[str]:
+    return {f"{subnet}.0/24 via {ip} dev eth0 {told}" for other, (ip, subnet) in NODES.items() if other != node}
+
+
+@pytest.mark.parametrize("network", ["vxlan", "bgp", "ospf", "rip", "host-gw", "ospf by bird", "rip by frr", "bgp"])
+def test_each_brings_packets_to_pods_and_leaves_nothing_to_the_next(world: World, network: str) -> None:
+    """`up` ends when all routes are there: the node without pods is reached as well."""
+    world.up(network)
+    programs, told = DAEMONS.get(network, (set(), ""))
+    for node in NODES:
+        if told:
+            assert world.routes(node) == by_daemons(node, told)
+        else:
+            assert "proto" not in " ".join(world.routes(node)) and len(world.routes(node)) == 2
+        assert world.pids(node).keys() == programs
+    assert world.lab.whole()
+    mtu = 1450 if network == "vxlan" else 1500
+    assert f"mtu {mtu}" in world.lab.run("exec", "web-1", "--", "ip", "link", "show", "eth0")
+    assert world.lab.json("diagnose")["findings"] == []
+
+
+def test_a_killed_daemon_comes_back_and_no_route_goes(world: World) -> None:
+    world.up("bgp")
+    former = world.pids("node1")["bird"]
+    os.kill(former, signal.SIGKILL)
+    assert world.routes("node1") == by_daemons("node1", DAEMONS["bgp"][1])
+    eventually(lambda: world.pids("node1").get("bird", former) != former)
+    eventually(lambda: world.routes("node1") == by_daemons("node1", DAEMONS["bgp"][1]) and world.lab.whole())
+
+
+@pytest.mark.parametrize("network", ["bgp", "ospf"])
+def test_a_node_that_is_cut_off_is_forgotten_by_the_others_and_found_again(world: World, network: str) -> None:
+    world.up(network)
+    told = DAEMONS[network][1]
+    world.lab.run("pause", "node2")
+    world.lab.shell("node2", "ip", "link", "set", "eth0", "down")
+    left = {route for route in by_daemons("node1", told) if not route.startswith("10.244.2.")}
+    eventually(lambda: world.routes("node1") == left)
+    world.lab.run("resume", "node2")
+    eventually(lambda: world.routes("node1") == by_daemons("node1", told) and world.lab.whole())
+
+
+@pytest.mark.parametrize("network", ["bgp", "rip", "ospf by bird"])
+def test_both_families_are_routed(tmp_path_factory: pytest.TempPathFactory, network: str) -> None:
+    both = World(tmp_path_factory.mktemp("dual"), DUAL)
+    try:
+        both.up(network)
+        assert both.routes("node1") == by_daemons("node1", DAEMONS[network][1])
+        assert len(both.routes("node1", "-6")) == 2 and both.lab.whole()
+    finally:
+        both.lab.run("down", code=None)
