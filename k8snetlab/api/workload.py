@@ -39,9 +39,40 @@ LOGS = "K8SNETLAB_LOGS"
 """In the environment of every command: the directory of its pod's logs, by which a lab knows its own."""
 
 
+NAMESERVER = "k8snetlab.nameserver"
+"""The module that is run as a name server."""
+
+
+class NameService(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a name server does for one pod: names of the cluster of `lab`, answered in the namespace `netns` ("": where
+    the process is). `local` are the pod's addresses; `log` is the file for what it has to say, "" for standard output.
+    """
+
+    lab: str
+    local: tuple[str, ...] = ()
+    netns: str = ""
+    log: str = ""
+
+
+class NamesRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line to a machine's name server: from now on it serves the pod `key` so, or, without `names`, no more."""
+
+    id: int
+    key: str
+    names: NameService | None = None
+
+
+class NamesResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to request `id`; `error` says why the pod is not served."""
+
+    id: int
+    error: str = ""
+
+
 class ContainerWork(msgspec.Struct, frozen=True):
     """A container: with a `command` a real process, else the built-in responder on `ports` (number, protocol).
 
+    With `names` the machine's one name server does what the command would do alone, for a kubelet that knows none.
     With `ready`, a port and a path that are asked by HTTP, it is ready when that says so; else as soon as it runs.
     """
 
@@ -53,6 +84,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
     image: str = ""
     sidecar: bool = False
     ready: tuple[int, str] | None = None
+    names: NameService | None = None
 
 
 class PodWork(msgspec.Struct, frozen=True):
@@ -166,7 +198,7 @@ class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Add-ons are pods too, without an object: `addons` lists those whose uids begin with one of `uids` (all, where there
     are none), `list` leaves them out, and who asks `list` is told from then on what changes by itself. `signal` sends
-    the signal of that number to the commands of these uids.
+    the signal of that number to the commands of these uids. `lab`: pods that answer that lab's names are about to come.
     """
 
     id: int
@@ -179,6 +211,7 @@ class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """Seconds that stopped pods have, None for their own; those that are stopped already end within it, too."""
     health: HealthWork | None = None
     signal: int = 0
+    lab: str = ""
 
 
 class KubeletResponse(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -29,6 +29,7 @@ from k8snetlab.kernel import cgroups, fault, launch, processes
 from k8snetlab.kubelet import readiness
 from k8snetlab.kubelet.backoff import RELIST, BackOff
 from k8snetlab.kubelet.instance import Exit, Instance
+from k8snetlab.kubelet.nameserver import NameServer, Seat
 from k8snetlab.kubelet.responder import Listener
 from k8snetlab.kubelet.rotation import LogKeeper
 
@@ -49,10 +50,13 @@ class Container:
         logs: LogKeeper,
         changed: Callable[[], None],
         tell: Callable[[Happening], None],
+        *,
+        nameserver: NameServer,
     ) -> None:
         self._pod, self._work, self._logs, self._changed, self._tell = pod, work, logs, changed, tell
+        self._nameserver = nameserver
         self._listeners: list[Listener] = []
-        self._instance: Instance | None = None
+        self._instance: Instance | Seat | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self.runs = asyncio.Event()
@@ -103,7 +107,7 @@ class Container:
     # --- its life ---
 
     async def start(self) -> None:
-        """Returns when it runs, cannot be started, or has ended again."""
+        """Returns when it runs, cannot be started, or has ended again; names are waited for by nobody."""
         if self._resumed:
             if self._work.command:
                 await asyncio.to_thread(self._end_leftovers)
@@ -115,7 +119,8 @@ class Container:
             return
         self._supervisor = asyncio.create_task(self._supervise(), name=f"{self._pod.name}/{self._work.name}")
         self._supervisor.add_done_callback(lambda _: self._settled.set())
-        await self._settled.wait()
+        if self._work.names is None:
+            await self._settled.wait()
 
     async def stop(self, grace: float) -> None:
         """Ends it; a command gets SIGTERM and `grace` seconds."""
@@ -179,7 +184,7 @@ class Container:
                 await asyncio.Event().wait()
             return _terminated(1, "Error", _now(), problem or "")
         fault.point()
-        self._instance = instance = Instance.start(*self._launch(), self._log)
+        self._instance = instance = self._started()
         self._logs.keep(self._log, self._pod.log_size, self._pod.log_files)
         try:
             if (hindrance := await instance.begun()) is not None:
@@ -297,6 +302,13 @@ class Container:
     @property
     def _group(self) -> str:
         return f"{self._pod.cgroup}/{self._work.name}" if self._pod.cgroup else ""
+
+    def _started(self) -> Instance | Seat:
+        if (names := self._work.names) is None:
+            return Instance.start(*self._launch(), self._log)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log.touch()
+        return self._nameserver.serve(self._mark, replace(names, netns=self._pod.netns, log=str(self._log)))
 
     def _launch(self) -> tuple[launch.Setting, tuple[str, ...], dict[str, str]]:
         pod, work = self._pod, self._work

@@ -62,7 +62,7 @@ class Instance:
 
     async def wait(self) -> Exit:
         """Waits for the command's end, and then ends whatever it has left behind, as a container's end does."""
-        code = await _exit_code(self._process)
+        code = await exit_code(self._process)
         await self._end_rest()
         return Exit(code) if code >= 0 else Exit(128 - code, -code)
 
@@ -73,7 +73,7 @@ class Instance:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, number)
                 with contextlib.suppress(TimeoutError, ProcessLookupError):
-                    await asyncio.wait_for(_exit_code(self._process), seconds)
+                    await asyncio.wait_for(exit_code(self._process), seconds)
         await self._end_rest()
         if self._start_pipe >= 0:
             os.close(self._start_pipe)
@@ -106,7 +106,7 @@ def _settle(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
-async def _exit_code(process: subprocess.Popen[bytes]) -> int:
+async def exit_code(process: subprocess.Popen[bytes]) -> int:
     """Waits for the process without a thread or a signal handler: its pidfd becomes readable."""
     if (code := process.poll()) is not None:
         return code

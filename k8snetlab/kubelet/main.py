@@ -24,6 +24,7 @@ import msgspec
 from k8snetlab.api.workload import ADDON, HealthWork, KubeletRequest, KubeletResponse, PodState, PodWork
 from k8snetlab.kubelet.health import HealthChecks
 from k8snetlab.kubelet.names import NamesOutside
+from k8snetlab.kubelet.nameserver import NameServer
 from k8snetlab.kubelet.rotation import LogKeeper
 from k8snetlab.kubelet.runner import PodRunner
 from k8snetlab.supervision import Supervisor
@@ -47,6 +48,7 @@ class Kubelet:
         """Those that are told what changes by itself."""
         self._connections: set[asyncio.Task[Any]] = set()
         self._logs = LogKeeper()
+        self._nameserver = NameServer()
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(KubeletRequest).decode
 
@@ -61,6 +63,7 @@ class Kubelet:
         await asyncio.gather(
             *(pod.stop(grace=min(2.0, pod.grace)) for pod in self._pods.values()), return_exceptions=True
         )
+        await self._nameserver.close()
         self._logs.close()
         for writer in self._writers:
             writer.close()
@@ -95,6 +98,8 @@ class Kubelet:
         try:
             match request.op:
                 case "run":
+                    if request.lab:
+                        self._nameserver.prepare(request.lab)
                     states = tuple(await asyncio.gather(*(self._run(work) for work in request.pods)))
                 case "stop":
                     states = tuple(
@@ -132,7 +137,7 @@ class Kubelet:
         """Starts the pod; one that runs already is left as it is."""
         pod = self._pods.get(work.uid)
         if pod is None:
-            pod = self._pods[work.uid] = PodRunner(work, self._logs, self._changed)
+            pod = self._pods[work.uid] = PodRunner(work, self._logs, self._changed, self._nameserver)
             try:
                 await pod.start()
             except Exception:

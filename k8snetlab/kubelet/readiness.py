@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import netns
 
-EAGER, CALM = 0.05, 1.0
+EAGER, CALM = 0.01, 1.0
 """Seconds between two looks: until it is ready for the first time, and from then on."""
 PATIENCE = 1.0
 FAILURES = 3

@@ -15,6 +15,7 @@ from k8snetlab.api.core import ContainerStatus
 from k8snetlab.api.workload import Happening, PodState, PodWork
 from k8snetlab.kernel import cgroups, fault
 from k8snetlab.kubelet.container import Container
+from k8snetlab.kubelet.nameserver import NameServer
 from k8snetlab.kubelet.rotation import LogKeeper
 
 STATUSES = "statuses.json"
@@ -24,13 +25,16 @@ STATUSES = "statuses.json"
 class PodRunner:
     """One pod's containers; `changed` is called with this runner when a container's state changes by itself."""
 
-    def __init__(self, pod: PodWork, logs: LogKeeper, changed: Callable[[PodRunner], None]) -> None:
+    def __init__(
+        self, pod: PodWork, logs: LogKeeper, changed: Callable[[PodRunner], None], nameserver: NameServer
+    ) -> None:
         self._file = Path(pod.log_directory) / STATUSES
         pod = msgspec.structs.replace(pod, statuses=_read(self._file) or pod.statuses)
         self._pod, self._notify = pod, changed
         self._happened: list[Happening] = []
         self._containers = [
-            (work, Container(pod, work, logs, self._changed, self._happened.append)) for work in pod.containers
+            (work, Container(pod, work, logs, self._changed, self._happened.append, nameserver=nameserver))
+            for work in pod.containers
         ]
         self._tasks: set[asyncio.Task[None]] = set()
 

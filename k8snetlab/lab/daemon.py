@@ -47,7 +47,7 @@ from k8snetlab.machines.ending import leave_when_ended
 from k8snetlab.machines.leases import Leases
 from k8snetlab.machines.membership import Membership
 from k8snetlab.peers.requests import Remote
-from k8snetlab.running import turning
+from k8snetlab.running import standins, turning
 from k8snetlab.running.accounts import Accounts
 from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
@@ -147,6 +147,7 @@ class Daemon:
             "API in pods": self._inside.follow,
             "CA of the API": self._inside.publish,
             "tokens of pods": accounts.keep,
+            "start of the name server": partial(standins.begin, cluster, kubelet),
             "neighbour tables": self._overflows.watch,
         }
         if remote and machine:

@@ -1,3 +1,3 @@
-"""The process that answers a cluster's names in a DNS pod, in the place of CoreDNS."""
+"""The process that answers a cluster's names in DNS pods, in the place of CoreDNS."""
 
 __all__: list[str] = []

@@ -13,14 +13,12 @@ from k8snetlab.dns.answers import Answer, Question, Record
 from k8snetlab.dns.chain import Onward
 from k8snetlab.dns.corefile import Block, CorefileError, block_of, parse
 
-log = logging.getLogger(__name__)
-
 
 class Configured:
-    """`world` gives the objects as they are now, None before they are known."""
+    """`world` gives the objects as they are now, None before they are known; `log` is told what CoreDNS would print."""
 
-    def __init__(self, world: Callable[[], Snapshot | None], local: tuple[str, ...]) -> None:
-        self._world, self._local = world, local
+    def __init__(self, world: Callable[[], Snapshot | None], local: tuple[str, ...], log: logging.Logger) -> None:
+        self._world, self._local, self._log = world, local, log
         self._text: str | None = None
         self.blocks: tuple[Block, ...] = ()
 
@@ -40,14 +38,14 @@ class Configured:
             return False
         self._text = text
         if not text:
-            log.error("there is no Corefile: the ConfigMap %s/%s has none", addon.NAMESPACE, addon.NAME)
+            self._log.error("there is no Corefile: the ConfigMap %s/%s has none", addon.NAMESPACE, addon.NAME)
             return False
         try:
             self.blocks = parse(text)
         except CorefileError as error:
-            log.error("%s; %s", error, "the one before is kept" if self.blocks else "nothing is answered")
+            self._log.error("%s; %s", error, "the one before is kept" if self.blocks else "nothing is answered")
             return False
-        log.info("goes by a Corefile for %s", ", ".join(zone for block in self.blocks for zone in block.zones))
+        self._log.info("goes by a Corefile for %s", ", ".join(zone for block in self.blocks for zone in block.zones))
         return True
 
     def decide(self, question: Question) -> Answer | Onward:

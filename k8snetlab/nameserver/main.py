@@ -1,8 +1,9 @@
-"""`python -m k8snetlab.nameserver`: one DNS pod's server."""
+"""`python -m k8snetlab.nameserver`: the server of all DNS pods of a lab on this machine, or of one."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
@@ -10,90 +11,114 @@ import socket
 import sys
 from collections.abc import Sequence
 
+import msgspec
+
 from k8snetlab.api.config import ConfigMap
 from k8snetlab.api.snapshot import Change
+from k8snetlab.api.workload import NameService, NamesRequest, NamesResponse
 from k8snetlab.client.client import Client
 from k8snetlab.dns import addon
-from k8snetlab.nameserver.configured import Configured
-from k8snetlab.nameserver.counters import Counters
-from k8snetlab.nameserver.forwarding import Forwarding
-from k8snetlab.nameserver.serving import Answering, Tcp, Udp
-from k8snetlab.nameserver.settings import DNS, METRICS, READY, Settings, read
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel import syscalls
+from k8snetlab.nameserver.pod import PodServer
+from k8snetlab.nameserver.settings import Settings, read
 from k8snetlab.nameserver.watching import COREFILE, PODS, WANTED, Wanted, Watching, World
-from k8snetlab.nameserver.web import Web
 
 log = logging.getLogger(__name__)
-BUFFER = 4 << 20
-"""Octets of queries that may wait, so that a crowd that asks at once is answered, and not dropped."""
+PR_SET_PDEATHSIG = 1
 
 
 class Server:
-    def __init__(self, settings: Settings) -> None:
+    """The pods that are served, by key, and the objects that all of them answer from."""
+
+    def __init__(self, lab: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._world = World(*WANTED)
-        self._configured = Configured(lambda: self._world.snapshot, settings.local)
-        self._counters = Counters()
-        self._forwarding = Forwarding(self._counters, settings.local)
-        self._watching = Watching(Client(settings.lab), self._told)
-
-    async def serve(self) -> None:
-        """Until SIGTERM or SIGINT. Raises OSError where a port cannot be had."""
+        self._pods: dict[str, PodServer] = {}
+        self._watching = Watching(Client(lab), self._told)
         self._watching.begin(*WANTED)
-        answering = Answering(
-            self._configured.decide,
-            lambda: self._world.snapshot,
-            self._forwarding,
-            self._counters,
-        )
-        datagrams, stream = _sockets(DNS)
-        transport, _ = await self._loop.create_datagram_endpoint(lambda: Udp(answering), sock=datagrams)
-        server = await asyncio.start_server(Tcp(answering).connected, sock=stream)
-        web = await Web(self._counters, lambda: self._configured.ready).start(METRICS, READY)
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, stop.set)
-        await stop.wait()
-        transport.close()
-        for one in (server, *web):
-            one.close()
+
+    async def serve(self, key: str, names: NameService) -> None:
+        """From now on. Raises OSError where a port cannot be had, K8sNetLabError where the namespace is gone."""
+        self.leave(key)
+        pod = self._pods[key] = PodServer(key, names, lambda: self._world.snapshot)
+        if self._world.knows(COREFILE):
+            self._configure(pod)
+        try:
+            await pod.open()
+        except BaseException:
+            self.leave(key)
+            raise
+
+    def leave(self, key: str) -> None:
+        if pod := self._pods.pop(key, None):
+            pod.close()
+
+    def close(self) -> None:
+        for key in list(self._pods):
+            self.leave(key)
 
     def _told(self, wanted: Wanted, changes: Sequence[Change], whole: bool) -> None:
         self._loop.call_soon_threadsafe(self._take, wanted, changes, whole)
 
     def _take(self, wanted: Wanted, changes: Sequence[Change], whole: bool) -> None:
         self._world.take(wanted, changes, whole)
-        if wanted == COREFILE and self._configured.take(self._world.get(ConfigMap, addon.NAME, addon.NAMESPACE)):
-            self._forwarding.forget()
-            if self._configured.verifies_pods:
-                self._world.waits_for(PODS)
-                self._watching.begin(PODS)
+        if wanted == COREFILE:
+            for pod in self._pods.values():
+                self._configure(pod)
+
+    def _configure(self, pod: PodServer) -> None:
+        pod.take(self._world.get(ConfigMap, addon.NAME, addon.NAMESPACE))
+        if pod.verifies_pods:
+            self._world.waits_for(PODS)
+            self._watching.begin(PODS)
 
 
-def _sockets(port: int) -> tuple[socket.socket, socket.socket]:
-    """Of this namespace, on all of its addresses: one for datagrams, one that listens."""
-    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
-    datagrams = socket.socket(family, socket.SOCK_DGRAM)
-    stream = socket.socket(family, socket.SOCK_STREAM)
-    for one in (datagrams, stream):
-        one.setblocking(False)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind(("", port))
-    datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-    stream.listen(512)
-    return datagrams, stream
+async def _controlled(server: Server, control: int) -> None:
+    """Pods come and go, a line each, until who sends them is gone."""
+    reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=control))
+    decode = msgspec.json.Decoder(NamesRequest).decode
+    with contextlib.suppress(ConnectionError):
+        while line := await reader.readline():
+            request, error = decode(line), ""
+            try:
+                if request.names:
+                    await server.serve(request.key, request.names)
+                else:
+                    server.leave(request.key)
+            except (OSError, K8sNetLabError) as problem:
+                error = _words(problem)
+            except Exception as problem:  # one pod's trouble is none of the others'
+                log.exception("%s", request.key)
+                error = f"{type(problem).__name__}: {problem}"
+            writer.write(msgspec.json.encode(NamesResponse(request.id, error)) + b"\n")
+
+
+def _words(error: OSError | K8sNetLabError) -> str:
+    return error.message if isinstance(error, K8sNetLabError) else error.strerror or str(error)
 
 
 async def _main(settings: Settings) -> None:
-    await Server(settings).serve()
+    """Until SIGTERM or SIGINT, or until there is nobody any more who could have it serve a pod."""
+    server, stop = Server(settings.lab), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if settings.alone:
+        await server.serve("", settings.alone)
+    else:
+        controlled = asyncio.create_task(_controlled(server, settings.control))
+        controlled.add_done_callback(lambda _: stop.set())
+    await stop.wait()
+    server.close()
 
 
 def main() -> None:
     settings = read()
-    logging.basicConfig(level=logging.INFO, format="[%(levelname)s] %(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    if not settings.alone:
+        syscalls.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     gc.freeze()
     try:
         asyncio.run(_main(settings))
-    except OSError as error:
-        sys.exit(f"error: port {DNS}: {error.strerror or error}")
+    except (OSError, K8sNetLabError) as error:
+        sys.exit(f"error: {_words(error)}")

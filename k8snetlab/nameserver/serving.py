@@ -18,7 +18,7 @@ from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.forwarding import Forwarding
 
 REMEMBERED = 8_192
-"""So many replies are kept as they were written, until an object changes."""
+"""So many replies are kept as they were written, until an object changes: at most 8 MB."""
 CONNECTIONS = 250
 IDLE = 10.0
 """Seconds that a TCP connection may say nothing."""
@@ -39,6 +39,10 @@ class Answering:
         self._written: dict[bytes, tuple[Question, str, bytes]] = {}
         """By a query without its id: the question, the rcode, and the reply without its id."""
         self._of: object = None
+
+    def forget(self) -> None:
+        """What was decided holds no more."""
+        self._written.clear()
 
     def now(self, octets: bytes, size: int | None) -> bytes | Later | None:
         """The reply to a query, None for none; what is to be asked first, where that is so. `size` is what the way
@@ -62,7 +66,9 @@ class Answering:
         if isinstance(answer, Onward):
             return Later(read, answer)
         reply = wire.reply(read, answer, size or read.size)
-        if size is None and len(answer.records) < 2 and len(self._written) < REMEMBERED:
+        if size is None and len(answer.records) < 2 and len(octets) <= wire.UDP:
+            if len(self._written) >= REMEMBERED:
+                self._written.clear()
             self._written[octets[2:]] = read.question, answer.rcode, reply[2:]
         self.counters.answered(answer.rcode, time.perf_counter() - began)
         return reply

@@ -8,23 +8,31 @@ from collections.abc import Sequence
 import msgspec
 
 from k8snetlab.api.dns import PORT
+from k8snetlab.api.workload import NAMESERVER, NameService
 
-DNS, METRICS, READY = PORT, 9153, 8181
-"""The ports of CoreDNS: names (UDP and TCP), its metrics, and whether it serves."""
+DNS, METRICS, READY, HEALTH = PORT, 9153, 8181, 8080
+"""The ports of CoreDNS: names (UDP and TCP), its metrics, whether it serves, and whether it is there."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`lab` is the name of the lab that names come from, and the Corefile; `local` are the pod's addresses."""
+    """The name of the lab that names come from; then either the descriptor on which pods come and go, or the one pod
+    that is served, where the process is."""
 
     lab: str
-    local: tuple[str, ...] = ()
+    control: int = -1
+    alone: NameService | None = None
 
 
 def read(words: Sequence[str] | None = None) -> Settings:
-    parser = argparse.ArgumentParser(prog="k8snetlab-nameserver", description="Answers the names of a lab's cluster.")
-    parser.add_argument("--settings", required=True, metavar="JSON", help='{"lab": NAME, "local": [ADDRESS]}')
-    given = parser.parse_args(words).settings
-    try:
-        return msgspec.json.decode(given, type=Settings)
-    except msgspec.MsgspecError as error:
-        parser.error(f"--settings: {error}")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {NAMESERVER}", description="Answers the names of a lab's cluster."
+    )
+    parser.add_argument("--lab", required=True, metavar="NAME")
+    way = parser.add_mutually_exclusive_group(required=True)
+    way.add_argument("--control", type=int, metavar="DESCRIPTOR", help="a socket: a line for each pod that is served")
+    way.add_argument("--local", metavar="ADDRESS,ADDRESS", help="serve here, in the pod that has these addresses")
+    given = parser.parse_args(words)
+    if given.control is not None:
+        return Settings(given.lab, control=given.control)
+    local = tuple(address for address in given.local.split(",") if address)
+    return Settings(given.lab, alone=NameService(given.lab, local))

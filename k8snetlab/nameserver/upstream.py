@@ -21,8 +21,12 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dns.answers import Answer, Question, Rcode, Record
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.nameserver import sockets
 from k8snetlab.nameserver.counters import Counters
+from k8snetlab.nameserver.sockets import End
 
 PATIENCE = 2.0
 """Seconds in which one server answers."""
@@ -37,9 +41,11 @@ _RCODES: tuple[Rcode, ...] = ("NOERROR", "NXDOMAIN", "REFUSED", "NOTIMP")
 class Upstream:
     """`servers` are (address, port), tried in order."""
 
-    def __init__(self, servers: tuple[tuple[str, int], ...], counters: Counters, cache: int = 30) -> None:
-        """An answer is remembered for `cache` seconds at most."""
-        self._servers, self._counters, self._cache = servers, counters, cache
+    def __init__(
+        self, servers: tuple[End, ...], counters: Counters, cache: int = 30, namespace: str = HOST_NETNS
+    ) -> None:
+        """An answer is remembered for `cache` seconds at most. They are asked from a namespace."""
+        self._servers, self._counters, self._cache, self._netns = servers, counters, cache, namespace
         self._known: OrderedDict[tuple[str, str], tuple[float, float, Answer]] = OrderedDict()
         """Of (name, type): when it was learned, until when it holds (monotonic seconds), and the answer."""
         self._waiting: dict[tuple[str, str], asyncio.Task[Answer]] = {}
@@ -67,8 +73,8 @@ class Upstream:
     async def _ask(self, question: Question) -> Answer:
         for server in self._servers:
             self._counters.forwarded[f"{server[0]}:{server[1]}"] += 1
-            with contextlib.suppress(OSError, TimeoutError, dns.exception.DNSException, EOFError):
-                answer = _answer(await _exchange(question, server))
+            with contextlib.suppress(OSError, TimeoutError, dns.exception.DNSException, EOFError, K8sNetLabError):
+                answer = _answer(await _exchange(question, server, self._netns))
                 if answer.rcode != "SERVFAIL":
                     return self._remember(question, answer)
         return self._remember(question, Answer("SERVFAIL"))
@@ -90,15 +96,15 @@ def _aged(answer: Answer, seconds: int) -> Answer:
     return Answer(answer.rcode, older(answer.records), older(answer.authority))
 
 
-async def _exchange(question: Question, server: tuple[str, int]) -> dns.message.Message:
+async def _exchange(question: Question, server: End, namespace: str) -> dns.message.Message:
     """One question and its reply, by TCP where UDP's is truncated. Raises OSError, TimeoutError, DNSException."""
     name = dns.name.from_text(question.name)
     asked = dns.message.make_query(name, question.type, use_edns=0, payload=1232, id=secrets.randbits(16))
     async with asyncio.timeout(PATIENCE):
-        reply = await _by_udp(asked, server)
+        reply = await _by_udp(asked, server, namespace)
     if reply.flags & dns.flags.TC:
         async with asyncio.timeout(PATIENCE):
-            reply = await _by_tcp(asked, server)
+            reply = await _by_tcp(asked, server, namespace)
     return reply
 
 
@@ -118,9 +124,9 @@ class _Reply(asyncio.DatagramProtocol):
             self.reply.set_exception(exc)
 
 
-async def _by_udp(asked: dns.message.Message, server: tuple[str, int]) -> dns.message.Message:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(lambda: _Reply(asked), remote_addr=server)
+async def _by_udp(asked: dns.message.Message, server: End, namespace: str) -> dns.message.Message:
+    loop, opened = asyncio.get_running_loop(), sockets.to(namespace, server)
+    transport, protocol = await loop.create_datagram_endpoint(lambda: _Reply(asked), sock=opened)
     try:
         transport.sendto(asked.to_wire())
         return await protocol.reply
@@ -128,8 +134,8 @@ async def _by_udp(asked: dns.message.Message, server: tuple[str, int]) -> dns.me
         transport.close()
 
 
-async def _by_tcp(asked: dns.message.Message, server: tuple[str, int]) -> dns.message.Message:
-    reader, writer = await asyncio.open_connection(*server)
+async def _by_tcp(asked: dns.message.Message, server: End, namespace: str) -> dns.message.Message:
+    reader, writer = await sockets.connected(namespace, server)
     try:
         octets = asked.to_wire()
         writer.write(struct.pack("!H", len(octets)) + octets)

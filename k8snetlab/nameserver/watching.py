@@ -38,6 +38,9 @@ class Wanted(msgspec.Struct, frozen=True):
     namespace: str = ""
     name: str = ""
 
+    def means(self, key: tuple[str, str]) -> bool:
+        return self.namespace in ("", key[0]) and self.name in ("", key[1])
+
 
 COREFILE = Wanted(ConfigMap, addon.NAMESPACE, addon.NAME)
 WANTED = (COREFILE, Wanted(Namespace), Wanted(Service), Wanted(EndpointSlice))
@@ -118,12 +121,16 @@ class World:
     def take(self, wanted: Wanted, changes: Sequence[Change], whole: bool) -> None:
         if whole:
             there = {key for _, key, _ in changes}
-            gone = [key for key in self._snapshot.all(wanted.kind) if key not in there]
+            gone = [key for key in self._snapshot.all(wanted.kind) if key not in there and wanted.means(key)]
             changes = [*changes, *((wanted.kind, key, None) for key in gone)]
             self._missing.discard(wanted)
             self._told.add(wanted)
         self._revision += 1
         self._snapshot = self._snapshot.changed(changes, self._revision)
+
+    def knows(self, wanted: Wanted) -> bool:
+        """Whether it has been told of once."""
+        return wanted in self._told
 
     def waits_for(self, wanted: Wanted) -> None:
         """Nothing is known until this is told of, too."""

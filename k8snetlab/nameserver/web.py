@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
 
 from k8snetlab.nameserver.counters import Counters
@@ -19,9 +20,8 @@ class Web:
     def __init__(self, counters: Counters, ready: Callable[[], bool]) -> None:
         self._counters, self._ready = counters, ready
 
-    async def start(self, *ports: int) -> list[asyncio.Server]:
-        """Raises OSError where a port cannot be had."""
-        return [await asyncio.start_server(self._connected, None, port, limit=HEAD) for port in ports]
+    async def start(self, listening: socket.socket) -> asyncio.Server:
+        return await asyncio.start_server(self._connected, sock=listening, limit=HEAD)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):

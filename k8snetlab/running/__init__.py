@@ -10,6 +10,7 @@ __all__ = [
     "lifecycle",
     "logs",
     "overflows",
+    "standins",
     "turning",
     "works",
 ]

@@ -107,8 +107,10 @@ class KubeletLink:
         op: str,
         pods: Iterable[PodWork] = (),
         uids: Iterable[str] = (),
+        *,
         keep: bool = False,
         grace: float | None = None,
+        lab: str = "",
     ) -> tuple[PodState, ...]:
         """Runs or stops pods; returns their states. Waits for the line, raises DaemonError when it breaks."""
         await self._connected.wait()
@@ -120,6 +122,7 @@ class KubeletLink:
             uids=uids,
             keep=keep,
             grace=grace,
+            lab=lab,
         )
         answer = await self._send(request)
         if answer.error:

@@ -64,7 +64,7 @@ class Works:
             services=service_links(pod, self._cluster.snapshot) if runs else {},
             account=account,
         )
-        return standins.with_readiness(work, pod)
+        return standins.with_names(work, pod, lab.name)
 
     def _without_token(self, pod: Pod, why: str) -> None:
         self._warn(pod, "FailedMount", f'MountVolume.SetUp failed for volume "kube-api-access" : {why}')

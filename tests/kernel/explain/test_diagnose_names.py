@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import dnsprocess
 import pytest
 
 from k8snetlab.testing import Lab, eventually, running
@@ -61,14 +62,12 @@ def test_a_resolv_conf_edited_by_hand_is_named_and_mended_by_what_it_says(
 
 
 def test_a_server_of_names_that_stands_still_is_named(lab: Lab) -> None:
-    (pod,) = lab.list("Pod", "kube-system")
-    inside = lab.netns("kube-system", pod["metadata"]["name"])
-    (pid,) = subprocess.run(["ip", "netns", "pids", inside], capture_output=True, text=True, check=True).stdout.split()
-    os.kill(int(pid), signal.SIGSTOP)
+    pid = dnsprocess.pid_of(lab)
+    os.kill(pid, signal.SIGSTOP)
     try:
         eventually(lambda: {("resolver", "silent"), ("resolver", "endpoints")} & set(found(lab)))
     finally:
-        os.kill(int(pid), signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
     eventually(lambda: lab.diagnose().findings == ())
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import dns.message
 import dns.rdatatype
+import dnsprocess
 import pytest
 
 from k8snetlab.kernel import netns
@@ -97,14 +97,12 @@ def test_exit_codes_tell_found_from_not_found_and_from_misuse(lab: Lab) -> None:
 
 
 def test_a_server_that_stands_still_is_no_answer_and_is_not_named_as_who_answered(lab: Lab) -> None:
-    (pod,) = lab.list("Pod", "kube-system")
-    inside = lab.netns("kube-system", pod["metadata"]["name"])
-    (pid,) = subprocess.run(["ip", "netns", "pids", inside], capture_output=True, text=True, check=True).stdout.split()
-    os.kill(int(pid), signal.SIGSTOP)
+    pid = dnsprocess.pid_of(lab)
+    os.kill(pid, signal.SIGSTOP)
     try:
         answer = dug(lab, "client", "web.default.svc.cluster.local.", "A", code=1)
     finally:
-        os.kill(int(pid), signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
     assert answer.queries[0].error == "no answer"
     assert {(q.status, q.answeredBy) for q in answer.queries} == {("", "")}
     eventually(lambda: dug(lab, "client", "web").found)

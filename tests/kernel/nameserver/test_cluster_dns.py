@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
+import dnsprocess
 import pytest
 
 from k8snetlab.testing import Lab, eventually, running
@@ -90,6 +92,7 @@ data:
     }
 """
 ADDRESS = "10.96.0.10"
+TEXT: dict[str, Any] = {"capture_output": True, "text": True, "check": True}
 WEB = "web.default.svc.cluster.local"
 
 
@@ -117,14 +120,6 @@ def dig(lab: Lab, *words: str) -> str:
 
 def short(lab: Lab, *words: str) -> list[str]:
     return [line for line in dig(lab, "+short", *words).splitlines() if not line.startswith(";")]
-
-
-def server(lab: Lab) -> int:
-    """The process of the DNS pod's server."""
-    (pod,) = lab.list("Pod", "kube-system")
-    name = lab.netns("kube-system", pod["metadata"]["name"])
-    (pid,) = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=True).stdout.split()
-    return int(pid)
 
 
 def test_names_are_answered_through_the_clusters_own_service(lab: Lab) -> None:
@@ -178,12 +173,41 @@ def test_a_new_service_is_answered_and_a_deleted_one_is_not(lab: Lab) -> None:
 
 
 def test_a_killed_server_is_started_again(lab: Lab) -> None:
-    before = server(lab)
+    before = dnsprocess.pid_of(lab)
     os.kill(before, signal.SIGKILL)
     assert lab.probe("client", "web:80").ok, "addresses go on"
     eventually(lambda: short(lab, WEB) == ["10.96.0.20"])
-    assert server(lab) != before
+    assert dnsprocess.pid_of(lab) != before
     eventually(lambda: lab.list("Pod", "kube-system")[0]["status"]["containerStatuses"][0]["restartCount"] == 1)
+
+
+def test_two_dns_pods_have_one_process_and_each_has_its_own_counters_and_log(lab: Lab, directory: Path) -> None:
+    before = dnsprocess.pid_of(lab)
+    lab.up(written(directory, LAB.replace(DNS, "nodes: 2, dns: {replicas: 2}")))
+    assert dnsprocess.pid_of(lab) == before
+    pods = lab.list("Pod", "kube-system")
+    assert len({pod["status"]["podIP"] for pod in pods}) == 2
+    for pod in pods:
+        ask = [f"@{pod['status']['podIP']}", "+short", WEB]
+        asked = subprocess.run(["ip", "netns", "exec", lab.netns("default", "client"), "dig", *ask], **TEXT)
+        assert asked.stdout == "10.96.0.20\n"
+        assert "[INFO] goes by a Corefile" in lab.run("logs", "-n", "kube-system", pod["metadata"]["name"])
+    new = max(pods, key=lambda pod: pod["status"]["startTime"])
+    counted = lab.exec("client", "curl", "-s", f"http://{new['status']['podIP']}:9153/metrics")
+    assert 'coredns_dns_requests_total{server="dns://:53",proto="udp",type="A"} 1\n' in counted
+    lab.run("delete", "pod", "-n", "kube-system", new["metadata"]["name"])
+    assert dnsprocess.pid_of(lab) == before, "the other one's names are answered all the time"
+    lab.up(written(directory, LAB))
+    assert short(lab, WEB) == ["10.96.0.20"]
+
+
+def test_a_killed_kubelet_takes_the_server_along_and_the_next_one_has_its_own(lab: Lab) -> None:
+    before = dnsprocess.pid_of(lab)
+    os.kill(before, signal.SIGSTOP)
+    os.kill(lab.pids()["kubelet"], signal.SIGKILL)
+    eventually(lambda: not Path(f"/proc/{before}").exists())
+    eventually(lambda: short(lab, WEB) == ["10.96.0.20"])
+    assert dnsprocess.pid_of(lab) != before
 
 
 def test_the_server_goes_on_without_the_daemon_and_follows_the_next_one(lab: Lab, directory: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from golden import objects
 
 from k8snetlab.api.config import ConfigMap
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.nameserver.configured import Configured
 from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.forwarding import Forwarding
@@ -27,9 +29,9 @@ class Server:
     def __init__(self, corefile: str = "cluster.local {\n kubernetes cluster.local\n}") -> None:
         self.world: Snapshot | None = Snapshot.of(objects(WORLD.read_text()), revision=1)
         self.counters = Counters()
-        self.configured = Configured(lambda: self.world, ())
+        self.configured = Configured(lambda: self.world, (), logging.getLogger(__name__))
         self.configured.take(ConfigMap(data={"Corefile": corefile}))
-        forwarding = Forwarding(self.counters, ())
+        forwarding = Forwarding(self.counters, HOST_NETNS, ())
         self.answering = Answering(self.configured.decide, lambda: self.world, forwarding, self.counters)
         self.port = 0
 
