@@ -41,6 +41,7 @@ ROOMS = {
     "guest": ("guest",),
     "kubeconfig": ("kubeconfig",),
     "scenario": ("scenario",),
+    "lesson": ("lesson",),
     "audit": ("audit",),
 }
 """The verbs, by the module of this package that registers them, in the order of the help (groups come last)."""

@@ -232,6 +232,10 @@ def complete_scenario(incomplete: str) -> list[str]:
     return _matching(_scenarios, incomplete)
 
 
+def complete_lesson(incomplete: str) -> list[str]:
+    return _matching(_lessons, incomplete)
+
+
 def _matching(names: Any, incomplete: str) -> list[str]:
     try:
         found: Iterable[str] = names()
@@ -256,6 +260,12 @@ def _scenarios() -> list[str]:
     from k8snetlab.state import scenarios
 
     return scenarios.names()
+
+
+def _lessons() -> list[str]:
+    from k8snetlab.state import scenarios
+
+    return [name.partition("/")[2] for name in scenarios.lessons()]
 
 
 def _names(ctx: typer.Context, *groups: str) -> list[str]:

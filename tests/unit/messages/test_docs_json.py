@@ -43,6 +43,7 @@ from k8snetlab.policies.sentences import PolicyExplanation, PolicyReason
 from k8snetlab.render.picture import Picture
 from k8snetlab.workshop.checking import CheckReport
 from k8snetlab.workshop.scenes import Scenario, Scenarios
+from k8snetlab.workshop.teaching import Lessons, LessonState
 
 PAGE = Path(__file__).parents[3] / "docs" / "json.md"
 MARK = "<!-- types -->\n"
@@ -76,6 +77,14 @@ PRINTED = (
     Printed("guest start", GuestState),
     Printed("guest stop", Outcome),
     Printed("kubeconfig", KUBECONFIG.answer),
+    Printed("lesson check", LessonState),
+    Printed("lesson list", Lessons),
+    Printed("lesson next", LessonState),
+    Printed("lesson reset", LessonState),
+    Printed("lesson show", LessonState),
+    Printed("lesson solve", LessonState),
+    Printed("lesson start", LessonState),
+    Printed("lesson status", LessonState),
     Printed("misses", AnsweredMiss, "an object a line"),
     Printed("node join", Joined, _OF_A_LAB),
     Printed("node leave", Left),
