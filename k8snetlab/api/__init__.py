@@ -17,6 +17,7 @@ __all__ = [
     "defaults_workloads",
     "discovery",
     "dns",
+    "effects",
     "events",
     "extensions",
     "fields",

@@ -15,9 +15,10 @@ import msgspec
 from msgspec import inspect
 
 from k8snetlab.api import reference
+from k8snetlab.api.bounds import out_of_bounds
 from k8snetlab.api.meta import Object
-from k8snetlab.api.shape import held, shape, silent
-from k8snetlab.api.words import Path, describe, did_you_mean, shorten, show, unsupported
+from k8snetlab.api.shape import Listeners, bits, held, shape, silent
+from k8snetlab.api.words import Path, describe, did_you_mean, shorten, show, too_large, unsupported
 from k8snetlab.wording import whole
 
 
@@ -38,6 +39,10 @@ class Findings(msgspec.Struct):
     ignored: list[Path] = []
 
     def say_wrong(self, path: Path, message: str) -> None:
+        self.wrong.append((path, message))
+
+    def say_refused(self, path: Path, message: str) -> None:
+        self.refused[path] = message
         self.wrong.append((path, message))
 
     def say_unknown(self, path: Path, hint: str) -> None:
@@ -150,7 +155,10 @@ def _ignored(value: Any, path: Path, findings: Findings, type_: str, field: str)
     if type_.endswith(("Status", "Condition")) or field in ("status", "managedFields"):
         return  # the server's, whatever it is
     kind, allowed = reference.fields(type_)[field], reference.enumeration(type_, field)
-    shape(value, path, kind, findings.say_wrong, findings.say_unknown, allowed=allowed)
+    to = Listeners(findings.say_wrong, findings.say_unknown, findings.say_refused)
+    shape(value, path, kind, to, allowed=allowed)
+    if problem := out_of_bounds(type_, field, value):
+        findings.say_refused(path, problem)
     if not silent(type_, field, value) and path not in findings.blank:
         findings.ignored.append(path)
 
@@ -203,12 +211,14 @@ def _int(info: inspect.IntType) -> Check:
             if number is not None:
                 findings.meant[path] = number
             findings.wrong.append((path, f"expected a whole number{bounds}, got {describe(value)}{hint}"))
-        elif (low is not None and value < low) or (high is not None and value > high) or not -(2**63) <= value < 2**63:
+        elif (low is not None and value < low) or (high is not None and value > high):
             findings.wrong.append((path, f"{shorten(str(value))} is out of range; use a whole number{bounds}"))
-            if -(2**31) <= value < 2**31:  # else a real server's field cannot even hold it
+            if not too_large(value, bits(ref)):  # else a real server's field cannot even hold it
                 findings.refused[path] = f"Invalid value: {value}: must be {_demand(value, low, high)}"
             if low is not None and high is not None:
                 findings.meant[path] = min(max(value, low), high)
+        elif problem := too_large(value, bits(ref)):
+            findings.wrong.append((path, problem))
 
     return check
 

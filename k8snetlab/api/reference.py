@@ -2,8 +2,8 @@
 
 Made from the OpenAPI definitions of Kubernetes 1.36 (as the package kubernetes-validate has them) and, for
 KubeProxyConfiguration, from its API reference v1alpha1. A line is `Type: field=type …`, with "!" before the type of a
-required one. Types: s string, i integer (32 or 64 bits), n number, b true or false, q quantity, x number or string,
-d duration, o anything, [T] a list, {T} a mapping from strings, else the name of a Type.
+required one. Types: s string, i integer of 32 bits, l integer of 64 bits, n number, b true or false, q quantity,
+x number or string, d duration, o anything, [T] a list, {T} a mapping from strings, else the name of a Type.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ ClientIPConfig: timeoutSeconds=i
 ClusterRole: aggregationRule=AggregationRule apiVersion=s kind=s metadata=ObjectMeta rules=[PolicyRule]
 ClusterRoleBinding: apiVersion=s kind=s metadata=ObjectMeta roleRef=!RoleRef subjects=[Subject]
 ClusterTrustBundleProjection: labelSelector=LabelSelector name=s optional=b path=!s signerName=s
-Condition: lastTransitionTime=!s message=!s observedGeneration=i reason=!s status=!s type=!s
+Condition: lastTransitionTime=!s message=!s observedGeneration=l reason=!s status=!s type=!s
 ConfigMap: apiVersion=s binaryData={s} data={s} immutable=b kind=s metadata=ObjectMeta
 ConfigMapEnvSource: name=s optional=b
 ConfigMapKeySelector: key=!s name=s optional=b
@@ -110,7 +110,7 @@ Container: args=[s] command=[s] env=[EnvVar] envFrom=[EnvFromSource] image=s ima
   securityContext=SecurityContext startupProbe=Probe stdin=b stdinOnce=b terminationMessagePath=s
   terminationMessagePolicy=s tty=b volumeDevices=[VolumeDevice] volumeMounts=[VolumeMount] workingDir=s
 ContainerExtendedResourceRequest: containerName=!s requestName=!s resourceName=!s
-ContainerImage: names=[s] sizeBytes=i
+ContainerImage: names=[s] sizeBytes=l
 ContainerPort: containerPort=!i hostIP=s hostPort=i name=s protocol=s
 ContainerResizePolicy: resourceName=!s restartPolicy=!s
 ContainerRestartRule: action=!s exitCodes=ContainerRestartRuleOnExitCodes
@@ -128,7 +128,7 @@ Deployment: apiVersion=s kind=s metadata=ObjectMeta spec=DeploymentSpec status=D
 DeploymentCondition: lastTransitionTime=s lastUpdateTime=s message=s reason=s status=!s type=!s
 DeploymentSpec: minReadySeconds=i paused=b progressDeadlineSeconds=i replicas=i revisionHistoryLimit=i
   selector=!LabelSelector strategy=DeploymentStrategy template=!PodTemplateSpec
-DeploymentStatus: availableReplicas=i collisionCount=i conditions=[DeploymentCondition] observedGeneration=i
+DeploymentStatus: availableReplicas=i collisionCount=i conditions=[DeploymentCondition] observedGeneration=l
   readyReplicas=i replicas=i terminatingReplicas=i unavailableReplicas=i updatedReplicas=i
 DeploymentStrategy: rollingUpdate=RollingUpdateDeployment type=s
 DownwardAPIProjection: items=[DownwardAPIVolumeFile]
@@ -186,7 +186,7 @@ LabelSelector: matchExpressions=[LabelSelectorRequirement] matchLabels={s}
 LabelSelectorRequirement: key=!s operator=!s values=[s]
 Lifecycle: postStart=LifecycleHandler preStop=LifecycleHandler stopSignal=s
 LifecycleHandler: exec=ExecAction httpGet=HTTPGetAction sleep=SleepAction tcpSocket=TCPSocketAction
-LinuxContainerUser: gid=!i supplementalGroups=[i] uid=!i
+LinuxContainerUser: gid=!l supplementalGroups=[l] uid=!l
 LoadBalancerIngress: hostname=s ip=s ipMode=s ports=[PortStatus]
 LoadBalancerStatus: ingress=[LoadBalancerIngress]
 LocalObjectReference: name=s
@@ -217,12 +217,12 @@ NodeStatus: addresses=[NodeAddress] allocatable={q} capacity={q} conditions=[Nod
   daemonEndpoints=NodeDaemonEndpoints declaredFeatures=[s] features=NodeFeatures images=[ContainerImage]
   nodeInfo=NodeSystemInfo phase=s runtimeHandlers=[NodeRuntimeHandler] volumesAttached=[AttachedVolume]
   volumesInUse=[s]
-NodeSwapStatus: capacity=i
+NodeSwapStatus: capacity=l
 NodeSystemInfo: architecture=!s bootID=!s containerRuntimeVersion=!s kernelVersion=!s kubeProxyVersion=!s
   kubeletVersion=!s machineID=!s operatingSystem=!s osImage=!s swap=NodeSwapStatus systemUUID=!s
 ObjectFieldSelector: apiVersion=s fieldPath=!s
-ObjectMeta: annotations={s} creationTimestamp=s deletionGracePeriodSeconds=i deletionTimestamp=s finalizers=[s]
-  generateName=s generation=i labels={s} managedFields=[ManagedFieldsEntry] name=s namespace=s
+ObjectMeta: annotations={s} creationTimestamp=s deletionGracePeriodSeconds=l deletionTimestamp=s finalizers=[s]
+  generateName=s generation=l labels={s} managedFields=[ManagedFieldsEntry] name=s namespace=s
   ownerReferences=[OwnerReference] resourceVersion=s selfLink=s uid=s
 ObjectReference: apiVersion=s fieldPath=s kind=s name=s namespace=s resourceVersion=s uid=s
 OwnerReference: apiVersion=!s blockOwnerDeletion=b controller=b kind=!s name=!s uid=!s
@@ -241,7 +241,7 @@ PodAntiAffinity: preferredDuringSchedulingIgnoredDuringExecution=[WeightedPodAff
   requiredDuringSchedulingIgnoredDuringExecution=[PodAffinityTerm]
 PodCertificateProjection: certificateChainPath=s credentialBundlePath=s keyPath=s keyType=!s maxExpirationSeconds=i
   signerName=!s userAnnotations={s}
-PodCondition: lastProbeTime=s lastTransitionTime=s message=s observedGeneration=i reason=s status=!s type=!s
+PodCondition: lastProbeTime=s lastTransitionTime=s message=s observedGeneration=l reason=s status=!s type=!s
 PodDNSConfig: nameservers=[s] options=[PodDNSConfigOption] searches=[s]
 PodDNSConfigOption: name=s value=s
 PodExtendedResourceClaimStatus: requestMappings=![ContainerExtendedResourceRequest] resourceClaimName=!s
@@ -252,10 +252,10 @@ PodResourceClaim: name=!s resourceClaimName=s resourceClaimTemplateName=s
 PodResourceClaimStatus: name=!s resourceClaimName=s
 PodSchedulingGate: name=!s
 PodSchedulingGroup: podGroupName=s
-PodSecurityContext: appArmorProfile=AppArmorProfile fsGroup=i fsGroupChangePolicy=s runAsGroup=i runAsNonRoot=b
-  runAsUser=i seLinuxChangePolicy=s seLinuxOptions=SELinuxOptions seccompProfile=SeccompProfile
-  supplementalGroups=[i] supplementalGroupsPolicy=s sysctls=[Sysctl] windowsOptions=WindowsSecurityContextOptions
-PodSpec: activeDeadlineSeconds=i affinity=Affinity automountServiceAccountToken=b containers=![Container]
+PodSecurityContext: appArmorProfile=AppArmorProfile fsGroup=l fsGroupChangePolicy=s runAsGroup=l runAsNonRoot=b
+  runAsUser=l seLinuxChangePolicy=s seLinuxOptions=SELinuxOptions seccompProfile=SeccompProfile
+  supplementalGroups=[l] supplementalGroupsPolicy=s sysctls=[Sysctl] windowsOptions=WindowsSecurityContextOptions
+PodSpec: activeDeadlineSeconds=l affinity=Affinity automountServiceAccountToken=b containers=![Container]
   dnsConfig=PodDNSConfig dnsPolicy=s enableServiceLinks=b ephemeralContainers=[EphemeralContainer]
   hostAliases=[HostAlias] hostIPC=b hostNetwork=b hostPID=b hostUsers=b hostname=s hostnameOverride=s
   imagePullSecrets=[LocalObjectReference] initContainers=[Container] nodeName=s nodeSelector={s} os=PodOS
@@ -263,12 +263,12 @@ PodSpec: activeDeadlineSeconds=i affinity=Affinity automountServiceAccountToken=
   resourceClaims=[PodResourceClaim] resources=ResourceRequirements restartPolicy=s runtimeClassName=s
   schedulerName=s schedulingGates=[PodSchedulingGate] schedulingGroup=PodSchedulingGroup
   securityContext=PodSecurityContext serviceAccount=s serviceAccountName=s setHostnameAsFQDN=b
-  shareProcessNamespace=b subdomain=s terminationGracePeriodSeconds=i tolerations=[Toleration]
+  shareProcessNamespace=b subdomain=s terminationGracePeriodSeconds=l tolerations=[Toleration]
   topologySpreadConstraints=[TopologySpreadConstraint] volumes=[Volume]
 PodStatus: allocatedResources={q} conditions=[PodCondition] containerStatuses=[ContainerStatus]
   ephemeralContainerStatuses=[ContainerStatus] extendedResourceClaimStatus=PodExtendedResourceClaimStatus hostIP=s
   hostIPs=[HostIP] initContainerStatuses=[ContainerStatus] message=s
-  nodeAllocatableResourceClaimStatuses=[NodeAllocatableResourceClaimStatus] nominatedNodeName=s observedGeneration=i
+  nodeAllocatableResourceClaimStatuses=[NodeAllocatableResourceClaimStatus] nominatedNodeName=s observedGeneration=l
   phase=s podIP=s podIPs=[PodIP] qosClass=s reason=s resize=s resourceClaimStatuses=[PodResourceClaimStatus]
   resources=ResourceRequirements startTime=s
 PodTemplateSpec: metadata=ObjectMeta spec=PodSpec
@@ -277,14 +277,14 @@ PortStatus: error=s port=!i protocol=!s
 PortworxVolumeSource: fsType=s readOnly=b volumeID=!s
 PreferredSchedulingTerm: preference=!NodeSelectorTerm weight=!i
 Probe: exec=ExecAction failureThreshold=i grpc=GRPCAction httpGet=HTTPGetAction initialDelaySeconds=i
-  periodSeconds=i successThreshold=i tcpSocket=TCPSocketAction terminationGracePeriodSeconds=i timeoutSeconds=i
+  periodSeconds=i successThreshold=i tcpSocket=TCPSocketAction terminationGracePeriodSeconds=l timeoutSeconds=i
 ProjectedVolumeSource: defaultMode=i sources=[VolumeProjection]
 QuobyteVolumeSource: group=s readOnly=b registry=!s tenant=s user=s volume=!s
 RBDVolumeSource: fsType=s image=!s keyring=s monitors=![s] pool=s readOnly=b secretRef=LocalObjectReference user=s
 ReplicaSet: apiVersion=s kind=s metadata=ObjectMeta spec=ReplicaSetSpec status=ReplicaSetStatus
 ReplicaSetCondition: lastTransitionTime=s message=s reason=s status=!s type=!s
 ReplicaSetSpec: minReadySeconds=i replicas=i selector=!LabelSelector template=PodTemplateSpec
-ReplicaSetStatus: availableReplicas=i conditions=[ReplicaSetCondition] fullyLabeledReplicas=i observedGeneration=i
+ReplicaSetStatus: availableReplicas=i conditions=[ReplicaSetCondition] fullyLabeledReplicas=i observedGeneration=l
   readyReplicas=i replicas=!i terminatingReplicas=i
 ResourceClaim: name=!s request=s
 ResourceFieldSelector: containerName=s divisor=q resource=!s
@@ -305,12 +305,12 @@ SecretKeySelector: key=!s name=s optional=b
 SecretProjection: items=[KeyToPath] name=s optional=b
 SecretVolumeSource: defaultMode=i items=[KeyToPath] optional=b secretName=s
 SecurityContext: allowPrivilegeEscalation=b appArmorProfile=AppArmorProfile capabilities=Capabilities privileged=b
-  procMount=s readOnlyRootFilesystem=b runAsGroup=i runAsNonRoot=b runAsUser=i seLinuxOptions=SELinuxOptions
+  procMount=s readOnlyRootFilesystem=b runAsGroup=l runAsNonRoot=b runAsUser=l seLinuxOptions=SELinuxOptions
   seccompProfile=SeccompProfile windowsOptions=WindowsSecurityContextOptions
 Service: apiVersion=s kind=s metadata=ObjectMeta spec=ServiceSpec status=ServiceStatus
 ServiceAccount: apiVersion=s automountServiceAccountToken=b imagePullSecrets=[LocalObjectReference] kind=s
   metadata=ObjectMeta secrets=[ObjectReference]
-ServiceAccountTokenProjection: audience=s expirationSeconds=i path=!s
+ServiceAccountTokenProjection: audience=s expirationSeconds=l path=!s
 ServicePort: appProtocol=s name=s nodePort=i port=!i protocol=s targetPort=x
 ServiceSpec: allocateLoadBalancerNodePorts=b clusterIP=s clusterIPs=[s] externalIPs=[s] externalName=s
   externalTrafficPolicy=s healthCheckNodePort=i internalTrafficPolicy=s ipFamilies=[s] ipFamilyPolicy=s
@@ -318,13 +318,13 @@ ServiceSpec: allocateLoadBalancerNodePorts=b clusterIP=s clusterIPs=[s] external
   selector={s} sessionAffinity=s sessionAffinityConfig=SessionAffinityConfig trafficDistribution=s type=s
 ServiceStatus: conditions=[Condition] loadBalancer=LoadBalancerStatus
 SessionAffinityConfig: clientIP=ClientIPConfig
-SleepAction: seconds=!i
+SleepAction: seconds=!l
 StorageOSVolumeSource: fsType=s readOnly=b secretRef=LocalObjectReference volumeName=s volumeNamespace=s
 Subject: apiGroup=s kind=!s name=!s namespace=s
 Sysctl: name=!s value=!s
 TCPSocketAction: host=s port=!x
 Taint: effect=!s key=!s timeAdded=s value=s
-Toleration: effect=s key=s operator=s tolerationSeconds=i value=s
+Toleration: effect=s key=s operator=s tolerationSeconds=l value=s
 TopologySpreadConstraint: labelSelector=LabelSelector matchLabelKeys=[s] maxSkew=!i minDomains=i
   nodeAffinityPolicy=s nodeTaintsPolicy=s topologyKey=!s whenUnsatisfiable=!s
 TypedLocalObjectReference: apiGroup=s kind=!s name=!s
@@ -354,12 +354,12 @@ CustomResourceColumnDefinition: description=s format=s jsonPath=!s name=!s prior
 CustomResourceConversion: strategy=!s webhook=WebhookConversion
 CustomResourceDefinition: apiVersion=s kind=s metadata=ObjectMeta spec=!CustomResourceDefinitionSpec
   status=CustomResourceDefinitionStatus
-CustomResourceDefinitionCondition: lastTransitionTime=s message=s observedGeneration=i reason=s status=!s type=!s
+CustomResourceDefinitionCondition: lastTransitionTime=s message=s observedGeneration=l reason=s status=!s type=!s
 CustomResourceDefinitionNames: categories=[s] kind=!s listKind=s plural=!s shortNames=[s] singular=s
 CustomResourceDefinitionSpec: conversion=CustomResourceConversion group=!s names=!CustomResourceDefinitionNames
   preserveUnknownFields=b scope=!s versions=![CustomResourceDefinitionVersion]
 CustomResourceDefinitionStatus: acceptedNames=CustomResourceDefinitionNames
-  conditions=[CustomResourceDefinitionCondition] observedGeneration=i storedVersions=[s]
+  conditions=[CustomResourceDefinitionCondition] observedGeneration=l storedVersions=[s]
 CustomResourceDefinitionVersion: additionalPrinterColumns=[CustomResourceColumnDefinition] deprecated=b
   deprecationWarning=s name=!s schema=CustomResourceValidation selectableFields=[SelectableField] served=!b storage=!b
   subresources=CustomResourceSubresources
@@ -368,8 +368,8 @@ CustomResourceSubresources: scale=CustomResourceSubresourceScale status=o
 CustomResourceValidation: openAPIV3Schema=JSONSchemaProps
 JSONSchemaProps: $ref=s $schema=s additionalItems=o additionalProperties=o allOf=[JSONSchemaProps]
   anyOf=[JSONSchemaProps] default=o definitions={JSONSchemaProps} dependencies={o} description=s enum=[o] example=o
-  exclusiveMaximum=b exclusiveMinimum=b externalDocs=o format=s id=s items=o maxItems=i maxLength=i maxProperties=i
-  maximum=n minItems=i minLength=i minProperties=i minimum=n multipleOf=n not=JSONSchemaProps nullable=b
+  exclusiveMaximum=b exclusiveMinimum=b externalDocs=o format=s id=s items=o maxItems=l maxLength=l maxProperties=l
+  maximum=n minItems=l minLength=l minProperties=l minimum=n multipleOf=n not=JSONSchemaProps nullable=b
   oneOf=[JSONSchemaProps] pattern=s patternProperties={JSONSchemaProps} properties={JSONSchemaProps} required=[s]
   title=s type=s uniqueItems=b x-kubernetes-embedded-resource=b x-kubernetes-int-or-string=b
   x-kubernetes-list-map-keys=[s] x-kubernetes-list-type=s x-kubernetes-map-type=s

@@ -20,17 +20,17 @@ ENUMERATIONS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 TEXT = """
-ControllerRevision: apiVersion=s data=o kind=s metadata=ObjectMeta revision=!i
+ControllerRevision: apiVersion=s data=o kind=s metadata=ObjectMeta revision=!l
 CronJob: apiVersion=s kind=s metadata=ObjectMeta spec=!CronJobSpec status=CronJobStatus
 CronJobSpec: concurrencyPolicy=s failedJobsHistoryLimit=i jobTemplate=!JobTemplateSpec schedule=!s
-  startingDeadlineSeconds=i successfulJobsHistoryLimit=i suspend=b timeZone=s
+  startingDeadlineSeconds=l successfulJobsHistoryLimit=i suspend=b timeZone=s
 CronJobStatus: active=[ObjectReference] lastScheduleTime=s lastSuccessfulTime=s
 DaemonSet: apiVersion=s kind=s metadata=ObjectMeta spec=DaemonSetSpec status=DaemonSetStatus
 DaemonSetCondition: lastTransitionTime=s message=s reason=s status=!s type=!s
 DaemonSetSpec: minReadySeconds=i revisionHistoryLimit=i selector=!LabelSelector template=!PodTemplateSpec
   updateStrategy=DaemonSetUpdateStrategy
 DaemonSetStatus: collisionCount=i conditions=[DaemonSetCondition] currentNumberScheduled=!i desiredNumberScheduled=!i
-  numberAvailable=i numberMisscheduled=!i numberReady=!i numberUnavailable=i observedGeneration=i
+  numberAvailable=i numberMisscheduled=!i numberReady=!i numberUnavailable=i observedGeneration=l
   updatedNumberScheduled=i
 DaemonSetUpdateStrategy: rollingUpdate=RollingUpdateDaemonSet type=s
 HTTPIngressPath: backend=!IngressBackend path=s pathType=!s
@@ -53,7 +53,7 @@ IngressStatus: loadBalancer=IngressLoadBalancerStatus
 IngressTLS: hosts=[s] secretName=s
 Job: apiVersion=s kind=s metadata=ObjectMeta spec=JobSpec status=JobStatus
 JobCondition: lastProbeTime=s lastTransitionTime=s message=s reason=s status=!s type=!s
-JobSpec: activeDeadlineSeconds=i backoffLimit=i backoffLimitPerIndex=i completionMode=s completions=i managedBy=s
+JobSpec: activeDeadlineSeconds=l backoffLimit=i backoffLimitPerIndex=i completionMode=s completions=i managedBy=s
   manualSelector=b maxFailedIndexes=i parallelism=i podFailurePolicy=PodFailurePolicy podReplacementPolicy=s
   selector=LabelSelector successPolicy=SuccessPolicy suspend=b template=!PodTemplateSpec ttlSecondsAfterFinished=i
 JobStatus: active=i completedIndexes=s completionTime=s conditions=[JobCondition] failed=i failedIndexes=s ready=i
@@ -88,7 +88,7 @@ ReplicationController: apiVersion=s kind=s metadata=ObjectMeta spec=ReplicationC
 ReplicationControllerCondition: lastTransitionTime=s message=s reason=s status=!s type=!s
 ReplicationControllerSpec: minReadySeconds=i replicas=i selector={s} template=PodTemplateSpec
 ReplicationControllerStatus: availableReplicas=i conditions=[ReplicationControllerCondition] fullyLabeledReplicas=i
-  observedGeneration=i readyReplicas=i replicas=!i
+  observedGeneration=l readyReplicas=i replicas=!i
 RollingUpdateDaemonSet: maxSurge=x maxUnavailable=x
 RollingUpdateStatefulSetStrategy: maxUnavailable=x partition=i
 ServiceBackendPort: name=s number=i
@@ -104,7 +104,7 @@ StatefulSetSpec: minReadySeconds=i ordinals=StatefulSetOrdinals
   revisionHistoryLimit=i selector=!LabelSelector serviceName=s template=!PodTemplateSpec
   updateStrategy=StatefulSetUpdateStrategy volumeClaimTemplates=[PersistentVolumeClaim]
 StatefulSetStatus: availableReplicas=i collisionCount=i conditions=[StatefulSetCondition] currentReplicas=i
-  currentRevision=s observedGeneration=i readyReplicas=i replicas=!i updateRevision=s updatedReplicas=i
+  currentRevision=s observedGeneration=l readyReplicas=i replicas=!i updateRevision=s updatedReplicas=i
 StatefulSetUpdateStrategy: rollingUpdate=RollingUpdateStatefulSetStrategy type=s
 SuccessPolicy: rules=![SuccessPolicyRule]
 SuccessPolicyRule: succeededCount=i succeededIndexes=s

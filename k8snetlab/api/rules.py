@@ -11,6 +11,7 @@ from k8snetlab.api.meta import LabelSelector, Object
 from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, port_name, qualified_name
 from k8snetlab.api.words import Path, shorten, unsupported
 
+PORTS = "must be between 1 and 65535, inclusive"
 STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 OPERATORS = ("DoesNotExist", "Exists", "In", "NotIn")
 Rule = Callable[[str], str]
@@ -90,7 +91,7 @@ def path_segment(report: Report, obj: Object, path: Path, text: str) -> None:
 
 def port_number(report: Report, obj: Object, path: Path, number: int) -> None:
     if not 1 <= number <= 65535:
-        report.error(obj, path, invalid(number, "must be between 1 and 65535, inclusive"))
+        report.error(obj, path, invalid(number, PORTS))
 
 
 def not_negative(report: Report, obj: Object, path: Path, number: int | None) -> None:

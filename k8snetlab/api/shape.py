@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from k8snetlab.api import reference
-from k8snetlab.api.words import Path, describe, did_you_mean, nothing, shorten, unsupported
+from k8snetlab.api.bounds import out_of_bounds
+from k8snetlab.api.words import Path, describe, did_you_mean, nothing, shorten, too_large, unsupported
 
 Say = Callable[[Path, str], None]
+
+
+class Listeners(NamedTuple):
+    """Who is told of a value that cannot be read, of a field that is not known, and of a value that is refused."""
+
+    wrong: Say
+    unknown: Say
+    refused: Say
+
 
 _QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([EPTGMk]i?|Ki|m|u|n|[eE][+-]?[0-9]+)?\Z")
 _DURATION = re.compile(r"[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(h|ms|us|µs|μs|ns|m|s))+\Z|[+-]?0\Z")
 _WORDS = {
     "i": "a whole number",
+    "l": "a whole number",
     "n": "a number",
     "b": "true or false",
     "s": "a string",
@@ -27,43 +38,53 @@ _WORDS = {
 }
 
 
-def shape(value: Any, path: Path, type_: str, wrong: Say, unknown: Say, *, allowed: Iterable[str] = ()) -> None:
-    """Calls `wrong` and `unknown` with each place of `value` that is no `type_` of the reference.
+_BITS = {"i": 32, "l": 64, "x": 32}
+
+
+def bits(type_: str) -> int:
+    """Of a whole number of that type of the reference."""
+    return _BITS.get(type_, 64)
+
+
+def shape(value: Any, path: Path, type_: str, to: Listeners, *, allowed: Iterable[str] = ()) -> None:
+    """Tells of each place of `value` that is no `type_` of the reference.
 
     `allowed`: the only words that a string may be; of a list, each of its strings.
     """
     if type_.startswith("["):
         if not isinstance(value, list):
-            wrong(path, f'expected a list (items begin with "- "), got {describe(value)}')
+            to.wrong(path, f'expected a list (items begin with "- "), got {describe(value)}')
             return
         for number, item in enumerate(value):
-            shape(item, (*path, number), type_[1:-1], wrong, unknown, allowed=allowed)
+            shape(item, (*path, number), type_[1:-1], to, allowed=allowed)
     elif type_.startswith("{"):
         if not isinstance(value, dict):
-            wrong(path, f"expected a mapping of names to values, got {describe(value)}")
+            to.wrong(path, f"expected a mapping of names to values, got {describe(value)}")
             return
         for key, item in value.items():
-            shape(item, (*path, key), type_[1:-1], wrong, unknown)
+            shape(item, (*path, key), type_[1:-1], to)
     elif len(type_) == 1:
-        scalar(value, path, type_, wrong)
+        scalar(value, path, type_, to.wrong)
         if allowed and isinstance(value, str) and value not in allowed:
-            wrong(path, unsupported(value, allowed))
+            to.refused(path, unsupported(value, allowed))
     elif not isinstance(value, dict):
-        wrong(path, f"expected a mapping, got {describe(value)}")
+        to.wrong(path, f"expected a mapping, got {describe(value)}")
     else:
-        _mapping(value, path, type_, wrong, unknown)
+        _mapping(value, path, type_, to)
 
 
-def _mapping(value: dict[str, Any], path: Path, type_: str, wrong: Say, unknown: Say) -> None:
+def _mapping(value: dict[str, Any], path: Path, type_: str, to: Listeners) -> None:
     fields = reference.fields(type_)
     for key, item in value.items():
         if key not in fields:
-            unknown((*path, key), did_you_mean(key, fields))
+            to.unknown((*path, key), did_you_mean(key, fields))
         elif item is not None:
-            shape(item, (*path, key), fields[key], wrong, unknown, allowed=reference.enumeration(type_, key))
+            shape(item, (*path, key), fields[key], to, allowed=reference.enumeration(type_, key))
+            if problem := out_of_bounds(type_, key, item):
+                to.refused((*path, key), problem)
     for key in reference.required(type_):
         if value.get(key) is None:
-            wrong((*path, key), "Required value: it is missing and has no default")
+            to.wrong((*path, key), "Required value: it is missing and has no default")
 
 
 def scalar(value: Any, path: Path, type_: str, wrong: Say) -> None:
@@ -71,7 +92,8 @@ def scalar(value: Any, path: Path, type_: str, wrong: Say) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     right = {
         "s": isinstance(value, str),
-        "i": number and isinstance(value, int) and -(2**63) <= value < 2**63,
+        "i": number and isinstance(value, int) and -(2**31) <= value < 2**31,
+        "l": number and isinstance(value, int) and -(2**63) <= value < 2**63,
         "n": number,
         "b": isinstance(value, bool),
         "q": number or (isinstance(value, str) and len(value) < 100 and bool(_QUANTITY.match(value))),
@@ -81,12 +103,15 @@ def scalar(value: Any, path: Path, type_: str, wrong: Say) -> None:
     }[type_]
     if right:
         return
+    if type_ in _BITS and isinstance(value, int) and not isinstance(value, bool):
+        wrong(path, too_large(value, _BITS[type_]))
+        return
     hint = ""
     if type_ == "s" and isinstance(value, bool):
         hint = " (unquoted true, yes, on, y and their opposites are booleans): write it in quotes"
     elif type_ == "s" and number:
         hint = f': write it in quotes, "{shorten(str(value))}"'
-    elif type_ in "in" and isinstance(value, str) and value.isdecimal():
+    elif type_ in "iln" and isinstance(value, str) and value.isdecimal():
         hint = ": write it without quotes"
     elif type_ == "q":
         hint = ': write it like 500m, 1.5 or "128Mi"'

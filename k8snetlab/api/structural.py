@@ -137,7 +137,7 @@ _HOLDERS: Mapping[str, type] = {"properties": dict, **dict.fromkeys(_JUNCTORS, l
 _SHAPES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (_STRINGS, lambda value: isinstance(value, str), "a string"),
     (_BOOLEANS, lambda value: isinstance(value, bool), "true or false"),
-    (_COUNTS, lambda value: type(value) is int and value >= 0, "a whole number that is not negative"),
+    (_COUNTS, lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1"),
     (_NUMBERS, lambda value: type(value) in (int, float), "a number"),
     (("properties",), lambda value: isinstance(value, dict), "a mapping"),
     (

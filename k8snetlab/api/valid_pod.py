@@ -11,6 +11,7 @@ from k8snetlab.api.core import Container, ContainerPort, Node, Pod, PodSpec
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object
 from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, port_name
+from k8snetlab.api.rules import PORTS, invalid
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.valid_affinity import affinity
 from k8snetlab.api.words import Path, did_you_mean, shorten, show
@@ -96,8 +97,8 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
         report.error(obj, (*path, "subdomain"), problem)
     deadline = spec.activeDeadlineSeconds
     if deadline is not None and not 1 <= deadline <= MAX_INT32:
-        why = f"Invalid value: {deadline}: must be between 1 and {MAX_INT32}, inclusive"
-        report.error(obj, (*path, "activeDeadlineSeconds"), why)
+        why = f"must be between 1 and {MAX_INT32}, inclusive"
+        report.error(obj, (*path, "activeDeadlineSeconds"), invalid(deadline, why))
     valid_dns.pod(report, obj, path, spec)
     labels(report, obj, (*path, "nodeSelector"), spec.nodeSelector)
     affinity(report, obj, (*path, "affinity"), spec.affinity)
@@ -190,7 +191,7 @@ def _ports(report: Report, obj: Object, where: Path, container: Container, host_
                 report.error(obj, (*path, "name"), f'Duplicate value: "{shorten(port.name)}"')
             names.add(port.name)
         if not 0 <= port.hostPort <= 65535:
-            report.error(obj, (*path, "hostPort"), f"{port.hostPort} is out of range; use 1 to 65535")
+            report.error(obj, (*path, "hostPort"), invalid(port.hostPort, PORTS))
         elif host_network and port.hostPort != port.containerPort:
             message = f"Invalid value: {port.hostPort}: must match `containerPort` when `hostNetwork` is true"
             report.error(obj, (*path, "hostPort"), message)

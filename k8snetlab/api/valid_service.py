@@ -27,6 +27,7 @@ from k8snetlab.api.problems import (
     port_name,
     qualified_name,
 )
+from k8snetlab.api.rules import PORTS, invalid
 from k8snetlab.api.selection import (
     pods_by_label,
     selects,
@@ -230,7 +231,7 @@ def _ports(report: Report, service: Service, world: Snapshot) -> None:
             report.error(service, (*path, "port"), f"{port.port}/{port.protocol} appears twice")
         seen.add((port.port, port.protocol))
         if isinstance(port.targetPort, int) and not 1 <= port.targetPort <= 65535:
-            report.error(service, (*path, "targetPort"), f"{port.targetPort} is out of range; use 1 to 65535")
+            report.error(service, (*path, "targetPort"), invalid(port.targetPort, PORTS))
         if isinstance(port.targetPort, str) and (problem := port_name(port.targetPort)):
             report.error(service, (*path, "targetPort"), problem)
         _app_protocol(report, service, (*path, "appProtocol"), port.appProtocol)

@@ -24,6 +24,13 @@ def show(path: Path) -> str:
     return text
 
 
+def too_large(value: int, bits: int) -> str:
+    """Why a number is none of a field, in the words of Go's encoding/json, "" where it is one."""
+    if -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        return ""
+    return f"cannot unmarshal number {shorten(str(value))} into a field of type int{bits}: it is out of range"
+
+
 def shorten(text: str) -> str:
     """One line of at most 60 characters, control characters escaped."""
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text

@@ -20,6 +20,7 @@ from k8snetlab.api.kinds import BUILT_IN, Kinds
 from k8snetlab.api.merging import KEYS, RETAINED, SETS
 from k8snetlab.api.schema import PRESERVE
 from k8snetlab.api.scheme import Resource
+from k8snetlab.apiserver import describing
 from k8snetlab.apiserver.discovery import split
 from k8snetlab.apiserver.operations import operations
 from k8snetlab.apiserver.swagger import V2, V3, encoded, path_item
@@ -31,7 +32,8 @@ QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 _META_TYPES = {"ObjectMeta", "OwnerReference", "ManagedFieldsEntry", "LabelSelector", "LabelSelectorRequirement"}
 _SCALARS: dict[str, Json] = {
     "s": {"type": "string"},
-    "i": {"type": "integer", "format": "int64"},
+    "i": {"type": "integer", "format": "int32"},
+    "l": {"type": "integer", "format": "int64"},
     "n": {"type": "number"},
     "b": {"type": "boolean"},
     "d": {"type": "string"},
@@ -213,8 +215,9 @@ def _defined(resource: Resource, base: str) -> Json:
     schema = dict(schema_of(resource))
     if base == V2:
         schema = _version_2(schema)
-    text = {"type": "string"}
-    own = {"apiVersion": text, "kind": text, "metadata": _reference(name_of("ObjectMeta"), base)}
+    of_string, of_meta = {"type": "string"}, _reference(name_of("ObjectMeta"), base)
+    types = {"apiVersion": of_string, "kind": of_string, "metadata": of_meta}
+    own = {field: {**_said(describing.of_field("", field)), **type_} for field, type_ in types.items()}
     return {**schema, "properties": {**(schema.get("properties") or {}), **own}}
 
 
@@ -260,15 +263,19 @@ def _plain(schema: Any) -> Any:
 
 
 def _of_reference(type_: str, base: str) -> Json:
-    schema: Json = {"type": "object", "properties": {}}
+    schema: Json = {**_said(describing.of_type(type_)), "type": "object", "properties": {}}
     for field, kind in reference.fields(type_).items():
         found = _of_kind(kind, base)
         if values := [value for value in reference.enumeration(type_, field) if value]:
             found["enum"] = values
-        schema["properties"][field] = {**found, **_merged(type_, field)}
+        schema["properties"][field] = {**_said(describing.of_field(type_, field)), **found, **_merged(type_, field)}
     if wanted := reference.required(type_):
         schema["required"] = list(wanted)
     return schema
+
+
+def _said(text: str) -> Json:
+    return {"description": text} if text else {}
 
 
 def _of_kind(kind: str, base: str) -> Json:

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from msgspec import inspect
 
@@ -16,9 +15,9 @@ from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.effects import effects
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
-from k8snetlab.api.shape import held
 from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, StatefulSet
 
 PAGE = Path(__file__).parents[3] / "docs" / "objects.md"
@@ -28,45 +27,14 @@ KINDS = (
     *(DaemonSet, StatefulSet, ReplicationController, Job),
     *(Ingress, IngressClass, NetworkPolicy, ServiceCIDR, IPAddress, Lease, PriorityClass),
 )
-SKIPPED = ("ObjectMeta", "ObjectReference")
 
 
 def rows() -> Iterator[str]:
-    seen: set[str] = set()
-    for kind in KINDS:
-        yield from _rows(inspect.type_info(kind), kind.KIND, seen)
+    for one in effects(KINDS):
+        yield f"| {one.type_} | {_listed(one.acted)} | {_listed(one.rest)} |"
 
 
-def _rows(info: Any, type_: str, seen: set[str]) -> Iterator[str]:
-    theirs = reference.fields(type_)
-    if type_ in seen or not theirs or type_ in SKIPPED or type_.endswith(("Status", "Condition")):
-        return
-    seen.add(type_)
-    ours = {field.encode_name: field.type for field in info.fields}
-    hidden = ("apiVersion", "kind", "metadata", "status")
-    acted = [name for name in theirs if name in ours and name not in hidden and not held(type_, name)]
-    rest = [name for name in theirs if name not in acted and name not in hidden]
-    yield f"| {type_} | {_listed(acted)} | {_listed(rest)} |"
-    for name in acted:
-        yield from _rows(_inner(ours[name]), theirs[name].strip("[]{}"), seen)
-
-
-def _inner(info: Any) -> Any:
-    """The struct inside lists, unions and annotations."""
-    while not isinstance(info, inspect.StructType):
-        if isinstance(info, inspect.UnionType):
-            structs = [t for t in info.types if not isinstance(t, inspect.NoneType)]
-            info = structs[0]
-        elif hasattr(info, "item_type"):
-            info = info.item_type
-        elif isinstance(info, inspect.Metadata):
-            info = info.type
-        else:
-            return info
-    return info
-
-
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return " ".join(f"`{name}`" for name in names) or "none"
 
 

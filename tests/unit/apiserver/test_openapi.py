@@ -12,8 +12,10 @@ import pytest
 from kubectl import Kubectl
 from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator
 
+from k8snetlab.api import reference
+from k8snetlab.api.effects import effects
 from k8snetlab.api.kinds import BUILT_IN
-from k8snetlab.apiserver import openapi
+from k8snetlab.apiserver import describing, openapi
 from k8snetlab.apiserver.swagger import encoded
 
 CRD = """
@@ -109,3 +111,23 @@ def test_an_old_kubectl_explains_checks_and_tries(old: Kubectl) -> None:
         "apply", "--dry-run=server", "-f", "-", stdin=text % "data"
     )
     assert "not found" in old.run("get", "cm", "a", code=1)
+
+
+def test_what_is_described_is_there_and_what_a_lab_acts_on_is_described() -> None:
+    for name in describing._texts():
+        type_, _, field = name.partition(".")
+        assert type_ == "*" or (field in reference.fields(type_) if field else reference.fields(type_)), name
+    for one in effects(resource.type for resource in BUILT_IN.all):
+        assert describing.of_type(one.type_), one.type_
+        for field in one.acted:
+            assert describing.of_field(one.type_, field), (one.type_, field)
+
+
+@pytest.mark.parametrize("release", ["1.20", "1.37"])
+def test_kubectl_explains_fields_in_words(release: str, tmp_path: Path, kubectl_of: Callable[[str], Path]) -> None:
+    with kubectl.against_face(tmp_path, program=str(kubectl_of(release))) as k:
+        pod, job = (" ".join(k.run("explain", what).split()) for what in ("pod.spec.containers", "job.spec"))
+    assert "One program of a pod, with its settings." in pod
+    assert "Its name, a DNS label; no two containers of a pod have the same." in pod
+    assert "How it is found out whether it can serve. Checked and kept; it has no effect in a lab." in pod
+    assert "After each the next waits longer" in job
