@@ -38,7 +38,8 @@ TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) sysctl:procps nft:nftables ping:iputil
 	nginx:nginx-light bird:bird2 /usr/lib/frr/zebra:frr strace:strace dig:bind9-dnsutils
 BENCH_NEEDS := $(LAB_NEEDS) etcd:etcd-server sysctl:procps unshare:util-linux
 # Programs of our kind, which the benchmarks measure where they are installed.
-PEER_NEEDS := mnexec:mininet brctl:bridge-utils ping:iputils-ping /usr/lib/cni/bridge:containernetworking-plugins
+PEER_NEEDS := mnexec:mininet brctl:bridge-utils ping:iputils-ping \
+	/usr/lib/cni/bridge:containernetworking-plugins dnsmasq:dnsmasq-base
 IMAGE_NEEDS := git:git mmdebstrap:mmdebstrap mke2fs:e2fsprogs
 VM_NEEDS := $(IMAGE_NEEDS) ip:iproute2 qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils vagrant:vagrant \
 	/usr/share/rubygems-integration/all/specifications/vagrant-libvirt-*.gemspec:vagrant-libvirt
@@ -144,7 +145,7 @@ bench: bench-system compiled ## the benchmarks, each beside its floor in the sam
 	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 BENCH_LARGE=$(BENCH_LARGE) $(BIN)/python -m benchmarks $(BENCH)
 
 .PHONY: bench-peers
-bench-peers: peer-system ## install what the benchmarks compare with: Mininet and the CNI plugins, from Debian
+bench-peers: peer-system ## install what the benchmarks compare with, from Debian: Mininet, the CNI plugins, dnsmasq
 
 .PHONY: bench-growth
 bench-growth: bench-system compiled ## how time and memory grow: docs/speed.md and its pictures anew (15 minutes)

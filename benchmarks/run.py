@@ -30,6 +30,7 @@ NAMES = (
     "join",
     "throughput",
     "policies",
+    "names",
     "api",
 )
 """The modules of this package, in the order in which they run."""
