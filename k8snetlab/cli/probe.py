@@ -55,7 +55,9 @@ def probe(
     protocol = protocol or proto
     if everything == (source is not None) or (source is None) != (target is None):
         raise InputError("probe takes FROM and TO[:PORT], or --all alone", "k8snetlab probe client business-manager:80")
-    from k8snetlab.messages.probe import PROBE, ProbeQuestion
+    from msgspec.structs import replace
+
+    from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResults
 
     if source is None or target is None:
         protocols = (protocol.value,) if protocol else ("TCP", "UDP")
@@ -65,9 +67,12 @@ def probe(
         with progress.patient("everyone asks everything", quiet=output is not None):
             answer = client.call(PROBE, ProbeQuestion(protocols=protocols))
     else:
-        to, port = named.looked_up(lab, source, target, namespace, quiet=output is not None)
+        to = named.looked_up(lab, source, target, namespace, quiet=output is not None)
         wanted = (protocol or Protocol.TCP).value
-        answer = client_of(lab).call(PROBE, ProbeQuestion(source, to, port, (wanted,), namespace))
+        answer = ProbeResults((), dns=to.dns)
+        if to.name:
+            question = ProbeQuestion(source, to.name, to.port, (wanted,), namespace)
+            answer = replace(client_of(lab).call(PROBE, question), dns=to.dns)
     results = answer.results
     if output:
         print_json(answer)

@@ -29,6 +29,7 @@ from k8snetlab.cli.targets import split_target
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
+    from k8snetlab.messages.dig import Dig
     from k8snetlab.messages.trace import Trace
 
 FORMS = ("json", "svg", "mermaid")
@@ -84,12 +85,19 @@ def trace(
         raise InputError("--mermaid and -o are two forms of output", "choose one")
     form = form_of(output, FORMS) if output else Form("mermaid" if mermaid else "text")
     told = form.file or form.name == "text"
-    name, port = split_target(target) if node else named.looked_up(lab, source, target, namespace, quiet=not told)
+    to = (
+        named.Target(*split_target(target)) if node else named.looked_up(lab, source, target, namespace, quiet=not told)
+    )
     sent = (protocol or proto or Protocol.TCP).value.lower()
+    from msgspec.structs import replace
+
     from k8snetlab.messages.trace import TRACE, TraceQuestion
 
-    question = TraceQuestion(source, name, port, sent, node, endpoint, predict_only, namespace)
-    answer = client_of(lab).call(TRACE, question)
+    if to.dns and not to.name:
+        _tell_unnamed(to.dns, to.port or 0, sent, form.name)
+        raise typer.Exit(1)
+    question = TraceQuestion(source, to.name, to.port, sent, node, endpoint, predict_only, namespace)
+    answer = replace(client_of(lab).call(TRACE, question), dns=to.dns)
     for file in filter(None, (svg, form.file)):
         write(file, _drawn(answer, "svg" if file is svg else form.name))
     if told:
@@ -100,6 +108,20 @@ def trace(
         typer.echo(_drawn(answer, form.name))
     if answer.fate != "answered" or (answer.observed and not answer.observed.agrees):
         raise typer.Exit(1)
+
+
+def _tell_unnamed(dns: Dig, port: int, protocol: str, form: str) -> None:
+    """A name without an address: no packet has a way. What text says of it is said by then."""
+    from k8snetlab.cli import screen
+    from k8snetlab.messages.trace import Trace
+
+    why = f"{dns.source} finds no address of {dns.name}"
+    if form == "json":
+        print_json(
+            Trace(dns.source, dns.sourceNode, dns.name, "address", "", port, protocol, (), 0, None, note=why, dns=dns)
+        )
+    elif form != "text":
+        screen.say(f"error: {why}", err=True)
 
 
 def _tell(answer: Trace, verbose: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from k8snetlab.errors import RequestError
+from k8snetlab.messages.dig import Dig
 from k8snetlab.messages.timeouts import LONG
 from k8snetlab.messages.verb import All, Call, OfPlace
 
@@ -91,6 +92,8 @@ class ProbeResults(msgspec.Struct, frozen=True):
     """In the order of the places that asked."""
     pairs: int = 0
     """How many pairs of who may ask and what may be asked there are: of a large lab a part is tried, others in turn."""
+    dns: Dig | None = None
+    """How the target's name was looked up first, null where it was none; without an address nothing is tried."""
 
 
 PROBE: Call[ProbeQuestion, ProbeResults] = Call(

@@ -7,6 +7,7 @@ import msgspec
 from k8snetlab.dataplane.packet import Fate
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
+from k8snetlab.messages.dig import Dig
 from k8snetlab.messages.probe import Port, TargetKind
 from k8snetlab.messages.timeouts import LONG
 from k8snetlab.messages.verb import Call, OfPlace, Packed
@@ -94,6 +95,8 @@ class Trace(msgspec.Struct, frozen=True, rename={"source": "from", "sourceNode":
     """null where no packet was sent."""
     note: str
     """Why it cannot be answered, where the target alone tells that, or ""."""
+    dns: Dig | None = None
+    """How the target's name was looked up first, null where it was none; without an address there is no way."""
 
     @property
     def way(self) -> Way:

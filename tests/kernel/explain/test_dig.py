@@ -14,6 +14,7 @@ from pathlib import Path
 import dns.message
 import dns.rdatatype
 import dnsprocess
+import msgspec
 import pytest
 
 from k8snetlab.kernel import netns
@@ -63,8 +64,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def dug(lab: Lab, *words: str, code: int | None = None) -> Dig:
-    import msgspec
-
     return msgspec.convert(lab.json("dig", *words, code=code), Dig)
 
 
@@ -123,7 +122,37 @@ def test_a_target_that_is_a_name_is_looked_up_first_and_the_exchange_shown(lab: 
 
 def test_a_target_whose_name_is_not_found_is_not_reached(lab: Lab) -> None:
     assert "not found" in lab.run("probe", "client", "http://nothing", code=1)
-    assert lab.json("probe", "client", "http://web")["results"][0]["address"] == "10.96.0.20"
+    assert "not found" in lab.run("trace", "client", "http://nothing", code=1)
+    for verb, empty in (("probe", "results"), ("trace", "ways")):
+        said = lab.json(verb, "client", "http://nothing", code=1)
+        assert said[empty] == []
+        assert (said["dns"]["found"], len(said["dns"]["queries"])) == (False, 8)
+    assert said["note"] == "client finds no address of nothing"
+
+
+@pytest.mark.parametrize("verb", ["probe", "trace"])
+def test_the_exchange_is_in_the_json_too(lab: Lab, verb: str) -> None:
+    said = lab.json(verb, "client", "http://web")
+    assert said.get("address", said.get("results", [{}])[0].get("address")) == "10.96.0.20"
+    assert msgspec.convert(said["dns"], Dig).addresses == ("10.96.0.20",)
+    assert {query["service"] for query in said["dns"]["queries"]} == {"kube-system/kube-dns"}
+    assert lab.json(verb, "client", "web:80")["dns"] is None
+
+
+def test_a_name_outside_costs_a_query_for_each_domain_and_a_long_answer_is_asked_again_by_tcp(lab: Lab) -> None:
+    answer = dug(lab, "client", "many.example.com", code=0)
+    assert [q.name for q in answer.queries if q.type == "A"] == [
+        "many.example.com.default.svc.cluster.local.",
+        "many.example.com.svc.cluster.local.",
+        "many.example.com.cluster.local.",
+        *["many.example.com."] * 2,
+    ]
+    cut, whole = (query for query in answer.queries if query.records)
+    assert (cut.transport, cut.truncated, whole.transport, whole.truncated) == ("udp", True, "tcp", False)
+    assert (len(cut.records), len(whole.records), len(answer.addresses)) == (29, 40, 40)
+    text = lab.run("dig", "client", "many.example.com")
+    assert "29 records fit: truncated" in text
+    assert "and 33 more" in text
 
 
 class Recorder(threading.Thread):
