@@ -10,7 +10,8 @@ from msgspec import Meta
 
 from k8snetlab.api.meta import Value, always
 
-PORT = 53
+PORT, METRICS = 53, 9153
+"""Where a DNS pod answers names, and where it tells what it has counted."""
 
 
 class Dns(Value):

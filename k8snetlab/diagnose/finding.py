@@ -29,8 +29,8 @@ TIERS = (
     "endpoint",
     "conntrack",
     "service",
-    "pod",
     "resolver",
+    "pod",
     "path",
     "kubelet",
     "guest",
@@ -40,6 +40,8 @@ TIERS = (
 )
 """The kinds of things that a finding is about; causes before what they bring about."""
 MOST_COMMANDS = 12
+DNS = "kube-system/kube-dns"
+"""The Service that leads to the servers of names."""
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -131,6 +133,10 @@ def _causes(cause: Finding, effect: Finding) -> bool:
             return stands and cause.fault == "missing"
         case "sysctl":
             return cause.object == "net.ipv4.ip_forward" and bool(_FORWARDING.fullmatch(effect.object))
+        case "resolver":
+            said = cause.fault in ("corefile", "endpoints", "loop")
+            unready = effect.kind == "pod" and f" {DNS} " in effect.consequence.replace(",", " ")
+            return said and (unready or (effect.kind, effect.fault) == ("resolver", "endpoints"))
         case "endpoint":
             return effect.kind == "conntrack" and effect.object.rpartition(" ")[2] in cause.message
         case "table":

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
 
 from k8snetlab.api.core import Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
-from k8snetlab.api.selection import slices_by_service
+from k8snetlab.api.selection import pods_of, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import end
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.dns import addon
+from k8snetlab.dns.corefile import CorefileError
 from k8snetlab.dns.resolv import Resolv
+
+LATELY = 60.0
+"""Seconds for which packets that were lost are a finding."""
+STORM, FROM_ONE = 50, 20
+"""So many names a second that are nowhere, in all and of one pod, are too many."""
+SHOWN = 3
+"""Pods that one sentence names, at most."""
+_FILE = f"k8snetlab get configmap {addon.NAME} -n {addon.NAMESPACE} -o yaml"
+_EDIT = f"kubectl -n {addon.NAMESPACE} edit configmap {addon.NAME}"
 
 
 def edited(pod: Pod, netns: str, held: Resolv, wanted: Resolv) -> Iterator[Finding]:
@@ -60,6 +73,7 @@ def unanswered(snapshot: Snapshot) -> Iterator[Finding]:
         return
     slices = snapshot.select(EndpointSlice, slices_by_service, service.key).values()
     if not any(endpoint.conditions.ready is not False for slice_ in slices for endpoint in slice_.endpoints):
+        some = any(pods_of(service, snapshot))
         yield Finding(
             kind="resolver",
             fault="endpoints",
@@ -68,7 +82,9 @@ def unanswered(snapshot: Snapshot) -> Iterator[Finding]:
             message=f"Service {addon.NAMESPACE}/{addon.SERVICE} has no endpoints: no name of the cluster is answered",
             consequence="pods' queries are refused (REJECT): programs fail with `Temporary failure in name resolution`",
             show=f"k8snetlab get pods,endpointslices -n {addon.NAMESPACE}",
-            mend=f"kubectl -n {addon.NAMESPACE} scale deployment {addon.NAME} --replicas={lab.spec.dns.replicas}",
+            mend=""
+            if some
+            else f"kubectl -n {addon.NAMESPACE} scale deployment {addon.NAME} --replicas={lab.spec.dns.replicas}",
         )
 
 
@@ -84,4 +100,113 @@ def silent(pod: Pod, patience: float) -> Finding:
         consequence="lookups that chance gives to it take 5 s, or fail",
         show=f"k8snetlab dig {name} kubernetes.default.svc",
         mend=f"k8snetlab delete pod {pod.name} -n {pod.namespace}",
+    )
+
+
+def misread(error: CorefileError) -> Finding:
+    """A Corefile that DNS pods refuse."""
+    return Finding(
+        kind="resolver",
+        fault="corefile",
+        node="",
+        object=f"{addon.NAMESPACE}/{addon.NAME}",
+        message=f"ConfigMap {addon.NAMESPACE}/{addon.NAME}: {error}",
+        consequence="DNS pods go on by the Corefile before it; one that begins now answers SERVFAIL",
+        show=_FILE,
+        mend=_EDIT,
+    )
+
+
+def upstream_silent(pod: Pod, netns: str, server: tuple[str, int], zone: str, error: str) -> Finding:
+    """A server that a DNS pod asks for names in `zone`, and that does not answer it; `error` is what is heard
+    instead."""
+    name, where = f"{pod.namespace}/{pod.name}", end(*server)
+    how = f"says `{error}`" if error else "is silent"
+    return Finding(
+        kind="resolver",
+        fault="upstream",
+        node=pod.spec.nodeName,
+        object=where,
+        message=f"upstream {where}, which pod {name} asks for {_zone(zone)}, {how}",
+        consequence="lookups of such names fail with SERVFAIL, after 2 s for each server that is silent",
+        show=f"k8snetlab dig {name} example.com.",
+        mend=f"# another server in `forward`, or spec.dns.upstream of the lab: {_EDIT}",
+        netns=netns,
+    )
+
+
+def looping(server: tuple[str, int], zone: str, whose: str) -> Finding:
+    """A server in `forward` that is the cluster's own DNS, or leads back to it; `whose` address it is, in words."""
+    where = end(*server)
+    return Finding(
+        kind="resolver",
+        fault="loop",
+        node="",
+        object=where,
+        message=f"Corefile: forward sends {_zone(zone)} to {where}, {whose}: the question comes back, round and round",
+        consequence="lookups of such names fail; CoreDNS with `loop` ends itself, and is begun again ever later",
+        show=_FILE,
+        mend=f"# a server outside the cluster in `forward`: {_EDIT}",
+    )
+
+
+def _zone(zone: str) -> str:
+    return "names outside" if zone in (".", "") else f"names in {zone.rstrip('.')}"
+
+
+class Storm(msgspec.Struct, frozen=True):
+    """What a DNS pod's replies were for a while: so many a second, and so many by pod that deny a name of the pod's
+    search list; `example` is such a name."""
+
+    replies: int
+    searched: Mapping[str, int]
+    example: str
+
+
+def storm(pod: Pod, seen: Storm) -> Iterator[Finding]:
+    """Pods that ask for names outside all the time, and each name in every search domain first."""
+    total, clients = sum(seen.searched.values()), [c for c, n in seen.searched.items() if n >= FROM_ONE]
+    if total < STORM or total * 2 < seen.replies or not clients:
+        return
+    yield Finding(
+        kind="resolver",
+        fault="ndots",
+        node="",
+        object=clients[0],
+        message=(
+            f"{_pods(clients)} {'ask' if len(clients) > 1 else 'asks'} for names outside in every search domain first "
+            f"(ndots:5): {total} of {seen.replies} replies a second of {pod.name} say that a name as "
+            f"{seen.example.rstrip('.')} is not there"
+        ),
+        consequence="four or five times the queries, and the time, for each such name",
+        show=f"k8snetlab dig {clients[0]} {_outside(seen.example)}",
+        mend='# a dot at the name\'s end, or in the pod: dnsConfig: {options: [{name: ndots, value: "1"}]}',
+    )
+
+
+def _pods(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    text = ", ".join(names[:SHOWN])
+    return f"pod{'s' if len(names) > 1 else ''} {text}" + (f" and {more} more" if more > 0 else "")
+
+
+def _outside(name: str) -> str:
+    """The name that was meant, as far as two labels tell."""
+    return ".".join(name.split(".")[:3])
+
+
+def raced(node: str, netns: str, lost: int) -> Finding:
+    """Packets that conntrack dropped, as it was entering another one of the same connection at that moment."""
+    packets = "1 packet was" if lost == 1 else f"{lost} packets were"
+    return Finding(
+        kind="conntrack",
+        fault="race",
+        node=node,
+        object="insert_failed",
+        message=f"{node}: {packets} dropped of late as conntrack was entering another of the same addresses and ports "
+        "(insert_failed)",
+        consequence="where it is the A and the AAAA of one lookup, sent at once from one port, the lookup takes 5 s",
+        show=f"ip netns exec {netns} conntrack -S" if netns else "conntrack -S",
+        mend="# in the pods: dnsConfig: {options: [{name: single-request-reopen}]}, or spec.dns.nodeLocal of the lab",
+        netns=netns,
     )

@@ -76,6 +76,16 @@ def belongs(request: bytes, octets: bytes) -> bool:
         return False
 
 
+def denied(octets: bytes) -> tuple[str, bool]:
+    """The name that a reply is about ("" where it is none), and whether it says that the name is not there."""
+    try:
+        read = dns.message.from_wire(octets, ignore_trailing=True)
+    except (dns.exception.DNSException, ValueError):
+        return "", False
+    name = read.question[0].name.to_text() if read.question else ""
+    return name, bool(read.flags & dns.flags.QR) and read.rcode() == dns.rcode.NXDOMAIN
+
+
 def reply(octets: bytes) -> Reply | None:
     """What it says, None where it is no message of DNS."""
     try:

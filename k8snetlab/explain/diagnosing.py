@@ -15,18 +15,19 @@ from msgspec.structs import replace
 from k8snetlab.api.core import KUBERNETES, Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import end, pick
+from k8snetlab.dataplane.families import end, family_of, pick
 from k8snetlab.diagnose import guests, neighbours, objects, pods, resolving, sampling, unmanaged
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain import drift, listening, matrix, resolvers
+from k8snetlab.explain import clashing, drift, listening, matrix, resolvers, upstreams
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.observing import observed
+from k8snetlab.explain.storms import Storms
 from k8snetlab.kernel.limits import NEIGHBOURS_OF_A_POD
 from k8snetlab.kernel.neighbours import lifting, limit, overflows
 from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathCounts, ReportedFinding
@@ -149,6 +150,9 @@ class _Look:
             found += self._held(snapshot, kernel, whole=True)
             found += self._without_listener(snapshot, kernel)
             found += resolvers.wrong(snapshot, kernel, ask=True)
+            servers = resolvers.servers(snapshot, kernel)
+            found += [one.finding for one in upstreams.silent(snapshot, servers)]
+            found += clashing.wrong(snapshot, kernel.nodes)
         return found
 
     def done(self) -> _Look:
@@ -226,6 +230,8 @@ class _Look:
     def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
         kernel = Kernels(snapshot, self.paths, self.remote)
         self.machines = kernel.machines
+        servers = resolvers.servers(snapshot, kernel)
+        storms = Storms(snapshot, () if self.question.predictOnly else servers)
         held = [*self._held(snapshot, kernel)]
         found = [*beside, *held]
         found += self._without_listener(snapshot, kernel)
@@ -239,9 +245,17 @@ class _Look:
         found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
         self.closed += objects.closed(snapshot)
         self.notes += objects.lonely(snapshot)
+        found += [*upstreams.looping(snapshot, servers), *clashing.wrong(snapshot, kernel.nodes)]
         broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
+        silent = upstreams.silent(snapshot, () if self.question.predictOnly else servers)
+        for one in silent:
+            wrong = self._judged(one.path, kernel)
+            broken += wrong
+            found += [] if wrong else [one.finding]
+        found += storms.found()
         self.broken = len(broken)
         found, met = attributed(found, broken, kernel.wheres, kernel.rule_of, lambda b: _blamed(snapshot, b))
+        found = upstreams.explained(found, silent)
         self._note_unmanaged(kernel, met)
         if not self.question.predictOnly and not any(f.broken for f in found):
             found += self._tried(snapshot, kernel)
@@ -308,6 +322,13 @@ class _Look:
         self.passed_by += sampling.of_pods(*untried(snapshot, [path for _, path in usual]))
         self.passed_by += sampling.of_endpoints((path.service, len(path.endpoints)) for _, path in usual)
         return broken
+
+    def _judged(self, path: UsualPath, kernel: Kernels) -> list[Broken]:
+        """What is wrong with a way that was found to be of no use."""
+        with contextlib.suppress(K8sNetLabError, KeyError):
+            views = kernel[family_of(path.flow.dst)]
+            return [*judge(path, predict(views, kernel.owners, path.origin, path.flow), views)]
+        return []
 
     def _note_unmanaged(self, kernel: Kernels, met: set[tuple[str, str]]) -> None:
         """Notes the unmanaged rules that no usual path meets."""

@@ -1,0 +1,139 @@
+"""Whether the servers that DNS pods ask for names outside answer them. Blocking: each is asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+from msgspec.structs import replace
+
+from k8snetlab.api.config import ConfigMap
+from k8snetlab.api.core import Pod, Service
+from k8snetlab.api.dns import PORT
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import end
+from k8snetlab.diagnose import resolving
+from k8snetlab.diagnose.finding import Finding
+from k8snetlab.diagnose.paths import UsualPath
+from k8snetlab.diagnose.usual import CLIENT_PORT
+from k8snetlab.dns import addon, asking, corefile, resolv
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel import asking as sockets
+from k8snetlab.kernel import etc
+from k8snetlab.render.pods import sandbox_name
+from k8snetlab.trace.way import Flow
+
+PATIENCE = 2.0
+AT_ONCE, MOST = 8, 32
+"""Servers that are asked at a time, and in all."""
+
+
+class Silent(msgspec.Struct, frozen=True):
+    """An upstream server that has not answered, and the way of what it was asked."""
+
+    finding: Finding
+    path: UsualPath
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    pod: Pod
+    netns: str
+    server: tuple[str, int]
+    zone: str
+
+
+def looping(snapshot: Snapshot, pods: Iterable[Pod]) -> Iterator[Finding]:
+    """Servers of `forward` that are the cluster's own; and a Corefile that cannot be read. `pods` are the DNS pods of
+    this machine."""
+    try:
+        blocks = _blocks(snapshot)
+    except corefile.CorefileError as error:
+        yield resolving.misread(error)
+        return
+    own = _own(snapshot)
+    for one in _servers(snapshot, blocks, pods):
+        if one.server[1] == PORT and (whose := own.get(one.server[0])):
+            yield resolving.looping(one.server, one.zone, whose)
+
+
+def silent(snapshot: Snapshot, pods: Iterable[Pod]) -> list[Silent]:
+    """Servers that do not answer, from where they are asked."""
+    try:
+        blocks = _blocks(snapshot)
+    except corefile.CorefileError:
+        return []
+    own = _own(snapshot)
+    asked = [one for one in _servers(snapshot, blocks, pods) if one.server[0] not in own][:MOST]
+    if not asked:
+        return []
+    with ThreadPoolExecutor(AT_ONCE) as several:
+        heard = [*several.map(_heard, asked)]
+    return [_silent(one, error) for one, error in zip(asked, heard, strict=True) if error is not None]
+
+
+def explained(found: Iterable[Finding], silent: Iterable[Silent]) -> list[Finding]:
+    """The findings that break the way to such a server say what that means for names."""
+    said = [(one.path.words, one.finding.message) for one in silent]
+    return [
+        replace(finding, explains=(*finding.explains, *more)) if more else finding
+        for finding in found
+        for more in [[message for words, message in said if any(b.startswith(words) for b in finding.broken)]]
+    ]
+
+
+def _blocks(snapshot: Snapshot) -> tuple[corefile.Block, ...]:
+    held = snapshot.get(ConfigMap, addon.NAME, addon.NAMESPACE)
+    text = held.data.get(addon.COREFILE, "") if held else ""
+    return corefile.parse(text) if text else ()
+
+
+def _own(snapshot: Snapshot) -> dict[str, str]:
+    """The addresses of the cluster's DNS, with whose they are."""
+    service = snapshot.get(Service, addon.SERVICE, addon.NAMESPACE)
+    own = {
+        ip: f"which is pod {pod.namespace}/{pod.name} itself"
+        for pod in snapshot.all(Pod).values()
+        if pod.namespace == addon.NAMESPACE and addon.LABELS.items() <= pod.metadata.labels.items()
+        for ip in pod.ips
+    }
+    cluster = service.clusterIPs if service else ()
+    return own | dict.fromkeys(cluster, f"which is Service {addon.NAMESPACE}/{addon.SERVICE}")
+
+
+def _servers(snapshot: Snapshot, blocks: Iterable[corefile.Block], pods: Iterable[Pod]) -> Iterator[_Asked]:
+    """Each server of each DNS pod once, with the first zone for which it is asked."""
+    for pod in pods:
+        netns, seen = sandbox_name(snapshot.lab, pod), set[tuple[str, int]]()
+        for block in blocks:
+            for forward in block.forwards:
+                zone = block.zones[0] if forward.zone == "." else forward.zone
+                for server in (*forward.to, *(_of_file(netns) if forward.own else ())):
+                    if server not in seen:
+                        seen.add(server)
+                        yield _Asked(pod, netns, server, zone)
+
+
+def _of_file(netns: str) -> list[tuple[str, int]]:
+    try:
+        text = etc.read(netns, "resolv.conf") or ""
+    except OSError:
+        return []
+    return [(address, PORT) for address in resolv.read(text).nameservers]
+
+
+def _heard(one: _Asked) -> str | None:
+    """None where there was a reply, whatever it says; else what was heard, "" for nothing."""
+    try:
+        query = asking.query(1, ".", "NS")  # as CoreDNS' forward asks whether a server is there
+        (heard,) = sockets.by_udp(one.netns, [one.server], [query], asking.belongs, PATIENCE)
+    except K8sNetLabError:  # a namespace that is gone is a finding already
+        return None
+    return None if heard.octets else heard.error
+
+
+def _silent(one: _Asked, error: str) -> Silent:
+    address, port = one.server
+    words = f"{one.pod.namespace}/{one.pod.name} {end(address, port)} --protocol udp"
+    path = UsualPath(one.netns, Flow("", address, "udp", CLIENT_PORT, port), words)
+    return Silent(resolving.upstream_silent(one.pod, one.netns, one.server, one.zone, error), path)
