@@ -10,7 +10,16 @@ from ipaddress import ip_network
 from k8snetlab.api.addressing import split
 from k8snetlab.api.apps import Deployment, DeploymentSpec
 from k8snetlab.api.config import ConfigMap, ServiceAccount
-from k8snetlab.api.core import Container, ContainerPort, PodSpec, PodTemplateSpec, Service, ServicePort, ServiceSpec
+from k8snetlab.api.core import (
+    Container,
+    ContainerPort,
+    Pod,
+    PodSpec,
+    PodTemplateSpec,
+    Service,
+    ServicePort,
+    ServiceSpec,
+)
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object, ObjectMeta
 from k8snetlab.dataplane.families import family_of, pick
@@ -72,6 +81,11 @@ def address(lab: Lab) -> str:
         return lab.spec.dns.address
     network = ip_network(lab.spec.serviceCIDR.split(",")[0].strip())
     return str(network[min(TENTH, network.num_addresses - 2)])
+
+
+def is_server(pod: Pod) -> bool:
+    """Whether it is one of those that the Service selects."""
+    return pod.namespace == NAMESPACE and LABELS.items() <= pod.metadata.labels.items()
 
 
 def outside(lab: Lab) -> tuple[str, ...]:

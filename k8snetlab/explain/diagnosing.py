@@ -236,7 +236,7 @@ class _Look:
         found = [*beside, *held]
         found += self._without_listener(snapshot, kernel)
         found += resolvers.wrong(snapshot, kernel, ask=not self.question.predictOnly)
-        found += resolving.unanswered(snapshot)
+        found += [*upstreams.looping(snapshot), *resolving.unanswered(snapshot)]
         strange, notes = drift.plugged(snapshot, kernel)
         found += strange
         self.notes += notes
@@ -245,7 +245,7 @@ class _Look:
         found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
         self.closed += objects.closed(snapshot)
         self.notes += objects.lonely(snapshot)
-        found += [*upstreams.looping(snapshot, servers), *clashing.wrong(snapshot, kernel.nodes)]
+        found += clashing.wrong(snapshot, kernel.nodes)
         broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
         silent = upstreams.silent(snapshot, () if self.question.predictOnly else servers)
         for one in silent:

@@ -37,7 +37,7 @@ def wrong(snapshot: Snapshot, kernel: Kernels, *, ask: bool) -> Iterator[Finding
             text = etc.read(netns, "resolv.conf") if wanted.nameservers[:1] == servers[:1] else None
             if text is not None:
                 yield from resolving.edited(pod, netns, resolv.read(text), wanted)
-        if ask and _answers_names(pod):
+        if ask and addon.is_server(pod):
             with contextlib.suppress(K8sNetLabError):  # a namespace that is gone is a finding already
                 if not _answers(netns, pod, snapshot.lab.spec.dns.domain):
                     yield resolving.silent(pod, PATIENCE)
@@ -49,12 +49,8 @@ def servers(snapshot: Snapshot, kernel: Kernels) -> list[Pod]:
         return []
     pods = snapshot.all(Pod).values()
     here = {*kernel.nodes}
-    own = [pod for pod in pods if _answers_names(pod) and pod.spec.nodeName in here]
+    own = [pod for pod in pods if addon.is_server(pod) and pod.spec.nodeName in here]
     return [pod for pod in own if pod.ready and not pod.spec.hostNetwork]
-
-
-def _answers_names(pod: Pod) -> bool:
-    return pod.namespace == addon.NAMESPACE and addon.LABELS.items() <= pod.metadata.labels.items()
 
 
 def _answers(netns: str, pod: Pod, domain: str) -> bool:

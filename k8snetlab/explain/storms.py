@@ -15,7 +15,7 @@ from k8snetlab.api.core import Pod
 from k8snetlab.api.dns import METRICS
 from k8snetlab.api.selection import pods_by_ip
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane import packet
+from k8snetlab.dataplane import names, packet
 from k8snetlab.diagnose import resolving
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.dns import asking, resolv
@@ -70,7 +70,7 @@ def _denied(snapshot: Snapshot, pod: Pod) -> int | None:
 def _looked(snapshot: Snapshot, pod: Pod) -> resolving.Storm:
     """The replies that leave the pod, for a while."""
     replies, searched, example = 0, Counter[str](), ""
-    with Capture([(sandbox_name(snapshot.lab, pod), "eth0")], SNAPLEN) as capture:
+    with Capture([(sandbox_name(snapshot.lab, pod), names.ETH0)], SNAPLEN) as capture:
         end = time.monotonic() + LOOK
         while (left := end - time.monotonic()) > 0:
             for seen in capture.read(left)[0]:

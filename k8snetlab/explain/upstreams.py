@@ -43,28 +43,30 @@ class _Asked(msgspec.Struct, frozen=True):
     zone: str
 
 
-def looping(snapshot: Snapshot, pods: Iterable[Pod]) -> Iterator[Finding]:
-    """Servers of `forward` that are the cluster's own; and a Corefile that cannot be read. `pods` are the DNS pods of
-    this machine."""
+def looping(snapshot: Snapshot) -> Iterator[Finding]:
+    """Servers of `forward` that are the cluster's own; and a Corefile that cannot be read."""
     try:
         blocks = _blocks(snapshot)
     except corefile.CorefileError as error:
         yield resolving.misread(error)
         return
-    own = _own(snapshot)
-    for one in _servers(snapshot, blocks, pods):
-        if one.server[1] == PORT and (whose := own.get(one.server[0])):
-            yield resolving.looping(one.server, one.zone, whose)
+    own, pods = _own(snapshot), [pod for pod in snapshot.all(Pod).values() if addon.is_server(pod) and pod.ips]
+    for netns in ("", *(sandbox_name(snapshot.lab, pod) for pod in pods)):
+        for server, zone in _servers(blocks, netns).items():
+            if server[1] == PORT and (whose := own.get(server[0])):
+                yield resolving.looping(server, zone, whose)
 
 
 def silent(snapshot: Snapshot, pods: Iterable[Pod]) -> list[Silent]:
-    """Servers that do not answer, from where they are asked."""
+    """Servers that do not answer, from where they are asked; `pods` are the DNS pods of this machine."""
     try:
         blocks = _blocks(snapshot)
     except corefile.CorefileError:
         return []
     own = _own(snapshot)
-    asked = [one for one in _servers(snapshot, blocks, pods) if one.server[0] not in own][:MOST]
+    homes = [(pod, sandbox_name(snapshot.lab, pod)) for pod in pods]
+    every = [_Asked(pod, netns, *one) for pod, netns in homes for one in _servers(blocks, netns).items()]
+    asked = [one for one in every if one.server[0] not in own][:MOST]
     if not asked:
         return []
     with ThreadPoolExecutor(AT_ONCE) as several:
@@ -94,24 +96,22 @@ def _own(snapshot: Snapshot) -> dict[str, str]:
     own = {
         ip: f"which is pod {pod.namespace}/{pod.name} itself"
         for pod in snapshot.all(Pod).values()
-        if pod.namespace == addon.NAMESPACE and addon.LABELS.items() <= pod.metadata.labels.items()
+        if addon.is_server(pod)
         for ip in pod.ips
     }
     cluster = service.clusterIPs if service else ()
     return own | dict.fromkeys(cluster, f"which is Service {addon.NAMESPACE}/{addon.SERVICE}")
 
 
-def _servers(snapshot: Snapshot, blocks: Iterable[corefile.Block], pods: Iterable[Pod]) -> Iterator[_Asked]:
-    """Each server of each DNS pod once, with the first zone for which it is asked."""
-    for pod in pods:
-        netns, seen = sandbox_name(snapshot.lab, pod), set[tuple[str, int]]()
-        for block in blocks:
-            for forward in block.forwards:
-                zone = block.zones[0] if forward.zone == "." else forward.zone
-                for server in (*forward.to, *(_of_file(netns) if forward.own else ())):
-                    if server not in seen:
-                        seen.add(server)
-                        yield _Asked(pod, netns, server, zone)
+def _servers(blocks: Iterable[corefile.Block], netns: str) -> dict[tuple[str, int], str]:
+    """Each server once, with the first zone for which it is asked; those of resolv.conf where `netns` has one."""
+    found: dict[tuple[str, int], str] = {}
+    for block in blocks:
+        for forward in block.forwards:
+            zone = block.zones[0] if forward.zone == "." else forward.zone
+            for server in (*forward.to, *(_of_file(netns) if forward.own and netns else ())):
+                found.setdefault(server, zone)
+    return found
 
 
 def _of_file(netns: str) -> list[tuple[str, int]]:

@@ -5,6 +5,7 @@ __all__ = [
     "capabilities",
     "capture",
     "cgroups",
+    "clashes",
     "connections",
     "conntrack",
     "etc",
