@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from k8snetlab.state import scenarios
-from k8snetlab.testing import Lab
+from k8snetlab.testing import Lab, forkserver
 from k8snetlab.workshop import teaching
+from k8snetlab.workshop.lesson import Try
 
 
 @pytest.fixture
@@ -32,6 +34,9 @@ def test_a_lesson_is_worked_through(name: str, lab: Lab) -> None:
             early = lab.json("lesson", "check", code=1)["verdicts"]
             assert not [one for one in early if one["ok"]], f"step {number}: a check passes before it is solved"
             lab.run("lesson", "next", code=1)
+        for command in (command for part in step.parts if isinstance(part, Try) for command in part.commands):
+            typed(lab, command)
+        if step.checks or step.questions:
             lab.run("lesson", "solve")
             late = lab.json("lesson", "check", code=None)["verdicts"]
             assert not [one for one in late if not one["ok"]], f"step {number} is solved, and its check says no"
@@ -39,6 +44,18 @@ def test_a_lesson_is_worked_through(name: str, lab: Lab) -> None:
     assert lab.json("lesson", "status")["done"]
     lab.down()
     assert lab.namespaces() == [], "a namespace outlives the lesson's lab"
+
+
+def typed(lab: Lab, command: str) -> None:
+    """What a learner is told to type is a command: it may find that something is not so, but not be wrong itself."""
+    words = shlex.split(command)
+    if words[0] != "k8snetlab" or set(words) & {"|", "&", "-f", "capture", "misses", "shell"}:
+        return
+    if words[1] == "exec":  # what runs there may end with any code
+        assert "error: " not in lab.run(*words[1:], code=None), command
+        return
+    done = forkserver.run(words[1:], lab.environment, namespace="", stdin=None, timeout=60)
+    assert done.returncode in (0, 1), f"{command}: {done.stdout}{done.stderr}"
 
 
 def test_a_step_comes_back_as_it_began_whatever_was_done_and_wherever_it_is_begun(lab: Lab) -> None:
