@@ -63,10 +63,12 @@ class NamesRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NamesResponse(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer to request `id`; `error` says why the pod is not served."""
+    """The answer to request `id`; `error` says why the pod is not served. With id 0: why the pod `key` is served no
+    more."""
 
     id: int
     error: str = ""
+    key: str = ""
 
 
 class ContainerWork(msgspec.Struct, frozen=True):

@@ -136,7 +136,7 @@ def _causes(cause: Finding, effect: Finding) -> bool:
         case "resolver":
             said = cause.fault in ("corefile", "endpoints", "loop")
             unready = effect.kind == "pod" and f" {DNS} " in effect.consequence.replace(",", " ")
-            return said and (unready or (effect.kind, effect.fault) == ("resolver", "endpoints"))
+            return said and (unready or (effect.kind == "resolver" and effect.fault in ("endpoints", "loop")))
         case "endpoint":
             return effect.kind == "conntrack" and effect.object.rpartition(" ")[2] in cause.message
         case "table":

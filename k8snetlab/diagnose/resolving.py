@@ -21,6 +21,8 @@ LATELY = 60.0
 """Seconds for which packets that were lost are a finding."""
 STORM, FROM_ONE = 50, 20
 """So many names a second that are nowhere, in all and of one pod, are too many."""
+LOOP = "plugin/loop"
+"""What CoreDNS' message begins with as it ends for a loop."""
 SHOWN = 3
 """Pods that one sentence names, at most."""
 _FILE = f"k8snetlab get configmap {addon.NAME} -n {addon.NAMESPACE} -o yaml"
@@ -147,6 +149,21 @@ def looping(server: tuple[str, int], zone: str, whose: str) -> Finding:
         consequence="lookups of such names fail; CoreDNS with `loop` ends itself, and is begun again ever later",
         show=_FILE,
         mend=f"# a server outside the cluster in `forward`: {_EDIT}",
+    )
+
+
+def looped(pod: Pod, said: str) -> Finding:
+    """A DNS pod whose server has met a question of its own, and has ended."""
+    name = f"{pod.namespace}/{pod.name}"
+    return Finding(
+        kind="resolver",
+        fault="loop",
+        node="",
+        object=name,
+        message=f"pod {name} has ended: {said.partition(', see')[0]}",
+        consequence="whom it forwards to sends its questions back: it is begun again ever later, and names fail",
+        show=f"k8snetlab logs {pod.name} -n {pod.namespace} --previous",
+        mend=f"# a server that does not lead back in `forward`: {_EDIT}",
     )
 
 

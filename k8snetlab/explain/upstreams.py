@@ -55,6 +55,9 @@ def looping(snapshot: Snapshot) -> Iterator[Finding]:
         for server, zone in _servers(blocks, netns).items():
             if server[1] == PORT and (whose := own.get(server[0])):
                 yield resolving.looping(server, zone, whose)
+    for pod in pods:
+        if said := _loop_said(pod):
+            yield resolving.looped(pod, said)
 
 
 def silent(snapshot: Snapshot, pods: Iterable[Pod]) -> list[Silent]:
@@ -88,6 +91,13 @@ def _blocks(snapshot: Snapshot) -> tuple[corefile.Block, ...]:
     held = snapshot.get(ConfigMap, addon.NAME, addon.NAMESPACE)
     text = held.data.get(addon.COREFILE, "") if held else ""
     return corefile.parse(text) if text else ()
+
+
+def _loop_said(pod: Pod) -> str:
+    """What the pod's server has said as it ended, where that was for a loop."""
+    states = [state for status in pod.status.containerStatuses for state in (status.state, status.lastState)]
+    messages = (state.terminated.message for state in states if state.terminated and not pod.ready)
+    return next((message for message in messages if resolving.LOOP in message), "")
 
 
 def _own(snapshot: Snapshot) -> dict[str, str]:

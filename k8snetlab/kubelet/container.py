@@ -272,7 +272,10 @@ class Container:
     def _ended(self, exit: Exit) -> ContainerStateTerminated:
         running = self.status.state.running
         reason = "Completed" if exit.code == 0 else "Error"
-        return replace(_terminated(exit.code, reason, running.startedAt if running else _now()), signal=exit.signal)
+        if exit.message:
+            self._event("Failed", f"Error: {exit.message}", True)
+        began = running.startedAt if running else _now()
+        return replace(_terminated(exit.code, reason, began, exit.message), signal=exit.signal)
 
     def _not_started(self, message: str) -> ContainerStateTerminated:
         self._event("Failed", f"Error: {message}", True)

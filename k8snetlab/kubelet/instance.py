@@ -19,11 +19,13 @@ LONGEST_HINDRANCE = 1 << 16
 
 
 class Exit(msgspec.Struct, frozen=True):
-    """How a command ended; `hindrance` says why it did not even begin."""
+    """How a command ended; `hindrance` says why it did not even begin, `message` what it said last, where that is
+    known."""
 
     code: int = 0
     signal: int = 0
     hindrance: launch.Hindrance | None = None
+    message: str = ""
 
 
 class Instance:

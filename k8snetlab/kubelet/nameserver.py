@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -54,8 +55,9 @@ class Seat:
 
     def __init__(self, process: _Process, key: str, names: NameService) -> None:
         self._process, self._key = process, key
+        self._left, self._failure = asyncio.Event(), ""
+        process.failing[key] = self._fail
         self._taken = asyncio.create_task(process.ask(key, names))
-        self._left = asyncio.Event()
 
     async def begun(self) -> launch.Hindrance | None:
         """Returns once names are answered, or with why they cannot be."""
@@ -70,7 +72,13 @@ class Seat:
         left = asyncio.create_task(self._left.wait())
         await asyncio.wait({left, self._process.ended}, return_when=asyncio.FIRST_COMPLETED)
         left.cancel()
+        if self._failure:
+            return Exit(1, message=self._failure)
         return Exit() if self._left.is_set() else self._process.ended.result()
+
+    def _fail(self, why: str) -> None:
+        self._failure = why
+        self._left.set()
 
     async def stop(self, grace: float) -> Exit:
         """Lets go of the pod's namespace; a server that does not is killed."""
@@ -102,6 +110,8 @@ class _Process:
             )
         self._line, self._seats, self._ids = ours, set[str](), itertools.count(1)
         self._asked: dict[int, asyncio.Future[str]] = {}
+        self.failing: dict[str, Callable[[str], None]] = {}
+        """What is told why a pod is served no more, by key."""
         self._writer: asyncio.StreamWriter | None = None
         self._connected = asyncio.Event()
         self.ended = asyncio.create_task(self._live(), name="name server")
@@ -134,6 +144,12 @@ class _Process:
         self._popen.kill()
         await self.ended
 
+    def _fails(self, key: str, why: str) -> None:
+        self._seats.discard(key)
+        if told := self.failing.pop(key, None):
+            told(why)
+        self._rest()
+
     def _rest(self) -> None:
         """Counts how long it has no pods."""
         if self._idle is not None:
@@ -147,6 +163,8 @@ class _Process:
             with contextlib.suppress(ConnectionError, msgspec.MsgspecError):
                 while line := await reader.readline():
                     response = msgspec.json.decode(line, type=NamesResponse)
+                    if not response.id:
+                        self._fails(response.key, response.error)
                     answer = self._asked.pop(response.id, None)
                     if answer is not None and not answer.done():
                         answer.set_result(response.error)

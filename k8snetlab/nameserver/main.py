@@ -9,11 +9,13 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from k8snetlab.api.config import ConfigMap
+from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.snapshot import Change
 from k8snetlab.api.workload import NameService, NamesRequest, NamesResponse
 from k8snetlab.client.client import Client
@@ -29,9 +31,11 @@ PR_SET_PDEATHSIG = 1
 
 
 class Server:
-    """The pods that are served, by key, and the objects that all of them answer from."""
+    """The pods that are served, by key, and the objects that all of them answer from. `failed` is told of a pod that is
+    served no more, and why."""
 
     def __init__(self, lab: str) -> None:
+        self.failed: Callable[[str, str], None] = lambda key, why: None
         self._loop = asyncio.get_running_loop()
         self._world = World(*WANTED)
         self._pods: dict[str, PodServer] = {}
@@ -41,7 +45,7 @@ class Server:
     async def serve(self, key: str, names: NameService) -> None:
         """From now on. Raises OSError where a port cannot be had, K8sNetLabError where the namespace is gone."""
         self.leave(key)
-        pod = self._pods[key] = PodServer(key, names, lambda: self._world.snapshot)
+        pod = self._pods[key] = PodServer(key, names, lambda: self._world.snapshot, partial(self._fail, key))
         if self._world.knows(COREFILE):
             self._configure(pod)
         try:
@@ -49,6 +53,10 @@ class Server:
         except BaseException:
             self.leave(key)
             raise
+
+    def _fail(self, key: str, why: str) -> None:
+        self.leave(key)
+        self.failed(key, why)
 
     def leave(self, key: str) -> None:
         if pod := self._pods.pop(key, None):
@@ -66,6 +74,9 @@ class Server:
         if wanted == COREFILE:
             for pod in self._pods.values():
                 self._configure(pod)
+        if wanted.kind is EndpointSlice:
+            for pod in self._pods.values():
+                pod.follow()
 
     def _configure(self, pod: PodServer) -> None:
         pod.take(self._world.get(ConfigMap, addon.NAME, addon.NAMESPACE))
@@ -78,6 +89,11 @@ async def _controlled(server: Server, control: int) -> None:
     """Pods come and go, a line each, until who sends them is gone."""
     reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=control))
     decode = msgspec.json.Decoder(NamesRequest).decode
+
+    def send(response: NamesResponse) -> None:
+        writer.write(msgspec.json.encode(response) + b"\n")
+
+    server.failed = lambda key, why: send(NamesResponse(0, why, key))
     with contextlib.suppress(ConnectionError):
         while line := await reader.readline():
             request, error = decode(line), ""
@@ -91,7 +107,7 @@ async def _controlled(server: Server, control: int) -> None:
             except Exception as problem:  # one pod's trouble is none of the others'
                 log.exception("%s", request.key)
                 error = f"{type(problem).__name__}: {problem}"
-            writer.write(msgspec.json.encode(NamesResponse(request.id, error)) + b"\n")
+            send(NamesResponse(request.id, error))
 
 
 def _words(error: OSError | K8sNetLabError) -> str:
@@ -103,13 +119,22 @@ async def _main(settings: Settings) -> None:
     server, stop = Server(settings.lab), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    failures: list[str] = []
+
+    def failed(key: str, why: str) -> None:
+        failures.append(why)
+        stop.set()
+
     if settings.alone:
+        server.failed = failed
         await server.serve("", settings.alone)
     else:
         controlled = asyncio.create_task(_controlled(server, settings.control))
         controlled.add_done_callback(lambda _: stop.set())
     await stop.wait()
     server.close()
+    if failures:
+        sys.exit(1)
 
 
 def main() -> None:

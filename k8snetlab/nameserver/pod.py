@@ -8,27 +8,38 @@ import sys
 from collections.abc import Callable
 
 from k8snetlab.api.config import ConfigMap
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import NameService
+from k8snetlab.dns import addon
+from k8snetlab.dns.answers import Answer, Question
+from k8snetlab.dns.chain import Onward
 from k8snetlab.nameserver import sockets
 from k8snetlab.nameserver.configured import Configured
 from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.forwarding import Forwarding
+from k8snetlab.nameserver.loops import Loops
 from k8snetlab.nameserver.serving import Answering, Tcp, Udp
 from k8snetlab.nameserver.settings import DNS, HEALTH, METRICS, READY
 from k8snetlab.nameserver.web import Web
 
+SERVICE = addon.NAMESPACE, addon.SERVICE
+
 
 class PodServer:
-    """`world` gives the objects as they are now, None before they are known."""
+    """`world` gives the objects as they are now, None before they are known; `failed` is told why it cannot go on."""
 
-    def __init__(self, key: str, names: NameService, world: Callable[[], Snapshot | None]) -> None:
-        self._netns = names.netns
+    def __init__(
+        self, key: str, names: NameService, world: Callable[[], Snapshot | None], failed: Callable[[str], None]
+    ) -> None:
+        self._netns, self._local, self._world, self._failed = names.netns, frozenset(names.local), world, failed
         self._log, self._handler = _log(key, names.log)
         self._configured = Configured(world, names.local, self._log)
         self._counters = Counters()
         self._forwarding = Forwarding(self._counters, names.netns, names.local)
-        self._answering = Answering(self._configured.decide, world, self._forwarding, self._counters)
+        self._loops, self._is_asked = Loops(self._forwarding.ask, self._fail), False
+        self._answering = Answering(self._decide, world, self._forwarding, self._counters)
         self._open: list[asyncio.BaseTransport | asyncio.Server] = []
 
     @property
@@ -40,6 +51,28 @@ class PodServer:
         if self._configured.take(corefile):
             self._answering.forget()
             self._forwarding.forget()
+            self._loops.look(self._configured.blocks)
+
+    def follow(self) -> None:
+        """The endpoints have changed: who becomes one is asked from now on, and may ask itself."""
+        before, self._is_asked = self._is_asked, self._is_endpoint()
+        if self._is_asked and not before:
+            self._loops.look(self._configured.blocks)
+
+    def _is_endpoint(self) -> bool:
+        snapshot = self._world()
+        slices = snapshot.select(EndpointSlice, slices_by_service, SERVICE).values() if snapshot else ()
+        ready = (one for slice_ in slices for one in slice_.endpoints if one.conditions.ready is not False)
+        return any(not self._local.isdisjoint(one.addresses) for one in ready)
+
+    def _decide(self, question: Question) -> Answer | Onward:
+        self._loops.seen(question)
+        return self._configured.decide(question)
+
+    def _fail(self, why: str) -> None:
+        """As CoreDNS ends; once this question has been dealt with."""
+        self._log.critical("%s", why)
+        asyncio.get_running_loop().call_soon(self._failed, why)
 
     async def open(self) -> None:
         """Answers from now on. Raises OSError where a port cannot be had, NotFoundError where the pod is gone."""
@@ -55,6 +88,7 @@ class PodServer:
         for one in self._open:
             one.close()
         self._open.clear()
+        self._loops.close()
         self._forwarding.forget()
         self._log.removeHandler(self._handler)
         self._handler.close()

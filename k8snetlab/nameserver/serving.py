@@ -111,7 +111,9 @@ class Udp(asyncio.DatagramProtocol):
             task.add_done_callback(self._tasks.discard)
 
     async def _later(self, later: Later, addr: tuple[str, int]) -> None:
-        self._transport.sendto(await self._answering.later(later, None), addr)
+        reply = await self._answering.later(later, None)
+        if not self._transport.is_closing():
+            self._transport.sendto(reply, addr)
 
 
 class Tcp:

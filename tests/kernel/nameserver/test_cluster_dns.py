@@ -91,6 +91,18 @@ data:
       rewrite name a b
     }
 """
+LOOPING = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: coredns, namespace: kube-system}
+data:
+  Corefile: |
+    . {
+      kubernetes cluster.local
+      forward . 10.96.0.10
+      loop
+    }
+"""
 ADDRESS = "10.96.0.10"
 TEXT: dict[str, Any] = {"capture_output": True, "text": True, "check": True}
 WEB = "web.default.svc.cluster.local"
@@ -229,6 +241,33 @@ def test_another_corefile_is_taken_and_a_wrong_one_left(lab: Lab, directory: Pat
     assert short(lab, "db.corp.example") == ["192.0.2.7"]
     lab.up(written(directory, LAB))
     eventually(lambda: short(lab, "db.corp.example") == ["198.51.100.53"])
+
+
+def logs_of(lab: Lab, pod: str) -> str:
+    """Of all runs of its container."""
+    return "".join(file.read_text() for file in lab.run_directory.glob(f"**/*{pod}*/**/*.log"))
+
+
+def test_a_loop_is_said_in_log_status_and_event_and_named(lab: Lab, directory: Path) -> None:
+    """A server whose upstream is the cluster's own Service: it ends, as CoreDNS does, and is started ever later."""
+    said = 'plugin/loop: Loop (:53 -> 10.96.0.10) detected for zone "."'
+    (pod,) = lab.list("Pod", "kube-system")
+    name = pod["metadata"]["name"]
+    lab.run("apply", "-f", "-", "--wait=false", stdin=LOOPING)
+
+    def ended() -> str:
+        status = lab.get("pod", name, "kube-system")["status"]["containerStatuses"][0]
+        states = [status[state].get("terminated", {}) for state in ("state", "lastState")]
+        return next((one["message"] for one in states if "message" in one), "")
+
+    eventually(lambda: said in ended())
+    assert said in logs_of(lab, name)
+    eventually(lambda: said in lab.run("get", "events", "-n", "kube-system"))
+    eventually(lambda: [(f.fault, f.object) for f in lab.diagnose().findings] == [("loop", "10.96.0.10:53")])
+    lab.run("up", str(written(directory, LAB)), code=None)  # the pod waits to be started again, and `up` says so
+    lab.run("delete", "pod", name, "-n", "kube-system")
+    eventually(lambda: short(lab, WEB) == ["10.96.0.20"])
+    eventually(lambda: lab.diagnose().findings == ())
 
 
 def test_the_host_outside_answers_again_after_its_server_is_killed_and_after_it_was_deleted(lab: Lab) -> None:
