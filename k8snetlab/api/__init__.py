@@ -31,6 +31,7 @@ __all__ = [
     "kubeproxy",
     "lab",
     "leases",
+    "lines",
     "load",
     "machines",
     "merging",

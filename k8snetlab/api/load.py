@@ -16,6 +16,7 @@ from k8snetlab.api.former import FORMER, renewed
 from k8snetlab.api.ignored import Ignored, remembered
 from k8snetlab.api.kubeproxy import EXTERNAL_IPS, KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.lines import noted
 from k8snetlab.api.meta import SOURCE, Object
 from k8snetlab.api.networking import Ingress, ServiceCIDR
 from k8snetlab.api.passed import Passed
@@ -201,8 +202,7 @@ class _Loader:
     def _with_source(self, document: Document, obj: Object, at: Path) -> Object:
         """The object with its defaults and the place it was written at."""
         source = f"{document.file}:{document.line(at)}"
-        annotations = {**obj.metadata.annotations, SOURCE: source}
-        obj = replace(obj, metadata=replace(obj.metadata, annotations=annotations))
+        obj = _annotated(obj, {SOURCE: source})
         if isinstance(obj, Lab) and obj.name:
             self.named = f"{document.file}:{document.line((*at, 'metadata', 'name'))}"
         if self.machines and isinstance(obj, Lab):
@@ -211,7 +211,8 @@ class _Loader:
             where = document.line((*at, "metadata", "namespace"))
             message = f"{show((*at, 'metadata', 'namespace'))}: a {obj.KIND} is in no namespace; ignored"
             self.warnings.append((document.file, where, message))
-        return with_defaults(obj, lab_name(document.file))
+        obj = with_defaults(obj, lab_name(document.file))
+        return _annotated(obj, noted(obj, document, at))
 
     def validate(self) -> None:
         for problem in validate(self.objects):
@@ -225,6 +226,11 @@ class _Loader:
             message = f"{show((*at, *problem.path))}: {said}"
             messages = self.errors if problem.severity == "error" else self.warnings
             messages.append((document.file, where, message))
+
+
+def _annotated(obj: Object, more: dict[str, str]) -> Object:
+    annotations = {**obj.metadata.annotations, **more}
+    return replace(obj, metadata=replace(obj.metadata, annotations=annotations)) if more else obj
 
 
 def _not_run(obj: Object) -> list[Path]:

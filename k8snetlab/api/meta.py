@@ -111,7 +111,8 @@ class LabelSelector(Value):
 
 class Object(Value):
     """Base of all kinds. `namespaced` tells whether `metadata.namespace` names one ("default" where left out),
-    `counted` whether `metadata.generation` counts the changes of its spec.
+    `counted` whether `metadata.generation` counts the changes of its spec, `lined` whether the lines of its spec's
+    fields are kept (`lines`).
 
     `REPORTS`: objects of the kind only report what happened, as Events do. Nothing follows from them, so a Snapshot
     keeps them apart from the others, and nobody who waits for a change of the others is woken.
@@ -122,6 +123,7 @@ class Object(Value):
     REPORTS: ClassVar[bool] = False
     namespaced: ClassVar[bool] = True
     counted: ClassVar[bool] = False
+    lined: ClassVar[bool] = False
 
     metadata: ObjectMeta = always(ObjectMeta())
 

@@ -191,6 +191,7 @@ class NetworkPolicy(Object):
     KIND: ClassVar[str] = "NetworkPolicy"
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     counted: ClassVar[bool] = True
+    lined: ClassVar[bool] = True
 
     spec: NetworkPolicySpec = always(NetworkPolicySpec())
 

@@ -229,11 +229,10 @@ def port_of(text: str) -> tuple[str, int]:
 
 def _world(paths: list[str] | None, lab: str | None) -> tuple[World, Where]:
     """The objects, and what says where a policy's field is written."""
-    from k8snetlab.api.words import show
     from k8snetlab.cli import manifests, policy_world
+    from k8snetlab.policies.sentences import lines_of
     from k8snetlab.policies.world import world
 
-    if paths:
-        loaded = manifests.loaded(paths, "policy")
-        return world(policy_world.of_files(loaded)), lambda key, path: loaded.written["NetworkPolicy", key].line(path)
-    return world(policy_world.of_lab(client_of(lab))), lambda key, path: f"{'/'.join(key)}: {show(path)}"
+    objects = policy_world.of_files(manifests.loaded(paths, "policy")) if paths else None
+    snapshot = objects or policy_world.of_lab(client_of(lab))
+    return world(snapshot), lines_of(snapshot)

@@ -11,6 +11,7 @@ import msgspec
 from k8snetlab.api.core import Namespace, Pod
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.extensions import CLEANUP, CustomResourceDefinition
+from k8snetlab.api.lines import LINES
 from k8snetlab.api.meta import FOREGROUND, SOURCE, Object, ObjectMeta
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
@@ -131,13 +132,17 @@ def _desired(obj: Object) -> object:
 
 
 def admit_apply(obj: Object, old: Object, snapshot: Snapshot) -> Object:
-    """`admit_update` for a manifest, which has no identity and no status; `old` itself if only its file is another."""
+    """`admit_update` for a manifest, which has no identity and no status; `old` itself if only its file is another, and
+    no line that is kept."""
     new = admit_update(_inherit(obj, old), old, snapshot)
-    return new if new is old else _annotated(new, SOURCE, obj.source)
+    written = obj.metadata.annotations
+    if new is old and written.get(LINES) in (None, old.metadata.annotations.get(LINES)):
+        return old
+    return _annotated(new, {key: written[key] for key in (SOURCE, LINES) if key in written})
 
 
-def _annotated(obj: Object, key: str, value: str) -> Object:
-    annotations = {**obj.metadata.annotations, key: value} if value else obj.metadata.annotations
+def _annotated(obj: Object, more: dict[str, str]) -> Object:
+    annotations = {**obj.metadata.annotations, **more}
     return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.core import Pod
+from k8snetlab.api.lines import line
+from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.snapshot import Key, Snapshot
-from k8snetlab.api.words import Path
+from k8snetlab.api.words import Path, show
 from k8snetlab.policies.matrix import At
 from k8snetlab.policies.shapes import FIRST, LAST, Direction, End, Ends, PortRange, Resolved, Rule
 from k8snetlab.policies.verdict import Decision, Match, allowed
@@ -17,6 +19,17 @@ from k8snetlab.policies.verdict import Decision, Match, allowed
 Where = Callable[[Key, Path], str]
 """A policy's line: the place of a field of it, for people."""
 FEW = 4
+
+
+def lines_of(snapshot: Snapshot) -> Where:
+    """`file:line` where that is known, else the policy and the field."""
+    held = snapshot.all(NetworkPolicy)
+
+    def where(key: Key, path: Path) -> str:
+        found = held.get(key)
+        return (line(found, path) if found else "") or f"{'/'.join(key)}: {show(path)}"
+
+    return where
 
 
 class AllowedBy(msgspec.Struct, frozen=True):

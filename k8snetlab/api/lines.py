@@ -1,0 +1,62 @@
+"""The lines on which an object's fields were written, kept with it: a lab that runs names them as its manifest would.
+
+They stand in an annotation, beside a sum of the spec that they belong to: of a spec that somebody has changed since,
+no lines are known.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+
+import msgspec
+
+from k8snetlab.api.meta import Object
+from k8snetlab.api.source import Document
+from k8snetlab.api.words import Path
+
+LINES = "k8snetlab/lines"
+DEEPEST = 5
+"""Steps of a path that is kept: spec.ingress[0].from[0]."""
+LONGEST = 32_768
+"""Octets of the annotation; of an object with more fields the deepest have none."""
+
+
+def noted(obj: Object, document: Document, at: Path) -> dict[str, str]:
+    """The annotation for an object that stands in a document at `at`; none for kinds whose lines are not kept."""
+    if not obj.lined:
+        return {}
+    start = len(at)
+    own = {path[start:]: line for path, line in document.lines.items() if path[: start + 1] == (*at, "spec")}
+    for deepest in range(DEEPEST, 0, -1):
+        kept = [f"{'.'.join(map(str, path))}={line}" for path, line in own.items() if len(path) <= deepest]
+        text = " ".join((_sum(obj), *kept))
+        if len(text) <= LONGEST:
+            return {LINES: text}
+    return {}
+
+
+def line(obj: Object, path: Path) -> str:
+    """`file:line` of a field of the spec, or of the nearest one around it that was written; "" where nobody knows."""
+    held = _lines(obj)
+    while path and path not in held:
+        path = path[:-1]
+    file = obj.source.rpartition(":")[0]
+    return f"{file}:{held[path]}" if path and file else ""
+
+
+def _lines(obj: Object) -> Mapping[Path, str]:
+    text = obj.metadata.annotations.get(LINES, "")
+    whole, *entries = text.split(" ")
+    if whole != _sum(obj):
+        return {}
+    pairs = (entry.partition("=") for entry in entries)
+    return {_path(path): number for path, _, number in pairs if number.isdecimal()}
+
+
+def _path(text: str) -> Path:
+    return tuple(int(step) if step.isdecimal() else step for step in text.split("."))
+
+
+def _sum(obj: Object) -> str:
+    return f"{zlib.crc32(msgspec.json.encode(getattr(obj, 'spec', None))):08x}"
