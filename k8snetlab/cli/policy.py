@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from k8snetlab.policies.matrix import Check
-    from k8snetlab.policies.sentences import Side, Where
+    from k8snetlab.policies.sentences import EndpointReason, PolicyReason, Side, Where
     from k8snetlab.policies.world import World
 
 FORMS = ("table", "json", "svg")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
+SHOWN = 4
+"""Endpoints that are named."""
 _PORT = re.compile(r"([0-9]{1,5})(?:/([A-Za-z]{1,4}))?")
 
 
@@ -72,10 +74,14 @@ def matrix(
     form = form_of(output, FORMS) if output else Form("table")
     asked = [port_of(text) for text in port or ()]
     world, _ = _world(filename, lab)
+    from msgspec.structs import replace
+
     from k8snetlab.policies.matrix import matrix as judged
+    from k8snetlab.policies.world import without_effect
 
     ends = (*world.pods, *world.others) if places or form.name != "json" else world.pods
     found = judged(world.resolved, ends, dict.fromkeys(asked or world.ports))
+    found = replace(found, withoutEffect=without_effect(world.snapshot))
     if form.name == "json":
         import msgspec
 
@@ -88,6 +94,7 @@ def matrix(
         drawn = svg(found.checks)
         write(form.file, drawn) if form.file else typer.echo(drawn, nl=False)
         return
+    _say_idle(found.withoutEffect)
     for at in dict.fromkeys((check.protocol, check.port) for check in found.checks):
         _show(at, [check for check in found.checks if (check.protocol, check.port) == at])
     denied = sum(not check.allowed for check in found.checks)
@@ -125,12 +132,16 @@ def explain(
 ) -> None:
     """Say in sentences what may come into a pod and what may go out, and which lines say so."""
     world, where = _world(filename, lab)
-    from k8snetlab.policies.sentences import explain as explained
+    from msgspec.structs import replace
 
-    found = explained(world.resolved, world.pod(pod), where)
+    from k8snetlab.policies.sentences import explain as explained
+    from k8snetlab.policies.world import without_effect
+
+    found = replace(explained(world.resolved, world.pod(pod), where), withoutEffect=without_effect(world.snapshot))
     if output:
         print_json(found)
         return
+    _say_idle(found.withoutEffect)
     if found.hostNetwork:
         screen.say(f"{found.pod} is in its node's network (hostNetwork): no policy selects it, everything passes")
         return
@@ -150,33 +161,65 @@ def explain(
 
 def why(
     source: Annotated[str, typer.Argument(metavar="FROM", help="A pod, a node, outside, or an address.")],
-    target: Annotated[str, typer.Argument(metavar="TO:PORT[/PROTOCOL]", help="A pod, or one of these, and a port.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO:PORT[/PROTOCOL]",
+            help="One of these, a Service by its name or DNS name, or a node with a NodePort; and a port.",
+        ),
+    ],
     filename: ScenarioFilesOption = None,
     output: OutputOption = None,
     lab: LabOption = None,
 ) -> None:
     """Name the policies and lines that decide about a connection; where it is denied, what would allow it.
 
-    The exit code is 1 when it is denied.
+    A Service is judged for each of its endpoints, after its address was translated. Of a pod and a Service of one name
+    the pod is meant, where svc/NAME does not say otherwise or only the Service has the port. The exit code is 1 when it
+    is denied.
     """
     name, colon, port = target.rpartition(":")
     if not colon:
         raise InputError(f"{target}: no port", f"say which one is asked for: {target}:80, or {target}:53/UDP")
     at = port_of(port)
     world, where = _world(filename, lab)
-    from k8snetlab.policies.sentences import why as reasoned
+    from k8snetlab.explain.asked import reason
 
-    found = reasoned(world.snapshot, world.resolved, (world.end(source), world.end(name.strip("[]"))), at, where)
+    found = reason(world, source, name.strip("[]"), at, where)
     if output:
         print_json(found)
     else:
-        screen.say(
-            f"{found.from_} -> {found.to}:{found.port}/{found.protocol}: {'allowed' if found.allowed else 'denied'}"
-        )
-        for way, of, side in (("out", found.from_, found.egress), ("in", found.to, found.ingress)):
-            _say_side(way, of, side)
+        _say_reason(found)
     if not found.allowed:
         raise typer.Exit(1)
+
+
+def _say_reason(found: PolicyReason) -> None:
+    """Endpoints of which the same is said are said together."""
+    _say_idle(found.withoutEffect)
+    number = sum(one.allowed for one in found.endpoints)
+    verdict = "allowed" if found.allowed else "denied"
+    if 0 < number < len(found.endpoints):
+        verdict = f"allowed to {number} of {len(found.endpoints)} endpoints"
+    asked = found.to if found.to.endswith(f":{found.port}") else f"{found.to}:{found.port}"
+    asked = f"Service {asked}" if found.to == found.service else asked
+    screen.say(f"{found.from_} -> {asked}/{found.protocol}: {verdict}")
+    if not found.service:
+        _say_sides(found.from_, found.to, found)
+    groups: dict[tuple[Side, Side, str], list[EndpointReason]] = {}
+    for one in found.endpoints:
+        groups.setdefault((one.ingress, one.egress, one.source), []).append(one)
+    for alike in groups.values():
+        ends = ", ".join(f"{one.to}:{one.port}" for one in alike[:SHOWN])
+        more = f" and {len(alike) - SHOWN} more" if len(alike) > SHOWN else ""
+        seen = f", which see{'s' if len(alike) == 1 else ''} {alike[0].source}" if alike[0].source else ""
+        screen.say(f"  Service {found.service} leads to {ends}{more}{seen}:", hang=4)
+        _say_sides(found.from_, alike[0].to, alike[0])
+
+
+def _say_sides(source: str, target: str, found: PolicyReason | EndpointReason) -> None:
+    for way, of, side in (("out", source, found.egress), ("in", target, found.ingress)):
+        _say_side(way, of, side)
 
 
 def _say_side(way: str, of: str, side: Side) -> None:
@@ -196,18 +239,29 @@ def _say_side(way: str, of: str, side: Side) -> None:
     screen.say(f"    one of them would have to say: {side.wanted}", hang=6)
 
 
+def _say_idle(sentence: str) -> None:
+    """That nobody brings policies into the kernel."""
+    if sentence:
+        screen.say(f"note: {sentence}; this is what they would do", hang=6)
+
+
 def lint(filename: ScenarioFilesOption = None, output: OutputOption = None, lab: LabOption = None) -> None:
     """Name what surprises people: selectors that match nothing, egress without DNS, names of ports that no pod has.
 
     The exit code is 1 when there is any.
     """
     world, where = _world(filename, lab)
+    from msgspec.structs import replace
+
     from k8snetlab.policies.lint import lint as linted
+    from k8snetlab.policies.world import without_effect
 
     found = linted(world.snapshot, world.resolved, where)
+    found = replace(found, withoutEffect=without_effect(world.snapshot))
     if output:
         print_json(found)
     else:
+        _say_idle(found.withoutEffect)
         for one in found.surprises:
             screen.say(f"{one.line}: {one.policy}: {one.message} ({one.kind})", hang=2)
         if not found.surprises:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from k8snetlab.api.load import Loaded, Written
     from k8snetlab.client.client import Client
 
-KINDS = ("lab", "node", "namespace", "pod", "networkpolicy")
+KINDS = (*("lab", "kubeproxyconfiguration", "node", "namespace", "pod", "networkpolicy", "service", "endpointslice"),)
 
 
 def of_files(loaded: Loaded) -> Snapshot:

@@ -26,6 +26,7 @@ TIERS = (
     "hook",
     "rule",
     "chain",
+    "set",
     "endpoint",
     "conntrack",
     "service",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from k8snetlab.dataplane.families import parted
+from k8snetlab.dataplane.families import end, parted
+from k8snetlab.dataplane.names import KUBE_POD_FW
 from k8snetlab.dataplane.view import Views
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.trace.owners import NOBODY
@@ -24,7 +25,8 @@ class UsualPath(msgspec.Struct, frozen=True):
 
     `endpoints` are the "ip:port" that a Service's address may become, () for a packet that nobody translates;
     `keeps_source`: whoever is asked must see who asks. `service` is "namespace/name" or "". `written` are those of the
-    endpoints that a person wrote, no pod's.
+    endpoints that a person wrote, no pod's. `denied` are the ends that NetworkPolicies forbid it, with the titles of
+    these; None where they may look at another source than who asks.
     """
 
     origin: str
@@ -34,6 +36,11 @@ class UsualPath(msgspec.Struct, frozen=True):
     keeps_source: bool = False
     service: str = ""
     written: tuple[str, ...] = ()
+    denied: Mapping[str, str] | None = None
+
+    def denied_by(self, way: Way) -> str:
+        """The titles of the policies that forbid this way of it, "" for none."""
+        return (self.denied or {}).get(way.endpoint or end(self.flow.dst, self.flow.dport), "")
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -57,10 +64,24 @@ class Broken(msgspec.Struct, frozen=True):
 
     @property
     def on_purpose(self) -> bool:
-        """Whether a rule of kube-proxy's or flannel's ended it, which is as it should be if the rules are right."""
+        """Whether a rule of kube-proxy's or flannel's ended it, or one of a NetworkPolicy where it is not known what
+        that should say: as it should be if the rules are right."""
         last = next((d for hop in reversed(self.way.hops) for d in reversed(hop.decisions) if d.what == "rule"), None)
+        if self.refused_by_policy and self.path.denied is not None:
+            return False
         ended = last is not None and last.text.startswith(("DROP:", "REJECT:"))
         return bool(ended and last and last.owner != NOBODY and last.text.split(",")[0] in self.reason)
+
+    @property
+    def refused_by_policy(self) -> bool:
+        """Whether the chain of a pod refused it."""
+        last = self.way.hops[-1].decisions if self.way.hops else ()
+        return any(d.text.startswith("REJECT") and f"> {KUBE_POD_FW}" in d.text for d in last)
+
+    @property
+    def leaked(self) -> bool:
+        """Whether it arrived though a NetworkPolicy forbids it."""
+        return self.way.fate == "answered" and bool(self.path.denied_by(self.way))
 
     @property
     def nobody_listens(self) -> bool:
@@ -80,6 +101,8 @@ def judge(path: UsualPath, ways: tuple[Way, ...], views: Views) -> Iterator[Brok
 
 def _wrong(path: UsualPath, way: Way) -> str:
     arrived = way.there[-1].packet if way.there else path.flow
+    if denied := path.denied_by(way):
+        return f"it is answered, though {denied} does not allow it" if way.fate == "answered" else ""
     if path.endpoints and way.endpoint and way.endpoint not in path.endpoints:
         return f"it is led to {way.endpoint}, which is no endpoint of {path.service}"
     if not path.endpoints and way.endpoint:
@@ -95,6 +118,8 @@ def _wrong(path: UsualPath, way: Way) -> str:
 def _blamed(path: UsualPath, way: Way) -> tuple[str, Decision] | None:
     """The unmanaged rule that decided; of several the last that dropped, else the first that changed anything."""
     found = [(hop.netns, d) for hop in way.hops for d in hop.decisions if d.what == "rule" and _strange(hop, d)]
+    if path.denied_by(way):
+        return next((one for one in found if one[1].text.startswith("ACCEPT: filter")), None)
     dropping = [one for one in found if one[1].text.startswith(("DROP", "REJECT"))]
     changing = [one for one in found if not one[1].text.startswith("ACCEPT: filter")]
     return next(iter((*dropping[-1:], *changing)), None)

@@ -19,8 +19,14 @@ from k8snetlab.dataplane.names import (
     KUBE_FW,
     KUBE_MARK_MASQ,
     KUBE_NODEPORTS,
+    KUBE_NWPLCY,
+    KUBE_NWPLCY_COMMON,
+    KUBE_NWPLCY_DEFAULT,
+    KUBE_POD_FW,
     KUBE_POSTROUTING,
     KUBE_PROXY_FIREWALL,
+    KUBE_ROUTER,
+    KUBE_ROUTER_CHAINS,
     KUBE_SEP,
     KUBE_SERVICES,
     KUBE_SVC,
@@ -59,7 +65,21 @@ _MEANINGS = {
     CNI_HOSTPORT_MASQ: "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
     CNI_HOSTPORT_SETMARK: "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
     CNI_DN: "connections to this pod's hostPorts do not reach it",
+    KUBE_NWPLCY_COMMON: "answers to what policies allow are judged as if they began a connection, and refused",
+    KUBE_NWPLCY_DEFAULT: "what no policy judges is refused to pods that a policy selects for the other direction",
+    KUBE_NWPLCY: "{policy} is not kept: what only it allows is refused, or more than it allows passes",
+    KUBE_POD_FW: "NetworkPolicies are not kept for {pod}",
+    KUBE_ROUTER: "NetworkPolicies are not kept for {pod}",
 }
+_MISSING = {
+    KUBE_NWPLCY: "{policy} is not kept: what only it allows is refused",
+    KUBE_POD_FW: "no NetworkPolicy is asked for {pod}: what they deny passes",
+    KUBE_ROUTER: "no NetworkPolicy is asked for {pod}: what they deny passes",
+}
+"""Where a chain, or what leads to it, is not there."""
+_POD = re.compile(r"^(\S+/\S+) (?:in|out|reject|log-drop)$")
+_POLICY = re.compile(r"^(\S+/\S+) (?:policy|(?:in|e)gress .*)$")
+"""kube-router's comments."""
 
 
 def rules(
@@ -121,9 +141,11 @@ class _Compared:
 
     def _table(self, table: str) -> Finding:
         title = f"table {table}" if self.family == "ipv4" else f"IPv6 table {table}"
+        policed = any(key.chain.startswith(KUBE_ROUTER) for key in self.wanted if key.table == table)
+        refusing = "what must be refused or dropped is not" + ", no NetworkPolicy is asked" * policed
         consequences = {
             "nat": "no Service is translated, and nothing is masqueraded",
-            "filter": "what must be refused or dropped is not, and forwarding depends on the policy of FORWARD",
+            "filter": f"{refusing}, and forwarding depends on the policy of FORWARD",
         }
         return Finding(
             kind="table",
@@ -142,6 +164,7 @@ class _Compared:
     def _hook(self, hook: Hook) -> Finding:
         chain = parse(hook.rule).target
         target = chain.name if chain else ""
+        meaning = self._meaning(target, "every Service", "missing")
         verb = f"-I {hook.chain} 1" if hook.prepend else f"-A {hook.chain}"
         return Finding(
             kind="hook",
@@ -149,7 +172,7 @@ class _Compared:
             node=self.where.node,
             object=f"{hook.table} {hook.chain} -> {target}",
             message=f"{self.where.place}: the jump from {hook.chain} to {target} is missing in table {hook.table}",
-            consequence=f"packets of {hook.chain} never meet {target}: {self._meaning(target, 'every Service')}",
+            consequence=f"packets of {hook.chain} never meet {target}: {meaning}",
             show=self.command(hook.table, f"-S {hook.chain}"),
             mend=self.command(hook.table, f"{verb} {hook.rule}"),
             owner=self.owners.of_rule([target], []),
@@ -208,7 +231,8 @@ class _Compared:
         wanted, held = self.wanted.get(key), self.held.get(key)
         name, owner = f"{key.table} {key.chain}", self._owner(key)
         what = owner.partition(",")[0] if owner.startswith("Service") else "every Service"
-        meaning = self._meaning(key.chain, what)
+        both = (*(wanted or ()), *(held or ()))
+        meaning = self._meaning(key.chain, what, "" if held else "missing", both)
         if wanted is None:
             fault, message, meaning = "stale", f"chain {key.chain} should not be in table {key.table}", "nobody uses it"
         elif held is None:
@@ -236,7 +260,8 @@ class _Compared:
 
     def _edited(self, key: ChainKey, wanted: Rules, held: Rules, owner: str, meaning: str) -> Finding:
         """The first rule in which a chain differs, and how to put all of them right."""
-        first, *others = steps(wanted, held)
+        differing = [*steps(wanted, held)]
+        first, *others = differing
         fault, number, rule, instead = first
         faults = {"missing": f"missing: {rule}", "foreign": f"nobody's: {rule}", "wrong": f"`{instead}`, not `{rule}`"}
         message = f"rule {number} of {key.chain} is {faults[fault]}"
@@ -244,6 +269,10 @@ class _Compared:
             message += f" (and {len(others)} more)"
         if comment := next((c for c in (_comment(rule), _comment(instead)) if c), ""):
             owner = self.owners.of_rule([key.chain], [comment])
+        if key.chain.startswith(KUBE_ROUTER_CHAINS):
+            own = (rule, instead) if _POD.match(_comment(rule)) else wanted
+            passed_by = fault == "missing" and not others and key.chain.startswith(KUBE_ROUTER)
+            meaning = self._meaning(key.chain, "", fault if passed_by else "", own)
         return Finding(
             kind="rule",
             fault=fault,
@@ -257,14 +286,26 @@ class _Compared:
             netns=self.where.netns,
         )
 
-    def _meaning(self, chain: str, what: str) -> str:
-        found = next((text for name, text in _MEANINGS.items() if name.endswith("-") and chain.startswith(name)), "")
-        return (found or _MEANINGS.get(chain, "what the chain did is not done")).format(what=what)
+    def _meaning(self, chain: str, what: str, fault: str = "", held: Iterable[str] = ()) -> str:
+        """`held` are rules whose comments name a pod or a policy."""
+        comments = [*map(_comment, held)]
+        pods = dict.fromkeys(found[1] for one in comments if (found := _POD.match(one)))
+        policy = next((found[1] for one in comments if (found := _POLICY.match(one))), "")
+        pod = f"pod {next(iter(pods))}" if len(pods) == 1 else "pods of this node"
+        return _said(chain, fault).format(what=what, pod=pod, policy=f"NetworkPolicy {policy}".rstrip())
 
     def _written(self, keys: Iterable[ChainKey]) -> str:
         """The commands; where they are too many, the one that has the agent do it."""
         found = commands(keys, self.wanted, self.held, self.command)
         return "\n".join(found) if len(found) <= MOST_COMMANDS else f"k8snetlab resume {self.where.node}"
+
+
+def _said(chain: str, fault: str) -> str:
+    if chain in _MEANINGS:
+        return _MEANINGS[chain]
+    texts = {**_MEANINGS, **(_MISSING if fault == "missing" else {})}
+    known = next((text for name, text in texts.items() if name.endswith("-") and chain.startswith(name)), "")
+    return known or "what the chain did is not done"
 
 
 _GRAVITY = ("missing", "empty", "wrong", "foreign", "stale")

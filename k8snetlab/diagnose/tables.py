@@ -24,7 +24,7 @@ _SYSCTLS = {
     "forward": "{place} passes on no packet: pods reach neither other nodes nor, through it, Services",
     "bridge-nf-call": (
         "a pod that asks a Service for an endpoint on its own node hears nothing: the answer crosses cni0 without "
-        "being translated back"
+        "being translated back; and no NetworkPolicy is asked between pods of one node"
     ),
     "rp_filter": "packets that come by another device than answers would leave by are dropped",
     "route_localnet": "NodePorts do not answer on 127.0.0.1",

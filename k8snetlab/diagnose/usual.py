@@ -9,9 +9,10 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import end, family_of, pick
+from k8snetlab.dataplane.families import end, family_of, parted, pick
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.paths import UsualPath
+from k8snetlab.diagnose.policed import Policed
 from k8snetlab.diagnose.sampling import spread
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.render.proxy import Port, Settings, choose, endpoints_of, ports_of
@@ -30,9 +31,10 @@ CLIENT_PORT = 40000
 
 def usual_paths(snapshot: Snapshot, family: Family, turn: int = 0) -> list[UsualPath]:
     """Pods to pods of their node and of others, nodes to pods, pods and nodes to Services, from outside to NodePorts
-    and external addresses, pods to the outside; none whose fate a manifest leaves open. Of a large lab another `turn`
-    takes other pods."""
-    return [*_Paths(snapshot, family, turn).all()]
+    and external addresses, pods to the outside, and a few that NetworkPolicies refuse; none whose fate a manifest
+    leaves open. Of a large lab another `turn` takes other pods."""
+    found = {path.words: path for path in _Paths(snapshot, family, turn).all()}
+    return [*found.values()]
 
 
 def untried(snapshot: Snapshot, paths: Iterable[UsualPath]) -> tuple[int, int]:
@@ -60,6 +62,7 @@ class _Paths:
         }
         """The pods that are tried, by their node."""
         self.addresses = {ip for pod in snapshot.all(Pod).values() if pod.ready for ip in pod.ips}
+        self.policed = Policed(snapshot)
         self.held = {ip for pod in snapshot.all(Pod).values() for ip in pod.ips}
 
     def all(self) -> Iterator[UsualPath]:
@@ -67,6 +70,7 @@ class _Paths:
         yield from self._within_nodes()
         yield from self._services()
         yield from self._outward()
+        yield from self._forbidden()
 
     # --- without Services -------------------------------------------------------------------------------------------
 
@@ -96,6 +100,14 @@ class _Paths:
                 flow = Flow("", self.outside, "icmp")
                 yield UsualPath(sandbox_name(self.lab, pod), flow, f"{pod.short_name} outside --protocol icmp")
 
+    def _forbidden(self) -> Iterator[UsualPath]:
+        """Examples of what NetworkPolicies refuse; an echo they let pass."""
+        living = {pod.key: pod for pods in self.pods.values() for pod in pods}
+        for source, target in self.policed.forbidden():
+            if source in living and target in living:
+                path = self._to_pod(living[source], living[target])
+                yield from [path] if path.denied else ()
+
     def _to_pod(self, pod: Pod, target: Pod) -> UsualPath:
         """With the first port that the target declares, else an echo."""
         address, origin = pick(target.ips, self.family), sandbox_name(self.lab, pod)
@@ -104,7 +116,9 @@ class _Paths:
             return self._echo(pod.short_name, origin, target, keeps_source=True)
         port, protocol = ports[0].containerPort, ports[0].protocol.lower()
         flow = Flow("", address, protocol, CLIENT_PORT, port)
-        return UsualPath(origin, flow, f"{pod.short_name} {end(address, port)}{_protocol(protocol)}", keeps_source=True)
+        words = f"{pod.short_name} {end(address, port)}{_protocol(protocol)}"
+        denied = self.policed.denied(pod, [(address, port)], protocol)
+        return UsualPath(origin, flow, words, keeps_source=True, denied=denied)
 
     def _echo(self, name: str, origin: str, target: Pod, keeps_source: bool = False) -> UsualPath:
         address = pick(target.ips, self.family)
@@ -167,11 +181,14 @@ class _Paths:
             )
             client = next((p for p in self.pods[node.name] if pick(p.ips, self.family) not in own), None)
             itself = next((p for p in self.pods[node.name] if pick(p.ips, self.family) in own), None)
-            asking = [(sandbox_name(self.lab, client), client.short_name, kept)] if client else []
-            asking += [(sandbox_name(self.lab, itself), itself.short_name, False)] if itself else []
-            asking.append((names.node_netns(self.lab.name, node.name), node.name, False))
-            for origin, name, keeps_source in asking:
-                yield UsualPath(origin, flow, f"{name} {words}", texts, keeps_source, title, written)
+            if client:
+                denied = self.policed.denied(client, map(parted, texts), port.protocol) if kept else None
+                who, said = sandbox_name(self.lab, client), f"{client.short_name} {words}"
+                yield UsualPath(who, flow, said, texts, kept, title, written, denied)
+            asking = [(sandbox_name(self.lab, itself), itself.short_name)] if itself else []
+            asking.append((names.node_netns(self.lab.name, node.name), node.name))
+            for origin, name in asking:
+                yield UsualPath(origin, flow, f"{name} {words}", texts, False, title, written)
         if choice.local or not port.external_local:
             yield from self._from_outside(port, node, settings, title, texts=texts, written=written)
 

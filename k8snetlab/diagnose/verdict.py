@@ -23,6 +23,10 @@ _ONLY = {
 """Faults and sysctls that show in one way only: the words of the reason."""
 
 
+_OF_POLICIES = ("table", "hook", "rule", "chain", "set")
+"""The kinds that can be the reason why policies are not kept; and bridged packets that iptables does not see."""
+
+
 def attributed(
     found: Iterable[Finding],
     broken: Iterable[Broken],
@@ -72,10 +76,18 @@ def _breaking(finding: Finding, one: Broken) -> Finding:
 
 def _reasons(findings: list[Finding], one: Broken) -> list[int]:
     """The findings that may be the reason: those known to concern this path, else all on its way."""
+    if one.leaked or one.refused_by_policy:
+        return [n for n, f in enumerate(findings) if _passes(f, one) and _of_policies(f, one)]
     if one.nobody_listens:
         return [n for n, f in enumerate(findings) if f.kind == "kubelet" or _usurped(f, one)]
     able = [n for n, f in enumerate(findings) if _passes(f, one) and _can(f, one)]
     return [n for n in able if _concerns(findings[n], one)] or able
+
+
+def _of_policies(finding: Finding, one: Broken) -> bool:
+    if finding.kind == "sysctl":
+        return one.leaked and "bridge-nf-call" in finding.object
+    return finding.kind in _OF_POLICIES
 
 
 def _usurped(finding: Finding, one: Broken) -> bool:

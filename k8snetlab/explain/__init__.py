@@ -1,6 +1,7 @@
 """Live kernels explained: traces, tables, probes, diagnosis."""
 
 __all__ = [
+    "asked",
     "capture",
     "desired",
     "diagnosing",

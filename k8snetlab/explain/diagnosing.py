@@ -16,7 +16,7 @@ from k8snetlab.api.core import KUBERNETES, Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
-from k8snetlab.diagnose import guests, neighbours, objects, pods, resolving, sampling, unmanaged
+from k8snetlab.diagnose import guests, neighbours, objects, pods, policed, resolving, sampling, unmanaged
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
@@ -32,6 +32,7 @@ from k8snetlab.kernel.limits import NEIGHBOURS_OF_A_POD
 from k8snetlab.kernel.neighbours import lifting, limit, overflows
 from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathCounts, ReportedFinding
 from k8snetlab.peers.remote import RemoteKernels
+from k8snetlab.policies.world import without_effect
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.path import predict
 from k8snetlab.trace.tracer import Followed, all_of
@@ -243,7 +244,8 @@ class _Look:
         self.notes += guests.notes(snapshot)
         found += self._elsewhere(kernel)
         found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
-        self.closed += objects.closed(snapshot)
+        self.closed += [*objects.closed(snapshot), *policed.closed(snapshot)]
+        self.notes += filter(None, [without_effect(snapshot)])
         self.notes += objects.lonely(snapshot)
         found += clashing.wrong(snapshot, kernel.nodes)
         broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
@@ -318,7 +320,7 @@ class _Look:
                 wrong = [*judge(path, ways, kernel[family])]
                 broken += wrong
                 self.walked += 1
-                self.promising += [] if wrong else [path]
+                self.promising += [] if wrong or path.denied else [path]
         self.passed_by += sampling.of_pods(*untried(snapshot, [path for _, path in usual]))
         self.passed_by += sampling.of_endpoints((path.service, len(path.endpoints)) for _, path in usual)
         return broken

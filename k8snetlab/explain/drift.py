@@ -15,13 +15,14 @@ from k8snetlab.api.selection import is_proxied_by_guest
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end
-from k8snetlab.dataplane.netns import Netns
+from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose import rules, sampling, tables, unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.guests import no_rules
 from k8snetlab.diagnose.links import Names
+from k8snetlab.diagnose.sets import sets
 from k8snetlab.errors import KernelError, NotFoundError
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.iptables.patch import CommandLine, same_rules
@@ -31,7 +32,7 @@ from k8snetlab.render import underlay
 from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp
 from k8snetlab.trace.owners import Owners
 
-RULE_KINDS = ("table", "hook", "endpoint", "chain", "rule", "policy", "variant")
+RULE_KINDS = ("table", "hook", "endpoint", "chain", "rule", "set", "policy", "variant")
 """The kinds of findings on iptables."""
 Tell = Callable[[str, int, int], None]
 """Is told a phase, how much of it is done, and how much there is."""
@@ -135,6 +136,7 @@ def of_rules(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Findin
                 else:
                     wanted.append(proxy.ruleset)
                 yield from rules.rules(where, wanted, view.chains, kernel.variant, kernel.owners, alike=alike)
+                yield from _sets(where, kernel.rendered[node], view, family, kernel.owners)
                 command = CommandLine(where.netns, family, kernel.variant)
                 dropping = [key for key, policy in view.policies.items() if policy == "DROP"]
                 yield from (unmanaged.of_policy(key, where, command) for key in dropping)
@@ -143,6 +145,14 @@ def of_rules(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Findin
         with contextlib.suppress(NotFoundError):
             if iptables.mixed(kernel.own_name(where.netns)):
                 yield unmanaged.mixed(where, kernel.variant)
+
+
+def _sets(where: Where, plane: NodeDataplane, view: View, family: Family, owners: Owners) -> Iterator[Finding]:
+    """Nothing where no rule looks into any: they are not read then, and rules that are gone are a finding."""
+    if any("--match-set" in rule for held in view.chains.values() for rule in held):
+        wanted = [one for one in plane.sets if one.family == family]
+        held = {name: one for name, one in view.sets.items() if one.family == family}
+        yield from sets(where, wanted, held, plane.rules, owners)
 
 
 def _compared(where: Where, wanted: Netns, words: Names, kernel: Kernels) -> tuple[Netns, list[Finding]]:

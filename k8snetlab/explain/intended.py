@@ -11,7 +11,6 @@ import msgspec
 
 from k8snetlab.api.core import Node, Pod, Service, ServicePort
 from k8snetlab.api.discovery import EndpointSlice
-from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.problems import title
 from k8snetlab.api.selection import nodes_by_address, pods_by_ip, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
@@ -21,8 +20,8 @@ from k8snetlab.diagnose.emptiness import empty
 from k8snetlab.explain.places import Place
 from k8snetlab.explain.targets import Target
 from k8snetlab.messages.probe import Expected
-from k8snetlab.policies.verdict import allowed
-from k8snetlab.policies.world import World, world
+from k8snetlab.policies.verdict import allowed, denying
+from k8snetlab.policies.world import World, in_force, world
 from k8snetlab.render.proxy import PROXY_NAME, Choice, Port, Settings, choose, endpoints_of, ports_of
 
 _FAMILY_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6"}
@@ -73,8 +72,7 @@ class Intents:
 
     @property
     def _policed(self) -> bool:
-        controlled = self._snapshot.lab.spec.networkPolicy.controller == "kube-router"
-        return bool(controlled and self._snapshot.all(NetworkPolicy))
+        return in_force(self._snapshot)
 
     def _judged(self, place: Place, target: Target, intent: Intent) -> Intent:
         """As NetworkPolicies have it: of a pod's own port certainly, of a Service's only that they may have a say."""
@@ -93,8 +91,8 @@ class Intents:
             verdict = allowed(resolved, source, end, (target.protocol, target.port))
             if verdict.allowed:
                 return intent
-            denying = [*verdict.ingress.isolated_by] if not verdict.ingress.allowed else [*verdict.egress.isolated_by]
-            return Intent("closed", f"NetworkPolicy {' and '.join('/'.join(one) for one in denying)} does not allow it")
+            names = " and ".join("/".join(key) for key in denying(verdict))
+            return Intent("closed", f"NetworkPolicy {names} does not allow it")
         touched = [key for key, end in resolved.pods.items() if set(end.addresses) & (intent.endpoints or frozenset())]
         if source is not None and source.key is not None:
             touched.append(source.key)

@@ -28,11 +28,13 @@ class Surprise(msgspec.Struct, frozen=True):
     """What is surprising."""
 
 
-class PolicySurprises(msgspec.Struct, frozen=True):
+class PolicySurprises(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that `policy lint` finds."""
 
     surprises: tuple[Surprise, ...]
     """By policy; empty where nothing is surprising."""
+    withoutEffect: str = ""
+    """Where nobody brings policies into the kernel (networkPolicy.controller none): that it is so, in a sentence."""
 
 
 Said = tuple[str, Path, str]

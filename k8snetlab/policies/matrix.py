@@ -36,11 +36,13 @@ class Check(msgspec.Struct, frozen=True):
     """Whether both do."""
 
 
-class PolicyMatrix(msgspec.Struct, frozen=True):
+class PolicyMatrix(msgspec.Struct, frozen=True, omit_defaults=True):
     """All pairs at every port asked for, each end with itself too."""
 
     checks: tuple[Check, ...]
     """By port, then by `from`, then by `to`, in the order of the names."""
+    withoutEffect: str = ""
+    """Where nobody brings policies into the kernel (networkPolicy.controller none): that it is so, in a sentence."""
 
 
 def matrix(resolved: Resolved, ends: Sequence[End], ports: Iterable[At]) -> PolicyMatrix:
@@ -65,7 +67,7 @@ class Reach:
         self.resolved, self.ends = resolved, ends
         self.all = (1 << len(ends)) - 1
         self._bits = {end.key: 1 << number for number, end in enumerate(ends) if end.key is not None}
-        self._peers: dict[tuple[int, int], tuple[int, int]] = {}
+        self._peers: dict[tuple[int, int, bool], tuple[int, int]] = {}
         self._sums: dict[tuple[int, int, At], int] = {}
 
     def at(self, at: At) -> tuple[list[int], list[int]]:
@@ -86,7 +88,7 @@ class Reach:
         for policy in policies:
             for rule in policy.ingress or ():
                 if rule.ports is None or any(_at(port, at, target) for port in rule.ports):
-                    found |= sum(self._of(rule, target.family))
+                    found |= sum(self._of(rule, target.family, inward=True))
         return found
 
     def _out(self, number: int, source: End, at: At) -> int:
@@ -116,22 +118,27 @@ class Reach:
             return []
         return [p for p in self.resolved.by_pod.get(pod.key, ()) if getattr(p, direction) is not None]
 
-    def _of(self, rule: Rule, family: int) -> tuple[int, int]:
+    def _of(self, rule: Rule, family: int, inward: bool = False) -> tuple[int, int]:
         """The ends that are peers of a rule: those that its selectors match, and the others, by their addresses.
-        `family`: of which IP version those are; 0: each end's first."""
-        if (id(rule), family) not in self._peers:
+        `family`: of which IP version those are; 0: each end's first. `inward`: as senders."""
+        key = (id(rule), family, inward)
+        if key not in self._peers:
             if rule.peers is None:
-                self._peers[id(rule), family] = (0, self.all)
+                self._peers[key] = (0, self.all)
             else:
-                pods = sum(self._bits.get(key, 0) for key in rule.pods)
+                pods = sum(self._bits.get(pod, 0) for pod in rule.pods)
                 blocks = rule.blocks
                 inside = (
                     1 << number
                     for number, end in enumerate(self.ends)
-                    if any(block.has(end.address(family or end.family)) for block in blocks)
+                    if any(block.has(_address(end, family or end.family, inward)) for block in blocks)
                 )
-                self._peers[id(rule), family] = (pods, sum(inside) & ~pods)
-        return self._peers[id(rule), family]
+                self._peers[key] = (pods, sum(inside) & ~pods)
+        return self._peers[key]
+
+
+def _address(end: End, family: int, inward: bool) -> str:
+    return end.sender(family) if inward else end.address(family)
 
 
 def _at(port: Port, at: At, target: End | None = None) -> bool:

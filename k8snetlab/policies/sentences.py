@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,8 +13,8 @@ from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path, show
 from k8snetlab.policies.matrix import At
-from k8snetlab.policies.shapes import FIRST, LAST, Direction, End, Ends, PortRange, Resolved, Rule
-from k8snetlab.policies.verdict import Decision, Match, allowed
+from k8snetlab.policies.shapes import FIRST, LAST, Applied, Direction, End, Ends, PortRange, Resolved, Rule
+from k8snetlab.policies.verdict import Decision, Match, Verdict
 
 Where = Callable[[Key, Path], str]
 """A policy's line: the place of a field of it, for people."""
@@ -30,6 +30,24 @@ def lines_of(snapshot: Snapshot) -> Where:
         return (line(found, path) if found else "") or f"{'/'.join(key)}: {show(path)}"
 
     return where
+
+
+class Judged(Protocol):
+    """A connection: who asks, as whom the target sees that, at which port; and what the policies of who asks look at,
+    where it is not translated yet."""
+
+    @property
+    def asking(self) -> End: ...
+    @property
+    def seen(self) -> End: ...
+    @property
+    def target(self) -> End: ...
+    @property
+    def at(self) -> At: ...
+    @property
+    def left(self) -> tuple[End, At]: ...
+    @property
+    def family(self) -> int: ...
 
 
 class AllowedBy(msgspec.Struct, frozen=True):
@@ -56,7 +74,7 @@ class PodDirection(msgspec.Struct, frozen=True):
     """What they allow; nothing else passes."""
 
 
-class PolicyExplanation(msgspec.Struct, frozen=True):
+class PolicyExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What policies mean for a pod."""
 
     pod: str
@@ -67,6 +85,8 @@ class PolicyExplanation(msgspec.Struct, frozen=True):
     """What may come in."""
     egress: PodDirection
     """What may go out."""
+    withoutEffect: str = ""
+    """Where nobody brings policies into the kernel (networkPolicy.controller none): that it is so, in a sentence."""
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -84,17 +104,17 @@ class Side(msgspec.Struct, frozen=True):
     """What one of the policies would have to say in addition, as YAML in one line; "" where it is allowed."""
 
 
-class PolicyReason(msgspec.Struct, frozen=True):
-    """Why a connection is allowed or not."""
+class EndpointReason(msgspec.Struct, frozen=True):
+    """Why a connection to one endpoint of a Service is allowed or not."""
 
-    from_: str = msgspec.field(name="from")
-    """Who would open it."""
     to: str
-    """To whom."""
+    """The endpoint: a pod as namespace/name, or an address."""
     protocol: str
     """TCP, UDP or SCTP."""
     port: int
-    """At the pod."""
+    """At the endpoint."""
+    source: str
+    """The address that the policies of `to` see."""
     allowed: bool
     """Whether both ends' policies let it pass."""
     ingress: Side
@@ -103,26 +123,53 @@ class PolicyReason(msgspec.Struct, frozen=True):
     """What those of `from` say."""
 
 
+class PolicyReason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a connection is allowed or not."""
+
+    from_: str = msgspec.field(name="from")
+    """Who would open it."""
+    to: str
+    """To whom: a pod as namespace/name, a node, outside, an address; a Service as it was asked for."""
+    protocol: str
+    """TCP, UDP or SCTP."""
+    port: int
+    """At the pod; a Service's own."""
+    allowed: bool
+    """Whether both ends' policies let it pass; of a Service, to each endpoint."""
+    ingress: Side
+    """What the policies of `to` say; of a Service, of the first endpoint that is denied, else of the first."""
+    egress: Side
+    """What those of `from` say."""
+    service: str = ""
+    """The Service that was asked for, namespace/name; left out where none was."""
+    endpoints: tuple[EndpointReason, ...] = ()
+    """Of a Service: each of its endpoints; left out where none was asked for."""
+    withoutEffect: str = ""
+    """Where nobody brings policies into the kernel (networkPolicy.controller none): that it is so, in a sentence."""
+
+
 def explain(resolved: Resolved, pod: End, where: Where) -> PolicyExplanation:
     assert pod.key is not None
     isolation = resolved.of(pod.key)
-    sides = []
-    for direction, applied in (("ingress", isolation.ingress), ("egress", isolation.egress)):
-        rules = [
-            AllowedBy(one.policy.name, where(one.policy.key, rule.path), _peers(rule, direction), _ports(rule))
-            for one in applied or ()
-            for rule in one.rules
-        ]
-        sides.append(PodDirection(applied is not None, tuple(a.policy.name for a in applied or ()), tuple(rules)))
-    return PolicyExplanation(pod.name, pod.host, *sides)
+    into, out = (_direction(where, applied, way) for way, applied in isolation.sides)
+    return PolicyExplanation(pod.name, pod.host, into, out)
 
 
-def why(snapshot: Snapshot, resolved: Resolved, ends: tuple[End, End], at: At, where: Where) -> PolicyReason:
-    source, target = ends
-    verdict = allowed(resolved, source, target, at)
-    into = _side(verdict.ingress, where, "ingress", _wish(snapshot, "ingress", source, target, at))
-    out = _side(verdict.egress, where, "egress", _wish(snapshot, "egress", target, source, at))
-    return PolicyReason(source.name, target.name, *at, verdict.allowed, into, out)
+def _direction(where: Where, applied: tuple[Applied, ...] | None, direction: Direction) -> PodDirection:
+    rules = (
+        AllowedBy(one.policy.name, where(one.policy.key, rule.path), _peers(rule, direction), _ports(rule))
+        for one in applied or ()
+        for rule in one.rules
+    )
+    return PodDirection(applied is not None, tuple(one.policy.name for one in applied or ()), tuple(rules))
+
+
+def sides(snapshot: Snapshot, verdict: Verdict, judged: Judged, where: Where) -> tuple[Side, Side]:
+    """What the policies of the target and of the source say, in words."""
+    source, target, at, family = judged.seen, judged.target, judged.at, judged.family
+    into = _side(verdict.ingress, where, "ingress", _wish(snapshot, "ingress", (source, target), at, family))
+    left, port = judged.left
+    return into, _side(verdict.egress, where, "egress", _wish(snapshot, "egress", (left, judged.asking), port, family))
 
 
 def _side(decision: Decision, where: Where, direction: Direction, wish: str) -> Side:
@@ -140,14 +187,14 @@ def _paths(match: Match) -> list[Path]:
     return [path for path in (match.peer, match.port) if path is not None] or [match.rule]
 
 
-def _wish(snapshot: Snapshot, direction: Direction, peer: End, pod: End, at: At) -> str:
-    """The rule that would let a packet pass."""
-    target = pod if direction == "ingress" else peer
+def _wish(snapshot: Snapshot, direction: Direction, ends: tuple[End, End], at: At, family: int) -> str:
+    """The rule that would let a packet pass. `ends` are the peer and the pod that is judged."""
+    peer, pod = ends
     field = "from" if direction == "ingress" else "to"
     port = f"ports: [{{protocol: {at[0]}, port: {at[1]}}}]"
     found = snapshot.all(Pod).get(peer.key) if peer.key else None
     if found is None or peer.host:
-        address = peer.address(target.family)
+        address = peer.sender(family) if direction == "ingress" else peer.address(family)
         if not address:
             return f"{direction}: [{{{port}}}]"
         said: Any = f'ipBlock: {{cidr: "{address}/{128 if ":" in address else 32}"}}'

@@ -27,7 +27,8 @@ FIRST, LAST = 1, 65535
 class End(msgspec.Struct, frozen=True):
     """One end of a connection. A pod has a `key`; a node has none, and `node` is its own name; outside has neither.
 
-    `addresses` are those seen in packets, at most one a family (a pod may have none yet). `host`: a pod in its node's
+    `addresses` are those at which it is reached, at most one a family (a pod may have none yet); `senders` those that
+    its own packets are seen with, where they are others: a node's come through a tunnel. `host`: a pod in its node's
     network, whose address is the node's; no selector of a policy sees it. `ports` are the numbers behind the names of
     a pod's container ports, by (protocol, name).
     """
@@ -38,6 +39,7 @@ class End(msgspec.Struct, frozen=True):
     node: str = ""
     host: bool = False
     ports: Mapping[tuple[str, str], tuple[int, ...]] = {}
+    senders: tuple[str, ...] = ()
 
     @property
     def family(self) -> int:
@@ -46,7 +48,15 @@ class End(msgspec.Struct, frozen=True):
 
     def address(self, family: int) -> str:
         """Its address of IP version 4 or 6, "" where it has none."""
-        return next((one for one in self.addresses if (":" in one) == (family == 6)), "")
+        return _of_family(self.addresses, family)
+
+    def sender(self, family: int) -> str:
+        """The address that its packets of IP version 4 or 6 come with, "" where it has none."""
+        return _of_family(self.senders or self.addresses, family)
+
+
+def _of_family(addresses: tuple[str, ...], family: int) -> str:
+    return next((one for one in addresses if (":" in one) == (family == 6)), "")
 
 
 Ends = Mapping[Key, End]
@@ -149,6 +159,10 @@ class Isolation(msgspec.Struct, frozen=True, eq=False):
 
     ingress: tuple[Applied, ...] | None = None
     egress: tuple[Applied, ...] | None = None
+
+    @property
+    def sides(self) -> tuple[tuple[Direction, tuple[Applied, ...] | None], ...]:
+        return ("ingress", self.ingress), ("egress", self.egress)
 
 
 OPEN = Isolation()

@@ -48,17 +48,27 @@ class Verdict(msgspec.Struct, frozen=True):
 FREE = Decision(True, "not isolated")
 
 
-def allowed(resolved: Resolved, source: End, target: End, at: tuple[str, int], family: int = 0) -> Verdict:
+def allowed(
+    resolved: Resolved, source: End, target: End, at: tuple[str, int], family: int = 0, *, loopback: bool = True
+) -> Verdict:
     """Whether `source` may reach `target` at a protocol (TCP, UDP, SCTP) and port (1 to 65535, after any DNAT).
-    `family` is the packet's IP version; 0: that of the target's first address."""
+    `family` is the packet's IP version; 0: that of the target's first address. Not `loopback`: what a pod says to
+    itself goes through its node, as it does by a Service."""
     protocol, port = at
-    if source.key is not None and source.key == target.key:
+    if loopback and source.key is not None and source.key == target.key:
         free = Decision(True, "loopback")
         return Verdict(True, free, free)
     family = family or target.family
     ingress = _judged(resolved, _Packet("ingress", target, source, protocol, port, family))
     egress = _judged(resolved, _Packet("egress", source, target, protocol, port, family))
     return Verdict(ingress.allowed and egress.allowed, ingress, egress)
+
+
+def denying(verdict: Verdict) -> tuple[Key, ...]:
+    """The policies because of which a packet may not pass: those that isolate the pod whose side forbids it, the
+    target's first."""
+    side = verdict.ingress if not verdict.ingress.allowed else verdict.egress
+    return () if side.allowed else side.isolated_by
 
 
 class _Packet(msgspec.Struct, frozen=True):
@@ -74,6 +84,11 @@ class _Packet(msgspec.Struct, frozen=True):
     @property
     def target(self) -> End:
         return self.pod if self.direction == "ingress" else self.peer
+
+    @property
+    def address(self) -> str:
+        """The peer's, in this packet."""
+        return self.peer.sender(self.family) if self.direction == "ingress" else self.peer.address(self.family)
 
 
 def _judged(resolved: Resolved, packet: _Packet) -> Decision:
@@ -108,7 +123,7 @@ def _matched(applied: Applied, rule: Rule, packet: _Packet) -> Match | None:
         return Match(policy.key, policy.source, rule.path, None, port)
     for peer in rule.peers:
         is_pod = packet.peer.key in peer.pods
-        if not is_pod and (peer.block is None or not peer.block.has(packet.peer.address(packet.family))):
+        if not is_pod and (peer.block is None or not peer.block.has(packet.address)):
             continue
         usable = [one for one in ports if is_pod or packet.direction == "ingress" or isinstance(one, PortRange)]
         if rule.ports is None or usable:

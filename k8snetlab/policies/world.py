@@ -8,6 +8,7 @@ import msgspec
 
 from k8snetlab.api.addressing import api_address
 from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.policies.matrix import At
@@ -37,6 +38,7 @@ class World(msgspec.Struct, frozen=True, eq=False):
 
     def pod(self, name: str) -> End:
         """A pod by its name, or namespace/name. Raises NotFoundError, InputError."""
+        name = name.removeprefix("pod/")
         named = [end for end in self.pods if end.name == name or (end.key and end.key[1] == name)]
         first = [end for end in named if end.name in (name, f"default/{name}")] or named
         if not first:
@@ -54,23 +56,46 @@ class World(msgspec.Struct, frozen=True, eq=False):
             address = str(api_address(name))
         except ValueError:
             return self.pod(name)
-        having = [end for end in (*self.pods, *self.others) if address in end.addresses and not end.host]
+        having = [end for end in (*self.others, *self.pods) if address in end.addresses]
         return having[0] if having else End(address, (address,))
+
+
+def in_force(snapshot: Snapshot) -> bool:
+    """Whether there are policies and a controller that brings them into the kernel."""
+    return bool(snapshot.all(NetworkPolicy)) and snapshot.lab.spec.networkPolicy.controller != "none"
+
+
+def without_effect(snapshot: Snapshot) -> str:
+    """That there are policies and nobody brings them into the kernel, in a sentence; "" where that is not so."""
+    lab, number = snapshot.lab, len(snapshot.all(NetworkPolicy))
+    if not number or in_force(snapshot):
+        return ""
+    those = f"{number} NetworkPolicies are" if number > 1 else "1 NetworkPolicy is"
+    line = f", {lab.source}" if lab.source else ""
+    return f"{those} stored and without effect: networkPolicy.controller of Lab {lab.name} is none{line}"
 
 
 def world(snapshot: Snapshot) -> World:
     resolved = Resolver().update(snapshot)
-    nodes = [_node(snapshot, node) for _, node in sorted(snapshot.all(Node).items())]
-    return World(snapshot, resolved, tuple(resolved.pods.values()), (*nodes, _outside(snapshot)))
+    nodes = {node.name: _node(snapshot, node) for _, node in sorted(snapshot.all(Node).items())}
+    pods = tuple(_sending(pod, nodes.get(pod.node)) for pod in resolved.pods.values())
+    return World(snapshot, resolved, pods, (*nodes.values(), _outside(snapshot)))
 
 
 def _node(snapshot: Snapshot, node: Node) -> End:
-    """A node has the address that pods of other nodes see: where flannel's VXLAN carries its packets, flannel.1's."""
+    """Pods of other nodes see a node by another address than its own where flannel's VXLAN carries its packets:
+    flannel.1's."""
     network = snapshot.lab.spec.network
-    own = tuple(node.addresses)
-    if network.backend == "vxlan" and not network.directRouting and node.podCIDRs:
-        own = tuple(cidr.partition("/")[0] for cidr in node.podCIDRs)
-    return End(node.name, _one_a_family(own), None, node.name, True)
+    tunnel = network.backend == "vxlan" and not network.directRouting and node.podCIDRs
+    senders = tuple(cidr.partition("/")[0] for cidr in node.podCIDRs) if tunnel else ()
+    own = _one_a_family(node.addresses)
+    return End(node.name, own, None, node.name, True, senders=_one_a_family(senders))
+
+
+def _sending(pod: End, node: End | None) -> End:
+    """A pod in its node's network sends as its node does."""
+    mine = pod.host and node is not None and set(pod.addresses) <= set(node.addresses)
+    return msgspec.structs.replace(pod, senders=node.senders) if mine and node else pod
 
 
 def _outside(snapshot: Snapshot) -> End:

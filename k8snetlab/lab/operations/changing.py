@@ -17,6 +17,7 @@ from k8snetlab.api.core import Namespace, Node, Pod
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.scheme import BY_NAME
 from k8snetlab.api.validate import validate
 from k8snetlab.checkup import room
@@ -44,6 +45,7 @@ from k8snetlab.messages.changes import (
 from k8snetlab.messages.nodes import PAUSE, RESUME, NodeName, Paused
 from k8snetlab.messages.progress import Waiting, Warning
 from k8snetlab.peers.requests import Remote
+from k8snetlab.policies.world import without_effect
 from k8snetlab.running.agents import Agents, is_paused, with_pause
 from k8snetlab.running.convergence import BEAT, converge
 from k8snetlab.running.followed import Followed
@@ -300,6 +302,8 @@ class Changing:
                         changes["created" if outcome == "created" else "updated"].append(_title(obj))
                     tell(Changed(outcome, obj.KIND, obj.name))
                 await asyncio.sleep(0)
+        if any(isinstance(obj, NetworkPolicy) for obj in ordered) and (idle := without_effect(self._cluster.snapshot)):
+            tell(Warning(idle))
 
     async def _remove(
         self, objects: Iterable[Object], changes: Changes, followed: Followed, tell: Tell, force: bool = False

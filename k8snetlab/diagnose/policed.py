@@ -1,0 +1,163 @@
+"""What NetworkPolicies say of a lab's usual paths, and what they close: as meant, and no fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from k8snetlab.api.core import Pod
+from k8snetlab.api.networking import NetworkPolicy
+from k8snetlab.api.problems import title
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.dataplane.families import end, family_of
+from k8snetlab.diagnose.finding import Finding
+from k8snetlab.policies.shapes import OPEN, Direction, End
+from k8snetlab.policies.verdict import Verdict, allowed, denying
+from k8snetlab.policies.world import HTTP, World, in_force, world
+from k8snetlab.trace.owners import at
+from k8snetlab.wording import counted
+
+MOST = 10
+"""Sentences on what is closed; of more policies it is only said how many they are."""
+TRIED = 100
+"""Pods that are looked at for an example of what is refused."""
+FEW = 3
+
+
+class _Group(msgspec.Struct, frozen=True):
+    """Pods that the same policies isolate in one direction."""
+
+    direction: Direction
+    policies: tuple[Key, ...]
+    pods: tuple[End, ...]
+
+
+class Policed:
+    """Of a snapshot; what many paths share is worked out once."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._world: World | None = world(snapshot) if in_force(snapshot) else None
+        self._held: dict[str, End] = {}
+        for one in self._world.pods if self._world else ():
+            if not one.host:
+                self._held |= dict.fromkeys(one.addresses, one)
+
+    def denied(self, source: Pod, targets: Iterable[tuple[str, int]], protocol: str) -> Mapping[str, str]:
+        """Which policies forbid `source` to reach which of the pods at (address, port): their titles, by "ip:port".
+        `protocol` is tcp or udp; of others policies say nothing."""
+        if self._world is None or protocol not in ("tcp", "udp"):
+            return {}
+        resolved = self._world.resolved
+        asking = resolved.pods.get(source.key)
+        found: dict[str, str] = {}
+        for address, port in targets if asking else ():
+            target = self._held.get(address)
+            if target is None or asking is None:
+                continue
+            version = 4 if family_of(address) == "ipv4" else 6
+            verdict = allowed(resolved, asking, target, (protocol.upper(), port), version)
+            if not verdict.allowed:
+                found[end(address, port)] = self._titles(verdict)
+        return found
+
+    def forbidden(self) -> Iterator[tuple[Key, Key]]:
+        """Pods of which one may not reach the other, for each set of policies an example on one node and one on two: a
+        packet tells whether they are kept."""
+        whole = self._world
+        for group in _groups(whole)[:MOST] if whole else ():
+            for near in (True, False):
+                refused = _refused(whole, group, near) if whole else None
+                if refused and refused[0].key and refused[1].key:
+                    yield refused[0].key, refused[1].key
+
+    def _titles(self, verdict: Verdict) -> str:
+        held = self._snapshot.all(NetworkPolicy)
+        return " and ".join(title(held[key]) for key in denying(verdict) if key in held)
+
+
+def closed(snapshot: Snapshot) -> Iterator[Finding]:
+    """A sentence for each set of policies that pods are isolated by, in each direction."""
+    if not in_force(snapshot):
+        return
+    whole = world(snapshot)
+    groups = _groups(whole)
+    yield from (_closed(whole, one) for one in groups[:MOST])
+    if len(groups) > MOST:
+        yield _rest(len(groups) - MOST)
+
+
+def _groups(whole: World) -> list[_Group]:
+    found: dict[tuple[Direction, tuple[Key, ...]], list[End]] = {}
+    for pod in whole.pods:
+        isolation = whole.resolved.of(pod.key) if pod.key else OPEN
+        for direction, applied in isolation.sides:
+            if applied:
+                keys = tuple(one.policy.key for one in applied)
+                found.setdefault((direction, keys), []).append(pod)
+    return [_Group(direction, keys, tuple(pods)) for (direction, keys), pods in found.items()]
+
+
+def _closed(whole: World, group: _Group) -> Finding:
+    held, keys, pods = whole.snapshot.all(NetworkPolicy), group.policies, group.pods
+    policies = " and ".join(f"{title(held[key])}{at(held[key])}" for key in keys[:FEW])
+    policies += f" and {len(keys) - FEW} more" if len(keys) > FEW else ""
+    names = ", ".join(pod.name for pod in pods[:FEW]) + (f" and {len(pods) - FEW} more" if len(pods) > FEW else "")
+    place = f"{'pod' if len(pods) == 1 else 'pods'} {names}"
+    let, they = ("lets", "it allows") if len(keys) == 1 else ("let", "they allow")
+    way = f"into {place}" if group.direction == "ingress" else f"out of {place}"
+    example, show = "", f"k8snetlab policy explain {_short(pods[0])}"
+    if refused := _refused(whole, group):
+        source, target, (protocol, number) = refused
+        port = f"{number}" + ("" if protocol == "TCP" else f"/{protocol}")
+        example = f"; refused is for example {source.name} to {target.name}:{port}"
+        show = f"k8snetlab policy why {_short(source)} pod/{_short(target)}:{port}"
+    return Finding(
+        kind="networkpolicy",
+        fault="closed",
+        node="",
+        object=", ".join("/".join(key) for key in keys),
+        message=f"{policies}: {let} {way} only what {they}{example}",
+        consequence="what it does not allow is refused at once (REJECT)",
+        show=show,
+        owner=f"{title(held[keys[0]])}{at(held[keys[0]])}",
+    )
+
+
+def _refused(whole: World, group: _Group, near: bool | None = None) -> tuple[End, End, tuple[str, int]] | None:
+    """Two pods of which one may not reach the other, and a port that the other declares. `near`: on one node, or on
+    two; None where that does not matter."""
+    pod = group.pods[0]
+    for other in whole.pods[:TRIED]:
+        if near is not None and (other.host or near != (other.node == pod.node)):
+            continue
+        source, target = (other, pod) if group.direction == "ingress" else (pod, other)
+        asked = _port(whole, target)
+        verdict = allowed(whole.resolved, source, target, asked)
+        if not (verdict.ingress if group.direction == "ingress" else verdict.egress).allowed:
+            return source, target, asked
+    return None
+
+
+def _short(pod: End) -> str:
+    return pod.name.removeprefix("default/")
+
+
+def _port(whole: World, pod: End) -> tuple[str, int]:
+    """The first that it declares."""
+    found = whole.snapshot.all(Pod).get(pod.key) if pod.key else None
+    ports = (p for c in found.spec.serving_containers for p in c.ports) if found else iter(())
+    return next(((p.protocol, p.containerPort) for p in ports), HTTP)
+
+
+def _rest(number: int) -> Finding:
+    return Finding(
+        kind="networkpolicy",
+        fault="closed",
+        node="",
+        object="NetworkPolicies",
+        message=f"NetworkPolicies close pods in {counted(number, 'way')} more: `k8snetlab policy matrix` shows them",
+        consequence="what they do not allow is refused at once (REJECT)",
+        show="k8snetlab policy matrix",
+    )
