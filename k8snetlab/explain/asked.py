@@ -51,7 +51,7 @@ def _meant(world: World, asking: End, target: str, at: At) -> tuple[str, str, li
         family = (6 if ":" in target else 4) if is_address(target) else 0
         return end.name, "", [direct(asking, end, at, family)]
     name = f"{found.namespace}/{found.name}"
-    return name, name, of_service(world, asking, found, at)
+    return name, name, of_service(world, asking, found, at, target if is_address(target) else "")
 
 
 def _service(world: World, target: str, at: At) -> Service | None:

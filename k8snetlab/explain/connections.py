@@ -50,14 +50,14 @@ def direct(source: End, target: End, at: At, family: int = 0) -> Connection:
     return Connection(source, source, target, at, (target, at), family or target.family)
 
 
-def of_service(world: World, source: End, service: Service, at: At) -> list[Connection]:
-    """By its cluster IP, or, of a headless one, by its name. Raises InputError."""
+def of_service(world: World, source: End, service: Service, at: At, address: str = "") -> list[Connection]:
+    """By its cluster IP ("": its first), or, of a headless one, by its name. Raises InputError."""
     if service.spec.type == "ExternalName":
         raise InputError(
             f"{title(service)} is a name of {service.spec.externalName}, and has no endpoints",
             "policies see the address that it leads to: ask that",
         )
-    family: Family = family_of(service.clusterIPs[0]) if _has_address(service) else "ipv4"
+    family: Family = family_of(address or service.clusterIPs[0]) if _has_address(service) else "ipv4"
     if not _has_address(service):
         return [direct(source, target, at) for target in _headless(world, service)]
     if source.name == OUTSIDE:
@@ -124,10 +124,9 @@ def _endpoints(
 
 
 def _headless(world: World, service: Service) -> Iterator[End]:
-    held = {address: end for end in world.pods for address in end.addresses}
     for slice_ in world.snapshot.select(EndpointSlice, slices_by_service, service.key).values():
         for address in (a for endpoint in slice_.endpoints for a in endpoint.addresses[:1]):
-            yield held.get(address) or End(address, (address,))
+            yield world.held.get(address) or End(address, (address,))
 
 
 def _port(snapshot: Snapshot, service: Service, at: At, family: Family) -> Port:
@@ -141,7 +140,7 @@ def _port(snapshot: Snapshot, service: Service, at: At, family: Family) -> Port:
 
 def _target(world: World, endpoint: Endpoint) -> tuple[End, int]:
     address, number = parted(endpoint.text)
-    return next((end for end in world.pods if address in end.addresses), None) or End(address, (address,)), number
+    return world.held.get(address) or End(address, (address,)), number
 
 
 def _end(world: World, node: str) -> End:

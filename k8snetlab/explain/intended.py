@@ -17,10 +17,12 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, family_of, network, parsed, pick
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.emptiness import empty
+from k8snetlab.explain.connections import Connection, direct, node_of, of_node_port, of_service
 from k8snetlab.explain.places import Place
 from k8snetlab.explain.targets import Target
 from k8snetlab.messages.probe import Expected
-from k8snetlab.policies.verdict import allowed, denying
+from k8snetlab.policies.shapes import End
+from k8snetlab.policies.verdict import denying
 from k8snetlab.policies.world import World, in_force, world
 from k8snetlab.render.proxy import PROXY_NAME, Choice, Port, Settings, choose, endpoints_of, ports_of
 
@@ -75,33 +77,44 @@ class Intents:
         return in_force(self._snapshot)
 
     def _judged(self, place: Place, target: Target, intent: Intent) -> Intent:
-        """As NetworkPolicies have it: of a pod's own port certainly, of a Service's only that they may have a say."""
-        if target.protocol == "ICMP":
+        """As NetworkPolicies have it. Of a Service of whose endpoints they allow some, it is chance; where it is not
+        known by which node a packet comes, nothing is said."""
+        self._world = self._world or world(self._snapshot)
+        source = self._source(self._world, place)
+        if target.protocol == "ICMP" or source is None:
             return intent
-        if self._world is None:
-            self._world = world(self._snapshot)
-        resolved = self._world.resolved
-        ends = {key: end for key, end in resolved.pods.items() if target.address in end.addresses}
-        if place.kind == "pod":
-            source = next((end for end in resolved.pods.values() if set(place.ips) & set(end.addresses)), None)
-        else:
-            source = next((end for end in self._world.others if end.name == place.name), None)
-        if target.kind == "pod" and source is not None and len(ends) == 1:
-            (end,) = ends.values()
-            verdict = allowed(resolved, source, end, (target.protocol, target.port))
-            if verdict.allowed:
-                return intent
-            names = " and ".join("/".join(key) for key in denying(verdict))
+        connections = self._connections(self._world, source, target)
+        if connections is None:
+            return msgspec.structs.replace(intent, expected="either", why="NetworkPolicies may have a say")
+        by_pod = self._world.resolved.by_pod
+        judged = [one for one in connections if one.asking.key in by_pod or one.target.key in by_pod]
+        verdicts = [one.verdict(self._world.resolved) for one in judged]
+        denied = dict.fromkeys("/".join(key) for one in verdicts if not one.allowed for key in denying(one))
+        if not denied:
+            return intent
+        names = " and ".join(denied)
+        if len(judged) == len(connections) and all(not one.allowed for one in verdicts):
             return Intent("closed", f"NetworkPolicy {names} does not allow it")
-        touched = [key for key, end in resolved.pods.items() if set(end.addresses) & (intent.endpoints or frozenset())]
-        if source is not None and source.key is not None:
-            touched.append(source.key)
-        judging = sorted({policy.name for key in touched for policy in resolved.by_pod.get(key, ())})
-        if not judging:
-            return intent
         return msgspec.structs.replace(
-            intent, expected="either", why=f"NetworkPolicy {' and '.join(judging)} decides for each endpoint"
+            intent, expected="either", why=f"NetworkPolicy {names} allows some of its endpoints only"
         )
+
+    def _source(self, whole: World, place: Place) -> End | None:
+        if place.kind == "pod":
+            namespace, _, name = place.name.rpartition("/")
+            found = whole.resolved.pods.get((namespace or "default", name))
+            return whole.sending(found) if found else None
+        return next((end for end in whole.others if end.name == place.name), None)
+
+    def _connections(self, whole: World, source: End, target: Target) -> list[Connection] | None:
+        at = (target.protocol, target.port)
+        if target.kind == "pod" or (door := self._door(target)) is None:
+            family = 4 if family_of(target.address) == "ipv4" else 6
+            return [direct(source, whole.end(target.address), at, family)]
+        if door.kind == "clusterIP":
+            return of_service(whole, source, door.service, at, target.address)
+        node = node_of(whole, target.address) if door.kind == "nodePort" else None
+        return of_node_port(whole, source, node, at) if node else None
 
     def _without_policies(self, place: Place, target: Target) -> Intent:
         inside = place.kind in ("pod", "node")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -21,12 +21,14 @@ HTTP: At = ("TCP", 80)
 
 
 class World(msgspec.Struct, frozen=True, eq=False):
-    """`pods` are all that have not ended, `others` the nodes and the host outside."""
+    """`pods` are all that have not ended, `others` the nodes and the host outside; `held` is each by its addresses,
+    where several have one a node, else a pod that is not in its node's network."""
 
     snapshot: Snapshot
     resolved: Resolved
     pods: tuple[End, ...]
     others: tuple[End, ...]
+    held: Mapping[str, End]
 
     @property
     def ports(self) -> tuple[At, ...]:
@@ -35,6 +37,12 @@ class World(msgspec.Struct, frozen=True, eq=False):
         containers = (one for end in self.pods if end.key for one in pods[end.key].spec.serving_containers)
         found = sorted({(port.protocol, port.containerPort) for one in containers for port in one.ports})
         return tuple(found) or (HTTP,)
+
+    def sending(self, pod: End) -> End:
+        """A pod in its node's network sends as its node does."""
+        node = next((end for end in self.others if end.name == pod.node), None) if pod.host else None
+        mine = node is not None and set(pod.addresses) <= set(node.addresses)
+        return msgspec.structs.replace(pod, senders=node.senders) if mine and node else pod
 
     def pod(self, name: str) -> End:
         """A pod by its name, or namespace/name. Raises NotFoundError, InputError."""
@@ -56,8 +64,7 @@ class World(msgspec.Struct, frozen=True, eq=False):
             address = str(api_address(name))
         except ValueError:
             return self.pod(name)
-        having = [end for end in (*self.others, *self.pods) if address in end.addresses]
-        return having[0] if having else End(address, (address,))
+        return self.held.get(address) or End(address, (address,))
 
 
 def in_force(snapshot: Snapshot) -> bool:
@@ -77,9 +84,12 @@ def without_effect(snapshot: Snapshot) -> str:
 
 def world(snapshot: Snapshot) -> World:
     resolved = Resolver().update(snapshot)
-    nodes = {node.name: _node(snapshot, node) for _, node in sorted(snapshot.all(Node).items())}
-    pods = tuple(_sending(pod, nodes.get(pod.node)) for pod in resolved.pods.values())
-    return World(snapshot, resolved, pods, (*nodes.values(), _outside(snapshot)))
+    nodes = [_node(snapshot, node) for _, node in sorted(snapshot.all(Node).items())]
+    pods, others = tuple(resolved.pods.values()), (*nodes, _outside(snapshot))
+    inside = sorted(pods, key=lambda pod: not pod.host)
+    held = {address: end for end in (*inside, *others) for address in end.addresses}
+    found = World(snapshot, resolved, pods, others, held)
+    return msgspec.structs.replace(found, pods=tuple(map(found.sending, pods)))
 
 
 def _node(snapshot: Snapshot, node: Node) -> End:
@@ -90,12 +100,6 @@ def _node(snapshot: Snapshot, node: Node) -> End:
     senders = tuple(cidr.partition("/")[0] for cidr in node.podCIDRs) if tunnel else ()
     own = _one_a_family(node.addresses)
     return End(node.name, own, None, node.name, True, senders=_one_a_family(senders))
-
-
-def _sending(pod: End, node: End | None) -> End:
-    """A pod in its node's network sends as its node does."""
-    mine = pod.host and node is not None and set(pod.addresses) <= set(node.addresses)
-    return msgspec.structs.replace(pod, senders=node.senders) if mine and node else pod
 
 
 def _outside(snapshot: Snapshot) -> End:
