@@ -225,6 +225,7 @@ def _say_sides(source: str, target: str, found: PolicyReason | EndpointReason) -
 def _say_side(way: str, of: str, side: Side) -> None:
     said = {
         "loopback": "a pod always reaches itself",
+        "itself": "by its own Service, where one direction is enough",
         "own node": "a pod's own node always reaches it",
         "not isolated": f"no policy judges what goes {way} of {of}" if way == "out" else f"no policy judges {of}",
     }

@@ -23,7 +23,7 @@ from k8snetlab.errors import InputError
 from k8snetlab.policies.matrix import At
 from k8snetlab.policies.sentences import EndpointReason, Where, sides
 from k8snetlab.policies.shapes import End, Resolved
-from k8snetlab.policies.verdict import Verdict, allowed
+from k8snetlab.policies.verdict import Decision, Verdict, allowed
 from k8snetlab.policies.world import OUTSIDE, World
 from k8snetlab.render.proxy import Endpoint, Port, Settings, choose, endpoints_of, ports_of
 
@@ -43,7 +43,15 @@ class Connection(msgspec.Struct, frozen=True):
     def verdict(self, resolved: Resolved) -> Verdict:
         into = allowed(resolved, self.seen, self.target, self.at, self.family, loopback=self.loopback)
         out = allowed(resolved, self.asking, *self.left, self.family, loopback=self.loopback)
-        return Verdict(into.ingress.allowed and out.egress.allowed, into.ingress, out.egress)
+        ingress, egress = into.ingress, out.egress
+        if self.seen.key is not None and self.seen.key == self.target.key and ingress.allowed != egress.allowed:
+            ingress, egress = _itself(ingress), _itself(egress)
+        return Verdict(ingress.allowed and egress.allowed, ingress, egress)
+
+
+def _itself(decision: Decision) -> Decision:
+    """kube-router has one chain for both directions of a pod: of what comes back to its sender, either is enough."""
+    return decision if decision.allowed else Decision(True, "itself", (), decision.isolated_by)
 
 
 def direct(source: End, target: End, at: At, family: int = 0) -> Connection:

@@ -95,7 +95,7 @@ class Side(msgspec.Struct, frozen=True):
     allowed: bool
     """Whether they let it pass."""
     why: str
-    """loopback, own node, not isolated, a rule or no rule."""
+    """loopback, own node, itself (by its own Service), not isolated, a rule or no rule."""
     policies: tuple[str, ...]
     """The policies that decide: those whose rules allow it, or all that isolate the pod."""
     lines: tuple[str, ...]

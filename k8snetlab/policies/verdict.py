@@ -15,7 +15,7 @@ from k8snetlab.api.snapshot import Key
 from k8snetlab.api.words import Path
 from k8snetlab.policies.shapes import Applied, Direction, End, Port, PortRange, Resolved, Rule
 
-Why = Literal["loopback", "own node", "not isolated", "a rule", "no rule"]
+Why = Literal["loopback", "own node", "itself", "not isolated", "a rule", "no rule"]
 
 
 class Match(msgspec.Struct, frozen=True):

@@ -1,0 +1,101 @@
+"""What policies say of pods, Services and NodePorts is what real packets do, from pods, nodes and outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from k8snetlab.testing import Lab, running
+
+LAB = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+spec: {nodes: 3, dns: {enabled: false}}
+"""
+PODS = {"web1": ("node1", "web"), "web2": ("node2", "web"), "friend": ("node1", "friend"), "far": ("node3", "far")}
+SERVICE = """---
+apiVersion: v1
+kind: Service
+metadata: {name: %s}
+spec:
+  type: NodePort
+  externalTrafficPolicy: %s
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080, nodePort: %d}]
+"""
+BLOCK = "podSelector: {matchLabels: {app: web}}, ingress: [{from: [{ipBlock: {cidr: %s}}]}]"
+POLICIES = {
+    "web takes friend only": "podSelector: {matchLabels: {app: web}}, "
+    "ingress: [{from: [{podSelector: {matchLabels: {app: friend}}}], ports: [{port: http}]}]",
+    "web takes outside's own address": BLOCK % "203.0.113.0/24",
+    "web takes node1's tunnel": BLOCK % "10.244.1.0/32",
+    "web takes node1's own address": BLOCK % "192.168.0.21/32",
+    "web takes nobody": "podSelector: {matchLabels: {app: web}}",
+    "friend asks web's pods only": "podSelector: {matchLabels: {app: friend}}, policyTypes: [Egress], "
+    "egress: [{to: [{podSelector: {matchLabels: {app: web}}}]}]",
+    "friend asks node2 only": "podSelector: {matchLabels: {app: friend}}, policyTypes: [Egress], "
+    "egress: [{to: [{ipBlock: {cidr: 192.168.0.22/32}}]}]",
+    "friend asks a port only": "podSelector: {matchLabels: {app: friend}}, policyTypes: [Egress], "
+    "egress: [{ports: [{port: 8080}, {port: 30081}]}]",
+    "web asks nobody": "podSelector: {matchLabels: {app: web}}, policyTypes: [Egress]",
+}
+
+
+def manifest() -> str:
+    found = LAB
+    for name, (node, app) in PODS.items():
+        found += (
+            f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {app}}}}}\nspec: {{nodeName: "
+            f"{node}, containers: [{{name: c, ports: [{{name: http, containerPort: 8080}}]}}]}}\n"
+        )
+    found += "---\napiVersion: v1\nkind: Pod\nmetadata: {name: host, labels: {app: web2}}\nspec: {nodeName: node3, "
+    found += "hostNetwork: true, containers: [{name: c, ports: [{containerPort: 9090}]}]}\n"
+    return found + SERVICE % ("web", "Cluster", 30080) + SERVICE % ("local", "Local", 30081)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    directory = tmp_path_factory.mktemp("policed")
+    (directory / "lab.yaml").write_text(manifest())
+    with running(directory) as one:
+        for node in ("node1", "node2", "node3"):
+            one.shell(node, "sysctl", "-qw", "net.ipv4.icmp_ratelimit=0")  # each REJECT is said, so none is waited for
+        yield one
+
+
+@pytest.mark.parametrize("world", POLICIES)
+def test_probes_end_as_policies_say_by_pods_services_and_node_ports(lab: Lab, world: str) -> None:
+    head = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "p"}}
+    lab.apply(yaml.safe_dump({**head, "spec": yaml.safe_load(f"{{{POLICIES[world]}}}")}))
+    results = lab.probe_all("--protocol", "tcp")
+    wrong = [f"{r.source} {r.target} {r.address}:{r.port} {r.expected}: {r.seen} {r.why}" for r in results if not r.ok]
+    assert wrong == []
+    closed = [r for r in results if r.expected == "closed" and "NetworkPolicy" in r.why]
+    assert closed and all(r.seen != "answered" for r in closed)
+    unsaid = {(r.source, r.target) for r in results if r.expected == "either"}
+    assert all("@" in target or target in ("web", "local") for _, target in unsaid), unsaid
+
+
+def test_why_agrees_with_the_packet_and_names_the_line(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("why") / "policy.yaml"
+    file.write_text(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\n"
+        "  podSelector: {matchLabels: {app: web}}\n  ingress:\n  - from:\n    - podSelector: {matchLabels: {app: friend}}\n"
+    )
+    lab.run("apply", "-f", str(file))
+    for source in ("friend", "far", "node2", "outside"):
+        for target in ("web1:8080", "svc/web:80", "web.default.svc.cluster.local:80", "node1:30080", "node3:30080"):
+            if source == "outside" and not target.startswith("node"):
+                continue
+            found = lab.json("policy", "why", source, target, code=None)
+            port = target.partition(":")[2]
+            seen = {lab.probe(source, target.removeprefix("svc/")).reached for _ in range(6)}
+            expected = {one["allowed"] for one in found.get("endpoints", [found])}
+            assert seen <= expected, (source, target, found)
+            assert found["port"] == int(port)
+    allowed = lab.run("policy", "why", "friend", "web1:8080")
+    assert f"{file}:8" in allowed
+    denied = lab.run("trace", "far", "web1:8080", "-v", code=None)
+    assert f"NetworkPolicy default/p, {file}:1" in denied
