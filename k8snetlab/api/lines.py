@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from k8snetlab.api.meta import Object
-from k8snetlab.api.source import Document
 from k8snetlab.api.words import Path
+
+if TYPE_CHECKING:
+    from k8snetlab.api.source import Document
 
 LINES = "k8snetlab/lines"
 DEEPEST = 5
