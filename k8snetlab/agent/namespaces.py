@@ -78,6 +78,15 @@ class NamespaceKeeper:
             if name not in told and not is_host(name) and numbers.get(name) == netns.number(name)
         }
 
+    def rests(self) -> bool:
+        """Whether the kernel has told nothing that the next sync is to look at."""
+        return not (self._dirty or self.lacking or self.recreated or self._monitors.readable())
+
+    def remounted(self) -> bool:
+        """Whether a name may have come to mean another namespace since the last sync."""
+        self._remounted = self._mounts.changed() or self._remounted
+        return self._remounted
+
     def sysctls_changed(self, name: str) -> bool:
         """Whether a sysctl has changed, of which there is no event; the next sync then reads the namespace."""
         wanted = self._made[name].sysctls if name in self._made else {}
@@ -131,9 +140,9 @@ class NamespaceKeeper:
 
     def _numbers(self, names: Sequence[str]) -> dict[str, int]:
         """What the names stand for now: what they stood for, where nothing was mounted or unmounted since."""
-        self._remounted = self._mounts.changed() or self._remounted
+        remounted = self.remounted()
         return {
-            name: netns.number(name) if self._remounted or name not in self._monitors else self._monitors[name].number
+            name: netns.number(name) if remounted or name not in self._monitors else self._monitors[name].number
             for name in names
         }
 

@@ -11,9 +11,12 @@ from functools import partial
 
 from k8snetlab.agent import removal
 from k8snetlab.agent.blame import Blame
+from k8snetlab.agent.concern import Concern
 from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.managers import managers
 from k8snetlab.agent.namespaces import NamespaceKeeper
+from k8snetlab.agent.pace import coming
+from k8snetlab.agent.parts import Parts
 from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.report import RULES, Report
 from k8snetlab.agent.tables import NodeTables
@@ -21,8 +24,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
 from k8snetlab.dataplane.names import is_host
-from k8snetlab.dataplane.netns import Netns, NodeDataplane, joined
-from k8snetlab.dataplane.rules import RuleSet
+from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, KernelError
 from k8snetlab.kernel import sandboxes
 from k8snetlab.kernel.monitors import Monitors
@@ -48,12 +50,14 @@ class NodeAgent:
         self._managers = make(around)
         makers = {manager.name: manager.table_part for manager in self._managers}
         self._tables = NodeTables(around.owner, around.locks, makers)
-        self._parts: dict[str, NodeDataplane] = {}
-        """What each manager wanted last, by its name."""
+        self._parts = Parts(self._managers)
+        self._brought: NodeDataplane | None = None
+        """What the last sync has brought about as a whole."""
         self._failures: dict[str, K8sNetLabError] = {}
         """Of this sync, each manager's first."""
         self._blind: dict[str, K8sNetLabError] = {}
         """Why a manager could not say whether something has changed, when it was asked last."""
+        self._concern = Concern()
         self._namespace: str | None = None
         self._anew = False
         """The last sync has written rules into the node's new namespace before pods were plugged in."""
@@ -108,6 +112,25 @@ class NodeAgent:
         """
         if snapshot.get(Node, self.name) is None:
             return Report()
+        read = self._concern.begin(snapshot)
+        self._tables.coming = coming(snapshot)  # of which nothing follows but how long rules wait
+        report = self._sync(read, trusting)
+        if not (report.failure or report.holds):
+            self._concern.end(read)
+        return report
+
+    def concerned(self, snapshot: Snapshot, looking: bool = False) -> bool:
+        """Whether a `sync` that is trusting may have something to do. Cheap, and changes nothing. `looking`: names are
+        to mean the same namespaces still."""
+        return (
+            (looking and self._keeper.remounted())
+            or not self._keeper.rests()
+            or self._tables.rested(coming(snapshot))
+            or self._parts.touched(snapshot)
+            or self._concern.touches(snapshot)
+        )
+
+    def _sync(self, snapshot: Snapshot, trusting: bool) -> Report:
         before, self._failures = self._failures, dict(self._blind)
         try:
             whole, count, refusals = self._bring_links(snapshot, trusting)
@@ -122,7 +145,7 @@ class NodeAgent:
         self._namespace = whole.node.name
         grave: K8sNetLabError | None = unmanaged  # nothing may be run in a namespace that is not the lab's
         try:
-            count += self._tables.sync(snapshot, whole.node.name, self._rules_of, trusting)
+            count += self._tables.sync(snapshot, whole.node.name, self._parts.rules, trusting)
         except K8sNetLabError as error:
             grave = grave or error
         for name, failure in self._tables.failures:
@@ -187,21 +210,27 @@ class NodeAgent:
 
         Returns that, the number of operations, and what was refused, which is its manager's failure.
         """
-        whole = self._wanted(snapshot)
+        whole, brought, self._brought = self._wanted(snapshot), self._brought, None
+        self._anew = False
+        if whole is brought and self._keeper.rests() and not self._keeper.remounted():
+            self._brought = whole
+            return whole, 0, ()
         self._keeper.prepare((whole.node, *whole.pods))
         for manager in self._managers:
             self._do(manager, partial(manager.prepared, whole))
-        all_known = all(manager.name in self._parts for manager in self._managers if manager.name in self._failures)
-        self._anew = False
+        held = self._parts.held
+        all_known = all(manager.name in held for manager in self._managers if manager.name in self._failures)
         guards = partial(self._guarded, snapshot, whole.node.name, trusting)
         count, refusals = self._keeper.bring(whole.node, whole.pods, removing=all_known, plugging=guards)
         unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
         if unmanaged and is_host(whole.node.name):
             raise unmanaged  # a machine that has what would be the lab's is left alone
         if refusals:
-            blame = Blame(self._parts)
+            blame = Blame(held)
             for refusal in refusals:
                 self._failures.setdefault(blame.manager_of(refusal), refusal)
+        elif all_known:
+            self._brought = whole
         return whole, count, refusals
 
     def _guarded(self, snapshot: Snapshot, namespace: str, trusting: bool) -> bool:
@@ -214,27 +243,17 @@ class NodeAgent:
             self._tables.forget()
             self._anew = True
         try:
-            self._tables.sync(snapshot, namespace, self._rules_of, trusting)
+            self._tables.sync(snapshot, namespace, self._parts.rules, trusting)
         except K8sNetLabError:
             return False
         return not any(manager.lets_none_in for manager in guards)
 
     def _wanted(self, snapshot: Snapshot) -> NodeDataplane:
         """What all of them want; of one that cannot say, what it wanted last."""
-        for manager in self._managers:
-            self._do(manager, partial(self._ask, manager, snapshot))
-        parts = [self._parts[manager.name] for manager in self._managers if manager.name in self._parts]
-        first = self._managers[0]
-        if first.name not in self._parts:
-            raise self._failures[first.name]
-        return joined(parts)
-
-    def _ask(self, manager: Manager, snapshot: Snapshot) -> None:
-        part = manager.wanted(snapshot)
-        if part is not None:
-            self._parts[manager.name] = part
-        else:
-            self._parts.pop(manager.name, None)
+        whole = self._parts.ask(snapshot, self._do)
+        if whole is None:
+            raise self._failures[self._managers[0].name]
+        return whole
 
     def _do(self, manager: Manager, work: Callable[[], None]) -> None:
         """A failure of one manager stops none of the others."""
@@ -265,9 +284,6 @@ class NodeAgent:
             except Exception as error:
                 self._blind[manager.name] = failure_of(manager.name, error)
         return noticed or bool(self._blind)
-
-    def _rules_of(self, name: str) -> Sequence[RuleSet]:
-        return self._parts[name].rules if name in self._parts else ()
 
     def _report(self, count: int, recreated: Iterable[str], unplugged: bool) -> Report:
         statuses, again = self.statuses, self._tables.rest

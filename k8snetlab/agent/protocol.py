@@ -63,7 +63,9 @@ class Manager:
     """Its rules are to stand before pods that are new are plugged in."""
 
     def wanted(self, snapshot: Snapshot) -> NodeDataplane | None:
-        """Its part of the node's namespace, of the namespaces that hang off it, and of the rules; None: no part."""
+        """Its part of the node's namespace, of the namespaces that hang off it, and of the rules; None: no part.
+
+        It follows from the snapshot alone: one that answers what was asked here as the last one did is not shown."""
         return self._part(snapshot, self.node) if self._part else None
 
     def prepared(self, whole: NodeDataplane) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from k8snetlab.agent.additions import Owner
+from k8snetlab.agent.concern import Concern
 from k8snetlab.agent.namespaces import NamespaceKeeper
 from k8snetlab.agent.report import Report
 from k8snetlab.api.snapshot import Snapshot
@@ -29,6 +30,7 @@ class RouterAgent:
 
     def __init__(self, owner: Owner) -> None:
         self._keeper = NamespaceKeeper(owner, names.ROUTER)
+        self._concern = Concern()
 
     @property
     def monitors(self) -> Monitors:
@@ -55,7 +57,8 @@ class RouterAgent:
 
     def sync(self, snapshot: Snapshot, trusting: bool = False) -> Report:
         """Cables to nodes whose namespaces are still to be made are left to the sync that follows their making."""
-        desired = underlay.render(snapshot)
+        read = self._concern.begin(snapshot)
+        desired = underlay.render(read)
         own = {state.name for state in desired.pods}
         links = tuple(
             link
@@ -66,10 +69,16 @@ class RouterAgent:
         try:
             count = self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods)
             (beyond,) = own
-            self.health = HealthWork(beyond, {}, names=addon.outside(snapshot.lab))
-            return Report(count, recreated=tuple(self._keeper.recreated))
+            self.health = HealthWork(beyond, {}, names=addon.outside(read.lab))
+            report = Report(count, recreated=tuple(self._keeper.recreated))
         finally:
             self._keeper.recreated.clear()
+        self._concern.end(read)
+        return report
+
+    def concerned(self, snapshot: Snapshot, looking: bool = False) -> bool:
+        """As a node's agent's; who makes a node's namespace has the router sync."""
+        return (looking and self._keeper.remounted()) or not self._keeper.rests() or self._concern.touches(snapshot)
 
     def drift(self, snapshot: Snapshot) -> list[str]:
         desired = underlay.render(snapshot)

@@ -10,7 +10,7 @@ from pathlib import Path
 from k8snetlab.agent import journal
 from k8snetlab.agent.additions import AddedAddresses, AddedRules, Owner
 from k8snetlab.agent.failure import failure_of
-from k8snetlab.agent.pace import Pace, coming
+from k8snetlab.agent.pace import Pace
 from k8snetlab.agent.rules import RulesKeeper
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write, merged, of_family
 from k8snetlab.agent.variants import OtherVariant
@@ -126,6 +126,8 @@ class NodeTables:
         """Why a manager's part could not be made: no rules of it are written, and what stands of them stays."""
         self._chosen: iptables.Variant = "nft"
         self._other: OtherVariant | None = None
+        self.coming = 0
+        """Pods that are to become ready."""
         self.rest = 0.0
         """Seconds until the rules that the last sync has left as they were are to be written."""
 
@@ -146,6 +148,13 @@ class NodeTables:
             for part in table.parts:
                 if failure := part.unwanted or part.failure:
                     yield part.name, failure
+
+    def rested(self, coming: int) -> bool:
+        """Whether rules that the last sync has left as they were are to be written by now."""
+        return bool(self.rest) and not self._rest(coming)
+
+    def _rest(self, coming: int) -> float:
+        return max((table.rest(coming) for table in self._tables.values()), default=0.0)
 
     def forget(self) -> None:
         """The namespace is another one, or is let go of."""
@@ -180,7 +189,7 @@ class NodeTables:
         if is_host(namespace):
             self._note(snapshot.lab)
         self._unmade = {}
-        self.rest = max((table.rest(coming(snapshot)) for table in self._tables.values()), default=0.0)
+        self.rest = self._rest(self.coming)
         if self.rest and not self._hurried(rules):
             return 0
         self.rest = 0.0

@@ -40,6 +40,7 @@ __all__ = [
     "pod_state",
     "problems",
     "rbac",
+    "reading",
     "reference",
     "renewal",
     "requirements",

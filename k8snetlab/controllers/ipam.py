@@ -12,13 +12,12 @@ from msgspec.structs import replace
 
 from k8snetlab.api.addressing import IPNetwork, address, parse_network, split
 from k8snetlab.api.core import Node, Pod, PodIP
+from k8snetlab.api.reading import LAST_RESERVED
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.controllers.changes import Answer, active, each, put, record
 from k8snetlab.controllers.correlation import Note
 
-LAST_RESERVED = "k8snetlab/last-reserved-ip"
-"""Annotation of a Node: the last address given in each of its subnets, separated by commas."""
 SANDBOX, COMPONENT = "FailedCreatePodSandBox", "kubelet"
 """It is kubelet that calls the CNI plugin, and its Event that tells of the failure."""
 

@@ -5,6 +5,7 @@ Protocol: netlink(7); linux/netfilter/nfnetlink.h: each message begins with fami
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -22,6 +23,7 @@ _BATCH_BEGIN, _BATCH_END = 16, 17
 _HEADER = struct.Struct("=IHHII")
 _GENERAL = struct.Struct("=BBH")
 _ATTRIBUTE = struct.Struct("=HH")
+_SO_SNDBUFFORCE = 32
 _AT_ONCE = 16
 """Messages per send: a refusal comes with the message that it is of, and waits in the receive buffer."""
 
@@ -52,7 +54,7 @@ class Nfnetlink:
         for start in range(0, len(messages), _AT_ONCE):
             some = messages[start : start + _AT_ONCE]
             packed = [
-                _message(kind, said, family, flags | _ACK, sequence=start + number)
+                message(kind, said, family, flags | _ACK, sequence=start + number)
                 for number, (kind, said, family, flags) in enumerate(some)
             ]
             self._socket.sendall(b"".join(packed))
@@ -78,11 +80,11 @@ class Nfnetlink:
         Returns 0, or the errno with which the kernel refuses.
         """
         frame = (subsystem & 0xFF) << 8 | subsystem >> 8
-        parts = [_message(_BATCH_BEGIN, b"", socket.AF_UNSPEC, 0, sequence=1, resource=frame)]
+        parts = [message(_BATCH_BEGIN, b"", socket.AF_UNSPEC, 0, sequence=1, resource=frame)]
         for number, (kind, attributes) in enumerate(messages, 2):
-            parts.append(_message(subsystem << 8 | kind, attributes, family, flags | _ACK, sequence=number))
+            parts.append(message(subsystem << 8 | kind, attributes, family, flags | _ACK, sequence=number))
         end = len(messages) + 2
-        parts.append(_message(_BATCH_END, b"", socket.AF_UNSPEC, 0, sequence=end, resource=frame))
+        parts.append(message(_BATCH_END, b"", socket.AF_UNSPEC, 0, sequence=end, resource=frame))
         self._socket.send(b"".join(parts))
         waiting, refused = len(messages), 0
         while waiting:
@@ -95,8 +97,25 @@ class Nfnetlink:
                 waiting -= 1
         return refused
 
+    def packed(self, subsystem: int, messages: bytes) -> int:
+        """As `batch`, of messages packed already, which ask for no answer."""
+        frame = (subsystem & 0xFF) << 8 | subsystem >> 8
+        begin = message(_BATCH_BEGIN, b"", socket.AF_UNSPEC, 0, sequence=1, resource=frame)
+        end = message(_BATCH_END, b"", socket.AF_UNSPEC, 0, sequence=3, resource=frame)
+        whole = b"".join((begin, *_acknowledged(messages), end))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * len(whole))
+        self._socket.send(whole)
+        # All that there is to say is said by now: of what is refused alone, and of the first message in any case.
+        refused = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                for kind, _, _, _, payload in split(self._socket.recv(1 << 16, socket.MSG_DONTWAIT)):
+                    if kind == _ERROR:
+                        refused = refused or -int(struct.unpack_from("=i", payload)[0])
+        return refused
+
     def _send(self, kind: int, attributes: bytes, family: int, flags: int) -> None:
-        self._socket.send(_message(kind, attributes, family, flags, sequence=1))
+        self._socket.send(message(kind, attributes, family, flags, sequence=1))
 
     def _answers(self) -> Iterator[tuple[int, bytes]]:
         while True:
@@ -109,9 +128,16 @@ class Nfnetlink:
                 yield 0, payload[_GENERAL.size :]
 
 
-def _message(kind: int, attributes: bytes, family: int, flags: int, *, sequence: int, resource: int = 0) -> bytes:
+def message(kind: int, attributes: bytes, family: int, flags: int, *, sequence: int, resource: int = 0) -> bytes:
+    """A request as it is sent; `kind` as in `Nfnetlink`."""
     payload = _GENERAL.pack(family, 0, resource) + attributes
     return _HEADER.pack(_HEADER.size + len(payload), kind, flags | _REQUEST, sequence, 0) + payload
+
+
+def _acknowledged(messages: bytes) -> tuple[bytes, bytes]:
+    """The same, of which the first one asks for an answer."""
+    length, kind, flags, sequence, port = _HEADER.unpack_from(messages)
+    return _HEADER.pack(length, kind, flags | _ACK, sequence, port), messages[_HEADER.size :]
 
 
 def attribute(kind: int, data: bytes, nested: bool = False) -> bytes:

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar, get_args
 
 import msgspec
 
@@ -32,6 +32,9 @@ REST, LONGEST_REST = 10, 1.0
 of that many seconds at most: most of what happens there is not the lab's, and may happen all the time."""
 BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a failed sync is tried again."""
+Why = Literal["follow", "look", "sync"]
+WHYS: tuple[Why, ...] = get_args(Why)
+"""What an agent is woken for, in the order of what it does then."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -79,6 +82,7 @@ class AgentTask:
         self.state = AgentState()
         self._supervisor = supervisor
         self._wake = asyncio.Event()
+        self._why: Why = "follow"
         self._work = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._complaint = ""
@@ -101,6 +105,19 @@ class AgentTask:
             self._task = self._supervisor.keep(f"agent {self.name}", self._run)
 
     def wake(self) -> None:
+        """Has it sync, whatever it knows."""
+        self._call("sync")
+
+    def look(self) -> None:
+        """A request wants to know that the kernel is as the objects have it."""
+        self._call("look")
+
+    def follow(self) -> None:
+        """There are other objects, which may concern its node."""
+        self._call("follow")
+
+    def _call(self, why: Why) -> None:
+        self._why = max(self._why, why, key=WHYS.index)
         self._wake.set()
 
     async def stop(self) -> None:
@@ -162,12 +179,19 @@ class AgentTask:
         finally:
             self._work.release()
 
-    async def sync(self) -> None:
-        """Syncs with the newest snapshot; the outcome is in `state`."""
+    async def sync(self, why: Why = "sync") -> None:
+        """Syncs with the newest snapshot; the outcome is in `state`. Nothing is done, in no thread, where that snapshot
+        and all that the kernel has told do not concern the node."""
+        if why != "sync" and time.monotonic() - self._looked >= TICK:
+            await self._noticed_change()
         async with self._work:
             snapshot = self._cluster.snapshot
             began = time.monotonic()
             trusting = began - self._looked < TICK
+            if why != "sync" and trusting and not self._is_concerned(snapshot, why):
+                held = self.state.snapshot if self.state.pending else snapshot
+                self._say(snapshot=held, sandboxes=snapshot, began=began, synced_at=time.time())
+                return
             try:
                 report = await self._in_thread(self.agent.sync, snapshot, trusting)
             except Exception as error:
@@ -210,9 +234,14 @@ class AgentTask:
             except TimeoutError:
                 if self.state.paused or not (await self._noticed_change() or self.state.failures):
                     continue
+                self._why = "sync"
             self._wake.clear()
+            why, self._why = self._why, "follow"
             if not self.state.paused:
-                await self.sync()
+                await self.sync(why)
+
+    def _is_concerned(self, snapshot: Snapshot, why: Why) -> bool:
+        return bool(self.state.failures) or self.agent.concerned(snapshot, looking=why == "look")
 
     async def _noticed_change(self) -> bool:
         async with self._work:
@@ -264,10 +293,10 @@ class AgentTask:
         self.agent.mark(name)
         loop = asyncio.get_running_loop()
         if not is_host(name) or loop.time() >= self._rests_until:
-            self._wake.set()
+            self.wake()
         elif self._alarm is None:
             self._alarm = loop.call_at(self._rests_until, self._rested)
 
     def _rested(self) -> None:
         self._alarm = None
-        self._wake.set()
+        self.wake()

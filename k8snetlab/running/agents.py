@@ -119,7 +119,7 @@ class Agents:
                 if (task := self.nodes.get(node.name)) and node.name not in self._going:
                     task.keep_pause(is_paused(node))
             for task in self.tasks:
-                task.wake()
+                task.follow()
 
     def all_synced(self, snapshot: Snapshot, since: float) -> bool:
         """Whether every agent that is not paused has `snapshot` in the kernel, or one taken later than `since`."""

@@ -6,11 +6,14 @@ import socket
 import struct
 import sys
 from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import ClassVar
 
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import ChainKey, Rules
 from k8snetlab.kernel import netns
-from k8snetlab.kernel.iptables import command, saved
+from k8snetlab.kernel.iptables import command, copies, saved
+from k8snetlab.kernel.iptables.payload import Payload
 from k8snetlab.kernel.iptables.saved import Counters
 from k8snetlab.kernel.iptables.tables import Iptables, Variant
 
@@ -37,6 +40,13 @@ class NftIptables(Iptables):
     def save(self) -> dict[ChainKey, Rules]:
         """A namespace that never had a table is asked without starting a program."""
         return {} if self.generation() == UNTOUCHED else super().save()
+
+    def _restore(self, payload: Payload, held: Mapping[ChainKey, Rules] | None = None) -> int | None:
+        """Rules that other namespaces want as well are written by iptables once (`copies`)."""
+        restore = partial(super()._restore, payload, held)
+        if payload.hooks or payload.unhook or is_host(self.namespace) or not copies.worth(payload.delta):
+            return restore()
+        return copies.written(self, payload.delta, restore)
 
     def counters(self) -> Mapping[ChainKey, tuple[Counters, ...]]:
         return saved.counters(command.output(self.namespace, [f"{self._tool}-save", "-c"], self.lockfile))

@@ -223,7 +223,7 @@ class Changing:
         if isinstance(asked, Wait) or asked.wait:
             if not any(changes.values()):
                 for task in self._agents.tasks:  # nothing else makes them look whether all is as it should be
-                    task.wake()
+                    task.look()
             waiting = converge(self._cluster, self._agents, self._remote, followed, since=since, timeout=asked.timeout)
             async with aclosing(waiting) as events:
                 async for event in events:

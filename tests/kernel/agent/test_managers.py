@@ -18,6 +18,7 @@ from k8snetlab.agent.managers import managers
 from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.report import RULES, Report
+from k8snetlab.api.core import Namespace
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration as KubeProxy
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
@@ -60,14 +61,18 @@ class Node:
         self.snapshot = Snapshot().changed([(type(obj), obj.key, obj) for obj in objects], 1)
 
     def _managers(self, around: Surroundings) -> list[Manager]:
-        return [*managers(around), Manager("policy", lambda *_: self._part(), around)]
+        return [*managers(around), Manager("policy", lambda snapshot, _: self._part(snapshot), around)]
 
-    def _part(self) -> NodeDataplane:
+    def _part(self, snapshot: Snapshot) -> NodeDataplane:
+        snapshot.all(Namespace)
         if isinstance(self.part, Exception):
             raise self.part
         return self.part
 
     def sync(self) -> Report:
+        """After a change that concerns the manager."""
+        change = (Namespace, ("", "policies"), Namespace())
+        self.snapshot = self.snapshot.changed([change], self.snapshot.revision + 1)
         return self.agent.sync(self.snapshot)
 
     @property

@@ -55,13 +55,18 @@ class Agent:
         self.syncs = 0
         self._operations = operations
         self.failing = False
+        self.concern = True
+        self.noticed = False
         self.suspected = 0
 
     def mark(self, namespace: str) -> None:
         self.marked.append(namespace)
 
     def noticed_change(self) -> bool:
-        return False
+        return self.noticed
+
+    def concerned(self, snapshot: Snapshot, looking: bool) -> bool:
+        return self.concern
 
     def sync(self, snapshot: Snapshot, trusting: bool) -> Report:
         time.sleep(LOOK)
@@ -294,3 +299,62 @@ async def test_what_managers_are_still_about_keeps_an_agent_from_being_in_step()
     await task.sync()
     assert task.has(cluster.snapshot) and not task.state.pending
     agent.close()
+
+
+async def _until(task: AgentTask, snapshot: Snapshot) -> None:
+    async with asyncio.timeout(5):
+        while not task.has(snapshot):
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("call", ["follow", "look"])
+def test_objects_that_do_not_concern_a_node_cost_it_no_sync(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    monkeypatch.setattr(agent_task, "TICK", 0.2)
+
+    async def run() -> None:
+        agent: Any = Agent("lab.node1", 0)
+        cluster: Any = SimpleNamespace(snapshot=Snapshot())
+        told: list[Report] = []
+        task = AgentTask(agent, cluster, lambda _, report: told.append(report), Supervisor())
+        await task.sync()
+        task.start()
+        agent.concern = False
+        for revision in range(1, 50):
+            cluster.snapshot = Snapshot(revision, {})
+            getattr(task, call)()
+            await _until(task, cluster.snapshot)
+            await asyncio.sleep(0.01)  # for longer than a tick in all: what no event tells of is looked at
+        assert (agent.syncs, len(told)) == (1, 1)
+        assert task.state.sandboxes is cluster.snapshot
+
+        agent.noticed = True
+        await asyncio.sleep(0.3)
+        agent.noticed, before = False, agent.syncs
+        assert before > 1
+        task.wake()
+        async with asyncio.timeout(5):
+            while agent.syncs == before:
+                await asyncio.sleep(0.001)
+        agent.concern = True
+        cluster.snapshot = Snapshot(100, {})
+        getattr(task, call)()
+        await _until(task, cluster.snapshot)
+        assert agent.syncs == before + 2
+        await task.stop()
+
+    asyncio.run(run())
+
+
+def test_one_that_has_failed_is_concerned_by_all() -> None:
+    async def run() -> None:
+        agent: Any = Agent("lab.node1", 0)
+        cluster: Any = SimpleNamespace(snapshot=Snapshot())
+        task = AgentTask(agent, cluster, lambda *_: None, Supervisor())
+        agent.failing, agent.concern = True, False
+        await task.sync()
+        cluster.snapshot = Snapshot(1, {})
+        await task.sync("follow")
+        assert agent.syncs == 2 and not task.has(cluster.snapshot)
+        await task.stop()
+
+    asyncio.run(run())
