@@ -74,14 +74,14 @@ class NodeAgent:
 
     @property
     def monitors(self) -> Monitors:
-        return self._keeper.monitors
+        return self._keeper.known.monitors
 
     def mark(self, namespace: str) -> None:
-        self._keeper.mark(namespace)
+        self._keeper.known.mark(namespace)
 
     def suspect(self) -> None:
         """Forgets what it knows of the kernel: the next sync reads everything."""
-        self._keeper.mark_all()
+        self._keeper.known.mark_all()
         self._tables.suspect()
         self._each(lambda manager: manager.suspect())
 
@@ -89,15 +89,15 @@ class NodeAgent:
         """Looks at what no event tells of: whether names still stand for the namespaces that were made, rules of either
         variant, the node's sysctls, and what each manager knows."""
         return self._managers_notice() or (
-            self._keeper.moved()
-            or bool(self._keeper.lacking)
-            or (self._namespace is not None and self._keeper.sysctls_changed(self._namespace))
+            self._keeper.known.moved()
+            or bool(self._keeper.known.lacking)
+            or (self._namespace is not None and self._keeper.known.sysctls_changed(self._namespace))
             or self._tables.changed()
         )
 
     def untouched(self) -> dict[str, Netns]:
-        """As `NamespaceKeeper.untouched`."""
-        return self._keeper.untouched()
+        """As `Known.untouched`."""
+        return self._keeper.known.untouched()
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Makes the node's own namespace, empty, so that the router can plug its cable in."""
@@ -123,8 +123,7 @@ class NodeAgent:
         """Whether a `sync` that is trusting may have something to do. Cheap, and changes nothing. `looking`: names are
         to mean the same namespaces still."""
         return (
-            (looking and self._keeper.remounted())
-            or not self._keeper.rests()
+            self._keeper.known.has_news(looking)
             or self._tables.rested(coming(snapshot))
             or self._parts.touched(snapshot)
             or self._concern.touches(snapshot)
@@ -138,8 +137,8 @@ class NodeAgent:
             self._failures = before | self._failures  # most managers have not had their turn
             raise
         unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
-        recreated = tuple(self._keeper.recreated)
-        unplugged = not {whole.node.name}.isdisjoint({*recreated, *self._keeper.lacking})
+        recreated = tuple(self._keeper.known.recreated)
+        unplugged = not {whole.node.name}.isdisjoint({*recreated, *self._keeper.known.lacking})
         if whole.node.name in recreated and not self._anew:
             self._tables.forget()
         self._namespace = whole.node.name
@@ -154,7 +153,7 @@ class NodeAgent:
             self._do(manager, partial(manager.settled, snapshot, whole.node.name))
         if grave:
             raise grave
-        self._keeper.recreated.clear()  # not before they are reported: their containers are to be run again
+        self._keeper.known.recreated.clear()  # not before they are reported: their containers are to be run again
         return self._report(count, recreated, unplugged)
 
     def drift(self, snapshot: Snapshot) -> list[str]:
@@ -163,7 +162,7 @@ class NodeAgent:
             return []
         whole = self._wanted(snapshot)
         lines = [str(operation) for operation in self._keeper.drift(whole.node, whole.pods)]
-        if whole.node.name in self._keeper.lacking:
+        if whole.node.name in self._keeper.known.lacking:
             lines += [str(operation) for operation in underlay.plugging(snapshot, self.name)]
         return lines + self._tables.drift() + [line for manager in self._managers for line in manager.drift()]
 
@@ -187,7 +186,7 @@ class NodeAgent:
         failures = self._each(lambda manager: manager.remove())
         self._tables.forget()
         try:
-            self._keeper.remove({*self._keeper.monitors, *self._keeper.owned()})
+            self._keeper.remove({*self._keeper.known.monitors, *self._keeper.owned()})
         except K8sNetLabError as error:
             failures.append(error)
         try:
@@ -212,7 +211,7 @@ class NodeAgent:
         """
         whole, brought, self._brought = self._wanted(snapshot), self._brought, None
         self._anew = False
-        if whole is brought and self._keeper.rests() and not self._keeper.remounted():
+        if whole is brought and not self._keeper.known.has_news():
             self._brought = whole
             return whole, 0, ()
         self._keeper.prepare((whole.node, *whole.pods))
@@ -239,7 +238,7 @@ class NodeAgent:
         guards = [manager for manager in self._managers if manager.guards]
         if not guards:
             return True
-        if namespace in self._keeper.recreated:
+        if namespace in self._keeper.known.recreated:
             self._tables.forget()
             self._anew = True
         try:

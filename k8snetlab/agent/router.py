@@ -34,21 +34,21 @@ class RouterAgent:
 
     @property
     def monitors(self) -> Monitors:
-        return self._keeper.monitors
+        return self._keeper.known.monitors
 
     def mark(self, namespace: str) -> None:
-        self._keeper.mark(namespace)
+        self._keeper.known.mark(namespace)
 
     def suspect(self) -> None:
-        self._keeper.mark_all()
+        self._keeper.known.mark_all()
 
     def noticed_change(self) -> bool:
-        changed = [self._keeper.sysctls_changed(name) for name in self._keeper.monitors]
-        return self._keeper.moved() or any(changed) or bool(self._keeper.lacking)
+        changed = [self._keeper.known.sysctls_changed(name) for name in self._keeper.known.monitors]
+        return self._keeper.known.moved() or any(changed) or bool(self._keeper.known.lacking)
 
     def untouched(self) -> dict[str, Netns]:
-        """As `NamespaceKeeper.untouched`."""
-        return self._keeper.untouched()
+        """As `Known.untouched`."""
+        return self._keeper.known.untouched()
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Makes the router's and the outside host's namespaces, empty."""
@@ -72,13 +72,13 @@ class RouterAgent:
             self.health = HealthWork(beyond, {}, names=addon.outside(read.lab))
             report = Report(count, recreated=tuple(self._keeper.recreated))
         finally:
-            self._keeper.recreated.clear()
+            self._keeper.known.recreated.clear()
         self._concern.end(read)
         return report
 
     def concerned(self, snapshot: Snapshot, looking: bool = False) -> bool:
         """As a node's agent's; who makes a node's namespace has the router sync."""
-        return (looking and self._keeper.remounted()) or not self._keeper.rests() or self._concern.touches(snapshot)
+        return self._keeper.known.has_news(looking) or self._concern.touches(snapshot)
 
     def drift(self, snapshot: Snapshot) -> list[str]:
         desired = underlay.render(snapshot)
@@ -95,4 +95,4 @@ class RouterAgent:
 
     def remove(self) -> None:
         """Deletes the router and the outside host."""
-        self._keeper.remove({*self._keeper.monitors, *self._keeper.owned()})
+        self._keeper.remove({*self._keeper.known.monitors, *self._keeper.owned()})

@@ -76,8 +76,8 @@ def bring(keeper: NamespaceKeeper, state: Netns) -> int:
 
 def hear(keeper: NamespaceKeeper, name: str) -> None:
     """As the daemon does when the monitor has something to tell."""
-    if keeper.monitors[name].drain():
-        keeper.mark(name)
+    if keeper.known.monitors[name].drain():
+        keeper.known.mark(name)
 
 
 def routes(name: str) -> set[str]:
@@ -194,14 +194,14 @@ def test_a_name_that_was_given_to_another_namespace_is_made_as_desired_again(
 ) -> None:
     one = name("node1")
     bring(keeper, node(one, 2))
-    assert not keeper.moved()
+    assert not keeper.known.moved()
     subprocess.run(["sh", "-c", f"ip netns del {one} && ip netns add {one}"], check=True)
     if noticed:
-        assert keeper.moved()
+        assert keeper.known.moved()
     assert bring(keeper, node(one, 2)) > 0
-    assert keeper.recreated == {one}
+    assert keeper.known.recreated == {one}
     assert routes(one) == {"10.244.2.0/24"}
-    assert not keeper.moved()
+    assert not keeper.known.moved()
     keeper.remove([one])
 
 
@@ -226,7 +226,7 @@ def bring_with(keeper: NamespaceKeeper, node: Netns, *pods: Netns) -> int:
 
 
 def hear_all(keeper: NamespaceKeeper) -> None:
-    for name in keeper.monitors:
+    for name in keeper.known.monitors:
         hear(keeper, name)
 
 
@@ -262,7 +262,7 @@ def test_a_pod_that_others_unmade_is_made_again(
     veth = wanted.links[1].name
     subprocess.run(breaking.format(pod=pods[0].name, node=one, veth=veth).split(), check=True)
     hear_all(keeper)
-    keeper.moved()
+    keeper.known.moved()
     for _ in range(20):  # a namespace's devices go a moment after it
         bring_with(keeper, wanted, *pods)
         hear_all(keeper)
@@ -281,15 +281,15 @@ def test_a_namespace_is_untouched_until_the_kernel_tells_otherwise(
         bring(keeper, node(one, 2, 3))
         hear(keeper, one)
     bring(keeper, node(one, 2, 3))
-    assert keeper.untouched() == {one: node(one, 2, 3)}
+    assert keeper.known.untouched() == {one: node(one, 2, 3)}
     subprocess.run(["ip", "-n", one, "route", "del", "10.244.2.0/24"], check=True)
-    assert not keeper.untouched(), "the event waits, and has not been heard yet"
+    assert not keeper.known.untouched(), "the event waits, and has not been heard yet"
     hear(keeper, one)
-    assert not keeper.untouched(), "it was heard, and nothing was mended yet"
+    assert not keeper.known.untouched(), "it was heard, and nothing was mended yet"
     bring(keeper, node(one, 2, 3))
     hear(keeper, one)
     bring(keeper, node(one, 2, 3))
-    assert keeper.untouched() == {one: node(one, 2, 3)}
+    assert keeper.known.untouched() == {one: node(one, 2, 3)}
 
 
 def test_what_one_namespace_lost_is_mended_after_another_could_not_be_read(
@@ -302,7 +302,7 @@ def test_what_one_namespace_lost_is_mended_after_another_could_not_be_read(
         hear_all(keeper)
     subprocess.run(["ip", "-n", pods[0].name, "route", "del", "default"], check=True)
     hear_all(keeper)
-    keeper.mark(pods[1].name)
+    keeper.known.mark(pods[1].name)
 
     def fails(namespace: str, sysctls: tuple[str, ...] = ()) -> Reading:
         if namespace == pods[1].name:
@@ -323,7 +323,7 @@ def test_a_pod_for_which_no_descriptor_is_left_stops_none_of_the_others(
     keeper: NamespaceKeeper, name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, pods = name("node1"), [pod(name(f"pod{number}"), number) for number in (2, 3)]
-    watch = namespaces.Monitors.add
+    watch = Monitors.add
 
     def add(monitors: Monitors, namespace: str, begun: Watch | None = None) -> Monitor:
         if namespace == pods[0].name:
@@ -331,7 +331,7 @@ def test_a_pod_for_which_no_descriptor_is_left_stops_none_of_the_others(
         return watch(monitors, namespace, begun)
 
     with monkeypatch.context() as patch:
-        patch.setattr(namespaces.Monitors, "add", add)
+        patch.setattr(Monitors, "add", add)
         patch.setattr(keeper, "_make", lambda outer, wanted: [None] * len(wanted))
         with pytest.raises(KernelError, match=f"{pods[0].name}: Too many open files"):
             bring_with(keeper, outer(one, *pods), *pods)
@@ -349,11 +349,11 @@ def test_a_route_in_whose_place_one_of_another_kind_was_put_is_mended(
     for _ in range(3):
         bring(keeper, node(one, 2, 3))
         hear(keeper, one)
-    assert keeper.untouched()
+    assert keeper.known.untouched()
     subprocess.run(["ip", "-n", one, "route", "replace", kind, "10.244.2.0/24"], check=True)
-    assert not keeper.untouched()
+    assert not keeper.known.untouched()
     hear(keeper, one)
-    assert not keeper.untouched(), "it was heard"
+    assert not keeper.known.untouched(), "it was heard"
     bring(keeper, node(one, 2, 3))
     assert read(one).routes == node(one, 2, 3).routes
 
@@ -363,11 +363,11 @@ def test_a_namespace_of_another_ones_name_is_not_untouched(keeper: NamespaceKeep
     for _ in range(3):
         bring(keeper, node(one, 2))
         hear(keeper, one)
-    assert keeper.untouched()
+    assert keeper.known.untouched()
     subprocess.run(["ip", "netns", "del", one], check=True)
-    assert not keeper.untouched()
+    assert not keeper.known.untouched()
     subprocess.run(["ip", "netns", "add", one], check=True)
-    assert not keeper.untouched()
+    assert not keeper.known.untouched()
 
 
 def test_what_is_heard_while_one_asks_is_not_untouched(
@@ -378,16 +378,16 @@ def test_what_is_heard_while_one_asks_is_not_untouched(
     for _ in range(3):
         bring(keeper, node(one, 2))
         hear(keeper, one)
-    assert keeper.untouched()
+    assert keeper.known.untouched()
     subprocess.run(["ip", "-n", one, "route", "del", "10.244.2.0/24"], check=True)
-    readable = keeper.monitors.readable
+    readable = keeper.known.monitors.readable
 
     def heard() -> list[str]:
         hear(keeper, one)
         return readable()
 
-    monkeypatch.setattr(keeper.monitors, "readable", heard)
-    assert not keeper.untouched()
+    monkeypatch.setattr(keeper.known.monitors, "readable", heard)
+    assert not keeper.known.untouched()
 
 
 def test_a_namespace_that_goes_while_one_asks_is_not_untouched(
@@ -412,7 +412,7 @@ def test_a_namespace_that_goes_while_one_asks_is_not_untouched(
 
     monkeypatch.setattr(netns, "number", going)
     monkeypatch.setattr(Monitors, "__iter__", listed)
-    assert keeper.untouched().keys() == {one, pods[0].name}
+    assert keeper.known.untouched().keys() == {one, pods[0].name}
 
 
 def test_a_namespace_that_somebody_makes_just_before_a_pods_is_refused_and_left_alone(
