@@ -18,6 +18,7 @@ from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.guests import Guests
 from k8snetlab.lab.operations.machine import ThisMachine
+from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.reaching import Reaching
 from k8snetlab.lab.operations.standing import Standing
@@ -152,7 +153,7 @@ async def face_of(whole: bool = False, keys: Keys | None = None) -> AsyncIterato
     await store.close()
 
 
-ANSWERING = (Changing, Explaining, Guests, Places, Reaching, Standing, Tables, ThisMachine)
+ANSWERING = (Changing, Explaining, Guests, Pausing, Places, Reaching, Standing, Tables, ThisMachine)
 """Whose methods answer verbs."""
 
 
@@ -165,6 +166,7 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
     leases = Leases(store, cluster, None, paths, ledger)
     return Table(
         Changing(cluster, agents, leases, None),
+        Pausing(cluster, agents),
         Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict, overflows=Overflows()),
         Guests(cluster, agents, paths),
         Places(cluster, agents, paths),

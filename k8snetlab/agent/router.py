@@ -70,7 +70,7 @@ class RouterAgent:
             count = self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods)
             (beyond,) = own
             self.health = HealthWork(beyond, {}, names=addon.outside(read.lab))
-            report = Report(count, recreated=tuple(self._keeper.recreated))
+            report = Report(count, recreated=tuple(self._keeper.known.recreated))
         finally:
             self._keeper.known.recreated.clear()
         self._concern.end(read)

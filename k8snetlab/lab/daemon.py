@@ -36,6 +36,7 @@ from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.guests import Guests
 from k8snetlab.lab.operations.machine import ThisMachine
+from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.reaching import Reaching
 from k8snetlab.lab.operations.standing import Standing
@@ -109,6 +110,7 @@ class Daemon:
         table = Table(
             reaching,
             Changing(cluster, agents, leases, remote),
+            Pausing(cluster, agents),
             Explaining(
                 cluster,
                 agents,

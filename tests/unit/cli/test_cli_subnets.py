@@ -14,8 +14,8 @@ from k8snetlab.api.core import Condition, Node, NodeStatus
 from k8snetlab.api.machines import MACHINE
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.cli.main import app_of
+from k8snetlab.cluster.deletion import refuse_deletion
 from k8snetlab.errors import InputError, NotFoundError
-from k8snetlab.lab.operations.changing import refuse_deletion
 from k8snetlab.messages.store import LeasesQuestion
 
 LEASE: dict[str, Any] = {

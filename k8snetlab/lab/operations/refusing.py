@@ -1,0 +1,79 @@
+"""What of a request does not go together, by itself or with what is stored: nothing of it is written then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import attrgetter
+
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.validate import validate
+from k8snetlab.cluster.cluster import BROUGHT
+from k8snetlab.controllers.admission import is_another
+from k8snetlab.errors import InputError, ManifestError, UnconfirmedError
+
+PLAN = (
+    *("underlay", "podCIDR", "serviceCIDR", "machines"),
+    *(f"network.{family}{end}" for family in ("subnet", "ipv6Subnet") for end in ("Len", "Min", "Max")),
+)
+"""Fields of a Lab's spec by which addresses are given; machines bring the first one."""
+SHOWN = 10
+"""So many objects are named before "and more"."""
+
+
+def check(objects: list[Object], snapshot: Snapshot, without: Iterable[Object] = ()) -> list[str]:
+    """Refuses all of them when one does not go with the others or with what is stored; returns warnings.
+
+    Notices concern a manifest by itself: who has read it has said them."""
+    gone = ((type(o), o.key, None) for o in without)
+    existing = snapshot.changed(gone, snapshot.revision)
+    said: dict[str, list[str]] = {"error": [], "warning": [], "notice": []}
+    for problem in validate(objects, existing):
+        source = problem.object.source
+        said[problem.severity].append(f"{source}: {problem}" if source else str(problem))
+    if said["error"]:
+        raise ManifestError(said["error"], "nothing was changed")
+    return said["warning"]
+
+
+def to_make_anew(objects: Iterable[Object], snapshot: Snapshot) -> list[Object]:
+    """What an `up` brought and this one wants otherwise, in what no update can change; and what is wanted and was
+    being deleted (a crash may have come in between)."""
+    stored = ((new, snapshot.get(type(new), new.name, new.namespace)) for new in objects)
+    return [
+        old
+        for new, old in stored
+        if old and (old.metadata.deletionTimestamp or (BROUGHT in old.metadata.annotations and is_another(new, old)))
+    ]
+
+
+def refuse_rebuilding(objects: list[Object], snapshot: Snapshot) -> None:
+    """The addresses of a running lab stay; another plan of addresses is another lab."""
+    old = next(iter(snapshot.all(Lab).values()), None)
+    for new in objects:
+        if not isinstance(new, Lab) or old is None:
+            continue
+        for field in PLAN[1:] if new.spec.machines else PLAN:
+            value = attrgetter(field)
+            if value(new.spec) != value(old.spec):
+                raise InputError(
+                    f"{new.source or 'Lab'}: spec.{field} cannot be changed while the lab runs",
+                    "`k8snetlab down` first, then `up`",
+                )
+
+
+def refuse_emptying(gone: list[Object], brought: int) -> None:
+    """Raises UnconfirmedError where `up` would take away more objects than it leaves of those that it once brought."""
+    if len(gone) <= brought - len(gone):
+        return
+    names = [title(obj) for obj in gone]
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    raise UnconfirmedError(
+        f"this deletes {len(gone)} of the {brought} objects that `up` brought: {shown}",
+        "--yes if that is meant; nothing was changed",
+    )
+
+
+def title(obj: Object) -> str:
+    return f"{obj.KIND.lower()}/{obj.name}"
