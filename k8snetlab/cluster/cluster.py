@@ -8,14 +8,10 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Literal, TypeVar
 
-import msgspec
-
-from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.taken import without_made
-from k8snetlab.cluster import admitted, nearby
+from k8snetlab.cluster import admitted, nearby, restoring
 from k8snetlab.cluster.controlling import ControllerLoop
 from k8snetlab.cluster.events import EventRecorder
 from k8snetlab.cluster.failing import Failing
@@ -26,7 +22,6 @@ from k8snetlab.errors import (
     ConflictError,
     K8sNetLabError,
     NotFoundError,
-    StoreError,
     TerminatingError,
 )
 from k8snetlab.kernel import fault
@@ -39,8 +34,6 @@ BROUGHT = "k8snetlab/up"
 """Annotation: the object came with `up`, so that an `up` without it takes it away."""
 EDITS = 100
 """Times that an object is looked at anew before a change to it is given up."""
-RESTORING = 30.0
-"""Seconds in which the store has to tell of the objects that were put back into it."""
 SETTLING = 0.01
 """Seconds between two looks whether the controllers have begun."""
 _RACES = (ConflictError, NotFoundError, AlreadyExistsError, TerminatingError)
@@ -103,14 +96,9 @@ class Cluster:
             raise NotFoundError(f"{type_.KIND.lower()} {name!r} not found{where}", hint)
         return obj
 
-    async def dump(self, prefix: str) -> AsyncIterator[KeyValue]:
-        """Every key of the store that begins so, with its revision and its value as JSON (as text where it is none)."""
-        for entry in (await self._store.list(prefix)).entries:
-            try:
-                value = msgspec.json.decode(entry.value)
-            except msgspec.DecodeError:
-                value = entry.value.decode(errors="replace")
-            yield KeyValue(entry.key, entry.mod_revision, value)
+    def dump(self, prefix: str) -> AsyncIterator[KeyValue]:
+        """As `restoring.dump`."""
+        return restoring.dump(self._store, prefix)
 
     # --- telling ---
 
@@ -298,21 +286,8 @@ class Cluster:
         return self.snapshot.get(type(obj), obj.name, obj.namespace) or obj
 
     async def restore(self) -> None:
-        """Puts every object into a store that came back without its data, the Lab last: the informer waits for it."""
-        if not self._informer.lost:
-            return
-        objects = without_made(obj for kind in self.snapshot.objects.values() for obj in kind.values())
-        for obj in sorted(objects, key=lambda obj: isinstance(obj, Lab)):
-            with contextlib.suppress(AlreadyExistsError):
-                await self._writable.create(store_key(obj), encode(admitted.stored(obj)))
-        try:
-            async with asyncio.timeout(RESTORING):
-                async for _ in self._informer.changes():
-                    if not self._informer.lost:
-                        return
-        except TimeoutError:
-            health = self._informer.health()
-            raise StoreError(f"the store does not tell of what was put back: {health.problem}", "`up` again") from None
+        """As `restoring.restore`."""
+        await restoring.restore(self._store, self._informer)
 
     # --- controllers ---
 
