@@ -39,13 +39,14 @@ ROOMS = {
     "token": ("token",),
     "node": ("node",),
     "guest": ("guest",),
+    "attach": ("attach", "detach"),
     "kubeconfig": ("kubeconfig",),
     "scenario": ("scenario",),
     "lesson": ("lesson",),
     "audit": ("audit",),
 }
 """The verbs, by the module of this package that registers them, in the order of the help (groups come last)."""
-CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node", "token"})
+CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node", "token", "attach", "detach"})
 """Verbs that, interrupted, have done a part of their work."""
 _LONG = re.compile(r"(\S{120})\S{200,}")
 """Words that nobody reads to their end."""

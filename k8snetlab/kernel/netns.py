@@ -86,6 +86,23 @@ def create(name: str) -> None:
         pass
 
 
+def adopt(name: str, source: int) -> None:
+    """Gives the namespace of an open file descriptor another name, as `ip netns attach` does; `delete` takes that away
+    alone. Raises AlreadyExistsError, UnsupportedError when not allowed to."""
+    target = path(name)
+    try:
+        fault.point()
+        _claim(target, name)
+        try:
+            fault.point()
+            syscalls.mount(f"/proc/self/fd/{source}", str(target), "none", syscalls.MS_BIND)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _refused(f"ip netns attach {name}", error) from error
+
+
 @contextlib.contextmanager
 def created(name: str) -> Iterator[None]:
     """As `create`, where the directory is there already, and as `inside` for the length of the block."""

@@ -32,6 +32,7 @@ from k8snetlab.kernel import capabilities, cgroups, modules, netns
 from k8snetlab.lab.app import Api
 from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.merging import Merging
+from k8snetlab.lab.operations.attaching import Attaching
 from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.guests import Guests
@@ -122,6 +123,7 @@ class Daemon:
             ),
             Places(cluster, agents, self._paths, group),
             Guests(cluster, agents, self._paths),
+            Attaching(cluster, self._ledger),
             Standing(
                 cluster,
                 agents,

@@ -1,6 +1,7 @@
 """What is asked of a lab's daemon and answered by it: each of the lab's own verbs, declared once, with its messages."""
 
 __all__ = [
+    "attach",
     "capture",
     "changes",
     "diagnose",

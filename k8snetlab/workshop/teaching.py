@@ -168,8 +168,7 @@ class Teaching:
 
     def reset(self) -> None:
         """The lab, from nothing to the step's beginning. Raises DaemonError or ScriptError where that fails."""
-        if self.lesson.cleanup:
-            scripts.command(("sh", "-c", self.lesson.cleanup), self.lab)
+        self._clean()
         if self.lab in labs.running():
             self._own("down", "--lab", self.lab)
         self._own("up", self.progress.lesson, "--lab", self.lab, "--yes")
@@ -192,6 +191,7 @@ class Teaching:
         if self.progress.step == len(self.lesson.steps):
             self.progress.ended = self.progress.ended or time.time()
             self._keep()
+            self._clean()
             return False
         self.progress.step += 1
         self.progress.answered = []
@@ -290,6 +290,11 @@ class Teaching:
         assert one.expectation
         report = checking.check(Client(self.lab), [one.expectation], self.progress.lesson)
         return "; ".join(f"{row.source} → {row.target}: {row.why}" for row in report.checks if not row.ok)
+
+    def _clean(self) -> None:
+        """Takes away what was made beside the lab, as far as it is there."""
+        if self.lesson.cleanup:
+            scripts.command(("sh", "-c", self.lesson.cleanup), self.lab)
 
     def _script(self, text: str) -> None:
         if text:

@@ -1,3 +1,14 @@
 """What this machine's daemon does for each of the lab's own verbs, a method for each declaration in `messages/`."""
 
-__all__ = ["changing", "explaining", "guests", "machine", "pausing", "places", "reaching", "standing", "tables"]
+__all__ = [
+    "attaching",
+    "changing",
+    "explaining",
+    "guests",
+    "machine",
+    "pausing",
+    "places",
+    "reaching",
+    "standing",
+    "tables",
+]

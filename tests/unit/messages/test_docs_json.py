@@ -22,6 +22,7 @@ from k8snetlab.checkup.audit import AuditReport, BaselineWritten
 from k8snetlab.checkup.peer import PeerReport
 from k8snetlab.cli.main import app_of
 from k8snetlab.kernel.features import Feature
+from k8snetlab.messages.attach import PluggedIn
 from k8snetlab.messages.capture import CapturedPacket
 from k8snetlab.messages.changes import Outcome
 from k8snetlab.messages.diagnose import Diagnosis
@@ -61,10 +62,12 @@ _OF_A_LAB = "an object: `lab`, its name, and the fields of the type"
 
 PRINTED = (
     Printed("apply", Outcome),
+    Printed("attach", PluggedIn),
     Printed("audit", AuditReport),
     Printed("audit --baseline FILE", BaselineWritten, "an object, where FILE was not there"),
     Printed("capture", CapturedPacket, "an object a line"),
     Printed("delete", Outcome),
+    Printed("detach", Outcome),
     Printed("diagnose", Diagnosis),
     Printed("dig", DIG.answer),
     Printed("doctor", Feature, "a list of objects"),
