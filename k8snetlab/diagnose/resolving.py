@@ -187,7 +187,7 @@ def storm(pod: Pod, seen: Storm) -> Iterator[Finding]:
         return
     yield Finding(
         kind="resolver",
-        fault="ndots",
+        fault="storm",
         node="",
         object=clients[0],
         message=(

@@ -182,7 +182,7 @@ def test_a_pod_that_asks_for_names_outside_by_its_search_list_all_the_time_is_na
     thread = threading.Thread(target=storm)
     thread.start()
     try:
-        eventually(lambda: ("resolver", "ndots") in found(lab))
+        eventually(lambda: ("resolver", "storm") in found(lab))
         (finding,) = lab.diagnose().findings
         assert "pod default/client asks for names outside in every search domain first" in finding.message
         assert finding.show == "k8snetlab dig default/client www.example.com"
