@@ -34,7 +34,7 @@ def cases() -> Iterator[Case]:
         for ports in factors["ports"]:
             for direction in ("ingress", "egress"):
                 yield _product(world, pods, (peers, ports), direction)
-    for trap in _read("traps.yaml"):
+    for trap in (*_read("traps.yaml"), *_read("tiers.yaml")):
         ports = tuple(trap.get("ports", ("80/TCP",)))
         denied = _pairs(trap["denied"], pods) - _pairs(trap.get("but", ()), pods)
         allowed = {(a, b, p): a == b or (a, b) not in denied for a in pods for b in pods for p in ports}
@@ -42,7 +42,7 @@ def cases() -> Iterator[Case]:
 
 
 def manifests(world: Any, policies: Mapping[str, Any], six: bool = False) -> list[dict[str, Any]]:
-    """The world's namespaces and pods, with addresses, and policies."""
+    """The world's namespaces and pods, with addresses, and policies: those without a namespace are a cluster's."""
     found: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         for name, labels in world["namespaces"].items()
@@ -59,7 +59,15 @@ def manifests(world: Any, policies: Mapping[str, Any], six: bool = False) -> lis
             }
         )
     for key, spec in policies.items():
-        found.append({**_head("networking.k8s.io/v1", "NetworkPolicy", key, {}), "spec": spec})
+        if "/" in key:
+            found.append({**_head("networking.k8s.io/v1", "NetworkPolicy", key, {}), "spec": spec})
+        else:
+            found.append({
+                "apiVersion": "policy.networking.k8s.io/v1alpha2",
+                "kind": "ClusterNetworkPolicy",
+                "metadata": {"name": key},
+                "spec": spec,
+            })  # fmt: skip
     return found
 
 

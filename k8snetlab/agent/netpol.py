@@ -1,6 +1,7 @@
 """kube-router's policy controller of one node: sets before the rules that look into them, and away after those.
 
-A set or a policy's rule that the kernel refuses opens nothing: what stands of its policy lets in, or out, less.
+A set or a policy's rule that the kernel refuses opens nothing: what stands of its policy lets in, or out, less. Of a
+ClusterNetworkPolicy what would deny, or leave it to the next tier, denies all then, as its API asks for.
 """
 
 from __future__ import annotations
@@ -13,17 +14,34 @@ import msgspec
 from k8snetlab.agent.additions import AddedSets
 from k8snetlab.agent.protocol import Manager
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write
+from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.names import KUBE_NWPLCY, KUBE_ROUTER_SETS, is_host
+from k8snetlab.dataplane.names import (
+    ALLOWED_MARK,
+    KUBE_CNPLCY,
+    KUBE_CNPLCY_DENY,
+    KUBE_NWPLCY,
+    KUBE_NWPLCY_COMMON,
+    KUBE_NWPLCY_DEFAULT,
+    KUBE_ROUTER_SETS,
+    is_host,
+)
 from k8snetlab.dataplane.netns import NodeDataplane
-from k8snetlab.dataplane.rules import ChainKey, RuleDelta, Rules, RuleSet
+from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta, Rules, RuleSet
 from k8snetlab.dataplane.sets import IPSet, by_name
 from k8snetlab.errors import KernelError
-from k8snetlab.kernel import ipsets
+from k8snetlab.kernel import conntrack, fault, ipsets
 from k8snetlab.kernel.iptables import Iptables, RestoreRefused
+from k8snetlab.policies.established import Judge
+from k8snetlab.policies.shapes import Resolved
+from k8snetlab.render.netpol.node import resolved_of
 
 TRIES = 64
 """Policies that are left out, one after the other, before all is refused."""
+_COMMON = (KUBE_NWPLCY_COMMON, KUBE_NWPLCY_DEFAULT, KUBE_CNPLCY_DENY)
+"""Chains that no policy does without."""
+_ACCEPTS = f"mark {ALLOWED_MARK:#x}/{ALLOWED_MARK:#x}"
+_DENIED = f"-j {KUBE_CNPLCY_DENY}"
 REST = 200
 """Looks at the sets are so many times apart as one takes."""
 
@@ -34,10 +52,12 @@ class KubeRouter(Manager):
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
         self.sets: tuple[IPSet, ...] = ()
-        self._tables: dict[str, PolicyPart] = {}
+        self._tables: dict[Family, PolicyPart] = {}
         self._looked, self._took = 0.0, 0.0
         self._unknown = False
         """It could not say what it wants."""
+        self._judged: Resolved | None = None
+        """By what connections were looked at last."""
 
     def wanted(self, snapshot: Snapshot) -> NodeDataplane | None:
         self.guards = self._unknown = True
@@ -55,6 +75,19 @@ class KubeRouter(Manager):
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
         """What is new has no rules where all were refused."""
         self.holds = self.guards and self.lets_none_in
+        if self.guards and snapshot.lab.spec.networkPolicy.cutEstablished:
+            self._cut(snapshot, namespace)
+
+    def _cut(self, snapshot: Snapshot, namespace: str) -> None:
+        """Connections that policies have let in, and would not any more."""
+        resolved = resolved_of(snapshot)
+        if self._judged is resolved or (node := snapshot.get(Node, self.node)) is None:
+            return
+        judge = Judge(resolved, node)
+        for family in self._tables:
+            fault.point()
+            conntrack.forget(namespace, family, lambda flow: not judge.allows(*flow))
+        self._judged = resolved
 
     @property
     def lets_none_in(self) -> bool:
@@ -143,7 +176,7 @@ class PolicyPart(TablePart):
                 count = write(trial)
             except RestoreRefused as refusal:
                 chain = refusal.line.removeprefix("-A ").partition(" ")[0]
-                if not chain.startswith(KUBE_NWPLCY) or chain in self._left_out or len(self._left_out) == TRIES:
+                if not _is_policys(chain) or chain in self._left_out or len(self._left_out) == TRIES:
                     self.refuse(refusal)
                     return write(self.before())
                 self._left_out[chain] = refusal
@@ -201,20 +234,34 @@ def _differing(wanted: Mapping[str, IPSet], held: Mapping[str, IPSet]) -> Iterat
     yield from (f"ipset destroy {name}" for name in held if name not in wanted)
 
 
+def _is_policys(chain: str) -> bool:
+    """Whether it is one policy's, so that all others do without it."""
+    return chain.startswith((KUBE_NWPLCY, KUBE_CNPLCY)) and chain not in _COMMON
+
+
 def _without(rules: RuleSet, refused: Mapping[str, object]) -> RuleSet:
-    """Without the rules that look into a refused set."""
+    """Without the rules that look into a refused set; one that would deny, or pass on, denies all."""
     looks = tuple(f" --match-set {name} " for name in refused)
     chains = {
-        key: tuple(rule for rule in held if not any(look in rule for look in looks))
-        if key.chain.startswith(KUBE_NWPLCY)
+        key: tuple(_closed(rule, any(look in rule for look in looks)) for rule in held)
+        if _is_policys(key.chain)
         else held
         for key, held in rules.chains.items()
     }
-    return msgspec.structs.replace(rules, chains=chains)
+    kept = {key: tuple(rule for rule in held if rule) for key, held in chains.items()}
+    return msgspec.structs.replace(rules, chains=kept)
+
+
+def _closed(rule: str, blind: bool) -> str:
+    if not blind:
+        return rule
+    return "" if _ACCEPTS in rule else _DENIED
 
 
 def _emptied(rules: RuleSet, chain: str) -> RuleSet:
-    empty: dict[ChainKey, Rules] = {key: () for key in rules.chains if key.chain == chain}
+    """Nothing is allowed by a chain."""
+    closed = (_DENIED,) if chain.startswith(KUBE_CNPLCY) else ()
+    empty: dict[ChainKey, Rules] = {key: closed for key in rules.chains if key.chain == chain}
     return msgspec.structs.replace(rules, chains={**rules.chains, **empty})
 
 

@@ -6,6 +6,7 @@ __all__ = [
     "apps",
     "body",
     "cells",
+    "cluster_policy",
     "columns",
     "config",
     "coordination",

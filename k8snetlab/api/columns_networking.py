@@ -6,6 +6,7 @@ Source: Kubernetes pkg/printers/internalversion/printers.go.
 from __future__ import annotations
 
 from k8snetlab.api.cells import AGE, NAME, NONE, Column, first_of, selector_of
+from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
@@ -51,6 +52,12 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         AGE,
     ),
     NetworkPolicy: (NAME, Column("Pod-Selector", lambda p: selector_of(p.spec.podSelector)), AGE),
+    ClusterNetworkPolicy: (
+        NAME,
+        Column("Tier", lambda p: p.spec.tier),
+        Column("Priority", lambda p: str(p.spec.priority)),
+        AGE,
+    ),
     ServiceCIDR: (NAME, Column("CIDRs", lambda c: ",".join(c.spec.cidrs)), AGE),
     IPAddress: (NAME, Column("ParentRef", _parent), AGE),
     Lease: (NAME, Column("Holder", lambda lease: lease.spec.holderIdentity or ""), AGE),

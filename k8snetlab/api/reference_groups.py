@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 ENUMERATIONS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("ClusterNetworkPolicySpec", "tier"): ("Admin", "Baseline"),
+    ("ClusterNetworkPolicyIngressRule", "action"): ("Accept", "Deny", "Pass"),
+    ("ClusterNetworkPolicyEgressRule", "action"): ("Accept", "Deny", "Pass"),
     ("HTTPIngressPath", "pathType"): ("Exact", "ImplementationSpecific", "Prefix"),
     ("NetworkPolicySpec", "policyTypes"): ("Egress", "Ingress"),
     ("NetworkPolicyPort", "protocol"): ("SCTP", "TCP", "UDP", ""),
@@ -20,6 +23,27 @@ ENUMERATIONS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 TEXT = """
+ClusterNetworkPolicy: apiVersion=s kind=s metadata=ObjectMeta spec=!ClusterNetworkPolicySpec
+  status=ClusterNetworkPolicyStatus
+ClusterNetworkPolicyEgressPeer: domainNames=[s] namespaces=LabelSelector networks=[s] nodes=LabelSelector
+  pods=NamespacedPod
+ClusterNetworkPolicyEgressRule: action=!s name=s protocols=[ClusterNetworkPolicyProtocol]
+  to=![ClusterNetworkPolicyEgressPeer]
+ClusterNetworkPolicyIngressPeer: namespaces=LabelSelector pods=NamespacedPod
+ClusterNetworkPolicyIngressRule: action=!s from=![ClusterNetworkPolicyIngressPeer] name=s
+  protocols=[ClusterNetworkPolicyProtocol]
+ClusterNetworkPolicyPort: number=i range=ClusterNetworkPolicyPortRange
+ClusterNetworkPolicyPortRange: end=!i start=!i
+ClusterNetworkPolicyProtocol: destinationNamedPort=s sctp=ClusterNetworkPolicyProtocolSCTP
+  tcp=ClusterNetworkPolicyProtocolTCP udp=ClusterNetworkPolicyProtocolUDP
+ClusterNetworkPolicyProtocolSCTP: destinationPort=ClusterNetworkPolicyPort
+ClusterNetworkPolicyProtocolTCP: destinationPort=ClusterNetworkPolicyPort
+ClusterNetworkPolicyProtocolUDP: destinationPort=ClusterNetworkPolicyPort
+ClusterNetworkPolicySpec: egress=[ClusterNetworkPolicyEgressRule] ingress=[ClusterNetworkPolicyIngressRule]
+  priority=!i subject=!ClusterNetworkPolicySubject tier=!s
+ClusterNetworkPolicyStatus: conditions=![Condition]
+ClusterNetworkPolicySubject: namespaces=LabelSelector pods=NamespacedPod
+NamespacedPod: namespaceSelector=!LabelSelector podSelector=!LabelSelector
 ControllerRevision: apiVersion=s data=o kind=s metadata=ObjectMeta revision=!l
 CronJob: apiVersion=s kind=s metadata=ObjectMeta spec=!CronJobSpec status=CronJobStatus
 CronJobSpec: concurrencyPolicy=s failedJobsHistoryLimit=i jobTemplate=!JobTemplateSpec schedule=!s

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.config import ConfigMap, Secret, ServiceAccount
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
@@ -117,6 +118,9 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(Ingress, "ingresses", ("ing",), "ingress"),
     Resource(IngressClass, "ingressclasses"),
     Resource(NetworkPolicy, "networkpolicies", ("netpol",)),
+    Resource(
+        ClusterNetworkPolicy, "clusternetworkpolicies", ("cnp",), "policy.networking.k8s.io/clusternetworkpolicies"
+    ),
     Resource(ServiceCIDR, "servicecidrs"),
     Resource(IPAddress, "ipaddresses", ("ip",)),
     Resource(Lease, "leases"),

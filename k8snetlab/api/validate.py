@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from k8snetlab.api import (
+    valid_cluster_policy,
     valid_config,
     valid_definition,
     valid_guest,
@@ -20,6 +21,7 @@ from k8snetlab.api import (
     valid_workloads,
 )
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
@@ -97,6 +99,7 @@ _CHECKS: Mapping[type[Object], Check] = {
     Ingress: lambda report, obj, _: valid_ingress.ingress(report, obj),
     IngressClass: lambda report, obj, _: valid_ingress.ingress_class(report, obj),
     NetworkPolicy: valid_policy.network_policy,
+    ClusterNetworkPolicy: valid_cluster_policy.cluster_network_policy,
     ServiceCIDR: lambda report, obj, _: valid_ranges.service_cidr(report, obj),
     IPAddress: lambda report, obj, _: valid_ranges.ip_address(report, obj),
     Event: lambda report, obj, _: valid_ranges.event(report, obj),

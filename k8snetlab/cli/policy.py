@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from k8snetlab.policies.matrix import Check
-    from k8snetlab.policies.sentences import EndpointReason, PolicyReason, Side, Where
+    from k8snetlab.policies.sentences import AllowedBy, EndpointReason, PodDirection, PolicyReason, Side, Where
     from k8snetlab.policies.world import World
 
 FORMS = ("table", "json", "svg")
@@ -146,17 +146,37 @@ def explain(
         screen.say(f"{found.pod} is in its node's network (hostNetwork): no policy selects it, everything passes")
         return
     for way, side in (("come into", found.ingress), ("go out of", found.egress)):
-        if not side.isolated:
-            screen.say(f"everything may {way} {found.pod}: no policy selects it for that direction")
-            continue
-        by = ", ".join(side.policies)
-        screen.say(
-            f"only this may {way} {found.pod}, by {by}:" if side.rules else f"nothing may {way} {found.pod}: {by}"
-        )
-        for rule in side.rules:
-            word = "from" if way == "come into" else "to"
-            screen.say(f"  {word} {rule.peers}, at {rule.ports} ({rule.policy}, {rule.line})", hang=4)
+        _say_direction(f"{way} {found.pod}", "from" if way == "come into" else "to", side)
     screen.say("besides: answers, what the pod says to itself, and what comes from its own node")
+
+
+def _say_direction(may: str, word: str, side: PodDirection) -> None:
+    first = [rule for rule in side.rules if rule.tier == "Admin"]
+    rules = [rule for rule in side.rules if rule.tier == "NetworkPolicy"]
+    last = [rule for rule in side.rules if rule.tier == "Baseline"]
+    if first:
+        screen.say(f"what may {may} tier Admin says first; the first rule that fits decides:")
+        _say_rules(first, word, acting=True)
+    by, rest = ", ".join(side.policies), "else " if first else ""
+    if side.isolated:
+        only = f"{'besides ' if first else ''}only this may {may}, by {by}:"
+        screen.say(only if rules else f"nothing {rest}may {may}: {by}")
+        _say_rules(rules, word)
+        return
+    if last:
+        what = f"what {rest}may {may} tier Baseline says"
+        screen.say(f"{what}, as no NetworkPolicy does; the first rule that fits decides:")
+        _say_rules(last, word, acting=True)
+    if first or last:
+        screen.say(f"everything else may {may}: no policy speaks of it")
+    else:
+        screen.say(f"everything may {may}: no policy selects it for that direction")
+
+
+def _say_rules(rules: Sequence[AllowedBy], word: str, acting: bool = False) -> None:
+    for rule in rules:
+        action = f"{rule.action} " if acting else ""
+        screen.say(f"  {action}{word} {rule.peers}, at {rule.ports} ({rule.policy}, {rule.line})", hang=4)
 
 
 def why(
@@ -235,6 +255,10 @@ def _say_side(way: str, of: str, side: Side) -> None:
     lines = ", ".join(side.lines)
     if side.allowed:
         screen.say(f"  {way}: allowed by {', '.join(side.policies)}: {lines}", hang=4)
+        return
+    if side.why == "denied":
+        screen.say(f"  {way}: denied by ClusterNetworkPolicy {', '.join(side.policies)}: {lines}", hang=4)
+        screen.say(f"    before that, a rule of its tier would have to say: {side.wanted}", hang=6)
         return
     screen.say(f"  {way}: denied: no rule of {', '.join(side.policies)} allows it: {lines}", hang=4)
     screen.say(f"    one of them would have to say: {side.wanted}", hang=6)

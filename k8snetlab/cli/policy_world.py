@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from k8snetlab.api.load import Loaded, Written
     from k8snetlab.client.client import Client
 
-KINDS = (*("lab", "kubeproxyconfiguration", "node", "namespace", "pod", "networkpolicy", "service", "endpointslice"),)
+KINDS = (
+    *("lab", "kubeproxyconfiguration", "node", "namespace", "pod", "service", "endpointslice"),
+    *("networkpolicy", "clusternetworkpolicy"),
+)
 
 
 def of_files(loaded: Loaded) -> Snapshot:

@@ -39,13 +39,15 @@ KUBE_ROUTER, KUBE_POD_FW, KUBE_NWPLCY = "KUBE-ROUTER-", "KUBE-POD-FW-", "KUBE-NW
 """kube-router's: what every packet passes, what one pod's do, and one policy."""
 KUBE_NWPLCY_COMMON, KUBE_NWPLCY_DEFAULT = "KUBE-NWPLCY-COMMON", "KUBE-NWPLCY-DEFAULT"
 """What no policy is asked about, and what none is there for."""
+KUBE_CNPLCY, KUBE_CNPLCY_DENY = "KUBE-CNPLCY-", "KUBE-CNPLCY-DENY"
+"""One ClusterNetworkPolicy, of which kube-router has none, and where all go to what they deny."""
 KUBE_PROXY_CHAINS, FLANNEL_CHAINS, PORTMAP_CHAINS = (KUBE,), (FLANNEL,), ("CNI-HOSTPORT-", CNI_DN)
-KUBE_ROUTER_CHAINS = (KUBE_ROUTER, KUBE_POD_FW, KUBE_NWPLCY)
+KUBE_ROUTER_CHAINS = (KUBE_ROUTER, KUBE_POD_FW, KUBE_NWPLCY, KUBE_CNPLCY)
 """They begin as kube-proxy's do, and are none of those."""
 KUBE_ROUTER_SETS = ("KUBE-SRC-", "KUBE-DST-", "inet6:KUBE-SRC-", "inet6:KUBE-DST-")
 """How the names of kube-router's ipsets begin."""
-ALLOWED_MARK, PASSED_MARK = 0x10000, 0x20000
-"""Bits of a packet's mark: a policy allows it, and all policies of a pod do."""
+ALLOWED_MARK, PASSED_MARK, NEXT_TIER_MARK = 0x10000, 0x20000, 0x40000
+"""Bits of a packet's mark: a policy allows it, all policies of a pod do, and a tier leaves it to the next."""
 WRITERS = (
     dict.fromkeys(KUBE_ROUTER_CHAINS, "kube-router")
     | dict.fromkeys(KUBE_PROXY_CHAINS, "kube-proxy")

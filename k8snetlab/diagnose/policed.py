@@ -14,7 +14,7 @@ from k8snetlab.dataplane.families import end, family_of
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.policies.shapes import OPEN, Direction, End
 from k8snetlab.policies.verdict import Verdict, allowed, denying
-from k8snetlab.policies.world import HTTP, World, in_force, world
+from k8snetlab.policies.world import HTTP, World, in_force, policies_of, world
 from k8snetlab.trace.owners import at
 from k8snetlab.wording import counted
 
@@ -73,7 +73,7 @@ class Policed:
                     yield refused[0].key, refused[1].key
 
     def _titles(self, verdict: Verdict) -> str:
-        held = self._snapshot.all(NetworkPolicy)
+        held = policies_of(self._snapshot)
         return " and ".join(title(held[key]) for key in denying(verdict) if key in held)
 
 

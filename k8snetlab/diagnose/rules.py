@@ -12,6 +12,8 @@ from k8snetlab.dataplane.names import (
     CNI_HOSTPORT_SETMARK,
     FLANNEL_FWD,
     FLANNEL_POSTRTG,
+    KUBE_CNPLCY,
+    KUBE_CNPLCY_DENY,
     KUBE_EXT,
     KUBE_EXTERNAL_SERVICES,
     KUBE_FIREWALL,
@@ -68,17 +70,20 @@ _MEANINGS = {
     KUBE_NWPLCY_COMMON: "answers to what policies allow are judged as if they began a connection, and refused",
     KUBE_NWPLCY_DEFAULT: "what no policy judges is refused to pods that a policy selects for the other direction",
     KUBE_NWPLCY: "{policy} is not kept: what only it allows is refused, or more than it allows passes",
+    KUBE_CNPLCY_DENY: "what ClusterNetworkPolicies deny is not refused",
+    KUBE_CNPLCY: "{policy} is not kept: what it accepts, denies or passes on is left to others",
     KUBE_POD_FW: "NetworkPolicies are not kept for {pod}",
     KUBE_ROUTER: "NetworkPolicies are not kept for {pod}",
 }
 _MISSING = {
     KUBE_NWPLCY: "{policy} is not kept: what only it allows is refused",
+    KUBE_CNPLCY: "{policy} is not asked: what it accepts, denies or passes on is left to others",
     KUBE_POD_FW: "no NetworkPolicy is asked for {pod}: what they deny passes",
     KUBE_ROUTER: "no NetworkPolicy is asked for {pod}: what they deny passes",
 }
 """Where a chain, or what leads to it, is not there."""
 _POD = re.compile(r"^(\S+/\S+) (?:in|out|reject|log-drop)$")
-_POLICY = re.compile(r"^(\S+/\S+) (?:policy|(?:in|e)gress .*)$")
+_POLICY = re.compile(r"^(\S+/\S+|ClusterNetworkPolicy \S+) (?:policy|(?:in|e)gress .*)$")
 """kube-router's comments."""
 
 
@@ -292,7 +297,8 @@ class _Compared:
         pods = dict.fromkeys(found[1] for one in comments if (found := _POD.match(one)))
         policy = next((found[1] for one in comments if (found := _POLICY.match(one))), "")
         pod = f"pod {next(iter(pods))}" if len(pods) == 1 else "pods of this node"
-        return _said(chain, fault).format(what=what, pod=pod, policy=f"NetworkPolicy {policy}".rstrip())
+        policy = policy if policy.startswith("Cluster") else f"NetworkPolicy {policy}".rstrip()
+        return _said(chain, fault).format(what=what, pod=pod, policy=policy)
 
     def _written(self, keys: Iterable[ChainKey]) -> str:
         """The commands; where they are too many, the one that has the agent do it."""

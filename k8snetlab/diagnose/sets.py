@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from k8snetlab.dataplane.names import KUBE_NWPLCY, KUBE_ROUTER_SETS
+from k8snetlab.dataplane.names import KUBE_CNPLCY, KUBE_NWPLCY, KUBE_ROUTER_SETS
 from k8snetlab.dataplane.rules import RuleSet
 from k8snetlab.dataplane.sets import NOMATCH, IPSet
 from k8snetlab.diagnose.finding import Finding, Where
@@ -78,7 +78,7 @@ def _users(rules: Iterable[RuleSet], owners: Owners) -> dict[str, str]:
     found: dict[str, str] = {}
     for ruleset in rules:
         for key, chain in ruleset.chains.items():
-            for rule in chain if key.chain.startswith(KUBE_NWPLCY) else ():
+            for rule in chain if key.chain.startswith((KUBE_NWPLCY, KUBE_CNPLCY)) else ():
                 parsed = parse(rule)
                 for match in parsed.matches:
                     if match.option == "match-set":

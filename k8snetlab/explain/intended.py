@@ -21,7 +21,7 @@ from k8snetlab.explain.connections import Connection, direct, node_of, of_node_p
 from k8snetlab.explain.places import Place
 from k8snetlab.explain.targets import Target
 from k8snetlab.messages.probe import Expected
-from k8snetlab.policies.shapes import End
+from k8snetlab.policies.shapes import End, named
 from k8snetlab.policies.verdict import denying
 from k8snetlab.policies.world import World, in_force, world
 from k8snetlab.render.proxy import PROXY_NAME, Choice, Port, Settings, choose, endpoints_of, ports_of
@@ -89,15 +89,14 @@ class Intents:
         by_pod = self._world.resolved.by_pod
         judged = [one for one in connections if one.asking.key in by_pod or one.target.key in by_pod]
         verdicts = [one.verdict(self._world.resolved) for one in judged]
-        denied = dict.fromkeys("/".join(key) for one in verdicts if not one.allowed for key in denying(one))
+        denied = dict.fromkeys(named(key) for one in verdicts if not one.allowed for key in denying(one))
         if not denied:
             return intent
-        names = " and ".join(denied)
+        kind = "ClusterNetworkPolicy" if not any("/" in name for name in denied) else "NetworkPolicy"
+        names = f"{kind} {' and '.join(denied)}"
         if len(judged) == len(connections) and all(not one.allowed for one in verdicts):
-            return Intent("closed", f"NetworkPolicy {names} does not allow it")
-        return msgspec.structs.replace(
-            intent, expected="either", why=f"NetworkPolicy {names} allows some of its endpoints only"
-        )
+            return Intent("closed", f"{names} does not allow it")
+        return msgspec.structs.replace(intent, expected="either", why=f"{names} allows some of its endpoints only")
 
     def _source(self, whole: World, place: Place) -> End | None:
         if place.kind == "pod":

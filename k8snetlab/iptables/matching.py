@@ -112,6 +112,8 @@ def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
             return packet.bridged and packet.in_interface == packet.out_interface
         case "icmp-type":
             return value == ("128" if ":" in packet.src else "8")  # what is no answer is an echo request
+        case "tcp-flags":
+            return _has_flags(packet, value)
         case "match-set":
             name, end = value.split()
             if name not in host.sets:
@@ -119,6 +121,12 @@ def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
             return host.sets[name].has(packet.src if end == "src" else packet.dst)
         case option:
             raise TraceError(f"the match {option} cannot be decided")
+
+
+def _has_flags(packet: Packet, value: str) -> bool:
+    """Of a packet that opens a connection; any other has its ACK."""
+    mask, wanted = (set(part.split(",")) - {"NONE"} for part in value.split())
+    return {"SYN" if packet.state == "NEW" else "ACK"} & mask == wanted
 
 
 def _in_range(port: int, ports: str) -> bool:

@@ -144,6 +144,16 @@ def _end(text: str) -> str:
     return text
 
 
+def _flags(text: str) -> str:
+    known = ("FIN", "SYN", "RST", "PSH", "ACK", "URG")
+    flags = text.upper().split(",")
+    if flags in (["ALL"], ["NONE"]):
+        return ",".join(known) if flags == ["ALL"] else "NONE"
+    if not set(flags) <= set(known):
+        raise ValueError
+    return ",".join(flag for flag in known if flag in flags)
+
+
 def _icmp_type(text: str) -> str:
     return str(int(text))
 
@@ -219,6 +229,10 @@ class _Reader:
                 continue
             if word == "--match-set":
                 self.matches.append(Match("match-set", f"{self._value(word)} {self._value(word, _end)}", negated))
+            elif word == "--tcp-flags":
+                self.matches.append(
+                    Match("tcp-flags", f"{self._value(word, _flags)} {self._value(word, _flags)}", negated)
+                )
             elif word in MATCHES:
                 option, normal = MATCHES[word]
                 self.matches.append(Match(option, self._value(word, normal), negated))

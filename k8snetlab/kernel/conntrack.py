@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ _SOURCE = {"ipv4": 1, "ipv6": 3}
 _DESTINATION = {"ipv4": 2, "ipv6": 4}
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
 
+_PROTOCOLS = {socket.IPPROTO_TCP: "TCP", socket.IPPROTO_UDP: "UDP", socket.IPPROTO_SCTP: "SCTP"}
 Destination = tuple[str, int]
 """Address and port."""
 
@@ -36,6 +37,16 @@ class Connection(NamedTuple):
     destination: Destination
     answers: str
     identity: bytes
+
+
+class Flow(NamedTuple):
+    """A connection between the addresses that a filter in FORWARD sees of its first packet: `target` and `port` after
+    DNAT, `source` before SNAT. `protocol` is TCP, UDP or SCTP."""
+
+    source: str
+    target: str
+    protocol: str
+    port: int
 
 
 def udp(namespace: str, family: Family) -> list[Connection]:
@@ -70,6 +81,26 @@ def forget_within(namespace: str, family: Family, networks: Collection[str]) -> 
         ]
         outcomes = [netfilter.request(_DELETE, identity, FAMILIES[family]) for identity in stale]
     return sum(outcome != errno.ENOENT for outcome in outcomes)
+
+
+def forget(namespace: str, family: Family, unwanted: Callable[[Flow], bool]) -> int:
+    """Deletes the entries that are unwanted, of TCP, UDP and SCTP; returns how many. The next packet of a connection
+    that is forgotten is judged as if it were its first. Raises NotFoundError, KernelError."""
+    with Nfnetlink(namespace) as netfilter:
+        entries = map(attributes, list(netfilter.dump(_GET, FAMILIES[family])))
+        found = [_identity(entry) for entry in entries if (flow := _flow(entry, family)) and unwanted(flow)]
+        outcomes = [netfilter.request(_DELETE, identity, FAMILIES[family]) for identity in found]
+    return sum(outcome != errno.ENOENT for outcome in outcomes)
+
+
+def _flow(entry: Mapping[int, bytes], family: Family) -> Flow | None:
+    original, reply = attributes(entry[_ORIGINAL]), attributes(entry[_REPLY])
+    protocol = _PROTOCOLS.get(attributes(original[_PROTOCOL])[_NUMBER][0])
+    if protocol is None:
+        return None
+    source = attributes(original[_IP])[_SOURCE[family]]
+    target = _end(attributes(reply[_IP])[_SOURCE[family]], attributes(reply[_PROTOCOL])[_SOURCE_PORT], family)
+    return Flow(socket.inet_ntop(FAMILIES[family], source), target[0], protocol, target[1])
 
 
 def _ends(entry: Mapping[int, bytes], family: Family) -> Iterator[bytes]:

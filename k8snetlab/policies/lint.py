@@ -19,9 +19,9 @@ class Surprise(msgspec.Struct, frozen=True):
     """A line that may not mean what it seems to."""
 
     kind: str
-    """selects-nothing, peer-matches-nothing, and-or, or-and, unknown-port-name or forgets-dns."""
+    """selects-nothing, peer-matches-nothing, and-or, or-and, unknown-port-name, forgets-dns or same-priority."""
     policy: str
-    """namespace/name."""
+    """namespace/name; of a ClusterNetworkPolicy its name."""
     line: str
     """Where it is written: `file:line`, or the field where no file is known."""
     message: str
@@ -44,8 +44,9 @@ Said = tuple[str, Path, str]
 def lint(snapshot: Snapshot, resolved: Resolved, where: Where) -> PolicySurprises:
     found: list[Surprise] = []
     for key, policy in resolved.policies.items():
-        written = snapshot.all(NetworkPolicy)[key]
-        for kind, path, message in _of(written, policy, resolved):
+        written = snapshot.all(NetworkPolicy).get(key)
+        said = _of(written, policy, resolved) if written else _of_cluster(policy, resolved)
+        for kind, path, message in said:
             found.append(Surprise(kind, policy.name, where(key, path), message))
     return PolicySurprises(tuple(found))
 
@@ -59,6 +60,45 @@ def _of(written: NetworkPolicy, policy: Policy, resolved: Resolved) -> Iterator[
             yield from _peers(rule, said, resolved)
             yield from _names(rule, policy)
     yield from _dns(policy, resolved)
+
+
+def _of_cluster(policy: Policy, resolved: Resolved) -> Iterator[Said]:
+    """Of a ClusterNetworkPolicy."""
+    if not policy.selected:
+        yield "selects-nothing", ("spec", "subject"), "no pod is selected"
+    for rule in (*(policy.ingress or ()), *(policy.egress or ())):
+        for peer in rule.peers or ():
+            if peer.block is None and not peer.pods:
+                yield "peer-matches-nothing", peer.path, "no pod is matched"
+        if not rule.peers:
+            yield "peer-matches-nothing", rule.path, "no node is matched"
+        named = {port.path: port.name for port in rule.ports or () if isinstance(port, NamedPort)}
+        held = {port.path for port in rule.ports or () if isinstance(port, NamedPort) and port.numbers}
+        for path, name in named.items():
+            if path not in held and policy.selected:
+                yield (
+                    "unknown-port-name",
+                    (*path, "destinationNamedPort"),
+                    f"no pod that it could lead to has a port called {name}, so this matches nothing",
+                )
+    yield from _priorities(policy, resolved)
+
+
+def _priorities(policy: Policy, resolved: Resolved) -> Iterator[Said]:
+    """Said of the second of two."""
+    before: list[Policy] = []
+    for one in resolved.policies.values():
+        if one is policy:
+            break
+        if (one.tier, one.priority) == (policy.tier, policy.priority) and one.selected.keys() & policy.selected.keys():
+            before.append(one)
+    if before:
+        yield (
+            "same-priority",
+            ("spec", "priority"),
+            f"{', '.join(one.name for one in before)} has tier {policy.tier} and priority {policy.priority} too, and "
+            "selects some of the same pods: which of them is asked first, the API leaves open (here: by name)",
+        )
 
 
 def _peers(rule: Rule, said: Iterable[NetworkPolicyPeer], resolved: Resolved) -> Iterator[Said]:
@@ -100,6 +140,8 @@ def _dns(policy: Policy, resolved: Resolved) -> Iterator[Said]:
         return
     for key in policy.selected:
         rules = [rule for one in resolved.of(key).egress or () for rule in one.rules]
+        first = (rule for one in resolved.tier(key, "Admin", "egress") for rule in one.rules)
+        rules += [rule for rule in first if rule.action == "Accept"]
         if not any(_lets_dns_out(rule) for rule in rules):
             yield (
                 "forgets-dns",

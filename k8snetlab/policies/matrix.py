@@ -6,11 +6,11 @@ matrix of 500 pods costs what the policies cost and not what the pairs do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from k8snetlab.policies.shapes import End, NamedPort, Policy, Port, PortRange, Resolved, Rule
+from k8snetlab.policies.shapes import Direction, End, NamedPort, Port, PortRange, Resolved, Rule, Tier
 from k8snetlab.policies.verdict import is_own_node
 
 At = tuple[str, int]
@@ -68,7 +68,7 @@ class Reach:
         self.all = (1 << len(ends)) - 1
         self._bits = {end.key: 1 << number for number, end in enumerate(ends) if end.key is not None}
         self._peers: dict[tuple[int, int, bool], tuple[int, int]] = {}
-        self._sums: dict[tuple[int, int, At], int] = {}
+        self._sums: dict[tuple[int, At], int] = {}
 
     def at(self, at: At) -> tuple[list[int], list[int]]:
         """For each end, in their order: who may come in by its policies, and where its policies let it go."""
@@ -78,45 +78,53 @@ class Reach:
         ]
 
     def _into(self, number: int, target: End, at: At) -> int:
-        policies = self._isolating(target, "ingress")
-        if not policies:
-            return self.all
-        found = 1 << number
+        free = 1 << number
         for place, end in enumerate(self.ends):
             if is_own_node(end, target):
-                found |= 1 << place
-        for policy in policies:
-            for rule in policy.ingress or ():
-                if rule.ports is None or any(_at(port, at, target) for port in rule.ports):
-                    found |= sum(self._of(rule, target.family, inward=True))
-        return found
+                free |= 1 << place
+        return free | self._judged(target, "ingress", lambda rule: self._inward(rule, target, at))
 
     def _out(self, number: int, source: End, at: At) -> int:
-        found = self.all if not (policies := self._isolating(source, "egress")) else 1 << number
+        return 1 << number | self._judged(source, "egress", lambda rule: self._outward(rule, at))
+
+    def _judged(self, pod: End, direction: Direction, hit: Callable[[Rule], int]) -> int:
+        """The ends that the tiers of one pod let pass; `hit` are those that a rule matches."""
+        policies = self.resolved.by_pod.get(pod.key, ()) if pod.key is not None and not pod.host else ()
+        mine: dict[Tier, list[tuple[Rule, ...]]] = {"Admin": [], "NetworkPolicy": [], "Baseline": []}
         for policy in policies:
-            key = (id(policy), 0, at)
-            if key not in self._sums:
-                self._sums[key] = self._outward(policy, at)
-            found |= self._sums[key]
-        return found
+            if (rules := policy.rules(direction)) is not None:
+                mine[policy.tier].append(rules)
+        accepted, left = _sifted(mine["Admin"], self.all, hit)
+        if isolating := mine["NetworkPolicy"]:
+            found = 0
+            for rules in isolating:
+                for rule in rules:
+                    found |= hit(rule)
+            return accepted | left & found
+        more, left = _sifted(mine["Baseline"], left, hit)
+        return accepted | more | left
 
-    def _outward(self, policy: Policy, at: At) -> int:
+    def _inward(self, rule: Rule, target: End, at: At) -> int:
+        if rule.ports is None or any(_at(port, at, target) for port in rule.ports):
+            return sum(self._of(rule, target.family, inward=True))
+        return 0
+
+    def _outward(self, rule: Rule, at: At) -> int:
+        key = (id(rule), at)
+        if key not in self._sums:
+            self._sums[key] = self._going(rule, at)
+        return self._sums[key]
+
+    def _going(self, rule: Rule, at: At) -> int:
+        pods, others = self._of(rule, 0)
+        if rule.ports is None or any(isinstance(one, PortRange) and _at(one, at) for one in rule.ports):
+            return pods | others
         found = 0
-        for rule in policy.egress or ():
-            pods, others = self._of(rule, 0)
-            if rule.ports is None or any(isinstance(one, PortRange) and _at(one, at) for one in rule.ports):
-                found |= pods | others
-                continue
-            for port in rule.ports:
-                if isinstance(port, NamedPort) and port.protocol == at[0]:
-                    named = (self._bits.get(key, 0) for key, numbers in port.numbers.items() if at[1] in numbers)
-                    found |= sum(named) & (self.all if rule.peers is None else pods)
+        for port in rule.ports:
+            if isinstance(port, NamedPort) and port.protocol == at[0]:
+                named = (self._bits.get(key, 0) for key, numbers in port.numbers.items() if at[1] in numbers)
+                found |= sum(named) & (self.all if rule.peers is None else pods)
         return found
-
-    def _isolating(self, pod: End, direction: str) -> list[Policy]:
-        if pod.key is None or pod.host:
-            return []
-        return [p for p in self.resolved.by_pod.get(pod.key, ()) if getattr(p, direction) is not None]
 
     def _of(self, rule: Rule, family: int, inward: bool = False) -> tuple[int, int]:
         """The ends that are peers of a rule: those that its selectors match, and the others, by their addresses.
@@ -139,6 +147,20 @@ class Reach:
 
 def _address(end: End, family: int, inward: bool) -> str:
     return end.sender(family) if inward else end.address(family)
+
+
+def _sifted(policies: Iterable[tuple[Rule, ...]], asked: int, hit: Callable[[Rule], int]) -> tuple[int, int]:
+    """Of the ends that a tier is asked about those that it accepts, and those of which it says nothing or passes on."""
+    accepted = passed = 0
+    for rules in policies:
+        for rule in rules:
+            found = hit(rule) & asked
+            asked &= ~found
+            if rule.action == "Accept":
+                accepted |= found
+            elif rule.action == "Pass":
+                passed |= found
+    return accepted, asked | passed
 
 
 def _at(port: Port, at: At, target: End | None = None) -> bool:

@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from k8snetlab.api.addressing import api_network
+from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.meta import LabelSelector, Object
 from k8snetlab.api.networking import NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path
-from k8snetlab.policies.selecting import Selection
-from k8snetlab.policies.shapes import Block, Direction, Ends, NamedPort, Peer, Policy, Port, PortRange, Resolved, Rule
+from k8snetlab.policies.cluster import ClusterResolving
+from k8snetlab.policies.selecting import Selection, named_port
+from k8snetlab.policies.shapes import Block, Direction, Ends, Peer, Policy, Port, PortRange, Resolved, Rule
 
 EVERY = LabelSelector()
+Made = tuple[NetworkPolicy | ClusterNetworkPolicy, tuple[Ends, ...], Policy]
+"""A policy, what its selectors found, and what became of it."""
 
 
 class Resolver:
     """Keeps what it found, so that a changed pod costs what the pod changes. One for each who asks."""
 
     def __init__(self) -> None:
-        self._snapshot: Snapshot | None = None
         self._selection: Selection | None = None
-        self._made: dict[Key, tuple[NetworkPolicy, tuple[Ends, ...], Policy]] = {}
+        self._made: dict[Key, Made] = {}
         self._resolved: Resolved | None = None
 
     def update(self, snapshot: Snapshot) -> Resolved:
-        """The policies of a snapshot; the same value as before where neither pods, namespaces nor policies changed."""
+        """The policies of a snapshot; the same value as before where neither pods, namespaces, policies nor nodes that
+        a policy names have changed."""
         selection = Selection(snapshot, self._selection)
-        made: dict[Key, tuple[NetworkPolicy, tuple[Ends, ...], Policy]] = {}
-        for key, policy in sorted(snapshot.all(NetworkPolicy).items()):
-            resolving = _Resolving(policy, selection)
-            old = self._made.get(key)
+        made: dict[Key, Made] = {}
+        for policy in _in_order(snapshot):
+            resolving = _resolving(policy, selection)
+            old = self._made.get(policy.key)
             if old is not None and old[0] is policy and _same(old[1], resolving.ends):
-                made[key] = old
+                made[policy.key] = old
             else:
-                made[key] = (policy, resolving.ends, resolving.policy())
-        self._selection, self._snapshot = selection, snapshot
+                made[policy.key] = (policy, resolving.ends, resolving.policy())
+        self._selection = selection
         if self._resolved is None or not self._alike(made, selection):
             self._resolved = Resolved({k: m[2] for k, m in made.items()}, selection.ends, _by_pod(made))
         self._made = made
         return self._resolved
 
-    def _alike(self, made: Mapping[Key, tuple[NetworkPolicy, tuple[Ends, ...], Policy]], selection: Selection) -> bool:
+    def _alike(self, made: Mapping[Key, Made], selection: Selection) -> bool:
         assert self._resolved is not None
         same = len(made) == len(self._made) and all(self._made.get(k) is one for k, one in made.items())
         return same and self._resolved.pods == selection.ends
@@ -58,7 +62,19 @@ def _same(before: tuple[Ends, ...], after: tuple[Ends, ...]) -> bool:
     return len(before) == len(after) and all(a is b or a == b for a, b in zip(before, after, strict=True))
 
 
-def _by_pod(made: Mapping[Key, tuple[NetworkPolicy, tuple[Ends, ...], Policy]]) -> Mapping[Key, tuple[Policy, ...]]:
+def _in_order(snapshot: Snapshot) -> Iterator[NetworkPolicy | ClusterNetworkPolicy]:
+    """As the tiers are asked. Of policies with one priority the API leaves it open; here their names decide."""
+    of_cluster = sorted(snapshot.all(ClusterNetworkPolicy).values(), key=lambda one: (one.spec.priority, one.name))
+    yield from (one for one in of_cluster if one.spec.tier == "Admin")
+    yield from (one for _, one in sorted(snapshot.all(NetworkPolicy).items()))
+    yield from (one for one in of_cluster if one.spec.tier == "Baseline")
+
+
+def _resolving(policy: NetworkPolicy | ClusterNetworkPolicy, selection: Selection) -> _Resolving | ClusterResolving:
+    return (ClusterResolving if isinstance(policy, ClusterNetworkPolicy) else _Resolving)(policy, selection)  # type: ignore[arg-type]
+
+
+def _by_pod(made: Mapping[Key, Made]) -> Mapping[Key, tuple[Policy, ...]]:
     found: dict[Key, list[Policy]] = {}
     for _, _, policy in made.values():
         for pod in policy.selected:
@@ -141,6 +157,4 @@ def _port(path: Path, port: NetworkPolicyPort, destinations: Ends) -> Port:
         return PortRange(path, protocol)
     if isinstance(port.port, int):
         return PortRange(path, protocol, port.port, port.port if port.endPort is None else port.endPort)
-    name = (protocol, port.port)
-    numbers = {key: end.ports[name] for key, end in destinations.items() if name in end.ports and not end.host}
-    return NamedPort(path, protocol, port.port, numbers)
+    return named_port(path, protocol, port.port, destinations)

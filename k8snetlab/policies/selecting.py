@@ -9,7 +9,8 @@ from k8snetlab.api.addressing import same
 from k8snetlab.api.core import Namespace, Pod
 from k8snetlab.api.meta import Labels, LabelSelector
 from k8snetlab.api.snapshot import Key, Snapshot
-from k8snetlab.policies.shapes import End, Ends
+from k8snetlab.api.words import Path
+from k8snetlab.policies.shapes import End, Ends, NamedPort
 
 NAME = "kubernetes.io/metadata.name"
 """Every namespace's label with its own name, which the API server sets."""
@@ -138,6 +139,13 @@ def end_of(pod: Pod) -> End:
                 ports[name] = tuple(dict.fromkeys((*ports.get(name, ()), port.containerPort)))
     addresses = tuple(map(same, pod.ips))
     return End("/".join(pod.key), addresses, pod.key, pod.spec.nodeName, pod.spec.hostNetwork, ports)
+
+
+def named_port(path: Path, protocol: str, name: str, destinations: Ends) -> NamedPort:
+    """With the numbers that each destination has behind the name."""
+    said = (protocol, name)
+    numbers = {key: end.ports[said] for key, end in destinations.items() if said in end.ports and not end.host}
+    return NamedPort(path, protocol, name, numbers)
 
 
 Wanted = tuple[Any, ...]

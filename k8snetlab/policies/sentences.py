@@ -7,13 +7,15 @@ from typing import Any, Protocol
 
 import msgspec
 
+from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Pod
 from k8snetlab.api.lines import line
+from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path, show
 from k8snetlab.policies.matrix import At
-from k8snetlab.policies.shapes import FIRST, LAST, Applied, Direction, End, Ends, PortRange, Resolved, Rule
+from k8snetlab.policies.shapes import FIRST, LAST, Applied, Direction, End, Ends, PortRange, Resolved, Rule, named
 from k8snetlab.policies.verdict import Decision, Match, Verdict
 
 Where = Callable[[Key, Path], str]
@@ -23,11 +25,11 @@ FEW = 4
 
 def lines_of(snapshot: Snapshot) -> Where:
     """`file:line` where that is known, else the policy and the field."""
-    held = snapshot.all(NetworkPolicy)
+    held: dict[Key, Object] = {**snapshot.all(NetworkPolicy), **snapshot.all(ClusterNetworkPolicy)}
 
     def where(key: Key, path: Path) -> str:
         found = held.get(key)
-        return (line(found, path) if found else "") or f"{'/'.join(key)}: {show(path)}"
+        return (line(found, path) if found else "") or f"{named(key)}: {show(path)}"
 
     return where
 
@@ -61,17 +63,23 @@ class AllowedBy(msgspec.Struct, frozen=True):
     """Who it names."""
     ports: str
     """Which ports it names."""
+    action: str = "Accept"
+    """Accept, Deny or Pass, which leaves it to the next tier."""
+    tier: str = "NetworkPolicy"
+    """Admin, NetworkPolicy or Baseline."""
 
 
 class PodDirection(msgspec.Struct, frozen=True):
     """What may come in, or go out."""
 
     isolated: bool
-    """Whether any policy selects the pod in this direction; if none does, everything passes."""
+    """Whether any NetworkPolicy selects the pod in this direction; if none does, everything passes that no
+    ClusterNetworkPolicy denies."""
     policies: tuple[str, ...]
     """Those that do."""
     rules: tuple[AllowedBy, ...]
-    """What they allow; nothing else passes."""
+    """Of tier Admin the first that matches decides; then what those policies allow, and nothing else passes; without
+    them those of tier Baseline, of which the first that matches decides."""
 
 
 class PolicyExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -95,9 +103,10 @@ class Side(msgspec.Struct, frozen=True):
     allowed: bool
     """Whether they let it pass."""
     why: str
-    """loopback, own node, itself (by its own Service), not isolated, a rule or no rule."""
+    """loopback, own node, itself (by its own Service), not isolated, a rule, no rule, or denied (by a
+    ClusterNetworkPolicy)."""
     policies: tuple[str, ...]
-    """The policies that decide: those whose rules allow it, or all that isolate the pod."""
+    """The policies that decide: those whose rules allow it, the one that denies it, or all that isolate the pod."""
     lines: tuple[str, ...]
     """Where they say so."""
     wanted: str
@@ -150,15 +159,25 @@ class PolicyReason(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def explain(resolved: Resolved, pod: End, where: Where) -> PolicyExplanation:
     assert pod.key is not None
-    isolation = resolved.of(pod.key)
-    into, out = (_direction(where, applied, way) for way, applied in isolation.sides)
+    into, out = (_direction(where, resolved, pod.key, *side) for side in resolved.of(pod.key).sides)
     return PolicyExplanation(pod.name, pod.host, into, out)
 
 
-def _direction(where: Where, applied: tuple[Applied, ...] | None, direction: Direction) -> PodDirection:
+def _direction(
+    where: Where, resolved: Resolved, pod: Key, direction: Direction, applied: tuple[Applied, ...] | None
+) -> PodDirection:
+    first = resolved.tier(pod, "Admin", direction)
+    last = resolved.tier(pod, "Baseline", direction) if applied is None else ()
     rules = (
-        AllowedBy(one.policy.name, where(one.policy.key, rule.path), _peers(rule, direction), _ports(rule))
-        for one in applied or ()
+        AllowedBy(
+            one.policy.name,
+            where(one.policy.key, rule.path),
+            _peers(rule, direction),
+            _ports(rule),
+            rule.action,
+            one.policy.tier,
+        )
+        for one in (*first, *(applied or ()), *last)
         for rule in one.rules
     )
     return PodDirection(applied is not None, tuple(one.policy.name for one in applied or ()), tuple(rules))
@@ -167,17 +186,18 @@ def _direction(where: Where, applied: tuple[Applied, ...] | None, direction: Dir
 def sides(snapshot: Snapshot, verdict: Verdict, judged: Judged, where: Where) -> tuple[Side, Side]:
     """What the policies of the target and of the source say, in words."""
     source, target, at, family = judged.seen, judged.target, judged.at, judged.family
-    into = _side(verdict.ingress, where, "ingress", _wish(snapshot, "ingress", (source, target), at, family))
+    wish = _wish(snapshot, verdict.ingress, "ingress", (source, target), at, family)
     left, port = judged.left
-    return into, _side(verdict.egress, where, "egress", _wish(snapshot, "egress", (left, judged.asking), port, family))
+    other = _wish(snapshot, verdict.egress, "egress", (left, judged.asking), port, family)
+    return _side(verdict.ingress, where, wish), _side(verdict.egress, where, other)
 
 
-def _side(decision: Decision, where: Where, direction: Direction, wish: str) -> Side:
+def _side(decision: Decision, where: Where, wish: str) -> Side:
     if decision.by:
-        policies = tuple(dict.fromkeys("/".join(match.policy) for match in decision.by))
+        policies = tuple(dict.fromkeys(named(match.policy) for match in decision.by))
         lines = tuple(where(match.policy, path) for match in decision.by for path in _paths(match))
     else:
-        policies = tuple("/".join(key) for key in decision.isolated_by)
+        policies = tuple(map(named, decision.isolated_by))
         lines = tuple(where(key, ("spec",)) for key in decision.isolated_by)
     return Side(decision.allowed, decision.why, policies, lines, "" if decision.allowed else wish)
 
@@ -187,24 +207,31 @@ def _paths(match: Match) -> list[Path]:
     return [path for path in (match.peer, match.port) if path is not None] or [match.rule]
 
 
-def _wish(snapshot: Snapshot, direction: Direction, ends: tuple[End, End], at: At, family: int) -> str:
+def _wish(  # noqa: PLR0917 (all that the sentence names)
+    snapshot: Snapshot, decision: Decision, direction: Direction, ends: tuple[End, End], at: At, family: int
+) -> str:
     """The rule that would let a packet pass. `ends` are the peer and the pod that is judged."""
     peer, pod = ends
     field = "from" if direction == "ingress" else "to"
-    port = f"ports: [{{protocol: {at[0]}, port: {at[1]}}}]"
+    of_cluster = decision.why == "denied"
+    ports = f"protocols: [{{{at[0].lower()}: {{destinationPort: {{number: {at[1]}}}}}}}]"
+    ports = ports if of_cluster else f"ports: [{{protocol: {at[0]}, port: {at[1]}}}]"
+    action = "action: Accept, " if of_cluster else ""
     found = snapshot.all(Pod).get(peer.key) if peer.key else None
     if found is None or peer.host:
         address = peer.sender(family) if direction == "ingress" else peer.address(family)
         if not address:
-            return f"{direction}: [{{{port}}}]"
-        said: Any = f'ipBlock: {{cidr: "{address}/{128 if ":" in address else 32}"}}'
+            return f"{direction}: [{{{action}{ports}}}]"
+        cidr = f'"{address}/{128 if ":" in address else 32}"'
+        said: Any = f"networks: [{cidr}]" if of_cluster else f"ipBlock: {{cidr: {cidr}}}"
     else:
         labels = ", ".join(f"{key}: {_yaml(value)}" for key, value in sorted(found.metadata.labels.items()))
         said = f"podSelector: {{matchLabels: {{{labels}}}}}" if labels else "podSelector: {}"
-        if pod.key is None or found.namespace != pod.key[0]:
+        if of_cluster or pod.key is None or found.namespace != pod.key[0]:
             space = f"matchLabels: {{kubernetes.io/metadata.name: {_yaml(found.namespace)}}}"
             said = f"namespaceSelector: {{{space}}}, {said}"
-    return f"{direction}: [{{{field}: [{{{said}}}], {port}}}]"
+        said = f"pods: {{{said}}}" if of_cluster else said
+    return f"{direction}: [{{{action}{field}: [{{{said}}}], {ports}}}]"
 
 
 def _yaml(text: str) -> str:

@@ -1,9 +1,10 @@
-"""NetworkPolicies with every selector and name answered, as values that are never changed.
+"""Policies with every selector and name answered, as values that are never changed.
 
-`Resolved.of(pod)` is what a data plane asks: which policies a pod's ingress and egress are judged by, None where the
-pod is not isolated in that direction. Everything is or'ed: a packet passes when one rule of one applied policy matches
-its peer and its port.
-Source: Kubernetes API reference, networking/v1 NetworkPolicy.
+`Resolved.of(pod)` is what a data plane asks: which NetworkPolicies a pod's ingress and egress are judged by, None where
+the pod is not isolated in that direction. Of those everything is or'ed: a packet passes when one rule of one applied
+policy matches its peer and its port. Before them come the rules of ClusterNetworkPolicies of tier Admin, and after
+them, where none isolates the pod, those of tier Baseline (`Resolved.tier`): there the first rule that matches decides.
+Source: Kubernetes API reference, networking/v1 NetworkPolicy; network-policy-api, apis/v1alpha2.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from k8snetlab.api.snapshot import Key
 from k8snetlab.api.words import Path
 
 Direction = Literal["ingress", "egress"]
+Tier = Literal["Admin", "NetworkPolicy", "Baseline"]
+Action = Literal["Accept", "Deny", "Pass"]
+"""What a rule does with what it matches; of a NetworkPolicy it accepts. What is passed is for the next tier."""
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 FIRST, LAST = 1, 65535
@@ -114,6 +118,7 @@ class Rule(msgspec.Struct, frozen=True):
     path: Path
     peers: tuple[Peer, ...] | None
     ports: tuple[Port, ...] | None
+    action: Action = "Accept"
 
     @property
     def pods(self) -> Ends:
@@ -130,20 +135,30 @@ class Rule(msgspec.Struct, frozen=True):
 
 class Policy(msgspec.Struct, frozen=True, eq=False):
     """One NetworkPolicy. `ingress` None: it says nothing of what comes in (policyTypes); () lets nothing in. `selected`
-    are the pods it applies to, maybe none. `source` is where it was written ("file:line") or ""."""
+    are the pods it applies to, maybe none. `source` is where it was written ("file:line") or "".
+
+    Or one ClusterNetworkPolicy, of another `tier`, whose key has no namespace: None where it has no rules, which are
+    asked in their order, after those of policies with a lower `priority`."""
 
     key: Key
     source: str
     selected: Ends
     ingress: tuple[Rule, ...] | None
     egress: tuple[Rule, ...] | None
+    tier: Tier = "NetworkPolicy"
+    priority: int = 0
 
     @property
     def name(self) -> str:
-        return "/".join(self.key)
+        return named(self.key)
 
     def rules(self, direction: Direction) -> tuple[Rule, ...] | None:
         return self.ingress if direction == "ingress" else self.egress
+
+
+def named(key: Key) -> str:
+    """A policy as people say it: namespace/name, and a ClusterNetworkPolicy by its name."""
+    return "/".join(key) if key[0] else key[1]
 
 
 class Applied(msgspec.Struct, frozen=True, eq=False):
@@ -155,7 +170,7 @@ class Applied(msgspec.Struct, frozen=True, eq=False):
 
 
 class Isolation(msgspec.Struct, frozen=True, eq=False):
-    """What a pod is judged by, in the order of the policies' keys; None: not isolated, everything passes."""
+    """The NetworkPolicies a pod is judged by, in the order of their keys; None: not isolated, everything passes."""
 
     ingress: tuple[Applied, ...] | None = None
     egress: tuple[Applied, ...] | None = None
@@ -170,21 +185,33 @@ OPEN = Isolation()
 
 class Resolved(msgspec.Struct, frozen=True, eq=False):
     """All policies of a snapshot. `pods` are all pods that have not ended, those with hostNetwork among them; `by_pod`
-    the policies that select each, of any direction. Of one whose selectors match the same ends as before, the value is
-    the same object as in the Resolved before: `is` tells cheaply what has changed."""
+    the policies that select each, of any direction and tier, in the order of tiers and priorities. Of one whose
+    selectors match the same ends as before, the value is the same object as in the Resolved before: `is` tells cheaply
+    what has changed."""
 
     policies: Mapping[Key, Policy]
     pods: Ends
     by_pod: Mapping[Key, tuple[Policy, ...]]
 
     def of(self, pod: Key) -> Isolation:
-        """What a pod is judged by; OPEN for one that no policy selects, that is unknown or has hostNetwork."""
-        policies = self.by_pod.get(pod)
+        """What a pod is judged by; OPEN for one that no NetworkPolicy selects, that is unknown or has hostNetwork."""
+        policies = [one for one in self.by_pod.get(pod, ()) if one.tier == "NetworkPolicy"]
         if not policies:
             return OPEN
         return Isolation(
             tuple(Applied(p, _numbered(p.ingress, pod)) for p in policies if p.ingress is not None) or None,
             tuple(Applied(p, p.egress) for p in policies if p.egress is not None) or None,
+        )
+
+    def has_tiers(self, pod: Key) -> bool:
+        """Whether a ClusterNetworkPolicy is for it."""
+        return any(one.tier != "NetworkPolicy" for one in self.by_pod.get(pod, ()))
+
+    def tier(self, pod: Key, tier: Tier, direction: Direction) -> tuple[Applied, ...]:
+        """The ClusterNetworkPolicies of a tier, the one that is asked first being the first."""
+        mine = ((one, one.rules(direction)) for one in self.by_pod.get(pod, ()) if one.tier == tier)
+        return tuple(
+            Applied(one, _numbered(rules, pod) if direction == "ingress" else rules) for one, rules in mine if rules
         )
 
 
@@ -200,5 +227,5 @@ def _numbered(rules: tuple[Rule, ...], pod: Key) -> tuple[Rule, ...]:
                 ports.append(port)
             else:
                 ports += [PortRange(port.path, port.protocol, n, n) for n in port.numbers.get(pod, ())]
-        found.append(rule if rule.ports is None else Rule(rule.path, rule.peers, tuple(ports)))
+        found.append(rule if rule.ports is None else Rule(rule.path, rule.peers, tuple(ports), rule.action))
     return tuple(found)

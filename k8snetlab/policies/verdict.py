@@ -1,4 +1,5 @@
-"""May one end open a connection to another? Both ends' policies have to allow it, each for its own direction.
+"""May one end open a connection to another? Both ends' policies have to allow it, each for its own direction: the first
+tier that says something decides, Admin, then NetworkPolicies, then Baseline.
 
 Always allowed: what a pod says to itself, and what comes from the pod's own node. Replies are no question of policies,
 and ICMP is none of theirs: they speak of ports. Source: Kubernetes API reference, networking/v1; and the page "Network
@@ -13,9 +14,9 @@ import msgspec
 
 from k8snetlab.api.snapshot import Key
 from k8snetlab.api.words import Path
-from k8snetlab.policies.shapes import Applied, Direction, End, Port, PortRange, Resolved, Rule
+from k8snetlab.policies.shapes import Applied, Direction, End, Port, PortRange, Resolved, Rule, Tier
 
-Why = Literal["loopback", "own node", "itself", "not isolated", "a rule", "no rule"]
+Why = Literal["loopback", "own node", "itself", "not isolated", "a rule", "no rule", "denied"]
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -30,8 +31,9 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """One direction. `by`: the rules that allow it ("a rule"); `isolated_by`: the policies that isolate the pod in this
-    direction, which with "no rule" are those that deny."""
+    """One direction. `by`: the rules that allow it ("a rule"), or the one of a ClusterNetworkPolicy that denies it
+    ("denied"); `isolated_by`: the policies that isolate the pod in this direction. Where it is denied those are the
+    policies that do it."""
 
     allowed: bool
     why: Why
@@ -53,9 +55,9 @@ def allowed(
 ) -> Verdict:
     """Whether `source` may reach `target` at a protocol (TCP, UDP, SCTP) and port (1 to 65535, after any DNAT).
     `family` is the packet's IP version; 0: that of the target's first address. Not `loopback`: what a pod says to
-    itself goes through its node, as it does by a Service."""
+    itself goes through its node, as it does by a Service; that a ClusterNetworkPolicy does not hold back."""
     protocol, port = at
-    if loopback and source.key is not None and source.key == target.key:
+    if source.key is not None and source.key == target.key and (loopback or resolved.has_tiers(source.key)):
         free = Decision(True, "loopback")
         return Verdict(True, free, free)
     family = family or target.family
@@ -95,16 +97,32 @@ def _judged(resolved: Resolved, packet: _Packet) -> Decision:
     pod = packet.pod
     if pod.key is None or pod.host:
         return FREE
+    if (found := _in_tier(resolved, packet, pod.key, "Admin")) is not None:
+        return found
     isolation = resolved.of(pod.key)
     applied = isolation.ingress if packet.direction == "ingress" else isolation.egress
     if applied is None:
-        return FREE
+        return _in_tier(resolved, packet, pod.key, "Baseline") or FREE
     isolated_by = tuple(one.policy.key for one in applied)
     if packet.direction == "ingress" and is_own_node(packet.peer, pod):
         return Decision(True, "own node", (), isolated_by)
-    found = [_matched(one, rule, packet) for one in applied for rule in one.rules]
-    by = tuple(match for match in found if match is not None)
+    matches = [_matched(one, rule, packet) for one in applied for rule in one.rules]
+    by = tuple(match for match in matches if match is not None)
     return Decision(bool(by), "a rule" if by else "no rule", by, isolated_by)
+
+
+def _in_tier(resolved: Resolved, packet: _Packet, pod: Key, tier: Tier) -> Decision | None:
+    """What the first rule of a tier says that matches; None where none does, or where it is passed on."""
+    if packet.direction == "ingress" and is_own_node(packet.peer, packet.pod):
+        return None
+    for one in resolved.tier(pod, tier, packet.direction):
+        for rule in one.rules:
+            if (match := _matched(one, rule, packet)) is None:
+                continue
+            if rule.action == "Accept":
+                return Decision(True, "a rule", (match,))
+            return Decision(False, "denied", (match,), (one.policy.key,)) if rule.action == "Deny" else None
+    return None
 
 
 def is_own_node(peer: End, pod: End) -> bool:

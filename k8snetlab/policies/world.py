@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from k8snetlab.api.addressing import api_address
+from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import NetworkPolicy
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.policies.matrix import At
 from k8snetlab.policies.resolve import Resolver
@@ -67,17 +69,24 @@ class World(msgspec.Struct, frozen=True, eq=False):
         return self.held.get(address) or End(address, (address,))
 
 
+def policies_of(snapshot: Snapshot) -> Mapping[Key, Object]:
+    """NetworkPolicies and, with "" as their namespace, ClusterNetworkPolicies."""
+    return {**snapshot.all(NetworkPolicy), **snapshot.all(ClusterNetworkPolicy)}
+
+
 def in_force(snapshot: Snapshot) -> bool:
     """Whether there are policies and a controller that brings them into the kernel."""
-    return bool(snapshot.all(NetworkPolicy)) and snapshot.lab.spec.networkPolicy.controller != "none"
+    held = bool(snapshot.all(NetworkPolicy)) or bool(snapshot.all(ClusterNetworkPolicy))
+    return held and snapshot.lab.spec.networkPolicy.controller != "none"
 
 
 def without_effect(snapshot: Snapshot) -> str:
     """That there are policies and nobody brings them into the kernel, in a sentence; "" where that is not so."""
-    lab, number = snapshot.lab, len(snapshot.all(NetworkPolicy))
+    lab, number = snapshot.lab, len(snapshot.all(NetworkPolicy)) + len(snapshot.all(ClusterNetworkPolicy))
     if not number or in_force(snapshot):
         return ""
-    those = f"{number} NetworkPolicies are" if number > 1 else "1 NetworkPolicy is"
+    kind = "NetworkPolic" if snapshot.all(NetworkPolicy) else "ClusterNetworkPolic"
+    those = f"{number} {kind}ies are" if number > 1 else f"1 {kind}y is"
     line = f", {lab.source}" if lab.source else ""
     return f"{those} stored and without effect: networkPolicy.controller of Lab {lab.name} is none{line}"
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Container, Iterable
 
 from k8snetlab.api.addressing import split
+from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -26,6 +27,8 @@ UNNAMED = ("boot", "kernel")
 _SERVICE = re.compile(r"^([a-z0-9.-]+)/([a-z0-9.-]+)(?::(\S+))?(?:\s|$)")
 _POLICY = re.compile(r"^([a-z0-9-]+)/([a-z0-9.-]+) (policy|reject|log-drop|(?:in|e)gress .*)$")
 """kube-router's comments on a policy's rules, and on those by which a pod refuses what no policy allows."""
+_CLUSTER_POLICY = re.compile(r"^ClusterNetworkPolicy ([a-z0-9.-]+) (?:policy|(?:in|e)gress .*)$")
+"""The comments on a ClusterNetworkPolicy's rules, and on what leads to them."""
 _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
 """portmap's comment on what leads to a pod's hostPorts."""
 
@@ -135,6 +138,9 @@ class Owners:
 
     def _policies(self, comment: str) -> str:
         """The policy that a comment of kube-router's names, or those that a pod is refused by; "" for none there is."""
+        if found := _CLUSTER_POLICY.match(comment):
+            of_cluster = self._snapshot.get(ClusterNetworkPolicy, found.group(1))
+            return _titled(of_cluster) if of_cluster else ""
         if not (found := _POLICY.match(comment)):
             return ""
         namespace, name, kind = found.groups()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Namespace
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.meta import Object
@@ -90,7 +91,8 @@ class Writing:
                         changes["created" if outcome == "created" else "updated"].append(title(obj))
                     tell(Changed(outcome, obj.KIND, obj.name))
                 await asyncio.sleep(0)
-        if any(isinstance(obj, NetworkPolicy) for obj in ordered) and (idle := without_effect(self._cluster.snapshot)):
+        policies = any(isinstance(obj, NetworkPolicy | ClusterNetworkPolicy) for obj in ordered)
+        if policies and (idle := without_effect(self._cluster.snapshot)):
             tell(Warning(idle))
 
     async def remove(

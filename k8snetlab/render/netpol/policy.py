@@ -1,19 +1,33 @@
-"""One policy's chains and sets: KUBE-NWPLCY-, KUBE-SRC- and KUBE-DST-."""
+"""One policy's chains and sets: KUBE-NWPLCY- (of a ClusterNetworkPolicy KUBE-CNPLCY-), KUBE-SRC- and KUBE-DST-."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 import msgspec
 
 from k8snetlab.dataplane.families import family_of
+from k8snetlab.dataplane.names import KUBE_CNPLCY_DENY
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules
 from k8snetlab.dataplane.sets import NOMATCH, IPSet, halves
-from k8snetlab.policies.shapes import FIRST, LAST, Block, Direction, End, Ends, NamedPort, Policy, PortRange, Rule
+from k8snetlab.policies.shapes import (
+    FIRST,
+    LAST,
+    Action,
+    Block,
+    Direction,
+    End,
+    Ends,
+    NamedPort,
+    Policy,
+    PortRange,
+    Rule,
+)
 from k8snetlab.render.netpol import names
 
-ALLOWED = "0x10000/0x10000"
+ALLOWED, NEXT_TIER = "0x10000/0x10000", "0x40000/0x40000"
+MARKS: Mapping[Action, str] = {"Accept": ALLOWED, "Pass": NEXT_TIER}
 DIRECTIONS: tuple[Direction, Direction] = ("ingress", "egress")
 Numbered = tuple[str, int]
 """Protocol and number of a port."""
@@ -103,10 +117,10 @@ class _Writer:
         comment = self._comment(kind)
         sets = self._both(peers, self.target)
         if rule.ports is None:
-            self._mark(f"{comment}{sets}")
+            self._say(rule, f"{comment}{sets}")
         for port in rule.ports or ():
             if isinstance(port, PortRange):
-                self._mark(f"-p {port.protocol.lower()} {comment}{sets}{_range(port)}")
+                self._say(rule, f"-p {port.protocol.lower()} {comment}{sets}{_range(port)}")
 
     def _names(self, kind: str, peers: str, rule: Rule, number: int) -> None:
         """Ports by name: the pods that have one number for it are a set."""
@@ -122,7 +136,7 @@ class _Writer:
             # An egress rule's peers are pods here, and those that have the port are some of them.
             sets = self._both(peers, name) if self.inward else f"{_match(self.target, 'src')}{_match(name, 'dst')}"
             dport = f" -m {protocol} --dport {port_number}"
-            self._mark(f"-p {protocol} {self._comment(f'{kind} np')}{sets}{dport}")
+            self._say(rule, f"-p {protocol} {self._comment(f'{kind} np')}{sets}{dport}")
 
     def _both(self, peers: str, own: str) -> str:
         """The matches of both ends, the source's first."""
@@ -132,9 +146,13 @@ class _Writer:
     def _comment(self, kind: str) -> str:
         return names.comment(*self.policy.key, f"{self.direction} {kind}")
 
-    def _mark(self, match: str) -> None:
-        self.rules.append(f"{match} -j MARK --set-xmark {ALLOWED}")
-        self.rules.append(f"{match} -m mark --mark {ALLOWED} -j RETURN")
+    def _say(self, rule: Rule, match: str) -> None:
+        if rule.action == "Deny":
+            self.rules.append(f"{match} -j {KUBE_CNPLCY_DENY}")
+            return
+        mark = MARKS[rule.action]
+        self.rules.append(f"{match} -j MARK --set-xmark {mark}")
+        self.rules.append(f"{match} -m mark --mark {mark} -j RETURN")
 
     def _hash(self, name: str, pods: Ends) -> str:
         version = 4 if self.family == "ipv4" else 6

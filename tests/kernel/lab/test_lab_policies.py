@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
 import yaml
+from policypackets import passes, policy
 
 from k8snetlab.api.core import Namespace, Pod
 from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.kernel import ipsets, netns
+from k8snetlab.kernel import ipsets
 from k8snetlab.policies.resolve import resolved
 from k8snetlab.policies.verdict import allowed
 from k8snetlab.testing.lab import Lab
@@ -49,7 +48,9 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     lab = Lab(tmp_path_factory.mktemp("policies"))
     file = tmp_path_factory.mktemp("manifests") / "lab.yaml"
     head = f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {{name: {lab.name}}}\n"
-    file.write_text(f"{head}spec: {{nodes: 2, proxy: {{iptables: {request.param}}}}}\n---\n{manifests()}")
+    file.write_text(
+        f"{head}spec: {{nodes: 2, dns: {{enabled: false}}, proxy: {{iptables: {request.param}}}}}\n---\n{manifests()}"
+    )
     lab.run("up", "--yes", str(file))
     for node in ("node1", "node2"):
         lab.shell(node, "sysctl", "-qw", "net.ipv4.icmp_ratelimit=0")  # each REJECT is said, so none is waited for
@@ -57,36 +58,9 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     lab.run("down")
 
 
-def policy(text: str, space: str = "x", name: str = "p") -> str:
-    spec = yaml.safe_load(text)
-    head = {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": name, "namespace": space},
-    }
-    return yaml.safe_dump({**head, "spec": spec})
-
-
-def passes(source: str, address: str, protocol: str, port: int) -> bool:
-    """Whether a packet of a pod's namespace is answered."""
-    kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
-    with netns.inside(source):
-        sock = socket.socket(socket.AF_INET, kind)
-    with sock:
-        sock.settimeout(1.0)
-        try:
-            sock.connect((address, port))
-            if protocol == "UDP":
-                sock.send(b"?")
-                sock.recv(1000)
-        except OSError as error:
-            if isinstance(error, TimeoutError) or error.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH):
-                return False
-            raise
-    return True
-
-
 A = "{podSelector: {matchLabels: {pod: a}}"
+ADMIN = "{tier: Admin, priority: 1, subject: {namespaces: {matchLabels: {ns: x}}}"
+W = "{namespaces: {matchLabels: {ns: w}}}"
 DENY, OPEN = "podSelector: {}", "[{}]"
 WORLDS = {
     "deny ingress": ["podSelector: {}"],
@@ -179,6 +153,35 @@ WORLDS = {
         " egress: [{to: [{podSelector: {matchLabels: {pod: c}}}]}]}"
     ],
     "out, though the other lets in": ["{podSelector: {}, policyTypes: [Egress]}", "{podSelector: {}, ingress: [{}]}"],
+    "an admin denies a namespace": [f"{ADMIN}, ingress: [{{action: Deny, from: [{W}]}}]}}"],
+    "an admin accepts what a policy denies": [f"{ADMIN}, ingress: [{{action: Accept, from: [{W}]}}]}}", DENY],
+    "an admin denies what a policy allows": [
+        f"{ADMIN}, egress: [{{action: Deny, to: [{W}]}}]}}",
+        "{podSelector: {}, policyTypes: [Egress], egress: [{}]}",
+    ],
+    "an admin passes one namespace": [
+        f"{ADMIN}, ingress: [{{action: Pass, from: [{W}]}}, {{action: Deny, from: [{{namespaces: {{}}}}]}}]}}",
+        "{podSelector: {}, ingress: [{from: [{namespaceSelector: {}, podSelector: {matchLabels: {pod: b}}}]}]}",
+    ],
+    "an admin's port and range": [
+        f"{ADMIN}, ingress: [{{action: Deny, from: [{{namespaces: {{}}}}], protocols: [{{tcp: {{destinationPort:"
+        " {range: {start: 81, end: 99}}}}, {udp: {destinationPort: {range: {start: 1, end: 65535}}}}]}]}"
+    ],
+    "an admin's networks": [f"{ADMIN}, egress: [{{action: Deny, to: [{{networks: [10.244.2.0/24]}}]}}]}}"],
+    "an admin's name of a port": [
+        f"{ADMIN}, ingress: [{{action: Deny, from: [{{namespaces: {{}}}}],"
+        " protocols: [{destinationNamedPort: dns}]}]}"
+    ],
+    "a baseline that policies override": [
+        "{tier: Baseline, priority: 9, subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]}",
+        f"{A}, ingress: [{{from: [{{podSelector: {{matchLabels: {{pod: b}}}}}}]}}]}}",
+    ],
+    "three tiers": [
+        f"{ADMIN}, ingress: [{{action: Pass, from: [{W}]}}]}}",
+        "{tier: Admin, priority: 5, subject: {namespaces: {}}, ingress: [{action: Accept, from: [{namespaces: {}}]}]}",
+        "{tier: Baseline, priority: 0, subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}],"
+        " protocols: [{tcp: {destinationPort: {number: 80}}}]}]}",
+    ],
 }
 
 
@@ -196,6 +199,7 @@ SOME = (
     "a block with an exception",
     "out to a name",
     "in and out",
+    "three tiers",
 )
 """Those that the other variant of iptables is tried with too."""
 CASES = [*(("nft", world) for world in WORLDS), *(("legacy", world) for world in SOME)]

@@ -12,6 +12,7 @@ from msgspec import inspect
 
 from k8snetlab.api import reference
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
@@ -26,6 +27,7 @@ KINDS = (
     *(Namespace, Node, Pod, Deployment, ReplicaSet, Service, Endpoints, EndpointSlice, KubeProxyConfiguration),
     *(DaemonSet, StatefulSet, ReplicationController, Job),
     *(Ingress, IngressClass, NetworkPolicy, ServiceCIDR, IPAddress, Lease, PriorityClass),
+    ClusterNetworkPolicy,
 )
 
 

@@ -36,10 +36,10 @@ def pod(name: str, address: str, **labels: str) -> Pod:
     )
 
 
-def world(*policies: str, controller: str = "kube-router") -> Snapshot:
+def world(*policies: str, controller: str = "kube-router", cuts: bool = False) -> Snapshot:
     lab = Lab(
         metadata=ObjectMeta(name="l"),
-        spec=LabSpec(networkPolicy=LabNetworkPolicy(controller)),  # type: ignore[arg-type]
+        spec=LabSpec(networkPolicy=LabNetworkPolicy(controller, cuts)),  # type: ignore[arg-type]
     )
     pods = (pod("nginx", NGINX, app="nginx"), pod("client1", CLIENT, role="nginxclient"), pod("client2", OTHER))
     said = [msgspec.convert(yaml.safe_load(text), NetworkPolicy) for text in policies]
@@ -160,3 +160,16 @@ def test_a_label_costs_an_entry_of_a_set_and_no_rule() -> None:
     changed = [(a, b) for a, b in zip(one.sets, other.sets, strict=True) if a != b]
     assert [(b.entries - a.entries, a.entries - b.entries) for a, b in changed] == [({OTHER}, set())]
     assert fate(after, OTHER, NGINX) == "sent"
+
+
+def test_what_goes_on_of_a_connection_that_was_cut_is_reset() -> None:
+    common = ChainKey("filter", "KUBE-NWPLCY-COMMON")
+    without, with_ = (node.render(world(ACCESS, cuts=cuts), "node1").rules[0].chains[common] for cuts in (False, True))
+    (more,) = [rule for rule in with_ if rule not in without]
+    assert with_.index(more) == 2, "after what is established"
+    # as iptables-save prints it
+    assert more.endswith(
+        "-m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j REJECT --reject-with tcp-reset"
+    )
+    assert canonical(more) == canonical(more.replace("FIN,SYN,RST,ACK", "ACK,FIN,RST,SYN"))
+    assert fate(world(ACCESS, cuts=True), CLIENT, NGINX) == "sent"

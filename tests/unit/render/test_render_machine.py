@@ -87,7 +87,7 @@ def test_the_machines_own_namespace_gets_what_is_the_labs_and_no_more() -> None:
     assert [rules.prefixes for rules in rendered().rules] == [
         ("FLANNEL-",),
         ("CNI-HOSTPORT-", "CNI-DN-"),
-        ("KUBE-ROUTER-", "KUBE-POD-FW-", "KUBE-NWPLCY-"),
+        ("KUBE-ROUTER-", "KUBE-POD-FW-", "KUBE-NWPLCY-", "KUBE-CNPLCY-"),
     ]
     assert [bool(rules.chains) for rules in rendered().rules] == [True, False, False]
     assert [inner.name for inner in rendered().pods] == ["lab.default.pod10"]
