@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from k8snetlab.dataplane import holds
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.errors import NotFoundError
@@ -29,6 +30,8 @@ class Known:
         """Namespaces that were gone and had to be made again: what ran inside must be started again."""
         self.lacking: set[str] = set()
         """Namespaces that, when last read, had not the devices that others bring: ends of veths made elsewhere."""
+        self.held: dict[str, holds.Holds] = {}
+        """What is left as it is, by namespace."""
 
     def mark(self, name: str) -> None:
         """Something changed in this namespace: the next sync reads it again."""
@@ -37,6 +40,11 @@ class Known:
     def mark_all(self) -> None:
         self.dirty.update(self.made)
 
+    def hold(self, held: holds.Holds) -> None:
+        """Leaves these objects as they are from now on, and no others."""
+        self.dirty |= self.held.keys() & self.made.keys()
+        self.held = {name: holds.within(held, name) for name in {one.netns for one in held}}
+
     def untouched(self) -> dict[str, Netns]:
         """The namespaces of which the kernel has told no change since they were made, as they were made: links,
         addresses, routes and permanent entries. Of sysctls, rules and processes in them nothing is told.
@@ -44,7 +52,7 @@ class Known:
         May be called from any thread.
         """
         # In this order: an event stands among the readable, and is marked as dirty once it is heard.
-        made, told = dict(self.made), {*self.monitors.readable(), *set(self.dirty), *set(self.lacking)}
+        made, told = dict(self.made), {*self.monitors.readable(), *set(self.dirty), *set(self.lacking), *self.held}
         numbers = {name: one.number for name in made if (one := self.monitors.get(name)) is not None}
         return {
             name: state
@@ -60,7 +68,7 @@ class Known:
         written are reported like all else, and read by the next sync: what the kernel does along with them is its own.
         """
         made, name = self.made.get(state.name), state.name
-        if is_host(name) or made is None or name in self.dirty or self.monitors[name].waiting():
+        if is_host(name) or made is None or name in {*self.dirty, *self.held} or self.monitors[name].waiting():
             return None
         return None if made.asking or made.resolutions or state.asking or state.resolutions else made
 
@@ -78,6 +86,8 @@ class Known:
     def sysctls_changed(self, name: str) -> bool:
         """Whether a sysctl has changed, of which there is no event; the next sync then reads the namespace."""
         wanted = self.made[name].sysctls if name in self.made else {}
+        if name in self.held:
+            wanted = holds.free_sysctls(wanted, (one.object for one in self.held[name] if one.kind == "sysctl"))
         watched = self._sysctls.get(name)
         if watched is None or watched.keys != tuple(wanted):
             self._unwatch(name)

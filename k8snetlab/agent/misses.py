@@ -70,6 +70,10 @@ class MissResponder:
             queue.due = 0.0
         self._ring()
 
+    def attends(self, node: str) -> bool:
+        """Whether the node's misses are received."""
+        return node in self._queues and self._thread is not None and self._thread.is_alive()
+
     def leave(self, node: str) -> None:
         """Stops receiving the node's misses; the answers given stay."""
         with self._lock:

@@ -13,7 +13,7 @@ from k8snetlab.agent.ends import Ends, without
 from k8snetlab.agent.known import Known
 from k8snetlab.agent.ownership import Ownership
 from k8snetlab.agent.removal import remove_cables
-from k8snetlab.dataplane import delta
+from k8snetlab.dataplane import delta, holds
 from k8snetlab.dataplane.links import Device, Veth
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns
@@ -258,6 +258,8 @@ class NamespaceKeeper:
         cut = self._ends.cut(state, ends, present)
         if cut:
             actual = msgspec.structs.replace(actual, links=tuple(x for x in actual.links if x.name not in cut))
+        if held := self.known.held.get(state.name):
+            state = holds.spared(state, actual, held)
         plan = delta.diff(state, actual, self.known.made.get(state.name))
         return [*(ItemOperation("del", state.name, Device(name)) for name in cut), *self._ends.with_room(plan)]
 

@@ -23,6 +23,7 @@ from k8snetlab.agent.tables import NodeTables
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
+from k8snetlab.dataplane.holds import Holds
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, KernelError
@@ -58,6 +59,7 @@ class NodeAgent:
         self._blind: dict[str, K8sNetLabError] = {}
         """Why a manager could not say whether something has changed, when it was asked last."""
         self._concern = Concern()
+        self._misses, self._mute = around.misses, False
         self._namespace: str | None = None
         self._anew = False
         """The last sync has written rules into the node's new namespace before pods were plugged in."""
@@ -94,6 +96,15 @@ class NodeAgent:
             or (self._namespace is not None and self._keeper.known.sysctls_changed(self._namespace))
             or self._tables.changed()
         )
+
+    def hold(self, held: Holds) -> None:
+        """Leaves these objects as they are from now on, whoever damages or mends them, and no others."""
+        self._keeper.known.hold(held)
+        self._tables.hold(held)
+        mute = any(one.kind == "misses" and one.object == self.name for one in held)
+        if mute != self._mute:
+            (self._misses.mute if mute else self._misses.unmute)(self.name)
+        self._mute = mute
 
     def untouched(self) -> dict[str, Netns]:
         """As `Known.untouched`."""
@@ -171,6 +182,8 @@ class NodeAgent:
 
     def resume(self) -> None:
         self._each(lambda manager: manager.resume())
+        if self._mute:
+            self._misses.mute(self.name)
 
     def close(self) -> None:
         """Lets go of the kernel without changing it."""

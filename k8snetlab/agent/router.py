@@ -11,6 +11,7 @@ from k8snetlab.agent.report import Report
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.holds import Holds
 from k8snetlab.dataplane.links import Veth
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dns import addon
@@ -45,6 +46,10 @@ class RouterAgent:
     def noticed_change(self) -> bool:
         changed = [self._keeper.known.sysctls_changed(name) for name in self._keeper.known.monitors]
         return self._keeper.known.moved() or any(changed) or bool(self._keeper.known.lacking)
+
+    def hold(self, held: Holds) -> None:
+        """As `NodeAgent.hold`."""
+        self._keeper.known.hold(held)
 
     def untouched(self) -> dict[str, Netns]:
         """As `Known.untouched`."""

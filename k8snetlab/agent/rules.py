@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 
+from k8snetlab.dataplane import holds
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules, RuleSet
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.iptables.patch import jump_numbers, same_rules
@@ -20,6 +21,8 @@ class RulesKeeper:
         self._suspect = True
         self.written = 0
         """Rules that the last sync wrote."""
+        self.held = holds.NONE
+        """Chains and jumps of this namespace that are left as they are."""
 
     @property
     def family(self) -> Family:
@@ -55,6 +58,7 @@ class RulesKeeper:
             held = self._iptables.save()
             delta = self._difference(held)
             obsolete = len(list(self._obsolete(held)))
+        delta = holds.spared_rules(delta, self.held)
         try:
             made = self._iptables.apply(delta, held) if delta else 0
             if obsolete:
@@ -95,7 +99,7 @@ class RulesKeeper:
             for key in held
             if any(r.owns(key.chain) for r in self._wanted) and not any(key in r.chains for r in self._wanted)
         )
-        return RuleDelta(self.family, write, stale, tuple(hooks))
+        return holds.spared_rules(RuleDelta(self.family, write, stale, tuple(hooks)), self.held)
 
     def _obsolete(self, held: Mapping[ChainKey, Rules]) -> Iterator[tuple[ChainKey, int]]:
         """The jumps that must not stand, the last of a chain first: each by its number, counted from 1."""

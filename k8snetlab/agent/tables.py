@@ -17,6 +17,7 @@ from k8snetlab.agent.variants import OtherVariant
 from k8snetlab.api.addressing import split
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import holds
 from k8snetlab.dataplane.families import FAMILIES, pick
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
@@ -39,6 +40,11 @@ class Table:
 
     def close(self) -> None:
         self._keeper.close()
+
+    def hold(self, held: holds.Holds) -> None:
+        """As `NamespaceKeeper.hold`, of what this namespace has."""
+        self._keeper.held = holds.within(held, self.iptables.namespace)
+        self._keeper.suspect()
 
     def suspect(self) -> None:
         self._keeper.suspect()
@@ -128,6 +134,7 @@ class NodeTables:
         self._other: OtherVariant | None = None
         self.coming = 0
         """Pods that are to become ready."""
+        self._held = holds.NONE
         self.rest = 0.0
         """Seconds until the rules that the last sync has left as they were are to be written."""
 
@@ -169,6 +176,12 @@ class NodeTables:
         for table in self._tables.values():
             table.suspect()
 
+    def hold(self, held: holds.Holds) -> None:
+        """As `NamespaceKeeper.hold`."""
+        self._held = held
+        for table in self._tables.values():
+            table.hold(held)
+
     def changed(self) -> bool:
         return any(table.foreign_change() for table in self._tables.values()) or (
             self._other is not None and self._other.changed()
@@ -196,6 +209,7 @@ class NodeTables:
         for family in families:
             if family not in self._tables:
                 self._tables[family] = Table(iptables.open(namespace, family, chosen, self._locks / namespace), [])
+                self._tables[family].hold(self._held)
             self._complete(self._tables[family])
         count = 0
         for family in families:

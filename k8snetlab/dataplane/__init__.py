@@ -5,6 +5,7 @@ __all__ = [
     "delta",
     "families",
     "frames",
+    "holds",
     "links",
     "names",
     "netns",

@@ -137,6 +137,12 @@ class View(msgspec.Struct, frozen=True):
     def forwards(self, address: str) -> bool:
         return self.sysctl("net.ipv6.conf.all.forwarding" if ":" in address else "net.ipv4.ip_forward") != "0"
 
+    def forwards_from(self, device: str, address: str) -> bool:
+        """Whether what comes in by `device` is forwarded. IPv4 asks the device's own switch (ip_route_input_slow), the
+        one that ip_forward sets for all; IPv6 has one for all."""
+        key = f"net.ipv4.conf.{device.replace('.', '/')}.forwarding"
+        return ":" in address or self.sysctl(key, "1") != "0"
+
     def filters_bridged(self, address: str) -> bool:
         return self.sysctl(f"net.bridge.bridge-nf-call-ip{'6' if ':' in address else ''}tables") != "0"
 

@@ -138,6 +138,8 @@ def _causes(cause: Finding, effect: Finding) -> bool:
             said = cause.fault in ("corefile", "endpoints", "loop")
             unready = effect.kind == "pod" and f" {DNS} " in effect.consequence.replace(",", " ")
             return said and (unready or (effect.kind == "resolver" and effect.fault in ("endpoints", "loop")))
+        case "service":  # its names are answered by the pods that it has
+            return (effect.kind, effect.fault, effect.object) == ("resolver", "endpoints", cause.object)
         case "endpoint":
             return effect.kind == "conntrack" and effect.object.rpartition(" ")[2] in cause.message
         case "table":

@@ -10,6 +10,7 @@ from k8snetlab.dataplane.families import end, parted
 from k8snetlab.dataplane.names import KUBE_POD_FW
 from k8snetlab.dataplane.view import Views
 from k8snetlab.diagnose.finding import Finding, Where
+from k8snetlab.trace.filtering import UNREAD
 from k8snetlab.trace.owners import NOBODY
 from k8snetlab.trace.way import Decision, Flow, Hop, Way
 
@@ -91,7 +92,10 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 def judge(path: UsualPath, ways: tuple[Way, ...], views: Views) -> Iterator[Broken]:
-    """What is wrong with the ways of a path; nothing if all is well."""
+    """What is wrong with the ways of a path; nothing if all is well, or if it meets rules that cannot be followed: real
+    packets tell then."""
+    if any(d.text.startswith(UNREAD) for way in ways for hop in way.hops for d in hop.decisions):
+        return
     for way in ways:
         if reason := _wrong(path, way):
             ends = (path.flow.dst, parted(way.endpoint)[0])

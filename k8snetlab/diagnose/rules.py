@@ -38,7 +38,7 @@ from k8snetlab.dataplane.names import (
 from k8snetlab.dataplane.rules import ChainKey, Hook, Rules, RuleSet
 from k8snetlab.diagnose.finding import MOST_COMMANDS, Finding, Where
 from k8snetlab.iptables.patch import CommandLine, commands, jump_numbers, same_rules, steps
-from k8snetlab.iptables.syntax import RuleSyntaxError, parse
+from k8snetlab.iptables.syntax import RuleSyntaxError, canonical, parse
 from k8snetlab.trace.owners import NOBODY, Owners
 
 _DNAT = re.compile(r"--to-destination (\S+)")
@@ -265,6 +265,8 @@ class _Compared:
 
     def _edited(self, key: ChainKey, wanted: Rules, held: Rules, owner: str, meaning: str) -> Finding:
         """The first rule in which a chain differs, and how to put all of them right."""
+        if sorted(map(canonical, wanted)) == sorted(map(canonical, held)):
+            return self._disordered(key, wanted, held, owner, meaning)
         differing = [*steps(wanted, held)]
         first, *others = differing
         fault, number, rule, instead = first
@@ -299,6 +301,23 @@ class _Compared:
         pod = f"pod {next(iter(pods))}" if len(pods) == 1 else "pods of this node"
         policy = policy if policy.startswith("Cluster") else f"NetworkPolicy {policy}".rstrip()
         return _said(chain, fault).format(what=what, pod=pod, policy=policy)
+    def _disordered(self, key: ChainKey, wanted: Rules, held: Rules, owner: str, meaning: str) -> Finding:
+        """All its rules are there, and another one is asked first."""
+        pairs = enumerate(zip(map(canonical, wanted), map(canonical, held), strict=True))
+        place = next(number for number, (one, other) in pairs if one != other)
+        message = f"the rules of {key.chain} stand in another order: rule {place + 1} is `{held[place]}`"
+        return Finding(
+            kind="rule",
+            fault="order",
+            node=self.where.node,
+            object=f"{key.table} {key.chain} {place + 1}",
+            message=f"{self.where.place}: {message}, not `{wanted[place]}` (table {key.table})",
+            consequence=f"the first rule that matches decides: {meaning}",
+            show=self.command(key.table, f"-S {key.chain}"),
+            mend=self._written([key]),
+            owner=owner,
+            netns=self.where.netns,
+        )
 
     def _written(self, keys: Iterable[ChainKey]) -> str:
         """The commands; where they are too many, the one that has the agent do it."""
@@ -314,7 +333,7 @@ def _said(chain: str, fault: str) -> str:
     return known or "what the chain did is not done"
 
 
-_GRAVITY = ("missing", "empty", "wrong", "foreign", "stale")
+_GRAVITY = ("missing", "empty", "wrong", "order", "foreign", "stale")
 
 
 def _comment(rule: str) -> str:

@@ -66,6 +66,22 @@ def attributed(
     return [*findings, *more.values()], met
 
 
+def laid_to(found: list[Finding], lost: list[Finding], unread: list[Finding]) -> list[Finding]:
+    """`found` with what real packets `lost`, laid to what may be the reason on the node where they were lost: an agent
+    that does not answer what its kernel asks, or rules that cannot be read."""
+    suspects = [finding for finding in found if (finding.kind, finding.fault) == ("agent", "misses")]
+    known, rest = [finding for finding in found if finding not in suspects], list[Finding]()
+    suspects += unread
+    for one in lost:
+        number = next((n for n, suspect in enumerate(suspects) if suspect.node == one.node), None)
+        if one.kind == "path" and number is not None:
+            suspects[number] = suspects[number].explaining(one)
+        else:
+            rest.append(one)
+    blamed = [suspect for suspect in suspects if suspect.explains or suspect not in unread]
+    return [*known, *blamed, *rest]
+
+
 def _add(more: dict[tuple[str, ...], Finding], finding: Finding, one: Broken) -> None:
     more[finding.identity] = _breaking(more.get(finding.identity, finding), one)
 
@@ -154,6 +170,34 @@ def processes(
             ),
             show="k8snetlab status",
             mend=up if daemon == "dead" else f"kill -CONT {pid}",
+        )
+
+
+LATE = 3.0
+"""Seconds in which an agent that works has begun what it is asked for."""
+
+
+def idle(node: str, behind: float, deaf: bool) -> Iterator[Finding]:
+    """An agent that does not do what it should, and does not fail either."""
+    if behind > LATE:
+        yield Finding(
+            kind="agent",
+            fault="stuck",
+            node=node,
+            object=node,
+            message=f"{node}: its agent hangs: for {behind:.0f} s it has not begun what it is asked for",
+            consequence="what is changed of objects does not reach this node's kernel, and nothing is repaired there",
+            show="k8snetlab status",
+        )
+    if deaf:
+        yield Finding(
+            kind="agent",
+            fault="misses",
+            node=node,
+            object=node,
+            message=f"{node}: nobody answers what its kernel asks of its tunnel",
+            consequence="pods of this node reach those of other nodes only where the kernel still knows the way",
+            show=f"k8snetlab misses {node}",
         )
 
 

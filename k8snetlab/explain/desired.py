@@ -31,7 +31,8 @@ STORE_TIMEOUT = 3.0
 
 class AgentNow(msgspec.Struct, frozen=True):
     """`error` is what the kernel refused it last, with the `operation`; `works`: it repairs what it notices. `warnings`
-    are its managers'."""
+    are its managers'. `behind` are the seconds for which it has not begun a sync that it was asked for; `deaf`: nobody
+    answers what its kernel asks, though somebody should."""
 
     paused: bool = False
     error: str = ""
@@ -39,6 +40,8 @@ class AgentNow(msgspec.Struct, frozen=True):
     operation: str = ""
     works: bool = True
     warnings: tuple[str, ...] = ()
+    behind: float = 0.0
+    deaf: bool = False
 
 
 class Desired(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from k8snetlab.diagnose import guests, neighbours, objects, pods, policed, resol
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
-from k8snetlab.diagnose.verdict import attributed, failing, notes_on_agents, processes, store
+from k8snetlab.diagnose.verdict import attributed, failing, idle, laid_to, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain import clashing, drift, listening, matrix, resolvers, upstreams
 from k8snetlab.explain.both_families import Kernels
@@ -28,6 +28,7 @@ from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.observing import observed
 from k8snetlab.explain.storms import Storms
+from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.kernel.limits import NEIGHBOURS_OF_A_POD
 from k8snetlab.kernel.neighbours import lifting, limit, overflows
 from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathCounts, ReportedFinding
@@ -206,6 +207,7 @@ class _Look:
                     show="k8snetlab status",
                     mend=agent.operation,
                 )
+            yield from idle(name, agent.behind, agent.deaf)
 
     def _neighbour_tables(self) -> list[neighbours.Table]:
         """Those of this machine, after what this look has sent."""
@@ -260,7 +262,7 @@ class _Look:
         found = upstreams.explained(found, silent)
         self._note_unmanaged(kernel, met)
         if not self.question.predictOnly and not any(f.broken for f in found):
-            found += self._tried(snapshot, kernel)
+            found = laid_to(found, self._tried(snapshot, kernel), [*self._unread(kernel)])
         if not self.question.predictOnly and not any(f.broken for f in found):
             left = matrix.Left(kernel.elsewhere, self._unanswered(snapshot))
             more, tried, passed_by = matrix.broken(snapshot, left, self.tell, self.turn)
@@ -345,6 +347,14 @@ class _Look:
                                 f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's, and no "
                                 f"usual path meets it: {rule}"
                             )
+
+    def _unread(self, kernel: Kernels) -> Iterator[Finding]:
+        """Rules that may be why a packet is lost, which no walk can tell."""
+        for where in (w for w in kernel.wheres.values() if w.kind in ("node", "router")):
+            for family in kernel.families:
+                with contextlib.suppress(K8sNetLabError):
+                    command = CommandLine(where.netns, family, kernel.variant)
+                    yield from unmanaged.unread(kernel[family][where.netns], where, command)
 
     def _tried(self, snapshot: Snapshot, kernel: Kernels) -> list[Finding]:
         """Real packets, where no reason is known why one should not arrive."""

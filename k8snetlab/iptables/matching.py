@@ -124,9 +124,9 @@ def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
 
 
 def _has_flags(packet: Packet, value: str) -> bool:
-    """Of a packet that opens a connection; any other has its ACK."""
+    """Of a packet that opens a connection, or of the answer to one."""
     mask, wanted = (set(part.split(",")) - {"NONE"} for part in value.split())
-    return {"SYN" if packet.state == "NEW" else "ACK"} & mask == wanted
+    return ({"SYN"} if packet.state == "NEW" else {"SYN", "ACK"}) & mask == wanted
 
 
 def _in_range(port: int, ports: str) -> bool:

@@ -229,6 +229,8 @@ class _Reader:
                 continue
             if word == "--match-set":
                 self.matches.append(Match("match-set", f"{self._value(word)} {self._value(word, _end)}", negated))
+            elif word == "--syn":
+                self.matches.append(Match("tcp-flags", "FIN,SYN,RST,ACK SYN", negated))
             elif word == "--tcp-flags":
                 self.matches.append(
                     Match("tcp-flags", f"{self._value(word, _flags)} {self._value(word, _flags)}", negated)

@@ -177,6 +177,7 @@ def _confs(netlink: Netlink, names: Mapping[int, str], six: bool) -> Iterator[tu
         name = "all" if index == decoded.ALL_DEVICES else names.get(index, "").replace(".", "/")
         if name and not six:
             yield f"net.ipv4.conf.{name}.rp_filter", str(rp_filter)
+            yield f"net.ipv4.conf.{name}.forwarding", str(forwarding)
 
 
 def _asking(namespace: str, tunnels: Iterable[str], six: bool) -> set[str]:

@@ -35,6 +35,7 @@ from k8snetlab.lab.merging import Merging
 from k8snetlab.lab.operations.attaching import Attaching
 from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
+from k8snetlab.lab.operations.faulting import Faulting
 from k8snetlab.lab.operations.guests import Guests
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
@@ -124,6 +125,7 @@ class Daemon:
             Places(cluster, agents, self._paths, group),
             Guests(cluster, agents, self._paths),
             Attaching(cluster, self._ledger),
+            Faulting(cluster, agents, self._paths),
             Standing(
                 cluster,
                 agents,

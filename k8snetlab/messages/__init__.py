@@ -7,6 +7,7 @@ __all__ = [
     "diagnose",
     "dig",
     "errors",
+    "faults",
     "guests",
     "kubeconfig",
     "machines",

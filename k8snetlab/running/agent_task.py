@@ -18,6 +18,7 @@ from k8snetlab.agent.report import Report
 from k8snetlab.agent.router import RouterAgent
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane.holds import Holds
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.messages.status import ManagerStatus
@@ -90,6 +91,14 @@ class AgentTask:
         self._looked = -math.inf
         """When the rules were last seen to be as they were left (seconds, monotonic)."""
         self._alarm: asyncio.TimerHandle | None = None
+        self._stuck = False
+        self._asked = math.inf
+        """Since when it was called and has not begun to sync (seconds, monotonic)."""
+
+    @property
+    def behind(self) -> float:
+        """Seconds for which it has been asked to sync and has not begun to; 0 where it is paused, or at work."""
+        return 0.0 if self.state.paused or self._work.locked() else max(0.0, time.monotonic() - self._asked)
 
     @property
     def name(self) -> str:
@@ -118,7 +127,20 @@ class AgentTask:
 
     def _call(self, why: Why) -> None:
         self._why = max(self._why, why, key=WHYS.index)
+        self._asked = min(self._asked, time.monotonic())
         self._wake.set()
+
+    async def hold(self, held: Holds) -> None:
+        """Has the agent leave these objects alone, and no others, once no sync is under way."""
+        async with self._work:
+            self.held(held)
+        self._looked = -math.inf
+        self.wake()
+
+    def held(self, held: Holds) -> None:
+        """As `hold`, of one that does nothing yet."""
+        self.agent.hold(held)
+        self._stuck = any(one.kind == "agent" and one.object == self.name for one in held)
 
     async def stop(self) -> None:
         """Ends the task and leaves the kernel as it is."""
@@ -185,7 +207,9 @@ class AgentTask:
         if why != "sync" and time.monotonic() - self._looked >= TICK:
             await self._noticed_change()
         async with self._work:
-            snapshot = self._cluster.snapshot
+            if self._stuck:
+                return
+            snapshot, self._asked = self._cluster.snapshot, math.inf
             began = time.monotonic()
             trusting = began - self._looked < TICK
             if why != "sync" and trusting and not self._is_concerned(snapshot, why):

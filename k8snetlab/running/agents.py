@@ -21,6 +21,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane.holds import NONE, Holds
 from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel.maker import Maker
@@ -76,6 +77,8 @@ class Agents:
         self._going: set[str] = set()
         self._adopted = False
         self._keeping, self._looks = asyncio.Lock(), Looks()
+        self.held: Holds = NONE
+        """What agents leave as it is from their beginning; `hold` changes it later."""
 
     @property
     def variant(self) -> str:
@@ -100,6 +103,13 @@ class Agents:
         if not any(lab.spec.machines for lab in snapshot.all(Lab).values()):
             return names if self._machine is None else set()
         return names & {self._machine.node} if self._machine else set()
+
+    async def hold(self, held: Holds) -> None:
+        """Has all agents, those to come too, leave these objects as they are, and no others."""
+        async with self._keeping:
+            self.held = held
+            for task in self.tasks:
+                await task.hold(held)
 
     async def run(self) -> None:
         async for _ in self._cluster.changes():
@@ -157,7 +167,10 @@ class Agents:
             await asyncio.wait(first, timeout=HEAD_START)
 
     def _task(self, agent: NodeAgent | RouterAgent) -> AgentTask:
-        return AgentTask(agent, self._cluster, self._reported, self._supervisor, looks=self._looks)
+        task = AgentTask(agent, self._cluster, self._reported, self._supervisor, looks=self._looks)
+        if self.held:
+            task.held(self.held)
+        return task
 
     def _agent(self, name: str) -> NodeAgent:
         paths, group = self._paths, Path(self._ledger.cgroup) if self._ledger.cgroup else None

@@ -54,6 +54,7 @@ class LabPaths:
         self.pod_logs = self.directory / "pods"
         self.accounts = self.directory / "accounts"
         self.addons = self.directory / "addons"
+        self.faults = self.directory / "faults.json"
         self.xtables_locks = self.directory / "xtables"
 
     @property

@@ -15,6 +15,8 @@ from k8snetlab.trace.tracer import ALL, Followed, Outcome, Step, Verdict, trace
 from k8snetlab.trace.way import Decision, Flow
 
 BEFORE_ROUTING = ("PREROUTING", "OUTPUT")
+UNREAD = "not followed: "
+"""So begins a decision that is none: rules that cannot be followed, of which nobody knows what they do."""
 ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK")
 
 
@@ -81,7 +83,7 @@ def passages(
         ways = trace(view.chains, packet, host, view.policies, view.beside, choose=followed.first)
         outcomes = followed.last(ways)
     except (RuleSyntaxError, TraceError) as error:
-        yield Passed(entering, entering.dst, "sent", before=(Decision("rule", f"not followed: {error.message}"),))
+        yield Passed(entering, entering.dst, "sent", before=(Decision("rule", f"{UNREAD}{error.message}"),))
         return
     if view.beside:
         text = f"both variants of iptables hold rules in {view.place}: those of iptables-{view.beside} are asked first"

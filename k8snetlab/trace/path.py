@@ -115,6 +115,9 @@ class _Walk:
         if not view.forwards(passed.routed):
             yield trip.stop(view, flow, "lost", f"forwarding is off in {view.place}")
             return
+        if not view.forwards_from(device.name, passed.routed):
+            yield trip.stop(view, flow, "lost", f"forwarding is off in {view.place} for what comes by {device.name}")
+            return
         route, trip = self._route(trip, view, passed.routed)
         if route is None or route.kind not in ("unicast", "blackhole"):
             what = f"the route is {route.kind}" if route else f"no route to {passed.routed}"
@@ -178,6 +181,10 @@ class _Walk:
         remote, decision = self.segments.far_end(view, tunnel, mac, flow.dst)
         if not remote:
             yield trip.stop(view, flow, "lost", f"{view.place}: {decision.text}")
+            return
+        if tunnel.local and not view.owns(tunnel.local):
+            reason = f"{view.place}: {tunnel.name} sends from {tunnel.local}, which {view.place} does not have"
+            yield trip.stop(view, flow, "lost", reason)
             return
         outer = Flow(tunnel.local, remote, "udp", 0, tunnel.port, Carried(flow, mac, tunnel.vni))
         under, _ = view.route(remote)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from k8snetlab.api.core import Node
+from k8snetlab.api.lab import Lab
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.view import View
@@ -195,12 +196,23 @@ class Explaining:
         from k8snetlab.explain.desired import AgentNow, Desired, gone, state_of, where
 
         health, lost = self._cluster.informer.health(), gone(self._paths)
+        snapshot = self._cluster.snapshot
+        network = snapshot.lab.spec.network if snapshot.all(Lab) else None
+        on_miss = network is not None and (network.backend, network.resolve) == ("vxlan", "on-miss")
         agents = {}
         for task in list(self._agents.tasks):
             state = task.state
             warnings = tuple(warning for manager in state.managers for warning in manager.warnings)
-            agents[task.name] = AgentNow(state.paused, state.error, state.hint, state.operation, warnings=warnings)
-        snapshot = self._cluster.snapshot
+            asked = on_miss and task is not self._agents.router and not state.paused
+            agents[task.name] = AgentNow(
+                state.paused,
+                state.error,
+                state.hint,
+                state.operation,
+                warnings=warnings,
+                behind=task.behind,
+                deaf=asked and not self._agents.misses.attends(task.name),
+            )
         agents |= {
             name: AgentNow(is_paused(self._cluster.current(Node, name)))
             for name in remote_nodes(snapshot, self._agents)

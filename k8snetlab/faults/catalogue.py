@@ -1,0 +1,59 @@
+"""All faults, by name, and the choice of one by a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from k8snetlab.api.core import Node
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.errors import NotFoundError
+from k8snetlab.faults import devices, firewall, objects, overlay, programs, routes, services
+from k8snetlab.faults.fault import Damage, Fault
+from k8snetlab.faults.scene import LacksError, Scene, number
+from k8snetlab.wording import nearest
+
+ROOMS = (overlay, routes, devices, firewall, services, objects, programs)
+FAULTS: Mapping[str, Fault] = {fault.name: fault for room in ROOMS for fault in room.faults()}
+
+
+def fault(name: str) -> Fault:
+    """Raises NotFoundError."""
+    if name not in FAULTS:
+        raise NotFoundError(f"there is no fault {name!r}", nearest(name, FAULTS) or "`k8snetlab fault list`")
+    return FAULTS[name]
+
+
+def damage(asked: Fault, snapshot: Snapshot, node: str, variant: str, seed: int = 0) -> tuple[str, Damage]:
+    """What a fault does to the lab, and on which node: `node`, or the first where it can be. Raises LacksError."""
+    nodes = [node] if node else _turned([name for _, name in snapshot.all(Node)], seed)
+    why: LacksError | None = None
+    for name in nodes:
+        try:
+            return name, asked.make(Scene(snapshot, name, variant, seed))
+        except LacksError as error:
+            why = why or error
+    reason = why.message if why else "this lab has no node"
+    raise LacksError(f"{asked.name} is not possible here: {reason}", why.hint if why else "")
+
+
+def chosen(snapshot: Snapshot, node: str, variant: str, seed: str, level: int = 0) -> tuple[Fault, str, Damage]:
+    """The fault that `seed` stands for in this lab, of a level where one is asked for (else 0). Raises LacksError."""
+    names = sorted(
+        (name for name, one in FAULTS.items() if level in (0, one.level)), key=lambda n: number(f"{seed}/{n}")
+    )
+    for name in names:
+        try:
+            return FAULTS[name], *damage(FAULTS[name], snapshot, node, variant, number(seed))
+        except LacksError:
+            continue
+    raise LacksError("no fault of that level is possible in this lab", "a lab of two nodes with pods and a Service")
+
+
+def _turned(names: list[str], seed: int) -> list[str]:
+    start = seed % len(names) if names else 0
+    return [*names[start:], *names[:start]]
+
+
+def listed() -> Iterator[Fault]:
+    """In the order of their declaration."""
+    yield from FAULTS.values()

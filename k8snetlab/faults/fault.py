@@ -1,0 +1,102 @@
+"""What a fault is: its declaration, and the damage that becomes of it in one lab."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from k8snetlab.dataplane.holds import Hold
+from k8snetlab.faults.scene import Scene
+
+Level = Literal[1, 2, 3]
+Class = Literal["overlay", "routes", "devices", "addresses", "sysctls", "firewall", "services", "objects", "programs"]
+Symptom = Literal["fails", "sometimes", "large", "uneven", "source", "late"]
+OWN_OPTION = ("ip", "bridge", "tc")
+"""Programs with an option -n for the namespace."""
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A program run inside a namespace; prints itself as a person would type it."""
+
+    netns: str
+    argv: tuple[str, ...]
+
+    def __str__(self) -> str:
+        program, *words = self.argv
+        if program in OWN_OPTION:
+            return shlex.join((program, "-n", self.netns, *words))
+        return shlex.join(("ip", "netns", "exec", self.netns, *self.argv))
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """A change to an object, as a user may make it. `before` is its spec until then, None where there was no such
+    object; `after` is its spec from then on, or all of a new object."""
+
+    kind: str
+    namespace: str
+    name: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return (
+            f"kubectl {'create' if self.before is None else 'edit'} {self.kind.lower()} {self.name} -n {self.namespace}"
+        )
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a probe sees, from a place to a target in the words of `k8snetlab probe`.
+
+    `what`: it fails; it fails `sometimes`; only `large` answers are lost; the endpoints answer `uneven`ly; the pod sees
+    another `source` address; or `late`: it is as before until something changes.
+    """
+
+    source: str
+    target: str
+    protocol: str = "TCP"
+    what: Symptom = "fails"
+
+    def __str__(self) -> str:
+        option = f" -p {self.protocol.lower()}" if self.protocol != "TCP" else ""
+        return f"k8snetlab probe {self.source} {self.target}{option}"
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """What a fault does to one lab. `undo` is what no agent does by itself when the holds are lifted; each of its
+    commands may find that somebody has done it already. `object` is the thing that is damaged, as `diagnose` calls it.
+    """
+
+    object: str
+    seen: Seen
+    does: tuple[Command, ...] = ()
+    undo: tuple[Command, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    edits: tuple[Edit, ...] = ()
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What `diagnose` says first: the finding's kind and fault."""
+
+    kind: str
+    fault: str
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """A fault as it is declared."""
+
+    name: str
+    title: str
+    """What is wrong, in a few words."""
+    level: Level
+    """1: a look at one table shows it. 2: two tables must be compared. 3: it shows in certain packets only."""
+    group: Class
+    touches: str
+    """What it damages."""
+    symptom: str
+    """What a user would complain of."""
+    said: Said
+    make: Callable[[Scene], Damage]
+    """Raises LacksError."""

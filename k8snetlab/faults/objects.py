@@ -1,0 +1,272 @@
+"""Faults of objects, as a manifest brings them: nothing of a node's kernel is other than it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from k8snetlab.api.core import Service, ServiceSpec
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.networking import NetworkPolicy
+from k8snetlab.api.scheme import to_dict
+from k8snetlab.faults.fault import Class, Damage, Edit, Fault, Said, Seen
+from k8snetlab.faults.scene import LacksError, Scene, named
+
+POLICY = "injected"
+
+
+def _changed(service: Service, **fields: Any) -> Edit:
+    after = msgspec.structs.replace(service, spec=msgspec.structs.replace(service.spec, **fields))
+    return Edit("Service", service.namespace, service.name, _spec(service), _spec(after))
+
+
+def _spec(service: Service) -> Any:
+    return to_dict(service)["spec"]
+
+
+def _ports(spec: ServiceSpec, **fields: Any) -> Any:
+    """The ports with the first TCP one changed."""
+    first = next(p for p in spec.ports if p.protocol == "TCP")
+    return tuple(msgspec.structs.replace(p, **fields) if p is first else p for p in spec.ports)
+
+
+def _from(scene: Scene, service: Service, what: str = "fails") -> Seen:
+    port = next(p.port for p in service.spec.ports if p.protocol == "TCP")
+    return Seen(named(scene.client), f"{named(service)}:{port}", what=what)  # type: ignore[arg-type]
+
+
+def _at(service: Service) -> str:
+    return f"{service.namespace}/{service.name}"
+
+
+def _selector(scene: Scene) -> Damage:
+    service = scene.service()
+    selector = dict(service.spec.selector or {})
+    key, value = next(iter(selector.items()))
+    edit = _changed(service, selector=selector | {key: f"{value[:-1]}x" if len(value) > 1 else f"{value}x"})
+    return Damage(_at(service), _from(scene, service), edits=(edit,))
+
+
+def _target_port(scene: Scene) -> Damage:
+    service = scene.service()
+    port = next(p for p in service.spec.ports if p.protocol == "TCP")
+    edit = _changed(service, ports=_ports(service.spec, targetPort=9999))
+    return Damage(f"{_at(service)}:{port.port}", _from(scene, service), edits=(edit,))
+
+
+def _target_name(scene: Scene) -> Damage:
+    service = scene.service()
+    port = next(p for p in service.spec.ports if p.protocol == "TCP")
+    edit = _changed(service, ports=_ports(service.spec, targetPort="htpp"))
+    return Damage(f"{_at(service)}:{port.port}", _from(scene, service), edits=(edit,))
+
+
+def _protocol(scene: Scene) -> Damage:
+    def alone(service: Service) -> bool:
+        port = next(p for p in service.spec.ports if p.protocol == "TCP")
+        return not any(p.port == port.port and p.protocol == "UDP" for p in service.spec.ports)
+
+    service = scene.one([s for s in scene.services() if alone(s)], "Service of TCP alone")
+    port = next(p for p in service.spec.ports if p.protocol == "TCP")
+    edit = _changed(service, ports=_ports(service.spec, protocol="UDP", nodePort=0))
+    return Damage(f"{_at(service)}:{port.port}", _from(scene, service), edits=(edit,))
+
+
+def _somewhere_only(scene: Scene, services: list[Service]) -> Service:
+    """One whose pods are all on other nodes than this."""
+    here = scene.node.name
+    found = [s for s in services if all(p.spec.nodeName != here for p in scene.ready(s))]
+    return scene.one(found, f"Service without a pod on {here}")
+
+
+def _internal(scene: Scene) -> Damage:
+    service = _somewhere_only(scene, scene.services())
+    return Damage(_at(service), _from(scene, service), edits=(_changed(service, internalTrafficPolicy="Local"),))
+
+
+def _external(scene: Scene) -> Damage:
+    service = _somewhere_only(scene, [s for s in scene.services() if s.spec.type == "NodePort"])
+    port = next(p for p in service.spec.ports if p.nodePort and p.protocol == "TCP")
+    edit = _changed(service, externalTrafficPolicy="Local")
+    return Damage(_at(service), Seen("outside", f"{scene.node.name}:{port.nodePort}"), edits=(edit,))
+
+
+def _by_hand(scene: Scene) -> Damage:
+    """A Service without a selector whose only endpoint has gone."""
+    address, name = f"{scene.subnet.rpartition('.')[0]}.251", "database"
+    where = scene.client.namespace
+    labels = {"kubernetes.io/service-name": name}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": where},
+        "spec": {"ports": [{"port": 5432}]},
+    }
+    slice_ = {
+        "apiVersion": EndpointSlice.API_VERSION,
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{name}-1", "namespace": where, "labels": labels},
+        "addressType": "IPv4",
+        "ports": [{"port": 5432}],
+        "endpoints": [{"addresses": [address]}],
+    }
+    if scene.snapshot.get(Service, name, where) is not None:
+        raise LacksError(f"there is a Service {where}/{name} already")
+    edits = (
+        Edit("Service", where, name, None, service),
+        Edit("EndpointSlice", where, f"{name}-1", None, slice_),
+    )
+    return Damage(address, Seen(named(scene.client), f"svc/{where}/{name}:5432"), edits=edits)
+
+
+def _policy(scene: Scene, spec: dict[str, Any], namespace: str) -> Edit:
+    if scene.snapshot.lab.spec.networkPolicy.controller != "kube-router":
+        raise LacksError("nobody of this lab obeys NetworkPolicies", "networkPolicy: {controller: kube-router}")
+    if scene.snapshot.get(NetworkPolicy, POLICY, namespace) is not None:
+        raise LacksError(f"there is a NetworkPolicy {namespace}/{POLICY} already")
+    body = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": POLICY, "namespace": namespace},
+        "spec": spec,
+    }
+    return Edit("NetworkPolicy", namespace, POLICY, None, body)
+
+
+def _no_dns(scene: Scene) -> Damage:
+    """Egress to pods alone, and the DNS pods are of another namespace."""
+    where = scene.client.namespace
+    spec = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [{"podSelector": {}}]}]}
+    seen = Seen(named(scene.client), "svc/kube-system/kube-dns:53", "UDP")
+    return Damage(f"{where}/{POLICY}", seen, edits=(_policy(scene, spec, where),))
+
+
+def _nobodys_port(scene: Scene) -> Damage:
+    """Only a port that the pod does not have is let in."""
+    labels = dict(scene.far.metadata.labels)
+    if not labels:
+        raise LacksError(f"pod {scene.far.name} has no labels to select it by")
+    spec = {
+        "podSelector": {"matchLabels": labels},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"ports": [{"port": "htpp", "protocol": "TCP"}]}],
+    }
+    where = scene.far.namespace
+    seen = Seen(named(scene.client), named(scene.far))
+    return Damage(f"{where}/{POLICY}", seen, edits=(_policy(scene, spec, where),))
+
+
+def _no_server(scene: Scene) -> Damage:
+    """The cluster's DNS has no pod behind its address."""
+    service = scene.snapshot.get(Service, "kube-dns", "kube-system")
+    if service is None:
+        raise LacksError("this lab has no DNS", "dns: {enabled: true}")
+    edit = _changed(service, selector={"k8s-app": "core-dns"})
+    return Damage(_at(service), Seen(named(scene.client), "svc/kube-system/kube-dns:53", "UDP"), edits=(edit,))
+
+
+def faults() -> Iterator[Fault]:
+    group: Class = "objects"
+    fails = "a Service fails from everywhere"
+    yield Fault(
+        name="selector",
+        title="a Service selects labels that no pod has",
+        level=1,
+        group=group,
+        touches="a Service",
+        symptom=fails,
+        said=Said("service", "selector"),
+        make=_selector,
+    )
+    yield Fault(
+        name="target-port",
+        title="a Service sends to a port where nobody listens",
+        level=1,
+        group=group,
+        touches="a Service",
+        symptom=fails,
+        said=Said("service", "targetPort"),
+        make=_target_port,
+    )
+    yield Fault(
+        name="target-port-name",
+        title="a Service sends to a port's name that no pod has",
+        level=1,
+        group=group,
+        touches="a Service",
+        symptom=fails,
+        said=Said("service", "targetPort"),
+        make=_target_name,
+    )
+    yield Fault(
+        name="protocol",
+        title="a Service has the wrong protocol",
+        level=2,
+        group=group,
+        touches="a Service",
+        symptom=fails,
+        said=Said("service", "targetPort"),
+        make=_protocol,
+    )
+    yield Fault(
+        name="internal-local",
+        title="internalTrafficPolicy is Local, and this node has no pod of the Service",
+        level=2,
+        group=group,
+        touches="a Service",
+        symptom="a Service fails from one node and works from others",
+        said=Said("service", "local"),
+        make=_internal,
+    )
+    yield Fault(
+        name="external-local",
+        title="externalTrafficPolicy is Local, and this node has no pod of the Service",
+        level=2,
+        group=group,
+        touches="a Service",
+        symptom="a NodePort fails on one node and works on others",
+        said=Said("service", "local"),
+        make=_external,
+    )
+    yield Fault(
+        name="endpoint-stale",
+        title="an EndpointSlice written by hand has an address that nobody has",
+        level=2,
+        group=group,
+        touches="an EndpointSlice",
+        symptom="a Service fails from everywhere",
+        said=Said("endpoint", "stale"),
+        make=_by_hand,
+    )
+    yield Fault(
+        name="policy-without-dns",
+        title="a policy for egress forgets DNS",
+        level=2,
+        group=group,
+        touches="a NetworkPolicy",
+        symptom="pods find no name any more",
+        said=Said("policy", "dns"),
+        make=_no_dns,
+    )
+    yield Fault(
+        name="policy-port",
+        title="a policy lets in a port that no pod has",
+        level=2,
+        group=group,
+        touches="a NetworkPolicy",
+        symptom="one pod cannot be reached",
+        said=Said("policy", "port"),
+        make=_nobodys_port,
+    )
+    yield Fault(
+        name="dns-without-pods",
+        title="kube-dns selects labels that no pod has",
+        level=1,
+        group=group,
+        touches="the Service kube-dns",
+        symptom="pods find no name any more",
+        said=Said("service", "selector"),
+        make=_no_server,
+    )

@@ -1,0 +1,49 @@
+"""Faults of who keeps the network: an agent that does nothing, answers that do not come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from k8snetlab.dataplane.holds import Hold
+from k8snetlab.faults.fault import Damage, Fault, Said, Seen
+from k8snetlab.faults.scene import LacksError, Scene, named
+from k8snetlab.faults.typed import ip
+
+
+def _stuck(scene: Scene) -> Damage:
+    node = scene.node.name
+    seen = Seen(named(scene.client), named(scene.far), what="late")
+    return Damage(node, seen, holds=(Hold(scene.netns, "agent", node),))
+
+
+def _misses(scene: Scene) -> Damage:
+    """What was answered before is forgotten, so that the kernel asks again."""
+    if not scene.plane.node.asking:
+        raise LacksError("the kernel of this lab asks nothing", "network: {backend: vxlan, resolve: on-miss}")
+    node, dev = scene.node.name, scene.tunnel.name
+    does = (ip(scene.netns, "neigh", "flush", "dev", dev, "nud", "all"),)
+    seen = Seen(named(scene.client), named(scene.far))
+    return Damage(node, seen, does, holds=(Hold(scene.netns, "misses", node),))
+
+
+def faults() -> Iterator[Fault]:
+    yield Fault(
+        name="agent-stuck",
+        title="a node's agent hangs: nothing that changes reaches its kernel",
+        level=3,
+        group="programs",
+        touches="a node's agent",
+        symptom="what is changed has no effect on one node",
+        said=Said("agent", "stuck"),
+        make=_stuck,
+    )
+    yield Fault(
+        name="miss-agent-dead",
+        title="nobody answers what the kernel asks of flannel.1",
+        level=3,
+        group="programs",
+        touches="a node's agent",
+        symptom="pods of this node reach none of another node",
+        said=Said("agent", "misses"),
+        make=_misses,
+    )

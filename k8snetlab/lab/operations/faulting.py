@@ -1,0 +1,182 @@
+"""Faults: injected into this lab, written down first, and taken out again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+import msgspec
+
+from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import BY_NAME, decode, to_dict
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnsupportedError
+from k8snetlab.faults import catalogue
+from k8snetlab.faults.fault import Command, Edit
+from k8snetlab.faults.injected import Injected, held
+from k8snetlab.faults.scene import number
+from k8snetlab.kernel import typed
+from k8snetlab.lab.table import answers
+from k8snetlab.messages.faults import CLEAR, INJECT, INJECTED, InjectedFault, InjectedFaults, InjectQuestion
+from k8snetlab.messages.verb import Nothing
+from k8snetlab.running.agents import Agents
+from k8snetlab.state.injected import InjectedFaults as Kept
+from k8snetlab.state.paths import LabPaths
+
+LEVELS = (0, 1, 2, 3)
+SETTLING = 10.0
+"""Seconds in which agents have mended what they were kept from."""
+
+
+class Faulting:
+    """What is injected stands in the lab's directory before it is done; agents leave it alone until it is cleared."""
+
+    def __init__(self, cluster: Cluster, agents: Agents, paths: LabPaths) -> None:
+        """To be made before the agents run: they are told what to leave alone."""
+        self._cluster, self._agents, self._paths, self._faults = cluster, agents, paths, Kept(paths)
+        agents.held = held(self._faults.all)
+        self._turn = asyncio.Lock()
+
+    @answers(INJECTED)
+    async def injected(self, _: Nothing) -> InjectedFaults:
+        return self._told()
+
+    @answers(INJECT)
+    async def inject(self, asked: InjectQuestion) -> InjectedFaults:
+        async with self._turn:
+            fault = self._chosen(asked)
+            await self.do(fault)
+            return self._told((fault,))
+
+    @answers(CLEAR)
+    async def clear(self, _: Nothing) -> InjectedFaults:
+        async with self._turn:
+            gone = tuple(one for one in self._faults.all if not one.hidden)
+            notes = await self.undo(gone)
+            return InjectedFaults(tuple(map(_shown, gone)), notes)
+
+    # --- for drills too ---
+
+    async def do(self, fault: Injected) -> None:
+        """Written down, held, done. What is refused is undone. Raises KernelError."""
+        self._faults.put(fault)
+        await self._agents.hold(held(self._faults.all))
+        try:
+            await asyncio.to_thread(self._run, fault.damage.does)
+            for edit in fault.damage.edits:
+                await self._edited(edit)
+            if fault.damage.edits:
+                await self._reached()
+        except BaseException:
+            await self.undo((fault,))
+            raise
+
+    async def undo(self, faults: tuple[Injected, ...]) -> tuple[str, ...]:
+        """Takes them out, the last one first, and waits until agents have mended the rest; returns what is left."""
+        for fault in reversed(faults):
+            for command in fault.damage.undo:
+                with contextlib.suppress(K8sNetLabError):  # mended by hand, or its namespace has gone
+                    await asyncio.to_thread(self._run, (command,))
+            for edit in reversed(fault.damage.edits):
+                await self._put_back(edit)
+            self._faults.drop(fault)
+        await self._agents.hold(held(self._faults.all))
+        await self._reached()
+        return await self._mended() if faults else ()
+
+    def _chosen(self, asked: InjectQuestion) -> Injected:
+        snapshot = self._cluster.snapshot
+        if snapshot.lab.spec.machines:
+            raise UnsupportedError(
+                "faults are not injected where nodes are machines: what is damaged there is more than a lab",
+                "a lab whose nodes are namespaces of one machine",
+            )
+        if asked.level not in LEVELS:
+            raise InputError(f"level: {asked.level} is none", "1, 2 or 3")
+        if asked.node:
+            snapshot.node(asked.node)
+        variant = self._agents.variant
+        if asked.name:
+            fault = catalogue.fault(asked.name)
+            if any(one.name == fault.name for one in self._faults.all):
+                raise InputError(f"{fault.name} is injected already", "`k8snetlab fault clear` first")
+            node, damage = catalogue.damage(fault, snapshot, asked.node, variant, number(asked.seed))
+        else:
+            fault, node, damage = catalogue.chosen(snapshot, asked.node, variant, asked.seed, asked.level)
+        return Injected(fault.name, node, round(time.time(), 3), damage)
+
+    def _told(self, faults: tuple[Injected, ...] | None = None) -> InjectedFaults:
+        found = self._faults.all if faults is None else faults
+        return InjectedFaults(tuple(_shown(one) for one in found if not one.hidden))
+
+    def _run(self, commands: tuple[Command, ...]) -> None:
+        for command in commands:
+            typed.run(command.netns, command.argv, self._paths.xtables_locks / command.netns)
+
+    async def _edited(self, edit: Edit) -> None:
+        type_ = BY_NAME[edit.kind.lower()].type
+        if edit.before is None:
+            await self._cluster.create(decode(type_, msgspec.json.encode(edit.after)))
+        else:
+            await self._cluster.edit(self._cluster.current(type_, edit.name, edit.namespace), _with_spec(edit.after))
+
+    async def _put_back(self, edit: Edit) -> None:
+        """What somebody else has changed since is left as it is."""
+        type_ = BY_NAME[edit.kind.lower()].type
+        with contextlib.suppress(NotFoundError):
+            now = self._cluster.current(type_, edit.name, edit.namespace)
+            if edit.before is None:
+                await self._cluster.delete(now)
+            elif to_dict(now)["spec"] == edit.after:
+                await self._cluster.edit(now, _with_spec(edit.before))
+
+    async def _reached(self) -> None:
+        """Until what was changed of objects is in the kernels; not for ever, as an agent may hang."""
+        began = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLING):
+                await self._cluster.settled()
+                while not self._agents.all_synced(self._cluster.snapshot, began):
+                    await asyncio.sleep(0.02)
+
+    async def _mended(self) -> tuple[str, ...]:
+        deadline = time.monotonic() + SETTLING
+        while True:
+            left = [f"{task.name}: {line}" for task in self._agents.tasks for line in await _drift(task)]
+            if not left or time.monotonic() > deadline:
+                return tuple(left)
+            await asyncio.sleep(0.05)
+
+
+async def _drift(task: Any) -> list[str]:
+    try:
+        found: list[str] = await task.drift()
+        return found
+    except K8sNetLabError as error:
+        return [error.message]
+
+
+def _with_spec(spec: Any) -> Any:
+    def changed(stored: Object) -> Object:
+        body = to_dict(stored)
+        return decode(type(stored), msgspec.json.encode(body | {"spec": spec}))
+
+    return changed
+
+
+def _shown(one: Injected) -> InjectedFault:
+    declared = catalogue.fault(one.name)
+    damage = one.damage
+    return InjectedFault(
+        name=one.name,
+        title=declared.title,
+        level=declared.level,
+        node=one.node,
+        object=damage.object,
+        symptom=declared.symptom,
+        probe=str(damage.seen),
+        commands=tuple(map(str, (*damage.does, *damage.edits))),
+        since=one.at,
+    )

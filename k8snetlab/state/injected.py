@@ -1,0 +1,42 @@
+"""The faults that are in a lab, in its directory: written before one is done, and after it is undone."""
+
+from __future__ import annotations
+
+import msgspec
+
+from k8snetlab.errors import StoreError
+from k8snetlab.faults.injected import Injected
+from k8snetlab.state.paths import LabPaths, write_private
+
+
+class InjectedFaults:
+    """Read once; what is changed is on the disk before `put` and `drop` return."""
+
+    def __init__(self, paths: LabPaths) -> None:
+        """Raises StoreError where the file cannot be read: nobody knows then what is to be undone."""
+        self._file = paths.faults
+        try:
+            self._held = msgspec.json.decode(self._file.read_bytes(), type=tuple[Injected, ...])
+        except FileNotFoundError:
+            self._held = ()
+        except msgspec.DecodeError as error:
+            hint = "take the lab down and up again, or delete the file and mend what is damaged"
+            raise StoreError(f"{self._file} cannot be read: {error}", hint) from None
+
+    @property
+    def all(self) -> tuple[Injected, ...]:
+        return self._held
+
+    def put(self, fault: Injected) -> None:
+        """Adds one."""
+        self._write((*self._held, fault))
+
+    def drop(self, fault: Injected) -> None:
+        self._write(tuple(one for one in self._held if one is not fault))
+
+    def _write(self, faults: tuple[Injected, ...]) -> None:
+        if faults:
+            write_private(self._file, msgspec.json.encode(faults))
+        else:
+            self._file.unlink(missing_ok=True)
+        self._held = faults

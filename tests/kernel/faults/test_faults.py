@@ -1,0 +1,242 @@
+"""Each fault: injected, seen by a probe, named first by `diagnose`, left alone by the agents, cleared."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import socket
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.client.client import Client
+from k8snetlab.faults.catalogue import FAULTS
+from k8snetlab.faults.fault import Symptom
+from k8snetlab.kernel import netns
+from k8snetlab.messages.diagnose import DIAGNOSE, DiagnosisDone, DiagnosisQuestion
+from k8snetlab.messages.faults import CLEAR, INJECT, InjectedFault, InjectQuestion
+from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResult
+from k8snetlab.messages.status import STATUS
+from k8snetlab.messages.verb import Nothing
+from k8snetlab.testing import Lab, eventually
+
+HERE = Path(__file__).parent
+ELSEWHERE = {"miss-agent-dead", "policy-without-dns", "dns-without-pods"}
+"""Faults of the lab that has DNS, and a kernel that asks."""
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    lab = Lab(tmp_path_factory.mktemp("faults"))
+    lab.run("up", str(HERE / "faulty.yaml"))
+    yield lab
+    assert lab.diagnose().findings == ()
+    lab.run("down")
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab with DNS, whose kernel asks for each entry of its tunnel."""
+    directory = tmp_path_factory.mktemp("asking")
+    text = (HERE / "faulty.yaml").read_text()
+    text = text.replace("dns: {enabled: false}", "network: {resolve: on-miss}")
+    (directory / "lab.yaml").write_text(text)
+    lab = Lab(directory)
+    lab.run("up", str(directory / "lab.yaml"))
+    yield lab
+    assert lab.diagnose().findings == ()
+    lab.run("down")
+
+
+def asked(client: Client, words: str) -> ProbeResult:
+    """What `k8snetlab probe FROM TO[:PORT] [-p PROTOCOL]` does."""
+    _, _, source, target, *rest = shlex.split(words)
+    protocol = rest[1].upper() if rest else "TCP"
+    name, _, port = target.rpartition(":")
+    to, number = (name, int(port)) if name and port.isdigit() else (target, None)
+    return client.call(PROBE, ProbeQuestion(source, to, number, (protocol,))).results[0]
+
+
+def large(lab: Lab, words: str) -> bool:
+    """Whether what is asked can send 1,488 octets to who asks, in as many packets as it likes."""
+    _, _, source, target = shlex.split(words)
+    ends = [lab.client.get("pods", one.rpartition("/")[2], "default") for one in (source, target)]
+    inside = lab.netns("default", ends[1]["metadata"]["name"])
+    ping = ["ip", "netns", "exec", inside, "ping", "-c1", "-W1", "-Mdont", "-s1460", ends[0]["status"]["podIP"]]
+    return subprocess.run(ping, capture_output=True).returncode == 0
+
+
+def shares(lab: Lab, words: str) -> float:
+    """Of 30 connections, the part that the pod has which has most."""
+    pods = Counter(asked(lab.client, words).answeredBy for _ in range(30))
+    return max(pods.values()) / 30
+
+
+def own_address(lab: Lab, words: str) -> bool:
+    """Whether who is asked sees the address of the pod that asks."""
+    source = shlex.split(words)[2].rpartition("/")[2]
+    address: str = lab.client.get("pods", source, "default")["status"]["podIP"]
+    return asked(lab.client, words).client == address
+
+
+WHOLE: dict[Symptom, Callable[[Lab, str], bool]] = {
+    "fails": lambda lab, words: asked(lab.client, words).reached,
+    "sometimes": lambda lab, words: all(asked(lab.client, words).reached for _ in range(20)),
+    "large": large,
+    "uneven": lambda lab, words: shares(lab, words) < 0.9,
+    "source": own_address,
+    "late": lambda lab, words: asked(lab.client, words).reached,
+}
+"""Whether all is well, as far as the probe tells."""
+
+
+def diagnosed(client: Client) -> DiagnosisDone:
+    *_, last = client.stream(DIAGNOSE, DiagnosisQuestion())
+    assert isinstance(last, DiagnosisDone)
+    return last
+
+
+def drift(client: Client) -> list[str]:
+    return [line for node in client.call(STATUS, Nothing()).nodes for line in node.agent.drift]
+
+
+@contextlib.contextmanager
+def injected(client: Client, name: str) -> Iterator[InjectedFault]:
+    [fault] = client.call(INJECT, InjectQuestion(name, "node1")).faults
+    try:
+        yield fault
+    finally:
+        cleared = client.call(CLEAR, Nothing())
+        assert [one.name for one in cleared.faults] == [name] and cleared.notes == ()
+
+
+def named_first(client: Client, fault: InjectedFault) -> str:
+    """Asserts that diagnose names the fault before all else; the commands that it says mend it."""
+    done = diagnosed(client)
+    first = next(iter((*done.findings, *done.closed)), None)
+    assert first is not None, "nothing is wrong"
+    said = FAULTS[fault.name].said
+    assert (first.kind, first.fault) == (said.kind, said.fault), [f.message for f in done.findings]
+    assert fault.object.split(" -> ")[0] in first.object, first
+    assert first.node in ("", "node1", fault.node)
+    return first.mend
+
+
+def mended_by_hand(lab: Lab, mend: str) -> bool:
+    """Types what diagnose says, where these are commands of the machine's own."""
+    lines = mend.splitlines()
+    if not lines or any(not line.startswith(("ip ", "bridge ", "tc ")) for line in lines):
+        return False
+    for line in lines:
+        done = subprocess.run(["sh", "-c", line], env=lab.environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+    return True
+
+
+def check(lab: Lab, name: str) -> None:
+    with injected(lab.client, name) as fault:
+        symptom = symptom_of(lab, fault)
+        if name not in LATE:
+            assert not WHOLE[symptom](lab, fault.probe), f"{fault.probe} sees nothing of it"
+        assert drift(lab.client) == [], "an agent wants to mend what it is to leave alone"
+        mend = named_first(lab.client, fault)
+        if mended_by_hand(lab, mend) and name not in LATE:
+            assert WHOLE[symptom](lab, fault.probe), f"not mended by {mend}"
+    assert drift(lab.client) == []
+    if name not in LATE and "kubectl create" not in fault.commands[0]:
+        eventually(lambda: WHOLE[symptom](lab, fault.probe))
+
+
+LATE = {"udp-stale", "agent-stuck"}
+"""Of which a probe sees something in tests of their own."""
+
+
+def symptom_of(lab: Lab, fault: InjectedFault) -> Symptom:
+    [kept] = json.loads((lab.run_directory / lab.name / "faults.json").read_text())
+    found: Symptom = kept["damage"]["seen"]["what"]
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in FAULTS if name not in ELSEWHERE | LATE])
+def test_a_fault_is_seen_named_and_cleared(lab: Lab, name: str) -> None:
+    check(lab, name)
+
+
+def test_a_client_whose_connection_outlives_its_endpoint_is_seen(lab: Lab) -> None:
+    def answered() -> bool:
+        with netns.inside(lab.netns("default", "client1")), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("", 5000))
+            sender.settimeout(0.3)
+            with contextlib.suppress(OSError):
+                sender.sendto(b"who\n", ("10.96.0.11", 53))
+                return bool(sender.recv(2000))
+        return False
+
+    with injected(lab.client, "udp-stale") as fault:
+        assert not answered()
+        named_first(lab.client, fault)
+    eventually(answered)
+
+
+def test_what_is_changed_does_not_reach_a_node_whose_agent_hangs(lab: Lab) -> None:
+    with injected(lab.client, "agent-stuck") as fault:
+        gone = ["ip", "-n", lab.netns("node1"), "route", "del", "10.244.2.0/24"]
+        subprocess.run(gone, check=True)
+        eventually(lambda: diagnosed(lab.client).findings[-1].kind == "agent")
+        assert not asked(lab.client, "k8snetlab probe client1 far").reached
+        assert fault.object == "node1"
+    assert asked(lab.client, "k8snetlab probe client1 far").reached
+
+
+@pytest.mark.parametrize("name", sorted(ELSEWHERE - {"policy-without-dns"}))
+def test_a_fault_of_names_and_of_answers_is_seen_named_and_cleared(asking: Lab, name: str) -> None:
+    check(asking, name)
+
+
+def test_all_else_is_repaired_while_a_fault_is_there(lab: Lab) -> None:
+    def routes() -> str:
+        return lab.shell("node1", "ip", "route")
+
+    with injected(lab.client, "fdb-missing"):
+        subprocess.run(["ip", "-n", lab.netns("node1"), "route", "del", "10.244.2.0/24"], check=True)
+        eventually(lambda: "10.244.2.0/24" in routes())
+        assert "192.168.0.22" not in lab.shell("node1", "bridge", "fdb", "show", "dev", "flannel.1")
+    assert "192.168.0.22" in lab.shell("node1", "bridge", "fdb", "show", "dev", "flannel.1")
+
+
+def test_a_fault_outlives_the_daemon_and_is_cleared_by_its_successor(lab: Lab) -> None:
+    client = lab.client
+    client.call(INJECT, InjectQuestion("route-missing", "node1"))
+    os.kill(lab.pids()["daemon"], 9)
+    lab.run("up", str(HERE / "faulty.yaml"))
+    assert "10.244.2.0/24" not in lab.shell("node1", "ip", "route")
+    assert [one["name"] for one in lab.json("fault", "list", "--injected")["faults"]] == ["route-missing"]
+    said = lab.run("fault", "inject", "route-missing", code=2)
+    assert "injected already" in said and "fault clear" in said
+    assert lab.run("fault", "clear") == "cleared: route-missing on node1\n"
+    assert "10.244.2.0/24" in lab.shell("node1", "ip", "route")
+    assert not (lab.run_directory / lab.name / "faults.json").exists()
+
+
+def test_the_same_seed_is_the_same_fault(lab: Lab) -> None:
+    names = []
+    for _ in range(2):
+        [one] = lab.json("fault", "random", "--seed", "monday", "--level", "1")["faults"]
+        names.append((one["name"], one["node"]))
+        assert one["level"] == 1 and one["commands"]
+        lab.run("fault", "clear")
+    assert names[0] == names[1]
+
+
+def test_what_cannot_be_injected_is_refused_and_nothing_is_changed(lab: Lab) -> None:
+    assert "this lab has no DNS" in lab.run("fault", "inject", "dns-without-pods", code=1)
+    assert "did you mean fdb-missing?" in lab.run("fault", "inject", "fdb-mising", code=1)
+    assert "nodes: node1, node2" in lab.run("fault", "inject", "fdb-missing", "--node", "node9", code=1)
+    assert lab.run("fault", "clear") == "there is no fault to clear\n"
