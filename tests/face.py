@@ -16,6 +16,7 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.lab.app import Api
 from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
+from k8snetlab.lab.operations.faulting import Faulting
 from k8snetlab.lab.operations.guests import Guests
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
@@ -153,7 +154,7 @@ async def face_of(whole: bool = False, keys: Keys | None = None) -> AsyncIterato
     await store.close()
 
 
-ANSWERING = (Changing, Explaining, Guests, Pausing, Places, Reaching, Standing, Tables, ThisMachine)
+ANSWERING = (Changing, Explaining, Faulting, Guests, Pausing, Places, Reaching, Standing, Tables, ThisMachine)
 """Whose methods answer verbs."""
 
 
@@ -169,6 +170,7 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
         Pausing(cluster, agents),
         Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict, overflows=Overflows()),
         Guests(cluster, agents, paths),
+        Faulting(cluster, agents, paths),
         Places(cluster, agents, paths),
         Reaching(cluster, listener, paths),
         Standing(cluster, agents, paths, kubelet=kubelet, leases=leases, supervisor=supervisor),

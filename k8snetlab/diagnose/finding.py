@@ -134,18 +134,23 @@ def _causes(cause: Finding, effect: Finding) -> bool:
             return stands and cause.fault == "missing"
         case "sysctl":
             return cause.object == "net.ipv4.ip_forward" and bool(_FORWARDING.fullmatch(effect.object))
-        case "resolver":
-            said = cause.fault in ("corefile", "endpoints", "loop")
-            unready = effect.kind == "pod" and f" {DNS} " in effect.consequence.replace(",", " ")
-            return said and (unready or (effect.kind == "resolver" and effect.fault in ("endpoints", "loop")))
-        case "service":  # its names are answered by the pods that it has
-            return (effect.kind, effect.fault, effect.object) == ("resolver", "endpoints", cause.object)
+        case "resolver" | "service":
+            return _leaves_names(cause, effect)
         case "endpoint":
             return effect.kind == "conntrack" and effect.object.rpartition(" ")[2] in cause.message
         case "table":
             return effect.kind in ("hook", "rule", "chain", "endpoint") and effect.object.startswith(cause.object)
         case _:
             return False
+
+
+def _leaves_names(cause: Finding, effect: Finding) -> bool:
+    """Whether `effect` is that names are not answered for the reason that `cause` tells."""
+    if cause.kind == "service":
+        return (effect.kind, effect.fault, effect.object) == ("resolver", "endpoints", cause.object)
+    unready = effect.kind == "pod" and f" {DNS} " in effect.consequence.replace(",", " ")
+    lost = effect.kind == "resolver" and effect.fault in ("endpoints", "loop")
+    return cause.fault in ("corefile", "endpoints", "loop") and (unready or lost)
 
 
 def _joined(one: str, other: str) -> str:

@@ -10,9 +10,8 @@ from k8snetlab.dataplane.families import end, parted
 from k8snetlab.dataplane.names import KUBE_POD_FW
 from k8snetlab.dataplane.view import Views
 from k8snetlab.diagnose.finding import Finding, Where
-from k8snetlab.trace.filtering import UNREAD
 from k8snetlab.trace.owners import NOBODY
-from k8snetlab.trace.way import Decision, Flow, Hop, Way
+from k8snetlab.trace.way import UNREAD, Decision, Flow, Hop, Way
 
 _SHOW = {
     "route": "ip -n {netns}{six} route get {dst}",

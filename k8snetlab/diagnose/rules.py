@@ -301,6 +301,7 @@ class _Compared:
         pod = f"pod {next(iter(pods))}" if len(pods) == 1 else "pods of this node"
         policy = policy if policy.startswith("Cluster") else f"NetworkPolicy {policy}".rstrip()
         return _said(chain, fault).format(what=what, pod=pod, policy=policy)
+
     def _disordered(self, key: ChainKey, wanted: Rules, held: Rules, owner: str, meaning: str) -> Finding:
         """All its rules are there, and another one is asked first."""
         pairs = enumerate(zip(map(canonical, wanted), map(canonical, held), strict=True))

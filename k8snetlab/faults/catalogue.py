@@ -32,6 +32,8 @@ def damage(asked: Fault, snapshot: Snapshot, node: str, variant: str, seed: int 
             return name, asked.make(Scene(snapshot, name, variant, seed))
         except LacksError as error:
             why = why or error
+        except StopIteration:  # a device, an address, a port that every usual lab has
+            why = why or LacksError(f"{name} has not {asked.touches}")
     reason = why.message if why else "this lab has no node"
     raise LacksError(f"{asked.name} is not possible here: {reason}", why.hint if why else "")
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.holds import Hold
 from k8snetlab.dataplane.links import Address, Bridge
-from k8snetlab.faults.fault import Damage, Fault, Said, Seen, Symptom
+from k8snetlab.dataplane.names import BRIDGE, ETH0
+from k8snetlab.faults.fault import Command, Damage, Fault, Said, Seen, Symptom
 from k8snetlab.faults.scene import Scene, named
 from k8snetlab.faults.typed import hold, ip, sysctl
 
@@ -19,7 +20,7 @@ def _bridge(scene: Scene) -> Bridge:
 
 
 def _gateway(scene: Scene) -> Address:
-    return next(a for a in scene.plane.node.addresses if a.dev == "cni0" and "." in a.address)
+    return next(a for a in scene.plane.node.addresses if a.dev == BRIDGE and "." in a.address)
 
 
 def _to_pod(scene: Scene) -> Seen:
@@ -31,8 +32,8 @@ def _outward(scene: Scene) -> Seen:
 
 
 def _cni0_down(scene: Scene) -> Damage:
-    down = ip(scene.netns, "link", "set", "cni0", "down")
-    return Damage("cni0", _outward(scene), (down,), holds=hold(scene.netns, _bridge(scene)))
+    down = ip(scene.netns, "link", "set", BRIDGE, "down")
+    return Damage(BRIDGE, _outward(scene), (down,), holds=hold(scene.netns, _bridge(scene)))
 
 
 def _old_subnet(scene: Scene) -> Damage:
@@ -41,17 +42,17 @@ def _old_subnet(scene: Scene) -> Damage:
     length = address.address.partition("/")[2]
     old = f"10.253.9.1/{length}"
     does = (
-        ip(scene.netns, "addr", "del", address.address, "dev", "cni0"),
-        ip(scene.netns, "addr", "add", old, "brd", "+", "dev", "cni0"),
+        ip(scene.netns, "addr", "del", address.address, "dev", BRIDGE),
+        ip(scene.netns, "addr", "add", old, "brd", "+", "dev", BRIDGE),
     )
-    undo = (ip(scene.netns, "addr", "del", old, "dev", "cni0"),)
+    undo = (ip(scene.netns, "addr", "del", old, "dev", BRIDGE),)
     return Damage(address.address, _outward(scene), does, undo, hold(scene.netns, address))
 
 
 def _uplink_down(scene: Scene) -> Damage:
-    uplink = next(link for link in scene.plane.node.links if link.name == "eth0")
-    down = ip(scene.netns, "link", "set", "eth0", "down")
-    return Damage("eth0", Seen(scene.node.name, scene.outside, "ICMP"), (down,), holds=hold(scene.netns, uplink))
+    uplink = next(link for link in scene.plane.node.links if link.name == ETH0)
+    down = ip(scene.netns, "link", "set", ETH0, "down")
+    return Damage(ETH0, Seen(scene.node.name, scene.outside, "ICMP"), (down,), holds=hold(scene.netns, uplink))
 
 
 def _veth_down(scene: Scene) -> Damage:
@@ -80,8 +81,8 @@ def _hairpin(scene: Scene) -> Damage:
 def _pod_device(scene: Scene, *words: str, what: Symptom = "fails") -> Damage:
     netns = scene.netns_of(scene.pod)
     seen = Seen(named(scene.far_client), named(scene.pod), what=what)
-    does = (ip(netns, "link", "set", "eth0", *words),)
-    return Damage("eth0", seen, does, holds=(Hold(netns, "link", "eth0"),))
+    does = (ip(netns, "link", "set", ETH0, *words),)
+    return Damage(ETH0, seen, does, holds=(Hold(netns, "link", ETH0),))
 
 
 def _pod_down(scene: Scene) -> Damage:
@@ -96,16 +97,16 @@ def _pod_mac(scene: Scene) -> Damage:
     """Two pods with one MAC: the bridge sends to the one that spoke last."""
     netns = scene.netns_of(scene.neighbouring)
     state = next(pod for pod in scene.plane.pods if pod.name == scene.netns_of(scene.pod))
-    mac = next(link.mac for link in state.links if link.name == "eth0")
+    mac = next(link.mac for link in state.links if link.name == ETH0)
     seen = Seen(named(scene.neighbouring), named(scene.pod))
-    does = (ip(netns, "link", "set", "eth0", "address", mac),)
-    return Damage("eth0", seen, does, _forgotten(scene), (Hold(netns, "link", "eth0"),))
+    does = (ip(netns, "link", "set", ETH0, "address", mac),)
+    return Damage(ETH0, seen, does, _forgotten(scene), (Hold(netns, "link", ETH0),))
 
 
 def _forgotten(scene: Scene) -> tuple[Command, ...]:
     """What neighbours have learned of a MAC that is no pod's any more."""
-    pods = (ip(scene.netns_of(pod), "neigh", "flush", "dev", "eth0") for pod in scene.pods)
-    return (ip(scene.netns, "neigh", "flush", "dev", "cni0"), *pods)
+    pods = (ip(scene.netns_of(pod), "neigh", "flush", "dev", ETH0) for pod in scene.pods)
+    return (ip(scene.netns, "neigh", "flush", "dev", BRIDGE), *pods)
 
 
 def _pod_mtu(scene: Scene) -> Damage:
@@ -116,34 +117,30 @@ def _pod_mtu(scene: Scene) -> Damage:
 def _pod_address(scene: Scene) -> Damage:
     netns = scene.netns_of(scene.pod)
     address = next(
-        a
-        for pod in scene.plane.pods
-        if pod.name == netns
-        for a in pod.addresses
-        if a.dev == "eth0" and "." in a.address
+        a for pod in scene.plane.pods if pod.name == netns for a in pod.addresses if a.dev == ETH0 and "." in a.address
     )
     other = f"10.253.9.9/{address.address.partition('/')[2]}"
     does = (
-        ip(netns, "addr", "add", other, "dev", "eth0"),
-        ip(netns, "addr", "del", address.address, "dev", "eth0"),
+        ip(netns, "addr", "add", other, "dev", ETH0),
+        ip(netns, "addr", "del", address.address, "dev", ETH0),
     )
-    undo = (ip(netns, "addr", "del", other, "dev", "eth0"),)
+    undo = (ip(netns, "addr", "del", other, "dev", ETH0),)
     return Damage(address.address, _to_pod(scene), does, undo, hold(netns, address))
 
 
 def _duplicate(scene: Scene) -> Damage:
     address, netns = pick(scene.pod.ips, "ipv4"), scene.netns_of(scene.neighbouring)
     length = scene.subnet.partition("/")[2]
-    do = ip(netns, "addr", "add", f"{address}/{length}", "dev", "eth0")
-    undo = ip(netns, "addr", "del", f"{address}/{length}", "dev", "eth0")
+    do = ip(netns, "addr", "add", f"{address}/{length}", "dev", ETH0)
+    undo = ip(netns, "addr", "del", f"{address}/{length}", "dev", ETH0)
     seen = Seen(named(scene.neighbouring), named(scene.pod))
     return Damage(address, seen, (do,), (undo, *_forgotten(scene)))
 
 
 def _pinned(scene: Scene) -> Damage:
     address = pick(scene.pod.ips, "ipv4")
-    do = ip(scene.netns, "neigh", "replace", address, "lladdr", NO_MAC, "dev", "cni0", "nud", "permanent")
-    return Damage(address, _to_pod(scene), (do,), (ip(scene.netns, "neigh", "del", address, "dev", "cni0"),))
+    do = ip(scene.netns, "neigh", "replace", address, "lladdr", NO_MAC, "dev", BRIDGE, "nud", "permanent")
+    return Damage(address, _to_pod(scene), (do,), (ip(scene.netns, "neigh", "del", address, "dev", BRIDGE),))
 
 
 def _switch(scene: Scene, key: str, value: str, seen: Seen) -> Damage:
@@ -159,7 +156,7 @@ def _forwarding(scene: Scene) -> Damage:
 
 
 def _one_forwarding(scene: Scene) -> Damage:
-    return _switch(scene, "net.ipv4.conf.cni0.forwarding", "0", _outward(scene))
+    return _switch(scene, f"net.ipv4.conf.{BRIDGE}.forwarding", "0", _outward(scene))
 
 
 def _bridge_nf(scene: Scene) -> Damage:
@@ -178,7 +175,7 @@ def faults() -> Iterator[Fault]:
         title="cni0 is down",
         level=1,
         group="devices",
-        touches="cni0",
+        touches=BRIDGE,
         symptom=cut,
         said=Said("link", "down"),
         make=_cni0_down,
@@ -188,7 +185,7 @@ def faults() -> Iterator[Fault]:
         title="cni0 has an address of a subnet that is not the node's any more",
         level=2,
         group="addresses",
-        touches="cni0",
+        touches=BRIDGE,
         symptom=cut,
         said=Said("address", "missing"),
         make=_old_subnet,
@@ -198,7 +195,7 @@ def faults() -> Iterator[Fault]:
         title="the node's eth0 is down",
         level=1,
         group="devices",
-        touches="eth0",
+        touches=ETH0,
         symptom="the node is cut off",
         said=Said("link", "down"),
         make=_uplink_down,
@@ -308,7 +305,7 @@ def faults() -> Iterator[Fault]:
         title="the node forwards nothing that comes by cni0",
         level=2,
         group="sysctls",
-        touches="net.ipv4.conf.cni0.forwarding",
+        touches=f"net.ipv4.conf.{BRIDGE}.forwarding",
         symptom="the pods of this node reach nobody elsewhere",
         said=Said("sysctl", "wrong"),
         make=_one_forwarding,

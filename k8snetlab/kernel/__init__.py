@@ -38,5 +38,6 @@ __all__ = [
     "survey",
     "syscalls",
     "sysctl",
+    "typed",
     "unmanaged",
 ]

@@ -12,17 +12,20 @@ class InjectQuestion(msgspec.Struct, frozen=True):
     """Which fault is to be injected. Without `name` one is chosen by `seed`, of a `level` where that is not 0."""
 
     name: str = ""
+    """As `fault list` has it."""
     node: str = ""
     """Where; "": on a node where it can be."""
     seed: str = ""
     """The same seed means the same fault in the same lab."""
     level: int = 0
+    """1 to 3; 0 for any."""
 
 
 class InjectedFault(msgspec.Struct, frozen=True):
     """A fault that is in the lab."""
 
     name: str
+    """As `fault list` has it."""
     title: str
     """What is wrong, in a few words."""
     level: int
@@ -54,6 +57,7 @@ class DeclaredFault(msgspec.Struct, frozen=True):
     """A fault that there is."""
 
     name: str
+    """As `fault list` has it."""
     title: str
     """What is wrong, in a few words."""
     level: int

@@ -1,3 +1,15 @@
 """What of a lab is on this machine besides its network: paths, the ledger, processes, its files, its store's place."""
 
-__all__ = ["held", "interface", "labs", "ledger", "machine", "paths", "rights", "scenarios", "store_spec", "turn"]
+__all__ = [
+    "held",
+    "injected",
+    "interface",
+    "labs",
+    "ledger",
+    "machine",
+    "paths",
+    "rights",
+    "scenarios",
+    "store_spec",
+    "turn",
+]

@@ -12,11 +12,9 @@ from k8snetlab.iptables.matching import Host, Packet, TraceError
 from k8snetlab.iptables.syntax import RuleSyntaxError, parse
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.tracer import ALL, Followed, Outcome, Step, Verdict, trace
-from k8snetlab.trace.way import Decision, Flow
+from k8snetlab.trace.way import UNREAD, Decision, Flow
 
 BEFORE_ROUTING = ("PREROUTING", "OUTPUT")
-UNREAD = "not followed: "
-"""So begins a decision that is none: rules that cannot be followed, of which nobody knows what they do."""
 ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK")
 
 

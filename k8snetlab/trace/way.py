@@ -29,6 +29,9 @@ Deciding = Literal[
     "stop",
 ]
 
+UNREAD = "not followed: "
+"""So begins a decision that is none: rules that cannot be followed, of which nobody knows what they do."""
+
 
 class Flow(msgspec.Struct, frozen=True):
     """A packet's addresses and ports."""

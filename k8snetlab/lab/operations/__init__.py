@@ -4,6 +4,7 @@ __all__ = [
     "attaching",
     "changing",
     "explaining",
+    "faulting",
     "guests",
     "machine",
     "pausing",

@@ -22,7 +22,7 @@ from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.diagnose.rules import rules
 from k8snetlab.diagnose.tables import drift, duplicates
 from k8snetlab.diagnose.usual import MOST_PODS, SOME_PODS, untried, usual_paths
-from k8snetlab.diagnose.verdict import processes, store
+from k8snetlab.diagnose.verdict import idle, laid_to, processes, store
 from k8snetlab.iptables.patch import CommandLine, commands
 from k8snetlab.messages.diagnose import Diagnosis, PathCounts, ReportedFinding
 from k8snetlab.render import node as render_node
@@ -157,6 +157,14 @@ def test_each_chain_is_missed_by_its_own_name(lab: Lab) -> None:
         assert (one.kind, one.fault, one.object) == ("rule", "foreign", f"{key.table} {key.chain} 1")
         (one,) = of_rules(lab, lab.held | {key: held[1:]} if len(held) > 1 else lab.held | {key: ()})
         assert one.fault in ("missing", "empty")
+
+
+def test_rules_in_another_order_are_told_as_such(lab: Lab) -> None:
+    key, own = next((k, r) for k, r in lab.held.items() if k.chain.startswith("KUBE-SVC-") and len(r) > 2)
+    held = lab.held | {key: (own[0], own[-1], *own[1:-1])}
+    [finding] = rules(NODE1, lab.rulesets, held, "nft", Owners(lab.snapshot))
+    assert (finding.kind, finding.fault, finding.object) == ("rule", "order", f"nat {key.chain} 2")
+    assert "stand in another order: rule 2 is" in finding.message
 
 
 def test_each_jump_is_missed(lab: Lab) -> None:
@@ -326,6 +334,28 @@ def test_of_a_large_lab_some_pods_are_tried_others_in_each_turn_and_it_is_said()
 
 
 # --- order and words --------------------------------------------------------------------------------------------------
+
+
+def test_what_real_packets_lose_is_laid_to_rules_that_cannot_be_read_and_to_agents_that_do_not_answer() -> None:
+    def of(kind: str, fault: str, node: str, message: str) -> Finding:
+        return Finding(
+            kind=kind, fault=fault, node=node, object=message, message=message, consequence="", show="", broken=("a b",)
+        )
+
+    lost, elsewhere = of("path", "lost", "node1", "lost at node1"), of("path", "lost", "node2", "lost at node2")
+    unread = replace(of("rule", "foreign", "node1", "nobody's"), broken=())
+    deaf = replace(of("agent", "misses", "node2", "deaf"), broken=())
+    found = laid_to([deaf], [lost, elsewhere], [unread])
+    assert [(f.message, f.explains, f.broken) for f in found] == [
+        ("deaf", ("lost at node2",), ("a b",)),
+        ("nobody's", ("lost at node1",), ("a b",)),
+    ]
+    assert laid_to([], [elsewhere], [unread]) == [elsewhere], "what lost nothing is not blamed"
+
+
+def test_an_agent_that_hangs_or_does_not_answer_is_a_finding() -> None:
+    assert [(f.kind, f.fault) for f in idle("node1", 5.0, True)] == [("agent", "stuck"), ("agent", "misses")]
+    assert not [*idle("node1", 0.5, False)]
 
 
 def test_what_breaks_paths_comes_before_what_does_not() -> None:

@@ -27,6 +27,7 @@ from k8snetlab.messages.capture import CapturedPacket
 from k8snetlab.messages.changes import Outcome
 from k8snetlab.messages.diagnose import Diagnosis
 from k8snetlab.messages.dig import DIG
+from k8snetlab.messages.faults import CLEAR, INJECT, INJECTED, DeclaredFault
 from k8snetlab.messages.guests import GUESTS, GuestState
 from k8snetlab.messages.kubeconfig import KUBECONFIG
 from k8snetlab.messages.machines import Down, Joined, Left
@@ -73,6 +74,12 @@ PRINTED = (
     Printed("doctor", Feature, "a list of objects"),
     Printed("doctor --peer ADDRESS", PeerReport),
     Printed("down", Down),
+    Printed("fault clear", CLEAR.answer),
+    Printed("fault inject", INJECT.answer),
+    Printed("fault list", DeclaredFault, "a list of objects"),
+    Printed("fault list --injected", INJECTED.answer),
+    Printed("fault random", INJECT.answer),
+    Printed("fault show", DeclaredFault),
     Printed("get subnet", LEASES.answer),
     Printed("get subnet NODE", SubnetLease),
     Printed("graph", Picture),

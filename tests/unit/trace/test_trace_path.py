@@ -243,6 +243,22 @@ def test_rules_that_cannot_be_read_are_said_to_be_passed_over() -> None:
     assert notes and notes[0].startswith("not followed: cannot read the iptables rule")
 
 
+def test_a_device_has_a_switch_of_its_own_for_what_comes_by_it() -> None:
+    switches = {"net.ipv4.ip_forward": "1", "net.ipv4.conf.cni0.forwarding": "0"}
+    way = only(World(node1={"sysctls": switches}), VIP, 80)
+    assert (way.fate, way.reason) == ("lost", "forwarding is off in node1 for what comes by cni0")
+
+
+def test_a_rule_may_ask_for_the_flags_of_a_handshake() -> None:
+    def told(rule: str) -> tuple[str, str]:
+        way = only(World(node1={"chains": {ChainKey("filter", "FORWARD"): (rule,)}}))
+        return way.fate, way.reason.partition(",")[0]
+
+    assert told("-p tcp -m tcp --tcp-flags SYN,ACK SYN,ACK -j DROP")[0] == "lost"
+    assert told("-p tcp -m tcp --syn -j DROP")[0] == "lost"
+    assert told("-p tcp -m tcp --tcp-flags ALL FIN -j DROP")[0] == "answered"
+
+
 # --- comparing --------------------------------------------------------------------------------------------------------
 
 

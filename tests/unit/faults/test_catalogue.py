@@ -1,0 +1,87 @@
+"""Faults as values: declared, made for one lab, chosen by a seed, written down."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.diagnose.finding import TIERS
+from k8snetlab.errors import NotFoundError
+from k8snetlab.faults.catalogue import FAULTS, chosen, damage, fault
+from k8snetlab.faults.injected import Injected, held
+from k8snetlab.faults.scene import LacksError
+from k8snetlab.testing.fake_cluster import LAB, FakeCluster
+
+MANIFESTS = Path(__file__).parents[2] / "kernel" / "faults" / "faulty.yaml"
+
+
+KUBE_DNS = """
+apiVersion: v1
+kind: Service
+metadata: {name: kube-dns, namespace: kube-system}
+spec: {clusterIP: 10.96.0.10, selector: {k8s-app: kube-dns}, ports: [{port: 53, protocol: UDP}]}
+"""
+
+
+def cluster(spec: str) -> Snapshot:
+    text = MANIFESTS.read_text().replace("  dns: {enabled: false}\n", f"  {spec}\n" if spec else "")
+    return FakeCluster(text + "---" + KUBE_DNS).run().snapshot
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> Snapshot:
+    return cluster("")
+
+
+@pytest.fixture(scope="module")
+def asking() -> Snapshot:
+    return cluster("network: {resolve: on-miss}")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_declared_in_full(name: str) -> None:
+    one = FAULTS[name]
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) and one.name == name
+    assert one.level in (1, 2, 3) and one.said.kind in TIERS
+    assert one.title and one.symptom and one.touches and len(one.title) < 80
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
+    name: str, snapshot: Snapshot, asking: Snapshot
+) -> None:
+    node, made = damage(FAULTS[name], asking if name == "miss-agent-dead" else snapshot, "node1", "nft")
+    assert node == "node1"
+    assert made.does or made.edits or made.holds
+    for command in (*made.does, *made.undo):
+        assert command.netns.startswith("lab."), "the machine's own namespace is nobody's to damage"
+        assert str(command).startswith(("ip ", "bridge ", "tc "))
+        assert not any(";" in word for word in command.argv) or command.argv[0] == "nft"
+    assert all(hold.netns.startswith("lab.") for hold in made.holds)
+    written = msgspec.json.encode((Injected(name, node, 1.0, made),))
+    [read] = msgspec.json.decode(written, type=tuple[Injected, ...])
+    assert held((read,)) == frozenset(made.holds)
+
+
+def test_there_are_enough_of_each_level() -> None:
+    levels = [one.level for one in FAULTS.values()]
+    assert len(levels) > 60 and min(levels.count(level) for level in (1, 2, 3)) >= 15
+
+
+def test_a_seed_is_one_fault_and_other_seeds_are_others(snapshot: Snapshot) -> None:
+    same = [chosen(snapshot, "", "nft", "monday", 2)[0].name for _ in range(3)]
+    assert len(set(same)) == 1 and FAULTS[same[0]].level == 2
+    assert len({chosen(snapshot, "", "nft", str(seed))[0].name for seed in range(40)}) > 20
+
+
+def test_where_something_is_lacking_it_is_said() -> None:
+    lonely = FakeCluster(LAB % 1).run().snapshot
+    with pytest.raises(LacksError, match="fdb-missing is not possible here: this lab has no second node"):
+        damage(FAULTS["fdb-missing"], lonely, "", "nft")
+    with pytest.raises(NotFoundError) as wrong:
+        fault("route-mising")
+    assert wrong.value.hint == "did you mean route-missing?"
