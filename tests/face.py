@@ -14,6 +14,7 @@ from k8snetlab.apiserver.listener import Listener
 from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.lab.app import Api
+from k8snetlab.lab.operations.attaching import Attaching
 from k8snetlab.lab.operations.changing import Changing
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
@@ -154,7 +155,19 @@ async def face_of(whole: bool = False, keys: Keys | None = None) -> AsyncIterato
     await store.close()
 
 
-ANSWERING = (Changing, Explaining, Faulting, Guests, Pausing, Places, Reaching, Standing, Tables, ThisMachine)
+ANSWERING = (
+    Attaching,
+    Changing,
+    Explaining,
+    Faulting,
+    Guests,
+    Pausing,
+    Places,
+    Reaching,
+    Standing,
+    Tables,
+    ThisMachine,
+)
 """Whose methods answer verbs."""
 
 
@@ -166,6 +179,7 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
     agents = Agents(cluster, ledger, paths, lambda task, report: None, supervisor)
     leases = Leases(store, cluster, None, paths, ledger)
     return Table(
+        Attaching(cluster, ledger),
         Changing(cluster, agents, leases, None),
         Pausing(cluster, agents),
         Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict, overflows=Overflows()),
