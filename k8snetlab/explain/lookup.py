@@ -28,6 +28,8 @@ from k8snetlab.messages.dig import Dig, DnsQuery, DnsRecord, Library
 
 _LAME = "lame"
 _HEARD = ("NOERROR", "NODATA", "NXDOMAIN")
+MUSL_RETRIES = 2
+"""So often, of each type, musl asks a server again that has said SERVFAIL."""
 LOCAL = "127.0.0.1"
 """Who is asked where resolv.conf names nobody (resolv.conf(5))."""
 
@@ -142,13 +144,21 @@ class _Asker:
 
     def _musl(self, name: str) -> dict[str, str]:
         """All servers at once, and again what is not answered; ICMP's errors are not heard, and what is neither
-        NOERROR nor NXDOMAIN is no answer (musl, src/network/res_msend.c)."""
+        NOERROR nor NXDOMAIN is no answer. Whose server fails is asked again at once, a few times (musl,
+        src/network/res_msend.c)."""
         found: dict[str, str] = {}
         for _ in range(self._has.attempts):
             left = tuple(type_ for type_ in self._types if found.get(type_, "") not in _HEARD)
             if left:
                 began, patience = time.monotonic(), self._has.timeout / self._has.attempts
                 found |= self._try(self._has.nameservers, name, left, patience, together=True)
+                again = MUSL_RETRIES * len(left)
+                while failed := tuple(type_ for type_ in left if found.get(type_) == "SERVFAIL")[:again]:
+                    again -= len(failed)
+                    server = self.sent[-1][1].server
+                    found |= self._try(
+                        (server,), name, failed, max(0.0, began + patience - time.monotonic()), together=True
+                    )
                 if not all(found.get(type_, "") in _HEARD for type_ in left):
                     time.sleep(max(0.0, began + patience - time.monotonic()))
         return found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -39,7 +41,10 @@ metadata: {name: hand}
 spec:
   nodeName: node1
   dnsPolicy: None
-  dnsConfig: {nameservers: [127.0.0.1], searches: [a.example, b.example], options: [{name: ndots, value: "2"}]}
+  dnsConfig:
+    nameservers: [127.0.0.1]
+    searches: [a.example, b.example]
+    options: [{name: ndots, value: "2"}, {name: timeout, value: "1"}]
   containers: [{name: c}]
 ---
 apiVersion: v1
@@ -201,6 +206,46 @@ def test_the_queries_are_those_that_glibc_sends(lab: Lab, name: str, rcode: int)
         asked.append(recorder.end())
     assert asked[0] == asked[1]
     assert asked[0]
+
+
+MUSL = """
+#include <netdb.h>
+#include <string.h>
+int main(int n, char **words) {
+    struct addrinfo want, *found;
+    memset(&want, 0, sizeof want);
+    return getaddrinfo(words[1], 0, &want, &found) != 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def musl(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A program that looks a name up with musl's own code, as Alpine's do."""
+    if shutil.which("musl-gcc") is None:
+        pytest.skip("musl-gcc is missing (Debian: musl-tools)")
+    directory = tmp_path_factory.mktemp("musl")
+    (directory / "lookup.c").write_text(MUSL)
+    subprocess.run(["musl-gcc", "-static", "-o", "lookup", "lookup.c"], cwd=directory, check=True)
+    return str(directory / "lookup")
+
+
+@pytest.mark.parametrize("name", ["web", "www.example.com", "web."])
+@pytest.mark.parametrize("rcode", [0, 2, 3, 5], ids=["NODATA", "SERVFAIL", "NXDOMAIN", "REFUSED"])
+def test_the_queries_are_those_that_musl_sends(lab: Lab, musl: str, name: str, rcode: int) -> None:
+    asked = []
+    for command in (("exec", "hand", "--", musl, name), ("dig", "hand", name, "--musl")):
+        recorder = Recorder(lab.netns("default", "hand"), rcode, ("web.b.example.",))
+        recorder.start()
+        lab.run(*command, code=None)
+        asked.append(recorder.end())
+    assert asked[0] == asked[1]
+    assert asked[0]
+
+
+def test_a_musl_program_finds_services_by_their_short_names(lab: Lab, musl: str) -> None:
+    lab.run("exec", "client", "--", musl, "web", code=0)
+    lab.run("exec", "client", "--", musl, "nothing", code=1)
 
 
 def test_musl_asks_no_list_for_a_name_with_dots_enough(lab: Lab) -> None:
