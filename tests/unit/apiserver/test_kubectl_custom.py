@@ -104,6 +104,43 @@ def test_a_definition_is_discovered_with_its_names(k: Kubectl) -> None:
     assert said["spec"]["names"]["listKind"] == "CronTabList" and said["status"]["storedVersions"] == ["v1"]
 
 
+RULED = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: doors.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: doors, kind: Door}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            x-kubernetes-validations: [{rule: self.low <= self.high, message: low is too high}]
+            properties: {low: {type: integer}, high: {type: integer}}
+"""
+DOOR = "{apiVersion: example.com/v1, kind: Door, metadata: {name: d}, spec: {low: 2, high: 1}}"
+
+
+def test_rules_in_cel_are_named_wherever_they_would_count(k: Kubectl) -> None:
+    done = k.try_("create", "-f", "-", stdin=RULED)
+    assert done.returncode == 0 and (
+        "Warning: spec.versions[0].schema.openAPIV3Schema.properties.spec.x-kubernetes-validations: "
+        "rules in CEL are not evaluated here: objects that break them are taken"
+    ) in done.stderr
+    k.run("wait", "--for=condition=established", "crd/doors.example.com", "--timeout=20s")
+    said = "Warning: rules in CEL (x-kubernetes-validations) of a Door are not evaluated here"
+    for arguments in (("create", "-f", "-"), ("apply", "--server-side", "-f", "-"), ("label", "-f", "-", "a=b")):
+        done = k.try_(*arguments, stdin=DOOR)
+        assert done.returncode == 0 and said in done.stderr, arguments
+
+
 def test_an_object_is_pruned_and_given_its_defaults(k: Kubectl) -> None:
     made(k, "pruned")
     assert spec_of(k, "pruned") == {
