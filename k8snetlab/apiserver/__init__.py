@@ -8,6 +8,7 @@ __all__ = [
     "channels",
     "connections",
     "door",
+    "freshness",
     "inside",
     "listener",
     "negotiation",

@@ -3,9 +3,6 @@ of a lab's: no verbs of its own, no kubelet behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-
 from k8snetlab.apiserver.access import ROOT, Caller, User, admit, permit, user_of
 from k8snetlab.apiserver.authorization import HIDDEN, attributes_of
 from k8snetlab.apiserver.bodies import body_of
@@ -19,16 +16,12 @@ from k8snetlab.apiserver.virtual import reviewed
 from k8snetlab.errors import K8sNetLabError, RequestError
 from k8snetlab.messages.errors import status_of
 
-Turn = Callable[[], AbstractAsyncContextManager[None]]
-"""What an allocation is made in, so that no other server makes one meanwhile."""
-
 
 class ObjectApi:
-    """Answers by `objects`. Writes that give a Service its address are made in a `turn`; `fresh` where others write to
-    the store as well."""
+    """Answers by `objects`; `fresh` where others write to the store as well."""
 
-    def __init__(self, objects: ObjectRoutes, turn: Turn, fresh: Freshness | None = None) -> None:
-        self._objects, self._turn, self._fresh, self._door = objects, turn, fresh, Door(objects)
+    def __init__(self, objects: ObjectRoutes, fresh: Freshness | None = None) -> None:
+        self._objects, self._fresh, self._door = objects, fresh, Door(objects)
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -57,12 +50,7 @@ class ObjectApi:
         request.body = body_of(request.content_type, body)
         if self._fresh and isinstance(target, Target):
             await self._fresh.of(request, target)
-        if self._objects.allocates(request, target):
-            async with self._turn():
-                reply = await self._objects.answer(request, target)
-        else:
-            reply = await self._objects.answer(request, target)
-        await sent(reply, request, answer, receive)
+        await sent(await self._objects.answer(request, target), request, answer, receive)
 
     async def _socket(self, scope: Json, send: Send) -> None:
         """A WebSocket, or what looks like one: only a kubelet could answer it."""

@@ -15,6 +15,7 @@ from k8snetlab.api.scheme import Resource
 from k8snetlab.apiserver.paths import Target
 from k8snetlab.apiserver.query import boolean, text
 from k8snetlab.apiserver.transport import Request
+from k8snetlab.errors import StoreError
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.protocol import Entry, Store
 
@@ -38,7 +39,15 @@ class Freshness:
             await self._take((entry,) if entry else (), resource, target.namespace, target.name)
         elif request.method == "DELETE" or _wants_the_newest(request):
             prefix = resource.key(target.namespace, "") if target.namespace else resource.prefix
+            if await self._store.newest(prefix) == self._informer.newest(prefix):
+                return
             await self._take((await self._store.list(prefix)).entries, resource, target.namespace)
+
+    async def where_possible(self, request: Request, target: Target) -> None:
+        """`of`, but where the store does not answer: what is known stands then."""
+        if self._informer.health().healthy:
+            with contextlib.suppress(StoreError):
+                await self.of(request, target)
 
     async def _take(self, entries: Iterable[Entry], resource: Resource, namespace: str, name: str = "") -> None:
         held = list(entries)

@@ -16,7 +16,6 @@ import signal
 import socket
 import sys
 import tempfile
-import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -25,7 +24,6 @@ from typing import Any
 from k8snetlab.api.core import Namespace
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.apiserver.access import ROOT
-from k8snetlab.apiserver.allocating import Turns, at_once
 from k8snetlab.apiserver.application import ObjectApi
 from k8snetlab.apiserver.asked import Asked, read
 from k8snetlab.apiserver.authentication import Authentication
@@ -80,9 +78,8 @@ async def serve(asked: Asked) -> None:
         if not asked.plain:
             await keys.share(store)
         await _begin(cluster)
-        turn = Turns(store, informer, str(uuid.uuid4())).turn if shared else at_once
         objects = ObjectRoutes(cluster, Authentication(cluster, keys))
-        api = ObjectApi(objects, turn, Freshness(store, informer) if shared else None)
+        api = ObjectApi(objects, Freshness(store, informer) if shared else None)
         server, user = await held.enter_async_context(_listening(asked, keys, api))
         if asked.kubeconfig:
             _write(asked.kubeconfig, server, user)

@@ -272,10 +272,9 @@ def _read(body: Json, resource: Resource) -> tuple[Object, list[str]]:
 
 
 def _builtins(obj: Object, resource: Resource) -> Json:
-    """The object as it is patched."""
-    if resource.defined is not None or resource.former is not None:
-        return shown(obj, resource)
-    value: Json = msgspec.json.decode(encode(obj))
+    """The object as it is patched: as JSON has it, whose lists are lists."""
+    other = resource.defined is not None or resource.former is not None
+    value: Json = msgspec.json.decode(msgspec.json.encode(shown(obj, resource)) if other else encode(obj))
     return value
 
 

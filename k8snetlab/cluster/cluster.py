@@ -15,6 +15,7 @@ from k8snetlab.cluster import admitted, nearby, restoring
 from k8snetlab.cluster.controlling import ControllerLoop
 from k8snetlab.cluster.events import EventRecorder
 from k8snetlab.cluster.failing import Failing
+from k8snetlab.cluster.fencing import Fence, FencedError, gives
 from k8snetlab.controllers import Write
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import (
@@ -53,6 +54,7 @@ class Cluster:
         self._bulks = 0
         self._whole = asyncio.Event()
         self._events = EventRecorder(store, informer)
+        self._fence = Fence(store, informer)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -143,7 +145,7 @@ class Cluster:
 
     async def create(self, obj: T) -> T:
         async with self._door:
-            return await self._create(obj)
+            return await self._fence.chosen(lambda: self._create(obj))
 
     def tried(self, obj: T, old: T | None = None) -> T:
         """The object as `create`, or where there is an `old` one `edit`, would store it now; nothing is stored."""
@@ -162,22 +164,31 @@ class Cluster:
 
         Nothing is stored when one of them is refused.
         """
-        async with self._door:
-            draft = self.snapshot
-            outcomes: list[Outcome] = []
-            writes: dict[str, admitted.Planned] = {}
-            for obj in objects:
-                old = draft.get(type(obj), obj.name, obj.namespace)
-                new = admitted.admit_create(obj, draft) if old is None else admitted.admit_apply(obj, old, draft)
-                outcomes.append("created" if old is None else "unchanged" if new is old else "configured")
-                if new is not old:
-                    key = store_key(new)
-                    writes[key] = admitted.put(key, new, self.snapshot.get(type(new), new.name, new.namespace))
-                    draft = draft.changed([(type(new), new.key, new)], draft.revision)
-            for result in await self._write_many(writes.values()):
+        wanted, first = list(objects), list[Outcome]()
+
+        async def applied() -> None:
+            outcomes, writes = self._drafted(wanted)
+            first[:] = first or outcomes
+            for result in await self._write_many(writes):
                 if not isinstance(result, Event):
                     raise result
-            return outcomes
+
+        async with self._door:
+            await self._fence.chosen(applied)
+        return first
+
+    def _drafted(self, objects: Iterable[Object]) -> tuple[list[Outcome], list[admitted.Planned]]:
+        """What becomes of objects that are applied one after the other, and the writes."""
+        draft, outcomes, writes = self.snapshot, list[Outcome](), dict[str, admitted.Planned]()
+        for obj in objects:
+            old = draft.get(type(obj), obj.name, obj.namespace)
+            new = admitted.admit_create(obj, draft) if old is None else admitted.admit_apply(obj, old, draft)
+            outcomes.append("created" if old is None else "unchanged" if new is old else "configured")
+            if new is not old:
+                key = store_key(new)
+                writes[key] = admitted.put(key, new, self.snapshot.get(type(new), new.name, new.namespace))
+                draft = draft.changed([(type(new), new.key, new)], draft.revision)
+        return outcomes, list(writes.values())
 
     async def edit(self, obj: T, change: Callable[[T], T]) -> T:
         """Compare-and-swap until `change` of the stored object is stored; NotFoundError when it has gone, ConflictError
@@ -187,9 +198,11 @@ class Cluster:
                 old = self.current(type(obj), obj.name, obj.namespace)
                 try:
                     return await self._replace(change(old), old)
-                except ConflictError:
+                except ConflictError as conflict:
                     if attempt == EDITS:
                         raise
+                    if isinstance(conflict, FencedError):
+                        await self._fence.seen()
                     # Another daemon was quicker; look at what it wrote instead of waiting for the watch to tell.
                     entry = await self._store.get(store_key(old))
                     if entry is not None:
@@ -227,7 +240,7 @@ class Cluster:
                 raise ConflictError(
                     f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile", "get it again and repeat the change"
                 )
-            return await self._replace(obj, old)
+            return await self._fence.chosen(lambda: self._replace(obj, old))
 
     async def delete(
         self,
@@ -250,10 +263,17 @@ class Cluster:
     async def _write_many(self, planned: Iterable[admitted.Planned]) -> Sequence[Event | K8sNetLabError]:
         """What became of each write; the snapshot has those that were done."""
         planned = list(planned)
-        results = await self._writable.write_many([write for write, _ in planned])
+        giving = [one for one in planned if self._gives(one.obj)]
+        fenced = await self._fence.write(giving, self._writable) if giving else {}
+        plain = [one for one in planned if one.write.key not in fenced]
+        results = await self._writable.write_many([write for write, _ in plain])
         done = [result for result in results if isinstance(result, Event)]
-        self._informer.apply_local(*done, made=admitted.values(planned))
-        return results
+        self._informer.apply_local(*done, made=admitted.values(plain))
+        rest = iter(results)
+        return [fenced[one.write.key] if one.write.key in fenced else next(rest) for one in planned]
+
+    def _gives(self, obj: Object) -> bool:
+        return self._shared and gives(obj, self.snapshot)
 
     async def _write_one(self, planned: admitted.Planned) -> None:
         for result in await self._write_many([planned]):
@@ -263,7 +283,13 @@ class Cluster:
     async def _create(self, obj: T) -> T:
         self._refuse_namesake(obj)
         new = admitted.admit_create(obj, self.snapshot)
+        if self._gives(new):
+            return await self._stored(admitted.put(store_key(new), new, None), new)
         return self._written(new, await self._writable.create(store_key(new), encode(admitted.stored(new))))
+
+    async def _stored(self, planned: admitted.Planned, obj: T) -> T:
+        await self._write_one(planned)
+        return self.snapshot.get(type(obj), obj.name, obj.namespace) or obj
 
     def _refuse_namesake(self, obj: Object) -> None:
         if self.snapshot.get(type(obj), obj.name, obj.namespace) is not None:
@@ -277,6 +303,8 @@ class Cluster:
         if admitted.is_over(new):
             await self._write_one(admitted.Planned(Delete(store_key(old)), new))
             return new
+        if self._gives(new):
+            return await self._stored(admitted.put(store_key(old), new, old), new)
         revision = int(old.metadata.resourceVersion or 0)
         return self._written(new, await self._writable.update(store_key(old), encode(admitted.stored(new)), revision))
 

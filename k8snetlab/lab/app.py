@@ -14,6 +14,7 @@ from k8snetlab.apiserver.access import ROOT, User, admit, permit, user_of
 from k8snetlab.apiserver.authorization import HIDDEN, attributes_of
 from k8snetlab.apiserver.bodies import body_of, carried
 from k8snetlab.apiserver.door import Door, answered, sent
+from k8snetlab.apiserver.freshness import Freshness
 from k8snetlab.apiserver.negotiation import TEXT, media_type
 from k8snetlab.apiserver.objects import LARGEST_OBJECT, ObjectRoutes
 from k8snetlab.apiserver.paths import PATHS, Target
@@ -43,10 +44,17 @@ from k8snetlab.messages.verb import BASE, GROUP_VERSION, Conversation, Verb
 
 
 class Api:
-    """The ASGI application. Verbs are answered as `table` has it, in a lab of several machines by `everywhere`."""
+    """The ASGI application. Verbs are answered as `table` has it, in a lab of several machines by `everywhere`, and
+    objects as all of them have written them (`fresh`)."""
 
-    def __init__(self, objects: ObjectRoutes, table: Table, everywhere: Everywhere | None = None) -> None:
-        self._objects, self._table, self._everywhere = objects, table, everywhere
+    def __init__(
+        self,
+        objects: ObjectRoutes,
+        table: Table,
+        everywhere: Everywhere | None = None,
+        fresh: Freshness | None = None,
+    ) -> None:
+        self._objects, self._table, self._everywhere, self._fresh = objects, table, everywhere, fresh
         self._paths, self._door = VerbPaths(table), Door(objects)
 
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
@@ -108,6 +116,8 @@ class Api:
             if written is not None:
                 await answer.whole(Reply(written, 201 if request.method == "POST" else 200))
                 return
+        if self._fresh and isinstance(target, Target) and not request.alone:
+            await self._fresh.where_possible(request, target)
         await sent(await self._objects.answer(request, target), request, answer, receive)
 
     async def _ask(self, verb: Verb[Any], question: msgspec.Struct, body: Any) -> Any:

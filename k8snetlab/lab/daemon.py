@@ -22,6 +22,7 @@ from k8snetlab.agent.report import Report
 from k8snetlab.api.workload import PodState
 from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.connections import Connections
+from k8snetlab.apiserver.freshness import Freshness
 from k8snetlab.apiserver.listener import Listener
 from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.apiserver.server import PeerProtocol, listen
@@ -140,7 +141,14 @@ class Daemon:
             *((Merging(cluster, remote.node),) if remote else ()),
         )
         everywhere = Everywhere(cluster, table, remote, lambda: leases.leading_node) if remote else None
-        api = reaching.through(Api(ObjectRoutes(cluster, Authentication(cluster, keys)), table, everywhere))
+        api = reaching.through(
+            Api(
+                ObjectRoutes(cluster, Authentication(cluster, keys)),
+                table,
+                everywhere,
+                Freshness(store, informer) if remote else None,
+            )
+        )
         self._inside = PodsApi(cluster, agents, keys, api)
         connections = Connections(api, PeerProtocol)
         tasks: Tasks = {

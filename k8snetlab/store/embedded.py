@@ -71,6 +71,10 @@ class EmbeddedStore:
         )  # fmt: skip
         return Listing(tuple(Entry(*row) for row in rows), revision)
 
+    async def newest(self, prefix: str) -> tuple[int, int]:
+        entries = (await self.list(prefix)).entries
+        return len(entries), max((entry.mod_revision for entry in entries), default=0)
+
     async def create(self, key: str, value: bytes, lease: int = 0) -> Entry:
         return (await self._write(Create(key, value, lease))).entry
 
@@ -95,6 +99,12 @@ class EmbeddedStore:
                     events.append(event)
         self._compact_history()
         return results
+
+    async def write_together(self, writes: Sequence[StoreWrite]) -> Sequence[Event]:
+        with self._transaction() as events:
+            events += [self._perform(write) for write in writes]
+        self._compact_history()
+        return tuple(events)
 
     async def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Event, ...], None]:
         if revision < self._compacted or revision > self._revision:

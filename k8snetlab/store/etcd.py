@@ -108,6 +108,11 @@ class EtcdStore:
                 return Listing(tuple(entries), revision)
             page_of["key"] = base64(page.kvs[-1].key + b"\0")
 
+    async def newest(self, prefix: str) -> tuple[int, int]:
+        body = {**below(prefix), "limit": 1, "sort_order": "DESCEND", "sort_target": "MOD", "keys_only": True}
+        answer = (await self._gateway.call("/v3/kv/range", body)).decode(RangeResponse)
+        return answer.count, answer.kvs[0].mod_revision if answer.kvs else 0
+
     async def create(self, key: str, value: bytes, lease: int = 0) -> Entry:
         return (await self._write(Create(key, value, lease))).entry
 
@@ -134,6 +139,23 @@ class EtcdStore:
             else:
                 results += [await self._write_or_refusal(write, reply.uncertain) for write in group]
         return results
+
+    async def write_together(self, writes: Sequence[StoreWrite]) -> Sequence[Event]:
+        singles = [txn(write) for write in writes]
+        body: Body = {part: [one for single in singles for one in single[part]] for part in singles[0]}
+        reply = await self._gateway.call("/v3/kv/txn", body)
+        answer = reply.decode(TxnResponse)
+        revision = answer.header.revision
+        if answer.succeeded:
+            return [_event(write, one, revision) for write, one in zip(writes, answer.responses, strict=True)]
+        held = [one.response_range.kvs for one in answer.responses]
+        entries = [kvs[0].entry() if kvs else None for kvs in held]
+        if reply.uncertain and all(map(_is_done, writes, entries)):
+            return [
+                Event("put", have) if have else _deletion(write.key, revision)
+                for write, have in zip(writes, entries, strict=True)
+            ]
+        raise next(filter(None, map(refusal, writes, entries)), StoreError("etcd refused writes without a reason"))
 
     async def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Event, ...], None]:
         pause, seen = PAUSE, _Seen(revision)

@@ -51,6 +51,7 @@ class RangeResponse(Message, frozen=True):
     header: Header = Header()
     kvs: tuple[KeyValue, ...] = ()
     more: bool = False
+    count: int = 0
 
 
 class PutResponse(Message, frozen=True):

@@ -23,6 +23,8 @@ from k8snetlab.store.protocol import DataLostError, Entry, Event, Health, Listin
 log = logging.getLogger(__name__)
 
 PREFIX = "/registry/"
+FENCE = "/registry/ranges/fence"
+"""The key that goes along with every write which gives an address (`cluster.fencing`)."""
 _LABS = scheme.BY_KIND["Lab"].prefix
 _REPORTING = tuple(resource.prefix for resource in scheme.RESOURCES if resource.type.REPORTS)
 _LOST = "the store has lost its data; the last known objects are kept. `k8snetlab up` puts them back"
@@ -63,6 +65,8 @@ class Informer:
         self.snapshot = Snapshot()
         self.problems: dict[str, str] = {}
         self.lost = False
+        self.fence = 0
+        """The revision of FENCE, 0 for none: what was given with it, and before, is in the snapshot."""
         self.written = 0
         """The newest revision of an object that shapes the lab which `apply_local` was given."""
 
@@ -127,6 +131,11 @@ class Informer:
             self._apply([event for event in events if event.entry.mod_revision > seen], seen, made)
         return self.snapshot
 
+    def newest(self, prefix: str) -> tuple[int, int]:
+        """How many keys are known below a prefix, and the revision of the last that was written, as `Store.newest`."""
+        found = [held.modified for key, held in self._held.items() if key.startswith(prefix)]
+        return len(found), max(found, default=0)
+
     async def _follow(self) -> None:
         listed, self._fresh = self._fresh, False
         while True:
@@ -158,10 +167,12 @@ class Informer:
             if not any(entry.key.startswith(_LABS) for entry in listing.entries):
                 self.snapshot = msgspec.structs.replace(self.snapshot, revision=listing.revision)
                 return
-            self.lost, self.snapshot, self.written = False, Snapshot(), 0
+            self.lost, self.snapshot, self.written, self.fence = False, Snapshot(), 0, 0
             for memory in (self._held, self._gone, self._last, self.problems):
                 memory.clear()
         listed = {entry.key for entry in listing.entries}
+        if FENCE not in listed and self.fence <= listing.revision:
+            self.fence = 0
         events = [
             Event("delete", Entry(key, b"", 0, listing.revision))
             for key, held in self._held.items()
@@ -174,6 +185,8 @@ class Informer:
         """Puts events into the snapshot, in order, each once; the snapshot is then at `revision`."""
         changes: list[Change] = []
         unordered: set[type[Object]] = set()
+        events = list(events)
+        self._note_fence(events)
         for event in events:
             key, modified = event.entry.key, event.entry.mod_revision
             held = self._held.get(key)
@@ -208,6 +221,11 @@ class Informer:
             snapshot = self._in_order(snapshot, type_)
         self.snapshot = snapshot
         self._wake()
+
+    def _note_fence(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if event.entry.key == FENCE and event.entry.mod_revision > self.fence:
+                self.fence = event.entry.mod_revision if event.type == "put" else 0
 
     def _in_order(self, snapshot: Snapshot, type_: type[Object]) -> Snapshot:
         """The snapshot with the objects of a kind in the order in which they were first stored."""

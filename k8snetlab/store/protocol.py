@@ -101,6 +101,11 @@ class Store(Protocol):
         """As of `revision`, 0 for now; raises CompactedError when that revision is no longer kept."""
         ...
 
+    async def newest(self, prefix: str) -> tuple[int, int]:
+        """How many entries there are below a prefix, and the revision of the last that was written; (0, 0) for none.
+        Cheaper than `list`, for who wants to know whether he has them all."""
+        ...
+
     async def create(self, key: str, value: bytes, lease: int = 0) -> Entry:
         """Raises AlreadyExistsError when the key exists."""
         ...
@@ -116,6 +121,13 @@ class Store(Protocol):
     async def write_many(self, writes: Sequence[StoreWrite]) -> Sequence[Event | K8sNetLabError]:
         """Many writes in order, faster than one by one. Each succeeds or is refused on its own, and is answered with
         its event or its error. Raises StoreError when the store fails; some may be done by then.
+        """
+        ...
+
+    async def write_together(self, writes: Sequence[StoreWrite]) -> Sequence[Event]:
+        """Writes of different keys, 60 at most, of which all are done, at one point of time, or none.
+
+        Raises what refuses the first that is refused.
         """
         ...
 

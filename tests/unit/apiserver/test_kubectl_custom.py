@@ -130,15 +130,30 @@ DOOR = "{apiVersion: example.com/v1, kind: Door, metadata: {name: d}, spec: {low
 
 def test_rules_in_cel_are_named_wherever_they_would_count(k: Kubectl) -> None:
     done = k.try_("create", "-f", "-", stdin=RULED)
-    assert done.returncode == 0 and (
-        "Warning: spec.versions[0].schema.openAPIV3Schema.properties.spec.x-kubernetes-validations: "
-        "rules in CEL are not evaluated here: objects that break them are taken"
-    ) in done.stderr
+    assert (
+        done.returncode == 0
+        and (
+            "Warning: spec.versions[0].schema.openAPIV3Schema.properties.spec.x-kubernetes-validations: "
+            "rules in CEL are not evaluated here: objects that break them are taken"
+        )
+        in done.stderr
+    )
     k.run("wait", "--for=condition=established", "crd/doors.example.com", "--timeout=20s")
     said = "Warning: rules in CEL (x-kubernetes-validations) of a Door are not evaluated here"
     for arguments in (("create", "-f", "-"), ("apply", "--server-side", "-f", "-"), ("label", "-f", "-", "a=b")):
         done = k.try_(*arguments, stdin=DOOR)
         assert done.returncode == 0 and said in done.stderr, arguments
+
+
+def test_an_object_with_owners_of_its_fields_and_finalizers_is_patched_like_any_other(k: Kubectl) -> None:
+    k.run("apply", "--server-side", "--validate=ignore", "-f", "-", stdin=CRONTAB % ("tended", "example.com/mine"))
+    k.run("label", "ct", "tended", "a=b")
+    added = '[{"op":"add","path":"/metadata/finalizers/-","value":"b.c/d"}]'
+    k.run("patch", "ct", "tended", "--type=json", "-p", added)
+    metadata = k.json("get", "ct", "tended", "--show-managed-fields")["metadata"]
+    assert metadata["labels"] == {"a": "b"} and metadata["finalizers"] == ["example.com/mine", "b.c/d"]
+    assert {one["manager"] for one in metadata["managedFields"]} >= {"kubectl", "kubectl-label"}
+    k.run("patch", "ct", "tended", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
 
 
 def test_an_object_is_pruned_and_given_its_defaults(k: Kubectl) -> None:

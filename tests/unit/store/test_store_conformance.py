@@ -304,3 +304,56 @@ async def test_a_closed_store_ends_its_watches(store: Store) -> None:
         await waiting
     with pytest.raises(StoreError, match="closed"):
         await store.get("/w/1")
+
+
+async def test_the_newest_of_many_is_told_with_their_number(store: Store) -> None:
+    assert await store.newest("/registry/pods/") == (0, 0)
+    first = await store.create(POD, b"one")
+    second = await store.create(f"{POD}2", b"two")
+    await store.create("/registry/nodes/a", b"")
+    assert await store.newest("/registry/pods/") == (2, second.mod_revision)
+    third = await store.update(POD, b"three", first.mod_revision)
+    assert await store.newest("/registry/pods/") == (2, third.mod_revision)
+    await store.delete(POD)
+    assert await store.newest("/registry/pods/") == (1, second.mod_revision)
+
+
+async def test_writes_together_are_all_done_and_told_in_their_order(store: Store) -> None:
+    old = await store.create(POD, b"one")
+    gone = await store.create("/registry/pods/default/gone", b"x")
+    writes = (
+        Update(POD, b"two", old.mod_revision),
+        Create("/registry/pods/default/new", b"new"),
+        Delete(gone.key, gone.mod_revision),
+    )
+    done = await store.write_together(writes)
+    assert [(one.type, one.entry.key, one.entry.value) for one in done] == [
+        ("put", POD, b"two"),
+        ("put", "/registry/pods/default/new", b"new"),
+        ("delete", gone.key, b""),
+    ]
+    assert await store.get(POD) == done[0].entry and await store.get(gone.key) is None
+    async with aclosing(store.watch("/registry/", gone.mod_revision)) as watch:
+        assert await take(watch, 3) == list(done)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [Create(POD, b"again"), Update(POD, b"two", 1), Delete("/registry/pods/default/nothing", None)],
+)
+async def test_of_writes_together_none_is_done_where_one_is_refused(
+    store: Store, refused: Create | Update | Delete
+) -> None:
+    await store.create("/other", b"")
+    old = await store.create(POD, b"one")
+    with pytest.raises((AlreadyExistsError, ConflictError, NotFoundError), match=refused.key):
+        await store.write_together((Create("/registry/pods/default/new", b"new"), refused))
+    assert await store.get("/registry/pods/default/new") is None and await store.get(POD) == old
+
+
+async def test_sixty_writes_together_are_not_too_many(store: Store) -> None:
+    keys = [f"/registry/pods/default/p{number}" for number in range(60)]
+    made = await store.write_together([Create(key, b"one") for key in keys])
+    updates = [Update(one.entry.key, b"two", one.entry.mod_revision) for one in made]
+    assert len(await store.write_together(updates)) == 60
+    assert {entry.value for entry in (await store.list("/registry/pods/")).entries} == {b"two"}

@@ -1,0 +1,88 @@
+"""What one machine has acknowledged no other denies, also before its watch has told it; without the store it answers
+with what it knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from face import ANSWERING, Face
+
+from k8snetlab.apiserver.freshness import Freshness
+from k8snetlab.apiserver.objects import ObjectRoutes
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.errors import StoreError
+from k8snetlab.lab.app import Api
+from k8snetlab.lab.table import Table
+from k8snetlab.store.informer import Informer
+from k8snetlab.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+PATH = "/api/v1/namespaces/default/configmaps"
+
+
+class Machine:
+    """A store's face on one machine, whose watch tells late; without `answers` the store says nothing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.answers = store, True
+
+    def __getattr__(self, name: str) -> Any:
+        if not self.answers and name != "health":
+            raise StoreError("nobody answers")
+        return getattr(self._store, name)
+
+    async def watch(self, prefix: str, revision: int) -> AsyncIterator[Any]:
+        async for events in self._store.watch(prefix, revision):
+            await asyncio.sleep(0.5)
+            yield events
+
+
+@asynccontextmanager
+async def machine(store: Store, fresh: bool = True) -> AsyncIterator[tuple[Face, Machine]]:
+    seen: Any = Machine(store)
+    informer = Informer(seen)
+    await informer.start()
+    cluster = Cluster(seen, informer, shared=True)
+    table = Table(*(object.__new__(answering) for answering in ANSWERING))
+    yield Face(cluster, Api(ObjectRoutes(cluster), table, None, Freshness(seen, informer) if fresh else None)), seen
+    await cluster.close()
+    await informer.close()
+
+
+def named(name: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+async def begun(face: Face) -> None:
+    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}
+    assert (await face.ask("POST", "/api/v1/namespaces", made)).code == 201
+
+
+async def test_what_one_machine_wrote_another_shows_at_once(store: Store) -> None:
+    async with machine(store) as (one, _):
+        await begun(one)
+        async with machine(store) as (two, _):
+            assert (await one.ask("POST", PATH, named("a"))).code == 201
+            assert (await two.ask("GET", f"{PATH}/a")).code == 200
+            assert (await one.ask("POST", PATH, named("b"))).code == 201
+            listed = (await two.ask("GET", PATH)).json["items"]
+            assert [item["metadata"]["name"] for item in listed] == ["a", "b"]
+            assert (await one.ask("PUT", f"{PATH}/a", named("a", key="new"))).code == 200
+            assert [item.get("data") for item in (await two.ask("GET", PATH)).json["items"]] == [{"key": "new"}, None]
+            assert (await one.ask("DELETE", f"{PATH}/a")).code == 200
+            assert (await two.ask("GET", f"{PATH}/a")).code == 404
+            assert [item["metadata"]["name"] for item in (await two.ask("GET", PATH)).json["items"]] == ["b"]
+
+
+async def test_without_the_store_what_is_known_is_shown(store: Store) -> None:
+    async with machine(store) as (one, seen):
+        await begun(one)
+        assert (await one.ask("POST", PATH, named("a"))).code == 201
+        seen.answers = False
+        assert (await one.ask("GET", f"{PATH}/a")).code == 200
+        assert len((await one.ask("GET", PATH)).json["items"]) == 1
+        seen.answers = True
