@@ -12,6 +12,8 @@ from k8snetlab.api.meta import Value, always
 
 PORT, METRICS = 53, 9153
 """Where a DNS pod answers names, and where it tells what it has counted."""
+LOCAL = "169.254.20.10"
+"""Where a node's own cache answers, the address that NodeLocal DNSCache's page proposes."""
 
 
 class Dns(Value):
@@ -20,7 +22,8 @@ class Dns(Value):
     `pods` is whether names of pods' addresses are answered (disabled, insecure, verified), `ttl` what answers say, in
     seconds. Names outside are asked of `upstream`, those in a stub domain of its own servers (each an address, or
     address:port). Without an `upstream` the lab's host outside answers them; with an empty one they are refused.
-    `hosts` are names of the lab's own, by address.
+    `hosts` are names of the lab's own, by address. `nodeLocal`: every node has a cache at 169.254.20.10, which its pods
+    ask (NodeLocal DNSCache).
     """
 
     enabled: bool = always(True)
@@ -32,6 +35,7 @@ class Dns(Value):
     upstream: tuple[str, ...] | None = None
     stubDomains: Mapping[str, tuple[str, ...]] = {}
     hosts: Mapping[str, tuple[str, ...]] = {}
+    nodeLocal: bool = False
 
 
 def server(text: str) -> tuple[str, int]:

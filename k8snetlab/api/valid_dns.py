@@ -30,6 +30,8 @@ def dns(report: Report, lab: Lab, services: Iterable[IPNetwork]) -> None:
     if spec.address:
         _address(report, lab, (*path, "address"), spec.address, services)
     _servers(report, lab, (*path, "upstream"), spec.upstream or ())
+    if spec.nodeLocal:
+        _node_local(report, lab, (*path, "nodeLocal"))
     for zone, servers in spec.stubDomains.items():
         _name(report, lab, (*path, "stubDomains", zone), zone)
         if not servers:
@@ -42,6 +44,15 @@ def dns(report: Report, lab: Lab, services: Iterable[IPNetwork]) -> None:
                 report.error(
                     lab, (*path, "hosts", name), f"{shorten(address)!r} is no address; write it like 192.0.2.7"
                 )
+
+
+def _node_local(report: Report, lab: Lab, path: Path) -> None:
+    if not lab.spec.dns.enabled:
+        report.error(lab, path, "is a cache before cluster DNS, and spec.dns.enabled is false")
+    elif lab.spec.machines:
+        report.error(lab, path, "would put rules without a chain of their own on real machines; leave it out")
+    elif lab.spec.podCIDR and ":" in lab.spec.podCIDR.split(",")[0]:
+        report.error(lab, path, "answers at 169.254.20.10, and spec.podCIDR is IPv6 first; leave it out")
 
 
 def _name(report: Report, lab: Lab, path: Path, name: str) -> None:

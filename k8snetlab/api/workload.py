@@ -46,12 +46,18 @@ NAMESERVER = "k8snetlab.nameserver"
 class NameService(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a name server does for one pod: names of the cluster of `lab`, answered in the namespace `netns` ("": where
     the process is). `local` are the pod's addresses; `log` is the file for what it has to say, "" for standard output.
+    It goes by the Corefile of the ConfigMap `config` in kube-system, where `upstream` is the Service that is asked in
+    the place of a pillar. It serves metrics at the port `metrics`, and is there at `health`.
     """
 
     lab: str
     local: tuple[str, ...] = ()
     netns: str = ""
     log: str = ""
+    config: str = "coredns"
+    upstream: str = ""
+    metrics: int = 9153
+    health: tuple[str, int] = ("", 8080)
 
 
 class NamesRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -75,7 +81,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
     """A container: with a `command` a real process, else the built-in responder on `ports` (number, protocol).
 
     With `names` the machine's one name server does what the command would do alone, for a kubelet that knows none.
-    With `ready`, a port and a path that are asked by HTTP, it is ready when that says so; else as soon as it runs.
+    With `ready`, an address, port and path that are asked by HTTP, it is ready when that says so; else as it runs.
     """
 
     name: str
@@ -85,7 +91,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
     workingDir: str = ""
     image: str = ""
     sidecar: bool = False
-    ready: tuple[int, str] | None = None
+    ready: tuple[str, int, str] | None = None
     names: NameService | None = None
 
 

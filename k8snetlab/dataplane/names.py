@@ -57,6 +57,8 @@ WRITERS = (
 """The prefixes of our chains, each with the program that writes them, for whoever undoes, audits or explains rules."""
 CHAINS = tuple(WRITERS)
 UNDERLAY_BRIDGE = "underlay0"
+NODELOCALDNS = "nodelocaldns"
+"""The device that a node's own DNS cache has its address on."""
 ROUTER = "router"
 OUTSIDE = "outside"
 

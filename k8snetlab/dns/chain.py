@@ -12,19 +12,19 @@ import msgspec
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dns import cluster, reverse
 from k8snetlab.dns.answers import Answer, Question, Record
-from k8snetlab.dns.corefile import Block, Forward, Hosts, block_of, within
+from k8snetlab.dns.corefile import NONE, Block, Cache, Forward, Hosts, block_of, within
 
 CHAIN = 10
 """So many times one question may lead to the next."""
 
 
 class Onward(msgspec.Struct, frozen=True):
-    """`question` is to be asked of `forward`'s servers; `before` are the CNAMEs that have led there. An answer may be
-    kept for `cache` seconds."""
+    """`question` is to be asked of `forward`'s servers; `before` are the CNAMEs that have led there. `cache` is for how
+    long the answer may be kept."""
 
     question: Question
     forward: Forward
-    cache: int = 0
+    cache: Cache = NONE
     before: tuple[Record, ...] = ()
 
 

@@ -15,7 +15,9 @@ from k8snetlab.dns.zones import Pods, Zones
 
 TTL = 3600
 """The longest that `kubernetes` and `hosts` may say, in seconds."""
-QUIET = frozenset(("errors", "health", "ready", "prometheus", "reload", "log", "bind", "bufsize"))
+DENIAL = 1800
+"""The longest that `cache` keeps, unless told otherwise, that a name is not there."""
+QUIET = frozenset(("errors", "health", "ready", "prometheus", "reload", "log", "bufsize"))
 """Plugins that change no answer here: what they are for is always on, or has no meaning in a lab."""
 
 
@@ -36,6 +38,8 @@ class Forward(msgspec.Struct, frozen=True):
     exclude: tuple[str, ...] = ()
     own: bool = False
     """Whether the servers of /etc/resolv.conf are asked, too."""
+    tcp: bool = False
+    """Whether they are asked by TCP only."""
 
 
 class Hosts(msgspec.Struct, frozen=True):
@@ -47,11 +51,21 @@ class Hosts(msgspec.Struct, frozen=True):
     fallthrough: bool = False
 
 
+class Cache(msgspec.Struct, frozen=True):
+    """For how long an answer is kept at most, and one that says that nothing is there, in seconds; 0: it is not."""
+
+    success: int = 0
+    denial: int = 0
+
+
+NONE = Cache()
+
+
 class Block(msgspec.Struct, frozen=True):
     """One server block: what is done with names in `zones` (with their dots, "." for all).
 
-    `fallthrough` are the zones in which a name that the cluster has not goes on to `forwards`. `cache` is in seconds, 0
-    for none.
+    `fallthrough` are the zones in which a name that the cluster has not goes on to `forwards`. `bind` are the addresses
+    that are listened at, none for all.
     """
 
     zones: tuple[str, ...]
@@ -59,9 +73,10 @@ class Block(msgspec.Struct, frozen=True):
     fallthrough: tuple[str, ...] = ()
     hosts: Hosts | None = None
     forwards: tuple[Forward, ...] = ()
-    cache: int = 0
+    cache: Cache = NONE
     loop: bool = False
     loadbalance: bool = False
+    bind: tuple[str, ...] = ()
 
 
 Word = tuple[str, int]
@@ -81,6 +96,8 @@ def parse(text: str) -> tuple[Block, ...]:
         for zone in block.zones:
             if seen.setdefault(zone, number) != number:
                 raise CorefileError(1, f"has two server blocks for {zone}")
+    if len({block.bind for block in blocks}) > 1:
+        raise CorefileError(1, "bind: all server blocks listen at the same addresses here")
     return tuple(blocks)
 
 
@@ -204,15 +221,17 @@ def _forward(block: Block, words: list[Word], inner: list[list[Word]], number: i
     if len(words) < 2:
         raise CorefileError(number, "forward: needs a zone and the servers for it, as `forward . 192.0.2.53`")
     zone, *servers = words
-    exclude: tuple[str, ...] = ()
+    exclude, tcp = tuple[str, ...](), False
     for (option, where), *arguments in inner:
         if option == "except":
             exclude = tuple(_dotted(value) for value, _ in arguments)
+        elif option == "force_tcp":
+            tcp = True
         elif option not in ("max_concurrent", "policy", "prefer_udp", "health_check", "max_fails", "expire"):
             raise CorefileError(where, f"forward: {option} is not served here")
     own = any(text == "/etc/resolv.conf" for text, _ in servers)
     to = tuple(_server(text, where) for text, where in servers if text != "/etc/resolv.conf")
-    forward = Forward(_dotted(zone[0]), to, exclude, own)
+    forward = Forward(_dotted(zone[0]), to, exclude, own, tcp)
     return msgspec.structs.replace(block, forwards=(*block.forwards, forward))
 
 
@@ -250,13 +269,30 @@ def _address(text: str, line: int) -> str:
 
 
 def _cache(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
-    seconds = TTL
+    cache = Cache(TTL, DENIAL)
     for text, where in words[:1]:
         seconds = _seconds(text, where, "cache")
-    for (option, where), *_ in inner:
-        if option not in ("disable", "success", "denial", "prefetch", "serve_stale", "servfail", "keepttl"):
-            raise CorefileError(where, f"cache: {option} is not served here")
-    return msgspec.structs.replace(block, cache=seconds)
+        cache = Cache(seconds, seconds)
+    for (option, where), *arguments in inner:
+        values = [value for value, _ in arguments]
+        match option, values:
+            case "success" | "denial", [capacity] | [capacity, _] | [capacity, _, _] if capacity.isdecimal():
+                if len(values) > 1:
+                    cache = msgspec.structs.replace(cache, **{option: _seconds(values[1], where, f"cache: {option}")})
+            case "disable" | "prefetch" | "serve_stale" | "servfail" | "keepttl", _:
+                pass
+            case _:
+                raise CorefileError(where, f"cache: {' '.join([option, *values])} is not served here")
+    return msgspec.structs.replace(block, cache=cache)
+
+
+def _bind(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
+    for text, where in words:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise CorefileError(where, f"bind: {text} is no address; a device's name is not served here") from None
+    return msgspec.structs.replace(block, bind=(*block.bind, *(text for text, _ in words)))
 
 
 def _seconds(text: str, line: int, what: str) -> int:
@@ -280,6 +316,7 @@ _PLUGINS: Mapping[str, Callable[[Block, list[Word], list[list[Word]], int], Bloc
     "forward": _forward,
     "hosts": _hosts,
     "cache": _cache,
+    "bind": _bind,
     "loop": _loop,
     "loadbalance": _loadbalance,
 }

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from k8snetlab.api.core import HostAlias, Pod, PodDNSConfig, Service
+from k8snetlab.api.dns import LOCAL
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dns import addon, resolv
@@ -48,9 +49,12 @@ def of(pod: Pod, snapshot: Snapshot, host: Resolv) -> Etc:
 
 
 def servers(snapshot: Snapshot) -> tuple[str, ...]:
-    """The addresses that kubelet is told as --cluster-dns: the Service kube-dns', where the lab has DNS."""
+    """The addresses that kubelet is told as --cluster-dns, where the lab has DNS: the Service kube-dns', or where each
+    node's own cache is."""
     if not snapshot.lab.spec.dns.enabled:
         return ()
+    if snapshot.lab.spec.dns.nodeLocal:
+        return (LOCAL,)
     service = snapshot.get(Service, addon.SERVICE, addon.NAMESPACE)
     return (service.clusterIPs if service else ()) or (addon.address(snapshot.lab),)
 

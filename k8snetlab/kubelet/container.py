@@ -82,7 +82,7 @@ class Container:
         """Goes on from what is known of it; True when it has ended for good. What was running is gone with the kubelet
         or the sandbox that it ran in."""
         ended = known.state.terminated
-        if ended is None and known.state.running is not None and self._work.command:
+        if ended is None and known.state.running is not None and self._has_process:
             ended = ContainerStateTerminated(
                 exitCode=137,
                 reason="ContainerStatusUnknown",
@@ -104,6 +104,10 @@ class Container:
         policy = "Always" if self._work.sidecar else self._pod.restart
         return not self._stopping and (policy == "Always" or (policy == "OnFailure" and code != 0))
 
+    @property
+    def _has_process(self) -> bool:
+        return bool(self._work.command) or self._work.names is not None
+
     # --- its life ---
 
     async def start(self) -> None:
@@ -113,7 +117,7 @@ class Container:
                 await asyncio.to_thread(self._end_leftovers)
             self._conclude()
             return
-        if not self._work.command and await self._listen() is None:
+        if not self._has_process and await self._listen() is None:
             self._begun()
             self._running()
             return
@@ -175,7 +179,7 @@ class Container:
 
     async def _once(self) -> ContainerStateTerminated:
         """Starts it and waits for its end."""
-        if not self._work.command:
+        if not self._has_process:
             problem = await self._listen()
             if problem is None:
                 self._begun()
@@ -189,7 +193,7 @@ class Container:
         try:
             if (hindrance := await instance.begun()) is not None:
                 await instance.wait()
-                return self._not_started(_explained(hindrance, self._work.command[0]))
+                return self._not_started(_explained(hindrance, next(iter(self._work.command), "")))
             self._begun()
             self._running(settled=False)
             ending = asyncio.create_task(instance.wait())

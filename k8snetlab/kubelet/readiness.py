@@ -20,11 +20,11 @@ FAILURES = 3
 """So many looks in a row fail until it is not ready any more."""
 
 
-async def looks(namespace: str, port: int, path: str) -> AsyncIterator[bool]:
+async def looks(namespace: str, address: str, port: int, path: str) -> AsyncIterator[bool]:
     """What it is each time that this changes; begins with its being ready, for as long as somebody asks."""
     ready, failures, pause = False, 0, EAGER
     while True:
-        if await _answers(namespace, port, path):
+        if await _answers(namespace, (address, port), path):
             failures, pause = 0, CALM
             if not ready:
                 ready = True
@@ -37,21 +37,21 @@ async def looks(namespace: str, port: int, path: str) -> AsyncIterator[bool]:
         await asyncio.sleep(pause)
 
 
-async def _answers(namespace: str, port: int, path: str) -> bool:
+async def _answers(namespace: str, server: tuple[str, int], path: str) -> bool:
     with contextlib.suppress(OSError, ValueError, IndexError, K8sNetLabError, TimeoutError):
         with netns.inside(namespace):
             sock = socket.socket()
         with sock:
             sock.setblocking(False)
             async with asyncio.timeout(PATIENCE):
-                return await _asked(sock, port, path)
+                return await _asked(sock, server, path)
     return False
 
 
-async def _asked(sock: socket.socket, port: int, path: str) -> bool:
+async def _asked(sock: socket.socket, server: tuple[str, int], path: str) -> bool:
     loop = asyncio.get_running_loop()
-    await loop.sock_connect(sock, ("127.0.0.1", port))
-    await loop.sock_sendall(sock, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+    await loop.sock_connect(sock, server)
+    await loop.sock_sendall(sock, f"GET {path} HTTP/1.1\r\nHost: {server[0]}\r\nConnection: close\r\n\r\n".encode())
     head = b""
     while b"\r\n" not in head and (more := await loop.sock_recv(sock, 256)):
         head += more

@@ -6,19 +6,25 @@ import logging
 import random
 from collections.abc import Callable
 
-from k8snetlab.api.config import ConfigMap
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dns import addon, chain
+from k8snetlab.dns import chain
 from k8snetlab.dns.answers import Answer, Question, Record
 from k8snetlab.dns.chain import Onward
 from k8snetlab.dns.corefile import Block, CorefileError, block_of, parse
 
 
 class Configured:
-    """`world` gives the objects as they are now, None before they are known; `log` is told what CoreDNS would print."""
+    """`world` gives the objects as they are now, None before they are known; `local` are the server's addresses,
+    `listens` those that it listens at, none for all; `log` is told what CoreDNS would print."""
 
-    def __init__(self, world: Callable[[], Snapshot | None], local: tuple[str, ...], log: logging.Logger) -> None:
-        self._world, self._local, self._log = world, local, log
+    def __init__(
+        self,
+        world: Callable[[], Snapshot | None],
+        local: tuple[str, ...],
+        log: logging.Logger,
+        listens: tuple[str, ...] = (),
+    ) -> None:
+        self._world, self._local, self._log, self._listens = world, local, log, listens
         self._text: str | None = None
         self.blocks: tuple[Block, ...] = ()
 
@@ -30,23 +36,30 @@ class Configured:
     def verifies_pods(self) -> bool:
         return any(block.cluster is not None and block.cluster.pods == "verified" for block in self.blocks)
 
-    def take(self, held: ConfigMap | None) -> bool:
-        """Goes by the Corefile of the ConfigMap, if it is another one and right; with a wrong one it goes on as before.
+    def take(self, text: str) -> bool:
+        """Goes by a Corefile ("" for none), if it is another one and right; with a wrong one it goes on as before.
         Whether it goes by another one now."""
-        text = held.data.get(addon.COREFILE, "") if held else ""
         if text == self._text:
             return False
         self._text = text
         if not text:
-            self._log.error("there is no Corefile: the ConfigMap %s/%s has none", addon.NAMESPACE, addon.NAME)
+            self._log.error("there is no Corefile")
             return False
         try:
-            self.blocks = parse(text)
+            blocks = parse(text)
+            self._refuse_other_ends(blocks)
         except CorefileError as error:
             self._log.error("%s; %s", error, "the one before is kept" if self.blocks else "nothing is answered")
             return False
+        self.blocks = blocks
         self._log.info("goes by a Corefile for %s", ", ".join(zone for block in self.blocks for zone in block.zones))
         return True
+
+    def _refuse_other_ends(self, blocks: tuple[Block, ...]) -> None:
+        bind = {address for block in blocks for address in block.bind}
+        if bind and bind != {*self._listens}:
+            where = " ".join(self._listens) or "all addresses"
+            raise CorefileError(1, f"bind: {' '.join(sorted(bind))} is not served here, this server listens at {where}")
 
     def decide(self, question: Question) -> Answer | Onward:
         if not self.blocks:

@@ -9,7 +9,7 @@ from k8snetlab.dataplane.names import is_host
 from k8snetlab.dns import resolv
 from k8snetlab.dns.answers import Answer
 from k8snetlab.dns.chain import Onward
-from k8snetlab.dns.corefile import Forward
+from k8snetlab.dns.corefile import Cache, Forward
 from k8snetlab.kernel import etc
 from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.upstream import Upstream
@@ -22,15 +22,15 @@ class Forwarding:
 
     def __init__(self, counters: Counters, namespace: str, local: tuple[str, ...]) -> None:
         self._counters, self._netns, self._local = counters, namespace, local
-        self._upstreams: dict[tuple[Forward, int], Upstream] = {}
+        self._upstreams: dict[tuple[Forward, Cache], Upstream] = {}
 
     async def ask(self, onward: Onward) -> Answer:
         key = onward.forward, onward.cache
         upstream = self._upstreams.get(key)
         if upstream is None:
-            upstream = self._upstreams[key] = Upstream(
-                self._servers(onward.forward), self._counters, onward.cache, self._netns
-            )
+            servers, tcp = self._servers(onward.forward), onward.forward.tcp
+            upstream = Upstream(servers, self._counters, onward.cache, namespace=self._netns, tcp=tcp)
+            self._upstreams[key] = upstream
         answer = await upstream.answer(onward.question)
         return Answer(records=(*onward.before, *answer.records)) if onward.before else answer
 

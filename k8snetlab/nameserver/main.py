@@ -15,6 +15,7 @@ from functools import partial
 import msgspec
 
 from k8snetlab.api.config import ConfigMap
+from k8snetlab.api.core import Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.snapshot import Change
 from k8snetlab.api.workload import NameService, NamesRequest, NamesResponse
@@ -24,7 +25,7 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import syscalls
 from k8snetlab.nameserver.pod import PodServer
 from k8snetlab.nameserver.settings import Settings, read
-from k8snetlab.nameserver.watching import COREFILE, PODS, WANTED, Wanted, Watching, World
+from k8snetlab.nameserver.watching import PODS, WANTED, Wanted, Watching, World, corefile
 
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
@@ -46,7 +47,9 @@ class Server:
         """From now on. Raises OSError where a port cannot be had, K8sNetLabError where the namespace is gone."""
         self.leave(key)
         pod = self._pods[key] = PodServer(key, names, lambda: self._world.snapshot, partial(self._fail, key))
-        if self._world.knows(COREFILE):
+        wanted = corefile(names.config)
+        self._watching.begin(wanted)
+        if self._world.knows(wanted):
             self._configure(pod)
         try:
             await pod.open()
@@ -71,15 +74,16 @@ class Server:
 
     def _take(self, wanted: Wanted, changes: Sequence[Change], whole: bool) -> None:
         self._world.take(wanted, changes, whole)
-        if wanted == COREFILE:
+        if whole or wanted.kind in (ConfigMap, Service):
             for pod in self._pods.values():
-                self._configure(pod)
+                if self._world.knows(corefile(pod.config)):
+                    self._configure(pod)
         if wanted.kind is EndpointSlice:
             for pod in self._pods.values():
                 pod.follow()
 
     def _configure(self, pod: PodServer) -> None:
-        pod.take(self._world.get(ConfigMap, addon.NAME, addon.NAMESPACE))
+        pod.take(self._world.get(ConfigMap, pod.config, addon.NAMESPACE))
         if pod.verifies_pods:
             self._world.waits_for(PODS)
             self._watching.begin(PODS)

@@ -12,7 +12,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import NameService
-from k8snetlab.dns import addon
+from k8snetlab.dns import addon, nodelocal
 from k8snetlab.dns.answers import Answer, Question
 from k8snetlab.dns.chain import Onward
 from k8snetlab.nameserver import sockets
@@ -21,7 +21,7 @@ from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.forwarding import Forwarding
 from k8snetlab.nameserver.loops import Loops
 from k8snetlab.nameserver.serving import Answering, Tcp, Udp
-from k8snetlab.nameserver.settings import DNS, HEALTH, METRICS, READY
+from k8snetlab.nameserver.settings import DNS, READY
 from k8snetlab.nameserver.web import Web
 
 SERVICE = addon.NAMESPACE, addon.SERVICE
@@ -33,9 +33,10 @@ class PodServer:
     def __init__(
         self, key: str, names: NameService, world: Callable[[], Snapshot | None], failed: Callable[[str], None]
     ) -> None:
-        self._netns, self._local, self._world, self._failed = names.netns, frozenset(names.local), world, failed
+        self._names, self._local, self._world, self._failed = names, frozenset(names.local), world, failed
+        self._listens = names.local if names.upstream else ()
         self._log, self._handler = _log(key, names.log)
-        self._configured = Configured(world, names.local, self._log)
+        self._configured = Configured(world, names.local, self._log, self._listens)
         self._counters = Counters()
         self._forwarding = Forwarding(self._counters, names.netns, names.local)
         self._loops, self._is_asked = Loops(self._forwarding.ask, self._fail), False
@@ -46,9 +47,20 @@ class PodServer:
     def verifies_pods(self) -> bool:
         return self._configured.verifies_pods
 
-    def take(self, corefile: ConfigMap | None) -> None:
+    @property
+    def config(self) -> str:
+        """The name of its ConfigMap."""
+        return self._names.config
+
+    def take(self, config: ConfigMap | None) -> None:
         """Goes by this Corefile, where it is another one than before, and right."""
-        if self._configured.take(corefile):
+        text = config.data.get(addon.COREFILE, "") if config else ""
+        if self._names.upstream:
+            snapshot = self._world()
+            if snapshot is None:
+                return
+            text = nodelocal.filled(text, snapshot, self._names.upstream)
+        if self._configured.take(text):
             self._answering.forget()
             self._forwarding.forget()
             self._loops.look(self._configured.blocks)
@@ -76,13 +88,16 @@ class PodServer:
 
     async def open(self) -> None:
         """Answers from now on. Raises OSError where a port cannot be had, NotFoundError where the pod is gone."""
-        loop, tcp = asyncio.get_running_loop(), Tcp(self._answering)
-        datagrams = sockets.datagrams(self._netns, DNS)
-        self._open.append((await loop.create_datagram_endpoint(lambda: Udp(self._answering), sock=datagrams))[0])
-        self._open.append(await asyncio.start_server(tcp.connected, sock=sockets.listening(self._netns, DNS)))
+        loop, tcp, where = asyncio.get_running_loop(), Tcp(self._answering), self._names.netns
+        for address in self._listens or ("",):
+            datagrams = sockets.datagrams(where, DNS, address)
+            self._open.append((await loop.create_datagram_endpoint(lambda: Udp(self._answering), sock=datagrams))[0])
+            stream = sockets.listening(where, DNS, address)
+            self._open.append(await asyncio.start_server(tcp.connected, sock=stream))
         web = Web(self._counters, lambda: self._configured.ready)
-        for port in (METRICS, READY, HEALTH):
-            self._open.append(await web.start(sockets.listening(self._netns, port)))
+        host, health = self._names.health
+        for address, port in ((host, health), ("", self._names.metrics), *(() if self._listens else (("", READY),))):
+            self._open.append(await web.start(sockets.listening(where, port, address)))
 
     def close(self) -> None:
         for one in self._open:

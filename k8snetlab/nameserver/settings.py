@@ -10,8 +10,8 @@ import msgspec
 from k8snetlab.api.dns import PORT
 from k8snetlab.api.workload import NAMESERVER, NameService
 
-DNS, METRICS, READY, HEALTH = PORT, 9153, 8181, 8080
-"""The ports of CoreDNS: names (UDP and TCP), its metrics, whether it serves, and whether it is there."""
+DNS, READY = PORT, 8181
+"""The ports of CoreDNS: names (UDP and TCP), and whether it serves."""
 
 
 class Settings(msgspec.Struct, frozen=True):

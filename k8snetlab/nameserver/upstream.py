@@ -23,6 +23,7 @@ import dns.rrset
 
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dns.answers import Answer, Question, Rcode, Record
+from k8snetlab.dns.corefile import Cache
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.nameserver import sockets
 from k8snetlab.nameserver.counters import Counters
@@ -32,6 +33,7 @@ PATIENCE = 2.0
 """Seconds in which one server answers."""
 FAILURE = 5
 """Seconds for which it is remembered that no server answered."""
+CACHE = Cache(30, 30)
 NAMES = 10_000
 AT_ONCE = 500
 """So many questions may wait for other servers at once; more are a failure at once."""
@@ -39,13 +41,19 @@ _RCODES: tuple[Rcode, ...] = ("NOERROR", "NXDOMAIN", "REFUSED", "NOTIMP")
 
 
 class Upstream:
-    """`servers` are (address, port), tried in order."""
+    """`servers` are (address, port), tried in order, asked from the namespace `namespace`; `tcp`: by TCP only."""
 
     def __init__(
-        self, servers: tuple[End, ...], counters: Counters, cache: int = 30, namespace: str = HOST_NETNS
+        self,
+        servers: tuple[End, ...],
+        counters: Counters,
+        cache: Cache = CACHE,
+        *,
+        namespace: str = HOST_NETNS,
+        tcp: bool = False,
     ) -> None:
-        """An answer is remembered for `cache` seconds at most. They are asked from a namespace."""
-        self._servers, self._counters, self._cache, self._netns = servers, counters, cache, namespace
+        self._servers, self._counters, self._cache = servers, counters, cache
+        self._netns, self._tcp = namespace, tcp
         self._known: OrderedDict[tuple[str, str], tuple[float, float, Answer]] = OrderedDict()
         """Of (name, type): when it was learned, until when it holds (monotonic seconds), and the answer."""
         self._waiting: dict[tuple[str, str], asyncio.Task[Answer]] = {}
@@ -74,14 +82,27 @@ class Upstream:
         for server in self._servers:
             self._counters.forwarded[f"{server[0]}:{server[1]}"] += 1
             with contextlib.suppress(OSError, TimeoutError, dns.exception.DNSException, EOFError, K8sNetLabError):
-                answer = _answer(await _exchange(question, server, self._netns))
+                answer = _answer(await self._exchange(question, server))
                 if answer.rcode != "SERVFAIL":
                     return self._remember(question, answer)
         return self._remember(question, Answer("SERVFAIL"))
 
+    async def _exchange(self, question: Question, server: End) -> dns.message.Message:
+        """One question and its reply, by TCP where UDP's is truncated. Raises OSError, TimeoutError, DNSException."""
+        name = dns.name.from_text(question.name)
+        asked = dns.message.make_query(name, question.type, use_edns=0, payload=1232, id=secrets.randbits(16))
+        if not self._tcp:
+            async with asyncio.timeout(PATIENCE):
+                reply = await _by_udp(asked, server, self._netns)
+            if not reply.flags & dns.flags.TC:
+                return reply
+        async with asyncio.timeout(PATIENCE):
+            return await _by_tcp(asked, server, self._netns)
+
     def _remember(self, question: Question, answer: Answer) -> Answer:
         records = (*answer.records, *answer.authority)
-        seconds = FAILURE if answer.rcode == "SERVFAIL" else min((self._cache, *(record.ttl for record in records)))
+        most = self._cache.success if answer.records else self._cache.denial
+        seconds = FAILURE if answer.rcode == "SERVFAIL" else min((most, *(record.ttl for record in records)))
         now = time.monotonic()
         self._known[question.lower, question.type] = now, now + seconds, answer
         while len(self._known) > NAMES:
@@ -94,18 +115,6 @@ def _aged(answer: Answer, seconds: int) -> Answer:
         return tuple(Record(r.name, r.type, max(0, r.ttl - seconds), r.data) for r in records)
 
     return Answer(answer.rcode, older(answer.records), older(answer.authority))
-
-
-async def _exchange(question: Question, server: End, namespace: str) -> dns.message.Message:
-    """One question and its reply, by TCP where UDP's is truncated. Raises OSError, TimeoutError, DNSException."""
-    name = dns.name.from_text(question.name)
-    asked = dns.message.make_query(name, question.type, use_edns=0, payload=1232, id=secrets.randbits(16))
-    async with asyncio.timeout(PATIENCE):
-        reply = await _by_udp(asked, server, namespace)
-    if reply.flags & dns.flags.TC:
-        async with asyncio.timeout(PATIENCE):
-            reply = await _by_tcp(asked, server, namespace)
-    return reply
 
 
 class _Reply(asyncio.DatagramProtocol):

@@ -42,8 +42,12 @@ class Wanted(msgspec.Struct, frozen=True):
         return self.namespace in ("", key[0]) and self.name in ("", key[1])
 
 
-COREFILE = Wanted(ConfigMap, addon.NAMESPACE, addon.NAME)
-WANTED = (COREFILE, Wanted(Namespace), Wanted(Service), Wanted(EndpointSlice))
+def corefile(config: str) -> Wanted:
+    """Those of the ConfigMap of that name."""
+    return Wanted(ConfigMap, addon.NAMESPACE, config)
+
+
+WANTED = (corefile(addon.NAME), Wanted(Namespace), Wanted(Service), Wanted(EndpointSlice))
 PODS = Wanted(Pod)
 """Wanted where names of pods are verified."""
 Told = Callable[[Wanted, Sequence[Change], bool], None]

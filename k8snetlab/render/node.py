@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import NodeDataplane, joined
-from k8snetlab.render import bridge, flannel, portmap, uplink
+from k8snetlab.render import bridge, flannel, nodelocal, portmap, uplink
 from k8snetlab.render.netpol import node as netpol
 from k8snetlab.render.proxy import sysctls
 
@@ -19,6 +19,7 @@ PARTS: Mapping[str, Part] = {
     "flannel": flannel.render,
     "kube-proxy": sysctls.render,
     "portmap": portmap.render,
+    "node-local-dns": nodelocal.render,
     "kube-router": netpol.render,
 }
 """By the manager's name. The first says what the namespace is called, the rest is put together in this order, rules as

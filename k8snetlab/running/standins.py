@@ -9,26 +9,34 @@ import sys
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Container, EnvVar, Pod
+from k8snetlab.api.dns import LOCAL
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.workload import NAMESERVER, NameService, PodWork
+from k8snetlab.api.workload import NAMESERVER, ContainerWork, NameService, PodWork
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dns import nodelocal
 from k8snetlab.running.kubelet_link import KubeletLink
 
-READY = 8181, "/ready"
+COREDNS, NODE_CACHE = "coredns", "k8s-dns-node-cache"
+READY = "127.0.0.1", 8181, "/ready"
 """Where CoreDNS' plugin `ready` answers."""
 
 
 def with_commands(pod: Pod, lab: str) -> Pod:
     """The pod, with a command for each container that has none and whose image is CoreDNS'."""
-    containers = tuple(_name_server(one, pod, lab) if names_answered_by(one) else one for one in pod.spec.containers)
+    containers = tuple(_name_server(one, pod, lab) if _image(one) == COREDNS else one for one in pod.spec.containers)
     return pod if containers == pod.spec.containers else replace(pod, spec=replace(pod.spec, containers=containers))
 
 
 def names_answered_by(container: Container) -> bool:
-    """Whether the image's last name is coredns, whatever its registry and tag."""
+    """Whether the image's last name is that of CoreDNS or of a node's cache, whatever its registry and tag."""
+    return _image(container) in (COREDNS, NODE_CACHE)
+
+
+def _image(container: Container) -> str:
+    """The last name of the image; "" of a container with a command of its own."""
     image = container.image.partition("@")[0].rpartition("/")[2]
-    return not container.command and image.partition(":")[0] == "coredns"
+    return "" if container.command else image.partition(":")[0]
 
 
 def _name_server(container: Container, pod: Pod, lab: str) -> Container:
@@ -39,14 +47,24 @@ def _name_server(container: Container, pod: Pod, lab: str) -> Container:
 
 
 def with_names(work: PodWork, pod: Pod, lab: str) -> PodWork:
-    """The work of a pod with such commands, `pod` as it was without them: the machine's name server does it, and it is
-    ready when its names are answered."""
-    asked = {one.name for one in pod.spec.containers if names_answered_by(one)}
-    if not asked:
+    """The work of a pod with such containers, `pod` as it was without commands: the machine's name server does it, and
+    it is ready when its names are answered."""
+    found = {one.name: one for one in pod.spec.containers if names_answered_by(one)}
+    if not found:
         return work
-    names = NameService(lab, pod.ips)
-    containers = (replace(one, ready=READY, names=names) if one.name in asked else one for one in work.containers)
+    containers = (_with_names(one, found[one.name], pod, lab) if one.name in found else one for one in work.containers)
     return replace(work, containers=tuple(containers))
+
+
+def _with_names(work: ContainerWork, container: Container, pod: Pod, lab: str) -> ContainerWork:
+    if _image(container) == COREDNS:
+        return replace(work, ready=READY, names=NameService(lab, pod.ips))
+    said = dict(zip(container.args[::2], container.args[1::2], strict=False))
+    local = tuple(said.get("-localip", LOCAL).split(","))
+    health = local[0], nodelocal.HEALTH
+    upstream = said.get("-upstreamsvc", nodelocal.UPSTREAM)
+    names = NameService(lab, local, config=nodelocal.NAME, upstream=upstream, metrics=nodelocal.METRICS, health=health)
+    return replace(work, ready=(*health, "/health"), names=names)
 
 
 async def begin(cluster: Cluster, kubelet: KubeletLink) -> None:

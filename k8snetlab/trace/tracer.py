@@ -235,10 +235,8 @@ class _Walker:
                 return [], [way]
             case "ACCEPT" | "DROP" | "REJECT" as verdict:
                 return [], [msgspec.structs.replace(way, verdict=verdict)]
-            case "MARK":
-                value, mask = (int(part, 16) for part in (target.option("set-xmark") or "").split("/"))
-                marked = msgspec.structs.replace(packet, mark=packet.mark & ~mask ^ value)
-                return [msgspec.structs.replace(way, packet=marked)], []
+            case "MARK" | "NOTRACK":
+                return [msgspec.structs.replace(way, packet=_noted(packet, target))], []
             case "DNAT":
                 address, port = parted(_only(target, "to-destination"))
                 return [], [_translated(way, address or packet.dst, port or packet.dport)]
@@ -270,6 +268,14 @@ class _Walker:
         if not packet.in_interface:
             return "::1" if ":" in packet.dst else "127.0.0.1"
         return _first((*self.host.interfaces.get(packet.in_interface, ()), *self.host.addresses), packet.dst)
+
+
+def _noted(packet: Packet, target: Target) -> Packet:
+    """With what a rule writes on a packet, which then goes on."""
+    if target.name == "NOTRACK":
+        return msgspec.structs.replace(packet, state="UNTRACKED")
+    value, mask = (int(part, 16) for part in (target.option("set-xmark") or "").split("/"))
+    return msgspec.structs.replace(packet, mark=packet.mark & ~mask ^ value)
 
 
 def _translated(way: _Way, address: str, port: int) -> _Way:

@@ -13,7 +13,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.dns import addon
+from k8snetlab.dns import addon, nodelocal
 from k8snetlab.messages.progress import Waiting
 from k8snetlab.running.followed import Followed
 
@@ -28,7 +28,7 @@ SHOWN = 8
 def with_cluster_dns(objects: list[Object]) -> list[Object]:
     """With the objects of cluster DNS, where the lab has it; those that are there are left as somebody wrote them."""
     there = {(type(obj), obj.key) for obj in objects}
-    added = [obj for lab in objects if isinstance(lab, Lab) for obj in addon.objects(lab)]
+    added = [obj for lab in objects if isinstance(lab, Lab) for obj in (*addon.objects(lab), *nodelocal.objects(lab))]
     return [*objects, *(with_defaults(obj) for obj in added if (type(obj), obj.key) not in there)]
 
 

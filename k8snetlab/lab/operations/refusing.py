@@ -14,10 +14,11 @@ from k8snetlab.controllers.admission import is_another
 from k8snetlab.errors import InputError, ManifestError, UnconfirmedError
 
 PLAN = (
-    *("underlay", "podCIDR", "serviceCIDR", "machines"),
+    *("underlay", "podCIDR", "serviceCIDR", "machines", "dns.nodeLocal"),
     *(f"network.{family}{end}" for family in ("subnet", "ipv6Subnet") for end in ("Len", "Min", "Max")),
 )
-"""Fields of a Lab's spec by which addresses are given; machines bring the first one."""
+"""Fields of a Lab's spec by which addresses are given, and rules that stand by themselves; machines bring the first
+one."""
 SHOWN = 10
 """So many objects are named before "and more"."""
 

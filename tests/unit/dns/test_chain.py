@@ -40,7 +40,7 @@ def told(name: str, type_: str = "A") -> str:
     found = answer(BLOCKS, Question(name, type_), WORLD)
     if isinstance(found, Onward):
         before = "".join(f"{record.data} " for record in found.before)
-        return f"{before}? {found.question.name} {found.forward.to[0][0]} {found.cache}"
+        return f"{before}? {found.question.name} {found.forward.to[0][0]} {found.cache.success}"
     return " ".join([found.status, *(record.data for record in found.records)])
 
 

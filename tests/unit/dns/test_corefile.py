@@ -7,7 +7,7 @@ import pytest
 from k8snetlab.api.dns import Dns
 from k8snetlab.api.lab import Lab, LabSpec, Underlay
 from k8snetlab.dns import addon
-from k8snetlab.dns.corefile import Block, CorefileError, Forward, Hosts, block_of, parse
+from k8snetlab.dns.corefile import Block, Cache, CorefileError, Forward, Hosts, block_of, parse
 from k8snetlab.dns.zones import Zones
 
 KUBEADM = """\
@@ -45,7 +45,7 @@ def test_kubeadms_own_is_read() -> None:
             cluster=Zones(domain="cluster.local", ttl=30, pods="insecure"),
             fallthrough=REVERSE,
             forwards=(Forward(".", own=True),),
-            cache=30,
+            cache=Cache(30, 30),
             loop=True,
             loadbalance=True,
         ),
@@ -75,7 +75,9 @@ def test_a_stub_domain_and_hosts_are_read() -> None:
     """
     stub, main = parse(text)
     servers = (("10.1.0.53", 53), ("10.1.0.54", 5353), ("fd00::53", 53))
-    assert stub == Block(("corp.example.",), forwards=(Forward(".", servers, ("secret.corp.example.",)),), cache=10)
+    assert stub == Block(
+        ("corp.example.",), forwards=(Forward(".", servers, ("secret.corp.example.",)),), cache=Cache(10, 10)
+    )
     addresses = {"db.corp.example.": ("192.0.2.7", "192.0.2.8"), "db2.corp.example.": ("192.0.2.7",)}
     assert main.hosts == Hosts(addresses, 60, fallthrough=True)
     assert main.cluster == Zones(domain="lab.example", reverse=())

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from golden import objects
 
-from k8snetlab.api.config import ConfigMap
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.nameserver.configured import Configured
@@ -30,7 +29,7 @@ class Server:
         self.world: Snapshot | None = Snapshot.of(objects(WORLD.read_text()), revision=1)
         self.counters = Counters()
         self.configured = Configured(lambda: self.world, (), logging.getLogger(__name__))
-        self.configured.take(ConfigMap(data={"Corefile": corefile}))
+        self.configured.take(corefile)
         forwarding = Forwarding(self.counters, HOST_NETNS, ())
         self.answering = Answering(self.configured.decide, lambda: self.world, forwarding, self.counters)
         self.port = 0

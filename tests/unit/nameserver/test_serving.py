@@ -14,7 +14,6 @@ import dns.rcode
 import pytest
 from golden import objects
 
-from k8snetlab.api.config import ConfigMap
 from k8snetlab.nameserver import serving
 
 WEB = "web.default.svc.cluster.local."
@@ -192,13 +191,13 @@ def test_a_wrong_corefile_leaves_the_one_before_and_a_right_one_is_taken(server:
     async def work() -> None:
         one = server()
         async with one.running():
-            assert not one.configured.take(ConfigMap(data={"Corefile": ". {\n rewrite x\n}"}))
+            assert not one.configured.take(". {\n rewrite x\n}")
             assert addresses(await ask(one.port)) == ["10.96.0.20"]
-            assert one.configured.take(ConfigMap(data={"Corefile": "lab.example {\n kubernetes lab.example\n}"}))
+            assert one.configured.take("lab.example {\n kubernetes lab.example\n}")
             one.world = one.world.changed([], 2)
             assert (await ask(one.port)).rcode() == dns.rcode.REFUSED
             assert addresses(await ask(one.port, "web.default.svc.lab.example.")) == ["10.96.0.20"]
-            assert not one.configured.take(None)
+            assert not one.configured.take("")
             assert addresses(await ask(one.port, "web.default.svc.lab.example.")) == ["10.96.0.20"]
 
     run(work())
