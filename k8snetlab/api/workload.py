@@ -98,7 +98,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
 class PodWork(msgspec.Struct, frozen=True):
     """A pod to run in an existing namespace. `grace` is in seconds; logs go to `log_directory`/<container>/<n>.log,
     where n counts its restarts; its commands see the directory `flannel`, where one is given, as /run/flannel, and
-    `account` as that of their ServiceAccount.
+    `account` as that of their ServiceAccount, and the files of `etc` in /etc.
 
     `containers` begins with the sidecars. `cgroup` is the control group for its processes, "" where there are none.
     `statuses` are its containers' as they were last known, of one that has been run before.
@@ -121,6 +121,7 @@ class PodWork(msgspec.Struct, frozen=True):
     log_size: int = LOG_SIZE
     log_files: int = LOG_FILES
     account: str = ""
+    etc: str = ""
 
     @staticmethod
     def of(

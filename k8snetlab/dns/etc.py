@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from k8snetlab.api.core import HostAlias, Pod, PodDNSConfig, Service
+from k8snetlab.api.core import HostAlias, Node, Pod, PodDNSConfig, Service
 from k8snetlab.api.dns import LOCAL
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
@@ -17,6 +17,9 @@ from k8snetlab.dns import addon, resolv
 from k8snetlab.dns.resolv import Resolv
 
 MANAGED = "# Kubernetes-managed hosts file.\n"
+OF_HOST = "# Kubernetes-managed hosts file (host network).\n"
+FQDN = 64
+"""Characters that the kernel keeps of a hostname."""
 _LOCAL = (
     ("127.0.0.1", "localhost"),
     ("::1", "localhost ip6-localhost ip6-loopback"),
@@ -45,7 +48,17 @@ def of(pod: Pod, snapshot: Snapshot, host: Resolv) -> Etc:
     """`host` is what the pod's node has."""
     lab = snapshot.lab
     fits, warnings = resolv.fitting(_wanted(pod, lab, servers(snapshot), host))
-    return Etc(fits.text, _hosts(pod, lab), f"{hostname(pod, lab)}\n", warnings)
+    if pod.spec.hostNetwork:
+        hosts = OF_HOST + of_node(snapshot.node(pod.spec.nodeName), host).hosts + _aliases(pod.spec.hostAliases)
+    else:
+        hosts = _hosts(pod, lab)
+    return Etc(fits.text, hosts, f"{hostname(pod, lab)}\n", warnings)
+
+
+def of_node(node: Node, host: Resolv) -> Etc:
+    """What a node has itself: it is not in the cluster's DNS, and asks whom its machine asks."""
+    own = "".join(f"{address}\t{node.name}\n" for address in node.addresses)
+    return Etc(host.text, f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{own}", f"{node.name}\n")
 
 
 def servers(snapshot: Snapshot) -> tuple[str, ...]:
@@ -60,9 +73,19 @@ def servers(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def hostname(pod: Pod, lab: Lab) -> str:
-    """What the pod calls itself; with setHostnameAsFQDN its whole name, where it has one."""
+    """What the pod calls itself: its node's name in the host's network, with setHostnameAsFQDN its whole name, where it
+    has one. Raises ValueError for one that is too long."""
+    if pod.spec.hostNetwork:
+        return pod.spec.nodeName
     domain = _domain(pod, lab)
-    return f"{pod.hostname}.{domain}" if domain and pod.spec.setHostnameAsFQDN else pod.hostname
+    if not domain or not pod.spec.setHostnameAsFQDN:
+        return pod.hostname
+    if len(whole := f"{pod.hostname}.{domain}") > FQDN:
+        raise ValueError(
+            f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {whole} is too long "
+            f"({FQDN} characters is the max, {len(whole)} characters requested)"
+        )
+    return whole
 
 
 def _domain(pod: Pod, lab: Lab) -> str:

@@ -81,6 +81,7 @@ def _become(found: Resolved, place: str, argv: Sequence[str]) -> NoReturn:
         cgroup=found.cgroup,
         held=not is_host(found.netns) or bool(found.cgroup),
         account=found.account,
+        etc=found.etc,
     )
     if setting.held and not setting.cgroup:
         held.note(Path(found.held))

@@ -18,7 +18,11 @@ def write(name: str, files: Mapping[str, str]) -> None:
 
     Raises OSError.
     """
-    directory = DIRECTORY / name
+    put(DIRECTORY / name, files)
+
+
+def put(directory: Path, files: Mapping[str, str]) -> None:
+    """As `write`, in a directory that is made where it is not there."""
     fault.point()
     directory.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():

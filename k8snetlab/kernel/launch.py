@@ -33,8 +33,9 @@ TEXT_LIMIT = 4096
 
 class Setting(msgspec.Struct, frozen=True):
     """Where a command runs: a namespace ("" for the machine's own), its hostname, the directory it begins in, what it
-    sees as /run/flannel and as its ServiceAccount's directory (`account`), and the control group that holds it ("" for
-    a pid namespace instead). What is not `held` is in neither: what it leaves behind goes on.
+    sees as /run/flannel, as its ServiceAccount's directory (`account`) and as files of /etc (`etc`; "" for the
+    namespace's own), and the control group that holds it ("" for a pid namespace instead). What is not `held` is in
+    neither: what it leaves behind goes on.
     """
 
     netns: str
@@ -44,6 +45,7 @@ class Setting(msgspec.Struct, frozen=True):
     cgroup: str = ""
     held: bool = True
     account: str = ""
+    etc: str = ""
 
 
 class Hindrance(msgspec.Struct, frozen=True):
@@ -113,7 +115,7 @@ def become(setting: Setting, argv: Sequence[str], environment: Mapping[str, str]
     """
     if setting.held and not _joined(setting.cgroup):
         _in_pid_namespace()
-    seen = netns.Seen(setting.hostname, setting.flannel, setting.account)
+    seen = netns.Seen(setting.hostname, setting.flannel, setting.account, setting.etc)
     netns.enter_and_exec(setting.netns, argv, environment, seen)
 
 

@@ -181,11 +181,13 @@ def inside(name: str) -> Iterator[None]:
 
 class Seen(msgspec.Struct, frozen=True):
     """What a command in a namespace sees that others do not: its hostname, and the directories `flannel` as
-    /run/flannel and `account` as that of its ServiceAccount, "" for none."""
+    /run/flannel, `account` as that of its ServiceAccount, "" for none, and the files of `etc` in place of those in
+    /etc, "" for the namespace's own."""
 
     hostname: str = ""
     flannel: str = ""
     account: str = ""
+    etc: str = ""
 
 
 def enter_and_exec(name: str, argv: Sequence[str], environment: Mapping[str, str], seen: Seen) -> NoReturn:
@@ -207,7 +209,7 @@ def enter_and_exec(name: str, argv: Sequence[str], environment: Mapping[str, str
             with contextlib.suppress(OSError):
                 syscalls.umount("/sys")
             syscalls.mount(name, "/sys", "sysfs", 0)
-            views.bind_etc(name)
+            views.bind_etc(Path(seen.etc) if seen.etc else etc.DIRECTORY / name)
             if seen.flannel:
                 views.bind_flannel(seen.flannel)
             if seen.hostname:

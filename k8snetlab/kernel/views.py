@@ -16,10 +16,10 @@ ACCOUNT = f"{SECRETS}/kubernetes.io/serviceaccount"
 """Where a container finds the token, the CA and the namespace of its ServiceAccount."""
 
 
-def bind_etc(name: str) -> None:
-    """The files of /etc/netns/NAME/ in place of those in /etc. Raises OSError."""
+def bind_etc(directory: Path) -> None:
+    """The files of a directory in place of those in /etc. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
-        for file in Path("/etc/netns", name).iterdir():
+        for file in directory.iterdir():
             if (target := Path("/etc", file.name)).exists():
                 syscalls.mount(str(file), str(target), "none", syscalls.MS_BIND)
 

@@ -327,8 +327,9 @@ class Container:
             LOGS: pod.log_directory,
             "K8SNETLAB_CONTAINER": self._mark,
         }
+        directory = work.workingDir or "/"
         setting = launch.Setting(
-            pod.netns, pod.hostname, work.workingDir or "/", pod.flannel, self._group, account=pod.account
+            pod.netns, pod.hostname, directory, pod.flannel, self._group, account=pod.account, etc=pod.etc
         )
         return setting, work.command, environment
 

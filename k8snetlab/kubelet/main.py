@@ -100,7 +100,8 @@ class Kubelet:
                 case "run":
                     if request.lab:
                         self._nameserver.prepare(request.lab)
-                    states = tuple(await asyncio.gather(*(self._run(work) for work in request.pods)))
+                    run = await asyncio.gather(*(self._run(work) for work in request.pods))
+                    states = tuple(pod.take() for pod in run)  # now: what has been told meanwhile is not older
                 case "stop":
                     states = tuple(
                         await asyncio.gather(*(self._stop(uid, request.keep, request.grace) for uid in request.uids))
@@ -133,7 +134,7 @@ class Kubelet:
             self._names.pop(work.netns).close()
         return "; ".join(problems)
 
-    async def _run(self, work: PodWork) -> PodState:
+    async def _run(self, work: PodWork) -> PodRunner:
         """Starts the pod; one that runs already is left as it is."""
         pod = self._pods.get(work.uid)
         if pod is None:
@@ -142,7 +143,7 @@ class Kubelet:
                 await pod.start()
             except Exception:
                 log.exception("pod %s/%s", work.namespace, work.name)
-        return pod.take()
+        return pod
 
     async def _stop(self, uid: str, keep: bool, grace: float | None) -> PodState:
         if grace is not None and (ending := self._stopping.get(uid)):

@@ -57,6 +57,8 @@ class Resolved(msgspec.Struct, frozen=True):
     """The directory to be seen as /run/flannel, "" for none."""
     account: str = ""
     """The directory to be seen as that of the pod's ServiceAccount, "" for none."""
+    etc: str = ""
+    """The directory whose files are seen in /etc, "" for those of the namespace."""
 
 
 class Execute(msgspec.Struct, frozen=True):

@@ -252,6 +252,8 @@ class PodLifecycle:
         node = self._cluster.snapshot.get(Node, name)
         if node is not None and posted(node, now()) is not node:
             await self._cluster.edit(node, lambda stored: posted(stored, now()))
+        if node is not None:
+            await self._works.node(node)
 
 
 def _refuse_another(pod: Pod, stored: Object) -> None:

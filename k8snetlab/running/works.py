@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from k8snetlab.api.core import Pod
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.inside import service_links
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.workload import PodWork
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dns import etc
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.running import etcs, standins
 from k8snetlab.running.accounts import Accounts
@@ -26,6 +29,7 @@ class Works:
     def __init__(self, cluster: Cluster, paths: LabPaths, accounts: Accounts, group: Path | None = None) -> None:
         """`group` is the control group of the lab, None where there is none."""
         self._cluster, self._paths, self._accounts, self._group = cluster, paths, accounts, group
+        self._nodes: dict[str, object] = {}
 
     async def of(self, pods: list[Pod], lab: Lab, node: str) -> list[PodWork]:
         """Those pods of a node; one that fails is left out, and an Event says why."""
@@ -38,11 +42,23 @@ class Works:
             loop.call_soon_threadsafe(self._warn, pod, reason, message)
 
         directories = await self._accounts.prepare(pods, failed)
-        await asyncio.to_thread(etcs.write, pods, self._cluster.snapshot, warn)
+        await asyncio.to_thread(etcs.write, pods, self._cluster.snapshot, self._paths, warn)
         for pod in pods:
             with self.apart(pod):
                 works.append(self._one(pod, lab, node, directories.get(pod.metadata.uid, "")))
         return works
+
+    async def node(self, node: Node) -> None:
+        """What a node itself finds in /etc; written where it may have changed."""
+        snapshot = self._cluster.snapshot
+        found = node.addresses, snapshot.lab.spec.dns
+        if self._nodes.get(node.name) != found:
+            self._nodes[node.name] = found
+            try:
+                await asyncio.to_thread(etcs.write_node, node, snapshot)
+            except OSError:
+                log.exception("node %s: /etc", node.name)
+            await asyncio.to_thread(etcs.sweep, snapshot, self._paths)
 
     @contextlib.contextmanager
     def apart(self, pod: Pod) -> Iterator[None]:
@@ -64,7 +80,9 @@ class Works:
             services=service_links(pod, self._cluster.snapshot) if runs else {},
             account=account,
         )
-        return standins.with_names(work, pod, lab.name)
+        own = pod.spec.hostNetwork and not lab.spec.machines
+        seen = {"etc": str(self._paths.etc_of(pod)) if own else "", "hostname": etc.hostname(pod, lab)}
+        return standins.with_names(replace(work, **seen), pod, lab.name)
 
     def _without_token(self, pod: Pod, why: str) -> None:
         self._warn(pod, "FailedMount", f'MountVolume.SetUp failed for volume "kube-api-access" : {why}')

@@ -53,6 +53,7 @@ class LabPaths:
         self.kubelet_log = self.directory / "kubelet.log"
         self.pod_logs = self.directory / "pods"
         self.accounts = self.directory / "accounts"
+        self.etcs = self.directory / "etc"
         self.addons = self.directory / "addons"
         self.faults = self.directory / "faults.json"
         self.xtables_locks = self.directory / "xtables"
@@ -87,6 +88,10 @@ class LabPaths:
     def account_of(self, pod: Pod) -> Path:
         """What the pod's containers see as their ServiceAccount's directory."""
         return self.accounts / (pod.metadata.uid or "-")
+
+    def etc_of(self, pod: Pod) -> Path:
+        """What a pod in its node's namespace sees of /etc; others have /etc/netns."""
+        return self.etcs / (pod.metadata.uid or "-")
 
     def create(self) -> None:
         """Raises InputError, with nothing made, where no socket can have so long a path."""

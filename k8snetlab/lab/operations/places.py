@@ -8,8 +8,10 @@ from pathlib import Path
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.machines import MACHINE
+from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.names import is_host
+from k8snetlab.dns import etc
 from k8snetlab.errors import ConflictError
 from k8snetlab.exec import console, forward, piped
 from k8snetlab.exec.channels import Size, Terminal
@@ -74,11 +76,12 @@ class Places:
             node=place.node,
             machine=self._machine_of(place.node),
             netns=place.netns,
-            hostname=pod.hostname if pod and not pod.spec.hostNetwork else place.node or short,
+            hostname=_hostname(pod, snapshot) if pod else place.node or short,
             cgroup=self._group_of(place.netns, place.node or short, pod),
             held=str(self._paths.held(pod, place.node or short)),
             flannel=str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
             account=str(account) if pod and (account := self._paths.account_of(pod)).is_dir() else "",
+            etc=str(etc) if pod and (etc := self._paths.etc_of(pod)).is_dir() else "",
         )
 
     @answers(EXEC)
@@ -86,7 +89,8 @@ class Places:
         """`piped.run`, or at a terminal `console.run`, in a place of this machine."""
         place, argv = self._resolved(asked.name, asked.namespace), asked.command or (console.root_shell(),)
         held = not is_host(place.netns) or bool(place.cgroup)
-        setting = Setting(place.netns, place.hostname, cgroup=place.cgroup, held=held, account=place.account)
+        seen = {"account": place.account, "etc": place.etc}
+        setting = Setting(place.netns, place.hostname, cgroup=place.cgroup, held=held, **seen)
         if asked.tty:
             return console.run(setting, argv, Terminal(Size(asked.rows, asked.columns), asked.term), body)
         return piped.run(setting, argv, body)
@@ -123,3 +127,10 @@ class Places:
         if node is None or name not in remote_nodes(snapshot, self._agents):
             return ""
         return f"{node.metadata.annotations.get(MACHINE, name)} ({', '.join(node.addresses)})"
+
+
+def _hostname(pod: Pod, snapshot: Snapshot) -> str:
+    try:
+        return etc.hostname(pod, snapshot.lab)
+    except ValueError:  # such a pod was never run
+        return pod.hostname
