@@ -344,6 +344,13 @@ class Pod(Object):
     status: PodStatus = always(PodStatus())
 
     @property
+    def own_ports(self) -> tuple[ContainerPort, ...]:
+        """Those at the pod's addresses: in the host's network a port may be at another one of the node's (hostIP)."""
+        ports = (port for container in self.spec.serving_containers for port in container.ports)
+        elsewhere = self.spec.hostNetwork
+        return tuple(p for p in ports if not elsewhere or p.hostIP in ("", "0.0.0.0", "::", *self.ips))
+
+    @property
     def ips(self) -> tuple[str, ...]:
         return tuple(p.ip for p in self.status.podIPs) or ((self.status.podIP,) if self.status.podIP else ())
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
-from k8snetlab.dataplane import delta
+from k8snetlab.dataplane import delta, names
 from k8snetlab.dataplane.families import network
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
 from k8snetlab.dataplane.names import ETH0
@@ -270,7 +270,7 @@ def duplicates(
     for netns, state in held.items():
         for address in state.addresses:
             plain = address.address.partition("/")[0]
-            if address.dev != "lo" and not plain.startswith("fe80:"):
+            if address.dev not in ("lo", names.NODELOCALDNS) and not plain.startswith("fe80:"):
                 homes.setdefault(plain, []).append((netns, address))
     for plain, holders in homes.items():
         if len({netns for netns, _ in holders}) < 2:

@@ -35,7 +35,8 @@ RESOLV_CONF = "/etc/resolv.conf"
 
 
 def objects(lab: Lab) -> tuple[Object, ...]:
-    """What the lab's caches consist of; nothing where it has none."""
+    """What the lab's caches consist of; nothing where it has none. Beyond the manifest, its ports say by hostIP where
+    they are."""
     if not lab.spec.dns.enabled or not lab.spec.dns.nodeLocal:
         return ()
     return (
@@ -66,8 +67,8 @@ def _metrics() -> ServiceSpec:
 
 def _daemonset() -> DaemonSetSpec:
     ports = (
-        ContainerPort(containerPort=53, name="dns", protocol="UDP"),
-        ContainerPort(containerPort=53, name="dns-tcp"),
+        ContainerPort(containerPort=53, name="dns", protocol="UDP", hostIP=LOCAL),
+        ContainerPort(containerPort=53, name="dns-tcp", hostIP=LOCAL),
         ContainerPort(containerPort=METRICS, name="metrics"),
     )
     args = ("-localip", LOCAL, "-conf", "/etc/Corefile", "-upstreamsvc", UPSTREAM)

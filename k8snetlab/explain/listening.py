@@ -32,7 +32,7 @@ def silent(snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
 
 def _silent(snapshot: Snapshot, pod: Pod) -> Iterator[tuple[str, str]]:
     """("ip:port", why), each port once."""
-    ports = [p for c in pod.spec.serving_containers for p in c.ports if p.protocol in PROTOCOLS]
+    ports = [p for p in pod.own_ports if p.protocol in PROTOCOLS]
     netns, held = sandbox_name(snapshot.lab, pod), View("", "", "pod")
     ends = {(p.protocol.lower(), ip, p.containerPort) for p in ports for ip in pod.ips}
     if ports:

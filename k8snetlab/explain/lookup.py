@@ -12,12 +12,13 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Pod, Service
+from k8snetlab.api.dns import LOCAL as LOCAL_CACHE
 from k8snetlab.api.dns import PORT
-from k8snetlab.api.selection import pods_by_ip
+from k8snetlab.api.selection import pods_by_ip, pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of
-from k8snetlab.dns import asking, resolv, walk
+from k8snetlab.dns import asking, nodelocal, resolv, walk
 from k8snetlab.dns.resolv import Resolv
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
 from k8snetlab.explain.places import Place
@@ -222,7 +223,7 @@ def _answerers(snapshot: Snapshot, place: Place, sent: list[tuple[sockets.End, D
         if to is None:
             yield query
             continue
-        pod = next((p for p in snapshot.select(Pod, pods_by_ip, to[0]).values() if not p.ended), None)
+        pod = _pod_at(snapshot, to[0], place.node)
         service = _service(snapshot, query.server) if led and led[0] != query.server else None
         yield replace(
             query,
@@ -231,6 +232,14 @@ def _answerers(snapshot: Snapshot, place: Place, sent: list[tuple[sockets.End, D
             answeredIP=end(*to),
             service=f"{service.namespace}/{service.name}" if service else "",
         )
+
+
+def _pod_at(snapshot: Snapshot, address: str, node: str) -> Pod | None:
+    """Whose an address is; a node's own DNS cache has one that all nodes have."""
+    if address == LOCAL_CACHE:
+        mine = snapshot.select(Pod, pods_by_node, node).values()
+        return next((p for p in mine if nodelocal.LABELS.items() <= p.metadata.labels.items() and p.ready), None)
+    return next((p for p in snapshot.select(Pod, pods_by_ip, address).values() if not p.ended), None)
 
 
 def _ways(snapshot: Snapshot, place: Place, families: Iterable[str]) -> dict[_Way, sockets.End]:

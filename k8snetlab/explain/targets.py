@@ -118,10 +118,7 @@ def _pingable(snapshot: Snapshot) -> Iterator[Target]:
 
 def _pod_targets(pod: Pod) -> list[Target]:
     return [
-        Target(pod.short_name, "pod", ip, port.containerPort, port.protocol)
-        for ip in pod.ips
-        for container in pod.spec.serving_containers
-        for port in container.ports
+        Target(pod.short_name, "pod", ip, port.containerPort, port.protocol) for ip in pod.ips for port in pod.own_ports
     ]
 
 

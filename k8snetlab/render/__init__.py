@@ -6,6 +6,7 @@ __all__ = [
     "hostports",
     "netpol",
     "node",
+    "nodelocal",
     "overlay",
     "picture",
     "picture_svg",

@@ -31,7 +31,7 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
             addresses=(Address(names.NODELOCALDNS, f"{LOCAL}/32"),),
             owned=(names.NODELOCALDNS,),
         ),
-        rules=(RuleSet("ipv4", {}, (), tuple(_hooks())),),
+        rules=(RuleSet("ipv4", {}, (), RULES),),
     )
 
 
@@ -49,3 +49,7 @@ def _hooks() -> Iterator[Hook]:
             yield Hook(table, chain, f"{ends} -p {protocol} -m {protocol} {port} -j {target}")
     yield Hook("raw", "OUTPUT", f"{to} -p tcp -m tcp --dport {HEALTH} -j NOTRACK")
     yield Hook("raw", "OUTPUT", f"{back} -p tcp -m tcp --sport {HEALTH} -j NOTRACK")
+
+
+RULES = tuple(_hooks())
+"""Those that stand in a node's built-in chains, as iptables-save prints them."""

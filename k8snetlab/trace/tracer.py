@@ -173,18 +173,17 @@ class _Walker:
         """
         ways = [way]
         for table in tables:
-            if table == "nat" and way.packet.state != "NEW":
-                continue
-            if self.variant:
-                key = ChainKey(beside(table, self.variant), chain)
-                ways = [after for before in ways for after in self._built_in(key, before)]
-            key = ChainKey(table, chain)
-            ways = [
-                after
-                for before in ways
-                for after in ([before] if table == "nat" and _changed(way, before) else self._built_in(key, before))
-            ]
+            ways = [after for before in ways for after in self._table(ChainKey(table, chain), way, before)]
         return ways
+
+    def _table(self, key: ChainKey, entering: _Way, way: _Way) -> list[_Way]:
+        """The ways after one table, of one that has come to it; `entering` is how it came to the hook."""
+        if key.table == "nat" and way.packet.state != "NEW":
+            return [way]
+        other = ChainKey(beside(key.table, self.variant), key.chain)
+        ways = [*self._built_in(other, way)] if self.variant else [way]
+        done = [before for before in ways if key.table == "nat" and _changed(entering, before)]
+        return [*done, *(after for before in ways if before not in done for after in self._built_in(key, before))]
 
     def _built_in(self, key: ChainKey, way: _Way) -> Iterator[_Way]:
         if way.verdict or not (self.chains.get(key) or key in self.policies):

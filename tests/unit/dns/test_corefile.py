@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from k8snetlab.api.core import Service, ServiceSpec
 from k8snetlab.api.dns import Dns
 from k8snetlab.api.lab import Lab, LabSpec, Underlay
-from k8snetlab.dns import addon
+from k8snetlab.api.meta import ObjectMeta
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dns import addon, nodelocal
 from k8snetlab.dns.corefile import Block, Cache, CorefileError, Forward, Hosts, block_of, parse
 from k8snetlab.dns.zones import Zones
 
@@ -87,6 +90,10 @@ def test_a_stub_domain_and_hosts_are_read() -> None:
 
 
 WRONG = {
+    ". {\n bind eth0\n}": "Corefile:2: bind: eth0 is no address",
+    ". {\n bind 127.0.0.1\n}\nx {\n errors\n}": "Corefile:1: bind: all server blocks listen at the same addresses",
+    ". {\n cache 30 {\n  success many\n }\n}": "Corefile:3: cache: success many is not served here",
+    ". {\n cache {\n  denial 10 9999\n }\n}": "Corefile:3: cache: denial: 9999 is no number of seconds",
     ".:53 {\n  rewrite name a b\n}": "Corefile:2: the plugin rewrite is not served here; these are: bind, ",
     ".:53 {\n  template IN A {\n  }\n}": "Corefile:2: the plugin template is not served here",
     ".:53 {\n  kubernetes cluster.local {\n    pods sometimes\n  }\n}": "Corefile:3: kubernetes: pods sometimes is not",
@@ -159,3 +166,16 @@ def test_with_an_empty_upstream_only_the_clusters_names_are_served() -> None:
     (block,) = parse(addon.corefile(Lab(spec=LabSpec(dns=Dns(upstream=(), domain="lab.example")))))
     assert block.zones == ("lab.example.", *REVERSE)
     assert block.forwards == ()
+
+
+def test_the_file_of_a_nodes_cache_is_read_once_its_pillars_are_filled() -> None:
+    upstream = Service(
+        metadata=ObjectMeta(name="kube-dns-upstream", namespace="kube-system"), spec=ServiceSpec(clusterIP="10.96.0.77")
+    )
+    text = nodelocal.corefile("cluster.local")
+    with pytest.raises(CorefileError, match="__PILLAR__CLUSTER__DNS__"):
+        parse(nodelocal.filled(text, Snapshot(), "kube-dns-upstream"))
+    own, *_, others = parse(nodelocal.filled(text, Snapshot.of([upstream]), "kube-dns-upstream"))
+    assert (own.zones, own.bind, own.cache) == (("cluster.local.",), ("169.254.20.10",), Cache(30, 5))
+    assert own.forwards == (Forward(".", (("10.96.0.77", 53),), tcp=True),)
+    assert (others.forwards, others.cache) == ((Forward(".", own=True),), Cache(30, 30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from golden import objects
 
 from k8snetlab.api.core import Pod
@@ -13,7 +14,9 @@ from k8snetlab.dns.etc import Etc
 from k8snetlab.dns.resolv import Resolv
 
 HOST = Resolv(("203.0.113.10",))
-WORLD = Snapshot.of([Lab(spec=LabSpec(serviceCIDR="10.254.0.0/16", dns=Dns(enabled=True, address="10.254.0.2")))])
+NODE = "kind: Node\nmetadata: {name: node1}\nstatus: {addresses: [{type: InternalIP, address: 192.168.0.21}]}"
+LAB = Lab(spec=LabSpec(serviceCIDR="10.254.0.0/16", dns=Dns(enabled=True, address="10.254.0.2")))
+WORLD = Snapshot.of([*objects(NODE), LAB])
 LOCAL = """\
 # Kubernetes-managed hosts file.
 127.0.0.1\tlocalhost
@@ -61,12 +64,32 @@ def test_host_aliases_stand_below() -> None:
 
 def test_the_policy_says_whose_server_is_asked() -> None:
     assert files("{dnsPolicy: Default}").resolv_conf == "nameserver 203.0.113.10\n"
-    assert files("{hostNetwork: true}").resolv_conf == "nameserver 203.0.113.10\n"
-    assert "10.254.0.2" in files("{hostNetwork: true, dnsPolicy: ClusterFirstWithHostNet}").resolv_conf
+    assert files("{nodeName: node1, hostNetwork: true}").resolv_conf == "nameserver 203.0.113.10\n"
+    assert "10.254.0.2" in files("{nodeName: node1, hostNetwork: true, dnsPolicy: ClusterFirstWithHostNet}").resolv_conf
     only = (
         "{dnsPolicy: None, dnsConfig: {nameservers: [192.0.2.53], options: [{name: ndots, value: '2'}, {name: edns0}]}}"
     )
     assert files(only).resolv_conf == "nameserver 192.0.2.53\noptions ndots:2 edns0\n"
+
+
+def test_a_pod_of_the_hosts_network_has_its_nodes_names_and_its_own_aliases() -> None:
+    alias = "hostAliases: [{ip: 192.0.2.7, hostnames: [a]}]"
+    found = files(
+        f"{{nodeName: node1, hostNetwork: true, hostname: db, subdomain: x, setHostnameAsFQDN: true, {alias}}}"
+    )
+    assert found.hostname == "node1\n"
+    assert found.hosts == (
+        "# Kubernetes-managed hosts file (host network).\n127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n192.168.0.21\tnode1\n"
+        "\n# Entries added by HostAliases.\n192.0.2.7\ta\n"
+    )
+
+
+def test_a_whole_name_that_is_too_long_is_refused_in_kubelets_words() -> None:
+    with pytest.raises(
+        ValueError, match=r"FQDN d{40}\.sql\.shop\.svc\.cluster\.local is too long \(64 characters is the"
+    ):
+        files(f"{{hostname: {'d' * 40}, subdomain: sql, setHostnameAsFQDN: true}}")
 
 
 def test_dns_config_is_added() -> None:

@@ -49,6 +49,19 @@ def test_jumps_return_and_gotos_do_not() -> None:
     assert only(trace(goto, THROUGH, HOST)).verdict == "sent"
 
 
+def test_what_is_not_tracked_meets_no_rule_of_nat_and_goes_on() -> None:
+    rules = chains(
+        raw_PREROUTING=("-d 169.254.20.10/32 -p udp -m udp --dport 53 -j NOTRACK", "-j MARK --set-mark 0x1"),
+        nat_PREROUTING=("-j DNAT --to-destination 10.244.2.5:53",),
+        filter_INPUT=("-m conntrack --ctstate NEW -j DROP", "-m mark --mark 0x1 -j ACCEPT", "-j REJECT"),
+    )
+    here = Host(("169.254.20.10",))
+    query = Packet("10.244.1.5", "169.254.20.10", dport=53, protocol="udp", in_interface="cni0")
+    asked = only(trace(rules, query, here))
+    assert (asked.verdict, asked.packet.dst, asked.packet.state) == ("delivered", "169.254.20.10", "UNTRACKED")
+    assert only(trace(rules, msgspec.structs.replace(query, dport=80), here)).packet.dst == "10.244.2.5"
+
+
 def test_branches_add_up_to_one() -> None:
     rules = tuple(f"-m statistic --mode random --probability {p} -j DROP" for p in ("0.25", "0.5", "0.1")) + (
         "-j REJECT",
