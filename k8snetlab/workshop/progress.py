@@ -26,6 +26,8 @@ class Progress(msgspec.Struct):
     """Steps that `solve` did, or of which it told the answers."""
     hints: dict[int, int] = {}
     """By step: how many hints were looked at."""
+    built: int = 0
+    """Which lab of that name is the lesson's: the number of its directory's inode."""
     began: float = 0.0
     """Seconds since 1970."""
     ended: float = 0.0

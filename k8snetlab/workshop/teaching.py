@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from k8snetlab.api.meta import SOURCE
 from k8snetlab.client.client import Client
 from k8snetlab.errors import ConflictError, DaemonError, InputError, NotFoundError
 from k8snetlab.state import labs, scenarios
+from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import counted, nearest
 from k8snetlab.workshop import answers, checking, lesson, progress, scripts
 from k8snetlab.workshop.lesson import Check, Lesson, Question, Step
@@ -149,11 +149,12 @@ class Teaching:
         read = load(place, language)
         if not 1 <= step <= len(read.steps):
             raise InputError(f"--step {step}: it has {len(read.steps)} steps", "steps count from 1")
-        if lab in labs.running() and not _of_lesson(lab):
+        built = progress.read(lab).built if progress.known(lab) else 0
+        if lab in labs.running() and built != _directory(lab):
             hint = f"--lab NAME names another; or `k8snetlab down --lab {lab}` ends it"
             raise ConflictError(f"lab {lab} runs, and is none of a lesson", hint)
         earlier = list(range(1, step))
-        progress.write(lab, Progress(called, language, step, passed=earlier, began=time.time()))
+        progress.write(lab, Progress(called, language, step, passed=earlier, began=time.time(), built=built))
         teaching = Teaching(lab)
         teaching.reset()
         return teaching
@@ -172,6 +173,8 @@ class Teaching:
         if self.lab in labs.running():
             self._own("down", "--lab", self.lab)
         self._own("up", self.progress.lesson, "--lab", self.lab, "--yes")
+        self.progress.built = _directory(self.lab)
+        self._keep()
         for earlier in self.lesson.steps[: self.progress.step - 1]:
             self._script(earlier.setup)
             self._script(earlier.solution)
@@ -312,15 +315,12 @@ class Teaching:
 _BACK = "`k8snetlab lesson reset` brings back the step's beginning"
 
 
-def _of_lesson(lab: str) -> bool:
-    """Whether a lab that runs is one that a lesson built; one whose daemon is gone is taken for what was begun."""
-    if not progress.known(lab):
-        return False
+def _directory(lab: str) -> int:
+    """What tells a lab's directory from that of another lab that had its name; 0 where there is none."""
     try:
-        annotations = Client(lab).get("lab", lab)["metadata"].get("annotations", {})
-    except DaemonError:
-        return True
-    return str(annotations.get(SOURCE, "")).startswith(f"{progress.read(lab).lesson}/")
+        return LabPaths(lab).directory.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _of_command(one: Check, lab: str) -> str:

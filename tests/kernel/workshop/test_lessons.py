@@ -74,6 +74,10 @@ def test_a_step_comes_back_as_it_began_whatever_was_done_and_wherever_it_is_begu
 
 
 def test_a_lab_that_is_none_of_a_lesson_is_not_taken_down(lab: Lab) -> None:
+    lab.run("lesson", "start", "pod")
+    lab.apply("{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 1, dns: {enabled: false}}}")
+    lab.run("lesson", "start", "pod")  # its own, whatever was applied to it
+    lab.down()
     lab.up("lessons/01-pod")
     assert "is none of a lesson" in lab.run("lesson", "start", "pod", code=1)
     assert [pod["metadata"]["name"] for pod in lab.list("pods")] == ["web"]
