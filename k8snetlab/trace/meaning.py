@@ -27,9 +27,14 @@ from k8snetlab.dataplane.names import (
     KUBE_MARK_DROP,
     KUBE_MARK_MASQ,
     KUBE_NODEPORTS,
+    KUBE_NWPLCY,
+    KUBE_NWPLCY_COMMON,
+    KUBE_NWPLCY_DEFAULT,
+    KUBE_POD_FW,
     KUBE_POSTROUTING,
     KUBE_PROXY_CANARY,
     KUBE_PROXY_FIREWALL,
+    KUBE_ROUTER,
     KUBE_SEP,
     KUBE_SERVICES,
     KUBE_SV,
@@ -73,6 +78,11 @@ PURPOSES = {
     CNI_HOSTPORT_SETMARK: "marks packets for masquerade by CNI-HOSTPORT-MASQ",
     CNI_HOSTPORT_MASQ: "masquerades what was marked on its way to a hostPort",
     CNI_DN: "one pod's hostPorts",
+    KUBE_ROUTER: "NetworkPolicies, pod by pod",
+    KUBE_POD_FW: "what policies say of one pod",
+    KUBE_NWPLCY: "one policy, in one direction",
+    KUBE_NWPLCY_COMMON: "what no policy is asked about",
+    KUBE_NWPLCY_DEFAULT: "for a direction in which no policy selects the pod",
 }
 """What a chain is for, by "TABLE CHAIN", or by its name or the beginning of it."""
 
@@ -128,6 +138,10 @@ WHY = (
     (FLANNEL_POSTRTG, "MASQUERADE", "!source", "so that pods of other nodes answer through this node"),
     (CNI_DN, CNI_HOSTPORT_SETMARK, "source", "because the answer must pass this node again"),
     (FLANNEL_FWD, "ACCEPT", "", "whatever the FORWARD policy is"),
+    (KUBE_POD_FW, "ACCEPT", "src-type", "as a pod's own node always reaches it"),
+    (KUBE_POD_FW, "REJECT", "", "as no policy allows it"),
+    (KUBE_ROUTER, "RETURN", "destination", "as policies are asked about the pod that a Service leads to"),
+    (KUBE_ROUTER, "RETURN", "dst-type", "as policies are asked about the pod that a NodePort leads to"),
 )
 """The first row that matches says why; rows for fewer chains come before those for more."""
 
@@ -234,9 +248,36 @@ def _phrase(match: Match, facts: Facts) -> str:  # noqa: C901 (a row for each ma
             name, _, seconds = value.partition(" ")
             where = facts.endpoints.get(name)
             return f"from a client that was sent {f'to {where}' if where else 'here'} in the last {seconds} seconds"
+    return _phrase_of_policies(match)
+
+
+def _phrase_of_policies(match: Match) -> str:
+    """Of those that only kube-router writes."""
+    value = match.value
+    match match.option:
+        case "match-set":
+            name, _, end = value.partition(" ")
+            return f"{'from' if end == 'src' else 'to'} {'no' if match.negated else 'an'} address in ipset {name}"
+        case "icmp-type":
+            return f"{'not ' if match.negated else ''}of type {value}{_ICMP.get(value, '')}"
+        case "limit":
+            return f"(no more than {value})"
+        case "physdev-is-bridged":
+            return "that is not bridged" if match.negated else "that a bridge carries on"
         case "physdev-is-in":
             return "that came in by no bridge port" if match.negated else "that came in by a bridge port"
     return ""
+
+
+_ICMP = {
+    "8": " (echo request)",
+    "11": " (time exceeded)",
+    "128": " (echo request)",
+    "129": " (echo reply)",
+    "135": " (neighbour solicitation)",
+    "136": " (neighbour advertisement)",
+}
+"""Where ICMP and ICMPv6 do not differ: 3 is unreachable of the one, and time exceeded of the other."""
 
 
 def _interface(name: str) -> str:
@@ -256,10 +297,17 @@ def _states(states: str, negated: bool) -> str:
     return f"{'not ' if negated else ''}in state {states}"
 
 
+_BITS = {
+    f"{MASQUERADE_MARK:#x}": " (for masquerade)",
+    f"{DROP_MARK:#x}": " (to be dropped)",
+    "0x10000": " (allowed by a policy)",
+    "0x20000": " (allowed by all policies)",
+}
+
+
 def _bit(mark: str) -> str:
     value = mark.partition("/")[0]
-    meant = {f"{MASQUERADE_MARK:#x}": " (for masquerade)", f"{DROP_MARK:#x}": " (to be dropped)"}.get(value, "")
-    return value + meant
+    return value + _BITS.get(value, "")
 
 
 # --- what -------------------------------------------------------------------------------------------------------------
@@ -290,6 +338,8 @@ def _target(  # noqa: C901 (a row for each target of iptables)
             return "is refused at once" + (", as the Service has no endpoints" if none else "")
         case "RETURN":
             return "goes back to the chain it came from"
+        case "NFLOG":
+            return f"is told to NFLOG group {target.option('nflog-group') or 0}"
         case "TRACE":
             return "is shown rule by rule to xtables-monitor"
         case "DNAT":
@@ -307,6 +357,8 @@ def _target(  # noqa: C901 (a row for each target of iptables)
 
 def _set_mark(xmark: str) -> str:
     value, _, mask = xmark.partition("/")
+    if value == "0x0" and mask != "0x0":
+        return f"loses the mark {_bit(mask)} again"
     if mask == "0x0":
         return f"loses the mark {_bit(value)} again"
     return f"gets the mark {_bit(value)}" if value == mask else f"gets the mark {xmark}"

@@ -10,7 +10,9 @@ import pytest
 from k8snetlab.api.meta import Object
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.render import masquerade
+from k8snetlab.render.netpol import node
 from k8snetlab.render.proxy import ProxyRules
+from k8snetlab.testing import fake_cluster
 from k8snetlab.testing.services import assemble, cluster, endpoint, proxy, web
 from k8snetlab.trace.meaning import Facts, endpoints, meaning, purpose
 
@@ -52,6 +54,37 @@ def test_every_rendered_rule_has_a_sentence_and_every_chain_a_purpose(service: s
         assert not said.startswith(UNREADABLE), rule
         assert said.endswith(".") and "  " not in said and "to to" not in said, (rule, said)
         assert purpose(key), key
+
+
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p}
+spec: {podSelector: {}, ingress: [{from: [{podSelector: {}}, {ipBlock: {cidr: 10.0.0.0/8}}], ports: [{port: 80}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec: {nodeName: node1, containers: [{name: c}]}
+---
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+spec: {nodes: 1, podCIDR: "10.244.0.0/16,fd00::/48", underlay: {cidr: "192.168.0.0/24,fd00:1::/64"},
+  serviceCIDR: "10.96.0.0/16,fd00:10:96::/112", dns: {enabled: false}}
+"""
+
+
+def test_every_rule_of_a_policy_says_what_it_matches_and_every_chain_of_them_has_a_purpose() -> None:
+    rendered = node.render(fake_cluster.FakeCluster(POLICY).run().snapshot, "node1")
+    rules = [(key, rule) for one in rendered.rules for key, held in one.chains.items() for rule in held]
+    matched = {option for _, rule in rules for option in rule.split() if option.startswith("--")}
+    assert {"--match-set", "--icmp-type", "--icmpv6-type", "--limit", "--physdev-is-bridged"} <= matched
+    for key, rule in rules:
+        said = meaning(key, rule)
+        assert purpose(key) and not said.startswith(UNREADABLE) and "0x0/" not in said, (rule, said)
+        for word, instead in (("KUBE-SRC", "ipset"), ("KUBE-DST", "ipset"), ("-type 8", "type 8"), ("NFLOG", "NFLOG")):
+            assert word not in rule or instead in said, (rule, said)
+        assert "physdev" not in rule or "bridge carries on" in said
 
 
 @pytest.mark.parametrize("mode", ["NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"])
