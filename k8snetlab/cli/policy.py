@@ -21,6 +21,7 @@ from k8snetlab.cli.options import (
     write,
 )
 from k8snetlab.errors import InputError
+from k8snetlab.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,6 +263,8 @@ def _say_side(way: str, of: str, side: Side) -> None:
         return
     screen.say(f"  {way}: denied: no rule of {', '.join(side.policies)} allows it: {lines}", hang=4)
     screen.say(f"    one of them would have to say: {side.wanted}", hang=6)
+    if "podSelector: {}" in side.wanted:
+        screen.say("    (podSelector: {} is every pod there: the one that is meant has no label to tell it by)", hang=6)
 
 
 def _say_idle(sentence: str) -> None:
@@ -275,7 +278,7 @@ def lint(filename: ScenarioFilesOption = None, output: OutputOption = None, lab:
 
     The exit code is 1 when there is any.
     """
-    world, where = _world(filename, lab)
+    world, where = _world(filename, lab, dns=True)
     from msgspec.structs import replace
 
     from k8snetlab.policies.lint import lint as linted
@@ -290,7 +293,8 @@ def lint(filename: ScenarioFilesOption = None, output: OutputOption = None, lab:
         for one in found.surprises:
             screen.say(f"{one.line}: {one.policy}: {one.message} ({one.kind})", hang=2)
         if not found.surprises:
-            screen.say(f"nothing surprising in {len(world.resolved.policies)} policies")
+            number = len(world.resolved.policies)
+            screen.say(f"nothing surprising in {counted(number, 'policy', 'policies')}")
     if found.surprises:
         raise typer.Exit(1)
 
@@ -306,12 +310,13 @@ def port_of(text: str) -> tuple[str, int]:
     return protocol, int(found[1])
 
 
-def _world(paths: list[str] | None, lab: str | None) -> tuple[World, Where]:
-    """The objects, and what says where a policy's field is written."""
+def _world(paths: list[str] | None, lab: str | None, *, dns: bool = False) -> tuple[World, Where]:
+    """The objects, and what says where a policy's field is written; `dns`: with the cluster's DNS."""
     from k8snetlab.cli import manifests, policy_world
     from k8snetlab.policies.sentences import lines_of
     from k8snetlab.policies.world import world
 
     objects = policy_world.of_files(manifests.loaded(paths, "policy")) if paths else None
     snapshot = objects or policy_world.of_lab(client_of(lab))
+    snapshot = policy_world.with_dns(snapshot) if dns else snapshot
     return world(snapshot), lines_of(snapshot)

@@ -36,6 +36,17 @@ def of_files(loaded: Loaded) -> Snapshot:
     return snapshot.changed(changes, snapshot.revision + 1)
 
 
+def with_dns(snapshot: Snapshot) -> Snapshot:
+    """With the DNS pod that every cluster has, where manifests leave it to the cluster: policies name it."""
+    from k8snetlab.dns import addon
+
+    there = (pod for pod in snapshot.all(Pod).values() if pod.namespace == addon.NAMESPACE)
+    if any(addon.LABELS.items() <= pod.metadata.labels.items() for pod in there):
+        return snapshot
+    pod = addon.pod(snapshot.lab)
+    return snapshot.changed([(Pod, pod.key, pod)], snapshot.revision + 1)
+
+
 def of_lab(client: Client) -> Snapshot:
     """The objects of a lab that runs."""
     from k8snetlab.api.scheme import BY_NAME

@@ -44,6 +44,11 @@ def objects(lab: Lab) -> tuple[Object, ...]:
     )
 
 
+def pod(lab: Lab) -> Pod:
+    """One as the Deployment makes them."""
+    return Pod(metadata=_meta(NAME, LABELS), spec=_deployment(lab).template.spec)
+
+
 def _meta(name: str, labels: dict[str, str] | None = None) -> ObjectMeta:
     return ObjectMeta(name=name, namespace=NAMESPACE, labels=labels or {})
 

@@ -6,20 +6,29 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from k8snetlab.api.addressing import split
+from k8snetlab.api.core import Pod
 from k8snetlab.api.networking import NetworkPolicy, NetworkPolicyPeer
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path
+from k8snetlab.dataplane.families import network
+from k8snetlab.policies.doors import other_port
+from k8snetlab.policies.lint_cluster import of_cluster
+from k8snetlab.policies.selecting import Selection
 from k8snetlab.policies.sentences import Where
-from k8snetlab.policies.shapes import NamedPort, Policy, PortRange, Resolved, Rule
+from k8snetlab.policies.shapes import Block, Ends, NamedPort, Policy, PortRange, Resolved, Rule
 
 DNS = 53
+DNS_PODS = {"k8s-app": "kube-dns"}
+"""The labels of a cluster's DNS pods."""
 
 
 class Surprise(msgspec.Struct, frozen=True):
     """A line that may not mean what it seems to."""
 
     kind: str
-    """selects-nothing, peer-matches-nothing, and-or, or-and, unknown-port-name, forgets-dns or same-priority."""
+    """selects-nothing, selects-host-network, rules-without-type, peer-matches-nothing, and-or, or-and, service-address,
+    service-port, unknown-port-name, forgets-dns or same-priority."""
     policy: str
     """namespace/name; of a ClusterNetworkPolicy its name."""
     line: str
@@ -42,118 +51,167 @@ Said = tuple[str, Path, str]
 
 
 def lint(snapshot: Snapshot, resolved: Resolved, where: Where) -> PolicySurprises:
+    linter = _Linter(snapshot, resolved)
     found: list[Surprise] = []
     for key, policy in resolved.policies.items():
         written = snapshot.all(NetworkPolicy).get(key)
-        said = _of(written, policy, resolved) if written else _of_cluster(policy, resolved)
+        said = linter.of(written, policy) if written else of_cluster(policy, resolved)
         for kind, path, message in said:
             found.append(Surprise(kind, policy.name, where(key, path), message))
     return PolicySurprises(tuple(found))
 
 
-def _of(written: NetworkPolicy, policy: Policy, resolved: Resolved) -> Iterator[Said]:
-    if not policy.selected:
-        yield "selects-nothing", ("spec", "podSelector"), f"no pod of namespace {written.namespace} is selected"
-    peers = [rule.from_ for rule in written.spec.ingress], [rule.to for rule in written.spec.egress]
-    for rules, items in zip((policy.ingress, policy.egress), peers, strict=True):
-        for rule, said in zip(rules or (), items, strict=bool(rules)):
-            yield from _peers(rule, said, resolved)
-            yield from _names(rule, policy)
-    yield from _dns(policy, resolved)
+class _Linter:
+    def __init__(self, snapshot: Snapshot, resolved: Resolved) -> None:
+        self.snapshot, self.resolved = snapshot, resolved
+        self.selection = Selection(snapshot)
+        self.services = [network(cidr) for cidr in split(snapshot.lab.spec.serviceCIDR)]
+        self.told: set[Key] = set()
+        """Pods of which it was said that they may ask no DNS server."""
 
+    def of(self, written: NetworkPolicy, policy: Policy) -> Iterator[Said]:
+        yield from self._selects(written, policy)
+        yield from _types(written, policy)
+        ingress = zip(policy.ingress or (), (rule.from_ for rule in written.spec.ingress), strict=False)
+        egress = zip(policy.egress or (), (rule.to for rule in written.spec.egress), strict=False)
+        for inward, pairs in ((True, ingress), (False, egress)):
+            for rule, said in pairs:
+                yield from self._peers(rule, said, written.namespace)
+                yield from self._ports(rule, policy, inward)
+        yield from self._dns(policy)
 
-def _of_cluster(policy: Policy, resolved: Resolved) -> Iterator[Said]:
-    """Of a ClusterNetworkPolicy."""
-    if not policy.selected:
-        yield "selects-nothing", ("spec", "subject"), "no pod is selected"
-    for rule in (*(policy.ingress or ()), *(policy.egress or ())):
-        for peer in rule.peers or ():
-            if peer.block is None and not peer.pods:
+    def _selects(self, written: NetworkPolicy, policy: Policy) -> Iterator[Said]:
+        if policy.selected:
+            return
+        path, selector = ("spec", "podSelector"), written.spec.podSelector
+        there = (p for p in self.snapshot.all(Pod).values() if p.namespace == written.namespace and not p.ended)
+        host = [pod.name for pod in there if pod.spec.hostNetwork and selector.matches(pod.metadata.labels)]
+        if host:
+            names = " and ".join(host[:2])
+            yield "selects-host-network", path, f"only {names} would be selected, and hostNetwork pods never are"
+        else:
+            yield "selects-nothing", path, f"no pod of namespace {written.namespace} is selected"
+
+    def _peers(self, rule: Rule, said: Iterable[NetworkPolicyPeer], namespace: str) -> Iterator[Said]:
+        pairs = list(zip(rule.peers or (), said, strict=False))
+        meant = self._anded([item for _, item in pairs], namespace)
+        if meant:
+            yield (
+                "or-and",
+                rule.path,
+                "namespaceSelector and podSelector are two items, so each is enough: every pod of those namespaces is "
+                f"meant, and no pod of this namespace; in one item they would be and'ed, and mean {meant}",
+            )
+        for peer, item in pairs:
+            if peer.block is not None:
+                yield from self._block(peer.block, peer.path)
+            elif not peer.pods and item.namespaceSelector is not None and item.podSelector is not None:
+                yield (
+                    "and-or",
+                    peer.path,
+                    "no pod is matched by namespaceSelector and podSelector at once: in one item they are and'ed; "
+                    "two items, each with a - of its own, are or'ed",
+                )
+            elif not peer.pods and not (meant and item.podSelector is not None):
                 yield "peer-matches-nothing", peer.path, "no pod is matched"
-        if not rule.peers:
-            yield "peer-matches-nothing", rule.path, "no node is matched"
-        named = {port.path: port.name for port in rule.ports or () if isinstance(port, NamedPort)}
-        held = {port.path for port in rule.ports or () if isinstance(port, NamedPort) and port.numbers}
-        for path, name in named.items():
-            if path not in held and policy.selected:
+
+    def _block(self, block: Block, path: Path) -> Iterator[Said]:
+        if self._is_services(block):
+            yield (
+                "service-address",
+                path,
+                f"{block.network} is in the Service network: policies see the pod that a Service leads to, after DNAT, "
+                "so this matches nothing",
+            )
+
+    def _anded(self, items: list[NetworkPolicyPeer], namespace: str) -> str:
+        """What a namespaceSelector and a podSelector of two items would mean in one: where the podSelector matches no
+        pod of this namespace, and some of those."""
+        spaces = [item.namespaceSelector for item in items if item.namespaceSelector and item.podSelector is None]
+        pods = [item.podSelector for item in items if item.podSelector and item.namespaceSelector is None]
+        for selector in pods:
+            for space in spaces:
+                found = self.selection.pods_of(space, selector)
+                if found and not self.selection.pods(namespace, selector):
+                    return ", ".join("/".join(key) for key in list(found)[:3])
+        return ""
+
+    def _ports(self, rule: Rule, policy: Policy, inward: bool) -> Iterator[Said]:
+        targets = policy.selected if inward else rule.pods
+        for port in rule.ports or ():
+            if isinstance(port, NamedPort) and not port.numbers and policy.selected:
+                others = sorted({p for end in targets.values() for p, name in end.ports if name == port.name})
+                more = f" (there is one of {' and '.join(others)})" if others else ""
                 yield (
                     "unknown-port-name",
-                    (*path, "destinationNamedPort"),
-                    f"no pod that it could lead to has a port called {name}, so this matches nothing",
+                    (*port.path, "port"),
+                    f"no pod that it could lead to has a {port.protocol} port called {port.name}{more}, so this allows "
+                    "nothing",
                 )
-    yield from _priorities(policy, resolved)
+            elif isinstance(port, PortRange) and port.first == port.last and not rule.blocks:
+                yield from self._number(port, targets)
 
-
-def _priorities(policy: Policy, resolved: Resolved) -> Iterator[Said]:
-    """Said of the second of two."""
-    before: list[Policy] = []
-    for one in resolved.policies.values():
-        if one is policy:
-            break
-        if (one.tier, one.priority) == (policy.tier, policy.priority) and one.selected.keys() & policy.selected.keys():
-            before.append(one)
-    if before:
-        yield (
-            "same-priority",
-            ("spec", "priority"),
-            f"{', '.join(one.name for one in before)} has tier {policy.tier} and priority {policy.priority} too, and "
-            "selects some of the same pods: which of them is asked first, the API leaves open (here: by name)",
-        )
-
-
-def _peers(rule: Rule, said: Iterable[NetworkPolicyPeer], resolved: Resolved) -> Iterator[Said]:
-    pairs = list(zip(rule.peers or (), said, strict=True))
-    for peer, item in pairs:
-        if peer.block is not None or peer.pods:
-            continue
-        if item.namespaceSelector is not None and item.podSelector is not None:
+    def _number(self, port: PortRange, targets: Ends) -> Iterator[Said]:
+        if targets and (found := other_port(self.snapshot, targets, port.protocol, port.first)):
             yield (
-                "and-or",
-                peer.path,
-                "no pod is matched by namespaceSelector and podSelector at once: in one item they are and'ed; "
-                "two items, each with a - of its own, are or'ed",
-            )
-        else:
-            yield "peer-matches-nothing", peer.path, "no pod is matched"
-    alone = [item for _, item in pairs if (item.namespaceSelector is None) != (item.podSelector is None)]
-    if any(item.podSelector for item in alone) and any(item.namespaceSelector for item in alone):
-        yield (
-            "or-and",
-            rule.path,
-            "namespaceSelector and podSelector are two items, so each is enough: every pod of those namespaces is "
-            "meant, and the pods of this namespace; in one item they would be and'ed",
-        )
-
-
-def _names(rule: Rule, policy: Policy) -> Iterator[Said]:
-    for port in rule.ports or ():
-        if isinstance(port, NamedPort) and not port.numbers and policy.selected:
-            yield (
-                "unknown-port-name",
+                "service-port",
                 (*port.path, "port"),
-                f"no pod that it could lead to has a {port.protocol} port called {port.name}, so this allows nothing",
+                f"{port.first} is the port of Service {found[0]}, which leads to port {found[1]} of its pods: policies "
+                "see that one, after DNAT",
             )
 
-
-def _dns(policy: Policy, resolved: Resolved) -> Iterator[Said]:
-    if not policy.egress:  # nothing is let out on purpose, or nothing is said
-        return
-    for key in policy.selected:
-        rules = [rule for one in resolved.of(key).egress or () for rule in one.rules]
-        first = (rule for one in resolved.tier(key, "Admin", "egress") for rule in one.rules)
-        rules += [rule for rule in first if rule.action == "Accept"]
-        if not any(_lets_dns_out(rule) for rule in rules):
-            yield (
-                "forgets-dns",
-                ("spec", "egress"),
-                f"{'/'.join(key)} may ask no DNS server (UDP 53), by this policy or another: names will not resolve",
-            )
+    def _dns(self, policy: Policy) -> Iterator[Said]:
+        if not policy.egress:  # nothing is let out on purpose, or nothing is said
             return
+        for key in policy.selected:
+            if key in self.told:
+                continue
+            rules = [rule for one in self.resolved.of(key).egress or () for rule in one.rules]
+            first = (rule for one in self.resolved.tier(key, "Admin", "egress") for rule in one.rules)
+            rules += [rule for rule in first if rule.action == "Accept"]
+            if not any(self._lets_dns_out(rule) for rule in rules):
+                self.told |= policy.selected.keys()
+                yield (
+                    "forgets-dns",
+                    ("spec", "egress"),
+                    f"{'/'.join(key)} may ask no DNS server (UDP 53), by this policy or another: names will not "
+                    "resolve",
+                )
+                return
+
+    def _lets_dns_out(self, rule: Rule) -> bool:
+        if not _to_dns(rule):
+            return False
+        outside = any(not self._is_services(block) for block in rule.blocks)
+        return rule.peers is None or outside or any(self._answers(key) for key in rule.pods)
+
+    def _is_services(self, block: Block) -> bool:
+        """Whether all of it is in the Service network."""
+        ends = (block.network[0], block.network[-1])
+        return any(all(end.version == cidr.version and end in cidr for end in ends) for cidr in self.services)
+
+    def _answers(self, key: Key) -> bool:
+        """Whether a pod may be a DNS server: it is the cluster's, or has the port."""
+        pod = self.snapshot.all(Pod)[key]
+        ports = {(p.protocol, p.containerPort) for c in pod.spec.serving_containers for p in c.ports}
+        return DNS_PODS.items() <= pod.metadata.labels.items() or ("UDP", DNS) in ports
 
 
-def _lets_dns_out(rule: Rule) -> bool:
-    if rule.peers is not None and not rule.pods and not rule.blocks:
-        return False
+def _types(written: NetworkPolicy, policy: Policy) -> Iterator[Said]:
+    for field, rules, said in (
+        ("ingress", written.spec.ingress, policy.ingress),
+        ("egress", written.spec.egress, policy.egress),
+    ):
+        if rules and said is None:
+            yield (
+                "rules-without-type",
+                ("spec", field),
+                f"policyTypes does not have {field.capitalize()}, so these rules have no effect",
+            )
+
+
+def _to_dns(rule: Rule) -> bool:
+    """Whether it lets UDP 53 pass, by number, or by a name that is 53."""
     for port in rule.ports or ():
         if port.protocol != "UDP":
             continue

@@ -106,8 +106,13 @@ apiVersion: v1
 kind: List
 items:
 - {apiVersion: v1, kind: Namespace, metadata: {name: mon, labels: {team: mon}}}
-- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: mon}, spec: {containers: [{name: c}]}}
-- {apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {containers: [{name: c}]}}
+- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: mon, labels: {role: agent}}, SPEC}
+- {apiVersion: v1, kind: Pod, metadata: {name: host, labels: {app: host}},
+   spec: {hostNetwork: true, containers: [{name: c}]}}
+- {apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {containers: [
+   {name: c, ports: [{name: udp, protocol: UDP, containerPort: 1}, {containerPort: 8080}]}]}}
+- {apiVersion: v1, kind: Service, metadata: {name: web},
+   spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}}
 - apiVersion: networking.k8s.io/v1
   kind: NetworkPolicy
   metadata: {name: web}
@@ -116,24 +121,88 @@ items:
     policyTypes: [Ingress, Egress]
     ingress:
     - from: [{namespaceSelector: {matchLabels: {team: mon}}, podSelector: {matchLabels: {app: web}}}]
-    - from: [{namespaceSelector: {matchLabels: {team: mon}}}, {podSelector: {matchLabels: {app: web}}}]
-      ports: [{port: htpp}]
+    - from: [{namespaceSelector: {matchLabels: {team: mon}}}, {podSelector: {matchLabels: {role: agent}}}]
+      ports: [{port: udp}]
+    - ports: [{port: 80}]
     egress:
     - to: [{podSelector: {matchLabels: {app: db}}}]
       ports: [{port: 5432}]
+    - to: [{ipBlock: {cidr: 10.96.0.10/32}}]
+      ports: [{port: 53, protocol: UDP}]
 - apiVersion: networking.k8s.io/v1
   kind: NetworkPolicy
   metadata: {name: typo}
-  spec: {podSelector: {matchLabels: {app: wbe}}}
+  spec: {podSelector: {matchLabels: {app: wbe}}, policyTypes: [Ingress], egress: [{}]}
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {name: host}
+  spec: {podSelector: {matchLabels: {app: host}}}
+"""
+SPEC = "spec: {containers: [{name: c}]}"
+KINDS = {
+    "and-or": 20,
+    "or-and": 21,
+    "unknown-port-name": 22,
+    "service-port": 23,
+    "peer-matches-nothing": 25,
+    "service-address": 27,
+    "forgets-dns": 24,
+    "selects-nothing": 32,
+    "rules-without-type": 32,
+    "selects-host-network": 36,
+}
+
+
+def test_lint_names_each_surprise_once_with_its_line(tmp_path: Path) -> None:
+    code, out = _policy(tmp_path, SURPRISING.replace("SPEC", SPEC), "lint", "-o", "json")
+    found = [(one["kind"], int(one["line"].rpartition(":")[2])) for one in json.loads(out)["surprises"]]
+    assert code == 1 and sorted(found) == sorted(KINDS.items())
+    assert "there is one of UDP" in out and "leads to port 8080" in out and "mean mon/p" in out
+    assert _policy(tmp_path, WORLD, "lint")[0] == 0
+
+
+USUAL = """
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Namespace, metadata: {name: mon, labels: {team: mon}}}
+- {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: mon, labels: {role: agent}}, SPEC}
+- {apiVersion: v1, kind: Pod, metadata: {name: agent, labels: {role: agent}}, SPEC}
+- {apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, SPEC}
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {name: web}
+  spec:
+    podSelector: {matchLabels: {app: web}}
+    policyTypes: [Ingress, Egress]
+    ingress:
+    - from: [{namespaceSelector: {matchLabels: {team: mon}}}, {podSelector: {matchLabels: {role: agent}}}]
+      ports: [{port: 80}]
+    egress: EGRESS
 """
 
 
-def test_lint_names_each_surprise_once(tmp_path: Path) -> None:
-    code, out = _policy(tmp_path, SURPRISING, "lint", "-o", "json")
-    kinds = sorted(one["kind"] for one in json.loads(out)["surprises"])
-    assert code == 1
-    assert kinds == ["and-or", "forgets-dns", "or-and", "peer-matches-nothing", "selects-nothing", "unknown-port-name"]
-    assert _policy(tmp_path, WORLD, "lint")[0] == 0
+@pytest.mark.parametrize(
+    "egress",
+    [
+        "[]",
+        "[{}]",
+        "[{ports: [{port: 53, protocol: UDP}]}]",
+        "[{to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: "
+        "{matchLabels: {k8s-app: kube-dns}}}], ports: [{port: 53, protocol: UDP}, {port: 53}]}]",
+        "[{to: [{namespaceSelector: {}}]}]",
+        "[{to: [{ipBlock: {cidr: 8.8.8.8/32}}], ports: [{port: 53, protocol: UDP}]}]",
+    ],
+)
+def test_policies_that_people_write_are_no_surprise(tmp_path: Path, egress: str) -> None:
+    code, out = _policy(tmp_path, USUAL.replace("SPEC", SPEC).replace("EGRESS", egress), "lint")
+    assert code == 0 and out == "nothing surprising in 1 policy\n"
+
+
+def test_dns_of_pods_that_are_no_servers_is_forgotten(tmp_path: Path) -> None:
+    egress = "[{to: [{podSelector: {}}], ports: [{port: 53, protocol: UDP}]}]"
+    code, out = _policy(tmp_path, USUAL.replace("SPEC", SPEC).replace("EGRESS", egress), "lint")
+    assert code == 1 and "(forgets-dns)" in out  # no pod of this namespace is a DNS server
 
 
 @pytest.mark.parametrize(
