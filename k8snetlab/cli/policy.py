@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 FORMS = ("table", "json", "svg")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
+NARROW = 24
+"""Columns of a name that many may have in front of their row."""
 SHOWN = 4
 """Endpoints that are named."""
 _PORT = re.compile(r"([0-9]{1,5})(?:/([A-Za-z]{1,4}))?")
@@ -104,18 +106,24 @@ def matrix(
 
 
 def _show(at: tuple[str, int], checks: Sequence[Check]) -> None:
-    """A row for each source, a numbered column for each target, in blocks as wide as the terminal (or 80 columns)."""
+    """A row for each source, a numbered column for each target, in blocks as wide as the terminal (or 80 columns). Long
+    names of many are told once, and rows have their numbers only."""
     names = list(dict.fromkeys(check.from_ for check in checks))
-    size, wide = len(names), max(len(name) for name in names)
-    cell = len(str(size)) + 1
+    size, wide, across = len(names), max(len(name) for name in names), screen.columns() or 80
+    cell, digits = len(str(size)) + 1, max(3, len(str(size)))
     screen.say(f"{at[1]}/{at[0]}, row to column:")
-    room = max(1, ((screen.columns() or 80) - wide - 4) // cell)
+    if wide > NARROW and wide + digits + 1 + size * cell > across:
+        for number, name in enumerate(names, 1):
+            screen.say(f"{number:>{digits}} {name}")
+        screen.say("")
+        names, wide = [""] * size, 0
+    room = max(1, (across - wide - digits - 1) // cell)
     for start in range(0, size, room):
         block = range(start, min(start + room, size))
-        screen.say(" " * (wide + 4) + "".join(str(number + 1).rjust(cell) for number in block))
+        screen.say(" " * (wide + digits + 1) + "".join(str(number + 1).rjust(cell) for number in block))
         for row, name in enumerate(names):
             marks = (_mark(checks[row * size + column]).rjust(cell) for column in block)
-            screen.say(f"{row + 1:>3} {name:<{wide}}" + "".join(marks))
+            screen.say(f"{row + 1:>{digits}} {name:<{wide}}" + "".join(marks))
     screen.say("")
 
 

@@ -12,6 +12,11 @@ CELL, LINE, LETTER = 14, 24, 7
 COLOURS = {"allowed": "#2e9e5b", "ingress": "#d1495b", "egress": "#e08e2b", "both": "#7d2e5b"}
 """Of a pair: allowed, or denied by the target's ingress, the source's egress, or both."""
 
+LETTERS = {"allowed": "", "ingress": "i", "egress": "e", "both": "x"}
+"""The same for who does not see colours, as in the table."""
+MOST_LETTERS = 100
+"""Ends of a matrix whose squares have letters."""
+
 
 def svg(checks: Sequence[Check]) -> str:
     """One square field for each port of a matrix, one below the other."""
@@ -21,7 +26,7 @@ def svg(checks: Sequence[Check]) -> str:
     names = list(dict.fromkeys(check.from_ for check in checks))
     margin = LETTER * max(map(len, names), default=0) + 12
     side = CELL * len(names)
-    width, height = margin + max(side, 420) + 12, LINE + len(by_port) * (margin + side + 2 * LINE) + 12
+    width, height = margin + max(side, 500) + 12, LINE + len(by_port) * (margin + side + 2 * LINE) + 12
     body = [line for n, (at, some) in enumerate(by_port.items()) for line in _field(names, at, some, (margin, n))]
     return "\n".join(
         (
@@ -38,7 +43,7 @@ def svg(checks: Sequence[Check]) -> str:
 def _legend() -> Iterator[str]:
     left = 12
     for what, colour in COLOURS.items():
-        text = what if what == "allowed" else f"denied by {what}"
+        text = what if what == "allowed" else f"denied by {what} ({LETTERS[what]})"
         yield f'<rect x="{left}" y="8" width="10" height="10" fill="{colour}"/>'
         yield f'<text x="{left + 14}" y="17">{text}</text>'
         left += LETTER * len(text) + 32
@@ -61,6 +66,9 @@ def _field(names: list[str], at: At, checks: list[Check], place: tuple[int, int]
             f'<rect x="{margin + column * CELL}" y="{first + row * CELL}" width="{CELL - 2}" height="{CELL - 2}"'
             f' fill="{COLOURS[said]}"><title>{escape(check.from_)} to {escape(check.to)}: {word}</title></rect>'
         )
+        if LETTERS[said] and len(names) <= MOST_LETTERS:
+            at_ = f'x="{margin + column * CELL + CELL // 2 - 1}" y="{first + row * CELL + CELL - 5}"'
+            yield f'<text {at_} fill="#ffffff" font-size="9" text-anchor="middle">{LETTERS[said]}</text>'
 
 
 def _said(check: Check) -> str:

@@ -71,12 +71,24 @@ def test_matrix_as_table_fits_80_columns_and_names_outside(tmp_path: Path) -> No
     assert "outside" in out and max(map(len, out.splitlines())) <= 80
 
 
+def test_long_names_of_many_are_told_once_and_the_table_fits_80_columns(tmp_path: Path) -> None:
+    pods = "".join(
+        f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: a-rather-long-name-of-a-workload-{number}}}\n"
+        "spec: {containers: [{name: c}]}\n"
+        for number in range(40)
+    )
+    _, out = _policy(tmp_path, pods, "matrix", "--port", "80")
+    assert max(map(len, out.splitlines())) <= 80
+    assert out.count("workload-7\n") == 1 and out.count("\n  8   .  .") == 2  # two blocks of columns
+
+
 def test_matrix_as_svg_has_a_square_for_each_pair(tmp_path: Path) -> None:
     _, out = _policy(tmp_path, WORLD, "matrix", "--port", "80", "-o", "svg")
     titles = [title.text for title in ElementTree.fromstring(out).iter("{http://www.w3.org/2000/svg}title")]
     assert len(titles) == 5 * 5  # outside is there too
     assert "default/other to default/web: denied by ingress" in titles
     assert "default/friend to default/web: allowed" in titles
+    assert out.count(">i</text>") == 2  # of other and outside, as in the table
 
 
 def test_why_names_the_line_that_allows(tmp_path: Path) -> None:
