@@ -12,6 +12,7 @@ from k8snetlab.api.problems import title
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.dataplane.families import end, family_of
 from k8snetlab.diagnose.finding import Finding
+from k8snetlab.policies.lint import DNS, DNS_PODS
 from k8snetlab.policies.shapes import OPEN, Direction, End
 from k8snetlab.policies.verdict import Verdict, allowed, denying
 from k8snetlab.policies.world import HTTP, World, in_force, policies_of, world
@@ -101,24 +102,25 @@ def _groups(whole: World) -> list[_Group]:
 
 def _closed(whole: World, group: _Group) -> Finding:
     held, keys, pods = whole.snapshot.all(NetworkPolicy), group.policies, group.pods
-    policies = " and ".join(f"{title(held[key])}{at(held[key])}" for key in keys[:FEW])
-    policies += f" and {len(keys) - FEW} more" if len(keys) > FEW else ""
+    written = [f"{'/'.join(key)}{f' ({held[key].source})' if held[key].source else ''}" for key in keys]
+    policies = " and ".join(written[:FEW]) + (f" and {len(keys) - FEW} more" if len(keys) > FEW else "")
     names = ", ".join(pod.name for pod in pods[:FEW]) + (f" and {len(pods) - FEW} more" if len(pods) > FEW else "")
-    place = f"{'pod' if len(pods) == 1 else 'pods'} {names}"
-    let, they = ("lets", "it allows") if len(keys) == 1 else ("let", "they allow")
-    way = f"into {place}" if group.direction == "ingress" else f"out of {place}"
+    many, does = "s" * (len(pods) > 1), "take in" if group.direction == "ingress" else "send"
+    does = does if many else does.replace("take", "takes").replace("send", "sends")
+    let = "allows" if len(keys) == 1 else "allow"
     example, show = "", f"k8snetlab policy explain {_short(pods[0])}"
     if refused := _refused(whole, group):
         source, target, (protocol, number) = refused
         port = f"{number}" + ("" if protocol == "TCP" else f"/{protocol}")
-        example = f"; refused is for example {source.name} to {target.name}:{port}"
+        dns = "; it may not even ask for names: " if _is_dns(whole, target) else "; refused is for example "
+        example = f"{dns}{source.name} to {target.name}:{port}"
         show = f"k8snetlab policy why {_short(source)} pod/{_short(target)}:{port}"
     return Finding(
         kind="networkpolicy",
         fault="closed",
         node="",
         object=", ".join("/".join(key) for key in keys),
-        message=f"{policies}: {let} {way} only what {they}{example}",
+        message=f"pod{many} {names} {does} only what NetworkPolicy {policies} {let}{example}",
         consequence="what it does not allow is refused at once (REJECT)",
         show=show,
         owner=f"{title(held[keys[0]])}{at(held[keys[0]])}",
@@ -129,15 +131,22 @@ def _refused(whole: World, group: _Group, near: bool | None = None) -> tuple[End
     """Two pods of which one may not reach the other, and a port that the other declares. `near`: on one node, or on
     two; None where that does not matter."""
     pod = group.pods[0]
-    for other in whole.pods[:TRIED]:
+    servers = [other for other in whole.pods if _is_dns(whole, other)] if group.direction == "egress" else []
+    for other in (*servers, *whole.pods[:TRIED]):
         if near is not None and (other.host or near != (other.node == pod.node)):
             continue
         source, target = (other, pod) if group.direction == "ingress" else (pod, other)
-        asked = _port(whole, target)
+        asked = ("UDP", DNS) if other in servers else _port(whole, target)
         verdict = allowed(whole.resolved, source, target, asked)
         if not (verdict.ingress if group.direction == "ingress" else verdict.egress).allowed:
             return source, target, asked
     return None
+
+
+def _is_dns(whole: World, pod: End) -> bool:
+    """Whether it is one of the cluster's DNS."""
+    found = whole.snapshot.all(Pod).get(pod.key) if pod.key else None
+    return found is not None and DNS_PODS.items() <= found.metadata.labels.items()
 
 
 def _short(pod: End) -> str:

@@ -86,8 +86,9 @@ def test_what_a_policy_refuses_is_closed_on_purpose_and_no_fault(working: Lab) -
     assert answer.findings == ()
     (closed,) = answer.closed
     assert (closed.kind, closed.object) == ("networkpolicy", "default/web")
-    assert closed.message.startswith("NetworkPolicy default/web, ") and closed.source.endswith("lab.yaml:6")
-    assert "pod default/web only what it allows; refused is for example default/far to default/web:80" in closed.message
+    (start, _, end) = closed.message.partition(" (")
+    assert start == "pod default/web takes in only what NetworkPolicy default/web" and closed.source.endswith("yaml:6")
+    assert end.endswith("lab.yaml:6) allows; refused is for example default/far to default/web:80")
     assert working.run(*closed.show.split()[1:], code=1).startswith("default/far -> default/web:80/TCP: denied")
 
 
