@@ -20,7 +20,6 @@ from k8snetlab.api.meta import Value
 from k8snetlab.api.problems import Report
 from k8snetlab.api.rules import forbidden, invalid, label_selector, port_number
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.unserved import NO_CONTROLLER
 from k8snetlab.api.words import Path, show
 
 MOST, NAME, PRIORITY = 25, 100, 1000
@@ -30,18 +29,16 @@ NO_NAMES = "domain names are no peers here: nothing hears what names are answere
 Peer = ClusterNetworkPolicyIngressPeer | ClusterNetworkPolicyEgressPeer
 
 
-def cluster_network_policy(report: Report, obj: ClusterNetworkPolicy, world: Snapshot) -> None:
-    _Look(report, obj).policy(world.lab.spec.networkPolicy.controller == "none")
+def cluster_network_policy(report: Report, obj: ClusterNetworkPolicy, _: Snapshot) -> None:
+    _Look(report, obj).policy()
 
 
 class _Look:
     def __init__(self, report: Report, obj: ClusterNetworkPolicy) -> None:
         self.report, self.obj = report, obj
 
-    def policy(self, idle: bool) -> None:
+    def policy(self) -> None:
         spec = self.obj.spec
-        if idle:
-            self.report.warn(self.obj, ("spec",), NO_CONTROLLER)
         self.report.notice(self.obj, ("apiVersion",), ALPHA)
         if not 0 <= spec.priority <= PRIORITY:
             bound = "greater than or equal to 0" if spec.priority < 0 else f"less than or equal to {PRIORITY}"

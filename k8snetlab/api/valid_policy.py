@@ -11,16 +11,13 @@ from k8snetlab.api.networking import IPBlock, NetworkPolicy, NetworkPolicyPeer, 
 from k8snetlab.api.problems import Report, port_name
 from k8snetlab.api.rules import forbidden, invalid, label_selector, name_problem, port_number, required
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.unserved import NO_CONTROLLER
 from k8snetlab.api.words import Path
 
 TYPES = 2
 
 
-def network_policy(report: Report, obj: NetworkPolicy, world: Snapshot) -> None:
+def network_policy(report: Report, obj: NetworkPolicy, _: Snapshot) -> None:
     spec = obj.spec
-    if world.lab.spec.networkPolicy.controller == "none":
-        report.warn(obj, ("spec",), NO_CONTROLLER)
     label_selector(report, obj, ("spec", "podSelector"), spec.podSelector)
     for number, ingress in enumerate(spec.ingress):
         _rule(report, obj, ("spec", "ingress", number), "from", (ingress.ports, ingress.from_))

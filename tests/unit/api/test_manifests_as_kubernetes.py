@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from k8snetlab.api.apps import Deployment
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Endpoints, Namespace, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.lab import Lab, LabNetworkPolicy, LabSpec
 from k8snetlab.api.load import Loaded, load
-from k8snetlab.api.meta import Object
+from k8snetlab.api.meta import Object, ObjectMeta
+from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.source import parse
+from k8snetlab.api.unserved import warning_of
 from k8snetlab.errors import ManifestError
 
 
@@ -300,14 +305,17 @@ def test_kinds_that_nothing_acts_on_yet_are_taken_and_said_once() -> None:
     assert said.startswith("f.yaml:1: Ingress: 2 objects: each: it is stored")
 
 
-def test_a_policy_is_warned_of_where_the_lab_has_no_controller() -> None:
-    policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: {podSelector: {}}\n"
-    lab = (
-        "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {name: l}\nspec: {networkPolicy: {controller: %s}}\n---\n"
-    )
-    assert loaded(policy).warnings == loaded(lab % "kube-router" + policy).warnings == ()
-    (said,) = load([("f.yaml", lab % "none" + policy)]).warnings
-    assert said.startswith("f.yaml:9: spec: it is stored, and holds no packet back")
+CONTROLLERS: tuple[Literal["kube-router"], Literal["none"]] = ("kube-router", "none")
+
+
+def test_who_writes_a_policy_is_warned_where_the_lab_has_no_controller() -> None:
+    policy = NetworkPolicy(metadata=ObjectMeta(name="p"))
+    said = {
+        controller: warning_of(policy, Lab(spec=LabSpec(networkPolicy=LabNetworkPolicy(controller))))
+        for controller in CONTROLLERS
+    }
+    assert not said["kube-router"]
+    assert said["none"].startswith("NetworkPolicy p: it is stored, and holds no packet back")
 
 
 def test_a_service_of_a_kind_that_is_ignored_is_told_so() -> None:
