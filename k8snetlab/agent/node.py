@@ -5,34 +5,31 @@ An agent is synchronous and knows nothing of the daemon: it takes a snapshot, an
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from k8snetlab.agent import removal
 from k8snetlab.agent.blame import Blame
 from k8snetlab.agent.concern import Concern
-from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.managers import managers
 from k8snetlab.agent.namespaces import NamespaceKeeper
 from k8snetlab.agent.pace import coming
 from k8snetlab.agent.parts import Parts
 from k8snetlab.agent.protocol import Manager, Surroundings
-from k8snetlab.agent.report import RULES, Report
+from k8snetlab.agent.report import Report
 from k8snetlab.agent.tables import NodeTables
+from k8snetlab.agent.team import Team
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
 from k8snetlab.dataplane.holds import Holds
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
-from k8snetlab.errors import AlreadyExistsError, K8sNetLabError, KernelError
+from k8snetlab.errors import AlreadyExistsError, K8sNetLabError
 from k8snetlab.kernel import sandboxes
 from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render import underlay
-
-log = logging.getLogger(__name__)
 
 
 class NodeAgent:
@@ -48,16 +45,12 @@ class NodeAgent:
         self.name = around.node
         self._owner = around.owner
         self._keeper = NamespaceKeeper(around.owner, around.node, make_sandboxes)
-        self._managers = make(around)
-        makers = {manager.name: manager.table_part for manager in self._managers}
+        self._team = Team(around.node, make(around))
+        makers = {manager.name: manager.table_part for manager in self._team.managers}
         self._tables = NodeTables(around.owner, around.locks, makers)
-        self._parts = Parts(self._managers)
+        self._parts = Parts(self._team.managers)
         self._brought: NodeDataplane | None = None
         """What the last sync has brought about as a whole."""
-        self._failures: dict[str, K8sNetLabError] = {}
-        """Of this sync, each manager's first."""
-        self._blind: dict[str, K8sNetLabError] = {}
-        """Why a manager could not say whether something has changed, when it was asked last."""
         self._concern = Concern()
         self._misses, self._mute = around.misses, False
         self._namespace: str | None = None
@@ -72,7 +65,7 @@ class NodeAgent:
     @property
     def health(self) -> HealthWork | None:
         """What the node's healthCheckNodePorts answer since the last sync."""
-        return next((manager.health for manager in self._managers if manager.health), None)
+        return next((manager.health for manager in self._team.managers if manager.health), None)
 
     @property
     def monitors(self) -> Monitors:
@@ -85,12 +78,12 @@ class NodeAgent:
         """Forgets what it knows of the kernel: the next sync reads everything."""
         self._keeper.known.mark_all()
         self._tables.suspect()
-        self._each(lambda manager: manager.suspect())
+        self._team.each(lambda manager: manager.suspect())
 
     def noticed_change(self) -> bool:
         """Looks at what no event tells of: whether names still stand for the namespaces that were made, rules of either
         variant, the node's sysctls, and what each manager knows."""
-        return self._managers_notice() or (
+        return self._team.noticed() or (
             self._keeper.known.moved()
             or bool(self._keeper.known.lacking)
             or (self._namespace is not None and self._keeper.known.sysctls_changed(self._namespace))
@@ -141,11 +134,11 @@ class NodeAgent:
         )
 
     def _sync(self, snapshot: Snapshot, trusting: bool) -> Report:
-        before, self._failures = self._failures, dict(self._blind)
+        before = self._team.begin()
         try:
             whole, count, refusals = self._bring_links(snapshot, trusting)
         except Exception:
-            self._failures = before | self._failures  # most managers have not had their turn
+            self._team.resume_with(before)
             raise
         unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
         recreated = tuple(self._keeper.known.recreated)
@@ -159,13 +152,14 @@ class NodeAgent:
         except K8sNetLabError as error:
             grave = grave or error
         for name, failure in self._tables.failures:
-            self._failures.setdefault(name, failure)
-        for manager in self._managers:
-            self._do(manager, partial(manager.settled, snapshot, whole.node.name))
+            self._team.blame(name, failure)
+        self._team.all(lambda manager: manager.settled(snapshot, whole.node.name))
         if grave:
             raise grave
         self._keeper.known.recreated.clear()  # not before they are reported: their containers are to be run again
-        return self._report(count, recreated, unplugged)
+        return self._team.report(
+            count, recreated=recreated, unplugged=unplugged, warnings=self._tables.warnings, again=self._tables.rest
+        )
 
     def drift(self, snapshot: Snapshot) -> list[str]:
         """The differences from what is desired, as the commands that would mend them."""
@@ -175,19 +169,19 @@ class NodeAgent:
         lines = [str(operation) for operation in self._keeper.drift(whole.node, whole.pods)]
         if whole.node.name in self._keeper.known.lacking:
             lines += [str(operation) for operation in underlay.plugging(snapshot, self.name)]
-        return lines + self._tables.drift() + [line for manager in self._managers for line in manager.drift()]
+        return lines + self._tables.drift() + [line for manager in self._team.managers for line in manager.drift()]
 
     def pause(self) -> None:
-        self._each(lambda manager: manager.pause())
+        self._team.each(lambda manager: manager.pause())
 
     def resume(self) -> None:
-        self._each(lambda manager: manager.resume())
+        self._team.each(lambda manager: manager.resume())
         if self._mute:
             self._misses.mute(self.name)
 
     def close(self) -> None:
         """Lets go of the kernel without changing it."""
-        self._each(lambda manager: manager.close())
+        self._team.each(lambda manager: manager.close())
         self._keeper.close()
         self._tables.forget()
 
@@ -196,7 +190,7 @@ class NodeAgent:
 
         What fails stops nothing else, and is raised at the end: it may be tried again.
         """
-        failures = self._each(lambda manager: manager.remove())
+        failures = self._team.each(lambda manager: manager.remove())
         self._tables.forget()
         try:
             self._keeper.remove({*self._keeper.known.monitors, *self._keeper.owned()})
@@ -213,7 +207,7 @@ class NodeAgent:
     @property
     def statuses(self) -> tuple[ManagerStatus, ...]:
         """Its managers', in their order, after the last sync; also after one that was raised from."""
-        return tuple(self._status(manager) for manager in self._managers)
+        return self._team.statuses
 
     # --- its managers ---
 
@@ -228,10 +222,9 @@ class NodeAgent:
             self._brought = whole
             return whole, 0, ()
         self._keeper.prepare((whole.node, *whole.pods))
-        for manager in self._managers:
-            self._do(manager, partial(manager.prepared, whole))
+        self._team.all(lambda manager: manager.prepared(whole))
         held = self._parts.held
-        all_known = all(manager.name in held for manager in self._managers if manager.name in self._failures)
+        all_known = all(name in held for name in self._team.failing)
         guards = partial(self._guarded, snapshot, whole.node.name, trusting)
         count, refusals = self._keeper.bring(whole.node, whole.pods, removing=all_known, plugging=guards)
         unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
@@ -240,7 +233,7 @@ class NodeAgent:
         if refusals:
             blame = Blame(held)
             for refusal in refusals:
-                self._failures.setdefault(blame.manager_of(refusal), refusal)
+                self._team.blame(blame.manager_of(refusal), refusal)
         elif all_known:
             self._brought = whole
         return whole, count, refusals
@@ -248,7 +241,7 @@ class NodeAgent:
     def _guarded(self, snapshot: Snapshot, namespace: str, trusting: bool) -> bool:
         """Whether pods may be plugged in: the rules that they are not to be without stand. What is refused is reported
         by the sync, which tries it again."""
-        guards = [manager for manager in self._managers if manager.guards]
+        guards = [manager for manager in self._team.managers if manager.guards]
         if not guards:
             return True
         if namespace in self._keeper.known.recreated:
@@ -262,67 +255,7 @@ class NodeAgent:
 
     def _wanted(self, snapshot: Snapshot) -> NodeDataplane:
         """What all of them want; of one that cannot say, what it wanted last."""
-        whole = self._parts.ask(snapshot, self._do)
+        whole = self._parts.ask(snapshot, self._team.do)
         if whole is None:
-            raise self._failures[self._managers[0].name]
+            raise self._team.failing[self._team.managers[0].name]
         return whole
-
-    def _do(self, manager: Manager, work: Callable[[], None]) -> None:
-        """A failure of one manager stops none of the others."""
-        try:
-            work()
-        except Exception as error:
-            self._failures.setdefault(manager.name, failure_of(manager.name, error))
-
-    def _each(self, work: Callable[[Manager], None]) -> list[K8sNetLabError]:
-        """Does it to every manager, in whatever state; returns what failed, each with its manager's name."""
-        failures: list[K8sNetLabError] = []
-        for manager in self._managers:
-            try:
-                work(manager)
-            except Exception as error:
-                failure = failure_of(manager.name, error)
-                log.warning("%s: manager %s: %s", self.name, manager.name, failure.message)
-                operation = getattr(failure, "operation", "")
-                failures.append(KernelError(f"{manager.name}: {failure.message}", failure.hint, operation))
-        return failures
-
-    def _managers_notice(self) -> bool:
-        """Whether one of them has noticed a change, or cannot say: the next sync then tells why."""
-        self._blind, noticed = {}, False
-        for manager in self._managers:
-            try:
-                noticed = manager.noticed_change() or noticed
-            except Exception as error:
-                self._blind[manager.name] = failure_of(manager.name, error)
-        return noticed or bool(self._blind)
-
-    def _report(self, count: int, recreated: Iterable[str], unplugged: bool) -> Report:
-        statuses, again = self.statuses, self._tables.rest
-        failing = [status for status in statuses if status.error]
-        errors = [KernelError(f"{one.name}: {one.error}", one.hint, one.operation) for one in failing]
-        warnings = [*self._tables.warnings, *(f"{s.name}: {warning}" for s in statuses for warning in s.warnings)]
-        return Report(
-            operations=count,
-            recreated=tuple(recreated),
-            failure=errors[0] if errors else None,
-            warnings=(*warnings, *(failure.message for failure in errors[1:])),
-            unplugged=unplugged,
-            pending=(*(words for one in self._managers for words in one.pending), *((RULES,) if again else ())),
-            again=again,
-            managers=statuses,
-            holds=any(manager.holds for manager in self._managers),
-        )
-
-    def _status(self, manager: Manager) -> ManagerStatus:
-        failure = self._failures.get(manager.name)
-        if failure is None:
-            return ManagerStatus(name=manager.name, warnings=manager.warnings)
-        operation = getattr(failure, "operation", "")
-        return ManagerStatus(
-            name=manager.name,
-            error=failure.message,
-            hint=failure.hint,
-            operation=operation,
-            warnings=manager.warnings,
-        )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from k8snetlab.agent.additions import Owner
+from k8snetlab.agent.addons import AddOns
 from k8snetlab.agent.concern import Concern
 from k8snetlab.agent.namespaces import NamespaceKeeper
+from k8snetlab.agent.protocol import Surroundings
 from k8snetlab.agent.report import Report
+from k8snetlab.agent.routing import Routing
+from k8snetlab.agent.team import Team
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
 from k8snetlab.dataplane import names
@@ -22,16 +25,20 @@ from k8snetlab.render import underlay
 
 
 class RouterAgent:
-    """As a node's agent, without managers: there is nothing to share out."""
+    """As a node's agent, with two managers: those of add-ons and of the routes that routing daemons make."""
 
-    name = "router"
+    name = names.ROUTER
     variant = ""
     health: HealthWork | None = None
-    statuses: tuple[ManagerStatus, ...] = ()
 
-    def __init__(self, owner: Owner) -> None:
-        self._keeper = NamespaceKeeper(owner, names.ROUTER)
+    def __init__(self, around: Surroundings) -> None:
+        self._keeper = NamespaceKeeper(around.owner, names.ROUTER)
+        self._team = Team(names.ROUTER, [AddOns("add-ons", None, around), Routing("routing", None, around)])
         self._concern = Concern()
+
+    @property
+    def statuses(self) -> tuple[ManagerStatus, ...]:
+        return self._team.statuses
 
     @property
     def monitors(self) -> Monitors:
@@ -42,10 +49,12 @@ class RouterAgent:
 
     def suspect(self) -> None:
         self._keeper.known.mark_all()
+        self._team.each(lambda manager: manager.suspect())
 
     def noticed_change(self) -> bool:
         changed = [self._keeper.known.sysctls_changed(name) for name in self._keeper.known.monitors]
-        return self._keeper.known.moved() or any(changed) or bool(self._keeper.known.lacking)
+        noticed = self._team.noticed()
+        return noticed or self._keeper.known.moved() or any(changed) or bool(self._keeper.known.lacking)
 
     def hold(self, held: Holds) -> None:
         """As `NodeAgent.hold`."""
@@ -70,15 +79,22 @@ class RouterAgent:
             for link in desired.node.links
             if not isinstance(link, Veth) or link.peer_netns in own or netns.exists(link.peer_netns)
         )
+        before = self._team.begin()
         self._keeper.prepare((desired.node, *desired.pods))
         try:
             count = self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods)
             (beyond,) = own
             self.health = HealthWork(beyond, {}, names=addon.outside(read.lab))
-            report = Report(count, recreated=tuple(self._keeper.known.recreated))
+            recreated = tuple(self._keeper.known.recreated)
+        except Exception:
+            self._team.resume_with(before)
+            raise
         finally:
             self._keeper.known.recreated.clear()
-        self._concern.end(read)
+        self._team.all(lambda manager: manager.settled(read, desired.node.name))
+        report = self._team.report(count, recreated=recreated)
+        if not report.failure:
+            self._concern.end(read)
         return report
 
     def concerned(self, snapshot: Snapshot, looking: bool = False) -> bool:
@@ -90,14 +106,16 @@ class RouterAgent:
         return [str(operation) for operation in self._keeper.drift(desired.node, desired.pods)]
 
     def pause(self) -> None:
-        """Nothing goes on by itself here."""
+        self._team.each(lambda manager: manager.pause())
 
     def resume(self) -> None:
-        """As `pause`."""
+        self._team.each(lambda manager: manager.resume())
 
     def close(self) -> None:
+        self._team.each(lambda manager: manager.close())
         self._keeper.close()
 
     def remove(self) -> None:
         """Deletes the router and the outside host."""
+        self._team.each(lambda manager: manager.remove())
         self._keeper.remove({*self._keeper.known.monitors, *self._keeper.owned()})

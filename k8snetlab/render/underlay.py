@@ -65,6 +65,8 @@ def render(snapshot: Snapshot) -> NodeDataplane:
             *(Address(names.OUTSIDE, _gateway(a), family_of(a) == "ipv4") for a in outside),
         ),
         routes=external,
+        networks=tuple(split(lab.spec.podCIDR)),
+        learns=lab.spec.network.routed,
     )
     beyond = Netns(
         name=names.node_netns(lab.name, names.OUTSIDE),

@@ -146,7 +146,7 @@ class Agents:
 
     async def _keep(self, snapshot: Snapshot, names: list[str]) -> None:
         if self.router is None and self._machine is None:
-            self.router = self._task(RouterAgent(self._ledger))
+            self.router = self._task(RouterAgent(self._around(ROUTER)))
         new = [name for name in names if name not in self.nodes]
         for name in [name for name in self.nodes if name not in names and name not in self._going]:
             self._going.add(name)
@@ -173,18 +173,18 @@ class Agents:
         return task
 
     def _agent(self, name: str) -> NodeAgent:
+        return NodeAgent(self._around(name), make_sandboxes=self._maker.make)
+
+    def _around(self, name: str) -> Surroundings:
         paths, group = self._paths, Path(self._ledger.cgroup) if self._ledger.cgroup else None
-        return NodeAgent(
-            Surroundings(
-                name,
-                self._ledger,
-                paths.xtables_locks,
-                shared=self._shared,
-                misses=self.misses,
-                addons=Home(paths.addons, paths.kubelet_socket, paths.flannel, group, self._keys),
-                wake=partial(self._wake_from_thread, asyncio.get_running_loop(), name),
-            ),
-            make_sandboxes=self._maker.make,
+        return Surroundings(
+            name,
+            self._ledger,
+            paths.xtables_locks,
+            shared=self._shared,
+            misses=self.misses,
+            addons=Home(paths.addons, paths.kubelet_socket, paths.flannel, group, self._keys),
+            wake=partial(self._wake_from_thread, asyncio.get_running_loop(), name),
         )
 
     def _wake_from_thread(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
@@ -192,7 +192,7 @@ class Agents:
             loop.call_soon_threadsafe(self._wake, name)
 
     def _wake(self, name: str) -> None:
-        if task := self.nodes.get(name):
+        if task := self.router if name == ROUTER else self.nodes.get(name):
             task.wake()
 
     def _adopt(self, names: Iterable[str]) -> None:

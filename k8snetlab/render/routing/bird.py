@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, ip_address
 
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.families import pick
-from k8snetlab.dataplane.names import BRIDGE, ETH0
+from k8snetlab.dataplane.names import BRIDGE
 from k8snetlab.render.routing.speakers import Speaker, is_calm
 
 BGP_TIMERS = "connect delay time 1; connect retry time 1; error wait time 1, 5; hold time {}; keepalive time {};"
@@ -30,7 +30,7 @@ def configuration(lab: Lab, speakers: Sequence[Speaker]) -> str:
         f"router id {_router_id(speakers)};",
         "",
         "protocol device { scan time 10; }",
-        _direct(channels),
+        _direct(speakers[0], channels),
         *(_kernel(lab, one, channel) for one, channel in zip(speakers, channels, strict=True)),
     ]
     for one, channel in zip(speakers, channels, strict=True):
@@ -50,9 +50,10 @@ def _router_id(speakers: Sequence[Speaker]) -> str:
     return str(IPv4Address(int(ip_address(speakers[0].address)) & 0x7FFFFFFF | 1))
 
 
-def _direct(channels: Iterable[str]) -> str:
+def _direct(speaker: Speaker, channels: Iterable[str]) -> str:
     """The networks of the node's own devices: known, so that nobody else's word on them counts."""
-    return f'protocol direct {{ {"".join(f"{channel}; " for channel in channels)}interface "{BRIDGE}", "{ETH0}"; }}'
+    devices = f'"{BRIDGE}", "{speaker.device}"'
+    return f"protocol direct {{ {''.join(f'{channel}; ' for channel in channels)}interface {devices}; }}"
 
 
 def _kernel(lab: Lab, speaker: Speaker, channel: str) -> str:
@@ -82,8 +83,10 @@ def _ospf(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     yield f"protocol ospf {'v2' if channel == 'ipv4' else 'v3'} ospf_{channel} {{"
     yield f"  {channel} {{ import all; export none; }};"
     yield "  area 0 {"
-    yield f'    interface "{ETH0}" {{ {timers}}};'
-    yield f"    stubnet {speaker.subnet};"  # of the bridge itself only its address is announced while no pod is on it
+    yield f'    interface "{speaker.device}" {{ {timers}}};'
+    if speaker.subnet:
+        # Of the bridge only its address would be announced while no pod is on it.
+        yield f"    stubnet {speaker.subnet};"
     yield "  };"
     yield "}"
 
@@ -93,7 +96,7 @@ def _rip(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     timers = f"{RIP_TIMERS} " if lab.spec.network.routing.timers == "fast" else ""
     yield f"protocol rip{'' if channel == 'ipv4' else ' ng'} rip_{channel} {{"
     yield f'  {channel} {{ import all; export where source = RTS_RIP || ifname = "{BRIDGE}"; }};'
-    yield f'  interface "{ETH0}" {{ {version}{timers}}};'
+    yield f'  interface "{speaker.device}" {{ {version}{timers}}};'
     yield "}"
 
 

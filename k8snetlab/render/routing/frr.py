@@ -11,7 +11,7 @@ from ipaddress import ip_interface
 
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.families import pick
-from k8snetlab.dataplane.names import BRIDGE, ETH0
+from k8snetlab.dataplane.names import BRIDGE
 from k8snetlab.render.routing.speakers import Speaker
 
 ZEBRA = "zebra"
@@ -40,7 +40,7 @@ def _link(lab: Lab, speaker: Speaker) -> str:
 
 def _ospf(lab: Lab, speaker: Speaker) -> Iterator[str]:
     fast = lab.spec.network.routing.timers == "fast"
-    yield f"interface {ETH0}"
+    yield f"interface {speaker.device}"
     if fast:
         yield " ip ospf network point-to-multipoint"
         yield " ip ospf dead-interval minimal hello-multiplier 4"
@@ -52,7 +52,8 @@ def _ospf(lab: Lab, speaker: Speaker) -> Iterator[str]:
         yield " timers lsa min-arrival 0"
     yield f" passive-interface {BRIDGE}"
     yield f" network {_link(lab, speaker)} area 0"
-    yield f" network {speaker.subnet} area 0"
+    if speaker.subnet:
+        yield f" network {speaker.subnet} area 0"
 
 
 def _rip(lab: Lab, speaker: Speaker) -> Iterator[str]:
@@ -60,7 +61,7 @@ def _rip(lab: Lab, speaker: Speaker) -> Iterator[str]:
     yield " version 2"
     if lab.spec.network.routing.timers == "fast":
         yield " timers basic 5 15 5"
-    yield f" network {ETH0}"
+    yield f" network {speaker.device}"
     yield f" network {BRIDGE}"
     yield f" passive-interface {BRIDGE}"
 

@@ -10,6 +10,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, pick
+from k8snetlab.dataplane.names import ETH0, ROUTER, UNDERLAY_BRIDGE
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import Family
 
@@ -18,18 +19,19 @@ CALM = 10
 
 
 class Speaker(msgspec.Struct, frozen=True):
-    """A node as its daemons see it in one family: its address on the nodes' link, its pods' subnet, the device it
-    reaches the others by, and those others."""
+    """A node, or the router, as its daemons see it in one family: its address on the nodes' link, its pods' subnet
+    ("" for the router), the device by which it reaches the others, and those others."""
 
     name: str
     family: Family
     address: str
     subnet: str
+    device: str
     neighbours: tuple[Neighbour, ...] = ()
 
 
 class Neighbour(msgspec.Struct, frozen=True):
-    """Another node in one family; `subnet` is its pods'."""
+    """Another node, or the router, in one family; `subnet` is its pods', "" for the router."""
 
     name: str
     address: str
@@ -37,24 +39,27 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 
 def speakers(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
-    """The node `name`, once for each family that its pods have."""
-    node = snapshot.node(name)
-    others = [other for other in snapshot.all(Node).values() if other.name != name]
+    """The node `name`, or the router, once for each family that pods have."""
     for family in FAMILIES:
+        everybody = {one.name: one for one in _everybody(snapshot, family)}
+        if own := everybody.pop(name, None):
+            device = UNDERLAY_BRIDGE if name == ROUTER else ETH0
+            yield Speaker(name, family, own.address, own.subnet, device, tuple(everybody.values()))
+
+
+def _everybody(snapshot: Snapshot, family: Family) -> Iterator[Neighbour]:
+    """All that speak, the router first."""
+    lab = snapshot.lab
+    if (router := pick(lab.spec.underlay.router, family)) and pick(lab.spec.podCIDR, family):
+        yield Neighbour(ROUTER, router, "")
+    for node in snapshot.all(Node).values():
         address, subnet = pick(node.addresses, family), pick(node.podCIDRs, family)
-        if address and subnet:
-            yield Speaker(name, family, address, subnet, tuple(_neighbours(others, family)))
-
-
-def _neighbours(others: Iterable[Node], family: Family) -> Iterator[Neighbour]:
-    for other in others:
-        address, subnet = pick(other.addresses, family), pick(other.podCIDRs, family)
-        if address and subnet and other.network_available:
-            yield Neighbour(other.name, address, subnet)
+        if address and subnet and node.network_available:
+            yield Neighbour(node.name, address, subnet)
 
 
 def wanted(snapshot: Snapshot, name: str) -> tuple[Route, ...]:
-    """The routes to the pods of other nodes that the node's daemons must have made, without device and metric.
+    """The routes to pods that the daemons of a node, or of the router, must have made, without device and metric.
 
     `via` is "" where the next hop is a link-local address of the neighbour's: RIPng and OSPFv3 name those.
     """
@@ -65,6 +70,7 @@ def wanted(snapshot: Snapshot, name: str) -> tuple[Route, ...]:
         Route(other.subnet, via=other.address if one.family == "ipv4" or network.backend == "bgp" else "")
         for one in speakers(snapshot, name)
         for other in one.neighbours
+        if other.subnet
     )
 
 

@@ -83,8 +83,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made.lab.run("down", code=None)
 
 
-def by_daemons(node: str, told: str) -> set[str]:
-    return {f"{subnet}.0/24 via {ip} dev eth0 {told}" for other, (ip, subnet) in NODES.items() if other != node}
+def by_daemons(node: str, told: str, device: str = "eth0") -> set[str]:
+    return {f"{subnet}.0/24 via {ip} dev {device} {told}" for other, (ip, subnet) in NODES.items() if other != node}
 
 
 @pytest.mark.parametrize("network", ["vxlan", "bgp", "ospf", "rip", "host-gw", "ospf by bird", "rip by frr", "bgp"])
@@ -98,6 +98,8 @@ def test_each_brings_packets_to_pods_and_leaves_nothing_to_the_next(world: World
         else:
             assert "proto" not in " ".join(world.routes(node)) and len(world.routes(node)) == 2
         assert world.pids(node).keys() == programs
+    assert world.pids("router").keys() == programs
+    assert world.routes("router") == (by_daemons("router", told, "underlay0") if told else set())
     assert world.lab.whole()
     mtu = 1450 if network == "vxlan" else 1500
     assert f"mtu {mtu}" in world.lab.run("exec", "web-1", "--", "ip", "link", "show", "eth0")

@@ -58,12 +58,21 @@ def test_bgp_is_a_mesh_of_one_autonomous_system() -> None:
     found = text("{backend: bgp, routing: {asNumber: 65001}}")
     assert "protocol bgp Node_192_168_0_22 from nodes_ipv4 {\n  neighbor 192.168.0.22 as 65001;\n}\n" in found
     assert "local 192.168.0.21 as 65001;" in found and "Node_192_168_0_21" not in found
-    assert found.count("protocol bgp ") == 2
+    assert found.count("protocol bgp ") == 3, "the other two nodes, and the router"
 
 
-@pytest.mark.parametrize(("nodes", "hold"), [(CALM + 1, 3), (CALM + 2, 9)])
+@pytest.mark.parametrize(("nodes", "hold"), [(CALM, 3), (CALM + 1, 9)])
 def test_a_large_mesh_has_calmer_timers(nodes: int, hold: int) -> None:
     assert f"hold time {hold};" in text("{backend: bgp}", nodes=nodes)
+
+
+@pytest.mark.parametrize("backend", ROUTED)
+def test_the_router_speaks_too_and_has_no_pods_to_tell_of(backend: str) -> None:
+    held = world(f"{{backend: {backend}, routing: {{daemon: bird}}}}").snapshot
+    (program,) = programs(held, "router")
+    found = program.files["bird.conf"]
+    assert "router id 192.168.0.1;" in found and '"underlay0"' in found and "stubnet" not in found
+    assert [route.dst for route in wanted(held, "router")] == ["10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]
 
 
 def test_frr_is_told_of_no_neighbour_so_that_a_node_that_joins_changes_no_file() -> None:
