@@ -43,7 +43,7 @@ class Routing(Manager):
             more = f" and {len(self._missing) - 1} more" if len(self._missing) > 1 else ""
             raise KernelError(
                 f"{network.backend} has made no route to {first.dst}{f' via {first.via}' if first.via else ''}{more}",
-                "its daemons' logs are in the lab's directory, below addons",
+                f"`k8snetlab routing {self.node}` shows its neighbours",
             )
 
     @property

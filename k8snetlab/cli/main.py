@@ -35,6 +35,7 @@ ROOMS = {
     "policy": ("policy",),
     "graph": ("graph",),
     "misses": ("misses",),
+    "routing": ("routing",),
     "render": ("render",),
     "store": ("store",),
     "token": ("token",),

@@ -60,7 +60,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     `owner` is who brought the object, with the manifest's line. `device` is the device that the object stands on,
     `beyond` (namespace, device) the other end of a cable that is cut. `explains` are sentences on what goes wrong for
-    this reason, `broken` the usual paths that do not work for it.
+    this reason, `broken` the usual paths that do not work for it. It had to
+    come where one of the paths that `needs` names (their words, without the reason) does not work either.
     """
 
     kind: str
@@ -77,6 +78,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     beyond: tuple[str, str] | None = None
     explains: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -103,7 +105,7 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """Causes that explain others taken together with them; those that break usual paths first, then by `TIERS`."""
     unique = {finding.identity: finding for finding in findings}
     roots: list[Finding] = []
-    for finding in sorted(unique.values(), key=lambda f: (_tier(f), f.beyond is None)):
+    for finding in sorted(unique.values(), key=lambda f: (bool(f.needs), _tier(f), f.beyond is None)):
         for number, root in enumerate(roots):
             if _causes(root, finding):
                 roots[number] = root.explaining(finding)
@@ -121,6 +123,8 @@ def _causes(cause: Finding, effect: Finding) -> bool:
     """Whether `effect` went with `cause`: what stands on a device goes with it, a pod's end with the node's."""
     if cause.beyond and cause.beyond[0] == effect.netns and effect.kind in ("link", "address", "route", "sysctl"):
         return cause.fault in ("down", "missing", "wrong") and effect.device == cause.beyond[1]
+    if any(broken.startswith(f"{path}:") for path in effect.needs for broken in cause.broken):
+        return True
     if cause.netns != effect.netns:
         return False
     match cause.kind:

@@ -3,6 +3,7 @@
 __all__ = [
     "asked",
     "capture",
+    "daemons",
     "desired",
     "diagnosing",
     "inspect",

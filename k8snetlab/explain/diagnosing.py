@@ -16,13 +16,13 @@ from k8snetlab.api.core import KUBERNETES, Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
-from k8snetlab.diagnose import guests, neighbours, objects, pods, policed, resolving, sampling, unmanaged
+from k8snetlab.diagnose import guests, neighbours, objects, pods, policed, resolving, routing, sampling, unmanaged
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, idle, laid_to, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain import clashing, drift, listening, matrix, resolvers, upstreams
+from k8snetlab.explain import clashing, daemons, drift, listening, matrix, resolvers, upstreams
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
@@ -251,6 +251,9 @@ class _Look:
         self.notes += objects.lonely(snapshot)
         found += clashing.wrong(snapshot, kernel.nodes)
         broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
+        for node in daemons.gaps(snapshot, self.paths):
+            found += routing.missing(snapshot, node)
+            broken += [one for path in routing.needed(snapshot, node) for one in self._judged(path, kernel)]
         silent = upstreams.silent(snapshot, () if self.question.predictOnly else servers)
         for one in silent:
             wrong = self._judged(one.path, kernel)

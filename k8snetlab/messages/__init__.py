@@ -15,6 +15,7 @@ __all__ = [
     "places",
     "probe",
     "progress",
+    "routing",
     "rules",
     "status",
     "store",

@@ -14,6 +14,7 @@ from k8snetlab.explain import inspect
 from k8snetlab.lab.table import answers
 from k8snetlab.lab.where import place_of, remote_nodes
 from k8snetlab.machines.leases import Leases
+from k8snetlab.messages.routing import ROUTING, RoutingQuestion, RoutingView
 from k8snetlab.messages.rules import (
     CHAINS,
     DIFFERENCE,
@@ -69,6 +70,13 @@ class Tables:
         snapshot = self._cluster.snapshot
         place = place_of(snapshot, asked.name, asked.namespace)
         return await asyncio.to_thread(inspect.tables, snapshot, place, asked.table)
+
+    @answers(ROUTING)
+    async def routing(self, asked: RoutingQuestion) -> RoutingView:
+        """What routing daemons know."""
+        from k8snetlab.explain import daemons
+
+        return await asyncio.to_thread(daemons.view, self._cluster.snapshot, self._paths, asked.node)
 
     @answers(LEASES)
     async def leases(self, asked: LeasesQuestion) -> LeaseList:

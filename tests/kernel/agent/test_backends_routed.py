@@ -136,3 +136,73 @@ def test_both_families_are_routed(tmp_path_factory: pytest.TempPathFactory, netw
         assert len(both.routes("node1", "-6")) == 2 and both.lab.whole()
     finally:
         both.lab.run("down", code=None)
+
+
+def drop(world: World, node: str, *match: str) -> list[str]:
+    """Drops what matches on its way into a node, and returns the commands that end it."""
+    world.lab.shell(node, "iptables", "-I", "INPUT", *match, "-j", "DROP")
+    return [node, "iptables", "-D", "INPUT", *match, "-j", "DROP"]
+
+
+def test_diagnose_names_the_rule_that_keeps_a_session_from_standing(world: World) -> None:
+    world.up("bgp")
+    told = DAEMONS["bgp"][1]
+    undo = [drop(world, "node1", "-p", "tcp", side, "179") for side in ("--dport", "--sport")]
+    eventually(lambda: world.routes("node1") == set())
+    findings = world.lab.json("diagnose", code=1)["findings"]
+    assert {(f["kind"], f["node"]) for f in findings} == {("rule", "node1")} and len(findings) == 2
+    said = " ".join(text for f in findings for text in f["explains"])
+    assert "node1: bgp has made no route to 10.244.2.0/24, node2's pods" in said and "Hold timer expired" in said
+    missing = {node["name"]: node["missing"] for node in world.lab.json("routing")["nodes"]}
+    assert missing["node1"] == ["10.244.2.0/24", "10.244.3.0/24"] and missing["node2"] == ["10.244.1.0/24"]
+    for words in undo:
+        world.lab.shell(*words)
+    eventually(lambda: world.routes("node1") == by_daemons("node1", told))
+
+
+def test_diagnose_says_of_which_neighbour_ospf_hears_nothing(world: World) -> None:
+    world.up("ospf")
+    undo = drop(world, "node2", "-p", "89")
+    eventually(lambda: len(world.routes("node2")) == 0)
+    (first, *_) = world.lab.json("diagnose", code=1)["findings"]
+    assert (first["kind"], first["fault"]) == ("route", "missing") and "ospf has made no route to" in first["message"]
+    world.lab.shell(*undo)
+    eventually(lambda: world.lab.json("diagnose", code=None)["findings"] == [])
+
+
+def test_a_daemon_that_stands_still_is_named(world: World) -> None:
+    world.up("bgp")
+    pid = world.pids("node1")["bird"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: "10.244.1.0/24" not in " ".join(world.routes("node2")))
+        messages = [f["message"] for f in world.lab.json("diagnose", code=1)["findings"]]
+        assert any("its session with 192.168.0.21 is" in message for message in messages), messages
+        assert "bird of node1 does not answer" in world.lab.run("routing", "node1")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: world.lab.json("diagnose", code=None)["findings"] == [])
+
+
+@pytest.mark.parametrize("network", ["bgp", "ospf", "rip", "rip by frr", "ospf by bird"])
+def test_routing_shows_every_neighbour_and_route(world: World, network: str) -> None:
+    world.up(network)
+    silent = {"router"} if network == "rip by frr" else set()  # it has nothing to tell, so FRR says nothing for it
+
+    def heard() -> bool:
+        nodes = world.lab.json("routing")["nodes"]
+        return {n["name"] for n in nodes} == {"router", *NODES} and all(
+            {one["name"] for one in n["neighbours"] if one["established"]} >= {"router", *NODES} - {n["name"]} - silent
+            and {route["pods"] for route in n["routes"]} - {""} == {*NODES} - {n["name"]}
+            and not n["missing"]
+            for n in nodes
+        )
+
+    eventually(heard)
+    shown = world.lab.run("routing", "node1")
+    assert "10.244.2.0/24" in shown and "node2" in shown and max(map(len, shown.splitlines())) <= 80
+
+
+def test_routing_of_a_lab_without_daemons_is_refused(world: World) -> None:
+    world.up("host-gw")
+    assert "no daemon makes routes here: network.backend is host-gw" in world.lab.run("routing", code=2)

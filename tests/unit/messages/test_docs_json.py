@@ -33,6 +33,7 @@ from k8snetlab.messages.kubeconfig import KUBECONFIG
 from k8snetlab.messages.machines import Down, Joined, Left
 from k8snetlab.messages.nodes import PAUSE, RESUME, AnsweredMiss
 from k8snetlab.messages.probe import PROBE
+from k8snetlab.messages.routing import ROUTING
 from k8snetlab.messages.rules import DIFFERENCE, RULES
 from k8snetlab.messages.status import STATUS
 from k8snetlab.messages.store import DUMP, LEASES, STORE_STATUS, SubnetLease
@@ -105,6 +106,7 @@ PRINTED = (
     Printed("policy why", PolicyReason),
     Printed("probe", PROBE.answer),
     Printed("resume", RESUME.answer),
+    Printed("routing", ROUTING.answer),
     Printed("rules", RULES.answer),
     Printed("rules --diff NODE1 NODE2", DIFFERENCE.answer),
     Printed("scenario check", CheckReport),

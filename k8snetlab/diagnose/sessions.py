@@ -1,0 +1,92 @@
+"""What routing daemons say of their neighbours: the answers of `birdc` and `vtysh`, read.
+
+Source: BIRD 2.0's nest/cli and proto/{bgp,ospf,rip}, FRR 8.4's ospf_vty.c and ripd.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+_ROW = re.compile(r"^(?P<name>\S+)\s+BGP\s+\S+\s+(?P<state>\S+)\s+(?P<since>\S+)\s*(?P<info>.*)$")
+ESTABLISHED = ("Established", "Full", "2-Way", "heard")
+"""What the states begin with in which a neighbour tells of its routes, or (OSPF on a shared link) has a third tell."""
+
+
+class Session(msgspec.Struct, frozen=True):
+    """`address` is the neighbour's, or (BIRD's OSPF) its router id. `state` is the protocol's own word, "heard" for
+    RIP, which has none, "" for a neighbour of which nothing is known; `info` is what else the daemon says of it. `name`
+    is the node that it is, "" where that is not known."""
+
+    address: str
+    state: str
+    info: str = ""
+    name: str = ""
+
+    @property
+    def stands(self) -> bool:
+        return self.state.startswith(ESTABLISHED)
+
+
+class Speaking(msgspec.Struct, frozen=True):
+    """What is known of a node's (or the router's) daemon: its neighbours, the pods' subnets to which it has made no
+    route, and why it could not be asked, or ""."""
+
+    name: str
+    daemon: str
+    neighbours: tuple[Session, ...]
+    missing: tuple[str, ...]
+    problem: str = ""
+
+
+Reader = Callable[[str], Iterator[Session]]
+"""From what a daemon answers to its sessions."""
+
+
+def bird_bgp(text: str, addresses: Mapping[str, str]) -> Iterator[Session]:
+    """Of `show protocols`; `addresses` by the protocols' names."""
+    for line in text.splitlines():
+        if (row := _ROW.match(line)) and row["name"] in addresses:
+            state, _, info = row["info"].strip().partition(" ")
+            yield Session(addresses[row["name"]], state or row["state"], info.strip())
+
+
+def bird_ospf(text: str) -> Iterator[Session]:
+    """Of `show ospf neighbors`: router id, priority, state, dead time, interface, address."""
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 6 and "/" in words[2]:
+            yield Session(words[0], words[2], f"dead in {words[3]} s")
+
+
+def bird_rip(text: str) -> Iterator[Session]:
+    """Of `show rip neighbors`: address, interface, metric, routes, seconds since it was heard."""
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) == 5 and words[3].isdigit():
+            yield Session(words[0], "heard", f"{words[3]} routes, {words[4]} s ago")
+
+
+def frr_ospf(text: str) -> Iterator[Session]:
+    """Of `show ip ospf neighbor json`."""
+    try:
+        found = msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return
+    neighbours = found.get("neighbors")
+    for address, entries in neighbours.items() if isinstance(neighbours, dict) else ():
+        for entry in (one for one in (entries if isinstance(entries, list) else ()) if isinstance(one, dict)):
+            state = entry.get("nbrState") or entry.get("state") or ""
+            yield Session(str(address), str(state), f"dead in {entry.get('deadTime', '?')}")
+
+
+def frr_rip(text: str) -> Iterator[Session]:
+    """Of `show ip rip status`: below "Gateway" the address, bad packets, bad routes, distance, last update."""
+    _, _, table = text.partition("Gateway")
+    for line in table.splitlines()[1:]:
+        words = line.split()
+        if len(words) >= 5:
+            yield Session(words[0], "heard", f"last update {words[4]} ago")

@@ -1,0 +1,118 @@
+"""Routing daemons asked: what they know of their neighbours, and which routes they made.
+
+Blocking.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from k8snetlab.addons.routing import RUN, SOCKET
+from k8snetlab.api.core import Node
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import family_of
+from k8snetlab.dataplane.names import ROUTER, node_netns
+from k8snetlab.dataplane.routing import Route
+from k8snetlab.diagnose import sessions
+from k8snetlab.diagnose.sessions import Session, Speaking
+from k8snetlab.errors import InputError, K8sNetLabError
+from k8snetlab.kernel import read
+from k8snetlab.messages.routing import LearnedRoute, RoutingNeighbour, RoutingNode, RoutingView
+from k8snetlab.render.routing import bird, frr
+from k8snetlab.render.routing.speakers import Speaker, lacking, speakers, wanted
+from k8snetlab.state.paths import LabPaths
+
+PATIENCE = 3.0
+"""Seconds that a daemon gets to answer."""
+
+
+def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
+    """Of one node, or of all and the router. Raises NotFoundError, and InputError where no daemon makes routes."""
+    network = snapshot.lab.spec.network
+    if not network.routed:
+        raise InputError(
+            f"no daemon makes routes here: network.backend is {network.backend}",
+            "it is of labs with network.backend bgp, ospf or rip; `k8snetlab tables NODE routes` shows any node's",
+        )
+    if name not in ("", ROUTER):
+        snapshot.node(name)
+    subnets = {subnet: node.name for node in snapshot.all(Node).values() for subnet in node.podCIDRs}
+    return RoutingView(network.backend, tuple(_shown(*one, subnets) for one in speaking(snapshot, paths, name)))
+
+
+def gaps(snapshot: Snapshot, paths: LabPaths) -> list[Speaking]:
+    """The nodes whose daemons have not made all routes, and the router, if it is one of them."""
+    if not snapshot.lab.spec.network.routed:
+        return []
+    return [one for one, _ in speaking(snapshot, paths) if one.missing]
+
+
+def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tuple[Speaking, tuple[Route, ...]]]:
+    """What each daemon knows, and the routes that it made: those of one node, or of all and the router."""
+    for one in [name] if name else [ROUTER, *(node.name for node in snapshot.all(Node).values())]:
+        own, daemon, problem = tuple(speakers(snapshot, one)), snapshot.lab.spec.daemon, ""
+        held: tuple[Route, ...] = ()
+        found: list[Session] = []
+        try:
+            held = read.learned(node_netns(snapshot.lab.name, one))
+            found = [*_asked(snapshot, paths, own)]
+        except K8sNetLabError as error:
+            problem = error.message
+        except OSError as error:
+            problem = f"{daemon} of {one} does not answer: {error}"
+        missing = tuple(route.dst for route in lacking(wanted(snapshot, one), held))
+        yield Speaking(one, daemon, tuple(_neighbours(snapshot, own, found)), missing, problem), held
+
+
+def _shown(one: Speaking, held: Iterable[Route], subnets: Mapping[str, str]) -> RoutingNode:
+    neighbours = tuple(RoutingNeighbour(s.name, s.address, s.state, s.stands, s.info) for s in one.neighbours)
+    routes = tuple(LearnedRoute(r.dst, r.via, r.dev, r.metric, subnets.get(r.dst, "")) for r in held)
+    return RoutingNode(one.name, one.daemon, neighbours, routes, one.missing, one.problem)
+
+
+def _neighbours(snapshot: Snapshot, own: Iterable[Speaker], found: Iterable[Session]) -> Iterator[Session]:
+    """Those that there should be, then others. IPv6's are known to RIPng by link-local addresses, and to OSPFv3 by
+    their router ids: that one of them is not heard cannot be told of an address."""
+    known = {session.address: session for session in found}
+    for other in (other for one in own for other in one.neighbours):
+        session = known.pop(other.address, None)
+        if session or family_of(other.address) == "ipv4" or snapshot.lab.spec.network.backend == "bgp":
+            yield replace(session or Session(other.address, ""), name=other.name)
+    yield from known.values()
+
+
+def _asked(snapshot: Snapshot, paths: LabPaths, own: Sequence[Speaker]) -> Iterable[Session]:
+    """Raises OSError where the daemon does not answer."""
+    lab = snapshot.lab
+    if not own:
+        return []
+    home, backend = paths.addons / own[0].name, lab.spec.network.backend
+    if lab.spec.daemon == "frr":
+        run = str(home / frr.DAEMONS[backend] / RUN)
+        asked = "show ip ospf neighbor json" if backend == "ospf" else "show ip rip status"
+        said = _said(["vtysh", "--vty_socket", run, "-c", asked])
+        return sessions.frr_ospf(said) if backend == "ospf" else sessions.frr_rip(said)
+    control = ["birdc", "-r", "-s", str(home / "bird" / SOCKET), "show"]
+    if backend == "bgp":
+        addresses = {bird.protocol_of(n.address): n.address for one in own for n in one.neighbours}
+        return sessions.bird_bgp(_said([*control, "protocols"]), addresses)
+    told = sessions.bird_ospf if backend == "ospf" else sessions.bird_rip
+    protocols = [f"{backend}_{one.family}" for one in own]
+    return [one for protocol in protocols for one in told(_said([*control, backend, "neighbors", protocol]))]
+
+
+def _said(command: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"no answer within {PATIENCE:g} s") from error
+    if done.returncode or "not running" in done.stdout:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise OSError(said[-1] if said else f"{Path(command[0]).name} ended with {done.returncode}")
+    return done.stdout
