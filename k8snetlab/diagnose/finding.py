@@ -107,7 +107,7 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
     roots: list[Finding] = []
     for finding in sorted(unique.values(), key=lambda f: (bool(f.needs), _tier(f), f.beyond is None)):
         for number, root in enumerate(roots):
-            if _causes(root, finding):
+            if _causes(root, finding) or _starves(root, finding):
                 roots[number] = root.explaining(finding)
                 break
         else:
@@ -119,12 +119,15 @@ def _tier(finding: Finding) -> int:
     return TIERS.index(finding.kind)
 
 
+def _starves(cause: Finding, effect: Finding) -> bool:
+    """Whether a path that `effect` needs is broken by `cause`."""
+    return any(broken.startswith(f"{path}:") for path in effect.needs for broken in cause.broken)
+
+
 def _causes(cause: Finding, effect: Finding) -> bool:
     """Whether `effect` went with `cause`: what stands on a device goes with it, a pod's end with the node's."""
     if cause.beyond and cause.beyond[0] == effect.netns and effect.kind in ("link", "address", "route", "sysctl"):
         return cause.fault in ("down", "missing", "wrong") and effect.device == cause.beyond[1]
-    if any(broken.startswith(f"{path}:") for path in effect.needs for broken in cause.broken):
-        return True
     if cause.netns != effect.netns:
         return False
     match cause.kind:
