@@ -71,4 +71,6 @@ class RoutingView(msgspec.Struct, frozen=True):
     """The router first."""
 
 
-ROUTING: Call[RoutingQuestion, RoutingView] = Call("routing", "GET", "routing", RoutingQuestion, RoutingView, Here(), group=True)
+ROUTING: Call[RoutingQuestion, RoutingView] = Call(
+    "routing", "GET", "routing", RoutingQuestion, RoutingView, Here(), group=True
+)
