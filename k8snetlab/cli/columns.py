@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from k8snetlab.api import columns
 from k8snetlab.api.apps import Deployment
 from k8snetlab.api.cells import Column, labels, some
 from k8snetlab.api.columns import external_ip
 from k8snetlab.api.core import Container, Node, Pod, Service
+from k8snetlab.api.custom_columns import columns_for
 from k8snetlab.api.meta import Object
+from k8snetlab.api.scheme import Resource
 
 
-def columns_of(type_: type[Object], wide: bool = False) -> list[Column]:
+def columns_of(resource: Resource, wide: bool = False) -> list[Column]:
     """Titles are in capitals, as kubectl prints them."""
-    found = [*columns.columns_of(type_), *OWN.get(type_, ())]
+    type_ = resource.type
+    found = [*columns_for(resource), *OWN.get(type_, ())]
     shown = SHOWN.get(type_, ())
     chosen = [column for column in found if wide or not column.wide or column.title in shown]
     if not wide:

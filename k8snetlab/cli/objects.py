@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from k8snetlab.cli import screen, subnets
+from k8snetlab.cli import kinds, screen, subnets
 from k8snetlab.cli.options import (
     FieldSelectorOption,
     FilesOption,
@@ -25,7 +26,7 @@ from k8snetlab.cli.options import (
     example,
     print_json,
 )
-from k8snetlab.errors import InputError, NotFoundError
+from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
 from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.wording import nearest
 
@@ -99,7 +100,8 @@ def delete(
         client = client_of(lab)
         objects = manifests.for_lab(loaded, "delete", client.lab, lab)
     else:
-        wanted = parse_targets(target or ())
+        asked_of = _Lab(lab)
+        wanted = parse_targets(target or (), asked_of.brought)
         named = [name for _, name in wanted if name]
         if named and (chosen or everything):
             raise InputError("a name and --all, -l or --field-selector do not go together", "one or the other")
@@ -108,7 +110,7 @@ def delete(
             raise InputError(f"delete {' '.join(target or ())}: which one?", hint)
         if everything and selector:
             raise InputError("--all and -l do not go together", "one or the other")
-        client = client_of(lab)
+        client = asked_of.client
         found = _fetch(client, wanted, namespace, False, selector, field_selector)
         objects = [obj for _, objects in found for obj in objects]
         if not objects:
@@ -136,10 +138,11 @@ def get(
     if (node := subnets.node_of(target or ())) is not None:
         subnets.show(lab, node, output)
         return
-    wanted = parse_targets(target or ())
-    if not wanted:
-        raise InputError("get: which kind?", "kinds: " + ", ".join(_plurals()))
-    client = client_of(lab)
+    if not target:
+        raise InputError("get: which kind?", "kinds: " + ", ".join(kinds.plurals()))
+    asked = _Lab(lab)
+    wanted = parse_targets(target, asked.brought)
+    client = asked.client
     named = any(name for _, name in wanted)
     if named and (selector or field_selector):
         raise InputError("a name and a selector do not go together", "one or the other")
@@ -212,39 +215,40 @@ def _of_leases(wanted: Sequence[tuple[Resource, str | None]]) -> tuple[str, ...]
     return (subnets.BEFORE,) if any(resource.kind == "Lease" for resource, _ in wanted) else ()
 
 
+class _Lab:
+    """The lab, found once it is asked: a wrong word is said without one, too."""
+
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+
+    @cached_property
+    def client(self) -> Client:
+        return client_of(self._name)
+
+    def brought(self) -> Iterable[Resource]:
+        """The kinds that its users have brought; none where no lab answers."""
+        try:
+            return kinds.brought(self.client)
+        except K8sNetLabError:
+            return ()
+
+
 # --- KIND NAME, KIND/NAME, KIND,KIND --------------------------------------------------------------------------------
 
 
-def parse_targets(words: Sequence[str]) -> list[tuple[Resource, str | None]]:
+def parse_targets(words: Sequence[str], brought: kinds.Brought = tuple) -> list[tuple[Resource, str | None]]:
     """(kind, name or None for all of the kind) of the words kubectl takes."""
     if any("/" in word for word in words):
         wrong = next((word for word in words if word.count("/") != 1 or word.endswith("/")), None)
         if wrong is not None:
             raise InputError(f"{wrong!r} is not of the form KIND/NAME", "either all words are KIND/NAME, or none is")
-        return [(_resource(kind), name) for kind, name in (word.split("/") for word in words)]
+        return [(kinds.resource_of(kind, brought), name) for kind, name in (word.split("/") for word in words)]
     if not words:
         return []
-    kinds = (ALL if words[0] == "all" else words[0]).split(",")
-    resources = [_resource(kind) for kind in kinds if kind]
+    said = (ALL if words[0] == "all" else words[0]).split(",")
+    resources = [kinds.resource_of(kind, brought) for kind in said if kind]
     names: Sequence[str | None] = words[1:] or (None,)
     return [(resource, name) for resource in resources for name in names]
-
-
-def _resource(kind: str) -> Resource:
-    from k8snetlab.api.scheme import BY_NAME
-
-    # "deployments.apps" is how kubectl prints a kind with its group
-    resource = BY_NAME.get(kind.lower().partition(".")[0])
-    if resource is None:
-        hint = nearest(kind, (*BY_NAME, "subnets", "all"), f"kinds: {', '.join(_plurals())}")
-        raise InputError(f"the lab has no kind {kind!r}", hint)
-    return resource
-
-
-def _plurals() -> list[str]:
-    from k8snetlab.api.scheme import RESOURCES
-
-    return [resource.plural for resource in RESOURCES]
 
 
 # --- Fetching and printing -------------------------------------------------------------------------------------------
@@ -264,13 +268,14 @@ def _fetch(
     by_kind: dict[str, Found] = {}
     for resource, name in wanted:
         within = namespace if resource.type.namespaced and not everywhere else ""
-        _, objects = by_kind.setdefault(resource.kind, (resource, []))
+        asked = resource.kind if resource.defined is None else resource
+        _, objects = by_kind.setdefault(f"{resource.group}/{resource.kind}", (resource, []))
         if name is None:
-            objects += client.list(resource.kind, within, labels, fields)
+            objects += client.list(asked, within, labels, fields)
         elif everywhere and resource.type.namespaced:
             raise InputError("a name and --all-namespaces do not go together", f"-n NAMESPACE {resource.plural} {name}")
         else:
-            objects.append(client.get(resource.kind, name, within))
+            objects.append(client.get(asked, name, within))
     yield from by_kind.values()
 
 

@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -20,6 +20,9 @@ from k8snetlab.messages.verb import ERROR, SERVER, Call, Conversation, Stream, V
 from k8snetlab.state import labs
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import nearest
+
+if TYPE_CHECKING:
+    from k8snetlab.api.scheme import Resource
 
 Json = dict[str, Any]
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -47,14 +50,16 @@ class Client:
 
     # --- objects ---
 
-    def list(self, kind: str, namespace: str | None = None, labels: str = "", fields: str = "") -> Sequence[Json]:
+    def list(
+        self, kind: str | Resource, namespace: str | None = None, labels: str = "", fields: str = ""
+    ) -> Sequence[Json]:
         """All objects of a kind, in one namespace or (None) in all, that both selectors match."""
         chosen = {"labelSelector": labels, "fieldSelector": fields}
         query = urlencode({word: text for word, text in chosen.items() if text})
         items: Sequence[Json] = self._json("GET", self._path(kind, namespace) + (f"?{query}" if query else ""))["items"]
         return items
 
-    def get(self, kind: str, name: str, namespace: str = "default") -> Json:
+    def get(self, kind: str | Resource, name: str, namespace: str = "default") -> Json:
         return self._json("GET", self._path(kind, namespace, name))
 
     def watch(self, kind: str, namespace: str | None = None) -> Iterator[Json]:
@@ -123,14 +128,14 @@ class Client:
     # --- transport ---
 
     @staticmethod
-    def _path(kind: str, namespace: str | None = None, name: str = "") -> str:
+    def _path(kind: str | Resource, namespace: str | None = None, name: str = "") -> str:
         from k8snetlab.api.scheme import BY_NAME
 
-        resource = BY_NAME.get(kind.lower())
+        resource = BY_NAME.get(kind.lower()) if isinstance(kind, str) else kind
         if resource is None:
             raise errors.InputError(
                 f"the server doesn't have a resource type {kind!r}",
-                nearest(kind, BY_NAME, f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}"),
+                nearest(str(kind), BY_NAME, f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}"),
             )
         version = resource.version
         path = f"/api/{version}" if "/" not in version else f"/apis/{version}"

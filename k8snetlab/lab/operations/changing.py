@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
+from k8snetlab.api import customizing
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Pod
 from k8snetlab.api.ignored import Ignored
+from k8snetlab.api.kinds import Kinds, kinds_of
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME
@@ -56,7 +58,7 @@ class Changing:
     async def up(self, asked: Up) -> AsyncIterator[ChangeEvent]:
         """Makes the store hold these objects and none that an earlier `up` brought, and waits for the kernel."""
         began, followed, changes = time.monotonic(), Followed(), no_changes()
-        objects = [_marked(obj) for obj in dns_last.with_cluster_dns(_decoded(asked.objects))]
+        objects = [_marked(obj) for obj in dns_last.with_cluster_dns(self._read(asked))]
 
         last: list[Object] = []
 
@@ -95,6 +97,9 @@ class Changing:
         async for event in self._converged(followed, began, changes, asked):
             yield event
 
+    def _read(self, asked: Change | Up) -> list[Object]:
+        return _decoded(asked.objects, kinds_of(self._cluster.snapshot))
+
     async def _dns(
         self, held_back: list[Object], changes: Changes, followed: Followed, timeout: float
     ) -> AsyncIterator[ChangeEvent]:
@@ -114,7 +119,7 @@ class Changing:
     async def apply(self, asked: Change) -> AsyncIterator[ChangeEvent]:
         """As `kubectl apply`: creates or changes these objects, leaves all others."""
         began, followed, changes = time.monotonic(), Followed(), no_changes()
-        objects = _decoded(asked.objects)
+        objects = self._read(asked)
 
         async def write(tell: Tell) -> None:
             refuse_rebuilding(objects, self._cluster.snapshot)
@@ -130,7 +135,7 @@ class Changing:
     @answers(DELETE)
     async def delete(self, asked: Change) -> AsyncIterator[ChangeEvent]:
         began, followed, changes = time.monotonic(), Followed(), no_changes()
-        objects, missing = _decoded(asked.objects), list[Object]()
+        objects, missing = self._read(asked), list[Object]()
         for obj in objects:
             refuse_deletion(obj)
 
@@ -199,12 +204,17 @@ class Changing:
             work.cancel()
 
 
-def _decoded(bodies: list[Any]) -> list[Object]:
+def _decoded(bodies: list[Any], kinds: Kinds) -> list[Object]:
     """The objects, taken out of the list: as bodies they weigh far more, and the request is held to its end."""
     bodies.reverse()
-    objects = []
+    objects: list[Object] = []
     while bodies:
-        objects.append(decode(bodies.pop()))
+        body = bodies.pop()
+        custom = kinds.named(str(body.get("apiVersion")), str(body.get("kind"))) if isinstance(body, dict) else None
+        if custom is not None and custom.defined is not None:
+            objects.append(customizing.decoded(body, custom)[0])
+        else:
+            objects.append(decode(body))
     return objects
 
 

@@ -173,3 +173,39 @@ spec: {containers: [{name: c, image: any, command: [sh, -c, "echo one; echo two;
     assert k.run("logs", "talker", "--tail=1") == "two\n"
     assert k.run("logs", "talker", "--since=1h") == "one\ntwo\n"
     k.run("delete", "pod", "talker")
+
+
+WIDGETS = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: widgets, kind: Widget, shortNames: [wd]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+    additionalPrinterColumns: [{name: Size, type: integer, jsonPath: .spec.size}]
+"""
+
+
+def test_our_own_verbs_know_the_kinds_that_kubectl_brings(lab: Lab, k: Kubectl) -> None:
+    k.run("apply", "-f", "-", stdin=WIDGETS)
+    k.run("wait", "--for=condition=established", "crd/widgets.example.com", "--timeout=20s")
+    made = "{apiVersion: example.com/v1, kind: Widget, metadata: {name: %s}, spec: {size: 3}}"
+    k.run("create", "-f", "-", stdin=f"{made % 'one'}\n---\n{made % 'two'}")
+    assert [line.split()[:2] for line in lab.run("get", "wd").splitlines()] == [
+        ["NAME", "SIZE"],
+        ["one", "3"],
+        ["two", "3"],
+    ]
+    assert lab.run("get", "wd").splitlines() == k.run("get", "wd").splitlines()
+    assert lab.json("get", "widget", "one")["spec"] == {"size": 3}
+    assert "widget/one deleted" in lab.run("delete", "wd", "one")
+    assert "not found" in k.run("get", "wd", "one", code=1)
+    assert "no kind 'wdx'" in lab.run("get", "wdx", code=2)
+    lab.run("delete", "crd", "widgets.example.com")
+    assert "no kind 'wd'" in lab.run("get", "wd", code=2)

@@ -19,7 +19,7 @@ def row(kind: str, wide: bool = False, **fields: Any) -> dict[str, str]:
 
     resource = BY_KIND[kind]
     obj = msgspec.convert({"metadata": {"name": "x"}, **fields}, resource.type)
-    return {column.title: str(column.of(obj, now())) for column in columns_of(resource.type, wide)}
+    return {column.title: str(column.of(obj, now())) for column in columns_of(resource, wide)}
 
 
 @pytest.mark.parametrize(
