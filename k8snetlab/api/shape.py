@@ -165,7 +165,7 @@ _HELD = {
     "RollingUpdateStatefulSetStrategy": "maxUnavailable",
     "JobSpec": "podReplacementPolicy",
     "NamespaceSpec": "finalizers",
-    "ServiceSpec": "externalName loadBalancerClass loadBalancerIP",
+    "ServiceSpec": "loadBalancerClass loadBalancerIP",
     "KubeProxyConfiguration": "hostnameOverride",
     "ProxyIPTables": "minSyncPeriod syncPeriod",
     "ProxyConntrack": "maxPerCore min tcpCloseWaitTimeout tcpEstablishedTimeout udpStreamTimeout udpTimeout",
