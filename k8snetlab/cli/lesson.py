@@ -74,7 +74,7 @@ def start(
         return
     if step == 1:
         read = teaching.lesson
-        typer.echo(lesson_view.opening(read.title, read.minutes, read.opening) + "\n")
+        typer.echo(lesson_view.opening(read.title, read.minutes, read.opening, lang) + "\n")
     _tell_where(teaching)
     _show(teaching)
 
@@ -127,9 +127,10 @@ def check(
     teaching = _begun(lab)
     given = list(answers or ())
     if not given and sys.stdin.isatty() and sys.stdout.isatty() and output is None:
-        from k8snetlab.cli.lesson_view import LETTERS
+        from k8snetlab.cli.lesson_view import word
 
-        given = [typer.prompt(f"{one.text} ({LETTERS[one.kind]})") for one in teaching.open_questions]
+        language = teaching.progress.language
+        given = [typer.prompt(f"{one.text} ({word(one.kind, language)})") for one in teaching.open_questions]
     with progress.patient("the lab, which is looked at", quiet=output is not None):
         verdicts = teaching.check(given)
     if output:
@@ -206,7 +207,8 @@ def _begun(lab: str | None) -> Teaching:
 def _show(teaching: Teaching) -> None:
     from k8snetlab.cli import lesson_view
 
-    typer.echo(lesson_view.step(teaching.progress.step, len(teaching.lesson.steps), teaching.step))
+    kept = teaching.progress
+    typer.echo(lesson_view.step(kept.step, len(teaching.lesson.steps), teaching.step, kept.language))
 
 
 def _tell_where(teaching: Teaching) -> None:

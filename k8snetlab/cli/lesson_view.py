@@ -14,16 +14,23 @@ if TYPE_CHECKING:
     from k8snetlab.workshop.lesson import Check, Prose, Question, Step, Try
 
 WIDEST = 80
-_GAPS = re.compile(r"\n(?:\s*\n){2,}")
-"""Rich leaves a margin around code, of lines with nothing in them."""
-LETTERS = {"number": "a number", "address": "an address", "choice": "a letter"}
+_CODE = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+WORDS = {
+    "en": {"number": "a number", "address": "an address", "choice": "a letter", "minutes": "minutes", "then": "then"},
+    "zh": {"number": "数字", "address": "地址", "choice": "字母", "minutes": "分钟", "then": "然后"},
+}
 
 
-def opening(title: str, minutes: int, parts: Iterable[Prose | Try]) -> str:
-    return "\n\n".join((_bold(f"{title} ({minutes} minutes)"), *map(_part, parts)))
+def word(name: str, language: str) -> str:
+    """One of the few words around a lesson, in its language, or English where they are not known in that."""
+    return WORDS.get(language, WORDS["en"])[name]
 
 
-def step(number: int, of: int, shown: Step) -> str:
+def opening(title: str, minutes: int, parts: Iterable[Prose | Try], language: str = "en") -> str:
+    return "\n\n".join((_bold(f"{title} ({minutes} {word('minutes', language)})"), *map(_part, parts)))
+
+
+def step(number: int, of: int, shown: Step, language: str = "en") -> str:
     """The step as the learner reads it; hints, checks and the solution are not told."""
     from k8snetlab.workshop.lesson import Question
 
@@ -32,17 +39,17 @@ def step(number: int, of: int, shown: Step) -> str:
     for part in shown.parts:
         if isinstance(part, Question):
             asked += 1
-            blocks.append(_question(part, asked if len(shown.questions) > 1 else 0))
+            blocks.append(_question(part, asked if len(shown.questions) > 1 else 0, language))
         elif text := _part(part):
             blocks.append(text)
-    blocks.append(_bold(_then(shown)))
+    blocks.append(_bold(f"{word('then', language)}: k8snetlab lesson {_then(shown)}"))
     return "\n\n".join(blocks)
 
 
 def _then(shown: Step) -> str:
     if shown.questions:
-        return f"then: k8snetlab lesson check {' '.join('ANSWER' for _ in shown.questions)}"
-    return f"then: k8snetlab lesson {'check' if shown.checks else 'next'}"
+        return f"check {' '.join('ANSWER' for _ in shown.questions)}"
+    return "check" if shown.checks else "next"
 
 
 def _part(part: Prose | Try | Question | Check) -> str:
@@ -58,8 +65,8 @@ def _part(part: Prose | Try | Question | Check) -> str:
     return ""
 
 
-def _question(question: Question, number: int) -> str:
-    said = f"? {f'{number}. ' if number else ''}{question.text} ({LETTERS[question.kind]})"
+def _question(question: Question, number: int, language: str) -> str:
+    said = f"? {f'{number}. ' if number else ''}{question.text} ({word(question.kind, language)})"
     width = min(screen.columns() or WIDEST, WIDEST)
     lines = [
         line for text in (said, *(f"  {a}) {t}" for a, t in question.choices)) for line in screen.fold(text, width)
@@ -68,15 +75,29 @@ def _question(question: Question, number: int) -> str:
 
 
 def _markdown(text: str) -> str:
+    """Prose by rich, code as it stands."""
+    parts = _CODE.split(text)  # prose, then code and prose in turn
+    drawn = [_prose(part) if number % 2 == 0 else _code(part) for number, part in enumerate(parts)]
+    return "\n\n".join(filter(None, drawn))
+
+
+def _code(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def _prose(text: str) -> str:
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
     drawn = io.StringIO()
+    plain = Theme({"markdown.code": "bold", "markdown.item.bullet": "none", "markdown.item.number": "none"})
     width = min(screen.columns() or WIDEST, WIDEST)
-    console = Console(file=drawn, width=width, force_terminal=_colours(), highlight=False, emoji=False, markup=False)
-    console.print(Markdown(text, code_theme="ansi_dark", hyperlinks=False))
-    lines = "\n".join(line.rstrip() for line in drawn.getvalue().strip("\n").splitlines())
-    return _GAPS.sub("\n\n", lines)
+    console = Console(
+        file=drawn, width=width, force_terminal=_colours(), highlight=False, emoji=False, markup=False, theme=plain
+    )
+    console.print(Markdown(text.strip(), hyperlinks=False))
+    return "\n".join(line.rstrip() for line in drawn.getvalue().strip("\n").splitlines())
 
 
 def _bold(text: str) -> str:
