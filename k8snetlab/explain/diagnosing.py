@@ -149,12 +149,13 @@ class _Look:
         found += [*self._agents(), *neighbours.full(self._neighbour_tables())]
         if snapshot is not None and self._nodes_here(snapshot):
             kernel = Kernels(snapshot, self.paths, None)
+            servers = resolvers.servers(snapshot, kernel)
+            storms = Storms(snapshot, servers)
             found += self._held(snapshot, kernel, whole=True)
             found += self._without_listener(snapshot, kernel)
             found += resolvers.wrong(snapshot, kernel, ask=True)
-            servers = resolvers.servers(snapshot, kernel)
             found += [one.finding for one in upstreams.silent(snapshot, servers)]
-            found += clashing.wrong(snapshot, kernel.nodes)
+            found += [*clashing.wrong(snapshot, kernel.nodes), *storms.found()]
         return found
 
     def done(self) -> _Look:
