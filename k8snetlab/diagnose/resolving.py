@@ -14,7 +14,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import end
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.dns import addon
-from k8snetlab.dns.corefile import CorefileError
+from k8snetlab.dns.lines import CorefileError
 from k8snetlab.dns.resolv import Resolv
 
 LATELY = 60.0

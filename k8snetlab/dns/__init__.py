@@ -1,3 +1,17 @@
 """Cluster DNS: what a question about a cluster's names is answered, worked out from a Snapshot."""
 
-__all__ = ["addon", "answers", "asking", "chain", "corefile", "etc", "nodelocal", "outside", "resolv", "walk", "wire"]
+__all__ = [
+    "addon",
+    "answers",
+    "asking",
+    "caching",
+    "chain",
+    "corefile",
+    "etc",
+    "lines",
+    "nodelocal",
+    "outside",
+    "resolv",
+    "walk",
+    "wire",
+]

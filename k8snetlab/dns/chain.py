@@ -12,7 +12,8 @@ import msgspec
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dns import cluster, reverse
 from k8snetlab.dns.answers import Answer, Question, Record
-from k8snetlab.dns.corefile import NONE, Block, Cache, Forward, Hosts, block_of, within
+from k8snetlab.dns.caching import NONE, Cache
+from k8snetlab.dns.corefile import Block, Forward, Hosts, block_of, within
 
 CHAIN = 10
 """So many times one question may lead to the next."""
@@ -70,7 +71,7 @@ def _once(
 def _from_hosts(hosts: Hosts, question: Question) -> Answer | None:
     """None where what follows is to be asked. A name that is not there is a failure, as hosts has no SOA to deny it."""
     if question.type == "PTR":
-        address = reverse.address(question.lower)
+        address = reverse.address(question.lower) if hosts.reverse else ""
         names = tuple(name for name, addresses in hosts.addresses.items() if address in addresses)
         records = tuple(Record(question.name, "PTR", hosts.ttl, name) for name in names)
     else:

@@ -6,27 +6,23 @@ Source: CoreDNS, "Corefile explained" and the pages of its plugins; what is not 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, get_args
 
 import msgspec
 
 from k8snetlab.api.dns import PORT, server
+from k8snetlab.dns import caching
+from k8snetlab.dns.caching import NONE, Cache
+from k8snetlab.dns.lines import CorefileError, Word, Words, dotted, seconds
 from k8snetlab.dns.zones import Pods, Zones
 
-TTL = 3600
-"""The longest that `kubernetes` and `hosts` may say, in seconds."""
-DENIAL = 1800
-"""The longest that `cache` keeps, unless told otherwise, that a name is not there."""
 QUIET = frozenset(("errors", "health", "ready", "prometheus", "reload", "log", "bufsize"))
 """Plugins that change no answer here: what they are for is always on, or has no meaning in a lab."""
 
 
-class CorefileError(ValueError):
-    """`line` is where, counted from 1."""
-
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(f"Corefile:{line}: {message}")
-        self.line = line
+Policy = Literal["random", "round_robin", "sequential"]
+"""Which of several servers is asked first."""
 
 
 class Forward(msgspec.Struct, frozen=True):
@@ -40,25 +36,19 @@ class Forward(msgspec.Struct, frozen=True):
     """Whether the servers of /etc/resolv.conf are asked, too."""
     tcp: bool = False
     """Whether they are asked by TCP only."""
+    policy: Policy = "random"
+    at_once: int = 0
+    """So many questions may wait for them; more are refused. 0: as many as come."""
 
 
 class Hosts(msgspec.Struct, frozen=True):
     """`addresses` by name (lower case, with its dot). Where a name of it is not there, what follows is asked only with
-    `fallthrough`."""
+    `fallthrough`. `reverse`: the names of its addresses are answered, too."""
 
     addresses: Mapping[str, tuple[str, ...]] = {}
     ttl: int = 3600
     fallthrough: bool = False
-
-
-class Cache(msgspec.Struct, frozen=True):
-    """For how long an answer is kept at most, and one that says that nothing is there, in seconds; 0: it is not."""
-
-    success: int = 0
-    denial: int = 0
-
-
-NONE = Cache()
+    reverse: bool = True
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -79,13 +69,9 @@ class Block(msgspec.Struct, frozen=True):
     bind: tuple[str, ...] = ()
 
 
-Word = tuple[str, int]
-"""A word of a Corefile, and its line."""
-
-
 def parse(text: str) -> tuple[Block, ...]:
     """The server blocks. Raises CorefileError for the first wrong place."""
-    words = _Words(text)
+    words = Words(text)
     blocks = []
     while words.more:
         blocks.append(_block(words))
@@ -111,56 +97,7 @@ def within(name: str, zone: str) -> bool:
     return zone in (".", name) or name.endswith(f".{zone}")
 
 
-class _Words:
-    """The words of a file, line by line. `{` ends a line, `}` stands in one of its own."""
-
-    def __init__(self, text: str) -> None:
-        self._lines = [line for line in _lines(text) if line]
-        self._last = text.count("\n") + 1
-
-    @property
-    def more(self) -> bool:
-        return bool(self._lines)
-
-    def line(self) -> list[Word]:
-        if not self._lines:
-            raise CorefileError(self._last, "ends within a block: a } is missing")
-        return self._lines.pop(0)
-
-    def body(self, line: list[Word]) -> Iterator[list[Word]]:
-        """The lines of the block that `line` opens, if it opens one; its { is taken away."""
-        if line[-1][0] != "{":
-            return
-        line.pop()
-        while (inner := self.line())[0][0] != "}":
-            yield inner
-
-
-def _lines(text: str) -> Iterator[list[Word]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        yield list(_words(line, number))
-
-
-def _words(line: str, number: int) -> Iterator[Word]:
-    at = 0
-    while at < len(line):
-        if line[at].isspace():
-            at += 1
-        elif line[at] == "#":
-            return
-        elif line[at] == '"':
-            end = line.find('"', at + 1)
-            if end < 0:
-                raise CorefileError(number, "a quotation mark is not closed")
-            yield line[at + 1 : end], number
-            at = end + 1
-        else:
-            end = next((n for n in range(at, len(line)) if line[n].isspace()), len(line))
-            yield line[at:end], number
-            at = end
-
-
-def _block(words: _Words) -> Block:
+def _block(words: Words) -> Block:
     head = words.line()
     number = head[0][1]
     if head[-1][0] != "{":
@@ -183,15 +120,11 @@ def _zone(word: Word) -> str:
     zone, _, port = text.removeprefix("dns://").partition(":")
     if "://" in zone or port not in ("", str(PORT)):
         raise CorefileError(number, f"{text}: only plain DNS on port {PORT} is served here")
-    return _dotted(zone.rstrip(","))
-
-
-def _dotted(zone: str) -> str:
-    return zone.lower() if zone.endswith(".") else f"{zone.lower()}."
+    return dotted(zone.rstrip(","))
 
 
 def _kubernetes(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
-    zones = [_dotted(word) for word, _ in words] or list(block.zones)
+    zones = [dotted(word) for word, _ in words] or list(block.zones)
     own = [zone for zone in zones if not zone.endswith(".arpa.")]
     if len(own) != 1:
         raise CorefileError(number, "kubernetes: takes one zone that is none of addresses, as cluster.local")
@@ -202,12 +135,12 @@ def _kubernetes(block: Block, words: list[Word], inner: list[list[Word]], number
         match option, values:
             case "pods", ["disabled" | "insecure" | "verified" as pods]:
                 cluster = msgspec.structs.replace(cluster, pods=_pods(pods))
-            case "ttl", [seconds]:
-                cluster = msgspec.structs.replace(cluster, ttl=_seconds(seconds, where, "kubernetes: ttl"))
+            case "ttl", [ttl]:
+                cluster = msgspec.structs.replace(cluster, ttl=seconds(ttl, where, "kubernetes: ttl"))
             case "endpoint_pod_names", []:
                 cluster = msgspec.structs.replace(cluster, endpoint_pod_names=True)
             case "fallthrough", _:
-                fall = tuple(_dotted(value) for value in values) or (".",)
+                fall = tuple(dotted(value) for value in values) or (".",)
             case _:
                 raise CorefileError(where, f"kubernetes: {' '.join([option, *values])} is not served here")
     return msgspec.structs.replace(block, cluster=cluster, fallthrough=fall)
@@ -221,17 +154,24 @@ def _forward(block: Block, words: list[Word], inner: list[list[Word]], number: i
     if len(words) < 2:
         raise CorefileError(number, "forward: needs a zone and the servers for it, as `forward . 192.0.2.53`")
     zone, *servers = words
-    exclude, tcp = tuple[str, ...](), False
-    for (option, where), *arguments in inner:
-        if option == "except":
-            exclude = tuple(_dotted(value) for value, _ in arguments)
-        elif option == "force_tcp":
-            tcp = True
-        elif option not in ("max_concurrent", "policy", "prefer_udp", "health_check", "max_fails", "expire"):
-            raise CorefileError(where, f"forward: {option} is not served here")
     own = any(text == "/etc/resolv.conf" for text, _ in servers)
     to = tuple(_server(text, where) for text, where in servers if text != "/etc/resolv.conf")
-    forward = Forward(_dotted(zone[0]), to, exclude, own, tcp)
+    forward = Forward(dotted(zone[0]), to, own=own)
+    for (option, where), *arguments in inner:
+        values = [value for value, _ in arguments]
+        match option, values:
+            case "except", [_, *_]:
+                forward = msgspec.structs.replace(forward, exclude=tuple(map(dotted, values)))
+            case "force_tcp", []:
+                forward = msgspec.structs.replace(forward, tcp=True)
+            case "policy", [policy] if policy in get_args(Policy):
+                forward = msgspec.structs.replace(forward, policy=policy)
+            case "max_concurrent", [most] if most.isdecimal():
+                forward = msgspec.structs.replace(forward, at_once=int(most))
+            case ("prefer_udp", []) | ("health_check" | "max_fails" | "expire", [_, *_]):
+                pass  # how a server that fails is found out is the same here, whatever these say
+            case _:
+                raise CorefileError(where, f"forward: {' '.join([option, *values])} is not served here")
     return msgspec.structs.replace(block, forwards=(*block.forwards, forward))
 
 
@@ -249,14 +189,18 @@ def _hosts(block: Block, words: list[Word], inner: list[list[Word]], number: int
     hosts = Hosts()
     for (first, where), *arguments in inner:
         values = [value for value, _ in arguments]
+        if first == "fallthrough" and values:
+            raise CorefileError(where, f"hosts: fallthrough {' '.join(values)} is not served here; it is for all zones")
         if first == "fallthrough":
             hosts = msgspec.structs.replace(hosts, fallthrough=True)
         elif first == "ttl" and len(values) == 1:
-            hosts = msgspec.structs.replace(hosts, ttl=_seconds(values[0], where, "hosts: ttl"))
-        elif first not in ("no_reverse", "reload"):
+            hosts = msgspec.structs.replace(hosts, ttl=seconds(values[0], where, "hosts: ttl"))
+        elif first == "no_reverse":
+            hosts = msgspec.structs.replace(hosts, reverse=False)
+        elif first != "reload":
             address = _address(first, where)
             for value in values:
-                name = _dotted(value)
+                name = dotted(value)
                 found[name] = (*found.get(name, ()), address)
     return msgspec.structs.replace(block, hosts=msgspec.structs.replace(hosts, addresses=found))
 
@@ -268,22 +212,8 @@ def _address(text: str, line: int) -> str:
         raise CorefileError(line, f"hosts: {text} is neither an address nor an option") from None
 
 
-def _cache(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
-    cache = Cache(TTL, DENIAL)
-    for text, where in words[:1]:
-        seconds = _seconds(text, where, "cache")
-        cache = Cache(seconds, seconds)
-    for (option, where), *arguments in inner:
-        values = [value for value, _ in arguments]
-        match option, values:
-            case "success" | "denial", [capacity] | [capacity, _] | [capacity, _, _] if capacity.isdecimal():
-                if len(values) > 1:
-                    cache = msgspec.structs.replace(cache, **{option: _seconds(values[1], where, f"cache: {option}")})
-            case "disable" | "prefetch" | "serve_stale" | "servfail" | "keepttl", _:
-                pass
-            case _:
-                raise CorefileError(where, f"cache: {' '.join([option, *values])} is not served here")
-    return msgspec.structs.replace(block, cache=cache)
+def _cached(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
+    return msgspec.structs.replace(block, cache=caching.read(words, inner))
 
 
 def _bind(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
@@ -293,12 +223,6 @@ def _bind(block: Block, words: list[Word], inner: list[list[Word]], number: int)
         except ValueError:
             raise CorefileError(where, f"bind: {text} is no address; a device's name is not served here") from None
     return msgspec.structs.replace(block, bind=(*block.bind, *(text for text, _ in words)))
-
-
-def _seconds(text: str, line: int, what: str) -> int:
-    if not text.isdecimal() or int(text) > TTL:
-        raise CorefileError(line, f"{what}: {text} is no number of seconds from 0 to {TTL}")
-    return int(text)
 
 
 def _loop(block: Block, words: list[Word], inner: list[list[Word]], number: int) -> Block:
@@ -315,7 +239,7 @@ _PLUGINS: Mapping[str, Callable[[Block, list[Word], list[list[Word]], int], Bloc
     "kubernetes": _kubernetes,
     "forward": _forward,
     "hosts": _hosts,
-    "cache": _cache,
+    "cache": _cached,
     "bind": _bind,
     "loop": _loop,
     "loadbalance": _loadbalance,

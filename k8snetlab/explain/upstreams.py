@@ -18,6 +18,7 @@ from k8snetlab.diagnose.finding import Finding
 from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.diagnose.usual import CLIENT_PORT
 from k8snetlab.dns import addon, asking, corefile, resolv
+from k8snetlab.dns.lines import CorefileError
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import asking as sockets
 from k8snetlab.kernel import etc
@@ -47,7 +48,7 @@ def looping(snapshot: Snapshot) -> Iterator[Finding]:
     """Servers of `forward` that are the cluster's own; and a Corefile that cannot be read."""
     try:
         blocks = _blocks(snapshot)
-    except corefile.CorefileError as error:
+    except CorefileError as error:
         yield resolving.misread(error)
         return
     own, pods = _own(snapshot), [pod for pod in snapshot.all(Pod).values() if addon.is_server(pod) and pod.ips]
@@ -64,7 +65,7 @@ def silent(snapshot: Snapshot, pods: Iterable[Pod]) -> list[Silent]:
     """Servers that do not answer, from where they are asked; `pods` are the DNS pods of this machine."""
     try:
         blocks = _blocks(snapshot)
-    except corefile.CorefileError:
+    except CorefileError:
         return []
     own = _own(snapshot)
     homes = [(pod, sandbox_name(snapshot.lab, pod)) for pod in pods]

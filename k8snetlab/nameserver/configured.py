@@ -10,7 +10,8 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dns import chain
 from k8snetlab.dns.answers import Answer, Question, Record
 from k8snetlab.dns.chain import Onward
-from k8snetlab.dns.corefile import Block, CorefileError, block_of, parse
+from k8snetlab.dns.corefile import Block, block_of, parse
+from k8snetlab.dns.lines import CorefileError
 
 
 class Configured:

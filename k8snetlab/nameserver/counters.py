@@ -27,7 +27,7 @@ class Counters:
         """Packets that were answered by nothing."""
         self.forwarded: Counter[str] = Counter()
         """Requests by upstream server."""
-        self.hits, self.misses = 0, 0
+        self.hits, self.misses, self.prefetches = 0, 0, 0
         """Of the cache of names outside."""
         self._buckets = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
@@ -62,6 +62,8 @@ class Counters:
         lines.append(_line("coredns_cache_hits_total", self.hits, server="dns://:53"))
         lines.append("# TYPE coredns_cache_misses_total counter")
         lines.append(_line("coredns_cache_misses_total", self.misses, server="dns://:53"))
+        lines.append("# TYPE coredns_cache_prefetch_total counter")
+        lines.append(_line("coredns_cache_prefetch_total", self.prefetches, server="dns://:53"))
         lines.append("# TYPE coredns_proxy_requests_total counter")
         lines += [_line("coredns_proxy_requests_total", n, to=to) for to, n in sorted(self.forwarded.items())]
         lines.append("# TYPE k8snetlab_dns_dropped_total counter")

@@ -8,9 +8,11 @@ from k8snetlab.api.dns import PORT
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dns import resolv
 from k8snetlab.dns.answers import Answer
+from k8snetlab.dns.caching import Cache
 from k8snetlab.dns.chain import Onward
-from k8snetlab.dns.corefile import Cache, Forward
+from k8snetlab.dns.corefile import Forward
 from k8snetlab.kernel import etc
+from k8snetlab.nameserver.choosing import Choice
 from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.upstream import Upstream
 
@@ -28,9 +30,15 @@ class Forwarding:
         key = onward.forward, onward.cache
         upstream = self._upstreams.get(key)
         if upstream is None:
-            servers, tcp = self._servers(onward.forward), onward.forward.tcp
-            upstream = Upstream(servers, self._counters, onward.cache, namespace=self._netns, tcp=tcp)
-            self._upstreams[key] = upstream
+            forward = onward.forward
+            upstream = self._upstreams[key] = Upstream(
+                Choice(self._servers(forward), forward.policy),
+                self._counters,
+                onward.cache,
+                namespace=self._netns,
+                tcp=forward.tcp,
+                at_once=forward.at_once,
+            )
         answer = await upstream.answer(onward.question)
         return Answer(records=(*onward.before, *answer.records)) if onward.before else answer
 

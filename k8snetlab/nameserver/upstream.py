@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import secrets
 import struct
-import time
-from collections import OrderedDict
 
 import dns.exception
 import dns.flags
@@ -23,68 +21,78 @@ import dns.rrset
 
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dns.answers import Answer, Question, Rcode, Record
-from k8snetlab.dns.corefile import Cache
+from k8snetlab.dns.caching import Cache
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.nameserver import sockets
+from k8snetlab.nameserver.choosing import Choice
 from k8snetlab.nameserver.counters import Counters
+from k8snetlab.nameserver.remembering import Memory
 from k8snetlab.nameserver.sockets import End
 
 PATIENCE = 2.0
 """Seconds in which one server answers."""
-FAILURE = 5
-"""Seconds for which it is remembered that no server answered."""
 CACHE = Cache(30, 30)
-NAMES = 10_000
-AT_ONCE = 500
-"""So many questions may wait for other servers at once; more are a failure at once."""
+AT_ONCE = 1000
+"""So many questions may wait for other servers at once; more are refused."""
 _RCODES: tuple[Rcode, ...] = ("NOERROR", "NXDOMAIN", "REFUSED", "NOTIMP")
 
 
 class Upstream:
-    """`servers` are (address, port), tried in order, asked from the namespace `namespace`; `tcp`: by TCP only."""
+    """`choice` is of servers, which are asked from the namespace `namespace`; `tcp`: by TCP only. At most `at_once`
+    questions wait for them."""
 
     def __init__(
         self,
-        servers: tuple[End, ...],
+        choice: Choice,
         counters: Counters,
         cache: Cache = CACHE,
         *,
         namespace: str = HOST_NETNS,
         tcp: bool = False,
+        at_once: int = 0,
     ) -> None:
-        self._servers, self._counters, self._cache = servers, counters, cache
-        self._netns, self._tcp = namespace, tcp
-        self._known: OrderedDict[tuple[str, str], tuple[float, float, Answer]] = OrderedDict()
-        """Of (name, type): when it was learned, until when it holds (monotonic seconds), and the answer."""
+        self._choice, self._counters = choice, counters
+        self._netns, self._tcp, self._at_once = namespace, tcp, min(at_once or AT_ONCE, AT_ONCE)
+        self._memory = Memory(cache)
         self._waiting: dict[tuple[str, str], asyncio.Task[Answer]] = {}
 
     async def answer(self, question: Question) -> Answer:
-        """What another server says; SERVFAIL where none answers, REFUSED where there is none to be asked."""
-        if not self._servers:
+        """What another server says; SERVFAIL where none answers, REFUSED where there is none to be asked, or too many
+        questions wait."""
+        if not self._choice:
             return Answer("REFUSED")
         key = question.lower, question.type
-        known = self._known.get(key)
-        now = time.monotonic()
-        if known is not None and now < known[1]:
+        known, due = self._memory.get(question)
+        if known is not None:
             self._counters.hits += 1
-            self._known.move_to_end(key)
-            return _aged(known[2], int(now - known[0]))
+            if due and key not in self._waiting and len(self._waiting) < self._at_once:
+                self._counters.prefetches += 1
+                self._begin(question)
+            return known
         self._counters.misses += 1
         task = self._waiting.get(key)
         if task is None:
-            if len(self._waiting) >= AT_ONCE:
-                return Answer("SERVFAIL")
-            task = self._waiting[key] = asyncio.create_task(self._ask(question))
-            task.add_done_callback(lambda _: self._waiting.pop(key, None))
+            if len(self._waiting) >= self._at_once:
+                return Answer("REFUSED")
+            task = self._begin(question)
         return await asyncio.shield(task)
 
+    def _begin(self, question: Question) -> asyncio.Task[Answer]:
+        key = question.lower, question.type
+        task = self._waiting[key] = asyncio.create_task(self._ask(question))
+        task.add_done_callback(lambda _: self._waiting.pop(key, None))
+        return task
+
     async def _ask(self, question: Question) -> Answer:
-        for server in self._servers:
+        for server in self._choice.order():
             self._counters.forwarded[f"{server[0]}:{server[1]}"] += 1
             with contextlib.suppress(OSError, TimeoutError, dns.exception.DNSException, EOFError, K8sNetLabError):
                 answer = _answer(await self._exchange(question, server))
+                self._choice.answered(server)
                 if answer.rcode != "SERVFAIL":
                     return self._remember(question, answer)
+                continue
+            self._choice.failed(server)
         return self._remember(question, Answer("SERVFAIL"))
 
     async def _exchange(self, question: Question, server: End) -> dns.message.Message:
@@ -100,21 +108,8 @@ class Upstream:
             return await _by_tcp(asked, server, self._netns)
 
     def _remember(self, question: Question, answer: Answer) -> Answer:
-        records = (*answer.records, *answer.authority)
-        most = self._cache.success if answer.records else self._cache.denial
-        seconds = FAILURE if answer.rcode == "SERVFAIL" else min((most, *(record.ttl for record in records)))
-        now = time.monotonic()
-        self._known[question.lower, question.type] = now, now + seconds, answer
-        while len(self._known) > NAMES:
-            self._known.popitem(last=False)
+        self._memory.put(question, answer)
         return answer
-
-
-def _aged(answer: Answer, seconds: int) -> Answer:
-    def older(records: tuple[Record, ...]) -> tuple[Record, ...]:
-        return tuple(Record(r.name, r.type, max(0, r.ttl - seconds), r.data) for r in records)
-
-    return Answer(answer.rcode, older(answer.records), older(answer.authority))
 
 
 class _Reply(asyncio.DatagramProtocol):

@@ -9,7 +9,7 @@ from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.diagnose import resolving
 from k8snetlab.diagnose.finding import DNS, Finding, ordered
 from k8snetlab.diagnose.resolving import Storm
-from k8snetlab.dns.corefile import CorefileError
+from k8snetlab.dns.lines import CorefileError
 
 COREDNS = Pod(metadata=ObjectMeta(name="coredns-x", namespace="kube-system"), spec=PodSpec(nodeName="node2"))
 NAME = "www.example.com.default.svc.cluster.local."

@@ -10,7 +10,9 @@ from k8snetlab.api.lab import Lab, LabSpec, Underlay
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dns import addon, nodelocal
-from k8snetlab.dns.corefile import Block, Cache, CorefileError, Forward, Hosts, block_of, parse
+from k8snetlab.dns.caching import Cache
+from k8snetlab.dns.corefile import Block, Forward, Hosts, block_of, parse
+from k8snetlab.dns.lines import CorefileError
 from k8snetlab.dns.zones import Zones
 
 KUBEADM = """\
@@ -47,8 +49,8 @@ def test_kubeadms_own_is_read() -> None:
             zones=(".",),
             cluster=Zones(domain="cluster.local", ttl=30, pods="insecure"),
             fallthrough=REVERSE,
-            forwards=(Forward(".", own=True),),
-            cache=Cache(30, 30),
+            forwards=(Forward(".", own=True, at_once=1000),),
+            cache=Cache(30, 30, no_success=("cluster.local.",), no_denial=("cluster.local.",)),
             loop=True,
             loadbalance=True,
         ),
@@ -89,11 +91,47 @@ def test_a_stub_domain_and_hosts_are_read() -> None:
     assert block_of((stub,), "example.") is None
 
 
+def test_options_of_forward_and_cache_are_read() -> None:
+    text = """
+    . {
+        forward . 192.0.2.1 192.0.2.2 {
+            policy round_robin
+            max_concurrent 7
+            health_check 5s domain example.com
+            force_tcp
+        }
+        cache 60 {
+            prefetch 10
+            servfail 1m
+        }
+    }
+    """
+    (block,) = parse(text)
+    servers = (("192.0.2.1", 53), ("192.0.2.2", 53))
+    assert block.forwards == (Forward(".", servers, tcp=True, policy="round_robin", at_once=7),)
+    assert block.cache == Cache(60, 60, servfail=60, prefetch=10, gap=60, percentage=10)
+
+
+def test_a_hosts_block_may_leave_addresses_names_out() -> None:
+    (block,) = parse(". {\n hosts {\n  192.0.2.7 db.example\n  no_reverse\n }\n}")
+    assert block.hosts == Hosts({"db.example.": ("192.0.2.7",)}, reverse=False)
+
+
 WRONG = {
     ". {\n bind eth0\n}": "Corefile:2: bind: eth0 is no address",
     ". {\n bind 127.0.0.1\n}\nx {\n errors\n}": "Corefile:1: bind: all server blocks listen at the same addresses",
     ". {\n cache 30 {\n  success many\n }\n}": "Corefile:3: cache: success many is not served here",
-    ". {\n cache {\n  denial 10 9999\n }\n}": "Corefile:3: cache: denial: 9999 is no number of seconds",
+    ". {\n cache {\n  serve_stale\n }\n}": "Corefile:3: cache: serve_stale is not served here",
+    ". {\n cache {\n  prefetch 3 1m 5%\n }\n}": "Corefile:3: cache: prefetch 3 1m 5% is not served here",
+    ". {\n cache {\n  prefetch\n }\n}": "Corefile:3: cache: prefetch is not served here",
+    ". {\n cache {\n  prefetch 3 soon\n }\n}": "Corefile:3: cache: prefetch 3 soon is not served here",
+    ". {\n cache {\n  disable failure\n }\n}": "Corefile:3: cache: disable failure is not served here",
+    ". {\n cache {\n  servfail\n }\n}": "Corefile:3: cache: servfail is not served here",
+    ". {\n cache 30 example.com\n}": "Corefile:2: cache: only for some zones (example.com) is not served here",
+    ". {\n forward . 1.1.1.1 {\n  policy best\n }\n}": "Corefile:3: forward: policy best is not served here",
+    ". {\n forward . 1.1.1.1 {\n  max_concurrent many\n }\n}": "Corefile:3: forward: max_concurrent many is not",
+    ". {\n hosts {\n  fallthrough example.com\n }\n}": "Corefile:3: hosts: fallthrough example.com is not served",
+    ". {\n cache {\n  denial 10 9999\n }\n}": "Corefile:3: cache: denial 10 9999 is not served here",
     ".:53 {\n  rewrite name a b\n}": "Corefile:2: the plugin rewrite is not served here; these are: bind, ",
     ".:53 {\n  template IN A {\n  }\n}": "Corefile:2: the plugin template is not served here",
     ".:53 {\n  kubernetes cluster.local {\n    pods sometimes\n  }\n}": "Corefile:3: kubernetes: pods sometimes is not",
@@ -103,7 +141,7 @@ WRONG = {
     ".:53 {\n  forward .\n}": "Corefile:2: forward: needs a zone and the servers for it",
     ".:53 {\n  forward . tls://1.1.1.1\n}": "Corefile:2: tls://1.1.1.1: is no name server",
     ".:53 {\n  forward . 1.1.1.1:99999\n}": "Corefile:2: 1.1.1.1:99999: is no name server",
-    ".:53 {\n  forward . 1.1.1.1 {\n    tls_servername x\n  }\n}": "Corefile:3: forward: tls_servername is not served",
+    ".:53 {\n  forward . 1.1.1.1 {\n    tls_servername x\n  }\n}": "Corefile:3: forward: tls_servername x is not",
     ".:53 {\n  hosts /etc/hosts\n}": "Corefile:2: hosts: a file (/etc/hosts) is not read here",
     ".:53 {\n  hosts {\n    one two\n  }\n}": "Corefile:3: hosts: one is neither an address nor an option",
     ".:53 {\n  cache forever\n}": "Corefile:2: cache: forever is no number of seconds from 0 to 3600",
@@ -138,7 +176,7 @@ def test_the_file_that_a_lab_asks_for_is_read_as_it_was_meant() -> None:
     main, stub = parse(addon.corefile(Lab(spec=LabSpec(dns=dns))))
     assert main.cluster == Zones(ttl=7, pods="verified")
     assert (main.zones, main.fallthrough) == ((".",), REVERSE)
-    assert main.forwards == (Forward(".", (("203.0.113.10", 53),)),)
+    assert main.forwards == (Forward(".", (("203.0.113.10", 53),), at_once=1000),)
     assert main.hosts is not None
     assert main.hosts.addresses == {"db.lab.example.": ("192.0.2.7", "192.0.2.8")}
     assert stub.forwards == (Forward(".", (("10.1.0.53", 53), ("10.1.0.54", 5353))),)

@@ -14,7 +14,9 @@ import dns.rrset
 import pytest
 
 from k8snetlab.dns.answers import Answer, Question
+from k8snetlab.dns.caching import Cache
 from k8snetlab.nameserver import upstream
+from k8snetlab.nameserver.choosing import Choice
 from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.upstream import Upstream
 
@@ -104,7 +106,7 @@ def test_an_answer_is_asked_for_once_and_grows_old() -> None:
     async def work() -> None:
         async with other(answered) as (server, address):
             counters = Counters()
-            asking = Upstream((address,), counters)
+            asking = Upstream(Choice((address,)), counters)
             found = await asyncio.gather(*(asking.answer(WWW) for _ in range(20)))
             assert all(data(answer) == ["192.0.2.80"] for answer in found)
             assert data(await asking.answer(Question("WWW.example.com.", "A"))) == ["192.0.2.80"]
@@ -117,7 +119,7 @@ def test_an_answer_is_asked_for_once_and_grows_old() -> None:
 def test_what_is_not_there_is_remembered_too() -> None:
     async def work() -> None:
         async with other(missing) as (server, address):
-            asking = Upstream((address,), Counters())
+            asking = Upstream(Choice((address,)), Counters())
             assert [(await asking.answer(WWW)).rcode for _ in range(3)] == ["NXDOMAIN"] * 3
             assert len(server.asked) == 1
 
@@ -127,7 +129,7 @@ def test_what_is_not_there_is_remembered_too() -> None:
 def test_a_truncated_reply_is_asked_for_by_tcp() -> None:
     async def work() -> None:
         async with other(truncated) as (_, address):
-            assert data(await Upstream((address,), Counters()).answer(WWW)) == ["192.0.2.80"]
+            assert data(await Upstream(Choice((address,)), Counters()).answer(WWW)) == ["192.0.2.80"]
 
     run(work())
 
@@ -135,7 +137,7 @@ def test_a_truncated_reply_is_asked_for_by_tcp() -> None:
 def test_replies_that_belong_to_no_query_are_passed_over() -> None:
     async def work() -> None:
         async with other(lying) as (_, address):
-            assert data(await Upstream((address,), Counters()).answer(WWW)) == ["192.0.2.80"]
+            assert data(await Upstream(Choice((address,)), Counters()).answer(WWW)) == ["192.0.2.80"]
 
     run(work())
 
@@ -147,8 +149,8 @@ def test_a_silent_server_is_left_for_the_next_and_with_none_left_it_is_a_failure
 
     async def work() -> None:
         async with other(lambda query: []) as (silent, one), other(answered) as (_, two):
-            assert data(await Upstream((one, two), Counters()).answer(WWW)) == ["192.0.2.80"]
-            asking = Upstream((one,), Counters())
+            assert data(await Upstream(Choice((one, two)), Counters()).answer(WWW)) == ["192.0.2.80"]
+            asking = Upstream(Choice((one,)), Counters())
             assert (await asking.answer(WWW)).rcode == "SERVFAIL"
             asked = len(silent.asked)
             assert (await asking.answer(WWW)).rcode == "SERVFAIL"
@@ -157,11 +159,28 @@ def test_a_silent_server_is_left_for_the_next_and_with_none_left_it_is_a_failure
     run(work())
 
 
+def test_what_is_asked_for_often_is_asked_for_anew_before_it_is_forgotten() -> None:
+    async def work() -> None:
+        async with other(lambda query: answered(query, 1)) as (server, address):
+            counters = Counters()
+            asking = Upstream(Choice((address,)), counters, Cache(1, 1, least_success=0, prefetch=3, percentage=90))
+            await asyncio.sleep(0)
+            for _ in range(3):
+                await asking.answer(WWW)
+            await asyncio.sleep(0.2)  # a tenth of its time is over
+            assert len(server.asked) == 1
+            assert data(await asking.answer(WWW)) == ["192.0.2.80"]
+            await asyncio.sleep(0.3)
+            assert (len(server.asked), counters.prefetches, counters.misses) == (2, 1, 1)
+
+    run(work())
+
+
 def test_nobody_listening_is_known_at_once() -> None:
     async def work() -> None:
         async with other(answered) as (_, address):
             pass
-        assert (await Upstream((address,), Counters()).answer(WWW)).rcode == "SERVFAIL"
+        assert (await Upstream(Choice((address,)), Counters()).answer(WWW)).rcode == "SERVFAIL"
 
     run(work())
 
@@ -172,9 +191,9 @@ def test_more_questions_than_may_wait_fail_at_once(monkeypatch: pytest.MonkeyPat
 
     async def work() -> None:
         async with other(lambda query: []) as (_, address):
-            asking = Upstream((address,), Counters())
+            asking = Upstream(Choice((address,)), Counters())
             names = [Question(f"n{n}.example.com.", "A") for n in range(8)]
             found = await asyncio.gather(*(asking.answer(name) for name in names))
-            assert {answer.rcode for answer in found} == {"SERVFAIL"}
+            assert sorted(answer.rcode for answer in found) == ["REFUSED"] * 5 + ["SERVFAIL"] * 3
 
     run(work())
