@@ -31,6 +31,7 @@ from k8snetlab.apiserver.connections import Connections
 from k8snetlab.apiserver.freshness import Freshness
 from k8snetlab.apiserver.listener import CONNECTIONS, Listener, bind, shown
 from k8snetlab.apiserver.objects import ObjectRoutes
+from k8snetlab.apiserver.pages import NoPages
 from k8snetlab.apiserver.protocol import Protocol
 from k8snetlab.apiserver.server import PeerProtocol
 from k8snetlab.cluster.cluster import Cluster
@@ -114,7 +115,8 @@ async def _listening(asked: Asked, keys: Keys, api: ObjectApi) -> AsyncIterator[
         bound = _at_socket(asked.socket) if asked.socket else bind(asked.host, asked.port)
         with bound:
             where = f"unix:{asked.socket}" if asked.socket else f"http://{shown(asked.host, _port(bound, asked))}"
-            connections = Connections(api, PeerProtocol if asked.socket else OpenProtocol, CONNECTIONS)
+            app, protocol = (api, PeerProtocol) if asked.socket else (NoPages(api), OpenProtocol)
+            connections = Connections(app, protocol, CONNECTIONS)
             await connections.open(bound)
             try:
                 yield where, {"cluster": {"server": where}, "user": {}}

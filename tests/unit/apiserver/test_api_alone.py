@@ -97,6 +97,22 @@ def test_kubectl_is_served_without_tls_on_loopback(tmp_path: Path, kubectl_of: C
         assert k.run("create", "ns", "team") == "namespace/team created\n"
 
 
+def test_a_page_in_a_browser_is_told_nothing_though_all_others_are(tmp_path: Path) -> None:
+    with server("--plain", "--listen", "127.0.0.1:0") as where, httpx.Client(base_url=where) as client:
+        path, port = "/api/v1/namespaces", where.rpartition(":")[2]
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost", f"[::1]:{port}", "[::1]"):
+            assert client.get(path, headers={"Host": host}).status_code == 200, host
+        for headers in (
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Host": f"evil.example:{port}"},
+            {"Host": "127.0.0.1.evil.example"},
+            {"Host": "192.0.2.1"},
+        ):
+            for reply in (client.get(path, headers=headers), client.post(path, headers=headers, content=b"{}")):
+                assert reply.status_code == 403 and reply.json()["kind"] == "Status", headers
+
+
 def test_a_unix_socket_is_its_users_alone(tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
     with server("--plain", "--listen", f"unix:{path}") as where:
