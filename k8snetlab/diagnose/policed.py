@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from k8snetlab.api.core import Pod
-from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.problems import title
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.dataplane.families import end, family_of
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.policies.lint import DNS, DNS_PODS
-from k8snetlab.policies.shapes import OPEN, Direction, End
+from k8snetlab.policies.shapes import OPEN, Direction, End, named
 from k8snetlab.policies.verdict import Verdict, allowed, denying
 from k8snetlab.policies.world import HTTP, World, in_force, policies_of, world
 from k8snetlab.trace.owners import at
@@ -27,11 +26,16 @@ FEW = 3
 
 
 class _Group(msgspec.Struct, frozen=True):
-    """Pods that the same policies isolate in one direction."""
+    """Pods that the same NetworkPolicies isolate in one direction; or to which the same ClusterNetworkPolicies deny
+    something in it."""
 
     direction: Direction
     policies: tuple[Key, ...]
     pods: tuple[End, ...]
+
+    @property
+    def tiered(self) -> bool:
+        return not self.policies[0][0]
 
 
 class Policed:
@@ -94,33 +98,46 @@ def _groups(whole: World) -> list[_Group]:
     for pod in whole.pods:
         isolation = whole.resolved.of(pod.key) if pod.key else OPEN
         for direction, applied in isolation.sides:
-            if applied:
-                keys = tuple(one.policy.key for one in applied)
-                found.setdefault((direction, keys), []).append(pod)
+            keys = tuple(one.policy.key for one in applied or ())
+            denying = tuple(_denying(whole, pod, direction, isolated=bool(keys)))
+            for some in filter(None, (denying, keys)):
+                found.setdefault((direction, some), []).append(pod)
     return [_Group(direction, keys, tuple(pods)) for (direction, keys), pods in found.items()]
 
 
+def _denying(whole: World, pod: End, direction: Direction, *, isolated: bool) -> Iterator[Key]:
+    """The ClusterNetworkPolicies that deny it something; those of tier Baseline only where no NetworkPolicy decides."""
+    if pod.key and not pod.host:
+        last = () if isolated else whole.resolved.tier(pod.key, "Baseline", direction)
+        for one in (*whole.resolved.tier(pod.key, "Admin", direction), *last):
+            if any(rule.action == "Deny" for rule in one.rules):
+                yield one.policy.key
+
+
 def _closed(whole: World, group: _Group) -> Finding:
-    held, keys, pods = whole.snapshot.all(NetworkPolicy), group.policies, group.pods
-    written = [f"{'/'.join(key)}{f' ({held[key].source})' if held[key].source else ''}" for key in keys]
+    held, keys, pods = policies_of(whole.snapshot), group.policies, group.pods
+    written = [f"{named(key)}{f' ({held[key].source})' if held[key].source else ''}" for key in keys]
     policies = " and ".join(written[:FEW]) + (f" and {len(keys) - FEW} more" if len(keys) > FEW else "")
     names = ", ".join(pod.name for pod in pods[:FEW]) + (f" and {len(pods) - FEW} more" if len(pods) > FEW else "")
-    many, does = "s" * (len(pods) > 1), "take in" if group.direction == "ingress" else "send"
-    does = does if many else does.replace("take", "takes").replace("send", "sends")
-    let = "allows" if len(keys) == 1 else "allow"
+    many, inward = "s" * (len(pods) > 1), group.direction == "ingress"
+    does = ("take in" if many else "takes in") if inward else ("send" if many else "sends")
+    said = f"only what NetworkPolicy {policies} {'allows' if len(keys) == 1 else 'allow'}"
+    if group.tiered:
+        said = f"not all: ClusterNetworkPolicy {policies} {'denies' if len(keys) == 1 else 'deny'} some of it"
     example, show = "", f"k8snetlab policy explain {_short(pods[0])}"
     if refused := _refused(whole, group):
         source, target, (protocol, number) = refused
         port = f"{number}" + ("" if protocol == "TCP" else f"/{protocol}")
-        dns = "; it may not even ask for names: " if _is_dns(whole, target) else "; refused is for example "
+        asking = _is_dns(whole, target) and protocol == "UDP"
+        dns = "; it may not even ask for names: " if asking else "; refused is for example "
         example = f"{dns}{source.name} to {target.name}:{port}"
         show = f"k8snetlab policy why {_short(source)} pod/{_short(target)}:{port}"
     return Finding(
         kind="networkpolicy",
         fault="closed",
         node="",
-        object=", ".join("/".join(key) for key in keys),
-        message=f"pod{many} {names} {does} only what NetworkPolicy {policies} {let}{example}",
+        object=", ".join(map(named, keys)),
+        message=f"pod{many} {names} {does} {said}{example}",
         consequence="what it does not allow is refused at once (REJECT)",
         show=show,
         owner=f"{title(held[keys[0]])}{at(held[keys[0]])}",
@@ -138,7 +155,8 @@ def _refused(whole: World, group: _Group, near: bool | None = None) -> tuple[End
         source, target = (other, pod) if group.direction == "ingress" else (pod, other)
         asked = ("UDP", DNS) if other in servers else _port(whole, target)
         verdict = allowed(whole.resolved, source, target, asked)
-        if not (verdict.ingress if group.direction == "ingress" else verdict.egress).allowed:
+        decision = verdict.ingress if group.direction == "ingress" else verdict.egress
+        if not decision.allowed and group.tiered == (decision.why == "denied"):
             return source, target, asked
     return None
 

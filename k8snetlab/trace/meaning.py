@@ -19,6 +19,8 @@ from k8snetlab.dataplane.names import (
     DROP_MARK,
     FLANNEL_FWD,
     FLANNEL_POSTRTG,
+    KUBE_CNPLCY,
+    KUBE_CNPLCY_DENY,
     KUBE_EXT,
     KUBE_EXTERNAL_SERVICES,
     KUBE_FIREWALL,
@@ -81,6 +83,8 @@ PURPOSES = {
     KUBE_ROUTER: "NetworkPolicies, pod by pod",
     KUBE_POD_FW: "what policies say of one pod",
     KUBE_NWPLCY: "one policy, in one direction",
+    KUBE_CNPLCY: "one ClusterNetworkPolicy, in one direction",
+    KUBE_CNPLCY_DENY: "refuses what a ClusterNetworkPolicy denies",
     KUBE_NWPLCY_COMMON: "what no policy is asked about",
     KUBE_NWPLCY_DEFAULT: "for a direction in which no policy selects the pod",
 }
@@ -243,6 +247,9 @@ def _phrase(match: Match, facts: Facts) -> str:  # noqa: C901 (a row for each ma
         case "ctstate":
             return _states(value, match.negated)
         case "mark":
+            plain, _, mask = value.partition("/")
+            if plain == "0x0":
+                return f"that bears {'a' if match.negated else 'no'} mark of {_bit(mask)}"
             return f"{'that is not ' if match.negated else ''}marked {_bit(value)}"
         case "rcheck":
             name, _, seconds = value.partition(" ")
@@ -302,6 +309,8 @@ _BITS = {
     f"{DROP_MARK:#x}": " (to be dropped)",
     "0x10000": " (allowed by a policy)",
     "0x20000": " (allowed by all policies)",
+    "0x40000": " (left to the next tier)",
+    "0x50000": " (allowed, or left to the next tier)",
 }
 
 

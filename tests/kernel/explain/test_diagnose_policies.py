@@ -92,6 +92,32 @@ def test_what_a_policy_refuses_is_closed_on_purpose_and_no_fault(working: Lab) -
     assert working.run(*closed.show.split()[1:], code=1).startswith("default/far -> default/web:80/TCP: denied")
 
 
+GUARD = """
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: guard}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {role: friend}}}}
+  egress: [{action: Deny, to: [{pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}}]}]
+"""
+
+
+def test_what_a_cluster_network_policy_denies_is_closed_on_purpose(working: Lab, tmp_path: Path) -> None:
+    (tmp_path / "guard.yaml").write_text(GUARD)
+    working.run("apply", "-f", str(tmp_path / "guard.yaml"))
+    try:
+        answer = working.diagnose()
+        assert answer.findings == ()
+        said = [one.message for one in answer.closed if one.object == "guard"]
+        assert said and "pod default/friend sends not all: ClusterNetworkPolicy guard (" in said[0]
+        assert "guard.yaml:2) denies some of it; refused is for example default/friend to default/web:80" in said[0]
+        assert not working.probe("friend", "pod/web").reached
+    finally:
+        working.run("delete", "-f", str(tmp_path / "guard.yaml"))
+
+
 def test_a_set_that_lacks_a_pod_and_holds_another_is_named_with_both(paused: Lab) -> None:
     node = paused.netns("node1")
     held = ipsets.held(node, PREFIXES)

@@ -62,6 +62,16 @@ kind: NetworkPolicy
 metadata: {name: p}
 spec: {podSelector: {}, ingress: [{from: [{podSelector: {}}, {ipBlock: {cidr: 10.0.0.0/8}}], ports: [{port: 80}]}]}
 ---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: guard}
+spec:
+  tier: Admin
+  priority: 10
+  subject: {namespaces: {}}
+  ingress: [{action: Accept, from: [{namespaces: {}}]}, {action: Pass, from: [{namespaces: {}}]}]
+  egress: [{action: Deny, to: [{namespaces: {}}]}]
+---
 apiVersion: v1
 kind: Pod
 metadata: {name: a}
@@ -85,6 +95,7 @@ def test_every_rule_of_a_policy_says_what_it_matches_and_every_chain_of_them_has
         for word, instead in (("KUBE-SRC", "ipset"), ("KUBE-DST", "ipset"), ("-type 8", "type 8"), ("NFLOG", "NFLOG")):
             assert word not in rule or instead in said, (rule, said)
         assert "physdev" not in rule or "bridge carries on" in said
+        assert "--mark 0x0/" not in rule or "bears no mark" in said
 
 
 @pytest.mark.parametrize("mode", ["NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"])
