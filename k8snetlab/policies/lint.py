@@ -76,7 +76,7 @@ class _Linter:
         egress = zip(policy.egress or (), (rule.to for rule in written.spec.egress), strict=False)
         for inward, pairs in ((True, ingress), (False, egress)):
             for rule, said in pairs:
-                yield from self._peers(rule, said, written.namespace)
+                yield from self._peers(rule, said)
                 yield from self._ports(rule, policy, inward)
         yield from self._dns(policy)
 
@@ -92,15 +92,15 @@ class _Linter:
         else:
             yield "selects-nothing", path, f"no pod of namespace {written.namespace} is selected"
 
-    def _peers(self, rule: Rule, said: Iterable[NetworkPolicyPeer], namespace: str) -> Iterator[Said]:
+    def _peers(self, rule: Rule, said: Iterable[NetworkPolicyPeer]) -> Iterator[Said]:
         pairs = list(zip(rule.peers or (), said, strict=False))
-        meant = self._anded([item for _, item in pairs], namespace)
+        meant = self._anded([item for _, item in pairs])
         if meant:
             yield (
                 "or-and",
                 rule.path,
                 "namespaceSelector and podSelector are two items, so each is enough: every pod of those namespaces is "
-                f"meant, and no pod of this namespace; in one item they would be and'ed, and mean {meant}",
+                f"meant, and the pods of this one; in one item they would be and'ed, and mean {meant}",
             )
         for peer, item in pairs:
             if peer.block is not None:
@@ -124,15 +124,15 @@ class _Linter:
                 "so this matches nothing",
             )
 
-    def _anded(self, items: list[NetworkPolicyPeer], namespace: str) -> str:
-        """What a namespaceSelector and a podSelector of two items would mean in one: where the podSelector matches no
-        pod of this namespace, and some of those."""
+    def _anded(self, items: list[NetworkPolicyPeer]) -> str:
+        """What a namespaceSelector and a podSelector of two items would mean in one: where that is some pods, and not
+        all of those namespaces."""
         spaces = [item.namespaceSelector for item in items if item.namespaceSelector and item.podSelector is None]
         pods = [item.podSelector for item in items if item.podSelector and item.namespaceSelector is None]
         for selector in pods:
             for space in spaces:
                 found = self.selection.pods_of(space, selector)
-                if found and not self.selection.pods(namespace, selector):
+                if found and len(found) < len(self.selection.pods_of(space, None)):
                     return ", ".join("/".join(key) for key in list(found)[:3])
         return ""
 

@@ -119,6 +119,7 @@ kind: List
 items:
 - {apiVersion: v1, kind: Namespace, metadata: {name: mon, labels: {team: mon}}}
 - {apiVersion: v1, kind: Pod, metadata: {name: p, namespace: mon, labels: {role: agent}}, SPEC}
+- {apiVersion: v1, kind: Pod, metadata: {name: q, namespace: mon}, SPEC}
 - {apiVersion: v1, kind: Pod, metadata: {name: host, labels: {app: host}},
    spec: {hostNetwork: true, containers: [{name: c}]}}
 - {apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {containers: [
@@ -152,16 +153,16 @@ items:
 """
 SPEC = "spec: {containers: [{name: c}]}"
 KINDS = {
-    "and-or": 20,
-    "or-and": 21,
-    "unknown-port-name": 22,
-    "service-port": 23,
-    "peer-matches-nothing": 25,
-    "service-address": 27,
-    "forgets-dns": 24,
-    "selects-nothing": 32,
-    "rules-without-type": 32,
-    "selects-host-network": 36,
+    "and-or": 21,
+    "or-and": 22,
+    "unknown-port-name": 23,
+    "service-port": 24,
+    "peer-matches-nothing": 26,
+    "service-address": 28,
+    "forgets-dns": 25,
+    "selects-nothing": 33,
+    "rules-without-type": 33,
+    "selects-host-network": 37,
 }
 
 
