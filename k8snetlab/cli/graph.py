@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from k8snetlab.api.snapshot import Snapshot
     from k8snetlab.client.client import Client
     from k8snetlab.messages.diagnose import ReportedFinding
-    from k8snetlab.render.picture import Alarm
+    from k8snetlab.render.picture import Alarm, Picture
 
 FORMS = ("svg", "mermaid", "dot", "json")
 
@@ -50,18 +50,26 @@ def graph(
     client = None if filename else client_of(lab)
     snapshot = _running(client) if client else _settled(filename or [])
     from k8snetlab.render.picture import picture
-    from k8snetlab.render.picture_svg import svg
-    from k8snetlab.render.picture_text import dot, mermaid
 
     drawn = picture(snapshot, _alarms(client) if client else ())
     if form.name == "json":
         print_json(drawn)
         return
-    text = {"svg": svg, "dot": dot, "mermaid": mermaid}[form.name](drawn)
+    text = _text(drawn, form.name)
     if form.file:
         write(form.file, text)
     else:
         typer.echo(text, nl=False)
+
+
+def _text(drawn: Picture, form: str) -> str:
+    if form == "svg":
+        from k8snetlab.render.picture_svg import svg
+
+        return svg(drawn)
+    from k8snetlab.render.picture_text import dot, mermaid
+
+    return dot(drawn) if form == "dot" else mermaid(drawn)
 
 
 def _alarms(client: Client) -> list[Alarm]:

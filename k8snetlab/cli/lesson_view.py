@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from k8snetlab.cli import screen
+from k8snetlab.cli import ink, screen
 
 if TYPE_CHECKING:
     from k8snetlab.workshop.lesson import Check, Prose, Question, Step, Try
@@ -94,17 +93,11 @@ def _prose(text: str) -> str:
     plain = Theme({"markdown.code": "bold", "markdown.item.bullet": "none", "markdown.item.number": "none"})
     width = min(screen.columns() or WIDEST, WIDEST)
     console = Console(
-        file=drawn, width=width, force_terminal=_colours(), highlight=False, emoji=False, markup=False, theme=plain
+        file=drawn, width=width, force_terminal=ink.coloured(), highlight=False, emoji=False, markup=False, theme=plain
     )
     console.print(Markdown(text.strip(), hyperlinks=False))
     return "\n".join(line.rstrip() for line in drawn.getvalue().strip("\n").splitlines())
 
 
 def _bold(text: str) -> str:
-    return f"\x1b[1m{text}\x1b[0m" if _colours() else text
-
-
-def _colours() -> bool:
-    import os
-
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"
+    return f"\x1b[1m{text}\x1b[0m" if ink.coloured() else text

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.text import Text
-
+from k8snetlab.cli.ink import Text
 from k8snetlab.dataplane.families import end
 from k8snetlab.messages.trace import ConntrackTuple, Observation, Trace
 from k8snetlab.trace.way import Decision, Flow, Hop, Way

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from rich.text import Text
-
+from k8snetlab.cli.ink import Text
 from k8snetlab.cli.story import (
     FATES,
     comparison,
@@ -36,7 +35,9 @@ def lines(answer: Trace) -> Iterator[tuple[Text, int]]:
     for leg, passed in (("there", way.there), ("back", way.back)):
         if passed:
             yield Text(""), 0
-            yield Text.assemble((f"{leg:<6}", "bold"), str(passed[0].packet)), 0
+            heading = Text(f"{leg:<6}", "bold")
+            heading.append(str(passed[0].packet))
+            yield heading, 0
             for line in _leg(passed, (place, device), observed is not None):
                 yield line, 6
     yield Text(""), 0

@@ -126,15 +126,11 @@ def _tell_unnamed(dns: Dig, port: int, protocol: str, form: str) -> None:
 
 def _tell(answer: Trace, verbose: bool) -> None:
     """Prints the story, in short or whole."""
-    from rich.console import Console
-
     from k8snetlab.cli import screen, story, summed
 
-    console, width = Console(highlight=False, soft_wrap=True), screen.columns()
+    width = screen.columns()
     for line, hang in story.lines_hung(answer) if verbose else summed.lines(answer):
-        with console.capture() as caught:
-            console.print(line, end="")
-        for part in screen.fold(caught.get(), width, hang):
+        for part in screen.fold(line.shown, width, hang):
             typer.echo(part)
 
 

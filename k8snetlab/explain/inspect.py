@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 from k8snetlab.api.core import Node, Service
 from k8snetlab.api.machines import interface_of, other_machines
@@ -68,8 +70,8 @@ def held(snapshot: Snapshot, paths: LabPaths, node: str, family: Family, here: s
         raise NotFoundError(f"node {node} is another machine, and this one is {here}", "ask that machine's daemon")
     variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
     netns = names.namespace_of(snapshot.lab.name, node, snapshot.lab.spec.machines)
-    chains, counters = iptables.open(netns, family, variant, paths.xtables_locks / node).counted()
-    return Chains.of(node, variant, chains, counters)
+    told = iptables.counted(netns, family, variant, paths.xtables_locks / node)
+    return Chains.of(node, variant, told.chains, told.counters)
 
 
 def _service(snapshot: Snapshot, name: str) -> Service:
@@ -102,8 +104,10 @@ def tables(snapshot: Snapshot, place: Place, name: str = "") -> TableList:
     if name and name not in TABLES:
         raise InputError(f"{name!r} is no table", f"tables: {', '.join(TABLES)}")
     wanted = [table for table in TABLES if name in ("", table)]
-    found = tuple(table for one in wanted for table in _Tables(snapshot, place).of(one))
-    return TableList(place.name, place.kind, place.netns, found)
+    there = _Tables(snapshot, place)
+    with ThreadPoolExecutor(len(wanted)) as programs:  # to wait for each alone takes longer than they work
+        found = list(programs.map(lambda one: tuple(there.of(one)), wanted))
+    return TableList(place.name, place.kind, place.netns, tuple(chain.from_iterable(found)))
 
 
 class _Tables:

@@ -82,8 +82,14 @@ def held(namespace: str, family: Family, variant: Variant, lockfile: Path) -> st
 
 
 def counted(namespace: str, family: Family, variant: Variant, lockfile: Path) -> Saved:
-    """What `held` says, read."""
-    return saved.everything(held(namespace, family, variant, lockfile))
+    """What `held` says, read: of nft, without starting it where the rules are known already."""
+    if variant != "nft":
+        return saved.everything(held(namespace, family, variant, lockfile))
+    table = NftIptables(namespace, family, LOCKFILE if is_host(namespace) else lockfile)
+    try:
+        return kept.counted(table)
+    finally:
+        table.close()
 
 
 def rules(namespace: str, family: Family, variant: Variant, lockfile: Path) -> Saved:

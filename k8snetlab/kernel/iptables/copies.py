@@ -20,6 +20,7 @@ from typing import Protocol
 from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta, Rules
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import fault
+from k8snetlab.kernel.iptables.counting import COUNTER
 from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink, attribute, message
 
 FEW = 200
@@ -38,9 +39,7 @@ _MATCHES = frozenset({"addrtype", "comment", "conntrack", "mark", "recent", "sta
 """Those that mean the same in every namespace: not so `set`, which is held by a namespace's own number of it."""
 _MATCH = re.compile(r"-m (\S+)")
 _PROTOCOL = re.compile(r"(! )?-p (\S+)")
-_COUNTER = re.compile(
-    rb"(counter\0\x1c\0\x02[\0\x80]\x0c\0\x01\0).{8}(\x0c\0\x02\0).{8}", re.DOTALL
-)  # a nested attribute with two of 64 bits, octets and packets
+_ZERO = b"counter\0\x1c\0\x02\0\x0c\0\x01\0" + bytes(8) + b"\x0c\0\x02\0" + bytes(8)
 _HEAD = struct.Struct("=HH").unpack_from
 
 
@@ -149,7 +148,7 @@ def _rules(netfilter: Nfnetlink, family: Family, key: ChainKey, wanted: Rules) -
         message(kind, _copied(one) + (protocol or b""), number, flags, sequence=2)
         for one, protocol in zip(told, protocols, strict=True)
     )
-    messages, counters = _COUNTER.subn(rb"\g<1>" + bytes(8) + rb"\g<2>" + bytes(8), b"".join(packed))
+    messages, counters = COUNTER.subn(_ZERO, b"".join(packed))
     return messages if counters == len(wanted) else b""
 
 

@@ -7,12 +7,13 @@ the same cookie. Of legacy tables there is no such number: they are read each ti
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from k8snetlab.dataplane.rules import Family
-from k8snetlab.kernel.iptables import command, saved
+from k8snetlab.dataplane.rules import ChainKey, Family
+from k8snetlab.kernel.iptables import command, counting, saved
 from k8snetlab.kernel.iptables.nft import UNTOUCHED, NftIptables
-from k8snetlab.kernel.iptables.saved import Saved
+from k8snetlab.kernel.iptables.saved import Counters, Saved
 
 MOST = 60_000
 """Rules that are kept in all, some 200 octets each."""
@@ -33,21 +34,45 @@ _held: dict[tuple[int, Family], _Read] = {}
 def rules(table: NftIptables) -> Saved:
     """What `iptables-save` tells, without counters; the program is started where rules have changed since the last
     time. Raises NotFoundError, KernelError."""
+    return _known(table) or _read(table)
+
+
+def counted(table: NftIptables) -> Saved:
+    """The same with counters, which the kernel is asked for where the rules are known. Raises as `rules`."""
+    told = _known(table)
+    if told is not None:
+        generation, counters = table.generation(), counting.counted(table.namespace, table.family)
+        if counters is not None and table.generation() == generation and _fit(told, counters):
+            return Saved(told.chains, told.policies, {key: counters.get(key, ()) for key in told.chains})
+    return _read(table, "-c")
+
+
+def _fit(told: Saved, counters: Mapping[ChainKey, Sequence[Counters]]) -> bool:
+    return counters.keys() <= told.chains.keys() and all(
+        len(rules) == len(counters.get(key, ())) for key, rules in told.chains.items()
+    )
+
+
+def _known(table: NftIptables) -> Saved | None:
+    """What is kept, where the kernel says that it is so still."""
     cookie, generation = table.cookie(), table.generation()
     if generation == UNTOUCHED:
         return NOTHING
-    key = (cookie, table.family)
     with _lock:
-        known = _held.get(key) if cookie else None
-    if known is not None and known.generation == generation:
-        return known.told
+        known = _held.get((cookie, table.family)) if cookie else None
+    return known.told if known is not None and known.generation == generation else None
+
+
+def _read(table: NftIptables, *options: str) -> Saved:
+    """What the program tells, which is kept without counters."""
+    cookie, generation = table.cookie(), table.generation()
     tool = "iptables" if table.family == "ipv4" else "ip6tables"
-    told = saved.everything(command.output(table.namespace, [f"{tool}-nft-save"], table.lockfile))
-    told = Saved(told.chains, told.policies, {})
+    told = saved.everything(command.output(table.namespace, [f"{tool}-nft-save", *options], table.lockfile))
+    plain = Saved(told.chains, told.policies, {})
     # What changed meanwhile may be in it or not, and the name may have come to stand for another namespace.
     if cookie and _now(table) == (cookie, generation):
-        _keep(key, _Read(generation, told, sum(map(len, told.chains.values()))))
-    return told
+        _keep((cookie, table.family), _Read(generation, plain, sum(map(len, told.chains.values()))))
+    return told if options else plain
 
 
 def _now(table: NftIptables) -> tuple[int, int]:

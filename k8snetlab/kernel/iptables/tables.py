@@ -82,12 +82,6 @@ class Iptables(ABC):
         """Delete one rule by its number in the chain, from 1, as `iptables -D CHAIN NUMBER`. Raises KernelError."""
         command.output(self.namespace, [self._tool, "-w", "-t", key.table, "-D", key.chain, str(number)], self.lockfile)
 
-    def counted(self) -> tuple[dict[ChainKey, Rules], dict[ChainKey, tuple[Counters, ...]]]:
-        """`save` and `counters` of one moment, so that they fit each other."""
-        text = command.output(self.namespace, [f"{self._tool}-save", "-c"], self.lockfile)
-        told = saved.everything(text)
-        return dict(told.chains), dict(told.counters)
-
     @abstractmethod
     def counters(self) -> Mapping[ChainKey, tuple[Counters, ...]]:
         """Packets and bytes of each rule of each chain, in the order of `save`."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from k8snetlab.dataplane.rules import ChainKey, RuleDelta
 from k8snetlab.kernel import iptables, netns
-from k8snetlab.kernel.iptables import Variant, kept
+from k8snetlab.kernel.iptables import Variant, command, kept, saved
 from k8snetlab.kernel.iptables.nft import NftIptables
 from k8snetlab.kernel.iptables.saved import Saved
 
@@ -37,8 +38,7 @@ def by_hand(namespace: str, variant: Variant, lock: Path, words: str) -> None:
 
 def printed(namespace: str, variant: Variant, lock: Path) -> Saved:
     """What the program itself says."""
-    told = iptables.counted(namespace, "ipv4", variant, lock)
-    return told._replace(counters={})
+    return saved.everything(iptables.held(namespace, "ipv4", variant, lock))
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
@@ -103,3 +103,46 @@ def test_no_more_rules_are_kept_than_there_is_room_for(
         assert len(iptables.rules(name, "ipv4", "nft", tmp_path / "lock").chains[WEB]) == 2
     assert sum(one.rules for one in kept._held.values()) <= 4
     assert iptables.rules(names[0], "ipv4", "nft", tmp_path / "lock").chains[WEB] == RULES.write[WEB]
+
+
+def _packet(namespace: str, payload: bytes = b"x") -> None:
+    with netns.inside(namespace), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(payload, ("127.0.0.1", 9))
+
+
+def test_counters_are_what_the_program_tells_and_need_no_program(
+    namespace: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, lock = namespace(), tmp_path / "lock"
+    table = NftIptables(name, "ipv4", lock)
+    if not table.cookie():
+        pytest.skip("this kernel gives namespaces no cookie (before Linux 5.14): rules are read each time")
+    subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+    started: list[str] = []
+    real = command.output
+
+    def told_of(namespace: str, argv: Sequence[str], lockfile: Path) -> str:
+        started.append(argv[0])
+        return real(namespace, argv, lockfile)
+
+    monkeypatch.setattr(command, "output", told_of)
+    table.apply(RULES)
+    for words in ("-t filter -A OUTPUT -p udp -m comment --comment counter", "-t filter -A OUTPUT -j KUBE-FORWARD"):
+        by_hand(name, "nft", lock, words)
+    for payload in (b"x", b"x" * 1000):
+        _packet(name, payload)
+        started.clear()
+        told = iptables.counted(name, "ipv4", "nft", lock)
+        programs = list(started)
+        assert told == printed(name, "nft", lock)
+    assert not programs, "the second time only the kernel was asked"
+    packets, octets = told.counters[ChainKey("filter", "OUTPUT")][0]
+    assert packets == 2 and octets == 1001 + 2 * 28
+
+
+def test_a_rule_without_a_counter_has_the_program_asked(namespace: Make, tmp_path: Path) -> None:
+    name, lock = namespace(), tmp_path / "lock"
+    iptables.open(name, "ipv4", "nft", lock).apply(RULES)
+    subprocess.run(["ip", "netns", "exec", name, "nft", "add", "rule", "ip", *WEB, "drop"], check=True)
+    for _ in range(2):
+        assert len(iptables.counted(name, "ipv4", "nft", lock).counters[WEB]) == 3
