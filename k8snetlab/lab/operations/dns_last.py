@@ -11,14 +11,17 @@ from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.pod_state import trouble
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dns import addon, nodelocal
 from k8snetlab.messages.progress import Waiting
+from k8snetlab.running.agents import is_paused
 from k8snetlab.running.followed import Followed
 
-GRACE = 2.0
-"""Seconds without another pod or address, after which the rest is waited for no longer: a pod may wait for a name."""
+GRACE, BEGINNING = 2.0, 20.0
+"""Seconds without another pod or address, after which the rest is waited for no longer: a pod may wait for a name. The
+longer ones where one is about to be ready that runs no command, and so waits for none: the machine is busy."""
 PAUSE, BEAT = 0.02, 1.0
 """Seconds between two looks, and between two events."""
 SHOWN = 8
@@ -49,11 +52,12 @@ async def addressed(cluster: Cluster, followed: Followed) -> AsyncIterator[Waiti
     before: list[str] = []
     while True:
         looked = time.monotonic()
-        missing = _missing(await cluster.settled_within(GRACE), followed)
+        snapshot = await cluster.settled_within(GRACE)
+        missing = _missing(snapshot, followed)
         now = time.monotonic()
         if missing != before:
             before, moved = missing, now
-        if not missing or now - moved > GRACE:
+        if not missing or now - moved > (BEGINNING if _begins(snapshot, followed) else GRACE):
             return
         if now - said > BEAT:
             said = now
@@ -66,6 +70,17 @@ def _missing(snapshot: Snapshot, followed: Followed) -> list[str]:
     return followed.short(snapshot) + [
         f"pod {pod.namespace}/{pod.name}: it has no address yet" for pod in pods if _comes_to_one(pod, snapshot)
     ]
+
+
+def _begins(snapshot: Snapshot, followed: Followed) -> bool:
+    for pod in followed.look(snapshot).values():
+        node = snapshot.get(Node, pod.spec.nodeName)
+        if pod.ready or pod.ended or pod.metadata.deletionTimestamp or node is None or is_paused(node):
+            continue
+        containers = (*pod.spec.initContainers, *pod.spec.containers)
+        if not any(one.command for one in containers) and not trouble(pod):
+            return True
+    return False
 
 
 def _comes_to_one(pod: Pod, snapshot: Snapshot) -> bool:
