@@ -128,7 +128,10 @@ def corefile(lab: Lab) -> str:
        ttl {spec.ttl}
     }}
     prometheus :9153{onward}
-    cache 30
+    cache 30 {{
+       disable success {spec.domain}
+       disable denial {spec.domain}
+    }}
     loop
     reload
     loadbalance

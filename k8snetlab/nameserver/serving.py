@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import struct
 import time
 from collections.abc import Callable
 from typing import cast
 
+import dns.exception
 import msgspec
 
 from k8snetlab.dns import wire
@@ -19,6 +19,8 @@ from k8snetlab.nameserver.forwarding import Forwarding
 
 REMEMBERED = 8_192
 """So many replies are kept as they were written, until an object changes: at most 8 MB."""
+WAITING = 4_096
+"""So many queries by UDP may wait for what others say; of more nothing is heard."""
 CONNECTIONS = 250
 IDLE = 10.0
 """Seconds that a TCP connection may say nothing."""
@@ -36,8 +38,8 @@ class Answering:
         counters: Counters,
     ) -> None:
         self._decide, self._state, self._forwarding, self.counters = decide, state, forwarding, counters
-        self._written: dict[bytes, tuple[Question, str, bytes]] = {}
-        """By a query without its id: the question, the rcode, and the reply without its id."""
+        self._written: dict[tuple[int | None, bytes], tuple[Question, str, bytes]] = {}
+        """By what the way back takes and a query without its id: the question, the rcode, the reply without its id."""
         self._of: object = None
 
     def forget(self) -> None:
@@ -52,24 +54,24 @@ class Answering:
         if state is not self._of:
             self._written.clear()
             self._of = state
-        written = self._written.get(octets[2:]) if size is None else None
-        if written is not None:
+        protocol, key = "udp" if size is None else "tcp", (size, octets[2:])
+        if (written := self._written.get(key)) is not None:
             question, rcode, rest = written
-            self.counters.asked("udp", question.type)
+            self.counters.asked(protocol, question.type)
             self.counters.answered(rcode, time.perf_counter() - began)
             return octets[:2] + rest
         read = wire.query(octets)
         if isinstance(read, wire.Refused):
             return self._refused(read, began)
-        self.counters.asked("udp" if size is None else "tcp", read.question.type)
+        self.counters.asked(protocol, read.question.type)
         answer = self._decide(read.question)
         if isinstance(answer, Onward):
             return Later(read, answer)
         reply = wire.reply(read, answer, size or read.size)
-        if size is None and len(answer.records) < 2 and len(octets) <= wire.UDP:
+        if len(answer.records) < 2 and len(octets) <= wire.UDP:  # of more the order may change
             if len(self._written) >= REMEMBERED:
                 self._written.clear()
-            self._written[octets[2:]] = read.question, answer.rcode, reply[2:]
+            self._written[key] = read.question, answer.rcode, reply[2:]
         self.counters.answered(answer.rcode, time.perf_counter() - began)
         return reply
 
@@ -83,9 +85,14 @@ class Answering:
     async def later(self, later: Later, size: int | None) -> bytes:
         """The reply, after others have been asked."""
         began = time.perf_counter()
-        answer = await self._forwarding.ask(later.onward)
+        answer, most = await self._forwarding.ask(later.onward), size or later.query.size
+        try:
+            reply = wire.reply(later.query, answer, most, recursive=True)
+        except (dns.exception.DNSException, ValueError):  # what another server said cannot be said again
+            answer = Answer("SERVFAIL")
+            reply = wire.reply(later.query, answer, most, recursive=True)
         self.counters.answered(answer.rcode, time.perf_counter() - began)
-        return wire.reply(later.query, answer, size or later.query.size, recursive=True)
+        return reply
 
 
 class Later(msgspec.Struct, frozen=True):
@@ -105,6 +112,8 @@ class Udp(asyncio.DatagramProtocol):
         reply = self._answering.now(data, None)
         if isinstance(reply, bytes):
             self._transport.sendto(reply, addr)
+        elif reply is not None and len(self._tasks) >= WAITING:
+            self._answering.counters.dropped += 1
         elif reply is not None:
             task = asyncio.create_task(self._later(reply, addr))
             self._tasks.add(task)
@@ -129,10 +138,8 @@ class Tcp:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass
         finally:
+            await _end(writer)
             self._connections -= 1
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One query after another, for as long as they come."""
@@ -148,3 +155,13 @@ class Tcp:
             async with asyncio.timeout(IDLE):
                 writer.write(struct.pack("!H", len(reply)) + reply)
                 await writer.drain()
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    """Who does not read what it is sent would keep the connection for ever."""
+    writer.close()
+    try:
+        async with asyncio.timeout(IDLE):
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        writer.transport.abort()

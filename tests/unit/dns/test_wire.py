@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import random
-
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
+import fuzzed
 import pytest
 
 from k8snetlab.dns import wire
 from k8snetlab.dns.answers import Answer, Question, Record
 
-NAME = "web.default.svc.cluster.local."
 
-
-def _query(name: str = NAME, type_: str = "A", **options: object) -> wire.Query:
+def _query(name: str = fuzzed.NAME, type_: str = "A", **options: object) -> wire.Query:
     read = wire.query(dns.message.make_query(name, type_, **options).to_wire())  # type: ignore[arg-type]
     assert isinstance(read, wire.Query)
     return read
@@ -29,7 +26,7 @@ def _refused(octets: bytes) -> wire.Refused:
 
 
 def _many(count: int) -> Answer:
-    return Answer(records=tuple(Record(NAME, "A", 5, f"10.244.{n // 250}.{n % 250 + 1}") for n in range(count)))
+    return Answer(records=tuple(Record(fuzzed.NAME, "A", 5, f"10.244.{n // 250}.{n % 250 + 1}") for n in range(count)))
 
 
 def test_a_query_is_read_with_its_letters_and_what_its_asker_takes() -> None:
@@ -82,24 +79,17 @@ def test_more_than_64_kib_is_truncated_by_tcp_too() -> None:
 
 
 def test_additional_records_are_left_out_first_and_nothing_is_truncated() -> None:
-    target = Record(NAME, "SRV", 5, f"0 100 80 {NAME}")
-    glue = tuple(Record(f"db-{n}.{NAME}", "A", 5, "10.244.1.1") for n in range(60))
+    target = Record(fuzzed.NAME, "SRV", 5, f"0 100 80 {fuzzed.NAME}")
+    glue = tuple(Record(f"db-{n}.{fuzzed.NAME}", "A", 5, "10.244.1.1") for n in range(60))
     answered = dns.message.from_wire(wire.reply(_query(type_="SRV"), Answer(records=(target,), additional=glue), 512))
     assert not answered.flags & dns.flags.TC
     assert answered.answer
     assert not answered.additional
 
 
-REFUSALS = {
-    "an update": (dns.message.make_query(NAME, "SOA").to_wire(), 5, dns.rcode.NOTIMP),
-    "a status query": (dns.message.make_query(NAME, "A").to_wire(), 2, dns.rcode.NOTIMP),
-    "a notification": (dns.message.make_query(NAME, "SOA").to_wire(), 4, dns.rcode.REFUSED),
-}
-
-
-@pytest.mark.parametrize("which", REFUSALS)
+@pytest.mark.parametrize("which", fuzzed.REFUSALS)
 def test_what_is_no_query_is_refused_with_its_id(which: str) -> None:
-    octets, opcode, rcode = REFUSALS[which]
+    octets, opcode, rcode = fuzzed.REFUSALS[which]
     refused = _refused(octets[:2] + bytes([opcode << 3]) + octets[3:])
     assert refused.reply is not None
     answered = dns.message.from_wire(refused.reply)
@@ -113,38 +103,21 @@ def test_another_class_is_refused() -> None:
 
 
 def test_a_version_of_edns_that_is_not_known_is_refused_by_edns() -> None:
-    refused = _refused(dns.message.make_query(NAME, "A", use_edns=1).to_wire())
+    refused = _refused(dns.message.make_query(fuzzed.NAME, "A", use_edns=1).to_wire())
     assert refused.reply is not None
     assert dns.message.from_wire(refused.reply).rcode() == dns.rcode.BADVERS
 
 
 def test_a_reply_and_less_than_a_header_are_not_answered() -> None:
-    reply = dns.message.make_response(dns.message.make_query(NAME, "A")).to_wire()
+    reply = dns.message.make_response(dns.message.make_query(fuzzed.NAME, "A")).to_wire()
     assert _refused(reply).reply is None
     assert _refused(b"").reply is None
     assert _refused(b"\0\1\0\0\0\1\0\0\0\0\0").reply is None
 
 
-HEAD = b"\0\7\1\0\0\1\0\0\0\0\0\0"
-WRONG = {
-    "two questions": b"\0\7\1\0\0\2\0\0\0\0\0\0",
-    "no question": b"\0\7\1\0\0\0\0\0\0\0\0\0",
-    "a question cut off": HEAD + b"\3web",
-    "a pointer to itself": HEAD + b"\xc0\x0c\0\1\0\1",
-    "two pointers in a circle": HEAD + b"\xc0\x0e\xc0\x0c\0\1\0\1",
-    "a pointer ahead": HEAD + b"\xc0\xff\0\1\0\1",
-    "a label of a type that there is not": HEAD + b"\x80web\0\0\1\0\1",
-    "a label of 64 octets": HEAD + b"\x40" + b"a" * 64 + b"\0\0\1\0\1",
-    "a name of 256 octets": HEAD + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1",
-    "octets behind its end": HEAD + b"\3web\0\0\1\0\1" + b"x",
-    "an OPT that is cut off": b"\0\7\1\0\0\1\0\0\0\0\0\1" + b"\3web\0\0\1\0\1" + b"\0\0\x29\x10",
-    "more answers than a query has": b"\0\7\1\0\0\1\0\2\0\0\0\0" + b"\3web\0\0\1\0\1",
-}
-
-
-@pytest.mark.parametrize("which", WRONG)
+@pytest.mark.parametrize("which", fuzzed.WRONG)
 def test_what_cannot_be_read_is_a_formerr_with_its_id(which: str) -> None:
-    refused = _refused(WRONG[which])
+    refused = _refused(fuzzed.WRONG[which])
     assert refused.rcode == "FORMERR"
     assert refused.reply is not None
     answered = dns.message.from_wire(refused.reply)
@@ -152,45 +125,7 @@ def test_what_cannot_be_read_is_a_formerr_with_its_id(which: str) -> None:
 
 
 def test_a_name_of_255_octets_is_read_and_answered() -> None:
-    longest = HEAD + (b"\x3f" + b"a" * 63) * 3 + b"\x3d" + b"a" * 61 + b"\0\0\1\0\1"
+    longest = fuzzed.HEAD + (b"\x3f" + b"a" * 63) * 3 + b"\x3d" + b"a" * 61 + b"\0\0\1\0\1"
     read = wire.query(longest)
     assert isinstance(read, wire.Query)
     assert dns.message.from_wire(wire.reply(read, Answer("NXDOMAIN"), 512)).rcode() == dns.rcode.NXDOMAIN
-
-
-SEED = 20_261_129
-PACKETS = 100_000
-
-
-def test_a_hundred_thousand_packets_of_a_fuzzer_are_answered_or_dropped() -> None:
-    """No exception, and what is answered can be read, has the packet's id and is no question again."""
-    dice = random.Random(SEED)
-    seeds = [*WRONG.values(), *(octets for octets, _, _ in REFUSALS.values())]
-    seeds += [dns.message.make_query(NAME, t, use_edns=e).to_wire() for t in ("A", "SRV", "ANY") for e in (None, 0)]
-    replies = 0
-    for _ in range(PACKETS):
-        octets = _mutated(dice, seeds)
-        read = wire.query(octets)
-        reply = wire.reply(read, Answer("NXDOMAIN"), 512) if isinstance(read, wire.Query) else read.reply
-        if reply is not None:
-            replies += 1
-            assert reply[:2] == octets[:2]
-            assert reply[2] & 0x80
-            assert len(reply) <= 512
-    assert replies > PACKETS // 2
-
-
-def _mutated(dice: random.Random, seeds: list[bytes]) -> bytes:
-    octets = bytearray(dice.choice(seeds))
-    for _ in range(dice.randrange(4)):
-        match dice.randrange(4):
-            case 0 if octets:
-                octets[dice.randrange(len(octets))] = dice.randrange(256)
-            case 1:
-                del octets[dice.randrange(len(octets) + 1) :]
-            case 2:
-                octets += dice.randbytes(dice.randrange(40))
-            case _:
-                at = dice.randrange(len(octets) + 1)
-                octets[at:at] = octets[: dice.randrange(20)]
-    return bytes(octets)

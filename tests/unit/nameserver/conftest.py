@@ -37,6 +37,7 @@ class Server:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         stream = socket.socket()
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # who reads nothing is noticed soon
         stream.bind(("127.0.0.1", 0))
         self.port = stream.getsockname()[1]
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import os
+import random
+import socket
 import struct
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import dns.asyncquery
 import dns.flags
 import dns.message
 import dns.rcode
+import fuzzed
 import pytest
 from golden import objects
 
@@ -124,6 +131,74 @@ def test_a_connection_that_says_half_a_query_is_ended_and_others_are_answered(
                 writer.close()
 
     run(work())
+
+
+def test_a_flood_of_one_name_outside_is_dropped_and_counted(
+    server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "WAITING", 5)
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        silent, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+        port = silent.get_extra_info("sockname")[1]
+        one = server(f". {{\n kubernetes cluster.local\n forward . 127.0.0.1:{port}\n}}")
+        async with one.running():
+            flood, _ = await loop.create_datagram_endpoint(
+                asyncio.DatagramProtocol, remote_addr=("127.0.0.1", one.port)
+            )
+            for number in range(20):
+                flood.sendto(dns.message.make_query("www.example.com.", "A", id=number).to_wire())
+            assert addresses(await ask(one.port)) == ["10.96.0.20"]
+            assert one.counters.dropped == 15
+            flood.close()
+            silent.close()
+
+    run(work())
+
+
+def test_a_connection_that_reads_nothing_is_ended_too(
+    server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "IDLE", 0.2)
+
+    async def work() -> None:
+        one = server()
+        async with one.running():
+            with socket.socket() as greedy:
+                greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                greedy.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(greedy, ("127.0.0.1", one.port))
+                octets = dns.message.make_query(WEB, "A").to_wire()
+                many = (struct.pack("!H", len(octets)) + octets) * 2000
+                with contextlib.suppress(ConnectionError):
+                    while True:
+                        await asyncio.wait_for(loop.sock_sendall(greedy, many), 30)
+            assert addresses(await ask(one.port, tcp=True)) == ["10.96.0.20"]
+
+    run(work())
+
+
+def test_a_hundred_thousand_packets_of_a_fuzzer_leave_no_exception_and_no_growth(server: Callable[..., Any]) -> None:
+    one, dice, held = server(), random.Random(fuzzed.SEED), 0
+    for number in range(fuzzed.PACKETS):
+        octets = fuzzed.packet(dice)
+        size = None if number % 2 else serving.wire.TCP
+        reply = one.answering.now(octets, size)
+        assert reply is None or (reply[:2] == octets[:2] and reply[2] & 0x80)
+        if number == fuzzed.PACKETS // 4:
+            held = _resident()
+    assert _resident() - held < 16 << 20
+    counted = sum(one.counters.responses.values()) + one.counters.dropped
+    assert counted == fuzzed.PACKETS
+    assert one.counters.responses["FORMERR"] > fuzzed.PACKETS // 10
+
+
+def _resident() -> int:
+    """Octets of this process."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_more_connections_than_it_takes_are_ended_and_udp_goes_on(
