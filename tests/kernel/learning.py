@@ -1,0 +1,63 @@
+"""A learner who works through a whole lesson by `solve` and `check`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.kernel import netns
+from k8snetlab.state import scenarios
+from k8snetlab.testing import Lab, forkserver
+from k8snetlab.workshop.lesson import Step, Try
+from k8snetlab.workshop.teaching import Teaching
+
+LESSONS = [path.partition("/")[2] for path in scenarios.lessons()]
+LONG = {"|", "&", "-f", "capture", "misses", "shell"}
+"""What is typed in a second terminal, or wants more of a shell than a list of words."""
+
+
+@contextmanager
+def learner(directory: Path) -> Iterator[Lab]:
+    """A lab that is not there yet, of somebody who has begun nothing; this process is that somebody."""
+    lab = Lab(directory)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("K8SNETLAB_RUN", "XDG_STATE_HOME"):
+            patch.setenv(name, lab.environment[name])
+        try:
+            yield lab
+        finally:
+            lab.down()
+
+
+def worked_through(lab: Lab, name: str) -> None:
+    """Every check fails before its step is solved, and passes then; nothing of the lesson is left in the end."""
+    teaching = Teaching.start(lab.name, name, "en", 1)
+    for number, step in enumerate(teaching.lesson.steps, 1):
+        assert teaching.progress.step == number
+        if proves := bool(step.checks or step.questions):
+            early = teaching.check(())
+            assert not [one for one in early if one.ok], f"step {number}: a check passes before it is solved"
+        type_in(lab, step)
+        if proves:
+            teaching.solve()
+            late = teaching.check(())
+            assert not [one for one in late if not one.ok], f"step {number} is solved, and its check says no"
+        assert teaching.next() is (number < len(teaching.lesson.steps))
+    assert teaching.state().done
+    lab.down()
+    assert not [name for name in netns.names() if lab.name in name], "a namespace outlives the lesson's lab"
+
+
+def type_in(lab: Lab, step: Step) -> None:
+    """What a learner is told to type is a command: it may find that something is not so, but not be wrong itself."""
+    for command in (command for part in step.parts if isinstance(part, Try) for command in part.commands):
+        words = shlex.split(command)
+        if words[0] != "k8snetlab" or LONG & set(words) or "mine-lesson" in words:
+            continue
+        done = forkserver.run(words[1:], lab.environment, timeout=60)
+        wrong = "error: " in done.stderr if words[1] == "exec" else done.returncode not in (0, 1)
+        assert not wrong, f"{command}: {done.stdout}{done.stderr}"
