@@ -16,6 +16,7 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.lab.app import Api
 from k8snetlab.lab.operations.attaching import Attaching
 from k8snetlab.lab.operations.changing import Changing
+from k8snetlab.lab.operations.drilling import Drilling
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
 from k8snetlab.lab.operations.guests import Guests
@@ -158,6 +159,7 @@ async def face_of(whole: bool = False, keys: Keys | None = None) -> AsyncIterato
 ANSWERING = (
     Attaching,
     Changing,
+    Drilling,
     Explaining,
     Faulting,
     Guests,

@@ -98,9 +98,13 @@ def _told(lab: str, question: DiagnosisQuestion, began: float) -> Diagnosis:
 def _without_daemon(lab: str, question: DiagnosisQuestion, began: float) -> Diagnosis:
     need_root("diagnose")
     from k8snetlab.explain import desired, diagnosing
+    from k8snetlab.state import drills
     from k8snetlab.state.paths import LabPaths
 
     paths = LabPaths(lab)
+    drill = drills.running(paths)
+    if drill is not None and not drill.diagnose:
+        raise drills.off()
     return diagnosing.diagnose(
         lambda: desired.without_daemon(paths),
         paths,

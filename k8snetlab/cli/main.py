@@ -30,6 +30,7 @@ ROOMS = {
     "dig": ("dig",),
     "diagnose": ("diagnose",),
     "fault": ("fault",),
+    "drill": ("drill",),
     "capture": ("capture",),
     "inspect": ("rules", "tables"),
     "policy": ("policy",),
@@ -48,7 +49,7 @@ ROOMS = {
     "audit": ("audit",),
 }
 """The verbs, by the module of this package that registers them, in the order of the help (groups come last)."""
-CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node", "token", "attach", "detach", "fault"})
+CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node", "token", "attach", "detach", "fault", "drill"})
 """Verbs that, interrupted, have done a part of their work."""
 _LONG = re.compile(r"(\S{120})\S{200,}")
 """Words that nobody reads to their end."""

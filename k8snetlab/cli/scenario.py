@@ -124,7 +124,7 @@ def check(
         placed = scenes.expectations(scenario)  # what is wrong there is said before a lab is looked for
     client = client_of(lab)
     if not scenario:
-        scenario = _built_from(client)
+        scenario = built_from(client)
         placed = scenes.expectations(scenario)
     with progress.patient(f"{counted(len(placed), 'expectation')} of {scenario}", quiet=output is not None):
         report = checking.check(client, placed, scenario)
@@ -157,7 +157,7 @@ def _tell(report: CheckReport) -> None:
     screen.say(f"{len(wrong)} of {len(report.checks)} not as expected" if wrong else all_said)
 
 
-def _built_from(client: Client) -> str:
+def built_from(client: Client) -> str:
     """The scenario here, or the one that the lab's files are of."""
     from k8snetlab.api.meta import SOURCE
     from k8snetlab.state import scenarios

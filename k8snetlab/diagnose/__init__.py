@@ -19,6 +19,7 @@ __all__ = [
     "sets",
     "tables",
     "unmanaged",
+    "unmeant",
     "usual",
     "verdict",
     "wanted",

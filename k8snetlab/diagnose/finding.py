@@ -30,6 +30,7 @@ TIERS = (
     "endpoint",
     "conntrack",
     "service",
+    "networkpolicy",
     "resolver",
     "pod",
     "path",

@@ -16,7 +16,18 @@ from k8snetlab.api.core import KUBERNETES, Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
-from k8snetlab.diagnose import guests, neighbours, objects, pods, policed, resolving, routing, sampling, unmanaged
+from k8snetlab.diagnose import (
+    guests,
+    neighbours,
+    objects,
+    pods,
+    policed,
+    resolving,
+    routing,
+    sampling,
+    unmanaged,
+    unmeant,
+)
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
@@ -247,6 +258,7 @@ class _Look:
         self.notes += guests.notes(snapshot)
         found += self._elsewhere(kernel)
         found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
+        found += unmeant.unmeant(snapshot)
         self.closed += [*objects.closed(snapshot), *policed.closed(snapshot)]
         self.notes += filter(None, [without_effect(snapshot)])
         self.notes += objects.lonely(snapshot)

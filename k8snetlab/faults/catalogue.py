@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
@@ -38,12 +38,19 @@ def damage(asked: Fault, snapshot: Snapshot, node: str, variant: str, seed: int 
     raise LacksError(f"{asked.name} is not possible here: {reason}", why.hint if why else "")
 
 
-def chosen(snapshot: Snapshot, node: str, variant: str, seed: str, level: int = 0) -> tuple[Fault, str, Damage]:
-    """The fault that `seed` stands for in this lab, of a level where one is asked for (else 0). Raises LacksError."""
-    names = sorted(
-        (name for name, one in FAULTS.items() if level in (0, one.level)), key=lambda n: number(f"{seed}/{n}")
-    )
-    for name in names:
+def chosen(
+    snapshot: Snapshot,
+    variant: str,
+    seed: str,
+    level: int = 0,
+    *,
+    node: str = "",
+    suits: Callable[[Fault], bool] = lambda _: True,
+) -> tuple[Fault, str, Damage]:
+    """The fault that `seed` stands for in this lab, of a level where one is asked for (else 0), among those that
+    suit. Raises LacksError."""
+    names = [name for name, one in FAULTS.items() if level in (0, one.level) and suits(one)]
+    for name in sorted(names, key=lambda name: number(f"{seed}/{name}")):
         try:
             return FAULTS[name], *damage(FAULTS[name], snapshot, node, variant, number(seed))
         except LacksError:

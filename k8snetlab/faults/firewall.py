@@ -150,7 +150,7 @@ def faults() -> Iterator[Fault]:
         title="a table of nftables beside iptables drops packets",
         level=3,
         group=group,
-        touches="nftables",
+        touches="a table beside those of iptables",
         symptom="connections from this node to one port hang",
         said=Said("table", "foreign"),
         make=_nftables,

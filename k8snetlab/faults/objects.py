@@ -247,7 +247,7 @@ def faults() -> Iterator[Fault]:
         group=group,
         touches="a NetworkPolicy",
         symptom="pods find no name any more",
-        said=Said("policy", "dns"),
+        said=Said("networkpolicy", "dns"),
         make=_no_dns,
     )
     yield Fault(
@@ -257,7 +257,7 @@ def faults() -> Iterator[Fault]:
         group=group,
         touches="a NetworkPolicy",
         symptom="one pod cannot be reached",
-        said=Said("policy", "port"),
+        said=Said("networkpolicy", "port"),
         make=_nobodys_port,
     )
     yield Fault(

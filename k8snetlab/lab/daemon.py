@@ -35,6 +35,7 @@ from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.merging import Merging
 from k8snetlab.lab.operations.attaching import Attaching
 from k8snetlab.lab.operations.changing import Changing
+from k8snetlab.lab.operations.drilling import Drilling
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
 from k8snetlab.lab.operations.guests import Guests
@@ -114,7 +115,7 @@ class Daemon:
             reaching,
             Changing(cluster, agents, leases, remote),
             Pausing(cluster, agents),
-            Explaining(
+            explaining := Explaining(
                 cluster,
                 agents,
                 self._paths,
@@ -126,7 +127,8 @@ class Daemon:
             Places(cluster, agents, self._paths, group),
             Guests(cluster, agents, self._paths),
             Attaching(cluster, self._ledger),
-            Faulting(cluster, agents, self._paths),
+            faulting := Faulting(cluster, agents, self._paths),
+            Drilling(self._paths, faulting, explaining.looked),
             Standing(
                 cluster,
                 agents,

@@ -6,6 +6,7 @@ __all__ = [
     "changes",
     "diagnose",
     "dig",
+    "drills",
     "errors",
     "faults",
     "guests",

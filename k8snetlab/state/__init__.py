@@ -1,6 +1,7 @@
 """What of a lab is on this machine besides its network: paths, the ledger, processes, its files, its store's place."""
 
 __all__ = [
+    "drills",
     "held",
     "injected",
     "interface",

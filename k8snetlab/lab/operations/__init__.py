@@ -3,6 +3,7 @@
 __all__ = [
     "attaching",
     "changing",
+    "drilling",
     "explaining",
     "faulting",
     "guests",

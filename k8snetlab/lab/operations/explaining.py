@@ -43,6 +43,8 @@ from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents, is_paused
 from k8snetlab.running.overflows import Overflows
+from k8snetlab.state import drills
+from k8snetlab.state.drills import off
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.supervision import Supervisor
 
@@ -155,6 +157,9 @@ class Explaining:
     @answers(DIAGNOSE)
     async def diagnose(self, question: DiagnosisQuestion) -> AsyncIterator[DiagnosisEvent]:
         """Progress, and at last the answer of `diagnosing.diagnose`."""
+        drill = drills.running(self._paths)
+        if drill is not None and not drill.diagnose:
+            raise off()
         loop, events = asyncio.get_running_loop(), asyncio.Queue[DiagnosisProgress | None]()
         due = 0.0
 
@@ -170,6 +175,10 @@ class Explaining:
         while event := await events.get():
             yield event
         yield DiagnosisDone(**msgspec.structs.asdict(work.result()))
+
+    async def looked(self) -> Diagnosis:
+        """What a diagnosis finds, whoever may ask for one."""
+        return await asyncio.to_thread(self._diagnosed, DiagnosisQuestion(), lambda *_: None, self._beyond())
 
     def _diagnosed(
         self, question: DiagnosisQuestion, tell: Callable[[str, int, int], None], beyond: RemoteKernels | None

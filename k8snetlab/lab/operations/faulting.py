@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,7 +15,8 @@ from k8snetlab.api.scheme import BY_NAME, decode, to_dict
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnsupportedError
 from k8snetlab.faults import catalogue
-from k8snetlab.faults.fault import Command, Edit
+from k8snetlab.faults.drill import may_be_hidden
+from k8snetlab.faults.fault import Command, Edit, Fault
 from k8snetlab.faults.injected import Injected, held
 from k8snetlab.faults.scene import number
 from k8snetlab.kernel import typed
@@ -46,6 +48,7 @@ class Faulting:
     @answers(INJECT)
     async def inject(self, asked: InjectQuestion) -> InjectedFaults:
         async with self._turn:
+            self._refuse_in_drills()
             fault = self._chosen(asked)
             await self.do(fault)
             return self._told((fault,))
@@ -53,11 +56,22 @@ class Faulting:
     @answers(CLEAR)
     async def clear(self, _: Nothing) -> InjectedFaults:
         async with self._turn:
-            gone = tuple(one for one in self._faults.all if not one.hidden)
+            self._refuse_in_drills()
+            gone = self._faults.all
             notes = await self.undo(gone)
-            return InjectedFaults(tuple(map(_shown, gone)), notes)
+            return InjectedFaults(tuple(map(shown, gone)), notes)
+
+    def _refuse_in_drills(self) -> None:
+        if any(one.hidden for one in self._faults.all):
+            raise InputError("a drill is under way: faults are its own", "`k8snetlab drill give-up` ends it")
 
     # --- for drills too ---
+
+    def hidden(self, seed: str, level: int) -> Injected:
+        """What a drill is to hide. Raises K8sNetLabError."""
+        if self._faults.all:
+            raise InputError("a fault is injected already", "`k8snetlab fault clear` first")
+        return msgspec.structs.replace(self._chosen(InjectQuestion(seed=seed, level=level), may_be_hidden), hidden=True)
 
     async def do(self, fault: Injected) -> None:
         """Written down, held, done. What is refused is undone. Raises KernelError."""
@@ -86,7 +100,7 @@ class Faulting:
         await self._reached()
         return await self._mended() if faults else ()
 
-    def _chosen(self, asked: InjectQuestion) -> Injected:
+    def _chosen(self, asked: InjectQuestion, suits: Callable[[Fault], bool] = lambda _: True) -> Injected:
         snapshot = self._cluster.snapshot
         if snapshot.lab.spec.machines:
             raise UnsupportedError(
@@ -104,12 +118,14 @@ class Faulting:
                 raise InputError(f"{fault.name} is injected already", "`k8snetlab fault clear` first")
             node, damage = catalogue.damage(fault, snapshot, asked.node, variant, number(asked.seed))
         else:
-            fault, node, damage = catalogue.chosen(snapshot, asked.node, variant, asked.seed, asked.level)
+            fault, node, damage = catalogue.chosen(
+                snapshot, variant, asked.seed, asked.level, node=asked.node, suits=suits
+            )
         return Injected(fault.name, node, round(time.time(), 3), damage)
 
     def _told(self, faults: tuple[Injected, ...] | None = None) -> InjectedFaults:
         found = self._faults.all if faults is None else faults
-        return InjectedFaults(tuple(_shown(one) for one in found if not one.hidden))
+        return InjectedFaults(tuple(shown(one) for one in found if not one.hidden))
 
     def _run(self, commands: tuple[Command, ...]) -> None:
         for command in commands:
@@ -166,7 +182,7 @@ def _with_spec(spec: Any) -> Any:
     return changed
 
 
-def _shown(one: Injected) -> InjectedFault:
+def shown(one: Injected) -> InjectedFault:
     declared = catalogue.fault(one.name)
     damage = one.damage
     return InjectedFault(

@@ -33,15 +33,6 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    lab = Lab(tmp_path_factory.mktemp("faults"))
-    lab.run("up", str(HERE / "faulty.yaml"))
-    yield lab
-    assert lab.diagnose().findings == ()
-    lab.run("down")
-
-
-@pytest.fixture(scope="module")
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab with DNS, whose kernel asks for each entry of its tunnel."""
     directory = tmp_path_factory.mktemp("asking")
@@ -195,7 +186,7 @@ def test_what_is_changed_does_not_reach_a_node_whose_agent_hangs(lab: Lab) -> No
     assert asked(lab.client, "k8snetlab probe client1 far").reached
 
 
-@pytest.mark.parametrize("name", sorted(ELSEWHERE - {"policy-without-dns"}))
+@pytest.mark.parametrize("name", sorted(ELSEWHERE))
 def test_a_fault_of_names_and_of_answers_is_seen_named_and_cleared(asking: Lab, name: str) -> None:
     check(asking, name)
 
@@ -215,7 +206,7 @@ def test_a_fault_outlives_the_daemon_and_is_cleared_by_its_successor(lab: Lab) -
     client = lab.client
     client.call(INJECT, InjectQuestion("route-missing", "node1"))
     os.kill(lab.pids()["daemon"], 9)
-    lab.run("up", str(HERE / "faulty.yaml"))
+    lab.run("up", str(lab.run_directory.parent / "lab.yaml"))
     assert "10.244.2.0/24" not in lab.shell("node1", "ip", "route")
     assert [one["name"] for one in lab.json("fault", "list", "--injected")["faults"]] == ["route-missing"]
     said = lab.run("fault", "inject", "route-missing", code=2)

@@ -27,6 +27,7 @@ from k8snetlab.messages.capture import CapturedPacket
 from k8snetlab.messages.changes import Outcome
 from k8snetlab.messages.diagnose import Diagnosis
 from k8snetlab.messages.dig import DIG
+from k8snetlab.messages.drills import DRILL
 from k8snetlab.messages.faults import CLEAR, INJECT, INJECTED, DeclaredFault
 from k8snetlab.messages.guests import GUESTS, GuestState
 from k8snetlab.messages.kubeconfig import KUBECONFIG
@@ -75,6 +76,12 @@ PRINTED = (
     Printed("doctor", Feature, "a list of objects"),
     Printed("doctor --peer ADDRESS", PeerReport),
     Printed("down", Down),
+    Printed("drill answer", DRILL.answer),
+    Printed("drill check", DRILL.answer),
+    Printed("drill give-up", DRILL.answer),
+    Printed("drill grade", DRILL.answer),
+    Printed("drill hint", DRILL.answer),
+    Printed("drill start", DRILL.answer),
     Printed("fault clear", CLEAR.answer),
     Printed("fault inject", INJECT.answer),
     Printed("fault list", DeclaredFault, "a list of objects"),

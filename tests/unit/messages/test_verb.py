@@ -130,7 +130,9 @@ def test_what_is_wrong_in_a_body_is_said_with_its_path(verb: str, body: Any, mes
         verbs.asked(PATHS.find("POST", f"{BASE}/{verb}"), {}, body)
 
 
-NEEDED = {"objects": [], "from": "client", "to": "web", "node": "node1", "name": "client"}
+NEEDED = {"objects": [], "from": "client", "to": "web", "node": "node1", "name": "client"} | dict.fromkeys(
+    ("netns", "pod"), "mine"
+)
 
 
 @pytest.mark.parametrize("verb", [verb for verb in DECLARED if not verb.has_query], ids=lambda verb: verb.name)

@@ -1,0 +1,86 @@
+"""A drill from its start to its grade, as a learner and an instructor type it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from k8snetlab.faults.fault import Command
+from k8snetlab.kernel import netns
+from k8snetlab.state import drills
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.testing import Lab
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def drilled(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setenv("K8SNETLAB_RUN", str(lab.run_directory))
+    yield lab
+    lab.run("drill", "give-up", code=None)
+
+
+def hidden(lab: Lab) -> drills.Drill:
+    """What no command tells."""
+    drill = drills.running(LabPaths(lab.name))
+    assert drill is not None
+    return drill
+
+
+def test_a_drill_is_found_mended_and_graded(drilled: Lab) -> None:
+    lab = drilled
+    said = lab.run("drill", "start", "--seed", "7", "--level", "1", "--minutes", "5")
+    drill = hidden(lab)
+    name = drill.fault.name
+    assert "something is wrong in the lab" in said and name not in said
+    for words in (("fault", "list", "--injected"), ("status",), ("store", "dump"), ("drill", "hint")):
+        assert name not in lab.run(*words)
+    assert "diagnose is off" in lab.run("diagnose", code=1)
+    assert "a drill is under way" in lab.run("fault", "clear", code=2)
+    assert "not yet: something is still not as it should be" in lab.run("drill", "check", code=1)
+    fault = drill.fault
+    lab.run("drill", "answer", "--node", fault.node, "--object", fault.damage.object, "--cause", name)
+    mend(lab, drill)
+    told = lab.run("drill", "check")
+    assert f"it was {name} on {fault.node}" in told
+    state = lab.json("drill", "grade")
+    points = {row["what"]: row["points"] for row in state["grade"]}
+    assert points | {"time": 0} == {
+        "detected": 10, "node": 10, "object": 15, "cause": 25, "repaired": 25, "time": 0, "hints": -5,
+    }  # fmt: skip
+    assert lab.run("drill", "grade", "--csv", "--student", "Ada").startswith(f"Ada,{lab.name},{name},1,")
+    assert lab.diagnose().findings == ()
+
+
+def mend(lab: Lab, drill: drills.Drill) -> None:
+    """By hand, as a learner would: what was done is put back."""
+    [done] = drill.fault.damage.does[:1] or [Command("", ())]
+    inside = done.netns
+    match drill.fault.name:
+        case "route-missing":
+            line = ["ip", "route", "add", "10.244.2.0/24", "via", "10.244.2.0", "dev", "flannel.1", "onlink"]
+        case "cni0-down" | "tunnel-down" | "veth-down" | "pod-down" | "uplink-down":
+            line = [*done.argv[:-1], "up"]
+        case "target-port" | "target-port-name" | "selector":
+            lab.run("up", str(lab.run_directory.parent / "lab.yaml"))
+            return
+        case name:
+            pytest.skip(f"seed 7 is {name}")
+    with netns.inside(inside):
+        subprocess.run(line, check=True)
+
+
+def test_who_gives_up_is_told_and_the_lab_is_whole(drilled: Lab) -> None:
+    lab = drilled
+    lab.run("drill", "start", "--seed", "8", "--level", "2", "--allow-diagnose")
+    name = hidden(lab).fault.name
+    assert "a drill is under way" in lab.run("drill", "start", code=2)
+    assert "the drill is not over" in lab.run("drill", "grade", "--csv", code=2)
+    lab.json("diagnose", code=None)
+    assert f"it was {name}" in lab.run("drill", "give-up")
+    assert lab.json("drill", "grade")["points"] == 0
+    assert "no drill is under way" in lab.run("drill", "hint", code=1)
+    assert lab.diagnose().findings == ()
