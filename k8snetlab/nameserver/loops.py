@@ -24,25 +24,32 @@ class Loops:
 
     def __init__(self, ask: Callable[[Onward], Awaitable[Answer]], found: Callable[[str], None]) -> None:
         self._ask, self._found = ask, found
-        self._names: dict[str, Forward] = {}
+        self._names: dict[str, tuple[str, Forward]] = {}
+        """What was asked for: of which zone, and of whom."""
         self._asking: asyncio.Task[None] | None = None
 
     def look(self, blocks: Sequence[Block]) -> None:
         """Asks by each `forward` of the blocks that have `loop`, from now on and some times more."""
         self.close()
-        forwards = [forward for block in blocks if block.loop for forward in block.forwards]
+        forwards = [
+            (block.zones[0] if forward.zone == "." else forward.zone, forward)
+            for block in blocks
+            if block.loop
+            for forward in block.forwards
+        ]
         if forwards:
             self._asking = asyncio.create_task(self._asked(forwards))
 
     def seen(self, question: Question) -> None:
         """Takes in a question that somebody asks of this server."""
-        forward = self._names.get(question.lower) if question.type == TYPE else None
-        if forward is None:
+        own = self._names.get(question.lower) if question.type == TYPE else None
+        if own is None:
             return
         self.close()
+        zone, forward = own
         to = ", ".join(address for address, _ in forward.to) or "/etc/resolv.conf"
         self._found(
-            f'plugin/loop: Loop (:53 -> {to}) detected for zone "{forward.zone}", see'
+            f'plugin/loop: Loop (:53 -> {to}) detected for zone "{zone}", see'
             f' https://coredns.io/plugins/loop#troubleshooting. Query: "{TYPE} {question.name}"'
         )
 
@@ -52,13 +59,12 @@ class Loops:
             self._asking.cancel()
             self._asking = None
 
-    async def _asked(self, forwards: Sequence[Forward]) -> None:
+    async def _asked(self, forwards: Sequence[tuple[str, Forward]]) -> None:
         for pause in PAUSES:
             await asyncio.sleep(pause)
-            await asyncio.gather(*(self._ask(self._question(forward)) for forward in forwards))
+            await asyncio.gather(*(self._ask(self._question(*forward)) for forward in forwards))
 
-    def _question(self, forward: Forward) -> Onward:
-        zone = "" if forward.zone == "." else forward.zone
-        name = f"{secrets.randbits(63)}.{secrets.randbits(63)}.{zone}"
-        self._names[name] = forward
+    def _question(self, zone: str, forward: Forward) -> Onward:
+        name = f"{secrets.randbits(63)}.{secrets.randbits(63)}.{zone.lstrip('.')}"
+        self._names[name] = zone, forward
         return Onward(Question(name, TYPE), forward)

@@ -12,7 +12,7 @@ from k8snetlab.dns.corefile import Block, Forward, parse
 from k8snetlab.nameserver import loops
 from k8snetlab.nameserver.loops import Loops
 
-BLOCKS = parse(". {\n forward . 192.0.2.1\n loop\n}\ncorp.example {\n forward corp.example 192.0.2.2\n loop\n}")
+BLOCKS = parse(". {\n forward . 192.0.2.1\n loop\n}\ncorp.example {\n forward . 192.0.2.2\n loop\n}")
 QUIET = parse(". {\n forward . 192.0.2.1\n}")
 
 
@@ -63,7 +63,7 @@ def test_the_question_of_somebody_else_is_none() -> None:
         return Answer()
 
     one = Loops(ask, found.append)
-    one._names["1.2."] = Forward(".")
+    one._names["1.2."] = ".", Forward(".")
     one.seen(Question("1.3.", "HINFO"))
     one.seen(Question("1.2.", "A"))
     assert not found
