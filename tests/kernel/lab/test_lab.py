@@ -104,6 +104,12 @@ def test_traffic_to_the_outside_is_masqueraded_and_inside_the_cluster_is_not(lab
         assert peer[1][0] == "192.168.0.22"
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
+def test_curl_finds_a_service_by_its_name(lab: BusinessManager) -> None:
+    assert "nameserver 10.254.0.2\n" in lab.exec("client", "cat", "/etc/resolv.conf")
+    eventually(lambda: '"pod": "data-product-' in lab.exec("client", "curl", "-s", "http://data-product:50051/"))
+
+
 def test_a_pod_reaches_itself_through_its_service(lab: BusinessManager) -> None:
     pod = next(p for p in lab.json("get", "pods")["items"] if p["metadata"]["name"].startswith("business-manager"))
     seen = {lab.probe(pod["metadata"]["name"], "business-manager:80").answeredBy for _ in range(25)}
