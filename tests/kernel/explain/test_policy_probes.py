@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
+from k8snetlab.messages.probe import ProbeResult
 from k8snetlab.testing import Lab, running
 
 LAB = """
@@ -79,6 +80,21 @@ def test_probes_end_as_policies_say_by_pods_services_and_node_ports(lab: Lab, wo
     assert closed and all(r.seen != "answered" for r in closed)
     unsaid = {(r.source, r.target) for r in results if r.expected == "either"}
     assert all("@" in target or target in ("web", "local") for _, target in unsaid), unsaid
+    agrees(lab, results)
+
+
+def agrees(lab: Lab, results: Sequence[ProbeResult]) -> None:
+    """`policy matrix` of the running lab says the same of what goes to pods."""
+    asked = lab.json("policy", "matrix", "--port", "8080/TCP", "--places", "-o", "json")["checks"]
+    matrix = {(one["from"], one["to"]): one["allowed"] for one in asked}
+    seen = {
+        (f"default/{r.source}" if r.source in PODS or r.source == "host" else r.source, f"default/{r.target}"): r.seen
+        for r in results
+        if r.kind == "pod" and r.port == 8080 and r.source != "outside"  # which knows no pod's address
+    }
+    assert len(seen) == 8 * len(PODS) and {pair: matrix[pair] for pair in seen} == {
+        pair: what == "answered" for pair, what in seen.items()
+    }
 
 
 def test_why_agrees_with_the_packet_and_names_the_line(lab: Lab, tmp_path: Path) -> None:
@@ -102,5 +118,7 @@ def test_why_agrees_with_the_packet_and_names_the_line(lab: Lab, tmp_path: Path)
             assert found["port"] == int(port)
     allowed = lab.run("policy", "why", "friend", "web1:8080")
     assert f"{file}:8" in allowed
+    assert f"from default/friend, at every port (default/p, {file}:7)" in lab.run("policy", "explain", "web1")
+    assert lab.run("policy", "lint") == "nothing surprising in 1 policy\n"
     denied = lab.run("trace", "far", "web1:8080", "-v", code=None)
     assert f"NetworkPolicy default/p, {file}:1" in denied
