@@ -192,8 +192,8 @@ def test_lessons_ship() -> None:
 @pytest.mark.parametrize(("name", "language"), WRITTEN)
 def test_a_lesson_fits_a_terminal_of_80_by_24(name: str, language: str) -> None:
     read = teaching.load(scenarios.folder(f"lessons/{name}"), language)
-    shown = [lesson_view.opening(read.title, read.minutes, read.opening, language)]
-    shown += [lesson_view.step(n, len(read.steps), step, language) for n, step in enumerate(read.steps, 1)]
+    shown = [lesson_view.step(n, len(read.steps), step, language) for n, step in enumerate(read.steps, 1)]
+    shown[0] = f"{lesson_view.opening(read.title, read.minutes, read.opening, language)}\n\n{shown[0]}"
     assert max(cells(line) for text in shown for line in text.splitlines()) <= 80
     assert max(len(text.splitlines()) for text in shown) <= 24, [len(text.splitlines()) for text in shown]
 
