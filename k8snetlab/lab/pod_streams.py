@@ -22,8 +22,9 @@ from k8snetlab.apiserver.transport import Json, Receive, Send, accept
 from k8snetlab.apiserver.upgrades import PREFIX
 from k8snetlab.errors import K8sNetLabError, RequestError
 from k8snetlab.exec import channels as terminal
-from k8snetlab.lab import port_forward
+from k8snetlab.lab import port_channels, port_forward
 from k8snetlab.lab.asking import Ask, values
+from k8snetlab.lab.port_channels import PROTOCOL, ports_of
 from k8snetlab.messages.errors import status_of
 from k8snetlab.messages.places import EXEC, LOGS, Execute, Exit, LogsQuestion, Output, Stdout, Written
 
@@ -44,10 +45,7 @@ async def converse(ask: Ask, asked: Asked, scope: Json, receive: Receive, send: 
     """Raises what is refused, before the client is accepted; afterwards OSError alone, where the client has gone."""
     target, pod, query = asked.target, asked.pod, asked.query
     if target.subresource == "portforward":
-        port_forward.check(target, pod, query)
-        await accept(scope, receive, send, port_forward.PROTOCOLS)
-        assert pod
-        await port_forward.forward(ask, pod, Streams(receive, send))
+        await _forward(ask, asked, scope, receive, send)
         return
     question = (attachment if target.subresource == "attach" else execution)(target, pod, query)
     spoken, stdin = await accept(scope, receive, send, COMMAND), boolean(query, "stdin")
@@ -58,6 +56,17 @@ async def converse(ask: Ask, asked: Asked, scope: Json, receive: Receive, send: 
         await _while_there(channels, _show(ask, question, channels))
     else:
         await _while_there(channels, _run(ask, question, channels, stdin))
+
+
+async def _forward(ask: Ask, asked: Asked, scope: Json, receive: Receive, send: Send) -> None:
+    pod = port_forward.check(asked.target, asked.pod, asked.query)
+    channelled = PROTOCOL in scope.get("subprotocols", ())
+    ports = ports_of(asked.query) if channelled else ()
+    await accept(scope, receive, send, (PROTOCOL,) if channelled else port_forward.PROTOCOLS)
+    if channelled:
+        await port_channels.forward(ask, pod, ports, receive, send)
+    else:
+        await port_forward.forward(ask, pod, Streams(receive, send))
 
 
 def _streams(query: Query) -> frozenset[str]:

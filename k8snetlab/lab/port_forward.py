@@ -21,13 +21,14 @@ from k8snetlab.messages.places import CONNECT, Connect, Received
 PROTOCOLS = (f"{PREFIX}portforward.k8s.io",)
 
 
-def check(target: Target, pod: Pod | None, query: Query) -> None:
-    """Raises RequestError, NotFoundError, ConflictError."""
+def check(target: Target, pod: Pod | None, query: Query) -> Pod:
+    """The pod. Raises RequestError, NotFoundError, ConflictError."""
     refuse_unknown(query, ("ports", "timeout"), ("ports",))
     if pod is None:
         raise missing(target)
     if pod.status.phase != "Running":
         raise ConflictError(f"unable to forward port because pod is not running. Current status={pod.status.phase}")
+    return pod
 
 
 async def forward(ask: Ask, pod: Pod, streams: Streams) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from k8snetlab.testing import Lab
+from k8snetlab.testing import Lab, eventually
 
 pytestmark = pytest.mark.lab("two-nodes", scope="module")
 
@@ -92,6 +96,35 @@ def test_what_exec_begins_in_a_pod_finds_the_token_too(lab: Lab) -> None:
     assert not Path(base).exists(), "the machine's own directories have none of it"
 
 
-def test_the_endpoint_moves_when_the_first_node_goes(lab: Lab) -> None:
-    lab.run("exec", "node1", "--", "true")
-    assert "192.168.0.21" in lab.run("get", "endpoints", "kubernetes")
+HOLD = """
+import signal, socket
+holder = socket.create_server(("192.168.0.21", 6443))
+print("holds", flush=True)
+signal.pause()
+"""
+
+
+def endpoint(lab: Lab) -> tuple[str, int]:
+    [subset] = lab.get("endpoints", "kubernetes")["subsets"]
+    return subset["addresses"][0]["ip"], subset["ports"][0]["port"]
+
+
+def test_the_api_is_found_by_pods_though_another_program_has_taken_its_port(lab: Lab) -> None:
+    """The daemon goes, the port in the node is taken meanwhile, and the daemon comes again."""
+    assert endpoint(lab) == ("192.168.0.21", 6443)
+    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    command = ["ip", "netns", "exec", lab.netns("node1"), sys.executable, "-c", HOLD]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout and holder.stdout.readline() == "holds\n"
+            lab.up("two-nodes")
+            eventually(lambda: endpoint(lab)[1] != 6443)
+            address, port = endpoint(lab)
+            assert address == "192.168.0.21"
+            lab.run("apply", "-f", "-", stdin=asking("moved", "node2"))
+            answer = json.loads(said(lab, "moved").splitlines()[0])
+            assert answer["server"] == "https://10.96.0.1:443" and "moved" in answer["pods"]
+            rules = lab.run("exec", "node2", "--", "iptables-save", "-t", "nat")
+            assert f"--to-destination {address}:{port}" in rules and "192.168.0.21:6443" not in rules
+        finally:
+            holder.terminate()

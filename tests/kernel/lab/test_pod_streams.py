@@ -19,6 +19,9 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import clients
+import kubernetes
+import kubernetes.config
+import kubernetes.stream
 import pytest
 from kubectl import Kubectl
 
@@ -168,6 +171,24 @@ def test_a_port_of_a_pod_is_reached_from_here(k: Kubectl, what: tuple[str, ...])
             with urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as answer:
                 said = answer.read()
             assert (b'"pod": "web"' if what[0] == "pod/web" else b'"pod": "shop-') in said
+
+
+def test_the_python_client_forwards_a_port_by_itself(lab: Lab, home: Path) -> None:
+    (home / "python").write_text(lab.run("kubeconfig"))
+    with kubernetes.config.new_client_from_config(str(home / "python")) as client:
+        core = kubernetes.client.CoreV1Api(client)
+        forward = kubernetes.stream.portforward(
+            core.connect_get_namespaced_pod_portforward, "web", "default", ports="8080,81"
+        )
+        one, other = forward.socket(8080), forward.socket(81)
+        for connection in (one, other):
+            connection.settimeout(PATIENCE)
+        one.sendall(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+        assert b'"pod": "web"' in b"".join(iter(lambda: one.recv(1 << 16), b""))
+        assert other.recv(100) == b""
+        assert not forward.error(8080) and "connection refused" in forward.error(81)
+        forward.close()
+        forward.websocket.shutdown()  # which the client itself leaves open
 
 
 def test_connections_go_side_by_side_and_each_end_by_itself(k: Kubectl) -> None:

@@ -155,6 +155,11 @@ def test_another_service_cidr_is_told_that_nothing_comes_of_it(k: Kubectl) -> No
         "patch", "servicecidr", "more", "--type=merge", "-p", '{"spec": {"cidrs": ["10.78.0.0/24"]}}', code=1
     )
     assert 'spec.cidrs[0]: Invalid value: "10.78.0.0/24": field is immutable' in changed
+    outside = k.run("create", "service", "clusterip", "outside", "--clusterip=10.77.0.5", "--tcp=80:80", code=1)
+    assert "10.77.0.5 is not in the lab's serviceCIDR" in outside
+    k.run("create", "service", "clusterip", "usual", "--tcp=80:80")
+    assert k.json("get", "service", "usual")["spec"]["clusterIP"].startswith("10.96.")
+    k.run("delete", "service", "usual")
     k.run("delete", "servicecidr", "more")
 
 
