@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from k8snetlab.api.addressing import IPNetwork
 from k8snetlab.api.core import PodDNSConfig, PodSpec
-from k8snetlab.api.dns import server
+from k8snetlab.api.dns import PORT, server
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, dns_subdomain
@@ -53,6 +53,16 @@ def _node_local(report: Report, lab: Lab, path: Path) -> None:
         report.error(lab, path, "would put rules without a chain of their own on real machines; leave it out")
     elif lab.spec.podCIDR and ":" in lab.spec.podCIDR.split(",")[0]:
         report.error(lab, path, "answers at 169.254.20.10, and spec.podCIDR is IPv6 first; leave it out")
+    elif any(_is_elsewhere(text) for text in lab.spec.dns.upstream or ()):
+        report.error(lab, path, "asks by its node's resolv.conf, which names no port, and spec.dns.upstream does")
+
+
+def _is_elsewhere(text: str) -> bool:
+    """Whether it is a name server at another port than 53."""
+    try:
+        return server(text)[1] != PORT
+    except ValueError:
+        return False
 
 
 def _name(report: Report, lab: Lab, path: Path, name: str) -> None:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 
 from k8snetlab.api.core import Node, Pod
-from k8snetlab.api.dns import server
+from k8snetlab.api.dns import PORT, server
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
@@ -64,8 +64,9 @@ def sweep(snapshot: Snapshot, paths: LabPaths) -> None:
 
 
 def _host(snapshot: Snapshot) -> Resolv:
-    """Whom the nodes ask."""
-    return Resolv(tuple(server(text)[0] for text in addon.upstream(snapshot.lab)))
+    """Whom the nodes ask: of servers at another port resolv.conf cannot tell."""
+    servers = map(server, addon.upstream(snapshot.lab))
+    return Resolv(tuple(address for address, port in servers if port == PORT))
 
 
 def _files(wanted: contents.Etc, lab: Lab) -> dict[str, str]:

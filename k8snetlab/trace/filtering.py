@@ -15,7 +15,7 @@ from k8snetlab.trace.tracer import ALL, Followed, Outcome, Step, Verdict, trace
 from k8snetlab.trace.way import UNREAD, Decision, Flow
 
 BEFORE_ROUTING = ("PREROUTING", "OUTPUT")
-ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK")
+ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK", "NOTRACK")
 
 
 class Tracked(msgspec.Struct, frozen=True):
@@ -167,7 +167,7 @@ def _decision(view: View, owners: Owners, stack: list[Step], chance: float) -> D
         text=f"{target.name}{f' {options}' if options else ''}: {step.table} {' > '.join(chains)}, rule {step.number}"
         + (f", by chance ({chance:.0%})" if target.name == "DNAT" and chance < 1 else ""),
         entry=f"-A {step.chain} {step.rule}",
-        owner=owners.of_rule(chains, [parse(s.rule).comment for s in reversed(stack)]),
+        owner=owners.of_rule(chains, [parse(s.rule).comment for s in reversed(stack)], step.rule),
         counters=held[step.number - 1] if step.number <= len(held) else None,
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterable
 from k8snetlab.api.addressing import split
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.dns import LOCAL
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import NetworkPolicy
@@ -19,6 +20,8 @@ from k8snetlab.dataplane.families import network, parsed, same_family
 from k8snetlab.dataplane.view import RouteEntry
 
 NOBODY = "nobody owns it"
+NODE_CACHE = "DaemonSet node-local-dns"
+_CACHE = re.compile(rf"-[ds] {re.escape(LOCAL)}/32 -p (tcp|udp) -m \1 --[ds]port (53|8080) -j (NOTRACK|ACCEPT)")
 MACHINE = "the machine's own"
 Line = tuple[str, str, str]
 """Destination, next hop and device of a route: by these the lab knows its own."""
@@ -53,6 +56,8 @@ class Owners:
             return self.of(found)
         if underlay := self._underlay(address):
             return underlay
+        if address == LOCAL and self._snapshot.lab.spec.dns.nodeLocal:
+            return NODE_CACHE
         for node in self._snapshot.all(Node).values():
             if any(same_family(cidr, address) and parsed(address) in network(cidr) for cidr in node.podCIDRs):
                 return self.of(node)
@@ -122,9 +127,12 @@ class Owners:
         }
         return next((f"{place} of Lab {lab.name}{at(lab)}" for place, own in places.items() if address in own), "")
 
-    def of_rule(self, chains: Iterable[str], comments: Iterable[str]) -> str:
-        """`chains` lead to the rule, `comments` are of the rule and of those that jumped to it, the nearest first."""
+    def of_rule(self, chains: Iterable[str], comments: Iterable[str], rule: str = "") -> str:
+        """`chains` lead to the rule, `comments` are of the rule and of those that jumped to it, the nearest first. A
+        `rule` of a node's own DNS cache stands in a built-in chain and is known by its words."""
         chains = [*chains]
+        if self._snapshot.lab.spec.dns.nodeLocal and _CACHE.fullmatch(rule):
+            return NODE_CACHE
         if chains and chains[-1].startswith(names.KUBE_ROUTER_CHAINS):
             return next((owner for comment in comments if (owner := self._policies(comment))), "kube-router")
         named = (owner for comment in comments if (owner := self._named_in(comment)))

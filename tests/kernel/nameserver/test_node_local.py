@@ -126,7 +126,10 @@ def test_pods_ask_their_nodes_cache_and_it_asks_the_clusters_dns_by_tcp_once(lab
 
 def test_its_packets_are_not_tracked_and_the_trace_of_one_says_so(lab: Lab) -> None:
     for protocol in ("udp", "tcp"):
-        assert "prediction and observation agree" in lab.run("trace", "client", "169.254.20.10:53", "-p", protocol)
+        told = lab.run("trace", "client", "169.254.20.10:53", "-p", protocol, "-v")
+        assert "prediction and observation agree" in told
+        assert "NOTRACK: raw PREROUTING" in told
+        assert "nobody" not in told
     entries = ["ip", "netns", "exec", lab.netns("node1"), "cat", "/proc/net/nf_conntrack"]
     tracked = subprocess.run(entries, capture_output=True, text=True, check=False).stdout
     assert "dst=169.254.20.10" not in tracked
