@@ -12,8 +12,10 @@ from k8snetlab.dataplane.holds import Hold
 from k8snetlab.faults.scene import Scene
 
 Level = Literal[1, 2, 3]
-Class = Literal["overlay", "routes", "devices", "addresses", "sysctls", "firewall", "services", "objects", "programs"]
-Symptom = Literal["fails", "sometimes", "large", "uneven", "source", "late"]
+Class = Literal[
+    "overlay", "routes", "devices", "addresses", "sysctls", "firewall", "services", "objects", "names", "programs"
+]
+Symptom = Literal["fails", "sometimes", "large", "uneven", "source", "name", "late"]
 OWN_OPTION = ("ip", "bridge", "tc")
 """Programs with an option -n for the namespace."""
 
@@ -32,8 +34,8 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """A change to an object, as a user may make it. `before` is its spec until then, None where there was no such
-    object; `after` is its spec from then on, or all of a new object."""
+    """A change to an object, as a user may make it. `before` is its content until then, None where there was no such
+    object; `after` is its content from then on, or all of a new object."""
 
     kind: str
     namespace: str
@@ -47,11 +49,17 @@ class Edit(msgspec.Struct, frozen=True):
         )
 
 
+def content(body: dict[str, Any]) -> dict[str, Any]:
+    """What a user writes into an object: neither its name nor what is observed of it."""
+    return {key: value for key, value in body.items() if key not in ("apiVersion", "kind", "metadata", "status")}
+
+
 class Seen(msgspec.Struct, frozen=True):
     """What a probe sees, from a place to a target in the words of `k8snetlab probe`.
 
     `what`: it fails; it fails `sometimes`; only `large` answers are lost; the endpoints answer `uneven`ly; the pod sees
-    another `source` address; or `late`: it is as before until something changes.
+    another `source` address; the `name` that `target` is is not found, or by other queries; or `late`: it is as before
+    until something changes.
     """
 
     source: str
@@ -60,6 +68,8 @@ class Seen(msgspec.Struct, frozen=True):
     what: Symptom = "fails"
 
     def __str__(self) -> str:
+        if self.what == "name":
+            return f"k8snetlab dig {self.source} {self.target}"
         option = f" -p {self.protocol.lower()}" if self.protocol != "TCP" else ""
         return f"k8snetlab probe {self.source} {self.target}{option}"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.api.core import Service, ServiceSpec
+from k8snetlab.api.core import Pod, Service, ServiceSpec
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.scheme import to_dict
-from k8snetlab.faults.fault import Class, Damage, Edit, Fault, Said, Seen
+from k8snetlab.faults.fault import Class, Damage, Edit, Fault, Said, Seen, content
 from k8snetlab.faults.scene import LacksError, Scene, named
 
 POLICY = "injected"
@@ -23,7 +23,7 @@ def _changed(service: Service, **fields: Any) -> Edit:
 
 
 def _spec(service: Service) -> Any:
-    return to_dict(service)["spec"]
+    return content(to_dict(service))
 
 
 def _ports(spec: ServiceSpec, **fields: Any) -> Any:
@@ -121,6 +121,29 @@ def _by_hand(scene: Scene) -> Damage:
     return Damage(address, Seen(named(scene.client), f"svc/{where}/{name}:5432"), edits=edits)
 
 
+def _bound(scene: Scene) -> Damage:
+    """A program that listens at 127.0.0.1 answers nobody else, though its pod runs."""
+    where, name, labels = scene.client.namespace, "bound", {"app": "bound"}
+    command = ["python3", "-m", "http.server", "8080", "--bind", "127.0.0.1"]
+    container = {"name": "c", "command": command, "ports": [{"containerPort": 8080}]}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": where, "labels": labels},
+        "spec": {"nodeName": scene.node.name, "containers": [container]},
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": where},
+        "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
+    }
+    if scene.snapshot.get(Service, name, where) or scene.snapshot.get(Pod, name, where):
+        raise LacksError(f"there is a {where}/{name} already")
+    edits = (Edit("Pod", where, name, None, pod), Edit("Service", where, name, None, service))
+    return Damage(f"{where}/{name}", Seen(named(scene.client), f"svc/{where}/{name}:80"), edits=edits)
+
+
 def _policy(scene: Scene, spec: dict[str, Any], namespace: str) -> Edit:
     if scene.snapshot.lab.spec.networkPolicy.controller != "kube-router":
         raise LacksError("nobody of this lab obeys NetworkPolicies", "networkPolicy: {controller: kube-router}")
@@ -170,6 +193,16 @@ def _no_server(scene: Scene) -> Damage:
 def faults() -> Iterator[Fault]:
     group: Class = "objects"
     fails = "a Service fails from everywhere"
+    yield Fault(
+        name="bind-address",
+        title="a program listens at 127.0.0.1 alone",
+        level=2,
+        group=group,
+        touches="a Pod and its Service",
+        symptom=fails,
+        said=Said("pod", "silent"),
+        make=_bound,
+    )
     yield Fault(
         name="selector",
         title="a Service selects labels that no pod has",

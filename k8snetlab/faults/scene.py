@@ -174,6 +174,12 @@ class Scene:
         return self.one(self.services(pods), f"Service of TCP with {pods} ready pod{'s' if pods > 1 else ''}")
 
     @property
+    def dns(self) -> Service:
+        """The one that pods ask for names."""
+        found = self.snapshot.get(Service, "kube-dns", SYSTEM)
+        return self.one([found] if found else [], "DNS")
+
+    @property
     def door(self) -> Service:
         """A Service with a node port."""
         return self.one(

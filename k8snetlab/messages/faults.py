@@ -63,7 +63,7 @@ class DeclaredFault(msgspec.Struct, frozen=True):
     level: int
     """1 to 3, the hardest."""
     group: str
-    """overlay, routes, devices, addresses, sysctls, firewall, services, objects or programs."""
+    """overlay, routes, devices, addresses, sysctls, firewall, services, objects, names or programs."""
     touches: str
     """What it damages."""
     symptom: str

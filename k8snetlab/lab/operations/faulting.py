@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
+from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME, decode, to_dict
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnsupportedError
 from k8snetlab.faults import catalogue
 from k8snetlab.faults.drill import may_be_hidden
-from k8snetlab.faults.fault import Command, Edit, Fault
+from k8snetlab.faults.fault import Command, Edit, Fault, content
 from k8snetlab.faults.injected import Injected, held
 from k8snetlab.faults.scene import number
 from k8snetlab.kernel import typed
@@ -82,7 +83,7 @@ class Faulting:
             for edit in fault.damage.edits:
                 await self._edited(edit)
             if fault.damage.edits:
-                await self._reached()
+                await self._reached(fault.damage.edits)
         except BaseException:
             await self.undo((fault,))
             raise
@@ -136,7 +137,7 @@ class Faulting:
         if edit.before is None:
             await self._cluster.create(decode(type_, msgspec.json.encode(edit.after)))
         else:
-            await self._cluster.edit(self._cluster.current(type_, edit.name, edit.namespace), _with_spec(edit.after))
+            await self._cluster.edit(self._cluster.current(type_, edit.name, edit.namespace), _with(edit.after))
 
     async def _put_back(self, edit: Edit) -> None:
         """What somebody else has changed since is left as it is."""
@@ -145,14 +146,17 @@ class Faulting:
             now = self._cluster.current(type_, edit.name, edit.namespace)
             if edit.before is None:
                 await self._cluster.delete(now)
-            elif to_dict(now)["spec"] == edit.after:
-                await self._cluster.edit(now, _with_spec(edit.before))
+            elif content(to_dict(now)) == edit.after:
+                await self._cluster.edit(now, _with(edit.before))
 
-    async def _reached(self) -> None:
-        """Until what was changed of objects is in the kernels; not for ever, as an agent may hang."""
+    async def _reached(self, edits: tuple[Edit, ...] = ()) -> None:
+        """Until what was changed of objects is in the kernels, and new pods run; not for ever, as an agent may hang."""
         began = time.monotonic()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLING):
+                for edit in edits:
+                    while edit.kind == "Pod" and not self._cluster.current(Pod, edit.name, edit.namespace).ready:
+                        await asyncio.sleep(0.05)
                 await self._cluster.settled()
                 while not self._agents.all_synced(self._cluster.snapshot, began):
                     await asyncio.sleep(0.02)
@@ -174,10 +178,9 @@ async def _drift(task: Any) -> list[str]:
         return [error.message]
 
 
-def _with_spec(spec: Any) -> Any:
+def _with(written: Any) -> Any:
     def changed(stored: Object) -> Object:
-        body = to_dict(stored)
-        return decode(type(stored), msgspec.json.encode(body | {"spec": spec}))
+        return decode(type(stored), msgspec.json.encode(to_dict(stored) | written))
 
     return changed
 

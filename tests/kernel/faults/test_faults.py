@@ -26,7 +26,9 @@ from k8snetlab.messages.verb import Nothing
 from k8snetlab.testing import Lab, eventually
 
 HERE = Path(__file__).parent
-ELSEWHERE = {"miss-agent-dead", "policy-without-dns", "dns-without-pods"}
+ELSEWHERE = {"miss-agent-dead", "policy-without-dns"} | {
+    name for name, one in FAULTS.items() if one.group == "names" or one.name == "dns-without-pods"
+}
 """Faults of the lab that has DNS, and a kernel that asks."""
 
 pytestmark = pytest.mark.timeout(600)
@@ -70,6 +72,12 @@ def shares(lab: Lab, words: str) -> float:
     return max(pods.values()) / 30
 
 
+def found(lab: Lab, words: str) -> bool:
+    """Whether a name is asked for by the search list first, and answered, be it that there is none."""
+    told = lab.run(*shlex.split(words)[1:], code=None)
+    return not any(wrong in told for wrong in ("no answer", "SERVFAIL", "as it is goes first"))
+
+
 def own_address(lab: Lab, words: str) -> bool:
     """Whether who is asked sees the address of the pod that asks."""
     source = shlex.split(words)[2].rpartition("/")[2]
@@ -83,6 +91,7 @@ WHOLE: dict[Symptom, Callable[[Lab, str], bool]] = {
     "large": large,
     "uneven": lambda lab, words: shares(lab, words) < 0.9,
     "source": own_address,
+    "name": found,
     "late": lambda lab, words: asked(lab.client, words).reached,
 }
 """Whether all is well, as far as the probe tells."""
@@ -116,7 +125,7 @@ def named_first(client: Client, fault: InjectedFault) -> str:
     said = FAULTS[fault.name].said
     assert (first.kind, first.fault) == (said.kind, said.fault), [f.message for f in done.findings]
     assert fault.object.split(" -> ")[0] in first.object, first
-    assert first.node in ("", "node1", fault.node)
+    assert first.node in ("", "router", fault.node)
     return first.mend
 
 
