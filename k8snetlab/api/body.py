@@ -18,6 +18,11 @@ from k8snetlab.errors import InputError, ManifestError, RefusedError
 def decode(body: Any) -> Object:
     """The object of `body` (a mapping with apiVersion and kind) with its defaults; raises ManifestError
     where it cannot be read as its kind, RefusedError where it can and is refused."""
+    return read(body)[0]
+
+
+def read(body: Any) -> tuple[Object, list[str]]:
+    """`decode`, and the paths of the body's fields that the kind does not have, as `spec.ports[0].prot`."""
     if not isinstance(body, dict):
         raise InputError("the body holds no object", "send one with apiVersion, kind and metadata")
     kind, version = body.get("kind"), body.get("apiVersion")
@@ -34,10 +39,4 @@ def decode(body: Any) -> Object:
     if refused:
         raise RefusedError([f"{show(path)}: {message}" for path, message in refused])
     obj: Object = msgspec.convert(usable(value, findings), resource.type)
-    return with_defaults(obj)
-
-
-def unknown_fields(body: dict[str, Any], type_: type[Object]) -> list[str]:
-    """The paths of a body's fields that the kind does not have, as `spec.ports[0].prot`."""
-    value = {key: field for key, field in body.items() if key not in ("apiVersion", "kind")}
-    return [show(path) for path, _ in check(value, type_).unknown]
+    return with_defaults(obj), [show(path) for path, _ in findings.unknown]

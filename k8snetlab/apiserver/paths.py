@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from k8snetlab.api.kinds import BUILT_IN, Kinds
@@ -23,6 +25,8 @@ ABSENT = {
     "persistentvolumeclaims": "a lab is a network, and keeps no data",
 }
 """Kinds that clients ask for by a verb of their own, and why there are none."""
+SHORT = 200
+"""Characters of a path that is remembered."""
 _OF_NAMESPACES = {part.name for part in parts_of(PATHS["v1", "namespaces"])}
 
 
@@ -51,6 +55,16 @@ class Target(msgspec.Struct, frozen=True):
 
 def parse(path: str, kinds: Kinds = BUILT_IN) -> Target:
     """What /api/v1/… or /apis/GROUP/VERSION/… names, of the kinds that there are; raises NotFoundError."""
+    return _remembered(path, kinds) if len(path) <= SHORT else _parsed(path, kinds)
+
+
+@lru_cache(maxsize=256)
+def _remembered(path: str, kinds: Kinds) -> Target:
+    """A request's path is looked at by who authorizes and by who answers, and many have the same."""
+    return _parsed(path, kinds)
+
+
+def _parsed(path: str, kinds: Kinds) -> Target:
     parts = path.split("/")[1:]
     if parts and not parts[-1]:
         parts.pop()

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api import customizing, structural
-from k8snetlab.api.body import decode, unknown_fields
+from k8snetlab.api.body import read
 from k8snetlab.api.core import Namespace, Node
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.extensions import CustomResourceDefinition
@@ -264,11 +264,10 @@ def _read(body: Json, resource: Resource) -> tuple[Object, list[str]]:
     """The object, and the fields that its kind does not have. Raises ManifestError, InputError."""
     if resource.defined is not None:
         return customizing.decoded(body, resource)
-    body = without_nulls(body)
     if resource.former is not None:
-        body = {**renewed(resource.former.version, body), "apiVersion": resource.type.API_VERSION}
-    unknown = unknown_fields(body, resource.type)
-    return decode(body), unknown
+        body = renewed(resource.former.version, without_nulls(body))
+        body = {**body, "apiVersion": resource.type.API_VERSION}
+    return read(body)
 
 
 def _builtins(obj: Object, resource: Resource) -> Json:

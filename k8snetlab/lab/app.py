@@ -77,8 +77,9 @@ class Api:
             user = self._door.as_wished(user, scope)
         admit(caller)
         if objects:
-            hidden = attributes_of(method, path).resource in HIDDEN
-            permit(caller, (method == "GET" and not hidden) or reviewed(path) is not None, f"{method} objects")
+            if caller:
+                hidden = attributes_of(method, path).resource in HIDDEN
+                permit(caller, (method == "GET" and not hidden) or reviewed(path) is not None, f"{method} objects")
             limit = 0 if method in ("GET", "HEAD") else LARGEST_OBJECT if own == path else MAX_BODY
             request, body = await read_request(scope, receive, limit)
             request.user = user
