@@ -48,7 +48,9 @@ class Attaching:
             number = os.fstat(held).st_ino
             self._refuse(number, whose)
             with self._ledger.lock:
-                if name in self._ledger.namespaces or netns.exists(name):
+                if name in self._ledger.namespaces:  # of a Pod that has gone, or of a daemon that was killed here
+                    netns.delete(name)
+                elif netns.exists(name):
                     raise ConflictError(f"there is a namespace {name} already", "another --name for the Pod")
                 self._ledger.own_namespaces([OwnedNetns(name, "", asked.node)])
                 try:
