@@ -160,11 +160,11 @@ class _Look:
         found += [*self._agents(), *neighbours.full(self._neighbour_tables())]
         if snapshot is not None and self._nodes_here(snapshot):
             kernel = Kernels(snapshot, self.paths, None)
-            servers = resolvers.servers(snapshot, kernel)
+            servers = resolvers.servers(snapshot, kernel) if self._asks_names else []
             storms = Storms(snapshot, servers)
             found += self._held(snapshot, kernel, whole=True)
             found += self._without_listener(snapshot, kernel)
-            found += resolvers.wrong(snapshot, kernel, ask=True)
+            found += resolvers.wrong(snapshot, kernel, ask=self._asks_names)
             found += [one.finding for one in upstreams.silent(snapshot, servers)]
             found += [*clashing.wrong(snapshot, kernel.nodes), *storms.found()]
         return found
@@ -180,6 +180,11 @@ class _Look:
         self.notes += neighbours.small(tables)
         self.findings = [f for f in ordered(beside) if self.question.node in ("", f.node) or not f.node]
         return self
+
+    @property
+    def _asks_names(self) -> bool:
+        """The kubelet has the servers of names, and the host outside's answers: without it their silence is no news."""
+        return not self.question.predictOnly and self.desired.kubelet == "runs"
 
     def _nodes_here(self, snapshot: Snapshot) -> bool:
         return bool(snapshot.all(Node))
@@ -245,12 +250,12 @@ class _Look:
     def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
         kernel = Kernels(snapshot, self.paths, self.remote)
         self.machines = kernel.machines
-        servers = resolvers.servers(snapshot, kernel)
-        storms = Storms(snapshot, () if self.question.predictOnly else servers)
+        servers = resolvers.servers(snapshot, kernel) if self._asks_names else []
+        storms = Storms(snapshot, servers)
         held = [*self._held(snapshot, kernel)]
         found = [*beside, *held]
         found += self._without_listener(snapshot, kernel)
-        found += resolvers.wrong(snapshot, kernel, ask=not self.question.predictOnly)
+        found += resolvers.wrong(snapshot, kernel, ask=self._asks_names)
         found += [*upstreams.looping(snapshot), *resolving.unanswered(snapshot)]
         strange, notes = drift.plugged(snapshot, kernel)
         found += strange
@@ -267,7 +272,7 @@ class _Look:
         for node in daemons.gaps(snapshot, self.paths):
             found += routing.missing(snapshot, node)
             broken += [one for path in routing.needed(snapshot, node) for one in self._judged(path, kernel)]
-        silent = upstreams.silent(snapshot, () if self.question.predictOnly else servers)
+        silent = upstreams.silent(snapshot, servers)
         for one in silent:
             wrong = self._judged(one.path, kernel)
             broken += wrong

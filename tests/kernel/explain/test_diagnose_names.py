@@ -142,21 +142,24 @@ def test_an_upstream_that_is_not_reached_is_the_fault_of_what_is_in_the_way(lab:
         assert "upstream 192.0.2.1:53" in first.explains[0]
 
 
-def test_an_upstream_that_is_the_clusters_own_dns_is_a_loop(lab: Lab, directory: Path) -> None:
-    with dns_of(lab, directory, "{upstream: [10.96.0.10]}"):
-        finding = lab.diagnose().findings[0]
-        assert (finding.kind, finding.fault, finding.object) == ("resolver", "loop", "10.96.0.10:53")
-        assert "which is Service kube-system/kube-dns" in finding.message
-
-
-def test_a_corefile_that_is_not_served_is_named_with_its_line(lab: Lab, directory: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "fault", "said"),
+    [
+        ("forward . 10.96.0.10", "loop", "10.96.0.10:53, which is Service kube-system/kube-dns"),
+        ("rewrite name a b", "corefile", "Corefile:2: the plugin rewrite is not served here"),
+    ],
+)
+def test_a_corefile_that_leads_back_or_is_not_served_is_named(
+    lab: Lab, directory: Path, line: str, fault: str, said: str
+) -> None:
+    """Without the plugin `loop`, so that the server goes on."""
     lab.apply(
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: coredns, namespace: kube-system}\n"
-        'data: {Corefile: ". {\\n  rewrite name a b\\n}\\n"}\n'
+        f'data: {{Corefile: ". {{\\n  {line}\\n  kubernetes cluster.local\\n}}\\n"}}\n'
     )
     (finding,) = lab.diagnose().findings
-    assert (finding.kind, finding.fault) == ("resolver", "corefile")
-    assert "Corefile:2: the plugin rewrite is not served here" in finding.message
+    assert (finding.kind, finding.fault) == ("resolver", fault)
+    assert said in finding.message
     lab.up(directory)
     eventually(lambda: lab.diagnose().findings == ())
 
