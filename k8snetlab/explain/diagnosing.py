@@ -22,7 +22,6 @@ from k8snetlab.diagnose import (
     objects,
     pods,
     policed,
-    resolving,
     routing,
     sampling,
     unmanaged,
@@ -33,12 +32,12 @@ from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, idle, laid_to, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain import clashing, daemons, drift, listening, matrix, resolvers, upstreams
+from k8snetlab.explain import daemons, drift, listening, matrix
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
+from k8snetlab.explain.naming import Names
 from k8snetlab.explain.observing import observed
-from k8snetlab.explain.storms import Storms
 from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.kernel.limits import NEIGHBOURS_OF_A_POD
 from k8snetlab.kernel.neighbours import lifting, limit, overflows
@@ -160,13 +159,10 @@ class _Look:
         found += [*self._agents(), *neighbours.full(self._neighbour_tables())]
         if snapshot is not None and self._nodes_here(snapshot):
             kernel = Kernels(snapshot, self.paths, None)
-            servers = resolvers.servers(snapshot, kernel) if self._asks_names else []
-            storms = Storms(snapshot, servers)
+            asked = Names(snapshot, kernel, ask=self._asks_names)
             found += self._held(snapshot, kernel, whole=True)
             found += self._without_listener(snapshot, kernel)
-            found += resolvers.wrong(snapshot, kernel, ask=self._asks_names)
-            found += [one.finding for one in upstreams.silent(snapshot, servers)]
-            found += [*clashing.wrong(snapshot, kernel.nodes), *storms.found()]
+            found += [*asked.here(), *asked.beyond()[0]]
         return found
 
     def done(self) -> _Look:
@@ -250,13 +246,11 @@ class _Look:
     def _lab(self, snapshot: Snapshot, beside: list[Finding]) -> list[Finding]:
         kernel = Kernels(snapshot, self.paths, self.remote)
         self.machines = kernel.machines
-        servers = resolvers.servers(snapshot, kernel) if self._asks_names else []
-        storms = Storms(snapshot, servers)
+        asked = Names(snapshot, kernel, ask=self._asks_names)
         held = [*self._held(snapshot, kernel)]
         found = [*beside, *held]
         found += self._without_listener(snapshot, kernel)
-        found += resolvers.wrong(snapshot, kernel, ask=self._asks_names)
-        found += [*upstreams.looping(snapshot), *resolving.unanswered(snapshot)]
+        found += [*asked.here(), *asked.of_lab()]
         strange, notes = drift.plugged(snapshot, kernel)
         found += strange
         self.notes += notes
@@ -267,20 +261,15 @@ class _Look:
         self.closed += [*objects.closed(snapshot), *policed.closed(snapshot)]
         self.notes += filter(None, [without_effect(snapshot)])
         self.notes += objects.lonely(snapshot)
-        found += clashing.wrong(snapshot, kernel.nodes)
         broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
         for node in daemons.gaps(snapshot, self.paths):
             found += routing.missing(snapshot, node)
             broken += [one for path in routing.needed(snapshot, node) for one in self._judged(path, kernel)]
-        silent = upstreams.silent(snapshot, servers)
-        for one in silent:
-            wrong = self._judged(one.path, kernel)
-            broken += wrong
-            found += [] if wrong else [one.finding]
-        found += storms.found()
+        of_names, barred = asked.beyond(lambda path: self._judged(path, kernel))
+        found, broken = [*found, *of_names], [*broken, *barred]
         self.broken = len(broken)
         found, met = attributed(found, broken, kernel.wheres, kernel.rule_of, lambda b: _blamed(snapshot, b))
-        found = upstreams.explained(found, silent)
+        found = asked.explained(found)
         self._note_unmanaged(kernel, met)
         if not self.question.predictOnly and not any(f.broken for f in found):
             found = laid_to(found, self._tried(snapshot, kernel), [*self._unread(kernel)])
