@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from policypackets import policy
 
-from k8snetlab.kernel import netns
+from k8snetlab.dataplane.sets import IPSet
+from k8snetlab.kernel import ipsets, netns
+from k8snetlab.render.netpol import names
 from k8snetlab.testing.lab import Lab
 from k8snetlab.testing.waiting import eventually
 
@@ -21,27 +24,38 @@ kind: Pod
 metadata: {{name: {name}, labels: {{app: {name}}}}}
 spec: {{nodeName: node1, containers: [{{name: c, image: i, ports: [{{containerPort: 80}}]}}]}}
 """
-POLICY = """---
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: only-b}
-spec: {podSelector: {matchLabels: {app: a}}, ingress: [{from: [{podSelector: {matchLabels: {app: b}}}]}]}
-"""
+POLICY = policy(
+    "{podSelector: {matchLabels: {app: a}}, ingress: [{from: [{podSelector: {matchLabels: {app: b}}}]}]}",
+    "default",
+    "only-b",
+)
+GUARD = policy(
+    "{tier: Admin, priority: 1, subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: a}}}},"
+    " ingress: [{action: Deny, from: [{pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: c}}}}]}]}",
+    name="guard",
+)
+SETS = {
+    POLICY: names.peer_set("default", "only-b", "ingress", 0, "pod", "ipv4"),
+    GUARD: names.peer_set("", "guard", "ingress", 0, "pod", "ipv4"),
+}
+"""The set of the peers of each."""
 
 
 class Crippled:
     """A lab on a machine whose iptables can be robbed of extensions."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, variant: str) -> None:
         self.lab = Lab(directory)
+        self.iptables = f"iptables-{variant}"
         self._extensions = directory / "xtables"
         self._real = next(Path("/usr/lib").glob("*/xtables"))
         shutil.copytree(self._real, self._extensions, symlinks=True)
         self.lab.environment["XTABLES_LIBDIR"] = str(self._extensions)
         file = directory / "lab.yaml"
-        head = f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {{name: {self.lab.name}}}\nspec: {{nodes: 1}}\n"
-        file.write_text(head + "".join(POD.format(name=name) for name in "abc"))
-        self.lab.run("up", str(file))
+        head = f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {{name: {self.lab.name}}}\n"
+        spec = f"spec: {{nodes: 1, dns: {{enabled: false}}, proxy: {{iptables: {variant}}}}}\n"
+        file.write_text(head + spec + "".join(POD.format(name=name) for name in "abc"))
+        self.lab.run("up", "--yes", str(file))
 
     def take(self, extension: str) -> None:
         (self._extensions / f"libxt_{extension}.so").unlink()
@@ -57,13 +71,21 @@ class Crippled:
         return found
 
 
-@pytest.fixture
-def crippled(tmp_path: Path) -> Iterator[Crippled]:
+@pytest.fixture(scope="module", params=["nft", "legacy"])
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crippled]:
     if not list(Path("/usr/lib").glob("*/xtables/libxt_set.so")):
         pytest.skip("iptables' extensions are not files here")
-    crippled = Crippled(tmp_path)
+    crippled = Crippled(tmp_path_factory.mktemp("refused"), request.param)
     yield crippled
     crippled.lab.run("down")
+
+
+@pytest.fixture
+def crippled(machine: Crippled) -> Iterator[Crippled]:
+    """Without policies before and after."""
+    yield machine
+    for text in (POLICY, GUARD):
+        machine.lab.run("delete", "-f", "-", stdin=text, code=None)
 
 
 def test_a_policy_whose_rules_are_refused_lets_nobody_in_and_is_shown(crippled: Crippled) -> None:
@@ -74,6 +96,24 @@ def test_a_policy_whose_rules_are_refused_lets_nobody_in_and_is_shown(crippled: 
     assert any("KUBE-NWPLCY-" in line for line in crippled.problems()), crippled.problems()
     assert crippled.reached("a", "b"), "what the policy does not select is as it was"
     crippled.give("set")
+    eventually(lambda: crippled.problems() == [])
+    assert crippled.reached("b") and not crippled.reached("c")
+
+
+@pytest.mark.parametrize("text", [POLICY, GUARD], ids=["NetworkPolicy", "ClusterNetworkPolicy"])
+def test_a_set_that_the_kernel_refuses_opens_nothing_and_is_shown(crippled: Crippled, text: str) -> None:
+    """It refuses one while a stranger's of that name, of another type, is used by a rule. What a set would have
+    allowed is closed then, and where it would have denied, all is."""
+    lab, name = crippled.lab, SETS[text]
+    assert crippled.reached("b")
+    ipsets.bring(lab.netns("node1"), [IPSet(name, "hash:net", "ipv4", frozenset({"192.0.2.0/24"}))], {})
+    rule = ("FORWARD", "-m", "set", "--match-set", name, "src", "-j", "RETURN")
+    lab.shell("node1", crippled.iptables, "-w", "-A", *rule)
+    lab.run("apply", "-f", "-", stdin=text, code=1)
+    assert not crippled.reached("b") and not crippled.reached("c")
+    assert any(name in line for line in crippled.problems()), crippled.problems()
+    assert crippled.reached("a", "b"), "what the policy does not select is as it was"
+    lab.shell("node1", crippled.iptables, "-w", "-D", *rule)
     eventually(lambda: crippled.problems() == [])
     assert crippled.reached("b") and not crippled.reached("c")
 
@@ -98,7 +138,7 @@ def test_rules_outlive_who_keeps_them(crippled: Crippled) -> None:
     addresses = [str(lab.get("pod", name)["status"]["podIP"]) for name in "ab"]
     os.kill(lab.pids()["daemon"], signal.SIGKILL)
     for rule in (f"-d {addresses[0]}/32", f"-s {addresses[0]}/32"):
-        assert rule in lab.shell("node1", "iptables-save", "-t", "filter")
+        assert rule in lab.shell("node1", f"{crippled.iptables}-save", "-t", "filter")
     assert answers(lab, "b", addresses[0]) and not answers(lab, "c", addresses[0])
 
 
