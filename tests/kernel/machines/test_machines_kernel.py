@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from policypackets import passes
 from strangers import VARIANTS, crowd, state
 
 from k8snetlab.agent import namespaces, removal
@@ -25,7 +26,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.operations import Operation
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import ipsets, netns
 from k8snetlab.kernel.execute import By, attempt
 from k8snetlab.kernel.read import cables
 from k8snetlab.state.ledger import Ledger
@@ -472,3 +473,43 @@ def test_a_file_of_the_labs_own_goes_with_its_directories(agent: Callable[[], Ag
         one.ledger.own_file(file)
     one.leave()
     assert file.read_text() == "another's\n"
+
+
+POLICY = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "only-pod1", "namespace": "default"},
+    "spec": {
+        "podSelector": {"matchLabels": {"number": "2"}},
+        "ingress": [{"from": [{"podSelector": {"matchLabels": {"number": "1"}}}], "ports": [{"port": 80}]}],
+    },
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_policies_are_kept_between_machines_and_go_with_them(agent: Callable[[], Agent], variant: str) -> None:
+    """Docker's rules stand as they were, and in front of them is what policies refuse; sets go with the machine."""
+    agents = [agent(), agent(), agent()]
+    crowd(agents[1].machine, variant)
+    before = state(agents[1].machine)
+    lab = lab_of(agents[0], variant, nodes=3)
+    for body in lab._bodies:
+        if body["kind"] == "Pod":
+            body["metadata"]["labels"] = {"number": body["metadata"]["name"].removeprefix("pod")}
+    lab._bodies.append(POLICY)
+    for one in agents:
+        report = one.sync(lab.snapshot)
+        assert report.failure is None, report.failure
+    place = f"{lab.name}.default.pod{{}}".format
+    with netns.inside(place(2)):
+        servers = [socket.create_server(("10.244.2.9", port)) for port in (80, 81)]
+    asked = {(place(1), 80): True, (place(1), 81): False, (place(3), 80): False}
+    asked |= {(agents[1].machine.namespace, 80): True, (agents[0].machine.namespace, 80): False}
+    assert {one: passes(one[0], "10.244.2.9", "TCP", one[1]) for one in asked} == asked
+    for server in servers:
+        server.close()
+    for one in agents:
+        assert ipsets.held(one.machine.namespace, ("KUBE-",))
+        one.leave()
+        assert ipsets.held(one.machine.namespace, ("",)) == {}
+    assert same(before, state(agents[1].machine))
