@@ -30,6 +30,7 @@ NAMES = (
     "join",
     "throughput",
     "policies",
+    "netpol",
     "names",
     "api",
 )

@@ -149,13 +149,15 @@ def rate(client: str, server: str, address: str, port: int) -> float:
 
 
 @contextmanager
-def the_lab() -> Iterator[tuple[tuple[str, str], str]]:
-    """The pods' namespaces and the address of the second one."""
+def the_lab(*more: dict[str, Any]) -> Iterator[tuple[tuple[str, str], str]]:
+    """The pods' namespaces and the address of the second one. `more` objects are in the lab too."""
     with lab() as one:
         containers = [{"name": "c", "command": ["sleep", "infinity"], "ports": [{"containerPort": PORT}]}]
         spec = {"clusterIP": "10.96.0.50", "selector": {"app": "b"}, "ports": [{"port": 80, "targetPort": PORT}]}
         service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "b"}, "spec": spec}
-        one.up([lab_object(nodes=2), _pod("a", "node1", [{"name": "c"}]), _pod("b", "node2", containers), service])
+        one.up(
+            [lab_object(nodes=2), _pod("a", "node1", [{"name": "c"}]), _pod("b", "node2", containers), service, *more]
+        )
         address = one.json("get", "pod", "b")["status"]["podIP"]
         yield (one.netns("default", "a"), one.netns("default", "b")), address
 

@@ -122,6 +122,9 @@ class PolicyPart(TablePart):
         super().__init__(manager.name, iptables.family)
         self._manager, self._iptables = manager, iptables
         self._prefixes = tuple(p for p in KUBE_ROUTER_SETS if p.startswith("inet6:") == (self.family == "ipv6"))
+        self._of: tuple[IPSet, ...] = ()
+        self._own: dict[str, IPSet] = {}
+        """Of the manager's sets those of this family."""
         self._sets: dict[str, IPSet] = {}
         self._standing: dict[str, IPSet] | None = None
         """What the kernel holds; None where that is to be read."""
@@ -188,13 +191,24 @@ class PolicyPart(TablePart):
     # --- sets ---
 
     def _mine(self) -> dict[str, IPSet]:
-        return by_name(one for one in self._manager.sets if one.family == self.family)
+        """Where the same sets stand in the same order as before, only those are looked at that are others."""
+        before, now = self._of, self._manager.sets
+        if before is now:
+            return self._own
+        others = [(a, b) for a, b in zip(before, now, strict=False) if a is not b]
+        if len(before) == len(now) and all(a.name == b.name for a, b in others):
+            self._own = {**self._own, **{one.name: one for _, one in others if one.family == self.family}}
+        else:
+            self._own = by_name(one for one in now if one.family == self.family)
+        self._of = now
+        return self._own
 
     def _bring(self) -> None:
         namespace = self._iptables.namespace
         if self._standing is None:
             self._standing = ipsets.held(namespace, self._prefixes)
-        new = [one for name, one in self._sets.items() if self._standing.get(name) != one]
+        standing = self._standing
+        new = [one for name, one in self._sets.items() if (held := standing.get(name)) is not one and held != one]
         self._refused_sets = {}
         if not new:
             return
@@ -272,5 +286,7 @@ def _delta(before: RuleSets, after: RuleSets) -> RuleDelta | None:
     old, new = before[0], after[0]
     if old.hooks != new.hooks:
         return None
+    if old.chains is new.chains:
+        return RuleDelta(new.family, {})
     write = {key: rules for key, rules in new.chains.items() if old.chains.get(key) != rules}
     return RuleDelta(new.family, write, tuple(key for key in old.chains if key not in new.chains))

@@ -95,7 +95,7 @@ def _counters(added: AddedCounters) -> None:
 
 def _sets(_: AddedSets) -> None:
     """No rule of ours looks into them any more."""
-    ipsets.destroy(HOST_NETNS, ipsets.held(HOST_NETNS, names.KUBE_ROUTER_SETS))
+    ipsets.destroy(HOST_NETNS, ipsets.held(HOST_NETNS, (*names.KUBE_ROUTER_SETS, names.TEMPORARY_SET)))
 
 
 def _addresses(added: AddedAddresses) -> None:

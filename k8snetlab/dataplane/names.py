@@ -46,6 +46,8 @@ KUBE_ROUTER_CHAINS = (KUBE_ROUTER, KUBE_POD_FW, KUBE_NWPLCY, KUBE_CNPLCY)
 """They begin as kube-proxy's do, and are none of those."""
 KUBE_ROUTER_SETS = ("KUBE-SRC-", "KUBE-DST-", "inet6:KUBE-SRC-", "inet6:KUBE-DST-")
 """How the names of kube-router's ipsets begin."""
+TEMPORARY_SET = "TMP-K8SNETLAB"
+"""How the names of sets begin that change places with one of those, and are gone a moment later."""
 ALLOWED_MARK, PASSED_MARK, NEXT_TIER_MARK = 0x10000, 0x20000, 0x40000
 """Bits of a packet's mark: a policy allows it, all policies of a pod do, and a tier leaves it to the next."""
 WRITERS = (

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
 from k8snetlab.dataplane.families import network
+from k8snetlab.dataplane.names import TEMPORARY_SET
 from k8snetlab.dataplane.sets import NOMATCH, IPSet, written
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import fault
@@ -28,7 +29,6 @@ _LIST_HEADER, _NOMATCH = 4, 4
 _EXCLUSIVE = 0x200
 _AT_ONCE = 1000
 """Entries of one message: an attribute is at most 64 kB."""
-_TEMPORARY = "TMP-K8SNETLAB"
 _ERRNOS = {
     4097: "this kernel has another protocol of ipset",
     4098: "there is no such type of set",
@@ -132,7 +132,7 @@ def _change(netfilter: Nfnetlink, before: IPSet, after: IPSet) -> int:
     if len(more) + len(less) == 1:
         message = next(_puttings(_ADD if more else _DEL, after, after.name, more or less))
         return netfilter.many([message])[0]
-    name = f"{_TEMPORARY}{'6' if after.family == 'ipv6' else ''}"
+    name = f"{TEMPORARY_SET}{'6' if after.family == 'ipv6' else ''}"
     netfilter.many([(_DESTROY, _named(name), 0, 0)])
     messages = [_creation(after, name), *_puttings(_ADD, after, name, after.entries)]
     answers = netfilter.many(messages)

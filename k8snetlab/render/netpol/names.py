@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import lru_cache
 
 from k8snetlab.dataplane.names import KUBE_CNPLCY, KUBE_NWPLCY, KUBE_POD_FW
 from k8snetlab.dataplane.rules import Family, quote
@@ -72,5 +73,6 @@ def _set(kind: str, text: str, family: Family) -> str:
     return f"{'inet6:' if family == 'ipv6' else ''}KUBE-{kind}-{_hash(text)}"
 
 
+@lru_cache(maxsize=1 << 16)
 def _hash(text: str) -> str:
     return base64.b32encode(hashlib.sha256(text.encode()).digest())[:16].decode()

@@ -6,7 +6,7 @@ A policy has its chains on every node; a pod only on its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from k8snetlab.api.addressing import split
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
@@ -29,16 +29,12 @@ from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, Rules, RuleSet
 from k8snetlab.dataplane.sets import IPSet
 from k8snetlab.policies.resolve import Resolver
-from k8snetlab.policies.shapes import Direction, Policy, Resolved, Tier
+from k8snetlab.policies.shapes import Resolved
 from k8snetlab.render.netpol import names, policy
+from k8snetlab.render.netpol.pod import ALLOWED, FORWARD, INPUT, OUTPUT, PASSED, Asked, judging, said
 
-INPUT, FORWARD, OUTPUT = (ChainKey("filter", KUBE_ROUTER + hook) for hook in ("INPUT", "FORWARD", "OUTPUT"))
 COMMON, DEFAULT = ChainKey("filter", KUBE_NWPLCY_COMMON), ChainKey("filter", KUBE_NWPLCY_DEFAULT)
 DENY = ChainKey("filter", KUBE_CNPLCY_DENY)
-ALLOWED, PASSED = "0x10000/0x10000", "0x20000/0x20000"
-_BIT_ALLOWED, _BIT_NEXT, _BITS = "0x10000", "0x40000", "0x50000"
-_UNDECIDED = f"-m mark --mark 0x0/{_BITS}"
-"""By no policy of this tier or one before it."""
 NODE_PORTS = "30000:32767"
 _ACCEPT = f"{names.said('rule to explicitly ACCEPT traffic that comply to network policies')} -m mark --mark {PASSED}"
 _ICMP = {
@@ -54,6 +50,9 @@ _ICMP = {
 }
 
 
+Chains = Mapping[ChainKey, Rules]
+
+
 class _Shared:
     """What a policy selects is the same on each node: it is worked out once."""
 
@@ -61,6 +60,27 @@ class _Shared:
         self._resolver, self._lock = Resolver(), threading.Lock()
         self._snapshot: Snapshot | None = None
         self._resolved: Resolved | None = None
+        self._rules: dict[Family, tuple[Resolved, policy.PolicyRules]] = {}
+        self._nodes: dict[tuple[str, Family], tuple[Lab, Chains, tuple[Asked, ...], Chains]] = {}
+
+    def policies(self, resolved: Resolved, family: Family) -> policy.PolicyRules:
+        """The chains and sets of all policies; the same chains while these are equal."""
+        with self._lock:
+            before = self._rules.get(family)
+            if before is not None and before[0] is resolved:
+                return before[1]
+            made = _policies(resolved, family)
+            if before is not None and before[1].chains == made.chains:
+                made = policy.PolicyRules(before[1].chains, made.sets)
+            self._rules[family] = (resolved, made)
+            return made
+
+    def chains(self, node: str, lab: Lab, policies: Chains, pods: tuple[Asked, ...], family: Family) -> Chains:
+        """All of one node; the same value where nothing of it is different."""
+        before = self._nodes.get((node, family))
+        if before is None or before[0] is not lab or before[1] is not policies or before[2] != pods:
+            before = self._nodes[node, family] = (lab, policies, pods, _chains(lab, policies, pods, family))
+        return before[3]
 
     def of(self, snapshot: Snapshot) -> Resolved:
         kinds: tuple[type[Object], ...] = (NetworkPolicy, ClusterNetworkPolicy, Pod, Namespace)
@@ -93,21 +113,18 @@ def render(snapshot: Snapshot, node: str) -> NodeDataplane:
     resolved = _SHARED.of(snapshot)
     pods = [pod for pod in snapshot.select(Pod, pods_by_node, node).values() if pod.ips and not pod.ended]
     pods = [pod for pod in pods if not pod.spec.hostNetwork]
-    rules, sets = [], []
+    rules = []
+    sets: tuple[IPSet, ...] = ()
     for family in families:
-        chains, some = _family(lab, resolved, pods, family)
+        every = _SHARED.policies(resolved, family)
+        chains = _SHARED.chains(node, lab, every.chains, tuple(_pods(pods, resolved, family)), family)
         rules.append(RuleSet(family, chains, KUBE_ROUTER_CHAINS, _HOOKS))
-        sets += some
-    return NodeDataplane(netns, tuple(rules), sets=tuple(sets))
+        sets += every.sets
+    return NodeDataplane(netns, tuple(rules), sets=sets)
 
 
-def _family(
-    lab: Lab, resolved: Resolved, pods: Iterable[Pod], family: Family
-) -> tuple[dict[ChainKey, Rules], list[IPSet]]:
-    chains: dict[ChainKey, Rules] = {
-        COMMON: _common(family, lab.spec.networkPolicy.cutEstablished),
-        DEFAULT: _DEFAULT,
-    }
+def _policies(resolved: Resolved, family: Family) -> policy.PolicyRules:
+    chains: dict[ChainKey, Rules] = {}
     sets: list[IPSet] = []
     if any(one.tier != "NetworkPolicy" for one in resolved.policies.values()):
         chains[DENY] = _deny(family)
@@ -115,55 +132,26 @@ def _family(
         said = policy.render(one, family, resolved.pods)
         chains |= said.chains
         sets += said.sets
-    top: dict[ChainKey, list[str]] = {INPUT: list(_open(split(lab.spec.serviceCIDR), family)), FORWARD: [], OUTPUT: []}
-    for pod in pods:
-        address = pick(pod.ips, family)
-        if address:
-            chain = names.pod_chain(pod.namespace, pod.name)
-            applied = resolved.by_pod.get(pod.key, ())
-            chains[ChainKey("filter", chain)] = _pod(pod, address, applied, family)
-            _lead(top, pod, address, chain, family)
-    for key, rules in top.items():
-        chains[key] = (*rules, f"{_ACCEPT} -j ACCEPT")
-    return chains, sets
+    return policy.PolicyRules(chains, tuple(sets))
 
 
-def _pod(pod: Pod, address: str, applied: Iterable[Policy], family: Family) -> Rules:
-    """What goes to a pod and what comes from it, in one chain."""
-    length = "/32" if family == "ipv4" else "/128"
-    ways: dict[Direction, str] = {"egress": f"-s {address}{length}", "ingress": f"-d {address}{length}"}
-    tiers: dict[Tier, list[tuple[Direction, str]]] = {"Admin": [], "NetworkPolicy": [], "Baseline": []}
-    for one in applied:
-        for direction in policy.directions_of(one):
-            chain = names.policy_chain(*one.key, direction, family)
-            undecided = "" if one.tier == "NetworkPolicy" else f" {_UNDECIDED}"
-            comment = names.comment(*one.key, "policy")
-            tiers[one.tier].append((direction, f"{ways[direction]} {comment}{undecided} -j {chain}"))
-    isolated = {direction for direction, _ in tiers["NetworkPolicy"]}
-    baseline = [jump for direction, jump in tiers["Baseline"] if direction not in isolated]
-    defaults = [
-        f"{match} {names.said(f'default {direction}')} -j {DEFAULT.chain}"
-        for direction, match in ways.items()
-        if direction not in isolated
-    ]
-    jumps = [jump for _, jump in tiers["NetworkPolicy"]]
-    tiered = tiers["Admin"] or tiers["Baseline"]
-    unmarked = f"-m mark ! --mark {ALLOWED}"
-    log, refuse = (names.comment(pod.namespace, pod.name, kind) for kind in ("log-drop", "reject"))
-    rejected = "icmp-port-unreachable" if family == "ipv4" else "icmp6-port-unreachable"
-    return (
-        f"{names.said('common netpol rules')} -j {COMMON.chain}",
-        f"{ways['ingress']} {names.said('from local node')} -m addrtype --src-type LOCAL -j ACCEPT",
-        *((f"{ways['egress']} {ways['ingress']} {names.said('to itself')} -j ACCEPT",) if tiered else ()),
-        *(jump for _, jump in tiers["Admin"]),
-        *((f"-j MARK --set-xmark 0x0/{_BIT_NEXT}", *baseline) if baseline else ()),
-        *defaults,
-        *jumps,
-        f"{log} {unmarked} -m limit --limit 10/min --limit-burst 10 -j NFLOG --nflog-group 100",
-        f"{refuse} {unmarked} -j REJECT --reject-with {rejected}",
-        f"-j MARK --set-xmark 0x0/{_BITS if tiered else _BIT_ALLOWED}",
-        f"{names.said('set netpol-ok mark')} -j MARK --set-xmark {PASSED}",
-    )
+def _pods(pods: Iterable[Pod], resolved: Resolved, family: Family) -> Iterator[Asked]:
+    for one in pods:
+        if address := pick(one.ips, family):
+            yield Asked(one.key, address, family, tuple(map(judging, resolved.by_pod.get(one.key, ()))))
+
+
+def _chains(lab: Lab, policies: Chains, pods: Iterable[Asked], family: Family) -> Chains:
+    chains = {COMMON: _common(family, lab.spec.networkPolicy.cutEstablished), DEFAULT: _DEFAULT, **policies}
+    top: dict[ChainKey, list[str]] = {INPUT: [*_open(split(lab.spec.serviceCIDR), family)], FORWARD: [], OUTPUT: []}
+    for one in pods:
+        of_pod = said(one)
+        chains[of_pod.chain] = of_pod.rules
+        for key, rules in of_pod.leading.items():
+            top[key] += rules
+    for key, leading in top.items():
+        chains[key] = (*leading, f"{_ACCEPT} -j ACCEPT")
+    return chains
 
 
 def _deny(family: Family) -> Rules:
@@ -173,19 +161,6 @@ def _deny(family: Family) -> Rules:
         f"{names.said('log-drop')} -m limit --limit 10/min --limit-burst 10 -j NFLOG --nflog-group 100",
         f"{names.said('reject')} -j REJECT --reject-with {rejected}",
     )
-
-
-def _lead(top: dict[ChainKey, list[str]], pod: Pod, address: str, chain: str, family: Family) -> None:
-    """Into a pod's chain: what is routed to it or from it, and what its bridge carries on."""
-    length = "/32" if family == "ipv4" else "/128"
-    into, out = (names.comment(pod.namespace, pod.name, kind) for kind in ("in", "out"))
-    bridged = "-m physdev --physdev-is-bridged"
-    top[FORWARD].append(f"-d {address}{length} {into} -j {chain}")
-    top[OUTPUT].append(f"-d {address}{length} {into} -j {chain}")
-    top[FORWARD].append(f"-d {address}{length} {bridged} {into} -j {chain}")
-    for key in (INPUT, FORWARD, OUTPUT):
-        top[key].append(f"-s {address}{length} {out} -j {chain}")
-    top[FORWARD].append(f"-s {address}{length} {bridged} {out} -j {chain}")
 
 
 def _common(family: Family, cuts: bool) -> Rules:

@@ -175,9 +175,10 @@ def _range(port: PortRange) -> str:
 
 
 def _entries(block: Block) -> Iterator[str]:
-    yield from halves(str(block.network))
-    for one in block.excepts:
-        yield from (half + NOMATCH for half in halves(str(one)))
+    """A half of all addresses that is excepted is an entry once: a set has no network twice."""
+    out = {half for one in block.excepts for half in halves(str(one))}
+    yield from (half for half in halves(str(block.network)) if half not in out)
+    yield from (half + NOMATCH for half in out)
 
 
 def _apart(blocks: Iterable[Block]) -> Iterator[list[Block]]:

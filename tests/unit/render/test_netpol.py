@@ -173,3 +173,14 @@ def test_what_goes_on_of_a_connection_that_was_cut_is_reset() -> None:
     )
     assert canonical(more) == canonical(more.replace("FIN,SYN,RST,ACK", "ACK,FIN,RST,SYN"))
     assert fate(world(ACCESS, cuts=True), CLIENT, NGINX) == "sent"
+
+
+def test_an_excepted_half_of_all_addresses_is_one_entry_and_no_two() -> None:
+    """A set holds a network once: of two entries it would always lack one."""
+    text = """
+metadata: {name: p, namespace: default}
+spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [0.0.0.0/1, 192.0.2.0/24]}}]}]}"""
+    plane = node.render(world(text), "node1")
+    (nets,) = [one for one in plane.sets if one.type == "hash:net"]
+    assert nets.entries == {"0.0.0.0/1 nomatch", "128.0.0.0/1", "192.0.2.0/24 nomatch"}
+    assert not nets.has("10.244.1.2") and nets.has("203.0.113.9") and not nets.has("192.0.2.1")

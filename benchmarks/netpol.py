@@ -1,0 +1,189 @@
+"""NetworkPolicies in kernels, 1,000 of them over 1,000 pods on 10 nodes, and what they cost packets.
+
+The floor of a node's sync is `ipset restore` and `iptables-nft-restore`, fed once each with the same sets and rules. A
+label's change is measured in the ten kernels one after the other, as one process would do it. Throughput is that of
+one lab with policies beside another without, in turns.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks import machine, throughput
+from benchmarks.generate import address
+from benchmarks.rows import Goal, Row
+from benchmarks.run import CannotRunError, Run
+from k8snetlab.agent.netpol import KubeRouter
+from k8snetlab.agent.protocol import Surroundings
+from k8snetlab.agent.tables import Table
+from k8snetlab.api.core import Container, ContainerPort, Node, NodeSpec, Pod, PodIP, PodSpec, PodStatus
+from k8snetlab.api.lab import Lab as LabObject
+from k8snetlab.api.meta import LabelSelector, Object, ObjectMeta
+from k8snetlab.api.networking import (
+    NetworkPolicy,
+    NetworkPolicyIngressRule,
+    NetworkPolicyPeer,
+    NetworkPolicyPort,
+    NetworkPolicySpec,
+)
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.netns import NodeDataplane
+from k8snetlab.dataplane.rules import restore_payload
+from k8snetlab.kernel import iptables
+from k8snetlab.render.netpol import node as netpol
+from k8snetlab.state.ledger import Ledger
+
+SPACES, NODES = 20, 10
+CHANGE, SYNC, RATE = 0.1, 2.0, 0.95
+"""Goals: seconds, times the floor, of the rate without policies."""
+CHANGES, STACKED = 5, 20
+
+
+def rows(run: Run) -> Iterator[Row]:
+    if not all(map(shutil.which, ("ipset", "iptables-nft-restore"))):
+        raise CannotRunError("no ipset or no iptables-nft-restore: apt-get install ipset iptables")
+    many = run.scale.pods
+    snapshot = cluster(many)
+    ours, floor, changes = [], [], list[float]()
+    for number in range(run.scale.rounds):
+        run.say(f"round {number + 1}")
+        with nodes(snapshot) as found:
+            floor.append(restored(netpol.render(snapshot, "node1")))
+            ours.append(found[0].sync(snapshot))
+            for one in found[1:]:
+                one.sync(snapshot)
+            changes += changed(found, snapshot)
+    yield Row(f"{many} policies of {many} pods: a node", tuple(ours), tuple(floor), goals=(Goal(SYNC),))
+    yield Row(f"a pod's label in {NODES} kernels", tuple(changes), goals=(Goal(CHANGE, ""),))
+    yield _rates(run)
+
+
+def cluster(many: int) -> Snapshot:
+    """As many policies as pods, each for one of fifty apps of a namespace, from two others, by number and by name."""
+    objects: list[Object] = [LabObject(metadata=ObjectMeta(name="bench"))]
+    for number in range(1, NODES + 1):
+        subnet = NodeSpec(podCIDRs=(f"10.244.{number}.0/24",))
+        objects.append(Node(metadata=ObjectMeta(name=f"node{number}"), spec=subnet))
+    for number in range(many):
+        meta = _meta("pod", number, {"app": f"a{number % 50}", "role": f"r{number % 30}"})
+        container = Container(name="c", ports=(ContainerPort(8080, name="web"),))
+        ip = address(number + 256, 245)
+        spec = PodSpec(nodeName=f"node{number % NODES + 1}", containers=(container,))
+        objects.append(Pod(metadata=meta, spec=spec, status=PodStatus(podIP=ip, podIPs=(PodIP(ip),))))
+    for number in range(many):
+        peers = (
+            NetworkPolicyPeer(podSelector=LabelSelector({"role": f"r{number % 30}"})),
+            NetworkPolicyPeer(namespaceSelector=LabelSelector({"kubernetes.io/metadata.name": f"ns{number % 3}"})),
+        )
+        ports = (NetworkPolicyPort(protocol="TCP", port="web"), NetworkPolicyPort(protocol="TCP", port=9000))
+        rule = NetworkPolicyIngressRule(from_=peers, ports=ports)
+        spec_of = NetworkPolicySpec(
+            podSelector=LabelSelector({"app": f"a{number % 50}"}), ingress=(rule,), policyTypes=("Ingress",)
+        )
+        objects.append(NetworkPolicy(metadata=_meta("policy", number, {}), spec=spec_of))
+    return Snapshot.of(objects)
+
+
+def _meta(kind: str, number: int, labels: dict[str, str]) -> ObjectMeta:
+    return ObjectMeta(name=f"{kind}{number}", namespace=f"ns{number % SPACES}", labels=labels)
+
+
+class OneNode:
+    """kube-router of a node, in a namespace of its own."""
+
+    def __init__(self, name: str, namespace: str, directory: Path) -> None:
+        around = Surroundings(name, Ledger(directory / f"{name}.ledger"), directory)
+        self._manager = KubeRouter("kube-router", netpol.render, around)
+        table = iptables.open(namespace, "ipv4", "nft", directory / f"{name}.lock")
+        self._part = self._manager.table_part(table)
+        self._table = Table(table, [self._part])
+        self._namespace = namespace
+
+    def sync(self, snapshot: Snapshot, trusting: bool = False) -> float:
+        began = time.perf_counter()
+        wanted = self._manager.wanted(snapshot)
+        self._part.want(snapshot, wanted.rules if wanted else ())
+        self._table.sync(trusting)
+        self._manager.settled(snapshot, self._namespace)
+        assert self._part.failure is None, self._part.failure
+        return time.perf_counter() - began
+
+    def close(self) -> None:
+        self._table.close()
+
+
+@contextmanager
+def nodes(snapshot: Snapshot) -> Iterator[list[OneNode]]:
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="k8snetlab-bench-")))
+        made = []
+        for node in snapshot.all(Node).values():
+            one = OneNode(node.name, stack.enter_context(machine.namespace()), directory)
+            stack.callback(one.close)
+            made.append(one)
+        yield made
+
+
+def changed(found: list[OneNode], snapshot: Snapshot) -> Iterator[float]:
+    """Seconds until every kernel knows that a pod has another label."""
+    for number in range(CHANGES):
+        key = (f"ns{number}", f"pod{number}")
+        pod = snapshot.all(Pod)[key]
+        labels = {**pod.metadata.labels, "role": f"r{number + 7}"}
+        labelled = msgspec.structs.replace(pod, metadata=msgspec.structs.replace(pod.metadata, labels=labels))
+        snapshot = snapshot.changed([(Pod, key, labelled)], snapshot.revision + 1)
+        began = time.perf_counter()
+        for one in found:
+            one.sync(snapshot, trusting=True)
+        yield time.perf_counter() - began
+
+
+def restored(plane: NodeDataplane) -> float:
+    """Seconds that ipset and iptables take for the same sets and rules."""
+    (rules,) = plane.rules
+    sets = "".join(
+        f"create {one.name} {one.type} family inet timeout 0\n" + "".join(f"add {one.name} {e}\n" for e in one.entries)
+        for one in plane.sets
+    )
+    jumps = "".join(f"-A {hook.chain} {hook.rule}\n" for hook in rules.hooks)
+    text = restore_payload(rules.chains).replace("COMMIT\n", f"{jumps}COMMIT\n")
+    with machine.namespace() as name:
+        inside = ["ip", "netns", "exec", name]
+        began = time.perf_counter()
+        subprocess.run([*inside, "ipset", "restore"], input=sets, text=True, check=True)
+        subprocess.run([*inside, "iptables-nft-restore", "--noflush"], input=text, text=True, check=True)
+        return time.perf_counter() - began
+
+
+def _rates(run: Run) -> Row:
+    ours, floor = [], []
+    with throughput.the_lab(*_policies()) as (policed, b), throughput.the_lab() as (free, other):
+        for number in range(run.scale.rounds * 5):
+            run.say(f"throughput, round {number + 1}")
+            ours.append(throughput.rate(*policed, b, throughput.PORT))
+            floor.append(throughput.rate(*free, other, throughput.PORT))
+    return Row("an allowed connection", tuple(ours), tuple(floor), unit="Mbit/s", goals=(Goal(RATE),), more=True)
+
+
+def _policies() -> Iterator[dict[str, Any]]:
+    """What goes from a to b is allowed by the last of some for each end."""
+    for number in range(STACKED):
+        port = throughput.PORT if number == STACKED - 1 else 1000 + number
+        ports = [{"protocol": "TCP", "port": port}]
+        for name, peer, direction, field in (("b", "a", "ingress", "from"), ("a", "b", "egress", "to")):
+            spec = {
+                "podSelector": {"matchLabels": {"app": name}},
+                "policyTypes": [direction.capitalize()],
+                direction: [{field: [{"podSelector": {"matchLabels": {"app": peer}}}], "ports": ports}],
+            }
+            meta = {"name": f"{direction}{number}"}
+            yield {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta, "spec": spec}
