@@ -193,6 +193,7 @@ class _Owners:
             case "process":
                 pid = int(thing.name.split()[0])
                 lab = self._pids.get(pid, "") or self._namespaces.get(thing.of, "")
+                lab = lab or self._pids.get(inventory.parent(pid), "")
                 return lab, not thing.of or _is_labs(thing.of, self.labs)
             case "device":
                 cabled = next(iter(self.labs), "") if thing.name in self._cables else ""

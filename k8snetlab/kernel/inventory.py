@@ -15,7 +15,7 @@ from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.kernel import iptables, netns
 
 Kind = Literal["namespace", "mount", "process", "device", "chain", "cgroup", "file", "module", "sysctl"]
-_DAEMONS = ("k8snetlab.lab.daemon", "k8snetlab.kubelet.main", "k8snetlab.agent.kubelet")
+_DAEMONS = ("k8snetlab.lab.daemon", "k8snetlab.kubelet.main", "k8snetlab.nameserver", "k8snetlab.agent.kubelet")
 """The last is the kubelet of 0.1.0 before it had a room."""
 _SYSCTLS = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv4/conf/all/route_localnet")
 _DEPTH = 4
@@ -49,7 +49,7 @@ def mounts() -> Iterator[Thing]:
 
 
 def processes() -> Iterator[Thing]:
-    """Daemons and kubelets, and whatever runs in a network namespace that has a name."""
+    """Daemons, kubelets and name servers, and whatever runs in a network namespace that has a name."""
     own = os.getpid()
     inodes = {}
     for name in netns.names():
@@ -111,6 +111,13 @@ def settings() -> Iterator[Thing]:
             yield Thing("sysctl", key.replace("/", "."), Path("/proc/sys", key).read_text().strip())
     if Path("/sys/module/br_netfilter/refcnt").exists():  # a module, not built in
         yield Thing("module", "br_netfilter")
+
+
+def parent(pid: int) -> int:
+    """The process that a process is a child of, 0 where it has gone."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
 
 
 def environment(pid: int, name: str) -> str:

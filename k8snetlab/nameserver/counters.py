@@ -29,6 +29,8 @@ class Counters:
         """Requests by upstream server."""
         self.hits, self.misses, self.prefetches = 0, 0, 0
         """Of the cache of names outside."""
+        self.rejected = 0
+        """Questions that were refused as too many waited."""
         self._buckets = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
 
@@ -66,6 +68,8 @@ class Counters:
         lines.append(_line("coredns_cache_prefetch_total", self.prefetches, server="dns://:53"))
         lines.append("# TYPE coredns_proxy_requests_total counter")
         lines += [_line("coredns_proxy_requests_total", n, to=to) for to, n in sorted(self.forwarded.items())]
+        lines.append("# TYPE coredns_forward_max_concurrent_rejects_total counter")
+        lines.append(_line("coredns_forward_max_concurrent_rejects_total", self.rejected))
         lines.append("# TYPE k8snetlab_dns_dropped_total counter")
         lines.append(_line("k8snetlab_dns_dropped_total", self.dropped, server="dns://:53"))
         return "\n".join(lines) + "\n"
@@ -73,4 +77,4 @@ class Counters:
 
 def _line(name: str, value: float, **labels: object) -> str:
     said = ",".join(f'{label}="{text}"' for label, text in labels.items())
-    return f"{name}{{{said}}} {value}"
+    return f"{name}{{{said}}} {value}" if said else f"{name} {value}"

@@ -73,6 +73,7 @@ class Upstream:
         task = self._waiting.get(key)
         if task is None:
             if len(self._waiting) >= self._at_once:
+                self._counters.rejected += 1
                 return Answer("REFUSED")
             task = self._begin(question)
         return await asyncio.shield(task)

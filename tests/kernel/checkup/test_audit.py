@@ -27,6 +27,7 @@ def test_everything_of_a_lab_has_its_owner(lab: Lab) -> None:
     found = of(lab)
     assert {one["name"] for one in found if one["kind"] == "namespace"} == set(lab.namespaces())
     assert {one["kind"] for one in found} >= {"namespace", "mount", "process", "file"}
+    assert [one["lab"] for one in found if "k8snetlab.nameserver" in one["name"]] == [lab.name]
     assert [one for one in found if one["lab"] != lab.name] == []
     lab.run("down")
     assert of(lab) == []

@@ -191,9 +191,11 @@ def test_more_questions_than_may_wait_fail_at_once(monkeypatch: pytest.MonkeyPat
 
     async def work() -> None:
         async with other(lambda query: []) as (_, address):
-            asking = Upstream(Choice((address,)), Counters())
+            counters = Counters()
+            asking = Upstream(Choice((address,)), counters)
             names = [Question(f"n{n}.example.com.", "A") for n in range(8)]
             found = await asyncio.gather(*(asking.answer(name) for name in names))
             assert sorted(answer.rcode for answer in found) == ["REFUSED"] * 5 + ["SERVFAIL"] * 3
+            assert "coredns_forward_max_concurrent_rejects_total 5\n" in counters.text()
 
     run(work())
