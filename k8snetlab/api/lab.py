@@ -189,6 +189,16 @@ class LabSpec(Value):
         fast = self.network.backend == "ospf" and ":" not in self.podCIDR
         return self.network.routing.daemon or ("frr" if fast else "bird")
 
+    @property
+    def protocol(self) -> str:
+        """Of the routes that the daemon makes, as `ip route` writes it after "proto"; "" where there is none."""
+        return {"bird": "bird", "frr": self.network.backend}.get(self.daemon, "")
+
+    @property
+    def author(self) -> str:
+        """Who makes those, in words."""
+        return f"{self.daemon.upper()}, by {self.network.backend.upper()}"
+
 
 class Lab(Object):
     KIND: ClassVar[str] = "Lab"

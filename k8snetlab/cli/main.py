@@ -45,6 +45,7 @@ ROOMS = {
     "attach": ("attach", "detach"),
     "kubeconfig": ("kubeconfig",),
     "scenario": ("scenario",),
+    "compare": ("compare",),
     "lesson": ("lesson",),
     "audit": ("audit",),
 }

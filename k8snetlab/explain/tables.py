@@ -75,7 +75,9 @@ class Reader:
             return Row(line, KERNEL, f"{what or dst}: directly on {dev}{because}")
         if not self._is_wanted(dst, via, dev, words.after("proto")):
             by = f", by {words.after('proto')}" if words.after("proto") else ""
-            return Row(line, self._foreign, f"{what or dst}: {f'to {hop}' if via else f'directly on {dev}'}{by}")
+            learned = bool(self._lab.spec.protocol) and words.after("proto") == self._lab.spec.protocol
+            owner, told = (self._lab.spec.author, ", which told of it") if learned else (self._foreign, by)
+            return Row(line, owner, f"{what or dst}: {f'to {hop}' if via else f'directly on {dev}'}{told}")
         if self._role in ("router", "outside"):
             owner = LAB if what else NOBODY
             return Row(line, owner, f"{what or dst}: to {hop}, as a load balancer or BGP would lead it")

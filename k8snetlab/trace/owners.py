@@ -68,9 +68,9 @@ class Owners:
         return f"the network of Lab {self._lab.name}{at(self._lab)}" if self._lab else NOBODY
 
     def of_route(self, route: RouteEntry, netns: str) -> str:
-        """Whoever wrote it, not whoever its destination belongs to: a routing daemon's is nobody's of the lab."""
-        if route.kernel:
-            return f"the kernel, for the address {route.src or route.dst}"
+        """Whoever wrote it, not whoever its destination belongs to: of routing daemons that is the lab's own alone."""
+        if author := self._author(route):
+            return author
         cidr, lab = network(route.dst), self._snapshot.lab
         if not self._is_ours(route, netns):
             return MACHINE if lab.spec.machines and cidr.prefixlen == 0 and route.table == "main" else NOBODY
@@ -88,6 +88,15 @@ class Owners:
             if cidr.num_addresses == 1 and str(cidr.network_address) in (*service.spec.externalIPs, *vips):
                 return _titled(service)
         return self.of_address(str(cidr.network_address))
+
+    def _author(self, route: RouteEntry) -> str:
+        """The kernel, or the lab's own routing daemon; "" for all others."""
+        lab = self._snapshot.lab
+        if route.kernel:
+            return f"the kernel, for the address {route.src or route.dst}"
+        if lab.spec.protocol and route.protocol == lab.spec.protocol:
+            return f"{lab.spec.author}, in Lab {lab.name}{at(lab)}"
+        return ""
 
     def _is_ours(self, route: RouteEntry, netns: str) -> bool:
         if route.protocol not in UNNAMED or route.table != "main" or route.kind != "unicast":

@@ -15,6 +15,7 @@ from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.explain.tables import Reader
 from k8snetlab.kernel.connections import Entry, Tuple
 from k8snetlab.lab.render import settle
+from k8snetlab.testing.fake_cluster import FakeCluster
 from k8snetlab.trace.directory import Directory
 
 MANIFEST = """
@@ -89,6 +90,23 @@ def test_each_route_has_its_owner_and_meaning(snapshot: Snapshot, role: Role, li
     row = reader(snapshot, role).route(line)
     assert (row.line, row.owner) == (line, owner)
     assert row.meaning.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("network", "protocol", "owner"),
+    [
+        ("{backend: bgp}", "bird", "BIRD, by BGP"),
+        ("{backend: ospf}", "ospf", "FRR, by OSPF"),
+        ("{backend: ospf}", "bird", "nobody"),
+        ("{backend: rip, routing: {daemon: frr}}", "rip", "FRR, by RIP"),
+        ("{backend: host-gw}", "bird", "nobody"),
+    ],
+)
+def test_a_route_of_the_labs_own_daemon_is_told_from_any_others(network: str, protocol: str, owner: str) -> None:
+    lab = f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {{nodes: 2, network: {network}}}}}\n"
+    line = f"10.244.2.0/24 via 192.168.0.22 dev eth0 proto {protocol} metric 20"
+    row = reader(FakeCluster(lab).run().snapshot, "node").route(line)
+    assert row.owner == owner and row.meaning.startswith("pods of node2: to 192.168.0.22")
 
 
 @pytest.mark.parametrize(

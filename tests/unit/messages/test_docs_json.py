@@ -46,6 +46,7 @@ from k8snetlab.policies.matrix import PolicyMatrix
 from k8snetlab.policies.sentences import PolicyExplanation, PolicyReason
 from k8snetlab.render.picture import Picture
 from k8snetlab.workshop.checking import CheckReport
+from k8snetlab.workshop.comparing import Comparison
 from k8snetlab.workshop.scenes import Scenario, Scenarios
 from k8snetlab.workshop.teaching import Lessons, LessonState
 
@@ -69,6 +70,7 @@ PRINTED = (
     Printed("audit", AuditReport),
     Printed("audit --baseline FILE", BaselineWritten, "an object, where FILE was not there"),
     Printed("capture", CapturedPacket, "an object a line"),
+    Printed("compare", Comparison),
     Printed("delete", Outcome),
     Printed("detach", Outcome),
     Printed("diagnose", Diagnosis),

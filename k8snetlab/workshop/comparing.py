@@ -1,0 +1,204 @@
+"""One lab, every network: the same manifests under each backend, one after the other, and the same packet traced."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import yaml
+
+from k8snetlab.api.lab import Backend
+from k8snetlab.errors import InputError, K8sNetLabError
+from k8snetlab.state import scenarios
+
+BACKENDS: tuple[str, ...] = get_args(Backend)
+LATER = ("calico-bgp", "calico-ipip", "calico-vxlan")
+"""Named, and passed by."""
+KEPT = ("subnetLen", "subnetMin", "subnetMax", "ipv6SubnetLen", "ipv6SubnetMin", "ipv6SubnetMax", "leaseTTL")
+"""Fields of a Lab's network that say the same of every backend."""
+PATIENCE = 180.0
+"""Seconds that a command may take."""
+Tell = Callable[[str], None]
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """The packet's way under one backend."""
+
+    backend: str
+    """Its name."""
+    problem: str = ""
+    """Why it could not be built or traced, or ""; the fields below are empty then."""
+    seconds: float = 0.0
+    """From `up` to the lab being up."""
+    fate: str = ""
+    """What became of the real packet: answered, lost, refused or unreachable."""
+    way: tuple[str, ...] = ()
+    """The devices that it passes on its way there, as PLACE:DEVICE."""
+    outer: str = ""
+    """The addresses of the packet around it, "SOURCE → TARGET", or ""."""
+    mtu: int = 0
+    """Of the sender's device, in octets."""
+    route: str = ""
+    """The route by which it leaves the sender's node, as ip prints it."""
+    owner: str = ""
+    """Who made that route."""
+    rules: int = 0
+    """Rules of iptables that decided something on the way there."""
+    microseconds: float | None = None
+    """From the sender's device to the receiver's; null where it was not seen at both."""
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """One packet under several networks."""
+
+    source: str
+    """The pod that sends it."""
+    target: str
+    """What is asked."""
+    results: tuple[Compared, ...]
+    """In the order in which they were asked for."""
+
+
+def compare(scenario: str, backends: Sequence[str], source: str, target: str, tell: Tell) -> Comparison:
+    """Builds the scenario (a name, or a path) under each of `backends` in a lab of its own, which is gone afterwards.
+    Without `source` and `target` the first two pods that are on different nodes are taken.
+
+    `tell` is told what is done. What one backend cannot do stops none of the others. Raises InputError for a backend
+    of no such name, and for files without a Lab.
+    """
+    for backend in backends:
+        if backend not in (*BACKENDS, *LATER):
+            raise InputError(f"{backend!r} is no backend", f"one of {', '.join(BACKENDS)}")
+    documents = [*_documents(scenario)]
+    results = []
+    for backend in backends:
+        tell(f"{backend}: {scenario} is built")
+        if backend in LATER:
+            results.append(Compared(backend=backend, problem="this backend is not built yet"))
+            continue
+        with _Trial(documents, backend) as trial:
+            try:
+                found, source, target = trial.result(source, target)
+            except K8sNetLabError as error:
+                found = Compared(backend=backend, problem=error.message)
+        results.append(found)
+    return Comparison(source, target, tuple(results))
+
+
+def _documents(scenario: str) -> Iterator[dict[str, Any]]:
+    for name, text in scenarios.find(scenario):
+        try:
+            found = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
+        except yaml.YAMLError as error:
+            raise InputError(f"{name} is no YAML: {error}", f"`k8snetlab render -f {name}` says more") from error
+        yield from found
+
+
+class _Trial:
+    """A lab of one backend, for the block."""
+
+    def __init__(self, documents: Iterable[dict[str, Any]], backend: str) -> None:
+        self._backend, self._lab = backend, f"compare-{secrets.token_hex(3)}"
+        self._directory = tempfile.TemporaryDirectory(prefix="k8snetlab-compare-")
+        self._file = Path(self._directory.name) / "lab.yaml"
+        changed = [_under(document, backend) for document in documents]
+        if not any(document.get("kind") == "Lab" for document in changed):
+            self._directory.cleanup()
+            raise InputError(
+                "there is no Lab among the files", "compare takes a scenario, or a directory with a lab file"
+            )
+        self._file.write_text(yaml.safe_dump_all(changed, sort_keys=False))
+
+    def __enter__(self) -> _Trial:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._said("down")
+        except K8sNetLabError as error:
+            if "no lab " not in error.message:
+                raise
+        finally:
+            self._directory.cleanup()
+
+    def result(self, source: str, target: str) -> tuple[Compared, str, str]:
+        """With the source and target that were taken. Raises K8sNetLabError with what a verb said."""
+        up = json.loads(self._said("up", str(self._file), "-o", "json"))
+        if not (source and target):
+            source, target = _ends(json.loads(self._said("get", "pods", "-o", "json"))["items"])
+        trace = json.loads(self._said("trace", source, target, "-o", "json", codes=(0, 1)))
+        return _compared(self._backend, float(up["seconds"]), trace), source, target
+
+    def _said(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
+        """Raises K8sNetLabError where the command ends with another exit code."""
+        environment = {**os.environ, "K8SNETLAB_LAB": self._lab}
+        done = subprocess.run(
+            [sys.executable, "-m", "k8snetlab", *words],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        if done.returncode not in codes:
+            errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+            said = errors[-1].removeprefix("error: ") if errors else f"it ended with {done.returncode}"
+            raise K8sNetLabError(f"{words[0]}: {said}", f"the lab is {self._lab}")
+        return done.stdout
+
+
+def _under(document: dict[str, Any], backend: str) -> dict[str, Any]:
+    """The document as it is; a Lab with another network, and without a name of its own."""
+    if document.get("kind") != "Lab":
+        return document
+    spec = dict(document.get("spec") or {})
+    network = spec.get("network") or {}
+    own = network if network.get("backend", "vxlan") == backend else {k: v for k, v in network.items() if k in KEPT}
+    spec["network"] = {**own, "backend": backend}
+    metadata = {key: value for key, value in (document.get("metadata") or {}).items() if key != "name"}
+    return {**document, "metadata": metadata, "spec": spec}
+
+
+def _ends(pods: Iterable[dict[str, Any]]) -> tuple[str, str]:
+    """A pod, and one on another node with its first port. Raises InputError where there are no two such."""
+    placed = [pod for pod in pods if pod["spec"].get("nodeName") and not pod["spec"].get("hostNetwork")]
+    for source in placed:
+        for other in placed:
+            ports = [port for one in other["spec"]["containers"] for port in one.get("ports", ())]
+            if other["spec"]["nodeName"] != source["spec"]["nodeName"] and ports:
+                return source["metadata"]["name"], f"{other['metadata']['name']}:{ports[0]['containerPort']}"
+    raise InputError("no two pods are on different nodes, the second with a port", "name them: FROM TO:PORT")
+
+
+def _compared(backend: str, seconds: float, trace: dict[str, Any]) -> Compared:
+    if not trace["ways"]:
+        return Compared(backend=backend, seconds=seconds, problem=trace["note"] or "there is no way")
+    way = trace["ways"][trace["chosen"]]
+    hops = [hop for hop in way["there"] if hop["interface"]]
+    node = trace["fromNode"]
+    decisions = [(hop["place"], one) for hop in way["there"] for one in hop["decisions"]]
+    route: dict[str, Any] = next((one for place, one in decisions if one["what"] == "route" and place == node), {})
+    outer = next((hop["outer"] for hop in hops if hop["outer"]), None)
+    seen = [hop["microseconds"] for hop in hops if hop["microseconds"] is not None]
+    observed = trace["observed"]
+    return Compared(
+        backend=backend,
+        seconds=seconds,
+        fate=observed["fate"] if observed else way["fate"],
+        way=tuple(f"{hop['place']}:{hop['interface']}" for hop in hops),
+        outer=f"{outer['src']} → {outer['dst']}" if outer else "",
+        mtu=hops[0]["mtu"] if hops else 0,
+        route=route.get("entry") or route.get("text", ""),
+        owner=route.get("owner", ""),
+        rules=sum(one["what"] == "rule" for _, one in decisions),
+        microseconds=max(seen) if len(seen) == len(hops) and seen else None,
+    )
