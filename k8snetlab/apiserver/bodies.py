@@ -55,8 +55,8 @@ def carried(media: str, body: Any) -> Any:
     return {_FORM: media, "patch": body}
 
 
-def uncarried(content_type: str, body: Any) -> Patch:
-    """The patch that a request holds."""
-    if isinstance(body, dict) and body.get(_FORM) in PATCHES:
+def patch_of(content_type: str, body: Any, alone: bool) -> Patch:
+    """The patch that a request holds; one that comes `alone` is `carried`."""
+    if alone and isinstance(body, dict) and body.get(_FORM) in PATCHES:
         return Patch(body[_FORM], body.get("patch"))
     return Patch(media_type(content_type) or MERGE_PATCH, body)

@@ -24,7 +24,7 @@ from k8snetlab.apiserver import escalation
 from k8snetlab.apiserver import query as words
 from k8snetlab.apiserver.access import ROOT
 from k8snetlab.apiserver.authentication import Authentication
-from k8snetlab.apiserver.bodies import forms_of, uncarried
+from k8snetlab.apiserver.bodies import forms_of, patch_of
 from k8snetlab.apiserver.cascade import Cascade
 from k8snetlab.apiserver.documents import Document, Documents
 from k8snetlab.apiserver.negotiation import (
@@ -121,7 +121,7 @@ class ObjectRoutes:
         resource, query = target.resource, request.values
         old = self._cluster.snapshot.get(resource.type, target.name, target.namespace)
         if request.method == "PATCH":
-            patch = uncarried(request.content_type, request.body)
+            patch = patch_of(request.content_type, request.body, request.alone)
             if patch.media == APPLY_PATCH:
                 return await self._apply(request, target, patch.body)
         if old is None:
@@ -168,7 +168,7 @@ class ObjectRoutes:
     async def _change(self, request: Request, target: Target, old: Object) -> Reply:
         """PUT and PATCH."""
         resource, query, part = target.resource, request.values, target.subresource
-        patch = uncarried(request.content_type, request.body) if request.method == "PATCH" else None
+        patch = patch_of(request.content_type, request.body, request.alone) if request.method == "PATCH" else None
         if "force" in query:
             raise RequestError("force: Forbidden: may not be specified for non-apply patch", "", "Invalid", 422)
         wish = self._wish(request)
