@@ -45,6 +45,7 @@ def lab(report: Report, lab: Lab) -> None:
     _nodes(report, lab, underlay, pods)
     _mtu(report, lab, underlay)
     _backend(report, lab)
+    _policies(report, lab)
     _store(report, lab)
     _api(report, lab)
     valid_dns.dns(report, lab, services)
@@ -237,6 +238,12 @@ def _mtu(report: Report, lab: Lab, underlay: list[IPNetwork]) -> None:
         why = f" less the {overhead} bytes of VXLAN" if overhead else ""
         message = f"{spec.network.mtu} is more than spec.underlay.mtu {spec.underlay.mtu}{why} carries; at most {most}"
         report.error(lab, ("spec", "network", "mtu"), message)
+
+
+def _policies(report: Report, lab: Lab) -> None:
+    policies = lab.spec.networkPolicy
+    if policies.cutEstablished and policies.controller == "none":
+        report.warn(lab, ("spec", "networkPolicy", "cutEstablished"), "means nothing with controller none")
 
 
 def _backend(report: Report, lab: Lab) -> None:

@@ -139,3 +139,13 @@ def test_what_its_schema_refuses_is_refused_in_its_words(fields: dict[str, str],
         made(with_(**fields))
     said = [line.removeprefix(f'{KIND} "a" is invalid: ').removeprefix(f"{KIND}: ") for line in caught.value.problems]
     assert any(line.startswith(words) for line in said), said
+
+
+@pytest.mark.parametrize(("controller", "said"), [("none", True), ("kube-router", False)])
+def test_cutting_connections_without_a_controller_is_named(controller: str, said: bool) -> None:
+    text = (
+        "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: l}, "
+        f"spec: {{networkPolicy: {{controller: {controller}, cutEstablished: true}}}}}}"
+    )
+    warnings = load([("lab.yaml", text)]).warnings
+    assert any("cutEstablished: means nothing with controller none" in one for one in warnings) == said
