@@ -212,6 +212,18 @@ def test_a_node_comes_through_the_tunnel_with_the_tunnels_address(
         assert verdict.allowed == expected, verdict
 
 
+def test_what_a_clusters_policy_denies_is_not_what_a_pod_says_to_itself_by_its_service(lab: Lab) -> None:
+    """It goes by the node, and comes back."""
+    denied = (
+        "{tier: Admin, priority: 1, subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}]}],"
+        " egress: [{action: Deny, to: [{namespaces: {}}]}]}"
+    )
+    own = str(lab.get("service", "near", "x")["spec"]["clusterIP"])
+    with applied(lab, denied):
+        assert passes(lab.netns("x", "near"), own, "TCP", 80)
+        assert not passes(lab.netns("x", "mate"), own, "TCP", 80)
+
+
 def _crc32c(data: bytes) -> int:
     """SCTP's checksum."""
     crc = 0xFFFFFFFF
