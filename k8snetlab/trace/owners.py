@@ -30,6 +30,8 @@ UNNAMED = ("boot", "kernel")
 _SERVICE = re.compile(r"^([a-z0-9.-]+)/([a-z0-9.-]+)(?::(\S+))?(?:\s|$)")
 _POLICY = re.compile(r"^([a-z0-9-]+)/([a-z0-9.-]+) (policy|reject|log-drop|(?:in|e)gress .*)$")
 """kube-router's comments on a policy's rules, and on those by which a pod refuses what no policy allows."""
+_LEADING = re.compile(r"^[a-z0-9-]+/[a-z0-9.-]+ (in|out)$")
+"""The comment on what leads to a pod's chain."""
 _CLUSTER_POLICY = re.compile(r"^ClusterNetworkPolicy ([a-z0-9.-]+) (?:policy|(?:in|e)gress .*)$")
 """The comments on a ClusterNetworkPolicy's rules, and on what leads to them."""
 _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
@@ -143,7 +145,9 @@ class Owners:
         if self._snapshot.lab.spec.dns.nodeLocal and _CACHE.fullmatch(rule):
             return NODE_CACHE
         if chains and chains[-1].startswith(names.KUBE_ROUTER_CHAINS):
-            return next((owner for comment in comments if (owner := self._policies(comment))), "kube-router")
+            comments = [*comments]
+            way = next((found[1] for comment in comments if (found := _LEADING.search(comment))), "")
+            return next((owner for comment in comments if (owner := self._policies(comment, way))), "kube-router")
         named = (owner for comment in comments if (owner := self._named_in(comment)))
         writers = (
             writer
@@ -153,8 +157,9 @@ class Owners:
         )
         return next(named, "") or next(writers, NOBODY)
 
-    def _policies(self, comment: str) -> str:
-        """The policy that a comment of kube-router's names, or those that a pod is refused by; "" for none there is."""
+    def _policies(self, comment: str, way: str) -> str:
+        """The policy that a comment of kube-router's names, or those that a pod is refused by; "" for none there is.
+        `way` is in or out, of what goes to the pod or comes from it, "" where that is not known."""
         if found := _CLUSTER_POLICY.match(comment):
             of_cluster = self._snapshot.get(ClusterNetworkPolicy, found.group(1))
             return _titled(of_cluster) if of_cluster else ""
@@ -168,7 +173,7 @@ class Owners:
         pod = self._snapshot.get(Pod, name, namespace)
         if pod is None:
             return ""
-        mine = [one for (where, _), one in held.items() if where == namespace]
+        mine = [one for (where, _), one in held.items() if where == namespace and _judges(one, way)]
         return " and ".join(_titled(one) for one in mine if one.spec.podSelector.matches(pod.metadata.labels))
 
     def _named_in(self, comment: str) -> str:
@@ -182,6 +187,11 @@ class Owners:
             pods = self._snapshot.all(Pod).values()
             return next((self.of(pod) for pod in pods if pod.sandbox_id == found.group(1)), "")
         return ""
+
+
+def _judges(policy: NetworkPolicy, way: str) -> bool:
+    types = policy.spec.policyTypes or (("Ingress", "Egress") if policy.spec.egress else ("Ingress",))
+    return {"in": "Ingress", "out": "Egress"}.get(way, types[0]) in types
 
 
 def at(obj: Object) -> str:

@@ -15,6 +15,7 @@ from k8snetlab.render.proxy import ProxyRules
 from k8snetlab.testing import fake_cluster
 from k8snetlab.testing.services import assemble, cluster, endpoint, proxy, web
 from k8snetlab.trace.meaning import Facts, endpoints, meaning, purpose
+from k8snetlab.trace.owners import Owners
 
 UNREADABLE = "Neither kube-proxy nor flannel"
 SERVICES: dict[str, list[Object]] = {
@@ -176,3 +177,18 @@ def test_endpoints_are_read_from_the_rules_of_both_families() -> None:
     }
     assert endpoints(chains) == {"KUBE-SEP-A": "10.0.0.1:80", "KUBE-SEP-B": "[fd00::1]:80"}
     assert Facts(known={"fd00::1": "pod b"}).named_end("[fd00::1]:80") == "[fd00::1]:80 (pod b)"
+
+
+def test_a_pods_refusal_is_laid_to_the_policies_of_its_direction() -> None:
+    text = POLICY.replace("metadata: {name: p}", "metadata: {name: inward}") + (
+        "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: outward}\n"
+        "spec: {podSelector: {}, policyTypes: [Egress]}\n"
+    )
+    owners = Owners(fake_cluster.FakeCluster(text).run().snapshot)
+    said = {
+        way: owners.of_rule(["KUBE-ROUTER-FORWARD", "KUBE-POD-FW-X"], ["default/a reject", *leading])
+        for way, leading in {"in": ["default/a in"], "out": ["default/a out"], "": []}.items()
+    }
+    assert "inward" in said["in"] and "outward" not in said["in"]
+    assert "outward" in said["out"] and "inward" not in said["out"]
+    assert "inward" in said[""] and "outward" in said[""]
