@@ -27,7 +27,7 @@ from k8snetlab.workshop.expectations import Names, Placed, listed
 Kind = Literal["number", "address", "choice"]
 BLOCKS = ("lesson", "cleanup", "setup", "try", "question", "check", "hint", "solution")
 PLAIN = ("", "sh", "bash", "console", "text", "yaml", "json", "ini")
-MOST = 1 << 18
+MOST = 1 << 16
 """Characters of one lesson."""
 _FIELD = re.compile(r"(answer of|answer|because): *(.*)")
 _CHOICE = re.compile(r"([a-h])\) +(.+)")

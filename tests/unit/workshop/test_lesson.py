@@ -141,7 +141,7 @@ STEP = HEAD + "## Step\n\n"
         (STEP + "```check\n- a: [\n```\n", "lesson.md:1"),
         (STEP + "```check\n&a [*a]\n```\n", "lesson.md:12: alias *a stands inside its own anchor"),
         (STEP + "\x1b[2J\n", "lesson.md:11: a character that no terminal should get"),
-        ("x" * (1 << 19), "lesson.md:1: more than 256 KiB"),
+        ("x" * (1 << 19), "lesson.md:1: more than 64 KiB"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(text: str, problem: str) -> None:
