@@ -17,12 +17,12 @@ from k8snetlab.controllers import reconcile
 from k8snetlab.controllers.ipam import LAST_RESERVED
 from k8snetlab.controllers.proportions import fenceposts
 from k8snetlab.dataplane.names import service_chain
+from k8snetlab.state.scenarios import find
 from k8snetlab.testing.fake_cluster import LAB, FakeCluster, deployment, service
 
 
 def scenario(name: str) -> FakeCluster:
-    files = sorted((SCENARIOS / name).glob("*.yaml"), key=lambda f: (f.name != "lab.yaml", f.name))
-    loaded = load([(str(f), f.read_text()) for f in files])
+    loaded = load(find(str(SCENARIOS / name)))
     assert loaded.warnings == ()
     world = FakeCluster()
     for obj in loaded.objects:
@@ -55,7 +55,7 @@ def test_two_nodes_is_what_its_drawing_says_and_short_enough_to_read() -> None:
         assert f"{pod.name} {pod.status.podIP}" in drawing
     web = world.snapshot.get(Service, "web", "default")
     assert web and f"{web.spec.clusterIP}:80" in drawing
-    assert sum(len(f.read_text().splitlines()) for f in (SCENARIOS / "two-nodes").glob("*.yaml")) < 40
+    assert sum(len(text.splitlines()) for _, text in find(str(SCENARIOS / "two-nodes"))) < 40
 
 
 def test_the_same_lab_looks_the_same_everywhere() -> None:
