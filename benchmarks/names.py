@@ -1,4 +1,4 @@
-"""Cluster DNS: 2,000 queries a second from 50 pods at once, and how soon a changed endpoint is in the answers.
+"""Cluster DNS: `up` with it, 2,000 queries a second from 50 pods at once, how soon a changed endpoint is answered.
 
 The floor is a server that reads each query with the same library and answers a fixed record; the peers are dnsmasq and
 unbound with the same names. All of them are pods of one lab, asked by the same pods through Services of their own.
@@ -12,6 +12,7 @@ import shutil
 import socket
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -28,6 +29,7 @@ from benchmarks.run import FailedError, Run
 from benchmarks.wire import Door
 from k8snetlab.kernel import netns
 
+SCENARIO = Path("scenarios/two-nodes")
 PODS, RATE, SECONDS = 50, 2000, 5.0
 LATE = 2.0
 """Seconds after the last query until what is not answered is lost."""
@@ -58,6 +60,7 @@ Asked = tuple[tuple[float, ...], float]
 
 
 def rows(run: Run) -> Iterator[Row]:
+    yield _ups(run)
     with lab() as one:
         servers = _servers(one.directory)
         run.say(f"{PODS} pods")
@@ -73,6 +76,22 @@ def rows(run: Run) -> Iterator[Row]:
         changed, told = asyncio.run(_changes(one))
         note = "that of a changed endpoint is until a watch tells of it; both are counted from the write's beginning"
         yield Row("a changed endpoint in the answers", changed, told, goals=(Goal(0.05, ""),), note=note)
+
+
+def _ups(run: Run) -> Row:
+    """`up` of the smallest scenario with cluster DNS, beside it without."""
+    ups, floor = list[float](), list[float]()
+    with tempfile.TemporaryDirectory(prefix="k8snetlab-bench-") as directory:
+        plain = Path(shutil.copytree(SCENARIO, Path(directory, "plain")))
+        file = next(file for file in plain.glob("*.yaml") if "kind: Lab" in file.read_text())
+        file.write_text(file.read_text().replace("spec: {", "spec: {dns: {enabled: false}, "))
+        for number in range(run.scale.rounds + 2):
+            run.say(f"up with and without, round {number + 1}")
+            for took, source in ((floor, plain), (ups, SCENARIO)):
+                with lab() as one:
+                    took.append(one.timed("up", str(source)))
+    note = "that of up is up without cluster DNS"
+    return Row("up two-nodes until names are answered", tuple(ups), tuple(floor), goals=(Goal(1.2),), note=note)
 
 
 def _crowds(took: Mapping[str, list[Asked]]) -> Iterator[Row]:
