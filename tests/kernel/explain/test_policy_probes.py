@@ -81,6 +81,8 @@ def test_probes_end_as_policies_say_by_pods_services_and_node_ports(lab: Lab, wo
     unsaid = {(r.source, r.target) for r in results if r.expected == "either"}
     assert all("@" in target or target in ("web", "local") for _, target in unsaid), unsaid
     agrees(lab, results)
+    answer = lab.diagnose("--predict-only")  # what is meant is no fault, by whatever way it is refused
+    assert answer.findings == () and answer.closed
 
 
 def agrees(lab: Lab, results: Sequence[ProbeResult]) -> None:
