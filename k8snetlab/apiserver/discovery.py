@@ -11,12 +11,11 @@ from typing import Any
 from k8snetlab.api.kinds import Kinds, priority
 from k8snetlab.api.scheme import Resource
 from k8snetlab.apiserver.parts import Part, parts_of
-from k8snetlab.apiserver.virtual import EMPTY, VIRTUAL, Virtual
+from k8snetlab.apiserver.virtual import UNSERVED, VIRTUAL, Virtual
 
 Json = dict[str, Any]
 AGGREGATED = "APIGroupDiscoveryList"
 READ, LISTED, WRITTEN = ("get",), ("list", "watch"), ("create", "delete", "patch", "update")
-CREATED = ["create"]
 
 
 def split(group_version: str) -> tuple[str, str]:
@@ -28,7 +27,7 @@ def split(group_version: str) -> tuple[str, str]:
 def groups(kinds: Kinds) -> dict[str, tuple[str, ...]]:
     """Versions by group, those of the core group at "" first; of a group the preferred one first."""
     found: dict[str, dict[str, None]] = {"": {}}
-    for group_version in (*kinds.versions, *(one.version for one in VIRTUAL), *EMPTY):
+    for group_version in (*kinds.versions, *(one.version for one in (*VIRTUAL, *UNSERVED))):
         group, version = split(group_version)
         found.setdefault(group, {})[version] = None
     return {group: tuple(sorted(versions, key=priority)) for group, versions in found.items()}
@@ -74,11 +73,11 @@ def resource_list(group_version: str, kinds: Kinds) -> Json | None:
             "singularName": one.kind.lower(),
             "namespaced": one.namespaced,
             "kind": one.kind,
-            "verbs": CREATED,
+            "verbs": list(one.verbs),
         }
         for one in _virtual(group_version)
     ]
-    if not resources and group_version not in EMPTY:
+    if not resources:
         return None
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}
 
@@ -134,7 +133,7 @@ def _asked(virtual: Virtual) -> Json:
         "responseKind": {"group": group, "version": version, "kind": virtual.kind},
         "scope": "Namespaced" if virtual.namespaced else "Cluster",
         "singularResource": virtual.kind.lower(),
-        "verbs": CREATED,
+        "verbs": list(virtual.verbs),
     }
 
 
@@ -163,7 +162,7 @@ def _part(part: Part, resource: Resource) -> Json:
 
 
 def _virtual(group_version: str) -> list[Virtual]:
-    return [virtual for virtual in VIRTUAL if virtual.version == group_version]
+    return [virtual for virtual in (*VIRTUAL, *UNSERVED) if virtual.version == group_version]
 
 
 def paths(documents: Iterable[str], kinds: Kinds) -> Json:

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Virtual(msgspec.Struct, frozen=True):
-    """`version` is group and version. They can be created alone, most of them in no namespace; one that is `mine` every
+    """`version` is group and version. Most can be created alone, most of them in no namespace; one that is `mine` every
     user may ask for."""
 
     version: str
@@ -14,6 +14,7 @@ class Virtual(msgspec.Struct, frozen=True):
     kind: str
     namespaced: bool = False
     mine: bool = False
+    verbs: tuple[str, ...] = ("create",)
 
     @property
     def path(self) -> str:
@@ -28,9 +29,14 @@ VIRTUAL = (
     Virtual("authorization.k8s.io/v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", mine=True),
     Virtual("authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview"),
 )
-EMPTY = ("metrics.k8s.io/v1beta1", "policy/v1")
-"""Groups and versions that are told of although nothing of them is stored: who is to evict pods looks for the latter,
-and `kubectl top` asks, and is told why there is nothing (`paths.ABSENT`), where it finds the former."""
+UNSERVED = (
+    Virtual("metrics.k8s.io/v1beta1", "nodes", "NodeMetrics", verbs=()),
+    Virtual("metrics.k8s.io/v1beta1", "pods", "PodMetrics", namespaced=True, verbs=()),
+    Virtual("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True, verbs=()),
+)
+"""Told of although nothing can be done with them: who is to evict pods looks for policy/v1, and `kubectl top` asks, and
+is told why there is nothing (`paths.ABSENT`), where it finds metrics.k8s.io. Without a resource a version is kept by no
+client: each kubectl would ask what there is anew, which takes longer than its question."""
 
 
 def reviewed(path: str) -> tuple[Virtual, str] | None:

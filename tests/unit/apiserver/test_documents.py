@@ -13,7 +13,7 @@ from k8snetlab.apiserver import discovery, openapi
 from k8snetlab.apiserver.negotiation import LIST, Form, chosen
 from k8snetlab.apiserver.operations import operations
 from k8snetlab.apiserver.paths import parse
-from k8snetlab.apiserver.virtual import EMPTY, VIRTUAL
+from k8snetlab.apiserver.virtual import UNSERVED, VIRTUAL
 from k8snetlab.errors import RequestError
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList"
@@ -26,7 +26,8 @@ def test_aggregated_discovery_says_the_same_as_discovery_by_group() -> None:
             for version in group["versions"]:
                 name = group["metadata"].get("name", "")
                 found[f"{name}/{version['version']}".lstrip("/")] = version["resources"]
-    assert set(found) == set(BUILT_IN.versions) | {one.version for one in VIRTUAL} | {*EMPTY}
+    assert set(found) == set(BUILT_IN.versions) | {one.version for one in (*VIRTUAL, *UNSERVED)}
+    assert all(found.values()), "a client keeps no list that is empty"
     for group_version, resources in found.items():
         plain = discovery.resource_list(group_version, BUILT_IN)
         assert plain

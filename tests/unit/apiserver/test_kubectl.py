@@ -48,6 +48,16 @@ def titles(text: str) -> list[str]:
     return text.splitlines()[0].split()
 
 
+def test_what_there_is_is_asked_once(k: Kubectl) -> None:
+    """Each further command asks its question alone."""
+    k.run("get", "pods")
+    said = k.try_("get", "pods", "-v=6").stderr
+    asked = [
+        line.split('url="')[1].split('"')[0] for line in said.splitlines() if "url=" in line and "Response" in line
+    ]
+    assert asked and all("/namespaces/default/pods" in url for url in asked), asked
+
+
 def test_groups_versions_and_resources_are_found_out(k: Kubectl) -> None:
     assert "Server Version: v1.36" in k.run("version")
     assert {"v1", "apps/v1", "discovery.k8s.io/v1"} <= set(k.run("api-versions").split())
