@@ -34,6 +34,8 @@ def learner(directory: Path) -> Iterator[Lab]:
             yield lab
         finally:
             lab.down()
+            for name in (name for name in netns.names() if lab.name in name):  # of a lesson that was broken off
+                netns.delete(name)
 
 
 def worked_through(lab: Lab, name: str) -> None:
