@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.dns import PORT, server
@@ -22,7 +22,7 @@ from k8snetlab.state.paths import LabPaths
 log = logging.getLogger(__name__)
 
 
-def write(pods: Iterable[Pod], snapshot: Snapshot, paths: LabPaths, warn: Callable[[Pod, str, str], None]) -> None:
+def write(pods: Collection[Pod], snapshot: Snapshot, paths: LabPaths, warn: Callable[[Pod, str, str], None]) -> None:
     """For each pod; `warn` is told the reason and the message of an Event. Blocking.
 
     A lab without DNS leaves resolv.conf alone: its pods see the machine's, as kubelet does without --cluster-dns.
@@ -45,6 +45,8 @@ def write(pods: Iterable[Pod], snapshot: Snapshot, paths: LabPaths, warn: Callab
             continue
         for message in wanted.warnings if lab.spec.dns.enabled else ():
             warn(pod, "DNSConfigForming", message)
+    if any(pod.spec.hostNetwork for pod in pods):
+        _sweep(snapshot, paths)
 
 
 def write_node(node: Node, snapshot: Snapshot) -> None:
@@ -54,8 +56,8 @@ def write_node(node: Node, snapshot: Snapshot) -> None:
         _write(name, _files(contents.of_node(node, _host(snapshot)), snapshot.lab))
 
 
-def sweep(snapshot: Snapshot, paths: LabPaths) -> None:
-    """Takes away what is no pod's any more. Blocking."""
+def _sweep(snapshot: Snapshot, paths: LabPaths) -> None:
+    """Takes away what is no pod's any more."""
     if paths.etcs.is_dir():
         pods = {pod.metadata.uid for pod in snapshot.all(Pod).values()}
         for directory in paths.etcs.iterdir():

@@ -58,7 +58,6 @@ class Works:
                 await asyncio.to_thread(etcs.write_node, node, snapshot)
             except OSError:
                 log.exception("node %s: /etc", node.name)
-            await asyncio.to_thread(etcs.sweep, snapshot, self._paths)
 
     @contextlib.contextmanager
     def apart(self, pod: Pod) -> Iterator[None]:
