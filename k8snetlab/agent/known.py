@@ -68,7 +68,7 @@ class Known:
         written are reported like all else, and read by the next sync: what the kernel does along with them is its own.
         """
         made, name = self.made.get(state.name), state.name
-        if is_host(name) or made is None or name in {*self.dirty, *self.held} or self.monitors[name].waiting():
+        if is_host(name) or made is None or name in self.dirty or name in self.held or self.monitors[name].waiting():
             return None
         return None if made.asking or made.resolutions or state.asking or state.resolutions else made
 
