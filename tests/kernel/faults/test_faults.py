@@ -8,6 +8,7 @@ import os
 import shlex
 import socket
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -223,6 +224,18 @@ def test_a_fault_outlives_the_daemon_and_is_cleared_by_its_successor(lab: Lab) -
     assert lab.run("fault", "clear") == "cleared: route-missing on node1\n"
     assert "10.244.2.0/24" in lab.shell("node1", "ip", "route")
     assert not (lab.run_directory / lab.name / "faults.json").exists()
+
+
+def test_a_daemon_that_dies_while_it_injects_leaves_nothing_that_is_not_cleared(lab: Lab) -> None:
+    daemon, file = lab.pids()["daemon"], lab.run_directory / lab.name / "faults.json"
+    asking = lab.start("fault", "inject", "vni", "--node", "node1")
+    while not file.exists() and asking.poll() is None:
+        time.sleep(0.001)
+    os.kill(daemon, 9)
+    asking.communicate()
+    lab.run("up", str(lab.run_directory.parent / "lab.yaml"))
+    assert lab.run("fault", "clear") == "cleared: vni on node1\n"
+    assert drift(lab.client) == [] and diagnosed(lab.client).findings == ()
 
 
 def test_the_same_seed_is_the_same_fault(lab: Lab) -> None:
