@@ -12,6 +12,7 @@ __all__ = [
     "namespaces",
     "places",
     "probe",
+    "settling",
     "targets",
     "tracing",
 ]

@@ -38,6 +38,7 @@ from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.naming import Names
 from k8snetlab.explain.observing import observed
+from k8snetlab.explain.settling import Resting, stand, unsettled
 from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.kernel.limits import NEIGHBOURS_OF_A_POD
 from k8snetlab.kernel.neighbours import lifting, limit, overflows
@@ -48,8 +49,6 @@ from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.path import predict
 from k8snetlab.trace.tracer import Followed, all_of
 
-SETTLE = 1.3
-"""Seconds in which an agent that works has mended what it can: what is still so then is a finding."""
 _TURNS = itertools.count(int(time.time()))
 """Each diagnosis of a large lab looks at other parts of it than the one before."""
 
@@ -60,18 +59,20 @@ def diagnose(
     question: DiagnosisQuestion,
     tell: Tell,
     remote: RemoteKernels | None = None,
+    *,
+    resting: Resting = dict,
 ) -> Diagnosis:
-    """`desired` is asked again for a second look, which a lab under repair gets. `remote` reads the kernels of
-    other machines, in a lab that has them.
+    """`desired` is asked again for a second look, which a lab under repair gets, as far as `resting` does not tell that
+    it is under none. `remote` reads the kernels of other machines, in a lab that has them.
     """
-    began, turn = time.monotonic(), next(_TURNS)
+    began, turn, before = time.monotonic(), next(_TURNS), resting()
     now = desired()
     if question.node and now.snapshot:
         now.snapshot.node(question.node)
     look = _Look(now, paths, question, tell, remote, turn=turn).done()
-    if any(_unsettled(finding, now) for finding in look.findings):
+    hurried = any(unsettled(finding, now) for finding in look.findings)
+    if hurried and not stand(look.findings, now, before, resting):
         tell("a second look", 0, 0)
-        time.sleep(SETTLE)
         first = {finding.identity for finding in look.findings}
         look = _Look(desired(), paths, question, tell, remote, turn=turn).done()
         look.findings = [finding for finding in look.findings if finding.identity in first]
@@ -83,14 +84,6 @@ def diagnose(
         seconds=round(time.monotonic() - began, 3),
         sampled=bool(look.passed_by),
     )
-
-
-def _unsettled(finding: Finding, now: Desired) -> bool:
-    """Whether somebody works who may be about to mend it: a node's agent, or who runs pods."""
-    agent = now.agents.get(finding.node)
-    if agent is not None:
-        return agent.works and not agent.paused
-    return now.daemon == "runs" and finding.kind not in ("service", "store")
 
 
 def findings_here(desired: Desired, paths: LabPaths) -> list[Finding]:

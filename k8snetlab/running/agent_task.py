@@ -104,6 +104,12 @@ class AgentTask:
     def name(self) -> str:
         return self.agent.name
 
+    @property
+    def looked(self) -> float:
+        """When it last saw that nothing has changed of what no event tells (seconds, monotonic); -inf where it has
+        something to look at."""
+        return -math.inf if self._wake.is_set() or self._alarm is not None else self._looked
+
     def has(self, snapshot: Snapshot) -> bool:
         """Whether exactly these objects are in the kernel."""
         return self.state.snapshot is not None and self.state.snapshot.objects is snapshot.objects

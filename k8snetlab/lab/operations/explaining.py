@@ -50,6 +50,7 @@ from k8snetlab.supervision import Supervisor
 
 if TYPE_CHECKING:
     from k8snetlab.explain.desired import Desired
+    from k8snetlab.explain.settling import Rest
 
 T = TypeVar("T")
 PACE = 0.1
@@ -185,7 +186,12 @@ class Explaining:
     ) -> Diagnosis:
         from k8snetlab.explain import diagnosing
 
-        return diagnosing.diagnose(self._desired, self._paths, question, tell, beyond)
+        return diagnosing.diagnose(self._desired, self._paths, question, tell, beyond, resting=self._resting)
+
+    def _resting(self) -> dict[str, Rest]:
+        from k8snetlab.explain.settling import Rest
+
+        return {task.name: Rest(task.looked, task.state.operations) for task in list(self._agents.tasks)}
 
     @answers(FINDINGS)
     async def findings(self, _: Nothing) -> list[Finding]:
