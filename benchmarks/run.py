@@ -25,6 +25,7 @@ NAMES = (
     "idle",
     "services",
     "sync",
+    "alike",
     "generate",
     "misses",
     "join",
