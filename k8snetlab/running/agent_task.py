@@ -268,7 +268,11 @@ class AgentTask:
             self._wake.clear()
             why, self._why = self._why, "follow"
             if not self.state.paused:
-                await self.sync(why)
+                try:
+                    await self.sync(why)
+                except Exception:
+                    self.wake()  # what it was woken for is still to be done, once this task is begun again
+                    raise
 
     def _is_concerned(self, snapshot: Snapshot, why: Why) -> bool:
         return bool(self.state.failures) or self.agent.concerned(snapshot, looking=why == "look")

@@ -358,3 +358,29 @@ def test_one_that_has_failed_is_concerned_by_all() -> None:
         await task.stop()
 
     asyncio.run(run())
+
+
+def test_what_an_agent_was_woken_for_outlives_a_bug() -> None:
+    """Its task is begun again by the supervisor."""
+
+    async def run() -> None:
+        agent: Any = Agent("lab.node1", 0)
+        cluster: Any = SimpleNamespace(snapshot=Snapshot())
+        task = AgentTask(agent, cluster, lambda *_: None, Supervisor())
+        await task.sync()
+        task.start()
+        bugs = [ValueError("a bug")]
+
+        def concerned(snapshot: Snapshot, looking: bool) -> bool:
+            if bugs:
+                raise bugs.pop()
+            return False
+
+        agent.concerned = concerned
+        cluster.snapshot = Snapshot(1, {})
+        task.follow()
+        await _until(task, cluster.snapshot)
+        assert agent.syncs == 2
+        await task.stop()
+
+    asyncio.run(run())
