@@ -77,7 +77,7 @@ def answered(text: str, shell: Shell, directory: Path) -> str:
 ALIKE = (
     (r"\b((?:business-manager|data-product|web|shop|my-shop)-[a-f0-9]{8,10})-[a-z0-9]{5}\b", r"\1-POD"),
     (r"\b(business-manager|data-product)-[a-z0-9]{5}\b", r"\1-SLICE"),
-    (r"\b(web-|pod-template-hash=)[a-f0-9]{8,10}\b", r"\1HASH"),  # of a restart its moment is a part
+    (r"\b(web-|pod-template-hash=)[a-f0-9]{5,10}\b", r"\1HASH"),  # of a restart its moment is a part
     (r"\b172\.30\.\d+\.\d+\b", "ADDRESS"),
     (r"\b10\.254\.(?!80\.22\b|116\.224\b|0\.1\b)\d+\.\d+\b", "ADDRESS"),
     (r"\b\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", "TIME"),
