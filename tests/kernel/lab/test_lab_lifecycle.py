@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from repository import SCENARIOS
 
 from k8snetlab.client.client import Client
 from k8snetlab.state.processes import ProcessId
+from k8snetlab.state.scenarios import find
 from k8snetlab.testing import Lab, eventually
 
 SMALL = """
@@ -338,8 +338,8 @@ def test_not_root_is_told_so(small: Path, tmp_path: Path, verb: str) -> None:
 def test_the_small_scenario_works(lab: Lab) -> None:
     lab.run("up", "two-nodes")
     assert lab.whole()
-    lines = (SCENARIOS / "two-nodes").glob("*.yaml")
-    assert sum(not line.lstrip().startswith("#") for file in lines for line in file.read_text().splitlines()) < 40
+    lines = [line for _, text in find("two-nodes") for line in text.splitlines()]
+    assert sum(not line.lstrip().startswith("#") for line in lines) < 40
 
 
 def test_down_leaves_no_process_of_a_lab_whose_daemon_was_killed(lab: Lab, small: Path) -> None:
