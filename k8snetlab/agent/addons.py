@@ -16,12 +16,15 @@ from k8snetlab.agent.worker import Worker
 from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import HOST_NETNS
+from k8snetlab.errors import DaemonError
 from k8snetlab.kernel import netns
 from k8snetlab.render.node import Part
 from k8snetlab.render.pods import sandbox_name
 
 TICK = 1.0
 """Seconds between two looks at programs that are as they should be."""
+BEGINNING = 10.0
+"""Seconds that a kubelet has to begin: nodes and the router are there as early as it is."""
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before what has failed, or is not ready, is tried again: after the first time, the second, …"""
 
@@ -39,6 +42,8 @@ class AddOns(Manager):
         """The wish that `_outcome` is of."""
         self._outcome = Outcome()
         self._tries, self._due, self._paused = 0, math.inf, False
+        self._silent_since = math.inf
+        """When the kubelet was first found not to answer; seconds, monotonic."""
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
         home, keeper = self.around.addons, self._keeper
@@ -100,6 +105,9 @@ class AddOns(Manager):
             if wish is self._done and time.monotonic() < self._due and not keeper.changed():
                 return self._rest(wish)
             outcome = keeper.keep(wish)
+            self._silent_since = math.inf
+        except DaemonError as error:
+            outcome = self._without_kubelet(wish, error)
         except Exception as error:
             outcome = Outcome((failure_of(self.name, error),))
         news = wish is not self._done or outcome.words != self._outcome.words
@@ -109,6 +117,13 @@ class AddOns(Manager):
         if news:
             self.around.wake()
         return self._rest(wish)
+
+    def _without_kubelet(self, wish: Wish, error: DaemonError) -> Outcome:
+        """A kubelet that begins, or is begun again, is waited for; one that stays away is a failure."""
+        self._silent_since = min(self._silent_since, time.monotonic())
+        if time.monotonic() - self._silent_since < BEGINNING:
+            return Outcome(pending=tuple(program.name for program in wish.programs))
+        return Outcome((failure_of(self.name, error),))
 
     def _rest(self, wish: Wish) -> float | None:
         if not wish.programs and not self._outcome.failures:

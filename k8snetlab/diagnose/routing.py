@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.names import node_netns
+from k8snetlab.dataplane.names import ROUTER, node_netns
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.diagnose.sessions import Session, Speaking
@@ -16,11 +16,47 @@ BGP = 179
 CLIENT_PORT = 40179
 
 
-def missing(snapshot: Snapshot, node: Speaking) -> Iterator[Finding]:
-    """One finding for each neighbour to whose pods `node` has no route."""
+def missing(snapshot: Snapshot, nodes: Sequence[Speaking]) -> Iterator[Finding]:
+    """What is the matter with `nodes`, those that lack routes: one that no neighbour reaches any more is named for all
+    routes to and from it, else there is a finding for each route."""
+    subnets = {cidr: node.name for node in snapshot.all(Node).values() for cidr in node.podCIDRs}
+    deaf = {node.name: node for node in _deaf(nodes)}
+    found = [finding for node in nodes for finding in _of(snapshot, node, subnets)]
+    for name, node in deaf.items():
+        with_it = [one for one in found if one.node == name or subnets.get(one.object) == name]
+        found = [one for one in found if one not in with_it]
+        yield _silence(snapshot, node, with_it)
+    yield from found
+
+
+def _deaf(nodes: Sequence[Speaking]) -> Iterator[Speaking]:
+    """Those with no session that stands, while others have some."""
+    if any(one.stands for node in nodes for one in node.neighbours):
+        yield from (node for node in nodes if not node.problem and not any(one.stands for one in node.neighbours))
+
+
+def _silence(snapshot: Snapshot, node: Speaking, with_it: Sequence[Finding]) -> Finding:
+    protocol = snapshot.lab.spec.network.backend
+    return Finding(
+        kind="route",
+        fault="deaf",
+        node=node.name,
+        object=protocol,
+        message=f"{node.name}: by {protocol} its daemon hears none of its {len(node.neighbours)} neighbours",
+        consequence=f"{node.name} and the others have no routes to each other's pods",
+        show=f"k8snetlab routing {node.name}",
+        netns=node_netns(snapshot.lab.name, node.name),
+        beyond=(node_netns(snapshot.lab.name, ROUTER), ""),  # where what nodes have no route for goes
+        explains=tuple(one.message for one in with_it),
+        needs=tuple(dict.fromkeys(path for one in with_it for path in one.needs)),
+    )
+
+
+def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Iterator[Finding]:
+    """One finding for each neighbour to whose pods `node` has no route; one where its daemon does not answer."""
     lab, protocol = snapshot.lab, snapshot.lab.spec.network.backend
     netns = node_netns(lab.name, node.name)
-    if node.problem and node.missing:
+    if node.problem:
         yield Finding(
             kind="agent",
             fault="silent",
@@ -32,9 +68,11 @@ def missing(snapshot: Snapshot, node: Speaking) -> Iterator[Finding]:
             netns=netns,
         )
         return
-    subnets = {cidr: other.name for other in snapshot.all(Node).values() for cidr in other.podCIDRs}
     for cidr in node.missing:
         name = subnets.get(cidr, "")
+        if cidr in node.others:
+            yield _overridden(node, netns, cidr, name)
+            continue
         session = next((one for one in node.neighbours if one.name == name), None)
         yield Finding(
             kind="route",
@@ -47,6 +85,22 @@ def missing(snapshot: Snapshot, node: Speaking) -> Iterator[Finding]:
             netns=netns,
             needs=tuple(path.words for path in needed(snapshot, node) if session and path.flow.dst == session.address),
         )
+
+
+def _overridden(node: Speaking, netns: str, cidr: str, name: str) -> Finding:
+    """FRR takes its own route away where another program's to the same network is there."""
+    return Finding(
+        kind="route",
+        fault="wrong",
+        node=node.name,
+        object=cidr,
+        message=f"{node.name}: instead of its daemon's route to {name}'s pods there is one that somebody else made: "
+        f"{node.others[cidr]}",
+        consequence=f"packets of {node.name} to {name}'s pods go where that leads",
+        show=f"ip -n {netns} route show {cidr}",
+        mend=f"ip -n {netns} route del {node.others[cidr]}",
+        netns=netns,
+    )
 
 
 def needed(snapshot: Snapshot, node: Speaking) -> Iterator[UsualPath]:

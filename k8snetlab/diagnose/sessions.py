@@ -33,13 +33,15 @@ class Session(msgspec.Struct, frozen=True):
 
 class Speaking(msgspec.Struct, frozen=True):
     """What is known of a node's (or the router's) daemon: its neighbours, the pods' subnets to which it has made no
-    route, and why it could not be asked, or ""."""
+    route, and why it could not be asked, or "". `others` are routes to those subnets that somebody else made, by
+    subnet, as `ip route` prints their beginning."""
 
     name: str
     daemon: str
     neighbours: tuple[Session, ...]
     missing: tuple[str, ...]
     problem: str = ""
+    others: Mapping[str, str] = {}
 
 
 Reader = Callable[[str], Iterator[Session]]

@@ -5,6 +5,7 @@ Blocking.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -65,7 +66,10 @@ def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tu
         except OSError as error:
             problem = f"{daemon} of {one} does not answer: {error}"
         missing = tuple(route.dst for route in lacking(wanted(snapshot, one), held))
-        yield Speaking(one, daemon, tuple(_neighbours(snapshot, own, found)), missing, problem), held
+        others: Mapping[str, str] = {}
+        with contextlib.suppress(K8sNetLabError):  # said already
+            others = read.others(node_netns(snapshot.lab.name, one), missing) if missing else {}
+        yield Speaking(one, daemon, tuple(_neighbours(snapshot, own, found)), missing, problem, others), held
 
 
 def _shown(one: Speaking, held: Iterable[Route], subnets: Mapping[str, str]) -> RoutingNode:

@@ -255,9 +255,10 @@ class _Look:
         self.notes += filter(None, [without_effect(snapshot)])
         self.notes += objects.lonely(snapshot)
         broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
-        for node in daemons.gaps(snapshot, self.paths):
-            found += routing.missing(snapshot, node)
-            broken += [one for path in routing.needed(snapshot, node) for one in self._judged(path, kernel)]
+        lacking = daemons.gaps(snapshot, self.paths)
+        found += routing.missing(snapshot, lacking)
+        for path in (path for node in lacking for path in routing.needed(snapshot, node)):
+            broken += self._judged(path, kernel)
         of_names, barred = asked.beyond(lambda path: self._judged(path, kernel))
         found, broken = [*found, *of_names], [*broken, *barred]
         self.broken = len(broken)

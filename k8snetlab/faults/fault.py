@@ -13,7 +13,17 @@ from k8snetlab.faults.scene import Scene
 
 Level = Literal[1, 2, 3]
 Class = Literal[
-    "overlay", "routes", "devices", "addresses", "sysctls", "firewall", "services", "objects", "names", "programs"
+    "overlay",
+    "routes",
+    "devices",
+    "addresses",
+    "sysctls",
+    "firewall",
+    "services",
+    "objects",
+    "names",
+    "programs",
+    "routing",
 ]
 Symptom = Literal["fails", "sometimes", "large", "uneven", "source", "name", "late"]
 OWN_OPTION = ("ip", "bridge", "tc")

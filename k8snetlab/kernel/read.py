@@ -52,13 +52,17 @@ from k8snetlab.kernel.messages import (
     RTA_OIF,
     RTA_PREFSRC,
     RTA_PRIORITY,
+    RTN_BLACKHOLE,
+    RTN_PROHIBIT,
     RTN_UNICAST,
+    RTN_UNREACHABLE,
     RTNH_F_ONLINK,
     RTPROT_KERNEL,
     RTPROT_RA,
 )
 from k8snetlab.kernel.netlink import Netlink, attributes
 
+ENDING = {RTN_BLACKHOLE: "blackhole", RTN_UNREACHABLE: "unreachable", RTN_PROHIBIT: "prohibit"}
 BY_KERNEL = (RTPROT_KERNEL, RTPROT_RA)
 BY_DAEMONS = frozenset((8, 10, 11, 12, 13, 14, 15, 17, 42, 186, 187, 188, 189, 192))
 """The protocols of routes that a routing daemon makes, zebra (11), bird (12), bgp (186), ospf (188), rip (189) among
@@ -198,6 +202,19 @@ def learned(namespace: str) -> tuple[Route, ...]:
     with Netlink(namespace) as netlink:
         names = {index: link.name for index, link in decoded.devices(netlink).items()}
         return tuple(route for route, protocol in _all_routes(netlink, names) if protocol in BY_DAEMONS)
+
+
+def others(namespace: str, networks: Container[str]) -> dict[str, str]:
+    """The routes to exactly one of the networks that no daemon has made, by network, as `ip route` prints their
+    beginning: "blackhole 10.244.2.0/24", "10.244.2.0/24 via 10.0.0.1". Raises NotFoundError."""
+    found = {}
+    with Netlink(namespace) as netlink:
+        for _, length, table, protocol, kind, _, given in decoded.routes(netlink, table=RT_TABLE_MAIN):
+            dst = f"{address(given, RTA_DST)}/{length}"
+            if table == RT_TABLE_MAIN and dst in networks and protocol not in (*BY_KERNEL, *BY_DAEMONS):
+                via = address(given, RTA_GATEWAY)
+                found[dst] = f"{ENDING.get(kind, '')} {dst}{f' via {via}' if via else ''}".strip()
+    return found
 
 
 def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, int]]:

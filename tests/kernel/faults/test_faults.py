@@ -31,6 +31,12 @@ ELSEWHERE = {"miss-agent-dead", "policy-without-dns"} | {
     name for name, one in FAULTS.items() if one.group == "names" or one.name == "dns-without-pods"
 }
 """Faults of the lab that has DNS, and a kernel that asks."""
+ROUTED = {
+    "ospf": ("ospf-dropped", "ospf-mute", "learned-route-shadowed"),
+    "bgp": ("bgp-dropped", "learned-route-shadowed"),
+}
+"""Faults of labs whose routes daemons make, by the backend."""
+OF_DAEMONS = {name for names in ROUTED.values() for name in names}
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -47,6 +53,15 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     yield lab
     assert lab.diagnose().findings == ()
     lab.run("down")
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Path]]:
+    """A lab, and its file, in which a test says by which protocol routes are made."""
+    directory = tmp_path_factory.mktemp("routed")
+    lab = Lab(directory)
+    yield lab, directory / "lab.yaml"
+    lab.run("down", code=None)
 
 
 def asked(client: Client, words: str) -> ProbeResult:
@@ -165,7 +180,7 @@ def symptom_of(lab: Lab, fault: InjectedFault) -> Symptom:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in FAULTS if name not in ELSEWHERE | LATE])
+@pytest.mark.parametrize("name", [name for name in FAULTS if name not in ELSEWHERE | LATE | OF_DAEMONS])
 def test_a_fault_is_seen_named_and_cleared(lab: Lab, name: str) -> None:
     check(lab, name)
 
@@ -199,6 +214,26 @@ def test_what_is_changed_does_not_reach_a_node_whose_agent_hangs(lab: Lab) -> No
 @pytest.mark.parametrize("name", sorted(ELSEWHERE))
 def test_a_fault_of_names_and_of_answers_is_seen_named_and_cleared(asking: Lab, name: str) -> None:
     check(asking, name)
+
+
+@pytest.mark.skipif(not Path("/usr/lib/frr/zebra").exists(), reason="frr is missing")
+@pytest.mark.parametrize("backend", ROUTED)
+def test_faults_of_routing_daemons_are_seen_named_and_cleared(routed: tuple[Lab, Path], backend: str) -> None:
+    """Some seconds pass until a session is given up."""
+    lab, file = routed
+    text = (HERE / "faulty.yaml").read_text()
+    file.write_text(
+        text.replace("dns: {enabled: false}", f"dns: {{enabled: false}}\n  network: {{backend: {backend}}}")
+    )
+    lab.run("up", str(file))
+    for name in ROUTED[backend]:
+        with injected(lab.client, name) as fault:
+            eventually(lambda probe=fault.probe: not asked(lab.client, probe).reached)  # type: ignore[misc]
+            mend = named_first(lab.client, fault)
+            if mended_by_hand(lab, mend):
+                eventually(lambda probe=fault.probe: asked(lab.client, probe).reached)  # type: ignore[misc]
+        eventually(lambda probe=fault.probe: asked(lab.client, probe).reached)  # type: ignore[misc]
+        eventually(lambda: diagnosed(lab.client).findings == ())
 
 
 def test_all_else_is_repaired_while_a_fault_is_there(lab: Lab) -> None:

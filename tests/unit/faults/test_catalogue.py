@@ -52,6 +52,16 @@ def asking() -> Snapshot:
     return cluster("network: {resolve: on-miss}")
 
 
+@pytest.fixture(scope="module")
+def by_ospf() -> Snapshot:
+    return cluster("network: {backend: ospf}")
+
+
+@pytest.fixture(scope="module")
+def by_bgp() -> Snapshot:
+    return cluster("network: {backend: bgp}")
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_declared_in_full(name: str) -> None:
     one = FAULTS[name]
@@ -62,9 +72,11 @@ def test_a_fault_is_declared_in_full(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
-    name: str, snapshot: Snapshot, asking: Snapshot
+    name: str, snapshot: Snapshot, asking: Snapshot, by_ospf: Snapshot, by_bgp: Snapshot
 ) -> None:
-    node, made = damage(FAULTS[name], asking if name == "miss-agent-dead" else snapshot, "node1", "nft")
+    held_by = {"miss-agent-dead": asking, **dict.fromkeys(("ospf-dropped", "ospf-mute"), by_ospf)}
+    held_by |= dict.fromkeys(("bgp-dropped", "learned-route-shadowed"), by_bgp)
+    node, made = damage(FAULTS[name], held_by.get(name, snapshot), "node1", "nft")
     assert node == "node1"
     assert made.does or made.edits or made.holds
     for command in (*made.does, *made.undo):
@@ -92,6 +104,8 @@ def test_where_something_is_lacking_it_is_said() -> None:
     lonely = FakeCluster(LAB % 1).run().snapshot
     with pytest.raises(LacksError, match="fdb-missing is not possible here: this lab has no second node"):
         damage(FAULTS["fdb-missing"], lonely, "", "nft")
+    with pytest.raises(LacksError, match="the routes of this lab are made by vxlan"):
+        damage(FAULTS["bgp-dropped"], lonely, "", "nft")
     with pytest.raises(NotFoundError) as wrong:
         fault("route-mising")
     assert wrong.value.hint == "did you mean route-missing?"

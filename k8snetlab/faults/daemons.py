@@ -1,0 +1,97 @@
+"""Faults of labs whose routes daemons make: their packets are dropped, or what they made is overridden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from k8snetlab.dataplane.families import pick
+from k8snetlab.faults.fault import Damage, Fault, Said, Seen
+from k8snetlab.faults.scene import LacksError, Scene, named
+from k8snetlab.faults.typed import inserted, ip
+
+OSPF = "89"
+"""An IP protocol."""
+
+
+def _bgp_dropped(scene: Scene) -> Damage:
+    """As a firewall that guards a node from all others; the sessions end when their hold time is over."""
+    _needs(scene, "bgp")
+    nodes = pick(scene.snapshot.lab.spec.underlay.cidr, "ipv4")
+    do, undo = inserted(scene, scene.netns, "filter", "INPUT", f"-s {nodes} -p tcp -j DROP")
+    return Damage("filter INPUT", _later(scene), (do,), (undo,))
+
+
+def _ospf_dropped(scene: Scene) -> Damage:
+    """As a firewall that lets TCP, UDP and ICMP pass, and has never heard of OSPF."""
+    _needs(scene, "ospf")
+    do, undo = inserted(scene, scene.netns, "filter", "INPUT", f"-p {OSPF} -j DROP")
+    return Damage("ospf", _later(scene), (do,), (undo,))
+
+
+def _hello_lost(scene: Scene) -> Damage:
+    """Hellos go out to nobody: the others forget this node, which hears them still."""
+    _needs(scene, "ospf")
+    do, undo = inserted(scene, scene.netns, "filter", "OUTPUT", f"-p {OSPF} -j DROP")
+    return Damage("ospf", _later(scene), (do,), (undo,))
+
+
+def _shadowed(scene: Scene) -> Damage:
+    """A route that somebody typed has a better metric than any daemon's."""
+    _needs(scene, "bgp", "ospf", "rip")
+    words = ("blackhole", scene.peer_subnet)
+    do, undo = ip(scene.netns, "route", "add", *words), ip(scene.netns, "route", "del", *words)
+    return Damage(scene.peer_subnet, Seen(named(scene.client), named(scene.far)), (do,), (undo,))
+
+
+def _needs(scene: Scene, *backends: str) -> None:
+    found = scene.snapshot.lab.spec.network.backend
+    if found not in backends:
+        raise LacksError(f"the routes of this lab are made by {found}", f"network: {{backend: {backends[0]}}}")
+
+
+def _later(scene: Scene) -> Seen:
+    return Seen(named(scene.client), named(scene.far))
+
+
+def faults() -> Iterator[Fault]:
+    lost = "some seconds later pods of this node reach none of another node"
+    yield Fault(
+        name="bgp-dropped",
+        title="a firewall drops TCP of other nodes, and with it BGP",
+        level=2,
+        group="routing",
+        touches="the node's firewall",
+        symptom=lost,
+        said=Said("rule", "foreign"),
+        make=_bgp_dropped,
+    )
+    yield Fault(
+        name="ospf-dropped",
+        title="a firewall drops OSPF, which is neither TCP nor UDP",
+        level=2,
+        group="routing",
+        touches="the node's firewall",
+        symptom=lost,
+        said=Said("route", "deaf"),
+        make=_ospf_dropped,
+    )
+    yield Fault(
+        name="ospf-mute",
+        title="a node's own OSPF packets are dropped on their way out",
+        level=3,
+        group="routing",
+        touches="the node's firewall",
+        symptom=lost,
+        said=Said("route", "deaf"),
+        make=_hello_lost,
+    )
+    yield Fault(
+        name="learned-route-shadowed",
+        title="a blackhole has a better metric than the route that a daemon made",
+        level=2,
+        group="routing",
+        touches="the node's routes",
+        symptom="pods of this node reach none of another node",
+        said=Said("route", "wrong"),
+        make=_shadowed,
+    )

@@ -1,0 +1,28 @@
+"""Add-ons whose kubelet is not there: it may be about to begin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.addons.home import Home
+from k8snetlab.addons.keeper import Wish
+from k8snetlab.addons.program import Program
+from k8snetlab.agent import addons
+from k8snetlab.agent.addons import AddOns
+from k8snetlab.agent.protocol import Surroundings
+from k8snetlab.state.ledger import Ledger
+
+
+def test_a_kubelet_that_begins_is_waited_for_and_one_that_stays_away_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "addons", tmp_path / "kubelet.sock", lambda _: tmp_path, None)
+    manager = AddOns("add-ons", None, Surroundings("n1", Ledger(tmp_path / "ledger"), tmp_path, addons=home))
+    manager._wish = Wish((Program("bird", ("bird",)),), home.place("n1", "lab.n1", 1))
+    manager._turn()
+    assert manager._outcome.failures == () and manager.pending == ("add-on bird",)
+    monkeypatch.setattr(addons, "BEGINNING", 0.0)
+    manager._turn()
+    assert "the kubelet does not answer" in manager._outcome.failures[0].message
