@@ -113,6 +113,7 @@ def test_a_killed_daemon_comes_back_and_no_route_goes(world: World) -> None:
     assert world.routes("node1") == by_daemons("node1", DAEMONS["bgp"][1])
     eventually(lambda: world.pids("node1").get("bird", former) != former)
     eventually(lambda: world.routes("node1") == by_daemons("node1", DAEMONS["bgp"][1]) and world.lab.whole())
+    eventually(lambda: world.lab.json("status")["problems"] == [])
 
 
 @pytest.mark.parametrize("network", ["bgp", "ospf"])

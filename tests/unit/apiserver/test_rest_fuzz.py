@@ -25,7 +25,7 @@ from k8snetlab.apiserver.negotiation import APPLY_PATCH, JSON_PATCH, PATCHES, PR
 from k8snetlab.apiserver.parts import parts_of
 from k8snetlab.apiserver.protobuf import MAGIC
 from k8snetlab.apiserver.virtual import VIRTUAL
-from k8snetlab.lab.operations import standing
+from k8snetlab.lab.operations import faulting, standing
 from k8snetlab.messages.verb import Conversation
 
 REQUESTS = int(os.environ.get("K8SNETLAB_FUZZ", "8000"))
@@ -370,6 +370,7 @@ async def fuzz(face: Face, dice: random.Random, number: int) -> str:
 def test_no_request_is_answered_with_a_500(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path))
     monkeypatch.setattr(standing, "WAIT", 0.0)
+    monkeypatch.setattr(faulting, "SETTLING", 0.0)
     dice = random.Random(SEED)
     wrong: list[str] = []
 
