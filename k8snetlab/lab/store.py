@@ -12,6 +12,7 @@ from k8snetlab.api.scheme import BY_TYPE, resource_for_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import ConflictError, K8sNetLabError, NotFoundError
 from k8snetlab.peers import parts
+from k8snetlab.store.informer import FENCE
 from k8snetlab.store.open import open_store
 from k8snetlab.store.protocol import Store
 
@@ -35,7 +36,8 @@ async def claim(lab: str, spec: StoreSpec, snapshot: Snapshot, store: Store) -> 
         )
     if not labs:
         held = (entry.key for entry in (await store.list("/registry/")).entries)
-        unmanaged = [key for key in held if not key.startswith(leases.KUBERNETES)]  # machines put their leases back
+        # Machines put their leases back, and one may give an address while another takes the lab down.
+        unmanaged = [key for key in held if not key.startswith((leases.KUBERNETES, FENCE))]
         if unmanaged:
             raise ConflictError(
                 f"the store at {where} holds {unmanaged[0]}, which is no lab's; it may be a real cluster's",
@@ -62,7 +64,7 @@ async def _forget(lab: str, spec: StoreSpec) -> None:
     try:
         async with asyncio.timeout(PURGE):
             keys = [e.key for e in (await store.list("/registry/")).entries if resource_for_key(e.key)]
-            for prefix in (leases.NETWORK, leases.NODE_LEASES, leases.LEADER, parts.PREFIX):
+            for prefix in (leases.NETWORK, leases.NODE_LEASES, leases.LEADER, parts.PREFIX, FENCE):
                 keys += [e.key for e in (await store.list(prefix)).entries]
             own = BY_TYPE[Lab].key("", lab)
             if own not in keys:
