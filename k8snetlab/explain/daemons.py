@@ -46,10 +46,10 @@ def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
 
 
 def gaps(snapshot: Snapshot, paths: LabPaths) -> list[Speaking]:
-    """The nodes whose daemons have not made all routes, and the router, if it is one of them."""
+    """The nodes whose daemons have not made all routes, or do not answer, and the router, if it is one of them."""
     if not snapshot.lab.spec.network.routed:
         return []
-    return [one for one, _ in speaking(snapshot, paths) if one.missing]
+    return [one for one, _ in speaking(snapshot, paths) if one.missing or one.problem]
 
 
 def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tuple[Speaking, tuple[Route, ...]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -139,35 +140,38 @@ def test_both_families_are_routed(tmp_path_factory: pytest.TempPathFactory, netw
         both.lab.run("down", code=None)
 
 
-def drop(world: World, node: str, *match: str) -> list[str]:
-    """Drops what matches on its way into a node, and returns the commands that end it."""
+@contextlib.contextmanager
+def dropped(world: World, node: str, *match: str) -> Iterator[None]:
+    """What matches is dropped on its way into a node, for the block."""
     world.lab.shell(node, "iptables", "-I", "INPUT", *match, "-j", "DROP")
-    return [node, "iptables", "-D", "INPUT", *match, "-j", "DROP"]
+    try:
+        yield
+    finally:
+        world.lab.shell(node, "iptables", "-D", "INPUT", *match, "-j", "DROP")
 
 
 def test_diagnose_names_the_rule_that_keeps_a_session_from_standing(world: World) -> None:
     world.up("bgp")
     told = DAEMONS["bgp"][1]
-    undo = [drop(world, "node1", "-p", "tcp", side, "179") for side in ("--dport", "--sport")]
-    eventually(lambda: world.routes("node1") == set())
-    findings = world.lab.json("diagnose", code=1)["findings"]
-    assert {(f["kind"], f["node"]) for f in findings} == {("rule", "node1")} and len(findings) == 2
-    said = " ".join(text for f in findings for text in f["explains"])
-    assert "node1: bgp has made no route to 10.244.2.0/24, node2's pods" in said and "Hold timer expired" in said
-    missing = {node["name"]: node["missing"] for node in world.lab.json("routing")["nodes"]}
-    assert missing["node1"] == ["10.244.2.0/24", "10.244.3.0/24"] and missing["node2"] == ["10.244.1.0/24"]
-    for words in undo:
-        world.lab.shell(*words)
+    with dropped(world, "node1", "-s", "192.168.0.0/24", "-p", "tcp"):
+        eventually(lambda: world.routes("node1") == set() and len(world.routes("node2")) == 1)
+        (finding,) = world.lab.json("diagnose", code=1)["findings"]
+        assert (finding["kind"], finding["fault"], finding["node"]) == ("rule", "foreign", "node1")
+        said = " ".join(finding["explains"])
+        assert "node1: by bgp its daemon hears none of its 3 neighbours" in said
+        assert "node2: bgp has made no route to 10.244.1.0/24, node1's pods" in said and "Hold timer expired" in said
+        missing = {node["name"]: node["missing"] for node in world.lab.json("routing")["nodes"]}
+        assert missing["node1"] == ["10.244.2.0/24", "10.244.3.0/24"] and missing["node2"] == ["10.244.1.0/24"]
     eventually(lambda: world.routes("node1") == by_daemons("node1", told))
 
 
-def test_diagnose_says_of_which_neighbour_ospf_hears_nothing(world: World) -> None:
+def test_diagnose_names_the_node_that_hears_nobody(world: World) -> None:
     world.up("ospf")
-    undo = drop(world, "node2", "-p", "89")
-    eventually(lambda: len(world.routes("node2")) == 0)
-    (first, *_) = world.lab.json("diagnose", code=1)["findings"]
-    assert (first["kind"], first["fault"]) == ("route", "missing") and "ospf has made no route to" in first["message"]
-    world.lab.shell(*undo)
+    with dropped(world, "node2", "-p", "89"):
+        eventually(lambda: len(world.routes("node2")) == 0)
+        (first, *_) = world.lab.json("diagnose", code=1)["findings"]
+        assert (first["kind"], first["fault"], first["node"]) == ("route", "deaf", "node2")
+        assert any("node1: ospf has made no route to 10.244.2.0/24" in text for text in first["explains"])
     eventually(lambda: world.lab.json("diagnose", code=None)["findings"] == [])
 
 
@@ -177,7 +181,9 @@ def test_a_daemon_that_stands_still_is_named(world: World) -> None:
     os.kill(pid, signal.SIGSTOP)
     try:
         eventually(lambda: "10.244.1.0/24" not in " ".join(world.routes("node2")))
-        messages = [f["message"] for f in world.lab.json("diagnose", code=1)["findings"]]
+        found = world.lab.json("diagnose", code=1)["findings"]
+        messages = [text for f in found for text in (f["message"], *f["explains"])]
+        assert any("bird of node1 does not answer" in message for message in messages), messages
         assert any("its session with 192.168.0.21 is" in message for message in messages), messages
         assert "bird of node1 does not answer" in world.lab.run("routing", "node1")
     finally:

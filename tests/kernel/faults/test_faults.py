@@ -164,7 +164,7 @@ def check(lab: Lab, name: str) -> None:
         assert drift(lab.client) == [], "an agent wants to mend what it is to leave alone"
         mend = named_first(lab.client, fault)
         if mended_by_hand(lab, mend) and name not in LATE:
-            assert WHOLE[symptom](lab, fault.probe), f"not mended by {mend}"
+            eventually(lambda: WHOLE[symptom](lab, fault.probe))
     assert drift(lab.client) == []
     if name not in LATE and "kubectl create" not in fault.commands[0]:
         eventually(lambda: WHOLE[symptom](lab, fault.probe))
