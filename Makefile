@@ -35,7 +35,7 @@ LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc
 STORE_NEEDS := etcd:etcd-server etcdctl:etcd-client
 # The tests look at what we make with other people's tools, and compare our answers with theirs.
 TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) sysctl:procps nft:nftables ping:iputils-ping tcpdump:tcpdump curl:curl setpriv:util-linux \
-	nginx:nginx-light bird:bird2 /usr/lib/frr/zebra:frr strace:strace dig:bind9-dnsutils
+	nginx:nginx-light bird:bird2 /usr/lib/frr/zebra:frr strace:strace dig:bind9-dnsutils musl-gcc:musl-tools
 BENCH_NEEDS := $(LAB_NEEDS) etcd:etcd-server sysctl:procps unshare:util-linux
 # Programs of our kind, which the benchmarks measure where they are installed.
 PEER_NEEDS := mnexec:mininet brctl:bridge-utils ping:iputils-ping \

@@ -24,8 +24,10 @@ _FRR = f'mkdir -p {RUN} && chmod 777 {RUN} && exec "$0" "$@"'
 def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     """None in a lab whose routes flannel makes."""
     lab = snapshot.lab
+    if not lab.spec.network.routed:
+        return ()
     own = tuple(speakers.speakers(snapshot, node))
-    if not lab.spec.network.routed or not own:
+    if not own:
         return ()
     if lab.spec.daemon == "bird":
         return (_bird(bird.configuration(lab, own)),)

@@ -67,6 +67,7 @@ BY_KERNEL = (RTPROT_KERNEL, RTPROT_RA)
 BY_DAEMONS = frozenset((8, 10, 11, 12, 13, 14, 15, 17, 42, 186, 187, 188, 189, 192))
 """The protocols of routes that a routing daemon makes, zebra (11), bird (12), bgp (186), ospf (188), rip (189) among
 them. Source: linux/rtnetlink.h."""
+BY_OTHERS = BY_DAEMONS.union(BY_KERNEL)
 _IPV6_METRIC = 1024
 """What the kernel gives an IPv6 route that was added without a metric (IP6_RT_PRIO_USER)."""
 
@@ -106,7 +107,7 @@ def _read(namespace: str, sysctls: Iterable[str]) -> tuple[Netns, Mapping[int, d
         names = {index: link.name for index, link in found.items()}
         links = tuple(_link(link, names) for link in found.values())
         all_routes = tuple(_all_routes(netlink, names))
-        routes = tuple(route for route, protocol in all_routes if protocol not in (*BY_KERNEL, *BY_DAEMONS))
+        routes = tuple(route for route, protocol in all_routes if protocol not in BY_OTHERS)
         learned = tuple(route for route, protocol in all_routes if protocol in BY_DAEMONS)
         connected = {(route.dev, route.dst) for route, protocol in all_routes if protocol in BY_KERNEL}
         up = {link.name for link in links if link.up}
@@ -211,7 +212,7 @@ def others(namespace: str, networks: Container[str]) -> dict[str, str]:
     with Netlink(namespace) as netlink:
         for _, length, table, protocol, kind, _, given in decoded.routes(netlink, table=RT_TABLE_MAIN):
             dst = f"{address(given, RTA_DST)}/{length}"
-            if table == RT_TABLE_MAIN and dst in networks and protocol not in (*BY_KERNEL, *BY_DAEMONS):
+            if table == RT_TABLE_MAIN and dst in networks and protocol not in BY_OTHERS:
                 via = address(given, RTA_GATEWAY)
                 found[dst] = f"{ENDING.get(kind, '')} {dst}{f' via {via}' if via else ''}".strip()
     return found

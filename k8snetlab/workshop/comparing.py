@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
-import yaml
 
 from k8snetlab.api.lab import Backend
+from k8snetlab.api.source import parse
 from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.state import scenarios
+from k8snetlab.workshop import scripts
 
 BACKENDS: tuple[str, ...] = get_args(Backend)
 LATER = ("calico-bgp", "calico-ipip", "calico-vxlan")
 """Named, and passed by."""
 KEPT = ("subnetLen", "subnetMin", "subnetMax", "ipv6SubnetLen", "ipv6SubnetMin", "ipv6SubnetMax", "leaseTTL")
 """Fields of a Lab's network that say the same of every backend."""
-PATIENCE = 180.0
-"""Seconds that a command may take."""
 Tell = Callable[[str], None]
 
 
@@ -94,12 +90,12 @@ def compare(scenario: str, backends: Sequence[str], source: str, target: str, te
 
 
 def _documents(scenario: str) -> Iterator[dict[str, Any]]:
+    """Raises InputError for what is no YAML. What else may be wrong with them `up` says."""
     for name, text in scenarios.find(scenario):
-        try:
-            found = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
-        except yaml.YAMLError as error:
-            raise InputError(f"{name} is no YAML: {error}", f"`k8snetlab render -f {name}` says more") from error
-        yield from found
+        found, flaws = parse(text, name)
+        if flaws:
+            raise InputError(f"{name}:{flaws[0].line}: {flaws[0].message}", "nothing was built")
+        yield from (one.value for one in found if isinstance(one.value, dict))
 
 
 class _Trial:
@@ -115,7 +111,7 @@ class _Trial:
             raise InputError(
                 "there is no Lab among the files", "compare takes a scenario, or a directory with a lab file"
             )
-        self._file.write_text(yaml.safe_dump_all(changed, sort_keys=False))
+        self._file.write_text("".join(f"---\n{json.dumps(document)}\n" for document in changed))
 
     def __enter__(self) -> _Trial:
         return self
@@ -139,33 +135,25 @@ class _Trial:
 
     def _said(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
         """Raises K8sNetLabError where the command ends with another exit code."""
-        environment = {**os.environ, "K8SNETLAB_LAB": self._lab}
-        done = subprocess.run(
-            [sys.executable, "-m", "k8snetlab", *words],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        if done.returncode not in codes:
-            errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-            said = errors[-1].removeprefix("error: ") if errors else f"it ended with {done.returncode}"
+        ran = scripts.command(("k8snetlab", *words), self._lab, apart=True)
+        if ran.code not in codes:
+            errors = [line for line in ran.errors.splitlines() if line.startswith("error: ")]
+            said = errors[-1].removeprefix("error: ") if errors else ran.output or f"it ended with {ran.code}"
             raise K8sNetLabError(f"{words[0]}: {said}", f"the lab is {self._lab}")
-        return done.stdout
+        return ran.output
 
 
 def _under(document: dict[str, Any], backend: str) -> dict[str, Any]:
     """The document as it is; a Lab with another network, and without a name of its own."""
     if document.get("kind") != "Lab":
         return document
-    spec = dict(document.get("spec") or {})
-    network = spec.get("network") or {}
+    spec, labels = document.get("spec") or {}, document.get("metadata") or {}
+    network = (spec.get("network") or {}) if isinstance(spec, dict) else None
+    if not isinstance(network, dict) or not isinstance(labels, dict):
+        return document  # `up` says what is wrong with it
     own = network if network.get("backend", "vxlan") == backend else {k: v for k, v in network.items() if k in KEPT}
-    spec["network"] = {**own, "backend": backend}
-    metadata = {key: value for key, value in (document.get("metadata") or {}).items() if key != "name"}
-    return {**document, "metadata": metadata, "spec": spec}
+    metadata = {key: value for key, value in labels.items() if key != "name"}
+    return {**document, "metadata": metadata, "spec": {**spec, "network": {**own, "backend": backend}}}
 
 
 def _ends(pods: Iterable[dict[str, Any]]) -> tuple[str, str]:

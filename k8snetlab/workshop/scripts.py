@@ -1,5 +1,5 @@
-"""Commands of a lesson, run as they stand: argument lists, and scripts in a shell of their own, with nothing put into
-their text. Of the lab they are told in their environment."""
+"""Commands of a lesson or a comparison, run as they stand: argument lists, and scripts in a shell of their own, with
+nothing put into their text. Of the lab they are told in their environment."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ class Ran(NamedTuple):
     code: int
     output: str
     """What it printed, standard output and error as they came."""
+    errors: str = ""
+    """Standard error, where that was to be kept apart."""
 
 
-def command(words: Sequence[str], lab: str) -> Ran:
+def command(words: Sequence[str], lab: str, *, apart: bool = False) -> Ran:
     """Runs an argument list; `k8snetlab` is this one. Code 127 where there is no such program, 124 where it takes too
-    long."""
+    long. `apart`: standard error is none of the output."""
     own = [sys.executable, "-m", "k8snetlab"] if words[0] == "k8snetlab" else [words[0]]
-    return _ran([*own, *words[1:]], lab)
+    return _ran([*own, *words[1:]], lab, apart)
 
 
 def script(text: str, lab: str) -> None:
@@ -46,7 +48,7 @@ class ScriptError(K8sNetLabError):
     """A script of a lesson did not do what it is there for."""
 
 
-def _ran(words: list[str], lab: str) -> Ran:
+def _ran(words: list[str], lab: str, apart: bool = False) -> Ran:
     beside = str(Path(sys.executable).parent)  # where the command is installed, whatever PATH says
     environment = {**os.environ, "K8SNETLAB_LAB": lab, "PATH": f"{beside}:{os.environ.get('PATH', os.defpath)}"}
     try:
@@ -55,7 +57,7 @@ def _ran(words: list[str], lab: str) -> Ran:
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE if apart else subprocess.STDOUT,
             start_new_session=True,  # what it began ends with it, where it takes too long
             encoding="utf-8",
             errors="replace",
@@ -63,11 +65,11 @@ def _ran(words: list[str], lab: str) -> Ran:
     except (OSError, ValueError) as error:  # ValueError: a NUL in it
         return Ran(127, f"{words[0]}: {error}")
     try:
-        output, _ = process.communicate(timeout=PATIENCE)
+        output, errors = process.communicate(timeout=PATIENCE)
     except BaseException as late:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if not isinstance(late, subprocess.TimeoutExpired):
             raise
         return Ran(124, f"not done within {PATIENCE:g} s: {' '.join(words)[:200]}")
-    return Ran(process.returncode, output)
+    return Ran(process.returncode, output, errors or "")

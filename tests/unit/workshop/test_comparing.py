@@ -29,6 +29,8 @@ def test_a_lab_keeps_what_every_network_has(backend: str, network: dict[str, obj
     document = {"kind": "Lab", "metadata": {"name": "mine", "labels": {"a": "b"}}, "spec": spec}
     found = comparing._under(document, backend)
     assert found["spec"] == {"nodes": 2, "network": network} and found["metadata"] == {"labels": {"a": "b"}}
+    for wrong in ({"spec": 5}, {"spec": {"network": ["a"]}}, {"spec": {}, "metadata": "x"}):
+        assert comparing._under({"kind": "Lab", **wrong}, backend) == {"kind": "Lab", **wrong}
     assert comparing._under({"kind": "Pod", "metadata": {"name": "x"}}, backend)["metadata"] == {"name": "x"}
 
 
@@ -36,7 +38,7 @@ def test_a_lab_keeps_what_every_network_has(backend: str, network: dict[str, obj
     ("text", "backends", "said"),
     [
         (LAB, ["eigrp"], "'eigrp' is no backend"),
-        ("a: [", ["bgp"], "is no YAML"),
+        ("a: [", ["bgp"], "not YAML"),
         ("{apiVersion: v1, kind: Pod, metadata: {name: a}}", ["bgp"], "no Lab among the files"),
     ],
 )
