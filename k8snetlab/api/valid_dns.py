@@ -36,6 +36,9 @@ def dns(report: Report, lab: Lab, services: Iterable[IPNetwork]) -> None:
         _name(report, lab, (*path, "stubDomains", zone), zone)
         if not servers:
             report.error(lab, (*path, "stubDomains", zone), "names no server to be asked")
+        if zone == spec.domain or zone in spec.hosts:
+            whose = "the cluster's domain" if zone == spec.domain else "a name of spec.dns.hosts"
+            report.error(lab, (*path, "stubDomains", zone), f"is {whose} as well: only one can answer")
         _servers(report, lab, (*path, "stubDomains", zone), servers)
     for name, addresses in spec.hosts.items():
         _name(report, lab, (*path, "hosts", name), name)

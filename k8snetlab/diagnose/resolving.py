@@ -173,11 +173,12 @@ def _zone(zone: str) -> str:
 
 class Storm(msgspec.Struct, frozen=True):
     """What a DNS pod's replies were for a while: so many a second, and so many by pod that deny a name of the pod's
-    search list; `example` is such a name."""
+    search list; `example` is such a name, `meant` what it was made of."""
 
     replies: int
     searched: Mapping[str, int]
     example: str
+    meant: str
 
 
 def storm(pod: Pod, seen: Storm) -> Iterator[Finding]:
@@ -196,7 +197,7 @@ def storm(pod: Pod, seen: Storm) -> Iterator[Finding]:
             f"{seen.example.rstrip('.')} is not there"
         ),
         consequence="four or five times the queries, and the time, for each such name",
-        show=f"k8snetlab dig {clients[0]} {_outside(seen.example)}",
+        show=f"k8snetlab dig {clients[0]} {seen.meant}",
         mend='# a dot at the name\'s end, or in the pod: dnsConfig: {options: [{name: ndots, value: "1"}]}',
     )
 
@@ -205,11 +206,6 @@ def _pods(names: Sequence[str]) -> str:
     more = len(names) - SHOWN
     text = ", ".join(names[:SHOWN])
     return f"pod{'s' if len(names) > 1 else ''} {text}" + (f" and {more} more" if more > 0 else "")
-
-
-def _outside(name: str) -> str:
-    """The name that was meant, as far as two labels tell."""
-    return ".".join(name.split(".")[:3])
 
 
 def raced(node: str, netns: str, lost: int) -> Finding:

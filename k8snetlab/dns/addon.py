@@ -107,6 +107,12 @@ def upstream(lab: Lab) -> tuple[str, ...]:
     return outside(lab) if lab.spec.dns.upstream is None else lab.spec.dns.upstream
 
 
+def _in_stubs(lab: Lab) -> list[str]:
+    """The lab's own names in a stub domain, which would be asked of that one's servers."""
+    spec = lab.spec.dns
+    return [name for name in spec.hosts if any(name.endswith(f".{zone}") for zone in spec.stubDomains)]
+
+
 def corefile(lab: Lab) -> str:
     """kubeadm's, with what the lab says; without an upstream names outside are refused."""
     spec, servers = lab.spec.dns, upstream(lab)
@@ -114,7 +120,7 @@ def corefile(lab: Lab) -> str:
     hosts = "".join(f"\n       {address} {name}" for name, addresses in spec.hosts.items() for address in addresses)
     table = f"\n    hosts {{{hosts}\n       fallthrough\n    }}" if hosts else ""
     served = (spec.domain, "in-addr.arpa", "ip6.arpa", *spec.hosts)
-    zones = ".:53" if servers else " ".join(f"{zone}:53" for zone in served)
+    zones = " ".join(f"{zone}:53" for zone in ((".", *_in_stubs(lab)) if servers else served))
     through = "\n       fallthrough in-addr.arpa ip6.arpa" if servers else ""
     text = f"""\
 {zones} {{

@@ -14,7 +14,7 @@ import msgspec
 from k8snetlab.api.dns import PORT, server
 from k8snetlab.dns import caching
 from k8snetlab.dns.caching import NONE, Cache
-from k8snetlab.dns.lines import CorefileError, Word, Words, dotted, seconds
+from k8snetlab.dns.lines import CorefileError, Word, Words, dotted, is_number, seconds
 from k8snetlab.dns.zones import Pods, Zones
 
 QUIET = frozenset(("errors", "health", "ready", "prometheus", "reload", "log", "bufsize"))
@@ -166,7 +166,7 @@ def _forward(block: Block, words: list[Word], inner: list[list[Word]], number: i
                 forward = msgspec.structs.replace(forward, tcp=True)
             case "policy", [policy] if policy in get_args(Policy):
                 forward = msgspec.structs.replace(forward, policy=policy)
-            case "max_concurrent", [most] if most.isdecimal():
+            case "max_concurrent", [most] if is_number(most):
                 forward = msgspec.structs.replace(forward, at_once=int(most))
             case ("prefer_udp", []) | ("health_check" | "max_fails" | "expire", [_, *_]):
                 pass  # how a server that fails is found out is the same here, whatever these say

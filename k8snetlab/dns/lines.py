@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 TTL = 3600
 """The longest that `kubernetes` and `hosts` may say, in seconds."""
+DIGITS = 9
+"""So many a number has at most; Python refuses to read 5,000."""
 
 
 class CorefileError(ValueError):
@@ -74,6 +76,10 @@ def dotted(zone: str) -> str:
 
 
 def seconds(text: str, line: int, what: str) -> int:
-    if not text.isdecimal() or int(text) > TTL:
+    if not is_number(text) or int(text) > TTL:
         raise CorefileError(line, f"{what}: {text} is no number of seconds from 0 to {TTL}")
     return int(text)
+
+
+def is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= DIGITS

@@ -19,7 +19,7 @@ from k8snetlab.api.core import (
     ServiceSpec,
     Toleration,
 )
-from k8snetlab.api.dns import LOCAL
+from k8snetlab.api.dns import LOCAL, Dns
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import LabelSelector, Object, ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
@@ -42,7 +42,7 @@ def objects(lab: Lab) -> tuple[Object, ...]:
     return (
         ServiceAccount(metadata=_meta(NAME)),
         Service(metadata=_meta(UPSTREAM, {**addon.LABELS, "kubernetes.io/name": "KubeDNSUpstream"}), spec=_upstream()),
-        ConfigMap(metadata=_meta(NAME), data={addon.COREFILE: corefile(lab.spec.dns.domain)}),
+        ConfigMap(metadata=_meta(NAME), data={addon.COREFILE: corefile(lab.spec.dns)}),
         DaemonSet(metadata=_meta(NAME, LABELS), spec=_daemonset()),
         Service(metadata=_meta(NAME, LABELS), spec=_metrics()),
     )
@@ -87,15 +87,18 @@ def _daemonset() -> DaemonSetSpec:
     return DaemonSetSpec(selector=LabelSelector(matchLabels=LABELS), template=template)
 
 
-def corefile(domain: str) -> str:
-    """The manifest's, with the pillars that the cache itself fills."""
-    own = f"\n    health {LOCAL}:{HEALTH}"
+def corefile(dns: Dns) -> str:
+    """The manifest's, with the pillars that the cache itself fills; names in stub domains, and the lab's own, are asked
+    of the cluster's DNS, too."""
+    own = (dns.domain, "in-addr.arpa", "ip6.arpa")
+    health = f"\n    health {LOCAL}:{HEALTH}"
     cache = "cache {\n        success 9984 30\n        denial 9984 5\n    }"
     cluster = f"forward . {CLUSTER} {{\n        force_tcp\n    }}"
     blocks = (
-        (domain, cache, cluster, own),
+        (dns.domain, cache, cluster, health),
         ("in-addr.arpa", "cache 30", cluster, ""),
         ("ip6.arpa", "cache 30", cluster, ""),
+        *((zone, "cache 30", cluster, "") for zone in dict.fromkeys((*dns.stubDomains, *dns.hosts)) if zone not in own),
         (".", "cache 30", f"forward . {SERVERS}", ""),
     )
     return "".join(

@@ -6,6 +6,7 @@ parseDNSOptions (the order of the lines); resolv.conf(5).
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 
 import msgspec
@@ -35,6 +36,11 @@ class Resolv(msgspec.Struct, frozen=True):
         lines += [f"nameserver {server}" for server in self.nameservers]
         lines += [f"options {' '.join(self.options)}"] if self.options else []
         return "".join(f"{line}\n" for line in lines)
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Whom glibc asks of `nameservers`: the first ones that are addresses."""
+        return tuple(server for server in self.nameservers if _is_address(server))[:SERVERS]
 
     @property
     def ndots(self) -> int:
@@ -100,3 +106,11 @@ def read(text: str) -> Resolv:
 
 def _once(*texts: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in texts if text))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

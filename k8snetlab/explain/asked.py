@@ -64,7 +64,7 @@ def _service(world: World, target: str, at: At) -> Service | None:
     said = plain != target
     if without_kind(target, POD_WORDS) != target:
         return None
-    found = _named(services, plain)
+    found = _named(services, plain, world.snapshot.lab.spec.dns.domain)
     if said and found is None:
         raise NotFoundError(f"no Service is called {plain!r}", "`k8snetlab get services -A` lists them")
     if found is None or said or "." in plain:
@@ -84,12 +84,14 @@ def _declares(world: World, end: End, at: At) -> bool:
     return any((p.protocol, p.containerPort) == at for p in ports)
 
 
-def _named(services: list[Service], name: str) -> Service | None:
+def _named(services: list[Service], name: str, domain: str) -> Service | None:
     """ "name", "namespace/name", "name.namespace", with or without .svc and the cluster's domain."""
     if "/" in name:
         namespace, _, short = name.partition("/")
     else:
-        short, namespace = (*name.split("."), "")[:2]
+        short, namespace, rest = (*name.rstrip(".").split(".", 2), "", "")[:3]
+        if rest not in ("", "svc", f"svc.{domain}"):
+            return None
     found = [one for one in services if one.name == short and namespace in ("", one.namespace)]
     return next((one for one in found if one.namespace == "default"), found[0] if found else None)
 

@@ -67,7 +67,7 @@ def of_service(world: World, source: End, service: Service, at: At, address: str
         )
     family: Family = family_of(address or service.clusterIPs[0]) if _has_address(service) else "ipv4"
     if not _has_address(service):
-        return [direct(source, target, at) for target in _headless(world, service)]
+        return [direct(source, target, at, version) for target, version in _headless(world, service)]
     if source.name == OUTSIDE:
         raise InputError(
             f"{title(service)}: outside reaches no cluster IP", "name a node and its NodePort: node1:30080/TCP"
@@ -131,10 +131,13 @@ def _endpoints(
     return tuple(e for e in found if not local or e.node == settings.node)
 
 
-def _headless(world: World, service: Service) -> Iterator[End]:
-    for slice_ in world.snapshot.select(EndpointSlice, slices_by_service, service.key).values():
-        for address in (a for endpoint in slice_.endpoints for a in endpoint.addresses[:1]):
-            yield world.held.get(address) or End(address, (address,))
+def _headless(world: World, service: Service) -> Iterator[tuple[End, int]]:
+    """Those to whom the name leads, and by which version of IP; where none is ready, all that there will be."""
+    slices = world.snapshot.select(EndpointSlice, slices_by_service, service.key).values()
+    every = [endpoint for slice_ in slices for endpoint in slice_.endpoints]
+    ready = [endpoint for endpoint in every if endpoint.conditions.ready is not False]
+    for address in (a for endpoint in ready or every for a in endpoint.addresses[:1]):
+        yield world.held.get(address) or End(address, (address,)), 6 if ":" in address else 4
 
 
 def _port(snapshot: Snapshot, service: Service, at: At, family: Family) -> Port:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -93,16 +92,7 @@ def _resolv(place: Place) -> Resolv:
             "set `dns: {enabled: true}` in the lab file, and `k8snetlab up` again",
         )
     has = resolv.read(text)
-    servers = tuple(server for server in has.nameservers if _is_address(server))[: resolv.SERVERS]
-    return replace(has, nameservers=servers or (LOCAL,))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return replace(has, nameservers=has.servers or (LOCAL,))
 
 
 class _Asker:

@@ -10,8 +10,9 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
-from k8snetlab.api.core import Pod
+from k8snetlab.api.core import Pod, Service
 from k8snetlab.api.dns import METRICS
 from k8snetlab.api.selection import pods_by_ip
 from k8snetlab.api.snapshot import Snapshot
@@ -69,7 +70,7 @@ def _denied(snapshot: Snapshot, pod: Pod) -> int | None:
 
 def _looked(snapshot: Snapshot, pod: Pod) -> resolving.Storm:
     """The replies that leave the pod, for a while."""
-    replies, searched, example = 0, Counter[str](), ""
+    replies, searched, example, meant = 0, Counter[str](), "", ""
     with Capture([(sandbox_name(snapshot.lab, pod), names.ETH0)], SNAPLEN) as capture:
         end = time.monotonic() + LOOK
         while (left := end - time.monotonic()) > 0:
@@ -80,14 +81,20 @@ def _looked(snapshot: Snapshot, pod: Pod) -> resolving.Storm:
                 replies += 1
                 name, status = asking.denied(found.payload)
                 client = next(iter(snapshot.select(Pod, pods_by_ip, found.dst).values()), None)
-                if client is not None and status and _of_list(name, client, snapshot):
+                if client is not None and status and (outside := searched_for(name, client, snapshot)):
                     searched[f"{client.namespace}/{client.name}"] += 1
-                    example = name
-    return resolving.Storm(round(replies / LOOK), {c: round(n / LOOK) for c, n in searched.most_common()}, example)
+                    example, meant = name, outside
+    often = {c: round(n / LOOK) for c, n in searched.most_common()}
+    return resolving.Storm(round(replies / LOOK), often, example, meant)
 
 
-def _of_list(name: str, client: Pod, snapshot: Snapshot) -> bool:
-    """Whether it is a name with a dot in it, made longer by a domain of the client's search list."""
+def searched_for(name: str, client: Pod, snapshot: Snapshot) -> str:
+    """The name with a dot in it that a domain of the client's search list has made longer; "" where there is none, and
+    where a Service is meant, of another namespace."""
     searches = resolv.read(contents.of(client, snapshot, Resolv()).resolv_conf).searches
-    begins = (name.lower().removesuffix(f".{domain.rstrip('.')}.") for domain in searches)
-    return any("." in begin for begin in begins if begin != name.lower())
+    domains = [domain.rstrip(".") for domain in searches if name.lower().endswith(f".{domain.rstrip('.')}.")]
+    if not domains:
+        return ""
+    begin = name.lower().removesuffix(f".{max(domains, key=len)}.")
+    services = (snapshot.get(Service, *two) for two in pairwise(begin.split(".")))
+    return begin if "." in begin and not any(services) else ""

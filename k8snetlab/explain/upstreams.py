@@ -42,6 +42,7 @@ class _Asked(msgspec.Struct, frozen=True):
     netns: str
     server: tuple[str, int]
     zone: str
+    tcp: bool
 
 
 def looping(snapshot: Snapshot) -> Iterator[Finding]:
@@ -53,7 +54,7 @@ def looping(snapshot: Snapshot) -> Iterator[Finding]:
         return
     own, pods = _own(snapshot), [pod for pod in snapshot.all(Pod).values() if addon.is_server(pod) and pod.ips]
     for netns in ("", *(sandbox_name(snapshot.lab, pod) for pod in pods)):
-        for server, zone in _servers(blocks, netns).items():
+        for server, (zone, _) in _servers(blocks, netns).items():
             if server[1] == PORT and (whose := own.get(server[0])):
                 yield resolving.looping(server, zone, whose)
     for pod in pods:
@@ -69,7 +70,7 @@ def silent(snapshot: Snapshot, pods: Iterable[Pod]) -> list[Silent]:
         return []
     own = _own(snapshot)
     homes = [(pod, sandbox_name(snapshot.lab, pod)) for pod in pods]
-    every = [_Asked(pod, netns, *one) for pod, netns in homes for one in _servers(blocks, netns).items()]
+    every = [_Asked(pod, netns, to, *how) for pod, netns in homes for to, how in _servers(blocks, netns).items()]
     asked = [one for one in every if one.server[0] not in own][:MOST]
     if not asked:
         return []
@@ -114,14 +115,15 @@ def _own(snapshot: Snapshot) -> dict[str, str]:
     return own | dict.fromkeys(cluster, f"which is Service {addon.NAMESPACE}/{addon.SERVICE}")
 
 
-def _servers(blocks: Iterable[corefile.Block], netns: str) -> dict[tuple[str, int], str]:
-    """Each server once, with the first zone for which it is asked; those of resolv.conf where `netns` has one."""
-    found: dict[tuple[str, int], str] = {}
+def _servers(blocks: Iterable[corefile.Block], netns: str) -> dict[tuple[str, int], tuple[str, bool]]:
+    """Each server once, with the first zone for which it is asked, and whether by TCP only; those of resolv.conf where
+    `netns` has one."""
+    found: dict[tuple[str, int], tuple[str, bool]] = {}
     for block in blocks:
         for forward in block.forwards:
             zone = block.zones[0] if forward.zone == "." else forward.zone
             for server in (*forward.to, *(_of_file(netns) if forward.own and netns else ())):
-                found.setdefault(server, zone)
+                found.setdefault(server, (zone, forward.tcp))
     return found
 
 
@@ -130,14 +132,17 @@ def _of_file(netns: str) -> list[tuple[str, int]]:
         text = etc.read(netns, "resolv.conf") or ""
     except OSError:
         return []
-    return [(address, PORT) for address in resolv.read(text).nameservers]
+    return [(address, PORT) for address in resolv.read(text).servers]
 
 
 def _heard(one: _Asked) -> str | None:
     """None where there was a reply, whatever it says; else what was heard, "" for nothing."""
     try:
         query = asking.query(1, ".", "NS")  # as CoreDNS' forward asks whether a server is there
-        (heard,) = sockets.by_udp(one.netns, [one.server], [query], asking.belongs, PATIENCE)
+        if one.tcp:
+            heard = sockets.by_tcp(one.netns, one.server, query, PATIENCE)
+        else:
+            (heard,) = sockets.by_udp(one.netns, [one.server], [query], asking.belongs, PATIENCE)
     except K8sNetLabError:  # a namespace that is gone is a finding already
         return None
     return None if heard.octets else heard.error
@@ -145,6 +150,7 @@ def _heard(one: _Asked) -> str | None:
 
 def _silent(one: _Asked, error: str) -> Silent:
     address, port = one.server
-    words = f"{one.pod.namespace}/{one.pod.name} {end(address, port)} --protocol udp"
-    path = UsualPath(one.netns, Flow("", address, "udp", CLIENT_PORT, port), words)
+    protocol = "tcp" if one.tcp else "udp"
+    words = f"{one.pod.namespace}/{one.pod.name} {end(address, port)} --protocol {protocol}"
+    path = UsualPath(one.netns, Flow("", address, protocol, CLIENT_PORT, port), words)
     return Silent(resolving.upstream_silent(one.pod, one.netns, one.server, one.zone, error), path)

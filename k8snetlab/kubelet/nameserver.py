@@ -127,13 +127,16 @@ class _Process:
             return GONE
         self._asked[number] = answer
         self._writer.write(msgspec.json.encode(NamesRequest(number, key, names)) + b"\n")
-        (self._seats.add if names else self._seats.discard)(key)
+        self._seats.add(key)
         self._rest()
         try:
             async with asyncio.timeout(PATIENCE):
-                return await answer
+                error = await answer
         except TimeoutError:
-            return f"the name server says nothing for {PATIENCE:.0f} s"
+            error = f"the name server says nothing for {PATIENCE:.0f} s"
+        if error or names is None:
+            self._forget(key)
+        return error
 
     async def end(self) -> None:
         """Asks it to end, and kills it where it does not."""
@@ -145,9 +148,13 @@ class _Process:
         await self.ended
 
     def _fails(self, key: str, why: str) -> None:
-        self._seats.discard(key)
-        if told := self.failing.pop(key, None):
+        if told := self.failing.get(key):
             told(why)
+        self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        self._seats.discard(key)
+        self.failing.pop(key, None)
         self._rest()
 
     def _rest(self) -> None:

@@ -48,7 +48,7 @@ class Forwarding:
 
     def _servers(self, forward: Forward) -> tuple[tuple[str, int], ...]:
         """Never this server itself: a question would go round in circles."""
-        own = resolv.read(self._resolv_conf()).nameservers if forward.own else ()
+        own = resolv.read(self._resolv_conf()).servers if forward.own else ()
         servers = dict.fromkeys((*forward.to, *((address, PORT) for address in own)))
         return tuple(one for one in servers if one[0] not in self._local)
 

@@ -67,7 +67,7 @@ class Answering:
         answer = self._decide(read.question)
         if isinstance(answer, Onward):
             return Later(read, answer)
-        reply = wire.reply(read, answer, size or read.size)
+        answer, reply = _written(read, answer, size or read.size)
         if len(answer.records) < 2 and len(octets) <= wire.UDP:  # of more the order may change
             if len(self._written) >= REMEMBERED:
                 self._written.clear()
@@ -85,12 +85,8 @@ class Answering:
     async def later(self, later: Later, size: int | None) -> bytes:
         """The reply, after others have been asked."""
         began = time.perf_counter()
-        answer, most = await self._forwarding.ask(later.onward), size or later.query.size
-        try:
-            reply = wire.reply(later.query, answer, most, recursive=True)
-        except (dns.exception.DNSException, ValueError):  # what another server said cannot be said again
-            answer = Answer("SERVFAIL")
-            reply = wire.reply(later.query, answer, most, recursive=True)
+        answer = await self._forwarding.ask(later.onward)
+        answer, reply = _written(later.query, answer, size or later.query.size, recursive=True)
         self.counters.answered(answer.rcode, time.perf_counter() - began)
         return reply
 
@@ -98,6 +94,15 @@ class Answering:
 class Later(msgspec.Struct, frozen=True):
     query: wire.Query
     onward: Onward
+
+
+def _written(query: wire.Query, answer: Answer, size: int, *, recursive: bool = False) -> tuple[Answer, bytes]:
+    """The reply, and what it says: SERVFAIL where the answer has what no message can, as a label of 64 octets."""
+    try:
+        return answer, wire.reply(query, answer, size, recursive)
+    except (dns.exception.DNSException, ValueError):
+        failed = Answer("SERVFAIL")
+        return failed, wire.reply(query, failed, size, recursive)
 
 
 class Udp(asyncio.DatagramProtocol):

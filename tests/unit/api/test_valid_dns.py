@@ -25,5 +25,14 @@ def test_a_nodes_cache_that_cannot_be_is_refused(spec: str, why: str) -> None:
     assert why in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("zone", "why"), [("cluster.local", "is the cluster's domain"), ("db.example", "is a name of spec.dns.hosts")]
+)
+def test_a_stub_domain_that_is_somebody_elses_is_refused(zone: str, why: str) -> None:
+    dns = f"dns: {{hosts: {{db.example: [192.0.2.7]}}, stubDomains: {{{zone}: [192.0.2.53]}}}}"
+    with pytest.raises(ManifestError, match=why):
+        load([("f.yaml", LAB % dns)])
+
+
 def test_a_nodes_cache_that_can_be_is_not() -> None:
     load([("f.yaml", LAB % "nodes: 2, dns: {nodeLocal: true, upstream: [192.0.2.53]}")])

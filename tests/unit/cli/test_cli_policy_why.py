@@ -82,6 +82,16 @@ def test_by_a_headless_services_name_the_endpoints_are_asked_at_the_port_itself(
     assert code == 0 and {one["port"] for one in found["endpoints"]} == {8080}
 
 
+def test_a_headless_service_of_both_families_is_asked_by_both(tmp_path: Path) -> None:
+    both = "nodes: 2, underlay: {cidr: '192.168.0.0/24,fd00:1::/64'}, podCIDR: '10.244.0.0/16,fd00:244::/56'"
+    both += ", serviceCIDR: '10.96.0.0/16,fd00:96::/112'"
+    world = WORLD.replace("CONTROLLER", "").replace("nodes: 2", both)
+    world = world.replace("clusterIP: None,", "clusterIP: None, ipFamilyPolicy: PreferDualStack,")
+    _, found = why(tmp_path, "friend", "bare:8080", world)
+    sources = [(one["to"], ":" in one["source"]) for one in found["endpoints"]]
+    assert sorted(sources) == [(f"default/{pod}", six) for pod in ("web", "web2") for six in (False, True)]
+
+
 def test_a_node_that_has_no_such_node_port_is_asked_itself(tmp_path: Path) -> None:
     code, found = why(tmp_path, "friend", "node1:22")
     assert code == 0 and found["to"] == "node1" and "service" not in found

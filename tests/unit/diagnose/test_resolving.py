@@ -71,7 +71,7 @@ def test_an_upstream_is_named_with_its_zone_and_with_what_was_heard() -> None:
     ],
 )
 def test_a_storm_is_much_by_few(replies: int, searched: dict[str, int], named: str) -> None:
-    found = [*resolving.storm(COREDNS, Storm(replies, searched, NAME))]
+    found = [*resolving.storm(COREDNS, Storm(replies, searched, NAME, "www.example.com"))]
     assert [named in finding.message for finding in found] == ([True] if named else [])
     if found:
         assert found[0].show == "k8snetlab dig default/a www.example.com"

@@ -152,6 +152,8 @@ WRONG = {
     ".:5353 {\n}": "Corefile:1: .:5353: only plain DNS on port 53 is served here",
     ". {\n}\n. {\n}": "Corefile:1: has two server blocks for .",
     '. {\n  log "x\n}': "Corefile:2: a quotation mark is not closed",
+    f". {{\n cache {'9' * 5000}\n}}": "Corefile:2: cache: 9",
+    f". {{\n forward . 1.1.1.1 {{\n  max_concurrent {'9' * 5000}\n }}\n}}": "Corefile:3: forward: max_concurrent 9",
     "": "Corefile:1: has no server block",
     "# nothing\n": "Corefile:1: has no server block",
 }
@@ -210,10 +212,19 @@ def test_the_file_of_a_nodes_cache_is_read_once_its_pillars_are_filled() -> None
     upstream = Service(
         metadata=ObjectMeta(name="kube-dns-upstream", namespace="kube-system"), spec=ServiceSpec(clusterIP="10.96.0.77")
     )
-    text = nodelocal.corefile("cluster.local")
+    text = nodelocal.corefile(Dns(hosts={"db.example": ("192.0.2.7",)}))
     with pytest.raises(CorefileError, match="__PILLAR__CLUSTER__DNS__"):
         parse(nodelocal.filled(text, Snapshot(), "kube-dns-upstream"))
-    own, *_, others = parse(nodelocal.filled(text, Snapshot.of([upstream]), "kube-dns-upstream"))
+    own, *_, lab, others = parse(nodelocal.filled(text, Snapshot.of([upstream]), "kube-dns-upstream"))
     assert (own.zones, own.bind, own.cache) == (("cluster.local.",), ("169.254.20.10",), Cache(30, 5))
     assert own.forwards == (Forward(".", (("10.96.0.77", 53),), tcp=True),)
+    assert (lab.zones, lab.forwards) == (("db.example.",), own.forwards)
     assert (others.forwards, others.cache) == ((Forward(".", own=True),), Cache(30, 30))
+
+
+def test_a_name_of_the_labs_own_within_a_stub_domain_is_answered_by_the_cluster() -> None:
+    dns = Dns(upstream=("192.0.2.1",), hosts={"db.corp": ("192.0.2.7",)}, stubDomains={"corp": ("192.0.2.53",)})
+    main, stub = parse(addon.corefile(Lab(spec=LabSpec(dns=dns))))
+    assert main.zones == (".", "db.corp.")
+    assert block_of((main, stub), "db.corp.") is main
+    assert block_of((main, stub), "git.corp.") is stub

@@ -118,3 +118,10 @@ def test_no_data_goes_on_in_glibc_and_ends_it_in_musl() -> None:
     statuses = {OUTSIDE[0]: "NODATA", OUTSIDE[1]: "SERVFAIL", "example.com.": "NOERROR"}
     assert asked("example.com", "glibc", statuses) == OUTSIDE
     assert asked("example.com", "musl", statuses) == OUTSIDE[:1]
+
+
+def test_who_has_no_address_is_not_asked() -> None:
+    assert resolv.read("nameserver dns.example\nnameserver 192.0.2.1\nnameserver fd00::1\n").servers == (
+        "192.0.2.1",
+        "fd00::1",
+    )

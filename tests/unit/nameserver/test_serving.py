@@ -297,3 +297,11 @@ def test_without_a_corefile_it_fails_and_is_not_ready(server: Callable[..., Any]
             assert not one.configured.ready
 
     run(work())
+
+
+def test_an_answer_that_no_message_can_have_is_a_failure_and_no_silence(server: Callable[..., Any]) -> None:
+    long = "a" * 64
+    one = server(f". {{\n hosts {{\n  192.0.2.7 {long}\n }}\n}}")
+    reply = one.answering.now(dns.message.make_query("7.2.0.192.in-addr.arpa.", "PTR").to_wire(), None)
+    assert dns.message.from_wire(reply).rcode() == dns.rcode.SERVFAIL
+    assert one.counters.responses["SERVFAIL"] == 1
