@@ -71,9 +71,9 @@ class AddOns(Manager):
             return ()
         names = self._outcome.pending
         if self._done is not self._wish:
-            names = tuple(program.name for program in self._wish.programs) or ("all",)
+            names = _names(self._wish)
         titles = {program.name: program.title for program in self._wish.programs}
-        return tuple(title if (title := titles.get(name, "")) != name else f"add-on {name}" for name in names)
+        return tuple(title if (title := titles.get(name, name)) != name else f"add-on {name}" for name in names)
 
     def pause(self) -> None:
         self._paused = True
@@ -122,13 +122,17 @@ class AddOns(Manager):
         """A kubelet that begins, or is begun again, is waited for; one that stays away is a failure."""
         self._silent_since = min(self._silent_since, time.monotonic())
         if time.monotonic() - self._silent_since < BEGINNING:
-            return Outcome(pending=tuple(program.name for program in wish.programs))
+            return Outcome(pending=_names(wish))
         return Outcome((failure_of(self.name, error),))
 
     def _rest(self, wish: Wish) -> float | None:
-        if not wish.programs and not self._outcome.failures:
+        if not wish.programs and not self._outcome.words:
             return None
         return max(0.0, min(TICK, self._due - time.monotonic()))
+
+
+def _names(wish: Wish) -> tuple[str, ...]:
+    return tuple(program.name for program in wish.programs) or ("all",)
 
 
 def _places(wanted: Sequence[Program], own: Place, snapshot: Snapshot, home: Home) -> dict[str, Place]:

@@ -29,7 +29,8 @@ class Known:
         self.recreated: set[str] = set()
         """Namespaces that were gone and had to be made again: what ran inside must be started again."""
         self.lacking: set[str] = set()
-        """Namespaces that, when last read, had not the devices that others bring: ends of veths made elsewhere."""
+        """Namespaces that, when last read, had not the devices that others bring: ends of veths made elsewhere; and
+        those that were not to be plugged in yet."""
         self.held: dict[str, holds.Holds] = {}
         """What is left as it is, by namespace."""
 

@@ -174,6 +174,7 @@ class NamespaceKeeper:
         with contextlib.suppress(K8sNetLabError):  # a bridge that is not the lab's takes no pod: `bring` says so
             self._bring((without(outer, fresh),), failures)
             if not plugging():
+                self.known.lacking |= fresh.keys()
                 return set(fresh)
             made = self._make(self.known.monitors[outer.name].netlink, wanted)
         for name, begun in zip(fresh, made, strict=True):

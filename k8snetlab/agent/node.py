@@ -130,6 +130,7 @@ class NodeAgent:
             self._keeper.known.has_news(looking)
             or self._tables.rested(coming(snapshot))
             or self._parts.touched(snapshot)
+            or self._parts.whole is not self._brought  # `drift` has asked them, and brings nothing
             or self._concern.touches(snapshot)
         )
 

@@ -37,6 +37,11 @@ class Parts:
             self._joined = parts, joined(parts)
         return self._joined[1]
 
+    @property
+    def whole(self) -> NodeDataplane | None:
+        """The sum of what they said when they were asked last."""
+        return self._joined[1] if self._joined else None
+
     def touched(self, snapshot: Snapshot) -> bool:
         """Whether one of them would be asked again."""
         return any(concern.touches(snapshot) for concern in self._concerns.values())

@@ -99,4 +99,5 @@ def summary(found: RoutingView) -> str:
 def gaps(node: RoutingNode) -> list[str]:
     """What is missing on a node, a sentence each."""
     lines = [f"{node.name}: {node.problem}"] if node.problem else []
-    return [*lines, *(f"{node.name}: no route to {cidr}" for cidr in node.missing)]
+    longer = {route.dst for route in node.routes}
+    return [*lines, *(f"{node.name}: no {'straight ' * (cidr in longer)}route to {cidr}" for cidr in node.missing)]

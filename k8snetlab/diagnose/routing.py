@@ -74,13 +74,16 @@ def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Itera
             yield _overridden(node, netns, cidr, name)
             continue
         session = next((one for one in node.neighbours if one.name == name), None)
+        hops = " and ".join(node.detours.get(cidr, ()))
+        none = f"made a route by way of {hops}, and none straight" if hops else "made no route"
         yield Finding(
             kind="route",
             fault="missing",
             node=node.name,
             object=cidr,
-            message=f"{node.name}: {protocol} has made no route to {cidr}, {name}'s pods: {_why(protocol, session)}",
-            consequence=f"packets of {node.name} to {name}'s pods go to its default route, or nowhere",
+            message=f"{node.name}: {protocol} has {none} to {cidr}, {name}'s pods: {_why(protocol, session)}",
+            consequence=f"packets of {node.name} to {name}'s pods go "
+            + ("a longer way" if hops else "to its default route, or nowhere"),
             show=f"k8snetlab routing {node.name}",
             netns=netns,
             needs=tuple(path.words for path in needed(snapshot, node) if session and path.flow.dst == session.address),

@@ -34,7 +34,7 @@ class Session(msgspec.Struct, frozen=True):
 class Speaking(msgspec.Struct, frozen=True):
     """What is known of a node's (or the router's) daemon: its neighbours, the pods' subnets to which it has made no
     route, and why it could not be asked, or "". `others` are routes to those subnets that somebody else made, by
-    subnet, as `ip route` prints their beginning."""
+    subnet, as `ip route` prints their beginning; `detours` the next hops of those that it made by way of others."""
 
     name: str
     daemon: str
@@ -42,6 +42,7 @@ class Speaking(msgspec.Struct, frozen=True):
     missing: tuple[str, ...]
     problem: str = ""
     others: Mapping[str, str] = {}
+    detours: Mapping[str, tuple[str, ...]] = {}
 
 
 Reader = Callable[[str], Iterator[Session]]

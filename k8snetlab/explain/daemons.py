@@ -69,7 +69,9 @@ def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tu
         others: Mapping[str, str] = {}
         with contextlib.suppress(K8sNetLabError):  # said already
             others = read.others(node_netns(snapshot.lab.name, one), missing) if missing else {}
-        yield Speaking(one, daemon, tuple(_neighbours(snapshot, own, found)), missing, problem, others), held
+        detours = {dst: tuple(route.via for route in held if route.dst == dst) for dst in missing}
+        detours = {dst: hops for dst, hops in detours.items() if hops}
+        yield Speaking(one, daemon, tuple(_neighbours(snapshot, own, found)), missing, problem, others, detours), held
 
 
 def _shown(one: Speaking, held: Iterable[Route], subnets: Mapping[str, str]) -> RoutingNode:

@@ -51,7 +51,7 @@ class Works:
     async def node(self, node: Node) -> None:
         """What a node itself finds in /etc; written where it may have changed."""
         snapshot = self._cluster.snapshot
-        found = node.addresses, snapshot.lab.spec.dns
+        found = node.metadata.uid, node.addresses, snapshot.lab.spec.dns
         if self._nodes.get(node.name) != found:
             self._nodes[node.name] = found
             try:

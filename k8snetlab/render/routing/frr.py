@@ -46,6 +46,7 @@ def _ospf(lab: Lab, speaker: Speaker) -> Iterator[str]:
         yield " ip ospf dead-interval minimal hello-multiplier 4"
     yield "router ospf"
     yield f" ospf router-id {speaker.address}"
+    yield " maximum-paths 1"  # of several next hops a packet's hash decides, and no trace can say which
     if fast:
         yield " timers throttle spf 0 50 500"
         yield " timers throttle lsa all 0"

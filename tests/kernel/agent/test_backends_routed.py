@@ -175,6 +175,18 @@ def test_diagnose_names_the_node_that_hears_nobody(world: World) -> None:
     eventually(lambda: world.lab.json("diagnose", code=None)["findings"] == [])
 
 
+def test_routes_by_way_of_others_are_told_and_traced_as_such(world: World) -> None:
+    world.up("ospf")
+    with dropped(world, "node1", "-s", "192.168.0.22", "-p", "89"):
+        eventually(lambda: not any("via 192.168.0.22 " in route for route in world.routes("node1")))
+        assert all(" via " in route for node in ("node1", "node2") for route in world.routes(node))
+        found = world.lab.json("diagnose", code=1)["findings"]
+        assert any("node1: ospf has made a route by way of" in one["message"] for one in found)
+        assert "node1: no straight route to 10.244.2.0/24" in world.lab.run("routing", "node1")
+        assert not any(path for one in found for path in one["paths"]), "packets arrive all the same"
+    eventually(lambda: world.lab.json("diagnose", code=None)["findings"] == [])
+
+
 def test_a_daemon_that_stands_still_is_named(world: World) -> None:
     world.up("bgp")
     pid = world.pids("node1")["bird"]

@@ -18,7 +18,8 @@ from k8snetlab.agent.managers import managers
 from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.report import RULES, Report
-from k8snetlab.api.core import Namespace
+from k8snetlab.api.config import ConfigMap
+from k8snetlab.api.core import Namespace, Pod
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration as KubeProxy
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
@@ -64,7 +65,7 @@ class Node:
         return [*managers(around), Manager("policy", lambda snapshot, _: self._part(snapshot), around)]
 
     def _part(self, snapshot: Snapshot) -> NodeDataplane:
-        snapshot.all(Namespace)
+        snapshot.all(Namespace), snapshot.all(ConfigMap)
         if isinstance(self.part, Exception):
             raise self.part
         return self.part
@@ -98,6 +99,26 @@ def one(tmp_path: Path) -> Iterator[Node]:
     made.agent.close()
 
 
+@pytest.fixture
+def calm(one: Node) -> Iterator[Node]:
+    """Whose agent has nothing to do: its cable is plugged in."""
+    one.sync()
+    other = f"{one.lab}.other"
+    subprocess.run(["ip", "netns", "add", other], check=True)
+    try:
+        one.inside("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "node1", "netns", other)
+        for _ in range(100):
+            for name in one.agent.monitors.changed():
+                one.agent.mark(name)
+            if not one.agent.concerned(one.snapshot):
+                break
+            one.agent.sync(one.snapshot, trusting=True)
+            time.sleep(0.02)
+        yield one
+    finally:
+        subprocess.run(["ip", "netns", "delete", other], check=True)
+
+
 Fault = NodeDataplane | Exception
 FAULTS: dict[str, tuple[Fault, str]] = {
     "a part that makes no sense": (InputError("no policy is called x"), "no policy is called x"),
@@ -127,6 +148,37 @@ def test_a_manager_that_fails_keeps_the_rules_it_had(one: Node, fault: str) -> N
     one.part = FAULTS[fault][0]
     assert one.sync().failure is not None
     assert one.chains[CHAIN.chain] == ("-j ACCEPT",) and one.others_stand
+
+
+def test_what_drift_has_looked_at_first_concerns_the_agent_still(calm: Node) -> None:
+    calm.part = policy("-j DROP")
+    calm.sync()
+    calm.part = policy("-j RETURN")
+    change = (ConfigMap, ("", "more"), ConfigMap())
+    calm.snapshot = calm.snapshot.changed([change], calm.snapshot.revision + 1)
+    assert calm.agent.concerned(calm.snapshot)
+    calm.agent.drift(calm.snapshot)
+    assert calm.agent.concerned(calm.snapshot)
+    calm.agent.sync(calm.snapshot, trusting=True)
+    assert calm.chains[CHAIN.chain] == ("-j RETURN",) and not calm.agent.concerned(calm.snapshot)
+
+
+def test_a_pod_that_was_not_to_be_plugged_in_is_when_its_rules_stand(
+    calm: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Manager, "guards", True)
+    monkeypatch.setattr(Manager, "lets_none_in", True)
+    status = {"podIP": POD1, "podIPs": [{"ip": POD1}]}
+    made = msgspec.convert(
+        {"metadata": {"name": "p", "uid": "p"}, "spec": {"nodeName": "node1"}, "status": status}, Pod
+    )
+    calm.snapshot = calm.snapshot.changed([(Pod, made.key, made)], calm.snapshot.revision + 1)
+    for _ in range(2):
+        calm.agent.sync(calm.snapshot, trusting=True)
+    assert not netns.exists(f"{calm.lab}.default.p") and calm.agent.noticed_change()
+    monkeypatch.setattr(Manager, "lets_none_in", False)
+    calm.agent.sync(calm.snapshot, trusting=True)
+    assert netns.exists(f"{calm.lab}.default.p") and calm.agent.drift(calm.snapshot) == []
 
 
 def test_of_several_that_fail_each_is_told(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,3 +26,11 @@ def test_a_kubelet_that_begins_is_waited_for_and_one_that_stays_away_is_a_failur
     monkeypatch.setattr(addons, "BEGINNING", 0.0)
     manager._turn()
     assert "the kubelet does not answer" in manager._outcome.failures[0].message
+
+
+def test_what_is_to_end_is_tried_again_when_the_kubelet_has_come_back(tmp_path: Path) -> None:
+    home = Home(tmp_path / "addons", tmp_path / "kubelet.sock", lambda _: tmp_path, None)
+    manager = AddOns("add-ons", None, Surroundings("n1", Ledger(tmp_path / "ledger"), tmp_path, addons=home))
+    manager._wish = Wish((), home.place("n1", "lab.n1", 1))
+    assert manager._turn() is not None, "there is another turn"
+    assert manager._outcome.failures == () and manager.pending == ("add-on all",)
