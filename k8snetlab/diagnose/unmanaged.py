@@ -22,7 +22,19 @@ def of_rule(decision: Decision, view: View, where: Where, command: CommandLine) 
     if place is None:
         return None
     key, number = place
-    rule = view.chains[key][number - 1]
+    return _foreign(key, number, view.chains[key][number - 1], where, command)
+
+
+def unread(view: View, where: Where, command: CommandLine) -> Iterator[Finding]:
+    """The unmanaged rules that cannot be read here: they may be why a packet is lost."""
+    for key, number, rule in unmanaged_rules(view):
+        try:
+            parse(rule)
+        except RuleSyntaxError:
+            yield _foreign(key, number, rule, where, command)
+
+
+def _foreign(key: ChainKey, number: int, rule: str, where: Where, command: CommandLine) -> Finding:
     return Finding(
         kind="rule",
         fault="foreign",
@@ -34,25 +46,6 @@ def of_rule(decision: Decision, view: View, where: Where, command: CommandLine) 
         mend=command(key.table, f"-D {key.chain} {rule}"),
         netns=where.netns,
     )
-
-
-def unread(view: View, where: Where, command: CommandLine) -> Iterator[Finding]:
-    """The unmanaged rules that cannot be read here: they may be why a packet is lost."""
-    for key, number, rule in unmanaged_rules(view):
-        try:
-            parse(rule)
-        except RuleSyntaxError:
-            yield Finding(
-                kind="rule",
-                fault="foreign",
-                node=where.node,
-                object=f"{key.table} {key.chain} {number}",
-                message=f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's: {rule}",
-                consequence=_done(rule),
-                show=command(key.table, f"-S {key.chain}"),
-                mend=command(key.table, f"-D {key.chain} {rule}"),
-                netns=where.netns,
-            )
 
 
 def of_policy(key: ChainKey, where: Where, command: CommandLine) -> Finding:

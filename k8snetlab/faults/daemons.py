@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from k8snetlab.dataplane.families import pick
-from k8snetlab.faults.fault import Damage, Fault, Said, Seen
-from k8snetlab.faults.scene import LacksError, Scene, named
-from k8snetlab.faults.typed import inserted, ip
+from k8snetlab.faults.fault import Damage, Fault, Said
+from k8snetlab.faults.scene import LacksError, Scene
+from k8snetlab.faults.typed import across, inserted, ip
 
 OSPF = "89"
 """An IP protocol."""
@@ -18,21 +18,21 @@ def _bgp_dropped(scene: Scene) -> Damage:
     _needs(scene, "bgp")
     nodes = pick(scene.snapshot.lab.spec.underlay.cidr, "ipv4")
     do, undo = inserted(scene, scene.netns, "filter", "INPUT", f"-s {nodes} -p tcp -j DROP")
-    return Damage("filter INPUT", _later(scene), (do,), (undo,))
+    return Damage("filter INPUT", across(scene), (do,), (undo,))
 
 
 def _ospf_dropped(scene: Scene) -> Damage:
     """As a firewall that lets TCP, UDP and ICMP pass, and has never heard of OSPF."""
     _needs(scene, "ospf")
     do, undo = inserted(scene, scene.netns, "filter", "INPUT", f"-p {OSPF} -j DROP")
-    return Damage("ospf", _later(scene), (do,), (undo,))
+    return Damage("ospf", across(scene), (do,), (undo,))
 
 
 def _hello_lost(scene: Scene) -> Damage:
     """Hellos go out to nobody: the others forget this node, which hears them still."""
     _needs(scene, "ospf")
     do, undo = inserted(scene, scene.netns, "filter", "OUTPUT", f"-p {OSPF} -j DROP")
-    return Damage("ospf", _later(scene), (do,), (undo,))
+    return Damage("ospf", across(scene), (do,), (undo,))
 
 
 def _shadowed(scene: Scene) -> Damage:
@@ -40,17 +40,13 @@ def _shadowed(scene: Scene) -> Damage:
     _needs(scene, "bgp", "ospf", "rip")
     words = ("blackhole", scene.peer_subnet)
     do, undo = ip(scene.netns, "route", "add", *words), ip(scene.netns, "route", "del", *words)
-    return Damage(scene.peer_subnet, Seen(named(scene.client), named(scene.far)), (do,), (undo,))
+    return Damage(scene.peer_subnet, across(scene), (do,), (undo,))
 
 
 def _needs(scene: Scene, *backends: str) -> None:
     found = scene.snapshot.lab.spec.network.backend
     if found not in backends:
         raise LacksError(f"the routes of this lab are made by {found}", f"network: {{backend: {backends[0]}}}")
-
-
-def _later(scene: Scene) -> Seen:
-    return Seen(named(scene.client), named(scene.far))
 
 
 def faults() -> Iterator[Fault]:

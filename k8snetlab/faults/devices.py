@@ -10,7 +10,7 @@ from k8snetlab.dataplane.links import Address, Bridge
 from k8snetlab.dataplane.names import BRIDGE, ETH0
 from k8snetlab.faults.fault import Command, Damage, Fault, Said, Seen, Symptom
 from k8snetlab.faults.scene import Scene, named
-from k8snetlab.faults.typed import hold, ip, sysctl
+from k8snetlab.faults.typed import across, back, hold, ip, sysctl
 
 NO_MAC = "02:00:00:00:00:03"
 
@@ -23,17 +23,9 @@ def _gateway(scene: Scene) -> Address:
     return next(a for a in scene.plane.node.addresses if a.dev == BRIDGE and "." in a.address)
 
 
-def _to_pod(scene: Scene) -> Seen:
-    return Seen(named(scene.far_client), named(scene.pod))
-
-
-def _outward(scene: Scene) -> Seen:
-    return Seen(named(scene.client), named(scene.far))
-
-
 def _cni0_down(scene: Scene) -> Damage:
     down = ip(scene.netns, "link", "set", BRIDGE, "down")
-    return Damage(BRIDGE, _outward(scene), (down,), holds=hold(scene.netns, _bridge(scene)))
+    return Damage(BRIDGE, across(scene), (down,), holds=hold(scene.netns, _bridge(scene)))
 
 
 def _old_subnet(scene: Scene) -> Damage:
@@ -46,7 +38,7 @@ def _old_subnet(scene: Scene) -> Damage:
         ip(scene.netns, "addr", "add", old, "brd", "+", "dev", BRIDGE),
     )
     undo = (ip(scene.netns, "addr", "del", old, "dev", BRIDGE),)
-    return Damage(address.address, _outward(scene), does, undo, hold(scene.netns, address))
+    return Damage(address.address, across(scene), does, undo, hold(scene.netns, address))
 
 
 def _uplink_down(scene: Scene) -> Damage:
@@ -58,18 +50,17 @@ def _uplink_down(scene: Scene) -> Damage:
 def _veth_down(scene: Scene) -> Damage:
     veth = scene.veth_of(scene.pod)
     down = ip(scene.netns, "link", "set", veth.name, "down")
-    return Damage(veth.name, _to_pod(scene), (down,), holds=hold(scene.netns, veth))
+    return Damage(veth.name, back(scene), (down,), holds=hold(scene.netns, veth))
 
 
 def _veth_unplugged(scene: Scene) -> Damage:
     veth = scene.veth_of(scene.pod)
     out = ip(scene.netns, "link", "set", veth.name, "nomaster")
-    return Damage(veth.name, _to_pod(scene), (out,), holds=hold(scene.netns, veth))
+    return Damage(veth.name, back(scene), (out,), holds=hold(scene.netns, veth))
 
 
 def _hairpin(scene: Scene) -> Damage:
-    pod = next((p for p in (scene.pod,) if any(scene.ready(s) == [p] for s in scene.services())), None)
-    found = [s for s in scene.services() if pod is not None and scene.ready(s) == [pod]]
+    found = [s for s in scene.services() if scene.ready(s) == [scene.pod]]
     found = found or [s for s in scene.services() if scene.pod in scene.ready(s)]
     service = scene.one(found, f"Service of a pod on {scene.node.name}")
     veth = scene.veth_of(scene.pod)
@@ -80,7 +71,7 @@ def _hairpin(scene: Scene) -> Damage:
 
 def _pod_device(scene: Scene, *words: str, what: Symptom = "fails") -> Damage:
     netns = scene.netns_of(scene.pod)
-    seen = Seen(named(scene.far_client), named(scene.pod), what=what)
+    seen = back(scene, what)
     does = (ip(netns, "link", "set", ETH0, *words),)
     return Damage(ETH0, seen, does, holds=(Hold(netns, "link", ETH0),))
 
@@ -111,7 +102,8 @@ def _forgotten(scene: Scene) -> tuple[Command, ...]:
 
 def _pod_mtu(scene: Scene) -> Damage:
     """1500 as on the underlay, so that what VXLAN adds does not fit."""
-    return _pod_device(scene, "mtu", str(scene.snapshot.lab.spec.underlay.mtu), what="large")
+    uplink = next(link for link in scene.plane.node.links if link.name == scene.tunnel.dev)
+    return _pod_device(scene, "mtu", str(uplink.mtu), what="large")
 
 
 def _pod_address(scene: Scene) -> Damage:
@@ -125,7 +117,7 @@ def _pod_address(scene: Scene) -> Damage:
         ip(netns, "addr", "del", address.address, "dev", ETH0),
     )
     undo = (ip(netns, "addr", "del", other, "dev", ETH0),)
-    return Damage(address.address, _to_pod(scene), does, undo, hold(netns, address))
+    return Damage(address.address, back(scene), does, undo, hold(netns, address))
 
 
 def _duplicate(scene: Scene) -> Damage:
@@ -140,7 +132,7 @@ def _duplicate(scene: Scene) -> Damage:
 def _pinned(scene: Scene) -> Damage:
     address = pick(scene.pod.ips, "ipv4")
     do = ip(scene.netns, "neigh", "replace", address, "lladdr", NO_MAC, "dev", BRIDGE, "nud", "permanent")
-    return Damage(address, _to_pod(scene), (do,), (ip(scene.netns, "neigh", "del", address, "dev", BRIDGE),))
+    return Damage(address, back(scene), (do,), (ip(scene.netns, "neigh", "del", address, "dev", BRIDGE),))
 
 
 def _switch(scene: Scene, key: str, value: str, seen: Seen) -> Damage:
@@ -149,14 +141,14 @@ def _switch(scene: Scene, key: str, value: str, seen: Seen) -> Damage:
 
 def _forwarding(scene: Scene) -> Damage:
     """What ip_forward switches off is every device's switch as well."""
-    damage = _switch(scene, "net.ipv4.ip_forward", "0", _outward(scene))
+    damage = _switch(scene, "net.ipv4.ip_forward", "0", across(scene))
     keys = [key for key in scene.plane.node.sysctls if key.startswith("net.ipv4.conf.") and key.endswith(".forwarding")]
     more = tuple(Hold(scene.netns, "sysctl", key) for key in keys)
     return Damage(damage.object, damage.seen, damage.does, holds=(*damage.holds, *more))
 
 
 def _one_forwarding(scene: Scene) -> Damage:
-    return _switch(scene, f"net.ipv4.conf.{BRIDGE}.forwarding", "0", _outward(scene))
+    return _switch(scene, f"net.ipv4.conf.{BRIDGE}.forwarding", "0", across(scene))
 
 
 def _bridge_nf(scene: Scene) -> Damage:

@@ -108,7 +108,7 @@ def is_object(said: str, fault: Injected) -> bool:
     number or namespace."""
     words, wanted = said.replace("->", " ").split(), fault.damage.object.replace("->", " ").split()
     names = {name for word in wanted for name in (word, *_short(word))} - GENERAL
-    return any(word in names and not word.isdigit() for word in words)
+    return any(word in names and (len(wanted) == 1 or not word.isdigit()) for word in words)
 
 
 GENERAL = frozenset({"nat", "filter", "udp", "tcp"})

@@ -8,7 +8,7 @@ from k8snetlab.dataplane.holds import Hold
 from k8snetlab.dataplane.names import FLANNEL_FWD, FLANNEL_POSTRTG, KUBE_POSTROUTING
 from k8snetlab.faults.fault import Class, Command, Damage, Fault, Said, Seen
 from k8snetlab.faults.scene import Scene, named, port_of
-from k8snetlab.faults.typed import chain, inserted, iptables
+from k8snetlab.faults.typed import across, back, chain, inserted, iptables
 
 
 def _forward_drop(scene: Scene) -> Damage:
@@ -16,27 +16,27 @@ def _forward_drop(scene: Scene) -> Damage:
     netns = scene.netns
     does = (iptables(scene, netns, "-P FORWARD DROP"), iptables(scene, netns, f"-F {FLANNEL_FWD}"))
     undo = (iptables(scene, netns, "-P FORWARD ACCEPT"),)
-    seen = Seen(named(scene.client), named(scene.far))
+    seen = across(scene)
     return Damage("filter FORWARD", seen, does, undo, (chain(netns, "filter", FLANNEL_FWD),))
 
 
 def _forward_reject(scene: Scene) -> Damage:
     rule = f"-p tcp --dport {port_of(scene.far)} -j REJECT"
     do, undo = inserted(scene, scene.netns, "filter", "FORWARD", rule)
-    return Damage("filter FORWARD 1", Seen(named(scene.client), named(scene.far)), (do,), (undo,))
+    return Damage("filter FORWARD 1", across(scene), (do,), (undo,))
 
 
 def _answers_dropped(scene: Scene) -> Damage:
     netns = scene.netns_of(scene.pod)
     do, undo = inserted(scene, netns, "filter", "OUTPUT", f"-p tcp --sport {port_of(scene.pod)} -j DROP")
-    return Damage("filter OUTPUT 1", Seen(named(scene.far_client), named(scene.pod)), (do,), (undo,))
+    return Damage("filter OUTPUT 1", back(scene), (do,), (undo,))
 
 
 def _invalid(scene: Scene) -> Damage:
     """As a firewall that takes answers for INVALID since it never saw what they answer."""
     rule = "-p tcp --tcp-flags SYN,ACK SYN,ACK -j DROP"
     do, undo = inserted(scene, scene.netns, "filter", "FORWARD", rule)
-    return Damage("filter FORWARD 1", Seen(named(scene.client), named(scene.far)), (do,), (undo,))
+    return Damage("filter FORWARD 1", across(scene), (do,), (undo,))
 
 
 def _other_variant(scene: Scene) -> Damage:
@@ -44,17 +44,17 @@ def _other_variant(scene: Scene) -> Damage:
     rule = f"-p tcp --dport {port_of(scene.far)} -j DROP"
     do = iptables(scene, scene.netns, f"-I FORWARD {rule}", other)
     undo = iptables(scene, scene.netns, f"-D FORWARD {rule}", other)
-    return Damage(f"filter ({other}) FORWARD 1", Seen(named(scene.client), named(scene.far)), (do,), (undo,))
+    return Damage(f"filter ({other}) FORWARD 1", across(scene), (do,), (undo,))
 
 
 def _nftables(scene: Scene) -> Damage:
     port = port_of(scene.far)
     text = (
-        "add table inet mine; add chain inet mine c { type filter hook forward priority 10; }; "
+        "create table inet mine; add chain inet mine c { type filter hook forward priority 10; }; "
         f"add rule inet mine c tcp dport {port} drop"
     )
     do, undo = Command(scene.netns, ("nft", text)), Command(scene.netns, ("nft", "delete table inet mine"))
-    return Damage("inet mine", Seen(named(scene.client), named(scene.far)), (do,), (undo,))
+    return Damage("inet mine", across(scene), (do,), (undo,))
 
 
 def _no_masquerade(scene: Scene) -> Damage:
@@ -77,7 +77,7 @@ def _no_service_masquerade(scene: Scene) -> Damage:
 
 def _too_wide(scene: Scene) -> Damage:
     do, undo = inserted(scene, scene.netns, "nat", "POSTROUTING", f"-s {_pods(scene)} -j MASQUERADE")
-    seen = Seen(named(scene.client), named(scene.far), what="source")
+    seen = across(scene, "source")
     return Damage("nat POSTROUTING 1", seen, (do,), (undo,))
 
 

@@ -9,6 +9,8 @@ from k8snetlab.api.config import ConfigMap
 from k8snetlab.api.core import Pod
 from k8snetlab.api.scheme import to_dict
 from k8snetlab.dns import addon
+from k8snetlab.dns import etc as contents
+from k8snetlab.dns.resolv import Resolv
 from k8snetlab.faults.fault import Class, Command, Damage, Edit, Fault, Said, Seen, content
 from k8snetlab.faults.scene import LacksError, Scene, named
 from k8snetlab.faults.typed import inserted
@@ -29,12 +31,13 @@ def _servers(scene: Scene) -> list[Pod]:
 def _edited(scene: Scene, one: str, other: str) -> Damage:
     """`one` of a pod's resolv.conf made `other`, in the file that `ip netns exec` and the kubelet show the pod."""
     _servers(scene)
-    netns = scene.netns_of(scene.client)
+    netns, name = scene.netns_of(scene.client), f"{scene.client.namespace}/{scene.client.name}"
+    if one not in contents.of(scene.client, scene.snapshot, Resolv()).resolv_conf:
+        raise LacksError(f"the resolv.conf of pod {name} does not say {one}")
     file = f"/etc/netns/{netns}/resolv.conf"
     words = ("sed", "-i", "-E")
     do = Command(netns, (*words, f"s/{one}/{other}/", file))
     undo = Command(netns, (*words, f"s/{other}/{one}/", file))
-    name = f"{scene.client.namespace}/{scene.client.name}"
     return Damage(
         name, Seen(named(scene.client), f"{addon.SERVICE}.{addon.NAMESPACE}.svc", what="name"), (do,), (undo,)
     )
@@ -45,8 +48,8 @@ def _ndots(scene: Scene) -> Damage:
 
 
 def _nameserver(scene: Scene) -> Damage:
-    service = scene.dns.clusterIPs[0]
-    return _edited(scene, f"nameserver {service}", f"nameserver {NOBODY}")
+    server = next(iter(contents.servers(scene.snapshot)), "")
+    return _edited(scene, f"nameserver {server}", f"nameserver {NOBODY}")
 
 
 def _deaf(scene: Scene) -> Damage:

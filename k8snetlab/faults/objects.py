@@ -7,19 +7,28 @@ from typing import Any
 
 import msgspec
 
-from k8snetlab.api.core import Pod, Service, ServiceSpec
+from k8snetlab.api.core import Service, ServiceSpec
 from k8snetlab.api.discovery import EndpointSlice
-from k8snetlab.api.networking import NetworkPolicy
-from k8snetlab.api.scheme import to_dict
+from k8snetlab.api.scheme import BY_NAME, to_dict
 from k8snetlab.faults.fault import Class, Damage, Edit, Fault, Said, Seen, content
-from k8snetlab.faults.scene import LacksError, Scene, named
+from k8snetlab.faults.scene import LacksError, Scene, named, tcp_port
+from k8snetlab.faults.typed import across, to_service
 
 POLICY = "injected"
 
 
 def _changed(service: Service, **fields: Any) -> Edit:
     after = msgspec.structs.replace(service, spec=msgspec.structs.replace(service.spec, **fields))
+    if after == service:
+        raise LacksError(f"Service {_at(service)} is so already")
     return Edit("Service", service.namespace, service.name, _spec(service), _spec(after))
+
+
+def _created(scene: Scene, body: dict[str, Any]) -> Edit:
+    kind, name, namespace = body["kind"], body["metadata"]["name"], body["metadata"]["namespace"]
+    if scene.snapshot.get(BY_NAME[kind.lower()].type, name, namespace) is not None:
+        raise LacksError(f"there is a {kind} {namespace}/{name} already")
+    return Edit(kind, namespace, name, None, body)
 
 
 def _spec(service: Service) -> Any:
@@ -32,11 +41,6 @@ def _ports(spec: ServiceSpec, **fields: Any) -> Any:
     return tuple(msgspec.structs.replace(p, **fields) if p is first else p for p in spec.ports)
 
 
-def _from(scene: Scene, service: Service, what: str = "fails") -> Seen:
-    port = next(p.port for p in service.spec.ports if p.protocol == "TCP")
-    return Seen(named(scene.client), f"{named(service)}:{port}", what=what)  # type: ignore[arg-type]
-
-
 def _at(service: Service) -> str:
     return f"{service.namespace}/{service.name}"
 
@@ -45,33 +49,34 @@ def _selector(scene: Scene) -> Damage:
     service = scene.service()
     selector = dict(service.spec.selector or {})
     key, value = next(iter(selector.items()))
-    edit = _changed(service, selector=selector | {key: f"{value[:-1]}x" if len(value) > 1 else f"{value}x"})
-    return Damage(_at(service), _from(scene, service), edits=(edit,))
+    other = "y" if value.endswith("x") else "x"
+    edit = _changed(service, selector=selector | {key: (value[:-1] if len(value) > 1 else value) + other})
+    return Damage(_at(service), to_service(scene, service), edits=(edit,))
 
 
 def _target_port(scene: Scene) -> Damage:
     service = scene.service()
-    port = next(p for p in service.spec.ports if p.protocol == "TCP")
+    port = tcp_port(service)
     edit = _changed(service, ports=_ports(service.spec, targetPort=9999))
-    return Damage(f"{_at(service)}:{port.port}", _from(scene, service), edits=(edit,))
+    return Damage(f"{_at(service)}:{port.port}", to_service(scene, service), edits=(edit,))
 
 
 def _target_name(scene: Scene) -> Damage:
     service = scene.service()
-    port = next(p for p in service.spec.ports if p.protocol == "TCP")
+    port = tcp_port(service)
     edit = _changed(service, ports=_ports(service.spec, targetPort="htpp"))
-    return Damage(f"{_at(service)}:{port.port}", _from(scene, service), edits=(edit,))
+    return Damage(f"{_at(service)}:{port.port}", to_service(scene, service), edits=(edit,))
 
 
 def _protocol(scene: Scene) -> Damage:
     def alone(service: Service) -> bool:
-        port = next(p for p in service.spec.ports if p.protocol == "TCP")
+        port = tcp_port(service)
         return not any(p.port == port.port and p.protocol == "UDP" for p in service.spec.ports)
 
     service = scene.one([s for s in scene.services() if alone(s)], "Service of TCP alone")
-    port = next(p for p in service.spec.ports if p.protocol == "TCP")
-    edit = _changed(service, ports=_ports(service.spec, protocol="UDP", nodePort=0))
-    return Damage(f"{_at(service)}:{port.port}", _from(scene, service), edits=(edit,))
+    port = tcp_port(service)
+    edit = _changed(service, ports=_ports(service.spec, protocol="UDP"))
+    return Damage(f"{_at(service)}:{port.port}", to_service(scene, service), edits=(edit,))
 
 
 def _somewhere_only(scene: Scene, services: list[Service]) -> Service:
@@ -83,7 +88,7 @@ def _somewhere_only(scene: Scene, services: list[Service]) -> Service:
 
 def _internal(scene: Scene) -> Damage:
     service = _somewhere_only(scene, scene.services())
-    return Damage(_at(service), _from(scene, service), edits=(_changed(service, internalTrafficPolicy="Local"),))
+    return Damage(_at(service), to_service(scene, service), edits=(_changed(service, internalTrafficPolicy="Local"),))
 
 
 def _external(scene: Scene) -> Damage:
@@ -112,12 +117,7 @@ def _by_hand(scene: Scene) -> Damage:
         "ports": [{"port": 5432}],
         "endpoints": [{"addresses": [address]}],
     }
-    if scene.snapshot.get(Service, name, where) is not None:
-        raise LacksError(f"there is a Service {where}/{name} already")
-    edits = (
-        Edit("Service", where, name, None, service),
-        Edit("EndpointSlice", where, f"{name}-1", None, slice_),
-    )
+    edits = (_created(scene, service), _created(scene, slice_))
     return Damage(address, Seen(named(scene.client), f"svc/{where}/{name}:5432"), edits=edits)
 
 
@@ -138,24 +138,20 @@ def _bound(scene: Scene) -> Damage:
         "metadata": {"name": name, "namespace": where},
         "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
     }
-    if scene.snapshot.get(Service, name, where) or scene.snapshot.get(Pod, name, where):
-        raise LacksError(f"there is a {where}/{name} already")
-    edits = (Edit("Pod", where, name, None, pod), Edit("Service", where, name, None, service))
+    edits = (_created(scene, pod), _created(scene, service))
     return Damage(f"{where}/{name}", Seen(named(scene.client), f"svc/{where}/{name}:80"), edits=edits)
 
 
 def _policy(scene: Scene, spec: dict[str, Any], namespace: str) -> Edit:
     if scene.snapshot.lab.spec.networkPolicy.controller != "kube-router":
         raise LacksError("nobody of this lab obeys NetworkPolicies", "networkPolicy: {controller: kube-router}")
-    if scene.snapshot.get(NetworkPolicy, POLICY, namespace) is not None:
-        raise LacksError(f"there is a NetworkPolicy {namespace}/{POLICY} already")
     body = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": POLICY, "namespace": namespace},
         "spec": spec,
     }
-    return Edit("NetworkPolicy", namespace, POLICY, None, body)
+    return _created(scene, body)
 
 
 def _no_dns(scene: Scene) -> Damage:
@@ -177,15 +173,13 @@ def _nobodys_port(scene: Scene) -> Damage:
         "ingress": [{"ports": [{"port": "htpp", "protocol": "TCP"}]}],
     }
     where = scene.far.namespace
-    seen = Seen(named(scene.client), named(scene.far))
+    seen = across(scene)
     return Damage(f"{where}/{POLICY}", seen, edits=(_policy(scene, spec, where),))
 
 
 def _no_server(scene: Scene) -> Damage:
     """The cluster's DNS has no pod behind its address."""
-    service = scene.snapshot.get(Service, "kube-dns", "kube-system")
-    if service is None:
-        raise LacksError("this lab has no DNS", "dns: {enabled: true}")
+    service = scene.dns
     edit = _changed(service, selector={"k8s-app": "core-dns"})
     return Damage(_at(service), Seen(named(scene.client), "svc/kube-system/kube-dns:53", "UDP"), edits=(edit,))
 

@@ -8,44 +8,40 @@ import msgspec
 
 from k8snetlab.dataplane.links import Vxlan
 from k8snetlab.dataplane.operations import ItemOperation
-from k8snetlab.faults.fault import Class, Command, Damage, Fault, Said, Seen
-from k8snetlab.faults.scene import Scene, named
-from k8snetlab.faults.typed import bridge, hold, inserted, ip
+from k8snetlab.faults.fault import Class, Command, Damage, Fault, Said
+from k8snetlab.faults.scene import Scene
+from k8snetlab.faults.typed import across, back, bridge, hold, inserted, ip
 
 NOBODY, NO_MAC, NO_VTEP = "192.168.0.99", "02:00:00:00:00:01", "02:00:00:00:00:02"
-
-
-def _across(scene: Scene) -> Seen:
-    return Seen(named(scene.client), named(scene.far))
 
 
 def _fdb_missing(scene: Scene) -> Damage:
     entry = scene.fdb
     gone = bridge(scene.netns, "fdb", "del", entry.lladdr, "dev", entry.dev)
-    return Damage(entry.lladdr, _across(scene), (gone,), holds=hold(scene.netns, entry))
+    return Damage(entry.lladdr, across(scene), (gone,), holds=hold(scene.netns, entry))
 
 
 def _fdb_stale(scene: Scene) -> Damage:
     entry = msgspec.structs.replace(scene.fdb, dst=NOBODY)
     wrong = bridge(scene.netns, "fdb", "replace", *entry.words().split())
-    return Damage(entry.lladdr, _across(scene), (wrong,), holds=hold(scene.netns, entry))
+    return Damage(entry.lladdr, across(scene), (wrong,), holds=hold(scene.netns, entry))
 
 
 def _neighbour_missing(scene: Scene) -> Damage:
     entry = scene.neighbour
     gone = ip(scene.netns, "neigh", "del", entry.dst, "dev", entry.dev)
-    return Damage(entry.dst, _across(scene), (gone,), holds=hold(scene.netns, entry))
+    return Damage(entry.dst, across(scene), (gone,), holds=hold(scene.netns, entry))
 
 
 def _neighbour_stale(scene: Scene) -> Damage:
     entry = msgspec.structs.replace(scene.neighbour, lladdr=NO_MAC)
     wrong = ip(scene.netns, "neigh", "replace", *entry.words().split())
-    return Damage(entry.dst, _across(scene), (wrong,), holds=hold(scene.netns, entry))
+    return Damage(entry.dst, across(scene), (wrong,), holds=hold(scene.netns, entry))
 
 
 def _tunnel_down(scene: Scene) -> Damage:
     down = ip(scene.netns, "link", "set", scene.tunnel.name, "down")
-    return Damage(scene.tunnel.name, _across(scene), (down,), holds=hold(scene.netns, scene.tunnel))
+    return Damage(scene.tunnel.name, across(scene), (down,), holds=hold(scene.netns, scene.tunnel))
 
 
 def _made_anew(scene: Scene, tunnel: Vxlan) -> Damage:
@@ -53,7 +49,7 @@ def _made_anew(scene: Scene, tunnel: Vxlan) -> Damage:
     netns = scene.netns
     gone = ip(netns, "link", "del", tunnel.name)
     made = ip(netns, *str(ItemOperation("add", netns, tunnel)).split()[3:])
-    return Damage(tunnel.name, _across(scene), (gone, made), holds=hold(netns, tunnel))
+    return Damage(tunnel.name, across(scene), (gone, made), holds=hold(netns, tunnel))
 
 
 def _port(scene: Scene) -> Damage:
@@ -71,31 +67,31 @@ def _interface(scene: Scene) -> Damage:
 
 def _vtep_mac(scene: Scene) -> Damage:
     wrong = ip(scene.netns, "link", "set", scene.tunnel.name, "address", NO_VTEP)
-    return Damage(scene.tunnel.name, _across(scene), (wrong,), holds=hold(scene.netns, scene.tunnel))
+    return Damage(scene.tunnel.name, across(scene), (wrong,), holds=hold(scene.netns, scene.tunnel))
 
 
 def _dropped_in(scene: Scene) -> Damage:
     do, undo = inserted(scene, scene.netns, "filter", "INPUT", f"-p udp --dport {scene.tunnel.port} -j DROP")
-    return Damage("filter INPUT 1", _across(scene), (do,), (undo,))
+    return Damage("filter INPUT 1", across(scene), (do,), (undo,))
 
 
 def _dropped_out(scene: Scene) -> Damage:
     do, undo = inserted(scene, scene.netns, "filter", "OUTPUT", f"-p udp --dport {scene.tunnel.port} -j DROP")
-    return Damage("filter OUTPUT 1", _across(scene), (do,), (undo,))
+    return Damage("filter OUTPUT 1", across(scene), (do,), (undo,))
 
 
 def _queue(scene: Scene) -> Damage:
     dev = scene.tunnel.name
     do = Command(scene.netns, ("tc", "qdisc", "add", "dev", dev, "root", "blackhole"))
     undo = Command(scene.netns, ("tc", "qdisc", "del", "dev", dev, "root"))
-    return Damage(f"blackhole {dev}", _across(scene), (do,), (undo,))
+    return Damage(f"blackhole {dev}", across(scene), (do,), (undo,))
 
 
 def _underlay_mtu(scene: Scene) -> Damage:
     uplink = next(link for link in scene.plane.node.links if link.name == scene.tunnel.dev)
     size = str(scene.tunnel.mtu)
     small = ip(scene.netns, "link", "set", uplink.name, "mtu", size)
-    seen = Seen(named(scene.far_client), named(scene.pod), what="large")
+    seen = back(scene, "large")
     return Damage(uplink.name, seen, (small,), holds=hold(scene.netns, uplink))
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from k8snetlab.dataplane.holds import Hold
-from k8snetlab.faults.fault import Damage, Fault, Said, Seen
-from k8snetlab.faults.scene import LacksError, Scene, named
-from k8snetlab.faults.typed import ip
+from k8snetlab.faults.fault import Damage, Fault, Said
+from k8snetlab.faults.scene import LacksError, Scene
+from k8snetlab.faults.typed import across, ip
 
 
 def _stuck(scene: Scene) -> Damage:
     node = scene.node.name
-    seen = Seen(named(scene.client), named(scene.far), what="late")
+    seen = across(scene, "late")
     return Damage(node, seen, holds=(Hold(scene.netns, "agent", node),))
 
 
@@ -22,7 +22,7 @@ def _misses(scene: Scene) -> Damage:
         raise LacksError("the kernel of this lab asks nothing", "network: {backend: vxlan, resolve: on-miss}")
     node, dev = scene.node.name, scene.tunnel.name
     does = (ip(scene.netns, "neigh", "flush", "dev", dev, "nud", "all"),)
-    seen = Seen(named(scene.client), named(scene.far))
+    seen = across(scene)
     return Damage(node, seen, does, holds=(Hold(scene.netns, "misses", node),))
 
 

@@ -10,34 +10,30 @@ from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.holds import Hold
 from k8snetlab.faults.fault import Class, Damage, Fault, Said, Seen
 from k8snetlab.faults.scene import Scene, named
-from k8snetlab.faults.typed import hold, ip, sysctl
-
-
-def _across(scene: Scene) -> Seen:
-    return Seen(named(scene.client), named(scene.far))
+from k8snetlab.faults.typed import across, back, hold, ip, sysctl
 
 
 def _missing(scene: Scene) -> Damage:
     gone = ip(scene.netns, "route", "del", scene.route.dst)
-    return Damage(scene.route.dst, _across(scene), (gone,), holds=hold(scene.netns, scene.route))
+    return Damage(scene.route.dst, across(scene), (gone,), holds=hold(scene.netns, scene.route))
 
 
 def _wrong_hop(scene: Scene) -> Damage:
     wrong = ip(scene.netns, "route", "replace", scene.route.dst, "via", scene.gateway)
-    return Damage(scene.route.dst, _across(scene), (wrong,), holds=hold(scene.netns, scene.route))
+    return Damage(scene.route.dst, across(scene), (wrong,), holds=hold(scene.netns, scene.route))
 
 
 def _blackhole(scene: Scene) -> Damage:
     gone = ip(scene.netns, "route", "del", scene.route.dst)
     wrong = ip(scene.netns, "route", "add", "blackhole", scene.route.dst)
     undo = ip(scene.netns, "route", "del", "blackhole", scene.route.dst)
-    return Damage(scene.route.dst, _across(scene), (gone, wrong), (undo,), hold(scene.netns, scene.route))
+    return Damage(scene.route.dst, across(scene), (gone, wrong), (undo,), hold(scene.netns, scene.route))
 
 
 def _no_way_back(scene: Scene) -> Damage:
     """Requests arrive, answers do not."""
     gone = ip(scene.netns, "route", "del", scene.route.dst)
-    seen = Seen(named(scene.far_client), named(scene.pod))
+    seen = back(scene)
     return Damage(scene.route.dst, seen, (gone,), holds=hold(scene.netns, scene.route))
 
 
@@ -45,19 +41,19 @@ def _overlapping(scene: Scene) -> Damage:
     """As a VPN that has the same network."""
     network = f"{scene.peer_subnet.partition('/')[0]}/25"
     do = ip(scene.netns, "route", "add", network, "via", scene.gateway)
-    return Damage(network, _across(scene), (do,), (ip(scene.netns, "route", "del", network),))
+    return Damage(network, across(scene), (do,), (ip(scene.netns, "route", "del", network),))
 
 
 def _astray(scene: Scene) -> Damage:
     address = f"{pick(scene.far.ips, 'ipv4')}/32"
     do = ip(scene.netns, "route", "add", address, "via", scene.gateway)
-    return Damage(address, _across(scene), (do,), (ip(scene.netns, "route", "del", address),))
+    return Damage(address, across(scene), (do,), (ip(scene.netns, "route", "del", address),))
 
 
 def _rule(scene: Scene) -> Damage:
     words = ("to", pick(scene.far.ips, "ipv4"), "pref", "100", "blackhole")
     return Damage(
-        "100", _across(scene), (ip(scene.netns, "rule", "add", *words),), (ip(scene.netns, "rule", "del", *words),)
+        "100", across(scene), (ip(scene.netns, "rule", "add", *words),), (ip(scene.netns, "rule", "del", *words),)
     )
 
 
@@ -66,7 +62,7 @@ def _asymmetric(scene: Scene) -> Damage:
     direct = msgspec.structs.replace(scene.route, via=scene.peer_address, dev=scene.tunnel.dev, onlink=False)
     key = "net.ipv4.conf.all.rp_filter"
     does = (ip(scene.netns, "route", "replace", *direct.words().split()), sysctl(scene.netns, key, "1"))
-    seen = Seen(named(scene.far_client), named(scene.pod))
+    seen = back(scene)
     return Damage(key, seen, does, holds=(*hold(scene.netns, scene.route), Hold(scene.netns, "sysctl", key)))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TypeVar
 
-from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.core import Node, Pod, Service, ServicePort
 from k8snetlab.api.selection import pods_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
@@ -204,6 +204,11 @@ def named(obj: Pod | Service) -> str:
 def port_of(pod: Pod) -> int:
     """Its first TCP port."""
     return next(p.containerPort for c in pod.spec.serving_containers for p in c.ports if p.protocol == "TCP")
+
+
+def tcp_port(service: Service) -> ServicePort:
+    """Its first TCP port."""
+    return next(port for port in service.spec.ports if port.protocol == "TCP")
 
 
 def number(text: str) -> int:

@@ -11,16 +11,16 @@ from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.holds import Hold
 from k8snetlab.dataplane.names import service_chain
 from k8snetlab.dataplane.rules import ChainKey
-from k8snetlab.faults.fault import Class, Command, Damage, Fault, Said, Seen
-from k8snetlab.faults.scene import LacksError, Scene, named
-from k8snetlab.faults.typed import chain, inserted, iptables
+from k8snetlab.faults.fault import Class, Command, Damage, Fault, Said, Seen, Symptom
+from k8snetlab.faults.scene import LacksError, Scene, named, tcp_port
+from k8snetlab.faults.typed import chain, inserted, iptables, to_service
 
 _SEP = re.compile(r"-j (KUBE-SEP-\w+)")
 
 
 def _chain(service: Service) -> str:
     """Of its first TCP port."""
-    port = next(p for p in service.spec.ports if p.protocol == "TCP")
+    port = tcp_port(service)
     name = f"{service.namespace}/{service.name}" + (f":{port.name}" if port.name else "")
     return service_chain(name, port.protocol)
 
@@ -30,11 +30,6 @@ def _rules(scene: Scene, name: str) -> tuple[str, ...]:
     if found is None:
         raise LacksError(f"{scene.node.name} has no chain {name}", "another layout of rules, or another proxy")
     return tuple(found)
-
-
-def _seen(scene: Scene, service: Service, what: str = "fails") -> Seen:
-    port = next(p.port for p in service.spec.ports if p.protocol == "TCP")
-    return Seen(named(scene.client), f"{named(service)}:{port}", what=what)  # type: ignore[arg-type]
 
 
 def _endpoints(scene: Scene, name: str) -> list[tuple[int, str]]:
@@ -48,7 +43,7 @@ def _emptied(scene: Scene) -> Damage:
     name = _chain(service)
     _rules(scene, name)
     gone = iptables(scene, scene.netns, f"-t nat -F {name}")
-    return Damage(f"nat {name}", _seen(scene, service), (gone,), holds=(chain(scene.netns, "nat", name),))
+    return Damage(f"nat {name}", to_service(scene, service), (gone,), holds=(chain(scene.netns, "nat", name),))
 
 
 def _probability(scene: Scene) -> Damage:
@@ -58,7 +53,7 @@ def _probability(scene: Scene) -> Damage:
     number, target = _endpoints(scene, name)[0]
     rule = f"-m statistic --mode random --probability 0.99 -j {target}"
     wrong = iptables(scene, scene.netns, f"-t nat -R {name} {number} {rule}")
-    seen = _seen(scene, service, "uneven")
+    seen = to_service(scene, service, "uneven")
     return Damage(f"nat {name} {number}", seen, (wrong,), holds=(chain(scene.netns, "nat", name),))
 
 
@@ -74,7 +69,7 @@ def _order(scene: Scene) -> Damage:
         Command(netns, (*tool, "-D", name, str(last))),
         Command(netns, (*tool, "-I", name, str(first), *rule)),
     )
-    return Damage(f"nat {name}", _seen(scene, service, "uneven"), does, holds=(chain(netns, "nat", name),))
+    return Damage(f"nat {name}", to_service(scene, service, "uneven"), does, holds=(chain(netns, "nat", name),))
 
 
 def _endpoint(scene: Scene) -> Damage:
@@ -86,8 +81,8 @@ def _endpoint(scene: Scene) -> Damage:
     )
     nobody = f"{pick(scene.node.podCIDRs, 'ipv4').rpartition('.')[0]}.250:{found[2]}"
     wrong = iptables(scene, scene.netns, f"-t nat -R {name} {number} -p tcp -j DNAT --to-destination {nobody}")
-    what = "fails" if len(scene.ready(service)) == 1 else "sometimes"
-    seen = _seen(scene, service, what)
+    what: Symptom = "fails" if len(scene.ready(service)) == 1 else "sometimes"
+    seen = to_service(scene, service, what)
     return Damage(f"nat {name} {number}", seen, (wrong,), holds=(chain(scene.netns, "nat", name),))
 
 
@@ -97,20 +92,20 @@ def _unhooked(scene: Scene) -> Damage:
         scene.netns, (f"iptables-{scene.variant}", "-w", "-t", "nat", "-D", "PREROUTING", *shlex.split(hook.rule))
     )
     holds = (Hold(scene.netns, "jump", "nat PREROUTING"),)
-    return Damage("nat PREROUTING -> KUBE-SERVICES", _seen(scene, scene.service()), (gone,), holds=holds)
+    return Damage("nat PREROUTING -> KUBE-SERVICES", to_service(scene, scene.service()), (gone,), holds=holds)
 
 
 def _accepted(scene: Scene) -> Damage:
     services = next(part for part in scene.snapshot.lab.spec.serviceCIDR.split(",") if "." in part)
     do, undo = inserted(scene, scene.netns, "nat", "PREROUTING", f"-d {services} -j ACCEPT")
-    return Damage("nat PREROUTING 1", _seen(scene, scene.service()), (do,), (undo,))
+    return Damage("nat PREROUTING 1", to_service(scene, scene.service()), (do,), (undo,))
 
 
 def _hijacked(scene: Scene) -> Damage:
     service = scene.service()
     rule = f"-d {service.clusterIPs[0]} -p tcp -j DNAT --to-destination {pick(scene.client.ips, 'ipv4')}:9"
     do, undo = inserted(scene, scene.netns, "nat", "PREROUTING", rule)
-    return Damage("nat PREROUTING 1", _seen(scene, service), (do,), (undo,))
+    return Damage("nat PREROUTING 1", to_service(scene, service), (do,), (undo,))
 
 
 def _stale_udp(scene: Scene) -> Damage:

@@ -1,11 +1,12 @@
-"""The commands that damages are made of."""
+"""What damages are made of: commands, holds, what is seen."""
 
 from __future__ import annotations
 
+from k8snetlab.api.core import Service
 from k8snetlab.dataplane.holds import Hold, of_item
 from k8snetlab.dataplane.operations import Item
-from k8snetlab.faults.fault import Command
-from k8snetlab.faults.scene import Scene
+from k8snetlab.faults.fault import Command, Seen, Symptom
+from k8snetlab.faults.scene import Scene, named, tcp_port
 
 
 def ip(netns: str, *words: str) -> Command:
@@ -39,3 +40,18 @@ def hold(netns: str, *items: Item) -> tuple[Hold, ...]:
 
 def chain(netns: str, table: str, name: str) -> Hold:
     return Hold(netns, "chain", f"{table} {name}")
+
+
+def across(scene: Scene, what: Symptom = "fails") -> Seen:
+    """From a pod of the node to one of its peer."""
+    return Seen(named(scene.client), named(scene.far), what=what)
+
+
+def back(scene: Scene, what: Symptom = "fails") -> Seen:
+    """From a pod of the peer to one of the node."""
+    return Seen(named(scene.far_client), named(scene.pod), what=what)
+
+
+def to_service(scene: Scene, service: Service, what: Symptom = "fails") -> Seen:
+    """From a pod of the node to its first TCP port."""
+    return Seen(named(scene.client), f"{named(service)}:{tcp_port(service).port}", what=what)

@@ -82,8 +82,8 @@ class Agents:
 
     @property
     def variant(self) -> str:
-        """The iptables variant of the nodes, "" before the first sync."""
-        return next((task.agent.variant for task in self.nodes.values()), "")
+        """The iptables variant of the nodes, "" before the first sync of any."""
+        return next(filter(None, (task.agent.variant for task in self.nodes.values())), "")
 
     @property
     def tasks(self) -> list[AgentTask]:

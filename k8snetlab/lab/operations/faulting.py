@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnsupportedError
 from k8snetlab.faults import catalogue
 from k8snetlab.faults.drill import may_be_hidden
-from k8snetlab.faults.fault import Command, Edit, Fault, content
+from k8snetlab.faults.fault import Command, Damage, Edit, Fault, content
 from k8snetlab.faults.injected import Injected, held
 from k8snetlab.faults.scene import number
 from k8snetlab.kernel import typed
@@ -75,17 +76,20 @@ class Faulting:
         return msgspec.structs.replace(self._chosen(InjectQuestion(seed=seed, level=level), may_be_hidden), hidden=True)
 
     async def do(self, fault: Injected) -> None:
-        """Written down, held, done. What is refused is undone. Raises KernelError."""
+        """Written down, held, done. Where a step is refused, those before it are undone, and not that one: what was in
+        its way is somebody else's. Raises K8sNetLabError."""
+        begun = 0
         self._faults.put(fault)
-        await self._agents.hold(held(self._faults.all))
         try:
-            await asyncio.to_thread(self._run, fault.damage.does)
-            for edit in fault.damage.edits:
-                await self._edited(edit)
-            if fault.damage.edits:
-                await self._reached(fault.damage.edits)
-        except BaseException:
-            await self.undo((fault,))
+            await self._agents.hold(held(self._faults.all))
+            for step in self._steps(fault.damage):
+                begun += 1
+                await step()
+        except BaseException as error:
+            part = _part(fault, begun - 1 if isinstance(error, K8sNetLabError) else begun)
+            self._faults.drop(fault)
+            self._faults.put(part)
+            await self.undo((part,))
             raise
 
     async def undo(self, faults: tuple[Injected, ...]) -> tuple[str, ...]:
@@ -93,7 +97,7 @@ class Faulting:
         for fault in reversed(faults):
             for command in fault.damage.undo:
                 with contextlib.suppress(K8sNetLabError):  # mended by hand, or its namespace has gone
-                    await asyncio.to_thread(self._run, (command,))
+                    await asyncio.to_thread(self._run, command)
             for edit in reversed(fault.damage.edits):
                 await self._put_back(edit)
             self._faults.drop(fault)
@@ -128,9 +132,14 @@ class Faulting:
         found = self._faults.all if faults is None else faults
         return InjectedFaults(tuple(shown(one) for one in found if not one.hidden))
 
-    def _run(self, commands: tuple[Command, ...]) -> None:
-        for command in commands:
-            typed.run(command.netns, command.argv, self._paths.xtables_locks / command.netns)
+    def _steps(self, damage: Damage) -> Iterator[Callable[[], Awaitable[None]]]:
+        yield from (partial(asyncio.to_thread, self._run, command) for command in damage.does)
+        yield from (partial(self._edited, edit) for edit in damage.edits)
+        if damage.edits:
+            yield partial(self._reached, damage.edits)
+
+    def _run(self, command: Command) -> None:
+        typed.run(command.netns, command.argv, self._paths.xtables_locks / command.netns)
 
     async def _edited(self, edit: Edit) -> None:
         type_ = BY_NAME[edit.kind.lower()].type
@@ -168,6 +177,13 @@ class Faulting:
             if not left or time.monotonic() > deadline:
                 return tuple(left)
             await asyncio.sleep(0.05)
+
+
+def _part(fault: Injected, steps: int) -> Injected:
+    """The fault, of which only the first steps are to be undone."""
+    damage = fault.damage
+    undo, edits = damage.undo if steps > 0 else (), damage.edits[: max(0, steps - len(damage.does))]
+    return msgspec.structs.replace(fault, damage=msgspec.structs.replace(damage, undo=undo, edits=edits))
 
 
 async def _drift(task: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.diagnose.finding import TIERS
 from k8snetlab.errors import NotFoundError
 from k8snetlab.faults.catalogue import FAULTS, chosen, damage, fault
+from k8snetlab.faults.drill import is_object, may_be_hidden
 from k8snetlab.faults.injected import Injected, held
 from k8snetlab.faults.scene import LacksError
 from k8snetlab.testing.fake_cluster import LAB, FakeCluster
@@ -109,3 +111,45 @@ def test_where_something_is_lacking_it_is_said() -> None:
     with pytest.raises(NotFoundError) as wrong:
         fault("route-mising")
     assert wrong.value.hint == "did you mean route-missing?"
+
+
+@pytest.mark.parametrize("value", ["nginx", "web", "x", "1"])
+def test_a_selector_is_another_one_whatever_it_was(value: str) -> None:
+    text = MANIFESTS.read_text().replace("app: near", f"app: '{value}'")
+    snapshot = FakeCluster(text).run().snapshot
+    for seed in range(3):
+        [edit] = damage(FAULTS["selector"], snapshot, "node1", "nft", seed)[1].edits
+        assert edit.before["spec"]["selector"] != edit.after["spec"]["selector"]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_damaged_object_is_an_answer(name: str, snapshot: Snapshot) -> None:
+    if may_be_hidden(FAULTS[name]):
+        with contextlib.suppress(LacksError):
+            node, made = damage(FAULTS[name], snapshot, "node1", "nft")
+            assert is_object(made.object, Injected(name, node, 0.0, made))
+
+
+def test_what_a_pod_has_of_its_resolv_conf_is_damaged() -> None:
+    def made(text: str, name: str) -> str:
+        snapshot = FakeCluster(text + "---" + KUBE_DNS).run().snapshot
+        return " ".join(damage(FAULTS[name], snapshot, "node1", "nft")[1].does[0].argv)
+
+    text = MANIFESTS.read_text()
+    local = text.replace("dns: {enabled: false}", "dns: {nodeLocal: true}")
+    assert "nameserver 169.254.20.10/" in made(local, "nameserver")
+    own = text.replace("dns: {enabled: false}", "").replace(
+        "spec: {nodeName: node1,", "spec: {nodeName: node1, dnsConfig: {options: [{name: ndots, value: '2'}]},"
+    )
+    with pytest.raises(LacksError, match="does not say ndots:5"):
+        made(own, "ndots")
+
+
+def test_what_is_so_already_is_no_fault() -> None:
+    far = "ports: [{port: 80, targetPort: http, nodePort: 30081}]"
+    text = MANIFESTS.read_text().replace(far, f"{far}\n  internalTrafficPolicy: Local")
+    snapshot = FakeCluster(text).run().snapshot
+    with pytest.raises(LacksError, match="Service default/far is so already"):
+        damage(FAULTS["internal-local"], snapshot, "node1", "nft")
+    with pytest.raises(LacksError, match="no VXLAN"):
+        damage(FAULTS["pod-mtu"], cluster("network: {backend: host-gw}"), "node1", "nft")

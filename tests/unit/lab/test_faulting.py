@@ -1,0 +1,112 @@
+"""A fault goes as it came: what was done of it is taken back, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from face import SERVICES, Face, service, with_face
+
+from k8snetlab.api.core import Service
+from k8snetlab.dataplane.holds import NONE, Holds
+from k8snetlab.errors import KernelError
+from k8snetlab.faults import objects
+from k8snetlab.faults.fault import Command, Damage, Edit, Seen
+from k8snetlab.faults.injected import Injected
+from k8snetlab.faults.scene import Scene
+from k8snetlab.kernel import typed
+from k8snetlab.lab.operations.faulting import Faulting
+from k8snetlab.running.agents import Agents
+from k8snetlab.state.paths import LabPaths
+
+SEEN = Seen("pod/default/a", "pod/default/b")
+
+
+class NoAgents:
+    tasks: tuple[()] = ()
+    held: Holds = NONE
+
+    async def hold(self, held: Holds) -> None:
+        self.held = held
+
+    def all_synced(self, *_: object) -> bool:
+        return True
+
+
+def in_lab(test: Callable[[Face, Faulting], Coroutine[Any, Any, None]]) -> None:
+    async def run(face: Face) -> None:
+        paths = LabPaths("l")
+        paths.directory.mkdir(parents=True, exist_ok=True)
+        controllers = asyncio.create_task(face.cluster.run_controllers())
+        await test(face, Faulting(face.cluster, cast(Agents, NoAgents()), paths))
+        controllers.cancel()
+        await asyncio.gather(controllers, return_exceptions=True)
+
+    with_face(run)
+
+
+@pytest.fixture
+def typed_so_far(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is typed, of which all that begins with `no` is refused."""
+    told: list[str] = []
+
+    def run(namespace: str, argv: Sequence[str], lockfile: Path) -> None:
+        told.append(" ".join(argv))
+        if argv[0] == "no":
+            raise KernelError("File exists")
+
+    monkeypatch.setattr(typed, "run", run)
+    return told
+
+
+def words(*lines: str) -> tuple[Command, ...]:
+    return tuple(Command("lab.l.node1", tuple(line.split())) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("does", "typed_then"),
+    [
+        (("no route",), ["no route"]),
+        (("del route", "no route"), ["del route", "no route", "undo route"]),
+    ],
+)
+def test_what_was_refused_is_not_undone(does: tuple[str, ...], typed_then: list[str], typed_so_far: list[str]) -> None:
+    async def test(_: Face, faulting: Faulting) -> None:
+        fault = Injected("route-missing", "node1", 0.0, Damage("x", SEEN, words(*does), words("undo route")))
+        with pytest.raises(KernelError):
+            await faulting.do(fault)
+        assert typed_so_far == typed_then and faulting._faults.all == ()
+
+    in_lab(test)
+
+
+def test_an_object_that_was_there_before_stays(typed_so_far: list[str]) -> None:
+    async def test(face: Face, faulting: Faulting) -> None:
+        await face.ask("POST", SERVICES, service("database"))
+        made = [service(name) for name in ("other", "database")]
+        edits = tuple(Edit("Service", "default", one["metadata"]["name"], None, one) for one in made)
+        with pytest.raises(Exception, match="already exists"):
+            await faulting.do(Injected("endpoint-stale", "node1", 0.0, Damage("x", SEEN, edits=edits)))
+        assert [one.name for one in face.cluster.snapshot.all(Service).values()] == ["database"]
+
+    in_lab(test)
+
+
+def test_the_protocol_of_a_service_with_a_node_port_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(face: Face, faulting: Faulting) -> None:
+        await face.ask("POST", SERVICES, service("web", type="NodePort", ports=[{"port": 80, "nodePort": 30080}]))
+        before = face.cluster.current(Service, "web", "default")
+        scene = Scene.__new__(Scene)
+        monkeypatch.setattr(Scene, "one", lambda *_: before)
+        monkeypatch.setattr(Scene, "services", lambda *_: [before])
+        monkeypatch.setattr(Scene, "client", before)
+        fault = Injected("protocol", "node1", 0.0, objects._protocol(scene))
+        await faulting.do(fault)
+        assert face.cluster.current(Service, "web", "default").spec.ports[0].protocol == "UDP"
+        await faulting.undo((fault,))
+        assert face.cluster.current(Service, "web", "default").spec == before.spec
+
+    in_lab(test)
