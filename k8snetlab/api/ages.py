@@ -13,6 +13,14 @@ def age(since: str | float | None, now: float) -> str:
     return duration(now - then)
 
 
+def moment(text: str | None) -> float | None:
+    """An RFC 3339 timestamp in seconds since 1970; None for none, and for what is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except ValueError:
+        return None
+
+
 def duration(seconds: float) -> str:
     """As apimachinery's HumanDuration: the larger the less exact; clocks that differ by a second are no error."""
     whole = int(seconds)

@@ -17,7 +17,7 @@ from msgspec import inspect
 from k8snetlab.api import reference
 from k8snetlab.api.bounds import out_of_bounds
 from k8snetlab.api.meta import Object
-from k8snetlab.api.shape import Listeners, bits, held, shape, silent
+from k8snetlab.api.shape import TIME_HINT, Listeners, bits, held, is_time, shape, silent
 from k8snetlab.api.words import Path, describe, did_you_mean, shorten, show, too_large, unsupported
 from k8snetlab.wording import whole
 
@@ -232,6 +232,8 @@ def _demand(value: int, low: int | None, high: int | None) -> str:
 
 def _string(value: Any, path: Path, findings: Findings, ref: str) -> None:
     if isinstance(value, str):
+        if ref == "t" and not is_time(value):
+            findings.wrong.append((path, f"expected a time, got {describe(value)}{TIME_HINT}"))
         return
     hint = ""
     if isinstance(value, bool):

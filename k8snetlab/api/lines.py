@@ -7,8 +7,8 @@ no lines are known.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -29,14 +29,25 @@ def noted(obj: Object, document: Document, at: Path) -> dict[str, str]:
     """The annotation for an object that stands in a document at `at`; none for kinds whose lines are not kept."""
     if not obj.lined:
         return {}
-    start = len(at)
-    own = {path[start:]: line for path, line in document.lines.items() if path[: start + 1] == (*at, "spec")}
+    value = document.value
+    for step in (*at, "spec"):
+        value = value.get(step) if isinstance(value, dict) else value[step]
+    own = {path: line for path in _paths(value, ("spec",)) if (line := document.lines.get((*at, *path)))}
     for deepest in range(DEEPEST, 0, -1):
         kept = [f"{'.'.join(map(str, path))}={line}" for path, line in own.items() if len(path) <= deepest]
         text = " ".join((_sum(obj), *kept))
         if len(text) <= LONGEST:
             return {LINES: text}
     return {}
+
+
+def _paths(value: Any, path: Path) -> Iterator[Path]:
+    """Of a value and of what is in it, as deep as lines are kept."""
+    yield path
+    if len(path) < DEEPEST:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for step, inner in items:
+            yield from _paths(inner, (*path, step))
 
 
 def line(obj: Object, path: Path) -> str:
@@ -54,11 +65,15 @@ def _lines(obj: Object) -> Mapping[Path, str]:
     if whole != _sum(obj):
         return {}
     pairs = (entry.partition("=") for entry in entries)
-    return {_path(path): number for path, _, number in pairs if number.isdecimal()}
+    return {_path(path): number for path, _, number in pairs if _is_number(number)}
 
 
 def _path(text: str) -> Path:
-    return tuple(int(step) if step.isdecimal() else step for step in text.split("."))
+    return tuple(int(step) if _is_number(step) else step for step in text.split("."))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _sum(obj: Object) -> str:

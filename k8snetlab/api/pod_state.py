@@ -11,6 +11,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from k8snetlab.api.ages import moment
 from k8snetlab.api.core import Condition, ContainerStateTerminated, ContainerStatus, Pod, PodSpec
 
 UNREACHABLE, DEADLINE = "NodeLost", "DeadlineExceeded"
@@ -116,10 +117,8 @@ def observed(pod: Pod, statuses: tuple[ContainerStatus, ...], host: str, now: st
 
 def deadline(pod: Pod) -> float | None:
     """When a pod that has not ended has been active for too long, in seconds since 1970."""
-    seconds, start = pod.spec.activeDeadlineSeconds, pod.status.startTime
-    if seconds is None or start is None or pod.ended:
-        return None
-    return datetime.fromisoformat(start).timestamp() + seconds
+    seconds, start = pod.spec.activeDeadlineSeconds, moment(pod.status.startTime)
+    return None if seconds is None or start is None or pod.ended else start + seconds
 
 
 def exceeded(pod: Pod, now: str) -> Pod:

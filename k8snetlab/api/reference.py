@@ -3,7 +3,7 @@
 Made from the OpenAPI definitions of Kubernetes 1.36 (as the package kubernetes-validate has them) and, for
 KubeProxyConfiguration, from its API reference v1alpha1. A line is `Type: field=type …`, with "!" before the type of a
 required one. Types: s string, i integer of 32 bits, l integer of 64 bits, n number, b true or false, q quantity,
-x number or string, d duration, o anything, [T] a list, {T} a mapping from strings, else the name of a Type.
+x number or string, d duration, t time, o anything, [T] a list, {T} a mapping from strings, else the name of a Type.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ ClientIPConfig: timeoutSeconds=i
 ClusterRole: aggregationRule=AggregationRule apiVersion=s kind=s metadata=ObjectMeta rules=[PolicyRule]
 ClusterRoleBinding: apiVersion=s kind=s metadata=ObjectMeta roleRef=!RoleRef subjects=[Subject]
 ClusterTrustBundleProjection: labelSelector=LabelSelector name=s optional=b path=!s signerName=s
-Condition: lastTransitionTime=!s message=!s observedGeneration=l reason=!s status=!s type=!s
+Condition: lastTransitionTime=!t message=!s observedGeneration=l reason=!s status=!s type=!s
 ConfigMap: apiVersion=s binaryData={s} data={s} immutable=b kind=s metadata=ObjectMeta
 ConfigMapEnvSource: name=s optional=b
 ConfigMapKeySelector: key=!s name=s optional=b
@@ -116,8 +116,8 @@ ContainerResizePolicy: resourceName=!s restartPolicy=!s
 ContainerRestartRule: action=!s exitCodes=ContainerRestartRuleOnExitCodes
 ContainerRestartRuleOnExitCodes: operator=!s values=[i]
 ContainerState: running=ContainerStateRunning terminated=ContainerStateTerminated waiting=ContainerStateWaiting
-ContainerStateRunning: startedAt=s
-ContainerStateTerminated: containerID=s exitCode=!i finishedAt=s message=s reason=s signal=i startedAt=s
+ContainerStateRunning: startedAt=t
+ContainerStateTerminated: containerID=s exitCode=!i finishedAt=t message=s reason=s signal=i startedAt=t
 ContainerStateWaiting: message=s reason=s
 ContainerStatus: allocatedResources={q} allocatedResourcesStatus=[ResourceStatus] containerID=s image=!s imageID=!s
   lastState=ContainerState name=!s ready=!b resources=ResourceRequirements restartCount=!i started=b
@@ -125,7 +125,7 @@ ContainerStatus: allocatedResources={q} allocatedResourcesStatus=[ResourceStatus
 ContainerUser: linux=LinuxContainerUser
 DaemonEndpoint: Port=!i
 Deployment: apiVersion=s kind=s metadata=ObjectMeta spec=DeploymentSpec status=DeploymentStatus
-DeploymentCondition: lastTransitionTime=s lastUpdateTime=s message=s reason=s status=!s type=!s
+DeploymentCondition: lastTransitionTime=t lastUpdateTime=t message=s reason=s status=!s type=!s
 DeploymentSpec: minReadySeconds=i paused=b progressDeadlineSeconds=i replicas=i revisionHistoryLimit=i
   selector=!LabelSelector strategy=DeploymentStrategy template=!PodTemplateSpec
 DeploymentStatus: availableReplicas=i collisionCount=i conditions=[DeploymentCondition] observedGeneration=l
@@ -156,10 +156,10 @@ EphemeralContainer: args=[s] command=[s] env=[EnvVar] envFrom=[EnvFromSource] im
   targetContainerName=s terminationMessagePath=s terminationMessagePolicy=s tty=b volumeDevices=[VolumeDevice]
   volumeMounts=[VolumeMount] workingDir=s
 EphemeralVolumeSource: volumeClaimTemplate=PersistentVolumeClaimTemplate
-Event: action=s apiVersion=s count=i eventTime=s firstTimestamp=s involvedObject=!ObjectReference kind=s
-  lastTimestamp=s message=s metadata=!ObjectMeta reason=s related=ObjectReference reportingComponent=s
+Event: action=s apiVersion=s count=i eventTime=t firstTimestamp=t involvedObject=!ObjectReference kind=s
+  lastTimestamp=t message=s metadata=!ObjectMeta reason=s related=ObjectReference reportingComponent=s
   reportingInstance=s series=EventSeries source=EventSource type=s
-EventSeries: count=i lastObservedTime=s
+EventSeries: count=i lastObservedTime=t
 EventSource: component=s host=s
 ExecAction: command=[s]
 FCVolumeSource: fsType=s lun=i readOnly=b targetWWNs=[s] wwids=[s]
@@ -190,10 +190,10 @@ LinuxContainerUser: gid=!l supplementalGroups=[l] uid=!l
 LoadBalancerIngress: hostname=s ip=s ipMode=s ports=[PortStatus]
 LoadBalancerStatus: ingress=[LoadBalancerIngress]
 LocalObjectReference: name=s
-ManagedFieldsEntry: apiVersion=s fieldsType=s fieldsV1=o manager=s operation=s subresource=s time=s
+ManagedFieldsEntry: apiVersion=s fieldsType=s fieldsV1=o manager=s operation=s subresource=s time=t
 NFSVolumeSource: path=!s readOnly=b server=!s
 Namespace: apiVersion=s kind=s metadata=ObjectMeta spec=NamespaceSpec status=NamespaceStatus
-NamespaceCondition: lastTransitionTime=s message=s reason=s status=!s type=!s
+NamespaceCondition: lastTransitionTime=t message=s reason=s status=!s type=!s
 NamespaceSpec: finalizers=[s]
 NamespaceStatus: conditions=[NamespaceCondition] phase=s
 Node: apiVersion=s kind=s metadata=ObjectMeta spec=NodeSpec status=NodeStatus
@@ -201,7 +201,7 @@ NodeAddress: address=!s type=!s
 NodeAffinity: preferredDuringSchedulingIgnoredDuringExecution=[PreferredSchedulingTerm]
   requiredDuringSchedulingIgnoredDuringExecution=NodeSelector
 NodeAllocatableResourceClaimStatus: containers=[s] resourceClaimName=!s resources=!{q}
-NodeCondition: lastHeartbeatTime=s lastTransitionTime=s message=s reason=s status=!s type=!s
+NodeCondition: lastHeartbeatTime=t lastTransitionTime=t message=s reason=s status=!s type=!s
 NodeConfigSource: configMap=ConfigMapNodeConfigSource
 NodeConfigStatus: active=NodeConfigSource assigned=NodeConfigSource error=s lastKnownGood=NodeConfigSource
 NodeDaemonEndpoints: kubeletEndpoint=DaemonEndpoint
@@ -221,7 +221,7 @@ NodeSwapStatus: capacity=l
 NodeSystemInfo: architecture=!s bootID=!s containerRuntimeVersion=!s kernelVersion=!s kubeProxyVersion=!s
   kubeletVersion=!s machineID=!s operatingSystem=!s osImage=!s swap=NodeSwapStatus systemUUID=!s
 ObjectFieldSelector: apiVersion=s fieldPath=!s
-ObjectMeta: annotations={s} creationTimestamp=s deletionGracePeriodSeconds=l deletionTimestamp=s finalizers=[s]
+ObjectMeta: annotations={s} creationTimestamp=t deletionGracePeriodSeconds=l deletionTimestamp=t finalizers=[s]
   generateName=s generation=l labels={s} managedFields=[ManagedFieldsEntry] name=s namespace=s
   ownerReferences=[OwnerReference] resourceVersion=s selfLink=s uid=s
 ObjectReference: apiVersion=s fieldPath=s kind=s name=s namespace=s resourceVersion=s uid=s
@@ -241,7 +241,7 @@ PodAntiAffinity: preferredDuringSchedulingIgnoredDuringExecution=[WeightedPodAff
   requiredDuringSchedulingIgnoredDuringExecution=[PodAffinityTerm]
 PodCertificateProjection: certificateChainPath=s credentialBundlePath=s keyPath=s keyType=!s maxExpirationSeconds=i
   signerName=!s userAnnotations={s}
-PodCondition: lastProbeTime=s lastTransitionTime=s message=s observedGeneration=l reason=s status=!s type=!s
+PodCondition: lastProbeTime=t lastTransitionTime=t message=s observedGeneration=l reason=s status=!s type=!s
 PodDNSConfig: nameservers=[s] options=[PodDNSConfigOption] searches=[s]
 PodDNSConfigOption: name=s value=s
 PodExtendedResourceClaimStatus: requestMappings=![ContainerExtendedResourceRequest] resourceClaimName=!s
@@ -270,7 +270,7 @@ PodStatus: allocatedResources={q} conditions=[PodCondition] containerStatuses=[C
   hostIPs=[HostIP] initContainerStatuses=[ContainerStatus] message=s
   nodeAllocatableResourceClaimStatuses=[NodeAllocatableResourceClaimStatus] nominatedNodeName=s observedGeneration=l
   phase=s podIP=s podIPs=[PodIP] qosClass=s reason=s resize=s resourceClaimStatuses=[PodResourceClaimStatus]
-  resources=ResourceRequirements startTime=s
+  resources=ResourceRequirements startTime=t
 PodTemplateSpec: metadata=ObjectMeta spec=PodSpec
 PolicyRule: apiGroups=[s] nonResourceURLs=[s] resourceNames=[s] resources=[s] verbs=![s]
 PortStatus: error=s port=!i protocol=!s
@@ -282,7 +282,7 @@ ProjectedVolumeSource: defaultMode=i sources=[VolumeProjection]
 QuobyteVolumeSource: group=s readOnly=b registry=!s tenant=s user=s volume=!s
 RBDVolumeSource: fsType=s image=!s keyring=s monitors=![s] pool=s readOnly=b secretRef=LocalObjectReference user=s
 ReplicaSet: apiVersion=s kind=s metadata=ObjectMeta spec=ReplicaSetSpec status=ReplicaSetStatus
-ReplicaSetCondition: lastTransitionTime=s message=s reason=s status=!s type=!s
+ReplicaSetCondition: lastTransitionTime=t message=s reason=s status=!s type=!s
 ReplicaSetSpec: minReadySeconds=i replicas=i selector=!LabelSelector template=PodTemplateSpec
 ReplicaSetStatus: availableReplicas=i conditions=[ReplicaSetCondition] fullyLabeledReplicas=i observedGeneration=l
   readyReplicas=i replicas=!i terminatingReplicas=i
@@ -323,7 +323,7 @@ StorageOSVolumeSource: fsType=s readOnly=b secretRef=LocalObjectReference volume
 Subject: apiGroup=s kind=!s name=!s namespace=s
 Sysctl: name=!s value=!s
 TCPSocketAction: host=s port=!x
-Taint: effect=!s key=!s timeAdded=s value=s
+Taint: effect=!s key=!s timeAdded=t value=s
 Toleration: effect=s key=s operator=s tolerationSeconds=l value=s
 TopologySpreadConstraint: labelSelector=LabelSelector matchLabelKeys=[s] maxSkew=!i minDomains=i
   nodeAffinityPolicy=s nodeTaintsPolicy=s topologyKey=!s whenUnsatisfiable=!s
@@ -354,7 +354,7 @@ CustomResourceColumnDefinition: description=s format=s jsonPath=!s name=!s prior
 CustomResourceConversion: strategy=!s webhook=WebhookConversion
 CustomResourceDefinition: apiVersion=s kind=s metadata=ObjectMeta spec=!CustomResourceDefinitionSpec
   status=CustomResourceDefinitionStatus
-CustomResourceDefinitionCondition: lastTransitionTime=s message=s observedGeneration=l reason=s status=!s type=!s
+CustomResourceDefinitionCondition: lastTransitionTime=t message=s observedGeneration=l reason=s status=!s type=!s
 CustomResourceDefinitionNames: categories=[s] kind=!s listKind=s plural=!s shortNames=[s] singular=s
 CustomResourceDefinitionSpec: conversion=CustomResourceConversion group=!s names=!CustomResourceDefinitionNames
   preserveUnknownFields=b scope=!s versions=![CustomResourceDefinitionVersion]

@@ -48,9 +48,9 @@ ControllerRevision: apiVersion=s data=o kind=s metadata=ObjectMeta revision=!l
 CronJob: apiVersion=s kind=s metadata=ObjectMeta spec=!CronJobSpec status=CronJobStatus
 CronJobSpec: concurrencyPolicy=s failedJobsHistoryLimit=i jobTemplate=!JobTemplateSpec schedule=!s
   startingDeadlineSeconds=l successfulJobsHistoryLimit=i suspend=b timeZone=s
-CronJobStatus: active=[ObjectReference] lastScheduleTime=s lastSuccessfulTime=s
+CronJobStatus: active=[ObjectReference] lastScheduleTime=t lastSuccessfulTime=t
 DaemonSet: apiVersion=s kind=s metadata=ObjectMeta spec=DaemonSetSpec status=DaemonSetStatus
-DaemonSetCondition: lastTransitionTime=s message=s reason=s status=!s type=!s
+DaemonSetCondition: lastTransitionTime=t message=s reason=s status=!s type=!s
 DaemonSetSpec: minReadySeconds=i revisionHistoryLimit=i selector=!LabelSelector template=!PodTemplateSpec
   updateStrategy=DaemonSetUpdateStrategy
 DaemonSetStatus: collisionCount=i conditions=[DaemonSetCondition] currentNumberScheduled=!i desiredNumberScheduled=!i
@@ -76,15 +76,15 @@ IngressSpec: defaultBackend=IngressBackend ingressClassName=s rules=[IngressRule
 IngressStatus: loadBalancer=IngressLoadBalancerStatus
 IngressTLS: hosts=[s] secretName=s
 Job: apiVersion=s kind=s metadata=ObjectMeta spec=JobSpec status=JobStatus
-JobCondition: lastProbeTime=s lastTransitionTime=s message=s reason=s status=!s type=!s
+JobCondition: lastProbeTime=t lastTransitionTime=t message=s reason=s status=!s type=!s
 JobSpec: activeDeadlineSeconds=l backoffLimit=i backoffLimitPerIndex=i completionMode=s completions=i managedBy=s
   manualSelector=b maxFailedIndexes=i parallelism=i podFailurePolicy=PodFailurePolicy podReplacementPolicy=s
   selector=LabelSelector successPolicy=SuccessPolicy suspend=b template=!PodTemplateSpec ttlSecondsAfterFinished=i
-JobStatus: active=i completedIndexes=s completionTime=s conditions=[JobCondition] failed=i failedIndexes=s ready=i
-  startTime=s succeeded=i terminating=i uncountedTerminatedPods=UncountedTerminatedPods
+JobStatus: active=i completedIndexes=s completionTime=t conditions=[JobCondition] failed=i failedIndexes=s ready=i
+  startTime=t succeeded=i terminating=i uncountedTerminatedPods=UncountedTerminatedPods
 JobTemplateSpec: metadata=ObjectMeta spec=JobSpec
 Lease: apiVersion=s kind=s metadata=ObjectMeta spec=LeaseSpec
-LeaseSpec: acquireTime=s holderIdentity=s leaseDurationSeconds=i leaseTransitions=i preferredHolder=s renewTime=s
+LeaseSpec: acquireTime=t holderIdentity=s leaseDurationSeconds=i leaseTransitions=i preferredHolder=s renewTime=t
   strategy=s
 ModifyVolumeStatus: status=!s targetVolumeAttributesClassName=s
 NetworkPolicy: apiVersion=s kind=s metadata=ObjectMeta spec=NetworkPolicySpec
@@ -97,7 +97,7 @@ NetworkPolicySpec: egress=[NetworkPolicyEgressRule] ingress=[NetworkPolicyIngres
 ParentReference: group=s name=!s namespace=s resource=!s
 PersistentVolumeClaim: apiVersion=s kind=s metadata=ObjectMeta spec=PersistentVolumeClaimSpec
   status=PersistentVolumeClaimStatus
-PersistentVolumeClaimCondition: lastProbeTime=s lastTransitionTime=s message=s reason=s status=!s type=!s
+PersistentVolumeClaimCondition: lastProbeTime=t lastTransitionTime=t message=s reason=s status=!s type=!s
 PersistentVolumeClaimStatus: accessModes=[s] allocatedResourceStatuses={s} allocatedResources={q} capacity={q}
   conditions=[PersistentVolumeClaimCondition] currentVolumeAttributesClassName=s modifyVolumeStatus=ModifyVolumeStatus
   phase=s
@@ -109,7 +109,7 @@ PodFailurePolicyRule: action=!s onExitCodes=PodFailurePolicyOnExitCodesRequireme
 PriorityClass: apiVersion=s description=s globalDefault=b kind=s metadata=ObjectMeta preemptionPolicy=s value=i
 ReplicationController: apiVersion=s kind=s metadata=ObjectMeta spec=ReplicationControllerSpec
   status=ReplicationControllerStatus
-ReplicationControllerCondition: lastTransitionTime=s message=s reason=s status=!s type=!s
+ReplicationControllerCondition: lastTransitionTime=t message=s reason=s status=!s type=!s
 ReplicationControllerSpec: minReadySeconds=i replicas=i selector={s} template=PodTemplateSpec
 ReplicationControllerStatus: availableReplicas=i conditions=[ReplicationControllerCondition] fullyLabeledReplicas=i
   observedGeneration=l readyReplicas=i replicas=!i
@@ -120,7 +120,7 @@ ServiceCIDR: apiVersion=s kind=s metadata=ObjectMeta spec=ServiceCIDRSpec status
 ServiceCIDRSpec: cidrs=[s]
 ServiceCIDRStatus: conditions=[Condition]
 StatefulSet: apiVersion=s kind=s metadata=ObjectMeta spec=StatefulSetSpec status=StatefulSetStatus
-StatefulSetCondition: lastTransitionTime=s message=s reason=s status=!s type=!s
+StatefulSetCondition: lastTransitionTime=t message=s reason=s status=!s type=!s
 StatefulSetOrdinals: start=i
 StatefulSetPersistentVolumeClaimRetentionPolicy: whenDeleted=s whenScaled=s
 StatefulSetSpec: minReadySeconds=i ordinals=StatefulSetOrdinals

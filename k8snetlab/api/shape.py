@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from k8snetlab.api import reference
+from k8snetlab.api.ages import moment
 from k8snetlab.api.bounds import out_of_bounds
 from k8snetlab.api.words import Path, describe, did_you_mean, nothing, shorten, too_large, unsupported
 
@@ -26,6 +27,7 @@ class Listeners(NamedTuple):
 
 _QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([EPTGMk]i?|Ki|m|u|n|[eE][+-]?[0-9]+)?\Z")
 _DURATION = re.compile(r"[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(h|ms|us|µs|μs|ns|m|s))+\Z|[+-]?0\Z")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
 _WORDS = {
     "i": "a whole number",
     "l": "a whole number",
@@ -35,9 +37,11 @@ _WORDS = {
     "q": "a quantity",
     "x": "a whole number or a string",
     "d": "a duration",
+    "t": "a time",
 }
 
 
+TIME_HINT = ': write it like "2006-01-02T15:04:05Z"'
 _BITS = {"i": 32, "l": 64, "x": 32}
 
 
@@ -99,6 +103,7 @@ def scalar(value: Any, path: Path, type_: str, wrong: Say) -> None:
         "q": number or (isinstance(value, str) and len(value) < 100 and bool(_QUANTITY.match(value))),
         "x": isinstance(value, str) or (number and isinstance(value, int) and -(2**31) <= value < 2**31),
         "d": isinstance(value, str) and len(value) < 100 and bool(_DURATION.match(value)),
+        "t": isinstance(value, str) and is_time(value),
         "o": True,
     }[type_]
     if right:
@@ -117,7 +122,14 @@ def scalar(value: Any, path: Path, type_: str, wrong: Say) -> None:
         hint = ': write it like 500m, 1.5 or "128Mi"'
     elif type_ == "d":
         hint = ': write it like "30s" or "1m30s"'
+    elif type_ == "t":
+        hint = TIME_HINT
     wrong(path, f"expected {_WORDS[type_]}, got {describe(value)}{hint}")
+
+
+def is_time(text: str) -> bool:
+    """As RFC 3339 has it."""
+    return bool(_TIME.match(text)) and moment(text) is not None
 
 
 # Where writing a field says the same as leaving it out, nothing is lost by not acting on it.

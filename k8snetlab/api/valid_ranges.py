@@ -5,8 +5,6 @@ Source: Kubernetes pkg/apis/{networking,coordination,scheduling}/validation, who
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from k8snetlab.api import addressing
 from k8snetlab.api.coordination import HIGHEST, SYSTEM_CLASSES, Lease, PriorityClass
 from k8snetlab.api.events import Event
@@ -65,9 +63,6 @@ def lease(report: Report, obj: Lease) -> None:
         why = invalid(spec.leaseDurationSeconds, "must be greater than 0")
         report.error(obj, ("spec", "leaseDurationSeconds"), why)
     not_negative(report, obj, ("spec", "leaseTransitions"), spec.leaseTransitions)
-    for field in ("acquireTime", "renewTime"):
-        if text := getattr(spec, field):
-            _moment(report, obj, ("spec", field), text)
     if spec.strategy is not None:
         path: Path = ("spec", "strategy", "strategy")
         if "/" not in spec.strategy and spec.strategy not in STRATEGIES:
@@ -77,14 +72,6 @@ def lease(report: Report, obj: Lease) -> None:
     if spec.preferredHolder and not spec.strategy:
         why = forbidden("may only be specified if `strategy` is defined")
         report.error(obj, ("spec", "preferredHolder"), why)
-
-
-def _moment(report: Report, obj: Lease, path: Path, text: str) -> None:
-    try:
-        if datetime.fromisoformat(text).tzinfo is None:
-            raise ValueError(text)
-    except ValueError:
-        report.error(obj, path, invalid(text, 'must be a time as RFC 3339 has it, "2006-01-02T15:04:05.000000Z"'))
 
 
 def event(report: Report, obj: Event) -> None:

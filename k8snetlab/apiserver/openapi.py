@@ -37,6 +37,7 @@ _SCALARS: dict[str, Json] = {
     "n": {"type": "number"},
     "b": {"type": "boolean"},
     "d": {"type": "string"},
+    "t": {"type": "string", "format": "date-time"},
     "o": {"type": "object"},
 }
 MADE = 64

@@ -87,7 +87,9 @@ class Writing:
         self, resource: Resource, old: Object, body: Any, wish: Wish, part: str = ""
     ) -> tuple[Json, list[str]]:
         if part == FINALIZE.name and isinstance(body, dict):
-            body = {**body, "spec": {"finalizers": [], **(body.get("spec") or {})}}  # none are no default here
+            spec = {} if body.get("spec") is None else without_nulls(body["spec"])
+            if isinstance(spec, dict):
+                body = {**body, "spec": {"finalizers": [], **spec}}  # none are no default here
         new, warnings = self._decoded(resource, old.namespace, old.name, body, wish)
 
         def change(stored: Object) -> Object:

@@ -6,9 +6,9 @@ Source: Kubernetes pkg/api/v1/pod/util.go (IsPodAvailable).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import NamedTuple
 
+from k8snetlab.api.ages import moment
 from k8snetlab.api.core import Pod
 
 
@@ -24,19 +24,11 @@ def available(pods: Iterable[Pod], seconds: int, time: float) -> Availability:
     ready = [pod for pod in pods if pod.ready]
     if not seconds:
         return Availability(frozenset(pod.name for pod in ready), None)
-    moments = {pod.name: moment + seconds for pod in ready if (moment := _since(pod)) is not None}
+    moments = {pod.name: since + seconds for pod in ready if (since := _since(pod)) is not None}
     return Availability(
         frozenset(name for name, at in moments.items() if at <= time),
         min((at for at in moments.values() if at > time), default=None),
     )
-
-
-def moment(text: str | None) -> float | None:
-    """An RFC 3339 timestamp in seconds since 1970; None for none, and for what is none."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except ValueError:
-        return None
 
 
 def _since(pod: Pod) -> float | None:

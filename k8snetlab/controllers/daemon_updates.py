@@ -50,7 +50,7 @@ class Pods(NamedTuple):
 
     def surging(self) -> set[str]:
         """The nodes that get a new pod beside their old one now, as many as `maxSurge` lets have two."""
-        if not self._rolls or not self._surge:
+        if not self._surge:
             return set()
         free: list[str] = []
         candidates: list[str] = []
@@ -75,7 +75,7 @@ class Pods(NamedTuple):
     @property
     def _surge(self) -> int:
         """How many nodes may have two pods; of a percentage, rounded up."""
-        return self._share(self._rolling.maxSurge)
+        return self._share(self._rolling.maxSurge) if self._rolls else 0
 
     def _share(self, limit: int | str) -> int:
         return -(-share(limit, len(self.takes)) // 100)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from k8snetlab.api.ages import moment
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workloads import Job
-from k8snetlab.controllers.availability import moment
 from k8snetlab.controllers.changes import NOTHING, Answer, Context, due, each, remove_after
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from k8snetlab.api.ages import moment
 from k8snetlab.api.core import Pod
-from k8snetlab.controllers.availability import moment
 
 FIRST, LONGEST = 10.0, 600.0
 """Seconds."""

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from k8snetlab.api.ages import moment
 from k8snetlab.api.core import Condition, EnvVar, Pod, PodSpec
 from k8snetlab.api.selection import by_owner
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workloads import COMPLETION_INDEX, Job, JobStatus
-from k8snetlab.controllers.availability import moment
 from k8snetlab.controllers.changes import (
     MOMENT,
     NOTHING,

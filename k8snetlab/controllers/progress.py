@@ -6,9 +6,9 @@ DeploymentTimedOut).
 
 from __future__ import annotations
 
+from k8snetlab.api.ages import moment
 from k8snetlab.api.apps import Deployment, WorkloadStatus
 from k8snetlab.api.core import Condition
-from k8snetlab.controllers.availability import moment
 from k8snetlab.controllers.changes import with_condition, without_condition
 
 PROGRESSING = "Progressing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from k8snetlab.api.words import Path
+from k8snetlab.api.words import Path, shorten
 from k8snetlab.policies.shapes import NamedPort, Policy, Resolved
 
 Said = tuple[str, Path, str]
@@ -27,7 +27,7 @@ def of_cluster(policy: Policy, resolved: Resolved) -> Iterator[Said]:
                 yield (
                     "unknown-port-name",
                     (*path, "destinationNamedPort"),
-                    f"no pod that it could lead to has a port called {name}, so this matches nothing",
+                    f"no pod that it could lead to has a port called {shorten(name)}, so this matches nothing",
                 )
     yield from _priorities(policy, resolved)
 

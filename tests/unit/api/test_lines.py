@@ -48,7 +48,8 @@ def test_a_spec_that_was_changed_since_has_no_lines() -> None:
 def test_an_annotation_that_somebody_wrote_is_no_line() -> None:
     policy = loaded()
     mine = policy.metadata.annotations[LINES].split(" ")[0]
-    for said in ("", "x", f"{mine} spec", f"{mine} spec=a\x1b[0m", f"{mine} =3", "9" * 9):
+    digits = (f"{mine} {'9' * 5000}=3", f"{mine} spec=\u0663")
+    for said in ("", "x", f"{mine} spec", f"{mine} spec=a\x1b[0m", f"{mine} =3", "9" * 9, *digits):
         held = {**policy.metadata.annotations, LINES: said}
         assert line(replace(policy, metadata=replace(policy.metadata, annotations=held)), PEER) == ""
 

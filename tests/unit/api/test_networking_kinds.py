@@ -87,7 +87,7 @@ REFUSED = [
     ("Lease", "spec: {leaseDurationSeconds: 0}", "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"),
     ("Lease", "spec: {leaseTransitions: -1}", "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0"),
     ("Lease", "spec: {preferredHolder: x}", "spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined"),
-    ("Lease", "spec: {renewTime: now}", 'spec.renewTime: Invalid value: "now"'),
+    ("Lease", "spec: {renewTime: now}", 'spec.renewTime: expected a time, got "now"'),
     ("PriorityClass", "value: 1000000001", "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"),
     ("PriorityClass", "{value: 1, preemptionPolicy: Always}", 'preemptionPolicy: Unsupported value: "Always": supported values: "Never", "PreemptLowerPriority"'),
 ]  # fmt: skip

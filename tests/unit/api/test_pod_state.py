@@ -144,3 +144,11 @@ def test_a_pod_of_which_a_container_has_ended_for_good_is_never_ready() -> None:
     assert told("Never", ended(0), RUNNING) == "not ready: c0 has ended, and restartPolicy is Never"
     assert told("OnFailure", RUNNING, ended(0)) == "not ready: c1 has ended, and restartPolicy is OnFailure"
     assert told("OnFailure", ended(1), RUNNING) == told("Always", ended(0), RUNNING) == told("Never", ended(0)) == ""
+
+
+def test_a_pod_whose_beginning_is_no_time_has_no_deadline() -> None:
+    def deadline(start: str | None) -> float | None:
+        return pod_state.deadline(Pod(spec=PodSpec(activeDeadlineSeconds=5), status=PodStatus(startTime=start)))
+
+    assert deadline("2026-01-01T00:00:00Z") == 1767225605.0
+    assert deadline("soon") is None and deadline(None) is None

@@ -145,6 +145,7 @@ MERGE = "application/merge-patch+json"
 ELSEWHERE = {"metadata": {"name": "x", "namespace": "other"}, "spec": pod("x")["spec"]}
 OLD = {**pod("a"), "metadata": {"name": "a", "resourceVersion": "1"}}
 LABELLED = {"metadata": {"labels": {"x": "y"}}}
+ZONELESS = {**pod("a"), "status": {"startTime": "2026-01-01T00:00:00"}}
 WRONG = {
     "JSON that is cut off": Wrong("POST", PODS, b'{"kind": "Pod"', 400),
     "JSON too deep": Wrong("POST", PODS, b"[" * 100_000, 400),
@@ -175,6 +176,8 @@ WRONG = {
     "a patch of an old version": Wrong("PATCH", PODS + "/a", {"metadata": {"resourceVersion": "1"}}, 409, MERGE),
     "a patch of another's uid": Wrong("PATCH", PODS + "/a", {"metadata": {"uid": "1"}}, 409, MERGE),
     "put under another name": Wrong("PUT", PODS + "/a", pod("b"), 400),
+    "a time that is none": Wrong("PUT", PODS + "/a/status", {**pod("a"), "status": {"startTime": "soon"}}, 400),
+    "a time without a zone": Wrong("PUT", PODS + "/a/status", ZONELESS, 400),
     "put of an old version": Wrong("PUT", PODS + "/a", OLD, 409),
     "deletion of another's uid": Wrong("DELETE", PODS + "/a", {"preconditions": {"uid": "other"}}, 409),
     "deletion of an old version": Wrong("DELETE", PODS + "/a", {"preconditions": {"resourceVersion": "0"}}, 409),
@@ -439,6 +442,19 @@ def test_an_object_with_finalizers_stays_until_it_has_none() -> None:
         assert said.json["metadata"]["finalizers"] == ["example.com/b"]
         assert (await face.patch(SERVICES + "/s", {"metadata": {"finalizers": None}})).code == 200
         assert (await face.ask("GET", SERVICES)).names == []
+
+    with_face(test)
+
+
+def test_what_keeps_a_namespace_is_a_list_and_null_is_none() -> None:
+    async def test(face: Face) -> None:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}
+        assert (await face.ask("POST", "/api/v1/namespaces", namespace)).json["spec"]["finalizers"] == ["kubernetes"]
+        finalize = "/api/v1/namespaces/n/finalize"
+        for wrong in ("text", ["a"], 3, {"finalizers": "a"}):
+            assert (await face.ask("PUT", finalize, {**namespace, "spec": wrong})).code == 400, wrong
+        said = await face.ask("PUT", finalize, {**namespace, "spec": {"finalizers": None}})
+        assert (said.code, said.json["spec"]["finalizers"]) == (200, [])
 
     with_face(test)
 
