@@ -224,8 +224,7 @@ class PolicyPart(TablePart):
     def sets_changed(self) -> bool:
         if self._standing is None:
             return True
-        found = ipsets.counted(self._iptables.namespace, self._prefixes)
-        if found == {name: len(one.entries) for name, one in self._standing.items()}:
+        if ipsets.held(self._iptables.namespace, self._prefixes) == self._standing:
             return False
         self._standing = None
         return True

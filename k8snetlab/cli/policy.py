@@ -312,9 +312,7 @@ def port_of(text: str) -> tuple[str, int]:
     found = _PORT.fullmatch(text)
     protocol = (found[2] or "TCP").upper() if found else ""
     if not found or not 1 <= int(found[1]) <= 65535 or protocol not in PROTOCOLS:
-        raise InputError(
-            f"--port {text}: no port", "write it like 80, 80/TCP, 53/UDP or 9999/SCTP; ports are 1 to 65535"
-        )
+        raise InputError(f"{text!r} is no port", "write it like 80, 80/TCP, 53/UDP or 9999/SCTP; ports are 1 to 65535")
     return protocol, int(found[1])
 
 

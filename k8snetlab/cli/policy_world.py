@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from k8snetlab.api.addressing import api_address
-from k8snetlab.api.core import Pod, PodIP, PodStatus
+from k8snetlab.api.core import Condition, Pod, PodIP, PodStatus
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.errors import ManifestError
 
@@ -33,7 +33,15 @@ def of_files(loaded: Loaded) -> Snapshot:
         pod = snapshot.get(Pod, key[1], key[0])
         if pod is not None:
             changes.append((Pod, key, msgspec.structs.replace(pod, status=status)))
-    return snapshot.changed(changes, snapshot.revision + 1)
+    return _served(snapshot.changed(changes, snapshot.revision + 1), snapshot)
+
+
+def _served(now: Snapshot, before: Snapshot) -> Snapshot:
+    """With the endpoints that Services have by the addresses that pods have now."""
+    from k8snetlab.controllers import endpoints
+
+    changes = [one for one in endpoints.reconcile(now, before) if isinstance(one, tuple)]
+    return now.changed(changes, now.revision + 1)
 
 
 def with_dns(snapshot: Snapshot) -> Snapshot:
@@ -69,7 +77,8 @@ def _status(written: Written) -> PodStatus | None:
     ended = phase if phase in ("Succeeded", "Failed") else "Running"
     if not ips and ended == "Running":
         return None
-    return PodStatus(phase=ended, podIP=ips[0] if ips else "", podIPs=tuple(map(PodIP, ips)))
+    ready = (Condition(type="Ready", status="True"),) if ended == "Running" else ()
+    return PodStatus(phase=ended, podIP=ips[0] if ips else "", podIPs=tuple(map(PodIP, ips)), conditions=ready)
 
 
 def _address(written: Written, path: tuple[str | int, ...], value: Any) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "admission",
     "correlation",
     "deployments",
+    "endpoints",
     "identity",
     "namespaces",
     "node_lifecycle",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -21,6 +22,9 @@ from k8snetlab.policies.verdict import Decision, Match, Verdict
 Where = Callable[[Key, Path], str]
 """A policy's line: the place of a field of it, for people."""
 FEW = 4
+_PLAIN = re.compile("[A-Za-z][A-Za-z0-9./_-]*")
+_NO_STRINGS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+"""Words that YAML reads as something else."""
 
 
 def lines_of(snapshot: Snapshot) -> Where:
@@ -225,7 +229,7 @@ def _wish(  # noqa: PLR0917 (all that the sentence names)
         cidr = f'"{address}/{128 if ":" in address else 32}"'
         said: Any = f"networks: [{cidr}]" if of_cluster else f"ipBlock: {{cidr: {cidr}}}"
     else:
-        labels = ", ".join(f"{key}: {_yaml(value)}" for key, value in sorted(found.metadata.labels.items()))
+        labels = ", ".join(f"{_yaml(key)}: {_yaml(value)}" for key, value in sorted(found.metadata.labels.items()))
         said = f"podSelector: {{matchLabels: {{{labels}}}}}" if labels else "podSelector: {}"
         if of_cluster or pod.key is None or found.namespace != pod.key[0]:
             space = f"matchLabels: {{kubernetes.io/metadata.name: {_yaml(found.namespace)}}}"
@@ -235,7 +239,8 @@ def _wish(  # noqa: PLR0917 (all that the sentence names)
 
 
 def _yaml(text: str) -> str:
-    return text if text and text[0].isalpha() and text.isalnum() and len(text) > 3 else f'"{text}"'
+    plain = _PLAIN.fullmatch(text) and text.lower() not in _NO_STRINGS
+    return text if plain else f'"{text}"'
 
 
 def _peers(rule: Rule, direction: str) -> str:

@@ -59,6 +59,16 @@ def said(text: str) -> str:
     return f"-m comment --comment {quote(text[:_LONGEST])}"
 
 
+def mark(bits: int) -> str:
+    """A mark and its mask, as iptables-save prints them."""
+    return f"{bits:#x}/{bits:#x}"
+
+
+def rejection(family: Family) -> str:
+    """What refuses a packet."""
+    return f"-j REJECT --reject-with {'icmp-port-unreachable' if family == 'ipv4' else 'icmp6-port-unreachable'}"
+
+
 def identified(chain: str, words: tuple[str, ...], text: str) -> str:
     """The comment of a rule that kube-router finds again by a hash of it: `words` are the rule's as it is put in."""
     return said(f"{text} - {_hash(chain + ''.join(words))}")

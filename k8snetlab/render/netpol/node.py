@@ -30,6 +30,7 @@ from k8snetlab.dataplane.rules import ChainKey, Family, Hook, Rules, RuleSet
 from k8snetlab.dataplane.sets import IPSet
 from k8snetlab.policies.resolve import Resolver
 from k8snetlab.policies.shapes import Resolved
+from k8snetlab.policies.world import in_force
 from k8snetlab.render.netpol import names, policy
 from k8snetlab.render.netpol.pod import ALLOWED, FORWARD, INPUT, OUTPUT, PASSED, Asked, judging, said
 
@@ -107,8 +108,7 @@ def render(snapshot: Snapshot, node: str) -> NodeDataplane:
     lab = snapshot.lab
     families = [family for family in FAMILIES if pick(lab.spec.podCIDR, family)]
     netns = Netns(name=namespace_of(lab.name, node, lab.spec.machines))
-    policed = bool(snapshot.all(NetworkPolicy)) or bool(snapshot.all(ClusterNetworkPolicy))
-    if not policed or lab.spec.networkPolicy.controller == "none":
+    if not in_force(snapshot):
         return NodeDataplane(netns, tuple(RuleSet(family, {}, KUBE_ROUTER_CHAINS) for family in families))
     resolved = _SHARED.of(snapshot)
     pods = [pod for pod in snapshot.select(Pod, pods_by_node, node).values() if pod.ips and not pod.ended]
@@ -156,10 +156,9 @@ def _chains(lab: Lab, policies: Chains, pods: Iterable[Asked], family: Family) -
 
 def _deny(family: Family) -> Rules:
     """What a ClusterNetworkPolicy denies."""
-    rejected = "icmp-port-unreachable" if family == "ipv4" else "icmp6-port-unreachable"
     return (
         f"{names.said('log-drop')} -m limit --limit 10/min --limit-burst 10 -j NFLOG --nflog-group 100",
-        f"{names.said('reject')} -j REJECT --reject-with {rejected}",
+        f"{names.said('reject')} {names.rejection(family)}",
     )
 
 

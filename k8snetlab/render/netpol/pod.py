@@ -7,14 +7,21 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from k8snetlab.api.snapshot import Key
-from k8snetlab.dataplane.names import KUBE_NWPLCY_COMMON, KUBE_NWPLCY_DEFAULT, KUBE_ROUTER
+from k8snetlab.dataplane.names import (
+    ALLOWED_MARK,
+    KUBE_NWPLCY_COMMON,
+    KUBE_NWPLCY_DEFAULT,
+    KUBE_ROUTER,
+    NEXT_TIER_MARK,
+    PASSED_MARK,
+)
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules
 from k8snetlab.policies.shapes import Direction, Policy, Tier
 from k8snetlab.render.netpol import names, policy
 
 INPUT, FORWARD, OUTPUT = (ChainKey("filter", KUBE_ROUTER + hook) for hook in ("INPUT", "FORWARD", "OUTPUT"))
-ALLOWED, PASSED = "0x10000/0x10000", "0x20000/0x20000"
-_BIT_ALLOWED, _BIT_NEXT, _BITS = "0x10000", "0x40000", "0x50000"
+ALLOWED, PASSED = names.mark(ALLOWED_MARK), names.mark(PASSED_MARK)
+_BIT_ALLOWED, _BIT_NEXT, _BITS = (f"{one:#x}" for one in (ALLOWED_MARK, NEXT_TIER_MARK, ALLOWED_MARK | NEXT_TIER_MARK))
 _UNDECIDED = f"-m mark --mark 0x0/{_BITS}"
 """By no policy of this tier or one before it."""
 
@@ -77,7 +84,6 @@ def _pod(asked: Asked) -> Rules:
     tiered = tiers["Admin"] or tiers["Baseline"]
     unmarked = f"-m mark ! --mark {ALLOWED}"
     log, refuse = (names.comment(*asked.pod, kind) for kind in ("log-drop", "reject"))
-    rejected = "icmp-port-unreachable" if family == "ipv4" else "icmp6-port-unreachable"
     return (
         f"{names.said('common netpol rules')} -j {KUBE_NWPLCY_COMMON}",
         f"{ways['ingress']} {names.said('from local node')} -m addrtype --src-type LOCAL -j ACCEPT",
@@ -87,7 +93,7 @@ def _pod(asked: Asked) -> Rules:
         *defaults,
         *jumps,
         f"{log} {unmarked} -m limit --limit 10/min --limit-burst 10 -j NFLOG --nflog-group 100",
-        f"{refuse} {unmarked} -j REJECT --reject-with {rejected}",
+        f"{refuse} {unmarked} {names.rejection(family)}",
         f"-j MARK --set-xmark 0x0/{_BITS if tiered else _BIT_ALLOWED}",
         f"{names.said('set netpol-ok mark')} -j MARK --set-xmark {PASSED}",
     )

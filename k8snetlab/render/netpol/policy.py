@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from k8snetlab.dataplane.families import family_of
-from k8snetlab.dataplane.names import KUBE_CNPLCY_DENY
+from k8snetlab.dataplane.names import ALLOWED_MARK, KUBE_CNPLCY_DENY, NEXT_TIER_MARK
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules
 from k8snetlab.dataplane.sets import NOMATCH, IPSet, halves
 from k8snetlab.policies.shapes import (
@@ -26,8 +26,7 @@ from k8snetlab.policies.shapes import (
 )
 from k8snetlab.render.netpol import names
 
-ALLOWED, NEXT_TIER = "0x10000/0x10000", "0x40000/0x40000"
-MARKS: Mapping[Action, str] = {"Accept": ALLOWED, "Pass": NEXT_TIER}
+MARKS: Mapping[Action, str] = {"Accept": names.mark(ALLOWED_MARK), "Pass": names.mark(NEXT_TIER_MARK)}
 DIRECTIONS: tuple[Direction, Direction] = ("ingress", "egress")
 Numbered = tuple[str, int]
 """Protocol and number of a port."""

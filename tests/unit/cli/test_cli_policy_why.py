@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from k8snetlab.cli.main import app_of
@@ -120,3 +121,22 @@ def test_without_a_controller_it_is_said_that_nothing_comes_of_it(tmp_path: Path
     _, found = why(tmp_path, "friend", "web:8080", none)
     assert found["withoutEffect"].startswith("1 NetworkPolicy is stored and without effect: networkPolicy.controller")
     assert "withoutEffect" not in why(tmp_path, "friend", "web:8080")[1]
+
+
+GIVEN = """
+- {apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}},
+   spec: {containers: [{name: c}]}, status: {podIP: 10.1.0.1}}
+- {apiVersion: v1, kind: Pod, metadata: {name: friend, labels: {"on": "true", v: "1.10"}},
+   spec: {containers: [{name: c}]}, status: {podIP: 10.1.0.2}}
+- {apiVersion: v1, kind: Service, metadata: {name: s}, spec: {selector: {app: web}, ports: [{port: 80}]}}
+- {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p}, spec: {podSelector: {}}}
+"""
+
+
+@pytest.mark.parametrize("lab", ["- {apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: l}}", ""])
+def test_a_service_leads_to_the_addresses_that_a_manifest_gives_its_pods(tmp_path: Path, lab: str) -> None:
+    code, found = why(tmp_path, "friend", "svc/s:80", f"apiVersion: v1\nkind: List\nitems:\n{lab}{GIVEN}")
+    assert code == 1 and [one["to"] for one in found["endpoints"]] == ["default/web"]
+    wanted = yaml.safe_load(f"{{{found['ingress']['wanted']}}}")
+    labels = wanted["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
+    assert labels == {"on": "true", "v": "1.10"}, "what YAML would read as something else stays a string"
