@@ -31,12 +31,12 @@ WORKERS := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile
 
 # A command (or file) that must exist, and the Debian package that brings it.
 # gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.
-LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod gcc:gcc /usr/include/stdio.h:libc6-dev
+LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod sysctl:procps gcc:gcc /usr/include/stdio.h:libc6-dev
 STORE_NEEDS := etcd:etcd-server etcdctl:etcd-client
 # The tests look at what we make with other people's tools, and compare our answers with theirs.
-TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) sysctl:procps nft:nftables ping:iputils-ping tcpdump:tcpdump curl:curl setpriv:util-linux \
+TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) nft:nftables ping:iputils-ping tcpdump:tcpdump curl:curl setpriv:util-linux \
 	nginx:nginx-light bird:bird2 /usr/lib/frr/zebra:frr strace:strace dig:bind9-dnsutils musl-gcc:musl-tools
-BENCH_NEEDS := $(LAB_NEEDS) etcd:etcd-server sysctl:procps unshare:util-linux
+BENCH_NEEDS := $(LAB_NEEDS) etcd:etcd-server unshare:util-linux
 # Programs of our kind, which the benchmarks measure where they are installed.
 PEER_NEEDS := mnexec:mininet brctl:bridge-utils ping:iputils-ping \
 	/usr/lib/cni/bridge:containernetworking-plugins dnsmasq:dnsmasq-base

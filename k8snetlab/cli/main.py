@@ -123,7 +123,7 @@ def main() -> NoReturn:
     except typer.TyperException as error:
         _misused(error)
         code = 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # Abort: the same at a question, and where the input ends there
         code = 130
     except Exception as error:
         if isinstance(error, OSError) and error.errno in outlet.OUTPUT and not error.filename:

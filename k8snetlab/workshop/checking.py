@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from k8snetlab.client.client import Client
+from k8snetlab.controllers.deployments import TEMPLATE_HASH
 from k8snetlab.errors import InputError, NotFoundError, RequestError
 from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResult
 from k8snetlab.messages.trace import TRACE, Trace, TraceQuestion
@@ -118,9 +119,10 @@ class _Checker:
     def _found(self, expectation: Expectation, source: str, target: tuple[str, int | None]) -> str:
         """What was seen, where all of it is right. Raises _WrongError."""
         asked = ProbeQuestion(source, target[0], target[1], (expectation.protocol,))
-        results = [self._probed(asked) for _ in range(expectation.evenly or 1)]
-        for result in results:
-            self._judge(expectation, source, result)
+        results = []
+        for _ in range(expectation.evenly or 1):
+            results.append(result := self._probed(asked))
+            self._judge(expectation, source, result)  # what is wrong at once need not be asked a thousand times
         found = seen(results[0]) if len(results) == 1 else shares(Counter(r.answeredBy for r in results))
         if expectation.evenly:
             self._judge_shares(expectation, source, target, results)
@@ -149,9 +151,10 @@ class _Checker:
 
     def _judge_client(self, wanted: str, source: str, result: ProbeResult) -> None:
         networks = self._addresses(source) if wanted == OWN else [wanted]
-        if not result.client:
-            raise _WrongError(seen(result), "what answered does not say which client it saw")
-        address = ipaddress.ip_address(result.client)
+        try:
+            address = ipaddress.ip_address(result.client)
+        except ValueError:
+            raise _WrongError(seen(result), "what answered does not say which client it saw") from None
         if not any(address in ipaddress.ip_network(network) for network in networks):
             raise _WrongError(seen(result), f"it saw client {result.client}, and should see {' or '.join(networks)}")
 
@@ -175,10 +178,13 @@ class _Checker:
             for pod in self._client.list("pods"):
                 metadata = pod["metadata"]
                 above = [owner["name"] for owner in metadata.get("ownerReferences", ())]
-                above += [owner.rpartition("-")[0] for owner in above]
+                if template := metadata.get("labels", {}).get(TEMPLATE_HASH):  # a Deployment's ReplicaSet
+                    above += [owner.removesuffix(f"-{template}") for owner in above]
                 space = metadata.get("namespace", "default")
-                for one in (*above, *(f"{space}/{owner}" for owner in above), *_names(metadata)):
-                    owners.setdefault(one, set()).update(_names(metadata))
+                called = {metadata["name"], f"{space}/{metadata['name']}"}  # who answers says its name alone
+                for one in (metadata["name"], *above):
+                    for word in _names({**metadata, "name": one}):
+                        owners.setdefault(word, set()).update(called)
             self._owners = owners
         return self._owners.get(name, set())
 
@@ -230,7 +236,7 @@ def _is_at(hop: Hop, point: str) -> bool:
 def _names(metadata: dict[str, str]) -> tuple[str, ...]:
     """How a pod is called: in namespace default also without that."""
     space, name = metadata.get("namespace", "default"), metadata["name"]
-    return (name, f"{space}/{name}")
+    return (name, f"{space}/{name}") if space == "default" else (f"{space}/{name}",)
 
 
 def expected(expectation: Expectation) -> str:

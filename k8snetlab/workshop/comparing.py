@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 
 from k8snetlab.api.lab import Backend
 from k8snetlab.api.source import parse
-from k8snetlab.errors import InputError, K8sNetLabError
+from k8snetlab.errors import InputError, K8sNetLabError, ManifestError
 from k8snetlab.state import scenarios
 from k8snetlab.workshop import scripts
 
@@ -90,11 +91,11 @@ def compare(scenario: str, backends: Sequence[str], source: str, target: str, te
 
 
 def _documents(scenario: str) -> Iterator[dict[str, Any]]:
-    """Raises InputError for what is no YAML. What else may be wrong with them `up` says."""
+    """Raises ManifestError for what is no YAML. What else may be wrong with them `up` says."""
     for name, text in scenarios.find(scenario):
         found, flaws = parse(text, name)
         if flaws:
-            raise InputError(f"{name}:{flaws[0].line}: {flaws[0].message}", "nothing was built")
+            raise ManifestError([f"{flaw.file}:{flaw.line}: {flaw.message}" for flaw in flaws])
         yield from (one.value for one in found if isinstance(one.value, dict))
 
 
@@ -103,26 +104,27 @@ class _Trial:
 
     def __init__(self, documents: Iterable[dict[str, Any]], backend: str) -> None:
         self._backend, self._lab = backend, f"compare-{secrets.token_hex(3)}"
-        self._directory = tempfile.TemporaryDirectory(prefix="k8snetlab-compare-")
-        self._file = Path(self._directory.name) / "lab.yaml"
         changed = [_under(document, backend) for document in documents]
         if not any(document.get("kind") == "Lab" for document in changed):
-            self._directory.cleanup()
             raise InputError(
                 "there is no Lab among the files", "compare takes a scenario, or a directory with a lab file"
             )
+        self._directory = tempfile.TemporaryDirectory(prefix="k8snetlab-compare-")
+        self._file = Path(self._directory.name) / "lab.yaml"
         self._file.write_text("".join(f"---\n{json.dumps(document)}\n" for document in changed))
 
     def __enter__(self) -> _Trial:
         return self
 
     def __exit__(self, *_: object) -> None:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave the lab behind
         try:
             self._said("down")
         except K8sNetLabError as error:
             if "no lab " not in error.message:
                 raise
         finally:
+            signal.signal(signal.SIGINT, before)
             self._directory.cleanup()
 
     def result(self, source: str, target: str) -> tuple[Compared, str, str]:

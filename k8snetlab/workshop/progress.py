@@ -27,7 +27,7 @@ class Progress(msgspec.Struct):
     hints: dict[int, int] = {}
     """By step: how many hints were looked at."""
     built: int = 0
-    """Which lab of that name is the lesson's: the number of its directory's inode."""
+    """Which lab of that name is the lesson's: the nanosecond at which it was made."""
     began: float = 0.0
     """Seconds since 1970."""
     ended: float = 0.0
@@ -55,9 +55,9 @@ def read(lab: str) -> Progress:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Progress)
     except FileNotFoundError:
-        raise NotFoundError(
-            f"no lesson has been begun in lab {lab}", "`k8snetlab lesson list`, then start one"
-        ) from None
+        begin = "`k8snetlab lesson list`, then start one"
+        hint = f"{begin}; of root's lessons root knows: sudo k8snetlab lesson …" if os.geteuid() else begin
+        raise NotFoundError(f"no lesson has been begun in lab {lab}", hint) from None
     except msgspec.MsgspecError as error:
         raise InputError(f"{file}: {error}", "`k8snetlab lesson start` begins anew") from None
 

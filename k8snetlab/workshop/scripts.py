@@ -3,6 +3,7 @@ nothing put into their text. Of the lab they are told in their environment."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -67,7 +68,8 @@ def _ran(words: list[str], lab: str, apart: bool = False) -> Ran:
     try:
         output, errors = process.communicate(timeout=PATIENCE)
     except BaseException as late:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it had just ended
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if not isinstance(late, subprocess.TimeoutExpired):
             raise

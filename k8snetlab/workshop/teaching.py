@@ -150,9 +150,7 @@ class Teaching:
         if not 1 <= step <= len(read.steps):
             raise InputError(f"--step {step}: it has {len(read.steps)} steps", "steps count from 1")
         built = progress.read(lab).built if progress.known(lab) else 0
-        if lab in labs.running() and built != _directory(lab):
-            hint = f"--lab NAME names another; or `k8snetlab down --lab {lab}` ends it"
-            raise ConflictError(f"lab {lab} runs, and is none of a lesson", hint)
+        _refuse_anothers(lab, built)
         earlier = list(range(1, step))
         progress.write(lab, Progress(called, language, step, passed=earlier, began=time.time(), built=built))
         teaching = Teaching(lab)
@@ -168,12 +166,18 @@ class Teaching:
         return self.progress.step in self.progress.passed or not (self.step.checks or self.step.questions)
 
     def reset(self) -> None:
-        """The lab, from nothing to the step's beginning. Raises DaemonError or ScriptError where that fails."""
+        """The lab, from nothing to the step's beginning. Raises ConflictError where a lab of that name is none of a
+        lesson, DaemonError or ScriptError where it fails."""
+        _refuse_anothers(self.lab, self.progress.built)
         self._clean()
         if self.lab in labs.running():
             self._own("down", "--lab", self.lab)
-        self._own("up", self.progress.lesson, "--lab", self.lab, "--yes")
-        self.progress.built = _directory(self.lab)
+        try:
+            self._own("up", self.progress.lesson, "--lab", self.lab, "--yes")
+        except BaseException:  # half a lab that nobody knows to be the lesson's would be in the way
+            scripts.command(("k8snetlab", "down", "--lab", self.lab), self.lab)
+            raise
+        self.progress.built = _made(self.lab)
         self._keep()
         for earlier in self.lesson.steps[: self.progress.step - 1]:
             self._script(earlier.setup)
@@ -315,10 +319,17 @@ class Teaching:
 _BACK = "`k8snetlab lesson reset` brings back the step's beginning"
 
 
-def _directory(lab: str) -> int:
-    """What tells a lab's directory from that of another lab that had its name; 0 where there is none."""
+def _refuse_anothers(lab: str, built: int) -> None:
+    if lab in labs.running() and built != _made(lab):
+        hint = f"--lab NAME names another; or `k8snetlab down --lab {lab}` ends it"
+        raise ConflictError(f"lab {lab} runs, and is none of a lesson", hint)
+
+
+def _made(lab: str) -> int:
+    """When the lab was made, which tells it from another that had its name (the next directory may have the inode of
+    the last one); 0 where there is none."""
     try:
-        return LabPaths(lab).directory.stat().st_ino
+        return LabPaths(lab).lock.stat().st_mtime_ns
     except OSError:
         return 0
 

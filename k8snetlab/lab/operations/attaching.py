@@ -25,6 +25,8 @@ from k8snetlab.state.ledger import Ledger
 class Attaching:
     def __init__(self, cluster: Cluster, ledger: Ledger) -> None:
         self._cluster, self._ledger = cluster, ledger
+        self._turn = asyncio.Lock()
+        """Two that ask for one Pod's name would take the namespace's name from each other."""
 
     @answers(ATTACH)
     async def attach(self, asked: Attach) -> Attached:
@@ -32,14 +34,15 @@ class Attaching:
         snapshot = self._cluster.snapshot
         node, whose = snapshot.node(asked.node), asked.called or asked.netns
         netns.path(asked.netns)  # raises where that can be no name; "" would be the machine's own
-        pod = self._cluster.tried(_pod(asked, whose))
-        name = names.pod_netns(snapshot.lab.name, pod.namespace, pod.name)
-        await asyncio.to_thread(self._adopt, name, asked, whose)
-        try:
-            await self._cluster.create(_pod(asked, whose))
-        except BaseException:
-            await asyncio.to_thread(self._let_go, name)
-            raise
+        async with self._turn:
+            pod = self._cluster.tried(_pod(asked, whose))
+            name = names.pod_netns(snapshot.lab.name, pod.namespace, pod.name)
+            await asyncio.to_thread(self._adopt, name, asked, whose)
+            try:
+                await self._cluster.create(_pod(asked, whose))
+            except BaseException:
+                await asyncio.to_thread(self._let_go, name)
+                raise
         return Attached(f"{pod.namespace}/{pod.name}", node.name, name, whose)
 
     def _adopt(self, name: str, asked: Attach, whose: str) -> None:

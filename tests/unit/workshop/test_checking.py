@@ -34,11 +34,12 @@ RESULT = {
 Check = Callable[..., tuple[int, dict[str, Any]]]
 
 
-def pod(name: str, ip: str, owner: str = "", space: str = "default") -> dict[str, Any]:
+def pod(name: str, ip: str, owner: str = "", space: str = "default", template: str = "") -> dict[str, Any]:
     owners = [{"name": owner}] if owner else []
+    labels = {"pod-template-hash": template} if template else {}
     return {
         "kind": "pods",
-        "metadata": {"name": name, "namespace": space, "ownerReferences": owners},
+        "metadata": {"name": name, "namespace": space, "ownerReferences": owners, "labels": labels},
         "status": {"podIPs": [{"ip": ip}]},
     }
 
@@ -77,7 +78,13 @@ def trace(*ways: tuple[str, float], hops: tuple[tuple[str, str], ...] = (), diff
 @pytest.fixture
 def check(lab: ScriptedClient, tmp_path: Path) -> Check:
     """Checks one expectation; the exit code and the report."""
-    lab.objects = [pod("client", "10.244.1.2"), pod("web-1-abc", "10.244.2.2", "web-1"), pod("db", "10.1.1.1", "", "x")]
+    lab.objects = [
+        pod("client", "10.1.1.2", space="a"),
+        pod("client", "10.244.1.2"),
+        pod("web-1-abc", "10.244.2.2", "web-1", template="1"),
+        pod("web-canary-x", "10.244.2.3", "web-canary"),
+        pod("db", "10.1.1.1", "", "x"),
+    ]
 
     def checked(entry: str, *words: str, **changed: Any) -> tuple[int, dict[str, Any]]:
         lab.answers |= {"probe": {"results": [{**RESULT, **changed}]}}
@@ -121,6 +128,8 @@ def test_what_is_as_expected_is_ok(check: Check, entry: str, changed: dict[str, 
         ),
         ("{from: client, to: web, client: own}", {"client": "10.244.1.1"}, "it saw client 10.244.1.1"),
         ("{from: client, to: web, client: own}", {"client": ""}, "what answered does not say which client it saw"),
+        ("{from: client, to: web, client: own}", {"client": "me"}, "what answered does not say which client it saw"),
+        ("{from: client, to: web, answeredBy: web}", {"answeredBy": "web-canary-x"}, "web-canary-x answered, and only"),
         ("{from: outside, to: web, client: own}", {}, "client: own: outside is no pod or node"),
     ],
 )
@@ -137,6 +146,11 @@ def test_shares_are_read_from_the_rules(check: Check, lab: ScriptedClient) -> No
     lab.answers["trace"] = trace(("10.244.2.2:80", 0.3), ("10.244.2.3:80", 0.7))
     code, report = check(entry)
     assert code == 1 and "the rules give 10.244.2.2:80 30.0%" in report["checks"][0]["why"]
+
+
+def test_what_is_wrong_at_once_is_asked_once(check: Check, lab: ScriptedClient) -> None:
+    code, _ = check("{from: client, to: web, answeredBy: web, evenly: 1000}", seen="silent", reached=False)
+    assert code == 1 and len([one for one in lab.asked if one[0] == "probe"]) == 1
 
 
 def test_rules_that_say_even_and_one_that_gets_all_is_no_chance(check: Check, lab: ScriptedClient) -> None:

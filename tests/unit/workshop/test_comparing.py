@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from k8snetlab.errors import InputError
+from k8snetlab.errors import InputError, ManifestError
 from k8snetlab.workshop import comparing
 
 LAB = """
@@ -38,7 +38,6 @@ def test_a_lab_keeps_what_every_network_has(backend: str, network: dict[str, obj
     ("text", "backends", "said"),
     [
         (LAB, ["eigrp"], "'eigrp' is no backend"),
-        ("a: [", ["bgp"], "not YAML"),
         ("{apiVersion: v1, kind: Pod, metadata: {name: a}}", ["bgp"], "no Lab among the files"),
     ],
 )
@@ -48,6 +47,18 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_built(
     (tmp_path / "lab.yaml").write_text(text)
     with pytest.raises(InputError, match=said):
         comparing.compare(str(tmp_path), backends, "", "", lambda _: None)
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: " + "[" * 3000])
+def test_hostile_files_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "lab.yaml").write_text(text)
+    with pytest.raises(ManifestError, match=r"lab\.yaml:[12]: "):
+        comparing.compare(str(tmp_path), ["bgp"], "", "", lambda _: None)
+
+
+def test_text_that_looks_like_a_time_stays_text(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text("kind: ConfigMap\ndata: {a: 12:30:45, b: 2001-99-99}\n")
+    assert next(iter(comparing._documents(str(tmp_path))))["data"] == {"a": "12:30:45", "b": "2001-99-99"}
 
 
 def test_two_pods_on_different_nodes_are_chosen() -> None:
