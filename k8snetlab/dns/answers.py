@@ -7,6 +7,8 @@ from typing import Literal
 import msgspec
 
 Rcode = Literal["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "BADVERS"]
+TRANSFERS = ("AXFR", "IXFR")
+"""Types that ask for a whole zone, which is given to nobody, and asked of nobody."""
 
 
 class Question(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dns import cluster, reverse
-from k8snetlab.dns.answers import Answer, Question, Record
+from k8snetlab.dns.answers import TRANSFERS, Answer, Question, Record
 from k8snetlab.dns.caching import NONE, Cache
 from k8snetlab.dns.corefile import Block, Forward, Hosts, block_of, within
 
@@ -33,6 +33,8 @@ def answer(
     blocks: Sequence[Block], question: Question, snapshot: Snapshot | None, local: tuple[str, ...] = ()
 ) -> Answer | Onward:
     """`local` are the addresses of the server that answers; `snapshot` None: no object is known yet."""
+    if question.type in TRANSFERS:
+        return Answer("REFUSED")
     before: tuple[Record, ...] = ()
     for _ in range(CHAIN):
         found = _once(blocks, question, snapshot, local)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dns import backends, nameservers, reverse
-from k8snetlab.dns.answers import Answer, Question, Record
+from k8snetlab.dns.answers import TRANSFERS, Answer, Question, Record
 from k8snetlab.dns.backends import Backend
 from k8snetlab.dns.parsed import parse
 from k8snetlab.dns.zones import Zones
@@ -27,7 +27,7 @@ def answer(question: Question, zones: Zones, snapshot: Snapshot | None) -> Answe
     zone = zones.of(question.lower)
     if not zone:
         return None
-    if question.type in ("AXFR", "IXFR"):
+    if question.type in TRANSFERS:
         return Answer("REFUSED")
     asked = _Asked(question, zone, zones, snapshot or Snapshot())
     found = _BY_TYPE.get(question.type, _others)(asked)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from k8snetlab.dns.answers import Answer, Question, Record
+from k8snetlab.dns.answers import TRANSFERS, Answer, Question, Record
 
 TTL = 60
 """Seconds."""
@@ -44,7 +44,7 @@ ZONES: Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]] = {
 
 def answer(question: Question, addresses: tuple[str, ...]) -> Answer:
     """`addresses` are the host's own, of both families. Zone transfers are refused."""
-    if question.type in ("AXFR", "IXFR"):
+    if question.type in TRANSFERS:
         return Answer("REFUSED")
     zone = next((zone for zone in ZONES if question.lower == zone or question.lower.endswith(f".{zone}")), "")
     if not zone:

@@ -61,6 +61,8 @@ def told(name: str, type_: str = "A") -> str:
         ("x.private.example.", "A", "SERVFAIL"),
         ("outside.default.svc.cluster.local.", "A", "www.example.com. ? www.example.com. 203.0.113.10 30"),
         ("cluster.local.", "AXFR", "REFUSED"),
+        ("www.example.com.", "AXFR", "REFUSED"),
+        ("www.corp.example.", "IXFR", "REFUSED"),
     ],
 )
 def test_a_question_goes_where_the_corefile_sends_it(name: str, type_: str, expected: str) -> None:
