@@ -26,14 +26,11 @@ from k8snetlab.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from k8snetlab.policies.matrix import Check
     from k8snetlab.policies.sentences import AllowedBy, EndpointReason, PodDirection, PolicyReason, Side, Where
     from k8snetlab.policies.world import World
 
 FORMS = ("table", "json", "svg")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
-NARROW = 24
-"""Columns of a name that many may have in front of their row."""
 SHOWN = 4
 """Endpoints that are named."""
 _PORT = re.compile(r"([0-9]{1,5})(?:/([A-Za-z]{1,4}))?")
@@ -79,6 +76,7 @@ def matrix(
     world, _ = _world(filename, lab)
     from msgspec.structs import replace
 
+    from k8snetlab.cli import policy_table
     from k8snetlab.policies.matrix import matrix as judged
     from k8snetlab.policies.world import without_effect
 
@@ -86,9 +84,7 @@ def matrix(
     found = judged(world.resolved, ends, dict.fromkeys(asked or world.ports))
     found = replace(found, withoutEffect=without_effect(world.snapshot))
     if form.name == "json":
-        import msgspec
-
-        text = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+        text = policy_table.as_json(found)
         write(form.file, f"{text}\n") if form.file else typer.echo(text)
         return
     if form.name == "svg":
@@ -98,39 +94,7 @@ def matrix(
         write(form.file, drawn) if form.file else typer.echo(drawn, nl=False)
         return
     _say_idle(found.withoutEffect)
-    for at in dict.fromkeys((check.protocol, check.port) for check in found.checks):
-        _show(at, [check for check in found.checks if (check.protocol, check.port) == at])
-    denied = sum(not check.allowed for check in found.checks)
-    screen.say(f"{len(found.checks) - denied} allowed, {denied} denied: i by the target's ingress, e by the source's")
-    screen.say("egress, x by both; `k8snetlab policy why FROM TO:PORT` names the lines")
-
-
-def _show(at: tuple[str, int], checks: Sequence[Check]) -> None:
-    """A row for each source, a numbered column for each target, in blocks as wide as the terminal (or 80 columns). Long
-    names of many are told once, and rows have their numbers only."""
-    names = list(dict.fromkeys(check.from_ for check in checks))
-    size, wide, across = len(names), max(len(name) for name in names), screen.columns() or 80
-    cell, digits = len(str(size)) + 1, max(3, len(str(size)))
-    screen.say(f"{at[1]}/{at[0]}, row to column:")
-    if wide > NARROW and wide + digits + 1 + size * cell > across:
-        for number, name in enumerate(names, 1):
-            screen.say(f"{number:>{digits}} {name}")
-        screen.say("")
-        names, wide = [""] * size, 0
-    room = max(1, (across - wide - digits - 1) // cell)
-    for start in range(0, size, room):
-        block = range(start, min(start + room, size))
-        screen.say(" " * (wide + digits + 1) + "".join(str(number + 1).rjust(cell) for number in block))
-        for row, name in enumerate(names):
-            marks = (_mark(checks[row * size + column]).rjust(cell) for column in block)
-            screen.say(f"{row + 1:>{digits}} {name:<{wide}}" + "".join(marks))
-    screen.say("")
-
-
-def _mark(check: Check) -> str:
-    if check.allowed:
-        return "."
-    return "x" if not check.ingress and not check.egress else "e" if check.ingress else "i"
+    policy_table.show(found)
 
 
 def explain(

@@ -1,10 +1,12 @@
-"""A matrix as an SVG: a row for each source, a column for each target, a square for each pair; hovering names it."""
+"""A matrix as an SVG: a row for each source, a column for each target, a square for each pair; hovering names it, and
+the policies that decide."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from k8snetlab.policies.legend import decided
 from k8snetlab.policies.matrix import At, Check
 
 CELL, LINE, LETTER = 14, 24, 7
@@ -61,7 +63,7 @@ def _field(names: list[str], at: At, checks: list[Check], place: tuple[int, int]
     for count, check in enumerate(checks):
         row, column = divmod(count, len(names))
         said = _said(check)
-        word = said if check.allowed else f"denied by {said}"
+        word = (said if check.allowed else f"denied by {said}") + escape(decided(check))
         yield (
             f'<rect x="{margin + column * CELL}" y="{first + row * CELL}" width="{CELL - 2}" height="{CELL - 2}"'
             f' fill="{COLOURS[said]}"><title>{escape(check.from_)} to {escape(check.to)}: {word}</title></rect>'

@@ -1,4 +1,4 @@
-"""Who may reach whom, of many: what `verdict.allowed` says of each pair, for sets of ends at once.
+"""Who may reach whom, of many, and by which policy: what `verdict.allowed` says of each pair, for sets of ends at once.
 
 A set of ends is an integer with a bit for each. Pods that one policy selects share what it lets through, so that a
 matrix of 500 pods costs what the policies cost and not what the pairs do.
@@ -6,18 +6,18 @@ matrix of 500 pods costs what the policies cost and not what the pairs do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from k8snetlab.policies.shapes import Direction, End, NamedPort, Port, PortRange, Resolved, Rule, Tier
-from k8snetlab.policies.verdict import is_own_node
+from k8snetlab.policies.shapes import Block, Direction, End, NamedPort, Policy, Port, PortRange, Resolved, Rule, Tier
 
 At = tuple[str, int]
 """Protocol and port."""
 
 
-class Check(msgspec.Struct, frozen=True):
+class Check(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """May `from` reach `to` at a port? Both `ingress`, by the policies of `to`, and `egress`, by those of `from`."""
 
     from_: str = msgspec.field(name="from")
@@ -34,6 +34,11 @@ class Check(msgspec.Struct, frozen=True):
     """Whether the policies of `from` let it out."""
     allowed: bool
     """Whether both do."""
+    ingressBy: tuple[str, ...] = ()
+    """The policies that decide the ingress: those whose rules let it in, the one that denies it, or, where no rule of
+    any lets it in, all that isolate `to`; left out where no policy has a say."""
+    egressBy: tuple[str, ...] = ()
+    """The same of the egress, by the policies of `from`."""
 
 
 class PolicyMatrix(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,19 +50,43 @@ class PolicyMatrix(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where nobody brings policies into the kernel (networkPolicy.controller none): that it is so, in a sentence."""
 
 
+class Part(NamedTuple):
+    """Some of the ends at the other side of one: `by` are the policies that allow them, or deny them."""
+
+    ends: int
+    allowed: bool
+    by: tuple[str, ...] = ()
+
+
+Judged = tuple[Part, ...]
+"""What one end's policies say in one direction: no end is in two parts, and each is in one."""
+
+
 def matrix(resolved: Resolved, ends: Sequence[End], ports: Iterable[At]) -> PolicyMatrix:
     """Every end against every end."""
     names = [end.name for end in ends]
+    reach = Reach(resolved, ends)
     checks: list[Check] = []
     for protocol, port in ports:
-        into, out = Reach(resolved, ends).at((protocol, port))
-        for source, name in enumerate(names):
-            outward = out[source]
-            for target, other in enumerate(names):
-                ingress = into[target] >> source & 1 == 1
-                egress = outward >> target & 1 == 1
-                checks.append(Check(name, other, protocol, port, ingress, egress, ingress and egress))
+        judged = reach.at((protocol, port))
+        into, out = ([_spread(parts, len(ends)) for parts in side] for side in judged)
+        for source, (name, outward) in enumerate(zip(names, out, strict=True)):
+            for other, inward, (_, egress, by) in zip(names, into, outward, strict=True):
+                _, ingress, of_target = inward[source]
+                checks.append(Check(name, other, protocol, port, ingress, egress, ingress and egress, of_target, by))
     return PolicyMatrix(tuple(checks))
+
+
+def _spread(parts: Judged, size: int) -> list[Part]:
+    """The part of each end."""
+    row = [parts[0]] * size
+    for part in parts[1:]:
+        bits = f"{part.ends:b}"[::-1]
+        place = bits.find("1")
+        while place >= 0:
+            row[place] = part
+            place = bits.find("1", place + 1)
+    return row
 
 
 class Reach:
@@ -67,42 +96,45 @@ class Reach:
         self.resolved, self.ends = resolved, ends
         self.all = (1 << len(ends)) - 1
         self._bits = {end.key: 1 << number for number, end in enumerate(ends) if end.key is not None}
+        self._nodes: dict[str, int] = {}
+        """What is always let in by the pods of each node."""
+        for number, end in enumerate(ends):
+            if end.key is None or end.host:
+                self._nodes[end.node] = self._nodes.get(end.node, 0) | 1 << number
         self._peers: dict[tuple[int, int, bool], tuple[int, int]] = {}
-        self._sums: dict[tuple[int, At], int] = {}
+        self._blocks: dict[tuple[tuple[Block, ...], int, bool], int] = {}
+        self._sums: dict[int, int] = {}
 
-    def at(self, at: At) -> tuple[list[int], list[int]]:
+    def at(self, at: At) -> tuple[list[Judged], list[Judged]]:
         """For each end, in their order: who may come in by its policies, and where its policies let it go."""
         self._sums.clear()
         return [self._into(n, end, at) for n, end in enumerate(self.ends)], [
             self._out(n, end, at) for n, end in enumerate(self.ends)
         ]
 
-    def _into(self, number: int, target: End, at: At) -> int:
-        free = 1 << number
-        for place, end in enumerate(self.ends):
-            if is_own_node(end, target):
-                free |= 1 << place
-        return free | self._judged(target, "ingress", lambda rule: self._inward(rule, target, at))
+    def _into(self, number: int, target: End, at: At) -> Judged:
+        free = 1 << number | (self._nodes.get(target.node, 0) if target.node else 0)
+        return self._judged(target, "ingress", free, lambda rule: self._inward(rule, target, at))
 
-    def _out(self, number: int, source: End, at: At) -> int:
-        return 1 << number | self._judged(source, "egress", lambda rule: self._outward(rule, at))
+    def _out(self, number: int, source: End, at: At) -> Judged:
+        return self._judged(source, "egress", 1 << number, lambda rule: self._outward(rule, at))
 
-    def _judged(self, pod: End, direction: Direction, hit: Callable[[Rule], int]) -> int:
-        """The ends that the tiers of one pod let pass; `hit` are those that a rule matches."""
+    def _judged(self, pod: End, direction: Direction, free: int, hit: Callable[[Rule], int]) -> Judged:
+        """What the tiers of one pod say of all ends but those that are `free`; `hit` are those that a rule matches."""
         policies = self.resolved.by_pod.get(pod.key, ()) if pod.key is not None and not pod.host else ()
-        mine: dict[Tier, list[tuple[Rule, ...]]] = {"Admin": [], "NetworkPolicy": [], "Baseline": []}
+        mine: dict[Tier, list[Policy]] = {"Admin": [], "NetworkPolicy": [], "Baseline": []}
         for policy in policies:
-            if (rules := policy.rules(direction)) is not None:
-                mine[policy.tier].append(rules)
-        accepted, left = _sifted(mine["Admin"], self.all, hit)
+            if policy.rules(direction) is not None:
+                mine[policy.tier].append(policy)
+        if not any(mine.values()):
+            return (Part(self.all, True),)
+        first, left = _sifted(mine["Admin"], direction, self.all & ~free, hit)
         if isolating := mine["NetworkPolicy"]:
-            found = 0
-            for rules in isolating:
-                for rule in rules:
-                    found |= hit(rule)
-            return accepted | left & found
-        more, left = _sifted(mine["Baseline"], left, hit)
-        return accepted | more | left
+            last = list(_allowing(isolating, direction, left, hit))
+            left = 0
+        else:
+            last, left = _sifted(mine["Baseline"], direction, left, hit)
+        return (Part(free | left, True), *first, *last)
 
     def _inward(self, rule: Rule, target: End, at: At) -> int:
         if rule.ports is None or any(_at(port, at, target) for port in rule.ports):
@@ -110,10 +142,9 @@ class Reach:
         return 0
 
     def _outward(self, rule: Rule, at: At) -> int:
-        key = (id(rule), at)
-        if key not in self._sums:
-            self._sums[key] = self._going(rule, at)
-        return self._sums[key]
+        if id(rule) not in self._sums:
+            self._sums[id(rule)] = self._going(rule, at)
+        return self._sums[id(rule)]
 
     def _going(self, rule: Rule, at: At) -> int:
         pods, others = self._of(rule, 0)
@@ -135,32 +166,60 @@ class Reach:
                 self._peers[key] = (0, self.all)
             else:
                 pods = sum(self._bits.get(pod, 0) for pod in rule.pods)
-                blocks = rule.blocks
-                inside = (
-                    1 << number
-                    for number, end in enumerate(self.ends)
-                    if any(block.has(_address(end, family or end.family, inward)) for block in blocks)
-                )
-                self._peers[key] = (pods, sum(inside) & ~pods)
+                self._peers[key] = (pods, self._inside(rule.blocks, family, inward) & ~pods)
         return self._peers[key]
+
+    def _inside(self, blocks: tuple[Block, ...], family: int, inward: bool) -> int:
+        key = (blocks, family, inward)
+        if key not in self._blocks:
+            found = 0
+            for number, end in enumerate(self.ends) if blocks else ():
+                address = _address(end, family or end.family, inward)
+                if any(block.has(address) for block in blocks):
+                    found |= 1 << number
+            self._blocks[key] = found
+        return self._blocks[key]
 
 
 def _address(end: End, family: int, inward: bool) -> str:
     return end.sender(family) if inward else end.address(family)
 
 
-def _sifted(policies: Iterable[tuple[Rule, ...]], asked: int, hit: Callable[[Rule], int]) -> tuple[int, int]:
-    """Of the ends that a tier is asked about those that it accepts, and those of which it says nothing or passes on."""
-    accepted = passed = 0
-    for rules in policies:
-        for rule in rules:
+def _sifted(
+    policies: Iterable[Policy], direction: Direction, asked: int, hit: Callable[[Rule], int]
+) -> tuple[list[Part], int]:
+    """Of the ends that a tier is asked about those that it accepts or denies, and those of which it says nothing or
+    passes on."""
+    parts: list[Part] = []
+    passed = 0
+    for policy in policies:
+        for rule in policy.rules(direction) or ():
             found = hit(rule) & asked
             asked &= ~found
-            if rule.action == "Accept":
-                accepted |= found
-            elif rule.action == "Pass":
+            if rule.action == "Pass":
                 passed |= found
-    return accepted, asked | passed
+            elif found:
+                parts.append(Part(found, rule.action == "Accept", (policy.name,)))
+    return parts, asked | passed
+
+
+def _allowing(
+    policies: Sequence[Policy], direction: Direction, asked: int, hit: Callable[[Rule], int]
+) -> Iterator[Part]:
+    """NetworkPolicies: each end with all that allow it, or that isolate the pod where none does."""
+    by: dict[tuple[str, ...], int] = {(): asked}
+    for policy in policies:
+        found = 0
+        for rule in policy.rules(direction) or ():
+            found |= hit(rule)
+        split: dict[tuple[str, ...], int] = {}
+        for names, ends in by.items():
+            for some, who in ((ends & found, (*names, policy.name)), (ends & ~found, names)):
+                if some:
+                    split[who] = some
+        by = split
+    for names, ends in by.items():
+        yield Part(ends, bool(names), names or tuple(policy.name for policy in policies))
 
 
 def _at(port: Port, at: At, target: End | None = None) -> bool:

@@ -10,6 +10,7 @@ Source: Kubernetes API reference, networking/v1 NetworkPolicy; network-policy-ap
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal
 
@@ -76,8 +77,13 @@ class Block(msgspec.Struct, frozen=True):
     def has(self, address: str) -> bool:
         if not address:
             return False
-        ip = ip_address(address)
+        ip = _parsed(address)
         return ip in self.network and not any(ip in part for part in self.excepts)
+
+
+@lru_cache(maxsize=1 << 14)
+def _parsed(address: str) -> Address:
+    return ip_address(address)
 
 
 class Peer(msgspec.Struct, frozen=True):

@@ -57,6 +57,7 @@ def test_matrix_as_json_has_every_pair_and_port_and_these_keys_alone(tmp_path: P
     assert code == 0 and list(found) == ["checks"]
     assert pairs == [(a, b, n, p) for n, p in ((80, "TCP"), (53, "UDP")) for a in pods for b in pods]
     assert list(found["checks"][0]) == ["from", "to", "protocol", "port", "ingress", "egress", "allowed"]
+    assert {key for check in found["checks"] for key in check} - set(found["checks"][0]) == {"ingressBy"}
     denied = {(c["from"], c["to"], c["port"]) for c in found["checks"] if not c["allowed"]}
     # host is in the network of web's own node: always let in; no policy selects it
     assert denied == {
@@ -64,6 +65,47 @@ def test_matrix_as_json_has_every_pair_and_port_and_these_keys_alone(tmp_path: P
         ("default/other", "default/web", 53),
         ("default/friend", "default/web", 53),
     }
+
+
+STACKED = (
+    WORLD
+    + """
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {name: deny}
+  spec: {podSelector: {}, policyTypes: [Ingress, Egress], egress: [{}]}
+- apiVersion: policy.networking.k8s.io/v1alpha2
+  kind: ClusterNetworkPolicy
+  metadata: {name: guard}
+  spec:
+    tier: Admin
+    priority: 1
+    subject: {namespaces: {}}
+    ingress: [{action: Deny, from: [{pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: friend}}}}]}]
+"""
+)
+
+
+def test_matrix_says_by_which_policy_each_pair_is_allowed_or_denied(tmp_path: Path) -> None:
+    _, out = _policy(tmp_path, STACKED, "matrix", "--port", "80", "-o", "json")
+    by = {
+        (c["from"], c["to"]): (c["allowed"], c.get("ingressBy"), c.get("egressBy")) for c in json.loads(out)["checks"]
+    }
+    assert by["default/friend", "default/web"] == (False, ["guard"], ["default/deny"])
+    assert by["default/other", "default/web"] == (False, ["default/deny", "default/web"], ["default/deny"])
+    assert by["default/web", "default/host"] == (True, None, ["default/deny"])
+    assert by["default/host", "default/web"] == (True, None, None)  # from its own node
+    assert by["default/web", "default/web"] == (True, None, None)
+
+
+def test_a_table_says_below_it_which_policies_deny_and_allow(tmp_path: Path) -> None:
+    _, out = _policy(tmp_path, WORLD, "matrix", "--port", "80")
+    assert "\ninto 4: denied by default/web; 1 let in by default/web\n" in out
+    _, out = _policy(tmp_path, STACKED, "matrix", "--port", "80")
+    assert "\ninto 1: denied by default/deny\n" in out
+    assert "\ninto 3: denied by guard: 1; denied by default/deny: 2, 4-5\n" in out
+    assert "\nout of 1: 2-5 let out by default/deny\n" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_matrix_as_table_fits_80_columns_and_names_outside(tmp_path: Path) -> None:
@@ -86,8 +128,9 @@ def test_matrix_as_svg_has_a_square_for_each_pair(tmp_path: Path) -> None:
     _, out = _policy(tmp_path, WORLD, "matrix", "--port", "80", "-o", "svg")
     titles = [title.text for title in ElementTree.fromstring(out).iter("{http://www.w3.org/2000/svg}title")]
     assert len(titles) == 5 * 5  # outside is there too
-    assert "default/other to default/web: denied by ingress" in titles
-    assert "default/friend to default/web: allowed" in titles
+    assert "default/other to default/web: denied by ingress; ingress by default/web" in titles
+    assert "default/friend to default/web: allowed; ingress by default/web" in titles
+    assert "default/web to default/friend: allowed" in titles
     assert out.count(">i</text>") == 2  # of other and outside, as in the table
 
 

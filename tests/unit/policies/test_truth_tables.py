@@ -11,7 +11,8 @@ from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.policies.matrix import matrix
 from k8snetlab.policies.resolve import resolved
-from k8snetlab.policies.verdict import allowed
+from k8snetlab.policies.shapes import named
+from k8snetlab.policies.verdict import Decision, allowed
 
 CASES = list(cases())
 
@@ -26,11 +27,17 @@ def test_policy_allows_what_its_table_says(case: Case) -> None:
     ends = tuple(found.pods.values())
     ports = [(port.split("/")[1], int(port.split("/")[0])) for port in case.ports]
     one_by_one = {
-        (a.name, b.name, f"{at[1]}/{at[0]}"): allowed(found, a, b, at).allowed
-        for at in ports
-        for a in ends
-        for b in ends
+        (a.name, b.name, f"{at[1]}/{at[0]}"): allowed(found, a, b, at) for at in ports for a in ends for b in ends
     }
-    assert one_by_one == case.allowed
-    table = matrix(found, ends, ports)
-    assert {(c.from_, c.to, f"{c.port}/{c.protocol}"): c.allowed for c in table.checks} == case.allowed
+    assert {pair: verdict.allowed for pair, verdict in one_by_one.items()} == case.allowed
+    table = {(c.from_, c.to, f"{c.port}/{c.protocol}"): c for c in matrix(found, ends, ports).checks}
+    assert {pair: check.allowed for pair, check in table.items()} == case.allowed
+    for pair, verdict in one_by_one.items():
+        assert table[pair].ingressBy == _policies(verdict.ingress)
+        assert table[pair].egressBy == _policies(verdict.egress)
+
+
+def _policies(decision: Decision) -> tuple[str, ...]:
+    """Those that decide, as a verdict names them."""
+    keys = [match.policy for match in decision.by] or (() if decision.allowed else decision.isolated_by)
+    return tuple(dict.fromkeys(map(named, keys)))
