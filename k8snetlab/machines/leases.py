@@ -65,6 +65,8 @@ class Leases:
         self._heartbeat = heartbeat
         self._trusted = time.monotonic()
         self._changed = asyncio.Event()
+        self._mirrored, self._turn = Snapshot(), asyncio.Event()
+        """What of the mirror has its end; only a lab of namespaces has one."""
         self._wakers.append(self._changed.set)
         self._registration: Registration | None = None
         self._election: Election | None = None
@@ -126,6 +128,18 @@ class Leases:
         if self._registration is not None:
             await self._registration.leave()
 
+    async def mirrored(self, seconds: float) -> bool:
+        """Waits until the store has the leases that follow from the Nodes as they are now, for `seconds` at most;
+        whether it has. In a lab of machines, which hold their own, True at once."""
+        wanted = self._cluster.snapshot
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._registration is None and not _same_leases(self._mirrored, wanted):
+                    self._turn.clear()
+                    await self._turn.wait()
+                return True
+        return False
+
     @property
     def work(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """What is to run for ever, by name: registers this machine once the Lab is there, keeps its leases, manages the
@@ -184,6 +198,9 @@ class Leases:
             except StoreError:
                 await self._pause(RETRY)
                 continue
+            if settled:
+                self._mirrored = snapshot
+                self._turn.set()
             await self._pause(self._subnets.due if settled else SOON)
 
     # --- in a lab of machines, as leader ------------------------------------------------------------------------------
@@ -273,6 +290,20 @@ class _Mirrored(msgspec.Struct, frozen=True):
     @staticmethod
     def of(lab: Lab, node: Node) -> _Mirrored:
         return _Mirrored(node, lease_of(node), leases.subnet_value(lab, node), text(subnet_env(lab, node)))
+
+
+def _same_leases(mirrored: Snapshot, wanted: Snapshot) -> bool:
+    """Whether the leases of both are the same."""
+    labs = [next(iter(snapshot.all(Lab).values()), None) for snapshot in (mirrored, wanted)]
+    if labs[1] is None:
+        return True  # there are none without a Lab
+    told = [{name: _told(node) for name, node in one.all(Node).items()} for one in (mirrored, wanted)]
+    return labs[0] is not None and labs[0].spec == labs[1].spec and told[0] == told[1]
+
+
+def _told(node: Node) -> tuple[object, ...]:
+    """All of a node that is in its lease."""
+    return node.podCIDRs, node.addresses, node.metadata.annotations
 
 
 def _judged(node: Node, silent: set[str], unleased: set[str], moment: str) -> Node:

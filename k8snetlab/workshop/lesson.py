@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from markdown_it import MarkdownIt
@@ -68,6 +68,8 @@ class Check(msgspec.Struct, frozen=True):
     shows: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     code: int | None = 0
+    within: int = 0
+    """Seconds that it may take to come about, when the lab is at rest: what daemons of others do, nobody tells."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -105,6 +107,15 @@ class _Head(msgspec.Struct, frozen=True):
     minutes: int
 
 
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=60)]
+
+
+class _Within(msgspec.Struct, frozen=True):
+    """What a `check` by an expectation says besides it."""
+
+    within: Seconds = 0
+
+
 class _Run(msgspec.Struct, frozen=True):
     """A `check` by a command."""
 
@@ -113,6 +124,7 @@ class _Run(msgspec.Struct, frozen=True):
     shows: Names = ()
     lacks: Names = ()
     code: int | None = 0
+    within: Seconds = 0
 
 
 def load(text: str, file: str) -> Lesson:
@@ -287,16 +299,21 @@ class _Reader:
         where = f"{self.file}:{line}"
         if isinstance(document.value, dict) and "run" not in document.value:
             says = document.value.pop("says", "")
+            aside = {"within": document.value.pop("within")} if "within" in document.value else {}
+            if findings := check(aside, _Within).wrong:
+                self.wrong += [(line + document.line(path), f"{show(path)}: {message}") for path, message in findings]
+                return None
             try:
                 placed = expectations.one(document, document.value, (), where)
             except ManifestError as error:
                 self.wrong += [(line, problem.removeprefix(f"{where}: ")) for problem in error.problems]
                 return None
-            return Check(str(says) or placed.expectation.name, where, placed)
+            within = msgspec.convert(aside, _Within).within
+            return Check(str(says) or placed.expectation.name, where, placed, within=within)
         if run := self.value(body, line, _Run):
             command = self.words(run.run, line) if isinstance(run.run, str) else run.run
             if command:
-                return Check(run.says, where, None, command, listed(run.shows), listed(run.lacks), run.code)
+                return Check(run.says, where, None, command, listed(run.shows), listed(run.lacks), run.code, run.within)
             self.problem(line, "run: no command in it")
         return None
 

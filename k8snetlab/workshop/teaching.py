@@ -14,13 +14,15 @@ from k8snetlab.errors import ConflictError, DaemonError, InputError, NotFoundErr
 from k8snetlab.state import labs, scenarios
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import counted, nearest
-from k8snetlab.workshop import answers, checking, lesson, progress, scripts
+from k8snetlab.workshop import answers, checking, lesson, progress, resting, scripts
 from k8snetlab.workshop.lesson import Check, Lesson, Question, Step
 from k8snetlab.workshop.progress import Progress
 from k8snetlab.workshop.scenes import LESSON
 
 LAB = "lesson"
 """The lab of lessons, where none is named."""
+AGAIN = 0.5
+"""Seconds between two looks at what takes some time to come about."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,8})?")
 
 
@@ -214,7 +216,7 @@ class Teaching:
             raise InputError(said, "one answer for each question that is not answered yet, in their order")
         answered = dict(zip(questions, given, strict=False))
         verdicts = [self._question(number, answered) for number in range(len(self.step.questions))]
-        verdicts += [self._check(one) for one in self.step.checks]
+        verdicts += self._checks()
         if all(one.ok for one in verdicts) and self.progress.step not in self.progress.passed:
             self.progress.passed.append(self.progress.step)
         self._keep()
@@ -288,6 +290,18 @@ class Teaching:
             said = ran.output.strip()[:300] or "nothing"
             raise scripts.ScriptError(f"{question.where}: the lab does not tell the answer: {said}", _BACK)
         return (found,)
+
+    def _checks(self) -> list[Verdict]:
+        """Of the lab at rest, and again while one of them is not so that may take some time to come about."""
+        if not self.step.checks:
+            return []
+        resting.at_rest(Client(self.lab))
+        began = time.monotonic()
+        found = {one: self._check(one) for one in self.step.checks}
+        while late := [one for one, was in found.items() if not was.ok and time.monotonic() - began < one.within]:
+            time.sleep(AGAIN)
+            found |= {one: self._check(one) for one in late}
+        return list(found.values())
 
     def _check(self, one: Check) -> Verdict:
         why = self._against_lab(one) if one.expectation else _of_command(one, self.lab)

@@ -45,6 +45,9 @@ from k8snetlab.running.agents import Agents
 from k8snetlab.running.convergence import BEAT, converge
 from k8snetlab.running.followed import Followed
 
+LEASED = 5.0
+"""Seconds for which leases of subnets are waited for, after all else: no packet needs them."""
+
 
 class Changing:
     """Each yields events and ends when the kernel has caught up. What is checked and written is so by one request after
@@ -183,6 +186,9 @@ class Changing:
             async with aclosing(waiting) as events:
                 async for event in events:
                     yield event
+            if not await self._leases.mirrored(LEASED):
+                why = "; ".join(self._leases.problems.values()) or "the store is busy, or does not answer"
+                yield Warning(f"the leases of the nodes' subnets are not in the store yet: {why}")
         if refused:
             raise refused
         told = {outcome: tuple(titles) for outcome, titles in changes.items()}

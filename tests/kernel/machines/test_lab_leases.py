@@ -72,9 +72,9 @@ def keys(lab: Lab) -> dict[str, str]:
     return {lease["key"]: lease["holder"] for lease in lab.json("get", "subnet")["items"]}
 
 
-def test_nodes_have_leases_as_flannel_keeps_them(up: tuple[Lab, str]) -> None:
+def test_nodes_have_leases_as_flannel_keeps_them(up: tuple[Lab, str], tmp_path: Path) -> None:
     lab, endpoint = up
-    eventually(lambda: keys(lab) == {KEY % 64: "192.168.0.21", KEY % 128: "192.168.0.22"})
+    assert keys(lab) == {KEY % 64: "192.168.0.21", KEY % 128: "192.168.0.22"}, "up waits for them"
     lease = lab.json("get", "subnets", "node2")
     assert (lease["node"], lease["subnets"]) == ("node2", ["10.244.5.128/26"])
     assert 86_000 < lease["left"] <= 86_400
@@ -85,6 +85,8 @@ def test_nodes_have_leases_as_flannel_keeps_them(up: tuple[Lab, str]) -> None:
     mac = lab.json("get", "node", "node1")["metadata"]["annotations"]["flannel.alpha.coreos.com/backend-data"]
     device = json.loads(lab.shell("node1", "ip", "-j", "link", "show", "flannel.1"))[0]
     assert stored["BackendData"] == json.loads(mac) and stored["BackendData"]["VtepMAC"] == device["address"]
+    lab.apply((tmp_path / "lab.yaml").read_text().replace("nodes: 2", "nodes: 3"))
+    assert keys(lab)[KEY % 192] == "192.168.0.23", "apply waits for it"
     if endpoint:
         etcdctl(endpoint, "del", KEY % 64)
         eventually(lambda: KEY % 64 in etcdctl(endpoint, "get", "--prefix", "/coreos.com", "--keys-only"))

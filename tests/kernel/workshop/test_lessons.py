@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,3 +73,53 @@ def test_a_lab_that_is_none_of_a_lesson_is_not_taken_down(lab: Lab) -> None:
     lab.up("lessons/01-pod")
     assert "is none of a lesson" in lab.run("lesson", "start", "pod", code=1)
     assert [pod["metadata"]["name"] for pod in lab.list("pods")] == ["web"]
+
+
+QUICK = """# Quick
+
+```lesson
+minutes: 1
+```
+
+## Step
+
+```check
+run: k8snetlab get deployment shop
+shows: 3/3
+```
+
+```check
+run: k8snetlab exec node1 -- ip link show late
+within: 60
+```
+
+```solution
+k8snetlab scale deployment/shop --replicas 3
+```
+"""
+SHOP = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata: {labels: {app: shop}}
+    spec: {containers: [{name: c}]}
+"""
+
+
+def test_nobody_is_told_no_for_being_quick(lab: Lab, tmp_path: Path) -> None:
+    """Neither the pods are there yet when it is asked, nor what a program of somebody else's is about to make."""
+    place = tmp_path / "quick"
+    place.mkdir()
+    (place / "lab.yaml").write_text(
+        "{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {nodes: 1, dns: {enabled: false}}}"
+    )
+    (place / "shop.yaml").write_text(SHOP)
+    (place / "lesson.md").write_text(QUICK)
+    lesson = teaching.Teaching.start(lab.name, str(place), "en", 1)
+    lab.client.scale("deployments", "shop", "default", 3)
+    late = ["sh", "-c", f"sleep 1; exec ip -n {lab.netns('node1')} link add late type bridge"]
+    with subprocess.Popen(late):
+        assert [one.why for one in lesson.check(())] == ["", ""]

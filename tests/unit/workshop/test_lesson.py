@@ -51,12 +51,14 @@ true
 says: it answers
 from: client
 to: web:80
+within: 4
 ```
 
 ```check
 run: k8snetlab exec client -- ip route
 shows: [default, via]
 lacks: blackhole
+within: 2
 ```
 
 ```hint
@@ -95,9 +97,9 @@ def test_a_lesson_is_read_into_steps() -> None:
     )
     expectation, command = second.checks
     assert expectation.says == "it answers" and expectation.expectation is not None
-    assert expectation.expectation.expectation.targets == (("web", 80),)
+    assert expectation.expectation.expectation.targets == (("web", 80),) and expectation.within == 4
     words = ("k8snetlab", "exec", "client", "--", "ip", "route")
-    assert command == Check("", "lesson.md:44", None, words, ("default", "via"), ("blackhole",), 0)
+    assert command == Check("", "lesson.md:45", None, words, ("default", "via"), ("blackhole",), 0, 2)
     assert (second.setup, second.solution, second.hints) == ("true", 'echo "a b"', ("one", "two"))
 
 
@@ -137,6 +139,8 @@ STEP = HEAD + "## Step\n\n"
         (STEP + "```check\nfrom: a\n```\n```solution\nx\n```\n", "lesson.md:11: to: Required value"),
         (STEP + "```check\nrun: a\nshow: b\n```\n", 'lesson.md:13: unknown field "show"; did you mean "shows"?'),
         (STEP + "```check\nrun: ''\n```\n", "lesson.md:11: run: no command in it"),
+        (STEP + "```check\nrun: a\nwithin: 61\n```\n", "lesson.md:13: within: "),
+        (STEP + "```check\nfrom: a\nto: b\nwithin: soon\n```\n", "lesson.md:14: within: expected a whole number"),
         (STEP + "```check\nrun: a\n```\n", "lesson.md:9: step 'Step' has a check and no solution"),
         (STEP + "```check\n- a: [\n```\n", "lesson.md:1"),
         (STEP + "```check\n&a [*a]\n```\n", "lesson.md:12: alias *a stands inside its own anchor"),
@@ -220,7 +224,7 @@ def test_every_language_has_the_same_commands_checks_and_answers(name: str) -> N
                 step.solution,
                 [part.commands for part in step.parts if isinstance(part, Try)],
                 [(q.kind, [letter for letter, _ in q.choices], q.answers, q.answer_of) for q in step.questions],
-                [msgspec.json.encode((_bare(c), c.command, c.shows, c.lacks, c.code)) for c in step.checks],
+                [msgspec.json.encode((_bare(c), c.command, c.shows, c.lacks, c.code, c.within)) for c in step.checks],
                 len(step.hints),
             )
             for step in read.steps
