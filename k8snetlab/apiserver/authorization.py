@@ -20,6 +20,7 @@ from k8snetlab.apiserver import rbac
 from k8snetlab.apiserver.access import ACCOUNT_PREFIX, ACCOUNTS, ANONYMOUS, AUTHENTICATED, MASTERS, VIEWERS, User
 from k8snetlab.apiserver.discovery import split
 from k8snetlab.apiserver.paths import parse
+from k8snetlab.apiserver.query import boolean, text
 from k8snetlab.apiserver.virtual import VIRTUAL, reviewed
 from k8snetlab.errors import ForbiddenError, NotFoundError
 
@@ -73,12 +74,13 @@ def attributes_of(
 
 
 def asked_by(scope: dict[str, Any], method: str, kinds: Kinds = BUILT_IN) -> Attributes:
-    """Of a request as ASGI has it."""
-    values = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=MAX_FIELDS)
-    watch = values.get("watch", [""])[-1] in ("1", "true", "True", "TRUE", "t", "T")
-    selected = (term.partition("=") for term in ",".join(values.get("fieldSelector", ())).split(","))
-    named = next((value.removeprefix("=") for key, _, value in selected if key == "metadata.name"), "")
-    return attributes_of(method, scope["path"], watch, named, kinds=kinds)
+    """Of a request as ASGI has it, read as who answers it reads it. Raises RequestError."""
+    query = parse_qs(
+        scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_FIELDS
+    )
+    selected = (term.partition("=") for term in text(query, "fieldSelector").split(","))
+    named = next((value.removeprefix("=") for key, _, value in selected if key.strip() == "metadata.name"), "")
+    return attributes_of(method, scope["path"], boolean(query, "watch"), named.strip(), kinds=kinds)
 
 
 def impersonation(other: User) -> Iterator[Attributes]:

@@ -220,6 +220,42 @@ def test_nobody_gives_away_what_he_does_not_have(enforced: Server) -> None:
     admin.run("delete", "role/small", "rolebinding/given", "rolebinding/administers")
 
 
+def test_a_sum_of_roles_and_the_label_of_one_give_nothing_away(enforced: Server) -> None:
+    admin, eve = enforced.admin, ("--as=eve",)
+    admin.run("create", "clusterrole", "hers", "--verb=get", "--resource=pods")
+    admin.run("create", "clusterrole", "keeps", "--verb=get,patch", "--resource=clusterroles.rbac.authorization.k8s.io")
+    for name in ("hers", "keeps"):
+        admin.run("create", "clusterrolebinding", name, f"--clusterrole={name}", "--user=eve")
+    everything = '{"aggregationRule": {"clusterRoleSelectors": [{}]}}'
+    said = admin.run("patch", "clusterrole", "hers", "--type=merge", "-p", everything, *eve, code=1)
+    assert said == (
+        'Error from server (Forbidden): clusterroles.rbac.authorization.k8s.io "hers" is forbidden: must have '
+        "cluster-admin privileges to use the aggregationRule\n"
+    )
+    said = admin.run("label", "clusterrole", "cluster-admin", "rbac.example.com/aggregate-to-hers=true", *eve, code=1)
+    assert "attempting to grant RBAC permissions not currently held" in said
+    admin.run("label", "clusterrole", "hers", "team=a", *eve)
+    admin.run("patch", "clusterrole", "view", "--type=merge", "-p", '{"metadata": {"finalizers": ["a.com/b"]}}', *eve)
+    admin.run("patch", "clusterrole", "view", "--type=merge", "-p", '{"metadata": {"finalizers": []}}', *eve)
+    for name in ("hers", "keeps"):
+        admin.run("delete", f"clusterrole/{name}", f"clusterrolebinding/{name}")
+
+
+def test_who_may_list_one_object_lists_no_others(enforced: Server) -> None:
+    admin = enforced.admin
+    for name in ("mine", "hidden"):
+        admin.run("create", "configmap", name)
+    admin.run("create", "role", "one", "--verb=list", "--resource=configmaps", "--resource-name=mine")
+    admin.run("create", "rolebinding", "one", "--role=one", "--user=tom")
+    path = "/api/v1/namespaces/default/configmaps"
+    own = "fieldSelector=metadata.name%3Dmine"
+    listed = json.loads(admin.run("get", "--raw", f"{path}?{own}", "--as=tom"))
+    assert [one["metadata"]["name"] for one in listed["items"]] == ["mine"]
+    for query in ("", f"fieldSelector=&{own}", f"fieldSelector=metadata.name%3Dhidden&{own}", f"watch=true&{own}"):
+        assert "forbidden" in admin.run("get", "--raw", f"{path}?{query}", "--as=tom", code=1), query
+    admin.run("delete", "configmap/mine", "configmap/hidden", "role/one", "rolebinding/one")
+
+
 def test_only_who_may_is_answered_as_another(enforced: Server) -> None:
     robot = enforced.by_token(enforced.admin.run("create", "token", "robot").strip())
     said = robot.run("get", "pods", "--as=ann", code=1)
