@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import zlib
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from k8snetlab.apiserver.spdy import DICTIONARY
 
@@ -45,3 +48,45 @@ def control(kind: int, payload: bytes, flags: int = 0, version: int = 3) -> byte
 
 def data(stream: int, octets: bytes, last: bool = False) -> bytes:
     return struct.pack(">II", stream, last << 24 | len(octets)) + octets
+
+
+class Line:
+    """A connection: what the client says is put into `said`, what it is told gathers in `told`."""
+
+    def __init__(self) -> None:
+        self.client, self.told, self.read = Client(), bytearray(), 0
+        self.said: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.closed, self.broken = False, False
+
+    def say(self, *frames: bytes) -> None:
+        for frame in frames:
+            self.said.put_nowait(frame)
+
+    def hang_up(self) -> None:
+        self.said.put_nowait(None)
+
+    async def receive(self) -> dict[str, Any]:
+        data = await self.said.get()
+        self.read += 1
+        return {"type": "websocket.disconnect"} if data is None else {"type": "websocket.receive", "bytes": data}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if self.broken:
+            raise OSError("the client has gone")
+        if message["type"] == "websocket.close":
+            self.closed = True
+        else:
+            self.told += message["bytes"]
+
+    def frames(self) -> list[tuple[int, int, bytes]]:
+        found = self.client.read(bytes(self.told))
+        self.told.clear()
+        return found
+
+
+def run(test: Callable[[Line], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(30):
+            await test(Line())
+
+    asyncio.run(whole())

@@ -1,9 +1,9 @@
 """The numbers of fields in Kubernetes' protobuf, of what kubectl and client-go send in it.
 
 Made from the files generated.proto of k8s.io/api and k8s.io/apimachinery (2026-07). A line is `Type: field=N:kind …`,
-with kinds as in `reference`, and t a moment, y bytes, e a list of strings in a message of its own; "~" before a field
-says that in JSON what it holds stands beside it. `status`, which no client sends that makes an object, is left out (o)
-but of kinds whose status programs in a lab write.
+with kinds as in `reference`, and t a moment, m one with microseconds, y bytes, e a list of strings in a message of its
+own; "~" before a field says that in JSON what it holds stands beside it. `status`, which no client sends that makes an
+object, is left out (o) but of kinds whose status programs in a lab write.
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ EphemeralContainerCommon: name=1:s image=2:s command=3:[s] args=4:[s] workingDir
   securityContext=15:SecurityContext stdin=16:b stdinOnce=17:b tty=18:b
 EphemeralVolumeSource: volumeClaimTemplate=1:PersistentVolumeClaimTemplate
 Event: metadata=1:ObjectMeta involvedObject=2:ObjectReference reason=3:s message=4:s source=5:EventSource
-  firstTimestamp=6:t lastTimestamp=7:t count=8:i type=9:s eventTime=10:t series=11:EventSeries action=12:s
+  firstTimestamp=6:t lastTimestamp=7:t count=8:i type=9:s eventTime=10:m series=11:EventSeries action=12:s
   related=13:ObjectReference reportingComponent=14:s reportingInstance=15:s
-EventSeries: count=1:i lastObservedTime=2:t
+EventSeries: count=1:i lastObservedTime=2:m
 EventSource: component=1:s host=2:s
 Eviction: metadata=1:ObjectMeta deleteOptions=2:DeleteOptions
 EvictionResponder: name=1:s priority=2:i
@@ -171,7 +171,7 @@ LabelSelector: matchLabels=1:{s} matchExpressions=2:[LabelSelectorRequirement]
 LabelSelectorAttributes: rawSelector=1:s requirements=2:[LabelSelectorRequirement]
 LabelSelectorRequirement: key=1:s operator=2:s values=3:[s]
 Lease: metadata=1:ObjectMeta spec=2:LeaseSpec
-LeaseSpec: holderIdentity=1:s leaseDurationSeconds=2:i acquireTime=3:t renewTime=4:t leaseTransitions=5:i strategy=6:s
+LeaseSpec: holderIdentity=1:s leaseDurationSeconds=2:i acquireTime=3:m renewTime=4:m leaseTransitions=5:i strategy=6:s
   preferredHolder=7:s
 Lifecycle: postStart=1:LifecycleHandler preStop=2:LifecycleHandler stopSignal=3:s
 LifecycleHandler: exec=1:ExecAction httpGet=2:HTTPGetAction tcpSocket=3:TCPSocketAction sleep=4:SleepAction

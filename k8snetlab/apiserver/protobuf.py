@@ -88,8 +88,8 @@ def _value(form: int, value: int | bytes, kind: str, depth: int) -> Any:
         return _text(data)
     if kind == "y":
         return base64.b64encode(data).decode()
-    if kind == "t":
-        return _moment(data)
+    if kind in ("t", "m"):
+        return _moment(data, kind == "m")
     held = {number: one for number, _, one in _parts(data)} if kind in ("q", "x") else {}
     if kind == "q":
         return _text(held.get(1, b""))
@@ -108,15 +108,16 @@ def _scalar(value: int | bytes, kind: str) -> int | bool:
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def _moment(data: bytes) -> str | None:
-    """RFC 3339; None for the zero of Go's."""
+def _moment(data: bytes, exact: bool) -> str | None:
+    """RFC 3339, `exact` with microseconds; None for the zero of Go's."""
     held = {number: one for number, _, one in _parts(data)}
     if not held:
         return None
-    seconds = _scalar(held.get(1, 0), "i")
-    if not -62135596800 <= seconds <= _LATEST:
+    seconds, nanos = (_scalar(held.get(number, 0), "i") for number in (1, 2))
+    if not -62135596800 <= seconds <= _LATEST or not 0 <= nanos < 10**9:
         raise _wrong("a moment lies outside of the calendar")
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    said = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{said}.{nanos // 1000:06}Z" if exact else f"{said}Z"
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:

@@ -7,13 +7,15 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 
-from k8snetlab.apiserver.spdy import Data, Event, Going, Opened, Reset, Session, SpdyError
+from k8snetlab.apiserver.spdy import MOST_STREAMS, Data, Event, Going, Opened, Reset, Session, SpdyError
 from k8snetlab.apiserver.transport import Receive, Send
 
 WINDOW = 1 << 18
 """Octets that are kept of a stream until somebody reads them; then nothing more is read of the connection."""
 LOOK = 10.0
 """Seconds between two looks whether a client is there that has to wait."""
+MOST = MOST_STREAMS
+"""Streams of a connection that may be open."""
 
 
 class Stream:

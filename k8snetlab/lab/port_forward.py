@@ -12,7 +12,7 @@ from k8snetlab.api.core import Pod
 from k8snetlab.apiserver.paths import Target
 from k8snetlab.apiserver.query import Query, refuse_unknown
 from k8snetlab.apiserver.refusals import missing
-from k8snetlab.apiserver.streams import Stream, Streams
+from k8snetlab.apiserver.streams import MOST, Stream, Streams
 from k8snetlab.apiserver.upgrades import PREFIX
 from k8snetlab.errors import ConflictError, K8sNetLabError, RequestError
 from k8snetlab.lab.asking import Ask, values
@@ -34,25 +34,44 @@ def check(target: Target, pod: Pod | None, query: Query) -> Pod:
 async def forward(ask: Ask, pod: Pod, streams: Streams) -> None:
     """Until the client has gone."""
     listening = asyncio.create_task(streams.listen())
-    errors: dict[str, Stream] = {}
+    pairs = _Pairs()
     running: set[asyncio.Task[None]] = set()
     try:
         async for stream in streams.opened():
-            number = stream.headers.get("requestid", "")
-            match stream.headers.get("streamtype"):
-                case "error":
-                    errors[number] = stream
-                case "data" if error := errors.pop(number, None):
-                    task = asyncio.create_task(_connect(ask, pod, stream, error))
-                    running.add(task)
-                    task.add_done_callback(running.discard)
-                case _:
-                    await stream.reset()
+            if stream.headers.get("streamtype") not in _MATES:
+                await stream.reset()
+            elif pair := await pairs.with_mate(stream):
+                task = asyncio.create_task(_connect(ask, pod, *pair))
+                running.add(task)
+                task.add_done_callback(running.discard)
     finally:
         for task in (listening, *running):
             task.cancel()
         await asyncio.gather(listening, *running, return_exceptions=True)
     await streams.close()
+
+
+_MATES = {"data": "error", "error": "data"}
+
+
+class _Pairs:
+    """Streams that wait for the other of their connection, whichever is opened first."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str], Stream] = {}
+
+    async def with_mate(self, stream: Stream) -> tuple[Stream, Stream] | None:
+        """The stream for data and the one for an error. Raises OSError where the client has gone."""
+        kind, number = stream.headers["streamtype"], stream.headers.get("requestid", "")
+        mate = self._waiting.pop((number, _MATES[kind]), None)
+        if mate is not None:
+            return (stream, mate) if kind == "data" else (mate, stream)
+        if twice := self._waiting.pop((number, kind), None):
+            await twice.reset()
+        self._waiting[number, kind] = stream
+        if len(self._waiting) > MOST:  # then some have been given up
+            self._waiting = {key: one for key, one in self._waiting.items() if not one.given_up.is_set()}
+        return None
 
 
 async def _connect(ask: Ask, pod: Pod, data: Stream, error: Stream) -> None:

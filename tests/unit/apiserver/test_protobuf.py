@@ -81,8 +81,15 @@ def test_forms_of_values_are_read() -> None:
     assert one["livenessProbe"] == {"httpGet": {"path": "/", "port": "http"}, "initialDelaySeconds": 0}
 
 
+def test_a_lease_keeps_its_microseconds() -> None:
+    spec = message(f1="me", f2=15, f3=message(f1=1_700_000_000, f2=0), f4=message(f1=1_700_000_000, f2=123_456_789))
+    lease = decoded(whole("coordination.k8s.io/v1", "Lease", message(f1=METADATA, f2=spec)))
+    assert lease["spec"]["acquireTime"] == "2023-11-14T22:13:20.000000Z"
+    assert lease["spec"]["renewTime"] == "2023-11-14T22:13:20.123456Z"
+
+
 def test_every_field_has_the_name_and_kind_of_the_reference() -> None:
-    same = {"y": "s", "{y}": "{s}"}
+    same = {"y": "s", "{y}": "{s}", "m": "t"}
     for type_ in wire._types():
         known = reference.fields(type_)
         if not known or type_ in ("EndpointPort",):
@@ -108,6 +115,8 @@ def test_every_field_has_the_name_and_kind_of_the_reference() -> None:
         whole("v1", "Pod", message(f1=message(f1=b"\xff"))),
         MAGIC + message(f1=message(f1="v1", f2="Pod"), f2=b"", f3="gzip"),
         whole("v1", "Pod", message(f1=message(f8=message(f1=2**62)))),
+        whole("v1", "Pod", message(f1=message(f8=message(f1=1, f2=10**9)))),
+        whole("v1", "Pod", message(f1=message(f8=message(f1=1, f2=-1)))),
     ],
 )
 def test_what_is_no_object_is_refused(data: bytes) -> None:

@@ -3,57 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 import spdied
-from spdied import Client
+from spdied import Line, run
 
 from k8snetlab.apiserver import stream_channels, streams
 from k8snetlab.apiserver.channels import STDERR, STDOUT, Resized
 from k8snetlab.apiserver.stream_channels import StreamChannels
 from k8snetlab.apiserver.streams import WINDOW, Stream, Streams
 from k8snetlab.errors import RequestError
-
-
-class Line:
-    """A connection: what the client says is put into `said`, what it is told gathers in `told`."""
-
-    def __init__(self) -> None:
-        self.client, self.told, self.read = Client(), bytearray(), 0
-        self.said: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.closed, self.broken = False, False
-
-    def say(self, *frames: bytes) -> None:
-        for frame in frames:
-            self.said.put_nowait(frame)
-
-    async def receive(self) -> dict[str, Any]:
-        data = await self.said.get()
-        self.read += 1
-        return {"type": "websocket.disconnect"} if data is None else {"type": "websocket.receive", "bytes": data}
-
-    async def send(self, message: dict[str, Any]) -> None:
-        if self.broken:
-            raise OSError("the client has gone")
-        if message["type"] == "websocket.close":
-            self.closed = True
-        else:
-            self.told += message["bytes"]
-
-    def frames(self) -> list[tuple[int, int, bytes]]:
-        found = self.client.read(bytes(self.told))
-        self.told.clear()
-        return found
-
-
-def run(test: Callable[[Line], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        async with asyncio.timeout(30):
-            await test(Line())
-
-    asyncio.run(whole())
 
 
 async def first(many: Streams) -> Stream:
@@ -70,7 +29,7 @@ def test_a_stream_that_nobody_reads_holds_up_its_connection_and_takes_no_more_ro
         await asyncio.sleep(0.05)
         assert line.read == 5  # the opening and a window
         assert b"".join([one async for one in stream.pieces()]) == piece * 40
-        line.say(None)  # type: ignore[arg-type]
+        line.hang_up()
         await listening
 
     run(test)
@@ -110,7 +69,7 @@ def test_streams_that_were_ended_are_forgotten() -> None:
             stream = await first(many)
             await stream.end(b"bye")
         assert not many._streams and not listening.done()
-        line.say(None)  # type: ignore[arg-type]
+        line.hang_up()
         await listening
 
     run(test)
@@ -130,7 +89,7 @@ def test_an_exec_over_spdy_has_its_channels() -> None:
         assert [one async for one in said] == [b"typed"]
         await channels.write(STDOUT, b"out")
         await channels.write(STDERR, b"err")
-        line.say(None)  # type: ignore[arg-type]
+        line.hang_up()
         await channels.end({"status": "Success"})
         await listening
         told = line.frames()
