@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.merging import ASSUMED
+from k8snetlab.api.words import describe
 from k8snetlab.apiserver.shapes import Type, inner, is_atomic, is_set, keys_of
 from k8snetlab.errors import RequestError
 
 Json = dict[str, Any]
 Path = tuple[str, ...]
-MISSING = object()
 UNOWNED = {
     *(("f:apiVersion",), ("f:kind",), ("f:metadata",)),
     *(
@@ -35,24 +35,62 @@ UNOWNED = {
 
 def fields_of(value: Json, kind: Type) -> frozenset[Path]:
     """All of an object's, but for those that nobody owns."""
-    return frozenset(path for path in _walk(value, kind, ()) if path[:2] not in UNOWNED and path[:1] != ("f:status",))
+    return frozenset(path for path, _, owned in _walk(value, kind, ()) if owned and _has_owner(path))
 
 
-def _walk(value: Any, type_: Type, path: Path) -> Iterator[Path]:
+def values_of(value: Json, kind: Type) -> dict[Path, Any]:
+    """What stands at each path, of every field and item there is; of items with the same keys the first."""
+    found: dict[Path, Any] = {}
+    for path, held, _ in _walk(value, kind, ()):
+        found.setdefault(path, held)
+    return found
+
+
+def flaws(value: Json, kind: Type) -> list[str]:
+    """Items of lists that are told apart by keys or as members of a set, and cannot be: where, and why."""
+    found, seen = list[str](), set[Path]()
+    for path, held, _ in _walk(value, kind, ()):
+        part = path[-1] if path else ""
+        if part[:2] == "k:" and (lacking := _lacking(held, part)):
+            found.append(f"{shown(path[:-1])}: {lacking}")
+        elif part[:2] in ("k:", "v:"):
+            if path in seen:
+                found.append(f"{shown(path[:-1])}: duplicate entries for key {shown(path[-1:])}")
+            seen.add(path)
+    return list(dict.fromkeys(found))
+
+
+def _lacking(item: Any, part: str) -> str:
+    if not isinstance(item, dict):
+        return f"expected map, got {describe(item)}"
+    missing = next((key for key, held in msgspec.json.decode(part[2:]).items() if held is None), "")
+    return f'associative list with keys has an element that omits key field "{missing}"' if missing else ""
+
+
+def _has_owner(path: Path) -> bool:
+    return path[:2] not in UNOWNED and path[:1] != ("f:status",)
+
+
+def _walk(value: Any, type_: Type, path: Path) -> Iterator[tuple[Path, Any, bool]]:
+    """Each path, what stands there, and whether it is one that a manager owns: those that lead to such ones are not."""
     if not isinstance(value, dict) or (not value and path) or is_atomic(type_):
-        yield path
+        yield path, value, True
         return
+    if path and path[-1][:2] != "k:":
+        yield path, value, False
     for field, held in value.items():
         here = (*path, f"f:{field}")
         keys = keys_of(type_, field)
         if isinstance(held, list) and keys:
+            yield here, held, False
             for item in held:
                 place = (*here, _item(item, keys))
-                yield place
+                yield place, item, True
                 if isinstance(item, dict):
                     yield from _walk(item, inner(type_, field), place)
         elif isinstance(held, list) and is_set(type_, field):
-            yield from ((*here, f"v:{_text(item)}") for item in held)
+            yield here, held, False
+            yield from (((*here, f"v:{_text(item)}"), item, True) for item in held)
         else:
             yield from _walk(held, inner(type_, field), here)
 
@@ -63,53 +101,40 @@ def _item(item: Any, keys: tuple[str, ...]) -> str:
 
 
 def _text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def value_at(value: Any, path: Path) -> Any:
-    """What stands there; MISSING where nothing does."""
-    for part in path:
-        if part.startswith("f:"):
-            value = value.get(part[2:], MISSING) if isinstance(value, dict) else MISSING
-        else:
-            place = _place(value, part)
-            value = value[place] if place is not None else MISSING
-        if value is MISSING:
-            return MISSING
-    return value
+    return msgspec.json.encode(value, order="deterministic").decode()
 
 
 def without(value: Json, paths: Iterable[Path]) -> Json:
     """The object without what stands at the paths; `value` itself stays as it is."""
-    copy: Json = msgspec.json.decode(msgspec.json.encode(value))
-    for path in sorted(paths, key=len):  # an item before its keys, by which it is found
-        parent = value_at(copy, path[:-1])
-        if path[-1].startswith("f:"):
-            if isinstance(parent, dict):
-                parent.pop(path[-1][2:], None)
-        elif (place := _place(parent, path[-1])) is not None:
-            del parent[place]
-    return copy
+    tree: Json = {}
+    for path in sorted(paths, key=len):
+        level: Json | None = tree
+        for part in path[:-1]:
+            level = level.setdefault(part, {}) if level is not None else None
+        if level is not None:
+            level[path[-1]] = None
+    pruned: Json = _pruned(value, tree)
+    return pruned
 
 
-def _place(items: Any, part: str) -> int | None:
-    """Where the item or member of a list stands."""
-    if not isinstance(items, list):
-        return None
-    wanted = msgspec.json.decode(part[2:])
-    for number, item in enumerate(items):
-        if part.startswith("v:") and item == wanted:
-            return number
-        if part.startswith("k:") and _has(item, wanted):
-            return number
-    return None
-
-
-def _has(item: Any, wanted: Any) -> bool:
-    """Whether an item has these keys."""
-    if not isinstance(item, dict) or not isinstance(wanted, dict):
-        return False
-    return all(item.get(key, ASSUMED.get(key)) == held for key, held in wanted.items())
+def _pruned(value: Any, tree: Json) -> Any:
+    """`tree` has what goes: None for what stands there as a whole, else a tree for what is below."""
+    if isinstance(value, dict):
+        below = {field: tree.get(f"f:{field}", {}) for field in value}
+        return {field: _pruned(held, below[field]) for field, held in value.items() if below[field] is not None}
+    if not isinstance(value, list) or not tree:
+        return value
+    members = {_text(msgspec.json.decode(part[2:])) for part in tree if part[:2] == "v:"}
+    by_keys: dict[tuple[str, ...], Json] = {}
+    for part, held in tree.items():
+        if part[:2] == "k:" and isinstance(keys := msgspec.json.decode(part[2:]), dict):
+            by_keys.setdefault(tuple(sorted(keys)), {})[f"k:{_text(keys)}"] = held
+    found = []
+    for item in value:
+        below = next((held[part] for keys, held in by_keys.items() if (part := _item(item, keys)) in held), {})
+        if below is not None and not (members and _text(item) in members):
+            found.append(_pruned(item, below))
+    return found
 
 
 def encoded(paths: Iterable[Path]) -> Json:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from k8snetlab.api.merging import ASSUMED, KEYS
 from k8snetlab.api.words import describe, shorten
 from k8snetlab.apiserver.shapes import Type, inner, is_atomic, is_set
@@ -27,8 +29,13 @@ def _single(type_: Type, field: str) -> tuple[str, ...]:
     return (name,) if name else ()
 
 
-def _key(item: Json, names: tuple[str, ...]) -> list[Any]:
-    return [item.get(name, ASSUMED.get(name)) for name in names]
+def _text(value: Any) -> str:
+    """By which a value is found among many."""
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _key(item: Json, names: tuple[str, ...]) -> str:
+    return _text([item.get(name, ASSUMED.get(name)) for name in names])
 
 
 def strategic_merge(target: Json, patch: Json, type_: Type, keys: Keys = _single) -> Json:
@@ -83,43 +90,57 @@ def _set(merged: Json, key: str, value: Any, type_: Type, keys: Keys) -> None:
 
 def _merged_list(old: list[Any], patch: list[Any], type_: Type, field: str, keys: Keys) -> list[Any]:
     if is_set(type_, field):
-        return [*old, *(one for number, one in enumerate(patch) if one not in old and one not in patch[:number])]
+        held = {_text(one) for one in old}
+        return [*old, *(one for text, one in {_text(one): one for one in patch}.items() if text not in held)]
     names = keys(type_, field)
     if not names:
         return [without_directives(one) for one in patch]
     rest = [one for one in patch if not (isinstance(one, dict) and one == {DIRECTIVE: "replace"})]
-    found = [] if len(rest) < len(patch) else list(old)
+    items = _Items([] if len(rest) < len(patch) else old, names)
     type_of_items = inner(type_, field)
     for one in rest:
-        _merge_item(found, one, names, type_of_items, keys)
-    return found
+        items.merge(one, type_of_items, keys)
+    return [one for one in items.held if one is not _GONE]
 
 
-def _merge_item(found: list[Any], one: Any, names: tuple[str, ...], type_: Type, keys: Keys) -> None:
-    name = names[0]
-    if not isinstance(one, dict):
-        raise RequestError(f"the list is merged by {name}, and {describe(one)} has none")
-    if one.get(name) is None:
-        raise RequestError(f"map: {shorten(str(one))} does not contain declared merge key: {name}")
-    places = [
-        place for place, held in enumerate(found) if isinstance(held, dict) and _key(held, names) == _key(one, names)
-    ]
-    said = one.get(DIRECTIVE)
-    if said == "delete":
-        for place in reversed(places):
-            del found[place]
-    elif said == "replace" and places:
-        found[places[0]] = strategic_merge({}, one, type_, keys)
-    elif places:
-        found[places[0]] = strategic_merge(found[places[0]], one, type_, keys)
-    else:
-        found.append(strategic_merge({}, one, type_, keys))
+_GONE = object()
+
+
+class _Items:
+    """Those of a list that is merged by the fields `names`."""
+
+    def __init__(self, items: list[Any], names: tuple[str, ...]) -> None:
+        self.held: list[Any] = list(items)
+        self._names = names
+        self._places: dict[str, list[int]] = {}
+        for place, one in enumerate(items):
+            if isinstance(one, dict):
+                self._places.setdefault(_key(one, names), []).append(place)
+
+    def merge(self, one: Any, type_: Type, keys: Keys) -> None:
+        name = self._names[0]
+        if not isinstance(one, dict):
+            raise RequestError(f"the list is merged by {name}, and {describe(one)} has none")
+        if one.get(name) is None:
+            raise RequestError(f"map: {shorten(str(one))} does not contain declared merge key: {name}")
+        key = _key(one, self._names)
+        places, said = self._places.get(key, []), one.get(DIRECTIVE)
+        if said == "delete":
+            for place in self._places.pop(key, []):
+                self.held[place] = _GONE
+        elif places:
+            old = {} if said == "replace" else self.held[places[0]]
+            self.held[places[0]] = strategic_merge(old, one, type_, keys)
+        else:
+            self._places[key] = [len(self.held)]
+            self.held.append(strategic_merge({}, one, type_, keys))
 
 
 def _take_out(merged: Json, field: str, values: list[Any]) -> None:
     old = merged.get(field)
     if isinstance(old, list):
-        merged[field] = [one for one in old if one not in values]
+        gone = {_text(one) for one in values}
+        merged[field] = [one for one in old if _text(one) not in gone]
 
 
 def _arrange(merged: Json, field: str, order: list[Any], type_: Type) -> None:
@@ -129,20 +150,20 @@ def _arrange(merged: Json, field: str, order: list[Any], type_: Type) -> None:
         return
     name = KEYS.get((type_, field)) if isinstance(type_, str) else None
 
-    def key(one: Any) -> Any:
-        return one.get(name) if name is not None and isinstance(one, dict) else one
+    def key(one: Any) -> str:
+        return _text(one.get(name) if name is not None and isinstance(one, dict) else one)
 
-    wanted = [key(one) for one in order]
-    ranked = [one for one in held if key(one) in wanted]
-    ranked.sort(key=lambda one: wanted.index(key(one)))
-    result: list[Any] = list(ranked)
-    before: Any = None
+    ranks: dict[str, int] = {}
+    for one in order:
+        ranks.setdefault(key(one), len(ranks))
+    runs: list[tuple[int, list[Any]]] = [(-1, [])]
+    """Items with those that follow them, by rank."""
     for one in held:
-        if key(one) not in wanted:
-            place = next((number + 1 for number, other in enumerate(result) if other is before), 0)
-            result.insert(place, one)
-        before = one
-    merged[field] = result
+        if (rank := ranks.get(key(one))) is not None:
+            runs.append((rank, [one]))
+        else:
+            runs[-1][1].append(one)
+    merged[field] = [one for _, run in sorted(runs, key=lambda run: run[0]) for one in run]
 
 
 def without_directives(value: Any) -> Any:

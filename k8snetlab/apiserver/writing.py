@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -54,7 +54,7 @@ class Writing:
         self._cluster = cluster
 
     async def create(self, resource: Resource, namespace: str, body: Any, wish: Wish) -> tuple[Json, list[str]]:
-        obj, warnings = self._decoded(resource, namespace, "", body, wish)
+        obj, unknown = self._decoded(resource, namespace, "", body, wish)
         if obj.metadata.resourceVersion:
             raise RequestError("resourceVersion should not be set on objects to be created")
         _refuse_ending(resource, self._cluster.snapshot)
@@ -62,7 +62,7 @@ class Writing:
         metadata = replace(obj.metadata, managedFields=())
         obj = replace(obj, metadata=metadata)
         _refuse_nowhere(obj, self._cluster.snapshot)
-        warnings += wish.guard(obj, None)
+        warnings = [*_unknown(unknown, wish), *wish.guard(obj, None)]
         stored = await (self._named(obj, wish) if not metadata.name else self._stored(obj, wish))
         return shown(stored, resource), [*warnings, *_unchecked(stored, resource, self._cluster.snapshot)]
 
@@ -90,12 +90,12 @@ class Writing:
             spec = {} if body.get("spec") is None else without_nulls(body["spec"])
             if isinstance(spec, dict):
                 body = {**body, "spec": {"finalizers": [], **spec}}  # none are no default here
-        new, warnings = self._decoded(resource, old.namespace, old.name, body, wish)
+        new, unknown = self._decoded(resource, old.namespace, old.name, body, wish)
 
         def change(stored: Object) -> Object:
             return _updated(new, stored, _Place(resource, part), wish)
 
-        return await self._replaced(resource, old, change, wish, warnings)
+        return await self._replaced(resource, old, change, wish, _unknown(unknown, wish))
 
     async def patch(
         self, resource: Resource, old: Object, patch: Patch, wish: Wish, part: str = ""
@@ -109,7 +109,8 @@ class Writing:
                 raise RequestError(f"metadata: expected a mapping, got {describe(metadata)}")
             if not patch.revision:
                 merged["metadata"] = {**metadata, "resourceVersion": ""}
-            new, warnings[:] = self._decoded(resource, stored.namespace, stored.name, merged, wish)
+            new, unknown = self._decoded(resource, stored.namespace, stored.name, merged, wish)
+            warnings[:] = _unknown(unknown, wish)
             return _updated(new, stored, _Place(resource, part), wish)
 
         return await self._replaced(resource, old, patched, wish, warnings)
@@ -118,33 +119,34 @@ class Writing:
         self, resource: Resource, namespace: str, name: str, body: Any, wish: Wish
     ) -> tuple[Json, list[str], bool]:
         """Server-side apply; the last says whether the object was made. Raises RequestError."""
-        application = Application(wish.manager, resource.version, body, wish.force, now())
-        warnings: list[str] = []
+        application = Application(wish.manager, resource, f"{namespace}/{name}", body, wish.force, now())
 
         def applied(stored: Object | None) -> Object:
             live = _builtins(stored, resource) if stored is not None else None
             held = stored.metadata.managedFields if stored is not None else ()
-            result = application.to(live, type_of(resource), held)
+            result = application.to(live, held)
             value, metadata = result.value, result.value.get("metadata")
             metadata = metadata if isinstance(metadata, dict) else {}
             value = {**value, "metadata": {**metadata, "name": metadata.get("name") or name}}
             value["metadata"].pop("managedFields", None)
-            new, warnings[:] = self._decoded(resource, namespace, name, value, wish)
+            new, unknown = self._decoded(resource, namespace, name, value, wish)
+            if unknown:
+                raise application.refused(*(f".{path}: field not declared in schema" for path in unknown))
             if stored is not None:
                 new = _updated(new, stored, _Place(resource), None)
             return replace(new, metadata=replace(new.metadata, managedFields=result.owners))
 
         old = self._cluster.snapshot.get(resource.type, name, namespace)
         if old is not None:
-            return (*await self._replaced(resource, old, applied, wish, warnings), False)
+            return (*await self._replaced(resource, old, applied, wish, ()), False)
         if isinstance(body, dict) and isinstance(body.get("metadata"), dict) and body["metadata"].get("uid"):
             raise RequestError("uid mismatch: the provided object specified uid, and no existing object was found")
         _refuse_ending(resource, self._cluster.snapshot)
         obj = _fresh(applied(None), resource)
         _refuse_nowhere(obj, self._cluster.snapshot)
-        warnings += wish.guard(obj, None)
+        guarded = wish.guard(obj, None)
         stored = await self._stored(obj, wish)
-        return shown(stored, resource), [*warnings, *_unchecked(stored, resource, self._cluster.snapshot)], True
+        return shown(stored, resource), [*guarded, *_unchecked(stored, resource, self._cluster.snapshot)], True
 
     async def scale(self, resource: Resource, old: Object, body: Any, wish: Wish) -> Json:
         """`body` is a Scale, or a Patch of it."""
@@ -167,7 +169,7 @@ class Writing:
         old: Object,
         change: Callable[[Object], Object],
         wish: Wish,
-        warnings: list[str],
+        warnings: Sequence[str],
     ) -> tuple[Json, list[str]]:
         """`warnings` are those of `change`, which may fill them in."""
         guarded: Sequence[str] = ()
@@ -184,7 +186,7 @@ class Writing:
     def _decoded(
         self, resource: Resource, namespace: str, name: str, body: Any, wish: Wish
     ) -> tuple[Object, list[str]]:
-        """The body as an object of the path's kind, namespace and name, and what is to be warned of."""
+        """The body as an object of the path's kind, namespace and name, and the fields that its kind does not have."""
         if not isinstance(body, dict):
             raise RequestError(f"the body of the request holds no object, but {describe(body)}")
         version, kind = resource.version, resource.kind
@@ -200,9 +202,9 @@ class Writing:
             raise RequestError(
                 f'{kind} in version "{version}" cannot be handled as a {kind}: {error.message}'
             ) from error
-        warnings = [f'unknown field "{path}"' for path in unknown] if wish.validation != "Ignore" else []
-        if warnings and wish.validation == "Strict":
-            raise RequestError(f"strict decoding error: {', '.join(warnings)}", "fieldValidation=Strict was asked for")
+        if unknown and wish.validation == "Strict":
+            said = ", ".join(_unknown(unknown, wish))
+            raise RequestError(f"strict decoding error: {said}", "fieldValidation=Strict was asked for")
         if name and obj.name != name:
             raise RequestError(
                 f"the name of the object ({shorten(obj.name)}) does not match the name on the URL ({name})"
@@ -210,13 +212,18 @@ class Writing:
         if not resource.type.namespaced:
             return (
                 replace(obj, metadata=replace(obj.metadata, namespace="")) if obj.metadata.namespace else obj
-            ), warnings
+            ), unknown
         given = body.get("metadata", {}).get("namespace") if isinstance(body.get("metadata"), dict) else None
         if namespace and given and given != namespace:
             raise RequestError(
                 f"the namespace of the provided object does not match the namespace sent on the request: {given}"
             )
-        return replace(obj, metadata=replace(obj.metadata, namespace=namespace or obj.namespace)), warnings
+        return replace(obj, metadata=replace(obj.metadata, namespace=namespace or obj.namespace)), unknown
+
+
+def _unknown(fields: Iterable[str], wish: Wish) -> list[str]:
+    """In the words of warnings."""
+    return [f'unknown field "{path}"' for path in fields] if wish.validation != "Ignore" else []
 
 
 def _refuse_nowhere(obj: Object, snapshot: Snapshot) -> None:

@@ -9,7 +9,10 @@ from face import SERVICES, Face, Said, pod, service, with_face
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8snetlab.apiserver.fieldsets import MISSING, decoded, encoded, fields_of, shown, value_at, without
+from k8snetlab.api.apps import Deployment
+from k8snetlab.api.scheme import resource_of_type
+from k8snetlab.apiserver.fieldsets import decoded, encoded, fields_of, shown, values_of, without
+from k8snetlab.apiserver.ownership import Application, Applied
 from k8snetlab.errors import RequestError
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -64,9 +67,7 @@ def test_a_field_of_another_manager_is_a_conflict_unless_forced() -> None:
         await apply(face, deployment())
         said = await apply(face, {**deployment(5)}, "two")
         assert (said.code, said.json["reason"]) == (409, "Conflict")
-        assert said.json["message"] == (
-            'Apply failed with 1 conflict: conflict with "one" using apps/v1: .spec.replicas'
-        )
+        assert said.json["message"] == ('Apply failed with 1 conflict: conflict with "one": .spec.replicas')
         [cause] = said.json["details"]["causes"]
         assert (cause["reason"], cause["field"]) == ("FieldManagerConflict", ".spec.replicas")
         taken = await apply(face, deployment(5), "two", "&force=true")
@@ -100,6 +101,83 @@ def test_what_was_there_before_belongs_to_who_made_it() -> None:
         dry = await apply(face, deployment(4), "one", "&force=true&dryRun=All")
         assert dry.json["spec"]["replicas"] == 4
         assert (await face.ask("GET", f"{DEPLOYMENTS}/a")).json["spec"]["replicas"] == 2
+
+    with_face(test)
+
+
+def test_conflicts_are_told_as_a_real_server_tells_them() -> None:
+    async def test(face: Face) -> None:
+        await apply(face, deployment())
+        merge = "application/merge-patch+json"
+        path = f"{DEPLOYMENTS}/a?fieldManager=hand"
+        hand = await face.ask("PATCH", path, {"spec": {"replicas": 7}}, content_type=merge)
+        [since] = [one["time"] for one in hand.json["metadata"]["managedFields"] if one["manager"] == "hand"]
+        other = deployment(5)
+        other["spec"]["template"]["spec"]["containers"][0]["image"] = "nginx:2"
+        said = await apply(face, other, "two")
+        assert said.json["message"] == (
+            f'Apply failed with 2 conflicts: conflicts with "hand" using apps/v1 at {since}:\n- .spec.replicas\n'
+            'conflicts with "one":\n- .spec.template.spec.containers[name="c"].image'
+        )
+
+    with_face(test)
+
+
+def test_who_changes_nothing_keeps_his_entry_and_who_does_gets_a_new_one() -> None:
+    def applied(manager: str, replicas: int, day: int, before: Applied | None = None) -> Applied:
+        time = f"2026-01-0{day}T00:00:00Z"
+        one = Application(
+            manager, resource_of_type(Deployment), "default/a", deployment(replicas), force=True, time=time
+        )
+        return one.to(before.value if before else None, before.owners if before else ())
+
+    first = applied("one", 2, day=1)
+    assert applied("one", 2, 2, first).owners == first.owners
+    changed = applied("one", 9, 3, first)
+    assert [one.time for one in changed.owners] == ["2026-01-03T00:00:00Z"]
+    taken = applied("two", 8, 4, changed)
+    assert {one.manager: one.time[8:10] for one in taken.owners if one.time} == {"one": "03", "two": "04"}
+
+
+def test_owners_are_forgotten_when_a_client_says_so() -> None:
+    async def test(face: Face) -> None:
+        made = await apply(face, deployment())
+        said = await face.ask("PUT", f"{DEPLOYMENTS}/a", {**made.json, "metadata": {"name": "a"}})
+        assert owners(said) == owners(made)
+        reset = [{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]
+        said = await face.ask("PATCH", f"{DEPLOYMENTS}/a", reset, content_type="application/json-patch+json")
+        assert (said.code, "managedFields" in said.json["metadata"]) == (200, False)
+
+    with_face(test)
+
+
+@pytest.mark.parametrize(
+    ("containers", "message"),
+    [
+        ([{"name": "c"}, {"name": "c"}], 'containers: duplicate entries for key [name="c"]'),
+        ([{"image": "x"}], 'containers: associative list with keys has an element that omits key field "name"'),
+        (["x"], 'containers: expected map, got "x"'),
+    ],
+)
+def test_items_that_cannot_be_told_apart_are_refused(containers: Any, message: str) -> None:
+    async def test(face: Face) -> None:
+        body = deployment()
+        body["spec"]["template"]["spec"]["containers"] = containers
+        said = await apply(face, body)
+        place = "failed to create typed patch object (default/a; apps/v1, Kind=Deployment): .spec.template.spec."
+        assert (said.code, said.json["message"]) == (400, place + message)
+
+    with_face(test)
+
+
+def test_a_field_that_the_kind_does_not_have_is_refused_and_nobodys() -> None:
+    async def test(face: Face) -> None:
+        body = deployment()
+        body["spec"]["colour"] = "red"
+        said = await apply(face, body, more="&fieldValidation=Ignore")
+        assert said.code == 400
+        assert said.json["message"].endswith("Kind=Deployment): .spec.colour: field not declared in schema")
+        assert (await face.ask("GET", DEPLOYMENTS)).names == []
 
     with_face(test)
 
@@ -166,11 +244,11 @@ def test_paths_lead_to_their_values_and_back() -> None:
     value = deployment(tier="web")
     paths = fields_of(value, "Deployment")
     assert frozenset(decoded(encoded(paths))) == paths
-    assert all(value_at(value, path) is not MISSING for path in paths)
+    assert paths <= values_of(value, "Deployment").keys()
     image = (*CONTAINERS, "f:image")
-    assert value_at(value, image) == "nginx:1"
+    assert values_of(value, "Deployment")[image] == "nginx:1"
     assert shown(image) == '.spec.template.spec.containers[name="c"].image'
-    assert value_at(without(value, [image]), image) is MISSING
+    assert image not in values_of(without(value, [image]), "Deployment")
     assert without(value, [CONTAINERS])["spec"]["template"]["spec"]["containers"] == []
 
 

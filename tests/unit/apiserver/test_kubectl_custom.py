@@ -146,7 +146,11 @@ def test_rules_in_cel_are_named_wherever_they_would_count(k: Kubectl) -> None:
 
 
 def test_an_object_with_owners_of_its_fields_and_finalizers_is_patched_like_any_other(k: Kubectl) -> None:
-    k.run("apply", "--server-side", "--validate=ignore", "-f", "-", stdin=CRONTAB % ("tended", "example.com/mine"))
+    junk = CRONTAB % ("tended", "example.com/mine")
+    applied = ("apply", "--server-side", "--validate=ignore", "-f", "-")
+    said = k.run(*applied, stdin=junk, code=1)
+    assert "stable.example.com/v1, Kind=CronTab): .spec.junk: field not declared in schema" in said
+    k.run(*applied, stdin=junk.replace("junk: 1, ", ""))
     k.run("label", "ct", "tended", "a=b")
     added = '[{"op":"add","path":"/metadata/finalizers/-","value":"b.c/d"}]'
     k.run("patch", "ct", "tended", "--type=json", "-p", added)
@@ -274,7 +278,7 @@ def test_server_side_apply_knows_lists_with_keys(k: Kubectl) -> None:
     assert [step["name"] for step in spec_of(k, "owned")["steps"]] == ["a", "b"]  # type: ignore[attr-defined]
     third = text + 'spec: {cronSpec: "* * * * 2"}'
     said = k.run("apply", "--server-side", "--field-manager=two", "-f", "-", stdin=third, code=1)
-    assert 'conflict with "one" using stable.example.com/v1: .spec.cronSpec' in said
+    assert 'conflict with "one": .spec.cronSpec' in said
     assert "serverside-applied" in k.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=third)
 
 

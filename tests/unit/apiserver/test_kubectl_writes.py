@@ -190,7 +190,7 @@ def test_server_side_apply_knows_who_owns_what(k: Kubectl) -> None:
     k.run(*applied, stdin=DEPLOYMENT)
     k.run("scale", *there, "deploy/shop", "--replicas=4")
     said = k.run(*applied, stdin=DEPLOYMENT, code=1)
-    assert 'conflict with "kubectl" using apps/v1' in said and ".spec.replicas" in said
+    assert 'conflict with "kubectl" using apps/v1 at ' in said and ".spec.replicas" in said
     k.run(*applied, "--force-conflicts", stdin=DEPLOYMENT)
     assert k.json("get", "deploy", "shop", *there)["spec"]["replicas"] == 2
     assert "kubectl" in k.run("get", "deploy", "shop", *there, "--show-managed-fields", "-o", "yaml")
