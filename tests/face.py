@@ -24,6 +24,7 @@ from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.reaching import Reaching
+from k8snetlab.lab.operations.snapshotting import Snapshotting
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
 from k8snetlab.lab.table import Table
@@ -166,6 +167,7 @@ ANSWERING = (
     Pausing,
     Places,
     Reaching,
+    Snapshotting,
     Standing,
     Tables,
     ThisMachine,
@@ -182,13 +184,14 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
     leases = Leases(store, cluster, None, paths, ledger)
     return Table(
         Attaching(cluster, ledger),
-        Changing(cluster, agents, leases, None),
+        changing := Changing(cluster, agents, leases, None),
         Pausing(cluster, agents),
         Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict, overflows=Overflows()),
         Guests(cluster, agents, paths),
         Faulting(cluster, agents, paths),
         Places(cluster, agents, paths),
         Reaching(cluster, listener, paths),
+        Snapshotting(cluster, agents, paths, changing.writing),
         Standing(cluster, agents, paths, kubelet=kubelet, leases=leases, supervisor=supervisor),
         Tables(cluster, agents, leases, paths, None),
         ThisMachine(Membership(cluster, agents, leases, None), lambda: None),

@@ -25,6 +25,8 @@ FOREGROUND = "foregroundDeletion"
 """The finalizer of an object that is to go after what it owns."""
 SOURCE = "k8snetlab/source"
 """Annotation: where the object was written, "services.yaml:14"."""
+ATTACHED = "k8snetlab/attached"
+"""Annotation of a Pod whose namespace is not the lab's: which one it was."""
 
 
 T = TypeVar("T")

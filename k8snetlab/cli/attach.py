@@ -120,8 +120,8 @@ def detach(
 ) -> None:
     """Unplug a namespace that was attached. It goes on, without eth0; its address is free again."""
     need_root("detach")
+    from k8snetlab.api.meta import ATTACHED
     from k8snetlab.cli import progress
-    from k8snetlab.messages.attach import ATTACHED
     from k8snetlab.messages.changes import DELETE, Change
 
     client = client_of(lab)

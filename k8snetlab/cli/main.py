@@ -39,6 +39,7 @@ ROOMS = {
     "routing": ("routing",),
     "render": ("render",),
     "store": ("store",),
+    "snapshot": ("snapshot",),
     "token": ("token",),
     "node": ("node",),
     "guest": ("guest",),
@@ -50,7 +51,9 @@ ROOMS = {
     "audit": ("audit",),
 }
 """The verbs, by the module of this package that registers them, in the order of the help (groups come last)."""
-CHANGING = frozenset({"up", "down", "apply", "delete", "scale", "node", "token", "attach", "detach", "fault", "drill"})
+CHANGING = frozenset(
+    {"up", "down", "apply", "delete", "scale", "node", "token", "attach", "detach", "fault", "drill", "snapshot"}
+)
 """Verbs that, interrupted, have done a part of their work."""
 _LONG = re.compile(r"(\S{120})\S{200,}")
 """Words that nobody reads to their end."""

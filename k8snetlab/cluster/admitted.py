@@ -13,6 +13,7 @@ import msgspec
 from k8snetlab.api.core import Namespace, Pod
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.extensions import CLEANUP, CustomResourceDefinition
+from k8snetlab.api.lab import Lab
 from k8snetlab.api.lines import LINES
 from k8snetlab.api.meta import FOREGROUND, SOURCE, Object, ObjectMeta
 from k8snetlab.api.scheme import encode, resource_of, store_key
@@ -20,6 +21,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.stamps import stamped
 from k8snetlab.controllers import Write
 from k8snetlab.controllers.admission import admit
+from k8snetlab.controllers.returning import Return
 from k8snetlab.errors import AlreadyExistsError, ConflictError, NotFoundError, TerminatingError
 from k8snetlab.store.protocol import Create, Delete, StoreWrite, Update
 
@@ -159,6 +161,14 @@ def refuse_ending(obj: Object, snapshot: Snapshot) -> None:
             "is being terminated",
             "wait until it is gone, and create it anew",
         )
+
+
+def returned(back: Return) -> list[Planned]:
+    """The writes that lead back to a snapshot of the lab: first what goes, then what comes, the Lab at its head."""
+    gone = [Planned(Delete(store_key(obj)), obj) for obj in (*(old for _, old in back.replaced), *back.deleted)]
+    changed = [put(store_key(new), new, old) for new, old in back.changed]
+    made = [put(store_key(new), new, None) for new in (*(new for new, _ in back.replaced), *back.created)]
+    return [*gone, *sorted((*changed, *made), key=lambda one: not isinstance(one.obj, Lab))]
 
 
 def put(key: str, new: Object, old: Object | None) -> Planned:

@@ -16,8 +16,9 @@ from k8snetlab.cluster.controlling import ControllerLoop
 from k8snetlab.cluster.events import EventRecorder
 from k8snetlab.cluster.failing import Failing
 from k8snetlab.cluster.fencing import Fence, FencedError, gives
-from k8snetlab.controllers import Write
+from k8snetlab.controllers import Write, returning
 from k8snetlab.controllers.correlation import Note
+from k8snetlab.controllers.returning import Return
 from k8snetlab.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -52,6 +53,7 @@ class Cluster:
         self._controllers: ControllerLoop | None = None
         self._door = asyncio.Lock()
         self._bulks = 0
+        self._returns = 0
         self._whole = asyncio.Event()
         self._events = EventRecorder(store, informer)
         self._fence = Fence(store, informer)
@@ -317,28 +319,61 @@ class Cluster:
         """As `restoring.restore`."""
         await restoring.restore(self._store, self._informer)
 
+    @property
+    def returns(self) -> int:
+        """Raised whenever `go_back` begins and ends."""
+        return self._returns
+
+    async def go_back(self, wanted: Sequence[Object], tell: Callable[[Return], None]) -> None:
+        """Makes the store hold what a snapshot of the lab kept, and nothing else, in one go: what controllers worked
+        out before it is void. `tell` is told what will be written before it is.
+
+        Not for a store that other daemons write to. Raises StoreError.
+        """
+        async with self._door:
+            back = returning.back(wanted, self.snapshot, admitted.now())
+            tell(back)
+            self._returns += 1
+            try:
+                for result in await self._write_many(admitted.returned(back)):
+                    if not isinstance(result, Event):
+                        raise result
+            finally:
+                self._returns += 1
+
     # --- controllers ---
 
-    async def write_batch(self, writes: Sequence[Write], whole: bool = False) -> list[Exception | None]:
+    def _planned(
+        self, writes: Sequence[Write], whole: bool
+    ) -> tuple[list[tuple[int, admitted.Planned]], list[Exception | None]]:
+        """What is to be written, by its number, and what is refused already."""
+        outcomes: list[Exception | None] = [None] * len(writes)
+        planned: list[tuple[int, admitted.Planned]] = []
+        for number, write in enumerate(writes):
+            try:
+                if (what := admitted.planned(write, self.snapshot)) is not None:
+                    planned.append((number, what))
+            except _RACES:
+                if whole:
+                    raise
+            except Exception as error:
+                outcomes[number] = error
+        return planned, outcomes
+
+    async def write_batch(
+        self, writes: Sequence[Write], whole: bool = False, *, returns: int | None = None
+    ) -> list[Exception | None]:
         """The writes that controllers ask for, in one go. Each succeeds or is refused on its own, and its notes are
         told once it succeeds.
 
         A lost race, or an object that has gone, is no failure: the next snapshot tells what is so; with `whole` it is
-        raised, and nothing is written. Raises StoreError.
+        raised, and nothing is written. Writes that were worked out before the last of so many `returns` are void.
+        Raises StoreError.
         """
         async with self._door:
-            snapshot = self.snapshot
-            outcomes: list[Exception | None] = [None] * len(writes)
-            planned: list[tuple[int, admitted.Planned]] = []
-            for number, write in enumerate(writes):
-                try:
-                    if (what := admitted.planned(write, snapshot)) is not None:
-                        planned.append((number, what))
-                except _RACES:
-                    if whole:
-                        raise
-                except Exception as error:
-                    outcomes[number] = error
+            if returns not in (None, self._returns):
+                return [None] * len(writes)
+            planned, outcomes = self._planned(writes, whole)
             results = await self._write_many([what for _, what in planned])
         for (number, _), result in zip(planned, results, strict=True):
             if isinstance(result, Event):

@@ -42,9 +42,14 @@ class Door(Protocol):
     @property
     def snapshot(self) -> Snapshot: ...
 
+    @property
+    def returns(self) -> int:
+        """How often all objects became others at once: what was worked out before that is void."""
+        ...
+
     def changes(self) -> AsyncIterator[Snapshot]: ...
 
-    async def write_batch(self, writes: Sequence[Write]) -> list[Exception | None]: ...
+    async def write_batch(self, writes: Sequence[Write], *, returns: int) -> list[Exception | None]: ...
 
     def refusal(self, write: Write) -> Exception | None: ...
 
@@ -106,8 +111,11 @@ class ControllerLoop:
         listening = asyncio.create_task(self._listen(), name="controllers' events")
         try:
             previous: Snapshot | None = None
+            returns = self._door.returns
             while not listening.done():
                 snapshot = self._door.snapshot
+                if returns != self._door.returns:
+                    previous, returns = None, self._door.returns
                 if previous is not None and failing.frame(snapshot) != failing.frame(previous):
                     for held in self._held.values():
                         held.due = 0.0  # a change of these ends most refusals
@@ -115,7 +123,7 @@ class ControllerLoop:
                 if previous is None or snapshot.objects is not previous.objects or again is not None:
                     base = failing.without(previous, again)
                     previous = self._seen = snapshot
-                    await self._once(snapshot, base)
+                    await self._once(snapshot, base, returns)
                     continue
                 self._controlled = snapshot
                 self._turn.set()
@@ -138,7 +146,7 @@ class ControllerLoop:
                 await self._wake.wait()
         self._wake.clear()
 
-    async def _once(self, snapshot: Snapshot, previous: Snapshot | None) -> None:
+    async def _once(self, snapshot: Snapshot, previous: Snapshot | None, returns: int) -> None:
         context, rest = replace(self._context, failures=self._refused(), time=time.time()), 0.0
         if len(snapshot.all(Pod)) < MANY:
             outcome = work_out(snapshot, previous, context)
@@ -156,7 +164,7 @@ class ControllerLoop:
         todo = [write for write in outcome.writes if write not in waiting] if waiting else outcome.writes
         for some in failing.batches(todo, BATCH):
             batch = [write for write in some if not failing.depends(write, lacking)]
-            for write, error in zip(batch, await self._door.write_batch(batch), strict=True):
+            for write, error in zip(batch, await self._door.write_batch(batch, returns=returns), strict=True):
                 if error is not None:
                     self._refuse(write, error)
                     if write.action == "create":

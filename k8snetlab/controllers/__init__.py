@@ -24,6 +24,7 @@ __all__ = [
     "reconcile",
     "rejection",
     "replica_sets",
+    "returning",
     "subnets",
     "work_out",
 ]

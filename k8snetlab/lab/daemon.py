@@ -43,6 +43,7 @@ from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.reaching import Reaching
+from k8snetlab.lab.operations.snapshotting import Snapshotting
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
 from k8snetlab.lab.pods_api import PodsApi
@@ -113,7 +114,8 @@ class Daemon:
         reaching = Reaching(cluster, Listener(keys), self._paths)
         table = Table(
             reaching,
-            Changing(cluster, agents, leases, remote),
+            changing := Changing(cluster, agents, leases, remote),
+            Snapshotting(cluster, agents, self._paths, changing.writing),
             Pausing(cluster, agents),
             explaining := Explaining(
                 cluster,

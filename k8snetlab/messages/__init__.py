@@ -18,6 +18,7 @@ __all__ = [
     "progress",
     "routing",
     "rules",
+    "snapshots",
     "status",
     "store",
     "tables",

@@ -6,9 +6,6 @@ import msgspec
 
 from k8snetlab.messages.verb import Call, OfNode
 
-ATTACHED = "k8snetlab/attached"
-"""Annotation of a Pod whose namespace is not the lab's: which one it was."""
-
 
 class Attach(msgspec.Struct, frozen=True):
     """Which namespace is to be plugged into which node, on that node's machine."""

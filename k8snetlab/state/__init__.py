@@ -11,6 +11,7 @@ __all__ = [
     "paths",
     "rights",
     "scenarios",
+    "snapshots",
     "store_spec",
     "turn",
 ]

@@ -46,6 +46,7 @@ class Lab:
         self.name = f"t{secrets.token_hex(3)}"
         self.run_directory = directory / "run"
         self.environment = {**os.environ, "K8SNETLAB_RUN": str(self.run_directory), "K8SNETLAB_LAB": self.name}
+        self.environment["K8SNETLAB_STATE"] = str(directory / "kept")
         self.environment["XDG_STATE_HOME"] = str(directory / "state")  # a learner's progress is this lab's alone
         self.environment.pop("K8SNETLAB_DEBUG", None)
 

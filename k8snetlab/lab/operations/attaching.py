@@ -11,13 +11,14 @@ import os
 from k8snetlab.agent.additions import OwnedNetns
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Pod
+from k8snetlab.api.meta import ATTACHED
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane import names
 from k8snetlab.errors import ConflictError, InputError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.capture import devices
 from k8snetlab.lab.table import answers
-from k8snetlab.messages.attach import ATTACH, ATTACHED, Attach, Attached
+from k8snetlab.messages.attach import ATTACH, Attach, Attached
 from k8snetlab.state import labs
 from k8snetlab.state.ledger import Ledger
 

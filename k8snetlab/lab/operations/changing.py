@@ -55,7 +55,7 @@ class Changing:
 
     def __init__(self, cluster: Cluster, agents: Agents, leases: Leases, remote: Remote | None) -> None:
         self._cluster, self._agents, self._leases, self._remote = cluster, agents, leases, remote
-        self._writing = Writing(cluster)
+        self.writing = Writing(cluster)
 
     @answers(UP)
     async def up(self, asked: Up) -> AsyncIterator[ChangeEvent]:
@@ -82,16 +82,16 @@ class Changing:
             for lab in [obj for obj in objects if isinstance(obj, Lab)]:
                 iptables.variant(lab.spec.proxy.iptables)  # said now rather than with half a lab built
             # Those that go first make room: their node ports and addresses may be given to the new ones.
-            await self._writing.remove(gone, changes, followed, tell)
+            await self.writing.remove(gone, changes, followed, tell)
             for obj in anew:
                 going = obj.metadata.deletionTimestamp
                 why = "it was being deleted" if going else "what changed of it cannot be updated"
                 tell(Warning(f"{title(obj)} is made anew: {why}"))
-            await self._writing.remove(anew, changes, followed, tell, force=True)
+            await self.writing.remove(anew, changes, followed, tell, force=True)
             last[:] = dns_last.held_back(objects, self._cluster.snapshot)
-            await self._writing.store(objects, changes, followed, tell)
+            await self.writing.store(objects, changes, followed, tell)
 
-        async for event in self._writing.written(write, asked.timeout):
+        async for event in self.writing.written(write, asked.timeout):
             yield event
         async for event in self._joined(asked.timeout):
             yield event
@@ -111,11 +111,11 @@ class Changing:
             return
 
         async def write(tell: Tell) -> None:
-            await self._writing.store(held_back, changes, followed, tell)
+            await self.writing.store(held_back, changes, followed, tell)
 
         async for waiting in dns_last.addressed(self._cluster, followed):
             yield waiting
-        async for event in self._writing.written(write, timeout):
+        async for event in self.writing.written(write, timeout):
             yield event
 
     @answers(APPLY)
@@ -128,9 +128,9 @@ class Changing:
             refuse_rebuilding(objects, self._cluster.snapshot)
             for warning in check(objects, self._cluster.snapshot):
                 tell(Warning(warning))
-            await self._writing.store(objects, changes, followed, tell)
+            await self.writing.store(objects, changes, followed, tell)
 
-        async for event in self._writing.written(write, asked.timeout):
+        async for event in self.writing.written(write, asked.timeout):
             yield event
         async for event in self._converged(followed, began, changes, asked):
             yield event
@@ -148,9 +148,9 @@ class Changing:
                 found = self._cluster.snapshot.get(type(obj), obj.name, obj.namespace)
                 if found or not isinstance(obj, Ignored):
                     (there if found else missing).append(obj)
-            await self._writing.remove(there, changes, followed, tell)
+            await self.writing.remove(there, changes, followed, tell)
 
-        async for event in self._writing.written(write, asked.timeout):
+        async for event in self.writing.written(write, asked.timeout):
             yield event
         absent = "\n".join(f"{o.KIND.lower()} {o.name!r} not found" for o in missing)
         async for event in self._converged(followed, began, changes, asked, NotFoundError(absent) if missing else None):

@@ -78,12 +78,12 @@ class Writing:
     async def store(self, objects: list[Object], changes: Changes, followed: Followed, tell: Tell) -> None:
         for namespace in self._undeclared(objects):
             tell(Warning(f"namespace {namespace.name!r} is not declared; it is created"))
-            await self._whole(self._cluster.apply(namespace))
+            await self.whole(self._cluster.apply(namespace))
         ordered = in_order(objects)
         objects.clear()  # the store has them now, and its snapshot
         with self._cluster.bulk():
             for batch in (ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)):
-                for obj, outcome in zip(batch, await self._whole(self._cluster.apply_many(batch)), strict=True):
+                for obj, outcome in zip(batch, await self.whole(self._cluster.apply_many(batch)), strict=True):
                     if isinstance(obj, Ignored):
                         continue  # no kernel has anything of it
                     followed.comes(obj)
@@ -103,7 +103,7 @@ class Writing:
             if stored is not None:  # else a controller took it along with its owner
                 followed.goes(stored, self._cluster.snapshot)
                 with contextlib.suppress(NotFoundError):
-                    await self._whole(self._cluster.delete(stored, force))
+                    await self.whole(self._cluster.delete(stored, force))
                 if force and isinstance(stored, Namespace):
                     await self._emptied(stored)
             if isinstance(obj, Ignored):
@@ -129,7 +129,7 @@ class Writing:
         wanted = dict.fromkeys(o.namespace for o in objects if o.namespaced and o.namespace not in known)
         return [msgspec.convert({"metadata": {"name": name}}, Namespace) for name in wanted]
 
-    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+    async def whole(self, work: Coroutine[Any, Any, T]) -> T:
         """A write that has begun is finished even when the client has gone."""
         task = asyncio.ensure_future(work)
         self._writing.add(task)

@@ -36,6 +36,7 @@ from k8snetlab.messages.nodes import PAUSE, RESUME, AnsweredMiss
 from k8snetlab.messages.probe import PROBE
 from k8snetlab.messages.routing import ROUTING
 from k8snetlab.messages.rules import DIFFERENCE, RULES
+from k8snetlab.messages.snapshots import Restored, SnapshotDeleted, SnapshotInfo, SnapshotList
 from k8snetlab.messages.status import STATUS
 from k8snetlab.messages.store import DUMP, LEASES, STORE_STATUS, SubnetLease
 from k8snetlab.messages.tables import TABLES
@@ -121,6 +122,10 @@ PRINTED = (
     Printed("scenario check", CheckReport),
     Printed("scenario list", Scenarios),
     Printed("scenario show", Scenario),
+    Printed("snapshot delete", SnapshotDeleted),
+    Printed("snapshot list", SnapshotList),
+    Printed("snapshot restore", Restored),
+    Printed("snapshot save", SnapshotInfo),
     Printed("status", STATUS.answer),
     Printed("store dump", DUMP.answer, "an object a line"),
     Printed("store status", STORE_STATUS.answer),
