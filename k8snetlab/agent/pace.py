@@ -16,7 +16,7 @@ MANY, SOME = 2000, 200
 """Rules of one write that is followed by a rest: where the one before it was such a write too, and while pods come."""
 TIMES, LONGEST = 4, 15.0
 """A rest is so many times as long as the write, and so many seconds at most."""
-TIMES_COMING, LONGEST_COMING = 60, 20.0
+TIMES_COMING, LONGEST_COMING = 60, 120.0
 """The same while pods come: with the last of them the rest ends."""
 STANDSTILL = 2.0
 """Seconds after which pods that are not ready are no longer waited for, when not one of them has become so."""

@@ -8,6 +8,8 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
 from typing import Literal, ParamSpec, TypeVar, get_args
 
 import msgspec
@@ -76,10 +78,11 @@ class AgentTask:
         supervisor: Supervisor,
         *,
         looks: Looks | None = None,
+        threads: Executor | None = None,
     ) -> None:
-        """`looks` is what agents of one machine share, to look at what no event tells of."""
+        """Agents of one machine share `looks`, to look at what no event tells of, and the `threads` they work in."""
         self.agent, self._cluster, self._synced = agent, cluster, synced
-        self._looks = looks or Looks()
+        self._looks, self._threads = looks or Looks(), threads
         self.state = AgentState()
         self._supervisor = supervisor
         self._wake = asyncio.Event()
@@ -292,7 +295,8 @@ class AgentTask:
         self._looked = -math.inf
 
     async def _in_thread(self, work: Callable[P, R], *args: P.args, **more: P.kwargs) -> R:
-        return await self._ended(asyncio.ensure_future(asyncio.to_thread(work, *args, **more)))
+        loop = asyncio.get_running_loop()
+        return await self._ended(loop.run_in_executor(self._threads, partial(work, *args, **more)))
 
     async def _ended(self, done: asyncio.Future[R]) -> R:
         """What a thread came to. A cancellation is raised when that has ended: two are never at work."""

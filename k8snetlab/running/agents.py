@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 HEAD_START = 0.5
 """Seconds that new nodes have before the others learn of them: who asks for the address of one that does not have it
 yet asks again after a whole second (net.ipv4.neigh.*.retrans_time_ms)."""
+AT_ONCE = (os.cpu_count() or 1) + 4
+"""Agents that sync, in threads of their own: who asks the daemon does not wait behind the nodes of a large lab."""
 PAUSED = "k8snetlab/paused"
 """Annotation of a Node whose agent is paused."""
 
@@ -77,6 +81,7 @@ class Agents:
         self._going: set[str] = set()
         self._adopted = False
         self._keeping, self._looks = asyncio.Lock(), Looks()
+        self._threads = ThreadPoolExecutor(AT_ONCE, "agents")
         self.held: Holds = NONE
         """What agents leave as it is from their beginning; `hold` changes it later."""
 
@@ -167,7 +172,9 @@ class Agents:
             await asyncio.wait(first, timeout=HEAD_START)
 
     def _task(self, agent: NodeAgent | RouterAgent) -> AgentTask:
-        task = AgentTask(agent, self._cluster, self._reported, self._supervisor, looks=self._looks)
+        task = AgentTask(
+            agent, self._cluster, self._reported, self._supervisor, looks=self._looks, threads=self._threads
+        )
         if self.held:
             task.held(self.held)
         return task

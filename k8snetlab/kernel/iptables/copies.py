@@ -25,8 +25,9 @@ from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink, attribute, message
 
 FEW = 200
 """Rules that are written for each namespace by itself: as quick as to look whether another one has them."""
-MOST, LONG = 16 << 20, 10.0
-"""Octets of copies that are kept in all, and for how many seconds: nodes want the same at about the same time."""
+MOST, LONG = 64 << 20, 60.0
+"""Octets of copies that are kept in all, and for how many seconds: nodes want the same at about the same time. Ten
+thousand endpoints are 10 MB, and a hundred nodes are some time about them."""
 _SUBSYSTEM = 10
 _NEW_CHAIN, _DELETE_CHAIN, _NEW_RULE, _GET_RULE, _DELETE_RULE = 3, 5, 6, 7, 8
 _ACK, _CREATE, _APPEND = 0x4, 0x400, 0x800
