@@ -24,6 +24,7 @@ from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.reaching import Reaching
+from k8snetlab.lab.operations.scheduling import Scheduling
 from k8snetlab.lab.operations.snapshotting import Snapshotting
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
@@ -168,6 +169,7 @@ ANSWERING = (
     Places,
     Reaching,
     Snapshotting,
+    Scheduling,
     Standing,
     Tables,
     ThisMachine,
@@ -192,6 +194,7 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
         Places(cluster, agents, paths),
         Reaching(cluster, listener, paths),
         Snapshotting(cluster, agents, paths, changing.writing),
+        Scheduling(cluster),
         Standing(cluster, agents, paths, kubelet=kubelet, leases=leases, supervisor=supervisor),
         Tables(cluster, agents, leases, paths, None),
         ThisMachine(Membership(cluster, agents, leases, None), lambda: None),

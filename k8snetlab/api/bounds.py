@@ -1,4 +1,4 @@
-"""Numbers that Kubernetes refuses in fields that nobody acts on here, in its words.
+"""Numbers that Kubernetes refuses in its words, whether anybody acts on the field here or not.
 
 Source: Kubernetes pkg/apis/core/validation and pkg/apis/batch/validation; apimachinery pkg/util/validation.
 """
@@ -41,6 +41,8 @@ _TABLE: Mapping[_Bounds, str] = {
     "GCEPersistentDiskVolumeSource.partition",
 }
 _BOUNDS = {field: bounds for bounds, fields in _TABLE.items() for field in fields.split()}
+BOUNDED = frozenset(field.partition(".")[0] for field in _BOUNDS)
+"""The types that have such fields."""
 
 
 def out_of_bounds(type_: str, field: str, value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import Meta
 
 from k8snetlab.api.meta import Object, ObjectMeta, OrBlank, Port, Value, always
+from k8snetlab.api.placement import Affinity, TopologySpreadConstraint
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
 IPFamily = Literal["IPv4", "IPv6"]
@@ -171,33 +172,6 @@ class Toleration(Value):
     tolerationSeconds: int | None = None
 
 
-class NodeSelectorRequirement(Value):
-    key: str
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    values: tuple[str, ...] = ()
-
-
-class NodeSelectorTerm(Value):
-    """All of its requirements must hold: on a node's labels, and (`matchFields`) on its metadata.name."""
-
-    matchExpressions: tuple[NodeSelectorRequirement, ...] = ()
-    matchFields: tuple[NodeSelectorRequirement, ...] = ()
-
-
-class NodeSelector(Value):
-    """One of its terms must hold."""
-
-    nodeSelectorTerms: tuple[NodeSelectorTerm, ...] = always(())
-
-
-class NodeAffinity(Value):
-    requiredDuringSchedulingIgnoredDuringExecution: NodeSelector | None = None
-
-
-class Affinity(Value):
-    nodeAffinity: NodeAffinity | None = None
-
-
 class PodDNSConfigOption(Value):
     """`value` None: an option that has none, as "single-request"."""
 
@@ -248,6 +222,7 @@ class PodSpec(Value):
     serviceAccountName: str = ""
     automountServiceAccountToken: bool | None = None
     tolerations: tuple[Toleration, ...] = ()
+    topologySpreadConstraints: tuple[TopologySpreadConstraint, ...] = ()
 
     @property
     def sidecars(self) -> tuple[Container, ...]:
@@ -317,7 +292,8 @@ class ContainerStatus(Value):
 class PodStatus(Value):
     """`phase` is Pending, Running, Succeeded or Failed; the condition of type Ready decides over endpoints.
 
-    `reason` is "NodeLost" while the pod's node sends no heartbeat.
+    `reason` is "NodeLost" while the pod's node sends no heartbeat. `nominatedNodeName` is the node on which room is
+    made for the pod.
     """
 
     phase: str = always("Pending")
@@ -328,6 +304,7 @@ class PodStatus(Value):
     hostIPs: tuple[HostIP, ...] = ()
     qosClass: Literal["", "Guaranteed", "Burstable", "BestEffort"] = ""
     observedGeneration: int = 0
+    nominatedNodeName: str = ""
     conditions: tuple[Condition, ...] = ()
     initContainerStatuses: tuple[ContainerStatus, ...] = ()
     containerStatuses: tuple[ContainerStatus, ...] = ()

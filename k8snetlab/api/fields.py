@@ -15,9 +15,9 @@ import msgspec
 from msgspec import inspect
 
 from k8snetlab.api import reference
-from k8snetlab.api.bounds import out_of_bounds
+from k8snetlab.api.bounds import BOUNDED, out_of_bounds
 from k8snetlab.api.meta import Object
-from k8snetlab.api.shape import TIME_HINT, Listeners, bits, held, is_time, shape, silent
+from k8snetlab.api.shape import TIME_HINT, Listeners, bits, held, is_time, plain, shape, silent
 from k8snetlab.api.words import Path, describe, did_you_mean, shorten, show, too_large, unsupported
 from k8snetlab.wording import whole
 
@@ -134,8 +134,7 @@ def _struct(info: inspect.StructType) -> Check:
             nested = fields.get(key)
             if nested is not None:
                 nested(item, (*path, key), findings, theirs.get(key, ""))
-                if held(ref, key):
-                    _ignored(item, (*path, key), findings, ref, key)
+                _of_reference(item, (*path, key), findings, ref, key)
             elif key in theirs:
                 _ignored(item, (*path, key), findings, ref, key)
             elif not (kind and key in ("apiVersion", "kind")):
@@ -151,14 +150,31 @@ def _demanded(info: inspect.Type) -> bool:
     return isinstance(info, inspect.Metadata) and "required" in (info.extra or {})
 
 
+def _of_reference(value: Any, path: Path, findings: Findings, type_: str, field: str) -> None:
+    """What the reference says of a field that one of our types has."""
+    if type_ in BOUNDED:
+        _bounded(value, path, findings, type_, field)
+    if held(type_, field):
+        _ignored(value, path, findings, type_, field)
+    elif plain(type_, field) and value is not None:
+        shape(value, path, reference.fields(type_)[field], _listeners(findings))
+
+
+def _listeners(findings: Findings) -> Listeners:
+    return Listeners(findings.say_wrong, findings.say_unknown, findings.say_refused)
+
+
+def _bounded(value: Any, path: Path, findings: Findings, type_: str, field: str) -> None:
+    if problem := out_of_bounds(type_, field, value):
+        findings.say_refused(path, problem)
+
+
 def _ignored(value: Any, path: Path, findings: Findings, type_: str, field: str) -> None:
     if type_.endswith(("Status", "Condition")) or field in ("status", "managedFields"):
         return  # the server's, whatever it is
     kind, allowed = reference.fields(type_)[field], reference.enumeration(type_, field)
-    to = Listeners(findings.say_wrong, findings.say_unknown, findings.say_refused)
-    shape(value, path, kind, to, allowed=allowed)
-    if problem := out_of_bounds(type_, field, value):
-        findings.say_refused(path, problem)
+    shape(value, path, kind, _listeners(findings), allowed=allowed)
+    _bounded(value, path, findings, type_, field)
     if not silent(type_, field, value) and path not in findings.blank:
         findings.ignored.append(path)
 

@@ -135,9 +135,6 @@ def is_time(text: str) -> bool:
 # Where writing a field says the same as leaving it out, nothing is lost by not acting on it.
 _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("PodSpec", "restartPolicy"): ("Always",),
-    ("PodSpec", "schedulerName"): ("default-scheduler",),
-    ("PodSpec", "preemptionPolicy"): ("PreemptLowerPriority",),
-    ("PodSpec", "priority"): (0,),
     ("PodSpec", "hostPID"): (False,),
     ("PodSpec", "hostIPC"): (False,),
     ("PodSpec", "hostUsers"): (True,),
@@ -171,8 +168,8 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
 }
 # Read, kept and answered again, since a real server does, but without an effect.
 _HELD = {
-    "PodSpec": ("preemptionPolicy priority priorityClassName schedulerName securityContext"),
-    "Container": "resources terminationMessagePath terminationMessagePolicy",
+    "PodSpec": "securityContext",
+    "Container": "terminationMessagePath terminationMessagePolicy",
     "StatefulSetSpec": "persistentVolumeClaimRetentionPolicy volumeClaimTemplates",
     "RollingUpdateStatefulSetStrategy": "maxUnavailable",
     "JobSpec": "podReplacementPolicy",
@@ -187,6 +184,11 @@ _HELD = {
 def held(type_: str, field: str) -> bool:
     """Whether a field that one of our types has is not acted on."""
     return field in _HELD.get(type_, "").split()
+
+
+def plain(type_: str, field: str) -> bool:
+    """Whether a field that is acted on is held as plain values, so that its shape is the reference's."""
+    return (type_, field) == ("Container", "resources")
 
 
 # The server's own, which `kubectl get -o yaml` shows and nobody writes.

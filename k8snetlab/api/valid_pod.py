@@ -9,11 +9,11 @@ from k8snetlab.api import addressing, valid_dns
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Container, ContainerPort, Node, Pod, PodSpec
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.meta import LabelSelector, Object
+from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, port_name
 from k8snetlab.api.rules import PORTS, invalid
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.valid_affinity import affinity
+from k8snetlab.api.valid_affinity import label_selector, placement
 from k8snetlab.api.words import Path, did_you_mean, shorten, show
 
 MAX_INT32 = 2**31 - 1
@@ -21,7 +21,6 @@ MAX_NETNS = 255
 """A network namespace is a file below /run/netns, LAB.NAMESPACE.POD."""
 _PERCENT = re.compile(r"[0-9]{1,9}%")
 _ENV_NAME = "a valid environment variable name must consist only of printable ASCII characters other than '='"
-_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
 def pod(report: Report, pod: Pod, world: Snapshot) -> None:
@@ -41,7 +40,7 @@ def workload(report: Report, obj: Deployment | ReplicaSet, world: Snapshot) -> N
         message = f"is missing; it names the labels of the template: matchLabels {{{wanted}}}"
         report.error(obj, path, message)
     else:
-        _selector(report, obj, path, selector)
+        label_selector(report, obj, path, selector)
         if not selector.matches(template):
             have = ", ".join(f"{k}={v}" for k, v in template.items()) or "none"
             message = f"does not match the labels of the template ({shorten(have)}); make them the same"
@@ -101,7 +100,7 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
         report.error(obj, (*path, "activeDeadlineSeconds"), invalid(deadline, why))
     valid_dns.pod(report, obj, path, spec)
     labels(report, obj, (*path, "nodeSelector"), spec.nodeSelector)
-    affinity(report, obj, (*path, "affinity"), spec.affinity)
+    placement(report, obj, path, spec)
     if spec.nodeName and (problem := dns_subdomain(spec.nodeName)):
         report.error(obj, (*path, "nodeName"), problem)
     elif spec.nodeName:
@@ -219,16 +218,3 @@ def _host_ports(path: Path, spec: PodSpec) -> list[tuple[tuple[str, int, str], P
         for number, port in enumerate(container.ports)
         if port.hostPort
     ]
-
-
-def _selector(report: Report, obj: Object, path: Path, selector: LabelSelector) -> None:
-    labels(report, obj, (*path, "matchLabels"), selector.matchLabels)
-    for number, requirement in enumerate(selector.matchExpressions):
-        where: Path = (*path, "matchExpressions", number)
-        labels(report, obj, (*where, "key"), {requirement.key: ""})
-        if requirement.operator not in _OPERATORS:
-            message = f'"{shorten(requirement.operator)}" is no operator; use one of {", ".join(_OPERATORS)}'
-            report.error(obj, (*where, "operator"), message)
-        elif (requirement.operator in ("In", "NotIn")) != bool(requirement.values):
-            must = "needs at least one value" if not requirement.values else "takes no values"
-            report.error(obj, (*where, "values"), f"operator {requirement.operator} {must}")

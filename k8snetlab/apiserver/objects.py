@@ -24,6 +24,7 @@ from k8snetlab.apiserver import escalation
 from k8snetlab.apiserver import query as words
 from k8snetlab.apiserver.access import ROOT
 from k8snetlab.apiserver.authentication import Authentication
+from k8snetlab.apiserver.binding import binding
 from k8snetlab.apiserver.bodies import forms_of, patch_of
 from k8snetlab.apiserver.cascade import Cascade
 from k8snetlab.apiserver.documents import Document, Documents
@@ -39,7 +40,7 @@ from k8snetlab.apiserver.negotiation import (
     media_type,
 )
 from k8snetlab.apiserver.options import DeleteOptions, delete_options, eviction
-from k8snetlab.apiserver.parts import STREAMED
+from k8snetlab.apiserver.parts import BINDING, STREAMED
 from k8snetlab.apiserver.paths import Target, not_allowed, nowhere, parse
 from k8snetlab.apiserver.reading import Reading, ordered
 from k8snetlab.apiserver.refusals import missing, worded
@@ -130,19 +131,29 @@ class ObjectRoutes:
         if part in STREAMED:
             raise RequestError("Upgrade request required", f"{part} wants a WebSocket, or SPDY/3.1")
         match request.method:
-            case "POST" if isinstance(old, ServiceAccount):
-                return Reply(self._token(old, request), 201)
-            case "POST":  # of what is no conversation, else an eviction alone
-                await self._delete(resource, old, eviction(request.body, query, target.name, target.namespace))
-                return Reply(
-                    {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
-                )
+            case "POST":
+                return Reply(await self._posted(request, target, old), 201)
             case "GET":
                 self._reading.check_get(query)
                 return Reply(scale_of(old, resource) if part == "scale" else view.one(old))
             case "DELETE":
                 return Reply(await self._delete(resource, old, delete_options(request.body, query)))
         return await self._change(request, target, old)
+
+    async def _posted(self, request: Request, target: Target, old: Object) -> Json:
+        """Of the parts that are no conversation: a token, a binding, an eviction."""
+        query = request.values
+        if isinstance(old, ServiceAccount):
+            return self._token(old, request)
+        if target.subresource == BINDING.name:
+            bound = binding(request.body, query, target.name, target.namespace)
+            if words.wish(query).dry:
+                self._cluster.tried(bound(old), old)
+            else:
+                await self._cluster.edit(old, bound)
+        else:
+            await self._delete(target.resource, old, eviction(request.body, query, target.name, target.namespace))
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
     def _token(self, account: ServiceAccount, request: Request) -> Json:
         if self.authentication is None:

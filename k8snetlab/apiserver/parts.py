@@ -33,6 +33,7 @@ class Part(msgspec.Struct, frozen=True):
 STATUS = Part("status")
 SCALE = Part("scale", kind="Scale", version="autoscaling/v1")
 FINALIZE = Part("finalize", ("PUT",))
+BINDING = Part("binding", ("POST",), "Binding", "v1")
 EVICTION = Part("eviction", ("POST",), "Eviction", "policy/v1")
 STREAMED = ("attach", "exec", "portforward")
 """Parts that are a conversation."""
@@ -46,6 +47,7 @@ OF_KIND: dict[type[Object], tuple[Part, ...]] = {
     Namespace: (FINALIZE,),
     Pod: (
         Part("log", ("GET",)),
+        BINDING,
         EVICTION,
         Part("exec", ("GET", "POST"), "PodExecOptions"),
         Part("attach", ("GET", "POST"), "PodAttachOptions"),

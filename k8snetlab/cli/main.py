@@ -28,6 +28,7 @@ ROOMS = {
     "probe": ("probe",),
     "trace": ("trace",),
     "dig": ("dig",),
+    "schedule": ("schedule",),
     "diagnose": ("diagnose",),
     "fault": ("fault",),
     "drill": ("drill",),

@@ -68,7 +68,7 @@ def refuse_failed(outcome: Outcome) -> None:
     where = "" if first.namespace == "default" else f" -n {first.namespace}"
     what = f"{counted(len(pods), 'pod')} {'does' if len(pods) == 1 else 'do'}"
     if "nodes are available" in first.message:
-        hint = f"`k8snetlab get nodes -o wide` shows why no node fits pod {first.name}: labels and states"
+        hint = f"`k8snetlab schedule {first.name}{where}` shows what each node lacks"
     else:
         hint = f"k8snetlab logs {first.name}{where}"
     raise DaemonError(f"{what} not run", hint)

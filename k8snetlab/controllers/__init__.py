@@ -17,6 +17,7 @@ __all__ = [
     "correlation",
     "deployments",
     "endpoints",
+    "filters",
     "identity",
     "namespaces",
     "node_lifecycle",
@@ -25,6 +26,7 @@ __all__ = [
     "rejection",
     "replica_sets",
     "returning",
+    "scheduler",
     "subnets",
     "work_out",
 ]

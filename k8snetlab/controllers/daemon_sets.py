@@ -9,16 +9,13 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from k8snetlab.api.core import (
+from k8snetlab.api.core import Node, Pod, PodSpec, Toleration
+from k8snetlab.api.placement import (
     Affinity,
-    Node,
     NodeAffinity,
     NodeSelector,
     NodeSelectorRequirement,
     NodeSelectorTerm,
-    Pod,
-    PodSpec,
-    Toleration,
 )
 from k8snetlab.api.selection import by_owner
 from k8snetlab.api.snapshot import Snapshot

@@ -6,10 +6,13 @@ noderesources), component-helpers scheduling/corev1/nodeaffinity, pkg/scheduler/
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 
-from k8snetlab.api.core import Node, NodeSelector, Pod, Taint, Toleration
+from k8snetlab.api.core import Node, Pod, Taint, Toleration
+from k8snetlab.api.placement import NodeSelector, NodeSelectorTerm
 from k8snetlab.api.requirements import holds
+from k8snetlab.controllers.demands import allocatable, demands, in_order
 
 UNSCHEDULABLE = "node(s) were unschedulable"
 TAINTED = "node(s) had untolerated taint(s)"
@@ -42,17 +45,32 @@ class Room:
     def __init__(self, node: Node, pods: Iterable[Pod] = ()) -> None:
         self.node = node
         self.limit = _limit(node)
-        self.count = 0
+        self.pods: list[Pod] = []
+        self.allocatable = allocatable(node)
+        self.taken: Counter[str] = Counter()
+        """Of each resource, by requests."""
         self._ips: dict[tuple[str, int], set[str]] = {}
         for pod in pods:
             self.add(pod)
 
+    @property
+    def count(self) -> int:
+        """How many pods there are."""
+        return len(self.pods)
+
     def add(self, pod: Pod) -> None:
         if pod.ended:
             return
-        self.count += 1
+        self.pods.append(pod)
+        if asked := demands(pod.spec):
+            self.taken.update(asked)
         for ip, protocol, number in host_ports(pod):
             self._ips.setdefault((protocol, number), set()).add(ip)
+
+    def without(self, pods: Collection[Pod]) -> Room:
+        """The room if these pods were not there."""
+        gone = {pod.key for pod in pods}
+        return Room(self.node, (pod for pod in self.pods if pod.key not in gone))
 
     def has_ports(self, pod: Pod) -> bool:
         for ip, protocol, number in host_ports(pod):
@@ -61,20 +79,27 @@ class Room:
                 return False
         return True
 
-    def misfit(self, pod: Pod) -> str:
-        """Why the scheduler does not put the pod here, in its words; "" where it may."""
-        node = self.node
-        if node.spec.unschedulable and not any(_tolerates(one, _CORDONED) for one in pod.spec.tolerations):
-            return UNSCHEDULABLE
-        if not tolerates_node(pod, node):
-            return TAINTED
-        if not node.network_available or any(c.type == "Ready" and c.status != "True" for c in node.status.conditions):
-            return TAINTED  # node.kubernetes.io/network-unavailable, not-ready, unreachable
-        if not wanted(pod, node):
-            return AFFINITY
-        if not self.has_ports(pod):
-            return PORTS
-        return TOO_MANY if self.count >= self.limit else ""
+    def lacks(self, pod: Pod) -> list[str]:
+        """The resources of which too little is left for the pod's requests."""
+        asked = demands(pod.spec)
+        return [name for name in in_order(asked) if asked[name] > self.allocatable.get(name, 0) - self.taken[name]]
+
+    def never_has(self, pod: Pod) -> bool:
+        """Whether the pod asks for more than the node has, whoever goes."""
+        return any(amount > self.allocatable.get(name, 0) for name, amount in demands(pod.spec).items())
+
+
+def is_cordoned(pod: Pod, node: Node) -> bool:
+    """Whether the node takes no new pods, and the pod is no exception."""
+    return node.spec.unschedulable and not any(_tolerates(one, _CORDONED) for one in pod.spec.tolerations)
+
+
+def is_repelled(pod: Pod, node: Node) -> bool:
+    """Whether a taint keeps the pod away, one of those of a node that is not ready included: not-ready, unreachable,
+    network-unavailable."""
+    if not tolerates_node(pod, node):
+        return True
+    return not node.network_available or any(c.type == "Ready" and c.status != "True" for c in node.status.conditions)
 
 
 def tolerates_node(pod: Pod, node: Node, effects: Collection[str] = ("NoSchedule", "NoExecute")) -> bool:
@@ -106,13 +131,23 @@ def wanted(pod: Pod, node: Node) -> bool:
 
 
 def _selected(selector: NodeSelector, node: Node) -> bool:
-    """One term is enough; a term without any requirement selects nothing."""
-    return any(
+    """One term is enough."""
+    return any(holds_on(term, node) for term in selector.nodeSelectorTerms)
+
+
+def holds_on(term: NodeSelectorTerm, node: Node) -> bool:
+    """A term without any requirement selects nothing."""
+    return bool(
         (term.matchExpressions or term.matchFields)
         and all(holds(one.key, one.operator, one.values, node.metadata.labels) for one in term.matchExpressions)
         and all(holds(one.key, one.operator, one.values, {"metadata.name": node.name}) for one in term.matchFields)
-        for term in selector.nodeSelectorTerms
     )
+
+
+def unwelcome(pod: Pod, node: Node) -> int:
+    """How many taints of effect PreferNoSchedule the pod does not tolerate."""
+    taints = [taint for taint in node.spec.taints if taint.effect == "PreferNoSchedule"]
+    return sum(not any(_tolerates(one, taint) for one in pod.spec.tolerations) for taint in taints)
 
 
 def _limit(node: Node) -> int:

@@ -15,10 +15,12 @@ from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers.changes import Answer, Record, active, each, put
 from k8snetlab.controllers.correlation import Note
+from k8snetlab.controllers.demands import demands
 from k8snetlab.controllers.fitting import AFFINITY, PORTS, Room, wanted
 
-REJECTIONS = ("NodePorts", "NodeAffinity", "OutOfpods")
-"""What `status.reason` of a rejected pod says."""
+REJECTIONS = ("NodePorts", "NodeAffinity")
+OUT_OF = "OutOf"
+"""What `status.reason` of a rejected pod says, the last one followed by the resource: OutOfpods, OutOfcpu."""
 
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
@@ -30,7 +32,8 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
 
 
 def rejected(pod: Pod) -> bool:
-    return pod.status.phase == "Failed" and pod.status.reason in REJECTIONS
+    why = pod.status.reason
+    return pod.status.phase == "Failed" and (why in REJECTIONS or (why.startswith(OUT_OF) and why != OUT_OF))
 
 
 def _comes(pod: Pod) -> bool:
@@ -55,7 +58,11 @@ def _admit(node: Node, now: Snapshot) -> Iterable[Answer]:
 def _why_not(pod: Pod, room: Room) -> tuple[str, str]:
     if room.count >= room.limit:
         used = f"requested: 1, used: {room.count}, capacity: {room.limit}"
-        return "OutOfpods", f"Node didn't have enough resource: pods, {used}"
+        return f"{OUT_OF}pods", f"Node didn't have enough resource: pods, {used}"
+    for name in room.lacks(pod):
+        have = room.allocatable.get(name, 0)
+        used = f"requested: {demands(pod.spec)[name]}, used: {room.taken[name]}, capacity: {have}"
+        return f"{OUT_OF}{name}", f"Node didn't have enough resource: {name}, {used}"
     if not wanted(pod, room.node):
         return "NodeAffinity", f"Predicate NodeAffinity failed: {AFFINITY}"
     if not room.has_ports(pod):

@@ -1,51 +1,85 @@
-"""The scheduler: filter the nodes a pod may run on, rank them, bind the pod to the best.
+"""The scheduler: filter the nodes a pod may run on, rank them, bind the pod to the best, or make room for it.
 
-Source: Kubernetes pkg/scheduler (FitError's words, the queue of unschedulable pods and what moves pods out of it).
+Source: Kubernetes pkg/scheduler (FitError's words, the queue of unschedulable pods and what moves pods out of it,
+PrioritySort, preemption.go: prepareCandidate).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
+import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Condition, Node, Pod
 from k8snetlab.api.selection import by_owner, pods_by_node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.controllers.changes import Answer, active, each, put, record, with_condition
+from k8snetlab.controllers.changes import Answer, active, each, put, record, remove, with_condition
+from k8snetlab.controllers.company import Company, has_company, repelling
 from k8snetlab.controllers.correlation import Note
+from k8snetlab.controllers.demands import demands
+from k8snetlab.controllers.filters import NO_NODES, Verdict, summed, verdict
 from k8snetlab.controllers.fitting import Room, host_ports
 from k8snetlab.controllers.identity import controller_of
+from k8snetlab.controllers.preemption import TERMINATING, Preemption, preemption, priority
+from k8snetlab.controllers.scores import Score, preferences
 
 SCHEDULED = "PodScheduled"
 COMPONENT = "default-scheduler"
-NO_NODES = "no nodes available to schedule pods"
+_NO_CLAIMS = "no new claims to deallocate"
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """How the scheduler sees one pod: what the filters say of each node, the scores of those that are left, by name,
+    and the best of them, "" where there is none; then `preemption` says what would help."""
+
+    verdicts: dict[str, Verdict]
+    scores: dict[str, Score]
+    best: str
+    pods: dict[str, int]
+    """How many pods each node has."""
+    message: str = ""
+    """Why it waits, in the words of its condition."""
+    preemption: Preemption = Preemption()
 
 
 def unscheduled(pod: Pod) -> Iterable[bool]:
-    return (True,) if not pod.spec.nodeName and active(pod) else ()
+    return (True,) if not pod.spec.nodeName and active(pod) and pod.spec.schedulerName == COMPONENT else ()
 
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
-    """Binds every pod without a node: spread over the nodes by owner, then by number of pods, then in node order."""
+    """Binds every pod without a node, the most important first; what another scheduler is to bind waits for that."""
     waiting = _waiting(now, before)
     if waiting:
+        waiting.sort(key=lambda pod: -priority(pod))
         yield from each(waiting, _Pass(now).answer, lambda pod: pod)
+
+
+def choice(pod: Pod, now: Snapshot) -> Choice:
+    """What the scheduler thinks of a pod, as if it were on no node yet."""
+    there = [one for one in now.all(Pod).values() if one.key != pod.key]
+    return _Pass(now, [Room(node, _of(there, node)) for node in now.all(Node).values()]).choice(pod)
+
+
+def _of(pods: Sequence[Pod], node: Node) -> list[Pod]:
+    return [pod for pod in pods if pod.spec.nodeName == node.name]
 
 
 def _waiting(now: Snapshot, before: Snapshot | None) -> list[Pod]:
     """The pods to look at: those that are new or changed, and all that wait when there may be more room than before."""
     changed = now.changes(Pod, before)
-    if before is None or now.changes(Node, before) or any(_left(key, now, before) for key in changed):
+    if before is None or now.changes(Node, before) or any(_moves(key, now, before) for key in changed):
         return list(now.select(Pod, unscheduled, True).values())
     pods = (now.all(Pod).get(key) for key in changed)
-    return [pod for pod in pods if pod and not pod.spec.nodeName and active(pod)]
+    return [pod for pod in pods if pod and unscheduled(pod)]
 
 
-def _left(key: tuple[str, str], now: Snapshot, before: Snapshot) -> bool:
-    """Whether a pod left room on a node."""
+def _moves(key: tuple[str, str], now: Snapshot, before: Snapshot) -> bool:
+    """Whether a pod left room on a node, or came to be where another wants to be near it."""
     old, new = before.all(Pod).get(key), now.all(Pod).get(key)
+    if new and new.spec.nodeName and not (old and old.spec.nodeName):
+        return any(has_company(pod) for pod in now.select(Pod, unscheduled, True).values())
     if old is None or not old.spec.nodeName or old.ended:
         return False
     return new is None or new.ended or new.metadata.uid != old.metadata.uid
@@ -54,42 +88,77 @@ def _left(key: tuple[str, str], now: Snapshot, before: Snapshot) -> bool:
 class _Pass:
     """One pass over the pods that wait, with what is taken of every node so far."""
 
-    def __init__(self, now: Snapshot) -> None:
+    def __init__(self, now: Snapshot, rooms: list[Room] | None = None) -> None:
         self._now = now
-        self._nodes = list(now.all(Node).values())
-        self._rooms = [Room(node, now.select(Pod, pods_by_node, node.name).values()) for node in self._nodes]
+        nodes = now.all(Node).values()
+        self._rooms = rooms or [Room(node, now.select(Pod, pods_by_node, node.name).values()) for node in nodes]
         self._families: dict[tuple[str, str, str], Counter[str]] = {}
         self._unfit: dict[Hashable, str] = {}
         """Why pods of a shape fit nowhere, as long as nothing was bound since."""
+        self._repelling = bool(now.select(Pod, repelling, True))
+
+    def choice(self, pod: Pod) -> Choice:
+        company = self._company(pod, self._rooms)
+        verdicts = {room.node.name: verdict(pod, room, company) for room in self._rooms}
+        count = {room.node.name: room.count for room in self._rooms}
+        fit = [room for room in self._rooms if verdicts[room.node.name].fits]
+        if not fit:
+            help_ = preemption(pod, self._rooms, list(verdicts.values()), self._company)
+            message = summed([one.reasons for one in verdicts.values()])
+            if message != NO_NODES and help_.why:
+                message += f" {_NO_CLAIMS}, preemption: {help_.why}"
+            return Choice(verdicts, {}, "", count, message, help_)
+        siblings = self._siblings(pod)
+        liked = preferences(pod, fit, self._rooms, self._now)
+        scores = {
+            room.node.name: Score(parts, siblings[room.node.name], room.count)
+            for room, parts in zip(fit, liked, strict=True)
+        }
+        return Choice(verdicts, scores, min(scores, key=lambda name: scores[name].rank), count)
 
     def answer(self, pod: Pod) -> Iterator[Answer]:
-        shape = (tuple(sorted(pod.spec.nodeSelector.items())), pod.spec.affinity, pod.spec.tolerations, host_ports(pod))
-        why = self._unfit.get(shape)
+        shape = _shape(pod, self._repelling)
+        why, victims = self._unfit.get(shape), Preemption()
         if why is None:
-            misfits = [room.misfit(pod) for room in self._rooms]
-            fit = [number for number, misfit in enumerate(misfits) if not misfit]
-            if fit:
-                yield from self._bind(pod, fit)
+            found = self.choice(pod)
+            if found.best:
+                yield from self._bind(pod, found.best)
                 return
-            why = self._unfit[shape] = _message(misfits)
+            why, victims = found.message, found.preemption
+            if victims.why == TERMINATING:
+                return  # what is making room for it goes: it is looked at again when that has gone
+            if not victims.node:
+                self._unfit[shape] = why
         condition = Condition(type=SCHEDULED, status="False", reason="Unschedulable", message=why)
         conditions = with_condition(pod.status.conditions, condition)
-        if conditions != pod.status.conditions or pod.status.message != why:
-            yield put(replace(pod, status=replace(pod.status, conditions=conditions, message=why)))
+        nominated = victims.node or pod.status.nominatedNodeName
+        status = replace(pod.status, conditions=conditions, message=why, nominatedNodeName=nominated)
+        if status != pod.status:
+            yield put(replace(pod, status=status))
             yield record(pod, Note(pod, "Warning", "FailedScheduling", why, COMPONENT))
+        for victim in victims.victims:
+            yield from self._preempted(victim, pod, victims.node)
 
-    def _bind(self, pod: Pod, fit: list[int]) -> Iterator[Answer]:
-        siblings = self._siblings(pod)
-        room = self._rooms[min(fit, key=lambda n: (siblings[self._nodes[n].name], self._rooms[n].count, n))]
-        name = room.node.name
-        siblings[name] += 1
-        room.add(pod)
+    def _preempted(self, victim: Pod, pod: Pod, node: str) -> Iterator[Answer]:
+        if victim.metadata.deletionTimestamp:
+            return
+        yield from remove(victim, self._now)
+        said = f"Preempted by pod {pod.metadata.uid} on node {node}"
+        yield record(victim, Note(victim, "Normal", "Preempted", said, COMPONENT))
+
+    def _bind(self, pod: Pod, name: str) -> Iterator[Answer]:
+        room = next(one for one in self._rooms if one.node.name == name)
+        self._siblings(pod)[name] += 1
+        room.add(replace(pod, spec=replace(pod.spec, nodeName=name)))
         self._unfit.clear()
         conditions = with_condition(pod.status.conditions, Condition(type=SCHEDULED, status="True"))
-        status = replace(pod.status, conditions=conditions, message="")
+        status = replace(pod.status, conditions=conditions, message="", nominatedNodeName="")
         yield put(replace(pod, spec=replace(pod.spec, nodeName=name), status=status))
         message = f"Successfully assigned {pod.namespace}/{pod.name} to {name}"
         yield record(pod, Note(pod, "Normal", "Scheduled", message, COMPONENT))
+
+    def _company(self, pod: Pod, rooms: Sequence[Room]) -> Company | None:
+        return Company(pod, rooms, self._now) if self._repelling or has_company(pod) else None
 
     def _siblings(self, pod: Pod) -> Counter[str]:
         """How many pods of the same owner each node has."""
@@ -99,12 +168,21 @@ class _Pass:
         group = (owner.kind, pod.namespace, owner.name)
         if group not in self._families:
             owned = self._now.select(Pod, by_owner, group).values()
-            self._families[group] = Counter(p.spec.nodeName for p in owned if active(p))
+            self._families[group] = Counter(p.spec.nodeName for p in owned if active(p) and p.key != pod.key)
         return self._families[group]
 
 
-def _message(misfits: list[str]) -> str:
-    if not misfits:
-        return NO_NODES
-    reasons = sorted(f"{count} {reason}" for reason, count in Counter(misfits).items())
-    return f"0/{len(misfits)} nodes are available: {', '.join(reasons)}."
+def _shape(pod: Pod, everywhere: bool) -> Hashable:
+    """What two pods have alike that fit on the same nodes; where pods repel others, their labels too."""
+    spec = pod.spec
+    labelled = (pod.namespace, tuple(sorted(pod.metadata.labels.items()))) if everywhere or has_company(pod) else ()
+    asked = tuple(sorted(demands(spec).items()))
+    return (
+        tuple(sorted(spec.nodeSelector.items())),
+        str(spec.affinity),
+        spec.tolerations,
+        host_ports(pod),
+        asked,
+        (priority(pod), spec.preemptionPolicy, pod.status.nominatedNodeName),
+        (str(spec.topologySpreadConstraints), labelled),
+    )

@@ -43,6 +43,7 @@ from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
 from k8snetlab.lab.operations.reaching import Reaching
+from k8snetlab.lab.operations.scheduling import Scheduling
 from k8snetlab.lab.operations.snapshotting import Snapshotting
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
@@ -140,6 +141,7 @@ class Daemon:
                 supervisor=supervisor,
                 api=lambda: self._inside.problem,
             ),
+            Scheduling(cluster),
             Tables(cluster, agents, leases, self._paths, remote),
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),
             *((Merging(cluster, remote.node),) if remote else ()),

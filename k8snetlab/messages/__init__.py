@@ -18,6 +18,7 @@ __all__ = [
     "progress",
     "routing",
     "rules",
+    "schedule",
     "snapshots",
     "status",
     "store",

@@ -11,6 +11,7 @@ __all__ = [
     "pausing",
     "places",
     "reaching",
+    "scheduling",
     "snapshotting",
     "standing",
     "tables",

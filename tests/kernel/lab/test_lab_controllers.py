@@ -28,7 +28,10 @@ LAB = (
     "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: %s},"
     " spec: {nodes: %d, dns: {enabled: false}, maxPods: 20}}\n"
 )
-NO_PORTS = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."
+NO_PORTS = (
+    "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. no new claims to "
+    "deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+)
 
 
 @pytest.fixture(scope="module")

@@ -522,6 +522,38 @@ def test_an_eviction_deletes_the_pod_that_it_names(body: Any, code: int) -> None
     with_face(test)
 
 
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "a"}, "target": {"name": "node1"}}, 201),
+        ({"target": {"kind": "Node", "name": "node1"}}, 201),
+        ({"target": {"kind": "Pod", "name": "node1"}}, 422),
+        ({"target": {}}, 422),
+        ({"metadata": {"name": "b"}, "target": {"name": "node1"}}, 400),
+        ({"metadata": {"uid": "x"}, "target": {"name": "node1"}}, 409),
+        ({"kind": "Eviction"}, 400),
+        ([], 400),
+    ],
+)
+def test_a_binding_gives_the_pod_that_it_names_a_node(body: Any, code: int) -> None:
+    async def test(face: Face) -> None:
+        waiting = pod("a")
+        waiting["spec"]["schedulerName"] = "mine"
+        assert (await face.ask("POST", PODS, waiting)).code == 201
+        assert (await face.ask("POST", PODS + "/a/binding?dryRun=All", body)).code == code
+        assert "nodeName" not in (await face.ask("GET", PODS + "/a")).json["spec"]
+        assert (await face.ask("POST", PODS + "/a/binding", body)).code == code
+        stored = (await face.ask("GET", PODS + "/a")).json
+        assert stored["spec"].get("nodeName") == ("node1" if code == 201 else None)
+        if code == 201:
+            (condition,) = [one for one in stored["status"]["conditions"] if one["type"] == "PodScheduled"]
+            assert condition["status"] == "True"
+            again = await face.ask("POST", PODS + "/a/binding", body)
+            assert again.code == 409 and 'already assigned to node "node1"' in again.json["message"]
+
+    with_face(test)
+
+
 def test_a_query_word_that_nobody_knows_is_ignored_and_told() -> None:
     async def test(face: Face) -> None:
         await face.ask("POST", PODS + "?timeout=10s&pretty=true", pod("a"))

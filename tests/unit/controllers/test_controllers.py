@@ -412,7 +412,10 @@ def test_a_pod_that_fits_nowhere_waits_and_says_why() -> None:
         LAB % "[{name: a, labels: {disk: ssd}}, {name: b}]" + POD % ("p", "nodeSelector: {disk: hdd},")
     ).run()
     (pod,) = world.pods()
-    assert pod.status.message == "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+    assert pod.status.message == (
+        "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, "
+        "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+    )
     node = world.snapshot.all(Node)[("", "b")]
     world.store(replace(node, metadata=replace(node.metadata, labels={"disk": "hdd"})))
     world.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.core import Node, Pod, Taint
 from k8snetlab.api.load import load
 from k8snetlab.controllers import Context, reconcile, work_out
 from k8snetlab.errors import ManifestError
@@ -34,11 +34,12 @@ def nodes_of(world: FakeCluster) -> dict[str, str]:
 
 
 def why(world: FakeCluster, name: str) -> str:
+    """What is said of the nodes, without what preemption would do."""
     found = world.pods(name)[0]
     (condition,) = [c for c in found.status.conditions if c.type == "PodScheduled"]
     assert (condition.status, condition.reason) == ("False", "Unschedulable")
     assert condition.message == found.status.message
-    return condition.message
+    return condition.message.partition(" no new claims to deallocate, preemption: ")[0]
 
 
 def test_host_ports_are_the_schedulers() -> None:
@@ -207,7 +208,14 @@ def test_one_look_tells_an_event_for_each_thing_it_did() -> None:
         ("replicaset-controller", "Normal", "SuccessfulCreate", "ReplicaSet", f"Created pod: {web.name}"),
         ("default-scheduler", "Normal", "Scheduled", "Pod", f"Successfully assigned default/{web.name} to node1"),
         ("default-scheduler", "Normal", "Scheduled", "Pod", "Successfully assigned default/a to node1"),
-        ("default-scheduler", "Warning", "FailedScheduling", "Pod", f"0/1 nodes are available: 1 {NO_PORTS}."),
+        (
+            "default-scheduler",
+            "Warning",
+            "FailedScheduling",
+            "Pod",
+            f"0/1 nodes are available: 1 {NO_PORTS}. no new claims to deallocate, preemption: 0/1 nodes are available: "
+            "1 No preemption victims found for incoming pod.",
+        ),
     }
 
 
@@ -228,3 +236,217 @@ def test_labels_that_a_kubelet_gives_its_node() -> None:
     world.apply(LAB % "[{name: node1, labels: {mine: b}}]").settle()
     labels = world.snapshot.all(Node)["", "node1"].metadata.labels
     assert labels == {**standard, "kubernetes.io/arch": "amd64", "beta.kubernetes.io/arch": "amd64", "mine": "b"}
+
+
+# --- requests, company, preferences, priority ---
+
+
+def asking(name: str, requests: str, spec: str = "", labels: str = "") -> str:
+    container = f"{{name: c, command: [sleep], resources: {{requests: {{{requests}}}}}}}"
+    metadata = f"{{name: {name}, labels: {{{labels}}}}}"
+    return f"---\napiVersion: v1\nkind: Pod\nmetadata: {metadata}\nspec: {{{spec} containers: [{container}]}}\n"
+
+
+def with_room(manifests: str, nodes: int = 2, **resources: str) -> FakeCluster:
+    """A cluster whose nodes have just so much."""
+    world = FakeCluster(LAB % nodes).settle()
+    for node in list(world.snapshot.all(Node).values()):
+        status = replace(node.status, allocatable={**node.status.allocatable, **resources})
+        world.store(replace(node, status=status))
+    return world.apply(manifests).run()
+
+
+def whole(world: FakeCluster, name: str) -> str:
+    return world.pods(name)[0].status.message
+
+
+def test_a_pod_that_asks_for_more_than_is_left_waits_in_the_schedulers_words() -> None:
+    world = with_room(asking("a", "cpu: 1500m") + asking("b", "cpu: '1'") + asking("c", "cpu: 600m"), cpu="2")
+    assert nodes_of(world) == {"a": "node1", "b": "node2", "c": "node2"}
+    world.apply(asking("d", "cpu: 0.5, memory: 1Gi")).run()
+    assert whole(world, "d") == (
+        "0/2 nodes are available: 1 Insufficient cpu, 2 Insufficient memory. no new claims to deallocate, preemption: "
+        "0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+    )
+    world.apply(asking("e", "cpu: 1")).run()
+    assert whole(world, "e").endswith(
+        "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+    )
+    world.delete(world.pods("a")[0], force=True)
+    assert nodes_of(world.run())["e"] == "node1"
+
+
+def test_a_sidecar_counts_and_an_init_container_does_while_it_asks_for_more() -> None:
+    init = "{name: s, restartPolicy: Always, command: [x], resources: {requests: {cpu: 300m}}}"
+    world = with_room(asking("a", "cpu: 500m", f"initContainers: [{init}],"), nodes=1, cpu="1")
+    world.apply(asking("b", "cpu: 201m") + asking("c", "cpu: 200m")).run()
+    assert nodes_of(world) == {"a": "node1", "b": "", "c": "node1"}
+
+
+def test_what_was_bound_by_name_and_asks_for_too_much_is_rejected() -> None:
+    world = with_room(asking("a", "cpu: 3", "nodeName: node1,"), cpu="2")
+    (pod_,) = world.pods("a")
+    assert (pod_.status.phase, pod_.status.reason) == ("Failed", "OutOfcpu")
+    assert pod_.status.message == (
+        "Pod was rejected: Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000"
+    )
+
+
+ZONES = "[{name: node1, labels: {zone: a}}, {name: node2, labels: {zone: a}}, {name: node3, labels: {zone: b}}]"
+
+
+def near(kind: str, app: str, key: str = "zone", more: str = "") -> str:
+    term = f"{{topologyKey: {key}, labelSelector: {{matchLabels: {{app: {app}}}}}{more}}}"
+    return f"affinity: {{{kind}: {{requiredDuringSchedulingIgnoredDuringExecution: [{term}]}}}},"
+
+
+def test_pods_that_must_be_near_each_other_wait_for_the_first_and_come_to_its_place() -> None:
+    friend = asking("friend", "", near("podAffinity", "db"), "app: web")
+    world = FakeCluster(LAB % ZONES + friend).run()
+    assert why(world, "friend") == "0/3 nodes are available: 3 node(s) didn't match pod affinity rules."
+    world.apply(asking("db", "", "nodeSelector: {zone: b},", "app: db")).run()
+    assert nodes_of(world) == {"friend": "node3", "db": "node3"}
+    alone = asking("group", "", near("podAffinity", "group"), "app: group")
+    assert nodes_of(world.apply(alone).run())["group"]  # the first of its own group waits for nobody
+    other = "---\n{apiVersion: v1, kind: Namespace, metadata: {name: other, labels: {team: x}}}\n"
+    far = asking("far", "", near("podAffinity", "db"), "app: web").replace("{name: far", "{namespace: other, name: far")
+    assert why(world.apply(other + far).run(), "far").endswith("3 node(s) didn't match pod affinity rules.")
+    named = near("podAffinity", "db", more=", namespaces: [default]")
+    named = asking("named", "", named).replace("{name: named", "{namespace: other, name: named")
+    assert nodes_of(world.apply(named).run())["named"] == "node3"
+
+
+def test_pods_that_must_not_be_near_keep_others_away_too() -> None:
+    one = near("podAntiAffinity", "web", "kubernetes.io/hostname")
+    world = FakeCluster(LAB % ZONES + "".join(asking(f"w{n}", "", one, "app: web") for n in range(4))).run()
+    assert sorted(nodes_of(world).values()) == ["", "node1", "node2", "node3"]
+    waits = next(p for p in world.pods() if not p.spec.nodeName)
+    assert why(world, waits.name) == "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules."
+    world.apply(asking("guest", "", "", "app: web")).run()
+    assert why(world, "guest") == "0/3 nodes are available: 3 node(s) didn't satisfy existing pods anti-affinity rules."
+    assert nodes_of(world.apply(asking("stranger", "", "", "app: x")).run())["stranger"]
+
+
+def spread(skew: int, key: str, when: str = "DoNotSchedule", more: str = "") -> str:
+    selector = "labelSelector: {matchLabels: {app: web}}"
+    constraint = f"{{maxSkew: {skew}, topologyKey: {key}, whenUnsatisfiable: {when}, {selector}{more}}}"
+    return f"topologySpreadConstraints: [{constraint}],"
+
+
+def test_pods_are_spread_over_zones_and_wait_where_they_cannot_be() -> None:
+    pods = "".join(asking(f"w{n}", "", spread(1, "zone"), "app: web") for n in range(4))
+    world = FakeCluster(LAB % ZONES + pods).run()
+    zones = ["b" if node == "node3" else "a" for node in nodes_of(world).values()]
+    assert sorted(zones) == ["a", "a", "b", "b"]
+    cordoned = world.snapshot.node("node3")
+    world.store(replace(cordoned, spec=replace(cordoned.spec, unschedulable=True)))
+    world.apply(asking("w5", "", spread(1, "zone"), "app: web") + asking("w6", "", spread(1, "zone"), "app: web")).run()
+    (waits,) = [p for p in world.pods() if not p.spec.nodeName]
+    assert why(world, waits.name) == (
+        "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't match pod topology spread constraints."
+    )
+    world.apply(asking("x", "", spread(1, "rack"), "app: web")).run()
+    assert "2 node(s) didn't match pod topology spread constraints (missing required label)" in why(world, "x")
+    many = asking("many", "", spread(1, "zone", more=", minDomains: 3"), "app: web")
+    assert "topology spread constraints." in why(world.apply(many).run(), "many")
+
+
+@pytest.mark.parametrize(
+    ("spec", "node"),
+    [
+        (
+            "affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: "
+            "{matchExpressions: [{key: zone, operator: In, values: [b]}]}}]}},",
+            "node3",
+        ),
+        (
+            "affinity: {podAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 5, podAffinityTerm: "
+            "{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: web}}}}]}},",
+            "node2",
+        ),
+        (
+            "affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 5, "
+            "podAffinityTerm: {topologyKey: zone, labelSelector: {matchLabels: {app: web}}}}]}},",
+            "node3",
+        ),
+        (spread(1, "zone", "ScheduleAnyway"), "node3"),
+    ],
+)
+def test_the_best_node_is_the_one_that_is_preferred(spec: str, node: str) -> None:
+    world = FakeCluster(LAB % ZONES + asking("w", "", "nodeName: node2,", "app: web")).run()
+    assert nodes_of(world.apply(asking("p", "", spec, "app: web")).run())["p"] == node
+
+
+def test_a_taint_that_is_not_preferred_is_avoided_while_there_is_another_node() -> None:
+    world = FakeCluster(LAB % 2).settle()
+    node = world.snapshot.node("node1")
+    taint = Taint(key="old", effect="PreferNoSchedule")
+    world.store(replace(node, spec=replace(node.spec, taints=(taint,))))
+    world.apply("".join(asking(f"p{n}", "") for n in range(3))).run()
+    assert set(nodes_of(world).values()) == {"node2"}
+
+
+def test_what_another_scheduler_is_to_bind_is_left_to_it() -> None:
+    world = FakeCluster(LAB % 1 + asking("mine", "", "schedulerName: mine,")).run()
+    (pod_,) = world.pods()
+    assert not pod_.spec.nodeName and not pod_.status.conditions and not pod_.status.message
+
+
+def ranked(name: str, value: int) -> str:
+    kind = "{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass"
+    return f"---\n{kind}, metadata: {{name: {name}}}, value: {value}}}\n"
+
+
+CLASSES = ranked("high", 1000) + ranked("middle", 500) + ranked("low", 1)
+
+
+def test_the_more_important_pod_comes_first_and_drives_the_least_important_away() -> None:
+    held = asking("low", "cpu: 1", "priorityClassName: low,") + asking("middle", "cpu: 1", "priorityClassName: middle,")
+    world = with_room(CLASSES + held, nodes=2, cpu="1")
+    world.apply(asking("high", "cpu: 1", "priorityClassName: high,")).settle()
+    high, low = world.pods("high")[0], world.pods("low")[0]
+    assert high.status.nominatedNodeName == low.spec.nodeName and low.metadata.deletionTimestamp
+    assert high.status.message == "0/2 nodes are available: 2 Insufficient cpu."
+    notes = [note for write in world.history for note in write.notes if note.reason == "Preempted"]
+    assert [note.message for note in notes] == [f"Preempted by pod {high.metadata.uid} on node {low.spec.nodeName}"]
+    world.run()
+    assert nodes_of(world)["high"] == low.spec.nodeName and set(nodes_of(world)) == {"high", "middle"}
+    assert world.pods("high")[0].status.nominatedNodeName == ""
+
+
+def test_a_pod_that_never_preempts_and_one_that_finds_no_victims_say_so() -> None:
+    world = with_room(CLASSES + asking("low", "cpu: 1", "priorityClassName: low,"), nodes=1, cpu="1")
+    never = (
+        CLASSES.split("---")[1].replace("name: high", "name: meek").replace("value", "preemptionPolicy: Never, value")
+    )
+    world.apply(f"---{never}" + asking("meek", "cpu: 1", "priorityClassName: meek,")).run()
+    assert whole(world, "meek").endswith("preemption: not eligible due to preemptionPolicy=Never.")
+    assert world.pods("low")[0].spec.nodeName == "node1"
+
+
+def test_pods_that_no_one_needs_to_go_are_spared() -> None:
+    small = "".join(asking(f"s{n}", "cpu: 400m", "priorityClassName: low,") for n in range(2))
+    world = with_room(CLASSES + small, nodes=1, cpu="1")
+    world.apply(asking("high", "cpu: 500m", "priorityClassName: high,")).run()
+    assert len([p for p in world.pods("s") if p.spec.nodeName]) == 1 and nodes_of(world)["high"] == "node1"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (near("podAffinity", "a", "''"), "topologyKey: Required value: can not be empty"),
+        (near("podAffinity", "a", more=", namespaces: [A_]"), "namespaces[0]"),
+        (spread(0, "zone"), "maxSkew: Invalid value: 0: must be greater than 0"),
+        (spread(1, "zone", "Sometimes"), "whenUnsatisfiable: Unsupported value"),
+        (spread(1, "zone", "ScheduleAnyway", ", minDomains: 2"), "can only use minDomains if whenUnsatisfiable"),
+        (
+            "affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: "
+            "[{weight: 0, preference: {}}]}},",
+            "weight: Invalid value: 0: must be in the range 1-100",
+        ),
+    ],
+)
+def test_wrong_wishes_are_refused_with_their_field(spec: str, message: str) -> None:
+    with pytest.raises(ManifestError) as error:
+        load([("f.yaml", asking("p", "", spec))])
+    assert message in str(error.value)

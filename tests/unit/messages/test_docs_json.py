@@ -36,6 +36,7 @@ from k8snetlab.messages.nodes import PAUSE, RESUME, AnsweredMiss
 from k8snetlab.messages.probe import PROBE
 from k8snetlab.messages.routing import ROUTING
 from k8snetlab.messages.rules import DIFFERENCE, RULES
+from k8snetlab.messages.schedule import SCHEDULE
 from k8snetlab.messages.snapshots import Restored, SnapshotDeleted, SnapshotInfo, SnapshotList
 from k8snetlab.messages.status import STATUS
 from k8snetlab.messages.store import DUMP, LEASES, STORE_STATUS, SubnetLease
@@ -126,6 +127,7 @@ PRINTED = (
     Printed("snapshot list", SnapshotList),
     Printed("snapshot restore", Restored),
     Printed("snapshot save", SnapshotInfo),
+    Printed("schedule", SCHEDULE.answer),
     Printed("status", STATUS.answer),
     Printed("store dump", DUMP.answer, "an object a line"),
     Printed("store status", STORE_STATUS.answer),
