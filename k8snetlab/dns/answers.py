@@ -44,6 +44,8 @@ class Answer(msgspec.Struct, frozen=True):
     additional: tuple[Record, ...] = ()
     authoritative: bool = False
     onward: str = ""
+    plugin: str = ""
+    """Which of a Corefile's plugins says so; none where the server itself does."""
 
     @property
     def status(self) -> str:

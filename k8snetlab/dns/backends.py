@@ -52,25 +52,25 @@ def _pods(parts: Parts, zone: str, zones: Zones, snapshot: Snapshot) -> list[Bac
         return None
     if not parts.name:
         return []
-    address = _address(parts.name)
+    text = _spelled(parts.name)
+    try:
+        address = "" if "%" in text else str(ipaddress.ip_address(text))
+    except ValueError:
+        address = ""
     if not address:
         return None
     if zones.pods == "verified" and not any(
         pod.namespace == parts.namespace and pod.metadata.deletionTimestamp is None
-        for pod in snapshot.select(Pod, addresses_of_pod, address).values()
+        for pod in snapshot.select(Pod, address_of_pod, text).values()
     ):
         return None
     return [Backend(f"{parts.name}.{parts.namespace}.pod.{zone}", address)]
 
 
-def _address(label: str) -> str:
-    """1-2-3-4 is 1.2.3.4, 2001-db8--1 is 2001:db8::1; "" where it is no address."""
+def _spelled(label: str) -> str:
+    """1-2-3-4 is 1.2.3.4, 2001-db8--1 is 2001:db8::1."""
     four = label.count("-") == 3 and "--" not in label
-    text = label.replace("-", "." if four else ":")
-    try:
-        return "" if "%" in text else str(ipaddress.ip_address(text))
-    except ValueError:
-        return ""
+    return label.replace("-", "." if four else ":")
 
 
 def _service(service: Service, parts: Parts, zone: str, zones: Zones, snapshot: Snapshot) -> list[Backend] | None:
@@ -134,7 +134,7 @@ def service_of(slice_: Object) -> tuple[tuple[str, str], ...]:
     return (slice_.service_key,) if slice_.service_key else ()
 
 
-def addresses_of_pod(pod: Object) -> tuple[str, ...]:
-    """Groups pods by their addresses, ended ones not."""
+def address_of_pod(pod: Object) -> tuple[str, ...]:
+    """Groups pods by their first address, the only one that CoreDNS knows, ended ones not."""
     assert isinstance(pod, Pod)
-    return () if pod.ended else pod.ips
+    return () if pod.ended else pod.ips[:1]

@@ -1,14 +1,16 @@
-"""For how long answers about names outside are kept: the plugin `cache` of a Corefile.
+"""For how long answers are kept, and said to hold: the plugin `cache` of a Corefile.
 
-Source: CoreDNS, plugin/cache (its options, and what holds without them).
+Source: CoreDNS, plugin/cache (its options, what holds without them, and `WriteMsg`: which answers are kept).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import msgspec
 
+from k8snetlab.dns.answers import Answer, Question, Record
 from k8snetlab.dns.lines import TTL, CorefileError, Word, dotted, seconds
 
 DENIAL = 1800
@@ -37,6 +39,75 @@ class Cache(msgspec.Struct, frozen=True):
 
 
 NONE = Cache(servfail=0)
+"""No plugin `cache`."""
+NOTHING = 5
+"""Seconds for which an answer without records holds."""
+Kind = Literal["success", "denial", "failure", "other"]
+
+
+def kind(answer: Answer) -> Kind:
+    """What of the plugin's options is about this answer; of "other" nothing is kept."""
+    if answer.rcode in ("SERVFAIL", "NOTIMP"):
+        return "failure"
+    denied = any(record.type == "SOA" for record in answer.authority)
+    if answer.rcode == "NXDOMAIN":
+        return "denial" if denied else "other"
+    if answer.rcode != "NOERROR":
+        return "other"
+    return "denial" if denied and not answer.records else "success"
+
+
+def lifetime(answer: Answer, cache: Cache) -> int:
+    """Seconds: as long as that of its records which ends first, within what the cache says."""
+    match kind(answer):
+        case "failure":
+            return cache.servfail
+        case "denial":
+            least, most = cache.least_denial, cache.denial
+        case _:
+            least, most = cache.least_success, cache.success
+    records = (*answer.records, *answer.authority, *answer.additional)
+    return min(max(min((record.ttl for record in records), default=NOTHING), least), most)
+
+
+def keeps(question: Question, answer: Answer, cache: Cache) -> bool:
+    """Whether the plugin remembers it at all."""
+    what = kind(answer)
+    if what == "success":
+        zones, ends = cache.no_success, any(record.type in (question.type, "SOA") for record in _all(answer))
+        if answer.records and not ends and question.type != "ANY":
+            return False  # CNAMEs whose end is not said
+    else:
+        zones = cache.no_denial
+    return what != "other" and not any(within(question.lower, zone) for zone in zones)
+
+
+def _all(answer: Answer) -> tuple[Record, ...]:
+    return (*answer.records, *answer.authority)
+
+
+def living(answer: Answer, seconds: int) -> Answer:
+    """With all its records for so long."""
+
+    def lasting(records: tuple[Record, ...]) -> tuple[Record, ...]:
+        return tuple(Record(r.name, r.type, seconds, r.data) for r in records)
+
+    return msgspec.structs.replace(
+        answer,
+        records=lasting(answer.records),
+        authority=lasting(answer.authority),
+        additional=lasting(answer.additional),
+    )
+
+
+def said(answer: Answer, cache: Cache) -> Answer:
+    """As it is written where the cache is: whoever keeps it keeps it no longer than the cache would."""
+    return answer if cache == NONE else living(answer, lifetime(answer, cache))
+
+
+def within(name: str, zone: str) -> bool:
+    """Whether a name (lower case) is the zone's or in it; "." is the zone of all."""
+    return zone in (".", name) or name.endswith(f".{zone}")
 
 
 def read(words: list[Word], inner: list[list[Word]]) -> Cache:

@@ -55,10 +55,15 @@ class _Asked:
     def backends(self, name: str = "") -> list[Backend] | None:
         """What `name` (this question's) leads to; None where there is no such name."""
         name = name or self.name
-        if name == f"ns.dns.{self.zone}":
-            return nameservers.backends(self.zone, self.zones, self.snapshot)
+        return self.servers() if name == f"ns.dns.{self.zone}" else self.records(name)
+
+    def servers(self) -> list[Backend]:
+        return nameservers.backends(self.zone_as_asked, self.zones, self.snapshot)
+
+    def records(self, name: str) -> list[Backend] | None:
+        """As `backends`, of names that objects have."""
         parts = parse(name, self.zone)
-        return None if parts is None else backends.backends(parts, self.zone, self.zones, self.snapshot)
+        return None if parts is None else backends.backends(parts, self.zone_as_asked, self.zones, self.snapshot)
 
 
 def _addresses(type_: str) -> Callable[[_Asked], Answer | None]:
@@ -128,13 +133,13 @@ def _srv(asked: _Asked) -> Answer | None:
 def _txt(asked: _Asked) -> Answer | None:
     if asked.name == f"dns-version.{asked.zone}":
         return Answer(records=(Record(asked.question.name, "TXT", VERSION_TTL, VERSION),), authoritative=True)
-    return _others(asked)
+    return Answer(authoritative=True) if asked.records(asked.name) else None  # as CoreDNS: of no record, no name
 
 
 def _ptr(asked: _Asked) -> Answer | None:
     address = reverse.address(asked.name)
     if not address:
-        return _others(asked)
+        return None if asked.records(asked.name) is None else Answer(authoritative=True)
     names = dict.fromkeys(reverse.names(address, asked.zones, asked.snapshot))
     records = tuple(Record(asked.question.name, "PTR", asked.zones.ttl, name) for name in names)
     return Answer(records=records, authoritative=True) if records else None
@@ -147,7 +152,7 @@ def _soa(asked: _Asked) -> Answer | None:
 def _ns(asked: _Asked) -> Answer | None:
     if asked.name != asked.zone:
         return _others(asked)
-    found = nameservers.backends(asked.zone, asked.zones, asked.snapshot)
+    found = asked.servers()
     names = dict.fromkeys(backend.owner for backend in found)
     glue = dict.fromkeys(Record(b.owner, b.type, asked.zones.ttl, b.address) for b in found)
     records = tuple(Record(asked.question.name, "NS", asked.zones.ttl, name) for name in names)

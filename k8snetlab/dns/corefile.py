@@ -13,7 +13,7 @@ import msgspec
 
 from k8snetlab.api.dns import PORT, server
 from k8snetlab.dns import caching
-from k8snetlab.dns.caching import NONE, Cache
+from k8snetlab.dns.caching import NONE, Cache, within
 from k8snetlab.dns.lines import CorefileError, Word, Words, dotted, is_number, seconds
 from k8snetlab.dns.zones import Pods, Zones
 
@@ -91,10 +91,6 @@ def block_of(blocks: Sequence[Block], name: str) -> Block | None:
     """The block that a name (lower case) belongs to: the one with the longest zone."""
     found = [(len(zone), block) for block in blocks for zone in block.zones if within(name, zone)]
     return max(found, key=lambda one: one[0])[1] if found else None
-
-
-def within(name: str, zone: str) -> bool:
-    return zone in (".", name) or name.endswith(f".{zone}")
 
 
 def _block(words: Words) -> Block:

@@ -123,7 +123,7 @@ def _octets(message: dns.message.Message, size: int, *sections: tuple[Record, ..
     """The message with these sections, b"" where it has more than `size` octets."""
     message.sections[1:] = [_rrsets(records) for records in (*sections, (), (), ())[:3]]
     try:
-        return message.to_wire(max_size=size)
+        return message.to_wire(max_size=size, want_shuffle=False)
     except dns.exception.TooBig:
         return b""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dns import chain
-from k8snetlab.dns.answers import Answer, Question, Record
+from k8snetlab.dns.answers import Answer, Question
 from k8snetlab.dns.chain import Onward
 from k8snetlab.dns.corefile import Block, block_of, parse
 from k8snetlab.dns.lines import CorefileError
+from k8snetlab.nameserver.balancing import balanced
 
 
 class Configured:
@@ -68,15 +68,5 @@ class Configured:
         found = chain.answer(self.blocks, question, self._world(), self._local)
         if isinstance(found, Answer) and len(found.records) > 1:
             block = block_of(self.blocks, question.lower)
-            if block is not None and block.loadbalance:
-                return shuffled(found)
+            return balanced(found, block) if block else found
         return found
-
-
-def shuffled(answer: Answer) -> Answer:
-    """With its addresses in another order, behind the CNAMEs that lead to them."""
-    addresses = [record for record in answer.records if record.type in ("A", "AAAA")]
-    others = [record for record in answer.records if record.type not in ("A", "AAAA")]
-    random.shuffle(addresses)
-    records: tuple[Record, ...] = (*others, *addresses)
-    return Answer(answer.rcode, records, answer.authority, answer.additional, answer.authoritative)

@@ -12,6 +12,7 @@ from k8snetlab.dns.caching import Cache
 from k8snetlab.dns.chain import Onward
 from k8snetlab.dns.corefile import Forward
 from k8snetlab.kernel import etc
+from k8snetlab.nameserver.balancing import balanced
 from k8snetlab.nameserver.choosing import Choice
 from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.upstream import Upstream
@@ -24,23 +25,22 @@ class Forwarding:
 
     def __init__(self, counters: Counters, namespace: str, local: tuple[str, ...]) -> None:
         self._counters, self._netns, self._local = counters, namespace, local
-        self._upstreams: dict[tuple[Forward, Cache], Upstream] = {}
+        self._upstreams: dict[tuple[Forward, Cache, tuple[str, ...]], Upstream] = {}
 
     async def ask(self, onward: Onward) -> Answer:
-        key = onward.forward, onward.cache
+        forward, block = onward.forward, onward.block
+        key = forward, block.cache, block.zones
         upstream = self._upstreams.get(key)
         if upstream is None:
-            forward = onward.forward
             upstream = self._upstreams[key] = Upstream(
                 Choice(self._servers(forward), forward.policy),
                 self._counters,
-                onward.cache,
+                block.cache,
                 namespace=self._netns,
                 tcp=forward.tcp,
                 at_once=forward.at_once,
             )
-        answer = await upstream.answer(onward.question)
-        return Answer(records=(*onward.before, *answer.records)) if onward.before else answer
+        return balanced(onward.answered(await upstream.answer(onward.question)), onward.first)
 
     def forget(self) -> None:
         """After the Corefile has changed."""

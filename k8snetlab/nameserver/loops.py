@@ -32,7 +32,7 @@ class Loops:
         """Asks by each `forward` of the blocks that have `loop`, from now on and some times more."""
         self.close()
         forwards = [
-            (block.zones[0] if forward.zone == "." else forward.zone, forward)
+            (block.zones[0] if forward.zone == "." else forward.zone, forward, block)
             for block in blocks
             if block.loop
             for forward in block.forwards
@@ -59,12 +59,12 @@ class Loops:
             self._asking.cancel()
             self._asking = None
 
-    async def _asked(self, forwards: Sequence[tuple[str, Forward]]) -> None:
+    async def _asked(self, forwards: Sequence[tuple[str, Forward, Block]]) -> None:
         for pause in PAUSES:
             await asyncio.sleep(pause)
             await asyncio.gather(*(self._ask(self._question(*forward)) for forward in forwards))
 
-    def _question(self, zone: str, forward: Forward) -> Onward:
+    def _question(self, zone: str, forward: Forward, block: Block) -> Onward:
         name = f"{secrets.randbits(63)}.{secrets.randbits(63)}.{zone.lstrip('.')}"
         self._names[name] = zone, forward
-        return Onward(Question(name, TYPE), forward)
+        return Onward(Question(name, TYPE), forward, block, block)

@@ -10,9 +10,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from k8snetlab.dns.answers import Answer, Question, Record
+import msgspec
+
+from k8snetlab.dns import caching
+from k8snetlab.dns.answers import Answer, Question
 from k8snetlab.dns.caching import Cache
-from k8snetlab.dns.corefile import within
 
 NAMES = 10_000
 """So many answers are remembered; CoreDNS has 9,984 of each kind."""
@@ -42,16 +44,16 @@ class Memory:
         if known is None or now >= known.learned + known.seconds:
             return None, False
         self._known.move_to_end(key)
-        age = int(now - known.learned)
-        answer = known.answer if self._cache.keeps_ttl else _aged(known.answer, age)
-        return answer, self._is_due(known, now)
+        age = 0 if self._cache.keeps_ttl else int(now - known.learned)
+        return caching.living(known.answer, known.seconds - age), self._is_due(known, now)
 
     def put(self, question: Question, answer: Answer) -> None:
-        key, seconds = (question.lower, question.type), self._seconds(question, answer)
-        if seconds <= 0:
+        key, seconds = (question.lower, question.type), caching.lifetime(answer, self._cache)
+        if seconds <= 0 or not caching.keeps(question, answer, self._cache):
             self._known.pop(key, None)
             return
-        before, known = self._known.get(key), Known(answer, self._clock(), seconds)
+        kept = msgspec.structs.replace(answer, authoritative=True, plugin="cache")  # as CoreDNS, for old clients' sake
+        before, known = self._known.get(key), Known(kept, self._clock(), seconds)
         if before is not None:
             if answer.rcode == "SERVFAIL" and self._clock() < before.learned + before.seconds:
                 return  # it was asked for before its time
@@ -70,21 +72,3 @@ class Memory:
         known.hits, known.asked = known.hits + 1, now
         left = known.learned + known.seconds - now
         return known.hits >= cache.prefetch and left <= math.ceil(known.seconds * cache.percentage / 100)
-
-    def _seconds(self, question: Question, answer: Answer) -> int:
-        cache = self._cache
-        if answer.rcode == "SERVFAIL":
-            return cache.servfail
-        there = bool(answer.records)
-        if any(within(question.lower, zone) for zone in (cache.no_success if there else cache.no_denial)):
-            return 0
-        least, most = (cache.least_success, cache.success) if there else (cache.least_denial, cache.denial)
-        own = min((record.ttl for record in (*answer.records, *answer.authority)), default=least)
-        return min(max(own, least), most)
-
-
-def _aged(answer: Answer, seconds: int) -> Answer:
-    def older(records: tuple[Record, ...]) -> tuple[Record, ...]:
-        return tuple(Record(r.name, r.type, max(0, r.ttl - seconds), r.data) for r in records)
-
-    return Answer(answer.rcode, older(answer.records), older(answer.authority))

@@ -86,7 +86,7 @@ class Answering:
         """The reply, after others have been asked."""
         began = time.perf_counter()
         answer = await self._forwarding.ask(later.onward)
-        answer, reply = _written(later.query, answer, size or later.query.size, recursive=True)
+        answer, reply = _written(later.query, answer, size or later.query.size, recursive=not later.onward.before)
         self.counters.answered(answer.rcode, time.perf_counter() - began)
         return reply
 

@@ -21,7 +21,7 @@ import dns.rrset
 
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dns.answers import Answer, Question, Rcode, Record
-from k8snetlab.dns.caching import Cache
+from k8snetlab.dns.caching import Cache, said
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.nameserver import sockets
 from k8snetlab.nameserver.choosing import Choice
@@ -34,7 +34,7 @@ PATIENCE = 2.0
 CACHE = Cache(30, 30)
 AT_ONCE = 1000
 """So many questions may wait for other servers at once; more are refused."""
-_RCODES: tuple[Rcode, ...] = ("NOERROR", "NXDOMAIN", "REFUSED", "NOTIMP")
+_RCODES: tuple[Rcode, ...] = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
 
 
 class Upstream:
@@ -53,7 +53,7 @@ class Upstream:
     ) -> None:
         self._choice, self._counters = choice, counters
         self._netns, self._tcp, self._at_once = namespace, tcp, min(at_once or AT_ONCE, AT_ONCE)
-        self._memory = Memory(cache)
+        self._cache, self._memory = cache, Memory(cache)
         self._waiting: dict[tuple[str, str], asyncio.Task[Answer]] = {}
 
     async def answer(self, question: Question) -> Answer:
@@ -90,9 +90,7 @@ class Upstream:
             with contextlib.suppress(OSError, TimeoutError, dns.exception.DNSException, EOFError, K8sNetLabError):
                 answer = _answer(await self._exchange(question, server))
                 self._choice.answered(server)
-                if answer.rcode != "SERVFAIL":
-                    return self._remember(question, answer)
-                continue
+                return self._remember(question, answer)  # also that it has failed: CoreDNS asks nobody else then
             self._choice.failed(server)
         return self._remember(question, Answer("SERVFAIL"))
 
@@ -110,7 +108,7 @@ class Upstream:
 
     def _remember(self, question: Question, answer: Answer) -> Answer:
         self._memory.put(question, answer)
-        return answer
+        return said(answer, self._cache)
 
 
 class _Reply(asyncio.DatagramProtocol):
@@ -157,7 +155,14 @@ def _answer(reply: dns.message.Message) -> Answer:
     rcode = dns.rcode.to_text(reply.rcode())
     if rcode not in _RCODES:
         return Answer("SERVFAIL")
-    return Answer(rcode, _records(reply.answer), _records(reply.authority))
+    return Answer(
+        rcode,
+        _records(reply.answer),
+        _records(reply.authority),
+        _records(reply.additional),
+        authoritative=bool(reply.flags & dns.flags.AA),
+        plugin="forward",
+    )
 
 
 def _records(section: list[dns.rrset.RRset]) -> tuple[Record, ...]:

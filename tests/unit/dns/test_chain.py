@@ -39,8 +39,8 @@ def told(name: str, type_: str = "A") -> str:
     """The status and what the records say, or whom to ask."""
     found = answer(BLOCKS, Question(name, type_), WORLD)
     if isinstance(found, Onward):
-        before = "".join(f"{record.data} " for record in found.before)
-        return f"{before}? {found.question.name} {found.forward.to[0][0]} {found.cache.success}"
+        before = "".join(f"{record.data} " for record in found.before.records) if found.before else ""
+        return f"{before}? {found.question.name} {found.forward.to[0][0]} {found.block.cache.success}"
     return " ".join([found.status, *(record.data for record in found.records)])
 
 
@@ -67,6 +67,31 @@ def told(name: str, type_: str = "A") -> str:
 )
 def test_a_question_goes_where_the_corefile_sends_it(name: str, type_: str, expected: str) -> None:
     assert told(name, type_) == expected
+
+
+def test_hosts_never_keeps_an_address_without_a_name_from_what_follows() -> None:
+    blocks = parse(". {\n hosts {\n 192.0.2.7 a.example\n }\n kubernetes cluster.local in-addr.arpa\n}")
+    found = answer(blocks, Question("22.0.96.10.in-addr.arpa.", "PTR"), WORLD)
+    assert isinstance(found, Answer)
+    assert [record.data for record in found.records] == ["both.default.svc.cluster.local."]
+
+
+def test_what_is_said_lives_no_longer_than_the_cache_before_it_would_keep_it() -> None:
+    """CoreDNS' cache says so of what it keeps not, too: of names of the cluster, and of hosts."""
+
+    def ttls(cache: str, name: str, type_: str) -> set[int]:
+        blocks = parse(
+            f". {{\n hosts {{\n 192.0.2.7 a.example\n fallthrough\n }}\n kubernetes cluster.local\n{cache}\n}}"
+        )
+        found = answer(blocks, Question(name, type_), WORLD)
+        assert isinstance(found, Answer)
+        return {record.ttl for record in (*found.records, *found.authority, *found.additional)}
+
+    kept = "cache 30 {\n disable success cluster.local\n disable denial cluster.local\n}"
+    asked = [("a.example.", "A"), ("dns-version.cluster.local.", "TXT"), ("web.default.svc.cluster.local.", "SRV")]
+    assert [ttls("", *one) for one in asked] == [{3600}, {28800}, {5}]
+    assert [ttls(kept, *one) for one in asked] == [{30}, {30}, {5}]
+    assert ttls("cache 3", "nothing.default.svc.cluster.local.", "A") == {3}
 
 
 def test_hosts_without_fallthrough_fails_for_what_it_has_not() -> None:

@@ -53,6 +53,14 @@ def of(*lines: str) -> Cache:
         (of("{", "disable denial", "}"), WWW, NOWHERE, 0),
         (of("{", "disable success corp.example", "}"), WWW, there(60), 60),
         (NONE, WWW, there(60), 0),
+        (of(), WWW, Answer("NXDOMAIN"), 0),  # nobody says for how long
+        (of(), WWW, Answer("REFUSED"), 0),
+        (
+            of(),
+            WWW,
+            Answer(records=(Record(WWW.name, "CNAME", 60, "elsewhere.example."),)),
+            0,
+        ),  # and where does it end?
         (NONE, WWW, Answer("SERVFAIL"), 0),
     ],
 )
@@ -69,7 +77,8 @@ def test_an_answer_is_remembered_for_so_long(cache: Cache, question: Question, a
 
 
 def test_an_answer_grows_old_unless_told_otherwise() -> None:
-    for lines, ttls in (("",), (50, 59)), (("{", "keepttl", "}"), (60, 69)):
+    """All its records as that which ends first, and with AA, as CoreDNS writes them."""
+    for lines, ttls in (("",), (50, 50)), (("{", "keepttl", "}"), (60, 60)):
         clock = Clock()
         memory = Memory(of(*lines), clock)
         memory.put(WWW, there(60))
@@ -77,6 +86,7 @@ def test_an_answer_grows_old_unless_told_otherwise() -> None:
         answer, _ = memory.get(WWW)
         assert answer is not None
         assert tuple(record.ttl for record in answer.records) == ttls
+        assert answer.authoritative
 
 
 def test_what_is_asked_for_often_is_asked_for_anew_near_its_end() -> None:

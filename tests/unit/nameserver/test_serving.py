@@ -17,6 +17,7 @@ import dns.asyncquery
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rrset
 import fuzzed
 import pytest
 from golden import objects
@@ -287,6 +288,48 @@ def test_with_loadbalance_each_address_comes_first_at_times(server: Callable[...
             assert all(sorted(reply) == sorted(found[0]) for reply in found)
 
     run(work())
+
+
+def test_without_loadbalance_addresses_stay_in_order(server: Callable[..., Any]) -> None:
+    async def work() -> None:
+        one = server()
+        async with one.running():
+            found = [addresses(await ask(one.port, "db.default.svc.cluster.local.")) for _ in range(20)]
+            assert found == [["10.244.1.10", "10.244.2.10", "10.244.3.11"]] * 20
+
+    run(work())
+
+
+def test_a_name_for_one_outside_is_the_clusters_own_answer(server: Callable[..., Any]) -> None:
+    """With AA, without RA, and for as long as the alias holds, as CoreDNS' kubernetes writes it."""
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        upstream, _ = await loop.create_datagram_endpoint(Outside, local_addr=("127.0.0.1", 0))
+        port = upstream.get_extra_info("sockname")[1]
+        one = server(f". {{\n kubernetes cluster.local\n forward . 127.0.0.1:{port}\n cache 30\n}}")
+        async with one.running():
+            reply = await ask(one.port, "outside.default.svc.cluster.local.")
+            assert addresses(reply) == ["www.example.com.", "192.0.2.80"]
+            assert (reply.flags & dns.flags.AA, reply.flags & dns.flags.RA) == (dns.flags.AA, 0)
+            assert {rrset.ttl for rrset in reply.answer} == {5}
+            (found,) = (await ask(one.port, "www.example.com.")).answer
+            assert found.ttl == 30
+        upstream.close()
+
+    run(work())
+
+
+class Outside(asyncio.DatagramProtocol):
+    """A server that knows one address, for a minute."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        reply = dns.message.make_response(dns.message.from_wire(data))
+        reply.answer.append(dns.rrset.from_text(reply.question[0].name, 60, "IN", "A", "192.0.2.80"))
+        self._transport.sendto(reply.to_wire(), addr)  # type: ignore[attr-defined]
 
 
 def test_without_a_corefile_it_fails_and_is_not_ready(server: Callable[..., Any]) -> None:

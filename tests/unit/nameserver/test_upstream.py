@@ -116,6 +116,41 @@ def test_an_answer_is_asked_for_once_and_grows_old() -> None:
     run(work())
 
 
+def failing(query: dns.message.Message) -> list[dns.message.Message]:
+    reply = dns.message.make_response(query)
+    reply.set_rcode(dns.rcode.SERVFAIL)
+    return [reply]
+
+
+def test_a_server_that_says_it_failed_is_believed_and_no_other_one_is_asked() -> None:
+    async def work() -> None:
+        async with other(failing) as (_, one), other(answered) as (second, two):
+            assert (await Upstream(Choice((one, two)), Counters()).answer(WWW)).rcode == "SERVFAIL"
+            assert second.asked == []
+
+    run(work())
+
+
+def test_an_answer_lives_as_long_as_it_is_kept_from_the_first_time_on_and_is_authoritative_then() -> None:
+    def authoritative(query: dns.message.Message) -> list[dns.message.Message]:
+        (reply,) = answered(query)
+        reply.flags |= dns.flags.AA
+        return [reply]
+
+    async def work() -> None:
+        for respond, first in ((answered, False), (authoritative, True)):
+            async with other(respond) as (_, address):
+                asking = Upstream(Choice((address,)), Counters(), Cache(20, 20))
+                found = [await asking.answer(WWW) for _ in range(2)]
+                assert [record.ttl for answer in found for record in answer.records] == [20, 20]
+                assert [(answer.authoritative, answer.plugin) for answer in found] == [
+                    (first, "forward"),
+                    (True, "cache"),
+                ]
+
+    run(work())
+
+
 def test_what_is_not_there_is_remembered_too() -> None:
     async def work() -> None:
         async with other(missing) as (server, address):
