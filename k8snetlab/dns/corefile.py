@@ -67,6 +67,8 @@ class Block(msgspec.Struct, frozen=True):
     loop: bool = False
     loadbalance: bool = False
     bind: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    """Names, in the file's order."""
 
 
 def parse(text: str) -> tuple[Block, ...]:
@@ -105,6 +107,7 @@ def _block(words: Words) -> Block:
         if plugin is None and name not in QUIET:
             raise CorefileError(where, f"the plugin {name} is not served here; these are: {', '.join(_KNOWN)}")
         inner = list(words.body(line))
+        block = msgspec.structs.replace(block, plugins=(*block.plugins, name))
         if plugin is not None:
             block = plugin(block, line[1:], inner, where)
     return block

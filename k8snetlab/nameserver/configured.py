@@ -8,10 +8,12 @@ from collections.abc import Callable
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dns import chain
 from k8snetlab.dns.answers import Answer, Question
+from k8snetlab.dns.caching import within
 from k8snetlab.dns.chain import Onward
 from k8snetlab.dns.corefile import Block, block_of, parse
 from k8snetlab.dns.lines import CorefileError
 from k8snetlab.nameserver.balancing import balanced
+from k8snetlab.nameserver.counters import OUTSIDE
 
 
 class Configured:
@@ -61,6 +63,16 @@ class Configured:
         if bind and bind != {*self._listens}:
             where = " ".join(self._listens) or "all addresses"
             raise CorefileError(1, f"bind: {' '.join(sorted(bind))} is not served here, this server listens at {where}")
+
+    @property
+    def plugins(self) -> tuple[tuple[str, str], ...]:
+        """Zones and the names of plugins for them."""
+        return tuple((zone, name) for block in self.blocks for zone in block.zones for name in block.plugins)
+
+    def zone(self, question: Question) -> str:
+        """Under which zone a question is counted."""
+        zones = [zone for block in self.blocks for zone in block.zones if within(question.lower, zone)]
+        return max(zones, key=len, default=OUTSIDE)
 
     def decide(self, question: Question) -> Answer | Onward:
         if not self.blocks:

@@ -36,6 +36,7 @@ class Forwarding:
                 Choice(self._servers(forward), forward.policy),
                 self._counters,
                 block.cache,
+                block.zones,
                 namespace=self._netns,
                 tcp=forward.tcp,
                 at_once=forward.at_once,
@@ -45,6 +46,7 @@ class Forwarding:
     def forget(self) -> None:
         """After the Corefile has changed."""
         self._upstreams.clear()
+        self._counters.emptied()
 
     def _servers(self, forward: Forward) -> tuple[tuple[str, int], ...]:
         """Never this server itself: a question would go round in circles."""

@@ -16,11 +16,12 @@ from k8snetlab.dns import addon, nodelocal
 from k8snetlab.dns.answers import Answer, Question
 from k8snetlab.dns.chain import Onward
 from k8snetlab.nameserver import sockets
+from k8snetlab.nameserver.answering import Answering
 from k8snetlab.nameserver.configured import Configured
 from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.forwarding import Forwarding
 from k8snetlab.nameserver.loops import Loops
-from k8snetlab.nameserver.serving import Answering, Tcp, Udp
+from k8snetlab.nameserver.serving import Tcp, Udp
 from k8snetlab.nameserver.settings import DNS, READY
 from k8snetlab.nameserver.web import Web
 
@@ -37,10 +38,10 @@ class PodServer:
         self._listens = names.local if names.upstream else ()
         self._log, self._handler = _log(key, names.log)
         self._configured = Configured(world, names.local, self._log, self._listens)
-        self._counters = Counters()
+        self._counters = Counters(self._listens[0] if self._listens else "")
         self._forwarding = Forwarding(self._counters, names.netns, names.local)
         self._loops, self._is_asked = Loops(self._forwarding.ask, self._fail), False
-        self._answering = Answering(self._decide, world, self._forwarding, self._counters)
+        self._answering = Answering(self._decide, world, self._configured.zone, self._forwarding, self._counters)
         self._open: list[asyncio.BaseTransport | asyncio.Server] = []
 
     @property
@@ -63,6 +64,7 @@ class PodServer:
         if self._configured.take(text):
             self._answering.forget()
             self._forwarding.forget()
+            self._counters.plugins = self._configured.plugins
             self._loops.look(self._configured.blocks)
 
     def follow(self) -> None:

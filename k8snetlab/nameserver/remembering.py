@@ -15,6 +15,7 @@ import msgspec
 from k8snetlab.dns import caching
 from k8snetlab.dns.answers import Answer, Question
 from k8snetlab.dns.caching import Cache
+from k8snetlab.nameserver.counters import CacheCounts
 
 NAMES = 10_000
 """So many answers are remembered; CoreDNS has 9,984 of each kind."""
@@ -23,18 +24,21 @@ NAMES = 10_000
 class Known:
     """An answer, when it was learned, for how many seconds it holds, and how often it was asked for of late."""
 
-    __slots__ = ("answer", "asked", "hits", "learned", "seconds")
+    __slots__ = ("answer", "asked", "hits", "kind", "learned", "seconds")
 
     def __init__(self, answer: Answer, learned: float, seconds: int) -> None:
         self.answer, self.learned, self.seconds = answer, learned, seconds
+        self.kind = "success" if caching.kind(answer) == "success" else "denial"
         self.hits, self.asked = 0, learned
 
 
 class Memory:
-    """Of one upstream. `clock` is in seconds."""
+    """Of one upstream. `clock` is in seconds; in `counts` stands how much is remembered."""
 
-    def __init__(self, cache: Cache, clock: Callable[[], float] = time.monotonic) -> None:
-        self._cache, self._clock = cache, clock
+    def __init__(
+        self, cache: Cache, clock: Callable[[], float] = time.monotonic, counts: CacheCounts | None = None
+    ) -> None:
+        self._cache, self._clock, self._counts = cache, clock, counts or CacheCounts()
         self._known: OrderedDict[tuple[str, str], Known] = OrderedDict()
 
     def get(self, question: Question) -> tuple[Answer | None, bool]:
@@ -50,7 +54,7 @@ class Memory:
     def put(self, question: Question, answer: Answer) -> None:
         key, seconds = (question.lower, question.type), caching.lifetime(answer, self._cache)
         if seconds <= 0 or not caching.keeps(question, answer, self._cache):
-            self._known.pop(key, None)
+            self._forget(key)
             return
         kept = msgspec.structs.replace(answer, authoritative=True, plugin="cache")  # as CoreDNS, for old clients' sake
         before, known = self._known.get(key), Known(kept, self._clock(), seconds)
@@ -58,10 +62,15 @@ class Memory:
             if answer.rcode == "SERVFAIL" and self._clock() < before.learned + before.seconds:
                 return  # it was asked for before its time
             known.hits, known.asked = before.hits, before.asked
+        self._forget(key)
         self._known[key] = known
-        self._known.move_to_end(key)
+        self._counts.entries[known.kind] += 1
         while len(self._known) > NAMES:
-            self._known.popitem(last=False)
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        if (known := self._known.pop(key, None)) is not None:
+            self._counts.entries[known.kind] -= 1
 
     def _is_due(self, known: Known, now: float) -> bool:
         cache = self._cache

@@ -1,24 +1,13 @@
-"""Queries in, replies out, by UDP and TCP."""
+"""Sockets at which queries come, by UDP and TCP."""
 
 from __future__ import annotations
 
 import asyncio
 import struct
-import time
-from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
-import dns.exception
-import msgspec
+from k8snetlab.nameserver.answering import TCP, TCP6, UDP, UDP6, Answering, Later
 
-from k8snetlab.dns import wire
-from k8snetlab.dns.answers import Answer, Question
-from k8snetlab.dns.chain import Onward
-from k8snetlab.nameserver.counters import Counters
-from k8snetlab.nameserver.forwarding import Forwarding
-
-REMEMBERED = 8_192
-"""So many replies are kept as they were written, until an object changes: at most 8 MB."""
 WAITING = 4_096
 """So many queries by UDP may wait for what others say; of more nothing is heard."""
 CONNECTIONS = 250
@@ -26,83 +15,9 @@ IDLE = 10.0
 """Seconds that a TCP connection may say nothing."""
 
 
-class Answering:
-    """One server's answers. `decide` says what a question is answered, or of whom it is to be asked; what it has said
-    holds for as long as `state` is the same."""
-
-    def __init__(
-        self,
-        decide: Callable[[Question], Answer | Onward],
-        state: Callable[[], object],
-        forwarding: Forwarding,
-        counters: Counters,
-    ) -> None:
-        self._decide, self._state, self._forwarding, self.counters = decide, state, forwarding, counters
-        self._written: dict[tuple[int | None, bytes], tuple[Question, str, bytes]] = {}
-        """By what the way back takes and a query without its id: the question, the rcode, the reply without its id."""
-        self._of: object = None
-
-    def forget(self) -> None:
-        """What was decided holds no more."""
-        self._written.clear()
-
-    def now(self, octets: bytes, size: int | None) -> bytes | Later | None:
-        """The reply to a query, None for none; what is to be asked first, where that is so. `size` is what the way
-        back takes, in octets; None: what the query says."""
-        began = time.perf_counter()
-        state = self._state()
-        if state is not self._of:
-            self._written.clear()
-            self._of = state
-        protocol, key = "udp" if size is None else "tcp", (size, octets[2:])
-        if (written := self._written.get(key)) is not None:
-            question, rcode, rest = written
-            self.counters.asked(protocol, question.type)
-            self.counters.answered(rcode, time.perf_counter() - began)
-            return octets[:2] + rest
-        read = wire.query(octets)
-        if isinstance(read, wire.Refused):
-            return self._refused(read, began)
-        self.counters.asked(protocol, read.question.type)
-        answer = self._decide(read.question)
-        if isinstance(answer, Onward):
-            return Later(read, answer)
-        answer, reply = _written(read, answer, size or read.size)
-        if len(answer.records) < 2 and len(octets) <= wire.UDP:  # of more the order may change
-            if len(self._written) >= REMEMBERED:
-                self._written.clear()
-            self._written[key] = read.question, answer.rcode, reply[2:]
-        self.counters.answered(answer.rcode, time.perf_counter() - began)
-        return reply
-
-    def _refused(self, read: wire.Refused, began: float) -> bytes | None:
-        if read.reply is None:
-            self.counters.dropped += 1
-        else:
-            self.counters.answered(read.rcode or "FORMERR", time.perf_counter() - began)
-        return read.reply
-
-    async def later(self, later: Later, size: int | None) -> bytes:
-        """The reply, after others have been asked."""
-        began = time.perf_counter()
-        answer = await self._forwarding.ask(later.onward)
-        answer, reply = _written(later.query, answer, size or later.query.size, recursive=not later.onward.before)
-        self.counters.answered(answer.rcode, time.perf_counter() - began)
-        return reply
-
-
-class Later(msgspec.Struct, frozen=True):
-    query: wire.Query
-    onward: Onward
-
-
-def _written(query: wire.Query, answer: Answer, size: int, *, recursive: bool = False) -> tuple[Answer, bytes]:
-    """The reply, and what it says: SERVFAIL where the answer has what no message can, as a label of 64 octets."""
-    try:
-        return answer, wire.reply(query, answer, size, recursive)
-    except (dns.exception.DNSException, ValueError):
-        failed = Answer("SERVFAIL")
-        return failed, wire.reply(query, failed, size, recursive)
+def is_six(end: Any) -> bool:
+    """Whether a socket's address is of IPv6, and not one of IPv4 as sockets of both have it."""
+    return ":" in end[0] and not end[0].startswith("::ffff:")
 
 
 class Udp(asyncio.DatagramProtocol):
@@ -114,18 +29,18 @@ class Udp(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        reply = self._answering.now(data, None)
+        reply = self._answering.now(data, UDP6 if is_six(addr) else UDP)
         if isinstance(reply, bytes):
             self._transport.sendto(reply, addr)
         elif reply is not None and len(self._tasks) >= WAITING:
-            self._answering.counters.dropped += 1
+            self._answering.counters.dropped["too many wait"] += 1
         elif reply is not None:
             task = asyncio.create_task(self._later(reply, addr))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _later(self, later: Later, addr: tuple[str, int]) -> None:
-        reply = await self._answering.later(later, None)
+        reply = await self._answering.later(later)
         if not self._transport.is_closing():
             self._transport.sendto(reply, addr)
 
@@ -137,10 +52,17 @@ class Tcp:
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
+        dropped = self._answering.counters.dropped
         try:
             if self._connections <= CONNECTIONS:
                 await self._serve(reader, writer)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            else:
+                dropped["too many connections"] += 1
+        except TimeoutError:
+            dropped["stalled connection"] += 1
+        except asyncio.IncompleteReadError:
+            dropped["half a query"] += 1
+        except OSError:
             pass
         finally:
             await _end(writer)
@@ -148,18 +70,30 @@ class Tcp:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One query after another, for as long as they come."""
-        while True:
-            async with asyncio.timeout(IDLE):
-                (length,) = struct.unpack("!H", await reader.readexactly(2))
-                octets = await reader.readexactly(length)
-            reply = self._answering.now(octets, wire.TCP)
+        way = TCP6 if is_six(writer.get_extra_info("peername") or ("",)) else TCP
+        while (octets := await _query(reader)) is not None:
+            reply = self._answering.now(octets, way)
             if isinstance(reply, Later):
-                reply = await self._answering.later(reply, wire.TCP)
+                reply = await self._answering.later(reply)
             if reply is None:
                 return
             async with asyncio.timeout(IDLE):
                 writer.write(struct.pack("!H", len(reply)) + reply)
                 await writer.drain()
+
+
+async def _query(reader: asyncio.StreamReader) -> bytes | None:
+    """The next one, None where none comes. Raises IncompleteReadError, TimeoutError where it breaks off."""
+    try:
+        async with asyncio.timeout(IDLE):
+            first = await reader.read(1)
+    except TimeoutError:
+        return None
+    if not first:
+        return None
+    async with asyncio.timeout(IDLE):
+        (length,) = struct.unpack("!H", first + await reader.readexactly(1))
+        return await reader.readexactly(length)
 
 
 async def _end(writer: asyncio.StreamWriter) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import struct
+import time
 
 import dns.exception
 import dns.flags
@@ -19,7 +20,9 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.names import HOST_NETNS
+from k8snetlab.dns import caching
 from k8snetlab.dns.answers import Answer, Question, Rcode, Record
 from k8snetlab.dns.caching import Cache, said
 from k8snetlab.errors import K8sNetLabError
@@ -39,21 +42,22 @@ _RCODES: tuple[Rcode, ...] = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOT
 
 class Upstream:
     """`choice` is of servers, which are asked from the namespace `namespace`; `tcp`: by TCP only. At most `at_once`
-    questions wait for them."""
+    questions wait for them. `zones` are those of the server block."""
 
     def __init__(
         self,
         choice: Choice,
         counters: Counters,
         cache: Cache = CACHE,
+        zones: tuple[str, ...] = (".",),
         *,
         namespace: str = HOST_NETNS,
         tcp: bool = False,
         at_once: int = 0,
     ) -> None:
-        self._choice, self._counters = choice, counters
+        self._choice, self._counters, self._counts = choice, counters, counters.cache(zones)
         self._netns, self._tcp, self._at_once = namespace, tcp, min(at_once or AT_ONCE, AT_ONCE)
-        self._cache, self._memory = cache, Memory(cache)
+        self._cache, self._memory = cache, Memory(cache, counts=self._counts)
         self._waiting: dict[tuple[str, str], asyncio.Task[Answer]] = {}
 
     async def answer(self, question: Question) -> Answer:
@@ -64,12 +68,12 @@ class Upstream:
         key = question.lower, question.type
         known, due = self._memory.get(question)
         if known is not None:
-            self._counters.hits += 1
+            self._counts.hits["success" if caching.kind(known) == "success" else "denial"] += 1
             if due and key not in self._waiting and len(self._waiting) < self._at_once:
-                self._counters.prefetches += 1
+                self._counts.prefetches += 1
                 self._begin(question)
             return known
-        self._counters.misses += 1
+        self._counts.misses += 1
         task = self._waiting.get(key)
         if task is None:
             if len(self._waiting) >= self._at_once:
@@ -86,12 +90,14 @@ class Upstream:
 
     async def _ask(self, question: Question) -> Answer:
         for server in self._choice.order():
-            self._counters.forwarded[f"{server[0]}:{server[1]}"] += 1
+            began = time.perf_counter()
             with contextlib.suppress(OSError, TimeoutError, dns.exception.DNSException, EOFError, K8sNetLabError):
                 answer = _answer(await self._exchange(question, server))
                 self._choice.answered(server)
+                self._counters.forwarded(end(*server), answer.rcode, time.perf_counter() - began)
                 return self._remember(question, answer)  # also that it has failed: CoreDNS asks nobody else then
             self._choice.failed(server)
+            self._counters.failed[end(*server)] += 1
         return self._remember(question, Answer("SERVFAIL"))
 
     async def _exchange(self, question: Question, server: End) -> dns.message.Message:

@@ -118,10 +118,11 @@ def test_pods_ask_their_nodes_cache_and_it_asks_the_clusters_dns_by_tcp_once(lab
         assert (asked["answeredNode"], asked["service"], asked["records"][0]["data"]) == ("node1", "", "10.96.0.20")
     dns = next(pod for pod in lab.list("Pod", "kube-system") if pod["metadata"]["name"].startswith("coredns"))
     counted = lab.exec("client", "curl", "-s", f"http://{dns['status']['podIP']}:9153/metrics")
-    assert 'coredns_dns_requests_total{server="dns://:53",proto="tcp",type="A"} 1\n' in counted
+    assert 'coredns_dns_requests_total{server="dns://:53",zone=".",view="",proto="tcp",family="1",type="A"} 1\n' in counted
     cache = lab.exec("client", "curl", "-s", "http://192.168.0.21:9253/metrics")
-    assert "coredns_cache_hits_total" in cache
-    assert 'coredns_proxy_requests_total{to="' in cache
+    of = 'server="dns://169.254.20.10:53",'
+    assert f'coredns_cache_hits_total{{{of}type="success",zones="cluster.local.",view=""}} 1\n' in cache
+    assert 'coredns_proxy_request_duration_seconds_count{proxy_name="forward",to="' in cache
 
 
 def test_its_packets_are_not_tracked_and_the_trace_of_one_says_so(lab: Lab) -> None:

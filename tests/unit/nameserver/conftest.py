@@ -14,10 +14,11 @@ from golden import objects
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import HOST_NETNS
+from k8snetlab.nameserver.answering import Answering
 from k8snetlab.nameserver.configured import Configured
 from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.forwarding import Forwarding
-from k8snetlab.nameserver.serving import Answering, Tcp, Udp
+from k8snetlab.nameserver.serving import Tcp, Udp
 
 WORLD = Path(__file__).parents[1] / "dns/worlds/cluster.yaml"
 
@@ -31,7 +32,8 @@ class Server:
         self.configured = Configured(lambda: self.world, (), logging.getLogger(__name__))
         self.configured.take(corefile)
         forwarding = Forwarding(self.counters, HOST_NETNS, ())
-        self.answering = Answering(self.configured.decide, lambda: self.world, forwarding, self.counters)
+        decide, zone = self.configured.decide, self.configured.zone
+        self.answering = Answering(decide, lambda: self.world, zone, forwarding, self.counters)
         self.port = 0
 
     @asynccontextmanager

@@ -51,12 +51,12 @@ EXAMPLES = msgspec.convert(
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.section)
 @pytest.mark.parametrize("by", [dns.asyncquery.udp, dns.asyncquery.tcp], ids=["udp", "tcp"])
 def test_an_example_of_the_specification_is_answered(server: Callable[..., Any], example: Example, by: Any) -> None:
-    one, question = server(COREFILE.replace("OUTSIDE", example.outside)), example.ask.split()
+    one, (name, type_) = server(COREFILE.replace("OUTSIDE", example.outside)), example.ask.split()
     one.world = Snapshot.of(objects(yaml.safe_dump_all(example.world)), revision=1)
 
-    async def asked() -> dns.message.Message:
+    async def asked() -> Any:
         async with one.running():
-            query = dns.message.make_query(*question, use_edns=0)
+            query = dns.message.make_query(name, type_, use_edns=0)
             return await by(query, "127.0.0.1", port=one.port, timeout=10)
 
     reply = asyncio.run(asked())
