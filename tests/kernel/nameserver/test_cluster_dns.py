@@ -206,7 +206,9 @@ def test_two_dns_pods_have_one_process_and_each_has_its_own_counters_and_log(lab
         assert "[INFO] goes by a Corefile" in lab.run("logs", "-n", "kube-system", pod["metadata"]["name"])
     new = max(pods, key=lambda pod: pod["status"]["startTime"])
     counted = lab.exec("client", "curl", "-s", f"http://{new['status']['podIP']}:9153/metrics")
-    assert 'coredns_dns_requests_total{server="dns://:53",zone=".",view="",proto="udp",family="1",type="A"} 1\n' in counted
+    assert (
+        'coredns_dns_requests_total{server="dns://:53",zone=".",view="",proto="udp",family="1",type="A"} 1\n' in counted
+    )
     lab.run("delete", "pod", "-n", "kube-system", new["metadata"]["name"])
     assert dnsprocess.pid_of(lab) == before, "the other one's names are answered all the time"
     lab.up(written(directory, LAB))

@@ -118,7 +118,9 @@ def test_pods_ask_their_nodes_cache_and_it_asks_the_clusters_dns_by_tcp_once(lab
         assert (asked["answeredNode"], asked["service"], asked["records"][0]["data"]) == ("node1", "", "10.96.0.20")
     dns = next(pod for pod in lab.list("Pod", "kube-system") if pod["metadata"]["name"].startswith("coredns"))
     counted = lab.exec("client", "curl", "-s", f"http://{dns['status']['podIP']}:9153/metrics")
-    assert 'coredns_dns_requests_total{server="dns://:53",zone=".",view="",proto="tcp",family="1",type="A"} 1\n' in counted
+    assert (
+        'coredns_dns_requests_total{server="dns://:53",zone=".",view="",proto="tcp",family="1",type="A"} 1\n' in counted
+    )
     cache = lab.exec("client", "curl", "-s", "http://192.168.0.21:9253/metrics")
     of = 'server="dns://169.254.20.10:53",'
     assert f'coredns_cache_hits_total{{{of}type="success",zones="cluster.local.",view=""}} 1\n' in cache
