@@ -1,7 +1,7 @@
 """kube-router's policy controller of one node: sets before the rules that look into them, and away after those.
 
-A set or a policy's rule that the kernel refuses opens nothing: what stands of its policy lets in, or out, less. Of a
-ClusterNetworkPolicy what would deny, or leave it to the next tier, denies all then, as its API asks for.
+A set or a rule that the kernel refuses opens nothing (`agent/closing.py`): what stands of its policy lets in, or out,
+less; where it is a pod's, that pod is closed, and none is plugged in that is new.
 """
 
 from __future__ import annotations
@@ -9,25 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 
-import msgspec
-
+from k8snetlab.agent import closing
 from k8snetlab.agent.additions import AddedSets
 from k8snetlab.agent.protocol import Manager
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.names import (
-    ALLOWED_MARK,
-    KUBE_CNPLCY,
-    KUBE_CNPLCY_DENY,
-    KUBE_NWPLCY,
-    KUBE_NWPLCY_COMMON,
-    KUBE_NWPLCY_DEFAULT,
-    KUBE_ROUTER_SETS,
-    is_host,
-)
+from k8snetlab.dataplane.names import KUBE_ROUTER_SETS, is_host
 from k8snetlab.dataplane.netns import NodeDataplane
-from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta, Rules, RuleSet
+from k8snetlab.dataplane.rules import Family, RuleDelta
 from k8snetlab.dataplane.sets import IPSet, by_name
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import conntrack, fault, ipsets
@@ -37,11 +27,7 @@ from k8snetlab.policies.shapes import Resolved
 from k8snetlab.render.netpol.node import resolved_of
 
 TRIES = 64
-"""Policies that are left out, one after the other, before all is refused."""
-_COMMON = (KUBE_NWPLCY_COMMON, KUBE_NWPLCY_DEFAULT, KUBE_CNPLCY_DENY)
-"""Chains that no policy does without."""
-_ACCEPTS = f"mark {ALLOWED_MARK:#x}/{ALLOWED_MARK:#x}"
-_DENIED = f"-j {KUBE_CNPLCY_DENY}"
+"""Chains that are closed, one after the other, before all is refused."""
 REST = 200
 """Looks at the sets are so many times apart as one takes."""
 
@@ -91,7 +77,7 @@ class KubeRouter(Manager):
 
     @property
     def lets_none_in(self) -> bool:
-        return self._unknown or any(part.refused or part.unwanted for part in self._tables.values())
+        return self._unknown or any(part.lets_none_in for part in self._tables.values())
 
     def noticed_change(self) -> bool:
         """Whether somebody else has changed sets."""
@@ -130,7 +116,12 @@ class PolicyPart(TablePart):
         """What the kernel holds; None where that is to be read."""
         self._refused_sets: dict[str, KernelError] = {}
         self._left_out: dict[str, RestoreRefused] = {}
-        """Policies' chains of which nothing is written."""
+        """Chains that something else stands in the place of, by the rule that is refused of each."""
+
+    @property
+    def lets_none_in(self) -> bool:
+        """Whether what is new would not be judged as policies say."""
+        return bool(self.refused or self.unwanted) or any(map(closing.is_pods, self._left_out))
 
     @property
     def failure(self) -> KernelError | None:
@@ -140,8 +131,11 @@ class PolicyPart(TablePart):
             return next(iter(self._refused_sets.values()))
         for chain, refusal in self._left_out.items():
             others = f" and {len(self._left_out) - 1} more" if len(self._left_out) > 1 else ""
-            hint = "its policy allows nothing as long as that is so; it is tried again"
-            return KernelError(f"chain {chain}{others}: {refusal.message}", hint, refusal.line)
+            closed = (
+                "its policy allows nothing" if closing.is_policys(chain) else "pods that policies select are closed"
+            )
+            message = f"chain {chain}{others}: {closed} while this is so: {refusal.message}"
+            return KernelError(message, "it is tried again", refusal.line)
         return None
 
     def hurries(self, rules: RuleSets) -> bool:
@@ -154,7 +148,7 @@ class PolicyPart(TablePart):
         """Brings sets up to date: those that are new no rule asks yet."""
         self._sets = self._mine()
         self._bring()
-        closed = tuple(_without(one, self._refused_sets) for one in rules) if self._refused_sets else rules
+        closed = tuple(closing.without(one, self._refused_sets) for one in rules) if self._refused_sets else rules
         self._source, self.wanted = rules, closed
         clean = self._taken is not None and not self.refused and not self._left_out
         self.delta = _delta(self._taken, closed) if clean and self._taken is not None else None
@@ -171,22 +165,27 @@ class PolicyPart(TablePart):
         self._left_out = {}
 
     def apart(self, write: Write) -> int:
-        """Leaves out the policies whose rules are refused: their chains allow nothing."""
+        """Closes what has rules that are refused."""
         self._left_out, self.refused = {}, None
         trial = self.wanted
         while True:
             try:
                 count = write(trial)
             except RestoreRefused as refusal:
-                chain = refusal.line.removeprefix("-A ").partition(" ")[0]
-                if not _is_policys(chain) or chain in self._left_out or len(self._left_out) == TRIES:
+                closed = self._closed(trial, refusal)
+                if not closed or closed == trial or len(self._left_out) == TRIES:
                     self.refuse(refusal)
                     return write(self.before())
-                self._left_out[chain] = refusal
-                trial = tuple(_emptied(one, chain) for one in trial)
+                self._left_out[refusal.line.removeprefix("-A ").partition(" ")[0]] = refusal
+                trial = closed
             else:
                 self.took(trial)
                 return count
+
+    def _closed(self, trial: RuleSets, refusal: RestoreRefused) -> RuleSets:
+        """() where what is refused is no policy's and no pod's."""
+        found = [closing.instead(one, refusal.line) for one in trial]
+        return tuple(one for one in found if one is not None) if all(found) else ()
 
     # --- sets ---
 
@@ -245,37 +244,6 @@ def _differing(wanted: Mapping[str, IPSet], held: Mapping[str, IPSet]) -> Iterat
         yield from (f"ipset add {name} {entry}" for entry in sorted(one.entries - before))
         yield from (f"ipset del {name} {entry}" for entry in sorted(before - one.entries))
     yield from (f"ipset destroy {name}" for name in held if name not in wanted)
-
-
-def _is_policys(chain: str) -> bool:
-    """Whether it is one policy's, so that all others do without it."""
-    return chain.startswith((KUBE_NWPLCY, KUBE_CNPLCY)) and chain not in _COMMON
-
-
-def _without(rules: RuleSet, refused: Mapping[str, object]) -> RuleSet:
-    """Without the rules that look into a refused set; one that would deny, or pass on, denies all."""
-    looks = tuple(f" --match-set {name} " for name in refused)
-    chains = {
-        key: tuple(_closed(rule, any(look in rule for look in looks)) for rule in held)
-        if _is_policys(key.chain)
-        else held
-        for key, held in rules.chains.items()
-    }
-    kept = {key: tuple(rule for rule in held if rule) for key, held in chains.items()}
-    return msgspec.structs.replace(rules, chains=kept)
-
-
-def _closed(rule: str, blind: bool) -> str:
-    if not blind:
-        return rule
-    return "" if _ACCEPTS in rule else _DENIED
-
-
-def _emptied(rules: RuleSet, chain: str) -> RuleSet:
-    """Nothing is allowed by a chain."""
-    closed = (_DENIED,) if chain.startswith(KUBE_CNPLCY) else ()
-    empty: dict[ChainKey, Rules] = {key: closed for key in rules.chains if key.chain == chain}
-    return msgspec.structs.replace(rules, chains={**rules.chains, **empty})
 
 
 def _delta(before: RuleSets, after: RuleSets) -> RuleDelta | None:

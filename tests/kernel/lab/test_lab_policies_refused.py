@@ -1,5 +1,5 @@
-"""What of NetworkPolicies the kernel refuses opens nothing, is shown, and keeps new pods unplugged; who keeps the rules
-may die."""
+"""What of NetworkPolicies the kernel refuses opens nothing, closes pods, is shown, and keeps new ones unplugged; who
+keeps the rules may die."""
 
 from __future__ import annotations
 
@@ -130,6 +130,20 @@ def test_a_new_pod_is_plugged_in_once_its_rules_are_taken(crippled: Crippled) ->
     crippled.give("physdev")
     eventually(lambda: crippled.problems() == [])
     eventually(lambda: crippled.reached("b", "d"))
+
+
+def test_a_pod_whose_own_rules_are_refused_is_closed_and_that_is_shown(crippled: Crippled) -> None:
+    """Also one that is plugged in already. Its own node reaches it; a pod that no policy selects is as it was."""
+    assert crippled.reached("c")
+    crippled.take("limit")
+    crippled.lab.run("apply", "-f", "-", stdin=POLICY, code=1)
+    assert not crippled.reached("b") and not crippled.reached("c") and not crippled.reached("a", "b")
+    assert crippled.reached("c", "b") and crippled.reached("node1")
+    (problem,) = (line for line in crippled.problems() if "KUBE-" in line)
+    assert "pods that policies select are closed" in problem
+    crippled.give("limit")
+    eventually(lambda: crippled.problems() == [])
+    assert crippled.reached("b") and not crippled.reached("c") and crippled.reached("a", "b")
 
 
 def test_rules_outlive_who_keeps_them(crippled: Crippled) -> None:
