@@ -11,6 +11,7 @@ __all__ = [
     "paths",
     "pods",
     "policed",
+    "policy_rules",
     "resolving",
     "routing",
     "rules",

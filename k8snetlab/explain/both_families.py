@@ -15,6 +15,7 @@ from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose import unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.paths import Broken
+from k8snetlab.diagnose.policy_rules import PolicyRules
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.iptables.patch import CommandLine
@@ -41,7 +42,7 @@ class Kernels:
         }
         self.variant = iptables.variant(snapshot.lab.spec.proxy.iptables)
         self.rendered = Rendered(snapshot)
-        self.owners = Owners(snapshot, Wanted(snapshot, self.rendered))
+        self.owners = Owners(snapshot, Wanted(snapshot, self.rendered), PolicyRules(snapshot))
         known = next(iter(self._kernels.values()))
         self.name_of, self.own_name = known.name_of, known.own_name
         self.wheres = {key: _spoken(where) for key, where in known.places.items()}

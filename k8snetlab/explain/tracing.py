@@ -15,6 +15,7 @@ from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import family_of, parted
 from k8snetlab.dataplane.frames import Connection, Frame
+from k8snetlab.diagnose.policy_rules import PolicyRules
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.explain.namespaces import Namespaces
@@ -157,7 +158,8 @@ class _Asked:
     def predicted(self, port: int = SOURCE_PORT) -> tuple[Way, ...]:
         source, destination = (0, 0) if self._protocol == "icmp" else (port, self._target.port)
         flow = Flow("", self._target.address, self._protocol, source, destination)
-        return predict(self._kernel, Owners(self._snapshot, Wanted(self._snapshot)), self._origin, flow)
+        owners = Owners(self._snapshot, Wanted(self._snapshot), PolicyRules(self._snapshot))
+        return predict(self._kernel, owners, self._origin, flow)
 
     def observed(self, ways: tuple[Way, ...], remote: RemoteKernels | None) -> _Observed:
         """The packet, sent for real, against the `ways` that were predicted."""

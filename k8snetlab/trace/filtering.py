@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -10,6 +11,7 @@ from k8snetlab.dataplane.rules import BUILT_IN, ChainKey
 from k8snetlab.dataplane.view import View
 from k8snetlab.iptables.matching import Host, Packet, TraceError
 from k8snetlab.iptables.syntax import RuleSyntaxError, parse
+from k8snetlab.trace import sets
 from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.tracer import ALL, Followed, Outcome, Step, Verdict, trace
 from k8snetlab.trace.way import UNREAD, Decision, Flow
@@ -97,7 +99,7 @@ def _passed(view: View, owners: Owners, flow: Flow, outcome: Outcome, connection
     if connection:
         back = connection.original.turned()
         left = msgspec.structs.replace(left, src=back.src, sport=back.sport)
-    before, after = _decisions(view, owners, outcome)
+    before, after = _decisions(view, owners, outcome, (flow.src, packet.dst))
     last = next((s.chain for s in reversed(outcome.steps) if s.chain in BUILT_IN), "")
     ended = outcome.verdict in ("dropped", "rejected")
     if ended and not any(d.text.startswith(("DROP", "REJECT")) for d in (*before, *after)):
@@ -132,12 +134,15 @@ def _policy(view: View, outcome: Outcome) -> str:
     return next((hook for hook in hooks if hook in dropping), "a built-in chain")
 
 
-def _decisions(view: View, owners: Owners, outcome: Outcome) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
-    """Those of PREROUTING and OUTPUT, and those of the later hooks: a decision for each rule that did something."""
+def _decisions(
+    view: View, owners: Owners, outcome: Outcome, ends: sets.Ends
+) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
+    """Those of PREROUTING and OUTPUT, and those of the later hooks: a decision for each rule that did something, and
+    for the sets that policies' rules look into. `ends` are what those see."""
     found: dict[bool, list[Decision]] = {True: [], False: []}
     entered: dict[tuple[str, str], list[str]] = {}
     stack: list[Step] = []
-    for step in outcome.steps:
+    for number, step in enumerate(outcome.steps):
         while stack and (step.chain in BUILT_IN or _target(stack[-1]) != step.chain):
             stack.pop()
         stack.append(step)
@@ -145,9 +150,12 @@ def _decisions(view: View, owners: Owners, outcome: Outcome) -> tuple[tuple[Deci
         passed = entered.setdefault(hook, [])
         if target in ACTING:
             passed.append("")
-            found[hook[1] in BEFORE_ROUTING].append(_decision(view, owners, stack, outcome.probability))
+            decision = _decision(view, owners, stack, outcome.probability)
+            found[hook[1] in BEFORE_ROUTING] += [*sets.asked(view, ends, step, decision.owner), decision]
         elif ChainKey(step.table, target) in view.chains and target not in passed:
             passed.append(target)
+        owner = partial(_owner_in, owners, [*(one.chain for one in stack), target])
+        found[False] += sets.missed(view, ends, outcome.steps, number, owner)
     for (table, hook_chain), passed in entered.items():
         if passed and "" not in passed:
             text = f"{table} {hook_chain} > {', '.join(passed)}: no rule there decides"
@@ -167,9 +175,13 @@ def _decision(view: View, owners: Owners, stack: list[Step], chance: float) -> D
         text=f"{target.name}{f' {options}' if options else ''}: {step.table} {' > '.join(chains)}, rule {step.number}"
         + (f", by chance ({chance:.0%})" if target.name == "DNAT" and chance < 1 else ""),
         entry=f"-A {step.chain} {step.rule}",
-        owner=owners.of_rule(chains, [parse(s.rule).comment for s in reversed(stack)], step.rule),
+        owner=owners.of_rule(chains, [parse(s.rule).comment for s in stack[::-1]], [s.rule for s in stack[::-1]]),
         counters=held[step.number - 1] if step.number <= len(held) else None,
     )
+
+
+def _owner_in(owners: Owners, chains: list[str], rule: str) -> str:
+    return owners.of_rule(chains, [parse(rule).comment], [rule])
 
 
 def _turned_back(connection: Tracked, flow: Flow) -> Iterator[Decision]:

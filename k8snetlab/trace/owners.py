@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 
+from k8snetlab.api import lines
 from k8snetlab.api.addressing import split
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Node, Pod, Service
@@ -13,7 +14,8 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.problems import title
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.words import Path
 from k8snetlab.api.workloads import MAKERS
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import network, parsed, same_family
@@ -38,12 +40,22 @@ _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
 """portmap's comment on what leads to a pod's hostPorts."""
 
 
+Ruled = Callable[[Key, str], Path | None]
+"""Which rule of a policy (namespace and name) a kernel's rule is made of; None where that is not known."""
+
+
 class Owners:
     """Looks entries up among the objects of a snapshot. `wanted` are the routes that the lab brings to a namespace;
-    without it a route is known by its destination and protocol alone."""
+    without it a route is known by its destination and protocol alone. Without `ruled` a policy is named with the line
+    that it begins on, and not with its rule's."""
 
-    def __init__(self, snapshot: Snapshot, wanted: Callable[[str], Container[Line]] | None = None) -> None:
-        self._snapshot, self._wanted = snapshot, wanted
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        wanted: Callable[[str], Container[Line]] | None = None,
+        ruled: Ruled = lambda key, rule: None,
+    ) -> None:
+        self._snapshot, self._wanted, self._ruled = snapshot, wanted, ruled
         self._addresses: dict[str, Object] = {}
         self._lab = next(iter(snapshot.all(Lab).values()), None)
         for node in snapshot.all(Node).values():
@@ -138,16 +150,17 @@ class Owners:
         }
         return next((f"{place} of Lab {lab.name}{at(lab)}" for place, own in places.items() if address in own), "")
 
-    def of_rule(self, chains: Iterable[str], comments: Iterable[str], rule: str = "") -> str:
-        """`chains` lead to the rule, `comments` are of the rule and of those that jumped to it, the nearest first. A
-        `rule` of a node's own DNS cache stands in a built-in chain and is known by its words."""
-        chains = [*chains]
-        if self._snapshot.lab.spec.dns.nodeLocal and _CACHE.fullmatch(rule):
+    def of_rule(self, chains: Iterable[str], comments: Iterable[str], rules: Sequence[str] = ()) -> str:
+        """`chains` lead to the rule, `comments` are of the rule and of those that jumped to it, the nearest first, and
+        `rules` are those themselves. One of a node's own DNS cache stands in a built-in chain and is known by its
+        words."""
+        chains, comments = [*chains], [*comments]
+        if self._snapshot.lab.spec.dns.nodeLocal and rules and _CACHE.fullmatch(rules[0]):
             return NODE_CACHE
         if chains and chains[-1].startswith(names.KUBE_ROUTER_CHAINS):
-            comments = [*comments]
             way = next((found[1] for comment in comments if (found := _LEADING.search(comment))), "")
-            return next((owner for comment in comments if (owner := self._policies(comment, way))), "kube-router")
+            pairs = zip(comments, rules or [""] * len(comments), strict=True)
+            return next((owner for one, rule in pairs if (owner := self._policies(one, rule, way))), "kube-router")
         named = (owner for comment in comments if (owner := self._named_in(comment)))
         writers = (
             writer
@@ -157,24 +170,28 @@ class Owners:
         )
         return next(named, "") or next(writers, NOBODY)
 
-    def _policies(self, comment: str, way: str) -> str:
-        """The policy that a comment of kube-router's names, or those that a pod is refused by; "" for none there is.
-        `way` is in or out, of what goes to the pod or comes from it, "" where that is not known."""
+    def _policies(self, comment: str, rule: str, way: str) -> str:
+        """The policy that a comment of kube-router's names, with the line of its rule; or those that a pod is refused
+        by, with the lines of what they let pass. "" for none there is. `way` is in or out, of what goes to the pod or
+        comes from it, "" where that is not known."""
         if found := _CLUSTER_POLICY.match(comment):
-            of_cluster = self._snapshot.get(ClusterNetworkPolicy, found.group(1))
-            return _titled(of_cluster) if of_cluster else ""
+            return self._ruled_by(self._snapshot.get(ClusterNetworkPolicy, found.group(1)), rule)
         if not (found := _POLICY.match(comment)):
             return ""
         namespace, name, kind = found.groups()
-        held = self._snapshot.all(NetworkPolicy)
         if kind not in ("reject", "log-drop"):
-            policy = held.get((namespace, name))
-            return _titled(policy) if policy else ""
+            return self._ruled_by(self._snapshot.get(NetworkPolicy, name, namespace), rule)
         pod = self._snapshot.get(Pod, name, namespace)
         if pod is None:
             return ""
+        held = self._snapshot.all(NetworkPolicy)
         mine = [one for (where, _), one in held.items() if where == namespace and _judges(one, way)]
-        return " and ".join(_titled(one) for one in mine if one.spec.podSelector.matches(pod.metadata.labels))
+        field: Path = ("spec", "egress" if way == "out" else "ingress") if way else ()
+        selecting = (one for one in mine if one.spec.podSelector.matches(pod.metadata.labels))
+        return " and ".join(_lined(one, field) for one in selecting)
+
+    def _ruled_by(self, policy: NetworkPolicy | ClusterNetworkPolicy | None, rule: str) -> str:
+        return _lined(policy, self._ruled(policy.key, rule) or ()) if policy else ""
 
     def _named_in(self, comment: str) -> str:
         """The Service or the pod that a rule's comment names, "" for none that is there."""
@@ -197,6 +214,12 @@ def _judges(policy: NetworkPolicy, way: str) -> bool:
 def at(obj: Object) -> str:
     """ ", lab.yaml:3": the line that an object was written on, as the end of a sentence; "" where nobody wrote it."""
     return f", {obj.source}" if obj.source else ""
+
+
+def _lined(policy: Object, path: Path) -> str:
+    """With the line of a field of it, or of the nearest around that; with its first where those are not known."""
+    line = lines.line(policy, path)
+    return f"{title(policy)}, {line}" if line else _titled(policy)
 
 
 def _titled(obj: Object, port: str | None = None) -> str:

@@ -20,6 +20,7 @@ Deciding = Literal[
     "flood",
     "mixed",
     "rule",
+    "set",
     "chains",
     "conntrack",
     "fdb",
@@ -72,8 +73,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something that decided where the packet goes."""
 
     what: Deciding
-    """Of what kind; "mixed": both variants of iptables hold rules; "chains": they were entered, and no rule of theirs
-    decided."""
+    """Of what kind; "mixed": both variants of iptables hold rules; "set": an ipset that a policy's
+    rule looks into; "chains": they were entered, and no rule of theirs decided."""
     text: str
     """What was decided, in words."""
     entry: str = ""

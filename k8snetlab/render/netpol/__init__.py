@@ -3,4 +3,4 @@
 Source: cloudnativelabs/kube-router pkg/controllers/netpol (npc_iptables.go, policy.go, pod.go).
 """
 
-__all__ = ["node"]
+__all__ = ["node", "policy"]

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
+from k8snetlab.api.words import Path
 from k8snetlab.dataplane.families import family_of
 from k8snetlab.dataplane.names import ALLOWED_MARK, KUBE_CNPLCY_DENY, NEXT_TIER_MARK
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules
@@ -33,10 +34,11 @@ Numbered = tuple[str, int]
 
 
 class PolicyRules(msgspec.Struct, frozen=True):
-    """Of one policy and family."""
+    """Of one policy and family. `paths` are the rules of the policy that its chains' rules are made of, by those."""
 
     chains: dict[ChainKey, Rules]
     sets: tuple[IPSet, ...]
+    paths: Mapping[str, Path] = {}
 
 
 def render(policy: Policy, family: Family, pods: Ends) -> PolicyRules:
@@ -68,13 +70,15 @@ class _Asked:
 def _rendered(asked: _Asked) -> PolicyRules:
     chains: dict[ChainKey, Rules] = {}
     sets: dict[str, IPSet] = {}
+    paths: dict[str, Path] = {}
     for direction in directions_of(asked.policy):
         writer = _Writer(asked, direction)
         writer.write()
         chain = names.policy_chain(*asked.policy.key, direction, asked.family)
         chains[ChainKey("filter", chain)] = tuple(writer.rules)
         sets |= writer.sets
-    return PolicyRules(chains, tuple(sets.values()))
+        paths |= writer.paths
+    return PolicyRules(chains, tuple(sets.values()), paths)
 
 
 class _Writer:
@@ -86,6 +90,7 @@ class _Writer:
         self.inward = direction == "ingress"
         self.rules: list[str] = []
         self.sets: dict[str, IPSet] = {}
+        self.paths: dict[str, Path] = {}
         self.target = self._hash(names.target_set(*self.policy.key, direction, self.family), self.policy.selected)
 
     def write(self) -> None:
@@ -146,12 +151,15 @@ class _Writer:
         return names.comment(*self.policy.key, f"{self.direction} {kind}")
 
     def _say(self, rule: Rule, match: str) -> None:
+        said: Rules
         if rule.action == "Deny":
-            self.rules.append(f"{match} -j {KUBE_CNPLCY_DENY}")
-            return
-        mark = MARKS[rule.action]
-        self.rules.append(f"{match} -j MARK --set-xmark {mark}")
-        self.rules.append(f"{match} -m mark --mark {mark} -j RETURN")
+            said = (f"{match} -j {KUBE_CNPLCY_DENY}",)
+        else:
+            mark = MARKS[rule.action]
+            said = (f"{match} -j MARK --set-xmark {mark}", f"{match} -m mark --mark {mark} -j RETURN")
+        self.rules += said
+        for one in said:
+            self.paths.setdefault(one, rule.path)
 
     def _hash(self, name: str, pods: Ends) -> str:
         version = 4 if self.family == "ipv4" else 6

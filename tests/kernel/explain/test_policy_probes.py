@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from k8snetlab.messages.probe import ProbeResult
+from k8snetlab.render.netpol import names
 from k8snetlab.testing import Lab, running
 
 LAB = """
@@ -123,4 +124,11 @@ def test_why_agrees_with_the_packet_and_names_the_line(lab: Lab, tmp_path: Path)
     assert f"from default/friend, at every port (default/p, {file}:7)" in lab.run("policy", "explain", "web1")
     assert lab.run("policy", "lint") == "nothing surprising in 1 policy\n"
     denied = lab.run("trace", "far", "web1:8080", "-v", code=None)
-    assert f"NetworkPolicy default/p, {file}:1" in denied
+    assert f"NetworkPolicy default/p, {file}:6" in denied, "where its rules for ingress begin"
+    passed = lab.run("trace", "friend", "web1:8080", "-v")
+    assert f"NetworkPolicy default/p, {file}:7" in passed
+    friend, far, web = (lab.address_of(f"pod/{name}") for name in ("friend", "far", "web1"))
+    own = ("default", "p", "ingress")
+    peers, selected = names.peer_set(*own, 0, "pod", "ipv4"), names.target_set(*own, "ipv4")
+    assert f"set         {friend} is in {peers} and {web} is in {selected}" in passed
+    assert f"set         {far} is not in {peers}: {names.policy_chain(*own, 'ipv4')}, rule 1, does not match" in denied

@@ -1,0 +1,70 @@
+"""The ipsets that rules of policies look into: which of a packet's addresses are in them, and which are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from k8snetlab.dataplane.names import (
+    KUBE_CNPLCY,
+    KUBE_CNPLCY_DENY,
+    KUBE_NWPLCY,
+    KUBE_NWPLCY_COMMON,
+    KUBE_NWPLCY_DEFAULT,
+)
+from k8snetlab.dataplane.rules import ChainKey
+from k8snetlab.dataplane.view import View
+from k8snetlab.iptables.syntax import RuleSyntaxError, parse
+from k8snetlab.trace.tracer import Step
+from k8snetlab.trace.way import Decision
+
+MOST = 3
+"""Rules of a chain of which it is said why they do not match."""
+
+Ends = tuple[str, str]
+"""A packet's source and destination, as policies see them."""
+Owner = Callable[[str], str]
+"""Whose a rule of a chain is."""
+
+
+def asked(view: View, ends: Ends, step: Step, owner: str) -> Iterator[Decision]:
+    """Of a rule that matches: the sets that hold the packet's addresses."""
+    said = [f"{address} is in {name}" for name, address, held in _sets(view, ends, step.rule) if held]
+    if said and is_policys(step.chain):
+        yield Decision("set", " and ".join(said), owner=owner)
+
+
+def missed(view: View, ends: Ends, steps: Sequence[Step], number: int, owner: Owner) -> Iterator[Decision]:
+    """Of a policy's chain that step `number` leads into, where none of its rules matches: the sets that do not hold the
+    packet's addresses."""
+    step = steps[number]
+    target = parse(step.rule).target
+    chain = target.name if target else ""
+    if not is_policys(chain) or any(later.chain == chain for later in steps[number + 1 :]):
+        return
+    told: set[str] = set()
+    for place, rule in enumerate(view.chains.get(ChainKey(step.table, chain), ()), 1):
+        said = " and ".join(
+            f"{address} is not in {name}" for name, address, held in _sets(view, ends, rule) if not held
+        )
+        if said and said not in told and len(told) < MOST:
+            told.add(said)
+            yield Decision("set", f"{said}: {chain}, rule {place}, does not match", owner=owner(rule))
+
+
+def is_policys(chain: str) -> bool:
+    """Whether a chain is one policy's."""
+    shared = (KUBE_NWPLCY_COMMON, KUBE_NWPLCY_DEFAULT, KUBE_CNPLCY_DENY)
+    return chain.startswith((KUBE_NWPLCY, KUBE_CNPLCY)) and chain not in shared
+
+
+def _sets(view: View, ends: Ends, rule: str) -> Iterator[tuple[str, str, bool]]:
+    """The sets of a rule, each with the address that is looked up, and whether it is there."""
+    try:
+        matches = parse(rule).matches
+    except RuleSyntaxError:
+        return
+    for match in matches:
+        name, _, end = match.value.partition(" ")
+        if match.option == "match-set" and name in view.sets:
+            address = ends[0] if end == "src" else ends[1]
+            yield name, address, view.sets[name].has(address)
