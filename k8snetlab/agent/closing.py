@@ -15,16 +15,15 @@ from k8snetlab.dataplane.names import (
     ALLOWED_MARK,
     KUBE_CNPLCY,
     KUBE_CNPLCY_DENY,
-    KUBE_NWPLCY,
     KUBE_NWPLCY_COMMON,
-    KUBE_NWPLCY_DEFAULT,
     KUBE_POD_FW,
     KUBE_ROUTER,
+    KUBE_ROUTER_CHAINS,
+    SHARED_BY_POLICIES,
+    is_one_policys,
 )
 from k8snetlab.dataplane.rules import ChainKey, Rules, RuleSet
 
-_SHARED = (KUBE_NWPLCY_COMMON, KUBE_NWPLCY_DEFAULT, KUBE_CNPLCY_DENY)
-"""Chains that no policy does without."""
 _ACCEPTS = f"mark {ALLOWED_MARK:#x}/{ALLOWED_MARK:#x}"
 _DENIED = f"-j {KUBE_CNPLCY_DENY}"
 _DROP = "-j DROP"
@@ -33,20 +32,15 @@ _JUMP = re.compile(r"-j (\S+)")
 _COMMENT = re.compile(r'--comment (?:"[^"]*"|\S+)')
 
 
-def is_policys(chain: str) -> bool:
-    """Whether it is one policy's, so that all others do without it."""
-    return chain.startswith((KUBE_NWPLCY, KUBE_CNPLCY)) and chain not in _SHARED
-
-
 def is_pods(chain: str) -> bool:
     """Whether it is of pods, each alone or all together."""
-    return chain.startswith((KUBE_POD_FW, KUBE_ROUTER)) or chain in _SHARED
+    return chain.startswith((KUBE_POD_FW, KUBE_ROUTER)) or chain in SHARED_BY_POLICIES
 
 
 def without(rules: RuleSet, refused: Container[str]) -> RuleSet:
     """Without the rules of policies that look into a refused set; one that would deny, or pass on, denies all."""
     chains = {
-        key: tuple(filter(None, (_closed(rule, refused) for rule in held))) if is_policys(key.chain) else held
+        key: tuple(filter(None, (_closed(rule, refused) for rule in held))) if is_one_policys(key.chain) else held
         for key, held in rules.chains.items()
     }
     return msgspec.structs.replace(rules, chains=chains)
@@ -56,7 +50,7 @@ def instead(rules: RuleSet, line: str) -> RuleSet | None:
     """Without what is refused by a line of iptables-restore ("-A CHAIN RULE"): a policy's chain, or all of pods' rules
     that ask for the same of the kernel. None where that leaves nothing to stand on."""
     chain, _, rule = line.removeprefix("-A ").partition(" ")
-    if is_policys(chain):
+    if is_one_policys(chain):
         empty: dict[ChainKey, Rules] = {
             key: (_DENIED,) if chain.startswith(KUBE_CNPLCY) else () for key in rules.chains if key.chain == chain
         }
@@ -65,7 +59,7 @@ def instead(rules: RuleSet, line: str) -> RuleSet | None:
         return None
     kind, changed = _kind(rule), dict[ChainKey, Rules]()
     for key, held in rules.chains.items():
-        if any(_kind(one) == kind for one in held) and not is_policys(key.chain):
+        if any(_kind(one) == kind for one in held) and not is_one_policys(key.chain):
             found = _pods(key.chain, held, kind)
             if found is None:
                 return None
@@ -88,7 +82,7 @@ def _pods(chain: str, held: Rules, refused: frozenset[str]) -> Rules | None:
     """A chain of pods without what is refused; None where more would pass then."""
     left = tuple(rule for rule in held if _kind(rule) != refused)
     if chain.startswith(KUBE_POD_FW):
-        if not any(is_policys(jump) for rule in held for jump in _JUMP.findall(rule)):
+        if not any(is_one_policys(jump) for rule in held for jump in _JUMP.findall(rule)):
             return ()
         free = (KUBE_NWPLCY_COMMON, "ACCEPT")
         return (*(rule for rule in left if (jumps := _JUMP.findall(rule)) and jumps[-1] in free), _DROP)
@@ -105,4 +99,4 @@ def _pods(chain: str, held: Rules, refused: frozenset[str]) -> Rules | None:
 def _kind(rule: str) -> frozenset[str]:
     """What a rule needs of the kernel: its matches and its target, where that is no chain."""
     found = _MODULES.findall(_COMMENT.sub("", rule))
-    return frozenset(one for one in found if not one.startswith("KUBE-"))
+    return frozenset(one for one in found if not one.startswith(KUBE_ROUTER_CHAINS))

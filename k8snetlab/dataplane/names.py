@@ -41,6 +41,8 @@ KUBE_NWPLCY_COMMON, KUBE_NWPLCY_DEFAULT = "KUBE-NWPLCY-COMMON", "KUBE-NWPLCY-DEF
 """What no policy is asked about, and what none is there for."""
 KUBE_CNPLCY, KUBE_CNPLCY_DENY = "KUBE-CNPLCY-", "KUBE-CNPLCY-DENY"
 """One ClusterNetworkPolicy, of which kube-router has none, and where all go to what they deny."""
+SHARED_BY_POLICIES = (KUBE_NWPLCY_COMMON, KUBE_NWPLCY_DEFAULT, KUBE_CNPLCY_DENY)
+"""Chains that no policy does without."""
 KUBE_PROXY_CHAINS, FLANNEL_CHAINS, PORTMAP_CHAINS = (KUBE,), (FLANNEL,), ("CNI-HOSTPORT-", CNI_DN)
 KUBE_ROUTER_CHAINS = (KUBE_ROUTER, KUBE_POD_FW, KUBE_NWPLCY, KUBE_CNPLCY)
 """They begin as kube-proxy's do, and are none of those."""
@@ -110,6 +112,11 @@ def underlay_veth(node: str) -> str:
 def pod_mac(ip: str) -> str:
     """0a:58 and the IPv4 address, as the CNI bridge plugin made them; IPv6: the address's last four bytes."""
     return "0a:58:" + ":".join(f"{b:02x}" for b in ip_address(ip).packed[-4:])
+
+
+def is_one_policys(chain: str) -> bool:
+    """Whether a chain is one policy's, so that all others do without it."""
+    return chain.startswith((KUBE_NWPLCY, KUBE_CNPLCY)) and chain not in SHARED_BY_POLICIES
 
 
 def service_chain(port_name: str, protocol: str, prefix: str = KUBE_SVC) -> str:

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from k8snetlab.dataplane.names import (
-    KUBE_CNPLCY,
-    KUBE_CNPLCY_DENY,
-    KUBE_NWPLCY,
-    KUBE_NWPLCY_COMMON,
-    KUBE_NWPLCY_DEFAULT,
-)
+from k8snetlab.dataplane.names import is_one_policys
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.dataplane.view import View
 from k8snetlab.iptables.syntax import RuleSyntaxError, parse
@@ -29,7 +23,7 @@ Owner = Callable[[str], str]
 def asked(view: View, ends: Ends, step: Step, owner: str) -> Iterator[Decision]:
     """Of a rule that matches: the sets that hold the packet's addresses."""
     said = [f"{address} is in {name}" for name, address, held in _sets(view, ends, step.rule) if held]
-    if said and is_policys(step.chain):
+    if said and is_one_policys(step.chain):
         yield Decision("set", " and ".join(said), owner=owner)
 
 
@@ -39,7 +33,7 @@ def missed(view: View, ends: Ends, steps: Sequence[Step], number: int, owner: Ow
     step = steps[number]
     target = parse(step.rule).target
     chain = target.name if target else ""
-    if not is_policys(chain) or any(later.chain == chain for later in steps[number + 1 :]):
+    if not is_one_policys(chain) or any(later.chain == chain for later in steps[number + 1 :]):
         return
     told: set[str] = set()
     for place, rule in enumerate(view.chains.get(ChainKey(step.table, chain), ()), 1):
@@ -49,12 +43,6 @@ def missed(view: View, ends: Ends, steps: Sequence[Step], number: int, owner: Ow
         if said and said not in told and len(told) < MOST:
             told.add(said)
             yield Decision("set", f"{said}: {chain}, rule {place}, does not match", owner=owner(rule))
-
-
-def is_policys(chain: str) -> bool:
-    """Whether a chain is one policy's."""
-    shared = (KUBE_NWPLCY_COMMON, KUBE_NWPLCY_DEFAULT, KUBE_CNPLCY_DENY)
-    return chain.startswith((KUBE_NWPLCY, KUBE_CNPLCY)) and chain not in shared
 
 
 def _sets(view: View, ends: Ends, rule: str) -> Iterator[tuple[str, str, bool]]:
