@@ -23,7 +23,7 @@ and without one:
 """
 
 from k8snetlab.testing.lab import Lab, running
-from k8snetlab.testing.waiting import FakeClock, eventually
+from k8snetlab.testing.waiting import FakeClock, eventually, kill
 
 __all__ = [
     "FakeClock",
@@ -34,6 +34,7 @@ __all__ = [
     "fake_kernel",
     "forkserver",
     "kernelstate",
+    "kill",
     "lab",
     "machines",
     "running",

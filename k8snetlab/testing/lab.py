@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from k8snetlab.testing.manifests import renamed
+from k8snetlab.testing.waiting import kill
 
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
@@ -157,6 +158,11 @@ class Lab:
         """The processes "daemon" and "kubelet"."""
         status = self.json("status")
         return {"daemon": status["daemon"]["pid"], "kubelet": status["kubelet"]["pid"]}
+
+    def kill(self, *roles: str) -> None:
+        """Ends "daemon" or "kubelet" by SIGKILL, and waits until the kernel has closed all that they had open."""
+        pids = self.pids()
+        kill(*(pids[role] for role in roles))
 
     def logs(self) -> str:
         """The end of the daemon's and the kubelet's log."""

@@ -42,6 +42,23 @@ class Machine(Lab):
         assert code is None or done.returncode == code, f"{self.node}: {command}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def settle(self) -> None:
+        """Waits until the kernel has told each device that is up whether it has a carrier, and given it the address of
+        its link: a moment after `ip link set DEVICE up` has returned."""
+        eventually(self._settled)
+
+    def _settled(self) -> bool:
+        six = {
+            one["ifname"] for one in json.loads(self.here("ip", "-j", "-6", "address", "show", "scope", "link")) if one
+        }
+        for link in json.loads(self.here("ip", "-j", "link")):
+            if "UP" not in link["flags"] or "LOOPBACK" in link["flags"]:
+                continue
+            carrier = "LOWER_UP" in link["flags"]
+            if carrier != (link["operstate"] in ("UP", "UNKNOWN")) or (carrier and link["ifname"] not in six):
+                return False
+        return True
+
     def state(self) -> dict[str, str]:
         """What the machine's own network looks like, in the words of its tools, without what only counts or ages."""
         commands = {
@@ -93,6 +110,7 @@ class Wire:
             "route add default via 10.0.2.2 dev eth0",
             f"address add {one.address}/24 dev eth1",
         )
+        one.settle()
         self.machines.append(one)
         return one
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 
 def eventually(what: Callable[[], object], seconds: float = 120.0) -> None:
@@ -19,6 +23,22 @@ def eventually(what: Callable[[], object], seconds: float = 120.0) -> None:
         assert now < began + seconds, f"still not so after {seconds} s"
         time.sleep(min(max(0.05, now - asked, (now - began) / 8), 1.0))
         asked = time.monotonic()
+
+
+def kill(*pids: int) -> None:
+    """Ends processes by SIGKILL, and waits until all their threads have ended: what they had open is closed then.
+
+    Raises ProcessLookupError when there is none, AssertionError when one does not end.
+    """
+    with ExitStack() as stack:
+        held = {}
+        for pid in pids:
+            held[pid] = os.pidfd_open(pid)
+            stack.callback(os.close, held[pid])
+        for process in held.values():
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        for pid, process in held.items():
+            assert select.select([process], [], [], 120)[0], f"process {pid} does not end"
 
 
 class FakeClock:

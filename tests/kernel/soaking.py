@@ -240,7 +240,7 @@ class Changes:
     # --- what breaks traffic ---
 
     def kill_kubelet(self) -> None:
-        self.broken("kubelet", lambda: (os.kill(self.lab.pids()["kubelet"], signal.SIGKILL), time.sleep(1)))
+        self.broken("kubelet", lambda: (self.lab.kill("kubelet"), time.sleep(1)))
 
     def switch_backend(self) -> None:
         self.backend = "host-gw" if self.backend == "vxlan" else "vxlan"

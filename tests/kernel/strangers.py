@@ -73,6 +73,7 @@ def crowd(machine: Machine, variant: str) -> None:
     """Docker, a VPN and an administrator were here."""
     for line in STRANGERS:
         machine.here(*line.split())
+    machine.settle()
     for line in RULES:
         machine.here(f"iptables-{variant}", *line.split())
         if "172.17" not in line:

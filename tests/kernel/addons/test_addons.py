@@ -301,7 +301,7 @@ def test_a_daemon_that_is_killed_finds_the_same_programs(world: World) -> None:
     before = {(node, name): world.pids(node, name) for node in NODES for name in ("nginx", "bird")}
     assert all(before.values())
     asked, master = world.asked("node1"), _master(before["node1", "nginx"])
-    os.kill(world.lab.pids()["daemon"], signal.SIGKILL)
+    world.lab.kill("daemon")
     world.up()
     eventually(lambda: world.problems() == "" and world.asked("node1") > asked)
     assert {key: world.pids(*key) for key in before} == before
@@ -312,7 +312,7 @@ def test_a_daemon_that_is_killed_finds_the_same_programs(world: World) -> None:
 
 def test_programs_of_a_kubelet_that_is_killed_are_begun_anew(world: World) -> None:
     before = {(node, name): world.pids(node, name) for node in NODES for name in ("nginx", "bird")}
-    os.kill(world.lab.pids()["kubelet"], signal.SIGKILL)
+    world.lab.kill("kubelet")
     for key, pids in before.items():
         eventually(lambda key=key, pids=pids: (n := world.pids(*key)) and not {*n} & {*pids})  # type: ignore[misc]
     eventually(lambda: world.answers("node1", "fourth node1") and world.problems() == "")
@@ -333,7 +333,7 @@ def test_what_a_killed_kubelet_leaves_ends_where_another_command_line_or_none_is
     other = msgspec.structs.replace(world.wanted["node1"][0], argv=(*world.wanted["node1"][0].argv, "-q"))
     world.wish("node1", other, world.wanted["node1"][1])
     world.wish("node2", kept)
-    os.kill(world.lab.pids()["kubelet"], signal.SIGKILL)
+    world.lab.kill("kubelet")
     for node in NODES:
         world.lab.run("resume", node)
     for key, pids in before.items():

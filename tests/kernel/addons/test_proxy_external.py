@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +105,7 @@ def test_rules_that_a_guest_writes_by_the_in_cluster_api_are_left_and_told_of(la
         lab.apply("{apiVersion: v1, kind: Service, metadata: {name: more}, spec: {ports: [{port: 80}]}}")
         lab.run("pause", "node1")
         lab.run("resume", "node1")
-        os.kill(lab.pids()["daemon"], signal.SIGKILL)
+        lab.kill("daemon")
         up(lab, LEFT)
         assert rules(lab, "node1") == held, "neither a change, a resume nor another daemon touches a guest's rules"
         assert not any(node["agent"]["drift"] for node in lab.json("status")["nodes"])

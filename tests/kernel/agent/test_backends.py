@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -91,7 +89,7 @@ def test_from_any_network_to_any_other_nothing_stale_stays(
 
 @pytest.mark.parametrize("network", ["host-gw", "on-miss-flat", "direct", "proactive"])
 def test_an_agent_that_was_dead_when_the_network_changed_clears_up_too(scenario: BusinessManager, network: str) -> None:
-    os.kill(scenario.lab.pids()["daemon"], signal.SIGKILL)
+    scenario.lab.kill("daemon")
     scenario.up(network)
     check_tables(scenario.lab, network)
     assert scenario.lab.whole()

@@ -73,8 +73,15 @@ class World:
 
     def pids(self, node: str) -> dict[str, int]:
         """The daemons of a node, by program."""
-        found = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in processes.pids_in(self.lab.netns(node))}
+        found = {_comm(pid): pid for pid in processes.pids_in(self.lab.netns(node))}
         return {name: pid for name, pid in found.items() if name in ("bird", "zebra", "ospfd", "ripd")}
+
+
+def _comm(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:  # it has ended: who asks a daemon lives for a moment
+        return ""
 
 
 @pytest.fixture(scope="module")

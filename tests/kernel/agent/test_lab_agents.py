@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
 import subprocess
 import threading
@@ -20,7 +18,7 @@ from k8snetlab.dataplane.links import Veth
 from k8snetlab.errors import K8sNetLabError, NotFoundError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.read import read
-from k8snetlab.testing import Lab, eventually
+from k8snetlab.testing import Lab, eventually, kill
 
 PODS = ("a", "b", "c")
 LAB = """
@@ -154,7 +152,7 @@ def test_a_daemon_killed_amid_a_deletion_leaves_nothing_in_the_way(lab: Lab, pod
     pid = lab.pids()["daemon"]
     deleting = lab.start("delete", "-f", str(pods))
     time.sleep(moment)
-    os.kill(pid, signal.SIGKILL)
+    kill(pid)
     deleting.communicate(timeout=60)
     lab.run("up", str(pods.parent / "lab.yaml"))
     assert shape(lab) == before
@@ -171,7 +169,7 @@ def test_a_pod_deleted_by_force_while_its_node_was_paused_and_the_daemon_died(
     Client(lab.name).delete_object("Pod", "a", force=True)
     Client(lab.name).delete_object("Pod", "b", force=True)
     pid = lab.pids()["daemon"]
-    os.kill(pid, signal.SIGKILL)
+    kill(pid)
     up = lab.start("up", str(pods.parent / "lab.yaml"))
     try:
         eventually(lambda: lab.run("status", code=None) and lab.pids()["daemon"] != pid)
@@ -201,7 +199,7 @@ def test_a_node_that_went_while_its_daemon_died_is_unmade(lab: Lab, pods: Path) 
     pid = lab.pids()["daemon"]
     up = lab.start("up", "--yes", str(file)) if "--yes" in lab.run("up", "--help") else lab.start("up", str(file))
     time.sleep(0.4)
-    os.kill(pid, signal.SIGKILL)
+    kill(pid)
     up.communicate(timeout=60)
     lab.run(*up.args[3:])
     assert mac() == fixed, "whichever port goes"

@@ -144,7 +144,10 @@ def seen_and_mended(lab: Lab, what: str, command: str) -> None:
     try:
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, f"{what}: {command}: {done.stderr}"
-        assert drift(lab), f"{what}: {command}: no drift"
+        try:
+            eventually(lambda: drift(lab))
+        except AssertionError:
+            pytest.fail(f"{what}: {command}: no drift")
     finally:
         Client(lab.name).call(RESUME, NodeName("node1"))
     try:

@@ -293,7 +293,7 @@ def test_questions_that_found_no_room_in_the_socket_are_answered(asking: Asking)
 
 def test_what_is_asked_while_the_agent_is_dead_is_answered_when_it_is_back(asking: Asking) -> None:
     assert asking.ask(asking.addresses["b1"][0]) == {"b1"}
-    os.kill(asking.lab.pids()["daemon"], signal.SIGKILL)
+    asking.lab.kill("daemon")
     assert asking.ask(asking.addresses["b1"][0]) == {"b1"}, "what was answered holds"
     asking.forget()
     with asking.asking_once(), asking.send([asking.addresses["b2"][0]]) as sock:

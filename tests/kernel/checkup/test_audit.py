@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -88,6 +86,6 @@ def test_a_baseline_tells_what_is_new_and_what_is_gone(tmp_path: Path, namespace
 
 
 def test_a_killed_daemon_is_still_the_labs(lab: Lab) -> None:
-    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.kill("daemon")
     eventually(lambda: len([one for one in of(lab, lab.name) if one["kind"] == "process"]) >= 1)
     assert [one for one in of(lab) if one["stray"]] == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from k8snetlab.kernel import neighbours
 from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.store.serve import serve
-from k8snetlab.testing import Lab, eventually
+from k8snetlab.testing import Lab, eventually, kill
 from k8snetlab.testing.etcd import free_port
 
 
@@ -37,21 +36,13 @@ def lab(shared: Lab) -> Lab:
     return shared
 
 
-def kill(pid: int, what: signal.Signals = signal.SIGKILL) -> None:
-    os.kill(pid, what)
-    while what == signal.SIGKILL and Path(f"/proc/{pid}/stat").exists():
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            return
-        time.sleep(0.01)
-
-
 def named(lab: Lab, *words: str) -> list[tuple[str, str]]:
     return [(f["kind"], f["fault"]) for f in lab.json("diagnose", *words, code=1)["findings"]]
 
 
 def test_a_dead_daemon_is_said_and_does_not_hide_what_is_broken(lab: Lab) -> None:
     pids = lab.pids()
-    kill(pids["daemon"])
+    lab.kill("daemon")
     answer = lab.json("diagnose", code=1)
     assert [(f["kind"], f["fault"]) for f in answer["findings"]] == [("daemon", "dead")]
     assert answer["findings"][0]["mend"].startswith("k8snetlab up ")
@@ -68,7 +59,7 @@ def test_a_dead_daemon_is_said_and_does_not_hide_what_is_broken(lab: Lab) -> Non
 
 
 def test_a_daemon_that_ends_in_order_leaves_its_pods_ready(lab: Lab) -> None:
-    kill(lab.pids()["daemon"], signal.SIGTERM)
+    os.kill(lab.pids()["daemon"], signal.SIGTERM)
     eventually(lambda: named(lab) == [("daemon", "dead")])
     assert lab.json("diagnose", code=1)["paths"]["walked"], "the pods are ready, as the store says"
 
@@ -76,11 +67,11 @@ def test_a_daemon_that_ends_in_order_leaves_its_pods_ready(lab: Lab) -> None:
 def test_a_halted_daemon_or_kubelet_is_named_as_halted(lab: Lab) -> None:
     pids = lab.pids()
     for role in ("daemon", "kubelet"):
-        kill(pids[role], signal.SIGSTOP)
+        os.kill(pids[role], signal.SIGSTOP)
         try:
             assert named(lab)[0] == (role, "halted")
         finally:
-            kill(pids[role], signal.SIGCONT)
+            os.kill(pids[role], signal.SIGCONT)
         assert lab.json("diagnose")["findings"] == []
 
 
@@ -90,14 +81,14 @@ def test_a_store_whose_file_is_gone_is_named_with_a_daemon_and_without(lab: Lab)
     assert named(lab) == [("store", "gone")]
     store.with_suffix(".away").rename(store)
     assert lab.json("diagnose")["findings"] == []
-    kill(lab.pids()["daemon"])
+    lab.kill("daemon")
     store.rename(store.with_suffix(".away"))
     assert named(lab) == [("daemon", "dead"), ("store", "gone")]
     store.with_suffix(".away").rename(store)
 
 
 def test_diagnose_without_a_daemon_leaves_nothing_in_the_way_of_a_new_one(lab: Lab) -> None:
-    kill(lab.pids()["daemon"])
+    lab.kill("daemon")
     before = sorted(path.name for path in (lab.run_directory / lab.name).iterdir())
     assert named(lab) == [("daemon", "dead")]
     assert sorted(path.name for path in (lab.run_directory / lab.name).iterdir()) == before
@@ -146,7 +137,7 @@ def test_an_etcd_that_has_stopped_is_named_with_the_command_that_starts_it(tmp_p
         assert endpoint in found[0]["message"]
         assert found[0]["mend"] == f"k8snetlab store serve --listen {endpoint} --insecure"
         lab.run("pause", "node1", code=None)
-        kill(lab.pids()["daemon"])
+        lab.kill("daemon")
         assert named(lab) == [("daemon", "dead"), ("store", "gone")]
     finally:
         etcd.stop()

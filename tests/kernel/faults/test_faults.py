@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import socket
 import subprocess
@@ -24,7 +23,7 @@ from k8snetlab.messages.faults import CLEAR, INJECT, InjectedFault, InjectQuesti
 from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResult
 from k8snetlab.messages.status import STATUS
 from k8snetlab.messages.verb import Nothing
-from k8snetlab.testing import Lab, eventually
+from k8snetlab.testing import Lab, eventually, kill
 
 HERE = Path(__file__).parent
 ELSEWHERE = {"miss-agent-dead", "policy-without-dns"} | {
@@ -250,7 +249,7 @@ def test_all_else_is_repaired_while_a_fault_is_there(lab: Lab) -> None:
 def test_a_fault_outlives_the_daemon_and_is_cleared_by_its_successor(lab: Lab) -> None:
     client = lab.client
     client.call(INJECT, InjectQuestion("route-missing", "node1"))
-    os.kill(lab.pids()["daemon"], 9)
+    lab.kill("daemon")
     lab.run("up", str(lab.run_directory.parent / "lab.yaml"))
     assert "10.244.2.0/24" not in lab.shell("node1", "ip", "route")
     assert [one["name"] for one in lab.json("fault", "list", "--injected")["faults"]] == ["route-missing"]
@@ -266,7 +265,7 @@ def test_a_daemon_that_dies_while_it_injects_leaves_nothing_that_is_not_cleared(
     asking = lab.start("fault", "inject", "vni", "--node", "node1")
     while not file.exists() and asking.poll() is None:
         time.sleep(0.001)
-    os.kill(daemon, 9)
+    kill(daemon)
     asking.communicate()
     lab.run("up", str(lab.run_directory.parent / "lab.yaml"))
     assert lab.run("fault", "clear") == "cleared: vni on node1\n"

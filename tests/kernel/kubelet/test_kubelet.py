@@ -34,7 +34,7 @@ class Kubelet:
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(15)
+        self._socket.settimeout(120)
         self._socket.connect(str(path))
         self._file = self._socket.makefile("rwb")
         self._id = 0
@@ -74,7 +74,7 @@ def kubelet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubelet]:
     yield connection
     connection.close()
     process.terminate()
-    assert process.wait(15) == 0
+    assert process.wait(120) == 0
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def only(states: tuple[PodState, ...]) -> ContainerStatus:
 def connect(sandbox: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     with netns.inside(sandbox):
         client = socket.socket(socket.AF_INET, kind)
-    client.settimeout(10)
+    client.settimeout(60)
     client.connect(("127.0.0.1", port))
     return client
 
@@ -259,10 +259,11 @@ def test_sidecars_start_first_and_end_last(kubelet: Kubelet, sandbox: str, tmp_p
     out = tmp_path / "out"
     said = f"trap 'echo side ends >> {out}; exit 0' TERM; echo side >> {out}; while :; do sleep 0.05; done"
     side = shell(said, "side", sidecar=True)
-    main = shell(f"echo main >> {out}; sleep 0.5; echo main ends >> {out}", "main")
+    main = shell(f"until [ -s {out} ]; do sleep 0.05; done; echo main >> {out}; echo main ends >> {out}", "main")
     kubelet.ask("run", work(sandbox, tmp_path / "logs", side, main, restart="Never"))
     eventually(lambda: all(c.state.terminated for c in kubelet.ask("list")[0].containers))
     assert out.read_text().split("\n")[:-1] == ["side", "main", "main ends", "side ends"]
+    assert [one.container for _, one in kubelet.happened if one.reason == "Started"] == ["side", "main"]
 
 
 ODD: list[dict[str, object]] = [

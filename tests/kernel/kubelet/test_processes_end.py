@@ -47,12 +47,19 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
     lab.run("down", code=None)
 
 
-def goes_on(mark: Path) -> bool:
-    before = mark.read_text()
+def go_on(*marks: Path) -> None:
+    for mark in marks:
+        before = mark.read_text()
+        eventually(lambda mark=mark, before=before: mark.read_text() not in ("", before))  # type: ignore[misc]
+
+
+def stand_still(*marks: Path) -> bool:
+    """For ten of their turns."""
+    before = [mark.read_text() for mark in marks]
     with contextlib.suppress(AssertionError):
-        eventually(lambda: mark.read_text() not in ("", before), seconds=0.6)
-        return True
-    return False
+        eventually(lambda: [mark.read_text() for mark in marks] != before, seconds=0.6)
+        return False
+    return True
 
 
 def test_all_that_was_started_ends_with_the_pod_and_the_lab(lab: Lab, tmp_path: Path) -> None:
@@ -65,11 +72,11 @@ def test_all_that_was_started_ends_with_the_pod_and_the_lab(lab: Lab, tmp_path: 
     running = [lab.start("exec", "a", "--", "sh", "-c", f"({AWAY} {inside}) & exec sleep 1000")]
     running.append(lab.start("exec", "node1", "--", "sh", "-c", f"({AWAY} {node}) & exec sleep 1000"))
     eventually(lambda: all(one.exists() and one.read_text() for one in (inside, node)))
-    assert goes_on(pod) and goes_on(inside) and goes_on(node)
+    go_on(pod, inside, node)
     lab.run("delete", "pod", "a")
-    assert not goes_on(pod) and not goes_on(inside)
-    assert goes_on(node)
+    assert stand_still(pod, inside)
+    go_on(node)
     lab.run("down")
-    assert not goes_on(node)
+    assert stand_still(node)
     for process in running:
         process.communicate(timeout=120)

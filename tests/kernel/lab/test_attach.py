@@ -46,7 +46,7 @@ def test_an_attached_namespace_is_a_pod_until_it_is_detached(lab: Lab, own: str)
 
 
 def test_a_process_brings_its_namespace_and_keeps_it_after_the_lab_let_go(lab: Lab, own: str) -> None:
-    process = subprocess.Popen(["ip", "netns", "exec", own, "sleep", "60"])
+    process = subprocess.Popen(["ip", "netns", "exec", own, "sleep", "1000"])
     try:
         eventually(lambda: Path(f"/proc/{process.pid}/ns/net").stat().st_ino == netns.inode(own))
         netns.delete(own)  # it lives by its process alone

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -38,13 +35,10 @@ def asking(name: str, node: str, **spec: object) -> str:
     return json.dumps(pod)
 
 
-def said(lab: Lab, pod: str) -> str:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if text := lab.run("logs", pod):
-            return text
-        time.sleep(0.1)
-    raise AssertionError(f"{pod} says nothing")
+def said(lab: Lab, pod: str, lines: int = 1) -> str:
+    """What it has written, once that is so many lines."""
+    eventually(lambda: lab.run("logs", pod).count("\n") >= lines)
+    return lab.run("logs", pod)
 
 
 @pytest.mark.parametrize("node", ["node1", "node2"])
@@ -84,7 +78,7 @@ def test_a_pod_without_automount_finds_no_token(lab: Lab) -> None:
         },
     }
     lab.run("apply", "-f", "-", stdin=json.dumps(pod))
-    text = said(lab, "bare")
+    text = said(lab, "bare", 2)
     assert "No such file" in text and "10.96.0.1" in text
 
 
@@ -112,7 +106,7 @@ def endpoint(lab: Lab) -> tuple[str, int]:
 def test_the_api_is_found_by_pods_though_another_program_has_taken_its_port(lab: Lab) -> None:
     """The daemon goes, the port in the node is taken meanwhile, and the daemon comes again."""
     assert endpoint(lab) == ("192.168.0.21", 6443)
-    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.kill("daemon")
     command = ["ip", "netns", "exec", lab.netns("node1"), sys.executable, "-c", HOLD]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         try:

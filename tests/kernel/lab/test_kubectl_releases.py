@@ -20,7 +20,7 @@ from k8snetlab.testing import Lab
 
 SCRIPTS = Path(__file__).parent / "releases"
 CONFIG = "kubeconfig"
-pytestmark = [pytest.mark.lab("business-manager", scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab("business-manager", scope="module"), pytest.mark.timeout(900)]
 
 
 class Home:
@@ -49,7 +49,7 @@ class Home:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         return done.returncode, done.stdout
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -170,8 +168,14 @@ def test_a_paused_node_stays_broken_until_it_is_resumed(lab: BusinessManager) ->
     lab.shell("node1", "ip", "route", "del", "172.30.9.0/24")
     time.sleep(2.5)
     assert "172.30.9.0/24" not in lab.shell("node1", "ip", "route")
-    node1 = next(n for n in lab.json("status")["nodes"] if n["name"] == "node1")
-    assert node1["paused"] and any("172.30.9.0/24" in line for line in node1["agent"]["drift"])
+
+    def drifts() -> bool:
+        node1 = next(n for n in lab.json("status")["nodes"] if n["name"] == "node1")
+        assert node1["paused"]
+        return any("172.30.9.0/24" in line for line in node1["agent"]["drift"])
+
+    eventually(drifts)
+    assert "172.30.9.0/24" not in lab.shell("node1", "ip", "route")
     lab.run("resume", "node1")
     eventually(lambda: "172.30.9.0/24" in lab.shell("node1", "ip", "route"))
 
@@ -193,7 +197,7 @@ def test_foreign_rules_and_routes_are_never_touched(lab: BusinessManager) -> Non
 
 def test_a_killed_daemon_stops_no_traffic_and_a_new_one_adopts_the_lab(lab: BusinessManager) -> None:
     before, kubelet = _state(lab), lab.pids()["kubelet"]
-    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.kill("daemon")
     assert _fetch(lab.netns("default", "client"), ("10.254.80.22", 80)).startswith(b"HTTP/1.1 200")
     assert "its daemon does not run" in lab.run("status", code=1)
     done = lab.json("up", lab.scenario)
@@ -203,7 +207,7 @@ def test_a_killed_daemon_stops_no_traffic_and_a_new_one_adopts_the_lab(lab: Busi
 
 
 def test_a_killed_kubelet_is_started_again_with_its_pods(lab: BusinessManager) -> None:
-    os.kill(lab.pids()["kubelet"], signal.SIGKILL)
+    lab.kill("kubelet")
     eventually(lab.whole)
 
 
@@ -235,8 +239,7 @@ spec:
     assert pids.stdout.strip()
     lab.run("delete", "-f", str(manifest))
     eventually(lambda: lab.netns("default", "worker") not in lab.namespaces())
-    for pid in pids.stdout.split():
-        assert not Path("/proc", pid).exists()
+    eventually(lambda: not any(Path("/proc", pid).exists() for pid in pids.stdout.split()))
 
 
 def _state(lab: BusinessManager) -> list[str]:
@@ -268,7 +271,7 @@ def socket_in(namespace: str, address: tuple[str, int]) -> socket.socket:
 
     with netns.inside(namespace):
         listener = socket.create_server(address)
-    listener.settimeout(10)
+    listener.settimeout(60)
     return listener
 
 
@@ -278,7 +281,7 @@ def _fetch(namespace: str, address: tuple[str, int]) -> bytes:
     with netns.inside(namespace):
         client = socket.socket()
     with client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(address)
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         return client.recv(4096)

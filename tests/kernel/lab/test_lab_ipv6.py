@@ -29,7 +29,7 @@ def asked(namespace: str, address: str, port: int) -> bytes:
     with netns.inside(namespace):
         end = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     with end:
-        end.settimeout(10)
+        end.settimeout(30)
         while True:
             before = backlog.lost()
             end.sendto(b"hello", (address, port))

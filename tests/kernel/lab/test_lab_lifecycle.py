@@ -167,11 +167,10 @@ def test_an_empty_file_is_no_lab(running: Lab, small: Path, tmp_path: Path) -> N
 def test_a_pause_outlives_the_daemon(running: Lab, small: Path) -> None:
     running.run("pause", "node1")
     try:
-        os.kill(running.pids()["daemon"], signal.SIGKILL)
+        running.kill("daemon")
         running.shell("node1", "ip", "link", "set", "cni0", "down")
         running.run("up", str(small))
-        node1 = running.json("status")["nodes"][0]
-        assert node1["paused"] and node1["agent"]["drift"]
+        eventually(lambda: (node1 := running.json("status")["nodes"][0])["paused"] and node1["agent"]["drift"])
     finally:
         running.run("resume", "node1")
     eventually(running.whole)
@@ -185,6 +184,24 @@ def test_a_flushed_routing_table_is_repaired_and_stops_nothing_else(running: Lab
         eventually(running.whole)
 
 
+def processes_of(lab: Lab, pod: str) -> set[str]:
+    told = subprocess.run(["ip", "netns", "pids", lab.netns("default", pod)], capture_output=True, text=True)
+    return set(told.stdout.split())
+
+
+def begun_in(lab: Lab, pod: str, seconds: str) -> set[str]:
+    """The processes in a pod once its shell has begun `sleep SECONDS`."""
+    found = set[str]()
+
+    def sleeps() -> bool:
+        found.clear()
+        found.update(processes_of(lab, pod))
+        return any(_text(Path("/proc", pid, "cmdline")) == f"sleep {seconds} " for pid in found)
+
+    eventually(sleeps)
+    return found
+
+
 def test_a_killed_kubelet_leaves_no_command_running_twice(lab: Lab, small: Path) -> None:
     small.write_text(
         SMALL.replace("name: b}", "name: b}").replace(
@@ -193,11 +210,10 @@ def test_a_killed_kubelet_leaves_no_command_running_twice(lab: Lab, small: Path)
         )
     )
     lab.run("up", str(small))
-    sleeping = ["ip", "netns", "pids", lab.netns("default", "b")]
-    before = subprocess.run(sleeping, capture_output=True, text=True, check=True).stdout.split()
-    os.kill(lab.pids()["kubelet"], signal.SIGKILL)
-    eventually(lambda: set(subprocess.run(sleeping, capture_output=True, text=True).stdout.split()).isdisjoint(before))
-    eventually(lambda: len(subprocess.run(sleeping, capture_output=True, text=True).stdout.split()) == len(before))
+    before = begun_in(lab, "b", "4321")
+    lab.kill("kubelet")
+    eventually(lambda: processes_of(lab, "b").isdisjoint(before))
+    assert len(begun_in(lab, "b", "4321")) == len(before)
 
 
 def test_up_with_a_pod_that_cannot_run_does_all_else_and_ends_with_1(lab: Lab, small: Path) -> None:
@@ -228,16 +244,10 @@ def test_a_pod_deleted_by_force_is_stopped(lab: Lab, small: Path, monkeypatch: p
     ]
     small.write_text("\n---\n".join([SMALL, *pods]))
     lab.run("up", str(small))
-
-    def processes(pod: str) -> list[str]:
-        told = subprocess.run(["ip", "netns", "pids", lab.netns("default", pod)], capture_output=True, text=True)
-        return told.stdout.split()
-
-    doomed, kept = processes("c"), processes("d")
-    assert doomed and kept
+    doomed, kept = begun_in(lab, "c", "4322"), begun_in(lab, "d", "4322")
     Client(lab.name).delete_object("pods", "c", force=True)
     eventually(lambda: not any(Path("/proc", pid).exists() for pid in doomed))
-    assert processes("d") == kept and lab.whole()
+    assert processes_of(lab, "d") == kept and lab.whole()
 
 
 def test_the_same_manifest_from_another_place_is_unchanged(running: Lab, small: Path, tmp_path: Path) -> None:
@@ -345,12 +355,10 @@ def test_the_small_scenario_works(lab: Lab) -> None:
 def test_down_leaves_no_process_of_a_lab_whose_daemon_was_killed(lab: Lab, small: Path) -> None:
     """The ledger then names the kubelet before the daemon that watches over it."""
     lab.run("up", str(small))
-    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.kill("daemon")
     lab.run("up", str(small))
     lab.run("down")
-    time.sleep(0.5)
-    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(lab.run_directory) in _text(path)]
-    assert left == []
+    eventually(lambda: not [x for x in Path("/proc").glob("[0-9]*/cmdline") if str(lab.run_directory) in _text(x)])
 
 
 def _text(path: Path) -> str:

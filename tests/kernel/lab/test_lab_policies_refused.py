@@ -3,14 +3,12 @@ keeps the rules may die."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from policypackets import policy
+from policypackets import PATIENCE, policy
 
 from k8snetlab.dataplane.sets import IPSet
 from k8snetlab.kernel import ipsets, netns
@@ -150,7 +148,7 @@ def test_rules_outlive_who_keeps_them(crippled: Crippled) -> None:
     lab = crippled.lab
     lab.apply(POLICY)
     addresses = [str(lab.get("pod", name)["status"]["podIP"]) for name in "ab"]
-    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.kill("daemon")
     for rule in (f"-d {addresses[0]}/32", f"-s {addresses[0]}/32"):
         assert rule in lab.shell("node1", f"{crippled.iptables}-save", "-t", "filter")
     assert answers(lab, "b", addresses[0]) and not answers(lab, "c", addresses[0])
@@ -163,5 +161,5 @@ def answers(lab: Lab, source: str, address: str) -> bool:
     with netns.inside(lab.netns("default", source)):
         sock = socket.socket()
     with sock:
-        sock.settimeout(2)
+        sock.settimeout(PATIENCE)
         return sock.connect_ex((address, 80)) == 0

@@ -237,19 +237,21 @@ STUBBORN = """
 apiVersion: v1
 kind: Pod
 metadata: {name: stubborn}
-spec: {containers: [{name: c, image: any, command: [sh, -c, "trap '' TERM; while :; do sleep 1; done"]}]}
+spec:
+  terminationGracePeriodSeconds: 600
+  containers: [{name: c, image: any, command: [sh, -c, "trap '' TERM; while :; do sleep 1; done"]}]
 """
 
 
 def test_a_pod_has_the_time_to_end_that_its_deletion_gives_it(k: Kubectl) -> None:
-    """Its own are 30 s, in which it does not end by itself."""
+    """Its own are 600 s, in which it does not end by itself."""
     for words in (["--grace-period=1"], ["--now"]):
         k.run("apply", "-f", "-", stdin=STUBBORN)
         k.run("wait", "--for=condition=Ready", "pod/stubborn", f"--timeout={PATIENCE}s")
         if words == ["--now"]:
             k.run("delete", "pod", "stubborn", "--wait=false")
-            assert k.json("get", "pod", "stubborn")["metadata"]["deletionGracePeriodSeconds"] == 30
-        k.run("delete", "pod", "stubborn", *words, "--timeout=20s")
+            assert k.json("get", "pod", "stubborn")["metadata"]["deletionGracePeriodSeconds"] == 600
+        k.run("delete", "pod", "stubborn", *words, "--timeout=300s")
 
 
 TALKERS = """
@@ -333,12 +335,17 @@ def _refusals(k: Kubectl) -> None:
     assert "at most one of `sinceTime` or `sinceSeconds`" in k.run("get", "--raw", twice, code=1)
 
 
-def test_attach_shows_what_a_command_writes_and_says_what_it_cannot(k: Kubectl) -> None:
-    manifest = TALKERS.partition("---")[0].replace("echo late;", "echo late; exit 0;").replace("sleep 3", "sleep 4")
+def test_attach_shows_what_a_command_writes_and_says_what_it_cannot(k: Kubectl, tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    script = f"until [ -e {heard} ]; do echo tick; sleep 0.1; done; echo late; exit 0"
+    manifest = TALKERS.partition("---")[0].replace("echo early; sleep 3; echo late; exec sleep 1000", script)
     k.run("apply", "-f", "-", stdin=manifest + "  restartPolicy: Never\n")
     try:
         k.run("wait", "--for=condition=Ready", "pod/talker", f"--timeout={PATIENCE}s")
-        assert k.run("attach", "talker", "-c", "one").endswith("late\n")
+        with k.begin("attach", "talker", "-c", "one") as lines:
+            assert lines.readline() == "tick\n"
+            heard.touch()
+            assert lines.read().endswith("late\n")
         said = k.run("attach", "-i", "talker", "-c", "two", code=1)
         assert "attach -i is not supported" in said and "`kubectl exec -it talker -- sh`" in said
         assert "has no command to attach to" in k.run("attach", "web", code=1)

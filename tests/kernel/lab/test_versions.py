@@ -61,12 +61,12 @@ def test_a_daemon_of_another_version_says_so_and_up_replaces_it_while_pods_run_o
     file.write_text(FILE)
     lab.run("up", str(file))
     before = lab.json("status")
-    Ledger(lab.run_directory / lab.name / "ledger").processes[0].process.stop(10)
+    Ledger(lab.run_directory / lab.name / "ledger").processes[0].process.stop(120)
     other = begin_another_version(lab)
     refused = lab.run("rules", "--node", "node9", code=1)
     assert "its daemon is another version's: `k8snetlab up` with the lab's files replaces it" in refused
     lab.run("up", str(file))
-    assert other.wait(10) == 0
+    assert other.wait(120) == 0
     now = lab.json("status")
     assert now["daemon"]["version"] == before["daemon"]["version"]
     assert now["kubelet"] == before["kubelet"]

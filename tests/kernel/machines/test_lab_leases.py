@@ -119,7 +119,7 @@ def test_each_node_sees_its_own_subnet_env_and_the_machine_none(up: tuple[Lab, s
 def test_a_restarted_daemon_keeps_the_leases(up: tuple[Lab, str], tmp_path: Path) -> None:
     lab, _ = up
     eventually(lambda: set(keys(lab).values()) == {"192.168.0.21", "192.168.0.22"})
-    os.kill(lab.pids()["daemon"], 9)
+    lab.kill("daemon")
     lab.run("up", str(tmp_path / "lab.yaml"))
     eventually(lambda: keys(lab) == {KEY % 64: "192.168.0.21", KEY % 128: "192.168.0.22"})
     assert "was deleted" not in lab.logs()

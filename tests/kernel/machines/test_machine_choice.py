@@ -21,6 +21,7 @@ def machine(namespace: Callable[[str], str], tmp_path: Path) -> Machine:
 
 def complaint(machine: Machine, *words: str, code: int = 2) -> str:
     """What the refusal says; nothing has become of the machine."""
+    machine.settle()
     before = machine.state()
     said = machine.run(*words, code=code)
     assert machine.state() == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,8 @@ import time; time.sleep(1000)
 
 
 def said(machine: Machine, pod: str, lines: int) -> list[str]:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        text = machine.run("logs", pod).splitlines()
-        if len(text) >= lines:
-            return text
-        time.sleep(0.2)
-    raise AssertionError(f"{pod} says {text}")
+    eventually(lambda: machine.run("logs", pod).count("\n") >= lines)
+    return machine.run("logs", pod).splitlines()
 
 
 def test_a_pods_token_is_good_at_every_machine(tmp_path: Path) -> None:

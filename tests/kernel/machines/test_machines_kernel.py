@@ -237,7 +237,7 @@ def test_two_machines_reach_each_others_pods(agent: Callable[[], Agent], network
     with netns.inside(names[1]):
         server = socket.create_server(("10.244.2.9", 80))
     with netns.inside(names[0]):
-        client = socket.create_connection(("10.244.2.9", 80), timeout=10)
+        client = socket.create_connection(("10.244.2.9", 80), timeout=60)
     accepted, (address, _) = server.accept()
     for one_end in (server, accepted, client):
         one_end.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -105,12 +104,6 @@ def answers(machine: Machine) -> bool:
         return not end.connect_ex(str(machine.run_directory / machine.name / "api.sock"))
 
 
-def kill(machine: Machine, *roles: str) -> None:
-    pids = machine.pids()
-    for role in roles:
-        os.kill(pids[role], signal.SIGKILL)
-
-
 def store_keys(machine: Machine, prefix: str) -> list[str]:
     return etcdctl(machine, "get", "--prefix", prefix, "--keys-only").split()
 
@@ -126,7 +119,7 @@ def test_a_dead_machine_is_lost_to_the_others_and_found_again(three: Three) -> N
     one, two, third = three.all
     assert three.entries(one, two) == three.entries(third, two) == 3
     had = two.json("get", "subnet", "node2")["subnets"]
-    kill(two, "daemon", "kubelet")
+    two.kill("daemon", "kubelet")
     three.wire.cut(two)
     eventually(lambda: three.condition("node2", "NetworkUnavailable") == "True FlannelLeaseExpired")
     eventually(lambda: three.entries(one, two) == three.entries(third, two) == 0)
@@ -187,7 +180,7 @@ def test_when_the_leader_dies_another_runs_the_controllers(three: Three) -> None
     first = leader()
     dead = next(machine for machine in three.all if machine.node == first)
     alive = [machine for machine in three.all if machine is not dead]
-    kill(dead, "daemon")
+    dead.kill("daemon")
     alive[0].run("scale", "deploy/web", "--replicas", "6", code=None)
     eventually(lambda: leader() not in ("", first))
     eventually(lambda: len([p for p in alive[1].json("get", "pods")["items"] if p["status"].get("podIP")]) == 7)

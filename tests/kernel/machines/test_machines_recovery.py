@@ -3,7 +3,6 @@ machine was before it is again after all."""
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -83,12 +82,6 @@ def _ready(conditions: list[dict[str, str]]) -> set[tuple[str, str]]:
     return {item for one in conditions if one["type"] == "Ready" for item in one.items()}
 
 
-def kill(machine: Machine, *roles: str) -> None:
-    pids = machine.pids()
-    for role in roles:
-        os.kill(pids[role], signal.SIGKILL)
-
-
 def identity(machine: Machine) -> list[str]:
     """What another daemon must leave as it finds it: devices with their numbers and MACs, and every rule."""
     return [machine.here("ip", "-o", "link"), machine.here("iptables-save"), machine.here("ip", "route")]
@@ -100,7 +93,7 @@ def test_another_daemon_takes_over_and_only_who_was_being_answered_notices(machi
     follower = one.start("logs", "talker", "-f")
     assert follower.stdout and follower.stdout.readline() == "begun\n"
     found = _without_counters(identity(other))
-    kill(other, "daemon")
+    other.kill("daemon")
     assert one.probe("client", "web").answeredNode == "node2"
     other.run("node", "join", "--store", url(one), "--insecure", "--name", "node2")
     eventually(lambda: one.whole() and other.whole())
@@ -121,7 +114,7 @@ def test_a_machine_whose_processes_were_killed_can_still_leave(machines: tuple[M
     working = f"K8SNETLAB_LOGS={other.run_directory / other.name}/pods/default/host"
     assert len(processes.with_environment(other.namespace, working, below=True)) == 1
     assert one.probe("client", f"{other.address}:8099").answeredBy == "host"
-    kill(other, "kubelet", "daemon")
+    other.kill("kubelet", "daemon")
     other.run("node", "leave", "--force")
     assert processes.with_environment(other.namespace, working, below=True) == []
     assert "KUBE-" not in other.here("iptables-save")
@@ -174,7 +167,7 @@ def test_down_leaves_a_machine_that_others_use_as_it_was(
     with store_on(one, tmp_path):
         other.run("up", str(scenario), "--node", "node2", "--store", url(one), "--insecure")
         assert other.probe("node2", "web").answeredNode == "node2"
-        kill(other, "daemon", "kubelet")
+        other.kill("daemon", "kubelet")
     other.run("down")
     assert everything(other) == before
 

@@ -169,7 +169,7 @@ def test_a_pod_goes_when_no_machine_leads_to_it_any_more(machines: tuple[Machine
         two.run("scale", "deployment/web", "--replicas", str(number))
         eventually(functools.partial(_has_pods, one, number))
     for asker in askers:
-        tried, *failed = asker.communicate(timeout=60)[0].splitlines()
+        tried, *failed = asker.communicate(timeout=120)[0].splitlines()
         assert int(tried) > 10 and not failed
 
 
@@ -185,7 +185,7 @@ while time.time() < end:
     time.sleep(0.005)
     tried += 1
     try:
-        socket.create_connection((sys.argv[1], 80), 5).close()
+        socket.create_connection((sys.argv[1], 80), 30).close()
     except OSError as error:
         failed.append(error)
 print(tried, *failed, sep="\\n")
@@ -197,8 +197,13 @@ def test_a_node_paused_from_the_other_machine_is_not_mended_until_resumed(machin
     one.run("pause", "node2")
     try:
         two.here("ip", "route", "del", one.json("get", "node", "node1")["spec"]["podCIDR"])
-        state = next(n for n in one.json("status")["nodes"] if n["name"] == "node2")
-        assert state["paused"] and any("route" in step for step in state["agent"]["drift"])
+
+        def drifts() -> bool:
+            state = next(n for n in one.json("status")["nodes"] if n["name"] == "node2")
+            assert state["paused"]
+            return any("route" in step for step in state["agent"]["drift"])
+
+        eventually(drifts)
         assert not one.probe("far", "near:80").reached
     finally:
         one.run("resume", "node2")
@@ -235,8 +240,9 @@ def test_misses_of_all_machines_come_in_one_stream(machines: tuple[Machine, Mach
         machine.here("ip", "neigh", "flush", "dev", "flannel.1")
         machine.here("ip", "neigh", "flush", "dev", "flannel.1", "nud", "permanent")
     assert one.probe("near", "far:80").reached
-    asked = {json.loads(listener.stdout.readline())["node"] for _ in range(2)}
-    assert asked == {"node1", "node2"}
+    asked: set[str] = set()
+    while asked != {"node1", "node2"}:  # a kernel may ask more than once
+        asked.add(json.loads(listener.stdout.readline())["node"])
     listener.send_signal(signal.SIGINT)
     listener.communicate(timeout=120)
     alone = one.start("misses", "--node", "node2", "-o", "json")

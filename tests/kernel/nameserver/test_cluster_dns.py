@@ -218,14 +218,14 @@ def test_two_dns_pods_have_one_process_and_each_has_its_own_counters_and_log(lab
 def test_a_killed_kubelet_takes_the_server_along_and_the_next_one_has_its_own(lab: Lab) -> None:
     before = dnsprocess.pid_of(lab)
     os.kill(before, signal.SIGSTOP)
-    os.kill(lab.pids()["kubelet"], signal.SIGKILL)
+    lab.kill("kubelet")
     eventually(lambda: not Path(f"/proc/{before}").exists())
     eventually(lambda: short(lab, WEB) == ["10.96.0.20"])
     assert dnsprocess.pid_of(lab) != before
 
 
 def test_the_server_goes_on_without_the_daemon_and_follows_the_next_one(lab: Lab, directory: Path) -> None:
-    os.kill(lab.pids()["daemon"], signal.SIGKILL)
+    lab.kill("daemon")
     assert short(lab, WEB) == ["10.96.0.20"]
     lab.up(written(directory, LAB.replace("10.96.0.20", "10.96.0.21")))
     eventually(lambda: short(lab, WEB) == ["10.96.0.21"])
@@ -281,7 +281,7 @@ def test_the_host_outside_answers_again_after_its_server_is_killed_and_after_it_
         return done.stdout == "203.0.113.10\n"
 
     eventually(answered)
-    os.kill(lab.pids()["kubelet"], signal.SIGKILL)
+    lab.kill("kubelet")
     eventually(answered)
     subprocess.run(["ip", "netns", "del", netns], check=True)
     eventually(answered)

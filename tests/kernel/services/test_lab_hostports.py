@@ -78,7 +78,7 @@ def test_host_ports_answer_are_predicted_mended_and_go_with_their_pod(lab: Lab, 
     with netns.inside(lab.netns("outside")):
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with client:
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(("192.168.0.21", 5353))
         client.send(b"x")
         assert b'"pod": "one"' in client.recv(2000)

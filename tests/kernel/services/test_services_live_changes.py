@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,9 +185,9 @@ def test_a_load_balancer_is_told_where_endpoints_are(changing: Changing) -> None
 def test_a_new_kubelet_and_a_new_daemon_answer_health_checks_too(changing: Changing) -> None:
     changing.up({"dns1": "node1"})
     eventually(lambda: changing.health("node1")[0] == 200)
-    os.kill(changing.lab.pids()["kubelet"], signal.SIGKILL)
+    changing.lab.kill("kubelet")
     eventually(lambda: changing.health("node1")[0] == 200)
-    os.kill(changing.lab.pids()["daemon"], signal.SIGKILL)
+    changing.lab.kill("daemon")
     assert changing.health("node1")[0] == 200
     changing.up({"dns2": "node2"})
     eventually(lambda: changing.health("node1")[0] == 503)

@@ -1,0 +1,38 @@
+"""What is waited for in tests, and who is ended."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from k8snetlab.testing import kill
+
+LISTENS = """
+import socket, threading, time
+threads = [threading.Thread(target=time.sleep, args=(1000,)) for _ in range(20)]
+for thread in threads: thread.start()
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+time.sleep(1000)
+"""
+
+
+def test_what_a_killed_process_had_open_is_closed_when_kill_returns() -> None:
+    command = [sys.executable, "-c", LISTENS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        port = int(process.stdout.readline())
+        kill(process.pid)
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+        assert process.wait() == -9
+
+
+def test_of_a_process_that_there_is_not_kill_says_so() -> None:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+        with pytest.raises(ProcessLookupError):
+            kill(process.pid)
