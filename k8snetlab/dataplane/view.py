@@ -39,8 +39,22 @@ class Interface(msgspec.Struct, frozen=True):
     there, by their addresses."""
 
 
+class NextHop(msgspec.Struct, frozen=True):
+    """One of several ways of a route, taken by `weight` in the sum of all weights of the connections."""
+
+    dev: str
+    via: str
+    weight: int = 1
+
+    def words(self) -> str:
+        return f"nexthop{f' via {self.via}' if self.via else ''} dev {self.dev} weight {self.weight}"
+
+
 class RouteEntry(msgspec.Struct, frozen=True):
-    """A route of any table; `kind` as `ip route` writes it, "unicast" where it writes nothing."""
+    """A route of any table; `kind` as `ip route` writes it, "unicast" where it writes nothing.
+
+    One of several next hops (multipath, ECMP) has the device of the first, and no `via`.
+    """
 
     dst: str
     kind: str = "unicast"
@@ -53,15 +67,29 @@ class RouteEntry(msgspec.Struct, frozen=True):
     """Made by the kernel itself, for an address."""
     protocol: str = "boot"
     """Who added it, as `ip route` writes it; "boot", which it leaves out, where whoever added it did not say."""
+    hops: tuple[NextHop, ...] = ()
+
+    @property
+    def devices(self) -> frozenset[str]:
+        return frozenset(hop.dev for hop in self.hops) or frozenset({self.dev})
+
+    @property
+    def ways(self) -> tuple[tuple[RouteEntry, float], ...]:
+        """The route by each of its next hops, with the share of the connections that take it: the kernel chooses by a
+        hash of their addresses."""
+        whole = sum(hop.weight for hop in self.hops)
+        ways = ((msgspec.structs.replace(self, dev=h.dev, via=h.via, hops=()), h.weight / whole) for h in self.hops)
+        return tuple(ways) or ((self, 1.0),)
 
     def words(self) -> str:
         text = self.dst if self.kind == "unicast" else f"{self.kind} {self.dst}"
         text += f" via {self.via}" if self.via else ""
-        text += f" dev {self.dev}" if self.dev else ""
+        text += f" dev {self.dev}" if self.dev and not self.hops else ""
         text += f" proto {self.protocol}" if self.protocol not in ("boot", "kernel") else ""
         text += f" src {self.src}" if self.src else ""
         text += f" metric {self.metric}" if self.metric else ""
-        return text + (f" table {self.table}" if self.table != "main" else "")
+        text += f" table {self.table}" if self.table != "main" else ""
+        return " ".join((text, *(hop.words() for hop in self.hops)))
 
 
 class NeighbourEntry(msgspec.Struct, frozen=True):

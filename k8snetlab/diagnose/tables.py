@@ -175,7 +175,7 @@ class _Entries(Explanation):
         if other is not None:
             return f"{packets} end in {self.where.place}"
         if held is not None:
-            return f"{packets} go to {held.via or held.dev} and not where they belong"
+            return f"{packets} go to {held.via or held.dev or 'several next hops'} and not where they belong"
         if item.dst == "default":
             return f"{self.where.place} reaches nothing that it has no other route to, Services' addresses among it"
         return f"{packets} leave by the default route or not at all"
@@ -259,7 +259,7 @@ def _destination(entry: RouteEntry) -> str:
 
 
 def _way(route: Route) -> str:
-    return route.words().partition(" ")[2]
+    return route.words().partition(" ")[2] or "one of several next hops"
 
 
 def duplicates(

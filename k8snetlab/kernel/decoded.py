@@ -23,7 +23,10 @@ from k8snetlab.kernel.messages import (
     NETCONFA_IFINDEX,
     NETCONFA_RP_FILTER,
     NUD,
+    RTA_GATEWAY,
+    RTA_MULTIPATH,
     RTA_TABLE,
+    RTA_VIA,
     RTEXT_FILTER_SKIP_STATS,
     RTM_GETADDR,
     RTM_GETLINK,
@@ -45,6 +48,7 @@ STATES = {number: name for name, number in NUD.items()}
 ALL_DEVICES, NEW_DEVICES = -1, -2
 """The indices of a `Conf` that is no device's: net.ipv4.conf.all and .default."""
 _IFADDRMSG, _RTMSG, _NDMSG = struct.Struct("=BB2xI"), struct.Struct("=8BI"), struct.Struct("=B3xiHBx")
+_RTNEXTHOP, _DEAD = struct.Struct("=HBBi"), 1
 _NETCONFMSG = 4
 """Octets of struct netconfmsg, with its padding."""
 
@@ -84,6 +88,14 @@ class Routed(NamedTuple):
     protocol: int
     kind: int
     flags: int
+    given: Given
+
+
+class NextHop(NamedTuple):
+    """A struct rtnexthop of an RTA_MULTIPATH."""
+
+    ifindex: int
+    weight: int
     given: Given
 
 
@@ -144,6 +156,16 @@ def confs(netlink: Netlink, family: int) -> Iterator[Conf]:
         yield Conf(index, whole(given, NETCONFA_FORWARDING), whole(given, NETCONFA_RP_FILTER))
 
 
+def next_hops(given: Given) -> Iterator[NextHop]:
+    """Those of a route of several, but for dead ones, which the kernel passes by."""
+    data, at = given.get(RTA_MULTIPATH, b""), 0
+    while at + _RTNEXTHOP.size <= len(data):
+        length, flags, hops, index = _RTNEXTHOP.unpack_from(data, at)
+        if not flags & _DEAD:
+            yield NextHop(index, hops + 1, attributes(data[at : at + length], _RTNEXTHOP.size))
+        at += max(length + 3 & ~3, _RTNEXTHOP.size)
+
+
 # --- attributes -------------------------------------------------------------------------------------------------------
 
 
@@ -158,6 +180,13 @@ def address(given: Given, kind: int) -> str:
     if packed is None:
         return ""
     return socket.inet_ntop(socket.AF_INET6 if len(packed) == 16 else socket.AF_INET, packed)
+
+
+def gateway(given: Given) -> str:
+    """A route's next hop, which may be of the other family (RTA_VIA); "" where there is none."""
+    if RTA_VIA in given:
+        return address({RTA_VIA: given[RTA_VIA][2:]}, RTA_VIA)  # after its family
+    return address(given, RTA_GATEWAY)
 
 
 def whole(given: Given, kind: int) -> int:

@@ -48,7 +48,6 @@ from k8snetlab.kernel.messages import (
     NUD,
     RT_TABLE_MAIN,
     RTA_DST,
-    RTA_GATEWAY,
     RTA_OIF,
     RTA_PREFSRC,
     RTA_PRIORITY,
@@ -213,7 +212,7 @@ def others(namespace: str, networks: Container[str]) -> dict[str, str]:
         for _, length, table, protocol, kind, _, given in decoded.routes(netlink, table=RT_TABLE_MAIN):
             dst = f"{address(given, RTA_DST)}/{length}"
             if table == RT_TABLE_MAIN and dst in networks and protocol not in BY_OTHERS:
-                via = address(given, RTA_GATEWAY)
+                via = decoded.gateway(given)
                 found[dst] = f"{ENDING.get(kind, '')} {dst}{f' via {via}' if via else ''}".strip()
     return found
 
@@ -230,7 +229,7 @@ def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, int]]:
         route = Route(
             dst,
             names.get(whole(given, RTA_OIF), ""),
-            address(given, RTA_GATEWAY),
+            decoded.gateway(given),
             bool(flags & RTNH_F_ONLINK),
             address(given, RTA_PREFSRC),
             0 if family == socket.AF_INET6 and metric == _IPV6_METRIC else metric,

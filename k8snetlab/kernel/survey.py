@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules, beside
-from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
+from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, NextHop, RouteEntry, View
 from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import decoded, ipsets, iptables, listeners, netns, sysctl
 from k8snetlab.kernel.decoded import STATES, address, kind_of, mac, whole
@@ -47,7 +47,6 @@ from k8snetlab.kernel.messages import (
     NDA_MASTER,
     NUD,
     RTA_DST,
-    RTA_GATEWAY,
     RTA_OIF,
     RTA_PREFSRC,
     RTA_PRIORITY,
@@ -204,16 +203,19 @@ def _routes(netlink: Netlink, names: Mapping[int, str], six: bool) -> Iterator[R
         kind, target = _KINDS.get(number), address(given, RTA_DST)
         if kind is None or target.startswith(("fe80:", "ff00:")):
             continue
+        several = decoded.next_hops(given)
+        hops = tuple(NextHop(names.get(hop.ifindex, ""), decoded.gateway(hop.given), hop.weight) for hop in several)
         yield RouteEntry(
             f"{target}/{length}" if target else everything,
             kind,
-            names.get(whole(given, RTA_OIF), ""),
-            address(given, RTA_GATEWAY),
+            hops[0].dev if hops else names.get(whole(given, RTA_OIF), ""),
+            decoded.gateway(given),
             address(given, RTA_PREFSRC),
             whole(given, RTA_PRIORITY),
             _TABLES.get(table, str(table)),
             kernel=protocol == RTPROT_KERNEL,
             protocol=PROTOCOLS.get(protocol, str(protocol)),
+            hops=hops,
         )
 
 

@@ -141,8 +141,8 @@ class _Walk:
         if not mode:
             return ""
         back, _ = view.route(src)
-        if back is None or (mode == 1 and back.dev != device.name):
-            where = f"the way to {src} is by {back.dev}" if back else f"there is no way to {src}"
+        if back is None or (mode == 1 and device.name not in back.devices):
+            where = f"the way to {src} is by {', '.join(sorted(back.devices))}" if back else f"there is no way to {src}"
             return f"rp_filter={mode} in {view.place}: it came by {device.name}, and {where}"
         return ""
 
@@ -216,6 +216,11 @@ class _Walk:
     # --- the link layer ---------------------------------------------------------------------------------------------
 
     def _transmit(self, trip: Trip, view: View, flow: Flow, route: RouteEntry | None) -> Iterator[Way]:
+        if route is not None and route.hops:
+            for way, share in route.ways:
+                chosen = Decision("route", f"{flow.dst} by one of {len(route.hops)} next hops: {way.words()}")
+                yield from self._transmit(trip.after_choice(share).note(chosen), view, flow, way)
+            return
         device = view.interfaces.get(route.dev) if route else None
         if route is None or device is None:
             yield trip.stop(view, flow, "unreachable", f"no route to {flow.dst} in {view.place}")
@@ -302,13 +307,15 @@ class _Walk:
             yield from self._routed(trip.appear(view, bridge, "in", turned), view, bridge, flow, passed)
         elif passed.verdict in ("dropped", "rejected"):
             yield trip.refuse(view, passed)
+        elif not changed:
+            yield from self._switch(trip.note(*passed.after), frame._replace(flow=passed.flow))
         else:
-            if changed:
-                assert route is not None
-                _, trip = self._route(trip, view, passed.routed)
-                mac, decision = self.segments.neighbour(view, bridge, route.via or passed.routed)
-                trip = trip.note(decision)
-            yield from self._switch(trip.note(*passed.after), frame._replace(mac=mac, flow=passed.flow))
+            assert route is not None
+            _, trip = self._route(trip, view, passed.routed)
+            for way, share in route.ways:
+                mac, decision = self.segments.neighbour(view, bridge, way.via or passed.routed)
+                on = trip.after_choice(share).note(decision, *passed.after)
+                yield from self._switch(on, frame._replace(mac=mac, flow=passed.flow))
 
     def _switch(self, trip: Trip, frame: Frame) -> Iterator[Way]:
         view, bridge, mac, flow, came_by = frame

@@ -52,6 +52,10 @@ class Trip(msgspec.Struct, frozen=True):
             tracked=(*self.tracked, passed.tracked) if passed.tracked else self.tracked,
         )
 
+    def after_choice(self, share: float) -> Trip:
+        """The trip by one of several ways that a share of all connections take."""
+        return replace(self, probability=self.probability * share)
+
     def appear(self, view: View, device: Interface | None, direction: str, flow: Flow) -> Trip:
         """One hop further: the packet passes `device`, None for a process, with all decisions that are pending."""
         inner = flow.inner

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from k8snetlab.dataplane.view import NextHop
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.survey import survey
 
@@ -33,3 +34,31 @@ def test_a_cable_leads_to_its_peer_though_one_was_unplugged_from_another_before(
         others=(before, node),
     )
     assert view.interfaces["eth0"].peer == (node, "plug")
+
+
+def test_a_route_of_several_next_hops_and_one_of_the_other_family(namespace: Make, tmp_path: Path) -> None:
+    """As `ip route` prints them; a next hop whose device is down is passed by, as the kernel does."""
+    router, peer = namespace("router"), namespace("peer")
+    for number in (1, 2, 3):
+        cable = f"ip -n {router} link add eth{number} type veth peer name eth{number} netns {peer}"
+        subprocess.run(cable.split(), check=True)
+        subprocess.run(f"ip -n {router} addr add 10.0.{number}.1/24 dev eth{number}".split(), check=True)
+        subprocess.run(f"ip -n {router} link set eth{number} up".split(), check=True)
+        subprocess.run(f"ip -n {peer} link set eth{number} up".split(), check=True)
+    several = "nexthop via 10.0.1.2 weight 3 nexthop via 10.0.2.2 dev eth2 nexthop via 10.0.3.2"
+    subprocess.run(f"ip -n {router} route add 10.9.0.0/24 {several}".split(), check=True)
+    subprocess.run(f"ip -n {router} route add 10.8.0.0/24 via inet6 fe80::2 dev eth1".split(), check=True)
+    subprocess.run(f"ip -n {router} link set eth3 down".split(), check=True)
+    for number in (1, 2):
+        subprocess.run(f"ip -n {router} addr add 2001:db8:{number}::1/64 dev eth{number} nodad".split(), check=True)
+    six = "nexthop via 2001:db8:1::2 dev eth1 nexthop via 2001:db8:2::2 dev eth2"
+    subprocess.run(f"ip -n {router} -6 route add 2001:db8:9::/64 {six}".split(), check=True)
+    saved = partial(iptables.counted, lockfile=tmp_path / "lock")
+    four = survey(router, "ipv4", "nft", saved, place="router", kind="router", others=(peer,))
+    routes = {route.dst: route for route in four.routes}
+    assert routes["10.9.0.0/24"].hops == (NextHop("eth1", "10.0.1.2", 3), NextHop("eth2", "10.0.2.2", 1))
+    assert (routes["10.9.0.0/24"].dev, routes["10.9.0.0/24"].via) == ("eth1", "")
+    assert routes["10.8.0.0/24"].words() == "10.8.0.0/24 via fe80::2 dev eth1"
+    sixes = survey(router, "ipv6", "nft", saved, place="router", kind="router", others=(peer,)).routes
+    (entry,) = (route for route in sixes if route.dst == "2001:db8:9::/64")
+    assert entry.hops == (NextHop("eth1", "2001:db8:1::2", 1), NextHop("eth2", "2001:db8:2::2", 1))

@@ -11,7 +11,7 @@ import pytest
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import ChainKey
-from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, RouteEntry, View
+from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, NextHop, RouteEntry, View
 from k8snetlab.testing import fake_cluster
 from k8snetlab.trace.compare import Sighting, compare
 from k8snetlab.trace.owners import NOBODY, Owners
@@ -335,3 +335,23 @@ def test_a_packet_in_circles_ends_with_its_hop_limit() -> None:
     once = list({s.point: s for s in reversed(seen(way))}.values())
     assert len(once) < len(seen(way)) and (SERVER, "eth0", "out") in [s.point for s in once]
     assert compare([way], reversed(once), "unreachable", set()).differences == ()
+
+
+def test_a_route_of_several_next_hops_is_followed_by_each_with_its_share() -> None:
+    """One of two routers is not there: two in three connections arrive, and the third is lost."""
+    hops = (NextHop("eth0", "10.244.1.1", 2), NextHop("eth0", "10.244.1.9"))
+    entry = RouteEntry("10.99.0.0/24", dev="eth0", protocol="static", hops=hops)
+    assert entry.words() == (
+        "10.99.0.0/24 proto static nexthop via 10.244.1.1 dev eth0 weight 2 nexthop via 10.244.1.9 dev eth0 weight 1"
+    )
+    world = World(
+        client={"routes": (*pod(CLIENT, "client", "10.244.1.2", "veth1").routes, entry)},
+        server={"addresses": {"eth0": ("10.244.1.3", "10.99.0.1")}},
+        node1={"routes": (*node().routes, RouteEntry("10.99.0.1/32", dev="cni0", via="10.244.1.3"))},
+    )
+    likely, other = predict(world, Owners(Snapshot()), CLIENT, Flow("", "10.99.0.1", "tcp", 40000, 8080))
+    assert (likely.fate, round(likely.probability, 3)) == ("answered", 0.667)
+    assert (other.fate, round(other.probability, 3)) == ("lost", 0.333)
+    assert other.reason == "client: nobody on eth0 answers for 10.244.1.9"
+    chosen = [d.text for hop in other.there for d in hop.decisions if d.what == "route"]
+    assert chosen[1] == "10.99.0.1 by one of 2 next hops: 10.99.0.0/24 via 10.244.1.9 dev eth0 proto static"
