@@ -52,7 +52,7 @@ def planned(write: Write, snapshot: Snapshot) -> Planned | None:
     if old is None:
         raise NotFoundError(f"{obj.KIND.lower()} {obj.name!r} not found")
     if write.action == "delete":
-        return deletion(old, write.force, foreground=write.foreground)
+        return deletion(old, write.force, foreground=write.foreground, released=write.released)
     if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
         raise ConflictError(f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile")
     new = admit_update(obj, old, snapshot)
@@ -61,12 +61,17 @@ def planned(write: Write, snapshot: Snapshot) -> Planned | None:
     return Planned(Delete(store_key(new)), new) if is_over(new) else put(store_key(new), new, old)
 
 
-def deletion(old: Object, force: bool, grace: int | None = None, *, foreground: bool = False) -> Planned | None:
+def deletion(
+    old: Object, force: bool, grace: int | None = None, *, foreground: bool = False, released: tuple[str, ...] = ()
+) -> Planned | None:
     """The write that deletes `old`. A running pod is only marked, and goes when its agent has stopped it, which has
     `grace` seconds (None: the pod's own); what has finalizers goes when it has none any more, with `foreground` it
-    gets the one that keeps it until all that it owns has gone. None where it is marked already, and gets no less time
-    than it has."""
+    gets the one that keeps it until all that it owns has gone; those that are `released` go with it. None where it is
+    marked already, and gets no less time than it has."""
     metadata = old.metadata
+    if released:
+        finalizers = tuple(name for name in metadata.finalizers if name not in released)
+        metadata = msgspec.structs.replace(metadata, finalizers=finalizers)
     running = old if isinstance(old, Pod) and old.spec.nodeName and old.ips and not force else None
     added = _keeping(old, foreground) if not metadata.deletionTimestamp else ()
     if added:

@@ -4,7 +4,7 @@ it failed at."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -52,12 +52,14 @@ Failures = Mapping[tuple[str, str, str], str]
 
 class Context(msgspec.Struct, frozen=True):
     """What controllers need to know and no object says. `architecture` is the machine's, in Go's words; `memory` may
-    spare them work, and changes nothing of what they answer; `time` is now, in seconds since 1970."""
+    spare them work, and changes nothing of what they answer; `time` is now, in seconds since 1970; `stored` is what the
+    store has, where the snapshot that they are shown has the changes of this turn as well."""
 
     architecture: str = "amd64"
     failures: Failures = {}
     memory: EndpointMemory | None = None
     time: float = 0.0
+    stored: Snapshot | None = None
 
 
 NOTHING = Context()
@@ -143,6 +145,14 @@ def owners_changed(type_: type[Object], owned: type[Object], now: Snapshot, befo
 def is_orphaned(pod: Pod, snapshot: Snapshot) -> bool:
     """Whether the pod's node is gone, so that none can end it (podgc's word)."""
     return snapshot.get(Node, pod.spec.nodeName) is None
+
+
+def released(obj: T, finalizer: str) -> T:
+    """The object without that finalizer."""
+    known: Any = obj
+    finalizers = tuple(one for one in known.metadata.finalizers if one != finalizer)
+    changed: T = replace(known, metadata=replace(known.metadata, finalizers=finalizers))
+    return changed
 
 
 def active(pod: Pod) -> bool:

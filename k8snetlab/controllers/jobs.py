@@ -1,5 +1,6 @@
 """Jobs: pods that run to their end, as many as are to succeed.
 
+Every pod is counted once, and may be deleted then (`job_tracking`).
 Source: Kubernetes pkg/controller/job (job_controller.go, indexed_job_utils.go).
 """
 
@@ -15,6 +16,7 @@ from k8snetlab.api.core import Condition, EnvVar, Pod, PodSpec
 from k8snetlab.api.selection import by_owner
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workloads import COMPLETION_INDEX, Job, JobStatus
+from k8snetlab.controllers import job_tracking
 from k8snetlab.controllers.changes import (
     MOMENT,
     NOTHING,
@@ -26,12 +28,14 @@ from k8snetlab.controllers.changes import (
     owners_changed,
     put,
     record,
+    released,
     remove,
     with_condition,
 )
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.identity import names
 from k8snetlab.controllers.job_backoff import resumes
+from k8snetlab.controllers.job_tracking import TRACKING, completed, index_of, ranges
 from k8snetlab.controllers.making import pod_of
 
 COMPONENT = "job-controller"
@@ -43,6 +47,7 @@ TOO_LONG = "Job was active longer than specified deadline"
 def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING) -> Iterator[Answer]:
     keys = dict.fromkeys(owners_changed(Job, Pod, now, before))
     found = [one for key in keys if (one := now.all(Job).get(key)) and not one.metadata.deletionTimestamp]
+    yield from job_tracking.orphans(now, before, keys)
 
     def work(obj: Job) -> Iterator[Answer]:
         return _Turn(obj, now, context).answers()
@@ -60,11 +65,9 @@ class _Turn:
         self._living = [pod for pod in self._pods if active(pod)]
         had = completed(job.status.completedIndexes)
         self._indexes = had | {index_of(pod) for pod in self._pods if pod.status.phase == "Succeeded"} - {None}
-        done = sum(pod.status.phase == "Succeeded" for pod in self._pods)
-        lost = sum(pod.status.phase == "Failed" for pod in self._pods)
-        # Pods that have ended may be deleted; what they were counts on.
-        self._succeeded = len(self._indexes) if self._indexed else max(done, job.status.succeeded)
-        self._failed = max(lost, job.status.failed)
+        self._tracked = job_tracking.Tracked.of(job, self._pods, context.stored or now)
+        self._succeeded = len(self._indexes) if self._indexed else self._tracked.succeeded
+        self._failed = self._tracked.failed
 
     @property
     def _indexed(self) -> bool:
@@ -72,17 +75,22 @@ class _Turn:
 
     def answers(self) -> Iterator[Answer]:
         job, status = self._job, self._job.status
+        yield from map(put, self._tracked.released)
         if job.over:
             yield from self._ended()
         elif why := self._exceeded:
-            status = self._concluded(status, "FailureTarget", "Failed", why)
-            yield from self._ended()
-            yield record(job, Note(job, "Warning", *why, COMPONENT))
+            status = self._with(status, "FailureTarget", why)
+            yield from self._ended(counted=True)
+            if self._settled:
+                status = self._with(status, "Failed", why)
+                yield record(job, Note(job, "Warning", *why, COMPONENT))
         elif self._complete:
-            status = self._concluded(status, "SuccessCriteriaMet", "Complete", ("CompletionsReached", REACHED))
-            status = replace(status, completionTime=MOMENT)
+            reached = "CompletionsReached", REACHED
+            status = self._with(status, "SuccessCriteriaMet", reached)
             yield from self._ended()
-            yield record(job, Note(job, "Normal", "Completed", "Job completed", COMPONENT))
+            if self._settled:
+                status = replace(self._with(status, "Complete", reached), completionTime=MOMENT)
+                yield record(job, Note(job, "Normal", "Completed", "Job completed", COMPONENT))
         elif job.spec.suspend:
             condition = Condition(type="Suspended", status="True", reason="JobSuspended", message="Job suspended")
             status = replace(status, conditions=with_condition(status.conditions, condition), startTime=None)
@@ -96,13 +104,18 @@ class _Turn:
             active=len(self._living),
             ready=sum(pod.ready for pod in self._living),
             terminating=sum(bool(pod.metadata.deletionTimestamp) and not pod.ended for pod in self._pods),
-            succeeded=self._succeeded,
-            failed=self._failed,
+            succeeded=self._succeeded if self._indexed else self._tracked.counted_succeeded,
+            failed=self._tracked.counted_failed,
             completedIndexes=ranges(self._indexes) if self._indexed else "",
-            uncountedTerminatedPods={},
+            uncountedTerminatedPods=self._tracked.uncounted,
         )
         if status != job.status:
             yield put(replace(job, status=status))
+
+    @property
+    def _settled(self) -> bool:
+        """Whether every pod that has ended is counted, and none is ending that is to be."""
+        return not self._tracked.uncounted and not any(TRACKING in pod.metadata.finalizers for pod in self._pods)
 
     @property
     def _exceeded(self) -> tuple[str, str] | None:
@@ -142,21 +155,19 @@ class _Turn:
             conditions = with_condition(conditions, resumed)
         return replace(status, conditions=conditions, startTime=status.startTime or MOMENT)
 
-    def _concluded(self, status: JobStatus, first: str, last: str, why: tuple[str, str]) -> JobStatus:
-        conditions = status.conditions
-        for type_ in (first, last):
-            condition = Condition(type=type_, status="True", reason=why[0], message=why[1])
-            conditions = with_condition(conditions, condition)
+    def _with(self, status: JobStatus, type_: str, why: tuple[str, str]) -> JobStatus:
+        condition = Condition(type=type_, status="True", reason=why[0], message=why[1])
+        conditions = with_condition(status.conditions, condition)
         return replace(status, conditions=conditions, startTime=status.startTime or MOMENT)
 
-    def _ended(self) -> Iterator[Answer]:
-        """Takes away what still runs."""
+    def _ended(self, counted: bool = False) -> Iterator[Answer]:
+        """Takes away what still runs; `counted`: as failed."""
         for pod in self._living:
-            yield from self._removed(pod)
+            yield from self._removed(pod, counted)
         self._living = []
 
-    def _removed(self, pod: Pod) -> Iterator[Answer]:
-        yield from remove(pod, self._now)
+    def _removed(self, pod: Pod, counted: bool = False) -> Iterator[Answer]:
+        yield from remove(pod if counted else released(pod, TRACKING), self._now)
         yield record(pod, Note(self._job, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", COMPONENT))
 
     def _adjusted(self) -> Iterator[Answer]:
@@ -195,11 +206,11 @@ class _Turn:
     def _pod(self, name: str, index: int | None) -> Pod:
         template = self._job.spec.template
         if index is None:
-            return pod_of(self._job, template, name, {})
+            return job_tracking.kept(pod_of(self._job, template, name, {}))
         mark = {COMPLETION_INDEX: str(index)}
         pod = pod_of(self._job, template, name, mark, spec=_indexed(template.spec, self._job.name, index))
         annotations = {**pod.metadata.annotations, **mark}
-        return replace(pod, metadata=replace(pod.metadata, annotations=annotations))
+        return job_tracking.kept(replace(pod, metadata=replace(pod.metadata, annotations=annotations)))
 
 
 def _indexed(spec: PodSpec, job: str, index: int) -> PodSpec:
@@ -207,28 +218,3 @@ def _indexed(spec: PodSpec, job: str, index: int) -> PodSpec:
     variable = EnvVar(name="JOB_COMPLETION_INDEX", value=str(index))
     containers = tuple(replace(one, env=(*one.env, variable)) for one in spec.containers)
     return replace(spec, containers=containers, hostname=f"{job}-{index}")
-
-
-def index_of(pod: Pod) -> int | None:
-    text = pod.metadata.annotations.get(COMPLETION_INDEX, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else None
-
-
-def completed(text: str) -> set[int | None]:
-    """The numbers in `0-2,4`."""
-    found: set[int | None] = set()
-    for part in text.split(",") if text else ():
-        first, _, last = part.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            found.update(range(int(first), int(last or first) + 1))
-    return found
-
-
-def ranges(numbers: set[int | None]) -> str:
-    """{0, 1, 2, 4} as 0-2,4; two in a row stand apart."""
-    parts: list[str] = []
-    ordered = sorted(number for number in numbers if number is not None)
-    for _, group in itertools.groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0]):
-        run = [number for _, number in group]
-        parts += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run)
-    return ",".join(parts)

@@ -84,13 +84,15 @@ class Write(msgspec.Struct, frozen=True):
     """What to do with an object. `object` is complete but for what the server gives: creationTimestamp,
     deletionTimestamp, resourceVersion and generation. For "update" and "delete" its resourceVersion is that of the
     snapshot, for compare and swap. `force`: a pod is to be removed at once, as its node is no more; `foreground`: an
-    object after what it owns. `by` names the controller, `notes` become true with the write.
+    object after what it owns; `released` are finalizers that go with a deletion. `by` names the controller, `notes`
+    become true with the write.
     """
 
     action: Literal["create", "update", "delete"]
     object: Object
     force: bool = False
     foreground: bool = False
+    released: tuple[str, ...] = ()
     by: str = ""
     notes: tuple[Note, ...] = ()
 
@@ -125,7 +127,7 @@ def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) ->
     write that loses a race needs no retry: whoever won it changed the object, so the next call looks at it again.
     A controller that fails at an object goes on with the others, and the others go on without it.
     """
-    now, before = snapshot, previous
+    now, before, context = snapshot, previous, replace(context, stored=snapshot)
     touched: dict[tuple[type[Object], Key], str] = {}
     notes: dict[tuple[type[Object], Key], dict[str, Note]] = {}
     bugs: dict[tuple[str, type[Object] | None, Key], Bug] = {}
@@ -185,5 +187,7 @@ def _write(snapshot: Snapshot, now: Snapshot, type_: type[Object], key: Key) -> 
         return (Write("delete", old, force=True),)
     if new.metadata.deletionTimestamp == DELETED:
         foreground = FOREGROUND in new.metadata.finalizers and FOREGROUND not in old.metadata.finalizers
-        return (Write("delete", old, force=isinstance(old, Pod) and is_orphaned(old, now), foreground=foreground),)
+        released = tuple(name for name in old.metadata.finalizers if name not in new.metadata.finalizers)
+        force = isinstance(old, Pod) and is_orphaned(old, now)
+        return (Write("delete", old, force=force, foreground=foreground, released=released),)
     return (Write("update", new),) if new != old else ()

@@ -18,6 +18,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import RESOURCES, decode, encode
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workloads import Workload
+from k8snetlab.cluster.admitted import is_over
 from k8snetlab.cluster.stamps import stamped
 from k8snetlab.controllers import Context, Write, reconcile, work_out
 from k8snetlab.controllers.admission import admit, in_order
@@ -50,16 +51,26 @@ class FakeCluster:
     def store(self, obj: Object) -> None:
         old = self.snapshot.all(type(obj)).get(obj.key)
         admitted = admit(stamped(obj, old, self._now), old, self.snapshot)
+        if is_over(admitted):
+            self.snapshot = self.snapshot.changed([(type(obj), obj.key, None)], self.snapshot.revision + 1)
+            return
         stored = decode(type(obj), encode(admitted))
         assert stored == admitted, "what is stored must read back the same"
         revision = self.snapshot.revision + 1
         metadata = replace(stored.metadata, creationTimestamp=stored.metadata.creationTimestamp or self._now)
         self.snapshot = self.snapshot.changed([(type(obj), obj.key, replace(stored, metadata=metadata))], revision)
 
-    def delete(self, obj: Object, force: bool = False) -> None:
-        if isinstance(obj, Pod) and obj.spec.nodeName and not force:
-            if not obj.metadata.deletionTimestamp:
-                self.store(replace(obj, metadata=replace(obj.metadata, deletionTimestamp=self._now)))
+    def delete(self, obj: Object, force: bool = False, released: tuple[str, ...] = ()) -> None:
+        finalizers = tuple(name for name in obj.metadata.finalizers if name not in released)
+        running = isinstance(obj, Pod) and bool(obj.spec.nodeName) and not force
+        if isinstance(obj, Pod) and (running or finalizers):
+            metadata = replace(
+                obj.metadata,
+                finalizers=finalizers,
+                deletionTimestamp=obj.metadata.deletionTimestamp or self._now,
+                deletionGracePeriodSeconds=30 if running else 0,
+            )
+            self.store(replace(obj, metadata=metadata))
             return
         self.snapshot = self.snapshot.changed([(type(obj), obj.key, None)], self.snapshot.revision + 1)
 
@@ -73,7 +84,7 @@ class FakeCluster:
         writes = list(outcome.writes)
         for write in writes:
             if write.action == "delete":
-                self.delete(write.object, write.force)
+                self.delete(write.object, write.force, write.released)
             else:
                 self.store(write.object)
         self.history += writes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,8 @@ from msgspec.structs import replace
 
 from k8snetlab.api.core import ContainerState, ContainerStateTerminated, ContainerStatus, Pod, Taint
 from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
-from k8snetlab.controllers.jobs import completed, ranges
+from k8snetlab.controllers import Context, work_out
+from k8snetlab.controllers.job_tracking import TRACKING, completed, ranges
 from k8snetlab.errors import ForbiddenError
 from k8snetlab.testing.fake_cluster import FakeCluster
 
@@ -242,6 +244,72 @@ def test_a_job_tries_again_until_it_has_failed_too_often() -> None:
     job = only(cluster.run(), Job)
     assert said(job) == {"FailureTarget": "BackoffLimitExceeded", "Failed": "BackoffLimitExceeded"}
     assert job.status.failed == 2 and len(cluster.pods()) == 2
+
+
+def test_a_job_counts_pods_that_are_deleted_once_they_have_ended() -> None:
+    cluster = world(workload("Job", "completions: 3")).run()
+    for _ in range(3):
+        [pod] = [pod for pod in cluster.pods() if not pod.ended]
+        assert pod.metadata.finalizers == (TRACKING,)
+        ended(cluster, "Succeeded", pod.name)
+        cluster.run()
+        over = cluster.snapshot.all(Pod)[pod.key]
+        assert over.metadata.finalizers == ()
+        cluster.delete(over, force=True)
+        cluster.run()
+    job = only(cluster, Job)
+    assert (job.status.succeeded, job.status.uncountedTerminatedPods, job.over) == (3, {}, True)
+    assert cluster.pods() == []
+
+
+def test_a_pod_that_is_deleted_before_it_has_ended_has_failed_and_one_that_is_not_wanted_has_not() -> None:
+    cluster = world(workload("Job", "completions: 5\nparallelism: 3")).run()
+    cluster.delete(cluster.pods()[0])
+    assert only(cluster.run(), Job).status.failed == 1 and len(cluster.pods()) == 3
+    cluster.apply(workload("Job", "completions: 5\nparallelism: 1")).run()
+    assert only(cluster, Job).status.failed == 1 and len(cluster.pods()) == 1
+    cluster.apply(workload("Job", "completions: 5\nparallelism: 1\nsuspend: true")).run()
+    assert only(cluster, Job).status.failed == 1 and cluster.pods() == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("mode", ["NonIndexed", "Indexed"])
+def test_each_pod_is_counted_once_whichever_writes_are_lost(mode: str, seed: int) -> None:
+    chance = random.Random(seed)
+    cluster = world(workload("Job", f"completions: 4\nparallelism: 2\nbackoffLimit: 50\ncompletionMode: {mode}"))
+    failures = 0
+    for _ in range(200):
+        cluster.previous = None
+        for write in work_out(cluster.snapshot, None, Context(time=cluster.time)).writes:
+            lost = isinstance(write.object, Job | Pod) and chance.random() < 0.4
+            if not lost and write.action == "delete":
+                cluster.delete(write.object, write.force, write.released)
+            elif not lost:
+                cluster.store(write.object)
+        for pod in cluster.pods():
+            if pod.metadata.deletionTimestamp or (pod.ended and not pod.metadata.finalizers):
+                cluster.delete(pod, force=True)
+            elif pod.ips and not pod.ended and chance.random() < 0.3:
+                phase = chance.choice(["Succeeded", "Failed"])
+                failures += phase == "Failed"
+                ended(cluster, phase, pod.name)
+        cluster.time += 700
+    job = only(cluster.run(), Job)
+    assert job.over and job.status.uncountedTerminatedPods == {}
+    assert (job.status.succeeded, job.status.failed) == (4, failures)
+
+
+@pytest.mark.parametrize("orphaned", [False, True])
+def test_pods_whose_job_goes_are_kept_by_nothing(orphaned: bool) -> None:
+    cluster = world(workload("Job", "completions: 2\nparallelism: 2")).run()
+    pods = cluster.pods()
+    if orphaned:
+        for pod in pods:
+            cluster.store(replace(pod, metadata=replace(pod.metadata, ownerReferences=())))
+    cluster.delete(only(cluster, Job), force=True)
+    cluster.run()
+    left = cluster.pods()
+    assert (len(left), [pod for pod in left if pod.metadata.finalizers]) == (2 if orphaned else 0, [])
 
 
 def test_a_job_waits_twice_as_long_after_each_failure_until_one_succeeds() -> None:
