@@ -49,11 +49,26 @@ ROOMS = {
     "scenario": ("scenario",),
     "compare": ("compare",),
     "lesson": ("lesson",),
+    "classes": ("class",),
     "audit": ("audit",),
 }
 """The verbs, by the module of this package that registers them, in the order of the help (groups come last)."""
 CHANGING = frozenset(
-    {"up", "down", "apply", "delete", "scale", "node", "token", "attach", "detach", "fault", "drill", "snapshot"}
+    {
+        "up",
+        "down",
+        "apply",
+        "delete",
+        "scale",
+        "node",
+        "token",
+        "attach",
+        "detach",
+        "fault",
+        "drill",
+        "snapshot",
+        "class",
+    }
 )
 """Verbs that, interrupted, have done a part of their work."""
 _LONG = re.compile(r"(\S{120})\S{200,}")

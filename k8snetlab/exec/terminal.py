@@ -51,15 +51,19 @@ class OwnTerminal:
         return Terminal(self._size(), os.environ.get("TERM") or "dumb")
 
     def pieces(self) -> Iterator[bytes]:
-        """What is typed and how the window changes, in `channels`, until the block ends. For a thread of its own."""
+        """`events` in `channels`."""
+        return (resized(event) if isinstance(event, Size) else typed(event) for event in self.events())
+
+    def events(self) -> Iterator[bytes | Size]:
+        """What is typed and how the window changes, until the block ends. For a thread of its own."""
         while True:
             ready, _, _ = select.select([self._descriptor, self._wakened.fileno()], [], [])
             if self._wakened.fileno() in ready:
                 if not self._wakened.recv(64):
                     return
-                yield resized(self._size())
+                yield self._size()
             elif data := _read(self._descriptor):
-                yield typed(data)
+                yield data
             else:
                 return
 

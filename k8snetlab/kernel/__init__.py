@@ -33,6 +33,7 @@ __all__ = [
     "probe",
     "processes",
     "read",
+    "roots",
     "sandboxes",
     "shot",
     "survey",
@@ -40,4 +41,5 @@ __all__ = [
     "sysctl",
     "typed",
     "unmanaged",
+    "userns",
 ]

@@ -49,8 +49,20 @@ def keep_only(names: Iterable[str]) -> None:
     Raises OSError.
     """
     mask = held() & sum(1 << BITS[name] for name in names)
+    _set(mask, mask)
+
+
+def raise_permitted() -> None:
+    """Makes all effective that this thread is permitted: after a change of user with PR_SET_KEEPCAPS none is. Raises
+    OSError."""
+    mask = int(Path("/proc/thread-self/status").read_text().partition("CapPrm:")[2].split()[0], 16)
+    _set(mask, mask)
+
+
+def _set(effective: int, permitted: int) -> None:
     header = _Header(_VERSION_3, 0)
-    data = (_Data * 2)(*(_Data(half, half, 0) for half in (mask & 0xFFFFFFFF, mask >> 32)))
+    halves = [(effective >> shift & 0xFFFFFFFF, permitted >> shift & 0xFFFFFFFF) for shift in (0, 32)]
+    data = (_Data * 2)(*(_Data(*half, 0) for half in halves))
     if _libc.capset(ctypes.byref(header), data):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

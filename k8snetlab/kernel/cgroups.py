@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from k8snetlab.kernel import fault
@@ -28,12 +29,24 @@ def hierarchy() -> Path | None:
 def hierarchies() -> dict[str, Path]:
     """Mount points where groups can be made, by "cgroup2" and "cgroup" (v1's freezer), in this order."""
     found: dict[str, Path] = {}
+    for kind, at, words in _mounted():
+        if kind == "cgroup2" or "freezer" in words:
+            found.setdefault(kind, at)
+    return {kind: found[kind] for kind in ("cgroup2", "cgroup") if kind in found and _writable(found[kind])}
+
+
+def controller(name: str) -> Path | None:
+    """Where v1 has that controller, and groups can be made; None where v2 has it, or nobody."""
+    at = next((at for kind, at, words in _mounted() if kind == "cgroup" and name in words), None)
+    return at if at and _writable(at) else None
+
+
+def _mounted() -> Iterator[tuple[str, Path, Sequence[str]]]:
+    """("cgroup" or "cgroup2", mount point, options)."""
     for line in _MOUNTS.read_text().splitlines():
         _, at, kind, options, *_ = line.split(" ")
-        words = options.split(",")
-        if kind == "cgroup2" or (kind == "cgroup" and "freezer" in words):
-            found.setdefault(kind, Path(at.encode().decode("unicode_escape")))
-    return {kind: found[kind] for kind in ("cgroup2", "cgroup") if kind in found and _writable(found[kind])}
+        if kind in ("cgroup", "cgroup2"):
+            yield kind, Path(at.encode().decode("unicode_escape")), options.split(",")
 
 
 def _writable(mount: Path) -> bool:

@@ -6,11 +6,17 @@ import ctypes
 import os
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_REC = 0x4000
+MS_PRIVATE = 0x40000
 MS_SLAVE = 0x80000
 MS_SHARED = 0x100000
 MNT_DETACH = 2
@@ -34,9 +40,17 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(flags), "unshare")
 
 
-def mount(source: str, target: str, kind: str, flags: int) -> None:
-    """mount(2) without data. Raises OSError."""
-    _checked(_libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None), target)
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    """mount(2). Raises OSError."""
+    words = (source.encode(), target.encode(), kind.encode())
+    _checked(_libc.mount(*words, ctypes.c_ulong(flags), data.encode() or None), target)
+
+
+def pivot_root_here() -> None:
+    """Makes the working directory, which is a mount point, the root, and takes the former root away: pivot_root(2),
+    under `pivot_root(".", ".")`. Raises OSError."""
+    _checked(_libc.pivot_root(b".", b"."), "pivot_root")
+    umount(".")
 
 
 def umount(target: str, flags: int = MNT_DETACH) -> None:

@@ -1,3 +1,3 @@
 """Scenarios with what is expected of them, and lessons."""
 
-__all__ = ["checking", "comparing", "expectations", "junit", "lesson", "scenes", "teaching"]
+__all__ = ["checking", "comparing", "expectations", "junit", "lesson", "progress", "scenes", "teaching"]

@@ -20,6 +20,8 @@ from msgspec import inspect as shapes
 
 from k8snetlab.checkup.audit import AuditReport, BaselineWritten
 from k8snetlab.checkup.peer import PeerReport
+from k8snetlab.classroom.looking import ClassState
+from k8snetlab.classroom.opening import ClassOpened
 from k8snetlab.cli.main import app_of
 from k8snetlab.kernel.features import Feature
 from k8snetlab.messages.attach import PluggedIn
@@ -72,6 +74,9 @@ PRINTED = (
     Printed("audit", AuditReport),
     Printed("audit --baseline FILE", BaselineWritten, "an object, where FILE was not there"),
     Printed("capture", CapturedPacket, "an object a line"),
+    Printed("class start", ClassOpened),
+    Printed("class status", ClassState),
+    Printed("class status --watch", ClassState, "an object a look, a line each"),
     Printed("compare", Comparison),
     Printed("delete", Outcome),
     Printed("detach", Outcome),

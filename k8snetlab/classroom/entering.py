@@ -1,0 +1,128 @@
+"""Entering a student's seat: a command in there, at a terminal of the seat's own or between this process's pipes.
+
+The terminal in there is another one than that out here: who is in the seat cannot type into what is outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+import termios
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from k8snetlab.classroom import seats
+from k8snetlab.errors import ConflictError
+from k8snetlab.exec.channels import Size
+from k8snetlab.exec.terminal import OwnTerminal
+from k8snetlab.kernel import syscalls
+
+_PR_SET_PDEATHSIG = 1
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def run(seat: seats.Seat, argv: Sequence[str]) -> int:
+    """Runs it, as root of the seat and in its home; the exit code. Without `argv` a login shell. Raises ConflictError
+    where there is no seat any more."""
+    environment = seats.environment(os.environ)
+    words = list(argv) or [environment["SHELL"], "-i"]
+    ours, theirs = socket.socketpair()
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    pid = os.fork()
+    if not pid:
+        ours.close()
+        _inside(seat, words, environment, theirs if at_terminal else None)
+    theirs.close()
+    if at_terminal:
+        _proxied(ours)
+    else:
+        for number in _PASSED_ON:
+            signal.signal(number, lambda number, _: os.kill(pid, number))
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code
+
+
+def _proxied(line: socket.socket) -> None:
+    """Until nobody in there has the terminal open any more."""
+    _, given, _, _ = socket.recv_fds(line, 1, 1)
+    if not given:
+        return  # it has said why
+    [pty] = given
+    with OwnTerminal(sys.stdin.fileno()) as own:
+        termios.tcsetwinsize(pty, _window(own.described().size))
+        threading.Thread(target=_type, args=(own, pty), daemon=True).start()
+        with contextlib.suppress(OSError):
+            while data := os.read(pty, 65536):
+                os.write(sys.stdout.fileno(), data)
+
+
+def _type(own: OwnTerminal, pty: int) -> None:
+    with contextlib.suppress(OSError, termios.error):
+        for event in own.events():
+            if isinstance(event, Size):
+                termios.tcsetwinsize(pty, _window(event))
+            while isinstance(event, bytes) and event:
+                event = event[os.write(pty, event) :]
+
+
+def _window(size: Size) -> tuple[int, int]:
+    return size.rows, size.columns
+
+
+# --- in the seat ------------------------------------------------------------------------------------------------------
+
+
+def _inside(seat: seats.Seat, words: list[str], environment: dict[str, str], line: socket.socket | None) -> NoReturn:
+    """The parent of the command, which is a process in there, and has all signals that this one gets."""
+    try:
+        seats.enter(seat)
+        pty, slave = os.openpty() if line else (-1, -1)
+        child = os.fork()
+        if not child:
+            _become(words, environment, slave)
+        if line:
+            socket.send_fds(line, [b"\n"], [pty])
+            line.close()
+            os.close(pty)
+            os.close(slave)
+
+        def pass_on(number: int, _: FrameType | None) -> None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
+
+        for number in _PASSED_ON:
+            signal.signal(number, pass_on)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)
+    except ConflictError as error:
+        _say(f"error: {error.message}\nhint: {error.hint}")
+    except OSError as error:
+        _say(f"error: {seat.name}: {error}")
+    os._exit(1)
+
+
+def _become(words: list[str], environment: dict[str, str], terminal: int) -> NoReturn:
+    syscalls.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.setsid()
+    if terminal >= 0:
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        for number in (0, 1, 2):
+            os.dup2(terminal, number)
+    os.umask(0o022)
+    os.chdir("/root")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execvpe(words[0], words, environment)
+    except OSError as error:
+        _say(f"error: {words[0]}: {error.strerror}")
+    os._exit(127)
+
+
+def _say(text: str) -> None:
+    os.write(2, f"{text}\n".encode(errors="replace"))

@@ -1,0 +1,189 @@
+"""A student's seat: a machine of its own inside this one (`kernel/userns.py`), with bounds."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+import k8snetlab
+from k8snetlab.classroom import roll
+from k8snetlab.errors import ConflictError, KernelError
+from k8snetlab.kernel import cgroups, roots, userns
+from k8snetlab.state import scenarios
+
+FILES = 64 << 20
+"""Octets of all files that a student writes; they count as memory, too."""
+TASKS = 1024
+"""Processes and threads that a seat may have; a lab of two nodes has some forty."""
+PARENT = "k8snetlab-class"
+"""The control group that those of all seats are in."""
+PATH = f"{roots.COMMANDS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ANSWER = 1 << 18
+"""Octets that a look into a seat brings back at most."""
+_MEMORY = 1 << 30
+"""Octets of address space for a look: what a student has put there is read."""
+
+
+class Seat(msgspec.Struct, frozen=True):
+    """Of one student; `pid` is its first process, 0 where there is none."""
+
+    name: str
+    base: int
+    pid: int = 0
+
+    def groups(self) -> tuple[Path, ...]:
+        """The control groups that bound it, as far as this machine has such."""
+        return tuple(mount / PARENT / f"{self.base:x}" for mount in _mounts())
+
+
+def of(held: roll.Roll) -> tuple[Seat, ...]:
+    """All of a class, in order."""
+    first = userns.first_processes()
+    bases = [roll.base_of(place) for place in range(len(held.students))]
+    return tuple(
+        Seat(student.name, base, first.get(base, 0)) for student, base in zip(held.students, bases, strict=True)
+    )
+
+
+def begin(seat: Seat, held: roll.Roll) -> Seat:
+    """Makes it, where it is not there. Raises KernelError."""
+    if seat.pid:
+        return seat
+    groups = seat.groups()
+    for group in groups:
+        _bound(group, seat.base, held)
+    shown = (sys.prefix, sys.base_prefix, str(Path(k8snetlab.__file__).parent), str(scenarios.directory()))
+    userns.begin(userns.Setting(seat.base, seat.name, tuple(dict.fromkeys(shown)), FILES, tuple(map(str, groups))))
+    pid = userns.first_processes().get(seat.base, 0)
+    if not pid:
+        raise KernelError(f"{seat.name}: its seat has ended at once")
+    return Seat(seat.name, seat.base, pid)
+
+
+def end(seat: Seat) -> None:
+    """Ends everything in it, and it. Raises KernelError for what cannot be ended."""
+    if not userns.end(seat.base):
+        raise KernelError(f"{seat.name}: a process of its seat does not end", "`k8snetlab class stop` again, later")
+    for group in seat.groups():
+        cgroups.end(group)
+        with contextlib.suppress(OSError):  # others are in it
+            group.parent.rmdir()
+
+
+def limits() -> tuple[str, ...]:
+    """What this machine can bound: memory, tasks."""
+    return tuple(word for word, found in (("memory", _mount("memory")), ("tasks", _mount("pids"))) if found)
+
+
+def environment(terminal: Mapping[str, str]) -> dict[str, str]:
+    """Of a process in a seat, with the kind and the language of somebody's terminal."""
+    shell = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
+    fixed = {"PATH": PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": shell}
+    lent = {name: terminal[name] for name in ("TERM", "LANG", "LC_ALL", "COLORTERM") if name in terminal}
+    return {**lent, **fixed, "PROMPT_COMMAND": "history -a"}  # `class status` shows the last line
+
+
+def enter(seat: Seat) -> None:
+    """This process, which has a single thread, is in the seat from now on. Raises ConflictError where it has ended."""
+    try:
+        userns.enter(seat.base, seat.pid, map(str, seat.groups()))
+    except (ProcessLookupError, PermissionError) as error:
+        raise ConflictError(f"{seat.name}: its seat has ended ({error})", "`k8snetlab class start` again") from None
+
+
+def asked(seats: Sequence[Seat], look: Callable[[], bytes], patience: float) -> dict[str, bytes]:
+    """What `look` answers in each seat, by the student's name. It runs there with the student's own rights, in a
+    process of its own; where it takes longer than `patience` seconds, or fails, the answer is empty."""
+    asking: dict[int, tuple[Seat, int, bytearray]] = {}
+    for seat in seats:
+        answer, say = os.pipe()
+        pid = os.fork()
+        if not pid:
+            _answer(seat, look, say)
+        os.close(say)
+        asking[answer] = seat, pid, bytearray()
+    deadline, found = time.monotonic() + patience, dict.fromkeys((seat.name for seat in seats), b"")
+    while asking and (left := deadline - time.monotonic()) > 0:
+        for fd in select.select(list(asking), [], [], left)[0]:
+            seat, pid, said = asking[fd]
+            said += (piece := os.read(fd, 1 << 16))
+            if piece and len(said) <= _ANSWER:
+                continue
+            _reap(fd, pid)
+            del asking[fd]
+            found[seat.name] = b"" if piece else bytes(said)
+    for fd, (_, pid, _) in asking.items():
+        _reap(fd, pid)
+    return found
+
+
+def _reap(fd: int, pid: int) -> None:
+    """Ours, and not waited for yet: the number is nobody else's."""
+    os.close(fd)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def _answer(seat: Seat, look: Callable[[], bytes], say: int) -> NoReturn:
+    try:
+        os.environ.clear()
+        os.environ.update(environment({}))
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+        enter(seat)
+        view = memoryview(look())
+        while view:
+            view = view[os.write(say, view) :]
+    finally:
+        os._exit(0)
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+def _bound(group: Path, owner: int, held: roll.Roll) -> None:
+    """Makes a control group with the class's bounds; below it the student may make others. Raises OSError."""
+    version2 = (group.parent.parent / "cgroup.controllers").exists()
+    if version2:
+        for above in (group.parent.parent, group.parent):
+            above.mkdir(exist_ok=True)
+            for controller in ("memory", "pids"):
+                with contextlib.suppress(OSError):  # it is version 1's, or none of this machine's
+                    (above / "cgroup.subtree_control").write_text(f"+{controller}")
+    group.mkdir(parents=True, exist_ok=True)
+    octets = held.memory << 20
+    for file, text in (
+        ("memory.max", str(octets)),
+        ("memory.swap.max", "0"),
+        ("memory.limit_in_bytes", str(octets)),
+        ("pids.max", str(TASKS)),
+    ):
+        if (group / file).exists():
+            (group / file).write_text(text)
+    if version2:
+        for name in (".", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"):
+            os.chown(group / name, owner, owner)
+
+
+@functools.cache
+def _mounts() -> tuple[Path, ...]:
+    """Where groups of seats are made: version 2, and version 1's memory and pids."""
+    found = [cgroups.hierarchies().get("cgroup2"), cgroups.controller("memory"), cgroups.controller("pids")]
+    return tuple(dict.fromkeys(mount for mount in found if mount))
+
+
+def _mount(controller: str) -> Path | None:
+    if found := cgroups.controller(controller):
+        return found
+    mount = cgroups.hierarchies().get("cgroup2")
+    return mount if mount and controller in (mount / "cgroup.controllers").read_text().split() else None
