@@ -20,6 +20,7 @@ from k8snetlab.lab.operations.drilling import Drilling
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
 from k8snetlab.lab.operations.guests import Guests
+from k8snetlab.lab.operations.linking import Linking
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
@@ -165,6 +166,7 @@ ANSWERING = (
     Explaining,
     Faulting,
     Guests,
+    Linking,
     Pausing,
     Places,
     Reaching,
@@ -186,6 +188,7 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
     leases = Leases(store, cluster, None, paths, ledger)
     return Table(
         Attaching(cluster, ledger),
+        Linking(cluster, agents),
         changing := Changing(cluster, agents, leases, None),
         Pausing(cluster, agents),
         Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict, overflows=Overflows()),

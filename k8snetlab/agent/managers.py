@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from k8snetlab.agent.addons import AddOns
 from k8snetlab.agent.flannel import Flannel
+from k8snetlab.agent.links import LinkSettings
 from k8snetlab.agent.netpol import KubeRouter
 from k8snetlab.agent.portmap import Portmap
 from k8snetlab.agent.protocol import Make, Manager, Surroundings
@@ -22,6 +23,7 @@ MANAGERS: Mapping[str, Make] = {
     "kube-router": KubeRouter,
     "add-ons": AddOns,
     "routing": Routing,
+    "links": LinkSettings,
 }
 """Those that do more than their part of the dataplane (`render.node.PARTS`) says, by name. A part without one of these
 is kept by a plain `Manager`; one of these without a part wants nothing of the dataplane, and has its turn last."""

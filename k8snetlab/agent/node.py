@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from k8snetlab.agent import removal
+from k8snetlab.agent import links, removal
 from k8snetlab.agent.blame import Blame
 from k8snetlab.agent.concern import Concern
 from k8snetlab.agent.managers import managers
@@ -22,7 +22,7 @@ from k8snetlab.agent.team import Team
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
-from k8snetlab.dataplane.holds import Holds
+from k8snetlab.dataplane.holds import NONE, Holds
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.errors import AlreadyExistsError, K8sNetLabError
@@ -53,6 +53,7 @@ class NodeAgent:
         """What the last sync has brought about as a whole."""
         self._concern = Concern()
         self._misses, self._mute = around.misses, False
+        self._held = self._lowered = NONE
         self._namespace: str | None = None
         self._anew = False
         """The last sync has written rules into the node's new namespace before pods were plugged in."""
@@ -92,7 +93,8 @@ class NodeAgent:
 
     def hold(self, held: Holds) -> None:
         """Leaves these objects as they are from now on, whoever damages or mends them, and no others."""
-        self._keeper.known.hold(held)
+        self._held = held
+        self._keeper.known.hold(held | self._lowered)
         self._tables.hold(held)
         mute = any(one.kind == "misses" and one.object == self.name for one in held)
         if mute != self._mute:
@@ -219,6 +221,7 @@ class NodeAgent:
         """
         whole, brought, self._brought = self._wanted(snapshot), self._brought, None
         self._anew = False
+        self._lower(links.holds(snapshot, self.name, whole.node.name))
         if whole is brought and not self._keeper.known.has_news():
             self._brought = whole
             return whole, 0, ()
@@ -238,6 +241,12 @@ class NodeAgent:
         elif all_known:
             self._brought = whole
         return whole, count, refusals
+
+    def _lower(self, lowered: Holds) -> None:
+        """Leaves the devices alone that are to be down, and no others that were."""
+        if lowered != self._lowered:
+            self._lowered = lowered
+            self._keeper.known.hold(self._held | lowered)
 
     def _guarded(self, snapshot: Snapshot, namespace: str, trusting: bool) -> bool:
         """Whether pods may be plugged in: the rules that they are not to be without stand. What is refused is reported

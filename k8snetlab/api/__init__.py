@@ -33,6 +33,7 @@ __all__ = [
     "lab",
     "leases",
     "lines",
+    "link_settings",
     "load",
     "machines",
     "merging",

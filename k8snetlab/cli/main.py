@@ -45,6 +45,7 @@ ROOMS = {
     "node": ("node",),
     "guest": ("guest",),
     "attach": ("attach", "detach"),
+    "link": ("link",),
     "kubeconfig": ("kubeconfig",),
     "scenario": ("scenario",),
     "compare": ("compare",),

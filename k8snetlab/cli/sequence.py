@@ -19,7 +19,7 @@ from k8snetlab.render.canvas import (
 )
 from k8snetlab.trace.way import Decision, Hop
 
-SHOWN = ("mixed", "rule", "conntrack", "encapsulate", "decapsulate", "deliver", "stop")
+SHOWN = ("mixed", "rule", "conntrack", "queue", "encapsulate", "decapsulate", "deliver", "stop")
 """The decisions that a picture shows; routes, neighbours and chains that decide nothing are left to the story."""
 PASSING = ("ACCEPT", "MARK", "NOTRACK")
 """How rules begin that leave the packet as it is."""

@@ -18,6 +18,7 @@ _COLOURS = {
     "decapsulate": "cyan",
     "fdb": "cyan",
     "flood": "yellow",
+    "queue": "yellow",
     "mixed": "bold yellow",
 }
 DECISION = 16

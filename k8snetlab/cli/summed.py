@@ -92,7 +92,7 @@ def _decided(hop: Hop) -> Iterator[str]:
                 yield "out of VXLAN"
             case "conntrack":
                 yield f"conntrack makes it {text.rpartition(' becomes ')[2]}"
-            case "deliver":
+            case "deliver" | "queue":
                 yield text.removesuffix(f" in {hop.place}")
             case "stop" | "mixed" if not (ended and ended in text):
                 yield text

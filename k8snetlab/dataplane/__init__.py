@@ -15,5 +15,6 @@ __all__ = [
     "routing",
     "rules",
     "sets",
+    "shaping",
     "view",
 ]

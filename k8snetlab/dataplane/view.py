@@ -32,6 +32,8 @@ class Interface(msgspec.Struct, frozen=True):
     vni: int = 0
     local: str = ""
     port: int = 0
+    queue: str = ""
+    """How tc has it delay, lose or slow down what it sends: "netem delay 50ms"; "" for nothing of the kind."""
     asks: bool = False
     """A vxlan device whose misses go to the agent (l3miss or app_solicit)."""
     beyond: Mapping[str, tuple[str, str]] = {}

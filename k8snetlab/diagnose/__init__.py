@@ -18,6 +18,7 @@ __all__ = [
     "sampling",
     "sessions",
     "sets",
+    "shaped",
     "tables",
     "unmanaged",
     "unmeant",

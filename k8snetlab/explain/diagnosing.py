@@ -24,6 +24,7 @@ from k8snetlab.diagnose import (
     policed,
     routing,
     sampling,
+    shaped,
     unmanaged,
     unmeant,
 )
@@ -240,8 +241,9 @@ class _Look:
         kernel = Kernels(snapshot, self.paths, self.remote)
         self.machines = kernel.machines
         asked = Names(snapshot, kernel, ask=self._asks_names)
-        held = [*self._held(snapshot, kernel)]
+        held = [*shaped.named(self._held(snapshot, kernel), snapshot)]
         found = [*beside, *held]
+        found += shaped.shaped(snapshot)
         found += self._without_listener(snapshot, kernel)
         found += [*asked.here(), *asked.of_lab()]
         strange, notes = drift.plugged(snapshot, kernel)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.diagnose import shaped
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.errors import K8sNetLabError, NotFoundError
@@ -45,6 +46,7 @@ def observed(
     found: list[Finding] = []
     tried = 0
     shaping = list(_shaping(places))
+    ours = {(finding.netns, finding.device): finding for finding in shaped.shaped(snapshot)}
     usual = usual[:: max(1, -(-len(usual) // MOST))]
     for number, path in enumerate(usual):
         tell("packets", number, len(usual))
@@ -52,11 +54,11 @@ def observed(
             break
         tried += 1
         if not _answered(path):
-            found.append(_watched(snapshot, paths, path, shaping, remote))
+            found.append(_of_ours(_watched(snapshot, paths, path, shaping, remote), ours))
     blamed = {f.object for f in found}
     notes: list[str] = []
     for node, where, thing in shaping:
-        if thing.name in blamed:
+        if thing.name in blamed or (where, thing.device) in ours:
             continue
         if thing.drops:
             found.append(_of_unmanaged(node, where, thing, ()))
@@ -68,12 +70,18 @@ def observed(
 def _blamed_on_unmanaged(found: list[Finding]) -> list[Finding]:
     """Blames a path that failed once and worked when it was watched (chance gave it another endpoint) on the unmanaged
     object that stopped others."""
-    known = {finding.identity: finding for finding in found if finding.fault == "foreign"}
+    known = {finding.identity: finding for finding in found if finding.fault == "foreign" or finding.kind == "qdisc"}
     if not known:
         return found
     first, *others = known.values()
-    lost = tuple(path for finding in found if finding.fault != "foreign" for path in finding.broken)
+    lost = tuple(path for finding in found if finding.identity not in known for path in finding.broken)
     return [replace(first, broken=(*first.broken, *lost)), *others]
+
+
+def _of_ours(finding: Finding, ours: Mapping[tuple[str, str], Finding]) -> Finding:
+    """What was put there by `k8snetlab link` is not nobody's."""
+    own = ours.get((finding.netns, finding.device)) if finding.kind == "qdisc" else None
+    return replace(own, broken=finding.broken) if own else finding
 
 
 def _answered(path: UsualPath) -> bool:

@@ -35,6 +35,7 @@ __all__ = [
     "read",
     "roots",
     "sandboxes",
+    "shaping",
     "shot",
     "survey",
     "syscalls",

@@ -20,7 +20,7 @@ from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules, beside
 from k8snetlab.dataplane.view import Forwarding, Interface, NeighbourEntry, NextHop, RouteEntry, View
 from k8snetlab.errors import NotFoundError
-from k8snetlab.kernel import decoded, ipsets, iptables, listeners, netns, sysctl
+from k8snetlab.kernel import decoded, ipsets, iptables, listeners, netns, shaping, sysctl
 from k8snetlab.kernel.decoded import STATES, address, kind_of, mac, whole
 from k8snetlab.kernel.iptables import Variant, saved
 from k8snetlab.kernel.iptables.saved import Saved
@@ -98,6 +98,7 @@ def _surveyed(
     six = family == "ipv6"
     with Netlink(namespace) as netlink:
         links = decoded.devices(netlink)
+        queues = shaping.queues(netlink, links)
         names = {index: link.name for index, link in links.items()}
         addresses = _addresses(netlink, names)
         routes = tuple(_routes(netlink, names, six))
@@ -116,7 +117,10 @@ def _surveyed(
         netns=namespace,
         place=place,
         kind=kind,
-        interfaces={link.name: _interface(link, names, behind, asking) for link in links.values()},
+        interfaces={
+            link.name: _interface(link, names, behind, asking, queue=queues.get(link.name, ""))
+            for link in links.values()
+        },
         addresses=addresses,
         routes=routes,
         neighbours=neighbours,
@@ -138,6 +142,8 @@ def _interface(
     names: Mapping[int, str],
     behind: Mapping[int, tuple[str, Mapping[int, str]]],
     asking: set[str],
+    *,
+    queue: str,
 ) -> Interface:
     name, given, info = link.name, link.given, link.info
     kind, master = kind_of(info), whole(given, IFLA_MASTER)
@@ -158,6 +164,7 @@ def _interface(
         vni=whole(data, IFLA_VXLAN_ID),
         local=address(data, IFLA_VXLAN_LOCAL) or address(data, IFLA_VXLAN_LOCAL6),
         port=int.from_bytes(data.get(IFLA_VXLAN_PORT, b""), "big"),
+        queue=queue,
         asks=bool(data and (whole(data, IFLA_VXLAN_L3MISS) or name in asking)),
     )
 

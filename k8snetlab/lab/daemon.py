@@ -39,6 +39,7 @@ from k8snetlab.lab.operations.drilling import Drilling
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
 from k8snetlab.lab.operations.guests import Guests
+from k8snetlab.lab.operations.linking import Linking
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
@@ -130,6 +131,7 @@ class Daemon:
             Places(cluster, agents, self._paths, group),
             Guests(cluster, agents, self._paths),
             Attaching(cluster, self._ledger),
+            Linking(cluster, agents),
             faulting := Faulting(cluster, agents, self._paths),
             Drilling(self._paths, faulting, explaining.looked),
             Standing(

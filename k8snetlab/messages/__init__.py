@@ -11,6 +11,7 @@ __all__ = [
     "faults",
     "guests",
     "kubeconfig",
+    "links",
     "machines",
     "nodes",
     "places",

@@ -59,13 +59,15 @@ class Trip(msgspec.Struct, frozen=True):
     def appear(self, view: View, device: Interface | None, direction: str, flow: Flow) -> Trip:
         """One hop further: the packet passes `device`, None for a process, with all decisions that are pending."""
         inner = flow.inner
+        queue = device.queue if device and direction == "out" else ""
+        held = (Decision("queue", f"sends with {queue}"),) if device and queue else ()
         hop = Hop(
             netns=view.netns,
             place=view.place,
             interface=device.name if device else "",
             direction=direction,
             packet=inner.flow if inner else flow,
-            decisions=self.pending,
+            decisions=(*self.pending, *held),
             outer=flow if inner else None,
             vni=inner.vni if inner else 0,
             mtu=device.mtu if device else 0,

@@ -24,6 +24,7 @@ Deciding = Literal[
     "chains",
     "conntrack",
     "fdb",
+    "queue",
     "encapsulate",
     "decapsulate",
     "deliver",

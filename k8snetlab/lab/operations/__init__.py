@@ -7,6 +7,7 @@ __all__ = [
     "explaining",
     "faulting",
     "guests",
+    "linking",
     "machine",
     "pausing",
     "places",

@@ -33,6 +33,7 @@ from k8snetlab.messages.drills import DRILL
 from k8snetlab.messages.faults import CLEAR, INJECT, INJECTED, DeclaredFault
 from k8snetlab.messages.guests import GUESTS, GuestState
 from k8snetlab.messages.kubeconfig import KUBECONFIG
+from k8snetlab.messages.links import LINK, LINKS
 from k8snetlab.messages.machines import Down, Joined, Left
 from k8snetlab.messages.nodes import PAUSE, RESUME, AnsweredMiss
 from k8snetlab.messages.probe import PROBE
@@ -112,6 +113,11 @@ PRINTED = (
     Printed("lesson solve", LessonState),
     Printed("lesson start", LessonState),
     Printed("lesson status", LessonState),
+    Printed("link clear", LINK.answer),
+    Printed("link down", LINK.answer),
+    Printed("link set", LINK.answer),
+    Printed("link show", LINKS.answer),
+    Printed("link up", LINK.answer),
     Printed("misses", AnsweredMiss, "an object a line"),
     Printed("node join", Joined, _OF_A_LAB),
     Printed("node leave", Left),

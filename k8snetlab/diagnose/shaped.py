@@ -1,0 +1,57 @@
+"""Devices that `k8snetlab link` has slowed, made lossy or taken down: on purpose, and still the first thing to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Node
+from k8snetlab.api.link_settings import LinkSetting, link_settings
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import names
+from k8snetlab.diagnose.finding import Finding
+
+BY = "k8snetlab link"
+_NONE = LinkSetting()
+_FOLLOWS = {
+    "slow": "what it sends comes later than it would, or no faster than that",
+    "lossy": "of what it sends a part is lost: connections slow down or hang, UDP and pings are not answered",
+}
+
+
+def shaped(snapshot: Snapshot) -> Iterator[Finding]:
+    """Those that delay, lose or slow down what they send."""
+    lab = snapshot.lab
+    for node in snapshot.all(Node).values():
+        for device, setting in link_settings(node).items():
+            shape = setting.shape
+            if not shape:
+                continue
+            netns = names.namespace_of(lab.name, node.name, lab.spec.machines)
+            yield Finding(
+                kind="qdisc",
+                fault=shape.fault,
+                node=node.name,
+                object=f"{shape.kind} {device}",
+                message=f"{node.name}: {device} sends with {shape.words()}, as `{BY} set` has it",
+                consequence=_FOLLOWS[shape.fault],
+                show=f"tc -n {netns} -s qdisc show dev {device}",
+                mend=f"{BY} clear {node.name}:{device}",
+                owner=BY,
+                netns=netns,
+                device=device,
+            )
+
+
+def named(found: Iterable[Finding], snapshot: Snapshot) -> Iterator[Finding]:
+    """The findings; of a device that is down on purpose with who did that, and what brings it up."""
+    settings = {node.name: link_settings(node) for node in snapshot.all(Node).values()}
+    for one in found:
+        setting = settings.get(one.node, {}).get(one.object) if (one.kind, one.fault) == ("link", "down") else None
+        if one.device and settings.get(one.node, {}).get(one.device, _NONE).down and one.kind != "link":
+            one = replace(one, mend="")  # it comes with the device
+        if setting is not None and setting.down:
+            message = f"{one.message}, as `{BY} down` has it"
+            one = replace(one, message=message, mend=f"{BY} up {one.node}:{one.object}", owner=BY)
+        yield one

@@ -1,0 +1,139 @@
+"""What `link` sets of a node's devices: kept in the Node, brought about by its agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
+
+from k8snetlab.api.core import Node
+from k8snetlab.api.link_settings import LinkSetting, link_settings, with_setting
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.links import Device, Link
+from k8snetlab.dataplane.shaping import parsed
+from k8snetlab.errors import KernelError, NotFoundError, UnsupportedError
+from k8snetlab.kernel import shaping
+from k8snetlab.lab.table import answers
+from k8snetlab.messages.links import LINK, LINKS, LinkChange, LinkList, LinksQuestion, LinkState
+from k8snetlab.render.node import render
+from k8snetlab.running.agents import Agents
+from k8snetlab.wording import nearest
+
+FOLLOWING = 20.0
+"""Seconds that the node's agent has to bring it about."""
+
+
+class Linking:
+    def __init__(self, cluster: Cluster, agents: Agents) -> None:
+        self._cluster, self._agents = cluster, agents
+
+    @answers(LINK)
+    async def link(self, asked: LinkChange) -> LinkList:
+        """Raises NotFoundError where there is no such device, UnsupportedError where the kernel cannot shape so,
+        KernelError where it refused to."""
+        node = self._cluster.snapshot.node(asked.node)
+        if not asked.shape and asked.up is None:
+            devices = [asked.device] if asked.device else [*link_settings(node)]
+            await self._edit(node, {device: LinkSetting() for device in devices})
+        else:
+            device = self._device(node, asked.device)
+            before = link_settings(node).get(device, LinkSetting())
+            shape = parsed(asked.shape) if asked.shape else before.shape
+            if asked.shape and not await asyncio.to_thread(shaping.supported, shape.kind):
+                raise _unsupported(shape.kind)
+            down = before.down if asked.up is None else not asked.up
+            await self._edit(node, {device: LinkSetting(shape, down)})
+        notes = await self._followed(asked.node)
+        found = await asyncio.to_thread(lambda: [*self._states(self._cluster.current(Node, asked.node))])
+        return LinkList(tuple(found), tuple(notes))
+
+    @answers(LINKS)
+    async def links(self, asked: LinksQuestion) -> LinkList:
+        """What is set, and what tc shows, of one node or of all."""
+        snapshot = self._cluster.snapshot
+        nodes = [snapshot.node(asked.node)] if asked.node else [*snapshot.all(Node).values()]
+        found = await asyncio.to_thread(lambda: [state for node in nodes for state in self._states(node)])
+        return LinkList(tuple(found))
+
+    def _device(self, node: Node, device: str) -> str:
+        snapshot = self._cluster.snapshot
+        own = [link for link in render(snapshot, node.name).node.links if link.name != "lo"]
+        if snapshot.lab.spec.machines:
+            machines = [link.name for link in own if isinstance(link, Device)]
+            own = [link for link in own if not isinstance(link, Device)]
+            if device in ("", *machines):
+                what = f"{device} is" if device else f"the devices of {node.name} itself are"
+                raise UnsupportedError(
+                    f"{what} the machine's own, and may carry more than the lab",
+                    f"name one of the lab's: {_named(node, own)}",
+                )
+        wanted = device or names.ETH0
+        if wanted not in {link.name for link in own}:
+            hint = nearest(wanted, [link.name for link in own], f"its devices: {_named(node, own)}")
+            raise NotFoundError(f"{node.name} has no device {wanted[:40]!r} of the lab's", hint)
+        return wanted
+
+    async def _edit(self, node: Node, settings: dict[str, LinkSetting]) -> None:
+        def changed(stored: Node) -> Node:
+            for device, setting in settings.items():
+                stored = with_setting(stored, device, setting)
+            return stored
+
+        await self._cluster.edit(node, changed)
+
+    async def _followed(self, name: str) -> list[str]:
+        """Until its agent has brought it about; what keeps it from that, in sentences."""
+        task, deadline = self._agents.node(name), time.monotonic() + FOLLOWING
+        if task is None:
+            return [f"{name}: its agent is not there yet; it is set once it is"]
+        if task.state.paused:
+            return [f"{name} is paused: it is set once it is resumed (k8snetlab resume {name})"]
+        snapshot, began = self._cluster.snapshot, time.monotonic()
+        while not task.has(snapshot) and task.state.began < began and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        failing = [m for m in task.state.managers if m.name == "links" and m.error]
+        if failing:
+            raise KernelError(f"{name}: {failing[0].error}", failing[0].hint, failing[0].operation)
+        return []
+
+    def _states(self, node: Node) -> Iterator[LinkState]:
+        lab = self._cluster.snapshot.lab
+        settings = link_settings(node)
+        there: dict[str, shaping.Held] = {}
+        if self._agents.node(node.name):
+            with contextlib.suppress(NotFoundError):
+                there = shaping.held(names.namespace_of(lab.name, node.name, lab.spec.machines))
+        for device in sorted({*settings, *there}):
+            setting, held = settings.get(device, LinkSetting()), there.get(device)
+            state = LinkState(node=node.name, device=device, down=setting.down, shape=setting.shape.words())
+            if held:
+                state = replace(
+                    state,
+                    qdisc=held.kind,
+                    held=held.shape.words(),
+                    ours=held.ours,
+                    packets=held.packets,
+                    octets=held.octets,
+                    drops=held.drops,
+                    overlimits=held.overlimits,
+                    waiting=held.waiting,
+                )
+            yield state
+
+
+def _named(node: Node, own: Sequence[Link]) -> str:
+    shown = [f"{node.name}:{link.name}" for link in own[:6]]
+    return ", ".join(shown) + (" …" if len(own) > len(shown) else "")
+
+
+def _unsupported(kind: str) -> UnsupportedError:
+    if kind == "netem":
+        return UnsupportedError(
+            "this kernel has no netem, which delays and loses packets",
+            "it is the module sch_netem: modprobe sch_netem; --rate alone works without",
+        )
+    return UnsupportedError(f"this kernel has no {kind}, which keeps to a rate", f"modprobe sch_{kind}")
