@@ -41,6 +41,7 @@ __all__ = [
     "networking",
     "placement",
     "pod_state",
+    "probes",
     "problems",
     "quantity",
     "rbac",

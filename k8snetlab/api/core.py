@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from k8snetlab.api.meta import Object, ObjectMeta, OrBlank, Port, Value, always
 from k8snetlab.api.placement import Affinity, TopologySpreadConstraint
+from k8snetlab.api.probes import Lifecycle, Probe
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
 IPFamily = Literal["IPv4", "IPv6"]
@@ -160,6 +161,10 @@ class Container(Value):
     restartPolicy: Literal["Always", "OnFailure", "Never"] | None = None
     imagePullPolicy: Literal["", "Always", "IfNotPresent", "Never"] = ""
     resources: Mapping[str, Any] = always({})
+    livenessProbe: Probe | None = None
+    readinessProbe: Probe | None = None
+    startupProbe: Probe | None = None
+    lifecycle: Lifecycle | None = None
     terminationMessagePath: Annotated[str, OrBlank] = always("/dev/termination-log")
     terminationMessagePolicy: Annotated[Literal["File", "FallbackToLogsOnError"], OrBlank] = always("File")
 

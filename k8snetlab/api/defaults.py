@@ -41,6 +41,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab, LabNode, LabSpec
 from k8snetlab.api.meta import Object
+from k8snetlab.api.probes import Probe
 from k8snetlab.api.rbac import ClusterRoleBinding, RoleBinding, with_rbac_defaults
 from k8snetlab.api.workloads import Workload
 
@@ -227,6 +228,8 @@ def _pod_spec(spec: PodSpec) -> PodSpec:
     changes: dict[str, object] = {}
     for field in ("containers", "initContainers"):
         containers: tuple[Container, ...] = getattr(spec, field)
+        if any(map(_has_probes, containers)):
+            containers = tuple(_probed(container) for container in containers)
         if any(not container.imagePullPolicy for container in containers):
             containers = tuple(_container(container) for container in containers)
         if spec.hostNetwork and any(not port.hostPort for container in containers for port in container.ports):
@@ -240,6 +243,25 @@ def _pod_spec(spec: PodSpec) -> PodSpec:
     if spec.serviceAccountName != spec.serviceAccount and (account := spec.serviceAccountName or spec.serviceAccount):
         changes["serviceAccountName"] = changes["serviceAccount"] = account
     return replace(spec, **changes) if changes else spec
+
+
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+
+
+def _has_probes(container: Container) -> bool:
+    return any(getattr(container, field) for field in _PROBES)
+
+
+def _probed(container: Container) -> Container:
+    """A number that is 0 stands for its default."""
+    changes: dict[str, Probe] = {}
+    for field in _PROBES:
+        probe: Probe | None = getattr(container, field)
+        zeros = {name: default for name, default in _PROBE.items() if probe and not getattr(probe, name)}
+        if probe and zeros:
+            changes[field] = replace(probe, **zeros)
+    return replace(container, **changes) if changes else container
 
 
 def _container(container: Container) -> Container:

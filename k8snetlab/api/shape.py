@@ -170,6 +170,8 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
 _HELD = {
     "PodSpec": "securityContext",
     "Container": "terminationMessagePath terminationMessagePolicy",
+    "Probe": "grpc",
+    "Lifecycle": "stopSignal",
     "StatefulSetSpec": "persistentVolumeClaimRetentionPolicy volumeClaimTemplates",
     "RollingUpdateStatefulSetStrategy": "maxUnavailable",
     "JobSpec": "podReplacementPolicy",

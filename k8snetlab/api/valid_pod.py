@@ -14,6 +14,7 @@ from k8snetlab.api.problems import Report, dns_label, dns_subdomain, labels, por
 from k8snetlab.api.rules import PORTS, invalid
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.valid_affinity import label_selector, placement
+from k8snetlab.api.valid_probe import asked
 from k8snetlab.api.words import Path, did_you_mean, shorten, show
 
 MAX_INT32 = 2**31 - 1
@@ -88,6 +89,7 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
         names.add(container.name)
         _ports(report, obj, where, container, spec.hostNetwork)
         _process(report, obj, where, container)
+        asked(report, obj, where, container)
     _twice(report, obj, path, spec)
     _host_ports_once(report, obj, path, spec)
     if spec.hostname and (problem := dns_label(spec.hostname)):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from k8snetlab.api.core import Container, ContainerStatus, Pod
+from k8snetlab.api.probes import LifecycleHandler, Probe
 
 LOG_SIZE, LOG_FILES = 10 << 20, 5
 """kubelet's containerLogMaxSize (bytes) and containerLogMaxFiles: what is kept of a container's output."""
@@ -81,7 +83,9 @@ class ContainerWork(msgspec.Struct, frozen=True):
     """A container: with a `command` a real process, else the built-in responder on `ports` (number, protocol).
 
     With `names` the machine's one name server does what the command would do alone, for a kubelet that knows none.
-    With `ready`, an address, port and path that are asked by HTTP, it is ready when that says so; else as it runs.
+    With `ready`, an address, port and path that are asked by HTTP, it is ready when that says so; else as its probes
+    say, which know their ports by number as far as the container names them. `begins` is done when it has begun
+    (postStart), `ends` before it is told to end (preStop).
     """
 
     name: str
@@ -93,6 +97,11 @@ class ContainerWork(msgspec.Struct, frozen=True):
     sidecar: bool = False
     ready: tuple[str, int, str] | None = None
     names: NameService | None = None
+    startup: Probe | None = None
+    liveness: Probe | None = None
+    readiness: Probe | None = None
+    begins: LifecycleHandler | None = None
+    ends: LifecycleHandler | None = None
 
 
 class PodWork(msgspec.Struct, frozen=True):
@@ -153,6 +162,11 @@ class PodWork(msgspec.Struct, frozen=True):
                     workingDir=c.workingDir,
                     image=c.image,
                     sidecar=sidecar,
+                    startup=_numbered(c.startupProbe, c),
+                    liveness=_numbered(c.livenessProbe, c),
+                    readiness=_numbered(c.readinessProbe, c),
+                    begins=_numbered(c.lifecycle.postStart, c) if c.lifecycle else None,
+                    ends=_numbered(c.lifecycle.preStop, c) if c.lifecycle else None,
                 )
                 for sidecar, c in [*((True, c) for c in spec.sidecars), *((False, c) for c in spec.containers)]
                 for env in (environment(c, services),)
@@ -165,6 +179,21 @@ class PodWork(msgspec.Struct, frozen=True):
             statuses=(*pod.status.initContainerStatuses, *pod.status.containerStatuses),
             account=account,
         )
+
+
+A = TypeVar("A", Probe, LifecycleHandler)
+
+
+def _numbered(action: A | None, container: Container) -> A | None:
+    """With the number of a port that it names, where the container has that; None for what nobody here asks."""
+    if isinstance(action, Probe) and not action.asks:
+        return None
+    numbers = {port.name: port.containerPort for port in container.ports if port.name}
+    for field in ("httpGet", "tcpSocket"):
+        asked: Any = getattr(action, field, None)
+        if asked is not None and asked.port in numbers:
+            return replace(action, **{field: replace(asked, port=numbers[asked.port])})  # type: ignore[type-var]
+    return action
 
 
 class Happening(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.core import (
@@ -27,14 +28,19 @@ from k8snetlab.api.workload import LOGS, ContainerWork, Happening, PodWork
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import cgroups, fault, launch, processes
 from k8snetlab.kubelet import readiness
+from k8snetlab.kubelet.asking import Asked, ask
 from k8snetlab.kubelet.backoff import RELIST, BackOff
 from k8snetlab.kubelet.instance import Exit, Instance
 from k8snetlab.kubelet.nameserver import NameServer, Seat
+from k8snetlab.kubelet.prober import Prober, Probes, Unhealthy
 from k8snetlab.kubelet.responder import Listener
 from k8snetlab.kubelet.rotation import LogKeeper
 
 SETTLED = 0.2
 """Seconds for which one waits whether a command that has begun ends at once."""
+LEAST = 2.0
+"""Seconds that a container has after its preStop, however long that took."""
+TERMINATED = 128 + signal.SIGTERM
 START_ERROR = 128
 """The exit code of a container that could not be started, as containerd gives it."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -105,6 +111,12 @@ class Container:
         return not self._stopping and (policy == "Always" or (policy == "OnFailure" and code != 0))
 
     @property
+    def _is_watched(self) -> bool:
+        """Whether somebody asks it, or it does something when it begins."""
+        work = self._work
+        return any(one is not None for one in (work.startup, work.liveness, work.readiness, work.begins))
+
+    @property
     def _has_process(self) -> bool:
         return bool(self._work.command) or self._work.names is not None
 
@@ -117,7 +129,7 @@ class Container:
                 await asyncio.to_thread(self._end_leftovers)
             self._conclude()
             return
-        if not self._has_process and await self._listen() is None:
+        if not self._has_process and not self._is_watched and await self._listen() is None:
             self._begun()
             self._running()
             return
@@ -133,11 +145,13 @@ class Container:
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
-        self._silence()
         ended: ContainerStateTerminated | None = None
         running = self.status.state.running
-        if self._instance is not None:
+        if self._instance is not None or (running is not None and self._work.ends is not None):
             self._event("Killing", f"Stopping container {self._work.name}")
+            grace = await self._before_its_end(grace)
+        self._silence()
+        if self._instance is not None:
             ended = self._ended(await self._instance.stop(grace))
             self._instance = None
             self._logs.forget(self._log)
@@ -183,10 +197,8 @@ class Container:
             problem = await self._listen()
             if problem is None:
                 self._begun()
-                self._running()
-                self._changed()
-                await asyncio.Event().wait()
-            return _terminated(1, "Error", _now(), problem or "")
+                return await self._answering()
+            return _terminated(1, "Error", _now(), problem)
         fault.point()
         self._instance = instance = self._started()
         self._logs.keep(self._log, self._pod.log_size, self._pod.log_files)
@@ -195,22 +207,117 @@ class Container:
                 await instance.wait()
                 return self._not_started(_explained(hindrance, next(iter(self._work.command), "")))
             self._begun()
-            self._running(settled=False)
-            ending = asyncio.create_task(instance.wait())
-            looking = asyncio.create_task(self._look())
-            try:
-                await asyncio.wait({ending}, timeout=SETTLED)
-                if not ending.done():
-                    self._settled.set()
-                    self._changed()
-                return self._ended(await asyncio.shield(ending))
-            finally:
-                ending.cancel()
-                looking.cancel()
+            return await self._alive(instance)
         finally:
             if not self._stopping:
                 self._instance = None
                 self._logs.forget(self._log)
+
+    async def _alive(self, instance: Instance | Seat) -> ContainerStateTerminated:
+        """For as long as its process runs, and its probes say that it may."""
+        if self._work.begins is None:
+            self._running(settled=False)
+        ending = asyncio.create_task(instance.wait())
+        watching = asyncio.create_task(self._watched(ending))
+        looking = asyncio.create_task(self._look())
+        try:
+            await asyncio.wait({ending}, timeout=SETTLED)
+            if not ending.done():
+                self._settled.set()
+                self._changed()
+            await asyncio.wait({ending, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                return self._ended(ending.result())
+            grace = await self._unhealthy(watching.result())
+            return self._ended(await instance.stop(grace))
+        finally:
+            for task in (ending, watching, looking):
+                task.cancel()
+
+    async def _answering(self) -> ContainerStateTerminated:
+        """For as long as the responder's probes say that it may answer."""
+        self._settled.set()
+        found = await self._watched(None)
+        began = self.status.state.running
+        await self._unhealthy(found)
+        return replace(
+            _terminated(TERMINATED, "Error", began.startedAt if began else _now()), signal=int(signal.SIGTERM)
+        )
+
+    async def _watched(self, ending: asyncio.Task[Exit] | None) -> Unhealthy:
+        """Does what is to be done at its beginning, and asks its probes; returns when it is to be ended."""
+        work = self._work
+        if work.begins is not None:
+            answer = await ask(self._asked, work.begins, self._start, None)
+            if not answer.ok:
+                self._event("FailedPostStartHook", "PostStartHook failed", True)
+                return Unhealthy("FailedPostStartHook")
+        if ending is None or (work.begins is not None and not ending.done()):
+            self._running()
+            self._changed()
+        probes = Probes(work.startup, work.liveness, work.readiness)
+        if not probes.asked:
+            await asyncio.Event().wait()
+        prober = Prober(
+            probes,
+            lambda probe: ask(self._asked, probe, self._start, float(probe.timeoutSeconds)),
+            started=self._has_started,
+            ready=self._is_ready,
+            failed=self._failed,
+        )
+        return await prober.run()
+
+    def _failed(self, message: str) -> None:
+        """A probe got no good answer; that is told even where nothing follows from it yet."""
+        self._event("Unhealthy", message, True)
+        self._changed()
+
+    def _has_started(self) -> None:
+        self.status = replace(self.status, started=True)
+        self.runs.set()
+        self._changed()
+
+    def _is_ready(self, ready: bool) -> None:
+        if self._work.ready is None and self.status.ready != ready:
+            self.status = replace(self.status, ready=ready)
+            self._changed()
+
+    async def _unhealthy(self, found: Unhealthy) -> float:
+        """Tells why it is ended, and does what is to be done before; the seconds that it has."""
+        self._event("Killing", f"Container {self._work.name} {found.message}")
+        self.status = replace(self.status, ready=False, started=False)
+        self._changed()
+        return await self._before_its_end(self._pod.grace if found.grace is None else found.grace)
+
+    async def _before_its_end(self, grace: float) -> float:
+        """Its preStop, for as long as it has; how many seconds are left."""
+        hook, loop = self._work.ends, asyncio.get_running_loop()
+        if hook is None or grace <= 0 or self.status.state.running is None:
+            return grace
+        began = loop.time()
+        doing = asyncio.create_task(ask(self._asked, hook, self._start, grace))
+        waits: set[asyncio.Task[object]] = {doing}
+        if self._instance is not None:
+            waits.add(asyncio.create_task(self._instance.wait()))
+        try:
+            await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            if doing.done() and not doing.result().ok:
+                self._event("FailedPreStopHook", "PreStopHook failed", True)
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        return max(LEAST, grace - (loop.time() - began))
+
+    @property
+    def _asked(self) -> Asked:
+        return Asked(self._pod.netns, next(iter(self._pod.ips), "127.0.0.1"))
+
+    def _start(self) -> tuple[launch.Setting, dict[str, str]]:
+        """How a command beside the container's own is started: it ends with the container, where there are control
+        groups."""
+        setting, _, environment = self._launch()
+        return msgspec.structs.replace(setting, held=bool(self._group)), environment
 
     async def _look(self) -> None:
         """Whether it is ready, where it is to be asked."""
@@ -242,9 +349,11 @@ class Container:
 
     def _running(self, settled: bool = True) -> None:
         state = ContainerState(running=ContainerStateRunning(startedAt=_now()))
-        ready = self._work.ready is None
-        self.status = replace(self.status, state=state, ready=ready, started=True, containerID=self._id())
-        self.runs.set()
+        begun = self._work.startup is None
+        ready = begun and self._work.ready is None and self._work.readiness is None
+        self.status = replace(self.status, state=state, ready=ready, started=begun, containerID=self._id())
+        if begun:
+            self.runs.set()
         if settled:
             self._settled.set()
 

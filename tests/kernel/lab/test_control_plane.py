@@ -11,7 +11,7 @@ import kubectl
 import pytest
 from kubectl import Kubectl
 
-from k8snetlab.testing import Lab
+from k8snetlab.testing import Lab, eventually
 from k8snetlab.testing.lab import running
 
 pytestmark = pytest.mark.skipif(kubectl.found() is None, reason=kubectl.NOWHERE)
@@ -122,3 +122,86 @@ def test_a_more_important_pod_takes_the_place_of_a_less_important_one(lab: Lab, 
     assert [one["message"] for one in told] == [f"Preempted by pod {uid} on node node1"]
     assert k.run("get", "pod", "low", "--ignore-not-found") == ""
     gone(k, "high")
+
+
+# --- probes and hooks ---
+
+
+WEB = "ports: [{containerPort: 80, name: web}]"
+
+
+def events(k: Kubectl, name: str) -> list[tuple[str, str]]:
+    found = k.json("get", "events", f"--field-selector=involvedObject.name={name}")["items"]
+    return [(one["reason"], one["message"]) for one in found]
+
+
+def test_a_pod_gets_traffic_only_while_its_readiness_probe_succeeds(lab: Lab, k: Kubectl, tmp_path: Path) -> None:
+    flag = tmp_path / "ready"
+    probe = f"readinessProbe: {{exec: {{command: [cat, {flag}]}}, periodSeconds: 1, failureThreshold: 1}}"
+    spec = "{selector: {app: shy}, ports: [{port: 80}]}"
+    service = f"---\n{{apiVersion: v1, kind: Service, metadata: {{name: shy}}, spec: {spec}}}\n"
+    made(k, pod("shy", container=f"{WEB}, {probe}", labels="app: shy") + service)
+    k.run("wait", "--for=jsonpath={.status.phase}=Running", "pod/shy", "--timeout=60s")
+    eventually(lambda: any(reason == "Unhealthy" for reason, _ in events(k, "shy")))
+    (message,) = {text for reason, text in events(k, "shy") if reason == "Unhealthy"}
+    assert message.startswith(f"Readiness probe failed: cat: {flag}: No such file or directory")
+    assert k.run("get", "pod", "shy", "--no-headers").split()[1:3] == ["0/1", "Running"]
+    assert "ContainersNotReady" in k.run("get", "pod", "shy", "-o", "yaml")
+    assert not lab.probe("node1", "svc/shy:80").ok
+    flag.touch()
+    k.run("wait", "--for=condition=Ready", "pod/shy", "--timeout=60s")
+    eventually(lambda: lab.probe("node1", "svc/shy:80").ok)
+    flag.unlink()
+    k.run("wait", "--for=condition=Ready=false", "pod/shy", "--timeout=60s")
+    eventually(lambda: not lab.probe("node1", "svc/shy:80").ok)
+    k.run("delete", "svc", "shy")
+    gone(k, "shy")
+
+
+def test_a_container_whose_liveness_probe_fails_is_started_again(k: Kubectl) -> None:
+    probe = "livenessProbe: {httpGet: {port: web, path: /healthz}, periodSeconds: 1, failureThreshold: 1}"
+    command = "command: [sh, -c, 'trap \"exit 0\" TERM; while :; do sleep 0.1; done']"
+    made(k, pod("ill", container=f"{WEB}, {probe}, {command}"))
+    k.run("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/ill", "--timeout=60s")
+    ip = k.json("get", "pod", "ill")["status"]["podIP"]
+    told = events(k, "ill")
+    refused = f'Liveness probe failed: Get "http://{ip}:80/healthz": dial tcp {ip}:80: connect: connection refused'
+    assert ("Unhealthy", refused) in told and (
+        "Killing",
+        "Container c failed liveness probe, will be restarted",
+    ) in told
+    shown = described(k, "ill")
+    assert "Liveness: http-get http://:web/healthz delay=0s timeout=1s period=1s" in shown, shown
+    gone(k, "ill")
+
+
+def test_nothing_is_asked_before_the_startup_probe_has_succeeded(k: Kubectl, tmp_path: Path) -> None:
+    flag = tmp_path / "started"
+    startup = f"startupProbe: {{exec: {{command: [cat, {flag}]}}, periodSeconds: 1, failureThreshold: 100}}"
+    ready = "readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}"
+    made(k, pod("slow", container=f"{WEB}, {startup}, {ready}"))
+    eventually(lambda: any(text.startswith("Startup probe failed: cat") for _, text in events(k, "slow")))
+    (status,) = k.json("get", "pod", "slow")["status"]["containerStatuses"]
+    assert status["state"].keys() == {"running"} and not status["started"] and not status["ready"]
+    flag.touch()
+    k.run("wait", "--for=condition=Ready", "pod/slow", "--timeout=60s")
+    assert not any("Readiness" in text for _, text in events(k, "slow"))
+    gone(k, "slow")
+
+
+def test_hooks_are_done_when_a_container_begins_and_before_it_ends(k: Kubectl, tmp_path: Path) -> None:
+    file = tmp_path / "done"
+    begins = f"postStart: {{exec: {{command: [sh, -c, 'echo begun >> {file}']}}}}"
+    ends = f"preStop: {{exec: {{command: [sh, -c, 'echo ending >> {file}']}}}}"
+    command = f"command: [sh, -c, 'trap \"echo ended >> {file}; exit 0\" TERM; while :; do sleep 0.1; done']"
+    hooked = pod("hooked", container=f"{command}, lifecycle: {{{begins}, {ends}}}")
+    made(k, hooked.replace("terminationGracePeriodSeconds: 0", "terminationGracePeriodSeconds: 20"))
+    k.run("wait", "--for=condition=Ready", "pod/hooked", "--timeout=60s")
+    assert file.read_text() == "begun\n"
+    gone(k, "hooked")
+    assert file.read_text() == "begun\nending\nended\n"
+    made(
+        k, pod("failing", container="command: [sleep, infinity], lifecycle: {postStart: {exec: {command: ['false']}}}")
+    )
+    eventually(lambda: ("FailedPostStartHook", "PostStartHook failed") in events(k, "failing"))
+    gone(k, "failing")
