@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -15,14 +16,16 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A TCP port of loopback, never the same twice: an etcd needs three before it listens on any."""
+    """A TCP port of loopback, never the same twice: an etcd needs three before it listens on any. It is below those
+    that the kernel gives to connections and to whoever asks for any port, so that nobody is given it meanwhile."""
+    ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = int(listener.getsockname()[1])
-        if port not in _given:
-            _given.add(port)
-            return port
+        port = random.SystemRandom().randrange(min(10_000, ephemeral // 2), ephemeral)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def start_etcd(

@@ -142,7 +142,7 @@ class Lab:
     def shell(self, node: str, *command: str) -> str:
         """What a plain command of the machine in a node's namespace printed, as `ip netns exec` has it."""
         done = subprocess.run(
-            ["ip", "netns", "exec", self.netns(node), *command], capture_output=True, text=True, timeout=30
+            ["ip", "netns", "exec", self.netns(node), *command], capture_output=True, text=True, timeout=200
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout

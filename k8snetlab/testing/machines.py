@@ -38,7 +38,7 @@ class Machine(Lab):
 
     def here(self, *command: str, code: int | None = 0) -> str:
         argv = ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=200)
         assert code is None or done.returncode == code, f"{self.node}: {command}: {done.stdout}{done.stderr}"
         return done.stdout
 

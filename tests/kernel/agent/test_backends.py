@@ -54,12 +54,12 @@ class BusinessManager:
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusinessManager]:
     scenario = BusinessManager(tmp_path_factory.mktemp("backends"))
     yield scenario
-    subprocess.run(scenario.lab.command("down"), env=scenario.lab.environment, capture_output=True, timeout=60)
+    subprocess.run(scenario.lab.command("down"), env=scenario.lab.environment, capture_output=True, timeout=200)
 
 
 def inside(namespace: str, *command: str) -> str:
     return subprocess.run(
-        ["ip", "netns", "exec", namespace, *command], capture_output=True, text=True, timeout=30, check=True
+        ["ip", "netns", "exec", namespace, *command], capture_output=True, text=True, timeout=200, check=True
     ).stdout
 
 

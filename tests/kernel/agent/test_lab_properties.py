@@ -107,7 +107,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     finally:
         os.environ.pop("K8SNETLAB_RUN")
         os.environ |= {"K8SNETLAB_RUN": before} if before is not None else {}
-        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=60)
+        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=200)
 
 
 def filled(lab: Lab, command: str) -> str:
@@ -142,7 +142,7 @@ def drift(lab: Lab) -> object:
 def seen_and_mended(lab: Lab, what: str, command: str) -> None:
     Client(lab.name).call(PAUSE, NodeName("node1"))
     try:
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, f"{what}: {command}: {done.stderr}"
         try:
             eventually(lambda: drift(lab))

@@ -60,14 +60,14 @@ class Asking:
         self.lab.run("up", str(self.file))
 
     def close(self) -> None:
-        subprocess.run(self.lab.command("down"), env=self.lab.environment, capture_output=True, timeout=60)
+        subprocess.run(self.lab.command("down"), env=self.lab.environment, capture_output=True, timeout=200)
 
     def send(self, addresses: Sequence[str]) -> socket.socket:
         """A datagram to port 7 of each, from a new socket."""
         family = socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET
         with netns.inside(self.lab.netns("default", "a")):
             sock = socket.socket(family, socket.SOCK_DGRAM)
-        sock.settimeout(10)
+        sock.settimeout(60)
         for number, address in enumerate(addresses):
             if not number % 100:
                 backlog.room()
@@ -97,7 +97,7 @@ class Asking:
                     self.command("bridge", "-n", self.lab.netns(node), "fdb", "del", mac, "dev", device)
 
     def command(self, *words: str) -> None:
-        subprocess.run(words, capture_output=True, check=False, timeout=10)
+        subprocess.run(words, capture_output=True, check=False, timeout=200)
 
     def devices(self, node: str) -> list[str]:
         return ["flannel.1", *(["flannel-v6.1"] if self.six else [])]
@@ -314,7 +314,7 @@ def test_a_paused_node_gets_no_answers_until_it_is_resumed(asking: Asking) -> No
         with pytest.raises(TimeoutError):
             heard(sock, 1)
         asking.lab.run("resume", "node1")
-        sock.settimeout(10)
+        sock.settimeout(60)
         assert heard(sock, 1) == {"b3"}
 
 

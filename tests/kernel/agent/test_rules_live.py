@@ -79,7 +79,7 @@ class Switched:
         with netns.inside(self.lab.netns(*place.split("."))):
             sock = socket.socket()
         with sock:
-            sock.settimeout(5)
+            sock.settimeout(30)
             return exchange(sock, Target("", address, port)).what
 
     def problems(self) -> list[str]:
@@ -133,7 +133,7 @@ def test_a_switched_variant_leaves_nothing_of_the_other(
 def test_connections_live_through_a_switch(switched: Switched) -> None:
     switched.up("nft")
     with netns.inside(switched.lab.netns("default", "client")):
-        connection = socket.create_connection(("10.96.0.10", 80), timeout=5)
+        connection = socket.create_connection(("10.96.0.10", 80), timeout=30)
     with connection:
         for variant, layout in (("nft", "classic"), ("legacy", "classic"), ("nft", "current")):
             switched.up(variant, layout)

@@ -60,7 +60,7 @@ def test_the_c_program_interrupted_half_way_leaves_nothing(program: Path, prefix
         while len(of(prefix)) < 3:
             assert process.poll() is None
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=200)
     assert (process.returncode, of(prefix)) == (130, [])
 
 

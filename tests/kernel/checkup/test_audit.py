@@ -64,7 +64,7 @@ def test_down_says_what_it_could_not_end(tmp_path: Path) -> None:
     stray = f"{lab.name}.default.ghost"
     netns.create(stray)
     try:
-        done = subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, text=True, timeout=90)
+        done = subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0 and stray in done.stderr
         assert lab.namespaces() == [stray]
     finally:

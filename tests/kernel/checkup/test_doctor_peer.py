@@ -28,7 +28,7 @@ class Side:
 
     def run(self, *words: str, code: int = 0) -> str:
         with self.start(*words) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=200)
         assert process.returncode == code, f"{words}: exit {process.returncode}\n{out}\n{err}"
         return out if not code or (words[0] == sys.executable and "-o" in words) else out + err
 
@@ -75,7 +75,7 @@ def test_both_ways_are_seen_when_both_sides_ask(
     here, there = sides
     with there.start(*there.doctor(here_address, "--wait", "30", "-o", "json")) as other:
         found = here.ask(there_address, "--wait", "30")
-        theirs = json.loads(other.communicate(timeout=60)[0])
+        theirs = json.loads(other.communicate(timeout=200)[0])
     for one in (found, theirs):
         assert (one["there"]["state"], one["back"]["state"]) == ("open", "open"), one
 
@@ -184,9 +184,9 @@ def test_a_firewall_here_is_seen_by_the_peer_on_its_way_there(sides: tuple[Side,
     """Both ask; ours comes in there, theirs does not come in here."""
     here, there = sides
     here.run("iptables", "-A", "INPUT", *VXLAN, "-j", "DROP")
-    with there.start(*there.doctor(HERE, "--wait", "3", "-o", "json")) as other:
-        found = here.ask(THERE, "--wait", "3", code=1)
-        theirs = json.loads(other.communicate(timeout=60)[0])
+    with there.start(*there.doctor(HERE, "--wait", "10", "-o", "json")) as other:
+        found = here.ask(THERE, "--wait", "10", code=1)
+        theirs = json.loads(other.communicate(timeout=200)[0])
     assert found["back"]["state"] == "blocked" and found["back"]["rule"]
     assert theirs["back"]["state"] == "open", "what comes from here arrives"
     assert theirs["there"]["state"] == "blocked" and "answers a ping" in theirs["there"]["why"]

@@ -29,7 +29,7 @@ spec:
 def lab(tmp_path: Path) -> Iterator[Lab]:
     lab = Lab(tmp_path)
     yield lab
-    subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=60)
+    subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=200)
 
 
 def test_more_pods_than_the_daemon_may_have_open_files_are_refused_with_the_limit(lab: Lab, tmp_path: Path) -> None:

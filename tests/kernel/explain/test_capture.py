@@ -190,7 +190,7 @@ def test_a_capture_of_a_busy_link_does_not_grow_and_counts_what_is_lost(lab: Lab
             sender.sendto(bytes(1400), (target, 9))
         after = memory(process.pid)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=200)
         assert process.returncode == 0
     shown, dropped = int(said.split()[0]), said.split("; ")[1].split()[0]
     assert shown + (0 if dropped == "none" else int(dropped)) >= sent

@@ -77,7 +77,7 @@ def mended_by_agents(lab: Lab) -> None:
 
 
 def sh(lab: Lab, line: str) -> None:
-    done = subprocess.run(["sh", "-c", line], env=lab.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", line], env=lab.environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 

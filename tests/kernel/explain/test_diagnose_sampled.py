@@ -41,7 +41,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         lab.run("up", str(directory / "lab.yaml"))
         yield lab
     finally:
-        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=60)
+        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=200)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def dies(lab: Lab, point: int, *words: str) -> None:
     running = subprocess.Popen(
         lab.command(*words), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    running.wait(timeout=100)
+    running.wait(200)
 
 
 @pytest.mark.parametrize("verb", ["up", "down"])

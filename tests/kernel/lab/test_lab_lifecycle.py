@@ -45,7 +45,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     lab = Lab(tmp_path)
     yield lab
     if lab.run_directory.exists():
-        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=60)
+        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=200)
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +306,7 @@ def test_up_interrupted_at_any_moment_can_be_repeated_or_taken_down(lab: Lab, sm
                 os.kill(int(line.partition('"pid":')[2].partition(",")[0]), signal.SIGKILL)
     else:
         command.send_signal(signal.SIGINT if victim == "ctrl-c" else signal.SIGKILL)
-    _, said = command.communicate(timeout=60)
+    _, said = command.communicate(timeout=200)
     assert "Traceback" not in said
     if chance.random() < 0.7:
         lab.run("up", str(small))

@@ -69,5 +69,5 @@ def test_nodes_with_dots_are_nodes_like_others(tmp_path: Path) -> None:
         assert lab.json("get", "pods", "-A")["items"] == before
         assert lab.json("diagnose")["findings"] == []
     finally:
-        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=60)
+        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=200)
     assert lab.namespaces() == []

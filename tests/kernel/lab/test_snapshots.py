@@ -128,7 +128,7 @@ def test_a_full_disk_leaves_the_snapshot_that_was_there(lab: Lab) -> None:
     command = [sys.executable, "-m", "k8snetlab", "snapshot", "save", "full", "--force"]
     # A limit of the process' files stands for a disk: the kernel writes a part and refuses the rest.
     ended = subprocess.run(
-        ["prlimit", "--fsize=4096", *command], env=lab.environment, capture_output=True, text=True, timeout=60
+        ["prlimit", "--fsize=4096", *command], env=lab.environment, capture_output=True, text=True, timeout=200
     )
     assert ended.returncode == 2 and "cannot be written" in ended.stderr, ended.stderr
     assert file_of(lab, "full").read_bytes() == kept
@@ -150,7 +150,7 @@ def test_ctrl_c_in_a_restore_leaves_a_lab_that_the_same_command_finishes(lab: La
         eventually(lambda: lab.client.list("services") and not _has(lab, "late"))
     finally:
         running.send_signal(signal.SIGINT)
-        said, _ = running.communicate(timeout=60)
+        said, _ = running.communicate(timeout=200)
     assert running.returncode in (0, 130), said
     lab.run("resume", "node1")
     lab.run("snapshot", "restore", "cut")

@@ -36,7 +36,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     lab = Lab(tmp_path)
     yield lab
     if lab.run_directory.exists():
-        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=60)
+        subprocess.run(lab.command("down"), env=lab.environment, capture_output=True, timeout=200)
 
 
 def begin_another_version(lab: Lab) -> subprocess.Popen[bytes]:

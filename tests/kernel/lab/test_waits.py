@@ -51,7 +51,7 @@ def file_of(lab: Lab) -> str:
 
 def both(lab: Lab, *words: str, code: int = 0) -> str:
     """What a verb says on both of its streams."""
-    done = subprocess.run(lab.command(*words), env=lab.environment, capture_output=True, text=True, timeout=90)
+    done = subprocess.run(lab.command(*words), env=lab.environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -156,7 +156,7 @@ def test_down_goes_on_when_nobody_reads_of_it(tmp_path: Path) -> None:
     assert process.stdout and process.stderr
     process.stdout.close()
     process.stderr.close()
-    assert process.wait(60) == 1  # not all of it could be said
+    assert process.wait(200) == 1  # not all of it could be said
     assert other.namespaces() == [] and not (other.run_directory / other.name).exists()
 
 
@@ -168,7 +168,7 @@ def test_up_and_down_take_turns(tmp_path: Path) -> None:
             other.start(*words) for words in (["up", str(tmp_path / "lab.yaml")], ["down"], ["down"])[turn % 2 :]
         ]
         for process in together:
-            said = "".join(process.communicate(timeout=90))
+            said = "".join(process.communicate(timeout=200))
             assert process.returncode in (0, 1) and "Traceback" not in said and "bug" not in said, said
             assert process.returncode == 0 or "error: no lab" in said or "its daemon" in said, said
     other.run("down", code=None)

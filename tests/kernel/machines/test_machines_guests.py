@@ -84,7 +84,7 @@ def test_the_interrupt_key_leaves_the_guest_and_says_how_to_end_it(machines: tup
     try:
         eventually(lambda: [guest["name"] for guest in one.json("guest", "list")["guests"]] == ["late"])
         os.kill(starting.pid, signal.SIGINT)
-        _, said = starting.communicate(timeout=60)
+        _, said = starting.communicate(timeout=200)
         assert starting.returncode == 130, said
         assert "guest late stays and is started: `k8snetlab guest stop late` ends it" in said
         assert "Traceback" not in said

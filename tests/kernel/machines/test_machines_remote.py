@@ -125,7 +125,7 @@ def test_exec_on_the_other_machine_gives_its_output_and_exit_code(machines: tupl
     assert two.address in one.run("exec", "node2", "--", "ip", "-4", "addr")
     assert one.address in two.run("exec", "node1", "--", "ip", "-4", "addr")
     argv = one.command("exec", "far", "--", "sh", "-c", "echo out; echo err >&2; hostname; exit 7")
-    done = subprocess.run(argv, env=one.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, env=one.environment, capture_output=True, text=True, timeout=200)
     assert (done.stdout, done.stderr, done.returncode) == ("out\nfar\n", "err\n", 7)
     assert "executable file not found in $PATH" in one.run("exec", "far", "--", "no-such-command", code=127)
     assert one.run("exec", "far", "--", "sh", "-c", "kill -TERM $$", code=143) == ""
@@ -357,7 +357,7 @@ def test_a_machine_that_does_not_answer_holds_up_nobody(machines: tuple[Machine,
         file = tmp_path / "service.yaml"
         file.write_text(SERVICE % ("late", 99))
         argv = one.command("apply", "-f", str(file))
-        done = subprocess.run(argv, env=one.environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(argv, env=one.environment, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0 and "warning: node2" in done.stderr and "not waited for" in done.stderr
         assert "10.96.77.99/32" in one.here("iptables-save", "-t", "nat")
     finally:
