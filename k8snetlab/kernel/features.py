@@ -16,7 +16,7 @@ from k8snetlab.dataplane.names import HOST_NETNS, MASQUERADE_MARK
 from k8snetlab.dataplane.operations import Item, ItemOperation
 from k8snetlab.dataplane.rules import ChainKey, RuleDelta
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import iptables, modules, netns, sysctl
+from k8snetlab.kernel import iptables, modules, netns, shaping, sysctl
 from k8snetlab.kernel.execute import execute
 
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
@@ -122,6 +122,8 @@ def _devices(name: str) -> Iterator[Feature]:
     for kind, (item, rules_out) in items.items():
         how_to_get = f"modprobe {kind} (Debian: apt-get install linux-image-$(uname -r))"
         yield Feature(kind, _can_add(name, item), rules_out, how_to_get)
+    for kind, rules_out in (("netem", "link set --delay, --jitter, --loss"), ("tbf", "link set --rate")):
+        yield Feature(kind, shaping.try_on(name, kind), rules_out, f"modprobe sch_{kind}", False)
     works = _can_add(name, Device("lo")) and _can_add(name, Address("lo", "fd00::1/64"))
     yield Feature("IPv6", works, "IPv6 and dual-stack labs", "boot without ipv6.disable=1", False)
 

@@ -112,10 +112,15 @@ def supported(kind: str) -> bool:
     name = f"k8snetlab-qdisc-{os.getpid()}-{secrets.token_hex(2)}"
     netns.create(name)
     try:
-        with Netlink(name) as netlink:
-            return _put(netlink, "lo", Shape(delay=1) if kind == "netem" else Shape(rate=10**6)) is None
+        return try_on(name, kind)
     finally:
         netns.delete(name)
+
+
+def try_on(namespace: str, kind: str) -> bool:
+    """As `supported`, in a namespace that is there; its lo has the discipline then."""
+    with Netlink(namespace) as netlink:
+        return _put(netlink, "lo", Shape(delay=1) if kind == "netem" else Shape(rate=10**6)) is None
 
 
 def _put(netlink: Netlink, device: str, shape: Shape) -> Refusal | None:

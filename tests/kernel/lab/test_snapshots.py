@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -58,6 +59,31 @@ def file_of(lab: Lab, name: str) -> Path:
     return Path(lab.environment["K8SNETLAB_STATE"], "snapshots", lab.name, f"{name}.json")
 
 
+def written(lines: list[bytes], lab: Lab) -> dict[str, list[bytes]]:
+    """What somebody may have written into a file that looks whole, by what is said of it."""
+
+    def elsewhere(line: bytes) -> bytes:
+        entry = json.loads(line)
+        if entry["value"]["kind"] == "Lab":
+            entry["value"]["spec"]["podCIDR"] = "10.9.0.0/16"
+        return json.dumps(entry).encode() + b"\n"
+
+    return {
+        "snapshot of lab stranger": [line.replace(lab.name.encode(), b"stranger") for line in lines],
+        "/etc/passwd: no kind": [*lines, b'{"key": "/etc/passwd", "value": {}}\n'],
+        "default/client": [line.replace(b'"name":"client"', b'"name":"../x"') for line in lines],
+        "exactly one Lab": [line for line in lines if b"/k8snetlab/labs/" not in line],
+        "podCIDR cannot be changed": [elsewhere(line) for line in lines],
+    }
+
+
+def put(file: Path, lines: list[bytes]) -> None:
+    """With a sum that is right."""
+    head = json.loads(file.read_bytes().partition(b"\n")[0])
+    head["sum"] = hashlib.sha256(b"".join(lines)).hexdigest()
+    file.write_bytes(json.dumps(head).encode() + b"\n" + b"".join(lines))
+
+
 def test_what_was_changed_is_as_it_was_and_what_was_not_runs_on(lab: Lab) -> None:
     lab.apply(EXTRA)
     lab.run("snapshot", "save", "one")
@@ -86,6 +112,12 @@ def test_a_lab_that_is_down_is_built_anew_with_the_same_names_and_addresses(lab:
     lab.down()
     listed = {one["name"]: one for one in lab.json("snapshot", "list")["snapshots"]}
     assert listed["two"]["pods"] == len(before["pods"]) and listed["two"]["problem"] == ""
+    _, *lines = file_of(lab, "two").read_bytes().splitlines(keepends=True)
+    for said, changed in list(written(lines, lab).items())[:4]:
+        put(file_of(lab, "two"), changed)
+        assert said in lab.run("snapshot", "restore", "two", code=2)
+        assert not lab.namespaces() and not (lab.run_directory / lab.name).exists()
+    put(file_of(lab, "two"), lines)
     lab.run("snapshot", "restore", "two")
     assert addresses(lab) == before
     assert lab.whole() and lab.diagnose().findings == ()
@@ -115,6 +147,10 @@ def test_what_cannot_be_kept_or_restored_is_refused_and_changes_nothing(lab: Lab
         assert said in lab.run("snapshot", "restore", "kept", code=2)
         assert lab.json("snapshot", "list")["snapshots"]
     file.write_bytes(whole)
+    for said, changed in written(lines, lab).items():
+        put(file, changed)
+        assert said in lab.run("snapshot", "restore", "kept", code=2)
+    file.write_bytes(whole)
     lab.run("fault", "inject", "cni0-down", "--node", "node1")
     assert "a fault is in the lab" in lab.run("snapshot", "save", "broken", code=1)
     assert "a fault is in the lab" in lab.run("snapshot", "restore", "kept", code=1)
@@ -136,6 +172,7 @@ def test_a_full_disk_leaves_the_snapshot_that_was_there(lab: Lab) -> None:
 
 
 def test_ctrl_c_in_a_restore_leaves_a_lab_that_the_same_command_finishes(lab: Lab) -> None:
+    lab.apply(EXTRA)
     lab.run("snapshot", "save", "cut", "--force")
     before = addresses(lab)
     lab.run("pause", "node1")  # so that it does not end by itself
