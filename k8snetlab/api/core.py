@@ -200,7 +200,8 @@ class HostAlias(Value):
 
 
 class PodSpec(Value):
-    """Of `initContainers` only sidecars are run: those with a restartPolicy Always."""
+    """`initContainers` are run one after the other, before the others begin; sidecars among them, those with a
+    restartPolicy Always, go on beside these."""
 
     containers: tuple[Container, ...] = ()
     initContainers: tuple[Container, ...] = ()
@@ -233,6 +234,11 @@ class PodSpec(Value):
     def sidecars(self) -> tuple[Container, ...]:
         """Init containers that go on running: those with restartPolicy Always."""
         return tuple(c for c in self.initContainers if c.restartPolicy == "Always")
+
+    @property
+    def beginning(self) -> tuple[Container, ...]:
+        """Init containers that end before the others begin."""
+        return tuple(c for c in self.initContainers if c.restartPolicy != "Always")
 
     @property
     def serving_containers(self) -> tuple[Container, ...]:

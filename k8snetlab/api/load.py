@@ -245,8 +245,6 @@ def _not_run(obj: Object) -> list[Path]:
     else:
         return []
     found: list[Path] = []
-    if len(spec.sidecars) < len(spec.initContainers):
-        found.append((*path, "initContainers"))
     for number, container in enumerate(spec.containers):
         if container.restartPolicy not in (None, spec.restartPolicy):
             found.append((*path, "containers", number, "restartPolicy"))

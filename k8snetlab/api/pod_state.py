@@ -12,20 +12,25 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from k8snetlab.api.ages import moment
-from k8snetlab.api.core import Condition, ContainerStateTerminated, ContainerStatus, Pod, PodSpec
+from k8snetlab.api.core import Condition, Container, ContainerStateTerminated, ContainerStatus, Pod, PodSpec
 
 UNREACHABLE, DEADLINE = "NodeLost", "DeadlineExceeded"
 TOO_LONG = "Pod was active on the node longer than the specified deadline"
 
 
 def phase(spec: PodSpec, statuses: Iterable[ContainerStatus]) -> str:
-    """Pending, Running, Succeeded or Failed. `statuses` are those of all containers, sidecars among them."""
+    """Pending, Running, Succeeded or Failed. `statuses` are those of all containers, init containers among them."""
     by_name = {status.name: status for status in statuses}
+    ends = [by_name[c.name].state.terminated for c in spec.beginning if c.name in by_name]
+    if spec.restartPolicy == "Never" and any(ended and ended.exitCode for ended in ends):
+        return "Failed"
     own = [by_name.get(container.name) for container in spec.containers]
     sidecars = [by_name.get(container.name) for container in spec.sidecars]
     # A sidecar that has ended does not count: the other containers decide whether the pod has ended.
     states = {_state(status) for status in own} | {_state(status) for status in sidecars} - {"stopped"}
     begun = any(status and _begun(status) for status in own)
+    if not begun and len([ended for ended in ends if ended and not ended.exitCode]) < len(spec.beginning):
+        return "Pending"
     if states & {"waiting", "unknown"} or (not begun and any(s and not s.started for s in sidecars)):
         return "Pending"
     if "running" in states:
@@ -51,6 +56,15 @@ def _begun(status: ContainerStatus) -> bool:
     return bool(status.state.running or status.state.terminated or status.lastState.terminated)
 
 
+def _is_done(container: Container, status: ContainerStatus | None) -> bool:
+    """Whether an init container has done what the next one waits for: a sidecar runs, another has ended well."""
+    if status is None:
+        return False
+    if container.restartPolicy == "Always":
+        return bool(status.started or _begun(status))
+    return status.state.terminated is not None and not status.state.terminated.exitCode
+
+
 def restarts(spec: PodSpec, exit_code: int) -> bool:
     """Whether a container that ended with `exit_code` is started again."""
     return spec.restartPolicy == "Always" or (spec.restartPolicy == "OnFailure" and exit_code != 0)
@@ -74,13 +88,15 @@ def conditions(spec: PodSpec, phase: str, statuses: Iterable[ContainerStatus]) -
             reason="ContainersNotReady",
             message=f"containers with unready status: [{names}]",
         )
-    started = all((s := by_name.get(c.name)) is not None and bool(s.started or _begun(s)) for c in spec.sidecars)
+    incomplete = [c.name for c in spec.initContainers if not _is_done(c, by_name.get(c.name))]
+    started = not incomplete
     return (
         Condition(type="PodScheduled", status="True"),
         Condition(
             type="Initialized",
             status="True" if started else "False",
             reason="PodCompleted" if phase == "Succeeded" else "" if started else "ContainersNotInitialized",
+            message="" if started else f"containers with incomplete status: [{' '.join(incomplete)}]",
         ),
         Condition(type="ContainersReady", status=ready.status, reason=ready.reason, message=ready.message),
         ready,
@@ -100,15 +116,15 @@ def observed(pod: Pod, statuses: tuple[ContainerStatus, ...], host: str, now: st
         known = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
         statuses = tuple(replace(status, ready=False) for status in known)
     at = pod.status.phase if pod.ended else phase(pod.spec, statuses)
-    sidecars = {container.name for container in pod.spec.sidecars}
+    initial = {container.name for container in pod.spec.initContainers}
     status = replace(
         pod.status,
         phase=at,
         hostIP=host,
         startTime=pod.status.startTime or now,
         conditions=_with_times(conditions(pod.spec, at, statuses), pod.status.conditions, now),
-        initContainerStatuses=tuple(s for s in statuses if s.name in sidecars),
-        containerStatuses=tuple(s for s in statuses if s.name not in sidecars),
+        initContainerStatuses=tuple(s for s in statuses if s.name in initial),
+        containerStatuses=tuple(s for s in statuses if s.name not in initial),
         reason=DEADLINE if pod.status.reason == DEADLINE else "",
         message=TOO_LONG if pod.status.reason == DEADLINE else "",
     )
@@ -148,9 +164,12 @@ def _with_times(new: tuple[Condition, ...], old: tuple[Condition, ...], now: str
 def trouble(pod: Pod) -> str:
     """Why a pod does not run, or has failed; "" where nothing is known to be wrong with it."""
     said = []
+    begun = {container.name for container in pod.spec.beginning}
     for status in (*pod.status.initContainerStatuses, *pod.status.containerStatuses):
         state, last = status.state, status.lastState.terminated
         why = ""
+        if status.name in begun and state.terminated and not state.terminated.exitCode:
+            continue
         if state.waiting and state.waiting.reason not in ("", "ContainerCreating", "PodInitializing"):
             why = f"{state.waiting.reason}: {_how(last) if last else state.waiting.message}"
         elif state.terminated and not pod.ended:
@@ -213,8 +232,9 @@ def shown_status(pod: Pod) -> str:
 
 def shown_ready(pod: Pod) -> str:
     """The column READY: how many containers are ready, and how many there are."""
-    statuses = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
-    total = len(pod.spec.serving_containers)
+    serving = {container.name for container in pod.spec.serving_containers}
+    statuses = [s for s in (*pod.status.initContainerStatuses, *pod.status.containerStatuses) if s.name in serving]
+    total = len(serving)
     ready = sum(s.ready for s in statuses) if statuses else total * pod.ready
     return f"{ready}/{total}"
 
@@ -238,9 +258,10 @@ def _initializing(pod: Pod) -> str:
     total = len(pod.status.initContainerStatuses)
     if any(c.type == "Initialized" and c.status == "True" for c in pod.status.conditions):
         return ""
+    sidecars = {container.name for container in pod.spec.sidecars}
     for number, status in enumerate(pod.status.initContainerStatuses):
         state = status.state
-        if status.started or (state.terminated and state.terminated.exitCode == 0):
+        if (status.started and status.name in sidecars) or (state.terminated and state.terminated.exitCode == 0):
             continue
         if state.terminated:
             return f"Init:{_ended(status)}"

@@ -85,7 +85,8 @@ class ContainerWork(msgspec.Struct, frozen=True):
     With `names` the machine's one name server does what the command would do alone, for a kubelet that knows none.
     With `ready`, an address, port and path that are asked by HTTP, it is ready when that says so; else as its probes
     say, which know their ports by number as far as the container names them. `begins` is done when it has begun
-    (postStart), `ends` before it is told to end (preStop).
+    (postStart), `ends` before it is told to end (preStop). `init`: the next one waits until it has ended well; without
+    a command it has nothing to do.
     """
 
     name: str
@@ -95,6 +96,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
     workingDir: str = ""
     image: str = ""
     sidecar: bool = False
+    init: bool = False
     ready: tuple[str, int, str] | None = None
     names: NameService | None = None
     startup: Probe | None = None
@@ -109,7 +111,8 @@ class PodWork(msgspec.Struct, frozen=True):
     where n counts its restarts; its commands see the directory `flannel`, where one is given, as /run/flannel, and
     `account` as that of their ServiceAccount, and the files of `etc` in /etc.
 
-    `containers` begins with the sidecars. `cgroup` is the control group for its processes, "" where there are none.
+    `containers` begins with the init containers, sidecars among them. `cgroup` is the control group for its processes,
+    "" where there are none.
     `statuses` are its containers' as they were last known, of one that has been run before.
     """
 
@@ -162,13 +165,16 @@ class PodWork(msgspec.Struct, frozen=True):
                     workingDir=c.workingDir,
                     image=c.image,
                     sidecar=sidecar,
+                    init=initial and not sidecar,
                     startup=_numbered(c.startupProbe, c),
                     liveness=_numbered(c.livenessProbe, c),
                     readiness=_numbered(c.readinessProbe, c),
                     begins=_numbered(c.lifecycle.postStart, c) if c.lifecycle else None,
                     ends=_numbered(c.lifecycle.preStop, c) if c.lifecycle else None,
                 )
-                for sidecar, c in [*((True, c) for c in spec.sidecars), *((False, c) for c in spec.containers)]
+                for c in (*spec.initContainers, *spec.containers)
+                for initial in (c in spec.initContainers,)
+                for sidecar in (initial and c.restartPolicy == "Always",)
                 for env in (environment(c, services),)
             ),
             log_directory=log_directory,
@@ -206,8 +212,8 @@ class Happening(msgspec.Struct, frozen=True):
 
 
 class PodState(msgspec.Struct, frozen=True):
-    """The statuses of a pod's containers, sidecars first, and what happened since the last time; no containers: the
-    kubelet has lost it."""
+    """The statuses of a pod's containers, init containers first, and what happened since the last time; no containers:
+    the kubelet has lost it."""
 
     uid: str
     containers: tuple[ContainerStatus, ...]

@@ -70,7 +70,9 @@ class Container:
         self.done = asyncio.Event()
         """Set when it has ended and is not started again."""
         self._stopping = False
-        creating = ContainerState(waiting=ContainerStateWaiting(reason="ContainerCreating"))
+        initial = any(one.sidecar or one.init for one in pod.containers)
+        waiting = ContainerStateWaiting(reason="PodInitializing" if initial else "ContainerCreating")
+        creating = ContainerState(waiting=waiting)
         known = next((s for s in pod.statuses if s.name == work.name), None)
         self.status = ContainerStatus(
             name=work.name,
@@ -108,6 +110,8 @@ class Container:
 
     def _again(self, code: int) -> bool:
         policy = "Always" if self._work.sidecar else self._pod.restart
+        if self._work.init and policy == "Always":
+            policy = "OnFailure"
         return not self._stopping and (policy == "Always" or (policy == "OnFailure" and code != 0))
 
     @property
@@ -129,7 +133,7 @@ class Container:
                 await asyncio.to_thread(self._end_leftovers)
             self._conclude()
             return
-        if not self._has_process and not self._is_watched and await self._listen() is None:
+        if not (self._has_process or self._work.init or self._is_watched) and await self._listen() is None:
             self._begun()
             self._running()
             return
@@ -177,7 +181,8 @@ class Container:
                 ended = self._not_started(_words(error))
             self._silence()
             if not self._again(ended.exitCode):
-                self.status = replace(self.status, state=ContainerState(terminated=ended), ready=False, started=False)
+                state, done = ContainerState(terminated=ended), self._work.init and not ended.exitCode
+                self.status = replace(self.status, state=state, ready=done, started=False)
                 self._conclude()
                 self._changed()
                 return
@@ -193,6 +198,9 @@ class Container:
 
     async def _once(self) -> ContainerStateTerminated:
         """Starts it and waits for its end."""
+        if self._work.init and not self._has_process:
+            self._begun()
+            return _terminated(0, "Completed", _now())
         if not self._has_process:
             problem = await self._listen()
             if problem is None:

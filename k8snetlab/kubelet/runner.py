@@ -1,4 +1,7 @@
-"""Running one pod: its sidecars first, then its other containers; over when none of these is started again."""
+"""Running one pod: its init containers first, one by one, then the others; over when none of these is started again.
+
+Of init containers a sidecar goes on running, any other ends before the next one begins.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from k8snetlab.api.core import ContainerStatus
-from k8snetlab.api.workload import Happening, PodState, PodWork
+from k8snetlab.api.workload import ContainerWork, Happening, PodState, PodWork
 from k8snetlab.kernel import cgroups, fault
 from k8snetlab.kubelet.container import Container
 from k8snetlab.kubelet.nameserver import NameServer
@@ -58,11 +61,14 @@ class PodRunner:
 
     async def start(self) -> None:
         """Returns when every container runs, waits for a sidecar, or is known not to start."""
-        sidecars = [container for work, container in self._containers if work.sidecar]
-        for number, sidecar in enumerate(sidecars):
-            await sidecar.start()
-            if not sidecar.runs.is_set():
-                self._spawn(self._when_it_runs(sidecar, sidecars[number + 1 :]))
+        initial = [(work, one) for work, one in self._containers if _is_initial(work)]
+        for number, (work, one) in enumerate(initial):
+            await one.start()
+            if not _passed(work, one).is_set():
+                self._spawn(self._when_it_passed(initial[number:]))
+                break
+            if _has_failed(work, one):
+                self._spawn(self._end_sidecars())
                 break
         else:
             await self._start_others()
@@ -92,22 +98,29 @@ class PodRunner:
         for _, container in self._containers:
             container.signal(number)
 
-    async def _when_it_runs(self, sidecar: Container, others: list[Container]) -> None:
-        await sidecar.runs.wait()
-        for other in others:
-            await other.start()
-            await other.runs.wait()
+    async def _when_it_passed(self, initial: list[tuple[ContainerWork, Container]]) -> None:
+        """The first of them has been started; the others follow, each when the one before it has passed."""
+        for number, (work, one) in enumerate(initial):
+            if number:
+                await one.start()
+                self._changed()
+            await _passed(work, one).wait()
+            if _has_failed(work, one):
+                await self._end_sidecars()
+                return
         await self._start_others()
         self._changed()
 
     async def _start_others(self) -> None:
-        await asyncio.gather(*(c.start() for work, c in self._containers if not work.sidecar))
+        await asyncio.gather(*(c.start() for work, c in self._containers if not _is_initial(work)))
         if self._pod.restart != "Always":
             self._spawn(self._end_sidecars())
 
     async def _end_sidecars(self) -> None:
         """Sidecars run for as long as one of the others does or will; what `exec` has started in the pod ends too."""
         for work, container in self._containers:
+            if _has_failed(work, container):
+                break
             if not work.sidecar:
                 await container.done.wait()
         sidecars = [container for work, container in self._containers if work.sidecar]
@@ -134,6 +147,21 @@ class PodRunner:
                 draft.write_bytes(msgspec.json.encode(self.state.containers))
                 fault.point()
                 draft.replace(self._file)
+
+
+def _is_initial(work: ContainerWork) -> bool:
+    return work.sidecar or work.init
+
+
+def _passed(work: ContainerWork, container: Container) -> asyncio.Event:
+    """What the container after an init container waits for."""
+    return container.done if work.init else container.runs
+
+
+def _has_failed(work: ContainerWork, container: Container) -> bool:
+    """Whether an init container has ended badly, and is not started again."""
+    ended = container.status.state.terminated
+    return work.init and container.done.is_set() and (ended is None or ended.exitCode != 0)
 
 
 def _read(file: Path) -> tuple[ContainerStatus, ...]:

@@ -35,8 +35,6 @@ async def _whole(cluster: Cluster, paths: LabPaths, asked: LogsQuestion) -> Asyn
     pod = cluster.current(Pod, asked.name, asked.namespace)
     wanted = logs.Wanted(asked.tailLines, since(asked), asked.timestamps)
     container = _chosen(pod, asked.container)
-    if container in pod.spec.initContainers and container not in pod.spec.sidecars:
-        return  # they are not run
     if not pod.spec.nodeName:
         raise unscheduled(pod)
     directory = paths.logs_of(pod) / container.name

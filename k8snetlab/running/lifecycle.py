@@ -235,9 +235,9 @@ class PodLifecycle:
 
     def _tell(self, pod: Pod, state: PodState) -> None:
         """What happened to the pod's containers, as Events."""
-        sidecars = {container.name for container in pod.spec.sidecars}
+        initial = {container.name for container in pod.spec.initContainers}
         for one in state.happened:
-            kind = "initContainers" if one.container in sidecars else "containers"
+            kind = "initContainers" if one.container in initial else "containers"
             self._cluster.record(
                 pod,
                 "Warning" if one.warning else "Normal",

@@ -205,3 +205,30 @@ def test_hooks_are_done_when_a_container_begins_and_before_it_ends(k: Kubectl, t
     )
     eventually(lambda: ("FailedPostStartHook", "PostStartHook failed") in events(k, "failing"))
     gone(k, "failing")
+
+
+def test_init_containers_are_run_in_turn_before_the_others_and_a_failed_one_holds_them_up(
+    lab: Lab, k: Kubectl, tmp_path: Path
+) -> None:
+    file, flag = tmp_path / "order", tmp_path / "go"
+    first = f"{{name: first, command: [sh, -c, 'until [ -e {flag} ]; do sleep 0.1; done; echo first >> {file}']}}"
+    second = f"{{name: second, command: [sh, -c, 'echo second >> {file}']}}"
+    main = f"command: [sh, -c, 'echo main >> {file}; exec sleep infinity']"
+    made(k, pod("turn", f"initContainers: [{first}, {second}],", main))
+    eventually(lambda: k.run("get", "pod", "turn", "--no-headers").split()[1:3] == ["0/1", "Init:0/2"])
+    (waiting,) = k.json("get", "pod", "turn")["status"]["containerStatuses"]
+    assert waiting["state"] == {"waiting": {"reason": "PodInitializing"}}
+    told = {one["type"]: one for one in k.json("get", "pod", "turn")["status"]["conditions"]}
+    assert told["Initialized"]["message"] == "containers with incomplete status: [first second]"
+    flag.touch()
+    k.run("wait", "--for=condition=Ready", "pod/turn", "--timeout=60s")
+    assert file.read_text().split() == ["first", "second", "main"]
+    assert k.run("get", "pod", "turn", "--no-headers").split()[1:3] == ["1/1", "Running"]
+    assert "turn" not in lab.run("status")
+    gone(k, "turn")
+    bad = "{name: bad, command: ['false']}"
+    made(k, pod("held", f"initContainers: [{bad}],") + pod("over", f"restartPolicy: Never, initContainers: [{bad}],"))
+    eventually(lambda: k.run("get", "pod", "held", "--no-headers").split()[2] == "Init:CrashLoopBackOff")
+    eventually(lambda: k.run("get", "pod", "over", "--no-headers").split()[2] == "Init:Error")
+    assert k.json("get", "pod", "over")["status"]["phase"] == "Failed"
+    gone(k, "held", "over")
