@@ -49,3 +49,8 @@ def whole(text: str, below: int = 1 << 64) -> int | None:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """ "1 packet", "2 packets", "0 addresses"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def for_a_spreadsheet(text: str) -> str:
+    """A cell's text; what a spreadsheet would take for a formula is text there, too."""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -24,7 +24,7 @@ _BASE = 0x70000000
 _CLASSES = 15
 """Besides the first: classes of other directories, as in tests, take the numbers after it."""
 _LONGEST = 100
-_LINE = re.compile(r"(\S+)\s*[,;\t ]?\s*(.*)")
+_LINE = re.compile(r"([^\s,;]+)[\s,;]*(.*)")
 
 
 class Student(msgspec.Struct, frozen=True):
@@ -34,10 +34,6 @@ class Student(msgspec.Struct, frozen=True):
     """What `class shell` takes: a DNS label, and the hostname of the seat."""
     full: str = ""
     """As a report shows it."""
-
-    @property
-    def shown(self) -> str:
-        return self.full or self.name
 
 
 class Roll(msgspec.Struct, frozen=True):
@@ -128,7 +124,7 @@ def named(text: str, file: str) -> tuple[Student, ...]:
         if not (said := line.partition("#")[0].strip()):
             continue
         match = _LINE.fullmatch(said)
-        name, full = (match[1].rstrip(",;"), match[2]) if match else (said, "")
+        name, full = match.groups() if match else (said, "")
         if not names_lab(name):
             problems.append(f"{file}:{number}: {name[:80]!r} cannot name a student: a DNS label, as ada-l")
         elif name in found:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from k8snetlab.cli import screen
-from k8snetlab.cli.options import OutputOption, complete_lesson, complete_scenario, example, need_root, print_json
+from k8snetlab.cli.options import (
+    OutputOption,
+    as_json,
+    complete_lesson,
+    complete_scenario,
+    example,
+    form_of,
+    need_root,
+    print_json,
+    write,
+)
 from k8snetlab.errors import DaemonError, InputError
 from k8snetlab.wording import counted
 
@@ -31,6 +41,9 @@ def register(app: typer.Typer) -> None:
     group.command(epilog=example("class start --names class.txt --scenario business-manager"))(start)
     group.command(epilog=example("class status --watch"))(status)
     group.command(epilog=example("class shell student1"), context_settings={"allow_interspersed_args": False})(shell)
+    group.command(epilog=example("class logins"))(logins)
+    group.command(epilog=example("class reset student1"))(reset)
+    group.command(epilog=example("class report -o class.html"))(report)
     group.command(epilog=example("class stop"))(stop)
     app.add_typer(group, name="class")
 
@@ -213,8 +226,6 @@ def status(
     while True:
         state = looking.look(roll.read())
         if output:
-            from k8snetlab.cli.options import as_json
-
             typer.echo(as_json(state))
         else:
             if watch and sys.stdout.isatty():
@@ -272,6 +283,69 @@ def shell(
         raise NotFoundError(f"{name} has no seat now", "`k8snetlab class start` makes what is missing")
     words = list(command or ())
     raise typer.Exit(entering.run(seat, words[1:] if words[:1] == ["--"] else words))
+
+
+def logins() -> None:
+    """Print the lines that let accounts of this machine, each called as a student, into that student's seat."""
+    import shutil
+
+    from k8snetlab.classroom import roll
+
+    program = shutil.which("k8snetlab") or "/usr/local/bin/k8snetlab"
+    typer.echo("# /etc/sudoers.d/k8snetlab-class: nothing but that, and with no other words behind it")
+    students = roll.read().students
+    for one in students:
+        typer.echo(f"{one.name} ALL=(root) NOPASSWD: {program} class shell {one.name}")
+    typer.echo("# /etc/ssh/sshd_config.d/k8snetlab-class.conf: and nowhere else")
+    typer.echo(f"Match User {','.join(one.name for one in students)}")
+    typer.echo(f'    ForceCommand sudo {program} class shell "$LOGNAME"\n    DisableForwarding yes')
+
+
+def reset(name: StudentArgument, output: OutputOption = None) -> None:
+    """Give a student a new seat and lab. How far the lessons are stays: the lesson's lab is built to that step."""
+    need_root("class")
+    from k8snetlab.classroom import looking, roll, seats
+
+    held = roll.read()
+    place = held.place(name)
+    with roll.turn():
+        looking.look(held)
+        seats.end(seats.of(held)[place])
+        [opened] = _opened([name], quiet=output is not None)
+    if output:
+        print_json(opened)
+    elif opened.ok:
+        screen.say(f"{name} has a new seat and lab, in {opened.seconds:g} s")
+    if not opened.ok:
+        raise DaemonError(f"{name}: {opened.said}", f"`k8snetlab class reset {name}` again, or class shell {name}")
+
+
+def report(
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FORM|FILE", help="html, csv, json, or a FILE that ends so.")
+    ] = "csv",
+) -> None:
+    """Tell what everybody has done: lessons, steps, hints, drills. Also after `class stop`."""
+    need_root("class")
+    import time
+
+    from k8snetlab.classroom import looking, records, roll, sheet
+
+    form = form_of(output, ("html", "csv", "json"))
+    held = roll.read()
+    looking.look(held)
+    sheets = [sheet.of(one, records.read(one.name)) for one in held.students]
+    if form.name == "json":
+        text = as_json(sheet.ClassReport(tuple(sheets)), indent=2) + "\n"
+    elif form.name == "csv":
+        text = sheet.as_csv(sheets)
+    else:
+        about = f"lesson {held.lesson}" if held.lesson else f"scenario {held.scenario}"
+        text = sheet.as_html(sheets, f"Class: {about}", time.strftime("%Y-%m-%d %H:%M %Z"))
+    if form.file:
+        write(form.file, text)
+    else:
+        typer.echo(text, nl=False)
 
 
 def stop(

@@ -12,6 +12,7 @@ from k8snetlab.cli import screen
 from k8snetlab.cli.fault import complete_fault
 from k8snetlab.cli.options import LabOption, OutputOption, client_of, complete_node, example, need_root, print_json
 from k8snetlab.errors import InputError
+from k8snetlab.wording import for_a_spreadsheet
 
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
@@ -171,9 +172,15 @@ def line(state: DrillState, lab: str, student: str) -> str:
     """For a class sheet: `COLUMNS`, as RFC 4180 has it. What a spreadsheet would take for a formula is text."""
     points = {row.what: row.points for row in state.grade}
     assert state.fault is not None
-    safe = f"'{student}" if student[:1] in ("=", "+", "-", "@") else student
     text = io.StringIO()
-    fields = (safe, lab, state.fault.name, state.level, state.points, *(points.get(what, 0) for what in SCORED))
+    fields = (
+        for_a_spreadsheet(student),
+        lab,
+        state.fault.name,
+        state.level,
+        state.points,
+        *(points.get(what, 0) for what in SCORED),
+    )
     csv.writer(text, lineterminator="\n").writerow(fields)
     return text.getvalue()
 

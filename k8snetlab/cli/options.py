@@ -66,6 +66,8 @@ SUFFIXES = {
     ".dot": "dot",
     ".gv": "dot",
     ".json": "json",
+    ".html": "html",
+    ".csv": "csv",
     ".pcapng": "pcapng",
 }
 """Which form a file's name asks for."""

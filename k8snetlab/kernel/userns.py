@@ -8,6 +8,7 @@ at all; the kernel ends everything else in there when that one ends.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -118,6 +119,7 @@ def enter(base: int, pid: int, groups: Iterable[str] = ()) -> None:
     for group in groups:
         cgroups.join(Path(group))
     syscalls.prctl(_PR_SET_DUMPABLE, 0)  # nobody in there looks into what this process brings along
+    _forget_keys()
     syscalls.setns(first, INSIDE | syscalls.CLONE_NEWUSER)
     os.close(first)
     os.chdir("/")
@@ -126,6 +128,14 @@ def enter(base: int, pid: int, groups: Iterable[str] = ()) -> None:
     os.setresuid(0, 0, 0)
     syscalls.prctl(_PR_SET_DUMPABLE, 0)
     syscalls.prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _forget_keys() -> None:
+    try:
+        syscalls.new_session_keyring()
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
 
 
 def _held(pid: int, base: int) -> int:
@@ -190,6 +200,7 @@ def _unshared(setting: Setting, asks: int, may: int) -> None:
     syscalls.mount("", "/", "none", syscalls.MS_PRIVATE | syscalls.MS_REC)
     roots.build(roots.AT, setting.base, setting.hostname, setting.shown, setting.size)
     _commands(roots.AT, setting.base)
+    _forget_keys()
     # The namespace belongs to the user who makes it: what it uses of the machine's limits is counted as that user's.
     syscalls.prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
+import os
 import signal
 import subprocess
+import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +141,50 @@ def test_what_was_typed_is_shown_and_moves_no_cursor(three: Class) -> None:
     three.sh("cyd", "rm ~/.bash_history; mkfifo ~/.bash_history")
     assert three.status()["cyd"]["command"] == ""
     three.sh("cyd", "rm ~/.bash_history")
+
+
+def test_a_terminal_in_a_seat_is_the_seats_own(three: Class) -> None:
+    """What runs there cannot type into the instructor's: it has another one, of the same size."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (30, 100))
+    words = ["shell", "ada", "--", "sh", "-c", "tty; stty size; ls /dev/pts; exec 3<>/dev/tty && echo has one; exit 3"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "k8snetlab", "class", *words],
+        env=three.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # the end of a terminal's output
+        while data := os.read(ours, 4096):
+            said += data
+    assert process.wait(timeout=100) == 3
+    os.close(ours)
+    assert said.decode().split() == ["/dev/pts/0", "30", "100", "0", "ptmx", "has", "one"]
+
+
+def test_lessons_and_drills_are_reported_and_outlive_seats(three: Class) -> None:
+    drill = "k8snetlab drill start --seed a --level 1 && k8snetlab drill give-up"
+    three.sh("ada", f"{drill} && k8snetlab lesson start 1 --lab lesson && k8snetlab --lab lesson down")
+    found = three.status()["ada"]
+    assert (found["lesson"]["lesson"], found["lesson"]["step"]) == ("lessons/01-pod", 1)
+    assert found["drill"]["fault"]["name"]
+    three.run("reset", "ada")
+    assert three.status()["ada"]["labs"] == ["ada"], "a new seat"
+    assert "step 1 of" in three.sh("ada", "k8snetlab lesson status"), "and the old progress"
+    three.run("stop")
+    assert {one["state"] for one in three.status().values()} == {"closed"}
+    [titles, ada, *others] = csv.reader(io.StringIO(three.run("report")))
+    assert ada[:2] == ["ada", "Ada <b>Lovelace</b>"]
+    assert ada[titles.index("drills")] == "1"
+    assert [row[1] for row in others] == ["", "'=1+1"]
+    page = three.directory.parent / "report.html"
+    three.run("report", "-o", str(page))
+    assert "Ada &lt;b&gt;Lovelace&lt;/b&gt;" in page.read_text()
+    assert found["drill"]["fault"]["name"] in page.read_text()
 
 
 def test_ctrl_c_leaves_a_class_that_stop_clears(tmp_path: Path) -> None:

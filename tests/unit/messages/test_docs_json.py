@@ -21,7 +21,8 @@ from msgspec import inspect as shapes
 from k8snetlab.checkup.audit import AuditReport, BaselineWritten
 from k8snetlab.checkup.peer import PeerReport
 from k8snetlab.classroom.looking import ClassState
-from k8snetlab.classroom.opening import ClassOpened
+from k8snetlab.classroom.opening import ClassOpened, Opened
+from k8snetlab.classroom.sheet import ClassReport
 from k8snetlab.cli.main import app_of
 from k8snetlab.kernel.features import Feature
 from k8snetlab.messages.attach import PluggedIn
@@ -75,6 +76,8 @@ PRINTED = (
     Printed("audit", AuditReport),
     Printed("audit --baseline FILE", BaselineWritten, "an object, where FILE was not there"),
     Printed("capture", CapturedPacket, "an object a line"),
+    Printed("class report", ClassReport),
+    Printed("class reset", Opened),
     Printed("class start", ClassOpened),
     Printed("class status", ClassState),
     Printed("class status --watch", ClassState, "an object a look, a line each"),
