@@ -8,9 +8,10 @@ from __future__ import annotations
 import socket
 
 import dns.message
+import dns.rdata
 import dns.rrset
 
-ADDRESS = "192.0.2.7"
+RECORD = dns.rdata.from_text("IN", "A", "192.0.2.7")
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     while True:
         octets, asker = serving.recvfrom(65_535)
         reply = dns.message.make_response(dns.message.from_wire(octets))
-        reply.answer.append(dns.rrset.from_text(reply.question[0].name, 5, "IN", "A", ADDRESS))
+        reply.answer.append(dns.rrset.from_rdata(reply.question[0].name, 5, RECORD))
         serving.sendto(reply.to_wire(), asker)
 
 

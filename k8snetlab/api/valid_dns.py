@@ -16,6 +16,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, dns_subdomain
 from k8snetlab.api.words import Path, shorten
+from k8snetlab.dataplane.families import is_address
 
 SERVERS = 15
 """So many servers one zone is asked of, as CoreDNS' forward has it."""
@@ -43,7 +44,7 @@ def dns(report: Report, lab: Lab, services: Iterable[IPNetwork]) -> None:
     for name, addresses in spec.hosts.items():
         _name(report, lab, (*path, "hosts", name), name)
         for address in addresses:
-            if not _is_address(address):
+            if not is_address(address):
                 report.error(
                     lab, (*path, "hosts", name), f"{shorten(address)!r} is no address; write it like 192.0.2.7"
                 )
@@ -75,7 +76,7 @@ def _name(report: Report, lab: Lab, path: Path, name: str) -> None:
 
 def _address(report: Report, lab: Lab, path: Path, text: str, services: Iterable[IPNetwork]) -> None:
     networks = list(services)
-    if not _is_address(text):
+    if not is_address(text):
         report.error(lab, path, f"{shorten(text)!r} is no address; write it like 10.96.0.10")
     elif networks and not any(ip_address(text) in network for network in networks):
         report.error(lab, path, f"{text} is not in spec.serviceCIDR {lab.spec.serviceCIDR}")
@@ -91,13 +92,6 @@ def _servers(report: Report, lab: Lab, path: Path, servers: tuple[str, ...]) -> 
             report.error(lab, path, f"{shorten(text)!r} is no name server; write it like 192.0.2.53 or 192.0.2.53:5353")
 
 
-def _is_address(text: str) -> bool:
-    try:
-        return "%" not in str(ip_address(text))
-    except ValueError:
-        return False
-
-
 def pod(report: Report, obj: Object, path: Path, spec: PodSpec) -> None:
     """`path` leads to the pod's spec."""
     config, where = spec.dnsConfig, (*path, "dnsConfig")
@@ -111,7 +105,7 @@ def pod(report: Report, obj: Object, path: Path, spec: PodSpec) -> None:
         _config(report, obj, where, config)
     for number, alias in enumerate(spec.hostAliases):
         one: Path = (*path, "hostAliases", number)
-        if not _is_address(alias.ip):
+        if not is_address(alias.ip):
             report.error(obj, (*one, "ip"), f'Invalid value: "{shorten(alias.ip)}": must be a valid IP address')
         for index, name in enumerate(alias.hostnames):
             if problem := dns_subdomain(name):
@@ -123,7 +117,7 @@ def _config(report: Report, obj: Object, where: Path, config: PodDNSConfig) -> N
         message = f"Invalid value: must not have more than {NAMESERVERS} nameservers"
         report.error(obj, (*where, "nameservers"), message)
     for number, text in enumerate(config.nameservers):
-        if not _is_address(text):
+        if not is_address(text):
             message = f'Invalid value: "{shorten(text)}": must be a valid IP address'
             report.error(obj, (*where, "nameservers", number), message)
     _searches(report, obj, (*where, "searches"), config.searches)

@@ -23,7 +23,6 @@ from k8snetlab.exec.channels import Size
 from k8snetlab.exec.terminal import OwnTerminal
 from k8snetlab.kernel import syscalls
 
-_PR_SET_PDEATHSIG = 1
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -108,7 +107,7 @@ def _inside(seat: seats.Seat, words: list[str], environment: dict[str, str], lin
 
 
 def _become(words: list[str], environment: dict[str, str], terminal: int) -> NoReturn:
-    syscalls.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    syscalls.end_with_parent(signal.SIGKILL)
     os.setsid()
     if terminal >= 0:
         fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)

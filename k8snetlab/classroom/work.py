@@ -17,7 +17,6 @@ from k8snetlab.kernel import syscalls
 from k8snetlab.state import labs, scenarios
 from k8snetlab.workshop import progress, teaching
 
-_PR_SET_PDEATHSIG = 1
 _MOST, _LARGEST = 64, 4 << 20
 """Files of a scenario's folder, and their octets."""
 SAID = 4000
@@ -79,7 +78,7 @@ def _run(words: list[str]) -> int:
         cwd="/root",
         umask=0o022,
         start_new_session=True,
-        preexec_fn=lambda: syscalls.prctl(_PR_SET_PDEATHSIG, signal.SIGINT),
+        preexec_fn=lambda: syscalls.end_with_parent(signal.SIGINT),
     )
     said = ran.communicate()[0].decode(errors="replace")
     if ran.returncode:

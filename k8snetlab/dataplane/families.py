@@ -69,6 +69,14 @@ def host(address: str) -> str:
     return f"{address}/{ip_address(address).max_prefixlen}"
 
 
+def is_address(text: str) -> bool:
+    """Whether it is an address, and not one of a device alone ("fe80::1%eth0")."""
+    try:
+        return "%" not in str(ip_address(text))
+    except ValueError:
+        return False
+
+
 def end(address: str, port: int) -> str:
     """ "10.0.0.1:80", "[fd00::1]:80"; without a port the address alone."""
     if not port:

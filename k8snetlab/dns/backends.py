@@ -13,6 +13,7 @@ from k8snetlab.api.core import Namespace, Pod, Service
 from k8snetlab.api.discovery import Endpoint, EndpointSlice, EndpointSlicePort
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import is_address
 from k8snetlab.dns.parsed import Parts
 from k8snetlab.dns.zones import Zones
 
@@ -85,17 +86,9 @@ def _service(service: Service, parts: Parts, zone: str, zones: Zones, snapshot: 
 
 
 def _external(service: Service, parts: Parts, name: str) -> list[Backend] | None:
-    if parts.endpoint or parts.port or parts.protocol or _is_address(service.spec.externalName):
+    if parts.endpoint or parts.port or parts.protocol or is_address(service.spec.externalName):
         return None
     return [Backend(name, target=f"{service.spec.externalName.rstrip('.')}.")]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _meant(parts: Parts, port: str, protocol: str) -> bool:

@@ -6,10 +6,11 @@ parseDNSOptions (the order of the lines); resolv.conf(5).
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 
 import msgspec
+
+from k8snetlab.dataplane.families import is_address
 
 SERVERS, SEARCHES, CHARACTERS = 3, 32, 2048
 """So many name servers, search domains, and characters of these in one line, a file has at most."""
@@ -40,7 +41,7 @@ class Resolv(msgspec.Struct, frozen=True):
     @property
     def servers(self) -> tuple[str, ...]:
         """Whom glibc asks of `nameservers`: the first ones that are addresses."""
-        return tuple(server for server in self.nameservers if _is_address(server))[:SERVERS]
+        return tuple(server for server in self.nameservers if is_address(server.partition("%")[0]))[:SERVERS]
 
     @property
     def ndots(self) -> int:
@@ -106,11 +107,3 @@ def read(text: str) -> Resolv:
 
 def _once(*texts: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in texts if text))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from k8snetlab.api.core import Pod, Service
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import is_address
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.explain.connections import Connection, direct, node_of, of_node_port, of_service, why
-from k8snetlab.explain.places import POD_WORDS, SERVICE_WORDS, is_address, without_kind
+from k8snetlab.explain.places import POD_WORDS, SERVICE_WORDS, without_kind
 from k8snetlab.policies.matrix import At
 from k8snetlab.policies.sentences import PolicyReason, Where
 from k8snetlab.policies.shapes import End

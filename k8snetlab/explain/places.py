@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import msgspec
@@ -11,6 +10,7 @@ from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.families import is_address
 from k8snetlab.errors import NotFoundError
 from k8snetlab.messages.tables import PlaceKind
 from k8snetlab.render.pods import sandbox_name
@@ -87,16 +87,6 @@ def without_kind(name: str, words: tuple[str, ...]) -> str:
     """ "other/web" of "pod/other/web", where `words` has pod."""
     kind, slash, rest = name.partition("/")
     return rest if slash and kind in words else name
-
-
-def is_address(text: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, text)
-            return True
-        except (OSError, ValueError):  # ValueError: a NUL in it
-            continue
-    return False
 
 
 def _belongs(snapshot: Snapshot, pod: Pod, name: str) -> Iterator[bool]:

@@ -11,8 +11,9 @@ from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.selection import pods_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
+from k8snetlab.dataplane.families import is_address
 from k8snetlab.errors import InputError, NotFoundError
-from k8snetlab.explain.places import POD_WORDS, SERVICE_WORDS, find_pod, is_address, without_kind
+from k8snetlab.explain.places import POD_WORDS, SERVICE_WORDS, find_pod, without_kind
 from k8snetlab.messages.probe import TargetKind
 
 ICMP = "ICMP"

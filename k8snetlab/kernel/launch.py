@@ -27,7 +27,6 @@ import msgspec
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import cgroups, netns, syscalls
 
-_PR_SET_PDEATHSIG = 1
 TEXT_LIMIT = 4096
 
 
@@ -133,7 +132,7 @@ def _in_pid_namespace() -> None:
     first = os.fork()
     if first:
         _wait_for(first)
-    syscalls.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    syscalls.end_with_parent(signal.SIGKILL)
     with contextlib.suppress(OSError):
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount("", "/", "none", syscalls.MS_SLAVE | syscalls.MS_REC)

@@ -24,6 +24,7 @@ FALLOC_FL_PUNCH_HOLE = 3
 """PUNCH_HOLE with KEEP_SIZE, without which it is refused."""
 IN_MODIFY_ONCE = 0x80000002
 
+_PR_SET_PDEATHSIG = 1
 _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
 """The same on all architectures that Linux 5.2 was made for."""
 _FSCONFIG_CMD_CREATE, _CLOEXEC = 6, 1
@@ -67,6 +68,11 @@ def procfs() -> int:
         return _checked(_libc.syscall(_SYS_FSMOUNT, context, _CLOEXEC, 0), "fsmount")
     finally:
         os.close(context)
+
+
+def end_with_parent(number: int) -> None:
+    """From now on the calling process gets this signal when its parent has ended. Raises OSError."""
+    prctl(_PR_SET_PDEATHSIG, number)
 
 
 def prctl(option: int, argument: int) -> None:

@@ -14,7 +14,8 @@ IDLE = 10.0
 """Seconds that a TCP connection may say nothing."""
 CONNECTIONS = 100
 WARM = 1.0
-"""Seconds after which the first question needs not wait for dnspython to be read."""
+"""Seconds after which dnspython is read, so that the first question needs not wait for it: in a thread, for others do
+not wait either."""
 
 
 class NamesOutside:
@@ -38,7 +39,8 @@ class NamesOutside:
                 except OSError as error:
                     problems.append(f"{namespace}: names outside, {address} port {PORT}: {error.strerror}")
         if self._ends:
-            asyncio.get_running_loop().call_later(WARM, _reply, b"", 0, ())
+            loop = asyncio.get_running_loop()
+            loop.call_later(WARM, loop.run_in_executor, None, _reply, b"", 0, ())
         return problems
 
     def close(self) -> None:

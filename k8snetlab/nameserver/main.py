@@ -28,7 +28,6 @@ from k8snetlab.nameserver.settings import Settings, read
 from k8snetlab.nameserver.watching import PODS, WANTED, Wanted, Watching, World, corefile
 
 log = logging.getLogger(__name__)
-PR_SET_PDEATHSIG = 1
 
 
 class Server:
@@ -145,7 +144,7 @@ def main() -> None:
     settings = read()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     if not settings.alone:
-        syscalls.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        syscalls.end_with_parent(signal.SIGKILL)
     gc.freeze()
     try:
         asyncio.run(_main(settings))
