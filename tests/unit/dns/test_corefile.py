@@ -53,6 +53,8 @@ def test_kubeadms_own_is_read() -> None:
             cache=Cache(30, 30, no_success=("cluster.local.",), no_denial=("cluster.local.",)),
             loop=True,
             loadbalance=True,
+            plugins=("errors", "health", "ready", "kubernetes", "prometheus", "forward", "cache")
+            + ("loop", "reload", "loadbalance"),
         ),
     )
 
@@ -81,7 +83,10 @@ def test_a_stub_domain_and_hosts_are_read() -> None:
     stub, main = parse(text)
     servers = (("10.1.0.53", 53), ("10.1.0.54", 5353), ("fd00::53", 53))
     assert stub == Block(
-        ("corp.example.",), forwards=(Forward(".", servers, ("secret.corp.example.",)),), cache=Cache(10, 10)
+        ("corp.example.",),
+        forwards=(Forward(".", servers, ("secret.corp.example.",)),),
+        cache=Cache(10, 10),
+        plugins=("errors", "cache", "forward"),
     )
     addresses = {"db.corp.example.": ("192.0.2.7", "192.0.2.8"), "db2.corp.example.": ("192.0.2.7",)}
     assert main.hosts == Hosts(addresses, 60, fallthrough=True)
